@@ -1,0 +1,40 @@
+# Everything runs in a virtual environment of its own, .venv, made on first use. Only Python >= 3.11 is needed.
+PYTHON ?= python3
+BIN := .venv/bin
+OUT := out
+
+.PHONY: demo test lint typecheck parity check clean
+
+demo: .venv/installed
+	@mkdir -p $(OUT)
+	$(BIN)/flambeau ladder --out $(OUT)/ladder.html
+	$(BIN)/flambeau demo --out $(OUT)/digits.html --save $(OUT)/digits.pt
+
+test: .venv/test
+	$(BIN)/pytest -n auto
+
+lint: .venv/lint
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+
+typecheck: .venv/lint
+	$(BIN)/mypy
+
+# Against real PyTorch, which is downloaded (some hundred MB).
+parity: .venv/parity
+	$(BIN)/pytest -n auto tests/parity
+
+check: test lint typecheck parity
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'flambeau needs Python 3.11 or newer: make PYTHON=python3.11')"
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+.venv/test .venv/lint .venv/parity: .venv/%: .venv/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test,$*]'
+	@touch $@
+
+clean:
+	rm -rf .venv $(OUT)

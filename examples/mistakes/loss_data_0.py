@@ -1,0 +1,5 @@
+# Wrong: loss.data[0] on a loss without dimensions (right until 2018). Seen: IndexError; today it is loss.item().
+import torch
+
+loss = torch.randn(8).pow(2).sum()
+print("Loss:{:.4f}".format(loss.data[0]))

@@ -1,0 +1,10 @@
+# Wrong: super().__init__() is missing. Seen: AttributeError at the first layer.
+import torch
+
+
+class Model(torch.nn.Module):
+    def __init__(self):
+        self.linear = torch.nn.Linear(4, 2)
+
+
+model = Model()

@@ -1,0 +1,8 @@
+# Wrong: a semicolon between the layers. Seen: SyntaxError before anything runs.
+import torch
+
+model = torch.nn.Sequential(
+    torch.nn.Linear(4, 8),
+    torch.nn.ReLU();
+    torch.nn.Linear(8, 2),
+)

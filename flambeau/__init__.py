@@ -1,0 +1,170 @@
+"""flambeau: a deep-learning framework with PyTorch's API, in Python that can be read.
+
+``import flambeau as torch`` runs PyTorch programs; ``flambeau run script.py`` runs them unmodified.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+
+from flambeau import ops
+from flambeau import tensor as _tensors  # noqa: F401
+from flambeau import autograd  # isort: skip  (needs the tensors)
+from flambeau.autograd import enable_grad, inference_mode, is_grad_enabled, is_inference_mode_enabled, no_grad, set_grad_enabled
+from flambeau.core import dtypes as _dtypes
+from flambeau.core import memory_format as _formats
+from flambeau.core.device import device
+from flambeau.core.dtypes import can_cast, dtype, finfo, get_default_dtype, iinfo, promote_types, set_default_dtype
+from flambeau.core.memory_format import layout, memory_format
+from flambeau.core.random import Generator, default_generator
+from flambeau.core.size import Size, broadcast_shapes
+from flambeau import random, version  # isort: skip
+from flambeau.random import get_rng_state, initial_seed, manual_seed, seed, set_rng_state
+from flambeau.tensor import exchange as _exchange
+from flambeau.tensor.exchange import as_tensor, asarray, from_dlpack, from_numpy, frombuffer
+from flambeau.tensor.methods import inplace_function as _inplace_function
+from flambeau.tensor.printing import get_printoptions, set_printoptions
+from flambeau.tensor.record import ReturnType, result_type
+from flambeau.tensor.tensor import Tensor
+from flambeau.threads import get_num_interop_threads, get_num_threads, set_num_interop_threads, set_num_threads
+from flambeau.version import __version__
+
+# --- the ops, under their torch names ------------------------------------------------------------------------
+
+globals().update(ops.namespace(""))
+for _name, _function in ops.namespace("").items():
+    if _function.op.inplace:
+        globals()[_name + "_"] = _inplace_function(_function.op, _name)
+
+# --- dtypes, formats, constants ------------------------------------------------------------------------------
+
+globals().update({_d.name: _d for _d in _dtypes.ALL} | _dtypes.ALIASES)
+contiguous_format, preserve_format = _formats.contiguous_format, _formats.preserve_format
+channels_last, channels_last_3d = _formats.channels_last, _formats.channels_last_3d
+strided, sparse_coo, sparse_csr = _formats.strided, _formats.sparse_coo, _formats.sparse_csr
+inf, nan, pi, e, newaxis = math.inf, math.nan, math.pi, math.e, None
+
+for _name, _dtype in {
+    "Float": "float32", "Double": "float64", "Half": "float16", "BFloat16": "bfloat16", "Byte": "uint8", "Char": "int8",
+    "Short": "int16", "Int": "int32", "Long": "int64", "Bool": "bool",
+}.items():  # fmt: skip
+    globals()[_name + "Tensor"] = _exchange.legacy_type(_name + "Tensor", _dtypes.by_name(_dtype))
+
+
+def is_tensor(obj) -> bool:
+    """Whether ``obj`` is a tensor."""
+    return isinstance(obj, Tensor)
+
+
+def is_storage(obj) -> bool:
+    """Whether ``obj`` is a tensor's storage."""
+    return isinstance(obj, _exchange.UntypedStorage)
+
+
+def numel(input: Tensor) -> int:
+    """The number of elements."""
+    return input.numel()
+
+
+def is_floating_point(input: Tensor) -> bool:
+    """Whether the dtype is a floating-point one."""
+    return input.is_floating_point()
+
+
+def is_complex(input: Tensor) -> bool:
+    """Whether the dtype is a complex one."""
+    return input.is_complex()
+
+
+def is_nonzero(input: Tensor) -> bool:
+    """Whether a tensor with one element is not zero."""
+    return bool(input)
+
+
+def is_conj(input: Tensor) -> bool:
+    """False: conjugates are computed."""
+    return False
+
+
+def is_inference(input: Tensor) -> bool:
+    return False
+
+
+def typename(obj) -> str:
+    """The name of the type of ``obj``."""
+    return obj.type() if isinstance(obj, Tensor) else f"{type(obj).__module__}.{type(obj).__qualname__}"
+
+
+def set_default_tensor_type(t) -> None:
+    """Sets the default dtype by a legacy type or its name."""
+    d = t.dtype if isinstance(t, type) else globals()[t.rpartition(".")[2]].dtype
+    set_default_dtype(d)
+
+
+def get_default_device() -> device:
+    """The CPU."""
+    return device("cpu")
+
+
+def set_default_device(d) -> None:
+    """Sets where new tensors are made; only the CPU is there."""
+    from flambeau.core.device import check
+
+    check(d)
+
+
+def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
+    """flambeau is deterministic: there is nothing to switch."""
+
+
+def are_deterministic_algorithms_enabled() -> bool:
+    """True."""
+    return True
+
+
+def set_flush_denormal(mode: bool) -> bool:
+    """Returns False: not supported; denormal numbers are kept."""
+    return False
+
+
+def set_float32_matmul_precision(precision: str) -> None:
+    """Checks the name; products of float32 matrices are always computed in float32."""
+    if precision not in ("highest", "high", "medium"):
+        raise RuntimeError(f"{precision} is not one of 'highest', 'high', 'medium'")
+
+
+def get_float32_matmul_precision() -> str:
+    return "highest"
+
+
+def compile(model=None, *, fullgraph=False, dynamic=None, backend="inductor", mode=None, options=None, disable=False):
+    """Returns ``model`` as it is, or a decorator that does: every program is recorded and planned without being asked."""
+    return model if model is not None else lambda function: function
+
+
+tensor = _exchange.tensor
+to_dlpack = _exchange.to_dlpack
+_C = None  # programs look here for PyTorch's compiled part
+
+# --- rooms that are opened when they are entered -------------------------------------------------------------
+
+_LAZY = frozenset(
+    {"nn", "optim", "utils", "linalg", "fft", "special", "cuda", "backends", "serialization", "compat"}
+)  # fmt: skip
+_LAZY_NAMES = {"save": "serialization", "load": "serialization"}
+
+
+def __getattr__(name: str):
+    if name in _LAZY_NAMES:
+        value = getattr(importlib.import_module(f"flambeau.{_LAZY_NAMES[name]}"), name)
+    elif name in _LAZY:
+        return importlib.import_module(f"flambeau.{name}")
+    else:
+        raise AttributeError(f"module 'torch' has no attribute '{name}': flambeau does not have it", name=name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY, *_LAZY_NAMES})

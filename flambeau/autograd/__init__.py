@@ -1,0 +1,22 @@
+"""Automatic differentiation: the tape, running it backwards, and what user programs see of it."""
+
+from __future__ import annotations
+
+from flambeau.autograd import graph
+from flambeau.autograd.engine import backward, grad
+from flambeau.autograd.function import Function
+from flambeau.autograd.gradcheck import GradcheckError, gradcheck, gradgradcheck
+from flambeau.autograd.modes import (
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    is_inference_mode_enabled,
+    no_grad,
+    set_grad_enabled,
+)
+from flambeau.autograd.variable import Variable
+
+__all__ = [
+    "Function", "GradcheckError", "Variable", "backward", "enable_grad", "grad", "gradcheck", "gradgradcheck", "graph",
+    "inference_mode", "is_grad_enabled", "is_inference_mode_enabled", "no_grad", "set_grad_enabled",
+]  # fmt: skip

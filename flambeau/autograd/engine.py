@@ -1,0 +1,365 @@
+"""Running the tape backwards."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+
+from flambeau.autograd.graph import AccumulateGrad, Node, edge_of
+from flambeau.core import dtypes
+from flambeau.core.size import Size
+from flambeau.dispatch import grad_mode
+from flambeau.tensor.tensor import Tensor
+
+
+class _Anomaly:
+    """Whether gradients are checked for NaN as they are made (``autograd.detect_anomaly``)."""
+
+    enabled = False
+    check_nan = True
+
+
+anomaly = _Anomaly()
+
+
+def run_backward(
+    roots: Sequence[tuple[Node, int]],
+    grads: Sequence[Tensor],
+    *,
+    retain_graph: bool,
+    create_graph: bool,
+    inputs: Sequence[tuple[Node, int]] | None = None,
+    accumulate: bool = True,
+) -> list[Tensor | None]:
+    """Sends ``grads`` from ``roots`` down the tape.
+
+    Nodes run newest first, each once all gradients of its outputs have come together. With ``inputs`` only the
+    nodes on the way to these run, and unless ``accumulate`` their gradients are returned instead of added up.
+    """
+    dependencies = _count_dependencies(roots)
+    captured: dict[tuple[Node, int], Tensor] = {}
+    wanted: dict[Node, list[int]] = {}
+    if inputs is not None:
+        for node, number in inputs:
+            wanted.setdefault(node, []).append(number)
+        needed = _on_the_way(roots, wanted)
+    buffers: dict[Node, list[Tensor | None]] = {}
+    ready: list[tuple[int, int, Node]] = []
+    waiting = dict(dependencies)
+
+    def send(node: Node, number: int, g: Tensor) -> None:
+        buffer = buffers.get(node)
+        if buffer is None:
+            buffer = buffers[node] = [None] * len(node.metas)
+        before = buffer[number]
+        buffer[number] = g if before is None else before + g
+
+    previous = grad_mode.enabled
+    grad_mode.enabled = create_graph
+    try:
+        for (node, number), g in zip(roots, grads, strict=True):
+            send(node, number, g)
+        for node in dict.fromkeys(node for node, _ in roots):
+            if not waiting.get(node):
+                heapq.heappush(ready, (_priority(node), id(node), node))
+        while ready:
+            node = heapq.heappop(ready)[2]
+            gs = buffers.pop(node, None)
+            edges = node.edges
+            if gs is not None and inputs is not None and node not in needed:
+                gs = None
+            results: Sequence = ()
+            if gs is not None:
+                gs = _pre_hooks(node, gs)
+                for number in wanted.get(node, ()):
+                    if gs[number] is not None:
+                        captured[node, number] = gs[number]
+                run = inputs is None or needed[node] or (accumulate and node in wanted)
+                if isinstance(node, AccumulateGrad) and not (inputs is None or (accumulate and node in wanted)):
+                    run = False
+                if run:
+                    results = node.apply(gs)
+                    if edges:
+                        results = _fit_all(node, results)
+                    if node.post_hooks:
+                        results = _post_hooks(node, results, gs)
+                    if not retain_graph:
+                        node.release()
+                    if anomaly.enabled and anomaly.check_nan:
+                        _check_nan(node, results)
+            for i, edge in enumerate(edges):
+                if edge is None:
+                    continue
+                target, number = edge
+                if i < len(results) and results[i] is not None:
+                    send(target, number, results[i])
+                waiting[target] -= 1
+                if not waiting[target]:
+                    heapq.heappush(ready, (_priority(target), id(target), target))
+    finally:
+        grad_mode.enabled = previous
+    return [captured.get(key) for key in inputs or ()]
+
+
+def _priority(node: Node) -> int:
+    return -1 << 62 if isinstance(node, AccumulateGrad) else -node.sequence
+
+
+def _count_dependencies(roots: Sequence[tuple[Node, int]]) -> dict[Node, int]:
+    """For every node that can be reached, how many edges lead to it."""
+    counts: dict[Node, int] = {}
+    seen = {node for node, _ in roots}
+    stack = list(seen)
+    while stack:
+        for edge in stack.pop().edges:
+            if edge is not None:
+                target = edge[0]
+                counts[target] = counts.get(target, 0) + 1
+                if target not in seen:
+                    seen.add(target)
+                    stack.append(target)
+    return counts
+
+
+def _on_the_way(roots: Sequence[tuple[Node, int]], wanted: dict) -> dict[Node, bool]:
+    """The nodes from which a wanted node can be reached, or that are wanted; True where something lies beyond."""
+    order: list[Node] = []
+    seen: set[Node] = set()
+    stack: list[tuple[Node, bool]] = [(node, False) for node, _ in roots]
+    while stack:
+        node, done = stack.pop()
+        if done:
+            order.append(node)
+        elif node not in seen:
+            seen.add(node)
+            stack.append((node, True))
+            stack.extend((e[0], False) for e in node.edges if e is not None and e[0] not in seen)
+    needed: dict[Node, bool] = {}
+    for node in order:
+        beyond = any(e is not None and e[0] in needed for e in node.edges)
+        if beyond or node in wanted:
+            needed[node] = beyond
+    return needed
+
+
+def _pre_hooks(node: Node, gs: list) -> list:
+    if node.tensor_hooks:
+        gs = list(gs)
+        for number, hooks in node.tensor_hooks.items():
+            for hook in list(hooks.values()):
+                if gs[number] is not None:
+                    replaced = hook(gs[number])
+                    if replaced is not None:
+                        gs[number] = _check_replacement(gs[number], replaced)
+    if node.pre_hooks:
+        for hook in list(node.pre_hooks.values()):
+            replaced = hook(tuple(gs))
+            if replaced is not None:
+                gs = list(replaced) if isinstance(replaced, (tuple, list)) else [replaced]
+    return gs
+
+
+def _check_replacement(g: Tensor, replaced: Tensor) -> Tensor:
+    if not isinstance(replaced, Tensor):
+        raise TypeError(f"expected Variable, but hook returned '{type(replaced).__name__}'")
+    if replaced.shape != g.shape:
+        raise RuntimeError(f"hook '' has changed the size of value: from {list(g.shape)} to {list(replaced.shape)}")
+    return replaced
+
+
+def _post_hooks(node: Node, results: Sequence, gs: list) -> Sequence:
+    for hook in list(node.post_hooks.values()):  # type: ignore[union-attr]
+        replaced = hook(tuple(results), tuple(gs))
+        if replaced is not None:
+            results = replaced if isinstance(replaced, (tuple, list)) else (replaced,)
+    return results
+
+
+def _fit_all(node: Node, results: Sequence) -> Sequence:
+    edges = node.edges
+    if len(results) != len(edges):
+        raise RuntimeError(
+            f"function {node.name()} returned an incorrect number of gradients (expected {len(edges)}, got {len(results)})"
+        )
+    return [
+        None if g is None or edge is None else fit(g, edge[0].metas[edge[1]], node, i)
+        for i, (g, edge) in enumerate(zip(results, edges, strict=True))
+    ]
+
+
+def fit(g: Tensor, meta: tuple, node: Node, i: int) -> Tensor:
+    """``g`` with the shape and dtype of what it is the gradient of: summed where that was broadcast."""
+    shape, dtype = meta
+    if g._shape != shape:
+        if not _expandable(shape, g._shape):
+            raise RuntimeError(
+                f"Function {node.name()} returned an invalid gradient at index {i} - got {list(g._shape)} but expected "
+                f"shape compatible with {list(shape)}"
+            )
+        g = g.sum_to_size(shape)
+    if g._dtype is not dtype:
+        if g._dtype.is_complex and not dtype.is_complex:
+            g = g.real
+        if g._dtype is not dtype:
+            g = g.to(dtype)
+    return g
+
+
+def _expandable(shape: Size, to: Size) -> bool:
+    if len(shape) > len(to):
+        return False
+    return all(a in (1, b) for a, b in zip(reversed(shape), reversed(to), strict=False))
+
+
+def _check_nan(node: Node, results: Sequence) -> None:
+    for i, g in enumerate(results):
+        if g is not None and g.isnan().any().item():
+            where = node.metadata.get("traceback_")
+            forward = f" The forward call was recorded at:\n{''.join(where)}" if where else ""
+            raise RuntimeError(f"Function '{node.name()}' returned nan values in its {i}th output.{forward}")
+
+
+def backward(
+    tensors: Tensor | Sequence[Tensor],
+    grad_tensors=None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    grad_variables=None,
+    inputs: Tensor | Sequence[Tensor] | None = None,
+) -> None:
+    """Adds the gradients of ``tensors`` with respect to the leaves to the leaves' ``.grad``.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.autograd.backward.html
+    """
+    tensors = (tensors,) if isinstance(tensors, Tensor) else tuple(tensors)
+    if inputs is not None:
+        inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+        if not inputs:
+            raise RuntimeError("'inputs' argument to backward() cannot be empty.")
+        for i, t in enumerate(inputs):
+            if not t.requires_grad:
+                raise RuntimeError(f"One of the differentiated Tensors does not require grad: inputs[{i}]")
+    if grad_tensors is None:
+        grad_tensors = grad_variables
+    grads = _root_gradients(tensors, grad_tensors)
+    retain = create_graph if retain_graph is None else retain_graph
+    targets = None if inputs is None else [edge_of(t) for t in inputs]
+    captured = run_backward(
+        [_root(t) for t in tensors], grads, retain_graph=retain, create_graph=create_graph, inputs=targets,  # type: ignore[arg-type]
+    )  # fmt: skip
+    for t, g in zip(inputs or (), captured, strict=True):
+        if g is not None and t.grad_fn is not None:
+            with_graph = g if create_graph else g.detach()
+            t._grad = with_graph if t._grad is None else t._grad + with_graph
+
+
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor],
+    grad_outputs=None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    only_inputs: bool = True,
+    allow_unused: bool | None = None,
+    is_grads_batched: bool = False,
+    materialize_grads: bool = False,
+) -> tuple[Tensor | None, ...]:
+    """The gradients of the sum of ``outputs`` (weighted by ``grad_outputs``) with respect to ``inputs``.
+
+    >>> import flambeau as torch
+    >>> x = torch.tensor(3.0, requires_grad=True)
+    >>> torch.autograd.grad(x ** 2, x)
+    (tensor(6.),)
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.autograd.grad.html
+    """
+    outputs = (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
+    inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    if materialize_grads and allow_unused is False:
+        raise ValueError("Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False.")
+    allow_unused = bool(allow_unused) or materialize_grads
+    if isinstance(grad_outputs, Tensor):
+        grad_outputs = (grad_outputs,)
+    if is_grads_batched:
+        return _batched_grad(outputs, inputs, grad_outputs, retain_graph, create_graph, allow_unused)
+    grads = _root_gradients(outputs, grad_outputs)
+    for i, t in enumerate(inputs):
+        if not t.requires_grad:
+            raise RuntimeError(f"One of the differentiated Tensors does not require grad: inputs[{i}]")
+    retain = create_graph if retain_graph is None else retain_graph
+    results = run_backward(
+        [_root(t) for t in outputs],
+        grads,
+        retain_graph=retain,
+        create_graph=create_graph,
+        inputs=[edge_of(t) for t in inputs],  # type: ignore[misc]
+        accumulate=False,
+    )
+    for i, (t, g) in enumerate(zip(inputs, results, strict=True)):
+        if g is None:
+            if not allow_unused:
+                raise RuntimeError(
+                    "One of the differentiated Tensors appears to not have been used in the graph. Set allow_unused=True "
+                    f"if this is the desired behavior. It is inputs[{i}], of shape {list(t.shape)}."
+                )
+            if materialize_grads:
+                results[i] = t.new_zeros(t.shape)
+    return tuple(results)
+
+
+def _batched_grad(outputs, inputs, grad_outputs, retain_graph, create_graph, allow_unused):
+    """One gradient for each entry of the first dim of ``grad_outputs``, stacked."""
+    from flambeau import ops
+
+    n = grad_outputs[0].shape[0]
+    rows = [
+        grad(outputs, inputs, tuple(g[i] for g in grad_outputs), True, create_graph, allow_unused=allow_unused)
+        for i in range(n)
+    ]
+    return tuple(None if column[0] is None else ops.stack(column) for column in zip(*rows, strict=True))
+
+
+def _root(t: Tensor) -> tuple[Node, int]:
+    edge = edge_of(t)
+    if edge is None:
+        raise RuntimeError(
+            "element 0 of tensors does not require grad and does not have a grad_fn: no tensor that it was computed "
+            "from has requires_grad=True, or it was computed under torch.no_grad() or from a detach()ed tensor"
+        )
+    return edge
+
+
+def _root_gradients(outputs: tuple, grads) -> list[Tensor]:
+    if grads is None:
+        grads = (None,) * len(outputs)
+    elif isinstance(grads, Tensor):
+        grads = (grads,)
+    if len(grads) != len(outputs):
+        raise RuntimeError(f"got {len(outputs)} tensors and {len(grads)} gradients")
+    result = []
+    for i, (out, g) in enumerate(zip(outputs, grads, strict=True)):
+        if g is None:
+            _root(out)
+            if out._shape.numel() != 1:
+                raise RuntimeError(
+                    f"grad can be implicitly created only for scalar outputs: this one has shape {list(out._shape)}; "
+                    "reduce it to one number (loss.sum() or loss.mean()), or give backward(gradient) of its shape"
+                )
+            if out._dtype.kind != dtypes.FLOATING:
+                raise RuntimeError(f"grad can be implicitly created only for real scalar outputs but got {out._dtype}")
+            g = out.detach().new_ones(out._shape)
+        elif not isinstance(g, Tensor):
+            raise TypeError(f"gradients can be either Tensors or None, but got {type(g).__name__}")
+        elif g._shape != out._shape:
+            raise RuntimeError(
+                f"Mismatch in shape: grad_output[{i}] has a shape of {g._shape} and output[{i}] has a shape of {out._shape}."
+            )
+        elif g._dtype is not out._dtype:
+            if g._dtype.is_complex != out._dtype.is_complex:
+                raise RuntimeError(
+                    "For complex Tensors, both grad_output and output are required to have the same dtype. Mismatch in "
+                    f"dtype: grad_output[{i}] has a dtype of {g._dtype} and output[{i}] has a dtype of {out._dtype}."
+                )
+            g = g.to(out._dtype)
+        result.append(g)
+    return result

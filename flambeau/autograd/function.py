@@ -1,0 +1,267 @@
+"""``autograd.Function``: operations with a forward and a backward of the user's own."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from flambeau.autograd.graph import Node, Saved, edge_of, zeros_for
+from flambeau.core import dtypes
+from flambeau.dispatch import grad_mode
+from flambeau.tensor.tensor import Tensor
+
+
+class FunctionCtx:
+    """What ``forward`` leaves for ``backward``: saved tensors, flags, and any attribute that the user sets."""
+
+    _to_save: tuple = ()
+    _dirty: tuple = ()
+    _non_differentiable: tuple = ()
+    _materialize = True
+    needs_input_grad: tuple[bool, ...] = ()
+
+    def save_for_backward(self, *tensors: Tensor | None) -> None:
+        """Keeps tensors for ``backward``, which finds them in ``ctx.saved_tensors``."""
+        self._to_save = tensors
+
+    def save_for_forward(self, *tensors: Tensor | None) -> None:
+        """Keeps tensors for ``jvp``."""
+
+    def mark_dirty(self, *tensors: Tensor) -> None:
+        """Says that these inputs were written to in place; they must be returned."""
+        self._dirty = tensors
+
+    def mark_non_differentiable(self, *tensors: Tensor) -> None:
+        """Says that no gradient flows into these outputs."""
+        self._non_differentiable = tensors
+
+    def set_materialize_grads(self, value: bool) -> None:
+        """Whether ``backward`` gets zeros (the default) or ``None`` where no gradient came."""
+        self._materialize = value
+
+
+class BackwardNode(Node, FunctionCtx):
+    """The tape's entry for a user's Function; it is also the ``ctx`` that ``forward`` and ``backward`` get."""
+
+    _function: type
+    _saved: tuple | None = None
+
+    def __init__(self) -> None:
+        Node.__init__(self, (), ())
+
+    @property
+    def saved_tensors(self) -> tuple:
+        if self._saved is None:
+            if not self.edges:
+                return tuple(self._to_save)
+            raise RuntimeError(
+                "Trying to backward through the graph a second time (or directly access saved tensors after they have "
+                "already been freed). Saved intermediate values of the graph are freed when you call .backward() or "
+                "autograd.grad(). Specify retain_graph=True if you need to backward through the graph a second time or "
+                "if you need to access saved tensors after calling backward."
+            )
+        return tuple(s.unpack(self) if s.__class__ is Saved else s for s in self._saved)
+
+    @property
+    def saved_variables(self) -> tuple:
+        return self.saved_tensors
+
+    def apply(self, grads: list) -> tuple:
+        if self._saved is None:
+            _ = self.saved_tensors  # raises: the graph has been freed
+        if self._materialize:
+            grads = [zeros_for(meta) if g is None else g for g, meta in zip(grads, self.metas, strict=True)]
+        results = self._function.backward(self, *grads)
+        if not isinstance(results, tuple):
+            results = (results,)
+        return self._checked(results)
+
+    def _checked(self, results: tuple) -> tuple:
+        n = len(self.edges)
+        name = self.name()
+        if len(results) > n and all(r is None for r in results[n:]):
+            results = results[:n]
+        if len(results) != n:
+            raise RuntimeError(f"function {name} returned an incorrect number of gradients (expected {n}, got {len(results)})")
+        for i, (r, tensor_input) in enumerate(zip(results, self._tensor_inputs, strict=True)):
+            if r is not None and not isinstance(r, Tensor):
+                raise TypeError(f"{name}: backward returned a {type(r).__name__} as gradient {i}, expected a Tensor or None")
+            if r is not None and not tensor_input:
+                raise RuntimeError(
+                    f"function {name} returned a gradient different than None at position {i + 1}, but the corresponding "
+                    "forward input was not a Variable"
+                )
+        return results
+
+    def release(self) -> None:
+        self._saved = None
+
+
+def _as_saved(t, ctx: BackwardNode, inputs: list, outputs: tuple):
+    if not isinstance(t, Tensor):
+        return t
+    for i, out in enumerate(outputs):
+        if t is out and out is not None and not any(t is x for x in inputs):
+            return Saved(t.detach(), -1 - i)
+    for i, x in enumerate(inputs):
+        if t is x:
+            return Saved(t, i)
+    return t.detach() if t.grad_fn is not None else t
+
+
+class FunctionMeta(type):
+    """Gives each Function a class for its entries on the tape, named after it."""
+
+    def __init__(cls, name: str, bases: tuple, namespace: dict) -> None:
+        super().__init__(name, bases, namespace)
+        cls._backward_cls = type(name + "Backward", (BackwardNode,), {"_function": cls, "__module__": cls.__module__})
+
+
+class Function(FunctionCtx, metaclass=FunctionMeta):
+    """Base class of operations with a gradient of the user's own; called through ``apply``.
+
+    ``forward(ctx, *args)`` and ``backward(ctx, *grads)`` are static methods. Or ``forward(*args)`` with
+    ``setup_context(ctx, inputs, output)``.
+
+    >>> import flambeau as torch
+    >>> class Cube(torch.autograd.Function):
+    ...     @staticmethod
+    ...     def forward(ctx, x):
+    ...         ctx.save_for_backward(x)
+    ...         return x ** 3
+    ...     @staticmethod
+    ...     def backward(ctx, g):
+    ...         x, = ctx.saved_tensors
+    ...         return 3 * x ** 2 * g
+    >>> x = torch.tensor(2.0, requires_grad=True)
+    >>> Cube.apply(x).backward()
+    >>> x.grad
+    tensor(12.)
+
+    Source: https://docs.pytorch.org/docs/stable/autograd.html#function
+    """
+
+    generate_vmap_rule = False
+
+    def __init__(self, *args, **kwargs) -> None:
+        raise RuntimeError(
+            f"{type(self).__name__}: Function objects are not made; call the static method {type(self).__name__}.apply(...)"
+        )
+
+    @staticmethod
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError("You must implement the forward function for custom autograd.Function.")
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Any) -> None:
+        raise NotImplementedError("setup_context is not implemented.")
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:
+        raise NotImplementedError(
+            "You must implement either the backward or vjp method for your custom autograd.Function to use it with "
+            "backward mode AD."
+        )
+
+    @classmethod
+    def apply(cls, *args, **kwargs):
+        """Runs ``forward`` and, where an input needs a gradient, puts the operation on the tape."""
+        if "vjp" in cls.__dict__ and "backward" not in cls.__dict__:
+            cls.backward = cls.__dict__["vjp"]
+        ctx = cls._backward_cls()
+        edges = [edge_of(a) if isinstance(a, Tensor) else None for a in args]
+        recording = grad_mode.enabled and any(e is not None for e in edges)
+        ctx.needs_input_grad = tuple(isinstance(a, Tensor) and a.requires_grad for a in args)
+        separate = cls.setup_context is not Function.setup_context
+        previous = grad_mode.enabled
+        grad_mode.enabled = False
+        try:
+            if separate:
+                result = cls.forward(*args, **kwargs)
+                cls.setup_context(ctx, args, result)
+            else:
+                result = cls.forward(ctx, *args, **kwargs)
+        finally:
+            grad_mode.enabled = previous
+        outputs = result if isinstance(result, tuple) else (result,)
+        if not recording and not any(isinstance(o, Tensor) and o.requires_grad for o in outputs):
+            return result
+        outputs = tuple(_fresh(o, args, ctx) for o in outputs)
+        if recording:
+            _put_on_tape(ctx, list(args), edges, outputs)
+        return outputs if isinstance(result, tuple) else outputs[0]
+
+
+def _fresh(o, args: tuple, ctx: BackwardNode):
+    """An output as a tensor object of its own: an input that was returned as it is becomes an alias of it."""
+    if not isinstance(o, Tensor) or any(o is d for d in ctx._dirty):
+        return o
+    if any(o is a for a in args) or o._base is not None or o.requires_grad:
+        alias = o.detach()
+        ctx._to_save = tuple(alias if t is o and not any(o is a for a in args) else t for t in ctx._to_save)
+        ctx._non_differentiable = tuple(alias if t is o else t for t in ctx._non_differentiable)
+        return alias
+    return o
+
+
+def _put_on_tape(ctx: BackwardNode, inputs: list, edges: list, outputs: tuple) -> None:
+    ctx.edges = tuple(edges)
+    ctx.metas = tuple((o.shape, o.dtype) if isinstance(o, Tensor) else ((), dtypes.float32) for o in outputs)
+    ctx._tensor_inputs = tuple(isinstance(a, Tensor) for a in inputs)
+    ctx._saved = tuple(_as_saved(t, ctx, inputs, outputs) for t in ctx._to_save)
+    ctx._to_save = ()
+    for d in ctx._dirty:
+        if d._requires_grad and d.grad_fn is None:
+            raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
+    for i, o in enumerate(outputs):
+        if not isinstance(o, Tensor) or o.dtype.kind < dtypes.FLOATING or any(o is t for t in ctx._non_differentiable):
+            continue
+        o._requires_grad = False
+        o._grad_fn, o._output_nr = ctx, i
+        if any(o is d for d in ctx._dirty):
+            o._storage.history += 1
+            o._history = o._storage.history
+    ctx._dirty = ctx._non_differentiable = ()
+
+
+def once_differentiable(function: Callable) -> Callable:
+    """For a ``backward`` that cannot itself be differentiated: asking for its gradient raises."""
+
+    @functools.wraps(function)
+    def wrapper(ctx, *args):
+        previous = grad_mode.enabled
+        grad_mode.enabled = False
+        try:
+            outputs = function(ctx, *args)
+        finally:
+            grad_mode.enabled = previous
+        if not previous or not any(isinstance(a, Tensor) and a.requires_grad for a in args):
+            return outputs
+        several = isinstance(outputs, tuple)
+        marked = [_refusing(o) if isinstance(o, Tensor) else o for o in (outputs if several else (outputs,))]
+        return tuple(marked) if several else marked[0]
+
+    return wrapper
+
+
+class _Refuse(Node):
+    """Stands on the tape where a gradient of a once-differentiable function would be."""
+
+    __slots__ = ()
+
+    def apply(self, grads: list) -> tuple:
+        raise RuntimeError("trying to differentiate twice a function that was marked with @once_differentiable")
+
+
+def _refusing(t: Tensor) -> Tensor:
+    out = t.detach()
+    out._grad_fn = _Refuse((), ((t.shape, t.dtype),))
+    return out
+
+
+class InplaceFunction(Function):
+    """An old base class; plain Function does the same."""
+
+
+NestedIOFunction = Function

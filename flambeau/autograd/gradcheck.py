@@ -1,0 +1,211 @@
+"""Checks of gradients against finite differences.
+
+Source: https://docs.pytorch.org/docs/stable/generated/torch.autograd.gradcheck.gradcheck.html
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+
+from flambeau import dispatch
+from flambeau.autograd.engine import grad
+from flambeau.core import dtypes
+from flambeau.tensor.tensor import Tensor
+
+
+class GradcheckError(RuntimeError):
+    """Analytical and numerical gradients differ."""
+
+
+def gradcheck(
+    func: Callable,
+    inputs,
+    *,
+    eps: float = 1e-6,
+    atol: float = 1e-5,
+    rtol: float = 1e-3,
+    raise_exception: bool = True,
+    nondet_tol: float = 0.0,
+    check_undefined_grad: bool = True,
+    check_grad_dtypes: bool = False,
+    check_batched_grad: bool = False,
+    check_batched_forward_grad: bool = False,
+    check_forward_ad: bool = False,
+    check_backward_ad: bool = True,
+    fast_mode: bool = False,
+    masked: bool | None = None,
+) -> bool:
+    """Compares the gradients that the tape gives for ``func(*inputs)`` with central differences.
+
+    Inputs should be float64; with ``fast_mode`` random directions are compared instead of whole Jacobians.
+    """
+    inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    try:
+        _check(func, inputs, eps, atol, rtol, nondet_tol, fast_mode, masked)
+    except GradcheckError:
+        if raise_exception:
+            raise
+        return False
+    return True
+
+
+def _differentiable(values) -> list[Tensor]:
+    values = (values,) if isinstance(values, Tensor) else tuple(values)
+    return [v for v in values if isinstance(v, Tensor) and v.requires_grad]
+
+
+def _check(func, inputs, eps, atol, rtol, nondet_tol, fast_mode, masked) -> None:
+    leaves = [x for x in inputs if isinstance(x, Tensor) and x.requires_grad]
+    if not leaves:
+        raise ValueError(
+            "gradcheck expects at least one input tensor to require gradient, but none of the them have requires_grad=True."
+        )
+    for i, x in enumerate(leaves):
+        if x.dtype not in (dtypes.float64, dtypes.complex128):
+            warnings.warn(
+                f"Input #{i} requires gradient and is not a double precision floating point or complex. This check will "
+                "likely fail if all the inputs are not of double precision floating point or complex. ",
+                stacklevel=3,
+            )
+        if any(s == 0 for s, n in zip(x.stride(), x.shape, strict=True) if n > 1):
+            raise RuntimeError(f"The {i}th input has a dimension with stride 0. gradcheck only supports inputs that are non-overlapping")
+    outputs = _differentiable(func(*inputs))
+    for i, out in enumerate(outputs):
+        for j, x in enumerate(leaves):
+            check = _compare_directions if fast_mode else _compare_jacobians
+            check(func, inputs, i, j, out, x, eps, atol, rtol)
+        first = _vjp(out, leaves, np.ones(out.shape))
+        second = _vjp(out, leaves, np.ones(out.shape))
+        for a, b in zip(first, second, strict=True):
+            if np.max(np.abs(a - b), initial=0) > nondet_tol:
+                raise GradcheckError(
+                    "Backward is not reentrant, i.e., running backward with same input and grad_output multiple times gives "
+                    "different values, although analytical gradient matches numerical gradient."
+                )
+
+
+def _vjp(out: Tensor, xs: list[Tensor], v: np.ndarray) -> list[np.ndarray]:
+    g = dispatch.wrap(np.asarray(v, out.dtype.np), out.dtype)
+    grads = grad([out], xs, [g], retain_graph=True, allow_unused=True)
+    return [np.zeros(x.shape, x.dtype.np) if g is None else np.array(g.detach()._array()) for g, x in zip(grads, xs, strict=True)]
+
+
+def _evaluate(func, inputs, i: int) -> np.ndarray:
+    return np.array(_differentiable(func(*inputs))[i].detach()._array())
+
+
+def _shifted(func, inputs, x: Tensor, i: int, step: np.ndarray) -> np.ndarray:
+    """``func`` at ``x + step``; ``x`` is as it was afterwards."""
+    data = x.detach()
+    before = np.array(data._array())
+    try:
+        data.copy_(dispatch.wrap((before + step).astype(before.dtype), x.dtype))
+        return _evaluate(func, inputs, i)
+    finally:
+        data.copy_(dispatch.wrap(before, x.dtype))
+
+
+def _numerical(func, inputs, x: Tensor, i: int, direction: np.ndarray, eps: float) -> np.ndarray:
+    up = _shifted(func, inputs, x, i, eps * direction)
+    down = _shifted(func, inputs, x, i, -eps * direction)
+    return (up - down) / (2 * eps)
+
+
+def _compare_jacobians(func, inputs, i, j, out, x, eps, atol, rtol) -> None:
+    """Column by column; for complex numbers both along the real and the imaginary axis (Wirtinger, as PyTorch)."""
+    n, m = int(np.prod(x.shape)), int(np.prod(out.shape))
+    units = [1.0, 1j] if x.dtype.is_complex else [1.0]
+    numerical = np.zeros((len(units), n, m), np.complex128)
+    for u, unit in enumerate(units):
+        for k in range(n):
+            direction = np.zeros(n, np.complex128 if x.dtype.is_complex else np.float64)
+            direction[k] = unit
+            numerical[u, k] = _numerical(func, inputs, x, i, direction.reshape(x.shape), eps).reshape(-1)
+    parts = [1.0, 1j] if out.dtype.is_complex else [1.0]
+    for part in parts:
+        analytical = np.zeros((n, m), np.complex128)
+        for k in range(m):
+            v = np.zeros(m, np.complex128 if out.dtype.is_complex else np.float64)
+            v[k] = part
+            analytical[:, k] = _vjp(out, [x], v.reshape(out.shape))[0].reshape(-1)
+        # The gradient for a real loss L = Re(conj(v) out): dL/dRe(x) + i dL/dIm(x).
+        expected = np.real(np.conj(part) * numerical[0]).astype(np.complex128)
+        if len(units) == 2:
+            expected = expected + 1j * np.real(np.conj(part) * numerical[1])
+        _raise_if_different(analytical, expected, i, j, atol, rtol)
+
+
+def _compare_directions(func, inputs, i, j, out, x, eps, atol, rtol) -> None:
+    rng = np.random.default_rng(0)
+
+    def random(t: Tensor) -> np.ndarray:
+        u = rng.standard_normal(t.shape)
+        u = u + 1j * rng.standard_normal(t.shape) if t.dtype.is_complex else u
+        return u / (np.linalg.norm(u) or 1.0)
+
+    u, v = random(x), random(out)
+    analytical = np.real(np.vdot(_vjp(out, [x], v)[0], u))
+    numerical = np.real(np.vdot(v, _numerical(func, inputs, x, i, u, eps)))
+    _raise_if_different(np.asarray(analytical), np.asarray(numerical), i, j, atol, rtol)
+
+
+def _raise_if_different(analytical: np.ndarray, numerical: np.ndarray, i: int, j: int, atol: float, rtol: float) -> None:
+    if not np.allclose(analytical, numerical, rtol, atol, equal_nan=True):
+        raise GradcheckError(
+            f"Jacobian mismatch for output {i} with respect to input {j},\n"
+            f"numerical:{np.real_if_close(numerical)}\nanalytical:{np.real_if_close(analytical)}\n"
+            f"largest difference: {np.max(np.abs(analytical - numerical))}\n"
+        )
+
+
+def gradgradcheck(
+    func: Callable,
+    inputs,
+    grad_outputs=None,
+    *,
+    eps: float = 1e-6,
+    atol: float = 1e-5,
+    rtol: float = 1e-3,
+    gen_non_contig_grad_outputs: bool = False,
+    raise_exception: bool = True,
+    nondet_tol: float = 0.0,
+    check_undefined_grad: bool = True,
+    check_grad_dtypes: bool = False,
+    check_batched_grad: bool = False,
+    check_fwd_over_rev: bool = False,
+    check_rev_over_rev: bool = True,
+    fast_mode: bool = False,
+    masked: bool = False,
+) -> bool:
+    """:func:`gradcheck` of the gradient of ``func``: checks second derivatives."""
+    inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    outputs = _differentiable(func(*inputs))
+    if grad_outputs is None:
+        rng = np.random.default_rng(1)
+        made = []
+        for out in outputs:
+            g = rng.standard_normal(out.shape)
+            if out.dtype.is_complex:
+                g = g + 1j * rng.standard_normal(out.shape)
+            made.append(dispatch.wrap(np.asarray(g), out.dtype).requires_grad_())
+        grad_outputs = tuple(made)
+    else:
+        grad_outputs = (grad_outputs,) if isinstance(grad_outputs, Tensor) else tuple(grad_outputs)
+    count = len(grad_outputs)
+
+    def first_order(*args):
+        values, weights = args[:-count], args[-count:]
+        leaves = [x for x in values if isinstance(x, Tensor) and x.requires_grad]
+        return tuple(
+            g for g in grad(_differentiable(func(*values)), leaves, weights, create_graph=True, allow_unused=True) if g is not None
+        )
+
+    if not _differentiable(first_order(*inputs, *grad_outputs)):
+        return True  # the gradient is constant
+    return gradcheck(
+        first_order, inputs + tuple(grad_outputs), eps=eps, atol=atol, rtol=rtol, raise_exception=raise_exception,
+        nondet_tol=nondet_tol, fast_mode=fast_mode,
+    )  # fmt: skip

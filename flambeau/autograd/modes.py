@@ -1,0 +1,125 @@
+"""Whether operations are put on the tape: ``no_grad``, ``enable_grad``, ``set_grad_enabled``, ``inference_mode``."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from types import GeneratorType
+
+from flambeau.dispatch import grad_mode
+
+
+class _Mode:
+    """A context manager that is also a decorator; each ``with`` remembers the mode it found."""
+
+    def __call__(self, function: Callable) -> Callable:
+        @functools.wraps(function)
+        def wrapped(*args, **kwargs):
+            with self.clone():
+                result = function(*args, **kwargs)
+            if isinstance(result, GeneratorType):
+                return _under(self, result)
+            return result
+
+        return wrapped
+
+    def clone(self):
+        return type(self)()
+
+
+def _under(mode: _Mode, generator: GeneratorType):
+    """Runs each step of ``generator`` under ``mode``, and the code between the steps under its own."""
+    sent = None
+    while True:
+        try:
+            with mode.clone():
+                value = generator.send(sent)
+        except StopIteration as stop:
+            return stop.value
+        sent = yield value
+
+
+class no_grad(_Mode):
+    """Operations inside are not put on the tape.
+
+    >>> import flambeau as torch
+    >>> x = torch.ones(2, requires_grad=True)
+    >>> with torch.no_grad():
+    ...     y = x * 2
+    >>> y.requires_grad
+    False
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.no_grad.html
+    """
+
+    def __new__(cls, function: Callable | None = None):
+        self = object.__new__(cls)
+        return self if function is None else self(function)
+
+    def __enter__(self) -> None:
+        self.previous = grad_mode.enabled
+        grad_mode.enabled = False
+
+    def __exit__(self, *exc) -> None:
+        grad_mode.enabled = self.previous
+
+
+class enable_grad(no_grad):
+    """Operations inside are put on the tape, also within :class:`no_grad`."""
+
+    def __enter__(self) -> None:
+        self.previous = grad_mode.enabled
+        grad_mode.enabled = True
+
+
+class set_grad_enabled(_Mode):
+    """Turns the tape on or off, at once when called as a function, and back at the end of a ``with``."""
+
+    def __init__(self, mode: bool) -> None:
+        self.previous = grad_mode.enabled
+        self.mode = bool(mode)
+        grad_mode.enabled = self.mode
+
+    def __call__(self, function: Callable) -> Callable:
+        grad_mode.enabled = self.previous
+        return super().__call__(function)
+
+    def __enter__(self) -> None:
+        grad_mode.enabled = self.mode
+
+    def __exit__(self, *exc) -> None:
+        grad_mode.enabled = self.previous
+
+    def clone(self) -> set_grad_enabled:
+        return type(self)(self.mode)
+
+
+class inference_mode(_Mode):
+    """As :class:`no_grad`, for code whose results never take part in a gradient."""
+
+    def __new__(cls, mode=True):
+        self = object.__new__(cls)
+        if callable(mode):
+            self.mode = True
+            return self(mode)
+        self.mode = bool(mode)
+        return self
+
+    def __enter__(self) -> None:
+        self.previous = grad_mode.enabled, grad_mode.inference
+        grad_mode.enabled, grad_mode.inference = not self.mode, self.mode
+
+    def __exit__(self, *exc) -> None:
+        grad_mode.enabled, grad_mode.inference = self.previous
+
+    def clone(self) -> inference_mode:
+        return type(self)(self.mode)
+
+
+def is_grad_enabled() -> bool:
+    """Whether operations are put on the tape now."""
+    return grad_mode.enabled
+
+
+def is_inference_mode_enabled() -> bool:
+    return grad_mode.inference

@@ -1,0 +1,48 @@
+"""``flambeau info``: what flambeau runs on here."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+
+import flambeau
+from flambeau import version
+from flambeau.cli.text import table
+from flambeau.core import config
+
+# Optional package -> what it is for.
+_EXTRAS = {"matplotlib": "pictures as .png"}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """``flambeau info``"""
+    parser = argparse.ArgumentParser(prog="flambeau info", description="Say what flambeau runs on here.")
+    parser.parse_args(arguments)
+    rows = [
+        ["flambeau", f"{version.release}, with the interface of PyTorch {version.__version__.partition('+')[0]}"],
+        ["installed in", os.path.dirname(flambeau.__file__)],
+        ["Python", f"{platform.python_version()} ({sys.executable})"],
+        ["system", f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs"],
+        ["threads", str(config.num_threads)],
+        ["NumPy", f"{np.__version__}, BLAS {_blas()}"],
+        ["ml_dtypes", importlib.metadata.version("ml_dtypes")],
+        ["mode", "eager (FLAMBEAU_EAGER=1)" if config.eager else "lazy: operations run when a value is asked for"],
+        ["CUDA", "not available"],
+    ]
+    for package, purpose in _EXTRAS.items():
+        there = importlib.util.find_spec(package) is not None
+        rows.append([package, f"{importlib.metadata.version(package) if there else 'not installed'} ({purpose})"])
+    print(table(["", ""], rows).split("\n", 2)[2])
+    return 0
+
+
+def _blas() -> str:
+    found = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
+    return f"{found.get('name', 'unknown')} {found.get('version', '')}".strip()

@@ -1,0 +1,132 @@
+"""``flambeau run``: a PyTorch program as ``python`` would run it, with flambeau as its torch."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.machinery
+import os
+import runpy
+import sys
+from collections.abc import Iterator, Sequence
+from types import ModuleType, TracebackType
+
+import flambeau
+from flambeau import compat
+from flambeau.cli.hints import hint
+from flambeau.core import config
+
+_PACKAGE = os.path.dirname(flambeau.__file__) + os.sep
+_EXAMPLES = os.path.join(_PACKAGE, "examples") + os.sep
+
+
+def main(arguments: Sequence[str]) -> int:
+    """``flambeau run [--legacy] (script.py | -m module | -c code) [args ...]``"""
+    ours, program, theirs = _split(arguments)
+    parser = argparse.ArgumentParser(
+        prog="flambeau run",
+        usage="flambeau run [--legacy] [--full-traceback] (script.py | -m MODULE | -c CODE) [ARGUMENTS ...]",
+        description="Run a PyTorch program, unmodified: `import torch` gives flambeau.",
+    )
+    parser.add_argument("--legacy", action="store_true", help="let spellings of PyTorch before 0.4 work (loss.data[0])")
+    parser.add_argument("--full-traceback", action="store_true", help="show flambeau's own lines in tracebacks too")
+    parser.add_argument("-m", metavar="MODULE", help="run a module by its name, as python -m does")
+    parser.add_argument("-c", metavar="CODE", help="run the code given here, as python -c does")
+    options = parser.parse_args(ours)
+    if not program:
+        parser.error("which program? Give a script.py, -m MODULE or -c CODE")
+    if program[0] not in ("-m", "-c") and not os.path.isfile(program[0]):
+        parser.error(f"can't open file '{program[0]}': there is no such file")
+    if program[0] in ("-m", "-c") and len(program) == 1:
+        parser.error(f"argument {program[0]}: expected one argument")
+
+    config.legacy = options.legacy
+    compat.install()
+    try:
+        if program[0] == "-m":
+            _run_module(program[1], theirs)
+        elif program[0] == "-c":
+            _run_code(program[1], theirs)
+        else:
+            _run_script(program[0], theirs)
+    except SystemExit:
+        raise
+    except BaseException as error:
+        if not options.full_traceback:
+            _keep_user_frames(error)
+        note = hint(error)
+        if note:
+            error.add_note(note)
+        sys.excepthook(type(error), error, error.__traceback__)
+        return 130 if isinstance(error, KeyboardInterrupt) else 1
+    return 0
+
+
+def _split(arguments: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
+    """Our options, the program (a path, or -m/-c and its word), and the program's own arguments."""
+    words = list(arguments)
+    for i, word in enumerate(words):
+        if word in ("-m", "-c"):
+            return words[:i], words[i : i + 2], words[i + 2 :]
+        if not word.startswith("-"):
+            return words[:i], [word], words[i + 1 :]
+    return words, [], []
+
+
+def _new_main() -> ModuleType:
+    """A fresh ``__main__``, in place of the command's own, for pickling and ``inspect`` to find the program in."""
+    module = ModuleType("__main__")
+    module.__annotations__ = {}
+    sys.modules["__main__"] = module
+    return module
+
+
+def _set_path(first: str) -> None:
+    if not sys.flags.safe_path:
+        sys.path[0] = first
+
+
+def _run_script(path: str, arguments: list[str]) -> None:
+    module = _new_main()
+    file = os.path.abspath(path)
+    loader = importlib.machinery.SourceFileLoader("__main__", file)
+    module.__file__ = file
+    module.__loader__ = loader
+    sys.argv[:] = [path, *arguments]
+    _set_path(os.path.dirname(os.path.realpath(path)))
+    exec(loader.source_to_code(loader.get_data(file), file), module.__dict__)
+
+
+def _run_code(code: str, arguments: list[str]) -> None:
+    module = _new_main()
+    sys.argv[:] = ["-c", *arguments]
+    _set_path("")
+    exec(compile(code, "<string>", "exec"), module.__dict__)
+
+
+def _run_module(name: str, arguments: list[str]) -> None:
+    sys.argv[:] = [name, *arguments]
+    _set_path(os.getcwd())
+    runpy.run_module(name, run_name="__main__", alter_sys=True)
+
+
+def _keep_user_frames(error: BaseException | None) -> None:
+    """Drop flambeau's frames, and those of Python's own import system, from `error` and from what caused it."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        kept: TracebackType | None = None
+        for frame in reversed(list(_entries(error.__traceback__))):
+            if not _is_ours(frame.tb_frame.f_code.co_filename):
+                kept = TracebackType(kept, frame.tb_frame, frame.tb_lasti, frame.tb_lineno)
+        error.__traceback__ = kept
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def _entries(traceback: TracebackType | None) -> Iterator[TracebackType]:
+    while traceback is not None:
+        yield traceback
+        traceback = traceback.tb_next
+
+
+def _is_ours(file: str) -> bool:
+    return (file.startswith(_PACKAGE) and not file.startswith(_EXAMPLES)) or file.startswith("<frozen ")

@@ -1,0 +1,48 @@
+"""The disguise: after :func:`install`, ``import torch`` means flambeau.
+
+``torch.x.y`` is the very module ``flambeau.x.y``, so classes are the same whichever way they are imported. Modules that
+PyTorch has in other places are given by :mod:`flambeau.compat.spellings`; what flambeau lacks is explained by
+:mod:`flambeau.compat.missing`.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import flambeau
+from flambeau.compat.finder import TorchFinder, is_public
+from flambeau.compat.missing import explain_missing_names
+
+__all__ = ["install"]
+
+
+def install() -> None:
+    """Make ``import torch`` and ``import torch.x.y`` give flambeau, in this process, from now on.
+
+    Calling it again changes nothing. It must come before anything has imported the real PyTorch.
+
+    Raises:
+        RuntimeError: the real PyTorch is already imported; two torches in one process would not know each other's
+            tensors.
+
+    Example::
+
+        import flambeau.compat
+        flambeau.compat.install()
+        import torch, torch.nn as nn
+        assert isinstance(nn.Linear(1, 1).weight, torch.Tensor)
+    """
+    torch = sys.modules.get("torch")
+    if torch is flambeau:
+        return
+    if torch is not None:
+        raise RuntimeError(
+            f"the real PyTorch is already imported (from {getattr(torch, '__file__', '?')}): "
+            "call flambeau.compat.install() before the first `import torch`"
+        )
+    for name, module in list(sys.modules.items()):
+        if is_public(name):
+            explain_missing_names(module, name.replace("flambeau", "torch", 1))
+    sys.modules["torch"] = flambeau
+    # In front of the path finder, which would load flambeau's files a second time under their torch names.
+    sys.meta_path.insert(0, TorchFinder())

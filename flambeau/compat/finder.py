@@ -1,0 +1,68 @@
+"""Finds ``torch.x.y`` as ``flambeau.x.y``: one module object under two names."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
+from collections.abc import Sequence
+from types import ModuleType
+
+from flambeau.compat.missing import explain_missing_names, missing_module
+from flambeau.compat.spellings import SPELLINGS, SpelledModule
+
+# Rooms of flambeau's house that PyTorch does not have, or that have the name of something else there (torch.tensor is
+# a function).
+_PRIVATE = frozenset({"__main__", "cli", "compat", "core", "dispatch", "engine", "examples", "ops", "tensor"})
+
+
+def is_public(name: str) -> bool:
+    """Whether `name` is flambeau, or a module of it that programs may know by a torch name."""
+    parts = name.split(".")
+    return parts[0] == "flambeau" and not (len(parts) > 1 and parts[1] in _PRIVATE)
+
+
+class _SameModule(importlib.abc.Loader):
+    """Loads a module by handing over the one that there is."""
+
+    def __init__(self, real: str) -> None:
+        self.real = real
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
+        module = importlib.import_module(self.real)
+        self.real_spec = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        assert module.__spec__ is not None
+        name = module.__spec__.name
+        module.__spec__ = self.real_spec  # the import system has put the torch name there
+        explain_missing_names(module, name)
+
+
+class _Spelled(importlib.abc.Loader):
+    """Loads a module of PyTorch's layout whose names live elsewhere in flambeau."""
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
+        return SpelledModule(spec.name, SPELLINGS[spec.name])
+
+    def exec_module(self, module: ModuleType) -> None:
+        pass
+
+
+class TorchFinder(importlib.abc.MetaPathFinder):
+    """A ``sys.meta_path`` entry that answers for ``torch`` and everything below it, and for nothing else."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        top, _, rest = fullname.partition(".")
+        if top != "torch":
+            return None
+        real = f"flambeau.{rest}" if rest else "flambeau"
+        if is_public(real) and importlib.util.find_spec(real) is not None:
+            return importlib.machinery.ModuleSpec(fullname, _SameModule(real), is_package=True)
+        if fullname in SPELLINGS:
+            return importlib.machinery.ModuleSpec(fullname, _Spelled(), is_package=True)
+        raise missing_module(fullname)

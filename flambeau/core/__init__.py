@@ -1,0 +1,1 @@
+"""Ground floor: dtypes, devices, sizes, random streams, configuration. Knows nothing of tensors."""

@@ -1,0 +1,19 @@
+"""Settings of the whole process, read by the floors above."""
+
+from __future__ import annotations
+
+import os
+
+eager: bool = os.environ.get("FLAMBEAU_EAGER", "") not in ("", "0")
+"""Immediate mode: every op runs as it is called (``FLAMBEAU_EAGER=1``)."""
+
+legacy: bool = False
+"""Spellings of PyTorch before 0.4 work with a DeprecationWarning (``flambeau run --legacy``)."""
+
+max_pending_nodes: int = 4096
+"""The recorded graph runs when it has so many nodes ..."""
+
+max_pending_bytes: int = 256 << 20
+"""... or when its results would take so many bytes."""
+
+num_threads: int = os.cpu_count() or 1

@@ -1,0 +1,78 @@
+"""``torch.device``. flambeau computes on the CPU; ``meta`` tensors are not supported."""
+
+from __future__ import annotations
+
+_TYPES = ("cpu", "cuda", "meta", "mps", "xpu", "xla", "hpu", "mtia", "ipu", "vulkan", "privateuseone")
+
+
+class device:
+    """Where a tensor's memory is: ``device('cpu')``, ``device('cuda', 0)``, ``device('cuda:0')``.
+
+    Naming a device that is absent is no error; making a tensor on it is.
+    """
+
+    __slots__ = ("type", "index")
+
+    def __new__(cls, type: str | int | device = "cpu", index: int | None = None) -> device:
+        if isinstance(type, device):
+            return type
+        if isinstance(type, int):
+            type, index = "cuda", type
+        if not isinstance(type, str):
+            raise TypeError(f"device(): argument 'type' must be str, not {type.__class__.__name__}")
+        name, colon, number = type.partition(":")
+        if name not in _TYPES:
+            raise RuntimeError(f"Expected one of {', '.join(_TYPES)} device type at start of device string: {name}")
+        if colon:
+            if index is not None:
+                raise RuntimeError(f"type (string) must not include an index because index was passed explicitly: {type}")
+            if not number.isdecimal():
+                raise RuntimeError(f"Invalid device string: '{type}'")
+            index = int(number)
+        self = object.__new__(cls)
+        object.__setattr__(self, "type", name)
+        object.__setattr__(self, "index", index)
+        return self
+
+    def __setattr__(self, name, value):
+        raise AttributeError(f"attribute '{name}' of 'torch.device' objects is not writable")
+
+    def __repr__(self) -> str:
+        return f"device(type='{self.type}')" if self.index is None else f"device(type='{self.type}', index={self.index})"
+
+    def __str__(self) -> str:
+        return self.type if self.index is None else f"{self.type}:{self.index}"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, device) and self.type == other.type and self.index == other.index
+
+    def __hash__(self) -> int:
+        return hash((self.type, self.index))
+
+    def __reduce__(self):
+        return (device, (self.type, self.index) if self.index is not None else (self.type,))
+
+    def __enter__(self) -> device:
+        check(self)
+        return self
+
+    def __exit__(self, *exc) -> None:
+        pass
+
+
+device.__module__ = "torch"
+CPU = device("cpu")
+
+
+def check(d) -> device:
+    """``d`` as a device that tensors can be on, else the error that PyTorch gives on a machine without it."""
+    if d is None or d is CPU or d == "cpu":
+        return CPU
+    d = device(d)
+    if d.type == "cpu":
+        if d.index not in (None, 0, -1):
+            raise RuntimeError(f"Invalid device, must be cpu:0 or cpu, got {d}")
+        return CPU
+    if d.type == "cuda":
+        raise AssertionError("Torch not compiled with CUDA enabled: flambeau computes on the CPU; use device='cpu'")
+    raise NotImplementedError(f"Could not run on device '{d}': flambeau computes on the CPU; use device='cpu'")

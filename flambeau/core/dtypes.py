@@ -1,0 +1,196 @@
+"""Data types and PyTorch's type promotion.
+
+Every dtype is one object, so that ``is`` compares them. ``dtype.np`` is the NumPy type that holds its values.
+Source: https://docs.pytorch.org/docs/stable/tensor_attributes.html#torch.dtype
+"""
+
+from __future__ import annotations
+
+import ml_dtypes
+import numpy as np
+
+
+class dtype:
+    """The type of a tensor's elements, for example ``torch.float32``."""
+
+    __slots__ = ("name", "np", "itemsize", "is_floating_point", "is_complex", "is_signed", "kind", "code")
+
+    def __init__(self, name: str, np_type: type, kind: int, code: int) -> None:
+        self.name = name
+        self.np = np.dtype(np_type)
+        self.itemsize = self.np.itemsize
+        self.kind = kind
+        self.code = code
+        self.is_floating_point = kind == FLOATING
+        self.is_complex = kind == COMPLEX
+        self.is_signed = name not in ("bool", "uint8", "uint16", "uint32", "uint64")
+
+    def __repr__(self) -> str:
+        return "torch." + self.name
+
+    def __reduce__(self) -> str | tuple:
+        return (by_name, (self.name,))
+
+    def __copy__(self) -> dtype:
+        return self
+
+    def __deepcopy__(self, memo: dict) -> dtype:
+        return self
+
+    def to_complex(self) -> dtype:
+        """The complex type whose parts are of this type."""
+        return _COMPLEX_OF.get(self, self)
+
+    def to_real(self) -> dtype:
+        """The type of the real part."""
+        return _REAL_OF.get(self, self)
+
+
+dtype.__module__ = "torch"
+
+BOOLEAN, INTEGRAL, FLOATING, COMPLEX = range(4)
+
+bool = dtype("bool", np.bool_, BOOLEAN, 11)
+uint8 = dtype("uint8", np.uint8, INTEGRAL, 0)
+int8 = dtype("int8", np.int8, INTEGRAL, 1)
+int16 = dtype("int16", np.int16, INTEGRAL, 2)
+int32 = dtype("int32", np.int32, INTEGRAL, 3)
+int64 = dtype("int64", np.int64, INTEGRAL, 4)
+uint16 = dtype("uint16", np.uint16, INTEGRAL, 27)
+uint32 = dtype("uint32", np.uint32, INTEGRAL, 28)
+uint64 = dtype("uint64", np.uint64, INTEGRAL, 29)
+float16 = dtype("float16", np.float16, FLOATING, 5)
+float32 = dtype("float32", np.float32, FLOATING, 6)
+float64 = dtype("float64", np.float64, FLOATING, 7)
+bfloat16 = dtype("bfloat16", ml_dtypes.bfloat16, FLOATING, 15)
+complex64 = dtype("complex64", np.complex64, COMPLEX, 9)
+complex128 = dtype("complex128", np.complex128, COMPLEX, 10)
+
+ALL = (
+    bool, uint8, int8, int16, int32, int64, uint16, uint32, uint64,
+    float16, bfloat16, float32, float64, complex64, complex128,
+)  # fmt: skip
+ALIASES = {
+    "half": float16, "float": float32, "double": float64, "cfloat": complex64, "cdouble": complex128,
+    "short": int16, "int": int32, "long": int64,
+}  # fmt: skip
+
+_BY_NAME = {d.name: d for d in ALL} | ALIASES
+_BY_NUMPY = {d.np: d for d in ALL}
+_COMPLEX_OF = {float16: complex64, bfloat16: complex64, float32: complex64, float64: complex128}
+_REAL_OF = {complex64: float32, complex128: float64}
+
+
+def by_name(name: str) -> dtype:
+    """The dtype called ``name`` (``"float32"``, ``"long"``, ...)."""
+    return _BY_NAME[name]
+
+
+def from_numpy(np_dtype: np.dtype) -> dtype:
+    """The dtype that holds values of a NumPy dtype; ``TypeError`` where there is none."""
+    try:
+        return _BY_NUMPY[np_dtype.newbyteorder("=")]
+    except KeyError:
+        names = ", ".join(str(d.np) for d in ALL if d is not bfloat16)
+        raise TypeError(
+            f"can't convert np.ndarray of type {np_dtype if np_dtype != object else 'numpy.object_'}. "
+            f"The only supported types are: {names}."
+        ) from None
+
+
+# --- the default dtype ---------------------------------------------------------------------------------------
+
+_default = float32
+
+
+def get_default_dtype() -> dtype:
+    """The dtype of ``tensor([1.0])``: ``float32`` unless changed by :func:`set_default_dtype`."""
+    return _default
+
+
+def set_default_dtype(d: dtype) -> None:
+    """Sets the dtype of tensors made from Python floats. ``d`` must be a floating-point dtype."""
+    global _default
+    if not d.is_floating_point:
+        raise TypeError(f"only floating-point types are supported as the default type, got {d}")
+    _default = d
+
+
+# --- promotion -----------------------------------------------------------------------------------------------
+
+
+def _promote(a: dtype, b: dtype) -> dtype:
+    if a is b:
+        return a
+    if a.kind < b.kind:
+        a, b = b, a
+    if a.kind == COMPLEX:
+        return complex128 if complex128 in (a, b) or b is float64 else complex64
+    if a.kind == FLOATING:
+        if b.kind != FLOATING:
+            return a
+        if float64 in (a, b):
+            return float64
+        return float32  # two different types of at most 32 bits: float16 with bfloat16 makes float32
+    if b.kind == BOOLEAN:
+        return a
+    if a.is_signed == b.is_signed:
+        return a if a.itemsize >= b.itemsize else b
+    signed, unsigned = (a, b) if a.is_signed else (b, a)
+    if unsigned.itemsize < signed.itemsize:
+        return signed
+    if unsigned is not uint8:
+        raise RuntimeError(f"Promotion for uint16, uint32, uint64 types is not supported, attempted to promote {a} and {b}")
+    return int16
+
+
+_TABLE: dict[tuple[dtype, dtype], dtype] = {}
+
+
+def promote_types(a: dtype, b: dtype) -> dtype:
+    """The smallest dtype that both ``a`` and ``b`` promote to (``torch.promote_types``)."""
+    try:
+        return _TABLE[a, b]
+    except KeyError:
+        result = _TABLE[a, b] = _promote(a, b)
+        return result
+
+
+def can_cast(from_: dtype, to: dtype):
+    """Whether an in-place op may write ``from_`` values into ``to``: not into a lower category (``torch.can_cast``)."""
+    return from_.kind <= to.kind
+
+
+class finfo:
+    """Limits of a floating-point dtype: ``bits eps max min tiny smallest_normal resolution dtype``."""
+
+    def __init__(self, type: dtype | None = None) -> None:
+        d = type or _default
+        if d.kind < FLOATING:
+            raise TypeError(f"torch.finfo() requires a floating point input type. Use torch.iinfo to handle '{d}'")
+        d = d.to_real()
+        info = ml_dtypes.finfo(d.np) if d is bfloat16 else np.finfo(d.np)
+        self.bits = d.itemsize * 8
+        self.eps, self.max, self.min = float(info.eps), float(info.max), float(info.min)
+        self.tiny = self.smallest_normal = float(info.smallest_normal)
+        self.resolution = float(info.resolution)
+        self.dtype = d.name
+
+    def __repr__(self) -> str:
+        return (
+            f"finfo(resolution={self.resolution:g}, min={self.min:g}, max={self.max:g}, eps={self.eps:g}, "
+            f"smallest_normal={self.smallest_normal:g}, tiny={self.tiny:g}, dtype={self.dtype})"
+        )
+
+
+class iinfo:
+    """Limits of an integer dtype: ``bits max min dtype``."""
+
+    def __init__(self, type: dtype) -> None:
+        if type.kind != INTEGRAL:
+            raise TypeError(f"torch.iinfo() requires an integer input type. Use torch.finfo to handle '{type}'")
+        info = np.iinfo(type.np)
+        self.bits, self.max, self.min, self.dtype = int(info.bits), int(info.max), int(info.min), type.name
+
+    def __repr__(self) -> str:
+        return f"iinfo(min={self.min:g}, max={self.max:g}, dtype={self.dtype})"

@@ -1,0 +1,40 @@
+"""Errors that say what was expected, what came, and where."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+
+
+def caller_site() -> str:
+    """The innermost line outside flambeau, as ``file, line n``."""
+    frame = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back  # type: ignore[assignment]
+    return f"{frame.f_code.co_filename}, line {frame.f_lineno}" if frame is not None else "an unknown line"
+
+
+def describe(value: object) -> str:
+    """A value's type as an error message names it: ``Tensor``, ``int``, ``tuple of (int, int)``."""
+    if isinstance(value, (tuple, list)) and type(value) in (tuple, list) and value:
+        return f"{type(value).__name__} of ({', '.join(describe(v) for v in value[:6])}{', ...' if len(value) > 6 else ''})"
+    return type(value).__name__
+
+
+def explain_arguments(name: str, function: Callable, args: tuple, kwargs: dict, error: TypeError) -> TypeError:
+    """The error for a call whose arguments ``function`` does not take."""
+    import inspect
+
+    got = ", ".join([*map(describe, args), *(f"{k}={describe(v)}" for k, v in kwargs.items())])
+    signature = inspect.signature(function)
+    plain = signature.replace(
+        parameters=[p.replace(annotation=p.empty) for p in signature.parameters.values()],
+        return_annotation=signature.empty,
+    )
+    reason = str(error).partition("() ")[2]
+    return TypeError(
+        f"{name}() received an invalid combination of arguments - got ({got}), but expected {name}{plain} ({reason})"
+    )

@@ -1,0 +1,170 @@
+"""The state of a random stream."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..device import device as Device
+
+DEFAULT_SEED = 67280421310721
+"""The seed of a new ``Generator()``."""
+
+_WORDS = 624
+_STATE = np.dtype(
+    {
+        # PyTorch's own layout, so that its checkpoints can be read here and ours there. The gaps hold fields that the
+        # CPU generator no longer uses.
+        "names": ["seed", "left", "seeded", "next", "words", "normal", "has_normal"],
+        "formats": ["<u8", "<i4", "<i4", "<u8", ("<u8", _WORDS), "<f8", "<i4"],
+        "offsets": [0, 8, 12, 16, 24, 5024, 5040],
+        "itemsize": 5056,
+    }
+)
+
+
+class Generator:
+    """A stream of pseudorandom numbers: the Mersenne twister MT19937, seeded as in PyTorch.
+
+    ``Generator()`` starts from a fixed seed; :meth:`manual_seed` sets another, :meth:`seed` a nondeterministic one.
+
+        >>> import flambeau as torch
+        >>> g = torch.Generator().manual_seed(0)
+        >>> torch.rand(2, generator=g)
+        tensor([0.4963, 0.7682])
+
+    Reference: M. Matsumoto and T. Nishimura, "Mersenne Twister", ACM TOMACS 8(1), 1998;
+    https://docs.pytorch.org/docs/stable/generated/torch.Generator.html
+    """
+
+    __slots__ = ("__weakref__", "_bits", "_device", "_legacy", "_seed", "next_normal")
+
+    present_state: Callable[[np.ndarray], Any] = staticmethod(lambda state: state)
+    """How :meth:`get_state` hands out its bytes; the tensor floor makes them a tensor."""
+
+    def __init__(self, device: Device | str = "cpu") -> None:
+        self._device = Device(device)
+        if not str(self._device).startswith("cpu"):
+            raise RuntimeError(
+                f"Device type {self._device} is not supported: flambeau has CPU generators, expected 'cpu'"
+            )
+        self._bits: np.random.MT19937 | None = (
+            None  # made at the first draw: numpy.random takes longer to import than all of flambeau's core
+        )
+        self._seed = DEFAULT_SEED
+        self.next_normal: float | None = None
+        """The second sample of the last Box-Muller pair, if it has not been handed out yet."""
+
+    # --- seeds ---------------------------------------------------------------------------------------------------
+
+    @property
+    def device(self) -> Device:
+        """The device of the numbers: the CPU."""
+        return self._device
+
+    def manual_seed(self, seed: int | np.integer) -> Generator:
+        """Restarts the stream from ``seed`` (from -2**63 to 2**64 - 1; negative ones count from 2**64) and returns it."""
+        if not isinstance(seed, int | np.integer):
+            raise RuntimeError(f"manual_seed expected a long, but got {type(seed).__name__}")
+        if not -(1 << 63) <= seed < 1 << 64:
+            raise ValueError(f"Overflow when unpacking long long: the seed must be in [-2**63, 2**64), got {seed}")
+        self._seed = int(seed) & 0xFFFF_FFFF_FFFF_FFFF
+        self.next_normal = None
+        if self._bits is not None:
+            self._legacy.seed(self._seed & 0xFFFF_FFFF)
+        return self
+
+    def seed(self) -> int:
+        """Restarts the stream from a nondeterministic 64-bit seed and returns that seed."""
+        self.manual_seed(int.from_bytes(os.urandom(8), "little"))
+        return self._seed
+
+    def initial_seed(self) -> int:
+        """The seed that the stream started from."""
+        return self._seed
+
+    def _twister(self) -> np.random.MT19937:
+        if self._bits is None:
+            self._bits = np.random.MT19937(0)
+            self._legacy = np.random.RandomState(self._bits)  # seeds as PyTorch does: Knuth's recurrence, 32 bits
+            self._legacy.seed(self._seed & 0xFFFF_FFFF)
+        return self._bits
+
+    # --- state ---------------------------------------------------------------------------------------------------
+
+    def get_state(self) -> Any:
+        """The state as 5056 bytes, in PyTorch's layout."""
+        return Generator.present_state(self._state())
+
+    def _state(self) -> np.ndarray:
+        twister = self._twister().state["state"]
+        state = np.zeros((), _STATE)
+        state["seed"] = self._seed
+        state["seeded"] = 1
+        state["words"] = twister["key"]
+        position = int(twister["pos"])
+        state["left"] = _WORDS + 1 - position
+        # A twister that was only seeded says next = 0, one that has used up its words next = 624.
+        fresh = position == _WORDS and int(twister["key"][0]) == self._seed & 0xFFFF_FFFF
+        state["next"] = 0 if fresh else position
+        if self.next_normal is not None:
+            state["normal"], state["has_normal"] = self.next_normal, 1
+        return np.frombuffer(state.tobytes(), np.uint8).copy()
+
+    def set_state(self, new_state: Any) -> None:
+        """Continues from a state that :meth:`get_state`, here or in PyTorch, returned."""
+        data = np.asarray(new_state)
+        if data.dtype != np.uint8:
+            raise TypeError(f"RNG state must be a torch.ByteTensor: expected uint8, got {data.dtype}")
+        if data.size != _STATE.itemsize:
+            raise RuntimeError(
+                f"Expected a CPUGeneratorImplState of size {_STATE.itemsize} but found the input RNG state size to be {data.size}"
+            )
+        state = np.frombuffer(data.tobytes(), _STATE)[0]
+        left = int(state["left"])
+        if not (state["seeded"] and 0 < left <= _WORDS and state["next"] <= _WORDS):
+            raise RuntimeError("Invalid mt19937 state: the bytes are not those of a CPU generator's state")
+        self._seed = int(state["seed"])
+        words = state["words"].astype(np.uint32)
+        self._twister().state = {"bit_generator": "MT19937", "state": {"key": words, "pos": _WORDS + 1 - left}}
+        self.next_normal = float(state["normal"]) if state["has_normal"] else None
+
+    def clone_state(self) -> Generator:
+        """A new generator at the same place of the same stream."""
+        clone = Generator(self._device)
+        clone.set_state(self._state())
+        return clone
+
+    def __reduce__(self) -> tuple:
+        return (Generator, (str(self._device),), (self._seed, None, self.get_state()))
+
+    def __setstate__(self, state: tuple) -> None:
+        self.set_state(state[2])
+
+    # --- raw bits ------------------------------------------------------------------------------------------------
+
+    def raw32(self, n: int) -> np.ndarray:
+        """The next ``n`` 32-bit words, as ``uint32``."""
+        return self._twister().random_raw(n).astype(np.uint32)
+
+    def raw64(self, n: int) -> np.ndarray:
+        """The next ``n`` 64-bit words, as ``uint64``: of each pair of 32-bit words the first is the high one."""
+        words = self._twister().random_raw(2 * n)
+        pairs: np.ndarray = words[0::2] << np.uint64(32) | words[1::2]
+        return pairs
+
+    def floats(self, n: int) -> np.ndarray:
+        """The next ``n`` uniform numbers in [0, 1) with 24 bits, as ``float32``."""
+        return np.multiply((self.raw32(n) & np.uint32(0xFF_FFFF)).astype(np.float32), np.float32(2**-24))
+
+    def doubles(self, n: int) -> np.ndarray:
+        """The next ``n`` uniform numbers in [0, 1) with 53 bits, as ``float64``."""
+        return np.multiply((self.raw64(n) & np.uint64((1 << 53) - 1)).astype(np.float64), 2.0**-53)
+
+
+default_generator = Generator()
+"""The stream that is used where no ``generator`` is given. As in PyTorch its first seed is different in every process."""
+default_generator.seed()

@@ -1,0 +1,64 @@
+"""The one seam between ops, tensors and the tape.
+
+Ops make tensors, tensors call ops, and gradients are made of ops: this circle of ideas is cut here. The floors above
+fill the slots when they are imported: ``tensor/`` gives ``Tensor``, ``record``, ``view`` and ``wrap``; ``autograd/``
+gives ``attach``. The floors below call through the module (``dispatch.record(...)``).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flambeau.tensor import Tensor
+
+
+class _GradMode(threading.local):
+    """Whether operations are put on the tape, per thread."""
+
+    enabled = True
+    inference = False
+
+
+grad_mode = _GradMode()
+
+if not TYPE_CHECKING:
+    Tensor: Any = None
+
+record: Callable = None  # type: ignore[assignment]
+"""``record(op, args, kwargs)``: infers, makes the node, and returns the result tensor or tuple of tensors."""
+
+record_pointwise: Callable = None  # type: ignore[assignment]
+"""``record_pointwise(op, args, kwargs)``: the same for an elementwise op."""
+
+view: Callable = None  # type: ignore[assignment]
+"""``view(op, args, kwargs)``: the same for an op whose results share their input's storage."""
+
+inplace: Callable = None  # type: ignore[assignment]
+"""``inplace(function, input, args, kwargs)``: computes ``function(input, ...)`` and writes the result into ``input``."""
+
+write_out: Callable = None  # type: ignore[assignment]
+"""``write_out(name, result, out)``: writes a result into the tensors given as ``out=``."""
+
+wrap: Callable = None  # type: ignore[assignment]
+"""``wrap(array, dtype=None)``: a tensor over a NumPy array of its own."""
+
+attach: Callable = None  # type: ignore[assignment]
+"""``attach(op, results, inputs, attrs)``: puts the operation on the tape."""
+
+assign: Callable = None  # type: ignore[assignment]
+"""``assign(input, result)``: writes a fresh result of ``input``'s shape into ``input``."""
+
+result_type: Callable = None  # type: ignore[assignment]
+"""``result_type(*operands)``: the dtype of arithmetic between tensors and numbers."""
+
+accumulator: Callable = None  # type: ignore[assignment]
+"""``accumulator(leaf)``: the tape's node that adds to ``leaf.grad``."""
+
+rebase: Callable = None  # type: ignore[assignment]
+"""``rebase(input, result)``: the tape's part of an in-place write."""
+
+regenerate: Callable = None  # type: ignore[assignment]
+"""``regenerate(view)``: brings a view's place on the tape up to date after a write to its base."""

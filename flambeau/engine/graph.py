@@ -1,0 +1,91 @@
+"""The recorded graph: nodes and the trace of those that have not run yet.
+
+A node is one operation on values: ``op`` applied to ``inputs`` (nodes, Python numbers or ``None``) under ``attrs``
+(hashable settings such as a dimension). Its value is a C-contiguous NumPy array of ``shape`` and ``dtype``; a leaf
+has its value from the start. Nodes never change what they mean: an in-place write makes a new node.
+
+Nodes are appended to the trace in program order, so the trace is already sorted.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+
+import numpy as np
+
+from flambeau.core.dtypes import bfloat16
+from flambeau.core.dtypes import dtype as Dtype
+
+
+class Node:
+    """One recorded operation, or a leaf with a value.
+
+    An op with several results has tuples for ``shape``, ``dtype`` and ``value``; ``PROJECT`` nodes take them apart.
+    """
+
+    __slots__ = ("op", "inputs", "attrs", "shape", "dtype", "value", "uses", "kept", "is_buffer", "site")
+
+    def __init__(self, op, inputs: tuple, attrs: dict, shape, dtype) -> None:
+        self.op = op
+        self.inputs = inputs
+        self.attrs = attrs
+        self.shape = shape
+        self.dtype = dtype
+        self.value = None
+        self.uses = 0  # consumers in the trace that still have to run
+        self.kept = False  # whether somebody outside the trace can still ask for the value
+        self.is_buffer = False  # whether ``value`` is the memory of a storage
+        self.site = None  # where the user's program recorded it, for ops that may fail when they run
+        trace.append(self)
+
+    def __repr__(self) -> str:
+        return f"<Node {self.op.name if self.op else 'leaf'} {self.shape} {self.dtype}>"
+
+
+def leaf(value: np.ndarray, shape, dtype: Dtype) -> Node:
+    """A node that has its value: ``value`` is C-contiguous, of ``shape`` and ``dtype``."""
+    node = Node(None, (), NO_ATTRS, shape, dtype)
+    trace.pop()
+    node.value = value
+    return node
+
+
+NO_ATTRS: dict = {}
+
+trace: list[Node] = []
+"""Nodes recorded and not yet run, in program order. One list object for the life of the process."""
+
+written: list[weakref.ref] = []
+"""Storages that have memory and whose newest content is in the trace."""
+
+
+class EngineOp:
+    """An operation of the engine's own (views, writes): a name and its NumPy meaning."""
+
+    __slots__ = ("name", "kernel")
+
+    def __init__(self, name: str, kernel: Callable) -> None:
+        self.name = name
+        self.kernel = kernel
+
+
+def strided(base: np.ndarray, shape, strides, offset: int, dtype: Dtype) -> np.ndarray:
+    """The elements of a contiguous ``base`` at ``offset + sum(i * stride)``, as a view; strides in elements."""
+    if 0 in shape:
+        return np.empty(shape, dtype.np)
+    if base.dtype == bfloat16.np:  # has no buffer protocol of its own
+        base = base.reshape(-1).view(np.uint8)
+    size = dtype.itemsize
+    return np.ndarray(shape, dtype.np, base, offset * size, [s * size for s in strides])
+
+
+def write_into(base: np.ndarray, value: np.ndarray, **geometry) -> np.ndarray:
+    """``base`` after ``value`` has been written to the elements that :func:`strided` would show."""
+    strided(base, **geometry)[...] = value
+    return base
+
+
+VIEW = EngineOp("view", strided)
+WRITE = EngineOp("write", lambda base, value, **geometry: write_into(base.copy(), value, **geometry))
+PROJECT = EngineOp("project", lambda values, index: values[index])

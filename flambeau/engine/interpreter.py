@@ -1,0 +1,164 @@
+"""The interpreter: the NumPy meaning of a trace. The reference for every other tier, and the first tier.
+
+Whether somebody can still see a node's result is read off CPython's reference counts: a node that only the trace
+and its consumers in the trace refer to is an intermediate, and one without consumers is dead and never computed.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+
+from flambeau.core.dtypes import bfloat16, float16
+from flambeau.core.dtypes import dtype as Dtype
+from flambeau.engine.graph import NO_ATTRS, PROJECT, VIEW, WRITE, Node, write_into
+
+
+class Failed:
+    """The value of a node that could not be computed; whoever reads it gets the error again."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+def _references_by_one_holder() -> int:
+    holder = (object(),)
+    return sys.getrefcount(holder[0])
+
+
+ONE_HOLDER = _references_by_one_holder()
+"""What ``sys.getrefcount(holder[i])`` gives for an object that nothing but ``holder`` refers to."""
+
+
+def mark_needed(todo: list) -> None:
+    """Counts each node's consumers and marks what must be kept; a dead node lets go of its inputs."""
+    x = None
+    for node in todo:
+        for x in node.inputs:
+            if x.__class__ is Node:
+                x.uses += 1
+    count = sys.getrefcount
+    i = len(todo)
+    while i:
+        i -= 1
+        node = x = None
+        references = count(todo[i]) - ONE_HOLDER
+        node = todo[i]
+        node.kept = references > node.uses
+        if not (node.kept or node.uses):
+            for x in node.inputs:
+                if x.__class__ is Node:
+                    x.uses -= 1
+            node.inputs = ()
+            todo[i] = None
+
+
+def interpret(todo: list) -> BaseException | None:
+    """Runs the nodes in order and returns the first error; what does not depend on a failed node still runs."""
+    mark_needed(todo)
+    first: BaseException | None = None
+    with np.errstate(all="ignore"):
+        for i, node in enumerate(todo):
+            if node is None:
+                continue
+            todo[i] = None
+            args = [x.value if x.__class__ is Node else x for x in node.inputs]
+            failed = next((a for a in args if a.__class__ is Failed), None)
+            if failed is not None:
+                node.value = failed
+            else:
+                try:
+                    node.value = _compute(node, args)
+                except Exception as error:
+                    if node.site:
+                        error.add_note(f"The operation was recorded at {node.site}")
+                    node.value = Failed(error)
+                    first = first or error
+            args.clear()
+            _release(node)
+    return first
+
+
+def _release(node: Node) -> None:
+    """Lets go of what ``node`` no longer needs, and of inputs that have no further use.
+
+    A view shares memory with its input, so it holds on to it until the view itself is done with.
+    """
+    if node.op is VIEW and node.uses and not node.kept:
+        return
+    inputs, node.inputs = node.inputs, ()
+    if node.kept:
+        node.op, node.attrs = None, NO_ATTRS
+    for x in inputs:
+        if x.__class__ is Node:
+            x.uses -= 1
+            if not x.uses and not x.kept and x.op is not None:
+                x.value = None
+                _release(x)
+
+
+def _compute(node: Node, args: list):
+    op = node.op
+    if op is VIEW:
+        value = op.kernel(*args, **node.attrs)
+        return value.copy() if node.kept else value
+    if op is WRITE and _is_last_reader(node):
+        return write_into(args[0], args[1], **node.attrs)
+    if op is PROJECT:
+        return args[0][node.attrs["index"]]
+    value = op.kernel(*_widened(args), **node.attrs)
+    if value.__class__ is tuple:
+        return tuple(_owned(v, s, d, args, op) for v, s, d in zip(value, node.shape, node.dtype, strict=True))
+    return _owned(value, node.shape, node.dtype, args, op)
+
+
+def _widened(args: list) -> list:
+    """Half-precision values as float32: kernels compute in float32 and round once, as PyTorch's do on the CPU."""
+    return [a.astype(np.float32) if a.__class__ is np.ndarray and a.dtype in _HALF else a for a in args]
+
+
+_HALF = (float16.np, bfloat16.np)
+
+
+def _owned(value, shape: tuple, dtype: Dtype, args: list, op) -> np.ndarray:
+    """``value`` as a contiguous array of its own, of the shape and dtype that were promised."""
+    if value.__class__ is not np.ndarray:
+        value = np.asarray(value)
+    if value.dtype != dtype.np:
+        value = value.astype(dtype.np)
+    if value.shape != shape:
+        raise AssertionError(f"{op.name}: the kernel made shape {value.shape} where {tuple(shape)} was recorded")
+    if not value.flags.c_contiguous:
+        return value.copy("C")
+    for a in args:
+        if a.__class__ is np.ndarray and (a is value or value.base is not None and np.may_share_memory(a, value)):
+            return value.copy()
+    return value
+
+
+def _is_last_reader(node: Node) -> bool:
+    """Whether nobody reads the old value of what ``node`` writes to after it, so that its memory may be reused."""
+    base = node.inputs[0]
+    if base.uses != 1 or base.value.__class__ is not np.ndarray or not base.value.flags.writeable:
+        return False
+    if base.op is not None:
+        return not base.kept
+    del base
+    # A leaf: besides ``node.inputs``, only the storage whose memory it is may refer to it.
+    return node.inputs[0].is_buffer and sys.getrefcount(node.inputs[0]) - ONE_HOLDER == 1
+
+
+def compute_now(op, nodes: tuple, attrs: dict, dtype):
+    """The value of ``op`` on nodes that have run; shapes follow from the values."""
+    args = [x.value if x.__class__ is Node else x for x in nodes]
+    for a in args:
+        if a.__class__ is Failed:
+            raise a.error
+    with np.errstate(all="ignore"):
+        value = op.kernel(*_widened(args), **attrs)
+    if value.__class__ is tuple:
+        return tuple(_owned(v, v.shape, d, args, op) for v, d in zip(value, dtype, strict=True))
+    return _owned(value, value.shape, dtype, args, op)

@@ -1,0 +1,36 @@
+"""Running what is pending."""
+
+from __future__ import annotations
+
+import threading
+
+from flambeau.core import config
+from flambeau.engine import graph
+from flambeau.engine.interpreter import interpret
+
+_lock = threading.RLock()
+
+
+def run_pending() -> None:
+    """Runs the trace: every node whose value can still be seen gets it, and storages take their new content.
+
+    Raises the first error that a kernel raised, after everything that does not depend on it has run.
+    """
+    if not graph.trace and not graph.written:
+        return
+    with _lock:
+        todo, storages = graph.trace[:], graph.written[:]
+        del graph.trace[: len(todo)], graph.written[: len(storages)]
+        error = interpret(todo)
+        for ref in storages:
+            storage = ref()
+            if storage is not None:
+                storage.commit()
+    if error is not None:
+        raise error
+
+
+def after_record() -> None:
+    """Runs the trace in immediate mode, and where it is so long that waiting gains nothing."""
+    if config.eager or len(graph.trace) >= config.max_pending_nodes:
+        run_pending()

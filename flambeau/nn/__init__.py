@@ -1,0 +1,18 @@
+"""Neural networks: modules, parameters, functions, initialisation and tools around them."""
+
+from __future__ import annotations
+
+from flambeau.nn import functional, init, modules, parameter, utils
+from flambeau.nn.modules import *  # noqa: F403
+from flambeau.nn.parameter import Buffer, Parameter
+
+__all__ = [
+    *modules.__all__,
+    "Buffer",
+    "Parameter",
+    "functional",
+    "init",
+    "modules",
+    "parameter",
+    "utils",
+]

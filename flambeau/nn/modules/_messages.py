@@ -1,0 +1,59 @@
+"""What the errors of Module say."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from flambeau.tensor import Tensor
+
+if TYPE_CHECKING:
+    from flambeau.nn.modules.module import Module
+
+
+def typename(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return value.type()
+    cls = value if isinstance(value, type) else type(value)
+    return cls.__name__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+
+
+def misspelt_init(cls: type) -> str:
+    """A hint for a class that defines something that was meant to be ``__init__``."""
+    for name in ("_init_", "__int__", "_init__", "__init_"):
+        if any(name in base.__dict__ for base in cls.__mro__):
+            return f" ({cls.__name__} defines '{name}': did you mean '__init__'?)"
+    return ""
+
+
+def before_init(module: Module, what: str) -> str:
+    return (
+        f"cannot assign {what} before Module.__init__() call: begin {type(module).__name__}.__init__ "
+        "with super().__init__()"
+    )
+
+
+def refuse_arguments(cls: type, args: tuple, kwargs: dict) -> None:
+    """Nobody takes these arguments: say so as Python does for a function."""
+    if kwargs:
+        message = f"got an unexpected keyword argument '{next(iter(kwargs))}'"
+    else:
+        message = f"takes 1 positional argument but {len(args) + 1} were given"
+    raise TypeError(f"{cls.__name__}.__init__() {message}{misspelt_init(cls)}")
+
+
+def note_where(error: Exception, module: Module) -> None:
+    """Write into `error` the path of the module whose forward raised it.
+
+    Every module that the error passes through calls this, from the inside to the outside; the note
+    grows from the module that raised it to its path in the whole network.
+    """
+    inner, outer, path, note = getattr(error, "_raised_in", (module, module, "", None))
+    if module is not outer:
+        step = next((name for name, m in module.named_modules() if m is outer), "?")
+        path = f"{step}.{path}" if path else step
+    if note is not None:
+        error.__notes__.remove(note)
+    where = f"{module._get_name()}.{path}: " if path else ""
+    note = f"raised in {where}{inner._get_name()}({inner.extra_repr()})"
+    error.add_note(note)
+    error._raised_in = (inner, module, path, note)

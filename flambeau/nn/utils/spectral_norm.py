@@ -1,0 +1,122 @@
+"""Spectral normalisation by a hook; ``parametrizations.spectral_norm`` is its successor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flambeau import ops
+from flambeau.autograd import no_grad
+from flambeau.nn import functional as F
+from flambeau.nn.modules.conv import _ConvTransposeNd
+from flambeau.nn.modules.module import Module
+from flambeau.nn.parameter import Parameter
+from flambeau.tensor import Tensor
+
+__all__ = ["remove_spectral_norm", "spectral_norm"]
+
+
+def as_matrix(weight: Tensor, dim: int) -> Tensor:
+    """`weight` with `dim` first and all others as one."""
+    if dim != 0:
+        weight = weight.permute(dim, *[d for d in range(weight.dim()) if d != dim])
+    return weight.reshape(weight.size(0), -1)
+
+
+def power_iteration(
+    matrix: Tensor, u: Tensor, v: Tensor, steps: int, eps: float
+) -> tuple[Tensor, Tensor]:
+    """`u` and `v` moved towards the first singular vectors of `matrix`, in place."""
+    with no_grad():
+        for _ in range(steps):
+            v.copy_(F.normalize(ops.mv(matrix.t(), u), dim=0, eps=eps))
+            u.copy_(F.normalize(ops.mv(matrix, v), dim=0, eps=eps))
+    return u.clone(), v.clone()
+
+
+def output_dim(module: Module) -> int:
+    """The dimension of a layer's weight that stands for its outputs."""
+    return 1 if isinstance(module, _ConvTransposeNd) else 0
+
+
+class SpectralNorm:
+    """The hook: before each forward the weight is divided by its largest singular value."""
+
+    def __init__(self, name: str, n_power_iterations: int, dim: int, eps: float) -> None:
+        if n_power_iterations <= 0:
+            raise ValueError(
+                "Expected n_power_iterations to be positive, but "
+                f"got n_power_iterations={n_power_iterations}"
+            )
+        self.name = name
+        self.n_power_iterations = n_power_iterations
+        self.dim = dim
+        self.eps = eps
+
+    def compute_weight(self, module: Module, do_power_iteration: bool) -> Tensor:
+        weight = getattr(module, self.name + "_orig")
+        u = getattr(module, self.name + "_u")
+        v = getattr(module, self.name + "_v")
+        matrix = as_matrix(weight, self.dim)
+        if do_power_iteration:
+            u, v = power_iteration(matrix, u, v, self.n_power_iterations, self.eps)
+        sigma = ops.dot(u, ops.mv(matrix, v))
+        return weight / sigma
+
+    def __call__(self, module: Module, inputs: Any) -> None:
+        setattr(module, self.name, self.compute_weight(module, module.training))
+
+
+def _hook_of(module: Module, name: str) -> int | None:
+    for key, hook in module._forward_pre_hooks.items():
+        if isinstance(hook, SpectralNorm) and hook.name == name:
+            return key
+    return None
+
+
+def spectral_norm(
+    module: Module,
+    name: str = "weight",
+    n_power_iterations: int = 1,
+    eps: float = 1e-12,
+    dim: int | None = None,
+) -> Module:
+    """Divide a weight by its largest singular value, found by power iteration in training.
+
+    The weight itself becomes ``name_orig``; ``name_u`` and ``name_v`` are buffers.
+
+    Miyato et al. (2018), Spectral normalization for generative adversarial networks.
+    See https://pytorch.org/docs/stable/generated/torch.nn.utils.spectral_norm.html
+    """
+    if _hook_of(module, name) is not None:
+        raise RuntimeError(f"Cannot register two spectral_norm hooks on the same parameter {name}")
+    dim = output_dim(module) if dim is None else dim
+    hook = SpectralNorm(name, n_power_iterations, dim, eps)
+    weight = module._parameters[name]
+    if weight is None:
+        raise ValueError(f"`SpectralNorm` cannot be applied as parameter `{name}` is None")
+    with no_grad():
+        height, width = as_matrix(weight, dim).shape
+        u = F.normalize(weight.new_empty(height).normal_(0, 1), dim=0, eps=eps)
+        v = F.normalize(weight.new_empty(width).normal_(0, 1), dim=0, eps=eps)
+    del module._parameters[name]
+    module.register_parameter(name + "_orig", weight)
+    setattr(module, name, weight.data)
+    module.register_buffer(name + "_u", u)
+    module.register_buffer(name + "_v", v)
+    module.register_forward_pre_hook(hook)
+    return module
+
+
+def remove_spectral_norm(module: Module, name: str = "weight") -> Module:
+    """Make the normalised weight a parameter of its own again."""
+    key = _hook_of(module, name)
+    if key is None:
+        raise ValueError(f"spectral_norm of '{name}' not found in {module}")
+    with no_grad():
+        weight = module._forward_pre_hooks.pop(key).compute_weight(module, False)
+    delattr(module, name)
+    delattr(module, name + "_u")
+    delattr(module, name + "_v")
+    delattr(module, name + "_orig")
+    module.register_parameter(name, Parameter(weight.detach()))
+    return module

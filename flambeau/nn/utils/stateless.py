@@ -1,0 +1,86 @@
+"""A module called with other parameters than its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from flambeau.nn.modules.module import Module
+from flambeau.tensor import Tensor
+
+__all__ = ["functional_call"]
+
+
+def functional_call(
+    module: Module,
+    parameters_and_buffers: Mapping[str, Tensor] | Sequence[Mapping[str, Tensor]],
+    args: Any = None,
+    kwargs: dict[str, Any] | None = None,
+    *,
+    tie_weights: bool = True,
+    strict: bool = False,
+) -> Any:
+    """``module(*args, **kwargs)`` with the given tensors in the place of its own for this call.
+
+    Args:
+        parameters_and_buffers: tensors by the names of ``named_parameters`` and ``named_buffers``.
+        args: the arguments; one that is not a tuple counts as the only one.
+        tie_weights: a tensor that stands under several names is replaced under all of them.
+        strict: raise unless all names are given, and no others.
+
+    >>> import flambeau as torch
+    >>> fc = torch.nn.Linear(1, 1)
+    >>> values = {"weight": torch.tensor([[2.0]]), "bias": torch.tensor([1.0])}
+    >>> torch.func.functional_call(fc, values, torch.tensor([3.0]))
+    tensor([7.])
+
+    See https://pytorch.org/docs/stable/generated/torch.func.functional_call.html
+    """
+    if isinstance(parameters_and_buffers, Mapping):
+        given = dict(parameters_and_buffers)
+    else:
+        given = {name: t for part in parameters_and_buffers for name, t in part.items()}
+    own = _places(module)
+    unexpected = [name for name in given if name not in own]
+    missing = [name for name in own if name not in given]
+    if unexpected or (strict and missing):
+        problems = []
+        if unexpected:
+            problems.append("Unexpected key(s): " + ", ".join(f"'{name}'" for name in unexpected))
+        if strict and missing:
+            problems.append("Missing key(s): " + ", ".join(f"'{name}'" for name in missing))
+        raise RuntimeError(
+            f"Error(s) in functional_call for {type(module).__name__}: {'; '.join(problems)}."
+        )
+    if tie_weights:
+        by_tensor = {id(own[name][0][own[name][1]]): t for name, t in given.items()}
+        for name, (registry, key) in own.items():
+            if name not in given and id(registry[key]) in by_tensor:
+                given[name] = by_tensor[id(registry[key])]
+
+    if args is None:
+        args = ()
+    elif not isinstance(args, tuple):
+        args = (args,)
+    replaced = []
+    try:
+        for name, tensor in given.items():
+            registry, key = own[name]
+            replaced.append((registry, key, registry[key]))
+            registry[key] = tensor
+        return module(*args, **(kwargs or {}))
+    finally:
+        for registry, key, tensor in reversed(replaced):
+            registry[key] = tensor
+
+
+def _places(module: Module) -> dict[str, tuple[dict, str]]:
+    """Where the tensor of each name stands: the dict that holds it, and its key there."""
+    places = {}
+    for path, submodule in module.named_modules(remove_duplicate=False):
+        dot = path + "." if path else ""
+        for registry in (submodule._parameters, submodule._buffers):
+            for key, tensor in registry.items():
+                if tensor is not None:
+                    places[dot + key] = (registry, key)
+    return places

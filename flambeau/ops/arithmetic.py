@@ -1,0 +1,544 @@
+"""Arithmetic: sums, products, quotients, remainders and powers."""
+
+from __future__ import annotations
+
+import cmath
+
+import numpy as np
+
+from flambeau import dispatch
+from flambeau.core import dtypes
+from flambeau.core.errors import describe
+from flambeau.ops import samples
+from flambeau.ops.comparison import where
+from flambeau.ops.complexes import conj_of
+from flambeau.ops.record import ErrorSample, Sample, composite, pointwise
+from flambeau.ops.refusals import NOT_FLOATING, NOT_REAL_NUMBERS, refuse
+
+
+def _is_bool(x) -> bool:
+    return x._dtype is dtypes.bool if isinstance(x, dispatch.Tensor) else x.__class__ is bool
+
+
+def _is_integral(x) -> bool:
+    """Whether a tensor or number is of an integer type or bool."""
+    return x._dtype.kind < dtypes.FLOATING if isinstance(x, dispatch.Tensor) else isinstance(x, (int, np.integer))
+
+
+# --- sums ----------------------------------------------------------------------------------------------------
+
+
+def _checked_alpha(input, other, alpha):
+    """The factor of ``other``; ``None`` for 1."""
+    result = dispatch.result_type(input, other)
+    if alpha.__class__ is bool and result is not dtypes.bool:
+        raise RuntimeError("Boolean alpha only supported for Boolean results.")
+    if result.kind < dtypes.FLOATING and not isinstance(alpha, (int, np.integer)):
+        raise RuntimeError("For integral input tensors, argument alpha must not be a floating point number.")
+    if result.kind != dtypes.COMPLEX and isinstance(alpha, complex):
+        raise RuntimeError("For non-complex input tensors, argument alpha must not be a complex number.")
+    if result is dtypes.bool:
+        alpha = bool(alpha)
+    return None if alpha == 1 else alpha
+
+
+@pointwise(
+    kernel=lambda x, y, alpha: x + y if alpha is None else x + alpha * y,
+    tensors="input other alpha",
+    grad={"input": lambda g: g, "other": lambda g, alpha: g if alpha is None else g * conj_of(alpha)},
+    inplace=True,
+    out=True,
+    samples=lambda make: [*samples.binary()(make), Sample(make(3, 4), make(4), alpha=2.5)],
+    errors=lambda make: [
+        ErrorSample(RuntimeError, "must match the size", make(3), make(4)),
+        ErrorSample(RuntimeError, "argument alpha must not be a floating", make(3) > 0, make(3) > 0, alpha=0.5),
+    ],
+)
+def add(input, other, *, alpha=1):
+    r"""Element-wise sum :math:`input + alpha \times other`, with broadcasting and type promotion.
+
+    >>> import flambeau as torch
+    >>> torch.add(torch.tensor([1.0, 2.0]), 1, alpha=10)
+    tensor([11., 12.])
+    """
+    return (input, other, None if alpha == 1 and alpha is not True else _checked_alpha(input, other, alpha)), {}
+
+
+@pointwise(
+    kernel=lambda x, y, alpha: x - y if alpha is None else x - alpha * y,
+    tensors="input other alpha",
+    grad={"input": lambda g: g, "other": lambda g, alpha: -g if alpha is None else g * -conj_of(alpha)},
+    inplace=True,
+    out=True,
+    aliases=("subtract",),
+    samples=lambda make: [*samples.binary()(make), Sample(make(3, 4), make(4), alpha=2.5)],
+    errors=lambda make: [
+        ErrorSample(RuntimeError, "Subtraction, the `-` operator, with two bool", make(3) > 0, make(3) > 0),
+        ErrorSample(RuntimeError, "Subtraction, the `-` operator, with a bool", make(3), make(3) > 0),
+    ],
+)
+def sub(input, other, *, alpha=1):
+    r"""Element-wise difference :math:`input - alpha \times other`. Not for bools: use ``^`` or ``logical_xor``."""
+    if _is_bool(other) or _is_bool(input):
+        if _is_bool(other) and _is_bool(input):
+            raise RuntimeError(
+                "Subtraction, the `-` operator, with two bool tensors is not supported. "
+                "Use the `^` or `logical_xor()` operator instead."
+            )
+        raise RuntimeError(
+            "Subtraction, the `-` operator, with a bool tensor is not supported. "
+            "If you are trying to invert a mask, use the `~` or `logical_not()` operator instead."
+        )
+    return (input, other, None if alpha == 1 and alpha is not True else _checked_alpha(input, other, alpha)), {}
+
+
+@composite(samples=samples.binary(), out=False)
+def rsub(input, other, *, alpha=1):
+    r"""Element-wise :math:`other - alpha \times input`."""
+    return sub(other, input, alpha=alpha)
+
+
+@pointwise(kernel=np.negative, grad={"input": lambda g: -g}, inplace=True, out=True, aliases=("negative",), samples=samples.unary())
+def neg(input):
+    """Element-wise :math:`-input`."""
+    if input._dtype is dtypes.bool:
+        raise RuntimeError(
+            "Negation, the `-` operator, on a bool tensor is not supported. "
+            "If you are trying to invert a mask, use the `~` or `logical_not()` operator instead."
+        )
+    return (input,), {}
+
+
+# --- products and quotients ----------------------------------------------------------------------------------
+
+
+@pointwise(
+    kernel=np.multiply,
+    tensors="input other",
+    grad={"input": lambda g, other: g * conj_of(other), "other": lambda g, input: g * conj_of(input)},
+    inplace=True,
+    out=True,
+    aliases=("multiply",),
+    samples=samples.binary(),
+    errors=lambda make: [ErrorSample(RuntimeError, "must match the size", make(3), make(4))],
+)
+def mul(input, other):
+    r"""Element-wise product :math:`input \times other`."""
+    return (input, other), {}
+
+
+def _grad_of_divisor(g, out, other):
+    return -g * conj_of(out / other)
+
+
+@pointwise(
+    kernel=np.true_divide,
+    tensors="input other",
+    result="float",
+    grad={"input": lambda g, other: g / conj_of(other), "other": _grad_of_divisor},
+    inplace=True,
+    out=True,
+    backward_name="DivBackward0",
+    samples=samples.binary(low=0.5, high=3.0),
+)
+def true_divide(input, other):
+    """Element-wise quotient :math:`input / other`; integers are divided as floating-point numbers."""
+    return (input, other), {}
+
+
+@composite(
+    inplace=True,
+    out=True,
+    aliases=("divide",),
+    samples=lambda make: [
+        *samples.binary(low=0.5, high=3.0)(make),
+        Sample(make(3, 4), make(3, 4, low=0.5, high=0.7), rounding_mode="trunc"),
+        Sample(make(3, 4), make(4, low=0.5, high=0.7), rounding_mode="floor"),
+    ],
+    errors=lambda make: [ErrorSample(RuntimeError, "div expected rounding_mode", make(3), 2, rounding_mode="up")],
+)
+def div(input, other, *, rounding_mode=None):
+    """Element-wise quotient :math:`input / other`.
+
+    ``rounding_mode``: ``None`` (true division, integers give floating-point results), ``"trunc"`` (rounded towards
+    zero, as C's integer division) or ``"floor"`` (rounded down, as Python's ``//``).
+
+    >>> import flambeau as torch
+    >>> torch.div(torch.tensor([-7, 7]), 2, rounding_mode="floor")
+    tensor([-4,  3])
+    """
+    if rounding_mode is None:
+        return true_divide(input, other)
+    if rounding_mode == "floor":
+        return floor_divide(input, other)
+    if rounding_mode == "trunc":
+        return _truncated_divide(input, other)
+    raise RuntimeError(
+        f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{rounding_mode}'"
+    )
+
+
+def _is_integer(x) -> bool:
+    return x.dtype.kind in "iub" if isinstance(x, np.ndarray) else isinstance(x, int)
+
+
+def _both_integer(x, y) -> bool:
+    return _is_integer(x) and _is_integer(y)
+
+
+def _refuse_zero(x, y) -> None:
+    """Raises where integers are divided by 0."""
+    if _both_integer(x, y) and np.any(np.equal(y, 0)):
+        raise RuntimeError("ZeroDivisionError: an integer is divided by 0")
+
+
+def _floor_divide(x, y):
+    _refuse_zero(x, y)
+    return np.floor_divide(x, y)
+
+
+def _truncated(x, y):
+    _refuse_zero(x, y)
+    if not _both_integer(x, y):
+        return np.trunc(np.true_divide(x, y))
+    quotient = np.floor_divide(x, y)
+    return quotient + ((quotient < 0) & (quotient * y != x)).astype(quotient.dtype)
+
+
+def _remainder(x, y):
+    _refuse_zero(x, y)
+    if _both_integer(x, y):
+        return np.remainder(x, y)
+    # Not np.remainder: PyTorch keeps the sign of a zero from fmod.
+    r = np.fmod(x, y)
+    return np.where((r != 0) & ((r < 0) != np.less(y, 0)), r + y, r)
+
+
+def _fmod(x, y):
+    _refuse_zero(x, y)
+    return np.fmod(x, y)
+
+
+_no_gradient = {"input": lambda g: g * 0, "other": lambda g: g * 0}
+"""Of functions that are constant between their jumps."""
+
+
+def _integers_by_zero(make):
+    return [ErrorSample(RuntimeError, "ZeroDivisionError", (make(3) > 0).long(), 0)]
+
+
+@pointwise(
+    kernel=_floor_divide,
+    tensors="input other",
+    grad=_no_gradient,
+    checked=True,
+    inplace=True,
+    out=True,
+    samples=samples.binary(low=0.6, high=0.9, number=0.4),
+    errors=_integers_by_zero,
+)
+def floor_divide(input, other):
+    """Element-wise quotient, rounded down, as Python's ``//``. ``RuntimeError`` where an integer is divided by 0."""
+    refuse("div_floor_cpu", input, other, kinds=NOT_REAL_NUMBERS)
+    return (input, other), {}
+
+
+@pointwise(
+    kernel=_truncated,
+    tensors="input other",
+    grad=_no_gradient,
+    checked=True,
+    method=False,
+    backward_name="DivBackward1",
+    errors=_integers_by_zero,
+)
+def _truncated_divide(input, other):
+    """Element-wise quotient, rounded towards zero."""
+    refuse("div_trunc_cpu", input, other, kinds=NOT_REAL_NUMBERS)
+    return (input, other), {}
+
+
+@pointwise(
+    kernel=_remainder,
+    tensors="input other",
+    grad={"input": lambda g: g, "other": lambda g, input, other: -g * floor_divide(input, other)},
+    checked=True,
+    inplace=True,
+    out=True,
+    samples=samples.binary(low=0.6, high=0.9, number=0.4),
+    errors=_integers_by_zero,
+)
+def remainder(input, other):
+    r"""Element-wise remainder :math:`input - other \lfloor input / other \rfloor`, with the sign of ``other``, as Python's ``%``."""
+    refuse("remainder_cpu", input, other, kinds=NOT_REAL_NUMBERS)
+    return (input, other), {}
+
+
+@pointwise(
+    kernel=_fmod,
+    tensors="input other",
+    grad={"input": lambda g: g, "other": lambda g, input, other: -g * _truncated_divide(input, other)},
+    checked=True,
+    inplace=True,
+    out=True,
+    samples=samples.binary(low=0.6, high=0.9, number=0.4),
+    errors=_integers_by_zero,
+)
+def fmod(input, other):
+    """Element-wise remainder with the sign of ``input``, as C's ``fmod``."""
+    refuse("fmod_cpu", input, other, kinds=NOT_REAL_NUMBERS)
+    return (input, other), {}
+
+
+@pointwise(
+    kernel=lambda x: 1 / x,
+    result="float",
+    grad={"input": lambda g, out: -g * conj_of(out * out)},
+    inplace=True,
+    out=True,
+    samples=samples.unary(low=0.5, high=3.0),
+)
+def reciprocal(input):
+    """Element-wise :math:`1 / input`; integers give floating-point numbers."""
+    return (input,), {}
+
+
+# --- powers --------------------------------------------------------------------------------------------------
+
+
+def _power(x, y):
+    if not isinstance(y, np.ndarray):
+        # The exponents that have kernels of their own, with their own rounding, in PyTorch.
+        if y == 2:
+            return x * x
+        if y == 3:
+            return x * x * x
+        if y == 1:
+            return x
+        if isinstance(x, np.ndarray) and x.dtype.kind == "f":
+            if y == 0.5:
+                return np.sqrt(x)
+            if y == -0.5:
+                return 1 / np.sqrt(x)
+            if y == -1:
+                return 1 / x
+            if y == -2:
+                return 1 / (x * x)
+    elif _both_integer(x, y) and y.dtype.kind == "i" and (y < 0).any():
+        odd = y % 2 != 0
+        fraction = np.where(x == 1, 1, np.where(x == -1, np.where(odd, -1, 1), 0))
+        return np.where(y < 0, fraction, np.power(x, np.maximum(y, 0)))
+    return np.power(x, y)
+
+
+def _grad_of_base(g, input, exponent):
+    if not isinstance(exponent, dispatch.Tensor):
+        if exponent == 0:
+            return g * 0
+        return g * conj_of(exponent * input ** (exponent - 1))
+    return where(exponent == 0, 0, g * conj_of(exponent * input ** (exponent - 1)))
+
+
+def _grad_of_exponent(g, out, input, exponent):
+    if not isinstance(input, dispatch.Tensor):
+        if input == 0:
+            return where(_nonnegative(exponent), 0, g * float("-inf") * out)
+        return g * conj_of(out * (cmath.log(input) if isinstance(input, complex) or input < 0 else cmath.log(input).real))
+    return where((input == 0) & _nonnegative(exponent), 0, g * conj_of(out * input.log()))
+
+
+def _nonnegative(x):
+    return (x.real if x._dtype.kind == dtypes.COMPLEX else x) >= 0
+
+
+@pointwise(
+    kernel=_power,
+    tensors="input exponent",
+    grad={"input": _grad_of_base, "exponent": _grad_of_exponent},
+    inplace=True,
+    out=True,
+    samples=lambda make: [
+        *samples.binary(low=0.5, high=2.0)(make),
+        *(Sample(make(3, low=0.5, high=2.0), n) for n in (0, 1, 2, 3, 0.5, -0.5, -1, -2, 2.7)),
+        Sample(2.0, make(3)),
+    ],
+    errors=lambda make: [ErrorSample(RuntimeError, "Integers to negative integer powers", (make(3) > 0).long(), -1)],
+)
+def pow(input, exponent):
+    """Element-wise power :math:`input^{exponent}`. Either argument may be a number.
+
+    >>> import flambeau as torch
+    >>> torch.pow(torch.tensor([1.0, 2.0, 3.0]), 2)
+    tensor([1., 4., 9.])
+    """
+    if _is_integral(exponent) and _is_integral(input):
+        if not isinstance(exponent, dispatch.Tensor) and exponent < 0:
+            raise RuntimeError(
+                "Integers to negative integer powers are not allowed: "
+                f"the exponent is {exponent}; make the base floating-point, for example with .float()"
+            )
+        if _is_bool(exponent) and _is_bool(input):
+            refuse("pow", input, exponent, kinds=(dtypes.BOOLEAN,))
+    return (input, exponent), {}
+
+
+@composite(inplace=True, out=True, samples=samples.unary())
+def square(input):
+    """Element-wise :math:`input^2`."""
+    return pow(input, 2)
+
+
+def _in_double(x):
+    """A tensor or number as ``float64`` or ``complex128``."""
+    if isinstance(x, dispatch.Tensor):
+        return x.to(dtypes.complex128 if x._dtype.kind == dtypes.COMPLEX else dtypes.float64)
+    return x if isinstance(x, complex) else float(x)
+
+
+@composite(
+    inplace=True,
+    out=True,
+    samples=lambda make: [*samples.binary(low=0.5, high=2.0)(make), Sample(2.0, make(3))],
+)
+def float_power(input, exponent):
+    """Element-wise power, computed and returned in ``float64`` (``complex128`` for complex arguments)."""
+    return pow(_in_double(input), _in_double(exponent))
+
+
+@pointwise(
+    kernel=np.sqrt,
+    result="float",
+    grad={"input": lambda g, out: g / (2 * conj_of(out))},
+    inplace=True,
+    out=True,
+    samples=samples.unary(low=0.5, high=3.0),
+)
+def sqrt(input):
+    r"""Element-wise :math:`\sqrt{input}`; NaN for negative real numbers."""
+    return (input,), {}
+
+
+@pointwise(
+    kernel=lambda x: 1 / np.sqrt(x),
+    result="float",
+    grad={"input": lambda g, out: -0.5 * g * conj_of(out**3)},
+    inplace=True,
+    out=True,
+    samples=samples.unary(low=0.5, high=3.0),
+)
+def rsqrt(input):
+    r"""Element-wise :math:`1 / \sqrt{input}`."""
+    return (input,), {}
+
+
+# --- blends --------------------------------------------------------------------------------------------------
+
+
+def _triples(make):
+    def m(*shape):
+        return make(*shape, low=0.5, high=2.0)
+
+    return [
+        Sample(m(3, 4), m(3, 4), m(3, 4), value=0.5),
+        Sample(m(4, 3).t(), m(4), m(3, 1)),
+        Sample(m(), m(2), m(2)),
+        Sample(m(0, 2), m(2), m(1)),
+    ]
+
+
+def _checked_value(name: str, input, tensor1, tensor2, value):
+    """The factor of a product; ``None`` for 1."""
+    for x in (input, tensor1, tensor2):
+        if not isinstance(x, dispatch.Tensor):
+            raise TypeError(f"{name}(): expected three tensors, but got {describe(x)}")
+    if value == 1:
+        return None
+    integral = dispatch.result_type(input, tensor1, tensor2).kind < dtypes.FLOATING
+    return int(value) if integral else value
+
+
+def _scaled(g, value):
+    return g if value is None else g * conj_of(value)
+
+
+@pointwise(
+    kernel=lambda x, y, z, value: x + y * z if value is None else x + value * y * z,
+    tensors="input tensor1 tensor2 value",
+    grad={
+        "input": lambda g: g,
+        "tensor1": lambda g, tensor2, value: _scaled(g, value) * conj_of(tensor2),
+        "tensor2": lambda g, tensor1, value: _scaled(g, value) * conj_of(tensor1),
+    },
+    inplace=True,
+    out=True,
+    samples=_triples,
+)
+def addcmul(input, tensor1, tensor2, *, value=1):
+    r"""Element-wise :math:`input + value \times tensor1 \times tensor2`."""
+    return (input, tensor1, tensor2, _checked_value("addcmul", input, tensor1, tensor2, value)), {}
+
+
+@pointwise(
+    kernel=lambda x, y, z, value: x + y / z if value is None else x + value * y / z,
+    tensors="input tensor1 tensor2 value",
+    grad={
+        "input": lambda g: g,
+        "tensor1": lambda g, tensor2, value: _scaled(g, value) / conj_of(tensor2),
+        "tensor2": lambda g, tensor1, tensor2, value: -_scaled(g, value) * conj_of(tensor1 / (tensor2 * tensor2)),
+    },
+    inplace=True,
+    out=True,
+    samples=_triples,
+)
+def addcdiv(input, tensor1, tensor2, *, value=1):
+    r"""Element-wise :math:`input + value \times tensor1 / tensor2`; not for a quotient of integers."""
+    value = _checked_value("addcdiv", input, tensor1, tensor2, value)
+    if _is_integral(tensor1) and _is_integral(tensor2):
+        raise RuntimeError(
+            "Integer division with addcdiv is no longer supported, and in a future release addcdiv will perform a true "
+            "division of tensor1 and tensor2: make one of them floating-point, for example with .float()"
+        )
+    return (input, tensor1, tensor2, value), {}
+
+
+def _lerp(start, end, weight):
+    # From the nearer end, so that weight 1 gives exactly ``end``.
+    near = np.abs(weight) < 0.5
+    if isinstance(near, np.ndarray):
+        return np.where(near, start + weight * (end - start), end - (end - start) * (1 - weight))
+    return start + weight * (end - start) if near else end - (end - start) * (1 - weight)
+
+
+@pointwise(
+    kernel=_lerp,
+    tensors="input end weight",
+    grad={
+        "input": lambda g, weight: g * (1 - conj_of(weight)),
+        "end": lambda g, weight: g * conj_of(weight),
+        "weight": lambda g, input, end: g * conj_of(end - input),
+    },
+    inplace=True,
+    out=True,
+    samples=lambda make: [
+        Sample(make(3, 4), make(3, 4), make(3, 4)),
+        Sample(make(4, 3).t(), make(4), 0.3),
+        Sample(make(2), make(2), 0.8),
+        Sample(make(), make(), make(3)),
+    ],
+    errors=lambda make: [ErrorSample(RuntimeError, "expected dtype .* for `end`", make(3), make(3).float(), 0.5)],
+)
+def lerp(input, end, weight):
+    r"""Linear interpolation :math:`input + weight \times (end - input)`; ``weight`` is a tensor or a number.
+
+    >>> import flambeau as torch
+    >>> torch.lerp(torch.tensor([0.0, 10.0]), torch.tensor([1.0, 20.0]), 0.5)
+    tensor([ 0.5000, 15.0000])
+    """
+    for name, x in (("end", end), ("weight", weight)):
+        if isinstance(x, dispatch.Tensor):
+            if x._dtype is not input._dtype:
+                raise RuntimeError(f"expected dtype {input._dtype.name} for `{name}` but got dtype {x._dtype.name}")
+        elif name == "end":
+            raise TypeError(f"lerp(): argument 'end' (position 2) must be Tensor, not {describe(x)}")
+    refuse("lerp_kernel", input, kinds=NOT_FLOATING)
+    return (input, end, weight), {}

@@ -1,0 +1,337 @@
+"""Comparisons, choices by a condition, and tests of values."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from flambeau import dispatch
+from flambeau.core import dtypes
+from flambeau.core.errors import describe
+from flambeau.core.size import broadcast_shapes
+from flambeau.ops import samples
+from flambeau.ops.record import ErrorSample, Sample, composite, op, pointwise
+from flambeau.ops.refusals import refuse, scalar_name
+
+# --- comparisons ---------------------------------------------------------------------------------------------
+
+
+@pointwise(kernel=np.equal, tensors="input other", result="bool", inplace=True, out=True, samples=samples.binary())
+def eq(input, other):
+    """Element-wise ``input == other``, as a bool tensor.
+
+    >>> import flambeau as torch
+    >>> torch.eq(torch.tensor([1, 2]), 2)
+    tensor([False,  True])
+    """
+    return (input, other), {}
+
+
+@pointwise(
+    kernel=np.not_equal, tensors="input other", result="bool", inplace=True, out=True, aliases=("not_equal",),
+    samples=samples.binary(),
+)  # fmt: skip
+def ne(input, other):
+    """Element-wise ``input != other``, as a bool tensor."""
+    return (input, other), {}
+
+
+@pointwise(
+    kernel=np.less, tensors="input other", result="bool", inplace=True, out=True, aliases=("less",),
+    samples=samples.binary(),
+)  # fmt: skip
+def lt(input, other):
+    """Element-wise ``input < other``, as a bool tensor."""
+    refuse("lt_cpu", input, other)
+    return (input, other), {}
+
+
+@pointwise(
+    kernel=np.less_equal, tensors="input other", result="bool", inplace=True, out=True, aliases=("less_equal",),
+    samples=samples.binary(),
+)  # fmt: skip
+def le(input, other):
+    """Element-wise ``input <= other``, as a bool tensor."""
+    refuse("le_cpu", input, other)
+    return (input, other), {}
+
+
+@pointwise(
+    kernel=np.greater, tensors="input other", result="bool", inplace=True, out=True, aliases=("greater",),
+    samples=samples.binary(),
+)  # fmt: skip
+def gt(input, other):
+    """Element-wise ``input > other``, as a bool tensor."""
+    refuse("gt_cpu", input, other)
+    return (input, other), {}
+
+
+@pointwise(
+    kernel=np.greater_equal, tensors="input other", result="bool", inplace=True, out=True, aliases=("greater_equal",),
+    samples=samples.binary(),
+)  # fmt: skip
+def ge(input, other):
+    """Element-wise ``input >= other``, as a bool tensor."""
+    refuse("ge_cpu", input, other)
+    return (input, other), {}
+
+
+# --- choices -------------------------------------------------------------------------------------------------
+
+
+def _choose(condition, input, other):
+    return np.where(condition, input, other)
+
+
+@op(
+    kernel=_choose,
+    tensors="condition input other",
+    grad={
+        "input": lambda g, condition: _where(condition, g, 0),
+        "other": lambda g, condition: _where(condition, 0, g),
+    },
+    out=True,
+    name="_where",
+    method=False,
+    backward_name="WhereBackward0",
+)
+def _where(condition, input, other):
+    """``input`` where ``condition`` holds, else ``other``: :func:`where` with all three arguments."""
+    if not isinstance(condition, dispatch.Tensor):
+        raise TypeError(f"where(): argument 'condition' (position 1) must be Tensor, not {describe(condition)}")
+    if condition._dtype is not dtypes.bool:
+        if condition._dtype is not dtypes.uint8:
+            raise RuntimeError(
+                f"where expected condition to be a boolean tensor, but got a tensor with dtype {condition._dtype}: "
+                "compare first, for example `condition != 0`"
+            )
+        condition = condition != 0
+    dtype = dispatch.result_type(input, other)
+    shapes = [condition._shape]
+    operands = []
+    for x in (input, other):
+        if isinstance(x, dispatch.Tensor):
+            shapes.append(x._shape)
+            if x._dtype is not dtype:
+                x = x.to(dtype)
+        operands.append(x)
+    return broadcast_shapes(*shapes), dtype, (condition, *operands), {}
+
+
+@composite(
+    out=True,
+    method=False,
+    samples=lambda make: [
+        Sample(make(3, 4) > 0, make(3, 4), make(3, 4)),
+        Sample(make(4) > 0, make(3, 1), make()),
+        Sample(make(3, 1) > 0, 2.5, make(4)),
+        Sample(make(3) > 0, make(3), 1),
+        Sample(make() > 0, make(2), make(2, 2).t()),
+        Sample(make(0, 3) > 0, make(3), make(0, 3)),
+    ],
+    errors=lambda make: [
+        ErrorSample(RuntimeError, "expected condition to be a boolean tensor", make(3), make(3), make(3)),
+        ErrorSample(RuntimeError, "must match the size", make(3) > 0, make(2), make(3)),
+    ],
+)
+def where(condition, input=None, other=None):
+    """``input`` where ``condition`` holds, else ``other``; the three broadcast.
+
+    ``input`` and ``other`` may be numbers. With ``condition`` alone: the indices of its nonzero elements, as
+    ``torch.nonzero(condition, as_tuple=True)``.
+
+    >>> import flambeau as torch
+    >>> x = torch.tensor([-1.0, 2.0])
+    >>> torch.where(x > 0, x, 0)
+    tensor([0., 2.])
+    """
+    if input is None and other is None:
+        return condition.nonzero(as_tuple=True)
+    return _where(condition, input, other)
+
+
+@composite(name="Tensor.where")
+def _where_method(self, condition, other):
+    """``self`` where ``condition`` holds, else ``other``; see :func:`torch.where`."""
+    return _where(condition, self, other)
+
+
+def _check_fill(dtype, value):
+    """``value`` as a number of ``dtype``; ``RuntimeError`` where it does not fit."""
+    kind = dtypes.COMPLEX if isinstance(value, complex) else dtypes.FLOATING
+    if kind > dtype.kind and kind == dtypes.COMPLEX:
+        fits = False
+    elif dtype.kind == dtypes.FLOATING:
+        fits = dtype is dtypes.bfloat16 or not dtypes.finfo(dtype).max < abs(value) < float("inf")
+    elif dtype.kind == dtypes.INTEGRAL:
+        limits = dtypes.iinfo(dtype)
+        value = int(value)
+        fits = limits.min <= value <= limits.max
+    else:
+        fits = True
+    if not fits:
+        raise RuntimeError(f"value cannot be converted to type {dtype.name} without overflow: {value}")
+    return value
+
+
+@op(
+    kernel=lambda x, mask, value: np.where(mask, value, x),
+    tensors="input mask value",
+    grad={
+        "input": lambda g, mask: masked_fill(g, mask, 0),
+        "value": lambda g, mask: _where(mask, g, 0).sum(),
+    },
+    inplace=True,
+    samples=lambda make: [
+        Sample(make(3, 4), make(3, 4) > 0, 2.0),
+        Sample(make(4, 3).t(), make(4) > 0, make()),
+        Sample(make(4), make(3, 1) > 0, float("-inf")),
+        Sample(make(), make() > 0, 1),
+        Sample(make(0, 2), make(2) > 0, 1),
+    ],
+    errors=lambda make: [
+        ErrorSample(RuntimeError, "masked_fill_ only supports boolean masks", make(2), make(2), 0),
+        ErrorSample(RuntimeError, "only supports a 0-dimensional value tensor", make(2), make(2) > 0, make(1)),
+        ErrorSample(RuntimeError, "must match the size", make(2), make(3) > 0, 0),
+    ],
+)
+def masked_fill(input, mask, value):
+    """``input`` with ``value`` (a number or 0-dim tensor) where ``mask``, a bool tensor that broadcasts, holds.
+
+    >>> import flambeau as torch
+    >>> torch.arange(3).masked_fill(torch.tensor([True, False, False]), 7)
+    tensor([7, 1, 2])
+    """
+    if mask._dtype is not dtypes.bool:
+        raise RuntimeError(f"masked_fill_ only supports boolean masks, but got mask with dtype {mask._dtype}")
+    if isinstance(value, dispatch.Tensor):
+        if value._shape:
+            raise RuntimeError(
+                "masked_fill_ only supports a 0-dimensional value tensor, but got tensor with "
+                f"{len(value._shape)} dimension(s)."
+            )
+        if value._dtype.kind > input._dtype.kind and value._dtype.kind == dtypes.COMPLEX:
+            raise RuntimeError(f"value cannot be converted to type {input._dtype.name} without overflow")
+        value = value.to(input._dtype)
+    else:
+        value = _check_fill(input._dtype, value)
+    return broadcast_shapes(input._shape, mask._shape), input._dtype, (input, mask, value), {}
+
+
+# --- closeness -----------------------------------------------------------------------------------------------
+
+
+def _isclose(x, y, rtol, atol, equal_nan):
+    close = x == y
+    if equal_nan:
+        close |= (x != x) & (y != y)
+    if not (rtol == 0 and atol == 0):
+        if x.dtype.kind in "iub":
+            x, y = x.astype(np.float32), y.astype(np.float32)
+        error = np.abs(x - y)
+        close |= np.isfinite(error) & (error <= atol + np.abs(rtol * y))
+    return close
+
+
+@pointwise(
+    kernel=_isclose,
+    tensors="input other",
+    result="bool",
+    samples=lambda make: [
+        *samples.binary(number=None)(make),
+        Sample(make(3, 4), make(3, 4), rtol=0.5, atol=0.25),
+        Sample(make(3), make(3), equal_nan=True),
+    ],
+    errors=lambda make: [
+        ErrorSample(RuntimeError, "did not match", make(2), make(2).float()),
+        ErrorSample(RuntimeError, "rtol must be greater", make(2), make(2), rtol=-1),
+    ],
+)
+def isclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False):
+    r"""Whether each :math:`|input - other| \le atol + rtol \times |other|`, as a bool tensor.
+
+    Equal infinities are close; NaN is close to NaN only with ``equal_nan=True``.
+    """
+    if not isinstance(other, dispatch.Tensor):
+        raise TypeError(f"isclose(): argument 'other' (position 2) must be Tensor, not {describe(other)}")
+    if input._dtype is not other._dtype:
+        raise RuntimeError(
+            f"{scalar_name(input._dtype)} did not match {scalar_name(other._dtype)}: isclose() compares tensors of "
+            "the same dtype, convert one with .to(other.dtype)"
+        )
+    for name, tolerance in (("rtol", rtol), ("atol", atol)):
+        if tolerance < 0:
+            raise RuntimeError(f"{name} must be greater than or equal to zero, but got {tolerance}")
+    return (input, other), {"rtol": float(rtol), "atol": float(atol), "equal_nan": bool(equal_nan)}
+
+
+@composite
+def allclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False):
+    """Whether all elements are close, as a Python bool; see :func:`isclose`."""
+    return bool(isclose(input, other, rtol, atol, equal_nan).all())
+
+
+@composite
+def equal(input, other):
+    """Whether two tensors have the same shape and equal elements, as a Python bool."""
+    return input._shape == other._shape and bool(eq(input, other).all())
+
+
+# --- tests of values -----------------------------------------------------------------------------------------
+
+
+@pointwise(kernel=np.isnan, result="bool", samples=samples.unary())
+def isnan(input):
+    """Whether each element is NaN (of a complex number: either part)."""
+    return (input,), {}
+
+
+@pointwise(kernel=np.isinf, result="bool", samples=samples.unary())
+def isinf(input):
+    """Whether each element is infinite (of a complex number: either part)."""
+    return (input,), {}
+
+
+@pointwise(kernel=np.isfinite, result="bool", samples=samples.unary())
+def isfinite(input):
+    """Whether each element is neither infinite nor NaN."""
+    return (input,), {}
+
+
+@pointwise(kernel=lambda x: x == np.inf, result="bool", out=True, samples=samples.unary())
+def isposinf(input):
+    """Whether each element is positive infinity."""
+    if input._dtype.kind == dtypes.COMPLEX:
+        raise RuntimeError("isposinf does not support complex inputs.")
+    return (input,), {}
+
+
+@pointwise(kernel=lambda x: x == -np.inf, result="bool", out=True, samples=samples.unary())
+def isneginf(input):
+    """Whether each element is negative infinity."""
+    if input._dtype.kind == dtypes.COMPLEX:
+        raise RuntimeError("isneginf does not support complex inputs.")
+    return (input,), {}
+
+
+@pointwise(kernel=np.isreal, result="bool", samples=samples.unary())
+def isreal(input):
+    """Whether each element's imaginary part is 0."""
+    return (input,), {}
+
+
+@op(
+    kernel=lambda x, tests, invert: np.isin(x, tests, invert=invert),
+    tensors="elements test_elements",
+    out=True,
+    method=False,
+    samples=lambda make: [Sample(make(3, 4).round(), make(5).round()), Sample(make(3).round(), 1.0, invert=True)],
+)
+def isin(elements, test_elements, *, assume_unique=False, invert=False):
+    """Whether each of ``elements`` is among ``test_elements`` (with ``invert=True``: is not). One may be a number.
+
+    >>> import flambeau as torch
+    >>> torch.isin(torch.tensor([1, 2, 3]), torch.tensor([2, 5]))
+    tensor([False,  True, False])
+    """
+    shape = elements._shape if isinstance(elements, dispatch.Tensor) else ()
+    return shape, dtypes.bool, (elements, test_elements), {"invert": bool(invert)}

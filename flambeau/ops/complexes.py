@@ -1,0 +1,162 @@
+"""Complex numbers: conjugates, angles, and tensors made from parts."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from flambeau import dispatch
+from flambeau.core import dtypes
+from flambeau.core.size import broadcast_shapes
+from flambeau.ops import samples
+from flambeau.ops.record import ErrorSample, Sample, composite, op, pointwise
+from flambeau.ops.refusals import scalar_name
+
+
+def conj_of(x):
+    """The complex conjugate of a tensor or number; a real one as it is."""
+    if isinstance(x, dispatch.Tensor):
+        return conj_physical(x) if x._dtype.kind == dtypes.COMPLEX else x
+    return x.conjugate() if x.__class__ is complex else x
+
+
+def _complex_samples(make):
+    return [
+        Sample(make(3, 4, dtype=dtypes.complex128)),
+        Sample(make(4, 3, dtype=dtypes.complex128).t()),
+        Sample(make(dtype=dtypes.complex128)),
+        Sample(make(3, 4)),
+    ]
+
+
+@pointwise(
+    kernel=np.conjugate, grad={"input": lambda g: conj_of(g)}, inplace=True, out=True, samples=_complex_samples
+)  # fmt: skip
+def conj_physical(input):
+    """Element-wise complex conjugate, as a new tensor."""
+    return (input,), {}
+
+
+@composite(samples=_complex_samples)
+def conj(input):
+    """Element-wise complex conjugate; a real tensor is returned as it is.
+
+    >>> import flambeau as torch
+    >>> torch.conj(torch.tensor([1 + 2j]))
+    tensor([1.-2.j])
+    """
+    return conj_of(input)
+
+
+@composite
+def resolve_conj(input):
+    """``input`` itself: conjugates are always computed, so there is no lazy one to resolve."""
+    return input
+
+
+@composite
+def resolve_neg(input):
+    """``input`` itself: there is no lazy negation to resolve."""
+    return input
+
+
+# --- angles --------------------------------------------------------------------------------------------------
+
+
+def _angle(x):
+    if x.dtype.kind == "c":
+        return np.angle(x)
+    # A real number's angle is 0 or pi, and NaN's is NaN.
+    return np.where(x < 0, np.pi, np.where(x == x, 0.0, np.nan))
+
+
+def _grad_of_angle(g, input):
+    if input._dtype.kind != dtypes.COMPLEX:
+        return g * 0
+    # d angle = Im(dz / z), so the gradient is i g z / |z|^2, and 0 at the origin.
+    square = input.abs().square()
+    return (input * (g * 1j) / square.masked_fill(square == 0, 1.0)).masked_fill(square == 0, 0)
+
+
+@op(kernel=_angle, grad={"input": _grad_of_angle}, out=True, samples=_complex_samples)
+def angle(input):
+    r"""Element-wise angle :math:`\arg(z)` in radians, in :math:`(-\pi, \pi]`; of a real number 0 or :math:`\pi`.
+
+    >>> import flambeau as torch
+    >>> torch.angle(torch.tensor([1j, -1 + 0j]))
+    tensor([1.5708, 3.1416])
+    """
+    d = input._dtype
+    return input._shape, dtypes.get_default_dtype() if d.kind < dtypes.FLOATING else d.to_real(), (input,), {}
+
+
+# --- complex tensors from parts ------------------------------------------------------------------------------
+
+
+def _check_parts(first, second) -> None:
+    allowed = (dtypes.float16, dtypes.float32, dtypes.float64)
+    if first._dtype not in allowed or second._dtype not in allowed:
+        raise RuntimeError(
+            "Expected both inputs to be Half, Float or Double tensors but got "
+            f"{scalar_name(first._dtype)} and {scalar_name(second._dtype)}"
+        )
+    if first._dtype is not second._dtype:
+        raise RuntimeError(
+            f"Expected object of scalar type {scalar_name(first._dtype)} but got scalar type "
+            f"{scalar_name(second._dtype)} for second argument"
+        )
+
+
+def _pairs(make):
+    return [Sample(make(3, 4), make(3, 4)), Sample(make(4, 3).t(), make(4)), Sample(make(), make(3)), Sample(make(0, 2), make(2))]
+
+
+def _different_parts(make):
+    return [ErrorSample(RuntimeError, "Expected object of scalar type", make(3), make(3, dtype=dtypes.float32))]
+
+
+def _complex(real, imag):
+    result = np.empty(np.broadcast_shapes(real.shape, imag.shape), np.result_type(real.dtype, np.complex64))
+    result.real, result.imag = real, imag
+    return result
+
+
+@op(
+    kernel=_complex,
+    tensors="real imag",
+    grad={"real": lambda g: g.real, "imag": lambda g: g.imag},
+    out=True,
+    method=False,
+    samples=_pairs,
+    errors=_different_parts,
+)
+def complex(real, imag):
+    """The complex tensor with real part ``real`` and imaginary part ``imag``, two tensors of the same dtype.
+
+    >>> import flambeau as torch
+    >>> torch.complex(torch.tensor([1.0]), torch.tensor([2.0]))
+    tensor([1.+2.j])
+    """
+    _check_parts(real, imag)
+    return broadcast_shapes(real._shape, imag._shape), real._dtype.to_complex(), (real, imag), {}
+
+
+def _polar(abs, angle):
+    return _complex(abs * np.cos(angle), abs * np.sin(angle))
+
+
+@op(
+    kernel=_polar,
+    tensors="abs angle",
+    grad={
+        "abs": lambda g, angle: g.real * angle.cos() + g.imag * angle.sin(),
+        "angle": lambda g, abs, angle: abs * (g.imag * angle.cos() - g.real * angle.sin()),
+    },
+    out=True,
+    method=False,
+    samples=_pairs,
+    errors=_different_parts,
+)
+def polar(abs, angle):
+    r"""The complex tensor :math:`abs \cdot e^{i \cdot angle}`, from two tensors of the same dtype."""
+    _check_parts(abs, angle)
+    return broadcast_shapes(abs._shape, angle._shape), abs._dtype.to_complex(), (abs, angle), {}

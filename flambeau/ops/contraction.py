@@ -1,0 +1,538 @@
+"""Contractions of tensors that are written with matrix products: einsum, tensordot, chains, distances."""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+
+from flambeau import dispatch
+from flambeau.core.size import broadcast_shapes, wrap_dim
+from flambeau.ops.matmul import as_rows, bmm, mm
+from flambeau.ops.norms import vector_norm
+from flambeau.ops.record import ErrorSample, Sample, composite, op
+
+# --- einsum --------------------------------------------------------------------------------------------------
+
+
+def _letter(index: int) -> str:
+    if not 0 <= index < 52:
+        raise ValueError(f"einsum(): not an index of a dim: {index}, expected 0 to 51")
+    return chr(ord("A") + index) if index < 26 else chr(ord("a") + index - 26)
+
+
+def _from_lists(args: tuple) -> tuple[str, list]:
+    """The equation and operands of ``einsum(op1, [0, 1], op2, [1, 2], ..., [0, 2])``."""
+    terms = ["".join("..." if i is Ellipsis else _letter(i) for i in dims) for dims in args[1::2]]
+    equation = ",".join(terms)
+    if len(args) % 2:
+        equation += "->" + "".join("..." if i is Ellipsis else _letter(i) for i in args[-1])
+        return equation, list(args[:-1:2])
+    return equation, list(args[::2])
+
+
+def _labels(term: str, what: str) -> list[str]:
+    """A term's subscripts, one label each; the ellipsis is one label."""
+    labels, i = [], 0
+    while i < len(term):
+        if term.startswith("...", i):
+            if "..." in labels:
+                raise RuntimeError(f"einsum(): found '.' for {what} that is not part of any ellipsis: {term!r}")
+            labels.append("...")
+            i += 3
+        elif term[i].isalpha() and term[i].isascii():
+            labels.append(term[i])
+            i += 1
+        elif term[i] == ".":
+            raise RuntimeError(f"einsum(): found '.' for {what} that is not part of any ellipsis: {term!r}")
+        else:
+            raise RuntimeError(
+                f"einsum(): invalid subscript given at index {i} in the equation string, subscripts must be in [a-zA-Z]"
+            )
+    return labels
+
+
+def _with_ellipsis(labels: list[str], dims: int) -> list:
+    """Labels in which the ellipsis is replaced by one number for each dim that it stands for, counted from the right."""
+    if "..." not in labels:
+        return labels
+    at = labels.index("...")
+    return [*labels[:at], *range(-dims, 0), *labels[at + 1 :]]
+
+
+def _diagonal(x, labels: list):
+    """Takes the diagonal where a label stands twice."""
+    for label in list(dict.fromkeys(labels)):
+        while labels.count(label) > 1:
+            first = labels.index(label)
+            second = labels.index(label, first + 1)
+            x = x.diagonal(0, first, second)  # the diagonal becomes the last dim
+            labels = [l for d, l in enumerate(labels) if d not in (first, second)] + [label]
+    return x, labels
+
+
+def _sum_out(x, labels: list, kept):
+    """Sums over the dims whose label nobody needs."""
+    dims = tuple(d for d, label in enumerate(labels) if label not in kept)
+    return (x.sum(dims), [label for label in labels if label in kept]) if dims else (x, labels)
+
+
+def _drop_broadcast(x, labels: list, sizes: dict):
+    """Drops dims of size 1 whose label has another size elsewhere: these broadcast."""
+    for d in reversed(range(len(labels))):
+        if x.shape[d] == 1 and sizes[labels[d]] != 1:
+            x = x.squeeze(d)
+            labels = labels[:d] + labels[d + 1 :]
+    return x, labels
+
+
+def _contract(a, a_labels: list, b, b_labels: list, kept) -> tuple:
+    """The contraction of two operands over the labels that both have and nobody needs after."""
+    a, a_labels = _sum_out(a, a_labels, set(b_labels) | kept)
+    b, b_labels = _sum_out(b, b_labels, set(a_labels) | kept)
+    both = [label for label in a_labels if label in b_labels]
+    batch = [label for label in both if label in kept]
+    summed = [label for label in both if label not in kept]
+    left = [label for label in a_labels if label not in both]
+    right = [label for label in b_labels if label not in both]
+    size = dict(zip(a_labels, a.shape, strict=True)) | dict(zip(b_labels, b.shape, strict=True))
+    groups = {name: prod(size[l] for l in labels) for name, labels in (("b", batch), ("s", summed), ("l", left), ("r", right))}
+    labels = batch + left + right
+
+    a = a.permute([a_labels.index(l) for l in batch + left + summed])
+    if summed:
+        b = b.permute([b_labels.index(l) for l in batch + summed + right])
+        if batch:
+            a = a.reshape((groups["b"], groups["l"], groups["s"]))
+            result = bmm(a, b.reshape((groups["b"], groups["s"], groups["r"])))
+        else:
+            result = mm(a.reshape((groups["l"], groups["s"])), b.reshape((groups["s"], groups["r"])))
+    else:
+        b = b.permute([b_labels.index(l) for l in batch + right])
+        a = a.reshape(tuple(size[l] for l in batch + left) + (1,) * len(right))
+        result = a * b.reshape(tuple(size[l] for l in batch) + (1,) * len(left) + tuple(size[l] for l in right))
+    return result.reshape(tuple(size[l] for l in labels)), labels
+
+
+def _parse(equation: str, operands: list) -> tuple[list[list], list]:
+    """The labels of each operand, and of the result."""
+    left, arrow, right = equation.replace(" ", "").partition("->")
+    terms = left.split(",")
+    if len(terms) != len(operands):
+        few, verb = ("fewer", "than") if len(operands) < len(terms) else ("more", "than")
+        raise RuntimeError(
+            f"einsum(): {few} operands were provided {verb} specified in the equation: "
+            f"{len(operands)} operands for {len(terms)} terms in {equation!r}"
+        )
+    parsed = [_labels(term, f"operand {i}") for i, term in enumerate(terms)]
+    ellipsis = 0
+    for i, (labels, x) in enumerate(zip(parsed, operands, strict=True)):
+        named = len(labels) - ("..." in labels)
+        if "..." in labels:
+            if named > x.dim():
+                raise RuntimeError(
+                    f"einsum(): the number of subscripts in the equation ({named}) is more than the number of dimensions "
+                    f"({x.dim()}) for operand {i}"
+                )
+            ellipsis = max(ellipsis, x.dim() - named)
+        elif named != x.dim():
+            raise RuntimeError(
+                f"einsum(): the number of subscripts in the equation ({named}) does not match the number of dimensions "
+                f"({x.dim()}) for operand {i} and no ellipsis was given: {equation!r} with shape {list(x.shape)}"
+            )
+    parsed = [
+        _with_ellipsis(labels, x.dim() - len(labels) + 1) if "..." in labels else labels
+        for labels, x in zip(parsed, operands, strict=True)
+    ]
+    everywhere = [label for labels in parsed for label in labels]
+    if arrow:
+        result = _with_ellipsis(_labels(right, "the output"), ellipsis)
+        for label in result:
+            if result.count(label) > 1:
+                raise RuntimeError(f"einsum(): output subscript {label} appears more than once in the output")
+            if label not in everywhere:
+                raise RuntimeError(
+                    f"einsum(): output subscript {label} does not appear in the equation for any input operand"
+                )
+    else:
+        once = sorted(label for label in everywhere if isinstance(label, str) and everywhere.count(label) == 1)
+        result = [*range(-ellipsis, 0), *once]
+    return parsed, result
+
+
+@composite(
+    samples=lambda make: [
+        Sample("ij,jk->ik", make(2, 3), make(3, 2)),
+        Sample("bij,bjk", make(2, 2, 3), make(2, 3, 2)),
+        Sample("ii->i", make(3, 3)),
+        Sample("ij->", make(2, 3)),
+        Sample("...ij,...jk->...ik", make(2, 1, 2, 3), make(3, 3, 2)),
+        Sample("i,j,k->ijk", make(2), make(3), make(2)),
+        Sample("ij,ij->j", make(1, 3), make(2, 3)),
+    ],
+    errors=lambda make: [
+        ErrorSample(RuntimeError, "does not broadcast with previously seen size 3", "ij,jk", make(2, 3), make(4, 5)),
+        ErrorSample(RuntimeError, "output subscript m does not appear", "ij->m", make(2, 3)),
+        ErrorSample(RuntimeError, "does not match the number of dimensions", "ij", make(2, 3, 4)),
+    ],
+)
+def einsum(equation, *operands):
+    r"""Sums of products, by Einstein's notation.
+
+    ``equation`` names the dims of each operand with letters; letters that are not in the result are summed over;
+    ``...`` stands for dims that broadcast. Operands are contracted from left to right by matrix products. Lists of
+    dims may stand after each operand in place of letters: ``einsum(a, [0, 1], b, [1, 2], [0, 2])``.
+
+    >>> import flambeau as torch
+    >>> torch.einsum("ij,jk->ik", torch.ones(2, 3), torch.ones(3, 1))
+    tensor([[3.],
+            [3.]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.einsum.html
+    """
+    if not isinstance(equation, str):
+        equation, operands = _from_lists((equation, *operands))
+    elif len(operands) == 1 and isinstance(operands[0], (list, tuple)):
+        operands = operands[0]
+    if not operands:
+        raise RuntimeError("einsum(): must provide at least one operand")
+    terms, out = _parse(equation, list(operands))
+
+    sizes: dict = {}
+    parts = []
+    for i, (x, labels) in enumerate(zip(operands, terms, strict=True)):
+        x, labels = _diagonal(x, labels)
+        for label, n in zip(labels, x.shape, strict=True):
+            known = sizes.get(label, 1)
+            if 1 not in (known, n) and known != n:
+                raise RuntimeError(
+                    f"einsum(): subscript {label if isinstance(label, str) else '...'} has size {n} for operand {i} which "
+                    f"does not broadcast with previously seen size {known}: {equation!r} with shapes "
+                    f"{', '.join(str(list(o.shape)) for o in operands)}"
+                )
+            sizes[label] = n if known == 1 else known
+        parts.append((x, labels))
+    parts = [_drop_broadcast(x, labels, sizes) for x, labels in parts]
+
+    result, labels = parts[0]
+    for i in range(1, len(parts)):
+        needed = {label for _, later in parts[i + 1 :] for label in later} | set(out)
+        result, labels = _contract(result, labels, *parts[i], needed)
+    result, labels = _sum_out(result, labels, set(out))
+    return result.permute([labels.index(label) for label in out]) if labels else result
+
+
+# --- sums over chosen dims -----------------------------------------------------------------------------------
+
+
+@composite(
+    out=True,
+    samples=lambda make: [Sample(make(2, 3), make(3, 2), dims=1), Sample(make(2, 3, 4), make(4, 2, 3), dims=([2, 0], [0, 1])), Sample(make(2), make(3), dims=0)],
+    errors=lambda make: [ErrorSample(RuntimeError, "contracted dimensions need to match", make(2, 3), make(4, 5), 1)],
+)
+def tensordot(a, b, dims=2):
+    """The sum of products over chosen dims: the last ``dims`` of ``a`` with the first of ``b``, or lists of dims of each.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.tensordot.html
+    """
+    if isinstance(dims, dispatch.Tensor):
+        dims = dims.tolist()
+    if isinstance(dims, (tuple, list)):
+        dims_a, dims_b = [[d] if isinstance(d, int) else list(d) for d in (dims if len(dims) == 2 else (dims, dims))]
+    else:
+        if dims < 0:
+            raise RuntimeError(f"tensordot expects dims >= 0, but got dims={dims}")
+        if dims > min(a.dim(), b.dim()):
+            raise RuntimeError(f"tensordot expects dims < ndim_a or ndim_b, but got dims={dims}")
+        dims_a, dims_b = list(range(a.dim() - dims, a.dim())), list(range(dims))
+    if len(dims_a) != len(dims_b):
+        raise RuntimeError(f"both dimension lists should have same length, got {dims_a} and {dims_b}")
+    first, second = [wrap_dim(d, a.dim()) for d in dims_a], [wrap_dim(d, b.dim()) for d in dims_b]
+    for d1, d2, w1, w2 in zip(dims_a, dims_b, first, second, strict=True):
+        n1, n2 = a.shape[w1], b.shape[w2]
+        if n1 != n2 and n2 == 1:
+            a = a.sum(w1, keepdim=True)
+        elif n1 != n2 and n1 == 1:
+            b = b.sum(w2, keepdim=True)
+        elif n1 != n2:
+            raise RuntimeError(
+                f"contracted dimensions need to match, but first has size {n1} in dim {d1} and second has size {n2} in dim "
+                f"{d2}: the shapes are {list(a.shape)} and {list(b.shape)}"
+            )
+    left = [d for d in range(a.dim()) if d not in first]
+    right = [d for d in range(b.dim()) if d not in second]
+    summed = prod(a.shape[d] for d in first)
+    shape = [a.shape[d] for d in left] + [b.shape[d] for d in right]
+    a = a.permute(left + first).reshape((prod(a.shape[d] for d in left), summed))
+    b = b.permute(second + right).reshape((summed, prod(b.shape[d] for d in right)))
+    return mm(a, b).reshape(shape)
+
+
+@composite(
+    out=True,
+    samples=lambda make: [Sample(make(3), make(3)), Sample(make(2, 3), make(4, 3)), Sample(make(2, 3), make())],
+    errors=lambda make: [ErrorSample(RuntimeError, "the last dimension must match", make(2, 3), make(4))],
+)
+def inner(input, other):
+    """The dot products over the last dim of each: shapes ``(*a, n)`` and ``(*b, n)`` give ``(*a, *b)``.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.inner.html
+    """
+    if input.dim() == 0 or other.dim() == 0:
+        return input * other
+    if input.shape[-1] != other.shape[-1]:
+        raise RuntimeError(
+            "inner() the last dimension must match on both input tensors but got shapes "
+            f"{list(input.shape)} and {list(other.shape)}"
+        )
+    return tensordot(input, other, ([-1], [-1]))
+
+
+@composite(out=True, samples=lambda make: [Sample(make(2, 3), make(3, 2)), Sample(make(2), make(2, 2)), Sample(make(), make(3))])
+def kron(input, other):
+    r"""The Kronecker product: every element of ``input`` times the whole of ``other``.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.kron.html
+    """
+    n = max(input.dim(), other.dim())
+    a, b = [(1,) * (n - x.dim()) + tuple(x.shape) for x in (input, other)]
+    left = [size for d in range(n) for size in (a[d], 1)]
+    right = [size for d in range(n) for size in (1, b[d])]
+    return (input.reshape(left) * other.reshape(right)).reshape([a[d] * b[d] for d in range(n)])
+
+
+@composite(
+    samples=lambda make: [Sample(make(3, 3)), Sample(make(2, 3))],
+    errors=lambda make: [ErrorSample(RuntimeError, "trace: expected a matrix", make(2))],
+)
+def trace(input):
+    r"""The sum of a matrix's diagonal: :math:`\sum_i A_{ii}`.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.trace.html
+    """
+    if input.dim() != 2:
+        raise RuntimeError(f"trace: expected a matrix, but got tensor with dim {input.dim()}")
+    return input.diagonal().sum()
+
+
+# --- chains --------------------------------------------------------------------------------------------------
+
+
+def _best_order(sizes: list[int]) -> list[list[int]]:
+    """Where to split each part of a chain of matrices, for the fewest multiplications.
+
+    Source: Cormen, Leiserson, Rivest, Stein: Introduction to Algorithms, section 15.2.
+    """
+    n = len(sizes) - 1
+    cost = [[0] * n for _ in range(n)]
+    split = [[0] * n for _ in range(n)]
+    for length in range(1, n):
+        for i in range(n - length):
+            j = i + length
+            cost[i][j], split[i][j] = min(
+                (cost[i][k] + cost[k + 1][j] + sizes[i] * sizes[k + 1] * sizes[j + 1], k) for k in range(i, j)
+            )
+    return split
+
+
+@composite(
+    name="linalg.multi_dot",
+    out=True,
+    samples=lambda make: [Sample([make(2, 3), make(3, 4), make(4, 2)]), Sample([make(3), make(3, 4), make(4)])],
+    errors=lambda make: [ErrorSample(RuntimeError, "expected at least 2 tensors but got 1", [make(2, 3)])],
+)
+def multi_dot(tensors):
+    """The product of two or more matrices, in the order that needs the fewest multiplications.
+
+    The first may be a vector (a row) and the last too (a column).
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.multi_dot.html
+    """
+    n = len(tensors)
+    if n < 2:
+        raise RuntimeError(f"multi_dot(): expected at least 2 tensors but got {n}")
+    chain = list(tensors)
+    first, last = chain[0], chain[-1]
+    for i, x in enumerate(chain):
+        if x.dim() != 2 and not (x.dim() == 1 and i in (0, n - 1)):
+            allowed = "1D or 2D" if i in (0, n - 1) else "2D"
+            raise RuntimeError(f"multi_dot(): tensor {i} must be {allowed} but got {x.dim()}D")
+    if first.dim() == 1:
+        chain[0] = first.unsqueeze(0)
+    if last.dim() == 1:
+        chain[-1] = last.unsqueeze(1)
+    for i in range(n - 1):
+        if chain[i].shape[1] != chain[i + 1].shape[0]:
+            raise RuntimeError(
+                f"multi_dot(): tensors {i} and {i + 1} with shapes {list(chain[i].shape)} and {list(chain[i + 1].shape)} "
+                "cannot be multiplied"
+            )
+    split = _best_order([x.shape[0] for x in chain] + [chain[-1].shape[1]])
+
+    def product(i: int, j: int):
+        return chain[i] if i == j else mm(product(i, split[i][j]), product(split[i][j] + 1, j))
+
+    result = product(0, n - 1)
+    if last.dim() == 1:
+        result = result.squeeze(1)
+    return result.squeeze(0) if first.dim() == 1 else result
+
+
+@composite(method=False, samples=lambda make: [Sample(make(2, 3), make(3, 4), make(4, 2))])
+def chain_matmul(*matrices):
+    """The product of matrices in the cheapest order: :func:`linalg.multi_dot`, with the matrices as arguments.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.chain_matmul.html
+    """
+    if len(matrices) == 1 and isinstance(matrices[0], (list, tuple)):
+        matrices = tuple(matrices[0])
+    return matrices[0] if len(matrices) == 1 else multi_dot(matrices)
+
+
+# --- cross product and distances -----------------------------------------------------------------------------
+
+
+@composite(
+    name="linalg.cross",
+    out=True,
+    samples=lambda make: [Sample(make(2, 3), make(2, 3)), Sample(make(3, 2), make(3, 1), dim=0)],
+    errors=lambda make: [ErrorSample(RuntimeError, "must have length 3", make(2, 2), make(2, 2))],
+)
+def linalg_cross(input, other, *, dim=-1):
+    r"""The cross product of vectors of 3 elements along ``dim``; other dims broadcast.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.cross.html
+    """
+    if input.dim() != other.dim():
+        raise RuntimeError(
+            f"linalg.cross: inputs must have the same number of dimensions, got {input.dim()} and {other.dim()}"
+        )
+    if input.shape[dim] != 3 or other.shape[dim] != 3:
+        raise RuntimeError(
+            f"linalg.cross: inputs dimension {dim} must have length 3. Got {input.shape[dim]} and {other.shape[dim]}"
+        )
+    d = wrap_dim(dim, input.dim())
+    return input.roll(-1, d) * other.roll(-2, d) - input.roll(-2, d) * other.roll(-1, d)
+
+
+@composite(
+    out=True,
+    samples=lambda make: [Sample(make(2, 3), make(2, 3)), Sample(make(3, 2), make(3, 2), dim=0)],
+    errors=lambda make: [ErrorSample(RuntimeError, "no dimension of size 3 in input", make(2, 2), make(2, 2))],
+)
+def cross(input, other, dim=None):
+    """The cross product along ``dim``; without it, along the first dim of size 3.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.cross.html
+    """
+    if dim is None:
+        shape = broadcast_shapes(input.shape, other.shape)
+        if 3 not in shape:
+            raise RuntimeError(f"no dimension of size 3 in input: the shape is {list(shape)}")
+        dim = shape.index(3)
+    return linalg_cross(input, other, dim=dim)
+
+
+def _euclidean(x1: np.ndarray, x2: np.ndarray, by_product: bool) -> np.ndarray:
+    if by_product:
+        squares = [np.einsum("...i,...i->...", x, x)[..., None] for x in (x1, x2)]
+        square = squares[0] - 2 * np.matmul(x1, x2.swapaxes(-2, -1)) + squares[1].swapaxes(-2, -1)
+        return np.sqrt(np.maximum(square, 0))
+    shape = (*np.broadcast_shapes(x1.shape[:-2], x2.shape[:-2]), x1.shape[-2], x2.shape[-2])
+    square = np.zeros(shape, x1.dtype)
+    for i in range(x1.shape[-1]):
+        step = x1[..., :, None, i] - x2[..., None, :, i]
+        square += step * step
+    return np.sqrt(square)
+
+
+def _distance_weights(g, out):
+    return (g / out).masked_fill(out == 0, 0)
+
+
+def _toward(weights, a, b):
+    """The sum over ``j`` of ``weights[i, j] * (a[i] - b[j])``."""
+    return a * weights.sum(-1, keepdim=True) - weights.matmul(b)
+
+
+@op(
+    kernel=_euclidean,
+    tensors="x1 x2",
+    name="aten.cdist",
+    grad={
+        "x1": lambda g, out, x1, x2: _toward(_distance_weights(g, out), x1, x2),
+        "x2": lambda g, out, x1, x2: _toward(_distance_weights(g, out).mT, x2, x1),
+    },
+)
+def _cdist_euclidean(x1, x2, by_product):
+    """Euclidean distances between rows: what ``cdist`` with ``p=2`` records."""
+    batch = broadcast_shapes(x1.shape[:-2], x2.shape[:-2])
+    return (*batch, x1.shape[-2], x2.shape[-2]), x1.dtype, (x1, x2), {"by_product": by_product}
+
+
+@composite(
+    method=False,
+    samples=lambda make: [Sample(make(2, 3), make(4, 3)), Sample(make(2, 2, 3), make(3, 3), p=1.5), Sample(make(2, 3), make(2, 3), p=float("inf"))],
+    errors=lambda make: [ErrorSample(RuntimeError, "must have the same number of columns", make(2, 3), make(2, 4))],
+)
+def cdist(x1, x2, p=2.0, compute_mode="use_mm_for_euclid_dist_if_necessary"):
+    r"""The ``p``-norm distance between each row of ``x1``, ``(*, n, m)``, and of ``x2``, ``(*, r, m)``: ``(*, n, r)``.
+
+    Where either has more than 25 rows, Euclidean distances are computed with a matrix product, as in PyTorch
+    (``compute_mode`` can ask for this, or against it).
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.cdist.html
+    """
+    if x1.dim() < 2 or x2.dim() < 2:
+        raise RuntimeError(f"cdist only supports at least 2D tensors, X1 got: {x1.dim()}D, X2 got: {x2.dim()}D")
+    if x1.shape[-1] != x2.shape[-1]:
+        raise RuntimeError(
+            f"X1 and X2 must have the same number of columns. X1: {x1.shape[-1]} X2: {x2.shape[-1]}"
+        )
+    if p < 0:
+        raise RuntimeError(f"cdist only supports non-negative p values, got {p}")
+    for name, x in (("X1", x1), ("X2", x2)):
+        if not x.dtype.is_floating_point:
+            raise RuntimeError(f"cdist only supports floating-point dtypes, {name} got: {x.dtype}")
+    modes = {
+        "use_mm_for_euclid_dist_if_necessary": max(x1.shape[-2], x2.shape[-2]) > 25,
+        "use_mm_for_euclid_dist": True,
+        "donot_use_mm_for_euclid_dist": False,
+    }
+    if compute_mode not in modes:
+        raise ValueError(f"{compute_mode} is not a valid value for compute_mode: expected one of {', '.join(modes)}")
+    if p == 2:
+        return _cdist_euclidean(x1, x2, modes[compute_mode])
+    return vector_norm(x1.unsqueeze(-2) - x2.unsqueeze(-3), p, -1)
+
+
+@composite(
+    name="nn.functional.bilinear",
+    samples=lambda make: [Sample(make(2, 3), make(2, 2), make(4, 3, 2), make(4)), Sample(make(2, 2, 3), make(2, 2, 2), make(4, 3, 2))],
+    errors=lambda make: [
+        ErrorSample(RuntimeError, "input1 size does not match weight size", make(2, 3), make(2, 2), make(4, 4, 2)),
+    ],
+)
+def bilinear(input1, input2, weight, bias=None):
+    r"""A bilinear map of the last dims: :math:`y_o = x_1^T A_o x_2 + b_o`.
+
+    ``input1`` is ``(*, in1)``, ``input2`` ``(*, in2)``, ``weight`` ``(out, in1, in2)``, ``bias`` ``(out)``; the result
+    is ``(*, out)``.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.bilinear.html
+    """
+    if input1.shape[:-1] != input2.shape[:-1]:
+        raise RuntimeError(
+            "bilinear(): input batch dimensions do not match: "
+            f"got {list(input1.shape)} and {list(input2.shape)}, which must agree in all dims but the last"
+        )
+    for i, x in enumerate((input1, input2), 1):
+        if x.shape[-1] != weight.shape[i]:
+            raise RuntimeError(
+                f"bilinear(): input{i} size does not match weight size: got {x.shape[-1]} but expected {weight.shape[i]}"
+            )
+    out, n, m = weight.shape
+    # (rows, in1) @ (in1, out * in2), then each row's (out, in2) @ (in2, 1).
+    partial = mm(as_rows(input1), weight.transpose(0, 1).reshape((n, out * m)))
+    result = bmm(partial.reshape((-1, out, m)), as_rows(input2).unsqueeze(2)).reshape((*input1.shape[:-1], out))
+    return result if bias is None else result + bias

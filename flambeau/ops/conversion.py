@@ -1,0 +1,207 @@
+"""Copies, and the same values in another dtype, order of memory or place."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from flambeau import dispatch
+from flambeau.core import device as devices
+from flambeau.core import dtypes
+from flambeau.core.memory_format import memory_format as memory_format_type
+from flambeau.ops.record import ErrorSample, Sample, composite, op
+
+
+def _cast(x: np.ndarray, dtype: dtypes.dtype) -> np.ndarray:
+    if x.dtype.kind == "c" and not dtype.is_complex:
+        x = x.real if dtype is not dtypes.bool else x != 0
+    return x.astype(dtype.np)
+
+
+@op(
+    name="_to_dtype",
+    method=False,
+    kernel=_cast,
+    grad={"input": lambda g: g},
+    backward_name="ToCopyBackward0",
+    samples=lambda make: [Sample(make(2, 3), dtypes.float32), Sample(make(2, 3), dtypes.complex128)],
+)
+def to_dtype(input, dtype):
+    """``input``'s values converted to ``dtype``: towards zero for integers."""
+    return input.shape, dtype, (input,), {"dtype": dtype}
+
+
+@op(
+    name="_clone",
+    method=False,
+    kernel=lambda x: x.copy(),
+    grad={"input": lambda g: g},
+    backward_name="CloneBackward0",
+    samples=lambda make: [Sample(make(2, 3)), Sample(make(3, 2).t()), Sample(make())],
+)
+def _clone(input):
+    """A row-major copy."""
+    return input.shape, input.dtype, (input,), {}
+
+
+def _ordered_copy(input, order: tuple[int, ...]):
+    """A copy whose dims lie in memory in ``order``."""
+    inverse = sorted(range(len(order)), key=order.__getitem__)
+    return _clone(input.permute(order)).permute(inverse)
+
+
+def memory_order(strides) -> tuple[int, ...]:
+    """The dims from the outermost in memory to the innermost."""
+    return tuple(sorted(range(len(strides)), key=lambda d: (-strides[d], d)))
+
+
+@composite(samples=lambda make: [Sample(make(2, 3)), Sample(make(3, 2).t())])
+def clone(input, *, memory_format=None):
+    """A copy with memory of its own; gradients flow through it to ``input``.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.clone.html
+    """
+    if memory_format is not None and memory_format.orders:
+        return _ordered_copy(input, memory_format.order(input.dim()))
+    if input._strides is not None and (memory_format is None or memory_format.name == "preserve_format"):
+        order = memory_order(input.stride())
+        if order != tuple(range(input.dim())) and input.permute(order).is_contiguous():
+            return _ordered_copy(input, order)
+    return _clone(input)
+
+
+@composite(name="Tensor.contiguous", samples=lambda make: [Sample(make(3, 2).t()), Sample(make(2, 3))])
+def contiguous(input, memory_format=None):
+    """``input`` itself where it is contiguous, else a contiguous copy."""
+    if memory_format is not None and memory_format.orders:
+        if memory_format.matches(input.shape, input.stride()):
+            return input
+        return _ordered_copy(input, memory_format.order(input.dim()))
+    return input if input.is_contiguous() else _clone(input)
+
+
+@composite(name="Tensor.laid_out_as", method=True)
+def laid_out_as(input, like):
+    """A copy of ``input`` with the order of dims in memory that ``like`` of the same shape has."""
+    return _ordered_copy(input, memory_order(like.stride()))
+
+
+@composite(
+    name="Tensor.to",
+    samples=lambda make: [Sample(make(2), dtypes.float32), Sample(make(2), "cpu"), Sample(make(2), make(1, dtype=dtypes.float32))],
+    errors=lambda make: [ErrorSample(AssertionError, "not compiled with CUDA", make(2), "cuda")],
+)
+def to(input, *args, dtype=None, device=None, non_blocking=False, copy=False, memory_format=None):
+    """``input`` with the given dtype and device: itself where it has them already (unless ``copy``).
+
+    Called as ``to(dtype)``, ``to(device, dtype)`` or ``to(other)``.
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.to.html
+    """
+    rest = []
+    for a in args:
+        if isinstance(a, dtypes.dtype):
+            dtype = a
+        elif isinstance(a, dispatch.Tensor):
+            dtype = a.dtype
+        elif isinstance(a, (str, devices.device)):
+            device = a
+        elif isinstance(a, bool) or a is None:
+            rest.append(bool(a))
+        elif isinstance(a, int):
+            device = a
+        elif isinstance(a, memory_format_type):
+            memory_format = a
+        else:
+            raise TypeError(
+                "to() received an invalid combination of arguments - got "
+                f"({type(a).__name__}), but expected a dtype, a device or a tensor"
+            )
+    if len(rest) > 1:
+        copy = rest[1]
+    if device is not None:
+        devices.check(device)
+    if dtype is not None and dtype is not input.dtype:
+        input, copy = to_dtype(input, dtype), False
+    if memory_format is not None and memory_format.orders:
+        return input.clone(memory_format=memory_format) if copy else input.contiguous(memory_format=memory_format)
+    return input.clone() if copy else input
+
+
+
+
+def _conversion(name: str, dtype: dtypes.dtype) -> None:
+    def convert(input, memory_format=None):
+        return input if input.dtype is dtype else to_dtype(input, dtype)
+
+    convert.__name__ = convert.__qualname__ = name
+    convert.__doc__ = f"``input.to({dtype})``."
+    composite(convert, name=f"Tensor.{name}")
+
+
+for _name, _dtype in (dtypes.ALIASES | {"bool": dtypes.bool, "bfloat16": dtypes.bfloat16, "byte": dtypes.uint8, "char": dtypes.int8}).items():
+    _conversion(_name, _dtype)
+
+
+@composite(name="Tensor.type")
+def type_(input, dtype=None, non_blocking=False):
+    """The name of the tensor's type, or the tensor converted to ``dtype`` (a dtype or a legacy name)."""
+    if dtype is None:
+        return f"torch.{_LEGACY_OF[input.dtype.name]}Tensor"
+    if isinstance(dtype, type):
+        dtype = dtype.dtype
+    if isinstance(dtype, str):
+        names = {f"torch.{legacy}Tensor": d for d, legacy in _LEGACY_OF.items()}
+        if dtype not in names:
+            raise ValueError(f"invalid type: '{dtype}'")
+        dtype = dtypes.by_name(names[dtype])
+    return input.to(dtype)
+
+
+_LEGACY_OF = {
+    "bool": "Bool", "uint8": "Byte", "int8": "Char", "int16": "Short", "int32": "Int", "int64": "Long",
+    "float16": "Half", "bfloat16": "BFloat16", "float32": "Float", "float64": "Double",
+    "complex64": "ComplexFloat", "complex128": "ComplexDouble", "uint16": "UInt16", "uint32": "UInt32", "uint64": "UInt64",
+}  # fmt: skip
+
+
+@composite(name="Tensor.type_as")
+def type_as(input, other):
+    """``input.to(other.dtype)``."""
+    return input.to(other.dtype)
+
+
+@composite(name="Tensor.cpu")
+def cpu(input, memory_format=None):
+    """``input`` itself: it is on the CPU."""
+    return input
+
+
+@composite(name="Tensor.cuda")
+def cuda(input, device=None, non_blocking=False, memory_format=None):
+    """Raises the error that PyTorch raises on a machine without CUDA."""
+    devices.check("cuda" if device is None else device)
+    return input
+
+
+@op(
+    name="_copy",
+    method=False,
+    tensors="input src",
+    kernel=lambda x, src, shape, dtype: np.broadcast_to(_cast(src, dtype), shape).copy(),
+    grad={"src": lambda g: g},
+    backward_name="CopyBackwards",
+)
+def _copy(input, src):
+    """``src`` broadcast to ``input``'s shape and converted to its dtype."""
+    return input.shape, input.dtype, (None, src), {"shape": tuple(input.shape), "dtype": input.dtype}
+
+
+@composite(
+    name="Tensor.copy_",
+    errors=lambda make: [ErrorSample(RuntimeError, "doesn't match|must match", make(2), make(3))],
+)
+def copy_(input, src, non_blocking=False):
+    """Writes ``src``'s values into ``input``, broadcast and converted."""
+    if not isinstance(src, dispatch.Tensor):
+        src = dispatch.wrap(np.asarray(src), None).to(input.dtype)
+    src.expand(input.shape)  # checks that it broadcasts
+    return dispatch.assign(input, _copy(input, src))

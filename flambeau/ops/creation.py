@@ -1,0 +1,413 @@
+"""Tensors made from nothing: filled, counted, spaced; and their ``*_like`` and ``new_*`` forms."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from flambeau import dispatch
+from flambeau.core import device as devices
+from flambeau.core import dtypes
+from flambeau.core.size import broadcast_shapes
+from flambeau.ops.record import ErrorSample, Sample, composite, op
+
+
+def sizes_of(size: tuple, name: str) -> tuple[int, ...]:
+    """The sizes given as ``f(2, 3)`` or ``f((2, 3))``, checked."""
+    if len(size) == 1 and not hasattr(size[0], "__index__"):
+        size = tuple(size[0])
+    elif len(size) == 1 and isinstance(size[0], (tuple, list)):
+        size = tuple(size[0])
+    try:
+        shape = tuple([n if n.__class__ is int else n.__index__() for n in size])
+    except (AttributeError, TypeError):
+        found = next(n for n in size if not hasattr(n, "__index__"))
+        raise TypeError(
+            f"{name}(): argument 'size' must be tuple of ints, but found element of type {type(found).__name__}"
+        ) from None
+    if min(shape, default=0) < 0:
+        raise RuntimeError(f"Trying to create tensor with negative dimension {min(shape)}: {list(shape)}")
+    return shape
+
+
+def finish(array: np.ndarray, dtype: dtypes.dtype, device, requires_grad: bool):
+    """A new tensor over ``array``, on ``device``, perhaps a leaf of the tape."""
+    devices.check(device)
+    result = dispatch.wrap(array, dtype)
+    return result.requires_grad_() if requires_grad else result
+
+
+def _filled(name, size, value, dtype, device, requires_grad, names=None):
+    d = dtype or dtypes.get_default_dtype()
+    return finish(_full(sizes_of(size, name), value, d), d, device, requires_grad)
+
+
+def _full(shape: tuple[int, ...], value, dtype: dtypes.dtype) -> np.ndarray:
+    if value == 0:
+        return np.zeros(shape, dtype.np)
+    if dtype.kind == dtypes.INTEGRAL:
+        return np.full(shape, int(value)).astype(dtype.np)
+    return np.full(shape, value, dtype.np)
+
+
+_FILL_SAMPLES = {
+    "samples": lambda make: [Sample(2, 3), Sample((2, 3)), Sample(()), Sample(0, 2)],
+    "errors": lambda make: [ErrorSample(RuntimeError, "negative dimension", -1)],
+    "tensors": "",
+    "method": False,
+    "out": True,
+}
+
+
+@composite(**_FILL_SAMPLES)
+def zeros(*size, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False, names=None):
+    """A tensor of zeros. ``dtype`` defaults to the default dtype.
+
+    >>> import flambeau as torch
+    >>> torch.zeros(2, 3)
+    tensor([[0., 0., 0.],
+            [0., 0., 0.]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.zeros.html
+    """
+    return _filled("zeros", size, 0, dtype, device, requires_grad)
+
+
+@composite(**_FILL_SAMPLES)
+def ones(*size, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False, names=None):
+    """A tensor of ones. Source: https://docs.pytorch.org/docs/stable/generated/torch.ones.html"""
+    return _filled("ones", size, 1, dtype, device, requires_grad)
+
+
+@composite(**_FILL_SAMPLES)
+def empty(
+    *size, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False, memory_format=None, names=None
+):  # fmt: skip
+    """A tensor whose content is not promised (zeros here, so that programs are deterministic)."""
+    result = _filled("empty", size, 0, dtype, device, requires_grad)
+    return result.contiguous(memory_format=memory_format) if memory_format is not None else result
+
+
+@composite(tensors="", method=False, out=True, samples=lambda make: [Sample((2, 3), 1.5), Sample((), 2), Sample((2,), True)])
+def full(size, fill_value, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False, names=None):
+    """A tensor filled with ``fill_value``; its dtype follows the value where not given."""
+    if isinstance(fill_value, dispatch.Tensor):
+        dtype, fill_value = dtype or fill_value.dtype, fill_value.item()
+    d = dtype or dispatch.result_type(fill_value)
+    return finish(_full(sizes_of((size,), "full"), fill_value, d), d, device, requires_grad)
+
+
+def _like(input, value, dtype, device, requires_grad, memory_format=None):
+    d = dtype or input.dtype
+    out = finish(_full(input.shape, value, d), d, device, False)
+    if memory_format is not None and memory_format.name not in ("preserve_format", "contiguous_format"):
+        out = out.contiguous(memory_format=memory_format)
+    elif input._strides is not None and (memory_format is None or memory_format.name == "preserve_format"):
+        out = out.laid_out_as(input)
+    return out.requires_grad_() if requires_grad else out
+
+
+_LIKE = {"method": False, "samples": lambda make: [Sample(make(2, 3)), Sample(make(2, 3), dtype=dtypes.int64)]}
+
+
+@composite(**_LIKE)
+def zeros_like(input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, pin_memory=False):
+    """Zeros of ``input``'s shape and dtype."""
+    return _like(input, 0, dtype, device, requires_grad, memory_format)
+
+
+@composite(**_LIKE)
+def ones_like(input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, pin_memory=False):
+    """Ones of ``input``'s shape and dtype."""
+    return _like(input, 1, dtype, device, requires_grad, memory_format)
+
+
+@composite(**_LIKE)
+def empty_like(input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, pin_memory=False):
+    """A tensor of ``input``'s shape and dtype whose content is not promised."""
+    return _like(input, 0, dtype, device, requires_grad, memory_format)
+
+
+@composite(method=False, samples=lambda make: [Sample(make(2, 3), 2.5)])
+def full_like(
+    input, fill_value, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, pin_memory=False
+):
+    """A tensor of ``input``'s shape and dtype filled with ``fill_value``."""
+    value = fill_value.item() if isinstance(fill_value, dispatch.Tensor) else fill_value
+    return _like(input, value, dtype, device, requires_grad, memory_format)
+
+
+@composite(method=False, tensors="")
+def empty_strided(size, stride, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
+    """A tensor of given shape and strides whose content is not promised."""
+    size, stride = tuple(size), tuple(stride)
+    extent = 0 if 0 in size else 1 + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
+    out = zeros(extent, dtype=dtype, device=device)
+    out = dispatch.Tensor._from_storage(out._storage, out.dtype, size, stride, 0)
+    return out.requires_grad_() if requires_grad else out
+
+
+# --- methods: like this tensor, of another size --------------------------------------------------------------
+
+
+@composite(name="Tensor.new_zeros", samples=lambda make: [Sample(make(1), (2, 3)), Sample(make(1), 2, 3)])
+def new_zeros(input, *size, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False):
+    """Zeros of ``input``'s dtype."""
+    return _filled("new_zeros", size, 0, dtype or input.dtype, device, requires_grad)
+
+
+@composite(name="Tensor.new_ones", samples=lambda make: [Sample(make(1), (2, 3))])
+def new_ones(input, *size, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False):
+    """Ones of ``input``'s dtype."""
+    return _filled("new_ones", size, 1, dtype or input.dtype, device, requires_grad)
+
+
+@composite(name="Tensor.new_empty")
+def new_empty(input, *size, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False):
+    """A tensor of ``input``'s dtype whose content is not promised."""
+    return _filled("new_empty", size, 0, dtype or input.dtype, device, requires_grad)
+
+
+@composite(name="Tensor.new_full", samples=lambda make: [Sample(make(1), (2, 3), 7)])
+def new_full(input, size, fill_value, *, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False):
+    """A tensor of ``input``'s dtype filled with ``fill_value``."""
+    value = fill_value.item() if isinstance(fill_value, dispatch.Tensor) else fill_value
+    return _filled("new_full", (size,), value, dtype or input.dtype, device, requires_grad)
+
+
+@composite(name="Tensor.new_empty_strided")
+def new_empty_strided(input, size, stride, *, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False):
+    """A tensor of ``input``'s dtype with given shape and strides."""
+    return empty_strided(size, stride, dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
+
+
+# --- numbers in a row ----------------------------------------------------------------------------------------
+
+
+def _number(x):
+    return x.item() if isinstance(x, dispatch.Tensor) else x
+
+
+@composite(
+    tensors="", method=False, out=True,
+    samples=lambda make: [Sample(5), Sample(1, 7, 2), Sample(0.0, 1.0, 0.3), Sample(3, 0, -1)],
+    errors=lambda make: [
+        ErrorSample(RuntimeError, "step must be nonzero", 0, 1, 0),
+        ErrorSample(RuntimeError, "upper bound and lower bound inconsistent with step sign", 0, 1, -1),
+    ],
+)  # fmt: skip
+def arange(*bounds, start=0, end=None, step=1, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
+    """``start, start + step, ...`` below ``end``; ``int64`` where all are integers, else the default dtype.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.arange.html
+    """
+    if len(bounds) == 1:
+        (end,) = bounds
+    elif len(bounds) == 2:
+        start, end = bounds
+    elif len(bounds) == 3:
+        start, end, step = bounds
+    if end is None:
+        raise TypeError("arange() received an invalid combination of arguments - expected (end), (start, end) or (start, end, step)")
+    start, end, step = _number(start), _number(end), _number(step)
+    if step == 0:
+        raise RuntimeError("step must be nonzero")
+    if not (math.isfinite(start) and math.isfinite(end)):
+        raise RuntimeError(f"unsupported range: {start} -> {end}")
+    if (end - start) * step < 0:
+        raise RuntimeError(f"upper bound and lower bound inconsistent with step sign: {start} -> {end} by {step}")
+    whole = all(isinstance(v, (int, np.integer)) for v in (start, end, step))
+    d = dtype or (dtypes.int64 if whole else dtypes.get_default_dtype())
+    if d.kind == dtypes.INTEGRAL:
+        start, end, step = int(start), int(end), int(step)
+        n = max(0, -(-(end - start) // step))
+        values = np.arange(n, dtype=np.int64) * step + start
+    else:
+        n = max(0, math.ceil((end - start) / step))
+        values = start + np.arange(n, dtype=np.float64) * step
+    return finish(values.astype(d.np), d, device, requires_grad)
+
+
+@composite(method=False, tensors="", name="range")
+def range_(start=0, end=None, step=1, *, dtype=None, device=None, requires_grad=False, layout=None, out=None):
+    """As :func:`arange` with ``end`` included (deprecated in PyTorch)."""
+    if end is None:
+        start, end = 0, start
+    n = math.floor((end - start) / step) + 1
+    d = dtype or dtypes.get_default_dtype()
+    return finish((start + np.arange(n, dtype=np.float64) * step).astype(d.np), d, device, requires_grad)
+
+
+def _spaced(name, start, end, steps, dtype):
+    if isinstance(steps, dispatch.Tensor):
+        steps = steps.item()
+    if steps < 0:
+        raise RuntimeError("number of steps must be non-negative")
+    start, end = _number(start), _number(end)
+    d = dtype or (dtypes.get_default_dtype().to_complex() if complex in (type(start), type(end)) else dtypes.get_default_dtype())
+    real = np.float64 if d.kind < dtypes.FLOATING else np.complex128 if d.is_complex else d.np
+    if d.itemsize == 2 and d.is_floating_point:
+        real = np.float32
+    if steps == 1:
+        return np.array([start], real), d
+    # From both ends towards the middle, so that it is symmetric and ends on ``end``.
+    index = np.arange(steps)
+    scalar = np.dtype(real).type
+    step = (scalar(end) - scalar(start)) / scalar(max(steps - 1, 1))
+    forward = scalar(start) + step * index.astype(real)
+    backward = scalar(end) - step * (steps - 1 - index).astype(real)
+    return np.where(index < steps // 2, forward, backward).astype(real), d
+
+
+@composite(
+    tensors="", method=False, out=True, samples=lambda make: [Sample(0, 1, 5), Sample(-3.0, 2.0, 1), Sample(0, 10, 4, dtype=dtypes.int64)],
+    errors=lambda make: [ErrorSample(RuntimeError, "number of steps must be non-negative", 0, 1, -1)],
+)  # fmt: skip
+def linspace(start, end, steps, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
+    """``steps`` numbers from ``start`` to ``end``, both included, evenly spaced."""
+    values, d = _spaced("linspace", start, end, steps, dtype)
+    return finish(values.astype(d.np), d, device, requires_grad)
+
+
+@composite(tensors="", method=False, out=True, samples=lambda make: [Sample(0, 2, 3), Sample(-1.0, 1.0, 4, base=2.0)])
+def logspace(start, end, steps, base=10.0, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
+    """``base`` to the powers of :func:`linspace`."""
+    values, d = _spaced("logspace", start, end, steps, dtype)
+    return finish(np.power(np.asarray(base, values.dtype), values).astype(d.np), d, device, requires_grad)
+
+
+@composite(
+    tensors="", method=False, out=True, samples=lambda make: [Sample(3), Sample(2, 4)],
+    errors=lambda make: [ErrorSample(RuntimeError, "n must be greater or equal to 0", -1)],
+)  # fmt: skip
+def eye(n, m=None, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
+    """Ones on the diagonal, zeros elsewhere."""
+    for name, size in (("n", n), ("m", m)):
+        if size is not None and size < 0:
+            raise RuntimeError(f"{name} must be greater or equal to 0, got {size}")
+    d = dtype or dtypes.get_default_dtype()
+    return finish(np.eye(n, m, dtype=np.uint8).astype(d.np), d, device, requires_grad)
+
+
+def _triangle_indices(pick, row, col, offset, dtype, device):
+    d = dtype or dtypes.int64
+    mask = pick(np.ones((row, col), np.bool_), offset)
+    return finish(np.stack(np.nonzero(mask)).astype(d.np), d, device, False)
+
+
+@composite(tensors="", method=False, samples=lambda make: [Sample(3, 3), Sample(2, 4, 1)])
+def tril_indices(row, col, offset=0, *, dtype=None, device=None, layout=None):
+    """Row and column numbers of the lower triangle, as a (2, n) tensor."""
+    return _triangle_indices(np.tril, row, col, offset, dtype, device)
+
+
+@composite(tensors="", method=False, samples=lambda make: [Sample(3, 3), Sample(2, 4, 1)])
+def triu_indices(row, col, offset=0, *, dtype=None, device=None, layout=None):
+    """Row and column numbers of the upper triangle, as a (2, n) tensor."""
+    return _triangle_indices(np.triu, row, col, offset, dtype, device)
+
+
+@composite(method=False, samples=lambda make: [Sample(make(2), make(3)), Sample(make(2), make(3), indexing="xy")])
+def meshgrid(*tensors, indexing="ij"):
+    """Grids of coordinates: views of each 1-d tensor expanded along the others' dims."""
+    if len(tensors) == 1 and isinstance(tensors[0], (tuple, list)):
+        tensors = tuple(tensors[0])
+    if indexing not in ("ij", "xy"):
+        raise RuntimeError(f'torch.meshgrid: indexing must be one of "xy" or "ij", but received: {indexing}')
+    if not tensors:
+        raise RuntimeError("meshgrid expects a non-empty TensorList")
+    for t in tensors:
+        if t.dim() > 1:
+            raise RuntimeError(f"torch.meshgrid: Expected 0D or 1D tensor in the tensor list but got: {list(t.shape)}")
+    flat = [t.reshape(-1) for t in tensors]
+    swap = indexing == "xy" and len(flat) >= 2
+    if swap:
+        flat[0], flat[1] = flat[1], flat[0]
+    shape = tuple(t.shape[0] for t in flat)
+    grids = [t.view((1,) * i + (-1,) + (1,) * (len(flat) - 1 - i)).expand(shape) for i, t in enumerate(flat)]
+    if swap:
+        grids = [g.transpose(0, 1) for g in grids]
+        grids[0], grids[1] = grids[1], grids[0]
+    return tuple(grids)
+
+
+def _broadcast(*tensors):
+    shape = broadcast_shapes(*[t.shape for t in tensors])
+    return [t.expand(shape) for t in tensors]
+
+
+@composite(method=False, samples=lambda make: [Sample(make(1, 3), make(2, 1))])
+def broadcast_tensors(*tensors):
+    """The tensors expanded to their common shape."""
+    if len(tensors) == 1 and isinstance(tensors[0], (tuple, list)):
+        tensors = tuple(tensors[0])
+    return tuple(_broadcast(*tensors))
+
+
+# --- fills ---------------------------------------------------------------------------------------------------
+
+
+@op(
+    tensors="input value", inplace=True, method=False,
+    kernel=lambda x, value, shape: np.broadcast_to(np.asarray(value), shape),
+    grad={"value": lambda g: g.sum()},
+    samples=lambda make: [Sample(make(2, 3), 1.5), Sample(make(2, 3), make())],
+    errors=lambda make: [ErrorSample(RuntimeError, "fill_ only supports 0-dimension value tensor", make(2), make(2))],
+)  # fmt: skip
+def fill(input, value):
+    """A tensor of ``input``'s shape and dtype filled with ``value``."""
+    if isinstance(value, dispatch.Tensor) and value.dim():
+        raise RuntimeError(f"fill_ only supports 0-dimension value tensor but got tensor with {value.dim()} dimensions.")
+    if isinstance(value, complex) and not input.dtype.is_complex:
+        raise RuntimeError("value cannot be converted to type without overflow")
+    if input.dtype.kind == dtypes.INTEGRAL and isinstance(value, (int, float)):
+        value = int(value)
+    return input.shape, input.dtype, (None, value), {"shape": tuple(input.shape)}
+
+
+@composite(name="zero", inplace=True, method=False)
+def zero(input):
+    """Zeros of ``input``'s shape."""
+    return fill(input, 0)
+
+
+@composite(name="Tensor.fill_diagonal_")
+def fill_diagonal_(input, fill_value, wrap=False):
+    """Writes ``fill_value`` on the main diagonal."""
+    if input.dim() < 2:
+        raise RuntimeError("dimensions must larger than 1")
+    if input.dim() > 2 and len(set(input.shape)) > 1:
+        raise RuntimeError("all dimensions of input must be of equal length")
+    n = min(input.shape)
+    steps = sum(input.stride())
+    input.as_strided((n,), (steps,)).fill_(fill_value)
+    if wrap and input.dim() == 2 and input.shape[0] > input.shape[1]:
+        rows, cols = input.shape
+        start = (cols + 1) * cols
+        left = max(0, -(-(rows * cols - start) // (cols + 1)))
+        input.as_strided((left,), (steps,), input.storage_offset() + start).fill_(fill_value)
+    return input
+
+
+@composite(method=False, tensors="", samples=lambda make: [Sample(5), Sample(4, periodic=False)])
+def hann_window(window_length, periodic=True, *, dtype=None, layout=None, device=None, requires_grad=False):
+    """The Hann window :math:`\\frac12 (1 - \\cos(2 \\pi n / N))`."""
+    return _cosine_window(window_length, periodic, 0.5, 0.5, dtype, device, requires_grad)
+
+
+@composite(method=False, tensors="", samples=lambda make: [Sample(5), Sample(4, periodic=False)])
+def hamming_window(
+    window_length, periodic=True, alpha=0.54, beta=0.46, *, dtype=None, layout=None, device=None, requires_grad=False
+):
+    """The Hamming window :math:`\\alpha - \\beta \\cos(2 \\pi n / N)`."""
+    return _cosine_window(window_length, periodic, alpha, beta, dtype, device, requires_grad)
+
+
+def _cosine_window(n, periodic, alpha, beta, dtype, device, requires_grad):
+    d = dtype or dtypes.get_default_dtype()
+    if n == 1:
+        return finish(np.ones(1, d.np), d, device, requires_grad)
+    period = n if periodic else n - 1
+    values = alpha - beta * np.cos(2 * np.pi * np.arange(n) / period) if n else np.zeros(0)
+    return finish(values.astype(d.np), d, device, requires_grad)

@@ -1,0 +1,233 @@
+"""Exponentials and logarithms, and functions made of them.
+
+NumPy's float32 kernels are within 2.5 units in the last place for most of these. Where they are not, float32 is
+computed in float64 and rounded (:func:`flambeau.ops.numerics.in_double`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from flambeau.ops import samples
+from flambeau.ops.comparison import where
+from flambeau.ops.complexes import conj_of
+from flambeau.ops.numerics import in_double
+from flambeau.ops.record import Sample, pointwise
+from flambeau.ops.refusals import NOT_FLOATING, refuse
+
+
+# --- exponentials --------------------------------------------------------------------------------------------
+
+
+@pointwise(
+    kernel=np.exp, result="float", grad={"input": lambda g, out: g * conj_of(out)}, inplace=True, out=True,
+    samples=samples.unary(),
+)  # fmt: skip
+def exp(input):
+    """Element-wise exponential :math:`e^{input}`.
+
+    >>> import flambeau as torch
+    >>> torch.exp(torch.tensor([0.0, 1.0]))
+    tensor([1.0000, 2.7183])
+    """
+    return (input,), {}
+
+
+@pointwise(
+    kernel=np.exp2, result="float", grad={"input": lambda g, out: g * conj_of(out) * math.log(2)}, inplace=True,
+    out=True, aliases=("special.exp2",), samples=samples.unary(),
+)  # fmt: skip
+def exp2(input):
+    """Element-wise :math:`2^{input}`."""
+    return (input,), {}
+
+
+@pointwise(
+    kernel=np.expm1, result="float", grad={"input": lambda g, out: g * conj_of(out + 1)}, inplace=True, out=True,
+    aliases=("special.expm1",), samples=samples.unary(),
+)  # fmt: skip
+def expm1(input):
+    """Element-wise :math:`e^{input} - 1`, accurate near 0."""
+    return (input,), {}
+
+
+@pointwise(
+    kernel=lambda x: 1 / (1 + np.exp(-x)), result="float", grad={"input": lambda g, out: g * conj_of((1 - out) * out)},
+    inplace=True, out=True, aliases=("special.expit", "nn.functional.sigmoid"), samples=samples.unary(),
+)  # fmt: skip
+def sigmoid(input):
+    r"""Element-wise logistic function :math:`\frac{1}{1 + e^{-input}}`."""
+    return (input,), {}
+
+
+# --- logarithms ----------------------------------------------------------------------------------------------
+
+
+@pointwise(
+    kernel=in_double(np.log), result="float", grad={"input": lambda g, input: g / conj_of(input)}, inplace=True,
+    out=True, samples=samples.unary(0.5, 3.0),
+)  # fmt: skip
+def log(input):
+    r"""Element-wise natural logarithm :math:`\ln(input)`; :math:`-\infty` at 0, NaN for negative real numbers."""
+    return (input,), {}
+
+
+@pointwise(
+    kernel=np.log2, result="float", grad={"input": lambda g, input: g / conj_of(input * math.log(2))}, inplace=True,
+    out=True, samples=samples.unary(0.5, 3.0),
+)  # fmt: skip
+def log2(input):
+    r"""Element-wise logarithm :math:`\log_2(input)`."""
+    return (input,), {}
+
+
+@pointwise(
+    kernel=in_double(np.log10), result="float", grad={"input": lambda g, input: g / conj_of(input * math.log(10))},
+    inplace=True, out=True, samples=samples.unary(0.5, 3.0),
+)  # fmt: skip
+def log10(input):
+    r"""Element-wise logarithm :math:`\log_{10}(input)`."""
+    return (input,), {}
+
+
+@pointwise(
+    kernel=np.log1p, result="float", grad={"input": lambda g, input: g / conj_of(input + 1)}, inplace=True, out=True,
+    aliases=("special.log1p",), samples=samples.unary(-0.5, 3.0),
+)  # fmt: skip
+def log1p(input):
+    r"""Element-wise :math:`\ln(1 + input)`, accurate near 0."""
+    return (input,), {}
+
+
+def _logit(x, eps):
+    if eps is not None:
+        x = np.clip(x, eps, 1 - eps)
+    return np.log(x / (1 - x))
+
+
+def _grad_of_logit(g, input, eps):
+    inside = (input >= (eps or 0)) & (input <= 1 - (eps or 0))
+    return where(inside, g / (input * (1 - input)), float("nan") if eps is None else 0)
+
+
+@pointwise(
+    kernel=in_double(_logit),
+    result="float",
+    grad={"input": _grad_of_logit},
+    inplace=True,
+    out=True,
+    aliases=("special.logit",),
+    samples=lambda make: [*samples.unary(0.2, 0.8)(make), Sample(make(5, low=0.0, high=1.0), eps=0.15)],
+)
+def logit(input, eps=None):
+    r"""Element-wise :math:`\ln\frac{x}{1 - x}`, the inverse of :func:`sigmoid`; ``eps`` bounds :math:`x` away from 0 and 1."""
+    refuse("logit_cpu", input)
+    return (input,), {"eps": None if eps is None or eps < 0 else float(eps)}
+
+
+# --- products and sums with logarithms -----------------------------------------------------------------------
+
+
+def _xlogy(x, y):
+    return np.where((x == 0) & (y == y), 0, x * np.log(y))
+
+
+def _grad_of_factor(g, input, other):
+    return where((input == 0) & (other <= 0), 0, xlogy(g, other))
+
+
+@pointwise(
+    kernel=in_double(_xlogy),
+    tensors="input other",
+    result="float",
+    grad={"input": _grad_of_factor, "other": lambda g, input, other: g * input / other},
+    inplace=True,
+    out=True,
+    aliases=("special.xlogy",),
+    samples=lambda make: [*samples.binary(0.5, 2.0)(make), Sample(2.0, make(3, low=0.5, high=2.0))],
+)
+def xlogy(input, other):
+    r"""Element-wise :math:`input \ln(other)`; 0 where ``input`` is 0, unless ``other`` is NaN."""
+    return (input, other), {}
+
+
+def _xlog1py(x, y):
+    return np.where((x == 0) & (y == y), 0, x * np.log1p(y))
+
+
+@pointwise(
+    kernel=in_double(_xlog1py),
+    tensors="input other",
+    result="float",
+    grad={
+        "input": lambda g, input, other: where((input == 0) & (other <= -1), 0, xlog1py(g, other)),
+        "other": lambda g, input, other: g * input / (other + 1),
+    },
+    out=True,
+    name="special.xlog1py",
+    samples=lambda make: [*samples.binary(0.5, 2.0)(make), Sample(2.0, make(3, low=0.5, high=2.0))],
+)
+def xlog1py(input, other):
+    r"""Element-wise :math:`input \ln(1 + other)`; 0 where ``input`` is 0, unless ``other`` is NaN."""
+    return (input, other), {}
+
+
+@pointwise(
+    kernel=in_double(lambda x: np.where(x == 0, 0, np.where(x < 0, -np.inf, -x * np.log(x)))),
+    result="float",
+    grad={"input": lambda g, input: g * (-1 - log(input))},
+    out=True,
+    name="special.entr",
+    samples=samples.unary(0.5, 2.0),
+)
+def entr(input):
+    r"""Element-wise :math:`-x \ln(x)`, the part of an entropy; 0 at 0, :math:`-\infty` for negative numbers."""
+    return (input,), {}
+
+
+def _log_of_sum(power: Callable, logarithm: Callable, real: Callable) -> Callable:
+    """``logarithm(power(x) + power(y))`` without overflow on the way."""
+
+    def kernel(x, y):
+        if x.dtype.kind != "c":
+            return real(x, y)
+        larger, smaller = np.where(x.real >= y.real, x, y), np.where(x.real >= y.real, y, x)
+        total = larger + logarithm(1 + power(smaller - larger))
+        return np.where(np.isinf(larger.real) & (larger.real == smaller.real), larger, total)
+
+    return kernel
+
+
+@pointwise(
+    kernel=_log_of_sum(np.exp, np.log, np.logaddexp),
+    tensors="input other",
+    grad={
+        "input": lambda g, input, other: g / conj_of(1 + exp(other - input)),
+        "other": lambda g, input, other: g / conj_of(1 + exp(input - other)),
+    },
+    out=True,
+    samples=samples.binary(number=None),
+)
+def logaddexp(input, other):
+    r"""Element-wise :math:`\ln(e^{input} + e^{other})`, without overflow on the way."""
+    refuse("logaddexp_cpu", input, other, kinds=NOT_FLOATING)
+    return (input, other), {}
+
+
+@pointwise(
+    kernel=_log_of_sum(np.exp2, np.log2, np.logaddexp2),
+    tensors="input other",
+    grad={
+        "input": lambda g, input, other: g / conj_of(1 + exp2(other - input)),
+        "other": lambda g, input, other: g / conj_of(1 + exp2(input - other)),
+    },
+    out=True,
+    samples=samples.binary(number=None),
+)
+def logaddexp2(input, other):
+    r"""Element-wise :math:`\log_2(2^{input} + 2^{other})`, without overflow on the way."""
+    refuse("logaddexp2_cpu", input, other, kinds=NOT_FLOATING)
+    return (input, other), {}

@@ -1,0 +1,333 @@
+"""Lookups in tables of vectors."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from flambeau import dispatch
+from flambeau.core import dtypes
+from flambeau.core.errors import describe
+from flambeau.ops.record import ErrorSample, Sample, composite, op
+from flambeau.ops.refusals import scalar_name
+
+def _check_indices(name: str, indices, position: str = "argument #1 'indices'") -> None:
+    if not isinstance(indices, dispatch.Tensor):
+        raise TypeError(f"{name}(): argument 'indices' (position 2) must be Tensor, not {describe(indices)}")
+    if indices._dtype not in (dtypes.int64, dtypes.int32):
+        raise RuntimeError(
+            f"Expected tensor for {position} to have one of the following scalar types: Long, Int; but got "
+            f"torch.{scalar_name(indices._dtype)}Tensor instead (while checking arguments for {name}). Row numbers are integers: use .long()"
+        )
+
+
+# --- embedding -----------------------------------------------------------------------------------------------
+
+
+def _lookup(weight, indices, padding_idx, scale_grad_by_freq):
+    if indices.size and (indices.min() < 0 or indices.max() >= len(weight)):
+        wrong = indices[(indices < 0) | (indices >= len(weight))][0]
+        raise IndexError(f"index out of range in self: the table has {len(weight)} rows, and an index is {wrong}")
+    return weight[indices]
+
+
+def _grad_of_lookup(g, indices, weight_shape, padding_idx, scale_grad_by_freq):
+    if scale_grad_by_freq:
+        flat = indices.reshape(-1)
+        counts = flat.bincount(minlength=weight_shape[0]).index_select(0, flat)
+        g = g / counts.reshape(*indices._shape, 1)
+    return _embedding_grad(g, indices, weight_shape[0], padding_idx)
+
+
+@op(
+    name="_embedding",
+    tensors="weight indices",
+    kernel=_lookup,
+    grad={"weight": _grad_of_lookup},
+    checked=True,
+    method=False,
+    backward_name="EmbeddingBackward0",
+)
+def _embedding(weight, indices, padding_idx, scale_grad_by_freq):
+    """The rows of ``weight`` at ``indices``."""
+    attrs = {"padding_idx": padding_idx, "scale_grad_by_freq": scale_grad_by_freq}
+    return (*indices._shape, *weight._shape[1:]), weight._dtype, (weight, indices), attrs
+
+
+def _add_rows(g, indices, rows, padding_idx):
+    width = g.shape[-1]
+    indices, g = indices.reshape(-1), g.reshape(-1, width)
+    if padding_idx >= 0:
+        kept = indices != padding_idx
+        indices, g = indices[kept], g[kept]
+    out = np.zeros(rows * width, g.dtype)
+    # Flat, since that is what NumPy has a fast loop for.
+    np.add.at(out, (indices[:, None].astype(np.intp) * width + np.arange(width)).ravel(), g.ravel())
+    return out.reshape(rows, width)
+
+
+def _grad_of_added_rows(g, indices, padding_idx):
+    rows = _embedding(g, indices, -1, False)
+    return rows if padding_idx < 0 else rows.masked_fill((indices == padding_idx).unsqueeze(-1), 0)
+
+
+@op(
+    name="_embedding_grad",
+    tensors="g indices",
+    kernel=_add_rows,
+    grad={"g": _grad_of_added_rows},
+    method=False,
+    backward_name="EmbeddingDenseBackwardBackward0",
+)
+def _embedding_grad(g, indices, rows, padding_idx):
+    """A table of ``rows`` rows to which each row of ``g`` is added at its index, but at ``padding_idx``."""
+    return (rows, g._shape[-1]), g._dtype, (g, indices), {"rows": rows, "padding_idx": padding_idx}
+
+
+def _renormalise(weight, indices, max_norm: float, norm_type: float) -> None:
+    """Scales the rows that are looked up down to ``max_norm``, in place and off the tape."""
+    weight, indices = weight.detach(), indices.reshape(-1).long()
+    rows = weight.index_select(0, indices)
+    norms = rows.norm(norm_type, 1, True)
+    weight.index_copy_(0, indices, (rows * (max_norm / (norms + 1e-7))).where(norms > max_norm, rows))
+
+
+def _padding(padding_idx: int | None, rows: int, message: str) -> int:
+    """``padding_idx`` counted from the front; -1 for none."""
+    if padding_idx is None:
+        return -1
+    if not -rows <= padding_idx < rows:
+        raise AssertionError(f"{message}: it is {padding_idx}, there are {rows} rows")
+    return padding_idx % rows
+
+
+def _indices(make, *shape, n: int = 5):
+    return make(*shape, low=0, high=n, requires_grad=False).long()
+
+
+@composite(
+    name="nn.functional.embedding",
+    samples=lambda make: [
+        Sample(_indices(make, 2, 3), make(5, 2)),
+        Sample(_indices(make), make(5, 2)),
+        Sample(_indices(make, 4), make(5, 2), padding_idx=1),
+        Sample(_indices(make, 4) * 0 + 2, make(5, 2), padding_idx=-1, scale_grad_by_freq=True),
+        Sample(_indices(make, 0, 2), make(5, 2)),
+    ],
+    errors=lambda make: [
+        ErrorSample(IndexError, "index out of range in self", _indices(make, 3) + 9, make(5, 2)),
+        ErrorSample(RuntimeError, "scalar types: Long, Int", make(3), make(5, 2)),
+        ErrorSample(RuntimeError, "'weight' must be 2-D", _indices(make, 3), make(5)),
+        ErrorSample(AssertionError, "Padding_idx must be within", _indices(make, 3), make(5, 2), padding_idx=5),
+    ],
+)
+def embedding(
+    input, weight, padding_idx=None, max_norm=None, norm_type=2.0, scale_grad_by_freq=False, sparse=False
+):
+    """The rows of ``weight`` (rows, width) whose numbers are in ``input`` (any shape): (\\*, width).
+
+    The row ``padding_idx`` gets no gradient. With ``max_norm``, rows that are looked up and whose ``norm_type``-norm
+    is greater are first scaled down to it, in place. ``scale_grad_by_freq`` divides each row's gradient by how often
+    it was looked up. The gradient is dense, also with ``sparse=True``.
+
+    >>> import flambeau as torch
+    >>> weight = torch.tensor([[0.0, 1.0], [2.0, 3.0]])
+    >>> torch.nn.functional.embedding(torch.tensor([1, 0, 1]), weight)
+    tensor([[2., 3.],
+            [0., 1.],
+            [2., 3.]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.embedding.html
+    """
+    padding_idx = _padding(padding_idx, weight._shape[0], "Padding_idx must be within num_embeddings")
+    _check_indices("embedding", input)
+    if weight.dim() != 2:
+        raise RuntimeError(f"'weight' must be 2-D, but has shape {list(weight._shape)}")
+    if max_norm is not None:
+        _renormalise(weight, input, max_norm, norm_type)
+    return _embedding(weight, input, padding_idx, bool(scale_grad_by_freq))
+
+
+# --- embedding_bag -------------------------------------------------------------------------------------------
+
+
+def _check_bags(input, weight, offsets, mode, per_sample_weights):
+    """Refuses arguments that do not fit; returns flat indices, the bags' offsets and flat weights."""
+    if mode not in ("sum", "mean", "max"):
+        raise ValueError("mode has to be one of sum, mean or max")
+    if per_sample_weights is not None:
+        if per_sample_weights._shape != input._shape:
+            raise ValueError(
+                f"embedding_bag: If per_sample_weights ({per_sample_weights._shape}) is not None, then it must have "
+                f"the same shape as the input ({input._shape})"
+            )
+        if mode != "sum":
+            raise NotImplementedError(
+                "embedding_bag: per_sample_weights was not None. per_sample_weights is only supported for mode='sum' "
+                f"(got mode='{mode}')."
+            )
+    if input.dim() == 2:
+        if offsets is not None:
+            raise ValueError(
+                "if input is 2D, then offsets has to be None, as input is treated is a mini-batch of fixed length "
+                f"sequences. However, found offsets of type {type(offsets)}"
+            )
+        bags, length = input._shape
+        offsets = dispatch.wrap(np.arange(bags) * length)
+    elif input.dim() == 1:
+        if offsets is None:
+            raise ValueError("offsets has to be a 1D Tensor but got None")
+        if offsets.dim() != 1:
+            raise ValueError("offsets has to be a 1D Tensor")
+        _check_indices("embedding_bag", offsets, "argument #1 'offsets'")
+    else:
+        raise ValueError(f"input has to be 1D or 2D Tensor, but got Tensor of dimension {input.dim()}")
+    _check_indices("embedding_bag", input)
+    if weight.dim() != 2:
+        raise RuntimeError("weight has to be a 2D Tensor")
+    if per_sample_weights is not None:
+        if per_sample_weights._dtype is not weight._dtype:
+            raise RuntimeError(
+                f"expected `per_sample_weights` to have the dtype of `weight`, {weight._dtype}, but got "
+                f"{per_sample_weights._dtype}"
+            )
+        per_sample_weights = per_sample_weights.reshape(-1)
+    return input.reshape(-1), offsets, per_sample_weights
+
+
+def _number_bags(offsets, count):
+    """For each of ``count`` elements the number of its bag: how many offsets are not beyond it, less one."""
+    if len(offsets) and offsets[0] != 0:
+        raise RuntimeError(
+            "offsets[0] has to be 0, i.e., the first sequence in the mini-batch has to start from position 0. However, "
+            f"got {offsets[0]}"
+        )
+    if len(offsets) and offsets[-1] > count:
+        raise RuntimeError(f"offsets[-1] can not be greater than input's length({count}). However, got {offsets[-1]}")
+    return np.searchsorted(offsets, np.arange(count), side="right") - 1
+
+
+@op(name="_bag_numbers", kernel=_number_bags, checked=True, method=False)
+def _bag_numbers(offsets, count):
+    """For each of ``count`` elements the number of the bag that it is in."""
+    return (count,), dtypes.int64, (offsets,), {"count": count}
+
+
+@composite(
+    name="nn.functional.embedding_bag",
+    samples=lambda make: [
+        Sample(_indices(make, 2, 3), make(5, 2)),
+        Sample(_indices(make, 2, 3), make(5, 2), mode="sum", per_sample_weights=make(2, 3)),
+        Sample(_indices(make, 4), make(5, 2), _indices(make, 2, n=1), mode="sum", padding_idx=0),
+        Sample(make(4, requires_grad=False).argsort(), make(5, 2), _indices(make, 1, n=1), mode="max"),
+    ],
+    errors=lambda make: [
+        ErrorSample(ValueError, "mode has to be one of", _indices(make, 2, 3), make(5, 2), mode="min"),
+        ErrorSample(ValueError, "offsets has to be a 1D Tensor but got None", _indices(make, 3), make(5, 2)),
+        ErrorSample(ValueError, "input has to be 1D or 2D", _indices(make, 1, 2, 3), make(5, 2)),
+        ErrorSample(RuntimeError, "has to be 0", _indices(make, 3), make(5, 2), _indices(make, 2) * 0 + 1),
+    ],
+)
+def embedding_bag(
+    input,
+    weight,
+    offsets=None,
+    max_norm=None,
+    norm_type=2,
+    scale_grad_by_freq=False,
+    mode="mean",
+    sparse=False,
+    per_sample_weights=None,
+    include_last_offset=False,
+    padding_idx=None,
+):
+    """The sum, mean or maximum of the rows of ``weight`` (rows, width) that are in each bag: (bags, width).
+
+    ``input`` (bags, n) has bags of equal length; ``input`` (n,) has the bags one after the other, which begin at
+    ``offsets``. An empty bag gives zeros. Entries equal to ``padding_idx`` do not count. ``per_sample_weights``, of the
+    input's shape, multiply the rows of a sum. The gradient is dense, also with ``sparse=True``.
+
+    >>> import flambeau as torch
+    >>> weight = torch.tensor([[0.0, 1.0], [2.0, 3.0]])
+    >>> torch.nn.functional.embedding_bag(torch.tensor([[0, 1], [1, 1]]), weight, mode="sum")
+    tensor([[2., 4.],
+            [4., 6.]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.embedding_bag.html
+    """
+    if input.dim() == 1 and offsets is not None and include_last_offset:
+        if not offsets._shape[0]:
+            raise RuntimeError("include_last_offset: number of offset should be at least 1")
+        offsets = offsets[:-1]
+    indices, offsets, per_sample_weights = _check_bags(input, weight, offsets, mode, per_sample_weights)
+    if max_norm is not None:
+        _renormalise(weight, indices, max_norm, norm_type)
+    padding_idx = _padding(padding_idx, weight._shape[0], "padding_idx must be within the number of embeddings")
+    rows = _embedding(weight, indices, padding_idx, bool(scale_grad_by_freq))
+    if per_sample_weights is not None:
+        rows = rows * per_sample_weights.unsqueeze(1)
+    shape = (offsets._shape[0], weight._shape[1])
+    bags = _bag_numbers(offsets, indices._shape[0])
+    padded = (indices == padding_idx).unsqueeze(1)
+    if mode == "max":
+        lowest = rows.masked_fill(padded, float("-inf"))
+        best = rows.new_full(shape, float("-inf")).scatter_reduce(0, bags.unsqueeze(1).expand_as(rows), lowest, "amax")
+        return best.masked_fill(best == float("-inf"), 0)
+    total = rows.new_zeros(shape).index_add(0, bags, rows.masked_fill(padded, 0))
+    if mode == "sum":
+        return total
+    counts = rows.new_zeros(shape[0]).index_add(0, bags, (indices != padding_idx).to(rows._dtype))
+    return total / counts.clamp(min=1).unsqueeze(1)
+
+
+# --- one_hot -------------------------------------------------------------------------------------------------
+
+
+def _one_hot_kernel(x, classes):
+    if x.size:
+        if x.min() < 0:
+            raise RuntimeError(f"Class values must be non-negative. There is a {x.min()}.")
+        if x.max() >= classes:
+            raise RuntimeError(f"Class values must be smaller than num_classes. There is a {x.max()} for {classes} classes.")
+    return x[..., None] == np.arange(classes)
+
+
+@op(name="_one_hot", kernel=_one_hot_kernel, checked=True, method=False)
+def _one_hot(input, classes):
+    """:func:`one_hot` for a known number of classes."""
+    return (*input._shape, classes), dtypes.int64, (input,), {"classes": classes}
+
+
+@composite(
+    name="nn.functional.one_hot",
+    samples=lambda make: [
+        Sample(_indices(make, 3)),
+        Sample(_indices(make, 2, 3), 7),
+        Sample(_indices(make), num_classes=5),
+        Sample(_indices(make, 0), 3),
+    ],
+    errors=lambda make: [
+        ErrorSample(RuntimeError, "smaller than num_classes", _indices(make, 3) + 4, 4),
+        ErrorSample(RuntimeError, "non-negative", _indices(make, 3) - 9, 4),
+        ErrorSample(RuntimeError, "LongTensor", make(3), 4),
+        ErrorSample(RuntimeError, "infer total number of classes from empty", _indices(make, 0)),
+    ],
+)
+def one_hot(input, num_classes=-1):
+    """Class numbers (\\*) as rows (\\*, num_classes) that are 1 at the class and else 0.
+
+    ``num_classes=-1``: one more than the greatest number in ``input``.
+
+    >>> import flambeau as torch
+    >>> torch.nn.functional.one_hot(torch.tensor([0, 2]))
+    tensor([[1, 0, 0],
+            [0, 0, 1]])
+    """
+    if input._dtype is not dtypes.int64:
+        raise RuntimeError(f"one_hot is only applicable to index tensor of type LongTensor, this one is {input._dtype}.")
+    if num_classes < 1:
+        if num_classes != -1:
+            raise RuntimeError(f"Class values must be smaller than num_classes ({num_classes}).")
+        if not input.numel():
+            raise RuntimeError("Can not infer total number of classes from empty tensor.")
+        num_classes = max(int(input.max().item()) + 1, 1)
+    return _one_hot(input, int(num_classes))

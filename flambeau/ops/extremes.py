@@ -1,0 +1,246 @@
+"""Bounds and choices by size: clamp, maximum, minimum, and what belongs to whole numbers (gcd, lcm)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from flambeau import dispatch
+from flambeau.core import dtypes
+from flambeau.ops import samples
+from flambeau.ops.comparison import where
+from flambeau.ops.record import ErrorSample, Sample, pointwise
+from flambeau.ops.refusals import NOT_FLOATING, refuse
+
+# --- bounds --------------------------------------------------------------------------------------------------
+
+
+def _clamp(x, min, max):
+    if min is not None:
+        x = np.maximum(x, min)
+    return x if max is None else np.minimum(x, max)
+
+
+def _grad_of_clamped(g, input, min, max):
+    if max is None:
+        return where(input >= min, g, 0)
+    if min is None:
+        return where(input <= max, g, 0)
+    return where((input >= min) & (input <= max), g, 0)
+
+
+def _grad_of_lower_bound(g, input, min, max):
+    return where(input < min if max is None else (input < min) & (min < max), g, 0)
+
+
+def _grad_of_upper_bound(g, input, min, max):
+    return where(input > max if min is None else (input > max) | (max < min), g, 0)
+
+
+def _refuse_bounds(name: str, input, *bounds) -> None:
+    if any(x is not None and dispatch.result_type(x).kind == dtypes.COMPLEX for x in (input, *bounds)):
+        raise NotImplementedError(f"{name} is not supported for complex types")
+
+
+@pointwise(
+    kernel=_clamp,
+    tensors="input min max",
+    grad={"input": _grad_of_clamped, "min": _grad_of_lower_bound, "max": _grad_of_upper_bound},
+    inplace=True,
+    out=True,
+    aliases=("clip",),
+    samples=lambda make: [
+        Sample(make(3, 4), -0.5, 0.5),
+        Sample(make(4, 3).t(), min=0.1),
+        Sample(make(3), max=0.1),
+        Sample(make(3, 4), make(4, low=-1.0, high=-0.5), make(3, 1, low=0.5, high=1.0)),
+        Sample(make(3), make(), None),
+        Sample(make(0, 2), 0.0, 1.0),
+    ],
+    errors=lambda make: [ErrorSample(RuntimeError, "At least one of 'min' or 'max' must not be None", make(2))],
+)
+def clamp(input, min=None, max=None):
+    r"""Element-wise :math:`\min(\max(input, min), max)`. The bounds are numbers or tensors; either may be ``None``.
+
+    Where ``min > max`` the result is ``max``.
+
+    >>> import flambeau as torch
+    >>> torch.clamp(torch.tensor([-2.0, 0.5, 2.0]), min=-1, max=1)
+    tensor([-1.0000,  0.5000,  1.0000])
+    """
+    if min is None and max is None:
+        raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
+    _refuse_bounds("clamp", input, min, max)
+    return (input, min, max), {}
+
+
+@pointwise(
+    kernel=np.maximum,
+    tensors="input min",
+    grad={
+        "input": lambda g, input, min: where(input >= min, g, 0),
+        "min": lambda g, input, min: where(input < min, g, 0),
+    },
+    inplace=True,
+    out=True,
+    samples=samples.binary(number=0.1),
+)
+def clamp_min(input, min):
+    r"""Element-wise :math:`\max(input, min)`."""
+    _refuse_bounds("clamp", input, min)
+    return (input, min), {}
+
+
+@pointwise(
+    kernel=np.minimum,
+    tensors="input max",
+    grad={
+        "input": lambda g, input, max: where(input <= max, g, 0),
+        "max": lambda g, input, max: where(input > max, g, 0),
+    },
+    inplace=True,
+    out=True,
+    samples=samples.binary(number=0.1),
+)
+def clamp_max(input, max):
+    r"""Element-wise :math:`\min(input, max)`."""
+    _refuse_bounds("clamp", input, max)
+    return (input, max), {}
+
+
+# --- of two --------------------------------------------------------------------------------------------------
+
+
+def _refuse_complex(name: str, input, other) -> None:
+    if dtypes.COMPLEX in (input._dtype.kind, other._dtype.kind):
+        raise RuntimeError(f"{name} not implemented for complex tensors.")
+
+
+def _halved_at_ties(g, input, other):
+    return where(input == other, g / 2, g)
+
+
+@pointwise(
+    kernel=np.maximum,
+    tensors="input other",
+    grad={
+        "input": lambda g, input, other: _halved_at_ties(g, input, other).masked_fill(input < other, 0),
+        "other": lambda g, input, other: _halved_at_ties(g, input, other).masked_fill(input > other, 0),
+    },
+    out=True,
+    samples=samples.binary(number=None),
+)
+def maximum(input, other):
+    """Element-wise larger of two tensors; NaN where either is NaN. At ties each gets half of the gradient."""
+    _refuse_complex("maximum", input, other)
+    return (input, other), {}
+
+
+@pointwise(
+    kernel=np.minimum,
+    tensors="input other",
+    grad={
+        "input": lambda g, input, other: _halved_at_ties(g, input, other).masked_fill(input > other, 0),
+        "other": lambda g, input, other: _halved_at_ties(g, input, other).masked_fill(input < other, 0),
+    },
+    out=True,
+    samples=samples.binary(number=None),
+)
+def minimum(input, other):
+    """Element-wise smaller of two tensors; NaN where either is NaN. At ties each gets half of the gradient."""
+    _refuse_complex("minimum", input, other)
+    return (input, other), {}
+
+
+@pointwise(
+    kernel=np.fmax,
+    tensors="input other",
+    grad={
+        "input": lambda g, input, other: where((input >= other) | other.isnan(), g, 0),
+        "other": lambda g, input, other: where((input >= other) | other.isnan(), 0, g),
+    },
+    out=True,
+    samples=samples.binary(number=None),
+)
+def fmax(input, other):
+    """Element-wise larger of two tensors; where one is NaN, the other."""
+    _refuse_complex("fmax", input, other)
+    return (input, other), {}
+
+
+@pointwise(
+    kernel=np.fmin,
+    tensors="input other",
+    grad={
+        "input": lambda g, input, other: where((input <= other) | other.isnan(), g, 0),
+        "other": lambda g, input, other: where((input <= other) | other.isnan(), 0, g),
+    },
+    out=True,
+    samples=samples.binary(number=None),
+)
+def fmin(input, other):
+    """Element-wise smaller of two tensors; where one is NaN, the other."""
+    _refuse_complex("fmin", input, other)
+    return (input, other), {}
+
+
+@pointwise(
+    kernel=np.hypot,
+    tensors="input other",
+    grad={"input": lambda g, out, input: g * (input / out), "other": lambda g, out, other: g * (other / out)},
+    inplace=True,
+    out=True,
+    samples=samples.binary(0.5, 2.0, number=None),
+)
+def hypot(input, other):
+    r"""Element-wise length :math:`\sqrt{input^2 + other^2}`, without overflow on the way."""
+    refuse("hypot_cpu", input, other, kinds=(*NOT_FLOATING, dtypes.COMPLEX))
+    return (input, other), {}
+
+
+# --- replacement ---------------------------------------------------------------------------------------------
+
+
+@pointwise(
+    kernel=lambda x, nan, posinf, neginf: np.nan_to_num(x, nan=nan, posinf=posinf, neginf=neginf),
+    grad={"input": lambda g, input: g * input.isfinite()},
+    inplace=True,
+    out=True,
+    samples=lambda make: [*samples.unary()(make), Sample(make(3), nan=1.0, posinf=2.0, neginf=-2.0)],
+)
+def nan_to_num(input, nan=None, posinf=None, neginf=None):
+    """``input`` with NaN replaced by ``nan`` (0) and infinities by ``posinf`` and ``neginf`` (the dtype's extremes)."""
+    if input._dtype.kind < dtypes.FLOATING:
+        return (input,), {"nan": 0, "posinf": 0, "neginf": 0}
+    limits = dtypes.finfo(input._dtype)
+    return (input,), {
+        "nan": 0.0 if nan is None else float(nan),
+        "posinf": limits.max if posinf is None else float(posinf),
+        "neginf": limits.min if neginf is None else float(neginf),
+    }
+
+
+# --- whole numbers -------------------------------------------------------------------------------------------
+
+
+def _integers(make):
+    def integers(*shape):
+        return make(*shape, low=-9, high=9).long()
+
+    return [Sample(integers(3, 4), integers(4)), Sample(integers(), integers(2)), Sample(integers(0, 2), integers(2))]
+
+
+_NOT_INTEGERS = (dtypes.BOOLEAN, dtypes.FLOATING, dtypes.COMPLEX)
+
+
+@pointwise(kernel=np.gcd, tensors="input other", inplace=True, out=True, samples=_integers)
+def gcd(input, other):
+    """Element-wise greatest common divisor of integers, not negative."""
+    refuse("gcd_cpu", input, other, kinds=_NOT_INTEGERS)
+    return (input, other), {}
+
+
+@pointwise(kernel=np.lcm, tensors="input other", inplace=True, out=True, samples=_integers)
+def lcm(input, other):
+    """Element-wise least common multiple of integers, not negative."""
+    refuse("lcm_cpu", input, other, kinds=_NOT_INTEGERS)
+    return (input, other), {}

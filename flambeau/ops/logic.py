@@ -1,0 +1,136 @@
+"""Logic on truth values and on bits."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from flambeau.core.dtypes import BOOLEAN, COMPLEX, FLOATING
+from flambeau.ops.record import ErrorSample, Sample, pointwise
+from flambeau.ops.refusals import NOT_INTEGRAL, refuse
+
+# --- truth values --------------------------------------------------------------------------------------------
+
+
+def _truths(make):
+    return [
+        Sample(make(3, 4) > 0, make(3, 4) > 0),
+        Sample(make(4, 3).round().t(), make(4).round()),
+        Sample(make().round(), make(2) > 0),
+        Sample(make(0, 2), make(2)),
+    ]
+
+
+@pointwise(kernel=np.logical_and, tensors="input other", result="bool", inplace=True, out=True, samples=_truths)
+def logical_and(input, other):
+    """Element-wise "and"; what is not 0 counts as true."""
+    return (input, other), {}
+
+
+@pointwise(kernel=np.logical_or, tensors="input other", result="bool", inplace=True, out=True, samples=_truths)
+def logical_or(input, other):
+    """Element-wise "or"; what is not 0 counts as true."""
+    return (input, other), {}
+
+
+@pointwise(kernel=np.logical_xor, tensors="input other", result="bool", inplace=True, out=True, samples=_truths)
+def logical_xor(input, other):
+    """Element-wise "either, not both"; what is not 0 counts as true."""
+    return (input, other), {}
+
+
+@pointwise(
+    kernel=np.logical_not,
+    result="bool",
+    inplace=True,
+    out=True,
+    samples=lambda make: [Sample(make(3, 4) > 0), Sample(make(4, 3).round().t()), Sample(make().round())],
+)
+def logical_not(input):
+    """Element-wise "not"; what is not 0 counts as true."""
+    return (input,), {}
+
+
+# --- bits ----------------------------------------------------------------------------------------------------
+
+
+def _bits(make):
+    def integers(*shape):
+        return make(*shape, low=-9, high=9).long()
+
+    return [
+        Sample(integers(3, 4), integers(3, 4)),
+        Sample(integers(4, 3).t(), integers(4)),
+        Sample(integers(), integers(2)),
+        Sample(integers(0, 2), integers(2)),
+        Sample(integers(3), 5),
+    ]
+
+
+def _not_of_floats(make):
+    return [ErrorSample(NotImplementedError, "not implemented for 'Double'", make(2), make(2))]
+
+
+@pointwise(
+    kernel=np.bitwise_and, tensors="input other", inplace=True, out=True, samples=_bits, errors=_not_of_floats
+)  # fmt: skip
+def bitwise_and(input, other):
+    """Element-wise ``input & other`` of integers or bools."""
+    refuse("bitwise_and_cpu", input, other, kinds=NOT_INTEGRAL)
+    return (input, other), {}
+
+
+@pointwise(
+    kernel=np.bitwise_or, tensors="input other", inplace=True, out=True, samples=_bits, errors=_not_of_floats
+)  # fmt: skip
+def bitwise_or(input, other):
+    """Element-wise ``input | other`` of integers or bools."""
+    refuse("bitwise_or_cpu", input, other, kinds=NOT_INTEGRAL)
+    return (input, other), {}
+
+
+@pointwise(
+    kernel=np.bitwise_xor, tensors="input other", inplace=True, out=True, samples=_bits, errors=_not_of_floats
+)  # fmt: skip
+def bitwise_xor(input, other):
+    """Element-wise ``input ^ other`` of integers or bools."""
+    refuse("bitwise_xor_cpu", input, other, kinds=NOT_INTEGRAL)
+    return (input, other), {}
+
+
+@pointwise(
+    kernel=np.invert,
+    inplace=True,
+    out=True,
+    samples=lambda make: [Sample(make(3, 4) > 0), Sample(make(4, 3, low=-9, high=9).long().t())],
+    errors=lambda make: [ErrorSample(NotImplementedError, "not implemented for 'Double'", make(2))],
+)
+def bitwise_not(input):
+    """Element-wise ``~input``: all bits of an integer inverted; of a bool, "not"."""
+    refuse("bitwise_not_cpu", input, kinds=NOT_INTEGRAL)
+    return (input,), {}
+
+
+def _shifts(make):
+    return [
+        Sample(make(3, 4, low=-9, high=9).long(), make(3, 4, low=0, high=5).long()),
+        Sample(make(3, low=-9, high=9).long(), 2),
+        Sample(make(3, low=-9, high=9).long(), 70),
+    ]
+
+
+@pointwise(
+    kernel=np.left_shift, tensors="input other", inplace=True, out=True, samples=_shifts, errors=_not_of_floats
+)  # fmt: skip
+def bitwise_left_shift(input, other):
+    """Element-wise ``input << other``; 0 where all bits are shifted out."""
+    refuse("lshift_cpu", input, other, kinds=(BOOLEAN, FLOATING, COMPLEX))
+    return (input, other), {}
+
+
+@pointwise(
+    kernel=np.right_shift, tensors="input other", inplace=True, out=True, samples=_shifts, errors=_not_of_floats
+)  # fmt: skip
+def bitwise_right_shift(input, other):
+    """Element-wise ``input >> other``, keeping the sign."""
+    refuse("rshift_cpu", input, other, kinds=(BOOLEAN, FLOATING, COMPLEX))
+    return (input, other), {}

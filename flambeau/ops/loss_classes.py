@@ -1,0 +1,411 @@
+"""Classification losses: scores of classes against the numbers, or the probabilities, of the right ones."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from flambeau import dispatch
+from flambeau.core import dtypes
+from flambeau.core.errors import describe
+from flambeau.ops.activation import logsigmoid
+from flambeau.ops.loss import checked_reduction, reduced
+from flambeau.ops.record import ErrorSample, Sample, composite, op
+from flambeau.ops.refusals import NOT_FLOATING, refuse, scalar_name
+
+# --- negative log-likelihood ---------------------------------------------------------------------------------
+
+
+def _picked(target, weight, classes: int, ignore_index: int, dtype):
+    """The targets, 0 for ignored ones; what each counts, its class's weight; and which are ignored, if any are."""
+    ignored = target == ignore_index
+    if not ignored.any():
+        ignored, safe = None, target
+    else:
+        safe = np.where(ignored, 0, target)
+    outside = (safe < 0) | (safe >= classes)
+    if outside.any():
+        wrong = safe[outside].flat[0]
+        raise IndexError(f"Target {wrong} is out of bounds. There are {classes} classes, numbered from 0 to {classes - 1}.")
+    counts = np.ones(target.shape, dtype) if weight is None or not target.size else weight[safe]
+    if ignored is not None:
+        counts = np.where(ignored, dtype.type(0), counts)
+    return safe, counts, ignored
+
+
+def _nll(x, target, weight, ignore_index, reduction):
+    axis = 1 if x.ndim > 1 else 0
+    safe, counts, ignored = _picked(target, weight, x.shape[axis], ignore_index, x.dtype)
+    if not target.size:
+        chosen = np.empty(target.shape, x.dtype)
+    elif x.ndim == 2:
+        chosen = x[np.arange(len(x)), safe]
+    else:
+        chosen = np.take_along_axis(x, np.expand_dims(safe, axis), axis).squeeze(axis)
+    loss = -chosen * counts
+    if ignored is not None:  # their scores may be infinite
+        loss = np.where(ignored, x.dtype.type(0), loss)
+    if reduction == "none":
+        return loss
+    return loss.sum() / counts.sum() if reduction == "mean" else loss.sum()
+
+
+def _nll_grad(g, target, weight, shape, ignore_index, reduction):
+    axis = 1 if len(shape) > 1 else 0
+    safe, counts, ignored = _picked(target, weight, shape[axis], ignore_index, g.dtype)
+    values = -counts * (g / counts.sum() if reduction == "mean" else g)
+    if ignored is not None:
+        values = np.where(ignored, g.dtype.type(0), values)
+    out = np.zeros(shape, g.dtype)
+    if target.size:
+        np.put_along_axis(out, np.expand_dims(safe, axis), np.expand_dims(values, axis), axis)
+    return out
+
+
+def _nll_loss_of_gradient(g, target, weight, ignore_index, reduction):
+    return _nll_loss(g, target, weight, ignore_index, reduction)
+
+
+@op(
+    name="_nll_loss_grad",
+    tensors="g target weight",
+    kernel=_nll_grad,
+    grad={"g": _nll_loss_of_gradient},  # the loss is linear in the scores, so this is its transpose's transpose
+    method=False,
+    backward_name="NllLossBackwardBackward0",
+)
+def _nll_loss_grad(g, target, weight, shape, ignore_index, reduction):
+    """The gradient of :func:`nll_loss` with respect to its input, of the input's ``shape``."""
+    attrs = {"shape": tuple(shape), "ignore_index": ignore_index, "reduction": reduction}
+    return tuple(shape), g._dtype, (g, target, weight), attrs
+
+
+def _nll_record(name: str, backward_name: str):
+    """The record of the loss; PyTorch names the gradient of images' losses apart."""
+
+    def check(input, target, weight, ignore_index, reduction):
+        """:func:`nll_loss` after the checks."""
+        inputs, attrs = (input, target, weight), {"ignore_index": ignore_index, "reduction": reduction}
+        return target._shape if reduction == "none" else (), input._dtype, inputs, attrs
+
+    return op(
+        check,
+        name=name,
+        tensors="input target weight",
+        kernel=_nll,
+        grad={"input": lambda g, target, weight, input_shape, ignore_index, reduction:
+              _nll_loss_grad(g, target, weight, input_shape, ignore_index, reduction)},
+        checked=True,
+        method=False,
+        backward_name=backward_name,
+    )  # fmt: skip
+
+
+_nll_loss = _nll_record("_nll_loss", "NllLossBackward0")
+_nll_loss2d = _nll_record("_nll_loss2d", "NllLoss2DBackward0")
+
+
+def _check_classes(input, target, weight):
+    """Refuses shapes and dtypes that do not fit; returns the target in the shape of the loss of each sample."""
+    if not isinstance(target, dispatch.Tensor):
+        raise TypeError(f"nll_loss(): argument 'target' (position 2) must be Tensor, not {describe(target)}")
+    shape, given = input._shape, target._shape
+    if not shape:
+        raise ValueError("Expected 1 or more dimensions (got 0)")
+    if len(shape) == 1:
+        if len(given) > 1 or given not in ((), (1,)):
+            raise ValueError(f"For 1D input, 1D target must have size 1, but got target size: {given[0]}")
+    elif not given or shape[0] != given[0]:
+        count = given[0] if given else 0
+        raise ValueError(
+            f"Expected input batch_size ({shape[0]}) to match target batch_size ({count}). The input has shape "
+            f"{list(shape)} (samples, classes, ...), the target {list(given)} (samples, ...)."
+        )
+    elif len(shape) == 2:
+        if len(given) > 1:
+            raise RuntimeError(
+                f"0D or 1D target tensor expected, multi-target not supported: the target has shape {list(given)}, and "
+                f"{shape[0]} samples need {shape[0]} class numbers; for one-hot rows give target.argmax(1)"
+            )
+    elif len(shape) == 4 and len(given) != 3:
+        raise RuntimeError(
+            f"only batches of spatial targets supported (3D tensors) but got targets of dimension: {len(given)}"
+        )
+    elif given[1:] != shape[2:]:
+        expected = [shape[0], *shape[2:]]
+        if len(shape) == 4:
+            raise RuntimeError(f"size mismatch (got input: {list(shape)} , target: {list(given)}): expected target {expected}")
+        raise RuntimeError(f"Expected target size {expected}, got {list(given)}")
+    if target._dtype not in (dtypes.int64, dtypes.uint8):
+        raise RuntimeError(
+            f"expected target dtype to be Long or Byte, but got {scalar_name(target._dtype)}: the target holds class "
+            "numbers; convert it with .long()"
+        )
+    classes = shape[1] if len(shape) > 1 else shape[0]
+    if weight is not None:
+        if weight._shape != (classes,):
+            raise RuntimeError(
+                f"weight tensor should be defined either for all {classes} classes or no classes but got weight tensor "
+                f"of shape: {list(weight._shape)}"
+            )
+        if weight._dtype is not input._dtype:
+            raise RuntimeError(
+                f"expected scalar type {scalar_name(input._dtype)} but found {scalar_name(weight._dtype)}"
+            )
+    return target.reshape(()) if len(shape) == 1 else target
+
+
+def _classes(make, *shape, n: int = 4):
+    return make(*shape, low=0, high=n, requires_grad=False).long()
+
+
+@composite(
+    name="nn.functional.nll_loss",
+    samples=lambda make: [
+        Sample(make(3, 4), _classes(make, 3)),
+        Sample(make(3, 4), _classes(make, 3), make(4, low=0.5, high=2, requires_grad=False), reduction="sum"),
+        Sample(make(3, 4), _classes(make, 3), make(4, low=0.5, high=2, requires_grad=False)),
+        Sample(make(3, 4), _classes(make, 3), ignore_index=1, reduction="none"),
+        Sample(make(4), _classes(make)),
+        Sample(make(2, 4, 3), _classes(make, 2, 3)),
+        Sample(make(1, 4, 2, 3), _classes(make, 1, 2, 3), ignore_index=0),
+    ],
+    errors=lambda make: [
+        ErrorSample(ValueError, "batch_size", make(3, 4), _classes(make, 2)),
+        ErrorSample(RuntimeError, "multi-target not supported", make(3, 4), _classes(make, 3, 4)),
+        ErrorSample(RuntimeError, "expected target dtype to be Long", make(3, 4), make(3)),
+        ErrorSample(RuntimeError, "weight tensor should be defined", make(3, 4), _classes(make, 3), make(3)),
+        ErrorSample(IndexError, "Target 9 is out of bounds", make(3, 4), _classes(make, 3) * 0 + 9),
+    ],
+)
+def nll_loss(input, target, weight=None, size_average=None, ignore_index=-100, reduce=None, reduction="mean"):
+    r"""Negative log-likelihood :math:`-w_t\,x_t` of log-probabilities ``input`` (N, C, ...) at classes ``target`` (N, ...).
+
+    ``weight`` (C,) weights the classes, and the mean is the weighted mean. Targets equal to ``ignore_index`` do not
+    count. ``input`` may be (C,), with a target of one class.
+
+    >>> import flambeau as torch
+    >>> torch.nn.functional.nll_loss(torch.tensor([[-0.5, -1.0]]), torch.tensor([1]))
+    tensor(1.)
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.nll_loss.html
+    """
+    reduction = checked_reduction(reduction, size_average, reduce)
+    target = _check_classes(input, target, weight)
+    refuse("nll_loss_out_frame", input, kinds=NOT_FLOATING)
+    record = _nll_loss if input.dim() < 3 else _nll_loss2d
+    return record(input, target, weight, ignore_index, reduction)
+
+
+# --- cross-entropy -------------------------------------------------------------------------------------------
+
+
+def _along_classes(weight, input):
+    """Class weights in a shape that broadcasts against the scores."""
+    return weight if input.dim() < 2 else weight.reshape((1, -1) + (1,) * (input.dim() - 2))
+
+
+def _smoothed(logp, target, weight, ignore_index, reduction, smoothing):
+    """Cross-entropy against ``(1 - smoothing)`` at the target's class and the rest spread evenly."""
+    dim = 1 if logp.dim() > 1 else 0
+    loss = nll_loss(logp, target, weight, None, ignore_index, None, reduction)
+    target = target.reshape(()) if dim == 0 else target
+    even = -(logp if weight is None else logp * _along_classes(weight, logp)).sum(dim)
+    ignored = target == ignore_index
+    even = even.masked_fill(ignored, 0)
+    if reduction != "none":
+        even = even.sum()
+    if reduction == "mean":
+        if weight is None:
+            count = (~ignored).sum()
+        else:
+            safe = target.masked_fill(ignored, 0).long().reshape(-1)
+            count = weight.index_select(0, safe).masked_fill(ignored.reshape(-1), 0).sum()
+        even = even / count
+    return loss * (1 - smoothing) + even * (smoothing / logp._shape[dim])
+
+
+def _against_probabilities(logp, target, weight, reduction, smoothing):
+    dim = 1 if logp.dim() > 1 else 0
+    classes = logp._shape[dim]
+    if smoothing > 0:
+        target = target * (1 - smoothing) + smoothing / classes
+    product = logp * target if weight is None else logp * target * _along_classes(weight, logp)
+    if reduction == "none":
+        return -product.sum(dim)
+    total = -product.sum()
+    return total / (logp.numel() / classes) if reduction == "mean" and classes else total
+
+
+@composite(
+    name="nn.functional.cross_entropy",
+    samples=lambda make: [
+        Sample(make(3, 4), _classes(make, 3)),
+        Sample(make(3, 4), _classes(make, 3), make(4, low=0.5, high=2, requires_grad=False), reduction="none"),
+        Sample(make(3, 4), _classes(make, 3), label_smoothing=0.3, ignore_index=2),
+        Sample(make(3, 4), _classes(make, 3), make(4, low=0.5, high=2, requires_grad=False), label_smoothing=0.3),
+        Sample(make(3, 4), make(3, 4, low=0, high=1)),
+        Sample(make(3, 4), make(3, 4, low=0, high=1), label_smoothing=0.2, reduction="sum"),
+        Sample(make(4), _classes(make)),
+        Sample(make(1, 4, 2, 2), _classes(make, 1, 2, 2)),
+        Sample(make(1, 4, 2, 2), make(1, 4, 2, 2, low=0, high=1), reduction="none"),
+    ],
+    errors=lambda make: [
+        ErrorSample(ValueError, "batch_size", make(3, 4), _classes(make, 2)),
+        ErrorSample(RuntimeError, "label_smoothing must be between", make(3, 4), _classes(make, 3), label_smoothing=2.0),
+        ErrorSample(RuntimeError, "Expected floating point type for target", make(3, 4), _classes(make, 3, 4)),
+        ErrorSample(RuntimeError, "expected target dtype to be Long", make(3, 4), make(3)),
+        ErrorSample(RuntimeError, "cross_entropy: weight tensor", make(3, 4), _classes(make, 3), make(5)),
+    ],
+)
+def cross_entropy(
+    input,
+    target,
+    weight=None,
+    size_average=None,
+    ignore_index=-100,
+    reduce=None,
+    reduction="mean",
+    label_smoothing=0.0,
+):
+    r"""Cross-entropy of unnormalised scores ``input`` (N, C, ...) against ``target``.
+
+    ``target`` holds class numbers (N, ...), or class probabilities (the input's shape, floating-point). For classes,
+    :func:`nll_loss` of ``log_softmax(input, 1)``; for probabilities :math:`-\sum_c w_c\,t_c \log softmax(x)_c`, with
+    the mean over samples. ``label_smoothing`` :math:`s` puts :math:`1 - s` of the target where it is and spreads the
+    rest evenly.
+
+    >>> import flambeau as torch
+    >>> torch.nn.functional.cross_entropy(torch.zeros(2, 4), torch.tensor([0, 3]))
+    tensor(1.3863)
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.cross_entropy.html
+    """
+    reduction = checked_reduction(reduction, size_average, reduce)
+    if not isinstance(target, dispatch.Tensor):
+        raise TypeError(f"cross_entropy_loss(): argument 'target' (position 2) must be Tensor, not {describe(target)}")
+    if not 0 <= label_smoothing <= 1:
+        raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
+    if not input._shape:
+        raise ValueError("Expected 1 or more dimensions (got 0)")
+    dim = 1 if input.dim() > 1 else 0
+    probabilities = target._shape == input._shape
+    if probabilities:
+        if target._dtype.kind != dtypes.FLOATING:
+            raise RuntimeError(
+                "Expected floating point type for target with class probabilities, got "
+                f"{scalar_name(target._dtype)}: a target of the input's shape {list(input._shape)} is taken for class "
+                "probabilities; class numbers have no class dimension"
+            )
+        if ignore_index >= 0:
+            raise RuntimeError("ignore_index is not supported for floating point target")
+    if weight is not None and weight._shape != (input._shape[dim],):
+        raise RuntimeError(
+            f"cross_entropy: weight tensor should be defined either for all {input._shape[dim]} classes or no classes "
+            f"but got weight tensor of shape: {list(weight._shape)}"
+        )
+    if not probabilities:
+        _check_classes(input, target, weight)
+    logp = input.log_softmax(dim)
+    if probabilities:
+        return _against_probabilities(logp, target, weight, reduction, label_smoothing)
+    if label_smoothing > 0:
+        return _smoothed(logp, target, weight, ignore_index, reduction, label_smoothing)
+    return nll_loss(logp, target, weight, None, ignore_index, None, reduction)
+
+
+# --- margins between classes ---------------------------------------------------------------------------------
+
+
+def _rows(input):
+    """The input as (samples, classes)."""
+    return input.unsqueeze(0) if input.dim() < 2 else input
+
+
+@composite(
+    name="nn.functional.multi_margin_loss",
+    samples=lambda make: [
+        Sample(make(3, 4), _classes(make, 3), margin=3.0),
+        Sample(make(3, 4), _classes(make, 3), p=2, margin=3.0, weight=make(4, low=0.5, high=2, requires_grad=False)),
+        Sample(make(4), _classes(make), margin=3.0, reduction="none"),
+    ],
+    errors=lambda make: [
+        ErrorSample(ValueError, "only p == 1 and p == 2 supported", make(3, 4), _classes(make, 3), p=3),
+        ErrorSample(RuntimeError, "target tensor should be 1-D", make(3, 4), _classes(make, 2)),
+        ErrorSample(RuntimeError, "inconsistent weight size", make(3, 4), _classes(make, 3), weight=make(3)),
+    ],
+)
+def multi_margin_loss(
+    input, target, p=1, margin=1.0, weight=None, size_average=None, reduce=None, reduction="mean"
+):
+    r"""Multi-class hinge loss :math:`\frac1C \sum_{j \ne t} w_t \max(0, margin - x_t + x_j)^p`, :math:`p` 1 or 2.
+
+    ``input`` (N, C), ``target`` (N,) of class numbers; or (C,) and ().
+    """
+    reduction = checked_reduction(reduction, size_average, reduce)
+    if p not in (1, 2):
+        raise ValueError("only p == 1 and p == 2 supported")
+    rows = _rows(input)
+    n, classes = rows._shape
+    if target.numel() != n or target.dim() > 1:
+        raise RuntimeError(
+            "multi_margin_loss: target tensor should be 1-D with size equal to the number of input samples (batch "
+            f"size). Expected target size [{n}], but got {list(target._shape)}. Input has shape {list(input._shape)}."
+        )
+    if weight is not None and weight._shape != (classes,):
+        raise RuntimeError(f"inconsistent weight size, expected {classes} but got {list(weight._shape)}")
+    column = target.reshape(n, 1)
+    hinge = (margin - rows.gather(1, column) + rows).clamp(min=0)
+    if p == 2:
+        hinge = hinge * hinge
+    if weight is not None:
+        hinge = hinge * weight.index_select(0, column.reshape(n)).reshape(n, 1)
+    loss = hinge.scatter(1, column, 0).sum(1) / classes
+    return reduced(loss if target.dim() else loss.reshape(()), reduction)
+
+
+@composite(
+    name="nn.functional.multilabel_margin_loss",
+    samples=lambda make: [
+        Sample(make(2, 4, low=-0.4, high=0.4), _classes(make, 2, 4) * 0 + 2),
+        Sample(make(2, 3, low=-0.4, high=0.4), _classes(make, 2, 3, n=3), reduction="none"),
+        Sample(make(3, low=-0.4, high=0.4), _classes(make, 3, n=3) - 1, reduction="sum"),
+    ],
+    errors=lambda make: [ErrorSample(RuntimeError, "inconsistent target size", make(3, 4), _classes(make, 3, 3))],
+)
+def multilabel_margin_loss(input, target, size_average=None, reduce=None, reduction="mean"):
+    r"""Hinge loss of several right classes: :math:`\frac1C \sum_{i \in t} \sum_{j \notin t} \max(0, 1 - x_i + x_j)`.
+
+    ``target``, of the input's shape (N, C) or (C,), lists the right classes of each sample, up to the first -1.
+    """
+    reduction = checked_reduction(reduction, size_average, reduce)
+    if target._shape != input._shape or input.dim() > 2:
+        raise RuntimeError(
+            f"inconsistent target size: {list(target._shape)} for input of size: {list(input._shape)}"
+        )
+    scores, labels = _rows(input), _rows(target)
+    if not input._shape:
+        scores, labels = scores.reshape(1, 1), labels.reshape(1, 1)
+    listed = (labels < 0).cumsum(1) == 0
+    labels = labels.masked_fill(~listed, 0)
+    right = scores.new_zeros(scores._shape).scatter_add(1, labels, listed.to(scores._dtype)) > 0
+    hinge = (1 - scores.gather(1, labels).unsqueeze(2) + scores.unsqueeze(1)).clamp(min=0)
+    counted = listed.unsqueeze(2) & ~right.unsqueeze(1)
+    loss = hinge.masked_fill(~counted, 0).sum((1, 2)) / scores._shape[1]
+    return reduced(loss if input.dim() > 1 else loss.reshape(()), reduction)
+
+
+@composite(
+    name="nn.functional.multilabel_soft_margin_loss",
+    samples=lambda make: [
+        Sample(make(3, 4), (make(3, 4) > 0).double()),
+        Sample(make(3, 4), (make(3, 4) > 0).double(), make(4, requires_grad=False), reduction="none"),
+        Sample(make(4), (make(4) > 0).double(), reduction="sum"),
+    ],
+)
+def multilabel_soft_margin_loss(input, target, weight=None, size_average=None, reduce=None, reduction="mean"):
+    r"""The mean over classes of :math:`-w\,(t \log \sigma(x) + (1 - t) \log \sigma(-x))`, for targets of 0 and 1."""
+    reduction = checked_reduction(reduction, size_average, reduce)
+    loss = -(target * logsigmoid(input) + (1 - target) * logsigmoid(-input))
+    if weight is not None:
+        loss = loss * weight
+    return reduced(loss.mean(-1), reduction)

@@ -1,0 +1,176 @@
+"""Ranking and embedding losses: hinges on scores, similarities and distances."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from flambeau.ops.distance import pairwise_distance
+from flambeau.ops.loss import paired, per_element, reducing, checked_reduction, reduced
+from flambeau.ops.record import ErrorSample, Sample, composite, op
+
+
+def _signs(make, *shape):
+    """Targets of 1 and -1."""
+    return (make(*shape, requires_grad=False) > 0).double() * 2 - 1
+
+
+@composite(
+    name="nn.functional.margin_ranking_loss",
+    samples=lambda make: [
+        Sample(make(3, 4), make(3, 4), _signs(make, 3, 4), margin=2.5),
+        Sample(make(3), make(3), _signs(make, 3), margin=2.5, reduction="none"),
+        Sample(make(3), make(3), _signs(make, 3), margin=-2.5, reduction="sum"),
+    ],
+    errors=lambda make: [ErrorSample(RuntimeError, "margin_ranking_loss", make(3, 4), make(3, 4), make(3))],
+)
+def margin_ranking_loss(input1, input2, target, margin=0, size_average=None, reduce=None, reduction="mean"):
+    r""":math:`\max(0, -t (x_1 - x_2) + margin)`: targets of 1 ask for :math:`x_1 > x_2`, targets of -1 for the reverse."""
+    reduction = checked_reduction(reduction, size_average, reduce)
+    if not input1.dim() == input2.dim() == target.dim():
+        raise RuntimeError(
+            "margin_ranking_loss : All input tensors should have same dimension but got sizes: "
+            f"input1: {input1._shape}, input2: {input2._shape}, target: {target._shape} "
+        )
+    return reduced((-target * (input1 - input2) + margin).clamp(min=0), reduction)
+
+
+@composite(
+    name="nn.functional.hinge_embedding_loss",
+    samples=lambda make: [
+        Sample(make(3, 4), _signs(make, 3, 4), margin=3.0),
+        Sample(make(3, 4), _signs(make, 4), margin=3.0, reduction="none"),
+    ],
+)
+def hinge_embedding_loss(input, target, margin=1.0, size_average=None, reduce=None, reduction="mean"):
+    r""":math:`x` where the target is 1, :math:`\max(0, margin - x)` where it is -1."""
+    reduction = checked_reduction(reduction, size_average, reduce)
+    apart = (margin - input).clamp(min=0).masked_fill(target == 1, 0)
+    return reduced(apart + input.masked_fill(target == -1, 0), reduction)
+
+
+@composite(
+    name="nn.functional.cosine_embedding_loss",
+    samples=lambda make: [
+        Sample(make(3, 4), make(3, 4), _signs(make, 3), margin=-0.99),
+        Sample(make(4), make(4), _signs(make), margin=-0.99),
+        Sample(make(3, 4), make(1, 4), _signs(make, 3), margin=-0.99, reduction="none"),
+    ],
+    errors=lambda make: [
+        ErrorSample(RuntimeError, "multi-target not supported", make(3, 4), make(3, 4), make(3, 4)),
+        ErrorSample(RuntimeError, "1D target tensor expects 2D input tensors", make(4), make(4), make(3)),
+        ErrorSample(RuntimeError, "0D target tensor expects 1D input tensors", make(3, 4), make(3, 4), make()),
+    ],
+)
+def cosine_embedding_loss(input1, input2, target, margin=0, size_average=None, reduce=None, reduction="mean"):
+    r""":math:`1 - \cos(x_1, x_2)` where the target is 1, :math:`\max(0, \cos(x_1, x_2) - margin)` where it is -1.
+
+    ``input1`` and ``input2`` (N, D) and ``target`` (N,); or (D,) and ().
+    """
+    reduction = checked_reduction(reduction, size_average, reduce)
+    if target.dim() > 1:
+        raise RuntimeError("0D or 1D target tensor expected, multi-target not supported")
+    if not input1.dim() == input2.dim() == target.dim() + 1:
+        raise RuntimeError(
+            f"{target.dim()}D target tensor expects {target.dim() + 1}D input tensors, but found inputs with sizes "
+            f"{list(input1._shape)} and {list(input2._shape)}."
+        )
+    epsilon = 1e-12
+    dot = (input1 * input2).sum(-1)
+    squares = ((input1 * input1).sum(-1) + epsilon) * ((input2 * input2).sum(-1) + epsilon)
+    cosine = dot / squares.sqrt()
+    alike = (1 - cosine).masked_fill(target != 1, 0)
+    apart = (cosine - margin).clamp(min=0).masked_fill(target != -1, 0)
+    return reduced(alike + apart, reduction)
+
+
+def _hinge_of_triplet(anchor, positive, negative, distance, margin, swap, reduction):
+    near, far = distance(anchor, positive), distance(anchor, negative)
+    if swap:
+        far = far.minimum(distance(positive, negative))
+    return reduced((margin + near - far).clamp(min=0), reduction)
+
+
+def _check_triplet(anchor, positive, negative, margin) -> None:
+    if margin <= 0:
+        raise ValueError(f"margin must be greater than 0, got {margin}")
+    a, p, n = anchor.dim(), positive.dim(), negative.dim()
+    if not a == p == n:
+        raise RuntimeError(
+            "The anchor, positive, and negative tensors are expected to have the same number of dimensions, but got: "
+            f"anchor {a}D, positive {p}D, and negative {n}D inputs"
+        )
+
+
+@composite(
+    name="nn.functional.triplet_margin_loss",
+    samples=lambda make: [
+        Sample(make(3, 4), make(3, 4), make(3, 4), margin=9.0),
+        Sample(make(3, 4), make(3, 4), make(1, 4), margin=9.0, swap=True, reduction="none"),
+        Sample(make(4), make(4), make(4), margin=9.0, p=3),
+    ],
+    errors=lambda make: [
+        ErrorSample(ValueError, "margin must be greater than 0", make(3, 4), make(3, 4), make(3, 4), margin=-1.0),
+        ErrorSample(RuntimeError, "same number of dimensions", make(3, 4), make(3, 4), make(4)),
+    ],
+)
+def triplet_margin_loss(
+    anchor, positive, negative, margin=1.0, p=2, eps=1e-6, swap=False, size_average=None, reduce=None, reduction="mean"
+):
+    r""":math:`\max(0, margin + d(a, p) - d(a, n))` with the p-norm distance along the last dim.
+
+    ``swap``: uses :math:`d(p, n)` where that is less than :math:`d(a, n)`.
+    Source: Balntas et al., Learning local feature descriptors with triplets and shallow convolutional neural networks.
+    """
+    reduction = checked_reduction(reduction, size_average, reduce)
+    _check_triplet(anchor, positive, negative, margin)
+    return _hinge_of_triplet(
+        anchor, positive, negative, lambda x, y: pairwise_distance(x, y, p, eps), margin, swap, reduction
+    )
+
+
+@composite(
+    name="nn.functional.triplet_margin_with_distance_loss",
+    samples=lambda make: [
+        Sample(make(3, 4), make(3, 4), make(3, 4), margin=9.0),
+        Sample(make(3, 4), make(3, 4), make(3, 4), margin=9.0, distance_function=lambda x, y: (x - y).square().sum(-1)),
+    ],
+)
+def triplet_margin_with_distance_loss(
+    anchor, positive, negative, *, distance_function=None, margin=1.0, swap=False, reduction="mean"
+):
+    """:func:`triplet_margin_loss` with a distance of one's own (by default :func:`pairwise_distance`)."""
+    reduction = checked_reduction(reduction)
+    _check_triplet(anchor, positive, negative, margin)
+    distance = distance_function or pairwise_distance
+    return _hinge_of_triplet(anchor, positive, negative, distance, margin, swap, reduction)
+
+
+def _grad_of_soft_margin(g, reduction, input, target):
+    z = (-target * input).exp()
+    return -target * z / (z + 1) * per_element(g, reduction, z)
+
+
+@op(
+    name="_soft_margin_loss",
+    tensors="input target",
+    kernel=reducing(lambda x, y: np.log1p(np.exp(-y * x))),
+    grad={"input": _grad_of_soft_margin},
+    method=False,
+    backward_name="SoftMarginLossBackward0",
+)
+def _soft_margin_loss(input, target, reduction):
+    """:func:`soft_margin_loss` after the checks."""
+    shape, dtype, inputs = paired("soft_margin_loss", input, target)
+    return shape if reduction == "none" else (), dtype, inputs, {"reduction": reduction}
+
+
+@composite(
+    name="nn.functional.soft_margin_loss",
+    samples=lambda make: [
+        *[Sample(make(3, 4), _signs(make, 3, 4), reduction=r) for r in ("none", "mean", "sum")],
+        Sample(make(3, 4), _signs(make, 4)),
+    ],
+)
+def soft_margin_loss(input, target, size_average=None, reduce=None, reduction="mean"):
+    r"""Logistic loss :math:`\log(1 + e^{-t x})` for targets of 1 and -1."""
+    return _soft_margin_loss(input, target, checked_reduction(reduction, size_average, reduce))

@@ -1,0 +1,598 @@
+"""Products of matrices, vectors and batches of them.
+
+The kernels are NumPy's matrix products: floating and complex ones are BLAS calls, which read transposed views in
+place, so that a gradient such as ``g @ mat2.t()`` copies nothing.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+
+from flambeau import dispatch
+from flambeau.core.dtypes import BOOLEAN, FLOATING
+from flambeau.core.size import broadcast_shapes
+from flambeau.ops.record import ErrorSample, Sample, composite, op
+from flambeau.ops.refusals import refuse, scalar_name
+
+# --- what products share -------------------------------------------------------------------------------------
+
+_C_NAMES = {
+    "bool": "bool", "uint8": "unsigned char", "int8": "signed char", "int16": "short int", "int32": "int",
+    "int64": "long int", "uint16": "short unsigned int", "uint32": "unsigned int", "uint64": "long unsigned int",
+    "float16": "c10::Half", "bfloat16": "c10::BFloat16", "float32": "float", "float64": "double",
+    "complex64": "c10::complex<float>", "complex128": "c10::complex<double>",
+}  # fmt: skip
+
+
+def conjugate_transpose(x):
+    """``x`` with its last two dims swapped, conjugated where it is complex: what gradients multiply with."""
+    x = x.transpose(-2, -1)
+    return x.conj() if x.dtype.is_complex else x
+
+
+def _conj(x):
+    return x.conj() if x.dtype.is_complex else x
+
+
+def _sizes(x) -> str:
+    return "x".join(map(str, x.shape))
+
+
+def _require_tensors(name: str, **operands) -> None:
+    for position, (argument, x) in enumerate(operands.items(), 1):
+        if not isinstance(x, dispatch.Tensor):
+            raise TypeError(
+                f"{name}(): argument '{argument}' (position {position}) must be Tensor, not {type(x).__name__}"
+            )
+
+
+def _require_same_dtype(a, b, first: str = "mat1", second: str = "mat2") -> None:
+    if a.dtype is not b.dtype:
+        raise RuntimeError(
+            f"expected m1 and m2 to have the same dtype, but got: {_C_NAMES[a.dtype.name]} != {_C_NAMES[b.dtype.name]}"
+            f" ({first} is {a.dtype} and {second} is {b.dtype}). {_fix(a, b, first, second)}"
+        )
+
+
+def _fix(a, b, first: str, second: str) -> str:
+    """How to make the dtypes of two operands agree: the lower category, or ``second``, gives way."""
+    name, target = (first, b.dtype) if a.dtype.kind < b.dtype.kind else (second, a.dtype)
+    return f"Convert one, for example {name}.to({target})."
+
+
+def _require_mm(a, b, name: str = "mm") -> None:
+    for label, x in (("mat1" if name != "mm" else "self", a), ("mat2", b)):
+        if x.dim() != 2:
+            raise RuntimeError(
+                f"{label} must be a matrix: {name} takes two 2-D tensors, got shapes {list(a.shape)} and "
+                f"{list(b.shape)}. Use matmul (@) for vectors and batches."
+            )
+    if a.shape[1] != b.shape[0]:
+        raise RuntimeError(_cannot_multiply(a, b))
+
+
+def _cannot_multiply(a, b) -> str:
+    text = (
+        f"mat1 and mat2 shapes cannot be multiplied ({_sizes(a)} and {_sizes(b)}): mat1 has {a.shape[1]} columns, "
+        f"so mat2 must have {a.shape[1]} rows, but it has {b.shape[0]}"
+    )
+    if a.shape[1] == b.shape[1]:
+        text += "; perhaps mat2 should be transposed (mat2.t())"
+    elif a.shape[0] == b.shape[0]:
+        text += "; perhaps mat1 should be transposed (mat1.t())"
+    return text
+
+
+def _require_expands(input, shape: tuple[int, ...]) -> None:
+    if input.shape != shape and input.shape != shape[-1:]:
+        input.expand(shape)  # raises where it does not broadcast
+
+
+def _require_scale(input, beta, alpha) -> None:
+    if input.dtype.kind < FLOATING:
+        for name, value in (("beta", beta), ("alpha", alpha)):
+            if isinstance(value, float):
+                raise RuntimeError(f"For integral input tensors, argument {name} must not be a floating point number.")
+
+
+def _scaled_sum(product: np.ndarray, input, beta, alpha) -> np.ndarray:
+    """``beta * input + alpha * product``; ``input`` is not read where ``beta`` is 0, so its NaNs do not show."""
+    if alpha != 1:
+        product = product * product.dtype.type(alpha)
+    if beta == 0:
+        return product
+    return np.add(product, input if beta == 1 else input * product.dtype.type(beta))
+
+
+def _times(t, number):
+    return t if number == 1 else t * number
+
+
+def _input_gradient(g, beta):
+    return _times(g, beta.conjugate())
+
+
+# --- matrix @ matrix -----------------------------------------------------------------------------------------
+
+
+@op(
+    kernel=np.matmul,
+    tensors="input mat2",
+    out=True,
+    grad={
+        "input": lambda g, mat2: g.mm(conjugate_transpose(mat2)),
+        "mat2": lambda g, input: conjugate_transpose(input).mm(g),
+    },
+    samples=lambda make: [Sample(make(2, 3), make(3, 4)), Sample(make(3, 2).t(), make(4, 3).t()), Sample(make(2, 0), make(0, 3))],
+    errors=lambda make: [
+        ErrorSample(RuntimeError, r"mat1 and mat2 shapes cannot be multiplied \(2x3 and 4x5\)", make(2, 3), make(4, 5)),
+        ErrorSample(RuntimeError, "mat2 must be a matrix", make(2, 3), make(3)),
+    ],
+)
+def mm(input, mat2):
+    r"""The matrix product of an ``(n, m)`` and an ``(m, p)`` matrix: :math:`C_{ik} = \sum_j A_{ij} B_{jk}`.
+
+    >>> import flambeau as torch
+    >>> torch.mm(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0], [4.0]]))
+    tensor([[11.]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.mm.html
+    """
+    _require_tensors("mm", input=input, mat2=mat2)
+    _require_mm(input, mat2)
+    _require_same_dtype(input, mat2)
+    refuse("addmm_impl_cpu_", input, kinds=(BOOLEAN,))
+    return (input.shape[0], mat2.shape[1]), input.dtype, (input, mat2), {}
+
+
+@op(
+    kernel=lambda input, mat1, mat2, beta, alpha: _scaled_sum(np.matmul(mat1, mat2), input, beta, alpha),
+    tensors="input mat1 mat2 beta alpha",
+    out=True,
+    inplace=True,
+    grad={
+        "input": _input_gradient,
+        "mat1": lambda g, mat2, alpha: _times(g.mm(conjugate_transpose(mat2)), alpha.conjugate()),
+        "mat2": lambda g, mat1, alpha: _times(conjugate_transpose(mat1).mm(g), alpha.conjugate()),
+    },
+    samples=lambda make: [
+        Sample(make(2, 4), make(2, 3), make(3, 4)),
+        Sample(make(4), make(2, 3), make(4, 3).t(), beta=0.5, alpha=2.0),
+        Sample(make(), make(2, 3), make(3, 4), beta=0),
+    ],
+    errors=lambda make: [
+        ErrorSample(RuntimeError, "mat1 and mat2 shapes cannot be multiplied", make(5), make(2, 3), make(4, 5)),
+        ErrorSample(RuntimeError, "The expanded size of the tensor", make(3), make(2, 3), make(3, 5)),
+    ],
+)
+def addmm(input, mat1, mat2, *, beta=1, alpha=1):
+    r"""A matrix product added to a tensor: :math:`\beta\,\text{input} + \alpha\,(\text{mat1} @ \text{mat2})`.
+
+    ``input`` broadcasts to the product's shape; where ``beta`` is 0 it is ignored, NaN included.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.addmm.html
+    """
+    _require_tensors("addmm", input=input, mat1=mat1, mat2=mat2)
+    _require_mm(mat1, mat2, "addmm")
+    if mat1.dtype is not mat2.dtype:
+        raise RuntimeError(
+            f"mat1 and mat2 must have the same dtype, but got {scalar_name(mat1.dtype)} and {scalar_name(mat2.dtype)}. "
+            + _fix(mat1, mat2, "mat1", "mat2")
+        )
+    if input.dtype is not mat2.dtype:
+        raise RuntimeError(
+            f"self and mat2 must have the same dtype, but got {scalar_name(input.dtype)} and {scalar_name(mat2.dtype)}. "
+            + _fix(input, mat2, "input", "mat2")
+        )
+    refuse("addmm_impl_cpu_", input, kinds=(BOOLEAN,))
+    _require_scale(input, beta, alpha)
+    shape = (mat1.shape[0], mat2.shape[1])
+    _require_expands(input, shape)
+    return shape, input.dtype, (input, mat1, mat2, beta, alpha), {}
+
+
+# --- batches of matrices -------------------------------------------------------------------------------------
+
+
+def _require_bmm(a, b, names: tuple[str, str] = ("batch1", "batch2")) -> None:
+    for name, x in zip(names, (a, b), strict=True):
+        if x.dim() != 3:
+            raise RuntimeError(f"{name} must be a 3D tensor, got shapes {list(a.shape)} and {list(b.shape)}")
+    if a.shape[0] != b.shape[0] or a.shape[2] != b.shape[1]:
+        raise RuntimeError(_wrong_batch(a, b))
+    if a.dtype is not b.dtype:
+        raise RuntimeError(
+            f"expected scalar type {scalar_name(a.dtype)} but found {scalar_name(b.dtype)}: {names[0]} is {a.dtype} and "
+            f"{names[1]} is {b.dtype}. {_fix(a, b, *names)}"
+        )
+    refuse("bmm", a, kinds=(BOOLEAN,))
+
+
+def _wrong_batch(a, b) -> str:
+    expected, got = [*a.shape[:-2], a.shape[-1]], list(b.shape[:-1])
+    return (
+        f"Expected size for first two dimensions of batch2 tensor to be: {expected} but got: {got}. "
+        f"batch1 has shape {list(a.shape)} and batch2 has shape {list(b.shape)}: batch1's columns ({a.shape[-1]}) must "
+        f"equal batch2's rows ({b.shape[-2]})"
+    )
+
+
+@op(
+    kernel=np.matmul,
+    tensors="input mat2",
+    out=True,
+    grad={
+        "input": lambda g, mat2: g.bmm(conjugate_transpose(mat2)),
+        "mat2": lambda g, input: conjugate_transpose(input).bmm(g),
+    },
+    samples=lambda make: [Sample(make(2, 2, 3), make(2, 3, 2)), Sample(make(2, 3, 2).mT, make(2, 2, 3).mT), Sample(make(0, 2, 3), make(0, 3, 2))],
+    errors=lambda make: [
+        ErrorSample(RuntimeError, "batch1 must be a 3D tensor", make(2, 3), make(2, 3, 4)),
+        ErrorSample(RuntimeError, "Expected size for first two dimensions of batch2", make(2, 3, 4), make(2, 3, 5)),
+    ],
+)
+def bmm(input, mat2):
+    r"""The matrix products of two batches: ``(b, n, m)`` and ``(b, m, p)`` give ``(b, n, p)``.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.bmm.html
+    """
+    _require_tensors("bmm", input=input, mat2=mat2)
+    _require_bmm(input, mat2)
+    return (*input.shape[:2], mat2.shape[2]), input.dtype, (input, mat2), {}
+
+
+@op(
+    kernel=np.matmul,
+    name="aten.matmul",
+    backward_name="BmmBackward0",
+    tensors="input other",
+    grad={
+        "input": lambda g, other: g.matmul(conjugate_transpose(other)),
+        "other": lambda g, input: conjugate_transpose(input).matmul(g),
+    },
+)
+def _broadcast_matmul(input, other):
+    """The matrix products of tensors of at least two dims, whose leading dims broadcast: a case of ``matmul``."""
+    batch = broadcast_shapes(input.shape[:-2], other.shape[:-2])
+    if input.shape[-1] != other.shape[-2]:
+        raise RuntimeError(_wrong_batch(input, other))
+    if input.dtype is not other.dtype:
+        raise RuntimeError(
+            f"expected scalar type {scalar_name(input.dtype)} but found {scalar_name(other.dtype)}: "
+            + _fix(input, other, "input", "other")
+        )
+    refuse("bmm", input, kinds=(BOOLEAN,))
+    return (*batch, input.shape[-2], other.shape[-1]), input.dtype, (input, other), {}
+
+
+@composite(
+    out=True,
+    aliases=("linalg.matmul",),
+    samples=lambda make: [
+        Sample(make(3), make(3)),
+        Sample(make(2, 3), make(3)),
+        Sample(make(3), make(3, 2)),
+        Sample(make(2, 3), make(3, 2)),
+        Sample(make(2, 2, 3), make(3, 2)),
+        Sample(make(2, 2, 3), make(3)),
+        Sample(make(3), make(2, 3, 2)),
+        Sample(make(2, 3), make(2, 3, 2)),
+        Sample(make(2, 1, 2, 3), make(3, 3, 2)),
+    ],
+    errors=lambda make: [
+        ErrorSample(RuntimeError, "both arguments to matmul need to be at least 1D", make(), make(3)),
+        ErrorSample(RuntimeError, r"mat1 and mat2 shapes cannot be multiplied \(64x100 and 64x10\)", make(64, 100), make(64, 10)),
+        ErrorSample(RuntimeError, r"size mismatch, got input \(2\), mat \(2x3\), vec \(4\)", make(2, 3), make(4)),
+        ErrorSample(RuntimeError, "Expected size for first two dimensions of batch2", make(2, 2, 3), make(2, 4, 5)),
+    ],
+)
+def matmul(input, other):
+    """The matrix product ``input @ other``.
+
+    Two vectors give their dot product; a vector before a matrix counts as a row and after it as a column, and that
+    dim is dropped again; with more dims, the last two are matrices and the others a batch that broadcasts.
+
+    >>> import flambeau as torch
+    >>> (torch.ones(5, 2, 3) @ torch.ones(3, 4)).shape
+    torch.Size([5, 2, 4])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.matmul.html
+    """
+    _require_tensors("matmul", input=input, other=other)
+    m, n = input.dim(), other.dim()
+    if m == 2 and n == 2:
+        return mm(input, other)
+    if m == 0 or n == 0:
+        raise RuntimeError(
+            f"both arguments to matmul need to be at least 1D, but they are {m}D and {n}D. Use * to multiply by a number."
+        )
+    if n == 1:
+        if m == 1:
+            return dot(input, other)
+        if m == 2:
+            return mv(input, other)
+        return mv(as_rows(input), other).reshape(input.shape[:-1])
+    if m == 1:
+        return matmul(input.unsqueeze(0), other).squeeze(-2)
+    if n == 2:
+        return mm(as_rows(input), other).reshape(input.shape[:-1] + other.shape[1:])
+    return _broadcast_matmul(input, other)
+
+
+def as_rows(x):
+    """``x`` as a matrix, whose rows are its last dim."""
+    return x.reshape((prod(x.shape[:-1]), x.shape[-1]))
+
+
+def _batch_samples(make):
+    return [
+        Sample(make(2, 2, 2), make(2, 2, 3), make(2, 3, 2)),
+        Sample(make(2), make(2, 2, 3), make(2, 3, 2), beta=0.5, alpha=2.0),
+    ]
+
+
+@op(
+    kernel=lambda input, batch1, batch2, beta, alpha: _scaled_sum(np.matmul(batch1, batch2), input, beta, alpha),
+    tensors="input batch1 batch2 beta alpha",
+    out=True,
+    inplace=True,
+    grad={
+        "input": _input_gradient,
+        "batch1": lambda g, batch2, alpha: _times(g.bmm(conjugate_transpose(batch2)), alpha.conjugate()),
+        "batch2": lambda g, batch1, alpha: _times(conjugate_transpose(batch1).bmm(g), alpha.conjugate()),
+    },
+    samples=_batch_samples,
+    errors=lambda make: [
+        ErrorSample(RuntimeError, "Expected size for first two dimensions of batch2", make(3), make(2, 3, 4), make(2, 3, 5))
+    ],
+)
+def baddbmm(input, batch1, batch2, *, beta=1, alpha=1):
+    r"""A batch of matrix products added to a tensor: :math:`\beta\,\text{input}_i + \alpha\,(\text{batch1}_i @ \text{batch2}_i)`.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.baddbmm.html
+    """
+    _require_tensors("baddbmm", input=input, batch1=batch1, batch2=batch2)
+    _require_bmm(batch1, batch2)
+    _require_input_dtype(input, batch1)
+    _require_scale(input, beta, alpha)
+    shape = (*batch1.shape[:2], batch2.shape[2])
+    _require_expands(input, shape)
+    return shape, input.dtype, (input, batch1, batch2, beta, alpha), {}
+
+
+def _require_input_dtype(input, other) -> None:
+    if input.dtype is not other.dtype:
+        raise RuntimeError(
+            "Input dtypes must be the same, got: "
+            f"input {_C_NAMES[input.dtype.name]}, batch1: {_C_NAMES[other.dtype.name]}, batch2: {_C_NAMES[other.dtype.name]}"
+        )
+
+
+@composite(out=True, inplace=True, samples=lambda make: [Sample(make(2, 2), make(2, 2, 3), make(2, 3, 2), beta=0.5, alpha=2.0)])
+def addbmm(input, batch1, batch2, *, beta=1, alpha=1):
+    r"""The sum of a batch of matrix products, added to a matrix: :math:`\beta\,\text{input} + \alpha\sum_i \text{batch1}_i @ \text{batch2}_i`.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.addbmm.html
+    """
+    _require_tensors("addbmm", input=input, batch1=batch1, batch2=batch2)
+    _require_bmm(batch1, batch2)
+    b, n, m = batch1.shape
+    # One long product: the batch joins the dim that is summed over.
+    left, right = batch1.transpose(0, 1).reshape((n, b * m)), batch2.reshape((b * m, batch2.shape[2]))
+    return addmm(input, left, right, beta=beta, alpha=alpha)
+
+
+# --- with vectors --------------------------------------------------------------------------------------------
+
+
+def _mismatched_mv(input_size: int, mat, vec) -> str:
+    return (
+        f"size mismatch, got input ({input_size}), mat ({_sizes(mat)}), vec ({vec.shape[0]}): the matrix has "
+        f"{mat.shape[1]} columns, so the vector must have {mat.shape[1]} elements"
+    )
+
+
+def _require_mv(name: str, mat, vec, input_dims: int = 1) -> None:
+    if mat.dim() != 2 or vec.dim() != 1:
+        raise RuntimeError(
+            f"vector + matrix @ vector expected, got {input_dims}, {mat.dim()}, {vec.dim()}: {name} takes a matrix and a "
+            f"vector, got shapes {list(mat.shape)} and {list(vec.shape)}"
+        )
+    if mat.shape[1] != vec.shape[0]:
+        raise RuntimeError(_mismatched_mv(mat.shape[0], mat, vec))
+    if mat.dtype is not vec.dtype:
+        raise RuntimeError(
+            f"addmv input tensors must have the same dtype, but got {scalar_name(mat.dtype)} and {scalar_name(vec.dtype)}. "
+            + _fix(mat, vec, "mat", "vec")
+        )
+    refuse("addmv_impl_cpu", mat, kinds=(BOOLEAN,))
+
+
+@op(
+    kernel=np.matmul,
+    tensors="input vec",
+    out=True,
+    grad={
+        "input": lambda g, vec: g.outer(_conj(vec)),
+        "vec": lambda g, input: conjugate_transpose(input).mv(g),
+    },
+    samples=lambda make: [Sample(make(2, 3), make(3)), Sample(make(3, 2).t(), make(3)), Sample(make(2, 0), make(0))],
+    errors=lambda make: [ErrorSample(RuntimeError, "size mismatch, got input", make(2, 3), make(4))],
+)
+def mv(input, vec):
+    r"""The product of an ``(n, m)`` matrix and an ``(m,)`` vector.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.mv.html
+    """
+    _require_tensors("mv", input=input, vec=vec)
+    _require_mv("mv", input, vec)
+    return (input.shape[0],), input.dtype, (input, vec), {}
+
+
+@op(
+    kernel=lambda input, mat, vec, beta, alpha: _scaled_sum(np.matmul(mat, vec), input, beta, alpha),
+    tensors="input mat vec beta alpha",
+    out=True,
+    inplace=True,
+    grad={
+        "input": _input_gradient,
+        "mat": lambda g, vec, alpha: _times(g.outer(_conj(vec)), alpha.conjugate()),
+        "vec": lambda g, mat, alpha: _times(conjugate_transpose(mat).mv(g), alpha.conjugate()),
+    },
+    samples=lambda make: [Sample(make(2), make(2, 3), make(3)), Sample(make(), make(2, 3), make(3), beta=0.5, alpha=2.0)],
+    errors=lambda make: [ErrorSample(RuntimeError, "size mismatch, got input", make(2), make(2, 3), make(4))],
+)
+def addmv(input, mat, vec, *, beta=1, alpha=1):
+    r"""A matrix-vector product added to a vector: :math:`\beta\,\text{input} + \alpha\,(\text{mat} @ \text{vec})`.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.addmv.html
+    """
+    _require_tensors("addmv", input=input, mat=mat, vec=vec)
+    _require_mv("addmv", mat, vec, input.dim())
+    _require_scale(input, beta, alpha)
+    _require_expands(input, (mat.shape[0],))
+    return (mat.shape[0],), input.dtype, (input, mat, vec, beta, alpha), {}
+
+
+def _require_dot(a, b) -> None:
+    if a.dim() != 1 or b.dim() != 1:
+        raise RuntimeError(f"1D tensors expected, but got {a.dim()}D and {b.dim()}D tensors. Use matmul (@) for matrices.")
+    if a.dtype is not b.dtype:
+        raise RuntimeError(
+            f"dot : expected both vectors to have same dtype, but found {scalar_name(a.dtype)} and {scalar_name(b.dtype)}. "
+            + _fix(a, b, "input", "tensor")
+        )
+    if a.shape != b.shape:
+        raise RuntimeError(
+            f"inconsistent tensor size, expected tensor [{a.shape[0]}] and src [{b.shape[0]}] to have the same number of "
+            f"elements, but got {a.shape[0]} and {b.shape[0]} elements respectively"
+        )
+    refuse("dot", a, kinds=(BOOLEAN,))
+
+
+def _dot_errors(make):
+    return [
+        ErrorSample(RuntimeError, "1D tensors expected, but got 2D and 1D tensors", make(2, 3), make(3)),
+        ErrorSample(RuntimeError, "inconsistent tensor size", make(2), make(3)),
+    ]
+
+
+@op(
+    kernel=np.dot,
+    tensors="input tensor",
+    out=True,
+    grad={"input": lambda g, tensor: g * _conj(tensor), "tensor": lambda g, input: g * _conj(input)},
+    samples=lambda make: [Sample(make(3), make(3)), Sample(make(0), make(0))],
+    errors=_dot_errors,
+)
+def dot(input, tensor):
+    r"""The dot product of two vectors: :math:`\sum_i x_i y_i`.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.dot.html
+    """
+    _require_tensors("dot", input=input, tensor=tensor)
+    _require_dot(input, tensor)
+    return (), input.dtype, (input, tensor), {}
+
+
+@op(
+    kernel=np.vdot,
+    tensors="input other",
+    out=True,
+    grad={"input": lambda g, other: _conj(g) * other, "other": lambda g, input: g * input},
+    samples=lambda make: [Sample(make(3), make(3))],
+    errors=_dot_errors,
+)
+def vdot(input, other):
+    r"""The dot product of two vectors, the first conjugated: :math:`\sum_i \bar x_i y_i`.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.vdot.html
+    """
+    _require_tensors("vdot", input=input, other=other)
+    _require_dot(input, other)
+    return (), input.dtype, (input, other), {}
+
+
+@composite(
+    out=True,
+    aliases=("ger",),
+    samples=lambda make: [Sample(make(2), make(3))],
+    errors=lambda make: [ErrorSample(RuntimeError, "outer: Expected 1-D argument self, but got 2-D", make(2, 2), make(3))],
+)
+def outer(input, vec2):
+    r"""The outer product of two vectors: :math:`A_{ij} = x_i y_j`.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.outer.html
+    """
+    _require_tensors("outer", input=input, vec2=vec2)
+    for name, x in (("self", input), ("vec2", vec2)):
+        if x.dim() != 1:
+            raise RuntimeError(f"outer: Expected 1-D argument {name}, but got {x.dim()}-D")
+    return input.unsqueeze(1) * vec2
+
+
+@composite(out=True, inplace=True, samples=lambda make: [Sample(make(2, 3), make(2), make(3)), Sample(make(3), make(2), make(3), beta=0.5, alpha=2.0)])
+def addr(input, vec1, vec2, *, beta=1, alpha=1):
+    r"""An outer product added to a matrix: :math:`\beta\,\text{input} + \alpha\,(\text{vec1} \otimes \text{vec2})`.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.addr.html
+    """
+    _require_tensors("addr", input=input, vec1=vec1, vec2=vec2)
+    _require_expands(input, (vec1.numel(), vec2.numel()))
+    product = outer(vec1, vec2)
+    if input.dtype is dispatch.result_type(product, beta, alpha) is not None and input.dtype.kind == BOOLEAN:
+        return (product & bool(alpha)) | (input & bool(beta))
+    scaled = _times(product, alpha)
+    if beta == 0:
+        return scaled.to(dispatch.result_type(input, product)).expand(scaled.shape)
+    return _times(input, beta) + scaled
+
+
+# --- layers' products ----------------------------------------------------------------------------------------
+
+
+@composite(
+    name="nn.functional.linear",
+    samples=lambda make: [
+        Sample(make(2, 3), make(4, 3), make(4)),
+        Sample(make(2, 3), make(4, 3)),
+        Sample(make(2, 2, 3), make(4, 3), make(4)),
+        Sample(make(3), make(4, 3), make(4)),
+        Sample(make(2, 3), make(3)),
+    ],
+    errors=lambda make: [
+        ErrorSample(RuntimeError, r"mat1 and mat2 shapes cannot be multiplied \(2x3 and 4x5\)", make(2, 3), make(5, 4), make(5)),
+    ],
+)
+def linear(input, weight, bias=None):
+    r"""An affine map of the last dim: :math:`y = x A^T + b`.
+
+    ``input`` is ``(*, in_features)``, ``weight`` ``(out_features, in_features)`` and ``bias`` ``(out_features)``; the
+    result is ``(*, out_features)``. A one-dimensional ``weight`` gives ``(*)``.
+
+    >>> import flambeau as torch
+    >>> torch.nn.functional.linear(torch.ones(2, 3), torch.ones(4, 3), torch.ones(4)).shape
+    torch.Size([2, 4])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.linear.html
+    """
+    _require_tensors("linear", input=input, weight=weight)
+    if weight.dim() == 1:
+        product = input.matmul(weight)
+        return product if bias is None else product + bias
+    if weight.dim() != 2:
+        raise RuntimeError(f"linear(): weight must be (out_features, in_features), got shape {list(weight.shape)}")
+    if input.dim() == 0:
+        raise RuntimeError("both arguments to linear need to be at least 1D, but they are 0D and 2D")
+    rows = input if input.dim() == 2 else as_rows(input)
+    if rows.shape[1] != weight.shape[1]:
+        n, m = weight.shape
+        raise RuntimeError(
+            f"mat1 and mat2 shapes cannot be multiplied ({_sizes(rows)} and {m}x{n}): the layer's weight, {n}x{m}, takes "
+            f"inputs whose last dim is in_features={m}, but the input has shape {list(input.shape)}, whose last dim is "
+            f"{rows.shape[1]}"
+        )
+    result = mm(rows, weight.t()) if bias is None else addmm(bias, rows, weight.t())
+    return result if rows is input else result.reshape(input.shape[:-1] + weight.shape[:1])

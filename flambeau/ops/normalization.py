@@ -1,0 +1,584 @@
+"""Normalisation: batch, layer, group, instance and RMS norms, local response, and vectors of unit length.
+
+Batch, layer, group and instance norm are one computation, :math:`(x - mean) / \\sqrt{var + eps}\\,w + b`, over different
+elements. Each describes which with a ``form`` (the input's shape, reshaped), the ``axes`` of it that mean and variance
+are taken over, and ``affine``, the shape in which weight and bias broadcast against it.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+
+from flambeau import dispatch
+from flambeau.core import dtypes
+from flambeau.ops.padding import pad
+from flambeau.ops.pooling import avg_pool2d
+from flambeau.ops.record import ErrorSample, Sample, composite, op
+from flambeau.ops.reduction import accurate_sum
+from flambeau.ops.refusals import NOT_FLOATING, refuse
+
+# --- the computation -----------------------------------------------------------------------------------------
+
+
+def _mean(x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+    return accurate_sum(x, axes, keepdims=True) / x.dtype.type(prod(x.shape[a] for a in axes))
+
+
+def _norm(x, weight, bias, form, axes, affine, eps):
+    x = x.reshape(form)
+    mean = _mean(x, axes)
+    y = x - mean
+    var = _mean(y * y, axes)
+    y *= 1 / np.sqrt(var + y.dtype.type(eps))
+    if weight is not None:
+        y = y * weight.reshape(affine)
+    if bias is not None:
+        y = y + bias.reshape(affine)
+    return y, mean, var
+
+
+def _norm_grad(g, x, mean, var, weight, form, axes, affine, eps, needs):
+    g = g.reshape(form)
+    rstd = 1 / np.sqrt(var + var.dtype.type(eps))
+    y = x.reshape(form) - mean
+    y *= rstd
+    affine_axes = tuple(i for i, n in enumerate(affine) if n == 1)
+    empty = np.empty(0, g.dtype)
+    # Where each weight is one group's, as in batch norm, the groups' sums are the weights' gradients.
+    shared = mean.shape == tuple(affine)
+    grad_bias = accurate_sum(g, affine_axes, keepdims=True) if needs[2] or shared else empty
+    grad_weight = accurate_sum(g * y, affine_axes, keepdims=True) if needs[1] or shared else empty
+    if not needs[0]:
+        return empty, grad_weight.reshape(-1), grad_bias.reshape(-1)
+    n = g.dtype.type(prod(form[a] for a in axes))
+    if shared:
+        scale = rstd if weight is None else rstd * weight.reshape(affine)
+        grad = g - y * (grad_weight / n)
+        grad -= grad_bias / n
+        grad *= scale
+    else:
+        if weight is not None:
+            g = g * weight.reshape(affine)
+        grad = g - y * _mean(g * y, axes)
+        grad -= _mean(g, axes)
+        grad *= rstd
+    return grad, grad_weight.reshape(-1), grad_bias.reshape(-1)
+
+
+def _grad_of_norm(gs, needs, input, mean, var, weight, form, axes, affine, eps):
+    grads = [None, None, None]
+    if gs[0] is not None:
+        made = _normalization_grad(gs[0], input, mean, var, weight, form, axes, affine, eps, needs)
+        grads = [g if needed else None for g, needed in zip(made, needs, strict=True)]
+        if needs[1]:
+            grads[1] = grads[1].reshape(weight._shape)
+        if needs[2]:
+            grads[2] = grads[2].reshape(prod(affine) if weight is None else weight._shape)
+    if needs[0] and (gs[1] is not None or gs[2] is not None):
+        # How mean and variance depend on the input; only second derivatives get here.
+        n = prod(form[a] for a in axes)
+        grad = 0 if gs[1] is None else gs[1] / n
+        if gs[2] is not None:
+            grad = grad + (input.reshape(form) - mean) * (gs[2] * (2 / n))
+        grad = grad.expand(form).reshape(input._shape)
+        grads[0] = grad if grads[0] is None else grads[0] + grad
+    return tuple(grads)
+
+
+def _grad_of_norm_grad(gs, needs, g, input, mean, var, weight, form, axes, affine, eps):
+    """The derivative of :func:`_norm_grad`, for gradients ``gs`` of what it gives for input, weight and bias."""
+    of_input, of_weight, of_bias = gs
+    g_shape, g = g._shape, g.reshape(form)
+    rstd = (var + eps).rsqrt()
+    centred = input.reshape(form) - mean
+    y = centred * rstd
+    grad_g = grad_y = grad_weight = grad_rstd = None
+
+    def mean_of(t):
+        return t.mean(axes, keepdim=True)
+
+    def project(t):
+        return rstd * (t - mean_of(t) - y * mean_of(t * y))
+
+    if of_input is not None:
+        u = of_input.reshape(form)
+        scaled = g if weight is None else g * weight.reshape(affine)
+        projected = project(u)  # what the gradient is, as a function of ``scaled``, is symmetric
+        grad_g = projected if weight is None else projected * weight.reshape(affine)
+        if weight is not None:
+            grad_weight = (g * projected).sum_to_size(affine).reshape(weight._shape)
+        grad_y = -rstd * (u * mean_of(scaled * y) + scaled * mean_of(u * y))
+        grad_rstd = (u * project(scaled)).sum(axes, keepdim=True) / rstd
+    if of_weight is not None and of_weight.numel():
+        v = of_weight.reshape(affine)
+        grad_g = v * y if grad_g is None else grad_g + v * y
+        grad_y = v * g if grad_y is None else grad_y + v * g
+    if of_bias is not None and of_bias.numel():
+        v = of_bias.reshape(affine).expand(form)
+        grad_g = v if grad_g is None else grad_g + v
+    grad_g = None if grad_g is None else grad_g.reshape(g_shape)
+    if grad_y is None:
+        return grad_g, None, None, None, grad_weight
+    from_y = (grad_y * centred).sum(axes, keepdim=True)
+    grad_rstd = from_y if grad_rstd is None else grad_rstd + from_y
+    grad_centred = grad_y * rstd
+    grad_var = grad_rstd * (-0.5) * rstd * rstd * rstd
+    return (
+        grad_g,
+        grad_centred.reshape(input._shape),
+        -grad_centred.sum(axes, keepdim=True),
+        grad_var,
+        grad_weight,
+    )
+
+
+@op(
+    name="_normalization_grad",
+    tensors="g input mean var weight",
+    kernel=lambda g, x, mean, var, weight, shape, **attrs: _reshaped(_norm_grad(g, x, mean, var, weight, **attrs), shape),
+    grad={"*": _grad_of_norm_grad},
+    outputs=("grad_input", "grad_weight", "grad_bias"),
+    method=False,
+)
+def _normalization_grad(g, input, mean, var, weight, form, axes, affine, eps, needs):
+    """The gradients of a normalisation for input, weight and bias; an empty tensor for what is not needed."""
+    shape = input._shape if needs[0] else (0,)
+    attrs = {"form": form, "axes": axes, "affine": affine, "eps": eps, "needs": needs, "shape": shape}
+    # Weight and bias are flat here; with one weight for each group their sums come for free.
+    shared = mean._shape == tuple(affine)
+    shapes = (shape, *[(prod(affine),) if needed or shared else (0,) for needed in needs[1:]])
+    return shapes, (input._dtype, mean._dtype, mean._dtype), (g, input, mean, var, weight), attrs
+
+
+def _reshaped(arrays: tuple, shape: tuple) -> tuple:
+    return (arrays[0].reshape(shape), *arrays[1:])
+
+
+def _norm_record(name: str, backward_name: str):
+    """A record of the computation; PyTorch names the gradients of the norms apart."""
+
+    def check(input, weight, bias, form, axes, affine, eps):
+        """Normalises ``input`` in the shape ``form`` over ``axes``; returns also mean and variance."""
+        stats = tuple([1 if i in axes else n for i, n in enumerate(form)])
+        # Mean and variance of half-precision inputs are kept in full.
+        precise = input._dtype if input._dtype.itemsize > 2 else dtypes.float32
+        attrs = {"form": tuple(form), "axes": axes, "affine": tuple(affine), "eps": eps, "shape": input._shape}
+        return (input._shape, stats, stats), (input._dtype, precise, precise), (input, weight, bias), attrs
+
+    return op(
+        check,
+        name=name,
+        tensors="input weight bias",
+        kernel=lambda x, weight, bias, shape, **attrs: _reshaped(_norm(x, weight, bias, **attrs), shape),
+        grad={"*": _grad_of_norm},
+        outputs=("out", "mean", "var"),
+        method=False,
+        backward_name=backward_name,
+    )
+
+
+_layer_norm = _norm_record("_layer_norm", "NativeLayerNormBackward0")
+_group_norm = _norm_record("_group_norm", "NativeGroupNormBackward0")
+_batch_norm = _norm_record("_batch_norm", "NativeBatchNormBackward0")
+
+# --- layer norm, RMS norm ------------------------------------------------------------------------------------
+
+
+def _normalized_dims(name: str, input, normalized_shape, weight, bias=None, star: str = "*, ") -> int:
+    """How many of the last dims are normalised over; refuses shapes that do not fit."""
+    if not isinstance(normalized_shape, (tuple, list)):
+        kind = type(normalized_shape).__name__
+        raise TypeError(f"{name}(): argument 'normalized_shape' (position 2) must be tuple of ints, not {kind}")
+    expected = tuple(normalized_shape)
+    if not expected:
+        raise RuntimeError(
+            "Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one element, but got "
+            "normalized_shape = []"
+        )
+    for what, t in (("weight", weight), ("bias", bias)):
+        if t is not None and t._shape != expected:
+            raise RuntimeError(
+                f"Expected {what} to be of same shape as normalized_shape, but got {what} of shape {list(t._shape)} and "
+                f"normalized_shape = {list(expected)}"
+            )
+    if input._shape[-len(expected) :] != expected:
+        raise RuntimeError(
+            f"Given normalized_shape={list(expected)}, expected input with shape [{star}{', '.join(map(str, expected))}], "
+            f"but got input of size{list(input._shape)}"
+        )
+    return len(expected)
+
+
+def _check_parameters(name: str, input, *parameters) -> None:
+    """Parameters have the input's dtype, or float32 for an input in half precision."""
+    refuse(name, input, kinds=NOT_FLOATING)
+    for p in parameters:
+        if p is not None and p._dtype is not input._dtype and not (input._dtype.itemsize == 2 and p._dtype is dtypes.float32):
+            raise RuntimeError(
+                f"mixed dtype (CPU): expect parameter to have scalar type of Float: the input is {input._dtype}, a parameter "
+                f"{p._dtype}; all inputs must share same datatype"
+            )
+
+
+@composite(
+    name="nn.functional.layer_norm",
+    aliases=("layer_norm",),
+    samples=lambda make: [
+        Sample(make(2, 3, 4), (4,)),
+        Sample(make(3, 4), (4,), make(4), make(4)),
+        Sample(make(2, 2, 3), (2, 3), make(2, 3), make(2, 3), 0.5),
+        Sample(make(3, 4), (4,), make(4)),
+        Sample(make(3, 4), (4,), None, make(4)),
+        Sample(make(0, 4), (4,)),
+    ],
+    errors=lambda make: [
+        ErrorSample(RuntimeError, "Given normalized_shape", make(3, 4), (3,)),
+        ErrorSample(RuntimeError, "Expected normalized_shape to be at least", make(3, 4), ()),
+        ErrorSample(RuntimeError, "Expected weight to be of same shape", make(3, 4), (4,), make(3)),
+        ErrorSample(TypeError, "must be tuple of ints", make(3, 4), 4),
+    ],
+)
+def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5):
+    r""":math:`(x - mean) / \sqrt{var + eps}\,w + b` over the last dims, which have ``normalized_shape``.
+
+    The variance is the biased one. ``weight`` and ``bias`` have ``normalized_shape``.
+
+    >>> import flambeau as torch
+    >>> torch.nn.functional.layer_norm(torch.tensor([[1.0, 2.0, 3.0]]), [3])
+    tensor([[-1.2247,  0.0000,  1.2247]])
+
+    Source: Ba et al., Layer Normalization (2016), https://arxiv.org/abs/1607.06450
+    """
+    return _layer_normalised(input, normalized_shape, weight, bias, eps)[0]
+
+
+def _layer_normalised(input, normalized_shape, weight, bias, eps):
+    dims = _normalized_dims("layer_norm", input, normalized_shape, weight, bias)
+    _check_parameters("LayerNormKernelImpl", input, weight, bias)
+    n = prod(normalized_shape)
+    form = (prod(input._shape[:-dims]), n)
+    return _layer_norm(input, weight, bias, form, (1,), (1, n), float(eps))
+
+
+@composite(
+    method=False,
+    samples=lambda make: [Sample(make(3, 4), (4,), make(4), make(4), 1e-5), Sample(make(2, 4), (4,), None, None, 1e-5)],
+)
+def native_layer_norm(input, normalized_shape, weight, bias, eps):
+    """:func:`layer_norm`, with mean and reciprocal standard deviation."""
+    out, mean, var = _layer_normalised(input, normalized_shape, weight, bias, eps)
+    stats = (*input._shape[: -len(normalized_shape)], *[1] * len(normalized_shape))
+    return out, mean.reshape(stats), (var + eps).rsqrt().reshape(stats)
+
+
+@composite(
+    name="nn.functional.rms_norm",
+    aliases=("rms_norm",),
+    samples=lambda make: [
+        Sample(make(2, 3, 4), (4,)),
+        Sample(make(3, 4), (4,), make(4), 0.5),
+        Sample(make(2, 2, 3), (2, 3), make(2, 3)),
+    ],
+    errors=lambda make: [ErrorSample(RuntimeError, "Given normalized_shape", make(3, 4), (3,))],
+)
+def rms_norm(input, normalized_shape, weight=None, eps=None):
+    r""":math:`x / \sqrt{mean(x^2) + eps}\,w` over the last dims, which have ``normalized_shape``.
+
+    ``eps`` is by default the dtype's machine epsilon.
+    Source: Zhang and Sennrich, Root Mean Square Layer Normalization (2019), https://arxiv.org/abs/1910.07467
+    """
+    dims = tuple(range(-_normalized_dims("rms_norm", input, normalized_shape, weight, star="*"), 0))
+    eps = dtypes.finfo(input._dtype).eps if eps is None else eps
+    x = input.float() if input._dtype.itemsize == 2 else input
+    y = x * ((x * x).mean(dims, keepdim=True) + eps).rsqrt()
+    return (y if weight is None else y * weight).to(input._dtype)
+
+
+# --- group norm ----------------------------------------------------------------------------------------------
+
+
+@composite(
+    name="nn.functional.group_norm",
+    aliases=("group_norm",),
+    samples=lambda make: [
+        Sample(make(2, 4, 3), 2),
+        Sample(make(2, 4, 2, 1), 2, make(4), make(4), 0.5),
+        Sample(make(3, 4), 1, make(4)),
+        Sample(make(2, 4, 3), 4, None, make(4)),
+    ],
+    errors=lambda make: [
+        ErrorSample(RuntimeError, "divisible by num_groups", make(2, 4, 3), 3),
+        ErrorSample(RuntimeError, "Expected weight to be a vector", make(2, 4, 3), 2, make(3)),
+        ErrorSample(RuntimeError, "Expected at least 2 dimensions", make(4), 2),
+        ErrorSample(ValueError, "more than 1 value per channel", make(1, 2, 1), 2),
+    ],
+)
+def group_norm(input, num_groups, weight=None, bias=None, eps=1e-5):
+    """:func:`layer_norm` of each of ``num_groups`` groups of channels: input (N, C, ...), weight and bias (C,).
+
+    Source: Wu and He, Group Normalization (2018), https://arxiv.org/abs/1803.08494
+    """
+    shape = input._shape
+    if len(shape) < 2:
+        raise RuntimeError(f"Expected at least 2 dimensions for input tensor but received {len(shape)}")
+    n, c = shape[:2]
+    if num_groups <= 0:
+        raise RuntimeError(f"Expected num groups to be greater than 0, got {num_groups}")
+    if c % num_groups:
+        raise RuntimeError(
+            f"Expected number of channels in input to be divisible by num_groups, but got input of shape {list(shape)} "
+            f"and num_groups={num_groups}"
+        )
+    for what, t in (("weight", weight), ("bias", bias)):
+        if t is not None and t._shape != (c,):
+            raise RuntimeError(
+                f"Expected {what} to be a vector of size equal to the number of channels in input, but got {what} of "
+                f"shape {list(t._shape)} and input of shape {list(shape)}"
+            )
+    _more_than_one_value((n * c // num_groups, num_groups, *shape[2:]))
+    _check_parameters("GroupNormKernelImpl", input, weight, bias)
+    form = (n, num_groups, c // num_groups, prod(shape[2:]))
+    return _group_norm(input, weight, bias, form, (2, 3), (1, *form[1:3], 1), float(eps))[0]
+
+
+# --- batch norm, instance norm -------------------------------------------------------------------------------
+
+
+def _more_than_one_value(shape) -> None:
+    if shape[0] * prod(shape[2:]) == 1:
+        raise ValueError(
+            f"Expected more than 1 value per channel when training, got input size {shape}: the variance of one value "
+            "is 0; use larger batches, or eval mode"
+        )
+
+
+def _scaled(x, weight, bias, mean, var, eps):
+    shape = (-1,) + (1,) * (x.ndim - 2)
+    scale = 1 / np.sqrt(var + var.dtype.type(eps))
+    if weight is not None:
+        scale = scale * weight
+    shift = -mean * scale
+    if bias is not None:
+        shift = shift + bias
+    return x * scale.reshape(shape) + shift.reshape(shape)
+
+
+def _grad_of_scaled(g, needs, input, weight, running_mean, running_var, eps):
+    shape = (-1,) + (1,) * (input.dim() - 2)
+    dims = tuple(d for d in range(input.dim()) if d != 1)
+    rstd = (running_var + eps).rsqrt()
+    scale = rstd if weight is None else rstd * weight
+    return (
+        g * scale.reshape(shape) if needs[0] else None,
+        (g * (input - running_mean.reshape(shape))).sum(dims) * rstd if needs[1] else None,
+        g.sum(dims) if needs[2] else None,
+        None,
+        None,
+    )
+
+
+@op(
+    name="_batch_norm_inference",
+    tensors="input weight bias running_mean running_var",
+    kernel=_scaled,
+    grad={"*": _grad_of_scaled},
+    method=False,
+    backward_name="NativeBatchNormBackward0",
+)
+def _batch_norm_inference(input, weight, bias, running_mean, running_var, eps):
+    """Batch norm with given mean and variance."""
+    return input._shape, input._dtype, (input, weight, bias, running_mean, running_var), {"eps": eps}
+
+
+def _check_channels(input, running_mean, running_var, weight, bias) -> None:
+    if input.dim() < 2:
+        raise RuntimeError(f"expected at least 2 dimensions (N, C, ...), got input of shape {list(input._shape)}")
+    c = input._shape[1]
+    named = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
+    for name, t in named.items():
+        if t is not None and t.numel() != c:
+            raise RuntimeError(f"{name} should contain {c} elements not {t.numel()}: the input has shape {list(input._shape)}")
+    refuse("batch_norm", input, kinds=NOT_FLOATING)
+    _check_parameters("batch_norm", input, *named.values())
+
+
+def _update(running, value, momentum) -> None:
+    """Moves a running statistic towards the batch's, in place and off the tape."""
+    if running is not None:
+        running = running.detach()
+        running.copy_(value.detach() * momentum + running * (1 - momentum))
+
+
+def _unbiased(var, n: int):
+    return var * (n / (n - 1))
+
+
+def _normalised_batch(input, running_mean, running_var, weight, bias, momentum, eps):
+    """The normalised batch, its mean and its variance, after the running statistics have been updated."""
+    n, c = input._shape[:2]
+    form = (n, c, prod(input._shape[2:]))
+    out, mean, var = _batch_norm(input, weight, bias, form, (0, 2), (1, c, 1), float(eps))
+    mean, var = mean.reshape(c), var.reshape(c)
+    _update(running_mean, mean, momentum)
+    _update(running_var, _unbiased(var, n * form[2]), momentum)
+    return out, mean, var
+
+
+@composite(
+    name="nn.functional.batch_norm",
+    samples=lambda make: [
+        Sample(make(4, 3), None, None, training=True),
+        Sample(make(2, 3, 2), None, None, make(3), make(3), training=True),
+        Sample(make(2, 2, 2, 2), None, None, make(2), training=True, eps=0.5),
+        Sample(make(4, 3), make(3, requires_grad=False), make(3, low=0.5, high=2, requires_grad=False)),
+        Sample(
+            make(2, 3, 2), make(3, requires_grad=False), make(3, low=0.5, high=2, requires_grad=False), make(3), make(3)
+        ),
+    ],
+    errors=lambda make: [
+        ErrorSample(RuntimeError, "running_mean must be defined in evaluation mode", make(4, 3), None, None),
+        ErrorSample(RuntimeError, "running_mean should contain 3 elements not 2", make(4, 3), make(2), make(2)),
+        ErrorSample(RuntimeError, "weight should contain 3", make(4, 3), None, None, make(2), training=True),
+        ErrorSample(ValueError, "more than 1 value per channel", make(1, 3), None, None, training=True),
+    ],
+)
+def batch_norm(
+    input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5
+):
+    r""":math:`(x - mean) / \sqrt{var + eps}\,w + b` for each channel of an input (N, C, ...).
+
+    In training mean and variance are the batch's, over all dims but the channels', and ``running_mean`` and
+    ``running_var`` (C,), if given, are updated in place: ``running = (1 - momentum) * running + momentum * batch``, with
+    the unbiased variance. Else they are the running ones.
+
+    >>> import flambeau as torch
+    >>> torch.nn.functional.batch_norm(torch.tensor([[1.0], [3.0]]), None, None, training=True)
+    tensor([[-1.0000],
+            [ 1.0000]])
+
+    Source: Ioffe and Szegedy, Batch Normalization (2015), https://arxiv.org/abs/1502.03167
+    """
+    if training:
+        if input.dim() > 1:
+            _more_than_one_value(input._shape)
+    elif running_mean is None or running_var is None:
+        missing = "running_mean" if running_mean is None else "running_var"
+        raise RuntimeError(f"{missing} must be defined in evaluation mode")
+    _check_channels(input, running_mean, running_var, weight, bias)
+    if not input.numel():
+        return input.clone()
+    if not training:
+        return _batch_norm_inference(input, weight, bias, running_mean, running_var, float(eps))
+    return _normalised_batch(input, running_mean, running_var, weight, bias, momentum, eps)[0]
+
+
+@composite(
+    name="nn.functional.instance_norm",
+    samples=lambda make: [
+        Sample(make(2, 2, 3)),
+        Sample(make(2, 3, 2, 2), weight=make(3), bias=make(3), eps=0.5),
+        Sample(
+            make(2, 2, 3), make(2, requires_grad=False), make(2, low=0.5, high=2, requires_grad=False),
+            use_input_stats=False,
+        ),
+    ],  # fmt: skip
+    errors=lambda make: [
+        ErrorSample(ValueError, "more than 1 spatial element", make(2, 3, 1)),
+        ErrorSample(RuntimeError, "to be defined when use_input_stats is false", make(2, 3, 4), use_input_stats=False),
+    ],
+)
+def instance_norm(
+    input,
+    running_mean=None,
+    running_var=None,
+    weight=None,
+    bias=None,
+    use_input_stats=True,
+    momentum=0.1,
+    eps=1e-5,
+):
+    """:func:`batch_norm` with mean and variance of each sample's channel, over the other dims.
+
+    Source: Ulyanov et al., Instance Normalization (2016), https://arxiv.org/abs/1607.08022
+    """
+    if use_input_stats:
+        if prod(input._shape[2:]) == 1:
+            raise ValueError(f"Expected more than 1 spatial element when training, got input size {input._shape}")
+    elif running_mean is None or running_var is None:
+        raise RuntimeError("Expected running_mean and running_var to be defined when use_input_stats is false")
+    _check_channels(input, running_mean, running_var, weight, bias)
+    if not use_input_stats:
+        return _batch_norm_inference(input, weight, bias, running_mean, running_var, float(eps))
+    n, c = input._shape[:2]
+    form = (n, c, prod(input._shape[2:]))
+    out, mean, var = _batch_norm(input, weight, bias, form, (2,), (1, c, 1), float(eps))
+    _update(running_mean, mean.reshape(n, c).mean(0), momentum)
+    _update(running_var, _unbiased(var.reshape(n, c).mean(0), form[2]), momentum)
+    return out
+
+
+@composite(
+    method=False,
+    samples=lambda make: [
+        Sample(make(4, 3), make(3), make(3), None, None, True, 0.1, 1e-5),
+        Sample(
+            make(4, 3), None, None, make(3, requires_grad=False), make(3, low=0.5, high=2, requires_grad=False), False,
+            0.1, 1e-5,
+        ),
+    ],  # fmt: skip
+)
+def native_batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps):
+    """:func:`batch_norm`, with the mean and the reciprocal standard deviation of a training batch."""
+    if not training:
+        out = batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
+        return out, input.new_empty(0), input.new_empty(0)
+    _check_channels(input, running_mean, running_var, weight, bias)
+    out, mean, var = _normalised_batch(input, running_mean, running_var, weight, bias, momentum, eps)
+    return out, mean, (var + eps).rsqrt()
+
+
+# --- others --------------------------------------------------------------------------------------------------
+
+
+@composite(
+    name="nn.functional.local_response_norm",
+    samples=lambda make: [Sample(make(2, 4, 3), 2), Sample(make(1, 4, 2, 2), 3, alpha=0.5, beta=0.5, k=2.0)],
+    errors=lambda make: [ErrorSample(ValueError, "Expected 3D or higher dimensionality", make(3, 4), 2)],
+)
+def local_response_norm(input, size, alpha=1e-4, beta=0.75, k=1.0):
+    r""":math:`x_c / (k + alpha \cdot mean(x_{c'}^2))^{beta}`, with the mean over ``size`` neighbouring channels.
+
+    Source: Krizhevsky et al., ImageNet Classification with Deep Convolutional Neural Networks (2012)
+    """
+    if input.dim() < 3:
+        raise ValueError(f"Expected 3D or higher dimensionality                          input (got {input.dim()} dimensions)")
+    if not input.numel():
+        return input
+    n, c = input._shape[:2]
+    squares = (input * input).reshape(n, 1, c, prod(input._shape[2:]))
+    squares = pad(squares, (0, 0, size // 2, (size - 1) // 2))
+    means = avg_pool2d(squares, (size, 1), stride=1).reshape(input._shape)
+    return input / (means * alpha + k) ** beta
+
+
+@composite(
+    name="nn.functional.normalize",
+    out=True,
+    samples=lambda make: [
+        Sample(make(3, 4)),
+        Sample(make(3, 4), p=1, dim=0),
+        Sample(make(4), p=4.0, dim=0),
+        Sample(make(2, 3), p=3, dim=(0, 1), eps=0.5),
+    ],
+    errors=lambda make: [ErrorSample(IndexError, "Dimension out of range", make(3))],
+)
+def normalize(input, p=2.0, dim=1, eps=1e-12):
+    r""":math:`x / \max(\|x\|_p, eps)` along ``dim``: vectors of length 1.
+
+    >>> import flambeau as torch
+    >>> torch.nn.functional.normalize(torch.tensor([[3.0, 4.0]]))
+    tensor([[0.6000, 0.8000]])
+    """
+    return input / input.norm(p, dim, keepdim=True).clamp_min(eps)

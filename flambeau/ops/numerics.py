@@ -1,0 +1,53 @@
+"""What NumPy kernels of special functions share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+
+def in_double(kernel: Callable) -> Callable:
+    """``kernel`` computed in float64 where its arrays are float32; the engine rounds the result."""
+
+    def wide(*args, **attrs):
+        return kernel(*[x.astype(np.float64) if getattr(x, "dtype", None) == np.float32 else x for x in args], **attrs)
+
+    return wide
+
+
+_BLOCK = 8192
+
+
+def in_blocks(kernel: Callable) -> Callable:
+    """``kernel`` on a part of the elements at a time, so that its many temporaries stay in the processor's cache."""
+
+    def blocked(*arrays):
+        arrays = np.broadcast_arrays(*arrays)
+        flat = [a.reshape(-1) for a in arrays]
+        out = np.empty(arrays[0].shape, arrays[0].dtype)
+        result = out.reshape(-1)
+        for i in range(0, result.size, _BLOCK):
+            result[i : i + _BLOCK] = kernel(*[a[i : i + _BLOCK] for a in flat])
+        return out
+
+    return blocked
+
+
+def polynomial(coefficients: tuple[float, ...], x: np.ndarray) -> np.ndarray:
+    r""":math:`\sum_k c_k x^k`, by Horner's rule."""
+    y = np.full_like(x, coefficients[-1])
+    for c in coefficients[-2::-1]:
+        y *= x
+        y += x.dtype.type(c)
+    return y
+
+
+def chebyshev(coefficients: tuple[float, ...], t: np.ndarray) -> np.ndarray:
+    r""":math:`\sum_k c_k T_k(t)` of Chebyshev polynomials on :math:`[-1, 1]`, by Clenshaw's recurrence."""
+    double = 2 * t
+    b1 = np.full_like(t, coefficients[-1])
+    b2 = np.zeros_like(t)
+    for c in coefficients[-2:0:-1]:
+        b1, b2 = double * b1 - b2 + c, b1
+    return t * b1 - b2 + coefficients[0]

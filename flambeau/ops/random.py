@@ -1,0 +1,556 @@
+"""Random tensors: PyTorch's numbers, drawn in PyTorch's order.
+
+Numbers are drawn when the op is called, not when they are needed, so that the order of the calls alone decides what each
+gets. :mod:`flambeau.core.random` has the distributions; here are the functions and methods on tensors.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+
+from flambeau import dispatch
+from flambeau.core import dtypes
+from flambeau.core import random as streams
+from flambeau.core.errors import describe
+from flambeau.core.random import Generator, default_generator
+from flambeau.core.size import broadcast_shapes
+from flambeau.ops.conversion import memory_order
+from flambeau.ops.creation import empty_like, finish, sizes_of
+from flambeau.ops.record import ErrorSample, composite
+from flambeau.ops.refusals import scalar_name
+
+Generator.present_state = staticmethod(lambda state: dispatch.wrap(state))
+
+
+def _source(generator: Generator | None, name: str) -> Generator:
+    if generator is None:
+        return default_generator
+    if not isinstance(generator, Generator):
+        raise TypeError(f"{name}(): argument 'generator' must be torch.Generator, not {describe(generator)}")
+    return generator
+
+
+def _in_memory_order(like, draw: Callable[..., np.ndarray], *parameters: np.ndarray):
+    """What ``draw(size, *parameters)`` gives for a tensor of ``like``'s shape, walked through in the order of its memory.
+
+    ``parameters`` are arrays that broadcast to the shape.
+    """
+    if like.is_contiguous():
+        return dispatch.wrap(draw(like.shape, *parameters))
+    order = memory_order(like.stride())
+    parameters = tuple(np.broadcast_to(p, like.shape).transpose(order) for p in parameters)
+    values = draw(tuple(like.shape[d] for d in order), *parameters)
+    return dispatch.wrap(values).permute(sorted(range(len(order)), key=order.__getitem__))
+
+
+def _fill(input, draw: Callable[..., np.ndarray], *parameters: np.ndarray):
+    if any(stride == 0 and n > 1 for stride, n in zip(input.stride(), input.shape, strict=True)):
+        raise RuntimeError(
+            "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
+            "Please clone() the tensor before performing the operation."
+        )
+    return dispatch.assign(input, _in_memory_order(input, draw, *parameters))
+
+
+# --- made from nothing -------------------------------------------------------------------------------------------
+
+_MADE = {
+    "method": False,
+    "tensors": "",
+    "out": True,
+    "errors": lambda make: [ErrorSample(RuntimeError, "negative dimension", -1)],
+}
+
+
+@composite(**_MADE)
+def rand(
+    *size, generator=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False, names=None
+):  # fmt: skip
+    """Samples of the uniform distribution on [0, 1).
+
+    >>> import flambeau as torch
+    >>> torch.rand(3, generator=torch.Generator().manual_seed(0))
+    tensor([0.4963, 0.7682, 0.0885])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.rand.html
+    """
+    d = dtype or dtypes.get_default_dtype()
+    values = streams.uniform(_source(generator, "rand"), sizes_of(size, "rand"), 0.0, 1.0, d.np)
+    return finish(values, d, device, requires_grad)
+
+
+@composite(**_MADE)
+def randn(
+    *size, generator=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False, names=None
+):  # fmt: skip
+    """Samples of the normal distribution with mean 0 and variance 1 (complex ones share it between their parts).
+
+    >>> import flambeau as torch
+    >>> torch.randn(3, generator=torch.Generator().manual_seed(0))
+    tensor([ 1.5410, -0.2934, -2.1788])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.randn.html
+    """
+    d = dtype or dtypes.get_default_dtype()
+    values = streams.normal(_source(generator, "randn"), sizes_of(size, "randn"), 0.0, 1.0, d.np)
+    return finish(values, d, device, requires_grad)
+
+
+def _whole(value, name: str, argument: str, position: int) -> int:
+    if not hasattr(value, "__index__"):
+        raise TypeError(f"{name}(): argument '{argument}' (position {position}) must be int, not {describe(value)}")
+    return value.__index__()
+
+
+@composite(
+    method=False, tensors="", out=True,
+    errors=lambda make: [
+        ErrorSample(RuntimeError, "random_ expects 'from' to be less than 'to'", 5, 5, (2,)),
+        ErrorSample(TypeError, "argument 'high'", 3.5, (2,)),
+        ErrorSample(TypeError, "argument 'size'", 3, 2),
+    ],
+)  # fmt: skip
+def randint(
+    *args, low=None, high=None, size=None, generator=None, dtype=None, layout=None, device=None, requires_grad=False,
+    pin_memory=False,
+):  # fmt: skip
+    """Integers from ``low`` (0 where not given) to ``high - 1``: ``randint(high, size)``, ``randint(low, high, size)``.
+
+    >>> import flambeau as torch
+    >>> torch.randint(10, (4,), generator=torch.Generator().manual_seed(0))
+    tensor([4, 9, 3, 0])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.randint.html
+    """
+    rest = list(args)
+    if size is None and rest:
+        size = rest.pop()
+    if high is None and rest:
+        high = rest.pop()
+    if low is None:
+        low = rest.pop() if rest else 0
+    if rest or high is None or size is None:
+        raise TypeError(
+            f"randint() received an invalid combination of arguments - got ({', '.join(map(describe, args))}), "
+            "but expected (int high, tuple of ints size) or (int low, int high, tuple of ints size)"
+        )
+    if not isinstance(size, (tuple, list)):
+        raise TypeError(f"randint(): argument 'size' must be tuple of ints, not {describe(size)}")
+    low, high = _whole(low, "randint", "low", 1), _whole(high, "randint", "high", min(len(args), 2) or 1)
+    d = dtype or dtypes.int64
+    values = streams.integers(_source(generator, "randint"), sizes_of((size,), "randint"), low, high, d.np)
+    return finish(values, d, device, requires_grad)
+
+
+@composite(
+    method=False, tensors="", out=True, errors=lambda make: [ErrorSample(RuntimeError, "negative dimension", -1)]
+)
+def randperm(
+    n, *, generator=None, dtype=dtypes.int64, layout=None, device=None, requires_grad=False, pin_memory=False
+):  # fmt: skip
+    """The integers ``0 .. n - 1`` in a random order.
+
+    >>> import flambeau as torch
+    >>> torch.randperm(5, generator=torch.Generator().manual_seed(0))
+    tensor([4, 1, 2, 0, 3])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.randperm.html
+    """
+    d = dtype or dtypes.int64
+    values = streams.permutation(_source(generator, "randperm"), _whole(n, "randperm", "n", 1), d.np)
+    return finish(values, d, device, requires_grad)
+
+
+@composite(
+    method=False, tensors="mean std", out=True,
+    errors=lambda make: [
+        ErrorSample(RuntimeError, "normal expects std >= 0.0, but found std -1", 0.0, -1.0, (2,)),
+        ErrorSample(TypeError, "invalid combination of arguments", 0.0, 1.0),
+    ],
+)  # fmt: skip
+def normal(
+    mean=0.0, std=1.0, size=None, *, generator=None, dtype=None, layout=None, device=None, requires_grad=False,
+    pin_memory=False,
+):  # fmt: skip
+    """Samples of normal distributions: one for each element of the tensors ``mean`` and ``std``, or ``size`` of one.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.normal.html
+    """
+    g = _source(generator, "normal")
+    tensors = [t for t in (mean, std) if isinstance(t, dispatch.Tensor)]
+    if bool(tensors) == (size is not None):
+        raise TypeError(
+            f"normal() received an invalid combination of arguments - got ({describe(mean)}, {describe(std)}"
+            f"{'' if size is None else ', ' + describe(size)}), but expected a tensor mean or std, or numbers and a size"
+        )
+    if size is not None:
+        d = dtype or dtypes.get_default_dtype()
+        return finish(streams.normal(g, sizes_of((size,), "normal"), mean, std, d.np), d, device, requires_grad)
+    d = tensors[0].dtype
+    mean, std = (x._array() if isinstance(x, dispatch.Tensor) else x for x in (mean, std))
+    return dispatch.wrap(streams.normal(g, broadcast_shapes(*[t.shape for t in tensors]), mean, std, d.np), d)
+
+
+# --- like another tensor -----------------------------------------------------------------------------------------
+
+
+def _like(input, draw, dtype, device, requires_grad, memory_format):
+    out = empty_like(input, dtype=dtype, device=device, memory_format=memory_format)
+    out = _fill(out, lambda size: draw(size, out))
+    return out.requires_grad_() if requires_grad else out
+
+
+@composite(method=False)
+def rand_like(
+    input, *, generator=None, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, pin_memory=False
+):  # fmt: skip
+    """Samples of the uniform distribution on [0, 1), of ``input``'s shape and dtype."""
+    g = _source(generator, "rand_like")
+    return _like(
+        input,
+        lambda size, out: streams.uniform(g, size, 0.0, 1.0, out.dtype.np),
+        dtype,
+        device,
+        requires_grad,
+        memory_format,
+    )
+
+
+@composite(method=False)
+def randn_like(
+    input, *, generator=None, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, pin_memory=False
+):  # fmt: skip
+    """Samples of the standard normal distribution, of ``input``'s shape and dtype."""
+    g = _source(generator, "randn_like")
+
+    def draw(size, out):
+        return streams.normal(g, size, 0.0, 1.0, out.dtype.np, out.is_contiguous())
+
+    return _like(input, draw, dtype, device, requires_grad, memory_format)
+
+
+@composite(method=False)
+def randint_like(
+    input, *bounds, low=0, high=None, generator=None, dtype=None, layout=None, device=None, requires_grad=False,
+    memory_format=None, pin_memory=False,
+):  # fmt: skip
+    """Integers from ``low`` to ``high - 1``, of ``input``'s shape and dtype: ``(input, high)`` or ``(input, low, high)``."""
+    if bounds:
+        *first, high = bounds if high is None else (*bounds, high)
+        low = first[0] if first else low
+    low, high = _whole(low, "randint_like", "low", 2), _whole(high, "randint_like", "high", 2)
+    g = _source(generator, "randint_like")
+    return _like(
+        input,
+        lambda size, out: streams.integers(g, size, low, high, out.dtype.np),
+        dtype,
+        device,
+        requires_grad,
+        memory_format,
+    )
+
+
+# --- with parameters that are tensors ----------------------------------------------------------------------------
+
+
+@composite(
+    out=True,
+    errors=lambda make: [ErrorSample(RuntimeError, "Expected p_in >= 0 && p_in <= 1", make(2, low=1.5, high=2.0))],
+)
+def bernoulli(input, p=None, *, generator=None):
+    """Ones with the probabilities in ``input`` (or ``p``), else zeros.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.bernoulli.html
+    """
+    p = input if p is None else p
+    p = p._array() if isinstance(p, dispatch.Tensor) else p
+    return dispatch.wrap(streams.bernoulli(_source(generator, "bernoulli"), input.shape, p, input.dtype.np))
+
+
+@composite(
+    out=True,
+    errors=lambda make: [
+        ErrorSample(RuntimeError, "without replacement", make(2, low=0.5, high=1.0), 3),
+        ErrorSample(RuntimeError, "prob_dist must be 1 or 2 dim", make(2, 2, 2, low=0.5, high=1.0), 1),
+    ],
+)
+def multinomial(input, num_samples, replacement=False, *, generator=None):
+    """``num_samples`` indices from each row of ``input``, in proportion to its (non-negative) entries.
+
+    >>> import flambeau as torch
+    >>> torch.multinomial(torch.tensor([0.0, 10.0, 3.0]), 2, generator=torch.Generator().manual_seed(0))
+    tensor([1, 2])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.multinomial.html
+    """
+    g = _source(generator, "multinomial")
+    return dispatch.wrap(streams.multinomial(g, input._array(), num_samples, replacement))
+
+
+@composite(
+    method=False, errors=lambda make: [ErrorSample(RuntimeError, "invalid Poisson rate", make(2, low=-2.0, high=-1.0))]
+)
+def poisson(input, generator=None):
+    """Samples of Poisson distributions with the rates in ``input``.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.poisson.html
+    """
+    return dispatch.wrap(streams.poisson(_source(generator, "poisson"), input._array()))
+
+
+@composite(method=False, tensors="count prob")
+def binomial(count, prob, generator=None):
+    """How many of ``count`` trials succeed, each with chance ``prob``."""
+    return dispatch.wrap(streams.binomial(_source(generator, "binomial"), count._array(), prob._array()))
+
+
+# --- in place ----------------------------------------------------------------------------------------------------
+
+
+@composite(name="Tensor.uniform_")
+def uniform_(input, from_=0.0, to=1.0, *, generator=None):
+    """Fills with samples of the uniform distribution on [from, to)."""
+    g = _source(generator, "uniform_")
+    return _fill(input, lambda size: streams.uniform(g, size, from_, to, input.dtype.np))
+
+
+@composite(name="Tensor.normal_")
+def normal_(input, mean=0.0, std=1.0, *, generator=None):
+    """Fills with samples of the normal distribution."""
+    g = _source(generator, "normal_")
+    return _fill(input, lambda size: streams.normal(g, size, mean, std, input.dtype.np, input.is_contiguous()))
+
+
+@composite(name="Tensor.random_")
+def random_(input, *bounds, to=None, generator=None):
+    """Fills with integers: ``random_(from, to)`` or ``random_(to)`` below ``to``, ``random_()`` over all that the dtype counts."""
+    g = _source(generator, "random_")
+    if not bounds and to is None:
+        return _fill(input, lambda size: streams.random(g, size, input.dtype.np))
+    if len(bounds) == 2:
+        low, to = bounds
+    elif to is None:
+        low, (to,) = 0, bounds
+    else:
+        low = bounds[0] if bounds else 0
+    return _fill(input, lambda size: streams.integers(g, size, low, to, input.dtype.np))
+
+
+@composite(name="Tensor.bernoulli_")
+def bernoulli_(input, p=0.5, *, generator=None):
+    """Fills with ones, with probability ``p`` (a number or a tensor that broadcasts), and zeros."""
+    g, d = _source(generator, "bernoulli_"), input.dtype.np
+    if isinstance(p, dispatch.Tensor):
+        return _fill(input, lambda size, p: streams.bernoulli(g, size, p, d), p._array())
+    return _fill(input, lambda size: streams.bernoulli(g, size, p, d))
+
+
+@composite(name="Tensor.exponential_")
+def exponential_(input, lambd=1.0, *, generator=None):
+    r"""Fills with samples of the exponential distribution, :math:`f(x) = \lambda e^{-\lambda x}`."""
+    g = _source(generator, "exponential_")
+    return _fill(input, lambda size: streams.exponential(g, size, lambd, input.dtype.np))
+
+
+@composite(name="Tensor.geometric_")
+def geometric_(input, p, *, generator=None):
+    """Fills with how many trials, each with chance ``p``, it takes to succeed."""
+    g = _source(generator, "geometric_")
+    return _fill(input, lambda size: streams.geometric(g, size, p, input.dtype.np))
+
+
+@composite(name="Tensor.cauchy_")
+def cauchy_(input, median=0.0, sigma=1.0, *, generator=None):
+    """Fills with samples of the Cauchy distribution."""
+    g = _source(generator, "cauchy_")
+    return _fill(input, lambda size: streams.cauchy(g, size, median, sigma, input.dtype.np))
+
+
+@composite(name="Tensor.log_normal_")
+def log_normal_(input, mean=1.0, std=2.0, *, generator=None):
+    """Fills with samples whose logarithms are normally distributed with ``mean`` and ``std``."""
+    g = _source(generator, "log_normal_")
+    return _fill(input, lambda size: streams.log_normal(g, size, mean, std, input.dtype.np))
+
+
+# --- dropout -----------------------------------------------------------------------------------------------------
+
+_SELU_FLOOR = 1.7580993408473766
+"""Minus the value that SELU tends to for large negative inputs: scale times alpha of Klambauer et al. (2017)."""
+
+
+def _dropped(input, p: float, train: bool, *, features: bool = False, alpha: bool = False, inplace: bool = False):
+    """``input`` with elements, or whole channels (``features``), dropped with probability ``p``.
+
+    Dropped means 0, or SELU's floor for ``alpha``; the others are scaled (and shifted) so that the mean stays what it was.
+    """
+    if not 0 <= p <= 1:
+        raise RuntimeError(f"dropout probability has to be between 0 and 1, but got {p}")
+    if p == 0 or not train or input.numel() == 0:
+        return input
+    if features and input.dim() < 2:
+        raise RuntimeError(f"Feature dropout requires at least 2 dimensions in the input, got {input.dim()}")
+    d = input.dtype
+    if d.kind < dtypes.FLOATING:
+        raise RuntimeError(f"result type Float can't be cast to the desired output type {scalar_name(d)}")
+    if p == 1:
+        return input.mul_(0.0) if inplace else input * 0.0
+    if alpha:
+        scale = 1 / math.sqrt((_SELU_FLOOR**2 * p + 1) * (1 - p))
+    else:
+        real = np.float64 if d is dtypes.float64 else np.float32  # the division's rounding shows in every value
+        scale = float(real(1) / real(1 - p))
+
+    def draw(size):
+        return streams.bernoulli(default_generator, size, 1 - p, d.np)
+
+    if features:
+        kept = dispatch.wrap(draw((*input.shape[:2], *(1,) * (input.dim() - 2))))
+    else:
+        kept = _in_memory_order(input, draw)
+    noise = kept * scale
+    result = input.mul_(noise) if inplace else input * noise
+    if not alpha:
+        return result
+    depth = _SELU_FLOOR * scale
+    moved = (kept - 1) * depth + depth * p
+    return result.add_(moved) if inplace else result + moved
+
+
+@composite(tensors="input", method=False)
+def dropout(input, p, train):
+    """``input`` with elements dropped with probability ``p`` where ``train``; see :func:`nn.functional.dropout`."""
+    return _dropped(input, p, train)
+
+
+@composite(tensors="input", method=False)
+def feature_dropout(input, p, train):
+    """``input`` with whole channels dropped with probability ``p`` where ``train``."""
+    return _dropped(input, p, train, features=True)
+
+
+@composite(tensors="input", method=False)
+def alpha_dropout(input, p, train):
+    """``input`` with elements set to SELU's floor; see :func:`nn.functional.alpha_dropout`."""
+    return _dropped(input, p, train, alpha=True)
+
+
+@composite(tensors="input", method=False)
+def feature_alpha_dropout(input, p, train):
+    """``input`` with whole channels set to SELU's floor; see :func:`nn.functional.feature_alpha_dropout`."""
+    return _dropped(input, p, train, features=True, alpha=True)
+
+
+def _check_probability(p: float) -> None:
+    if not 0 <= p <= 1:
+        raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
+
+
+def _dropout_errors(*shape: int) -> dict:
+    return {"errors": lambda make: [ErrorSample(ValueError, "has to be between 0 and 1", make(*shape), 1.5)]}
+
+
+@composite(name="nn.functional.dropout", **_dropout_errors(3))
+def functional_dropout(input, p=0.5, training=True, inplace=False):
+    """In training each element becomes 0 with probability ``p``, and the others grow by 1 / (1 - p).
+
+    >>> import flambeau as torch
+    >>> torch.nn.functional.dropout(torch.ones(3), p=0.5, training=False)
+    tensor([1., 1., 1.])
+
+    Hinton et al. (2012), "Improving neural networks by preventing co-adaptation of feature detectors".
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.dropout.html
+    """
+    _check_probability(p)
+    return _dropped(input, p, training, inplace=inplace)
+
+
+@composite(name="nn.functional.alpha_dropout", **_dropout_errors(3))
+def functional_alpha_dropout(input, p=0.5, training=False, inplace=False):
+    """Dropout that goes with SELU: it keeps mean and variance.
+
+    Klambauer et al. (2017), "Self-normalizing neural networks".
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.alpha_dropout.html
+    """
+    _check_probability(p)
+    return _dropped(input, p, training, alpha=True, inplace=inplace)
+
+
+@composite(name="nn.functional.feature_alpha_dropout", **_dropout_errors(2, 3))
+def functional_feature_alpha_dropout(input, p=0.5, training=False, inplace=False):
+    """Alpha dropout of whole channels: ``input`` is (N, C, ...)."""
+    _check_probability(p)
+    return _dropped(input, p, training, features=True, alpha=True, inplace=inplace)
+
+
+def _dropped_channels(input, p: float, training: bool, inplace: bool, batched: bool):
+    """Feature dropout of (N, C, ...), or of (C, ...) where not ``batched``."""
+    if batched:
+        return _dropped(input, p, training, features=True, inplace=inplace)
+    result = _dropped(input.unsqueeze(0), p, training, features=True, inplace=inplace)
+    return input if inplace else result.squeeze(0)
+
+
+@composite(
+    name="nn.functional.dropout1d",
+    errors=lambda make: [
+        ErrorSample(ValueError, "has to be between 0 and 1", make(2, 3), -0.1),
+        ErrorSample(RuntimeError, "Expected 2D or 3D input", make(3)),
+    ],
+)
+def dropout1d(input, p=0.5, training=True, inplace=False):
+    """Dropout of whole channels of (N, C, L) or (C, L).
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.dropout1d.html
+    """
+    _check_probability(p)
+    if input.dim() not in (2, 3):
+        raise RuntimeError(
+            f"dropout1d: Expected 2D or 3D input, but received a {input.dim()}D input. Note that dropout1d exists to provide "
+            "channel-wise dropout on inputs with 1 spatial dimension, a channel dimension, and an optional batch dimension "
+            "(i.e. 2D or 3D inputs)."
+        )
+    return _dropped_channels(input, p, training, inplace, input.dim() == 3)
+
+
+@composite(name="nn.functional.dropout2d", **_dropout_errors(2, 3, 2, 2))
+def dropout2d(input, p=0.5, training=True, inplace=False):
+    """Dropout of whole channels of (N, C, H, W). As in PyTorch 3-D input is taken as (N, C, L), with a warning.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.dropout2d.html
+    """
+    _check_probability(p)
+    if input.dim() == 3:
+        warnings.warn(
+            "dropout2d: Received a 3D input to dropout2d and assuming that channel-wise 1D dropout behavior is desired - "
+            "input is interpreted as shape (N, C, L), where C is the channel dim. Use dropout1d instead.",
+            stacklevel=3,
+        )
+    elif input.dim() != 4:
+        _warn_of_dims("dropout2d", input.dim(), "3D or 4D")
+    return _dropped(input, p, training, features=True, inplace=inplace)
+
+
+@composite(name="nn.functional.dropout3d", **_dropout_errors(2, 3, 2, 2, 2))
+def dropout3d(input, p=0.5, training=True, inplace=False):
+    """Dropout of whole channels of (N, C, D, H, W) or (C, D, H, W).
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.dropout3d.html
+    """
+    _check_probability(p)
+    if input.dim() not in (4, 5):
+        _warn_of_dims("dropout3d", input.dim(), "4D or 5D")
+    return _dropped_channels(input, p, training, inplace, input.dim() == 5)
+
+
+def _warn_of_dims(name: str, dim: int, expected: str) -> None:
+    warnings.warn(
+        f"{name}: Received a {dim}-D input to {name}, which is deprecated and will result in an error in a future release. "
+        f"To retain the behavior and silence this warning, please use dropout instead: {name} drops whole channels of "
+        f"{expected} inputs.",
+        stacklevel=5,
+    )

@@ -1,0 +1,195 @@
+"""What an op is: one record that everything else about it is derived from.
+
+A record is made by decorating the function that checks the arguments. Four forms:
+
+``@op(...)``         a primitive. The function checks its arguments and returns ``(shape, dtype, inputs, attrs)``:
+                     the result's shape and dtype, the tensors (or Python numbers, or ``None``) that the kernel reads,
+                     and hashable settings. ``kernel(*arrays, **attrs)`` is its meaning in NumPy; ``grad`` its
+                     derivative, written in tensor operations so that every order of derivative follows.
+``@view(...)``       a result that shares its input's memory. The function returns
+                     ``(shape, strides, offset, attrs)``, strides and offset in elements.
+``@composite(...)``  the function itself computes the result with other ops.
+``@pointwise(...)``  a primitive on elements that broadcast. The function returns ``(inputs, attrs)``; promotion, casts
+                     and the result's shape follow from ``inputs`` (tensors and Python numbers).
+
+From the record come the function, the method, ``name_``, ``out=``, the gradient checks, the parity tests and the
+reference page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from flambeau import dispatch
+from flambeau.core.errors import explain_arguments
+
+registry: dict[str, Op] = {}
+"""Every op by its full name: ``"add"``, ``"nn.functional.relu"``, ``"linalg.inv"``, ``"Tensor.view"``."""
+
+
+class Op:
+    """The record of one op.
+
+    ``name``      its full PyTorch name under ``torch.``
+    ``check``     the decorated function
+    ``kernel``    its meaning in NumPy; ``None`` for views and composites
+    ``tensors``   the names of the tensors that the kernel reads, in order; a name with ``*`` stands for all that are left
+    ``grads``     for each of ``tensors`` the function that makes its gradient; ``"*"`` names one function for all
+    ``outputs``   the field names of the results, where there are several
+    ``result``    of a pointwise op, the dtype of the result: ``"promote"``, ``"float"`` (integers become the default
+                  dtype) or ``"bool"``
+    ``eager``     the result's shape depends on values, so the op runs as it is called
+    ``checked``   the kernel may refuse values (an index out of range); the error names the line that recorded the op
+    ``samples``   makes sample arguments for the generated tests; ``errors`` makes wrong ones
+    """
+
+    __slots__ = (
+        "aliases", "backward_name", "check", "checked", "eager", "errors", "form", "function", "grads", "inplace",
+        "kernel", "method", "name", "node_type", "nondifferentiable", "out", "outputs", "result", "rules", "samples",
+        "short_name", "tensors", "tuple_type",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        check: Callable,
+        form: str,
+        *,
+        name: str | None = None,
+        kernel: Callable | None = None,
+        grad: Mapping[str, Callable] | None = None,
+        tensors: str | None = None,
+        outputs: tuple[str, ...] = (),
+        nondifferentiable: tuple[str, ...] = (),
+        eager: bool = False,
+        checked: bool = False,
+        method: bool | None = None,
+        inplace: bool = False,
+        out: bool = False,
+        aliases: Iterable[str] = (),
+        backward_name: str | None = None,
+        result: str = "promote",
+        samples: Callable | None = None,
+        errors: Callable | None = None,
+    ) -> None:
+        code = check.__code__
+        names = code.co_varnames[: code.co_argcount]
+        self.name = name or check.__name__.rstrip("_")
+        self.short_name = self.name.rpartition(".")[2]
+        self.check = check
+        self.form = form
+        self.kernel = kernel
+        self.tensors = tuple(tensors.split()) if tensors is not None else names[:1]
+        self.grads = dict(grad or {})
+        self.outputs = outputs
+        self.nondifferentiable = nondifferentiable
+        self.eager = eager
+        self.checked = checked
+        self.method = ("." not in self.name or self.name.startswith("Tensor.")) if method is None else method
+        self.inplace = inplace
+        self.out = out
+        self.aliases = tuple(aliases)
+        self.backward_name = backward_name or "".join(p.capitalize() for p in self.short_name.split("_")) + "Backward0"
+        self.samples = samples
+        self.errors = errors
+        self.result = result
+        self.rules = None  # what the tape makes of ``grads`` when it first needs them
+        self.node_type = None
+        self.tuple_type = None
+        self.function = _public_function(self, names)
+        for full in (self.name, *self.aliases):
+            if full in registry:
+                raise ValueError(f"two records for the op {full}")
+            registry[full] = self
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}>"
+
+
+def op(check: Callable | None = None, **settings):
+    """Makes a primitive's record; see the module's docstring. Returns the public function."""
+    return _decorator("op", check, settings)
+
+
+def pointwise(check: Callable | None = None, **settings):
+    """Makes the record of an elementwise op; see the module's docstring."""
+    return _decorator("pointwise", check, settings)
+
+
+def view(check: Callable | None = None, **settings):
+    """Makes the record of an op whose result is a view of its first argument."""
+    return _decorator("view", check, settings)
+
+
+def composite(check: Callable | None = None, **settings):
+    """Makes the record of an op that is computed with other ops."""
+    return _decorator("composite", check, settings)
+
+
+def _decorator(form: str, check: Callable | None, settings: dict):
+    if check is not None:
+        return Op(check, form, **settings).function
+    return lambda check: Op(check, form, **settings).function
+
+
+# NumPy's spellings, which PyTorch takes too.
+_SPELLINGS = {"axis": "dim", "keepdims": "keepdim", "x": "input", "a": "input", "x1": "input", "x2": "other"}
+
+
+def _public_function(record: Op, names: tuple[str, ...]) -> Callable:
+    """The function users call: records the op, writes ``out=``, and explains a call that does not fit."""
+    check = record.check
+    if record.form == "composite":
+
+        def call(args, kwargs):
+            return check(*args, **kwargs)
+    else:
+        run = {"op": "record", "pointwise": "record_pointwise", "view": "view"}[record.form]
+
+        def call(args, kwargs):
+            return getattr(dispatch, run)(record, args, kwargs)
+
+    def function(*args, **kwargs):
+        out = kwargs.pop("out", None) if record.out and "out" in kwargs else None
+        try:
+            result = call(args, kwargs)
+        except TypeError as error:
+            if not str(error).startswith(check.__qualname__ + "()"):
+                raise  # not from Python's refusal to bind the arguments
+            respelled = {_SPELLINGS[k] if k in _SPELLINGS and k not in names else k: v for k, v in kwargs.items()}
+            if respelled.keys() == kwargs.keys():
+                raise explain_arguments(record.short_name, check, args, kwargs, error) from None
+            result = call(args, respelled)
+        if out is None:
+            return result
+        return dispatch.write_out(record, result, out)
+
+    function.__name__ = function.__qualname__ = record.short_name
+    function.__doc__ = check.__doc__
+    function.__module__ = "torch" if "." not in record.name else "torch." + record.name.rpartition(".")[0]
+    function.__wrapped__ = check
+    function.op = record
+    return function
+
+
+class Sample:
+    """The arguments of one sample call."""
+
+    __slots__ = ("args", "kwargs")
+
+    def __init__(self, *args, **kwargs) -> None:
+        self.args = args
+        self.kwargs = kwargs
+
+    def __repr__(self) -> str:
+        return f"Sample{self.args}{self.kwargs or ''}"
+
+
+class ErrorSample(Sample):
+    """The arguments of a wrong call, and the error that it must raise."""
+
+    __slots__ = ("error", "match")
+
+    def __init__(self, error: type[Exception], match: str, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.error = error
+        self.match = match

@@ -1,0 +1,548 @@
+"""Reductions: sums, products, extremes, and truth over dims."""
+
+from __future__ import annotations
+
+from math import prod as product
+
+import numpy as np
+
+from flambeau import dispatch
+from flambeau.core import dtypes
+from flambeau.core.size import wrap_dim
+from flambeau.ops.record import ErrorSample, Sample, composite, op
+
+# --- what reductions share -----------------------------------------------------------------------------------
+
+
+def wrap_dims(dim, ndim: int) -> tuple[int, ...]:
+    """``dim`` (``None`` or empty: all) as ascending dims counted from the front."""
+    if dim is None:
+        return tuple(range(ndim))
+    if not isinstance(dim, (tuple, list)):
+        return (wrap_dim(dim, ndim),) if ndim else _zero_dim(dim)
+    dims = [wrap_dim(d, ndim) for d in dim]
+    for d in dims:
+        if dims.count(d) > 1:
+            raise RuntimeError(f"dim {d} appears multiple times in the list of dims")
+    return tuple(sorted(dims)) if ndim and dims else tuple(range(ndim))
+
+
+def _zero_dim(dim: int) -> tuple[int, ...]:
+    wrap_dim(dim, 0)
+    return ()
+
+
+def reduced_shape(shape, dims: tuple[int, ...], keepdim: bool) -> tuple[int, ...]:
+    """``shape`` without ``dims``, or with 1 in their places."""
+    if keepdim:
+        return tuple([1 if d in dims else n for d, n in enumerate(shape)])
+    return tuple([n for d, n in enumerate(shape) if d not in dims])
+
+
+def restore(t, shape, dims: tuple[int, ...], keepdim: bool):
+    """A reduced tensor with its dims back, of size 1, so that it broadcasts against ``shape``."""
+    if keepdim or t.dim() == 0 or len(dims) == 0:
+        return t
+    return t.reshape(reduced_shape(shape, dims, True))
+
+
+def spread(g, input_shape, dim, keepdim):
+    """The gradient of a sum: ``g`` at every element that was added."""
+    return restore(g, input_shape, dim, keepdim).expand(input_shape)
+
+
+_BLOCK = 64
+
+
+def accurate_sum(x: np.ndarray, axis: tuple[int, ...], keepdims: bool = False) -> np.ndarray:
+    """``x.sum(axis)``, with an error that grows with the logarithm of the number of terms.
+
+    NumPy adds pairwise along the axis that is contiguous in memory, and one by one along others: these are first
+    summed in blocks.
+    """
+    if x.dtype.char in "fF" and x.size > _BLOCK:
+        tail = tuple(range(x.ndim - len(axis), x.ndim))
+        if axis != tail or not x.flags.c_contiguous:
+            inner = min(range(x.ndim), key=lambda d: abs(x.strides[d]) if x.shape[d] > 1 else x.nbytes)
+            for d in axis:
+                while d != inner and x.shape[d] > 2 * _BLOCK:
+                    x = _block_sums(x, d)
+    return x.sum(axis=axis, keepdims=keepdims)
+
+
+def _block_sums(x: np.ndarray, axis: int) -> np.ndarray:
+    """The sums of runs of ``_BLOCK`` elements along ``axis``."""
+    x = np.moveaxis(x, axis, 0)
+    blocks, rest = divmod(len(x), _BLOCK)
+    sums = np.empty((blocks + (rest > 0), *x.shape[1:]), x.dtype)
+    whole = x[: blocks * _BLOCK]
+    np.sum(whole.reshape((blocks, _BLOCK, *x.shape[1:])), axis=1, out=sums[:blocks])
+    if rest:
+        np.sum(x[blocks * _BLOCK :], axis=0, out=sums[blocks])
+    return np.moveaxis(sums, 0, axis)
+
+
+def require_elements(name: str, shape, dims: tuple[int, ...]) -> None:
+    """Refuses to reduce an empty dim where the reduction has no identity."""
+    for d in dims:
+        if shape[d] == 0:
+            raise IndexError(
+                f"{name}(): Expected reduction dim {d} to have non-zero size. The input's shape is {list(shape)}."
+            )
+
+
+def _require_specified(name: str, input, error: type[Exception] = RuntimeError) -> None:
+    if input.numel() == 0:
+        raise error(
+            f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with "
+            f"the 'dim' argument. The input's shape is {list(input.shape)}."
+        )
+
+
+def _require_real(name: str, input) -> None:
+    if input.dtype.is_complex:
+        raise RuntimeError(f"{name}(): does not support complex input, which has no order; got {input.dtype}")
+
+
+def reduction_samples(make):
+    """Samples for a reduction that takes ``dim`` and ``keepdim``."""
+    return [
+        Sample(make(3, 4)),
+        Sample(make(2, 3, 4), dim=1),
+        Sample(make(2, 3, 4), dim=(0, -1), keepdim=True),
+        Sample(make(4, 3).t(), dim=0),
+        Sample(make()),
+        Sample(make(), dim=0),
+    ]
+
+
+def _one_dim_samples(make):
+    return [
+        Sample(make(3, 4), dim=0),
+        Sample(make(2, 3, 4), dim=-1, keepdim=True),
+        Sample(make(4, 3).t(), dim=1),
+        Sample(make(), dim=0),
+    ]
+
+
+def _dim_errors(make):
+    return [
+        ErrorSample(IndexError, "Dimension out of range", make(2, 3), dim=2),
+        ErrorSample(RuntimeError, "appears multiple times", make(2, 3), dim=(0, -2)),
+    ]
+
+
+# --- sums ----------------------------------------------------------------------------------------------------
+
+
+def _sum_kernel(x, dim, keepdim):
+    if x.dtype == bool:
+        return np.count_nonzero(x, axis=dim, keepdims=keepdim) if dim else x
+    return accurate_sum(x, dim, keepdim)
+
+
+@op(kernel=_sum_kernel, out=True, samples=reduction_samples, errors=_dim_errors, grad={"input": spread})
+def sum_(input, dim=None, keepdim=False, *, dtype=None):
+    """The sum over ``dim`` (an int or a tuple of ints; all dims without it).
+
+    Integers and booleans add up to ``int64`` unless ``dtype`` says otherwise; other inputs keep their dtype.
+
+    >>> import flambeau as torch
+    >>> torch.tensor([[1.0, 2.0], [3.0, 4.0]]).sum(dim=1)
+    tensor([3., 7.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.sum.html
+    """
+    dims = wrap_dims(dim, input.dim())
+    if dtype is None:
+        dtype = input.dtype if input.dtype.kind >= dtypes.FLOATING else dtypes.int64
+    if input.dtype is not dtypes.bool or dtype.kind != dtypes.INTEGRAL:
+        input = input.to(dtype)
+    return reduced_shape(input.shape, dims, keepdim), dtype, (input,), {"dim": dims, "keepdim": bool(keepdim)}
+
+
+@op(kernel=_sum_kernel, out=True, samples=reduction_samples, grad={"input": spread})
+def nansum(input, dim=None, keepdim=False, *, dtype=None):
+    """The sum over ``dim``, where NaN counts as zero.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nansum.html
+    """
+    if input.dtype.is_complex:
+        raise RuntimeError(f"nansum on CPU does not support complex inputs, got {input.dtype}")
+    return sum_.op.check(input.nan_to_num(0.0, np.inf, -np.inf) if input.dtype.is_floating_point else input, dim, keepdim, dtype=dtype)
+
+
+def _mean_kernel(x, dim, keepdim):
+    n = product([x.shape[d] for d in dim])
+    return accurate_sum(x, dim, keepdim) / x.dtype.type(n)
+
+
+def _mean_gradient(g, input_shape, dim, keepdim):
+    n = product([input_shape[d] for d in dim])
+    return spread(g, input_shape, dim, keepdim) / n
+
+
+@op(kernel=_mean_kernel, out=True, samples=reduction_samples, errors=_dim_errors, grad={"input": _mean_gradient})
+def mean(input, dim=None, keepdim=False, *, dtype=None):
+    r"""The mean over ``dim`` (all dims without it): :math:`\frac1n \sum_i x_i`. The input must be floating or complex.
+
+    >>> import flambeau as torch
+    >>> torch.tensor([1.0, 2.0, 6.0]).mean()
+    tensor(3.)
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.mean.html
+    """
+    what, kind = ("Input", input.dtype) if dtype is None else ("Optional", dtype)
+    if kind.kind < dtypes.FLOATING:
+        names = {"int64": "Long", "int32": "Int", "int16": "Short", "int8": "Char", "uint8": "Byte", "bool": "Bool"}
+        raise RuntimeError(
+            f"mean(): could not infer output dtype. {what} dtype must be either a floating point or complex dtype. "
+            f"Got: {names.get(kind.name, kind.name)}. Convert the input first, for example with .float(), "
+            "or pass dtype=torch.float32."
+        )
+    dims = wrap_dims(dim, input.dim())
+    shape = reduced_shape(input.shape, dims, keepdim)
+    return shape, kind, (input.to(kind),), {"dim": dims, "keepdim": bool(keepdim)}
+
+
+@composite(out=True, samples=reduction_samples)
+def nanmean(input, dim=None, keepdim=False, *, dtype=None):
+    """The mean over ``dim`` of the elements that are not NaN.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nanmean.html
+    """
+    if input.dtype.kind < dtypes.FLOATING:
+        raise RuntimeError(f"nanmean(): expected input to have floating point or complex dtype but got {input.dtype}")
+    count = (~input.isnan()).sum(dim, keepdim)
+    return nansum(input, dim, keepdim, dtype=dtype) / count
+
+
+@op(kernel=lambda x, dim: np.count_nonzero(x, axis=dim) if dim else x != 0, samples=lambda make: [
+    Sample(make(3, 4).relu()), Sample(make(3, 4).relu(), dim=1), Sample(make(2, 3, 4), dim=(0, 2)), Sample(make()),
+])  # fmt: skip
+def count_nonzero(input, dim=None):
+    """How many elements are not zero, over ``dim``.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.count_nonzero.html
+    """
+    dims = wrap_dims(dim, input.dim())
+    return reduced_shape(input.shape, dims, False), dtypes.int64, (input,), {"dim": dims}
+
+
+# --- products ------------------------------------------------------------------------------------------------
+
+
+def leave_one_out(x, dim: int):
+    """``x`` repeated along a new dim after ``dim``, where copy ``k`` has 1 in place of its element ``k``."""
+    n = x.shape[dim]
+    own = dispatch.wrap(np.eye(n, dtype=bool)).reshape((n, n) + (1,) * (x.dim() - dim - 1))
+    return x.unsqueeze(dim).masked_fill(own, 1)
+
+
+def _prod_gradient(g, input, out, dim, keepdim):
+    if not dim:
+        return g
+    whole = len(dim) > 1
+    x = input.reshape(-1) if whole else input
+    d = 0 if whole else dim[0]
+    g = g.reshape((1,)) if whole else restore(g, input.shape, dim, keepdim)
+    if dispatch.grad_mode.enabled:
+        # A further derivative is wanted. out / x has one of every order, but only where no element is zero.
+        if bool((input.detach() == 0).any()):
+            others = leave_one_out(x, d).prod(d + 1)
+        else:
+            others = (out.reshape((1,)) if whole else restore(out, input.shape, dim, keepdim)) / x
+    else:
+        first = dispatch.wrap(np.arange(x.shape[d]) == 0).reshape((-1,) + (1,) * (x.dim() - d - 1))
+        before = x.roll(1, d).masked_fill(first, 1).cumprod(d)
+        after = x.flip(d).roll(1, d).masked_fill(first, 1).cumprod(d).flip(d)
+        others = before * after
+    return (g * others.conj()).reshape(input.shape)
+
+
+@op(
+    kernel=lambda x, dim, keepdim: np.prod(x, axis=dim, keepdims=keepdim),
+    out=True,
+    grad={"input": _prod_gradient},
+    samples=lambda make: [Sample(make(3, 2)), *_one_dim_samples(make), Sample(make(0)), Sample(make(2, 3).relu(), 1)],
+)
+def prod(input, dim=None, keepdim=False, *, dtype=None):
+    r"""The product :math:`\prod_i x_i` over ``dim`` (an int; all dims without it). The gradient is right where elements are 0.
+
+    Integers and booleans multiply to ``int64`` unless ``dtype`` says otherwise.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.prod.html
+    """
+    if dtype is None:
+        dtype = input.dtype if input.dtype.kind >= dtypes.FLOATING else dtypes.int64
+    dims = wrap_dims(None if dim is None else int(dim), input.dim())
+    shape = reduced_shape(input.shape, dims, keepdim)
+    return shape, dtype, (input.to(dtype),), {"dim": dims, "keepdim": bool(keepdim)}
+
+
+# --- extremes ------------------------------------------------------------------------------------------------
+
+
+def _extreme_gradient(g, input, out, dim, keepdim):
+    """Evenly to all elements that equal the extreme."""
+    mask = input == restore(out, input.shape, dim, keepdim)
+    return restore(g, input.shape, dim, keepdim) * mask / mask.sum(dim, keepdim=True)
+
+
+def even_gradient(g, input, out):
+    """Of a reduction of all elements to one of them: evenly to all that equal it, NaN included."""
+    mask = input == out
+    if input.dtype.is_floating_point:
+        mask = mask | (input.isnan() & out.isnan())
+    return g / mask.sum() * mask
+
+
+def _extreme_check(name: str, input, dim, keepdim):
+    _require_real(name, input)
+    dims = wrap_dims(dim, input.dim())
+    if dim is None or dim == () or dim == []:
+        _require_specified(name, input)
+    require_elements(name, input.shape, dims)
+    shape = reduced_shape(input.shape, dims, keepdim)
+    return shape, input.dtype, (input,), {"dim": dims, "keepdim": bool(keepdim)}
+
+
+def _extreme_errors(make):
+    return [
+        ErrorSample(RuntimeError, "Expected reduction dim to be specified", make(0)),
+        ErrorSample(IndexError, "Expected reduction dim 0 to have non-zero size", make(0, 3), dim=0),
+        ErrorSample(IndexError, "Dimension out of range", make(2, 3), dim=2),
+    ]
+
+
+def _max_kernel(x, dim, keepdim):
+    return np.max(x, axis=dim, keepdims=keepdim)
+
+
+def _min_kernel(x, dim, keepdim):
+    return np.min(x, axis=dim, keepdims=keepdim)
+
+
+@op(kernel=_max_kernel, out=True, grad={"input": _extreme_gradient}, samples=reduction_samples, errors=_extreme_errors)
+def amax(input, dim=(), keepdim=False):
+    """The greatest element over ``dim``; NaN if one is NaN. Elements that tie share the gradient evenly.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.amax.html
+    """
+    return _extreme_check("amax", input, dim, keepdim)
+
+
+@op(kernel=_min_kernel, out=True, grad={"input": _extreme_gradient}, samples=reduction_samples, errors=_extreme_errors)
+def amin(input, dim=(), keepdim=False):
+    """The least element over ``dim``; NaN if one is NaN. Elements that tie share the gradient evenly.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.amin.html
+    """
+    return _extreme_check("amin", input, dim, keepdim)
+
+
+@op(kernel=_max_kernel, grad={"input": even_gradient}, name="aten.max_all", backward_name="MaxBackward1")
+def _max_all(input):
+    """The greatest element of all: what ``max(input)`` records."""
+    return _extreme_check("max", input, None, False)
+
+
+@op(kernel=_min_kernel, grad={"input": even_gradient}, name="aten.min_all", backward_name="MinBackward1")
+def _min_all(input):
+    """The least element of all: what ``min(input)`` records."""
+    return _extreme_check("min", input, None, False)
+
+
+def pick(x: np.ndarray, index: np.ndarray, dim: int, keepdim: bool) -> tuple[np.ndarray, np.ndarray]:
+    """The elements of ``x`` at ``index`` (of size 1 along ``dim``), and the index."""
+    values = np.take_along_axis(x, index, dim)
+    return (values, index) if keepdim else (values.squeeze(dim), index.squeeze(dim))
+
+
+def selected_gradient(g, input_shape, indices, dim, keepdim):
+    """The gradient of values that were picked along ``dim``: to the indices, zero elsewhere."""
+    if not input_shape:
+        return g
+    if not keepdim:
+        g, indices = g.unsqueeze(dim), indices.unsqueeze(dim)
+    return g.new_zeros(input_shape).scatter(dim, indices, g)
+
+
+def select_check(name: str, input, dim, keepdim):
+    """What reductions to (values, indices) along one dim record."""
+    _require_real(name, input)
+    dim = wrap_dim(dim, input.dim())
+    dims = (dim,) if input.dim() else ()
+    require_elements(name, input.shape, dims)
+    shape = reduced_shape(input.shape, dims, keepdim)
+    return (shape, shape), (input.dtype, dtypes.int64), (input,), {"dim": dim, "keepdim": bool(keepdim)}
+
+
+def _selecting(arg):
+    def kernel(x, dim, keepdim):
+        if x.ndim == 0:
+            return x, np.zeros((), np.int64)
+        return pick(x, arg(x, axis=dim, keepdims=True), dim, keepdim)
+
+    return kernel
+
+
+@op(
+    kernel=_selecting(np.argmax),
+    name="aten.max",
+    outputs=("values", "indices"),
+    nondifferentiable=("indices",),
+    grad={"input": selected_gradient},
+)
+def _max_dim(input, dim, keepdim=False):
+    """The greatest elements along ``dim`` and where they are: what ``max(input, dim)`` records."""
+    return select_check("max", input, dim, keepdim)
+
+
+@op(
+    kernel=_selecting(np.argmin),
+    name="aten.min",
+    outputs=("values", "indices"),
+    nondifferentiable=("indices",),
+    grad={"input": selected_gradient},
+)
+def _min_dim(input, dim, keepdim=False):
+    """The least elements along ``dim`` and where they are: what ``min(input, dim)`` records."""
+    return select_check("min", input, dim, keepdim)
+
+
+_three_forms = lambda make: [Sample(make(3, 4)), *_one_dim_samples(make), Sample(make(3, 1), make(4))]  # noqa: E731
+
+
+@composite(out=True, samples=_three_forms, errors=_extreme_errors)
+def max_(input, dim=None, keepdim=False, *, other=None):
+    """The greatest element: of all (``max(x)``), along a dim (``max(x, dim)`` gives ``(values, indices)``), or of each
+    pair (``max(x, other)``, as :func:`maximum`).
+
+    NaN counts as greatest. Along a dim the first of equal elements is taken, and has the gradient; ``max(x)`` shares
+    it evenly.
+
+    >>> import flambeau as torch
+    >>> torch.tensor([[1, 5], [7, 2]]).max(dim=1).indices
+    tensor([1, 0])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.max.html
+    """
+    if isinstance(dim, dispatch.Tensor) or other is not None:
+        return input.maximum(dim if other is None else other)
+    return _max_all(input) if dim is None else _max_dim(input, dim, keepdim)
+
+
+@composite(out=True, samples=_three_forms, errors=_extreme_errors)
+def min_(input, dim=None, keepdim=False, *, other=None):
+    """The least element: of all (``min(x)``), along a dim (``min(x, dim)`` gives ``(values, indices)``), or of each
+    pair (``min(x, other)``, as :func:`minimum`). See :func:`max`.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.min.html
+    """
+    if isinstance(dim, dispatch.Tensor) or other is not None:
+        return input.minimum(dim if other is None else other)
+    return _min_all(input) if dim is None else _min_dim(input, dim, keepdim)
+
+
+def _aminmax_gradient(gs, input, min, max, dim, keepdim):
+    total = None
+    for g, extreme in zip(gs, (min, max), strict=True):
+        if g is not None:
+            part = _extreme_gradient(g, input, extreme, dim, keepdim)
+            total = part if total is None else total + part
+    return total
+
+
+@op(
+    kernel=lambda x, dim, keepdim: (_min_kernel(x, dim, keepdim), _max_kernel(x, dim, keepdim)),
+    outputs=("min", "max"),
+    out=True,
+    grad={"input": _aminmax_gradient},
+    samples=lambda make: [Sample(make(3, 4)), Sample(make(3, 4), dim=1), Sample(make(2, 3), dim=0, keepdim=True)],
+)
+def aminmax(input, *, dim=None, keepdim=False):
+    """The least and the greatest element, of all or along ``dim``, as ``(min, max)``.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.aminmax.html
+    """
+    _require_real("aminmax", input)
+    dims = wrap_dims(dim, input.dim())
+    if product([input.shape[d] for d in dims]) == 0:
+        raise RuntimeError(
+            "aminmax(): cannot compute aminmax over an empty dimension as the operation has no identity. "
+            f"The input's shape is {list(input.shape)}."
+        )
+    shape = reduced_shape(input.shape, dims, keepdim)
+    return (shape, shape), (input.dtype, input.dtype), (input,), {"dim": dims, "keepdim": bool(keepdim)}
+
+
+def _arg_check(name: str, input, dim, keepdim):
+    _require_real(name, input)
+    if dim is None:
+        _require_specified(name, input, IndexError)
+        shape = (1,) * input.dim() if keepdim else ()
+    else:
+        if not isinstance(dim, (int, np.integer)):
+            raise TypeError(f"{name}(): argument 'dim' (position 1) must be int, not {type(dim).__name__}")
+        dim = wrap_dim(dim, input.dim())
+        dims = (dim,) if input.dim() else ()
+        require_elements(name, input.shape, dims)
+        shape = reduced_shape(input.shape, dims, keepdim)
+    return shape, dtypes.int64, (input,), {"dim": dim, "keepdim": bool(keepdim)}
+
+
+def _arg_kernel(arg):
+    def kernel(x, dim, keepdim):
+        return arg(x, axis=dim, keepdims=keepdim) if x.ndim else np.zeros((), np.int64)
+
+    return kernel
+
+
+@op(kernel=_arg_kernel(np.argmax), out=True, samples=lambda make: [Sample(make(3, 4)), *_one_dim_samples(make)])
+def argmax(input, dim=None, keepdim=False):
+    """The index of the greatest element: along ``dim``, or in the flattened input. NaN counts as greatest.
+
+    >>> import flambeau as torch
+    >>> torch.tensor([[0.1, 0.9], [0.8, 0.2]]).argmax(dim=1)
+    tensor([1, 0])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.argmax.html
+    """
+    return _arg_check("argmax", input, dim, keepdim)
+
+
+@op(kernel=_arg_kernel(np.argmin), out=True, samples=lambda make: [Sample(make(3, 4)), *_one_dim_samples(make)])
+def argmin(input, dim=None, keepdim=False):
+    """The index of the least element: along ``dim``, or in the flattened input. NaN counts as least.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.argmin.html
+    """
+    return _arg_check("argmin", input, dim, keepdim)
+
+
+# --- truth ---------------------------------------------------------------------------------------------------
+
+
+def _truth_check(input, dim, keepdim):
+    dims = wrap_dims(dim, input.dim())
+    dtype = dtypes.uint8 if input.dtype is dtypes.uint8 else dtypes.bool
+    return reduced_shape(input.shape, dims, keepdim), dtype, (input,), {"dim": dims, "keepdim": bool(keepdim)}
+
+
+@op(kernel=lambda x, dim, keepdim: np.all(x, axis=dim, keepdims=keepdim), out=True, samples=reduction_samples)
+def all_(input, dim=None, keepdim=False):
+    """Whether every element over ``dim`` is true (not zero). ``uint8`` stays ``uint8``, as in PyTorch.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.all.html
+    """
+    return _truth_check(input, dim, keepdim)
+
+
+@op(kernel=lambda x, dim, keepdim: np.any(x, axis=dim, keepdims=keepdim), out=True, samples=reduction_samples)
+def any_(input, dim=None, keepdim=False):
+    """Whether some element over ``dim`` is true (not zero). ``uint8`` stays ``uint8``, as in PyTorch.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.any.html
+    """
+    return _truth_check(input, dim, keepdim)

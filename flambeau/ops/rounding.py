@@ -1,0 +1,270 @@
+"""Rounding, signs, and the parts of floating-point numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from flambeau import dispatch
+from flambeau.core import dtypes
+from flambeau.ops import samples
+from flambeau.ops.comparison import where
+from flambeau.ops.complexes import conj_of
+from flambeau.ops.record import ErrorSample, Sample, composite, op, pointwise
+from flambeau.ops.refusals import NOT_FLOATING, NOT_REAL_NUMBERS, refuse
+
+# --- to whole numbers ----------------------------------------------------------------------------------------
+
+
+def _flat(g):
+    """The gradient of a function that is constant between its jumps."""
+    return g * 0
+
+
+def _refuse_complex(name: str, input) -> None:
+    if input._dtype.kind == dtypes.COMPLEX:
+        raise NotImplementedError(f"{name} is not supported for complex inputs")
+
+
+def _integers_unchanged(round):
+    return lambda x: x if x.dtype.kind in "iu" else round(x)
+
+
+@pointwise(
+    kernel=_integers_unchanged(np.ceil), grad={"input": _flat}, inplace=True, out=True, samples=samples.unary(0.1, 0.9)
+)  # fmt: skip
+def ceil(input):
+    r"""Element-wise :math:`\lceil input \rceil`, the smallest whole number not below."""
+    _refuse_complex("ceil", input)
+    refuse("ceil_vml_cpu", input, kinds=NOT_REAL_NUMBERS)
+    return (input,), {}
+
+
+@pointwise(
+    kernel=_integers_unchanged(np.floor), grad={"input": _flat}, inplace=True, out=True, samples=samples.unary(0.1, 0.9)
+)  # fmt: skip
+def floor(input):
+    r"""Element-wise :math:`\lfloor input \rfloor`, the largest whole number not above."""
+    _refuse_complex("floor", input)
+    refuse("floor_vml_cpu", input, kinds=NOT_REAL_NUMBERS)
+    return (input,), {}
+
+
+@pointwise(
+    kernel=_integers_unchanged(np.trunc), grad={"input": _flat}, inplace=True, out=True, aliases=("fix",),
+    samples=samples.unary(0.1, 0.9),
+)  # fmt: skip
+def trunc(input):
+    """Element-wise whole part: rounded towards zero."""
+    _refuse_complex("trunc", input)
+    refuse("trunc_vml_cpu", input, kinds=NOT_REAL_NUMBERS)
+    return (input,), {}
+
+
+@pointwise(
+    kernel=lambda x: x - np.trunc(x), grad={"input": lambda g: g}, inplace=True, out=True, samples=samples.unary(0.1, 0.9)
+)  # fmt: skip
+def frac(input):
+    """Element-wise fractional part :math:`input - trunc(input)`, with the sign of ``input``."""
+    refuse("frac_cpu", input, kinds=(*NOT_FLOATING, dtypes.COMPLEX))
+    return (input,), {}
+
+
+def _round(x, decimals):
+    if x.dtype.kind in "iu":
+        return x
+    if decimals == 0:
+        return np.rint(x)
+    scale = x.dtype.type(10 ** abs(decimals))
+    return np.rint(x * scale) / scale if decimals > 0 else np.rint(x / scale) * scale
+
+
+@pointwise(
+    kernel=_round,
+    grad={"input": _flat},
+    inplace=True,
+    out=True,
+    samples=lambda make: [*samples.unary(0.1, 0.4)(make), Sample(make(3, low=0.11, high=0.14), decimals=1)],
+    errors=lambda make: [ErrorSample(NotImplementedError, "not implemented for 'Long'", make(2).long(), decimals=1)],
+)
+def round(input, *, decimals=0):
+    """Element-wise nearest number with ``decimals`` digits after the point; halves go to the even neighbour.
+
+    >>> import flambeau as torch
+    >>> torch.round(torch.tensor([0.5, 1.5, -0.2]))
+    tensor([0., 2., -0.])
+    """
+    refuse("round_vml_cpu", input, kinds=NOT_REAL_NUMBERS)
+    if decimals:
+        refuse("round_cpu", input, kinds=NOT_FLOATING)
+    return (input,), {"decimals": int(decimals)}
+
+
+# --- signs ---------------------------------------------------------------------------------------------------
+
+
+def _sign(x):
+    if x.dtype.kind == "b":
+        return x
+    return (x > 0).astype(x.dtype) - (x < 0)  # 0 for NaN, as in PyTorch
+
+
+@pointwise(kernel=_sign, grad={"input": _flat}, inplace=True, out=True, samples=samples.unary(0.5, 2.0))
+def sign(input):
+    """Element-wise sign: -1, 0 or 1. For complex numbers see :func:`sgn`."""
+    if input._dtype.kind == dtypes.COMPLEX:
+        raise NotImplementedError(
+            "Unlike NumPy, torch.sign is not intended to support complex numbers. Please use torch.sgn instead."
+        )
+    return (input,), {}
+
+
+def _sgn(x):
+    if x.dtype.kind != "c":
+        return _sign(x)
+    length = np.abs(x)
+    return np.where(length == 0, 0, x / np.where(length == 0, 1, length))
+
+
+def _grad_of_sgn(g, input):
+    if input._dtype.kind != dtypes.COMPLEX:
+        return g * 0
+    # The part of g across z, shortened by |z|: (g - Re(g conj(s)) s) / |z| with s = z / |z|.
+    length = input.abs()
+    nonzero = length.masked_fill(length == 0, 1)
+    s = input / nonzero
+    return where(length == 0, 0, (g - (g * conj_of(s)).real * s) / nonzero)
+
+
+@pointwise(
+    kernel=_sgn,
+    grad={"input": _grad_of_sgn},
+    inplace=True,
+    out=True,
+    samples=lambda make: [*samples.unary(0.5, 2.0)(make), Sample(make(3, dtype=dtypes.complex128))],
+)
+def sgn(input):
+    """Element-wise sign; of a complex number :math:`z / |z|`, and 0 of 0."""
+    return (input,), {}
+
+
+def _grad_of_abs(g, input):
+    return g * sgn(input)
+
+
+def _absolute(x):
+    return np.abs(x)
+
+
+@op(
+    kernel=_absolute,
+    grad={"input": _grad_of_abs},
+    inplace=True,
+    out=True,
+    aliases=("absolute",),
+    samples=lambda make: [
+        *samples.unary(0.5, 2.0)(make),
+        Sample(make(3, low=-2.0, high=-0.5)),
+        Sample(make(3, dtype=dtypes.complex128)),
+    ],
+)
+def abs(input):
+    """Element-wise absolute value; of a complex number its length, a real number.
+
+    >>> import flambeau as torch
+    >>> torch.abs(torch.tensor([3 + 4j]))
+    tensor([5.])
+    """
+    refuse("abs_cpu", input, kinds=(dtypes.BOOLEAN,))
+    return input._shape, input._dtype.to_real(), (input,), {}
+
+
+@composite
+def positive(input):
+    """``input`` itself: the ``+`` of a number. Not for bools."""
+    if input._dtype is dtypes.bool:
+        raise RuntimeError("The `+` operator, on a bool tensor is not supported.")
+    return input
+
+
+def _signbit(x):
+    return np.signbit(x) if x.dtype.kind == "f" else x < 0
+
+
+@pointwise(kernel=_signbit, result="bool", out=True, samples=samples.unary())
+def signbit(input):
+    """Whether each element has its sign bit set: negative numbers and ``-0.0``."""
+    if input._dtype.kind == dtypes.COMPLEX:
+        raise NotImplementedError("signbit is not implemented for complex tensors.")
+    return (input,), {}
+
+
+def _grad_of_copysign(g, out, input):
+    # d copysign / d input is the sign by which they differ, and 0 at 0.
+    return g * where(input == 0, 0, out / input)
+
+
+@pointwise(
+    kernel=np.copysign,
+    tensors="input other",
+    result="float",
+    grad={"input": _grad_of_copysign, "other": _flat},
+    inplace=True,
+    out=True,
+    samples=samples.binary(0.5, 2.0, number=-1.5),
+)
+def copysign(input, other):
+    """Element-wise magnitude of ``input`` with the sign of ``other`` (also of ``-0.0``)."""
+    return (input, other), {}
+
+
+def _heaviside(x, values):
+    return np.where(x == 0, values, (x > 0).astype(x.dtype))
+
+
+@pointwise(kernel=_heaviside, tensors="input values", inplace=True, out=True, samples=samples.binary(0.5, 2.0, number=None))
+def heaviside(input, values):
+    """Element-wise step: 0 for negative ``input`` (and NaN), ``values`` for 0, 1 for positive."""
+    if dtypes.COMPLEX in (input._dtype.kind, values._dtype.kind):
+        raise RuntimeError("heaviside is not yet implemented for complex tensors.")
+    if input._dtype is not values._dtype:
+        raise RuntimeError("heaviside is not yet implemented for tensors with different dtypes.")
+    return (input, values), {}
+
+
+# --- floating-point numbers ----------------------------------------------------------------------------------
+
+
+@pointwise(kernel=np.nextafter, tensors="input other", inplace=True, out=True, samples=samples.binary(number=None))
+def nextafter(input, other):
+    """Element-wise next floating-point number after ``input`` towards ``other``."""
+    refuse("nextafter_cpu", input, other, kinds=(*NOT_FLOATING, dtypes.COMPLEX))
+    return (input, other), {}
+
+
+@composite(inplace=True, out=True, samples=lambda make: [Sample(make(3, 4), make(4, low=-3, high=3).long())])
+def ldexp(input, other):
+    r"""Element-wise :math:`input \times 2^{other}`."""
+    return input * 2.0**other
+
+
+@op(
+    kernel=np.frexp,
+    outputs=("mantissa", "exponent"),
+    nondifferentiable=("exponent",),
+    grad={"input": lambda g, exponent: g / 2.0**exponent},
+    out=True,
+    samples=samples.unary(0.6, 0.9),
+    errors=lambda make: [ErrorSample(RuntimeError, "only supports floating-point", make(2).long())],
+)
+def frexp(input):
+    r"""``(mantissa, exponent)`` with :math:`input = mantissa \times 2^{exponent}`, :math:`0.5 \le |mantissa| < 1`.
+
+    >>> import flambeau as torch
+    >>> torch.frexp(torch.tensor([8.0]))
+    torch.return_types.frexp(
+    mantissa=tensor([0.5000]),
+    exponent=tensor([4], dtype=torch.int32))
+    """
+    if not input._dtype.is_floating_point:
+        raise RuntimeError(f"torch.frexp() only supports floating-point dtypes, but got {input._dtype}")
+    return (input._shape,) * 2, (input._dtype, dtypes.int32), (input,), {}

@@ -1,0 +1,703 @@
+"""Views: ops whose result shares its input's memory.
+
+Each gives the result's geometry (shape, strides, offset in elements of the storage). The gradient of a view that
+shows part of its input is :func:`strided_scatter`: zeros, with the gradient added where the view looked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+import numpy as np
+
+from flambeau import dispatch
+from flambeau.core import dtypes
+from flambeau.core.size import contiguous_strides, wrap_dim
+from flambeau.engine.graph import strided
+from flambeau.ops.joining import cat
+from flambeau.ops.record import ErrorSample, Sample, composite, op, view
+
+
+def as_sizes(sizes: tuple, name: str) -> tuple[int, ...]:
+    """``(2, 3)`` from ``f(2, 3)``, ``f((2, 3))`` or ``f([2, 3])``."""
+    if len(sizes) == 1 and not isinstance(sizes[0], int) and hasattr(sizes[0], "__iter__") and sizes[0].__class__ is not str:
+        if not isinstance(sizes[0], dispatch.Tensor) or sizes[0].dim():
+            sizes = tuple(sizes[0])
+    try:
+        return tuple([n if n.__class__ is int else n.__index__() for n in sizes])
+    except (AttributeError, TypeError):
+        kinds = ", ".join(type(n).__name__ for n in sizes)
+        raise TypeError(f"{name}(): argument 'size' must be tuple of ints, but found element of type {kinds}") from None
+
+
+def infer_size(sizes: tuple[int, ...], numel: int) -> tuple[int, ...]:
+    """``sizes`` with a ``-1`` replaced by what makes the number of elements ``numel``."""
+    unknown = [i for i, n in enumerate(sizes) if n == -1]
+    known = prod(n for n in sizes if n != -1)
+    if len(unknown) > 1:
+        raise RuntimeError("only one dimension can be inferred")
+    for n in sizes:
+        if n < -1:
+            raise RuntimeError(f"invalid shape dimension {n}")
+    if unknown:
+        if known == 0 and numel == 0:
+            raise RuntimeError(
+                f"cannot reshape tensor of 0 elements into shape {list(sizes)} because the unspecified dimension size -1 "
+                "can be any value and is ambiguous"
+            )
+        if known and numel % known == 0:
+            return tuple(numel // known if n == -1 else n for n in sizes)
+    elif known == numel:
+        return sizes
+    raise RuntimeError(f"shape '{list(sizes)}' is invalid for input of size {numel}")
+
+
+def view_strides(shape: Sequence[int], strides: Sequence[int], new: tuple[int, ...]) -> tuple[int, ...] | None:
+    """Strides that show a tensor of ``shape`` and ``strides`` as ``new`` without a copy; ``None`` where none do."""
+    if 0 in new:
+        return contiguous_strides(new)
+    out = [1] * len(new)
+    # Runs of old dims that are contiguous with one another, from the last to the first.
+    i = len(new) - 1
+    chunk, base = 1, strides[-1] if strides else 1
+    for d in range(len(shape) - 1, -1, -1):
+        chunk *= shape[d]
+        if d == 0 or (shape[d - 1] != 1 and strides[d - 1] != chunk * base):
+            filled = 1
+            while i >= 0 and (filled < chunk or new[i] == 1):
+                out[i] = filled * base
+                filled *= new[i]
+                i -= 1
+            if filled != chunk:
+                return None
+            if d:
+                chunk, base = 1, strides[d - 1]
+    while i >= 0:
+        if new[i] != 1:
+            return None
+        i -= 1
+    return tuple(out)
+
+
+# --- the same elements in another shape ----------------------------------------------------------------------
+
+
+def _reshape_samples(make):
+    return [Sample(make(2, 6), (3, 4)), Sample(make(2, 6), (-1,)), Sample(make(), (1, 1)), Sample(make(0, 3), (3, 0))]
+
+
+@view(
+    name="Tensor.view",
+    tensors="input",
+    grad={"input": lambda g, input_shape: g.reshape(input_shape)},
+    samples=_reshape_samples,
+    errors=lambda make: [
+        ErrorSample(RuntimeError, r"shape '\[5\]' is invalid for input of size 12", make(2, 6), (5,)),
+        ErrorSample(RuntimeError, "view size is not compatible", make(4, 3).t(), (12,)),
+    ],
+)
+def view_(input, *shape, dtype=None):
+    """The same memory seen in another shape; one size may be ``-1``. ``view(dtype)`` reinterprets the bytes.
+
+    ``RuntimeError`` where the strides do not allow it (then use ``reshape``).
+
+    >>> import flambeau as torch
+    >>> torch.arange(6).view(2, -1).shape
+    torch.Size([2, 3])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.view.html
+    """
+    sizes = infer_size(as_sizes(shape, "view"), input.numel())
+    strides = view_strides(input.shape, input.stride(), sizes)
+    if strides is None:
+        raise RuntimeError(
+            "view size is not compatible with input tensor's size and stride (at least one dimension spans across two "
+            f"contiguous subspaces). Use .reshape(...) instead. The input has shape {list(input.shape)} and strides "
+            f"{input.stride()}, the view would have shape {list(sizes)}."
+        )
+    return sizes, strides, input.storage_offset(), {}
+
+
+@composite(samples=_reshape_samples)
+def reshape(input, *shape):
+    """The elements in another shape: a view where the strides allow it, else a copy. One size may be ``-1``.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.reshape.html
+    """
+    sizes = infer_size(as_sizes(shape, "reshape"), input.numel())
+    if view_strides(input.shape, input.stride(), sizes) is None:
+        input = input.contiguous()
+    return view_(input, sizes)
+
+
+@composite(name="Tensor.view_as")
+def view_as(input, other):
+    """``input.view(other.size())``."""
+    return input.view(other.shape)
+
+
+@composite(name="Tensor.reshape_as")
+def reshape_as(input, other):
+    """``input.reshape(other.size())``."""
+    return input.reshape(other.shape)
+
+
+@composite(samples=lambda make: [Sample(make(2, 3, 2)), Sample(make(2, 3, 2), 1), Sample(make(2, 3, 2), 0, 1), Sample(make())])
+def flatten(input, start_dim=0, end_dim=-1):
+    """Joins the dims from ``start_dim`` to ``end_dim`` into one."""
+    ndim = input.dim()
+    if ndim == 0:
+        return input.reshape(1)
+    start, end = wrap_dim(start_dim, ndim), wrap_dim(end_dim, ndim)
+    if start > end:
+        raise RuntimeError("flatten() has invalid args: start_dim cannot come after end_dim")
+    if start == end:
+        return input
+    shape = input.shape
+    return input.reshape(shape[:start] + (prod(shape[start : end + 1]),) + shape[end + 1 :])
+
+
+@composite
+def ravel(input):
+    """The elements as one row: a view where possible."""
+    return input.contiguous().view(-1)
+
+
+@composite(samples=lambda make: [Sample(make(2, 6), 1, (2, 3)), Sample(make(2, 6), -1, (-1, 2))])
+def unflatten(input, dim, sizes):
+    """Splits ``dim`` into dims of ``sizes``; one may be ``-1``."""
+    d = wrap_dim(dim, input.dim())
+    sizes = tuple(sizes)
+    n = input.shape[d]
+    if not sizes:
+        raise RuntimeError("unflatten: sizes must be non-empty")
+    if (-1 in sizes and n % max(1, -prod(sizes))) or (-1 not in sizes and prod(sizes) != n):
+        raise RuntimeError(
+            f"unflatten: Provided sizes {list(sizes)} don't multiply up to the size of dim {d} ({n}) in the input tensor"
+        )
+    return input.view(input.shape[:d] + infer_size(sizes, n) + input.shape[d + 1 :])
+
+
+# --- dims in another order -----------------------------------------------------------------------------------
+
+
+@view(
+    grad={"input": lambda g, dims: g.permute(_inverse(dims))},
+    samples=lambda make: [Sample(make(2, 3, 4), (2, 0, 1)), Sample(make(2, 3), (-1, 0)), Sample(make(), ())],
+    errors=lambda make: [
+        ErrorSample(RuntimeError, "number of dimensions in the tensor input does not match", make(2, 3), (0,)),
+        ErrorSample(RuntimeError, "duplicate dims are not allowed", make(2, 3), (0, 0)),
+    ],
+)
+def permute(input, *dims):
+    """A view with the dims in another order.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.permute.html
+    """
+    dims = as_sizes(dims, "permute")
+    ndim = input.dim()
+    if len(dims) != ndim:
+        raise RuntimeError(
+            "permute(sparse_coo): number of dimensions in the tensor input does not match the length of the desired "
+            f"ordering of dimensions i.e. input.dim() = {ndim} is not equal to len(dims) = {len(dims)}"
+        )
+    order = tuple([wrap_dim(d, ndim) for d in dims])
+    if len(set(order)) != ndim:
+        raise RuntimeError("permute(): duplicate dims are not allowed.")
+    shape, strides = input.shape, input.stride()
+    return (
+        tuple([shape[d] for d in order]), tuple([strides[d] for d in order]), input.storage_offset(), {"dims": order},
+    )  # fmt: skip
+
+
+def _inverse(dims: tuple[int, ...]) -> tuple[int, ...]:
+    out = [0] * len(dims)
+    for i, d in enumerate(dims):
+        out[d] = i
+    return tuple(out)
+
+
+@view(
+    grad={"input": lambda g, dim0, dim1: g.transpose(dim0, dim1)},
+    aliases=("swapaxes", "swapdims"),
+    samples=lambda make: [Sample(make(2, 3, 4), 0, 2), Sample(make(2, 3), -1, 0), Sample(make(), 0, 0)],
+)
+def transpose(input, dim0, dim1):
+    """A view with two dims exchanged."""
+    ndim = input.dim()
+    a, b = wrap_dim(dim0, ndim), wrap_dim(dim1, ndim)
+    shape, strides = list(input.shape), list(input.stride())
+    if ndim:
+        shape[a], shape[b] = shape[b], shape[a]
+        strides[a], strides[b] = strides[b], strides[a]
+    return tuple(shape), tuple(strides), input.storage_offset(), {"dim0": a, "dim1": b}
+
+
+@view(
+    grad={"input": lambda g: g.t()},
+    backward_name="TBackward0",
+    samples=lambda make: [Sample(make(2, 3)), Sample(make(3)), Sample(make())],
+    errors=lambda make: [ErrorSample(RuntimeError, r"t\(\) expects a tensor with <= 2 dimensions", make(2, 3, 4))],
+)
+def t(input):
+    """The transpose of a matrix, as a view; tensors of fewer dims stay as they are."""
+    if input.dim() > 2:
+        raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {input.dim()}D")
+    return input.shape[::-1], input.stride()[::-1], input.storage_offset(), {}
+
+
+@composite(samples=lambda make: [Sample(make(2, 3, 4), 0, 2), Sample(make(2, 3, 4), (0, 1), (1, 2))], aliases=("moveaxis",))
+def movedim(input, source, destination):
+    """A view with dims ``source`` at the positions ``destination``, the others in their order."""
+    ndim = input.dim()
+    source = (source,) if isinstance(source, int) else tuple(source)
+    destination = (destination,) if isinstance(destination, int) else tuple(destination)
+    if len(source) != len(destination):
+        raise RuntimeError(
+            f"movedim: Invalid source or destination dims: source ({list(source)} dims) should contain the same number of "
+            f"dims as destination ({list(destination)} dims)"
+        )
+    src, dst = [wrap_dim(d, ndim) for d in source], [wrap_dim(d, ndim) for d in destination]
+    for dims, name in ((src, "source"), (dst, "destination")):
+        if len(set(dims)) != len(dims):
+            raise RuntimeError(f"movedim: repeated dim in `{name}` ({dims})")
+    order = [d for d in range(ndim) if d not in src]
+    for to, d in sorted(zip(dst, src, strict=True)):
+        order.insert(to, d)
+    return input.permute(order)
+
+
+@composite(samples=lambda make: [Sample(make(2, 3, 4))])
+def adjoint(input):
+    """The conjugate transpose of the last two dims."""
+    return input.mH
+
+
+# --- dims of size 1 ------------------------------------------------------------------------------------------
+
+
+@view(
+    grad={"input": lambda g, input_shape: g.reshape(input_shape)},
+    samples=lambda make: [Sample(make(1, 3, 1)), Sample(make(1, 3, 1), 0), Sample(make(1, 3, 1), (0, -1)), Sample(make(2), 0)],
+)
+def squeeze(input, dim=None):
+    """A view without the dims of size 1 (only those among ``dim``, where given)."""
+    ndim = input.dim()
+    if dim is None:
+        chosen = set(range(ndim))
+    else:
+        chosen = {wrap_dim(d, ndim) for d in ((dim,) if not isinstance(dim, (tuple, list)) else dim)}
+    keep = [d for d in range(ndim) if d not in chosen or input.shape[d] != 1]
+    strides = input.stride()
+    return tuple([input.shape[d] for d in keep]), tuple([strides[d] for d in keep]), input.storage_offset(), {}
+
+
+@view(
+    grad={"input": lambda g, dim: g.squeeze(dim)},
+    samples=lambda make: [Sample(make(2, 3), 0), Sample(make(2, 3), -1), Sample(make(), 0)],
+)
+def unsqueeze(input, dim):
+    """A view with a dim of size 1 inserted at ``dim``."""
+    ndim = input.dim()
+    d = wrap_dim(dim, ndim + 1)
+    shape, strides = input.shape, input.stride()
+    step = shape[d] * strides[d] if d < ndim else 1
+    return shape[:d] + (1,) + shape[d:], strides[:d] + (step,) + strides[d:], input.storage_offset(), {"dim": d}
+
+
+@view(
+    name="Tensor.expand",
+    grad={"input": lambda g, input_shape: g.sum_to_size(input_shape)},
+    samples=lambda make: [Sample(make(1, 3), (2, 3)), Sample(make(3), (2, -1)), Sample(make(), (2, 2))],
+    errors=lambda make: [
+        ErrorSample(RuntimeError, r"The expanded size of the tensor \(4\) must match", make(2, 3), (2, 4)),
+        ErrorSample(RuntimeError, "must be greater or equal", make(2, 3), (3,)),
+    ],
+)
+def expand(input, *size, implicit=False):
+    """A view in which dims of size 1 are repeated (stride 0); ``-1`` keeps a size."""
+    sizes = as_sizes(size, "expand")
+    shape, old = input.shape, input.stride()
+    lead = len(sizes) - len(shape)
+    if lead < 0:
+        raise RuntimeError(
+            f"expand({type(input).__name__}{list(shape)}, size={list(sizes)}): the number of sizes provided ({len(sizes)}) "
+            f"must be greater or equal to the number of dimensions in the tensor ({len(shape)})"
+        )
+    out, strides = list(sizes), [0] * len(sizes)
+    for i, n in enumerate(sizes):
+        if i < lead:
+            if n == -1:
+                raise RuntimeError(
+                    f"The expanded size of the tensor (-1) isn't allowed in a leading, non-existing dimension {i}"
+                )
+            continue
+        have = shape[i - lead]
+        if n in (-1, have):
+            out[i], strides[i] = have, old[i - lead]
+        elif have != 1:
+            raise RuntimeError(
+                f"The expanded size of the tensor ({n}) must match the existing size ({have}) at non-singleton dimension "
+                f"{i}.  Target sizes: {list(sizes)}.  Tensor sizes: {list(shape)}"
+            )
+    return tuple(out), tuple(strides), input.storage_offset(), {}
+
+
+@composite(name="Tensor.expand_as")
+def expand_as(input, other):
+    """``input.expand(other.size())``."""
+    return input.expand(other.shape)
+
+
+@composite(samples=lambda make: [Sample(make(1, 3), (2, 3)), Sample(make(3), (2, 3))])
+def broadcast_to(input, size):
+    """``input.expand(size)``."""
+    return input.expand(size)
+
+
+# --- parts ---------------------------------------------------------------------------------------------------
+
+
+@op(
+    name="_strided_scatter",
+    kernel=lambda g, shape, strides, offset, size, overlaps: _scatter(g, shape, strides, offset, size, overlaps),
+    grad={"g_in": lambda g, shape, strides, offset: g.contiguous().as_strided(shape, strides, offset)},
+    tensors="g_in",
+    method=False,
+)
+def strided_scatter(g_in, size, strides, offset):
+    """Zeros of shape ``size`` with ``g_in`` added at ``offset + sum(i * stride)`` of the flat result."""
+    shape = tuple(g_in.shape)
+    attrs = {"shape": shape, "strides": strides, "offset": offset, "size": tuple(size), "overlaps": _overlaps(shape, strides)}
+    return tuple(size), g_in.dtype, (g_in,), attrs
+
+
+def _scatter(g, shape, strides, offset, size, overlaps):
+    out = np.zeros(size, g.dtype)
+    if overlaps:
+        index = np.full((), offset)
+        for n, s in zip(shape, strides, strict=True):
+            index = index[..., None] + np.arange(n) * s
+        np.add.at(out.reshape(-1), index.reshape(-1), g.reshape(-1))
+    elif g.size:
+        strided(out, shape, strides, offset, dtypes.from_numpy(g.dtype))[...] = g
+    return out
+
+
+def _overlaps(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+    """Whether two indices may show the same element."""
+    reach = 0
+    for s, n in sorted((s, n) for s, n in zip(strides, shape, strict=True) if n > 1):
+        if s <= reach:
+            return True
+        reach += (n - 1) * s
+    return False
+
+
+def _part_gradient(g, input_shape, shape, strides, offset):
+    return strided_scatter(g.expand(shape), input_shape, strides, offset)
+
+
+def _within(input, dim: int, start: int, length: int | None, step: int) -> dict:
+    """The geometry of a slice (``length=None``: one index) relative to a row-major tensor of ``input``'s shape."""
+    shape, rows = input.shape, contiguous_strides(input.shape)
+    attrs = {"offset": start * rows[dim]}
+    if length is None:
+        attrs["shape"], attrs["strides"] = shape[:dim] + shape[dim + 1 :], rows[:dim] + rows[dim + 1 :]
+    else:
+        attrs["shape"] = shape[:dim] + (length,) + shape[dim + 1 :]
+        attrs["strides"] = rows[:dim] + (rows[dim] * step,) + rows[dim + 1 :]
+    return attrs
+
+
+def _index(value) -> int:
+    return value if value.__class__ is int else value.__index__()
+
+
+@view(
+    grad={"input": _part_gradient},
+    samples=lambda make: [Sample(make(2, 3), 0, 1), Sample(make(2, 3, 2), -1, -1), Sample(make(4, 3).t(), 1, 2)],
+    errors=lambda make: [ErrorSample(IndexError, r"select\(\): index 5 out of range", make(2, 3), 0, 5)],
+)
+def select(input, dim, index):
+    """The slice at ``index`` of ``dim``, without that dim."""
+    if not input.dim():
+        raise IndexError("select() cannot be applied to a 0-dim tensor.")
+    d, i = wrap_dim(dim, input.dim()), _index(index)
+    n, strides = input.shape[d], input.stride()
+    if not -n <= i < n:
+        raise IndexError(f"select(): index {i} out of range for tensor of size {list(input.shape)} at dimension {d}")
+    i += n if i < 0 else 0
+    shape = input.shape[:d] + input.shape[d + 1 :]
+    return shape, strides[:d] + strides[d + 1 :], input.storage_offset() + i * strides[d], _within(input, d, i, None, 1)
+
+
+@view(name="_slice", method=False, tensors="input", grad={"input": _part_gradient}, backward_name="SliceBackward0")
+def slice_(input, dim, start, stop, step):
+    """``input[start:stop:step]`` along ``dim``, with Python's rules for what is out of range."""
+    n, strides = input.shape[dim], input.stride()
+    start, stop, step = slice(start, stop, step).indices(n)
+    length = max(0, -(-(stop - start) // step))
+    if not length:
+        start = min(start, n)
+    shape = input.shape[:dim] + (length,) + input.shape[dim + 1 :]
+    new = strides[:dim] + (strides[dim] * step,) + strides[dim + 1 :]
+    return shape, new, input.storage_offset() + start * strides[dim], _within(input, dim, start, length, step)
+
+
+@composite(
+    samples=lambda make: [Sample(make(4, 3), 0, 1, 2), Sample(make(4, 3), -1, -2, 1)],
+    errors=lambda make: [ErrorSample(RuntimeError, "exceeds dimension size", make(4, 3), 0, 3, 2)],
+)
+def narrow(input, dim, start, length):
+    """``length`` slices of ``dim``, from ``start`` on."""
+    if not input.dim():
+        raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
+    d, start, length = wrap_dim(dim, input.dim()), _index(start), _index(length)
+    n = input.shape[d]
+    if length < 0:
+        raise RuntimeError("narrow(): length must be non-negative.")
+    if not -n <= start <= n:
+        raise IndexError(f"Dimension out of range (expected to be in range of [{-n}, {n}], but got {start})")
+    start += n if start < 0 else 0
+    if start + length > n:
+        raise RuntimeError(f"start ({start}) + length ({length}) exceeds dimension size ({n}).")
+    return slice_(input, d, start, start + length, 1)
+
+
+@view(
+    grad={"input": _part_gradient},
+    samples=lambda make: [Sample(make(3, 4)), Sample(make(3, 4), 1), Sample(make(2, 3, 4), -1, 0, 2)],
+    errors=lambda make: [ErrorSample(RuntimeError, "cannot be identical", make(3, 4), 0, 0, 0)],
+)
+def diagonal(input, offset=0, dim1=0, dim2=1):
+    """A view of the diagonals of the planes of ``dim1`` and ``dim2``, as the last dim."""
+    a, b = wrap_dim(dim1, input.dim()), wrap_dim(dim2, input.dim())
+    if a == b:
+        raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
+    n, m = input.shape[a], input.shape[b]
+    length = max(0, min(n, m - offset) if offset >= 0 else min(n + offset, m))
+    rest = [d for d in range(input.dim()) if d not in (a, b)]
+
+    def geometry(strides, start):
+        skip = (offset * strides[b] if offset >= 0 else -offset * strides[a]) if length else 0
+        return tuple([strides[d] for d in rest]) + (strides[a] + strides[b],), start + skip
+
+    shape = tuple([input.shape[d] for d in rest]) + (length,)
+    strides, start = geometry(input.stride(), input.storage_offset())
+    rows, within = geometry(contiguous_strides(input.shape), 0)
+    return shape, strides, start, {"shape": shape, "strides": rows, "offset": within}
+
+
+@view(
+    name="Tensor.unfold",
+    grad={"input": _part_gradient},
+    samples=lambda make: [Sample(make(5), 0, 3, 1), Sample(make(2, 6), 1, 2, 2)],
+)
+def unfold(input, dimension, size, step):
+    """All windows of ``size`` along ``dimension``, ``step`` apart, as a last dim; a view."""
+    if not input.dim():
+        return (size,), (1,), input.storage_offset(), {"shape": (size,), "strides": (1,), "offset": 0}
+    d = wrap_dim(dimension, input.dim())
+    n = input.shape[d]
+    if size > n:
+        raise RuntimeError(f"maximum size for tensor at dimension {d} is {n} but size is {size}")
+    if step <= 0:
+        raise RuntimeError(f"step is {step} but must be > 0")
+    shape = input.shape[:d] + ((n - size) // step + 1,) + input.shape[d + 1 :] + (size,)
+
+    def windows(strides):
+        return strides[:d] + (strides[d] * step,) + strides[d + 1 :] + (strides[d],)
+
+    rows = windows(contiguous_strides(input.shape))
+    return shape, windows(input.stride()), input.storage_offset(), {"shape": shape, "strides": rows, "offset": 0}
+
+
+def _as_strided_gradient(g, input_shape, input_geometry, shape, strides, offset):
+    if input_geometry is None:
+        return strided_scatter(g.expand(shape), input_shape, strides, offset)
+    size, own_strides, own_offset = input_geometry
+    return strided_scatter(g.expand(shape), (size,), strides, offset).as_strided(input_shape, own_strides, own_offset)
+
+
+@view(
+    grad={"input": _as_strided_gradient},
+    samples=lambda make: [Sample(make(3, 3), (2, 2), (1, 2)), Sample(make(6), (2, 2), (1, 1), 1)],
+    errors=lambda make: [ErrorSample(RuntimeError, "out of bounds for storage", make(3), (2, 2), (2, 2))],
+)
+def as_strided(input, size, stride, storage_offset=None):
+    """A view of the input's storage with any shape, strides and offset (in elements)."""
+    size, stride = tuple(size), tuple(stride)
+    offset = input.storage_offset() if storage_offset is None else storage_offset
+    if len(size) != len(stride):
+        raise RuntimeError(f"mismatch in length of strides and shape: got {list(size)} and {list(stride)}")
+    if min(stride, default=0) < 0:
+        raise RuntimeError(f"as_strided: Negative strides are not supported at the moment, got strides: {list(stride)}")
+    last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
+    have = input._storage.size
+    if 0 not in size and (offset < 0 or last >= have):
+        raise RuntimeError(
+            f"setStorage: sizes {list(size)}, strides {list(stride)}, storage offset {offset}, and itemsize "
+            f"{input.element_size()} requiring a storage size of {(last + 1) * input.element_size()} are out of bounds for "
+            f"storage of size {have * input.element_size()}"
+        )
+    plain = input.is_contiguous() and not input.storage_offset() and input.numel() == have
+    own = None if plain else (have, input.stride(), input.storage_offset())
+    return size, stride, offset, {"shape": size, "strides": stride, "offset": offset, "input_geometry": own}
+
+
+# --- several views -------------------------------------------------------------------------------------------
+
+
+def _pieces(input, d: int, sizes: Sequence[int]):
+    strides, offset, parts = input.stride(), input.storage_offset(), []
+    for n in sizes:
+        parts.append((input.shape[:d] + (n,) + input.shape[d + 1 :], strides, offset))
+        offset += n * strides[d]
+    return parts
+
+
+def _join(gs, input_dtype, dim, shapes):
+    like = next(g for g in gs if g is not None)
+    return cat([like.new_zeros(s) if g is None else g for g, s in zip(gs, shapes, strict=True)], dim)
+
+
+@view(
+    name="split_with_sizes",
+    outputs=("*",),
+    grad={"input": _join},
+    samples=lambda make: [Sample(make(5, 2), (2, 3)), Sample(make(2, 4), (1, 0, 3), 1)],
+    errors=lambda make: [ErrorSample(RuntimeError, "split_with_sizes expects split_sizes to sum exactly to 5", make(5), (2, 2))],
+)
+def split_with_sizes(input, split_sizes, dim=0):
+    """Views of consecutive pieces of ``dim``, of the given sizes."""
+    d = wrap_dim(dim, input.dim())
+    sizes = tuple([_index(n) for n in split_sizes])
+    n = input.shape[d] if input.dim() else 1
+    if min(sizes, default=0) < 0:
+        raise RuntimeError(f"split_with_sizes expects split_sizes have only non-negative entries, but got split_sizes={list(sizes)}")
+    if sum(sizes) != n:
+        raise RuntimeError(
+            f"split_with_sizes expects split_sizes to sum exactly to {n} (input tensor's size at dimension {dim}), but got "
+            f"split_sizes={list(sizes)}"
+        )
+    parts = _pieces(input, d, sizes)
+    return parts, {"dim": d, "shapes": tuple([p[0] for p in parts])}
+
+
+@composite(samples=lambda make: [Sample(make(5, 2), 2), Sample(make(2, 4), 3, 1), Sample(make(4), (1, 3))])
+def split(tensor, split_size_or_sections, dim=0):
+    """Views of consecutive pieces of ``dim``: all of one size (the last may be smaller), or of a list of sizes."""
+    if not isinstance(split_size_or_sections, int):
+        return split_with_sizes(tensor, split_size_or_sections, dim)
+    if not tensor.dim():
+        raise RuntimeError("split expects at least a 1-dimensional tensor")
+    size, n = split_size_or_sections, tensor.shape[wrap_dim(dim, tensor.dim())]
+    if size < 0:
+        raise RuntimeError(f"split expects split_size be non-negative, but got split_size={size}")
+    if size == 0 and n:
+        raise RuntimeError(f"split_size can only be 0 if dimension size is 0, but got dimension size of {n}")
+    whole, rest = divmod(n, size) if size else (1, 0)
+    sizes = [size] * whole + ([rest] if rest else [])
+    return split_with_sizes(tensor, sizes or [0], dim)
+
+
+@composite(samples=lambda make: [Sample(make(5, 2), 2), Sample(make(2, 4), 3, 1)])
+def chunk(input, chunks, dim=0):
+    """At most ``chunks`` views of consecutive pieces of ``dim``, each of ``ceil(n / chunks)``."""
+    if chunks <= 0:
+        raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
+    if not input.dim():
+        raise RuntimeError("chunk expects at least a 1-dimensional tensor")
+    n = input.shape[wrap_dim(dim, input.dim())]
+    size = -(-n // chunks)
+    if not size:
+        return split_with_sizes(input, [0] * chunks, dim)
+    return split(input, size, dim)
+
+
+@composite(samples=lambda make: [Sample(make(5, 2), 2), Sample(make(2, 4), (1, 3), 1)])
+def tensor_split(input, indices_or_sections, dim=0):
+    """Views of pieces of ``dim``: so many, or cut at the given indices."""
+    if isinstance(indices_or_sections, dispatch.Tensor):
+        indices_or_sections = indices_or_sections.tolist()
+    if not input.dim():
+        raise RuntimeError("tensor_split expected at least a 1-dimensional tensor, but got a tensor with 0 dims")
+    d = wrap_dim(dim, input.dim())
+    n = input.shape[d]
+    if isinstance(indices_or_sections, int):
+        k = indices_or_sections
+        if k <= 0:
+            raise RuntimeError(f"number of sections must be larger than 0, got {k}")
+        bounds = [i * (n // k) + min(i, n % k) for i in range(k + 1)]
+    else:
+        bounds = [0, *indices_or_sections, n]
+    return tuple(slice_(input, d, a, b, 1) for a, b in zip(bounds[:-1], bounds[1:], strict=True))
+
+
+def _unbind_gradient(gs, dim, shapes):
+    return _join([None if g is None else g.unsqueeze(dim) for g in gs], None, dim, shapes)
+
+
+@view(
+    outputs=("*",),
+    grad={"input": _unbind_gradient},
+    samples=lambda make: [Sample(make(3, 2)), Sample(make(2, 3), 1)],
+)
+def unbind(input, dim=0):
+    """Views of all slices of ``dim``, without that dim."""
+    if not input.dim():
+        raise RuntimeError("Dimension specified as 0 but tensor has no dimensions")
+    d = wrap_dim(dim, input.dim())
+    shape, strides, offset = input.shape, input.stride(), input.storage_offset()
+    rest, steps = shape[:d] + shape[d + 1 :], strides[:d] + strides[d + 1 :]
+    parts = [(rest, steps, offset + i * strides[d]) for i in range(shape[d])]
+    return parts, {"dim": d, "shapes": (shape[:d] + (1,) + shape[d + 1 :],) * shape[d]}
+
+
+@composite(samples=lambda make: [Sample(make(4, 2), 2)])
+def vsplit(input, indices_or_sections):
+    """:func:`tensor_split` along the rows."""
+    return tensor_split(input, indices_or_sections, 0)
+
+
+@composite(samples=lambda make: [Sample(make(2, 4), 2)])
+def hsplit(input, indices_or_sections):
+    """:func:`tensor_split` along the columns (of a 1-d tensor: along its only dim)."""
+    return tensor_split(input, indices_or_sections, 0 if input.dim() == 1 else 1)
+
+
+@composite(samples=lambda make: [Sample(make(2, 2, 4), 2)])
+def dsplit(input, indices_or_sections):
+    """:func:`tensor_split` along the third dim."""
+    return tensor_split(input, indices_or_sections, 2)
+
+
+# --- parts of complex numbers --------------------------------------------------------------------------------
+
+
+@view(grad={"input": lambda g: _complex_of(g)}, samples=lambda make: [Sample(make(3, dtype=dtypes.complex128))])
+def view_as_real(input):
+    """A complex tensor's memory as real pairs: a last dim of size 2."""
+    if not input.dtype.is_complex:
+        raise RuntimeError("view_as_real is only supported for complex tensors")
+    strides = tuple([2 * s for s in input.stride()]) + (1,)
+    return input.shape + (2,), strides, 2 * input.storage_offset(), {}, input.dtype.to_real()
+
+
+def _complex_of(g):
+    return view_as_complex(g.contiguous())
+
+
+@view(grad={"input": lambda g: view_as_real(g.contiguous())}, samples=lambda make: [Sample(make(3, 2))])
+def view_as_complex(input):
+    """A real tensor whose last dim has size 2 as complex numbers, on the same memory."""
+    if not input.dim() or input.shape[-1] != 2:
+        raise RuntimeError("Tensor must have a last dimension of size 2")
+    if input.stride()[-1] != 1 or any(s % 2 for s in input.stride()[:-1]) or input.storage_offset() % 2:
+        raise RuntimeError("Tensor must have a last dimension with stride 1, and even strides and offset elsewhere")
+    strides = tuple([s // 2 for s in input.stride()[:-1]])
+    return input.shape[:-1], strides, input.storage_offset() // 2, {}, input.dtype.to_complex()
+
+

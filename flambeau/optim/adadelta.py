@@ -1,0 +1,108 @@
+"""Adadelta."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flambeau import ops
+from flambeau.tensor import Tensor
+
+from .checks import check_lr, check_non_negative
+from .optimizer import Optimizer, ParamsT
+from .scalars import advance, hyperparameter, new_scalar
+
+__all__ = ["Adadelta"]
+
+
+class Adadelta(Optimizer):
+    """Steps in the units of the parameters, with no learning rate to tune (torch.optim.Adadelta).
+
+    With gradient g (+ ``weight_decay`` * p; negated by ``maximize``)::
+
+        v = rho * v + (1 - rho) * g ** 2
+        d = sqrt(u + eps) / sqrt(v + eps) * g
+        u = rho * u + (1 - rho) * d ** 2
+        p = p - lr * d
+
+    Args:
+        params: parameters, named parameters or parameter groups.
+        lr: factor of the steps, a float or a tensor of one element.
+        rho: decay rate of the running averages, in [0, 1].
+        eps: keeps the division finite, and starts the movement.
+        weight_decay: L2 penalty.
+        foreach, capturable: accepted; the result is the same.
+        maximize: go uphill.
+        differentiable: record the step for autograd.
+
+    >>> import flambeau as torch
+    >>> w = torch.tensor([1.0, -2.0], requires_grad=True)
+    >>> optimizer = torch.optim.Adadelta([w], eps=1e-2)
+    >>> w.pow(2).sum().backward()
+    >>> optimizer.step()
+    >>> w
+    tensor([ 0.6877, -1.6851], requires_grad=True)
+
+    Source: Zeiler, ADADELTA: an adaptive learning rate method, https://arxiv.org/abs/1212.5701;
+    https://docs.pytorch.org/docs/stable/generated/torch.optim.Adadelta.html
+    """
+
+    _scalar_state = ("step",)
+    _options_since = {
+        "foreach": None, "maximize": False, "differentiable": False, "capturable": False,
+    }  # fmt: skip
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor = 1.0,
+        rho: float = 0.9,
+        eps: float = 1e-6,
+        weight_decay: float = 0,
+        foreach: bool | None = None,
+        *,
+        capturable: bool = False,
+        maximize: bool = False,
+        differentiable: bool = False,
+    ) -> None:
+        check_lr(lr)
+        if not 0.0 <= rho <= 1.0:
+            raise ValueError(f"Invalid rho value: {rho} (expected 0 <= rho <= 1)")
+        check_non_negative("Invalid epsilon value:", eps)
+        check_non_negative("Invalid weight_decay value:", weight_decay)
+        defaults = {
+            "lr": lr,
+            "rho": rho,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "maximize": maximize,
+            "capturable": capturable,
+            "foreach": foreach,
+            "differentiable": differentiable,
+        }
+        super().__init__(params, defaults)
+
+    def _init_state(self, param: Tensor, group: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "step": new_scalar(0),
+            "square_avg": ops.zeros_like(param),
+            "acc_delta": ops.zeros_like(param),
+        }
+
+    def _options(self, group: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "lr": hyperparameter(group["lr"]),
+            "rho": group["rho"],
+            "eps": group["eps"],
+            "weight_decay": group["weight_decay"],
+        }
+
+    @staticmethod
+    def _update(param, grad, state, *, lr, rho, eps, weight_decay) -> None:
+        advance(state["step"])
+        square_avg, acc_delta = state["square_avg"], state["acc_delta"]
+        if weight_decay != 0:
+            grad = grad.add(param, alpha=weight_decay)
+        square_avg.mul_(rho).addcmul_(grad, grad, value=1 - rho)
+        delta = acc_delta.add(eps).sqrt_().div_(square_avg.add(eps).sqrt_()).mul_(grad)
+        acc_delta.mul_(rho).addcmul_(delta, delta, value=1 - rho)
+        param.add_(delta, alpha=-lr)

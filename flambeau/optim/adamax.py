@@ -1,0 +1,107 @@
+"""Adamax."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flambeau import ops
+from flambeau.tensor import Tensor
+
+from .checks import check_betas, check_lr, check_non_negative
+from .optimizer import Optimizer, ParamsT
+from .scalars import advance, hyperparameter, new_scalar
+
+__all__ = ["Adamax"]
+
+
+class Adamax(Optimizer):
+    """Adam with the infinity norm in place of the square (torch.optim.Adamax).
+
+    With gradient g (+ ``weight_decay`` * p; negated by ``maximize``), at step t = 1, 2, ...::
+
+        m = beta1 * m + (1 - beta1) * g
+        u = max(beta2 * u, |g| + eps)
+        p = p - lr / (1 - beta1 ** t) * m / u
+
+    Args:
+        params: parameters, named parameters or parameter groups.
+        lr: learning rate, a float or a tensor of one element.
+        betas: decay rates of the average and of the norm.
+        eps: keeps the division finite.
+        weight_decay: L2 penalty.
+        foreach, capturable: accepted; the result is the same.
+        maximize: go uphill.
+        differentiable: record the step for autograd.
+
+    >>> import flambeau as torch
+    >>> w = torch.tensor([1.0, -2.0], requires_grad=True)
+    >>> optimizer = torch.optim.Adamax([w], lr=0.5)
+    >>> w.pow(2).sum().backward()
+    >>> optimizer.step()
+    >>> w
+    tensor([ 0.5000, -1.5000], requires_grad=True)
+
+    Source: Kingma and Ba, https://arxiv.org/abs/1412.6980, section 7;
+    https://docs.pytorch.org/docs/stable/generated/torch.optim.Adamax.html
+    """
+
+    _scalar_state = ("step",)
+    _options_since = {
+        "foreach": None, "maximize": False, "differentiable": False, "capturable": False,
+    }  # fmt: skip
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor = 2e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+        foreach: bool | None = None,
+        *,
+        maximize: bool = False,
+        differentiable: bool = False,
+        capturable: bool = False,
+    ) -> None:
+        check_lr(lr)
+        check_non_negative("Invalid epsilon value:", eps)
+        check_betas(betas)
+        check_non_negative("Invalid weight_decay value:", weight_decay)
+        defaults = {
+            "lr": lr,
+            "betas": betas,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "foreach": foreach,
+            "maximize": maximize,
+            "differentiable": differentiable,
+            "capturable": capturable,
+        }
+        super().__init__(params, defaults)
+
+    def _init_state(self, param: Tensor, group: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "step": new_scalar(0),
+            "exp_avg": ops.zeros_like(param),
+            "exp_inf": ops.zeros_like(param),
+        }
+
+    def _options(self, group: dict[str, Any]) -> dict[str, Any]:
+        beta1, beta2 = group["betas"]
+        return {
+            "lr": hyperparameter(group["lr"]),
+            "beta1": beta1,
+            "beta2": beta2,
+            "eps": group["eps"],
+            "weight_decay": group["weight_decay"],
+        }
+
+    @staticmethod
+    def _update(param, grad, state, *, lr, beta1, beta2, eps, weight_decay) -> None:
+        step = advance(state["step"])
+        exp_avg, exp_inf = state["exp_avg"], state["exp_inf"]
+        if weight_decay != 0:
+            grad = grad.add(param, alpha=weight_decay)
+        exp_avg.lerp_(grad, 1 - beta1)
+        exp_inf.copy_(ops.maximum(exp_inf.mul(beta2), grad.abs().add_(eps)))
+        param.addcdiv_(exp_avg, exp_inf, value=-lr / (1 - beta1**step))

@@ -1,0 +1,113 @@
+"""Averaged stochastic gradient descent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flambeau import ops
+from flambeau.tensor import Tensor
+
+from .checks import check_lr, check_non_negative
+from .optimizer import Optimizer, ParamsT
+from .scalars import _get_value, advance, hyperparameter, new_scalar, read, write
+
+__all__ = ["ASGD"]
+
+
+class ASGD(Optimizer):
+    """Averaged stochastic gradient descent (torch.optim.ASGD).
+
+    With gradient g (+ ``weight_decay`` * p; negated by ``maximize``), at step t = 1, 2, ...::
+
+        p   = p * (1 - lambd * eta) - eta * g
+        ax  = ax + mu * (p - ax)               the average, in ``state[p]["ax"]``
+        eta = lr / (1 + lambd * lr * t) ** alpha
+        mu  = 1 / max(1, t - t0)
+
+    Args:
+        params: parameters, named parameters or parameter groups.
+        lr: learning rate, a float or a tensor of one element.
+        lambd: decay term.
+        alpha: the power of the decay of eta.
+        t0: the step at which averaging starts.
+        weight_decay: L2 penalty.
+        foreach, capturable: accepted; the result is the same.
+        maximize: go uphill.
+        differentiable: record the step for autograd.
+
+    >>> import flambeau as torch
+    >>> w = torch.tensor([1.0, -2.0], requires_grad=True)
+    >>> optimizer = torch.optim.ASGD([w], lr=0.25, lambd=0)
+    >>> w.pow(2).sum().backward()
+    >>> optimizer.step()
+    >>> w
+    tensor([ 0.5000, -1.0000], requires_grad=True)
+
+    Source: Polyak and Juditsky, Acceleration of stochastic approximation by averaging;
+    https://docs.pytorch.org/docs/stable/generated/torch.optim.ASGD.html
+    """
+
+    _scalar_state = ("step", "eta", "mu")
+    _options_since = {
+        "foreach": None, "maximize": False, "differentiable": False, "capturable": False,
+    }  # fmt: skip
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor = 1e-2,
+        lambd: float = 1e-4,
+        alpha: float = 0.75,
+        t0: float = 1e6,
+        weight_decay: float = 0,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        differentiable: bool = False,
+        capturable: bool = False,
+    ) -> None:
+        check_lr(lr)
+        check_non_negative("Invalid weight_decay value:", weight_decay)
+        defaults = {
+            "lr": lr,
+            "lambd": lambd,
+            "alpha": alpha,
+            "t0": t0,
+            "weight_decay": weight_decay,
+            "foreach": foreach,
+            "maximize": maximize,
+            "differentiable": differentiable,
+            "capturable": capturable,
+        }
+        super().__init__(params, defaults)
+
+    def _init_state(self, param: Tensor, group: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "step": new_scalar(0),
+            "eta": new_scalar(_get_value(group["lr"])),
+            "mu": new_scalar(1),
+            "ax": ops.zeros_like(param),
+        }
+
+    def _options(self, group: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "lr": hyperparameter(group["lr"]),
+            "lambd": group["lambd"],
+            "alpha": group["alpha"],
+            "t0": group["t0"],
+            "weight_decay": group["weight_decay"],
+        }
+
+    @staticmethod
+    def _update(param, grad, state, *, lr, lambd, alpha, t0, weight_decay) -> None:
+        step = advance(state["step"])
+        eta, mu, ax = read(state["eta"]), read(state["mu"]), state["ax"]
+        if weight_decay != 0:
+            grad = grad.add(param, alpha=weight_decay)
+        param.mul_(1 - lambd * eta)
+        param.add_(grad, alpha=-eta)
+        if mu != 1:
+            ax.add_(param.sub(ax).mul_(mu))
+        else:
+            ax.copy_(param)
+        write(state["eta"], lr / (1 + lambd * lr * step) ** alpha)
+        write(state["mu"], 1 / max(1, step - t0))

@@ -1,0 +1,481 @@
+"""The base of all optimizers: parameter groups, state, hooks and checkpoints.
+
+An optimizer here is a set of options, a recipe for one parameter's state, and one function that
+updates one parameter in place (``_update``). Everything else (groups, closures, complex
+parameters, state dicts, hooks) is this file.
+"""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterable
+from copy import deepcopy
+from itertools import chain
+from types import MappingProxyType
+from typing import Any
+
+from flambeau import ops
+from flambeau.autograd import enable_grad, set_grad_enabled
+from flambeau.core.dtypes import float32
+from flambeau.core.hooks import RemovableHandle
+from flambeau.nn.modules._hooks import add_hook
+from flambeau.tensor import Tensor
+
+from .scalars import new_scalar
+
+__all__ = [
+    "Optimizer",
+    "register_optimizer_step_post_hook",
+    "register_optimizer_step_pre_hook",
+    "required",
+]
+
+ParamsT = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]
+StateDict = dict[str, Any]
+
+_global_pre_hooks: OrderedDict[int, Callable] = OrderedDict()
+_global_post_hooks: OrderedDict[int, Callable] = OrderedDict()
+
+
+class _Required:
+    """Marks an option that every parameter group must give."""
+
+    def __repr__(self) -> str:
+        return "<required parameter>"
+
+
+required = _Required()
+
+
+# ------------------------------------------------------------------ hooks
+
+
+def register_optimizer_step_pre_hook(hook: Callable) -> RemovableHandle:
+    """Registers ``hook(optimizer, args, kwargs)`` to run before each step of every optimizer.
+
+    It returns None, or new ``(args, kwargs)`` for the step. ``args[0]`` is the optimizer.
+    """
+    return add_hook(_global_pre_hooks, hook)
+
+
+def register_optimizer_step_post_hook(hook: Callable) -> RemovableHandle:
+    """Registers ``hook(optimizer, args, kwargs)`` to run after each step of every optimizer."""
+    return add_hook(_global_post_hooks, hook)
+
+
+def _use_grad_for_differentiable(step: Callable) -> Callable:
+    """Runs ``step`` without recording gradients, unless the optimizer is differentiable."""
+
+    @functools.wraps(step)
+    def wrapper(self, *args, **kwargs):
+        with set_grad_enabled(self.defaults.get("differentiable", False)):
+            return step(self, *args, **kwargs)
+
+    return wrapper
+
+
+def _typename(value: Any) -> str:
+    """How error messages name the type of a thing that should have been a tensor."""
+    if isinstance(value, Tensor):
+        return value.type()
+    cls = value if isinstance(value, type) else type(value)
+    return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+
+
+class Optimizer:
+    """Base class of all optimizers (torch.optim.Optimizer).
+
+    Args:
+        params: an iterable of tensors, of ``(name, tensor)`` pairs, or of dicts. Each dict is a
+            parameter group: ``"params"`` and any options that differ from ``defaults``.
+        defaults: the options of groups that do not give their own.
+
+    Attributes:
+        param_groups: list of dicts, each with ``"params"`` and all options. Edit them at will
+            (``group["lr"] *= 0.1``): they are read at every step.
+        state: maps a parameter to the dict of what the optimizer remembers about it.
+        defaults: as given.
+
+    A subclass either overrides :meth:`step`, or gives ``_init_state``, ``_options`` and
+    ``_update`` and inherits everything else.
+
+    Raises:
+        TypeError: ``params`` is a tensor, or contains something that is not one.
+        ValueError: no parameters; a parameter that is not a leaf; a parameter in two groups.
+
+    Source: https://docs.pytorch.org/docs/stable/optim.html
+    """
+
+    # _update(param, grad, state, **options) updates one real parameter and its state in place.
+    _update: Callable[..., None]
+    # What wraps another optimizer may leave out super().__init__(); it then has no hooks.
+    _optimizer_step_pre_hooks: Any = MappingProxyType({})
+    _optimizer_step_post_hooks: Any = MappingProxyType({})
+
+    # Names in a parameter's state that are 0-dim tensors; old checkpoints have numbers there.
+    _scalar_state: tuple[str, ...] = ()
+    # Options that old checkpoints lack, and what they meant then.
+    _options_since: dict[str, Any] = {}
+
+    def __init__(self, params: ParamsT, defaults: dict[str, Any]) -> None:
+        self.defaults = defaults
+        self._init_hooks()
+        if isinstance(params, Tensor):
+            raise TypeError(
+                "params argument given to the optimizer should be an iterable of Tensors or "
+                f"dicts, but got {_typename(params)}; for one tensor w write [w]"
+            )
+        self.state: defaultdict[Tensor, Any] = defaultdict(dict)
+        self.param_groups: list[dict[str, Any]] = []
+        groups: list[Any] = list(params)
+        if not groups:
+            raise ValueError(
+                "optimizer got an empty parameter list: the module has no parameters, or "
+                "model.parameters() is a generator that was used up before"
+            )
+        if not isinstance(groups[0], dict):
+            groups = [{"params": groups}]
+        for group in groups:
+            self.add_param_group(group)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        step = cls.__dict__.get("step")
+        if step is not None and not getattr(step, "hooked", False):
+            cls.step = cls.profile_hook_step(step)  # type: ignore[method-assign]
+
+    def _check_implementation(self) -> None:
+        """Refuses the combinations of implementation flags that PyTorch refuses.
+
+        The flags choose between implementations of the same mathematics; flambeau has one.
+        """
+        if not self.defaults["fused"]:
+            return
+        if self.defaults["differentiable"]:
+            raise RuntimeError("`fused` does not support `differentiable`")
+        if self.defaults["foreach"]:
+            raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
+        for p in self._all_params():
+            if not p.is_floating_point():
+                raise RuntimeError(
+                    "`fused=True` requires all the params to be floating point Tensors of "
+                    f"supported devices: ['cpu'] but {p.dtype} and {p.device.type}"
+                )
+
+    def _all_params(self) -> Iterable[Tensor]:
+        return chain.from_iterable(group["params"] for group in self.param_groups)
+
+    def _init_hooks(self) -> None:
+        self._optimizer_step_pre_hooks = OrderedDict()
+        self._optimizer_step_post_hooks = OrderedDict()
+        self._optimizer_state_dict_pre_hooks: OrderedDict[int, Callable] = OrderedDict()
+        self._optimizer_state_dict_post_hooks: OrderedDict[int, Callable] = OrderedDict()
+        self._optimizer_load_state_dict_pre_hooks: OrderedDict[int, Callable] = OrderedDict()
+        self._optimizer_load_state_dict_post_hooks: OrderedDict[int, Callable] = OrderedDict()
+
+    def __repr__(self) -> str:
+        text = type(self).__name__ + " ("
+        for i, group in enumerate(self.param_groups):
+            text += f"\nParameter Group {i}\n"
+            for key in sorted(group):
+                if key != "params":
+                    text += f"    {key}: {group[key]}\n"
+        return text + ")"
+
+    # -------------------------------------------------------------- stepping
+
+    @staticmethod
+    def profile_hook_step(func: Callable) -> Callable:
+        """Wraps a ``step`` method so that it runs the step hooks; ``step`` of subclasses is
+        wrapped by itself."""
+
+        @functools.wraps(func)
+        def wrapper(*args, **kwargs):
+            self = args[0]
+            if type(self).step is not wrapper:  # reached through super().step(): hooks are running
+                return func(*args, **kwargs)
+            for hook in chain(_global_pre_hooks.values(), self._optimizer_step_pre_hooks.values()):
+                result = hook(self, args, kwargs)
+                if result is None:
+                    continue
+                if not (isinstance(result, tuple) and len(result) == 2):
+                    raise RuntimeError(
+                        f"{func} must return None or a tuple of (new_args, new_kwargs), but got {result}."
+                    )
+                args, kwargs = result
+            out = func(*args, **kwargs)
+            for hook in chain(self._optimizer_step_post_hooks.values(), _global_post_hooks.values()):
+                hook(self, args, kwargs)
+            return out
+
+        wrapper.hooked = True  # type: ignore[attr-defined]
+        return wrapper
+
+    @_use_grad_for_differentiable
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Updates every parameter that has a ``.grad``, in place.
+
+        Args:
+            closure: a function that clears the gradients, computes the loss, calls its
+                ``backward`` and returns it; it is called first, with gradients enabled.
+
+        Returns:
+            What the closure returned, or None without one.
+        """
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            self._update_group(group)
+        return loss
+
+    step = profile_hook_step(step)
+
+    def _update_group(self, group: dict[str, Any]) -> None:
+        """One step for the parameters of one group."""
+        maximize = group.get("maximize", False)
+        options = self._options(group)
+        for param in group["params"]:
+            grad = param.grad
+            if grad is None:
+                continue
+            state = self.state.get(param)
+            if not state:
+                state = self.state[param] = self._init_state(param, group)
+            if param.is_complex():  # updated as twice as many real numbers
+                param, grad = ops.view_as_real(param), ops.view_as_real(grad)
+                state = {key: ops.view_as_real(value) if value.is_complex() else value for key, value in state.items()}
+            self._update(param, -grad if maximize else grad, state, **options)
+
+    def _init_state(self, param: Tensor, group: dict[str, Any]) -> dict[str, Any]:
+        """What is remembered about ``param`` before its first step."""
+        raise NotImplementedError(f"{type(self).__name__} defines neither step() nor _init_state()")
+
+    def _options(self, group: dict[str, Any]) -> dict[str, Any]:
+        """The keyword arguments of ``_update`` for this step of a group."""
+        raise NotImplementedError(f"{type(self).__name__} defines neither step() nor _options()")
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forgets the gradients of all parameters.
+
+        Args:
+            set_to_none: set ``.grad`` to None (the default), so that parameters that the next
+                backward does not reach are skipped by :meth:`step`; False fills it with zeros.
+        """
+        for group in self.param_groups:
+            for p in group["params"]:
+                grad = p.grad
+                if grad is None:
+                    continue
+                if set_to_none:
+                    p.grad = None
+                else:
+                    if grad.grad_fn is not None:
+                        grad.detach_()
+                    else:
+                        grad.requires_grad_(False)
+                    grad.zero_()
+
+    # -------------------------------------------------------------- groups
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Adds a parameter group: ``{"params": ..., option: value, ...}``.
+
+        Options that it lacks come from ``defaults``. The dict itself becomes the group.
+        """
+        if not isinstance(param_group, dict):
+            raise TypeError(f"param_group must be a dict, but got {type(param_group)}")
+        params = param_group["params"]
+        if isinstance(params, Tensor):
+            params = [params]
+        elif isinstance(params, set):
+            raise TypeError(
+                "optimizer parameters need to be organized in ordered collections, but "
+                "the ordering of tensors in sets will change between runs. Please use a list instead."
+            )
+        params = list(params)
+        names = [p[0] for p in params if isinstance(p, tuple)]
+        if names:
+            if len(names) != len(params):
+                raise ValueError(
+                    "all optimizer params should be with/without names. Some param names are "
+                    f"missing: {len(names)} of {len(params)} have one"
+                )
+            params = [p[1] for p in params]
+            param_group["param_names"] = names
+        param_group["params"] = params
+
+        for param in params:
+            if not isinstance(param, Tensor):
+                raise TypeError(f"optimizer can only optimize Tensors, but one of the params is {_typename(param)}")
+            if not self.defaults.get("differentiable") and not (param.is_leaf or param.retains_grad):
+                raise ValueError(
+                    "can't optimize a non-leaf Tensor: this one was computed from others "
+                    f"({param.grad_fn}); optimize those, or detach() it first"
+                )
+        for name, default in self.defaults.items():
+            if default is required and name not in param_group:
+                raise ValueError("parameter group didn't specify a value of required optimization parameter " + name)
+            param_group.setdefault(name, default)
+
+        if len(params) != len(set(params)):
+            warnings.warn(
+                "optimizer contains a parameter group with duplicate parameters; in future, this "
+                "will cause an error; see github.com/pytorch/pytorch/issues/40967 for more information",
+                stacklevel=4,
+            )
+        for group in self.param_groups:
+            if ("param_names" in param_group) != ("param_names" in group):
+                which = "with names" if "param_names" in param_group else "without names"
+                raise ValueError(
+                    "all optimizer param groups should be with/without names. "
+                    f"cannot add param group {which} to the optimizer"
+                )
+        if not set(self._all_params()).isdisjoint(params):
+            raise ValueError("some parameters appear in more than one parameter group")
+        self.param_groups.append(param_group)
+
+    # -------------------------------------------------------------- checkpoints
+
+    def state_dict(self) -> StateDict:
+        """The optimizer's state as plain containers and tensors, in PyTorch's format.
+
+        Returns:
+            ``{"state": {0: {...}, ...}, "param_groups": [{"lr": ..., "params": [0, 1]}, ...]}``,
+            where parameters are numbered in the order of the groups. The tensors are the
+            optimizer's own, not copies.
+        """
+        for hook in self._optimizer_state_dict_pre_hooks.values():
+            hook(self)
+        numbers: dict[int, int] = {}
+        for number, param in enumerate(self._all_params()):
+            numbers.setdefault(id(param), number)
+        groups = [
+            {key: value for key, value in group.items() if key != "params"}
+            | {"params": [numbers[id(p)] for p in group["params"]]}
+            for group in self.param_groups
+        ]
+        state = {numbers[id(key)] if isinstance(key, Tensor) else key: value for key, value in self.state.items()}
+        result: StateDict = {"state": state, "param_groups": groups}
+        for hook in self._optimizer_state_dict_post_hooks.values():
+            changed = hook(self, result)
+            if changed is not None:
+                result = changed
+        return result
+
+    def load_state_dict(self, state_dict: StateDict) -> None:
+        """Takes over options and state from what :meth:`state_dict` returned.
+
+        Parameters are matched by their order. State tensors are cast to the dtype and device of
+        their parameter, except ``"step"``. Load after a scheduler was made, which sets ``lr``.
+
+        Raises:
+            ValueError: the groups differ in number or size from this optimizer's.
+        """
+        state_dict = state_dict.copy()
+        for hook in self._optimizer_load_state_dict_pre_hooks.values():
+            changed = hook(self, state_dict)
+            if changed is not None:
+                state_dict = changed
+
+        groups, saved = self.param_groups, deepcopy(state_dict["param_groups"])
+        if len(groups) != len(saved):
+            raise ValueError(
+                "loaded state dict has a different number of parameter groups: expected "
+                f"{len(groups)}, got {len(saved)}"
+            )
+        sizes = [len(group["params"]) for group in groups]
+        saved_sizes = [len(group["params"]) for group in saved]
+        if sizes != saved_sizes:
+            raise ValueError(
+                "loaded state dict contains a parameter group that doesn't match the size of "
+                f"optimizer's group: expected {sizes} parameters, got {saved_sizes}"
+            )
+        owner = {
+            number: (param, old)
+            for group, old in zip(groups, saved, strict=True)
+            for number, param in zip(old["params"], group["params"], strict=True)
+        }
+        state: defaultdict[Any, Any] = defaultdict(dict)
+        for key, value in state_dict["state"].items():
+            if key in owner:
+                param, old = owner[key]
+                state[param] = self._cast(param, value, old)
+            else:
+                state[key] = value
+        for group, old in zip(groups, saved, strict=True):
+            old["params"] = group["params"]
+            if "param_names" in group:
+                old.setdefault("param_names", group["param_names"])
+        self.__setstate__({"state": state, "param_groups": saved})
+        for hook in self._optimizer_load_state_dict_post_hooks.values():
+            hook(self)
+
+    def _cast(self, param: Tensor, value: Any, group: dict[str, Any], key: Any = None) -> Any:
+        """A value from a loaded state, its tensors on the device and in the dtype of ``param``.
+
+        Step counts and their like keep their dtype (in float16 they would stop at 2048).
+        """
+        if isinstance(value, Tensor):
+            if key == "step" and (group.get("fused") or group.get("capturable")):
+                return value.to(dtype=float32, device=param.device)
+            if key == "step" or key in self._scalar_state:
+                return value
+            dtype = param.dtype if param.is_floating_point() else None
+            return value.to(device=param.device, dtype=dtype)
+        if isinstance(value, dict):
+            return {k: self._cast(param, v, group, k) for k, v in value.items()}
+        if isinstance(value, Iterable) and not isinstance(value, str):
+            return type(value)(self._cast(param, v, group) for v in value)  # type: ignore[call-arg]
+        return value
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"defaults": self.defaults, "state": self.state, "param_groups": self.param_groups}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if "_optimizer_step_pre_hooks" not in self.__dict__:
+            self._init_hooks()
+        self.defaults.setdefault("differentiable", False)
+        for group in self.param_groups:
+            for name, value in self._options_since.items():
+                group.setdefault(name, value)
+            for p in group["params"]:
+                entries = self.state.get(p) or {}
+                for name in self._scalar_state:
+                    if name in entries and not isinstance(entries[name], Tensor):
+                        entries[name] = new_scalar(entries[name], group.get("fused"))
+
+    # -------------------------------------------------------------- hooks
+
+    def register_step_pre_hook(self, hook: Callable) -> RemovableHandle:
+        """Registers ``hook(optimizer, args, kwargs)`` to run before each step.
+
+        It returns None, or new ``(args, kwargs)`` for the step. ``args[0]`` is the optimizer.
+        """
+        return add_hook(self._optimizer_step_pre_hooks, hook)
+
+    def register_step_post_hook(self, hook: Callable) -> RemovableHandle:
+        """Registers ``hook(optimizer, args, kwargs)`` to run after each step."""
+        return add_hook(self._optimizer_step_post_hooks, hook)
+
+    def register_state_dict_pre_hook(self, hook: Callable, prepend: bool = False) -> RemovableHandle:
+        """Registers ``hook(optimizer)`` to run before :meth:`state_dict`."""
+        return add_hook(self._optimizer_state_dict_pre_hooks, hook, prepend)
+
+    def register_state_dict_post_hook(self, hook: Callable, prepend: bool = False) -> RemovableHandle:
+        """Registers ``hook(optimizer, state_dict)``, which may edit what :meth:`state_dict`
+        returns, or return something else in its place."""
+        return add_hook(self._optimizer_state_dict_post_hooks, hook, prepend)
+
+    def register_load_state_dict_pre_hook(self, hook: Callable, prepend: bool = False) -> RemovableHandle:
+        """Registers ``hook(optimizer, state_dict)``, which may edit the (shallow copy of the)
+        dict to be loaded, or return another."""
+        return add_hook(self._optimizer_load_state_dict_pre_hooks, hook, prepend)
+
+    def register_load_state_dict_post_hook(self, hook: Callable, prepend: bool = False) -> RemovableHandle:
+        """Registers ``hook(optimizer)`` to run after :meth:`load_state_dict`."""
+        return add_hook(self._optimizer_load_state_dict_post_hooks, hook, prepend)

@@ -1,0 +1,128 @@
+"""RMSprop."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flambeau import ops
+from flambeau.tensor import Tensor
+
+from .checks import check_lr, check_non_negative
+from .optimizer import Optimizer, ParamsT
+from .scalars import advance, hyperparameter, new_scalar
+
+__all__ = ["RMSprop"]
+
+
+class RMSprop(Optimizer):
+    """Steps divided by a running root mean square of the gradient (torch.optim.RMSprop).
+
+    With gradient g (+ ``weight_decay`` * p; negated by ``maximize``)::
+
+        v = alpha * v + (1 - alpha) * g ** 2
+        if centered:  a = alpha * a + (1 - alpha) * g;  d = sqrt(v - a ** 2) + eps
+        else:         d = sqrt(v) + eps
+        if momentum:  b = momentum * b + g / d;  p = p - lr * b
+        else:         p = p - lr * g / d
+
+    Args:
+        params: parameters, named parameters or parameter groups.
+        lr: learning rate, a float or a tensor of one element.
+        alpha: decay rate of the running averages.
+        eps: keeps the division finite.
+        weight_decay: L2 penalty.
+        momentum: momentum factor.
+        centered: divide by an estimate of the standard deviation instead.
+        capturable, foreach: accepted; the result is the same.
+        maximize: go uphill.
+        differentiable: record the step for autograd.
+
+    >>> import flambeau as torch
+    >>> w = torch.tensor([1.0, -2.0], requires_grad=True)
+    >>> optimizer = torch.optim.RMSprop([w], lr=0.05)
+    >>> w.pow(2).sum().backward()
+    >>> optimizer.step()
+    >>> w
+    tensor([ 0.5000, -1.5000], requires_grad=True)
+
+    Source: Hinton's lecture 6e of Neural Networks for Machine Learning; centered: Graves,
+    https://arxiv.org/abs/1308.0850;
+    https://docs.pytorch.org/docs/stable/generated/torch.optim.RMSprop.html
+    """
+
+    _scalar_state = ("step",)
+    _options_since = {
+        "momentum": 0, "centered": False, "foreach": None, "maximize": False,
+        "differentiable": False, "capturable": False,
+    }  # fmt: skip
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor = 1e-2,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+        momentum: float = 0,
+        centered: bool = False,
+        capturable: bool = False,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        differentiable: bool = False,
+    ) -> None:
+        check_lr(lr)
+        check_non_negative("Invalid epsilon value:", eps)
+        check_non_negative("Invalid momentum value:", momentum)
+        check_non_negative("Invalid weight_decay value:", weight_decay)
+        check_non_negative("Invalid alpha value:", alpha)
+        defaults = {
+            "lr": lr,
+            "momentum": momentum,
+            "alpha": alpha,
+            "eps": eps,
+            "centered": centered,
+            "weight_decay": weight_decay,
+            "capturable": capturable,
+            "foreach": foreach,
+            "maximize": maximize,
+            "differentiable": differentiable,
+        }
+        super().__init__(params, defaults)
+
+    def _init_state(self, param: Tensor, group: dict[str, Any]) -> dict[str, Any]:
+        state = {"step": new_scalar(0), "square_avg": ops.zeros_like(param)}
+        if group["momentum"] > 0:
+            state["momentum_buffer"] = ops.zeros_like(param)
+        if group["centered"]:
+            state["grad_avg"] = ops.zeros_like(param)
+        return state
+
+    def _options(self, group: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "lr": hyperparameter(group["lr"]),
+            "alpha": group["alpha"],
+            "eps": group["eps"],
+            "weight_decay": group["weight_decay"],
+            "momentum": group["momentum"],
+            "centered": group["centered"],
+        }
+
+    @staticmethod
+    def _update(param, grad, state, *, lr, alpha, eps, weight_decay, momentum, centered) -> None:
+        advance(state["step"])
+        square_avg = state["square_avg"]
+        if weight_decay != 0:
+            grad = grad.add(param, alpha=weight_decay)
+        square_avg.mul_(alpha).addcmul_(grad, grad, value=1 - alpha)
+        if centered:
+            grad_avg = state["grad_avg"]
+            grad_avg.lerp_(grad, 1 - alpha)
+            avg = square_avg.addcmul(grad_avg, grad_avg, value=-1).sqrt_().add_(eps)
+        else:
+            avg = square_avg.sqrt().add_(eps)
+        if momentum > 0:
+            buffer = state["momentum_buffer"]
+            buffer.mul_(momentum).addcdiv_(grad, avg)
+            param.add_(buffer, alpha=-lr)
+        else:
+            param.addcdiv_(grad, avg, value=-lr)

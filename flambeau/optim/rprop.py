@@ -1,0 +1,107 @@
+"""Rprop."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flambeau import ops
+from flambeau.tensor import Tensor
+
+from .checks import check_lr
+from .optimizer import Optimizer, ParamsT
+from .scalars import _get_value, advance, new_scalar
+
+__all__ = ["Rprop"]
+
+
+class Rprop(Optimizer):
+    """Resilient backpropagation: only the sign of the gradient counts (torch.optim.Rprop).
+
+    Each element has a step size of its own, ``lr`` at first. With gradient g (negated by
+    ``maximize``) and the gradient h of the step before::
+
+        s = clamp(s * (etaplus if g * h > 0, etaminus if g * h < 0, else 1), *step_sizes)
+        g = 0  where g * h < 0
+        p = p - s * sign(g)
+
+    Made for full batches: with noisy gradients signs change for no reason.
+
+    Args:
+        params: parameters, named parameters or parameter groups.
+        lr: the first step size, a float or a tensor of one element.
+        etas: ``(etaminus, etaplus)``, with 0 < etaminus < 1 < etaplus.
+        step_sizes: the smallest and the largest step size.
+        capturable, foreach: accepted; the result is the same.
+        maximize: go uphill.
+        differentiable: record the step for autograd.
+
+    >>> import flambeau as torch
+    >>> w = torch.tensor([1.0, -2.0], requires_grad=True)
+    >>> optimizer = torch.optim.Rprop([w], lr=0.5)
+    >>> w.pow(2).sum().backward()
+    >>> optimizer.step()
+    >>> w
+    tensor([ 0.5000, -1.5000], requires_grad=True)
+
+    Source: Riedmiller and Braun, A direct adaptive method for faster backpropagation learning;
+    https://docs.pytorch.org/docs/stable/generated/torch.optim.Rprop.html
+    """
+
+    _scalar_state = ("step",)
+    _options_since = {
+        "foreach": None, "maximize": False, "differentiable": False, "capturable": False,
+    }  # fmt: skip
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor = 1e-2,
+        etas: tuple[float, float] = (0.5, 1.2),
+        step_sizes: tuple[float, float] = (1e-6, 50),
+        *,
+        capturable: bool = False,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        differentiable: bool = False,
+    ) -> None:
+        check_lr(lr)
+        if not 0.0 < etas[0] < 1.0 < etas[1]:
+            raise ValueError(f"Invalid eta values: {etas[0]}, {etas[1]} (expected 0 < etaminus < 1 < etaplus)")
+        defaults = {
+            "lr": lr,
+            "etas": etas,
+            "step_sizes": step_sizes,
+            "foreach": foreach,
+            "maximize": maximize,
+            "differentiable": differentiable,
+            "capturable": capturable,
+        }
+        super().__init__(params, defaults)
+
+    def _init_state(self, param: Tensor, group: dict[str, Any]) -> dict[str, Any]:
+        size = _get_value(group["lr"])
+        if param.is_complex():
+            size = complex(size, size)
+        return {
+            "step": new_scalar(0),
+            "prev": ops.zeros_like(param),
+            "step_size": ops.full_like(param, size),
+        }
+
+    def _options(self, group: dict[str, Any]) -> dict[str, Any]:
+        return {"etas": group["etas"], "step_sizes": group["step_sizes"]}
+
+    @staticmethod
+    def _update(param, grad, state, *, etas, step_sizes) -> None:
+        advance(state["step"])
+        prev, step_size = state["prev"], state["step_size"]
+        sign = grad.mul(prev).sign()
+        turned = sign.lt(0)
+        factor = (
+            sign.masked_fill(sign.gt(0), etas[1]).masked_fill(turned, etas[0])
+            .masked_fill(sign.eq(0), 1)
+        )  # fmt: skip
+        step_size.mul_(factor).clamp_(step_sizes[0], step_sizes[1])
+        grad = grad.masked_fill(turned, 0)
+        param.addcmul_(grad.sign(), step_size, value=-1)
+        prev.copy_(grad)

@@ -1,0 +1,172 @@
+"""``torch.save`` and ``torch.load``: PyTorch's files, written atomically and read without running anything in them.
+
+Source: https://docs.pytorch.org/docs/stable/notes/serialization.html
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from pickle import UnpicklingError
+from typing import IO, Any
+
+from flambeau.serialization import legacy
+from flambeau.serialization.archive import ArchiveReader, ArchiveWriter, file_path, replacing
+from flambeau.serialization.pickler import CheckpointPickler
+from flambeau.serialization.storages import MapLocation, parse_id, place
+from flambeau.serialization.unpickler import Unpickler
+from flambeau.serialization.vocabulary import (
+    Vocabulary,
+    add_safe_globals,
+    clear_safe_globals,
+    get_safe_globals,
+    safe_globals,
+)
+from flambeau.tensor.storage import Storage
+
+__all__ = ["add_safe_globals", "clear_safe_globals", "get_safe_globals", "load", "safe_globals", "save"]
+
+_ZIP_START = b"PK\x03\x04"
+
+
+def save(
+    obj: object,
+    f: str | os.PathLike | IO[bytes],
+    pickle_module: Any = None,
+    pickle_protocol: int = 2,
+    _use_new_zipfile_serialization: bool = True,
+) -> None:
+    """Writes ``obj`` to ``f``, a path or an open binary file, in PyTorch's format (the zip format of 1.6 and later).
+
+    Tensors that share a storage share it again after :func:`load`; the whole of a storage is written, even where a
+    tensor shows only part of it. A path is written atomically: the new file takes the old one's place when it is
+    complete and on the disk, and an error (a full disk, an object that cannot be pickled) leaves the old one alone.
+
+    >>> import flambeau as torch, io
+    >>> f = io.BytesIO()
+    >>> torch.save({"weight": torch.ones(2), "epoch": 3}, f)
+    >>> _ = f.seek(0)
+    >>> torch.load(f)
+    {'weight': tensor([1., 1.]), 'epoch': 3}
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.save.html
+    """
+    if not _use_new_zipfile_serialization:
+        raise ValueError("flambeau writes PyTorch's zip format only; the older one can be read, by flambeau too")
+    path = file_path(f)
+    if path is None and not hasattr(f, "write"):
+        raise AttributeError("expected 'f' to be string, path, or a file-like object with a 'write' attribute")
+    stream = io.BytesIO()
+    pickler = CheckpointPickler(stream, pickle_protocol)
+    pickler.dump(obj)
+    if path is None:
+        _write(f, stream.getbuffer(), pickler)  # type: ignore[arg-type]
+    else:
+        with replacing(path) as file:
+            _write(file, stream.getbuffer(), pickler)
+
+
+def _write(file: IO[bytes], pickled: memoryview, pickler: CheckpointPickler) -> None:
+    archive = ArchiveWriter(file)
+    archive.write("data.pkl", pickled)
+    archive.write(".format_version", b"1")
+    archive.write(".storage_alignment", b"64")
+    archive.write("byteorder", sys.byteorder.encode())
+    for ref in pickler.storages:
+        archive.write(f"data/{ref.key}", memoryview(ref.bytes()))
+    archive.close()
+
+
+def load(
+    f: str | os.PathLike | IO[bytes],
+    map_location: MapLocation = None,
+    pickle_module: Any = None,
+    *,
+    weights_only: bool | None = None,
+    mmap: bool | None = None,
+    **pickle_load_args: Any,
+) -> Any:
+    """Reads what ``torch.save`` wrote, flambeau's or PyTorch's, from a path or an open binary file that can seek.
+
+    Nothing in a file is ever run. With ``weights_only`` (the default) it may hold tensors, parameters, sizes, dtypes,
+    numbers, strings and plain containers, and what :func:`add_safe_globals` has declared safe. With
+    ``weights_only=False`` it may also hold NumPy arrays, a few harmless types of Python's library, and modules whose
+    classes the running program has defined; the objects are filled without any of their code being called. Anything
+    else raises ``pickle.UnpicklingError``, which names it.
+
+    ``map_location``: a device, a dictionary from the locations in the file to others, or a function of (storage,
+    location) that returns the storage; needed to read tensors that were saved on a GPU. ``mmap=True`` maps the storages
+    of a file given by its path into memory instead of reading them; writing to them does not change the file.
+
+    >>> import flambeau as torch
+    >>> state = torch.load("model.pt", map_location="cpu")  # doctest: +SKIP
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.load.html
+    """
+    if pickle_module is not None and weights_only:
+        raise RuntimeError("Can not safely load weights when explicit pickle_module is specified")
+    weights_only = pickle_module is None if weights_only is None else weights_only
+    encoding = pickle_load_args.pop("encoding", "utf-8")
+    if pickle_load_args:
+        raise TypeError(f"load() got an unexpected keyword argument {next(iter(pickle_load_args))!r}")
+    path = file_path(f)
+    if path is not None:
+        with open(path, "rb") as file:
+            return _read(file, map_location, weights_only, encoding, path if mmap else None)
+    if mmap:
+        raise ValueError("f must be a file path in order to use the mmap argument")
+    for method in ("seek", "read", "tell"):
+        if not hasattr(f, method):
+            raise AttributeError(
+                f"{type(f).__name__!r} object has no attribute {method!r}. You can only torch.load from a file that is "
+                "seekable. Please pre-load the data into a buffer like io.BytesIO and try to load from it instead."
+            )
+    return _read(f, map_location, weights_only, encoding, None)  # type: ignore[arg-type]
+
+
+def _read(file: IO[bytes], map_location: MapLocation, weights_only: bool, encoding: str, mapped: str | None) -> Any:
+    start = file.tell()
+    magic = file.read(len(_ZIP_START))
+    file.seek(start)
+    if not magic:
+        raise EOFError("Ran out of input: the file is empty")
+    vocabulary = Vocabulary(weights_only)
+    try:
+        if magic != _ZIP_START:
+            if mapped is not None:
+                raise RuntimeError(
+                    "mmap can only be used with files saved with `torch.save(_use_new_zipfile_serialization=True)`, "
+                    "please torch.save your checkpoint with this option in order to use mmap."
+                )
+            return legacy.read(file, vocabulary, map_location, encoding)
+        archive = ArchiveReader(file, mapped)
+        if "constants.pkl" in archive:
+            raise RuntimeError("the file is a TorchScript archive (torch.jit.save), not one of torch.save")
+        storages: dict[str, Storage] = {}
+
+        def storage(id: Any) -> Storage:
+            dtype, key, location, count = parse_id(id)
+            if key not in storages:
+                array = archive.array(f"data/{key}", dtype.np, count)
+                storages[key] = place(Storage.from_numpy(array, dtype), location, map_location)
+            return storages[key]
+
+        return Unpickler(io.BytesIO(archive.read("data.pkl")), vocabulary, storage, encoding).load()
+    except UnpicklingError as error:
+        raise UnpicklingError(_refusal(error, weights_only)) from error
+
+
+def _refusal(error: UnpicklingError, weights_only: bool) -> str:
+    if weights_only:
+        return (
+            "Weights only load failed. flambeau builds only tensors and plain containers from a file, and has run nothing "
+            "of this one. A file with NumPy arrays or whole modules (torch.save(model)) may load with weights_only=False, "
+            "which runs nothing either; save model.state_dict() to need neither.\n"
+            f"\tWeightsUnpickler error: {error}"
+        )
+    return (
+        "Load failed. With weights_only=False too flambeau runs no code from a file: it builds tensors, plain containers, "
+        "NumPy arrays, and modules whose classes the program has already defined or imported. Nothing has been run.\n"
+        f"\tUnpickler error: {error}"
+    )

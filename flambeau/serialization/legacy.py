@@ -1,0 +1,60 @@
+"""The format of ``torch.save`` before PyTorch 1.6: five pickles, one after the other, then the storages' bytes."""
+
+from __future__ import annotations
+
+import io
+from pickle import UnpicklingError
+from typing import IO, Any
+
+import numpy as np
+
+from flambeau.serialization.storages import MapLocation, parse_id, place
+from flambeau.serialization.unpickler import Unpickler
+from flambeau.serialization.vocabulary import Vocabulary
+from flambeau.tensor.storage import Storage
+
+_MAGIC = 0x1950A86A20F9469CFC6C
+_PROTOCOL = 1001
+
+
+def read(file: IO[bytes], vocabulary: Vocabulary, map_location: MapLocation, encoding: str) -> Any:
+    """The object in ``file``. The sizes of its storages are checked against the size of the file beforehand."""
+    stream = io.BytesIO(file.read())
+    size = len(stream.getbuffer())
+
+    def plain() -> Any:
+        return Unpickler(stream, Vocabulary(weights_only=True), parse_id).load()
+
+    magic = plain()
+    if magic != _MAGIC:
+        raise RuntimeError("Invalid magic number; corrupt file? It was not written by torch.save")
+    protocol, system, arrays, unread = plain(), plain(), {}, size
+    if protocol != _PROTOCOL or type(system) is not dict or not system.get("little_endian", True):
+        raise RuntimeError(f"Invalid protocol version: {protocol!r:.40}; expected {_PROTOCOL}, little endian")
+    storages: dict[str, Storage] = {}
+
+    def storage(id: Any) -> Storage:
+        nonlocal unread
+        dtype, key, location, count = parse_id(id)
+        if len(id) > 5 and id[5] is not None:
+            raise UnpicklingError("views of storages, which PyTorch wrote before 0.4, are not read")
+        if key not in storages:
+            unread -= count * dtype.itemsize
+            if unread < 0:
+                raise RuntimeError(f"the storages need more bytes than the {size} of the file: it is truncated or hostile")
+            arrays[key] = np.empty(count, dtype.np)
+            storages[key] = place(Storage.from_numpy(arrays[key], dtype), location, map_location)
+        return storages[key]
+
+    result = Unpickler(stream, vocabulary, storage, encoding).load()
+    keys = plain()
+    if type(keys) is not list or not set(arrays) <= set(map(str, keys)):
+        raise RuntimeError("the list of storages does not name those that the tensors need: the file is corrupted")
+    for key in keys:
+        count = int.from_bytes(stream.read(8), "little", signed=True)
+        if key not in arrays or count != len(arrays[key]):
+            raise RuntimeError(f"storage {key!r:.40} has {count} elements, which its tensors do not expect: corrupted file")
+        target = arrays[key].view(np.uint8)
+        if stream.readinto(memoryview(target)) != target.size:
+            raise RuntimeError(f"storage {key!r:.40} ends early: the file is truncated")
+    return result

@@ -1,0 +1,144 @@
+"""Writes the pickle of a checkpoint in the words that PyTorch reads.
+
+Tensors become calls of PyTorch's rebuilding functions, flambeau's classes and functions get their PyTorch names, and
+the storages' bytes stay outside: the pickle refers to them by key.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections import OrderedDict
+from types import FunctionType
+from typing import IO, Any
+
+import numpy as np
+
+from flambeau import nn, ops, optim
+from flambeau.core.device import device
+from flambeau.core.dtypes import dtype as Dtype
+from flambeau.core.size import Size
+from flambeau.nn import functional
+from flambeau.nn.parameter import Parameter
+from flambeau.serialization import vocabulary
+from flambeau.serialization.vocabulary import STORAGE_TYPES, UNTYPED, StorageType
+from flambeau.tensor import Tensor
+from flambeau.tensor.pickling import user_attributes
+from flambeau.tensor.storage import Storage
+
+_PUBLIC_HOMES = (("torch.nn", nn), ("torch.nn.functional", functional), ("torch.optim", optim), ("torch", ops))
+_TORCH_NAMES: dict[Any, str] = {
+    **{function: name for name, function in vocabulary.FUNCTIONS.items() if name.startswith("torch.")},
+    Size: "torch.Size",
+    device: "torch.device",
+    Tensor: "torch.Tensor",
+    Parameter: "torch.nn.parameter.Parameter",
+}
+
+
+class StorageRef:
+    """Stands in a pickle for the bytes of a storage, which hold elements of ``dtype``."""
+
+    __slots__ = ("key", "storage", "dtype")
+
+    def __init__(self, key: str, storage: Storage, dtype: Dtype) -> None:
+        self.key = key
+        self.storage = storage
+        self.dtype = dtype
+
+    def bytes(self) -> np.ndarray:
+        return self.storage.array().view(np.uint8)
+
+    def persistent_id(self) -> tuple:
+        storage_type = STORAGE_TYPES.get(self.dtype, UNTYPED)
+        count = self.bytes().size // storage_type.dtype.itemsize
+        return ("storage", storage_type, self.key, "cpu", count)
+
+
+class CheckpointPickler(pickle._Pickler):  # type: ignore[name-defined]  # the C class cannot rename what it writes
+    """Pickles to ``file``; afterwards ``storages`` are those to be written beside it."""
+
+    def __init__(self, file: IO[bytes], protocol: int) -> None:
+        super().__init__(file, protocol)
+        self._refs: dict[int, StorageRef] = {}
+
+    @property
+    def storages(self) -> list[StorageRef]:
+        return list(self._refs.values())
+
+    def _ref(self, storage: Storage, dtype: Dtype) -> StorageRef:
+        ref = self._refs.get(id(storage))
+        if ref is None:
+            ref = self._refs[id(storage)] = StorageRef(str(len(self._refs)), storage, dtype)
+        elif ref.dtype is not dtype:
+            raise RuntimeError(
+                "Cannot save multiple tensors or storages that view the same data as different types: "
+                f"one is {ref.dtype}, another {dtype}; clone() one of them"
+            )
+        return ref
+
+    def persistent_id(self, obj: Any) -> tuple | None:
+        if type(obj) is Storage:
+            obj = self._ref(obj, obj.dtype)
+        return obj.persistent_id() if type(obj) is StorageRef else None
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, Tensor):
+            return self._reduce_tensor(obj)
+        if isinstance(obj, (Dtype, StorageType)):
+            return obj.name  # a global: see save_global
+        return NotImplemented
+
+    def _reduce_tensor(self, t: Tensor) -> tuple:
+        ref = self._ref(t._storage, t.dtype)
+        args: tuple = (ref, t.storage_offset(), tuple(t.shape), t.stride(), t.requires_grad, OrderedDict())
+        make: Any = vocabulary.rebuild_tensor_v2
+        if t.dtype not in STORAGE_TYPES:
+            make, args = vocabulary.rebuild_tensor_v3, (*args, t.dtype)
+        attributes = user_attributes(t)
+        if type(t) is Parameter:
+            data = (*args[:4], False, *args[5:])
+            args = (_Call(make, data), t.requires_grad, OrderedDict())
+            make = vocabulary.rebuild_parameter
+            if attributes:
+                make, args = vocabulary.rebuild_parameter_with_state, (*args, attributes)
+        elif type(t) is not Tensor or attributes:
+            make, args = vocabulary.rebuild_from_type, (make, type(t), args, attributes)
+        return make, args
+
+    def save_global(self, obj: Any, name: str | None = None) -> None:
+        torch_name = _torch_name(obj)
+        if torch_name is None:
+            super().save_global(obj, name)
+            return
+        module, _, name = torch_name.rpartition(".")
+        self.write(pickle.GLOBAL + f"{module}\n{name}\n".encode())
+        self.memoize(obj)
+
+    dispatch = {**pickle._Pickler.dispatch, FunctionType: save_global}  # type: ignore[attr-defined]
+
+
+class _Call:
+    """Pickles as the call of a function."""
+
+    def __init__(self, function: Any, args: tuple) -> None:
+        self.reduced = (function, args)
+
+    def __reduce__(self) -> tuple:
+        return self.reduced
+
+
+def _torch_name(obj: Any) -> str | None:
+    """The name that PyTorch has for ``obj``; ``None`` where pickle's own way of finding one is right."""
+    if isinstance(obj, Dtype):
+        return f"torch.{obj.name}"
+    if isinstance(obj, StorageType):
+        return obj.name
+    if not isinstance(obj, (type, FunctionType)):
+        return None
+    if obj in _TORCH_NAMES:
+        return _TORCH_NAMES[obj]
+    if obj.__module__.partition(".")[0] in ("flambeau", "torch"):
+        for home, namespace in _PUBLIC_HOMES:
+            if vars(namespace).get(obj.__name__) is obj:
+                return f"{home}.{obj.__name__}"
+    return None

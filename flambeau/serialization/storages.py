@@ -1,0 +1,51 @@
+"""Storages as files name them: ``("storage", type, key, location, count)``; and where ``map_location`` puts them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pickle import UnpicklingError
+from typing import Any
+
+from flambeau.core.device import device
+from flambeau.core.dtypes import dtype as Dtype
+from flambeau.serialization.vocabulary import StorageType
+from flambeau.tensor.storage import Storage
+
+MapLocation = Callable[[Storage, str], Any] | device | str | dict[str, str] | None
+
+
+def parse_id(id: Any) -> tuple[Dtype, str, str, int]:
+    """The dtype, key, location and number of elements of the storage that an id in a file stands for."""
+    if type(id) is not tuple or len(id) < 5 or id[0] != "storage":
+        raise UnpicklingError(f"Only persistent_load of storage is allowed, but got {type(id).__name__}")
+    _, storage_type, key, location, count = id[:5]
+    if not isinstance(storage_type, StorageType) or [type(x) for x in (key, location, count)] != [str, str, int]:
+        raise UnpicklingError("a storage is named by a storage type, a key, a location and a number of elements")
+    if count < 0:
+        raise UnpicklingError(f"a storage cannot have {count} elements")
+    return storage_type.dtype, key, location, count
+
+
+def place(storage: Storage, location: str, map_location: MapLocation) -> Storage:
+    """``storage``, which was saved at ``location``, where the user wants it; the error where that is not the CPU."""
+    if isinstance(map_location, dict):
+        location = map_location.get(location, location)
+    elif isinstance(map_location, (str, device)):
+        location = str(map_location)
+    elif map_location is not None:
+        placed = map_location(storage, location)
+        if isinstance(placed, Storage):
+            return placed
+    kind = location.partition(":")[0]
+    if kind == "cuda":
+        raise RuntimeError(
+            "Attempting to deserialize object on a CUDA device but torch.cuda.is_available() is False. If you are "
+            "running on a CPU-only machine, please use torch.load with map_location=torch.device('cpu') to map your "
+            "storages to the CPU."
+        )
+    if kind != "cpu":
+        raise RuntimeError(
+            f"don't know how to restore data location of torch.storage.UntypedStorage (tagged with {location:.40}): "
+            "flambeau computes on the CPU; use map_location='cpu'"
+        )
+    return storage

@@ -1,0 +1,478 @@
+"""The names that a file may use, and what they do.
+
+A name stands for a value (a dtype, a storage type), or for one of the functions below, which check their arguments and
+build tensors or plain containers. Classes and functions that the user has declared safe are added to them. No other
+name means anything: nothing is imported, looked up or called for a file.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter, OrderedDict, defaultdict
+from collections.abc import Callable, Sequence
+from math import prod
+from pickle import UnpicklingError
+from typing import Any
+
+import numpy as np
+
+from flambeau import dispatch, nn, ops
+from flambeau.core import dtypes
+from flambeau.core.device import device
+from flambeau.core.dtypes import dtype as Dtype
+from flambeau.core.size import Size
+from flambeau.nn import functional
+from flambeau.nn.parameter import Parameter
+from flambeau.tensor import Tensor
+from flambeau.tensor.pickling import user_attributes
+from flambeau.tensor.storage import Storage
+
+_MAX_DIMS = 64
+_REFUSED_MODULES = frozenset(("sys", "os", "posix", "nt"))  # even where the user has declared something of them safe
+
+
+class StorageType:
+    """What a file calls ``torch.FloatStorage`` and the like: the dtype of a storage's elements."""
+
+    __slots__ = ("name", "dtype")
+
+    def __init__(self, name: str, dtype: Dtype) -> None:
+        self.name = name
+        self.dtype = dtype
+
+
+_TYPED = {
+    "DoubleStorage": dtypes.float64,
+    "FloatStorage": dtypes.float32,
+    "HalfStorage": dtypes.float16,
+    "BFloat16Storage": dtypes.bfloat16,
+    "LongStorage": dtypes.int64,
+    "IntStorage": dtypes.int32,
+    "ShortStorage": dtypes.int16,
+    "CharStorage": dtypes.int8,
+    "ByteStorage": dtypes.uint8,
+    "BoolStorage": dtypes.bool,
+    "ComplexFloatStorage": dtypes.complex64,
+    "ComplexDoubleStorage": dtypes.complex128,
+}
+UNTYPED = StorageType("torch.storage.UntypedStorage", dtypes.uint8)
+STORAGE_TYPES = {dtype: StorageType(f"torch.{name}", dtype) for name, dtype in _TYPED.items()}
+
+
+# --- what a file may call ------------------------------------------------------------------------------------
+
+
+def check_geometry(size: Sequence[int], stride: Sequence[int], offset: int, itemsize: int, bytes_there: int) -> None:
+    """``RuntimeError`` unless a tensor of this geometry, in elements, lies within a storage of so many bytes."""
+    if not all(type(n) is int for n in (*size, *stride, offset)):
+        raise TypeError("sizes, strides and offset of a tensor must be integers")
+    if len(size) != len(stride) or len(size) > _MAX_DIMS or min((*size, *stride, offset), default=0) < 0:
+        raise RuntimeError(
+            f"a tensor cannot have size {list(size)[:9]}, stride {list(stride)[:9]} and storage offset {offset}: expected "
+            f"as many strides as sizes, at most {_MAX_DIMS}, and none of the numbers negative"
+        )
+    last = sum((n - 1) * step for n, step in zip(size, stride, strict=True)) if 0 not in size else -1
+    needed = (offset + last + 1) * itemsize
+    if needed > bytes_there or prod(size) >= 1 << 63:
+        raise RuntimeError(
+            f"setStorage: sizes {list(size)}, strides {list(stride)}, storage offset {offset}, and itemsize {itemsize} "
+            f"requiring a storage size of {needed} are out of bounds for storage of size {bytes_there}"
+        )
+
+
+def rebuild_tensor_v3(
+    storage: Storage,
+    offset: int,
+    size: Sequence[int],
+    stride: Sequence[int],
+    requires_grad: bool,
+    backward_hooks: Any,
+    dtype: Dtype,
+    metadata: dict | None = None,
+) -> Tensor:
+    """A tensor of ``dtype`` over part of a storage. Hooks are never restored."""
+    if not isinstance(storage, Storage) or not isinstance(dtype, Dtype):
+        raise TypeError("a tensor is made from a storage and a dtype")
+    check_geometry(size, stride, offset, dtype.itemsize, storage.size * storage.dtype.itemsize)
+    tensor = Tensor._from_storage(storage, dtype, size, stride, offset)
+    for flag, apply in (("conj", np.conj), ("neg", np.negative)):
+        if metadata and metadata.get(flag):  # PyTorch marks such a tensor and saves the values that it had before
+            tensor = dispatch.wrap(apply(tensor._array()), dtype)
+    return tensor.requires_grad_(bool(requires_grad))
+
+
+def rebuild_tensor_v2(
+    storage: Storage,
+    offset: int,
+    size: Sequence[int],
+    stride: Sequence[int],
+    requires_grad: bool = False,
+    backward_hooks: Any = None,
+    metadata: dict | None = None,
+) -> Tensor:
+    """A tensor of the storage's own dtype over part of it."""
+    dtype = storage.dtype if isinstance(storage, Storage) else None
+    return rebuild_tensor_v3(storage, offset, size, stride, requires_grad, backward_hooks, dtype, metadata)  # type: ignore[arg-type]
+
+
+def rebuild_parameter(data: Tensor, requires_grad: bool, backward_hooks: Any) -> Parameter:
+    return Parameter(data, bool(requires_grad))
+
+
+def rebuild_parameter_with_state(data: Tensor, requires_grad: bool, backward_hooks: Any, state: Any) -> Tensor:
+    return _with_attributes(Parameter(data, bool(requires_grad)), state)
+
+
+def rebuild_from_type(function: Callable, cls: type, args: tuple, state: Any) -> Tensor:
+    """A tensor with attributes, or of a subclass that the user has declared safe."""
+    if function not in _TENSOR_MAKERS or not (isinstance(cls, type) and issubclass(cls, Tensor)):
+        raise UnpicklingError("a tensor with attributes is made by a function that makes tensors, and of a tensor class")
+    tensor = function(*args)
+    if type(tensor) is not cls:
+        tensor = Tensor._make_subclass(cls, tensor, tensor.requires_grad)
+    return _with_attributes(tensor, state)
+
+
+def _with_attributes(obj: Any, state: Any) -> Any:
+    """``obj`` with the attributes of ``state``, none of which may hide something that its class has."""
+    if isinstance(state, tuple) and len(state) == 2:  # attributes, and those in slots
+        state = {**(state[0] or {}), **(state[1] or {})}
+    for name in state:
+        if type(name) is not str or hasattr(type(obj), name):
+            raise UnpicklingError(f"a file may not set the attribute {str(name)!r:.80} of {type(obj).__name__}")
+    vars(obj).update(state)
+    if isinstance(obj, Tensor) and len(user_attributes(obj)) < len(state):
+        raise UnpicklingError("a file may not set a tensor's own attributes")
+    return obj
+
+
+def make_ordered_dict(items: Sequence = ()) -> OrderedDict:
+    return OrderedDict([(_key(key), value) for key, value in items])
+
+
+def make_counter(counts: dict | None = None) -> Counter:
+    return Counter({_key(key): _plain(n, int, float) for key, n in _plain(counts or {}, dict).items()})
+
+
+def make_set(items: list = []) -> set:  # noqa: B006: never written to
+    return set(map(_key, _plain(items, list)))
+
+
+def make_bytes(text: str = "", encoding: str = "latin-1") -> bytes:
+    if encoding not in ("latin1", "latin-1"):
+        raise ValueError(f"bytes are written as latin-1 text, not {encoding!r:.40}")
+    return _plain(text, str).encode("latin-1")
+
+
+def make_bytearray(data: str | bytes = b"", encoding: str = "latin-1") -> bytearray:
+    return bytearray(make_bytes(data, encoding) if isinstance(data, str) else _plain(data, bytes))
+
+
+def make_complex(real: float, imag: float) -> complex:
+    return complex(_plain(real, float, int), _plain(imag, float, int))
+
+
+def make_size(items: tuple = ()) -> Size:
+    return Size([_plain(n, int) for n in items])
+
+
+def make_device(*args: Any) -> device:
+    return device(*args)
+
+
+def _plain(value: Any, *types: type) -> Any:
+    if type(value) not in types:
+        raise TypeError(f"expected {' or '.join(t.__name__ for t in types)}, got {type(value).__name__}")
+    return value
+
+
+def _key(value: Any) -> Any:
+    """Keys that arrive inside an argument: of the kinds that files have, which take no time to hash."""
+    if type(value) is tuple:
+        return tuple([_plain(part, str, int, float, bool, bytes, type(None)) for part in value])
+    return _plain(value, str, int, float, bool, bytes, type(None), Size, Dtype)
+
+
+_TENSOR_MAKERS = {rebuild_tensor_v2, rebuild_tensor_v3, rebuild_parameter, rebuild_parameter_with_state}
+FUNCTIONS: dict[str, Callable] = {
+    "torch._utils._rebuild_tensor": rebuild_tensor_v2,
+    "torch._utils._rebuild_tensor_v2": rebuild_tensor_v2,
+    "torch._utils._rebuild_tensor_v3": rebuild_tensor_v3,
+    "torch._utils._rebuild_parameter": rebuild_parameter,
+    "torch._utils._rebuild_parameter_with_state": rebuild_parameter_with_state,
+    "torch._tensor._rebuild_from_type_v2": rebuild_from_type,
+    "torch.Size": make_size,
+    "torch.device": make_device,
+    "collections.OrderedDict": make_ordered_dict,
+    "collections.Counter": make_counter,
+    "builtins.set": make_set,
+    "builtins.bytearray": make_bytearray,
+    "builtins.complex": make_complex,
+    "_codecs.encode": make_bytes,
+}
+VALUES: dict[str, Any] = {
+    **{f"torch.{dtype.name}": dtype for dtype in dtypes.ALL},
+    **{storage_type.name: storage_type for storage_type in (*STORAGE_TYPES.values(), UNTYPED)},
+    "torch.Tensor": Tensor,
+    "torch.nn.parameter.Parameter": Parameter,
+}
+
+
+# --- what it may call besides with weights_only=False: still nothing that could do harm -----------------------
+
+
+def make_default_dict(factory: type | None = None) -> defaultdict:
+    if factory not in (None, *_FACTORIES.values()):
+        raise UnpicklingError("a file may not give a defaultdict a function of its own")
+    return defaultdict(factory)
+
+
+def make_frozenset(items: list = []) -> frozenset:  # noqa: B006: never written to
+    return frozenset(make_set(items))
+
+
+def make_slice(*args: int | None) -> slice:
+    return slice(*[_plain(n, int, type(None)) for n in args])
+
+
+def make_range(*args: int) -> range:
+    return range(*[_plain(n, int) for n in args])
+
+
+def make_numpy_dtype(name: str, align: bool = False, copy: bool = True) -> np.dtype:
+    dtype = np.dtype(_plain(name, str), False, True)
+    if dtype.kind not in "biufcSU" or dtype.fields or dtype.subdtype:
+        raise UnpicklingError(f"only NumPy arrays of numbers and strings are read, not of {name!r:.40}")
+    return dtype
+
+
+def make_numpy_array(cls: type, shape: tuple, code: Any) -> np.ndarray:
+    if cls is not np.ndarray:
+        raise UnpicklingError("only plain NumPy arrays are read")
+    return np.empty(0)  # its state follows
+
+
+def make_numpy_scalar(dtype: np.dtype, data: bytes) -> np.generic:
+    return np.frombuffer(_plain(data, bytes), dtype, 1)[0]
+
+
+_FACTORIES: dict[str, type] = {f"builtins.{t.__name__}": t for t in (list, dict, set, int, float, str)}
+_MORE_FUNCTIONS: dict[str, Callable] = {
+    "collections.defaultdict": make_default_dict,
+    "builtins.frozenset": make_frozenset,
+    "builtins.slice": make_slice,
+    "builtins.range": make_range,
+    "numpy.dtype": make_numpy_dtype,
+    **{
+        f"numpy.{core}.multiarray.{name}": function
+        for core in ("core", "_core")
+        for name, function in (("_reconstruct", make_numpy_array), ("scalar", make_numpy_scalar))
+    },
+}
+_MORE_VALUES: dict[str, Any] = {**_FACTORIES, "numpy.ndarray": np.ndarray, "builtins.Ellipsis": ...}
+
+
+def _fill_numpy_dtype(dtype: np.dtype, state: tuple) -> None:
+    _, order, *rest = state
+    if order not in ("<", ">", "|", "=") or rest[:3] != [None, None, None]:
+        raise UnpicklingError("only NumPy dtypes of numbers and strings are read")
+    dtype.__setstate__(state)
+
+
+def _fill_numpy_array(array: np.ndarray, state: tuple) -> None:
+    _, shape, dtype, fortran, data = state
+    if not isinstance(dtype, np.dtype) or array.size:
+        raise UnpicklingError("the state of a NumPy array is a shape, a dtype and bytes")
+    size = prod(_plain(n, int) for n in _plain(shape, tuple))
+    if min(shape, default=0) < 0 or len(shape) > _MAX_DIMS or len(_plain(data, bytes)) != size * dtype.itemsize:
+        raise UnpicklingError(f"a NumPy array of shape {shape!s:.80} and {dtype} cannot have {len(data)} bytes")
+    array.__setstate__((1, shape, dtype, bool(fortran), data))
+
+
+# --- what the user has declared safe -------------------------------------------------------------------------
+
+_safe: list[Any] = []
+
+
+def add_safe_globals(safe_globals: list[Any]) -> None:
+    """Lets ``torch.load`` make objects of these classes and call these functions, for every file from now on.
+
+    Each entry is a class or function, or a pair of one and the full name that files give it. Do so only with what is
+    harmless whatever its arguments.
+
+    >>> import flambeau as torch
+    >>> from collections import defaultdict
+    >>> torch.serialization.add_safe_globals([defaultdict])
+    >>> torch.serialization.get_safe_globals()
+    [<class 'collections.defaultdict'>]
+    >>> torch.serialization.clear_safe_globals()
+    """
+    _safe.extend(entry for entry in safe_globals if entry not in _safe)
+
+
+def get_safe_globals() -> list[Any]:
+    """What :func:`add_safe_globals` and :class:`safe_globals` have declared safe."""
+    return list(_safe)
+
+
+def clear_safe_globals() -> None:
+    """Takes back everything that was declared safe."""
+    _safe.clear()
+
+
+class safe_globals:  # noqa: N801: PyTorch's name
+    """:func:`add_safe_globals` for the length of a ``with`` block."""
+
+    def __init__(self, safe_globals: list[Any]) -> None:
+        self.safe_globals = safe_globals
+
+    def __enter__(self) -> None:
+        self._before = get_safe_globals()
+        add_safe_globals(self.safe_globals)
+
+    def __exit__(self, *exc: object) -> None:
+        _safe[:] = self._before
+
+
+def _declared_safe() -> dict[str, Any]:
+    names = {}
+    for entry in _safe:
+        if isinstance(entry, tuple):
+            if len(entry) != 2:
+                raise ValueError(
+                    f"Expected tuple of length 2 (global, str of callable full path), but got tuple of length: {len(entry)}"
+                )
+            entry, name = entry
+            if type(name) is not str:
+                raise TypeError(f"Expected second item in tuple to be str of callable full path, but got: {type(name)}")
+            names[name] = entry
+        else:
+            names[f"{entry.__module__}.{entry.__qualname__}"] = entry
+    return names
+
+
+# --- all of it -----------------------------------------------------------------------------------------------
+
+
+class Vocabulary:
+    """Decides what the names, calls, objects and states of one file become.
+
+    With ``weights_only`` the names are those that PyTorch allows. Without, some harmless types are added, and modules:
+    an object of an ``nn.Module`` class that the program has already defined is filled with its attributes, without any
+    of the class's code being run; functions of ``nn.functional`` and of tensors can be among the attributes.
+    """
+
+    def __init__(self, weights_only: bool) -> None:
+        self.weights_only = weights_only
+        self.safe = _declared_safe()
+        self.functions = dict(FUNCTIONS)
+        self.values = dict(VALUES)
+        if not weights_only:
+            self.functions.update(_MORE_FUNCTIONS)
+            self.values.update(_MORE_VALUES)
+        self.callable = set(self.functions.values())
+
+    def find(self, module: str, name: str) -> Any:
+        """What ``module.name`` stands for."""
+        full_name = f"{module}.{name}"
+        if module in _REFUSED_MODULES:
+            raise UnpicklingError(f"Trying to load unsupported GLOBAL {full_name} whose module {module} is blocked.")
+        for names in (self.functions, self.values, self.safe):
+            if full_name in names:
+                return names[full_name]
+        if not self.weights_only:
+            found = _find_namespace(full_name) or _find_module_class(module, name) or _find_operation(module, name)
+            if found is not None:
+                return found
+        full_name = full_name.removeprefix("builtins.")
+        raise UnpicklingError(
+            f"Unsupported global: GLOBAL {full_name} was not an allowed global by default. Please use "
+            f"`torch.serialization.add_safe_globals([{full_name}])` or the "
+            f"`torch.serialization.safe_globals([{full_name}])` context manager to allowlist this global if you trust "
+            "this class/function."
+        )
+
+    def _is_safe(self, obj: Any) -> bool:
+        return any(obj is safe for safe in self.safe.values())
+
+    def call(self, function: Any, args: Any) -> Any:
+        """``function(*args)``, where a file may call it."""
+        if type(args) is tuple and (self._is_safe(function) or _is_function(function) and function in self.callable):
+            return function(*args)
+        raise UnpicklingError(f"Trying to call reduce for unrecognized function {function!r:.80}")
+
+    def new(self, cls: Any, args: Any) -> Any:
+        """A new object of ``cls``, without ``__init__``."""
+        if type(args) is tuple:
+            if self._is_safe(cls) and isinstance(cls, type):
+                return cls.__new__(cls, *args)
+            if not args and not self.weights_only and isinstance(cls, type) and _is_fillable_class(cls):
+                return object.__new__(cls)
+        raise UnpicklingError(
+            f"Can only create new object for classes allowlisted via `add_safe_globals` but got {cls!r:.80}"
+        )
+
+    def build(self, obj: Any, state: Any) -> None:
+        """Gives ``obj`` its state."""
+        cls = type(obj)
+        if cls is OrderedDict:
+            _with_attributes(obj, state)
+        elif self._is_safe(cls):
+            if hasattr(obj, "__setstate__"):
+                obj.__setstate__(state)
+            else:
+                attributes, slots = state if isinstance(state, tuple) and len(state) == 2 else (state, None)
+                vars(obj).update(attributes or {})
+                for name, value in (slots or {}).items():
+                    setattr(obj, name, value)
+        elif not self.weights_only and isinstance(obj, nn.Module):
+            nn.Module.__setstate__(obj, _plain(state, dict))
+        elif not self.weights_only and _is_fillable_class(cls):
+            vars(obj).update(_plain(state, dict))
+        elif not self.weights_only and cls is np.ndarray:
+            _fill_numpy_array(obj, state)
+        elif not self.weights_only and isinstance(obj, np.dtype):
+            _fill_numpy_dtype(obj, state)
+        else:
+            raise UnpicklingError(
+                f"Can only build OrderedDict or types allowlisted via `add_safe_globals`, but got {cls!r:.80}"
+            )
+
+    def check_fillable(self, target: Any) -> None:
+        """``UnpicklingError`` unless a file may set items of ``target``."""
+        if type(target) not in (dict, OrderedDict, Counter, defaultdict) and not self._is_safe(type(target)):
+            raise UnpicklingError(f"Can only set items of dictionaries, but got {type(target)!r:.80}")
+
+
+def _is_function(obj: Any) -> bool:
+    return type(obj) is type(_is_function)
+
+
+def _is_fillable_class(cls: type) -> bool:
+    return issubclass(cls, nn.Module) or cls is _find_namespace("argparse.Namespace")
+
+
+def _find_namespace(full_name: str) -> type | None:
+    """``argparse.Namespace``: many training scripts save their options with the model."""
+    if full_name != "argparse.Namespace":
+        return None
+    from argparse import Namespace  # slow to import, and only wanted here
+
+    return Namespace
+
+
+def _find_module_class(module: str, name: str) -> type | None:
+    """The ``nn.Module`` class of this name, of flambeau or of the running program."""
+    home = nn if module == "torch.nn" or module.startswith("torch.nn.") else sys.modules.get(module)
+    cls = vars(home).get(name) if home is not None else None
+    return cls if isinstance(cls, type) and issubclass(cls, nn.Module) else None
+
+
+def _find_operation(module: str, name: str) -> Callable | None:
+    """A function on tensors, kept as an attribute of a module (``self.act = F.relu``); a file cannot call it."""
+    if module in ("torch", "torch._C._nn", "torch.nn.functional", "torch._VariableFunctions") and name[0] != "_":
+        for home in (functional, ops):
+            found = vars(home).get(name)
+            if _is_function(found):
+                return found
+    return None

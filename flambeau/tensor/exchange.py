@@ -1,0 +1,320 @@
+"""Tensors from Python data and from other libraries, and back: NumPy, the buffer protocol, DLPack."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+from flambeau import dispatch
+from flambeau.core import device as devices
+from flambeau.core import dtypes
+from flambeau.core.size import Size
+from flambeau.engine.graph import strided
+from flambeau.tensor.storage import Storage
+from flambeau.tensor.tensor import Tensor, make_tensor
+
+
+def tensor(data, *, dtype=None, device=None, requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
+    """A new tensor with a copy of ``data``: a number, nested sequences, an array or a tensor.
+
+    The dtype follows the data: bool, int64, the default dtype for floats, or the array's own.
+
+    >>> import flambeau as torch
+    >>> torch.tensor([[1, 2], [3, 4]])
+    tensor([[1, 2],
+            [3, 4]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.tensor.html
+    """
+    devices.check(device)
+    if isinstance(data, Tensor):
+        warnings.warn(
+            "To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() or "
+            "sourceTensor.detach().clone().requires_grad_(True), rather than torch.tensor(sourceTensor).",
+            UserWarning,
+            stacklevel=2,
+        )
+        out = data.detach().clone() if dtype in (None, data.dtype) else data.detach().to(dtype)
+    else:
+        array, found = _as_array(data, dtype)
+        out = dispatch.wrap(array, dtype or found)
+    return out.requires_grad_() if requires_grad else out
+
+
+def as_tensor(data, dtype=None, device=None) -> Tensor:
+    """``data`` as a tensor, without a copy where it is a tensor or an array of the right dtype."""
+    devices.check(device)
+    if isinstance(data, Tensor):
+        return data if dtype is None else data.to(dtype)
+    if isinstance(data, np.ndarray) and data.flags.writeable:
+        out = from_numpy(data)
+        return out if dtype is None else out.to(dtype)
+    return tensor(data, dtype=dtype)
+
+
+def asarray(obj, *, dtype=None, device=None, copy=None, requires_grad: bool = False) -> Tensor:
+    """``obj`` as a tensor; ``copy`` says whether it must (True) or must not (False) be a copy."""
+    out = tensor(obj, dtype=dtype) if copy and not isinstance(obj, Tensor) else as_tensor(obj, dtype)
+    if copy and out is obj:
+        out = out.clone()
+    return out.detach().requires_grad_() if requires_grad else out
+
+
+def _as_array(data, dtype) -> tuple[np.ndarray, dtypes.dtype]:
+    """A fresh array with ``data``'s values, and the dtype that PyTorch infers for it."""
+    if isinstance(data, np.ndarray) and data.dtype != object:
+        return np.array(data, order="C"), dtype or dtypes.from_numpy(data.dtype)
+    if isinstance(data, np.generic):
+        return np.array(data), dtypes.from_numpy(data.dtype)
+    if isinstance(data, (bool, int, float, complex)):
+        found = _inferred([data])
+        return _converted(data, dtype or found), found
+    if hasattr(data, "__array__") and not isinstance(data, (list, tuple)):
+        array = np.array(data.__array__())
+        return array, dtypes.from_numpy(array.dtype)
+    if not hasattr(data, "__len__") or isinstance(data, (str, bytes, dict, set)):
+        kind = type(data).__name__
+        if isinstance(data, (str, bytes)):
+            raise TypeError(f"new(): invalid data type '{kind}'")
+        raise RuntimeError(f"Could not infer dtype of {kind}")
+    leaves: list = []
+    shape = _shape_and_leaves(data, leaves, 0)
+    if not leaves:
+        return np.zeros(shape, np.float64), dtypes.get_default_dtype()
+    if leaves[0].__class__ is np.ndarray or isinstance(leaves[0], np.generic):
+        array = np.array(leaves).reshape(shape)
+        return array, dtypes.from_numpy(array.dtype)
+    found = _inferred(leaves)
+    return _converted(leaves, dtype or found).reshape(shape), found
+
+
+def _shape_and_leaves(data, leaves: list, depth: int) -> tuple[int, ...]:
+    """Appends the numbers of nested sequences to ``leaves`` and returns their shape."""
+    if isinstance(data, Tensor):
+        array = data.detach()._array()
+        leaves.extend(array.reshape(-1).tolist() if data.dtype.kind != dtypes.FLOATING else map(float, array.reshape(-1)))
+        return tuple(data.shape)
+    if isinstance(data, np.ndarray):
+        leaves.extend(data.reshape(-1))
+        return data.shape
+    if isinstance(data, (str, bytes)):
+        raise ValueError("too many dimensions 'str'")
+    if not hasattr(data, "__len__"):
+        if not isinstance(data, (bool, int, float, complex, np.generic)):
+            raise RuntimeError(f"Could not infer dtype of {type(data).__name__}")
+        leaves.append(data)
+        return ()
+    n = len(data)
+    if n and all(x.__class__ in (float, int, bool) for x in data):
+        leaves.extend(data)
+        return (n,)
+    inner: tuple[int, ...] | None = None
+    for x in data:
+        shape = _shape_and_leaves(x, leaves, depth + 1)
+        if inner is None:
+            inner = shape
+        elif shape != inner:
+            want = inner[0] if inner else "a number"
+            got = shape[0] if shape else "a number"
+            if not inner or not shape:
+                raise TypeError(f"not a sequence: expected {'a sequence of length ' + str(want) if inner else 'a number'} at dim {depth + 1}")
+            raise ValueError(f"expected sequence of length {want} at dim {depth + 1} (got {got})")
+    return (n, *(inner or ()))
+
+
+def _inferred(leaves: list) -> dtypes.dtype:
+    kinds = {x.__class__ for x in leaves}
+    if any(issubclass(k, (complex, np.complexfloating)) for k in kinds):
+        return dtypes.get_default_dtype().to_complex()
+    if any(issubclass(k, (float, np.floating)) for k in kinds):
+        return dtypes.get_default_dtype()
+    if kinds <= {bool, np.bool_}:
+        return dtypes.bool
+    return dtypes.int64
+
+
+def _converted(leaves, dtype: dtypes.dtype) -> np.ndarray:
+    try:
+        if dtype.kind == dtypes.INTEGRAL:
+            array = np.array(leaves)
+            if array.dtype == object:
+                raise OverflowError
+            if array.dtype.kind in "iu" and array.size and dtype is not dtypes.int64:
+                info = np.iinfo(dtype.np)
+                if array.min() < info.min or array.max() > info.max:
+                    raise RuntimeError(f"value cannot be converted to type {dtype.np.name} without overflow")
+            return array.astype(dtype.np)
+        return np.array(leaves, dtype=dtype.np)
+    except OverflowError:
+        raise RuntimeError("Overflow when unpacking long long") from None
+
+
+def from_numpy(array: np.ndarray) -> Tensor:
+    """A tensor on the memory of ``array``: writes to either show in the other."""
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"expected np.ndarray (got {type(array).__name__})")
+    dtype = dtypes.from_numpy(array.dtype)
+    if array.dtype.byteorder not in "=|" and array.dtype != array.dtype.newbyteorder("="):
+        raise ValueError("given numpy array has byte order different from the native byte order. Conversion between byte orders is currently not supported.")
+    if any(s % array.itemsize for s in array.strides):
+        raise ValueError("given numpy array strides not a multiple of the element byte size. Copy the numpy array to reallocate the memory.")
+    if any(s < 0 for s in array.strides):
+        raise ValueError(
+            "At least one stride in the given numpy array is negative, and tensors with negative strides are not currently "
+            "supported. (You can probably work around this by making a copy of your array  with array.copy().) "
+        )
+    if not array.flags.writeable:
+        warnings.warn(
+            "The given NumPy array is not writable, and PyTorch does not support non-writable tensors. Writing to this "
+            "tensor raises an error; copy the array first to be able to.",
+            UserWarning,
+            stacklevel=2,
+        )
+    if array.flags.c_contiguous:
+        shape = Size(array.shape)
+        return make_tensor(Storage.from_numpy(array, dtype, exposed=True), shape, dtype)
+    strides = tuple(s // array.itemsize for s in array.strides)
+    extent = 1 + sum((n - 1) * s for n, s in zip(array.shape, strides, strict=True)) if array.size else 0
+    memory = np.lib.stride_tricks.as_strided(array, (extent,), (array.itemsize,))
+    storage = Storage.from_numpy(memory, dtype, exposed=True)
+    return Tensor._from_storage(storage, dtype, array.shape, strides, 0)
+
+
+def frombuffer(buffer, *, dtype, count: int = -1, offset: int = 0, requires_grad: bool = False) -> Tensor:
+    """A 1-d tensor on the memory of an object with the buffer protocol."""
+    if len(memoryview(buffer)) == 0:
+        raise ValueError(f"both buffer length (0) and count ({count}) must not be 0")
+    array = np.frombuffer(buffer, dtype.np, count, offset)
+    if not array.flags.writeable:
+        warnings.warn("The given buffer is not writable, and PyTorch does not support non-writable tensors.", UserWarning, stacklevel=2)
+    out = make_tensor(Storage.from_numpy(array, dtype, exposed=True), Size(array.shape), dtype)
+    return out.requires_grad_() if requires_grad else out
+
+
+def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:
+    """The values as a NumPy array on the same memory. ``force=True`` detaches first."""
+    if self.requires_grad and not force:
+        raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+    flat = self._storage.array()
+    self._storage.exposed = True
+    return strided(flat, self._shape, self.stride(), self._offset, self._dtype) if self._shape.numel() else np.empty(self._shape, self._dtype.np)
+
+
+def __array__(self: Tensor, dtype=None, copy=None) -> np.ndarray:
+    array = numpy(self)
+    if dtype is not None and array.dtype != dtype:
+        return array.astype(dtype)
+    return array.copy() if copy else array
+
+
+def __array_wrap__(self: Tensor, array: np.ndarray, context=None, return_scalar=False) -> Tensor:
+    return from_numpy(np.ascontiguousarray(array) if array.ndim else np.array(array))
+
+
+def __dlpack__(self: Tensor, *, stream=None, max_version=None, dl_device=None, copy=None):
+    if self.requires_grad:
+        raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
+    return numpy(self).__dlpack__()
+
+
+def __dlpack_device__(self: Tensor) -> tuple[int, int]:
+    return (1, 0)
+
+
+def from_dlpack(source) -> Tensor:
+    """A tensor on the memory of another library's array (``__dlpack__``)."""
+    if isinstance(source, Tensor):
+        return source.detach()
+    array = np.from_dlpack(source)
+    if not array.flags.writeable:  # NumPy marks what it imports as read-only; the memory itself is the source's
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return from_numpy(array)
+    return from_numpy(array)
+
+
+def to_dlpack(t: Tensor):
+    """A DLPack capsule on the tensor's memory."""
+    return t.__dlpack__()
+
+
+class UntypedStorage:
+    """A tensor's memory as bytes (``tensor.untyped_storage()``)."""
+
+    def __init__(self, storage: Storage, dtype: dtypes.dtype | None = None) -> None:
+        self._storage = storage
+        self.dtype = dtype
+
+    def nbytes(self) -> int:
+        return self._storage.size * self._storage.dtype.itemsize
+
+    def size(self) -> int:
+        return self.nbytes() if self.dtype is None else self.nbytes() // self.dtype.itemsize
+
+    __len__ = size
+
+    def data_ptr(self) -> int:
+        return self._storage.array().ctypes.data
+
+    @property
+    def device(self) -> devices.device:
+        return devices.CPU
+
+    def tolist(self) -> list:
+        array = self._storage.array()
+        return (array.view(np.uint8) if self.dtype is None else array).tolist()
+
+    def __getitem__(self, i):
+        return self.tolist()[i]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, UntypedStorage) and self._storage is other._storage
+
+    def __hash__(self) -> int:
+        return hash(id(self._storage))
+
+    @property
+    def _cdata(self) -> int:
+        return id(self._storage)
+
+
+def legacy_tensor(cls, dtype: dtypes.dtype, args: tuple, kwargs: dict) -> Tensor:
+    """``torch.Tensor(2, 3)`` (sizes) and ``torch.Tensor([1, 2])`` (data): the constructors of old."""
+    devices.check(kwargs.pop("device", None))
+    if kwargs:
+        raise TypeError(f"new() received unexpected keyword arguments: {', '.join(kwargs)}")
+    if not args:
+        out = dispatch.wrap(np.empty(0, dtype.np), dtype)
+    elif len(args) == 1 and isinstance(args[0], Tensor):
+        if args[0].dtype is not dtype:
+            raise TypeError(f"expected {dtype} (got {args[0].dtype})")
+        out = args[0].detach()
+    elif len(args) == 1 and not isinstance(args[0], (int, Size)):
+        array, _ = _as_array(args[0], dtype)
+        out = dispatch.wrap(array, dtype)
+    else:
+        shape = args[0] if isinstance(args[0], Size) else args
+        if not all(isinstance(n, int) for n in shape):
+            raise TypeError(f"new() received an invalid combination of arguments - got ({', '.join(type(a).__name__ for a in args)})")
+        out = dispatch.wrap(np.zeros(shape, dtype.np), dtype)
+    return out._alias(cls) if cls is not Tensor else out
+
+
+def legacy_type(name: str, dtype: dtypes.dtype) -> type:
+    """``torch.FloatTensor`` and its like: calling it makes a tensor, ``isinstance`` asks for the dtype."""
+
+    class Meta(type):
+        def __instancecheck__(cls, x) -> bool:
+            return isinstance(x, Tensor) and x.dtype is dtype
+
+        def __call__(cls, *args, **kwargs):
+            return legacy_tensor(Tensor, dtype, args, kwargs)
+
+    return Meta(name, (), {"dtype": dtype, "__module__": "torch", "__doc__": f"A tensor of dtype {dtype}, the old way."})
+
+
+dispatch.legacy_tensor = legacy_tensor
+dispatch.untyped_storage = lambda t: UntypedStorage(t._storage)
+for _function in (numpy, __array__, __array_wrap__, __dlpack__, __dlpack_device__):
+    setattr(Tensor, _function.__name__, _function)

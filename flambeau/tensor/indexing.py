@@ -1,0 +1,209 @@
+"""``x[...]`` and ``x[...] = v``: Python's index expressions as views and index ops.
+
+Source: https://docs.pytorch.org/docs/stable/tensor_view.html and NumPy's indexing rules.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+from flambeau import dispatch
+from flambeau.core import config, dtypes
+from flambeau.ops.indexing import expand_masks, index, index_put
+from flambeau.ops.views import slice_
+from flambeau.tensor.tensor import Tensor
+
+_WHOLE = slice(None)
+
+
+def getitem(x: Tensor, key) -> Tensor:
+    """``x[key]``: a view for numbers, slices, ``None`` and ``...``; a copy where tensors or masks index."""
+    if key.__class__ is int:
+        if x._shape:
+            n = x._shape[0]
+            if not -n <= key < n:
+                raise IndexError(f"index {key} is out of bounds for dimension 0 with size {n}")
+        elif not (config.legacy and key == 0):
+            raise IndexError(
+                "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to convert a "
+                "0-dim tensor to a number"
+            )
+        else:
+            warnings.warn("x[0] of a 0-dim tensor is an old spelling of x.item()", DeprecationWarning, stacklevel=3)
+            return x
+        return x.select(0, key)
+    view, indices = _apply_basic(x, key)
+    if indices is None:
+        return view._alias() if view is x else view
+    return index(view, expand_masks(view, indices))
+
+
+def setitem(x: Tensor, key, value) -> None:
+    """``x[key] = value``."""
+    view, indices = _apply_basic(x, key)
+    if indices is None:
+        if isinstance(value, Tensor) and value.dim() > view.dim():
+            lead = value.dim() - view.dim()
+            if all(n == 1 for n in value.shape[:lead]):
+                value = value.reshape(value.shape[lead:])
+        if isinstance(value, (int, float, complex)) and not isinstance(value, np.generic):
+            _fill(view, value)
+        else:
+            _check_fits(view, value)
+            view.copy_(value)
+        return
+    if not isinstance(value, Tensor):
+        value = dispatch.wrap(np.asarray(value)).to(view.dtype)
+    elif value.dtype is not view.dtype:
+        value = value.to(view.dtype)
+    masks = expand_masks(view, indices)
+    lead = value.dim() - view.dim()
+    if lead > 0 and all(n == 1 for n in value.shape[:lead]):
+        value = value.reshape(value.shape[lead:])
+    dispatch.assign(view, index_put(view._alias(), masks, value, False))
+
+
+def _fill(view: Tensor, value) -> None:
+    if isinstance(value, complex) and not view.dtype.is_complex:
+        raise RuntimeError("value cannot be converted to type without overflow")
+    view.fill_(value)
+
+
+def _check_fits(view: Tensor, value) -> None:
+    shape = value.shape if isinstance(value, Tensor) else np.shape(value)
+    lead = len(shape) - view.dim()
+    if lead > 0 or any(n not in (1, m) for n, m in zip(reversed(shape), reversed(view.shape), strict=False)):
+        sizes = zip(reversed(view.shape), reversed(shape), strict=False)
+        at = next((i for i, (m, n) in enumerate(sizes, 1) if n not in (1, m)), 0)
+        if at:
+            raise RuntimeError(
+                f"The expanded size of the tensor ({view.shape[-at]}) must match the existing size ({shape[-at]}) at "
+                f"non-singleton dimension {view.dim() - at}.  Target sizes: {list(view.shape)}.  Tensor sizes: {list(shape)}"
+            )
+        raise RuntimeError(
+            f"expand(torch.FloatTensor{{{list(shape)}}}, size={list(view.shape)}): the number of sizes provided "
+            f"({view.dim()}) must be greater or equal to the number of dimensions in the tensor ({len(shape)})"
+        )
+
+
+def _apply_basic(x: Tensor, key) -> tuple[Tensor, tuple | None]:
+    """Applies what can be a view; returns the view, and the index tensors that are left (``None`` where none is)."""
+    parts = _parts(x, key)
+    view = x
+    d = 0
+    indices: list = []
+    for part in parts:
+        if part is None:
+            view = view.unsqueeze(d)
+            indices.append(None)
+            d += 1
+        elif part.__class__ is slice:
+            if part != _WHOLE:
+                view = _slice(view, d, part)
+            indices.append(None)
+            d += 1
+        elif part is True or part is False:
+            view = view.unsqueeze(d)
+            indices.append(dispatch.wrap(np.array([part])))
+            d += 1
+        elif part.__class__ is int:
+            n = view._shape[d]
+            if not -n <= part < n:
+                raise IndexError(f"index {part} is out of bounds for dimension {len(indices)} with size {n}")
+            view = view.select(d, part)
+        else:
+            indices.append(part)
+            if part.dtype in (dtypes.bool, dtypes.uint8):
+                if not part.dim():
+                    view = view.unsqueeze(d)
+                    indices[-1] = part.reshape(1)
+                    d += 1
+                d += part.dim()
+            else:
+                d += 1
+    if all(i is None for i in indices):
+        return view, None
+    return view, tuple(indices)
+
+
+def _slice(view: Tensor, d: int, part: slice) -> Tensor:
+    start, stop, step = (v.__index__() if v is not None else None for v in (part.start, part.stop, part.step))
+    if step is not None and step <= 0:
+        raise ValueError("step must be greater than zero: use torch.flip to reverse a dimension")
+    return slice_(view, d, start, stop, step)
+
+
+def _parts(x: Tensor, key) -> list:
+    """The key as a list of int, slice, None, bool and index tensors, with ``...`` written out."""
+    if key.__class__ is list and not _is_plain_index(key):
+        key = tuple(key)  # a list with slices or tensors in it counts as a tuple
+    parts = list(key) if isinstance(key, tuple) else [key]
+    out: list = []
+    used = 0
+    ellipsis_at = None
+    for part in parts:
+        if part is None or part is True or part is False:
+            out.append(part)
+            continue
+        if part is Ellipsis:
+            if ellipsis_at is None:
+                ellipsis_at = len(out)
+            continue
+        if part.__class__ is slice or part.__class__ is int:
+            used += 1
+            out.append(part)
+            continue
+        part = _as_index(part)
+        if isinstance(part, Tensor):
+            mask = part.dtype in (dtypes.bool, dtypes.uint8)
+            used += part.dim() if mask else 1
+        else:
+            used += 1
+        out.append(part)
+    ndim = x.dim()
+    if used > ndim:
+        if not ndim and not out:
+            return out
+        raise IndexError(
+            "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to convert a "
+            "0-dim tensor to a number"
+            if not ndim
+            else f"too many indices for tensor of dimension {ndim}"
+        )
+    if ellipsis_at is not None:
+        out[ellipsis_at:ellipsis_at] = [_WHOLE] * (ndim - used)
+    return out
+
+
+def _is_plain_index(key: list) -> bool:
+    return not any(part is None or part is Ellipsis or isinstance(part, (slice, Tensor)) for part in key)
+
+
+def _as_index(part):
+    """An index that is no plain int or slice: a tensor, or an int where it stands for one."""
+    if isinstance(part, Tensor):
+        if part.dim() or part.dtype in (dtypes.bool, dtypes.uint8):
+            return part
+        if part.dtype.kind != dtypes.INTEGRAL:
+            raise IndexError(f"tensors used as indices must be long, int, byte or bool tensors, got {part.dtype}")
+        return part
+    if isinstance(part, (np.bool_,)):
+        return dispatch.wrap(np.asarray(part))
+    if isinstance(part, (list, tuple, range, np.ndarray)):
+        array = np.asarray([p.item() if isinstance(p, Tensor) and not p.dim() else p for p in part]
+                           if not isinstance(part, np.ndarray) else part)  # fmt: skip
+        if array.size == 0 and array.dtype == np.float64:
+            array = array.astype(np.int64)
+        return dispatch.wrap(np.array(array))
+    if hasattr(part, "__index__"):
+        return part.__index__()
+    raise TypeError(
+        "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices (got "
+        f"{type(part).__name__})"
+    )
+
+
+Tensor.__getitem__ = getitem  # type: ignore[attr-defined]
+Tensor.__setitem__ = setitem  # type: ignore[attr-defined]

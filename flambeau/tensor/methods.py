@@ -1,0 +1,229 @@
+"""Tensor's methods and operators, derived from the op records."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from flambeau import dispatch
+from flambeau.core.size import Size
+from flambeau.ops.record import Op, registry
+from flambeau.ops.views import view_as_real
+from flambeau.tensor.exchange import tensor
+from flambeau.tensor.record import record_pointwise
+from flambeau.tensor.storage import Storage
+from flambeau.tensor.tensor import Tensor
+
+_OPERANDS = (Tensor, int, float, complex, np.generic)
+
+
+def inplace_function(op: Op, short: str):
+    """``name_``: computes the op and writes the result into its first argument."""
+    function = op.function
+
+    def in_place(input, *args, **kwargs):
+        return dispatch.inplace(function, input, args, kwargs)
+
+    in_place.__name__ = in_place.__qualname__ = short + "_"
+    in_place.__doc__ = f"In-place form of ``{short}``."
+    in_place.__module__ = "torch"
+    in_place.op = op
+    return in_place
+
+
+def derive() -> None:
+    """Gives Tensor a method for every record that has one, and its in-place form."""
+    for full, op in registry.items():
+        space, _, short = full.rpartition(".")
+        if short.startswith("_") or space not in ("", "Tensor"):
+            continue
+        if op.method and short not in Tensor.__dict__:
+            setattr(Tensor, short, op.function)
+        if op.inplace and short + "_" not in Tensor.__dict__:
+            setattr(Tensor, short + "_", inplace_function(op, short))
+
+
+def _operator(name: str, reflected: bool = False):
+    op = registry[name]
+    run = record_pointwise if op.form == "pointwise" else lambda op, args, kwargs: op.function(*args)
+
+    def method(self, other):
+        if not isinstance(other, _OPERANDS):
+            if not isinstance(other, np.ndarray):
+                return NotImplemented
+            other = dispatch.wrap(np.array(other))
+        return run(op, (other, self) if reflected else (self, other), {})
+
+    return method
+
+
+def _inplace_operator(name: str):
+    function = registry[name].function
+
+    def method(self, other):
+        if not isinstance(other, _OPERANDS):
+            if not isinstance(other, np.ndarray):
+                return NotImplemented
+            other = dispatch.wrap(np.array(other))
+        return dispatch.inplace(function, self, (other,), {})
+
+    return method
+
+
+_BINARY = {
+    "add": "add", "sub": "sub", "mul": "mul", "truediv": "true_divide", "floordiv": "floor_divide", "mod": "remainder",
+    "pow": "pow", "matmul": "matmul", "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor",
+    "lshift": "bitwise_left_shift", "rshift": "bitwise_right_shift",
+}  # fmt: skip
+_COMPARISON = ("eq", "ne", "lt", "le", "gt", "ge")
+
+
+def derive_operators() -> None:
+    """``+`` and its like, forwards, reflected and in place."""
+    for python, name in _BINARY.items():
+        setattr(Tensor, f"__{python}__", _operator(name))
+        setattr(Tensor, f"__r{python}__", _operator(name, reflected=True))
+        setattr(Tensor, f"__i{python}__", _inplace_operator(name))
+    for name in _COMPARISON:
+        setattr(Tensor, f"__{name}__", _operator(name))
+    for python, name in {"neg": "neg", "pos": "positive", "abs": "abs", "invert": "bitwise_not"}.items():
+        setattr(Tensor, f"__{python}__", registry[name].function)
+
+
+# --- what is no op: geometry and identity --------------------------------------------------------------------
+
+
+def _t_property(self):
+    """The dims in reverse order (a matrix's transpose)."""
+    return self.permute(tuple(range(self.dim()))[::-1])
+
+
+def _mt_property(self):
+    """The last two dims exchanged."""
+    if self.dim() < 2:
+        raise RuntimeError(f"tensor.mT is only supported on matrices or batches of matrices. Got {self.dim()}-D tensor.")
+    return self.transpose(-2, -1)
+
+
+def _mh_property(self):
+    """The conjugate transpose of the last two dims."""
+    return _mt_property(self).conj() if self.is_complex() else _mt_property(self)
+
+
+def _real(self):
+    """The real part: a view of a complex tensor's memory, the tensor itself where it is real."""
+    return self.view_as_real_part(0) if self.is_complex() else self
+
+
+def _imag(self):
+    """The imaginary part, a view of a complex tensor's memory."""
+    if not self.is_complex():
+        raise RuntimeError("imag is not implemented for tensors with non-complex dtypes.")
+    return self.view_as_real_part(1)
+
+
+def _view_as_real_part(self, i: int):
+    return view_as_real(self).select(-1, i)
+
+
+def resize_(self, *sizes, memory_format=None):
+    """Gives the tensor another size in place; elements beyond the old memory are zeros."""
+    shape = Size(sizes[0] if len(sizes) == 1 and not isinstance(sizes[0], int) else sizes)
+    if self.requires_grad:
+        raise RuntimeError("cannot resize variables that require grad")
+    need = shape.numel()
+    if need > self._storage.size:
+        memory = np.zeros(need, self._dtype.np)
+        memory[: self._storage.size] = self._storage.array()
+        self._storage = Storage.from_numpy(memory, self._dtype)
+    self._shape, self._strides, self._offset = shape, None, 0
+    return self
+
+
+def set_(self, source=None, storage_offset=0, size=None, stride=None):
+    """Makes the tensor a view of another tensor's memory."""
+    if source is None:
+        source = dispatch.wrap(np.empty(0, self._dtype.np), self._dtype)
+    self._storage, self._dtype = source._storage, source._dtype
+    if size is None:
+        self._shape, self._strides, self._offset = source._shape, source._strides, source._offset
+    else:
+        like = Tensor._from_storage(source._storage, source._dtype, size, stride or (), storage_offset)
+        self._shape, self._strides, self._offset = like._shape, like._strides, storage_offset
+    return self
+
+
+def _geometry_in_place(name: str):
+    """``t_``, ``squeeze_`` and their like: the tensor itself becomes the view."""
+    function = registry[name].function
+
+    def method(self, *args, **kwargs):
+        out = function(self._alias(), *args, **kwargs)
+        self._shape, self._strides, self._offset = out._shape, out._strides, out._offset
+        if out._grad_fn is not None:
+            self._grad_fn, self._output_nr = out._grad_fn, out._output_nr
+        return self
+
+    method.__name__ = method.__qualname__ = name + "_"
+    method.__doc__ = f"In-place form of ``{name}``."
+    return method
+
+
+def is_set_to(self, other) -> bool:
+    """Whether both tensors are the same view of the same memory."""
+    return (
+        self._storage is other._storage
+        and (self._shape, self.stride(), self._offset) == (other._shape, other.stride(), other._offset)
+    )
+
+
+def is_same_size(self, other) -> bool:
+    return self._shape == other._shape
+
+
+def share_memory_(self):
+    """Returns the tensor: threads share it, and worker processes get a copy."""
+    return self
+
+
+def pin_memory(self, device=None):
+    return self
+
+
+def dim_order(self) -> tuple[int, ...]:
+    """The dims from the outermost in memory to the innermost."""
+    strides = self.stride()
+    return tuple(sorted(range(self.dim()), key=lambda d: (-strides[d], d)))
+
+
+def new_tensor(self, data, *, dtype=None, device=None, requires_grad=False):
+    """A tensor with a copy of ``data`` and this tensor's dtype."""
+    return tensor(data, dtype=dtype or self._dtype, device=device, requires_grad=requires_grad)
+
+
+def new(self, *args, **kwargs):
+    """The old way to make a tensor of the same dtype: sizes or data."""
+    return dispatch.legacy_tensor(Tensor, self._dtype, args, kwargs)
+
+
+def install() -> None:
+    """Completes the class."""
+    derive()
+    derive_operators()
+    Tensor.T = property(_t_property)
+    Tensor.mT = property(_mt_property)
+    Tensor.mH = property(_mh_property)
+    Tensor.H = property(_mh_property)
+    Tensor.real = property(_real)
+    Tensor.imag = property(_imag)
+    Tensor.view_as_real_part = _view_as_real_part
+    for function in (resize_, set_, is_set_to, is_same_size, share_memory_, pin_memory, dim_order, new_tensor, new):
+        setattr(Tensor, function.__name__, function)
+    for name in ("t", "transpose", "squeeze", "unsqueeze", "swapaxes", "swapdims"):
+        setattr(Tensor, name + "_", _geometry_in_place(name))
+    for name, value in {"is_cuda": False, "is_sparse": False, "is_quantized": False, "is_meta": False, "is_mkldnn": False,
+                        "is_mps": False, "is_nested": False, "names": None, "is_cpu": True, "is_xla": False,
+                        "is_sparse_csr": False}.items():  # fmt: skip
+        setattr(Tensor, name, value)
+    Tensor.is_shared = lambda self: False
+    Tensor.is_pinned = lambda self, device=None: False
+    Tensor.resize_as_ = lambda self, other: self.resize_(other._shape)

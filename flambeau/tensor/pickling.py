@@ -1,0 +1,47 @@
+"""How tensors are pickled by Python's ``pickle`` (and ``multiprocessing``); ``torch.save`` has a format of its own.
+
+Tensors that share a storage in a pickle share it again after loading, whatever their strides and offsets.
+"""
+
+from __future__ import annotations
+
+import copyreg
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from flambeau.core.dtypes import dtype as Dtype
+from flambeau.tensor.storage import Storage
+from flambeau.tensor.tensor import Tensor
+
+_OWN_NAMES = frozenset(vars(Tensor)) | frozenset(Tensor.__annotations__)
+
+
+def user_attributes(t: Tensor) -> dict[str, Any]:
+    """What a program has set on ``t`` itself: attributes that tensors do not have."""
+    return {name: value for name, value in vars(t).items() if name not in _OWN_NAMES}
+
+
+def reduce_tensor(t: Tensor) -> tuple:
+    """``t.__reduce_ex__()``. A tensor on the tape comes back as a leaf that requires grad, as in PyTorch."""
+    args = (type(t), t._storage, t.dtype, tuple(t.shape), t.stride(), t.storage_offset(), t.requires_grad)
+    return rebuild_tensor, args, user_attributes(t) or None
+
+
+def rebuild_tensor(
+    cls: type, storage: Storage, dtype: Dtype, shape: tuple, strides: tuple, offset: int, requires_grad: bool
+) -> Tensor:
+    """The tensor that :func:`reduce_tensor` took apart."""
+    return Tensor._make_subclass(cls, Tensor._from_storage(storage, dtype, shape, strides, offset), requires_grad)
+
+
+def _reduce_storage(storage: Storage) -> tuple[Callable, tuple]:
+    return _rebuild_storage, (storage.array().view(np.uint8), storage.dtype)
+
+
+def _rebuild_storage(data: np.ndarray, dtype: Dtype) -> Storage:
+    return Storage.from_numpy(data.view(dtype.np), dtype)
+
+
+copyreg.pickle(Storage, _reduce_storage)

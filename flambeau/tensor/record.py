@@ -1,0 +1,417 @@
+"""Recording: from a call of an op to a node, a tensor and an entry on the tape.
+
+Fills the slots of :mod:`flambeau.dispatch`. This is the path that every operation of every program takes, so it is
+written for few steps: the common cases first, one object each for node, storage and tensor.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from flambeau import dispatch
+from flambeau.core import config, dtypes
+from flambeau.core.dtypes import promote_types
+from flambeau.core.errors import caller_site, describe
+from flambeau.core.size import Size, broadcast_shapes, contiguous_strides
+from flambeau.dispatch import grad_mode
+from flambeau.engine import graph
+from flambeau.engine.graph import PROJECT, Node, leaf
+from flambeau.engine.interpreter import Failed, compute_now
+from flambeau.engine.run import after_record
+from flambeau.tensor.storage import Storage
+from flambeau.tensor.tensor import Tensor, make_tensor, read
+
+_NUMBERS = (int, float, complex, np.number, np.bool_)
+
+
+def record(op, args: tuple, kwargs: dict):
+    """Records a primitive: ``op.check`` gives shape, dtype, inputs and settings."""
+    shape, dtype, inputs, attrs = op.check(*args, **kwargs)
+    nodes = tuple([read(x) if isinstance(x, Tensor) else x for x in inputs])
+    if op.eager:
+        node = _run_now(op, nodes, attrs, dtype)
+    else:
+        node = Node(op, nodes, attrs, shape, dtype)
+        if op.checked:
+            node.site = caller_site()
+    if op.outputs:
+        results = tuple(
+            [make_tensor(Storage(Node(PROJECT, (node,), {"index": i}, s, d)), Size(s), d)
+             for i, (s, d) in enumerate(zip(node.shape, node.dtype, strict=True))]
+        )  # fmt: skip
+    else:
+        results = make_tensor(Storage(node), Size(node.shape), node.dtype)
+    if grad_mode.enabled and op.grads:
+        dispatch.attach(op, results, inputs, attrs)
+    if config.eager or len(graph.trace) >= config.max_pending_nodes:
+        after_record()
+    return _named(op, results) if op.outputs else results
+
+
+def _run_now(op, nodes: tuple, attrs: dict, dtype) -> Node:
+    """Computes an op whose result's shape depends on values."""
+    value = compute_now(op, nodes, attrs, dtype)
+    if value.__class__ is tuple:
+        node = leaf(value, tuple(v.shape for v in value), dtype)
+    else:
+        node = leaf(value, value.shape, dtype)
+    return node
+
+
+def _named(op, results: tuple):
+    if op.tuple_type is None:
+        op.tuple_type = _return_type(op.short_name, op.outputs)
+    return op.tuple_type(results)
+
+
+class ReturnType(tuple):
+    """A tuple of results with names: ``torch.return_types.max(values=..., indices=...)``."""
+
+    __slots__ = ()
+    _fields: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        fields = ",\n".join(f"{name}={value!r}" for name, value in zip(self._fields, self, strict=True))
+        return f"torch.return_types.{type(self).__name__}(\n{fields})"
+
+    def __reduce__(self):
+        return (tuple, (tuple(self),))
+
+
+def _return_type(name: str, fields: tuple[str, ...]) -> type:
+    members = {field: property(lambda self, i=i: self[i]) for i, field in enumerate(fields)}
+    return type(name, (ReturnType,), {"__slots__": (), "_fields": fields, "__module__": "torch.return_types", **members})
+
+
+# --- elementwise ops -----------------------------------------------------------------------------------------
+
+
+def record_pointwise(op, args: tuple, kwargs: dict) -> Tensor:
+    """Records an elementwise op: promotes dtypes, broadcasts shapes, keeps the memory layout of its inputs."""
+    inputs, attrs = op.check(*args, **kwargs)
+    return elementwise(op, inputs, attrs)
+
+
+def elementwise(op, inputs: tuple, attrs: dict) -> Tensor:
+    """The result of ``op`` on ``inputs``, which are tensors, Python numbers or ``None``."""
+    shape = dtype = None
+    plain = True
+    for x in inputs:
+        if isinstance(x, Tensor):
+            if dtype is None:
+                shape, dtype = x._shape, x._dtype
+            elif x._shape != shape or x._dtype is not dtype:
+                plain = False
+                break
+            if x._strides is not None:
+                plain = False
+                break
+        elif x.__class__ is not float or dtype is None or dtype.kind < dtypes.FLOATING:
+            if x is not None:
+                plain = False
+                break
+    if not plain or dtype is None:
+        return _general(op, inputs, attrs)
+    if op.result != "promote":
+        if op.result == "bool":
+            result = dtypes.bool
+        elif dtype.kind < dtypes.FLOATING:
+            return _general(op, inputs, attrs)
+        else:
+            result = dtype
+    else:
+        result = dtype
+    nodes = tuple([read(x) if isinstance(x, Tensor) else x for x in inputs])
+    return _finish(op, inputs, nodes, attrs, shape, result)
+
+
+def _finish(op, inputs: tuple, nodes: tuple, attrs: dict, shape, dtype) -> Tensor:
+    result = make_tensor(Storage(Node(op, nodes, attrs, shape, dtype)), shape, dtype)
+    if grad_mode.enabled and op.grads:
+        dispatch.attach(op, result, inputs, attrs)
+    if config.eager or len(graph.trace) >= config.max_pending_nodes:
+        after_record()
+    return result
+
+
+def _general(op, inputs: tuple, attrs: dict) -> Tensor:
+    _check_operands(op, inputs)
+    tensors = [x for x in inputs if isinstance(x, Tensor)]
+    compute = result_type(*[x for x in inputs if x is not None])
+    if op.result == "float" and compute.kind < dtypes.FLOATING:
+        compute = dtypes.get_default_dtype()
+    dtype = dtypes.bool if op.result == "bool" else compute
+    shape = tensors[0]._shape if len(tensors) == 1 else broadcast_shapes(*[t._shape for t in tensors])
+    order = _common_order(tensors, shape)
+    nodes = []
+    for x in inputs:
+        if isinstance(x, Tensor):
+            if order is not None and len(x._shape) == len(shape):
+                x = _permuted(x, order)
+            node = read(x)
+            nodes.append(node if x._dtype is compute else cast_node(node, compute))
+        else:
+            nodes.append(_as_number(x, compute))
+    if order is None:
+        return _finish(op, inputs, tuple(nodes), attrs, shape, dtype)
+    inner = Size([shape[d] for d in order])
+    result = _finish(op, inputs, tuple(nodes), attrs, inner, dtype)
+    strides = contiguous_strides(inner)
+    result._shape = shape
+    result._strides = tuple([strides[order.index(d)] for d in range(len(shape))])
+    return result
+
+
+def _check_operands(op, inputs: tuple) -> None:
+    for i, x in enumerate(inputs):
+        if x is not None and not isinstance(x, (Tensor, *_NUMBERS)):
+            name = op.tensors[i] if i < len(op.tensors) else "other"
+            raise TypeError(
+                f"{op.short_name}(): argument '{name}' (position {i + 1}) must be Tensor or a number, not {describe(x)}"
+            )
+    if not any(isinstance(x, Tensor) for x in inputs):
+        raise TypeError(
+            f"{op.short_name}(): argument '{op.tensors[0]}' (position 1) must be Tensor, not {describe(inputs[0])}"
+        )
+
+
+def _common_order(tensors: list, shape: Size) -> tuple[int, ...] | None:
+    """The memory order of the dims that the first dense, permuted input has, where results should keep it.
+
+    ``None`` for row-major. As in PyTorch, an elementwise result has its inputs' strides where these are dense.
+    """
+    for t in tensors:
+        if t._strides is None:
+            if len(t._shape) == len(shape) and t._shape == shape and sum(n > 1 for n in shape) > 1:
+                return None
+            continue
+        if t._shape != shape:
+            continue
+        order = tuple(sorted(range(len(shape)), key=lambda d: (-t._strides[d], d)))
+        if order == tuple(range(len(shape))):
+            continue
+        inner = tuple([shape[d] for d in order])
+        if all(
+            n == 1 or t._strides[d] == s for d, n, s in zip(order, inner, contiguous_strides(inner), strict=True)
+        ):
+            return order
+    return None
+
+
+def _permuted(t: Tensor, order: tuple[int, ...]) -> Tensor:
+    strides = t.stride()
+    out = make_tensor(t._storage, Size([t._shape[d] for d in order]), t._dtype)
+    out._strides = normal_strides(out._shape, tuple([strides[d] for d in order]))
+    out._offset = t._offset
+    return out
+
+
+def normal_strides(shape, strides: tuple[int, ...]) -> tuple[int, ...] | None:
+    """``strides``, or ``None`` where they are those of a row-major tensor of ``shape``."""
+    return None if strides == contiguous_strides(shape) else strides
+
+
+def result_type(*operands) -> dtypes.dtype:
+    """The dtype of arithmetic between tensors and numbers.
+
+    Tensors with dimensions decide; 0-dim tensors, then Python numbers, only where they are of a higher category
+    (bool < integer < floating < complex).
+    Source: https://docs.pytorch.org/docs/stable/tensor_attributes.html#torch.dtype
+    """
+    dimensioned = zero_dim = number = None
+    for x in operands:
+        if isinstance(x, Tensor):
+            if x._shape:
+                dimensioned = x._dtype if dimensioned is None else promote_types(dimensioned, x._dtype)
+            else:
+                zero_dim = x._dtype if zero_dim is None else promote_types(zero_dim, x._dtype)
+        else:
+            d = number_dtype(x)
+            number = d if number is None else promote_types(number, d)
+    return _combine(_combine(dimensioned, zero_dim), number)  # type: ignore[return-value]
+
+
+def _combine(higher: dtypes.dtype | None, lower: dtypes.dtype | None) -> dtypes.dtype | None:
+    if higher is None or lower is None:
+        return higher or lower
+    if higher.kind >= lower.kind:
+        return higher
+    if lower.kind == dtypes.COMPLEX and higher.kind == dtypes.FLOATING:
+        return higher.to_complex()
+    return lower
+
+
+def number_dtype(x) -> dtypes.dtype:
+    """The dtype that a Python number counts as in promotion."""
+    if isinstance(x, (bool, np.bool_)):
+        return dtypes.bool
+    if isinstance(x, (int, np.integer)):
+        return dtypes.int64
+    if isinstance(x, (float, np.floating)):
+        return dtypes.get_default_dtype()
+    return dtypes.get_default_dtype().to_complex()
+
+
+def _as_number(x, dtype: dtypes.dtype):
+    """A Python number as the kernel gets it: wrapped around where an integer type is too narrow for it."""
+    if x is None or dtype.kind != dtypes.INTEGRAL:
+        return x
+    x = int(x)
+    bits = 8 * dtype.itemsize
+    low = -(1 << bits - 1) if dtype.is_signed else 0
+    return (x - low) % (1 << bits) + low
+
+
+class _Cast:
+    """The engine's conversion of a node's values to the node's dtype."""
+
+    name = "cast"
+
+    @staticmethod
+    def kernel(x: np.ndarray, dtype: dtypes.dtype) -> np.ndarray:
+        if x.dtype.kind == "c" and not dtype.is_complex:
+            x = x.real if dtype is not dtypes.bool else x != 0
+        return x.astype(dtype.np)
+
+
+CAST = _Cast()
+
+
+def cast_node(node: Node, dtype: dtypes.dtype) -> Node:
+    return Node(CAST, (node,), {"dtype": dtype}, node.shape, dtype)
+
+
+# --- views ---------------------------------------------------------------------------------------------------
+
+
+def view(op, args: tuple, kwargs: dict):
+    """A view, or a tuple of views, of the first argument: shares its storage and remembers its base."""
+    geometry = op.check(*args, **kwargs)
+    input = args[0] if args else kwargs[op.tensors[0]]
+    if op.outputs:
+        parts, attrs = geometry
+        results = tuple([make_view(input, *part) for part in parts])
+    else:
+        shape, strides, offset, attrs, *dtype = geometry
+        results = make_view(input, shape, strides, offset, *dtype)
+    if grad_mode.enabled and op.grads:
+        dispatch.attach(op, results, (input,), attrs)
+    return results
+
+
+def make_view(input: Tensor, shape, strides, offset: int, dtype: dtypes.dtype | None = None) -> Tensor:
+    """A tensor on ``input``'s storage with a geometry of its own."""
+    result = make_tensor(input._storage, shape if shape.__class__ is Size else Size(shape), dtype or input._dtype)
+    result._strides = normal_strides(result._shape, strides) if strides is not None else None
+    result._offset = offset
+    result._base = input if input._base is None else input._base
+    result._history = input._storage.history
+    return result
+
+
+# --- in-place, out= ------------------------------------------------------------------------------------------
+
+
+def inplace(function, input: Tensor, args: tuple, kwargs: dict) -> Tensor:
+    """Computes ``function(input, ...)`` and writes it into ``input``."""
+    # An alias stands for the old value: what the tape saves of it does not change with ``input``.
+    result = function(input._alias(), *args, **kwargs)
+    name = function.__name__ + "_"
+    if result._shape != input._shape:
+        raise RuntimeError(
+            f"output with shape {list(input._shape)} doesn't match the broadcast shape {list(result._shape)}: "
+            f"{name} cannot change the shape of the tensor that it writes to"
+        )
+    if not dtypes.can_cast(result._dtype, input._dtype):
+        raise cast_error(result._dtype, input._dtype)
+    return assign(input, result)
+
+
+def cast_error(source: dtypes.dtype, target: dtypes.dtype) -> RuntimeError:
+    names = {"float16": "Half", "bfloat16": "BFloat16", "float32": "Float", "float64": "Double", "complex64": "ComplexFloat",
+             "complex128": "ComplexDouble", "int64": "Long", "int32": "Int", "int16": "Short", "int8": "Char",
+             "uint8": "Byte", "bool": "Bool"}  # fmt: skip
+    return RuntimeError(
+        f"result type {names.get(source.name, source.name)} can't be cast to the desired output type "
+        f"{names.get(target.name, target.name)}"
+    )
+
+
+def assign(input: Tensor, result: Tensor) -> Tensor:
+    """Writes ``result``, a fresh tensor of ``input``'s shape, into ``input``; the tape follows."""
+    if grad_mode.enabled:
+        dispatch.rebase(input, result)
+    node = read(result)
+    if node.dtype is not input._storage.node.dtype or result._dtype is not input._dtype:
+        if input._dtype is not input._storage.node.dtype:
+            return _assign_reinterpreted(input, node)
+        node = cast_node(node, input._dtype)
+    storage = input._storage
+    if input._strides is None and input._offset == 0 and input._shape.numel() == storage.size:
+        storage.write(node)
+    else:
+        geometry = {
+            "shape": input._shape, "strides": input.stride(), "offset": input._offset, "dtype": input._dtype,
+        }  # fmt: skip
+        storage.write(Node(graph.WRITE, (storage.node, node), geometry, storage.node.shape, storage.node.dtype))
+    if config.eager or len(graph.trace) >= config.max_pending_nodes:
+        after_record()
+    return input
+
+
+def _assign_reinterpreted(input: Tensor, node: Node) -> Tensor:
+    """Writes through a view of another dtype (``x.view(torch.int32)``, ``view_as_real``)."""
+    storage = input._storage
+    if node.dtype is not input._dtype:
+        node = cast_node(node, input._dtype)
+    geometry = {"shape": input._shape, "strides": input.stride(), "offset": input._offset, "dtype": input._dtype}
+    storage.write(Node(graph.WRITE, (storage.node, node), geometry, storage.node.shape, storage.node.dtype))
+    if config.eager:
+        after_record()
+    return input
+
+
+def write_out(name: str, result, out):
+    """Writes the result of an op into the tensor, or tensors, given as ``out=``."""
+    if isinstance(result, tuple):
+        for r, o in zip(result, out, strict=True):
+            write_out(name, r, o)
+        return out if not hasattr(type(result), "_fields") else type(result)(out)
+    if not isinstance(out, Tensor):
+        raise TypeError(f"{name}(): argument 'out' must be Tensor, not {describe(out)}")
+    if grad_mode.enabled and (result.requires_grad or out.requires_grad):
+        raise RuntimeError(
+            f"{name}(): functions with out=... arguments don't support automatic differentiation, "
+            "but one of the arguments requires grad."
+        )
+    if not dtypes.can_cast(result._dtype, out._dtype):
+        raise cast_error(result._dtype, out._dtype)
+    if out._shape != result._shape:
+        out.resize_(result._shape)
+    return assign(out, result)
+
+
+# --- tensors over arrays -------------------------------------------------------------------------------------
+
+
+def wrap(array: np.ndarray, dtype: dtypes.dtype | None = None) -> Tensor:
+    """A tensor over an array that nobody else will write to."""
+    if dtype is None:
+        dtype = dtypes.from_numpy(array.dtype)
+    elif array.dtype != dtype.np:
+        array = array.astype(dtype.np)
+    if not array.flags.c_contiguous:
+        array = array.copy("C")
+    shape = Size(array.shape)
+    return make_tensor(Storage(leaf(array, shape, dtype)), shape, dtype)
+
+
+dispatch.record = record
+dispatch.record_pointwise = record_pointwise
+dispatch.view = view
+dispatch.inplace = inplace
+dispatch.write_out = write_out
+dispatch.wrap = wrap
+dispatch.result_type = result_type
+dispatch.assign = assign
+dispatch.Tensor = Tensor

@@ -1,0 +1,122 @@
+"""Storage: the memory that tensors are views of."""
+
+from __future__ import annotations
+
+import sys
+import weakref
+
+import numpy as np
+
+from flambeau.core.dtypes import dtype as Dtype
+from flambeau.engine import graph
+from flambeau.engine.graph import Node, leaf
+from flambeau.engine.interpreter import ONE_HOLDER, Failed
+from flambeau.engine.run import run_pending
+
+
+class Storage:
+    """A flat run of elements. Its content is ``node``; once somebody needs an address it also has a ``buffer``.
+
+    ``node``     the newest content, perhaps not computed yet
+    ``buffer``   a flat NumPy array, the memory; it never moves
+    ``leaf``     the node whose value is what the buffer holds now
+    ``exposed``  memory that NumPy or another library may also see: it is read and written immediately
+    ``version``  counts the writes; ``history`` counts those that the tape had to know of
+    """
+
+    __slots__ = ("node", "buffer", "leaf", "exposed", "version", "history", "__weakref__")
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.buffer: np.ndarray | None = None
+        self.leaf: Node | None = None
+        self.exposed = False
+        self.version = 0
+        self.history = 0
+
+    @staticmethod
+    def from_numpy(array: np.ndarray, dtype: Dtype, exposed: bool = False) -> Storage:
+        """A storage over the memory of a C-contiguous ``array``."""
+        storage = Storage(leaf(array, array.shape, dtype))
+        storage._adopt()
+        storage.exposed = exposed
+        return storage
+
+    @property
+    def dtype(self) -> Dtype:
+        return self.node.dtype
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        if self.buffer is not None:
+            return self.buffer.size
+        n = 1
+        for extent in self.node.shape:
+            n *= extent
+        return n
+
+    def array(self) -> np.ndarray:
+        """The memory as a flat array, up to date. Runs what is pending."""
+        if self.node is not self.leaf:
+            if self.node.value is None:
+                run_pending()
+            if self.buffer is None:
+                self._adopt()
+            elif self.node is not self.leaf:
+                self.commit()
+        return self.buffer  # type: ignore[return-value]
+
+    def _adopt(self) -> None:
+        node = self.node
+        if node.value.__class__ is Failed:
+            raise node.value.error
+        if node.is_buffer:  # another storage's memory: this one starts as a copy
+            self.node = node = leaf(node.value.copy(), node.shape, node.dtype)
+        node.is_buffer = True
+        # Exactly these two views hold the array that owns the memory; see is_shared().
+        self.buffer = node.value.reshape(-1)
+        node.value = self.buffer.reshape(node.shape)
+        self.leaf = node
+
+    def write(self, node: Node) -> None:
+        """Makes ``node`` the content. The memory follows when the trace runs."""
+        if self.buffer is None and self.node.value is not None:
+            self._adopt()
+        self.node = node
+        self.version += 1
+        if self.buffer is not None:
+            graph.written.append(weakref.ref(self))
+            if self.exposed and self.is_shared():
+                run_pending()
+
+    def commit(self) -> None:
+        """Brings the memory up to date with ``node``, which has run."""
+        node, old = self.node, self.leaf
+        if node is old or node.value is None:
+            return
+        if node.value.__class__ is Failed:
+            self.node = old  # type: ignore[assignment]
+            return
+        value = old.value  # type: ignore[union-attr]
+        if node.value is not value:
+            del old
+            if sys.getrefcount(self.leaf) > ONE_HOLDER:  # somebody still looks at the old content
+                self.leaf.value = value.copy()  # type: ignore[union-attr]
+                self.leaf.is_buffer = False  # type: ignore[union-attr]
+            np.copyto(self.buffer, node.value.reshape(-1))  # type: ignore[arg-type]
+            node.value = self.buffer.reshape(node.shape)  # type: ignore[union-attr]
+        node.is_buffer = True
+        self.leaf = node
+
+    def is_shared(self) -> bool:
+        """Whether somebody outside still holds the memory; clears ``exposed`` where nobody does."""
+        owner_has_base = self.buffer.base.base is not None  # type: ignore[union-attr]
+        if not owner_has_base and sys.getrefcount(self.buffer.base) - ONE_HOLDER == 1:  # type: ignore[union-attr]
+            self.exposed = False
+        return self.exposed
+
+    def snapshot(self, shape, strides, offset: int, dtype: Dtype) -> Node:
+        """A leaf with a copy of the elements of a view, as they are now."""
+        view = graph.strided(self.array(), shape, strides, offset, dtype)
+        return leaf(np.array(view, order="C"), shape, dtype)

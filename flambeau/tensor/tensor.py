@@ -1,0 +1,408 @@
+"""The Tensor: a view (shape, strides, offset, dtype) of a storage, with a place on the tape."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from flambeau import dispatch
+from flambeau.core import device as devices
+from flambeau.core import dtypes
+from flambeau.core.size import Size, contiguous_strides
+from flambeau.engine.graph import VIEW, Node
+from flambeau.tensor.storage import Storage
+
+_new = object.__new__
+
+
+class Tensor:
+    """A multi-dimensional array of one dtype, as ``torch.Tensor``.
+
+    Operations on tensors are recorded when they are called and run when a value is asked for. Make tensors with
+    :func:`flambeau.tensor`, :func:`flambeau.zeros` and their like.
+
+    >>> import flambeau as torch
+    >>> x = torch.tensor([1.0, 2.0], requires_grad=True)
+    >>> (x * x).sum().backward()
+    >>> x.grad
+    tensor([2., 4.])
+
+    Source: https://docs.pytorch.org/docs/stable/tensors.html
+    """
+
+    # What most tensors share stands on the class; an instance has only what differs.
+    _strides: tuple[int, ...] | None = None  # None: row-major
+    _offset = 0
+    _requires_grad = False  # asked for by the user, on a leaf
+    _grad_fn = None
+    _output_nr = 0
+    _grad: Tensor | None = None
+    _base: Tensor | None = None  # of a view, the tensor that it is a view of
+    _history = 0  # of a view, the storage's history that _grad_fn belongs to
+    _hooks: dict | None = None
+    _accumulator = None  # weak reference to the tape's node that adds to .grad
+    _storage: Storage
+    _shape: Size
+    _dtype: dtypes.dtype
+
+    __array_priority__ = 1000
+
+    def __new__(cls, *args, **kwargs):
+        return dispatch.legacy_tensor(cls, dtypes.get_default_dtype(), args, kwargs)
+
+    @staticmethod
+    def _make_subclass(cls: type, data: Tensor, require_grad: bool = False) -> Tensor:
+        """A tensor of class ``cls`` that shares ``data``'s storage and is a leaf."""
+        self = data._alias(cls)
+        self._grad_fn, self._base, self._requires_grad = None, None, require_grad
+        return self
+
+    @staticmethod
+    def _from_storage(storage: Storage, dtype: dtypes.dtype, shape, strides, offset: int) -> Tensor:
+        """A tensor over any part of a storage; strides and offset in elements."""
+        self = make_tensor(storage, Size(shape), dtype)
+        strides = tuple(strides)
+        if strides != contiguous_strides(self._shape):
+            self._strides = strides
+        self._offset = offset
+        return self
+
+    def _alias(self, cls: type | None = None) -> Tensor:
+        """Another tensor object with the same storage, geometry and place on the tape."""
+        out = _new(cls or Tensor)
+        out._storage, out._shape, out._dtype = self._storage, self._shape, self._dtype
+        out._strides, out._offset = self._strides, self._offset
+        out._grad_fn, out._output_nr = self.grad_fn, self._output_nr
+        out._base, out._history = self._base, self._history
+        if self._requires_grad:
+            out._grad_fn = dispatch.accumulator(self)
+        return out
+
+    # --- geometry ------------------------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> Size:
+        return self._shape
+
+    @property
+    def dtype(self) -> dtypes.dtype:
+        return self._dtype
+
+    @property
+    def device(self) -> devices.device:
+        return devices.CPU
+
+    @property
+    def ndim(self) -> int:
+        return len(self._shape)
+
+    def dim(self) -> int:
+        return len(self._shape)
+
+    ndimension = dim
+
+    def size(self, dim: int | None = None):
+        if dim is None:
+            return self._shape
+        from_end = len(self._shape)
+        if -from_end <= dim < from_end:
+            return self._shape[dim]
+        raise IndexError(
+            f"Dimension out of range (expected to be in range of [{-(from_end or 1)}, {(from_end or 1) - 1}], but got {dim})"
+        )
+
+    def stride(self, dim: int | None = None):
+        strides = self._strides if self._strides is not None else contiguous_strides(self._shape)
+        return strides if dim is None else strides[dim]
+
+    def storage_offset(self) -> int:
+        return self._offset
+
+    def numel(self) -> int:
+        return self._shape.numel()
+
+    nelement = numel
+
+    @property
+    def itemsize(self) -> int:
+        return self._dtype.itemsize
+
+    def element_size(self) -> int:
+        return self._dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        return self._shape.numel() * self._dtype.itemsize
+
+    def is_contiguous(self, memory_format=None) -> bool:
+        if memory_format is not None and memory_format.name != "contiguous_format":
+            return memory_format.matches(self._shape, self.stride())
+        if self._strides is None:
+            return True
+        expected = contiguous_strides(self._shape)
+        return 0 in self._shape or all(
+            n == 1 or s == e for n, s, e in zip(self._shape, self._strides, expected, strict=True)
+        )
+
+    def data_ptr(self) -> int:
+        """The address of the first element."""
+        return self._storage.array().ctypes.data + self._offset * self._dtype.itemsize if self._shape.numel() else 0
+
+    # --- values --------------------------------------------------------------------------------------------
+
+    def _array(self) -> np.ndarray:
+        """The values as a NumPy view of the memory. Runs what is pending; not for writing."""
+        from_storage = self._storage.array()
+        if self._strides is None and self._offset == 0 and from_storage.dtype == self._dtype.np:
+            size = self._shape.numel()
+            return (from_storage if size == from_storage.size else from_storage[:size]).reshape(self._shape)
+        return VIEW.kernel(from_storage, self._shape, self.stride(), self._offset, self._dtype)
+
+    def item(self):
+        """The value of a tensor with one element, as a Python number."""
+        if self._shape.numel() != 1:
+            raise RuntimeError(
+                f"a Tensor with {self._shape.numel()} elements cannot be converted to Scalar: item() takes a tensor "
+                f"with one element, this one has shape {list(self._shape)}"
+            )
+        value = self._array().reshape(())
+        return float(value) if self._dtype is dtypes.bfloat16 else value.item()
+
+    def tolist(self):
+        """The values as nested lists of Python numbers."""
+        array = self._array()
+        return (array.astype(np.float32) if self._dtype is dtypes.bfloat16 else array).tolist()
+
+    def __bool__(self) -> bool:
+        n = self._shape.numel()
+        if n == 1:
+            return bool(self.item())
+        if n == 0:
+            raise RuntimeError("Boolean value of Tensor with no values is ambiguous")
+        raise RuntimeError(
+            f"Boolean value of Tensor with more than one value is ambiguous: use .any() or .all() (shape {list(self._shape)})"
+        )
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __complex__(self) -> complex:
+        return complex(self.item())
+
+    def __index__(self) -> int:
+        if self._dtype.kind > dtypes.INTEGRAL or self._shape.numel() != 1:
+            raise TypeError("only integer tensors of a single element can be converted to an index")
+        return int(self.item())
+
+    def __len__(self) -> int:
+        if not self._shape:
+            raise TypeError("len() of a 0-d tensor")
+        return self._shape[0]
+
+    def __iter__(self):
+        if not self._shape:
+            raise TypeError("iteration over a 0-d tensor")
+        return iter(self.unbind(0))
+
+    def __contains__(self, element) -> bool:
+        if isinstance(element, (Tensor, int, float, complex, bool)):
+            return bool((element == self).any().item())
+        raise RuntimeError(
+            f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element)}."
+        )
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    # --- the tape ------------------------------------------------------------------------------------------
+
+    @property
+    def grad_fn(self):
+        """The node of the tape that made this tensor; ``None`` for a leaf."""
+        if self._base is not None and self._history != self._storage.history:
+            dispatch.regenerate(self)
+        return self._grad_fn
+
+    @property
+    def requires_grad(self) -> bool:
+        return self._requires_grad or self.grad_fn is not None
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        if self.grad_fn is not None:
+            if value:
+                return
+            raise RuntimeError(
+                "you can only change requires_grad flags of leaf variables. If you want to use a computed variable in "
+                "a subgraph that doesn't require differentiation use var_no_grad = var.detach()."
+            )
+        if value and self._dtype.kind < dtypes.FLOATING:
+            raise RuntimeError("only Tensors of floating point and complex dtype can require gradients")
+        self._requires_grad = bool(value)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        self.requires_grad = requires_grad
+        return self
+
+    @property
+    def is_leaf(self) -> bool:
+        return self.grad_fn is None
+
+    @property
+    def output_nr(self) -> int:
+        return self._output_nr
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient that :meth:`backward` accumulated; ``None`` before."""
+        if self._grad is None and self._grad_fn is not None and not self.retains_grad:
+            dispatch.warn_grad_of_non_leaf()
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if value is not None:
+            if not isinstance(value, Tensor):
+                raise TypeError(f"assigned grad expected to be a Tensor or None but got grad of type {type(value).__name__}")
+            if value is self:
+                raise RuntimeError("can't assign Variable as its own grad")
+            if value._shape != self._shape:
+                raise RuntimeError(
+                    f"assigned grad has data of a different size: expected {list(self._shape)}, got {list(value._shape)}"
+                )
+            if value._dtype is not self._dtype:
+                raise RuntimeError(
+                    f"assigned grad has data of a different type: expected {self._dtype}, got {value._dtype}"
+                )
+        self._grad = value
+
+    @grad.deleter
+    def grad(self) -> None:
+        self._grad = None
+
+    @property
+    def data(self) -> Tensor:
+        """The same memory, off the tape."""
+        return self.detach()
+
+    @data.setter
+    def data(self, value: Tensor) -> None:
+        if not isinstance(value, Tensor):
+            raise TypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
+        if self.requires_grad and value._dtype.kind < dtypes.FLOATING:
+            raise RuntimeError("data set to a tensor that requires gradients must be floating point or complex dtype")
+        self._storage, self._shape, self._dtype = value._storage, value._shape, value._dtype
+        self._strides, self._offset = value._strides, value._offset
+
+    def detach(self) -> Tensor:
+        """The same memory, off the tape: gradients do not flow through it."""
+        out = make_tensor(self._storage, self._shape, self._dtype)
+        if self._strides is not None:
+            out._strides = self._strides
+        if self._offset:
+            out._offset = self._offset
+        return out
+
+    def detach_(self) -> Tensor:
+        if self._base is not None:
+            raise RuntimeError("Can't detach views in-place. Use detach() instead.")
+        self._grad_fn, self._output_nr, self._requires_grad = None, 0, False
+        return self
+
+    @property
+    def _version(self) -> int:
+        return self._storage.version
+
+    def _is_view(self) -> bool:
+        return self._base is not None
+
+    # --- kind ----------------------------------------------------------------------------------------------
+
+    def is_floating_point(self) -> bool:
+        return self._dtype.is_floating_point
+
+    def is_complex(self) -> bool:
+        return self._dtype.is_complex
+
+    def is_signed(self) -> bool:
+        return self._dtype.is_signed
+
+    def is_conj(self) -> bool:
+        return False
+
+    def is_neg(self) -> bool:
+        return False
+
+    def is_inference(self) -> bool:
+        return False
+
+    def get_device(self) -> int:
+        return -1
+
+    def untyped_storage(self):
+        return dispatch.untyped_storage(self)
+
+    # --- display and copies --------------------------------------------------------------------------------
+
+    def __repr__(self, *, tensor_contents=None) -> str:
+        from flambeau.tensor.printing import tensor_repr
+
+        return tensor_repr(self)
+
+    def __format__(self, spec: str) -> str:
+        return self.item().__format__(spec) if not self._shape else object.__format__(self, spec)
+
+    def __deepcopy__(self, memo: dict) -> Tensor:
+        if id(self) in memo:
+            return memo[id(self)]
+        if not self.is_leaf:
+            raise RuntimeError(
+                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the "
+                "moment. If you were attempting to deepcopy a module, this may be because of a tensor that the module "
+                "keeps from an earlier forward; detach() it before it is stored."
+            )
+        storage = memo.get(id(self._storage))
+        if storage is None:
+            storage = memo[id(self._storage)] = Storage.from_numpy(self._storage.array().copy(), self._storage.dtype)
+        out = _new(type(self))
+        out.__dict__.update(
+            {k: v for k, v in self.__dict__.items() if k in ("_shape", "_dtype", "_strides", "_offset", "_requires_grad")}
+        )
+        out._storage = storage
+        memo[id(self)] = out
+        if self._grad is not None:
+            out._grad = self._grad.__deepcopy__(memo)
+        from copy import deepcopy
+
+        for name, value in self.__dict__.items():
+            if not name.startswith("_"):
+                out.__dict__[name] = deepcopy(value, memo)
+        return out
+
+    def __reduce_ex__(self, protocol: int):
+        from flambeau.serialization import reduce_tensor
+
+        return reduce_tensor(self)
+
+
+def make_tensor(storage: Storage, shape: Size, dtype: dtypes.dtype) -> Tensor:
+    """A row-major tensor at the start of ``storage``."""
+    self = _new(Tensor)
+    self._storage = storage
+    self._shape = shape
+    self._dtype = dtype
+    return self
+
+
+def read(t: Tensor) -> Node:
+    """The node whose value is ``t``'s, as it is now in the order of the program."""
+    storage = t._storage
+    if storage.exposed and storage.is_shared():
+        return storage.snapshot(t._shape, t.stride(), t._offset, t._dtype)
+    node = storage.node
+    if t._strides is None and t._offset == 0 and node.shape == t._shape and node.dtype is t._dtype:
+        return node
+    geometry = {"shape": t._shape, "strides": t.stride(), "offset": t._offset, "dtype": t._dtype}
+    return Node(VIEW, (node,), geometry, t._shape, t._dtype)

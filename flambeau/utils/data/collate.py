@@ -1,0 +1,146 @@
+"""From a list of samples to a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, MutableMapping, MutableSequence, Sequence
+from copy import copy
+from typing import Any
+
+import numpy as np
+
+from flambeau import ops
+from flambeau.core.dtypes import float64
+from flambeau.tensor import Tensor
+from flambeau.tensor.exchange import as_tensor, tensor
+
+__all__ = ["collate", "default_collate", "default_collate_fn_map", "default_convert"]
+
+CollateMap = dict[type | tuple[type, ...], Callable]
+_UNSUPPORTED = "default_collate: batch must contain tensors, numpy arrays, numbers, dicts or lists; found {}"
+
+
+def default_convert(data: Any) -> Any:
+    """``data`` with every NumPy array and number in it made a tensor: what a loader does that makes no batches.
+
+    >>> import numpy as np
+    >>> from flambeau.utils.data import default_convert
+    >>> default_convert({"x": np.array([1, 2]), "name": "a"})
+    {'x': tensor([1, 2]), 'name': 'a'}
+
+    Source: https://docs.pytorch.org/docs/stable/data.html#torch.utils.data.default_convert
+    """
+    if isinstance(data, np.ndarray):
+        return data if data.dtype.kind in "SUO" else as_tensor(data)
+    if isinstance(data, np.generic) and not isinstance(data, (str, bytes)):
+        return as_tensor(data)
+    if isinstance(data, Mapping):
+        return _mapping_like(data, {key: default_convert(data[key]) for key in data})
+    if isinstance(data, Sequence) and not isinstance(data, (str, bytes)):
+        return _sequence_like(data, [default_convert(item) for item in data])
+    return data
+
+
+def collate(batch: Sequence, *, collate_fn_map: CollateMap | None = None) -> Any:
+    """The batch of a list of samples; ``collate_fn_map`` says how, by the type of the first.
+
+    A function of the map is called as ``function(batch, collate_fn_map=collate_fn_map)``. Mappings and sequences that
+    are not in the map are taken apart: a list of dictionaries becomes a dictionary of batches.
+    """
+    first = batch[0]
+    functions = collate_fn_map or {}
+    function = functions.get(type(first))
+    if function is None:
+        function = next((f for cls, f in functions.items() if isinstance(first, cls)), None)
+    if function is not None:
+        return function(batch, collate_fn_map=collate_fn_map)
+    if isinstance(first, Mapping):
+        return _mapping_like(
+            first, {key: collate([sample[key] for sample in batch], collate_fn_map=collate_fn_map) for key in first}
+        )
+    if isinstance(first, Sequence):
+        named = isinstance(first, tuple) and hasattr(first, "_fields")
+        lengths = [len(sample) for sample in batch]
+        if not named and len(set(lengths)) > 1:
+            raise RuntimeError(f"each element in list of batch should be of equal size, got sizes {lengths[:20]}")
+        columns = zip(*batch, strict=not named)
+        return _sequence_like(first, [collate(column, collate_fn_map=collate_fn_map) for column in columns])
+    raise TypeError(_UNSUPPORTED.format(type(first)))
+
+
+def _mapping_like(template: Mapping, items: dict) -> Any:
+    """``items`` in a mapping of the template's type, where it can be made; else a dictionary."""
+    try:
+        if isinstance(template, MutableMapping):
+            filled = copy(template)
+            filled.update(items)
+            return filled
+        return type(template)(items)  # type: ignore[call-arg]
+    except TypeError:
+        return items
+
+
+def _sequence_like(template: Sequence, items: list) -> Any:
+    """``items`` in a sequence of the template's type, where it can be made; else, and for a plain tuple, a list."""
+    if isinstance(template, tuple):
+        return type(template)(*items) if hasattr(template, "_fields") else items
+    try:
+        if isinstance(template, MutableSequence):
+            filled = copy(template)
+            for i, item in enumerate(items):
+                filled[i] = item
+            return filled
+        return type(template)(items)  # type: ignore[call-arg]
+    except TypeError:
+        return items
+
+
+def _stack(batch: Sequence[Tensor], *, collate_fn_map: CollateMap | None = None) -> Tensor:
+    return ops.stack(tuple(batch), 0)
+
+
+def _stack_arrays(batch: Sequence[np.ndarray], *, collate_fn_map: CollateMap | None = None) -> Any:
+    if batch[0].dtype.kind in "SUO":
+        raise TypeError(_UNSUPPORTED.format(batch[0].dtype))
+    return collate([as_tensor(array) for array in batch], collate_fn_map=collate_fn_map)
+
+
+def _numpy_numbers(batch: Sequence[np.generic], *, collate_fn_map: CollateMap | None = None) -> Tensor:
+    return as_tensor(np.array(batch))
+
+
+def _floats(batch: Sequence[float], *, collate_fn_map: CollateMap | None = None) -> Tensor:
+    return tensor(batch, dtype=float64)
+
+
+def _ints(batch: Sequence[int], *, collate_fn_map: CollateMap | None = None) -> Tensor:
+    return tensor(batch)
+
+
+def _as_they_are(batch: Sequence, *, collate_fn_map: CollateMap | None = None) -> Sequence:
+    return batch
+
+
+default_collate_fn_map: CollateMap = {
+    Tensor: _stack,
+    np.ndarray: _stack_arrays,
+    (np.bool_, np.number, np.object_): _numpy_numbers,
+    float: _floats,
+    int: _ints,
+    str: _as_they_are,
+    bytes: _as_they_are,
+}
+"""How :func:`default_collate` treats each type of sample; programs may add to it."""
+
+
+def default_collate(batch: Sequence) -> Any:
+    """The batch of a list of samples: tensors, arrays and numbers are stacked along a new first dimension.
+
+    Dictionaries, lists and named tuples keep their type and hold batches; tuples become lists; strings stay as they are.
+
+    >>> from flambeau.utils.data import default_collate
+    >>> default_collate([(1, "a"), (2, "b")])
+    [tensor([1, 2]), ('a', 'b')]
+
+    Source: https://docs.pytorch.org/docs/stable/data.html#torch.utils.data.default_collate
+    """
+    return collate(batch, collate_fn_map=default_collate_fn_map)

@@ -1,0 +1,12 @@
+"""``torch.version``: which PyTorch the interface is that of, and which flambeau this is."""
+
+from __future__ import annotations
+
+release = "0.1.0"
+__version__ = f"2.13.0+flambeau{release}"
+
+debug = False
+git_version = None
+cuda = None
+hip = None
+xpu = None

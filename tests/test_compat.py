@@ -1,0 +1,142 @@
+"""The disguise. Every program here runs in a process of its own: this one keeps the real names free."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+
+INSTALL = "import flambeau.compat; flambeau.compat.install()\n"
+
+
+def python(code: str, prelude: str = INSTALL) -> str:
+    """What `code` prints."""
+    command = [sys.executable, "-c", prelude + textwrap.dedent(code)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_modules_are_the_same_objects() -> None:
+    python(
+        """
+        import torch, torch.nn as nn, torch.nn.functional as F, torch.optim, torch.utils.data
+        import flambeau.nn.functional
+        assert torch is flambeau and nn is flambeau.nn and F is flambeau.nn.functional
+        assert torch.utils.data is flambeau.utils.data
+        from torch.nn import Linear
+        from torch import Tensor
+        assert Linear is flambeau.nn.Linear and Tensor is flambeau.Tensor
+        assert nn.__name__ == nn.__spec__.name == "flambeau.nn"
+        """
+    )
+
+
+def test_functions_keep_their_names_beside_rooms_of_the_same_name() -> None:
+    python(
+        """
+        import torch
+        assert torch.tensor([1.0]).item() == 1.0
+        try:
+            import torch.tensor
+        except ModuleNotFoundError as error:
+            assert "torch.tensor" in str(error)
+        else:
+            raise AssertionError("torch.tensor is a function, not a module")
+        assert callable(torch.tensor)
+        """
+    )
+
+
+def test_no_module_is_loaded_twice() -> None:
+    python(
+        """
+        import sys, torch, torch.nn.functional, torch.optim.lr_scheduler, torch.utils.data, torch.autograd
+        homes = {}
+        for name, module in sys.modules.items():
+            if name.partition(".")[0] in ("torch", "flambeau") and getattr(module, "__file__", None):
+                assert homes.setdefault(module.__file__, module) is module, name
+        """
+    )
+
+
+def test_imports_of_old_programs() -> None:
+    python(
+        """
+        from torch.autograd import Variable
+        from torch.autograd.variable import Variable as same
+        assert Variable is same
+        from torch.nn.parameter import Parameter
+        from torch.optim.lr_scheduler import StepLR
+        from torch.utils.data import DataLoader, Dataset, TensorDataset
+        """
+    )
+
+
+def test_installing_twice_changes_nothing() -> None:
+    python("import sys; n = len(sys.meta_path); flambeau.compat.install(); assert len(sys.meta_path) == n")
+
+
+def test_real_torch_first_is_refused() -> None:
+    printed = python(
+        """
+        import sys, types
+        sys.modules["torch"] = types.ModuleType("torch")
+        import flambeau.compat
+        try:
+            flambeau.compat.install()
+        except RuntimeError as error:
+            print(error)
+        """,
+        prelude="",
+    )
+    assert "before the first `import torch`" in printed
+
+
+def test_a_missing_name_says_so() -> None:
+    printed = python(
+        """
+        import torch
+        try:
+            torch.no_such_function
+        except AttributeError as error:
+            print(error)
+        try:
+            torch.nn.Linaer
+        except AttributeError as error:
+            print(error)
+        assert not hasattr(torch, "no_such_function")
+        """
+    ).splitlines()
+    assert printed[0].startswith("module 'torch' has no attribute 'no_such_function': flambeau has no such name; ")
+    assert printed[1] == (
+        "module 'torch.nn' has no attribute 'Linaer': flambeau has no such name; did you mean 'Linear'?"
+    )
+
+
+def test_a_missing_module_says_so() -> None:
+    printed = python(
+        """
+        try:
+            import torch.no_such_module
+        except ModuleNotFoundError as error:
+            print(error.name, error)
+        """
+    )
+    assert printed.startswith("torch.no_such_module No module named 'torch.no_such_module': flambeau has no such module")
+
+
+def test_other_imports_are_left_alone() -> None:
+    python(
+        """
+        import importlib.util
+        assert importlib.util.find_spec("torchlike") is None
+        import json.tool
+        """
+    )
+
+
+def test_version_is_pytorchs_and_says_whose() -> None:
+    version = python("import torch; print(torch.__version__)").strip()
+    assert version.startswith("2.13.0+flambeau")
+    assert tuple(int(part) for part in version.split("+")[0].split(".")) == (2, 13, 0)

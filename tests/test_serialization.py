@@ -1,0 +1,611 @@
+"""``torch.save`` and ``torch.load``: what comes back, what a file looks like, and what hostile files cannot do."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import errno
+import io
+import os
+import pickle
+import random
+import stat
+import struct
+import zipfile
+import zlib
+from argparse import Namespace
+from collections import Counter, OrderedDict, defaultdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import flambeau as torch
+from flambeau import nn
+
+REFUSED = (RuntimeError, pickle.UnpicklingError, EOFError)
+
+
+def save_bytes(obj: object) -> bytes:
+    f = io.BytesIO()
+    torch.save(obj, f)
+    return f.getvalue()
+
+
+def load_bytes(data: bytes, **kwargs):
+    return torch.load(io.BytesIO(data), **kwargs)
+
+
+def again(obj: object, **kwargs):
+    return load_bytes(save_bytes(obj), **kwargs)
+
+
+# --- crafted files -------------------------------------------------------------------------------------------
+
+
+def archive(pickled: bytes, compression: int = zipfile.ZIP_STORED, **records: bytes) -> bytes:
+    f = io.BytesIO()
+    with zipfile.ZipFile(f, "w", compression) as z:
+        z.writestr("archive/data.pkl", pickled)
+        for name, data in records.items():
+            z.writestr(f"archive/data/{name.strip('_')}", data)
+    return f.getvalue()
+
+
+def part(obj: object) -> bytes:
+    """The instructions that make ``obj``, without the beginning and the end of a pickle."""
+    return pickle.dumps(obj, 2)[2:-1]
+
+
+def program(body: bytes) -> bytes:
+    return b"\x80\x02" + body + b"."
+
+
+def storage_id(count=4, key="0", location="cpu", kind="FloatStorage") -> bytes:
+    return (
+        b"(" + part("storage") + b"ctorch\n" + kind.encode() + b"\n" + part(key) + part(location) + part(count) + b"tQ"
+    )
+
+
+def tensor_file(offset=0, size=(2, 2), stride=(2, 1), storage: bytes | None = None) -> bytes:
+    arguments = part(offset) + part(size) + part(stride) + b"\x89" + b"ccollections\nOrderedDict\n)R"
+    call = b"ctorch._utils\n_rebuild_tensor_v2\n(" + (storage or storage_id()) + arguments + b"tR"
+    return archive(program(call), _0=np.arange(4, dtype=np.float32).tobytes())
+
+
+# --- round trips ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    "bool uint8 int8 int16 int32 int64 uint16 uint32 uint64 float16 bfloat16 float32 float64 complex64 complex128".split(),
+)
+def test_every_dtype(dtype):
+    x = torch.tensor([[0, 1, 1], [1, 0, 1]]).to(getattr(torch, dtype))
+    y = again(x)
+    assert y.dtype is x.dtype and y.shape == x.shape and y.tolist() == x.tolist()
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (3, 0), (1, 1), (2, 3, 4)])
+def test_every_shape(shape):
+    x = torch.rand(shape)
+    y = again(x)
+    assert y.shape == x.shape and y.stride() == x.stride() and y.tolist() == x.tolist()
+
+
+def test_special_values_keep_their_bits():
+    x = torch.tensor([float("nan"), float("-inf"), -0.0, 5e-324], dtype=torch.float64)
+    assert again(x).numpy().tobytes() == x.numpy().tobytes()
+
+
+def test_plain_containers():
+    obj = {
+        "numbers": [0, 1, -1, 255, 65536, 2**31, -(2**70), 1.5, True, None, 2j],
+        "text": ("", "é", "\ud800", "a" * 300),
+        b"bytes": [b"", b"\x00\xff", bytearray(b"xy")],
+        "set": {1, 2},
+        "nested": OrderedDict(a=Counter("aab"), b=[[], (), {}]),
+        "torch": [torch.Size([1, 2]), torch.float16, torch.device("cpu"), torch.device("cuda", 1)],
+    }
+    back = again(obj)
+    assert back == obj
+    assert [type(v) for v in back["nested"].values()] == [Counter, list]
+    assert type(back["torch"][0]) is torch.Size
+
+
+def test_objects_that_are_one_stay_one():
+    inner = [1]
+    loop: list = [inner, inner]
+    loop.append(loop)
+    back = again(loop)
+    assert back[0] is back[1] and back[2] is back
+
+
+def test_views_share_their_storage_and_keep_their_geometry():
+    base = torch.arange(12.0).reshape(3, 4)
+    back = again({"t": base.t(), "row": base[1], "every": base[:, ::2], "base": base, "expanded": base[0, :1].expand(3)})
+    assert back["t"].stride() == (1, 4) and back["row"].storage_offset() == 4 and back["expanded"].stride() == (0,)
+    back["base"][1, 2] = 100
+    assert back["t"][2, 1] == back["row"][2] == back["every"][1, 1] == 100
+
+
+def test_parameters_and_leaves():
+    weight = nn.Parameter(torch.ones(2))
+    frozen = nn.Parameter(torch.ones(2), requires_grad=False)
+    leaf = torch.zeros(2, requires_grad=True)
+    back = again([weight, frozen, leaf, leaf * 2, weight])
+    assert [type(t) for t in back] == [nn.Parameter, nn.Parameter, torch.Tensor, torch.Tensor, nn.Parameter]
+    assert [t.requires_grad for t in back] == [True, False, True, True, True]
+    assert all(t.is_leaf for t in back) and back[0] is back[4]
+
+
+def test_attributes_of_tensors():
+    x, p = torch.ones(1), nn.Parameter(torch.ones(1))
+    x.note, p.note = {"a": 1}, "b"
+    back = again([x, p])
+    assert (back[0].note, back[1].note) == ({"a": 1}, "b")
+
+
+def test_state_dict_of_a_model_and_its_optimizer():
+    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    model(torch.ones(2, 3)).sum().backward()
+    optimizer.step()
+    back = again({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": 3})
+    assert type(back["model"]) is OrderedDict and back["model"]._metadata == model.state_dict()._metadata
+    twin = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1))
+    twin.load_state_dict(back["model"])
+    assert all(torch.equal(a, b) for a, b in zip(twin.parameters(), model.parameters(), strict=True))
+    again_optimizer = torch.optim.SGD(twin.parameters(), lr=1.0)
+    again_optimizer.load_state_dict(back["optimizer"])
+    assert again_optimizer.param_groups[0]["lr"] == 0.1
+    buffer = again_optimizer.state[twin[0].weight]["momentum_buffer"]
+    assert torch.equal(buffer, optimizer.state[model[0].weight]["momentum_buffer"])
+
+
+def test_pending_values_are_saved_as_they_are_now():
+    x = torch.zeros(3)
+    x += 1
+    data = save_bytes(x)
+    x += 1
+    assert load_bytes(data).tolist() == [1, 1, 1]
+
+
+def test_plain_pickle_and_deepcopy_share_storages_too():
+    x = torch.arange(4.0, requires_grad=True)
+    y = torch.arange(6).reshape(2, 3)
+    back = pickle.loads(pickle.dumps([x, y, y.t()]))
+    assert back[0].requires_grad and back[2].stride() == (1, 3)
+    back[1][0, 1] = 50
+    assert back[2][1, 0] == 50
+    assert pickle.loads(pickle.dumps(nn.Parameter(torch.ones(2)))).requires_grad
+    assert torch.equal(copy.deepcopy(y), y)
+
+
+# --- the file ------------------------------------------------------------------------------------------------
+
+
+def test_records_are_pytorchs_uncompressed_and_aligned(tmp_path):
+    path = tmp_path / "model.pt"
+    torch.save([torch.ones(3), torch.zeros(5, dtype=torch.int8)], path)
+    data = path.read_bytes()
+    with zipfile.ZipFile(path) as z:
+        names = [entry.filename for entry in z.infolist()]
+        assert names[0] == "archive/data.pkl" and set(names) == {
+            f"archive/{name}"
+            for name in (
+                "data.pkl", ".format_version", ".storage_alignment", "byteorder", "data/0", "data/1", "version",
+                ".data/serialization_id",
+            )
+        }  # fmt: skip
+        for entry in z.infolist():
+            name, extra = struct.unpack("<HH", data[entry.header_offset + 26 : entry.header_offset + 30])
+            start = entry.header_offset + 30 + name + extra
+            assert entry.compress_type == zipfile.ZIP_STORED and start % 64 == 0
+            assert data[start : start + entry.file_size] == z.read(entry)
+        assert z.read("archive/version") == b"3\n" and z.read("archive/data/0") == np.ones(3, np.float32).tobytes()
+
+
+def test_the_same_object_makes_the_same_bytes(tmp_path):
+    obj = {"a": torch.arange(5), "b": "text"}
+    torch.save(obj, tmp_path / "one.pt")
+    torch.save(obj, tmp_path / "two.pt")
+    assert (tmp_path / "one.pt").read_bytes() == (tmp_path / "two.pt").read_bytes()
+
+
+def test_paths_and_files(tmp_path):
+    path = tmp_path / "x.pt"
+    for where in (path, str(path), os.fsencode(path)):
+        torch.save(1, where)
+        assert torch.load(where) == 1
+    with open(path, "wb") as f:
+        torch.save(2, f)
+    with open(path, "rb") as f:
+        assert torch.load(f) == 2
+    with pytest.raises(AttributeError, match="expected 'f' to be string, path, or a file-like object"):
+        torch.save(1, 3)
+    with pytest.raises(AttributeError, match="You can only torch.load from a file that is seekable"):
+        torch.load(3)
+    with pytest.raises(RuntimeError, match="Parent directory .* does not exist"):
+        torch.save(1, tmp_path / "nowhere" / "x.pt")
+    with pytest.raises(FileNotFoundError):
+        torch.load(tmp_path / "none.pt")
+
+
+def test_a_file_that_cannot_seek_can_be_written():
+    class Pipe:
+        def __init__(self):
+            self.data = b""
+
+        def write(self, data):
+            self.data += bytes(data)
+            return len(data)
+
+        def flush(self):
+            pass
+
+    pipe = Pipe()
+    torch.save(torch.arange(3), pipe)
+    assert load_bytes(pipe.data).tolist() == [0, 1, 2]
+
+
+class Unpicklable:
+    def __reduce__(self):
+        raise ValueError("not to be pickled")
+
+
+def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "x.pt"
+    torch.save("old", path)
+    with pytest.raises(ValueError, match="not to be pickled"):
+        torch.save([torch.ones(10), Unpicklable()], path)
+
+    def full_disk(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        torch.save("new", path)
+    monkeypatch.undo()
+    assert torch.load(path) == "old" and os.listdir(tmp_path) == ["x.pt"]
+
+
+def test_saving_keeps_links_and_permissions(tmp_path):
+    real, link = tmp_path / "real.pt", tmp_path / "link.pt"
+    torch.save(1, real)
+    real.chmod(0o640)
+    link.symlink_to(real)
+    torch.save(2, link)
+    assert link.is_symlink() and torch.load(real) == 2 and stat.S_IMODE(real.stat().st_mode) == 0o640
+    torch.save(3, "/dev/null")
+    assert not Path("/dev/null").is_file()
+
+
+def test_mmap_reads_the_file_and_never_writes_it(tmp_path):
+    path = tmp_path / "x.pt"
+    torch.save({"a": torch.arange(100.0), "e": torch.empty(0)}, path)
+    before = path.read_bytes()
+    mapped = torch.load(path, mmap=True)
+    mapped["a"][0] = 7
+    assert mapped["a"][:2].tolist() == [7, 1] and mapped["e"].shape == (0,)
+    assert path.read_bytes() == before
+    with pytest.raises(ValueError, match="f must be a file path in order to use the mmap argument"):
+        torch.load(io.BytesIO(before), mmap=True)
+
+
+def test_map_location():
+    here, there = tensor_file(), tensor_file(storage=storage_id(location="cuda:0"))
+    for location in (None, "cpu", torch.device("cpu"), {"cpu": "cpu"}, lambda storage, place: storage):
+        assert load_bytes(here, map_location=location).tolist() == [[0, 1], [2, 3]]
+    for location in ("cpu", torch.device("cpu"), {"cuda:0": "cpu"}, lambda storage, place: storage):
+        assert load_bytes(there, map_location=location).tolist() == [[0, 1], [2, 3]]
+    seen = []
+    load_bytes(here, map_location=lambda storage, place: seen.append(place))
+    assert seen == ["cpu"]
+    for data, location in ((there, None), (here, "cuda"), (here, torch.device("cuda:0")), (there, {"cuda:1": "cpu"})):
+        with pytest.raises(RuntimeError, match="Attempting to deserialize object on a CUDA device"):
+            load_bytes(data, map_location=location)
+    with pytest.raises(RuntimeError, match="don't know how to restore data location .* \\(tagged with moon\\)"):
+        load_bytes(here, map_location="moon")
+
+
+LEGACY = zlib.decompress(base64.b85decode(
+    'c-nQ5J8#rL6oviTT^L9RZ^A19f@GQ%?83&WND-wO@rY^MM3&<n#g2@}XFLuMDbh9@5`F^(C4Y^M7KwsuoA8hp%j3~KzH`2NG!yG1'
+    '%YJ;?{Jy;R<>g|3Vm<q6)As;|8!Q-xQ7EZpEVFQ5s4|r~Olk<`=uehvorzH7<21@)9R-X;{jLyUnZ6e#>;pJ%&>^u*q|)ecE3m0b'
+    'bB!){0;l$n`7V0gsj3sEN$Ojev6d=M`eCKhtYo1QJ5`#ELoM=Bs&Ie6V7YG4tIer1+7+<dBWyF1k$%;R3{EglJ!_ALPdslh@E#4;'
+    'R!8VGbHqhOb9A3;^tQOcEp8v;6t}r~h||Y0Mb1R5DRIeOsIgFDyphJ5fj#hXM&qoHxyDAxH<(Xon#4|K(#|C<WnqiV?J3T4bBYVc'
+    'No{md<C2fdP3i(y{*$_hRP<VCp%|{Vq+eM#WVMrt-(j!)!LJTS!@<Lm=V6iX7U8cqA*Z-e<8QY3TN<~0EFCq)@(0}UakrTz$GvT='
+    'xZG^22=_&OLEH5O%|Mv5Vq2nb8Gk?Do}TR8fAmSMuhUCwLhJMTPhk$LU;'
+))  # fmt: skip
+
+
+def test_the_format_before_pytorch_1_6(tmp_path):
+    back = load_bytes(LEGACY)
+    assert back["x"].tolist() == [[0, 1, 2], [3, 4, 5]] and back["n"] == [1, "a"]
+    assert type(back["p"]) is nn.Parameter and back["p"].dtype is torch.float64 and back["p"].tolist() == [1, 1]
+    back["x"][1, 0] = 9
+    assert back["row"][0] == 9
+    path = tmp_path / "legacy.pt"
+    path.write_bytes(LEGACY)
+    with pytest.raises(RuntimeError, match="mmap can only be used with files saved with"):
+        torch.load(path, mmap=True)
+    with pytest.raises(ValueError, match="zip format"):
+        torch.save(1, io.BytesIO(), _use_new_zipfile_serialization=False)
+
+
+# --- what a file may not do ----------------------------------------------------------------------------------
+
+
+class Touch:
+    """Pickles as a call that would leave a trace."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (Path.touch, (self.path,))
+
+
+@pytest.mark.parametrize("weights_only", [True, False])
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("posix", "system"), ("os", "system"), ("builtins", "eval"), ("__builtin__", "getattr"), ("pathlib", "Path"),
+        ("subprocess", "Popen"), ("torch", "load"), ("torch.serialization", "load"), ("flambeau.serialization", "load"),
+        ("flambeau.serialization.vocabulary", "add_safe_globals"), ("importlib", "import_module"), ("sys", "modules"),
+        ("numpy", "load"), ("torch.nn", "Module.apply"), ("torch.nn.functional", "__loader__"), ("functools", "partial"),
+        ("operator", "attrgetter"), ("pickle", "loads"), ("torch.hub", "load"), ("flambeau.nn.modules", "os"),
+    ],
+)  # fmt: skip
+def test_other_names_mean_nothing(module, name, weights_only):
+    data = archive(program(f"c{module}\n{name}\n".encode() + part(("echo",)) + b"R"))
+    with pytest.raises(pickle.UnpicklingError, match=name.replace(".", "[.]")) as caught:
+        load_bytes(data, weights_only=weights_only)
+    if weights_only:
+        assert str(caught.value).startswith("Weights only load failed")
+
+
+@pytest.mark.parametrize("weights_only", [True, False])
+def test_nothing_runs(tmp_path, weights_only):
+    trace = tmp_path / "trace"
+    f = io.BytesIO()
+    pickle.dump(Touch(trace), f, 2)
+    with pytest.raises(pickle.UnpicklingError, match="getattr"):
+        load_bytes(archive(f.getvalue()), weights_only=weights_only)
+    with pytest.raises(pickle.UnpicklingError, match="getattr"):
+        load_bytes(LEGACY[: LEGACY.index(b"\x80\x02}", 30)] + f.getvalue(), weights_only=weights_only)
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize(
+    "body",
+    {
+        "state for a function": b"ctorch._utils\n_rebuild_tensor_v2\n" + part({"__defaults__": 1}) + b"b",
+        "state for a class": b"ctorch\nTensor\n" + part({"backward": 1}) + b"b",
+        "state for a dtype": b"ctorch\nfloat32\n" + part({"np": 1}) + b"b",
+        "state that hides a method": b"ccollections\nOrderedDict\n)R" + part({"items": 1}) + b"b",
+        "a call of a value": b"ctorch\nfloat32\n)R",
+        "a call of a tensor class": b"ctorch\nTensor\n)R",
+        "a new object of an allowed function": b"ctorch\nSize\n)\x81",
+        "an item of a list": b"](" + part("a") + part(1) + b"s",
+        "an appended dictionary": b"}" + part(1) + b"a",
+        "a huge bytearray": b"cbuiltins\nbytearray\n" + part((1 << 40,)) + b"R",
+        "an encoding of its own": b"c_codecs\nencode\n" + part(("x", "rot13")) + b"R",
+        "a set of an iterable": b"cbuiltins\nset\n" + part(("abc",)) + b"R",
+        "a persistent id that is no storage": part(("module", "os")) + b"Q",
+        "a storage of a type of its own": part(("storage", "os", "0", "cpu", 1)) + b"Q",
+        "an old instruction": b"(S'echo'\nios\nsystem\n",
+        "an extension": b"\x82\x01",
+        "an unknown memo entry": b"h\x07",
+        "an unbalanced stack": b"NN",
+        "nothing": b"",
+        "a mark": b"(",
+    }.items(),
+    ids=lambda item: item[0],
+)
+@pytest.mark.parametrize("weights_only", [True, False])
+def test_tricks(body, weights_only):
+    with pytest.raises(pickle.UnpicklingError):
+        load_bytes(archive(program(body[1])), weights_only=weights_only)
+
+
+def test_a_short_file_cannot_take_for_ever():
+    """A nested tuple of 2**60 parts as a key would be hashed for years."""
+    body = b"}" + part(1) + b"q\x01" + b"".join(b"h\x01h\x01\x86q\x01" for _ in range(60)) + part(0) + b"s"
+    with pytest.raises(pickle.UnpicklingError, match="parts"):
+        load_bytes(archive(program(body)))
+
+
+@pytest.mark.parametrize(
+    "geometry",
+    [
+        {"size": (2, 3)}, {"offset": 1}, {"offset": -1}, {"stride": (-2, 1)}, {"size": (-2, 2)}, {"size": (2,)},
+        {"size": (1 << 62, 4), "stride": (0, 1)}, {"stride": (1 << 62, 1)}, {"offset": 1 << 70}, {"size": (2.0, 2)},
+        {"size": (1,) * 65, "stride": (1,) * 65}, {"size": "ab"}, {"size": (0, 2), "offset": 5},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_tensors_outside_of_their_storage(geometry):
+    with pytest.raises(REFUSED, match="out of bounds|cannot have size|must be integers|damaged"):
+        load_bytes(tensor_file(**geometry))
+
+
+@pytest.mark.parametrize(
+    "storage",
+    [storage_id(count=5), storage_id(count=1 << 60), storage_id(count=-1), storage_id(key="1"), storage_id(key="../0"),
+     storage_id(kind="DoubleStorage"), part(4)],
+)  # fmt: skip
+def test_storages_that_are_not_there(storage):
+    with pytest.raises(REFUSED, match="its record has|not found|cannot have -1|out of bounds|made from a storage"):
+        load_bytes(tensor_file(storage=storage))
+
+
+def test_zip_bombs_are_refused():
+    zeros = bytes(50_000_000)
+    body = b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage_id(len(zeros) // 4) + part(0) + part((1,)) + part((1,)) + b"\x89NtR"
+    bomb = archive(program(body), zipfile.ZIP_DEFLATED, _0=zeros)
+    assert len(bomb) < 100_000
+    with pytest.raises(RuntimeError, match="claim more bytes than"):
+        load_bytes(bomb)
+    small = archive(program(body), zipfile.ZIP_DEFLATED)
+    with pytest.raises(RuntimeError, match="compressed or encrypted"):
+        load_bytes(small)
+
+
+def test_changed_bytes_of_a_storage_are_noticed():
+    data = bytearray(save_bytes(torch.arange(100.0)))
+    data[data.index(np.float32(50).tobytes() + np.float32(51).tobytes())] ^= 1
+    with pytest.raises(RuntimeError, match="Bad CRC-32"):
+        load_bytes(bytes(data))
+
+
+def test_truncated_files_are_refused():
+    for data in (save_bytes({"a": torch.arange(1000.0)}), LEGACY):
+        for length in [0, 1, 2, 3, 4, 10, 100, *range(200, len(data) - 1, 97), len(data) - 1]:
+            with pytest.raises(REFUSED):
+                load_bytes(data[:length])
+
+
+def test_damaged_files_load_or_are_refused():
+    """Whatever the bytes are, nothing but these errors comes out, and soon."""
+    rng = random.Random(0)
+    zipped = save_bytes({"a": torch.arange(3.0), "b": [torch.ones(2, 2).t(), "text", OrderedDict(x=1)]})
+    with zipfile.ZipFile(io.BytesIO(zipped)) as z:
+        pickled = z.read("archive/data.pkl")
+    for turn in range(600):
+        source = (zipped, LEGACY, pickled)[turn % 3]
+        data = bytearray(source)
+        for _ in range(rng.randint(1, 4)):
+            data[rng.randrange(len(data))] = rng.randrange(256)
+        whole = archive(bytes(data), _0=bytes(12), _1=bytes(16)) if source is pickled else bytes(data)
+        try:
+            load_bytes(whole, weights_only=turn % 2 == 0)
+        except REFUSED:
+            pass
+
+
+def test_text_and_foreign_files_are_refused():
+    for data in (b"hello world, this is no checkpoint", b"\x89PNG\r\n\x1a\n" + bytes(50), archive(part(1)), b"PK\x03\x04"):
+        with pytest.raises(REFUSED):
+            load_bytes(data)
+    with pytest.raises(RuntimeError, match="not found"):
+        f = io.BytesIO()
+        with zipfile.ZipFile(f, "w") as z:
+            z.writestr("a/b.txt", "x")
+        load_bytes(f.getvalue())
+
+
+# --- what the user allows ------------------------------------------------------------------------------------
+
+
+class Options:
+    def __init__(self, a):
+        self.a = a
+
+
+class Slotted:
+    __slots__ = ("a",)
+
+
+@pytest.fixture
+def no_safe_globals():
+    torch.serialization.clear_safe_globals()
+    yield
+    torch.serialization.clear_safe_globals()
+
+
+def test_declared_classes_load(no_safe_globals):
+    data = save_bytes(Options([torch.ones(1)]))
+    with pytest.raises(pickle.UnpicklingError, match=r"GLOBAL .*Options was not an allowed global by default. Please use"):
+        load_bytes(data)
+    with torch.serialization.safe_globals([Options]):
+        assert torch.serialization.get_safe_globals() == [Options]
+        assert load_bytes(data).a[0].tolist() == [1]
+    with pytest.raises(pickle.UnpicklingError):
+        load_bytes(data, weights_only=False)
+    torch.serialization.add_safe_globals([(Slotted, f"{__name__}.Options"), Slotted])
+    assert type(load_bytes(save_bytes(Slotted()))) is Slotted
+
+
+def test_modules_that_are_never_safe(no_safe_globals):
+    torch.serialization.add_safe_globals([os.system])
+    with pytest.raises(pickle.UnpicklingError, match="whose module (posix|nt) is blocked"):
+        load_bytes(save_bytes(os.system))
+    with pytest.raises(ValueError, match="Expected tuple of length 2"), torch.serialization.safe_globals([(1, 2, 3)]):
+        load_bytes(save_bytes(1))
+
+
+class Net(nn.Module):
+    made = 0
+
+    def __init__(self):
+        super().__init__()
+        Net.made += 1
+        self.fc = nn.Linear(3, 2)
+        self.act = nn.functional.relu
+
+    def forward(self, x):
+        return self.act(self.fc(x))
+
+    def __setstate__(self, state):
+        raise AssertionError("code of the class has run")
+
+
+def test_a_whole_model_loads_without_its_code_being_run():
+    model = Net()
+    data = save_bytes(model)
+    with pytest.raises(pickle.UnpicklingError, match="Weights only load failed.*\n.*Net"):
+        load_bytes(data)
+    made = Net.made
+    twin = load_bytes(data, weights_only=False)
+    assert Net.made == made and type(twin) is Net
+    x = torch.rand(4, 3)
+    assert torch.equal(twin(x), model(x))
+    foreign = data.replace(b"test_serialization\nNet", b"test_serialization\nNot")
+    assert foreign != data
+    with pytest.raises(pickle.UnpicklingError, match="runs no code from a file"):
+        load_bytes(_with_new_checksums(foreign), weights_only=False)
+
+
+def _with_new_checksums(data: bytes) -> bytes:
+    """The archive with its pickle's checksum made right again."""
+    with zipfile.ZipFile(io.BytesIO(data)) as z:
+        entries = {e.filename: e for e in z.infolist()}
+        for entry in entries.values():
+            name, extra = struct.unpack("<HH", data[entry.header_offset + 26 : entry.header_offset + 30])
+            start = entry.header_offset + 30 + name + extra
+            crc = zlib.crc32(data[start : start + entry.file_size])
+            data = data.replace(struct.pack("<I", entry.CRC), struct.pack("<I", crc))
+    return data
+
+
+def test_harmless_types_without_weights_only():
+    obj = {
+        "array": np.arange(6).reshape(2, 3), "columns": np.asfortranarray(np.ones((2, 2))), "scalar": np.float64(2.5),
+        "words": np.array(["a", "bc"]), "big": np.arange(3, dtype=">f4"), "options": Namespace(lr=0.1),
+        "default": defaultdict(list, {1: [2]}), "frozen": frozenset([1]), "slice": slice(1, None, 2), "range": range(5),
+    }  # fmt: skip
+    data = save_bytes(obj)
+    with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
+        load_bytes(data)
+    back = load_bytes(data, weights_only=False)
+    for name, value in obj.items():
+        assert type(back[name]) is type(value)
+        assert np.array_equal(back[name], value) if isinstance(value, np.ndarray) else back[name] == value
+        if isinstance(value, np.ndarray):
+            assert back[name].dtype == value.dtype
+    assert back["default"][5] == []
+    with pytest.raises(pickle.UnpicklingError):
+        load_bytes(save_bytes(np.array([Options(1)])), weights_only=False)
+
+
+def test_arguments_of_load():
+    data = save_bytes(1)
+    assert load_bytes(data, pickle_module=pickle) == 1
+    with pytest.raises(RuntimeError, match="Can not safely load weights when explicit pickle_module is specified"):
+        load_bytes(data, pickle_module=pickle, weights_only=True)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'colour'"):
+        load_bytes(data, colour=1)
+    with pytest.raises(RuntimeError, match="view the same data as different types"):
+        x = torch.zeros(4)
+        save_bytes([x, x.view(torch.int32)])
