@@ -19,6 +19,10 @@ def f32(*values):
     return np.array(values, np.float32)
 
 
+def state_of(g):
+    return np.asarray(g.get_state())
+
+
 def test_values_of_a_long_sequence():
     """One stream, through every kind of draw: ``torch.manual_seed(42)`` and the calls of the same name."""
     g = Generator().manual_seed(42)
@@ -40,7 +44,7 @@ def test_values_of_a_long_sequence():
     close(random.uniform(g, 2, dtype=np.float64), [0.0233578619, 0.1262248861], 1e-8)
     close(random.gamma(g, f32(0.5, 2)), f32(0.0780364051, 2.1902000904), 1e-7)
     assert random.binomial(g, f32(10, 100), f32(0.5, 0.3)).tolist() == [2, 29]
-    state = g.get_state()
+    state = state_of(g)
     assert state[:16].tolist() == [42, 0, 0, 0, 0, 0, 0, 0, 208, 1, 0, 0, 1, 0, 0, 0] and int(state.sum()) == 320769
     assert random.integers(g, 1, 0, 2**62).tolist() == [1845385993357653831]
 
@@ -84,17 +88,17 @@ def test_state_round_trip(used):
     g = Generator().manual_seed(3)
     g.raw32(used)
     random.normal(g, used % 2)
-    state = g.get_state()
+    state = state_of(g)
     assert state.dtype == np.uint8 and state.shape == (5056,)
     ahead = random.normal(g, 5), random.uniform(g, 700)
     other = Generator()
     other.set_state(state)
-    np.testing.assert_array_equal(other.get_state(), state)
+    np.testing.assert_array_equal(state_of(other), state)
     for g in (other, copy.deepcopy(other), pickle.loads(pickle.dumps(other)), other.clone_state()):
         assert g.initial_seed() == 3
     again = random.normal(g, 5), random.uniform(g, 700)
     np.testing.assert_array_equal(np.concatenate(again), np.concatenate(ahead))
-    np.testing.assert_array_equal(other.get_state(), state)  # copies do not move the original
+    np.testing.assert_array_equal(state_of(other), state)  # copies do not move the original
 
 
 def test_state_errors():
@@ -110,7 +114,7 @@ def test_state_errors():
 def test_empty_draws_consume_nothing():
     g = Generator().manual_seed(1)
     random.normal(g, 1)
-    before = g.get_state()
+    before = state_of(g)
     for n in (0, (3, 0)):
         for draw in (
             random.uniform,
@@ -124,7 +128,7 @@ def test_empty_draws_consume_nothing():
         random.bernoulli(g, n, 0.5)
     random.permutation(g, 0)
     random.permutation(g, 1)
-    np.testing.assert_array_equal(g.get_state(), before)
+    np.testing.assert_array_equal(state_of(g), before)
 
 
 # --- kernels -----------------------------------------------------------------------------------------------------
@@ -201,7 +205,7 @@ def test_rejection_samplers_give_back_what_they_do_not_use():
     for _ in range(5):
         random.poisson(g, np.array([3.0]))
     random.poisson(other, np.full(5, 3.0))
-    np.testing.assert_array_equal(g.get_state(), other.get_state())
+    np.testing.assert_array_equal(state_of(g), state_of(other))
 
 
 @pytest.mark.parametrize("by_columns", [False, True])

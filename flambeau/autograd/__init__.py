@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flambeau.autograd import graph
+from flambeau.autograd import function, functional, graph
 from flambeau.autograd.engine import backward, grad
 from flambeau.autograd.function import Function
 from flambeau.autograd.gradcheck import GradcheckError, gradcheck, gradgradcheck
@@ -17,6 +17,6 @@ from flambeau.autograd.modes import (
 from flambeau.autograd.variable import Variable
 
 __all__ = [
-    "Function", "GradcheckError", "Variable", "backward", "enable_grad", "grad", "gradcheck", "gradgradcheck", "graph",
+    "Function", "function", "functional", "GradcheckError", "Variable", "backward", "enable_grad", "grad", "gradcheck", "gradgradcheck", "graph",
     "inference_mode", "is_grad_enabled", "is_inference_mode_enabled", "no_grad", "set_grad_enabled",
 ]  # fmt: skip

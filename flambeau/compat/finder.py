@@ -23,6 +23,15 @@ def is_public(name: str) -> bool:
     return parts[0] == "flambeau" and not (len(parts) > 1 and parts[1] in _PRIVATE)
 
 
+def _exists(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError as error:  # what should be its parent is no package
+        if error.name is not None and name.startswith(error.name):
+            return False
+        raise
+
+
 class _SameModule(importlib.abc.Loader):
     """Loads a module by handing over the one that there is."""
 
@@ -61,7 +70,7 @@ class TorchFinder(importlib.abc.MetaPathFinder):
         if top != "torch":
             return None
         real = f"flambeau.{rest}" if rest else "flambeau"
-        if is_public(real) and importlib.util.find_spec(real) is not None:
+        if is_public(real) and _exists(real):
             return importlib.machinery.ModuleSpec(fullname, _SameModule(real), is_package=True)
         if fullname in SPELLINGS:
             return importlib.machinery.ModuleSpec(fullname, _Spelled(), is_package=True)

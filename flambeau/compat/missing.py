@@ -11,7 +11,6 @@ from typing import Any
 # What serves instead, for names that programs ask for and whose purpose does not follow from a similar name.
 _INSTEAD = {
     "torch.jit": "leave torch.jit.script and torch.jit.trace out: functions run as they are",
-    "torch.compile": "leave it out: functions run as they are",
     "torch.distributed": "run in one process",
     "torch.multiprocessing": "use Python's multiprocessing, and pass NumPy arrays",
     "torch.cuda.amp": "train in float32, or cast by hand with .to(torch.bfloat16)",
@@ -19,11 +18,12 @@ _INSTEAD = {
     "torch.onnx": "save the state_dict with torch.save",
     "torch.profiler": "use Python's cProfile",
 }
-_ANY = "compose it from the operations there are, or write a torch.autograd.Function over .numpy()"
+_ANY_NAME = "compose it from the operations there are, or write a torch.autograd.Function over .numpy()"
+_ANY_MODULE = "python -c 'import flambeau; help(flambeau)' lists what there is"
 
 
 @functools.lru_cache(maxsize=1024)
-def _what_to_use(name: str, known: tuple[str, ...]) -> str:
+def _what_to_use(name: str, known: tuple[str, ...], otherwise: str) -> str:
     prefix = name
     while prefix:
         if prefix in _INSTEAD:
@@ -31,7 +31,7 @@ def _what_to_use(name: str, known: tuple[str, ...]) -> str:
         prefix = prefix.rpartition(".")[0]
     last = name.rpartition(".")[2]
     close = difflib.get_close_matches(last, known, n=3, cutoff=0.75)
-    return "did you mean " + " or ".join(map(repr, close)) + "?" if close else _ANY
+    return "did you mean " + " or ".join(map(repr, close)) + "?" if close else otherwise
 
 
 def _public_names(module: ModuleType) -> tuple[str, ...]:
@@ -47,12 +47,16 @@ def explain_missing_names(module: ModuleType, torch_name: str) -> None:
     def __getattr__(name: str) -> Any:
         if own is not None:
             try:
-                return own(name)
+                value = own(name)
             except AttributeError:
                 pass
+            else:  # perhaps a room that is opened when it is entered
+                if isinstance(value, ModuleType):
+                    explain_missing_names(value, f"{torch_name}.{name}")
+                return value
         problem = f"module '{torch_name}' has no attribute '{name}'"
         if not name.startswith("__"):
-            use = _what_to_use(f"{torch_name}.{name}", _public_names(module))
+            use = _what_to_use(f"{torch_name}.{name}", _public_names(module), _ANY_NAME)
             problem += f": flambeau has no such name; {use}"
         raise AttributeError(problem, name=name)
 
@@ -65,6 +69,6 @@ def missing_module(torch_name: str) -> ModuleNotFoundError:
     parent = torch_name.rpartition(".")[0]
     known = _public_names(sys.modules[parent]) if parent in sys.modules else ()
     return ModuleNotFoundError(
-        f"No module named '{torch_name}': flambeau has no such module; {_what_to_use(torch_name, known)}",
+        f"No module named '{torch_name}': flambeau has no such module; {_what_to_use(torch_name, known, _ANY_MODULE)}",
         name=torch_name,
     )

@@ -2,32 +2,42 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 from types import ModuleType
 from typing import Any
 
-# PyTorch's module -> the flambeau modules where its names are looked up, in this order.
+# PyTorch's module -> where its names are looked up, in this order: modules, or "module:object" for an object's names.
 SPELLINGS: dict[str, tuple[str, ...]] = {
     "torch.autograd.variable": ("flambeau.autograd",),
+} | {
+    f"torch.backends.{name}": (f"flambeau.backends:{name}",)
+    for name in ("cuda", "cudnn", "mkl", "mkldnn", "mps", "openmp", "opt_einsum")
 }
 
 
+def _home(place: str) -> Any:
+    module, _, path = place.partition(":")
+    return functools.reduce(getattr, path.split(".") if path else (), importlib.import_module(module))
+
+
 class SpelledModule(ModuleType):
-    """A module without contents of its own: its names are those of other modules.
+    """A module without contents of its own: its names are those of other modules or objects.
 
     It is an object apart, so that importing ``torch.a.b`` (which sets ``b`` on ``torch.a``) leaves those others alone.
     """
 
-    def __init__(self, name: str, homes: tuple[str, ...]) -> None:
-        super().__init__(name, f"Names of {', '.join(homes)} where PyTorch programs look for them.")
+    def __init__(self, name: str, places: tuple[str, ...]) -> None:
+        super().__init__(name, f"Names of {', '.join(places)} where PyTorch programs look for them.")
         self.__path__: list[str] = []
-        self._homes = tuple(importlib.import_module(home) for home in homes)
+        self._homes = tuple(_home(place) for place in places)
 
     def __getattr__(self, name: str) -> Any:
         for home in self._homes:
-            value = home.__dict__.get(name, self)  # the dict alone: a home's __getattr__ would speak in its own name
-            if value is not self:
-                return value
+            try:
+                return getattr(home, name)
+            except AttributeError:
+                continue
         raise AttributeError(
             f"module '{self.__name__}' has no attribute '{name}': flambeau has no such name", name=name
         )

@@ -13,7 +13,7 @@ import math
 import warnings
 from collections.abc import Callable
 
-from flambeau import ops
+from flambeau import linalg, ops
 from flambeau.autograd import no_grad
 from flambeau.core.random import Generator
 from flambeau.tensor import Tensor
@@ -105,10 +105,10 @@ def trunc_normal_(
     b: float = 2.0,
     generator: Generator | None = None,
 ) -> Tensor:
-    """Fill with values from N(mean, std^2) restricted to [a, b].
+    """Fill with values from N(mean, std^2) restricted to [a, b], by rejection.
 
-    Uniform values between the two ends' cumulative probabilities go through the inverse of the
-    normal's cumulative distribution.
+    Where [a, b] holds more than 0.3 of the distribution, normal values are drawn until they lie
+    within; elsewhere uniform ones from [a, b] are kept with the density's share of its maximum.
     """
     if mean < a - 2 * std or mean > b + 2 * std:
         warnings.warn(
@@ -121,13 +121,42 @@ def trunc_normal_(
         return (1.0 + math.erf((x - mean) / std / math.sqrt(2.0))) / 2.0
 
     with no_grad():
-        # erfinv wants (-1, 1): twice the probability, less one.
-        tensor.uniform_(2 * cumulative(a) - 1, 2 * cumulative(b) - 1, generator=generator)
-        tensor.erfinv_()
-        tensor.mul_(std * math.sqrt(2.0))
-        tensor.add_(mean)
-        tensor.clamp_(min=a, max=b)
-        return tensor
+        draw = _normal_within if cumulative(b) - cumulative(a) > 0.3 else _thinned_uniform
+        return tensor.copy_(draw(tensor, mean, std, a, b, generator))
+
+
+def _normal_within(
+    like: Tensor, mean: float, std: float, a: float, b: float, generator: Generator | None
+) -> Tensor:
+    # The bounds as the dtype has them: a value rounded to a bound lies within.
+    low, high = like.new_tensor(a), like.new_tensor(b)
+    values = ops.empty_like(like).normal_(mean, std, generator=generator)
+    while True:
+        outside = (values < low) | (values > high)
+        if not bool(outside.any()):
+            return values
+        fresh = ops.empty_like(like).normal_(mean, std, generator=generator)
+        values = ops.where(outside, fresh, values)
+
+
+def _thinned_uniform(
+    like: Tensor, mean: float, std: float, a: float, b: float, generator: Generator | None
+) -> Tensor:
+    mode = max(a, min(mean, b))
+    log_peak = -0.5 * ((mode - mean) / std) ** 2
+
+    def draw() -> tuple[Tensor, Tensor]:
+        """Candidates, and which of them are turned down."""
+        x = ops.empty_like(like).uniform_(a, b, generator=generator)
+        log_share = ((x - mean) / std).pow(2) * -0.5 - log_peak
+        return x, ops.empty_like(like).uniform_(generator=generator).log() > log_share
+
+    values, pending = draw()
+    while bool(pending.any()):
+        x, refused = draw()
+        values = ops.where(pending, x, values)
+        pending = pending & refused
+    return values
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:
@@ -280,7 +309,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator | None = N
         matrix = tensor.new_empty((rows, columns)).normal_(0, 1, generator=generator)
         if rows < columns:
             matrix = matrix.t()
-        q, r = ops.linalg_qr(matrix)
+        q, r = linalg.qr(matrix)
         # The QR decomposition is unique, and q uniformly distributed, when r's diagonal is positive.
         q = q * ops.diag(r).sign()
         if rows < columns:

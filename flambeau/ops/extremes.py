@@ -9,7 +9,7 @@ from flambeau.core import dtypes
 from flambeau.ops import samples
 from flambeau.ops.comparison import where
 from flambeau.ops.record import ErrorSample, Sample, pointwise
-from flambeau.ops.refusals import NOT_FLOATING, refuse
+from flambeau.ops.refusals import ALL_BUT_FLOATING, refuse
 
 # --- bounds --------------------------------------------------------------------------------------------------
 
@@ -193,7 +193,7 @@ def fmin(input, other):
 )
 def hypot(input, other):
     r"""Element-wise length :math:`\sqrt{input^2 + other^2}`, without overflow on the way."""
-    refuse("hypot_cpu", input, other, kinds=(*NOT_FLOATING, dtypes.COMPLEX))
+    refuse("hypot_cpu", input, other, kinds=ALL_BUT_FLOATING)
     return (input, other), {}
 
 

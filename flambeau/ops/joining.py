@@ -186,7 +186,7 @@ def block_diag(*tensors):
 @composite(
     name="Tensor.repeat",
     samples=lambda make: [Sample(make(2, 3), (2, 1)), Sample(make(3), 2, 2), Sample(make(), 3)],
-    errors=lambda make: [ErrorSample(RuntimeError, "can not be smaller than the number of dimensions", make(2, 3), 2)],
+    errors=lambda make: [ErrorSample(RuntimeError, "can not be smaller than number of dimensions", make(2, 3), 2)],
 )
 def repeat(input, *repeats):
     """``input`` laid out again and again along each dim."""

@@ -555,6 +555,7 @@ def addr(input, vec1, vec2, *, beta=1, alpha=1):
 
 @composite(
     name="nn.functional.linear",
+    out=True,
     samples=lambda make: [
         Sample(make(2, 3), make(4, 3), make(4)),
         Sample(make(2, 3), make(4, 3)),

@@ -10,7 +10,7 @@ from flambeau.ops import samples
 from flambeau.ops.comparison import where
 from flambeau.ops.complexes import conj_of
 from flambeau.ops.record import ErrorSample, Sample, composite, op, pointwise
-from flambeau.ops.refusals import NOT_FLOATING, NOT_REAL_NUMBERS, refuse
+from flambeau.ops.refusals import ALL_BUT_FLOATING, NOT_FLOATING, NOT_REAL_NUMBERS, refuse
 
 # --- to whole numbers ----------------------------------------------------------------------------------------
 
@@ -65,7 +65,7 @@ def trunc(input):
 )  # fmt: skip
 def frac(input):
     """Element-wise fractional part :math:`input - trunc(input)`, with the sign of ``input``."""
-    refuse("frac_cpu", input, kinds=(*NOT_FLOATING, dtypes.COMPLEX))
+    refuse("frac_cpu", input, kinds=ALL_BUT_FLOATING)
     return (input,), {}
 
 
@@ -237,7 +237,7 @@ def heaviside(input, values):
 @pointwise(kernel=np.nextafter, tensors="input other", inplace=True, out=True, samples=samples.binary(number=None))
 def nextafter(input, other):
     """Element-wise next floating-point number after ``input`` towards ``other``."""
-    refuse("nextafter_cpu", input, other, kinds=(*NOT_FLOATING, dtypes.COMPLEX))
+    refuse("nextafter_cpu", input, other, kinds=ALL_BUT_FLOATING)
     return (input, other), {}
 
 

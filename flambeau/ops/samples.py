@@ -4,7 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
+from flambeau import dispatch
+from flambeau.core import dtypes
 from flambeau.ops.record import Sample
+
+
+class Make:
+    """Makes the tensors of samples: ``make(3, 4)``, ``make.index(n, 2)``, ``make.mask(3)``. The same each time."""
+
+    def __init__(self, seed: int = 0, dtype: dtypes.dtype = dtypes.float64, requires_grad: bool = True) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.dtype = dtype
+        self.requires_grad = requires_grad
+
+    def __call__(self, *shape, dtype=None, low=None, high=None, requires_grad=None):
+        """A tensor with values between ``low`` and ``high`` (-2 and 2); it requires a gradient where it can."""
+        d = dtype or self.dtype
+        low, high = (-2.0 if low is None else low), (2.0 if high is None else high)
+        if d is dtypes.bool:
+            return self.mask(*shape)
+        if d.kind == dtypes.INTEGRAL:
+            return dispatch.wrap(self.rng.integers(int(low), int(high) + 1, shape), d)
+        values = self.rng.uniform(low, high, shape)
+        if d.is_complex:
+            values = values + 1j * self.rng.uniform(low, high, shape)
+        t = dispatch.wrap(np.asarray(values).astype(d.np), d)
+        return t.requires_grad_(self.requires_grad if requires_grad is None else requires_grad)
+
+    def index(self, n: int, *shape, unique: bool = False):
+        """int64 indices below ``n``."""
+        values = self.rng.permutation(n)[: int(np.prod(shape))].reshape(shape) if unique else self.rng.integers(0, n, shape)
+        return dispatch.wrap(np.asarray(values, np.int64))
+
+    def mask(self, *shape):
+        """Booleans, of both values where there is room for them."""
+        values = np.asarray(self.rng.random(shape) < 0.5)
+        if values.size > 1:
+            values.reshape(-1)[:2] = True, False
+        return dispatch.wrap(values)
 
 
 def unary(low: float | None = None, high: float | None = None, **kwargs) -> Callable:

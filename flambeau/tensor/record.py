@@ -125,8 +125,14 @@ def elementwise(op, inputs: tuple, attrs: dict) -> Tensor:
     return _finish(op, inputs, nodes, attrs, shape, result)
 
 
-def _finish(op, inputs: tuple, nodes: tuple, attrs: dict, shape, dtype) -> Tensor:
-    result = make_tensor(Storage(Node(op, nodes, attrs, shape, dtype)), shape, dtype)
+def _finish(op, inputs: tuple, nodes: tuple, attrs: dict, shape, dtype, order=None) -> Tensor:
+    if order is None:
+        result = make_tensor(Storage(Node(op, nodes, attrs, shape, dtype)), shape, dtype)
+    else:
+        inner = Size([shape[d] for d in order])
+        result = make_tensor(Storage(Node(op, nodes, attrs, inner, dtype)), shape, dtype)
+        strides = contiguous_strides(inner)
+        result._strides = tuple([strides[order.index(d)] for d in range(len(shape))])
     if grad_mode.enabled and op.grads:
         dispatch.attach(op, result, inputs, attrs)
     if config.eager or len(graph.trace) >= config.max_pending_nodes:
@@ -146,20 +152,13 @@ def _general(op, inputs: tuple, attrs: dict) -> Tensor:
     nodes = []
     for x in inputs:
         if isinstance(x, Tensor):
-            if order is not None and len(x._shape) == len(shape):
+            if order is not None and x._shape:
                 x = _permuted(x, order)
             node = read(x)
             nodes.append(node if x._dtype is compute else cast_node(node, compute))
         else:
             nodes.append(_as_number(x, compute))
-    if order is None:
-        return _finish(op, inputs, tuple(nodes), attrs, shape, dtype)
-    inner = Size([shape[d] for d in order])
-    result = _finish(op, inputs, tuple(nodes), attrs, inner, dtype)
-    strides = contiguous_strides(inner)
-    result._shape = shape
-    result._strides = tuple([strides[order.index(d)] for d in range(len(shape))])
-    return result
+    return _finish(op, inputs, tuple(nodes), attrs, shape, dtype, order)
 
 
 def _check_operands(op, inputs: tuple) -> None:
@@ -199,8 +198,9 @@ def _common_order(tensors: list, shape: Size) -> tuple[int, ...] | None:
 
 
 def _permuted(t: Tensor, order: tuple[int, ...]) -> Tensor:
-    strides = t.stride()
-    out = make_tensor(t._storage, Size([t._shape[d] for d in order]), t._dtype)
+    lead = len(order) - len(t._shape)
+    shape, strides = (1,) * lead + t._shape, (0,) * lead + t.stride()
+    out = make_tensor(t._storage, Size([shape[d] for d in order]), t._dtype)
     out._strides = normal_strides(out._shape, tuple([strides[d] for d in order]))
     out._offset = t._offset
     return out

@@ -139,7 +139,7 @@ class Generator:
         return clone
 
     def __reduce__(self) -> tuple:
-        return (Generator, (str(self._device),), (self._seed, None, self.get_state()))
+        return (Generator, (str(self._device),), (self._seed, None, self._state()))
 
     def __setstate__(self, state: tuple) -> None:
         self.set_state(state[2])

@@ -11,6 +11,7 @@ from flambeau.nn import init
 from flambeau.nn.modules.module import Module
 from flambeau.nn.parameter import Parameter
 from flambeau.tensor import Tensor
+from flambeau.tensor.exchange import tensor
 
 __all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d"]
 
@@ -46,7 +47,7 @@ class _NormBase(Module):
         running = (
             ("running_mean", lambda: ops.zeros(num_features, **factory)),
             ("running_var", lambda: ops.ones(num_features, **factory)),
-            ("num_batches_tracked", lambda: ops.tensor(0, dtype=int64, device=device)),
+            ("num_batches_tracked", lambda: tensor(0, dtype=int64, device=device)),
         )
         for name, make in running:
             self.register_buffer(name, make() if track_running_stats else None)
@@ -91,7 +92,7 @@ class _NormBase(Module):
         if local_metadata.get("version", 1) < 2 and self.track_running_stats:
             if key not in state_dict:
                 own = self.num_batches_tracked
-                state_dict[key] = ops.tensor(0, dtype=int64) if own is None else own
+                state_dict[key] = tensor(0, dtype=int64) if own is None else own
         super()._load_from_state_dict(
             state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
         )

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from flambeau import ops
 from flambeau.autograd import no_grad
 from flambeau.tensor import Tensor
+from flambeau.tensor.exchange import tensor
 
 __all__ = [
     "clip_grad_norm",
@@ -43,7 +44,7 @@ def get_total_norm(
     tensors = _tensors(tensors)
     norm_type = float(norm_type)
     if not tensors:
-        return ops.tensor(0.0)
+        return tensor(0.0)
     total = ops.stack([t.norm(norm_type) for t in tensors]).norm(norm_type)
     if error_if_nonfinite and not bool(total.isfinite()):
         raise RuntimeError(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+from flambeau.core.random import default_generator
 from flambeau.nn.modules.module import Module
 
 __all__ = ["skip_init"]
 
 
 def skip_init(module_cls: type[Module], *args: Any, **kwargs: Any) -> Module:
-    """``module_cls(*args, **kwargs)`` with weights that are not initialised.
+    """``module_cls(*args, **kwargs)`` with weights of no meaning, for which no random numbers are spent.
 
     The class must take a ``device`` argument, as all layers do.
 
@@ -23,6 +24,9 @@ def skip_init(module_cls: type[Module], *args: Any, **kwargs: Any) -> Module:
         raise RuntimeError(f"Expected a Module; got {module_cls}")
     if "device" not in inspect.signature(module_cls).parameters:
         raise RuntimeError("Module must support a 'device' arg to skip initialization")
-    device = kwargs.pop("device", "cpu")
-    kwargs["device"] = "meta"
-    return module_cls(*args, **kwargs).to_empty(device=device)
+    # What uninitialised weights hold is nobody's business; that no random numbers are spent is.
+    state = default_generator.get_state()
+    try:
+        return module_cls(*args, **kwargs)
+    finally:
+        default_generator.set_state(state)

@@ -14,6 +14,7 @@ from flambeau import ops
 from flambeau.core import dtypes
 from flambeau.nn import functional as F
 from flambeau.tensor import Tensor
+from flambeau.tensor.exchange import as_tensor, tensor
 
 __all__ = [
     "PackedSequence",
@@ -144,7 +145,7 @@ def _batch_sizes(lengths: Sequence[int]) -> list[int]:
 def _rows(batch_sizes: Sequence[int], batch: int) -> Tensor:
     """Where the packed values stand in a padded batch of (time, batch) rows."""
     rows = [time * batch + i for time, size in enumerate(batch_sizes) for i in range(size)]
-    return ops.tensor(rows, dtype=dtypes.int64)
+    return tensor(rows, dtype=dtypes.int64)
 
 
 def pack_padded_sequence(
@@ -165,7 +166,7 @@ def pack_padded_sequence(
 
     See https://pytorch.org/docs/stable/generated/torch.nn.utils.rnn.pack_padded_sequence.html
     """
-    lengths = ops.as_tensor(lengths, dtype=dtypes.int64, device="cpu")
+    lengths = as_tensor(lengths, dtype=dtypes.int64, device="cpu")
     if lengths.dim() != 1:
         raise RuntimeError(
             f"'lengths' argument should be a 1D CPU int64 tensor, but got {lengths.dim()}D "
@@ -204,7 +205,7 @@ def pack_padded_sequence(
         )
     sizes = _batch_sizes(steps)
     data = input.reshape(time * batch, *rest).index_select(0, _rows(sizes, batch))
-    return PackedSequence(data, ops.tensor(sizes, dtype=dtypes.int64), sorted_indices)
+    return PackedSequence(data, tensor(sizes, dtype=dtypes.int64), sorted_indices)
 
 
 def pad_packed_sequence(
@@ -242,7 +243,7 @@ def pad_packed_sequence(
     padded = padded.index_copy(0, _rows(sizes, batch), sequence.data)
     padded = padded.reshape(longest, batch, *rest)
     steps = [sum(size > i for size in sizes) for i in range(batch)]
-    lengths = ops.tensor(steps, dtype=dtypes.int64)
+    lengths = tensor(steps, dtype=dtypes.int64)
 
     order = sequence.unsorted_indices
     if order is not None:

@@ -1,0 +1,639 @@
+"""Linear algebra: solving, inverses, determinants, powers and exponentials of matrices, and tensors as matrices.
+
+All take batches: the last two dims are the matrix. Factorizations stand in ``factorizations``, eigenvalues and singular
+values in ``spectra``, norms in ``norms``. Gradients: Giles, An extended collection of matrix derivative results for
+forward and reverse mode algorithmic differentiation (2008), in the conjugate convention.
+"""
+
+from __future__ import annotations
+
+from math import inf, prod
+
+import numpy as np
+
+from flambeau import dispatch
+from flambeau.core import dtypes
+from flambeau.core.size import broadcast_shapes
+from flambeau.ops.joining import cat
+from flambeau.ops.matmul import conjugate_transpose
+from flambeau.ops.record import ErrorSample, Sample, composite, op
+from flambeau.ops.refusals import scalar_name
+
+# --- what linear algebra shares ------------------------------------------------------------------------------
+
+
+class LinAlgError(RuntimeError):
+    """A matrix that has no such inverse or factorization (``torch.linalg.LinAlgError``)."""
+
+
+LinAlgError.__module__ = "torch.linalg"
+
+
+def require_matrix(name: str, A) -> None:
+    if not isinstance(A, dispatch.Tensor):
+        raise TypeError(f"{name}(): argument 'A' (position 1) must be Tensor, not {type(A).__name__}")
+    if A.dim() < 2:
+        raise RuntimeError(
+            f"{name}: The input tensor A must have at least 2 dimensions, the rows and columns of a matrix; its shape is "
+            f"{list(A.shape)}"
+        )
+    if A.dtype.kind < dtypes.FLOATING:
+        raise RuntimeError(
+            f"{name}: Expected a floating point or complex tensor as input. Got {scalar_name(A.dtype)}. "
+            "Convert it first, for example with .float()."
+        )
+
+
+def require_square(name: str, A) -> None:
+    require_matrix(name, A)
+    if A.shape[-1] != A.shape[-2]:
+        raise RuntimeError(
+            f"{name}: A must be batches of square matrices, but they are {A.shape[-2]} by {A.shape[-1]} matrices"
+        )
+
+
+def eye(n: int, like) -> dispatch.Tensor:
+    """The identity matrix, of the dtype of ``like``."""
+    return dispatch.wrap(np.eye(n, dtype=like.dtype.np))
+
+
+def first_failures(function, array: np.ndarray) -> np.ndarray:
+    """For each matrix of a batch, ``function(matrix)``, as int32: LAPACK's ``info``."""
+    matrices = array.reshape((-1, *array.shape[-2:]))
+    return np.array([function(m) for m in matrices], np.int32).reshape(array.shape[:-2])
+
+
+def where_failed(info: np.ndarray) -> tuple[str, int]:
+    """How a message names the first matrix whose ``info`` is not 0, and that ``info``."""
+    at = int(np.flatnonzero(info)[0])
+    return (f"(Batch element {at}): " if info.ndim else ""), int(info.ravel()[at])
+
+
+def square_samples(make):
+    return [Sample(make(3, 3)), Sample(make(2, 2, 2)), Sample(make(3, 3).mT)]
+
+
+def square_errors(make):
+    return [
+        ErrorSample(RuntimeError, "must be batches of square matrices, but they are 2 by 3 matrices", make(2, 3)),
+        ErrorSample(RuntimeError, "must have at least 2 dimensions", make(3)),
+    ]
+
+
+# --- inverses ------------------------------------------------------------------------------------------------
+
+
+def _zero_pivot(matrix: np.ndarray) -> int:
+    """LAPACK's ``info`` of an inversion: which pivot, counted from 1, is zero; 0 where none is."""
+    try:
+        np.linalg.inv(matrix)
+    except np.linalg.LinAlgError:
+        return len(matrix) - int((np.linalg.qr(matrix, "r").diagonal()[::-1] == 0).argmax())
+    return 0
+
+
+def _inv_ex_kernel(a):
+    info = np.zeros(a.shape[:-2], np.int32)
+    try:
+        return np.linalg.inv(a), info
+    except np.linalg.LinAlgError:
+        info = first_failures(_zero_pivot, a)
+        usable = np.where(info[..., None, None] == 0, a, np.eye(a.shape[-1], dtype=a.dtype))
+        return np.where(info[..., None, None] == 0, np.linalg.inv(usable), a), info
+
+
+def _inv_kernel(a):
+    inverse, info = _inv_ex_kernel(a)
+    if info.any():
+        where, k = where_failed(info)
+        raise LinAlgError(
+            f"linalg.inv: {where}The diagonal element {k} is zero, the inversion could not be completed because the input "
+            "matrix is singular."
+        )
+    return inverse
+
+
+def _inv_gradient(g, out):
+    transposed = conjugate_transpose(out)
+    return -(transposed @ g @ transposed)
+
+
+@op(
+    kernel=_inv_kernel,
+    name="linalg.inv",
+    checked=True,
+    out=True,
+    backward_name="LinalgInvExBackward0",
+    grad={"A": _inv_gradient},
+    samples=square_samples,
+    errors=square_errors,
+)
+def inv(A):
+    r"""The inverse of a square matrix: :math:`A A^{-1} = I`. Raises ``LinAlgError`` where there is none.
+
+    >>> import flambeau as torch
+    >>> torch.linalg.inv(torch.tensor([[2.0, 0.0], [0.0, 4.0]]))
+    tensor([[0.5000, 0.0000],
+            [0.0000, 0.2500]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.inv.html
+    """
+    require_square("linalg.inv", A)
+    return A.shape, A.dtype, (A,), {}
+
+
+@composite(out=True, samples=square_samples)
+def inverse(input):
+    """The inverse of a square matrix: :func:`linalg.inv`.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.inverse.html
+    """
+    return inv(input)
+
+
+@op(
+    kernel=_inv_ex_kernel,
+    name="linalg.inv_ex",
+    tensors="A",
+    outputs=("inverse", "info"),
+    nondifferentiable=("info",),
+    out=True,
+    grad={"A": lambda g, inverse: _inv_gradient(g, inverse)},
+    samples=square_samples,
+    errors=square_errors,
+)
+def inv_ex(A, *, check_errors=False):
+    """The inverse, and ``info``: 0, or the number of the pivot that is zero. Raises only where ``check_errors``.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.inv_ex.html
+    """
+    require_square("linalg.inv_ex", A)
+    if check_errors:
+        inv(A).tolist()
+    return (A.shape, A.shape[:-2]), (A.dtype, dtypes.int32), (A,), {}
+
+
+# --- solving -------------------------------------------------------------------------------------------------
+
+
+def _solve_kernel(a, b):
+    try:
+        return np.linalg.solve(a, b)
+    except np.linalg.LinAlgError:
+        raise LinAlgError("torch.linalg.solve: The solver failed because the input matrix is singular.") from None
+
+
+def _solve_right(g, A):
+    """What ``g`` becomes on its way back through ``A^-1 @ B``, at ``B``."""
+    return _solve(conjugate_transpose(A), g)
+
+
+@op(
+    kernel=_solve_kernel,
+    name="aten.linalg_solve",
+    backward_name="LinalgSolveExBackward0",
+    tensors="A B",
+    checked=True,
+    grad={
+        "A": lambda g, A, out: -(_solve_right(g, A) @ conjugate_transpose(out)),
+        "B": lambda g, A: _solve_right(g, A),
+    },
+)
+def _solve(A, B):
+    """``A^-1 @ B`` for matrices ``B``: what ``linalg.solve`` records."""
+    batch = broadcast_shapes(A.shape[:-2], B.shape[:-2])
+    return (*batch, *B.shape[-2:]), A.dtype, (A, B), {}
+
+
+def _is_vector(A, B) -> bool:
+    return B.dim() == 1 or (A.dim() - 1 == B.dim() and B.shape == A.shape[:-1])
+
+
+@composite(
+    name="linalg.solve",
+    out=True,
+    samples=lambda make: [
+        Sample(make(3, 3), make(3, 2)),
+        Sample(make(2, 2, 2), make(2, 2)),
+        Sample(make(2, 2, 2), make(2, 3)),
+        Sample(make(3, 3), make(2, 3), left=False),
+    ],
+    errors=lambda make: [
+        ErrorSample(RuntimeError, "must be batches of square matrices", make(2, 3), make(2)),
+        ErrorSample(RuntimeError, "Incompatible shapes of A and B", make(3, 3), make(2, 2)),
+    ],
+)
+def solve(A, B, *, left=True):
+    r"""The solution of :math:`A X = B`, or of :math:`X A = B` where not ``left``.
+
+    ``B`` is a matrix, or a vector: ``(n,)``, or ``(*, n)`` for a batch ``(*, n, n)``. Raises ``LinAlgError`` where ``A``
+    is singular.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.solve.html
+    """
+    require_square("linalg.solve", A)
+    if A.dtype is not B.dtype:
+        raise RuntimeError(
+            f"linalg.solve: Expected A and B to have the same dtype, but found A of type {A.dtype} and B of type {B.dtype} "
+            "instead"
+        )
+    vector = _is_vector(A, B)
+    if vector and not left:
+        raise RuntimeError("linalg.solve: Vector broadcasting of the left hand side is not supported for left=False.")
+    b = B.unsqueeze(-1) if vector else B
+    rows = b.shape[-2] if left else b.shape[-1]
+    if rows != A.shape[-1]:
+        raise RuntimeError(
+            "linalg.solve: Incompatible shapes of A and B for the equation "
+            f"{'AX = B' if left else 'XA = B'} ({A.shape[-2]}x{A.shape[-1]} and {b.shape[-2]}x{b.shape[-1]})"
+        )
+    if not left:
+        return _solve(A.mT, b.mT).mT
+    return _solve(A, b).squeeze(-1) if vector else _solve(A, b)
+
+
+@composite(name="linalg.solve_ex", out=True, samples=lambda make: [Sample(make(3, 3), make(3, 2))])
+def solve_ex(A, B, *, left=True, check_errors=False):
+    """The solution of a linear system, and ``info``: 0, or the number of the pivot that is zero. See :func:`linalg.solve`.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.solve_ex.html
+    """
+    return solve(A, B, left=left), inv_ex(A.detach()).info
+
+
+_SMALL = 32
+
+
+def _forward_substitution(a, b, unit: bool):
+    """``x`` with ``a @ x = b``, ``a`` lower triangular; large systems are halved, so that most work is products."""
+    n = a.shape[-1]
+    x = np.empty((*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), *b.shape[-2:]), b.dtype)
+    if n > _SMALL:
+        h = n // 2
+        x[..., :h, :] = _forward_substitution(a[..., :h, :h], b[..., :h, :], unit)
+        rest = b[..., h:, :] - a[..., h:, :h] @ x[..., :h, :]
+        x[..., h:, :] = _forward_substitution(a[..., h:, h:], rest, unit)
+        return x
+    for i in range(n):
+        row = b[..., i, :] - (a[..., i : i + 1, :i] @ x[..., :i, :])[..., 0, :]
+        x[..., i, :] = row if unit else row / a[..., i, i, None]
+    return x
+
+
+def _solve_triangular_kernel(a, b, upper, unit):
+    if not upper:
+        return _forward_substitution(a, b, unit)
+    # Read backwards, an upper triangular matrix is lower triangular.
+    return _forward_substitution(a[..., ::-1, ::-1], b[..., ::-1, :], unit)[..., ::-1, :]
+
+
+def _triangular_right(g, A, upper, unit):
+    return _solve_triangular(conjugate_transpose(A), g, not upper, unit)
+
+
+def _triangular_left(g, A, out, upper, unit):
+    full = -(_triangular_right(g, A, upper, unit) @ conjugate_transpose(out))
+    return full.triu(int(unit)) if upper else full.tril(-int(unit))
+
+
+@op(
+    kernel=_solve_triangular_kernel,
+    name="aten.linalg_solve_triangular",
+    backward_name="LinalgSolveTriangularBackward0",
+    tensors="A B",
+    grad={"A": _triangular_left, "B": _triangular_right},
+)
+def _solve_triangular(A, B, upper, unit):
+    """``A^-1 @ B`` for a triangular ``A``: what ``linalg.solve_triangular`` records."""
+    batch = broadcast_shapes(A.shape[:-2], B.shape[:-2])
+    return (*batch, *B.shape[-2:]), A.dtype, (A, B), {"upper": bool(upper), "unit": bool(unit)}
+
+
+@composite(
+    name="linalg.solve_triangular",
+    out=True,
+    samples=lambda make: [
+        Sample(make(3, 3), make(3, 2), upper=True),
+        Sample(make(2, 3, 3), make(3, 2), upper=False, unitriangular=True),
+        Sample(make(3, 3), make(2, 3), upper=True, left=False),
+    ],
+    errors=lambda make: [
+        ErrorSample(RuntimeError, "must be batches of square matrices", make(2, 3), make(2, 2), upper=True),
+        ErrorSample(RuntimeError, "Incompatible shapes of A and B", make(3, 3), make(2, 2), upper=True),
+    ],
+)
+def solve_triangular(A, B, *, upper, left=True, unitriangular=False):
+    r"""The solution of :math:`A X = B` (:math:`X A = B` where not ``left``) for a triangular ``A``.
+
+    Only the ``upper`` or the lower triangle is read; with ``unitriangular`` the diagonal counts as ones.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.solve_triangular.html
+    """
+    require_square("linalg.solve_triangular", A)
+    require_matrix("linalg.solve_triangular", B)
+    if (B.shape[-2] if left else B.shape[-1]) != A.shape[-1]:
+        raise RuntimeError(
+            "linalg.solve_triangular: Incompatible shapes of A and B for the equation "
+            f"{'AX = B' if left else 'XA = B'} ({A.shape[-2]}x{A.shape[-1]} and {B.shape[-2]}x{B.shape[-1]})"
+        )
+    if left:
+        return _solve_triangular(A, B, upper, unitriangular)
+    return _solve_triangular(A.mT, B.mT, not upper, unitriangular).mT
+
+
+@composite(samples=lambda make: [Sample(make(3, 2), make(3, 3)), Sample(make(3, 2), make(3, 3), upper=False, transpose=True)])
+def triangular_solve(b, A, upper=True, transpose=False, unitriangular=False):
+    """The solution of a triangular system and a copy of ``A``; see :func:`linalg.solve_triangular`.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.triangular_solve.html
+    """
+    A = A.expand((*broadcast_shapes(A.shape[:-2], b.shape[:-2]), *A.shape[-2:]))
+    matrix, upper_now = (A.mT, not upper) if transpose else (A, upper)
+    return _solve_triangular(matrix, b, upper_now, unitriangular), A.clone()
+
+
+# --- determinants --------------------------------------------------------------------------------------------
+
+
+def _cofactor_kernel(a):
+    """The matrix of cofactors, conjugated: the derivative of the determinant, which singular matrices have as well."""
+    d = np.linalg.det(a)
+    regular = d != 0
+    n = a.shape[-1]
+    if regular.all():
+        return (d[..., None, None] * np.linalg.inv(a)).swapaxes(-2, -1).conj()
+    u, s, vh = np.linalg.svd(a)
+    others = np.where(np.eye(n, dtype=bool), 1, s[..., None, :]).prod(-1)
+    sign = np.linalg.det(u) * np.linalg.det(vh)
+    return sign.conj()[..., None, None] * (u * others[..., None, :]) @ vh
+
+
+@op(kernel=_cofactor_kernel, name="aten.conjugate_cofactors")
+def _cofactors(A):
+    """The derivative of the determinant, for gradients that are not differentiated again."""
+    return A.shape, A.dtype, (A,), {}
+
+
+def _det_gradient(g, A, out):
+    if dispatch.grad_mode.enabled:
+        factor = g * (out.conj() if out.dtype.is_complex else out)
+        return factor.unsqueeze(-1).unsqueeze(-1) * conjugate_transpose(inv(A))
+    return g.unsqueeze(-1).unsqueeze(-1) * _cofactors(A)
+
+
+@op(
+    kernel=np.linalg.det,
+    name="linalg.det",
+    out=True,
+    backward_name="LinalgDetBackward0",
+    grad={"A": _det_gradient},
+    samples=square_samples,
+    errors=square_errors,
+)
+def det(A):
+    """The determinant of a square matrix.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.det.html
+    """
+    require_square("linalg.det", A)
+    return A.shape[:-2], A.dtype, (A,), {}
+
+
+def _slogdet_gradient(gs, A, sign):
+    g_sign, g = gs
+    if A.dtype.is_complex and g_sign is not None:
+        turn = (g_sign.conj() * sign).imag
+        g = (0 if g is None else g) - 1j * turn
+    if g is None:
+        return None
+    return g.unsqueeze(-1).unsqueeze(-1) * conjugate_transpose(inv(A))
+
+
+@op(
+    kernel=lambda A: tuple(np.linalg.slogdet(A)),
+    name="linalg.slogdet",
+    outputs=("sign", "logabsdet"),
+    out=True,
+    backward_name="LinalgSlogdetBackward0",
+    grad={"A": _slogdet_gradient},
+    samples=square_samples,
+    errors=square_errors,
+)
+def linalg_slogdet(A):
+    """The sign of the determinant and the logarithm of its magnitude: ``(sign, logabsdet)``.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.slogdet.html
+    """
+    require_square("linalg.slogdet", A)
+    return (A.shape[:-2], A.shape[:-2]), (A.dtype, A.dtype.to_real()), (A,), {}
+
+
+@composite(name="det", samples=square_samples)
+def torch_det(input):
+    """The determinant of a square matrix: :func:`linalg.det`.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.det.html
+    """
+    return det(input)
+
+
+@composite(out=True, samples=square_samples)
+def slogdet(input):
+    """The sign of the determinant and the logarithm of its magnitude: :func:`linalg.slogdet`.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.slogdet.html
+    """
+    return linalg_slogdet(input)
+
+
+@composite(samples=lambda make: [Sample(make(3, 3))])
+def logdet(input):
+    """The logarithm of the determinant: NaN where it is negative, ``-inf`` where it is 0.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.logdet.html
+    """
+    sign, logabs = linalg_slogdet(input)
+    if input.dtype.is_complex:
+        return sign.log() + logabs
+    return logabs.masked_fill(sign == -1, float("nan"))
+
+
+# --- powers and exponentials ---------------------------------------------------------------------------------
+
+
+@composite(
+    name="linalg.matrix_power",
+    out=True,
+    samples=lambda make: [Sample(make(3, 3), n) for n in (0, 1, 3, -2)],
+    errors=lambda make: [ErrorSample(RuntimeError, "must be batches of square matrices", make(2, 3), 2)],
+)
+def linalg_matrix_power(A, n):
+    r"""The ``n``-th power of a square matrix; of its inverse where ``n`` is negative.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.matrix_power.html
+    """
+    require_square("linalg.matrix_power", A)
+    if n == 0:
+        return eye(A.shape[-1], A).expand(A.shape).clone()
+    if n < 0:
+        A, n = inv(A), -n
+    result = None
+    while True:
+        if n & 1:
+            result = A if result is None else result @ A
+        n >>= 1
+        if not n:
+            return result
+        A = A @ A
+
+
+@composite(out=True, samples=lambda make: [Sample(make(3, 3), 2)])
+def matrix_power(input, n):
+    """The ``n``-th power of a square matrix: :func:`linalg.matrix_power`.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.matrix_power.html
+    """
+    return linalg_matrix_power(input, n)
+
+
+_PADE = (
+    64764752532480000.0, 32382376266240000.0, 7771770303897600.0, 1187353796428800.0, 129060195264000.0,
+    10559470521600.0, 670442572800.0, 33522128640.0, 1323241920.0, 40840800.0, 960960.0, 16380.0, 182.0, 1.0,
+)  # fmt: skip
+_PADE_RADIUS = 5.371920351148152
+
+
+def _matrix_exp_kernel(a):
+    """Scaling and squaring with a Padé approximant of degree 13, in double precision.
+
+    Source: Higham, The scaling and squaring method for the matrix exponential revisited (2005).
+    """
+    a = a.astype(np.complex128 if a.dtype.kind == "c" else np.float64)
+    if a.size == 0:
+        return a
+    b, unit = _PADE, np.eye(a.shape[-1])
+    size = float(np.abs(a).sum(-2).max())
+    squarings = max(0, int(np.ceil(np.log2(size / _PADE_RADIUS)))) if 0 < size < inf else 0
+    a = a / 2.0**squarings
+    a2 = a @ a
+    a4 = a2 @ a2
+    a6 = a4 @ a2
+    odd = a @ (a6 @ (b[13] * a6 + b[11] * a4 + b[9] * a2) + b[7] * a6 + b[5] * a4 + b[3] * a2 + b[1] * unit)
+    even = a6 @ (b[12] * a6 + b[10] * a4 + b[8] * a2) + b[6] * a6 + b[4] * a4 + b[2] * a2 + b[0] * unit
+    result = np.linalg.solve(even - odd, even + odd)
+    for _ in range(squarings):
+        result = result @ result
+    return result
+
+
+def _matrix_exp_gradient(g, A):
+    """The derivative stands in the corner of the exponential of a block matrix.
+
+    Source: Mathias, A chain rule for matrix functions and applications (1996).
+    """
+    n = A.shape[-1]
+    A = conjugate_transpose(A)
+    upper = cat([A, g], -1)
+    block = cat([upper, cat([g.new_zeros(A.shape), A], -1)], -2)
+    return matrix_exp(block)[..., :n, n:]
+
+
+@op(
+    kernel=_matrix_exp_kernel,
+    name="linalg.matrix_exp",
+    grad={"A": _matrix_exp_gradient},
+    backward_name="LinalgMatrixExpBackward0",
+    samples=square_samples,
+    errors=square_errors,
+)
+def matrix_exp(A):
+    r"""The exponential of a square matrix: :math:`\sum_k A^k / k!`.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.matrix_exp.html
+    """
+    require_square("linalg.matrix_exp", A)
+    return A.shape, A.dtype, (A,), {}
+
+
+@composite(name="matrix_exp", samples=square_samples)
+def torch_matrix_exp(input):
+    """The exponential of a square matrix: :func:`linalg.matrix_exp`.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.matrix_exp.html
+    """
+    return matrix_exp(input)
+
+
+# --- tensors as matrices -------------------------------------------------------------------------------------
+
+
+@composite(
+    name="linalg.tensorinv",
+    out=True,
+    samples=lambda make: [Sample(make(2, 3, 6)), Sample(make(4, 2, 2), ind=1)],
+    errors=lambda make: [ErrorSample(RuntimeError, "prod\\(self.shape\\[ind:\\]\\)", make(2, 3, 4))],
+)
+def tensorinv(A, ind=2):
+    """The inverse of :func:`tensordot` with ``A`` over ``ind`` dims.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.tensorinv.html
+    """
+    if ind <= 0:
+        raise RuntimeError(f"Expected a strictly positive integer for 'ind', got {ind}")
+    left, right = A.shape[:ind], A.shape[ind:]
+    if prod(left) != prod(right):
+        raise RuntimeError(
+            "Expected self to satisfy the requirement prod(self.shape[ind:]) == prod(self.shape[:ind]), but got "
+            f"{prod(right)} != {prod(left)}"
+        )
+    return inv(A.reshape((prod(left), prod(right)))).reshape((*right, *left))
+
+
+@composite(name="linalg.tensorsolve", out=True, samples=lambda make: [Sample(make(2, 3, 6), make(2, 3)), Sample(make(3, 6, 2), make(2, 3), dims=(0,))])
+def tensorsolve(A, B, dims=None):
+    """The ``X`` whose :func:`tensordot` with ``A`` over its last dims is ``B``; ``dims`` of ``A`` go to its end first.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.tensorsolve.html
+    """
+    if dims is not None:
+        n = A.dim()
+        A = A.movedim(list(dims), list(range(n - len(dims), n)))
+    shape = A.shape[B.dim() :]
+    if B.numel() != prod(shape):
+        raise RuntimeError(
+            "Expected self to satisfy the requirement prod(self.shape[other.ndim:]) == prod(self.shape[:other.ndim]), but "
+            f"got {prod(shape)} != {B.numel()}"
+        )
+    return solve(A.reshape((B.numel(), prod(shape))), B.reshape(-1)).reshape(shape)
+
+
+@composite(name="linalg.vecdot", out=True, samples=lambda make: [Sample(make(2, 3), make(2, 3)), Sample(make(3, 2), make(3, 1), dim=0)])
+def vecdot(x, y, *, dim=-1):
+    r"""The dot products along ``dim``: :math:`\sum_i \bar x_i y_i`.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.vecdot.html
+    """
+    return ((x.conj() if x.dtype.is_complex else x) * y).sum(dim)
+
+
+@composite(name="linalg.diagonal", samples=lambda make: [Sample(make(3, 3)), Sample(make(2, 3, 4), offset=1)])
+def linalg_diagonal(A, *, offset=0, dim1=-2, dim2=-1):
+    """The diagonals of matrices: :func:`diagonal`, of the last two dims by default.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.diagonal.html
+    """
+    return A.diagonal(offset, dim1, dim2)
+
+
+@composite(name="linalg.vander", samples=lambda make: [Sample(make(3)), Sample(make(2, 3), N=4)])
+def vander(x, N=None):
+    r"""The Vandermonde matrix: rows :math:`1, x_i, x_i^2, \ldots, x_i^{N-1}`.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.vander.html
+    """
+    n = x.shape[-1] if N is None else N
+    if n <= 0:
+        raise RuntimeError(f"N must be greater than 1, got {n}")
+    one = x.new_ones((*x.shape, 1), dtype=x.dtype if x.dtype is not dtypes.bool else dtypes.int64)
+    powers = x.unsqueeze(-1).expand((*x.shape, n - 1)).cumprod(-1)
+    return cat([one.to(powers.dtype), powers], -1)

@@ -1,0 +1,157 @@
+"""Softmax and its logarithm."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+from flambeau.core import dtypes
+from flambeau.core.size import wrap_dim
+from flambeau.ops.creation import empty_like, zeros_like
+from flambeau.ops.record import ErrorSample, Sample, composite, op
+from flambeau.ops.reduction import accurate_sum
+from flambeau.ops.refusals import ALL_BUT_FLOATING, refuse
+
+
+def _shifted(x, dim):
+    """``x`` minus its maximum along ``dim``: exponentials of it do not overflow."""
+    return x - x.max(axis=dim, keepdims=True)
+
+
+def _softmax_kernel(x, dim):
+    if x.size == 0 or x.ndim == 0:
+        return x if x.size == 0 else np.where(np.isfinite(x), 1, np.nan)
+    z = _shifted(x, dim)
+    np.exp(z, out=z)
+    z /= accurate_sum(z, (dim,), keepdims=True)
+    return z
+
+
+def _log_softmax_kernel(x, dim):
+    if x.size == 0 or x.ndim == 0:
+        return x if x.size == 0 else x - x
+    z = _shifted(x, dim)
+    total = accurate_sum(np.exp(z), (dim,), keepdims=True)
+    z -= np.log(total.astype(np.float64)).astype(z.dtype)
+    return z
+
+
+def _checked(kernel: str, input, dim: int, dtype):
+    if dtype is not None and dtype is not input._dtype:
+        input = input.to(dtype)
+    refuse(f"{kernel}_lastdim_kernel_impl", input, kinds=ALL_BUT_FLOATING)
+    return input._shape, input._dtype, (input,), {"dim": wrap_dim(dim, len(input._shape))}
+
+
+def _samples(make):
+    return [
+        Sample(make(3, 4), 1),
+        Sample(make(4, 3).t(), 0),
+        Sample(make(2, 3, 2), dim=-2),
+        Sample(make(), 0),
+        Sample(make(0, 3), 1),
+        Sample(make(3), 0, dtype=dtypes.float64),
+    ]
+
+
+def _errors(make):
+    return [
+        ErrorSample(IndexError, "Dimension out of range", make(2, 3), 2),
+        ErrorSample(NotImplementedError, "not implemented for 'Long'", make(2).long(), 0),
+    ]
+
+
+def _grad_of_softmax(g, out, dim):
+    return (g - (g * out).sum(dim, keepdim=True)) * out
+
+
+@op(
+    kernel=_softmax_kernel,
+    grad={"input": _grad_of_softmax},
+    out=True,
+    aliases=("special.softmax",),
+    samples=_samples,
+    errors=_errors,
+)
+def softmax(input, dim, dtype=None):
+    r""":math:`\frac{e^{x_i}}{\sum_j e^{x_j}}` along ``dim``: positive numbers that sum to 1.
+
+    ``dtype``: what ``input`` is converted to first.
+
+    >>> import flambeau as torch
+    >>> torch.softmax(torch.tensor([0.0, 0.0]), 0)
+    tensor([0.5000, 0.5000])
+    """
+    return _checked("softmax", input, dim, dtype)
+
+
+def _grad_of_log_softmax(g, out, dim):
+    return g - out.exp() * g.sum(dim, keepdim=True)
+
+
+@op(
+    kernel=_log_softmax_kernel,
+    grad={"input": _grad_of_log_softmax},
+    out=True,
+    aliases=("special.log_softmax",),
+    samples=_samples,
+    errors=_errors,
+)
+def log_softmax(input, dim, dtype=None):
+    r""":math:`\ln(\mathrm{softmax}(x))` along ``dim``, more accurate than the logarithm of the softmax."""
+    return _checked("log_softmax", input, dim, dtype)
+
+
+# --- nn.functional -------------------------------------------------------------------------------------------
+
+
+def _implicit_dim(name: str, ndim: int, dim: int | None) -> int:
+    """PyTorch's old rule for calls without ``dim``."""
+    if dim is not None:
+        return dim
+    warnings.warn(
+        f"Implicit dimension choice for {name} has been deprecated. Change the call to include dim=X as an argument.",
+        stacklevel=5,
+    )
+    return 0 if ndim in (0, 1, 3) else 1
+
+
+def _functional_samples(make):
+    return [Sample(make(3, 4), dim=1), Sample(make(2, 3), -1), Sample(make(3, dtype=dtypes.float32), 0, dtype=dtypes.float64)]
+
+
+@composite(name="nn.functional.softmax", samples=_functional_samples)
+def functional_softmax(input, dim=None, _stacklevel=3, dtype=None):
+    """:func:`torch.softmax`. ``dim`` should be given; ``None`` means 0 for inputs with 0, 1 or 3 dims, else 1."""
+    return softmax(input, _implicit_dim("softmax", len(input._shape), dim), dtype)
+
+
+@composite(name="nn.functional.log_softmax", samples=_functional_samples)
+def functional_log_softmax(input, dim=None, _stacklevel=3, dtype=None):
+    """:func:`torch.log_softmax`. ``dim`` should be given; ``None`` means 0 for inputs with 0, 1 or 3 dims, else 1."""
+    return log_softmax(input, _implicit_dim("log_softmax", len(input._shape), dim), dtype)
+
+
+@composite(name="nn.functional.softmin", samples=_functional_samples)
+def softmin(input, dim=None, _stacklevel=3, dtype=None):
+    r""":math:`\mathrm{softmax}(-x)` along ``dim``: the smallest element gets the largest share."""
+    return softmax(-input, _implicit_dim("softmin", len(input._shape), dim), dtype)
+
+
+@composite(name="nn.functional.gumbel_softmax")
+def gumbel_softmax(logits, tau=1, hard=False, eps=1e-10, dim=-1):
+    r"""A sample of the Gumbel-softmax distribution: :math:`\mathrm{softmax}((x + gumbel) / tau)` along ``dim``.
+
+    ``hard=True`` gives one-hot samples, with the gradient of the soft ones.
+
+    Jang, Gu, Poole (2017), "Categorical reparameterization with Gumbel-softmax".
+    """
+    if eps != 1e-10:
+        warnings.warn("`eps` parameter is deprecated and has no effect.", stacklevel=4)
+    gumbels = -empty_like(logits).exponential_().log()
+    soft = softmax((logits + gumbels) / tau, dim)
+    if not hard:
+        return soft
+    index = soft.max(dim, keepdim=True)[1]
+    return zeros_like(logits).scatter_(dim, index, 1.0) - soft.detach() + soft

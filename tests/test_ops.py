@@ -1,0 +1,140 @@
+"""Tests generated from the op records: gradients to second order, error samples, laziness, in-place and out= forms."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import flambeau as torch
+from flambeau.core import config
+from flambeau.ops.record import registry
+from flambeau.ops.samples import Make
+
+OPS = sorted({id(op): op for op in registry.values()}.values(), key=lambda op: op.name)
+SAMPLED = [op for op in OPS if op.samples]
+
+
+def samples(op, **settings):
+    return list(op.samples(Make(**settings)))
+
+
+def leaves(value, found=None):
+    """All tensors in a nest of tuples, lists and dicts."""
+    found = [] if found is None else found
+    if isinstance(value, torch.Tensor):
+        found.append(value)
+    elif isinstance(value, (tuple, list)):
+        for v in value:
+            leaves(v, found)
+    elif isinstance(value, dict):
+        leaves(list(value.values()), found)
+    return found
+
+
+def rebuild(value, tensors):
+    """``value`` with its tensors replaced, in order, by those of the iterator ``tensors``."""
+    if isinstance(value, torch.Tensor):
+        return next(tensors)
+    if type(value) in (tuple, list):
+        return type(value)(rebuild(v, tensors) for v in value)
+    if isinstance(value, dict):
+        return {k: rebuild(v, tensors) for k, v in value.items()}
+    return value
+
+
+def as_function(op, sample):
+    """The op as a function of its differentiable tensors alone, and these tensors."""
+    tensors = leaves([list(sample.args), sample.kwargs])
+    inputs = [t.detach().clone().requires_grad_() for t in tensors if t.requires_grad]
+
+    def function(*values):
+        values = iter(values)
+        filled = iter([next(values).clone() if t.requires_grad else t for t in tensors])  # in-place forms write to a clone
+        args, kwargs = rebuild([list(sample.args), sample.kwargs], filled)
+        torch.manual_seed(0)
+        result = op.function(*args, **kwargs)
+        return tuple(t for t in leaves(result) if t.requires_grad)
+
+    return function, inputs
+
+
+@pytest.mark.parametrize("op", SAMPLED, ids=lambda op: op.name)
+def test_gradients(op):
+    """First and second derivatives agree with central differences along random directions (float64)."""
+    checked = 0
+    for sample in samples(op):
+        if not any(t.requires_grad for t in leaves([list(sample.args), sample.kwargs])):
+            continue
+        function, inputs = as_function(op, sample)
+        if not function(*inputs):
+            continue
+        checked += 1
+        assert torch.autograd.gradcheck(function, inputs, atol=1e-6, rtol=1e-5, fast_mode=True, nondet_tol=1e-12), sample
+        assert torch.autograd.gradgradcheck(function, inputs, atol=1e-5, rtol=1e-4, fast_mode=True, nondet_tol=1e-12), sample
+    assert checked or not op.grads, "a record with a gradient needs a sample that has one"
+
+
+@pytest.mark.parametrize("op", [op for op in OPS if op.errors], ids=lambda op: op.name)
+def test_error_samples(op):
+    for wrong in op.errors(Make()):
+        with pytest.raises(wrong.error, match=wrong.match):
+            for t in leaves(op.function(*wrong.args, **wrong.kwargs)):
+                t.tolist()
+
+
+def values(result):
+    return [np.array(t.detach()._array()) for t in leaves(result)]
+
+
+@pytest.mark.parametrize("op", SAMPLED, ids=lambda op: op.name)
+def test_immediate_equals_recorded(op, monkeypatch):
+    """Running each op as it is called, or all at the end, gives the same bits."""
+
+    def run():
+        results = []
+        for sample in samples(op, requires_grad=False):
+            torch.manual_seed(0)
+            results.append(op.function(*sample.args, **sample.kwargs))
+        return [v for r in results for v in values(r)]
+
+    recorded = run()
+    monkeypatch.setattr(config, "eager", True)
+    immediate = run()
+    for a, b in zip(recorded, immediate, strict=True):
+        assert a.dtype == b.dtype and a.shape == b.shape
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("op", [op for op in SAMPLED if op.inplace and "." not in op.name], ids=lambda op: op.name)
+def test_in_place(op):
+    """``x.name_(...)`` writes what ``name(x, ...)`` returns, wherever its shape and dtype allow it."""
+    for sample in samples(op, requires_grad=False):
+        if not isinstance(sample.args[0], torch.Tensor):
+            continue
+        torch.manual_seed(0)
+        expected = op.function(*sample.args, **sample.kwargs)
+        x = sample.args[0].clone()
+        if expected.shape != x.shape or expected.dtype != x.dtype:
+            continue
+        torch.manual_seed(0)
+        result = getattr(x, op.name + "_")(*sample.args[1:], **sample.kwargs)
+        assert result is x
+        np.testing.assert_array_equal(x.numpy(), expected.numpy())
+
+
+@pytest.mark.parametrize("op", [op for op in SAMPLED if op.out], ids=lambda op: op.name)
+def test_out(op):
+    """``out=`` receives the result, whatever its size was."""
+    for sample in samples(op, requires_grad=False):
+        expected = op.function(*sample.args, **sample.kwargs)
+        if not isinstance(expected, torch.Tensor):
+            continue
+        out = torch.empty(0, dtype=expected.dtype)
+        assert op.function(*sample.args, **sample.kwargs, out=out) is out
+        np.testing.assert_array_equal(out.numpy(), expected.numpy())
+
+
+@pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
+def test_documented(op):
+    """Every public op has a docstring."""
+    assert op.short_name.startswith("_") or op.check.__doc__
