@@ -83,7 +83,7 @@ def test_combined_datasets():
         (ValueError, "Supported either ``tuple``", lambda: StackDataset([1], a=[1])),
         (ValueError, "Size mismatch between datasets", lambda: StackDataset([1], [1, 2])),
         (NotImplementedError, "Subclasses of Dataset should implement __getitem__", lambda: Dataset()[0]),
-        (NotImplementedError, "", lambda: iter(Sampler())),
+        (NotImplementedError, None, lambda: iter(Sampler())),
     ],
 )
 def test_errors_of_datasets(error, message, make):
@@ -136,7 +136,11 @@ def test_samplers():
 @pytest.mark.parametrize(
     ("error", "message", "make"),
     [
-        (ValueError, "num_samples should be a positive integer value, but got num_samples=0", lambda: RandomSampler([])),
+        (
+            ValueError,
+            "num_samples should be a positive integer value, but got num_samples=0",
+            lambda: RandomSampler([]),
+        ),
         (TypeError, "replacement should be a boolean value", lambda: RandomSampler([1], replacement=1)),
         (ValueError, "num_samples should be a positive", lambda: WeightedRandomSampler([1.0], True)),
         (ValueError, "weights should be a 1d sequence", lambda: WeightedRandomSampler([[1.0]], 1)),
@@ -183,7 +187,9 @@ def test_default_collate():
 
 @pytest.mark.parametrize("batch", [[None], [object()], [{1}], [np.array(["a"])]], ids=str)
 def test_what_cannot_be_collated(batch):
-    with pytest.raises(TypeError, match="default_collate: batch must contain tensors, numpy arrays, numbers, dicts or lists"):
+    with pytest.raises(
+        TypeError, match="default_collate: batch must contain tensors, numpy arrays, numbers, dicts or lists"
+    ):
         default_collate(batch)
 
 
@@ -195,7 +201,9 @@ def test_unequal_samples_cannot_be_collated():
 
 
 def test_default_convert():
-    converted = default_convert({"a": np.ones(2), "b": [np.float64(1), "x"], "c": (1, np.int64(2)), "d": np.array(["s"])})
+    converted = default_convert(
+        {"a": np.ones(2), "b": [np.float64(1), "x"], "c": (1, np.int64(2)), "d": np.array(["s"])}
+    )
     assert converted["a"].tolist() == [1, 1] and converted["b"][0].item() == 1 and converted["b"][1] == "x"
     assert type(converted["c"]) is list and type(converted["d"]) is np.ndarray
 

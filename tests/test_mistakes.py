@@ -17,7 +17,10 @@ SCRIPTS = sorted((Path(__file__).parent.parent / "examples" / "mistakes").glob("
 # What the message must hold: what was expected, what came, and the likely fix.
 SAYS = {
     "bias_is_none": ["type(s) for +: 'Tensor' and 'NoneType'", "expected a Tensor", "self.bias is None"],
-    "forward_inside_init": ['Module [TwoLayerNet] is missing the required "forward" function'],
+    "forward_inside_init": [
+        'Module [TwoLayerNet] is missing the required "forward" function',
+        "expected a method forward(self, ...) in class TwoLayerNet, got none",
+    ],
     "forward_unknown_name": ["'x'", "forward() was given (self, input, w1, w2)"],
     "le_6": ["name 'le' is not defined", "1e-6"],
     "loss_data_0": ["invalid index of a 0-dim tensor", "tensor.item()"],

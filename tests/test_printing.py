@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import flambeau as torch
+from flambeau.tensor.printing import printoptions
 
 GOLDEN = Path(__file__).with_name("printing.txt")
 
@@ -52,7 +53,7 @@ def test_profile_comes_before_the_other_arguments():
 
 
 def test_context_manager_restores_after_an_error():
-    with pytest.raises(KeyError), torch.printoptions(precision=1):
+    with pytest.raises(KeyError), printoptions(precision=1):
         assert repr(torch.tensor(0.25)) == "tensor(0.2)"
         raise KeyError
     assert repr(torch.tensor(0.25)) == "tensor(0.2500)"

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import copy
 import errno
 import io
 import os
 import pickle
-import random
 import stat
 import struct
 import zipfile
@@ -23,7 +21,7 @@ import pytest
 import flambeau as torch
 from flambeau import nn
 
-REFUSED = (RuntimeError, pickle.UnpicklingError, EOFError)
+LEGACY = Path(__file__).with_name("legacy.pt").read_bytes()  # written by PyTorch 2.13, without its zip format
 
 
 def save_bytes(obj: object) -> bytes:
@@ -38,39 +36,6 @@ def load_bytes(data: bytes, **kwargs):
 
 def again(obj: object, **kwargs):
     return load_bytes(save_bytes(obj), **kwargs)
-
-
-# --- crafted files -------------------------------------------------------------------------------------------
-
-
-def archive(pickled: bytes, compression: int = zipfile.ZIP_STORED, **records: bytes) -> bytes:
-    f = io.BytesIO()
-    with zipfile.ZipFile(f, "w", compression) as z:
-        z.writestr("archive/data.pkl", pickled)
-        for name, data in records.items():
-            z.writestr(f"archive/data/{name.strip('_')}", data)
-    return f.getvalue()
-
-
-def part(obj: object) -> bytes:
-    """The instructions that make ``obj``, without the beginning and the end of a pickle."""
-    return pickle.dumps(obj, 2)[2:-1]
-
-
-def program(body: bytes) -> bytes:
-    return b"\x80\x02" + body + b"."
-
-
-def storage_id(count=4, key="0", location="cpu", kind="FloatStorage") -> bytes:
-    return (
-        b"(" + part("storage") + b"ctorch\n" + kind.encode() + b"\n" + part(key) + part(location) + part(count) + b"tQ"
-    )
-
-
-def tensor_file(offset=0, size=(2, 2), stride=(2, 1), storage: bytes | None = None) -> bytes:
-    arguments = part(offset) + part(size) + part(stride) + b"\x89" + b"ccollections\nOrderedDict\n)R"
-    call = b"ctorch._utils\n_rebuild_tensor_v2\n(" + (storage or storage_id()) + arguments + b"tR"
-    return archive(program(call), _0=np.arange(4, dtype=np.float32).tobytes())
 
 
 # --- round trips ---------------------------------------------------------------------------------------------
@@ -123,7 +88,9 @@ def test_objects_that_are_one_stay_one():
 
 def test_views_share_their_storage_and_keep_their_geometry():
     base = torch.arange(12.0).reshape(3, 4)
-    back = again({"t": base.t(), "row": base[1], "every": base[:, ::2], "base": base, "expanded": base[0, :1].expand(3)})
+    back = again(
+        {"t": base.t(), "row": base[1], "every": base[:, ::2], "base": base, "expanded": base[0, :1].expand(3)}
+    )
     assert back["t"].stride() == (1, 4) and back["row"].storage_offset() == 4 and back["expanded"].stride() == (0,)
     back["base"][1, 2] = 100
     assert back["t"][2, 1] == back["row"][2] == back["every"][1, 1] == 100
@@ -293,32 +260,6 @@ def test_mmap_reads_the_file_and_never_writes_it(tmp_path):
         torch.load(io.BytesIO(before), mmap=True)
 
 
-def test_map_location():
-    here, there = tensor_file(), tensor_file(storage=storage_id(location="cuda:0"))
-    for location in (None, "cpu", torch.device("cpu"), {"cpu": "cpu"}, lambda storage, place: storage):
-        assert load_bytes(here, map_location=location).tolist() == [[0, 1], [2, 3]]
-    for location in ("cpu", torch.device("cpu"), {"cuda:0": "cpu"}, lambda storage, place: storage):
-        assert load_bytes(there, map_location=location).tolist() == [[0, 1], [2, 3]]
-    seen = []
-    load_bytes(here, map_location=lambda storage, place: seen.append(place))
-    assert seen == ["cpu"]
-    for data, location in ((there, None), (here, "cuda"), (here, torch.device("cuda:0")), (there, {"cuda:1": "cpu"})):
-        with pytest.raises(RuntimeError, match="Attempting to deserialize object on a CUDA device"):
-            load_bytes(data, map_location=location)
-    with pytest.raises(RuntimeError, match="don't know how to restore data location .* \\(tagged with moon\\)"):
-        load_bytes(here, map_location="moon")
-
-
-LEGACY = zlib.decompress(base64.b85decode(
-    'c-nQ5J8#rL6oviTT^L9RZ^A19f@GQ%?83&WND-wO@rY^MM3&<n#g2@}XFLuMDbh9@5`F^(C4Y^M7KwsuoA8hp%j3~KzH`2NG!yG1'
-    '%YJ;?{Jy;R<>g|3Vm<q6)As;|8!Q-xQ7EZpEVFQ5s4|r~Olk<`=uehvorzH7<21@)9R-X;{jLyUnZ6e#>;pJ%&>^u*q|)ecE3m0b'
-    'bB!){0;l$n`7V0gsj3sEN$Ojev6d=M`eCKhtYo1QJ5`#ELoM=Bs&Ie6V7YG4tIer1+7+<dBWyF1k$%;R3{EglJ!_ALPdslh@E#4;'
-    'R!8VGbHqhOb9A3;^tQOcEp8v;6t}r~h||Y0Mb1R5DRIeOsIgFDyphJ5fj#hXM&qoHxyDAxH<(Xon#4|K(#|C<WnqiV?J3T4bBYVc'
-    'No{md<C2fdP3i(y{*$_hRP<VCp%|{Vq+eM#WVMrt-(j!)!LJTS!@<Lm=V6iX7U8cqA*Z-e<8QY3TN<~0EFCq)@(0}UakrTz$GvT='
-    'xZG^22=_&OLEH5O%|Mv5Vq2nb8Gk?Do}TR8fAmSMuhUCwLhJMTPhk$LU;'
-))  # fmt: skip
-
-
 def test_the_format_before_pytorch_1_6(tmp_path):
     back = load_bytes(LEGACY)
     assert back["x"].tolist() == [[0, 1, 2], [3, 4, 5]] and back["n"] == [1, "a"]
@@ -331,168 +272,6 @@ def test_the_format_before_pytorch_1_6(tmp_path):
         torch.load(path, mmap=True)
     with pytest.raises(ValueError, match="zip format"):
         torch.save(1, io.BytesIO(), _use_new_zipfile_serialization=False)
-
-
-# --- what a file may not do ----------------------------------------------------------------------------------
-
-
-class Touch:
-    """Pickles as a call that would leave a trace."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return (Path.touch, (self.path,))
-
-
-@pytest.mark.parametrize("weights_only", [True, False])
-@pytest.mark.parametrize(
-    ("module", "name"),
-    [
-        ("posix", "system"), ("os", "system"), ("builtins", "eval"), ("__builtin__", "getattr"), ("pathlib", "Path"),
-        ("subprocess", "Popen"), ("torch", "load"), ("torch.serialization", "load"), ("flambeau.serialization", "load"),
-        ("flambeau.serialization.vocabulary", "add_safe_globals"), ("importlib", "import_module"), ("sys", "modules"),
-        ("numpy", "load"), ("torch.nn", "Module.apply"), ("torch.nn.functional", "__loader__"), ("functools", "partial"),
-        ("operator", "attrgetter"), ("pickle", "loads"), ("torch.hub", "load"), ("flambeau.nn.modules", "os"),
-    ],
-)  # fmt: skip
-def test_other_names_mean_nothing(module, name, weights_only):
-    data = archive(program(f"c{module}\n{name}\n".encode() + part(("echo",)) + b"R"))
-    with pytest.raises(pickle.UnpicklingError, match=name.replace(".", "[.]")) as caught:
-        load_bytes(data, weights_only=weights_only)
-    if weights_only:
-        assert str(caught.value).startswith("Weights only load failed")
-
-
-@pytest.mark.parametrize("weights_only", [True, False])
-def test_nothing_runs(tmp_path, weights_only):
-    trace = tmp_path / "trace"
-    f = io.BytesIO()
-    pickle.dump(Touch(trace), f, 2)
-    with pytest.raises(pickle.UnpicklingError, match="getattr"):
-        load_bytes(archive(f.getvalue()), weights_only=weights_only)
-    with pytest.raises(pickle.UnpicklingError, match="getattr"):
-        load_bytes(LEGACY[: LEGACY.index(b"\x80\x02}", 30)] + f.getvalue(), weights_only=weights_only)
-    assert not trace.exists()
-
-
-@pytest.mark.parametrize(
-    "body",
-    {
-        "state for a function": b"ctorch._utils\n_rebuild_tensor_v2\n" + part({"__defaults__": 1}) + b"b",
-        "state for a class": b"ctorch\nTensor\n" + part({"backward": 1}) + b"b",
-        "state for a dtype": b"ctorch\nfloat32\n" + part({"np": 1}) + b"b",
-        "state that hides a method": b"ccollections\nOrderedDict\n)R" + part({"items": 1}) + b"b",
-        "a call of a value": b"ctorch\nfloat32\n)R",
-        "a call of a tensor class": b"ctorch\nTensor\n)R",
-        "a new object of an allowed function": b"ctorch\nSize\n)\x81",
-        "an item of a list": b"](" + part("a") + part(1) + b"s",
-        "an appended dictionary": b"}" + part(1) + b"a",
-        "a huge bytearray": b"cbuiltins\nbytearray\n" + part((1 << 40,)) + b"R",
-        "an encoding of its own": b"c_codecs\nencode\n" + part(("x", "rot13")) + b"R",
-        "a set of an iterable": b"cbuiltins\nset\n" + part(("abc",)) + b"R",
-        "a persistent id that is no storage": part(("module", "os")) + b"Q",
-        "a storage of a type of its own": part(("storage", "os", "0", "cpu", 1)) + b"Q",
-        "an old instruction": b"(S'echo'\nios\nsystem\n",
-        "an extension": b"\x82\x01",
-        "an unknown memo entry": b"h\x07",
-        "an unbalanced stack": b"NN",
-        "nothing": b"",
-        "a mark": b"(",
-    }.items(),
-    ids=lambda item: item[0],
-)
-@pytest.mark.parametrize("weights_only", [True, False])
-def test_tricks(body, weights_only):
-    with pytest.raises(pickle.UnpicklingError):
-        load_bytes(archive(program(body[1])), weights_only=weights_only)
-
-
-def test_a_short_file_cannot_take_for_ever():
-    """A nested tuple of 2**60 parts as a key would be hashed for years."""
-    body = b"}" + part(1) + b"q\x01" + b"".join(b"h\x01h\x01\x86q\x01" for _ in range(60)) + part(0) + b"s"
-    with pytest.raises(pickle.UnpicklingError, match="parts"):
-        load_bytes(archive(program(body)))
-
-
-@pytest.mark.parametrize(
-    "geometry",
-    [
-        {"size": (2, 3)}, {"offset": 1}, {"offset": -1}, {"stride": (-2, 1)}, {"size": (-2, 2)}, {"size": (2,)},
-        {"size": (1 << 62, 4), "stride": (0, 1)}, {"stride": (1 << 62, 1)}, {"offset": 1 << 70}, {"size": (2.0, 2)},
-        {"size": (1,) * 65, "stride": (1,) * 65}, {"size": "ab"}, {"size": (0, 2), "offset": 5},
-    ],
-    ids=str,
-)  # fmt: skip
-def test_tensors_outside_of_their_storage(geometry):
-    with pytest.raises(REFUSED, match="out of bounds|cannot have size|must be integers|damaged"):
-        load_bytes(tensor_file(**geometry))
-
-
-@pytest.mark.parametrize(
-    "storage",
-    [storage_id(count=5), storage_id(count=1 << 60), storage_id(count=-1), storage_id(key="1"), storage_id(key="../0"),
-     storage_id(kind="DoubleStorage"), part(4)],
-)  # fmt: skip
-def test_storages_that_are_not_there(storage):
-    with pytest.raises(REFUSED, match="its record has|not found|cannot have -1|out of bounds|made from a storage"):
-        load_bytes(tensor_file(storage=storage))
-
-
-def test_zip_bombs_are_refused():
-    zeros = bytes(50_000_000)
-    body = b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage_id(len(zeros) // 4) + part(0) + part((1,)) + part((1,)) + b"\x89NtR"
-    bomb = archive(program(body), zipfile.ZIP_DEFLATED, _0=zeros)
-    assert len(bomb) < 100_000
-    with pytest.raises(RuntimeError, match="claim more bytes than"):
-        load_bytes(bomb)
-    small = archive(program(body), zipfile.ZIP_DEFLATED)
-    with pytest.raises(RuntimeError, match="compressed or encrypted"):
-        load_bytes(small)
-
-
-def test_changed_bytes_of_a_storage_are_noticed():
-    data = bytearray(save_bytes(torch.arange(100.0)))
-    data[data.index(np.float32(50).tobytes() + np.float32(51).tobytes())] ^= 1
-    with pytest.raises(RuntimeError, match="Bad CRC-32"):
-        load_bytes(bytes(data))
-
-
-def test_truncated_files_are_refused():
-    for data in (save_bytes({"a": torch.arange(1000.0)}), LEGACY):
-        for length in [0, 1, 2, 3, 4, 10, 100, *range(200, len(data) - 1, 97), len(data) - 1]:
-            with pytest.raises(REFUSED):
-                load_bytes(data[:length])
-
-
-def test_damaged_files_load_or_are_refused():
-    """Whatever the bytes are, nothing but these errors comes out, and soon."""
-    rng = random.Random(0)
-    zipped = save_bytes({"a": torch.arange(3.0), "b": [torch.ones(2, 2).t(), "text", OrderedDict(x=1)]})
-    with zipfile.ZipFile(io.BytesIO(zipped)) as z:
-        pickled = z.read("archive/data.pkl")
-    for turn in range(600):
-        source = (zipped, LEGACY, pickled)[turn % 3]
-        data = bytearray(source)
-        for _ in range(rng.randint(1, 4)):
-            data[rng.randrange(len(data))] = rng.randrange(256)
-        whole = archive(bytes(data), _0=bytes(12), _1=bytes(16)) if source is pickled else bytes(data)
-        try:
-            load_bytes(whole, weights_only=turn % 2 == 0)
-        except REFUSED:
-            pass
-
-
-def test_text_and_foreign_files_are_refused():
-    for data in (b"hello world, this is no checkpoint", b"\x89PNG\r\n\x1a\n" + bytes(50), archive(part(1)), b"PK\x03\x04"):
-        with pytest.raises(REFUSED):
-            load_bytes(data)
-    with pytest.raises(RuntimeError, match="not found"):
-        f = io.BytesIO()
-        with zipfile.ZipFile(f, "w") as z:
-            z.writestr("a/b.txt", "x")
-        load_bytes(f.getvalue())
 
 
 # --- what the user allows ------------------------------------------------------------------------------------
@@ -516,7 +295,9 @@ def no_safe_globals():
 
 def test_declared_classes_load(no_safe_globals):
     data = save_bytes(Options([torch.ones(1)]))
-    with pytest.raises(pickle.UnpicklingError, match=r"GLOBAL .*Options was not an allowed global by default. Please use"):
+    with pytest.raises(
+        pickle.UnpicklingError, match=r"GLOBAL .*Options was not an allowed global by default. Please use"
+    ):
         load_bytes(data)
     with torch.serialization.safe_globals([Options]):
         assert torch.serialization.get_safe_globals() == [Options]
@@ -593,7 +374,7 @@ def test_harmless_types_without_weights_only():
         assert type(back[name]) is type(value)
         assert np.array_equal(back[name], value) if isinstance(value, np.ndarray) else back[name] == value
         if isinstance(value, np.ndarray):
-            assert back[name].dtype == value.dtype
+            assert back[name].dtype == value.dtype.newbyteorder("=")
     assert back["default"][5] == []
     with pytest.raises(pickle.UnpicklingError):
         load_bytes(save_bytes(np.array([Options(1)])), weights_only=False)

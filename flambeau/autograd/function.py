@@ -248,8 +248,6 @@ def once_differentiable(function: Callable) -> Callable:
 class _Refuse(Node):
     """Stands on the tape where a gradient of a once-differentiable function would be."""
 
-    __slots__ = ()
-
     def apply(self, grads: list) -> tuple:
         raise RuntimeError("trying to differentiate twice a function that was marked with @once_differentiable")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import weakref
 from collections import OrderedDict
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -28,15 +29,17 @@ class Node:
     ``metas``  shape and dtype of each output, which is what their gradients must have
     """
 
-    __slots__ = ("__dict__", "__weakref__", "edges", "metas", "post_hooks", "pre_hooks", "sequence", "tensor_hooks")
+    tensor_hooks: dict[int, OrderedDict] | None = None  # by output number: Tensor.register_hook
+    pre_hooks: OrderedDict | None = None
+    post_hooks: OrderedDict | None = None
+    edges: Sequence
+    metas: tuple
+    sequence: int
 
-    def __init__(self, edges: tuple, metas: tuple) -> None:
+    def __init__(self, edges: Sequence, metas: tuple) -> None:
         self.edges = edges
         self.metas = metas
         self.sequence = next(_sequence)
-        self.tensor_hooks: dict[int, OrderedDict] | None = None  # by output number: Tensor.register_hook
-        self.pre_hooks: OrderedDict | None = None
-        self.post_hooks: OrderedDict | None = None
 
     def apply(self, grads: list) -> tuple:
         """The gradients of the inputs, one for each edge; ``None`` where there is none."""
@@ -121,7 +124,7 @@ class Saved:
     ``index`` is the input's, or ``-1 - index`` for an output of the node that saves it.
     """
 
-    __slots__ = ("index", "node", "packed", "shape", "tensor")
+    __slots__ = ("index", "node", "shape", "tensor")
 
     def __init__(self, tensor: Tensor, index: int) -> None:
         storage = tensor._storage
@@ -168,38 +171,58 @@ class Saved:
 # --- nodes of ops --------------------------------------------------------------------------------------------
 
 
-class Rule:
-    """How the gradient of one input is made: the function, and for each of its arguments where its value comes from."""
+class Rules:
+    """How the gradients of an op are made: the functions, and where the values of their arguments come from."""
 
-    __slots__ = ("captures", "function", "names")
+    def __init__(self, op) -> None:
+        plain = [t.lstrip("*") for t in op.tensors]
+        self.op = op
+        self.joint = op.grads.get("*")
+        self.single = {plain.index(k): f for k, f in op.grads.items() if k != "*"}
+        self.arguments = {f: f.__code__.co_varnames[: f.__code__.co_argcount] for f in op.grads.values()}
+        self._captures: dict[int, list] = {}
 
-    def __init__(self, op, function) -> None:
-        code = function.__code__
-        self.function = function
-        self.names = code.co_varnames[: code.co_argcount]
-        self.captures = [(name, *_source(op, name)) for name in self.names if name not in ("g", "gs", "needs")]
+    def captures(self, wanted: int) -> list | None:
+        """What to save, as ``(name, source, index)``, where the inputs in the bit mask ``wanted`` need gradients.
 
+        ``None`` where no gradient flows to any of them.
+        """
+        try:
+            return self._captures[wanted]
+        except KeyError:
+            functions = [self.joint] if self.joint else [f for i, f in self.single.items() if wanted >> i & 1]
+            names = dict.fromkeys(n for f in functions for n in self.arguments[f] if n not in ("g", "gs", "needs"))
+            found = [(name, *self._source(name)) for name in names] if functions else None
+            self._captures[wanted] = found  # type: ignore[assignment]
+            return found
 
-def _source(op, name: str) -> tuple[str, int]:
-    plain = [t.lstrip("*") for t in op.tensors]
-    if name in plain:
-        i = plain.index(name)
-        return ("inputs" if op.tensors[i].startswith("*") else "input", i)
-    if name == "out":
-        return ("output", 0)
-    if name in op.outputs:
-        return ("output", op.outputs.index(name))
-    for suffix in ("_shape", "_dtype"):
-        if name.endswith(suffix) and name[: -len(suffix)] in plain:
-            return (suffix[1:], plain.index(name[: -len(suffix)]))
-    return ("attr", 0)
+    def _source(self, name: str) -> tuple[str, int]:
+        op = self.op
+        plain = [t.lstrip("*") for t in op.tensors]
+        if name in plain:
+            i = plain.index(name)
+            return ("inputs" if op.tensors[i].startswith("*") else "input", i)
+        if name == "out":
+            return ("output", 0)
+        if name in op.outputs:
+            return ("output", op.outputs.index(name))
+        for suffix in ("_shape", "_dtype"):
+            if name.endswith(suffix) and name[: -len(suffix)] in plain:
+                return (suffix[1:], plain.index(name[: -len(suffix)]))
+        return ("attr", 0)
 
 
 class OpBackward(Node):
     """The tape's entry for one op; each op has a subclass of its own, named as PyTorch names it."""
 
-    __slots__ = ("needs", "saved")
     op = None
+    shape: Size
+    dtype: dtypes.dtype
+    saved: dict | None
+
+    @property
+    def metas(self) -> tuple:
+        return ((self.shape, self.dtype),)
 
     def apply(self, grads: list) -> tuple:
         saved = self.saved
@@ -211,7 +234,7 @@ class OpBackward(Node):
                 "if you need to access saved tensors after calling backward."
             )
         first = grads[0]
-        values = {"g": zeros_for(self.metas[0]) if first is None else first, "gs": grads, "needs": self.needs}
+        values = {"g": zeros_for(self.metas[0]) if first is None else first, "gs": grads}
         for name, value in saved.items():
             if value.__class__ is Saved:
                 value = value.unpack(self)
@@ -219,12 +242,13 @@ class OpBackward(Node):
                 value = tuple([v.unpack(self) if v.__class__ is Saved else v for v in value])
             values[name] = value
         rules = self.op.rules
-        joint = rules.get("*")
-        if joint is not None:
-            return tuple(joint.function(*[values[n] for n in joint.names]))
+        if rules.joint is not None:
+            values["needs"] = tuple([e is not None for e in self.edges])
+            return tuple(rules.joint(*[values[n] for n in rules.arguments[rules.joint]]))
+        single, arguments = rules.single, rules.arguments
         return tuple(
             [
-                None if edge is None or (rule := rules.get(i)) is None else rule.function(*[values[n] for n in rule.names])
+                None if edge is None or (f := single.get(i)) is None else f(*[values[n] for n in arguments[f]])
                 for i, edge in enumerate(self.edges)
             ]
         )
@@ -233,77 +257,74 @@ class OpBackward(Node):
         self.saved = None
 
 
-def _prepare(op) -> dict:
-    """The rules of ``op``, by input number or ``"*"``, and its class of node."""
-    plain = [t.lstrip("*") for t in op.tensors]
-    op.node_type = type(op.backward_name, (OpBackward,), {"__slots__": (), "op": op, "__module__": "torch.autograd.graph"})
-    op.rules = {"*" if k == "*" else plain.index(k): Rule(op, f) for k, f in op.grads.items()}
+class SeveralOutputs(OpBackward):
+    """The tape's entry for an op with more than one result."""
+
+    metas = ()  # set on each entry
+
+
+def _prepare(op) -> Rules:
+    """The rules of ``op``; also makes its class of entries."""
+    base = SeveralOutputs if op.outputs else OpBackward
+    op.node_type = type(op.backward_name, (base,), {"op": op, "__module__": "torch.autograd.graph"})
+    op.rules = Rules(op)
     return op.rules
 
 
 def attach(op, results, inputs: tuple, attrs: dict) -> None:
     """Puts ``results = op(*inputs)`` on the tape, where an input needs a gradient."""
-    edges = []
-    wanted = False
+    edges: list[tuple | None] = []
+    wanted, bit = 0, 1
     for x in inputs:
         edge = None
         if isinstance(x, Tensor):
             if x._grad_fn is not None and x._base is None:
                 edge = (x._grad_fn, x._output_nr)
-                wanted = True
-            elif (edge := edge_of(x)) is not None:
-                wanted = True
+                wanted |= bit
+            elif x._requires_grad or x._base is not None:
+                edge = edge_of(x)
+                if edge is not None:
+                    wanted |= bit
         edges.append(edge)
+        bit += bit
     if not wanted:
         return
-    rules = op.rules or _prepare(op)
-    joint = rules.get("*")
-    if joint is not None:
-        active = (joint,)
-    else:
-        active = [rule for i, rule in rules.items() if i < len(edges) and edges[i] is not None]
-        if not active:
+    captures = (op.rules or _prepare(op)).captures(wanted)
+    if captures is None:
+        return
+    first = results
+    if op.outputs:
+        if not results:
             return
-    if op.outputs and not results:
+        first = results[0]
+    elif first._dtype.kind < dtypes.FLOATING:
         return
-    first = results[0] if op.outputs else results
-    if not op.outputs and first._dtype.kind < dtypes.FLOATING:
-        return
-    node = op.node_type.__new__(op.node_type)
     saved: dict = {}
-    for rule in active:
-        for name, source, i in rule.captures:
-            if name in saved:
-                continue
-            if source == "input":
-                x = inputs[i] if i < len(inputs) else None
-                saved[name] = Saved(x, i) if isinstance(x, Tensor) else x
-            elif source == "attr":
-                saved[name] = attrs[name]
-            elif source == "shape":
-                x = inputs[i] if i < len(inputs) else None
-                saved[name] = x._shape if isinstance(x, Tensor) else None
-            elif source == "dtype":
-                x = inputs[i] if i < len(inputs) else None
-                saved[name] = x._dtype if isinstance(x, Tensor) else None
-            elif source == "output":
-                result = results[i] if op.outputs else results
-                saved[name] = Saved(result.detach(), -1 - i)
-            else:
-                saved[name] = [Saved(x, j) if isinstance(x, Tensor) else x for j, x in enumerate(inputs) if j >= i]
+    for name, source, i in captures:
+        if source == "input":
+            x = inputs[i] if i < len(inputs) else None
+            saved[name] = Saved(x, i) if isinstance(x, Tensor) else x
+        elif source == "attr":
+            saved[name] = attrs[name]
+        elif source == "output":
+            saved[name] = Saved((results[i] if op.outputs else results).detach(), -1 - i)
+        elif source == "inputs":
+            saved[name] = [Saved(x, j) if isinstance(x, Tensor) else x for j, x in enumerate(inputs) if j >= i]
+        else:
+            x = inputs[i] if i < len(inputs) else None
+            saved[name] = getattr(x, source) if isinstance(x, Tensor) else None
+    node = _new(op.node_type)
     node.saved = saved
     node.edges = edges
-    node.needs = tuple([e is not None for e in edges])
     node.sequence = next(_sequence)
-    node.tensor_hooks = node.pre_hooks = node.post_hooks = None
-    if op.outputs:
-        node.metas = tuple([(r._shape, r._dtype) for r in results])
-        for i, r in enumerate(results):
-            if r._dtype.kind >= dtypes.FLOATING and not (op.nondifferentiable and op.outputs[i] in op.nondifferentiable):
-                r._grad_fn, r._output_nr = node, i
-    else:
-        node.metas = ((first._shape, first._dtype),)
+    if not op.outputs:
+        node.shape, node.dtype = first._shape, first._dtype
         first._grad_fn = node
+        return
+    node.metas = tuple([(r._shape, r._dtype) for r in results])
+    for i, r in enumerate(results):
+        if r._dtype.kind >= dtypes.FLOATING and not (op.nondifferentiable and op.outputs[i] in op.nondifferentiable):
+            r._grad_fn, r._output_nr = node, i
 
 
 def edge_of(t: Tensor) -> tuple | None:
@@ -319,8 +340,6 @@ def edge_of(t: Tensor) -> tuple | None:
 
 class AccumulateGrad(Node):
     """The end of the tape: adds the gradient to a leaf's ``.grad``."""
-
-    __slots__ = ("variable",)
 
     def __init__(self, variable: Tensor) -> None:
         super().__init__((), ((variable._shape, variable._dtype),))
@@ -361,16 +380,12 @@ def accumulator(t: Tensor) -> AccumulateGrad:
 class ZeroBackward0(Node):
     """The result of an in-place op that does not depend on any input that needs a gradient."""
 
-    __slots__ = ()
-
     def apply(self, grads: list) -> tuple:
         return ()
 
 
 class CopySlices(Node):
     """A write into a view, seen from its base: the base's gradient less the slice, and the slice's for what was written."""
-
-    __slots__ = ("base_geometry", "view_geometry")
 
     def apply(self, grads: list) -> tuple:
         base = _laid_out(grads[0], *self.base_geometry)
@@ -384,8 +399,6 @@ class CopySlices(Node):
 
 class AsStridedBackward0(Node):
     """A view of a base that has been written to since the view was made."""
-
-    __slots__ = ("base_geometry", "view_geometry")
 
     def apply(self, grads: list) -> tuple:
         base = _laid_out(grads[0].new_zeros(self.base_geometry[0]), *self.base_geometry)

@@ -30,6 +30,8 @@ def hint(error: BaseException) -> str | None:
             return _missing_import(error)
         case AttributeError():
             return _missing_method(error)
+        case NotImplementedError():
+            return _no_forward(str(error))
         case TypeError() if "'NoneType'" in str(error):
             return _none_in_arithmetic(line, {**frame.f_globals, **frame.f_locals})
     return None
@@ -65,6 +67,13 @@ def _missing_method(error: AttributeError) -> str | None:
     if isinstance(error.obj, Tensor):
         return f"flambeau's Tensor has no {error.name!r}; dir(torch.Tensor) lists what it has."
     return None
+
+
+def _no_forward(message: str) -> str | None:
+    module = re.match(r'Module \[(\w+)\] is missing the required "forward" function', message)
+    if module is None:
+        return None
+    return f"expected a method forward(self, ...) in class {module[1]}, got none: is it misspelt, or indented too far?"
 
 
 def _none_in_arithmetic(line: str, names: Mapping[str, Any]) -> str | None:

@@ -30,7 +30,7 @@ def _what_to_use(name: str, known: tuple[str, ...], otherwise: str) -> str:
             return _INSTEAD[prefix]
         prefix = prefix.rpartition(".")[0]
     last = name.rpartition(".")[2]
-    close = difflib.get_close_matches(last, known, n=3, cutoff=0.75)
+    close = [n for n in known if n.lower() == last.lower()] or difflib.get_close_matches(last, known, n=3, cutoff=0.75)
     return "did you mean " + " or ".join(map(repr, close)) + "?" if close else otherwise
 
 

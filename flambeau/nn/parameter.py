@@ -35,6 +35,11 @@ class Parameter(Tensor):
                 name="detach",
                 obj=data,
             )
+        if requires_grad and not (data.is_floating_point() or data.is_complex()):
+            raise RuntimeError(
+                "Only Tensors of floating point and complex dtype can require gradients: "
+                f"got {data.dtype}; convert it, or pass requires_grad=False"
+            )
         return Tensor._make_subclass(cls, data, requires_grad)
 
     def __deepcopy__(self, memo: dict) -> Parameter:

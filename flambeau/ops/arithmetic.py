@@ -364,7 +364,7 @@ def _nonnegative(x):
     ],
     errors=lambda make: [ErrorSample(RuntimeError, "Integers to negative integer powers", (make(3) > 0).long(), -1)],
 )
-def pow(input, exponent):
+def pow_(input, exponent):
     """Element-wise power :math:`input^{exponent}`. Either argument may be a number.
 
     >>> import flambeau as torch
@@ -385,7 +385,7 @@ def pow(input, exponent):
 @composite(inplace=True, out=True, samples=samples.unary())
 def square(input):
     """Element-wise :math:`input^2`."""
-    return pow(input, 2)
+    return pow_(input, 2)
 
 
 def _in_double(x):
@@ -402,7 +402,7 @@ def _in_double(x):
 )
 def float_power(input, exponent):
     """Element-wise power, computed and returned in ``float64`` (``complex128`` for complex arguments)."""
-    return pow(_in_double(input), _in_double(exponent))
+    return pow_(_in_double(input), _in_double(exponent))
 
 
 @pointwise(

@@ -129,7 +129,7 @@ def _complex(real, imag):
     samples=_pairs,
     errors=_different_parts,
 )
-def complex(real, imag):
+def complex_(real, imag):
     """The complex tensor with real part ``real`` and imaginary part ``imag``, two tensors of the same dtype.
 
     >>> import flambeau as torch

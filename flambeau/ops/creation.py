@@ -202,7 +202,9 @@ def arange(*bounds, start=0, end=None, step=1, dtype=None, layout=None, device=N
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.arange.html
     """
-    if len(bounds) == 1:
+    if len(bounds) == 1 and end is not None:
+        (start,) = bounds
+    elif len(bounds) == 1:
         (end,) = bounds
     elif len(bounds) == 2:
         start, end = bounds
@@ -245,6 +247,8 @@ def _spaced(name, start, end, steps, dtype):
     if steps < 0:
         raise RuntimeError("number of steps must be non-negative")
     start, end = _number(start), _number(end)
+    if dtype is not None and dtype.kind == dtypes.INTEGRAL:
+        start, end = int(start), int(end)
     d = dtype or (dtypes.get_default_dtype().to_complex() if complex in (type(start), type(end)) else dtypes.get_default_dtype())
     real = np.float64 if d.kind < dtypes.FLOATING else np.complex128 if d.is_complex else d.np
     if d.itemsize == 2 and d.is_floating_point:
@@ -327,7 +331,6 @@ def meshgrid(*tensors, indexing="ij"):
     shape = tuple(t.shape[0] for t in flat)
     grids = [t.view((1,) * i + (-1,) + (1,) * (len(flat) - 1 - i)).expand(shape) for i, t in enumerate(flat)]
     if swap:
-        grids = [g.transpose(0, 1) for g in grids]
         grids[0], grids[1] = grids[1], grids[0]
     return tuple(grids)
 
@@ -351,7 +354,7 @@ def broadcast_tensors(*tensors):
 @op(
     tensors="input value", inplace=True, method=False,
     kernel=lambda x, value, shape: np.broadcast_to(np.asarray(value), shape),
-    grad={"value": lambda g: g.sum()},
+    grad={"input": lambda g: g * 0, "value": lambda g: g.sum()},
     samples=lambda make: [Sample(make(2, 3), 1.5), Sample(make(2, 3), make())],
     errors=lambda make: [ErrorSample(RuntimeError, "fill_ only supports 0-dimension value tensor", make(2), make(2))],
 )  # fmt: skip
@@ -363,7 +366,8 @@ def fill(input, value):
         raise RuntimeError("value cannot be converted to type without overflow")
     if input.dtype.kind == dtypes.INTEGRAL and isinstance(value, (int, float)):
         value = int(value)
-    return input.shape, input.dtype, (None, value), {"shape": tuple(input.shape)}
+    taped = input if dispatch.grad_mode.enabled and input.requires_grad else None
+    return input.shape, input.dtype, (taped, value), {"shape": tuple(input.shape)}
 
 
 @composite(name="zero", inplace=True, method=False)

@@ -18,7 +18,6 @@ from flambeau.ops.numerics import in_double
 from flambeau.ops.record import Sample, pointwise
 from flambeau.ops.refusals import NOT_FLOATING, refuse
 
-
 # --- exponentials --------------------------------------------------------------------------------------------
 
 

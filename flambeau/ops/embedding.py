@@ -10,13 +10,15 @@ from flambeau.core.errors import describe
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 from flambeau.ops.refusals import scalar_name
 
+
 def _check_indices(name: str, indices, position: str = "argument #1 'indices'") -> None:
     if not isinstance(indices, dispatch.Tensor):
         raise TypeError(f"{name}(): argument 'indices' (position 2) must be Tensor, not {describe(indices)}")
     if indices._dtype not in (dtypes.int64, dtypes.int32):
         raise RuntimeError(
             f"Expected tensor for {position} to have one of the following scalar types: Long, Int; but got "
-            f"torch.{scalar_name(indices._dtype)}Tensor instead (while checking arguments for {name}). Row numbers are integers: use .long()"
+            f"torch.{scalar_name(indices._dtype)}Tensor instead (while checking arguments for {name}): row numbers are "
+            "integers, use .long()"
         )
 
 
@@ -120,9 +122,7 @@ def _indices(make, *shape, n: int = 5):
         ErrorSample(AssertionError, "Padding_idx must be within", _indices(make, 3), make(5, 2), padding_idx=5),
     ],
 )
-def embedding(
-    input, weight, padding_idx=None, max_norm=None, norm_type=2.0, scale_grad_by_freq=False, sparse=False
-):
+def embedding(input, weight, padding_idx=None, max_norm=None, norm_type=2.0, scale_grad_by_freq=False, sparse=False):
     """The rows of ``weight`` (rows, width) whose numbers are in ``input`` (any shape): (\\*, width).
 
     The row ``padding_idx`` gets no gradient. With ``max_norm``, rows that are looked up and whose ``norm_type``-norm
@@ -287,7 +287,9 @@ def _one_hot_kernel(x, classes):
         if x.min() < 0:
             raise RuntimeError(f"Class values must be non-negative. There is a {x.min()}.")
         if x.max() >= classes:
-            raise RuntimeError(f"Class values must be smaller than num_classes. There is a {x.max()} for {classes} classes.")
+            raise RuntimeError(
+                f"Class values must be smaller than num_classes. There is a {x.max()} for {classes} classes."
+            )
     return x[..., None] == np.arange(classes)
 
 
@@ -323,7 +325,9 @@ def one_hot(input, num_classes=-1):
             [0, 0, 1]])
     """
     if input._dtype is not dtypes.int64:
-        raise RuntimeError(f"one_hot is only applicable to index tensor of type LongTensor, this one is {input._dtype}.")
+        raise RuntimeError(
+            f"one_hot is only applicable to index tensor of type LongTensor, this one is {input._dtype}."
+        )
     if num_classes < 1:
         if num_classes != -1:
             raise RuntimeError(f"Class values must be smaller than num_classes ({num_classes}).")

@@ -44,13 +44,15 @@ _TAIL = (
     -2.2638229868352584e-18,
 )  # fmt: skip
 
-# erfinv(y) / y, in Chebyshev polynomials of s / 3.05 - 1 with s = sqrt(-ln(1 - y^2)), to 2e-5.
-_INVERSE = (
-    3.110073999189911, 2.6737753150144933, 0.27873758421907796, -0.14015996213867996, 0.042843318601227587,
-    0.0010074605697352681, -0.009044723450590436, 0.0039166361904511792, 0.00064058692862738804,
-    -0.0014444581082162356, 0.00048673931199739523, 0.00021222286835710016, -0.00024143484507347106,
-    3.9548289467444186e-5, 5.7093469827351119e-5, -3.5946319580618367e-5, -2.4257367574933324e-6,
-    1.2232140932692373e-5, -5.9047479750731683e-6,
+# erfinv(y) / y, to 1e-8: with w = -ln(1 - y^2), in Chebyshev polynomials of w on [0, 5], of sqrt(w) on [sqrt(5), 6.1].
+_INVERSE_CENTRE = (
+    1.49129894047, 0.601756303411, -0.00917055950008, -0.00496263532677, 0.000915379670008, -3.88956275413e-6,
+    -2.42025994025e-5, 3.26657148712e-6, 2.77589242723e-7, -1.30231579096e-7, 8.08504746082e-9, 2.87466149649e-9,
+)  # fmt: skip
+_INVERSE_TAILS = (
+    4.01354446833, 1.94420716517, 0.00521343523303, -0.00302109003764, 0.00132329448771, -0.000567965380625,
+    0.000235634967644, -8.71624714635e-5, 2.54524313786e-5, -4.08740507037e-6, -9.95109072061e-7, 1.11039834851e-6,
+    -4.77002941356e-7, 1.09039521229e-7, 4.04331455731e-9, -1.37681388165e-8,
 )  # fmt: skip
 
 _ROOT_PI = sqrt(pi)
@@ -71,6 +73,7 @@ def erf_kernel(x: np.ndarray) -> np.ndarray:
 
 def _gauss(x):
     """``exp(-x^2)`` with the rounding error of the square put right."""
+    x = np.clip(x, -40, 40)
     head = x.astype(np.float32).astype(np.float64)
     return np.exp(-head * head) * np.exp((head - x) * (head + x))
 
@@ -85,7 +88,7 @@ def _scaled_tail(x):
 def erfc_kernel(x: np.ndarray) -> np.ndarray:
     r""":math:`\mathrm{erfc}`, accurate to a relative 1e-15 or so also in the tail."""
     size = np.abs(x)
-    tail = np.where(size < 27, _gauss(np.minimum(size, 27.5)) * _scaled_tail(size), np.where(x == x, 0.0, x))
+    tail = _gauss(size) * _scaled_tail(size)
     return np.where(size < 0.5, 1 - erf_kernel(x), np.where(x < 0, 2 - tail, tail))
 
 
@@ -103,16 +106,19 @@ def _improve(z, error):
     return z - step / (1 + z * step)
 
 
-@in_double
 @in_blocks
 def erfinv_kernel(y: np.ndarray) -> np.ndarray:
     r"""The inverse of :math:`\mathrm{erf}`; infinite at 1 and -1, NaN beyond."""
-    size = np.abs(y)
+    size = np.abs(y).astype(np.float64)
     rest = 1 - size
-    s = np.sqrt(-(np.log1p(size) + np.log(rest)))
-    z = size * chebyshev(_INVERSE, np.minimum(s, 6.1) / 3.05 - 1)
-    error = np.where(size < 0.5, erf_kernel(z) - size, rest - erfc_kernel(z))
-    return np.copysign(np.where(rest == 0, np.inf, _improve(z, error)), y)
+    w = -np.log(rest * (1 + size))
+    centre = chebyshev(_INVERSE_CENTRE, np.minimum(w, 5) / 2.5 - 1)
+    low, high = sqrt(5), 6.1
+    tails = chebyshev(_INVERSE_TAILS, (np.sqrt(np.clip(w, 5, high * high)) * 2 - (low + high)) / (high - low))
+    z = size * np.where(w < 5, centre, tails)
+    if y.dtype == np.float64:
+        z = _improve(z, np.where(size < 0.5, erf_kernel(z) - size, rest - erfc_kernel(z)))
+    return np.copysign(np.where(rest == 0, np.inf, z), y)
 
 
 @in_double

@@ -319,10 +319,10 @@ def index_fill(input, dim, index, value):
 
 def _check_gather(name, input, dim, index, source=None):
     d = wrap_dim(dim, input.dim())
-    if index.dtype not in (dtypes.int64, dtypes.int32):
-        raise RuntimeError(f"{name}(): Expected dtype int64 for index")
     if index.numel() == 0:
         return d
+    if index.dtype not in (dtypes.int64, dtypes.int32):
+        raise RuntimeError(f"{name}(): Expected dtype int64 for index")
     if (index.dim() or 1) != (input.dim() or 1):
         raise RuntimeError(
             f"Index tensor must have the same number of dimensions as {'self' if source is not None else 'input'} tensor: "
@@ -551,7 +551,7 @@ def scatter_reduce(input, dim, index, src, reduce, *, include_self=True):
     return tuple(input.shape), input.dtype, (input, index, src), attrs
 
 
-@composite(samples=lambda make: [Sample(make(2, 3), make.index(3, 2, 3), 1), Sample(make(2, 3), make.index(6, 4))])
+@composite(out=True, samples=lambda make: [Sample(make(2, 3), make.index(3, 2, 3), 1), Sample(make(2, 3), make.index(6, 4))])
 def take_along_dim(input, indices, dim=None):
     """The elements at ``indices`` along ``dim`` (as ``numpy.take_along_axis``, with broadcasting)."""
     if dim is None:
@@ -566,6 +566,7 @@ def take_along_dim(input, indices, dim=None):
                                    [n if k != d else 1 for k, n in enumerate(indices.shape)]))  # fmt: skip
     mine, theirs = others[:], others[:]
     mine[d], theirs[d] = input.shape[d], indices.shape[d]
+    indices = indices.where(indices >= 0, indices + input.shape[d])
     return input.expand(mine).gather(d, indices.expand(theirs))
 
 

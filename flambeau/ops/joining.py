@@ -335,7 +335,7 @@ tril = _triangle("tril", np.tril, "The lower triangle of the last two dims, up t
 triu = _triangle("triu", np.triu, "The upper triangle of the last two dims, from ``diagonal`` on; zeros elsewhere.")
 
 
-@composite(samples=lambda make: [Sample(make(3)), Sample(make(2, 3)), Sample(make(3), 1), Sample(make(3, 3), -1)])
+@composite(out=True, samples=lambda make: [Sample(make(3)), Sample(make(2, 3)), Sample(make(3), 1), Sample(make(3, 3), -1)])
 def diag(input, diagonal=0):
     """A vector as the diagonal of a matrix, or the diagonal of a matrix as a vector."""
     if input.dim() == 1:

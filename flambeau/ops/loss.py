@@ -67,7 +67,9 @@ def paired(kernel: str, input, target, *others):
         if x is not None:
             dtype = promote_types(dtype, x._dtype)
     if dtype.kind != dtypes.FLOATING:
-        raise NotImplementedError(f"\"{kernel}\" not implemented for '{scalar_name(dtype)}': the loss needs floating-point tensors")
+        raise NotImplementedError(
+            f"\"{kernel}\" not implemented for '{scalar_name(dtype)}': the loss needs floating-point tensors"
+        )
     shape = broadcast_shapes(*[x._shape for x in operands if x is not None])
     return shape, dtype, tuple([x if x is None or x._dtype is dtype else x.to(dtype) for x in operands])
 

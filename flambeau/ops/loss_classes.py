@@ -25,7 +25,9 @@ def _picked(target, weight, classes: int, ignore_index: int, dtype):
     outside = (safe < 0) | (safe >= classes)
     if outside.any():
         wrong = safe[outside].flat[0]
-        raise IndexError(f"Target {wrong} is out of bounds. There are {classes} classes, numbered from 0 to {classes - 1}.")
+        raise IndexError(
+            f"Target {wrong} is out of bounds. There are {classes} classes, numbered from 0 to {classes - 1}."
+        )
     counts = np.ones(target.shape, dtype) if weight is None or not target.size else weight[safe]
     if ignored is not None:
         counts = np.where(ignored, dtype.type(0), counts)
@@ -133,7 +135,9 @@ def _check_classes(input, target, weight):
     elif given[1:] != shape[2:]:
         expected = [shape[0], *shape[2:]]
         if len(shape) == 4:
-            raise RuntimeError(f"size mismatch (got input: {list(shape)} , target: {list(given)}): expected target {expected}")
+            raise RuntimeError(
+                f"size mismatch (got input: {list(shape)} , target: {list(given)}): expected target {expected}"
+            )
         raise RuntimeError(f"Expected target size {expected}, got {list(given)}")
     if target._dtype not in (dtypes.int64, dtypes.uint8):
         raise RuntimeError(
@@ -251,7 +255,9 @@ def _against_probabilities(logp, target, weight, reduction, smoothing):
     ],
     errors=lambda make: [
         ErrorSample(ValueError, "batch_size", make(3, 4), _classes(make, 2)),
-        ErrorSample(RuntimeError, "label_smoothing must be between", make(3, 4), _classes(make, 3), label_smoothing=2.0),
+        ErrorSample(
+            RuntimeError, "label_smoothing must be between", make(3, 4), _classes(make, 3), label_smoothing=2.0
+        ),
         ErrorSample(RuntimeError, "Expected floating point type for target", make(3, 4), _classes(make, 3, 4)),
         ErrorSample(RuntimeError, "expected target dtype to be Long", make(3, 4), make(3)),
         ErrorSample(RuntimeError, "cross_entropy: weight tensor", make(3, 4), _classes(make, 3), make(5)),
@@ -334,9 +340,7 @@ def _rows(input):
         ErrorSample(RuntimeError, "inconsistent weight size", make(3, 4), _classes(make, 3), weight=make(3)),
     ],
 )
-def multi_margin_loss(
-    input, target, p=1, margin=1.0, weight=None, size_average=None, reduce=None, reduction="mean"
-):
+def multi_margin_loss(input, target, p=1, margin=1.0, weight=None, size_average=None, reduce=None, reduction="mean"):
     r"""Multi-class hinge loss :math:`\frac1C \sum_{j \ne t} w_t \max(0, margin - x_t + x_j)^p`, :math:`p` 1 or 2.
 
     ``input`` (N, C), ``target`` (N,) of class numbers; or (C,) and ().
@@ -379,9 +383,7 @@ def multilabel_margin_loss(input, target, size_average=None, reduce=None, reduct
     """
     reduction = checked_reduction(reduction, size_average, reduce)
     if target._shape != input._shape or input.dim() > 2:
-        raise RuntimeError(
-            f"inconsistent target size: {list(target._shape)} for input of size: {list(input._shape)}"
-        )
+        raise RuntimeError(f"inconsistent target size: {list(target._shape)} for input of size: {list(input._shape)}")
     scores, labels = _rows(input), _rows(target)
     if not input._shape:
         scores, labels = scores.reshape(1, 1), labels.reshape(1, 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from flambeau.ops.distance import pairwise_distance
-from flambeau.ops.loss import paired, per_element, reducing, checked_reduction, reduced
+from flambeau.ops.loss import checked_reduction, paired, per_element, reduced, reducing
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 
 

@@ -11,7 +11,6 @@ from math import prod
 
 import numpy as np
 
-from flambeau import dispatch
 from flambeau.core import dtypes
 from flambeau.ops.padding import pad
 from flambeau.ops.pooling import avg_pool2d
@@ -137,7 +136,9 @@ def _grad_of_norm_grad(gs, needs, g, input, mean, var, weight, form, axes, affin
 @op(
     name="_normalization_grad",
     tensors="g input mean var weight",
-    kernel=lambda g, x, mean, var, weight, shape, **attrs: _reshaped(_norm_grad(g, x, mean, var, weight, **attrs), shape),
+    kernel=lambda g, x, mean, var, weight, shape, **attrs: _reshaped(
+        _norm_grad(g, x, mean, var, weight, **attrs), shape
+    ),
     grad={"*": _grad_of_norm_grad},
     outputs=("grad_input", "grad_weight", "grad_bias"),
     method=False,
@@ -215,7 +216,11 @@ def _check_parameters(name: str, input, *parameters) -> None:
     """Parameters have the input's dtype, or float32 for an input in half precision."""
     refuse(name, input, kinds=NOT_FLOATING)
     for p in parameters:
-        if p is not None and p._dtype is not input._dtype and not (input._dtype.itemsize == 2 and p._dtype is dtypes.float32):
+        if (
+            p is not None
+            and p._dtype is not input._dtype
+            and not (input._dtype.itemsize == 2 and p._dtype is dtypes.float32)
+        ):
             raise RuntimeError(
                 f"mixed dtype (CPU): expect parameter to have scalar type of Float: the input is {input._dtype}, a parameter "
                 f"{p._dtype}; all inputs must share same datatype"
@@ -399,7 +404,9 @@ def _check_channels(input, running_mean, running_var, weight, bias) -> None:
     named = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
     for name, t in named.items():
         if t is not None and t.numel() != c:
-            raise RuntimeError(f"{name} should contain {c} elements not {t.numel()}: the input has shape {list(input._shape)}")
+            raise RuntimeError(
+                f"{name} should contain {c} elements not {t.numel()}: the input has shape {list(input._shape)}"
+            )
     refuse("batch_norm", input, kinds=NOT_FLOATING)
     _check_parameters("batch_norm", input, *named.values())
 
@@ -444,9 +451,7 @@ def _normalised_batch(input, running_mean, running_var, weight, bias, momentum, 
         ErrorSample(ValueError, "more than 1 value per channel", make(1, 3), None, None, training=True),
     ],
 )
-def batch_norm(
-    input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5
-):
+def batch_norm(input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):
     r""":math:`(x - mean) / \sqrt{var + eps}\,w + b` for each channel of an input (N, C, ...).
 
     In training mean and variance are the batch's, over all dims but the channels', and ``running_mean`` and
@@ -480,7 +485,9 @@ def batch_norm(
         Sample(make(2, 2, 3)),
         Sample(make(2, 3, 2, 2), weight=make(3), bias=make(3), eps=0.5),
         Sample(
-            make(2, 2, 3), make(2, requires_grad=False), make(2, low=0.5, high=2, requires_grad=False),
+            make(2, 2, 3),
+            make(2, requires_grad=False),
+            make(2, low=0.5, high=2, requires_grad=False),
             use_input_stats=False,
         ),
     ],  # fmt: skip
@@ -524,8 +531,14 @@ def instance_norm(
     samples=lambda make: [
         Sample(make(4, 3), make(3), make(3), None, None, True, 0.1, 1e-5),
         Sample(
-            make(4, 3), None, None, make(3, requires_grad=False), make(3, low=0.5, high=2, requires_grad=False), False,
-            0.1, 1e-5,
+            make(4, 3),
+            None,
+            None,
+            make(3, requires_grad=False),
+            make(3, low=0.5, high=2, requires_grad=False),
+            False,
+            0.1,
+            1e-5,
         ),
     ],  # fmt: skip
 )
@@ -553,7 +566,9 @@ def local_response_norm(input, size, alpha=1e-4, beta=0.75, k=1.0):
     Source: Krizhevsky et al., ImageNet Classification with Deep Convolutional Neural Networks (2012)
     """
     if input.dim() < 3:
-        raise ValueError(f"Expected 3D or higher dimensionality                          input (got {input.dim()} dimensions)")
+        raise ValueError(
+            f"Expected 3D or higher dimensionality                          input (got {input.dim()} dimensions)"
+        )
     if not input.numel():
         return input
     n, c = input._shape[:2]

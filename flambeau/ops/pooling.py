@@ -1,7 +1,6 @@
-"""Pooling: maxima, means and norms of windows of the last dims.
+"""Pooling: maxima and means of windows of the last dims.
 
-``max_pool``, ``avg_pool`` and their adaptive forms exist for one, two and three dims; each is one primitive for all
-three, which works dim by dim.
+Each exists for one, two and three dims; one primitive does all three, dim by dim.
 """
 
 from __future__ import annotations
@@ -13,13 +12,13 @@ import numpy as np
 
 from flambeau.core import dtypes
 from flambeau.ops.record import ErrorSample, Sample, composite, op
-from flambeau.ops.refusals import NOT_FLOATING, refuse
+from flambeau.ops.refusals import refuse
 from flambeau.ops.windows import padded, per_dim, tap
 
 # --- windows -------------------------------------------------------------------------------------------------
 
 
-def _check_input(name: str, input, dims: int, kernel: str) -> None:
+def check_input(name: str, input, dims: int, kernel: str) -> None:
     shape = input._shape
     if len(shape) not in (dims + 1, dims + 2):
         if dims == 1:
@@ -100,14 +99,7 @@ def _positions(n: int, output: int, kernel: int, stride: int, padding: int, dila
     return np.where(at < 0, first[:, None], at)
 
 
-@lru_cache(256)
-def _bins(n: int, output: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where the windows of adaptive pooling begin and end: ``output`` windows that cover ``n`` elements evenly."""
-    i = np.arange(output)
-    return i * n // output, -(-(i + 1) * n // output)
-
-
-def _at(axis: int, index) -> tuple:
+def at(axis: int, index) -> tuple:
     return (slice(None),) * axis + (index,)
 
 
@@ -120,24 +112,24 @@ def _lowest(dtype: np.dtype):
 
 def _max_along(x, flat, axis: int, taps: list, positions: np.ndarray, has_nan: bool):
     """The first maximum of each window along ``axis``, and its place: ``flat`` is the place within the later dims."""
-    best = x[_at(axis, taps[0])].copy()
+    best = x[at(axis, taps[0])].copy()
     chosen = np.zeros(best.shape, np.int32)
-    inner = None if flat is None else flat[_at(axis, taps[0])].copy()
+    inner = None if flat is None else flat[at(axis, taps[0])].copy()
     for t, where in enumerate(taps[1:], 1):
-        candidate = x[_at(axis, where)]
+        candidate = x[at(axis, where)]
         newer = candidate > best
         if has_nan:  # the last NaN wins
             newer |= candidate != candidate
         np.copyto(best, candidate, where=newer)
         np.copyto(chosen, t, where=newer)
         if inner is not None:
-            np.copyto(inner, flat[_at(axis, where)], where=newer)
+            np.copyto(inner, flat[at(axis, where)], where=newer)
     outputs, kernel = positions.shape
     rows = (np.arange(outputs) * kernel).reshape((-1,) + (1,) * (x.ndim - axis - 1))
     return best, positions.ravel()[rows + chosen], inner
 
 
-def _max_pooled(x, sizes, taps, positions):
+def max_pooled(x, sizes, taps, positions):
     """Maxima over windows given, for each of the last dims, as index expressions and positions; flat places."""
     has_nan = x.dtype.kind == "f" and bool(np.isnan(x.sum()))
     flat, step = None, 1
@@ -153,23 +145,7 @@ def _max_pool_kernel(x, kernel, stride, padding, dilation, outputs):
     each = list(zip(sizes, outputs, kernel, stride, padding, dilation, strict=True))
     x = padded(x, _margins(sizes, outputs, kernel, stride, padding, dilation), _lowest(x.dtype))
     taps = [[tap(t, s, d, o) for t in range(k)] for _, o, k, s, _, d in each]
-    return _max_pooled(x, sizes, taps, [_positions(*settings) for settings in each])
-
-
-def _adaptive_max_kernel(x, outputs):
-    sizes = x.shape[-len(outputs) :]
-    taps, positions = [], []
-    for n, o in zip(sizes, outputs, strict=True):
-        start, end = _bins(n, o)
-        longest = max(end - start, default=0)
-        if o and n % o == 0:
-            taps.append([slice(t, None, longest) for t in range(longest)])
-            positions.append(start[:, None] + np.arange(longest))
-        else:  # shorter windows see their last element again
-            place = np.minimum(start[:, None] + np.arange(longest), end[:, None] - 1)
-            taps.append(list(place.T))
-            positions.append(place)
-    return _max_pooled(x, sizes, taps, positions)
+    return max_pooled(x, sizes, taps, [_positions(*settings) for settings in each])
 
 
 def _added_at(g, indices, sizes):
@@ -195,20 +171,20 @@ def _gathered(t, indices, sizes):
     method=False,
     backward_name="MaxPoolBackwardBackward0",
 )
-def _max_pool_grad(g, indices, sizes):
+def max_pool_grad(g, indices, sizes):
     """The gradient of a max pool: each window's gradient added at its maximum."""
     return (*g._shape[: -len(sizes)], *sizes), g._dtype, (g, indices), {"sizes": tuple(sizes)}
 
 
 def _grad_of_max_pool(g, indices, input_shape, outputs):
-    return _max_pool_grad(g, indices, input_shape[-len(outputs) :])
+    return max_pool_grad(g, indices, input_shape[-len(outputs) :])
 
 
 def _max_record(dims: int):
     def check(input, kernel_size, stride, padding, dilation, ceil_mode):
         """Maxima of windows and where they are in the plane."""
         name = f"max_pool{dims}d"
-        _check_input(name, input, dims, name)
+        check_input(name, input, dims, name)
         settings, outputs = _settings(name, input, dims, kernel_size, stride, padding, dilation, ceil_mode)
         shape = (*input._shape[:-dims], *outputs)
         return (shape, shape), (input._dtype, dtypes.int64), (input,), {**settings, "outputs": outputs}
@@ -226,35 +202,258 @@ def _max_record(dims: int):
 
 _max_pool = {dims: _max_record(dims) for dims in (1, 2, 3)}
 
-_MAX_POOL = """The maximum of each window of an input (N, C, {dims}) or (C, {dims}).
+
+def _max_pool_samples(dims: int):
+    def samples(make) -> list[Sample]:
+        made = {
+            1: [Sample(make(2, 2, 6), 2), Sample(make(2, 7), 3, 2, 1), Sample(make(1, 2, 7), 2, 3, dilation=2, ceil_mode=True)],
+            2: [
+                Sample(make(1, 2, 4, 4), 2),
+                Sample(make(2, 4, 3), (3, 2), (1, 2), (1, 0), ceil_mode=True),
+                Sample(make(1, 1, 5, 5), 2, 1, 0, 2),
+                Sample(make(1, 2, 3, 4), 2, return_indices=True),
+            ],
+            3: [Sample(make(1, 1, 2, 4, 2), 2), Sample(make(1, 3, 2, 3), 2, 1, 1)],
+        }  # fmt: skip
+        return made[dims]
+
+    return samples
+
+
+def _pool_errors(dims: int):
+    def errors(make) -> list[ErrorSample]:
+        return [
+            ErrorSample(RuntimeError, "", make(*[3] * dims), 2),
+            ErrorSample(RuntimeError, "padding should be at most half|pad should be at most half", make(2, *[4] * dims), 2, 1, 2),
+            ErrorSample(RuntimeError, "output size", make(2, *[3] * dims), 5),
+            ErrorSample(RuntimeError, "stride should not be zero", make(2, *[3] * dims), 2, 0),
+        ]  # fmt: skip
+
+    return errors
+
+
+def _max_pool_results(dims, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices):
+    out, indices = _max_pool[dims](input, kernel_size, stride, padding, dilation, ceil_mode)
+    return (out, indices) if return_indices else out
+
+
+@composite(
+    name="nn.functional.max_pool1d", aliases=("max_pool1d",), samples=_max_pool_samples(1), errors=_pool_errors(1)
+)
+def max_pool1d(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
+    """:func:`max_pool2d` of an input (N, C, L) or (C, L)."""
+    return _max_pool_results(1, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+
+
+@composite(
+    name="nn.functional.max_pool2d", aliases=("max_pool2d",), samples=_max_pool_samples(2), errors=_pool_errors(2)
+)
+def max_pool2d(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
+    """The maximum of each window of an input (N, C, H, W) or (C, H, W).
 
     Windows of ``kernel_size``, ``stride`` apart (by default the kernel's size), with ``dilation`` between their
     elements; ``padding`` adds -inf at both ends. With ``ceil_mode`` a last window that is not whole counts too.
-    With ``return_indices`` also the maxima's places in the (flattened) input plane. NaN is greater than any number.
+    With ``return_indices`` also the maxima's places in the flattened plane. NaN counts as greater than any number.
 
-    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.max_pool{n}d.html
+    >>> import flambeau as torch
+    >>> torch.nn.functional.max_pool2d(torch.arange(8.0).reshape(1, 2, 4), 2)
+    tensor([[[5., 7.]]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.max_pool2d.html
     """
+    return _max_pool_results(2, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
-def _max_pool_composite(dims: int, sizes: str, samples, errors) -> None:
-    """Registers ``max_pool`` and ``max_pool_with_indices`` for a number of dims."""
-    primitive = _max_pool[dims]
+@composite(
+    name="nn.functional.max_pool3d", aliases=("max_pool3d",), samples=_max_pool_samples(3), errors=_pool_errors(3)
+)
+def max_pool3d(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
+    """:func:`max_pool2d` of an input (N, C, D, H, W) or (C, D, H, W)."""
+    return _max_pool_results(3, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
-    def with_indices(
-        input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=True
-    ):
-        out, indices = primitive(input, kernel_size, stride, padding, dilation, ceil_mode)
-        return out, indices
 
-    def max_pool(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
-        out, indices = primitive(input, kernel_size, stride, padding, dilation, ceil_mode)
-        return (out, indices) if return_indices else out
+@composite(name="nn.functional.max_pool1d_with_indices", aliases=("max_pool1d_with_indices",))
+def max_pool1d_with_indices(
+    input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=True
+):
+    """:func:`max_pool1d`, and the places of the maxima."""
+    return _max_pool_results(1, input, kernel_size, stride, padding, dilation, ceil_mode, True)
 
-    max_pool.__doc__ = _MAX_POOL.format(dims=sizes, n=dims)
-    with_indices.__doc__ = f":func:`max_pool{dims}d`, and the places of the maxima."
-    name = f"max_pool{dims}d"
-    for function, full in ((max_pool, name), (with_indices, name + "_with_indices")):
-        function.__name__ = function.__qualname__ = full
-        alias = () if dims > 1 and function is with_indices else (full,)
-        given = {"samples": samples, "errors": errors} if function is max_pool else {}
-        composite(function, name="nn.functional." + full, aliases=alias, **given)
+
+@composite(name="nn.functional.max_pool2d_with_indices")
+def max_pool2d_with_indices(
+    input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=True
+):
+    """:func:`max_pool2d`, and the places of the maxima."""
+    return _max_pool_results(2, input, kernel_size, stride, padding, dilation, ceil_mode, True)
+
+
+@composite(name="nn.functional.max_pool3d_with_indices")
+def max_pool3d_with_indices(
+    input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=True
+):
+    """:func:`max_pool3d`, and the places of the maxima."""
+    return _max_pool_results(3, input, kernel_size, stride, padding, dilation, ceil_mode, True)
+
+
+# --- means ---------------------------------------------------------------------------------------------------
+
+
+@lru_cache(256)
+def _counts(n: int, output: int, kernel: int, stride: int, padding: int, count_include_pad: bool) -> np.ndarray:
+    """How many elements of each window along a dim count."""
+    start = np.arange(output) * stride - padding
+    end = np.minimum(start + kernel, n + padding)
+    if not count_include_pad:
+        start, end = np.maximum(start, 0), np.minimum(end, n)
+    return end - start
+
+
+def _divisor(sizes, kernel, stride, padding, outputs, count_include_pad, divisor_override):
+    """What each window's sum is divided by: a number, or an array over the windows."""
+    if divisor_override is not None:
+        return divisor_override
+    total = 1
+    for n, o, k, s, p in zip(sizes, outputs, kernel, stride, padding, strict=True):
+        counts = _counts(n, o, k, s, p, count_include_pad)
+        total = np.multiply.outer(total, counts[0] if (counts == counts[0]).all() else counts)
+    return total.item() if total.ndim == 0 else total.reshape([o if total.size > 1 else 1 for o in outputs])
+
+
+def _divide(x, divisor):
+    if x.dtype.kind in "iu":
+        quotient = np.abs(x) // np.abs(divisor)
+        return np.where((x < 0) != (np.asarray(divisor) < 0), -quotient, quotient)
+    return x / (divisor.astype(x.dtype) if isinstance(divisor, np.ndarray) else x.dtype.type(divisor))
+
+
+def _avg_pool_kernel(x, kernel, stride, padding, outputs, sizes, **counting):
+    divisor = _divisor(sizes, kernel, stride, padding, outputs, **counting)
+    x = padded(x, _margins(sizes, outputs, kernel, stride, padding, (1,) * len(kernel)))
+    lead = x.ndim - len(kernel)
+    for axis in reversed(range(lead, x.ndim)):
+        o, k, s = outputs[axis - lead], kernel[axis - lead], stride[axis - lead]
+        total = x[at(axis, tap(0, s, 1, o))].copy()
+        for t in range(1, k):
+            total += x[at(axis, tap(t, s, 1, o))]
+        x = total
+    return _divide(x, divisor)
+
+
+def _avg_pool_grad_kernel(g, kernel, stride, padding, outputs, sizes, **counting):
+    g = _divide(g, _divisor(sizes, kernel, stride, padding, outputs, **counting))
+    margins = _margins(sizes, outputs, kernel, stride, padding, (1,) * len(kernel))
+    lead = g.ndim - len(kernel)
+    for axis in range(lead, g.ndim):
+        d = axis - lead
+        out = np.zeros((*g.shape[:axis], sizes[d] + sum(margins[d]), *g.shape[axis + 1 :]), g.dtype)
+        for t in range(kernel[d]):
+            out[at(axis, tap(t, stride[d], 1, outputs[d]))] += g
+        g = out[at(axis, slice(margins[d][0], margins[d][0] + sizes[d]))]
+    return g
+
+
+def _grad_of_avg_pool(g, kernel, stride, padding, outputs, sizes, count_include_pad, divisor_override):
+    return _avg_pool_grad(g, kernel, stride, padding, outputs, sizes, count_include_pad, divisor_override)
+
+
+@op(
+    name="_avg_pool_grad",
+    kernel=_avg_pool_grad_kernel,
+    grad={"g": lambda g, kernel, stride, padding, outputs, sizes, count_include_pad, divisor_override:
+          _avg_pool[len(kernel)](g, kernel, stride, padding, outputs, sizes, count_include_pad, divisor_override)},
+    method=False,
+    backward_name="AvgPoolBackwardBackward0",
+)  # fmt: skip
+def _avg_pool_grad(g, kernel, stride, padding, outputs, sizes, count_include_pad, divisor_override):
+    """The gradient of a mean pool: each window's gradient, divided, at all its elements."""
+    attrs = {
+        "kernel": kernel, "stride": stride, "padding": padding, "outputs": outputs, "sizes": sizes,
+        "count_include_pad": count_include_pad, "divisor_override": divisor_override,
+    }  # fmt: skip
+    return (*g._shape[: -len(sizes)], *sizes), g._dtype, (g,), attrs
+
+
+def _avg_record(dims: int):
+    def check(input, kernel, stride, padding, outputs, sizes, count_include_pad, divisor_override):
+        """Means of windows."""
+        attrs = {
+            "kernel": kernel, "stride": stride, "padding": padding, "outputs": outputs, "sizes": sizes,
+            "count_include_pad": count_include_pad, "divisor_override": divisor_override,
+        }  # fmt: skip
+        return (*input._shape[:-dims], *outputs), input._dtype, (input,), attrs
+
+    return op(
+        check,
+        name=f"_avg_pool{dims}d",
+        kernel=_avg_pool_kernel,
+        grad={"input": _grad_of_avg_pool},
+        method=False,
+        backward_name=f"AvgPool{dims}DBackward0",
+    )
+
+
+_avg_pool = {dims: _avg_record(dims) for dims in (1, 2, 3)}
+
+
+def _avg_pooled(dims, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override=None):
+    name = f"avg_pool{dims}d"
+    check_input(name, input, dims, name)
+    if divisor_override == 0:
+        raise RuntimeError("divisor must be not zero")
+    settings, outputs = _settings(name, input, dims, kernel_size, stride, padding, 1, ceil_mode)
+    return _avg_pool[dims](
+        input, settings["kernel"], settings["stride"], settings["padding"], outputs, tuple(input._shape[-dims:]),
+        bool(count_include_pad), divisor_override,
+    )  # fmt: skip
+
+
+def _avg_pool_samples(dims: int):
+    def samples(make) -> list[Sample]:
+        made = {
+            1: [Sample(make(2, 2, 6), 2), Sample(make(2, 7), 3, 2, 1, True, False)],
+            2: [
+                Sample(make(1, 2, 4, 4), 2),
+                Sample(make(2, 4, 3), (3, 2), (1, 2), (1, 1), True),
+                Sample(make(2, 4, 3), (3, 2), (1, 2), (1, 1), True, False),
+                Sample(make(1, 1, 5, 5), 3, 1, 1, divisor_override=4),
+            ],
+            3: [Sample(make(1, 1, 2, 4, 2), 2), Sample(make(1, 3, 2, 3), 2, 1, 1, count_include_pad=False)],
+        }
+        return made[dims]
+
+    return samples
+
+
+@composite(
+    name="nn.functional.avg_pool1d", aliases=("avg_pool1d",), samples=_avg_pool_samples(1), errors=_pool_errors(1)
+)
+def avg_pool1d(input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True):
+    """:func:`avg_pool2d` of an input (N, C, L) or (C, L)."""
+    return _avg_pooled(1, input, kernel_size, stride, padding, ceil_mode, count_include_pad)
+
+
+@composite(name="nn.functional.avg_pool2d", samples=_avg_pool_samples(2), errors=_pool_errors(2))
+def avg_pool2d(
+    input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None
+):
+    """The mean of each window of an input (N, C, H, W) or (C, H, W).
+
+    The windows are those of :func:`max_pool2d`; ``padding`` adds zeros, which count unless ``count_include_pad`` is
+    false. ``divisor_override`` replaces the number of elements that a window's sum is divided by.
+
+    >>> import flambeau as torch
+    >>> torch.nn.functional.avg_pool2d(torch.arange(8.0).reshape(1, 2, 4), 2)
+    tensor([[[2.5000, 4.5000]]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.avg_pool2d.html
+    """
+    return _avg_pooled(2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+
+
+@composite(name="nn.functional.avg_pool3d", samples=_avg_pool_samples(3), errors=_pool_errors(3))
+def avg_pool3d(
+    input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None
+):
+    """:func:`avg_pool2d` of an input (N, C, D, H, W) or (C, D, H, W)."""
+    return _avg_pooled(3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)

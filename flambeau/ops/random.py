@@ -156,7 +156,7 @@ def randperm(
 
     >>> import flambeau as torch
     >>> torch.randperm(5, generator=torch.Generator().manual_seed(0))
-    tensor([4, 1, 2, 0, 3])
+    tensor([4, 0, 1, 3, 2])
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.randperm.html
     """
@@ -528,7 +528,7 @@ def dropout2d(input, p=0.5, training=True, inplace=False):
         warnings.warn(
             "dropout2d: Received a 3D input to dropout2d and assuming that channel-wise 1D dropout behavior is desired - "
             "input is interpreted as shape (N, C, L), where C is the channel dim. Use dropout1d instead.",
-            stacklevel=3,
+            stacklevel=4,
         )
     elif input.dim() != 4:
         _warn_of_dims("dropout2d", input.dim(), "3D or 4D")

@@ -23,6 +23,8 @@ from collections.abc import Callable, Iterable, Mapping
 from flambeau import dispatch
 from flambeau.core.errors import explain_arguments
 
+_TAKES_VARARGS = 0x04  # of a code object's flags: the function takes *args
+
 registry: dict[str, Op] = {}
 """Every op by its full name: ``"add"``, ``"nn.functional.relu"``, ``"linalg.inv"``, ``"Tensor.view"``."""
 
@@ -138,6 +140,8 @@ _SPELLINGS = {"axis": "dim", "keepdims": "keepdim", "x": "input", "a": "input", 
 def _public_function(record: Op, names: tuple[str, ...]) -> Callable:
     """The function users call: records the op, writes ``out=``, and explains a call that does not fit."""
     check = record.check
+    code = check.__code__
+    variadic = code.co_varnames[code.co_argcount + code.co_kwonlyargcount] if code.co_flags & _TAKES_VARARGS else None
     if record.form == "composite":
 
         def call(args, kwargs):
@@ -156,6 +160,8 @@ def _public_function(record: Op, names: tuple[str, ...]) -> Callable:
             if not str(error).startswith(check.__qualname__ + "()"):
                 raise  # not from Python's refusal to bind the arguments
             respelled = {_SPELLINGS[k] if k in _SPELLINGS and k not in names else k: v for k, v in kwargs.items()}
+            if variadic in respelled and len(args) == len(names):
+                args = (*args, respelled.pop(variadic))  # flip(x, dims=(0, 1)) for flip(x, 0, 1)
             if respelled.keys() == kwargs.keys():
                 raise explain_arguments(record.short_name, check, args, kwargs, error) from None
             result = call(args, respelled)

@@ -74,8 +74,11 @@ def _round(x, decimals):
         return x
     if decimals == 0:
         return np.rint(x)
-    scale = x.dtype.type(10 ** abs(decimals))
-    return np.rint(x * scale) / scale if decimals > 0 else np.rint(x / scale) * scale
+    if decimals > 0:
+        scale = x.dtype.type(10**decimals)
+        return np.rint(x * scale) / scale
+    scale = x.dtype.type(10**-decimals)
+    return np.rint(x / scale) * scale
 
 
 @pointwise(
@@ -86,7 +89,7 @@ def _round(x, decimals):
     samples=lambda make: [*samples.unary(0.1, 0.4)(make), Sample(make(3, low=0.11, high=0.14), decimals=1)],
     errors=lambda make: [ErrorSample(NotImplementedError, "not implemented for 'Long'", make(2).long(), decimals=1)],
 )
-def round(input, *, decimals=0):
+def round_(input, *, decimals=0):
     """Element-wise nearest number with ``decimals`` digits after the point; halves go to the even neighbour.
 
     >>> import flambeau as torch
@@ -167,7 +170,7 @@ def _absolute(x):
         Sample(make(3, dtype=dtypes.complex128)),
     ],
 )
-def abs(input):
+def abs_(input):
     """Element-wise absolute value; of a complex number its length, a real number.
 
     >>> import flambeau as torch

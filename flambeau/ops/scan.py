@@ -346,10 +346,10 @@ def _gradient_along(x, dim: int, coordinates, edge_order: int):
     ],
     errors=lambda make: [ErrorSample(RuntimeError, "each dimension size to be at least edge_order\\+1", make(1))],
 )
-def gradient(input, *, spacing=1, dim=None, edge_order=1):
+def gradient(input, *, spacing=None, dim=None, edge_order=1):
     """Numerical derivatives of sampled values, one tensor for each of ``dim`` (all without it), as a list.
 
-    ``spacing`` is the distance of samples, or for each dim a distance or a tensor of coordinates.
+    ``spacing`` is the distance of samples (1 by default), or for each dim a distance or a tensor of coordinates.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.gradient.html
     """
@@ -357,6 +357,7 @@ def gradient(input, *, spacing=1, dim=None, edge_order=1):
         raise RuntimeError("torch.gradient only supports edge_order=1 and edge_order=2.")
     given = list(range(input.dim())) if dim is None else [dim] if isinstance(dim, int) else list(dim)
     dims = [wrap_dim(d, input.dim()) for d in given]
+    spacing = 1 if spacing is None else spacing
     spacings = list(spacing) if isinstance(spacing, (tuple, list)) else [spacing] * len(dims)
     if len(spacings) != len(dims):
         raise RuntimeError(

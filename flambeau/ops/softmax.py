@@ -118,7 +118,8 @@ def _implicit_dim(name: str, ndim: int, dim: int | None) -> int:
 
 
 def _functional_samples(make):
-    return [Sample(make(3, 4), dim=1), Sample(make(2, 3), -1), Sample(make(3, dtype=dtypes.float32), 0, dtype=dtypes.float64)]
+    single = make(3, dtype=dtypes.float32, requires_grad=False)
+    return [Sample(make(3, 4), dim=1), Sample(make(2, 3), -1), Sample(single, 0, dtype=dtypes.float64)]
 
 
 @composite(name="nn.functional.softmax", samples=_functional_samples)

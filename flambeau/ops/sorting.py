@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import namedtuple
+
 import numpy as np
 
 from flambeau import dispatch
@@ -385,17 +387,17 @@ def bincount(input, weights=None, minlength=0):
     return None, dtype, (input, weights), {"minlength": int(minlength)}
 
 
-def _bounds(x: np.ndarray, low: float, high: float) -> tuple[float, float]:
-    """The range of a histogram: the data's where none is given."""
+def _bounds(x: np.ndarray, low: float, high: float, margin: float) -> tuple[float, float]:
+    """The range of a histogram: the data's where none is given, widened by ``margin`` where it is one point."""
     if low == high and x.size:
         low, high = float(x.min()), float(x.max())
     if not (np.isfinite(low) and np.isfinite(high)):
         raise RuntimeError(f"range of [{low:g}, {high:g}] is not finite")
-    return (low - 1, high + 1) if low == high else (low, high)
+    return (low - margin, high + margin) if low == high else (low, high)
 
 
 def _histc_kernel(x, bins, low, high):
-    low, high = _bounds(x, low, high)
+    low, high = _bounds(x, low, high, 1)
     kind = x.dtype.type if x.dtype.kind == "f" else np.float64
     x = x[(x >= low) & (x <= high)].astype(kind)
     place = ((x - kind(low)) * kind(bins) / kind(high - low)).astype(np.int64)
@@ -422,33 +424,70 @@ def histc(input, bins=100, min=0, max=0):
     return (int(bins),), input.dtype, (input,), {"bins": int(bins), "low": float(min), "high": float(max)}
 
 
-def _histogram_kernel(x, weight, edges, bins, range, density):
-    x = x.ravel()
-    weight = None if weight is None else weight.ravel()
-    if edges is None:
-        edges = np.linspace(*_bounds(x, *(range or (0, 0))), bins + 1, dtype=x.dtype)
-        low, high = edges[0], edges[-1]
-        inside = (x >= low) & (x <= high)
-        place = ((x[inside] - low) * (bins / (high - low))).astype(np.int64)
-        place = np.minimum(place, bins - 1)
-        # The quotient may round across an edge: the edges decide.
-        place = place - (x[inside] < edges[place]) + ((x[inside] >= edges[place + 1]) & (place < bins - 1))
-    else:
-        bins = len(edges) - 1
-        inside = (x >= edges[0]) & (x <= edges[-1])
-        place = np.minimum(np.searchsorted(edges, x[inside], "right") - 1, bins - 1)
-    counts = np.bincount(place, None if weight is None else weight[inside], bins).astype(x.dtype)
-    if density:
-        counts = counts / (counts.sum() * np.diff(edges))
-    return counts, edges
+def _places(x: np.ndarray, edges: np.ndarray, equal: bool) -> tuple[np.ndarray, np.ndarray]:
+    """The bin between ``edges`` that each element falls in, and whether it falls in one. The last includes its end."""
+    bins = len(edges) - 1
+    low, high = edges[0], edges[-1]
+    inside = (x >= low) & (x <= high)
+    x = np.where(inside, x, low)
+    if not equal:
+        return np.minimum(np.searchsorted(edges, x, "right") - 1, bins - 1), inside
+    place = np.minimum(((x - low) * (bins / (high - low))).astype(np.int64), bins - 1)
+    # The quotient may round across an edge: the edges decide.
+    return place - (x < edges[place]) + ((x >= edges[place + 1]) & (place < bins - 1)), inside
 
 
-@op(
-    kernel=_histogram_kernel,
-    name="histogram",
-    tensors="input weight bins",
-    outputs=("hist", "bin_edges"),
-    checked=True,
+def _density(counts: np.ndarray, edges: list[np.ndarray]) -> np.ndarray:
+    volume = np.ones((), counts.dtype)
+    for e in edges:
+        volume = volume[..., None] * np.diff(e)
+    return counts / (counts.sum() * volume)
+
+
+def _bin_edges_kernel(x, bins, low, high):
+    return np.linspace(*_bounds(x, low, high, 0.5), bins + 1, dtype=x.dtype)
+
+
+@op(kernel=_bin_edges_kernel, name="aten.bin_edges", checked=True)
+def _bin_edges(input, bins, bounds):
+    """The edges of equal bins over the bounds, or over the data's range: what ``histogram`` records first."""
+    low, high = bounds or (0.0, 0.0)
+    return (bins + 1,), input.dtype, (input,), {"bins": bins, "low": float(low), "high": float(high)}
+
+
+def _bin_counts_kernel(x, weight, *edges, equal, density):
+    x = x.reshape((-1, len(edges)))
+    found = [_places(x[:, i], e, equal) for i, e in enumerate(edges)]
+    inside = np.logical_and.reduce([f[1] for f in found])
+    shape = tuple([len(e) - 1 for e in edges])
+    place = np.ravel_multi_index([f[0] for f in found], shape)
+    weight = inside if weight is None else weight.ravel() * inside
+    counts = np.bincount(place, weight, int(np.prod(shape))).reshape(shape)
+    return _density(counts, edges) if density else counts
+
+
+@op(kernel=_bin_counts_kernel, name="aten.bin_counts", tensors="input weight *edges")
+def _bin_counts(input, weight, edges, equal, density):
+    """How many samples, the last dim of ``input``, fall in each cell between the edges: what ``histogram`` records then."""
+    shape = tuple([e.shape[0] - 1 for e in edges])
+    return shape, input.dtype, (input, weight, *edges), {"equal": equal, "density": bool(density)}
+
+
+_Histogram = namedtuple("histogram", "hist bin_edges")
+_HistogramDD = namedtuple("histogramdd", "hist bin_edges")
+
+
+def _refuse_histogram(name: str, input, weight) -> None:
+    if not input.dtype.is_floating_point:
+        raise NotImplementedError(f"\"{name}\" not implemented for '{scalar_name(input.dtype)}'")
+    if weight is not None and weight.dtype is not input.dtype:
+        raise RuntimeError(
+            f"torch.{name}: if weight tensor is provided, input tensor and weight tensor should have the same dtype, but got "
+            f"input {input.dtype}, and weight {weight.dtype}"
+        )
+
+
+@composite(
     out=True,
     samples=lambda make: [Sample(make(6), 3), Sample(make(6), make(4).sort()[0]), Sample(make(5), 4, range=(-1.0, 1.0), density=True)],
 )
@@ -460,7 +499,34 @@ def histogram(input, bins, *, range=None, weight=None, density=False):
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.histogram.html
     """
-    edges = bins if isinstance(bins, dispatch.Tensor) else None
-    n = edges.shape[0] - 1 if edges is not None else int(bins)
-    attrs = {"bins": n, "range": None if range is None else tuple(map(float, range)), "density": bool(density)}
-    return ((n,), (n + 1,)), (input.dtype, input.dtype), (input, weight, edges), attrs
+    _refuse_histogram("histogram", input, weight)
+    equal = not isinstance(bins, dispatch.Tensor)
+    edges = _bin_edges(input, int(bins), range) if equal else bins
+    return _Histogram(_bin_counts(input.reshape((-1, 1)), weight, [edges], equal, density), edges)
+
+
+@composite(
+    method=False,
+    samples=lambda make: [Sample(make(6, 2), [2, 3]), Sample(make(5, 2), 2, density=True), Sample(make(4, 1), (make(4).sort()[0],))],
+)
+def histogramdd(input, bins, *, range=None, weight=None, density=False):
+    """The histogram of samples of several coordinates (the last dim of ``input``): ``(hist, bin_edges)``.
+
+    ``bins`` is the number of equal bins of each coordinate (or one number for all), over ``range`` (the coordinates'
+    bounds, in one list) or the data's; or the edges of each coordinate.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.histogramdd.html
+    """
+    _refuse_histogram("histogramdd", input, weight)
+    columns = input.reshape((-1, input.shape[-1])).unbind(1)
+    bins = [bins] * len(columns) if isinstance(bins, int) else list(bins)
+    if len(bins) != len(columns):
+        raise RuntimeError(
+            "histogramdd(): The size of bins must be equal to the innermost dimension of the input: got "
+            f"{len(bins)} for {len(columns)}"
+        )
+    equal = not isinstance(bins[0], dispatch.Tensor)
+    if equal:
+        bounds = [None] * len(bins) if range is None else list(zip(range[::2], range[1::2], strict=True))
+        bins = [_bin_edges(c, int(n), b) for c, n, b in zip(columns, bins, bounds, strict=True)]
+    return _HistogramDD(_bin_counts(input, weight, bins, equal, density), tuple(bins))

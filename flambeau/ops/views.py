@@ -97,7 +97,7 @@ def _reshape_samples(make):
         ErrorSample(RuntimeError, "view size is not compatible", make(4, 3).t(), (12,)),
     ],
 )
-def view_(input, *shape, dtype=None):
+def view_(input, *size):
     """The same memory seen in another shape; one size may be ``-1``. ``view(dtype)`` reinterprets the bytes.
 
     ``RuntimeError`` where the strides do not allow it (then use ``reshape``).
@@ -108,7 +108,7 @@ def view_(input, *shape, dtype=None):
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.view.html
     """
-    sizes = infer_size(as_sizes(shape, "view"), input.numel())
+    sizes = infer_size(as_sizes(size, "view"), input.numel())
     strides = view_strides(input.shape, input.stride(), sizes)
     if strides is None:
         raise RuntimeError(
@@ -672,6 +672,39 @@ def hsplit(input, indices_or_sections):
 def dsplit(input, indices_or_sections):
     """:func:`tensor_split` along the third dim."""
     return tensor_split(input, indices_or_sections, 2)
+
+
+# --- copies with a part written ------------------------------------------------------------------------------
+
+
+def _with_part(input, src, part):
+    out = input.clone()
+    part(out).copy_(src)
+    return out
+
+
+@composite(samples=lambda make: [Sample(make(2, 3), make(3), 0, 1)])
+def select_scatter(input, src, dim, index):
+    """A copy of ``input`` with ``src`` written at ``index`` of ``dim``."""
+    return _with_part(input, src, lambda out: out.select(dim, index))
+
+
+@composite(out=True, samples=lambda make: [Sample(make(4, 3), make(2, 3), 0, 1, 3), Sample(make(4), make(2), step=2)])
+def slice_scatter(input, src, dim=0, start=None, end=None, step=1):
+    """A copy of ``input`` with ``src`` written at ``start:end:step`` of ``dim``."""
+    return _with_part(input, src, lambda out: slice_(out, wrap_dim(dim, out.dim()), start, end, step))
+
+
+@composite(samples=lambda make: [Sample(make(3, 3), make(3)), Sample(make(3, 3), make(2), 1)])
+def diagonal_scatter(input, src, offset=0, dim1=0, dim2=1):
+    """A copy of ``input`` with ``src`` written on a diagonal."""
+    return _with_part(input, src, lambda out: out.diagonal(offset, dim1, dim2))
+
+
+@composite(samples=lambda make: [Sample(make(3, 3), make(2, 2), (2, 2), (1, 2))])
+def as_strided_scatter(input, src, size, stride, storage_offset=None):
+    """A copy of ``input`` with ``src`` written where ``as_strided`` would look."""
+    return _with_part(input.contiguous(), src, lambda out: out.as_strided(size, stride, storage_offset))
 
 
 # --- parts of complex numbers --------------------------------------------------------------------------------

@@ -103,6 +103,6 @@ class Adadelta(Optimizer):
         if weight_decay != 0:
             grad = grad.add(param, alpha=weight_decay)
         square_avg.mul_(rho).addcmul_(grad, grad, value=1 - rho)
-        delta = acc_delta.add(eps).sqrt_().div_(square_avg.add(eps).sqrt_()).mul_(grad)
+        delta = acc_delta.add(eps).sqrt().div(square_avg.add(eps).sqrt()).mul(grad)
         acc_delta.mul_(rho).addcmul_(delta, delta, value=1 - rho)
         param.add_(delta, alpha=-lr)

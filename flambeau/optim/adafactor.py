@@ -126,14 +126,13 @@ class Adafactor(Optimizer):
             row_var, col_var = state["row_var"], state["col_var"]
             row_var.lerp_(_mean_square(grad, -1), fresh)
             col_var.lerp_(_mean_square(grad, -2), fresh)
-            variance = row_var @ col_var
-            variance.div_(row_var.mean(dim=-2, keepdim=True).clamp_(min=eps1))
+            variance = row_var @ col_var / row_var.mean(dim=-2, keepdim=True).clamp(min=eps1)
         else:
             variance = state["variance"].lerp_(grad * grad, fresh)
-        update = variance.clamp(min=eps1 * eps1).rsqrt_().mul_(grad)
+        update = variance.clamp(min=eps1 * eps1).rsqrt().mul(grad)
         excess = max(1.0, update.norm(2).item() / (size * d))
         param.add_(update, alpha=-step_size / excess)
 
 
 def _mean_square(grad: Tensor, dim: int) -> Tensor:
-    return grad.norm(dim=dim, keepdim=True).square_().div_(grad.size(dim))
+    return grad.norm(dim=dim, keepdim=True).square().div(grad.size(dim))

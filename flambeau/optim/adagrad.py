@@ -104,4 +104,4 @@ class Adagrad(Optimizer):
         if weight_decay != 0:
             grad = grad.add(param, alpha=weight_decay)
         total.addcmul_(grad, grad, value=1)
-        param.addcdiv_(grad, total.sqrt().add_(eps), value=-lr / (1 + (step - 1) * lr_decay))
+        param.addcdiv_(grad, total.sqrt().add(eps), value=-lr / (1 + (step - 1) * lr_decay))

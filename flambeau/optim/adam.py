@@ -146,7 +146,7 @@ class Adam(Optimizer):
             largest.copy_(ops.maximum(largest, exp_avg_sq))
         else:
             largest = exp_avg_sq
-        denom = (largest.sqrt() / (1 - beta2**step) ** 0.5).add_(eps)
+        denom = (largest.sqrt() / (1 - beta2**step) ** 0.5).add(eps)
         step_size = lr / (1 - beta1**step)
         if isinstance(step_size, Tensor):
             param.addcmul_(exp_avg / denom, step_size, value=-1)

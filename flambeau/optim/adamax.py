@@ -103,5 +103,5 @@ class Adamax(Optimizer):
         if weight_decay != 0:
             grad = grad.add(param, alpha=weight_decay)
         exp_avg.lerp_(grad, 1 - beta1)
-        exp_inf.copy_(ops.maximum(exp_inf.mul(beta2), grad.abs().add_(eps)))
+        exp_inf.copy_(ops.maximum(exp_inf.mul(beta2), grad.abs().add(eps)))
         param.addcdiv_(exp_avg, exp_inf, value=-lr / (1 - beta1**step))

@@ -106,7 +106,7 @@ class ASGD(Optimizer):
         param.mul_(1 - lambd * eta)
         param.add_(grad, alpha=-eta)
         if mu != 1:
-            ax.add_(param.sub(ax).mul_(mu))
+            ax.add_(param.sub(ax).mul(mu))
         else:
             ax.copy_(param)
         write(state["eta"], lr / (1 + lambd * lr * step) ** alpha)

@@ -170,10 +170,10 @@ class LBFGS(Optimizer):
         q = grad.neg()
         for i in range(len(changes) - 1, -1, -1):
             al[i] = steps[i].dot(q) * ro[i]
-            q.addcmul_(changes[i], al[i], value=-1)
+            q = q.addcmul(changes[i], al[i], value=-1)
         r = q.mul(state["H_diag"])
         for i in range(len(changes)):
-            r.addcmul_(steps[i], al[i] - changes[i].dot(r) * ro[i])
+            r = r.addcmul(steps[i], al[i] - changes[i].dot(r) * ro[i])
         state["d"] = r
         state["prev_flat_grad"].copy_(grad)
         return r

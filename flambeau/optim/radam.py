@@ -128,5 +128,5 @@ class RAdam(Optimizer):
                 (length - 4) * (length - 2) * longest
                 / ((longest - 4) * (longest - 2) * length)
             ) ** 0.5  # fmt: skip
-            update = update * (correction**0.5 / exp_avg_sq.sqrt().add_(eps)) * rectify
+            update = update * (correction**0.5 / exp_avg_sq.sqrt().add(eps)) * rectify
         param.add_(update, alpha=-1.0)

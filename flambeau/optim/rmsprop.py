@@ -117,9 +117,9 @@ class RMSprop(Optimizer):
         if centered:
             grad_avg = state["grad_avg"]
             grad_avg.lerp_(grad, 1 - alpha)
-            avg = square_avg.addcmul(grad_avg, grad_avg, value=-1).sqrt_().add_(eps)
+            avg = square_avg.addcmul(grad_avg, grad_avg, value=-1).sqrt().add(eps)
         else:
-            avg = square_avg.sqrt().add_(eps)
+            avg = square_avg.sqrt().add(eps)
         if momentum > 0:
             buffer = state["momentum_buffer"]
             buffer.mul_(momentum).addcdiv_(grad, avg)

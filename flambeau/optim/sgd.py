@@ -18,7 +18,7 @@ class SGD(Optimizer):
 
     With gradient g (+ ``weight_decay`` * p; negated by ``maximize``)::
 
-        b = momentum * b + (1 - dampening) * g      (the first b is g)
+        b = momentum * b + (1 - dampening) * g      (the first b is g, a constant for autograd)
         p = p - lr * (g + momentum * b  if nesterov else  b)
 
     Args:

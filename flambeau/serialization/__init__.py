@@ -74,7 +74,7 @@ def _write(file: IO[bytes], pickled: memoryview, pickler: CheckpointPickler) -> 
     archive.write(".storage_alignment", b"64")
     archive.write("byteorder", sys.byteorder.encode())
     for ref in pickler.storages:
-        archive.write(f"data/{ref.key}", memoryview(ref.bytes()))
+        archive.write(f"data/{ref.key}", ref.bytes().data)
     archive.close()
 
 

@@ -132,7 +132,7 @@ class ArchiveReader:
         mapped = self._mapped(entry)
         if mapped is None:
             mapped = np.empty(entry.file_size, np.uint8)
-            self._fill(entry, memoryview(mapped))
+            self._fill(entry, mapped.data)
         array = mapped[: count * dtype.itemsize].view(dtype)
         if self._swapped:
             word = dtype.itemsize // 2 if dtype.kind == "c" else dtype.itemsize

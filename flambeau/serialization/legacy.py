@@ -41,7 +41,9 @@ def read(file: IO[bytes], vocabulary: Vocabulary, map_location: MapLocation, enc
         if key not in storages:
             unread -= count * dtype.itemsize
             if unread < 0:
-                raise RuntimeError(f"the storages need more bytes than the {size} of the file: it is truncated or hostile")
+                raise RuntimeError(
+                    f"the storages need more bytes than the {size} of the file: it is truncated or hostile"
+                )
             arrays[key] = np.empty(count, dtype.np)
             storages[key] = place(Storage.from_numpy(arrays[key], dtype), location, map_location)
         return storages[key]
@@ -53,8 +55,10 @@ def read(file: IO[bytes], vocabulary: Vocabulary, map_location: MapLocation, enc
     for key in keys:
         count = int.from_bytes(stream.read(8), "little", signed=True)
         if key not in arrays or count != len(arrays[key]):
-            raise RuntimeError(f"storage {key!r:.40} has {count} elements, which its tensors do not expect: corrupted file")
+            raise RuntimeError(
+                f"storage {key!r:.40} has {count} elements, which its tensors do not expect: corrupted file"
+            )
         target = arrays[key].view(np.uint8)
-        if stream.readinto(memoryview(target)) != target.size:
+        if stream.readinto(target.data) != target.size:
             raise RuntimeError(f"storage {key!r:.40} ends early: the file is truncated")
     return result

@@ -25,6 +25,7 @@ from flambeau.tensor import Tensor
 from flambeau.tensor.pickling import user_attributes
 from flambeau.tensor.storage import Storage
 
+_PythonPickler: Any = pickle._Pickler  # type: ignore[attr-defined]  # the one in C cannot rename what it writes
 _PUBLIC_HOMES = (("torch.nn", nn), ("torch.nn.functional", functional), ("torch.optim", optim), ("torch", ops))
 _TORCH_NAMES: dict[Any, str] = {
     **{function: name for name, function in vocabulary.FUNCTIONS.items() if name.startswith("torch.")},
@@ -54,7 +55,7 @@ class StorageRef:
         return ("storage", storage_type, self.key, "cpu", count)
 
 
-class CheckpointPickler(pickle._Pickler):  # type: ignore[name-defined]  # the C class cannot rename what it writes
+class CheckpointPickler(_PythonPickler):
     """Pickles to ``file``; afterwards ``storages`` are those to be written beside it."""
 
     def __init__(self, file: IO[bytes], protocol: int) -> None:
@@ -110,11 +111,11 @@ class CheckpointPickler(pickle._Pickler):  # type: ignore[name-defined]  # the C
         if torch_name is None:
             super().save_global(obj, name)
             return
-        module, _, name = torch_name.rpartition(".")
-        self.write(pickle.GLOBAL + f"{module}\n{name}\n".encode())
+        module, _, short_name = torch_name.rpartition(".")
+        self.write(pickle.GLOBAL + f"{module}\n{short_name}\n".encode())
         self.memoize(obj)
 
-    dispatch = {**pickle._Pickler.dispatch, FunctionType: save_global}  # type: ignore[attr-defined]
+    dispatch = {**_PythonPickler.dispatch, FunctionType: save_global}
 
 
 class _Call:
@@ -137,8 +138,9 @@ def _torch_name(obj: Any) -> str | None:
         return None
     if obj in _TORCH_NAMES:
         return _TORCH_NAMES[obj]
-    if obj.__module__.partition(".")[0] in ("flambeau", "torch"):
+    module, name = obj.__module__ or "", obj.__name__
+    if module.partition(".")[0] in ("flambeau", "torch"):
         for home, namespace in _PUBLIC_HOMES:
-            if vars(namespace).get(obj.__name__) is obj:
-                return f"{home}.{obj.__name__}"
+            if vars(namespace).get(name) is obj:
+                return f"{home}.{name}"
     return None

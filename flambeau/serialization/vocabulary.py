@@ -126,7 +126,9 @@ def rebuild_parameter_with_state(data: Tensor, requires_grad: bool, backward_hoo
 def rebuild_from_type(function: Callable, cls: type, args: tuple, state: Any) -> Tensor:
     """A tensor with attributes, or of a subclass that the user has declared safe."""
     if function not in _TENSOR_MAKERS or not (isinstance(cls, type) and issubclass(cls, Tensor)):
-        raise UnpicklingError("a tensor with attributes is made by a function that makes tensors, and of a tensor class")
+        raise UnpicklingError(
+            "a tensor with attributes is made by a function that makes tensors, and of a tensor class"
+        )
     tensor = function(*args)
     if type(tensor) is not cls:
         tensor = Tensor._make_subclass(cls, tensor, tensor.requires_grad)
@@ -154,8 +156,8 @@ def make_counter(counts: dict | None = None) -> Counter:
     return Counter({_key(key): _plain(n, int, float) for key, n in _plain(counts or {}, dict).items()})
 
 
-def make_set(items: list = []) -> set:  # noqa: B006: never written to
-    return set(map(_key, _plain(items, list)))
+def make_set(items: list | None = None) -> set:
+    return set(map(_key, _plain(items or [], list)))
 
 
 def make_bytes(text: str = "", encoding: str = "latin-1") -> bytes:
@@ -206,6 +208,7 @@ FUNCTIONS: dict[str, Callable] = {
     "collections.OrderedDict": make_ordered_dict,
     "collections.Counter": make_counter,
     "builtins.set": make_set,
+    "builtins.bytes": make_bytes,
     "builtins.bytearray": make_bytearray,
     "builtins.complex": make_complex,
     "_codecs.encode": make_bytes,
@@ -227,7 +230,7 @@ def make_default_dict(factory: type | None = None) -> defaultdict:
     return defaultdict(factory)
 
 
-def make_frozenset(items: list = []) -> frozenset:  # noqa: B006: never written to
+def make_frozenset(items: list | None = None) -> frozenset:
     return frozenset(make_set(items))
 
 
@@ -276,7 +279,7 @@ def _fill_numpy_dtype(dtype: np.dtype, state: tuple) -> None:
     _, order, *rest = state
     if order not in ("<", ">", "|", "=") or rest[:3] != [None, None, None]:
         raise UnpicklingError("only NumPy dtypes of numbers and strings are read")
-    dtype.__setstate__(state)
+    dtype.__setstate__(state)  # type: ignore[attr-defined]
 
 
 def _fill_numpy_array(array: np.ndarray, state: tuple) -> None:
@@ -286,7 +289,7 @@ def _fill_numpy_array(array: np.ndarray, state: tuple) -> None:
     size = prod(_plain(n, int) for n in _plain(shape, tuple))
     if min(shape, default=0) < 0 or len(shape) > _MAX_DIMS or len(_plain(data, bytes)) != size * dtype.itemsize:
         raise UnpicklingError(f"a NumPy array of shape {shape!s:.80} and {dtype} cannot have {len(data)} bytes")
-    array.__setstate__((1, shape, dtype, bool(fortran), data))
+    array.__setstate__((1, shape, dtype, bool(fortran), data))  # type: ignore[arg-type]
 
 
 # --- what the user has declared safe -------------------------------------------------------------------------
@@ -320,7 +323,7 @@ def clear_safe_globals() -> None:
     _safe.clear()
 
 
-class safe_globals:  # noqa: N801: PyTorch's name
+class safe_globals:
     """:func:`add_safe_globals` for the length of a ``with`` block."""
 
     def __init__(self, safe_globals: list[Any]) -> None:

@@ -218,7 +218,7 @@ def install() -> None:
     Tensor.view_as_real_part = _view_as_real_part
     for function in (resize_, set_, is_set_to, is_same_size, share_memory_, pin_memory, dim_order, new_tensor, new):
         setattr(Tensor, function.__name__, function)
-    for name in ("t", "transpose", "squeeze", "unsqueeze", "swapaxes", "swapdims"):
+    for name in ("t", "transpose", "squeeze", "unsqueeze", "swapaxes", "swapdims", "as_strided"):
         setattr(Tensor, name + "_", _geometry_in_place(name))
     for name, value in {"is_cuda": False, "is_sparse": False, "is_quantized": False, "is_meta": False, "is_mkldnn": False,
                         "is_mps": False, "is_nested": False, "names": None, "is_cpu": True, "is_xla": False,

@@ -70,7 +70,8 @@ def printoptions(**options: Any) -> Iterator[None]:
     """Print options for the length of a ``with`` block; takes what :func:`set_printoptions` takes.
 
     >>> import flambeau as torch
-    >>> with torch.printoptions(threshold=5, edgeitems=1):
+    >>> from flambeau.tensor.printing import printoptions
+    >>> with printoptions(threshold=5, edgeitems=1):
     ...     print(torch.arange(10))
     tensor([0,  ..., 9])
     """
@@ -107,15 +108,15 @@ def format_tensor(
 ) -> str:
     """The text of a tensor with these values: ``name(values, suffixes)``; ``contents`` stands in for the values."""
     indent = len(name) + 1
+    if contents is None:
+        contents = format_values(array, indent) if array.size else "[]"
     suffixes = []
     default = dtypes.get_default_dtype()
     if array.size == 0:
-        values = "[]" if contents is None else contents
         if array.ndim != 1:
             suffixes.append(f"size={array.shape}")
         implied = dtype is default
     else:
-        values = format_values(array, indent) if contents is None else contents
         if not _options["edgeitems"]:
             suffixes.append(f"size={array.shape}")
         # set_default_dtype(float64) makes complex128 the default; every other default has complex64 beside it
@@ -127,7 +128,7 @@ def format_tensor(
         suffixes.append(f"grad_fn=<{grad_fn_name}>")
     elif requires_grad:
         suffixes.append("requires_grad=True")
-    return _append(f"{name}({values}", suffixes, indent) + ")"
+    return _append(f"{name}({contents}", suffixes, indent) + ")"
 
 
 def format_values(array: np.ndarray, indent: int = 0) -> str:

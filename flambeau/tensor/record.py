@@ -17,7 +17,7 @@ from flambeau.dispatch import grad_mode
 from flambeau.engine import graph
 from flambeau.engine.graph import PROJECT, Node, leaf
 from flambeau.engine.interpreter import Failed, compute_now
-from flambeau.engine.run import after_record
+from flambeau.engine.run import after_record, run_pending
 from flambeau.tensor.storage import Storage
 from flambeau.tensor.tensor import Tensor, make_tensor, read
 
@@ -50,6 +50,7 @@ def record(op, args: tuple, kwargs: dict):
 
 def _run_now(op, nodes: tuple, attrs: dict, dtype) -> Node:
     """Computes an op whose result's shape depends on values."""
+    run_pending()
     value = compute_now(op, nodes, attrs, dtype)
     if value.__class__ is tuple:
         node = leaf(value, tuple(v.shape for v in value), dtype)

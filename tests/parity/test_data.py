@@ -148,7 +148,9 @@ SAMPLERS = {
     "batches": lambda lib, data: list(data.BatchSampler(data.RandomSampler(range(10)), 3, False)),
     "split": lambda lib, data: [list(s.indices) for s in data.random_split(range(10), [3, 7])],
     "fractions": lambda lib, data: [list(s.indices) for s in data.random_split(range(10), [0.33, 0.33, 0.34])],
-    "split by a generator": lambda lib, data: data.random_split(range(9), [9], lib.Generator().manual_seed(1))[0].indices,
+    "split by a generator": lambda lib, data: (
+        data.random_split(range(9), [9], lib.Generator().manual_seed(1))[0].indices
+    ),
 }
 
 

@@ -32,7 +32,7 @@ def climb(prelude: str, threads: int) -> dict[str, list[float]]:
     env = {**os.environ, "OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": str(threads)}
     command = [sys.executable, "-c", prelude + CLIMB, str(STEPS), *map(str, SCRIPTS)]
     printed = subprocess.run(command, capture_output=True, text=True, timeout=600, env=env, check=True).stdout
-    return json.loads(printed)
+    return json.loads(printed.splitlines()[-1])
 
 
 @pytest.fixture(scope="module")

@@ -59,7 +59,8 @@ def _values(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 def _same_tensor(rng: np.random.Generator, shape: tuple[int, ...], dtype: str):
     values = _values(rng, shape)
     if dtype.startswith("complex"):
-        values = values + 1j * _values(rng, shape)
+        imaginary = _values(rng, shape)
+        values = np.stack([values, imaginary], -1).view(np.complex128)[..., 0]
     elif "float" not in dtype:
         values = np.clip(np.nan_to_num(values, posinf=1e4, neginf=-1e4), 0, 100).astype(np.int64)
     grad = "float" in dtype and rng.random() < 0.4

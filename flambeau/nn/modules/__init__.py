@@ -90,7 +90,6 @@ from flambeau.nn.modules.loss import (
 )
 from flambeau.nn.modules.module import Module
 from flambeau.nn.modules.normalization import (
-    CrossMapLRN2d,
     GroupNorm,
     LayerNorm,
     LocalResponseNorm,
@@ -192,7 +191,6 @@ __all__ = [
     "CosineEmbeddingLoss",
     "CosineSimilarity",
     "CrossEntropyLoss",
-    "CrossMapLRN2d",
     "Dropout",
     "Dropout1d",
     "Dropout2d",

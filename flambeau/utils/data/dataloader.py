@@ -26,7 +26,7 @@ T = TypeVar("T")
 _FIXED = frozenset(("batch_size", "batch_sampler", "sampler", "drop_last", "dataset", "persistent_workers"))
 
 
-class _Endless(Sampler[None]):
+class _Endless(Sampler[Any]):
     """The sampler of an iterable dataset, which needs no indices."""
 
     def __iter__(self) -> Iterator[None]:
@@ -161,7 +161,9 @@ class DataLoader(Generic[T]):
         return length
 
 
-def _check_workers(num_workers: int, timeout: float, prefetch_factor: int | None, persistent: bool, context: Any) -> None:
+def _check_workers(
+    num_workers: int, timeout: float, prefetch_factor: int | None, persistent: bool, context: Any
+) -> None:
     if num_workers < 0:
         raise ValueError("num_workers option should be non-negative; use num_workers=0 to disable multiprocessing.")
     if timeout < 0:

@@ -252,8 +252,8 @@ def random_split(
             f"The lengths {list(lengths)} sum to {sum(lengths)}, the dataset has {total} samples"
         )
     order = shuffled(total, generator)
-    ends = accumulate(lengths)
-    return [Subset(dataset, order[end - length : end]) for end, length in zip(ends, lengths, strict=True)]  # type: ignore[misc]
+    ends = list(accumulate(lengths))
+    return [Subset(dataset, order[start:end]) for start, end in zip([0, *ends], ends)]  # type: ignore[misc]
 
 
 def _lengths_of_fractions(total: int, fractions: Sequence[float]) -> list[int]:
@@ -265,7 +265,5 @@ def _lengths_of_fractions(total: int, fractions: Sequence[float]) -> list[int]:
         lengths[i % len(lengths)] += 1
     for i, length in enumerate(lengths):
         if length == 0:
-            warnings.warn(
-                f"Length of split at index {i} is 0. This might result in an empty dataset.", stacklevel=3
-            )
+            warnings.warn(f"Length of split at index {i} is 0. This might result in an empty dataset.", stacklevel=3)
     return lengths

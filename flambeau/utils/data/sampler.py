@@ -157,9 +157,7 @@ class WeightedRandomSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         generator = self.generator or default_generator
-        yield from random.multinomial(
-            generator, self.weights.numpy(), self.num_samples, self.replacement
-        ).tolist()
+        yield from random.multinomial(generator, self.weights.numpy(), self.num_samples, self.replacement).tolist()
 
     def __len__(self) -> int:
         return self.num_samples

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.core.random import default_generator
+from flambeau.utils.data.dataset import Dataset
 
 _current: WorkerInfo | None = None
 
@@ -45,7 +46,8 @@ class Worker:
     """Loads samples as worker ``id`` of ``num_workers``."""
 
     def __init__(self, id: int, num_workers: int, base_seed: int, dataset: Any) -> None:
-        self.info = WorkerInfo(id, num_workers, base_seed + id, copy(dataset))
+        own = copy(dataset) if isinstance(dataset, Dataset) else dataset
+        self.info = WorkerInfo(id, num_workers, base_seed + id, own)
         self.active = True
         self._states: tuple | None = None
         self._base_seed = base_seed

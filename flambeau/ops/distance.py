@@ -1,0 +1,72 @@
+"""Distances and similarities of vectors."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from flambeau import dispatch
+from flambeau.core.size import broadcast_shapes
+from flambeau.ops.record import ErrorSample, Sample, composite
+
+
+@composite(
+    name="nn.functional.cosine_similarity",
+    aliases=("cosine_similarity",),
+    samples=lambda make: [
+        Sample(make(3, 4), make(3, 4)),
+        Sample(make(3, 4), make(1, 4), dim=0),
+        Sample(make(4), make(4), 0, 1e-3),
+        Sample(make(2, 3, 2), make(3, 1), dim=-1),
+    ],
+    errors=lambda make: [ErrorSample(IndexError, "Dimension out of range", make(3), make(3), 2)],
+)
+def cosine_similarity(x1, x2, dim=1, eps=1e-8):
+    r""":math:`x_1 \cdot x_2 / (\max(\|x_1\|, eps) \max(\|x_2\|, eps))` along ``dim`` of the broadcast operands.
+
+    >>> import flambeau as torch
+    >>> torch.cosine_similarity(torch.tensor([3.0, 4.0]), torch.tensor([1.0, 0.0]), dim=0)
+    tensor(0.6000)
+    """
+    shape = broadcast_shapes(x1._shape, x2._shape)
+    x1, x2 = x1.expand(shape), x2.expand(shape)
+
+    def unit(x):
+        return x / x.norm(2, dim, keepdim=True).clamp_min(eps)
+
+    return (unit(x1) * unit(x2)).sum(dim)
+
+
+@composite(
+    name="nn.functional.pairwise_distance",
+    aliases=("pairwise_distance",),
+    samples=lambda make: [
+        Sample(make(3, 4), make(3, 4)),
+        Sample(make(3, 4), make(4), p=1, keepdim=True),
+        Sample(make(4), make(4), p=3.0, eps=0.1),
+    ],
+)
+def pairwise_distance(x1, x2, p=2.0, eps=1e-6, keepdim=False):
+    r""":math:`\|x_1 - x_2 + eps\|_p` along the last dim of the broadcast operands."""
+    return (x1 - x2 + eps).norm(p, -1, keepdim)
+
+
+@composite(
+    name="nn.functional.pdist",
+    aliases=("pdist",),
+    samples=lambda make: [Sample(make(4, 3)), Sample(make(3, 2), p=1.0), Sample(make(3, 2), p=3.0), Sample(make(1, 2))],
+    errors=lambda make: [ErrorSample(RuntimeError, "pdist only supports 2D tensors", make(3))],
+)
+def pdist(input, p=2):
+    """The p-norm distances between the rows of an input (N, M): row pairs (0, 1), (0, 2), ..., (N - 2, N - 1).
+
+    >>> import flambeau as torch
+    >>> torch.pdist(torch.tensor([[0.0, 0.0], [3.0, 4.0]]))
+    tensor([5.])
+    """
+    if input.dim() != 2:
+        raise RuntimeError(f"pdist only supports 2D tensors, got: {input.dim()}D")
+    if p < 0:
+        raise RuntimeError("pdist only supports non-negative p values")
+    first, second = map(dispatch.wrap, np.triu_indices(input._shape[0], 1))
+    difference = input.index_select(0, first) - input.index_select(0, second)
+    return difference.norm(float(p), -1)
