@@ -150,11 +150,26 @@ def test_tricks(body, weights_only):
         load_bytes(archive(program(body[1])), weights_only=weights_only)
 
 
-def test_a_short_file_cannot_take_for_ever():
-    """A nested tuple of 2**60 parts as a key would be hashed for years."""
-    body = part(1) + b"q\x010" + b"h\x01h\x01\x86q\x010" * 60 + b"}h\x01" + part(0) + b"s"
-    with pytest.raises(pickle.UnpicklingError, match="parts"):
-        load_bytes(archive(program(body)))
+@pytest.mark.parametrize(
+    "use",
+    {
+        "a key": b"}h\x01" + part(0) + b"s",
+        "a key in a call": b"ccollections\nOrderedDict\n]h\x01" + part(0) + b"\x86a\x85R",
+        "a function": b"h\x01)R",
+        "a class": b"h\x01)\x81",
+        "something to fill": b"h\x01}b",
+        "an argument": b"ctorch\nSize\nh\x01R",
+        "an attribute": b"ccollections\nOrderedDict\n)Rh\x01b",
+        "a storage": b"h\x01Q",
+        "an encoding": b"c_codecs\nencode\n" + part("x") + b"h\x01\x86R",
+    }.items(),
+    ids=lambda item: item[0],
+)
+def test_a_short_file_cannot_take_for_ever(use):
+    """A nested tuple of 2**60 parts would be hashed, compared or printed for years."""
+    body = part(1) + b"q\x010" + b"h\x01h\x01\x86q\x010" * 60 + use[1]
+    with pytest.raises(pickle.UnpicklingError):
+        load_bytes(archive(program(body)), weights_only=False)
 
 
 @pytest.mark.parametrize(

@@ -595,6 +595,18 @@ def test_an_edited_step_count_is_used(replace):
     assert before - w.item() == pytest.approx(0.1 * (0.75 / correction) / math.sqrt(0.75 / correction))
 
 
+def test_a_copy_of_a_step_count_keeps_its_value():
+    w = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.Adam([w])
+    w.grad = torch.ones(1)
+    optimizer.step()
+    kept = optimizer.state[w]["step"].clone()
+    saved = copy.deepcopy(optimizer.state_dict())
+    optimizer.step()
+    assert kept.item() == saved["state"][0]["step"].item() == 1.0
+    assert optimizer.state[w]["step"].item() == 2.0
+
+
 def test_step_counts_follow_the_default_dtype():
     torch.set_default_dtype(torch.float64)
     try:

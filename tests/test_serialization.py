@@ -113,6 +113,17 @@ def test_attributes_of_tensors():
     assert (back[0].note, back[1].note) == ({"a": 1}, "b")
 
 
+def test_hooks_are_not_saved():
+    x = torch.ones(2, requires_grad=True)
+    x.register_hook(lambda grad: grad)
+    x.register_post_accumulate_grad_hook(lambda leaf: None)
+    y = x * 2
+    y.retain_grad()
+    y.sum().backward()
+    back = again([x, y])
+    assert back[0].grad is None and back[1].is_leaf
+
+
 def test_state_dict_of_a_model_and_its_optimizer():
     model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
@@ -306,6 +317,14 @@ def test_declared_classes_load(no_safe_globals):
         load_bytes(data, weights_only=False)
     torch.serialization.add_safe_globals([(Slotted, f"{__name__}.Options"), Slotted])
     assert type(load_bytes(save_bytes(Slotted()))) is Slotted
+
+
+def test_the_names_that_stand_in_the_way_can_be_listed(no_safe_globals, tmp_path):
+    torch.save([torch.ones(1), Options(1), b"x", frozenset()], tmp_path / "x.pt")
+    names = torch.serialization.get_unsafe_globals_in_checkpoint(tmp_path / "x.pt")
+    assert names == sorted([f"{__name__}.Options", "builtins.frozenset"])
+    with torch.serialization.safe_globals([Options]):
+        assert torch.serialization.get_unsafe_globals_in_checkpoint(tmp_path / "x.pt") == ["builtins.frozenset"]
 
 
 def test_modules_that_are_never_safe(no_safe_globals):

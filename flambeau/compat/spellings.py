@@ -9,10 +9,13 @@ from typing import Any
 
 # PyTorch's module -> where its names are looked up, in this order: modules, or "module:object" for an object's names.
 SPELLINGS: dict[str, tuple[str, ...]] = {
-    "torch.autograd.variable": ("flambeau.autograd",),
-} | {
-    f"torch.backends.{name}": (f"flambeau.backends:{name}",)
-    for name in ("cuda", "cudnn", "mkl", "mkldnn", "mps", "openmp", "opt_einsum")
+    "torch.backends.cuda": ("flambeau.backends:cuda",),
+    "torch.backends.cudnn": ("flambeau.backends:cudnn",),
+    "torch.backends.mkl": ("flambeau.backends:mkl",),
+    "torch.backends.mkldnn": ("flambeau.backends:mkldnn",),
+    "torch.backends.mps": ("flambeau.backends:mps",),
+    "torch.backends.openmp": ("flambeau.backends:openmp",),
+    "torch.backends.opt_einsum": ("flambeau.backends:opt_einsum",),
 }
 
 

@@ -9,8 +9,10 @@ from flambeau.ops.record import registry
 
 FAMILIES = (
     "views", "conversion", "creation", "joining", "indexing",
-    "arithmetic", "comparison", "logic", "rounding", "elementary", "trigonometric", "complexes", "activation", "softmax",
-    "reduction", "extremes", "statistics", "norms", "scan", "sorting", "matmul", "contraction", "linalg", "fft",
+    "arithmetic", "comparison", "logic", "rounding", "elementary", "trigonometric", "complexes", "error_functions",
+    "gamma_functions", "bessel_functions", "activation", "softmax",
+    "reduction", "extremes", "statistics", "norms", "scan", "sorting", "matmul", "contraction", "linalg", "factorizations", "spectra", "tensor_equations",
+    "fft",
     "random", "loss", "loss_classes", "loss_margin", "embedding", "normalization", "convolution", "pooling", "vision",
     "attention",
 )  # fmt: skip

@@ -523,6 +523,7 @@ def _gelu_slope(input, tanh):
     kernel=_gelu_kernel,
     grad={"input": lambda g, input, tanh: g * _gelu_slope(input, tanh)},
     name="nn.functional.gelu",
+    out=True,
     samples=lambda make: [*samples.unary()(make), *samples.unary(approximate="tanh")(make)],
     errors=lambda make: [ErrorSample(RuntimeError, "approximate argument must be", make(2), approximate="fast")],
 )
@@ -543,6 +544,7 @@ def gelu(input, approximate="none"):
     kernel=lambda x: np.minimum(x, 0) - np.log1p(np.exp(-np.abs(x))),
     grad={"input": lambda g, input: g * sigmoid(-input)},
     name="nn.functional.logsigmoid",
+    out=True,
     backward_name="LogSigmoidBackward0",
     samples=samples.unary(),
 )

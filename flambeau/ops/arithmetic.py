@@ -14,6 +14,7 @@ from flambeau.ops.comparison import where
 from flambeau.ops.complexes import conj_of
 from flambeau.ops.record import ErrorSample, Sample, composite, pointwise
 from flambeau.ops.refusals import NOT_FLOATING, NOT_REAL_NUMBERS, refuse
+from flambeau.ops.rounding import trunc
 
 
 def _is_bool(x) -> bool:
@@ -172,6 +173,8 @@ def div(input, other, *, rounding_mode=None):
     if rounding_mode == "floor":
         return floor_divide(input, other)
     if rounding_mode == "trunc":
+        if dispatch.result_type(input, other).kind == dtypes.FLOATING:
+            return trunc(true_divide(input, other))  # the quotient is rounded to its dtype first
         return _truncated_divide(input, other)
     raise RuntimeError(
         f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{rounding_mode}'"
@@ -199,8 +202,6 @@ def _floor_divide(x, y):
 
 def _truncated(x, y):
     _refuse_zero(x, y)
-    if not _both_integer(x, y):
-        return np.trunc(np.true_divide(x, y))
     quotient = np.floor_divide(x, y)
     return quotient + ((quotient < 0) & (quotient * y != x)).astype(quotient.dtype)
 
@@ -243,17 +244,9 @@ def floor_divide(input, other):
     return (input, other), {}
 
 
-@pointwise(
-    kernel=_truncated,
-    tensors="input other",
-    grad=_no_gradient,
-    checked=True,
-    method=False,
-    backward_name="DivBackward1",
-    errors=_integers_by_zero,
-)
+@pointwise(kernel=_truncated, tensors="input other", checked=True, method=False, errors=_integers_by_zero)
 def _truncated_divide(input, other):
-    """Element-wise quotient, rounded towards zero."""
+    """Element-wise quotient of integers, rounded towards zero."""
     refuse("div_trunc_cpu", input, other, kinds=NOT_REAL_NUMBERS)
     return (input, other), {}
 
@@ -277,7 +270,7 @@ def remainder(input, other):
 @pointwise(
     kernel=_fmod,
     tensors="input other",
-    grad={"input": lambda g: g, "other": lambda g, input, other: -g * _truncated_divide(input, other)},
+    grad={"input": lambda g: g, "other": lambda g, input, other: -g * trunc(input / other)},
     checked=True,
     inplace=True,
     out=True,

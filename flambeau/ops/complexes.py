@@ -59,6 +59,18 @@ def resolve_neg(input):
     return input
 
 
+@composite(method=False, samples=_complex_samples)
+def real(input):
+    """The real part, as a view of ``input``'s memory; a real tensor is returned as it is."""
+    return input.real
+
+
+@composite(method=False)
+def imag(input):
+    """The imaginary part, as a view of ``input``'s memory. ``input`` must be complex."""
+    return input.imag
+
+
 # --- angles --------------------------------------------------------------------------------------------------
 
 

@@ -87,7 +87,11 @@ def laid_out_as(input, like):
 
 @composite(
     name="Tensor.to",
-    samples=lambda make: [Sample(make(2), dtypes.float32), Sample(make(2), "cpu"), Sample(make(2), make(1, dtype=dtypes.float32))],
+    samples=lambda make: [
+        Sample(make(2), dtypes.float32),
+        Sample(make(2), "cpu"),
+        Sample(make(2), make(1, dtype=dtypes.float32)),
+    ],
     errors=lambda make: [ErrorSample(AssertionError, "not compiled with CUDA", make(2), "cuda")],
 )
 def to(input, *args, dtype=None, device=None, non_blocking=False, copy=False, memory_format=None):
@@ -126,8 +130,6 @@ def to(input, *args, dtype=None, device=None, non_blocking=False, copy=False, me
     return input.clone() if copy else input
 
 
-
-
 def _conversion(name: str, dtype: dtypes.dtype) -> None:
     def convert(input, memory_format=None):
         return input if input.dtype is dtype else to_dtype(input, dtype)
@@ -137,7 +139,9 @@ def _conversion(name: str, dtype: dtypes.dtype) -> None:
     composite(convert, name=f"Tensor.{name}")
 
 
-for _name, _dtype in (dtypes.ALIASES | {"bool": dtypes.bool, "bfloat16": dtypes.bfloat16, "byte": dtypes.uint8, "char": dtypes.int8}).items():
+for _name, _dtype in (
+    dtypes.ALIASES | {"bool": dtypes.bool, "bfloat16": dtypes.bfloat16, "byte": dtypes.uint8, "char": dtypes.int8}
+).items():
     _conversion(_name, _dtype)
 
 

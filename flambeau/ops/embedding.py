@@ -74,15 +74,15 @@ def _grad_of_added_rows(g, indices, padding_idx):
 
 @op(
     name="_embedding_grad",
-    tensors="g indices",
+    tensors="grad indices",
     kernel=_add_rows,
-    grad={"g": _grad_of_added_rows},
+    grad={"grad": _grad_of_added_rows},
     method=False,
     backward_name="EmbeddingDenseBackwardBackward0",
 )
-def _embedding_grad(g, indices, rows, padding_idx):
-    """A table of ``rows`` rows to which each row of ``g`` is added at its index, but at ``padding_idx``."""
-    return (rows, g._shape[-1]), g._dtype, (g, indices), {"rows": rows, "padding_idx": padding_idx}
+def _embedding_grad(grad, indices, rows, padding_idx):
+    """A table of ``rows`` rows to which each row of ``grad`` is added at its index, but at ``padding_idx``."""
+    return (rows, grad._shape[-1]), grad._dtype, (grad, indices), {"rows": rows, "padding_idx": padding_idx}
 
 
 def _renormalise(weight, indices, max_norm: float, norm_type: float) -> None:

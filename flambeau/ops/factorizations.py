@@ -7,10 +7,13 @@ Roberts, QR and LQ decomposition matrix backpropagation algorithms (2020).
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
 from flambeau import dispatch
 from flambeau.core import dtypes
+from flambeau.core.results import return_type
 from flambeau.core.size import broadcast_shapes
 from flambeau.ops.joining import cat
 from flambeau.ops.linalg import (
@@ -21,6 +24,7 @@ from flambeau.ops.linalg import (
     require_square,
     solve_triangular,
     square_errors,
+    substitute,
     where_failed,
 )
 from flambeau.ops.matmul import conjugate_transpose
@@ -133,25 +137,51 @@ def cholesky(input, upper=False):
     return linalg_cholesky(input, upper=upper)
 
 
-@composite(out=True, samples=lambda make: [Sample(make(3, 2), make(3, 3)), Sample(make(3, 2), make(3, 3), upper=True)])
+def _cholesky_solve_kernel(b, factor, upper):
+    lower = factor.conj().swapaxes(-2, -1) if upper else factor
+    half = substitute(lower, b, upper=False)
+    return substitute(lower.conj().swapaxes(-2, -1), half, upper=True)
+
+
+def _factor_gradient(common, L, upper):
+    """At the factor, from ``common`` at ``A``: of ``L L^H`` or ``U^H U``."""
+    common = common + conjugate_transpose(common)
+    return -(L @ common) if upper else -(common @ L)
+
+
+@op(
+    kernel=_cholesky_solve_kernel,
+    tensors="B L",
+    out=True,
+    grad={
+        "B": lambda g, L, upper: cholesky_solve(g, L, upper),
+        "L": lambda g, L, out, upper: _factor_gradient(cholesky_solve(g, L, upper) @ conjugate_transpose(out), L, upper),
+    },
+    samples=lambda make: [Sample(make(3, 2), make(3, 3).tril()), Sample(make(3, 2), make(3, 3).triu(), upper=True)],
+)
 def cholesky_solve(B, L, upper=False):
     r"""The solution of :math:`A X = B`, given the Cholesky factor of ``A``.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.cholesky_solve.html
     """
-    lower = conjugate_transpose(L) if upper else L
-    half = solve_triangular(lower, B, upper=False)
-    return solve_triangular(conjugate_transpose(lower), half, upper=True)
+    require_square("cholesky_solve", L)
+    batch = broadcast_shapes(B.shape[:-2], L.shape[:-2])
+    return (*batch, *B.shape[-2:]), B.dtype, (B, L), {"upper": bool(upper)}
 
 
-@composite(out=True, samples=lambda make: [Sample(make(3, 3)), Sample(make(3, 3), upper=True)])
+@op(
+    kernel=lambda L, upper: _cholesky_solve_kernel(np.eye(L.shape[-1], dtype=L.dtype), L, upper),
+    out=True,
+    grad={"L": lambda g, L, out, upper: _factor_gradient(out @ g @ out, L, upper)},
+    samples=lambda make: [Sample(make(3, 3).tril()), Sample(make(3, 3).triu(), upper=True)],
+)
 def cholesky_inverse(L, upper=False):
     """The inverse of a matrix, given its Cholesky factor.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.cholesky_inverse.html
     """
     require_square("cholesky_inverse", L)
-    return cholesky_solve(eye(L.shape[-1], L).expand(L.shape), L, upper)
+    return L.shape, L.dtype, (L,), {"upper": bool(upper)}
 
 
 # --- LU ------------------------------------------------------------------------------------------------------
@@ -160,7 +190,7 @@ def cholesky_inverse(L, upper=False):
 def _lu_kernel(a):
     """Gaussian elimination with partial pivoting, on a whole batch at once, in double precision."""
     m, n = a.shape[-2:]
-    lu = a.reshape((-1, m, n)).astype(np.complex128 if a.dtype.kind == "c" else np.float64)
+    lu = a.reshape((prod(a.shape[:-2]), m, n)).astype(np.complex128 if a.dtype.kind == "c" else np.float64)
     k = min(m, n)
     pivots = np.empty((len(lu), k), np.int32)
     info = np.zeros(len(lu), np.int32)
@@ -181,7 +211,7 @@ def _lu_kernel(a):
 
 
 def _permutation_kernel(pivots, m):
-    flat = pivots.reshape((-1, pivots.shape[-1]))
+    flat = pivots.reshape((prod(pivots.shape[:-1]), pivots.shape[-1]))
     order = np.tile(np.arange(m), (len(flat), 1))
     rows = np.arange(len(flat))
     for i in range(flat.shape[1]):
@@ -262,6 +292,10 @@ def lu_factor_ex(A, *, pivot=True, check_errors=False):
     return shapes, (A.dtype, dtypes.int32, dtypes.int32), (A,), {}
 
 
+_LUFactor = return_type("linalg_lu_factor", "LU", "pivots")
+_PLU = return_type("linalg_lu", "P", "L", "U")
+
+
 @composite(name="linalg.lu_factor", out=True, samples=_lu_samples)
 def linalg_lu_factor(A, *, pivot=True):
     r"""The LU factorization :math:`A = P L U` in one matrix, and the pivots as LAPACK's row exchanges, counted from 1.
@@ -269,8 +303,7 @@ def linalg_lu_factor(A, *, pivot=True):
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.lu_factor.html
     """
     require_matrix("linalg.lu_factor", A)
-    result = lu_factor_ex(A, pivot=pivot)
-    return result[:2]
+    return _LUFactor(lu_factor_ex(A, pivot=pivot)[:2])
 
 
 @composite(name="linalg.lu", out=True, samples=_lu_samples)
@@ -281,17 +314,23 @@ def linalg_lu(A, *, pivot=True):
     """
     require_matrix("linalg.lu", A)
     LU, pivots, _ = lu_factor_ex(A, pivot=pivot)
-    return _permutation(pivots, A.shape[-2], A.dtype), _lower(LU), _upper(LU)
+    return _PLU((_permutation(pivots, A.shape[-2], A.dtype), _lower(LU), _upper(LU)))
 
 
-@composite(samples=lambda make: [Sample(make(3, 3))])
+_LU = return_type("lu", "LU", "pivots")
+
+
+@composite(out=True, samples=lambda make: [Sample(make(3, 3))])
 def lu(A, pivot=True, get_infos=False):
     """The LU factorization in one matrix and the pivots; with ``get_infos`` ``info`` as well.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.lu.html
     """
     result = lu_factor_ex(A, pivot=pivot)
-    return tuple(result) if get_infos else result[:2]
+    return tuple(result) if get_infos else _LU(result[:2])
+
+
+_Unpacked = return_type("lu_unpack", "P", "L", "U")
 
 
 @composite(method=False, out=True)
@@ -307,7 +346,7 @@ def lu_unpack(LU_data, LU_pivots, unpack_data=True, unpack_pivots=True):
         )
     empty = LU_data.new_empty((0,))
     P = _permutation(LU_pivots, LU_data.shape[-2], LU_data.dtype) if unpack_pivots else empty
-    return (P, _lower(LU_data), _upper(LU_data)) if unpack_data else (P, empty, empty)
+    return _Unpacked((P, _lower(LU_data), _upper(LU_data)) if unpack_data else (P, empty, empty))
 
 
 @composite(name="linalg.lu_solve", out=True)
@@ -472,10 +511,10 @@ def householder_product(A, tau):
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.householder_product.html
     """
     require_matrix("torch.linalg.householder_product", A)
-    *batch, m, n = A.shape
+    m, n = A.shape[-2:]
     if m < n:
         raise RuntimeError("torch.linalg.householder_product: input.shape[-2] must be greater than or equal to input.shape[-1]")
-    Q = eye(m, A)[:, :n].expand((*batch, m, n))
+    Q = A.clone().copy_(eye(m, A)[:, :n])
     for i in reversed(range(tau.shape[-1])):
         Q = _reflect(Q, _reflector(A, i), tau[..., i])
     return Q

@@ -13,6 +13,7 @@ import numpy as np
 
 from flambeau import dispatch
 from flambeau.core import dtypes
+from flambeau.core.results import return_type
 from flambeau.core.size import broadcast_shapes
 from flambeau.ops.joining import cat
 from flambeau.ops.matmul import conjugate_transpose
@@ -59,8 +60,8 @@ def eye(n: int, like) -> dispatch.Tensor:
 
 def first_failures(function, array: np.ndarray) -> np.ndarray:
     """For each matrix of a batch, ``function(matrix)``, as int32: LAPACK's ``info``."""
-    matrices = array.reshape((-1, *array.shape[-2:]))
-    return np.array([function(m) for m in matrices], np.int32).reshape(array.shape[:-2])
+    batch = array.shape[:-2]
+    return np.array([function(array[i]) for i in np.ndindex(batch)], np.int32).reshape(batch)
 
 
 def where_failed(info: np.ndarray) -> tuple[str, int]:
@@ -252,13 +253,16 @@ def solve(A, B, *, left=True):
     return _solve(A, b).squeeze(-1) if vector else _solve(A, b)
 
 
+_SolveEx = return_type("linalg_solve_ex", "result", "info")
+
+
 @composite(name="linalg.solve_ex", out=True, samples=lambda make: [Sample(make(3, 3), make(3, 2))])
 def solve_ex(A, B, *, left=True, check_errors=False):
     """The solution of a linear system, and ``info``: 0, or the number of the pivot that is zero. See :func:`linalg.solve`.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.solve_ex.html
     """
-    return solve(A, B, left=left), inv_ex(A.detach()).info
+    return _SolveEx((solve(A, B, left=left), inv_ex(A.detach()).info))
 
 
 _SMALL = 32
@@ -280,7 +284,8 @@ def _forward_substitution(a, b, unit: bool):
     return x
 
 
-def _solve_triangular_kernel(a, b, upper, unit):
+def substitute(a, b, upper: bool, unit: bool = False):
+    """``a^-1 @ b`` for a triangular ``a``, whose other triangle is not read."""
     if not upper:
         return _forward_substitution(a, b, unit)
     # Read backwards, an upper triangular matrix is lower triangular.
@@ -297,7 +302,7 @@ def _triangular_left(g, A, out, upper, unit):
 
 
 @op(
-    kernel=_solve_triangular_kernel,
+    kernel=substitute,
     name="aten.linalg_solve_triangular",
     backward_name="LinalgSolveTriangularBackward0",
     tensors="A B",
@@ -341,7 +346,10 @@ def solve_triangular(A, B, *, upper, left=True, unitriangular=False):
     return _solve_triangular(A.mT, B.mT, not upper, unitriangular).mT
 
 
-@composite(samples=lambda make: [Sample(make(3, 2), make(3, 3)), Sample(make(3, 2), make(3, 3), upper=False, transpose=True)])
+_TriangularSolve = return_type("triangular_solve", "solution", "cloned_coefficient")
+
+
+@composite(out=True, samples=lambda make: [Sample(make(3, 2), make(3, 3)), Sample(make(3, 2), make(3, 3), upper=False, transpose=True)])
 def triangular_solve(b, A, upper=True, transpose=False, unitriangular=False):
     """The solution of a triangular system and a copy of ``A``; see :func:`linalg.solve_triangular`.
 
@@ -349,7 +357,7 @@ def triangular_solve(b, A, upper=True, transpose=False, unitriangular=False):
     """
     A = A.expand((*broadcast_shapes(A.shape[:-2], b.shape[:-2]), *A.shape[-2:]))
     matrix, upper_now = (A.mT, not upper) if transpose else (A, upper)
-    return _solve_triangular(matrix, b, upper_now, unitriangular), A.clone()
+    return _TriangularSolve((_solve_triangular(matrix, b, upper_now, unitriangular), A.clone()))
 
 
 # --- determinants --------------------------------------------------------------------------------------------
@@ -474,7 +482,7 @@ def linalg_matrix_power(A, n):
     """
     require_square("linalg.matrix_power", A)
     if n == 0:
-        return eye(A.shape[-1], A).expand(A.shape).clone()
+        return A.clone().copy_(eye(A.shape[-1], A))
     if n < 0:
         A, n = inv(A), -n
     result = None

@@ -69,16 +69,16 @@ def _nll_loss_of_gradient(g, target, weight, ignore_index, reduction):
 
 @op(
     name="_nll_loss_grad",
-    tensors="g target weight",
+    tensors="grad target weight",
     kernel=_nll_grad,
-    grad={"g": _nll_loss_of_gradient},  # the loss is linear in the scores, so this is its transpose's transpose
+    grad={"grad": _nll_loss_of_gradient},  # the loss is linear in the scores, so this is its transpose's transpose
     method=False,
     backward_name="NllLossBackwardBackward0",
 )
-def _nll_loss_grad(g, target, weight, shape, ignore_index, reduction):
+def _nll_loss_grad(grad, target, weight, shape, ignore_index, reduction):
     """The gradient of :func:`nll_loss` with respect to its input, of the input's ``shape``."""
     attrs = {"shape": tuple(shape), "ignore_index": ignore_index, "reduction": reduction}
-    return tuple(shape), g._dtype, (g, target, weight), attrs
+    return tuple(shape), grad._dtype, (grad, target, weight), attrs
 
 
 def _nll_record(name: str, backward_name: str):
@@ -324,7 +324,7 @@ def cross_entropy(
 
 def _rows(input):
     """The input as (samples, classes)."""
-    return input.unsqueeze(0) if input.dim() < 2 else input
+    return input if input.dim() > 1 else input.reshape(1, -1)
 
 
 @composite(
@@ -385,8 +385,6 @@ def multilabel_margin_loss(input, target, size_average=None, reduce=None, reduct
     if target._shape != input._shape or input.dim() > 2:
         raise RuntimeError(f"inconsistent target size: {list(target._shape)} for input of size: {list(input._shape)}")
     scores, labels = _rows(input), _rows(target)
-    if not input._shape:
-        scores, labels = scores.reshape(1, 1), labels.reshape(1, 1)
     listed = (labels < 0).cumsum(1) == 0
     labels = labels.masked_fill(~listed, 0)
     right = scores.new_zeros(scores._shape).scatter_add(1, labels, listed.to(scores._dtype)) > 0

@@ -66,7 +66,7 @@ def _norm_grad(g, x, mean, var, weight, form, axes, affine, eps, needs):
     return grad, grad_weight.reshape(-1), grad_bias.reshape(-1)
 
 
-def _grad_of_norm(gs, needs, input, mean, var, weight, form, axes, affine, eps):
+def _grad_of_norm(gs, needs, input, mean, var, weight, bias_shape, form, axes, affine, eps):
     grads = [None, None, None]
     if gs[0] is not None:
         made = _normalization_grad(gs[0], input, mean, var, weight, form, axes, affine, eps, needs)
@@ -74,7 +74,7 @@ def _grad_of_norm(gs, needs, input, mean, var, weight, form, axes, affine, eps):
         if needs[1]:
             grads[1] = grads[1].reshape(weight._shape)
         if needs[2]:
-            grads[2] = grads[2].reshape(prod(affine) if weight is None else weight._shape)
+            grads[2] = grads[2].reshape(bias_shape)
     if needs[0] and (gs[1] is not None or gs[2] is not None):
         # How mean and variance depend on the input; only second derivatives get here.
         n = prod(form[a] for a in axes)
@@ -86,10 +86,10 @@ def _grad_of_norm(gs, needs, input, mean, var, weight, form, axes, affine, eps):
     return tuple(grads)
 
 
-def _grad_of_norm_grad(gs, needs, g, input, mean, var, weight, form, axes, affine, eps):
+def _grad_of_norm_grad(gs, needs, grad, input, mean, var, weight, form, axes, affine, eps):
     """The derivative of :func:`_norm_grad`, for gradients ``gs`` of what it gives for input, weight and bias."""
     of_input, of_weight, of_bias = gs
-    g_shape, g = g._shape, g.reshape(form)
+    g = grad.reshape(form)
     rstd = (var + eps).rsqrt()
     centred = input.reshape(form) - mean
     y = centred * rstd
@@ -117,7 +117,7 @@ def _grad_of_norm_grad(gs, needs, g, input, mean, var, weight, form, axes, affin
     if of_bias is not None and of_bias.numel():
         v = of_bias.reshape(affine).expand(form)
         grad_g = v if grad_g is None else grad_g + v
-    grad_g = None if grad_g is None else grad_g.reshape(g_shape)
+    grad_g = None if grad_g is None else grad_g.reshape(grad._shape)
     if grad_y is None:
         return grad_g, None, None, None, grad_weight
     from_y = (grad_y * centred).sum(axes, keepdim=True)
@@ -135,7 +135,7 @@ def _grad_of_norm_grad(gs, needs, g, input, mean, var, weight, form, axes, affin
 
 @op(
     name="_normalization_grad",
-    tensors="g input mean var weight",
+    tensors="grad input mean var weight",
     kernel=lambda g, x, mean, var, weight, shape, **attrs: _reshaped(
         _norm_grad(g, x, mean, var, weight, **attrs), shape
     ),
@@ -143,14 +143,14 @@ def _grad_of_norm_grad(gs, needs, g, input, mean, var, weight, form, axes, affin
     outputs=("grad_input", "grad_weight", "grad_bias"),
     method=False,
 )
-def _normalization_grad(g, input, mean, var, weight, form, axes, affine, eps, needs):
+def _normalization_grad(grad, input, mean, var, weight, form, axes, affine, eps, needs):
     """The gradients of a normalisation for input, weight and bias; an empty tensor for what is not needed."""
     shape = input._shape if needs[0] else (0,)
     attrs = {"form": form, "axes": axes, "affine": affine, "eps": eps, "needs": needs, "shape": shape}
     # Weight and bias are flat here; with one weight for each group their sums come for free.
     shared = mean._shape == tuple(affine)
     shapes = (shape, *[(prod(affine),) if needed or shared else (0,) for needed in needs[1:]])
-    return shapes, (input._dtype, mean._dtype, mean._dtype), (g, input, mean, var, weight), attrs
+    return shapes, (input._dtype, mean._dtype, mean._dtype), (grad, input, mean, var, weight), attrs
 
 
 def _reshaped(arrays: tuple, shape: tuple) -> tuple:
@@ -398,9 +398,9 @@ def _batch_norm_inference(input, weight, bias, running_mean, running_var, eps):
 
 
 def _check_channels(input, running_mean, running_var, weight, bias) -> None:
-    if input.dim() < 2:
+    if input.dim() < 2 and input.numel():
         raise RuntimeError(f"expected at least 2 dimensions (N, C, ...), got input of shape {list(input._shape)}")
-    c = input._shape[1]
+    c = input._shape[1] if input.dim() > 1 else 0
     named = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
     for name, t in named.items():
         if t is not None and t.numel() != c:

@@ -7,9 +7,12 @@ from math import inf
 import numpy as np
 
 from flambeau.core import dtypes
+from flambeau.core.size import wrap_dim
+from flambeau.ops.linalg import inv_ex, require_matrix, require_square
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 from flambeau.ops.reduction import accurate_sum, reduced_shape, restore, wrap_dims
 from flambeau.ops.refusals import scalar_name
+from flambeau.ops.spectra import svdvals
 
 # --- vectors -------------------------------------------------------------------------------------------------
 
@@ -113,3 +116,152 @@ def vector_norm(x, ord=2, dim=None, keepdim=False, *, dtype=None):
             )
         x = x.to(dtype)
     return shape, x.dtype.to_real(), (x,), {"ord": ord, "dim": dims, "keepdim": bool(keepdim)}
+
+
+@composite(out=True, method=True, samples=lambda make: [Sample(make(2, 3), make(2, 3)), Sample(make(2, 3), make(3), 1)])
+def dist(input, other, p=2):
+    """The ``p``-norm of the difference: :func:`linalg.vector_norm` of ``input - other``.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.dist.html
+    """
+    return vector_norm(input - other, p)
+
+
+# --- matrices ------------------------------------------------------------------------------------------------
+
+
+def _matrix_dims(dim, ndim: int) -> tuple[int, int]:
+    dims = tuple(dim)
+    if len(dims) != 2:
+        raise RuntimeError(f"linalg.matrix_norm: dim must be a 2-tuple. Got {' '.join(map(str, dims))}")
+    first, second = [wrap_dim(d, ndim) for d in dims]
+    if first == second:
+        raise RuntimeError(f"linalg.matrix_norm: dims must be different. Got ({first}, {second})")
+    return first, second
+
+
+@composite(
+    name="linalg.matrix_norm",
+    out=True,
+    samples=lambda make: [Sample(make(2, 3), p) for p in ("fro", "nuc", 1, -1, 2, -2, inf, -inf)]
+    + [Sample(make(2, 3, 2), "nuc", (0, 2), keepdim=True), Sample(make(2, 3, 2), 1, (2, 0))],
+    errors=lambda make: [
+        ErrorSample(RuntimeError, "must have at least 2 dimensions", make(3)),
+        ErrorSample(RuntimeError, "order 3 not supported", make(2, 2), 3),
+    ],
+)
+def matrix_norm(A, ord="fro", dim=(-2, -1), keepdim=False, *, dtype=None):
+    r"""A norm of matrices: ``fro`` (Frobenius), ``nuc`` (sum of singular values), 2 and -2 (the greatest and the least of
+    them), ``inf`` and ``-inf`` (greatest and least sum of a row's magnitudes), 1 and -1 (of a column's).
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.matrix_norm.html
+    """
+    if A.dim() < 2:
+        raise RuntimeError(f"linalg.matrix_norm: The input tensor A must have at least 2 dimensions, got {list(A.shape)}")
+    _require_inexact("linalg.matrix_norm", A)
+    first, second = _matrix_dims(dim, A.dim())
+    if ord == "fro":
+        return vector_norm(A, 2, (first, second), keepdim, dtype=dtype)
+    if dtype is not None:
+        A = A.to(dtype)
+    if ord == "nuc" or ord in (2, -2):
+        S = svdvals(A.movedim((first, second), (-2, -1)))
+        result = S.sum(-1) if ord == "nuc" else S.amax(-1) if ord == 2 else S.amin(-1)
+        for d in sorted((first, second)) if keepdim else ():
+            result = result.unsqueeze(d)
+        return result
+    if isinstance(ord, str) or abs(ord) not in (1, inf):
+        raise RuntimeError(f"linalg.matrix_norm: order {ord if isinstance(ord, str) else f'{ord:g}'} not supported.")
+    if abs(ord) == inf:
+        first, second = second, first
+    sums = vector_norm(A, 1, first, True)
+    extreme = sums.amax(second, keepdim=True) if ord > 0 else sums.amin(second, keepdim=True)
+    return extreme if keepdim else extreme.squeeze((first, second))
+
+
+@composite(
+    name="linalg.norm",
+    out=True,
+    samples=lambda make: [Sample(make(2, 3)), Sample(make(2, 3), "nuc"), Sample(make(2, 3), 1), Sample(make(2, 3), 3, 1), Sample(make(3), inf)],
+)
+def linalg_norm(A, ord=None, dim=None, keepdim=False, *, dtype=None):
+    """A vector or matrix norm: the 2-norm of all elements; with ``ord``, of a vector for one dim and of a matrix for two.
+
+    See :func:`linalg.vector_norm` and :func:`linalg.matrix_norm`.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.norm.html
+    """
+    if ord is None:
+        return vector_norm(A, 2, dim, keepdim, dtype=dtype)
+    dims = (dim,) if isinstance(dim, int) else dim
+    if dims is not None and len(dims) not in (1, 2):
+        raise RuntimeError(f"linalg.norm: If dim is specified, it must be of length 1 or 2. Got {list(dims)}")
+    if dims is None and A.dim() not in (1, 2):
+        raise RuntimeError(
+            "linalg.norm: If dim is not specified but ord is, the input must be 1D or 2D. Got a "
+            f"{A.dim()}-dimensional tensor"
+        )
+    if isinstance(ord, str) or (len(dims) == 2 if dims is not None else A.dim() == 2):
+        return matrix_norm(A, ord, (-2, -1) if dims is None else dims, keepdim, dtype=dtype)
+    return vector_norm(A, ord, dims, keepdim, dtype=dtype)
+
+
+@composite(
+    out=True,
+    samples=lambda make: [Sample(make(2, 3)), Sample(make(2, 3), 1), Sample(make(2, 3), "nuc"), Sample(make(2, 3), 2, 0, True)],
+)
+def norm(input, p="fro", dim=None, keepdim=False, dtype=None):
+    """The ``p``-norm of all elements, or over ``dim``, as of a vector; ``nuc`` is the matrix norm.
+
+    >>> import flambeau as torch
+    >>> torch.tensor([3.0, 4.0]).norm()
+    tensor(5.)
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.norm.html
+    """
+    if p == "nuc":
+        return matrix_norm(input, "nuc", (-2, -1) if dim is None else dim, keepdim, dtype=dtype)
+    if isinstance(p, str) and p != "fro":
+        raise RuntimeError(f"only valid string values are 'fro' and 'nuc', found {p}")
+    return vector_norm(input, 2 if p is None or p == "fro" else p, dim, keepdim, dtype=dtype)
+
+
+@composite(name="linalg.cond", out=True, samples=lambda make: [Sample(make(3, 3)), Sample(make(3, 3), 1), Sample(make(2, 3), -2)])
+def cond(A, p=None):
+    r"""The condition number :math:`\|A\| \, \|A^{-1}\|` in the norm ``p``: 2 unless given; see :func:`linalg.matrix_norm`.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.cond.html
+    """
+    require_matrix("linalg.cond", A)
+    if p is None or p in (2, -2):
+        S = svdvals(A)
+        return S[..., -1] / S[..., 0] if p == -2 else S[..., 0] / S[..., -1]
+    require_square(f"linalg.cond({p})", A)
+    if A.numel() == 0:
+        return A.new_zeros(A.shape[:-2]).real
+    inverse, info = inv_ex(A)
+    product = matrix_norm(A, p) * matrix_norm(inverse, p)
+    return product.masked_fill(info != 0, inf)
+
+
+@composite(
+    inplace=True,
+    out=True,
+    samples=lambda make: [Sample(make(2, 3), 2, 0, 0.5), Sample(make(2, 3), 1, 1, 10.0)],
+    errors=lambda make: [ErrorSample(RuntimeError, "needs at least 2 dimensions", make(3), 2, 0, 1.0)],
+)
+def renorm(input, p, dim, maxnorm):
+    """Each slice along ``dim`` scaled down to the ``p``-norm ``maxnorm`` where its norm is greater.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.renorm.html
+    """
+    if p <= 0:
+        raise RuntimeError(f"renorm: non-positive-norm not supported, got p={p}")
+    if input.dim() < 2:
+        raise RuntimeError(f"renorm: input needs at least 2 dimensions, got {input.dim()} dimensions")
+    if maxnorm < 0:
+        raise RuntimeError(f"renorm: expected maxnorm to be >= 0 but got {maxnorm:g}")
+    d = wrap_dim(dim, input.dim())
+    size = vector_norm(input, p, tuple([i for i in range(input.dim()) if i != d]), True)
+    scale = (maxnorm / (size + 1e-7)).masked_fill(size <= maxnorm, 1)
+    return input * scale

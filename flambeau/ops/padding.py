@@ -109,12 +109,12 @@ def _mapped_pad(input, pairs, mode):
 @op(
     name="_mapped_pad_grad",
     kernel=_mapped_back,
-    grad={"g": lambda g, pairs, mode: _mapped_pad(g, pairs, mode)},
+    grad={"grad": lambda g, pairs, mode: _mapped_pad(g, pairs, mode)},
     method=False,
 )
-def _mapped_pad_grad(g, pairs, mode, shape):
+def _mapped_pad_grad(grad, pairs, mode, shape):
     """The gradient of :func:`_mapped_pad`: what was copied to several places is their sum."""
-    return tuple(shape), g._dtype, (g,), {"pairs": pairs, "mode": mode, "shape": tuple(shape)}
+    return tuple(shape), grad._dtype, (grad,), {"pairs": pairs, "mode": mode, "shape": tuple(shape)}
 
 
 _SUPPORTED = """

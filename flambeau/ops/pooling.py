@@ -165,15 +165,15 @@ def _gathered(t, indices, sizes):
 
 @op(
     name="_max_pool_grad",
-    tensors="g indices",
+    tensors="grad indices",
     kernel=_added_at,
-    grad={"g": lambda g, indices, sizes: _gathered(g, indices, sizes)},
+    grad={"grad": lambda g, indices, sizes: _gathered(g, indices, sizes)},
     method=False,
     backward_name="MaxPoolBackwardBackward0",
 )
-def max_pool_grad(g, indices, sizes):
+def max_pool_grad(grad, indices, sizes):
     """The gradient of a max pool: each window's gradient added at its maximum."""
-    return (*g._shape[: -len(sizes)], *sizes), g._dtype, (g, indices), {"sizes": tuple(sizes)}
+    return (*grad._shape[: -len(sizes)], *sizes), grad._dtype, (grad, indices), {"sizes": tuple(sizes)}
 
 
 def _grad_of_max_pool(g, indices, input_shape, outputs):
@@ -360,18 +360,18 @@ def _grad_of_avg_pool(g, kernel, stride, padding, outputs, sizes, count_include_
 @op(
     name="_avg_pool_grad",
     kernel=_avg_pool_grad_kernel,
-    grad={"g": lambda g, kernel, stride, padding, outputs, sizes, count_include_pad, divisor_override:
+    grad={"grad": lambda g, kernel, stride, padding, outputs, sizes, count_include_pad, divisor_override:
           _avg_pool[len(kernel)](g, kernel, stride, padding, outputs, sizes, count_include_pad, divisor_override)},
     method=False,
     backward_name="AvgPoolBackwardBackward0",
 )  # fmt: skip
-def _avg_pool_grad(g, kernel, stride, padding, outputs, sizes, count_include_pad, divisor_override):
+def _avg_pool_grad(grad, kernel, stride, padding, outputs, sizes, count_include_pad, divisor_override):
     """The gradient of a mean pool: each window's gradient, divided, at all its elements."""
     attrs = {
         "kernel": kernel, "stride": stride, "padding": padding, "outputs": outputs, "sizes": sizes,
         "count_include_pad": count_include_pad, "divisor_override": divisor_override,
     }  # fmt: skip
-    return (*g._shape[: -len(sizes)], *sizes), g._dtype, (g,), attrs
+    return (*grad._shape[: -len(sizes)], *sizes), grad._dtype, (grad,), attrs
 
 
 def _avg_record(dims: int):

@@ -86,12 +86,12 @@ def _adaptive_mean_grad_kernel(g, sizes):
 @op(
     name="_adaptive_avg_pool_grad",
     kernel=_adaptive_mean_grad_kernel,
-    grad={"g": lambda g, g_shape, sizes: _adaptive_avg_pool[len(sizes)](g, tuple(g_shape[-len(sizes) :]))},
+    grad={"grad": lambda g, grad_shape, sizes: _adaptive_avg_pool[len(sizes)](g, tuple(grad_shape[-len(sizes) :]))},
     method=False,
 )
-def _adaptive_avg_pool_grad(g, sizes):
+def _adaptive_avg_pool_grad(grad, sizes):
     """The gradient of an adaptive mean pool: each window's gradient, divided, at all its elements."""
-    return (*g._shape[: -len(sizes)], *sizes), g._dtype, (g,), {"sizes": sizes}
+    return (*grad._shape[: -len(sizes)], *sizes), grad._dtype, (grad,), {"sizes": sizes}
 
 
 def _adaptive_avg_record(dims: int):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -58,7 +59,7 @@ def _fill(input, draw: Callable[..., np.ndarray], *parameters: np.ndarray):
 
 # --- made from nothing -------------------------------------------------------------------------------------------
 
-_MADE = {
+_MADE: dict[str, Any] = {
     "method": False,
     "tensors": "",
     "out": True,
@@ -129,6 +130,7 @@ def randint(
     rest = list(args)
     if size is None and rest:
         size = rest.pop()
+    place = len(rest) or 1
     if high is None and rest:
         high = rest.pop()
     if low is None:
@@ -139,8 +141,10 @@ def randint(
             "but expected (int high, tuple of ints size) or (int low, int high, tuple of ints size)"
         )
     if not isinstance(size, (tuple, list)):
-        raise TypeError(f"randint(): argument 'size' must be tuple of ints, not {describe(size)}")
-    low, high = _whole(low, "randint", "low", 1), _whole(high, "randint", "high", min(len(args), 2) or 1)
+        raise TypeError(
+            f"randint(): argument 'size' (position {place + 1}) must be tuple of ints, not {describe(size)}"
+        )
+    low, high = _whole(low, "randint", "low", 1), _whole(high, "randint", "high", place)
     d = dtype or dtypes.int64
     values = streams.integers(_source(generator, "randint"), sizes_of((size,), "randint"), low, high, d.np)
     return finish(values, d, device, requires_grad)

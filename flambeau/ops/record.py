@@ -157,7 +157,7 @@ def _public_function(record: Op, names: tuple[str, ...]) -> Callable:
         try:
             result = call(args, kwargs)
         except TypeError as error:
-            if not str(error).startswith(check.__qualname__ + "()"):
+            if not str(error).startswith(check.__qualname__ + "() "):
                 raise  # not from Python's refusal to bind the arguments
             respelled = {_SPELLINGS[k] if k in _SPELLINGS and k not in names else k: v for k, v in kwargs.items()}
             if variadic in respelled and len(args) == len(names):

@@ -237,7 +237,14 @@ def heaviside(input, values):
 # --- floating-point numbers ----------------------------------------------------------------------------------
 
 
-@pointwise(kernel=np.nextafter, tensors="input other", inplace=True, out=True, samples=samples.binary(number=None))
+@pointwise(
+    kernel=np.nextafter,
+    tensors="input other",
+    grad={"input": lambda g, input, other: where(input == other, 0, g), "other": _flat},
+    inplace=True,
+    out=True,
+    samples=samples.binary(number=None),
+)
 def nextafter(input, other):
     """Element-wise next floating-point number after ``input`` towards ``other``."""
     refuse("nextafter_cpu", input, other, kinds=ALL_BUT_FLOATING)

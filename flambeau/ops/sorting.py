@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import namedtuple
-
 import numpy as np
 
 from flambeau import dispatch
 from flambeau.core import dtypes
+from flambeau.core.results import return_type
 from flambeau.core.size import wrap_dim
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 from flambeau.ops.reduction import pick, select_check, selected_gradient
@@ -445,6 +444,8 @@ def _density(counts: np.ndarray, edges: list[np.ndarray]) -> np.ndarray:
 
 
 def _bin_edges_kernel(x, bins, low, high):
+    if x.size == 0 and low == high:
+        return np.linspace(0, 1, bins + 1)
     return np.linspace(*_bounds(x, low, high, 0.5), bins + 1, dtype=x.dtype)
 
 
@@ -473,8 +474,8 @@ def _bin_counts(input, weight, edges, equal, density):
     return shape, input.dtype, (input, weight, *edges), {"equal": equal, "density": bool(density)}
 
 
-_Histogram = namedtuple("histogram", "hist bin_edges")
-_HistogramDD = namedtuple("histogramdd", "hist bin_edges")
+_Histogram = return_type("histogram", "hist", "bin_edges")
+_HistogramDD = return_type("histogramdd", "hist", "bin_edges")
 
 
 def _refuse_histogram(name: str, input, weight) -> None:
@@ -502,7 +503,7 @@ def histogram(input, bins, *, range=None, weight=None, density=False):
     _refuse_histogram("histogram", input, weight)
     equal = not isinstance(bins, dispatch.Tensor)
     edges = _bin_edges(input, int(bins), range) if equal else bins
-    return _Histogram(_bin_counts(input.reshape((-1, 1)), weight, [edges], equal, density), edges)
+    return _Histogram((_bin_counts(input.reshape((-1, 1)), weight, [edges], equal, density), edges))
 
 
 @composite(
@@ -529,4 +530,4 @@ def histogramdd(input, bins, *, range=None, weight=None, density=False):
     if equal:
         bounds = [None] * len(bins) if range is None else list(zip(range[::2], range[1::2], strict=True))
         bins = [_bin_edges(c, int(n), b) for c, n, b in zip(columns, bins, bounds, strict=True)]
-    return _HistogramDD(_bin_counts(input, weight, bins, equal, density), tuple(bins))
+    return _HistogramDD((_bin_counts(input, weight, bins, equal, density), tuple(bins)))

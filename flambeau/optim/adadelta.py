@@ -40,7 +40,7 @@ class Adadelta(Optimizer):
     >>> w.pow(2).sum().backward()
     >>> optimizer.step()
     >>> w
-    tensor([ 0.6877, -1.6851], requires_grad=True)
+    tensor([ 0.6877, -1.6848], requires_grad=True)
 
     Source: Zeiler, ADADELTA: an adaptive learning rate method, https://arxiv.org/abs/1212.5701;
     https://docs.pytorch.org/docs/stable/generated/torch.optim.Adadelta.html

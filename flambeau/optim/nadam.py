@@ -45,7 +45,7 @@ class NAdam(Optimizer):
     >>> w.pow(2).sum().backward()
     >>> optimizer.step()
     >>> w
-    tensor([ 0.4365, -1.5635], requires_grad=True)
+    tensor([ 0.4718, -1.4718], requires_grad=True)
 
     Source: Dozat, Incorporating Nesterov momentum into Adam,
     https://openreview.net/forum?id=OM0jvwB8jIp57ZJjtNEZ;

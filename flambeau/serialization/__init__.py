@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+from contextlib import nullcontext
 from pickle import UnpicklingError
 from typing import IO, Any
 
@@ -15,7 +16,7 @@ from flambeau.serialization import legacy
 from flambeau.serialization.archive import ArchiveReader, ArchiveWriter, file_path, replacing
 from flambeau.serialization.pickler import CheckpointPickler
 from flambeau.serialization.storages import MapLocation, parse_id, place
-from flambeau.serialization.unpickler import Unpickler
+from flambeau.serialization.unpickler import Unpickler, globals_of
 from flambeau.serialization.vocabulary import (
     Vocabulary,
     add_safe_globals,
@@ -25,7 +26,15 @@ from flambeau.serialization.vocabulary import (
 )
 from flambeau.tensor.storage import Storage
 
-__all__ = ["add_safe_globals", "clear_safe_globals", "get_safe_globals", "load", "safe_globals", "save"]
+__all__ = [
+    "add_safe_globals",
+    "clear_safe_globals",
+    "get_safe_globals",
+    "get_unsafe_globals_in_checkpoint",
+    "load",
+    "safe_globals",
+    "save",
+]
 
 _ZIP_START = b"PK\x03\x04"
 
@@ -170,3 +179,20 @@ def _refusal(error: UnpicklingError, weights_only: bool) -> str:
         "NumPy arrays, and modules whose classes the program has already defined or imported. Nothing has been run.\n"
         f"\tUnpickler error: {error}"
     )
+
+
+def get_unsafe_globals_in_checkpoint(f: str | os.PathLike | IO[bytes]) -> list[str]:
+    """The names in a zip file of ``torch.save`` for which :func:`load` would refuse it. Builds nothing.
+
+    >>> import flambeau as torch, fractions, io
+    >>> f = io.BytesIO()
+    >>> torch.save({"ratio": fractions.Fraction(1, 2), "weight": torch.ones(1)}, f)
+    >>> torch.serialization.get_unsafe_globals_in_checkpoint(f)
+    ['fractions.Fraction']
+    """
+    path = file_path(f)
+    opened: Any = nullcontext(f) if path is None else open(path, "rb")
+    with opened as file:
+        names = globals_of(io.BytesIO(ArchiveReader(file).read("data.pkl")))
+    vocabulary = Vocabulary(weights_only=True)
+    return sorted(".".join(name) for name in names if not vocabulary.knows(*name))

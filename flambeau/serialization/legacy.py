@@ -29,8 +29,10 @@ def read(file: IO[bytes], vocabulary: Vocabulary, map_location: MapLocation, enc
     if magic != _MAGIC:
         raise RuntimeError("Invalid magic number; corrupt file? It was not written by torch.save")
     protocol, system, arrays, unread = plain(), plain(), {}, size
-    if protocol != _PROTOCOL or type(system) is not dict or not system.get("little_endian", True):
-        raise RuntimeError(f"Invalid protocol version: {protocol!r:.40}; expected {_PROTOCOL}, little endian")
+    if type(protocol) is not int or protocol != _PROTOCOL:
+        raise RuntimeError(f"Invalid protocol version: expected {_PROTOCOL}")
+    if type(system) is not dict or not system.get("little_endian", True):
+        raise RuntimeError("the file was written on a big-endian machine, or is corrupted")
     storages: dict[str, Storage] = {}
 
     def storage(id: Any) -> Storage:
@@ -50,7 +52,7 @@ def read(file: IO[bytes], vocabulary: Vocabulary, map_location: MapLocation, enc
 
     result = Unpickler(stream, vocabulary, storage, encoding).load()
     keys = plain()
-    if type(keys) is not list or not set(arrays) <= set(map(str, keys)):
+    if type(keys) is not list or any(type(key) is not str for key in keys) or not set(arrays) <= set(keys):
         raise RuntimeError("the list of storages does not name those that the tensors need: the file is corrupted")
     for key in keys:
         count = int.from_bytes(stream.read(8), "little", signed=True)

@@ -178,9 +178,7 @@ class Unpickler:
         self._find(module, name)
 
     def _find(self, module: str, name: str) -> None:
-        # files are written for Python 2 too, whose names differ
-        module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
-        self.stack.append(self.vocabulary.find(module, name))
+        self.stack.append(self.vocabulary.find(*_modern_name(module, name)))
 
     def _reduce(self, _: None) -> None:
         args, function = self._pop(), self._pop()
@@ -228,6 +226,17 @@ _ACTIONS: dict[str, Callable[[Unpickler, Any], None]] = {
     "BUILD": Unpickler._build,
     "BINPERSID": Unpickler._persistent,
 }
+
+
+def _modern_name(module: str, name: str) -> tuple[str, str]:
+    """The name in Python 3 of what a file, which Python 2 could read too, calls ``module.name``."""
+    return NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
+
+
+def globals_of(stream: IO[bytes]) -> set[tuple[str, str]]:
+    """The modules and names that a pickle of protocol 2 uses. Builds nothing."""
+    names = {str(argument) for instruction, argument, _ in pickletools.genops(stream) if instruction.name == "GLOBAL"}
+    return {_modern_name(*name.split(" ", 1)) for name in names}
 
 
 def _checked_key(key: Any) -> Any:

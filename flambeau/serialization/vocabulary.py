@@ -24,7 +24,6 @@ from flambeau.core.size import Size
 from flambeau.nn import functional
 from flambeau.nn.parameter import Parameter
 from flambeau.tensor import Tensor
-from flambeau.tensor.pickling import user_attributes
 from flambeau.tensor.storage import Storage
 
 _MAX_DIMS = 64
@@ -120,7 +119,9 @@ def rebuild_parameter(data: Tensor, requires_grad: bool, backward_hooks: Any) ->
 
 
 def rebuild_parameter_with_state(data: Tensor, requires_grad: bool, backward_hooks: Any, state: Any) -> Tensor:
-    return _with_attributes(Parameter(data, bool(requires_grad)), state)
+    parameter = Parameter(data, bool(requires_grad))
+    _set_attributes(parameter, _public(state))
+    return parameter
 
 
 def rebuild_from_type(function: Callable, cls: type, args: tuple, state: Any) -> Tensor:
@@ -132,20 +133,23 @@ def rebuild_from_type(function: Callable, cls: type, args: tuple, state: Any) ->
     tensor = function(*args)
     if type(tensor) is not cls:
         tensor = Tensor._make_subclass(cls, tensor, tensor.requires_grad)
-    return _with_attributes(tensor, state)
+    _set_attributes(tensor, _public(state))
+    return tensor
 
 
-def _with_attributes(obj: Any, state: Any) -> Any:
-    """``obj`` with the attributes of ``state``, none of which may hide something that its class has."""
+def _public(state: Any) -> dict:
+    """The attributes of a tensor in a file, but for those that are PyTorch's own."""
     if isinstance(state, tuple) and len(state) == 2:  # attributes, and those in slots
         state = {**(state[0] or {}), **(state[1] or {})}
-    for name in state:
-        if type(name) is not str or hasattr(type(obj), name):
-            raise UnpicklingError(f"a file may not set the attribute {str(name)!r:.80} of {type(obj).__name__}")
+    return {name: value for name, value in _plain(state, dict).items() if not (type(name) is str and name[:1] == "_")}
+
+
+def _set_attributes(obj: Any, state: Any) -> None:
+    """Gives ``obj`` attributes, none of which may hide something that its class has."""
+    for name in _plain(state, dict):
+        if hasattr(type(obj), _plain(name, str)):
+            raise UnpicklingError(f"a file may not set the attribute {name!r:.80} of {type(obj).__name__}")
     vars(obj).update(state)
-    if isinstance(obj, Tensor) and len(user_attributes(obj)) < len(state):
-        raise UnpicklingError("a file may not set a tensor's own attributes")
-    return obj
 
 
 def make_ordered_dict(items: Sequence = ()) -> OrderedDict:
@@ -161,7 +165,7 @@ def make_set(items: list | None = None) -> set:
 
 
 def make_bytes(text: str = "", encoding: str = "latin-1") -> bytes:
-    if encoding not in ("latin1", "latin-1"):
+    if _plain(encoding, str) not in ("latin1", "latin-1"):
         raise ValueError(f"bytes are written as latin-1 text, not {encoding!r:.40}")
     return _plain(text, str).encode("latin-1")
 
@@ -395,6 +399,14 @@ class Vocabulary:
             "this class/function."
         )
 
+    def knows(self, module: str, name: str) -> bool:
+        """Whether :meth:`find` finds ``module.name``."""
+        try:
+            self.find(module, name)
+        except UnpicklingError:
+            return False
+        return True
+
     def _is_safe(self, obj: Any) -> bool:
         return any(obj is safe for safe in self.safe.values())
 
@@ -402,7 +414,7 @@ class Vocabulary:
         """``function(*args)``, where a file may call it."""
         if type(args) is tuple and (self._is_safe(function) or _is_function(function) and function in self.callable):
             return function(*args)
-        raise UnpicklingError(f"Trying to call reduce for unrecognized function {function!r:.80}")
+        raise UnpicklingError(f"Trying to call reduce for unrecognized function {_name(function)}")
 
     def new(self, cls: Any, args: Any) -> Any:
         """A new object of ``cls``, without ``__init__``."""
@@ -412,14 +424,14 @@ class Vocabulary:
             if not args and not self.weights_only and isinstance(cls, type) and _is_fillable_class(cls):
                 return object.__new__(cls)
         raise UnpicklingError(
-            f"Can only create new object for classes allowlisted via `add_safe_globals` but got {cls!r:.80}"
+            f"Can only create new object for classes allowlisted via `add_safe_globals` but got {_name(cls)}"
         )
 
     def build(self, obj: Any, state: Any) -> None:
         """Gives ``obj`` its state."""
         cls = type(obj)
         if cls is OrderedDict:
-            _with_attributes(obj, state)
+            _set_attributes(obj, state)
         elif self._is_safe(cls):
             if hasattr(obj, "__setstate__"):
                 obj.__setstate__(state)
@@ -438,13 +450,18 @@ class Vocabulary:
             _fill_numpy_dtype(obj, state)
         else:
             raise UnpicklingError(
-                f"Can only build OrderedDict or types allowlisted via `add_safe_globals`, but got {cls!r:.80}"
+                f"Can only build OrderedDict or types allowlisted via `add_safe_globals`, but got {_name(cls)}"
             )
 
     def check_fillable(self, target: Any) -> None:
         """``UnpicklingError`` unless a file may set items of ``target``."""
         if type(target) not in (dict, OrderedDict, Counter, defaultdict) and not self._is_safe(type(target)):
-            raise UnpicklingError(f"Can only set items of dictionaries, but got {type(target)!r:.80}")
+            raise UnpicklingError(f"Can only set items of dictionaries, but got {_name(type(target))}")
+
+
+def _name(obj: Any) -> str:
+    """What an error calls ``obj``; its ``repr`` could be as long as a file makes it."""
+    return obj.__qualname__ if isinstance(obj, (type, type(_name))) else f"an object of type {type(obj).__name__}"
 
 
 def _is_function(obj: Any) -> bool:

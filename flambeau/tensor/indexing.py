@@ -31,7 +31,7 @@ def getitem(x: Tensor, key) -> Tensor:
                 "0-dim tensor to a number"
             )
         else:
-            warnings.warn("x[0] of a 0-dim tensor is an old spelling of x.item()", DeprecationWarning, stacklevel=3)
+            warnings.warn("x[0] of a 0-dim tensor is an old spelling of x.item()", DeprecationWarning, stacklevel=2)
             return x
         return x.select(0, key)
     view, indices = _apply_basic(x, key)

@@ -15,12 +15,10 @@ from flambeau.core.dtypes import dtype as Dtype
 from flambeau.tensor.storage import Storage
 from flambeau.tensor.tensor import Tensor
 
-_OWN_NAMES = frozenset(vars(Tensor)) | frozenset(Tensor.__annotations__)
-
 
 def user_attributes(t: Tensor) -> dict[str, Any]:
-    """What a program has set on ``t`` itself: attributes that tensors do not have."""
-    return {name: value for name, value in vars(t).items() if name not in _OWN_NAMES}
+    """What a program has set on ``t`` itself; names with an underscore are flambeau's own."""
+    return {name: value for name, value in vars(t).items() if not name.startswith("_")}
 
 
 def reduce_tensor(t: Tensor) -> tuple:

@@ -42,9 +42,7 @@ def fma(a: np.ndarray, b: Any, c: Any) -> np.ndarray:
     """``a * b + c`` rounded once, for ``float32`` or ``float64`` arrays ``a`` and scalars or arrays ``b`` and ``c``."""
     with np.errstate(over="ignore", invalid="ignore"):
         if a.dtype == np.float32:
-            exact = np.multiply(a, b, dtype=np.float64)
-            rounded: np.ndarray = (exact + c).astype(np.float32)
-            return rounded
+            return _fma32(a, b, c)
         # float64: the product's and the sum's rounding errors, exactly (Dekker 1971, Knuth 1969), then added back.
         product, total = a * b, a * b + c
         a_high, b_high = _upper_half(a), _upper_half(np.float64(b))
@@ -57,6 +55,12 @@ def fma(a: np.ndarray, b: Any, c: Any) -> np.ndarray:
     return result
 
 
+def _fma32(a: np.ndarray, b: Any, c: Any) -> np.ndarray:
+    exact = np.multiply(a, b, dtype=np.float64)
+    rounded: np.ndarray = (exact + c).astype(np.float32)
+    return rounded
+
+
 def _upper_half(x: Any) -> Any:
     """The leading 26 bits of a ``float64``."""
     shifted = x * 134217729.0  # 2**27 + 1
@@ -64,10 +68,16 @@ def _upper_half(x: Any) -> Any:
 
 
 def _horner(coefficients: tuple[np.float32, ...], x: np.ndarray) -> np.ndarray:
-    value = fma(x, coefficients[0], coefficients[1])
-    for c in coefficients[2:]:
-        value = fma(value, x, c)
-    return value
+    """The polynomial with these coefficients, highest first, of ``float32`` numbers: a fused multiply-add a step."""
+    wide = x.astype(np.float64)
+    value = np.full(x.shape, coefficients[0], np.float64)
+    rounded = np.empty_like(x)
+    for c in coefficients[1:]:
+        value *= wide
+        value += c
+        rounded[...] = value
+        value[...] = rounded
+    return rounded
 
 
 def _log(x: np.ndarray) -> np.ndarray:
@@ -79,7 +89,7 @@ def _log(x: np.ndarray) -> np.ndarray:
     e = (exponent - small).astype(_f32)
     x = np.where(small, x + x, x) - _f32(1)
     z = x * x
-    y = fma(_horner(_LOG, x) * x, z, e * _LN2_LOW)
+    y = _fma32(_horner(_LOG, x) * x, z, e * _LN2_LOW)
     log: np.ndarray = (x + (y - z * _f32(0.5))) + e * _LN2_HIGH
     return log
 
@@ -88,11 +98,11 @@ def _sin_cos(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The sine and cosine of ``float32`` numbers from 0 to 2 pi."""
     octant = ((x * _FOUR_OVER_PI).astype(np.int32) + 1) & ~1
     j = octant.astype(_f32)
-    for part in _PI_OVER_FOUR:
-        x = fma(j, -part, x)
+    high, middle, low = _PI_OVER_FOUR
+    x = _fma32(j, -low, x - j * high - j * middle)  # the first two products are exact
     z = x * x
-    cos = fma(_horner(_COS, z) * z, z, z * _f32(-0.5)) + _f32(1)
-    sin = fma(_horner(_SIN, z) * z, x, x)
+    cos = _fma32(_horner(_COS, z) * z, z, z * _f32(-0.5)) + _f32(1)
+    sin = _fma32(_horner(_SIN, z) * z, x, x)
     swap = (octant & 2) != 0
     sin, cos = np.where(swap, cos, sin), np.where(swap, sin, cos)
     return np.where(octant & 4, -sin, sin), np.where((octant + 2) & 4, -cos, cos)

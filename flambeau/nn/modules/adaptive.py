@@ -28,8 +28,8 @@ class AdaptiveLogSoftmaxWithLoss(Module):
     log-probability of each target) and ``loss`` (their negative mean).
 
     >>> import flambeau as torch
-    >>> m = torch.nn.AdaptiveLogSoftmaxWithLoss(8, 20, cutoffs=[5, 10])
-    >>> m.log_prob(torch.ones(3, 8)).shape
+    >>> m = torch.nn.AdaptiveLogSoftmaxWithLoss(16, 20, cutoffs=[5, 10])
+    >>> m.log_prob(torch.ones(3, 16)).shape
     torch.Size([3, 20])
 
     Grave et al. (2017), Efficient softmax approximation for GPUs.

@@ -219,10 +219,15 @@ class Module(Hookable, Stateful):
 
     def __getattr__(self, name: str) -> Any:
         attributes = self.__dict__
-        for registry in ("_parameters", "_buffers", "_modules"):
-            values = attributes.get(registry)
-            if values is not None and name in values:
-                return values[name]
+        parameters = attributes.get("_parameters")
+        if parameters and name in parameters:
+            return parameters[name]
+        modules = attributes.get("_modules")
+        if modules and name in modules:
+            return modules[name]
+        buffers = attributes.get("_buffers")
+        if buffers and name in buffers:
+            return buffers[name]
         raise AttributeError(
             f"'{type(self).__name__}' object has no attribute '{name}'{misspelt_init(type(self))}",
             name=name,
@@ -360,7 +365,11 @@ class Module(Hookable, Stateful):
             yield module
 
     def _named_members(
-        self, members: Callable, prefix: str, recurse: bool, remove_duplicate: bool
+        self,
+        get_members_fn: Callable,
+        prefix: str = "",
+        recurse: bool = True,
+        remove_duplicate: bool = True,
     ) -> Iterator[tuple[str, Any]]:
         seen = set()
         modules = (
@@ -369,12 +378,11 @@ class Module(Hookable, Stateful):
             else [(prefix, self)]
         )
         for path, module in modules:
-            for name, member in members(module):
-                # Tensors hash by identity.
-                if member is None or member in seen:
+            for name, member in get_members_fn(module):
+                if member is None or id(member) in seen:
                     continue
                 if remove_duplicate:
-                    seen.add(member)
+                    seen.add(id(member))
                 yield (f"{path}.{name}" if path else name), member
 
     def named_parameters(

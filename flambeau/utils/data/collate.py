@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from flambeau import ops
+from flambeau import dispatch, ops
 from flambeau.core.dtypes import float64
 from flambeau.tensor import Tensor
 from flambeau.tensor.exchange import as_tensor, tensor
@@ -95,6 +95,10 @@ def _sequence_like(template: Sequence, items: list) -> Any:
 
 
 def _stack(batch: Sequence[Tensor], *, collate_fn_map: CollateMap | None = None) -> Tensor:
+    first = batch[0]
+    if all(t.shape == first.shape and t.dtype is first.dtype and not t.requires_grad for t in batch):
+        # Nothing to record, and one copy of the values costs less than an operation with hundreds of inputs.
+        return dispatch.wrap(np.stack([t._array() for t in batch]), first.dtype)
     return ops.stack(tuple(batch), 0)
 
 

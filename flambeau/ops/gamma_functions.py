@@ -1,0 +1,303 @@
+"""The gamma function's logarithm and its derivatives, the incomplete gamma functions, and the Hurwitz zeta function.
+
+Large arguments are computed by their asymptotic series, others are brought there by recurrences.
+Source of the formulas: NIST Digital Library of Mathematical Functions, chapters 5, 8 and 25, https://dlmf.nist.gov.
+"""
+
+from __future__ import annotations
+
+from math import factorial, log, pi
+
+import numpy as np
+
+from flambeau.ops import samples
+from flambeau.ops.numerics import in_blocks, in_double, polynomial
+from flambeau.ops.record import ErrorSample, Sample, composite, pointwise
+from flambeau.ops.refusals import refuse
+
+_BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510, 43867 / 798, -174611 / 330)
+"""The Bernoulli numbers B2, B4, ..."""
+
+_LARGE = 10.0
+"""From here on the asymptotic series are accurate to float64's precision."""
+
+_ZETA_DEGREE = tuple(b / factorial(2 * k) for k, b in enumerate(_BERNOULLI, 1))
+
+
+@in_double
+@in_blocks
+def zeta_kernel(s: np.ndarray, q: np.ndarray) -> np.ndarray:
+    r""":math:`\sum_{k \ge 0} (q + k)^{-s}`: the first terms one by one, the rest by the Euler-Maclaurin formula."""
+    steps = int(max(_LARGE, _LARGE - np.floor(np.min(q, initial=0.0, where=np.isfinite(q)))))
+    total = np.zeros_like(q)
+    for k in range(steps):
+        total += (q + k) ** -s
+    w = q + steps
+    total += w ** (1 - s) / (s - 1) + w**-s / 2
+    term = s * w ** (-s - 1)
+    for k, c in enumerate(_ZETA_DEGREE):
+        total += c * term
+        term = term * (s + 2 * k + 1) / w * ((s + 2 * k + 2) / w)
+    total = np.where(w == np.inf, 0, total)
+    at_pole = np.where(np.floor(q) == q, np.inf, np.where(np.floor(s) == s, total, np.nan))
+    return np.where(s == 1, np.inf, np.where(s < 1, np.nan, np.where(q <= 0, at_pole, total)))
+
+
+_EULER = 0.57721566490153286061
+_orders = np.arange(2.0, 30.0)
+# ln(Gamma(2 + z)) in powers of z, for |z| <= 1/2.
+_NEAR_TWO = (0.0, 1 - _EULER, *((-1) ** _orders * zeta_kernel(_orders, np.full_like(_orders, 2.0)) / _orders).tolist())
+_STIRLING = tuple(b / (2 * k * (2 * k - 1)) for k, b in enumerate(_BERNOULLI, 1))
+
+
+def _lgamma_of_positive(t):
+    # Below _LARGE: t = n + 2 + z with |z| <= 1/2, and Gamma(t) = (t - 1) ... (2 + z) Gamma(2 + z).
+    small = np.minimum(t, _LARGE)
+    n = np.rint(small) - 2
+    product = np.ones_like(t)
+    for j in range(1, int(_LARGE) - 1):
+        product = np.where(j <= n, product * (small - j), product)
+    near = polynomial(_NEAR_TWO, small - n - 2) + np.log(product)
+    steps_down = np.where(n == -1, np.log1p(small - 1), np.log(small) + np.log1p(small))
+    near -= np.where(n < 0, steps_down, 0)
+    large = np.maximum(t, _LARGE)
+    far = large * (np.log(large) - 1) - np.log(large) / 2 + log(2 * pi) / 2
+    far += polynomial(_STIRLING, 1 / (large * large)) / large
+    return np.where(t < _LARGE, near, far)
+
+
+@in_double
+@in_blocks
+def lgamma_kernel(x: np.ndarray) -> np.ndarray:
+    r""":math:`\ln|\Gamma(x)|`."""
+    positive = _lgamma_of_positive(np.abs(x))
+    sine = np.abs(np.sin(pi * (x - np.rint(x))))
+    reflected = np.log(pi / (np.abs(x) * sine)) - positive
+    return np.where(np.isinf(x), np.inf, np.where(x < 0, np.where(sine == 0, np.inf, reflected), positive))
+
+
+_DIGAMMA = tuple(b / (2 * k) for k, b in enumerate(_BERNOULLI, 1))
+
+
+@in_double
+@in_blocks
+def digamma_kernel(x: np.ndarray) -> np.ndarray:
+    r""":math:`\Gamma'(x) / \Gamma(x)`."""
+    t = np.where(x < 0, 1 - x, x)
+    below = np.zeros_like(t)
+    for _ in range(int(_LARGE)):
+        small = t < _LARGE
+        below += np.where(small, 1 / t, 0)
+        t = np.where(small, t + 1, t)
+    square = 1 / (t * t)
+    result = np.log(t) - 0.5 / t - square * polynomial(_DIGAMMA, square) - below
+    fraction = x - np.trunc(x)
+    reflected = result - pi / np.tan(pi * fraction)
+    return np.where(x < 0, np.where(fraction == 0, np.nan, reflected), np.where(x == 0, np.copysign(np.inf, -x), result))
+
+
+def _polygamma_kernel(x, n):
+    if n == 0:
+        return digamma_kernel(x)
+    return (-1) ** (n + 1) * float(factorial(n)) * zeta_kernel(np.full_like(x, n + 1.0), x)
+
+
+def _incomplete(a, x):
+    """The regularised lower and upper incomplete gamma functions of positive, finite ``a`` and ``x``."""
+    front = np.exp(a * np.log(x) - x - lgamma_kernel(a))
+    # The series of the lower one where x < a + 1, ...
+    term = 1 / a
+    total = term
+    below = x < a + 1
+    k = 0
+    while np.any(below & (term > total * 1e-17)):
+        k += 1
+        term = np.where(below, term * x / (a + k), 0)
+        total = total + term
+    # ... elsewhere the continued fraction of the upper one, by the modified Lentz method.
+    tiny = 1e-300
+    b = x + 1 - a
+    c = np.full_like(x, 1 / tiny)
+    d = 1 / np.where(b == 0, tiny, b)
+    fraction = d
+    change = np.zeros_like(x)
+    k = 0
+    while np.any(~below & (np.abs(change - 1) > 1e-16)) and k < 10000:
+        k += 1
+        factor = -k * (k - a)
+        b = b + 2
+        d = factor * d + b
+        d = 1 / np.where(np.abs(d) < tiny, tiny, d)
+        c = b + factor / c
+        c = np.where(np.abs(c) < tiny, tiny, c)
+        change = c * d
+        fraction = fraction * change
+    lower = np.where(below, front * total, 1 - front * fraction)
+    upper = np.where(below, 1 - front * total, front * fraction)
+    return lower, upper
+
+
+def _regularised(upper: bool):
+    @in_double
+    @in_blocks
+    def kernel(a: np.ndarray, x: np.ndarray) -> np.ndarray:
+        inside = (a > 0) & (x > 0) & np.isfinite(a) & np.isfinite(x)
+        value = _incomplete(np.where(inside, a, 1.0), np.where(inside, x, 1.0))[upper]
+        valid = (a >= 0) & (x >= 0) & ((a > 0) | (x > 0)) & ~((a == np.inf) & (x == np.inf))
+        all_below = (a == 0) | (x == np.inf)
+        edge = np.where(all_below, 0.0 if upper else 1.0, 1.0 if upper else 0.0)
+        return np.where(inside, value, np.where(valid, edge, np.nan))
+
+    return kernel
+
+
+# --- records -------------------------------------------------------------------------------------------------
+
+
+@pointwise(
+    kernel=lgamma_kernel,
+    result="float",
+    grad={"input": lambda g, input: g * digamma(input)},
+    inplace=True,
+    out=True,
+    aliases=("special.gammaln",),
+    samples=samples.unary(0.5, 3.0),
+)
+def lgamma(input):
+    r"""Element-wise :math:`\ln|\Gamma(x)|`.
+
+    >>> import flambeau as torch
+    >>> torch.lgamma(torch.tensor([3.0, 4.0]))
+    tensor([0.6931, 1.7918])
+    """
+    refuse("lgamma_vml_cpu", input)
+    return (input,), {}
+
+
+@pointwise(
+    kernel=digamma_kernel,
+    result="float",
+    grad={"input": lambda g, input: g * polygamma(1, input)},
+    inplace=True,
+    out=True,
+    aliases=("special.digamma", "special.psi"),
+    samples=samples.unary(0.5, 3.0),
+)
+def digamma(input):
+    r"""Element-wise digamma function :math:`\psi(x) = \Gamma'(x) / \Gamma(x)`."""
+    refuse("digamma", input)
+    return (input,), {}
+
+
+@pointwise(
+    kernel=_polygamma_kernel,
+    result="float",
+    grad={"input": lambda g, input, n: g * _polygamma(input, n + 1)},
+    method=False,
+    backward_name="PolygammaBackward0",
+)
+def _polygamma(input, n):
+    refuse("polygamma", input)
+    return (input,), {"n": n}
+
+
+@composite(
+    out=True,
+    method=False,
+    aliases=("special.polygamma",),
+    samples=lambda make: [Sample(n, make(3, low=0.5, high=3.0)) for n in (0, 1, 2, 4)],
+    errors=lambda make: [ErrorSample(RuntimeError, "does not support negative n", -1, make(2))],
+)
+def polygamma(n, input):
+    r"""Element-wise :math:`\psi^{(n)}(x)`, the derivative of order ``n`` of :func:`digamma`."""
+    if n < 0:
+        raise RuntimeError(f"polygamma(n, x) does not support negative n, but got n = {n}.")
+    return _polygamma(input, int(n))
+
+
+@composite(name="Tensor.polygamma", inplace=True)
+def _polygamma_method(input, n):
+    """See :func:`torch.polygamma`."""
+    return polygamma(n, input)
+
+
+@composite(
+    inplace=True,
+    out=True,
+    aliases=("special.multigammaln",),
+    samples=samples.unary(2.0, 4.0, p=3),
+    errors=lambda make: [ErrorSample(RuntimeError, "p has to be greater than or equal to 1", make(2), 0)],
+)
+def mvlgamma(input, p):
+    r"""Element-wise logarithm of the multivariate gamma function of dimension ``p``.
+
+    :math:`\frac{p (p - 1)}{4} \ln \pi + \sum_{j=1}^{p} \ln \Gamma(x - \frac{j - 1}{2})`.
+    """
+    if p < 1:
+        raise RuntimeError(f"p has to be greater than or equal to 1, but got {p}")
+    total = lgamma(input)
+    for j in range(1, p):
+        total = total + lgamma(input - j / 2)
+    return total + p * (p - 1) / 4 * log(pi)
+
+
+@pointwise(
+    kernel=zeta_kernel,
+    tensors="input other",
+    result="float",
+    grad={"other": lambda g, input, other: g * -input * zeta(input + 1, other)},
+    out=True,
+    name="special.zeta",
+    samples=lambda make: [
+        Sample(make(3, low=1.5, high=4.0, requires_grad=False), make(3, low=0.5, high=3.0)),
+        Sample(2.5, make(3, low=0.5, high=3.0)),
+    ],
+)
+def zeta(input, other):
+    r"""Element-wise Hurwitz zeta function :math:`\sum_{k=0}^{\infty} (other + k)^{-input}`."""
+    refuse("zeta", input, other)
+    return (input, other), {}
+
+
+def _density(g, input, other):
+    """The derivative of the incomplete gamma function by its second argument."""
+    return g * ((input - 1) * other.log() - other - lgamma(input)).exp()
+
+
+def _gamma_pairs(make):
+    def pair(*shape):
+        return make(*shape, low=0.5, high=5.0, requires_grad=False), make(*shape, low=0.5, high=5.0)
+
+    return [Sample(*pair(3, 4)), Sample(*pair(2)), Sample(*pair(0))]
+
+
+@pointwise(
+    kernel=_regularised(upper=False),
+    tensors="input other",
+    result="float",
+    grad={"other": _density},
+    inplace=True,
+    out=True,
+    aliases=("special.gammainc",),
+    samples=_gamma_pairs,
+)
+def igamma(input, other):
+    r"""Element-wise lower incomplete gamma function :math:`\frac{1}{\Gamma(a)} \int_0^x t^{a-1} e^{-t} dt`, ``a`` = ``input``."""
+    refuse("igamma", input, other)
+    return (input, other), {}
+
+
+@pointwise(
+    kernel=_regularised(upper=True),
+    tensors="input other",
+    result="float",
+    grad={"other": lambda g, input, other: -_density(g, input, other)},
+    inplace=True,
+    out=True,
+    aliases=("special.gammaincc",),
+    samples=_gamma_pairs,
+)
+def igammac(input, other):
+    r"""Element-wise upper incomplete gamma function :math:`\frac{1}{\Gamma(a)} \int_x^\infty t^{a-1} e^{-t} dt`, ``a`` = ``input``."""
+    refuse("igammac", input, other)
+    return (input, other), {}

@@ -1,0 +1,83 @@
+"""Linear algebra on tensors of more dims, read as matrices, and small matrix builders."""
+
+from __future__ import annotations
+
+from math import prod
+
+from flambeau.core import dtypes
+from flambeau.ops.joining import cat
+from flambeau.ops.linalg import inv, solve
+from flambeau.ops.record import ErrorSample, Sample, composite
+
+
+@composite(
+    name="linalg.tensorinv",
+    out=True,
+    samples=lambda make: [Sample(make(2, 3, 6)), Sample(make(4, 2, 2), ind=1)],
+    errors=lambda make: [ErrorSample(RuntimeError, "prod\\(self.shape\\[ind:\\]\\)", make(2, 3, 4))],
+)
+def tensorinv(A, ind=2):
+    """The inverse of :func:`tensordot` with ``A`` over ``ind`` dims.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.tensorinv.html
+    """
+    if ind <= 0:
+        raise RuntimeError(f"Expected a strictly positive integer for 'ind', got {ind}")
+    left, right = A.shape[:ind], A.shape[ind:]
+    if prod(left) != prod(right):
+        raise RuntimeError(
+            "Expected self to satisfy the requirement prod(self.shape[ind:]) == prod(self.shape[:ind]), but got "
+            f"{prod(right)} != {prod(left)}"
+        )
+    return inv(A.reshape((prod(left), prod(right)))).reshape((*right, *left))
+
+
+@composite(name="linalg.tensorsolve", out=True, samples=lambda make: [Sample(make(2, 3, 6), make(2, 3)), Sample(make(3, 6, 2), make(2, 3), dims=(0,))])
+def tensorsolve(A, B, dims=None):
+    """The ``X`` whose :func:`tensordot` with ``A`` over its last dims is ``B``; ``dims`` of ``A`` go to its end first.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.tensorsolve.html
+    """
+    if dims is not None:
+        n = A.dim()
+        A = A.movedim(list(dims), list(range(n - len(dims), n)))
+    shape = A.shape[B.dim() :]
+    if B.numel() != prod(shape):
+        raise RuntimeError(
+            "Expected self to satisfy the requirement prod(self.shape[other.ndim:]) == prod(self.shape[:other.ndim]), but "
+            f"got {prod(shape)} != {B.numel()}"
+        )
+    return solve(A.reshape((B.numel(), prod(shape))), B.reshape(-1)).reshape(shape)
+
+
+@composite(name="linalg.vecdot", out=True, samples=lambda make: [Sample(make(2, 3), make(2, 3)), Sample(make(3, 2), make(3, 1), dim=0)])
+def vecdot(x, y, *, dim=-1):
+    r"""The dot products along ``dim``: :math:`\sum_i \bar x_i y_i`.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.vecdot.html
+    """
+    return ((x.conj() if x.dtype.is_complex else x) * y).sum(dim)
+
+
+@composite(name="linalg.diagonal", samples=lambda make: [Sample(make(3, 3)), Sample(make(2, 3, 4), offset=1)])
+def linalg_diagonal(A, *, offset=0, dim1=-2, dim2=-1):
+    """The diagonals of matrices: :func:`diagonal`, of the last two dims by default.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.diagonal.html
+    """
+    return A.diagonal(offset, dim1, dim2)
+
+
+@composite(name="linalg.vander", samples=lambda make: [Sample(make(3)), Sample(make(2, 3), N=4)])
+def vander(x, N=None):
+    r"""The Vandermonde matrix: rows :math:`1, x_i, x_i^2, \ldots, x_i^{N-1}`.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.vander.html
+    """
+    x = x if x.dim() else x.reshape(1)
+    n = x.shape[-1] if N is None else N
+    if n <= 0:
+        raise RuntimeError(f"N must be greater than 1, got {n}")
+    one = x.new_ones((*x.shape, 1), dtype=x.dtype if x.dtype is not dtypes.bool else dtypes.int64)
+    powers = x.unsqueeze(-1).expand((*x.shape, n - 1)).cumprod(-1)
+    return cat([one.to(powers.dtype), powers], -1)
