@@ -32,8 +32,10 @@ check: test lint typecheck parity
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
+.venv/parity: .venv/test
+
 .venv/test .venv/lint .venv/parity: .venv/%: .venv/installed
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test,$*]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[$*]'
 	@touch $@
 
 clean:

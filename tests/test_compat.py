@@ -73,6 +73,23 @@ def test_imports_of_old_programs() -> None:
     )
 
 
+def test_every_spelling_leads_somewhere() -> None:
+    python(
+        """
+        import importlib
+        from flambeau.compat.spellings import SPELLINGS
+        for name in SPELLINGS:
+            module = importlib.import_module(name)
+            assert module.__name__ in (name, name.replace("torch", "flambeau", 1)) and dir(module), name
+        import torch, torch.backends.cudnn as cudnn
+        cudnn.benchmark = True
+        assert torch.backends.cudnn.benchmark is True and cudnn.is_available() is False
+        from torch.functional import einsum
+        from torch.utils.data._utils.collate import default_collate
+        """
+    )
+
+
 def test_installing_twice_changes_nothing() -> None:
     python("import sys; n = len(sys.meta_path); flambeau.compat.install(); assert len(sys.meta_path) == n")
 

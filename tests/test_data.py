@@ -185,7 +185,7 @@ def test_default_collate():
     assert batch["p"].y.tolist() == [2, 5] and batch["q"][0].tolist() == [3, 6]
 
 
-@pytest.mark.parametrize("batch", [[None], [object()], [{1}], [np.array(["a"])]], ids=str)
+@pytest.mark.parametrize("batch", [[None], [object()], [{1}], [np.array(["a"])]], ids=["None", "object", "set", "strings"])
 def test_what_cannot_be_collated(batch):
     with pytest.raises(
         TypeError, match="default_collate: batch must contain tensors, numpy arrays, numbers, dicts or lists"

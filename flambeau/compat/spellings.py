@@ -9,6 +9,8 @@ from typing import Any
 
 # PyTorch's module -> where its names are looked up, in this order: modules, or "module:object" for an object's names.
 SPELLINGS: dict[str, tuple[str, ...]] = {
+    "torch._tensor": ("flambeau.tensor.tensor",),
+    "torch.autograd.grad_mode": ("flambeau.autograd",),
     "torch.backends.cuda": ("flambeau.backends:cuda",),
     "torch.backends.cudnn": ("flambeau.backends:cudnn",),
     "torch.backends.mkl": ("flambeau.backends:mkl",),
@@ -16,6 +18,9 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
     "torch.backends.mps": ("flambeau.backends:mps",),
     "torch.backends.openmp": ("flambeau.backends:openmp",),
     "torch.backends.opt_einsum": ("flambeau.backends:opt_einsum",),
+    "torch.functional": ("flambeau",),
+    "torch.utils.data._utils": ("flambeau.utils.data",),
+    "torch.utils.data._utils.collate": ("flambeau.utils.data.collate",),
 }
 
 

@@ -10,9 +10,9 @@ from flambeau.ops.record import registry
 FAMILIES = (
     "views", "conversion", "creation", "joining", "indexing",
     "arithmetic", "comparison", "logic", "rounding", "elementary", "trigonometric", "complexes", "error_functions",
-    "gamma_functions", "bessel_functions", "activation", "softmax",
+    "gamma_functions", "bessel_functions", "orthogonal_polynomials", "activation", "softmax",
     "reduction", "extremes", "statistics", "norms", "scan", "sorting", "matmul", "contraction", "linalg", "factorizations", "spectra", "tensor_equations",
-    "fft",
+    "fft", "stft",
     "random", "loss", "loss_classes", "loss_margin", "embedding", "normalization", "convolution", "pooling", "vision",
     "attention",
 )  # fmt: skip

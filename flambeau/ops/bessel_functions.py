@@ -8,7 +8,7 @@ Source of the formulas: NIST Digital Library of Mathematical Functions, chapter 
 
 from __future__ import annotations
 
-from math import pi, sqrt
+from math import pi
 
 import numpy as np
 
@@ -122,4 +122,212 @@ def _grad_of_i1e(g, input):
 def i1e(input):
     r"""Element-wise scaled modified Bessel function :math:`e^{-|x|} I_1(x)`."""
     refuse("i1e", input)
+    return (input,), {}
+
+
+# --- of the first and second kind ----------------------------------------------------------------------------
+
+_WAVES = 25.0
+"""The asymptotic series of the oscillating functions are used from here on."""
+
+_angles = (np.arange(32) + 0.5) * (pi / 64)
+_orders = np.arange(1, 31)[:, None]
+_sines = np.sin(_angles).tolist()
+# Neumann's series of the functions of the second kind, sums over J_{2k} and J_{2k+1}, as weights of the nodes.
+_WEIGHTS_0 = ((-1.0) ** _orders * np.cos(2 * _orders * _angles) / _orders).sum(0).tolist()
+_WEIGHTS_1 = ((-1.0) ** _orders * np.sin((2 * _orders + 1) * _angles) * (2 * _orders + 1) / (_orders * (_orders + 1))).sum(0).tolist()
+
+
+def _near_waves(x, order: int):
+    """``J`` and Neumann's sum, from the integral of ``cos(n t - x sin t)``."""
+    first, second = np.zeros_like(x), np.zeros_like(x)
+    for s, w0, w1 in zip(_sines, _WEIGHTS_0, _WEIGHTS_1, strict=True):
+        wave = np.sin(x * s) if order else np.cos(x * s)
+        first += wave * s if order else wave
+        second += wave * (w1 if order else w0)
+    return first / len(_sines), second / len(_sines)
+
+
+def _far_waves(x, order: int):
+    """``J`` and ``Y`` by Hankel's series."""
+    series, t = _SERIES[order], 1 / (x * x)
+    signs = [(-1) ** (k // 2) for k in range(len(series))]
+    signed = [c * s for c, s in zip(series, signs, strict=True)]
+    p, q = polynomial(tuple(signed[0::2]), t), polynomial(tuple(signed[1::2]), t) / x
+    # cos and sin of x - pi/4 (order 0) or x - 3 pi/4 (order 1), times sqrt(2).
+    plus, minus = np.sin(x) + np.cos(x), np.sin(x) - np.cos(x)
+    cosine, sine = (minus, -plus) if order else (plus, minus)
+    scale = 1 / np.sqrt(pi * x)
+    return scale * (p * cosine - q * sine), scale * (p * sine + q * cosine)
+
+
+def _bessel_j(order: int):
+    @in_double
+    @in_blocks
+    def kernel(x: np.ndarray) -> np.ndarray:
+        size = np.abs(x)
+        near, _ = _near_waves(np.minimum(size, _WAVES), order)
+        far, _ = _far_waves(np.maximum(size, _WAVES), order)
+        result = np.where(size < _WAVES, near, far)
+        return np.where(x < 0, -result, result) if order else result
+
+    return kernel
+
+
+def _bessel_y(order: int):
+    @in_double
+    @in_blocks
+    def kernel(x: np.ndarray) -> np.ndarray:
+        small = np.minimum(x, _WAVES)
+        first, second = _near_waves(small, order)
+        near = (np.log(small / 2) + _EULER - order) * first
+        near -= second + _near_waves(small, 0)[0] / small if order else 2 * second
+        near *= 2 / pi
+        _, far = _far_waves(np.maximum(x, _WAVES), order)
+        result = np.where(x < _WAVES, near, far)
+        return np.where(x == 0, -np.inf, np.where(x < 0, np.nan, result))
+
+    return kernel
+
+
+@pointwise(
+    kernel=_bessel_j(0), result="float", grad={"input": lambda g, input: -g * bessel_j1(input)}, out=True,
+    name="special.bessel_j0", samples=samples.unary(),
+)  # fmt: skip
+def bessel_j0(input):
+    """Element-wise Bessel function of the first kind of order 0."""
+    refuse("bessel_j0_cpu", input)
+    return (input,), {}
+
+
+@pointwise(
+    kernel=_bessel_j(1), result="float",
+    grad={"input": lambda g, input: g * (bessel_j0(input) - _over(bessel_j1(input), input, 0.5))}, out=True,
+    name="special.bessel_j1", samples=samples.unary(),
+)  # fmt: skip
+def bessel_j1(input):
+    """Element-wise Bessel function of the first kind of order 1."""
+    refuse("bessel_j1_cpu", input)
+    return (input,), {}
+
+
+@pointwise(
+    kernel=_bessel_y(0), result="float", grad={"input": lambda g, input: -g * bessel_y1(input)}, out=True,
+    name="special.bessel_y0", samples=samples.unary(0.5, 3.0),
+)  # fmt: skip
+def bessel_y0(input):
+    """Element-wise Bessel function of the second kind of order 0; NaN for negative numbers."""
+    refuse("bessel_y0_cpu", input)
+    return (input,), {}
+
+
+@pointwise(
+    kernel=_bessel_y(1), result="float",
+    grad={"input": lambda g, input: g * (bessel_y0(input) - bessel_y1(input) / input)}, out=True,
+    name="special.bessel_y1", samples=samples.unary(0.5, 3.0),
+)  # fmt: skip
+def bessel_y1(input):
+    """Element-wise Bessel function of the second kind of order 1; NaN for negative numbers."""
+    refuse("bessel_y1_cpu", input)
+    return (input,), {}
+
+
+@pointwise(
+    kernel=in_double(lambda x: np.where(x == 0, 1, np.where(np.isinf(x), 0, np.sin(x) / x))),
+    result="float",
+    out=True,
+    name="special.spherical_bessel_j0",
+)
+def spherical_bessel_j0(input):
+    r"""Element-wise spherical Bessel function :math:`\sin(x) / x`."""
+    refuse("spherical_bessel_j0_cpu", input)
+    return (input,), {}
+
+
+# --- modified, of the second kind ----------------------------------------------------------------------------
+
+_NODES = 48
+
+
+def _small_k(x, order: int):
+    """``K`` for ``x < 2``, from Neumann's series and the Wronskian."""
+    i0, i1 = np.exp(x) * i0e_kernel(x), np.exp(x) * i1e_kernel(x)
+    quarter = x * x / 4
+    term, harmonic, total = np.ones_like(x), 0.0, np.zeros_like(x)
+    for k in range(1, 16):
+        term = term * quarter / (k * k)
+        harmonic += 1 / k
+        total += harmonic * term
+    k0 = total - (np.log(x / 2) + _EULER) * i0
+    return (1 / x - i1 * k0) / i0 if order else k0
+
+
+def _scaled_k(order: int):
+    r""":math:`e^x K_n(x)`, from :math:`K_n(x) = \int_0^\infty e^{-x \cosh t} \cosh(nt)\, dt` with nodes to where it vanishes."""
+
+    @in_double
+    @in_blocks
+    def kernel(x: np.ndarray) -> np.ndarray:
+        middle = np.clip(x, 2, _FAR)
+        step = np.arccosh(1 + 40 / middle) / _NODES
+        total = np.full_like(x, 0.5)
+        for j in range(1, _NODES):
+            cosh = np.cosh(j * step)
+            total += np.exp(-middle * (cosh - 1)) * (cosh if order else 1)
+        small = np.minimum(x, 2)
+        far = np.maximum(x, _FAR)
+        series = polynomial(_SERIES[order], 1 / far) * np.sqrt(pi / (2 * far))
+        result = np.where(x < 2, _small_k(small, order) * np.exp(small), np.where(x < _FAR, total * step, series))
+        return np.where(x == 0, np.inf, np.where(x < 0, np.nan, result))
+
+    return kernel
+
+
+def _k(scaled):
+    @in_double
+    def kernel(x):
+        return scaled(x) * np.exp(-x)
+
+    return kernel
+
+
+@pointwise(
+    kernel=_k(_scaled_k(0)), result="float", out=True, name="special.modified_bessel_k0",
+    grad={"input": lambda g, input: -g * modified_bessel_k1(input)}, samples=samples.unary(0.5, 3.0),
+)  # fmt: skip
+def modified_bessel_k0(input):
+    """Element-wise modified Bessel function of the second kind of order 0."""
+    refuse("modified_bessel_k0_cpu", input)
+    return (input,), {}
+
+
+@pointwise(
+    kernel=_k(_scaled_k(1)), result="float", out=True, name="special.modified_bessel_k1",
+    grad={"input": lambda g, input: -g * (modified_bessel_k0(input) + modified_bessel_k1(input) / input)},
+    samples=samples.unary(0.5, 3.0),
+)  # fmt: skip
+def modified_bessel_k1(input):
+    """Element-wise modified Bessel function of the second kind of order 1."""
+    refuse("modified_bessel_k1_cpu", input)
+    return (input,), {}
+
+
+@pointwise(
+    kernel=_scaled_k(0), result="float", out=True, name="special.scaled_modified_bessel_k0",
+    grad={"input": lambda g, out, input: g * (out - scaled_modified_bessel_k1(input))}, samples=samples.unary(0.5, 3.0),
+)  # fmt: skip
+def scaled_modified_bessel_k0(input):
+    """Element-wise :math:`e^x K_0(x)`."""
+    refuse("scaled_modified_bessel_k0_cpu", input)
+    return (input,), {}
+
+
+@pointwise(
+    kernel=_scaled_k(1), result="float", out=True, name="special.scaled_modified_bessel_k1",
+    grad={"input": lambda g, out, input: g * (out - scaled_modified_bessel_k0(input) - out / input)},
+    samples=samples.unary(0.5, 3.0),
+)  # fmt: skip
+def scaled_modified_bessel_k1(input):
+    """Element-wise :math:`e^x K_1(x)`."""
+    refuse("scaled_modified_bessel_k1_cpu", input)
     return (input,), {}

@@ -22,13 +22,6 @@ def _over_places(g):
     return g.sum((0, *range(2, g.dim())))
 
 
-def _outputs(sizes, kernel, stride, pads, dilation) -> tuple[int, ...]:
-    return tuple(
-        [(n + a + b - d * (k - 1) - 1) // s + 1
-         for n, k, s, (a, b), d in zip(sizes, kernel, stride, pads, dilation, strict=True)]
-    )  # fmt: skip
-
-
 @op(
     name="_convolution",
     tensors="input weight bias",
@@ -45,10 +38,9 @@ def _outputs(sizes, kernel, stride, pads, dilation) -> tuple[int, ...]:
     method=False,
     backward_name="ConvolutionBackward0",
 )
-def _convolution(input, weight, bias, stride, pads, dilation, groups):
-    """The cross-correlation of an input (N, C, ...) with a weight (O, C / groups, ...)."""
-    outputs = _outputs(input._shape[2:], weight._shape[2:], stride, pads, dilation)
-    attrs = {"stride": stride, "pads": pads, "dilation": dilation, "groups": groups, "outputs": outputs}
+def _convolution(input, weight, bias, stride, pads, dilation, groups, outputs):
+    """The cross-correlation of an input (N, C, ...) with a weight (O, C / groups, ...), at ``outputs`` places."""
+    attrs = {"stride": stride, "pads": pads, "dilation": dilation, "groups": groups, "outputs": tuple(outputs)}
     return (input._shape[0], weight._shape[0], *outputs), input._dtype, (input, weight, bias), attrs
 
 
@@ -57,8 +49,8 @@ def _convolution(input, weight, bias, stride, pads, dilation, groups):
     tensors="grad weight bias",
     kernel=kernels.input_gradient,
     grad={
-        "grad": lambda g, weight, stride, pads, dilation, groups: _convolution(
-            g, conj_of(weight), None, stride, pads, dilation, groups
+        "grad": lambda g, weight, grad_shape, stride, pads, dilation, groups: _convolution(
+            g, conj_of(weight), None, stride, pads, dilation, groups, grad_shape[2:]
         ),
         "weight": lambda g, grad, weight_shape, stride, pads, dilation, groups: _convolution_weight(
             g, conj_of(grad), stride, pads, dilation, groups, weight_shape[2:]
@@ -82,8 +74,8 @@ def _convolution_input(grad, weight, bias, stride, pads, dilation, groups, sizes
         "input": lambda g, grad, input_shape, stride, pads, dilation, groups: _convolution_input(
             conj_of(grad), g, None, stride, pads, dilation, groups, input_shape[2:]
         ),
-        "grad": lambda g, input, stride, pads, dilation, groups: _convolution(
-            conj_of(input), g, None, stride, pads, dilation, groups
+        "grad": lambda g, input, grad_shape, stride, pads, dilation, groups: _convolution(
+            conj_of(input), g, None, stride, pads, dilation, groups, grad_shape[2:]
         ),
     },
     method=False,
@@ -201,9 +193,10 @@ def _convolved(dims: int, input, weight, bias, stride, padding, dilation, groups
             f"Calculated padded input size per channel: ({_by(sizes)}). Kernel size: ({_by(reach)}). Kernel size can't be "
             f"greater than actual input size: the input has shape {list(input._shape)}"
         )
+    outputs = [(n - r) // s + 1 for n, r, s in zip(sizes, reach, stride, strict=True)]
     if input.dim() == dims + 1:
-        return _convolution(input.unsqueeze(0), weight, bias, stride, pads, dilation, groups).squeeze(0)
-    return _convolution(input, weight, bias, stride, pads, dilation, groups)
+        return _convolution(input.unsqueeze(0), weight, bias, stride, pads, dilation, groups, outputs).squeeze(0)
+    return _convolution(input, weight, bias, stride, pads, dilation, groups, outputs)
 
 
 def _conv_samples(dims: int):

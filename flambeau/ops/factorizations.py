@@ -157,7 +157,10 @@ def _factor_gradient(common, L, upper):
         "B": lambda g, L, upper: cholesky_solve(g, L, upper),
         "L": lambda g, L, out, upper: _factor_gradient(cholesky_solve(g, L, upper) @ conjugate_transpose(out), L, upper),
     },
-    samples=lambda make: [Sample(make(3, 2), make(3, 3).tril()), Sample(make(3, 2), make(3, 3).triu(), upper=True)],
+    samples=lambda make: [
+        Sample(make(3, 2), make(3, 3, requires_grad=False)),
+        Sample(make(3, 2), make(3, 3, requires_grad=False), upper=True),
+    ],
 )
 def cholesky_solve(B, L, upper=False):
     r"""The solution of :math:`A X = B`, given the Cholesky factor of ``A``.
@@ -171,9 +174,18 @@ def cholesky_solve(B, L, upper=False):
 
 @op(
     kernel=lambda L, upper: _cholesky_solve_kernel(np.eye(L.shape[-1], dtype=L.dtype), L, upper),
-    out=True,
+    name="aten.cholesky_inverse",
     grad={"L": lambda g, L, out, upper: _factor_gradient(out @ g @ out, L, upper)},
-    samples=lambda make: [Sample(make(3, 3).tril()), Sample(make(3, 3).triu(), upper=True)],
+)
+def _cholesky_inverse(L, upper):
+    """The inverse from a factor, of which one triangle is read: what ``cholesky_inverse`` records."""
+    return L.shape, L.dtype, (L,), {"upper": upper}
+
+
+@composite(
+    out=True,
+    samples=lambda make: [Sample(make(3, 3, requires_grad=False)), Sample(make(3, 3, requires_grad=False), upper=True)],
+    errors=square_errors,
 )
 def cholesky_inverse(L, upper=False):
     """The inverse of a matrix, given its Cholesky factor.
@@ -181,7 +193,7 @@ def cholesky_inverse(L, upper=False):
     Source: https://docs.pytorch.org/docs/stable/generated/torch.cholesky_inverse.html
     """
     require_square("cholesky_inverse", L)
-    return L.shape, L.dtype, (L,), {"upper": bool(upper)}
+    return _cholesky_inverse(L, bool(upper))
 
 
 # --- LU ------------------------------------------------------------------------------------------------------

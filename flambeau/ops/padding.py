@@ -64,8 +64,9 @@ def _source(n: int, before: int, after: int, mode: str) -> np.ndarray:
     at = np.arange(-before, n + after)
     if mode == "replicate":
         return at.clip(0, n - 1)
-    if mode == "circular":
-        return at % n
+    if mode == "circular":  # around what is left after cutting off
+        first, last = max(-before, 0), n + min(after, 0)
+        return (at - first) % (last - first) + first
     at = np.abs(at)
     return np.where(at >= n, 2 * (n - 1) - at, at)
 
@@ -132,6 +133,11 @@ def _check_mapped(shape, pad: tuple[int, ...], mode: str) -> None:
     pairs = _pairs(pad)
     for axis, (before, after) in enumerate(pairs, len(shape) - len(pairs)):
         n = shape[axis]
+        if n + before + after < 1:
+            raise RuntimeError(
+                f"input (size {n} at dimension {axis}) is too small for padding ({before}, {after}): the result would "
+                f"have size {n + before + after}"
+            )
         if mode == "circular" and (before > n or after > n):
             raise RuntimeError(
                 f"Padding value causes wrapping around more than once. Dimension {axis} has size {n}, the padding is "
@@ -141,11 +147,6 @@ def _check_mapped(shape, pad: tuple[int, ...], mode: str) -> None:
             raise RuntimeError(
                 "Argument #4: Padding size should be less than the corresponding input dimension, but got: padding "
                 f"({before}, {after}) at dimension {axis} of input {list(shape)}"
-            )
-        if n + before + after < 1:
-            raise RuntimeError(
-                f"input (size {n} at dimension {axis}) is too small for padding ({before}, {after}): the result would "
-                f"have size {n + before + after}"
             )
 
 

@@ -385,7 +385,7 @@ def max_unpool2d(input, indices, kernel_size, stride=None, padding=0, output_siz
 
 @composite(
     name="nn.functional.max_unpool3d",
-    samples=lambda make: [Sample(make(1, 1, 2, 2), make(1, 1, 2, 2, requires_grad=False).argsort(3), 2)],
+    samples=lambda make: [Sample(make(2, 1, 1, 4), make(2, 1, 1, 4, requires_grad=False).argsort(3), 2)],
 )
 def max_unpool3d(input, indices, kernel_size, stride=None, padding=0, output_size=None):
     """:func:`max_unpool2d` of an input (N, C, D, H, W) or (C, D, H, W)."""

@@ -86,6 +86,7 @@ def _round(x, decimals):
     grad={"input": _flat},
     inplace=True,
     out=True,
+    aliases=("special.round",),
     samples=lambda make: [*samples.unary(0.1, 0.4)(make), Sample(make(3, low=0.11, high=0.14), decimals=1)],
     errors=lambda make: [ErrorSample(NotImplementedError, "not implemented for 'Long'", make(2).long(), decimals=1)],
 )

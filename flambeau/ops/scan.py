@@ -132,11 +132,17 @@ def _logcumsumexp_kernel(x, dim):
 
 
 def _logcumsumexp_gradient(g, input, out, dim):
-    """:math:`\\sum_{i \\ge j} g_i e^{x_j - y_i}`, summed as logarithms, positive and negative ``g`` apart."""
+    r""":math:`\sum_{i \ge j} g_i e^{x_j - y_i}`."""
     if not input.dim():
         return g
+    if dispatch.grad_mode.enabled:
+        # Differentiable everywhere, at the price of overflow where the range of ``input`` is large.
+        top = input.detach().amax(dim, keepdim=True) if not input.dtype.is_complex else 0
+        weights = g * (top - out).exp().conj()
+        return _reversed_cumsum(weights, dim) * (input - top).exp().conj()
 
     def part(log_g):
+        """Summed as logarithms, which positive and negative numbers have apart."""
         return ((log_g - out).flip(dim).logcumsumexp(dim).flip(dim) + input).exp()
 
     if g.dtype.is_complex:

@@ -123,6 +123,77 @@ def std_mean(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
     return std(input, dim, unbiased, keepdim, correction=correction), _mean_too(input, dim, keepdim)
 
 
+@composite(
+    samples=lambda make: [
+        Sample(make(2, 4)),
+        Sample(make(5), correction=0),
+        Sample(make(2, 3), fweights=dispatch.wrap(np.array([1, 2, 1])), aweights=make(3, low=0.5, high=1.5, requires_grad=False)),
+    ],
+    errors=lambda make: [ErrorSample(RuntimeError, "expected input to have two or fewer dimensions", make(2, 2, 2))],
+)
+def cov(input, *, correction=1, fweights=None, aweights=None):
+    r"""The covariance matrix of variables (rows) from observations (columns): :math:`\frac{1}{w - c} \sum_j w_j (x_j - \bar x)(x_j - \bar x)^H`.
+
+    Observations count ``fweights`` times, and with importance ``aweights``.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.cov.html
+    """
+    if input.dim() > 2:
+        raise RuntimeError(f"cov(): expected input to have two or fewer dimensions but got an input with {input.dim()} dimensions")
+    if input.dtype is dtypes.bool:
+        raise RuntimeError("cov(): bool dtype is not supported for input")
+    x = input.reshape((1, -1)) if input.dim() < 2 else input
+    n = x.shape[1]
+    weights = None
+    for name, w in (("fweights", fweights), ("aweights", aweights)):
+        if w is None:
+            continue
+        if w.dim() > 1 or w.numel() != n:
+            raise RuntimeError(
+                f"cov(): expected {name} to have one or fewer dimensions and one element for each of {n} observations, got "
+                f"shape {list(w.shape)}"
+            )
+        weights = w if weights is None else weights * w
+    total = n if weights is None else weights.sum()
+    if weights is None:
+        average = x.sum(1) / n
+    else:
+        average = (x * weights).sum(1) / total
+    if weights is None or aweights is None or correction == 0:
+        freedom = total - correction
+    else:
+        freedom = total - correction * (weights * aweights).sum() / total
+    if isinstance(freedom, dispatch.Tensor):
+        freedom = freedom.clamp(min=0)
+    else:
+        freedom = max(freedom, 0)
+    centred = x - average.unsqueeze(1)
+    weighted = centred if weights is None else centred * weights
+    product = weighted @ (centred.conj() if centred.dtype.is_complex else centred).t()
+    result = product / x.new_full((), freedom, dtype=average.dtype.to_real()) if isinstance(freedom, (int, float)) else product / freedom
+    return result.squeeze() if input.dim() < 2 else result
+
+
+@composite(samples=lambda make: [Sample(make(3, 4)), Sample(make(5))])
+def corrcoef(input):
+    r"""The correlations of variables (rows) from observations (columns): covariances divided by both deviations.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.corrcoef.html
+    """
+    if input.dim() > 2:
+        raise RuntimeError(
+            f"corrcoef(): expected input to have two or fewer dimensions but got an input with {input.dim()} dimensions"
+        )
+    c = cov(input)
+    if c.dim() == 0:
+        return c / c
+    deviation = (c.diagonal().real if c.dtype.is_complex else c.diagonal()).sqrt()
+    c = c / deviation.unsqueeze(1) / deviation
+    if c.dtype.is_complex:
+        return c.real.clamp(-1, 1) + 1j * c.imag.clamp(-1, 1)
+    return c.clamp(-1, 1)
+
+
 # --- order statistics ----------------------------------------------------------------------------------------
 
 

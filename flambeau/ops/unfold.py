@@ -17,7 +17,7 @@ def _unfolded(x, kernel, stride, padding, dilation, outputs):
 
 
 def _folded(x, kernel, stride, padding, dilation, outputs, sizes):
-    x = x.reshape(len(x), -1, *kernel, *outputs)
+    x = x.reshape(len(x), x.shape[1] // prod(kernel), *kernel, *outputs)
     out = np.zeros((*x.shape[:2], *[n + 2 * p for n, p in zip(sizes, padding, strict=True)]), x.dtype)
     for place in product(*map(range, kernel)):
         where = [tap(*settings) for settings in zip(place, stride, dilation, outputs, strict=True)]

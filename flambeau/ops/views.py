@@ -108,6 +108,8 @@ def view_(input, *size):
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.view.html
     """
+    if len(size) == 1 and isinstance(size[0], dtypes.dtype):
+        return _reinterpreted(input, size[0])
     sizes = infer_size(as_sizes(size, "view"), input.numel())
     strides = view_strides(input.shape, input.stride(), sizes)
     if strides is None:
@@ -177,6 +179,30 @@ def unflatten(input, dim, sizes):
             f"unflatten: Provided sizes {list(sizes)} don't multiply up to the size of dim {d} ({n}) in the input tensor"
         )
     return input.view(input.shape[:d] + infer_size(sizes, n) + input.shape[d + 1 :])
+
+
+def _reinterpreted(input, dtype):
+    """The geometry of the same bytes as another dtype: the last dim grows or shrinks with the element size."""
+    if input.requires_grad and dtype is not input.dtype:
+        raise RuntimeError("view(dtype): a tensor that requires a gradient cannot be seen as another dtype; detach() it first")
+    shape, strides, offset = input.shape, input.stride(), input.storage_offset()
+    old, new = input.dtype.itemsize, dtype.itemsize
+    if old == new:
+        return shape, strides, offset, {}, dtype
+    if not shape:
+        raise RuntimeError(f"self.dim() cannot be 0 to view {input.dtype} as {dtype} (different element sizes)")
+    if strides[-1] != 1:
+        raise RuntimeError(f"self.stride(-1) must be 1 to view {input.dtype} as {dtype} (different element sizes), but got {strides[-1]}")
+    if old > new:
+        ratio = old // new
+        return shape[:-1] + (shape[-1] * ratio,), tuple([s * ratio for s in strides[:-1]]) + (1,), offset * ratio, {}, dtype
+    ratio = new // old
+    if shape[-1] % ratio or offset % ratio or any(s % ratio for s in strides[:-1]):
+        raise RuntimeError(
+            f"self.size(-1), self.storage_offset() and the other strides must be divisible by {ratio} to view {input.dtype} "
+            f"as {dtype} (different element sizes), but got size {list(shape)}, offset {offset}, strides {strides}"
+        )
+    return shape[:-1] + (shape[-1] // ratio,), tuple([s // ratio for s in strides[:-1]]) + (1,), offset // ratio, {}, dtype
 
 
 # --- dims in another order -----------------------------------------------------------------------------------

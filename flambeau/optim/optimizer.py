@@ -21,6 +21,7 @@ from flambeau.autograd import enable_grad, set_grad_enabled
 from flambeau.core.dtypes import float32
 from flambeau.core.hooks import RemovableHandle
 from flambeau.nn.modules._hooks import add_hook
+from flambeau.nn.modules._messages import typename
 from flambeau.tensor import Tensor
 
 from .scalars import new_scalar
@@ -76,14 +77,6 @@ def _use_grad_for_differentiable(step: Callable) -> Callable:
     return wrapper
 
 
-def _typename(value: Any) -> str:
-    """How error messages name the type of a thing that should have been a tensor."""
-    if isinstance(value, Tensor):
-        return value.type()
-    cls = value if isinstance(value, type) else type(value)
-    return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
-
-
 class Optimizer:
     """Base class of all optimizers (torch.optim.Optimizer).
 
@@ -125,7 +118,7 @@ class Optimizer:
         if isinstance(params, Tensor):
             raise TypeError(
                 "params argument given to the optimizer should be an iterable of Tensors or "
-                f"dicts, but got {_typename(params)}; for one tensor w write [w]"
+                f"dicts, but got {typename(params)}; for one tensor w write [w]"
             )
         self.state: defaultdict[Tensor, Any] = defaultdict(dict)
         self.param_groups: list[dict[str, Any]] = []
@@ -310,7 +303,7 @@ class Optimizer:
 
         for param in params:
             if not isinstance(param, Tensor):
-                raise TypeError(f"optimizer can only optimize Tensors, but one of the params is {_typename(param)}")
+                raise TypeError(f"optimizer can only optimize Tensors, but one of the params is {typename(param)}")
             if not self.defaults.get("differentiable") and not (param.is_leaf or param.retains_grad):
                 raise ValueError(
                     "can't optimize a non-leaf Tensor: this one was computed from others "

@@ -66,6 +66,10 @@ class Tensor:
         self._offset = offset
         return self
 
+    def as_subclass(self, cls: type) -> Tensor:
+        """The same tensor as an instance of a subclass of Tensor."""
+        return self._alias(cls)
+
     def _alias(self, cls: type | None = None) -> Tensor:
         """Another tensor object with the same storage, geometry and place on the tape."""
         out = _new(cls or Tensor)
@@ -349,10 +353,10 @@ class Tensor:
     def __repr__(self, *, tensor_contents=None) -> str:
         from flambeau.tensor.printing import tensor_repr
 
-        return tensor_repr(self)
+        return tensor_repr(self, tensor_contents)
 
     def __format__(self, spec: str) -> str:
-        return self.item().__format__(spec) if not self._shape else object.__format__(self, spec)
+        return self.item().__format__(spec) if not self._shape and type(self) is Tensor else object.__format__(self, spec)
 
     def __deepcopy__(self, memo: dict) -> Tensor:
         if id(self) in memo:
@@ -382,7 +386,7 @@ class Tensor:
         return out
 
     def __reduce_ex__(self, protocol: int):
-        from flambeau.serialization import reduce_tensor
+        from flambeau.tensor.pickling import reduce_tensor
 
         return reduce_tensor(self)
 

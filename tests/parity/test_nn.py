@@ -525,3 +525,21 @@ def test_deepcopied_layers_start_alike():
         twin = copy.deepcopy(layer)
         assert twin.weight is not layer.weight
         assert twin.weight.tolist() == layer.weight.tolist()
+
+
+@pytest.mark.parametrize("shape", [(3, 3), (2, 4), (4, 2)])
+@pytest.mark.parametrize("orthogonal_map", [None, "matrix_exp", "cayley", "householder"])
+def test_orthogonal_parametrization(shape, orthogonal_map):
+    results = []
+    for library in LIBRARIES:
+        library.manual_seed(0)
+        layer = library.nn.Linear(*shape, dtype=library.float64)
+        library.nn.utils.parametrizations.orthogonal(layer, orthogonal_map=orthogonal_map)
+        free = layer.parametrizations.weight.original
+        (x,) = make_inputs(library, [(2, shape[0])])
+        with library.no_grad():
+            free.add_(x[0, 0] * library.ones(free.shape, dtype=library.float64).tril(-1))
+        (layer(x) ** 2).sum().backward()
+        results.append([layer.weight, free.grad, x.grad])
+    for theirs, ours in zip(*results):
+        same(ours, theirs, str(orthogonal_map))

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Self
 
-from flambeau import ops
-from flambeau.autograd import no_grad
-from flambeau.core import dtypes
-from flambeau.core.device import device as Device
 from flambeau.nn.modules import _hooks
 from flambeau.nn.modules._hooks import (
     Hookable,
@@ -34,6 +29,7 @@ from flambeau.nn.modules._messages import (
     refuse_arguments,
     typename,
 )
+from flambeau.nn.modules._moves import Movable
 from flambeau.nn.modules._state import Stateful, _IncompatibleKeys
 from flambeau.nn.parameter import Buffer, Parameter
 from flambeau.tensor import Tensor
@@ -80,7 +76,7 @@ def _new_fields() -> dict[str, Any]:
     }
 
 
-class Module(Hookable, Stateful):
+class Module(Hookable, Movable, Stateful):
     """The base class of all layers and networks: a tree of modules with parameters and buffers.
 
     Parameters, buffers and modules that are assigned as attributes are registered; ``parameters()``,
@@ -465,7 +461,7 @@ class Module(Hookable, Stateful):
 
     # ---- changing all of it ----------------------------------------------------------------------
 
-    def apply(self, fn: Callable[[Module], None]) -> Module:
+    def apply(self, fn: Callable[[Module], None]) -> Self:
         """Call `fn` with every module of the tree, children first, and return this module.
 
         >>> import flambeau as torch
@@ -477,98 +473,7 @@ class Module(Hookable, Stateful):
         fn(self)
         return self
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Module:
-        """Replace the data of every parameter, gradient and buffer by what `fn` makes of it."""
-        if recurse:
-            for module in self.children():
-                module._apply(fn)
-        for param in self._parameters.values():
-            if param is None:
-                continue
-            # Parameters keep their identity, so that optimizers go on knowing them.
-            with no_grad():
-                data = fn(param)
-            if data is not param:
-                param.data = data
-            if param.grad is not None:
-                with no_grad():
-                    data = fn(param.grad)
-                if data is not param.grad:
-                    param.grad.data = data
-        for name, buffer in self._buffers.items():
-            if buffer is not None:
-                self._buffers[name] = fn(buffer)
-        return self
-
-    def to(self, *args: Any, **kwargs: Any) -> Module:
-        """Move and cast all parameters and buffers: ``to(device, dtype)``, ``to(dtype)``, ``to(tensor)``.
-
-        Only floating-point and complex tensors are cast. The module changes in place and is returned.
-
-        >>> import flambeau as torch
-        >>> torch.nn.Linear(1, 1).to(torch.float64).weight.dtype
-        torch.float64
-        """
-        device, dtype, non_blocking, memory_format = _parse_to(*args, **kwargs)
-        if dtype is not None:
-            if not (dtype.is_floating_point or dtype.is_complex):
-                raise TypeError(
-                    "nn.Module.to only accepts floating point or complex dtypes, "
-                    f"but got desired dtype={dtype}"
-                )
-            if dtype.is_complex:
-                warnings.warn(
-                    "Complex modules are a new feature under active development whose design may "
-                    "change, and some modules might not work as expected when using complex tensors "
-                    "as parameters or buffers.",
-                    stacklevel=2,
-                )
-
-        def convert(t: Tensor) -> Tensor:
-            target = dtype if t.is_floating_point() or t.is_complex() else None
-            if memory_format is not None and t.dim() in (4, 5):
-                return t.to(device, target, non_blocking, memory_format=memory_format)
-            return t.to(device, target, non_blocking)
-
-        return self._apply(convert)
-
-    def type(self, dst_type: Any) -> Module:
-        """Cast all parameters and buffers to `dst_type`."""
-        return self._apply(lambda t: t.type(dst_type))
-
-    def float(self) -> Module:
-        """Cast all floating-point parameters and buffers to float32."""
-        return self._apply(lambda t: t.float() if t.is_floating_point() else t)
-
-    def double(self) -> Module:
-        """Cast all floating-point parameters and buffers to float64."""
-        return self._apply(lambda t: t.double() if t.is_floating_point() else t)
-
-    def half(self) -> Module:
-        """Cast all floating-point parameters and buffers to float16."""
-        return self._apply(lambda t: t.half() if t.is_floating_point() else t)
-
-    def bfloat16(self) -> Module:
-        """Cast all floating-point parameters and buffers to bfloat16."""
-        return self._apply(lambda t: t.bfloat16() if t.is_floating_point() else t)
-
-    def cpu(self) -> Module:
-        """Move all parameters and buffers to the CPU."""
-        return self._apply(lambda t: t.cpu())
-
-    def cuda(self, device: Any = None) -> Module:
-        """Move all parameters and buffers to the GPU."""
-        return self._apply(lambda t: t.cuda(device))
-
-    def to_empty(self, *, device: Any, recurse: bool = True) -> Module:
-        """Move to `device` without copying the values."""
-        return self._apply(lambda t: ops.empty_like(t, device=device), recurse=recurse)
-
-    def share_memory(self) -> Module:
-        """Move the storages of all parameters and buffers to shared memory."""
-        return self._apply(lambda t: t.share_memory_())
-
-    def train(self, mode: bool = True) -> Module:
+    def train(self, mode: bool = True) -> Self:
         """Set training mode (Dropout drops, BatchNorm takes the batch's statistics) or leave it."""
         if not isinstance(mode, bool):
             raise ValueError("training mode is expected to be boolean")
@@ -577,11 +482,11 @@ class Module(Hookable, Stateful):
             module.train(mode)
         return self
 
-    def eval(self) -> Module:
+    def eval(self) -> Self:
         """Set evaluation mode; the same as ``train(False)``."""
         return self.train(False)
 
-    def requires_grad_(self, requires_grad: bool = True) -> Module:
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
         """Set ``requires_grad`` of all parameters."""
         for param in self.parameters():
             param.requires_grad_(requires_grad)
@@ -601,6 +506,9 @@ class Module(Hookable, Stateful):
                 else:
                     grad.requires_grad_(False)
                 grad.zero_()
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing to do: every program is recorded and planned without being asked."""
 
     # ---- printing --------------------------------------------------------------------------------
 
@@ -627,35 +535,3 @@ class Module(Hookable, Stateful):
 def _addindent(text: str, spaces: int) -> str:
     """`text` with all lines but the first one moved to the right."""
     return text.replace("\n", "\n" + " " * spaces)
-
-
-def _parse_to(
-    *args: Any,
-    device: Any = None,
-    dtype: dtypes.dtype | None = None,
-    non_blocking: bool = False,
-    memory_format: Any = None,
-) -> tuple[Device | None, dtypes.dtype | None, bool, Any]:
-    """The arguments of ``Module.to``, in whichever of its three forms they came."""
-    given = list(args)
-    if given and isinstance(given[0], Tensor):
-        other = given.pop(0)
-        device, dtype = other.device, other.dtype
-    else:
-        if given and not isinstance(given[0], dtypes.dtype):
-            device = given.pop(0)
-        if given and (given[0] is None or isinstance(given[0], dtypes.dtype)):
-            dtype = given.pop(0)
-    if given:
-        non_blocking = given.pop(0)
-    if given or not isinstance(non_blocking, bool):
-        names = ", ".join(type(arg).__name__ for arg in args)
-        raise TypeError(
-            f"to() received an invalid combination of arguments - got ({names}), but expected one of:\n"
-            " * (torch.device device = None, torch.dtype dtype = None, bool non_blocking = False)\n"
-            " * (torch.dtype dtype, bool non_blocking = False)\n"
-            " * (Tensor tensor, bool non_blocking = False)\n"
-        )
-    if device is not None and not isinstance(device, Device):
-        device = Device(device)
-    return device, dtype, non_blocking, memory_format

@@ -1,8 +1,8 @@
-"""Ready-made parametrizations: weight normalisation and spectral normalisation."""
+"""Ready-made parametrizations: weight and spectral normalisation, orthogonal matrices."""
 
 from __future__ import annotations
 
-from flambeau import ops
+from flambeau import linalg, ops
 from flambeau.autograd import no_grad
 from flambeau.nn import functional as F
 from flambeau.nn.modules.module import Module
@@ -11,7 +11,7 @@ from flambeau.nn.utils.spectral_norm import as_matrix, output_dim, power_iterati
 from flambeau.nn.utils.weight_norm import norm_except_dim
 from flambeau.tensor import Tensor
 
-__all__ = ["spectral_norm", "weight_norm"]
+__all__ = ["orthogonal", "spectral_norm", "weight_norm"]
 
 
 class _WeightNorm(Module):
@@ -110,3 +110,121 @@ def spectral_norm(
     return parametrize.register_parametrization(module, name, step)
 
 
+
+
+class _Orthogonal(Module):
+    """An orthogonal matrix computed from a free one, whose lower triangle counts.
+
+    By the exponential or the Cayley map of the skew-symmetric A = X - X^T, or as a product of
+    Householder reflections. With trivialization the result is ``base`` times that, so that any
+    orthogonal matrix can be where training starts.
+    """
+
+    def __init__(self, weight: Tensor, orthogonal_map: str, use_trivialization: bool) -> None:
+        super().__init__()
+        if weight.is_complex() and orthogonal_map == "householder":
+            raise ValueError("The householder parametrization does not support complex tensors.")
+        self.shape = weight.shape
+        self.orthogonal_map = orthogonal_map
+        self.use_trivialization = use_trivialization
+        if use_trivialization:
+            self.register_buffer("base", None)
+
+    def forward(self, X: Tensor) -> Tensor:
+        wide = X.size(-2) < X.size(-1)
+        if wide:
+            X = X.mT
+        rows, columns = X.shape[-2:]
+        if self.orthogonal_map == "householder":
+            V = X.tril(-1)
+            Q = linalg.householder_product(V, 2.0 / (1.0 + (V * V).sum(-2)))
+            Q = Q * X.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)
+        else:
+            X = X.tril()
+            if rows != columns:
+                X = F.pad(X, (0, rows - columns))
+            A = X - X.mH
+            if self.orthogonal_map == "matrix_exp":
+                Q = ops.matrix_exp(A)
+            else:
+                eye = ops.eye(rows, dtype=A.dtype, device=A.device)
+                Q = linalg.solve(eye - A / 2, eye + A / 2)
+            Q = Q[..., :columns]
+        if self.use_trivialization:
+            Q = self.base @ Q
+        return Q.mT if wide else Q
+
+    def right_inverse(self, Q: Tensor) -> Tensor:
+        if Q.shape != self.shape:
+            raise ValueError(
+                f"Expected a matrix or batch of matrices of shape {self.shape}. "
+                f"Got a tensor of shape {Q.shape}."
+            )
+        wide = Q.size(-2) < Q.size(-1)
+        tall = Q.mT if wide else Q
+        if not self.use_trivialization:
+            if self.orthogonal_map != "householder":
+                raise NotImplementedError(
+                    "It is not possible to assign to the matrix exponential or the Cayley "
+                    "parametrizations when use_trivialization=False."
+                )
+            X, tau = ops.geqrf(tall)
+            signs = X.diagonal(dim1=-2, dim2=-1)
+            signs.sign_().mul_(ops.where(tau == 0, -1.0, 1.0))
+            return X.mT if wide else X
+        rows, columns = tall.shape[-2:]
+        if rows != columns:
+            more = ops.randn(*tall.shape[:-2], rows, rows - columns, dtype=Q.dtype, device=Q.device)
+            tall = ops.cat([tall, more], dim=-1)
+        self.base = _nearest_by_qr(tall)
+        # minus the identity stands for the identity: A is then zero, and the signs are the reflections'
+        start = ops.zeros_like(Q)
+        start.diagonal(dim1=-2, dim2=-1).fill_(-1.0)
+        return start
+
+
+def _nearest_by_qr(matrix: Tensor) -> Tensor:
+    """The orthogonal factor of the QR decomposition with a positive diagonal of R."""
+    q, r = linalg.qr(matrix)
+    return q * r.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)
+
+
+def orthogonal(
+    module: Module,
+    name: str = "weight",
+    orthogonal_map: str | None = None,
+    *,
+    use_trivialization: bool = True,
+) -> Module:
+    """Keep a matrix orthogonal: Q^T Q = 1 if it is tall, Q Q^T = 1 if it is wide.
+
+    Args:
+        orthogonal_map: "matrix_exp" (when left out, for square matrices), "cayley" or
+            "householder" (when left out, for others).
+        use_trivialization: start from the weight's own orthogonal factor, so that the weight can
+            be assigned to.
+
+    >>> import flambeau as torch
+    >>> fc = torch.nn.utils.parametrizations.orthogonal(torch.nn.Linear(20, 40))
+    >>> torch.dist(fc.weight.T @ fc.weight, torch.eye(20)).item() < 1e-4
+    True
+
+    Lezcano-Casado (2019), Trivializations for gradient-based optimization on manifolds.
+    """
+    weight = getattr(module, name, None)
+    if not isinstance(weight, Tensor):
+        raise ValueError(f"Module '{module}' has no parameter or buffer with name '{name}'")
+    if weight.ndim < 2:
+        raise ValueError(
+            f"Expected a matrix or batch of matrices. Got a tensor of {weight.ndim} dimensions."
+        )
+    if orthogonal_map is None:
+        square = weight.size(-2) == weight.size(-1)
+        orthogonal_map = "matrix_exp" if square or weight.is_complex() else "householder"
+    if orthogonal_map not in ("matrix_exp", "cayley", "householder"):
+        raise ValueError(
+            'orthogonal_map has to be one of "matrix_exp", "cayley", "householder". '
+            f"Got: {orthogonal_map}"
+        )
+    step = _Orthogonal(weight, orthogonal_map, use_trivialization)
+    return parametrize.register_parametrization(module, name, step, unsafe=True)

@@ -1,0 +1,441 @@
+"""Discrete Fourier transforms (``torch.fft``).
+
+Three primitives, of the kernels of ``numpy.fft``: complex to complex, real to half of a complex spectrum, and back. All
+transforms are made of these. Each one's gradient is its adjoint: the transform in the other direction, with the scale
+at the other end.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from flambeau.core import dtypes
+from flambeau.core.size import wrap_dim
+from flambeau.ops.creation import finish
+from flambeau.ops.padding import constant_pad_nd
+from flambeau.ops.record import ErrorSample, Sample, composite, op
+from flambeau.ops.refusals import scalar_name
+
+_ADJOINT_NORM = {"backward": "forward", "forward": "backward", "ortho": "ortho"}
+
+# --- the three transforms ------------------------------------------------------------------------------------
+
+
+def _c2c_kernel(x, dim, norm, forward):
+    return (np.fft.fftn if forward else np.fft.ifftn)(x, axes=dim, norm=norm)
+
+
+@op(
+    kernel=_c2c_kernel,
+    name="aten.fft_c2c",
+    grad={"input": lambda g, dim, norm, forward: _c2c(g, dim, _ADJOINT_NORM[norm], not forward)},
+)
+def _c2c(input, dim, norm, forward):
+    """Complex to complex over ``dim``."""
+    return input.shape, input.dtype, (input,), {"dim": dim, "norm": norm, "forward": forward}
+
+
+def _half(n: int) -> int:
+    return n // 2 + 1
+
+
+def _r2c_kernel(x, dim, norm):
+    return np.fft.rfftn(x, axes=dim, norm=norm)
+
+
+def _r2c_gradient(g, input_shape, dim, norm):
+    last = dim[-1]
+    missing = input_shape[last] - g.shape[last]
+    whole = constant_pad_nd(g, (0, 0) * (g.dim() - 1 - last) + (0, missing))
+    return _c2c(whole, dim, _ADJOINT_NORM[norm], False).real
+
+
+@op(kernel=_r2c_kernel, name="aten.fft_r2c", grad={"input": _r2c_gradient})
+def _r2c(input, dim, norm):
+    """Real to the half of the spectrum, along the last of ``dim``, that determines the rest."""
+    shape = list(input.shape)
+    shape[dim[-1]] = _half(shape[dim[-1]])
+    return tuple(shape), input.dtype.to_complex(), (input,), {"dim": dim, "norm": norm}
+
+
+def _c2r_kernel(x, dim, norm, n):
+    return np.fft.irfftn(x, [x.shape[d] for d in dim[:-1]] + [n], axes=dim, norm=norm)
+
+
+def _c2r_gradient(g, input_shape, dim, norm, n):
+    half = _r2c(g, dim, _ADJOINT_NORM[norm])
+    # What stands for two conjugate frequencies counts twice.
+    last = dim[-1]
+    twice = np.ones(input_shape[last])
+    twice[1 : 1 + n - input_shape[last]] = 2
+    return half * finish(twice, g.dtype, None, False).reshape((-1,) + (1,) * (half.dim() - last - 1))
+
+
+@op(kernel=_c2r_kernel, name="aten.fft_c2r", grad={"input": _c2r_gradient})
+def _c2r(input, dim, norm, n):
+    """Half of a spectrum along the last of ``dim`` to ``n`` real values there."""
+    shape = list(input.shape)
+    shape[dim[-1]] = n
+    return tuple(shape), input.dtype.to_real(), (input,), {"dim": dim, "norm": norm, "n": n}
+
+
+# --- arguments -----------------------------------------------------------------------------------------------
+
+
+def _norm(norm) -> str:
+    norm = "backward" if norm is None else norm
+    if norm not in _ADJOINT_NORM:
+        raise RuntimeError(f'Invalid normalization mode: "{norm}": expected "backward", "ortho" or "forward"')
+    return norm
+
+
+def _floating(input):
+    if input.dtype in (dtypes.float16, dtypes.bfloat16):
+        raise RuntimeError(f"Unsupported dtype {scalar_name(input.dtype)}: transforms on the CPU take float32 and float64")
+    return input if input.dtype.kind >= dtypes.FLOATING else input.to(dtypes.get_default_dtype())
+
+
+def _complex(input):
+    input = _floating(input)
+    return input if input.dtype.is_complex else input.to(input.dtype.to_complex())
+
+
+def _real(name: str, input):
+    if input.dtype.is_complex:
+        raise RuntimeError(
+            f"{name} expects a real input tensor, but got {scalar_name(input.dtype)}. Use {name.replace('r', '', 1)} for a "
+            "complex one, or take its .real."
+        )
+    return _floating(input)
+
+
+def _geometry(input, s, dim) -> tuple[tuple[int, ...], list[int]]:
+    """The dims to transform, counted from the front, and their sizes (-1: as they are)."""
+    if dim is None:
+        if s is not None and len(s) > input.dim():
+            raise RuntimeError(
+                f"Got shape with {len(s)} values but input tensor only has {input.dim()} dimensions."
+            )
+        dims = tuple(range(0 if s is None else input.dim() - len(s), input.dim()))
+    else:
+        dims = tuple([_dim(input, d) for d in ((dim,) if isinstance(dim, int) else dim)])
+        if len(set(dims)) < len(dims):
+            raise RuntimeError(f"FFT dims must be unique, got {tuple(dim)}")
+    sizes = [-1] * len(dims) if s is None else list(s)
+    if len(sizes) != len(dims):
+        raise RuntimeError(
+            f"When given, dim and shape arguments must have the same length: got {len(dims)} dims and {len(sizes)} sizes"
+        )
+    return dims, sizes
+
+
+def _dim(input, dim: int) -> int:
+    if not input.dim():
+        raise IndexError(f"Dimension specified as {dim} but tensor has no dimensions")
+    return wrap_dim(dim, input.dim())
+
+
+def _resized(input, dims, sizes):
+    """``input`` with zeros added, or elements dropped, at the end of ``dims``."""
+    pad = [0] * (2 * input.dim())
+    for d, n in zip(dims, sizes, strict=True):
+        if n == -1:
+            n = input.shape[d]
+        if n < 1:
+            raise RuntimeError(f"Invalid number of data points ({n}) specified")
+        pad[2 * (input.dim() - 1 - d) + 1] = n - input.shape[d]
+    return constant_pad_nd(input, tuple(pad)) if any(pad) else input
+
+
+def _transform(input, s, dim, norm, forward: bool):
+    input = _complex(input)
+    dims, sizes = _geometry(input, s, dim)
+    norm = _norm(norm)
+    input = _resized(input, dims, sizes)
+    return _c2c(input, dims, norm, forward) if dims else input
+
+
+def _to_half(name: str, input, s, dim, norm):
+    input = _real(name, input)
+    dims, sizes = _geometry(input, s, dim)
+    if not dims:
+        raise RuntimeError(f"{name} must transform at least one axis")
+    norm = _norm(norm)
+    return _r2c(_resized(input, dims, sizes), dims, norm)
+
+
+def _from_half(name: str, input, s, dim, norm, conjugate: bool = False):
+    input = _complex(input)
+    dims, sizes = _geometry(input, s, dim)
+    if not dims:
+        raise RuntimeError(f"{name} must transform at least one axis")
+    norm = _norm(norm)
+    n = sizes[-1] if sizes[-1] != -1 else 2 * (input.shape[dims[-1]] - 1)
+    if n < 1:
+        raise RuntimeError(f"Invalid number of data points ({n}) specified")
+    input = _resized(input, dims, [*sizes[:-1], _half(n)])
+    return _c2r(input.conj() if conjugate else input, dims, norm, n)
+
+
+def _sizes(n):
+    return None if n is None else (n,)
+
+
+def _swapped(norm) -> str:
+    return _ADJOINT_NORM[_norm(norm)]
+
+
+def _samples(make):
+    return [Sample(make(5)), Sample(make(2, 4), n=3, norm="ortho"), Sample(make(3, 2), n=5, dim=0, norm="forward")]
+
+
+def _samples_2d(make):
+    return [Sample(make(3, 4)), Sample(make(2, 3, 4), s=(4, 3), norm="ortho"), Sample(make(2, 3, 3), dim=(0, 2))]
+
+
+def _errors(make):
+    return [
+        ErrorSample(RuntimeError, "Invalid normalization mode", make(3), norm="a"),
+        ErrorSample(RuntimeError, r"Invalid number of data points \(0\) specified", make(3), n=0),
+        ErrorSample(IndexError, "Dimension out of range", make(3), dim=1),
+    ]
+
+
+def _errors_2d(make):
+    return [
+        ErrorSample(RuntimeError, "dim and shape arguments must have the same length", make(3, 3), s=(2,), dim=(0, 1)),
+        ErrorSample(RuntimeError, "FFT dims must be unique", make(3, 3), dim=(0, 0)),
+    ]
+
+
+# --- one dim -------------------------------------------------------------------------------------------------
+
+
+@composite(name="fft.fft", out=True, samples=_samples, errors=_errors)
+def fft(input, n=None, dim=-1, norm=None):
+    r"""The discrete Fourier transform: :math:`X_k = \sum_j e^{-2 \pi i j k / n} x_j`.
+
+    ``n`` points: zeros are added, or elements dropped, at the end. ``norm`` says where :math:`1/n` stands: at the
+    inverse (``backward``, the default), ``forward``, or its root at both (``ortho``).
+
+    >>> import flambeau as torch
+    >>> torch.fft.fft(torch.tensor([1.0, 0.0])).real
+    tensor([1., 1.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.fft.html
+    """
+    return _transform(input, _sizes(n), (dim,), norm, True)
+
+
+@composite(name="fft.ifft", out=True, samples=_samples, errors=_errors)
+def ifft(input, n=None, dim=-1, norm=None):
+    """The inverse of :func:`fft.fft`.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.ifft.html
+    """
+    return _transform(input, _sizes(n), (dim,), norm, False)
+
+
+@composite(name="fft.rfft", out=True, samples=_samples, errors=_errors)
+def rfft(input, n=None, dim=-1, norm=None):
+    """The transform of real values: the first ``n // 2 + 1`` elements, of which the others are the conjugates.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.rfft.html
+    """
+    return _to_half("rfft", input, _sizes(n), (dim,), norm)
+
+
+@composite(name="fft.irfft", out=True, samples=_samples, errors=_errors)
+def irfft(input, n=None, dim=-1, norm=None):
+    """The inverse of :func:`fft.rfft`: ``n`` real values, an even number unless given.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.irfft.html
+    """
+    return _from_half("irfft", input, _sizes(n), (dim,), norm)
+
+
+@composite(name="fft.hfft", out=True, samples=_samples, errors=_errors)
+def hfft(input, n=None, dim=-1, norm=None):
+    """The real transform of a signal that is conjugate-symmetric, given by its first half.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.hfft.html
+    """
+    return _from_half("hfft", input, _sizes(n), (dim,), _swapped(norm), conjugate=True)
+
+
+@composite(name="fft.ihfft", out=True, samples=_samples, errors=_errors)
+def ihfft(input, n=None, dim=-1, norm=None):
+    """The inverse of :func:`fft.hfft`.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.ihfft.html
+    """
+    return _to_half("ihfft", input, _sizes(n), (dim,), _swapped(norm)).conj()
+
+
+# --- several dims --------------------------------------------------------------------------------------------
+
+
+@composite(name="fft.fftn", out=True, samples=_samples_2d, errors=_errors_2d)
+def fftn(input, s=None, dim=None, norm=None):
+    """The transform over several dims (all, or the last ``len(s)``, unless given). See :func:`fft.fft`.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.fftn.html
+    """
+    return _transform(input, s, dim, norm, True)
+
+
+@composite(name="fft.ifftn", out=True, samples=_samples_2d, errors=_errors_2d)
+def ifftn(input, s=None, dim=None, norm=None):
+    """The inverse of :func:`fft.fftn`.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.ifftn.html
+    """
+    return _transform(input, s, dim, norm, False)
+
+
+@composite(name="fft.rfftn", out=True, samples=_samples_2d, errors=_errors_2d)
+def rfftn(input, s=None, dim=None, norm=None):
+    """The transform of real values over several dims: half of the spectrum along the last.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.rfftn.html
+    """
+    return _to_half("rfftn", input, s, dim, norm)
+
+
+@composite(name="fft.irfftn", out=True, samples=_samples_2d, errors=_errors_2d)
+def irfftn(input, s=None, dim=None, norm=None):
+    """The inverse of :func:`fft.rfftn`.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.irfftn.html
+    """
+    return _from_half("irfftn", input, s, dim, norm)
+
+
+@composite(name="fft.hfftn", out=True, samples=_samples_2d, errors=_errors_2d)
+def hfftn(input, s=None, dim=None, norm=None):
+    """The real transform over several dims of a conjugate-symmetric signal, given by its first half along the last.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.hfftn.html
+    """
+    return _from_half("hfftn", input, s, dim, _swapped(norm), conjugate=True)
+
+
+@composite(name="fft.ihfftn", out=True, samples=_samples_2d, errors=_errors_2d)
+def ihfftn(input, s=None, dim=None, norm=None):
+    """The inverse of :func:`fft.hfftn`.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.ihfftn.html
+    """
+    return _to_half("ihfftn", input, s, dim, _swapped(norm)).conj()
+
+
+@composite(name="fft.fft2", out=True, samples=_samples_2d, errors=_errors_2d)
+def fft2(input, s=None, dim=(-2, -1), norm=None):
+    """The transform over the last two dims. See :func:`fft.fftn`.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.fft2.html
+    """
+    return fftn(input, s, dim, norm)
+
+
+@composite(name="fft.ifft2", out=True, samples=_samples_2d, errors=_errors_2d)
+def ifft2(input, s=None, dim=(-2, -1), norm=None):
+    """The inverse of :func:`fft.fft2`.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.ifft2.html
+    """
+    return ifftn(input, s, dim, norm)
+
+
+@composite(name="fft.rfft2", out=True, samples=_samples_2d, errors=_errors_2d)
+def rfft2(input, s=None, dim=(-2, -1), norm=None):
+    """The transform of real values over the last two dims. See :func:`fft.rfftn`.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.rfft2.html
+    """
+    return rfftn(input, s, dim, norm)
+
+
+@composite(name="fft.irfft2", out=True, samples=_samples_2d, errors=_errors_2d)
+def irfft2(input, s=None, dim=(-2, -1), norm=None):
+    """The inverse of :func:`fft.rfft2`.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.irfft2.html
+    """
+    return irfftn(input, s, dim, norm)
+
+
+@composite(name="fft.hfft2", out=True, samples=_samples_2d, errors=_errors_2d)
+def hfft2(input, s=None, dim=(-2, -1), norm=None):
+    """:func:`fft.hfftn` over the last two dims.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.hfft2.html
+    """
+    return hfftn(input, s, dim, norm)
+
+
+@composite(name="fft.ihfft2", out=True, samples=_samples_2d, errors=_errors_2d)
+def ihfft2(input, s=None, dim=(-2, -1), norm=None):
+    """The inverse of :func:`fft.hfft2`.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.ihfft2.html
+    """
+    return ihfftn(input, s, dim, norm)
+
+
+# --- frequencies ---------------------------------------------------------------------------------------------
+
+
+def _frequencies(counts: np.ndarray, n: int, d: float, dtype, device, requires_grad):
+    dtype = dtype or dtypes.get_default_dtype()
+    return finish((counts * (1.0 / (n * d))).astype(dtype.np), dtype, device, requires_grad)
+
+
+@composite(name="fft.fftfreq", out=True)
+def fftfreq(n, d=1.0, *, dtype=None, layout=None, device=None, requires_grad=False):
+    """The frequencies of the elements of :func:`fft.fft` of ``n`` samples ``d`` apart; negative ones stand last.
+
+    >>> import flambeau as torch
+    >>> torch.fft.fftfreq(4)
+    tensor([ 0.0000,  0.2500, -0.5000, -0.2500])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.fftfreq.html
+    """
+    return _frequencies(np.fft.ifftshift(np.arange(n) - n // 2), n, d, dtype, device, requires_grad)
+
+
+@composite(name="fft.rfftfreq", out=True)
+def rfftfreq(n, d=1.0, *, dtype=None, layout=None, device=None, requires_grad=False):
+    """The frequencies of the elements of :func:`fft.rfft` of ``n`` samples ``d`` apart.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.rfftfreq.html
+    """
+    return _frequencies(np.arange(_half(n)), n, d, dtype, device, requires_grad)
+
+
+def _shift_samples(make):
+    return [Sample(make(5)), Sample(make(3, 4), dim=0), Sample(make(2, 3, 4), dim=(0, 2))]
+
+
+def _shifted(input, dim, half):
+    dims = range(input.dim()) if dim is None else (dim,) if isinstance(dim, int) else dim
+    dims = [wrap_dim(d, input.dim()) for d in dims]
+    return input.roll([half(input.shape[d]) for d in dims], dims) if dims else input.clone()
+
+
+@composite(name="fft.fftshift", samples=_shift_samples)
+def fftshift(input, dim=None):
+    """Moves frequency 0 to the middle.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.fftshift.html
+    """
+    return _shifted(input, dim, lambda n: n // 2)
+
+
+@composite(name="fft.ifftshift", samples=_shift_samples)
+def ifftshift(input, dim=None):
+    """The inverse of :func:`fft.fftshift`.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.ifftshift.html
+    """
+    return _shifted(input, dim, lambda n: (n + 1) // 2)

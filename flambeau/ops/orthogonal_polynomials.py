@@ -1,0 +1,155 @@
+r"""Orthogonal polynomials of a degree given for each element, by their three-term recurrences.
+
+Source of the formulas: NIST Digital Library of Mathematical Functions, 18.9, https://dlmf.nist.gov/18.9
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from flambeau.ops.numerics import in_double
+from flambeau.ops.record import Sample, pointwise
+from flambeau.ops.refusals import refuse
+
+
+def _by_recurrence(first: Callable, step: Callable, shifted: bool = False) -> Callable:
+    r"""The kernel of :math:`p_0 = 1`, :math:`p_1 = first(x)`, :math:`p_k = step(k, x, p_{k-1}, p_{k-2})`."""
+
+    @in_double
+    def kernel(x, n):
+        x, n = np.broadcast_arrays(np.asarray(x, np.float64), np.trunc(n))
+        if shifted:
+            x = 2 * x - 1
+        last, current = np.ones_like(x), first(x)
+        result = np.where(n == 0, 1.0, np.where(n < 0, 0.0, current))
+        for k in range(2, int(np.max(n, initial=1, where=np.isfinite(n))) + 1):
+            last, current = current, step(k, x, current, last)
+            result = np.where(n == k, current, result)
+        return result
+
+    return kernel
+
+
+def _chebyshev(k, x, p, q):
+    return 2 * x * p - q
+
+
+_SAMPLES = {
+    "tensors": "input n",
+    "result": "float",
+    "out": True,
+    "samples": lambda make: [
+        Sample(make(3, 4, requires_grad=False), make.index(9, 4)),
+        Sample(make(3, requires_grad=False), 3),
+        Sample(0.5, make.index(9, 4)),
+    ],
+}
+
+
+@pointwise(kernel=_by_recurrence(lambda x: x, _chebyshev), name="special.chebyshev_polynomial_t", **_SAMPLES)
+def chebyshev_polynomial_t(input, n):
+    r"""Element-wise Chebyshev polynomial of the first kind :math:`T_n(x) = \cos(n \arccos x)`; 0 for negative ``n``."""
+    refuse("chebyshev_polynomial_t_cpu", input, n)
+    return (input, n), {}
+
+
+@pointwise(kernel=_by_recurrence(lambda x: 2 * x, _chebyshev), name="special.chebyshev_polynomial_u", **_SAMPLES)
+def chebyshev_polynomial_u(input, n):
+    """Element-wise Chebyshev polynomial of the second kind; 0 for negative ``n``."""
+    refuse("chebyshev_polynomial_u_cpu", input, n)
+    return (input, n), {}
+
+
+@pointwise(kernel=_by_recurrence(lambda x: 2 * x - 1, _chebyshev), name="special.chebyshev_polynomial_v", **_SAMPLES)
+def chebyshev_polynomial_v(input, n):
+    """Element-wise Chebyshev polynomial of the third kind; 0 for negative ``n``."""
+    refuse("chebyshev_polynomial_v_cpu", input, n)
+    return (input, n), {}
+
+
+@pointwise(kernel=_by_recurrence(lambda x: 2 * x + 1, _chebyshev), name="special.chebyshev_polynomial_w", **_SAMPLES)
+def chebyshev_polynomial_w(input, n):
+    """Element-wise Chebyshev polynomial of the fourth kind; 0 for negative ``n``."""
+    refuse("chebyshev_polynomial_w_cpu", input, n)
+    return (input, n), {}
+
+
+@pointwise(
+    kernel=_by_recurrence(lambda x: x, _chebyshev, shifted=True), name="special.shifted_chebyshev_polynomial_t", **_SAMPLES
+)  # fmt: skip
+def shifted_chebyshev_polynomial_t(input, n):
+    """Element-wise Chebyshev polynomial of the first kind of :math:`2x - 1`; 0 for negative ``n``."""
+    refuse("shifted_chebyshev_polynomial_t_cpu", input, n)
+    return (input, n), {}
+
+
+@pointwise(
+    kernel=_by_recurrence(lambda x: 2 * x, _chebyshev, shifted=True), name="special.shifted_chebyshev_polynomial_u",
+    **_SAMPLES,
+)  # fmt: skip
+def shifted_chebyshev_polynomial_u(input, n):
+    """Element-wise Chebyshev polynomial of the second kind of :math:`2x - 1`; 0 for negative ``n``."""
+    refuse("shifted_chebyshev_polynomial_u_cpu", input, n)
+    return (input, n), {}
+
+
+@pointwise(
+    kernel=_by_recurrence(lambda x: 2 * x - 1, _chebyshev, shifted=True), name="special.shifted_chebyshev_polynomial_v",
+    **_SAMPLES,
+)  # fmt: skip
+def shifted_chebyshev_polynomial_v(input, n):
+    """Element-wise Chebyshev polynomial of the third kind of :math:`2x - 1`; 0 for negative ``n``."""
+    refuse("shifted_chebyshev_polynomial_v_cpu", input, n)
+    return (input, n), {}
+
+
+@pointwise(
+    kernel=_by_recurrence(lambda x: 2 * x + 1, _chebyshev, shifted=True), name="special.shifted_chebyshev_polynomial_w",
+    **_SAMPLES,
+)  # fmt: skip
+def shifted_chebyshev_polynomial_w(input, n):
+    """Element-wise Chebyshev polynomial of the fourth kind of :math:`2x - 1`; 0 for negative ``n``."""
+    refuse("shifted_chebyshev_polynomial_w_cpu", input, n)
+    return (input, n), {}
+
+
+@pointwise(
+    kernel=_by_recurrence(lambda x: 2 * x, lambda k, x, p, q: 2 * x * p - 2 * (k - 1) * q),
+    name="special.hermite_polynomial_h", **_SAMPLES,
+)  # fmt: skip
+def hermite_polynomial_h(input, n):
+    """Element-wise physicist's Hermite polynomial; 0 for negative ``n``."""
+    refuse("hermite_polynomial_h_cpu", input, n)
+    return (input, n), {}
+
+
+@pointwise(
+    kernel=_by_recurrence(lambda x: x, lambda k, x, p, q: x * p - (k - 1) * q), name="special.hermite_polynomial_he",
+    **_SAMPLES,
+)  # fmt: skip
+def hermite_polynomial_he(input, n):
+    """Element-wise probabilist's Hermite polynomial; 0 for negative ``n``."""
+    refuse("hermite_polynomial_he_cpu", input, n)
+    return (input, n), {}
+
+
+@pointwise(
+    kernel=_by_recurrence(lambda x: 1 - x, lambda k, x, p, q: ((2 * k - 1 - x) * p - (k - 1) * q) / k),
+    name="special.laguerre_polynomial_l", **_SAMPLES,
+)  # fmt: skip
+def laguerre_polynomial_l(input, n):
+    """Element-wise Laguerre polynomial; 0 for negative ``n``."""
+    refuse("laguerre_polynomial_l_cpu", input, n)
+    return (input, n), {}
+
+
+@pointwise(
+    kernel=_by_recurrence(lambda x: x, lambda k, x, p, q: ((2 * k - 1) * x * p - (k - 1) * q) / k),
+    name="special.legendre_polynomial_p", **_SAMPLES,
+)  # fmt: skip
+def legendre_polynomial_p(input, n):
+    """Element-wise Legendre polynomial; 0 for negative ``n``."""
+    refuse("legendre_polynomial_p_cpu", input, n)
+    return (input, n), {}
