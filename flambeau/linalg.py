@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flambeau.ops import namespace
+from flambeau.ops.linalg import LinAlgError  # noqa: F401
 
 globals().update(namespace("linalg"))
-__all__ = sorted(namespace("linalg"))
+__all__ = sorted([*namespace("linalg"), "LinAlgError"])

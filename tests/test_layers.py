@@ -512,3 +512,39 @@ def test_padded_sequences():
     assert [s.tolist() for s in rnn.unpack_sequence(packed)] == [[4], [1, 2, 3]]
     assert packed.to(torch.float64).data.dtype == torch.float64
     assert pickle.loads(pickle.dumps(packed)).data.tolist() == [1, 4, 2, 3]
+
+
+# ---- lazy layers ---------------------------------------------------------------------------------
+
+
+def test_a_lazy_layer_becomes_the_ordinary_one():
+    net = nn.Sequential(nn.LazyConv2d(4, 3, stride=2, padding=1), nn.LazyBatchNorm2d(), nn.Flatten(), nn.LazyLinear(2))
+    assert repr(net[0].weight) == "<UninitializedParameter>"
+    with pytest.raises(RuntimeError, match="Can't access the shape of an uninitialized parameter"):
+        net[3].weight.shape  # noqa: B018
+    twin = copy.deepcopy(net)
+    x = torch.randn(2, 3, 6, 6)
+    out = net(x)
+    assert [type(m) for m in net] == [nn.Conv2d, nn.BatchNorm2d, nn.Flatten, nn.Linear]
+    assert type(net[0].weight) is nn.Parameter
+    assert net[3].in_features == 36
+    out.sum().backward()
+    assert net[0].weight.grad is not None
+    assert not net[0]._forward_pre_hooks
+    twin.load_state_dict(net.state_dict())
+    close(twin.eval()(x), net.eval()(x))
+
+
+def test_a_lazy_layer_draws_what_the_ordinary_one_draws():
+    lazy = nn.LazyLinear(4)
+    torch.manual_seed(5)
+    lazy(torch.ones(1, 3))
+    torch.manual_seed(5)
+    assert torch.equal(lazy.weight, nn.Linear(3, 4).weight)
+
+
+@pytest.mark.parametrize("kind", ["LazyConvTranspose1d", "LazyInstanceNorm1d"])
+def test_other_lazy_layers(kind):
+    layer = getattr(nn, kind)(*((4, 3) if "Conv" in kind else ()))
+    assert layer(torch.randn(2, 5, 7)).shape[0] == 2
+    assert type(layer).__name__ == kind.removeprefix("Lazy")

@@ -206,9 +206,7 @@ def test_an_error_names_the_module_that_raised_it(net):
     with pytest.raises(RuntimeError) as caught:
         outer(torch.ones(2, 5))
     notes = [n for n in caught.value.__notes__ if n.startswith("raised in")]
-    assert notes == [
-        "raised in Sequential.body.first: Linear(in_features=3, out_features=4, bias=True)"
-    ]
+    assert notes == ["raised in Sequential.body.first: Linear(in_features=3, out_features=4, bias=True)"]
     assert notes[0] in "".join(traceback.format_exception(caught.value))
 
 

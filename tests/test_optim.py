@@ -600,8 +600,8 @@ def test_a_copy_of_a_step_count_keeps_its_value():
     optimizer = torch.optim.Adam([w])
     w.grad = torch.ones(1)
     optimizer.step()
-    kept = optimizer.state[w]["step"].clone()
     saved = copy.deepcopy(optimizer.state_dict())
+    kept = optimizer.state[w]["step"].clone()
     optimizer.step()
     assert kept.item() == saved["state"][0]["step"].item() == 1.0
     assert optimizer.state[w]["step"].item() == 2.0

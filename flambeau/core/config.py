@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 
 eager: bool = os.environ.get("FLAMBEAU_EAGER", "") not in ("", "0")
 """Immediate mode: every op runs as it is called (``FLAMBEAU_EAGER=1``)."""
+
+compiled: bool = importlib.util.find_spec("llvmlite") is not None and os.environ.get("FLAMBEAU_COMPILE", "0") != "0"
+"""Traces that are seen again are compiled (needs llvmlite; ``FLAMBEAU_COMPILE=0`` turns it off)."""
 
 legacy: bool = False
 """Spellings of PyTorch before 0.4 work with a DeprecationWarning (``flambeau run --legacy``)."""

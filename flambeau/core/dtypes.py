@@ -189,7 +189,7 @@ class iinfo:
     def __init__(self, type: dtype) -> None:
         if type.kind != INTEGRAL:
             raise TypeError(f"torch.iinfo() requires an integer input type. Use torch.finfo to handle '{type}'")
-        info = np.iinfo(type.np)
+        info = np.iinfo(type.np)  # type: ignore[type-var]
         self.bits, self.max, self.min, self.dtype = int(info.bits), int(info.max), int(info.min), type.name
 
     def __repr__(self) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+
 
 class ReturnType(tuple):
     """A tuple whose entries are also attributes, named by ``_fields``."""
@@ -19,5 +21,5 @@ class ReturnType(tuple):
 
 def return_type(name: str, *fields: str) -> type[ReturnType]:
     """The type of a tuple of results called ``name``, made from the sequence of its entries."""
-    members = {field: property(lambda self, i=i: self[i]) for i, field in enumerate(fields)}
+    members: dict = {field: property(operator.itemgetter(i)) for i, field in enumerate(fields)}
     return type(name, (ReturnType,), {"__slots__": (), "_fields": fields, "__module__": "torch.return_types", **members})

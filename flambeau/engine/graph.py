@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,8 @@ class Node:
     An op with several results has tuples for ``shape``, ``dtype`` and ``value``; ``PROJECT`` nodes take them apart.
     """
 
-    __slots__ = ("op", "inputs", "attrs", "shape", "dtype", "value", "uses", "kept", "is_buffer", "site")
+    __slots__ = ("op", "inputs", "attrs", "shape", "dtype", "value", "uses", "kept", "is_buffer", "site",
+                 "number", "address")  # fmt: skip
 
     def __init__(self, op, inputs: tuple, attrs: dict, shape, dtype) -> None:
         self.op = op
@@ -32,9 +34,10 @@ class Node:
         self.attrs = attrs
         self.shape = shape
         self.dtype = dtype
-        self.value = None
+        self.value: Any = None
         self.uses = 0  # consumers in the trace that still have to run
         self.kept = False  # whether somebody outside the trace can still ask for the value
+        self.address = 0  # of the value's memory, where it is known
         self.is_buffer = False  # whether ``value`` is the memory of a storage
         self.site = None  # where the user's program recorded it, for ops that may fail when they run
         trace.append(self)

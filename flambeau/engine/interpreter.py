@@ -57,8 +57,7 @@ def mark_needed(todo: list) -> None:
 
 
 def interpret(todo: list) -> BaseException | None:
-    """Runs the nodes in order and returns the first error; what does not depend on a failed node still runs."""
-    mark_needed(todo)
+    """Runs marked nodes in order and returns the first error; what does not depend on a failed node still runs."""
     first: BaseException | None = None
     with np.errstate(all="ignore"):
         for i, node in enumerate(todo):
@@ -71,7 +70,10 @@ def interpret(todo: list) -> BaseException | None:
                 node.value = failed
             else:
                 try:
-                    node.value = _compute(node, args)
+                    if node.op is WRITE and _is_last_reader(node):
+                        node.value = write_into(args[0], args[1], **node.attrs)
+                    else:
+                        node.value = compute(node, args)
                 except Exception as error:
                     if node.site:
                         error.add_note(f"The operation was recorded at {node.site}")
@@ -100,13 +102,12 @@ def _release(node: Node) -> None:
                 _release(x)
 
 
-def _compute(node: Node, args: list):
+def compute(node, args: list):
+    """The value of ``node`` by its meaning in NumPy, given those of its inputs."""
     op = node.op
     if op is VIEW:
         value = op.kernel(*args, **node.attrs)
         return value.copy() if node.kept else value
-    if op is WRITE and _is_last_reader(node):
-        return write_into(args[0], args[1], **node.attrs)
     if op is PROJECT:
         return args[0][node.attrs["index"]]
     value = op.kernel(*_widened(args), **node.attrs)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 
+import numpy as np
+
 from flambeau.core import config
 from flambeau.engine import graph
-from flambeau.engine.interpreter import interpret
+from flambeau.engine.interpreter import interpret, mark_needed
 
 _lock = threading.RLock()
 
@@ -21,13 +23,28 @@ def run_pending() -> None:
     with _lock:
         todo, storages = graph.trace[:], graph.written[:]
         del graph.trace[: len(todo)], graph.written[: len(storages)]
-        error = interpret(todo)
+        mark_needed(todo)
+        error = _execute(todo, storages)
         for ref in storages:
             storage = ref()
             if storage is not None:
                 storage.commit()
     if error is not None:
         raise error
+
+
+def _execute(todo: list, storages: list) -> BaseException | None:
+    if config.compiled:
+        from flambeau.engine.plan import Trace, find
+
+        trace = Trace(todo, storages)
+        plan = find(trace)
+        if plan is not None:
+            todo.clear()
+            with np.errstate(all="ignore"):
+                return plan.run(trace)
+        del trace
+    return interpret(todo)
 
 
 def after_record() -> None:

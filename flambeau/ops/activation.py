@@ -19,6 +19,7 @@ from flambeau.ops import samples
 from flambeau.ops.comparison import where
 from flambeau.ops.elementary import exp, sigmoid
 from flambeau.ops.error_functions import erf, erf_kernel
+from flambeau.ops.numerics import select
 from flambeau.ops.record import ErrorSample, Sample, composite, op, pointwise
 from flambeau.ops.refusals import ALL_BUT_FLOATING, NOT_FLOATING, refuse
 from flambeau.ops.trigonometric import tanh
@@ -46,7 +47,7 @@ def _with_inplace(low=-2.0, high=2.0, **kwargs):
 
 
 @pointwise(
-    kernel=lambda g, out: np.where(out <= 0, 0, g),
+    kernel=lambda g, out: select(out <= 0, 0, g),
     tensors="g out",
     grad={"g": lambda g, out: _where_active(g, out)},
     method=False,
@@ -123,7 +124,7 @@ def relu6(input, inplace=False):
 
 
 @pointwise(
-    kernel=lambda x, slope: np.where(x > 0, x, x * slope),
+    kernel=lambda x, slope: select(x > 0, x, x * slope),
     grad={"input": lambda g, input, slope: where(input > 0, g, g * slope)},
     method=False,
     backward_name="LeakyReluBackward0",
@@ -140,7 +141,7 @@ def leaky_relu(input, negative_slope=0.01, inplace=False):
 
 
 @pointwise(
-    kernel=lambda x, weight: np.where(x > 0, x, x * weight),
+    kernel=lambda x, weight: select(x > 0, x, x * weight),
     tensors="input weight",
     grad={
         "input": lambda g, input, weight: where(input > 0, g, g * weight),
@@ -219,7 +220,7 @@ def functional_rrelu(input, lower=1 / 8, upper=1 / 3, training=False, inplace=Fa
 
 
 @pointwise(
-    kernel=lambda x, threshold, value: np.where(x <= threshold, value, x),
+    kernel=lambda x, threshold, value: select(x <= threshold, value, x),
     grad={"input": lambda g, input, threshold: where(input <= threshold, 0, g)},
     inplace=True,
     method=False,
@@ -244,7 +245,7 @@ _threshold = threshold
 
 
 @pointwise(
-    kernel=lambda x, lambd: np.where((x >= -lambd) & (x <= lambd), 0, x),
+    kernel=lambda x, lambd: select((x >= -lambd) & (x <= lambd), 0, x),
     grad={"input": lambda g, input, lambd: where((input >= -lambd) & (input <= lambd), 0, g)},
     out=True,
     aliases=("nn.functional.hardshrink",),
@@ -257,7 +258,7 @@ def hardshrink(input, lambd=0.5):
 
 
 @pointwise(
-    kernel=lambda x, lambd: np.where(x > lambd, x - lambd, np.where(x < -lambd, x + lambd, x * 0)),
+    kernel=lambda x, lambd: select(x > lambd, x - lambd, select(x < -lambd, x + lambd, x * 0)),
     grad={"input": lambda g, input, lambd: where((input >= -lambd) & (input <= lambd), 0, g)},
     name="nn.functional.softshrink",
     out=True,
@@ -320,7 +321,7 @@ def hardsigmoid(input, inplace=False):
 
 
 def _elu_kernel(x, alpha, scale, rate):
-    return np.where(x <= 0, np.expm1(np.minimum(x, 0) * rate) * (alpha * scale), x * scale)
+    return select(x <= 0, np.expm1(np.minimum(x, 0) * rate) * (alpha * scale), x * scale)
 
 
 def _grad_of_elu(g, input, alpha, scale, rate):
@@ -429,7 +430,7 @@ def silu(input, inplace=False):
 
 def _softplus_kernel(x, beta, threshold):
     z = x * beta
-    return np.where(z > threshold, x, np.log1p(np.exp(np.minimum(z, threshold))) / beta)
+    return select(z > threshold, x, np.log1p(np.exp(np.minimum(z, threshold))) / beta)
 
 
 @pointwise(

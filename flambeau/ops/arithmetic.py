@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import cmath
+import math
 
 import numpy as np
 
@@ -12,8 +13,9 @@ from flambeau.core.errors import describe
 from flambeau.ops import samples
 from flambeau.ops.comparison import where
 from flambeau.ops.complexes import conj_of
+from flambeau.ops.numerics import in_double, select
 from flambeau.ops.record import ErrorSample, Sample, composite, pointwise
-from flambeau.ops.refusals import NOT_FLOATING, NOT_REAL_NUMBERS, refuse
+from flambeau.ops.refusals import NOT_FLOATING, NOT_REAL_NUMBERS, c_name, refuse
 from flambeau.ops.rounding import trunc
 
 
@@ -212,7 +214,7 @@ def _remainder(x, y):
         return np.remainder(x, y)
     # Not np.remainder: PyTorch keeps the sign of a zero from fmod.
     r = np.fmod(x, y)
-    return np.where((r != 0) & ((r < 0) != np.less(y, 0)), r + y, r)
+    return select((r != 0) & ((r < 0) != np.less(y, 0)), r + y, r)
 
 
 def _fmod(x, y):
@@ -319,9 +321,9 @@ def _power(x, y):
                 return 1 / (x * x)
     elif _both_integer(x, y) and y.dtype.kind == "i" and (y < 0).any():
         odd = y % 2 != 0
-        fraction = np.where(x == 1, 1, np.where(x == -1, np.where(odd, -1, 1), 0))
-        return np.where(y < 0, fraction, np.power(x, np.maximum(y, 0)))
-    return np.power(x, y)
+        fraction = select(x == 1, 1, select(x == -1, select(odd, -1, 1), 0))
+        return select(y < 0, fraction, np.power(x, np.maximum(y, 0)))
+    return in_double(np.power)(x, y)
 
 
 def _grad_of_base(g, input, exponent):
@@ -336,7 +338,9 @@ def _grad_of_exponent(g, out, input, exponent):
     if not isinstance(input, dispatch.Tensor):
         if input == 0:
             return where(_nonnegative(exponent), 0, g * float("-inf") * out)
-        return g * conj_of(out * (cmath.log(input) if isinstance(input, complex) or input < 0 else cmath.log(input).real))
+        if isinstance(input, complex):
+            return g * conj_of(out * cmath.log(input))
+        return g * conj_of(out * (math.log(input) if input > 0 else math.nan))
     return where((input == 0) & _nonnegative(exponent), 0, g * conj_of(out * input.log()))
 
 
@@ -498,7 +502,7 @@ def _lerp(start, end, weight):
     # From the nearer end, so that weight 1 gives exactly ``end``.
     near = np.abs(weight) < 0.5
     if isinstance(near, np.ndarray):
-        return np.where(near, start + weight * (end - start), end - (end - start) * (1 - weight))
+        return select(near, start + weight * (end - start), end - (end - start) * (1 - weight))
     return start + weight * (end - start) if near else end - (end - start) * (1 - weight)
 
 
@@ -530,7 +534,7 @@ def lerp(input, end, weight):
     for name, x in (("end", end), ("weight", weight)):
         if isinstance(x, dispatch.Tensor):
             if x._dtype is not input._dtype:
-                raise RuntimeError(f"expected dtype {input._dtype.name} for `{name}` but got dtype {x._dtype.name}")
+                raise RuntimeError(f"expected dtype {c_name(input._dtype)} for `{name}` but got dtype {c_name(x._dtype)}")
         elif name == "end":
             raise TypeError(f"lerp(): argument 'end' (position 2) must be Tensor, not {describe(x)}")
     refuse("lerp_kernel", input, kinds=NOT_FLOATING)

@@ -9,8 +9,9 @@ from flambeau.core import dtypes
 from flambeau.core.errors import describe
 from flambeau.core.size import broadcast_shapes
 from flambeau.ops import samples
+from flambeau.ops.numerics import select
 from flambeau.ops.record import ErrorSample, Sample, composite, op, pointwise
-from flambeau.ops.refusals import refuse, scalar_name
+from flambeau.ops.refusals import c_name, refuse, scalar_name
 
 # --- comparisons ---------------------------------------------------------------------------------------------
 
@@ -78,12 +79,8 @@ def ge(input, other):
 # --- choices -------------------------------------------------------------------------------------------------
 
 
-def _choose(condition, input, other):
-    return np.where(condition, input, other)
-
-
 @op(
-    kernel=_choose,
+    kernel=select,
     tensors="condition input other",
     grad={
         "input": lambda g, condition: _where(condition, g, 0),
@@ -105,6 +102,10 @@ def _where(condition, input, other):
                 "compare first, for example `condition != 0`"
             )
         condition = condition != 0
+    for position, x in enumerate((input, other), 2):
+        if not isinstance(x, (dispatch.Tensor, int, float, complex, np.generic)):
+            name = "input" if position == 2 else "other"
+            raise TypeError(f"where(): argument '{name}' (position {position}) must be Tensor or a number, not {describe(x)}")
     dtype = dispatch.result_type(input, other)
     shapes = [condition._shape]
     operands = []
@@ -113,6 +114,8 @@ def _where(condition, input, other):
             shapes.append(x._shape)
             if x._dtype is not dtype:
                 x = x.to(dtype)
+        elif dtype.kind == dtypes.INTEGRAL:
+            x = int(x)
         operands.append(x)
     return broadcast_shapes(*shapes), dtype, (condition, *operands), {}
 
@@ -169,12 +172,12 @@ def _check_fill(dtype, value):
     else:
         fits = True
     if not fits:
-        raise RuntimeError(f"value cannot be converted to type {dtype.name} without overflow: {value}")
+        raise RuntimeError(f"value cannot be converted to type {c_name(dtype)} without overflow: {value}")
     return value
 
 
 @op(
-    kernel=lambda x, mask, value: np.where(mask, value, x),
+    kernel=lambda x, mask, value: select(mask, value, x),
     tensors="input mask value",
     grad={
         "input": lambda g, mask: masked_fill(g, mask, 0),
@@ -210,11 +213,11 @@ def masked_fill(input, mask, value):
                 f"{len(value._shape)} dimension(s)."
             )
         if value._dtype.kind > input._dtype.kind and value._dtype.kind == dtypes.COMPLEX:
-            raise RuntimeError(f"value cannot be converted to type {input._dtype.name} without overflow")
+            raise RuntimeError(f"value cannot be converted to type {c_name(input._dtype)} without overflow")
         value = value.to(input._dtype)
     else:
         value = _check_fill(input._dtype, value)
-    return broadcast_shapes(input._shape, mask._shape), input._dtype, (input, mask, value), {}
+    return broadcast_shapes(mask._shape, input._shape), input._dtype, (input, mask, value), {}
 
 
 # --- closeness -----------------------------------------------------------------------------------------------

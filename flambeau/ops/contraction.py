@@ -8,7 +8,7 @@ import numpy as np
 
 from flambeau import dispatch
 from flambeau.core.size import broadcast_shapes, wrap_dim
-from flambeau.ops.matmul import as_rows, bmm, mm
+from flambeau.ops.matmul import bmm, mm
 from flambeau.ops.norms import vector_norm
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 
@@ -67,7 +67,7 @@ def _diagonal(x, labels: list):
             first = labels.index(label)
             second = labels.index(label, first + 1)
             x = x.diagonal(0, first, second)  # the diagonal becomes the last dim
-            labels = [l for d, l in enumerate(labels) if d not in (first, second)] + [label]
+            labels = [other for d, other in enumerate(labels) if d not in (first, second)] + [label]
     return x, labels
 
 
@@ -96,22 +96,24 @@ def _contract(a, a_labels: list, b, b_labels: list, kept) -> tuple:
     left = [label for label in a_labels if label not in both]
     right = [label for label in b_labels if label not in both]
     size = dict(zip(a_labels, a.shape, strict=True)) | dict(zip(b_labels, b.shape, strict=True))
-    groups = {name: prod(size[l] for l in labels) for name, labels in (("b", batch), ("s", summed), ("l", left), ("r", right))}
-    labels = batch + left + right
 
-    a = a.permute([a_labels.index(l) for l in batch + left + summed])
-    if summed:
-        b = b.permute([b_labels.index(l) for l in batch + summed + right])
-        if batch:
-            a = a.reshape((groups["b"], groups["l"], groups["s"]))
-            result = bmm(a, b.reshape((groups["b"], groups["s"], groups["r"])))
-        else:
-            result = mm(a.reshape((groups["l"], groups["s"])), b.reshape((groups["s"], groups["r"])))
+    def shape(labels) -> tuple[int, ...]:
+        return tuple([size[k] for k in labels])
+
+    a = a.permute([a_labels.index(k) for k in batch + left + summed])
+    b = b.permute([b_labels.index(k) for k in batch + summed + right])
+    rows, inner, columns = prod(shape(left)), prod(shape(summed)), prod(shape(right))
+    if not summed:
+        result = a.reshape(shape(batch + left) + (1,) * len(right)) * b.reshape(
+            shape(batch) + (1,) * len(left) + shape(right)
+        )
+    elif batch:
+        count = prod(shape(batch))
+        result = bmm(a.reshape((count, rows, inner)), b.reshape((count, inner, columns)))
     else:
-        b = b.permute([b_labels.index(l) for l in batch + right])
-        a = a.reshape(tuple(size[l] for l in batch + left) + (1,) * len(right))
-        result = a * b.reshape(tuple(size[l] for l in batch) + (1,) * len(left) + tuple(size[l] for l in right))
-    return result.reshape(tuple(size[l] for l in labels)), labels
+        result = mm(a.reshape((rows, inner)), b.reshape((inner, columns)))
+    labels = batch + left + right
+    return result.reshape(shape(labels)), labels
 
 
 def _parse(equation: str, operands: list) -> tuple[list[list], list]:
@@ -227,7 +229,11 @@ def einsum(equation, *operands):
 
 @composite(
     out=True,
-    samples=lambda make: [Sample(make(2, 3), make(3, 2), dims=1), Sample(make(2, 3, 4), make(4, 2, 3), dims=([2, 0], [0, 1])), Sample(make(2), make(3), dims=0)],
+    samples=lambda make: [
+        Sample(make(2, 3), make(3, 2), dims=1),
+        Sample(make(2, 3, 4), make(4, 2, 3), dims=([2, 0], [0, 1])),
+        Sample(make(2), make(3), dims=0),
+    ],
     errors=lambda make: [ErrorSample(RuntimeError, "contracted dimensions need to match", make(2, 3), make(4, 5), 1)],
 )
 def tensordot(a, b, dims=2):
@@ -288,7 +294,10 @@ def inner(input, other):
     return tensordot(input, other, ([-1], [-1]))
 
 
-@composite(out=True, samples=lambda make: [Sample(make(2, 3), make(3, 2)), Sample(make(2), make(2, 2)), Sample(make(), make(3))])
+@composite(
+    out=True,
+    samples=lambda make: [Sample(make(2, 3), make(3, 2)), Sample(make(2), make(2, 2)), Sample(make(), make(3))],
+)
 def kron(input, other):
     r"""The Kronecker product: every element of ``input`` times the whole of ``other``.
 
@@ -472,7 +481,11 @@ def _cdist_euclidean(x1, x2, by_product):
 
 @composite(
     method=False,
-    samples=lambda make: [Sample(make(2, 3), make(4, 3)), Sample(make(2, 2, 3), make(3, 3), p=1.5), Sample(make(2, 3), make(2, 3), p=float("inf"))],
+    samples=lambda make: [
+        Sample(make(2, 3), make(4, 3)),
+        Sample(make(2, 2, 3), make(3, 3), p=1.5),
+        Sample(make(2, 3), make(2, 3), p=float("inf")),
+    ],
     errors=lambda make: [ErrorSample(RuntimeError, "must have the same number of columns", make(2, 3), make(2, 4))],
 )
 def cdist(x1, x2, p=2.0, compute_mode="use_mm_for_euclid_dist_if_necessary"):
@@ -486,9 +499,7 @@ def cdist(x1, x2, p=2.0, compute_mode="use_mm_for_euclid_dist_if_necessary"):
     if x1.dim() < 2 or x2.dim() < 2:
         raise RuntimeError(f"cdist only supports at least 2D tensors, X1 got: {x1.dim()}D, X2 got: {x2.dim()}D")
     if x1.shape[-1] != x2.shape[-1]:
-        raise RuntimeError(
-            f"X1 and X2 must have the same number of columns. X1: {x1.shape[-1]} X2: {x2.shape[-1]}"
-        )
+        raise RuntimeError(f"X1 and X2 must have the same number of columns. X1: {x1.shape[-1]} X2: {x2.shape[-1]}")
     if p < 0:
         raise RuntimeError(f"cdist only supports non-negative p values, got {p}")
     for name, x in (("X1", x1), ("X2", x2)):
@@ -504,35 +515,3 @@ def cdist(x1, x2, p=2.0, compute_mode="use_mm_for_euclid_dist_if_necessary"):
     if p == 2:
         return _cdist_euclidean(x1, x2, modes[compute_mode])
     return vector_norm(x1.unsqueeze(-2) - x2.unsqueeze(-3), p, -1)
-
-
-@composite(
-    name="nn.functional.bilinear",
-    samples=lambda make: [Sample(make(2, 3), make(2, 2), make(4, 3, 2), make(4)), Sample(make(2, 2, 3), make(2, 2, 2), make(4, 3, 2))],
-    errors=lambda make: [
-        ErrorSample(RuntimeError, "input1 size does not match weight size", make(2, 3), make(2, 2), make(4, 4, 2)),
-    ],
-)
-def bilinear(input1, input2, weight, bias=None):
-    r"""A bilinear map of the last dims: :math:`y_o = x_1^T A_o x_2 + b_o`.
-
-    ``input1`` is ``(*, in1)``, ``input2`` ``(*, in2)``, ``weight`` ``(out, in1, in2)``, ``bias`` ``(out)``; the result
-    is ``(*, out)``.
-
-    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.bilinear.html
-    """
-    if input1.shape[:-1] != input2.shape[:-1]:
-        raise RuntimeError(
-            "bilinear(): input batch dimensions do not match: "
-            f"got {list(input1.shape)} and {list(input2.shape)}, which must agree in all dims but the last"
-        )
-    for i, x in enumerate((input1, input2), 1):
-        if x.shape[-1] != weight.shape[i]:
-            raise RuntimeError(
-                f"bilinear(): input{i} size does not match weight size: got {x.shape[-1]} but expected {weight.shape[i]}"
-            )
-    out, n, m = weight.shape
-    # (rows, in1) @ (in1, out * in2), then each row's (out, in2) @ (in2, 1).
-    partial = mm(as_rows(input1), weight.transpose(0, 1).reshape((n, out * m)))
-    result = bmm(partial.reshape((-1, out, m)), as_rows(input2).unsqueeze(2)).reshape((*input1.shape[:-1], out))
-    return result if bias is None else result + bias

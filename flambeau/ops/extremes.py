@@ -36,9 +36,10 @@ def _grad_of_upper_bound(g, input, min, max):
     return where(input > max if min is None else (input > max) | (max < min), g, 0)
 
 
-def _refuse_bounds(name: str, input, *bounds) -> None:
-    if any(x is not None and dispatch.result_type(x).kind == dtypes.COMPLEX for x in (input, *bounds)):
-        raise NotImplementedError(f"{name} is not supported for complex types")
+def _refuse_complex_bounds(*operands) -> None:
+    for x in operands:
+        if x.__class__ is complex or isinstance(x, dispatch.Tensor) and x._dtype.kind == dtypes.COMPLEX:
+            raise NotImplementedError("clamp is not supported for complex types")
 
 
 @pointwise(
@@ -69,7 +70,7 @@ def clamp(input, min=None, max=None):
     """
     if min is None and max is None:
         raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
-    _refuse_bounds("clamp", input, min, max)
+    _refuse_complex_bounds(input, min, max)
     return (input, min, max), {}
 
 
@@ -86,7 +87,7 @@ def clamp(input, min=None, max=None):
 )
 def clamp_min(input, min):
     r"""Element-wise :math:`\max(input, min)`."""
-    _refuse_bounds("clamp", input, min)
+    _refuse_complex_bounds(input, min)
     return (input, min), {}
 
 
@@ -103,7 +104,7 @@ def clamp_min(input, min):
 )
 def clamp_max(input, max):
     r"""Element-wise :math:`\min(input, max)`."""
-    _refuse_bounds("clamp", input, max)
+    _refuse_complex_bounds(input, max)
     return (input, max), {}
 
 

@@ -67,7 +67,7 @@ def _cholesky_kernel(a):
 def _cholesky_gradient(g, out):
     """``L^-H sym(L^H g) L^-1 / 2``, where ``sym`` mirrors the lower triangle."""
     lower = (conjugate_transpose(out) @ g).tril()
-    symmetric = lower + conjugate_transpose(lower.tril(-1))
+    symmetric = lower.tril(-1) + conjugate_transpose(lower)
     left = solve_triangular(conjugate_transpose(out), symmetric, upper=True)
     return solve_triangular(out, left, upper=False, left=False) * 0.5
 
@@ -155,7 +155,9 @@ def _factor_gradient(common, L, upper):
     out=True,
     grad={
         "B": lambda g, L, upper: cholesky_solve(g, L, upper),
-        "L": lambda g, L, out, upper: _factor_gradient(cholesky_solve(g, L, upper) @ conjugate_transpose(out), L, upper),
+        "L": lambda g, L, out, upper: _factor_gradient(
+            cholesky_solve(g, L, upper) @ conjugate_transpose(out), L, upper
+        ),
     },
     samples=lambda make: [
         Sample(make(3, 2), make(3, 3, requires_grad=False)),
@@ -288,7 +290,9 @@ def _lu_samples(make):
     out=True,
     grad={"A": _lu_gradient},
     samples=_lu_samples,
-    errors=lambda make: [ErrorSample(RuntimeError, "LU without pivoting is not implemented on the CPU", make(2, 2), pivot=False)],
+    errors=lambda make: [
+        ErrorSample(RuntimeError, "LU without pivoting is not implemented on the CPU", make(2, 2), pivot=False)
+    ],
 )
 def lu_factor_ex(A, *, pivot=True, check_errors=False):
     """The LU factorization in one matrix, the pivots, and ``info``: 0, or the number of the first pivot that is 0.
@@ -330,6 +334,7 @@ def linalg_lu(A, *, pivot=True):
 
 
 _LU = return_type("lu", "LU", "pivots")
+_LUWithInfo = return_type("lu", "LU", "pivots", "info")
 
 
 @composite(out=True, samples=lambda make: [Sample(make(3, 3))])
@@ -339,7 +344,7 @@ def lu(A, pivot=True, get_infos=False):
     Source: https://docs.pytorch.org/docs/stable/generated/torch.lu.html
     """
     result = lu_factor_ex(A, pivot=pivot)
-    return tuple(result) if get_infos else _LU(result[:2])
+    return _LUWithInfo(result) if get_infos else _LU(result[:2])
 
 
 _Unpacked = return_type("lu_unpack", "P", "L", "U")
@@ -394,11 +399,8 @@ def lu_solve(b, LU_data, LU_pivots):
 # --- QR ------------------------------------------------------------------------------------------------------
 
 
-def _mirrored(x, sign: int):
-    """``x + sign * x^H`` with the diagonal's real part halved again where it was doubled."""
-    total = x + conjugate_transpose(x) if sign > 0 else x - conjugate_transpose(x)
-    diagonal = total.diagonal(0, -2, -1)
-    return total - (diagonal.real if diagonal.dtype.is_complex else diagonal).diag_embed() * 0.5
+def _halved_diagonal(x):
+    return x - x.diagonal(0, -2, -1).diag_embed() * 0.5
 
 
 def _qr_gradient(gs, Q, R, mode):
@@ -421,13 +423,10 @@ def _qr_gradient(gs, Q, R, mode):
         inner = -part if inner is None else inner - part
     if m >= n:
         upper = inner.triu()
-        result = Q @ _mirrored(upper, 1)
+        result = Q @ _halved_diagonal(upper + conjugate_transpose(upper))
         result = result if gQ is None else result + gQ
         return solve_triangular(conjugate_transpose(R), result, upper=False, left=False)
-    skew = -inner
-    lower = (skew - conjugate_transpose(skew)).tril()
-    diagonal = lower.diagonal(0, -2, -1)
-    lower = lower - (diagonal.real if diagonal.dtype.is_complex else diagonal).diag_embed() * 0.5
+    lower = _halved_diagonal((conjugate_transpose(inner) - inner).tril())
     square = conjugate_transpose(R[..., :, :m])
     result = solve_triangular(square, Q @ lower, upper=False, left=False)
     result = cat([result, result.new_zeros((*result.shape[:-1], n - m))], -1)
@@ -484,7 +483,13 @@ def _geqrf_kernel(a):
     return h.swapaxes(-2, -1), tau
 
 
-@op(kernel=_geqrf_kernel, tensors="input", outputs=("a", "tau"), out=True, samples=lambda make: [Sample(make(3, 2, requires_grad=False))])
+@op(
+    kernel=_geqrf_kernel,
+    tensors="input",
+    outputs=("a", "tau"),
+    out=True,
+    samples=lambda make: [Sample(make(3, 2, requires_grad=False))],
+)
 def geqrf(input):
     """The QR factorization as LAPACK's Householder reflectors: ``(a, tau)``, for :func:`linalg.householder_product`.
 
@@ -525,14 +530,22 @@ def householder_product(A, tau):
     require_matrix("torch.linalg.householder_product", A)
     m, n = A.shape[-2:]
     if m < n:
-        raise RuntimeError("torch.linalg.householder_product: input.shape[-2] must be greater than or equal to input.shape[-1]")
+        raise RuntimeError(
+            "torch.linalg.householder_product: input.shape[-2] must be greater than or equal to input.shape[-1]"
+        )
     Q = A.clone().copy_(eye(m, A)[:, :n])
     for i in reversed(range(tau.shape[-1])):
         Q = _reflect(Q, _reflector(A, i), tau[..., i])
     return Q
 
 
-@composite(out=True, samples=lambda make: [Sample(make(3, 2), make(2), make(3, 2)), Sample(make(3, 2), make(2), make(2, 3), left=False, transpose=True)])
+@composite(
+    out=True,
+    samples=lambda make: [
+        Sample(make(3, 2), make(2), make(3, 2)),
+        Sample(make(3, 2), make(2), make(2, 3), left=False, transpose=True),
+    ],
+)
 def ormqr(input, tau, other, left=True, transpose=False):
     """The product of a matrix with the orthogonal matrix that Householder reflectors make.
 

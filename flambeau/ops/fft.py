@@ -91,7 +91,9 @@ def _norm(norm) -> str:
 
 def _floating(input):
     if input.dtype in (dtypes.float16, dtypes.bfloat16):
-        raise RuntimeError(f"Unsupported dtype {scalar_name(input.dtype)}: transforms on the CPU take float32 and float64")
+        raise RuntimeError(
+            f"Unsupported dtype {scalar_name(input.dtype)}: transforms on the CPU take float32 and float64"
+        )
     return input if input.dtype.kind >= dtypes.FLOATING else input.to(dtypes.get_default_dtype())
 
 
@@ -113,9 +115,7 @@ def _geometry(input, s, dim) -> tuple[tuple[int, ...], list[int]]:
     """The dims to transform, counted from the front, and their sizes (-1: as they are)."""
     if dim is None:
         if s is not None and len(s) > input.dim():
-            raise RuntimeError(
-                f"Got shape with {len(s)} values but input tensor only has {input.dim()} dimensions."
-            )
+            raise RuntimeError(f"Got shape with {len(s)} values but input tensor only has {input.dim()} dimensions.")
         dims = tuple(range(0 if s is None else input.dim() - len(s), input.dim()))
     else:
         dims = tuple([_dim(input, d) for d in ((dim,) if isinstance(dim, int) else dim)])

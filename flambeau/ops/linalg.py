@@ -7,7 +7,7 @@ forward and reverse mode algorithmic differentiation (2008), in the conjugate co
 
 from __future__ import annotations
 
-from math import inf, prod
+from math import inf
 
 import numpy as np
 
@@ -178,6 +178,7 @@ def inv_ex(A, *, check_errors=False):
 
 
 def _solve_kernel(a, b):
+    b = b.reshape((1,) * (a.ndim - b.ndim) + b.shape)  # NumPy would take one dim less for a batch of vectors
     try:
         return np.linalg.solve(a, b)
     except np.linalg.LinAlgError:
@@ -349,7 +350,10 @@ def solve_triangular(A, B, *, upper, left=True, unitriangular=False):
 _TriangularSolve = return_type("triangular_solve", "solution", "cloned_coefficient")
 
 
-@composite(out=True, samples=lambda make: [Sample(make(3, 2), make(3, 3)), Sample(make(3, 2), make(3, 3), upper=False, transpose=True)])
+@composite(
+    out=True,
+    samples=lambda make: [Sample(make(3, 2), make(3, 3)), Sample(make(3, 2), make(3, 3), upper=False, transpose=True)],
+)
 def triangular_solve(b, A, upper=True, transpose=False, unitriangular=False):
     """The solution of a triangular system and a copy of ``A``; see :func:`linalg.solve_triangular`.
 

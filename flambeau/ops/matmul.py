@@ -36,11 +36,11 @@ def _conj(x):
     return x.conj() if x.dtype.is_complex else x
 
 
-def _sizes(x) -> str:
+def sizes(x) -> str:
     return "x".join(map(str, x.shape))
 
 
-def _require_tensors(name: str, **operands) -> None:
+def require_tensors(name: str, **operands) -> None:
     for position, (argument, x) in enumerate(operands.items(), 1):
         if not isinstance(x, dispatch.Tensor):
             raise TypeError(
@@ -75,7 +75,7 @@ def _require_mm(a, b, name: str = "mm") -> None:
 
 def _cannot_multiply(a, b) -> str:
     text = (
-        f"mat1 and mat2 shapes cannot be multiplied ({_sizes(a)} and {_sizes(b)}): mat1 has {a.shape[1]} columns, "
+        f"mat1 and mat2 shapes cannot be multiplied ({sizes(a)} and {sizes(b)}): mat1 has {a.shape[1]} columns, "
         f"so mat2 must have {a.shape[1]} rows, but it has {b.shape[0]}"
     )
     if a.shape[1] == b.shape[1]:
@@ -90,20 +90,15 @@ def _require_expands(input, shape: tuple[int, ...]) -> None:
         input.expand(shape)  # raises where it does not broadcast
 
 
-def _require_scale(input, beta, alpha) -> None:
-    if input.dtype.kind < FLOATING:
-        for name, value in (("beta", beta), ("alpha", alpha)):
-            if isinstance(value, float):
-                raise RuntimeError(f"For integral input tensors, argument {name} must not be a floating point number.")
-
-
 def _scaled_sum(product: np.ndarray, input, beta, alpha) -> np.ndarray:
     """``beta * input + alpha * product``; ``input`` is not read where ``beta`` is 0, so its NaNs do not show."""
+    number = product.dtype.type  # integers truncate beta and alpha, as PyTorch does
     if alpha != 1:
-        product = product * product.dtype.type(alpha)
+        product = product * number(alpha)
+    beta = number(beta)
     if beta == 0:
         return product
-    return np.add(product, input if beta == 1 else input * product.dtype.type(beta))
+    return np.add(product, input if beta == 1 else input * beta)
 
 
 def _times(t, number):
@@ -125,7 +120,11 @@ def _input_gradient(g, beta):
         "input": lambda g, mat2: g.mm(conjugate_transpose(mat2)),
         "mat2": lambda g, input: conjugate_transpose(input).mm(g),
     },
-    samples=lambda make: [Sample(make(2, 3), make(3, 4)), Sample(make(3, 2).t(), make(4, 3).t()), Sample(make(2, 0), make(0, 3))],
+    samples=lambda make: [
+        Sample(make(2, 3), make(3, 4)),
+        Sample(make(3, 2).t(), make(4, 3).t()),
+        Sample(make(2, 0), make(0, 3)),
+    ],
     errors=lambda make: [
         ErrorSample(RuntimeError, r"mat1 and mat2 shapes cannot be multiplied \(2x3 and 4x5\)", make(2, 3), make(4, 5)),
         ErrorSample(RuntimeError, "mat2 must be a matrix", make(2, 3), make(3)),
@@ -140,7 +139,7 @@ def mm(input, mat2):
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.mm.html
     """
-    _require_tensors("mm", input=input, mat2=mat2)
+    require_tensors("mm", input=input, mat2=mat2)
     _require_mm(input, mat2)
     _require_same_dtype(input, mat2)
     refuse("addmm_impl_cpu_", input, kinds=(BOOLEAN,))
@@ -174,7 +173,7 @@ def addmm(input, mat1, mat2, *, beta=1, alpha=1):
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.addmm.html
     """
-    _require_tensors("addmm", input=input, mat1=mat1, mat2=mat2)
+    require_tensors("addmm", input=input, mat1=mat1, mat2=mat2)
     _require_mm(mat1, mat2, "addmm")
     if mat1.dtype is not mat2.dtype:
         raise RuntimeError(
@@ -187,7 +186,6 @@ def addmm(input, mat1, mat2, *, beta=1, alpha=1):
             + _fix(input, mat2, "input", "mat2")
         )
     refuse("addmm_impl_cpu_", input, kinds=(BOOLEAN,))
-    _require_scale(input, beta, alpha)
     shape = (mat1.shape[0], mat2.shape[1])
     _require_expands(input, shape)
     return shape, input.dtype, (input, mat1, mat2, beta, alpha), {}
@@ -227,7 +225,11 @@ def _wrong_batch(a, b) -> str:
         "input": lambda g, mat2: g.bmm(conjugate_transpose(mat2)),
         "mat2": lambda g, input: conjugate_transpose(input).bmm(g),
     },
-    samples=lambda make: [Sample(make(2, 2, 3), make(2, 3, 2)), Sample(make(2, 3, 2).mT, make(2, 2, 3).mT), Sample(make(0, 2, 3), make(0, 3, 2))],
+    samples=lambda make: [
+        Sample(make(2, 2, 3), make(2, 3, 2)),
+        Sample(make(2, 3, 2).mT, make(2, 2, 3).mT),
+        Sample(make(0, 2, 3), make(0, 3, 2)),
+    ],
     errors=lambda make: [
         ErrorSample(RuntimeError, "batch1 must be a 3D tensor", make(2, 3), make(2, 3, 4)),
         ErrorSample(RuntimeError, "Expected size for first two dimensions of batch2", make(2, 3, 4), make(2, 3, 5)),
@@ -238,7 +240,7 @@ def bmm(input, mat2):
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.bmm.html
     """
-    _require_tensors("bmm", input=input, mat2=mat2)
+    require_tensors("bmm", input=input, mat2=mat2)
     _require_bmm(input, mat2)
     return (*input.shape[:2], mat2.shape[2]), input.dtype, (input, mat2), {}
 
@@ -283,7 +285,9 @@ def _broadcast_matmul(input, other):
     ],
     errors=lambda make: [
         ErrorSample(RuntimeError, "both arguments to matmul need to be at least 1D", make(), make(3)),
-        ErrorSample(RuntimeError, r"mat1 and mat2 shapes cannot be multiplied \(64x100 and 64x10\)", make(64, 100), make(64, 10)),
+        ErrorSample(
+            RuntimeError, r"mat1 and mat2 shapes cannot be multiplied \(64x100 and 64x10\)", make(64, 100), make(64, 10)
+        ),
         ErrorSample(RuntimeError, r"size mismatch, got input \(2\), mat \(2x3\), vec \(4\)", make(2, 3), make(4)),
         ErrorSample(RuntimeError, "Expected size for first two dimensions of batch2", make(2, 2, 3), make(2, 4, 5)),
     ],
@@ -300,7 +304,7 @@ def matmul(input, other):
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.matmul.html
     """
-    _require_tensors("matmul", input=input, other=other)
+    require_tensors("matmul", input=input, other=other)
     m, n = input.dim(), other.dim()
     if m == 2 and n == 2:
         return mm(input, other)
@@ -345,7 +349,9 @@ def _batch_samples(make):
     },
     samples=_batch_samples,
     errors=lambda make: [
-        ErrorSample(RuntimeError, "Expected size for first two dimensions of batch2", make(3), make(2, 3, 4), make(2, 3, 5))
+        ErrorSample(
+            RuntimeError, "Expected size for first two dimensions of batch2", make(3), make(2, 3, 4), make(2, 3, 5)
+        )
     ],
 )
 def baddbmm(input, batch1, batch2, *, beta=1, alpha=1):
@@ -353,10 +359,9 @@ def baddbmm(input, batch1, batch2, *, beta=1, alpha=1):
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.baddbmm.html
     """
-    _require_tensors("baddbmm", input=input, batch1=batch1, batch2=batch2)
+    require_tensors("baddbmm", input=input, batch1=batch1, batch2=batch2)
     _require_bmm(batch1, batch2)
     _require_input_dtype(input, batch1)
-    _require_scale(input, beta, alpha)
     shape = (*batch1.shape[:2], batch2.shape[2])
     _require_expands(input, shape)
     return shape, input.dtype, (input, batch1, batch2, beta, alpha), {}
@@ -370,13 +375,17 @@ def _require_input_dtype(input, other) -> None:
         )
 
 
-@composite(out=True, inplace=True, samples=lambda make: [Sample(make(2, 2), make(2, 2, 3), make(2, 3, 2), beta=0.5, alpha=2.0)])
+@composite(
+    out=True, inplace=True, samples=lambda make: [Sample(make(2, 2), make(2, 2, 3), make(2, 3, 2), beta=0.5, alpha=2.0)]
+)
 def addbmm(input, batch1, batch2, *, beta=1, alpha=1):
-    r"""The sum of a batch of matrix products, added to a matrix: :math:`\beta\,\text{input} + \alpha\sum_i \text{batch1}_i @ \text{batch2}_i`.
+    r"""The sum of a batch of matrix products, added to a matrix.
+
+    .. math:: \beta\,\text{input} + \alpha\sum_i \text{batch1}_i @ \text{batch2}_i
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.addbmm.html
     """
-    _require_tensors("addbmm", input=input, batch1=batch1, batch2=batch2)
+    require_tensors("addbmm", input=input, batch1=batch1, batch2=batch2)
     _require_bmm(batch1, batch2)
     b, n, m = batch1.shape
     # One long product: the batch joins the dim that is summed over.
@@ -389,7 +398,7 @@ def addbmm(input, batch1, batch2, *, beta=1, alpha=1):
 
 def _mismatched_mv(input_size: int, mat, vec) -> str:
     return (
-        f"size mismatch, got input ({input_size}), mat ({_sizes(mat)}), vec ({vec.shape[0]}): the matrix has "
+        f"size mismatch, got input ({input_size}), mat ({sizes(mat)}), vec ({vec.shape[0]}): the matrix has "
         f"{mat.shape[1]} columns, so the vector must have {mat.shape[1]} elements"
     )
 
@@ -426,7 +435,7 @@ def mv(input, vec):
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.mv.html
     """
-    _require_tensors("mv", input=input, vec=vec)
+    require_tensors("mv", input=input, vec=vec)
     _require_mv("mv", input, vec)
     return (input.shape[0],), input.dtype, (input, vec), {}
 
@@ -441,7 +450,10 @@ def mv(input, vec):
         "mat": lambda g, vec, alpha: _times(g.outer(_conj(vec)), alpha.conjugate()),
         "vec": lambda g, mat, alpha: _times(conjugate_transpose(mat).mv(g), alpha.conjugate()),
     },
-    samples=lambda make: [Sample(make(2), make(2, 3), make(3)), Sample(make(), make(2, 3), make(3), beta=0.5, alpha=2.0)],
+    samples=lambda make: [
+        Sample(make(2), make(2, 3), make(3)),
+        Sample(make(), make(2, 3), make(3), beta=0.5, alpha=2.0),
+    ],
     errors=lambda make: [ErrorSample(RuntimeError, "size mismatch, got input", make(2), make(2, 3), make(4))],
 )
 def addmv(input, mat, vec, *, beta=1, alpha=1):
@@ -449,16 +461,17 @@ def addmv(input, mat, vec, *, beta=1, alpha=1):
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.addmv.html
     """
-    _require_tensors("addmv", input=input, mat=mat, vec=vec)
+    require_tensors("addmv", input=input, mat=mat, vec=vec)
     _require_mv("addmv", mat, vec, input.dim())
-    _require_scale(input, beta, alpha)
     _require_expands(input, (mat.shape[0],))
     return (mat.shape[0],), input.dtype, (input, mat, vec, beta, alpha), {}
 
 
 def _require_dot(a, b) -> None:
     if a.dim() != 1 or b.dim() != 1:
-        raise RuntimeError(f"1D tensors expected, but got {a.dim()}D and {b.dim()}D tensors. Use matmul (@) for matrices.")
+        raise RuntimeError(
+            f"1D tensors expected, but got {a.dim()}D and {b.dim()}D tensors. Use matmul (@) for matrices."
+        )
     if a.dtype is not b.dtype:
         raise RuntimeError(
             f"dot : expected both vectors to have same dtype, but found {scalar_name(a.dtype)} and {scalar_name(b.dtype)}. "
@@ -492,7 +505,7 @@ def dot(input, tensor):
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.dot.html
     """
-    _require_tensors("dot", input=input, tensor=tensor)
+    require_tensors("dot", input=input, tensor=tensor)
     _require_dot(input, tensor)
     return (), input.dtype, (input, tensor), {}
 
@@ -510,7 +523,7 @@ def vdot(input, other):
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.vdot.html
     """
-    _require_tensors("vdot", input=input, other=other)
+    require_tensors("vdot", input=input, other=other)
     _require_dot(input, other)
     return (), input.dtype, (input, other), {}
 
@@ -519,81 +532,38 @@ def vdot(input, other):
     out=True,
     aliases=("ger",),
     samples=lambda make: [Sample(make(2), make(3))],
-    errors=lambda make: [ErrorSample(RuntimeError, "outer: Expected 1-D argument self, but got 2-D", make(2, 2), make(3))],
+    errors=lambda make: [
+        ErrorSample(RuntimeError, "outer: Expected 1-D argument self, but got 2-D", make(2, 2), make(3))
+    ],
 )
 def outer(input, vec2):
     r"""The outer product of two vectors: :math:`A_{ij} = x_i y_j`.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.outer.html
     """
-    _require_tensors("outer", input=input, vec2=vec2)
+    require_tensors("outer", input=input, vec2=vec2)
     for name, x in (("self", input), ("vec2", vec2)):
         if x.dim() != 1:
             raise RuntimeError(f"outer: Expected 1-D argument {name}, but got {x.dim()}-D")
     return input.unsqueeze(1) * vec2
 
 
-@composite(out=True, inplace=True, samples=lambda make: [Sample(make(2, 3), make(2), make(3)), Sample(make(3), make(2), make(3), beta=0.5, alpha=2.0)])
+@composite(
+    out=True,
+    inplace=True,
+    samples=lambda make: [Sample(make(2, 3), make(2), make(3)), Sample(make(3), make(2), make(3), beta=0.5, alpha=2.0)],
+)
 def addr(input, vec1, vec2, *, beta=1, alpha=1):
     r"""An outer product added to a matrix: :math:`\beta\,\text{input} + \alpha\,(\text{vec1} \otimes \text{vec2})`.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.addr.html
     """
-    _require_tensors("addr", input=input, vec1=vec1, vec2=vec2)
+    require_tensors("addr", input=input, vec1=vec1, vec2=vec2)
+    dtype = dispatch.result_type(input, vec1, vec2)
+    for name, value in (("beta", beta), ("alpha", alpha)):
+        if dtype.kind < FLOATING and isinstance(value, float):
+            raise RuntimeError(f"For integral input tensors, argument {name} must not be a floating point number.")
     _require_expands(input, (vec1.numel(), vec2.numel()))
-    product = outer(vec1, vec2)
-    if input.dtype is dispatch.result_type(product, beta, alpha) is not None and input.dtype.kind == BOOLEAN:
-        return (product & bool(alpha)) | (input & bool(beta))
-    scaled = _times(product, alpha)
-    if beta == 0:
-        return scaled.to(dispatch.result_type(input, product)).expand(scaled.shape)
-    return _times(input, beta) + scaled
-
-
-# --- layers' products ----------------------------------------------------------------------------------------
-
-
-@composite(
-    name="nn.functional.linear",
-    out=True,
-    samples=lambda make: [
-        Sample(make(2, 3), make(4, 3), make(4)),
-        Sample(make(2, 3), make(4, 3)),
-        Sample(make(2, 2, 3), make(4, 3), make(4)),
-        Sample(make(3), make(4, 3), make(4)),
-        Sample(make(2, 3), make(3)),
-    ],
-    errors=lambda make: [
-        ErrorSample(RuntimeError, r"mat1 and mat2 shapes cannot be multiplied \(2x3 and 4x5\)", make(2, 3), make(5, 4), make(5)),
-    ],
-)
-def linear(input, weight, bias=None):
-    r"""An affine map of the last dim: :math:`y = x A^T + b`.
-
-    ``input`` is ``(*, in_features)``, ``weight`` ``(out_features, in_features)`` and ``bias`` ``(out_features)``; the
-    result is ``(*, out_features)``. A one-dimensional ``weight`` gives ``(*)``.
-
-    >>> import flambeau as torch
-    >>> torch.nn.functional.linear(torch.ones(2, 3), torch.ones(4, 3), torch.ones(4)).shape
-    torch.Size([2, 4])
-
-    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.linear.html
-    """
-    _require_tensors("linear", input=input, weight=weight)
-    if weight.dim() == 1:
-        product = input.matmul(weight)
-        return product if bias is None else product + bias
-    if weight.dim() != 2:
-        raise RuntimeError(f"linear(): weight must be (out_features, in_features), got shape {list(weight.shape)}")
-    if input.dim() == 0:
-        raise RuntimeError("both arguments to linear need to be at least 1D, but they are 0D and 2D")
-    rows = input if input.dim() == 2 else as_rows(input)
-    if rows.shape[1] != weight.shape[1]:
-        n, m = weight.shape
-        raise RuntimeError(
-            f"mat1 and mat2 shapes cannot be multiplied ({_sizes(rows)} and {m}x{n}): the layer's weight, {n}x{m}, takes "
-            f"inputs whose last dim is in_features={m}, but the input has shape {list(input.shape)}, whose last dim is "
-            f"{rows.shape[1]}"
-        )
-    result = mm(rows, weight.t()) if bias is None else addmm(bias, rows, weight.t())
-    return result if rows is input else result.reshape(input.shape[:-1] + weight.shape[:1])
+    product = _times(outer(vec1, vec2), alpha)
+    total = product if beta == 0 else _times(input, beta) + product
+    return total.to(dtype)

@@ -143,8 +143,10 @@ def _matrix_dims(dim, ndim: int) -> tuple[int, int]:
 @composite(
     name="linalg.matrix_norm",
     out=True,
-    samples=lambda make: [Sample(make(2, 3), p) for p in ("fro", "nuc", 1, -1, 2, -2, inf, -inf)]
-    + [Sample(make(2, 3, 2), "nuc", (0, 2), keepdim=True), Sample(make(2, 3, 2), 1, (2, 0))],
+    samples=lambda make: (
+        [Sample(make(2, 3), p) for p in ("fro", "nuc", 1, -1, 2, -2, inf, -inf)]
+        + [Sample(make(2, 3, 2), "nuc", (0, 2), keepdim=True), Sample(make(2, 3, 2), 1, (2, 0))]
+    ),
     errors=lambda make: [
         ErrorSample(RuntimeError, "must have at least 2 dimensions", make(3)),
         ErrorSample(RuntimeError, "order 3 not supported", make(2, 2), 3),
@@ -157,7 +159,9 @@ def matrix_norm(A, ord="fro", dim=(-2, -1), keepdim=False, *, dtype=None):
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.matrix_norm.html
     """
     if A.dim() < 2:
-        raise RuntimeError(f"linalg.matrix_norm: The input tensor A must have at least 2 dimensions, got {list(A.shape)}")
+        raise RuntimeError(
+            f"linalg.matrix_norm: The input tensor A must have at least 2 dimensions, got {list(A.shape)}"
+        )
     _require_inexact("linalg.matrix_norm", A)
     first, second = _matrix_dims(dim, A.dim())
     if ord == "fro":
@@ -182,7 +186,13 @@ def matrix_norm(A, ord="fro", dim=(-2, -1), keepdim=False, *, dtype=None):
 @composite(
     name="linalg.norm",
     out=True,
-    samples=lambda make: [Sample(make(2, 3)), Sample(make(2, 3), "nuc"), Sample(make(2, 3), 1), Sample(make(2, 3), 3, 1), Sample(make(3), inf)],
+    samples=lambda make: [
+        Sample(make(2, 3)),
+        Sample(make(2, 3), "nuc"),
+        Sample(make(2, 3), 1),
+        Sample(make(2, 3), 3, 1),
+        Sample(make(3), inf),
+    ],
 )
 def linalg_norm(A, ord=None, dim=None, keepdim=False, *, dtype=None):
     """A vector or matrix norm: the 2-norm of all elements; with ``ord``, of a vector for one dim and of a matrix for two.
@@ -208,7 +218,12 @@ def linalg_norm(A, ord=None, dim=None, keepdim=False, *, dtype=None):
 
 @composite(
     out=True,
-    samples=lambda make: [Sample(make(2, 3)), Sample(make(2, 3), 1), Sample(make(2, 3), "nuc"), Sample(make(2, 3), 2, 0, True)],
+    samples=lambda make: [
+        Sample(make(2, 3)),
+        Sample(make(2, 3), 1),
+        Sample(make(2, 3), "nuc"),
+        Sample(make(2, 3), 2, 0, True),
+    ],
 )
 def norm(input, p="fro", dim=None, keepdim=False, dtype=None):
     """The ``p``-norm of all elements, or over ``dim``, as of a vector; ``nuc`` is the matrix norm.
@@ -226,7 +241,11 @@ def norm(input, p="fro", dim=None, keepdim=False, dtype=None):
     return vector_norm(input, 2 if p is None or p == "fro" else p, dim, keepdim, dtype=dtype)
 
 
-@composite(name="linalg.cond", out=True, samples=lambda make: [Sample(make(3, 3)), Sample(make(3, 3), 1), Sample(make(2, 3), -2)])
+@composite(
+    name="linalg.cond",
+    out=True,
+    samples=lambda make: [Sample(make(3, 3)), Sample(make(3, 3), 1), Sample(make(2, 3), -2)],
+)
 def cond(A, p=None):
     r"""The condition number :math:`\|A\| \, \|A^{-1}\|` in the norm ``p``: 2 unless given; see :func:`linalg.matrix_norm`.
 

@@ -51,3 +51,18 @@ def chebyshev(coefficients: tuple[float, ...], t: np.ndarray) -> np.ndarray:
     for c in coefficients[-2:0:-1]:
         b1, b2 = double * b1 - b2 + c, b1
     return t * b1 - b2 + coefficients[0]
+
+
+def select(condition: np.ndarray, x, y):
+    """``numpy.where``, on the bits of the values: without branches, an irregular condition costs nothing."""
+    dtype = np.result_type(x, y)
+    if dtype.itemsize not in (4, 8):
+        return np.where(condition, x, y)
+    bits = np.dtype(f"i{dtype.itemsize}")
+    mask = -condition.astype(bits)
+    if y.__class__ is int and y == 0:
+        return (np.asarray(x, dtype).view(bits) & mask).view(dtype)
+    if x.__class__ is int and x == 0:
+        return (np.asarray(y, dtype).view(bits) & ~mask).view(dtype)
+    x, y = np.asarray(x, dtype).view(bits), np.asarray(y, dtype).view(bits)
+    return (((x ^ y) & mask) ^ y).view(dtype)

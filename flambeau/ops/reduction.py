@@ -169,7 +169,9 @@ def nansum(input, dim=None, keepdim=False, *, dtype=None):
     """
     if input.dtype.is_complex:
         raise RuntimeError(f"nansum on CPU does not support complex inputs, got {input.dtype}")
-    return sum_.op.check(input.nan_to_num(0.0, np.inf, -np.inf) if input.dtype.is_floating_point else input, dim, keepdim, dtype=dtype)
+    if input.dtype.is_floating_point:
+        input = input.nan_to_num(0.0, np.inf, -np.inf)
+    return sum_.op.check(input, dim, keepdim, dtype=dtype)
 
 
 def _mean_kernel(x, dim, keepdim):

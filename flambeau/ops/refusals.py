@@ -11,6 +11,11 @@ _SCALAR_NAMES = {
     "float32": "Float", "float64": "Double", "complex64": "ComplexFloat", "complex128": "ComplexDouble",
 }  # fmt: skip
 
+_C_NAMES = {
+    "bool": "bool", "float16": "c10::Half", "bfloat16": "c10::BFloat16", "float32": "float", "float64": "double",
+    "complex64": "c10::complex<float>", "complex128": "c10::complex<double>",
+}  # fmt: skip
+
 NOT_FLOATING = (BOOLEAN, INTEGRAL)
 NOT_INTEGRAL = (FLOATING, COMPLEX)
 NOT_REAL_NUMBERS = (BOOLEAN, COMPLEX)
@@ -22,18 +27,22 @@ def scalar_name(d: dtype) -> str:
     return _SCALAR_NAMES[d.name]
 
 
+def c_name(d: dtype) -> str:
+    """The name that some of PyTorch's messages give a dtype instead: ``'float'``, ``'int64_t'``."""
+    return _C_NAMES.get(d.name, d.name + "_t")
+
+
 def refuse(kernel: str, *operands, kinds: tuple[int, ...] = (COMPLEX,)) -> None:
     """Raises ``NotImplementedError`` where the common dtype of tensors and numbers is of one of the ``kinds``."""
-    kind = 0
-    for x in operands:
-        k = x._dtype.kind if isinstance(x, dispatch.Tensor) else _kind_of_number(x)
-        if k > kind:
-            kind = k
+    kind = operands[0]._dtype.kind if len(operands) == 1 else max(map(_kind, operands))
     if kind in kinds:
-        raise NotImplementedError(f"\"{kernel}\" not implemented for '{scalar_name(dispatch.result_type(*operands))}'")
+        d = operands[0]._dtype if len(operands) == 1 else dispatch.result_type(*operands)
+        raise NotImplementedError(f"\"{kernel}\" not implemented for '{scalar_name(d)}'")
 
 
-def _kind_of_number(x) -> int:
+def _kind(x) -> int:
+    if isinstance(x, dispatch.Tensor):
+        return x._dtype.kind
     if x.__class__ is float:
         return FLOATING
-    return dispatch.result_type(x).kind if x is not None else BOOLEAN
+    return INTEGRAL if x.__class__ is int else dispatch.result_type(x).kind

@@ -37,7 +37,13 @@ def _scan_check(input, dim, dtype):
 
 
 def _scan_samples(make):
-    return [Sample(make(5), 0), Sample(make(2, 3), -1), Sample(make(3, 2).t(), 0), Sample(make(), 0), Sample(make(0, 2), 0)]
+    return [
+        Sample(make(5), 0),
+        Sample(make(2, 3), -1),
+        Sample(make(3, 2).t(), 0),
+        Sample(make(), 0),
+        Sample(make(0, 2), 0),
+    ]
 
 
 def _dim_errors(make):

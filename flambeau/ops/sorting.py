@@ -113,7 +113,12 @@ def _topk_kernel(x, k, dim, largest, sorted):
     kernel=_topk_kernel,
     out=True,
     grad={"input": _placed_gradient},
-    samples=lambda make: [Sample(make(5), 3), Sample(make(3, 4), 2, 0, largest=False), Sample(make(2, 3), 0), Sample(make(), 1)],
+    samples=lambda make: [
+        Sample(make(5), 3),
+        Sample(make(3, 4), 2, 0, largest=False),
+        Sample(make(2, 3), 0),
+        Sample(make(), 1),
+    ],
     errors=lambda make: [ErrorSample(RuntimeError, "selected index k out of range", make(3), 4)],
     **_SORTED,
 )
@@ -150,7 +155,9 @@ def _kthvalue_kernel(x, k, dim, keepdim):
     out=True,
     grad={"input": selected_gradient},
     samples=lambda make: [Sample(make(5), 2), Sample(make(3, 4), 3, 0, True), Sample(make(), 1)],
-    errors=lambda make: [ErrorSample(RuntimeError, r"kthvalue\(\): selected number k out of range for dimension 0", make(3), 4)],
+    errors=lambda make: [
+        ErrorSample(RuntimeError, r"kthvalue\(\): selected number k out of range for dimension 0", make(3), 4)
+    ],
     **_SORTED,
 )
 def kthvalue(input, k, dim=-1, keepdim=False):
@@ -227,7 +234,13 @@ def _asked(results, return_inverse: bool, return_counts: bool):
     return (values, *([inverse] if return_inverse else []), *([counts] if return_counts else []))
 
 
-@composite(samples=lambda make: [Sample(make(5)), Sample(make(3, 2), return_inverse=True, return_counts=True), Sample(make(3, 2), dim=0)])
+@composite(
+    samples=lambda make: [
+        Sample(make(5)),
+        Sample(make(3, 2), return_inverse=True, return_counts=True),
+        Sample(make(3, 2), dim=0),
+    ]
+)
 def unique(input, sorted=True, return_inverse=False, return_counts=False, dim=None):
     """The distinct elements, ascending; along ``dim``, the distinct slices. Optionally the index in the result of each
     element, and how often each occurs.
@@ -276,7 +289,9 @@ def _search(name: str, sequence, values, out_int32, right, side, sorter):
         if side not in ("left", "right"):
             raise RuntimeError(f"{name}(): side can only be 'left' or 'right' but got {side}")
         if right and side == "left":
-            raise RuntimeError(f"{name}(): side and right can't be set to opposites, got side of left while right was True")
+            raise RuntimeError(
+                f"{name}(): side and right can't be set to opposites, got side of left while right was True"
+            )
         right = side == "right"
     if not isinstance(values, dispatch.Tensor):
         if sequence.dim() != 1:
@@ -357,8 +372,13 @@ def _bincount_kernel(x, weights, minlength):
     kernel=_bincount_kernel,
     tensors="input weights",
     eager=True,
-    samples=lambda make: [Sample(make(5, low=0, high=4).long()), Sample(make(3, low=0, high=4).long(), make(3, requires_grad=False), minlength=6)],
-    errors=lambda make: [ErrorSample(RuntimeError, "bincount only supports 1-d non-negative integral inputs", make(2, 2))],
+    samples=lambda make: [
+        Sample(make(5, low=0, high=4).long()),
+        Sample(make(3, low=0, high=4).long(), make(3, requires_grad=False), minlength=6),
+    ],
+    errors=lambda make: [
+        ErrorSample(RuntimeError, "bincount only supports 1-d non-negative integral inputs", make(2, 2))
+    ],
 )
 def bincount(input, weights=None, minlength=0):
     """How often each of 0, 1, ... occurs in a 1-D integer tensor, or the sum of the ``weights`` where it occurs.
@@ -490,7 +510,11 @@ def _refuse_histogram(name: str, input, weight) -> None:
 
 @composite(
     out=True,
-    samples=lambda make: [Sample(make(6), 3), Sample(make(6), make(4).sort()[0]), Sample(make(5), 4, range=(-1.0, 1.0), density=True)],
+    samples=lambda make: [
+        Sample(make(6), 3),
+        Sample(make(6), make(4).sort()[0]),
+        Sample(make(5), 4, range=(-1.0, 1.0), density=True),
+    ],
 )
 def histogram(input, bins, *, range=None, weight=None, density=False):
     """Counts of elements (or sums of their ``weight``) in bins, and the bins' edges, as ``(hist, bin_edges)``.
@@ -508,7 +532,11 @@ def histogram(input, bins, *, range=None, weight=None, density=False):
 
 @composite(
     method=False,
-    samples=lambda make: [Sample(make(6, 2), [2, 3]), Sample(make(5, 2), 2, density=True), Sample(make(4, 1), (make(4).sort()[0],))],
+    samples=lambda make: [
+        Sample(make(6, 2), [2, 3]),
+        Sample(make(5, 2), 2, density=True),
+        Sample(make(4, 1), (make(4).sort()[0],)),
+    ],
 )
 def histogramdd(input, bins, *, range=None, weight=None, density=False):
     """The histogram of samples of several coordinates (the last dim of ``input``): ``(hist, bin_edges)``.

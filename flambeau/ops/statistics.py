@@ -51,7 +51,9 @@ def _std_gradient(g, input, out, dim, keepdim, correction):
 
 def _var_check(input, dim, unbiased, keepdim, correction):
     if input.dtype.kind < dtypes.FLOATING:
-        raise RuntimeError(f"std and var only support floating point and complex dtypes, got {input.dtype}; use .float()")
+        raise RuntimeError(
+            f"std and var only support floating point and complex dtypes, got {input.dtype}; use .float()"
+        )
     if unbiased is not None and correction is not None:
         raise TypeError("std and var take either unbiased or correction, got both")
     if isinstance(dim, bool):  # var(x, unbiased)
@@ -127,19 +129,27 @@ def std_mean(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
     samples=lambda make: [
         Sample(make(2, 4)),
         Sample(make(5), correction=0),
-        Sample(make(2, 3), fweights=dispatch.wrap(np.array([1, 2, 1])), aweights=make(3, low=0.5, high=1.5, requires_grad=False)),
+        Sample(
+            make(2, 3),
+            fweights=dispatch.wrap(np.array([1, 2, 1])),
+            aweights=make(3, low=0.5, high=1.5, requires_grad=False),
+        ),
     ],
     errors=lambda make: [ErrorSample(RuntimeError, "expected input to have two or fewer dimensions", make(2, 2, 2))],
 )
 def cov(input, *, correction=1, fweights=None, aweights=None):
-    r"""The covariance matrix of variables (rows) from observations (columns): :math:`\frac{1}{w - c} \sum_j w_j (x_j - \bar x)(x_j - \bar x)^H`.
+    r"""The covariance matrix of variables (rows) from observations (columns).
+
+    .. math:: \frac{1}{w - c} \sum_j w_j (x_j - \bar x)(x_j - \bar x)^H
 
     Observations count ``fweights`` times, and with importance ``aweights``.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.cov.html
     """
     if input.dim() > 2:
-        raise RuntimeError(f"cov(): expected input to have two or fewer dimensions but got an input with {input.dim()} dimensions")
+        raise RuntimeError(
+            f"cov(): expected input to have two or fewer dimensions but got an input with {input.dim()} dimensions"
+        )
     if input.dtype is dtypes.bool:
         raise RuntimeError("cov(): bool dtype is not supported for input")
     x = input.reshape((1, -1)) if input.dim() < 2 else input
@@ -155,23 +165,16 @@ def cov(input, *, correction=1, fweights=None, aweights=None):
             )
         weights = w if weights is None else weights * w
     total = n if weights is None else weights.sum()
-    if weights is None:
-        average = x.sum(1) / n
-    else:
-        average = (x * weights).sum(1) / total
-    if weights is None or aweights is None or correction == 0:
+    average = (x if weights is None else x * weights).sum(1) / total
+    if aweights is None or correction == 0:
         freedom = total - correction
     else:
         freedom = total - correction * (weights * aweights).sum() / total
-    if isinstance(freedom, dispatch.Tensor):
-        freedom = freedom.clamp(min=0)
-    else:
-        freedom = max(freedom, 0)
+    freedom = freedom.clamp(min=0) if isinstance(freedom, dispatch.Tensor) else max(freedom, 0)
     centred = x - average.unsqueeze(1)
     weighted = centred if weights is None else centred * weights
     product = weighted @ (centred.conj() if centred.dtype.is_complex else centred).t()
-    result = product / x.new_full((), freedom, dtype=average.dtype.to_real()) if isinstance(freedom, (int, float)) else product / freedom
-    return result.squeeze() if input.dim() < 2 else result
+    return (product / freedom).squeeze()
 
 
 @composite(samples=lambda make: [Sample(make(3, 4)), Sample(make(5))])
@@ -238,7 +241,12 @@ def _median_all(input):
     return (), input.dtype, (input,), {}
 
 
-@op(kernel=_nanmedian_whole, name="aten.nanmedian_all", backward_name="NanmedianBackward0", grad={"input": even_gradient})
+@op(
+    kernel=_nanmedian_whole,
+    name="aten.nanmedian_all",
+    backward_name="NanmedianBackward0",
+    grad={"input": even_gradient},
+)
 def _nanmedian_all(input):
     """The median of all elements that are not NaN: what ``nanmedian(input)`` records."""
     return (), input.dtype, (input,), {}

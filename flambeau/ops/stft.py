@@ -82,7 +82,9 @@ def stft(
         half = n_fft // 2
         x = pad(x.unsqueeze(1), (half, half), pad_mode).squeeze(1)
     if not 0 < n_fft <= x.shape[-1]:
-        raise RuntimeError(f"stft: expected 0 < n_fft <= {x.shape[-1]}, the length of the signal, but got n_fft={n_fft}")
+        raise RuntimeError(
+            f"stft: expected 0 < n_fft <= {x.shape[-1]}, the length of the signal, but got n_fft={n_fft}"
+        )
     frames = x.unfold(-1, n_fft, hop)
     weights = _centred_window(window, length, n_fft, x)
     if weights is not None:
@@ -105,7 +107,9 @@ def _overlapped(frames, hop: int):
 @composite(
     samples=lambda make: [
         Sample(make(3, 6, dtype=dtypes.complex128), 4),
-        Sample(make(2, 4, 5, dtype=dtypes.complex128), 6, 2, 5, make(5, low=0.5, high=1.5, requires_grad=False), length=6),
+        Sample(
+            make(2, 4, 5, dtype=dtypes.complex128), 6, 2, 5, make(5, low=0.5, high=1.5, requires_grad=False), length=6
+        ),
     ],
     errors=lambda make: [ErrorSample(RuntimeError, "istft requires a complex-valued input tensor", make(3, 5), 4)],
 )

@@ -32,7 +32,11 @@ def tensorinv(A, ind=2):
     return inv(A.reshape((prod(left), prod(right)))).reshape((*right, *left))
 
 
-@composite(name="linalg.tensorsolve", out=True, samples=lambda make: [Sample(make(2, 3, 6), make(2, 3)), Sample(make(6, 2, 3), make(2, 3), dims=(0,))])
+@composite(
+    name="linalg.tensorsolve",
+    out=True,
+    samples=lambda make: [Sample(make(2, 3, 6), make(2, 3)), Sample(make(6, 2, 3), make(2, 3), dims=(0,))],
+)
 def tensorsolve(A, B, dims=None):
     """The ``X`` whose :func:`tensordot` with ``A`` over its last dims is ``B``; ``dims`` of ``A`` go to its end first.
 
@@ -50,7 +54,11 @@ def tensorsolve(A, B, dims=None):
     return solve(A.reshape((B.numel(), prod(shape))), B.reshape(-1)).reshape(shape)
 
 
-@composite(name="linalg.vecdot", out=True, samples=lambda make: [Sample(make(2, 3), make(2, 3)), Sample(make(3, 2), make(3, 1), dim=0)])
+@composite(
+    name="linalg.vecdot",
+    out=True,
+    samples=lambda make: [Sample(make(2, 3), make(2, 3)), Sample(make(3, 2), make(3, 1), dim=0)],
+)
 def vecdot(x, y, *, dim=-1):
     r"""The dot products along ``dim``: :math:`\sum_i \bar x_i y_i`.
 

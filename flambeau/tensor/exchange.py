@@ -197,7 +197,7 @@ def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:
     if self.requires_grad and not force:
         raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
     flat = self._storage.array()
-    self._storage.exposed = True
+    self._storage.expose()
     return strided(flat, self._shape, self.stride(), self._offset, self._dtype) if self._shape.numel() else np.empty(self._shape, self._dtype.np)
 
 

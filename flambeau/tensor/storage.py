@@ -98,16 +98,31 @@ class Storage:
         if node.value.__class__ is Failed:
             self.node = old  # type: ignore[assignment]
             return
-        value = old.value  # type: ignore[union-attr]
-        if node.value is not value:
+        if node.value is not old.value:  # type: ignore[union-attr]
             del old
-            if sys.getrefcount(self.leaf) > ONE_HOLDER:  # somebody still looks at the old content
-                self.leaf.value = value.copy()  # type: ignore[union-attr]
-                self.leaf.is_buffer = False  # type: ignore[union-attr]
+            if sys.getrefcount(self.leaf) > ONE_HOLDER:
+                self.release_leaf()
             np.copyto(self.buffer, node.value.reshape(-1))  # type: ignore[arg-type]
+            if node.is_buffer:  # of another storage: both have the same content, each in memory of its own
+                self.node = node = leaf(node.value, node.shape, node.dtype)
             node.value = self.buffer.reshape(node.shape)  # type: ignore[union-attr]
+            node.address = self.leaf.address  # type: ignore[union-attr]
         node.is_buffer = True
         self.leaf = node
+
+    def release_leaf(self) -> None:
+        """Gives whoever still looks at the present content a copy of it, before the memory is written to."""
+        old = self.leaf
+        self.leaf = leaf(old.value, old.shape, old.dtype)  # type: ignore[union-attr]
+        self.leaf.is_buffer, self.leaf.address = True, old.address  # type: ignore[union-attr]
+        old.value = old.value.copy()  # type: ignore[union-attr]
+        old.is_buffer, old.address = False, 0  # type: ignore[union-attr]
+
+    def expose(self) -> None:
+        """Lets somebody outside write to the memory from now on; what was recorded on its present content runs first."""
+        if sys.getrefcount(self.leaf) > ONE_HOLDER + 1:  # held by more than ``leaf`` and ``node``
+            run_pending()
+        self.exposed = True
 
     def is_shared(self) -> bool:
         """Whether somebody outside still holds the memory; clears ``exposed`` where nobody does."""

@@ -205,9 +205,7 @@ def flat(value):
 
 def same(ours, theirs, what):
     # Some of PyTorch's kernels have float32 constants even in float64 (hardsigmoid's 1/6).
-    np.testing.assert_allclose(
-        ours.detach().numpy(), theirs.detach().numpy(), rtol=1e-7, atol=1e-11, err_msg=what
-    )
+    np.testing.assert_allclose(ours.detach().numpy(), theirs.detach().numpy(), rtol=1e-7, atol=1e-11, err_msg=what)
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")

@@ -130,15 +130,11 @@ class Hookable:
         )
         return add_hook(self._forward_hooks, hook, prepend, flags)
 
-    def register_full_backward_pre_hook(
-        self, hook: Callable, prepend: bool = False
-    ) -> RemovableHandle:
+    def register_full_backward_pre_hook(self, hook: Callable, prepend: bool = False) -> RemovableHandle:
         """Call ``hook(module, grad_output)`` when the output's gradient is there; it may replace it."""
         return add_hook(self._backward_pre_hooks, hook, prepend)
 
-    def register_full_backward_hook(
-        self, hook: Callable, prepend: bool = False
-    ) -> RemovableHandle:
+    def register_full_backward_hook(self, hook: Callable, prepend: bool = False) -> RemovableHandle:
         """Call ``hook(module, grad_input, grad_output)`` when the inputs' gradients are there.
 
         It may return other gradients for the inputs.
@@ -252,9 +248,7 @@ class BackwardHook:
             )
         grad_input = _spread(grads, self.input_places, self.n_inputs)
         for hook in self.hooks:
-            grad_input = _replaced(
-                hook(self.module, grad_input, self.grad_output), grad_input, "grad_input"
-            )
+            grad_input = _replaced(hook(self.module, grad_input, self.grad_output), grad_input, "grad_input")
         self.grad_output = None
         return tuple(grad_input[i] for i in self.input_places)
 
@@ -275,8 +269,7 @@ def _replaced(result: Any, grads: tuple, what: str) -> tuple:
         result = (result,)
     if len(result) != len(grads):
         raise RuntimeError(
-            f"Backward hook returned an invalid number of {what}, "
-            f"got {len(result)}, but expected {len(grads)}"
+            f"Backward hook returned an invalid number of {what}, got {len(result)}, but expected {len(grads)}"
         )
     return result
 
@@ -347,8 +340,7 @@ def _run_pre_hooks(module: Module, args: tuple, kwargs: dict) -> tuple[tuple, di
                 continue
             if not (isinstance(result, tuple) and len(result) == 2):
                 raise RuntimeError(
-                    "forward pre-hook must return None or a tuple "
-                    f"of (new_args, new_kwargs), but got {result}."
+                    f"forward pre-hook must return None or a tuple of (new_args, new_kwargs), but got {result}."
                 )
             args, kwargs = result
         else:
@@ -364,8 +356,6 @@ def _forward_hooks(module: Module) -> list[tuple[int, Callable, bool]]:
     return [(key, hook, key in with_kwargs) for key, hook in hooks]
 
 
-def _run_forward_hook(
-    module: Module, hook: Callable, with_kwargs: bool, args: tuple, kwargs: dict, result: Any
-) -> Any:
+def _run_forward_hook(module: Module, hook: Callable, with_kwargs: bool, args: tuple, kwargs: dict, result: Any) -> Any:
     new = hook(module, args, kwargs, result) if with_kwargs else hook(module, args, result)
     return result if new is None else new

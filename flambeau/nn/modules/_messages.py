@@ -19,9 +19,11 @@ def typename(value: Any) -> str:
 
 def misspelt_init(cls: type) -> str:
     """A hint for a class that defines something that was meant to be ``__init__``."""
-    for name in ("_init_", "__int__", "_init__", "__init_"):
-        if any(name in base.__dict__ for base in cls.__mro__):
-            return f" ({cls.__name__} defines '{name}': did you mean '__init__'?)"
+    own = cls.__dict__
+    if "__init__" not in own:
+        for name in ("_init_", "__int__", "_init__", "__init_"):
+            if name in own:
+                return f" ({cls.__name__} defines '{name}': did you mean '__init__'?)"
     return ""
 
 

@@ -79,9 +79,7 @@ class Stateful:
         self._save_to_state_dict(destination, prefix, keep_vars)
         for name, module in self._modules.items():
             if module is not None:
-                module.state_dict(
-                    destination=destination, prefix=f"{prefix}{name}.", keep_vars=keep_vars
-                )
+                module.state_dict(destination=destination, prefix=f"{prefix}{name}.", keep_vars=keep_vars)
         for hook in self._state_dict_hooks.values():
             replaced = hook(self, destination, prefix, local_metadata)
             if getattr(hook, "_from_public_api", False):
@@ -150,9 +148,7 @@ class Stateful:
             local_metadata = {} if metadata is None else metadata.get(prefix[:-1], {})
             if assign:
                 local_metadata["assign_to_params_buffers"] = True
-            module._load_from_state_dict(
-                local, prefix, local_metadata, True, missing_keys, unexpected_keys, errors
-            )
+            module._load_from_state_dict(local, prefix, local_metadata, True, missing_keys, unexpected_keys, errors)
             for name, child in module._modules.items():
                 if child is not None:
                     inner = f"{prefix}{name}."
@@ -225,9 +221,7 @@ class Stateful:
                     if first not in (self._modules if dot else own):
                         unexpected_keys.append(key)
 
-    def _load_one(
-        self, name: str, key: str, current: Tensor, given: Any, assign: bool
-    ) -> str | None:
+    def _load_one(self, name: str, key: str, current: Tensor, given: Any, assign: bool) -> str | None:
         """Load one tensor; returns what is wrong with it, if anything is."""
         if not isinstance(given, Tensor):
             return (
@@ -289,9 +283,7 @@ class Stateful:
         """
         return self._register_load_state_dict_pre_hook(hook, with_module=True)
 
-    def _register_load_state_dict_pre_hook(
-        self, hook: Callable, with_module: bool = False
-    ) -> RemovableHandle:
+    def _register_load_state_dict_pre_hook(self, hook: Callable, with_module: bool = False) -> RemovableHandle:
         hook = _WithModule(hook, self) if with_module else hook
         return add_hook(self._load_state_dict_pre_hooks, hook)
 

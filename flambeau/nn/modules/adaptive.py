@@ -95,13 +95,10 @@ class AdaptiveLogSoftmaxWithLoss(Module):
                 raise RuntimeError("Input and target should have the same size in the batch dimension.")
             if input_.dim() != 2:
                 raise RuntimeError(
-                    "1D target tensor expects 2D input tensors, but found inputs with size "
-                    f"{input_.size()}"
+                    f"1D target tensor expects 2D input tensors, but found inputs with size {input_.size()}"
                 )
         elif input_.dim() != 1:
-            raise RuntimeError(
-                f"0D target tensor expects 1D input tensors, but found inputs with size {input_.size()}"
-            )
+            raise RuntimeError(f"0D target tensor expects 1D input tensors, but found inputs with size {input_.size()}")
         input = input_ if batched else input_.unsqueeze(0)
         target = target_ if batched else target_.unsqueeze(0)
 

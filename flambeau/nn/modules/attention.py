@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from flambeau import ops
+from flambeau.nn import functional as F
 from flambeau.nn import init
-from flambeau.nn._attention import _keeping_identity, multi_head_attention_forward
 from flambeau.nn.modules.linear import NonDynamicallyQuantizableLinear
 from flambeau.nn.modules.module import Module
 from flambeau.nn.parameter import Parameter
@@ -74,9 +74,7 @@ class MultiheadAttention(Module):
         self.batch_first = batch_first
         self.head_dim = embed_dim // num_heads
         if self.head_dim * num_heads != embed_dim:
-            raise AssertionError(
-                f"embed_dim must be divisible by num_heads (got {embed_dim} and {num_heads})"
-            )
+            raise AssertionError(f"embed_dim must be divisible by num_heads (got {embed_dim} and {num_heads})")
 
         def parameter(*shape: int) -> Parameter:
             return Parameter(ops.empty(shape, device=device, dtype=dtype))
@@ -91,9 +89,7 @@ class MultiheadAttention(Module):
             self.v_proj_weight = parameter(embed_dim, self.vdim)
             self.register_parameter("in_proj_weight", None)
         self.register_parameter("in_proj_bias", parameter(3 * embed_dim) if bias else None)
-        self.out_proj = NonDynamicallyQuantizableLinear(
-            embed_dim, embed_dim, bias=bias, device=device, dtype=dtype
-        )
+        self.out_proj = NonDynamicallyQuantizableLinear(embed_dim, embed_dim, bias=bias, device=device, dtype=dtype)
         self.bias_k = parameter(1, 1, embed_dim) if add_bias_kv else None
         self.bias_v = parameter(1, 1, embed_dim) if add_bias_kv else None
         self.add_zero_attn = add_zero_attn
@@ -134,8 +130,8 @@ class MultiheadAttention(Module):
         """
         swap = self.batch_first and query.dim() == 3
         if swap:
-            query, key, value = _keeping_identity(lambda t: t.transpose(0, 1), query, key, value)
-        output, weights = multi_head_attention_forward(
+            query, key, value = _swapped(query, key, value)
+        output, weights = F.multi_head_attention_forward(
             query,
             key,
             value,
@@ -161,3 +157,11 @@ class MultiheadAttention(Module):
             is_causal=is_causal,
         )
         return (output.transpose(0, 1) if swap else output), weights
+
+
+def _swapped(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Each with its first two dimensions swapped; what was one object stays one, and is projected once."""
+    q = query.transpose(0, 1)
+    k = q if key is query else key.transpose(0, 1)
+    v = k if value is key else value.transpose(0, 1)
+    return q, k, v

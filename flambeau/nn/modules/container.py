@@ -109,18 +109,12 @@ class Sequential(_Numbered):
 
     def __add__(self, other: Sequential) -> Sequential:
         if not isinstance(other, Sequential):
-            raise ValueError(
-                "add operator supports only objects "
-                f"of Sequential class, but {type(other)} is given."
-            )
+            raise ValueError(f"add operator supports only objects of Sequential class, but {type(other)} is given.")
         return Sequential(*self, *other)
 
     def __iadd__(self, other: Sequential) -> Sequential:
         if not isinstance(other, Sequential):
-            raise ValueError(
-                "add operator supports only objects "
-                f"of Sequential class, but {type(other)} is given."
-            )
+            raise ValueError(f"add operator supports only objects of Sequential class, but {type(other)} is given.")
         return self.extend(list(other))
 
     def __mul__(self, times: int) -> Sequential:
@@ -199,10 +193,7 @@ class ModuleList(_Numbered):
     def extend(self, modules: Iterable[Module]) -> ModuleList:
         """Add all `modules` at the end."""
         if not isinstance(modules, Iterable):
-            raise TypeError(
-                "ModuleList.extend should be called with an "
-                f"iterable, but got {type(modules).__name__}"
-            )
+            raise TypeError(f"ModuleList.extend should be called with an iterable, but got {type(modules).__name__}")
         for module in list(modules):
             self.append(module)
         return self
@@ -291,22 +282,17 @@ def _pairs(what: str, items: Any) -> Iterable[tuple[str, Any]]:
     """The keys and values of a mapping or of a sequence of pairs."""
     if not isinstance(items, _Sized) or not isinstance(items, Iterable):
         raise TypeError(
-            f"{what}.update should be called with an "
-            f"iterable of key/value pairs, but got {type(items).__name__}"
+            f"{what}.update should be called with an iterable of key/value pairs, but got {type(items).__name__}"
         )
     if isinstance(items, (Mapping, ModuleDict, ParameterDict)):
         return list(items.items())
     pairs = []
     for i, pair in enumerate(items):
         if not isinstance(pair, Iterable):
-            raise TypeError(
-                f"{what} update sequence element #{i} should be Iterable; is{type(pair).__name__}"
-            )
+            raise TypeError(f"{what} update sequence element #{i} should be Iterable; is{type(pair).__name__}")
         pair = list(pair)
         if len(pair) != 2:
-            raise ValueError(
-                f"{what} update sequence element #{i} has length {len(pair)}; 2 is required"
-            )
+            raise ValueError(f"{what} update sequence element #{i} has length {len(pair)}; 2 is required")
         pairs.append((pair[0], pair[1]))
     return pairs
 
@@ -374,18 +360,14 @@ class ParameterList(Module):
     def extend(self, values: Iterable[Any]) -> ParameterList:
         """Add all `values` at the end."""
         if not isinstance(values, Iterable) or isinstance(values, Tensor):
-            raise TypeError(
-                "ParameterList.extend should be called with an "
-                f"iterable, but got {type(values).__name__}"
-            )
+            raise TypeError(f"ParameterList.extend should be called with an iterable, but got {type(values).__name__}")
         for value in list(values):
             self.append(value)
         return self
 
     def extra_repr(self) -> str:
         return "\n".join(
-            f"  ({i}): {_describe(value, str(getattr(value, 'dtype', '')))}"
-            for i, value in enumerate(self)
+            f"  ({i}): {_describe(value, str(getattr(value, 'dtype', '')))}" for i, value in enumerate(self)
         )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -504,9 +486,7 @@ class ParameterDict(Module):
             self[key] = value
 
     def extra_repr(self) -> str:
-        return "\n".join(
-            f"  ({key}): {_describe(value, typename(value))}" for key, value in self.items()
-        )
+        return "\n".join(f"  ({key}): {_describe(value, typename(value))}" for key, value in self.items())
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         raise RuntimeError("ParameterDict should not be called.")

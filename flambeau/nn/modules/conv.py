@@ -82,20 +82,16 @@ class _ConvNd(Module):
         for name in ("in_channels", "out_channels"):
             if getattr(self, name) % self.groups != 0:
                 raise ValueError(
-                    f"{name} must be divisible by groups "
-                    f"(got {name}={getattr(self, name)}, groups={self.groups})"
+                    f"{name} must be divisible by groups (got {name}={getattr(self, name)}, groups={self.groups})"
                 )
         if isinstance(self.padding, str):
             if self.padding not in ("same", "valid"):
-                raise ValueError(
-                    f"Invalid padding string {self.padding!r}, should be one of 'same', 'valid'"
-                )
+                raise ValueError(f"Invalid padding string {self.padding!r}, should be one of 'same', 'valid'")
             if self.padding == "same" and any(step != 1 for step in self.stride):
                 raise ValueError("padding='same' is not supported for strided convolutions")
         if self.padding_mode not in _PADDING_MODES:
             raise ValueError(
-                f"padding_mode must be one of {_PADDING_MODES}, "
-                f"but got padding_mode='{self.padding_mode}'"
+                f"padding_mode must be one of {_PADDING_MODES}, but got padding_mode='{self.padding_mode}'"
             )
 
     def _padding_around(self) -> tuple[int, ...]:
@@ -181,9 +177,7 @@ class _Convolution(_ConvNd):
         if self.padding_mode != "zeros":
             input = F.pad(input, self._reversed_padding_repeated_twice, mode=self.padding_mode)
             padding = 0
-        return getattr(F, self._op)(
-            input, weight, bias, self.stride, padding, self.dilation, self.groups
-        )
+        return getattr(F, self._op)(input, weight, bias, self.stride, padding, self.dilation, self.groups)
 
     def forward(self, input: Tensor) -> Tensor:
         return self._conv_forward(input, self.weight, self.bias)
@@ -270,9 +264,7 @@ class _ConvTransposeNd(_ConvNd):
         dtype: Any = None,
     ) -> None:
         if padding_mode != "zeros":
-            raise ValueError(
-                f'Only "zeros" padding mode is supported for {type(self).__name__}'
-            )
+            raise ValueError(f'Only "zeros" padding mode is supported for {type(self).__name__}')
         super().__init__(
             in_channels,
             out_channels,
@@ -320,9 +312,7 @@ class _ConvTransposeNd(_ConvNd):
             )
         ]
         largest = [low + stride - 1 for low, stride in zip(smallest, self.stride)]
-        if any(
-            not low <= size <= high for low, size, high in zip(smallest, output_size, largest)
-        ):
+        if any(not low <= size <= high for low, size, high in zip(smallest, output_size, largest)):
             raise ValueError(
                 f"requested an output size of {output_size}, but valid sizes range from {smallest} "
                 f"to {largest} (for an input of {input.shape[leading:]})"

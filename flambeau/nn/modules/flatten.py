@@ -52,8 +52,7 @@ class Unflatten(Module):
             raise TypeError(f"invalid argument type for dim parameter: {type(dim)}")
         if not isinstance(unflattened_size, (tuple, list)):
             raise TypeError(
-                "unflattened_size must be a tuple of ints, "
-                f"but found type {type(unflattened_size).__name__}"
+                f"unflattened_size must be a tuple of ints, but found type {type(unflattened_size).__name__}"
             )
         for place, size in enumerate(unflattened_size):
             if not isinstance(size, int):

@@ -30,7 +30,8 @@ from flambeau.nn.modules._messages import (
     typename,
 )
 from flambeau.nn.modules._moves import Movable
-from flambeau.nn.modules._state import Stateful, _IncompatibleKeys
+from flambeau.nn.modules._state import Stateful
+from flambeau.nn.modules._state import _IncompatibleKeys as _IncompatibleKeys  # programs import it from here
 from flambeau.nn.parameter import Buffer, Parameter
 from flambeau.tensor import Tensor
 
@@ -48,9 +49,7 @@ __all__ = [
 
 def _forward_unimplemented(self: Module, *input: Any) -> None:
     """What the module computes from its inputs; every subclass defines it."""
-    raise NotImplementedError(
-        f'Module [{type(self).__name__}] is missing the required "forward" function'
-    )
+    raise NotImplementedError(f'Module [{type(self).__name__}] is missing the required "forward" function')
 
 
 def _new_fields() -> dict[str, Any]:
@@ -151,8 +150,7 @@ class Module(Hookable, Movable, Stateful):
         self._check_name("buffer", name, self._buffers)
         if tensor is not None and not isinstance(tensor, Tensor):
             raise TypeError(
-                f"cannot assign '{typename(tensor)}' object to buffer '{name}' "
-                "(torch Tensor or None required)"
+                f"cannot assign '{typename(tensor)}' object to buffer '{name}' (torch Tensor or None required)"
             )
         for hook in _hooks.buffer_registration_hooks.values():
             replaced = hook(self, name, tensor)
@@ -243,8 +241,7 @@ class Module(Hookable, Movable, Stateful):
         elif parameters and name in parameters:
             if value is not None:
                 raise TypeError(
-                    f"cannot assign '{typename(value)}' as parameter '{name}' "
-                    "(torch.nn.Parameter or None expected)"
+                    f"cannot assign '{typename(value)}' as parameter '{name}' (torch.nn.Parameter or None expected)"
                 )
             self.register_parameter(name, None)
         elif isinstance(value, Module):
@@ -258,8 +255,7 @@ class Module(Hookable, Movable, Stateful):
         elif modules and name in modules:
             if value is not None:
                 raise TypeError(
-                    f"cannot assign '{typename(value)}' as child module '{name}' "
-                    "(torch.nn.Module or None expected)"
+                    f"cannot assign '{typename(value)}' as child module '{name}' (torch.nn.Module or None expected)"
                 )
             modules[name] = None
         elif buffers and name in buffers:
@@ -275,8 +271,7 @@ class Module(Hookable, Movable, Stateful):
     def _set_buffer(self, name: str, value: Any) -> None:
         if value is not None and not isinstance(value, Tensor):
             raise TypeError(
-                f"cannot assign '{typename(value)}' as buffer '{name}' "
-                "(torch.nn.Buffer, torch.Tensor or None expected)"
+                f"cannot assign '{typename(value)}' as buffer '{name}' (torch.nn.Buffer, torch.Tensor or None expected)"
             )
         if isinstance(value, Buffer):
             self.register_buffer(name, value, value.persistent)
@@ -338,9 +333,7 @@ class Module(Hookable, Movable, Stateful):
             yield name, module
             if module._modules:
                 dotted = name + "." if name else ""
-                pending.extend(
-                    [(dotted + n, m) for n, m in module._modules.items() if m is not None][::-1]
-                )
+                pending.extend([(dotted + n, m) for n, m in module._modules.items() if m is not None][::-1])
 
     def modules(self, remove_duplicate: bool = True) -> Iterator[Module]:
         """This module and all modules below it, each once."""
@@ -368,11 +361,7 @@ class Module(Hookable, Movable, Stateful):
         remove_duplicate: bool = True,
     ) -> Iterator[tuple[str, Any]]:
         seen = set()
-        modules = (
-            self.named_modules(prefix=prefix, remove_duplicate=remove_duplicate)
-            if recurse
-            else [(prefix, self)]
-        )
+        modules = self.named_modules(prefix=prefix, remove_duplicate=remove_duplicate) if recurse else [(prefix, self)]
         for path, module in modules:
             for name, member in get_members_fn(module):
                 if member is None or id(member) in seen:
@@ -390,9 +379,7 @@ class Module(Hookable, Movable, Stateful):
         >>> [(name, tuple(p.shape)) for name, p in torch.nn.Linear(2, 3).named_parameters()]
         [('weight', (3, 2)), ('bias', (3,))]
         """
-        return self._named_members(
-            lambda module: module._parameters.items(), prefix, recurse, remove_duplicate
-        )
+        return self._named_members(lambda module: module._parameters.items(), prefix, recurse, remove_duplicate)
 
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
         """The parameters of this module and, with `recurse`, of all below it."""
@@ -403,9 +390,7 @@ class Module(Hookable, Movable, Stateful):
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Tensor]]:
         """The buffers with their dotted names."""
-        return self._named_members(
-            lambda module: module._buffers.items(), prefix, recurse, remove_duplicate
-        )
+        return self._named_members(lambda module: module._buffers.items(), prefix, recurse, remove_duplicate)
 
     def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
         """The buffers of this module and, with `recurse`, of all below it."""
@@ -522,9 +507,7 @@ class Module(Hookable, Movable, Stateful):
     def __repr__(self) -> str:
         extra = self.extra_repr()
         lines = extra.split("\n") if extra else []
-        children = [
-            f"({name}): {_addindent(repr(module), 2)}" for name, module in self._modules.items()
-        ]
+        children = [f"({name}): {_addindent(repr(module), 2)}" for name, module in self._modules.items()]
         # A leaf with a short description stands on one line.
         if len(lines) == 1 and not children:
             return f"{self._get_name()}({extra})"

@@ -130,12 +130,8 @@ class _MaxUnpoolNd(Module):
         self.stride = each(stride if stride is not None else kernel_size)
         self.padding = each(padding)
 
-    def forward(
-        self, input: Tensor, indices: Tensor, output_size: Sequence[int] | None = None
-    ) -> Tensor:
-        return getattr(F, self._op)(
-            input, indices, self.kernel_size, self.stride, self.padding, output_size
-        )
+    def forward(self, input: Tensor, indices: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
+        return getattr(F, self._op)(input, indices, self.kernel_size, self.stride, self.padding, output_size)
 
     def extra_repr(self) -> str:
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
@@ -295,9 +291,7 @@ class _FractionalMaxPoolNd(Module):
         each = _ntuple(self._dimensions)
         name = type(self).__name__
         if output_size is None and output_ratio is None:
-            raise ValueError(
-                f"{name} requires specifying either an output size, or a pooling ratio"
-            )
+            raise ValueError(f"{name} requires specifying either an output size, or a pooling ratio")
         if output_size is not None and output_ratio is not None:
             raise ValueError("only one of output_size and output_ratio may be specified")
         self.kernel_size = each(kernel_size)
@@ -306,9 +300,7 @@ class _FractionalMaxPoolNd(Module):
         self.output_size = None if output_size is None else each(output_size)
         self.output_ratio = None if output_ratio is None else each(output_ratio)
         if self.output_ratio is not None and not all(0 < r < 1 for r in self.output_ratio):
-            raise ValueError(
-                f"output_ratio must be between 0 and 1 (got {self.output_ratio})"
-            )
+            raise ValueError(f"output_ratio must be between 0 and 1 (got {self.output_ratio})")
 
     def forward(self, input: Tensor) -> Any:
         return getattr(F, self._op)(
@@ -360,9 +352,7 @@ class _LPPoolNd(Module):
         self.ceil_mode = ceil_mode
 
     def forward(self, input: Tensor) -> Tensor:
-        return getattr(F, self._op)(
-            input, float(self.norm_type), self.kernel_size, self.stride, self.ceil_mode
-        )
+        return getattr(F, self._op)(input, float(self.norm_type), self.kernel_size, self.stride, self.ceil_mode)
 
     def extra_repr(self) -> str:
         return (
@@ -459,9 +449,7 @@ class _AdaptiveMaxPoolNd(_AdaptivePoolNd):
     __constants__ = ["output_size", "return_indices"]
     _op: str  # its function in nn.functional
 
-    def __init__(
-        self, output_size: int | None | Sequence[int | None], return_indices: bool = False
-    ) -> None:
+    def __init__(self, output_size: int | None | Sequence[int | None], return_indices: bool = False) -> None:
         super().__init__()
         self.output_size = output_size
         self.return_indices = return_indices

@@ -80,8 +80,7 @@ class RNNBase(Module):
         number = isinstance(self.dropout, (int, float)) and not isinstance(self.dropout, bool)
         if not number or not 0 <= self.dropout <= 1:
             raise ValueError(
-                "dropout should be a number in range [0, 1] "
-                "representing the probability of an element being zeroed"
+                "dropout should be a number in range [0, 1] representing the probability of an element being zeroed"
             )
         if self.dropout > 0 and self.num_layers == 1:
             warnings.warn(
@@ -93,17 +92,13 @@ class RNNBase(Module):
         if not isinstance(self.bias, bool):
             raise TypeError(f"bias should be of type bool, got: {type(self.bias).__name__}")
         if not isinstance(self.hidden_size, int):
-            raise TypeError(
-                f"hidden_size should be of type int, got: {type(self.hidden_size).__name__}"
-            )
+            raise TypeError(f"hidden_size should be of type int, got: {type(self.hidden_size).__name__}")
         if self.hidden_size <= 0:
             raise ValueError("hidden_size must be greater than zero")
         if self.num_layers <= 0:
             raise ValueError("num_layers must be greater than zero")
         if self.proj_size < 0:
-            raise ValueError(
-                "proj_size should be a positive integer or zero to disable projections"
-            )
+            raise ValueError("proj_size should be a positive integer or zero to disable projections")
         if self.proj_size >= self.hidden_size:
             raise ValueError("proj_size has to be smaller than hidden_size")
 
@@ -169,13 +164,10 @@ class RNNBase(Module):
             raise RuntimeError(f"input must have {expected} dimensions, got {input.dim()}")
         if input.size(-1) != self.input_size:
             raise RuntimeError(
-                "input.size(-1) must be equal to input_size. "
-                f"Expected {self.input_size}, got {input.size(-1)}"
+                f"input.size(-1) must be equal to input_size. Expected {self.input_size}, got {input.size(-1)}"
             )
 
-    def get_expected_hidden_size(
-        self, input: Tensor, batch_sizes: Tensor | None
-    ) -> tuple[int, int, int]:
+    def get_expected_hidden_size(self, input: Tensor, batch_sizes: Tensor | None) -> tuple[int, int, int]:
         """The shape of the hidden state for this input."""
         if batch_sizes is not None:
             batch = int(batch_sizes[0])
@@ -215,9 +207,7 @@ class RNNBase(Module):
             return self._forward_packed(input, hx)
         if input.dim() not in (2, 3):
             tensor = " tensor" if self.mode.startswith("RNN") else ""
-            raise ValueError(
-                f"{self._get_name()}: Expected input to be 2D or 3D, got {input.dim()}D{tensor} instead"
-            )
+            raise ValueError(f"{self._get_name()}: Expected input to be 2D or 3D, got {input.dim()}D{tensor} instead")
         batched = input.dim() == 3
         batch_dim = 0 if self.batch_first else 1
         if hx is not None:
@@ -271,8 +261,7 @@ class RNNBase(Module):
     def _zeros(self, input: Tensor, batch: int) -> Any:
         rows = self.num_layers * self._directions
         states = tuple(
-            ops.zeros((rows, batch, size), dtype=input.dtype, device=input.device)
-            for size in self._state_sizes()
+            ops.zeros((rows, batch, size), dtype=input.dtype, device=input.device) for size in self._state_sizes()
         )
         return self._from_states(states)
 
@@ -285,9 +274,7 @@ class RNNBase(Module):
         what, got = "hx", f"{dims[0]}-D tensor"
         if len(dims) == 2:
             what, got = "hx and cx", f"({dims[0]}-D, {dims[1]}-D) tensors"
-        raise RuntimeError(
-            f"For {word} {expected}-D input, {what} should also be {expected}-D but got {got}"
-        )
+        raise RuntimeError(f"For {word} {expected}-D input, {what} should also be {expected}-D but got {got}")
 
     def extra_repr(self) -> str:
         text = f"{self.input_size}, {self.hidden_size}"
@@ -343,9 +330,7 @@ class RNN(RNNBase):
             self.nonlinearity = kwargs.pop("nonlinearity", "tanh")
         _refuse_projection(args, kwargs)
         if self.nonlinearity not in ("tanh", "relu"):
-            raise ValueError(
-                f"Unknown nonlinearity '{self.nonlinearity}'. Select from 'tanh' or 'relu'."
-            )
+            raise ValueError(f"Unknown nonlinearity '{self.nonlinearity}'. Select from 'tanh' or 'relu'.")
         super().__init__(f"RNN_{self.nonlinearity.upper()}", *args, **kwargs)
 
 
@@ -389,9 +374,7 @@ class LSTM(RNNBase):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__("LSTM", *args, **kwargs)
 
-    def get_expected_cell_size(
-        self, input: Tensor, batch_sizes: Tensor | None
-    ) -> tuple[int, int, int]:
+    def get_expected_cell_size(self, input: Tensor, batch_sizes: Tensor | None) -> tuple[int, int, int]:
         """The shape of the cell state for this input."""
         rows, batch, _ = self.get_expected_hidden_size(input, batch_sizes)
         return rows, batch, self.hidden_size
@@ -463,30 +446,23 @@ class RNNCellBase(Module):
         for i, state in enumerate(states):
             if state is not None and state.dim() not in (1, 2):
                 what = f"hx[{i}]" if len(states) == 2 else "hidden"
-                raise ValueError(
-                    f"{name}: Expected {what} to be 1D or 2D, got {state.dim()}D instead"
-                )
+                raise ValueError(f"{name}: Expected {what} to be 1D or 2D, got {state.dim()}D instead")
         batched = input.dim() == 2
         if not batched:
             input = input.unsqueeze(0)
             states = [None if s is None else s.unsqueeze(0) for s in states]
         if input.size(1) != self.input_size:
-            raise RuntimeError(
-                f"input has inconsistent input_size: got {input.size(1)} expected {self.input_size}"
-            )
+            raise RuntimeError(f"input has inconsistent input_size: got {input.size(1)} expected {self.input_size}")
         batch = input.size(0)
         full = []
         for i, state in enumerate(states):
             if state is None:
                 state = ops.zeros((batch, self.hidden_size), dtype=input.dtype, device=input.device)
             if state.size(0) != batch:
-                raise RuntimeError(
-                    f"Input batch size {batch} doesn't match hidden{i} batch size {state.size(0)}"
-                )
+                raise RuntimeError(f"Input batch size {batch} doesn't match hidden{i} batch size {state.size(0)}")
             if state.size(1) != self.hidden_size:
                 raise RuntimeError(
-                    f"hidden{i} has inconsistent hidden_size: "
-                    f"got {state.size(1)}, expected {self.hidden_size}"
+                    f"hidden{i} has inconsistent hidden_size: got {state.size(1)}, expected {self.hidden_size}"
                 )
             full.append(state)
         new = _rnn.cell(
@@ -560,9 +536,7 @@ class LSTMCell(RNNCellBase):
     ) -> None:
         super().__init__(input_size, hidden_size, bias, 4, device, dtype)
 
-    def forward(
-        self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
         return self._step("LSTM", input, [None, None] if hx is None else [hx[0], hx[1]])
 
 

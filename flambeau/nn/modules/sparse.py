@@ -20,9 +20,7 @@ class _Table(Module):
 
     weight: Tensor
 
-    def _make_weight(
-        self, weight: Tensor | None, freeze: bool, device: Any = None, dtype: Any = None
-    ) -> None:
+    def _make_weight(self, weight: Tensor | None, freeze: bool, device: Any = None, dtype: Any = None) -> None:
         size = (self.num_embeddings, self.embedding_dim)
         index = self.padding_idx
         if index is not None:
@@ -35,9 +33,7 @@ class _Table(Module):
             self.reset_parameters()
         else:
             if tuple(weight.shape) != size:
-                raise AssertionError(
-                    "Shape of weight does not match num_embeddings and embedding_dim"
-                )
+                raise AssertionError("Shape of weight does not match num_embeddings and embedding_dim")
             self.weight = Parameter(weight, requires_grad=not freeze)
 
     def reset_parameters(self) -> None:

@@ -86,9 +86,7 @@ class TransformerEncoderLayer(Module):
     ) -> None:
         super().__init__()
         factory = {"bias": bias, "device": device, "dtype": dtype}
-        self.self_attn = MultiheadAttention(
-            d_model, nhead, dropout=dropout, batch_first=batch_first, **factory
-        )
+        self.self_attn = MultiheadAttention(d_model, nhead, dropout=dropout, batch_first=batch_first, **factory)
         self.linear1 = Linear(d_model, dim_feedforward, **factory)
         self.dropout = Dropout(dropout)
         self.linear2 = Linear(dim_feedforward, d_model, **factory)
@@ -201,9 +199,7 @@ class TransformerDecoderLayer(Module):
             return self._sa_block(x, tgt_mask, tgt_key_padding_mask, tgt_is_causal)
 
         def attend_memory(x: Tensor) -> Tensor:
-            return self._mha_block(
-                x, memory, memory_mask, memory_key_padding_mask, memory_is_causal
-            )
+            return self._mha_block(x, memory, memory_mask, memory_key_padding_mask, memory_is_causal)
 
         x = tgt
         if self.norm_first:
@@ -317,9 +313,7 @@ class TransformerDecoder(Module):
 
     __constants__ = ["norm"]
 
-    def __init__(
-        self, decoder_layer: TransformerDecoderLayer, num_layers: int, norm: Module | None = None
-    ) -> None:
+    def __init__(self, decoder_layer: TransformerDecoderLayer, num_layers: int, norm: Module | None = None) -> None:
         super().__init__()
         self.layers = _copies(decoder_layer, num_layers)
         self.num_layers = num_layers
@@ -449,8 +443,7 @@ class Transformer(Module):
         batch = 0 if self.batch_first else 1
         if batched and src.size(batch) != tgt.size(batch):
             raise RuntimeError(
-                "the batch number of src and tgt must be equal, "
-                f"got {src.size(batch)} and {tgt.size(batch)}"
+                f"the batch number of src and tgt must be equal, got {src.size(batch)} and {tgt.size(batch)}"
             )
         if src.size(-1) != self.d_model or tgt.size(-1) != self.d_model:
             raise RuntimeError(
@@ -475,9 +468,7 @@ class Transformer(Module):
         )
 
     @staticmethod
-    def generate_square_subsequent_mask(
-        sz: int, device: Any = None, dtype: Any = None
-    ) -> Tensor:
+    def generate_square_subsequent_mask(sz: int, device: Any = None, dtype: Any = None) -> Tensor:
         """The mask that hides the future: -inf above the diagonal, 0 elsewhere.
 
         >>> import flambeau as torch

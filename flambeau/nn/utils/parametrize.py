@@ -131,9 +131,7 @@ class ParametrizationList(ModuleList):
             new: Any = value
             for module in reversed(list(self)):
                 if not hasattr(module, "right_inverse"):
-                    raise RuntimeError(
-                        f"parametrization {type(module).__name__} does not implement right_inverse."
-                    )
+                    raise RuntimeError(f"parametrization {type(module).__name__} does not implement right_inverse.")
                 new = module.right_inverse(new)
             if self.is_tensor:
                 self.original.copy_(new)
@@ -165,9 +163,7 @@ def _give_own_class(module: Module) -> None:
         return new
 
     def state(self: Module) -> dict:
-        raise RuntimeError(
-            "Serialization of parametrized modules is only supported through state_dict()."
-        )
+        raise RuntimeError("Serialization of parametrized modules is only supported through state_dict().")
 
     members: dict[str, Any] = {"__getstate__": state}
     if "__deepcopy__" not in vars(cls):
@@ -256,9 +252,7 @@ def is_parametrized(module: Module, tensor_name: str | None = None) -> bool:
     return tensor_name in parametrizations
 
 
-def remove_parametrizations(
-    module: Module, tensor_name: str, leave_parametrized: bool = True
-) -> Module:
+def remove_parametrizations(module: Module, tensor_name: str, leave_parametrized: bool = True) -> Module:
     """Make `tensor_name` a parameter of its own again.
 
     Args:

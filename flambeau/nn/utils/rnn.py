@@ -27,9 +27,7 @@ __all__ = [
     "unpad_sequence",
 ]
 
-_Fields = namedtuple(
-    "PackedSequence", ["data", "batch_sizes", "sorted_indices", "unsorted_indices"]
-)
+_Fields = namedtuple("PackedSequence", ["data", "batch_sizes", "sorted_indices", "unsorted_indices"])
 
 
 class PackedSequence(_Fields):
@@ -169,8 +167,7 @@ def pack_padded_sequence(
     lengths = as_tensor(lengths, dtype=dtypes.int64, device="cpu")
     if lengths.dim() != 1:
         raise RuntimeError(
-            f"'lengths' argument should be a 1D CPU int64 tensor, but got {lengths.dim()}D "
-            f"{lengths.device} Long tensor"
+            f"'lengths' argument should be a 1D CPU int64 tensor, but got {lengths.dim()}D {lengths.device} Long tensor"
         )
     sorted_indices = None
     if not enforce_sorted:
@@ -185,13 +182,11 @@ def pack_padded_sequence(
     steps = lengths.tolist()
     if len(steps) != batch:
         raise RuntimeError(
-            "Expected `len(lengths)` to be equal to batch_size, "
-            f"but got {len(steps)} (batch_size={batch})"
+            f"Expected `len(lengths)` to be equal to batch_size, but got {len(steps)} (batch_size={batch})"
         )
     if min(steps) <= 0:
         raise RuntimeError(
-            "Length of all samples has to be greater than 0, "
-            "but found an element in 'lengths' that is <= 0"
+            "Length of all samples has to be greater than 0, but found an element in 'lengths' that is <= 0"
         )
     if steps != sorted(steps, reverse=True):
         raise RuntimeError(
@@ -200,9 +195,7 @@ def pack_padded_sequence(
             "sidestep this requirement if you do not need ONNX exportability."
         )
     if steps[0] > time:
-        raise RuntimeError(
-            f"Expected no length to exceed the {time} steps of the input, but got {steps[0]}"
-        )
+        raise RuntimeError(f"Expected no length to exceed the {time} steps of the input, but got {steps[0]}")
     sizes = _batch_sizes(steps)
     data = input.reshape(time * batch, *rest).index_select(0, _rows(sizes, batch))
     return PackedSequence(data, tensor(sizes, dtype=dtypes.int64), sorted_indices)
@@ -270,8 +263,7 @@ def pad_sequence(
     """
     if not isinstance(sequences, Iterable):
         raise RuntimeError(
-            "pad_sequence: Expected iterable for input sequences, "
-            f"but got arg of type: {type(sequences)}"
+            f"pad_sequence: Expected iterable for input sequences, but got arg of type: {type(sequences)}"
         )
     if padding_side not in ("left", "right"):
         raise RuntimeError(f"Expected padding_side to be one of left or right, but got {padding_side}.")

@@ -22,9 +22,7 @@ def as_matrix(weight: Tensor, dim: int) -> Tensor:
     return weight.reshape(weight.size(0), -1)
 
 
-def power_iteration(
-    matrix: Tensor, u: Tensor, v: Tensor, steps: int, eps: float
-) -> tuple[Tensor, Tensor]:
+def power_iteration(matrix: Tensor, u: Tensor, v: Tensor, steps: int, eps: float) -> tuple[Tensor, Tensor]:
     """`u` and `v` moved towards the first singular vectors of `matrix`, in place."""
     with no_grad():
         for _ in range(steps):
@@ -44,8 +42,7 @@ class SpectralNorm:
     def __init__(self, name: str, n_power_iterations: int, dim: int, eps: float) -> None:
         if n_power_iterations <= 0:
             raise ValueError(
-                "Expected n_power_iterations to be positive, but "
-                f"got n_power_iterations={n_power_iterations}"
+                f"Expected n_power_iterations to be positive, but got n_power_iterations={n_power_iterations}"
             )
         self.name = name
         self.n_power_iterations = n_power_iterations

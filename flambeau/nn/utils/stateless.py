@@ -31,7 +31,7 @@ def functional_call(
     >>> import flambeau as torch
     >>> fc = torch.nn.Linear(1, 1)
     >>> values = {"weight": torch.tensor([[2.0]]), "bias": torch.tensor([1.0])}
-    >>> torch.func.functional_call(fc, values, torch.tensor([3.0]))
+    >>> torch.nn.utils.stateless.functional_call(fc, values, torch.tensor([3.0]))
     tensor([7.])
 
     See https://pytorch.org/docs/stable/generated/torch.func.functional_call.html
@@ -49,9 +49,7 @@ def functional_call(
             problems.append("Unexpected key(s): " + ", ".join(f"'{name}'" for name in unexpected))
         if strict and missing:
             problems.append("Missing key(s): " + ", ".join(f"'{name}'" for name in missing))
-        raise RuntimeError(
-            f"Error(s) in functional_call for {type(module).__name__}: {'; '.join(problems)}."
-        )
+        raise RuntimeError(f"Error(s) in functional_call for {type(module).__name__}: {'; '.join(problems)}.")
     if tie_weights:
         by_tensor = {id(own[name][0][own[name][1]]): t for name, t in given.items()}
         for name, (registry, key) in own.items():

@@ -53,8 +53,7 @@ def weight_norm(module: Module, name: str = "weight", dim: int | None = 0) -> Mo
     See https://pytorch.org/docs/stable/generated/torch.nn.utils.weight_norm.html
     """
     warnings.warn(
-        "`torch.nn.utils.weight_norm` is deprecated "
-        "in favor of `torch.nn.utils.parametrizations.weight_norm`.",
+        "`torch.nn.utils.weight_norm` is deprecated in favor of `torch.nn.utils.parametrizations.weight_norm`.",
         FutureWarning,
         stacklevel=2,
     )

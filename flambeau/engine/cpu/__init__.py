@@ -1,0 +1,1 @@
+"""Kernels for the CPU: loops to machine code through LLVM. llvmlite is imported when the first one is compiled."""

@@ -1,0 +1,105 @@
+"""Writing the meaning of an op as instructions of the loop IR.
+
+An op's ``lower`` rule is called with a :class:`Body` and one :class:`Val` for each input, and returns the result's:
+``lower=lambda b, x, y: b.add(x, y)``. Python numbers stand for constants. Under ``reduces`` the rule may also call
+``b.sum(x)`` and its like; their results are values of the whole row, which broadcast against elementwise ones.
+"""
+
+from __future__ import annotations
+
+from flambeau.core import dtypes
+from flambeau.core.dtypes import dtype as Dtype
+from flambeau.engine.loops import Instr
+
+REDUCTIONS = frozenset({"sum", "max", "min", "prod", "any", "all"})
+
+
+class Val:
+    """A value in a body: its number, dtype, and whether it belongs to a row rather than to an element."""
+
+    __slots__ = ("dtype", "number", "row")
+
+    def __init__(self, number: int, dtype: Dtype, row: bool) -> None:
+        self.number = number
+        self.dtype = dtype
+        self.row = row
+
+
+class Body:
+    """Instructions under construction; equal ones are made once."""
+
+    def __init__(self) -> None:
+        self.instrs: list[Instr] = []
+        self.rows: list[bool] = []
+        self._known: dict[Instr, int] = {}
+
+    def emit(self, op: str, dtype: Dtype, args: tuple = (), const=None, row: bool | None = None) -> Val:
+        if row is None:
+            row = op in REDUCTIONS or (bool(args) and all(self.rows[a] for a in args)) or op in ("const", "scalar")
+        instr = Instr(op, dtype, args, const)
+        key = (instr, row)
+        number = self._known.get(key)  # type: ignore[call-overload]
+        if number is None:
+            number = self._known[key] = len(self.instrs)  # type: ignore[index]
+            self.instrs.append(instr)
+            self.rows.append(row)
+        return Val(number, dtype, row)
+
+    def const(self, value, dtype: Dtype) -> Val:
+        """A number that is part of the kernel."""
+        if dtype.kind == dtypes.FLOATING:
+            value = float(value)
+        elif dtype is dtypes.bool:
+            value = bool(value)
+        else:
+            value = int(value)
+        return self.emit("const", dtype, (), value)
+
+    def _vals(self, *xs) -> list[Val]:
+        like = next(x for x in xs if isinstance(x, Val))
+        return [x if isinstance(x, Val) else self.const(x, like.dtype) for x in xs]
+
+    def cast(self, x: Val, dtype: Dtype) -> Val:
+        return x if x.dtype is dtype else self.emit("cast", dtype, (x.number,))
+
+    def select(self, condition: Val, a, b) -> Val:
+        """``a`` where ``condition`` holds, else ``b``."""
+        a, b = self._vals(a, b)
+        if condition.dtype is not dtypes.bool:
+            condition = self.ne(condition, 0)
+        return self.emit("select", a.dtype, (condition.number, a.number, b.number))
+
+    def fma(self, a, b, c) -> Val:
+        """``a * b + c``, rounded once."""
+        a, b, c = self._vals(a, b, c)
+        return self.emit("fma", a.dtype, (a.number, b.number, c.number))
+
+    def isnan(self, x: Val) -> Val:
+        return self.ne(x, x)
+
+
+def _binary(name: str, result: Dtype | None = None):
+    def method(self: Body, x, y) -> Val:
+        a, b = self._vals(x, y)
+        return self.emit(name, result or a.dtype, (a.number, b.number))
+
+    method.__name__ = name.strip("_")
+    return method
+
+
+def _unary(name: str):
+    def method(self: Body, x: Val) -> Val:
+        return self.emit(name, x.dtype, (x.number,))
+
+    method.__name__ = name
+    return method
+
+
+for _name in ("add", "sub", "mul", "div", "min", "max", "fmin", "fmax", "pow", "rem", "floordiv", "copysign", "and", "or",
+              "xor", "shl", "shr"):  # fmt: skip
+    setattr(Body, _name + "_" if _name in ("and", "or") else _name, _binary(_name))
+for _name in ("eq", "ne", "lt", "le", "gt", "ge"):
+    setattr(Body, _name, _binary(_name, dtypes.bool))
+for _name in ("neg", "abs", "sqrt", "rsqrt", "floor", "ceil", "trunc", "rint", "not", "exp", "exp2", "expm1", "log", "log2",
+              "log10", "log1p", "sin", "cos", "tan", "tanh", "sigmoid", "erf", *sorted(REDUCTIONS)):  # fmt: skip
+    setattr(Body, _name + "_" if _name == "not" else _name, _unary(_name))

@@ -1,0 +1,513 @@
+"""Plans: a trace that has been seen before, compiled to one run of native kernels.
+
+A trace is looked up by its signature: ops, settings, shapes, who reads whom, what is kept. What differs between two
+steps of a training loop - the values of leaves and the Python numbers - is no part of it. A plan knows the memory of
+every value beforehand: intermediates lie in an arena, kept results in arrays that are taken again when nobody holds
+them any more, and what is written to a storage goes right into its memory where no one still needs the old content.
+What has no native kernel runs by its NumPy meaning, between the others.
+"""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from array import array
+
+import numpy as np
+
+from flambeau.core import dtypes
+from flambeau.core.size import contiguous_strides
+from flambeau.engine.graph import NO_ATTRS, PROJECT, VIEW, EngineOp, Node, strided
+from flambeau.engine.grouping import Group, Grouper, Ref, is_native
+from flambeau.engine.interpreter import ONE_HOLDER, Failed, compute
+from flambeau.engine.loops import Access, Loop
+from flambeau.engine.products import product_spec
+from flambeau.engine.shapes import collapse
+
+COPY = EngineOp("copy", lambda x: x)
+COPY.lower = lambda b, x: x
+
+
+class Template:
+    """A node without its values: what a plan needs to know of it."""
+
+    __slots__ = ("attrs", "compute", "dtype", "inputs", "is_view", "kept", "native", "op", "reduces", "shape")
+
+    def __init__(self, node: Node, inputs: list) -> None:
+        self.op, self.attrs = node.op, node.attrs
+        self.shape, self.dtype = node.shape, node.dtype
+        self.kept = node.kept
+        self.inputs = inputs
+        self.is_view = node.op is VIEW
+        self.finish()
+
+    def finish(self) -> None:
+        self.reduces = getattr(self.op, "reduces", None)
+        self.native = not self.is_view and is_native(self.op, self.inputs, self.attrs, self.shape, self.dtype)
+        first = next((r.dtype for r in self.inputs if isinstance(r, Ref)), self.dtype)
+        self.compute = dtypes.float32 if first in (dtypes.float16, dtypes.bfloat16) else first
+
+    def materialize(self) -> None:
+        """Turns a view into a copy with memory of its own."""
+        source = self.inputs[0].source
+        self.inputs = [Ref(source, self.attrs["shape"], self.attrs["dtype"], self.attrs["strides"], self.attrs["offset"], True)]
+        self.op, self.attrs, self.is_view = COPY, NO_ATTRS, False
+        self.finish()
+
+
+class Trace:
+    """A marked trace, its leaves and numbers, its targets, and its signature."""
+
+    __slots__ = ("key", "leaves", "nodes", "numbers", "targets")
+
+    def __init__(self, todo: list, storages: list[weakref.ref]) -> None:
+        nodes = [node for node in todo if node is not None]
+        leaves: list[Node] = []
+        slots: dict[Node, int] = {}
+        numbers: list = []
+        key: list = []
+        for i, node in enumerate(nodes):
+            node.number = i
+            inputs = node.inputs
+            key += (node.op, node.shape, node.dtype, node.kept, len(inputs))
+            for x in inputs:
+                if x.__class__ is Node:
+                    if x.op is not None:
+                        key.append(x.number)
+                    else:
+                        slot = slots.get(x)
+                        if slot is None:
+                            slot = slots[x] = len(leaves)
+                            leaves.append(x)
+                            key += (x.shape, x.dtype)
+                        key.append(~slot)
+                elif x is None:
+                    key.append(None)
+                else:
+                    numbers.append(x)
+                    key.append(x.__class__)
+            if node.attrs:
+                key += node.attrs.values()
+        self.targets: list[tuple] = []  # (storage, number of the node that it takes, slot of its old content)
+        for storage in {id(s): s for s in (ref() for ref in storages) if s is not None}.values():
+            node, old = storage.node, storage.leaf
+            if node.op is None:
+                continue
+            slot = slots.get(old)
+            if slot is None:
+                slot = slots[old] = len(leaves)
+                leaves.append(old)
+                key += (old.shape, old.dtype)
+            self.targets.append((storage, node.number, slot))
+            key += ("target", node.number, slot)
+        self.nodes, self.leaves, self.numbers, self.key = nodes, leaves, numbers, tuple(key)
+
+
+def templates(trace: Trace) -> list[Template]:
+    """The trace without its values; views are replaced by how their readers see what they show."""
+    slots = {x: ~i for i, x in enumerate(trace.leaves)}
+    found: list[Template] = []
+    count = 0
+    for node in trace.nodes:
+        inputs: list = []
+        for x in node.inputs:
+            if x.__class__ is not Node:
+                inputs.append(None if x is None else count)
+                count += x is not None
+                continue
+            source = x.number if x.op is not None else slots[x]
+            if x.op is VIEW and not found[source].is_view:
+                inputs.append(Ref(source, x.shape, x.dtype))  # a view that became a copy
+            elif x.op is VIEW:
+                if node.op is VIEW:
+                    found[source].materialize()
+                    inputs.append(Ref(source, x.shape, x.dtype))
+                else:
+                    base, a = found[source].inputs[0].source, found[source].attrs
+                    inputs.append(Ref(base, a["shape"], a["dtype"], a["strides"], a["offset"], True))
+            else:
+                inputs.append(Ref(source, x.shape if x.dtype.__class__ is not tuple else (), x.dtype))
+        template = Template(node, inputs)
+        if template.is_view and template.kept:
+            template.materialize()
+        found.append(template)
+    return found
+
+
+# --- where values are ----------------------------------------------------------------------------------------
+
+
+class Output:
+    """A kept result's memory: taken again for the next run when nobody holds it any more."""
+
+    __slots__ = ("address", "array", "dtype", "shape")
+
+    def __init__(self, shape, dtype) -> None:
+        self.shape, self.dtype = tuple(shape), dtype
+        self.array: tuple = ()
+        self.address = 0
+
+    def take(self) -> np.ndarray:
+        if not self.array or sys.getrefcount(self.array[0]) > ONE_HOLDER:
+            self.array = (np.empty(self.shape, self.dtype.np),)
+            self.address = address_of(self.array[0])
+        return self.array[0]
+
+
+def address_of(a: np.ndarray) -> int:
+    return a.__array_interface__["data"][0]
+
+
+class _Arena:
+    """Memory for intermediates, shared by all plans: they run one at a time."""
+
+    memory = np.empty(0, np.uint8)
+
+    def take(self, size: int) -> np.ndarray:
+        if size > self.memory.size:
+            raw = np.empty(size + 64, np.uint8)
+            start = -address_of(raw) % 64
+            self.memory = raw[start : start + size]
+        return self.memory
+
+
+arena = _Arena()
+
+
+class _Step:
+    """One kernel of a plan: native ones have ``kernel`` and arguments, others the template to compute in NumPy."""
+
+    __slots__ = ("arguments", "kernel", "node", "numbers")
+
+    def __init__(self, node: int = -1, kernel: int = 0) -> None:
+        self.node = node
+        self.kernel = kernel
+        self.arguments: list[tuple[int, int]] = []  # (source, offset in bytes)
+        self.numbers: list[tuple[int, object]] = []  # (which number, dtype)
+
+
+class Plan:
+    """A compiled trace."""
+
+    def __init__(self, trace: Trace) -> None:
+        from flambeau.engine.cpu.codegen import Unsupported, loop_kernel  # LLVM is loaded with the first plan
+        from flambeau.engine.cpu.compiler import driver
+        from flambeau.engine.cpu.gemm import gemm_kernel
+
+        self._kernels = loop_kernel, gemm_kernel, Unsupported
+        self.run_native = driver()
+        self.nodes = templates(trace)
+        self.slot_shapes = [(x.shape, x.dtype) for x in trace.leaves]
+        grouper = Grouper(self.nodes)
+        self.groups = grouper.groups
+        self.in_memory = self._find_materialized(grouper)
+        self.steps = [step for group in self.groups for step in self._steps_of(group)]
+        self.native_nodes = {
+            i for group in self.groups if group.body is not None and group.members for i in group.members
+        } | {s.node for s in self.steps if s.kernel and s.node >= 0}
+        self.in_place = self._find_in_place(trace)
+        self._lay_out()
+
+    # --- compiling ---------------------------------------------------------------------------------------
+
+    def _find_materialized(self, grouper: Grouper) -> set[int]:
+        """The nodes whose value must be in memory: kept, or read from outside their group or through a view."""
+        found = {i for i, node in enumerate(self.nodes) if node.kept and not node.is_view}
+        for group in self.groups:
+            if group.body is None:
+                for ref in self.nodes[group.members[0]].inputs:
+                    if isinstance(ref, Ref) and ref.source >= 0:
+                        found.add(ref.source)
+            else:
+                found.update(source for source, *_ in group.inputs if source >= 0)
+        return found
+
+    def _steps_of(self, group: Group) -> list[_Step]:
+        loop_kernel, gemm_kernel, Unsupported = self._kernels
+        if group.body is None:
+            node = self.nodes[group.members[0]]
+            step = _Step(group.members[0])
+            spec = product_spec(node)
+            if spec is not None:
+                step.kernel = gemm_kernel(spec.kernel)
+                step.arguments = [(r.source, r.offset * r.dtype.itemsize) for r in spec.operands]
+                step.arguments.insert(spec.output, (step.node, 0))
+                step.numbers = [(n, node.dtype) for n in spec.numbers]
+            return [step]
+        stored = [i for i in group.members if i in self.in_memory]
+        if not stored:
+            return []
+        try:
+            kernel = loop_kernel(self._loop(group, stored))
+        except Unsupported:
+            group.body = None
+            return self._unfused(group)
+        step = _Step(kernel=kernel)
+        step.arguments = [(source, offset * dtype.itemsize) for source, offset, _, dtype in group.inputs]
+        step.arguments += [(i, 0) for i in stored]
+        step.numbers = list(group.scalars)
+        return [step]
+
+    def _unfused(self, group: Group) -> list[_Step]:
+        for i in group.members:
+            self.in_memory.add(i)
+            self.in_memory.update(r.source for r in self.nodes[i].inputs if isinstance(r, Ref) and r.source >= 0)
+        members, group.members = group.members, []
+        return [_Step(i) for i in members]
+
+    def _loop(self, group: Group, stored: list[int]) -> Loop:
+        shape = group.shape
+        order = sorted(range(len(shape)), key=lambda d: d in group.reduced)
+        reduce = len(group.reduced)
+        if group.reduced and min(group.reduced) == 0 and max(group.reduced) == reduce - 1 and reduce < len(shape):
+            order, reduce = list(range(len(shape))), -reduce  # leading dims: a sum of rows, column by column
+
+        def permuted(strides: tuple[int, ...]) -> tuple[int, ...]:
+            return tuple(strides[d] for d in order)
+
+        inputs = tuple(Access(dtype, permuted(strides)) for _, _, strides, dtype in group.inputs)
+        outputs = tuple(
+            (group.values[i].number, Access(self.nodes[i].dtype, permuted(group.strides_of(i)))) for i in stored
+        )
+        scalars = tuple(dtype for _, dtype in group.scalars)
+        return collapse(Loop(tuple(shape[d] for d in order), reduce, inputs, scalars, tuple(group.body.instrs), outputs))
+
+    def _find_in_place(self, trace: Trace) -> dict[int, int]:
+        """Nodes that may be written right into the memory that a leaf's slot stands for: node -> slot."""
+        found: dict[int, int] = {}
+        for _, i, slot in trace.targets:
+            if i not in self.native_nodes or slot in found.values() or self.slot_shapes[slot][0] != self.nodes[i].shape:
+                continue
+            last_read, writer = -1, -1
+            same_element = True
+            for k, step in enumerate(self.steps):
+                sources = [source for source, _ in step.arguments] if step.kernel else [
+                    r.source for r in self.nodes[step.node].inputs if isinstance(r, Ref)
+                ]  # fmt: skip
+                if ~slot in sources:
+                    last_read = k
+                if i in sources and step.kernel and writer < 0:
+                    writer = k
+            group = next(g for g in self.groups if i in g.members)
+            if group.body is None or group.reduced:
+                same_element = False
+            else:
+                natural = group.strides_of(i)
+                for source, offset, strides, _ in group.inputs:
+                    if source == ~slot and (offset or strides != natural):
+                        same_element = False
+            if last_read < writer or (last_read == writer and same_element):
+                found[i] = slot
+        return found
+
+    # --- memory ------------------------------------------------------------------------------------------
+
+    def _lay_out(self) -> None:
+        """Gives every materialized value its place and writes down what is the same in each run."""
+        self.outputs = {
+            i: Output(self.nodes[i].shape, self.nodes[i].dtype)
+            for i in self.native_nodes & self.in_memory
+            if self.nodes[i].kept and i not in self.in_place
+        }
+        places = self._allocate([i for i in self.in_memory & self.native_nodes if not self.nodes[i].kept])
+        self.memory = arena.take(self.arena_size)
+        base = address_of(self.memory)
+        self.static = {i: base + offset for i, offset in places.items()}
+        self.views = {
+            i: strided(
+                self.memory[offset:], self.nodes[i].shape, contiguous_strides(self.nodes[i].shape), 0, self.nodes[i].dtype
+            )
+            for i, offset in places.items()
+        }
+        self.arguments = array("Q")
+        self.dynamic: dict[int, list[tuple[int, int]]] = {}  # source -> [(place in arguments, offset in bytes)]
+        self.numbers = np.zeros(max(1, sum(len(s.numbers) for s in self.steps)), np.float64)
+        self.number_order: list[int] = []
+        self.integers: list[tuple[int, int]] = []
+        starts = []
+        for step in self.steps:
+            starts.append(len(self.arguments))
+            if not step.kernel:
+                continue
+            for source, offset in step.arguments:
+                if source in self.static:
+                    self.arguments.append(self.static[source] + offset)
+                else:
+                    self.dynamic.setdefault(source, []).append((len(self.arguments), offset))
+                    self.arguments.append(0)
+            if step.numbers:
+                self.arguments.append(address_of(self.numbers) + 8 * len(self.number_order))
+                for which, dtype in step.numbers:
+                    if dtype.kind == dtypes.INTEGRAL:
+                        self.integers.append((len(self.number_order), which))
+                    self.number_order.append(which)
+        self.integer_view = self.numbers.view(np.int64)
+        self._group_calls(starts)
+        self.known = dict.fromkeys(self.dynamic, 0)
+
+    def _allocate(self, nodes: list[int]) -> dict[int, int]:
+        """Offsets in the arena: first fit, each value from the step that writes it to the last that reads it."""
+        life: dict[int, list[int]] = {}
+        for k, step in enumerate(self.steps):
+            sources = [source for source, _ in step.arguments] if step.kernel else [
+                r.source for r in self.nodes[step.node].inputs if isinstance(r, Ref)
+            ]  # fmt: skip
+            for source in sources:
+                life.setdefault(source, [k, k])[1] = k
+        taken: list[tuple[int, int, int, int]] = []  # (first step, last step, start, end)
+        places: dict[int, int] = {}
+        self.arena_size = 0
+        for i in sorted(nodes, key=lambda i: life[i][0]):
+            size = -(-max(1, int(np.prod(self.nodes[i].shape))) * self.nodes[i].dtype.itemsize // 64) * 64
+            first, last = life[i]
+            start = 0
+            for _, _, s, e in sorted((t for t in taken if t[0] <= last and first <= t[1]), key=lambda t: t[2]):
+                if start + size <= s:
+                    break
+                start = max(start, e)
+            taken.append((first, last, start, start + size))
+            places[i] = start
+            self.arena_size = max(self.arena_size, start + size)
+        return places
+
+    def _group_calls(self, starts: list[int]) -> None:
+        """Runs of native steps become one call each: ``calls`` has (address of the list, count) or a node's number."""
+        base = self.arguments.buffer_info()[0]
+        table = array("Q")
+        runs: list = []
+        for step, start in zip(self.steps, starts, strict=True):
+            if step.kernel:
+                if not runs or isinstance(runs[-1], int):
+                    runs.append([len(table) // 2, 0])
+                runs[-1][1] += 1
+                table.extend((step.kernel, base + 8 * start))
+            else:
+                runs.append(step.node)
+        self.table = table
+        address = table.buffer_info()[0]
+        self.calls = [run if isinstance(run, int) else (address + 16 * run[0], run[1]) for run in runs]
+
+    # --- running -----------------------------------------------------------------------------------------
+
+    def run(self, trace: Trace) -> BaseException | None:
+        """Binds the trace's values, runs the kernels, and gives the kept nodes their values."""
+        nodes = trace.nodes
+        values: dict[int, np.ndarray] = dict(self.views)
+        self._bind_targets(trace, values)
+        for i, output in self.outputs.items():
+            values[i] = output.take()
+            self._set(i, output.address)
+        for slot, x in enumerate(trace.leaves):
+            values[~slot] = x.value
+            if x.value.__class__ is Failed:
+                return self._finish(trace, values, x.value.error)
+            if ~slot in self.dynamic:
+                if not x.address:
+                    x.address = address_of(x.value)
+                self._set(~slot, x.address)
+        if self.number_order:
+            numbers = trace.numbers
+            self.numbers[:] = [numbers[n] for n in self.number_order]
+            for place, n in self.integers:
+                self.integer_view[place] = numbers[n]
+        error = None
+        try:
+            for call in self.calls:
+                if call.__class__ is tuple:
+                    self.run_native(*call)
+                else:
+                    value = self._compute(call, trace, values)
+                    values[call] = value
+                    if call in self.dynamic:
+                        self._set(call, address_of(value))
+        except Exception as e:
+            site = nodes[call].site
+            if site:
+                e.add_note(f"The operation was recorded at {site}")
+            error = e
+        return self._finish(trace, values, error)
+
+    def _set(self, source: int, address: int) -> None:
+        places = self.dynamic.get(source)
+        if places is not None and self.known[source] != address:
+            self.known[source] = address
+            arguments = self.arguments
+            for place, offset in places:
+                arguments[place] = address + offset
+
+    def _bind_targets(self, trace: Trace, values: dict) -> None:
+        if not self.in_place:
+            return
+        leaves = trace.leaves
+        for storage, i, slot in trace.targets:
+            if self.in_place.get(i) != slot:
+                continue
+            old = leaves[slot]
+            if sys.getrefcount(leaves[slot]) - ONE_HOLDER - 2 > old.uses:  # besides ``old`` and the storage
+                storage.release_leaf()
+            value = storage.leaf.value
+            if not storage.leaf.address:
+                storage.leaf.address = address_of(value)
+            values[i] = value
+            self._set(i, storage.leaf.address)
+
+    def _compute(self, i: int, trace: Trace, values: dict):
+        node = self.nodes[i]
+        args = []
+        for x in node.inputs:
+            if isinstance(x, Ref):
+                value = values[x.source]
+                args.append(strided(value, x.shape, x.strides, x.offset, x.dtype) if x.view else value)
+            else:
+                args.append(None if x is None else trace.numbers[x])
+        if node.op is PROJECT:
+            return args[0][node.attrs["index"]]
+        return compute(node, args)
+
+    def _finish(self, trace: Trace, values: dict, error: BaseException | None) -> BaseException | None:
+        done = self._done(error, values)
+        for i, node in enumerate(trace.nodes):
+            node.inputs = ()
+            if node.kept:
+                node.value = values[i] if i in done else Failed(error)
+                node.op, node.attrs = None, NO_ATTRS
+                node.address = self.known.get(i, 0) if i in self.outputs or i in self.in_place else 0
+            node.uses = 0
+        for x in trace.leaves:
+            x.uses = 0
+        return error
+
+    def _done(self, error: BaseException | None, values: dict):
+        """The nodes that have their values; after an error, those of the steps before it."""
+        if error is None:
+            return values
+        written: set[int] = {i for i in values if i >= 0 and i not in self.outputs and i not in self.in_place}
+        failed = next((c for c in self.calls if isinstance(c, int) and c not in values), None)
+        if failed is None:
+            return set()
+        for step in self.steps:
+            if step.node == failed and not step.kernel:
+                break
+            written.update(source for source, _ in step.arguments if source >= 0)
+        return written
+
+
+# --- the plans of a process ----------------------------------------------------------------------------------
+
+MAX_PLANS = 512
+plans: dict[tuple, Plan | None] = {}
+"""By signature; ``None`` for a trace that has been seen once."""
+
+
+def find(trace: Trace) -> Plan | None:
+    """The plan for a trace; compiles it when the trace is seen for the second time."""
+    try:
+        plan = plans[trace.key]
+    except KeyError:
+        if len(plans) >= MAX_PLANS:
+            plans.clear()
+        plans[trace.key] = None
+        return None
+    if plan is None:
+        plan = plans[trace.key] = Plan(trace)
+    return plan

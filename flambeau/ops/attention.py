@@ -1,0 +1,354 @@
+"""Attention: scaled dot products, and several heads of them."""
+
+from __future__ import annotations
+
+import math
+
+from flambeau.core import dtypes
+from flambeau.ops.joining import cat
+from flambeau.ops.linear import linear
+from flambeau.ops.padding import pad
+from flambeau.ops.random import functional_dropout as dropout
+from flambeau.ops.record import ErrorSample, Sample, composite
+
+# --- one head ------------------------------------------------------------------------------------------------
+
+
+def _check_heads(query, key, value, attn_mask, is_causal: bool) -> None:
+    dims = (query.dim(), key.dim(), value.dim())
+    if min(dims) < 2:
+        raise RuntimeError(
+            "Expected query, key, and value to all be  at least 2 dimensional, but got query.dim: {} key.dim: {} and "
+            "value.dim: {} instead.".format(*dims)
+        )
+    kinds = (query._dtype, key._dtype, value._dtype)
+    if len(set(kinds)) > 1:
+        raise RuntimeError(
+            "Expected query, key, and value to have the same dtype, but got query.dtype: {} key.dtype: {} and "
+            "value.dtype: {} instead.".format(*[d.name for d in kinds])
+        )
+    if attn_mask is None:
+        return
+    if is_causal:
+        raise RuntimeError("_scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True")
+    if attn_mask._dtype not in (dtypes.bool, dtypes.float32, query._dtype) or (
+        attn_mask._dtype is dtypes.float32 and query._dtype is dtypes.float64
+    ):
+        raise RuntimeError(
+            "Expected attn_mask dtype to be bool or float or to match query dtype, but got attn_mask.dtype: "
+            f"{attn_mask._dtype.name} and  query.dtype: {query._dtype.name} instead."
+        )
+
+
+def _shared_heads(query, key, value):
+    """Key and value repeated for groups of query heads (grouped-query attention)."""
+    heads = query._shape[-3]
+    if heads % key._shape[-3] or heads % value._shape[-3]:
+        raise RuntimeError(
+            f"Number of heads in key and value must divide the number of heads in query, but got {heads} heads in query, "
+            f"{key._shape[-3]} in key and {value._shape[-3]} in value"
+        )
+    return (
+        key.repeat_interleave(heads // key._shape[-3], -3),
+        value.repeat_interleave(heads // value._shape[-3], -3),
+    )
+
+
+@composite(
+    name="nn.functional.scaled_dot_product_attention",
+    samples=lambda make: [
+        Sample(make(2, 3, 4), make(2, 5, 4), make(2, 5, 2)),
+        Sample(make(1, 2, 3, 2), make(1, 2, 3, 2), make(1, 2, 3, 2), is_causal=True),
+        Sample(make(3, 2), make(2, 2), make(2, 3), make(3, 2), scale=0.3),
+        Sample(make(3, 2), make(2, 2), make(2, 3), make(3, 2) > -3),
+        Sample(make(4, 2, 2), make(2, 3, 2), make(2, 3, 2), enable_gqa=True),
+    ],
+    errors=lambda make: [
+        ErrorSample(RuntimeError, "at least 2 dimensional", make(3), make(3), make(3)),
+        ErrorSample(RuntimeError, "the same dtype", make(3, 2), make(3, 2).float(), make(3, 2)),
+        ErrorSample(RuntimeError, "should not be set", make(3, 2), make(3, 2), make(3, 2), make(3, 3), is_causal=True),
+        ErrorSample(RuntimeError, "Expected attn_mask dtype", make(3, 2), make(3, 2), make(3, 2), make(3, 3).long()),
+    ],
+)
+def scaled_dot_product_attention(
+    query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False
+):
+    r""":math:`softmax(q k^T scale + mask)\,v` for query (\*, L, E), key (\*, S, E) and value (\*, S, V): (\*, L, V).
+
+    ``scale`` is by default :math:`1 / \sqrt E`. ``attn_mask``, which broadcasts to (\*, L, S), is added, or if it is
+    boolean says where to attend; a query that may attend to nothing gives zeros. ``is_causal`` lets query i attend to
+    keys up to i. ``dropout_p`` applies to the weights, always. ``enable_gqa`` shares key and value heads (dim -3) among
+    groups of query heads.
+
+    Source: Vaswani et al., Attention Is All You Need (2017), https://arxiv.org/abs/1706.03762
+    """
+    _check_heads(query, key, value, attn_mask, is_causal)
+    if enable_gqa:
+        key, value = _shared_heads(query, key, value)
+    scale = 1 / math.sqrt(query._shape[-1]) if scale is None else scale
+    scores = (query * scale) @ key.transpose(-2, -1)
+    if is_causal:
+        allowed = query.new_ones(scores._shape[-2:], dtype=dtypes.bool).tril()
+        scores = scores.masked_fill(~allowed, float("-inf"))
+    if attn_mask is None:
+        weights = scores.softmax(-1)
+    else:
+        if attn_mask._dtype is dtypes.bool:
+            scores = scores.masked_fill(~attn_mask, float("-inf"))
+        else:
+            scores = scores + attn_mask.to(scores._dtype)
+        nothing = (scores == float("-inf")).all(-1, keepdim=True)
+        weights = scores.softmax(-1).masked_fill(nothing, 0)
+    if dropout_p:
+        weights = dropout(weights, dropout_p)
+    return weights @ value
+
+
+# --- several heads -------------------------------------------------------------------------------------------
+
+
+def _require(condition: bool, message: str) -> None:
+    """Raises what PyTorch, which uses ``assert`` here, raises."""
+    if not condition:
+        raise AssertionError(message)
+
+
+def _check_shapes(query, key, value, key_padding_mask, attn_mask, num_heads: int) -> bool:
+    """Whether the input is batched."""
+    dims = query.dim()
+    _require(dims in (2, 3), f"query should be unbatched 2D or batched 3D tensor but received {dims}-D query tensor")
+    batched = dims == 3
+    how = "batched" if batched else "unbatched"
+    _require(
+        key.dim() == dims and value.dim() == dims,
+        f"For {how} ({dims}-D) `query`, expected `key` and `value` to be {dims}-D but found {key.dim()}-D and "
+        f"{value.dim()}-D tensors respectively",
+    )
+    if key_padding_mask is not None:
+        _require(
+            key_padding_mask.dim() == dims - 1,
+            f"For {how} ({dims}-D) `query`, expected `key_padding_mask` to be `None` or {dims - 1}-D but found "
+            f"{key_padding_mask.dim()}-D tensor instead",
+        )
+    if attn_mask is not None:
+        _require(
+            attn_mask.dim() in (2, 3),
+            f"For {how} ({dims}-D) `query`, expected `attn_mask` to be `None`, 2-D or 3-D but found {attn_mask.dim()}-D "
+            "tensor instead",
+        )
+        if not batched and attn_mask.dim() == 3:
+            expected = (num_heads, query._shape[0], key._shape[0])
+            _require(
+                attn_mask._shape == expected, f"Expected `attn_mask` shape to be {expected} but got {attn_mask._shape}"
+            )
+    return batched
+
+
+def _added(mask, name: str, dtype):
+    """A mask as numbers to be added: a boolean one is -inf where it is true."""
+    if mask is None or mask._dtype.kind == dtypes.FLOATING:
+        return mask
+    _require(mask._dtype is dtypes.bool, f"only bool and floating types of {name} are supported")
+    return mask.new_zeros(mask._shape, dtype=dtype).masked_fill(mask, float("-inf"))
+
+
+def _project(query, key, value, weight, bias):
+    """Query, key and value through one packed weight (3 E, E); one product where they are the same tensor."""
+    e = query._shape[-1]
+    if key is value:
+        if query is key:
+            return linear(query, weight, bias).chunk(3, -1)
+        q_bias, kv_bias = (None, None) if bias is None else bias.split([e, 2 * e])
+        q_weight, kv_weight = weight.split([e, 2 * e])
+        return (linear(query, q_weight, q_bias), *linear(key, kv_weight, kv_bias).chunk(2, -1))
+    weights = weight.chunk(3)
+    biases = (None, None, None) if bias is None else bias.chunk(3)
+    return tuple([linear(x, w, b) for x, w, b in zip((query, key, value), weights, biases, strict=True)])
+
+
+def _check_attn_mask(attn_mask, heads: int, target: int, source: int):
+    """The mask as (1 or heads, target, source)."""
+    dims = attn_mask.dim()
+    expected = (target, source) if dims == 2 else (heads, target, source)
+    if attn_mask._shape != expected:
+        raise RuntimeError(f"The shape of the {dims}D attn_mask is {attn_mask._shape}, but should be {expected}.")
+    return attn_mask.unsqueeze(0) if dims == 2 else attn_mask
+
+
+def _check_static(t, name: str, heads: int, head_dim: int):
+    _require(
+        t._shape[0] == heads and t._shape[2] == head_dim,
+        f"expecting {name} of shape ({heads}, *, {head_dim}), but got {tuple(t._shape)}",
+    )
+    return t
+
+
+@composite(
+    name="nn.functional.multi_head_attention_forward",
+    samples=lambda make: [
+        Sample(
+            make(3, 2, 4), make(3, 2, 4), make(3, 2, 4), 4, 2, make(12, 4), make(12), None, None, False, 0.0, make(4, 4),
+            make(4),
+        ),
+        Sample(
+            make(2, 4), make(3, 4), make(3, 4), 4, 2, make(12, 4), None, make(1, 1, 4), make(1, 1, 4), True, 0.0,
+            make(4, 4), None, need_weights=False, attn_mask=make(2, 3),
+        ),
+    ],
+    errors=lambda make: [
+        ErrorSample(
+            AssertionError, "was expecting embedding dimension of 6", make(3, 2, 4), make(3, 2, 4), make(3, 2, 4), 6, 2,
+            make(12, 4), None, None, None, False, 0.0, make(4, 4), None,
+        ),
+        ErrorSample(
+            RuntimeError, "Need attn_mask", make(3, 2, 4), make(3, 2, 4), make(3, 2, 4), 4, 2, make(12, 4), None, None, None,
+            False, 0.0, make(4, 4), None, is_causal=True,
+        ),
+    ],
+)  # fmt: skip
+def multi_head_attention_forward(
+    query,
+    key,
+    value,
+    embed_dim_to_check,
+    num_heads,
+    in_proj_weight,
+    in_proj_bias,
+    bias_k,
+    bias_v,
+    add_zero_attn,
+    dropout_p,
+    out_proj_weight,
+    out_proj_bias,
+    training=True,
+    key_padding_mask=None,
+    need_weights=True,
+    attn_mask=None,
+    use_separate_proj_weight=False,
+    q_proj_weight=None,
+    k_proj_weight=None,
+    v_proj_weight=None,
+    static_k=None,
+    static_v=None,
+    average_attn_weights=True,
+    is_causal=False,
+):
+    """What ``nn.MultiheadAttention`` computes: projections, attention in each head, and a projection of the results.
+
+    ``query`` (L, N, E), ``key`` and ``value`` (S, N, E), or without N. Returns the output (L, N, E) and, with
+    ``need_weights``, the weights (N, L, S), the mean over heads unless ``average_attn_weights`` is false. In boolean
+    masks true means *not* to attend: ``key_padding_mask`` (N, S), ``attn_mask`` (L, S) or (N heads, L, S).
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.MultiheadAttention.html
+    """
+    batched = _check_shapes(query, key, value, key_padding_mask, attn_mask, num_heads)
+    if not batched:
+        same = key is query, value is key
+        query = query.unsqueeze(1)
+        key = query if same[0] else key.unsqueeze(1)
+        value = key if same[1] else value.unsqueeze(1)
+        key_padding_mask = None if key_padding_mask is None else key_padding_mask.unsqueeze(0)
+    target, batch, embed_dim = query._shape
+    source = key._shape[0]
+    heads = batch * num_heads
+
+    if is_causal and attn_mask is None:
+        raise RuntimeError(
+            "Need attn_mask if specifying the is_causal hint. You may use the Transformer module method "
+            "`generate_square_subsequent_mask` to create this mask."
+        )
+    key_padding_mask = _added(key_padding_mask, "key_padding_mask", query._dtype)
+    if is_causal and key_padding_mask is None and not need_weights:
+        attn_mask = None
+    else:
+        attn_mask = _added(attn_mask, "attn_mask", query._dtype)
+        is_causal = False
+    _require(
+        embed_dim == embed_dim_to_check,
+        f"was expecting embedding dimension of {embed_dim_to_check}, but got {embed_dim}",
+    )
+    head_dim = embed_dim // num_heads
+    _require(head_dim * num_heads == embed_dim, f"embed_dim {embed_dim} not divisible by num_heads {num_heads}")
+
+    if use_separate_proj_weight:
+        _require(
+            key._shape[:2] == value._shape[:2],
+            f"key's sequence and batch dims {key._shape[:2]} do not match value's {value._shape[:2]}",
+        )
+        for name, weight in (("q", q_proj_weight), ("k", k_proj_weight), ("v", v_proj_weight)):
+            _require(weight is not None, f"use_separate_proj_weight is True but {name}_proj_weight is None")
+        biases = (None, None, None) if in_proj_bias is None else in_proj_bias.chunk(3)
+        q, k, v = (
+            linear(x, w, b)
+            for x, w, b in zip((query, key, value), (q_proj_weight, k_proj_weight, v_proj_weight), biases, strict=True)
+        )
+    else:
+        _require(key._shape == value._shape, f"key shape {key._shape} does not match value shape {value._shape}")
+        _require(in_proj_weight is not None, "use_separate_proj_weight is False but in_proj_weight is None")
+        q, k, v = _project(query, key, value, in_proj_weight, in_proj_bias)
+
+    if attn_mask is not None:
+        attn_mask = _check_attn_mask(attn_mask, heads, target, source)
+    if key_padding_mask is not None:
+        _require(
+            key_padding_mask._shape[0] == batch,
+            f"Expected key_padded_mask.shape[0] to be {batch}, but got {key_padding_mask._shape[0]}",
+        )
+
+    def widen_masks():
+        """Lets everything attend to one more key."""
+        return (
+            None if attn_mask is None else pad(attn_mask, (0, 1)),
+            None if key_padding_mask is None else pad(key_padding_mask, (0, 1)),
+        )
+
+    if bias_k is not None and bias_v is not None:
+        _require(static_k is None, "bias cannot be added to static key.")
+        _require(static_v is None, "bias cannot be added to static value.")
+        k = cat([k, bias_k.expand(1, batch, embed_dim)])
+        v = cat([v, bias_v.expand(1, batch, embed_dim)])
+        attn_mask, key_padding_mask = widen_masks()
+    else:
+        _require(bias_k is None and bias_v is None, "bias_k and bias_v are given together, or not at all")
+
+    q = q.reshape(target, heads, head_dim).transpose(0, 1)
+    if static_k is None:
+        k = k.reshape(k._shape[0], heads, head_dim).transpose(0, 1)
+    else:
+        k = _check_static(static_k, "static_k", heads, head_dim)
+    if static_v is None:
+        v = v.reshape(v._shape[0], heads, head_dim).transpose(0, 1)
+    else:
+        v = _check_static(static_v, "static_v", heads, head_dim)
+    if add_zero_attn:
+        k, v = pad(k, (0, 0, 0, 1)), pad(v, (0, 0, 0, 1))
+        attn_mask, key_padding_mask = widen_masks()
+    source = k._shape[1]
+
+    if key_padding_mask is not None:
+        _require(
+            key_padding_mask._shape == (batch, source),
+            f"expecting key_padding_mask shape of {(batch, source)}, but got {tuple(key_padding_mask._shape)}",
+        )
+        per_head = key_padding_mask.reshape(batch, 1, 1, source).expand(batch, num_heads, 1, source)
+        per_head = per_head.reshape(heads, 1, source)
+        attn_mask = per_head if attn_mask is None else attn_mask + per_head
+    dropout_p = dropout_p if training else 0.0
+
+    weights = None
+    if need_weights:
+        scores = (q * math.sqrt(1.0 / head_dim)).bmm(k.transpose(1, 2))
+        weights = (scores if attn_mask is None else scores + attn_mask).softmax(-1)
+        if dropout_p > 0:
+            weights = dropout(weights, dropout_p)
+        result = weights.bmm(v)
+        weights = weights.reshape(batch, num_heads, target, source)
+        if average_attn_weights:
+            weights = weights.mean(1)
+        if not batched:
+            weights = weights.squeeze(0)
+    else:
+        result = scaled_dot_product_attention(q, k, v, attn_mask, dropout_p, is_causal)
+    result = result.transpose(0, 1).reshape(target * batch, embed_dim)
+    result = linear(result, out_proj_weight, out_proj_bias).reshape(target, batch, out_proj_weight._shape[0])
+    return result if batched else result.squeeze(1), weights

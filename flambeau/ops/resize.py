@@ -1,0 +1,324 @@
+"""Resizing images: ``interpolate`` and its older names.
+
+Resizing works dim by dim: along each, a result is a weighted sum of a few elements (one for nearest, two for linear,
+four for cubic, more with antialiasing), and which ones does not depend on the values.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from functools import lru_cache
+
+import numpy as np
+
+from flambeau.core import dtypes
+from flambeau.ops.pooling_adaptive import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
+from flambeau.ops.record import ErrorSample, Sample, composite, op
+from flambeau.ops.refusals import scalar_name
+
+# --- which elements, with which weights ----------------------------------------------------------------------
+
+
+def _scale(n: int, output: int, factor: float | None, align_corners: bool) -> float:
+    """How far apart, in elements of the input, neighbouring results are."""
+    if align_corners:
+        return (n - 1) / (output - 1) if output > 1 else 0.0
+    return 1.0 / factor if factor else n / output
+
+
+def _cubic(x: np.ndarray, a: float) -> np.ndarray:
+    """Keys' cubic convolution kernel."""
+    x = np.abs(x)
+    near = ((a + 2) * x - (a + 3)) * x * x + 1
+    far = ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
+    return np.where(x < 1, near, np.where(x < 2, far, 0))
+
+
+_FILTERS = {
+    "linear": (1, lambda x: np.maximum(1 - np.abs(x), 0)),
+    "cubic": (2, lambda x: _cubic(x, -0.5)),
+    "lanczos": (3, lambda x: np.where(np.abs(x) < 3, np.sinc(x) * np.sinc(x / 3), 0)),
+}
+"""For antialiasing: a filter's radius and the filter."""
+
+
+def _antialiased(kind: str, n: int, output: int, scale: float, align_corners: bool):
+    radius, weight = _FILTERS[kind]
+    stretch = max(scale, 1.0)
+    shift = 0.5 if align_corners else 0.0
+    centre = scale * (np.arange(output) + 0.5 - shift)
+    first = np.maximum((centre - radius * stretch + 0.5 + shift).astype(np.int64), 0)
+    last = np.minimum((centre + radius * stretch + 0.5 + shift).astype(np.int64), n)
+    taps = first[:, None] + np.arange(max(int((last - first).max(initial=1)), 1))
+    weights = weight((taps - centre[:, None] + 0.5 - shift) / stretch)
+    weights = np.where(taps < last[:, None], weights, 0)
+    total = weights.sum(1, keepdims=True)
+    weights = np.divide(weights, total, out=weights, where=total != 0)
+    return np.minimum(taps, np.maximum(last - 1, 0)[:, None]), weights
+
+
+@lru_cache(128)
+def _taps(kind: str, n: int, output: int, factor: float | None, align_corners: bool, antialias: bool, precise: bool):
+    """For each result along a dim, the elements (output, taps) that it is made of, and their weights."""
+    real = np.float64 if precise else np.float32
+    scale = real(_scale(n, output, factor, align_corners))
+    if antialias:
+        return _antialiased(kind, n, output, float(scale), align_corners)
+    at = np.arange(output, dtype=real)
+    if kind.startswith("nearest"):
+        source = np.floor((at + real(0.5)) * scale if kind == "nearest-exact" else at * scale)
+        return np.minimum(source.astype(np.int64), n - 1)[:, None], None
+    source = at * scale if align_corners else (at + real(0.5)) * scale - real(0.5)
+    if kind == "linear":
+        source = np.maximum(source, 0)
+    first = np.minimum(np.floor(source).astype(np.int64), n - 1)
+    rest = np.clip(source - first, 0, 1)
+    if kind == "linear":
+        return np.stack([first, np.minimum(first + 1, n - 1)], 1), np.stack([1 - rest, rest], 1)
+    offsets = np.arange(-1, 3)
+    return np.clip(first[:, None] + offsets, 0, n - 1), _cubic(rest[:, None] - offsets.astype(real), -0.75)
+
+
+def _shaped(weights: np.ndarray, k: int, dtype, axes_after: int) -> np.ndarray:
+    return weights[:, k].astype(dtype).reshape((-1,) + (1,) * axes_after)
+
+
+def _working(x: np.ndarray) -> np.ndarray:
+    return x.astype(np.float32) if x.dtype.kind in "iu" else x
+
+
+def _resized(x, kind, sizes, outputs, factors, align_corners, antialias):
+    given = x.dtype
+    for d in reversed(range(len(sizes))):
+        axis = x.ndim - len(sizes) + d
+        taps, weights = _taps(
+            kind,
+            sizes[d],
+            outputs[d],
+            factors[d],
+            align_corners,
+            antialias,
+            given == np.float64 and kind[:7] != "nearest",
+        )
+        if weights is None:
+            x = x.take(taps[:, 0], axis)
+            continue
+        x = _working(x)
+        total = 0
+        for k in range(taps.shape[1]):
+            total = total + x.take(taps[:, k], axis) * _shaped(weights, k, x.dtype, x.ndim - axis - 1)
+        x = total
+    if given.kind in "iu" and x.dtype != given:
+        limits = np.iinfo(given)
+        x = np.rint(x).clip(limits.min, limits.max)
+    return x
+
+
+def _resized_back(g, kind, sizes, outputs, factors, align_corners, antialias):
+    for d in range(len(sizes)):
+        axis = g.ndim - len(sizes) + d
+        taps, weights = _taps(
+            kind, sizes[d], outputs[d], factors[d], align_corners, antialias,
+            g.dtype == np.float64 and kind[:7] != "nearest",
+        )  # fmt: skip
+        out = np.zeros((*g.shape[:axis], sizes[d], *g.shape[axis + 1 :]), g.dtype)
+        for k in range(taps.shape[1]):
+            part = g if weights is None else g * _shaped(weights, k, g.dtype, g.ndim - axis - 1)
+            # Along the results, the elements' numbers never decrease: equal ones stand together.
+            start = np.flatnonzero(np.diff(taps[:, k], prepend=-1))
+            out[(slice(None),) * axis + (taps[start, k],)] += np.add.reduceat(part, start, axis)
+        g = out
+    return g
+
+
+@op(
+    name="_upsample",
+    kernel=_resized,
+    grad={"input": lambda g, kind, sizes, outputs, factors, align_corners, antialias: _upsample_grad(
+        g, kind, sizes, outputs, factors, align_corners, antialias)},
+    method=False,
+)  # fmt: skip
+def _upsample(input, kind, sizes, outputs, factors, align_corners, antialias):
+    """:func:`interpolate` after the checks."""
+    attrs = {
+        "kind": kind, "sizes": sizes, "outputs": outputs, "factors": factors, "align_corners": align_corners,
+        "antialias": antialias,
+    }  # fmt: skip
+    return (*input._shape[:2], *outputs), input._dtype, (input,), attrs
+
+
+@op(
+    name="_upsample_grad",
+    kernel=_resized_back,
+    grad={"grad": lambda g, kind, sizes, outputs, factors, align_corners, antialias: _upsample(
+        g, kind, sizes, outputs, factors, align_corners, antialias)},
+    method=False,
+)  # fmt: skip
+def _upsample_grad(grad, kind, sizes, outputs, factors, align_corners, antialias):
+    """The gradient of :func:`_upsample`, its transpose."""
+    attrs = {
+        "kind": kind, "sizes": sizes, "outputs": outputs, "factors": factors, "align_corners": align_corners,
+        "antialias": antialias,
+    }  # fmt: skip
+    return (*grad._shape[:2], *sizes), grad._dtype, (grad,), attrs
+
+
+# --- interpolate ---------------------------------------------------------------------------------------------
+
+_LINEAR = {"linear": 3, "bilinear": 4, "bicubic": 4, "trilinear": 5, "lanczos": 4}
+"""The modes that weigh neighbours, and how many dims their input has."""
+
+_KINDS = {"linear": "linear", "bilinear": "linear", "trilinear": "linear", "bicubic": "cubic", "lanczos": "lanczos"}
+
+
+def _output_size(input, size, scale_factor, recompute_scale_factor: bool):
+    """The result's sizes, and the factors that sampling follows: ``None`` for those of the sizes."""
+    spatial = list(input._shape[2:])
+    dims = len(spatial)
+    if size is not None and scale_factor is not None:
+        raise ValueError("only one of size or scale_factor should be defined")
+    if size is not None:
+        if isinstance(size, (tuple, list)):
+            if len(size) != dims:
+                raise ValueError(
+                    f"Input and output must have the same number of spatial dimensions, but got input with spatial "
+                    f"dimensions of {spatial} and output size of {tuple(size)}. Please provide input tensor in (N, C, "
+                    "d1, d2, ...,dK) format and output size in (o1, o2, ...,oK) format."
+                )
+        else:
+            size = [size] * dims
+        if recompute_scale_factor:
+            raise ValueError("recompute_scale_factor is not meaningful with an explicit size.")
+        return tuple([int(n) for n in size]), (None,) * dims
+    if scale_factor is None:
+        raise ValueError("either size or scale_factor should be defined")
+    if isinstance(scale_factor, (tuple, list)):
+        if len(scale_factor) != dims:
+            raise ValueError(
+                f"Input and scale_factor must have the same number of spatial dimensions, but got input with spatial "
+                f"dimensions of {spatial} and scale_factor of shape {tuple(scale_factor)}. Please provide input tensor "
+                "in (N, C, d1, d2, ...,dK) format and scale_factor in (s1, s2, ...,sK) format."
+            )
+    else:
+        scale_factor = [scale_factor] * dims
+    factors = tuple([float(f) for f in scale_factor])
+    outputs = tuple([math.floor(n * f) for n, f in zip(spatial, factors, strict=True)])
+    return outputs, (None,) * dims if recompute_scale_factor else factors
+
+
+def _check_sizes(input, outputs) -> None:
+    names = "DHW"[-len(outputs) :] if len(outputs) > 1 else "W"
+    if min(*outputs, *input._shape[2:]) < 1:
+        came = ", ".join(f"{name}: {n}" for name, n in zip(names, input._shape[2:], strict=True))
+        made = ", ".join(f"{name}: {n}" for name, n in zip(names, outputs, strict=True))
+        raise RuntimeError(f"Input and output sizes should be greater than 0, but got input ({came}) output ({made})")
+    if input._shape[1] == 0:
+        raise RuntimeError(
+            f"Non-empty {input.dim()}D data tensor expected but got a tensor with sizes {list(input._shape)}"
+        )
+
+
+@composite(
+    name="nn.functional.interpolate",
+    samples=lambda make: [
+        Sample(make(1, 2, 3), 5),
+        Sample(make(1, 1, 3, 4), (2, 6), mode="nearest-exact"),
+        Sample(make(1, 2, 4), scale_factor=1.7, mode="linear"),
+        Sample(make(1, 2, 4), scale_factor=1.7, mode="linear", recompute_scale_factor=True),
+        Sample(make(1, 1, 3, 4), (4, 2), mode="bilinear"),
+        Sample(make(1, 1, 3, 4), (5, 7), mode="bilinear", align_corners=True),
+        Sample(make(1, 1, 3, 3), scale_factor=(1.5, 2), mode="bicubic"),
+        Sample(make(1, 1, 5, 4), (2, 3), mode="bicubic", antialias=True),
+        Sample(make(1, 1, 5, 4), (2, 5), mode="bilinear", antialias=True),
+        Sample(make(1, 1, 2, 2, 2), 3, mode="trilinear"),
+        Sample(make(1, 1, 4, 5), (2, 3), mode="area"),
+    ],
+    errors=lambda make: [
+        ErrorSample(ValueError, "only one of size or scale_factor", make(1, 1, 3), 4, 2),
+        ErrorSample(ValueError, "either size or scale_factor", make(1, 1, 3)),
+        ErrorSample(ValueError, "same number of spatial dimensions", make(1, 1, 3), (4, 4)),
+        ErrorSample(ValueError, "align_corners option can only be set", make(1, 1, 3), 4, align_corners=True),
+        ErrorSample(NotImplementedError, "Got 3D input, but bilinear mode needs 4D", make(1, 1, 3), 4, mode="bilinear"),
+        ErrorSample(NotImplementedError, "Only 3D, 4D and 5D input", make(1, 3), 4),
+        ErrorSample(RuntimeError, "sizes should be greater than 0", make(1, 1, 3), 0),
+    ],
+)
+def interpolate(
+    input,
+    size=None,
+    scale_factor=None,
+    mode="nearest",
+    align_corners=None,
+    recompute_scale_factor=None,
+    antialias=False,
+):
+    """An input (N, C, ...) of one to three spatial dims resized to ``size``, or by ``scale_factor``.
+
+    ``mode``: ``"nearest"``, ``"nearest-exact"``, ``"linear"`` (one dim), ``"bilinear"`` or ``"bicubic"`` (two),
+    ``"trilinear"`` (three), ``"area"`` (adaptive means) or ``"lanczos"`` (two, antialiased). With ``align_corners`` the
+    centres of the outermost elements stay where they are, else their outer edges do. With ``recompute_scale_factor`` the
+    sizes' ratio, not the given factor, says where samples are taken. ``antialias`` widens the kernel when shrinking
+    (bilinear, bicubic).
+
+    >>> import flambeau as torch
+    >>> torch.nn.functional.interpolate(torch.tensor([[[1.0, 3.0]]]), scale_factor=2, mode="linear")
+    tensor([[[1.0000, 1.5000, 2.5000, 3.0000]]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.interpolate.html
+    """
+    if mode in ("nearest", "area", "nearest-exact"):
+        if align_corners is not None:
+            raise ValueError(
+                "align_corners option can only be set with the interpolating modes: linear | bilinear | bicubic | trilinear"
+            )
+    outputs, factors = _output_size(
+        input, size, scale_factor, bool(recompute_scale_factor) or (mode == "area" and size is None)
+    )
+    if antialias and (mode not in ("bilinear", "bicubic", "lanczos") or input.dim() != 4):
+        raise ValueError(
+            "Anti-alias option is restricted to bilinear, bicubic, and lanczos modes and requires a 4-D tensor as input"
+        )
+    dims = input.dim()
+    if dims not in (3, 4, 5) or mode not in ("nearest", "nearest-exact", "area", *_LINEAR):
+        raise NotImplementedError(
+            f"Input Error: Only 3D, 4D and 5D input Tensors supported (got {dims}D) for the modes: nearest | linear | "
+            f"bilinear | bicubic | trilinear | lanczos | area | nearest-exact (got {mode})"
+        )
+    if _LINEAR.get(mode, dims) != dims:
+        raise NotImplementedError(f"Got {dims}D input, but {mode} mode needs {_LINEAR[mode]}D input")
+    if mode == "lanczos" and not antialias:
+        raise ValueError("lanczos mode requires antialias=True")
+    if mode == "area":
+        pool = {3: adaptive_avg_pool1d, 4: adaptive_avg_pool2d, 5: adaptive_avg_pool3d}[dims]
+        return pool(input, outputs)
+    if input._dtype.kind != dtypes.FLOATING and input._dtype is not dtypes.uint8:
+        raise NotImplementedError(f"\"upsample_{mode}\" not implemented for '{scalar_name(input._dtype)}'")
+    _check_sizes(input, outputs)
+    kind = _KINDS.get(mode, mode)
+    return _upsample(input, kind, tuple(input._shape[2:]), outputs, factors, bool(align_corners), bool(antialias))
+
+
+def _warn_deprecated(name: str) -> None:
+    warnings.warn(f"`nn.functional.{name}` is deprecated. Use `nn.functional.interpolate` instead.", stacklevel=5)
+
+
+@composite(name="nn.functional.upsample")
+def upsample(input, size=None, scale_factor=None, mode="nearest", align_corners=None):
+    """:func:`interpolate`, with a warning that it is deprecated."""
+    _warn_deprecated("upsample")
+    return interpolate(input, size, scale_factor, mode, align_corners)
+
+
+@composite(name="nn.functional.upsample_nearest")
+def upsample_nearest(input, size=None, scale_factor=None):
+    """:func:`interpolate` with mode ``"nearest"``, with a warning that it is deprecated."""
+    _warn_deprecated("upsample_nearest")
+    return interpolate(input, size, scale_factor)
+
+
+@composite(name="nn.functional.upsample_bilinear")
+def upsample_bilinear(input, size=None, scale_factor=None):
+    """:func:`interpolate` with mode ``"bilinear"`` and ``align_corners``, with a warning that it is deprecated."""
+    _warn_deprecated("upsample_bilinear")
+    return interpolate(input, size, scale_factor, "bilinear", True)
