@@ -11,7 +11,7 @@ import numpy as np
 
 import flambeau as torch
 from flambeau import nn
-from flambeau.cli.picture import PictureError, save_confusion
+from flambeau.cli.picture import picture_path, save_confusion
 from flambeau.cli.text import Progress, table
 from flambeau.utils.data import DataLoader, TensorDataset
 
@@ -53,7 +53,9 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--epochs", type=int, default=15, help="passes over the training images (default: 15)")
     parser.add_argument("--seed", type=int, default=0, help="for the split, the weights and the order (default: 0)")
-    parser.add_argument("--out", metavar="FILE", help="draw the confusion matrix into FILE: .html, .svg or .png")
+    parser.add_argument(
+        "--out", metavar="FILE", type=picture_path, help="draw the confusion matrix into FILE: .html, .svg or .png"
+    )
     parser.add_argument("--save", metavar="FILE", default="digits.pt", help="where the model goes (default: digits.pt)")
     options = parser.parse_args(arguments)
     if options.epochs < 1:
@@ -81,10 +83,7 @@ def main(arguments: Sequence[str]) -> int:
     print(f"Model: {options.save} (read back: the same answers)")
 
     if options.out:
-        try:
-            save_confusion(Path(options.out), f"Handwritten digits: {right / len(test):.1%} right", counts, text)
-        except PictureError as error:
-            parser.error(str(error))
+        save_confusion(options.out, f"Handwritten digits: {right / len(test):.1%} right", counts, text)
         print(f"Confusion matrix: {options.out}")
     return 0
 

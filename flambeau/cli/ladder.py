@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flambeau import compat
-from flambeau.cli.picture import PictureError, save_curves
+from flambeau.cli.picture import picture_path, save_curves
 from flambeau.cli.text import Progress, table
 
 # Rungs that compute the same mathematics from the same numbers, by the number their file name starts with.
@@ -55,7 +55,9 @@ def main(arguments: Sequence[str]) -> int:
         "All start from the same data, and from the same weights where they compute the same.",
     )
     parser.add_argument("--steps", type=int, default=500, help="training steps on each rung (default: 500)")
-    parser.add_argument("--out", metavar="FILE", help="draw the loss curves into FILE: .html, .svg or .png")
+    parser.add_argument(
+        "--out", metavar="FILE", type=picture_path, help="draw the loss curves into FILE: .html, .svg or .png"
+    )
     options = parser.parse_args(arguments)
     if options.steps < 1:
         parser.error(f"--steps: expected at least 1, got {options.steps}")
@@ -77,10 +79,7 @@ def main(arguments: Sequence[str]) -> int:
     for _, sentence in verdicts:
         print(sentence)
     if options.out:
-        try:
-            save_curves(Path(options.out), *_curves(rungs), below=summary(rungs))
-        except PictureError as error:
-            parser.error(str(error))
+        save_curves(options.out, *_curves(rungs), below=summary(rungs))
         print(f"\nLoss curves: {options.out}")
     return 0 if all(agrees for agrees, _ in verdicts) else 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import html
 import math
 from collections.abc import Sequence
@@ -12,44 +13,45 @@ Curves = Sequence[tuple[str, Sequence[Sequence[float]]]]
 """Label, and the series that share it and its colour."""
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555")
-_SUFFIXES = ".html, .svg or .png"
 
 
-class PictureError(Exception):
-    """A picture cannot be written as asked."""
+def picture_path(text: str) -> Path:
+    """The path of a picture to be written, for argparse: what could not be written is refused before the work starts."""
+    path = Path(text)
+    suffix = path.suffix.lower()
+    if suffix not in (".html", ".svg", ".png"):
+        raise argparse.ArgumentTypeError(f"a picture is .html, .svg or .png, got '{suffix}' ({path})")
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"cannot write {path}: there is no folder {path.parent}")
+    if suffix == ".png":
+        try:
+            _pyplot()
+        except ImportError:
+            raise argparse.ArgumentTypeError(
+                "a .png needs matplotlib: pip install 'flambeau[plot]', or ask for .html or .svg, which need nothing"
+            ) from None
+    return path
 
 
 def save_curves(path: Path, title: str, curves: Curves, below: str = "") -> None:
     """Draw `curves` over their steps, on a logarithmic scale, into `path`; an HTML page has the text `below` too."""
-    match path.suffix.lower():
-        case ".png":
-            _curves_png(path, title, curves)
-        case ".svg":
-            _write(path, _curves_svg(title, curves))
-        case ".html":
-            _write(path, _page(title, _curves_svg(title, curves), below))
-        case suffix:
-            raise PictureError(f"a picture is {_SUFFIXES}, got '{suffix}' ({path})")
+    if path.suffix.lower() == ".png":
+        _curves_png(path, title, curves)
+    else:
+        _write(path, title, _curves_svg(title, curves), below)
 
 
 def save_confusion(path: Path, title: str, counts: Sequence[Sequence[int]], below: str = "") -> None:
     """Draw a matrix of how often class i (row) was taken for class j (column)."""
-    match path.suffix.lower():
-        case ".png":
-            _confusion_png(path, title, counts)
-        case ".svg":
-            _write(path, _confusion_svg(title, counts))
-        case ".html":
-            _write(path, _page(title, _confusion_svg(title, counts), below))
-        case suffix:
-            raise PictureError(f"a picture is {_SUFFIXES}, got '{suffix}' ({path})")
+    if path.suffix.lower() == ".png":
+        _confusion_png(path, title, counts)
+    else:
+        _write(path, title, _confusion_svg(title, counts), below)
 
 
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise PictureError(f"cannot write {path}: {error.strerror}") from error
+def _write(path: Path, title: str, svg: str, below: str) -> None:
+    text = _page(title, svg, below) if path.suffix.lower() == ".html" else svg
+    path.write_text(text, encoding="utf-8")
 
 
 def _page(title: str, svg: str, below: str) -> str:
@@ -147,25 +149,12 @@ def _confusion_svg(title: str, counts: Sequence[Sequence[int]]) -> str:
 
 
 def _pyplot() -> Any:
-    try:
-        import matplotlib
-    except ImportError:
-        raise PictureError(
-            "a .png needs matplotlib: pip install 'flambeau[plot]', or ask for .html or .svg, which need nothing"
-        ) from None
+    import matplotlib
+
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
     return pyplot
-
-
-def _save_png(plt: Any, figure: Any, path: Path) -> None:
-    try:
-        figure.savefig(path, dpi=120)
-    except OSError as error:
-        raise PictureError(f"cannot write {path}: {error.strerror}") from error
-    finally:
-        plt.close(figure)
 
 
 def _curves_png(path: Path, title: str, curves: Curves) -> None:
@@ -179,7 +168,8 @@ def _curves_png(path: Path, title: str, curves: Curves) -> None:
     axes.set(title=title, xlabel="step", ylabel="loss", yscale="log")
     axes.grid(alpha=0.3)
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
-    _save_png(plt, figure, path)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
 
 
 def _confusion_png(path: Path, title: str, counts: Sequence[Sequence[int]]) -> None:
@@ -194,4 +184,5 @@ def _confusion_png(path: Path, title: str, counts: Sequence[Sequence[int]]) -> N
                 axes.text(j, i, str(count), ha="center", va="center", color=ink)
     ticks = range(len(counts))
     axes.set(title=title, xlabel="answered", ylabel="is", xticks=ticks, yticks=ticks)
-    _save_png(plt, figure, path)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)

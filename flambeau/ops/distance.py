@@ -1,4 +1,4 @@
-"""Distances and similarities of vectors."""
+"""Distances, similarities and directions of vectors."""
 
 from __future__ import annotations
 
@@ -70,3 +70,24 @@ def pdist(input, p=2):
     first, second = map(dispatch.wrap, np.triu_indices(input._shape[0], 1))
     difference = input.index_select(0, first) - input.index_select(0, second)
     return difference.norm(float(p), -1)
+
+
+@composite(
+    name="nn.functional.normalize",
+    out=True,
+    samples=lambda make: [
+        Sample(make(3, 4)),
+        Sample(make(3, 4), p=1, dim=0),
+        Sample(make(4), p=4.0, dim=0),
+        Sample(make(2, 3), p=3, dim=(0, 1), eps=0.5),
+    ],
+    errors=lambda make: [ErrorSample(IndexError, "Dimension out of range", make(3))],
+)
+def normalize(input, p=2.0, dim=1, eps=1e-12):
+    r""":math:`x / \max(\|x\|_p, eps)` along ``dim``: vectors of length 1.
+
+    >>> import flambeau as torch
+    >>> torch.nn.functional.normalize(torch.tensor([[3.0, 4.0]]))
+    tensor([[0.6000, 0.8000]])
+    """
+    return input / input.norm(p, dim, keepdim=True).clamp_min(eps)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flambeau import dispatch
 from flambeau.ops.matmul import addmm, as_rows, bmm, mm, require_tensors, sizes
 from flambeau.ops.record import ErrorSample, Sample, composite
 
@@ -34,24 +35,27 @@ def linear(input, weight, bias=None):
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.linear.html
     """
-    require_tensors("linear", input=input, weight=weight)
-    if weight.dim() == 1:
+    if not (isinstance(input, dispatch.Tensor) and isinstance(weight, dispatch.Tensor)):
+        require_tensors("linear", input=input, weight=weight)
+    shape = weight._shape
+    if len(shape) == 1:
         product = input.matmul(weight)
         return product if bias is None else product + bias
-    if weight.dim() != 2:
-        raise RuntimeError(f"linear(): weight must be (out_features, in_features), got shape {list(weight.shape)}")
-    if input.dim() == 0:
+    if len(shape) != 2:
+        raise RuntimeError(f"linear(): weight must be (out_features, in_features), got shape {list(shape)}")
+    dims = len(input._shape)
+    if dims == 0:
         raise RuntimeError("both arguments to linear need to be at least 1D, but they are 0D and 2D")
-    rows = input if input.dim() == 2 else as_rows(input)
-    if rows.shape[1] != weight.shape[1]:
-        n, m = weight.shape
+    rows = input if dims == 2 else as_rows(input)
+    if rows._shape[1] != shape[1]:
+        n, m = shape
         raise RuntimeError(
             f"mat1 and mat2 shapes cannot be multiplied ({sizes(rows)} and {m}x{n}): the layer's weight, {n}x{m}, takes "
             f"inputs whose last dim is in_features={m}, but the input has shape {list(input.shape)}, whose last dim is "
             f"{rows.shape[1]}"
         )
     result = mm(rows, weight.t()) if bias is None else addmm(bias, rows, weight.t())
-    return result if rows is input else result.reshape(input.shape[:-1] + weight.shape[:1])
+    return result if dims == 2 else result.reshape(input._shape[:-1] + shape[:1])
 
 
 @composite(

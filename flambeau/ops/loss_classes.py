@@ -8,6 +8,7 @@ from flambeau import dispatch
 from flambeau.core import dtypes
 from flambeau.core.errors import describe
 from flambeau.ops.activation import logsigmoid
+from flambeau.ops.linear import linear
 from flambeau.ops.loss import checked_reduction, reduced
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 from flambeau.ops.refusals import NOT_FLOATING, refuse, scalar_name
@@ -409,3 +410,35 @@ def multilabel_soft_margin_loss(input, target, weight=None, size_average=None, r
     if weight is not None:
         loss = loss * weight
     return reduced(loss.mean(-1), reduction)
+
+
+@composite(
+    name="nn.functional.linear_cross_entropy",
+    samples=lambda make: [
+        Sample(make(3, 2), make(4, 2), _classes(make, 3)),
+        Sample(make(2, 2), make(3, 2, 2), _classes(make, 2, 2, n=3), linear_bias=make(3), reduction="none"),
+    ],
+)
+def linear_cross_entropy(
+    input,
+    linear_weight,
+    target,
+    *,
+    linear_bias=None,
+    weight=None,
+    reduction="mean",
+    ignore_index=None,
+    label_smoothing=0.0,
+    options=None,
+):
+    """:func:`cross_entropy` of scores ``linear(input, linear_weight, linear_bias)``.
+
+    ``linear_weight`` (C, in_features), or (C, ..., in_features) for a target (N, ...). ``options``, which in PyTorch say
+    how to split the computation, do not change the result.
+    """
+    *outputs, features = linear_weight._shape
+    logits = linear(input, linear_weight.reshape(-1, features)).reshape(*input._shape[:-1], *outputs)
+    if linear_bias is not None:
+        logits = logits + linear_bias.reshape(*linear_bias._shape, *[1] * (len(outputs) - linear_bias.dim()))
+    ignore_index = -100 if ignore_index is None else ignore_index
+    return cross_entropy(logits, target, weight, None, ignore_index, None, reduction, label_smoothing)

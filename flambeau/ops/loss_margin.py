@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from flambeau.ops import loss_ctc  # noqa: F401  (the loss that is left)
 from flambeau.ops.distance import pairwise_distance
 from flambeau.ops.loss import checked_reduction, paired, per_element, reduced, reducing
 from flambeau.ops.record import ErrorSample, Sample, composite, op

@@ -11,6 +11,7 @@ from math import prod
 import numpy as np
 
 from flambeau import dispatch
+from flambeau.core import dtypes
 from flambeau.core.dtypes import BOOLEAN, FLOATING
 from flambeau.core.size import broadcast_shapes
 from flambeau.ops.record import ErrorSample, Sample, composite, op
@@ -28,8 +29,8 @@ _C_NAMES = {
 
 def conjugate_transpose(x):
     """``x`` with its last two dims swapped, conjugated where it is complex: what gradients multiply with."""
-    x = x.transpose(-2, -1)
-    return x.conj() if x.dtype.is_complex else x
+    x = x.t() if len(x._shape) == 2 else x.transpose(-2, -1)
+    return x.conj() if x._dtype.is_complex else x
 
 
 def _conj(x):
@@ -48,29 +49,27 @@ def require_tensors(name: str, **operands) -> None:
             )
 
 
-def _require_same_dtype(a, b, first: str = "mat1", second: str = "mat2") -> None:
-    if a.dtype is not b.dtype:
-        raise RuntimeError(
-            f"expected m1 and m2 to have the same dtype, but got: {_C_NAMES[a.dtype.name]} != {_C_NAMES[b.dtype.name]}"
-            f" ({first} is {a.dtype} and {second} is {b.dtype}). {_fix(a, b, first, second)}"
-        )
-
-
 def _fix(a, b, first: str, second: str) -> str:
     """How to make the dtypes of two operands agree: the lower category, or ``second``, gives way."""
     name, target = (first, b.dtype) if a.dtype.kind < b.dtype.kind else (second, a.dtype)
     return f"Convert one, for example {name}.to({target})."
 
 
-def _require_mm(a, b, name: str = "mm") -> None:
-    for label, x in (("mat1" if name != "mm" else "self", a), ("mat2", b)):
-        if x.dim() != 2:
-            raise RuntimeError(
-                f"{label} must be a matrix: {name} takes two 2-D tensors, got shapes {list(a.shape)} and "
-                f"{list(b.shape)}. Use matmul (@) for vectors and batches."
-            )
-    if a.shape[1] != b.shape[0]:
+def _mm_shape(a, b, name: str = "mm", first: str = "self") -> tuple[int, int]:
+    """The shape of the product of two matrices, which may be multiplied."""
+    if not (isinstance(a, dispatch.Tensor) and isinstance(b, dispatch.Tensor)):
+        require_tensors(name, **{first: a, "mat2": b})
+    m, n = a._shape, b._shape
+    if len(m) != 2 or len(n) != 2:
+        raise RuntimeError(
+            f"{'mat2' if len(m) == 2 else first} must be a matrix: {name} takes two 2-D tensors, got shapes {list(m)} and "
+            f"{list(n)}. Use matmul (@) for vectors and batches."
+        )
+    if m[1] != n[0]:
         raise RuntimeError(_cannot_multiply(a, b))
+    if a._dtype is dtypes.bool:
+        refuse("addmm_impl_cpu_", a, kinds=(BOOLEAN,))
+    return m[0], n[1]
 
 
 def _cannot_multiply(a, b) -> str:
@@ -86,7 +85,7 @@ def _cannot_multiply(a, b) -> str:
 
 
 def _require_expands(input, shape: tuple[int, ...]) -> None:
-    if input.shape != shape and input.shape != shape[-1:]:
+    if input._shape != shape and input._shape != shape[-1:]:
         input.expand(shape)  # raises where it does not broadcast
 
 
@@ -139,11 +138,14 @@ def mm(input, mat2):
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.mm.html
     """
-    require_tensors("mm", input=input, mat2=mat2)
-    _require_mm(input, mat2)
-    _require_same_dtype(input, mat2)
-    refuse("addmm_impl_cpu_", input, kinds=(BOOLEAN,))
-    return (input.shape[0], mat2.shape[1]), input.dtype, (input, mat2), {}
+    shape = _mm_shape(input, mat2)
+    if input._dtype is not mat2._dtype:
+        raise RuntimeError(
+            f"expected m1 and m2 to have the same dtype, but got: {_C_NAMES[input.dtype.name]} != "
+            f"{_C_NAMES[mat2.dtype.name]} (input is {input.dtype} and mat2 is {mat2.dtype}). "
+            + _fix(input, mat2, "input", "mat2")
+        )
+    return shape, input._dtype, (input, mat2), {}
 
 
 @op(
@@ -173,22 +175,17 @@ def addmm(input, mat1, mat2, *, beta=1, alpha=1):
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.addmm.html
     """
-    require_tensors("addmm", input=input, mat1=mat1, mat2=mat2)
-    _require_mm(mat1, mat2, "addmm")
-    if mat1.dtype is not mat2.dtype:
-        raise RuntimeError(
-            f"mat1 and mat2 must have the same dtype, but got {scalar_name(mat1.dtype)} and {scalar_name(mat2.dtype)}. "
-            + _fix(mat1, mat2, "mat1", "mat2")
-        )
-    if input.dtype is not mat2.dtype:
-        raise RuntimeError(
-            f"self and mat2 must have the same dtype, but got {scalar_name(input.dtype)} and {scalar_name(mat2.dtype)}. "
-            + _fix(input, mat2, "input", "mat2")
-        )
-    refuse("addmm_impl_cpu_", input, kinds=(BOOLEAN,))
-    shape = (mat1.shape[0], mat2.shape[1])
+    shape = _mm_shape(mat1, mat2, "addmm", "mat1")
+    if not isinstance(input, dispatch.Tensor):
+        require_tensors("addmm", input=input)
+    for name, x in (("mat1", mat1), ("self", input)):
+        if x._dtype is not mat2._dtype:
+            raise RuntimeError(
+                f"{name} and mat2 must have the same dtype, but got {scalar_name(x.dtype)} and {scalar_name(mat2.dtype)}. "
+                + _fix(x, mat2, "input" if name == "self" else name, "mat2")
+            )
     _require_expands(input, shape)
-    return shape, input.dtype, (input, mat1, mat2, beta, alpha), {}
+    return shape, input._dtype, (input, mat1, mat2, beta, alpha), {}
 
 
 # --- batches of matrices -------------------------------------------------------------------------------------
@@ -304,8 +301,9 @@ def matmul(input, other):
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.matmul.html
     """
-    require_tensors("matmul", input=input, other=other)
-    m, n = input.dim(), other.dim()
+    if not (isinstance(input, dispatch.Tensor) and isinstance(other, dispatch.Tensor)):
+        require_tensors("matmul", input=input, other=other)
+    m, n = len(input._shape), len(other._shape)
     if m == 2 and n == 2:
         return mm(input, other)
     if m == 0 or n == 0:

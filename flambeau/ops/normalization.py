@@ -1,4 +1,4 @@
-"""Normalisation: batch, layer, group, instance and RMS norms, local response, and vectors of unit length.
+"""Normalisation: batch, layer, group, instance and RMS norms, and local response normalisation.
 
 Batch, layer, group and instance norm are one computation, :math:`(x - mean) / \\sqrt{var + eps}\\,w + b`, over different
 elements. Each describes which with a ``form`` (the input's shape, reshaped), the ``axes`` of it that mean and variance
@@ -348,6 +348,20 @@ def group_norm(input, num_groups, weight=None, bias=None, eps=1e-5):
     return _group_norm(input, weight, bias, form, (2, 3), (1, *form[1:3], 1), float(eps))[0]
 
 
+@composite(
+    method=False,
+    samples=lambda make: [
+        Sample(make(2, 4, 3), make(4), make(4), 2, 4, 3, 2, 1e-5),
+        Sample(make(2, 4, 3), None, None, 2, 4, 3, 1, 1e-5),
+    ],
+)
+def native_group_norm(input, weight, bias, N, C, HxW, group, eps):
+    """:func:`group_norm` of (N, C, HxW), with the means and reciprocal standard deviations (N, group)."""
+    form = (N, group, C // group, HxW)
+    out, mean, var = _group_norm(input, weight, bias, form, (2, 3), (1, *form[1:3], 1), float(eps))
+    return out, mean.reshape(N, group), (var + eps).rsqrt().reshape(N, group)
+
+
 # --- batch norm, instance norm -------------------------------------------------------------------------------
 
 
@@ -552,7 +566,7 @@ def native_batch_norm(input, weight, bias, running_mean, running_var, training, 
     return out, mean, (var + eps).rsqrt()
 
 
-# --- others --------------------------------------------------------------------------------------------------
+# --- local response --------------------------------------------------------------------------------------------------
 
 
 @composite(
@@ -576,24 +590,3 @@ def local_response_norm(input, size, alpha=1e-4, beta=0.75, k=1.0):
     squares = pad(squares, (0, 0, size // 2, (size - 1) // 2))
     means = avg_pool2d(squares, (size, 1), stride=1).reshape(input._shape)
     return input / (means * alpha + k) ** beta
-
-
-@composite(
-    name="nn.functional.normalize",
-    out=True,
-    samples=lambda make: [
-        Sample(make(3, 4)),
-        Sample(make(3, 4), p=1, dim=0),
-        Sample(make(4), p=4.0, dim=0),
-        Sample(make(2, 3), p=3, dim=(0, 1), eps=0.5),
-    ],
-    errors=lambda make: [ErrorSample(IndexError, "Dimension out of range", make(3))],
-)
-def normalize(input, p=2.0, dim=1, eps=1e-12):
-    r""":math:`x / \max(\|x\|_p, eps)` along ``dim``: vectors of length 1.
-
-    >>> import flambeau as torch
-    >>> torch.nn.functional.normalize(torch.tensor([[3.0, 4.0]]))
-    tensor([[0.6000, 0.8000]])
-    """
-    return input / input.norm(p, dim, keepdim=True).clamp_min(eps)

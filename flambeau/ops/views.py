@@ -561,7 +561,7 @@ def as_strided(input, size, stride, storage_offset=None):
     if min(stride, default=0) < 0:
         raise RuntimeError(f"as_strided: Negative strides are not supported at the moment, got strides: {list(stride)}")
     last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
-    have = input._storage.size
+    have = input._storage.size * input._storage.dtype.itemsize // input.element_size()
     if 0 not in size and (offset < 0 or last >= have):
         raise RuntimeError(
             f"setStorage: sizes {list(size)}, strides {list(stride)}, storage offset {offset}, and itemsize "

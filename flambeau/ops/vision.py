@@ -10,7 +10,7 @@ import numpy as np
 
 from flambeau import dispatch
 from flambeau.core import dtypes
-from flambeau.ops import resize, unfold  # noqa: F401  (the other families for images)
+from flambeau.ops import pooling_fractional, resize, unfold  # noqa: F401  (the other families for images)
 from flambeau.ops.record import ErrorSample, Sample, composite
 from flambeau.ops.refusals import scalar_name
 

@@ -1,0 +1,159 @@
+"""From LLVM IR to addresses: one session of LLVM, the machine it compiles for, and the cache of machine code.
+
+A :class:`Session` compiles for one :class:`Machine`. The process has one, for the CPU that it runs on or for the one
+that ``FLAMBEAU_CPU`` names (``avx512``, ``avx2``, ``generic``); tests make others.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+import time
+from collections.abc import Callable
+from functools import cache
+from hashlib import sha256
+from typing import NamedTuple
+
+import llvmlite
+import llvmlite.binding as llvm
+
+from flambeau.engine.cpu.cache import Cache
+from flambeau.version import release
+
+
+class Machine(NamedTuple):
+    """What the code generators must know of a CPU."""
+
+    cpu: str  # LLVM's name
+    features: str  # LLVM's list of features, "+fma,-avx512f,..."
+    vector_bytes: int  # width of a vector register
+    registers: int  # how many of them
+    fma: bool  # fused multiply-add
+    half: bool  # conversions between float16 and float32
+
+
+LEVELS = {
+    "avx512": Machine("x86-64-v4", "", 64, 32, True, True),
+    "avx2": Machine("x86-64-v3", "", 32, 16, True, True),
+    "generic": Machine("x86-64-v2", "", 16, 16, False, False),
+}
+"""Machines that can be asked for by name."""
+
+
+def _host() -> Machine:
+    features = llvm.get_host_cpu_features()
+    cpu, names = llvm.get_host_cpu_name(), features.flatten()
+    if all(features.get(f) for f in ("avx512f", "avx512bw", "avx512dq", "avx512vl")):
+        return Machine(cpu, names, 64, 32, True, True)
+    fma, half = bool(features.get("fma")), bool(features.get("f16c"))
+    if features.get("avx2"):
+        return Machine(cpu, names, 32, 16, fma, half)
+    if features.get("neon"):
+        return Machine(cpu, names, 16, 32, True, True)
+    return Machine(cpu, names, 16, 16, fma, half)
+
+
+def machine(name: str = "") -> Machine:
+    """The machine called ``name``; that of this process for ``""``."""
+    if not name:
+        return _host()
+    if name not in LEVELS or not llvm.get_process_triple().startswith("x86_64"):
+        known = ", ".join(LEVELS) if llvm.get_process_triple().startswith("x86_64") else "none on this architecture"
+        raise ValueError(f"FLAMBEAU_CPU: there is no CPU level {name!r}; known: {known}")
+    return LEVELS[name]
+
+
+class Stats:
+    """What compiling has cost so far."""
+
+    def __init__(self) -> None:
+        self.compiled = 0  # modules that LLVM compiled
+        self.compile_ms = 0.0  # time that took
+        self.loaded = 0  # modules whose machine code was in the cache
+        self.load_ms = 0.0
+
+
+class Session:
+    """LLVM, set up for one machine. Machine code lives as long as the process."""
+
+    def __init__(self, machine: Machine, disk: Cache | None = None) -> None:
+        llvm.initialize_native_target()
+        llvm.initialize_native_asmprinter()
+        self.machine = machine
+        self.disk = disk
+        self.stats = Stats()
+        self._lock = threading.Lock()
+        target = llvm.Target.from_triple(llvm.get_process_triple())
+        # The small code model: constants are found relative to the instruction pointer.
+        self._target = target.create_target_machine(
+            machine.cpu, machine.features, opt=2, reloc="pic", codemodel="default"
+        )
+        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), self._target)
+        self._salt = "\n".join([repr(machine), llvmlite.__version__, str(llvm.llvm_version_info), release, ""])
+        self.memo: dict = {}  # addresses of what has been made, by whatever its maker finds it by
+
+    def compile_ir(self, ir: str, name: str) -> int:
+        """The address of the function ``name`` of the module ``ir``; the name must be new to the session."""
+        with self._lock:
+            key = sha256((self._salt + ir).encode()).hexdigest()
+            start = time.perf_counter()
+            code = self.disk.load(key) if self.disk is not None else None
+            if code is None:
+                code = self._target.emit_object(llvm.parse_assembly(ir))
+                if self.disk is not None:
+                    self.disk.store(key, code)
+                self.stats.compiled += 1
+                self.stats.compile_ms += (time.perf_counter() - start) * 1e3
+                start = time.perf_counter()
+            else:
+                self.stats.loaded += 1
+            self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+            self._engine.finalize_object()
+            address = self._engine.get_function_address(name)
+            self.stats.load_ms += (time.perf_counter() - start) * 1e3
+        if not address:
+            raise RuntimeError(f"the compiled module does not define {name}")
+        return address
+
+    def assembly(self, ir: str) -> str:
+        """The machine code of ``ir`` in readable form."""
+        return self._target.emit_assembly(llvm.parse_assembly(ir))
+
+
+@cache
+def session() -> Session:
+    """The session of this process."""
+    return Session(machine(os.environ.get("FLAMBEAU_CPU", "")), Cache.default())
+
+
+_DRIVER = """
+define void @flambeau_driver(ptr %calls, i64 %count) {
+entry:
+  %end = getelementptr [2 x ptr], ptr %calls, i64 %count
+  br label %head
+head:
+  %call = phi ptr [ %calls, %entry ], [ %next, %body ]
+  %done = icmp eq ptr %call, %end
+  br i1 %done, label %exit, label %body
+body:
+  %fn = load ptr, ptr %call
+  %place = getelementptr ptr, ptr %call, i64 1
+  %args = load ptr, ptr %place
+  call void %fn(ptr %args)
+  %next = getelementptr [2 x ptr], ptr %call, i64 1
+  br label %head
+exit:
+  ret void
+}
+"""
+
+
+@cache
+def driver() -> Callable[[int, int], None]:
+    """``run(calls, count)``: calls ``count`` kernels in order, without the GIL.
+
+    ``calls`` is the address of an array of pairs {address of the kernel, address of its arguments}.
+    """
+    address = session().compile_ir(_DRIVER, "flambeau_driver")
+    return ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_size_t)(address)

@@ -1,0 +1,236 @@
+"""Connectionist temporal classification: the loss of label sequences that are not aligned with their input."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from flambeau import dispatch
+from flambeau.core import dtypes
+from flambeau.ops.loss import checked_reduction
+from flambeau.ops.record import ErrorSample, Sample, composite, op
+
+# --- the sums over alignments --------------------------------------------------------------------------------
+
+
+class _Lattice:
+    """The states that an alignment of each sample goes through: its labels, with a blank around and between them.
+
+    Everything has the shape (samples, states); the logarithms are in double precision.
+    """
+
+    def __init__(self, log_probs, targets, input_lengths, target_lengths, blank: int) -> None:
+        steps, samples, classes = log_probs.shape
+        _check_values(steps, targets, input_lengths, target_lengths)
+        longest = int(target_lengths.max(initial=0))
+        self.labels = np.full((samples, 2 * longest + 1), blank)
+        inside = np.arange(longest) < target_lengths[:, None]
+        if targets.ndim == 1:
+            self.labels[:, 1::2][inside] = targets[: int(target_lengths.sum())]
+        else:
+            self.labels[:, 1::2] = np.where(inside, targets[:, :longest], blank)
+        if self.labels.size and (self.labels.min() < 0 or self.labels.max() >= classes):
+            raise RuntimeError(f"ctc_loss: a target is not in label range: expected 0 to {classes - 1}")
+        self.steps, self.input_lengths, self.target_lengths = steps, input_lengths, target_lengths
+        emitted = np.broadcast_to(self.labels, (steps, *self.labels.shape))
+        self.emissions = np.take_along_axis(log_probs, emitted, 2).astype(np.float64)
+        # A blank between two different labels may be left out.
+        self.may_skip = np.zeros(self.labels.shape, bool)
+        self.may_skip[:, 3::2] = self.labels[:, 3::2] != self.labels[:, 1:-2:2]
+
+    def _ends(self) -> np.ndarray:
+        """Which states an alignment may end in: the last label and the blank after it."""
+        state = np.arange(self.labels.shape[1])
+        last = 2 * self.target_lengths[:, None]
+        return (state == last) | (state == last - 1)
+
+    def forward(self) -> np.ndarray:
+        """The log-probability of all ways from the start to each state at each step, its emission included."""
+        alpha = np.full(self.emissions.shape, -np.inf)
+        if not self.steps:
+            return alpha
+        alpha[0, :, :1] = self.emissions[0, :, :1]
+        if self.labels.shape[1] > 1:
+            alpha[0, :, 1] = np.where(self.target_lengths > 0, self.emissions[0, :, 1], -np.inf)
+        for t in range(1, self.steps):
+            before = alpha[t - 1]
+            total = before.copy()
+            total[:, 1:] = np.logaddexp(total[:, 1:], before[:, :-1])
+            skipped = np.where(self.may_skip[:, 2:], before[:, :-2], -np.inf)
+            total[:, 2:] = np.logaddexp(total[:, 2:], skipped)
+            alpha[t] = total + self.emissions[t]
+        return alpha
+
+    def backward(self) -> np.ndarray:
+        """The log-probability of all ways from each state at each step to the end, its emission included."""
+        beta = np.full(self.emissions.shape, -np.inf)
+        ends = np.where(self._ends(), 0.0, -np.inf)
+        for t in range(self.steps - 1, -1, -1):
+            if t + 1 < self.steps:
+                after = beta[t + 1]
+                total = after.copy()
+                total[:, :-1] = np.logaddexp(total[:, :-1], after[:, 1:])
+                skipped = np.where(self.may_skip[:, 2:], after[:, 2:], -np.inf)
+                total[:, :-2] = np.logaddexp(total[:, :-2], skipped)
+            else:
+                total = np.full(ends.shape, -np.inf)
+            last = (self.input_lengths == t + 1)[:, None]
+            beta[t] = np.where(last, ends, total) + self.emissions[t]
+        return beta
+
+    def losses(self, alpha: np.ndarray) -> np.ndarray:
+        """The negative log-likelihood of each sample."""
+        samples = np.arange(len(self.labels))
+        if not self.steps:
+            final = np.full(self.labels.shape, -np.inf)
+        else:
+            final = alpha[np.maximum(self.input_lengths - 1, 0), samples]
+        final = np.where(self._ends(), final, -np.inf)
+        losses = -np.logaddexp.reduce(final, axis=1)
+        return np.where(self.input_lengths > 0, losses, np.where(self.target_lengths > 0, np.inf, 0.0))
+
+
+def _check_values(steps: int, targets, input_lengths, target_lengths) -> None:
+    if input_lengths.size and input_lengths.max() > steps:
+        raise RuntimeError(
+            f"Expected input_lengths to have value at most {steps}, but got value {input_lengths.max()} (while checking "
+            "arguments for ctc_loss)"
+        )
+    if min(input_lengths.min(initial=0), target_lengths.min(initial=0)) < 0:
+        raise RuntimeError("Expected input_lengths and target_lengths to have value at least 0")
+    dim = targets.ndim - 1
+    needed = target_lengths.max(initial=0) if dim else target_lengths.sum()
+    if targets.shape[dim] < needed:
+        raise RuntimeError(
+            f"Expected tensor to have size at least {needed} at dimension {dim}, but got size {targets.shape[dim]} for "
+            "argument #2 'targets' (while checking arguments for ctc_loss)"
+        )
+
+
+def _loss_kernel(log_probs, targets, input_lengths, target_lengths, blank):
+    lattice = _Lattice(log_probs, targets, input_lengths, target_lengths, blank)
+    return lattice.losses(lattice.forward())
+
+
+def _grad_kernel(grad, log_probs, targets, input_lengths, target_lengths, blank, zero_infinity):
+    lattice = _Lattice(log_probs, targets, input_lengths, target_lengths, blank)
+    alpha = lattice.forward()
+    losses = lattice.losses(alpha)
+    # How likely each state is at each step, given the labels.
+    likely = np.exp(alpha + lattice.backward() - lattice.emissions + losses[:, None])
+    likely[lattice.emissions == -np.inf] = 0
+    expected = np.zeros(log_probs.shape)
+    steps, samples, _ = np.indices(likely.shape, sparse=True)
+    np.add.at(expected, (steps, samples, lattice.labels), likely)
+    # As PyTorch's, the gradient supposes that the input is normalised: it is that of the scores before log_softmax.
+    result = (np.exp(log_probs) - expected) * grad[:, None]
+    unused = np.arange(len(log_probs))[:, None] >= input_lengths
+    if zero_infinity:
+        unused = unused | np.isinf(losses)
+    result[unused] = 0
+    return result
+
+
+def _no_second_derivative(g):
+    raise RuntimeError("derivative for aten::_ctc_loss_backward is not implemented")
+
+
+@op(
+    name="_ctc_loss_grad",
+    tensors="grad log_probs targets input_lengths target_lengths",
+    kernel=_grad_kernel,
+    grad={"grad": _no_second_derivative, "log_probs": _no_second_derivative},
+    method=False,
+)
+def _ctc_loss_grad(grad, log_probs, targets, input_lengths, target_lengths, blank, zero_infinity):
+    """The gradient of :func:`_ctc_loss`."""
+    inputs = (grad, log_probs, targets, input_lengths, target_lengths)
+    return log_probs._shape, log_probs._dtype, inputs, {"blank": blank, "zero_infinity": zero_infinity}
+
+
+@op(
+    name="_ctc_loss",
+    tensors="log_probs targets input_lengths target_lengths",
+    kernel=lambda *inputs, blank, zero_infinity: _loss_kernel(*inputs, blank),
+    grad={"log_probs": lambda g, log_probs, targets, input_lengths, target_lengths, blank, zero_infinity: _ctc_loss_grad(
+        g, log_probs, targets, input_lengths, target_lengths, blank, zero_infinity)},
+    checked=True,
+    method=False,
+    backward_name="CtcLossBackward0",
+)  # fmt: skip
+def _ctc_loss(log_probs, targets, input_lengths, target_lengths, blank, zero_infinity):
+    """The loss of each sample."""
+    attrs = {"blank": blank, "zero_infinity": zero_infinity}
+    return (log_probs._shape[1],), log_probs._dtype, (log_probs, targets, input_lengths, target_lengths), attrs
+
+
+# --- the loss ------------------------------------------------------------------------------------------------
+
+
+def _lengths(value, name: str, samples: int):
+    """Lengths given as a tensor or as a tuple of ints."""
+    if not isinstance(value, dispatch.Tensor):
+        value = dispatch.wrap(np.array(value, np.int64).reshape(-1))
+    if value._dtype.kind != dtypes.INTEGRAL:
+        raise RuntimeError(f"{name} must be integral")
+    value = value.reshape(-1).long()
+    if value._shape[0] != samples:
+        raise RuntimeError(f"{name} must be of size batch_size: expected {samples}, got {value._shape[0]}")
+    return value
+
+
+@composite(
+    name="nn.functional.ctc_loss",
+    # Without gradients: PyTorch's, which is followed, is that of the scores before log_softmax.
+    samples=lambda make: [
+        Sample(
+            make(4, 2, 3, requires_grad=False).log_softmax(2), make(2, 2, low=1, high=3, requires_grad=False).long(), (4, 3),
+            (2, 1), reduction=r,
+        )
+        for r in ("none", "mean", "sum")
+    ],
+    errors=lambda make: [
+        ErrorSample(RuntimeError, "blank must be in", make(4, 2, 3), make(2, 2).long(), (4, 4), (2, 2), 3),
+        ErrorSample(RuntimeError, "input_lengths must be of size", make(4, 2, 3), make(2, 2).long(), (4,), (2, 2)),
+        ErrorSample(RuntimeError, "value at most 4", make(4, 2, 3), make(2, 2).long(), (4, 5), (2, 2)),
+        ErrorSample(RuntimeError, "size at least 3", make(4, 2, 3), make(2, 2).long(), (4, 4), (3, 2)),
+    ],
+)  # fmt: skip
+def ctc_loss(log_probs, targets, input_lengths, target_lengths, blank=0, reduction="mean", zero_infinity=False):
+    r"""Negative log-likelihood of label sequences, summed over all alignments with the input.
+
+    ``log_probs`` (T, N, C) or (T, C): log-probabilities of the classes at each step, such as ``log_softmax`` gives.
+    ``targets`` (N, S), or all labels one after the other; ``input_lengths`` and ``target_lengths`` (N,) say how much of
+    each counts. An alignment repeats labels and puts ``blank`` between them. The mean is over samples, after each loss
+    has been divided by its target's length. ``zero_infinity``: a target too long for its input counts 0, not infinity.
+
+    Source: Graves et al., Connectionist Temporal Classification (2006)
+    """
+    reduction = checked_reduction(reduction)
+    if log_probs.dim() not in (2, 3):
+        raise RuntimeError(
+            f"Expected 3-dimensional tensor, but got {log_probs.dim()}-dimensional tensor for argument #1 'log_probs' "
+            "(while checking arguments for ctc_loss)"
+        )
+    if log_probs._dtype not in (dtypes.float32, dtypes.float64):
+        raise NotImplementedError(f"\"ctc_loss_cpu\" not implemented for '{log_probs._dtype}'")
+    batched = log_probs.dim() == 3
+    probs = log_probs if batched else log_probs.unsqueeze(1)
+    samples = probs._shape[1]
+    if not 0 <= blank < probs._shape[2]:
+        raise RuntimeError(f"blank must be in label range: it is {blank}, there are {probs._shape[2]} classes")
+    input_lengths = _lengths(input_lengths, "input_lengths", samples)
+    target_lengths = _lengths(target_lengths, "target_lengths", samples)
+    targets = targets.long() if targets.dim() in (1, 2) else targets.long().reshape(-1)
+    if targets.dim() == 2 and targets._shape[0] != samples:
+        raise RuntimeError(
+            f"Expected tensor to have size {samples} at dimension 0, but got size {targets._shape[0]} for argument #2 "
+            "'targets' (while checking arguments for ctc_loss)"
+        )
+    loss = _ctc_loss(probs, targets, input_lengths, target_lengths, blank, bool(zero_infinity))
+    if zero_infinity:
+        loss = loss.masked_fill(loss == float("inf"), 0)
+    if reduction == "mean":
+        return (loss / target_lengths.clamp(min=1)).mean()
+    if reduction == "sum":
+        return loss.sum()
+    return loss if batched else loss.squeeze(0)
