@@ -111,6 +111,8 @@ def test_a_missing_import_is_explained(script) -> None:
         (["lader"], "no command and no file named 'lader': did you mean 'ladder'?"),
         (["ladder", "--steps", "0"], "--steps: expected at least 1, got 0"),
         (["demo", "--epochs", "0"], "--epochs: expected at least 1, got 0"),
+        (["demo", "--save", "/no/such/folder/model.pt"], "--save: there is no folder /no/such/folder"),
+        (["demo", "--out", "/no/such/folder/c.svg"], "cannot write /no/such/folder/c.svg: there is no folder"),
     ],
 )
 def test_wrong_usage(words: list[str], says: str) -> None:

@@ -210,6 +210,14 @@ def test_an_error_names_the_module_that_raised_it(net):
     assert notes[0] in "".join(traceback.format_exception(caught.value))
 
 
+def test_such_an_error_is_pickled_without_the_network(net):
+    with pytest.raises(RuntimeError) as caught:
+        net(torch.ones(2, 5))
+    twin = pickle.loads(pickle.dumps(caught.value))
+    assert str(twin) == str(caught.value)
+    assert twin._module_trail.inner is None
+
+
 def test_forward_hooks(net):
     log = []
     pre = net.register_forward_pre_hook(lambda m, args: log.append("pre") or (args[0] * 0,))
@@ -380,6 +388,8 @@ def test_state_hooks(net):
     net.register_load_state_dict_post_hook(forgive)
     state = net.state_dict()
     assert log == ["before saving"]
+    with net.register_state_dict_post_hook(lambda *args: 1), pytest.raises(RuntimeError, match="must return None"):
+        net.state_dict()
     state["old"] = torch.ones(1)
     del state["scale"]
     net.load_state_dict(state)

@@ -60,6 +60,8 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     if options.epochs < 1:
         parser.error(f"--epochs: expected at least 1, got {options.epochs}")
+    if not Path(options.save).parent.is_dir():
+        parser.error(f"--save: there is no folder {Path(options.save).parent}")
 
     torch.manual_seed(options.seed)
     train, test = load_digits()

@@ -66,11 +66,14 @@ written: list[weakref.ref] = []
 class EngineOp:
     """An operation of the engine's own (views, writes): a name and its NumPy meaning."""
 
-    __slots__ = ("name", "kernel")
+    __slots__ = ("kernel", "lower", "name")
+    reduces = None
+    static = False
 
-    def __init__(self, name: str, kernel: Callable) -> None:
+    def __init__(self, name: str, kernel: Callable, lower: Callable | None = None) -> None:
         self.name = name
         self.kernel = kernel
+        self.lower = lower
 
 
 def strided(base: np.ndarray, shape, strides, offset: int, dtype: Dtype) -> np.ndarray:

@@ -11,7 +11,7 @@ from math import prod
 
 from flambeau.core import dtypes
 from flambeau.core.size import contiguous_strides
-from flambeau.engine.lowering import Body, Val
+from flambeau.engine.lowering import Body, Refused, Val
 
 MAX_INPUTS = 20
 MAX_INSTRUCTIONS = 160
@@ -34,6 +34,15 @@ class Ref:
         self.strides = contiguous_strides(self.shape) if strides is None else tuple(strides)
         self.offset = offset
         self.view = view
+
+
+class Static:
+    """A Python number that is part of the kernel."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value) -> None:
+        self.value = value
 
 
 class Group:
@@ -75,13 +84,11 @@ class Grouper:
                 self._place(i, node)
 
     def _place(self, i: int, node) -> None:
-        if node.reduces is not None and node.native:
+        if node.native:
             dims = _reduced_dims(node)
-            shape = node.inputs[0].shape
+            shape = node.inputs[0].shape if dims else tuple(node.shape)
             if dims is not None and self._join(i, node, shape, frozenset(dims)):
                 return
-        elif node.native and self._join(i, node, tuple(node.shape), frozenset()):
-            return
         group = Group((), native=False)
         group.members.append(i)
         self.group_of[i] = len(self.groups)
@@ -93,6 +100,8 @@ class Grouper:
             if isinstance(ref, Ref) and ref.source in self.group_of:
                 first = max(first, self.group_of[ref.source])
         for number in range(first, len(self.groups)):
+            if not node.native:
+                return False
             if self._try(i, node, number, shape, reduced):
                 return True
         group = Group(shape, native=True)
@@ -126,7 +135,15 @@ class Grouper:
         if by_row and not any(isinstance(s, Val) for s in sources):
             return False  # nothing in common with this group
         args = [self._load(group, s, node, by_row) for s in sources]
-        group.values[i] = self._lower(body, node, args)
+        body.result = dtypes.float32 if node.dtype in _HALF else node.dtype
+        body.count = prod(group.shape[d] for d in group.reduced)
+        try:
+            value = node.op.lower(body, *args, **node.attrs)
+        except Refused:
+            node.native = False
+            group.reduced = before
+            return False
+        group.values[i] = body.cast(value, node.dtype)
         if by_row and not group.values[i].row:
             raise AssertionError(f"{node.op.name}: an operation on rows gave a value for each element")
         group.members.append(i)
@@ -140,7 +157,7 @@ class Grouper:
             return "no"
         if self.group_of.get(ref.source) == number:
             value = group.values[ref.source]
-            if ref.offset == 0 and ref.dtype is value_dtype(self.nodes[ref.source]) and _same(
+            if ref.offset == 0 and ref.dtype is self.nodes[ref.source].dtype and _same(
                 strides, group.strides_of(ref.source), group.shape
             ):
                 return value
@@ -168,20 +185,12 @@ class Grouper:
                 s == 0 or n == 1 for d, (s, n) in enumerate(zip(strides, group.shape, strict=True)) if d in group.reduced
             )
             value = body.emit("input", source[3], (), n, row=by_row or row)
-        elif source is None:
-            return None
+        elif source is None or source.__class__ is Static:
+            return source and source.value
         else:  # a number, by its place among the plan's numbers
             n = group.scalars.setdefault((source, node.compute), len(group.scalars))
             return body.emit("scalar", node.compute, (), n)
         return body.cast(value, dtypes.float32) if value.dtype in _HALF else value
-
-    def _lower(self, body: Body, node, args: list) -> Val:
-        value = node.op.lower(body, *args, **node.attrs)
-        return body.cast(value, node.dtype)
-
-
-def value_dtype(node):
-    return node.dtype
 
 
 def _match(ref: Ref, shape: tuple[int, ...]) -> tuple[int, ...] | None:
@@ -207,15 +216,18 @@ def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _reduced_dims(node) -> tuple[int, ...] | None:
-    """The dims that a node reduces; ``None`` where its kernel in NumPy must do it."""
+    """The dims that a node reduces, ``()`` for elementwise ones; ``None`` where its kernel in NumPy must do it."""
+    if node.op.reduces is None:
+        return ()
     shape = node.inputs[0].shape
-    dims = node.attrs.get(node.reduces)
+    dims = node.op.reduces(**node.attrs)
+    if dims == ():
+        return ()
     if dims is None:
         dims = range(len(shape))
     elif isinstance(dims, int):
         dims = (dims % len(shape),) if shape else ()
-    dims = tuple(dims)
-    return dims if dims and all(shape[d] > 0 for d in dims) else None
+    return tuple(dims) or None
 
 
 def is_native(op, inputs: list, attrs: dict, shape, dtype) -> bool:

@@ -11,7 +11,11 @@ from flambeau.core import dtypes
 from flambeau.core.dtypes import dtype as Dtype
 from flambeau.engine.loops import Instr
 
-REDUCTIONS = frozenset({"sum", "max", "min", "prod", "any", "all"})
+REDUCTIONS = {"sum": "sum", "prod": "prod", "amax": "max", "amin": "min", "any": "any", "all": "all"}
+
+
+class Refused(Exception):
+    """A lowering that does not cover these arguments: the op runs by its kernel in NumPy."""
 
 
 class Val:
@@ -28,6 +32,9 @@ class Val:
 class Body:
     """Instructions under construction; equal ones are made once."""
 
+    result: Dtype  # the dtype that the op under lowering must give (float32 for half precision)
+    count: int  # the number of elements that it reduces to one
+
     def __init__(self) -> None:
         self.instrs: list[Instr] = []
         self.rows: list[bool] = []
@@ -35,7 +42,7 @@ class Body:
 
     def emit(self, op: str, dtype: Dtype, args: tuple = (), const=None, row: bool | None = None) -> Val:
         if row is None:
-            row = op in REDUCTIONS or (bool(args) and all(self.rows[a] for a in args)) or op in ("const", "scalar")
+            row = (bool(args) and all(self.rows[a] for a in args)) or op in ("const", "scalar")
         instr = Instr(op, dtype, args, const)
         key = (instr, row)
         number = self._known.get(key)  # type: ignore[call-overload]
@@ -44,6 +51,13 @@ class Body:
             self.instrs.append(instr)
             self.rows.append(row)
         return Val(number, dtype, row)
+
+    def refuse(self, what: str) -> None:
+        raise Refused(what)
+
+    def truth(self, x: Val) -> Val:
+        """Whether ``x`` is not zero."""
+        return x if x.dtype is dtypes.bool else self.ne(x, 0)
 
     def const(self, value, dtype: Dtype) -> Val:
         """A number that is part of the kernel."""
@@ -59,7 +73,10 @@ class Body:
         like = next(x for x in xs if isinstance(x, Val))
         return [x if isinstance(x, Val) else self.const(x, like.dtype) for x in xs]
 
-    def cast(self, x: Val, dtype: Dtype) -> Val:
+    def cast(self, x, dtype: Dtype) -> Val:
+        """``x`` converted to ``dtype``."""
+        if not isinstance(x, Val):
+            return self.const(x, dtype)
         return x if x.dtype is dtype else self.emit("cast", dtype, (x.number,))
 
     def select(self, condition: Val, a, b) -> Val:
@@ -95,11 +112,21 @@ def _unary(name: str):
     return method
 
 
+def _reduction(name: str):
+    def method(self: Body, x: Val) -> Val:
+        return self.emit(REDUCTIONS[name], x.dtype, (x.number,), row=True)
+
+    method.__name__ = name
+    return method
+
+
+for _name in REDUCTIONS:
+    setattr(Body, _name, _reduction(_name))
 for _name in ("add", "sub", "mul", "div", "min", "max", "fmin", "fmax", "pow", "rem", "floordiv", "copysign", "and", "or",
               "xor", "shl", "shr"):  # fmt: skip
     setattr(Body, _name + "_" if _name in ("and", "or") else _name, _binary(_name))
 for _name in ("eq", "ne", "lt", "le", "gt", "ge"):
     setattr(Body, _name, _binary(_name, dtypes.bool))
 for _name in ("neg", "abs", "sqrt", "rsqrt", "floor", "ceil", "trunc", "rint", "not", "exp", "exp2", "expm1", "log", "log2",
-              "log10", "log1p", "sin", "cos", "tan", "tanh", "sigmoid", "erf", *sorted(REDUCTIONS)):  # fmt: skip
+              "log10", "log1p", "sin", "cos", "tan", "tanh", "sigmoid", "erf"):  # fmt: skip
     setattr(Body, _name + "_" if _name == "not" else _name, _unary(_name))

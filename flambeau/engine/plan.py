@@ -18,20 +18,19 @@ import numpy as np
 from flambeau.core import dtypes
 from flambeau.core.size import contiguous_strides
 from flambeau.engine.graph import NO_ATTRS, PROJECT, VIEW, EngineOp, Node, strided
-from flambeau.engine.grouping import Group, Grouper, Ref, is_native
+from flambeau.engine.grouping import Group, Grouper, Ref, Static, is_native
 from flambeau.engine.interpreter import ONE_HOLDER, Failed, compute
 from flambeau.engine.loops import Access, Loop
 from flambeau.engine.products import product_spec
 from flambeau.engine.shapes import collapse
 
-COPY = EngineOp("copy", lambda x: x)
-COPY.lower = lambda b, x: x
+COPY = EngineOp("copy", lambda x: x, lambda b, x: x)
 
 
 class Template:
     """A node without its values: what a plan needs to know of it."""
 
-    __slots__ = ("attrs", "compute", "dtype", "inputs", "is_view", "kept", "native", "op", "reduces", "shape")
+    __slots__ = ("attrs", "compute", "dtype", "inputs", "is_view", "kept", "native", "op", "shape")
 
     def __init__(self, node: Node, inputs: list) -> None:
         self.op, self.attrs = node.op, node.attrs
@@ -42,10 +41,11 @@ class Template:
         self.finish()
 
     def finish(self) -> None:
-        self.reduces = getattr(self.op, "reduces", None)
         self.native = not self.is_view and is_native(self.op, self.inputs, self.attrs, self.shape, self.dtype)
-        first = next((r.dtype for r in self.inputs if isinstance(r, Ref)), self.dtype)
-        self.compute = dtypes.float32 if first in (dtypes.float16, dtypes.bfloat16) else first
+        compute = self.dtype
+        if compute is dtypes.bool:  # a comparison computes in the dtype of what it compares
+            compute = next((r.dtype for r in self.inputs if isinstance(r, Ref)), compute)
+        self.compute = dtypes.float32 if compute in (dtypes.float16, dtypes.bfloat16) else compute
 
     def materialize(self) -> None:
         """Turns a view into a copy with memory of its own."""
@@ -85,7 +85,7 @@ class Trace:
                     key.append(None)
                 else:
                     numbers.append(x)
-                    key.append(x.__class__)
+                    key += (x.__class__, x) if node.op.static else (x.__class__,)
             if node.attrs:
                 key += node.attrs.values()
         self.targets: list[tuple] = []  # (storage, number of the node that it takes, slot of its old content)
@@ -112,7 +112,8 @@ def templates(trace: Trace) -> list[Template]:
         inputs: list = []
         for x in node.inputs:
             if x.__class__ is not Node:
-                inputs.append(None if x is None else count)
+                static = x is not None and node.op.static
+                inputs.append(None if x is None else Static(x) if static else count)
                 count += x is not None
                 continue
             source = x.number if x.op is not None else slots[x]
@@ -459,7 +460,7 @@ class Plan:
                 value = values[x.source]
                 args.append(strided(value, x.shape, x.strides, x.offset, x.dtype) if x.view else value)
             else:
-                args.append(None if x is None else trace.numbers[x])
+                args.append(x.value if x.__class__ is Static else None if x is None else trace.numbers[x])
         if node.op is PROJECT:
             return args[0][node.attrs["index"]]
         return compute(node, args)

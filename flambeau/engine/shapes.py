@@ -28,6 +28,8 @@ def collapse(loop: Loop) -> Loop:
     if loop.reduce and sides.count(loop.reduce > 0) == 0:  # only dims of size 1 are reduced: keep one of them
         groups.insert(len(groups) if loop.reduce > 0 else 0, [boundary if loop.reduce > 0 else boundary - 1])
         sides.insert(len(sides) if loop.reduce > 0 else 0, loop.reduce > 0)
+    if not groups:
+        groups, sides = [[]], [False]
     shape = []
     for dims in groups:
         extent = 1
@@ -36,7 +38,7 @@ def collapse(loop: Loop) -> Loop:
         shape.append(extent)
 
     def strides(access: Access) -> tuple[int, ...]:
-        return tuple(access.strides[dims[-1]] for dims in groups)
+        return tuple(access.strides[dims[-1]] if dims else 0 for dims in groups)
 
     inputs = tuple(Access(a.dtype, strides(a)) for a in loop.inputs)
     outputs = tuple((v, Access(a.dtype, strides(a))) for v, a in loop.outputs)

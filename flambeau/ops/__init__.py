@@ -12,7 +12,7 @@ FAMILIES = (
     "arithmetic", "comparison", "logic", "rounding", "elementary", "trigonometric", "complexes", "error_functions",
     "gamma_functions", "bessel_functions", "orthogonal_polynomials", "activation", "softmax",
     "reduction", "extremes", "statistics", "norms", "scan", "sorting", "matmul", "linear",
-    "contraction", "linalg", "factorizations", "spectra", "tensor_equations",
+    "contraction", "linalg", "factorizations", "ldl", "spectra", "tensor_equations",
     "fft", "stft",
     "random", "loss", "loss_classes", "loss_margin", "embedding", "normalization", "convolution", "pooling", "vision",
     "attention",

@@ -47,6 +47,7 @@ def _with_inplace(low=-2.0, high=2.0, **kwargs):
 
 
 @pointwise(
+    lower=lambda b, g, out: b.select(b.le(out, 0), 0, g),
     kernel=lambda g, out: select(out <= 0, 0, g),
     tensors="g out",
     grad={"g": lambda g, out: _where_active(g, out)},
@@ -58,6 +59,7 @@ def _where_active(g, out):
 
 
 @pointwise(
+    lower=lambda b, x: b.max(x, 0),
     kernel=lambda x: np.maximum(x, 0),
     grad={"input": lambda g, out: _where_active(g, out)},
     inplace=True,
@@ -90,6 +92,7 @@ def _hardtanh_kernel(x, low, high):
 
 
 @pointwise(
+    lower=lambda b, x, low, high: b.min(b.max(x, low), high),
     kernel=_hardtanh_kernel,
     grad={"input": lambda g, input, low, high: where((input > low) & (input < high), g, 0)},
     method=False,
@@ -124,6 +127,7 @@ def relu6(input, inplace=False):
 
 
 @pointwise(
+    lower=lambda b, x, slope: b.select(b.gt(x, 0), x, b.mul(x, slope)),
     kernel=lambda x, slope: select(x > 0, x, x * slope),
     grad={"input": lambda g, input, slope: where(input > 0, g, g * slope)},
     method=False,
@@ -411,6 +415,7 @@ def _conj_slope(slope):
 
 
 @pointwise(
+    lower=lambda b, x: b.mul(x, b.sigmoid(x)),
     kernel=lambda x: x / (1 + np.exp(-x)), grad={"input": _conj_slope(_silu_slope)}, method=False,
     backward_name="SiluBackward0",
 )  # fmt: skip

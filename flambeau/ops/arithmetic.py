@@ -46,6 +46,7 @@ def _checked_alpha(input, other, alpha):
 
 
 @pointwise(
+    lower=lambda b, x, y, alpha: b.add(x, y if alpha is None else b.mul(alpha, y)),
     kernel=lambda x, y, alpha: x + y if alpha is None else x + alpha * y,
     tensors="input other alpha",
     grad={"input": lambda g: g, "other": lambda g, alpha: g if alpha is None else g * conj_of(alpha)},
@@ -68,6 +69,7 @@ def add(input, other, *, alpha=1):
 
 
 @pointwise(
+    lower=lambda b, x, y, alpha: b.sub(x, y if alpha is None else b.mul(alpha, y)),
     kernel=lambda x, y, alpha: x - y if alpha is None else x - alpha * y,
     tensors="input other alpha",
     grad={"input": lambda g: g, "other": lambda g, alpha: -g if alpha is None else g * -conj_of(alpha)},
@@ -101,7 +103,7 @@ def rsub(input, other, *, alpha=1):
     return sub(other, input, alpha=alpha)
 
 
-@pointwise(kernel=np.negative, grad={"input": lambda g: -g}, inplace=True, out=True, aliases=("negative",), samples=samples.unary())
+@pointwise(lower=lambda b, x: b.neg(x), kernel=np.negative, grad={"input": lambda g: -g}, inplace=True, out=True, aliases=("negative",), samples=samples.unary())
 def neg(input):
     """Element-wise :math:`-input`."""
     if input._dtype is dtypes.bool:
@@ -116,6 +118,7 @@ def neg(input):
 
 
 @pointwise(
+    lower=lambda b, x, y: b.mul(x, y),
     kernel=np.multiply,
     tensors="input other",
     grad={"input": lambda g, other: g * conj_of(other), "other": lambda g, input: g * conj_of(input)},
@@ -135,6 +138,7 @@ def _grad_of_divisor(g, out, other):
 
 
 @pointwise(
+    lower=lambda b, x, y: b.div(x, y),
     kernel=np.true_divide,
     tensors="input other",
     result="float",
@@ -286,6 +290,7 @@ def fmod(input, other):
 
 
 @pointwise(
+    lower=lambda b, x: b.div(1, x),
     kernel=lambda x: 1 / x,
     result="float",
     grad={"input": lambda g, out: -g * conj_of(out * out)},
@@ -326,6 +331,20 @@ def _power(x, y):
     return in_double(np.power)(x, y)
 
 
+def _lower_power(b, x, y):
+    if isinstance(x, (int, float)):
+        return b.pow(b.const(x, b.result), y)
+    special = {2: b.mul(x, x), 3: b.mul(b.mul(x, x), x), 1: x}
+    if not isinstance(y, (int, float)):
+        return b.pow(x, y)
+    if y in special:
+        return special[y]
+    if b.result.is_floating_point:
+        powers = {0.5: b.sqrt, -0.5: lambda x: b.div(1, b.sqrt(x)), -1: lambda x: b.div(1, x), -2: lambda x: b.div(1, b.mul(x, x))}
+        return powers[y](x) if y in powers else b.pow(x, y)
+    return b.refuse("integer powers")
+
+
 def _grad_of_base(g, input, exponent):
     if not isinstance(exponent, dispatch.Tensor):
         if exponent == 0:
@@ -349,6 +368,8 @@ def _nonnegative(x):
 
 
 @pointwise(
+    lower=_lower_power,
+    static=True,
     kernel=_power,
     tensors="input exponent",
     grad={"input": _grad_of_base, "exponent": _grad_of_exponent},
@@ -403,6 +424,7 @@ def float_power(input, exponent):
 
 
 @pointwise(
+    lower=lambda b, x: b.sqrt(x),
     kernel=np.sqrt,
     result="float",
     grad={"input": lambda g, out: g / (2 * conj_of(out))},
@@ -416,6 +438,7 @@ def sqrt(input):
 
 
 @pointwise(
+    lower=lambda b, x: b.div(1, b.sqrt(x)),
     kernel=lambda x: 1 / np.sqrt(x),
     result="float",
     grad={"input": lambda g, out: -0.5 * g * conj_of(out**3)},
@@ -459,6 +482,7 @@ def _scaled(g, value):
 
 
 @pointwise(
+    lower=lambda b, x, y, z, value: b.add(x, b.mul(y if value is None else b.mul(value, y), z)),
     kernel=lambda x, y, z, value: x + y * z if value is None else x + value * y * z,
     tensors="input tensor1 tensor2 value",
     grad={
@@ -476,6 +500,7 @@ def addcmul(input, tensor1, tensor2, *, value=1):
 
 
 @pointwise(
+    lower=lambda b, x, y, z, value: b.add(x, b.div(y if value is None else b.mul(value, y), z)),
     kernel=lambda x, y, z, value: x + y / z if value is None else x + value * y / z,
     tensors="input tensor1 tensor2 value",
     grad={
@@ -506,7 +531,14 @@ def _lerp(start, end, weight):
     return start + weight * (end - start) if near else end - (end - start) * (1 - weight)
 
 
+def _lower_lerp(b, start, end, weight):
+    span = b.sub(end, start)
+    near = b.lt(b.abs(weight), 0.5)
+    return b.select(near, b.add(start, b.mul(weight, span)), b.sub(end, b.mul(span, b.sub(1, weight))))
+
+
 @pointwise(
+    lower=_lower_lerp,
     kernel=_lerp,
     tensors="input end weight",
     grad={

@@ -83,6 +83,13 @@ def scaled_dot_product_attention(
     Source: Vaswani et al., Attention Is All You Need (2017), https://arxiv.org/abs/1706.03762
     """
     _check_heads(query, key, value, attn_mask, is_causal)
+    kind = query._dtype
+    if query._dtype.itemsize == 2:  # all but the result in full precision
+        query, key, value = query.float(), key.float(), value.float()
+        if attn_mask is not None and attn_mask._dtype is kind:
+            attn_mask = attn_mask.float()
+        result = scaled_dot_product_attention(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)
+        return result.to(kind)
     if enable_gqa:
         key, value = _shared_heads(query, key, value)
     scale = 1 / math.sqrt(query._shape[-1]) if scale is None else scale

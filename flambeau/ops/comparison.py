@@ -16,7 +16,7 @@ from flambeau.ops.refusals import c_name, refuse, scalar_name
 # --- comparisons ---------------------------------------------------------------------------------------------
 
 
-@pointwise(kernel=np.equal, tensors="input other", result="bool", inplace=True, out=True, samples=samples.binary())
+@pointwise(lower=lambda b, x, y: b.eq(x, y), kernel=np.equal, tensors="input other", result="bool", inplace=True, out=True, samples=samples.binary())
 def eq(input, other):
     """Element-wise ``input == other``, as a bool tensor.
 
@@ -28,6 +28,7 @@ def eq(input, other):
 
 
 @pointwise(
+    lower=lambda b, x, y: b.ne(x, y),
     kernel=np.not_equal, tensors="input other", result="bool", inplace=True, out=True, aliases=("not_equal",),
     samples=samples.binary(),
 )  # fmt: skip
@@ -37,6 +38,7 @@ def ne(input, other):
 
 
 @pointwise(
+    lower=lambda b, x, y: b.lt(x, y),
     kernel=np.less, tensors="input other", result="bool", inplace=True, out=True, aliases=("less",),
     samples=samples.binary(),
 )  # fmt: skip
@@ -47,6 +49,7 @@ def lt(input, other):
 
 
 @pointwise(
+    lower=lambda b, x, y: b.le(x, y),
     kernel=np.less_equal, tensors="input other", result="bool", inplace=True, out=True, aliases=("less_equal",),
     samples=samples.binary(),
 )  # fmt: skip
@@ -57,6 +60,7 @@ def le(input, other):
 
 
 @pointwise(
+    lower=lambda b, x, y: b.gt(x, y),
     kernel=np.greater, tensors="input other", result="bool", inplace=True, out=True, aliases=("greater",),
     samples=samples.binary(),
 )  # fmt: skip
@@ -67,6 +71,7 @@ def gt(input, other):
 
 
 @pointwise(
+    lower=lambda b, x, y: b.ge(x, y),
     kernel=np.greater_equal, tensors="input other", result="bool", inplace=True, out=True, aliases=("greater_equal",),
     samples=samples.binary(),
 )  # fmt: skip
@@ -80,6 +85,7 @@ def ge(input, other):
 
 
 @op(
+    lower=lambda b, condition, x, y: b.select(condition, b.cast(x, b.result), b.cast(y, b.result)),
     kernel=select,
     tensors="condition input other",
     grad={
@@ -177,6 +183,7 @@ def _check_fill(dtype, value):
 
 
 @op(
+    lower=lambda b, x, mask, value: b.select(mask, b.cast(value, b.result), x),
     kernel=lambda x, mask, value: select(mask, value, x),
     tensors="input mask value",
     grad={
@@ -282,7 +289,7 @@ def equal(input, other):
 # --- tests of values -----------------------------------------------------------------------------------------
 
 
-@pointwise(kernel=np.isnan, result="bool", samples=samples.unary())
+@pointwise(lower=lambda b, x: b.ne(x, x), kernel=np.isnan, result="bool", samples=samples.unary())
 def isnan(input):
     """Whether each element is NaN (of a complex number: either part)."""
     return (input,), {}

@@ -250,7 +250,7 @@ def tensordot(a, b, dims=2):
             raise RuntimeError(f"tensordot expects dims >= 0, but got dims={dims}")
         if dims > min(a.dim(), b.dim()):
             raise RuntimeError(f"tensordot expects dims < ndim_a or ndim_b, but got dims={dims}")
-        dims_a, dims_b = list(range(a.dim() - dims, a.dim())), list(range(dims))
+        dims_a, dims_b = list(range(-dims, 0)), list(range(dims))
     if len(dims_a) != len(dims_b):
         raise RuntimeError(f"both dimension lists should have same length, got {dims_a} and {dims_b}")
     first, second = [wrap_dim(d, a.dim()) for d in dims_a], [wrap_dim(d, b.dim()) for d in dims_b]

@@ -18,12 +18,13 @@ def _cast(x: np.ndarray, dtype: dtypes.dtype) -> np.ndarray:
 
 
 @op(
+    lower=lambda b, x, dtype: b.cast(x, b.result),
     name="_to_dtype",
     method=False,
     kernel=_cast,
     grad={"input": lambda g: g},
     backward_name="ToCopyBackward0",
-    samples=lambda make: [Sample(make(2, 3), dtypes.float32), Sample(make(2, 3), dtypes.complex128)],
+    samples=lambda make: [Sample(make(2, 3, requires_grad=False), dtypes.float32), Sample(make(2, 3), dtypes.complex128)],
 )
 def to_dtype(input, dtype):
     """``input``'s values converted to ``dtype``: towards zero for integers."""
@@ -31,6 +32,7 @@ def to_dtype(input, dtype):
 
 
 @op(
+    lower=lambda b, x: x,
     name="_clone",
     method=False,
     kernel=lambda x: x.copy(),
@@ -88,9 +90,9 @@ def laid_out_as(input, like):
 @composite(
     name="Tensor.to",
     samples=lambda make: [
-        Sample(make(2), dtypes.float32),
+        Sample(make(2, requires_grad=False), dtypes.float32),
         Sample(make(2), "cpu"),
-        Sample(make(2), make(1, dtype=dtypes.float32)),
+        Sample(make(2, requires_grad=False), make(1, dtype=dtypes.float32)),
     ],
     errors=lambda make: [ErrorSample(AssertionError, "not compiled with CUDA", make(2), "cuda")],
 )
@@ -187,6 +189,7 @@ def cuda(input, device=None, non_blocking=False, memory_format=None):
 
 
 @op(
+    lower=lambda b, x, src, shape, dtype: b.cast(src, b.result),
     name="_copy",
     method=False,
     tensors="input src",

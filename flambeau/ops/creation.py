@@ -352,6 +352,7 @@ def broadcast_tensors(*tensors):
 
 
 @op(
+    lower=lambda b, x, value, shape: b.cast(value, b.result),
     tensors="input value", inplace=True, method=False,
     kernel=lambda x, value, shape: np.broadcast_to(np.asarray(value), shape),
     grad={"input": lambda g: g * 0, "value": lambda g: g.sum()},

@@ -22,6 +22,7 @@ from flambeau.ops.refusals import NOT_FLOATING, refuse
 
 
 @pointwise(
+    lower=lambda b, x: b.exp(x),
     kernel=np.exp, result="float", grad={"input": lambda g, out: g * conj_of(out)}, inplace=True, out=True,
     samples=samples.unary(),
 )  # fmt: skip
@@ -36,6 +37,7 @@ def exp(input):
 
 
 @pointwise(
+    lower=lambda b, x: b.exp2(x),
     kernel=np.exp2, result="float", grad={"input": lambda g, out: g * conj_of(out) * math.log(2)}, inplace=True,
     out=True, aliases=("special.exp2",), samples=samples.unary(),
 )  # fmt: skip
@@ -45,6 +47,7 @@ def exp2(input):
 
 
 @pointwise(
+    lower=lambda b, x: b.expm1(x),
     kernel=np.expm1, result="float", grad={"input": lambda g, out: g * conj_of(out + 1)}, inplace=True, out=True,
     aliases=("special.expm1",), samples=samples.unary(),
 )  # fmt: skip
@@ -54,6 +57,7 @@ def expm1(input):
 
 
 @pointwise(
+    lower=lambda b, x: b.sigmoid(x),
     kernel=lambda x: 1 / (1 + np.exp(-x)), result="float", grad={"input": lambda g, out: g * conj_of((1 - out) * out)},
     inplace=True, out=True, aliases=("special.expit", "nn.functional.sigmoid"), samples=samples.unary(),
 )  # fmt: skip
@@ -66,6 +70,7 @@ def sigmoid(input):
 
 
 @pointwise(
+    lower=lambda b, x: b.log(x),
     kernel=in_double(np.log), result="float", grad={"input": lambda g, input: g / conj_of(input)}, inplace=True,
     out=True, samples=samples.unary(0.5, 3.0),
 )  # fmt: skip
@@ -75,6 +80,7 @@ def log(input):
 
 
 @pointwise(
+    lower=lambda b, x: b.log2(x),
     kernel=np.log2, result="float", grad={"input": lambda g, input: g / conj_of(input * math.log(2))}, inplace=True,
     out=True, samples=samples.unary(0.5, 3.0),
 )  # fmt: skip
@@ -84,6 +90,7 @@ def log2(input):
 
 
 @pointwise(
+    lower=lambda b, x: b.log10(x),
     kernel=in_double(np.log10), result="float", grad={"input": lambda g, input: g / conj_of(input * math.log(10))},
     inplace=True, out=True, samples=samples.unary(0.5, 3.0),
 )  # fmt: skip
@@ -93,6 +100,7 @@ def log10(input):
 
 
 @pointwise(
+    lower=lambda b, x: b.log1p(x),
     kernel=np.log1p, result="float", grad={"input": lambda g, input: g / conj_of(input + 1)}, inplace=True, out=True,
     aliases=("special.log1p",), samples=samples.unary(-0.5, 3.0),
 )  # fmt: skip

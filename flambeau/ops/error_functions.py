@@ -148,6 +148,7 @@ def log_ndtr_kernel(x: np.ndarray) -> np.ndarray:
 
 
 @pointwise(
+    lower=lambda b, x: b.erf(x),
     kernel=erf_kernel,
     result="float",
     grad={"input": lambda g, input: g * (2 / _ROOT_PI * (-(input * input)).exp())},

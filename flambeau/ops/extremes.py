@@ -42,7 +42,13 @@ def _refuse_complex_bounds(*operands) -> None:
             raise NotImplementedError("clamp is not supported for complex types")
 
 
+def _lower_clamp(b, x, low, high):
+    x = x if low is None else b.max(x, low)
+    return x if high is None else b.min(x, high)
+
+
 @pointwise(
+    lower=_lower_clamp,
     kernel=_clamp,
     tensors="input min max",
     grad={"input": _grad_of_clamped, "min": _grad_of_lower_bound, "max": _grad_of_upper_bound},
@@ -75,6 +81,7 @@ def clamp(input, min=None, max=None):
 
 
 @pointwise(
+    lower=lambda b, x, low: b.max(x, low),
     kernel=np.maximum,
     tensors="input min",
     grad={
@@ -92,6 +99,7 @@ def clamp_min(input, min):
 
 
 @pointwise(
+    lower=lambda b, x, high: b.min(x, high),
     kernel=np.minimum,
     tensors="input max",
     grad={
@@ -121,6 +129,7 @@ def _halved_at_ties(g, input, other):
 
 
 @pointwise(
+    lower=lambda b, x, y: b.max(x, y),
     kernel=np.maximum,
     tensors="input other",
     grad={
@@ -137,6 +146,7 @@ def maximum(input, other):
 
 
 @pointwise(
+    lower=lambda b, x, y: b.min(x, y),
     kernel=np.minimum,
     tensors="input other",
     grad={

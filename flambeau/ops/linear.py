@@ -60,6 +60,7 @@ def linear(input, weight, bias=None):
 
 @composite(
     name="nn.functional.bilinear",
+    aliases=("bilinear",),
     samples=lambda make: [
         Sample(make(2, 3), make(2, 2), make(4, 3, 2), make(4)),
         Sample(make(2, 2, 3), make(2, 2, 2), make(4, 3, 2)),

@@ -411,8 +411,8 @@ def _require_mv(name: str, mat, vec, input_dims: int = 1) -> None:
         raise RuntimeError(_mismatched_mv(mat.shape[0], mat, vec))
     if mat.dtype is not vec.dtype:
         raise RuntimeError(
-            f"addmv input tensors must have the same dtype, but got {scalar_name(mat.dtype)} and {scalar_name(vec.dtype)}. "
-            + _fix(mat, vec, "mat", "vec")
+            f"addmv input tensors must have the same dtype, but got {scalar_name(vec.dtype)}, {scalar_name(mat.dtype)}, and "
+            f"{scalar_name(vec.dtype)}. " + _fix(mat, vec, "mat", "vec")
         )
     refuse("addmv_impl_cpu", mat, kinds=(BOOLEAN,))
 

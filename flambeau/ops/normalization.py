@@ -275,7 +275,7 @@ def native_layer_norm(input, normalized_shape, weight, bias, eps):
     """:func:`layer_norm`, with mean and reciprocal standard deviation."""
     out, mean, var = _layer_normalised(input, normalized_shape, weight, bias, eps)
     stats = (*input._shape[: -len(normalized_shape)], *[1] * len(normalized_shape))
-    return out, mean.reshape(stats), (var + eps).rsqrt().reshape(stats)
+    return out, mean.reshape(stats).to(out._dtype), (var + eps).rsqrt().reshape(stats).to(out._dtype)
 
 
 @composite(
@@ -359,7 +359,7 @@ def native_group_norm(input, weight, bias, N, C, HxW, group, eps):
     """:func:`group_norm` of (N, C, HxW), with the means and reciprocal standard deviations (N, group)."""
     form = (N, group, C // group, HxW)
     out, mean, var = _group_norm(input, weight, bias, form, (2, 3), (1, *form[1:3], 1), float(eps))
-    return out, mean.reshape(N, group), (var + eps).rsqrt().reshape(N, group)
+    return out, mean.reshape(N, group).to(out._dtype), (var + eps).rsqrt().reshape(N, group).to(out._dtype)
 
 
 # --- batch norm, instance norm -------------------------------------------------------------------------------
@@ -542,6 +542,7 @@ def instance_norm(
 
 @composite(
     method=False,
+    out=True,
     samples=lambda make: [
         Sample(make(4, 3), make(3), make(3), None, None, True, 0.1, 1e-5),
         Sample(
@@ -563,7 +564,7 @@ def native_batch_norm(input, weight, bias, running_mean, running_var, training, 
         return out, input.new_empty(0), input.new_empty(0)
     _check_channels(input, running_mean, running_var, weight, bias)
     out, mean, var = _normalised_batch(input, running_mean, running_var, weight, bias, momentum, eps)
-    return out, mean, (var + eps).rsqrt()
+    return out, mean.to(out._dtype), (var + eps).rsqrt().to(out._dtype)
 
 
 # --- local response --------------------------------------------------------------------------------------------------

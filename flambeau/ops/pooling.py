@@ -149,12 +149,12 @@ def _max_pool_kernel(x, kernel, stride, padding, dilation, outputs):
 
 
 def _added_at(g, indices, sizes):
-    plane = prod(sizes)
-    rows = g.size // prod(g.shape[-len(sizes) :]) if g.size else 0
+    lead, plane = g.shape[: -len(sizes)], prod(sizes)
+    rows = prod(lead)
     out = np.zeros(rows * plane, g.dtype)
-    at = indices.reshape(rows, -1) + (np.arange(rows) * plane)[:, None]
-    np.add.at(out, at.ravel(), g.ravel())
-    return out.reshape(*g.shape[: -len(sizes)], *sizes)
+    row = np.arange(0, rows * plane, plane).reshape(*lead, *[1] * len(sizes)) if plane else 0
+    np.add.at(out, (indices + row).ravel(), g.ravel())
+    return out.reshape(*lead, *sizes)
 
 
 def _gathered(t, indices, sizes):
@@ -433,7 +433,7 @@ def avg_pool1d(input, kernel_size, stride=None, padding=0, ceil_mode=False, coun
     return _avg_pooled(1, input, kernel_size, stride, padding, ceil_mode, count_include_pad)
 
 
-@composite(name="nn.functional.avg_pool2d", samples=_avg_pool_samples(2), errors=_pool_errors(2))
+@composite(name="nn.functional.avg_pool2d", out=True, samples=_avg_pool_samples(2), errors=_pool_errors(2))
 def avg_pool2d(
     input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None
 ):
@@ -451,7 +451,7 @@ def avg_pool2d(
     return _avg_pooled(2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
 
 
-@composite(name="nn.functional.avg_pool3d", samples=_avg_pool_samples(3), errors=_pool_errors(3))
+@composite(name="nn.functional.avg_pool3d", out=True, samples=_avg_pool_samples(3), errors=_pool_errors(3))
 def avg_pool3d(
     input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None
 ):

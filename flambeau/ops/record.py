@@ -40,6 +40,9 @@ class Op:
     ``outputs``   the field names of the results, where there are several
     ``result``    of a pointwise op, the dtype of the result: ``"promote"``, ``"float"`` (integers become the default
                   dtype) or ``"bool"``
+    ``lower``     its meaning as instructions of a loop, ``lower(body, *values, **attrs)``; see :mod:`flambeau.engine.lowering`
+    ``reduces``   of a lowering that reduces: the dims, as a function of the settings (``None``: all, ``()``: none)
+    ``static``    numbers among the inputs are part of a compiled kernel, rather than given to it at run time
     ``eager``     the result's shape depends on values, so the op runs as it is called
     ``checked``   the kernel may refuse values (an index out of range); the error names the line that recorded the op
     ``samples``   makes sample arguments for the generated tests; ``errors`` makes wrong ones
@@ -47,8 +50,8 @@ class Op:
 
     __slots__ = (
         "aliases", "backward_name", "check", "checked", "eager", "errors", "form", "function", "grads", "inplace",
-        "kernel", "method", "name", "node_type", "nondifferentiable", "out", "outputs", "result", "rules", "samples",
-        "short_name", "tensors", "tuple_type",
+        "kernel", "lower", "method", "name", "node_type", "nondifferentiable", "out", "outputs", "reduces", "result", "rules", "samples",
+        "short_name", "static", "tensors", "tuple_type",
     )  # fmt: skip
 
     def __init__(
@@ -70,6 +73,9 @@ class Op:
         aliases: Iterable[str] = (),
         backward_name: str | None = None,
         result: str = "promote",
+        lower: Callable | None = None,
+        reduces: Callable | None = None,
+        static: bool = False,
         samples: Callable | None = None,
         errors: Callable | None = None,
     ) -> None:
@@ -94,6 +100,9 @@ class Op:
         self.samples = samples
         self.errors = errors
         self.result = result
+        self.lower = lower
+        self.reduces = reduces
+        self.static = static
         self.rules = None  # what the tape makes of ``grads`` when it first needs them
         self.node_type = None
         self.tuple_type = None

@@ -10,6 +10,7 @@ from flambeau import dispatch
 from flambeau.core import dtypes
 from flambeau.core.size import wrap_dim
 from flambeau.ops.record import ErrorSample, Sample, composite, op
+from flambeau.ops.refusals import refuse, scalar_name
 
 # --- what reductions share -----------------------------------------------------------------------------------
 
@@ -30,6 +31,13 @@ def wrap_dims(dim, ndim: int) -> tuple[int, ...]:
 def _zero_dim(dim: int) -> tuple[int, ...]:
     wrap_dim(dim, 0)
     return ()
+
+
+def one_dim(name: str, dim, ndim: int) -> int:
+    """``dim``, which must be one int, counted from the front."""
+    if not hasattr(dim, "__index__"):
+        raise TypeError(f"{name}(): argument 'dim' must be int, not {type(dim).__name__}")
+    return wrap_dim(dim.__index__(), ndim)
 
 
 def reduced_shape(shape, dims: tuple[int, ...], keepdim: bool) -> tuple[int, ...]:
@@ -196,10 +204,9 @@ def mean(input, dim=None, keepdim=False, *, dtype=None):
     """
     what, kind = ("Input", input.dtype) if dtype is None else ("Optional", dtype)
     if kind.kind < dtypes.FLOATING:
-        names = {"int64": "Long", "int32": "Int", "int16": "Short", "int8": "Char", "uint8": "Byte", "bool": "Bool"}
         raise RuntimeError(
             f"mean(): could not infer output dtype. {what} dtype must be either a floating point or complex dtype. "
-            f"Got: {names.get(kind.name, kind.name)}. Convert the input first, for example with .float(), "
+            f"Got: {scalar_name(kind)}. Convert the input first, for example with .float(), "
             "or pass dtype=torch.float32."
         )
     dims = wrap_dims(dim, input.dim())
@@ -277,7 +284,7 @@ def prod(input, dim=None, keepdim=False, *, dtype=None):
     """
     if dtype is None:
         dtype = input.dtype if input.dtype.kind >= dtypes.FLOATING else dtypes.int64
-    dims = wrap_dims(None if dim is None else int(dim), input.dim())
+    dims = wrap_dims(None if dim is None else one_dim("prod", dim, input.dim()), input.dim())
     shape = reduced_shape(input.shape, dims, keepdim)
     return shape, dtype, (input.to(dtype),), {"dim": dims, "keepdim": bool(keepdim)}
 
@@ -346,12 +353,14 @@ def amin(input, dim=(), keepdim=False):
 @op(kernel=_max_kernel, grad={"input": even_gradient}, name="aten.max_all", backward_name="MaxBackward1")
 def _max_all(input):
     """The greatest element of all: what ``max(input)`` records."""
+    refuse("max_all", input)
     return _extreme_check("max", input, None, False)
 
 
 @op(kernel=_min_kernel, grad={"input": even_gradient}, name="aten.min_all", backward_name="MinBackward1")
 def _min_all(input):
     """The least element of all: what ``min(input)`` records."""
+    refuse("min_all", input)
     return _extreme_check("min", input, None, False)
 
 
@@ -373,7 +382,7 @@ def selected_gradient(g, input_shape, indices, dim, keepdim):
 def select_check(name: str, input, dim, keepdim):
     """What reductions to (values, indices) along one dim record."""
     _require_real(name, input)
-    dim = wrap_dim(dim, input.dim())
+    dim = one_dim(name, dim, input.dim())
     dims = (dim,) if input.dim() else ()
     require_elements(name, input.shape, dims)
     shape = reduced_shape(input.shape, dims, keepdim)
@@ -485,9 +494,7 @@ def _arg_check(name: str, input, dim, keepdim):
         _require_specified(name, input, IndexError)
         shape = (1,) * input.dim() if keepdim else ()
     else:
-        if not isinstance(dim, (int, np.integer)):
-            raise TypeError(f"{name}(): argument 'dim' (position 1) must be int, not {type(dim).__name__}")
-        dim = wrap_dim(dim, input.dim())
+        dim = one_dim(name, dim, input.dim())
         dims = (dim,) if input.dim() else ()
         require_elements(name, input.shape, dims)
         shape = reduced_shape(input.shape, dims, keepdim)

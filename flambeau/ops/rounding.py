@@ -160,6 +160,7 @@ def _absolute(x):
 
 
 @op(
+    lower=lambda b, x: b.abs(x),
     kernel=_absolute,
     grad={"input": _grad_of_abs},
     inplace=True,

@@ -15,9 +15,11 @@ from flambeau import dispatch
 from flambeau.core import dtypes
 from flambeau.core.results import return_type
 from flambeau.core.size import broadcast_shapes
+from flambeau.ops.factorizations import linalg_qr
 from flambeau.ops.linalg import LinAlgError, require_matrix, require_square, square_errors
 from flambeau.ops.linalg import solve as linalg_solve
 from flambeau.ops.matmul import conjugate_transpose
+from flambeau.ops.random import randn
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 
 
@@ -501,3 +503,55 @@ def lstsq(A, B, rcond=None, *, driver=None):
             S if driver in _BY_SINGULAR_VALUES else S.new_empty((0,)),
         )
     )
+
+
+# --- random projections --------------------------------------------------------------------------------------
+
+
+def _range_basis(A, q: int, niter: int):
+    """Orthonormal columns that nearly span the range of ``A``, from products with random vectors."""
+    Q = linalg_qr(A @ randn(A.shape[-1], q, dtype=A.dtype)).Q
+    Ah = conjugate_transpose(A)
+    for _ in range(niter):
+        Q = linalg_qr(Ah @ Q).Q
+        Q = linalg_qr(A @ Q).Q
+    return Q
+
+
+@composite(method=False, samples=lambda make: [Sample(make(4, 3), q=3), Sample(make(3, 4), q=3)])
+def svd_lowrank(A, q=6, niter=2, M=None):
+    r"""An approximate singular value decomposition of low rank ``q`` of ``A - M``: ``(U, S, V)``, by random projections.
+
+    Source: Halko, Martinsson and Tropp, Finding structure with randomness (2011), algorithm 5.1;
+    https://docs.pytorch.org/docs/stable/generated/torch.svd_lowrank.html
+    """
+    q = 6 if q is None else q
+    if M is not None:
+        A = A - M
+    m, n = A.shape[-2:]
+    wide = m < n
+    if wide:
+        A = conjugate_transpose(A)
+    Q = _range_basis(A, q, niter)
+    U, S, Vh = linalg_svd(conjugate_transpose(Q) @ A, full_matrices=False)
+    U, V = Q @ U, conjugate_transpose(Vh)
+    return (V, S, U) if wide else (U, S, V)
+
+
+@composite(
+    method=False,
+    samples=lambda make: [Sample(make(4, 3), q=2), Sample(make(4, 3), q=3, center=False)],
+    errors=lambda make: [ErrorSample(ValueError, "must be non-negative integer and not greater than", make(3, 3), q=4)],
+)
+def pca_lowrank(A, q=None, center=True, niter=2):
+    """The first ``q`` (6 unless given) principal components of the rows of ``A``: :func:`svd_lowrank` of ``A``, centred.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.pca_lowrank.html
+    """
+    m, n = A.shape[-2:]
+    q = min(6, m, n) if q is None else q
+    if not 0 <= q <= min(m, n):
+        raise ValueError(f"q(={q}) must be non-negative integer and not greater than min(m, n)={min(m, n)}")
+    if niter < 0:
+        raise ValueError(f"niter(={niter}) must be non-negative integer")
+    return svd_lowrank(A - A.mean(-2, keepdim=True) if center else A, q, niter)

@@ -89,3 +89,15 @@ def vander(x, N=None):
     one = x.new_ones((*x.shape, 1), dtype=x.dtype if x.dtype is not dtypes.bool else dtypes.int64)
     powers = x.unsqueeze(-1).expand((*x.shape, n - 1)).cumprod(-1)
     return cat([one.to(powers.dtype), powers], -1)
+
+
+@composite(name="vander", method=False, samples=lambda make: [Sample(make(3)), Sample(make(3), 2, True)])
+def torch_vander(x, N=None, increasing=False):
+    r"""The Vandermonde matrix of a vector, with powers descending from left to right unless ``increasing``.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.vander.html
+    """
+    if x.dim() != 1:
+        raise RuntimeError(f"x must be a one-dimensional tensor, got shape {list(x.shape)}")
+    powers = vander(x, N)
+    return powers if increasing else powers.flip(-1)

@@ -17,6 +17,7 @@ from flambeau.ops.refusals import refuse
 
 
 @pointwise(
+    lower=lambda b, x: b.sin(x),
     kernel=np.sin, result="float", grad={"input": lambda g, input: g * conj_of(cos(input))}, inplace=True, out=True,
     samples=samples.unary(),
 )  # fmt: skip
@@ -31,6 +32,7 @@ def sin(input):
 
 
 @pointwise(
+    lower=lambda b, x: b.cos(x),
     kernel=np.cos, result="float", grad={"input": lambda g, input: -g * conj_of(sin(input))}, inplace=True, out=True,
     samples=samples.unary(),
 )  # fmt: skip
@@ -40,6 +42,7 @@ def cos(input):
 
 
 @pointwise(
+    lower=lambda b, x: b.tan(x),
     kernel=in_double(np.tan), result="float", grad={"input": lambda g, out: g * conj_of(1 + out * out)}, inplace=True,
     out=True, samples=samples.unary(-1.0, 1.0),
 )  # fmt: skip
@@ -168,6 +171,7 @@ def cosh(input):
 
 
 @pointwise(
+    lower=lambda b, x: b.tanh(x),
     kernel=np.tanh, result="float", grad={"input": lambda g, out: g * conj_of(1 - out * out)}, inplace=True, out=True,
     aliases=("nn.functional.tanh",), samples=samples.unary(),
 )  # fmt: skip

@@ -18,6 +18,7 @@ from flambeau.engine import graph
 from flambeau.engine.graph import PROJECT, Node, leaf
 from flambeau.engine.interpreter import Failed, compute_now
 from flambeau.engine.run import after_record, run_pending
+from flambeau.ops.conversion import to_dtype
 from flambeau.tensor.storage import Storage
 from flambeau.tensor.tensor import Tensor, make_tensor, read
 
@@ -263,19 +264,7 @@ def _as_number(x, dtype: dtypes.dtype):
     return (x - low) % (1 << bits) + low
 
 
-class _Cast:
-    """The engine's conversion of a node's values to the node's dtype."""
-
-    name = "cast"
-
-    @staticmethod
-    def kernel(x: np.ndarray, dtype: dtypes.dtype) -> np.ndarray:
-        if x.dtype.kind == "c" and not dtype.is_complex:
-            x = x.real if dtype is not dtypes.bool else x != 0
-        return x.astype(dtype.np)
-
-
-CAST = _Cast()
+CAST = to_dtype.op
 
 
 def cast_node(node: Node, dtype: dtypes.dtype) -> Node:

@@ -38,14 +38,15 @@ def tile_function(name: str, tile: Tile, vec: Vectors) -> str:
     counts = tile.counts(vec.lanes)
     acc = _accumulate(w, tile, vec, counts)
     if tile.blocked:
-        after = w.name()
-        with w.when("%later"):
-            _store(w, tile._replace(d=tile.c, weighted=False), vec, counts, acc, "%c")
-            w.do(f"br label {after}")
-            w.label(w.name())
+        later, first, done = w.name(), w.name(), w.name()
+        w.do(f"br i1 %later, label {later}, label {first}")
+        w.label(later)
+        _store(w, tile._replace(d=tile.c, weighted=False), vec, counts, acc, "%c")
+        w.do(f"br label {done}")
+        w.label(first)
         _store(w, tile, vec, counts, acc, "%d")
-        w.do(f"br label {after}")
-        w.label(after)
+        w.do(f"br label {done}")
+        w.label(done)
     else:
         _store(w, tile, vec, counts, acc, "%d")
     return w.finish()

@@ -43,19 +43,36 @@ def refuse_arguments(cls: type, args: tuple, kwargs: dict) -> None:
     raise TypeError(f"{cls.__name__}.__init__() {message}{misspelt_init(cls)}")
 
 
+class _Trail:
+    """Where an error has been so far: the module that raised it, the outermost one that it passed."""
+
+    __slots__ = ("inner", "note", "outer", "path")
+
+    def __init__(self, module: Module | None = None) -> None:
+        self.inner = self.outer = module
+        self.path = ""
+        self.note = ""
+
+    def __reduce__(self) -> tuple:
+        return _Trail, ()  # an error that is pickled does not take the network with it
+
+
 def note_where(error: Exception, module: Module) -> None:
     """Write into `error` the path of the module whose forward raised it.
 
     Every module that the error passes through calls this, from the inside to the outside; the note
     grows from the module that raised it to its path in the whole network.
     """
-    inner, outer, path, note = getattr(error, "_raised_in", (module, module, "", None))
-    if module is not outer:
-        step = next((name for name, m in module.named_modules() if m is outer), "?")
-        path = f"{step}.{path}" if path else step
-    if note is not None:
-        error.__notes__.remove(note)
-    where = f"{module._get_name()}.{path}: " if path else ""
-    note = f"raised in {where}{inner._get_name()}({inner.extra_repr()})"
-    error.add_note(note)
-    error._raised_in = (inner, module, path, note)
+    trail = getattr(error, "_module_trail", None)
+    if trail is None or trail.inner is None:
+        trail = error._module_trail = _Trail(module)
+    if module is not trail.outer:
+        step = next((name for name, m in module.named_modules() if m is trail.outer), "?")
+        trail.path = f"{step}.{trail.path}" if trail.path else step
+        trail.outer = module
+    notes = getattr(error, "__notes__", [])
+    if trail.note in notes:
+        notes.remove(trail.note)
+    where = f"{module._get_name()}.{trail.path}: " if trail.path else ""
+    trail.note = f"raised in {where}{trail.inner._get_name()}({trail.inner.extra_repr()})"
+    error.add_note(trail.note)

@@ -82,10 +82,7 @@ class Stateful:
                 module.state_dict(destination=destination, prefix=f"{prefix}{name}.", keep_vars=keep_vars)
         for hook in self._state_dict_hooks.values():
             replaced = hook(self, destination, prefix, local_metadata)
-            if getattr(hook, "_from_public_api", False):
-                if replaced is not None:
-                    raise RuntimeError("state_dict post-hook must return None")
-            elif replaced is not None:
+            if replaced is not None:
                 destination = replaced
         return destination
 
@@ -264,16 +261,10 @@ class Stateful:
 
     def register_state_dict_post_hook(self, hook: Callable) -> RemovableHandle:
         """Call ``hook(module, state_dict, prefix, local_metadata)`` after; it changes in place."""
-        hook._from_public_api = True
-        return add_hook(self._state_dict_hooks, hook)
+        return add_hook(self._state_dict_hooks, _InPlace(hook))
 
     def _register_state_dict_hook(self, hook: Callable) -> RemovableHandle:
         """As ``register_state_dict_post_hook``; the hook may also return another dict."""
-        if getattr(hook, "_from_public_api", False):
-            raise RuntimeError(
-                "Cannot register the same function as the state dict post hook that was "
-                "previously registered via register_state_dict_post_hook"
-            )
         return add_hook(self._state_dict_hooks, hook)
 
     def register_load_state_dict_pre_hook(self, hook: Callable) -> RemovableHandle:
@@ -290,6 +281,17 @@ class Stateful:
     def register_load_state_dict_post_hook(self, hook: Callable) -> RemovableHandle:
         """Call ``hook(module, incompatible_keys)`` after loading; it may change the lists."""
         return add_hook(self._load_state_dict_post_hooks, hook)
+
+
+class _InPlace:
+    """A hook that changes its argument and must not return anything."""
+
+    def __init__(self, hook: Callable) -> None:
+        self.hook = hook
+
+    def __call__(self, *args: Any) -> None:
+        if self.hook(*args) is not None:
+            raise RuntimeError("state_dict post-hook must return None")
 
 
 class _WithModule:
