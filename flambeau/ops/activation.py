@@ -145,6 +145,7 @@ def leaky_relu(input, negative_slope=0.01, inplace=False):
 
 
 @pointwise(
+    lower=lambda b, x, weight: b.select(b.gt(x, 0), x, b.mul(x, weight)),
     kernel=lambda x, weight: select(x > 0, x, x * weight),
     tensors="input weight",
     grad={
@@ -288,6 +289,7 @@ def tanhshrink(input):
 
 
 @pointwise(
+    lower=lambda b, x: b.div(b.mul(x, b.min(b.max(b.add(x, 3), 0), 6)), 6),
     kernel=lambda x: x * np.minimum(np.maximum(x + 3, 0), 6) / 6,
     grad={"input": lambda g, input: where(input < -3, 0, where(input <= 3, g * (input / 3 + 0.5), g))},
     method=False,
@@ -305,6 +307,7 @@ def hardswish(input, inplace=False):
 
 
 @pointwise(
+    lower=lambda b, x: b.div(b.min(b.max(b.add(x, 3), 0), 6), 6),
     kernel=lambda x: np.minimum(np.maximum(x + 3, 0), 6) / 6,
     grad={"input": lambda g, input: where((input > -3) & (input < 3), g / 6, 0)},
     method=False,
@@ -328,12 +331,17 @@ def _elu_kernel(x, alpha, scale, rate):
     return select(x <= 0, np.expm1(np.minimum(x, 0) * rate) * (alpha * scale), x * scale)
 
 
+def _lower_elu(b, x, alpha, scale, rate):
+    below = b.mul(b.expm1(b.mul(b.min(x, 0), rate)), alpha * scale)
+    return b.select(b.le(x, 0), below, b.mul(x, scale))
+
+
 def _grad_of_elu(g, input, alpha, scale, rate):
     # exp of negative values only: the other branch would overflow, and infinity times a gradient of 0 is NaN.
     return where(input <= 0, g * (alpha * scale * rate * exp(input.clamp_max(0) * rate)), g * scale)
 
 
-@pointwise(kernel=_elu_kernel, grad={"input": _grad_of_elu}, method=False, backward_name="EluBackward0")
+@pointwise(lower=_lower_elu, kernel=_elu_kernel, grad={"input": _grad_of_elu}, method=False, backward_name="EluBackward0")
 def _elu(input, alpha, scale=1.0, rate=1.0):
     r""":math:`scale \cdot x` for positive :math:`x`, else :math:`scale \cdot alpha (e^{rate \cdot x} - 1)`."""
     refuse("elu_cpu", input, kinds=ALL_BUT_FLOATING)
@@ -394,12 +402,17 @@ def _silu_slope_kernel(x):
     return s * (1 + x * (1 - s))
 
 
+def _lower_silu_slope(b, x):
+    s = b.sigmoid(x)
+    return b.mul(s, b.add(1, b.mul(x, b.sub(1, s))))
+
+
 def _grad_of_silu_slope(g, input):
     s = sigmoid(input)
     return g * (s * (1 - s) * (2 + input * (1 - 2 * s)))
 
 
-@pointwise(kernel=_silu_slope_kernel, grad={"input": _grad_of_silu_slope}, method=False)
+@pointwise(lower=_lower_silu_slope, kernel=_silu_slope_kernel, grad={"input": _grad_of_silu_slope}, method=False)
 def _silu_slope(input):
     return (input,), {}
 
@@ -507,6 +520,24 @@ def _gelu_slope_kernel(x, tanh):
     return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * _TANH_SCALE * (1 + 3 * _TANH_CUBE * square)
 
 
+def _lower_gelu(b, x, tanh):
+    if not tanh:
+        return b.mul(b.mul(b.add(b.erf(b.mul(x, _ROOT_HALF)), 1), 0.5), x)
+    inner = b.mul(_TANH_SCALE, b.add(x, b.mul(b.mul(b.mul(x, _TANH_CUBE), x), x)))
+    return b.mul(b.mul(b.add(b.tanh(inner), 1), 0.5), x)
+
+
+def _lower_gelu_slope(b, x, tanh):
+    square = b.mul(x, x)
+    if not tanh:
+        below = b.mul(0.5, b.add(1, b.erf(b.mul(x, _ROOT_HALF))))
+        return b.add(below, b.mul(b.mul(x, b.exp(b.mul(square, -0.5))), _DENSITY))
+    t = b.tanh(b.mul(b.mul(_TANH_SCALE, x), b.add(1, b.mul(_TANH_CUBE, square))))
+    rate = b.mul(_TANH_SCALE, b.add(1, b.mul(3 * _TANH_CUBE, square)))
+    bend = b.mul(b.mul(b.mul(0.5, x), b.sub(1, b.mul(t, t))), rate)
+    return b.add(b.mul(0.5, b.add(1, t)), bend)
+
+
 def _grad_of_gelu_slope(g, input, tanh):
     square = input * input
     if not tanh:
@@ -520,12 +551,13 @@ def _grad_of_gelu_slope(g, input, tanh):
 _tanh = tanh
 
 
-@pointwise(kernel=_gelu_slope_kernel, grad={"input": _grad_of_gelu_slope}, method=False)
+@pointwise(lower=_lower_gelu_slope, kernel=_gelu_slope_kernel, grad={"input": _grad_of_gelu_slope}, method=False)
 def _gelu_slope(input, tanh):
     return (input,), {"tanh": tanh}
 
 
 @pointwise(
+    lower=_lower_gelu,
     kernel=_gelu_kernel,
     grad={"input": lambda g, input, tanh: g * _gelu_slope(input, tanh)},
     name="nn.functional.gelu",

@@ -120,7 +120,17 @@ def _grad_of_square(g, reduction, input, target):
     return d * (g * (2 / d.numel() if reduction == "mean" else 2))
 
 
+def _lower_squared(b, x, y, reduction):
+    difference = b.sub(x, y)
+    square = b.mul(difference, difference)
+    if reduction == "none":
+        return square
+    return b.sum(square) if reduction == "sum" else b.div(b.sum(square), b.count)
+
+
 @op(
+    lower=_lower_squared,
+    reduces=lambda reduction: () if reduction == "none" else None,
     name="_mse_loss",
     tensors="input target",
     kernel=reducing(_squared),

@@ -149,7 +149,7 @@ def _sum_kernel(x, dim, keepdim):
     return accurate_sum(x, dim, keepdim)
 
 
-@op(kernel=_sum_kernel, out=True, samples=reduction_samples, errors=_dim_errors, grad={"input": spread})
+@op(lower=lambda b, x, dim, keepdim: b.sum(b.cast(x, b.result)), reduces=lambda dim, keepdim: dim, kernel=_sum_kernel, out=True, samples=reduction_samples, errors=_dim_errors, grad={"input": spread})
 def sum_(input, dim=None, keepdim=False, *, dtype=None):
     """The sum over ``dim`` (an int or a tuple of ints; all dims without it).
 
@@ -192,7 +192,7 @@ def _mean_gradient(g, input_shape, dim, keepdim):
     return spread(g, input_shape, dim, keepdim) / n
 
 
-@op(kernel=_mean_kernel, out=True, samples=reduction_samples, errors=_dim_errors, grad={"input": _mean_gradient})
+@op(lower=lambda b, x, dim, keepdim: b.div(b.sum(x), b.count), reduces=lambda dim, keepdim: dim, kernel=_mean_kernel, out=True, samples=reduction_samples, errors=_dim_errors, grad={"input": _mean_gradient})
 def mean(input, dim=None, keepdim=False, *, dtype=None):
     r"""The mean over ``dim`` (all dims without it): :math:`\frac1n \sum_i x_i`. The input must be floating or complex.
 
@@ -332,7 +332,7 @@ def _min_kernel(x, dim, keepdim):
     return np.min(x, axis=dim, keepdims=keepdim)
 
 
-@op(kernel=_max_kernel, out=True, grad={"input": _extreme_gradient}, samples=reduction_samples, errors=_extreme_errors)
+@op(lower=lambda b, x, dim, keepdim: b.amax(x), reduces=lambda dim, keepdim: dim, kernel=_max_kernel, out=True, grad={"input": _extreme_gradient}, samples=reduction_samples, errors=_extreme_errors)
 def amax(input, dim=(), keepdim=False):
     """The greatest element over ``dim``; NaN if one is NaN. Elements that tie share the gradient evenly.
 
@@ -341,7 +341,7 @@ def amax(input, dim=(), keepdim=False):
     return _extreme_check("amax", input, dim, keepdim)
 
 
-@op(kernel=_min_kernel, out=True, grad={"input": _extreme_gradient}, samples=reduction_samples, errors=_extreme_errors)
+@op(lower=lambda b, x, dim, keepdim: b.amin(x), reduces=lambda dim, keepdim: dim, kernel=_min_kernel, out=True, grad={"input": _extreme_gradient}, samples=reduction_samples, errors=_extreme_errors)
 def amin(input, dim=(), keepdim=False):
     """The least element over ``dim``; NaN if one is NaN. Elements that tie share the gradient evenly.
 
@@ -539,7 +539,7 @@ def _truth_check(input, dim, keepdim):
     return reduced_shape(input.shape, dims, keepdim), dtype, (input,), {"dim": dims, "keepdim": bool(keepdim)}
 
 
-@op(kernel=lambda x, dim, keepdim: np.all(x, axis=dim, keepdims=keepdim), out=True, samples=reduction_samples)
+@op(lower=lambda b, x, dim, keepdim: b.all(b.truth(x)), reduces=lambda dim, keepdim: dim, kernel=lambda x, dim, keepdim: np.all(x, axis=dim, keepdims=keepdim), out=True, samples=reduction_samples)
 def all_(input, dim=None, keepdim=False):
     """Whether every element over ``dim`` is true (not zero). ``uint8`` stays ``uint8``, as in PyTorch.
 
@@ -548,7 +548,7 @@ def all_(input, dim=None, keepdim=False):
     return _truth_check(input, dim, keepdim)
 
 
-@op(kernel=lambda x, dim, keepdim: np.any(x, axis=dim, keepdims=keepdim), out=True, samples=reduction_samples)
+@op(lower=lambda b, x, dim, keepdim: b.any(b.truth(x)), reduces=lambda dim, keepdim: dim, kernel=lambda x, dim, keepdim: np.any(x, axis=dim, keepdims=keepdim), out=True, samples=reduction_samples)
 def any_(input, dim=None, keepdim=False):
     """Whether some element over ``dim`` is true (not zero). ``uint8`` stays ``uint8``, as in PyTorch.
 

