@@ -17,8 +17,8 @@ from flambeau import version
 from flambeau.cli.text import table
 from flambeau.core import config
 
-# Optional package -> what it is for.
-_EXTRAS = {"matplotlib": "pictures as .png"}
+# Packages that flambeau can do without -> what they are for.
+_OPTIONAL = {"llvmlite": "compiled kernels", "matplotlib": "pictures as .png"}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -33,14 +33,21 @@ def main(arguments: Sequence[str]) -> int:
         ["threads", str(config.num_threads)],
         ["NumPy", f"{np.__version__}, BLAS {_blas()}"],
         ["ml_dtypes", importlib.metadata.version("ml_dtypes")],
-        ["mode", "eager (FLAMBEAU_EAGER=1)" if config.eager else "lazy: operations run when a value is asked for"],
+        ["mode", _mode()],
         ["CUDA", "not available"],
     ]
-    for package, purpose in _EXTRAS.items():
+    for package, purpose in _OPTIONAL.items():
         there = importlib.util.find_spec(package) is not None
         rows.append([package, f"{importlib.metadata.version(package) if there else 'not installed'} ({purpose})"])
     print(table(["", ""], rows).split("\n", 2)[2])
     return 0
+
+
+def _mode() -> str:
+    if config.eager:
+        return "every operation runs at once (FLAMBEAU_EAGER=1)"
+    how = "compiled when a trace is seen again" if config.compiled else "in NumPy"
+    return f"operations run when a value is asked for, {how}"
 
 
 def _blas() -> str:

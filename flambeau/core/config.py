@@ -11,6 +11,9 @@ eager: bool = os.environ.get("FLAMBEAU_EAGER", "") not in ("", "0")
 compiled: bool = importlib.util.find_spec("llvmlite") is not None and os.environ.get("FLAMBEAU_COMPILE", "0") != "0"
 """Traces that are seen again are compiled (needs llvmlite; ``FLAMBEAU_COMPILE=0`` turns it off)."""
 
+compile_after: int = int(os.environ.get("FLAMBEAU_COMPILE_AFTER", "1"))
+"""How often a trace runs in the interpreter before it is compiled; 0 compiles it on first sight."""
+
 legacy: bool = False
 """Spellings of PyTorch before 0.4 work with a DeprecationWarning (``flambeau run --legacy``)."""
 

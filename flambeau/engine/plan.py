@@ -15,13 +15,12 @@ from array import array
 
 import numpy as np
 
-from flambeau.core import dtypes
+from flambeau.core import config, dtypes
 from flambeau.core.size import contiguous_strides
 from flambeau.engine.graph import NO_ATTRS, PROJECT, VIEW, EngineOp, Node, strided
 from flambeau.engine.grouping import Group, Grouper, Ref, Static, is_native
 from flambeau.engine.interpreter import ONE_HOLDER, Failed, compute
 from flambeau.engine.loops import Access, Loop
-from flambeau.engine.products import product_spec
 from flambeau.engine.shapes import collapse
 
 COPY = EngineOp("copy", lambda x: x, lambda b, x: x)
@@ -191,11 +190,12 @@ class Plan:
     """A compiled trace."""
 
     def __init__(self, trace: Trace) -> None:
-        from flambeau.engine.cpu.codegen import Unsupported, loop_kernel  # LLVM is loaded with the first plan
+        from flambeau.engine.cpu.codegen import loop_kernel  # LLVM is loaded with the first plan
         from flambeau.engine.cpu.compiler import driver
         from flambeau.engine.cpu.gemm import gemm_kernel
+        from flambeau.engine.products import product
 
-        self._kernels = loop_kernel, gemm_kernel, Unsupported
+        self._kernels = loop_kernel, gemm_kernel, product
         self.run_native = driver()
         self.nodes = templates(trace)
         self.slot_shapes = [(x.shape, x.dtype) for x in trace.leaves]
@@ -224,37 +224,25 @@ class Plan:
         return found
 
     def _steps_of(self, group: Group) -> list[_Step]:
-        loop_kernel, gemm_kernel, Unsupported = self._kernels
+        loop_kernel, gemm_kernel, product = self._kernels
         if group.body is None:
             node = self.nodes[group.members[0]]
             step = _Step(group.members[0])
-            spec = product_spec(node)
-            if spec is not None:
-                step.kernel = gemm_kernel(spec.kernel)
-                step.arguments = [(r.source, r.offset * r.dtype.itemsize) for r in spec.operands]
-                step.arguments.insert(spec.output, (step.node, 0))
-                step.numbers = [(n, node.dtype) for n in spec.numbers]
+            found = product(node)
+            if found is not None:
+                step.kernel = gemm_kernel(found.spec)
+                step.arguments = [
+                    (step.node, 0) if r is None else (r.source, r.offset * r.dtype.itemsize) for r in found.operands
+                ]
             return [step]
         stored = [i for i in group.members if i in self.in_memory]
         if not stored:
             return []
-        try:
-            kernel = loop_kernel(self._loop(group, stored))
-        except Unsupported:
-            group.body = None
-            return self._unfused(group)
-        step = _Step(kernel=kernel)
+        step = _Step(kernel=loop_kernel(self._loop(group, stored)))
         step.arguments = [(source, offset * dtype.itemsize) for source, offset, _, dtype in group.inputs]
         step.arguments += [(i, 0) for i in stored]
         step.numbers = list(group.scalars)
         return [step]
-
-    def _unfused(self, group: Group) -> list[_Step]:
-        for i in group.members:
-            self.in_memory.add(i)
-            self.in_memory.update(r.source for r in self.nodes[i].inputs if isinstance(r, Ref) and r.source >= 0)
-        members, group.members = group.members, []
-        return [_Step(i) for i in members]
 
     def _loop(self, group: Group, stored: list[int]) -> Loop:
         shape = group.shape
@@ -496,19 +484,19 @@ class Plan:
 # --- the plans of a process ----------------------------------------------------------------------------------
 
 MAX_PLANS = 512
-plans: dict[tuple, Plan | None] = {}
-"""By signature; ``None`` for a trace that has been seen once."""
+plans: dict[tuple, Plan | int] = {}
+"""By signature; a number says how often a trace has been seen that is not compiled yet."""
 
 
 def find(trace: Trace) -> Plan | None:
-    """The plan for a trace; compiles it when the trace is seen for the second time."""
-    try:
-        plan = plans[trace.key]
-    except KeyError:
+    """The plan for a trace; compiles it when the trace has been seen ``config.compile_after`` times before."""
+    plan = plans.get(trace.key, 0)
+    if plan.__class__ is Plan:
+        return plan  # type: ignore[return-value]
+    if plan < config.compile_after:  # type: ignore[operator]
         if len(plans) >= MAX_PLANS:
             plans.clear()
-        plans[trace.key] = None
+        plans[trace.key] = plan + 1  # type: ignore[operator]
         return None
-    if plan is None:
-        plan = plans[trace.key] = Plan(trace)
+    plan = plans[trace.key] = Plan(trace)
     return plan

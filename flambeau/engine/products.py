@@ -2,7 +2,82 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
 
-def product_spec(node):
+from flambeau.core import dtypes
+from flambeau.core.size import contiguous_strides
+from flambeau.engine.cpu.gemm import GemmSpec
+from flambeau.engine.grouping import Ref, Static
+
+
+class Product(NamedTuple):
+    """A product's kernel, and the values for its arguments; ``None`` stands for the result."""
+
+    spec: GemmSpec
+    operands: tuple
+
+
+def product(node) -> Product | None:
     """The product that ``node`` is; ``None`` where it is none that a native kernel takes."""
-    return None
+    make = _FORMS.get(node.op.name)
+    if make is None or node.dtype not in (dtypes.float32, dtypes.float64) or 0 in node.shape:
+        return None
+    refs = [r for r in node.inputs if isinstance(r, Ref)]
+    if any(0 in r.shape or r.dtype is not node.dtype for r in refs):
+        return None
+    return make(node)
+
+
+def _matrix(ref: Ref, batch: int) -> tuple[int, ...]:
+    """The strides of an operand over ``batch`` leading dims, of which it may lack some or have them of size 1."""
+    shape, strides = ref.shape, ref.strides
+    lead = batch - (len(shape) - 2)
+    return (0,) * lead + tuple(
+        0 if n == 1 and d < len(shape) - 2 else s for d, (n, s) in enumerate(zip(shape, strides, strict=True))
+    )
+
+
+def _plain(node, a: Ref, b: Ref, d: Ref | None = None, alpha: float = 1.0, beta: float = 1.0) -> Product:
+    batch = node.shape[:-2]
+    m, n = node.shape[-2:]
+    added = None
+    if d is not None:
+        lead = len(node.shape) - len(d.shape)
+        added = (0,) * lead + tuple(0 if e == 1 else s for e, s in zip(d.shape, d.strides, strict=True))
+    spec = GemmSpec(
+        node.dtype, m, n, a.shape[-1], _matrix(a, len(batch)), _matrix(b, len(batch)), contiguous_strides(node.shape),
+        added, tuple(batch), alpha, beta,
+    )  # fmt: skip
+    return Product(spec, (a, b, None) if d is None else (a, b, None, d))
+
+
+def _with_addend(node) -> Product | None:
+    d, a, b, beta, alpha = node.inputs
+    if not (isinstance(beta, Static) and isinstance(alpha, Static)):
+        return None
+    if beta.value == 0:
+        return _plain(node, a, b, None, float(alpha.value))
+    return _plain(node, a, b, d, float(alpha.value), float(beta.value))
+
+
+def _matrix_vector(node) -> Product:
+    a, x = node.inputs
+    spec = GemmSpec(node.dtype, node.shape[0], 1, x.shape[0], a.strides, (x.strides[0], 1), (1, 1))
+    return Product(spec, (a, x, None))
+
+
+def _dot(node) -> Product:
+    x, y = node.inputs
+    spec = GemmSpec(node.dtype, 1, 1, x.shape[0], (1, x.strides[0]), (y.strides[0], 1), (1, 1))
+    return Product(spec, (x, y, None))
+
+
+_FORMS = {
+    "mm": lambda node: _plain(node, *node.inputs),
+    "bmm": lambda node: _plain(node, *node.inputs),
+    "aten.matmul": lambda node: _plain(node, *node.inputs),
+    "addmm": _with_addend,
+    "baddbmm": _with_addend,
+    "mv": _matrix_vector,
+    "dot": _dot,
+}

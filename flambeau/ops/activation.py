@@ -60,7 +60,7 @@ def _where_active(g, out):
 
 @pointwise(
     lower=lambda b, x: b.max(x, 0),
-    kernel=lambda x: np.maximum(x, 0),
+    kernel=lambda x: np.maximum(0, x),  # in this order -0.0 stays -0.0, as in PyTorch
     grad={"input": lambda g, out: _where_active(g, out)},
     inplace=True,
     samples=samples.unary(),
@@ -88,7 +88,7 @@ def functional_relu(input, inplace=False):
 
 
 def _hardtanh_kernel(x, low, high):
-    return np.minimum(np.maximum(x, low), high)
+    return np.minimum(high, np.maximum(low, x))
 
 
 @pointwise(
@@ -328,7 +328,7 @@ def hardsigmoid(input, inplace=False):
 
 
 def _elu_kernel(x, alpha, scale, rate):
-    return select(x <= 0, np.expm1(np.minimum(x, 0) * rate) * (alpha * scale), x * scale)
+    return select(x <= 0, np.expm1(x * rate) * (alpha * scale), x * scale)
 
 
 def _lower_elu(b, x, alpha, scale, rate):

@@ -112,7 +112,7 @@ def log1p(input):
 def _logit(x, eps):
     if eps is not None:
         x = np.clip(x, eps, 1 - eps)
-    return np.log(x / (1 - x))
+    return in_double(np.log)(x / (1 - x))
 
 
 def _grad_of_logit(g, input, eps):
@@ -121,7 +121,7 @@ def _grad_of_logit(g, input, eps):
 
 
 @pointwise(
-    kernel=in_double(_logit),
+    kernel=_logit,
     result="float",
     grad={"input": _grad_of_logit},
     inplace=True,

@@ -15,9 +15,10 @@ from flambeau.ops.refusals import ALL_BUT_FLOATING, refuse
 
 
 def _clamp(x, min, max):
+    # At ties NumPy returns its second argument: in this order -0.0 stays -0.0, as in PyTorch.
     if min is not None:
-        x = np.maximum(x, min)
-    return x if max is None else np.minimum(x, max)
+        x = np.maximum(min, x)
+    return x if max is None else np.minimum(max, x)
 
 
 def _grad_of_clamped(g, input, min, max):
@@ -82,7 +83,7 @@ def clamp(input, min=None, max=None):
 
 @pointwise(
     lower=lambda b, x, low: b.max(x, low),
-    kernel=np.maximum,
+    kernel=lambda x, min: np.maximum(min, x),
     tensors="input min",
     grad={
         "input": lambda g, input, min: where(input >= min, g, 0),
@@ -100,7 +101,7 @@ def clamp_min(input, min):
 
 @pointwise(
     lower=lambda b, x, high: b.min(x, high),
-    kernel=np.minimum,
+    kernel=lambda x, max: np.minimum(max, x),
     tensors="input max",
     grad={
         "input": lambda g, input, max: where(input <= max, g, 0),

@@ -27,8 +27,12 @@ _ZETA_DEGREE = tuple(b / factorial(2 * k) for k, b in enumerate(_BERNOULLI, 1))
 @in_double
 @in_blocks
 def zeta_kernel(s: np.ndarray, q: np.ndarray) -> np.ndarray:
-    r""":math:`\sum_{k \ge 0} (q + k)^{-s}`: the first terms one by one, the rest by the Euler-Maclaurin formula."""
-    steps = int(max(_LARGE, _LARGE - np.floor(np.min(q, initial=0.0, where=np.isfinite(q)))))
+    r""":math:`\sum_{k \ge 0} (q + k)^{-s}`: the first terms one by one, the rest by the Euler-Maclaurin formula.
+
+    NaN for ``q`` below -1000, where there would be too many first terms.
+    """
+    q = np.where(q < -1000, np.nan, q)
+    steps = int(_LARGE - np.floor(np.min(q, initial=0.0, where=q < 0)))
     total = np.zeros_like(q)
     for k in range(steps):
         total += (q + k) ** -s
@@ -96,10 +100,23 @@ def digamma_kernel(x: np.ndarray) -> np.ndarray:
     return np.where(x < 0, np.where(fraction == 0, np.nan, reflected), np.where(x == 0, np.copysign(np.inf, -x), result))
 
 
+def _cotangent_derivative(n: int) -> tuple[float, ...]:
+    """The derivative of order ``n`` of the cotangent, as a polynomial in the cotangent ``c``: each takes p to -(1 + c^2) p'."""
+    p = [0.0, 1.0]
+    for _ in range(n):
+        slope = [k * a for k, a in enumerate(p)][1:]
+        p = [-a - b for a, b in zip([*slope, 0.0, 0.0], [0.0, 0.0, *slope], strict=True)]
+    return tuple(p)
+
+
+@in_double
 def _polygamma_kernel(x, n):
     if n == 0:
         return digamma_kernel(x)
-    return (-1) ** (n + 1) * float(factorial(n)) * zeta_kernel(np.full_like(x, n + 1.0), x)
+    sign = (-1) ** n
+    value = -sign * float(factorial(n)) * zeta_kernel(np.full_like(x, n + 1.0), np.where(x < 0, 1 - x, x))
+    cotangent = 1 / np.tan(pi * (x - np.trunc(x)))
+    return np.where(x < 0, sign * value - pi ** (n + 1) * polynomial(_cotangent_derivative(n), cotangent), value)
 
 
 def _incomplete(a, x):

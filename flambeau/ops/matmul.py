@@ -149,6 +149,7 @@ def mm(input, mat2):
 
 
 @op(
+    static=True,
     kernel=lambda input, mat1, mat2, beta, alpha: _scaled_sum(np.matmul(mat1, mat2), input, beta, alpha),
     tensors="input mat1 mat2 beta alpha",
     out=True,
@@ -336,6 +337,7 @@ def _batch_samples(make):
 
 
 @op(
+    static=True,
     kernel=lambda input, batch1, batch2, beta, alpha: _scaled_sum(np.matmul(batch1, batch2), input, beta, alpha),
     tensors="input batch1 batch2 beta alpha",
     out=True,

@@ -17,11 +17,27 @@ from flambeau.ops.spectra import svdvals
 # --- vectors -------------------------------------------------------------------------------------------------
 
 
+_BLOCK = 1024
+
+
+def _sum_of_squares(x: np.ndarray, dim: tuple[int, ...], keepdim: bool) -> np.ndarray:
+    if x.dtype.kind == "c":
+        return accurate_sum((x * x.conj()).real, dim, keepdim)
+    if len(dim) < x.ndim or x.size < _BLOCK or not x.flags.c_contiguous:
+        return accurate_sum(x * x, dim, keepdim)
+    # Of all elements: dot products of short pieces, which make no array of squares.
+    flat = x.reshape(-1)
+    rest = flat[x.size // _BLOCK * _BLOCK :]
+    pieces = flat[: x.size - rest.size].reshape((-1, _BLOCK))
+    total = np.einsum("ij,ij->i", pieces, pieces).sum() + np.dot(rest, rest)
+    return total.reshape((1,) * x.ndim if keepdim else ())
+
+
 def _vector_norm_kernel(x, ord, dim, keepdim):
     if ord == 0:
         return np.count_nonzero(x, axis=dim, keepdims=keepdim) if dim else x != 0
     if ord == 2:
-        return np.sqrt(accurate_sum((x * x.conj()).real if x.dtype.kind == "c" else x * x, dim, keepdim))
+        return np.sqrt(_sum_of_squares(x, dim, keepdim))
     size = np.abs(x)
     if ord == inf:
         return np.max(size, axis=dim, keepdims=keepdim, initial=0)

@@ -8,10 +8,15 @@ import numpy as np
 
 
 def in_double(kernel: Callable) -> Callable:
-    """``kernel`` computed in float64 where its arrays are float32; the engine rounds the result."""
+    """``kernel`` computed in float64 where its arrays are float32; the engine rounds the result.
+
+    Numbers are rounded to float32 first: that is what they would be in float32.
+    """
 
     def wide(*args, **attrs):
-        return kernel(*[x.astype(np.float64) if getattr(x, "dtype", None) == np.float32 else x for x in args], **attrs)
+        if any(getattr(x, "dtype", None) == np.float32 for x in args):
+            args = [x.astype(np.float64) if isinstance(x, np.ndarray) else float(np.float32(x)) for x in args]
+        return kernel(*args, **attrs)
 
     return wide
 

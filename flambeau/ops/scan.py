@@ -17,17 +17,16 @@ from flambeau.ops.refusals import refuse
 # --- running sums and products -------------------------------------------------------------------------------
 
 
-def _wide(x: np.ndarray):
-    """The dtype that running sums and products of ``x`` are kept in: double precision, as PyTorch's on the CPU."""
-    return {"f": np.float64, "F": np.complex128}.get(x.dtype.char, x.dtype)
+def _running_total(accumulate):
+    """Sums and products are kept in double precision on the way, as PyTorch's are on the CPU."""
 
+    def kernel(x, dim):
+        if x.ndim == 0:
+            return x
+        total = x.astype({"f": np.float64, "F": np.complex128}.get(x.dtype.char, x.dtype))
+        return accumulate(total, axis=dim, out=total)
 
-def _cumsum_kernel(x, dim):
-    return np.cumsum(x, axis=dim, dtype=_wide(x)) if x.ndim else x
-
-
-def _cumprod_kernel(x, dim):
-    return np.cumprod(x, axis=dim, dtype=_wide(x)) if x.ndim else x
+    return kernel
 
 
 def _scan_check(input, dim, dtype):
@@ -55,7 +54,7 @@ def _reversed_cumsum(x, dim):
 
 
 @op(
-    kernel=_cumsum_kernel,
+    kernel=_running_total(np.cumsum),
     out=True,
     inplace=True,
     grad={"input": lambda g, dim: _reversed_cumsum(g, dim) if g.dim() else g},
@@ -111,7 +110,7 @@ def _cumprod_gradient_once(g, input, out, dim):
 
 
 @op(
-    kernel=_cumprod_kernel,
+    kernel=_running_total(np.cumprod),
     out=True,
     inplace=True,
     grad={"input": _cumprod_gradient},

@@ -116,7 +116,7 @@ def _grad_of_sinc(g, input):
 
 
 @pointwise(
-    kernel=in_double(_sinc), result="float", grad={"input": _grad_of_sinc}, inplace=True, out=True,
+    kernel=_sinc, result="float", grad={"input": _grad_of_sinc}, inplace=True, out=True,
     aliases=("special.sinc",), samples=samples.unary(0.2, 2.0),
 )  # fmt: skip
 def sinc(input):

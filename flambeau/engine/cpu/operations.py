@@ -215,9 +215,6 @@ def by_lane(function: Callable[..., Value], *args: Value) -> Value:
     return result
 
 
-_COMPARE = {"lt": "lt", "le": "le", "gt": "gt", "ge": "ge"}
-
-
 def compare(op: str, a: Value, b: Value, dtype: Dtype) -> Value:
     """``a op b`` for values of ``dtype``."""
     if dtype.kind == FLOATING:

@@ -144,7 +144,29 @@ def tile(session: Session, kind: str, rows: int, vectors: int, masked: bool) -> 
 
 # --- packing ---------------------------------------------------------------------------------------------------------
 
-PACK_PARAMETERS = ("ptr", "ptr", "i64", "i64", "i64", "i64")
+
+def pack_panels(session: Session, kind: str, rows: int) -> str:
+    """``pack(to, from, steps, stride, panels, width)``: copies ``steps`` rows of ``panels * rows`` numbers.
+
+    They go to panels, each ``width`` bytes from the one before, in which the steps follow each other without gaps.
+    """
+    name = f"flambeau_panels_{kind}_{rows}"
+    if name in session.memo:
+        return name
+    code = Code(session.machine)
+    stride, width = parameter(code, "stride", "i64"), parameter(code, "width", "i64")
+    size = rows * BITS[kind] // 8
+
+    def step(_: Value, carried: list[Value]) -> list[Value]:
+        def copy(_: Value, inner: list[Value]) -> list[Value]:
+            inner[0].store(inner[1].load(kind, rows))
+            return [bytes_on(inner[0], width), bytes_on(inner[1], size)]
+
+        code.loop(code.index(0), parameter(code, "panels", "i64"), 1, carried, copy)
+        return [bytes_on(carried[0], size), bytes_on(carried[1], stride)]
+
+    code.loop(code.index(0), parameter(code, "steps", "i64"), 1, [parameter(code, "to"), parameter(code, "from")], step)
+    return _shared(session, name, "ptr %to, ptr %from, i64 %steps, i64 %stride, i64 %panels, i64 %width", code)
 
 
 def pack_rows(session: Session, kind: str, vectors: int, masked: bool) -> str:

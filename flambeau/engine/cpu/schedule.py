@@ -1,0 +1,185 @@
+"""How a loop will be walked: which dimension goes to vector lanes, what is computed where, in how many passes.
+
+Everything here is decided from the loop and the machine alone, so that the order of additions, and with it every
+bit of a result, is the same however many threads there are.
+"""
+
+from __future__ import annotations
+
+from flambeau.core.dtypes import BOOLEAN
+from flambeau.engine.cpu.compiler import Machine
+from flambeau.engine.loops import SOURCES, Access, Instr, Loop, is_reduction
+
+# Levels at which a value is computed: once, once a row, at every point.
+ONCE, ROW, POINT = range(3)
+
+BUFFER_BYTES = 1 << 16
+"""A row of intermediate values is kept for a later pass if it takes no more than this; else it is recomputed."""
+
+# Rough costs in vector instructions, 1 where not named. From _DEAR on a value is worth keeping for a later pass.
+_COSTS = dict.fromkeys(["div", "sqrt"], 4) | dict.fromkeys(
+    ["exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "tanh", "sigmoid", "rsqrt"], 16
+) | dict.fromkeys(["erf", "sin", "cos", "tan", "pow"], 40) | dict.fromkeys(["rem", "floordiv", "fmod", "truncdiv"], 100)  # fmt: skip
+_DEAR = 4
+
+
+class Schedule:
+    """The decisions for one loop.
+
+    ``kept``       dimensions walked outside, one row for each of their points
+    ``reduced``    dimensions walked inside every pass over a row; a map has one, that of its lanes
+    ``across``     whether lanes run along ``kept[-1]`` (a vector holds many rows) rather than ``reduced[-1]``
+    ``lanes``      elements that one step of the innermost loop takes
+    ``level``      of every instruction: ONCE, ROW or POINT
+    ``stage``      of every instruction: how many passes must be over before it can be computed
+    ``passes``     what every pass computes at its points: (instructions in order, reductions to update)
+    ``buffered``   instructions whose values at every point are kept for later passes
+    """
+
+    def __init__(self, loop: Loop, machine: Machine) -> None:
+        self.loop = loop
+        self.machine = machine
+        self._arrange()
+        self._classify()
+        self._choose_lanes()
+        self._choose_passes()
+
+    # --- dimensions -----------------------------------------------------------------------------------------
+
+    def _arrange(self) -> None:
+        loop = self.loop
+        dims = [d for d, n in enumerate(loop.shape) if n != 1] or [loop.reduced[-1] if loop.reduce else 0]
+        self.kept = [d for d in dims if loop.reduce == 0 or d not in loop.reduced]
+        self.reduced = [d for d in dims if d not in self.kept]
+        self.across = False
+        if loop.reduce == 0:
+            lane = max(self.kept, key=lambda d: (self._ease(d), d))
+            self.kept.remove(lane)
+            self.reduced = [lane]
+            return
+        inside = max(self.reduced, key=lambda d: (self._ease(d), d), default=None)
+        outside = max(self.kept, key=lambda d: (self._ease(d), d), default=None)
+        self.across = inside is None or (outside is not None and self._ease(outside) > self._ease(inside))
+        dims, lane = (self.kept, outside) if self.across else (self.reduced, inside)
+        assert lane is not None
+        dims.remove(lane)
+        dims.append(lane)
+
+    def _ease(self, dim: int) -> int:
+        """How well lanes along ``dim`` suit the accesses."""
+        ease = -4 if self.loop.shape[dim] < 8 else 0
+        for weight, access in [(2, a) for a in self.loop.inputs] + [(3, a) for _, a in self.loop.outputs]:
+            stride = access.strides[dim]
+            ease += weight if stride == 1 else -2 * weight if stride else 0
+        return ease
+
+    @property
+    def lane_dim(self) -> int:
+        return self.kept[-1] if self.across else self.reduced[-1]
+
+    # --- values ---------------------------------------------------------------------------------------------
+
+    def _classify(self) -> None:
+        self.level: list[int] = []
+        self.stage: list[int] = []
+        for instr in self.loop.body:
+            level = max((self.level[a] for a in instr.args), default=ONCE)
+            stage = max((self.stage[a] for a in instr.args), default=0)
+            if instr.op == "input":
+                strides = self.loop.inputs[instr.const].strides  # type: ignore[index]
+                level = POINT if any(strides[d] for d in self.reduced) else ROW
+            elif instr.op == "index":
+                level = POINT if instr.const in self.reduced else ROW
+            elif is_reduction(instr):
+                level, stage = ROW, stage + 1
+            self.level.append(level)
+            self.stage.append(stage)
+
+    def at_points(self, access: Access) -> bool:
+        """Whether an output of this access is stored at every point, rather than once a row."""
+        return self.loop.reduce == 0 or any(access.strides[d] for d in self.reduced)
+
+    def _choose_lanes(self) -> None:
+        sizes: dict[int, int] = {}
+        cost = 0
+        gathers = False
+        for instr, level in zip(self.loop.body, self.level):
+            if level == POINT:
+                cost += _COSTS.get(instr.op, 1)
+                if instr.dtype.kind != BOOLEAN:
+                    sizes[instr.dtype.itemsize] = sizes.get(instr.dtype.itemsize, 0) + 1
+        for access in (*self.loop.inputs, *(a for _, a in self.loop.outputs)):
+            gathers |= access.strides[self.lane_dim] not in (0, 1)
+        size = max(sizes, key=lambda s: (sizes[s], s), default=4)
+        lanes = max(4, self.machine.vector_bytes // size)
+        plenty = self.machine.registers >= 32
+        if gathers:
+            lanes = min(lanes, 16)
+        elif cost <= (12 if plenty else 6):
+            lanes *= 4
+        elif cost <= (60 if plenty else 20):
+            lanes *= 2
+        extent = self.loop.shape[self.lane_dim]
+        while lanes // 2 >= extent and lanes > 1:
+            lanes //= 2
+        self.lanes = min(lanes, 64)
+
+    # --- passes ---------------------------------------------------------------------------------------------
+
+    def _choose_passes(self) -> None:
+        body = self.loop.body
+        self.stored = [(n, v) for n, (v, a) in enumerate(self.loop.outputs) if self.at_points(a)]
+        reductions = [v for v, instr in enumerate(body) if is_reduction(instr)]
+        count = 1 + max(
+            [self.stage[v] - 1 for v in reductions] + [self.stage[v] for _, v in self.stored], default=0
+        )
+        # Stores wait for the last pass: an output may share memory with an input that every pass reads.
+        updates = [[v for v in reductions if self.stage[v] == p + 1] for p in range(count)]
+        sinks = [[body[v].args[0] for v in updates[p]] for p in range(count)]
+        sinks[-1] += [v for _, v in self.stored]
+        self.buffered: set[int] = set()
+        if count > 1:
+            self.buffered = self._worth_keeping([self._slice(p, sinks[p]) for p in range(count)])
+        self.passes = [(self._slice(p, sinks[p]), updates[p]) for p in range(count)]
+
+    def _slice(self, number: int, sinks: list[int]) -> list[int]:
+        """What pass ``number`` evaluates at its points to have ``sinks``, in order."""
+        needed: set[int] = set()
+        todo = list(sinks)
+        while todo:
+            v = todo.pop()
+            if v in needed or self.level[v] != POINT:
+                continue
+            needed.add(v)
+            if v not in self.buffered or self.stage[v] >= number:
+                todo.extend(self.loop.body[v].args)
+        # A buffered value is computed in the pass of its stage, even if only later ones need it.
+        return sorted(needed)
+
+    def _worth_keeping(self, slices: list[list[int]]) -> set[int]:
+        points = 1
+        for d in self.reduced:
+            points *= self.loop.shape[d]
+        if self.across:
+            points *= self.lanes
+        kept = set()
+        for v, instr in enumerate(self.loop.body):
+            stage = self.stage[v]
+            dear = _COSTS.get(instr.op, 1) >= _DEAR and instr.op not in SOURCES
+            later = any(v in s for s in slices[stage + 1 :])
+            if dear and later and v in slices[stage] and points * _bytes(instr) <= BUFFER_BYTES:
+                kept.add(v)
+        return kept
+
+    # --- what the generator asks ------------------------------------------------------------------------------
+
+    def row_values(self, stage: int) -> list[int]:
+        """Instructions to evaluate once a row when ``stage`` passes are over, reductions left out."""
+        return [
+            v for v, instr in enumerate(self.loop.body)
+            if self.level[v] == ROW and self.stage[v] == stage and not is_reduction(instr)
+        ]  # fmt: skip
+
+
+def _bytes(instr: Instr) -> int:
+    return instr.dtype.itemsize
