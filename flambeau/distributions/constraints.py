@@ -9,6 +9,7 @@ Source: https://docs.pytorch.org/docs/stable/distributions.html#module-torch.dis
 from __future__ import annotations
 
 from flambeau import ops
+from flambeau.core.dtypes import finfo
 from flambeau.tensor import Tensor
 
 __all__ = [
@@ -18,6 +19,8 @@ __all__ = [
     "positive_definite", "positive_integer", "positive_semidefinite", "real", "real_vector", "simplex", "square", "stack",
     "symmetric", "unit_interval",
 ]  # fmt: skip
+
+linalg = ops.namespace("linalg")
 
 
 class Constraint:
@@ -167,7 +170,7 @@ class _LowerCholesky(_LowerTriangular):
 
 class _CorrCholesky(_LowerCholesky):
     def check(self, value):
-        tolerance = ops.finfo(value.dtype).eps * value.shape[-1] * 10
+        tolerance = finfo(value.dtype).eps * value.shape[-1] * 10
         unit_rows = (value.square().sum(-1).sqrt() - 1).abs().le(tolerance).all(-1)
         return super().check(value) & unit_rows
 
@@ -191,7 +194,7 @@ class _PositiveSemidefinite(_Symmetric):
         symmetric = super().check(value)
         if not symmetric.all():
             return symmetric
-        return ops.namespace("linalg")["eigvalsh"](value).ge(0).all(-1)
+        return linalg["eigvalsh"](value).ge(0).all(-1)
 
 
 class _PositiveDefinite(_Symmetric):
@@ -199,7 +202,7 @@ class _PositiveDefinite(_Symmetric):
         symmetric = super().check(value)
         if not symmetric.all():
             return symmetric
-        return ops.namespace("linalg")["cholesky_ex"](value).info.eq(0)
+        return linalg["cholesky_ex"](value).info.eq(0)
 
 
 class _IndependentConstraint(Constraint):
@@ -225,7 +228,7 @@ class _IndependentConstraint(Constraint):
         return result.reshape(result.shape[:kept] + (-1,)).all(-1)
 
     def __repr__(self) -> str:
-        return f"Independent({self.base_constraint!r}, {self.reinterpreted_batch_ndims})"
+        return f"IndependentConstraint({self.base_constraint!r}, {self.reinterpreted_batch_ndims})"
 
 
 class _Cat(Constraint):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.util import find_spec
 
 from flambeau.ops.record import registry
 
 FAMILIES = (
     "views", "conversion", "creation", "joining", "indexing",
     "arithmetic", "comparison", "logic", "rounding", "elementary", "trigonometric", "complexes", "error_functions",
-    "gamma_functions", "bessel_functions", "orthogonal_polynomials", "activation", "softmax",
+    "gamma_functions", "bessel_functions", "orthogonal_polynomials", "rectifiers", "activation", "softmax",
     "reduction", "extremes", "statistics", "norms", "scan", "sorting", "matmul", "linear",
     "contraction", "linalg", "factorizations", "ldl", "spectra", "tensor_equations",
     "fft", "stft",
@@ -19,11 +18,7 @@ FAMILIES = (
 )  # fmt: skip
 
 for _family in FAMILIES:
-    if find_spec(f"flambeau.ops.{_family}"):
-        try:
-            import_module(f"flambeau.ops.{_family}")
-        except ImportError as error:  # TEMPORARY while families are being written
-            print("TEMPORARY: skipped", _family, error)
+    import_module(f"flambeau.ops.{_family}")
 
 
 def namespace(prefix: str) -> dict:

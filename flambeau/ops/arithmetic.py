@@ -103,7 +103,15 @@ def rsub(input, other, *, alpha=1):
     return sub(other, input, alpha=alpha)
 
 
-@pointwise(lower=lambda b, x: b.neg(x), kernel=np.negative, grad={"input": lambda g: -g}, inplace=True, out=True, aliases=("negative",), samples=samples.unary())
+@pointwise(
+    lower=lambda b, x: b.neg(x),
+    kernel=np.negative,
+    grad={"input": lambda g: -g},
+    inplace=True,
+    out=True,
+    aliases=("negative",),
+    samples=samples.unary(),
+)
 def neg(input):
     """Element-wise :math:`-input`."""
     if input._dtype is dtypes.bool:
@@ -182,9 +190,7 @@ def div(input, other, *, rounding_mode=None):
         if dispatch.result_type(input, other).kind == dtypes.FLOATING:
             return trunc(true_divide(input, other))  # the quotient is rounded to its dtype first
         return _truncated_divide(input, other)
-    raise RuntimeError(
-        f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{rounding_mode}'"
-    )
+    raise RuntimeError(f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{rounding_mode}'")
 
 
 def _is_integer(x) -> bool:
@@ -268,7 +274,10 @@ def _truncated_divide(input, other):
     errors=_integers_by_zero,
 )
 def remainder(input, other):
-    r"""Element-wise remainder :math:`input - other \lfloor input / other \rfloor`, with the sign of ``other``, as Python's ``%``."""
+    r"""Element-wise remainder :math:`input - other \lfloor input / other \rfloor`, as Python's ``%``.
+
+    It has the sign of ``other``. ``RuntimeError`` where an integer is divided by 0.
+    """
     refuse("remainder_cpu", input, other, kinds=NOT_REAL_NUMBERS)
     return (input, other), {}
 
@@ -340,7 +349,12 @@ def _lower_power(b, x, y):
     if y in special:
         return special[y]
     if b.result.is_floating_point:
-        powers = {0.5: b.sqrt, -0.5: lambda x: b.div(1, b.sqrt(x)), -1: lambda x: b.div(1, x), -2: lambda x: b.div(1, b.mul(x, x))}
+        powers = {
+            0.5: b.sqrt,
+            -0.5: lambda x: b.div(1, b.sqrt(x)),
+            -1: lambda x: b.div(1, x),
+            -2: lambda x: b.div(1, b.mul(x, x)),
+        }
         return powers[y](x) if y in powers else b.pow(x, y)
     return b.refuse("integer powers")
 
@@ -395,7 +409,7 @@ def pow_(input, exponent):
                 "Integers to negative integer powers are not allowed: "
                 f"the exponent is {exponent}; make the base floating-point, for example with .float()"
             )
-        if _is_bool(exponent) and _is_bool(input):
+        if _is_bool(input) and _is_bool(exponent) and isinstance(exponent, dispatch.Tensor):
             refuse("pow", input, exponent, kinds=(dtypes.BOOLEAN,))
     return (input, exponent), {}
 
@@ -566,7 +580,9 @@ def lerp(input, end, weight):
     for name, x in (("end", end), ("weight", weight)):
         if isinstance(x, dispatch.Tensor):
             if x._dtype is not input._dtype:
-                raise RuntimeError(f"expected dtype {c_name(input._dtype)} for `{name}` but got dtype {c_name(x._dtype)}")
+                raise RuntimeError(
+                    f"expected dtype {c_name(input._dtype)} for `{name}` but got dtype {c_name(x._dtype)}"
+                )
         elif name == "end":
             raise TypeError(f"lerp(): argument 'end' (position 2) must be Tensor, not {describe(x)}")
     refuse("lerp_kernel", input, kinds=NOT_FLOATING)

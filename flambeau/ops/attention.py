@@ -7,6 +7,7 @@ import math
 from flambeau.core import dtypes
 from flambeau.ops.joining import cat
 from flambeau.ops.linear import linear
+from flambeau.ops.matmul import require_tensors
 from flambeau.ops.padding import pad
 from flambeau.ops.random import functional_dropout as dropout
 from flambeau.ops.record import ErrorSample, Sample, composite
@@ -15,6 +16,7 @@ from flambeau.ops.record import ErrorSample, Sample, composite
 
 
 def _check_heads(query, key, value, attn_mask, is_causal: bool) -> None:
+    require_tensors("scaled_dot_product_attention", query=query, key=key, value=value)
     dims = (query.dim(), key.dim(), value.dim())
     if min(dims) < 2:
         raise RuntimeError(

@@ -70,6 +70,7 @@ def _i(scaled):
     @in_double
     def kernel(x):
         # exp in two steps, so that it overflows no earlier than the function.
+        x = np.clip(x, -1500, 1500)
         root = np.exp(np.abs(x) / 2)
         return root * scaled(x) * root
 
@@ -135,7 +136,11 @@ _orders = np.arange(1, 31)[:, None]
 _sines = np.sin(_angles).tolist()
 # Neumann's series of the functions of the second kind, sums over J_{2k} and J_{2k+1}, as weights of the nodes.
 _WEIGHTS_0 = ((-1.0) ** _orders * np.cos(2 * _orders * _angles) / _orders).sum(0).tolist()
-_WEIGHTS_1 = ((-1.0) ** _orders * np.sin((2 * _orders + 1) * _angles) * (2 * _orders + 1) / (_orders * (_orders + 1))).sum(0).tolist()
+_WEIGHTS_1 = (
+    ((-1.0) ** _orders * np.sin((2 * _orders + 1) * _angles) * (2 * _orders + 1) / (_orders * (_orders + 1)))
+    .sum(0)
+    .tolist()
+)
 
 
 def _near_waves(x, order: int):

@@ -16,7 +16,15 @@ from flambeau.ops.refusals import c_name, refuse, scalar_name
 # --- comparisons ---------------------------------------------------------------------------------------------
 
 
-@pointwise(lower=lambda b, x, y: b.eq(x, y), kernel=np.equal, tensors="input other", result="bool", inplace=True, out=True, samples=samples.binary())
+@pointwise(
+    lower=lambda b, x, y: b.eq(x, y),
+    kernel=np.equal,
+    tensors="input other",
+    result="bool",
+    inplace=True,
+    out=True,
+    samples=samples.binary(),
+)
 def eq(input, other):
     """Element-wise ``input == other``, as a bool tensor.
 
@@ -111,7 +119,9 @@ def _where(condition, input, other):
     for position, x in enumerate((input, other), 2):
         if not isinstance(x, (dispatch.Tensor, int, float, complex, np.generic)):
             name = "input" if position == 2 else "other"
-            raise TypeError(f"where(): argument '{name}' (position {position}) must be Tensor or a number, not {describe(x)}")
+            raise TypeError(
+                f"where(): argument '{name}' (position {position}) must be Tensor or a number, not {describe(x)}"
+            )
     dtype = dispatch.result_type(input, other)
     shapes = [condition._shape]
     operands = []

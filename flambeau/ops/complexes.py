@@ -7,7 +7,6 @@ import numpy as np
 from flambeau import dispatch
 from flambeau.core import dtypes
 from flambeau.core.size import broadcast_shapes
-from flambeau.ops import samples
 from flambeau.ops.record import ErrorSample, Sample, composite, op, pointwise
 from flambeau.ops.refusals import scalar_name
 
@@ -119,7 +118,12 @@ def _check_parts(first, second) -> None:
 
 
 def _pairs(make):
-    return [Sample(make(3, 4), make(3, 4)), Sample(make(4, 3).t(), make(4)), Sample(make(), make(3)), Sample(make(0, 2), make(2))]
+    return [
+        Sample(make(3, 4), make(3, 4)),
+        Sample(make(4, 3).t(), make(4)),
+        Sample(make(), make(3)),
+        Sample(make(0, 2), make(2)),
+    ]
 
 
 def _different_parts(make):

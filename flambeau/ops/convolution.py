@@ -10,6 +10,7 @@ from __future__ import annotations
 from flambeau.core.dtypes import BOOLEAN
 from flambeau.ops import convolution_kernels as kernels
 from flambeau.ops.complexes import conj_of
+from flambeau.ops.matmul import require_tensors
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 from flambeau.ops.refusals import refuse, scalar_name
 from flambeau.ops.windows import per_dim
@@ -181,6 +182,7 @@ def _by(sizes) -> str:
 
 def _convolved(dims: int, input, weight, bias, stride, padding, dilation, groups):
     name = f"conv{dims}d"
+    require_tensors(name, input=input, weight=weight)
     stride = _settings(stride, dims, "stride", name)
     dilation = _settings(dilation, dims, "dilation", name)
     _check_settings(stride, (0,), dilation, groups)
@@ -280,6 +282,7 @@ def conv3d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
 
 def _transposed(dims: int, input, weight, bias, stride, padding, output_padding, groups, dilation):
     name = f"conv_transpose{dims}d"
+    require_tensors(name, input=input, weight=weight)
     stride = _settings(stride, dims, "stride", name)
     dilation = _settings(dilation, dims, "dilation", name)
     padding = _settings(padding, dims, "padding", name)

@@ -6,6 +6,7 @@ import numpy as np
 
 from flambeau import dispatch
 from flambeau.core.size import broadcast_shapes
+from flambeau.ops.matmul import require_tensors
 from flambeau.ops.record import ErrorSample, Sample, composite
 
 
@@ -27,6 +28,7 @@ def cosine_similarity(x1, x2, dim=1, eps=1e-8):
     >>> torch.cosine_similarity(torch.tensor([3.0, 4.0]), torch.tensor([1.0, 0.0]), dim=0)
     tensor(0.6000)
     """
+    require_tensors("cosine_similarity", x1=x1, x2=x2)
     shape = broadcast_shapes(x1._shape, x2._shape)
     x1, x2 = x1.expand(shape), x2.expand(shape)
 

@@ -7,6 +7,7 @@ import numpy as np
 from flambeau import dispatch
 from flambeau.core import dtypes
 from flambeau.core.errors import describe
+from flambeau.ops.matmul import require_tensors
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 from flambeau.ops.refusals import scalar_name
 
@@ -139,6 +140,7 @@ def embedding(input, weight, padding_idx=None, max_norm=None, norm_type=2.0, sca
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.embedding.html
     """
+    require_tensors("embedding", indices=input, weight=weight)
     padding_idx = _padding(padding_idx, weight._shape[0], "Padding_idx must be within num_embeddings")
     _check_indices("embedding", input)
     if weight.dim() != 2:

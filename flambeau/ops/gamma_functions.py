@@ -61,7 +61,7 @@ def _lgamma_of_positive(t):
     product = np.ones_like(t)
     for j in range(1, int(_LARGE) - 1):
         product = np.where(j <= n, product * (small - j), product)
-    near = polynomial(_NEAR_TWO, small - n - 2) + np.log(product)
+    near = polynomial(_NEAR_TWO, small - (n + 2)) + np.log(product)
     steps_down = np.where(n == -1, np.log1p(small - 1), np.log(small) + np.log1p(small))
     near -= np.where(n < 0, steps_down, 0)
     large = np.maximum(t, _LARGE)
@@ -97,7 +97,9 @@ def digamma_kernel(x: np.ndarray) -> np.ndarray:
     result = np.log(t) - 0.5 / t - square * polynomial(_DIGAMMA, square) - below
     fraction = x - np.trunc(x)
     reflected = result - pi / np.tan(pi * fraction)
-    return np.where(x < 0, np.where(fraction == 0, np.nan, reflected), np.where(x == 0, np.copysign(np.inf, -x), result))
+    return np.where(
+        x < 0, np.where(fraction == 0, np.nan, reflected), np.where(x == 0, np.copysign(np.inf, -x), result)
+    )
 
 
 def _cotangent_derivative(n: int) -> tuple[float, ...]:
@@ -299,7 +301,10 @@ def _gamma_pairs(make):
     samples=_gamma_pairs,
 )
 def igamma(input, other):
-    r"""Element-wise lower incomplete gamma function :math:`\frac{1}{\Gamma(a)} \int_0^x t^{a-1} e^{-t} dt`, ``a`` = ``input``."""
+    r"""Element-wise lower incomplete gamma function :math:`\frac{1}{\Gamma(a)} \int_0^x t^{a-1} e^{-t} dt`.
+
+    ``input`` is :math:`a`, ``other`` is :math:`x`.
+    """
     refuse("igamma", input, other)
     return (input, other), {}
 
@@ -315,6 +320,9 @@ def igamma(input, other):
     samples=_gamma_pairs,
 )
 def igammac(input, other):
-    r"""Element-wise upper incomplete gamma function :math:`\frac{1}{\Gamma(a)} \int_x^\infty t^{a-1} e^{-t} dt`, ``a`` = ``input``."""
+    r"""Element-wise upper incomplete gamma function :math:`\frac{1}{\Gamma(a)} \int_x^\infty t^{a-1} e^{-t} dt`.
+
+    ``input`` is :math:`a`, ``other`` is :math:`x`.
+    """
     refuse("igammac", input, other)
     return (input, other), {}

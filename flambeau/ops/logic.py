@@ -20,13 +20,29 @@ def _truths(make):
     ]
 
 
-@pointwise(lower=lambda b, x, y: b.and_(b.truth(x), b.truth(y)), kernel=np.logical_and, tensors="input other", result="bool", inplace=True, out=True, samples=_truths)
+@pointwise(
+    lower=lambda b, x, y: b.and_(b.truth(x), b.truth(y)),
+    kernel=np.logical_and,
+    tensors="input other",
+    result="bool",
+    inplace=True,
+    out=True,
+    samples=_truths,
+)
 def logical_and(input, other):
     """Element-wise "and"; what is not 0 counts as true."""
     return (input, other), {}
 
 
-@pointwise(lower=lambda b, x, y: b.or_(b.truth(x), b.truth(y)), kernel=np.logical_or, tensors="input other", result="bool", inplace=True, out=True, samples=_truths)
+@pointwise(
+    lower=lambda b, x, y: b.or_(b.truth(x), b.truth(y)),
+    kernel=np.logical_or,
+    tensors="input other",
+    result="bool",
+    inplace=True,
+    out=True,
+    samples=_truths,
+)
 def logical_or(input, other):
     """Element-wise "or"; what is not 0 counts as true."""
     return (input, other), {}

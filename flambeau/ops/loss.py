@@ -15,6 +15,7 @@ from flambeau.core import dtypes
 from flambeau.core.dtypes import promote_types
 from flambeau.core.size import broadcast_shapes
 from flambeau.ops.activation import logsigmoid
+from flambeau.ops.matmul import require_tensors
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 from flambeau.ops.refusals import NOT_FLOATING, refuse, scalar_name
 
@@ -74,8 +75,9 @@ def paired(kernel: str, input, target, *others):
     return shape, dtype, tuple([x if x is None or x._dtype is dtype else x.to(dtype) for x in operands])
 
 
-def _warn_sizes(input, target) -> None:
+def _check_sizes(name: str, input, target) -> None:
     """Warns of a target that broadcasts: most often a missing or an extra dimension."""
+    require_tensors(name, input=input, target=target)
     if input._shape != target._shape:
         warnings.warn(
             f"Using a target size ({target._shape}) that is different to the input size ({input._shape}). "
@@ -165,7 +167,7 @@ def mse_loss(input, target, size_average=None, reduce=None, reduction="mean", we
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.mse_loss.html
     """
-    _warn_sizes(input, target)
+    _check_sizes("mse_loss", input, target)
     reduction = checked_reduction(reduction, size_average, reduce)
     if weight is not None:
         return _weighted(_mse_loss(input, target, "none"), weight, input, reduction)
@@ -179,7 +181,7 @@ def mse_loss(input, target, size_average=None, reduce=None, reduction="mean", we
 )
 def l1_loss(input, target, size_average=None, reduce=None, reduction="mean", weight=None):
     r"""Absolute error :math:`|input - target|`; ``weight`` as in :func:`mse_loss`."""
-    _warn_sizes(input, target)
+    _check_sizes("l1_loss", input, target)
     reduction = checked_reduction(reduction, size_average, reduce)
     loss = (input - target).abs()
     return reduced(loss, reduction) if weight is None else _weighted(loss, weight, input, reduction)
@@ -220,7 +222,7 @@ def _smooth_l1_loss(input, target, reduction, beta):
 )
 def smooth_l1_loss(input, target, size_average=None, reduce=None, reduction="mean", beta=1.0):
     r"""With :math:`d = |input - target|`: :math:`d^2 / (2\,beta)` where :math:`d < beta`, else :math:`d - beta / 2`."""
-    _warn_sizes(input, target)
+    _check_sizes("smooth_l1_loss", input, target)
     reduction = checked_reduction(reduction, size_average, reduce)
     if beta < 0:
         raise RuntimeError(f"smooth_l1_loss does not support negative values for beta. Got beta={beta}")
@@ -272,7 +274,7 @@ def huber_loss(input, target, reduction="mean", delta=1.0, weight=None):
     ``weight`` multiplies each element's loss; the mean is over the elements, not their weights.
     Source: Huber, Robust Estimation of a Location Parameter (1964).
     """
-    _warn_sizes(input, target)
+    _check_sizes("huber_loss", input, target)
     reduction = checked_reduction(reduction)
     if delta <= 0:
         raise RuntimeError(f"huber_loss does not support non-positive values for delta. Got delta={delta}")
@@ -357,6 +359,7 @@ def binary_cross_entropy(input, target, weight=None, size_average=None, reduce=N
     The logarithms are not less than -100, so the loss is finite at 0 and 1. ``RuntimeError`` for an input outside
     [0, 1]. ``binary_cross_entropy_with_logits`` is more exact where scores are at hand.
     """
+    require_tensors("binary_cross_entropy", input=input, target=target)
     reduction = checked_reduction(reduction, size_average, reduce)
     if target._shape != input._shape:
         raise ValueError(
@@ -427,6 +430,7 @@ def binary_cross_entropy_with_logits(
     >>> torch.nn.functional.binary_cross_entropy_with_logits(torch.zeros(3), torch.ones(3))
     tensor(0.6931)
     """
+    require_tensors("binary_cross_entropy_with_logits", input=input, target=target)
     reduction = checked_reduction(reduction, size_average, reduce)
     if target._shape != input._shape:
         raise ValueError(f"Target size ({target._shape}) must be the same as input size ({input._shape})")

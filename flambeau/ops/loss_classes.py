@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from flambeau import dispatch
 from flambeau.core import dtypes
-from flambeau.core.errors import describe
 from flambeau.ops.activation import logsigmoid
 from flambeau.ops.linear import linear
 from flambeau.ops.loss import checked_reduction, reduced
+from flambeau.ops.matmul import require_tensors
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 from flambeau.ops.refusals import NOT_FLOATING, refuse, scalar_name
 
@@ -109,8 +108,6 @@ _nll_loss2d = _nll_record("_nll_loss2d", "NllLoss2DBackward0")
 
 def _check_classes(input, target, weight):
     """Refuses shapes and dtypes that do not fit; returns the target in the shape of the loss of each sample."""
-    if not isinstance(target, dispatch.Tensor):
-        raise TypeError(f"nll_loss(): argument 'target' (position 2) must be Tensor, not {describe(target)}")
     shape, given = input._shape, target._shape
     if not shape:
         raise ValueError("Expected 1 or more dimensions (got 0)")
@@ -195,6 +192,7 @@ def nll_loss(input, target, weight=None, size_average=None, ignore_index=-100, r
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.nll_loss.html
     """
     reduction = checked_reduction(reduction, size_average, reduce)
+    require_tensors("nll_loss", input=input, target=target)
     target = _check_classes(input, target, weight)
     refuse("nll_loss_out_frame", input, kinds=NOT_FLOATING)
     record = _nll_loss if input.dim() < 3 else _nll_loss2d
@@ -288,8 +286,7 @@ def cross_entropy(
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.cross_entropy.html
     """
     reduction = checked_reduction(reduction, size_average, reduce)
-    if not isinstance(target, dispatch.Tensor):
-        raise TypeError(f"cross_entropy_loss(): argument 'target' (position 2) must be Tensor, not {describe(target)}")
+    require_tensors("cross_entropy_loss", input=input, target=target)
     if not 0 <= label_smoothing <= 1:
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
     if not input._shape:

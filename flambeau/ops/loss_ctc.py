@@ -106,7 +106,7 @@ def _check_values(steps: int, targets, input_lengths, target_lengths) -> None:
         )
 
 
-def _loss_kernel(log_probs, targets, input_lengths, target_lengths, blank):
+def _loss_kernel(log_probs, targets, input_lengths, target_lengths, blank, zero_infinity):
     lattice = _Lattice(log_probs, targets, input_lengths, target_lengths, blank)
     return lattice.losses(lattice.forward())
 
@@ -150,7 +150,7 @@ def _ctc_loss_grad(grad, log_probs, targets, input_lengths, target_lengths, blan
 @op(
     name="_ctc_loss",
     tensors="log_probs targets input_lengths target_lengths",
-    kernel=lambda *inputs, blank, zero_infinity: _loss_kernel(*inputs, blank),
+    kernel=_loss_kernel,
     grad={"log_probs": lambda g, log_probs, targets, input_lengths, target_lengths, blank, zero_infinity: _ctc_loss_grad(
         g, log_probs, targets, input_lengths, target_lengths, blank, zero_infinity)},
     checked=True,

@@ -12,58 +12,14 @@ from math import prod
 import numpy as np
 
 from flambeau.core import dtypes
+from flambeau.ops import normalization_kernels as kernels
+from flambeau.ops.matmul import require_tensors
 from flambeau.ops.padding import pad
 from flambeau.ops.pooling import avg_pool2d
 from flambeau.ops.record import ErrorSample, Sample, composite, op
-from flambeau.ops.reduction import accurate_sum
 from flambeau.ops.refusals import NOT_FLOATING, refuse
 
 # --- the computation -----------------------------------------------------------------------------------------
-
-
-def _mean(x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
-    return accurate_sum(x, axes, keepdims=True) / x.dtype.type(prod(x.shape[a] for a in axes))
-
-
-def _norm(x, weight, bias, form, axes, affine, eps):
-    x = x.reshape(form)
-    mean = _mean(x, axes)
-    y = x - mean
-    var = _mean(y * y, axes)
-    y *= 1 / np.sqrt(var + y.dtype.type(eps))
-    if weight is not None:
-        y = y * weight.reshape(affine)
-    if bias is not None:
-        y = y + bias.reshape(affine)
-    return y, mean, var
-
-
-def _norm_grad(g, x, mean, var, weight, form, axes, affine, eps, needs):
-    g = g.reshape(form)
-    rstd = 1 / np.sqrt(var + var.dtype.type(eps))
-    y = x.reshape(form) - mean
-    y *= rstd
-    affine_axes = tuple(i for i, n in enumerate(affine) if n == 1)
-    empty = np.empty(0, g.dtype)
-    # Where each weight is one group's, as in batch norm, the groups' sums are the weights' gradients.
-    shared = mean.shape == tuple(affine)
-    grad_bias = accurate_sum(g, affine_axes, keepdims=True) if needs[2] or shared else empty
-    grad_weight = accurate_sum(g * y, affine_axes, keepdims=True) if needs[1] or shared else empty
-    if not needs[0]:
-        return empty, grad_weight.reshape(-1), grad_bias.reshape(-1)
-    n = g.dtype.type(prod(form[a] for a in axes))
-    if shared:
-        scale = rstd if weight is None else rstd * weight.reshape(affine)
-        grad = g - y * (grad_weight / n)
-        grad -= grad_bias / n
-        grad *= scale
-    else:
-        if weight is not None:
-            g = g * weight.reshape(affine)
-        grad = g - y * _mean(g * y, axes)
-        grad -= _mean(g, axes)
-        grad *= rstd
-    return grad, grad_weight.reshape(-1), grad_bias.reshape(-1)
 
 
 def _grad_of_norm(gs, needs, input, mean, var, weight, bias_shape, form, axes, affine, eps):
@@ -87,7 +43,7 @@ def _grad_of_norm(gs, needs, input, mean, var, weight, bias_shape, form, axes, a
 
 
 def _grad_of_norm_grad(gs, needs, grad, input, mean, var, weight, form, axes, affine, eps):
-    """The derivative of :func:`_norm_grad`, for gradients ``gs`` of what it gives for input, weight and bias."""
+    """The derivative of :func:`kernels.backward`, for gradients ``gs`` of what it gives for input, weight and bias."""
     of_input, of_weight, of_bias = gs
     g = grad.reshape(form)
     rstd = (var + eps).rsqrt()
@@ -110,12 +66,12 @@ def _grad_of_norm_grad(gs, needs, grad, input, mean, var, weight, form, axes, af
             grad_weight = (g * projected).sum_to_size(affine).reshape(weight._shape)
         grad_y = -rstd * (u * mean_of(scaled * y) + scaled * mean_of(u * y))
         grad_rstd = (u * project(scaled)).sum(axes, keepdim=True) / rstd
-    if of_weight is not None and of_weight.numel():
-        v = of_weight.reshape(affine)
+    if of_weight is not None:
+        v = of_weight
         grad_g = v * y if grad_g is None else grad_g + v * y
         grad_y = v * g if grad_y is None else grad_y + v * g
-    if of_bias is not None and of_bias.numel():
-        v = of_bias.reshape(affine).expand(form)
+    if of_bias is not None:
+        v = of_bias.expand(form)
         grad_g = v if grad_g is None else grad_g + v
     grad_g = None if grad_g is None else grad_g.reshape(grad._shape)
     if grad_y is None:
@@ -136,25 +92,17 @@ def _grad_of_norm_grad(gs, needs, grad, input, mean, var, weight, form, axes, af
 @op(
     name="_normalization_grad",
     tensors="grad input mean var weight",
-    kernel=lambda g, x, mean, var, weight, shape, **attrs: _reshaped(
-        _norm_grad(g, x, mean, var, weight, **attrs), shape
-    ),
+    kernel=kernels.backward,
     grad={"*": _grad_of_norm_grad},
     outputs=("grad_input", "grad_weight", "grad_bias"),
     method=False,
 )
 def _normalization_grad(grad, input, mean, var, weight, form, axes, affine, eps, needs):
-    """The gradients of a normalisation for input, weight and bias; an empty tensor for what is not needed."""
+    """The gradients of a normalisation for input, weight and bias. What is not needed may be empty or 0."""
     shape = input._shape if needs[0] else (0,)
-    attrs = {"form": form, "axes": axes, "affine": affine, "eps": eps, "needs": needs, "shape": shape}
-    # Weight and bias are flat here; with one weight for each group their sums come for free.
-    shared = mean._shape == tuple(affine)
-    shapes = (shape, *[(prod(affine),) if needed or shared else (0,) for needed in needs[1:]])
+    attrs = {"form": form, "axes": axes, "affine": affine, "eps": eps, "needs": needs}
+    shapes = (shape, tuple(affine), tuple(affine))
     return shapes, (input._dtype, mean._dtype, mean._dtype), (grad, input, mean, var, weight), attrs
-
-
-def _reshaped(arrays: tuple, shape: tuple) -> tuple:
-    return (arrays[0].reshape(shape), *arrays[1:])
 
 
 def _norm_record(name: str, backward_name: str):
@@ -165,14 +113,14 @@ def _norm_record(name: str, backward_name: str):
         stats = tuple([1 if i in axes else n for i, n in enumerate(form)])
         # Mean and variance of half-precision inputs are kept in full.
         precise = input._dtype if input._dtype.itemsize > 2 else dtypes.float32
-        attrs = {"form": tuple(form), "axes": axes, "affine": tuple(affine), "eps": eps, "shape": input._shape}
+        attrs = {"form": tuple(form), "axes": axes, "affine": tuple(affine), "eps": eps}
         return (input._shape, stats, stats), (input._dtype, precise, precise), (input, weight, bias), attrs
 
     return op(
         check,
         name=name,
         tensors="input weight bias",
-        kernel=lambda x, weight, bias, shape, **attrs: _reshaped(_norm(x, weight, bias, **attrs), shape),
+        kernel=kernels.forward,
         grad={"*": _grad_of_norm},
         outputs=("out", "mean", "var"),
         method=False,
@@ -189,6 +137,7 @@ _batch_norm = _norm_record("_batch_norm", "NativeBatchNormBackward0")
 
 def _normalized_dims(name: str, input, normalized_shape, weight, bias=None, star: str = "*, ") -> int:
     """How many of the last dims are normalised over; refuses shapes that do not fit."""
+    require_tensors(name, input=input)
     if not isinstance(normalized_shape, (tuple, list)):
         kind = type(normalized_shape).__name__
         raise TypeError(f"{name}(): argument 'normalized_shape' (position 2) must be tuple of ints, not {kind}")
@@ -325,6 +274,7 @@ def group_norm(input, num_groups, weight=None, bias=None, eps=1e-5):
 
     Source: Wu and He, Group Normalization (2018), https://arxiv.org/abs/1803.08494
     """
+    require_tensors("group_norm", input=input)
     shape = input._shape
     if len(shape) < 2:
         raise RuntimeError(f"Expected at least 2 dimensions for input tensor but received {len(shape)}")
@@ -479,6 +429,7 @@ def batch_norm(input, running_mean, running_var, weight=None, bias=None, trainin
 
     Source: Ioffe and Szegedy, Batch Normalization (2015), https://arxiv.org/abs/1502.03167
     """
+    require_tensors("batch_norm", input=input)
     if training:
         if input.dim() > 1:
             _more_than_one_value(input._shape)
@@ -524,6 +475,7 @@ def instance_norm(
 
     Source: Ulyanov et al., Instance Normalization (2016), https://arxiv.org/abs/1607.08022
     """
+    require_tensors("instance_norm", input=input)
     if use_input_stats:
         if prod(input._shape[2:]) == 1:
             raise ValueError(f"Expected more than 1 spatial element when training, got input size {input._shape}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from flambeau.core.errors import describe
+from flambeau.ops.matmul import require_tensors
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 from flambeau.ops.windows import padded
 
@@ -181,6 +182,7 @@ def pad(input, pad, mode="constant", value=None):
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.pad.html
     """
+    require_tensors("pad", input=input)
     if not isinstance(pad, (tuple, list)):
         raise TypeError(f"pad(): argument 'pad' (position 2) must be tuple of ints, not {describe(pad)}")
     if mode == "constant":

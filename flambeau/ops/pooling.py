@@ -11,6 +11,7 @@ from math import prod
 import numpy as np
 
 from flambeau.core import dtypes
+from flambeau.ops.matmul import require_tensors
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 from flambeau.ops.refusals import refuse
 from flambeau.ops.windows import padded, per_dim, tap
@@ -19,6 +20,7 @@ from flambeau.ops.windows import padded, per_dim, tap
 
 
 def check_input(name: str, input, dims: int, kernel: str) -> None:
+    require_tensors(name, input=input)
     shape = input._shape
     if len(shape) not in (dims + 1, dims + 2):
         if dims == 1:
@@ -110,33 +112,36 @@ def _lowest(dtype: np.dtype):
     return -np.inf if dtype.kind == "f" else np.iinfo(dtype).min
 
 
-def _max_along(x, flat, axis: int, taps: list, positions: np.ndarray, has_nan: bool):
-    """The first maximum of each window along ``axis``, and its place: ``flat`` is the place within the later dims."""
-    best = x[at(axis, taps[0])].copy()
-    chosen = np.zeros(best.shape, np.int32)
-    inner = None if flat is None else flat[at(axis, taps[0])].copy()
-    for t, where in enumerate(taps[1:], 1):
-        candidate = x[at(axis, where)]
-        newer = candidate > best
-        if has_nan:  # the last NaN wins
-            newer |= candidate != candidate
-        np.copyto(best, candidate, where=newer)
-        np.copyto(chosen, t, where=newer)
-        if inner is not None:
-            np.copyto(inner, flat[at(axis, where)], where=newer)
-    outputs, kernel = positions.shape
-    rows = (np.arange(outputs) * kernel).reshape((-1,) + (1,) * (x.ndim - axis - 1))
-    return best, positions.ravel()[rows + chosen], inner
-
-
 def max_pooled(x, sizes, taps, positions):
-    """Maxima over windows given, for each of the last dims, as index expressions and positions; flat places."""
+    """Maxima over windows, and their places in the flattened plane.
+
+    For each of the last dims ``taps`` are the index expressions of the windows' elements, and ``positions``
+    (windows, taps) says where these are. Ties go to the first element, NaN to the last.
+    """
     has_nan = x.dtype.kind == "f" and bool(np.isnan(x.sum()))
-    flat, step = None, 1
+    chosen: list[np.ndarray] = []  # for each dim that is done, the number of the tap; all arithmetic, as masks are slow
     for d in reversed(range(len(sizes))):
-        x, place, inner = _max_along(x, flat, x.ndim - len(sizes) + d, taps[d], positions[d], has_nan)
-        flat = place * step if inner is None else inner + place * step
-        step *= sizes[d]
+        axis = x.ndim - len(sizes) + d
+        first = at(axis, taps[d][0])
+        best = x[first].copy()
+        inner = [c[first].copy() for c in chosen]
+        which = np.zeros(best.shape, np.min_scalar_type(len(taps[d])))
+        for t, where in enumerate(taps[d][1:], 1):
+            candidate = x[at(axis, where)]
+            newer = candidate > best
+            if has_nan:
+                newer |= candidate != candidate
+            np.maximum(best, candidate, out=best)
+            np.maximum(which, newer * which.dtype.type(t), out=which)
+            for kept, c in zip(inner, chosen, strict=True):
+                kept += newer * (c[at(axis, where)] - kept)
+        x, chosen = best, [which, *inner]
+    flat = np.zeros(x.shape, np.int64)
+    for d, (n, which, position) in enumerate(zip(sizes, chosen, positions, strict=True)):
+        windows, kernel = position.shape
+        row = np.arange(0, windows * kernel, kernel).reshape((-1,) + (1,) * (len(sizes) - 1 - d))
+        flat *= n
+        flat += position.ravel().take(row + which)
     return x, flat
 
 

@@ -8,6 +8,7 @@ from math import prod
 import numpy as np
 
 from flambeau.core import dtypes
+from flambeau.ops.matmul import require_tensors
 from flambeau.ops.pooling import avg_pool1d, avg_pool2d, avg_pool3d, max_pool_grad, max_pooled
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 from flambeau.ops.refusals import NOT_FLOATING, refuse
@@ -22,6 +23,7 @@ def _bins(n: int, output: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _output_size(name: str, input, output_size, dims: int) -> tuple[int, ...]:
+    require_tensors(name, input=input)
     shape = input._shape
     if len(shape) not in (dims + 1, dims + 2):
         raise RuntimeError(f"{name}(): Expected {dims + 1}D or {dims + 2}D tensor, but got {list(shape)}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import warnings
 from functools import lru_cache
+from math import prod
 
 import numpy as np
 
@@ -67,7 +68,7 @@ def _taps(kind: str, n: int, output: int, factor: float | None, align_corners: b
     at = np.arange(output, dtype=real)
     if kind.startswith("nearest"):
         source = np.floor((at + real(0.5)) * scale if kind == "nearest-exact" else at * scale)
-        return np.minimum(source.astype(np.int64), n - 1)[:, None], None
+        return np.minimum(source.astype(np.int64), n - 1)[:, None], np.ones((output, 1), real)
     source = at * scale if align_corners else (at + real(0.5)) * scale - real(0.5)
     if kind == "linear":
         source = np.maximum(source, 0)
@@ -79,54 +80,70 @@ def _taps(kind: str, n: int, output: int, factor: float | None, align_corners: b
     return np.clip(first[:, None] + offsets, 0, n - 1), _cubic(rest[:, None] - offsets.astype(real), -0.75)
 
 
-def _shaped(weights: np.ndarray, k: int, dtype, axes_after: int) -> np.ndarray:
-    return weights[:, k].astype(dtype).reshape((-1,) + (1,) * axes_after)
+@lru_cache(128)
+def _matrix(*settings) -> np.ndarray:
+    """The weights of :func:`_taps` as a matrix (output, n)."""
+    taps, weights = _taps(*settings)
+    matrix = np.zeros((len(taps), settings[1]), weights.dtype)
+    np.add.at(matrix, (np.arange(len(taps))[:, None], taps), weights)
+    return matrix
 
 
-def _working(x: np.ndarray) -> np.ndarray:
-    return x.astype(np.float32) if x.dtype.kind in "iu" else x
+_DENSE = 1 << 16
+"""Up to this many entries a product with the matrix is faster than picking elements."""
+
+
+def _is_dense(x: np.ndarray, n: int, output: int) -> bool:
+    """Whether to multiply with the matrix: its zeros must not meet infinity or NaN."""
+    return n * output <= _DENSE and x.dtype.kind == "f" and bool(np.isfinite(x.sum()))
+
+
+def _multiplied(matrix: np.ndarray, x: np.ndarray, axis: int) -> np.ndarray:
+    """The product of ``matrix`` with ``x`` along ``axis``."""
+    matrix = matrix.astype(x.dtype, copy=False)
+    shape = (*x.shape[:axis], len(matrix), *x.shape[axis + 1 :])
+    if axis == x.ndim - 1:
+        return (x.reshape(-1, x.shape[-1]) @ matrix.T).reshape(shape)
+    return np.matmul(matrix, x.reshape(prod(x.shape[:axis]), x.shape[axis], prod(x.shape[axis + 1 :]))).reshape(shape)
+
+
+def _weights_at(weights: np.ndarray, k: int, x: np.ndarray, axis: int) -> np.ndarray:
+    return weights[:, k].astype(x.dtype).reshape((-1,) + (1,) * (x.ndim - axis - 1))
 
 
 def _resized(x, kind, sizes, outputs, factors, align_corners, antialias):
-    given = x.dtype
+    given, weighted = x.dtype, not kind.startswith("nearest")
     for d in reversed(range(len(sizes))):
         axis = x.ndim - len(sizes) + d
-        taps, weights = _taps(
-            kind,
-            sizes[d],
-            outputs[d],
-            factors[d],
-            align_corners,
-            antialias,
-            given == np.float64 and kind[:7] != "nearest",
-        )
-        if weights is None:
+        settings = (kind, sizes[d], outputs[d], factors[d], align_corners, antialias, weighted and given == np.float64)
+        taps, weights = _taps(*settings)
+        if not weighted:
             x = x.take(taps[:, 0], axis)
-            continue
-        x = _working(x)
-        total = 0
-        for k in range(taps.shape[1]):
-            total = total + x.take(taps[:, k], axis) * _shaped(weights, k, x.dtype, x.ndim - axis - 1)
-        x = total
-    if given.kind in "iu" and x.dtype != given:
-        limits = np.iinfo(given)
-        x = np.rint(x).clip(limits.min, limits.max)
+        elif _is_dense(x, sizes[d], outputs[d]):
+            x = _multiplied(_matrix(*settings), x, axis)
+        else:
+            x = x.astype(np.float32) if given.kind == "u" else x
+            x = sum(x.take(taps[:, k], axis) * _weights_at(weights, k, x, axis) for k in range(taps.shape[1]))
+    if given.kind == "u" and weighted:
+        x = np.rint(x).clip(0, np.iinfo(given).max)
     return x
 
 
 def _resized_back(g, kind, sizes, outputs, factors, align_corners, antialias):
+    precise = g.dtype == np.float64 and not kind.startswith("nearest")
     for d in range(len(sizes)):
         axis = g.ndim - len(sizes) + d
-        taps, weights = _taps(
-            kind, sizes[d], outputs[d], factors[d], align_corners, antialias,
-            g.dtype == np.float64 and kind[:7] != "nearest",
-        )  # fmt: skip
+        settings = (kind, sizes[d], outputs[d], factors[d], align_corners, antialias, precise)
+        if _is_dense(g, sizes[d], outputs[d]):
+            g = _multiplied(_matrix(*settings).T, g, axis)
+            continue
+        taps, weights = _taps(*settings)
         out = np.zeros((*g.shape[:axis], sizes[d], *g.shape[axis + 1 :]), g.dtype)
         for k in range(taps.shape[1]):
-            part = g if weights is None else g * _shaped(weights, k, g.dtype, g.ndim - axis - 1)
             # Along the results, the elements' numbers never decrease: equal ones stand together.
             start = np.flatnonzero(np.diff(taps[:, k], prepend=-1))
-            out[(slice(None),) * axis + (taps[start, k],)] += np.add.reduceat(part, start, axis)
+            part = np.add.reduceat(g * _weights_at(weights, k, g, axis), start, axis)
+            out[(slice(None),) * axis + (taps[start, k],)] += part
         g = out
     return g
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from flambeau import dispatch
 from flambeau.core import dtypes
 from flambeau.ops import samples
 from flambeau.ops.comparison import where
@@ -226,7 +225,9 @@ def _heaviside(x, values):
     return np.where(x == 0, values, (x > 0).astype(x.dtype))
 
 
-@pointwise(kernel=_heaviside, tensors="input values", inplace=True, out=True, samples=samples.binary(0.5, 2.0, number=None))
+@pointwise(
+    kernel=_heaviside, tensors="input values", inplace=True, out=True, samples=samples.binary(0.5, 2.0, number=None)
+)
 def heaviside(input, values):
     """Element-wise step: 0 for negative ``input`` (and NaN), ``values`` for 0, 1 for positive."""
     if dtypes.COMPLEX in (input._dtype.kind, values._dtype.kind):

@@ -348,6 +348,18 @@ def test_interpolate(mode, size):
             )
 
 
+@pytest.mark.parametrize("mode", ["nearest", "bilinear", "bicubic"])
+def test_interpolate_without_matrices(mode, monkeypatch):
+    """Large images, and values that are not finite, go another way."""
+    x = normal(np.random.default_rng(0), 1, 2, 7, 6)
+    with monkeypatch.context() as patch:
+        patch.setattr("flambeau.ops.resize._DENSE", 0)
+        agree(lambda lib, x: lib.nn.functional.interpolate(x, (9, 4), mode=mode), x)
+    x[0, 0, 2, 3], x[0, 1, 4, 4] = np.inf, np.nan
+    ours, theirs = (lib.nn.functional.interpolate(*tensors(lib, [x]), (9, 4), mode=mode) for lib in LIBRARIES)
+    np.testing.assert_allclose(array(ours), array(theirs), rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("factor", [0.3, 1.7, (2.0, 0.6)])
 @pytest.mark.parametrize("recompute", [None, True])
 @pytest.mark.parametrize("mode", ["nearest", "bilinear", "bicubic"])

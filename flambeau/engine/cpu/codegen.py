@@ -259,9 +259,9 @@ class _Kernel:
         return position + index * size
 
     def _sums(self, number: int) -> bool:
-        """Whether the pass adds or multiplies floating-point numbers, where errors grow with the length."""
+        """Whether the pass adds floating-point numbers: then the order makes the error."""
         instrs = [self.loop.body[v] for v in self.schedule.passes[number][1]]
-        return any(i.op in ("sum", "prod") and i.dtype.kind == FLOATING for i in instrs)
+        return any(i.op == "sum" and i.dtype.kind == FLOATING for i in instrs)
 
     def _cascade(
         self,

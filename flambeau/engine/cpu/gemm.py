@@ -13,88 +13,48 @@ The inner dimension is never divided between threads, so results don't depend on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from hashlib import sha256
 from typing import NamedTuple
 
-from flambeau.core.dtypes import dtype as DType
 from flambeau.engine.cpu import tiles
 from flambeau.engine.cpu.compiler import Session
 from flambeau.engine.cpu.compiler import session as process_session
 from flambeau.engine.cpu.emit import Code, Value
+from flambeau.engine.cpu.specs import KINDS, GemmSpec
 from flambeau.engine.cpu.tiles import bytes_on
-
-KINDS = {"float32": "float", "float64": "double"}
-
-
-class GemmSpec(NamedTuple):
-    """One matrix product. Strides are in elements: one for each dimension of ``batch``, then row and column."""
-
-    dtype: DType
-    m: int
-    n: int
-    k: int
-    a: tuple[int, ...]
-    b: tuple[int, ...]
-    c: tuple[int, ...]
-    d: tuple[int, ...] | None = None
-    batch: tuple[int, ...] = ()
-    alpha: float | None = 1.0  # None: given when the kernel runs
-    beta: float | None = 1.0
-
-    def transposed(self) -> GemmSpec:
-        """The same product written as ``C.T = B.T @ A.T``."""
-        return self._replace(
-            m=self.n,
-            n=self.m,
-            a=_swapped(self.b),
-            b=_swapped(self.a),
-            c=_swapped(self.c),
-            d=None if self.d is None else _swapped(self.d),
-        )
-
-    def oriented(self) -> GemmSpec:
-        """This product, or its transpose, such that the columns of C are neighbours in memory."""
-        down = self.c[-2] == 1 and (self.c[-1] != 1 or self.n == 1)
-        return self.transposed() if down and self.m > 1 else self
-
-    def supported(self) -> bool:
-        """Whether there is a kernel: floating point, and no gaps between the columns (or else the rows) of C and D."""
-        o = self.oriented()
-        gaps = o.n > 1 and (o.c[-1] != 1 or (o.d is not None and o.d[-1] != 1))
-        return self.dtype.name in KINDS and not gaps
-
-
-def _swapped(strides: tuple[int, ...]) -> tuple[int, ...]:
-    return (*strides[:-2], strides[-1], strides[-2])
-
 
 class Tiling(NamedTuple):
     """How a product is cut into tiles."""
 
     rows: int
     vectors: int
-    block: int  # steps along the inner dimension that one pass over a panel of B takes
-    pack_a: bool
-    pack_b: bool
-    rows_packed: int  # rows of A that are packed at a time
+    block: int  # steps along the inner dimension that one pass takes
+    pack: bool  # whether panels of B are copied first
 
 
 def tiling(session: Session, spec: GemmSpec) -> Tiling:
     """The tiles for an oriented product, from what was measured (``benchmarks/gemm.py``)."""
     lanes, size = tiles.lanes_of(session, KINDS[spec.dtype.name]), spec.dtype.itemsize
-    wide = session.machine.registers >= 32
-    vectors = -(-spec.n // lanes)
-    if wide:
-        shape = {1: (12, 1), 2: (12, 2), 4: (8, 2)}.get(vectors, (8, 3))
+    total = max(1, -(-spec.n // lanes))
+    if session.machine.registers < 32:
+        rows, vectors = (6, 2) if total > 1 else (8, 1)
+    elif spec.m <= 4:
+        rows, vectors = 4, {1: 8, 2: 6}.get(spec.m, 4)
     else:
-        shape = (6, min(vectors, 2))
-    block = min(max(spec.k, 1), 512)
+        rows, vectors = {1: (12, 1), 2: (12, 2), 4: (6, 4)}.get(total, (8, 3))
+    rows = _even(spec.m, rows)
+    # A whose rows are neighbours is read line by line, each from another page: fewer of them at a time.
+    block = _even(spec.k, 128 if spec.a[-2] == 1 and spec.a[-1] != 1 else 256)
     contiguous = spec.b[-1] == 1 or spec.n == 1
-    apart = spec.b[-2] * size  # bytes from row to row of B
-    pack_b = not contiguous or (spec.m >= 4 * shape[0] and spec.k >= 32 and apart >= 1024)
-    pack_a = spec.a[-2] == 1 and spec.a[-1] * size >= 1024 and spec.m >= 2 * shape[0] and spec.k >= 128 and vectors > 1
-    return Tiling(*shape, block, pack_a, pack_b, shape[0] * (64 // shape[0]))
+    apart = spec.b[-2] * size  # bytes from row to row of B: far apart, they compete for few places in the cache
+    pack = not contiguous or (spec.m >= 4 * rows and spec.k >= 32 and apart >= 1024)
+    return Tiling(max(rows, 1), min(vectors, total), -(-block // lanes) * lanes, pack)
+
+
+def _even(total: int, most: int) -> int:
+    """The size of parts that ``total`` is cut into evenly, at most ``most`` each."""
+    return -(-total // max(1, -(-total // most)))
 
 
 def gemm_kernel(spec: GemmSpec, session: Session | None = None) -> int:
@@ -103,18 +63,20 @@ def gemm_kernel(spec: GemmSpec, session: Session | None = None) -> int:
     if spec not in session.memo:
         if not spec.supported():
             raise ValueError(f"no kernel for this product: {spec}")
-        session.memo[spec] = tiled_kernel(session, spec.oriented())
+        session.memo[spec] = tiled_kernel(session, spec)
     address: int = session.memo[spec]
     return address
 
 
 def tiled_kernel(session: Session, spec: GemmSpec, cut: Tiling | None = None) -> int:
-    """A kernel of register tiles for an oriented product."""
-    cut = cut or tiling(session, spec)
-    name = "flambeau_gemm_" + sha256(repr((spec, cut)).encode()).hexdigest()[:24]
+    """A kernel of register tiles."""
+    spec = spec.merged()
+    oriented = spec.oriented()
+    cut = cut or tiling(session, oriented)
     code = Code(session.machine)
     if spec.m and spec.n and all(spec.batch):
-        _Writer(session, code, spec, cut).write()
+        _Writer(session, code, oriented, cut).write(turned=oriented is not spec)
+    name = "flambeau_gemm_" + sha256(repr((spec, cut)).encode()).hexdigest()[:24]
     return session.compile_ir(tiles.define(code, name, "ptr %args"), name)
 
 
@@ -131,11 +93,13 @@ class _Writer:
         self.lanes = tiles.lanes_of(session, self.kind)
         self.blocks = max(1, -(-spec.k // cut.block))
 
-    def write(self) -> None:
+    def write(self, turned: bool) -> None:
+        """Everything; ``turned`` if the product was transposed, such that A comes as the second argument."""
         spec, code, cut = self.spec, self.code, self.cut
         args = tiles.parameter(code, "args")
         count = 3 if spec.d is None else 4
-        pointers = [args.offset(i, "ptr").load("ptr") for i in range(count)]
+        order = (1, 0, 2, 3) if turned else (0, 1, 2, 3)
+        pointers = [args.offset(i, "ptr").load("ptr") for i in order[:count]]
         factors = []
         given = 0
         for factor in (spec.alpha, spec.beta):
@@ -146,17 +110,14 @@ class _Writer:
                 factors.append(code.const(factor, "double"))
         self.job = self.stack(tiles.JOB_BYTES)
         fields = {
-            tiles.A_ROW: spec.a[-2] * self.size,
             tiles.A_STEP: spec.a[-1] * self.size,
             tiles.C_ROW: spec.c[-2] * self.size,
             tiles.D_ROW: spec.d[-2] * self.size if spec.d else 0,
             tiles.ADDEND: int(spec.d is not None),
         }
-        if cut.pack_a:
-            fields |= {tiles.A_ROW: self.size, tiles.A_STEP: cut.rows * self.size}
-            self.a_panels = self.stack(cut.rows_packed * min(cut.block, spec.k) * self.size)
-        if cut.pack_b:
-            self.b_panel = self.stack(cut.vectors * self.lanes * min(cut.block, spec.k) * self.size)
+        fields |= {tiles.A_ROWS + r: spec.a[-2] * self.size * (r + 1) for r in range(4)}
+        if cut.pack:
+            self.panel = self.stack(cut.vectors * self.lanes * min(cut.block, spec.k) * self.size)
         for field, number in fields.items():
             self.set(self.job, field, number)
         self.set(self.job, tiles.ALPHA, factors[0])
@@ -210,27 +171,11 @@ class _Writer:
     # --- loops ---
 
     def matrix(self, a: Value, b: Value, c: Value, d: Value) -> None:
-        spec, width = self.spec, self.cut.vectors * self.lanes
-        for first, count, columns in _parts(spec.n, width):
-            vectors, rest = -(-columns // self.lanes), columns % self.lanes
-            for job in (self.job, self.later_job) if self.blocks > 1 else (self.job,):
-                self.set(job, tiles.MASK, (1 << rest) - 1)
-                self.set(job, tiles.B_STEP, vectors * self.lanes * self.size if self.cut.pack_b else spec.b[-2] * self.size)
+        """One matrix of the batch: blocks along the inner dimension, in which panels of B pass the rows of A."""
+        self.each(self.blocks, lambda block: self.block(a, b, c, d, block))
 
-            def panel(i: Value | int, first=first, columns=columns) -> None:
-                at = [self.go(self.go(p, first, s), i, s * width) for p, s in self.across(b, c, d)]
-                self.each(self.blocks, lambda block: self.block(a, *at, columns, block))
-
-            self.each(count, panel)
-
-    def across(self, b: Value, c: Value, d: Value) -> list[tuple[Value, int]]:
-        spec = self.spec
-        return [(b, spec.b[-1]), (c, spec.c[-1]), (d, (spec.d or spec.c)[-1])]
-
-    def block(self, a: Value, b: Value, c: Value, d: Value, columns: int, block: Value | int) -> None:
-        """One pass of a panel of B over the rows of A."""
+    def block(self, a: Value, b: Value, c: Value, d: Value, block: Value | int) -> None:
         spec, cut, code = self.spec, self.cut, self.code
-        start: Value | int = 0
         steps: Value | int = spec.k
         job = self.job
         if isinstance(block, Value):
@@ -239,58 +184,43 @@ class _Writer:
             later = block.compare("ne", 0)
             job, d = later.select(self.later_job, job), later.select(c, d)
             a, b = self.go(a, start, spec.a[-1]), self.go(b, start, spec.b[-2])
-        if cut.pack_b:
-            self.pack_b(b, steps, columns)
-            b = self.b_panel
-        vectors, masked = -(-columns // self.lanes), columns % self.lanes != 0
-        d_row = (spec.d or spec.c)[-2]
+        d_strides = spec.d or spec.c
+        for first, count, columns in _parts(spec.n, cut.vectors * self.lanes):
+            vectors, rest = -(-columns // self.lanes), columns % self.lanes
+            self.set(job, tiles.MASK, (1 << rest) - 1)
+            self.set(job, tiles.B_STEP, vectors * self.lanes * self.size if cut.pack else spec.b[-2] * self.size)
 
-        def some(rows: int, a: Value, c: Value, d: Value) -> None:
-            name = tiles.tile(self.session, self.kind, rows, vectors, masked)
-            self.perform(name, a, b, c, d, steps, job)
+            def panel(i: Value | int, first=first, columns=columns, vectors=vectors, rest=rest) -> None:
+                across = ((b, spec.b[-1]), (c, spec.c[-1]), (d, d_strides[-1]))
+                from_b, to_c, from_d = (self.go(self.go(p, first, s), i, s * columns) for p, s in across)
+                if cut.pack:
+                    self.pack(from_b, steps, columns)
+                    from_b = self.panel
+                for top, tall, rows in _parts(spec.m, cut.rows):
+                    name = tiles.tile(self.session, self.kind, rows, vectors, rest != 0)
 
-        def strip(rows: int, count: int, a: Value, c: Value, d: Value) -> None:
-            """``count`` tiles below each other."""
-            a_stride = min(cut.block, spec.k) if cut.pack_a else spec.a[-2]
-            self.each(
-                count,
-                lambda i: some(rows, *(self.go(p, i, s * rows) for p, s in ((a, a_stride), (c, spec.c[-2]), (d, d_row)))),
-            )
+                    def tile(j: Value | int, top=top, rows=rows, name=name) -> None:
+                        down = ((a, spec.a[-2]), (to_c, spec.c[-2]), (from_d, d_strides[-2]))
+                        x, y, z = (self.go(self.go(p, top, s), j, s * rows) for p, s in down)
+                        self.perform(name, x, from_b, y, z, steps, job)
 
-        def down(i: Value | int, stride: int) -> list[Value]:
-            return [self.go(p, i, s * stride) for p, s in ((a, spec.a[-2]), (c, spec.c[-2]), (d, d_row))]
+                    self.each(tall, tile)
 
-        if not cut.pack_a:
-            for first, count, rows in _parts(spec.m, cut.rows):
-                strip(rows, count, *down(first, 1))
-            return
-        for first, count, height in _parts(spec.m, cut.rows_packed):
-            for inner, tall, rows in _parts(height, cut.rows):
+            self.each(count, panel)
 
-                def packed(i: Value | int, first=first, inner=inner, tall=tall, rows=rows) -> None:
-                    source, c, d = (self.go(p, i, s * cut.rows_packed) for p, s in self.rows_at(down(first + inner, 1), d_row))
-                    width = rows * min(cut.block, spec.k) * self.size
-                    pack = tiles.pack_panels(self.session, self.kind, rows)
-                    self.perform(pack, self.a_panels, source, steps, spec.a[-1] * self.size, tall, width)
-                    strip(rows, tall, self.a_panels, c, d)
-
-                self.each(count, packed)
-
-    def rows_at(self, at: list[Value], d_row: int) -> Iterator[tuple[Value, int]]:
-        return zip(at, (self.spec.a[-2], self.spec.c[-2], d_row), strict=True)
-
-    def pack_b(self, b: Value, steps: Value | int, columns: int) -> None:
+    def pack(self, b: Value, steps: Value | int, columns: int) -> None:
+        """Copies a panel of B."""
         spec, size = self.spec, self.size
         vectors, rest = -(-columns // self.lanes), columns % self.lanes
         width = vectors * self.lanes * size
         if spec.b[-1] == 1 or spec.n == 1:
             pack = tiles.pack_rows(self.session, self.kind, vectors, rest != 0)
-            self.perform(pack, self.b_panel, b, steps, spec.b[-2] * size, (1 << rest) - 1, width)
+            self.perform(pack, self.panel, b, steps, spec.b[-2] * size, (1 << rest) - 1, width)
             return
         for first, count, lanes in _parts(columns, self.lanes):
 
             def strip(i: Value | int, first=first, lanes=lanes) -> None:
-                to = self.go(bytes_on(self.b_panel, first * size), i, self.lanes)
+                to = self.go(bytes_on(self.panel, first * size), i, self.lanes)
                 source = self.go(self.go(b, first, spec.b[-1]), i, spec.b[-1] * self.lanes)
                 if spec.b[-2] == 1:
                     pack = tiles.pack_transposed(self.session, self.kind)

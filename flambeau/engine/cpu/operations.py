@@ -189,8 +189,9 @@ def _rem(a: Value, b: Value, dtype: Dtype) -> Value:
     if dtype.kind != FLOATING:
         return a - _floordiv(a, b, dtype) * b
     rest = _fmod(a, b)
-    other = rest.compare("une", 0.0) & (b.compare("olt", 0.0) ^ rest.compare("olt", 0.0))
-    return other.select(rest + b, rest)
+    other = b.compare("olt", 0.0) ^ rest.compare("olt", 0.0)
+    zero = rest.like(0.0).intrinsic("copysign", b)
+    return rest.compare("oeq", 0.0).select(zero, other.select(rest + b, rest))
 
 
 def _fmod(a: Value, b: Value) -> Value:

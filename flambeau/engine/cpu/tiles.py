@@ -12,9 +12,10 @@ from flambeau.engine.cpu.compiler import Session
 from flambeau.engine.cpu.emit import BITS, Code, Value
 
 # A job: what tiles of one kind have in common, as 8-byte fields in memory.
-A_ROW, A_STEP, B_STEP, C_ROW, D_ROW, MASK, ADDEND, ALPHA, BETA = range(9)
-"""Strides in bytes, the columns that the last vector really has (as bits), whether there is an addend, and scale factors."""
-JOB_BYTES = 9 * 8
+A_ROWS, A_STEP, B_STEP, C_ROW, D_ROW, MASK, ADDEND, ALPHA, BETA = 0, 4, 5, 6, 7, 8, 9, 10, 11
+"""Offsets of the first four rows of A after the first; other strides, all in bytes; the columns that the last vector really
+has (as bits), whether there is an addend, and the scale factors."""
+JOB_BYTES = 12 * 8
 
 TILE_PARAMETERS = ("ptr", "ptr", "ptr", "ptr", "i64", "ptr")
 """``tile(a, b, c, d, steps, job)``: ``c = alpha * a @ b + beta * d``."""
@@ -100,10 +101,13 @@ def tile(session: Session, kind: str, rows: int, vectors: int, masked: bool) -> 
         return job.offset(number, "i64").load(what)
 
     columns = Columns(code, kind, lanes, vectors, mask_of(code, field(MASK), lanes) if masked else None)
-    a_row, a_step, b_step = field(A_ROW), field(A_STEP), field(B_STEP)
-    # A pointer for every fourth row and the offsets of three others: they fit into the integer registers.
-    offsets: list[Value | int] = [0, a_row, a_row * 2, a_row * 3][:rows]
-    a_pointers = [bytes_on(a, a_row * r) if r else a for r in range(0, rows, 4)]
+    a_step, b_step = field(A_STEP), field(B_STEP)
+    # A pointer for every fourth row and the offsets of three others fit into the integer registers. The offsets are
+    # loaded, not computed: LLVM would make each address from the one before, which is a chain longer than the sums.
+    offsets: list[Value | int] = [0, *(field(A_ROWS + r) for r in range(3))]
+    a_pointers = [a]
+    while 4 * len(a_pointers) < rows:
+        a_pointers.append(bytes_on(a_pointers[-1], field(A_ROWS + 3)))
 
     def step(_: Value, carried: list[Value]) -> list[Value]:
         pointers, p, sums = carried[: len(a_pointers)], carried[len(a_pointers)], carried[len(a_pointers) + 1 :]
@@ -143,30 +147,6 @@ def tile(session: Session, kind: str, rows: int, vectors: int, masked: bool) -> 
 
 
 # --- packing ---------------------------------------------------------------------------------------------------------
-
-
-def pack_panels(session: Session, kind: str, rows: int) -> str:
-    """``pack(to, from, steps, stride, panels, width)``: copies ``steps`` rows of ``panels * rows`` numbers.
-
-    They go to panels, each ``width`` bytes from the one before, in which the steps follow each other without gaps.
-    """
-    name = f"flambeau_panels_{kind}_{rows}"
-    if name in session.memo:
-        return name
-    code = Code(session.machine)
-    stride, width = parameter(code, "stride", "i64"), parameter(code, "width", "i64")
-    size = rows * BITS[kind] // 8
-
-    def step(_: Value, carried: list[Value]) -> list[Value]:
-        def copy(_: Value, inner: list[Value]) -> list[Value]:
-            inner[0].store(inner[1].load(kind, rows))
-            return [bytes_on(inner[0], width), bytes_on(inner[1], size)]
-
-        code.loop(code.index(0), parameter(code, "panels", "i64"), 1, carried, copy)
-        return [bytes_on(carried[0], size), bytes_on(carried[1], stride)]
-
-    code.loop(code.index(0), parameter(code, "steps", "i64"), 1, [parameter(code, "to"), parameter(code, "from")], step)
-    return _shared(session, name, "ptr %to, ptr %from, i64 %steps, i64 %stride, i64 %panels, i64 %width", code)
 
 
 def pack_rows(session: Session, kind: str, vectors: int, masked: bool) -> str:

@@ -1,0 +1,539 @@
+"""Distributions of counts, choices and other discrete values."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from flambeau import ops
+from flambeau.autograd import no_grad
+from flambeau.core.dtypes import finfo
+from flambeau.core.size import Size
+from flambeau.distributions import constraints
+from flambeau.distributions.continuous import Gamma
+from flambeau.distributions.distribution import Distribution, ExponentialFamily
+from flambeau.distributions.utils import (
+    broadcast_all,
+    clamp_probs,
+    functional,
+    lazy_property,
+    logits_to_probs,
+    probs_to_logits,
+)
+
+__all__ = [
+    "Bernoulli", "Binomial", "Categorical", "ContinuousBernoulli", "Geometric", "Multinomial", "NegativeBinomial",
+    "OneHotCategorical", "OneHotCategoricalStraightThrough", "Poisson",
+]  # fmt: skip
+
+
+def _one_of(probs, logits):
+    if (probs is None) == (logits is None):
+        raise ValueError("Either `probs` or `logits` must be specified, but not both.")
+    return "logits" if probs is None else "probs"
+
+
+class _Binary(Distribution):
+    """Base of what is given by the chance of success, ``probs``, or by its log odds, ``logits``."""
+
+    arg_constraints: Any = {"probs": constraints.unit_interval, "logits": constraints.real}
+
+    def _set(self, probs, logits, *others):
+        """Takes in the parameter and broadcasts it with others; returns these."""
+        name = _one_of(probs, logits)
+        self.__dict__[name], *others = broadcast_all(logits if probs is None else probs, *others)
+        self._param = self.__dict__[name]
+        return others
+
+    def expand(self, batch_shape, _instance=None):
+        new = super().expand(batch_shape, _instance)
+        new._param = self._param.expand(batch_shape)
+        return new
+
+    @lazy_property
+    def logits(self):
+        return probs_to_logits(self.probs, is_binary=True)
+
+    @lazy_property
+    def probs(self):
+        return logits_to_probs(self.logits, is_binary=True)
+
+    @property
+    def param_shape(self) -> Size:
+        return self._param.size()
+
+
+class Bernoulli(_Binary, ExponentialFamily):
+    """1 with probability ``probs``, else 0.
+
+    >>> import flambeau as torch
+    >>> torch.distributions.Bernoulli(torch.tensor([0.25])).log_prob(torch.tensor([1.0]))
+    tensor([-1.3863])
+    """
+
+    support: Any = constraints.boolean
+    has_enumerate_support = True
+
+    def __init__(self, probs=None, logits=None, validate_args: bool | None = None) -> None:
+        self._set(probs, logits)
+        super().__init__(self._param.shape, validate_args=validate_args)
+
+    @property
+    def mean(self):
+        return self.probs
+
+    @property
+    def mode(self):
+        return ops.where(self.probs == 0.5, math.nan, (self.probs >= 0.5).to(self.probs.dtype))
+
+    @property
+    def variance(self):
+        return self.probs * (1 - self.probs)
+
+    def sample(self, sample_shape=()):
+        with no_grad():
+            return ops.bernoulli(self.probs.expand(self._extended_shape(sample_shape)))
+
+    def log_prob(self, value):
+        if self._validate_args:
+            self._validate_sample(value)
+        logits, value = broadcast_all(self.logits, value)
+        return -functional["binary_cross_entropy_with_logits"](logits, value, reduction="none")
+
+    def entropy(self):
+        return functional["binary_cross_entropy_with_logits"](self.logits, self.probs, reduction="none")
+
+    def enumerate_support(self, expand: bool = True):
+        values = ops.arange(2, dtype=self._param.dtype).view((-1,) + (1,) * len(self._batch_shape))
+        return values.expand((-1,) + tuple(self._batch_shape)) if expand else values
+
+
+class Geometric(_Binary):
+    """How many trials fail before the first that succeeds, each with chance ``probs``."""
+
+    support: Any = constraints.nonnegative_integer
+
+    def __init__(self, probs=None, logits=None, validate_args: bool | None = None) -> None:
+        self._set(probs, logits)
+        super().__init__(self._param.shape, validate_args=validate_args)
+        if self._validate_args and probs is not None and not (self.probs > 0).all():
+            value = self.probs[~(self.probs > 0)]
+            raise ValueError(
+                f"Expected parameter probs ({type(self.probs).__name__} of shape {tuple(self.probs.shape)}) of distribution "
+                f"{self!r} to be positive but found invalid values:\n{value}"
+            )
+
+    @property
+    def mean(self):
+        return 1.0 / self.probs - 1.0
+
+    @property
+    def mode(self):
+        return ops.zeros_like(self.probs)
+
+    @property
+    def variance(self):
+        return (1.0 / self.probs - 1.0) / self.probs
+
+    def sample(self, sample_shape=()):
+        with no_grad():
+            u = ops.empty(self._extended_shape(sample_shape), dtype=self.probs.dtype)
+            u.uniform_(finfo(u.dtype).tiny, 1)
+            return (u.log() / (-self.probs).log1p()).floor()
+
+    def log_prob(self, value):
+        if self._validate_args:
+            self._validate_sample(value)
+        value, probs = broadcast_all(value, self.probs)
+        failure = ops.where((probs == 1) & (value == 0), 0.0, probs)  # 0 * log(0) is 0 here
+        return value * (-failure).log1p() + self.probs.log()
+
+    def entropy(self):
+        return functional["binary_cross_entropy_with_logits"](self.logits, self.probs, reduction="none") / self.probs
+
+
+class Binomial(_Binary):
+    """How many of ``total_count`` trials succeed, each with chance ``probs``."""
+
+    arg_constraints: Any = {
+        "total_count": constraints.nonnegative_integer, "probs": constraints.unit_interval, "logits": constraints.real,
+    }  # fmt: skip
+    has_enumerate_support = True
+
+    def __init__(self, total_count=1, probs=None, logits=None, validate_args: bool | None = None) -> None:
+        (self.total_count,) = self._set(probs, logits, total_count)
+        self.total_count = self.total_count.type_as(self._param)
+        super().__init__(self._param.shape, validate_args=validate_args)
+
+    @property
+    def support(self):
+        return constraints.integer_interval(0, self.total_count)
+
+    @property
+    def mean(self):
+        return self.total_count * self.probs
+
+    @property
+    def mode(self):
+        return ((self.total_count + 1) * self.probs).floor().clamp(max=self.total_count)
+
+    @property
+    def variance(self):
+        return self.total_count * self.probs * (1 - self.probs)
+
+    def sample(self, sample_shape=()):
+        shape = self._extended_shape(sample_shape)
+        with no_grad():
+            return ops.binomial(self.total_count.expand(shape), self.probs.expand(shape))
+
+    def log_prob(self, value):
+        if self._validate_args:
+            self._validate_sample(value)
+        n, z = self.total_count, self.logits
+        ways = (n + 1).lgamma() - (value + 1).lgamma() - (n - value + 1).lgamma()
+        # log(1 + e^z) without overflow
+        return ways + value * z - n * z.clamp(min=0) - n * (-z.abs()).exp().log1p()
+
+    def entropy(self):
+        if (self.total_count != self.total_count.max()).any():
+            raise NotImplementedError("Inhomogeneous total count not supported by `entropy`.")
+        log_prob = self.log_prob(self.enumerate_support(False))
+        return -(log_prob.exp() * log_prob).sum(0)
+
+    def enumerate_support(self, expand: bool = True):
+        n = int(self.total_count.max())
+        if not self.total_count.min() == n:
+            raise NotImplementedError("Inhomogeneous total count not supported by `enumerate_support`.")
+        values = ops.arange(1 + n, dtype=self._param.dtype).view((-1,) + (1,) * len(self._batch_shape))
+        return values.expand((-1,) + tuple(self._batch_shape)) if expand else values
+
+
+class NegativeBinomial(_Binary):
+    """How many trials succeed before ``total_count`` have failed, each with chance ``probs`` of success."""
+
+    arg_constraints: Any = {
+        "total_count": constraints.greater_than_eq(0), "probs": constraints.half_open_interval(0.0, 1.0),
+        "logits": constraints.real,
+    }  # fmt: skip
+    support: Any = constraints.nonnegative_integer
+
+    def __init__(self, total_count, probs=None, logits=None, validate_args: bool | None = None) -> None:
+        (self.total_count,) = self._set(probs, logits, total_count)
+        self.total_count = self.total_count.type_as(self._param)
+        super().__init__(self._param.shape, validate_args=validate_args)
+
+    @property
+    def mean(self):
+        return self.total_count * self.logits.exp()
+
+    @property
+    def mode(self):
+        return ((self.total_count - 1) * self.logits.exp()).floor().clamp(min=0.0)
+
+    @property
+    def variance(self):
+        return self.mean / (-self.logits).sigmoid()
+
+    def sample(self, sample_shape=()):
+        with no_grad():
+            rate = Gamma(self.total_count, (-self.logits).exp(), validate_args=False).sample(sample_shape)
+            return ops.poisson(rate)
+
+    def log_prob(self, value):
+        if self._validate_args:
+            self._validate_sample(value)
+        n = self.total_count
+        odds = n * functional["logsigmoid"](-self.logits) + value * functional["logsigmoid"](self.logits)
+        ways = -(n + value).lgamma() + (1.0 + value).lgamma() + n.lgamma()
+        return odds - ways.masked_fill(n + value == 0.0, 0.0)
+
+
+class ContinuousBernoulli(_Binary, ExponentialFamily):
+    """The continuous Bernoulli distribution on [0, 1], density proportional to ``probs^x (1 - probs)^(1 - x)``.
+
+    Source: Loaiza-Ganem and Cunningham (2019), https://arxiv.org/abs/1907.06845
+    """
+
+    support: Any = constraints.unit_interval
+    has_rsample = True
+
+    def __init__(self, probs=None, logits=None, lims=(0.499, 0.501), validate_args: bool | None = None) -> None:
+        self._set(probs, logits)
+        self._lims = lims
+        if probs is not None:
+            self.probs = clamp_probs(self.probs)
+        super().__init__(self._param.shape, validate_args=validate_args)
+
+    def _steep(self):
+        """Where ``probs`` is not close to 1/2, and ``probs`` with a harmless value where it is."""
+        steep = (self.probs <= self._lims[0]) | (self.probs > self._lims[1])
+        return steep, ops.where(steep, self.probs, self._lims[0])
+
+    def _log_normalizer(self):
+        steep, p = self._steep()
+        exact = ((-p).log1p() - p.log()).abs().log() - (1 - 2 * p).abs().log()
+        x = (self.probs - 0.5).pow(2)
+        return ops.where(steep, exact, math.log(2.0) + (4.0 / 3.0 + 104.0 / 45.0 * x) * x)
+
+    @property
+    def mean(self):
+        steep, p = self._steep()
+        exact = p / (2.0 * p - 1.0) + 1.0 / ((-p).log1p() - p.log())
+        x = self.probs - 0.5
+        return ops.where(steep, exact, 0.5 + (1.0 / 3.0 + 16.0 / 45.0 * x.pow(2)) * x)
+
+    @property
+    def variance(self):
+        steep, p = self._steep()
+        exact = p * (p - 1.0) / (1.0 - 2.0 * p).pow(2) + 1.0 / ((-p).log1p() - p.log()).pow(2)
+        x = (self.probs - 0.5).pow(2)
+        return ops.where(steep, exact, 1.0 / 12.0 - (1.0 / 15.0 - 128.0 / 945.0 * x) * x)
+
+    def rsample(self, sample_shape=()):
+        return self.icdf(ops.rand(self._extended_shape(sample_shape), dtype=self.probs.dtype))
+
+    def log_prob(self, value):
+        if self._validate_args:
+            self._validate_sample(value)
+        logits, value = broadcast_all(self.logits, value)
+        return -functional["binary_cross_entropy_with_logits"](logits, value, reduction="none") + self._log_normalizer()
+
+    def cdf(self, value):
+        if self._validate_args:
+            self._validate_sample(value)
+        steep, p = self._steep()
+        exact = (p.pow(value) * (1.0 - p).pow(1.0 - value) + p - 1.0) / (2.0 * p - 1.0)
+        inside = ops.where(steep, exact, value)
+        return ops.where(value <= 0.0, 0.0, ops.where(value >= 1.0, 1.0, inside))
+
+    def icdf(self, value):
+        steep, p = self._steep()
+        exact = ((-p + value * (2.0 * p - 1.0)).log1p() - (-p).log1p()) / (p.log() - (-p).log1p())
+        return ops.where(steep, exact, value)
+
+    def entropy(self):
+        a, b = (-self.probs).log1p(), self.probs.log()
+        return self.mean * (a - b) - self._log_normalizer() - a
+
+
+class Poisson(ExponentialFamily):
+    """The Poisson distribution with mean ``rate``."""
+
+    arg_constraints = {"rate": constraints.nonnegative}
+    support: Any = constraints.nonnegative_integer
+
+    def __init__(self, rate, validate_args: bool | None = None) -> None:
+        (self.rate,) = broadcast_all(rate)
+        super().__init__(self.rate.shape, validate_args=validate_args)
+
+    @property
+    def mean(self):
+        return self.rate
+
+    @property
+    def mode(self):
+        return self.rate.floor()
+
+    @property
+    def variance(self):
+        return self.rate
+
+    def sample(self, sample_shape=()):
+        with no_grad():
+            return ops.poisson(self.rate.expand(self._extended_shape(sample_shape)))
+
+    def log_prob(self, value):
+        if self._validate_args:
+            self._validate_sample(value)
+        rate, value = broadcast_all(self.rate, value)
+        return value.xlogy(rate) - rate - (value + 1).lgamma()
+
+
+class Categorical(Distribution):
+    """An index, chosen with the probabilities in the last dimension of ``probs`` (which need not sum to 1).
+
+    >>> import flambeau as torch
+    >>> torch.distributions.Categorical(torch.tensor([1.0, 1.0, 2.0])).probs
+    tensor([0.2500, 0.2500, 0.5000])
+    """
+
+    arg_constraints: Any = {"probs": constraints.simplex, "logits": constraints.real_vector}
+    has_enumerate_support = True
+
+    def __init__(self, probs=None, logits=None, validate_args: bool | None = None) -> None:
+        name = _one_of(probs, logits)
+        given = logits if probs is None else probs
+        if given.dim() < 1:
+            raise ValueError(f"`{name}` parameter must be at least one-dimensional.")
+        if probs is None:
+            self.logits = logits - logits.logsumexp(-1, True)
+        else:
+            self.probs = probs / probs.sum(-1, True)
+        self._param = given
+        self._num_events = given.shape[-1]
+        super().__init__(given.shape[:-1], validate_args=validate_args)
+
+    def expand(self, batch_shape, _instance=None):
+        new = super().expand(batch_shape, _instance)
+        new._param = self._param.expand((*batch_shape, self._num_events))
+        return new
+
+    @property
+    def support(self):
+        return constraints.integer_interval(0, self._num_events - 1)
+
+    @lazy_property
+    def logits(self):
+        return probs_to_logits(self.probs)
+
+    @lazy_property
+    def probs(self):
+        return logits_to_probs(self.logits)
+
+    @property
+    def param_shape(self) -> Size:
+        return self._param.size()
+
+    @property
+    def mean(self):
+        return ops.full(self._batch_shape, math.nan, dtype=self.probs.dtype)
+
+    @property
+    def mode(self):
+        return self.probs.argmax(-1)
+
+    @property
+    def variance(self):
+        return self.mean
+
+    def sample(self, sample_shape=()):
+        sample_shape = Size(sample_shape)
+        with no_grad():
+            rows = self.probs.reshape(-1, self._num_events)
+            drawn = ops.multinomial(rows, sample_shape.numel(), True)
+            return drawn.T.reshape(self._extended_shape(sample_shape))
+
+    def log_prob(self, value):
+        if self._validate_args:
+            self._validate_sample(value)
+        value, log_pmf = ops.broadcast_tensors(value.long().unsqueeze(-1), self.logits)
+        return log_pmf.gather(-1, value[..., :1]).squeeze(-1)
+
+    def entropy(self):
+        logits = self.logits.clamp(min=finfo(self.logits.dtype).min)
+        return -(logits * self.probs).sum(-1)
+
+    def enumerate_support(self, expand: bool = True):
+        values = ops.arange(self._num_events).view((-1,) + (1,) * len(self._batch_shape))
+        return values.expand((-1,) + tuple(self._batch_shape)) if expand else values
+
+
+class _OfCategorical(Distribution):
+    """Base of the distributions of vectors that count what a categorical distribution chooses."""
+
+    arg_constraints: Any = {"probs": constraints.simplex, "logits": constraints.real_vector}
+
+    def __init__(self, probs=None, logits=None, validate_args: bool | None = None) -> None:
+        self._categorical = Categorical(probs, logits)
+        super().__init__(self._categorical.batch_shape, self._categorical.param_shape[-1:], validate_args=validate_args)
+
+    def expand(self, batch_shape, _instance=None):
+        new = super().expand(batch_shape, _instance)
+        new._categorical = self._categorical.expand(batch_shape)
+        return new
+
+    @property
+    def probs(self):
+        return self._categorical.probs
+
+    @property
+    def logits(self):
+        return self._categorical.logits
+
+    @property
+    def param_shape(self) -> Size:
+        return self._categorical.param_shape
+
+
+class OneHotCategorical(_OfCategorical):
+    """A categorical choice, as a vector with a 1 at the chosen place."""
+
+    support: Any = constraints.one_hot
+    has_enumerate_support = True
+
+    @property
+    def mean(self):
+        return self.probs
+
+    @property
+    def mode(self):
+        return functional["one_hot"](self._categorical.mode, self._event_shape[-1]).to(self.probs.dtype)
+
+    @property
+    def variance(self):
+        return self.probs * (1 - self.probs)
+
+    def sample(self, sample_shape=()):
+        chosen = self._categorical.sample(sample_shape)
+        return functional["one_hot"](chosen, self._event_shape[-1]).to(self.probs.dtype)
+
+    def log_prob(self, value):
+        if self._validate_args:
+            self._validate_sample(value)
+        return self._categorical.log_prob(value.max(-1)[1])
+
+    def entropy(self):
+        return self._categorical.entropy()
+
+    def enumerate_support(self, expand: bool = True):
+        n = self._event_shape[0]
+        values = ops.eye(n, dtype=self.probs.dtype).view((n,) + (1,) * len(self._batch_shape) + (n,))
+        return values.expand((n, *self._batch_shape, n)) if expand else values
+
+
+class OneHotCategoricalStraightThrough(OneHotCategorical):
+    """As :class:`OneHotCategorical`; gradients of ``rsample`` go straight to the probabilities.
+
+    Source: Bengio, Leonard and Courville (2013), https://arxiv.org/abs/1308.3432
+    """
+
+    has_rsample = True
+
+    def rsample(self, sample_shape=()):
+        return self.sample(sample_shape) + (self.probs - self.probs.detach())
+
+
+class Multinomial(_OfCategorical):
+    """How often each of the categories comes up in ``total_count`` choices."""
+
+    total_count: int
+
+    def __init__(self, total_count=1, probs=None, logits=None, validate_args: bool | None = None) -> None:
+        if not isinstance(total_count, int):
+            raise NotImplementedError("inhomogeneous total_count is not supported")
+        self.total_count = total_count
+        super().__init__(probs, logits, validate_args)
+
+    @property
+    def support(self):
+        return constraints.multinomial(self.total_count)
+
+    @property
+    def mean(self):
+        return self.probs * self.total_count
+
+    @property
+    def variance(self):
+        return self.total_count * self.probs * (1 - self.probs)
+
+    def sample(self, sample_shape=()):
+        drawn = self._categorical.sample((self.total_count, *sample_shape)).movedim(0, -1)
+        counts = ops.zeros(self._extended_shape(sample_shape), dtype=self.probs.dtype)
+        return counts.scatter_add_(-1, drawn, ops.ones_like(drawn, dtype=counts.dtype))
+
+    def log_prob(self, value):
+        if self._validate_args:
+            self._validate_sample(value)
+        logits, value = broadcast_all(self.logits, value)
+        logits = logits.masked_fill((value == 0) & (logits == -math.inf), 0)
+        return (value.sum(-1) + 1).lgamma() - (value + 1).lgamma().sum(-1) + (logits * value).sum(-1)

@@ -1,0 +1,78 @@
+"""What kernels of the libraries below compute, as plain data: no LLVM is needed to describe a product."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from flambeau.core.dtypes import dtype as DType
+
+KINDS = {"float32": "float", "float64": "double"}
+"""LLVM's names of the types that products are made of."""
+
+
+class GemmSpec(NamedTuple):
+    """Matrix products ``C = alpha * A @ B + beta * D``, one for each element of ``batch``.
+
+    Strides are in elements: one for each dimension of ``batch`` (0: the same matrix for all), then row and column. ``D`` may
+    be ``C`` itself, a bias (row stride 0) or any other matrix; ``None`` is none. A factor that is ``None`` is given when the
+    kernel runs.
+    """
+
+    dtype: DType
+    m: int
+    n: int
+    k: int
+    a: tuple[int, ...]
+    b: tuple[int, ...]
+    c: tuple[int, ...]
+    d: tuple[int, ...] | None = None
+    batch: tuple[int, ...] = ()
+    alpha: float | None = 1.0
+    beta: float | None = 1.0
+
+    def transposed(self) -> GemmSpec:
+        """The same products written as ``C.T = B.T @ A.T``."""
+        return self._replace(
+            m=self.n,
+            n=self.m,
+            a=_swapped(self.b),
+            b=_swapped(self.a),
+            c=_swapped(self.c),
+            d=None if self.d is None else _swapped(self.d),
+        )
+
+    def oriented(self) -> GemmSpec:
+        """These products, or their transposes, such that the columns of C are neighbours in memory."""
+        down = self.c[-2] == 1 and (self.c[-1] != 1 or self.n == 1)
+        return self.transposed() if down and self.m > 1 else self
+
+    def merged(self) -> GemmSpec:
+        """The same products with as few dimensions of the batch as can be: rows of A that go on into the next matrix are
+        rows of one matrix if B is the same, and dimensions that go on into the next one are one."""
+        strides = [list(s) for s in (self.a, self.b, self.c, self.d) if s is not None]
+        batch, m = list(self.batch), self.m
+        for dim in reversed(range(len(batch))):
+            if batch[dim] == 1:
+                del batch[dim]
+                for s in strides:
+                    del s[dim]
+            elif dim + 1 < len(batch) and all(s[dim] == s[dim + 1] * batch[dim + 1] for s in strides):
+                batch[dim : dim + 2] = [batch[dim] * batch[dim + 1]]
+                for s in strides:
+                    del s[dim]
+        if batch and strides[1][-3] == 0 and all(s[-3] == s[-2] * m for s in (strides[0], *strides[2:])):
+            m *= batch.pop()
+            for s in strides:
+                del s[-3]
+        a, b, c, *d = (tuple(s) for s in strides)
+        return self._replace(m=m, a=a, b=b, c=c, d=d[0] if d else None, batch=tuple(batch))
+
+    def supported(self) -> bool:
+        """Whether there is a kernel: floating point, and no gaps between the columns (or else the rows) of C and D."""
+        o = self.oriented()
+        gaps = o.n > 1 and (o.c[-1] != 1 or (o.d is not None and o.d[-1] != 1))
+        return self.dtype.name in KINDS and not gaps
+
+
+def _swapped(strides: tuple[int, ...]) -> tuple[int, ...]:
+    return (*strides[:-2], strides[-1], strides[-2])

@@ -1,0 +1,114 @@
+"""Normalisation in NumPy: the forward pass and its gradients; see :mod:`flambeau.ops.normalization`."""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+
+from flambeau.ops.reduction import accurate_sum
+
+_BLOCK = 1 << 18
+"""Bytes of input that are worked on at a time, so that what is made of them on the way stays in the cache."""
+
+
+def _blocks(form: tuple[int, ...], itemsize: int) -> list[slice]:
+    """Runs of the first dim."""
+    step = max(_BLOCK // max(prod(form[1:]) * itemsize, 1), 1)
+    return [slice(i, i + step) for i in range(0, form[0], step)]
+
+
+def _sum(parts, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """The sum of the blocks' parts, added in double precision."""
+    total = np.zeros(shape, np.promote_types(dtype, np.float64))
+    for part in parts:
+        total += part
+    return total.astype(dtype)
+
+
+def _mean(x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+    return accurate_sum(x, axes, keepdims=True) / x.dtype.type(prod(x.shape[a] for a in axes))
+
+
+def forward(x, weight, bias, form, axes, affine, eps):
+    """``x`` normalised, in its own shape; mean and variance in the shape of ``form`` reduced."""
+    shape, x = x.shape, x.reshape(form)
+    weight = None if weight is None else weight.reshape(affine)
+    bias = None if bias is None else bias.reshape(affine)
+    out = np.empty(form, x.dtype)
+    blocks = _blocks(form, x.itemsize)
+    stats = tuple([1 if i in axes else n for i, n in enumerate(form)])
+    n = x.dtype.type(prod(form[a] for a in axes))
+
+    def finish(part, mean, var, out):
+        np.subtract(part, mean, out=out)
+        out *= 1 / np.sqrt(var + x.dtype.type(eps))
+        if weight is not None:
+            out *= weight
+        if bias is not None:
+            out += bias
+
+    if 0 in axes:  # mean and variance are all blocks' together
+        mean = _sum((accurate_sum(x[b], axes, keepdims=True) for b in blocks), stats, x.dtype) / n
+        squares = (accurate_sum(np.square(x[b] - mean), axes, keepdims=True) for b in blocks)
+        var = _sum(squares, stats, x.dtype) / n
+        for b in blocks:
+            finish(x[b], mean, var, out[b])
+        return out.reshape(shape), mean, var
+    mean, var = np.empty(stats, x.dtype), np.empty(stats, x.dtype)
+    for b in blocks:
+        mean[b] = _mean(x[b], axes)
+        var[b] = _mean(np.square(x[b] - mean[b]), axes)
+        finish(x[b], mean[b], var[b], out[b])
+    return out.reshape(shape), mean, var
+
+
+def backward(g, x, mean, var, weight, form, axes, affine, eps, needs):
+    """The gradients for ``x``, weight and bias. What is not needed may be empty or 0."""
+    shape = x.shape if needs[0] else (0,)
+    g, x = g.reshape(form), x.reshape(form)
+    weight = None if weight is None else weight.reshape(affine)
+    rstd = 1 / np.sqrt(var + var.dtype.type(eps))
+    blocks = _blocks(form, g.itemsize)
+    affine_axes = tuple(i for i, n in enumerate(affine) if n == 1)
+    n = g.dtype.type(prod(form[a] for a in axes))
+    out = np.empty(form if needs[0] else 0, g.dtype)
+
+    def normal(b):
+        """The block of the normalised input, and its reciprocal standard deviation."""
+        own = slice(None) if 0 in axes else b
+        y = x[b] - mean[own]
+        y *= rstd[own]
+        return y, rstd[own]
+
+    def affine_sums(b, y):
+        return np.stack(
+            [accurate_sum(g[b] * y, affine_axes, keepdims=True), accurate_sum(g[b], affine_axes, keepdims=True)]
+        )
+
+    def rows(b):
+        """A block's gradient, where its mean and variance are its own; returns its sums for weight and bias."""
+        y, scale = normal(b)
+        if needs[0]:
+            scaled = g[b] if weight is None else g[b] * weight
+            _project(scaled, y, _mean(scaled * y, axes), _mean(scaled, axes), scale, out[b])
+        return affine_sums(b, y) if needs[1] or needs[2] else 0
+
+    if 0 not in axes:
+        grad_weight, grad_bias = _sum(map(rows, blocks), (2, *affine), g.dtype)
+        return out.reshape(shape), grad_weight, grad_bias
+    # Each weight is one channel's, and so are mean and variance: the sums for one are those for the other.
+    grad_weight, grad_bias = _sum((affine_sums(b, normal(b)[0]) for b in blocks), (2, *affine), g.dtype)
+    if needs[0]:
+        scale = rstd if weight is None else rstd * weight
+        for b in blocks:
+            _project(g[b], normal(b)[0], grad_weight / n, grad_bias / n, scale, out[b])
+    return out.reshape(shape), grad_weight, grad_bias
+
+
+def _project(g, y, along, mean, scale, out) -> None:
+    """``scale * (g - mean - y * along)``: the part of ``g`` that neither shifts nor stretches ``y``."""
+    np.multiply(y, along, out=out)
+    np.subtract(g, out, out=out)
+    out -= mean
+    out *= scale

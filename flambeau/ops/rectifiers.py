@@ -1,0 +1,331 @@
+"""Rectifiers and other activation functions made of pieces of lines, and what all activation functions share.
+
+The functions with a leading underscore are the elementwise records behind ``nn.functional``'s, which take ``inplace``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from flambeau import dispatch
+from flambeau.core import dtypes
+from flambeau.core.random import default_generator
+from flambeau.core.random import distributions as streams
+from flambeau.ops import samples
+from flambeau.ops.comparison import where
+from flambeau.ops.numerics import select
+from flambeau.ops.record import ErrorSample, Sample, composite, op, pointwise
+from flambeau.ops.refusals import ALL_BUT_FLOATING, refuse
+from flambeau.ops.trigonometric import tanh
+
+
+def activate(function, input, inplace: bool, *args):
+    """``function(input, *args)``, written into ``input`` where ``inplace``."""
+    return dispatch.inplace(function, input, args, {}) if inplace else function(input, *args)
+
+
+def in_place_name(name: str, function) -> None:
+    """Registers ``nn.functional.<name>_``."""
+
+    def check(input, *args, **kwargs):
+        return dispatch.inplace(function, input, args, kwargs)
+
+    check.__doc__ = f"In-place version of :func:`torch.nn.functional.{name}`."
+    composite(check, name=f"nn.functional.{name}_")
+
+
+def with_inplace(low: float = -2.0, high: float = 2.0, **kwargs):
+    """Samples for a function of one tensor that has ``inplace``."""
+    return lambda make: [*samples.unary(low, high, **kwargs)(make), Sample(make(3) * 1.0, inplace=True, **kwargs)]
+
+
+# --- rectifiers ----------------------------------------------------------------------------------------------
+
+
+@pointwise(
+    lower=lambda b, g, out: b.select(b.le(out, 0), 0, g),
+    kernel=lambda g, out: select(out <= 0, 0, g),
+    tensors="g out",
+    grad={"g": lambda g, out: _where_active(g, out)},
+    method=False,
+)
+def _where_active(g, out):
+    """The gradient of :func:`relu`: ``g`` where the result ``out`` is not 0."""
+    return (g, out), {}
+
+
+@pointwise(
+    lower=lambda b, x: b.max(x, 0),
+    kernel=lambda x: np.maximum(0, x),  # in this order -0.0 stays -0.0, as in PyTorch
+    grad={"input": lambda g, out: _where_active(g, out)},
+    inplace=True,
+    samples=samples.unary(),
+    errors=lambda make: [ErrorSample(RuntimeError, "Boolean inputs not supported", make(2) > 0)],
+)
+def relu(input):
+    r"""Element-wise rectifier :math:`\max(0, x)`.
+
+    >>> import flambeau as torch
+    >>> torch.relu(torch.tensor([-1.0, 2.0]))
+    tensor([0., 2.])
+    """
+    kind = input._dtype.kind
+    if kind == dtypes.BOOLEAN:
+        raise RuntimeError("Boolean inputs not supported for relu")
+    if kind == dtypes.COMPLEX:
+        raise NotImplementedError("clamp is not supported for complex types")
+    return (input,), {}
+
+
+@composite(name="nn.functional.relu", samples=with_inplace())
+def functional_relu(input, inplace=False):
+    r"""Element-wise rectifier :math:`\max(0, x)`."""
+    return activate(relu, input, inplace)
+
+
+def _hardtanh_kernel(x, low, high):
+    return np.minimum(high, np.maximum(low, x))
+
+
+@pointwise(
+    lower=lambda b, x, low, high: b.min(b.max(x, low), high),
+    kernel=_hardtanh_kernel,
+    grad={"input": lambda g, input, low, high: where((input > low) & (input < high), g, 0)},
+    method=False,
+    backward_name="HardtanhBackward0",
+)
+def _hardtanh(input, low, high):
+    """``input`` between two bounds, without gradient at them."""
+    if input._dtype.kind == dtypes.BOOLEAN:
+        raise RuntimeError("Bool inputs not supported for hardtanh")
+    if input._dtype.kind == dtypes.COMPLEX:
+        raise NotImplementedError("clamp is not supported for complex types")
+    number = float if input._dtype.kind == dtypes.FLOATING else int
+    return (input,), {"low": number(low), "high": number(high)}
+
+
+@composite(
+    name="nn.functional.hardtanh",
+    samples=with_inplace(min_val=-0.5, max_val=0.7),
+    errors=lambda make: [ErrorSample(ValueError, "min_val cannot be greater than max_val", make(2), 1.0, -1.0)],
+)
+def hardtanh(input, min_val=-1.0, max_val=1.0, inplace=False):
+    """``input`` with values below ``min_val`` and above ``max_val`` replaced by these bounds."""
+    if min_val > max_val:
+        raise ValueError(f"min_val cannot be greater than max_val: got {min_val} and {max_val}")
+    return activate(_hardtanh, input, inplace, min_val, max_val)
+
+
+@composite(name="nn.functional.relu6", samples=with_inplace())
+def relu6(input, inplace=False):
+    r"""Element-wise :math:`\min(\max(0, x), 6)`."""
+    return activate(_hardtanh, input, inplace, 0, 6)
+
+
+@pointwise(
+    lower=lambda b, x, slope: b.select(b.gt(x, 0), x, b.mul(x, slope)),
+    kernel=lambda x, slope: select(x > 0, x, x * slope),
+    grad={"input": lambda g, input, slope: where(input > 0, g, g * slope)},
+    method=False,
+    backward_name="LeakyReluBackward0",
+)
+def _leaky_relu(input, slope):
+    refuse("leaky_relu_cpu", input, kinds=ALL_BUT_FLOATING)
+    return (input,), {"slope": float(slope)}
+
+
+@composite(name="nn.functional.leaky_relu", samples=with_inplace(negative_slope=0.2))
+def leaky_relu(input, negative_slope=0.01, inplace=False):
+    """Element-wise ``input``, its negative values multiplied by ``negative_slope``."""
+    return activate(_leaky_relu, input, inplace, negative_slope)
+
+
+@pointwise(
+    lower=lambda b, x, weight: b.select(b.gt(x, 0), x, b.mul(x, weight)),
+    kernel=lambda x, weight: select(x > 0, x, x * weight),
+    tensors="input weight",
+    grad={
+        "input": lambda g, input, weight: where(input > 0, g, g * weight),
+        "weight": lambda g, input: where(input > 0, 0, g * input),
+    },
+    method=False,
+    backward_name="PreluKernelBackward0",
+)
+def _prelu(input, weight):
+    refuse("prelu_cpu", input, kinds=ALL_BUT_FLOATING)
+    return (input, weight), {}
+
+
+@composite(
+    aliases=("nn.functional.prelu",),
+    samples=lambda make: [
+        Sample(make(2, 3), make(3)),
+        Sample(make(2, 3, 2), make(3)),
+        Sample(make(4), make(1)),
+        Sample(make(), make(1)),
+    ],
+    errors=lambda make: [ErrorSample(RuntimeError, "Mismatch of parameter numbers", make(2, 3), make(4))],
+)
+def prelu(input, weight):
+    """Element-wise ``input``, its negative values multiplied by ``weight``: one number, or one for each channel (dim 1).
+
+    He et al. (2015), "Delving deep into rectifiers".
+    """
+    ndim = len(input._shape)
+    if weight._shape.numel() != 1:
+        channels = input._shape[1] if ndim > 1 else 1
+        if weight._shape.numel() != channels:
+            raise RuntimeError(
+                "Mismatch of parameter numbers and input channel size. Found parameter numbers = "
+                f"{weight._shape.numel()} and channel size = {channels}."
+            )
+        if len(weight._shape) != 1:
+            raise RuntimeError(
+                f"prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = {len(weight._shape)}"
+            )
+        weight = weight.view(channels, *[1] * (ndim - 2))
+    elif weight._shape:
+        weight = weight.view(())
+    if weight._dtype is not input._dtype:
+        raise RuntimeError(f"prelu: Type promoting not supported. Got {input._dtype.name} and {weight._dtype.name}")
+    return _prelu(input, weight)
+
+
+def _draw_slopes(x, lower, upper):
+    slopes = np.ones_like(x)
+    negative = x <= 0
+    slopes[negative] = streams.uniform(default_generator, (int(negative.sum()),), lower, upper, np.float64)
+    return slopes
+
+
+@op(kernel=_draw_slopes, eager=True, method=False)
+def _random_slopes(input, lower, upper):
+    """1 for positive elements; for each other one a number drawn from the default generator."""
+    return None, input._dtype, (input,), {"lower": float(lower), "upper": float(upper)}
+
+
+@composite(method=False, inplace=True)
+def rrelu(input, lower=1 / 8, upper=1 / 3, training=False, generator=None):
+    """Leaky rectifier with a random slope; see :func:`torch.nn.functional.rrelu`."""
+    if not training:
+        return _leaky_relu(input, (lower + upper) / 2)
+    refuse("rrelu_with_noise_out_cpu", input, kinds=ALL_BUT_FLOATING)
+    return input * _random_slopes(input.detach(), lower, upper)
+
+
+@composite(name="nn.functional.rrelu", samples=with_inplace())
+def functional_rrelu(input, lower=1 / 8, upper=1 / 3, training=False, inplace=False):
+    """Leaky rectifier whose slope for negative values is drawn from [``lower``, ``upper``) in training, else their mean.
+
+    Xu et al. (2015), "Empirical evaluation of rectified activations in convolutional network".
+    """
+    return activate(rrelu, input, inplace, lower, upper, training)
+
+
+@pointwise(
+    kernel=lambda x, threshold, value: select(x <= threshold, value, x),
+    grad={"input": lambda g, input, threshold: where(input <= threshold, 0, g)},
+    inplace=True,
+    method=False,
+    samples=samples.unary(threshold=0.1, value=5.0),
+)
+def threshold(input, threshold, value):
+    """Element-wise ``input`` where it is greater than ``threshold``, else ``value``."""
+    refuse("threshold_cpu", input)
+    return (input,), {"threshold": threshold, "value": value}
+
+
+@composite(name="nn.functional.threshold", samples=with_inplace(threshold=0.1, value=5.0))
+def functional_threshold(input, threshold, value, inplace=False):
+    """Element-wise ``input`` where it is greater than ``threshold``, else ``value``."""
+    return activate(_threshold, input, inplace, threshold, value)
+
+
+_threshold = threshold
+
+
+# --- shrinkage -----------------------------------------------------------------------------------------------
+
+
+@pointwise(
+    kernel=lambda x, lambd: select((x >= -lambd) & (x <= lambd), 0, x),
+    grad={"input": lambda g, input, lambd: where((input >= -lambd) & (input <= lambd), 0, g)},
+    out=True,
+    aliases=("nn.functional.hardshrink",),
+    samples=samples.unary(),
+)
+def hardshrink(input, lambd=0.5):
+    r"""Element-wise ``input``, with 0 where :math:`|x| \le lambd`."""
+    refuse("hardshrink_cpu", input, kinds=ALL_BUT_FLOATING)
+    return (input,), {"lambd": float(lambd)}
+
+
+@pointwise(
+    kernel=lambda x, lambd: select(x > lambd, x - lambd, select(x < -lambd, x + lambd, x * 0)),
+    grad={"input": lambda g, input, lambd: where((input >= -lambd) & (input <= lambd), 0, g)},
+    name="nn.functional.softshrink",
+    out=True,
+    samples=samples.unary(),
+    errors=lambda make: [ErrorSample(RuntimeError, "lambda must be in range", make(2), -1)],
+)
+def softshrink(input, lambd=0.5):
+    r"""Element-wise ``input`` moved towards 0 by ``lambd``, and 0 where :math:`|x| \le lambd`."""
+    refuse("softshrink_check", input, kinds=ALL_BUT_FLOATING)
+    limit = dtypes.finfo(input._dtype).max
+    if not 0 <= lambd <= limit:
+        raise RuntimeError(
+            f"lambda must be in range [0, {limit:g}] for input dtype {input._dtype.name}, but found {lambd:g}"
+        )
+    return (input,), {"lambd": float(lambd)}
+
+
+@composite(name="nn.functional.tanhshrink", samples=samples.unary())
+def tanhshrink(input):
+    r"""Element-wise :math:`x - \tanh(x)`."""
+    return input - tanh(input)
+
+
+# --- pieces of lines in place of curves ----------------------------------------------------------------------
+
+
+@pointwise(
+    lower=lambda b, x: b.div(b.mul(x, b.min(b.max(b.add(x, 3), 0), 6)), 6),
+    kernel=lambda x: x * np.minimum(np.maximum(x + 3, 0), 6) / 6,
+    grad={"input": lambda g, input: where(input < -3, 0, where(input <= 3, g * (input / 3 + 0.5), g))},
+    method=False,
+    backward_name="HardswishBackward0",
+)
+def _hardswish(input):
+    refuse("hardswish_cpu", input, kinds=ALL_BUT_FLOATING)
+    return (input,), {}
+
+
+@composite(name="nn.functional.hardswish", samples=with_inplace())
+def hardswish(input, inplace=False):
+    r"""Element-wise :math:`x \cdot \min(\max(x + 3, 0), 6) / 6`. Howard et al. (2019), "Searching for MobileNetV3"."""
+    return activate(_hardswish, input, inplace)
+
+
+@pointwise(
+    lower=lambda b, x: b.div(b.min(b.max(b.add(x, 3), 0), 6), 6),
+    kernel=lambda x: np.minimum(np.maximum(x + 3, 0), 6) / 6,
+    grad={"input": lambda g, input: where((input > -3) & (input < 3), g / 6, 0)},
+    method=False,
+    backward_name="HardsigmoidBackward0",
+)
+def _hardsigmoid(input):
+    refuse("hardsigmoid_cpu", input, kinds=ALL_BUT_FLOATING)
+    return (input,), {}
+
+
+@composite(name="nn.functional.hardsigmoid", samples=with_inplace())
+def hardsigmoid(input, inplace=False):
+    r"""Element-wise :math:`\min(\max(x + 3, 0), 6) / 6`."""
+    return activate(_hardsigmoid, input, inplace)
+
+
+for _name, _function in {
+    "relu": relu, "leaky_relu": lambda input, negative_slope=0.01: _leaky_relu(input, negative_slope), "rrelu": rrelu,
+    "hardtanh": hardtanh, "threshold": threshold,
+}.items():  # fmt: skip
+    in_place_name(_name, _function)

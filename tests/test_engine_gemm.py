@@ -1,0 +1,221 @@
+"""Matrix products of the compiled tier against NumPy in float64."""
+
+from __future__ import annotations
+
+import ctypes
+from functools import cache
+
+import numpy as np
+import pytest
+
+pytest.importorskip("llvmlite")
+
+from flambeau.core import dtypes  # noqa: E402
+from flambeau.engine.cpu import compiler  # noqa: E402
+from flambeau.engine.cpu.gemm import gemm_kernel  # noqa: E402
+from flambeau.engine.cpu.specs import GemmSpec  # noqa: E402
+
+LEVELS = ["", "avx2", "generic"]
+TYPES = {np.float32: dtypes.float32, np.float64: dtypes.float64}
+CALL = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+
+
+@cache
+def session(level: str) -> compiler.Session:
+    try:
+        return compiler.Session(compiler.machine(level))
+    except ValueError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+def strides(x: np.ndarray) -> tuple[int, ...]:
+    return tuple(s // x.itemsize for s in x.strides)
+
+
+def run(a, b, c, d=None, *, alpha=1.0, beta=1.0, given=None, level=""):
+    """Runs the kernel for these arrays; ``given`` are the factors that the spec leaves open."""
+    spec = GemmSpec(
+        TYPES[c.dtype.type], a.shape[-2], b.shape[-1], a.shape[-1], strides(a), strides(b), strides(c),
+        None if d is None else strides(d), c.shape[:-2], alpha, beta,
+    )  # fmt: skip
+    arrays = [x for x in (a, b, c, d) if x is not None]
+    if given is not None:
+        arrays.append(np.array(given, np.float64))
+    CALL(gemm_kernel(spec, session(level)))((ctypes.c_void_p * len(arrays))(*(x.ctypes.data for x in arrays)))
+
+
+def check(a, b, c, expected_of=lambda product: product, scale=1.0, extra=0.0):
+    """``c`` is as near to the exact result as sums of ``k`` products in its type must be."""
+    wide = a.astype(np.float64) @ b.astype(np.float64)
+    magnitude = np.abs(a.astype(np.float64)) @ np.abs(b.astype(np.float64))
+    k = a.shape[-1]
+    bound = (k + 8) * np.finfo(c.dtype).eps * (scale * magnitude + extra)
+    error = np.abs(c - expected_of(wide))
+    assert (error <= bound).all(), f"error {error.max()} where {bound.min()} is allowed"
+
+
+def laid_out(rng, rows, columns, layout, dtype):
+    """A matrix whose rows (``"n"``) or columns (``"t"``) are contiguous, or that is a slice of a larger one."""
+    if layout == "n":
+        return rng.standard_normal((rows, columns)).astype(dtype)
+    if layout == "t":
+        return rng.standard_normal((columns, rows)).astype(dtype).T
+    return rng.standard_normal((2 * rows + 1, 3 * columns + 1)).astype(dtype)[1::2, 1::3]
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("layouts", ["nn", "nt", "tn", "tt", "sn", "ns", "ss"])
+def test_every_layout(rng, level, dtype, layouts):
+    for m, n, k in [(7, 5, 3), (8, 48, 16), (13, 50, 37), (64, 10, 100), (33, 129, 65), (50, 20, 600)]:
+        a, b = laid_out(rng, m, k, layouts[0], dtype), laid_out(rng, k, n, layouts[1], dtype)
+        c = np.full((m, n), np.nan, dtype)
+        run(a, b, c, level=level)
+        check(a, b, c)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("dtype", TYPES)
+def test_every_tail(rng, level, dtype):
+    for m in (1, 2, 3, 4, 5, 9, 12, 13):
+        for n in (1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33, 47, 49, 64, 65):
+            for turned in (False, True):
+                k = 1 + (m * n) % 21
+                a, b = laid_out(rng, m, k, "n", dtype), laid_out(rng, k, n, "nt"[turned], dtype)
+                around = np.full((m + 2, n + 2), 7, dtype)
+                c = around[1:-1, 1:-1]
+                run(a, b, c, level=level)
+                check(a, b, c)
+                around[1:-1, 1:-1] = 7
+                assert (around == 7).all(), "something outside of C was written"
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_result_with_contiguous_columns(rng, level):
+    a, b = laid_out(rng, 20, 30, "n", np.float32), laid_out(rng, 30, 40, "n", np.float32)
+    c = np.empty((40, 20), np.float32).T
+    run(a, b, c, level=level)
+    check(a, b, c)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("k", [5, 40, 700])
+def test_addends_and_factors(rng, level, dtype, k):
+    a, b = laid_out(rng, 21, k, "n", dtype), laid_out(rng, k, 35, "n", dtype)
+    bias = rng.standard_normal(35).astype(dtype)
+    rows = np.broadcast_to(bias, (21, 35))
+    c = np.empty((21, 35), dtype)
+    run(a, b, c, rows, level=level)
+    check(a, b, c, lambda p: p + bias, extra=np.abs(bias))
+    other = rng.standard_normal((21, 70)).astype(dtype)[:, :35]
+    run(a, b, c, other, alpha=0.5, beta=-2.0, level=level)
+    check(a, b, c, lambda p: 0.5 * p - 2.0 * other.astype(np.float64), scale=0.5, extra=2 * np.abs(other))
+    run(a, b, c, alpha=None, given=[0.3], level=level)
+    check(a, b, c, lambda p: 0.3 * p, scale=0.3)
+    run(a, b, c, other, alpha=None, beta=None, given=[-0.1, 3.0], level=level)
+    check(a, b, c, lambda p: -0.1 * p + 3.0 * other.astype(np.float64), scale=0.1, extra=3 * np.abs(other))
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("turned", [False, True])
+def test_update_in_place(rng, level, turned):
+    """``w -= lr * x.T @ g`` as one product, also of a parameter that lies transposed."""
+    x, g = laid_out(rng, 64, 50, "n", np.float32), laid_out(rng, 64, 30, "n", np.float32)
+    w = laid_out(rng, 50, 30, "nt"[turned], np.float32)
+    before = w.astype(np.float64)
+    run(x.T, g, w, w, alpha=None, given=[-0.01], level=level)
+    check(x.T, g, w, lambda p: before - 0.01 * p, scale=0.01, extra=np.abs(before))
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_batches(rng, level):
+    a = rng.standard_normal((3, 4, 9, 11)).astype(np.float32)
+    b = rng.standard_normal((4, 6, 11)).astype(np.float32).swapaxes(-1, -2)
+    c = np.empty((3, 4, 9, 6), np.float32)
+    run(a, np.broadcast_to(b, (3, 4, 11, 6)), c, level=level)
+    check(a, b, c)
+    heads = rng.standard_normal((2, 10, 3, 8)).astype(np.float32).transpose(0, 2, 1, 3)  # as attention has them
+    c = np.empty((2, 3, 10, 10), np.float32)
+    run(heads, heads.swapaxes(-1, -2), c, level=level)
+    check(heads, heads.swapaxes(-1, -2), c)
+    weight = rng.standard_normal((8, 5)).astype(np.float32)
+    bias = rng.standard_normal(5).astype(np.float32)
+    x = rng.standard_normal((4, 10, 8)).astype(np.float32)
+    c = np.empty((4, 10, 5), np.float32)
+    run(x, np.broadcast_to(weight, (4, 8, 5)), c, np.broadcast_to(bias, c.shape), level=level)
+    check(x, weight, c, lambda p: p + bias, extra=np.abs(bias))
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("k", [1, 15, 64, 1000, 4099])
+def test_matrix_vector_and_dot(rng, level, dtype, k):
+    for m in (1, 2, 7, 40):
+        a, x = laid_out(rng, m, k, "n", dtype), laid_out(rng, k, 1, "n", dtype)
+        c = np.empty((m, 1), dtype)
+        run(a, x, c, level=level)
+        check(a, x, c)
+        c = np.empty((1, m), dtype)
+        run(x.T, a.T, c, level=level)
+        check(x.T, a.T, c)
+        transposed = np.asfortranarray(a)
+        c = np.empty((m, 1), dtype)
+        run(transposed, x, c, level=level)
+        check(a, x, c)
+
+
+def test_nothing_to_do(rng):
+    for m, n, k in [(0, 3, 4), (3, 0, 4), (0, 0, 0)]:
+        c = np.empty((m, n), np.float32)
+        run(np.ones((m, k), np.float32), np.ones((k, n), np.float32), c)
+    c = np.full((2, 3), 9, np.float32)
+    run(np.ones((2, 0), np.float32), np.ones((0, 3), np.float32), c)
+    assert (c == 0).all()
+    run(np.ones((2, 0), np.float32), np.ones((0, 3), np.float32), c, np.full((2, 3), 4, np.float32))
+    assert (c == 4).all()
+    c = np.empty((0, 2, 3), np.float32)
+    run(np.ones((0, 2, 4), np.float32), np.ones((0, 4, 3), np.float32), c)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("turned", [False, True])
+def test_nan_and_infinity_stay_in_their_rows_and_columns(rng, level, turned):
+    a, b = laid_out(rng, 20, 40, "n", np.float32), laid_out(rng, 40, 30, "nt"[turned], np.float32)
+    a[3, 5], a[10, 2], b[7, 11] = np.nan, np.inf, -np.inf
+    c = np.empty((20, 30), np.float32)
+    run(a, b, c, level=level)
+    with np.errstate(invalid="ignore"):
+        expected = a.astype(np.float64) @ b.astype(np.float64)
+    assert (np.isnan(c) == np.isnan(expected)).all()
+    assert (np.isposinf(c) == np.isposinf(expected)).all()
+    assert (np.isneginf(c) == np.isneginf(expected)).all()
+
+
+def test_without_addend_nothing_is_read_from_the_result():
+    c = np.full((4, 4), np.nan, np.float32)
+    run(np.ones((4, 900), np.float32), np.ones((900, 4), np.float32), c)
+    assert (c == 900).all()
+
+
+def test_same_bits_every_time(rng):
+    a, b = laid_out(rng, 100, 700, "n", np.float32), laid_out(rng, 700, 90, "t", np.float32)
+    first = np.empty((100, 90), np.float32)
+    run(a, b, first)
+    for _ in range(5):
+        again = np.empty_like(first)
+        run(a, b, again)
+        assert (again == first).all()
+
+
+def test_what_has_no_kernel():
+    spec = GemmSpec(dtypes.float32, 4, 4, 4, (4, 1), (4, 1), (8, 2))
+    assert not spec.supported()
+    with pytest.raises(ValueError, match="no kernel"):
+        gemm_kernel(spec)
+    assert not GemmSpec(dtypes.int64, 4, 4, 4, (4, 1), (4, 1), (4, 1)).supported()
