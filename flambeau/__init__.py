@@ -150,7 +150,7 @@ _C = None  # programs look here for PyTorch's compiled part
 # --- rooms that are opened when they are entered -------------------------------------------------------------
 
 _LAZY = frozenset(
-    {"nn", "optim", "utils", "linalg", "fft", "special", "cuda", "backends", "serialization", "compat"}
+    {"nn", "optim", "utils", "linalg", "fft", "special", "cuda", "backends", "serialization", "compat", "distributions"}
 )  # fmt: skip
 _LAZY_NAMES = {"save": "serialization", "load": "serialization"}
 

@@ -92,7 +92,9 @@ def test_identities():
         np.testing.assert_allclose(kernel("erf")(kernel("erfinv")(p)), p, rtol=2e-15)
         below = -RNG.uniform(0.05, 0.95, 300)  # psi'(1 - x) + psi'(x) = (pi / sin(pi x))^2, and 0! psi' = zeta(2, x)
         reflected = (math.pi / np.sin(math.pi * below)) ** 2 - kernel("special.zeta")(np.full(300, 2.0), 1 - below)
-        np.testing.assert_allclose(torch.polygamma(1, torch.tensor(below.tolist(), dtype=torch.float64)).numpy(), reflected, rtol=1e-12)
+        np.testing.assert_allclose(
+            torch.polygamma(1, torch.tensor(below.tolist(), dtype=torch.float64)).numpy(), reflected, rtol=1e-12
+        )
 
 
 def test_edges_of_special_functions():
@@ -137,7 +139,15 @@ def test_numbers_are_rounded_to_float32_before_float64_is_used():
 def test_negative_zero_stays():
     zero = torch.tensor([-0.0] * 20)
     F = torch.nn.functional
-    for f in (torch.relu, F.relu6, F.elu, F.leaky_relu, lambda t: t.clamp(0, 1), lambda t: t.clamp(max=0), lambda t: t % 2):
+    for f in (
+        torch.relu,
+        F.relu6,
+        F.elu,
+        F.leaky_relu,
+        lambda t: t.clamp(0, 1),
+        lambda t: t.clamp(max=0),
+        lambda t: t % 2,
+    ):
         assert np.signbit(f(zero).numpy()).all()
 
 

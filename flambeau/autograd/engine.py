@@ -36,51 +36,44 @@ def run_backward(
     Nodes run newest first, each once all gradients of its outputs have come together. With ``inputs`` only the
     nodes on the way to these run, and unless ``accumulate`` their gradients are returned instead of added up.
     """
-    dependencies = _count_dependencies(roots)
+    waiting = _count_dependencies(roots)
     captured: dict[tuple[Node, int], Tensor] = {}
     wanted: dict[Node, list[int]] = {}
+    needed: dict[Node, bool] | None = None
     if inputs is not None:
         for node, number in inputs:
             wanted.setdefault(node, []).append(number)
         needed = _on_the_way(roots, wanted)
     buffers: dict[Node, list[Tensor | None]] = {}
     ready: list[tuple[int, int, Node]] = []
-    waiting = dict(dependencies)
-
-    def send(node: Node, number: int, g: Tensor) -> None:
-        buffer = buffers.get(node)
-        if buffer is None:
-            buffer = buffers[node] = [None] * len(node.metas)
-        before = buffer[number]
-        buffer[number] = g if before is None else before + g
-
+    push, pop = heapq.heappush, heapq.heappop
     previous = grad_mode.enabled
     grad_mode.enabled = create_graph
     try:
         for (node, number), g in zip(roots, grads, strict=True):
-            send(node, number, g)
-        for node in dict.fromkeys(node for node, _ in roots):
-            if not waiting.get(node):
-                heapq.heappush(ready, (_priority(node), id(node), node))
+            _send(buffers, node, number, g)
+        for node in buffers:
+            if node not in waiting:
+                push(ready, (_priority(node), id(node), node))
         while ready:
-            node = heapq.heappop(ready)[2]
+            node = pop(ready)[2]
             gs = buffers.pop(node, None)
             edges = node.edges
-            if gs is not None and inputs is not None and node not in needed:
-                gs = None
             results: Sequence = ()
-            if gs is not None:
-                gs = _pre_hooks(node, gs)
-                for number in wanted.get(node, ()):
-                    if gs[number] is not None:
-                        captured[node, number] = gs[number]
-                run = inputs is None or needed[node] or (accumulate and node in wanted)
-                if isinstance(node, AccumulateGrad) and not (inputs is None or (accumulate and node in wanted)):
-                    run = False
+            if gs is not None and (needed is None or node in needed):
+                if node.tensor_hooks or node.pre_hooks:
+                    gs = _pre_hooks(node, gs)
+                if needed is None:
+                    run = True
+                else:
+                    for number in wanted.get(node, ()):
+                        if gs[number] is not None:
+                            captured[node, number] = gs[number]
+                    run = accumulate and node in wanted if isinstance(node, AccumulateGrad) else needed[node]
                 if run:
                     results = node.apply(gs)
                     if edges:
-                        results = _fit_all(node, results)
+                        results = _fit_all(node, edges, results)
                     if node.post_hooks:
                         results = _post_hooks(node, results, gs)
                     if not retain_graph:
@@ -91,14 +84,23 @@ def run_backward(
                 if edge is None:
                     continue
                 target, number = edge
-                if i < len(results) and results[i] is not None:
-                    send(target, number, results[i])
-                waiting[target] -= 1
-                if not waiting[target]:
-                    heapq.heappush(ready, (_priority(target), id(target), target))
+                if results and results[i] is not None:
+                    _send(buffers, target, number, results[i])
+                left = waiting[target] = waiting[target] - 1
+                if not left:
+                    push(ready, (_priority(target), id(target), target))
     finally:
         grad_mode.enabled = previous
     return [captured.get(key) for key in inputs or ()]
+
+
+def _send(buffers: dict, node: Node, number: int, g: Tensor) -> None:
+    """Adds ``g`` to the gradient of one of ``node``'s outputs."""
+    buffer = buffers.get(node)
+    if buffer is None:
+        buffer = buffers[node] = [None] * len(node.metas)
+    before = buffer[number]
+    buffer[number] = g if before is None else before + g
 
 
 def _priority(node: Node) -> int:
@@ -175,16 +177,20 @@ def _post_hooks(node: Node, results: Sequence, gs: list) -> Sequence:
     return results
 
 
-def _fit_all(node: Node, results: Sequence) -> Sequence:
-    edges = node.edges
+def _fit_all(node: Node, edges: Sequence, results: Sequence) -> Sequence:
     if len(results) != len(edges):
         raise RuntimeError(
             f"function {node.name()} returned an incorrect number of gradients (expected {len(edges)}, got {len(results)})"
         )
-    return [
-        None if g is None or edge is None else fit(g, edge[0].metas[edge[1]], node, i)
-        for i, (g, edge) in enumerate(zip(results, edges, strict=True))
-    ]
+    fitted: list[Tensor | None] = []
+    for i, g in enumerate(results):
+        edge = edges[i]
+        if g is None or edge is None:
+            fitted.append(None)
+            continue
+        meta = edge[0].metas[edge[1]]
+        fitted.append(g if g._shape == meta[0] and g._dtype is meta[1] else fit(g, meta, node, i))
+    return fitted
 
 
 def fit(g: Tensor, meta: tuple, node: Node, i: int) -> Tensor:

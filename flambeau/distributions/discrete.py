@@ -537,3 +537,10 @@ class Multinomial(_OfCategorical):
         logits, value = broadcast_all(self.logits, value)
         logits = logits.masked_fill((value == 0) & (logits == -math.inf), 0)
         return (value.sum(-1) + 1).lgamma() - (value + 1).lgamma().sum(-1) + (logits * value).sum(-1)
+
+    def entropy(self):
+        n = self.total_count
+        each = Binomial(n, probs=self.probs)
+        counts = each.enumerate_support(expand=False)[1:]
+        among_equals = (each.log_prob(counts).exp() * (counts + 1).lgamma()).sum([0, -1])
+        return n * self._categorical.entropy() - math.lgamma(n + 1) + among_equals

@@ -86,7 +86,7 @@ def dirichlet_gradient(x: np.ndarray, a: np.ndarray, total: np.ndarray) -> np.nd
 class _StandardGamma(Function):
     @staticmethod
     def forward(ctx, concentration):
-        x = wrap(streams.gamma(default_generator, concentration.numpy()))
+        x = wrap(streams.gamma(default_generator, concentration.detach().numpy()))
         ctx.save_for_backward(concentration, x)
         return x
 
@@ -94,14 +94,15 @@ class _StandardGamma(Function):
     @once_differentiable
     def backward(ctx, g):
         a, x = ctx.saved_tensors
-        slope = gamma_gradient(np.maximum(x.numpy(), np.finfo(x.numpy().dtype).tiny), a.numpy())
-        return g * wrap(slope.astype(x.numpy().dtype))
+        x, a = x.detach().numpy(), a.detach().numpy()
+        slope = gamma_gradient(np.maximum(x, np.finfo(x.dtype).tiny), a)
+        return g * wrap(slope.astype(x.dtype))
 
 
 class _SampleDirichlet(Function):
     @staticmethod
     def forward(ctx, concentration):
-        x = wrap(streams.dirichlet(default_generator, concentration.numpy()))
+        x = wrap(streams.dirichlet(default_generator, concentration.detach().numpy()))
         ctx.save_for_backward(concentration, x)
         return x
 
@@ -109,8 +110,9 @@ class _SampleDirichlet(Function):
     @once_differentiable
     def backward(ctx, g):
         a, x = ctx.saved_tensors
-        slope = dirichlet_gradient(x.numpy(), a.numpy(), a.numpy().sum(-1, keepdims=True))
-        return wrap(slope.astype(x.numpy().dtype)) * (g - (x * g).sum(-1, True))
+        values, a = x.detach().numpy(), a.detach().numpy()
+        slope = dirichlet_gradient(values, a, a.sum(-1, keepdims=True))
+        return wrap(slope.astype(values.dtype)) * (g - (x * g).sum(-1, True))
 
 
 def standard_gamma(concentration):

@@ -368,6 +368,11 @@ class PowerTransform(_Elementwise):
     def sign(self):
         return self.exponent.sign()
 
+    def __eq__(self, other) -> bool:
+        return isinstance(other, PowerTransform) and _same(self.exponent, other.exponent)
+
+    __hash__ = Transform.__hash__
+
     def _call(self, x):
         return x.pow(self.exponent)
 
@@ -415,6 +420,11 @@ class AffineTransform(Transform):
     def sign(self):
         return self.scale.sign() if hasattr(self.scale, "sign") else math.copysign(1, self.scale)
 
+    def __eq__(self, other) -> bool:
+        return isinstance(other, AffineTransform) and _same(self.loc, other.loc) and _same(self.scale, other.scale)
+
+    __hash__ = Transform.__hash__
+
     def _call(self, x):
         return self.loc + self.scale * x
 
@@ -429,6 +439,11 @@ class AffineTransform(Transform):
         return broadcast_shapes(shape, getattr(self.loc, "shape", ()), getattr(self.scale, "shape", ()))
 
     inverse_shape = forward_shape
+
+
+def _same(a, b) -> bool:
+    equal = a == b
+    return equal if isinstance(equal, bool) else bool(equal.all())
 
 
 class SoftmaxTransform(_Elementwise):

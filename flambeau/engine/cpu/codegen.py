@@ -33,7 +33,7 @@ def loop_ir(loop: Loop, machine: Machine, name: str) -> str:
     """The LLVM module whose function ``name`` is the kernel of ``loop``."""
     kernel = _Kernel(loop, machine)
     kernel.write()
-    body = "\n".join(kernel.code.lines)
+    body = "\n".join(kernel.code.allocations + kernel.code.lines)
     declarations = "\n".join(kernel.code.declarations.values())
     return f"{declarations}\ndefine void @{name}(ptr %args) {{\nentry:\n{body}\n}}\n"
 
@@ -105,7 +105,7 @@ class _Kernel:
             points *= self.loop.shape[d]
         for v in sorted(schedule.buffered):
             kind = operations.memory_kind(self.loop.body[v].dtype)
-            self.buffers[v] = self.code.new(f"alloca [{points} x {kind}], align 64", "ptr", 0)
+            self.buffers[v] = self.code.allocate(kind, points)
 
     # --- rows -----------------------------------------------------------------------------------------------
 

@@ -128,6 +128,10 @@ class Value:
         suffix = _SUFFIX.get(self.kind, self.kind)
         return f"v{self.lanes}{suffix}" if self.lanes else suffix
 
+    def any(self) -> Value:
+        """Whether a bit of any lane is set."""
+        return self.code.call(f"llvm.vector.reduce.or.{self._mangled()}", [self], "i1", 0) if self.lanes else self
+
     def abs(self) -> Value:
         return self.intrinsic("fabs")
 
@@ -200,6 +204,7 @@ class Code:
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
         self.lines: list[str] = []
+        self.allocations: list[str] = []  # of the entry block, whose stack memory lasts as long as the function
         self.declarations: dict[str, str] = {}
         self.block = "entry"  # label of the basic block being written
         self._count = 0
@@ -248,6 +253,30 @@ class Code:
             self.declarations[function] = f"declare {result} @{function}({types})"
         given = ", ".join(f"{a.type} {a.ref}" for a in args)
         return f"call {result} @{function}({given})"
+
+    def allocate(self, kind: str, count: int) -> Value:
+        """Stack memory for ``count`` elements."""
+        self._count += 1
+        name = f"%m{self._count}"
+        self.allocations.append(f"  {name} = alloca [{count} x {kind}], align 64")
+        return Value(self, name, "ptr", 0)
+
+    def by_lane(self, function: Callable[..., Value], *args: Value) -> Value:
+        """``function`` of scalars, for every lane of vectors of one type."""
+        kind, lanes = args[0].kind, args[0].lanes
+        if not lanes:
+            return function(*args)
+        places = [self.allocate(kind, lanes) for _ in args]
+        for place, arg in zip(places, args):
+            place.store(arg, align=64)
+
+        def step(k: Value, _: list[Value]) -> list[Value]:
+            at = [place.offset(k, kind) for place in places]
+            at[0].store(function(*(a.load(kind) for a in at)))
+            return []
+
+        self.loop(self.index(0), self.index(lanes), 1, [], step)
+        return places[0].load(kind, lanes, align=64)
 
     # --- control flow ---------------------------------------------------------------------------------------
 

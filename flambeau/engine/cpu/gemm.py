@@ -74,7 +74,7 @@ def tiled_kernel(session: Session, spec: GemmSpec, cut: Tiling | None = None) ->
     oriented = spec.oriented()
     cut = cut or tiling(session, oriented)
     code = Code(session.machine)
-    if spec.m and spec.n and all(spec.batch):
+    if not spec.empty():
         _Writer(session, code, oriented, cut).write(turned=oriented is not spec)
     name = "flambeau_gemm_" + sha256(repr((spec, cut)).encode()).hexdigest()[:24]
     return session.compile_ir(tiles.define(code, name, "ptr %args"), name)
@@ -177,12 +177,12 @@ class _Writer:
     def block(self, a: Value, b: Value, c: Value, d: Value, block: Value | int) -> None:
         spec, cut, code = self.spec, self.cut, self.code
         steps: Value | int = spec.k
-        job = self.job
+        job, later = self.job, None
         if isinstance(block, Value):
             start = block * cut.block
             steps = code.call("llvm.umin.i64", [code.index(spec.k) - start, code.index(cut.block)], "i64", 0)
             later = block.compare("ne", 0)
-            job, d = later.select(self.later_job, job), later.select(c, d)
+            job = later.select(self.later_job, job)
             a, b = self.go(a, start, spec.a[-1]), self.go(b, start, spec.b[-2])
         d_strides = spec.d or spec.c
         for first, count, columns in _parts(spec.n, cut.vectors * self.lanes):
@@ -202,7 +202,7 @@ class _Writer:
                     def tile(j: Value | int, top=top, rows=rows, name=name) -> None:
                         down = ((a, spec.a[-2]), (to_c, spec.c[-2]), (from_d, d_strides[-2]))
                         x, y, z = (self.go(self.go(p, top, s), j, s * rows) for p, s in down)
-                        self.perform(name, x, from_b, y, z, steps, job)
+                        self.perform(name, x, from_b, y, later.select(y, z) if later else z, steps, job)
 
                     self.each(tall, tile)
 

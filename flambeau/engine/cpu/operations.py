@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from flambeau.core.dtypes import BOOLEAN, FLOATING, bfloat16, float16, float32, float64
 from flambeau.core.dtypes import dtype as Dtype
-from flambeau.engine.cpu import vmath
+from flambeau.engine.cpu import vmath, vpow, vtrig
 from flambeau.engine.cpu.emit import Code, Value
 from flambeau.engine.loops import COMPARISONS, Instr
 
@@ -197,23 +197,7 @@ def _rem(a: Value, b: Value, dtype: Dtype) -> Value:
 def _fmod(a: Value, b: Value) -> Value:
     """The exact remainder of the truncated quotient: the library's, lane by lane."""
     function = "fmodf" if a.kind == "float" else "fmod"
-    return by_lane(lambda x, y: a.code.call(function, [x, y], a.kind, 0), a, b)
-
-
-def by_lane(function: Callable[..., Value], *args: Value) -> Value:
-    """``function`` of scalars, called for every lane."""
-    first = args[0]
-    if not first.lanes:
-        return function(*args)
-    ref = "poison"
-    result = first
-    for k in range(first.lanes):
-        value = function(*(a.lane(k) for a in args))
-        vector = f"<{first.lanes} x {value.kind}>"
-        expr = f"insertelement {vector} {ref}, {value.kind} {value.ref}, i64 {k}"
-        result = first.code.new(expr, value.kind, first.lanes)
-        ref = result.ref
-    return result
+    return a.code.by_lane(lambda x, y: a.code.call(function, [x, y], a.kind, 0), a, b)
 
 
 def compare(op: str, a: Value, b: Value, dtype: Dtype) -> Value:
@@ -256,6 +240,9 @@ _SIMPLE: dict[str, Callable[..., Value]] = {
 }
 
 
+_FUNCTIONS: dict[str, Callable[..., Value]] = vmath.FUNCTIONS | vtrig.FUNCTIONS | vpow.FUNCTIONS
+
+
 def evaluate(instr: Instr, args: list[Value], given: list[Dtype]) -> Value:
     """The result of ``instr``, neither a source nor a reduction, for arguments of dtypes ``given``."""
     op = instr.op
@@ -269,7 +256,7 @@ def evaluate(instr: Instr, args: list[Value], given: list[Dtype]) -> Value:
         return compare(op, args[0], args[1], given[0])
     if op in _SIMPLE:
         return _SIMPLE[op](*args, instr.dtype)
-    return vmath.FUNCTIONS[op](*args)
+    return _FUNCTIONS[op](*args)
 
 
 # --- reductions ----------------------------------------------------------------------------------------------

@@ -71,7 +71,11 @@ class GemmSpec(NamedTuple):
         """Whether there is a kernel: floating point, and no gaps between the columns (or else the rows) of C and D."""
         o = self.oriented()
         gaps = o.n > 1 and (o.c[-1] != 1 or (o.d is not None and o.d[-1] != 1))
-        return self.dtype.name in KINDS and not gaps
+        return self.dtype.name in KINDS and (self.empty() or not gaps)
+
+    def empty(self) -> bool:
+        """Whether the result has no elements."""
+        return 0 in (self.m, self.n, *self.batch)
 
 
 def _swapped(strides: tuple[int, ...]) -> tuple[int, ...]:

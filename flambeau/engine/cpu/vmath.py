@@ -47,7 +47,7 @@ class Format(NamedTuple):
 
 
 SINGLE = Format(
-    "float", 23, 127, 0x3F3504F3, (0.693359375, -2.12194440e-4), (0.30078125, 0.00024874566398119526), (-105.0, 90.0),
+    "float", 23, 127, 0x3F3504F3, (0.693359375, -2.12194440e-4), (0.30078125, 0.00024874566398119526), (-105.0, 89.0),
     exp=(0.4999999403953552, 0.1666651964187622, 0.04166839271783829, 0.008368780836462975, 0.0013814462581649423),
     log=(
         0.3333333134651184, -0.2500081956386566, 0.20001226663589478, -0.1662335842847824,
@@ -66,7 +66,7 @@ SINGLE = Format(
 
 DOUBLE = Format(
     "double", 52, 1023, 0x3FE6A09E667F3BCD, (0.6931471803691238, 1.9082149292705877e-10),
-    (0.3010299956640665, 9.14675690018966e-13), (-750.0, 715.0),
+    (0.30102999566224753, 1.7336659603752853e-12), (-750.0, 710.0),
     exp=(
         0.500000000000001, 0.16666666666666674, 0.04166666666652095, 0.008333333333322127, 0.0013888888948140007,
         0.00019841269886836392, 2.4801486965350888e-05, 2.7557242059340425e-06, 2.7632791582662336e-07,
@@ -117,10 +117,10 @@ def clamp(x: Value, low: float, high: float) -> Value:
     return at_most(x.compare("olt", low).select(low, x), high)
 
 
-def nearest(x: Value) -> tuple[Value, Value]:
-    """The integer nearest to ``x``, where it is small: as a float and as an integer."""
+def nearest(x: Value, factor: float) -> tuple[Value, Value]:
+    """The integer nearest to ``x * factor``, where it is small: as a float and as an integer."""
     rounder = FORMATS[x.kind].rounder
-    shifted = x + rounder
+    shifted = x.fma(factor, rounder)
     return shifted - rounder, shifted.bits() - shifted.like(rounder).bits()
 
 
@@ -144,7 +144,7 @@ def exponential(r: Value) -> Value:
 def _exp_parts(x: Value) -> tuple[Value, Value]:
     """``(p, n)`` with ``e**x = (1 + p) * 2**n``, ``n`` an integer."""
     high, low = FORMATS[x.kind].ln2
-    n, integer = nearest(x * LOG2_E)
+    n, integer = nearest(x, LOG2_E)
     return exponential(n.fma(-low, n.fma(-high, x))), integer
 
 
@@ -158,11 +158,12 @@ def split(x: Value) -> tuple[Value, Value]:
     return m, tiny.select(n - form.digits, n)
 
 
-def _logarithm(f: Value, n: Value, parts: tuple[float, float]) -> Value:
-    """``log(1 + f) + n * (parts[0] + parts[1])``."""
+def _mantissa_log(f: Value, extra: Value | None = None) -> Value:
+    """``log(1 + f)``, and something small that is added on the way."""
     square = f * f
-    tail = n.fma(parts[1], square * f * polynomial(f, FORMATS[f.kind].log))
-    return n.fma(parts[0], f + square.fma(-0.5, tail))
+    cube, series = square * f, polynomial(f, FORMATS[f.kind].log)
+    tail = cube * series if extra is None else cube.fma(series, extra)
+    return f + square.fma(-0.5, tail)
 
 
 def _limits(x: Value, result: Value) -> Value:
@@ -182,14 +183,14 @@ def exp(x: Value) -> Value:
 
 def exp2(x: Value) -> Value:
     form = FORMATS[x.kind]
-    x = clamp(x, 2 * form.smallest**0 - form.bias - form.digits - 4, form.bias + 3.0)
-    n, integer = nearest(x)
+    x = clamp(x, -form.bias - form.digits - 2.0, form.bias + 2.0)
+    n, integer = nearest(x, 1.0)
     first, second = powers_of_two(integer)
     return (exponential((x - n) * LN_2) + 1.0) * first * second
 
 
 def expm1(x: Value) -> Value:
-    p, n = _exp_parts(clamp(x, -40.0, FORMATS[x.kind].exp_range[1] - 1.0))
+    p, n = _exp_parts(clamp(x, -40.0, FORMATS[x.kind].exp_range[1]))
     unit = power_of_two(n - 1)  # the largest power may be infinite: half of it, twice
     result = p.fma(unit, unit - 0.5) * 2.0
     return x.abs().compare("olt", 2.0**-60).select(x, result)
@@ -212,31 +213,32 @@ def sigmoid(x: Value) -> Value:
 
 
 def log(x: Value) -> Value:
-    m, n = split(x)
-    return _limits(x, _logarithm(m - 1.0, n.convert("sitofp", x.kind), FORMATS[x.kind].ln2))
+    high, low = FORMATS[x.kind].ln2
+    m, integer = split(x)
+    n = integer.convert("sitofp", x.kind)
+    return _limits(x, n.fma(high, _mantissa_log(m - 1.0, n * low)))
 
 
 def log1p(x: Value) -> Value:
-    _, n = split(x + 1.0)
-    first, second = powers_of_two(-n)
+    high, low = FORMATS[x.kind].ln2
+    _, integer = split(x + 1.0)
+    first, second = powers_of_two(-integer)
     f = (x * first).fma(second, (first * second) - 1.0)  # (1 + x) / 2**n - 1 without the rounding of 1 + x
-    result = _logarithm(f, n.convert("sitofp", x.kind), FORMATS[x.kind].ln2)
-    return x.abs().compare("olt", 2.0**-60).select(x, _limits(x + 1.0, result))
-
-
-def _scaled_log(x: Value, factor: float, parts: tuple[float, float]) -> Value:
-    m, n = split(x)
-    n = n.convert("sitofp", x.kind)
-    mantissa = _logarithm(m - 1.0, n.like(0.0), (0.0, 0.0))
-    return _limits(x, n.fma(parts[0], mantissa.fma(factor, n * parts[1])))
+    n = integer.convert("sitofp", x.kind)
+    result = _limits(x + 1.0, n.fma(high, _mantissa_log(f, n * low)))
+    return x.abs().compare("olt", 2.0**-60).select(x, result)
 
 
 def log2(x: Value) -> Value:
-    return _scaled_log(x, LOG2_E, (1.0, 0.0))
+    m, n = split(x)
+    return _limits(x, _mantissa_log(m - 1.0).fma(LOG2_E, n.convert("sitofp", x.kind)))
 
 
 def log10(x: Value) -> Value:
-    return _scaled_log(x, LOG10_E, FORMATS[x.kind].log10_2)
+    high, low = FORMATS[x.kind].log10_2
+    m, integer = split(x)
+    n = integer.convert("sitofp", x.kind)
+    return _limits(x, n.fma(high, _mantissa_log(m - 1.0).fma(LOG10_E, n * low)))
 
 
 # --- others --------------------------------------------------------------------------------------------------

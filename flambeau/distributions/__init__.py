@@ -1,0 +1,31 @@
+"""Probability distributions: samples, log densities, gradients through samples, divergences.
+
+Samples draw from the default generator in the order in which PyTorch draws, so the same seed gives the same samples.
+
+Source: https://docs.pytorch.org/docs/stable/distributions.html
+"""
+
+from __future__ import annotations
+
+from flambeau.distributions import (
+    constraints,
+    continuous,
+    discrete,
+    distribution,
+    kl,
+    multivariate,
+    transformed,
+    transforms,
+    utils,
+)
+from flambeau.distributions.continuous import *  # noqa: F403
+from flambeau.distributions.discrete import *  # noqa: F403
+from flambeau.distributions.distribution import *  # noqa: F403
+from flambeau.distributions.kl import *  # noqa: F403
+from flambeau.distributions.multivariate import *  # noqa: F403
+from flambeau.distributions.transformed import *  # noqa: F403
+from flambeau.distributions.transforms import *  # noqa: F403
+
+__all__ = ["constraints", "kl", "transforms", "utils"]
+for _part in (continuous, discrete, distribution, kl, multivariate, transformed, transforms):
+    __all__ += _part.__all__

@@ -1,0 +1,189 @@
+"""Normal distributions of vectors."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from flambeau import ops
+from flambeau.distributions import constraints
+from flambeau.distributions.distribution import Distribution
+from flambeau.distributions.utils import lazy_property, standard_normal
+
+__all__ = ["LowRankMultivariateNormal", "MultivariateNormal"]
+
+linalg = ops.namespace("linalg")
+
+
+def times_vectors(matrix, vector):
+    """The products of batches of matrices and vectors, broadcast."""
+    return ops.matmul(matrix, vector.unsqueeze(-1)).squeeze(-1)
+
+
+def mahalanobis(factor, x):
+    """|L^-1 x|^2 for batches of lower triangles L and vectors x, broadcast."""
+    return linalg["solve_triangular"](factor, x.unsqueeze(-1), upper=False).squeeze(-1).pow(2).sum(-1)
+
+
+def half_log_det(factor):
+    """The sum of the logarithms of the diagonal."""
+    return factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+
+
+class MultivariateNormal(Distribution):
+    """The normal distribution of vectors, given by its mean and one of covariance, precision, lower Cholesky factor.
+
+    >>> import flambeau as torch
+    >>> d = torch.distributions.MultivariateNormal(torch.zeros(2), torch.eye(2))
+    >>> d.log_prob(torch.zeros(2))
+    tensor(-1.8379)
+    """
+
+    arg_constraints = {
+        "loc": constraints.real_vector, "covariance_matrix": constraints.positive_definite,
+        "precision_matrix": constraints.positive_definite, "scale_tril": constraints.lower_cholesky,
+    }  # fmt: skip
+    support: Any = constraints.real_vector
+    has_rsample = True
+
+    def __init__(
+        self, loc, covariance_matrix=None, precision_matrix=None, scale_tril=None, validate_args: bool | None = None
+    ) -> None:
+        if loc.dim() < 1:
+            raise ValueError("loc must be at least one-dimensional.")
+        given = {"covariance_matrix": covariance_matrix, "scale_tril": scale_tril, "precision_matrix": precision_matrix}
+        given = {name: m for name, m in given.items() if m is not None}
+        if len(given) != 1:
+            raise ValueError("Exactly one of covariance_matrix or precision_matrix or scale_tril may be specified.")
+        ((name, matrix),) = given.items()
+        if matrix.dim() < 2:
+            raise ValueError(f"{name} must be at least two-dimensional, with optional leading batch dimensions")
+        batch = ops.broadcast_tensors(matrix[..., 0, 0], loc[..., 0])[0].shape
+        self.loc = loc.expand(batch + loc.shape[-1:])
+        self.__dict__[name] = matrix.expand(batch + matrix.shape[-2:])
+        super().__init__(batch, self.loc.shape[-1:], validate_args=validate_args)
+        matrix = self.__dict__[name]
+        if name == "scale_tril":
+            self._unbroadcasted_scale_tril = scale_tril
+        elif name == "covariance_matrix":
+            self._unbroadcasted_scale_tril = linalg["cholesky"](covariance_matrix)
+        else:  # the Cholesky factor of the inverse, by way of the reversed matrix
+            reversed_factor = linalg["cholesky"](precision_matrix.flip((-2, -1)))
+            upper = reversed_factor.flip((-2, -1)).mT
+            eye = ops.eye(loc.shape[-1], dtype=loc.dtype)
+            self._unbroadcasted_scale_tril = linalg["solve_triangular"](upper, eye, upper=False)
+
+    @lazy_property
+    def scale_tril(self):
+        return self._unbroadcasted_scale_tril.expand(self._batch_shape + self._event_shape + self._event_shape)
+
+    @lazy_property
+    def covariance_matrix(self):
+        factor = self._unbroadcasted_scale_tril
+        return (factor @ factor.mT).expand(self._batch_shape + self._event_shape + self._event_shape)
+
+    @lazy_property
+    def precision_matrix(self):
+        inverse = ops.cholesky_inverse(self._unbroadcasted_scale_tril)
+        return inverse.expand(self._batch_shape + self._event_shape + self._event_shape)
+
+    @property
+    def mean(self):
+        return self.loc
+
+    @property
+    def mode(self):
+        return self.loc
+
+    @property
+    def variance(self):
+        variance = self._unbroadcasted_scale_tril.pow(2).sum(-1)
+        return variance.expand(self._batch_shape + self._event_shape)
+
+    def rsample(self, sample_shape=()):
+        noise = standard_normal(self._extended_shape(sample_shape), self.loc)
+        return self.loc + times_vectors(self._unbroadcasted_scale_tril, noise)
+
+    def log_prob(self, value):
+        if self._validate_args:
+            self._validate_sample(value)
+        factor = self._unbroadcasted_scale_tril
+        distance = mahalanobis(factor, value - self.loc)
+        return -0.5 * (self._event_shape[0] * math.log(2 * math.pi) + distance) - half_log_det(factor)
+
+    def entropy(self):
+        entropy = 0.5 * self._event_shape[0] * (1.0 + math.log(2 * math.pi)) + half_log_det(self._unbroadcasted_scale_tril)
+        return entropy.expand(self._batch_shape)
+
+
+class LowRankMultivariateNormal(Distribution):
+    """The normal distribution of vectors with covariance ``cov_factor @ cov_factor.mT + diag(cov_diag)``.
+
+    Log densities take the time of the small matrix that the factor's columns span (matrix determinant lemma, Woodbury).
+    """
+
+    arg_constraints = {
+        "loc": constraints.real_vector, "cov_factor": constraints.independent(constraints.real, 2),
+        "cov_diag": constraints.independent(constraints.positive, 1),
+    }  # fmt: skip
+    support: Any = constraints.real_vector
+    has_rsample = True
+
+    def __init__(self, loc, cov_factor, cov_diag, validate_args: bool | None = None) -> None:
+        if loc.dim() < 1 or cov_factor.dim() < 2:
+            raise ValueError("loc must be at least one-dimensional, cov_factor at least two-dimensional.")
+        shape = ops.broadcast_tensors(loc, cov_diag, cov_factor[..., 0])[0].shape
+        self.loc, self.cov_diag = loc.expand(shape), cov_diag.expand(shape)
+        self.cov_factor = cov_factor.expand(shape + cov_factor.shape[-1:])
+        scaled = self.cov_factor.mT / self.cov_diag.unsqueeze(-2)
+        self._capacitance_tril = linalg["cholesky"](scaled @ self.cov_factor + ops.eye(scaled.shape[-2], dtype=loc.dtype))
+        super().__init__(shape[:-1], shape[-1:], validate_args=validate_args)
+
+    def expand(self, batch_shape, _instance=None):
+        new = super().expand(batch_shape, _instance)
+        new._capacitance_tril = self._capacitance_tril.expand((*batch_shape, *self._capacitance_tril.shape[-2:]))
+        return new
+
+    @property
+    def mean(self):
+        return self.loc
+
+    @property
+    def mode(self):
+        return self.loc
+
+    @lazy_property
+    def variance(self):
+        return self.cov_factor.pow(2).sum(-1) + self.cov_diag
+
+    @lazy_property
+    def covariance_matrix(self):
+        return self.cov_factor @ self.cov_factor.mT + self.cov_diag.diag_embed()
+
+    @lazy_property
+    def scale_tril(self):
+        return linalg["cholesky"](self.covariance_matrix)
+
+    @lazy_property
+    def precision_matrix(self):
+        return linalg["inv"](self.covariance_matrix)
+
+    def rsample(self, sample_shape=()):
+        shape = self._extended_shape(sample_shape)
+        wide = standard_normal(shape[:-1] + self.cov_factor.shape[-1:], self.loc)
+        own = standard_normal(shape, self.loc)
+        return self.loc + times_vectors(self.cov_factor, wide) + self.cov_diag.sqrt() * own
+
+    def _log_det(self):
+        return 2 * half_log_det(self._capacitance_tril) + self.cov_diag.log().sum(-1)
+
+    def log_prob(self, value):
+        if self._validate_args:
+            self._validate_sample(value)
+        away = value - self.loc
+        inside = times_vectors(self.cov_factor.mT / self.cov_diag.unsqueeze(-2), away)
+        distance = (away.pow(2) / self.cov_diag).sum(-1) - mahalanobis(self._capacitance_tril, inside)
+        return -0.5 * (self._event_shape[0] * math.log(2 * math.pi) + self._log_det() + distance)
+
+    def entropy(self):
+        return 0.5 * (self._event_shape[0] * (1.0 + math.log(2 * math.pi)) + self._log_det())

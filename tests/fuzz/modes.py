@@ -1,0 +1,326 @@
+"""Runs programs in the engine's modes and compares what they observe.
+
+Between immediate mode and the interpreter every bit must be the same. Compiled kernels may add in another order and
+have functions of their own, so where bits differ the program is run again by the interpreter with *noise*: every
+result of such an operation is moved by a random fraction of the error that it may have. How far the observed values
+move under noise bounds how far rounding can move them; what differs by more is a mismatch. Where noise changes a
+comparison, an index or the course of the program, rounding decides and nothing more is compared.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import warnings
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import flambeau as torch
+from flambeau.core import config
+from flambeau.engine import interpreter
+from flambeau.engine.run import run_pending
+from tests.fuzz.programs import Program, Repeat, namespace
+
+
+@contextlib.contextmanager
+def settings(**values) -> Iterator[None]:
+    """Sets values of :mod:`flambeau.core.config` for a while."""
+    before = {name: getattr(config, name) for name in values}
+    try:
+        for name, value in values.items():
+            setattr(config, name, value)
+        yield
+    finally:
+        with contextlib.suppress(Exception):
+            run_pending()
+        for name, value in before.items():
+            setattr(config, name, value)
+
+
+def immediately():
+    return settings(eager=True, compiled=False)
+
+
+def interpreted(pending: int = 4096):
+    return settings(eager=False, compiled=False, max_pending_nodes=pending)
+
+
+def compiled(after: int = 0, pending: int = 4096):
+    return settings(eager=False, compiled=True, compile_after=after, max_pending_nodes=pending)
+
+
+# --- running -------------------------------------------------------------------------------------------------
+
+
+class Event(NamedTuple):
+    """Something that a program could see: what it was, all of it that must be the same, and the numbers in it."""
+
+    what: str
+    facts: tuple
+    numbers: np.ndarray | None = None
+
+
+class Run:
+    """One run of a program: what it observed, and its variables, kept alive."""
+
+    def __init__(self, program: Program, seed: int) -> None:
+        self.events: list[Event] = []
+        self.names = namespace(seed, self._observe)
+        self.own = set(self.names)
+        torch.manual_seed(seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for statement in program:
+                times, body = statement if isinstance(statement, Repeat) else (1, (statement,))
+                for _ in range(times):
+                    for part in body:
+                        self._run(part)
+            self.final = self.variables()
+
+    def _run(self, statement: str) -> None:
+        before = dict(self.names)
+        try:
+            exec(compile(statement, f"<{statement}>", "exec"), self.names)
+        except Exception as error:
+            # A statement that fails binds nothing, also where it fails only when its values are computed.
+            self.names.clear()
+            self.names.update(before)
+            self.events.append(Event(statement, (type(error).__name__, str(error))))
+
+    def _observe(self, x: Any, what: str = "look") -> None:
+        self.events.append(_event(what, x))
+
+    def variables(self) -> list[Event]:
+        """All that the program's variables are now."""
+        found = []
+        for name in sorted(self.names):
+            x = self.names[name]
+            if name in self.own or not isinstance(x, torch.Tensor | np.ndarray):
+                continue
+            try:
+                found.append(_event(name, x))
+                if isinstance(x, torch.Tensor) and x.is_leaf:
+                    found.append(_event(name + ".grad", x.grad))
+            except Exception as error:
+                found.append(Event(name, (type(error).__name__, str(error))))
+        return found
+
+    def all_events(self) -> list[Event]:
+        return self.events + self.final
+
+
+def _event(what: str, x: Any) -> Event:
+    if isinstance(x, torch.Tensor):
+        facts = (x.dtype, tuple(x.shape), x.stride(), x.storage_offset(), x.requires_grad, x.is_leaf, x._version)
+        return Event(what, facts, np.array(x._array()))
+    if isinstance(x, np.ndarray):
+        return Event(what, (x.dtype, x.shape, x.strides), x.copy())
+    if isinstance(x, float):
+        return Event(what, ("float",), np.array(x))
+    if isinstance(x, list):
+        a = np.array(x)
+        return Event(what, (a.shape, a.dtype), a)
+    return Event(what, (repr(x),))
+
+
+# --- noise ---------------------------------------------------------------------------------------------------
+
+SUMS = frozenset(["sum", "mean", "mm", "bmm", "aten.matmul", "addmm", "baddbmm", "mv", "dot"])
+FUNCTIONS = frozenset(
+    ["exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "tanh", "sigmoid", "erf", "pow", "_silu",
+     "_silu_slope", "_gelu_slope", "nn.functional.gelu", "_elu", "softmax", "log_softmax", "var", "_mse_loss"]
+)  # fmt: skip
+CANCELLING = frozenset(["_silu_slope", "_gelu_slope", "nn.functional.gelu", "_elu", "log_softmax", "var"])
+"""Functions whose formula subtracts: their error is one in the size of their inputs, not of their result."""
+
+
+def _noise_size(node, args: list, value: np.ndarray) -> np.ndarray:
+    """How far a kernel of ours may be from the interpreter's result.
+
+    A sum of n terms is within (n - 1) u sum|terms| of the exact one in whatever order it is added (Higham, Accuracy and
+    Stability of Numerical Algorithms, 4.2), a product of matrices likewise; functions are within 4 units in the last
+    place, NumPy's included.
+    """
+    name = node.op.name
+    info = torch.finfo(node.dtype)
+    floats = [a for a in args if isinstance(a, np.ndarray) and a.dtype.kind not in "biu"]
+    if name in SUMS:
+        sizes = _compute(node, [np.abs(a) if isinstance(a, np.ndarray | float | int) else a for a in args])
+        inner = floats[-1].shape[-2 if floats[-1].ndim > 1 else -1] if name not in ("sum", "mean") else args[0].size // max(1, value.size)
+        return np.asarray(np.abs(sizes), np.float64) * (inner + 1) * info.eps
+    size = np.abs(value.astype(np.float64)) * info.eps * 4
+    if node.op.reduces is not None:  # softmax, variance, losses: all terms of their sums are positive
+        size = size * (1 + args[0].size // max(1, value.size) + (args[0].shape[-1] if args[0].ndim else 0) / 4)
+    if name in CANCELLING:
+        finite = [np.abs(a[np.isfinite(a)].astype(np.float64)).max(initial=0) for a in floats]
+        largest = 1 + max(finite, default=0)
+        size = size + info.eps * largest * (largest if name == "var" else 4)
+    return size
+
+
+_compute = interpreter.compute
+
+
+@contextlib.contextmanager
+def noise(seed: int) -> Iterator[None]:
+    """The interpreter moves every result that compiled kernels may round differently by a random part of its error."""
+    rng = np.random.default_rng(seed)
+
+    def noisy(node, args: list):
+        value = _compute(node, args)
+        if node.op.name not in SUMS | FUNCTIONS or not node.dtype.is_floating_point:
+            return value
+        with np.errstate(all="ignore"):
+            size = _noise_size(node, args, value)
+            moved = value.astype(np.float64) + size * rng.uniform(-1, 1, value.shape)
+            return np.where(np.isfinite(moved), moved, value).astype(value.dtype)
+
+    interpreter.compute = noisy
+    try:
+        with interpreted():
+            yield
+    finally:
+        interpreter.compute = _compute
+
+
+# --- comparing -----------------------------------------------------------------------------------------------
+
+NOISY_RUNS = 5
+
+
+def _bits(a: np.ndarray) -> bytes:
+    if a.dtype.kind in "fcV" or a.dtype.name in ("bfloat16",):
+        a = a.copy()
+        a[a != a] = np.nan  # which NaN it is, nobody promises
+    return a.tobytes()
+
+
+def same_bits(a: Event, b: Event) -> bool:
+    if a[:2] != b[:2] or (a.numbers is None) != (b.numbers is None):
+        return False
+    return a.numbers is None or _bits(np.atleast_1d(a.numbers)) == _bits(np.atleast_1d(b.numbers))
+
+
+def first_difference(wanted: list[Event], got: list[Event]) -> int | None:
+    """The number of the first event that is not the same bit for bit."""
+    for i in range(max(len(wanted), len(got))):
+        if i >= len(wanted) or i >= len(got) or not same_bits(wanted[i], got[i]):
+            return i
+    return None
+
+
+def describe(wanted: list[Event], got: list[Event], i: int) -> str:
+    def text(events: list[Event]) -> str:
+        if i >= len(events):
+            return "nothing"
+        e = events[i]
+        return f"{e.what} {e.facts}\n{e.numbers if e.numbers is not None else ''}"
+
+    return f"event {i}: expected {text(wanted)}\ngot {text(got)}"
+
+
+class Unstable(Exception):
+    """Rounding decides how the program goes on."""
+
+
+def beyond_rounding(program: Program, seed: int, wanted: list[Event], got: list[Event], noisy: list[list[Event]]) -> int | None:
+    """The number of the first event where ``got`` is further from ``wanted`` than rounding explains."""
+    if not noisy:
+        for k in range(NOISY_RUNS):
+            with noise(k):
+                noisy.append(Run(program, seed).all_events())
+    for i in range(max(len(wanted), len(got))):
+        if i < len(wanted) and any(i >= len(n) or n[i][:2] != wanted[i][:2] for n in noisy):
+            raise Unstable
+        if i >= len(wanted) or i >= len(got) or got[i][:2] != wanted[i][:2]:
+            return i
+        if not same_bits(wanted[i], got[i]) and not _explained(wanted[i], got[i], [n[i] for n in noisy]):
+            return i
+    return None
+
+
+def _explained(wanted: Event, got: Event, noisy: list[Event]) -> bool:
+    a, b = wanted.numbers, got.numbers
+    assert a is not None and b is not None
+    if a.dtype.kind in "biu":
+        fixed = np.all([n.numbers == a for n in noisy], axis=0)
+        return bool(np.all((a == b) | ~fixed))
+    eps = float(torch.finfo(wanted.facts[0]).eps) if isinstance(wanted.facts[0], torch.dtype) else np.finfo(np.float32).eps
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    others = [n.numbers.astype(np.float64) for n in noisy]  # type: ignore[union-attr]
+    with np.errstate(all="ignore"):
+        steady = np.all([np.isfinite(o) == np.isfinite(a) for o in others], axis=0)
+        moved = np.max([np.where(np.isfinite(o), np.abs(o - a), 0) for o in others], axis=0)
+        near = np.abs(a - b) <= 8 * moved + 4 * eps * np.abs(a) + 1e-300
+        same = (a == b) | (np.isnan(a) & np.isnan(b))
+    # The sign of a zero counts, unless rounding could have made it.
+    signs = (a != 0) | (b != 0) | (np.signbit(a) == np.signbit(b)) | (moved > 0)
+    return bool(np.all(((same | near) & signs) | ~steady))
+
+
+class Mismatch(NamedTuple):
+    mode: str
+    seed: int
+    text: str
+
+
+def check(program: Program, seed: int, counts: dict[str, int] | None = None) -> Mismatch | None:
+    """Runs ``program`` in all modes; returns the first mismatch."""
+    from flambeau.engine.plan import plans
+
+    counts = counts if counts is not None else {}
+    with immediately():
+        reference = Run(program, seed).all_events()
+    with interpreted():
+        lazy = Run(program, seed).all_events()
+    i = first_difference(reference, lazy)
+    if i is not None:
+        return Mismatch("interpreted", seed, describe(reference, lazy, i))
+    with interpreted(3 + seed % 5):
+        cut = Run(program, seed).all_events()
+    i = first_difference(reference, cut)
+    if i is not None:
+        return Mismatch("interpreted in short traces", seed, describe(reference, cut, i))
+    noisy: list[list[Event]] = []
+
+    def compare(mode: str, s: int, wanted: list[Event], got: list[Event], noisy: list[list[Event]]) -> Mismatch | None:
+        if first_difference(wanted, got) is None:
+            counts["same bits"] = counts.get("same bits", 0) + 1
+            return None
+        try:
+            i = beyond_rounding(program, s, wanted, got, noisy)
+        except Unstable:
+            counts["unstable"] = counts.get("unstable", 0) + 1
+            return None
+        if i is None:
+            counts["within rounding"] = counts.get("within rounding", 0) + 1
+            return None
+        return Mismatch(mode, s, describe(wanted, got, i))
+
+    for mode, context in [("compiled", compiled()), ("compiled in short traces", compiled(0, 3 + seed % 5))]:
+        plans.clear()
+        with context:
+            found = compare(mode, seed, reference, Run(program, seed).all_events(), noisy)
+        if found:
+            return found
+    plans.clear()
+    runs = []
+    for k in range(3):
+        with compiled(1):
+            again = Run(program, seed + k)
+        runs.append((seed + k, again))
+        if k:
+            with interpreted():
+                wanted = Run(program, seed + k).all_events()
+            found = compare(f"compiled, run {k + 1}", seed + k, wanted, again.all_events(), [])
+            if found:
+                return found
+    for s, kept in runs:  # what was kept of earlier runs is still what it was
+        now = kept.variables()
+        i = first_difference(kept.final, now)
+        if i is not None:
+            return Mismatch("kept after later runs", s, describe(kept.final, now, i))
+    gc.collect(0)
+    return None
