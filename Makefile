@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 OUT := out
+# One worker a core, and one BLAS thread a worker: more of them than cores would mostly wait for each other.
+PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n auto
 
 .PHONY: demo test lint typecheck parity check clean
 
@@ -11,7 +13,7 @@ demo: .venv/installed
 	$(BIN)/flambeau demo --out $(OUT)/digits.html --save $(OUT)/digits.pt
 
 test: .venv/test
-	$(BIN)/pytest -n auto
+	$(PYTEST)
 
 lint: .venv/lint
 	$(BIN)/ruff check .
@@ -22,7 +24,7 @@ typecheck: .venv/lint
 
 # Against real PyTorch, which is downloaded (some hundred MB).
 parity: .venv/parity
-	$(BIN)/pytest -n auto tests/parity
+	$(PYTEST) tests/parity
 
 check: test lint typecheck parity
 

@@ -25,7 +25,8 @@ from flambeau.tensor import exchange as _exchange
 from flambeau.tensor.exchange import as_tensor, asarray, from_dlpack, from_numpy, frombuffer
 from flambeau.tensor.methods import inplace_function as _inplace_function
 from flambeau.tensor.printing import get_printoptions, set_printoptions
-from flambeau.tensor.record import ReturnType, result_type
+from flambeau.core.results import ReturnType
+from flambeau.tensor.record import result_type
 from flambeau.tensor.tensor import Tensor
 from flambeau.threads import get_num_interop_threads, get_num_threads, set_num_interop_threads, set_num_threads
 from flambeau.version import __version__
@@ -150,9 +151,14 @@ _C = None  # programs look here for PyTorch's compiled part
 # --- rooms that are opened when they are entered -------------------------------------------------------------
 
 _LAZY = frozenset(
-    {"nn", "optim", "utils", "linalg", "fft", "special", "cuda", "backends", "serialization", "compat", "distributions"}
+    {"nn", "optim", "utils", "linalg", "fft", "special", "cuda", "backends", "serialization", "compat", "distributions", "amp",
+     "func", "jit", "testing", "masked", "signal", "overrides", "types", "compiler", "hub", "multiprocessing", "distributed",
+     "return_types"}
 )  # fmt: skip
-_LAZY_NAMES = {"save": "serialization", "load": "serialization"}
+_LAZY_NAMES = {
+    "save": "serialization", "load": "serialization", "vmap": "func", "autocast": "amp", "GradScaler": "amp",
+    "is_autocast_enabled": "amp", "get_autocast_dtype": "amp",
+}  # fmt: skip
 
 
 def __getattr__(name: str):

@@ -22,7 +22,14 @@ class _GradMode(threading.local):
     inference = False
 
 
+class _Autocast(threading.local):
+    """What is done to the arguments of the ops that automatic mixed precision casts, per thread; ``None`` outside of it."""
+
+    cast: Any = None
+
+
 grad_mode = _GradMode()
+autocast = _Autocast()
 
 if not TYPE_CHECKING:
     Tensor: Any = None
@@ -32,6 +39,9 @@ record: Callable = None  # type: ignore[assignment]
 
 record_pointwise: Callable = None  # type: ignore[assignment]
 """``record_pointwise(op, args, kwargs)``: the same for an elementwise op."""
+
+record_in_order: Callable = None  # type: ignore[assignment]
+"""``record_in_order(op, input, attrs, dtype, order)``: the same for a copy with its dims in a given order in memory."""
 
 view: Callable = None  # type: ignore[assignment]
 """``view(op, args, kwargs)``: the same for an op whose results share their input's storage."""

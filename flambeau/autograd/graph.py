@@ -23,6 +23,11 @@ _sequence = itertools.count()
 _new = object.__new__
 
 
+def next_sequence() -> int:
+    """A number above those of all entries that the tape has, and below those of all that it will get."""
+    return next(_sequence)
+
+
 class Node:
     """One entry on the tape (``tensor.grad_fn``).
 

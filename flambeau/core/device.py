@@ -19,7 +19,7 @@ class device:
         if isinstance(type, device):
             return type
         if isinstance(type, int):
-            index, type = type, "cuda"
+            raise RuntimeError(f"Cannot access accelerator device when none is available: device({type}) names an accelerator")
         if not isinstance(type, str):
             raise TypeError(f"device(): argument 'type' must be str, not {type.__class__.__name__}")
         name, colon, number = type.partition(":")
@@ -52,7 +52,7 @@ class device:
         return hash((self.type, self.index))
 
     def __reduce__(self):
-        return (device, (self.type, self.index) if self.index is not None else (self.type,))
+        return _device, (self.type, self.index)  # by a function, since the class is called torch.device
 
     def __enter__(self) -> device:
         check(self)
@@ -60,6 +60,10 @@ class device:
 
     def __exit__(self, *exc) -> None:
         pass
+
+
+def _device(type: str, index: int | None) -> device:
+    return device(type, index)
 
 
 device.__module__ = "torch"

@@ -38,7 +38,9 @@ class dtype:
         return self
 
     def to_complex(self) -> dtype:
-        """The complex type whose parts are of this type."""
+        """The complex type whose parts are of this type; ``RuntimeError`` for integers and bool."""
+        if self.kind < FLOATING:
+            raise RuntimeError(f"Unknown Complex ScalarType for {scalar_name(self)}")
         return _COMPLEX_OF.get(self, self)
 
     def to_real(self) -> dtype:
@@ -47,6 +49,7 @@ class dtype:
 
 
 dtype.__module__ = "torch"
+_PYTHON_TYPES: dict = {}  # what float, int, bool and complex stand for as a dtype
 
 BOOLEAN, INTEGRAL, FLOATING, COMPLEX = range(4)
 
@@ -74,6 +77,7 @@ ALIASES = {
     "half": float16, "float": float32, "double": float64, "cfloat": complex64, "cdouble": complex128,
     "short": int16, "int": int32, "long": int64,
 }  # fmt: skip
+_PYTHON_TYPES.update({type(0.0): float64, type(0): int64, type(True): bool, type(0j): complex128})
 
 _BY_NAME = {d.name: d for d in ALL} | ALIASES
 _BY_NUMPY = {d.np: d for d in ALL}
@@ -84,6 +88,40 @@ _REAL_OF = {complex64: float32, complex128: float64}
 def by_name(name: str) -> dtype:
     """The dtype called ``name`` (``"float32"``, ``"long"``, ...)."""
     return _BY_NAME[name]
+
+
+def as_dtype(value, name: str) -> dtype | None:
+    """The ``dtype=`` argument of the function ``name``: a dtype, ``None``, or ``float``, ``int``, ``bool``, ``complex``."""
+    if value is None or value.__class__ is dtype:
+        return value
+    try:
+        return _PYTHON_TYPES[value]
+    except (KeyError, TypeError):
+        raise TypeError(f"{name}(): argument 'dtype' must be torch.dtype, not {type(value).__name__}") from None
+
+
+# --- the names that PyTorch's legacy types and messages have for dtypes ------------------------------------------
+
+_SCALAR_NAMES = {
+    "bool": "Bool", "uint8": "Byte", "int8": "Char", "int16": "Short", "int32": "Int", "int64": "Long",
+    "uint16": "UInt16", "uint32": "UInt32", "uint64": "UInt64", "float16": "Half", "bfloat16": "BFloat16",
+    "float32": "Float", "float64": "Double", "complex64": "ComplexFloat", "complex128": "ComplexDouble",
+}  # fmt: skip
+
+_C_NAMES = {
+    "bool": "bool", "float16": "c10::Half", "bfloat16": "c10::BFloat16", "float32": "float", "float64": "double",
+    "complex64": "c10::complex<float>", "complex128": "c10::complex<double>",
+}  # fmt: skip
+
+
+def scalar_name(d: dtype | np.dtype) -> str:
+    """The name that legacy types and most messages give a dtype: ``'Float'``, ``'Long'``."""
+    return _SCALAR_NAMES.get(d.name, d.name)
+
+
+def c_name(d: dtype) -> str:
+    """The name that some messages give a dtype instead: ``'float'``, ``'int64_t'``."""
+    return _C_NAMES.get(d.name, d.name + "_t")
 
 
 def from_numpy(np_dtype: np.dtype) -> dtype:
@@ -111,6 +149,8 @@ def get_default_dtype() -> dtype:
 def set_default_dtype(d: dtype) -> None:
     """Sets the dtype of tensors made from Python floats. ``d`` must be a floating-point dtype."""
     global _default
+    if d.__class__ is not dtype:
+        raise TypeError(f"invalid dtype object: only floating-point types are supported as the default type, got {d!r}")
     if not d.is_floating_point:
         raise TypeError(f"only floating-point types are supported as the default type, got {d}")
     _default = d
@@ -152,11 +192,11 @@ def promote_types(a: dtype, b: dtype) -> dtype:
     try:
         return _TABLE[a, b]
     except KeyError:
-        result = _TABLE[a, b] = _promote(a, b)
+        result = _TABLE[a, b] = _promote(as_dtype(a, "promote_types"), as_dtype(b, "promote_types"))
         return result
 
 
-def can_cast(from_: dtype, to: dtype):
+def can_cast(from_: dtype, to: dtype):  # -> bool, a name that is taken here
     """Whether an in-place op may write ``from_`` values into ``to``: not into a lower category (``torch.can_cast``)."""
     return from_.kind <= to.kind
 
@@ -173,8 +213,14 @@ class finfo:
         self.bits = d.itemsize * 8
         self.eps, self.max, self.min = float(info.eps), float(info.max), float(info.min)
         self.tiny = self.smallest_normal = float(info.smallest_normal)
-        self.resolution = float(info.resolution)
+        self.resolution = float(f"{float(info.resolution):.0e}")  # a power of ten, which bfloat16 rounds
         self.dtype = d.name
+
+    def __eq__(self, other: object):
+        return isinstance(other, finfo) and self.dtype == other.dtype
+
+    def __hash__(self) -> int:
+        return hash(self.dtype)
 
     def __repr__(self) -> str:
         return (
@@ -191,6 +237,12 @@ class iinfo:
             raise TypeError(f"torch.iinfo() requires an integer input type. Use torch.finfo to handle '{type}'")
         info = np.iinfo(type.np)  # type: ignore[type-var]
         self.bits, self.max, self.min, self.dtype = int(info.bits), int(info.max), int(info.min), type.name
+
+    def __eq__(self, other: object):
+        return isinstance(other, iinfo) and self.dtype == other.dtype
+
+    def __hash__(self) -> int:
+        return hash(self.dtype)
 
     def __repr__(self) -> str:
         return f"iinfo(min={self.min:g}, max={self.max:g}, dtype={self.dtype})"

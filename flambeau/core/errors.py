@@ -24,6 +24,11 @@ def describe(value: object) -> str:
     return type(value).__name__
 
 
+def out_of_memory(error: MemoryError) -> RuntimeError:
+    """The error that PyTorch raises where memory cannot be had."""
+    return RuntimeError(f"DefaultCPUAllocator: can't allocate memory: {error}")
+
+
 def explain_arguments(name: str, function: Callable, args: tuple, kwargs: dict, error: TypeError) -> TypeError:
     """The error for a call whose arguments ``function`` does not take."""
     import inspect

@@ -18,7 +18,7 @@ class memory_format:
         return f"torch.{self.name}"
 
     def __reduce__(self):
-        return self.name
+        return _named, (self.name,)
 
     def order(self, ndim: int) -> tuple[int, ...]:
         """The dims from the outermost in memory to the innermost."""
@@ -56,10 +56,16 @@ class layout:
         return f"torch.{self.name}"
 
     def __reduce__(self):
-        return self.name
+        return _named, (self.name,)
 
 
 layout.__module__ = "torch"
 strided = layout("strided")
 sparse_coo = layout("sparse_coo")
 sparse_csr = layout("sparse_csr")
+
+_ALL = {x.name: x for x in (contiguous_format, preserve_format, channels_last, channels_last_3d, strided, sparse_coo, sparse_csr)}
+
+
+def _named(name: str) -> memory_format | layout:
+    return _ALL[name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import prod
 
 
@@ -15,6 +16,13 @@ class Size(tuple):
 
     __slots__ = ()
 
+    def __new__(cls, sizes=()):
+        self = tuple.__new__(cls, sizes)
+        for n in self:
+            if n.__class__ is not int:
+                return tuple.__new__(cls, [_as_int(n, i) for i, n in enumerate(self)])
+        return self
+
     def numel(self) -> int:
         return prod(self)
 
@@ -26,10 +34,12 @@ class Size(tuple):
         return Size(item) if type(index) is slice else item
 
     def __add__(self, other):  # type: ignore[override]
-        return Size(tuple.__add__(self, tuple(other)))
+        if not isinstance(other, tuple):
+            raise TypeError(f"can only concatenate tuple (not {type(other).__name__}) to torch.Size")
+        return Size(tuple.__add__(self, other))
 
     def __radd__(self, other):
-        return Size(tuple(other) + tuple(self))
+        return Size(other + tuple(self)) if isinstance(other, tuple) else NotImplemented
 
     def __mul__(self, n):  # type: ignore[override]
         return Size(tuple.__mul__(self, n))
@@ -37,7 +47,20 @@ class Size(tuple):
     __rmul__ = __mul__
 
     def __reduce__(self):
-        return (Size, (tuple(self),))
+        return _size, (tuple(self),)  # by a function, since the class is called torch.Size
+
+
+def _as_int(n, position: int) -> int:
+    try:
+        return n.__index__()
+    except (AttributeError, TypeError):
+        raise TypeError(
+            f"torch.Size() takes an iterable of 'int' (item {position} is '{type(n).__name__}')"
+        ) from None
+
+
+def _size(sizes: tuple) -> Size:
+    return Size(sizes)
 
 
 Size.__module__ = "torch"
@@ -50,6 +73,40 @@ def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
         strides.append(step)
         step *= n if n > 1 else 1
     return tuple(strides[::-1])
+
+
+def memory_order(shape: tuple[int, ...], operands: Iterable[tuple[tuple, tuple]]) -> tuple[int, ...] | None:
+    """The dims of an elementwise result from the outermost in memory to the innermost; ``None`` for row-major.
+
+    ``operands`` are the shapes and strides of the inputs. The first that tells two dims apart orders them; a dim
+    that is broadcast says nothing. Source: https://docs.pytorch.org/docs/stable/tensor_attributes.html#torch-memory-format
+    """
+    n = len(shape)
+    padded = []
+    for own, strides in operands:
+        lead = n - len(own)
+        padded.append((0,) * lead + tuple([0 if m == 1 != shape[d] else s for d, (m, s) in enumerate(zip(own, strides), lead)]))
+
+    def inside(a: int, b: int) -> int:
+        """1 where dim ``a`` should lie inside ``b``, -1 where outside, 0 where no operand tells."""
+        for strides in padded:
+            s, t = strides[a], strides[b]
+            if s and t:
+                if s != t:
+                    return 1 if s < t else -1
+                if shape[b] > shape[a]:
+                    return 1
+        return 0
+
+    order = list(range(n))
+    for i in range(n - 2, -1, -1):  # insertion sort from the innermost: equal dims stay as they are
+        for j in range(i, n - 1):
+            told = inside(order[j], order[j + 1])
+            if told > 0:
+                order[j], order[j + 1] = order[j + 1], order[j]
+            elif told < 0:
+                break
+    return None if order == sorted(order) else tuple(order)
 
 
 def broadcast_shapes(*shapes: tuple[int, ...]) -> Size:

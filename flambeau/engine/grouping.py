@@ -48,7 +48,7 @@ class Static:
 class Group:
     """Nodes that run together. ``body`` is ``None`` for a node that runs by its kernel in NumPy."""
 
-    __slots__ = ("body", "inputs", "members", "reduced", "scalars", "shape", "values")
+    __slots__ = ("body", "by_row", "inputs", "members", "reduced", "scalars", "shape", "values")
 
     def __init__(self, shape: tuple[int, ...], native: bool) -> None:
         self.shape = shape
@@ -58,6 +58,7 @@ class Group:
         self.inputs: dict[tuple, int] = {}  # (source, offset, strides over self.shape, dtype) -> input number
         self.scalars: dict[tuple, int] = {}  # (scalar's number, dtype) -> scalar number
         self.values: dict[int, Val] = {}
+        self.by_row: dict[int, bool] = {}  # whether a member has one element for each row
 
     def row_shape(self) -> tuple[int, ...]:
         return tuple(n for d, n in enumerate(self.shape) if d not in self.reduced)
@@ -69,7 +70,7 @@ class Group:
 
     def strides_of(self, node: int) -> tuple[int, ...]:
         """Strides over ``shape`` with which a member's value is stored."""
-        return self.row_strides() if self.values[node].row else contiguous_strides(self.shape)
+        return self.row_strides() if self.by_row[node] else contiguous_strides(self.shape)
 
 
 class Grouper:
@@ -124,8 +125,6 @@ class Grouper:
                 return False
         before = group.reduced
         if reduced and not group.reduced:
-            if any(group.values[m].row for m in group.members):
-                return False
             group.reduced = reduced
         sources = [self._source(group, number, ref, by_row) if isinstance(ref, Ref) else ref for ref in node.inputs]
         new = {s for s in sources if isinstance(s, tuple) and s not in group.inputs}
@@ -134,16 +133,20 @@ class Grouper:
             return False
         if by_row and not any(isinstance(s, Val) for s in sources):
             return False  # nothing in common with this group
+        length, inputs, scalars = len(body.instrs), dict(group.inputs), dict(group.scalars)
         args = [self._load(group, s, node, by_row) for s in sources]
+        body.reducing = bool(reduced)
         body.result = dtypes.float32 if node.dtype in _HALF else node.dtype
         body.count = prod(group.shape[d] for d in group.reduced)
         try:
             value = node.op.lower(body, *args, **node.attrs)
         except Refused:
             node.native = False
-            group.reduced = before
+            group.reduced, group.inputs, group.scalars = before, inputs, scalars
+            body.truncate(length)
             return False
         group.values[i] = body.cast(value, node.dtype)
+        group.by_row[i] = prod(node.shape) != prod(group.shape)
         if by_row and not group.values[i].row:
             raise AssertionError(f"{node.op.name}: an operation on rows gave a value for each element")
         group.members.append(i)
@@ -160,7 +163,7 @@ class Grouper:
             if ref.offset == 0 and ref.dtype is self.nodes[ref.source].dtype and _same(
                 strides, group.strides_of(ref.source), group.shape
             ):
-                return value
+                return value if value.row or not by_row else "no"
             return "no"
         return (ref.source, ref.offset, strides, ref.dtype)
 

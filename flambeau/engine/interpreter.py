@@ -12,6 +12,7 @@ import numpy as np
 
 from flambeau.core.dtypes import bfloat16, float16
 from flambeau.core.dtypes import dtype as Dtype
+from flambeau.core.errors import out_of_memory
 from flambeau.engine.graph import NO_ATTRS, PROJECT, VIEW, WRITE, Node, write_into
 
 
@@ -74,7 +75,8 @@ def interpret(todo: list) -> BaseException | None:
                         node.value = write_into(args[0], args[1], **node.attrs)
                     else:
                         node.value = compute(node, args)
-                except Exception as error:
+                except Exception as raised:
+                    error = out_of_memory(raised) if isinstance(raised, MemoryError) else raised
                     if node.site:
                         error.add_note(f"The operation was recorded at {node.site}")
                     node.value = Failed(error)
@@ -110,6 +112,8 @@ def compute(node, args: list):
         return value.copy() if node.kept else value
     if op is PROJECT:
         return args[0][node.attrs["index"]]
+    if op is WRITE:
+        return op.kernel(*args, **node.attrs)
     value = op.kernel(*_widened(args), **node.attrs)
     if value.__class__ is tuple:
         return tuple(_owned(v, s, d, args, op) for v, s, d in zip(value, node.shape, node.dtype, strict=True))

@@ -12,6 +12,7 @@ instruction; ``min`` and ``max`` propagate NaN, ``fmin`` and ``fmax`` ignore it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from flambeau.core.dtypes import BOOLEAN, COMPLEX, FLOATING, INTEGRAL, bfloat16, float16, int64
@@ -128,16 +129,22 @@ def _check(loop: Loop, number: int, instr: Instr, varying: list[bool]) -> bool:
     given = [loop.body[a].dtype for a in args]
     if op in SOURCES:
         return _check_source(loop, instr)
+    if is_reduction(instr) and loop.reduce == 0:
+        raise ValueError("a reduction in a loop that reduces nothing")
+    check_types(instr, given)
+    return not is_reduction(instr) and any(varying[a] for a in args)
+
+
+def check_types(instr: Instr, given: Sequence[Dtype]) -> None:
+    """Raises ``ValueError`` unless ``instr``, no source, takes arguments of dtypes ``given``."""
+    op, dtype, args, const = instr
     if const is not None:
         raise ValueError("this op takes no constant")
     if is_reduction(instr):
-        if loop.reduce == 0:
-            raise ValueError("a reduction in a loop that reduces nothing")
         bits = op in ("any", "all")
         if given[0] is not dtype or (dtype.kind == BOOLEAN) != bits or dtype in (float16, bfloat16):
             raise ValueError(f"cannot reduce {given[0]} to {dtype}")
-        return False
-    if op == "cast":
+    elif op == "cast":
         _arity(args, 1)
     elif op == "select":
         _arity(args, 3)
@@ -156,7 +163,6 @@ def _check(loop: Loop, number: int, instr: Instr, varying: list[bool]) -> bool:
             raise ValueError(f"does not compute {dtype} from {tuple(given)}")
     else:
         raise ValueError("unknown op")
-    return any(varying[a] for a in args)
 
 
 def _check_source(loop: Loop, instr: Instr) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from flambeau.core import dtypes
 from flambeau.core.dtypes import dtype as Dtype
-from flambeau.engine.loops import Instr
+from flambeau.engine.loops import SOURCES, Instr, check_types, is_reduction
 
 REDUCTIONS = {"sum": "sum", "prod": "prod", "amax": "max", "amin": "min", "any": "any", "all": "all"}
 
@@ -34,6 +34,7 @@ class Body:
 
     result: Dtype  # the dtype that the op under lowering must give (float32 for half precision)
     count: int  # the number of elements that it reduces to one
+    reducing: bool  # whether it reduces
 
     def __init__(self) -> None:
         self.instrs: list[Instr] = []
@@ -44,6 +45,8 @@ class Body:
         if row is None:
             row = (bool(args) and all(self.rows[a] for a in args)) or op in ("const", "scalar")
         instr = Instr(op, dtype, args, const)
+        if op not in SOURCES:
+            self._check(instr)
         key = (instr, row)
         number = self._known.get(key)  # type: ignore[call-overload]
         if number is None:
@@ -52,8 +55,22 @@ class Body:
             self.rows.append(row)
         return Val(number, dtype, row)
 
+    def _check(self, instr: Instr) -> None:
+        """Refuses what loops cannot compute, such as the product of two bools."""
+        if is_reduction(instr) and not self.reducing:
+            raise Refused(f"{instr.op} of no dims")
+        try:
+            check_types(instr, [self.instrs[a].dtype for a in instr.args])
+        except ValueError as e:
+            raise Refused(f"{instr.op}: {e}") from None
+
     def refuse(self, what: str) -> None:
         raise Refused(what)
+
+    def truncate(self, length: int) -> None:
+        """Takes back the instructions from number ``length`` on."""
+        del self.instrs[length:], self.rows[length:]
+        self._known = {key: n for key, n in self._known.items() if n < length}
 
     def truth(self, x: Val) -> Val:
         """Whether ``x`` is not zero."""

@@ -386,11 +386,12 @@ class Plan:
         for i, output in self.outputs.items():
             values[i] = output.take()
             self._set(i, output.address)
+        failed: dict[int, Failed] = {}
         for slot, x in enumerate(trace.leaves):
             values[~slot] = x.value
             if x.value.__class__ is Failed:
-                return self._finish(trace, values, x.value.error)
-            if ~slot in self.dynamic:
+                self._fail(~slot, x.value, x, values, failed)
+            elif ~slot in self.dynamic:
                 if not x.address:
                     x.address = address_of(x.value)
                 self._set(~slot, x.address)
@@ -400,21 +401,38 @@ class Plan:
             for place, n in self.integers:
                 self.integer_view[place] = numbers[n]
         error = None
-        try:
-            for call in self.calls:
-                if call.__class__ is tuple:
-                    self.run_native(*call)
-                else:
+        for call in self.calls:
+            if call.__class__ is tuple:
+                self.run_native(*call)
+            elif call not in failed:
+                try:
                     value = self._compute(call, trace, values)
+                except Exception as e:
+                    if nodes[call].site:
+                        e.add_note(f"The operation was recorded at {nodes[call].site}")
+                    error = error or e
+                    self._fail(call, Failed(e), nodes[call], values, failed)
+                else:
                     values[call] = value
                     if call in self.dynamic:
                         self._set(call, address_of(value))
-        except Exception as e:
-            site = nodes[call].site
-            if site:
-                e.add_note(f"The operation was recorded at {site}")
-            error = e
-        return self._finish(trace, values, error)
+        return self._finish(trace, values, failed, error)
+
+    def _fail(self, source: int, failure: Failed, node, values: dict, failed: dict[int, Failed]) -> None:
+        """Lets the rest of the plan run without the value of ``source``: what depends on it has none either.
+
+        Kernels get zeros in its place, and write what they make of them to memory that nobody sees.
+        """
+        failed[source] = failure
+        for i, x in enumerate(self.nodes):
+            if i not in failed and any(isinstance(r, Ref) and r.source in failed for r in x.inputs):
+                failed[i] = next(failed[r.source] for r in x.inputs if isinstance(r, Ref) and r.source in failed)
+        for i in failed:
+            x = self.nodes[i] if i >= 0 else node
+            if i == source or i in self.in_place or i in self.outputs or i not in values:
+                values[i] = _zeros(x.shape, x.dtype)
+                if i in self.dynamic:
+                    self._set(i, address_of(values[i]))
 
     def _set(self, source: int, address: int) -> None:
         places = self.dynamic.get(source)
@@ -453,12 +471,11 @@ class Plan:
             return args[0][node.attrs["index"]]
         return compute(node, args)
 
-    def _finish(self, trace: Trace, values: dict, error: BaseException | None) -> BaseException | None:
-        done = self._done(error, values)
+    def _finish(self, trace: Trace, values: dict, failed: dict, error: BaseException | None) -> BaseException | None:
         for i, node in enumerate(trace.nodes):
             node.inputs = ()
             if node.kept:
-                node.value = values[i] if i in done else Failed(error)
+                node.value = values[i] if i not in failed else failed[i]
                 node.op, node.attrs = None, NO_ATTRS
                 node.address = self.known.get(i, 0) if i in self.outputs or i in self.in_place else 0
             node.uses = 0
@@ -466,19 +483,12 @@ class Plan:
             x.uses = 0
         return error
 
-    def _done(self, error: BaseException | None, values: dict):
-        """The nodes that have their values; after an error, those of the steps before it."""
-        if error is None:
-            return values
-        written: set[int] = {i for i in values if i >= 0 and i not in self.outputs and i not in self.in_place}
-        failed = next((c for c in self.calls if isinstance(c, int) and c not in values), None)
-        if failed is None:
-            return set()
-        for step in self.steps:
-            if step.node == failed and not step.kernel:
-                break
-            written.update(source for source, _ in step.arguments if source >= 0)
-        return written
+
+def _zeros(shape, dtype):
+    """Zeros of a shape and dtype, or a tuple of them."""
+    if dtype.__class__ is tuple:
+        return tuple(_zeros(s, d) for s, d in zip(shape, dtype, strict=True))
+    return np.zeros(shape, dtype.np)
 
 
 # --- the plans of a process ----------------------------------------------------------------------------------

@@ -9,13 +9,14 @@ import numpy as np
 
 from flambeau import dispatch
 from flambeau.core import dtypes
+from flambeau.core.dtypes import c_name
 from flambeau.core.errors import describe
 from flambeau.ops import samples
 from flambeau.ops.comparison import where
 from flambeau.ops.complexes import conj_of
 from flambeau.ops.numerics import in_double, select
 from flambeau.ops.record import ErrorSample, Sample, composite, pointwise
-from flambeau.ops.refusals import NOT_FLOATING, NOT_REAL_NUMBERS, c_name, refuse
+from flambeau.ops.refusals import NOT_FLOATING, NOT_REAL_NUMBERS, refuse
 from flambeau.ops.rounding import trunc
 
 
@@ -335,7 +336,7 @@ def _power(x, y):
                 return 1 / (x * x)
     elif _both_integer(x, y) and y.dtype.kind == "i" and (y < 0).any():
         odd = y % 2 != 0
-        fraction = select(x == 1, 1, select(x == -1, select(odd, -1, 1), 0))
+        fraction = select(np.equal(x, 1), 1, select(np.equal(x, -1), select(odd, -1, 1), 0))
         return select(y < 0, fraction, np.power(x, np.maximum(y, 0)))
     return in_double(np.power)(x, y)
 

@@ -6,12 +6,13 @@ import numpy as np
 
 from flambeau import dispatch
 from flambeau.core import dtypes
+from flambeau.core.dtypes import c_name, scalar_name
 from flambeau.core.errors import describe
 from flambeau.core.size import broadcast_shapes
 from flambeau.ops import samples
 from flambeau.ops.numerics import select
 from flambeau.ops.record import ErrorSample, Sample, composite, op, pointwise
-from flambeau.ops.refusals import c_name, refuse, scalar_name
+from flambeau.ops.refusals import refuse
 
 # --- comparisons ---------------------------------------------------------------------------------------------
 

@@ -6,9 +6,9 @@ import numpy as np
 
 from flambeau import dispatch
 from flambeau.core import dtypes
+from flambeau.core.dtypes import scalar_name
 from flambeau.core.size import broadcast_shapes
 from flambeau.ops.record import ErrorSample, Sample, composite, op, pointwise
-from flambeau.ops.refusals import scalar_name
 
 
 def conj_of(x):

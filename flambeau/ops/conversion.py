@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 
 from flambeau import dispatch
 from flambeau.core import device as devices
 from flambeau.core import dtypes
+from flambeau.core.dtypes import scalar_name
 from flambeau.core.memory_format import memory_format as memory_format_type
+from flambeau.core.size import broadcast_shapes, memory_order
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 
 
@@ -45,15 +49,22 @@ def _clone(input):
     return input.shape, input.dtype, (input,), {}
 
 
-def _ordered_copy(input, order: tuple[int, ...]):
-    """A copy whose dims lie in memory in ``order``."""
-    inverse = sorted(range(len(order)), key=order.__getitem__)
-    return _clone(input.permute(order)).permute(inverse)
+def _cast_in_order(input, dtype: dtypes.dtype, order: tuple[int, ...] | None):
+    """A copy in ``dtype`` whose dims lie in memory in ``order``."""
+    if dtype is input.dtype:
+        return dispatch.record_in_order(_clone.op, input, {}, dtype, order)
+    if input.dtype.is_complex and dtype.kind in (dtypes.FLOATING, dtypes.INTEGRAL):
+        warnings.warn("Casting complex values to real discards the imaginary part", UserWarning, stacklevel=5)
+    return dispatch.record_in_order(to_dtype.op, input, {"dtype": dtype}, dtype, order)
 
 
-def memory_order(strides) -> tuple[int, ...]:
-    """The dims from the outermost in memory to the innermost."""
-    return tuple(sorted(range(len(strides)), key=lambda d: (-strides[d], d)))
+def _order(input, format: memory_format_type | None) -> tuple[int, ...] | None:
+    """The order in memory of the dims of a copy of ``input``: that of the format, or by default ``input``'s own."""
+    if format is not None and format.orders:
+        return format.order(input.dim())
+    if input._strides is None or format is not None and format.name == "contiguous_format":
+        return None
+    return memory_order(input.shape, [(input.shape, input.stride())])
 
 
 @composite(samples=lambda make: [Sample(make(2, 3)), Sample(make(3, 2).t())])
@@ -62,13 +73,7 @@ def clone(input, *, memory_format=None):
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.clone.html
     """
-    if memory_format is not None and memory_format.orders:
-        return _ordered_copy(input, memory_format.order(input.dim()))
-    if input._strides is not None and (memory_format is None or memory_format.name == "preserve_format"):
-        order = memory_order(input.stride())
-        if order != tuple(range(input.dim())) and input.permute(order).is_contiguous():
-            return _ordered_copy(input, order)
-    return _clone(input)
+    return _cast_in_order(input, input.dtype, _order(input, memory_format))
 
 
 @composite(name="Tensor.contiguous", samples=lambda make: [Sample(make(3, 2).t()), Sample(make(2, 3))])
@@ -77,14 +82,14 @@ def contiguous(input, memory_format=None):
     if memory_format is not None and memory_format.orders:
         if memory_format.matches(input.shape, input.stride()):
             return input
-        return _ordered_copy(input, memory_format.order(input.dim()))
+        return _cast_in_order(input, input.dtype, memory_format.order(input.dim()))
     return input if input.is_contiguous() else _clone(input)
 
 
 @composite(name="Tensor.laid_out_as", method=True)
 def laid_out_as(input, like):
     """A copy of ``input`` with the order of dims in memory that ``like`` of the same shape has."""
-    return _ordered_copy(input, memory_order(like.stride()))
+    return _cast_in_order(input, input.dtype, memory_order(like.shape, [(like.shape, like.stride())]))
 
 
 @composite(
@@ -104,8 +109,8 @@ def to(input, *args, dtype=None, device=None, non_blocking=False, copy=False, me
     """
     rest = []
     for a in args:
-        if isinstance(a, dtypes.dtype):
-            dtype = a
+        if isinstance(a, (dtypes.dtype, type)):
+            dtype = dtypes.as_dtype(a, "to")
         elif isinstance(a, dispatch.Tensor):
             dtype = a.dtype
         elif isinstance(a, (str, devices.device)):
@@ -125,16 +130,14 @@ def to(input, *args, dtype=None, device=None, non_blocking=False, copy=False, me
         copy = rest[1]
     if device is not None:
         devices.check(device)
-    if dtype is not None and dtype is not input.dtype:
-        input, copy = to_dtype(input, dtype), False
-    if memory_format is not None and memory_format.orders:
-        return input.clone(memory_format=memory_format) if copy else input.contiguous(memory_format=memory_format)
-    return input.clone() if copy else input
+    if copy or dtype not in (None, input.dtype):
+        return _cast_in_order(input, dtype or input.dtype, _order(input, memory_format))
+    return input if memory_format is None or not memory_format.orders else input.contiguous(memory_format)
 
 
 def _conversion(name: str, dtype: dtypes.dtype) -> None:
     def convert(input, memory_format=None):
-        return input if input.dtype is dtype else to_dtype(input, dtype)
+        return input.to(dtype, memory_format=memory_format)
 
     convert.__name__ = convert.__qualname__ = name
     convert.__doc__ = f"``input.to({dtype})``."
@@ -151,22 +154,13 @@ for _name, _dtype in (
 def type_(input, dtype=None, non_blocking=False):
     """The name of the tensor's type, or the tensor converted to ``dtype`` (a dtype or a legacy name)."""
     if dtype is None:
-        return f"torch.{_LEGACY_OF[input.dtype.name]}Tensor"
-    if isinstance(dtype, type):
-        dtype = dtype.dtype
+        return f"torch.{scalar_name(input.dtype)}Tensor"
     if isinstance(dtype, str):
-        names = {f"torch.{legacy}Tensor": d for d, legacy in _LEGACY_OF.items()}
+        names = {f"torch.{scalar_name(d)}Tensor": d for d in dtypes.ALL}
         if dtype not in names:
             raise ValueError(f"invalid type: '{dtype}'")
-        dtype = dtypes.by_name(names[dtype])
-    return input.to(dtype)
-
-
-_LEGACY_OF = {
-    "bool": "Bool", "uint8": "Byte", "int8": "Char", "int16": "Short", "int32": "Int", "int64": "Long",
-    "float16": "Half", "bfloat16": "BFloat16", "float32": "Float", "float64": "Double",
-    "complex64": "ComplexFloat", "complex128": "ComplexDouble", "uint16": "UInt16", "uint32": "UInt32", "uint64": "UInt64",
-}  # fmt: skip
+        dtype = names[dtype]
+    return input.to(getattr(dtype, "dtype", dtype))  # of a legacy type, such as torch.FloatTensor
 
 
 @composite(name="Tensor.type_as")
@@ -210,5 +204,6 @@ def copy_(input, src, non_blocking=False):
     """Writes ``src``'s values into ``input``, broadcast and converted."""
     if not isinstance(src, dispatch.Tensor):
         src = dispatch.wrap(np.asarray(src), None).to(input.dtype)
-    src.expand(input.shape)  # checks that it broadcasts
+    if broadcast_shapes(input.shape, src.shape) != input.shape:
+        src.expand(input.shape)  # raises
     return dispatch.assign(input, _copy(input, src))

@@ -7,12 +7,12 @@ its transpose in the weight.
 
 from __future__ import annotations
 
-from flambeau.core.dtypes import BOOLEAN
+from flambeau.core.dtypes import BOOLEAN, scalar_name
 from flambeau.ops import convolution_kernels as kernels
 from flambeau.ops.complexes import conj_of
 from flambeau.ops.matmul import require_tensors
 from flambeau.ops.record import ErrorSample, Sample, composite, op
-from flambeau.ops.refusals import refuse, scalar_name
+from flambeau.ops.refusals import refuse
 from flambeau.ops.windows import per_dim
 
 # --- the three primitives ------------------------------------------------------------------------------------

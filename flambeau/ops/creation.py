@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import numpy as np
 
@@ -13,11 +14,12 @@ from flambeau.core.size import broadcast_shapes
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 
 
+_TOO_MANY = 1 << 60  # elements: their addresses do not fit into 64 bits
+
+
 def sizes_of(size: tuple, name: str) -> tuple[int, ...]:
     """The sizes given as ``f(2, 3)`` or ``f((2, 3))``, checked."""
-    if len(size) == 1 and not hasattr(size[0], "__index__"):
-        size = tuple(size[0])
-    elif len(size) == 1 and isinstance(size[0], (tuple, list)):
+    if len(size) == 1 and isinstance(size[0], (tuple, list)):
         size = tuple(size[0])
     try:
         shape = tuple([n if n.__class__ is int else n.__index__() for n in size])
@@ -28,6 +30,8 @@ def sizes_of(size: tuple, name: str) -> tuple[int, ...]:
         ) from None
     if min(shape, default=0) < 0:
         raise RuntimeError(f"Trying to create tensor with negative dimension {min(shape)}: {list(shape)}")
+    if math.prod(shape) >= _TOO_MANY:
+        raise RuntimeError(f"Storage size calculation overflowed with sizes={list(shape)}")
     return shape
 
 
@@ -47,7 +51,10 @@ def _full(shape: tuple[int, ...], value, dtype: dtypes.dtype) -> np.ndarray:
     if value == 0:
         return np.zeros(shape, dtype.np)
     if dtype.kind == dtypes.INTEGRAL:
-        return np.full(shape, int(value)).astype(dtype.np)
+        info = np.iinfo(dtype.np)
+        if not (int(info.min) or -int(info.max)) <= value <= int(info.max):
+            raise RuntimeError(f"value cannot be converted to type {dtypes.c_name(dtype)} without overflow: {value}")
+        return np.full(shape, np.int64(int(value)) if value < 0 else int(value)).astype(dtype.np)
     return np.full(shape, value, dtype.np)
 
 
@@ -92,6 +99,8 @@ def empty(
 @composite(tensors="", method=False, out=True, samples=lambda make: [Sample((2, 3), 1.5), Sample((), 2), Sample((2,), True)])
 def full(size, fill_value, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False, names=None):
     """A tensor filled with ``fill_value``; its dtype follows the value where not given."""
+    if not isinstance(size, (tuple, list)):
+        raise TypeError(f"full(): argument 'size' (position 1) must be tuple of ints, not {type(size).__name__}")
     if isinstance(fill_value, dispatch.Tensor):
         dtype, fill_value = dtype or fill_value.dtype, fill_value.item()
     d = dtype or dispatch.result_type(fill_value)
@@ -185,8 +194,12 @@ def new_empty_strided(input, size, stride, *, dtype=None, device=None, requires_
 # --- numbers in a row ----------------------------------------------------------------------------------------
 
 
-def _number(x):
-    return x.item() if isinstance(x, dispatch.Tensor) else x
+def _number(x, name: str, argument: str):
+    if isinstance(x, dispatch.Tensor):
+        return x.item()
+    if not isinstance(x, (int, float, complex, np.number)):
+        raise TypeError(f"{name}(): argument '{argument}' must be Number, not {type(x).__name__}")
+    return x
 
 
 @composite(
@@ -212,7 +225,7 @@ def arange(*bounds, start=0, end=None, step=1, dtype=None, layout=None, device=N
         start, end, step = bounds
     if end is None:
         raise TypeError("arange() received an invalid combination of arguments - expected (end), (start, end) or (start, end, step)")
-    start, end, step = _number(start), _number(end), _number(step)
+    start, end, step = (_number(v, "arange", n) for v, n in ((start, "start"), (end, "end"), (step, "step")))
     if step == 0:
         raise RuntimeError("step must be nonzero")
     if not (math.isfinite(start) and math.isfinite(end)):
@@ -221,6 +234,8 @@ def arange(*bounds, start=0, end=None, step=1, dtype=None, layout=None, device=N
         raise RuntimeError(f"upper bound and lower bound inconsistent with step sign: {start} -> {end} by {step}")
     whole = all(isinstance(v, (int, np.integer)) for v in (start, end, step))
     d = dtype or (dtypes.int64 if whole else dtypes.get_default_dtype())
+    if d is dtypes.bool or d.is_complex:
+        raise NotImplementedError(f"\"arange_cpu\" not implemented for '{dtypes.scalar_name(d)}'")
     if d.kind == dtypes.INTEGRAL:
         start, end, step = int(start), int(end), int(step)
         n = max(0, -(-(end - start) // step))
@@ -234,6 +249,12 @@ def arange(*bounds, start=0, end=None, step=1, dtype=None, layout=None, device=N
 @composite(method=False, tensors="", name="range")
 def range_(start=0, end=None, step=1, *, dtype=None, device=None, requires_grad=False, layout=None, out=None):
     """As :func:`arange` with ``end`` included (deprecated in PyTorch)."""
+    warnings.warn(
+        "torch.range is deprecated and will be removed in a future release because its behavior is inconsistent with "
+        "Python's range builtin. Instead, use torch.arange, which produces values in [start, end).",
+        UserWarning,
+        stacklevel=3,
+    )
     if end is None:
         start, end = 0, start
     n = math.floor((end - start) / step) + 1
@@ -244,9 +265,11 @@ def range_(start=0, end=None, step=1, *, dtype=None, device=None, requires_grad=
 def _spaced(name, start, end, steps, dtype):
     if isinstance(steps, dispatch.Tensor):
         steps = steps.item()
+    if not hasattr(steps, "__index__"):
+        raise TypeError(f"{name}(): argument 'steps' must be int, not {type(steps).__name__}")
     if steps < 0:
         raise RuntimeError("number of steps must be non-negative")
-    start, end = _number(start), _number(end)
+    start, end = _number(start, name, "start"), _number(end, name, "end")
     if dtype is not None and dtype.kind == dtypes.INTEGRAL:
         start, end = int(start), int(end)
     d = dtype or (dtypes.get_default_dtype().to_complex() if complex in (type(start), type(end)) else dtypes.get_default_dtype())
@@ -288,6 +311,8 @@ def logspace(start, end, steps, base=10.0, *, dtype=None, layout=None, device=No
 def eye(n, m=None, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
     """Ones on the diagonal, zeros elsewhere."""
     for name, size in (("n", n), ("m", m)):
+        if size is not None and not hasattr(size, "__index__"):
+            raise TypeError(f"eye(): argument '{name}' must be int, not {type(size).__name__}")
         if size is not None and size < 0:
             raise RuntimeError(f"{name} must be greater or equal to 0, got {size}")
     d = dtype or dtypes.get_default_dtype()

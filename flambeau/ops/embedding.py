@@ -6,10 +6,10 @@ import numpy as np
 
 from flambeau import dispatch
 from flambeau.core import dtypes
+from flambeau.core.dtypes import scalar_name
 from flambeau.core.errors import describe
 from flambeau.ops.matmul import require_tensors
 from flambeau.ops.record import ErrorSample, Sample, composite, op
-from flambeau.ops.refusals import scalar_name
 
 
 def _check_indices(name: str, indices, position: str = "argument #1 'indices'") -> None:

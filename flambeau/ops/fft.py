@@ -10,11 +10,11 @@ from __future__ import annotations
 import numpy as np
 
 from flambeau.core import dtypes
+from flambeau.core.dtypes import scalar_name
 from flambeau.core.size import wrap_dim
 from flambeau.ops.creation import finish
 from flambeau.ops.padding import constant_pad_nd
 from flambeau.ops.record import ErrorSample, Sample, composite, op
-from flambeau.ops.refusals import scalar_name
 
 _ADJOINT_NORM = {"backward": "forward", "forward": "backward", "ortho": "ortho"}
 

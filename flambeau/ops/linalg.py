@@ -13,12 +13,12 @@ import numpy as np
 
 from flambeau import dispatch
 from flambeau.core import dtypes
+from flambeau.core.dtypes import scalar_name
 from flambeau.core.results import return_type
 from flambeau.core.size import broadcast_shapes
 from flambeau.ops.joining import cat
 from flambeau.ops.matmul import conjugate_transpose
 from flambeau.ops.record import ErrorSample, Sample, composite, op
-from flambeau.ops.refusals import scalar_name
 
 # --- what linear algebra shares ------------------------------------------------------------------------------
 

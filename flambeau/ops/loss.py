@@ -12,12 +12,12 @@ import numpy as np
 
 from flambeau import dispatch
 from flambeau.core import dtypes
-from flambeau.core.dtypes import promote_types
+from flambeau.core.dtypes import promote_types, scalar_name
 from flambeau.core.size import broadcast_shapes
 from flambeau.ops.activation import logsigmoid
 from flambeau.ops.matmul import require_tensors
 from flambeau.ops.record import ErrorSample, Sample, composite, op
-from flambeau.ops.refusals import NOT_FLOATING, refuse, scalar_name
+from flambeau.ops.refusals import NOT_FLOATING, refuse
 
 # --- reductions ----------------------------------------------------------------------------------------------
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from flambeau.core import dtypes
+from flambeau.core.dtypes import scalar_name
 from flambeau.ops.activation import logsigmoid
 from flambeau.ops.linear import linear
 from flambeau.ops.loss import checked_reduction, reduced
 from flambeau.ops.matmul import require_tensors
 from flambeau.ops.record import ErrorSample, Sample, composite, op
-from flambeau.ops.refusals import NOT_FLOATING, refuse, scalar_name
+from flambeau.ops.refusals import NOT_FLOATING, refuse
 
 # --- negative log-likelihood ---------------------------------------------------------------------------------
 

@@ -12,10 +12,10 @@ import numpy as np
 
 from flambeau import dispatch
 from flambeau.core import dtypes
-from flambeau.core.dtypes import BOOLEAN, FLOATING
+from flambeau.core.dtypes import BOOLEAN, FLOATING, scalar_name
 from flambeau.core.size import broadcast_shapes
 from flambeau.ops.record import ErrorSample, Sample, composite, op
-from flambeau.ops.refusals import refuse, scalar_name
+from flambeau.ops.refusals import refuse
 
 # --- what products share -------------------------------------------------------------------------------------
 

@@ -16,13 +16,13 @@ import numpy as np
 from flambeau import dispatch
 from flambeau.core import dtypes
 from flambeau.core import random as streams
+from flambeau.core.dtypes import scalar_name
 from flambeau.core.errors import describe
 from flambeau.core.random import Generator, default_generator
 from flambeau.core.size import broadcast_shapes
 from flambeau.ops.conversion import memory_order
 from flambeau.ops.creation import empty_like, finish, sizes_of
 from flambeau.ops.record import ErrorSample, composite
-from flambeau.ops.refusals import scalar_name
 
 Generator.present_state = staticmethod(lambda state: dispatch.wrap(state))
 

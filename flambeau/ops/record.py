@@ -21,7 +21,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from flambeau import dispatch
-from flambeau.core.errors import explain_arguments
+from flambeau.core.dtypes import as_dtype
+from flambeau.core.errors import explain_arguments, out_of_memory
+from flambeau.ops.autocasting import POLICIES
 
 _TAKES_VARARGS = 0x04  # of a code object's flags: the function takes *args
 
@@ -155,6 +157,8 @@ def _public_function(record: Op, names: tuple[str, ...]) -> Callable:
 
     def function(*args, **kwargs):
         out = kwargs.pop("out", None) if kwargs and record.out else None
+        if kwargs and "dtype" in kwargs:
+            kwargs["dtype"] = as_dtype(kwargs["dtype"], record.short_name)
         try:
             result = getattr(dispatch, slot)(record, args, kwargs)
         except TypeError as error:
@@ -166,14 +170,49 @@ def _public_function(record: Op, names: tuple[str, ...]) -> Callable:
             if respelled.keys() == kwargs.keys():
                 raise explain_arguments(record.short_name, check, args, kwargs, error) from None
             result = getattr(dispatch, slot)(record, args, respelled)
+        except MemoryError as error:
+            raise out_of_memory(error) from None
+        except AttributeError as error:
+            explained = not_a_tensor(record, args, kwargs)
+            if explained is None:
+                raise
+            raise explained from error
         return result if out is None else dispatch.write_out(record, result, out)
 
+    if record.name in POLICIES:
+        function = _autocasting(POLICIES[record.name], function)
     function.__name__ = function.__qualname__ = record.short_name
     function.__doc__ = check.__doc__
     function.__module__ = "torch" if "." not in record.name else "torch." + record.name.rpartition(".")[0]
     function.__wrapped__ = check
     function.op = record
     return function
+
+
+def _autocasting(policy: str, function: Callable) -> Callable:
+    """``function`` on cast arguments inside automatic mixed precision, which does not reach into the op itself."""
+
+    def autocasting(*args, **kwargs):
+        cast = dispatch.autocast.cast
+        if cast is None:
+            return function(*args, **kwargs)
+        dispatch.autocast.cast = None
+        try:
+            args, kwargs = cast(policy, args, kwargs)
+            return function(*args, **kwargs)
+        finally:
+            dispatch.autocast.cast = cast
+
+    return autocasting
+
+
+def not_a_tensor(record: Op, args: tuple, kwargs: dict) -> TypeError | None:
+    """The error for a call whose first tensor argument is something else; ``None`` where that is not so."""
+    name = record.tensors[0].lstrip("*") if record.tensors else ""
+    given = args[0] if args else kwargs.get(name)
+    if not name or isinstance(given, dispatch.Tensor) or given.__class__ in (list, tuple) and record.tensors[0][0] == "*":
+        return None
+    return TypeError(f"{record.short_name}(): argument '{name}' (position 1) must be Tensor, not {type(given).__name__}")
 
 
 class Sample:

@@ -8,9 +8,10 @@ import numpy as np
 
 from flambeau import dispatch
 from flambeau.core import dtypes
+from flambeau.core.dtypes import scalar_name
 from flambeau.core.size import wrap_dim
 from flambeau.ops.record import ErrorSample, Sample, composite, op
-from flambeau.ops.refusals import refuse, scalar_name
+from flambeau.ops.refusals import refuse
 
 # --- what reductions share -----------------------------------------------------------------------------------
 

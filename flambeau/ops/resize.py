@@ -14,9 +14,9 @@ from math import prod
 import numpy as np
 
 from flambeau.core import dtypes
+from flambeau.core.dtypes import scalar_name
 from flambeau.ops.pooling_adaptive import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
 from flambeau.ops.record import ErrorSample, Sample, composite, op
-from flambeau.ops.refusals import scalar_name
 
 # --- which elements, with which weights ----------------------------------------------------------------------
 

@@ -6,11 +6,11 @@ import numpy as np
 
 from flambeau import dispatch
 from flambeau.core import dtypes
+from flambeau.core.dtypes import scalar_name
 from flambeau.core.results import return_type
 from flambeau.core.size import wrap_dim
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 from flambeau.ops.reduction import pick, select_check, selected_gradient
-from flambeau.ops.refusals import scalar_name
 
 # --- sorting -------------------------------------------------------------------------------------------------
 

@@ -388,7 +388,7 @@ def broadcast_to(input, size):
 @op(
     name="_strided_scatter",
     kernel=lambda g, shape, strides, offset, size, overlaps: _scatter(g, shape, strides, offset, size, overlaps),
-    grad={"g_in": lambda g, shape, strides, offset: g.contiguous().as_strided(shape, strides, offset)},
+    grad={"g_in": lambda g, shape, strides, offset: _seen(g.contiguous(), shape, strides, offset)},
     tensors="g_in",
     method=False,
 )
@@ -409,6 +409,10 @@ def _scatter(g, shape, strides, offset, size, overlaps):
     elif g.size:
         strided(out, shape, strides, offset, dtypes.from_numpy(g.dtype))[...] = g
     return out
+
+
+def _seen(g, shape, strides, offset):
+    return g.as_strided(shape, strides, g.storage_offset() + offset)
 
 
 def _overlaps(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:

@@ -10,9 +10,9 @@ import numpy as np
 
 from flambeau import dispatch
 from flambeau.core import dtypes
+from flambeau.core.dtypes import scalar_name
 from flambeau.ops import pooling_fractional, resize, unfold  # noqa: F401  (the other families for images)
 from flambeau.ops.record import ErrorSample, Sample, composite
-from flambeau.ops.refusals import scalar_name
 
 # --- channels and pixels -------------------------------------------------------------------------------------
 

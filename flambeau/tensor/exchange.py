@@ -28,6 +28,7 @@ def tensor(data, *, dtype=None, device=None, requires_grad: bool = False, pin_me
     Source: https://docs.pytorch.org/docs/stable/generated/torch.tensor.html
     """
     devices.check(device)
+    dtype = dtypes.as_dtype(dtype, "tensor")
     if isinstance(data, Tensor):
         warnings.warn(
             "To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() or "
@@ -45,6 +46,7 @@ def tensor(data, *, dtype=None, device=None, requires_grad: bool = False, pin_me
 def as_tensor(data, dtype=None, device=None) -> Tensor:
     """``data`` as a tensor, without a copy where it is a tensor or an array of the right dtype."""
     devices.check(device)
+    dtype = dtypes.as_dtype(dtype, "as_tensor")
     if isinstance(data, Tensor):
         return data if dtype is None else data.to(dtype)
     if isinstance(data, np.ndarray) and data.flags.writeable:
@@ -55,6 +57,8 @@ def as_tensor(data, dtype=None, device=None) -> Tensor:
 
 def asarray(obj, *, dtype=None, device=None, copy=None, requires_grad: bool = False) -> Tensor:
     """``obj`` as a tensor; ``copy`` says whether it must (True) or must not (False) be a copy."""
+    if copy is False and not isinstance(obj, (Tensor, np.ndarray)):
+        raise ValueError(f"can't alias arbitrary sequence into a tensor: a {type(obj).__name__} has no memory to share")
     out = tensor(obj, dtype=dtype) if copy and not isinstance(obj, Tensor) else as_tensor(obj, dtype)
     if copy and out is obj:
         out = out.clone()
@@ -92,9 +96,13 @@ def _as_array(data, dtype) -> tuple[np.ndarray, dtypes.dtype]:
 def _shape_and_leaves(data, leaves: list, depth: int) -> tuple[int, ...]:
     """Appends the numbers of nested sequences to ``leaves`` and returns their shape."""
     if isinstance(data, Tensor):
-        array = data.detach()._array()
-        leaves.extend(array.reshape(-1).tolist() if data.dtype.kind != dtypes.FLOATING else map(float, array.reshape(-1)))
-        return tuple(data.shape)
+        if data.numel() != 1:
+            raise ValueError(
+                "only one element tensors can be converted to Python scalars: inside a list stands a tensor of shape "
+                f"{list(data.shape)}; join tensors with torch.stack() or torch.cat()"
+            )
+        leaves.append(data.item())
+        return ()
     if isinstance(data, np.ndarray):
         leaves.extend(data.reshape(-1))
         return data.shape
@@ -135,19 +143,29 @@ def _inferred(leaves: list) -> dtypes.dtype:
 
 
 def _converted(leaves, dtype: dtypes.dtype) -> np.ndarray:
-    try:
-        if dtype.kind == dtypes.INTEGRAL:
-            array = np.array(leaves)
-            if array.dtype == object:
-                raise OverflowError
-            if array.dtype.kind in "iu" and array.size and dtype is not dtypes.int64:
-                info = np.iinfo(dtype.np)
-                if array.min() < info.min or array.max() > info.max:
-                    raise RuntimeError(f"value cannot be converted to type {dtype.np.name} without overflow")
-            return array.astype(dtype.np)
-        return np.array(leaves, dtype=dtype.np)
-    except OverflowError:
-        raise RuntimeError("Overflow when unpacking long long") from None
+    if dtype.kind == dtypes.INTEGRAL:
+        return _integers(leaves, dtype)
+    array = np.array(leaves)
+    if array.dtype.kind == "c" and dtype.kind == dtypes.FLOATING:
+        raise TypeError("must be real number, not complex")
+    with np.errstate(over="ignore"):  # too large for the type: inf
+        return array.astype(dtype.np)
+
+
+def _integers(leaves, dtype: dtypes.dtype) -> np.ndarray:
+    """Numbers as integers, cut towards zero; what does not fit is an error, but that an unsigned type takes ``-1``."""
+    array = np.array(leaves)
+    if array.dtype.kind == "c":
+        raise TypeError("'complex' object cannot be interpreted as an integer")
+    high = int(np.iinfo(dtype.np).max)
+    low = int(np.iinfo(dtype.np).min) or -high
+    if array.size and not (array.min() >= low and array.max() <= high):  # also where one is NaN
+        if array.dtype.kind == "f":
+            raise RuntimeError(f"value cannot be converted to type {dtype.name} without overflow")
+        if dtype.itemsize == 8:
+            raise ValueError(f"Overflow when unpacking long long: {array.max() if array.max() > high else array.min()}")
+        raise RuntimeError(f"value cannot be converted to type {dtype.name} without overflow")
+    return array.astype(dtype.np)
 
 
 def from_numpy(array: np.ndarray) -> Tensor:
@@ -183,8 +201,13 @@ def from_numpy(array: np.ndarray) -> Tensor:
 
 def frombuffer(buffer, *, dtype, count: int = -1, offset: int = 0, requires_grad: bool = False) -> Tensor:
     """A 1-d tensor on the memory of an object with the buffer protocol."""
-    if len(memoryview(buffer)) == 0:
-        raise ValueError(f"both buffer length (0) and count ({count}) must not be 0")
+    length = memoryview(buffer).nbytes
+    if length == 0 or count == 0:
+        raise ValueError(f"both buffer length ({length}) and count ({count}) must not be 0")
+    if count < 0 and (length - offset) % dtype.itemsize:
+        raise ValueError(
+            f"buffer length ({length} bytes) after offset ({offset} bytes) must be a multiple of element size ({dtype.itemsize})"
+        )
     array = np.frombuffer(buffer, dtype.np, count, offset)
     if not array.flags.writeable:
         warnings.warn("The given buffer is not writable, and PyTorch does not support non-writable tensors.", UserWarning, stacklevel=2)
@@ -196,6 +219,8 @@ def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:
     """The values as a NumPy array on the same memory. ``force=True`` detaches first."""
     if self.requires_grad and not force:
         raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+    if self._dtype is dtypes.bfloat16:
+        raise TypeError("Got unsupported ScalarType BFloat16: NumPy has no such type; convert with .float() first")
     flat = self._storage.array()
     self._storage.expose()
     return strided(flat, self._shape, self.stride(), self._offset, self._dtype) if self._shape.numel() else np.empty(self._shape, self._dtype.np)
@@ -278,18 +303,30 @@ class UntypedStorage:
     def _cdata(self) -> int:
         return id(self._storage)
 
+    def as_tensor(self, dtype: dtypes.dtype) -> Tensor:
+        """The whole memory as a one-dimensional tensor of ``dtype``."""
+        own = self._storage.dtype
+        flat = make_tensor(self._storage, Size((self._storage.size,)), own)
+        return flat if own is dtype else flat.view(dtype)
 
-def legacy_tensor(cls, dtype: dtypes.dtype, args: tuple, kwargs: dict) -> Tensor:
-    """``torch.Tensor(2, 3)`` (sizes) and ``torch.Tensor([1, 2])`` (data): the constructors of old."""
+
+def legacy_tensor(cls, only: dtypes.dtype | None, args: tuple, kwargs: dict) -> Tensor:
+    """``torch.Tensor(2, 3)`` (sizes) and ``torch.Tensor([1, 2])`` (data): the constructors of old.
+
+    ``only`` is the dtype of ``torch.LongTensor`` and its like; without it a tensor is taken as it is.
+    """
+    dtype = only or dtypes.get_default_dtype()
     devices.check(kwargs.pop("device", None))
     if kwargs:
         raise TypeError(f"new() received unexpected keyword arguments: {', '.join(kwargs)}")
     if not args:
         out = dispatch.wrap(np.empty(0, dtype.np), dtype)
     elif len(args) == 1 and isinstance(args[0], Tensor):
-        if args[0].dtype is not dtype:
-            raise TypeError(f"expected {dtype} (got {args[0].dtype})")
+        if only not in (None, args[0].dtype):
+            raise TypeError(f"expected {dtype} (got {args[0].dtype}): convert it with .to({dtype})")
         out = args[0].detach()
+    elif len(args) == 1 and isinstance(args[0], (float, complex)):
+        raise TypeError(f"new(): data must be a sequence (got {type(args[0]).__name__})")
     elif len(args) == 1 and not isinstance(args[0], (int, Size)):
         array, _ = _as_array(args[0], dtype)
         out = dispatch.wrap(array, dtype)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 
 from flambeau import dispatch
-from flambeau.core.size import Size
+from flambeau.core.size import Size, contiguous_strides
+from flambeau.ops.creation import sizes_of
 from flambeau.ops.record import Op, registry
 from flambeau.ops.views import view_as_real
-from flambeau.tensor.exchange import tensor
+from flambeau.tensor.exchange import UntypedStorage, tensor
 from flambeau.tensor.record import record_pointwise
 from flambeau.tensor.storage import Storage
 from flambeau.tensor.tensor import Tensor
@@ -83,6 +86,8 @@ def derive_operators() -> None:
         setattr(Tensor, f"__{python}__", _operator(name))
         setattr(Tensor, f"__r{python}__", _operator(name, reflected=True))
         setattr(Tensor, f"__i{python}__", _inplace_operator(name))
+    Tensor.__rsub__ = _operator("rsub")
+    Tensor.__rtruediv__ = lambda self, other: self.reciprocal() * other
     for name in _COMPARISON:
         setattr(Tensor, f"__{name}__", _operator(name))
     for python, name in {"neg": "neg", "pos": "positive", "abs": "abs", "invert": "bitwise_not"}.items():
@@ -94,40 +99,57 @@ def derive_operators() -> None:
 
 def _t_property(self):
     """The dims in reverse order (a matrix's transpose)."""
+    if self.dim() != 2:
+        _warn_of_transposed("T", self)
     return self.permute(tuple(range(self.dim()))[::-1])
 
 
-def _mt_property(self):
-    """The last two dims exchanged."""
-    if self.dim() < 2:
-        raise RuntimeError(f"tensor.mT is only supported on matrices or batches of matrices. Got {self.dim()}-D tensor.")
-    return self.transpose(-2, -1)
+def _warn_of_transposed(name: str, t: Tensor) -> None:
+    warnings.warn(
+        f"The use of `x.{name}` on tensors of dimension other than 2 to reverse their shape is deprecated and it will throw "
+        "an error in a future release. Consider `x.mT` to transpose batches of matrices or "
+        f"`x.permute(*torch.arange(x.ndim - 1, -1, -1))` to reverse the dimensions of a tensor (this one has {t.dim()}).",
+        UserWarning,
+        stacklevel=3,
+    )
 
 
-def _mh_property(self):
-    """The conjugate transpose of the last two dims."""
-    return _mt_property(self).conj() if self.is_complex() else _mt_property(self)
+def _transposed(name: str, adjoint: bool, batches: bool) -> property:
+    """``mT``, ``mH`` and ``H``: the last two dims exchanged, conjugated where ``adjoint``."""
+
+    def get(self):
+        if not self.dim():
+            _warn_of_transposed(name, self)
+            return self
+        if self.dim() < 2 or self.dim() > 2 and not batches:
+            what = "matrices or batches of matrices" if batches else "matrices (2-D tensors)"
+            more = " For batches of matrices, consider using tensor.mH" if self.dim() > 2 else ""
+            raise RuntimeError(f"tensor.{name} is only supported on {what}. Got {self.dim()}-D tensor.{more}")
+        out = self.transpose(-2, -1)
+        return out.conj() if adjoint and self.is_complex() else out
+
+    return property(get, doc="The conjugate transpose." if adjoint else "The last two dims exchanged.")
 
 
-def _real(self):
-    """The real part: a view of a complex tensor's memory, the tensor itself where it is real."""
-    return self.view_as_real_part(0) if self.is_complex() else self
+def _part(name: str, i: int) -> property:
+    """``real`` and ``imag``: views of a complex tensor's memory. The real part of a real tensor is the tensor itself."""
 
+    def get(self):
+        if self.is_complex():
+            return view_as_real(self).select(-1, i)
+        if i:
+            raise RuntimeError("imag is not implemented for tensors with non-complex dtypes.")
+        return self
 
-def _imag(self):
-    """The imaginary part, a view of a complex tensor's memory."""
-    if not self.is_complex():
-        raise RuntimeError("imag is not implemented for tensors with non-complex dtypes.")
-    return self.view_as_real_part(1)
+    def set(self, value) -> None:
+        get(self)[...] = value
 
-
-def _view_as_real_part(self, i: int):
-    return view_as_real(self).select(-1, i)
+    return property(get, set, doc=f"The {name} part.")
 
 
 def resize_(self, *sizes, memory_format=None):
     """Gives the tensor another size in place; elements beyond the old memory are zeros."""
-    shape = Size(sizes[0] if len(sizes) == 1 and not isinstance(sizes[0], int) else sizes)
+    shape = Size(sizes_of(sizes, "resize_"))
     if self.requires_grad:
         raise RuntimeError("cannot resize variables that require grad")
     need = shape.numel()
@@ -140,14 +162,16 @@ def resize_(self, *sizes, memory_format=None):
 
 
 def set_(self, source=None, storage_offset=0, size=None, stride=None):
-    """Makes the tensor a view of another tensor's memory."""
+    """Makes the tensor a view of another tensor's, or a storage's, memory."""
     if source is None:
         source = dispatch.wrap(np.empty(0, self._dtype.np), self._dtype)
+    elif isinstance(source, UntypedStorage):
+        source = source.as_tensor(self._dtype)
     self._storage, self._dtype = source._storage, source._dtype
     if size is None:
         self._shape, self._strides, self._offset = source._shape, source._strides, source._offset
     else:
-        like = Tensor._from_storage(source._storage, source._dtype, size, stride or (), storage_offset)
+        like = source.as_strided(size, contiguous_strides(tuple(size)) if stride is None else stride, storage_offset)
         self._shape, self._strides, self._offset = like._shape, like._strides, storage_offset
     return self
 
@@ -180,6 +204,25 @@ def is_same_size(self, other) -> bool:
     return self._shape == other._shape
 
 
+def apply_(self, function):
+    """Replaces each element by ``function(element)``, slowly; for tensors off the tape."""
+    if self.requires_grad:
+        raise RuntimeError("Can't call apply_() on Variable that requires grad. Use var.detach().apply_() instead.")
+    return self.copy_(tensor([function(v) for v in self.reshape(-1).tolist()], dtype=self._dtype).reshape(self._shape))
+
+
+def map_(self, other, function):
+    """Replaces each element by ``function(element, element of other)``, slowly; for tensors off the tape."""
+    if self.requires_grad:
+        raise RuntimeError("Can't call map_() on Variable that requires grad. Use var.detach().map_() instead.")
+    pairs = zip(self.reshape(-1).tolist(), other.expand(self._shape).reshape(-1).tolist(), strict=True)
+    return self.copy_(tensor([function(a, b) for a, b in pairs], dtype=self._dtype).reshape(self._shape))
+
+
+def __delitem__(self, key) -> None:
+    raise TypeError("Tensor does not support deleting items")
+
+
 def share_memory_(self):
     """Returns the tensor: threads share it, and worker processes get a copy."""
     return self
@@ -210,13 +253,12 @@ def install() -> None:
     derive()
     derive_operators()
     Tensor.T = property(_t_property)
-    Tensor.mT = property(_mt_property)
-    Tensor.mH = property(_mh_property)
-    Tensor.H = property(_mh_property)
-    Tensor.real = property(_real)
-    Tensor.imag = property(_imag)
-    Tensor.view_as_real_part = _view_as_real_part
-    for function in (resize_, set_, is_set_to, is_same_size, share_memory_, pin_memory, dim_order, new_tensor, new):
+    Tensor.mT = _transposed("mT", adjoint=False, batches=True)
+    Tensor.mH = _transposed("mH", adjoint=True, batches=True)
+    Tensor.H = _transposed("H", adjoint=True, batches=False)
+    Tensor.real = _part("real", 0)
+    Tensor.imag = _part("imaginary", 1)
+    for function in (resize_, set_, apply_, map_, __delitem__, is_set_to, is_same_size, share_memory_, pin_memory, dim_order, new_tensor, new):
         setattr(Tensor, function.__name__, function)
     for name in ("t", "transpose", "squeeze", "unsqueeze", "swapaxes", "swapdims", "as_strided"):
         setattr(Tensor, name + "_", _geometry_in_place(name))

@@ -23,15 +23,16 @@ def user_attributes(t: Tensor) -> dict[str, Any]:
 
 def reduce_tensor(t: Tensor) -> tuple:
     """``t.__reduce_ex__()``. A tensor on the tape comes back as a leaf that requires grad, as in PyTorch."""
-    args = (type(t), t._storage, t.dtype, tuple(t.shape), t.stride(), t.storage_offset(), t.requires_grad)
+    cls = None if type(t) is Tensor else type(t)
+    args = (cls, t._storage, t.dtype, tuple(t.shape), t.stride(), t.storage_offset(), t.requires_grad)
     return rebuild_tensor, args, user_attributes(t) or None
 
 
 def rebuild_tensor(
-    cls: type, storage: Storage, dtype: Dtype, shape: tuple, strides: tuple, offset: int, requires_grad: bool
+    cls: type | None, storage: Storage, dtype: Dtype, shape: tuple, strides: tuple, offset: int, requires_grad: bool
 ) -> Tensor:
     """The tensor that :func:`reduce_tensor` took apart."""
-    return Tensor._make_subclass(cls, Tensor._from_storage(storage, dtype, shape, strides, offset), requires_grad)
+    return Tensor._make_subclass(cls or Tensor, Tensor._from_storage(storage, dtype, shape, strides, offset), requires_grad)
 
 
 def _reduce_storage(storage: Storage) -> tuple[Callable, tuple]:

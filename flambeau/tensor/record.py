@@ -6,13 +6,16 @@ written for few steps: the common cases first, one object each for node, storage
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 
 from flambeau import dispatch
 from flambeau.core import config, dtypes
-from flambeau.core.dtypes import promote_types
+from flambeau.core.dtypes import promote_types, scalar_name
 from flambeau.core.errors import caller_site, describe
-from flambeau.core.size import Size, broadcast_shapes, contiguous_strides
+from flambeau.core.results import return_type
+from flambeau.core.size import Size, broadcast_shapes, contiguous_strides, memory_order
 from flambeau.dispatch import grad_mode
 from flambeau.engine import graph
 from flambeau.engine.graph import PROJECT, Node, leaf
@@ -62,27 +65,8 @@ def _run_now(op, nodes: tuple, attrs: dict, dtype) -> Node:
 
 def _named(op, results: tuple):
     if op.tuple_type is None:
-        op.tuple_type = _return_type(op.short_name, op.outputs)
+        op.tuple_type = return_type(op.name.removeprefix("aten.").replace(".", "_"), *op.outputs)
     return op.tuple_type(results)
-
-
-class ReturnType(tuple):
-    """A tuple of results with names: ``torch.return_types.max(values=..., indices=...)``."""
-
-    __slots__ = ()
-    _fields: tuple[str, ...] = ()
-
-    def __repr__(self) -> str:
-        fields = ",\n".join(f"{name}={value!r}" for name, value in zip(self._fields, self, strict=True))
-        return f"torch.return_types.{type(self).__name__}(\n{fields})"
-
-    def __reduce__(self):
-        return (tuple, (tuple(self),))
-
-
-def _return_type(name: str, fields: tuple[str, ...]) -> type:
-    members = {field: property(lambda self, i=i: self[i]) for i, field in enumerate(fields)}
-    return type(name, (ReturnType,), {"__slots__": (), "_fields": fields, "__module__": "torch.return_types", **members})
 
 
 # --- elementwise ops -----------------------------------------------------------------------------------------
@@ -128,7 +112,7 @@ def _finish(op, inputs: tuple, nodes: tuple, attrs: dict, shape, dtype, order=No
         inner = Size([shape[d] for d in order])
         result = make_tensor(Storage(Node(op, nodes, attrs, inner, dtype)), shape, dtype)
         strides = contiguous_strides(inner)
-        result._strides = tuple([strides[order.index(d)] for d in range(len(shape))])
+        result._strides = normal_strides(shape, tuple([strides[order.index(d)] for d in range(len(shape))]))
     if grad_mode.enabled and op.grads:
         dispatch.attach(op, result, inputs, attrs)
     if config.eager or len(graph.trace) >= config.max_pending_nodes:
@@ -154,7 +138,7 @@ def _general(op, inputs: tuple, attrs: dict) -> Tensor:
             shape = broadcast_shapes(*[t._shape for t in tensors])
         if t._strides is not None:
             strided = True
-    order = _common_order(tensors, shape) if strided else None
+    order = memory_order(shape, [(t._shape, t.stride()) for t in tensors]) if strided else None
     nodes = []
     for x in inputs:
         if isinstance(x, Tensor):
@@ -165,6 +149,12 @@ def _general(op, inputs: tuple, attrs: dict) -> Tensor:
         else:
             nodes.append(_as_number(x, compute))
     return _finish(op, inputs, tuple(nodes), attrs, shape, dtype, order)
+
+
+def record_in_order(op, input: Tensor, attrs: dict, dtype: dtypes.dtype, order: tuple[int, ...] | None) -> Tensor:
+    """Records an op on the elements of one tensor whose result lies in memory with its dims in ``order``."""
+    node = read(input if order is None else _permuted(input, order))
+    return _finish(op, (input,), (node,), attrs, input._shape, dtype, order)
 
 
 def _check_operands(op, inputs: tuple) -> None:
@@ -178,29 +168,6 @@ def _check_operands(op, inputs: tuple) -> None:
         raise TypeError(
             f"{op.short_name}(): argument '{op.tensors[0]}' (position 1) must be Tensor, not {describe(inputs[0])}"
         )
-
-
-def _common_order(tensors: list, shape: Size) -> tuple[int, ...] | None:
-    """The memory order of the dims that the first dense, permuted input has, where results should keep it.
-
-    ``None`` for row-major. As in PyTorch, an elementwise result has its inputs' strides where these are dense.
-    """
-    for t in tensors:
-        if t._strides is None:
-            if t._shape == shape and sum(n > 1 for n in shape) > 1:
-                return None
-            continue
-        if t._shape != shape or 0 in t._strides:
-            continue
-        order = tuple(sorted(range(len(shape)), key=lambda d: (-t._strides[d], d)))
-        if order == tuple(range(len(shape))):
-            continue
-        inner = tuple([shape[d] for d in order])
-        if all(
-            n == 1 or t._strides[d] == s for d, n, s in zip(order, inner, contiguous_strides(inner), strict=True)
-        ):
-            return order
-    return None
 
 
 def _permuted(t: Tensor, order: tuple[int, ...]) -> Tensor:
@@ -322,17 +289,18 @@ def inplace(function, input: Tensor, args: tuple, kwargs: dict) -> Tensor:
 
 
 def cast_error(source: dtypes.dtype, target: dtypes.dtype) -> RuntimeError:
-    names = {"float16": "Half", "bfloat16": "BFloat16", "float32": "Float", "float64": "Double", "complex64": "ComplexFloat",
-             "complex128": "ComplexDouble", "int64": "Long", "int32": "Int", "int16": "Short", "int8": "Char",
-             "uint8": "Byte", "bool": "Bool"}  # fmt: skip
     return RuntimeError(
-        f"result type {names.get(source.name, source.name)} can't be cast to the desired output type "
-        f"{names.get(target.name, target.name)}"
+        f"result type {scalar_name(source)} can't be cast to the desired output type {scalar_name(target)}"
     )
 
 
 def assign(input: Tensor, result: Tensor) -> Tensor:
     """Writes ``result``, a fresh tensor of ``input``'s shape, into ``input``; the tape follows."""
+    if input._strides is not None and 0 in input._strides and _overlaps(input):
+        raise RuntimeError(
+            "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
+            "Please clone() the tensor before performing the operation."
+        )
     if grad_mode.enabled:
         dispatch.rebase(input, result)
     node = read(result)
@@ -353,6 +321,11 @@ def assign(input: Tensor, result: Tensor) -> Tensor:
     return input
 
 
+def _overlaps(t: Tensor) -> bool:
+    """Whether a dim repeats the same memory, as those that ``expand`` makes do."""
+    return any(n > 1 and s == 0 for n, s in zip(t._shape, t._strides, strict=True)) and 0 not in t._shape
+
+
 def _assign_reinterpreted(input: Tensor, node: Node) -> Tensor:
     """Writes through a view of another dtype (``x.view(torch.int32)``, ``view_as_real``)."""
     storage = input._storage
@@ -365,12 +338,13 @@ def _assign_reinterpreted(input: Tensor, node: Node) -> Tensor:
     return input
 
 
-def write_out(name: str, result, out):
+def write_out(op, result, out):
     """Writes the result of an op into the tensor, or tensors, given as ``out=``."""
     if isinstance(result, tuple):
         for r, o in zip(result, out, strict=True):
-            write_out(name, r, o)
+            write_out(op, r, o)
         return out if not hasattr(type(result), "_fields") else type(result)(out)
+    name = op.short_name
     if not isinstance(out, Tensor):
         raise TypeError(f"{name}(): argument 'out' must be Tensor, not {describe(out)}")
     if grad_mode.enabled and (result.requires_grad or out.requires_grad):
@@ -381,6 +355,15 @@ def write_out(name: str, result, out):
     if not dtypes.can_cast(result._dtype, out._dtype):
         raise cast_error(result._dtype, out._dtype)
     if out._shape != result._shape:
+        if out._shape.numel():
+            warnings.warn(
+                f"An output with one or more elements was resized since it had shape {list(out._shape)}, which does not match "
+                f"the required output shape {list(result._shape)}. This behavior is deprecated, and in a future PyTorch "
+                "release outputs will not be resized unless they have zero elements. You can explicitly reuse an out tensor "
+                "t by resizing it, inplace, to zero elements with t.resize_(0).",
+                UserWarning,
+                stacklevel=3,
+            )
         out.resize_(result._shape)
     return assign(out, result)
 
@@ -402,6 +385,7 @@ def wrap(array: np.ndarray, dtype: dtypes.dtype | None = None) -> Tensor:
 
 dispatch.record = record
 dispatch.record_pointwise = record_pointwise
+dispatch.record_in_order = record_in_order
 dispatch.view = view
 dispatch.inplace = inplace
 dispatch.write_out = write_out

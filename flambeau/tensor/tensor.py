@@ -7,7 +7,7 @@ import numpy as np
 from flambeau import dispatch
 from flambeau.core import device as devices
 from flambeau.core import dtypes
-from flambeau.core.size import Size, contiguous_strides
+from flambeau.core.size import Size, contiguous_strides, wrap_dim
 from flambeau.engine.graph import VIEW, Node
 from flambeau.tensor.storage import Storage
 
@@ -47,7 +47,7 @@ class Tensor:
     __array_priority__ = 1000
 
     def __new__(cls, *args, **kwargs):
-        return dispatch.legacy_tensor(cls, dtypes.get_default_dtype(), args, kwargs)
+        return dispatch.legacy_tensor(cls, None, args, kwargs)
 
     @staticmethod
     def _make_subclass(cls: type, data: Tensor, require_grad: bool = False) -> Tensor:
@@ -105,18 +105,17 @@ class Tensor:
     ndimension = dim
 
     def size(self, dim: int | None = None):
-        if dim is None:
-            return self._shape
-        from_end = len(self._shape)
-        if -from_end <= dim < from_end:
-            return self._shape[dim]
-        raise IndexError(
-            f"Dimension out of range (expected to be in range of [{-(from_end or 1)}, {(from_end or 1) - 1}], but got {dim})"
-        )
+        return self._shape if dim is None else self._shape[self._dim(dim)]
+
+    def _dim(self, dim: int) -> int:
+        """``dim`` counted from the front; a tensor without dims has none."""
+        if not self._shape:
+            raise IndexError(f"Dimension specified as {dim} but tensor has no dimensions")
+        return wrap_dim(dim, len(self._shape))
 
     def stride(self, dim: int | None = None):
         strides = self._strides if self._strides is not None else contiguous_strides(self._shape)
-        return strides if dim is None else strides[dim]
+        return strides if dim is None else strides[self._dim(dim)]
 
     def storage_offset(self) -> int:
         return self._offset
@@ -186,14 +185,29 @@ class Tensor:
             f"Boolean value of Tensor with more than one value is ambiguous: use .any() or .all() (shape {list(self._shape)})"
         )
 
+    def _scalar(self):
+        if self._shape.numel() != 1:
+            raise ValueError(
+                f"only one element tensors can be converted to Python scalars: this one has shape {list(self._shape)}"
+            )
+        return self.item()
+
     def __int__(self) -> int:
-        return int(self.item())
+        return int(self._real_scalar("int64_t"))
 
     def __float__(self) -> float:
-        return float(self.item())
+        return float(self._real_scalar("double"))
 
     def __complex__(self) -> complex:
-        return complex(self.item())
+        return complex(self._scalar())
+
+    def _real_scalar(self, kind: str):
+        value = self._scalar()
+        if value.__class__ is complex:
+            if value.imag:
+                raise RuntimeError(f"value cannot be converted to type {kind} without overflow: {value} has an imaginary part")
+            return value.real
+        return value
 
     def __index__(self) -> int:
         if self._dtype.kind > dtypes.INTEGRAL or self._shape.numel() != 1:
@@ -243,7 +257,9 @@ class Tensor:
                 "a subgraph that doesn't require differentiation use var_no_grad = var.detach()."
             )
         if value and self._dtype.kind < dtypes.FLOATING:
-            raise RuntimeError("only Tensors of floating point and complex dtype can require gradients")
+            raise RuntimeError(
+                f"only Tensors of floating point and complex dtype can require gradients, this one is {self._dtype}"
+            )
         self._requires_grad = bool(value)
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
@@ -274,11 +290,14 @@ class Tensor:
                 raise RuntimeError("can't assign Variable as its own grad")
             if value._shape != self._shape:
                 raise RuntimeError(
-                    f"assigned grad has data of a different size: expected {list(self._shape)}, got {list(value._shape)}"
+                    f"attempting to assign a gradient of size '{list(value._shape)}' to a tensor of size "
+                    f"'{list(self._shape)}'. Please ensure that the gradient and the tensor are the same size"
                 )
             if value._dtype is not self._dtype:
                 raise RuntimeError(
-                    f"assigned grad has data of a different type: expected {self._dtype}, got {value._dtype}"
+                    f"attempting to assign a gradient with dtype '{dtypes.c_name(value._dtype)}' to a tensor with grad_dtype "
+                    f"'{dtypes.scalar_name(self._dtype)}'. The gradient must match the tensor's dtype: convert it with "
+                    f".to({self._dtype})"
                 )
         self._grad = value
 
@@ -389,6 +408,9 @@ class Tensor:
         from flambeau.tensor.pickling import reduce_tensor
 
         return reduce_tensor(self)
+
+
+Tensor.__module__ = "torch"
 
 
 def make_tensor(storage: Storage, shape: Size, dtype: dtypes.dtype) -> Tensor:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import faulthandler
+import sys
 import time
 import traceback
 
@@ -17,9 +19,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the first program; the others follow")
     parser.add_argument("--stop", type=int, default=5, help="after so many mismatches")
     parser.add_argument("--shrink", type=int, default=200, help="programs to try when making one smaller; 0: leave it")
+    parser.add_argument("--verbose", action="store_true", help="print seeds as they come")
     options = parser.parse_args()
     start, found, counts = time.perf_counter(), 0, {}
     for seed in range(options.seed, options.seed + options.programs):
+        if options.verbose:
+            print(seed, file=sys.stderr, flush=True)
         program = random_program(seed)
         mismatch = _checked(program, seed, counts)
         if mismatch:
@@ -53,4 +58,5 @@ def _checked(program, seed: int, counts: dict):
 
 
 if __name__ == "__main__":
+    faulthandler.enable()
     main()

@@ -132,6 +132,8 @@ FUNCTIONS = frozenset(
     ["exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "tanh", "sigmoid", "erf", "pow", "_silu",
      "_silu_slope", "_gelu_slope", "nn.functional.gelu", "_elu", "softmax", "log_softmax", "var", "_mse_loss"]
 )  # fmt: skip
+TIES = frozenset(["relu", "maximum", "minimum", "amax", "amin", "clamp", "clamp_min", "clamp_max", "_hardtanh"])
+"""Of -0.0 and 0.0, which are equal, any may be the larger one."""
 CANCELLING = frozenset(["_silu_slope", "_gelu_slope", "nn.functional.gelu", "_elu", "log_softmax", "var"])
 """Functions whose formula subtracts: their error is one in the size of their inputs, not of their result."""
 
@@ -170,6 +172,8 @@ def noise(seed: int) -> Iterator[None]:
 
     def noisy(node, args: list):
         value = _compute(node, args)
+        if node.op.name in TIES and node.dtype.is_floating_point:
+            return np.where(value == 0, np.copysign(value, rng.choice([-1, 1])), value).astype(value.dtype)
         if node.op.name not in SUMS | FUNCTIONS or not node.dtype.is_floating_point:
             return value
         with np.errstate(all="ignore"):
@@ -251,12 +255,12 @@ def _explained(wanted: Event, got: Event, noisy: list[Event]) -> bool:
     a, b = a.astype(np.float64), b.astype(np.float64)
     others = [n.numbers.astype(np.float64) for n in noisy]  # type: ignore[union-attr]
     with np.errstate(all="ignore"):
-        steady = np.all([np.isfinite(o) == np.isfinite(a) for o in others], axis=0)
+        steady = np.all([(np.isfinite(o) & np.isfinite(a)) | (o == a) | (np.isnan(o) & np.isnan(a)) for o in others], axis=0)
         moved = np.max([np.where(np.isfinite(o), np.abs(o - a), 0) for o in others], axis=0)
         near = np.abs(a - b) <= 8 * moved + 4 * eps * np.abs(a) + 1e-300
         same = (a == b) | (np.isnan(a) & np.isnan(b))
-    # The sign of a zero counts, unless rounding could have made it.
-    signs = (a != 0) | (b != 0) | (np.signbit(a) == np.signbit(b)) | (moved > 0)
+        signed = np.all([np.signbit(o) == np.signbit(a) for o in others], axis=0)  # where rounding leaves a zero its sign
+    signs = (a != 0) | (b != 0) | (np.signbit(a) == np.signbit(b)) | (moved > 0) | ~signed
     return bool(np.all(((same | near) & signs) | ~steady))
 
 

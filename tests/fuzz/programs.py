@@ -180,7 +180,7 @@ class Generator:
             statement += "\nsync()"
         before = dict(self.names)
         good = self.run(statement)
-        if good or self.random.random() < 0.06:
+        if good or self.random.random() < 0.12:
             self.program.append(statement)
         if not good:
             self.names.clear()
@@ -492,7 +492,7 @@ MAKERS = [
 ]  # fmt: skip
 
 
-_REFUSING = re.compile(r"//|%|floor_divide|remainder|fmod|cross_entropy|index_|scatter|gather|embedding|take|\[torch|\[\[")
+_REFUSING = re.compile(r"//|%|\*\*|pow|floor_divide|remainder|fmod|cross_entropy|index_|scatter|gather|embedding|take|\[torch|\[\[")
 """Statements that may refuse values. They are followed by ``sync()``, so that they fail here in every mode."""
 
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import ml_dtypes
 import numpy as np
 
+from flambeau.core.dtypes import scalar_name
+
 from .boxmuller import by_pairs, by_sixteen, fma
 from .generator import Generator
 
@@ -24,18 +26,13 @@ BFLOAT16, HALF, FLOAT, DOUBLE = map(np.dtype, (ml_dtypes.bfloat16, np.float16, n
 DIGITS: dict[np.dtype, int] = {DOUBLE: 53, FLOAT: 24, HALF: 11, BFLOAT16: 8}
 _LARGEST = {d: float(ml_dtypes.finfo(d).max) for d in DIGITS}
 _REAL: dict[np.dtype, np.dtype] = {np.dtype(np.complex64): FLOAT, np.dtype(np.complex128): DOUBLE}
-_TORCH_NAMES = {
-    "bool": "Bool", "uint8": "Byte", "int8": "Char", "int16": "Short", "int32": "Int", "int64": "Long",
-    "uint16": "UInt16", "uint32": "UInt32", "uint64": "UInt64", "float16": "Half", "bfloat16": "BFloat16",
-    "float32": "Float", "float64": "Double", "complex64": "ComplexFloat", "complex128": "ComplexDouble",
-}  # fmt: skip
 _WIDE_UNSIGNED = frozenset(map(np.dtype, (np.uint16, np.uint32, np.uint64)))  # most kernels do not know them
 _INT64_MIN, _INT64_MAX = -(1 << 63), (1 << 63) - 1
 
 
 def unsupported(kernel: str, dtype: np.dtype) -> NotImplementedError:
     """The error of a kernel that PyTorch does not have for a dtype."""
-    return NotImplementedError(f"\"{kernel}\" not implemented for '{_TORCH_NAMES.get(dtype.name, dtype.name)}'")
+    return NotImplementedError(f"\"{kernel}\" not implemented for '{scalar_name(dtype)}'")
 
 
 def _floating(kernel: str, dtype: DTypeLike) -> np.dtype:
@@ -81,7 +78,7 @@ def uniform(
         raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={low:g} > to={high:g}")
     if high - low > limit:
         raise RuntimeError(
-            f"uniform_ expects to-from <= std::numeric_limits<{_TORCH_NAMES[dtype.name]}>::max(), "
+            f"uniform_ expects to-from <= std::numeric_limits<{scalar_name(dtype)}>::max(), "
             f"but found to={high:g} and from={low:g} which result in to-from to exceed the limit"
         )
     n = _count(size)
@@ -287,7 +284,7 @@ def permutation(generator: Generator, n: int, dtype: DTypeLike = np.int64) -> np
     if n < 0:
         raise RuntimeError(f"Trying to create tensor with negative dimension {n}: [{n}]")
     if dtype in DIGITS and n > (1 << DIGITS[dtype]) + 1:
-        raise RuntimeError(f"n cannot be greater than {(1 << DIGITS[dtype]) + 1} for {_TORCH_NAMES[dtype.name]} type.")
+        raise RuntimeError(f"n cannot be greater than {(1 << DIGITS[dtype]) + 1} for {scalar_name(dtype)} type.")
     if dtype.kind in "iu" and n > int(np.iinfo(dtype).max) + 1:
         raise RuntimeError(f"value cannot be converted to type {dtype.name}_t without overflow")
     steps = np.arange(n)
@@ -371,7 +368,7 @@ def exponential(generator: Generator, size: Size, rate: float = 1.0, dtype: DTyp
     if dtype not in DIGITS:
         raise RuntimeError(
             "Exponential distribution is a continuous probability distribution. "
-            f"dtype must be a floating point but you specified {_TORCH_NAMES[dtype.name]}"
+            f"dtype must be a floating point but you specified {scalar_name(dtype)}"
         )
     return shaped(-1.0 / rate * np.log1p(-generator.doubles(_count(size))), size, dtype)
 
@@ -424,7 +421,7 @@ def multinomial(generator: Generator, p: np.ndarray, n: int, replacement: bool =
     """
     if p.dtype not in DIGITS:
         raise RuntimeError(
-            f"multinomial only supports floating-point dtypes for input, got: {_TORCH_NAMES[p.dtype.name]}"
+            f"multinomial only supports floating-point dtypes for input, got: {scalar_name(p.dtype)}"
         )
     if p.ndim not in (1, 2):
         raise RuntimeError(f"prob_dist must be 1 or 2 dim, got {p.ndim} dimensions of shape {p.shape}")

@@ -17,7 +17,10 @@ from collections.abc import Callable
 from hashlib import sha256
 from typing import NamedTuple
 
+import llvmlite.binding as llvm
+
 from flambeau.engine.cpu import tiles
+from flambeau.engine.cpu.blas import Blas, blas
 from flambeau.engine.cpu.compiler import Session
 from flambeau.engine.cpu.compiler import session as process_session
 from flambeau.engine.cpu.emit import Code, Value
@@ -49,12 +52,12 @@ def tiling(session: Session, spec: GemmSpec) -> Tiling:
     contiguous = spec.b[-1] == 1 or spec.n == 1
     apart = spec.b[-2] * size  # bytes from row to row of B: far apart, they compete for few places in the cache
     pack = not contiguous or (spec.m >= 4 * rows and spec.k >= 32 and apart >= 1024)
-    return Tiling(max(rows, 1), min(vectors, total), -(-block // lanes) * lanes, pack)
+    return Tiling(rows, min(vectors, total), -(-block // lanes) * lanes, pack)
 
 
 def _even(total: int, most: int) -> int:
     """The size of parts that ``total`` is cut into evenly, at most ``most`` each."""
-    return -(-total // max(1, -(-total // most)))
+    return -(-total // -(-total // most)) if total else 1
 
 
 def gemm_kernel(spec: GemmSpec, session: Session | None = None) -> int:
@@ -63,89 +66,114 @@ def gemm_kernel(spec: GemmSpec, session: Session | None = None) -> int:
     if spec not in session.memo:
         if not spec.supported():
             raise ValueError(f"no kernel for this product: {spec}")
-        session.memo[spec] = tiled_kernel(session, spec)
+        make = {"blas": blas_kernel, "tiles": tiled_kernel}[choose(spec)]
+        session.memo[spec] = make(session, spec)
     address: int = session.memo[spec]
     return address
+
+
+LARGE = 512
+"""From this size on, in all three dimensions, OpenBLAS is ahead of the tiles: it also packs A, for all levels of cache."""
+
+
+def choose(spec: GemmSpec) -> str:
+    """``"tiles"`` or ``"blas"``, whichever is faster for this product."""
+    large = min(spec.m, spec.n, spec.k) >= LARGE
+    return "blas" if large and blas() and _leading(spec.a, spec.m, spec.k) and _leading(spec.b, spec.k, spec.n) else "tiles"
+
+
+def _leading(strides: tuple[int, ...], rows: int, columns: int) -> tuple[int, int] | None:
+    """How BLAS is told of a matrix in row-major order: (whether it is transposed, its leading dimension)."""
+    row, column = strides[-2:]
+    if column == 1 and row >= columns:
+        return 111, row
+    if row == 1 and column >= rows:
+        return 112, column
+    return None
+
+
+def blas_kernel(session: Session, spec: GemmSpec) -> int:
+    """A kernel that calls ``cblas_?gemm`` for each matrix; an addend is copied into the result first."""
+    library = blas()
+    assert library is not None
+    oriented = spec.oriented()
+    code = Code(session.machine)
+    writer = Writer(code, oriented, turned=oriented is not spec)
+    writer.matrices(lambda a, b, c, d: _call_blas(writer, library, a, b, c, d))
+    llvm.add_symbol(f"flambeau_{writer.kind}_gemm", library.gemm[writer.kind])
+    name = "flambeau_blas_" + sha256(repr((spec, library.integer)).encode()).hexdigest()[:24]
+    return session.compile_ir(tiles.define(code, name, "ptr %args"), name)
+
+
+def _call_blas(w: Writer, library: Blas, a: Value, b: Value, c: Value, d: Value) -> None:
+    spec, code = w.spec, w.code
+    if spec.d is not None:
+        from_row, to_row = spec.d[-2], spec.c[-2]
+
+        def copy(i: Value | int) -> None:
+            row = [w.go(c, i, to_row), w.go(d, i, from_row), code.index(spec.n * w.size), Value(code, "false", "i1", 0)]
+            code.perform("llvm.memmove.p0.p0.i64", row)
+
+        w.each(spec.m, copy)
+    (how_a, lead_a), (how_b, lead_b) = _leading(spec.a, spec.m, spec.k), _leading(spec.b, spec.k, spec.n)  # type: ignore
+    alpha, beta = w.factors if spec.d is not None else (w.factors[0], code.const(0.0, "double"))
+
+    def word(number: int, kind: str = library.integer) -> Value:
+        return Value(code, str(number), kind, 0)
+
+    orders = [word(n, "i32") for n in (101, how_a, how_b)]
+    sizes = [word(n) for n in (spec.m, spec.n, spec.k)]
+    factors = [x.convert("fptrunc", w.kind) for x in (alpha, beta)]
+    operands = [a, word(lead_a), b, word(lead_b), factors[1], c, word(spec.c[-2])]
+    code.perform(f"flambeau_{w.kind}_gemm", [*orders, *sizes, factors[0], *operands])
 
 
 def tiled_kernel(session: Session, spec: GemmSpec, cut: Tiling | None = None) -> int:
     """A kernel of register tiles."""
     spec = spec.merged()
     oriented = spec.oriented()
-    cut = cut or tiling(session, oriented)
     code = Code(session.machine)
     if not spec.empty():
-        _Writer(session, code, oriented, cut).write(turned=oriented is not spec)
+        cut = cut or tiling(session, oriented)
+        Tiles(session, code, oriented, oriented is not spec, cut).write()
     name = "flambeau_gemm_" + sha256(repr((spec, cut)).encode()).hexdigest()[:24]
     return session.compile_ir(tiles.define(code, name, "ptr %args"), name)
 
 
-class _Writer:
-    """Writes the loops around the tiles."""
+class Writer:
+    """Writes a kernel's frame: its arguments, and the loops over the batch."""
 
-    def __init__(self, session: Session, code: Code, spec: GemmSpec, cut: Tiling) -> None:
-        self.session = session
+    def __init__(self, code: Code, spec: GemmSpec, turned: bool) -> None:
+        """``turned`` if the product was transposed, such that A is the second argument."""
         self.code = code
         self.spec = spec
-        self.cut = cut
         self.kind = KINDS[spec.dtype.name]
         self.size = spec.dtype.itemsize
-        self.lanes = tiles.lanes_of(session, self.kind)
-        self.blocks = max(1, -(-spec.k // cut.block))
-
-    def write(self, turned: bool) -> None:
-        """Everything; ``turned`` if the product was transposed, such that A comes as the second argument."""
-        spec, code, cut = self.spec, self.code, self.cut
         args = tiles.parameter(code, "args")
-        count = 3 if spec.d is None else 4
+        strides = [spec.a, spec.b, spec.c] + ([spec.d] if spec.d is not None else [])
         order = (1, 0, 2, 3) if turned else (0, 1, 2, 3)
-        pointers = [args.offset(i, "ptr").load("ptr") for i in order[:count]]
-        factors = []
+        self.operands = [(args.offset(i, "ptr").load("ptr"), s) for i, s in zip(order, strides)]
+        self.factors: list[Value] = []
         given = 0
         for factor in (spec.alpha, spec.beta):
             if factor is None:
-                factors.append(args.offset(count, "ptr").load("ptr").offset(given, "double").load("double"))
+                place = args.offset(len(strides), "ptr").load("ptr").offset(given, "double")
+                self.factors.append(place.load("double"))
                 given += 1
             else:
-                factors.append(code.const(factor, "double"))
-        self.job = self.stack(tiles.JOB_BYTES)
-        fields = {
-            tiles.A_STEP: spec.a[-1] * self.size,
-            tiles.C_ROW: spec.c[-2] * self.size,
-            tiles.D_ROW: spec.d[-2] * self.size if spec.d else 0,
-            tiles.ADDEND: int(spec.d is not None),
-        }
-        fields |= {tiles.A_ROWS + r: spec.a[-2] * self.size * (r + 1) for r in range(4)}
-        if cut.pack:
-            self.panel = self.stack(cut.vectors * self.lanes * min(cut.block, spec.k) * self.size)
-        for field, number in fields.items():
-            self.set(self.job, field, number)
-        self.set(self.job, tiles.ALPHA, factors[0])
-        self.set(self.job, tiles.BETA, factors[1])
-        if self.blocks > 1:  # blocks after the first add to what is there
-            self.later_job = self.stack(tiles.JOB_BYTES)
-            for field, number in (fields | {tiles.D_ROW: fields[tiles.C_ROW], tiles.ADDEND: 1}).items():
-                self.set(self.later_job, field, number)
-            self.set(self.later_job, tiles.ALPHA, factors[0])
-            self.set(self.later_job, tiles.BETA, code.const(1.0, "double"))
-        strides = [spec.a, spec.b, spec.c] + ([spec.d] if spec.d is not None else [])
+                self.factors.append(code.const(factor, "double"))
 
-        def matrices(dim: int, at: list[Value]) -> None:
-            if dim == len(spec.batch):
-                self.matrix(at[0], at[1], at[2], at[3] if spec.d is not None else at[2])
+    def matrices(self, body: Callable[[Value, Value, Value, Value], None]) -> None:
+        """``body(a, b, c, d)`` for every matrix of the batch; without addend ``d`` is ``c``."""
+
+        def walk(dim: int, at: list[Value]) -> None:
+            if dim == len(self.spec.batch):
+                body(at[0], at[1], at[2], at[-1])
                 return
-            steps = [s[dim] for s in strides]
-            self.each(spec.batch[dim], lambda i: matrices(dim + 1, [self.go(p, i, s) for p, s in zip(at, steps)]))
+            steps = [s[dim] for _, s in self.operands]
+            self.each(self.spec.batch[dim], lambda i: walk(dim + 1, [self.go(p, i, s) for p, s in zip(at, steps)]))
 
-        matrices(0, pointers)
-
-    # --- pieces ---
-
-    def stack(self, size: int) -> Value:
-        return self.code.new(f"alloca i8, i64 {max(size, 64)}, align 64", "ptr", 0)
-
-    def set(self, job: Value, field: int, value: Value | int) -> None:
-        job.offset(field, "i64").store(value if isinstance(value, Value) else self.code.index(value))
+        walk(0, [p for p, _ in self.operands])
 
     def each(self, count: int, body: Callable[[Value | int], None]) -> None:
         """``body(i)`` for every ``i`` below ``count``."""
@@ -165,10 +193,43 @@ class _Writer:
             return bytes_on(pointer, i * stride * self.size)
         return bytes_on(pointer, i * (stride * self.size)) if stride else pointer
 
+    def stack(self, size: int) -> Value:
+        return self.code.new(f"alloca i8, i64 {max(size, 64)}, align 64", "ptr", 0)
+
     def perform(self, name: str, *args: Value | int) -> None:
         self.code.perform(name, [a if isinstance(a, Value) else self.code.index(a) for a in args])
 
-    # --- loops ---
+
+class Tiles(Writer):
+    """Writes the loops around the tiles."""
+
+    def __init__(self, session: Session, code: Code, spec: GemmSpec, turned: bool, cut: Tiling) -> None:
+        super().__init__(code, spec, turned)
+        self.session = session
+        self.cut = cut
+        self.lanes = tiles.lanes_of(session, self.kind)
+        self.blocks = max(1, -(-spec.k // cut.block))
+        self.job = self.new_job(self.factors[1], spec.d)
+        if self.blocks > 1:  # blocks after the first add to what is there
+            self.later_job = self.new_job(code.const(1.0, "double"), spec.c)
+        if cut.pack:
+            self.panel = self.stack(cut.vectors * self.lanes * min(cut.block, spec.k) * self.size)
+
+    def new_job(self, beta: Value, addend: tuple[int, ...] | None) -> Value:
+        job, spec, size = self.stack(tiles.JOB_BYTES), self.spec, self.size
+        fields: dict[int, Value | int] = {tiles.A_ROWS + r: spec.a[-2] * size * (r + 1) for r in range(4)}
+        fields |= {tiles.A_STEP: spec.a[-1] * size, tiles.C_ROW: spec.c[-2] * size}
+        fields |= {tiles.D_ROW: addend[-2] * size if addend else 0, tiles.ADDEND: int(addend is not None)}
+        fields |= {tiles.ALPHA: self.factors[0], tiles.BETA: beta}
+        for field, number in fields.items():
+            self.set(job, field, number)
+        return job
+
+    def set(self, job: Value, field: int, value: Value | int) -> None:
+        job.offset(field, "i64").store(value if isinstance(value, Value) else self.code.index(value))
+
+    def write(self) -> None:
+        self.matrices(self.matrix)
 
     def matrix(self, a: Value, b: Value, c: Value, d: Value) -> None:
         """One matrix of the batch: blocks along the inner dimension, in which panels of B pass the rows of A."""

@@ -31,7 +31,8 @@ class Format(NamedTuple):
     exp_range: tuple[float, float]  # beyond them, e**x is 0 or infinite
     exp: tuple[float, ...]  # (e**r - 1 - r) / r**2 for |r| <= ln(2) / 2
     log: tuple[float, ...]  # (log(1 + f) - f + f**2 / 2) / f**3 for sqrt(1/2) <= 1 + f <= sqrt(2)
-    erf_small: tuple[float, ...]  # erf(x) / x as a polynomial in x**2, for x <= 1
+    tanh: tuple[float, ...]  # (tanh(x) - x) / x**3 as a polynomial in x**2, for x <= 0.55
+    erf_small: tuple[float, ...]  # erf(x) / x - 1 as a polynomial in x**2, for x <= 1
     erf_large: tuple[float, ...]  # -log(1 - erf(x)) for 1 <= x <= erf_end
     erf_end: float  # from here erf(x) rounds to 1
 
@@ -53,8 +54,9 @@ SINGLE = Format(
         0.3333333134651184, -0.2500081956386566, 0.20001226663589478, -0.1662335842847824,
         0.14201761782169342, -0.13160182535648346, 0.12761564552783966, -0.07634483277797699,
     ),
+    tanh=(-0.33333319425582886, 0.13332624733448029, -0.053851544857025146, 0.02105534076690674, -0.006238153669983149),
     erf_small=(
-        1.1283791065216064, -0.3761262595653534, 0.1128358542919159, -0.026853814721107483,
+        0.12837916612625122, -0.3761262595653534, 0.1128358542919159, -0.026853814721107483,
         0.005188330542296171, -0.0008010202436707914, 7.853849820094183e-05,
     ),
     erf_large=(
@@ -78,8 +80,13 @@ DOUBLE = Format(
         0.07691714492001248, -0.07141999988074278, 0.06675147966385435, -0.06269801908372584, 0.058177828469569724,
         -0.05326775275775763, 0.05415957727320352, -0.06275044464706636, 0.056968866037088825, -0.02427629726516167,
     ),
+    tanh=(
+        -0.33333333333333315, 0.13333333333329017, -0.0539682539648043, 0.021869488407853563, -0.008863232857794525,
+        0.003592093758897744, -0.001455549374984897, 0.0005884554661642834, -0.0002333752574267448,
+        8.326545947986512e-05, -1.9440914799680953e-05,
+    ),
     erf_small=(
-        1.1283791670955126, -0.3761263890318375, 0.11283791670954858, -0.02686617064507296, 0.00522397762478137,
+        0.1283791670955126, -0.3761263890318375, 0.11283791670954858, -0.02686617064507296, 0.00522397762478137,
         -0.0008548326978765149, 0.00012055331037551108, -1.4925593518728226e-05, 1.6460972954153765e-06,
         -1.635002619207727e-07, 1.4657883530919653e-08, -1.136567067182716e-09, 5.945255584223488e-11,
     ),
@@ -197,11 +204,13 @@ def expm1(x: Value) -> Value:
 
 
 def tanh(x: Value) -> Value:
+    square = x * x
+    small = x.fma(square * polynomial(square, FORMATS[x.kind].tanh), x)
     size = at_most(x.abs(), 20.0)
     p, n = _exp_parts(size + size)
     unit = power_of_two(n)
     e = p.fma(unit, unit - 1.0)  # e**2x - 1
-    return (e / (e + 2.0)).intrinsic("copysign", x)
+    return size.compare("olt", 0.55).select(small, e / (e + 2.0)).intrinsic("copysign", x)
 
 
 def sigmoid(x: Value) -> Value:
@@ -246,7 +255,7 @@ def log10(x: Value) -> Value:
 
 def erf(x: Value) -> Value:
     form = FORMATS[x.kind]
-    small = x * polynomial(x * x, form.erf_small)
+    small = x.fma(polynomial(x * x, form.erf_small), x)
     size = x.abs()
     p, n = _exp_parts(-polynomial(at_most(size, form.erf_end), form.erf_large))
     unit = power_of_two(n)

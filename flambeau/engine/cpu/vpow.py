@@ -51,8 +51,11 @@ def _log2(x: Value) -> tuple[Value, Value]:
     z_low = (s + s).fma(s_low, z_low)
     third, third_low = _product(z, THIRD)
     third_low = z_low.fma(THIRD, z.fma(THIRD_LOW, third_low))
-    a = third + 1.0
-    a_low = ((1.0 - a) + third) + (third_low + z * z * polynomial(z, ATANH))
+    series = third_low + z * z * polynomial(z, ATANH)
+    middle = third + series
+    middle_low = (third - middle) + series
+    a = middle + 1.0
+    a_low = ((1.0 - a) + middle) + middle_low
     # 2 * log2(e) * s * a + n
     log, log_low = _product(s, a)
     log_low = s.fma(a_low, s_low.fma(a, log_low))
@@ -72,8 +75,8 @@ def _power_of_positive(x: Value, y: Value, long: bool) -> Value:
         log, log_low = _log2(x)
         exponent, low = _product(y, log)
         low = y.fma(log_low, low)
-        ends = x.compare("oeq", 0.0) | x.compare("oeq", INF)
-        limit = x.compare("oeq", 0.0).select(x.like(-INF), INF) * y
+        ends = x.compare("ueq", 0.0) | x.compare("ueq", INF)
+        limit = x.compare("oeq", 0.0).select(-INF, x) * y
         exponent, low = ends.select(limit, exponent), ends.select(0.0, low)
     bounded = clamp(exponent, -1100.0, 1100.0)
     n, integer = nearest(bounded, 1.0)

@@ -86,10 +86,8 @@ def _function(name: str, formula: Callable[[Value, bool], Value]) -> Callable[[V
         def exact() -> list[Value]:
             return [x.code.by_lane(lambda lane: x.code.call(name, [lane], "double", 0), wide)]
 
-        result = x.code.when(large, [result], exact)[0]
-        if kind == "double":
-            return x.compare("oeq", 0.0).select(x, result) if name != "cos" else result
-        return result.convert("fptrunc", kind)
+        result = x.code.when(large, [result], exact)[0].convert("fptrunc", kind)
+        return result if name == "cos" else x.compare("oeq", 0.0).select(x, result)  # the sign of -0.0
 
     return function
 

@@ -1,0 +1,22 @@
+"""Names for annotations: what a device, a number or a size may be given as."""
+
+from __future__ import annotations
+
+import os
+from typing import IO, Any, Union
+
+from flambeau.core.device import device
+from flambeau.core.dtypes import dtype
+from flambeau.core.size import Size
+from flambeau.tensor import Tensor
+
+__all__ = ["Device", "FileLike", "Number", "Size", "Storage", "Tensor", "_bool", "_dtype", "_float", "_int", "_size"]
+
+_bool, _float, _int, _complex = bool, float, int, complex
+_dtype, _device = dtype, device
+_size = Union[Size, list[int], tuple[int, ...]]
+Number = Union[int, float, bool]
+BoolLikeType, FloatLikeType, IntLikeType = bool, float, int
+Device = Union[device, str, int, None]
+FileLike = Union[str, os.PathLike, IO[bytes]]
+Storage = Any
