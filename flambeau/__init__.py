@@ -46,11 +46,10 @@ channels_last, channels_last_3d = _formats.channels_last, _formats.channels_last
 strided, sparse_coo, sparse_csr = _formats.strided, _formats.sparse_coo, _formats.sparse_csr
 inf, nan, pi, e, newaxis = math.inf, math.nan, math.pi, math.e, None
 
-for _name, _dtype in {
-    "Float": "float32", "Double": "float64", "Half": "float16", "BFloat16": "bfloat16", "Byte": "uint8", "Char": "int8",
-    "Short": "int16", "Int": "int32", "Long": "int64", "Bool": "bool",
-}.items():  # fmt: skip
-    globals()[_name + "Tensor"] = _exchange.legacy_type(_name + "Tensor", _dtypes.by_name(_dtype))
+for _dtype in _dtypes.ALL:
+    if not _dtype.is_complex and _dtype.name not in ("uint16", "uint32", "uint64"):
+        _name = _dtypes.scalar_name(_dtype) + "Tensor"
+        globals()[_name] = _exchange.legacy_type(_name, _dtype)
 
 
 def is_tensor(obj) -> bool:
@@ -80,7 +79,7 @@ def is_complex(input: Tensor) -> bool:
 
 def is_nonzero(input: Tensor) -> bool:
     """Whether a tensor with one element is not zero."""
-    return bool(input)
+    return input.__bool__()
 
 
 def is_conj(input: Tensor) -> bool:
@@ -94,7 +93,10 @@ def is_inference(input: Tensor) -> bool:
 
 def typename(obj) -> str:
     """The name of the type of ``obj``."""
-    return obj.type() if isinstance(obj, Tensor) else f"{type(obj).__module__}.{type(obj).__qualname__}"
+    kind = type(obj)
+    if isinstance(obj, Tensor):
+        return obj.type()
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
 def set_default_tensor_type(t) -> None:

@@ -1,11 +1,16 @@
-"""What the documentation shows is true: examples of the ops, code in the READMEs, and that the two say the same."""
+"""What the documentation shows is true: examples of the ops, Python code on the pages, links, and that the READMEs agree.
+
+As a program, ``python tests/test_docs.py page.md`` runs the Python code of a page.
+"""
 
 from __future__ import annotations
 
 import doctest
+import os
 import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -15,18 +20,66 @@ from flambeau.ops.record import registry
 
 ROOT = Path(__file__).parent.parent
 READMES = [ROOT / "README.md", ROOT / "README.zh.md"]
+PAGES = [*READMES, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 OPS = sorted({id(op): op for op in registry.values()}.values(), key=lambda op: op.name)
 
 
 def code_blocks(path: Path, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    """The blocks of a page that are marked as ``language``; those in lists are indented."""
+    found = re.findall(rf"^( *)```{language}\n(.*?)^\1```$", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return [textwrap.dedent(block) for _, block in found]
+
+
+def run_page(page: Path) -> None:
+    """Runs a page's Python blocks in order, as one program; in blocks that begin with ``>>>`` the output counts.
+
+    An op that the page defines must pass the tests that are generated from every record.
+    """
+    names: dict = {"__name__": "__main__"}
+    known = set(registry)
+    for number, block in enumerate(code_blocks(page, "python")):
+        where = f"{page.name}, Python block {number + 1}"
+        if block.startswith(">>>"):
+            runner = doctest.DocTestRunner(optionflags=FLAGS)
+            example = doctest.DocTestParser().get_doctest(block, names, where, None, None)
+            runner.run(example, clear_globs=False)
+            names.update(example.globs)  # DocTest works on a copy
+            if runner.failures:
+                raise SystemExit(1)
+        else:
+            exec(compile(block, where, "exec"), names)
+    for name in sorted(set(registry) - known):
+        import test_ops  # stands beside this file, which is the program here
+
+        op = registry[name]
+        run_example(op, names)
+        test_ops.test_gradients(op)
+        test_ops.test_error_samples(op)
+        test_ops.test_out(op)
+        with pytest.MonkeyPatch.context() as patch:
+            test_ops.test_immediate_equals_recorded(op, patch)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_code_of_page_runs(page: Path, tmp_path: Path) -> None:
+    assert code_blocks(page, "python"), "a page whose code is not found would pass"
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("FLAMBEAU_")}
+    environment |= {"FLAMBEAU_COMPILE": "1", "FLAMBEAU_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-W", "error", __file__, str(page)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, ""), result.stdout + result.stderr
 
 
 # pytest's own collection of doctests does not see these: a record's public function is made elsewhere.
 @pytest.mark.parametrize("op", [op for op in OPS if ">>>" in (op.check.__doc__ or "")], ids=lambda op: op.name)
 def test_example_of_op(op) -> None:
-    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
-    found = doctest.DocTestParser().get_doctest(op.check.__doc__, {}, op.name, op.check.__code__.co_filename, None)
+    run_example(op, {})
+
+
+def run_example(op, names: dict) -> None:
+    runner = doctest.DocTestRunner(optionflags=FLAGS)
+    found = doctest.DocTestParser().get_doctest(op.check.__doc__, names, op.name, op.check.__code__.co_filename, None)
     report: list[str] = []
     runner.run(found, out=report.append)
     assert not runner.failures, "".join(report)
@@ -54,23 +107,12 @@ def test_readmes_are_in_step() -> None:
     assert headings(english) == headings(chinese)
 
 
-@pytest.mark.parametrize("page", [*READMES, ROOT / "CONTRIBUTING.md"], ids=lambda p: p.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
         if not target.startswith("http"):
             assert (page.parent / target).exists(), target
 
 
-def test_op_of_the_contributing_page_works() -> None:
-    """The record that CONTRIBUTING.md writes down is accepted, computes, and has a gradient."""
-    (block,) = code_blocks(ROOT / "CONTRIBUTING.md", "python")
-    code = block.replace("def hypot(", "def hypot_of_the_page(")
-    program = (
-        "import numpy as np\nimport flambeau as torch\nfrom flambeau.ops import samples\n"
-        "from flambeau.ops.record import pointwise\n" + code + "\n"
-        "x, y = torch.tensor([3.0], requires_grad=True), torch.tensor([4.0], requires_grad=True)\n"
-        "r = hypot_of_the_page(x, y)\nr.sum().backward()\nprint(r.item(), x.grad.item(), y.grad.item())\n"
-    )
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
-    assert result.stderr == ""
-    assert [float(v) for v in result.stdout.split()] == pytest.approx([5.0, 0.6, 0.8], rel=1e-6)
+if __name__ == "__main__":
+    run_page(Path(sys.argv[1]))

@@ -48,9 +48,10 @@ class Node:
 
 def leaf(value: np.ndarray, shape, dtype: Dtype) -> Node:
     """A node that has its value: ``value`` is C-contiguous, of ``shape`` and ``dtype``."""
-    node = Node(None, (), NO_ATTRS, shape, dtype)
-    trace.pop()
-    node.value = value
+    node = object.__new__(Node)
+    node.op, node.inputs, node.attrs = None, (), NO_ATTRS
+    node.shape, node.dtype, node.value = shape, dtype, value
+    node.uses, node.kept, node.address, node.is_buffer, node.site = 0, False, 0, False, None
     return node
 
 

@@ -10,7 +10,6 @@ What has no native kernel runs by its NumPy meaning, between the others.
 from __future__ import annotations
 
 import sys
-import weakref
 from array import array
 
 import numpy as np
@@ -59,7 +58,7 @@ class Trace:
 
     __slots__ = ("key", "leaves", "nodes", "numbers", "targets")
 
-    def __init__(self, todo: list, storages: list[weakref.ref]) -> None:
+    def __init__(self, todo: list, storages: dict) -> None:
         nodes = [node for node in todo if node is not None]
         leaves: list[Node] = []
         slots: dict[Node, int] = {}
@@ -88,8 +87,8 @@ class Trace:
             if node.attrs:
                 key += node.attrs.values()
         self.targets: list[tuple] = []  # (storage, number of the node that it takes, slot of its old content)
-        for storage in {id(s): s for s in (ref() for ref in storages) if s is not None}.values():
-            node, old = storage.node, storage.leaf
+        for storage, node in storages.items():
+            old = storage.leaf
             if node.op is None:
                 continue
             slot = slots.get(old)

@@ -10,7 +10,8 @@ from flambeau.core import config
 from flambeau.engine import graph
 from flambeau.engine.interpreter import interpret, mark_needed
 
-_lock = threading.RLock()
+lock = threading.RLock()
+"""Held while a trace runs and storages take their content."""
 
 
 def run_pending() -> None:
@@ -18,22 +19,24 @@ def run_pending() -> None:
 
     Raises the first error that a kernel raised, after everything that does not depend on it has run.
     """
-    if not graph.trace and not graph.written:
-        return
-    with _lock:
-        todo, storages = graph.trace[:], graph.written[:]
-        del graph.trace[: len(todo)], graph.written[: len(storages)]
+    with lock:  # taken first: what is asked for may be running in another thread
+        if not graph.trace and not graph.written:
+            return
+        # Other threads go on recording. Their storages are taken before the trace, so that it has the nodes of all.
+        refs = graph.written[:]
+        del graph.written[: len(refs)]
+        storages = {storage: storage.node for storage in [ref() for ref in refs] if storage is not None}
+        todo = graph.trace[:]
+        del graph.trace[: len(todo)]
         mark_needed(todo)
         error = _execute(todo, storages)
-        for ref in storages:
-            storage = ref()
-            if storage is not None:
-                storage.commit()
+        for storage, node in storages.items():
+            storage.commit(node)
     if error is not None:
         raise error
 
 
-def _execute(todo: list, storages: list) -> BaseException | None:
+def _execute(todo: list, storages: dict) -> BaseException | None:
     if config.compiled:
         from flambeau.engine.plan import Trace, find
 

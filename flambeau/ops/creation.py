@@ -55,6 +55,8 @@ def _full(shape: tuple[int, ...], value, dtype: dtypes.dtype) -> np.ndarray:
         if not (int(info.min) or -int(info.max)) <= value <= int(info.max):
             raise RuntimeError(f"value cannot be converted to type {dtypes.c_name(dtype)} without overflow: {value}")
         return np.full(shape, np.int64(int(value)) if value < 0 else int(value)).astype(dtype.np)
+    if isinstance(value, complex) and not dtype.is_complex:
+        raise RuntimeError(f"value cannot be converted to type {dtypes.c_name(dtype)} without overflow: {value}")
     return np.full(shape, value, dtype.np)
 
 

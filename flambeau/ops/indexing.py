@@ -18,13 +18,13 @@ def _check_index(index, name: str) -> None:
         raise RuntimeError(f"{name}(): Expected dtype int32/int64 for index, got {index.dtype}")
 
 
-def _in_range(index: np.ndarray, n: int, dim: int, what: str = "index") -> np.ndarray:
+def _in_range(index: np.ndarray, n: int, dim: int, error: type[Exception] = IndexError) -> np.ndarray:
     """``index``, or the error that PyTorch raises where an entry is not in ``[0, n)``."""
     if index.size:
         low, high = index.min(), index.max()
         if low < 0 or high >= n:
             bad = low if low < 0 else high
-            raise IndexError(f"{what} {bad} is out of bounds for dimension {dim} with size {n}")
+            raise error(f"index {bad} is out of bounds for dimension {dim} with size {n}")
     return index
 
 
@@ -148,7 +148,7 @@ def expand_masks(input, indices) -> tuple:
                         f"{list(input.shape)} at index {d}"
                     )
             out.extend(dispatch.wrap(a, dtypes.int64) for a in np.nonzero(i._array()))
-        elif i.dtype.kind == dtypes.INTEGRAL:
+        elif i.dtype in (dtypes.int64, dtypes.int32):
             out.append(i.to(dtypes.int64))
         else:
             raise IndexError(f"tensors used as indices must be long, int, byte or bool tensors, got {i.dtype}")
@@ -344,7 +344,7 @@ def _check_gather(name, input, dim, index, source=None):
 
 def _places(shape, index, dim):
     """Index arrays that address ``index``'s entries along ``dim`` and their own position along the others."""
-    _in_range(index, shape[dim], dim)
+    _in_range(index, shape[dim], dim, RuntimeError)
     grid = list(np.ogrid[tuple(slice(n) for n in index.shape)])
     grid[dim] = index
     return tuple(grid)

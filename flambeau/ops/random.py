@@ -19,8 +19,7 @@ from flambeau.core import random as streams
 from flambeau.core.dtypes import scalar_name
 from flambeau.core.errors import describe
 from flambeau.core.random import Generator, default_generator
-from flambeau.core.size import broadcast_shapes
-from flambeau.ops.conversion import memory_order
+from flambeau.core.size import broadcast_shapes, memory_order
 from flambeau.ops.creation import empty_like, finish, sizes_of
 from flambeau.ops.record import ErrorSample, composite
 
@@ -42,7 +41,7 @@ def _in_memory_order(like, draw: Callable[..., np.ndarray], *parameters: np.ndar
     """
     if like.is_contiguous():
         return dispatch.wrap(draw(like.shape, *parameters))
-    order = memory_order(like.stride())
+    order = memory_order(like.shape, [(like.shape, like.stride())]) or range(like.dim())
     parameters = tuple(np.broadcast_to(p, like.shape).transpose(order) for p in parameters)
     values = draw(tuple(like.shape[d] for d in order), *parameters)
     return dispatch.wrap(values).permute(sorted(range(len(order)), key=order.__getitem__))

@@ -387,10 +387,9 @@ class Vocabulary:
         for names in (self.functions, self.values, self.safe):
             if full_name in names:
                 return names[full_name]
-        if not self.weights_only:
-            found = _find_namespace(full_name) or _find_module_class(module, name) or _find_operation(module, name)
-            if found is not None:
-                return found
+        found = _find_namespace(full_name) or _find_module_class(module, name) or _find_operation(module, name)
+        if found is not None and (not self.weights_only or self._is_safe(found)):
+            return found
         full_name = full_name.removeprefix("builtins.")
         raise UnpicklingError(
             f"Unsupported global: GLOBAL {full_name} was not an allowed global by default. Please use "

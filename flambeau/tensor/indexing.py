@@ -11,11 +11,16 @@ import numpy as np
 
 from flambeau import dispatch
 from flambeau.core import config, dtypes
+from flambeau.ops.creation import full
 from flambeau.ops.indexing import expand_masks, index, index_put
 from flambeau.ops.views import slice_
 from flambeau.tensor.tensor import Tensor
 
 _WHOLE = slice(None)
+_NO_DIMS = (
+    "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to convert a 0-dim "
+    "tensor to a number"
+)
 
 
 def getitem(x: Tensor, key) -> Tensor:
@@ -26,10 +31,7 @@ def getitem(x: Tensor, key) -> Tensor:
             if not -n <= key < n:
                 raise IndexError(f"index {key} is out of bounds for dimension 0 with size {n}")
         elif not (config.legacy and key == 0):
-            raise IndexError(
-                "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to convert a "
-                "0-dim tensor to a number"
-            )
+            raise IndexError(_NO_DIMS)
         else:
             warnings.warn("x[0] of a 0-dim tensor is an old spelling of x.item()", DeprecationWarning, stacklevel=2)
             return x
@@ -43,21 +45,23 @@ def getitem(x: Tensor, key) -> Tensor:
 def setitem(x: Tensor, key, value) -> None:
     """``x[key] = value``."""
     view, indices = _apply_basic(x, key)
+    if not isinstance(value, (Tensor, int, float, complex, np.generic)):
+        raise TypeError(
+            f"can't assign a {_type_name(value)} to a {x.type()}: assign a tensor or a number, for example "
+            "torch.tensor(...)"
+        )
     if indices is None:
         if isinstance(value, Tensor) and value.dim() > view.dim():
             lead = value.dim() - view.dim()
             if all(n == 1 for n in value.shape[:lead]):
                 value = value.reshape(value.shape[lead:])
-        if isinstance(value, (int, float, complex)) and not isinstance(value, np.generic):
-            _fill(view, value)
-        else:
+        if isinstance(value, Tensor):
             _check_fits(view, value)
             view.copy_(value)
+        else:
+            view.copy_(_as_values(view, value))
         return
-    if not isinstance(value, Tensor):
-        value = dispatch.wrap(np.asarray(value)).to(view.dtype)
-    elif value.dtype is not view.dtype:
-        value = value.to(view.dtype)
+    value = _as_values(view, value)
     masks = expand_masks(view, indices)
     lead = value.dim() - view.dim()
     if lead > 0 and all(n == 1 for n in value.shape[:lead]):
@@ -65,14 +69,26 @@ def setitem(x: Tensor, key, value) -> None:
     dispatch.assign(view, index_put(view._alias(), masks, value, False))
 
 
-def _fill(view: Tensor, value) -> None:
-    if isinstance(value, complex) and not view.dtype.is_complex:
-        raise RuntimeError("value cannot be converted to type without overflow")
-    view.fill_(value)
+def _type_name(value) -> str:
+    return "numpy.ndarray" if isinstance(value, np.ndarray) else type(value).__name__
 
 
-def _check_fits(view: Tensor, value) -> None:
-    shape = value.shape if isinstance(value, Tensor) else np.shape(value)
+def _as_values(view: Tensor, value) -> Tensor:
+    """What is written to ``view``: a number as a tensor of its dtype, a tensor of the same dtype (or a 0-dim one)."""
+    d = view.dtype
+    if isinstance(value, Tensor):
+        if value.dtype is not d and value.dim():
+            raise RuntimeError(
+                "Index put requires the source and destination dtypes match, got "
+                f"{dtypes.scalar_name(d)} for the destination and {dtypes.scalar_name(value.dtype)} for the source: convert "
+                f"the source with .to({d})."
+            )
+        return value.to(d)
+    return full((), value.item() if isinstance(value, np.generic) else value, dtype=d)
+
+
+def _check_fits(view: Tensor, value: Tensor) -> None:
+    shape = value.shape
     lead = len(shape) - view.dim()
     if lead > 0 or any(n not in (1, m) for n, m in zip(reversed(shape), reversed(view.shape), strict=False)):
         sizes = zip(reversed(view.shape), reversed(shape), strict=False)
@@ -83,7 +99,7 @@ def _check_fits(view: Tensor, value) -> None:
                 f"non-singleton dimension {view.dim() - at}.  Target sizes: {list(view.shape)}.  Tensor sizes: {list(shape)}"
             )
         raise RuntimeError(
-            f"expand(torch.FloatTensor{{{list(shape)}}}, size={list(view.shape)}): the number of sizes provided "
+            f"expand({value.type()}{{{list(shape)}}}, size={list(view.shape)}): the number of sizes provided "
             f"({view.dim()}) must be greater or equal to the number of dimensions in the tensor ({len(shape)})"
         )
 
@@ -115,6 +131,12 @@ def _apply_basic(x: Tensor, key) -> tuple[Tensor, tuple | None]:
             view = view.select(d, part)
         else:
             indices.append(part)
+            if part.dtype is dtypes.uint8:
+                warnings.warn(
+                    "indexing with dtype torch.uint8 is now deprecated, please use a dtype torch.bool instead.",
+                    UserWarning,
+                    stacklevel=4,
+                )
             if part.dtype in (dtypes.bool, dtypes.uint8):
                 if not part.dim():
                     view = view.unsqueeze(d)
@@ -129,16 +151,27 @@ def _apply_basic(x: Tensor, key) -> tuple[Tensor, tuple | None]:
 
 
 def _slice(view: Tensor, d: int, part: slice) -> Tensor:
-    start, stop, step = (v.__index__() if v is not None else None for v in (part.start, part.stop, part.step))
-    if step is not None and step <= 0:
+    try:
+        start, stop, step = (v.__index__() if v is not None else None for v in (part.start, part.stop, part.step))
+    except AttributeError:
+        raise TypeError("slice indices must be integers or None or have an __index__ method") from None
+    if step == 0:
+        raise ValueError("slice step cannot be zero")
+    if step is not None and step < 0:
         raise ValueError("step must be greater than zero: use torch.flip to reverse a dimension")
     return slice_(view, d, start, stop, step)
 
 
 def _parts(x: Tensor, key) -> list:
     """The key as a list of int, slice, None, bool and index tensors, with ``...`` written out."""
-    if key.__class__ is list and not _is_plain_index(key):
-        key = tuple(key)  # a list with slices or tensors in it counts as a tuple
+    if key.__class__ is list and any(isinstance(part, _PARTS) for part in key):
+        warnings.warn(
+            "Using a non-tuple sequence for multidimensional indexing is deprecated; use x[tuple(seq)] instead of x[seq]. "
+            "In PyTorch this will be interpreted as x[torch.tensor(seq)] in the future.",
+            UserWarning,
+            stacklevel=4,
+        )
+        key = tuple(key)
     parts = list(key) if isinstance(key, tuple) else [key]
     out: list = []
     used = 0
@@ -166,19 +199,16 @@ def _parts(x: Tensor, key) -> list:
     if used > ndim:
         if not ndim and not out:
             return out
-        raise IndexError(
-            "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to convert a "
-            "0-dim tensor to a number"
-            if not ndim
-            else f"too many indices for tensor of dimension {ndim}"
-        )
+        if ndim:
+            raise IndexError(f"too many indices for tensor of dimension {ndim}")
+        raise IndexError("slice() cannot be applied to a 0-dim tensor." if slice in map(type, out) else _NO_DIMS)
     if ellipsis_at is not None:
         out[ellipsis_at:ellipsis_at] = [_WHOLE] * (ndim - used)
     return out
 
 
-def _is_plain_index(key: list) -> bool:
-    return not any(part is None or part is Ellipsis or isinstance(part, (slice, Tensor)) for part in key)
+# What makes a list stand for a tuple of indices rather than for an index tensor.
+_PARTS = (type(None), type(Ellipsis), slice, Tensor, list, tuple, np.ndarray)
 
 
 def _as_index(part):
@@ -194,12 +224,12 @@ def _as_index(part):
     if isinstance(part, (list, tuple, range, np.ndarray)):
         array = np.asarray([p.item() if isinstance(p, Tensor) and not p.dim() else p for p in part]
                            if not isinstance(part, np.ndarray) else part)  # fmt: skip
-        if array.size == 0 and array.dtype == np.float64:
+        if array.dtype.kind == "f":  # as PyTorch, which cuts them; also the empty list
             array = array.astype(np.int64)
         return dispatch.wrap(np.array(array))
     if hasattr(part, "__index__"):
         return part.__index__()
-    raise TypeError(
+    raise IndexError(
         "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices (got "
         f"{type(part).__name__})"
     )

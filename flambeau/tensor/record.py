@@ -48,6 +48,7 @@ def record(op, args: tuple, kwargs: dict):
     if grad_mode.enabled and op.grads:
         dispatch.attach(op, results, inputs, attrs)
     if config.eager or len(graph.trace) >= config.max_pending_nodes:
+        del nodes  # views among them are not kept: kernels see the same strides as in a longer trace
         after_record()
     return _named(op, results) if op.outputs else results
 

@@ -11,7 +11,7 @@ from flambeau.core.dtypes import dtype as Dtype
 from flambeau.engine import graph
 from flambeau.engine.graph import Node, leaf
 from flambeau.engine.interpreter import ONE_HOLDER, Failed
-from flambeau.engine.run import run_pending
+from flambeau.engine.run import lock, run_pending
 
 
 class Storage:
@@ -61,10 +61,11 @@ class Storage:
         if self.node is not self.leaf:
             if self.node.value is None:
                 run_pending()
-            if self.buffer is None:
-                self._adopt()
-            elif self.node is not self.leaf:
-                self.commit()
+            with lock:
+                if self.buffer is None:
+                    self._adopt()
+                elif self.node is not self.leaf:
+                    self.commit(self.node)
         return self.buffer  # type: ignore[return-value]
 
     def _adopt(self) -> None:
@@ -90,13 +91,15 @@ class Storage:
             if self.exposed and self.is_shared():
                 run_pending()
 
-    def commit(self) -> None:
-        """Brings the memory up to date with ``node``, which has run."""
-        node, old = self.node, self.leaf
+    def commit(self, node: Node) -> None:
+        """Brings the memory up to date with ``node``, which has run; usually it is the newest."""
+        old = self.leaf
         if node is old or node.value is None:
             return
+        newest = self.node is node
         if node.value.__class__ is Failed:
-            self.node = old  # type: ignore[assignment]
+            if newest:
+                self.node = old  # type: ignore[assignment]
             return
         if node.value is not old.value:  # type: ignore[union-attr]
             del old
@@ -104,7 +107,9 @@ class Storage:
                 self.release_leaf()
             np.copyto(self.buffer, node.value.reshape(-1))  # type: ignore[arg-type]
             if node.is_buffer:  # of another storage: both have the same content, each in memory of its own
-                self.node = node = leaf(node.value, node.shape, node.dtype)
+                node = leaf(node.value, node.shape, node.dtype)
+                if newest:
+                    self.node = node
             node.value = self.buffer.reshape(node.shape)  # type: ignore[union-attr]
             node.address = self.leaf.address  # type: ignore[union-attr]
         node.is_buffer = True
