@@ -27,6 +27,7 @@ class Node:
 
     __slots__ = ("op", "inputs", "attrs", "shape", "dtype", "value", "uses", "kept", "is_buffer", "site",
                  "number", "address")  # fmt: skip
+    number: int  # its place in the trace that is being looked up
 
     def __init__(self, op, inputs: tuple, attrs: dict, shape, dtype) -> None:
         self.op = op

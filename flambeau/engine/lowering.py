@@ -7,6 +7,8 @@ An op's ``lower`` rule is called with a :class:`Body` and one :class:`Val` for e
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from flambeau.core import dtypes
 from flambeau.core.dtypes import dtype as Dtype
 from flambeau.engine.loops import SOURCES, Instr, check_types, is_reduction
@@ -32,6 +34,7 @@ class Val:
 class Body:
     """Instructions under construction; equal ones are made once."""
 
+    ne: Callable[..., Val]  # and the other operations, which the tables below add
     result: Dtype  # the dtype that the op under lowering must give (float32 for half precision)
     count: int  # the number of elements that it reduces to one
     reducing: bool  # whether it reduces

@@ -42,6 +42,6 @@ def collapse(loop: Loop) -> Loop:
 
     inputs = tuple(Access(a.dtype, strides(a)) for a in loop.inputs)
     outputs = tuple((v, Access(a.dtype, strides(a))) for v, a in loop.outputs)
-    behind = sides.count(True)
-    reduce = 0 if loop.reduce == 0 else behind if loop.reduce > 0 else -(len(sides) - behind)
+    inner = sides.count(True)
+    reduce = 0 if loop.reduce == 0 else inner if loop.reduce > 0 else -(len(sides) - inner)
     return Loop(tuple(shape), reduce, inputs, loop.scalars, loop.body, outputs)

@@ -7,12 +7,12 @@ from importlib import import_module
 from flambeau.ops.record import registry
 
 FAMILIES = (
-    "views", "conversion", "creation", "joining", "indexing",
+    "joining", "views", "parts", "conversion", "creation", "indexing", "gather",
     "arithmetic", "comparison", "logic", "rounding", "elementary", "trigonometric", "complexes", "error_functions",
     "gamma_functions", "bessel_functions", "orthogonal_polynomials", "rectifiers", "activation", "softmax",
     "reduction", "extremes", "statistics", "norms", "scan", "sorting", "matmul", "linear",
     "contraction", "linalg", "factorizations", "ldl", "spectra", "tensor_equations",
-    "fft", "stft",
+    "fft", "stft", "distance", "padding", "resize", "unfold", "pooling_adaptive", "pooling_fractional", "loss_ctc",
     "random", "loss", "loss_classes", "loss_margin", "embedding", "normalization", "convolution", "pooling", "vision",
     "attention",
 )  # fmt: skip

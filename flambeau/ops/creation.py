@@ -13,7 +13,6 @@ from flambeau.core import dtypes
 from flambeau.core.size import broadcast_shapes
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 
-
 _TOO_MANY = 1 << 60  # elements: their addresses do not fit into 64 bits
 
 

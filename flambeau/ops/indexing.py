@@ -18,7 +18,7 @@ def _check_index(index, name: str) -> None:
         raise RuntimeError(f"{name}(): Expected dtype int32/int64 for index, got {index.dtype}")
 
 
-def _in_range(index: np.ndarray, n: int, dim: int, error: type[Exception] = IndexError) -> np.ndarray:
+def in_range(index: np.ndarray, n: int, dim: int, error: type[Exception] = IndexError) -> np.ndarray:
     """``index``, or the error that PyTorch raises where an entry is not in ``[0, n)``."""
     if index.size:
         low, high = index.min(), index.max()
@@ -174,7 +174,7 @@ def _index_select_gradient(g, input_shape, dim, index):
     tensors="input index",
     checked=True,
     out=True,
-    kernel=lambda x, index, dim: np.take(x, _in_range(index.reshape(-1), x.shape[dim] if x.ndim else 1, dim), dim).reshape(
+    kernel=lambda x, index, dim: np.take(x, in_range(index.reshape(-1), x.shape[dim] if x.ndim else 1, dim), dim).reshape(
         x.shape if not x.ndim else x.shape[:dim] + (index.size,) + x.shape[dim + 1 :]
     ),
     grad={"input": _index_select_gradient},
@@ -199,7 +199,7 @@ def index_select(input, dim, index):
 def _index_add_kernel(x, index, source, alpha, dim):
     out = np.array(x, order="C")
     flat = out.reshape(1) if not out.ndim else out
-    index = _in_range(index.reshape(-1), flat.shape[dim], dim)
+    index = in_range(index.reshape(-1), flat.shape[dim], dim)
     source = source.reshape((1,)) if not source.ndim else source
     np.add.at(np.moveaxis(flat, dim, 0), index, np.moveaxis(source if alpha == 1 else alpha * source, dim, 0))
     return out
@@ -249,7 +249,7 @@ def index_add(input, dim, index, source, *, alpha=1):
 def _index_copy_kernel(x, index, source, dim):
     out = np.array(x, order="C")
     flat = out.reshape(1) if not out.ndim else out
-    np.moveaxis(flat, dim, 0)[_in_range(index.reshape(-1), flat.shape[dim], dim)] = np.moveaxis(
+    np.moveaxis(flat, dim, 0)[in_range(index.reshape(-1), flat.shape[dim], dim)] = np.moveaxis(
         source.reshape((1,)) if not source.ndim else source, dim, 0
     )
     return out
@@ -312,281 +312,6 @@ def index_fill(input, dim, index, value):
     elif input.dtype.kind == dtypes.INTEGRAL:
         value = int(value)
     return tuple(input.shape), input.dtype, (input, index, value), {"dim": d}
-
-
-# --- element by element: gather and scatter ------------------------------------------------------------------
-
-
-def _check_gather(name, input, dim, index, source=None):
-    d = wrap_dim(dim, input.dim())
-    if index.numel() == 0:
-        return d
-    if index.dtype not in (dtypes.int64, dtypes.int32):
-        raise RuntimeError(f"{name}(): Expected dtype int64 for index")
-    if (index.dim() or 1) != (input.dim() or 1):
-        raise RuntimeError(
-            f"Index tensor must have the same number of dimensions as {'self' if source is not None else 'input'} tensor: "
-            f"{name}() got index of shape {list(index.shape)} for a tensor of shape {list(input.shape)}"
-        )
-    for k in range(input.dim()):
-        if k != d and index.shape[k] > input.shape[k]:
-            raise RuntimeError(
-                f"Size does not match at dimension {k} expected index {list(index.shape)} to be no larger than self "
-                f"{list(input.shape)} apart from dimension {d}"
-            )
-    if source is not None and any(i > s for i, s in zip(index.shape, source.shape, strict=False)):
-        raise RuntimeError(
-            f"Expected index {list(index.shape)} to be no larger than self {list(input.shape)} apart from dimension {d} and "
-            f"to be no larger size than src {list(source.shape)}"
-        )
-    return d
-
-
-def _places(shape, index, dim):
-    """Index arrays that address ``index``'s entries along ``dim`` and their own position along the others."""
-    _in_range(index, shape[dim], dim, RuntimeError)
-    grid = list(np.ogrid[tuple(slice(n) for n in index.shape)])
-    grid[dim] = index
-    return tuple(grid)
-
-
-def _gather_kernel(x, index, dim):
-    if not index.size:
-        return np.empty(index.shape, x.dtype)
-    if not x.ndim:
-        _in_range(index, 1, 0)
-        return np.broadcast_to(x, index.shape)
-    shaped = index.reshape(1) if not index.ndim else index
-    return x[_places(x.shape, shaped, dim)].reshape(index.shape)
-
-
-@op(
-    tensors="input index",
-    checked=True,
-    out=True,
-    kernel=_gather_kernel,
-    grad={"input": lambda g, input_shape, dim, index: scatter_add(g.new_zeros(input_shape), dim, index, g)},
-    samples=lambda make: [
-        Sample(make(3, 2), 0, make.index(3, 2, 2)), Sample(make(2, 3), 1, make.index(3, 2, 4)), Sample(make(), 0, make.index(1)),
-    ],
-    errors=lambda make: [
-        ErrorSample(RuntimeError, "Expected dtype int64 for index", make(3), 0, make(2)),
-        ErrorSample(RuntimeError, "Index tensor must have the same number of dimensions", make(3, 2), 0, make.index(3, 2)),
-    ],
-)  # fmt: skip
-def gather(input, dim, index, *, sparse_grad=False):
-    """``out[i][j] = input[index[i][j]][j]`` for ``dim=0``, and so on."""
-    d = _check_gather("gather", input, dim, index)
-    return tuple(index.shape), input.dtype, (input, index), {"dim": d}
-
-
-def _scatter_kernel(x, index, src, dim, reduce, include_self=True):
-    out = np.array(x, order="C")
-    if not index.size:
-        return out
-    flat = out.reshape(1) if not out.ndim else out
-    index = index.reshape(1) if not index.ndim else index
-    places = _places(flat.shape, index, dim)
-    if isinstance(src, np.ndarray):
-        src = src.reshape(1) if not src.ndim else src
-        src = src[tuple(slice(n) for n in index.shape)]
-    if reduce is None:
-        flat[places] = src
-        return out
-    if not include_self:
-        flat[places] = {"sum": 0, "mean": 0, "prod": 1, "amax": _lowest(out.dtype), "amin": _highest(out.dtype)}[reduce]
-    _UFUNCS[reduce].at(flat, places, src)
-    if reduce == "mean":
-        counts = np.full(flat.shape, int(include_self))
-        np.add.at(counts, places, 1)
-        counts[counts == 0] = 1
-        flat[...] = flat // counts if out.dtype.kind in "iu" else flat / counts
-    return out
-
-
-_UFUNCS = {"sum": np.add, "mean": np.add, "prod": np.multiply, "amax": np.maximum, "amin": np.minimum}
-
-
-def _lowest(dtype):
-    return -np.inf if dtype.kind == "f" else False if dtype.kind == "b" else np.iinfo(dtype).min
-
-
-def _highest(dtype):
-    return np.inf if dtype.kind == "f" else True if dtype.kind == "b" else np.iinfo(dtype).max
-
-
-def _scatter_inputs(name, input, dim, index, src):
-    d = _check_gather(name, input, dim, index, src if isinstance(src, dispatch.Tensor) else None)
-    if isinstance(src, dispatch.Tensor) and src.dtype is not input.dtype:
-        raise RuntimeError(f"{name}(): Expected self.dtype to be equal to src.dtype: got {input.dtype} and {src.dtype}")
-    return d
-
-
-def _part(src, shape):
-    """The corner of ``src`` that an index of ``shape`` takes from."""
-    for d, n in enumerate(shape):
-        if src.shape[d] != n:
-            src = src.narrow(d, 0, n)
-    return src
-
-
-def _into(g, src_shape):
-    """``g`` in the corner of zeros of ``src_shape``."""
-    if tuple(g.shape) == tuple(src_shape):
-        return g
-    out = g.new_zeros(src_shape)
-    _part(out, g.shape).copy_(g)
-    return out
-
-
-@op(
-    name="_scatter",
-    method=False,
-    tensors="input index src",
-    checked=True,
-    kernel=_scatter_kernel,
-    grad={
-        "input": lambda g, dim, index: g.scatter(dim, index, 0),
-        "src": lambda g, dim, index, src_shape: _into(g.gather(dim, index), src_shape),
-    },
-    backward_name="ScatterBackward0",
-)
-def _scatter(input, dim, index, src):
-    """``input`` with ``src`` (a tensor or a number) written at the places that ``index`` names along ``dim``."""
-    d = _scatter_inputs("scatter", input, dim, index, src)
-    return tuple(input.shape), input.dtype, (input, index, src), {"dim": d, "reduce": None}
-
-
-@composite(
-    inplace=True,
-    out=True,
-    samples=lambda make: [
-        Sample(make(3, 2), 0, make.index(3, 1, 2), make(1, 2)), Sample(make(3, 2), 0, make.index(3, 1, 2), 1.5),
-    ],
-)  # fmt: skip
-def scatter(input, dim, index, src=None, *, value=None, reduce=None):
-    """``input`` with ``src`` written at ``index``: ``out[index[i][j]][j] = src[i][j]`` for ``dim=0``, and so on."""
-    src = value if src is None else src
-    if reduce is None:
-        if input.dtype.kind == dtypes.INTEGRAL and isinstance(src, float):
-            src = int(src)
-        return _scatter(input, dim, index, src)
-    if reduce not in ("add", "multiply"):
-        raise RuntimeError("reduce argument must be either add or multiply.")
-    if not isinstance(src, dispatch.Tensor):
-        src = input.new_full(index.shape, src)
-    return scatter_reduce(input, dim, index, src, {"add": "sum", "multiply": "prod"}[reduce])
-
-
-@op(
-    tensors="input index src",
-    checked=True,
-    inplace=True,
-    out=True,
-    kernel=lambda x, index, src, dim: _scatter_kernel(x, index, src, dim, "sum"),
-    grad={
-        "input": lambda g: g,
-        "src": lambda g, dim, index, src_shape: _into(g.gather(dim, index), src_shape),
-    },
-    samples=lambda make: [Sample(make(3, 2), 0, make.index(3, 4, 2), make(4, 2)), Sample(make(2, 3), 1, make.index(3, 2, 2), make(2, 3))],
-)
-def scatter_add(input, dim, index, src):
-    """``input`` with ``src`` added at ``index``: ``out[index[i][j]][j] += src[i][j]`` for ``dim=0``, and so on."""
-    d = _scatter_inputs("scatter_add", input, dim, index, src)
-    return tuple(input.shape), input.dtype, (input, index, src), {"dim": d}
-
-
-def _scatter_reduce_gradient(g, needs, input, index, src, out, dim, reduce, include_self):
-    """PyTorch's rules; where several entries attain a maximum they share its gradient."""
-    ones = g.new_ones(index.shape)
-    if reduce in ("sum", "mean"):
-        if reduce == "mean":
-            counts = (g.new_ones(g.shape) if include_self else g.new_zeros(g.shape)).scatter_add(dim, index, ones)
-            g = g / counts.clamp(min=1)
-        own, theirs = g, g.gather(dim, index)
-    elif reduce == "prod":
-        part = _part(src, index.shape)
-        zero_self = input == 0 if include_self else input != input
-        zeros = zero_self.to(g.dtype).scatter_add(dim, index, (part == 0).to(g.dtype))
-        product = (input.masked_fill(input == 0, 1) if include_self else input.new_ones(input.shape)).scatter_reduce(
-            dim, index, part.masked_fill(part == 0, 1), "prod"
-        )
-        alone = zeros == 0
-        own = (g * out / input.masked_fill(input == 0, 1)).where(alone, g * product * ((zeros == 1) & zero_self).to(g.dtype))
-        at = zeros.gather(dim, index)
-        theirs = (g * out).gather(dim, index) / part.masked_fill(part == 0, 1)
-        theirs = theirs.where(at == 0, (g * product).gather(dim, index) * ((at == 1) & (part == 0)).to(g.dtype))
-    else:
-        part = _part(src, index.shape)
-        mine = (input == out).to(g.dtype)
-        hits = (part == out.gather(dim, index)).to(g.dtype)
-        counts = (mine if include_self else g.new_zeros(g.shape)).scatter_add(dim, index, hits)
-        share = g / counts.clamp(min=1)
-        own, theirs = share * mine, share.gather(dim, index) * hits
-    if not include_self:
-        own = own.scatter(dim, index, 0)
-    return own, None, _into(theirs, src.shape) if needs[2] else None
-
-
-@op(
-    tensors="input index src",
-    checked=True,
-    inplace=True,
-    out=True,
-    kernel=_scatter_kernel,
-    grad={"*": _scatter_reduce_gradient},
-    samples=lambda make: [
-        Sample(make(3, 2), 0, make.index(3, 4, 2), make(4, 2), reduce, include_self=include)
-        for reduce in ("sum", "prod", "mean", "amax", "amin")
-        for include in (True, False)
-    ],
-    errors=lambda make: [ErrorSample(RuntimeError, "reduce argument must be", make(3), 0, make.index(3, 2), make(2), "max")],
-)
-def scatter_reduce(input, dim, index, src, reduce, *, include_self=True):
-    """``input`` with ``src``'s entries for each place reduced by sum, prod, mean, amax or amin."""
-    d = _scatter_inputs("scatter_reduce", input, dim, index, src)
-    if reduce not in _UFUNCS:
-        raise RuntimeError(f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}.")
-    attrs = {"dim": d, "reduce": reduce, "include_self": include_self}
-    return tuple(input.shape), input.dtype, (input, index, src), attrs
-
-
-@composite(out=True, samples=lambda make: [Sample(make(2, 3), make.index(3, 2, 3), 1), Sample(make(2, 3), make.index(6, 4))])
-def take_along_dim(input, indices, dim=None):
-    """The elements at ``indices`` along ``dim`` (as ``numpy.take_along_axis``, with broadcasting)."""
-    if dim is None:
-        return input.reshape(-1).gather(0, indices.reshape(-1))
-    d = wrap_dim(dim, input.dim())
-    if input.dim() != indices.dim():
-        raise RuntimeError(
-            "torch.take_along_dim(): input and indices should have the same number of dimensions, but got "
-            f"{input.dim()} dimensions for input, and {indices.dim()} dimensions for indices"
-        )
-    others = list(broadcast_shapes([n if k != d else 1 for k, n in enumerate(input.shape)],
-                                   [n if k != d else 1 for k, n in enumerate(indices.shape)]))  # fmt: skip
-    mine, theirs = others[:], others[:]
-    mine[d], theirs[d] = input.shape[d], indices.shape[d]
-    indices = indices.where(indices >= 0, indices + input.shape[d])
-    return input.expand(mine).gather(d, indices.expand(theirs))
-
-
-_elements_at = index  # in functions whose argument is called ``index``
-
-
-@composite(out=True, samples=lambda make: [Sample(make(2, 3), make.index(6, 2, 2))])
-def take(input, index):
-    """The elements at ``index`` of ``input`` seen as one row, in ``index``'s shape."""
-    if index.dtype is not dtypes.int64:
-        raise RuntimeError(f"take(): Expected a long tensor for index, but got {index.dtype}")
-    return _elements_at(input.reshape(-1), (index,))
-
-
-
-@composite(name="put", inplace=True, samples=lambda make: [Sample(make(2, 3), make.index(6, 2, unique=True), make(2))])
-def put(input, index, source, accumulate=False):
-    """``input`` with ``source`` written (or added) at ``index`` of ``input`` seen as one row."""
-    row = index_put(input.reshape(-1), (index.reshape(-1),), source.reshape(-1), bool(accumulate))
-    return row.reshape(input.shape)
 
 
 # --- masks ---------------------------------------------------------------------------------------------------

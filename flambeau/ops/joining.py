@@ -302,7 +302,7 @@ def roll(input, shifts, dims=None):
     shifts = (shifts,) if isinstance(shifts, int) else tuple(shifts)
     if dims is None or dims == ():
         if len(shifts) != 1:
-            raise RuntimeError("shifts and dimensions must align. shifts: %d, dims:0" % len(shifts))
+            raise RuntimeError(f"shifts and dimensions must align. shifts: {len(shifts)}, dims:0")
         return input.shape, input.dtype, (input,), {"shifts": shifts, "dims": None}
     dims = (dims,) if isinstance(dims, int) else tuple(dims)
     if len(shifts) != len(dims):

@@ -13,7 +13,7 @@ from flambeau import dispatch
 from flambeau.core import config, dtypes
 from flambeau.ops.creation import full
 from flambeau.ops.indexing import expand_masks, index, index_put
-from flambeau.ops.views import slice_
+from flambeau.ops.parts import slice_
 from flambeau.tensor.tensor import Tensor
 
 _WHOLE = slice(None)

@@ -19,7 +19,7 @@ from flambeau.core.size import Size, broadcast_shapes, contiguous_strides, memor
 from flambeau.dispatch import grad_mode
 from flambeau.engine import graph
 from flambeau.engine.graph import PROJECT, Node, leaf
-from flambeau.engine.interpreter import Failed, compute_now
+from flambeau.engine.interpreter import compute_now
 from flambeau.engine.run import after_record, run_pending
 from flambeau.ops.conversion import to_dtype
 from flambeau.tensor.storage import Storage

@@ -9,7 +9,7 @@ from flambeau.core.dtypes import BOOLEAN, FLOATING
 from flambeau.engine.cpu import operations
 from flambeau.engine.cpu.compiler import Machine, Session, session
 from flambeau.engine.cpu.emit import BITS, Code, Value
-from flambeau.engine.cpu.schedule import ONCE, POINT, Schedule
+from flambeau.engine.cpu.schedule import ONCE, Schedule
 from flambeau.engine.loops import Access, Instr, Loop, verify
 
 FAN = 64

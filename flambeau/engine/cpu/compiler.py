@@ -116,6 +116,11 @@ class Session:
             raise RuntimeError(f"the compiled module does not define {name}")
         return address
 
+    def address(self, name: str) -> int:
+        """The address of another function of a module that has been compiled."""
+        address: int = self._engine.get_function_address(name)
+        return address
+
     def assembly(self, ir: str) -> str:
         """The machine code of ``ir`` in readable form."""
         return self._target.emit_assembly(llvm.parse_assembly(ir))

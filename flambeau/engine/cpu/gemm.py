@@ -14,18 +14,18 @@ The inner dimension is never divided between threads, so results don't depend on
 from __future__ import annotations
 
 from collections.abc import Callable
-from hashlib import sha256
 from typing import NamedTuple
 
 import llvmlite.binding as llvm
 
-from flambeau.engine.cpu import tiles
+from flambeau.engine.cpu import packing, tiles
 from flambeau.engine.cpu.blas import Blas, blas
 from flambeau.engine.cpu.compiler import Session
 from flambeau.engine.cpu.compiler import session as process_session
 from flambeau.engine.cpu.emit import Code, Value
+from flambeau.engine.cpu.frame import Frame, bytes_on, evenly, kernel, lanes_of, parts
 from flambeau.engine.cpu.specs import KINDS, GemmSpec
-from flambeau.engine.cpu.tiles import bytes_on
+
 
 class Tiling(NamedTuple):
     """How a product is cut into tiles."""
@@ -38,7 +38,7 @@ class Tiling(NamedTuple):
 
 def tiling(session: Session, spec: GemmSpec) -> Tiling:
     """The tiles for an oriented product, from what was measured (``benchmarks/gemm.py``)."""
-    lanes, size = tiles.lanes_of(session, KINDS[spec.dtype.name]), spec.dtype.itemsize
+    lanes, size = lanes_of(session, KINDS[spec.dtype.name]), spec.dtype.itemsize
     total = max(1, -(-spec.n // lanes))
     if session.machine.registers < 32:
         rows, vectors = (6, 2) if total > 1 else (8, 1)
@@ -46,18 +46,13 @@ def tiling(session: Session, spec: GemmSpec) -> Tiling:
         rows, vectors = 4, {1: 8, 2: 6}.get(spec.m, 4)
     else:
         rows, vectors = {1: (12, 1), 2: (12, 2), 4: (6, 4)}.get(total, (8, 3))
-    rows = _even(spec.m, rows)
+    rows = evenly(spec.m, rows)
     # A whose rows are neighbours is read line by line, each from another page: fewer of them at a time.
-    block = _even(spec.k, 128 if spec.a[-2] == 1 and spec.a[-1] != 1 else 256)
+    block = evenly(spec.k, 128 if spec.a[-2] == 1 and spec.a[-1] != 1 else 256)
     contiguous = spec.b[-1] == 1 or spec.n == 1
     apart = spec.b[-2] * size  # bytes from row to row of B: far apart, they compete for few places in the cache
     pack = not contiguous or (spec.m >= 4 * rows and spec.k >= 32 and apart >= 1024)
     return Tiling(rows, min(vectors, total), -(-block // lanes) * lanes, pack)
-
-
-def _even(total: int, most: int) -> int:
-    """The size of parts that ``total`` is cut into evenly, at most ``most`` each."""
-    return -(-total // -(-total // most)) if total else 1
 
 
 def gemm_kernel(spec: GemmSpec, session: Session | None = None) -> int:
@@ -97,12 +92,10 @@ def blas_kernel(session: Session, spec: GemmSpec) -> int:
     library = blas()
     assert library is not None
     oriented = spec.oriented()
-    code = Code(session.machine)
-    writer = Writer(code, oriented, turned=oriented is not spec)
+    writer = Writer(session, oriented, turned=oriented is not spec)
     writer.matrices(lambda a, b, c, d: _call_blas(writer, library, a, b, c, d))
     llvm.add_symbol(f"flambeau_{writer.kind}_gemm", library.gemm[writer.kind])
-    name = "flambeau_blas_" + sha256(repr((spec, library.integer)).encode()).hexdigest()[:24]
-    return session.compile_ir(tiles.define(code, name, "ptr %args"), name)
+    return kernel(session, "blas", (spec, library.integer), writer.code)
 
 
 def _call_blas(w: Writer, library: Blas, a: Value, b: Value, c: Value, d: Value) -> None:
@@ -131,37 +124,36 @@ def _call_blas(w: Writer, library: Blas, a: Value, b: Value, c: Value, d: Value)
 def tiled_kernel(session: Session, spec: GemmSpec, cut: Tiling | None = None) -> int:
     """A kernel of register tiles."""
     spec = spec.merged()
+    if spec.empty():
+        return kernel(session, "gemm", spec, Code(session.machine))
     oriented = spec.oriented()
-    code = Code(session.machine)
-    if not spec.empty():
-        cut = cut or tiling(session, oriented)
-        Tiles(session, code, oriented, oriented is not spec, cut).write()
-    name = "flambeau_gemm_" + sha256(repr((spec, cut)).encode()).hexdigest()[:24]
-    return session.compile_ir(tiles.define(code, name, "ptr %args"), name)
+    cut = cut or tiling(session, oriented)
+    writer = Tiles(session, oriented, oriented is not spec, cut)
+    writer.matrices(writer.matrix)
+    return kernel(session, "gemm", (spec, cut), writer.code)
 
 
-class Writer:
-    """Writes a kernel's frame: its arguments, and the loops over the batch."""
+class Writer(Frame):
+    """Writes a product's frame: its arguments, and the loops over the batch."""
 
-    def __init__(self, code: Code, spec: GemmSpec, turned: bool) -> None:
+    def __init__(self, session: Session, spec: GemmSpec, turned: bool) -> None:
         """``turned`` if the product was transposed, such that A is the second argument."""
-        self.code = code
+        super().__init__(session, KINDS[spec.dtype.name])
         self.spec = spec
-        self.kind = KINDS[spec.dtype.name]
-        self.size = spec.dtype.itemsize
-        args = tiles.parameter(code, "args")
         strides = [spec.a, spec.b, spec.c] + ([spec.d] if spec.d is not None else [])
-        order = (1, 0, 2, 3) if turned else (0, 1, 2, 3)
-        self.operands = [(args.offset(i, "ptr").load("ptr"), s) for i, s in zip(order, strides)]
+        pointers = self.arguments(len(strides))
+        if turned:
+            pointers[:2] = pointers[1::-1]
+        self.operands = list(zip(pointers, strides, strict=True))
         self.factors: list[Value] = []
         given = 0
         for factor in (spec.alpha, spec.beta):
             if factor is None:
-                place = args.offset(len(strides), "ptr").load("ptr").offset(given, "double")
-                self.factors.append(place.load("double"))
+                scalars = self.arguments(len(strides) + 1)[-1]
+                self.factors.append(scalars.offset(given, "double").load("double"))
                 given += 1
             else:
-                self.factors.append(code.const(factor, "double"))
+                self.factors.append(self.code.const(factor, "double"))
 
     def matrices(self, body: Callable[[Value, Value, Value, Value], None]) -> None:
         """``body(a, b, c, d)`` for every matrix of the batch; without addend ``d`` is ``c``."""
@@ -175,43 +167,17 @@ class Writer:
 
         walk(0, [p for p, _ in self.operands])
 
-    def each(self, count: int, body: Callable[[Value | int], None]) -> None:
-        """``body(i)`` for every ``i`` below ``count``."""
-        if count == 1:
-            body(0)
-        else:
-
-            def step(i: Value, _: list[Value]) -> list[Value]:
-                body(i)
-                return []
-
-            self.code.loop(self.code.index(0), self.code.index(count), 1, [], step)
-
-    def go(self, pointer: Value, i: Value | int, stride: int) -> Value:
-        """The address ``i * stride`` elements further on."""
-        if isinstance(i, int):
-            return bytes_on(pointer, i * stride * self.size)
-        return bytes_on(pointer, i * (stride * self.size)) if stride else pointer
-
-    def stack(self, size: int) -> Value:
-        return self.code.new(f"alloca i8, i64 {max(size, 64)}, align 64", "ptr", 0)
-
-    def perform(self, name: str, *args: Value | int) -> None:
-        self.code.perform(name, [a if isinstance(a, Value) else self.code.index(a) for a in args])
-
 
 class Tiles(Writer):
     """Writes the loops around the tiles."""
 
-    def __init__(self, session: Session, code: Code, spec: GemmSpec, turned: bool, cut: Tiling) -> None:
-        super().__init__(code, spec, turned)
-        self.session = session
+    def __init__(self, session: Session, spec: GemmSpec, turned: bool, cut: Tiling) -> None:
+        super().__init__(session, spec, turned)
         self.cut = cut
-        self.lanes = tiles.lanes_of(session, self.kind)
         self.blocks = max(1, -(-spec.k // cut.block))
         self.job = self.new_job(self.factors[1], spec.d)
         if self.blocks > 1:  # blocks after the first add to what is there
-            self.later_job = self.new_job(code.const(1.0, "double"), spec.c)
+            self.later_job = self.new_job(self.code.const(1.0, "double"), spec.c)
         if cut.pack:
             self.panel = self.stack(cut.vectors * self.lanes * min(cut.block, spec.k) * self.size)
 
@@ -224,12 +190,6 @@ class Tiles(Writer):
         for field, number in fields.items():
             self.set(job, field, number)
         return job
-
-    def set(self, job: Value, field: int, value: Value | int) -> None:
-        job.offset(field, "i64").store(value if isinstance(value, Value) else self.code.index(value))
-
-    def write(self) -> None:
-        self.matrices(self.matrix)
 
     def matrix(self, a: Value, b: Value, c: Value, d: Value) -> None:
         """One matrix of the batch: blocks along the inner dimension, in which panels of B pass the rows of A."""
@@ -246,7 +206,7 @@ class Tiles(Writer):
             job = later.select(self.later_job, job)
             a, b = self.go(a, start, spec.a[-1]), self.go(b, start, spec.b[-2])
         d_strides = spec.d or spec.c
-        for first, count, columns in _parts(spec.n, cut.vectors * self.lanes):
+        for first, count, columns in parts(spec.n, cut.vectors * self.lanes):
             vectors, rest = -(-columns // self.lanes), columns % self.lanes
             self.set(job, tiles.MASK, (1 << rest) - 1)
             self.set(job, tiles.B_STEP, vectors * self.lanes * self.size if cut.pack else spec.b[-2] * self.size)
@@ -257,7 +217,7 @@ class Tiles(Writer):
                 if cut.pack:
                     self.pack(from_b, steps, columns)
                     from_b = self.panel
-                for top, tall, rows in _parts(spec.m, cut.rows):
+                for top, tall, rows in parts(spec.m, cut.rows):
                     name = tiles.tile(self.session, self.kind, rows, vectors, rest != 0)
 
                     def tile(j: Value | int, top=top, rows=rows, name=name) -> None:
@@ -275,25 +235,19 @@ class Tiles(Writer):
         vectors, rest = -(-columns // self.lanes), columns % self.lanes
         width = vectors * self.lanes * size
         if spec.b[-1] == 1 or spec.n == 1:
-            pack = tiles.pack_rows(self.session, self.kind, vectors, rest != 0)
+            pack = packing.pack_rows(self.session, self.kind, vectors, rest != 0)
             self.perform(pack, self.panel, b, steps, spec.b[-2] * size, (1 << rest) - 1, width)
             return
-        for first, count, lanes in _parts(columns, self.lanes):
+        for first, count, lanes in parts(columns, self.lanes):
 
             def strip(i: Value | int, first=first, lanes=lanes) -> None:
                 to = self.go(bytes_on(self.panel, first * size), i, self.lanes)
                 source = self.go(self.go(b, first, spec.b[-1]), i, spec.b[-1] * self.lanes)
                 if spec.b[-2] == 1:
-                    pack = tiles.pack_transposed(self.session, self.kind)
+                    pack = packing.pack_transposed(self.session, self.kind)
                     self.perform(pack, to, source, steps, spec.b[-1] * size, lanes, width)
                 else:
-                    pack = tiles.pack_strided(self.session, self.kind)
+                    pack = packing.pack_strided(self.session, self.kind)
                     self.perform(pack, to, source, steps, spec.b[-2] * size, lanes, width, spec.b[-1] * size)
 
             self.each(count, strip)
-
-
-def _parts(total: int, size: int) -> list[tuple[int, int, int]]:
-    """``total`` cut into parts: (where they start, how many there are, their size)."""
-    full, rest = divmod(total, size)
-    return [(0, full, size)] * (full > 0) + [(full * size, 1, rest)] * (rest > 0)

@@ -7,7 +7,18 @@ float32 has them in float64; for float64 the logarithm is a sum of two numbers.
 from __future__ import annotations
 
 from flambeau.engine.cpu.emit import Value
-from flambeau.engine.cpu.vmath import INF, LN_2, LOG2_E, NAN, clamp, exponential, nearest, polynomial, powers_of_two, split
+from flambeau.engine.cpu.vmath import (
+    INF,
+    LN_2,
+    LOG2_E,
+    NAN,
+    clamp,
+    exponential,
+    nearest,
+    polynomial,
+    powers_of_two,
+    split,
+)
 from flambeau.engine.cpu.vmath import log2 as log2_double
 
 LOG2_E_LOW = 2.0355273740931033e-17

@@ -1,0 +1,206 @@
+"""Copies of operands in the order in which register tiles read them. Each part is compiled when it is first asked for."""
+
+from __future__ import annotations
+
+from flambeau.engine.cpu.compiler import Session
+from flambeau.engine.cpu.emit import BITS, Code, Value
+from flambeau.engine.cpu.frame import bytes_on, lanes_of, parameter, shared
+from flambeau.engine.cpu.tiles import Columns, mask_of, masked_load, shuffle
+
+
+def pack_rows(session: Session, kind: str, vectors: int, masked: bool) -> str:
+    """``pack(to, from, steps, stride, mask, width)``: copies ``steps`` rows of that many vectors, padded with zeros.
+
+    ``stride`` and ``width`` are the bytes from row to row where they come from and where they go.
+    """
+    lanes = lanes_of(session, kind)
+
+    def write(code: Code) -> None:
+        mask = mask_of(parameter(code, "mask", "i64"), lanes) if masked else None
+        source, target = (Columns(code, kind, lanes, vectors, m) for m in (mask, None))
+        stride, width = parameter(code, "stride", "i64"), parameter(code, "width", "i64")
+
+        def step(_: Value, carried: list[Value]) -> list[Value]:
+            target.store(carried[0], source.load(carried[1]))
+            return [bytes_on(carried[0], width), bytes_on(carried[1], stride)]
+
+        pointers = [parameter(code, "to"), parameter(code, "from")]
+        code.loop(code.index(0), parameter(code, "steps", "i64"), 1, pointers, step)
+
+    parameters = "ptr %to, ptr %from, i64 %steps, i64 %stride, i64 %mask, i64 %width"
+    return shared(session, f"flambeau_pack_{kind}_{vectors}{'m' * masked}", parameters, write)
+
+
+def pack_strided(session: Session, kind: str) -> str:
+    """``pack(to, from, steps, stride, count, width, across)``: one by one, where no stride is that of neighbours."""
+
+    def write(code: Code) -> None:
+        stride, width, across = (parameter(code, n, "i64") for n in ("stride", "width", "across"))
+
+        def step(_: Value, carried: list[Value]) -> list[Value]:
+            def copy(i: Value, inner: list[Value]) -> list[Value]:
+                carried[0].offset(i, kind).store(inner[0].load(kind))
+                return [bytes_on(inner[0], across)]
+
+            code.loop(code.index(0), parameter(code, "count", "i64"), 1, [carried[1]], copy)
+            return [bytes_on(carried[0], width), bytes_on(carried[1], stride)]
+
+        pointers = [parameter(code, "to"), parameter(code, "from")]
+        code.loop(code.index(0), parameter(code, "steps", "i64"), 1, pointers, step)
+
+    parameters = "ptr %to, ptr %from, i64 %steps, i64 %stride, i64 %count, i64 %width, i64 %across"
+    return shared(session, f"flambeau_gather_{kind}", parameters, write)
+
+
+def pack_transposed(session: Session, kind: str) -> str:
+    """``pack(to, from, steps, stride, count, width)``: packs the transpose of ``count`` rows of ``steps`` numbers.
+
+    ``count`` is at most a vector's lanes; the other lanes repeat the last row. ``stride`` is the bytes from row to row of
+    what is packed, ``width`` those from row to row of the panel.
+    """
+    lanes, size = lanes_of(session, kind), BITS[kind] // 8
+
+    def write(code: Code) -> None:
+        to, source = parameter(code, "to"), parameter(code, "from")
+        steps, stride, count, width = (parameter(code, n, "i64") for n in ("steps", "stride", "count", "width"))
+        last = count - 1
+        rows = [source]
+        for r in range(1, lanes):
+            row = code.call("llvm.umin.i64", [code.index(r), last], "i64", 0)
+            rows.append(bytes_on(source, row * stride))
+        blocks = steps.binary("udiv", lanes)
+
+        def block(_: Value, carried: list[Value]) -> list[Value]:
+            at, target = carried
+            for column in _transposed(kind, lanes, [bytes_on(r, at) for r in rows]):
+                target.store(column)
+                target = bytes_on(target, width)
+            return [at + lanes * size, target]
+
+        at, target = code.loop(code.index(0), blocks, 1, [code.index(0), to], block)
+
+        def single(_: Value, carried: list[Value]) -> list[Value]:
+            at, target = carried
+            for lane, row in enumerate(rows):
+                target.offset(lane, kind).store(bytes_on(row, at).load(kind))
+            return [at + size, bytes_on(target, width)]
+
+        code.loop(blocks * lanes, steps, 1, [at, target], single)
+
+    parameters = "ptr %to, ptr %from, i64 %steps, i64 %stride, i64 %count, i64 %width"
+    return shared(session, f"flambeau_transpose_{kind}", parameters, write)
+
+
+def _transposed(kind: str, lanes: int, rows: list[Value]) -> list[Value]:
+    """The columns of the square block that begins at these addresses.
+
+    Quarters of 16 bytes from rows that lie apart are joined while they are loaded; what is left is to transpose small
+    squares inside the quarters, which shuffles do without crossing them.
+    """
+    per = 128 // BITS[kind]  # numbers in a quarter
+    columns: list[Value] = []
+    for q in range(lanes // per):  # which quarter of the columns
+        joined = []
+        for r in range(per):
+            pieces = [rows[j * per + r].offset(q * per, kind).load(kind, per) for j in range(lanes // per)]
+            while len(pieces) > 1:
+                order = range(2 * pieces[0].lanes)
+                pieces = [shuffle(x, y, order) for x, y in zip(pieces[::2], pieces[1::2], strict=True)]
+            joined.append(pieces[0])
+        columns += _squares(joined, per)
+    return columns
+
+
+def _squares(rows: list[Value], per: int) -> list[Value]:
+    """Transposes the ``per x per`` squares inside each quarter of ``per`` vectors."""
+    lanes = rows[0].lanes
+
+    def pick(x: Value, y: Value, order: tuple[int, ...]) -> Value:
+        return shuffle(x, y, [q + (i if i < per else lanes + i - per) for q in range(0, lanes, per) for i in order])
+
+    if per == 2:
+        return [pick(*rows, (0, 2)), pick(*rows, (1, 3))]
+    low, high = (0, 4, 1, 5), (2, 6, 3, 7)
+    low01, high01, low23, high23 = (pick(x, y, o) for x, y in (rows[:2], rows[2:]) for o in (low, high))
+    halves = (0, 1, 4, 5), (2, 3, 6, 7)
+    return [pick(x, y, o) for x, y in ((low01, low23), (high01, high23)) for o in halves]
+
+
+# --- images ------------------------------------------------------------------------------------------------------------
+
+
+def pack_plane(session: Session, kind: str, step: int | None) -> str:
+    """``pack(to, from, rows, first, last, stride, columns, low, high, across)``: a plane with zeros around it.
+
+    Writes ``rows * columns`` numbers without gaps. Row ``i`` comes from ``from + i * stride`` bytes and is zero outside of
+    ``first <= i < last``; its number ``u`` lies ``u * step`` elements further on (``across`` bytes if ``step`` is ``None``)
+    and is zero outside of ``low <= u < high``. Memory where zeros stand for it is not touched. Up to a vector after the plane
+    is overwritten.
+    """
+    lanes, size = lanes_of(session, kind), BITS[kind] // 8
+
+    def write(code: Code) -> None:
+        names = ("rows", "first", "last", "stride", "columns", "low", "high", "across")
+        rows, first, last, stride, columns, low, high, across = (parameter(code, n, "i64") for n in names)
+        iota = code.vector(range(lanes), "i64")
+
+        def row(i: Value, carried: list[Value]) -> list[Value]:
+            to, source = carried
+            inside = i.compare("sge", first) & i.compare("slt", last)
+            begin, end = inside.select(low, code.index(0)), inside.select(high, code.index(0))
+
+            def vector(u: Value, _: list[Value]) -> list[Value]:
+                at = u.splat(lanes) + iota
+                mask = at.compare("sge", begin.splat(lanes)) & at.compare("slt", end.splat(lanes))
+                to.offset(u, kind).store(read(source, u, mask, begin, end))
+                return []
+
+            code.loop(code.index(0), columns, lanes, [], vector)
+            return [to.offset(columns, kind), bytes_on(source, stride)]
+
+        def read(source: Value, u: Value, mask: Value, begin: Value, end: Value) -> Value:
+            if step == 1:
+                return masked_load(source.offset(u, kind), kind, mask)
+            if step == 2:
+                # Both neighbours of every number are loaded where the number itself may be, but not beyond the last one.
+                halves = []
+                for half in range(2):
+                    at = (u * 2 + half * lanes).splat(lanes) + iota
+                    wide = at.compare("sge", (begin * 2).splat(lanes)) & at.compare("slt", (end * 2 - 1).splat(lanes))
+                    halves.append(masked_load(source.offset(u * 2 + half * lanes, kind), kind, wide))
+                return shuffle(*halves, range(0, 2 * lanes, 2))
+            offsets = (u.splat(lanes) + iota) * across.splat(lanes)
+            return _gather(bytes_on(source, offsets), kind, mask)
+
+        code.loop(code.index(0), rows, 1, [parameter(code, "to"), parameter(code, "from")], row)
+
+    parameters = "ptr %to, ptr %from, " + ", ".join(
+        f"i64 %{n}" for n in ("rows", "first", "last", "stride", "columns", "low", "high", "across")
+    )
+    return shared(session, f"flambeau_plane_{kind}_{step or 'n'}", parameters, write)
+
+
+def _gather(pointers: Value, kind: str, mask: Value) -> Value:
+    code, lanes = pointers.code, mask.lanes
+    args = [pointers, Value(code, str(BITS[kind] // 8), "i32", 0), mask, code.const(0.0, kind, lanes)]
+    return code.call(f"llvm.masked.gather.v{lanes}f{BITS[kind]}.v{lanes}p0", args, kind, lanes)
+
+
+def spread(session: Session, kind: str) -> str:
+    """``spread(to, from, rows, columns, down, across)``: numbers without gaps to places so many bytes apart."""
+
+    def write(code: Code) -> None:
+        rows, columns, down, across = (parameter(code, n, "i64") for n in ("rows", "columns", "down", "across"))
+
+        def row(_: Value, carried: list[Value]) -> list[Value]:
+            def copy(i: Value, inner: list[Value]) -> list[Value]:
+                inner[0].store(carried[1].offset(i, kind).load(kind))
+                return [bytes_on(inner[0], across)]
+
+            code.loop(code.index(0), columns, 1, [carried[0]], copy)
+            return [bytes_on(carried[0], down), carried[1].offset(columns, kind)]
+
+        code.loop(code.index(0), rows, 1, [parameter(code, "to"), parameter(code, "from")], row)
+
+    parameters = "ptr %to, ptr %from, i64 %rows, i64 %columns, i64 %down, i64 %across"
+    return shared(session, f"flambeau_spread_{kind}", parameters, write)

@@ -1,0 +1,363 @@
+"""The pool of threads that large loops are split over, in native code.
+
+A kernel calls ``flambeau_parallel(function, context, tasks)``, which has ``function(context, first, last)`` called for
+ranges that make up ``0 .. tasks``, on this thread and on the pool's, and returns when all are done. What a range
+computes must not depend on how the tasks are divided.
+
+Every thread of the team has a segment of the tasks, the same one each time, so that it finds in its cache what it
+wrote last time; it takes them in chunks, then helps with the segments of the others. So nobody waits for a thread
+that is not running: at the worst this one does all the work. Workers spin for some 30 us after their last chunk, then
+sleep. Where they do not help, because other processes use the cores or because the loops are over before a worker is
+awake, most regions run on this thread alone for a while. One region runs at a time; another Python thread that wants
+one meanwhile does its work alone. After a fork the child makes workers of its own when it needs them.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import os
+from functools import cache
+
+import llvmlite.binding as llvm
+
+from flambeau.core import config
+from flambeau.engine.cpu.compiler import session
+
+MOST = 64
+"""Threads of a team, this one included."""
+
+# Globals: @region is the number of the open region, 0 if there is none; @active counts the workers inside one;
+# @missed counts regions in a row where nobody helped, @skip those that will run on this thread alone.
+_RUNTIME = """
+@limit = global i64 0
+@started = global i64 0
+@stop = global i64 0
+@busy = global i64 0
+@region = global i64 0
+@last_region = global i64 0
+@active = global i64 0
+@sleeping = global i64 0
+@helped = global i64 0
+@missed = global i64 0
+@skip = global i64 0
+@function = global ptr null
+@context = global ptr null
+@chunk = global i64 0
+@team = global i64 0
+@next = global [MOST x [8 x i64]] zeroinitializer, align 64
+@end = global [MOST x [8 x i64]] zeroinitializer, align 64
+@handles = global [MOST x i64] zeroinitializer
+@mutex = global [16 x i64] zeroinitializer, align 64
+@condition = global [16 x i64] zeroinitializer, align 64
+
+declare i32 @pthread_create(ptr, ptr, ptr, ptr)
+declare i32 @pthread_join(i64, ptr)
+declare i32 @pthread_mutex_init(ptr, ptr)
+declare i32 @pthread_mutex_lock(ptr)
+declare i32 @pthread_mutex_unlock(ptr)
+declare i32 @pthread_cond_init(ptr, ptr)
+declare i32 @pthread_cond_wait(ptr, ptr)
+declare i32 @pthread_cond_broadcast(ptr)
+declare i32 @sched_yield()
+declare i64 @llvm.smin.i64(i64, i64)
+declare i64 @llvm.smax.i64(i64, i64)
+PAUSE_DECLARATION
+
+; Does chunks of all segments, those of thread %me first; returns how many.
+define internal i64 @drain(i64 %me) {
+entry:
+  %function = load ptr, ptr @function
+  %context = load ptr, ptr @context
+  %chunk = load i64, ptr @chunk
+  %team = load i64, ptr @team
+  br label %segment
+segment:
+  %k = phi i64 [ 0, %entry ], [ %k1, %over ]
+  %count0 = phi i64 [ 0, %entry ], [ %count, %over ]
+  %sum = add i64 %me, %k
+  %s = urem i64 %sum, %team
+  %next = getelementptr [8 x i64], ptr @next, i64 %s
+  %end.p = getelementptr [8 x i64], ptr @end, i64 %s
+  %end = load i64, ptr %end.p
+  br label %take
+take:
+  %count = phi i64 [ %count0, %segment ], [ %count1, %do ]
+  %first = atomicrmw add ptr %next, i64 %chunk seq_cst
+  %some = icmp slt i64 %first, %end
+  br i1 %some, label %do, label %over
+do:
+  %beyond = add i64 %first, %chunk
+  %last = call i64 @llvm.smin.i64(i64 %beyond, i64 %end)
+  call void %function(ptr %context, i64 %first, i64 %last)
+  %count1 = add i64 %count, 1
+  br label %take
+over:
+  %k1 = add i64 %k, 1
+  %more = icmp slt i64 %k1, %team
+  br i1 %more, label %segment, label %exit
+exit:
+  ret i64 %count
+}
+
+; Whether worker %me, who took part in region %seen last, is wanted.
+define internal i1 @wanted(i64 %me, i64 %seen) {
+  %region = load atomic i64, ptr @region seq_cst, align 8
+  %limit = load atomic i64, ptr @limit seq_cst, align 8
+  %open = icmp ne i64 %region, 0
+  %new = icmp ne i64 %region, %seen
+  %member = icmp sle i64 %me, %limit
+  %a = and i1 %open, %new
+  %b = and i1 %a, %member
+  ret i1 %b
+}
+
+define internal ptr @worker(ptr %id) {
+entry:
+  %me = ptrtoint ptr %id to i64
+  br label %wait
+wait:
+  %seen = phi i64 [ 0, %entry ], [ %seen, %awake ], [ %seen, %late ], [ %region, %helping ], [ %region, %idle ]
+  br label %spin
+spin:
+  %i = phi i64 [ 0, %wait ], [ %i1, %again ]
+  %w = call i1 @wanted(i64 %me, i64 %seen)
+  br i1 %w, label %enter, label %again
+again:
+  PAUSE
+  %i1 = add i64 %i, 1
+  %tired = icmp eq i64 %i1, 700
+  br i1 %tired, label %sleep, label %spin
+sleep:
+  call i32 @pthread_mutex_lock(ptr @mutex)
+  atomicrmw add ptr @sleeping, i64 1 seq_cst
+  br label %check
+check:
+  %w2 = call i1 @wanted(i64 %me, i64 %seen)
+  %stop = load atomic i64, ptr @stop seq_cst, align 8
+  %stopped = icmp ne i64 %stop, 0
+  %up = or i1 %w2, %stopped
+  br i1 %up, label %awake, label %block
+block:
+  call i32 @pthread_cond_wait(ptr @condition, ptr @mutex)
+  br label %check
+awake:
+  atomicrmw sub ptr @sleeping, i64 1 seq_cst
+  call i32 @pthread_mutex_unlock(ptr @mutex)
+  br i1 %stopped, label %out, label %wait
+enter:
+  atomicrmw add ptr @active, i64 1 seq_cst
+  %region = load atomic i64, ptr @region seq_cst, align 8
+  %closed = icmp eq i64 %region, 0
+  %known = icmp eq i64 %region, %seen
+  %gone = or i1 %closed, %known
+  br i1 %gone, label %late, label %join
+late:
+  atomicrmw sub ptr @active, i64 1 seq_cst
+  br label %wait
+join:
+  %team = load i64, ptr @team
+  %member = icmp slt i64 %me, %team
+  br i1 %member, label %helping, label %idle
+helping:
+  %done = call i64 @drain(i64 %me)
+  atomicrmw add ptr @helped, i64 %done seq_cst
+  atomicrmw sub ptr @active, i64 1 seq_cst
+  br label %wait
+idle:
+  atomicrmw sub ptr @active, i64 1 seq_cst
+  br label %wait
+out:
+  ret ptr null
+}
+
+define void @flambeau_parallel(ptr %function, ptr %context, i64 %tasks) {
+entry:
+  %limit = load atomic i64, ptr @limit seq_cst, align 8
+  %none = icmp eq i64 %limit, 0
+  %single = icmp slt i64 %tasks, 2
+  %no = or i1 %none, %single
+  br i1 %no, label %alone, label %try
+try:
+  %pair = cmpxchg ptr @busy, i64 0, i64 1 seq_cst seq_cst
+  %mine = extractvalue { i64, i1 } %pair, 1
+  br i1 %mine, label %consider, label %alone
+alone:
+  call void %function(ptr %context, i64 0, i64 %tasks)
+  ret void
+consider:
+  %skip = load i64, ptr @skip
+  %skipping = icmp sgt i64 %skip, 0
+  br i1 %skipping, label %pass, label %start
+pass:
+  %skip1 = sub i64 %skip, 1
+  store i64 %skip1, ptr @skip
+  store atomic i64 0, ptr @busy seq_cst, align 8
+  br label %alone
+start:
+  %started = load i64, ptr @started
+  %enough = icmp sge i64 %started, %limit
+  br i1 %enough, label %divide, label %hire
+hire:
+  %id = add i64 %started, 1
+  store i64 %id, ptr @started
+  %handle = getelementptr i64, ptr @handles, i64 %id
+  %id.p = inttoptr i64 %id to ptr
+  call i32 @pthread_create(ptr %handle, ptr null, ptr @worker, ptr %id.p)
+  br label %start
+divide:
+  %all = add i64 %limit, 1
+  %team = call i64 @llvm.smin.i64(i64 %all, i64 %tasks)
+  %share = sdiv i64 %tasks, %team
+  %share3 = add i64 %share, 3
+  %quarter = sdiv i64 %share3, 4
+  %chunk = call i64 @llvm.smax.i64(i64 %quarter, i64 1)
+  store i64 %chunk, ptr @chunk
+  store i64 %team, ptr @team
+  store ptr %function, ptr @function
+  store ptr %context, ptr @context
+  store i64 0, ptr @helped
+  br label %segment
+segment:
+  %s = phi i64 [ 0, %divide ], [ %s1, %segment ]
+  %s1 = add i64 %s, 1
+  %a = mul i64 %tasks, %s
+  %first = sdiv i64 %a, %team
+  %b = mul i64 %tasks, %s1
+  %last = sdiv i64 %b, %team
+  %next = getelementptr [8 x i64], ptr @next, i64 %s
+  %end = getelementptr [8 x i64], ptr @end, i64 %s
+  store i64 %first, ptr %next
+  store i64 %last, ptr %end
+  %more = icmp slt i64 %s1, %team
+  br i1 %more, label %segment, label %open
+open:
+  %old = load i64, ptr @last_region
+  %number = add i64 %old, 1
+  store i64 %number, ptr @last_region
+  store atomic i64 %number, ptr @region seq_cst, align 8
+  %sleeping = load atomic i64, ptr @sleeping seq_cst, align 8
+  %asleep = icmp ne i64 %sleeping, 0
+  br i1 %asleep, label %wake, label %work
+wake:
+  call i32 @pthread_mutex_lock(ptr @mutex)
+  call i32 @pthread_cond_broadcast(ptr @condition)
+  call i32 @pthread_mutex_unlock(ptr @mutex)
+  br label %work
+work:
+  call i64 @drain(i64 0)
+  store atomic i64 0, ptr @region seq_cst, align 8
+  br label %wait
+wait:
+  %i = phi i64 [ 0, %work ], [ %i1, %pause ], [ %i1, %yield ]
+  %active = load atomic i64, ptr @active seq_cst, align 8
+  %over = icmp eq i64 %active, 0
+  br i1 %over, label %done, label %waiting
+waiting:
+  %i1 = add i64 %i, 1
+  %long = icmp sgt i64 %i1, 2000
+  br i1 %long, label %yield, label %pause
+pause:
+  PAUSE
+  br label %wait
+yield:
+  call i32 @sched_yield()
+  br label %wait
+done:
+  %helped = load atomic i64, ptr @helped seq_cst, align 8
+  %useless = icmp eq i64 %helped, 0
+  %slow = icmp sgt i64 %i, 2000
+  %bad = or i1 %useless, %slow
+  %missed0 = load i64, ptr @missed
+  %missed1 = add i64 %missed0, 1
+  %missed2 = call i64 @llvm.smin.i64(i64 %missed1, i64 10)
+  %missed = select i1 %bad, i64 %missed2, i64 0
+  store i64 %missed, ptr @missed
+  %enough.missed = icmp sge i64 %missed, 4
+  %pause.for = shl i64 1, %missed
+  %skip.next = select i1 %enough.missed, i64 %pause.for, i64 0
+  store i64 %skip.next, ptr @skip
+  store atomic i64 0, ptr @busy seq_cst, align 8
+  ret void
+}
+
+; No region is open when this is called: for the child of a fork, and at the start.
+define void @flambeau_threads_reset() {
+  store i64 0, ptr @started
+  store i64 0, ptr @stop
+  store i64 0, ptr @busy
+  store i64 0, ptr @region
+  store i64 0, ptr @active
+  store i64 0, ptr @sleeping
+  store i64 0, ptr @missed
+  store i64 0, ptr @skip
+  call i32 @pthread_mutex_init(ptr @mutex, ptr null)
+  call i32 @pthread_cond_init(ptr @condition, ptr null)
+  ret void
+}
+
+define void @flambeau_threads_limit(i64 %workers) {
+  store atomic i64 %workers, ptr @limit seq_cst, align 8
+  ret void
+}
+
+define void @flambeau_threads_stop() {
+entry:
+  store atomic i64 0, ptr @limit seq_cst, align 8
+  store atomic i64 1, ptr @stop seq_cst, align 8
+  call i32 @pthread_mutex_lock(ptr @mutex)
+  call i32 @pthread_cond_broadcast(ptr @condition)
+  call i32 @pthread_mutex_unlock(ptr @mutex)
+  %started = load i64, ptr @started
+  br label %head
+head:
+  %i = phi i64 [ 1, %entry ], [ %i1, %body ]
+  %more = icmp sle i64 %i, %started
+  br i1 %more, label %body, label %exit
+body:
+  %place = getelementptr i64, ptr @handles, i64 %i
+  %handle = load i64, ptr %place
+  call i32 @pthread_join(i64 %handle, ptr null)
+  %i1 = add i64 %i, 1
+  br label %head
+exit:
+  store i64 0, ptr @started
+  ret void
+}
+"""
+
+_PAUSES = {"x86_64": ("llvm.x86.sse2.pause", "", ""), "aarch64": ("llvm.aarch64.hint", "i32", "i32 1")}
+
+
+def _runtime() -> str:
+    """The module, with the instruction that tells this kind of CPU that a thread is spinning."""
+    ir = _RUNTIME.replace("MOST", str(MOST))
+    name, types, values = _PAUSES.get(llvm.get_process_triple().split("-")[0], ("", "", ""))
+    ir = ir.replace("PAUSE_DECLARATION", f"declare void @{name}({types})" if name else "")
+    return ir.replace("PAUSE", f"call void @{name}({values})" if name else "")
+
+
+class _Pool:
+    def __init__(self) -> None:
+        on = session()
+        llvm.add_symbol("flambeau_parallel", on.compile_ir(_runtime(), "flambeau_parallel"))
+        procedure = ctypes.CFUNCTYPE(None)
+        self.reset = procedure(on.address("flambeau_threads_reset"))
+        self.stop = procedure(on.address("flambeau_threads_stop"))
+        self.limit = ctypes.CFUNCTYPE(None, ctypes.c_int64)(on.address("flambeau_threads_limit"))
+        self.reset()
+        os.register_at_fork(after_in_child=self.reset)
+        atexit.register(self.stop)  # before the machine code goes
+
+
+@cache
+def pool() -> _Pool:
+    """The pool of this process; kernels that call ``flambeau_parallel`` can be linked once it is there."""
+    made = _Pool()
+    made.limit(min(config.num_threads, MOST) - 1)
+    return made
+
+
+def resize(threads: int) -> None:
+    """Lets regions use ``threads`` threads, the caller's included."""
+    pool().limit(min(threads, MOST) - 1)

@@ -1,0 +1,372 @@
+"""Views of parts: slices, diagonals, windows, pieces; and copies with a part written.
+
+The gradient of a view that shows part of its input is :func:`strided_scatter`: zeros, with the gradient added where
+the view looked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from flambeau import dispatch
+from flambeau.core import dtypes
+from flambeau.core.size import contiguous_strides, wrap_dim
+from flambeau.engine.graph import strided
+from flambeau.ops.joining import cat
+from flambeau.ops.record import ErrorSample, Sample, composite, op, view
+
+# --- one part ------------------------------------------------------------------------------------------------
+
+
+@op(
+    name="_strided_scatter",
+    kernel=lambda g, shape, strides, offset, size, overlaps: _scatter(g, shape, strides, offset, size, overlaps),
+    grad={"g_in": lambda g, shape, strides, offset: _seen(g.contiguous(), shape, strides, offset)},
+    tensors="g_in",
+    method=False,
+)
+def strided_scatter(g_in, size, strides, offset):
+    """Zeros of shape ``size`` with ``g_in`` added at ``offset + sum(i * stride)`` of the flat result."""
+    shape = tuple(g_in.shape)
+    attrs = {"shape": shape, "strides": strides, "offset": offset, "size": tuple(size), "overlaps": _overlaps(shape, strides)}
+    return tuple(size), g_in.dtype, (g_in,), attrs
+
+
+def _scatter(g, shape, strides, offset, size, overlaps):
+    out = np.zeros(size, g.dtype)
+    if overlaps:
+        index = np.full((), offset)
+        for n, s in zip(shape, strides, strict=True):
+            index = index[..., None] + np.arange(n) * s
+        np.add.at(out.reshape(-1), index.reshape(-1), g.reshape(-1))
+    elif g.size:
+        strided(out, shape, strides, offset, dtypes.from_numpy(g.dtype))[...] = g
+    return out
+
+
+def _seen(g, shape, strides, offset):
+    return g.as_strided(shape, strides, g.storage_offset() + offset)
+
+
+def _overlaps(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+    """Whether two indices may show the same element."""
+    reach = 0
+    for s, n in sorted((s, n) for s, n in zip(strides, shape, strict=True) if n > 1):
+        if s <= reach:
+            return True
+        reach += (n - 1) * s
+    return False
+
+
+def _part_gradient(g, input_shape, shape, strides, offset):
+    return strided_scatter(g.expand(shape), input_shape, strides, offset)
+
+
+def _within(input, dim: int, start: int, length: int | None, step: int) -> dict:
+    """The geometry of a slice (``length=None``: one index) relative to a row-major tensor of ``input``'s shape."""
+    shape, rows = input.shape, contiguous_strides(input.shape)
+    attrs = {"offset": start * rows[dim]}
+    if length is None:
+        attrs["shape"], attrs["strides"] = shape[:dim] + shape[dim + 1 :], rows[:dim] + rows[dim + 1 :]
+    else:
+        attrs["shape"] = shape[:dim] + (length,) + shape[dim + 1 :]
+        attrs["strides"] = rows[:dim] + (rows[dim] * step,) + rows[dim + 1 :]
+    return attrs
+
+
+def _index(value) -> int:
+    return value if value.__class__ is int else value.__index__()
+
+
+@view(
+    grad={"input": _part_gradient},
+    samples=lambda make: [Sample(make(2, 3), 0, 1), Sample(make(2, 3, 2), -1, -1), Sample(make(4, 3).t(), 1, 2)],
+    errors=lambda make: [ErrorSample(IndexError, r"select\(\): index 5 out of range", make(2, 3), 0, 5)],
+)
+def select(input, dim, index):
+    """The slice at ``index`` of ``dim``, without that dim."""
+    if not input.dim():
+        raise IndexError("select() cannot be applied to a 0-dim tensor.")
+    d, i = wrap_dim(dim, input.dim()), _index(index)
+    n, strides = input.shape[d], input.stride()
+    if not -n <= i < n:
+        raise IndexError(f"select(): index {i} out of range for tensor of size {list(input.shape)} at dimension {d}")
+    i += n if i < 0 else 0
+    shape = input.shape[:d] + input.shape[d + 1 :]
+    return shape, strides[:d] + strides[d + 1 :], input.storage_offset() + i * strides[d], _within(input, d, i, None, 1)
+
+
+@view(name="_slice", method=False, tensors="input", grad={"input": _part_gradient}, backward_name="SliceBackward0")
+def slice_(input, dim, start, stop, step):
+    """``input[start:stop:step]`` along ``dim``, with Python's rules for what is out of range."""
+    n, strides = input.shape[dim], input.stride()
+    start, stop, step = slice(start, stop, step).indices(n)
+    length = max(0, -(-(stop - start) // step))
+    if not length:
+        start = min(start, n)
+    shape = input.shape[:dim] + (length,) + input.shape[dim + 1 :]
+    new = strides[:dim] + (strides[dim] * step,) + strides[dim + 1 :]
+    return shape, new, input.storage_offset() + start * strides[dim], _within(input, dim, start, length, step)
+
+
+@composite(
+    samples=lambda make: [Sample(make(4, 3), 0, 1, 2), Sample(make(4, 3), -1, -2, 1)],
+    errors=lambda make: [ErrorSample(RuntimeError, "exceeds dimension size", make(4, 3), 0, 3, 2)],
+)
+def narrow(input, dim, start, length):
+    """``length`` slices of ``dim``, from ``start`` on."""
+    if not input.dim():
+        raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
+    d, start, length = wrap_dim(dim, input.dim()), _index(start), _index(length)
+    n = input.shape[d]
+    if length < 0:
+        raise RuntimeError("narrow(): length must be non-negative.")
+    if not -n <= start <= n:
+        raise IndexError(f"Dimension out of range (expected to be in range of [{-n}, {n}], but got {start})")
+    start += n if start < 0 else 0
+    if start + length > n:
+        raise RuntimeError(f"start ({start}) + length ({length}) exceeds dimension size ({n}).")
+    return slice_(input, d, start, start + length, 1)
+
+
+@view(
+    grad={"input": _part_gradient},
+    samples=lambda make: [Sample(make(3, 4)), Sample(make(3, 4), 1), Sample(make(2, 3, 4), -1, 0, 2)],
+    errors=lambda make: [ErrorSample(RuntimeError, "cannot be identical", make(3, 4), 0, 0, 0)],
+)
+def diagonal(input, offset=0, dim1=0, dim2=1):
+    """A view of the diagonals of the planes of ``dim1`` and ``dim2``, as the last dim."""
+    a, b = wrap_dim(dim1, input.dim()), wrap_dim(dim2, input.dim())
+    if a == b:
+        raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
+    n, m = input.shape[a], input.shape[b]
+    length = max(0, min(n, m - offset) if offset >= 0 else min(n + offset, m))
+    rest = [d for d in range(input.dim()) if d not in (a, b)]
+
+    def geometry(strides, start):
+        skip = (offset * strides[b] if offset >= 0 else -offset * strides[a]) if length else 0
+        return tuple([strides[d] for d in rest]) + (strides[a] + strides[b],), start + skip
+
+    shape = tuple([input.shape[d] for d in rest]) + (length,)
+    strides, start = geometry(input.stride(), input.storage_offset())
+    rows, within = geometry(contiguous_strides(input.shape), 0)
+    return shape, strides, start, {"shape": shape, "strides": rows, "offset": within}
+
+
+@view(
+    name="Tensor.unfold",
+    grad={"input": _part_gradient},
+    samples=lambda make: [Sample(make(5), 0, 3, 1), Sample(make(2, 6), 1, 2, 2)],
+)
+def unfold(input, dimension, size, step):
+    """All windows of ``size`` along ``dimension``, ``step`` apart, as a last dim; a view."""
+    if not input.dim():
+        return (size,), (1,), input.storage_offset(), {"shape": (size,), "strides": (1,), "offset": 0}
+    d = wrap_dim(dimension, input.dim())
+    n = input.shape[d]
+    if size > n:
+        raise RuntimeError(f"maximum size for tensor at dimension {d} is {n} but size is {size}")
+    if step <= 0:
+        raise RuntimeError(f"step is {step} but must be > 0")
+    shape = input.shape[:d] + ((n - size) // step + 1,) + input.shape[d + 1 :] + (size,)
+
+    def windows(strides):
+        return strides[:d] + (strides[d] * step,) + strides[d + 1 :] + (strides[d],)
+
+    rows = windows(contiguous_strides(input.shape))
+    return shape, windows(input.stride()), input.storage_offset(), {"shape": shape, "strides": rows, "offset": 0}
+
+
+def _as_strided_gradient(g, input_shape, input_geometry, shape, strides, offset):
+    if input_geometry is None:
+        return strided_scatter(g.expand(shape), input_shape, strides, offset)
+    size, own_strides, own_offset = input_geometry
+    return strided_scatter(g.expand(shape), (size,), strides, offset).as_strided(input_shape, own_strides, own_offset)
+
+
+@view(
+    grad={"input": _as_strided_gradient},
+    samples=lambda make: [Sample(make(3, 3), (2, 2), (1, 2)), Sample(make(6), (2, 2), (1, 1), 1)],
+    errors=lambda make: [ErrorSample(RuntimeError, "out of bounds for storage", make(3), (2, 2), (2, 2))],
+)
+def as_strided(input, size, stride, storage_offset=None):
+    """A view of the input's storage with any shape, strides and offset (in elements)."""
+    size, stride = tuple(size), tuple(stride)
+    offset = input.storage_offset() if storage_offset is None else storage_offset
+    if len(size) != len(stride):
+        raise RuntimeError(f"mismatch in length of strides and shape: got {list(size)} and {list(stride)}")
+    if min(stride, default=0) < 0:
+        raise RuntimeError(f"as_strided: Negative strides are not supported at the moment, got strides: {list(stride)}")
+    last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
+    have = input._storage.size * input._storage.dtype.itemsize // input.element_size()
+    if 0 not in size and (offset < 0 or last >= have):
+        raise RuntimeError(
+            f"setStorage: sizes {list(size)}, strides {list(stride)}, storage offset {offset}, and itemsize "
+            f"{input.element_size()} requiring a storage size of {(last + 1) * input.element_size()} are out of bounds for "
+            f"storage of size {have * input.element_size()}"
+        )
+    plain = input.is_contiguous() and not input.storage_offset() and input.numel() == have
+    own = None if plain else (have, input.stride(), input.storage_offset())
+    return size, stride, offset, {"shape": size, "strides": stride, "offset": offset, "input_geometry": own}
+
+
+# --- several views -------------------------------------------------------------------------------------------
+
+
+def _pieces(input, d: int, sizes: Sequence[int]):
+    strides, offset, parts = input.stride(), input.storage_offset(), []
+    for n in sizes:
+        parts.append((input.shape[:d] + (n,) + input.shape[d + 1 :], strides, offset))
+        offset += n * strides[d]
+    return parts
+
+
+def _join(gs, input_dtype, dim, shapes):
+    like = next(g for g in gs if g is not None)
+    return cat([like.new_zeros(s) if g is None else g for g, s in zip(gs, shapes, strict=True)], dim)
+
+
+@view(
+    name="split_with_sizes",
+    outputs=("*",),
+    grad={"input": _join},
+    samples=lambda make: [Sample(make(5, 2), (2, 3)), Sample(make(2, 4), (1, 0, 3), 1)],
+    errors=lambda make: [ErrorSample(RuntimeError, "split_with_sizes expects split_sizes to sum exactly to 5", make(5), (2, 2))],
+)
+def split_with_sizes(input, split_sizes, dim=0):
+    """Views of consecutive pieces of ``dim``, of the given sizes."""
+    d = wrap_dim(dim, input.dim())
+    sizes = tuple([_index(n) for n in split_sizes])
+    n = input.shape[d] if input.dim() else 1
+    if min(sizes, default=0) < 0:
+        raise RuntimeError(f"split_with_sizes expects split_sizes have only non-negative entries, but got split_sizes={list(sizes)}")
+    if sum(sizes) != n:
+        raise RuntimeError(
+            f"split_with_sizes expects split_sizes to sum exactly to {n} (input tensor's size at dimension {dim}), but got "
+            f"split_sizes={list(sizes)}"
+        )
+    parts = _pieces(input, d, sizes)
+    return parts, {"dim": d, "shapes": tuple([p[0] for p in parts])}
+
+
+@composite(samples=lambda make: [Sample(make(5, 2), 2), Sample(make(2, 4), 3, 1), Sample(make(4), (1, 3))])
+def split(tensor, split_size_or_sections, dim=0):
+    """Views of consecutive pieces of ``dim``: all of one size (the last may be smaller), or of a list of sizes."""
+    if not isinstance(split_size_or_sections, int):
+        return split_with_sizes(tensor, split_size_or_sections, dim)
+    if not tensor.dim():
+        raise RuntimeError("split expects at least a 1-dimensional tensor")
+    size, n = split_size_or_sections, tensor.shape[wrap_dim(dim, tensor.dim())]
+    if size < 0:
+        raise RuntimeError(f"split expects split_size be non-negative, but got split_size={size}")
+    if size == 0 and n:
+        raise RuntimeError(f"split_size can only be 0 if dimension size is 0, but got dimension size of {n}")
+    whole, rest = divmod(n, size) if size else (1, 0)
+    sizes = [size] * whole + ([rest] if rest else [])
+    return split_with_sizes(tensor, sizes or [0], dim)
+
+
+@composite(samples=lambda make: [Sample(make(5, 2), 2), Sample(make(2, 4), 3, 1)])
+def chunk(input, chunks, dim=0):
+    """At most ``chunks`` views of consecutive pieces of ``dim``, each of ``ceil(n / chunks)``."""
+    if chunks <= 0:
+        raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
+    if not input.dim():
+        raise RuntimeError("chunk expects at least a 1-dimensional tensor")
+    n = input.shape[wrap_dim(dim, input.dim())]
+    size = -(-n // chunks)
+    if not size:
+        return split_with_sizes(input, [0] * chunks, dim)
+    return split(input, size, dim)
+
+
+@composite(samples=lambda make: [Sample(make(5, 2), 2), Sample(make(2, 4), (1, 3), 1)])
+def tensor_split(input, indices_or_sections, dim=0):
+    """Views of pieces of ``dim``: so many, or cut at the given indices."""
+    if isinstance(indices_or_sections, dispatch.Tensor):
+        indices_or_sections = indices_or_sections.tolist()
+    if not input.dim():
+        raise RuntimeError("tensor_split expected at least a 1-dimensional tensor, but got a tensor with 0 dims")
+    d = wrap_dim(dim, input.dim())
+    n = input.shape[d]
+    if isinstance(indices_or_sections, int):
+        k = indices_or_sections
+        if k <= 0:
+            raise RuntimeError(f"number of sections must be larger than 0, got {k}")
+        bounds = [i * (n // k) + min(i, n % k) for i in range(k + 1)]
+    else:
+        bounds = [0, *indices_or_sections, n]
+    return tuple(slice_(input, d, a, b, 1) for a, b in zip(bounds[:-1], bounds[1:], strict=True))
+
+
+def _unbind_gradient(gs, dim, shapes):
+    return _join([None if g is None else g.unsqueeze(dim) for g in gs], None, dim, shapes)
+
+
+@view(
+    outputs=("*",),
+    grad={"input": _unbind_gradient},
+    samples=lambda make: [Sample(make(3, 2)), Sample(make(2, 3), 1)],
+)
+def unbind(input, dim=0):
+    """Views of all slices of ``dim``, without that dim."""
+    if not input.dim():
+        raise RuntimeError("Dimension specified as 0 but tensor has no dimensions")
+    d = wrap_dim(dim, input.dim())
+    shape, strides, offset = input.shape, input.stride(), input.storage_offset()
+    rest, steps = shape[:d] + shape[d + 1 :], strides[:d] + strides[d + 1 :]
+    parts = [(rest, steps, offset + i * strides[d]) for i in range(shape[d])]
+    return parts, {"dim": d, "shapes": (shape[:d] + (1,) + shape[d + 1 :],) * shape[d]}
+
+
+@composite(samples=lambda make: [Sample(make(4, 2), 2)])
+def vsplit(input, indices_or_sections):
+    """:func:`tensor_split` along the rows."""
+    return tensor_split(input, indices_or_sections, 0)
+
+
+@composite(samples=lambda make: [Sample(make(2, 4), 2)])
+def hsplit(input, indices_or_sections):
+    """:func:`tensor_split` along the columns (of a 1-d tensor: along its only dim)."""
+    return tensor_split(input, indices_or_sections, 0 if input.dim() == 1 else 1)
+
+
+@composite(samples=lambda make: [Sample(make(2, 2, 4), 2)])
+def dsplit(input, indices_or_sections):
+    """:func:`tensor_split` along the third dim."""
+    return tensor_split(input, indices_or_sections, 2)
+
+
+# --- copies with a part written ------------------------------------------------------------------------------
+
+
+def _with_part(input, src, part):
+    out = input.clone()
+    part(out).copy_(src)
+    return out
+
+
+@composite(samples=lambda make: [Sample(make(2, 3), make(3), 0, 1)])
+def select_scatter(input, src, dim, index):
+    """A copy of ``input`` with ``src`` written at ``index`` of ``dim``."""
+    return _with_part(input, src, lambda out: out.select(dim, index))
+
+
+@composite(out=True, samples=lambda make: [Sample(make(4, 3), make(2, 3), 0, 1, 3), Sample(make(4), make(2), step=2)])
+def slice_scatter(input, src, dim=0, start=None, end=None, step=1):
+    """A copy of ``input`` with ``src`` written at ``start:end:step`` of ``dim``."""
+    return _with_part(input, src, lambda out: slice_(out, wrap_dim(dim, out.dim()), start, end, step))
+
+
+@composite(samples=lambda make: [Sample(make(3, 3), make(3)), Sample(make(3, 3), make(2), 1)])
+def diagonal_scatter(input, src, offset=0, dim1=0, dim2=1):
+    """A copy of ``input`` with ``src`` written on a diagonal."""
+    return _with_part(input, src, lambda out: out.diagonal(offset, dim1, dim2))
+
+
+@composite(samples=lambda make: [Sample(make(3, 3), make(2, 2), (2, 2), (1, 2))])
+def as_strided_scatter(input, src, size, stride, storage_offset=None):
+    """A copy of ``input`` with ``src`` written where ``as_strided`` would look."""
+    return _with_part(input.contiguous(), src, lambda out: out.as_strided(size, stride, storage_offset))
