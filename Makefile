@@ -2,8 +2,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 OUT := out
-# One worker a core, and one BLAS thread a worker: more of them than cores would mostly wait for each other.
-PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n auto
+
+# One BLAS thread a process: the nets here are too small to gain from more, and threads beyond the idle cores, such as
+# those of several test workers, mostly wait for each other.
+export OMP_NUM_THREADS := 1
+export OPENBLAS_NUM_THREADS := 1
 
 .PHONY: demo test lint typecheck parity check clean
 
@@ -13,7 +16,7 @@ demo: .venv/installed
 	$(BIN)/flambeau demo --out $(OUT)/digits.html --save $(OUT)/digits.pt
 
 test: .venv/test
-	$(PYTEST)
+	$(BIN)/pytest -n auto
 
 lint: .venv/lint
 	$(BIN)/ruff check .
@@ -24,7 +27,7 @@ typecheck: .venv/lint
 
 # Against real PyTorch, which is downloaded (some hundred MB).
 parity: .venv/parity
-	$(PYTEST) tests/parity
+	$(BIN)/pytest -n auto tests/parity
 
 check: test lint typecheck parity
 

@@ -12,6 +12,7 @@ from flambeau import ops
 from flambeau import tensor as _tensors  # noqa: F401
 from flambeau import autograd  # isort: skip  (needs the tensors)
 from flambeau.autograd import enable_grad, inference_mode, is_grad_enabled, is_inference_mode_enabled, no_grad, set_grad_enabled
+from flambeau.autograd import is_anomaly_check_nan_enabled, is_anomaly_enabled
 from flambeau.core import dtypes as _dtypes
 from flambeau.core import memory_format as _formats
 from flambeau.core.device import device

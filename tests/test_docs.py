@@ -63,7 +63,8 @@ def run_page(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_code_of_page_runs(page: Path, tmp_path: Path) -> None:
-    assert code_blocks(page, "python"), "a page whose code is not found would pass"
+    blocks = page.read_text(encoding="utf-8").count("```python\n")
+    assert len(code_blocks(page, "python")) == blocks, "code that is not found would pass"
     environment = {k: v for k, v in os.environ.items() if not k.startswith("FLAMBEAU_")}
     environment |= {"FLAMBEAU_COMPILE": "1", "FLAMBEAU_CACHE_DIR": str(tmp_path)}
     command = [sys.executable, "-W", "error", __file__, str(page)]
@@ -107,11 +108,19 @@ def test_readmes_are_in_step() -> None:
     assert headings(english) == headings(chinese)
 
 
+def anchors(page: Path) -> set[str]:
+    """What the headings of a page are linked to by."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_links_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+    for target, anchor in re.findall(r"\]\(([^)#]*)#?([^)]*)\)", page.read_text(encoding="utf-8")):
         if not target.startswith("http"):
-            assert (page.parent / target).exists(), target
+            linked = page.parent / target if target else page
+            assert linked.exists(), target
+            assert not anchor or anchor in anchors(linked), anchor
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flambeau.autograd import function, functional, graph
+from flambeau.autograd.anomaly import detect_anomaly, is_anomaly_check_nan_enabled, is_anomaly_enabled, set_detect_anomaly
 from flambeau.autograd.engine import backward, grad
 from flambeau.autograd.function import Function
 from flambeau.autograd.gradcheck import GradcheckError, gradcheck, gradgradcheck
@@ -17,6 +18,7 @@ from flambeau.autograd.modes import (
 from flambeau.autograd.variable import Variable
 
 __all__ = [
+    "detect_anomaly", "is_anomaly_check_nan_enabled", "is_anomaly_enabled", "set_detect_anomaly",
     "Function", "function", "functional", "GradcheckError", "Variable", "backward", "enable_grad", "grad", "gradcheck", "gradgradcheck", "graph",
     "inference_mode", "is_grad_enabled", "is_inference_mode_enabled", "no_grad", "set_grad_enabled",
 ]  # fmt: skip

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import heapq
+import warnings
 from collections.abc import Sequence
 
+from flambeau.autograd.anomaly import anomaly, forward_call, warn_of_error
 from flambeau.autograd.graph import AccumulateGrad, Node, edge_of
 from flambeau.core import dtypes
 from flambeau.core.size import Size
 from flambeau.dispatch import grad_mode
 from flambeau.tensor.tensor import Tensor
-
-
-class _Anomaly:
-    """Whether gradients are checked for NaN as they are made (``autograd.detect_anomaly``)."""
-
-    enabled = False
-    check_nan = True
-
-
-anomaly = _Anomaly()
 
 
 def run_backward(
@@ -152,7 +144,11 @@ def _pre_hooks(node: Node, gs: list) -> list:
                 if gs[number] is not None:
                     replaced = hook(gs[number])
                     if replaced is not None:
-                        gs[number] = _check_replacement(gs[number], replaced)
+                        gs[number] = _check_replacement(hook, gs[number], replaced)
+    for number, ref in (node.retaining or {}).items():  # after the hooks, however late they came
+        t, g = ref(), gs[number]
+        if t is not None and g is not None:
+            t._grad = g.clone() if t._grad is None else t._grad + g
     if node.pre_hooks:
         for hook in list(node.pre_hooks.values()):
             replaced = hook(tuple(gs))
@@ -161,11 +157,12 @@ def _pre_hooks(node: Node, gs: list) -> list:
     return gs
 
 
-def _check_replacement(g: Tensor, replaced: Tensor) -> Tensor:
+def _check_replacement(hook, g: Tensor, replaced: Tensor) -> Tensor:
     if not isinstance(replaced, Tensor):
         raise TypeError(f"expected Variable, but hook returned '{type(replaced).__name__}'")
     if replaced.shape != g.shape:
-        raise RuntimeError(f"hook '' has changed the size of value: from {list(g.shape)} to {list(replaced.shape)}")
+        name = getattr(hook, "__name__", type(hook).__name__)
+        raise RuntimeError(f"hook '{name}' has changed the size of value: from {list(g.shape)} to {list(replaced.shape)}")
     return replaced
 
 
@@ -220,9 +217,7 @@ def _expandable(shape: Size, to: Size) -> bool:
 def _check_nan(node: Node, results: Sequence) -> None:
     for i, g in enumerate(results):
         if g is not None and g.isnan().any().item():
-            where = node.metadata.get("traceback_")
-            forward = f" The forward call was recorded at:\n{''.join(where)}" if where else ""
-            raise RuntimeError(f"Function '{node.name()}' returned nan values in its {i}th output.{forward}")
+            raise RuntimeError(f"Function '{node.name()}' returned nan values in its {i}th output. {forward_call(node)}")
 
 
 def backward(
@@ -241,12 +236,21 @@ def backward(
     if inputs is not None:
         inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
         if not inputs:
-            raise RuntimeError("'inputs' argument to backward() cannot be empty.")
+            raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
         for i, t in enumerate(inputs):
             if not t.requires_grad:
                 raise RuntimeError(f"One of the differentiated Tensors does not require grad: inputs[{i}]")
     if grad_tensors is None:
         grad_tensors = grad_variables
+    if create_graph:
+        warnings.warn(
+            "Using backward() with create_graph=True will create a reference cycle between the parameter and its gradient "
+            "which can cause a memory leak. We recommend using autograd.grad when creating the graph to avoid this. If you "
+            "have to use this function, make sure to reset the .grad fields of your parameters to None after use to break "
+            "the cycle and avoid the leak.",
+            UserWarning,
+            stacklevel=3,
+        )
     grads = _root_gradients(tensors, grad_tensors)
     retain = create_graph if retain_graph is None else retain_graph
     targets = None if inputs is None else [edge_of(t) for t in inputs]
@@ -305,8 +309,8 @@ def grad(
         if g is None:
             if not allow_unused:
                 raise RuntimeError(
-                    "One of the differentiated Tensors appears to not have been used in the graph. Set allow_unused=True "
-                    f"if this is the desired behavior. It is inputs[{i}], of shape {list(t.shape)}."
+                    f"The differentiated Tensor at index {i} appears to not have been used in the graph. Set "
+                    f"allow_unused=True if this is the desired behavior. Its shape is {list(t.shape)}."
                 )
             if materialize_grads:
                 results[i] = t.new_zeros(t.shape)

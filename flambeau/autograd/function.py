@@ -6,7 +6,9 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from flambeau.autograd.graph import Node, Saved, edge_of, zeros_for
+from flambeau.autograd.anomaly import anomaly, remember
+from flambeau.autograd.graph import Node, edge_of, zeros_for
+from flambeau.autograd.saving import SECOND_TIME, Saved
 from flambeau.core import dtypes
 from flambeau.dispatch import grad_mode
 from flambeau.tensor.tensor import Tensor
@@ -55,12 +57,7 @@ class BackwardNode(Node, FunctionCtx):
         if self._saved is None:
             if not self.edges:
                 return tuple(self._to_save)
-            raise RuntimeError(
-                "Trying to backward through the graph a second time (or directly access saved tensors after they have "
-                "already been freed). Saved intermediate values of the graph are freed when you call .backward() or "
-                "autograd.grad(). Specify retain_graph=True if you need to backward through the graph a second time or "
-                "if you need to access saved tensors after calling backward."
-            )
+            raise RuntimeError(SECOND_TIME)
         return tuple(s.unpack(self) if s.__class__ is Saved else s for s in self._saved)
 
     @property
@@ -207,6 +204,8 @@ def _fresh(o, args: tuple, ctx: BackwardNode):
 
 def _put_on_tape(ctx: BackwardNode, inputs: list, edges: list, outputs: tuple) -> None:
     ctx.edges = tuple(edges)
+    if anomaly.enabled:
+        remember(ctx)
     ctx.metas = tuple((o.shape, o.dtype) if isinstance(o, Tensor) else ((), dtypes.float32) for o in outputs)
     ctx._tensor_inputs = tuple(isinstance(a, Tensor) for a in inputs)
     ctx._saved = tuple(_as_saved(t, ctx, inputs, outputs) for t in ctx._to_save)

@@ -5,14 +5,24 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import weakref
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from flambeau import dispatch
+from flambeau.autograd.anomaly import anomaly, remember
+from flambeau.autograd.saving import (
+    SECOND_TIME,
+    Saved,
+    disable_saved_tensors_hooks,
+    save_on_cpu,
+    saved_tensors_hooks,
+)
 from flambeau.core import dtypes
 from flambeau.core.size import Size, contiguous_strides
 from flambeau.dispatch import grad_mode
@@ -35,6 +45,7 @@ class Node:
     """
 
     tensor_hooks: dict[int, OrderedDict] | None = None  # by output number: Tensor.register_hook
+    retaining: dict[int, weakref.ref] | None = None  # by output number: the tensor that keeps its gradient
     pre_hooks: OrderedDict | None = None
     post_hooks: OrderedDict | None = None
     edges: Sequence
@@ -120,59 +131,6 @@ class RemovableHandle:
         self.remove()
 
 
-# --- saved values --------------------------------------------------------------------------------------------
-
-
-class Saved:
-    """A tensor's value at the time it was saved, whatever is written into the tensor later.
-
-    ``index`` is the input's, or ``-1 - index`` for an output of the node that saves it.
-    """
-
-    __slots__ = ("index", "node", "shape", "tensor")
-
-    def __init__(self, tensor: Tensor, index: int) -> None:
-        storage = tensor._storage
-        if storage.exposed and storage.is_shared():
-            node = read(tensor)
-            keep = make_tensor(Storage(node), tensor._shape, tensor._dtype)
-            keep._grad_fn, keep._output_nr, keep._requires_grad = tensor._grad_fn, tensor._output_nr, tensor._requires_grad
-            tensor = keep
-        self.tensor = tensor
-        self.node = tensor._storage.node
-        self.shape = tensor._shape
-        self.index = index
-
-    def unpack(self, owner: Node) -> Tensor:
-        t = self.tensor
-        index = self.index
-        same = t._storage.node is self.node and t._shape is self.shape
-        if index < 0:
-            out = t._alias() if same else self._restore(t)
-            out._grad_fn, out._output_nr = owner, -1 - index
-            return out
-        edge = owner.edges[index]
-        if same and (t._grad_fn is None if edge is None else t._requires_grad or t._grad_fn is edge[0]):
-            return t
-        out = t._alias() if same else self._restore(t)
-        out._base = None
-        out._requires_grad = False
-        out._grad_fn, out._output_nr = edge or (None, 0)
-        return out
-
-    def _restore(self, t: Tensor) -> Tensor:
-        """The saved value, after its tensor has been written to or has got other memory."""
-        out = make_tensor(Storage(self.node), self.shape, self.node.dtype)
-        if t._shape is self.shape:
-            out._strides, out._offset, out._dtype = t._strides, t._offset, t._dtype
-        elif self.node.shape != self.shape:
-            raise RuntimeError(
-                "one of the variables needed for gradient computation has been modified by an inplace operation: "
-                f"a tensor of shape {list(self.shape)} was resized or given other data after it was used"
-            )
-        return out
-
-
 # --- nodes of ops --------------------------------------------------------------------------------------------
 
 
@@ -232,12 +190,7 @@ class OpBackward(Node):
     def apply(self, grads: list) -> tuple:
         saved = self.saved
         if saved is None:
-            raise RuntimeError(
-                "Trying to backward through the graph a second time (or directly access saved tensors after they have "
-                "already been freed). Saved intermediate values of the graph are freed when you call .backward() or "
-                "autograd.grad(). Specify retain_graph=True if you need to backward through the graph a second time or "
-                "if you need to access saved tensors after calling backward."
-            )
+            raise RuntimeError(SECOND_TIME)
         first = grads[0]
         values = {"g": zeros_for(self.metas[0]) if first is None else first, "gs": grads}
         for name, value in saved.items():
@@ -259,7 +212,27 @@ class OpBackward(Node):
         )
 
     def release(self) -> None:
-        self.saved = None
+        for value in self.saved.values() if self.saved else ():
+            if value.__class__ is Saved or value.__class__ is list:  # shapes and settings may stay
+                self.saved = None
+                return
+
+    @property
+    def next_functions(self) -> tuple:
+        factors = [name in ("alpha", "beta") for name in self.op.tensors]
+        return tuple((None, 0) if e is None else e for e, f in itertools.zip_longest(self.edges, factors) if not f)
+
+    def __getattr__(self, name: str):
+        """``_saved_self``, ``_saved_result`` and their like: what the node keeps, under PyTorch's names."""
+        if name.startswith("_saved_"):
+            if self.saved is None:
+                raise RuntimeError(SECOND_TIME)
+            own = name[len("_saved_") :]
+            for key in (own, {"self": self.op.tensors[0] if self.op.tensors else "", "result": "out"}.get(own)):
+                if key in self.saved:
+                    value = self.saved[key]
+                    return value.unpack(self) if value.__class__ is Saved else value
+        raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
 
 
 class SeveralOutputs(OpBackward):
@@ -322,6 +295,8 @@ def attach(op, results, inputs: tuple, attrs: dict) -> None:
     node.saved = saved
     node.edges = edges
     node.sequence = next(_sequence)
+    if anomaly.enabled:
+        remember(node)
     if not op.outputs:
         node.shape, node.dtype = first._shape, first._dtype
         first._grad_fn = node
@@ -350,12 +325,12 @@ class AccumulateGrad(Node):
         super().__init__((), ((variable._shape, variable._dtype),))
         self.variable = variable
 
+    @property
+    def tensor_hooks(self) -> dict[int, OrderedDict] | None:  # they stay with the leaf
+        return {0: self.variable._hooks} if self.variable._hooks else None
+
     def apply(self, grads: list) -> tuple:
         variable, g = self.variable, grads[0]
-        for hook in list((variable._hooks or {}).values()):
-            replaced = hook(g)
-            if replaced is not None:
-                g = replaced
         if variable._grad is None:
             if grad_mode.enabled:
                 variable._grad = g.clone()
@@ -472,6 +447,59 @@ def zeros_for(meta: tuple) -> Tensor:
     """A gradient of zeros for an output of this shape and dtype."""
     shape, dtype = meta
     return dispatch.wrap(np.zeros(shape, dtype.np), dtype)
+
+
+# --- looking at the tape -------------------------------------------------------------------------------------
+
+
+class GradientEdge(NamedTuple):
+    """A place on the tape: one output of a node."""
+
+    node: Node
+    output_nr: int
+
+
+def get_gradient_edge(tensor: Tensor) -> GradientEdge:
+    """The place on the tape where the gradient of ``tensor`` is made."""
+    edge = edge_of(tensor)
+    if edge is None:
+        raise RuntimeError("It is not possible to get the gradient edge for a Tensor that does not require gradients")
+    return GradientEdge(*edge)
+
+
+def register_multi_grad_hook(tensors: Sequence[Tensor], fn: Callable, *, mode: str = "all") -> MultiHandle:
+    """Calls ``fn(grads)`` once the gradients of all ``tensors`` are made (``mode="any"``: ``fn(grad)`` with the first)."""
+    if mode not in ("all", "any"):
+        raise ValueError(f"Expects mode to be one of ('all', 'any') but got {mode}")
+    found: dict[int, Tensor] = {}
+
+    def seen(i: int, g: Tensor) -> None:
+        found[i] = g
+        if mode == "any" and len(found) == 1:
+            fn(g)
+        if len(found) == len(tensors):
+            if mode == "all":
+                fn([found[j] for j in range(len(tensors))])
+            found.clear()
+
+    return MultiHandle([t.register_hook(functools.partial(seen, i)) for i, t in enumerate(tensors)])
+
+
+class MultiHandle:
+    """The handles of a hook on several tensors, removed together."""
+
+    def __init__(self, handles: Sequence[RemovableHandle]) -> None:
+        self.handles = tuple(handles)
+
+    def remove(self) -> None:
+        for handle in self.handles:
+            handle.remove()
+
+    def __enter__(self) -> MultiHandle:
+        return self
+
+    def __exit__(self, *exc) -> None:
+        self.remove()
 
 
 dispatch.attach = attach

@@ -57,15 +57,9 @@ def retain_grad(self: Tensor) -> None:
         raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
     if self.grad_fn is None or self.retains_grad:
         return
-    ref = weakref.ref(self)
-
-    def keep(g: Tensor) -> None:
-        t = ref()
-        if t is not None:
-            t._grad = g.detach() if t._grad is None else t._grad + g
-
     self.__dict__["_retains_grad"] = True
-    register_hook(self, keep)
+    fn = self.grad_fn
+    fn.retaining = {**(fn.retaining or {}), self._output_nr: weakref.ref(self)}
 
 
 def warn_grad_of_non_leaf() -> None:
@@ -83,6 +77,14 @@ for _function in (backward, register_hook, register_post_accumulate_grad_hook, r
     setattr(Tensor, _function.__name__, _function)
 Tensor.retains_grad = property(lambda self: self.__dict__.get("_retains_grad", False))  # type: ignore[attr-defined]
 dispatch.warn_grad_of_non_leaf = warn_grad_of_non_leaf
+
+
+def _volatile(self: Tensor, value: bool = False) -> bool:
+    warnings.warn("volatile was removed (Variable.volatile is always False)", UserWarning, stacklevel=2)
+    return False
+
+
+Tensor.volatile = property(_volatile, _volatile)  # type: ignore[attr-defined]
 
 
 class _VariableMeta(type):

@@ -9,10 +9,15 @@ from collections.abc import Callable
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
+def is_own_file(path: str) -> bool:
+    """Whether a source file is flambeau's."""
+    return path.startswith(_PACKAGE)
+
+
 def caller_site() -> str:
     """The innermost line outside flambeau, as ``file, line n``."""
     frame = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+    while frame is not None and is_own_file(frame.f_code.co_filename):
         frame = frame.f_back  # type: ignore[assignment]
     return f"{frame.f_code.co_filename}, line {frame.f_lineno}" if frame is not None else "an unknown line"
 

@@ -15,6 +15,7 @@ from array import array
 import numpy as np
 
 from flambeau.core import config, dtypes
+from flambeau.core.dtypes import dtype as Dtype
 from flambeau.core.size import contiguous_strides
 from flambeau.engine.graph import NO_ATTRS, PROJECT, VIEW, EngineOp, Node, strided
 from flambeau.engine.grouping import Group, Grouper, Ref, Static, is_native
@@ -182,7 +183,7 @@ class _Step:
         self.node = node
         self.kernel = kernel
         self.arguments: list[tuple[int, int]] = []  # (source, offset in bytes)
-        self.numbers: list[tuple[int, object]] = []  # (which number, dtype)
+        self.numbers: list[tuple[int, Dtype]] = []  # (which number, dtype)
 
 
 class Plan:
@@ -244,7 +245,8 @@ class Plan:
         return [step]
 
     def _loop(self, group: Group, stored: list[int]) -> Loop:
-        shape = group.shape
+        shape, body = group.shape, group.body
+        assert body is not None
         order = sorted(range(len(shape)), key=lambda d: d in group.reduced)
         reduce = len(group.reduced)
         if group.reduced and min(group.reduced) == 0 and max(group.reduced) == reduce - 1 and reduce < len(shape):
@@ -258,7 +260,7 @@ class Plan:
             (group.values[i].number, Access(self.nodes[i].dtype, permuted(group.strides_of(i)))) for i in stored
         )
         scalars = tuple(dtype for _, dtype in group.scalars)
-        return collapse(Loop(tuple(shape[d] for d in order), reduce, inputs, scalars, tuple(group.body.instrs), outputs))
+        return collapse(Loop(tuple(shape[d] for d in order), reduce, inputs, scalars, tuple(body.instrs), outputs))
 
     def _find_in_place(self, trace: Trace) -> dict[int, int]:
         """Nodes that may be written right into the memory that a leaf's slot stands for: node -> slot."""
@@ -401,7 +403,7 @@ class Plan:
                 self.integer_view[place] = numbers[n]
         error = None
         for call in self.calls:
-            if call.__class__ is tuple:
+            if isinstance(call, tuple):
                 self.run_native(*call)
             elif call not in failed:
                 try:

@@ -12,7 +12,7 @@ FAMILIES = (
     "gamma_functions", "bessel_functions", "orthogonal_polynomials", "rectifiers", "activation", "softmax",
     "reduction", "extremes", "statistics", "norms", "scan", "sorting", "matmul", "linear",
     "contraction", "linalg", "factorizations", "ldl", "spectra", "tensor_equations",
-    "fft", "stft", "distance", "padding", "resize", "unfold", "pooling_adaptive", "pooling_fractional", "loss_ctc",
+    "fft", "stft", "spectral_windows", "copies", "distance", "padding", "resize", "unfold", "pooling_adaptive", "pooling_fractional", "loss_ctc",
     "random", "loss", "loss_classes", "loss_margin", "embedding", "normalization", "convolution", "pooling", "vision",
     "attention",
 )  # fmt: skip

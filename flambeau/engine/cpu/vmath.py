@@ -214,8 +214,17 @@ def tanh(x: Value) -> Value:
 
 
 def sigmoid(x: Value) -> Value:
-    e = exp(-x.abs())
-    return x.compare("oge", 0.0).select(1.0, e) / (e + 1.0)
+    form = FORMATS[x.kind]
+    p, n = _exp_parts(-clamp(x, form.exp_range[0], 40.0))
+    # 1 / (1 + e**-x), in two steps where e**-x is not finite or the result not normal.
+    finite = n.compare("sgt", form.bias - 1).select(form.bias - 1, n)
+    unit = power_of_two(finite)
+    one = unit + 1.0
+    below = p.fma(unit, one)
+    lost = p.fma(unit, one - below)
+    ratio = 1.0 / below
+    rest = lost.fma(-ratio, below.fma(-ratio, 1.0))  # 1 - ratio * (below + lost)
+    return rest.fma(ratio, ratio) * power_of_two(finite - n)
 
 
 # --- logarithms ----------------------------------------------------------------------------------------------

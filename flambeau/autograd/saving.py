@@ -1,0 +1,137 @@
+"""Values that the tape keeps for the backward pass, and hooks that store them in another way.
+
+Source: https://docs.pytorch.org/docs/stable/autograd.html#saved-tensors-hooks-doc
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from flambeau.dispatch import grad_mode
+from flambeau.tensor.storage import Storage
+from flambeau.tensor.tensor import Tensor, make_tensor, read
+
+SECOND_TIME = (
+    "Trying to backward through the graph a second time (or directly access saved tensors after they have already been "
+    "freed). Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). Specify "
+    "retain_graph=True if you need to backward through the graph a second time or if you need to access saved tensors "
+    "after calling backward."
+)
+
+_hooks: list[tuple[Callable, Callable]] = []
+_refusal: list[str] = []
+
+
+class Saved:
+    """A tensor's value at the time it was saved, whatever is written into the tensor later.
+
+    ``index`` is the input's, or ``-1 - index`` for an output of the node that saves it.
+    """
+
+    __slots__ = ("geometry", "index", "node", "shape", "tensor", "unpack_hook")
+
+    def __init__(self, tensor: Tensor, index: int) -> None:
+        self.index = index
+        if _hooks:
+            pack, self.unpack_hook = _hooks[-1]
+            self.node, self.tensor = None, _without_tape(pack, tensor.detach())
+            return
+        storage = tensor._storage
+        if storage.exposed and storage.is_shared():
+            node = read(tensor)
+            keep = make_tensor(Storage(node), tensor._shape, tensor._dtype)
+            keep._grad_fn, keep._output_nr, keep._requires_grad = tensor._grad_fn, tensor._output_nr, tensor._requires_grad
+            tensor = keep
+        self.tensor = tensor
+        self.node = node = tensor._storage.node
+        self.shape = tensor._shape
+        plain = tensor._strides is None and not tensor._offset and tensor._dtype is node.dtype
+        self.geometry = None if plain else (tensor._strides, tensor._offset, tensor._dtype)
+
+    def unpack(self, owner) -> Tensor:
+        """The saved tensor, at its place on the tape; ``owner`` is the node that saved it."""
+        t = self.tensor
+        index = self.index
+        if self.node is None:
+            t = _without_tape(self.unpack_hook, t)
+            if not isinstance(t, Tensor):
+                raise TypeError(
+                    f"Output of saved tensor unpack_hook expected to be a Tensor but got result of type {type(t).__name__}"
+                )
+            same = True
+        else:
+            same = t._storage.node is self.node and t._shape is self.shape
+        if index < 0:
+            out = t._alias() if same else self._restore()
+            out._grad_fn, out._output_nr = owner, -1 - index
+            return out
+        edge = owner.edges[index]
+        if same and (t._grad_fn is None if edge is None else t._requires_grad or t._grad_fn is edge[0]):
+            return t
+        out = t._alias() if same else self._restore()
+        out._base = None
+        out._requires_grad = False
+        out._grad_fn, out._output_nr = edge or (None, 0)
+        return out
+
+    def _restore(self) -> Tensor:
+        """The saved value, after its tensor has been written to or has got other memory."""
+        out = make_tensor(Storage(self.node), self.shape, self.node.dtype)
+        if self.geometry is not None:
+            out._strides, out._offset, out._dtype = self.geometry
+        return out
+
+
+def _without_tape(hook: Callable, value):
+    previous = grad_mode.enabled
+    grad_mode.enabled = False
+    try:
+        return hook(value)
+    finally:
+        grad_mode.enabled = previous
+
+
+class saved_tensors_hooks:
+    """Inside, each tensor that the tape saves is stored as ``pack_hook(tensor)`` and read by ``unpack_hook``.
+
+    >>> import flambeau as torch
+    >>> x = torch.tensor([2.0], requires_grad=True)
+    >>> with torch.autograd.graph.saved_tensors_hooks(lambda t: t.numpy().tolist(), torch.tensor):
+    ...     y = x * x
+    >>> y.backward()
+    >>> x.grad
+    tensor([4.])
+    """
+
+    def __init__(self, pack_hook: Callable, unpack_hook: Callable) -> None:
+        self.hooks = pack_hook, unpack_hook
+
+    def __enter__(self) -> None:
+        if _refusal:
+            raise RuntimeError(_refusal[-1])
+        _hooks.append(self.hooks)
+
+    def __exit__(self, *exc) -> None:
+        _hooks.pop()
+
+
+class save_on_cpu(saved_tensors_hooks):
+    """Inside, saved tensors are kept on the CPU: where flambeau has them anyway."""
+
+    def __init__(self, pin_memory: bool = False, device_type: str = "cuda") -> None:
+        super().__init__(lambda t: t, lambda t: t)
+
+
+class disable_saved_tensors_hooks:
+    """Inside, :class:`saved_tensors_hooks` raises a ``RuntimeError`` with this message."""
+
+    def __init__(self, error_message: str) -> None:
+        self.message = error_message
+
+    def __enter__(self) -> None:
+        if _hooks:
+            raise RuntimeError(self.message)
+        _refusal.append(self.message)
+
+    def __exit__(self, *exc) -> None:
+        _refusal.pop()

@@ -1,0 +1,194 @@
+"""Copies of views, and other names of ops under which PyTorch's own layers call them."""
+
+from __future__ import annotations
+
+from flambeau.core import dtypes
+from flambeau.core.memory_format import contiguous_format
+from flambeau.ops import creation, indexing, joining, views, vision
+from flambeau.ops.record import ErrorSample, Op, Sample, composite, registry
+
+# --- <view>_copy: the view's elements in memory of their own -----------------------------------------------------
+
+_VIEWS = {
+    "alias": "Tensor.view_as", "as_strided": "as_strided", "diagonal": "diagonal", "expand": "Tensor.expand",
+    "narrow": "narrow", "permute": "permute", "select": "select", "slice": "_slice", "split": "split",
+    "split_with_sizes": "split_with_sizes", "squeeze": "squeeze", "t": "t", "transpose": "transpose", "unbind": "unbind",
+    "unfold": "Tensor.unfold", "unsqueeze": "unsqueeze", "view": "Tensor.view", "view_as_complex": "view_as_complex",
+    "view_as_real": "view_as_real",
+}  # fmt: skip
+_SAMPLES = {
+    "as_strided": ((2, 2), (2, 1), 1), "expand": ((2, 2, 3),), "narrow": (1, 1, 2), "permute": ((1, 0),), "select": (1, 2),
+    "split": (1,), "split_with_sizes": ((1, 2), 1), "transpose": (0, 1), "unfold": (1, 2, 1), "unsqueeze": (0,),
+    "view": ((3, 2),), "diagonal": (), "squeeze": (), "t": (), "unbind": (),
+}  # fmt: skip
+
+
+def _own(value):
+    if isinstance(value, (tuple, list)):
+        return tuple(v.clone(memory_format=contiguous_format) for v in value)
+    return value.clone(memory_format=contiguous_format)
+
+
+def _copy_of(name: str, view) -> None:
+    def copied(input, *args, **kwargs):
+        return _own(view(input, *args, **kwargs))
+
+    copied.__name__ = copied.__qualname__ = f"{name}_copy"
+    copied.__doc__ = f"As ``{name}``, with memory of its own instead of the input's."
+    arguments = _SAMPLES.get(name)
+    samples = None if arguments is None else lambda make: [Sample(make(2, 3), *arguments)]
+    method = name == "narrow"
+    Op(copied, "composite", out=name not in ("split", "split_with_sizes", "unbind"), method=method, samples=samples)
+
+
+for _name, _full in _VIEWS.items():
+    if _name == "alias":
+        _copy_of(_name, lambda input: input)
+    elif _name == "slice":
+        _copy_of(_name, lambda input, dim=0, start=None, end=None, step=1: _sliced(input, dim, start, end, step))
+    else:
+        _copy_of(_name, registry[_full].function)
+
+
+def _sliced(input, dim, start, end, step):
+    n = input.shape[dim]
+    return views.slice_(input, dim, *slice(start, end, step).indices(n))
+
+
+# --- pieces without a view's bookkeeping -------------------------------------------------------------------------
+
+
+@composite(samples=lambda make: [Sample(make(5, 2), 2), Sample(make(2, 4), 3, 1)])
+def unsafe_chunk(input, chunks, dim=0):
+    """As :func:`chunk`."""
+    return views.chunk(input, chunks, dim)
+
+
+@composite(samples=lambda make: [Sample(make(5, 2), 2), Sample(make(2, 4), 3, 1)])
+def unsafe_split(tensor, split_size, dim=0):
+    """As :func:`split`."""
+    return views.split(tensor, split_size, dim)
+
+
+@composite(samples=lambda make: [Sample(make(5, 2), (2, 3))])
+def unsafe_split_with_sizes(input, split_sizes, dim=0):
+    """As :func:`split_with_sizes`."""
+    return views.split_with_sizes(input, split_sizes, dim)
+
+
+# --- made from nothing -------------------------------------------------------------------------------------------
+
+
+@composite(method=False, tensors="", samples=lambda make: [Sample(2.5), Sample(True, dtype=dtypes.int64)])
+def scalar_tensor(s, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
+    """A tensor of no dimensions with the value ``s``, of the default dtype unless another is given."""
+    dtype = dtype or dtypes.get_default_dtype()
+    return creation.full((), s, dtype=dtype, device=device, requires_grad=requires_grad)
+
+
+@composite(method=False, tensors="")
+def empty_permuted(size, physical_layout, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
+    """A tensor whose dimensions lie in memory in the order ``physical_layout``, the outermost first; values are any."""
+    order, n = tuple(physical_layout), len(size)
+    if sorted(order) != list(range(n)):
+        raise RuntimeError(
+            f"Number of dimensions in size does not match the length of the physical_layout, or it is no permutation: "
+            f"size={list(size)}, physical_layout={list(order)}"
+        )
+    strides, step = [0] * n, 1
+    for d in reversed(order):
+        strides[d] = step
+        step *= max(size[d], 1)
+    return creation.empty_strided(tuple(size), tuple(strides), dtype=dtype, device=device, requires_grad=requires_grad)
+
+
+# --- indices -----------------------------------------------------------------------------------------------------
+
+
+def _indices_and_shape(make):
+    return [Sample(make.index(6, 4), (2, 3)), Sample(make.index(24, 2, 2), (2, 3, 4))]
+
+
+@composite(
+    tensors="indices",
+    method=False,
+    samples=_indices_and_shape,
+    errors=lambda make: [ErrorSample(TypeError, "expected 'indices' to be integer dtype", make(2), (2, 3))],
+)
+def unravel_index(indices, shape):
+    """The coordinates, one tensor for each dimension, of flat ``indices`` into an array of the given shape.
+
+    >>> import flambeau as torch
+    >>> torch.unravel_index(torch.tensor([1, 5]), (2, 3))
+    (tensor([0, 1]), tensor([1, 2]))
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.unravel_index.html
+    """
+    if indices.dtype.is_floating_point or indices.dtype.is_complex or indices.dtype is dtypes.bool:
+        raise TypeError(f"expected 'indices' to be integer dtype, but got {indices.dtype}")
+    shape = (shape,) if isinstance(shape, int) else tuple(shape)
+    if any(n < 0 for n in shape):
+        raise ValueError(f"'shape' cannot have negative values, but got {shape}")
+    coordinates, rest = [], indices
+    for n in reversed(shape):
+        coordinates.append(rest % n)
+        rest = rest.div(n, rounding_mode="floor")
+    return tuple(reversed(coordinates))
+
+
+@composite(out=True, samples=lambda make: [Sample(make(2, 3), size=4), Sample(make(2, 3), size=8, fill_value=7)])
+def nonzero_static(input, *, size, fill_value=-1):
+    """The first ``size`` rows of :func:`nonzero`, filled up with rows of ``fill_value``."""
+    if size < 0:
+        raise RuntimeError(f"nonzero_static: 'size' must be an non-negative integer, but got {size}")
+    found = indexing.nonzero(input)[:size]
+    missing = creation.full((size - found.shape[0], input.dim()), fill_value, dtype=found.dtype)
+    return joining.cat([found, missing])
+
+
+@composite(
+    tensors="input index source",
+    inplace=True,
+    out=True,
+    samples=lambda make: [
+        Sample(make(3, 2), 0, make.index(3, 4), make(4, 2), reduce, include_self=include)
+        for reduce in ("prod", "mean", "amax", "amin")
+        for include in (True, False)
+    ],
+    errors=lambda make: [ErrorSample(RuntimeError, "Expected reduce to be one of", make(3), 0, make.index(3, 2), make(2), "sum")],
+)
+def index_reduce(input, dim, index, source, reduce, *, include_self=True):
+    """``input`` with ``source``'s slices for each entry of ``index`` reduced by prod, mean, amax or amin.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.index_reduce_.html
+    """
+    if reduce not in ("prod", "mean", "amax", "amin"):
+        raise RuntimeError(f"index_reduce(): Expected reduce to be one of prod, mean, amax or amin but got {reduce}.")
+    if not input.dim():
+        reduced = index_reduce(input.unsqueeze(0), 0, index.reshape(-1), source.reshape(-1), reduce, include_self=include_self)
+        return reduced.squeeze(0)
+    d = dim % input.dim() if -input.dim() <= dim < input.dim() else dim
+    sized = [1] * input.dim()
+    sized[d] = -1
+    places = index.to(dtypes.int64).reshape(sized).expand(source.shape)
+    return indexing.scatter_reduce(input, d, places, source, reduce, include_self=include_self)
+
+
+# --- sampling at places ------------------------------------------------------------------------------------------
+
+_MODES, _PADDINGS = ("bilinear", "nearest", "bicubic"), ("zeros", "border", "reflection")
+
+
+def _sampler(name: str, dims: int | None) -> None:
+    def sampler(input, grid, interpolation_mode, padding_mode, align_corners):
+        if dims is not None and input.dim() != dims:
+            raise RuntimeError(f"{name}(): expected an input of {dims} dimensions, but got {list(input.shape)}")
+        return vision.grid_sample(input, grid, _MODES[interpolation_mode], _PADDINGS[padding_mode], align_corners)
+
+    sampler.__name__ = sampler.__qualname__ = name
+    sampler.__doc__ = "As :func:`nn.functional.grid_sample`, with numbers for the modes."
+    Op(sampler, "composite", tensors="input grid", method=False)
+
+
+for _name, _dims in {"grid_sampler": None, "grid_sampler_2d": 4, "grid_sampler_3d": 5}.items():
+    _sampler(_name, _dims)

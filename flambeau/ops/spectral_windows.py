@@ -1,0 +1,127 @@
+"""Windows: weights that fade a stretch of a signal out towards its ends.
+
+Each is computed in float64 and rounded once. ``sym`` (for filters) or not ``sym`` / ``periodic`` (for spectra: one sample
+longer, without the last) say where the window ends. Source: Harris (1978), "On the use of windows for harmonic analysis
+with the discrete Fourier transform"; https://docs.pytorch.org/docs/stable/signal.html
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from flambeau.core import dtypes
+from flambeau.ops.creation import finish
+from flambeau.ops.record import Op
+
+_PI = np.pi
+
+
+def _cosines(x: np.ndarray, *weights: float) -> np.ndarray:
+    """The sum of (-1)^i w_i cos(i x)."""
+    return sum((-1) ** i * w * np.cos(i * x) for i, w in enumerate(weights)) + np.zeros_like(x)
+
+
+def _circle(n: int) -> np.ndarray:
+    """Angles from 0 to 2 pi, both included."""
+    return 2 * _PI * np.arange(n) / max(n - 1, 1)
+
+
+def _bartlett(n: int) -> np.ndarray:
+    return 1 - np.abs(2 * np.arange(n) / (n - 1) - 1)
+
+
+def _kaiser(n: int, beta: float) -> np.ndarray:
+    return np.i0(beta * np.sqrt(np.clip(1 - (2 * np.arange(n) / (n - 1) - 1) ** 2, 0, None))) / np.i0(beta)
+
+
+def _gaussian(n: int, std: float) -> np.ndarray:
+    if std <= 0:
+        raise ValueError(f"Standard deviation must be positive, got: {std} instead.")
+    return np.exp(-(((np.arange(n) - (n - 1) / 2) / std) ** 2) / 2)
+
+
+def _exponential(n: int, center: float | None, tau: float, asked: int, sym: bool) -> np.ndarray:
+    if tau <= 0:
+        raise ValueError(f"Tau must be positive, got: {tau} instead.")
+    if sym and center is not None:
+        raise ValueError("Center must be None for symmetric windows")
+    middle = (asked if not sym and asked > 1 else asked - 1) / 2 if center is None else center
+    return np.exp(-np.abs(np.arange(n) - middle) / tau)
+
+
+def _made(name: str, count: int, sym: bool, dtype, device, requires_grad, compute):
+    """``compute(n)`` for as many samples as are asked for; PyTorch's messages for what cannot be."""
+    if count < 0:
+        raise ValueError(f"{name} requires non-negative window length, got M={count}")
+    dtype = dtype or dtypes.get_default_dtype()
+    if not dtype.is_floating_point:
+        raise ValueError(f"{name} expects float32 or float64 dtypes, got: {dtype}")
+    if count <= 1:
+        values = np.ones(count)
+    else:
+        values = compute(count if sym else count + 1)[:count]
+    return finish(values.astype(dtype.np), dtype, device, requires_grad)
+
+
+def _signal(name: str, doc: str, compute, **defaults) -> None:
+    """The record of ``torch.signal.windows.<name>(M, *, <settings>, sym=True)``."""
+
+    def window(M, *, sym=True, dtype=None, layout=None, device=None, requires_grad=False, **settings):
+        unknown = settings.keys() - defaults.keys()
+        if unknown:
+            raise TypeError(f"{name}() got an unexpected keyword argument '{unknown.pop()}'")
+        given = {**defaults, **settings}
+        return _made(name, M, sym, dtype, device, requires_grad, lambda n: compute(n, M, sym, **given))
+
+    window.__name__ = window.__qualname__ = name
+    window.__doc__ = doc
+    Op(window, "composite", name=f"signal.windows.{name}", tensors="", method=False)
+
+
+_signal("bartlett", "A triangle.", lambda n, *_: _bartlett(n))
+_signal("blackman", "0.42 - 0.5 cos(x) + 0.08 cos(2x).", lambda n, *_: _cosines(_circle(n), 0.42, 0.5, 0.08))
+_signal("cosine", "Half a period of the sine.", lambda n, *_: np.sin(_PI * (np.arange(n) + 0.5) / n))
+_signal(
+    "exponential", "exp(-|i - center| / tau).",
+    lambda n, asked, sym, center, tau: _exponential(n, center, tau, asked, sym), center=None, tau=1.0,
+)  # fmt: skip
+_signal("gaussian", "exp(-(i - middle)^2 / (2 std^2)).", lambda n, asked, sym, std: _gaussian(n, std), std=1.0)
+_signal("general_cosine", "The sum of (-1)^i a_i cos(i x).", lambda n, asked, sym, a: _cosines(_circle(n), *a), a=())
+_signal(
+    "general_hamming", "alpha - (1 - alpha) cos(x).",
+    lambda n, asked, sym, alpha: _cosines(_circle(n), alpha, 1 - alpha), alpha=0.54,
+)  # fmt: skip
+_signal("hamming", "0.54 - 0.46 cos(x).", lambda n, *_: _cosines(_circle(n), 0.54, 0.46))
+_signal("hann", "(1 - cos(x)) / 2.", lambda n, *_: _cosines(_circle(n), 0.5, 0.5))
+_signal("kaiser", "Kaiser's window of shape ``beta``.", lambda n, asked, sym, beta: _kaiser(n, beta), beta=12.0)
+_signal(
+    "nuttall", "A sum of four cosines with small side lobes.",
+    lambda n, *_: _cosines(_circle(n), 0.3635819, 0.4891775, 0.1365995, 0.0106411),
+)  # fmt: skip
+
+
+def _plain(name: str, doc: str, compute, *settings: tuple[str, float]) -> None:
+    """The record of the older ``torch.<name>_window(window_length, periodic=True, <settings>)``."""
+
+    def window(
+        window_length, periodic=True, *values, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False,
+        **named,
+    ):  # fmt: skip
+        given = {**dict(settings), **dict(zip([s for s, _ in settings], values, strict=False)), **named}
+        if given.keys() != dict(settings).keys():
+            raise TypeError(f"{name}_window() got unexpected keyword arguments: {sorted(given.keys() - dict(settings).keys())}")
+        if window_length < 0:
+            raise RuntimeError(f"{name}_window requires non-negative window_length, got window_length={window_length}")
+        dtype_ = dtype or dtypes.get_default_dtype()
+        if not dtype_.is_floating_point:
+            raise RuntimeError(f"{name}_window expects floating point dtypes, got: {dtype_}")
+        return _made(name, window_length, not periodic, dtype_, device, requires_grad, lambda n: compute(n, **given))
+
+    window.__name__ = window.__qualname__ = f"{name}_window"
+    window.__doc__ = doc
+    Op(window, "composite", tensors="", method=False)
+
+
+_plain("bartlett", "A triangle.", _bartlett)
+_plain("blackman", "0.42 - 0.5 cos(x) + 0.08 cos(2x).", lambda n: _cosines(_circle(n), 0.42, 0.5, 0.08))
+_plain("kaiser", "Kaiser's window of shape ``beta``.", _kaiser, ("beta", 12.0))
