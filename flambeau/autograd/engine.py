@@ -46,14 +46,14 @@ def run_backward(
             _send(buffers, node, number, g)
         for node in buffers:
             if node not in waiting:
-                push(ready, (_priority(node), id(node), node))
+                push(ready, (_priority(node), node.sequence, node))
         while ready:
             node = pop(ready)[2]
             gs = buffers.pop(node, None)
             edges = node.edges
             results: Sequence = ()
             if gs is not None and (needed is None or node in needed):
-                if node.tensor_hooks or node.pre_hooks:
+                if node.tensor_hooks or node.retaining or node.pre_hooks:
                     gs = _pre_hooks(node, gs)
                 if needed is None:
                     run = True
@@ -63,7 +63,7 @@ def run_backward(
                             captured[node, number] = gs[number]
                     run = accumulate and node in wanted if isinstance(node, AccumulateGrad) else needed[node]
                 if run:
-                    results = node.apply(gs)
+                    results = _watched(node, gs) if anomaly.enabled else node.apply(gs)
                     if edges:
                         results = _fit_all(node, edges, results)
                     if node.post_hooks:
@@ -80,7 +80,7 @@ def run_backward(
                     _send(buffers, target, number, results[i])
                 left = waiting[target] = waiting[target] - 1
                 if not left:
-                    push(ready, (_priority(target), id(target), target))
+                    push(ready, (_priority(target), target.sequence, target))
     finally:
         grad_mode.enabled = previous
     return [captured.get(key) for key in inputs or ()]
@@ -212,6 +212,14 @@ def _expandable(shape: Size, to: Size) -> bool:
     if len(shape) > len(to):
         return False
     return all(a in (1, b) for a, b in zip(reversed(shape), reversed(to), strict=False))
+
+
+def _watched(node: Node, gs: list) -> tuple:
+    try:
+        return node.apply(gs)
+    except Exception:
+        warn_of_error(node)
+        raise
 
 
 def _check_nan(node: Node, results: Sequence) -> None:

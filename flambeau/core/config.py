@@ -17,7 +17,7 @@ compile_after: int = int(os.environ.get("FLAMBEAU_COMPILE_AFTER", "1"))
 legacy: bool = False
 """Spellings of PyTorch before 0.4 work with a DeprecationWarning (``flambeau run --legacy``)."""
 
-max_pending_nodes: int = 4096
+max_pending_nodes: int = 32768
 """The recorded graph runs when it has so many nodes ..."""
 
 max_pending_bytes: int = 256 << 20

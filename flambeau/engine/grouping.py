@@ -15,6 +15,8 @@ from flambeau.engine.lowering import Body, Refused, Val
 
 MAX_INPUTS = 20
 MAX_INSTRUCTIONS = 160
+NEARBY = 12
+"""How many of the newest groups a node may join, besides its producers': keeps grouping linear."""
 _NATIVE = frozenset(d for d in dtypes.ALL if not d.is_complex and d.name not in ("uint16", "uint32", "uint64"))
 _HALF = (dtypes.float16, dtypes.bfloat16)
 
@@ -100,7 +102,8 @@ class Grouper:
         for ref in node.inputs:
             if isinstance(ref, Ref) and ref.source in self.group_of:
                 first = max(first, self.group_of[ref.source])
-        for number in range(first, len(self.groups)):
+        last = len(self.groups)
+        for number in dict.fromkeys([*range(first, min(first + 2, last)), *range(max(first, last - NEARBY), last)]):
             if not node.native:
                 return False
             if self._try(i, node, number, shape, reduced):

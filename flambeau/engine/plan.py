@@ -344,18 +344,19 @@ class Plan:
             ]  # fmt: skip
             for source in sources:
                 life.setdefault(source, [k, k])[1] = k
-        taken: list[tuple[int, int, int, int]] = []  # (first step, last step, start, end)
+        alive: list[tuple[int, int, int]] = []  # (start, end, last step), by start
         places: dict[int, int] = {}
         self.arena_size = 0
         for i in sorted(nodes, key=lambda i: life[i][0]):
             size = -(-max(1, int(np.prod(self.nodes[i].shape))) * self.nodes[i].dtype.itemsize // 64) * 64
             first, last = life[i]
-            start = 0
-            for _, _, s, e in sorted((t for t in taken if t[0] <= last and first <= t[1]), key=lambda t: t[2]):
+            alive = [t for t in alive if t[2] >= first]
+            start = at = 0
+            for s, e, _ in alive:
                 if start + size <= s:
                     break
-                start = max(start, e)
-            taken.append((first, last, start, start + size))
+                start, at = e, at + 1
+            alive.insert(at, (start, start + size, last))
             places[i] = start
             self.arena_size = max(self.arena_size, start + size)
         return places

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from flambeau.core import dtypes
 from flambeau.core.memory_format import contiguous_format
-from flambeau.ops import creation, indexing, joining, views, vision
 from flambeau.ops.record import ErrorSample, Op, Sample, composite, registry
+
+def _other(name: str):
+    """The function of another op."""
+    return registry[name].function
+
 
 # --- <view>_copy: the view's elements in memory of their own -----------------------------------------------------
 
@@ -47,12 +51,13 @@ for _name, _full in _VIEWS.items():
     elif _name == "slice":
         _copy_of(_name, lambda input, dim=0, start=None, end=None, step=1: _sliced(input, dim, start, end, step))
     else:
-        _copy_of(_name, registry[_full].function)
+        _copy_of(_name, _other(_full))
 
 
 def _sliced(input, dim, start, end, step):
-    n = input.shape[dim]
-    return views.slice_(input, dim, *slice(start, end, step).indices(n))
+    where = [slice(None)] * input.dim()
+    where[dim] = slice(start, end, step)
+    return input[tuple(where)]
 
 
 # --- pieces without a view's bookkeeping -------------------------------------------------------------------------
@@ -61,19 +66,19 @@ def _sliced(input, dim, start, end, step):
 @composite(samples=lambda make: [Sample(make(5, 2), 2), Sample(make(2, 4), 3, 1)])
 def unsafe_chunk(input, chunks, dim=0):
     """As :func:`chunk`."""
-    return views.chunk(input, chunks, dim)
+    return _other("chunk")(input, chunks, dim)
 
 
 @composite(samples=lambda make: [Sample(make(5, 2), 2), Sample(make(2, 4), 3, 1)])
 def unsafe_split(tensor, split_size, dim=0):
     """As :func:`split`."""
-    return views.split(tensor, split_size, dim)
+    return _other("split")(tensor, split_size, dim)
 
 
 @composite(samples=lambda make: [Sample(make(5, 2), (2, 3))])
 def unsafe_split_with_sizes(input, split_sizes, dim=0):
     """As :func:`split_with_sizes`."""
-    return views.split_with_sizes(input, split_sizes, dim)
+    return _other("split_with_sizes")(input, split_sizes, dim)
 
 
 # --- made from nothing -------------------------------------------------------------------------------------------
@@ -83,7 +88,7 @@ def unsafe_split_with_sizes(input, split_sizes, dim=0):
 def scalar_tensor(s, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
     """A tensor of no dimensions with the value ``s``, of the default dtype unless another is given."""
     dtype = dtype or dtypes.get_default_dtype()
-    return creation.full((), s, dtype=dtype, device=device, requires_grad=requires_grad)
+    return _other("full")((), s, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
 @composite(method=False, tensors="")
@@ -99,7 +104,7 @@ def empty_permuted(size, physical_layout, *, dtype=None, layout=None, device=Non
     for d in reversed(order):
         strides[d] = step
         step *= max(size[d], 1)
-    return creation.empty_strided(tuple(size), tuple(strides), dtype=dtype, device=device, requires_grad=requires_grad)
+    return _other("empty_strided")(tuple(size), tuple(strides), dtype=dtype, device=device, requires_grad=requires_grad)
 
 
 # --- indices -----------------------------------------------------------------------------------------------------
@@ -141,9 +146,9 @@ def nonzero_static(input, *, size, fill_value=-1):
     """The first ``size`` rows of :func:`nonzero`, filled up with rows of ``fill_value``."""
     if size < 0:
         raise RuntimeError(f"nonzero_static: 'size' must be an non-negative integer, but got {size}")
-    found = indexing.nonzero(input)[:size]
-    missing = creation.full((size - found.shape[0], input.dim()), fill_value, dtype=found.dtype)
-    return joining.cat([found, missing])
+    found = _other("nonzero")(input)[:size]
+    missing = _other("full")((size - found.shape[0], input.dim()), fill_value, dtype=found.dtype)
+    return _other("cat")([found, missing])
 
 
 @composite(
@@ -171,7 +176,7 @@ def index_reduce(input, dim, index, source, reduce, *, include_self=True):
     sized = [1] * input.dim()
     sized[d] = -1
     places = index.to(dtypes.int64).reshape(sized).expand(source.shape)
-    return indexing.scatter_reduce(input, d, places, source, reduce, include_self=include_self)
+    return _other("scatter_reduce")(input, d, places, source, reduce, include_self=include_self)
 
 
 # --- sampling at places ------------------------------------------------------------------------------------------
@@ -183,7 +188,7 @@ def _sampler(name: str, dims: int | None) -> None:
     def sampler(input, grid, interpolation_mode, padding_mode, align_corners):
         if dims is not None and input.dim() != dims:
             raise RuntimeError(f"{name}(): expected an input of {dims} dimensions, but got {list(input.shape)}")
-        return vision.grid_sample(input, grid, _MODES[interpolation_mode], _PADDINGS[padding_mode], align_corners)
+        return _other("nn.functional.grid_sample")(input, grid, _MODES[interpolation_mode], _PADDINGS[padding_mode], align_corners)
 
     sampler.__name__ = sampler.__qualname__ = name
     sampler.__doc__ = "As :func:`nn.functional.grid_sample`, with numbers for the modes."

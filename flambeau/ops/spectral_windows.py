@@ -63,6 +63,10 @@ def _made(name: str, count: int, sym: bool, dtype, device, requires_grad, comput
     return finish(values.astype(dtype.np), dtype, device, requires_grad)
 
 
+_OF_COSINES = ("blackman", "general_hamming", "hamming", "hann", "nuttall")
+"""Windows whose errors speak of the general one that they are cases of."""
+
+
 def _signal(name: str, doc: str, compute, **defaults) -> None:
     """The record of ``torch.signal.windows.<name>(M, *, <settings>, sym=True)``."""
 
@@ -71,7 +75,8 @@ def _signal(name: str, doc: str, compute, **defaults) -> None:
         if unknown:
             raise TypeError(f"{name}() got an unexpected keyword argument '{unknown.pop()}'")
         given = {**defaults, **settings}
-        return _made(name, M, sym, dtype, device, requires_grad, lambda n: compute(n, M, sym, **given))
+        told = "general_cosine" if name in _OF_COSINES else name
+        return _made(told, M, sym, dtype, device, requires_grad, lambda n: compute(n, M, sym, **given))
 
     window.__name__ = window.__qualname__ = name
     window.__doc__ = doc

@@ -65,9 +65,14 @@ def _run_now(op, nodes: tuple, attrs: dict, dtype) -> Node:
 
 
 def _named(op, results: tuple):
+    return (op.tuple_type or tuple_type(op))(results)
+
+
+def tuple_type(op) -> type:
+    """The class of named tuples that ``op`` returns."""
     if op.tuple_type is None:
         op.tuple_type = return_type(op.name.removeprefix("aten.").replace(".", "_"), *op.outputs)
-    return op.tuple_type(results)
+    return op.tuple_type
 
 
 # --- elementwise ops -----------------------------------------------------------------------------------------

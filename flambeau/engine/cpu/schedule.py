@@ -16,6 +16,15 @@ ONCE, ROW, POINT = range(3)
 BUFFER_BYTES = 1 << 16
 """A row of intermediate values is kept for a later pass if it takes no more than this; else it is recomputed."""
 
+LARGE = 25_000
+"""Loops that take so many ns, by a rough estimate, are divided among threads; ..."""
+PART = 10_000
+"""... a long reduction into parts of so many ns at least."""
+FEW = 8
+"""Fewer rows than these do not make enough tasks."""
+SPLIT_BYTES = 1 << 16
+"""Memory for the accumulators of the parts."""
+
 # Rough costs in vector instructions, 1 where not named. From _DEAR on a value is worth keeping for a later pass.
 _COSTS = dict.fromkeys(["div", "sqrt"], 4) | dict.fromkeys(
     ["exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "tanh", "sigmoid", "rsqrt"], 16
@@ -34,6 +43,9 @@ class Schedule:
     ``stage``      of every instruction: how many passes must be over before it can be computed
     ``passes``     what every pass computes at its points: (instructions in order, reductions to update)
     ``buffered``   instructions whose values at every point are kept for later passes
+    ``divided``    the dimension that threads divide among them, or ``None`` where one does it all; ``tasks`` of them.
+                   It is the outermost kept one (counted in vectors if it has the lanes), or
+    ``split``      it is the outermost reduced one: every task reduces ``steps`` of it, and the results are combined
     """
 
     def __init__(self, loop: Loop, machine: Machine) -> None:
@@ -43,6 +55,7 @@ class Schedule:
         self._classify()
         self._choose_lanes()
         self._choose_passes()
+        self._divide()
 
     # --- dimensions -----------------------------------------------------------------------------------------
 
@@ -170,6 +183,59 @@ class Schedule:
             if dear and later and v in slices[stage] and points * _bytes(instr) <= BUFFER_BYTES:
                 kept.add(v)
         return kept
+
+    # --- threads --------------------------------------------------------------------------------------------
+
+    def _divide(self) -> None:
+        self.divided: int | None = None
+        self.split = False
+        self.tasks = self.steps = 1
+        work = self._work()
+        if work < LARGE:
+            return
+        outer = self.kept[:-1] if self.across else self.kept
+        if outer and self.loop.shape[outer[0]] < FEW:  # the order of rows is free
+            longest = max(outer, key=lambda d: self.loop.shape[d])
+            self.kept.remove(longest)
+            self.kept.insert(0, longest)
+        candidate = self.kept[0] if self.kept else self.lane_dim if self.loop.reduce == 0 else None
+        tasks = self._trips(candidate) if candidate is not None else 1
+        if tasks < FEW and len(self.passes) == 1 and self.passes[0][1]:
+            trips = self._trips(self.reduced[0]) if self.reduced else 1
+            parts = min(trips, int(work / PART), SPLIT_BYTES // self._row_bytes())
+            if parts > max(tasks, 1):
+                self.divided, self.split = self.reduced[0], True
+                self.steps = -(-trips // parts)
+                self.tasks = -(-trips // self.steps)
+                return
+        if tasks > 1:
+            self.divided, self.tasks = candidate, tasks
+
+    def _trips(self, dim: int) -> int:
+        extent = self.loop.shape[dim]
+        return extent // self.lanes if dim == self.lane_dim else extent
+
+    def _work(self) -> float:
+        """A rough estimate of the time that the loop takes, in ns."""
+        count = len(self.loop.inputs) + len(self.loop.outputs)
+        cost = sum(_COSTS.get(i.op, 1) for i, level in zip(self.loop.body, self.level) if level == POINT)
+        points = 1
+        for n in self.loop.shape:
+            points *= n
+        return points * (0.05 * count + 0.015 * cost)
+
+    def rows(self) -> int:
+        """Places for one number a row; lanes across rows are rounded up to whole vectors."""
+        count = 1
+        for d in self.kept:
+            extent = self.loop.shape[d]
+            count *= -(-extent // self.lanes) * self.lanes if self.across and d == self.lane_dim else extent
+        return count
+
+    def _row_bytes(self) -> int:
+        """Bytes for the accumulators of all rows."""
+        size = sum(self.loop.body[v].dtype.itemsize for v in self.passes[0][1])
+        return size * self.rows() * (1 if self.across else self.lanes)
 
     # --- what the generator asks ------------------------------------------------------------------------------
 

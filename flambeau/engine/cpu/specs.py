@@ -80,3 +80,39 @@ class GemmSpec(NamedTuple):
 
 def _swapped(strides: tuple[int, ...]) -> tuple[int, ...]:
     return (*strides[:-2], strides[-1], strides[-2])
+
+
+class ConvSpec(NamedTuple):
+    """A convolution of images (or, with one row, of sequences), or one of its gradients.
+
+    ``part`` says which: ``"forward"`` (x, w -> y), ``"input"`` (dy, w -> dx; also the forward of a transposed convolution) or
+    ``"weight"`` (x, dy -> dw). ``x`` and ``y`` are the strides, in elements, of the tensors with those shapes: image, channel,
+    row, column. The weight is contiguous: (o, c / groups, rows, columns). With ``bias`` there is an argument more, one number
+    for each channel of the result.
+    """
+
+    part: str
+    dtype: DType
+    n: int
+    c: int
+    h: int
+    w: int
+    o: int
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    dilation: tuple[int, int]
+    groups: int
+    x: tuple[int, int, int, int]
+    y: tuple[int, int, int, int]
+    bias: bool = False
+
+    def size(self) -> tuple[int, int]:
+        """Rows and columns of the result of the convolution."""
+        reach = zip((self.h, self.w), self.kernel, self.stride, self.padding, self.dilation)
+        rows, columns = ((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in reach)
+        return rows, columns
+
+    def supported(self) -> bool:
+        """Whether there is a kernel."""
+        return self.dtype.name in KINDS and min(self.size()) >= 0
