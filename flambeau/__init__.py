@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import math
+from typing import Any
 
 from flambeau import ops
 from flambeau import tensor as _tensors  # noqa: F401
@@ -155,7 +156,7 @@ _C = None  # programs look here for PyTorch's compiled part
 
 _LAZY = frozenset(
     {"nn", "optim", "utils", "linalg", "fft", "special", "cuda", "backends", "serialization", "compat", "distributions", "amp",
-     "func", "jit", "testing", "masked", "signal", "overrides", "types", "compiler", "hub", "multiprocessing", "distributed",
+     "func", "jit", "testing", "masked", "signal", "overrides", "compiler", "onnx", "multiprocessing", "distributed",
      "return_types"}
 )  # fmt: skip
 _LAZY_NAMES = {
@@ -164,7 +165,7 @@ _LAZY_NAMES = {
 }  # fmt: skip
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name in _LAZY_NAMES:
         value = getattr(importlib.import_module(f"flambeau.{_LAZY_NAMES[name]}"), name)
     elif name in _LAZY:

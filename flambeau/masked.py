@@ -135,7 +135,7 @@ def logsumexp(
 ):
     """The logarithm of the sum of the exponentials of the elements that ``mask`` selects."""
     x = _typed(input, dtype)
-    return _filled(x, mask, _least(x.dtype)).logsumexp(_dims(x, dim), keepdim)
+    return _filled(x, mask, _least(x.dtype)).logsumexp(_dims(x, dim), keepdim).to(x.dtype)
 
 
 def logaddexp(
@@ -168,11 +168,8 @@ def mean(input: Tensor, dim: Dims = None, *, keepdim: bool = False, dtype: Dtype
 def median(input: Tensor, dim: int = -1, *, keepdim: bool = False, dtype: Dtype | None = None, mask: Tensor | None = None):
     """The lower median of the elements that ``mask`` selects."""
     x = _typed(input, dtype)
-    if not x.is_floating_point():
-        raise ValueError("input must be a floating point tensor")
-    if mask is None:
-        return x.nanmedian(dim, keepdim).values if x.dim() else x
-    return _filled(x, mask, math.nan).nanmedian(dim, keepdim).values
+    floats = x if x.is_floating_point() else x.double()
+    return _filled(floats, mask, math.nan).nanmedian(dim, keepdim).values.to(x.dtype)
 
 
 def norm(

@@ -14,7 +14,7 @@ __all__: list[str] = []
 
 
 def __getattr__(name: str) -> type:
-    for full in (name, "linalg." + name.removeprefix("linalg_")):
+    for full in (name, f"aten.{name}", "linalg." + name.removeprefix("linalg_")):
         op = registry.get(full)
         if op is not None and op.outputs:
             return tuple_type(op)

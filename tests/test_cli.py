@@ -216,3 +216,15 @@ def test_help_lists_the_commands() -> None:
     for command in ("run", "ladder", "demo", "info"):
         assert re.search(rf"^  {command} ", printed, re.MULTILINE)
     assert flambeau().stdout == printed
+
+
+def test_ladder_clock_reads_the_step_and_not_the_loss():
+    from flambeau.cli.ladder import _Clock
+
+    steps = []
+    clock = _Clock(steps.append)
+    for step, loss in ((99, 427.8), (199, 27.5)):
+        for part in (str(step), " ", str(loss), "\n"):  # as print(step, loss) writes them
+            clock.write(part)
+    assert steps == [100, 200]
+    assert clock.seconds_a_step() is not None

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from flambeau.autograd import function, functional, graph
-from flambeau.autograd.anomaly import detect_anomaly, is_anomaly_check_nan_enabled, is_anomaly_enabled, set_detect_anomaly
+from flambeau.autograd.anomaly import (
+    detect_anomaly,
+    is_anomaly_check_nan_enabled,
+    is_anomaly_enabled,
+    set_detect_anomaly,
+)
 from flambeau.autograd.engine import backward, grad
 from flambeau.autograd.function import Function
 from flambeau.autograd.gradcheck import GradcheckError, gradcheck, gradgradcheck

@@ -25,6 +25,12 @@ class FunctionCtx:
 
     def save_for_backward(self, *tensors: Tensor | None) -> None:
         """Keeps tensors for ``backward``, which finds them in ``ctx.saved_tensors``."""
+        for i, t in enumerate(tensors):
+            if t is not None and not isinstance(t, Tensor):
+                raise TypeError(
+                    f"save_for_backward can only save variables, but argument {i} is of type {type(t).__name__}: set other "
+                    "values as attributes, ctx.name = value"
+                )
         self._to_save = tensors
 
     def save_for_forward(self, *tensors: Tensor | None) -> None:
@@ -51,6 +57,9 @@ class BackwardNode(Node, FunctionCtx):
 
     def __init__(self) -> None:
         Node.__init__(self, (), ())
+
+    def __repr__(self) -> str:
+        return f"<torch.autograd.function.{self.name()} object at {hex(id(self))}>"
 
     @property
     def saved_tensors(self) -> tuple:
@@ -83,7 +92,7 @@ class BackwardNode(Node, FunctionCtx):
             raise RuntimeError(f"function {name} returned an incorrect number of gradients (expected {n}, got {len(results)})")
         for i, (r, tensor_input) in enumerate(zip(results, self._tensor_inputs, strict=True)):
             if r is not None and not isinstance(r, Tensor):
-                raise TypeError(f"{name}: backward returned a {type(r).__name__} as gradient {i}, expected a Tensor or None")
+                raise RuntimeError(f"expected Variable or None (got {type(r).__name__}) as gradient {i} of {name}")
             if r is not None and not tensor_input:
                 raise RuntimeError(
                     f"function {name} returned a gradient different than None at position {i + 1}, but the corresponding "

@@ -18,10 +18,8 @@ def _as_tuple(values, name: str) -> tuple[bool, tuple]:
     values = values if several else (values,)
     for i, v in enumerate(values):
         if not isinstance(v, Tensor):
-            raise TypeError(
-                f"The {name} given to the function must be either a Tensor or a tuple of Tensors but the value at index {i} "
-                f"has type {type(v)}."
-            )
+            what = f"the value at index {i}" if several else f"the given {name}"
+            raise TypeError(f"The {name} must be either a Tensor or a tuple of Tensors but {what} has type {type(v)}.")
     return several, tuple(values)
 
 
@@ -72,7 +70,8 @@ def _vector(v, like: tuple, name: str) -> tuple:
         raise RuntimeError(f"v is a tuple of invalid length: should be {len(like)} but got {len(v)}.")
     for i, (a, b) in enumerate(zip(v, like, strict=True)):
         if a.shape != b.shape:
-            raise RuntimeError(f"Entry {i} of v has invalid size: should be {b.shape} but got {a.shape}.")
+            which = f"Entry {i} of v" if len(v) > 1 else "v"
+            raise RuntimeError(f"{which} has invalid size: should be {b.shape} but got {a.shape}.")
     return v
 
 

@@ -29,6 +29,11 @@ from flambeau.dispatch import grad_mode
 from flambeau.tensor.storage import Storage
 from flambeau.tensor.tensor import Tensor, make_tensor, read
 
+__all__ = [
+    "GradientEdge", "Node", "disable_saved_tensors_hooks", "get_gradient_edge", "register_multi_grad_hook", "save_on_cpu",
+    "saved_tensors_hooks",
+]  # fmt: skip
+
 _sequence = itertools.count()
 _new = object.__new__
 

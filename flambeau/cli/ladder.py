@@ -116,9 +116,11 @@ class _Clock(io.TextIOBase):
     def __init__(self, on_step: Callable[[int], None]) -> None:
         self.on_step = on_step
         self.stamps: list[tuple[int, float]] = []
+        self.at_line_start = True
 
     def write(self, text: str) -> int:
-        found = re.match(r"(?:Epoch:)?(\d+)\b", text)
+        found = re.match(r"(?:Epoch:)?(\d+)\b", text) if self.at_line_start else None
+        self.at_line_start = text.endswith("\n")
         if found:
             self.stamps.append((int(found[1]), time.perf_counter()))
             self.on_step(int(found[1]) + 1)

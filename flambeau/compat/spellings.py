@@ -18,10 +18,29 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
     "torch.backends.mps": ("flambeau.backends:mps",),
     "torch.backends.openmp": ("flambeau.backends:openmp",),
     "torch.backends.opt_einsum": ("flambeau.backends:opt_einsum",),
+    "torch.amp.autocast_mode": ("flambeau.amp",),
+    "torch.amp.grad_scaler": ("flambeau.amp",),
+    "torch.cuda.amp.autocast_mode": ("flambeau.cuda.amp",),
+    "torch.cuda.amp.grad_scaler": ("flambeau.cuda.amp",),
     "torch.functional": ("flambeau",),
+    "torch.types": ("flambeau.tensor.types",),
     "torch.utils.data._utils": ("flambeau.utils.data",),
     "torch.utils.data._utils.collate": ("flambeau.utils.data.collate",),
 }
+
+# PyTorch has a module for each distribution.
+_DISTRIBUTIONS = {
+    "continuous": "beta cauchy chi2 dirichlet exponential gamma laplace normal studentT uniform",
+    "discrete": "bernoulli binomial categorical continuous_bernoulli geometric multinomial negative_binomial "
+    "one_hot_categorical poisson",
+    "distribution": "exp_family",
+    "multivariate": "lowrank_multivariate_normal multivariate_normal",
+    "transformed": "gumbel half_cauchy half_normal independent log_normal mixture_same_family pareto relaxed_bernoulli "
+    "relaxed_categorical transformed_distribution weibull",
+}
+for _module, _names in _DISTRIBUTIONS.items():
+    for _name in _names.split():
+        SPELLINGS[f"torch.distributions.{_name}"] = (f"flambeau.distributions.{_module}",)
 
 
 def _home(place: str) -> Any:

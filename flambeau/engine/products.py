@@ -25,7 +25,8 @@ def product(node) -> Product | None:
     refs = [r for r in node.inputs if isinstance(r, Ref)]
     if any(0 in r.shape or r.dtype is not node.dtype for r in refs):
         return None
-    return make(node)
+    found = make(node)
+    return found if found is not None and found.spec.supported() else None
 
 
 def _matrix(ref: Ref, batch: int) -> tuple[int, ...]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import _signal  # the functions of signal, without what their enums cost
 import threading
+from collections.abc import Callable
 
 import numpy as np
 
@@ -19,19 +21,25 @@ def run_pending() -> None:
 
     Raises the first error that a kernel raised, after everything that does not depend on it has run.
     """
+    global fresh_bytes
     with lock:  # taken first: what is asked for may be running in another thread
         if not graph.trace and not graph.written:
             return
+        release_interrupts = _hold_interrupts()
         # Other threads go on recording. Their storages are taken before the trace, so that it has the nodes of all.
         refs = graph.written[:]
         del graph.written[: len(refs)]
         storages = {storage: storage.node for storage in [ref() for ref in refs] if storage is not None}
         todo = graph.trace[:]
         del graph.trace[: len(todo)]
-        mark_needed(todo)
-        error = _execute(todo, storages)
-        for storage, node in storages.items():
-            storage.commit(node)
+        fresh_bytes = 0
+        try:
+            mark_needed(todo)
+            error = _execute(todo, storages)
+            for storage, node in storages.items():
+                storage.commit(node)
+        finally:
+            release_interrupts()
     if error is not None:
         raise error
 
@@ -48,6 +56,35 @@ def _execute(todo: list, storages: dict) -> BaseException | None:
                 return plan.run(trace)
         del trace
     return interpret(todo)
+
+
+def _hold_interrupts() -> Callable[[], None]:
+    """Lets Ctrl-C wait until values and storages are consistent again; returns what ends that."""
+    handler = _signal.getsignal(_signal.SIGINT)
+    if threading.get_ident() != _MAIN_THREAD or not callable(handler):
+        return lambda: None
+    caught: list[tuple] = []
+    _signal.signal(_signal.SIGINT, lambda *args: caught.append(args))
+
+    def release() -> None:
+        _signal.signal(_signal.SIGINT, handler)
+        if caught:
+            handler(*caught[0])
+
+    return release
+
+
+_MAIN_THREAD = threading.main_thread().ident
+fresh_bytes = 0
+"""Memory of the tensors that have been made from data since the trace ran; the trace may hold on to all of it."""
+
+
+def after_creation(size: int) -> None:
+    """Counts the memory of a new tensor, and runs the trace before it holds on to too much that nobody else needs."""
+    global fresh_bytes
+    fresh_bytes += size
+    if fresh_bytes > config.max_pending_bytes:
+        run_pending()
 
 
 def after_record() -> None:

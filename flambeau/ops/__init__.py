@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from flambeau.ops.record import registry
 
@@ -32,3 +33,7 @@ def namespace(prefix: str) -> dict:
 
 
 globals().update(namespace(""))
+
+if TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any: ...

@@ -20,7 +20,7 @@ from flambeau.dispatch import grad_mode
 from flambeau.engine import graph
 from flambeau.engine.graph import PROJECT, Node, leaf
 from flambeau.engine.interpreter import compute_now
-from flambeau.engine.run import after_record, run_pending
+from flambeau.engine.run import after_creation, after_record, run_pending
 from flambeau.ops.conversion import to_dtype
 from flambeau.tensor.storage import Storage
 from flambeau.tensor.tensor import Tensor, make_tensor, read
@@ -386,6 +386,7 @@ def wrap(array: np.ndarray, dtype: dtypes.dtype | None = None) -> Tensor:
     if not array.flags.c_contiguous:
         array = array.copy("C")
     shape = Size(array.shape)
+    after_creation(array.nbytes)
     return make_tensor(Storage(leaf(array, shape, dtype)), shape, dtype)
 
 

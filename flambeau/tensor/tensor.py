@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from flambeau import dispatch
@@ -14,7 +16,13 @@ from flambeau.tensor.storage import Storage
 _new = object.__new__
 
 
-class Tensor:
+if TYPE_CHECKING:
+    from flambeau.tensor.derived import Derived
+else:
+    Derived = object
+
+
+class Tensor(Derived):
     """A multi-dimensional array of one dtype, as ``torch.Tensor``.
 
     Operations on tensors are recorded when they are called and run when a value is asked for. Make tensors with

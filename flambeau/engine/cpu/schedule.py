@@ -199,10 +199,10 @@ class Schedule:
             self.kept.remove(longest)
             self.kept.insert(0, longest)
         candidate = self.kept[0] if self.kept else self.lane_dim if self.loop.reduce == 0 else None
-        tasks = self._trips(candidate) if candidate is not None else 1
+        tasks = self.trips(candidate) if candidate is not None else 1
         if tasks < FEW and len(self.passes) == 1 and self.passes[0][1]:
-            trips = self._trips(self.reduced[0]) if self.reduced else 1
-            parts = min(trips, int(work / PART), SPLIT_BYTES // self._row_bytes())
+            trips = self.trips(self.reduced[0]) if self.reduced else 1
+            parts = min(trips, int(work / PART), SPLIT_BYTES // self.part_bytes())
             if parts > max(tasks, 1):
                 self.divided, self.split = self.reduced[0], True
                 self.steps = -(-trips // parts)
@@ -211,7 +211,8 @@ class Schedule:
         if tasks > 1:
             self.divided, self.tasks = candidate, tasks
 
-    def _trips(self, dim: int) -> int:
+    def trips(self, dim: int) -> int:
+        """Steps of a walk over ``dim``; along lanes, full vectors."""
         extent = self.loop.shape[dim]
         return extent // self.lanes if dim == self.lane_dim else extent
 
@@ -224,18 +225,17 @@ class Schedule:
             points *= n
         return points * (0.05 * count + 0.015 * cost)
 
-    def rows(self) -> int:
-        """Places for one number a row; lanes across rows are rounded up to whole vectors."""
-        count = 1
+    def slots(self) -> int:
+        """Elements of one accumulator for all rows."""
+        count = 1 if self.across else self.lanes
         for d in self.kept:
             extent = self.loop.shape[d]
             count *= -(-extent // self.lanes) * self.lanes if self.across and d == self.lane_dim else extent
         return count
 
-    def _row_bytes(self) -> int:
-        """Bytes for the accumulators of all rows."""
-        size = sum(self.loop.body[v].dtype.itemsize for v in self.passes[0][1])
-        return size * self.rows() * (1 if self.across else self.lanes)
+    def part_bytes(self) -> int:
+        """Memory for the accumulators of a part."""
+        return self.slots() * sum(self.loop.body[v].dtype.itemsize for v in self.passes[0][1])
 
     # --- what the generator asks ------------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ import llvmlite.binding as llvm
 from flambeau.core import config
 from flambeau.engine.cpu.compiler import session
 
+ENTRY = "flambeau_parallel"
 MOST = 64
 """Threads of a team, this one included."""
 
@@ -340,7 +341,7 @@ def _runtime() -> str:
 class _Pool:
     def __init__(self) -> None:
         on = session()
-        llvm.add_symbol("flambeau_parallel", on.compile_ir(_runtime(), "flambeau_parallel"))
+        llvm.add_symbol(ENTRY, on.compile_ir(_runtime(), ENTRY))
         procedure = ctypes.CFUNCTYPE(None)
         self.reset = procedure(on.address("flambeau_threads_reset"))
         self.stop = procedure(on.address("flambeau_threads_stop"))

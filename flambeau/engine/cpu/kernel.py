@@ -1,0 +1,484 @@
+"""The function of one loop: rows, passes over a row, points.
+
+:class:`Kernel` writes all of a loop; :class:`Part` the tasks of a range, for threads to divide; :class:`Finish` what
+remains to be done when a long reduction was split into parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from flambeau.core.dtypes import BOOLEAN, FLOATING
+from flambeau.engine.cpu import memory, operations
+from flambeau.engine.cpu.emit import Code, Value
+from flambeau.engine.cpu.schedule import ONCE, Schedule
+from flambeau.engine.loops import Access, Instr
+
+FAN = 64
+"""No accumulator takes more than this many additions before it is added to the one of the next level, so that the
+error of a sum grows like that of a pairwise one."""
+
+Step = Callable[[Value, list[Value]], list[Value]]
+"""A loop's body: from the index and what the loop carries to what it carries on."""
+
+
+class Kernel:
+    """The function of one loop while it is written.
+
+    ``once``     values that do not change, scalars
+    ``row``      values of the current row: scalars, or vectors where lanes run across rows
+    ``wide``     both of them, as the vectors that points need
+    ``buffers``  pointers to the values kept from pass to pass
+    ``indices``  of the dimensions being walked
+    ``position`` of the current row among all, where somebody needs it
+    """
+
+    def __init__(self, schedule: Schedule) -> None:
+        self.schedule = schedule
+        self.loop = schedule.loop
+        self.code = Code(schedule.machine)
+        self.lanes = schedule.lanes
+        self.once: dict[int, Value] = {}
+        self.row: dict[int, Value] = {}
+        self.wide: dict[int, Value] = {}
+        self.buffers: dict[int, Value] = {}
+        self.indices: dict[int, Value] = {}
+        self.position: Value | None = None
+        self.accesses = [*self.loop.inputs, *(a for _, a in self.loop.outputs)]
+
+    # --- the frame ------------------------------------------------------------------------------------------
+
+    def write(self) -> None:
+        """Writes the body of the function."""
+        loop = self.loop
+        empty = 0 in loop.shape and (not loop.reduce or any(loop.shape[d] == 0 for d in self.schedule.kept))
+        if not empty:
+            args = self._arguments()
+            pointers = [args.offset(k, "ptr").load("ptr") for k in range(len(self.accesses))]
+            if loop.scalars:
+                self.scalars = args.offset(len(self.accesses), "ptr").load("ptr")
+            for v, instr in enumerate(loop.body):
+                if self.schedule.level[v] == ONCE:
+                    self.once[v] = self._evaluate_once(instr)
+                    self.wide[v] = self.once[v].splat(self.lanes)
+            self._allocate_buffers()
+            self._all_rows(pointers)
+        self.code.line("ret void")
+
+    def _arguments(self) -> Value:
+        return Value(self.code, "%args", "ptr", 0)
+
+    def _evaluate_once(self, instr: Instr) -> Value:
+        if instr.op == "const":
+            return operations.constant(self.code, instr.const, instr.dtype)  # type: ignore[arg-type]
+        if instr.op == "scalar":
+            return self._scalar(instr)
+        return self._evaluate(instr, self.once)
+
+    def _scalar(self, instr: Instr) -> Value:
+        place = self.scalars.offset(instr.const, "i64")  # type: ignore[arg-type]
+        kind = operations.kind(instr.dtype)
+        if instr.dtype.kind == FLOATING:
+            return place.load("double").convert("fptrunc", kind)
+        if instr.dtype.kind == BOOLEAN:
+            return place.load("double").compare("une", 0.0)
+        return place.load("i64").convert("trunc", kind)
+
+    def _evaluate(self, instr: Instr, values: dict[int, Value]) -> Value:
+        given = [self.loop.body[a].dtype for a in instr.args]
+        return operations.evaluate(instr, [values[a] for a in instr.args], given)
+
+    def _allocate_buffers(self) -> None:
+        schedule = self.schedule
+        points = self.lanes if schedule.across else _round_up(self.loop.shape[schedule.lane_dim], self.lanes)
+        for d in schedule.reduced if schedule.across else schedule.reduced[:-1]:
+            points *= self.loop.shape[d]
+        for v in sorted(schedule.buffered):
+            self.buffers[v] = self.code.allocate(operations.memory_kind(self.loop.body[v].dtype), points)
+
+    # --- rows -----------------------------------------------------------------------------------------------
+
+    def _all_rows(self, pointers: list[Value]) -> None:
+        self._rows(list(self.schedule.kept), pointers)
+
+    def _rows(self, dims: list[int], pointers: list[Value]) -> None:
+        """Walks the kept dimensions ``dims``, outermost first, and writes what one row needs."""
+        if not dims:
+            self._row(pointers, None)
+            return
+        dim, before = dims[0], self.position
+
+        def step(index: Value, _: list[Value]) -> list[Value]:
+            self._advance_position(before, dim, index)
+            self._rows(dims[1:], self._advance(pointers, dim, index))
+            return []
+
+        def vector(index: Value, mask: Value | None, _: list[Value]) -> list[Value]:
+            self._advance_position(before, dim, index)
+            self._row(self._advance(pointers, dim, index), mask)
+            return []
+
+        if self.schedule.across and len(dims) == 1:
+            self._lanes(dim, [], vector, self.code.loop)
+        else:
+            self._walk(dim, [], step, self.code.loop)
+
+    def _advance_position(self, before: Value | None, dim: int, index: Value) -> None:
+        if before is not None:
+            schedule = self.schedule
+            extent = self.loop.shape[dim]
+            if schedule.across and dim == schedule.lane_dim:
+                extent = _round_up(extent, self.lanes)
+            self.position = before * extent + index
+
+    def _range(self, dim: int) -> tuple[Value, Value] | None:
+        """The tasks to do, if it is ``dim`` that is divided."""
+        return None
+
+    def _walk(self, dim: int, carried: list[Value], body: Step, loop: Callable[..., list[Value]]) -> list[Value]:
+        """A loop over ``dim``, of the kind ``loop``."""
+
+        def step(index: Value, carried: list[Value]) -> list[Value]:
+            self.indices[dim] = index
+            return body(index, carried)
+
+        start, stop = self._range(dim) or (self.code.index(0), self.code.index(self.loop.shape[dim]))
+        return loop(start, stop, 1, carried, step)
+
+    def _lanes(
+        self,
+        dim: int,
+        carried: list[Value],
+        body: Callable[[Value, Value | None, list[Value]], list[Value]],
+        loop: Callable[..., list[Value]],
+    ) -> list[Value]:
+        """Walks ``dim`` by vectors: ``body(index, mask, carried)``; the mask is ``None`` where all lanes count."""
+        code, extent, lanes = self.code, self.loop.shape[dim], self.lanes
+        full = extent - extent % lanes
+
+        def step(index: Value, carried: list[Value]) -> list[Value]:
+            self.indices[dim] = index
+            return body(index, None, carried)
+
+        def tail(carried: list[Value]) -> list[Value]:
+            self.indices[dim] = code.index(full)
+            return body(code.index(full), code.vector([k < extent - full for k in range(lanes)], "i1"), carried)
+
+        tasks = self._range(dim)
+        if tasks is not None:
+            first, last = tasks
+            carried = loop(first * lanes, last * lanes, lanes, carried, step)
+            if full < extent:
+                carried = code.when(last.compare("eq", full // lanes), carried, lambda: tail(carried))
+            return carried
+        if full == lanes:
+            carried = step(code.index(0), carried)
+        elif full:
+            carried = loop(code.index(0), code.index(full), lanes, carried, step)
+        return tail(carried) if full < extent else carried
+
+    def _advance(self, pointers: list[Value], dim: int, index: Value) -> list[Value]:
+        result = []
+        for pointer, access in zip(pointers, self.accesses):
+            stride = access.strides[dim]
+            if stride and self.loop.shape[dim] > 1:
+                step = index if stride == 1 else index * stride
+                pointer = pointer.offset(step, operations.memory_kind(access.dtype))
+            result.append(pointer)
+        return result
+
+    def _row(self, pointers: list[Value], mask: Value | None) -> None:
+        """One row (a vector of rows, where lanes run across them): its passes, then what is stored once a row."""
+        schedule, body = self.schedule, self.loop.body
+        self.row = {}
+        for number, (_, updates) in enumerate(schedule.passes):
+            self._row_values(number, pointers, mask)
+            for v, result in zip(updates, self._accumulators(number, pointers, mask)):
+                self.row[v] = result if schedule.across else _across_lanes(body[v], result)
+                self.wide[v] = self.row[v].splat(self.lanes)
+        self._row_values(len(schedule.passes), pointers, mask)
+        for k, (v, access) in enumerate(self.loop.outputs):
+            if not schedule.at_points(access):
+                pointer = pointers[len(self.loop.inputs) + k]
+                values = self.wide if schedule.across else self.row | self.once
+                value = operations.to_memory(values[v], access.dtype)
+                if schedule.across:
+                    memory.store(pointer, value, self._lane_stride(access), mask)
+                else:
+                    pointer.store(value)
+
+    def _row_values(self, stage: int, pointers: list[Value], mask: Value | None) -> None:
+        across = self.schedule.across
+        for v in self.schedule.row_values(stage):
+            instr = self.loop.body[v]
+            if instr.op == "input":
+                value = self._load(instr.const, pointers, mask, across)  # type: ignore[arg-type]
+            elif instr.op == "index":
+                value = self._index(instr.const, across)  # type: ignore[arg-type]
+            else:
+                value = self._evaluate(instr, self.wide if across else self.once | self.row)
+            self.row[v] = value
+            self.wide[v] = value.splat(self.lanes)
+
+    # --- passes ---------------------------------------------------------------------------------------------
+
+    def _accumulators(self, number: int, pointers: list[Value], mask: Value | None) -> list[Value]:
+        """The results of pass ``number``, as vectors; makes the pass over the row."""
+        _, updates = self.schedule.passes[number]
+        if not updates and not (self.schedule.stored and number == len(self.schedule.passes) - 1):
+            return []
+        starts = self._identities(number)
+        return self._reduce(number, list(self.schedule.reduced), pointers, mask, starts, self.code.index(0))
+
+    def _reduce(
+        self,
+        number: int,
+        dims: list[int],
+        pointers: list[Value],
+        mask: Value | None,
+        sums: list[Value],
+        place: Value,
+    ) -> list[Value]:
+        """Walks the reduced dimensions ``dims``; ``place`` is where in the buffers the walk has come to."""
+        if not dims:
+            return self._point(number, pointers, None, mask, sums, place)
+        dim, rest = dims[0], dims[1:]
+
+        def cascade(start: Value, stop: Value, step: int, sums: list[Value], body: Step) -> list[Value]:
+            if not self._adds(number):
+                return self.code.loop(start, stop, step, sums, body)
+            return self._cascade(number, start, stop, step, sums, body, self._most(dim))
+
+        def vector(index: Value, mask: Value | None, sums: list[Value]) -> list[Value]:
+            return self._point(number, pointers, index, mask, sums, place + index if self.buffers else place)
+
+        def step(index: Value, sums: list[Value]) -> list[Value]:
+            inner = self._advance(pointers, dim, index)
+            next_place = place + index * self._buffer_stride(rest) if self.buffers else place
+            if not rest or not self._adds(number):
+                return self._reduce(number, rest, inner, mask, sums, next_place)
+            starts = self._identities(number)
+            return self._combine(number, sums, self._reduce(number, rest, inner, mask, starts, next_place))
+
+        if not rest and not self.schedule.across:
+            return self._lanes(dim, sums, vector, cascade)
+        return self._walk(dim, sums, step, cascade)
+
+    def _most(self, dim: int) -> int:
+        """How many steps a walk over ``dim`` takes at most."""
+        return self.schedule.trips(dim)
+
+    def _buffer_stride(self, rest: list[int]) -> int:
+        """Buffers are row-major over the reduced dimensions, that of the lanes rounded up to whole vectors."""
+        size = self.lanes if self.schedule.across else 1
+        for d in rest:
+            extent = self.loop.shape[d]
+            size *= extent if self.schedule.across or d != rest[-1] else _round_up(extent, self.lanes)
+        return size
+
+    def _updated(self, number: int) -> list[Instr]:
+        return [self.loop.body[v] for v in self.schedule.passes[number][1]]
+
+    def _adds(self, number: int) -> bool:
+        """Whether the pass adds floating-point numbers: then the order makes the error."""
+        return any(i.op == "sum" and i.dtype.kind == FLOATING for i in self._updated(number))
+
+    def _cascade(
+        self, number: int, start: Value, stop: Value, step: int, sums: list[Value], body: Step, most: int
+    ) -> list[Value]:
+        """A loop of at most ``most`` steps that adds, in blocks of blocks of at most FAN steps."""
+        if most <= FAN:
+            return self.code.loop(start, stop, step, sums, body)
+        block = FAN
+        while block * FAN < most:
+            block *= FAN
+
+        def outer(first: Value, sums: list[Value]) -> list[Value]:
+            end = first + block * step
+            end = end.compare("slt", stop).select(end, stop)
+            starts = self._identities(number)
+            return self._combine(number, sums, self._cascade(number, first, end, step, starts, body, block))
+
+        return self.code.loop(start, stop, block * step, sums, outer)
+
+    def _combine(self, number: int, sums: list[Value], others: list[Value]) -> list[Value]:
+        return [operations.combine(i.op, a, b, i.dtype) for i, a, b in zip(self._updated(number), sums, others)]
+
+    def _identities(self, number: int) -> list[Value]:
+        return [self._identity(instr) for instr in self._updated(number)]
+
+    def _identity(self, instr: Instr) -> Value:
+        return operations.constant(self.code, operations.identity(instr.op, instr.dtype), instr.dtype, self.lanes)
+
+    # --- points ---------------------------------------------------------------------------------------------
+
+    def _point(
+        self,
+        number: int,
+        pointers: list[Value],
+        index: Value | None,
+        mask: Value | None,
+        sums: list[Value],
+        place: Value,
+    ) -> list[Value]:
+        """A vector of points: evaluates what pass ``number`` needs, updates accumulators, stores."""
+        schedule, loop = self.schedule, self.loop
+        instrs, updates = schedule.passes[number]
+        if index is not None:
+            pointers = self._advance(pointers, schedule.lane_dim, index)
+        values = dict(self.wide)
+        for v in instrs:
+            instr = loop.body[v]
+            buffer = self.buffers.get(v)
+            if buffer is not None and schedule.stage[v] < number:
+                values[v] = self._from_buffer(buffer, instr, place)
+                continue
+            if instr.op == "input":
+                value = self._load(instr.const, pointers, mask, vector=True)  # type: ignore[arg-type]
+            elif instr.op == "index":
+                value = self._index(instr.const, vector=True)  # type: ignore[arg-type]
+            else:
+                value = self._evaluate(instr, values)
+            values[v] = value
+            if buffer is not None:
+                self._to_buffer(buffer, instr, place, value)
+        results = []
+        for v, so_far in zip(updates, sums):
+            instr = loop.body[v]
+            value = values[instr.args[0]]
+            if mask is not None and not schedule.across:
+                value = mask.select(value, self._identity(instr))
+            results.append(operations.combine(instr.op, so_far, value, instr.dtype))
+        if number == len(schedule.passes) - 1:
+            for k, v in schedule.stored:
+                access = loop.outputs[k][1]
+                value = operations.to_memory(values[v], access.dtype)
+                memory.store(pointers[len(loop.inputs) + k], value, self._lane_stride(access), mask)
+        return results
+
+    def _from_buffer(self, buffer: Value, instr: Instr, place: Value) -> Value:
+        kind = operations.memory_kind(instr.dtype)
+        return operations.from_memory(buffer.offset(place, kind).load(kind, self.lanes), instr.dtype)
+
+    def _to_buffer(self, buffer: Value, instr: Instr, place: Value, value: Value) -> None:
+        kind = operations.memory_kind(instr.dtype)
+        buffer.offset(place, kind).store(operations.to_memory(value, instr.dtype))
+
+    def _index(self, dim: int, vector: bool) -> Value:
+        index = self.indices.get(dim) or self.code.index(0)  # a dimension of extent 1 is not walked
+        if not vector:
+            return index
+        wide = index.splat(self.lanes)
+        return wide + self.code.vector(range(self.lanes), "i64") if dim == self.schedule.lane_dim else wide
+
+    def _lane_stride(self, access: Access) -> int:
+        """Elements between lanes; a dimension of extent 1 has one lane, so that any stride will do."""
+        dim = self.schedule.lane_dim
+        return access.strides[dim] if self.loop.shape[dim] > 1 else 1
+
+    def _load(self, number: int, pointers: list[Value], mask: Value | None, vector: bool) -> Value:
+        """Input ``number``, of this point or vector of points."""
+        access = self.loop.inputs[number]
+        kind, pointer = operations.memory_kind(access.dtype), pointers[number]
+        if not vector:
+            return operations.from_memory(pointer.load(kind), access.dtype)
+        value = memory.load(pointer, kind, self.lanes, self._lane_stride(access), mask)
+        return operations.from_memory(value, access.dtype)
+
+
+class Part(Kernel):
+    """The tasks ``%first`` to ``%last`` of a loop: rows, or parts of a long reduction, which go to the scratch."""
+
+    def _arguments(self) -> Value:
+        return _split_arguments(self) if self.schedule.split else super()._arguments()
+
+    def _range(self, dim: int) -> tuple[Value, Value] | None:
+        if dim != self.schedule.divided:
+            return None
+        if not self.schedule.split:
+            return Value(self.code, "%first", "i64", 0), Value(self.code, "%last", "i64", 0)
+        first = self.task * self.schedule.steps
+        stop = first + self.schedule.steps
+        return first, stop.intrinsic("smin", self.schedule.trips(dim))
+
+    def _most(self, dim: int) -> int:
+        split = self.schedule.split and dim == self.schedule.divided
+        return self.schedule.steps if split else super()._most(dim)
+
+    def _all_rows(self, pointers: list[Value]) -> None:
+        if not self.schedule.split:
+            super()._all_rows(pointers)
+            return
+
+        def step(task: Value, _: list[Value]) -> list[Value]:
+            self.task = task
+            self.position = self.code.index(0)
+            self._rows(list(self.schedule.kept), pointers)
+            return []
+
+        first, last = Value(self.code, "%first", "i64", 0), Value(self.code, "%last", "i64", 0)
+        self.code.loop(first, last, 1, [], step)
+
+    def _row(self, pointers: list[Value], mask: Value | None) -> None:
+        if not self.schedule.split:
+            super()._row(pointers, mask)
+            return
+        self._row_values(0, pointers, mask)
+        for place, instr, value in zip(_places(self, self.task), self._updated(0), self._accumulators(0, pointers, mask)):
+            place.store(operations.to_memory(value, instr.dtype))
+
+
+class Finish(Kernel):
+    """What remains of a split reduction: the parts are combined in order, then come the values of the row."""
+
+    def _arguments(self) -> Value:
+        return _split_arguments(self)
+
+    def _all_rows(self, pointers: list[Value]) -> None:
+        self.position = self.code.index(0)
+        super()._all_rows(pointers)
+
+    def _accumulators(self, number: int, pointers: list[Value], mask: Value | None) -> list[Value]:
+        def step(task: Value, sums: list[Value]) -> list[Value]:
+            parts = []
+            for place, instr in zip(_places(self, task), self._updated(0)):
+                value = place.load(operations.memory_kind(instr.dtype), self.lanes)
+                parts.append(operations.from_memory(value, instr.dtype))
+            return self._combine(0, sums, parts)
+
+        start, stop = self.code.index(0), self.code.index(self.schedule.tasks)
+        return self.code.loop(start, stop, 1, self._identities(0), step)
+
+
+def _split_arguments(kernel: Kernel) -> Value:
+    """The kernel's arguments; where parts are combined they come with the scratch."""
+    both = Value(kernel.code, "%args", "ptr", 0)
+    kernel.scratch = both.offset(1, "ptr").load("ptr")  # type: ignore[attr-defined]
+    return both.load("ptr")
+
+
+def _places(kernel: Kernel, task: Value) -> list[Value]:
+    """Where the accumulators of the current row and of part ``task`` are."""
+    schedule = kernel.schedule
+    part = kernel.scratch.offset(task * schedule.part_bytes(), "i8")  # type: ignore[attr-defined]
+    slots, start, places = schedule.slots(), 0, []
+    assert kernel.position is not None
+    position = kernel.position if schedule.across else kernel.position * schedule.lanes
+    for instr in kernel._updated(0):
+        kind = operations.memory_kind(instr.dtype)
+        places.append(part.offset(start, "i8").offset(position, kind))
+        start += slots * instr.dtype.itemsize
+    return places
+
+
+def _across_lanes(instr: Instr, value: Value) -> Value:
+    """The reduction of the lanes of ``value``, by halves."""
+    lanes = value.lanes
+    while lanes > 1:
+        lanes //= 2
+        value = operations.combine(instr.op, value.part(0, lanes), value.part(lanes, 2 * lanes), instr.dtype)
+    return value.lane(0)
+
+
+def _round_up(n: int, multiple: int) -> int:
+    return -(-n // multiple) * multiple

@@ -1,0 +1,201 @@
+"""Convolutions of the compiled tier, and their gradients, against sums over windows in float64."""
+
+from __future__ import annotations
+
+import ctypes
+from functools import cache
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+pytest.importorskip("llvmlite")
+
+from flambeau.core import dtypes  # noqa: E402
+from flambeau.engine.cpu import compiler, conv  # noqa: E402
+from flambeau.engine.cpu.conv import conv_kernel  # noqa: E402
+from flambeau.engine.cpu.specs import ConvSpec  # noqa: E402
+
+LEVELS = ["", "avx2", "generic"]
+PARTS = ["forward", "input", "weight"]
+TYPES = {np.float32: dtypes.float32, np.float64: dtypes.float64}
+CALL = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+
+
+class Case(NamedTuple):
+    n: int
+    c: int
+    h: int
+    w: int
+    o: int
+    kernel: tuple[int, int] = (3, 3)
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+
+
+CASES = {
+    "plain": Case(2, 3, 9, 11, 5),
+    "padded": Case(2, 3, 9, 11, 5, padding=(1, 1)),
+    "strided": Case(2, 3, 9, 12, 5, stride=(2, 2), padding=(1, 1)),
+    "everything": Case(1, 4, 13, 17, 6, (3, 2), (2, 3), (2, 1), (2, 4), 2),
+    "dilation that the stride divides": Case(2, 2, 15, 15, 3, stride=(2, 2), padding=(2, 2), dilation=(2, 2)),
+    "one by one": Case(3, 4, 8, 8, 8, (1, 1)),
+    "one by one, strided": Case(3, 4, 8, 7, 8, (1, 1), (2, 2)),
+    "stride beyond the kernel": Case(2, 3, 11, 11, 4, (2, 2), (3, 3)),
+    "depthwise": Case(2, 6, 7, 7, 6, padding=(1, 1), groups=6),
+    "depthwise, strided, with more outputs": Case(2, 4, 9, 9, 8, stride=(2, 2), padding=(1, 1), groups=4),
+    "sequence": Case(2, 3, 1, 50, 4, (1, 5), padding=(0, 2)),
+    "sequence, strided and dilated": Case(2, 3, 1, 50, 4, (1, 3), (1, 2), dilation=(1, 3)),
+    "more padding than image": Case(1, 2, 2, 3, 2, padding=(4, 5)),
+    "last rows and columns that nothing reads": Case(2, 3, 10, 10, 4, stride=(4, 4)),
+    "several bands of rows": Case(1, 16, 100, 70, 9, padding=(1, 1)),
+    "single position": Case(9, 5, 3, 3, 17),
+}
+
+
+@cache
+def session(level: str) -> compiler.Session:
+    try:
+        return compiler.Session(compiler.machine(level))
+    except ValueError as error:
+        pytest.skip(str(error))
+
+
+def windows(case: Case):
+    """For each place of the kernel, the slices of the padded image that it meets."""
+    (kr, kc), (sr, sc), (pr, pc), (dr, dc) = case.kernel, case.stride, case.padding, case.dilation
+    rows = (case.h + 2 * pr - dr * (kr - 1) - 1) // sr + 1
+    columns = (case.w + 2 * pc - dc * (kc - 1) - 1) // sc + 1
+    places = {
+        (i, j): (slice(i * dr, i * dr + sr * (rows - 1) + 1, sr), slice(j * dc, j * dc + sc * (columns - 1) + 1, sc))
+        for i, j in product(range(kr), range(kc))
+    }
+    return rows, columns, places
+
+
+def expected(part: str, case: Case, x, w, dy) -> np.ndarray:
+    """The exact result, from any of which the operand it replaces is not read."""
+    rows, columns, places = windows(case)
+    x, w, dy = (a.astype(np.float64) for a in (x, w, dy))
+    g, (pr, pc) = case.groups, case.padding
+    padded = np.pad(x, ((0, 0), (0, 0), (pr, pr), (pc, pc))).reshape(case.n, g, -1, case.h + 2 * pr, case.w + 2 * pc)
+    kernel = w.reshape(g, case.o // g, -1, *case.kernel)
+    out = dy.reshape(case.n, g, case.o // g, rows, columns)
+    y, dx, dw = np.zeros_like(out), np.zeros_like(padded), np.zeros_like(kernel)
+    for (i, j), (r, c) in places.items():
+        y += np.einsum("ngcrs,goc->ngors", padded[..., r, c], kernel[..., i, j])
+        dx[..., r, c] += np.einsum("ngors,goc->ngcrs", out, kernel[..., i, j])
+        dw[..., i, j] = np.einsum("ngcrs,ngors->goc", padded[..., r, c], out)
+    if part == "forward":
+        return y.reshape(dy.shape)
+    if part == "weight":
+        return dw.reshape(w.shape)
+    return dx[..., pr : pr + case.h, pc : pc + case.w].reshape(x.shape)
+
+
+def strides(x: np.ndarray) -> tuple[int, ...]:
+    return tuple(s // x.itemsize for s in x.strides)
+
+
+def operands(case: Case, dtype, last: bool = False):
+    """x, w, dy; with ``last`` the channels of images lie next to each other."""
+    rng = np.random.default_rng(0)
+    rows, columns, _ = windows(case)
+    x, dy = (rng.standard_normal(s).astype(dtype) for s in ((case.n, case.c, case.h, case.w), (case.n, case.o, rows, columns)))
+    w = rng.standard_normal((case.o, case.c // case.groups, *case.kernel)).astype(dtype)
+    if last:
+        x, dy = (np.ascontiguousarray(a.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2) for a in (x, dy))
+    return x, w, dy
+
+
+def run(part: str, case: Case, x, w, dy, bias=None, level: str = "") -> np.ndarray:
+    """Runs the kernel into memory that held NaNs."""
+    given = {"forward": (x, w), "input": (dy, w), "weight": (x, dy)}[part]
+    out = np.full_like({"forward": dy, "input": x, "weight": w}[part], np.nan)
+    spec = ConvSpec(part, TYPES[x.dtype.type], *case, strides(x), strides(dy), bias is not None)
+    arrays = [*given, out] + ([bias] if bias is not None else [])
+    CALL(conv_kernel(spec, session(level)))((ctypes.c_void_p * len(arrays))(*(a.ctypes.data for a in arrays)))
+    return out
+
+
+def check(part: str, case: Case, x, w, dy, result, bias=None) -> None:
+    exact = expected(part, case, x, w, dy)
+    magnitude = expected(part, case, *(np.abs(a) for a in (x, w, dy)))
+    if bias is not None:
+        exact = exact + bias[:, None, None]
+        magnitude = magnitude + np.abs(bias)[:, None, None]
+    terms = {"forward": w[0].size, "input": w[:, 0].size, "weight": dy[:, 0].size}[part] + 1
+    bound = (terms + 8) * np.finfo(result.dtype).eps * magnitude
+    error = np.abs(result - exact)
+    assert (error <= bound).all(), f"error {error.max()} where {bound.max()} is allowed"
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_values(case, part, level):
+    given = operands(case, np.float32)
+    check(part, case, *given, run(part, case, *given, level=level))
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("name", ["padded", "strided", "everything", "depthwise"])
+def test_double(name, part):
+    case = CASES[name]
+    given = operands(case, np.float64)
+    check(part, case, *given, run(part, case, *given))
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("name", ["plain", "padded", "strided", "everything", "one by one", "depthwise"])
+def test_channels_last(name, part):
+    case = CASES[name]
+    given = operands(case, np.float32, last=True)
+    check(part, case, *given, run(part, case, *given))
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("part", ["forward", "input"])
+@pytest.mark.parametrize("name", ["padded", "everything", "one by one", "depthwise", "stride beyond the kernel"])
+def test_bias(name, part, level):
+    case = CASES[name]
+    given = operands(case, np.float32)
+    bias = np.random.default_rng(1).standard_normal(case.o if part == "forward" else case.c).astype(np.float32)
+    check(part, case, *given, run(part, case, *given, bias, level), bias)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_bands_of_one_row(part, monkeypatch):
+    monkeypatch.setattr(conv, "COPIES", 64)
+    case = CASES["padded"]._replace(w=12)  # a kernel that no other test has compiled
+    given = operands(case, np.float32)
+    check(part, case, *given, run(part, case, *given))
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("name", ["padded", "strided", "plain"])
+def test_nan_and_infinity_go_where_they_belong(name, part):
+    """Nothing that a window does not meet is read into it, not even times zero."""
+    case = CASES[name]
+    x, w, dy = operands(case, np.float32)
+    x[0, 1, 0, 0], x[1, 2, 8, 10], dy[0, 3, 3, 4], dy[1, 0, 0, 2] = np.nan, np.inf, np.inf, np.nan
+    with np.errstate(invalid="ignore"):
+        exact, seen = expected(part, case, x, w, dy), run(part, case, x, w, dy)
+    assert (np.isnan(seen) == np.isnan(exact)).all()
+    assert (np.isinf(seen) == np.isinf(exact)).all()
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_no_images(part):
+    case = CASES["padded"]._replace(n=0)
+    result = run(part, case, *operands(case, np.float32))
+    assert result.size == 0 or (result == 0).all()
+
+
+def test_what_has_no_kernel():
+    spec = ConvSpec("forward", dtypes.int64, *CASES["plain"], (1, 1, 1, 1), (1, 1, 1, 1))
+    with pytest.raises(ValueError, match="no kernel"):
+        conv_kernel(spec)
