@@ -143,13 +143,9 @@ def get_float32_matmul_precision() -> str:
     return "highest"
 
 
-def compile(model=None, *, fullgraph=False, dynamic=None, backend="inductor", mode=None, options=None, disable=False):
-    """Returns ``model`` as it is, or a decorator that does: every program is recorded and planned without being asked."""
-    return model if model is not None else lambda function: function
-
-
 tensor = _exchange.tensor
 to_dlpack = _exchange.to_dlpack
+UntypedStorage = _exchange.UntypedStorage
 _C = None  # programs look here for PyTorch's compiled part
 
 # --- rooms that are opened when they are entered -------------------------------------------------------------
@@ -157,11 +153,11 @@ _C = None  # programs look here for PyTorch's compiled part
 _LAZY = frozenset(
     {"nn", "optim", "utils", "linalg", "fft", "special", "cuda", "backends", "serialization", "compat", "distributions", "amp",
      "func", "jit", "testing", "masked", "signal", "overrides", "compiler", "onnx", "multiprocessing", "distributed",
-     "return_types"}
+     "return_types", "accelerator", "cpu", "hub", "mps", "profiler", "xpu"}
 )  # fmt: skip
 _LAZY_NAMES = {
     "save": "serialization", "load": "serialization", "vmap": "func", "autocast": "amp", "GradScaler": "amp",
-    "is_autocast_enabled": "amp", "get_autocast_dtype": "amp",
+    "is_autocast_enabled": "amp", "get_autocast_dtype": "amp", "types": "tensor", "compile": "compiler",
 }  # fmt: skip
 
 

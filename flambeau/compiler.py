@@ -11,11 +11,17 @@ __all__ = [
 ]  # fmt: skip
 
 
-def compile(*args: Any, **kwargs: Any) -> Any:
-    """As :func:`flambeau.compile`."""
-    from flambeau import compile as same  # the package is complete by the time this is called
+def compile(
+    model: Any = None, *, fullgraph: bool = False, dynamic: bool | None = None, backend: Any = "inductor",
+    mode: str | None = None, options: Any = None, disable: bool = False,
+) -> Any:  # fmt: skip
+    """Returns ``model`` as it is, or a decorator that does: every program is recorded and planned without being asked.
 
-    return same(*args, **kwargs)
+    >>> import flambeau as torch
+    >>> torch.compile(torch.sin) is torch.sin
+    True
+    """
+    return model if model is not None else lambda function: function
 
 
 def disable(fn: Callable | None = None, recursive: bool = True, *, reason: str | None = None) -> Any:

@@ -214,7 +214,7 @@ def var(
     squares = (away * away.conj()).real if x.is_complex() else away * away
     total = sum(squares, dims, keepdim=keepdim, mask=mask)
     count = _how_many(x, dims, keepdim, mask)
-    return total / (count - _correction(unbiased, correction)).clamp(min=0)
+    return (total / (count - _correction(unbiased, correction)).clamp(min=0)).to(x.dtype)
 
 
 def std(

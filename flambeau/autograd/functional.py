@@ -18,8 +18,10 @@ def _as_tuple(values, name: str) -> tuple[bool, tuple]:
     values = values if several else (values,)
     for i, v in enumerate(values):
         if not isinstance(v, Tensor):
-            what = f"the value at index {i}" if several else f"the given {name}"
-            raise TypeError(f"The {name} must be either a Tensor or a tuple of Tensors but {what} has type {type(v)}.")
+            what = f"the value at index {i}" if several else "the given one"
+            raise TypeError(
+                f"The {name} given to the function must be either a Tensor or a tuple of Tensors but {what} has type {type(v)}."
+            )
     return several, tuple(values)
 
 

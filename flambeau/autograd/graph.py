@@ -148,6 +148,7 @@ class Rules:
         self.joint = op.grads.get("*")
         self.single = {plain.index(k): f for k, f in op.grads.items() if k != "*"}
         self.arguments = {f: f.__code__.co_varnames[: f.__code__.co_argcount] for f in op.grads.values()}
+        self.overloads: dict[int, type] = {}
         self._captures: dict[int, list] = {}
 
     def captures(self, wanted: int) -> list | None:
@@ -254,6 +255,17 @@ def _prepare(op) -> Rules:
     return op.rules
 
 
+def _overload_type(op, number: int) -> type:
+    """The class of entries for one of the op's overloads: ``SumBackward1`` where ``sum`` was given dims."""
+    if not number:
+        return op.node_type
+    types = op.rules.overloads
+    if number not in types:
+        name = f"{op.backward_name.removesuffix('0')}{number}"
+        types[number] = type(name, (op.node_type,), {"__module__": "torch.autograd.graph"})
+    return types[number]
+
+
 def attach(op, results, inputs: tuple, attrs: dict) -> None:
     """Puts ``results = op(*inputs)`` on the tape, where an input needs a gradient."""
     edges: list[tuple | None] = []
@@ -296,7 +308,7 @@ def attach(op, results, inputs: tuple, attrs: dict) -> None:
         else:
             x = inputs[i] if i < len(inputs) else None
             saved[name] = getattr(x, source) if isinstance(x, Tensor) else None
-    node = _new(op.node_type)
+    node = _new(op.node_type if op.overload is None else _overload_type(op, op.overload(inputs, attrs)))
     node.saved = saved
     node.edges = edges
     node.sequence = next(_sequence)

@@ -11,6 +11,7 @@ from typing import Any
 SPELLINGS: dict[str, tuple[str, ...]] = {
     "torch._tensor": ("flambeau.tensor.tensor",),
     "torch.autograd.grad_mode": ("flambeau.autograd",),
+    "torch.autograd.profiler": ("flambeau.profiler",),
     "torch.backends.cuda": ("flambeau.backends:cuda",),
     "torch.backends.cudnn": ("flambeau.backends:cudnn",),
     "torch.backends.mkl": ("flambeau.backends:mkl",),

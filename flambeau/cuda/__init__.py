@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+from types import ModuleType
+
 from flambeau.core import device as devices
 
 
@@ -51,3 +54,9 @@ max_memory_allocated = memory_reserved = max_memory_reserved = memory_allocated
 
 def reset_peak_memory_stats(device=None) -> None:
     """Nothing to reset."""
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name == "amp":
+        return importlib.import_module("flambeau.cuda.amp")
+    raise AttributeError(f"module 'torch.cuda' has no attribute '{name}'", name=name)

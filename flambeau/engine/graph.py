@@ -65,12 +65,20 @@ written: list[weakref.ref] = []
 """Storages that have memory and whose newest content is in the trace."""
 
 
+fallible: bool = False
+"""Whether a node in the trace may refuse its values when it runs."""
+
+history: list[tuple[weakref.ref, Node]] = []
+"""Storages and the content, not computed yet, that was written over behind a fallible node: what stays if that fails."""
+
+
 class EngineOp:
     """An operation of the engine's own (views, writes): a name and its NumPy meaning."""
 
     __slots__ = ("kernel", "lower", "name")
     reduces = None
     static = False
+    checked = False
 
     def __init__(self, name: str, kernel: Callable, lower: Callable | None = None) -> None:
         self.name = name

@@ -19,7 +19,7 @@ from flambeau.core.dtypes import dtype as Dtype
 from flambeau.core.size import contiguous_strides
 from flambeau.engine.graph import NO_ATTRS, PROJECT, VIEW, EngineOp, Node, strided
 from flambeau.engine.grouping import Group, Grouper, Ref, Static, is_native
-from flambeau.engine.interpreter import ONE_HOLDER, Failed, compute
+from flambeau.engine.interpreter import ONE_HOLDER, Failed, compute, interpret
 from flambeau.engine.loops import Access, Loop
 from flambeau.engine.shapes import collapse
 
@@ -265,6 +265,8 @@ class Plan:
     def _find_in_place(self, trace: Trace) -> dict[int, int]:
         """Nodes that may be written right into the memory that a leaf's slot stands for: node -> slot."""
         found: dict[int, int] = {}
+        # As long as a step may refuse its values, leaves are not written to: after an error the interpreter needs them.
+        checked = [k for k, s in enumerate(self.steps) if not s.kernel and self.nodes[s.node].op.checked]
         for _, i, slot in trace.targets:
             if i not in self.native_nodes or slot in found.values() or self.slot_shapes[slot][0] != self.nodes[i].shape:
                 continue
@@ -286,6 +288,8 @@ class Plan:
                 for source, offset, strides, _ in group.inputs:
                     if source == ~slot and (offset or strides != natural):
                         same_element = False
+            if checked and writer < checked[-1]:
+                continue
             if last_read < writer or (last_read == writer and same_element):
                 found[i] = slot
         return found
@@ -388,12 +392,11 @@ class Plan:
         for i, output in self.outputs.items():
             values[i] = output.take()
             self._set(i, output.address)
-        failed: dict[int, Failed] = {}
         for slot, x in enumerate(trace.leaves):
             values[~slot] = x.value
             if x.value.__class__ is Failed:
-                self._fail(~slot, x.value, x, values, failed)
-            elif ~slot in self.dynamic:
+                return interpret(nodes)
+            if ~slot in self.dynamic:
                 if not x.address:
                     x.address = address_of(x.value)
                 self._set(~slot, x.address)
@@ -402,39 +405,20 @@ class Plan:
             self.numbers[:] = [numbers[n] for n in self.number_order]
             for place, n in self.integers:
                 self.integer_view[place] = numbers[n]
-        error = None
         for call in self.calls:
             if isinstance(call, tuple):
                 self.run_native(*call)
-            elif call not in failed:
-                try:
-                    value = self._compute(call, trace, values)
-                except Exception as e:
-                    if nodes[call].site:
-                        e.add_note(f"The operation was recorded at {nodes[call].site}")
-                    error = error or e
-                    self._fail(call, Failed(e), nodes[call], values, failed)
-                else:
-                    values[call] = value
-                    if call in self.dynamic:
-                        self._set(call, address_of(value))
-        return self._finish(trace, values, failed, error)
-
-    def _fail(self, source: int, failure: Failed, node, values: dict, failed: dict[int, Failed]) -> None:
-        """Lets the rest of the plan run without the value of ``source``: what depends on it has none either.
-
-        Kernels get zeros in its place, and write what they make of them to memory that nobody sees.
-        """
-        failed[source] = failure
-        for i, x in enumerate(self.nodes):
-            if i not in failed and any(isinstance(r, Ref) and r.source in failed for r in x.inputs):
-                failed[i] = next(failed[r.source] for r in x.inputs if isinstance(r, Ref) and r.source in failed)
-        for i in failed:
-            x = self.nodes[i] if i >= 0 else node
-            if i == source or i in self.in_place or i in self.outputs or i not in values:
-                values[i] = _zeros(x.shape, x.dtype)
-                if i in self.dynamic:
-                    self._set(i, address_of(values[i]))
+                continue
+            try:
+                value = self._compute(call, trace, values)
+            except Exception:
+                # Leaves have their values still: the interpreter finds out what does not depend on the error.
+                return interpret(nodes)
+            values[call] = value
+            if call in self.dynamic:
+                self._set(call, address_of(value))
+        self._finish(trace, values)
+        return None
 
     def _set(self, source: int, address: int) -> None:
         places = self.dynamic.get(source)
@@ -473,24 +457,16 @@ class Plan:
             return args[0][node.attrs["index"]]
         return compute(node, args)
 
-    def _finish(self, trace: Trace, values: dict, failed: dict, error: BaseException | None) -> BaseException | None:
+    def _finish(self, trace: Trace, values: dict) -> None:
         for i, node in enumerate(trace.nodes):
             node.inputs = ()
             if node.kept:
-                node.value = values[i] if i not in failed else failed[i]
+                node.value = values[i]
                 node.op, node.attrs = None, NO_ATTRS
                 node.address = self.known.get(i, 0) if i in self.outputs or i in self.in_place else 0
             node.uses = 0
         for x in trace.leaves:
             x.uses = 0
-        return error
-
-
-def _zeros(shape, dtype):
-    """Zeros of a shape and dtype, or a tuple of them."""
-    if dtype.__class__ is tuple:
-        return tuple(_zeros(s, d) for s, d in zip(shape, dtype, strict=True))
-    return np.zeros(shape, dtype.np)
 
 
 # --- the plans of a process ----------------------------------------------------------------------------------

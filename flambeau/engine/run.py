@@ -10,7 +10,7 @@ import numpy as np
 
 from flambeau.core import config
 from flambeau.engine import graph
-from flambeau.engine.interpreter import interpret, mark_needed
+from flambeau.engine.interpreter import Failed, interpret, mark_needed
 
 lock = threading.RLock()
 """Held while a trace runs and storages take their content."""
@@ -32,10 +32,15 @@ def run_pending() -> None:
         storages = {storage: storage.node for storage in [ref() for ref in refs] if storage is not None}
         todo = graph.trace[:]
         del graph.trace[: len(todo)]
-        fresh_bytes = 0
+        history = graph.history[:]
+        del graph.history[: len(history)]
+        graph.fallible, fresh_bytes = False, 0
         try:
+            _hold(history)
             mark_needed(todo)
             error = _execute(todo, storages)
+            if error is not None:
+                _restore(history, storages)
             for storage, node in storages.items():
                 storage.commit(node)
         finally:
@@ -56,6 +61,25 @@ def _execute(todo: list, storages: dict) -> BaseException | None:
                 return plan.run(trace)
         del trace
     return interpret(todo)
+
+
+def _hold(history: list) -> None:
+    """Counts the history as a use: its nodes are no results that somebody can see, but are there after an error."""
+    for _, node in history:
+        node.uses += 1
+
+
+def _restore(history: list, storages: dict) -> None:
+    """Gives storages whose newest content failed the last one that did not."""
+    for ref, node in reversed(history):
+        storage = ref()
+        if storage is None or storage.node.value.__class__ is not Failed:
+            continue
+        if node.value is not None and node.value.__class__ is not Failed:
+            node.op, node.attrs, node.inputs, node.uses = None, graph.NO_ATTRS, (), 0
+            storage.node = node
+            if storage in storages:
+                storages[storage] = node
 
 
 def _hold_interrupts() -> Callable[[], None]:

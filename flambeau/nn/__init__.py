@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flambeau.nn import functional, init, modules, parallel, parameter, utils
+from flambeau.nn import attention, functional, init, modules, parallel, parameter, utils
 from flambeau.nn.modules import *  # noqa: F403
 from flambeau.nn.parallel import DataParallel
 from flambeau.nn.parameter import (
@@ -19,6 +19,7 @@ __all__ = [
     "Parameter",
     "UninitializedBuffer",
     "UninitializedParameter",
+    "attention",
     "functional",
     "init",
     "modules",

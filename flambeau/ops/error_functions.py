@@ -63,7 +63,7 @@ def erf_kernel(x: np.ndarray) -> np.ndarray:
     r""":math:`\mathrm{erf}` of a float32 (to 3 units in the last place) or float64 array."""
     size = np.abs(x)
     if x.dtype == np.float32:
-        size = np.minimum(size, np.float32(3.9))
+        size = np.minimum(size, np.float32(3.95))  # erf is 1 from 3.92 on
         decay = polynomial(_DECAY_SINGLE, size)
     else:
         size = np.minimum(size, 6.0)

@@ -53,6 +53,7 @@ def _lower_clamp(b, x, low, high):
     kernel=_clamp,
     tensors="input min max",
     grad={"input": _grad_of_clamped, "min": _grad_of_lower_bound, "max": _grad_of_upper_bound},
+    overload=lambda inputs, attrs: int(not any(isinstance(bound, dispatch.Tensor) for bound in inputs[1:])),
     inplace=True,
     out=True,
     aliases=("clip",),

@@ -40,6 +40,7 @@ class Op:
     ``tensors``   the names of the tensors that the kernel reads, in order; a name with ``*`` stands for all that are left
     ``grads``     for each of ``tensors`` the function that makes its gradient; ``"*"`` names one function for all
     ``outputs``   the field names of the results, where there are several
+    ``overload``  which of PyTorch's overloads a call is, as a function of inputs and settings: the number after ``Backward``
     ``result``    of a pointwise op, the dtype of the result: ``"promote"``, ``"float"`` (integers become the default
                   dtype) or ``"bool"``
     ``lower``     its meaning as instructions of a loop, ``lower(body, *values, **attrs)``; see :mod:`flambeau.engine.lowering`
@@ -52,7 +53,7 @@ class Op:
 
     __slots__ = (
         "aliases", "backward_name", "check", "checked", "eager", "errors", "form", "function", "grads", "inplace",
-        "kernel", "lower", "method", "name", "node_type", "nondifferentiable", "out", "outputs", "reduces", "result", "rules", "samples",
+        "kernel", "lower", "method", "name", "node_type", "nondifferentiable", "out", "outputs", "overload", "reduces", "result", "rules", "samples",
         "short_name", "static", "tensors", "tuple_type",
     )  # fmt: skip
 
@@ -74,6 +75,7 @@ class Op:
         out: bool = False,
         aliases: Iterable[str] = (),
         backward_name: str | None = None,
+        overload: Callable | None = None,
         result: str = "promote",
         lower: Callable | None = None,
         reduces: Callable | None = None,
@@ -99,6 +101,7 @@ class Op:
         self.out = out
         self.aliases = tuple(aliases)
         self.backward_name = backward_name or "".join(p.capitalize() for p in self.short_name.split("_")) + "Backward0"
+        self.overload = overload
         self.samples = samples
         self.errors = errors
         self.result = result

@@ -141,6 +141,11 @@ def _dim_errors(make):
     ]
 
 
+def _of_dims(inputs: tuple, attrs: dict) -> int:
+    """The overload of a reduction: 1 where it was given dims."""
+    return int(attrs["keepdim"] or len(attrs["dim"]) < inputs[0].dim())
+
+
 # --- sums ----------------------------------------------------------------------------------------------------
 
 
@@ -150,7 +155,7 @@ def _sum_kernel(x, dim, keepdim):
     return accurate_sum(x, dim, keepdim)
 
 
-@op(lower=lambda b, x, dim, keepdim: b.sum(b.cast(x, b.result)), reduces=lambda dim, keepdim: dim, kernel=_sum_kernel, out=True, samples=reduction_samples, errors=_dim_errors, grad={"input": spread})
+@op(lower=lambda b, x, dim, keepdim: b.sum(b.cast(x, b.result)), reduces=lambda dim, keepdim: dim, kernel=_sum_kernel, out=True, samples=reduction_samples, errors=_dim_errors, grad={"input": spread}, overload=_of_dims)
 def sum_(input, dim=None, keepdim=False, *, dtype=None):
     """The sum over ``dim`` (an int or a tuple of ints; all dims without it).
 
@@ -193,7 +198,7 @@ def _mean_gradient(g, input_shape, dim, keepdim):
     return spread(g, input_shape, dim, keepdim) / n
 
 
-@op(lower=lambda b, x, dim, keepdim: b.div(b.sum(x), b.count), reduces=lambda dim, keepdim: dim, kernel=_mean_kernel, out=True, samples=reduction_samples, errors=_dim_errors, grad={"input": _mean_gradient})
+@op(lower=lambda b, x, dim, keepdim: b.div(b.sum(x), b.count), reduces=lambda dim, keepdim: dim, kernel=_mean_kernel, out=True, samples=reduction_samples, errors=_dim_errors, grad={"input": _mean_gradient}, overload=_of_dims)
 def mean(input, dim=None, keepdim=False, *, dtype=None):
     r"""The mean over ``dim`` (all dims without it): :math:`\frac1n \sum_i x_i`. The input must be floating or complex.
 
@@ -274,6 +279,7 @@ def _prod_gradient(g, input, out, dim, keepdim):
     kernel=lambda x, dim, keepdim: np.prod(x, axis=dim, keepdims=keepdim),
     out=True,
     grad={"input": _prod_gradient},
+    overload=_of_dims,
     samples=lambda make: [Sample(make(3, 2)), *_one_dim_samples(make), Sample(make(0)), Sample(make(2, 3).relu(), 1)],
 )
 def prod(input, dim=None, keepdim=False, *, dtype=None):

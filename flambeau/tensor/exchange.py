@@ -247,16 +247,32 @@ def __dlpack_device__(self: Tensor) -> tuple[int, int]:
     return (1, 0)
 
 
+class _Capsule:
+    """What ``to_dlpack`` gives, as an object that can be asked for it."""
+
+    def __init__(self, capsule) -> None:
+        self.capsule = capsule
+
+    def __dlpack__(self, **settings):
+        return self.capsule
+
+    __dlpack_device__ = __dlpack_device__
+
+
 def from_dlpack(source) -> Tensor:
     """A tensor on the memory of another library's array (``__dlpack__``)."""
     if isinstance(source, Tensor):
         return source.detach()
-    array = np.from_dlpack(source)
-    if not array.flags.writeable:  # NumPy marks what it imports as read-only; the memory itself is the source's
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return from_numpy(array)
-    return from_numpy(array)
+    array = np.from_dlpack(source if hasattr(source, "__dlpack__") else _Capsule(source))
+    return from_numpy(array if array.flags.writeable else np.asarray(_Writable(array)))
+
+
+class _Writable:
+    """The memory of an array that NumPy has marked as read-only on import, without the mark."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array
+        self.__array_interface__ = {**array.__array_interface__, "data": (array.ctypes.data, False)}
 
 
 def to_dlpack(t: Tensor):

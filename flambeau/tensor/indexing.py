@@ -110,7 +110,7 @@ def _apply_basic(x: Tensor, key) -> tuple[Tensor, tuple | None]:
     view = x
     d = 0
     indices: list = []
-    for part in parts:
+    for position, part in enumerate(parts):
         if part is None:
             view = view.unsqueeze(d)
             indices.append(None)
@@ -127,7 +127,7 @@ def _apply_basic(x: Tensor, key) -> tuple[Tensor, tuple | None]:
         elif part.__class__ is int:
             n = view._shape[d]
             if not -n <= part < n:
-                raise IndexError(f"index {part} is out of bounds for dimension {len(indices)} with size {n}")
+                raise IndexError(f"index {part} is out of bounds for dimension {position} with size {n}")
             view = view.select(d, part)
         else:
             indices.append(part)

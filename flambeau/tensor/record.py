@@ -38,6 +38,7 @@ def record(op, args: tuple, kwargs: dict):
         node = Node(op, nodes, attrs, shape, dtype)
         if op.checked:
             node.site = caller_site()
+            graph.fallible = True
     if op.outputs:
         results = tuple(
             [make_tensor(Storage(Node(PROJECT, (node,), {"index": i}, s, d)), Size(s), d)
@@ -310,14 +311,13 @@ def assign(input: Tensor, result: Tensor) -> Tensor:
     if grad_mode.enabled:
         dispatch.rebase(input, result)
     node = read(result)
-    if node.dtype is not input._storage.node.dtype or result._dtype is not input._dtype:
-        if input._dtype is not input._storage.node.dtype:
-            return _assign_reinterpreted(input, node)
+    if node.dtype is not input._dtype:
         node = cast_node(node, input._dtype)
     storage = input._storage
-    if input._strides is None and input._offset == 0 and input._shape.numel() == storage.size:
+    whole = input._strides is None and input._offset == 0 and input._shape.numel() == storage.size
+    if whole and storage.node.dtype is input._dtype:
         storage.write(node)
-    else:
+    else:  # part of the memory, or all of it seen as another dtype (``x.view(torch.int32)``, ``view_as_real``)
         geometry = {
             "shape": input._shape, "strides": input.stride(), "offset": input._offset, "dtype": input._dtype,
         }  # fmt: skip
@@ -330,18 +330,6 @@ def assign(input: Tensor, result: Tensor) -> Tensor:
 def _overlaps(t: Tensor) -> bool:
     """Whether a dim repeats the same memory, as those that ``expand`` makes do."""
     return any(n > 1 and s == 0 for n, s in zip(t._shape, t._strides, strict=True)) and 0 not in t._shape
-
-
-def _assign_reinterpreted(input: Tensor, node: Node) -> Tensor:
-    """Writes through a view of another dtype (``x.view(torch.int32)``, ``view_as_real``)."""
-    storage = input._storage
-    if node.dtype is not input._dtype:
-        node = cast_node(node, input._dtype)
-    geometry = {"shape": input._shape, "strides": input.stride(), "offset": input._offset, "dtype": input._dtype}
-    storage.write(Node(graph.WRITE, (storage.node, node), geometry, storage.node.shape, storage.node.dtype))
-    if config.eager:
-        after_record()
-    return input
 
 
 def write_out(op, result, out):

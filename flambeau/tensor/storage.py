@@ -82,7 +82,10 @@ class Storage:
 
     def write(self, node: Node) -> None:
         """Makes ``node`` the content. The memory follows when the trace runs."""
-        if self.buffer is None and self.node.value is not None:
+        if self.node.value is None:
+            if graph.fallible:
+                graph.history.append((weakref.ref(self), self.node))
+        elif self.buffer is None:
             self._adopt()
         self.node = node
         self.version += 1

@@ -8,14 +8,14 @@ from typing import IO, Any, Union
 from flambeau.core.device import device
 from flambeau.core.dtypes import dtype
 from flambeau.core.size import Size
-from flambeau.tensor import Tensor
+from flambeau.tensor.tensor import Tensor
 
 __all__ = ["Device", "FileLike", "Number", "Size", "Storage", "Tensor", "_bool", "_dtype", "_float", "_int", "_size"]
 
 _bool, _float, _int, _complex = bool, float, int, complex
 _dtype, _device = dtype, device
 _size = Union[Size, list[int], tuple[int, ...]]
-Number = Union[int, float, bool]
+Number = int | float | bool
 BoolLikeType, FloatLikeType, IntLikeType = bool, float, int
 Device = Union[device, str, int, None]
 FileLike = Union[str, os.PathLike, IO[bytes]]

@@ -43,7 +43,7 @@ def checkpoint(
     >>> x = torch.ones(2, requires_grad=True)
     >>> checkpoint(lambda x: x.exp().sin(), x, use_reentrant=False).sum().backward()
     >>> x.grad
-    tensor([-2.4783, -2.4783])
+    tensor([-2.4784, -2.4784])
     """
     if use_reentrant is None:
         warnings.warn(

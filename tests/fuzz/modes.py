@@ -154,12 +154,13 @@ def _noise_size(node, args: list, value: np.ndarray) -> np.ndarray:
         sizes = _compute(node, [np.abs(a) if isinstance(a, np.ndarray | float | int) else a for a in args])
         inner = floats[-1].shape[-2 if floats[-1].ndim > 1 else -1] if name not in ("sum", "mean") else args[0].size // max(1, value.size)
         return np.asarray(np.abs(sizes), np.float64) * (inner + 1) * info.eps
-    size = np.abs(value.astype(np.float64)) * info.eps * 4 + info.tiny  # what underflows may become 0
+    size = np.abs(value.astype(np.float64)) * info.eps * 4
+    finite = [np.abs(a[np.isfinite(a)].astype(np.float64)).max(initial=0) for a in floats]
+    largest = 1 + max(finite, default=0)
+    size = size + info.tiny * largest  # what underflows may become 0
     if node.op.reduces is not None or name in LAYOUTS:  # all terms of their sums are positive
         size = size * (1 + args[0].size // max(1, value.size) + (args[0].shape[-1] if args[0].ndim else 0) / 4)
     if name in CANCELLING:
-        finite = [np.abs(a[np.isfinite(a)].astype(np.float64)).max(initial=0) for a in floats]
-        largest = 1 + max(finite, default=0)
         size = size + info.eps * largest * (largest if name == "var" else 4)
     return size
 

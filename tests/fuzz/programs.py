@@ -106,7 +106,7 @@ FLOAT_FUNCTIONS = ["F.silu({})", "F.gelu({})", "F.gelu({}, approximate='tanh')",
     "F.hardswish({})", "F.hardsigmoid({})", "F.hardtanh({})", "F.leaky_relu({}, 0.1)", "F.relu6({})", "F.mish({})",
     "F.logsigmoid({})", "F.selu({})"]  # fmt: skip
 BINARY = """add sub mul div maximum minimum eq ne lt le gt ge pow atan2 fmod remainder logical_and logical_or logical_xor
-    floor_divide fmin fmax copysign hypot bitwise_and bitwise_or bitwise_xor true_divide rsub""".split()
+    floor_divide fmin fmax hypot bitwise_and bitwise_or bitwise_xor true_divide rsub""".split()
 INPLACE_UNARY = "neg_ abs_ relu_ exp_ sqrt_ tanh_ sigmoid_ zero_ floor_ round_ sin_ square_ reciprocal_".split()
 INPLACE_BINARY = ["{}.add_({})", "{}.sub_({})", "{}.mul_({})", "{}.div_({})", "{}.copy_({})", "{} += {}", "{} -= {}",
     "{} *= {}", "{}.pow_({})", "{}.data.add_({})", "{}.detach().copy_({})", "{}.lerp_({}, 0.25)", "{}[...] = {}",

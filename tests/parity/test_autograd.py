@@ -491,6 +491,8 @@ f = torch.autograd.functional; x = torch.tensor([1.,2.]); f.jacobian(lambda a: t
 ---
 f = torch.autograd.functional; x = torch.tensor([1.,2.], requires_grad=True); f.jacobian(lambda a: a**2, x, create_graph=True).requires_grad, f.jacobian(lambda a: a**2, x).requires_grad
 ---
+f = torch.autograd.functional; f.jacobian(lambda a: a, [1])
+---
 x = torch.tensor([1.,2.], requires_grad=True); torch.autograd.backward([x.sum(), (x*x).sum()]); x.grad
 ---
 x = torch.tensor([1.,2.], requires_grad=True); torch.autograd.backward([x*2, x*x], [torch.ones(2), torch.ones(2)]); x.grad
@@ -553,6 +555,8 @@ x = torch.ones(2,2, requires_grad=True); f = x.view(4); f.grad_fn
 x = torch.ones(2,2, requires_grad=True); f = x.reshape(4); f.grad_fn
 x = torch.ones(2,2, requires_grad=True); f = x.sum(); f.grad_fn
 x = torch.ones(2,2, requires_grad=True); f = x.mean(); f.grad_fn
+x = torch.ones(2,2, requires_grad=True); f = x.mean(0); f.grad_fn
+x = torch.ones(2,2, requires_grad=True); f = x.sum(0); f.grad_fn
 x = torch.ones(2,2, requires_grad=True); f = x[0]; f.grad_fn
 x = torch.ones(2,2, requires_grad=True); f = x[:, 0]; f.grad_fn
 x = torch.ones(2,2, requires_grad=True); f = x[[0]]; f.grad_fn
@@ -566,6 +570,8 @@ x = torch.ones(2,2, requires_grad=True); f = x.tanh(); f.grad_fn
 x = torch.ones(2,2, requires_grad=True); f = x.softmax(0); f.grad_fn
 x = torch.ones(2,2, requires_grad=True); f = x.log_softmax(0); f.grad_fn
 x = torch.ones(2,2, requires_grad=True); f = x.abs(); f.grad_fn
+x = torch.ones(2,2, requires_grad=True); f = x.clamp(0); f.grad_fn
+x = torch.ones(2,2, requires_grad=True); f = x.clamp(0,1); f.grad_fn
 x = torch.ones(2,2, requires_grad=True); f = x.sqrt(); f.grad_fn
 x = torch.ones(2,2, requires_grad=True); f = x.max(); f.grad_fn
 x = torch.ones(2,2, requires_grad=True); f = x.max(0)[0]; f.grad_fn
@@ -601,6 +607,8 @@ x = torch.ones(2,2, requires_grad=True); f = x.mv(x[0]); f.grad_fn
 x = torch.ones(2,2, requires_grad=True); f = torch.einsum('ij->ji', x); f.grad_fn
 x = torch.ones(2,2, requires_grad=True); f = x.flip(0); f.grad_fn
 x = torch.ones(2,2, requires_grad=True); f = x.roll(1); f.grad_fn
+x = torch.ones(2,2, requires_grad=True); f = x.pow(x); f.grad_fn
+x = torch.ones(2,2, requires_grad=True); f = 2**x; f.grad_fn
 x = torch.ones(2,2, requires_grad=True); f = x.logsumexp(0); f.grad_fn
 x = torch.ones(2,2, requires_grad=True); f = x.topk(1)[0]; f.grad_fn
 x = torch.ones(2,2, requires_grad=True); f = x.sort()[0]; f.grad_fn
@@ -647,6 +655,7 @@ F = torch.nn.functional; x = torch.ones(1,1,4,4, requires_grad=True); w = torch.
 F = torch.nn.functional; x = torch.ones(1,1,4,4, requires_grad=True); w = torch.ones(1,1,3,3, requires_grad=True); f = F.batch_norm(x, None, None, training=True); f.grad_fn
 F = torch.nn.functional; x = torch.ones(1,1,4,4, requires_grad=True); w = torch.ones(1,1,3,3, requires_grad=True); f = F.embedding(torch.tensor([0]), x[0,0]); f.grad_fn
 F = torch.nn.functional; x = torch.ones(1,1,4,4, requires_grad=True); w = torch.ones(1,1,3,3, requires_grad=True); f = F.pad(x, (1,1)); f.grad_fn
+F = torch.nn.functional; x = torch.ones(1,1,4,4, requires_grad=True); w = torch.ones(1,1,3,3, requires_grad=True); f = F.adaptive_avg_pool2d(x, 1); f.grad_fn
 F = torch.nn.functional; x = torch.ones(1,1,4,4, requires_grad=True); w = torch.ones(1,1,3,3, requires_grad=True); f = F.adaptive_avg_pool2d(x, 2); f.grad_fn
 F = torch.nn.functional; x = torch.ones(1,1,4,4, requires_grad=True); w = torch.ones(1,1,3,3, requires_grad=True); f = F.hardtanh(x); f.grad_fn
 F = torch.nn.functional; x = torch.ones(1,1,4,4, requires_grad=True); w = torch.ones(1,1,3,3, requires_grad=True); f = F.log_softmax(x, 1); f.grad_fn

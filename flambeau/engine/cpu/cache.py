@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from hashlib import sha256
 from pathlib import Path
 
@@ -17,6 +18,7 @@ LIMIT = 256 << 20
 
 _CHECK_EVERY = 64  # stores of a process between two looks at the size
 _DIGEST = 32
+_ABANDONED = 3600  # seconds after which an unfinished file is that of a process that was killed
 
 
 class Cache:
@@ -78,12 +80,16 @@ class Cache:
     def prune(self) -> None:
         """Removes the entries used least recently until the rest takes at most half of the limit, if it is over."""
         entries = []
+        abandoned = time.time() - _ABANDONED
         try:
             with os.scandir(self.directory) as files:
                 for file in files:
                     status = file.stat()
-                    entries.append((status.st_mtime, status.st_size, file.path))
-        except OSError:
+                    if not file.name.endswith(".tmp"):
+                        entries.append((status.st_mtime, status.st_size, file.path))
+                    elif status.st_mtime < abandoned:
+                        os.unlink(file.path)
+        except OSError:  # another process removes files too
             return
         total = sum(size for _, size, _ in entries)
         if total <= self.limit:

@@ -7,7 +7,7 @@ from hashlib import sha256
 from flambeau.engine.cpu import threads
 from flambeau.engine.cpu.compiler import Machine, Session, session
 from flambeau.engine.cpu.emit import Code, Value
-from flambeau.engine.cpu.kernel import Finish, Kernel, Part
+from flambeau.engine.cpu.kernel import Finish, Kernel, Parts, Rows
 from flambeau.engine.cpu.schedule import Schedule
 from flambeau.engine.loops import Loop, verify
 
@@ -34,26 +34,26 @@ def loop_ir(loop: Loop, machine: Machine, name: str) -> str:
         kernel = Kernel(schedule)
         kernel.write()
         return _module([kernel.code], [_define(name, "ptr %args", kernel.code)])
-    part = Part(schedule)
-    part.write()
-    codes = [part.code, Code(machine)]
-    functions = [_define(f"{name}.part", "ptr %args, i64 %first, i64 %last", part.code, "internal ")]
-    frame, args = codes[1], Value(codes[1], "%args", "ptr", 0)
-    context = args
-    if schedule.split:  # two pointers: the kernel's arguments, and the accumulators of all parts
-        context = frame.allocate("ptr", 2)
-        context.store(args)
-        context.offset(1, "ptr").store(frame.allocate("i8", schedule.tasks * schedule.part_bytes()))
-    frame.line(f"call void @{threads.ENTRY}(ptr @{name}.part, ptr {context.ref}, i64 {schedule.tasks})")
+    frame = Code(machine)
+    args = Value(frame, "%args", "ptr", 0)
+    parts = [Parts(schedule), Finish(schedule)] if schedule.split else [Rows(schedule)]
+    for part in parts:
+        part.write()
+    if schedule.split:  # the parts get two pointers: the kernel's arguments, and memory for all accumulators
+        both = frame.allocate("ptr", 2)
+        both.store(args)
+        both.offset(1, "ptr").store(frame.allocate("i8", schedule.tasks * schedule.part_bytes()))
+        args = both
+    frame.line(f"call void @{threads.ENTRY}(ptr @{name}.part, ptr {args.ref}, i64 {schedule.tasks})")
+    functions = [
+        f"declare void @{threads.ENTRY}(ptr, ptr, i64)",
+        _define(f"{name}.part", "ptr %args, i64 %first, i64 %last", parts[0].code, "internal "),
+    ]
     if schedule.split:
-        finish = Finish(schedule)
-        finish.write()
-        codes.append(finish.code)
-        functions.append(_define(f"{name}.finish", "ptr %args", finish.code, "internal "))
-        frame.line(f"call void @{name}.finish(ptr {context.ref})")
+        frame.line(f"call void @{name}.finish(ptr {args.ref})")
+        functions.append(_define(f"{name}.finish", "ptr %args", parts[1].code, "internal "))
     frame.line("ret void")
-    functions.append(_define(name, "ptr %args", frame))
-    return _module(codes, [f"declare void @{threads.ENTRY}(ptr, ptr, i64)", *functions])
+    return _module([frame, *(part.code for part in parts)], [*functions, _define(name, "ptr %args", frame)])
 
 
 def _define(name: str, parameters: str, code: Code, linkage: str = "") -> str:

@@ -149,16 +149,6 @@ class _Convolution(Frame):
         self.taken += -(-(elements + self.lanes) * self.size // 64) * 64
         return start
 
-    def scratch(self) -> Value:
-        """The memory that was reserved."""
-        memory = self.code.call("malloc", [self.code.index(self.taken + 64)], "ptr", 0)
-        self.memory = memory
-        low = self.code.new(f"ptrtoint ptr {memory.ref} to i64", "i64", 0) & 63
-        return bytes_on(memory, 64 - low)
-
-    def release(self) -> None:
-        self.code.perform("free", [self.memory])
-
     def fill_table(self, table: Value, channels: int, stride: int, offsets: list[int]) -> None:
         """For each channel and tap where its row of B begins, in bytes."""
 
@@ -226,11 +216,11 @@ class _Passes(_Convolution):
             plan.reserve()
             most = max(most, self.taken)
         self.taken = most
-        scratch = self.scratch()
+        scratch, memory = self.heap(self.taken)
         for plan in plans:
             plan.prepare(scratch)
         self.each(spec.n, lambda n: self.image(plans, n))
-        self.release()
+        self.release(memory)
 
     def image(self, plans: list[_Plan], n: Value | int) -> None:
         source, result = self.go(self.source, n, self.from_strides[0]), self.go(self.result, n, self.to_strides[0])
@@ -409,7 +399,7 @@ class _Weight(_Convolution):
         copied = 0 if self.copies.none else self.take(self.together * self.channels * self.copies.channel())
         dense = self.take(self.together * self.out * self.gradients.channel()) if self.gradients else 0
         self.job = self.stack(tiles.JOB_BYTES)
-        scratch = self.scratch()
+        scratch, memory = self.heap(self.taken)
         self.table, self.copied, self.dense = (bytes_on(scratch, at) for at in (table, copied, dense))
         self.fill_table(self.table, self.channels, self.copies.channel(), self.copies.offsets(self.p))
         a_row = self.gradients.channel() if self.gradients else spec.y[1]
@@ -420,7 +410,7 @@ class _Weight(_Convolution):
         for field, value in fields.items():
             self.set(self.job, field, value)
         self.each(spec.groups, self.group)
-        self.release()
+        self.release(memory)
 
     def group(self, g: Value | int) -> None:
         spec = self.spec

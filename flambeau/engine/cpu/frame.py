@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from hashlib import sha256
 
+from flambeau.engine.cpu import threads
 from flambeau.engine.cpu.compiler import Session
 from flambeau.engine.cpu.emit import BITS, Code, Value
 
@@ -39,10 +40,20 @@ def shared(session: Session, name: str, parameters: str, write: Callable[[Code],
     return name
 
 
-def kernel(session: Session, prefix: str, what: object, code: Code) -> int:
-    """The address of the kernel ``code``, named after ``what`` it computes."""
-    name = f"flambeau_{prefix}_" + sha256(repr(what).encode()).hexdigest()[:24]
-    return session.compile_ir(define(code, name, "ptr %args"), name)
+def kernel(session: Session, prefix: str, what: object, code: Code, tasks: int = 1) -> int:
+    """The address of the kernel ``code``, named after ``what`` it computes.
+
+    With more than one task the code is that of ``part(args, first, last)``, which threads share.
+    """
+    name = f"flambeau_{prefix}_" + sha256(repr((what, tasks)).encode()).hexdigest()[:24]
+    if tasks == 1:
+        return session.compile_ir(define(code, name, "ptr %args"), name)
+    threads.pool()
+    part = define(code, name + "_part", "ptr %args, i64 %first, i64 %last")
+    whole = Code(session.machine)
+    function = Value(whole, f"@{name}_part", "ptr", 0)
+    whole.perform(threads.ENTRY, [function, parameter(whole, "args"), whole.index(tasks)])
+    return session.compile_ir(part + define(whole, name, "ptr %args"), name)
 
 
 class Frame:
@@ -72,6 +83,24 @@ class Frame:
 
             self.code.loop(self.code.index(0), self.code.index(count), 1, [], step)
 
+    def walk(self, total: int, size: int, body: Callable[[Value | int, int], None], divided: bool = False) -> None:
+        """``body(start, size)`` for parts of ``size`` and the rest of ``total``.
+
+        ``divided`` if these parts are the kernel's tasks, of which this call does those from ``%first`` to ``%last``.
+        """
+        full, rest = divmod(total, size)
+        if not divided:
+            self.each(full, lambda i: body(i * size, size))
+            if rest:
+                body(full * size, rest)
+            return
+        code = self.code
+        first, last = parameter(code, "first", "i64"), parameter(code, "last", "i64")
+        whole = code.call("llvm.umin.i64", [last, code.index(full)], "i64", 0)
+        code.loop(first, whole, 1, [], lambda i, _: body(i * size, size) or [])
+        if rest:
+            code.when(last.compare("ugt", full), [], lambda: body(full * size, rest) or [])
+
     def go(self, pointer: Value, i: Value | int, stride: int) -> Value:
         """The address ``i * stride`` elements further on."""
         if isinstance(i, int):
@@ -81,6 +110,15 @@ class Frame:
     def stack(self, size: int) -> Value:
         """That many bytes of stack memory."""
         return self.code.allocate("i8", max(size, 64))
+
+    def heap(self, size: int) -> tuple[Value, Value]:
+        """That many bytes of memory, at the beginning of a cache line, and what to :meth:`release` when it is done with."""
+        memory = self.code.call("malloc", [self.code.index(size + 64)], "ptr", 0)
+        place = self.code.new(f"ptrtoint ptr {memory.ref} to i64", "i64", 0) & 63
+        return bytes_on(memory, 64 - place), memory
+
+    def release(self, memory: Value) -> None:
+        self.code.perform("free", [memory])
 
     def set(self, job: Value, field: int, value: Value | int) -> None:
         """Writes a field of 8 bytes."""

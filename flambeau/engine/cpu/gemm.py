@@ -14,6 +14,7 @@ The inner dimension is never divided between threads, so results don't depend on
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 from typing import NamedTuple
 
 import llvmlite.binding as llvm
@@ -23,7 +24,7 @@ from flambeau.engine.cpu.blas import Blas, blas
 from flambeau.engine.cpu.compiler import Session
 from flambeau.engine.cpu.compiler import session as process_session
 from flambeau.engine.cpu.emit import Code, Value
-from flambeau.engine.cpu.frame import Frame, bytes_on, evenly, kernel, lanes_of, parts
+from flambeau.engine.cpu.frame import Frame, evenly, kernel, lanes_of, parts
 from flambeau.engine.cpu.specs import KINDS, GemmSpec
 
 
@@ -33,26 +34,35 @@ class Tiling(NamedTuple):
     rows: int
     vectors: int
     block: int  # steps along the inner dimension that one pass takes
-    pack: bool  # whether panels of B are copied first
+    pack_a: bool  # whether A is copied first, so that each tile reads it without gaps
+    pack_b: bool  # whether panels of B are copied first
+    height: int  # rows of A that all panels of B pass before the next ones
 
 
 def tiling(session: Session, spec: GemmSpec) -> Tiling:
     """The tiles for an oriented product, from what was measured (``benchmarks/gemm.py``)."""
     lanes, size = lanes_of(session, KINDS[spec.dtype.name]), spec.dtype.itemsize
     total = max(1, -(-spec.n // lanes))
+    contiguous = spec.b[-1] == 1 or spec.n == 1
+    apart = spec.b[-2] * size  # bytes from row to row of B: far apart, they compete for few places in the cache
+    pack_b = not contiguous or (spec.m >= 32 and spec.k >= 32 and apart >= 1024)
     if session.machine.registers < 32:
         rows, vectors = (6, 2) if total > 1 else (8, 1)
     elif spec.m <= 4:
         rows, vectors = 4, {1: 8, 2: 6}.get(spec.m, 4)
+    elif total <= 2:
+        rows, vectors = 12, total
+    elif pack_b and total <= 8 and spec.m < 512:
+        rows, vectors = 12, 2  # more panels, for more than one thread
     else:
-        rows, vectors = {1: (12, 1), 2: (12, 2), 4: (6, 4)}.get(total, (8, 3))
+        rows, vectors = (6, 4) if total % 4 == 0 else (8, 3)
     rows = evenly(spec.m, rows)
-    # A whose rows are neighbours is read line by line, each from another page: fewer of them at a time.
-    block = evenly(spec.k, 128 if spec.a[-2] == 1 and spec.a[-1] != 1 else 256)
-    contiguous = spec.b[-1] == 1 or spec.n == 1
-    apart = spec.b[-2] * size  # bytes from row to row of B: far apart, they compete for few places in the cache
-    pack = not contiguous or (spec.m >= 4 * rows and spec.k >= 32 and apart >= 1024)
-    return Tiling(rows, min(vectors, total), -(-block // lanes) * lanes, pack)
+    # Where the rows of A are neighbours, it is read line by line, each from another page: fewer of them at a time, or copied.
+    tall = spec.a[-2] == 1 and spec.a[-1] != 1
+    pack_a = tall and spec.n >= 512 and spec.m * spec.k * size > 1 << 20
+    block = evenly(spec.k, 128 if tall and not pack_a else 512)
+    height = evenly(spec.m, 480) if spec.m * block * size > 1 << 20 else spec.m
+    return Tiling(rows, min(vectors, total), -(-block // lanes) * lanes, pack_a, pack_b, -(-height // rows) * rows)
 
 
 def gemm_kernel(spec: GemmSpec, session: Session | None = None) -> int:
@@ -67,8 +77,13 @@ def gemm_kernel(spec: GemmSpec, session: Session | None = None) -> int:
     return address
 
 
-LARGE = 512
-"""From this size on, in all three dimensions, OpenBLAS is ahead of the tiles: it also packs A, for all levels of cache."""
+LARGE = 1024
+"""From this size on, in all three dimensions, OpenBLAS is ahead of the tiles by more than it loses elsewhere: its threads spin
+when they have nothing to do, in the way of ours."""
+
+
+WORTH_DIVIDING = 1 << 21
+"""Products of this many multiplications, some 25 us, are divided between threads."""
 
 
 def choose(spec: GemmSpec) -> str:
@@ -129,8 +144,8 @@ def tiled_kernel(session: Session, spec: GemmSpec, cut: Tiling | None = None) ->
     oriented = spec.oriented()
     cut = cut or tiling(session, oriented)
     writer = Tiles(session, oriented, oriented is not spec, cut)
-    writer.matrices(writer.matrix)
-    return kernel(session, "gemm", (spec, cut), writer.code)
+    tasks = writer.write()
+    return kernel(session, "gemm", (spec, cut), writer.code, tasks)
 
 
 class Writer(Frame):
@@ -155,17 +170,19 @@ class Writer(Frame):
             else:
                 self.factors.append(self.code.const(factor, "double"))
 
-    def matrices(self, body: Callable[[Value, Value, Value, Value], None]) -> None:
+    def matrices(self, body: Callable[[Value, Value, Value, Value], None], divided: bool = False) -> None:
         """``body(a, b, c, d)`` for every matrix of the batch; without addend ``d`` is ``c``."""
+        batch = self.spec.batch
 
-        def walk(dim: int, at: list[Value]) -> None:
-            if dim == len(self.spec.batch):
-                body(at[0], at[1], at[2], at[-1])
-                return
-            steps = [s[dim] for _, s in self.operands]
-            self.each(self.spec.batch[dim], lambda i: walk(dim + 1, [self.go(p, i, s) for p, s in zip(at, steps)]))
+        def matrix(i: Value | int, _: int) -> None:
+            at = [p for p, _ in self.operands]
+            for dim in reversed(range(len(batch))):
+                place = i.binary("urem", batch[dim]) if isinstance(i, Value) and dim else i
+                i = i.binary("udiv", batch[dim]) if isinstance(i, Value) and dim else i
+                at = [self.go(p, place, s[dim]) for p, (_, s) in zip(at, self.operands)]
+            body(at[0], at[1], at[2], at[-1])
 
-        walk(0, [p for p, _ in self.operands])
+        self.walk(prod(batch), 1, matrix, divided)
 
 
 class Tiles(Writer):
@@ -178,18 +195,44 @@ class Tiles(Writer):
         self.job = self.new_job(self.factors[1], spec.d)
         if self.blocks > 1:  # blocks after the first add to what is there
             self.later_job = self.new_job(self.code.const(1.0, "double"), spec.c)
-        if cut.pack:
-            self.panel = self.stack(cut.vectors * self.lanes * min(cut.block, spec.k) * self.size)
+        if cut.pack_b:
+            self.b_panel = self.stack(cut.vectors * self.lanes * min(cut.block, spec.k) * self.size)
 
     def new_job(self, beta: Value, addend: tuple[int, ...] | None) -> Value:
         job, spec, size = self.stack(tiles.JOB_BYTES), self.spec, self.size
-        fields: dict[int, Value | int] = {tiles.A_ROWS + r: spec.a[-2] * size * (r + 1) for r in range(4)}
+        a_row = 1 if self.cut.pack_a else spec.a[-2]
+        fields: dict[int, Value | int] = {tiles.A_ROWS + r: a_row * size * (r + 1) for r in range(4)}
         fields |= {tiles.A_STEP: spec.a[-1] * size, tiles.C_ROW: spec.c[-2] * size}
         fields |= {tiles.D_ROW: addend[-2] * size if addend else 0, tiles.ADDEND: int(addend is not None)}
         fields |= {tiles.ALPHA: self.factors[0], tiles.BETA: beta}
         for field, number in fields.items():
             self.set(job, field, number)
         return job
+
+    def write(self) -> int:
+        """Everything; gives the number of tasks that threads can share."""
+        spec, cut = self.spec, self.cut
+        batch = prod(spec.batch)
+        panels, rows = -(-spec.n // (cut.vectors * self.lanes)), -(-spec.m // cut.rows)
+        bands = -(-spec.m // cut.height)
+        if batch * spec.m * spec.n * spec.k < WORTH_DIVIDING:
+            tasks, self.divided = 1, ""
+        elif batch >= 4:
+            tasks, self.divided = batch, "batch"
+        elif bands > 1:
+            tasks, self.divided = bands, "bands"
+        elif panels > rows // 8 and panels > 1 and cut.pack_b:  # each row would pack the same panels again
+            tasks, self.divided = panels, "panels"
+        else:
+            tasks, self.divided = max((rows, "rows"), (panels, "panels"))
+        if tasks == 1:
+            self.divided = ""
+        if cut.pack_a:
+            self.a_panels, memory = self.heap(min(cut.height, spec.m) * cut.block * self.size)
+        self.matrices(self.matrix, self.divided == "batch")
+        if cut.pack_a:
+            self.release(memory)
+        return tasks
 
     def matrix(self, a: Value, b: Value, c: Value, d: Value) -> None:
         """One matrix of the batch: blocks along the inner dimension, in which panels of B pass the rows of A."""
@@ -206,48 +249,70 @@ class Tiles(Writer):
             job = later.select(self.later_job, job)
             a, b = self.go(a, start, spec.a[-1]), self.go(b, start, spec.b[-2])
         d_strides = spec.d or spec.c
-        for first, count, columns in parts(spec.n, cut.vectors * self.lanes):
+
+        def band(top: Value | int, height: int) -> None:
+            down = ((a, spec.a), (c, spec.c), (d, d_strides))
+            a_band, c_band, d_band = (self.go(p, top, s[-2]) for p, s in down)
+            if cut.pack_a:
+                self.pack_a(a_band, steps, height)
+            self.panels(a_band, c_band, d_band, b, steps, job, later, height)
+
+        self.walk(spec.m, cut.height, band, self.divided == "bands")
+
+    def panels(
+        self, a: Value, c: Value, d: Value, b: Value, steps: Value | int, job: Value, later: Value | None, height: int
+    ) -> None:
+        """Panels of B pass ``height`` rows of A."""
+        spec, cut = self.spec, self.cut
+        d_strides = spec.d or spec.c
+
+        def panel(first: Value | int, columns: int) -> None:
             vectors, rest = -(-columns // self.lanes), columns % self.lanes
             self.set(job, tiles.MASK, (1 << rest) - 1)
-            self.set(job, tiles.B_STEP, vectors * self.lanes * self.size if cut.pack else spec.b[-2] * self.size)
+            self.set(job, tiles.B_STEP, vectors * self.lanes * self.size if cut.pack_b else spec.b[-2] * self.size)
+            from_b, to_c, from_d = (self.go(p, first, s[-1]) for p, s in ((b, spec.b), (c, spec.c), (d, d_strides)))
+            if cut.pack_b:
+                self.pack_b(from_b, steps, columns)
+                from_b = self.b_panel
 
-            def panel(i: Value | int, first=first, columns=columns, vectors=vectors, rest=rest) -> None:
-                across = ((b, spec.b[-1]), (c, spec.c[-1]), (d, d_strides[-1]))
-                from_b, to_c, from_d = (self.go(self.go(p, first, s), i, s * columns) for p, s in across)
-                if cut.pack:
-                    self.pack(from_b, steps, columns)
-                    from_b = self.panel
-                for top, tall, rows in parts(spec.m, cut.rows):
-                    name = tiles.tile(self.session, self.kind, rows, vectors, rest != 0)
+            def tile(top: Value | int, rows: int) -> None:
+                name = tiles.tile(self.session, self.kind, rows, vectors, rest != 0)
+                down = ((a, spec.a), (to_c, spec.c), (from_d, d_strides))
+                x, y, z = (self.go(p, top, s[-2]) for p, s in down)
+                if cut.pack_a:
+                    self.set(job, tiles.A_STEP, rows * self.size)
+                    x = self.go(self.a_panels, top, self.cut.block)
+                self.perform(name, x, from_b, y, later.select(y, z) if later else z, steps, job)
 
-                    def tile(j: Value | int, top=top, rows=rows, name=name) -> None:
-                        down = ((a, spec.a[-2]), (to_c, spec.c[-2]), (from_d, d_strides[-2]))
-                        x, y, z = (self.go(self.go(p, top, s), j, s * rows) for p, s in down)
-                        self.perform(name, x, from_b, y, later.select(y, z) if later else z, steps, job)
+            self.walk(height, cut.rows, tile, self.divided == "rows")
 
-                    self.each(tall, tile)
+        self.walk(spec.n, cut.vectors * self.lanes, panel, self.divided == "panels")
 
-            self.each(count, panel)
+    def pack_a(self, a: Value, steps: Value | int, height: int) -> None:
+        """Copies ``height`` rows of A."""
+        for first, count, rows in parts(height, self.cut.rows):
+            pack = packing.pack_panels(self.session, self.kind, rows)
+            to, source = self.go(self.a_panels, first, self.cut.block), self.go(a, first, 1)
+            width = rows * self.cut.block * self.size
+            self.perform(pack, to, source, steps, self.spec.a[-1] * self.size, count, width)
 
-    def pack(self, b: Value, steps: Value | int, columns: int) -> None:
+    def pack_b(self, b: Value, steps: Value | int, columns: int) -> None:
         """Copies a panel of B."""
         spec, size = self.spec, self.size
         vectors, rest = -(-columns // self.lanes), columns % self.lanes
         width = vectors * self.lanes * size
         if spec.b[-1] == 1 or spec.n == 1:
             pack = packing.pack_rows(self.session, self.kind, vectors, rest != 0)
-            self.perform(pack, self.panel, b, steps, spec.b[-2] * size, (1 << rest) - 1, width)
+            self.perform(pack, self.b_panel, b, steps, spec.b[-2] * size, (1 << rest) - 1, width)
             return
-        for first, count, lanes in parts(columns, self.lanes):
 
-            def strip(i: Value | int, first=first, lanes=lanes) -> None:
-                to = self.go(bytes_on(self.panel, first * size), i, self.lanes)
-                source = self.go(self.go(b, first, spec.b[-1]), i, spec.b[-1] * self.lanes)
-                if spec.b[-2] == 1:
-                    pack = packing.pack_transposed(self.session, self.kind)
-                    self.perform(pack, to, source, steps, spec.b[-1] * size, lanes, width)
-                else:
-                    pack = packing.pack_strided(self.session, self.kind)
-                    self.perform(pack, to, source, steps, spec.b[-2] * size, lanes, width, spec.b[-1] * size)
+        def strip(first: Value | int, lanes: int) -> None:
+            to, source = self.go(self.b_panel, first, 1), self.go(b, first, spec.b[-1])
+            if spec.b[-2] == 1:
+                pack = packing.pack_transposed(self.session, self.kind)
+                self.perform(pack, to, source, steps, spec.b[-1] * size, lanes, width)
+            else:
+                pack = packing.pack_strided(self.session, self.kind)
+                self.perform(pack, to, source, steps, spec.b[-2] * size, lanes, width, spec.b[-1] * size)
 
-            self.each(count, strip)
+        self.walk(columns, self.lanes, strip)

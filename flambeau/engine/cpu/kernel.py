@@ -1,7 +1,7 @@
 """The function of one loop: rows, passes over a row, points.
 
-:class:`Kernel` writes all of a loop; :class:`Part` the tasks of a range, for threads to divide; :class:`Finish` what
-remains to be done when a long reduction was split into parts.
+:class:`Kernel` writes all of a loop. Where threads divide the work, :class:`Rows` writes a range of its rows, or
+:class:`Parts` a range of the parts of a long reduction and :class:`Finish` what is to be done when all have run.
 """
 
 from __future__ import annotations
@@ -198,7 +198,7 @@ class Kernel:
                 self.wide[v] = self.row[v].splat(self.lanes)
         self._row_values(len(schedule.passes), pointers, mask)
         for k, (v, access) in enumerate(self.loop.outputs):
-            if not schedule.at_points(access):
+            if not schedule.at_points(v, access):
                 pointer = pointers[len(self.loop.inputs) + k]
                 values = self.wide if schedule.across else self.row | self.once
                 value = operations.to_memory(values[v], access.dtype)
@@ -386,53 +386,68 @@ class Kernel:
         return operations.from_memory(value, access.dtype)
 
 
-class Part(Kernel):
-    """The tasks ``%first`` to ``%last`` of a loop: rows, or parts of a long reduction, which go to the scratch."""
-
-    def _arguments(self) -> Value:
-        return _split_arguments(self) if self.schedule.split else super()._arguments()
+class Rows(Kernel):
+    """The rows ``%first`` to ``%last`` of the dimension that is divided."""
 
     def _range(self, dim: int) -> tuple[Value, Value] | None:
-        if dim != self.schedule.divided:
-            return None
-        if not self.schedule.split:
-            return Value(self.code, "%first", "i64", 0), Value(self.code, "%last", "i64", 0)
-        first = self.task * self.schedule.steps
-        stop = first + self.schedule.steps
-        return first, stop.intrinsic("smin", self.schedule.trips(dim))
+        return _tasks(self.code) if dim == self.schedule.divided else None
 
-    def _most(self, dim: int) -> int:
-        split = self.schedule.split and dim == self.schedule.divided
-        return self.schedule.steps if split else super()._most(dim)
+
+class _Split(Kernel):
+    """A loop whose reduction is split: besides the kernel's arguments it gets memory for the accumulators."""
+
+    scratch: Value
+
+    def _arguments(self) -> Value:
+        both = super()._arguments()
+        self.scratch = both.offset(1, "ptr").load("ptr")
+        return both.load("ptr")
+
+    def _places(self, task: Value) -> list[Value]:
+        """Where the accumulators of the current row and of part ``task`` are."""
+        schedule, places, start = self.schedule, [], 0
+        part = self.scratch.offset(task * schedule.part_bytes(), "i8")
+        assert self.position is not None
+        position = self.position if schedule.across else self.position * self.lanes
+        for instr in self._updated(0):
+            kind = operations.memory_kind(instr.dtype)
+            places.append(part.offset(start, "i8").offset(position, kind))
+            start += schedule.slots() * instr.dtype.itemsize
+        return places
+
+
+class Parts(_Split):
+    """The parts ``%first`` to ``%last`` of the reduction of every row."""
+
+    task: Value
 
     def _all_rows(self, pointers: list[Value]) -> None:
-        if not self.schedule.split:
-            super()._all_rows(pointers)
-            return
-
         def step(task: Value, _: list[Value]) -> list[Value]:
             self.task = task
             self.position = self.code.index(0)
             self._rows(list(self.schedule.kept), pointers)
             return []
 
-        first, last = Value(self.code, "%first", "i64", 0), Value(self.code, "%last", "i64", 0)
-        self.code.loop(first, last, 1, [], step)
+        self.code.loop(*_tasks(self.code), 1, [], step)
+
+    def _range(self, dim: int) -> tuple[Value, Value] | None:
+        if dim != self.schedule.divided:
+            return None
+        first = self.task * self.schedule.steps
+        return first, (first + self.schedule.steps).intrinsic("smin", self.schedule.trips(dim))
+
+    def _most(self, dim: int) -> int:
+        return self.schedule.steps if dim == self.schedule.divided else super()._most(dim)
 
     def _row(self, pointers: list[Value], mask: Value | None) -> None:
-        if not self.schedule.split:
-            super()._row(pointers, mask)
-            return
         self._row_values(0, pointers, mask)
-        for place, instr, value in zip(_places(self, self.task), self._updated(0), self._accumulators(0, pointers, mask)):
-            place.store(operations.to_memory(value, instr.dtype))
+        results = self._accumulators(0, pointers, mask)
+        for place, instr, result in zip(self._places(self.task), self._updated(0), results):
+            place.store(operations.to_memory(result, instr.dtype))
 
 
-class Finish(Kernel):
-    """What remains of a split reduction: the parts are combined in order, then come the values of the row."""
-
-    def _arguments(self) -> Value:
-        return _split_arguments(self)
+class Finish(_Split):
+    """What remains then: the parts are combined in order, and the values of the row follow."""
 
     def _all_rows(self, pointers: list[Value]) -> None:
         self.position = self.code.index(0)
@@ -441,7 +456,7 @@ class Finish(Kernel):
     def _accumulators(self, number: int, pointers: list[Value], mask: Value | None) -> list[Value]:
         def step(task: Value, sums: list[Value]) -> list[Value]:
             parts = []
-            for place, instr in zip(_places(self, task), self._updated(0)):
+            for place, instr in zip(self._places(task), self._updated(0)):
                 value = place.load(operations.memory_kind(instr.dtype), self.lanes)
                 parts.append(operations.from_memory(value, instr.dtype))
             return self._combine(0, sums, parts)
@@ -450,25 +465,8 @@ class Finish(Kernel):
         return self.code.loop(start, stop, 1, self._identities(0), step)
 
 
-def _split_arguments(kernel: Kernel) -> Value:
-    """The kernel's arguments; where parts are combined they come with the scratch."""
-    both = Value(kernel.code, "%args", "ptr", 0)
-    kernel.scratch = both.offset(1, "ptr").load("ptr")  # type: ignore[attr-defined]
-    return both.load("ptr")
-
-
-def _places(kernel: Kernel, task: Value) -> list[Value]:
-    """Where the accumulators of the current row and of part ``task`` are."""
-    schedule = kernel.schedule
-    part = kernel.scratch.offset(task * schedule.part_bytes(), "i8")  # type: ignore[attr-defined]
-    slots, start, places = schedule.slots(), 0, []
-    assert kernel.position is not None
-    position = kernel.position if schedule.across else kernel.position * schedule.lanes
-    for instr in kernel._updated(0):
-        kind = operations.memory_kind(instr.dtype)
-        places.append(part.offset(start, "i8").offset(position, kind))
-        start += slots * instr.dtype.itemsize
-    return places
+def _tasks(code: Code) -> tuple[Value, Value]:
+    return Value(code, "%first", "i64", 0), Value(code, "%last", "i64", 0)
 
 
 def _across_lanes(instr: Instr, value: Value) -> Value:

@@ -31,6 +31,31 @@ def pack_rows(session: Session, kind: str, vectors: int, masked: bool) -> str:
     return shared(session, f"flambeau_pack_{kind}_{vectors}{'m' * masked}", parameters, write)
 
 
+def pack_panels(session: Session, kind: str, rows: int) -> str:
+    """``pack(to, from, steps, stride, panels, width)``: copies ``steps`` rows of ``panels * rows`` numbers.
+
+    They go to panels, each ``width`` bytes from the one before, in which the steps follow each other without gaps.
+    """
+
+    def write(code: Code) -> None:
+        stride, panels, width = (parameter(code, n, "i64") for n in ("stride", "panels", "width"))
+        size = rows * BITS[kind] // 8
+
+        def step(_: Value, carried: list[Value]) -> list[Value]:
+            def copy(_: Value, inner: list[Value]) -> list[Value]:
+                inner[0].store(inner[1].load(kind, rows))
+                return [bytes_on(inner[0], width), bytes_on(inner[1], size)]
+
+            code.loop(code.index(0), panels, 1, carried, copy)
+            return [bytes_on(carried[0], size), bytes_on(carried[1], stride)]
+
+        pointers = [parameter(code, "to"), parameter(code, "from")]
+        code.loop(code.index(0), parameter(code, "steps", "i64"), 1, pointers, step)
+
+    parameters = "ptr %to, ptr %from, i64 %steps, i64 %stride, i64 %panels, i64 %width"
+    return shared(session, f"flambeau_panels_{kind}_{rows}", parameters, write)
+
+
 def pack_strided(session: Session, kind: str) -> str:
     """``pack(to, from, steps, stride, count, width, across)``: one by one, where no stride is that of neighbours."""
 

@@ -108,9 +108,10 @@ class Schedule:
             self.level.append(level)
             self.stage.append(stage)
 
-    def at_points(self, access: Access) -> bool:
-        """Whether an output of this access is stored at every point, rather than once a row."""
-        return self.loop.reduce == 0 or any(access.strides[d] for d in self.reduced)
+    def at_points(self, value: int, access: Access) -> bool:
+        """Whether an output of this value and access is stored at every point, rather than once a row."""
+        varies = self.level[value] == POINT or any(access.strides[d] for d in self.reduced)
+        return self.loop.reduce == 0 or varies
 
     def _choose_lanes(self) -> None:
         sizes: dict[int, int] = {}
@@ -141,7 +142,7 @@ class Schedule:
 
     def _choose_passes(self) -> None:
         body = self.loop.body
-        self.stored = [(n, v) for n, (v, a) in enumerate(self.loop.outputs) if self.at_points(a)]
+        self.stored = [(n, v) for n, (v, a) in enumerate(self.loop.outputs) if self.at_points(v, a)]
         reductions = [v for v, instr in enumerate(body) if is_reduction(instr)]
         count = 1 + max(
             [self.stage[v] - 1 for v in reductions] + [self.stage[v] for _, v in self.stored], default=0

@@ -99,6 +99,13 @@ def _tile(code: Code, kind: str, lanes: int, rows: int, vectors: int, masked: bo
     a_pointers = row_pointers(a, rows, offsets)
     places = field(TABLE, "ptr") if table else b
 
+    to, c_row = c, field(C_ROW)
+    for _ in range(rows):  # the result's lines come while the sums are made
+        for v in range(vectors):
+            where = to.offset(v * lanes, kind)
+            code.perform("llvm.prefetch.p0", [where, *(Value(code, n, "i32", 0) for n in ("1", "3", "1"))])
+        to = bytes_on(to, c_row)
+
     def step(i: Value, carried: list[Value]) -> list[Value]:
         pointers, p, sums = carried[: len(a_pointers)], carried[len(a_pointers)], carried[len(a_pointers) + 1 :]
         vectors_of_b = columns.load(bytes_on(b, places.offset(i, "i64").load("i64")) if table else p)
@@ -115,7 +122,7 @@ def _tile(code: Code, kind: str, lanes: int, rows: int, vectors: int, masked: bo
     def factor(number: int) -> Value:
         return field(number, "double").convert("fptrunc", kind).splat(lanes)
 
-    alpha, c_row = factor(ALPHA), field(C_ROW)
+    alpha = factor(ALPHA)
     scaled = [s * alpha for s in sums]
     addend = field(ADDEND)
 

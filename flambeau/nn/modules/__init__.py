@@ -162,6 +162,7 @@ from flambeau.nn.modules.rnn import (
     RNNCellBase,
 )
 from flambeau.nn.modules.sparse import Embedding, EmbeddingBag
+from flambeau.nn.modules.sync_batchnorm import SyncBatchNorm
 from flambeau.nn.modules.transformer import (
     Transformer,
     TransformerDecoder,
@@ -313,6 +314,7 @@ __all__ = [
     "Softplus",
     "Softshrink",
     "Softsign",
+    "SyncBatchNorm",
     "Tanh",
     "Tanhshrink",
     "Threshold",

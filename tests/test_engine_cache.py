@@ -1,0 +1,167 @@
+"""Machine code on disk: kept between sessions and processes, bounded, and never trusted when damaged."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+pytest.importorskip("llvmlite")
+
+from flambeau.core import dtypes as D
+from flambeau.engine.cpu import compiler
+from flambeau.engine.cpu.cache import Cache
+from flambeau.engine.cpu.codegen import loop_kernel
+from flambeau.engine.loops import Access, Instr, Loop
+
+ACCESS = Access(D.float32, (1,))
+
+
+def square(n):
+    body = (Instr("input", D.float32, (), 0), Instr("mul", D.float32, (0, 0)))
+    return Loop((n,), 0, (ACCESS,), (), body, ((1, ACCESS),))
+
+
+def check_square(n, session):
+    x = np.arange(n, dtype=np.float32)
+    y = np.empty_like(x)
+    args = (ctypes.c_void_p * 3)(x.ctypes.data, y.ctypes.data, 0)
+    ctypes.CFUNCTYPE(None, ctypes.c_void_p)(loop_kernel(square(n), session))(ctypes.addressof(args))
+    np.testing.assert_array_equal(y, x * x)
+
+
+def new_session(directory, level=""):
+    return compiler.Session(compiler.machine(level), Cache(directory))
+
+
+def test_second_session_loads(tmp_path):
+    first, second = new_session(tmp_path), new_session(tmp_path)
+    check_square(20, first)
+    check_square(20, first)
+    assert (first.stats.compiled, first.stats.loaded) == (1, 0)
+    check_square(20, second)
+    assert (second.stats.compiled, second.stats.loaded) == (0, 1)
+    check_square(21, second)
+    assert (second.stats.compiled, second.stats.loaded) == (1, 1)
+
+
+def test_machines_have_entries_of_their_own(tmp_path):
+    for level in ("avx2", "generic"):
+        if compiler.machine(level).vector_bytes <= compiler.machine().vector_bytes:
+            session = new_session(tmp_path, level)
+            check_square(20, session)
+            assert (session.stats.compiled, session.stats.loaded) == (1, 0)
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "flipped", "foreign"])
+def test_damaged_entries_are_compiled_again(tmp_path, damage):
+    check_square(20, new_session(tmp_path))
+    (entry,) = tmp_path.glob("*.o")
+    content = entry.read_bytes()
+    middle = len(content) // 2
+    entry.write_bytes({
+        "empty": b"",
+        "cut": content[:middle],
+        "flipped": content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :],
+        "foreign": b"not machine code at all" * 100,
+    }[damage])  # fmt: skip
+    session = new_session(tmp_path)
+    check_square(20, session)
+    assert (session.stats.compiled, session.stats.loaded) == (1, 0)
+    assert entry.read_bytes() == content
+
+
+def test_size_is_bounded(tmp_path):
+    """Over the limit, the entries that were not used for longest go first."""
+    cache = Cache(tmp_path, limit=10_000)
+    for k in range(12):
+        cache.store(f"key{k}", bytes(1000))
+        os.utime(tmp_path / f"key{k}.o", (k, k))
+    assert cache.load("key0") == bytes(1000)  # used again just now
+    cache.prune()
+    left = {path.stem for path in tmp_path.iterdir()}
+    assert left == {"key0", "key9", "key10", "key11"}
+    assert cache.load("key1") is None
+
+
+def test_no_directory_no_cache(tmp_path, monkeypatch):
+    """Where the disk refuses, programs run all the same."""
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("FLAMBEAU_CACHE_DIR", str(tmp_path / "file"))
+    assert Cache.default() is None
+    gone = Cache(tmp_path / "never made")
+    gone.store("key", b"code")
+    assert gone.load("key") is None
+    check_square(20, compiler.Session(compiler.machine(), gone))
+
+
+PROCESS = """
+import sys
+import numpy as np
+from flambeau.engine.cpu import compiler
+sys.path.insert(0, {tests!r})
+from test_engine_cache import check_square
+for n in range(2, 12):
+    check_square(n, compiler.session())
+stats = compiler.session().stats
+print(stats.compiled, stats.loaded)
+"""
+
+
+def test_several_processes_at_once(tmp_path):
+    """They write the same entries at the same time; a later one finds all of them, whole."""
+    environment = os.environ | {"FLAMBEAU_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", PROCESS.format(tests=os.path.dirname(__file__))]
+
+    def start():
+        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+
+    processes = [start() for _ in range(3)]
+    counts = [tuple(map(int, p.communicate()[0].split())) for p in processes]
+    assert all(sum(c) == 10 for c in counts)
+    assert start().communicate()[0].split() == ["0", "10"]
+    files = list((tmp_path / "kernels").iterdir())
+    assert len(files) == 10 and all(f.suffix == ".o" for f in files), "something temporary was left"
+    assert (tmp_path / "kernels").stat().st_mode & 0o077 == 0, "others can put machine code there"
+
+
+def test_abandoned_temporary_files_go(tmp_path):
+    """What a killed process left half written is removed in time."""
+    old = tmp_path / "abandoned.tmp"
+    old.write_bytes(bytes(100))
+    hours_ago = time.time() - 7200
+    os.utime(old, (hours_ago, hours_ago))
+    fresh = tmp_path / "fresh.tmp"
+    fresh.write_bytes(bytes(100))
+    Cache(tmp_path).prune()
+    assert not old.exists() and fresh.exists()
+
+
+def test_driver_runs_calls_in_order():
+    n = 16
+    x = np.arange(n, dtype=np.float32)
+    y, z = np.empty_like(x), np.empty_like(x)
+    kernel = loop_kernel(square(n))
+    first = (ctypes.c_void_p * 3)(x.ctypes.data, y.ctypes.data, 0)
+    second = (ctypes.c_void_p * 3)(y.ctypes.data, z.ctypes.data, 0)
+    calls = (ctypes.c_void_p * 4)(kernel, ctypes.addressof(first), kernel, ctypes.addressof(second))
+    run = compiler.driver()
+    run(ctypes.addressof(calls), 1)
+    np.testing.assert_array_equal(y, x**2)
+    run(ctypes.addressof(calls), 2)
+    np.testing.assert_array_equal(z, x**4)
+    assert run(ctypes.addressof(calls), 0) is None
+    for wrong in [(), (1,), ("a", 1), (1, "a"), (-1, 2**70)]:
+        with pytest.raises((TypeError, OverflowError)):
+            run(*wrong)
+
+
+def test_machines():
+    with pytest.raises(ValueError, match="no CPU level 'sse9'"):
+        compiler.machine("sse9")
+    assert compiler.machine().vector_bytes in (16, 32, 64)

@@ -1,0 +1,287 @@
+"""Plans and the interpreter: what programs can observe of them beside values."""
+
+from __future__ import annotations
+
+import gc
+import signal
+import threading
+import tracemalloc
+import weakref
+
+import numpy as np
+import pytest
+
+import flambeau as torch
+from flambeau.core import config
+from flambeau.engine.run import run_pending
+from flambeau.nn import functional as F
+
+MODES = ["immediate", "interpreted"]
+try:
+    import llvmlite  # noqa: F401
+
+    MODES += ["compiled", "compiled after one run"]
+except ImportError:
+    pass
+
+
+@pytest.fixture(params=MODES)
+def mode(request, monkeypatch):
+    run_pending()
+    monkeypatch.setattr(config, "eager", request.param == "immediate")
+    monkeypatch.setattr(config, "compiled", request.param.startswith("compiled"))
+    monkeypatch.setattr(config, "compile_after", int(request.param == "compiled after one run"))
+    yield request.param
+    run_pending()
+
+
+def twice(function):
+    """The results of two calls: where plans are compiled after one run, the second one is compiled."""
+    return [function(), function()]
+
+
+# --- what the fuzzer found -----------------------------------------------------------------------------------
+
+
+def test_a_broadcast_value_is_kept_whole_beside_a_sum(mode):
+    def program():
+        x, one = torch.arange(10.0).reshape(5, 2), torch.tensor(1.0)
+        run_pending()
+        total, wide = (x * x).sum(), one.expand(5, 2)
+        copy = wide.contiguous()
+        return (copy * x).tolist(), total.item(), copy.tolist()
+
+    for product, total, copy in twice(program):
+        assert product == np.arange(10.0).reshape(5, 2).tolist()
+        assert total == 285
+        assert copy == np.ones((5, 2)).tolist()
+
+
+def test_sums_of_no_dims_and_products_of_bools(mode):
+    def program():
+        b = torch.tensor([True, False])
+        return torch.tensor(3.0).sum().item(), (b * b).tolist(), (b & b).any().item()
+
+    assert twice(program) == [(3.0, [True, False], True)] * 2
+
+
+def test_integer_powers_of_a_number(mode):
+    assert (2 ** torch.tensor([0, 3, -1], dtype=torch.int32)).tolist() == [1, 8, 0]
+    assert (1 ** torch.tensor([-2])).tolist() == [1]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_writes_through_views_of_half_precision(mode, dtype):
+    def program():
+        x = torch.arange(16.0).to(dtype).reshape(4, 4)
+        y = x.t()
+        y[:-1].add_(y[1:])
+        return x.float().tolist()
+
+    expected = np.arange(16.0).reshape(4, 4)
+    expected.T[:-1] += expected.T[1:].copy()
+    assert twice(program) == [expected.tolist()] * 2
+
+
+def test_a_scalar_bias_of_a_linear_layer(mode):
+    def program():
+        return F.linear(torch.ones(3, 4), torch.ones(3, 4), torch.tensor(0.5)).tolist()
+
+    assert twice(program) == [[[4.5] * 3] * 3] * 2
+
+
+# --- errors --------------------------------------------------------------------------------------------------
+
+
+def test_a_failed_step_leaves_storages_as_program_order_says(mode):
+    """Writes before the error count, those that depend on it do not; ``made`` never had memory of its own."""
+
+    def program():
+        w, other, made = torch.zeros(3), torch.ones(3), torch.ones(3) * 2
+        table = torch.ones(4, 3)
+        w += 1
+        w.mul_(2)
+        made += 1
+        with pytest.raises(IndexError, match="out of"):
+            row = F.embedding(torch.tensor(9), table)
+            made += 1
+            other.mul_(2)
+            w += 3
+            w += row
+            w += 1
+            made += row
+            run_pending()
+        return w.tolist(), made.tolist(), (w + made).tolist(), other[0].item()
+
+    for w, made, both, other in twice(program):
+        # In immediate mode the error comes before what stands behind it.
+        assert w == ([2.0] * 3 if mode == "immediate" else [5.0] * 3)
+        assert made == ([3.0] * 3 if mode == "immediate" else [4.0] * 3)
+        assert both == [a + b for a, b in zip(w, made, strict=True)]
+        assert other == (1.0 if mode == "immediate" else 2.0)
+
+
+def test_what_does_not_depend_on_an_error_has_its_value(mode):
+    def program():
+        x = torch.ones(3)
+        other = (x * 2).exp().sum()
+        with pytest.raises(IndexError):
+            bad = F.embedding(torch.tensor([7]), torch.ones(2, 3)) * 2
+            more = bad.sum() + 1
+            run_pending()
+        if mode != "immediate":
+            for t in (bad, more):
+                with pytest.raises(IndexError):
+                    t.tolist()
+        return other.item() + (x + 1).sum().item()
+
+    first, second = twice(program)
+    assert first == pytest.approx(3 * np.exp(2) + 6, rel=1e-5)
+    assert second == pytest.approx(first, rel=1e-6)
+
+
+# --- memory --------------------------------------------------------------------------------------------------
+
+
+def _loop(steps: int):
+    w = torch.ones(4, 4, requires_grad=True)
+    x, y = torch.eye(4)[:3], torch.tensor([0, 1, 2])
+    optimizer = torch.optim.Adam([w], lr=0.01)
+    for step in range(steps):
+        optimizer.zero_grad()
+        loss = F.cross_entropy((x @ w).tanh() @ w, y)
+        loss.backward()
+        optimizer.step()
+        if step % 3 == 0:
+            loss.item()
+    return loss
+
+
+def test_memory_does_not_grow(mode):
+    _loop(30)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        _loop(30)
+        gc.collect()
+        before, objects = tracemalloc.get_traced_memory()[0], len(gc.get_objects())
+        _loop(120)
+        gc.collect()
+        after = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert after - before < 64 << 10
+    assert len(gc.get_objects()) - objects < 100
+
+
+def test_tensors_die_without_the_collector(mode):
+    gc.disable()
+    try:
+        loss = _loop(4)
+        tensor, storage = weakref.ref(loss), weakref.ref(loss._storage)
+        del loss
+        assert tensor() is None
+        assert storage() is None
+    finally:
+        gc.enable()
+
+
+def test_data_that_nobody_reads_is_not_held(mode, monkeypatch):
+    """A trace that is never asked for runs before the data that it refers to fills the memory."""
+    monkeypatch.setattr(config, "max_pending_bytes", 1 << 20)
+    tracemalloc.start()
+    try:
+        for _ in range(100):
+            x = torch.tensor(np.ones(1 << 16, np.float32))
+            x = x * 2 + 1
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_deep_chains(mode):
+    monkey = torch.ones(2, requires_grad=True)
+    x = monkey
+    for _ in range(3000):
+        x = x * 1.0
+    x.sum().backward()
+    assert monkey.grad.tolist() == [1.0, 1.0]
+
+
+# --- threads and signals -------------------------------------------------------------------------------------
+
+
+def _train(seed: int, steps: int) -> list:
+    rng = np.random.default_rng(seed)
+    w = torch.tensor(rng.standard_normal((4, 4)), dtype=torch.float64).requires_grad_()
+    x = torch.tensor(rng.standard_normal((3, 4)), dtype=torch.float64)
+    optimizer = torch.optim.SGD([w], lr=0.01, momentum=0.9)
+    for step in range(steps):
+        optimizer.zero_grad()
+        loss = ((x @ w).tanh() - x).square().mean()
+        loss.backward()
+        optimizer.step()
+        if step % 3 == 0:
+            loss.item()
+    return w.tolist()
+
+
+def test_threads_record_and_read_at_the_same_time(mode):
+    import sys
+
+    expected = {seed: _train(seed, 60) for seed in (0, 1)}
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for _ in range(3):
+            results: dict = {}
+            threads = [
+                threading.Thread(target=lambda seed=seed: results.__setitem__(seed, _train(seed, 60))) for seed in expected
+            ]
+            for t in threads:
+                t.start()
+            for t in threads:
+                t.join()
+            for seed, w in expected.items():
+                np.testing.assert_allclose(results[seed], w, rtol=1e-9)
+    finally:
+        sys.setswitchinterval(interval)
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals to threads are POSIX")
+def test_interrupts_come_between_steps(mode):
+    """However often Ctrl-C comes, a step has happened as a whole or not at all, and values can be read."""
+    main, stop, armed = threading.main_thread().ident, threading.Event(), []
+
+    def handler(number, frame):
+        if armed:  # once for each time that the loop below is entered
+            armed.clear()
+            raise KeyboardInterrupt
+
+    def pest():
+        rng = np.random.default_rng(0)
+        while not stop.wait(float(rng.random()) * 0.003):
+            signal.pthread_kill(main, signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, handler)
+    thread = threading.Thread(target=pest)
+    w, x, interrupts = torch.zeros(500), torch.ones(500), 0
+    thread.start()
+    try:
+        while interrupts < 60:
+            try:
+                armed.append(True)
+                while True:
+                    new = w + (x * 2).exp().log().mul(0.5).round()
+                    new.add_(1)
+                    values = set(new.tolist())
+                    new.sub_(1)
+                    assert len(values) == 1
+                    w = new
+            except KeyboardInterrupt:
+                interrupts += 1
+    finally:
+        stop.set()
+        thread.join()
+        signal.signal(signal.SIGINT, before)
+    assert len(set(w.tolist())) == 1

@@ -1,0 +1,283 @@
+"""The smaller rooms of the torch namespace: func, checkpoint, amp, testing, masked, signal, hub, and their examples."""
+
+from __future__ import annotations
+
+import doctest
+import functools
+import hashlib
+import importlib
+
+import numpy as np
+import pytest
+
+import flambeau as torch
+from flambeau import func
+from flambeau.testing import assert_close, make_tensor
+from flambeau.utils.checkpoint import CheckpointError, checkpoint, checkpoint_sequential
+
+MODULES = [
+    "amp", "compiler", "distributions.continuous", "distributions.discrete", "distributions.kl", "distributions.multivariate",
+    "distributions.transformed", "distributions.utils", "func", "jit", "masked", "nn.attention",
+    "nn.modules.sync_batchnorm", "return_types", "testing.comparison", "testing.creation", "utils.checkpoint",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples(name):
+    module = importlib.import_module(f"flambeau.{name}")
+    results = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
+    assert results.attempted and not results.failed
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "accelerator", "amp", "compiler", "cpu", "cuda", "cuda.amp", "distributed", "distributions", "func", "hub", "jit",
+        "masked", "mps", "multiprocessing", "nn.attention", "onnx", "overrides", "profiler", "return_types", "signal.windows",
+        "testing", "utils.checkpoint", "utils.dlpack", "xpu",
+    ],
+)  # fmt: skip
+def test_rooms_are_entered_by_attribute(name):
+    functools.reduce(getattr, name.split("."), torch)
+
+
+# --- func --------------------------------------------------------------------------------------------------------
+
+
+def test_gradients_of_samples_are_the_gradients_of_single_calls():
+    torch.manual_seed(0)
+    net = torch.nn.Linear(3, 2)
+    parameters = dict(net.named_parameters())
+    x, target = torch.randn(4, 3), torch.randn(4, 2)
+
+    def loss(parameters, x, target):
+        return torch.nn.functional.mse_loss(func.functional_call(net, parameters, (x,)), target)
+
+    rows = func.vmap(func.grad(loss), in_dims=(None, 0, 0))(parameters, x, target)
+    for i in range(4):
+        net.zero_grad()
+        loss(parameters, x[i], target[i]).backward()
+        assert_close(rows["weight"][i], net.weight.grad)
+
+
+def test_derivatives_compose():
+    x = torch.tensor([0.5, -1.0], dtype=torch.float64)
+    assert_close(func.jacfwd(func.jacrev(torch.sin))(x)[1, 1, 1], -x[1].sin())
+    assert_close(func.vmap(func.grad(func.grad(torch.exp)))(x), x.exp())
+    value, tangent = func.jvp(lambda x: x**3, (x,), (torch.ones_like(x),))
+    assert_close((value, tangent), (x**3, 3 * x**2))
+    assert not tangent.requires_grad
+
+
+def test_gradients_reach_tensors_outside():
+    w, x = torch.tensor([2.0], requires_grad=True), torch.tensor([3.0])
+    func.grad(lambda x: (x * x * w).sum())(x).sum().backward()
+    assert w.grad.item() == 6
+
+
+def test_vmap():
+    x = torch.arange(6.0).reshape(2, 3)
+    assert_close(func.vmap(lambda a: a * 2, in_dims=1, out_dims=1)(x), x * 2)
+    out = func.vmap(lambda a, b: {"sum": a.sum(), "pair": (a, b)}, in_dims=(0, None))(x, 1 + x[0])
+    assert out["sum"].shape == (2,) and out["pair"][1].shape == (2, 3)
+    with pytest.raises(ValueError, match="same size in the mapped dimension"):
+        func.vmap(torch.add)(x, torch.ones(3))
+    with pytest.raises(RuntimeError, match="randomness error mode"):
+        func.vmap(torch.rand_like)(x)
+    same = func.vmap(torch.rand_like, randomness="same")(x)
+    assert_close(same[0], same[1])
+
+
+# --- checkpoint --------------------------------------------------------------------------------------------------
+
+
+def network():
+    torch.manual_seed(0)
+    return torch.nn.Sequential(
+        *[torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Dropout(0.3), torch.nn.Tanh()) for _ in range(3)]
+    )
+
+
+def gradients(run):
+    net, x = network(), torch.arange(8.0).reshape(2, 4).requires_grad_()
+    torch.manual_seed(1)
+    run(net, x).pow(2).sum().backward()
+    return [x.grad, *(p.grad for p in net.parameters())], torch.rand(1)
+
+
+@pytest.mark.parametrize("use_reentrant", [False, True])
+def test_checkpoint_gives_the_same_gradients(use_reentrant):
+    expected = gradients(lambda net, x: net(x))
+    assert_close(gradients(lambda net, x: checkpoint(net, x, use_reentrant=use_reentrant)), expected, rtol=0, atol=0)
+    by_parts = gradients(lambda net, x: checkpoint_sequential(net, 2, x, use_reentrant=use_reentrant))
+    assert_close(by_parts, expected, rtol=0, atol=0)
+
+
+def test_checkpoint_runs_the_function_again_once():
+    calls = []
+
+    def function(x):
+        calls.append(1)
+        return (x.sin() * x).exp()
+
+    x = torch.ones(3, requires_grad=True)
+    y = checkpoint(function, x, use_reentrant=False)
+    assert len(calls) == 1
+    (g,) = torch.autograd.grad(y.sum(), x, create_graph=True)
+    g.sum().backward()
+    assert len(calls) == 2
+    z = torch.ones(3, requires_grad=True)
+    torch.autograd.grad((z.sin() * z).exp().sum(), z, create_graph=True)[0].sum().backward()
+    assert_close(x.grad, z.grad)
+
+
+def test_checkpoint_of_a_function_that_changes():
+    calls = []
+
+    def function(x):
+        calls.append(1)
+        return x.sin() if len(calls) == 1 else x.sin().exp()
+
+    y = checkpoint(function, torch.ones(2, requires_grad=True), use_reentrant=False)
+    with pytest.raises(CheckpointError, match="A different number of tensors was saved"):
+        y.sum().backward()
+
+
+def test_checkpoint_warns():
+    with pytest.warns(UserWarning, match="use_reentrant parameter should be passed explicitly"):
+        checkpoint(torch.sin, torch.ones(1, requires_grad=True))
+    with pytest.warns(UserWarning, match="None of the inputs have requires_grad=True"):
+        assert not checkpoint(torch.nn.Linear(1, 1), torch.ones(1), use_reentrant=True).requires_grad
+
+
+# --- amp ---------------------------------------------------------------------------------------------------------
+
+
+def test_autocast():
+    x, net = torch.ones(2, 3), torch.nn.Linear(3, 2)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y = net(x)
+        assert y.dtype is torch.bfloat16 and (x + x).dtype is torch.float32
+        assert torch.nn.functional.mse_loss(y, torch.zeros(2, 2)).dtype is torch.float32
+        assert torch.cat([y, torch.zeros(2, 2)]).dtype is torch.float32
+        with torch.autocast("cpu", enabled=False):
+            assert (x @ x.T).dtype is torch.float32
+    assert (x @ x.T).dtype is torch.float32
+    y.sum().backward()
+    assert net.weight.grad.dtype is torch.float32
+    with pytest.warns(UserWarning, match="CUDA is not available"), torch.autocast("cuda"):
+        assert (x @ x.T).dtype is torch.float32
+
+
+def test_grad_scaler_leaves_out_infinite_steps():
+    w = torch.nn.Parameter(torch.tensor(1.0))
+    optimizer, scaler = torch.optim.SGD([w], lr=0.1), torch.amp.GradScaler("cpu", init_scale=4.0, growth_interval=1)
+    for factor, scale, value in ((1.0, 8.0, 0.9), (float("inf"), 4.0, 0.9)):
+        optimizer.zero_grad()
+        scaler.scale(w * factor).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        assert scaler.get_scale() == scale
+        assert_close(w.detach(), torch.tensor(value))
+    with pytest.raises(RuntimeError, match="already been called"):
+        scaler.unscale_(optimizer)
+        scaler.unscale_(optimizer)
+
+
+# --- testing -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("actual", "expected", "settings", "message"),
+    [
+        (1.0, 2.0, {}, "Scalars are not close!"),
+        (torch.tensor([1, 2]), torch.tensor([1, 3]), {}, "Tensor-likes are not equal!"),
+        (torch.ones(2), torch.ones(3), {}, "attribute 'shape' do not match"),
+        (torch.ones(2), torch.ones(2).double(), {}, "attribute 'dtype' do not match"),
+        ({"a": torch.ones(1)}, {"a": torch.zeros(1)}, {}, r"The failure occurred for item \['a'\]"),
+        ([1], [1, 2], {}, "length of the sequences mismatch"),
+        (torch.tensor([float("nan")]), torch.tensor([float("nan")]), {}, "Greatest absolute difference: nan"),
+        (torch.ones(1), torch.zeros(1), {"msg": "mine"}, "^mine$"),
+        (torch.ones(1), torch.zeros(1), {"msg": lambda m: "mine: " + m}, "^mine: Tensor-likes are not close"),
+    ],
+)
+def test_assert_close_refuses(actual, expected, settings, message):
+    with pytest.raises(AssertionError, match=message):
+        assert_close(actual, expected, **settings)
+
+
+def test_assert_close_accepts():
+    assert_close({"a": [torch.ones(1), 2.0], "b": None}, {"a": [torch.ones(1) + 1e-6, 2.0], "b": None})
+    assert_close(torch.tensor([float("nan")]), torch.tensor([float("nan")]), equal_nan=True)
+    assert_close(np.ones(2), np.ones(2))
+    with pytest.raises(ValueError, match="must be either specified or omitted"):
+        assert_close(1.0, 1.0, rtol=1.0)
+    with pytest.raises(TypeError, match="No comparison pair was able to handle"):
+        assert_close(torch.ones(1), "a")
+
+
+def test_make_tensor():
+    x = make_tensor((20, 3), dtype=torch.float32, device="cpu", low=-1, high=2, requires_grad=True)
+    assert x.requires_grad and x.min() >= -1 and x.max() <= 2
+    assert not make_tensor((2, 3), dtype=torch.int8, device="cpu", noncontiguous=True).is_contiguous()
+    assert (make_tensor(50, dtype=torch.int64, device="cpu", low=0, high=2, exclude_zero=True) != 0).all()
+
+
+# --- the others --------------------------------------------------------------------------------------------------
+
+
+def test_masked_counts_what_the_mask_selects():
+    torch.manual_seed(0)
+    x, mask = torch.randn(5, 6, dtype=torch.float64), torch.rand(5, 6) < 0.6
+    chosen = x[mask]
+    for name in ("sum", "prod", "amax", "amin", "mean", "var", "std", "logsumexp"):
+        expected = chosen.logsumexp(0) if name == "logsumexp" else getattr(chosen, name)()
+        assert_close(getattr(torch.masked, name)(x, mask=mask), expected)
+    soft = torch.masked.softmax(x, 1, mask=mask)
+    assert_close(soft.sum(1), torch.ones(5, dtype=torch.float64))
+    assert (soft[~mask] == 0).all()
+
+
+def test_return_types():
+    assert type(torch.ones(2, 2).sort()) is torch.return_types.sort
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        torch.return_types.nothing  # noqa: B018
+
+
+def test_sync_batchnorm_keeps_the_tensors():
+    net = torch.nn.Sequential(torch.nn.BatchNorm1d(3), torch.nn.ReLU())
+    new = torch.nn.SyncBatchNorm.convert_sync_batchnorm(net)
+    assert isinstance(new[0], torch.nn.SyncBatchNorm) and new[0].weight is net[0].weight
+    x = torch.arange(12.0).reshape(4, 3)
+    assert_close(new(x), torch.nn.BatchNorm1d(3)(x).relu())
+
+
+def test_hub_downloads_once(tmp_path):
+    torch.save({"w": torch.ones(2)}, tmp_path / "source.pt")
+    digits = hashlib.sha256((tmp_path / "source.pt").read_bytes()).hexdigest()[:8]
+    source = tmp_path / f"net-{digits}.pt"
+    (tmp_path / "source.pt").rename(source)
+    folder = tmp_path / "cache"
+    for _ in range(2):
+        state = torch.hub.load_state_dict_from_url(source.as_uri(), str(folder), check_hash=True)
+        assert_close(state["w"], torch.ones(2))
+        source.unlink(missing_ok=True)
+    wrong = folder / f"net-{'0' * 8}.pt"
+    with pytest.raises(RuntimeError, match="invalid hash value"):
+        torch.hub.download_url_to_file((folder / source.name).as_uri(), str(wrong), "00000000")
+    assert not wrong.exists()
+
+
+def test_declared_safe_classes_load_from_files(tmp_path):
+    net = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.LSTM(3, 2))
+    torch.save(net, tmp_path / "net.pt")
+    with torch.serialization.safe_globals([torch.nn.Sequential, torch.nn.Linear, torch.nn.LSTM]):
+        loaded = torch.load(tmp_path / "net.pt")
+    assert_close(loaded.state_dict(), net.state_dict())
+
+
+def test_a_capsule_can_be_imported():
+    x = torch.arange(3.0)
+    y = torch.utils.dlpack.from_dlpack(torch.utils.dlpack.to_dlpack(x))
+    y[0] = 7
+    assert x[0] == 7
