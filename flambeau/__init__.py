@@ -146,14 +146,13 @@ def get_float32_matmul_precision() -> str:
 tensor = _exchange.tensor
 to_dlpack = _exchange.to_dlpack
 UntypedStorage = _exchange.UntypedStorage
-_C = None  # programs look here for PyTorch's compiled part
 
 # --- rooms that are opened when they are entered -------------------------------------------------------------
 
 _LAZY = frozenset(
     {"nn", "optim", "utils", "linalg", "fft", "special", "cuda", "backends", "serialization", "compat", "distributions", "amp",
      "func", "jit", "testing", "masked", "signal", "overrides", "compiler", "onnx", "multiprocessing", "distributed",
-     "return_types", "accelerator", "cpu", "hub", "mps", "profiler", "xpu"}
+     "return_types", "_C", "accelerator", "cpu", "fx", "hub", "mps", "profiler", "xpu"}
 )  # fmt: skip
 _LAZY_NAMES = {
     "save": "serialization", "load": "serialization", "vmap": "func", "autocast": "amp", "GradScaler": "amp",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from flambeau.core import config
 
 
@@ -17,6 +19,9 @@ def set_num_threads(n: int) -> None:
     if n <= 0:
         raise RuntimeError("set_num_threads expects a positive integer")
     config.num_threads = n
+    pool = sys.modules.get("flambeau.engine.cpu.threads")  # not loaded before something has been compiled
+    if pool is not None:
+        pool.resize(n)
 
 
 def get_num_interop_threads() -> int:

@@ -51,11 +51,10 @@ def test_second_session_loads(tmp_path):
 
 
 def test_machines_have_entries_of_their_own(tmp_path):
-    for level in ("avx2", "generic"):
-        if compiler.machine(level).vector_bytes <= compiler.machine().vector_bytes:
-            session = new_session(tmp_path, level)
-            check_square(20, session)
-            assert (session.stats.compiled, session.stats.loaded) == (1, 0)
+    for level in ("", "generic"):
+        session = new_session(tmp_path, level)
+        check_square(20, session)
+        assert (session.stats.compiled, session.stats.loaded) == (1, 0)
 
 
 @pytest.mark.parametrize("damage", ["empty", "cut", "flipped", "foreign"])
@@ -162,6 +161,6 @@ def test_driver_runs_calls_in_order():
 
 
 def test_machines():
-    with pytest.raises(ValueError, match="no CPU level 'sse9'"):
+    with pytest.raises(ValueError, match="'sse9' is no level of this CPU"):
         compiler.machine("sse9")
     assert compiler.machine().vector_bytes in (16, 32, 64)

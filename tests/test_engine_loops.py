@@ -26,10 +26,8 @@ def session(request):
     if request.param not in SESSIONS:
         try:
             machine = compiler.machine(request.param)
-        except ValueError:
-            pytest.skip("not an x86-64")
-        if machine.vector_bytes > compiler.machine().vector_bytes:
-            pytest.skip(f"this CPU has no {request.param}")
+        except ValueError as e:
+            pytest.skip(str(e))
         SESSIONS[request.param] = compiler.Session(machine)
     return SESSIONS[request.param]
 
@@ -286,6 +284,8 @@ LAYOUTS = [
     ((4, 1, 33), [(33, 0, 1), (0, 5, 1)], (33, 33, 1)),
     ((1,), [(1,), (0,)], (1,)),
     ((2, 3, 4, 5), [(60, 20, 5, 1), (1, 2, 6, 24)], (60, 20, 5, 1)),
+    ((37, 300), [(1, 37), (1, 0)], (300, 1)),
+    ((2, 40, 256), [(10240, 1, 40), (40, 1, 0)], (10240, 256, 1)),
 ]
 
 
@@ -362,7 +362,9 @@ SHAPES = [
 def kept_strides(shape, reduce):
     """Contiguous strides of a result with one value a row."""
     axes = range(len(shape) - reduce, len(shape)) if reduce > 0 else range(-reduce)
-    return tuple(0 if d in axes else s for d, s in enumerate(contiguous([1 if d in axes else n for d, n in enumerate(shape)])))
+    return tuple(
+        0 if d in axes else s for d, s in enumerate(contiguous([1 if d in axes else n for d, n in enumerate(shape)]))
+    )
 
 
 @pytest.mark.parametrize("case", SHAPES, ids=str)
@@ -424,7 +426,7 @@ def softmax(b, log=False):
 
 @pytest.mark.parametrize("log", [False, True])
 @pytest.mark.parametrize(
-    "case", [((6, 10), 1), ((3, 1000), 1), ((2, 40_000), 1), ((10, 6), -1), ((5, 200), -1), ((2, 3, 70), 2)], ids=str
+    "case", [((6, 10), 1), ((3, 1000), 1), ((2, 70_000), 1), ((10, 6), -1), ((5, 200), -1), ((2, 3, 70), 2)], ids=str
 )
 def test_softmax(session, case, log):
     """Three passes over a row, in place too; rows that fit the buffer and rows that don't."""
@@ -451,7 +453,9 @@ def test_layer_norm(session, shape, dtype):
     mean = b("div", b("sum", x), count)
     centred = b("sub", x, mean)
     variance = b("div", b("sum", b("mul", centred, centred)), count)
-    scale = b("div", b("const", dtype=dtype, const=1.0), b("sqrt", b("add", variance, b("const", dtype=dtype, const=1e-5))))
+    scale = b(
+        "div", b("const", dtype=dtype, const=1.0), b("sqrt", b("add", variance, b("const", dtype=dtype, const=1e-5)))
+    )
     y = b("add", b("mul", b("mul", centred, scale), w), c)
     full, row, column = Access(dtype, (n, 1)), Access(dtype, (1, 0)), Access(dtype, (0, 1))
     loop = Loop(shape, 1, (full, column, column), (), tuple(b.instrs), ((y, full), (mean, row), (scale, row)))
@@ -551,7 +555,9 @@ def random_loop(rng):
     values.append(b("const", dtype=dtype, const=1.25))
     for _ in range(rng.integers(1, 8)):
         x, y = (int(v) for v in rng.choice(values, 2))
-        op = rng.choice(["add", "max", "min", "abs", "select", "square root", "mean", "greatest", "least", "exp", "div"])
+        op = rng.choice(
+            ["add", "max", "min", "abs", "select", "square root", "mean", "greatest", "least", "exp", "div"]
+        )
         if op == "select":
             value = b("select", b("lt", x, y, dtype=boolean), x, y)
         elif op == "square root":

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
+import sys
 import threading
 import tracemalloc
+import warnings
 import weakref
 
 import numpy as np
@@ -90,6 +93,31 @@ def test_a_scalar_bias_of_a_linear_layer(mode):
     assert twice(program) == [[[4.5] * 3] * 3] * 2
 
 
+def test_saved_values_outlive_several_writes(mode):
+    """The gradient of amax sees what was there between two writes to the memory that it was taken from."""
+
+    def program():
+        x = torch.tensor([[1.0, 2.0, 3.0]] * 2).requires_grad_()
+        part = x[:, 1:]
+        with torch.no_grad():
+            part[0] = 5.0
+        largest = part.amax()
+        with torch.no_grad():
+            x[:, 2:].mul_(largest)
+        torch.ones(1).item()
+        largest.backward()
+        return x.grad.tolist()
+
+    assert twice(program) == [[[0.0, 0.5, 0.5], [0.0, 0.0, 0.0]]] * 2
+
+
+def test_a_number_that_no_float_can_hold(mode):
+    for _ in range(2):
+        with pytest.raises(OverflowError):
+            (torch.ones(3) * 10**400).tolist()
+        assert torch.ones(2).sum().item() == 2
+
+
 # --- errors --------------------------------------------------------------------------------------------------
 
 
@@ -119,6 +147,26 @@ def test_a_failed_step_leaves_storages_as_program_order_says(mode):
         assert made == ([3.0] * 3 if mode == "immediate" else [4.0] * 3)
         assert both == [a + b for a, b in zip(w, made, strict=True)]
         assert other == (1.0 if mode == "immediate" else 2.0)
+
+
+def test_a_failed_division_leaves_what_was_there(mode):
+    def program():
+        x = torch.tensor([6, 8])
+        x += 1
+        with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+            x //= torch.tensor([2, 0])
+            run_pending()
+        x += 1
+        return x.tolist()
+
+    assert twice(program) == [[8, 10]] * 2
+
+
+def test_an_error_is_seen_though_the_result_is_not(mode):
+    for _ in range(2):
+        with pytest.raises(IndexError):
+            F.embedding(torch.tensor(9), torch.ones(4, 3))
+            torch.ones(2).sum().item()
 
 
 def test_what_does_not_depend_on_an_error_has_its_value(mode):
@@ -211,7 +259,7 @@ def test_deep_chains(mode):
 # --- threads and signals -------------------------------------------------------------------------------------
 
 
-def _train(seed: int, steps: int) -> list:
+def _train(seed: int, steps: int, results: dict) -> None:
     rng = np.random.default_rng(seed)
     w = torch.tensor(rng.standard_normal((4, 4)), dtype=torch.float64).requires_grad_()
     x = torch.tensor(rng.standard_normal((3, 4)), dtype=torch.float64)
@@ -223,21 +271,19 @@ def _train(seed: int, steps: int) -> list:
         optimizer.step()
         if step % 3 == 0:
             loss.item()
-    return w.tolist()
+    results[seed] = w.tolist()
 
 
 def test_threads_record_and_read_at_the_same_time(mode):
-    import sys
-
-    expected = {seed: _train(seed, 60) for seed in (0, 1)}
+    expected: dict = {}
+    for seed in (0, 1):
+        _train(seed, 60, expected)
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
     try:
         for _ in range(3):
             results: dict = {}
-            threads = [
-                threading.Thread(target=lambda seed=seed: results.__setitem__(seed, _train(seed, 60))) for seed in expected
-            ]
+            threads = [threading.Thread(target=_train, args=(seed, 60, results)) for seed in expected]
             for t in threads:
                 t.start()
             for t in threads:
@@ -246,6 +292,32 @@ def test_threads_record_and_read_at_the_same_time(mode):
                 np.testing.assert_allclose(results[seed], w, rtol=1e-9)
     finally:
         sys.setswitchinterval(interval)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="POSIX")
+def test_a_fork_beside_a_running_thread(mode):
+    """The child does not wait for a thread that it does not have."""
+    stop = threading.Event()
+
+    def busy():
+        x = torch.ones(64, 64)
+        while not stop.is_set():
+            (x @ x).tanh().sum().item()
+
+    thread = threading.Thread(target=busy)
+    thread.start()
+    try:
+        for _ in range(5):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads, from Python 3.12 on
+                child = os.fork()
+            if not child:
+                signal.alarm(20)
+                os._exit(int((torch.ones(3) + 1).sum().item()) - 6)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    finally:
+        stop.set()
+        thread.join()
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals to threads are POSIX")

@@ -47,6 +47,7 @@ LOOPS = {
     "columns": (
         Loop((400, 1003), -1, (access(1003, 1),), (), (X, Instr("sum", f32, (0,))), ((1, access(0, 1)),)), 1003,
     ),
+    "transposed": (Loop((1003, 517), 0, (access(1, 1003),), (), (X,), ((0, access(517, 1)),)), 1003 * 517),
     "long sum": (Loop((1_000_003,), 1, (access(1),), (), (X, Instr("sum", f32, (0,))), ((1, access(0)),)), 1),
     "long sum of squares, stored": (
         Loop((1003, 997), 2, (access(997, 1),), (), (X, Instr("mul", f32, (0, 0)), Instr("sum", f32, (1,)),
@@ -80,12 +81,16 @@ def test_same_bits(team, name):
     elif name == "rows":
         e = np.exp(exact - exact.max(1, keepdims=True))
         np.testing.assert_allclose(got.reshape(loop.shape), e / e.sum(1, keepdims=True), rtol=1e-6)
+    elif name == "transposed":
+        np.testing.assert_array_equal(got[:size].reshape(loop.shape), x.reshape(517, 1003).T)
     elif name == "long sum of squares, stored":
         np.testing.assert_allclose(got[0], (exact**2).sum() + exact.max(), rtol=1e-6)
         np.testing.assert_array_equal(results[0][1], x * x)
     else:
         axis = 0 if loop.reduce < 0 else -1
-        np.testing.assert_allclose(got[:size], exact.sum(axis).ravel(), rtol=1e-5, atol=2e-7 * np.abs(exact).sum(axis).max())
+        np.testing.assert_allclose(
+            got[:size], exact.sum(axis).ravel(), rtol=1e-5, atol=2e-7 * np.abs(exact).sum(axis).max()
+        )
     assert (got[size:] == -1).all()
 
 

@@ -6,19 +6,23 @@ import doctest
 import functools
 import hashlib
 import importlib
+import struct
 
 import numpy as np
 import pytest
 
 import flambeau as torch
-from flambeau import func
+from flambeau import func, profiler
+from flambeau.core import nests
+from flambeau.nn.attention import flex_attention
 from flambeau.testing import assert_close, make_tensor
+from flambeau.utils import tensorboard
 from flambeau.utils.checkpoint import CheckpointError, checkpoint, checkpoint_sequential
 
 MODULES = [
     "amp", "compiler", "distributions.continuous", "distributions.discrete", "distributions.kl", "distributions.multivariate",
-    "distributions.transformed", "distributions.utils", "func", "jit", "masked", "nn.attention",
-    "nn.modules.sync_batchnorm", "return_types", "testing.comparison", "testing.creation", "utils.checkpoint",
+    "distributions.transformed", "distributions.utils", "func", "jit", "masked", "core.nests", "nn.attention", "nn.attention.flex_attention",
+    "nn.modules.sync_batchnorm", "profiler", "return_types", "testing.comparison", "testing.creation", "utils.checkpoint", "utils.tensorboard",
 ]  # fmt: skip
 
 
@@ -281,3 +285,84 @@ def test_a_capsule_can_be_imported():
     y = torch.utils.dlpack.from_dlpack(torch.utils.dlpack.to_dlpack(x))
     y[0] = 7
     assert x[0] == 7
+
+
+def read_events(path):
+    """The payloads of an event file; their checksums are checked against an independent value."""
+    data, events = path.read_bytes(), []
+    while data:
+        (length,) = struct.unpack("<Q", data[:8])
+        assert struct.unpack("<I", data[8:12])[0] == tensorboard.masked_crc(data[:8])
+        events.append(data[12 : 12 + length])
+        assert struct.unpack("<I", data[12 + length : 16 + length])[0] == tensorboard.masked_crc(events[-1])
+        data = data[16 + length :]
+    return events
+
+
+def test_event_files(tmp_path):
+    # RFC 3720, B.4: the CRC-32C of 32 bytes of zeros is 8A9136AA.
+    rotated = (0x8A9136AA >> 15 | 0x8A9136AA << 17) & 0xFFFFFFFF
+    assert tensorboard.masked_crc(bytes(32)) == (rotated + 0xA282EAD8) & 0xFFFFFFFF
+    with tensorboard.SummaryWriter(tmp_path) as writer:
+        writer.add_scalar("loss", torch.tensor(0.5), 3, walltime=1.0)
+        writer.add_histogram("weights", torch.arange(10.0), 4)
+        writer.add_text("note", "hello")
+        writer.add_image("picture", torch.rand(3, 4, 5))
+        writer.add_scalars("both", {"a": 1.0, "b": 2.0}, 1)
+    (path,) = tmp_path.glob("events.*")
+    version, scalar, *others = read_events(path)
+    assert version.endswith(b"brain.Event:2")
+    value = b"\n\x04loss\x15" + struct.pack("<f", 0.5)
+    summary = b"\n" + bytes([len(value)]) + value
+    assert scalar == b"\x09" + struct.pack("<d", 1.0) + b"\x10\x03" + b"*" + bytes([len(summary)]) + summary
+    assert [name in event for name, event in zip((b"weights", b"note/text_summary", b"PNG"), others, strict=True)] == [True] * 3
+    assert {p.parent.name for p in tmp_path.glob("*/events.*")} == {"both_a", "both_b"}
+
+
+def test_flex_attention_is_attention():
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(2, heads, 5, 4, dtype=torch.float64) for heads in (4, 2, 2))
+    causal = flex_attention.create_block_mask(lambda b, h, q, kv: q >= kv, None, None, 5, 5)
+    expected = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+    assert_close(flex_attention.flex_attention(q, k, v, block_mask=causal, enable_gqa=True), expected)
+    with pytest.raises(ValueError, match="same number of heads"):
+        flex_attention.flex_attention(q, k, v)
+
+
+def test_profile_takes_the_times_of_the_steps_that_the_schedule_picks(tmp_path):
+    schedule = profiler.schedule(wait=1, warmup=1, active=2, repeat=1)
+    names = [schedule(step).name for step in range(5)]
+    assert names == ["NONE", "WARMUP", "RECORD", "RECORD_AND_SAVE", "NONE"]
+    traces = []
+    with profiler.profile(schedule=schedule, on_trace_ready=lambda p: traces.append(p.key_averages())) as p:
+        for _ in range(6):
+            with profiler.record_function("step"):
+                pass
+            p.step()
+    assert [(row.key, row.count) for row in traces[0]] == [("step", 2)] and len(traces) == 1
+    p.export_chrome_trace(tmp_path / "trace.json")
+
+
+def test_nests_of_other_types():
+    class Pair:
+        def __init__(self, a, b):
+            self.a, self.b = a, b
+
+    nests.register_pytree_node(Pair, lambda p: ([p.a, p.b], None), lambda parts, context: Pair(*parts))
+    doubled = nests.tree_map(lambda x: 2 * x, {"p": Pair(1, [2, 3])})
+    assert doubled["p"].a == 2 and doubled["p"].b == [4, 6]
+    with pytest.raises(ValueError, match="already registered"):
+        nests.register_pytree_node(Pair, None, None)
+    with pytest.raises(ValueError, match="has length 1"):
+        nests.tree_unflatten([1], nests.tree_structure((1, 2)))
+
+
+def test_constraints_have_transforms():
+    constraints = torch.distributions.constraints
+    x = torch.linspace(-3, 3, 8)
+    for constraint in (constraints.positive, constraints.unit_interval, constraints.interval(-1.0, 5.0), constraints.less_than(2.0)):
+        y = torch.distributions.transform_to(constraint)(x)
+        assert constraint.check(y).all()
+        # 1e-4: the inverse of the sigmoid near 0 and 1, in float32
+        assert_close(torch.distributions.biject_to(constraint).inv(y), x, rtol=1e-4, atol=1e-4)
+    assert constraints.simplex.check(torch.distributions.biject_to(constraints.simplex)(x))

@@ -49,7 +49,7 @@ class Node:
     ``metas``  shape and dtype of each output, which is what their gradients must have
     """
 
-    tensor_hooks: dict[int, OrderedDict] | None = None  # by output number: Tensor.register_hook
+    tensor_hooks: dict[int, dict] | None = None  # by output number: Tensor.register_hook
     retaining: dict[int, weakref.ref] | None = None  # by output number: the tensor that keeps its gradient
     pre_hooks: OrderedDict | None = None
     post_hooks: OrderedDict | None = None
@@ -343,11 +343,13 @@ class AccumulateGrad(Node):
         self.variable = variable
 
     @property
-    def tensor_hooks(self) -> dict[int, OrderedDict] | None:  # they stay with the leaf
+    def tensor_hooks(self) -> dict[int, dict] | None:  # they stay with the leaf
         return {0: self.variable._hooks} if self.variable._hooks else None
 
     def apply(self, grads: list) -> tuple:
         variable, g = self.variable, grads[0]
+        if not variable._requires_grad:  # no longer
+            return ()
         if variable._grad is None:
             if grad_mode.enabled:
                 variable._grad = g.clone()
@@ -374,11 +376,11 @@ def accumulator(t: Tensor) -> AccumulateGrad:
 # --- in-place writes -----------------------------------------------------------------------------------------
 
 
-class ZeroBackward0(Node):
-    """The result of an in-place op that does not depend on any input that needs a gradient."""
+class CopyBackwards(Node):
+    """A tensor overwritten by values that need no gradient: what it held before gets zeros."""
 
     def apply(self, grads: list) -> tuple:
-        return ()
+        return (zeros_for(self.metas[0]),)
 
 
 class CopySlices(Node):
@@ -441,7 +443,7 @@ def rebase(input: Tensor, result: Tensor) -> None:
     elif edge is not None:
         input._grad_fn, input._output_nr = edge
     elif input._grad_fn is not None:
-        input._grad_fn, input._output_nr = ZeroBackward0((), ((input._shape, input._dtype),)), 0
+        input._grad_fn, input._output_nr = CopyBackwards((edge_of(input),), ((input._shape, input._dtype),)), 0
     else:
         return
     input._storage.history += 1

@@ -44,5 +44,6 @@ def install() -> None:
         if is_public(name):
             explain_missing_names(module, name.replace("flambeau", "torch", 1))
     sys.modules["torch"] = flambeau
+    flambeau.torch = flambeau  # type: ignore[attr-defined]  # PyTorch has this too, and libraries write torch.torch
     # In front of the path finder, which would load flambeau's files a second time under their torch names.
     sys.meta_path.insert(0, TorchFinder())

@@ -6,8 +6,9 @@ import importlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import ModuleType
+from typing import Any
 
 from flambeau.compat.missing import explain_missing_names, missing_module
 from flambeau.compat.spellings import SPELLINGS, SpelledModule
@@ -62,6 +63,13 @@ class _Spelled(importlib.abc.Loader):
 
 class TorchFinder(importlib.abc.MetaPathFinder):
     """A ``sys.meta_path`` entry that answers for ``torch`` and everything below it, and for nothing else."""
+
+    def find_distributions(self, context: Any = None) -> Iterator[Any]:
+        """The installed package ``torch``, of whose version libraries ask ``importlib.metadata``."""
+        if getattr(context, "name", None) == "torch":
+            from flambeau.compat.package import TorchDistribution  # importlib.metadata would slow every start
+
+            yield TorchDistribution()
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None

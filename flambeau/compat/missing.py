@@ -10,10 +10,9 @@ from typing import Any
 
 # What serves instead, for names that programs ask for and whose purpose does not follow from a similar name.
 _INSTEAD = {
-    "torch.jit": "leave torch.jit.script and torch.jit.trace out: functions run as they are",
+    "torch.jit": "functions stay Python functions: save a module's state_dict with torch.save",
     "torch.distributed": "run in one process",
     "torch.multiprocessing": "use Python's multiprocessing, and pass NumPy arrays",
-    "torch.cuda.amp": "train in float32, or cast by hand with .to(torch.bfloat16)",
     "torch.sparse": "use dense tensors",
     "torch.onnx": "save the state_dict with torch.save",
     "torch.profiler": "use Python's cProfile",

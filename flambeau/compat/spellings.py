@@ -25,6 +25,7 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
     "torch.cuda.amp.grad_scaler": ("flambeau.cuda.amp",),
     "torch.functional": ("flambeau",),
     "torch.types": ("flambeau.tensor.types",),
+    "torch.utils._pytree": ("flambeau.core.nests",),
     "torch.utils.data._utils": ("flambeau.utils.data",),
     "torch.utils.data._utils.collate": ("flambeau.utils.data.collate",),
 }

@@ -52,7 +52,7 @@ class device:
         return hash((self.type, self.index))
 
     def __reduce__(self):
-        return _device, (self.type, self.index)  # by a function, since the class is called torch.device
+        return _device, (self.type,) if self.index is None else (self.type, self.index)  # by a function, since the class is called torch.device
 
     def __enter__(self) -> device:
         check(self)
@@ -62,7 +62,7 @@ class device:
         pass
 
 
-def _device(type: str, index: int | None) -> device:
+def _device(type: str, index: int | None = None) -> device:
     return device(type, index)
 
 

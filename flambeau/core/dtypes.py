@@ -90,9 +90,9 @@ def by_name(name: str) -> dtype:
     return _BY_NAME[name]
 
 
-def as_dtype(value, name: str) -> dtype | None:
-    """The ``dtype=`` argument of the function ``name``: a dtype, ``None``, or ``float``, ``int``, ``bool``, ``complex``."""
-    if value is None or value.__class__ is dtype:
+def as_dtype(value, name: str) -> dtype:
+    """The ``dtype=`` argument of the function ``name``: a dtype, or ``float``, ``int``, ``bool``, ``complex``."""
+    if value.__class__ is dtype:
         return value
     try:
         return _PYTHON_TYPES[value]

@@ -8,6 +8,7 @@ Source: https://docs.pytorch.org/docs/stable/distributions.html
 from __future__ import annotations
 
 from flambeau.distributions import (
+    constraint_registry,
     constraints,
     continuous,
     discrete,
@@ -18,6 +19,7 @@ from flambeau.distributions import (
     transforms,
     utils,
 )
+from flambeau.distributions.constraint_registry import biject_to, transform_to
 from flambeau.distributions.continuous import *  # noqa: F403
 from flambeau.distributions.discrete import *  # noqa: F403
 from flambeau.distributions.distribution import *  # noqa: F403
@@ -26,6 +28,6 @@ from flambeau.distributions.multivariate import *  # noqa: F403
 from flambeau.distributions.transformed import *  # noqa: F403
 from flambeau.distributions.transforms import *  # noqa: F403
 
-__all__ = ["constraints", "kl", "transforms", "utils"]
+__all__ = ["biject_to", "constraint_registry", "constraints", "kl", "transform_to", "transforms", "utils"]
 for _part in (continuous, discrete, distribution, kl, multivariate, transformed, transforms):
     __all__ += _part.__all__

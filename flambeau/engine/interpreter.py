@@ -7,6 +7,7 @@ and its consumers in the trace refer to is an intermediate, and one without cons
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection
 
 import numpy as np
 
@@ -35,7 +36,10 @@ ONE_HOLDER = _references_by_one_holder()
 
 
 def mark_needed(todo: list) -> None:
-    """Counts each node's consumers and marks what must be kept; a dead node lets go of its inputs."""
+    """Counts each node's consumers and marks what must be kept; a dead node lets go of its inputs.
+
+    Nodes that may refuse their values run, dead or not: their error is a result too.
+    """
     x = None
     for node in todo:
         for x in node.inputs:
@@ -49,7 +53,7 @@ def mark_needed(todo: list) -> None:
         references = count(todo[i]) - ONE_HOLDER
         node = todo[i]
         node.kept = references > node.uses
-        if not (node.kept or node.uses):
+        if not (node.kept or node.uses or node.op.checked):
             for x in node.inputs:
                 if x.__class__ is Node:
                     x.uses -= 1
@@ -57,8 +61,11 @@ def mark_needed(todo: list) -> None:
             todo[i] = None
 
 
-def interpret(todo: list) -> BaseException | None:
-    """Runs marked nodes in order and returns the first error; what does not depend on a failed node still runs."""
+def interpret(todo: list, contents: Collection[Node] = ()) -> BaseException | None:
+    """Runs marked nodes in order and returns the first error; what does not depend on a failed node still runs.
+
+    ``contents`` are the nodes that storages' memory will take: they may be written right into it.
+    """
     first: BaseException | None = None
     with np.errstate(all="ignore"):
         for i, node in enumerate(todo):
@@ -71,7 +78,7 @@ def interpret(todo: list) -> BaseException | None:
                 node.value = failed
             else:
                 try:
-                    if node.op is WRITE and _is_last_reader(node):
+                    if node.op is WRITE and _is_last_reader(node, contents):
                         node.value = write_into(args[0], args[1], **node.attrs)
                     else:
                         node.value = compute(node, args)
@@ -144,7 +151,7 @@ def _owned(value, shape: tuple, dtype: Dtype, args: list, op) -> np.ndarray:
     return value
 
 
-def _is_last_reader(node: Node) -> bool:
+def _is_last_reader(node: Node, contents: Collection[Node]) -> bool:
     """Whether nobody reads the old value of what ``node`` writes to after it, so that its memory may be reused."""
     base = node.inputs[0]
     if base.uses != 1 or base.value.__class__ is not np.ndarray or not base.value.flags.writeable:
@@ -152,6 +159,8 @@ def _is_last_reader(node: Node) -> bool:
     if base.op is not None:
         return not base.kept
     del base
+    if node.kept and node not in contents:  # an older content that somebody kept: the memory will be written over
+        return False
     # A leaf: besides ``node.inputs``, only the storage whose memory it is may refer to it.
     return node.inputs[0].is_buffer and sys.getrefcount(node.inputs[0]) - ONE_HOLDER == 1
 

@@ -42,7 +42,7 @@ class Body:
     def __init__(self) -> None:
         self.instrs: list[Instr] = []
         self.rows: list[bool] = []
-        self._known: dict[Instr, int] = {}
+        self._known: dict[tuple, int] = {}
 
     def emit(self, op: str, dtype: Dtype, args: tuple = (), const=None, row: bool | None = None) -> Val:
         if row is None:
@@ -50,10 +50,10 @@ class Body:
         instr = Instr(op, dtype, args, const)
         if op not in SOURCES:
             self._check(instr)
-        key = (instr, row)
-        number = self._known.get(key)  # type: ignore[call-overload]
+        key = (instr, row, repr(const))  # 0.0 and -0.0 are equal and differ
+        number = self._known.get(key)
         if number is None:
-            number = self._known[key] = len(self.instrs)  # type: ignore[index]
+            number = self._known[key] = len(self.instrs)
             self.instrs.append(instr)
             self.rows.append(row)
         return Val(number, dtype, row)

@@ -84,7 +84,7 @@ class Trace:
                     key.append(None)
                 else:
                     numbers.append(x)
-                    key += (x.__class__, x) if node.op.static else (x.__class__,)
+                    key += (x.__class__, repr(x)) if node.op.static else (x.__class__,)
             if node.attrs:
                 key += node.attrs.values()
         self.targets: list[tuple] = []  # (storage, number of the node that it takes, slot of its old content)
@@ -402,7 +402,10 @@ class Plan:
                 self._set(~slot, x.address)
         if self.number_order:
             numbers = trace.numbers
-            self.numbers[:] = [numbers[n] for n in self.number_order]
+            try:
+                self.numbers[:] = [numbers[n] for n in self.number_order]
+            except OverflowError:  # an int that no float can hold
+                return interpret(nodes)
             for place, n in self.integers:
                 self.integer_view[place] = numbers[n]
         for call in self.calls:

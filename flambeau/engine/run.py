@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import _signal  # the functions of signal, without what their enums cost
+import _signal  # type: ignore[import-not-found]  # the functions of signal, without what their enums cost
+import os
 import threading
 from collections.abc import Callable
 
@@ -14,6 +15,8 @@ from flambeau.engine.interpreter import Failed, interpret, mark_needed
 
 lock = threading.RLock()
 """Held while a trace runs and storages take their content."""
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lock._at_fork_reinit)  # type: ignore[attr-defined]  # its holder is not there
 
 
 def run_pending() -> None:
@@ -60,7 +63,7 @@ def _execute(todo: list, storages: dict) -> BaseException | None:
             with np.errstate(all="ignore"):
                 return plan.run(trace)
         del trace
-    return interpret(todo)
+    return interpret(todo, set(storages.values()))
 
 
 def _hold(history: list) -> None:

@@ -6,6 +6,7 @@ from flambeau.core import dtypes
 from flambeau.core.memory_format import contiguous_format
 from flambeau.ops.record import ErrorSample, Op, Sample, composite, registry
 
+
 def _other(name: str):
     """The function of another op."""
     return registry[name].function
@@ -42,7 +43,7 @@ def _copy_of(name: str, view) -> None:
     arguments = _SAMPLES.get(name)
     samples = None if arguments is None else lambda make: [Sample(make(2, 3), *arguments)]
     method = name == "narrow"
-    Op(copied, "composite", out=name not in ("split", "split_with_sizes", "unbind"), method=method, samples=samples)
+    Op(copied, "composite", out=name != "split", method=method, samples=samples)
 
 
 for _name, _full in _VIEWS.items():

@@ -47,7 +47,7 @@ def _filled(name, size, value, dtype, device, requires_grad, names=None):
 
 
 def _full(shape: tuple[int, ...], value, dtype: dtypes.dtype) -> np.ndarray:
-    if value == 0:
+    if value == 0 and not (isinstance(value, float) and math.copysign(1.0, value) < 0):
         return np.zeros(shape, dtype.np)
     if dtype.kind == dtypes.INTEGRAL:
         info = np.iinfo(dtype.np)
@@ -389,8 +389,10 @@ def fill(input, value):
     """A tensor of ``input``'s shape and dtype filled with ``value``."""
     if isinstance(value, dispatch.Tensor) and value.dim():
         raise RuntimeError(f"fill_ only supports 0-dimension value tensor but got tensor with {value.dim()} dimensions.")
+    if not isinstance(value, (dispatch.Tensor, int, float, complex, np.number, np.bool_)):
+        raise TypeError(f"fill_(): argument 'value' must be Tensor or Number, not {type(value).__name__}")
     if isinstance(value, complex) and not input.dtype.is_complex:
-        raise RuntimeError("value cannot be converted to type without overflow")
+        raise RuntimeError(f"value cannot be converted to type {dtypes.c_name(input.dtype)} without overflow: {value}")
     if input.dtype.kind == dtypes.INTEGRAL and isinstance(value, (int, float)):
         value = int(value)
     taped = input if dispatch.grad_mode.enabled and input.requires_grad else None

@@ -18,13 +18,13 @@ def _check_index(index, name: str) -> None:
         raise RuntimeError(f"{name}(): Expected dtype int32/int64 for index, got {index.dtype}")
 
 
-def in_range(index: np.ndarray, n: int, dim: int, error: type[Exception] = IndexError) -> np.ndarray:
+def in_range(index: np.ndarray, n: int, dim: int, error: type[Exception] = IndexError, start: str = "") -> np.ndarray:
     """``index``, or the error that PyTorch raises where an entry is not in ``[0, n)``."""
     if index.size:
         low, high = index.min(), index.max()
         if low < 0 or high >= n:
             bad = low if low < 0 else high
-            raise error(f"index {bad} is out of bounds for dimension {dim} with size {n}")
+            raise error(f"{start}index {bad} is out of bounds for dimension {dim} with size {n}")
     return index
 
 
@@ -166,6 +166,12 @@ def index_put_(input, indices, values, accumulate=False):
 # --- whole slices --------------------------------------------------------------------------------------------
 
 
+def _index_select_kernel(x, index, dim):
+    n = x.shape[dim] if x.ndim else 1
+    taken = np.take(x, in_range(index.reshape(-1), n, dim, start="index out of range in self: "), dim)
+    return taken.reshape(x.shape[:dim] + (index.size,) + x.shape[dim + 1 :] if x.ndim else x.shape)
+
+
 def _index_select_gradient(g, input_shape, dim, index):
     return index_add(g.new_zeros(input_shape), dim, index, g)
 
@@ -174,9 +180,7 @@ def _index_select_gradient(g, input_shape, dim, index):
     tensors="input index",
     checked=True,
     out=True,
-    kernel=lambda x, index, dim: np.take(x, in_range(index.reshape(-1), x.shape[dim] if x.ndim else 1, dim), dim).reshape(
-        x.shape if not x.ndim else x.shape[:dim] + (index.size,) + x.shape[dim + 1 :]
-    ),
+    kernel=_index_select_kernel,
     grad={"input": _index_select_gradient},
     samples=lambda make: [
         Sample(make(3, 2), 0, make.index(3, 4)), Sample(make(2, 3), -1, make.index(3, 2)), Sample(make(), 0, make.index(1, 1)),

@@ -22,12 +22,18 @@ def _cat_gradient(g, dim, sizes, needs):
 
 
 def _list_of_tensors(tensors, name: str) -> list:
+    if not isinstance(tensors, (tuple, list)):
+        raise TypeError(
+            f"{name}(): argument 'tensors' (position 1) must be tuple of Tensors, not {type(tensors).__name__}"
+        )
     tensors = list(tensors)
     for i, t in enumerate(tensors):
         if not isinstance(t, dispatch.Tensor):
             raise TypeError(f"expected Tensor as element {i} in argument 0, but got {type(t).__name__}")
     if not tensors:
-        raise RuntimeError(f"{name}(): expected a non-empty list of Tensors")
+        if name == "cat":
+            raise ValueError("torch.cat(): expected a non-empty list of Tensors")
+        raise RuntimeError(f"{name} expects a non-empty TensorList")
     return tensors
 
 
@@ -43,7 +49,7 @@ def _list_of_tensors(tensors, name: str) -> list:
     ],
     errors=lambda make: [
         ErrorSample(RuntimeError, "Sizes of tensors must match except in dimension 0", [make(2, 3), make(2, 2)]),
-        ErrorSample(RuntimeError, "expected a non-empty list", []),
+        ErrorSample(ValueError, "expected a non-empty list", []),
         ErrorSample(RuntimeError, "zero-dimensional tensor", [make(), make()]),
     ],
 )  # fmt: skip
@@ -52,7 +58,7 @@ def cat(tensors, dim=0):
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.cat.html
     """
-    tensors = _list_of_tensors(tensors, "torch.cat")
+    tensors = _list_of_tensors(tensors, "cat")
     dtype = tensors[0].dtype
     for t in tensors:
         dtype = promote_types(dtype, t.dtype)
@@ -307,6 +313,8 @@ def roll(input, shifts, dims=None):
     dims = (dims,) if isinstance(dims, int) else tuple(dims)
     if len(shifts) != len(dims):
         raise RuntimeError(f"shifts and dimensions must align. shifts: {len(shifts)}, dims:{len(dims)}")
+    if not input.dim():
+        raise IndexError(f"Dimension specified as {dims[0]} but tensor has no dimensions")
     wrapped = tuple([wrap_dim(d, input.dim()) for d in dims])
     return input.shape, input.dtype, (input,), {"shifts": shifts, "dims": wrapped}
 

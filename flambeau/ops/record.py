@@ -160,7 +160,7 @@ def _public_function(record: Op, names: tuple[str, ...]) -> Callable:
 
     def function(*args, **kwargs):
         out = kwargs.pop("out", None) if kwargs and record.out else None
-        if kwargs and "dtype" in kwargs:
+        if kwargs and kwargs.get("dtype") is not None:
             kwargs["dtype"] = as_dtype(kwargs["dtype"], record.short_name)
         try:
             result = getattr(dispatch, slot)(record, args, kwargs)

@@ -38,6 +38,8 @@ __all__ = [
 
 _ZIP_START = b"PK\x03\x04"
 
+MAP_LOCATION = MapLocation
+
 
 def save(
     obj: object,

@@ -87,6 +87,8 @@ class CheckpointPickler(_PythonPickler):
             return self._reduce_tensor(obj)
         if isinstance(obj, (Dtype, StorageType)):
             return obj.name  # a global: see save_global
+        if isinstance(obj, (Size, device)):
+            return type(obj), obj.__reduce__()[1]
         return NotImplemented
 
     def _reduce_tensor(self, t: Tensor) -> tuple:

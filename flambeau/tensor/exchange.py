@@ -28,7 +28,7 @@ def tensor(data, *, dtype=None, device=None, requires_grad: bool = False, pin_me
     Source: https://docs.pytorch.org/docs/stable/generated/torch.tensor.html
     """
     devices.check(device)
-    dtype = dtypes.as_dtype(dtype, "tensor")
+    dtype = dtype and dtypes.as_dtype(dtype, "tensor")
     if isinstance(data, Tensor):
         warnings.warn(
             "To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() or "
@@ -46,7 +46,7 @@ def tensor(data, *, dtype=None, device=None, requires_grad: bool = False, pin_me
 def as_tensor(data, dtype=None, device=None) -> Tensor:
     """``data`` as a tensor, without a copy where it is a tensor or an array of the right dtype."""
     devices.check(device)
-    dtype = dtypes.as_dtype(dtype, "as_tensor")
+    dtype = dtype and dtypes.as_dtype(dtype, "as_tensor")
     if isinstance(data, Tensor):
         return data if dtype is None else data.to(dtype)
     if isinstance(data, np.ndarray) and data.flags.writeable:
@@ -86,9 +86,6 @@ def _as_array(data, dtype) -> tuple[np.ndarray, dtypes.dtype]:
     shape = _shape_and_leaves(data, leaves, 0)
     if not leaves:
         return np.zeros(shape, np.float64), dtypes.get_default_dtype()
-    if leaves[0].__class__ is np.ndarray or isinstance(leaves[0], np.generic):
-        array = np.array(leaves).reshape(shape)
-        return array, dtypes.from_numpy(array.dtype)
     found = _inferred(leaves)
     return _converted(leaves, dtype or found).reshape(shape), found
 
@@ -132,14 +129,17 @@ def _shape_and_leaves(data, leaves: list, depth: int) -> tuple[int, ...]:
 
 
 def _inferred(leaves: list) -> dtypes.dtype:
-    kinds = {x.__class__ for x in leaves}
-    if any(issubclass(k, (complex, np.complexfloating)) for k in kinds):
-        return dtypes.get_default_dtype().to_complex()
-    if any(issubclass(k, (float, np.floating)) for k in kinds):
-        return dtypes.get_default_dtype()
-    if kinds <= {bool, np.bool_}:
-        return dtypes.bool
-    return dtypes.int64
+    """The dtype that all numbers promote to; NumPy's have their own."""
+    found = None
+    for kind in {x.__class__ for x in leaves}:
+        if issubclass(kind, np.generic):
+            d = dtypes.from_numpy(np.dtype(kind))
+        elif issubclass(kind, (bool, int)):
+            d = dtypes.bool if kind is bool else dtypes.int64
+        else:
+            d = dtypes.get_default_dtype() if issubclass(kind, float) else dtypes.get_default_dtype().to_complex()
+        found = d if found is None else dtypes.promote_types(found, d)
+    return found  # type: ignore[return-value]
 
 
 def _converted(leaves, dtype: dtypes.dtype) -> np.ndarray:
@@ -326,6 +326,17 @@ class UntypedStorage:
         return flat if own is dtype else flat.view(dtype)
 
 
+def storage(self: Tensor) -> UntypedStorage:
+    """The tensor's memory as elements of its dtype; ``untyped_storage()`` has the bytes."""
+    warnings.warn(
+        "TypedStorage is deprecated. It will be removed in the future and UntypedStorage will be the only storage class. "
+        "To access UntypedStorage directly, use tensor.untyped_storage() instead of tensor.storage()",
+        UserWarning,
+        stacklevel=2,
+    )
+    return UntypedStorage(self._storage, self._dtype)
+
+
 def legacy_tensor(cls, only: dtypes.dtype | None, args: tuple, kwargs: dict) -> Tensor:
     """``torch.Tensor(2, 3)`` (sizes) and ``torch.Tensor([1, 2])`` (data): the constructors of old.
 
@@ -369,5 +380,5 @@ def legacy_type(name: str, dtype: dtypes.dtype) -> type:
 
 dispatch.legacy_tensor = legacy_tensor
 dispatch.untyped_storage = lambda t: UntypedStorage(t._storage)
-for _function in (numpy, __array__, __array_wrap__, __dlpack__, __dlpack_device__):
+for _function in (storage, numpy, __array__, __array_wrap__, __dlpack__, __dlpack_device__):
     setattr(Tensor, _function.__name__, _function)

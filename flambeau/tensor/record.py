@@ -120,6 +120,9 @@ def _finish(op, inputs: tuple, nodes: tuple, attrs: dict, shape, dtype, order=No
         result = make_tensor(Storage(Node(op, nodes, attrs, inner, dtype)), shape, dtype)
         strides = contiguous_strides(inner)
         result._strides = normal_strides(shape, tuple([strides[order.index(d)] for d in range(len(shape))]))
+    if op.checked:
+        result._storage.node.site = caller_site()
+        graph.fallible = True
     if grad_mode.enabled and op.grads:
         dispatch.attach(op, result, inputs, attrs)
     if config.eager or len(graph.trace) >= config.max_pending_nodes:

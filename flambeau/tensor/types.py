@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import IO, Any, Union
+from typing import IO, Any
 
 from flambeau.core.device import device
 from flambeau.core.dtypes import dtype
@@ -14,9 +14,9 @@ __all__ = ["Device", "FileLike", "Number", "Size", "Storage", "Tensor", "_bool",
 
 _bool, _float, _int, _complex = bool, float, int, complex
 _dtype, _device = dtype, device
-_size = Union[Size, list[int], tuple[int, ...]]
+_size = Size | list[int] | tuple[int, ...]
 Number = int | float | bool
 BoolLikeType, FloatLikeType, IntLikeType = bool, float, int
-Device = Union[device, str, int, None]
-FileLike = Union[str, os.PathLike, IO[bytes]]
+Device = device | str | int | None
+FileLike = str | os.PathLike | IO[bytes]
 Storage = Any

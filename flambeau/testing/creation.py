@@ -54,8 +54,8 @@ def _values(size: tuple, dtype: Dtype, low: float | None, high: float | None) ->
         default = (0, 10) if dtype is dtypes.uint8 else (-9, 10)
         low, high = _bounds(low, high, *default, info.min, info.max + 1)
         return ops.randint(math.ceil(low), math.ceil(high), size, dtype=dtype)
-    info = dtypes.finfo(dtype)
-    low, high = _bounds(low, high, -9, 9, info.min, info.max)
+    limits = dtypes.finfo(dtype)
+    low, high = _bounds(low, high, -9, 9, limits.min, limits.max)
     result = ops.empty(size, dtype=dtype)
     parts = ops.view_as_real(result) if dtype.is_complex else result
     parts.uniform_(low, high)

@@ -77,6 +77,8 @@ class Run:
                 for _ in range(times):
                     for part in body:
                         self._run(part)
+            with contextlib.suppress(Exception):  # an error that has not come yet is of no variable in particular
+                run_pending()
             self.final = self.variables()
 
     def _run(self, statement: str) -> None:
@@ -127,7 +129,8 @@ def _event(what: str, x: Any) -> Event:
 
 # --- noise ---------------------------------------------------------------------------------------------------
 
-SUMS = frozenset(["sum", "mean", "mm", "bmm", "aten.matmul", "addmm", "baddbmm", "mv", "dot"])
+CONVOLUTIONS = frozenset(["_convolution", "_convolution_input", "_convolution_weight"])
+SUMS = CONVOLUTIONS | frozenset(["sum", "mean", "mm", "bmm", "aten.matmul", "addmm", "baddbmm", "mv", "dot"])
 LAYOUTS = frozenset(["linalg.vector_norm", "std", "logsumexp", "nansum"])
 """Kernels in NumPy that add in an order that depends on strides; so do the sums."""
 FUNCTIONS = frozenset(
@@ -152,7 +155,12 @@ def _noise_size(node, args: list, value: np.ndarray) -> np.ndarray:
     floats = [a for a in args if isinstance(a, np.ndarray) and a.dtype.kind not in "biu"]
     if name in SUMS:
         sizes = _compute(node, [np.abs(a) if isinstance(a, np.ndarray | float | int) else a for a in args])
-        inner = floats[-1].shape[-2 if floats[-1].ndim > 1 else -1] if name not in ("sum", "mean") else args[0].size // max(1, value.size)
+        if name in CONVOLUTIONS:
+            inner = max(a.size for a in floats)
+        elif name in ("sum", "mean"):
+            inner = args[0].size // max(1, value.size)
+        else:
+            inner = floats[-1].shape[-2 if floats[-1].ndim > 1 else -1]
         return np.asarray(np.abs(sizes), np.float64) * (inner + 1) * info.eps
     size = np.abs(value.astype(np.float64)) * info.eps * 4
     finite = [np.abs(a[np.isfinite(a)].astype(np.float64)).max(initial=0) for a in floats]
@@ -181,7 +189,9 @@ def noise(seed: int) -> Iterator[None]:
             return value
         with np.errstate(all="ignore"):
             size = _noise_size(node, args, value)
-            moved = value.astype(np.float64) + size * rng.uniform(-1, 1, value.shape)
+            # At least half of the error, so that no value stands still in all of the runs.
+            part = rng.choice([-1, 1], value.shape) * rng.uniform(0.5, 1, value.shape)
+            moved = value.astype(np.float64) + size * part
             return np.where(np.isfinite(moved), moved, value).astype(value.dtype)
 
     interpreter.compute = noisy

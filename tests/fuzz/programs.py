@@ -96,7 +96,8 @@ def namespace(seed: int, observe: Callable[[Any], None]) -> dict[str, Any]:
 
 
 SHAPES = [(), (1,), (3,), (4,), (3, 4), (3, 4), (3, 4), (4, 4), (1, 4), (3, 1), (2, 3, 4), (2, 1, 4), (0,), (2, 0, 4),
-          (17,), (5, 33), (130,), (2, 3, 1, 4), (40, 9)]  # fmt: skip
+          (17,), (5, 33), (130,), (2, 3, 1, 4), (40, 9),
+          (70, 67), (2500,)]  # fmt: skip
 DTYPES = (["torch.float32"] * 12 + ["torch.float64"] * 3 + ["torch.bfloat16"] * 2 + ["torch.float16"] + ["torch.int64"] * 3
           + ["torch.int32", "torch.uint8", "torch.int8", "torch.bool", "torch.bool"])  # fmt: skip
 
@@ -125,6 +126,7 @@ class Generator:
         self.program: list[Statement] = []
         self.counter = 0
         self.numbers = 0
+        self.makers = self.random.choice([MAKERS, MAKERS, WRITERS])
 
     # --- choosing ----------------------------------------------------------------------------------------
 
@@ -191,7 +193,7 @@ class Generator:
         while len(self.program) < 3:
             self.make_tensor()
         while len(self.program) < length:
-            self.random.choices(*zip(*MAKERS, strict=True))[0](self)
+            self.random.choices(*zip(*self.makers, strict=True))[0](self)
         return tuple(self.program)
 
     # --- statements --------------------------------------------------------------------------------------
@@ -216,6 +218,9 @@ class Generator:
 
     def make_expression(self) -> None:
         self.attempt(f"{self.fresh()} = {self.expression()}")
+
+    def make_view(self) -> None:
+        self.attempt(f"{self.fresh()} = {self.view()}")
 
     def expression(self) -> str:
         return self.random.choices(*zip(*EXPRESSIONS, strict=True))[0](self)
@@ -333,6 +338,22 @@ class Generator:
         if not self.names[name].is_floating_point() or "float" in dtype:
             return f"{name}.to({dtype})"
         return f"{name}.nan_to_num().clamp(0, 100).to({dtype})"  # NumPy and the CPU differ about what does not fit
+
+    def layer(self) -> str:
+        """Layers that look at neighbours, and those that normalise."""
+        a = self.tensor(lambda t: t.is_floating_point() and t.dim() == 3)
+        A = self.names[a]
+        channels, dtype = A.shape[1] if A.dim() == 3 else 3, A.dtype
+        self.numbers += 2
+        w, b = f"data({self.numbers}, (2, {channels}, 2), {dtype})", f"data({self.numbers - 1}, (2,), {dtype})"
+        q = self.tensor(lambda t: t.shape == A.shape and t.dtype is dtype)
+        return self.random.choice([
+            f"F.conv1d({a}, {w}, {b})", f"F.conv1d({a}, {w}, padding=1, stride=2)", f"F.conv2d({a}[:, :, None], {w}[:, :, None])",
+            f"F.conv_transpose1d({a}, {w}.transpose(0, 1))", f"F.max_pool1d({a}, 2)", f"F.avg_pool1d({a}, 2)",
+            f"F.batch_norm({a}, None, None, training=True)", f"F.group_norm({a}, 1)", f"F.instance_norm({a})",
+            f"F.scaled_dot_product_attention({a}, {q}, {a})", f"F.conv1d({a}, {w}[:1].requires_grad_()).relu()",
+            f"F.interpolate({a}, scale_factor=2)", f"F.adaptive_avg_pool1d({a}, 1)",
+        ])  # fmt: skip
 
     def loss(self) -> str:
         a = self.floating()
@@ -483,7 +504,7 @@ class Generator:
 EXPRESSIONS = [
     (Generator.unary, 12), (Generator.activation, 5), (Generator.binary, 16), (Generator.chain, 10), (Generator.scalar, 12),
     (Generator.reduction, 14), (Generator.product, 9), (Generator.view, 16), (Generator.joining, 5), (Generator.indexed, 5),
-    (Generator.cast, 5), (Generator.loss, 5),
+    (Generator.cast, 5), (Generator.loss, 5), (Generator.layer, 4),
 ]  # fmt: skip
 MAKERS = [
     (Generator.make_tensor, 10), (Generator.make_expression, 55), (Generator.write, 10), (Generator.write_part, 9),
@@ -494,6 +515,12 @@ MAKERS = [
 
 _REFUSING = re.compile(r"//|%|\*\*|pow|floor_divide|remainder|fmod|cross_entropy|index_|scatter|gather|embedding|take|\[torch|\[\[")
 """Statements that may refuse values. They are followed by ``sync()``, so that they fail here in every mode."""
+
+WRITERS = [
+    (Generator.make_tensor, 8), (Generator.make_expression, 18), (Generator.make_view, 14), (Generator.write, 16),
+    (Generator.write_part, 16), (Generator.share, 10), (Generator.look, 8), (Generator.branch, 2), (Generator.forget, 6),
+    (Generator.backward, 6), (Generator.repeat, 6),
+]  # fmt: skip
 
 
 def _broadcasts(a, b) -> bool:

@@ -537,6 +537,118 @@ x = torch.ones(2, requires_grad=True); y = (x*2).sum(); y.backward(torch.tensor(
 ---
 with torch.no_grad(): y = torch.ones(2, requires_grad=True)*2
 y.sum().backward()
+---
+x = torch.ones(2, requires_grad=True); y = x*2; z = y.detach(); z.add_(5); y
+---
+x = torch.ones(2, requires_grad=True); torch.autograd.backward(x*2, [torch.ones(2)]); x.grad
+---
+x = torch.ones(2, requires_grad=True); torch.autograd.backward([x*2], grad_tensors=torch.ones(2)); x.grad
+---
+x = torch.ones(2, requires_grad=True); y = x.sum(); torch.autograd.grad(y, x, torch.tensor(3.))
+---
+x = torch.ones(2, requires_grad=True); torch.autograd.grad(x.sum(), {})
+---
+x = torch.ones(2, requires_grad=True); torch.autograd.grad(x.sum(), [])
+---
+x = torch.ones(2, requires_grad=True); torch.autograd.grad([], x)
+---
+x = torch.ones(2, requires_grad=True); torch.autograd.grad(3, x)
+---
+x = torch.ones(2, requires_grad=True); torch.autograd.backward(3)
+---
+x = torch.ones(2, requires_grad=True); y = x.expand(3,2); y.sum().backward(); x.grad
+---
+x = torch.ones(2, 2, requires_grad=True); x.t().sum().backward(); x.grad, x.grad.stride()
+---
+x = torch.ones(2, 3, requires_grad=True); x.t().contiguous().mul(2).sum().backward(); x.grad.stride()
+---
+x = torch.ones(2, requires_grad=True); y = torch.where(x > 0, x, 0.); y.sum().backward(); x.grad
+---
+x = torch.zeros(2, requires_grad=True); x.abs().sum().backward(); g1 = x.grad; x.grad = None; x.relu().sum().backward(); g2 = x.grad; x.grad = None; x.sqrt().sum().backward(); g1, g2, x.grad
+---
+x = torch.tensor([1., 1.], requires_grad=True); x.max().backward(); x.grad
+---
+x = torch.tensor([1., 1.], requires_grad=True); x.max(0)[0].backward(); x.grad
+---
+x = torch.tensor([3., 1., 2.], requires_grad=True); v, i = x.topk(2); v.sum().backward(); x.grad, i
+---
+x = torch.tensor([3., 1., 2.], requires_grad=True); x.median().backward(); x.grad
+---
+x = torch.tensor([2.], requires_grad=True); w = torch.tensor([3.], requires_grad=True); (x*w).backward(); x.grad, w.grad
+---
+w = torch.randn(3, requires_grad=True); opt = torch.optim.SGD([w], lr=0.1); (w*w).sum().backward(); v = w._version; opt.step(); w._version > v, w.is_leaf, w.grad_fn
+---
+w = torch.nn.Parameter(torch.ones(2)); w.requires_grad, w.is_leaf, type(w.data), type(w.detach()), type(w + 1), w
+---
+w = torch.nn.Parameter(torch.ones(2)); w.data = torch.zeros(3); w
+---
+w = torch.nn.Parameter(torch.ones(2)); y = (w * 2).sum(); w.data.mul_(5); y.backward(); w.grad
+---
+w = torch.nn.Parameter(torch.ones(2)); copy.deepcopy(w), pickle.loads(pickle.dumps(w))
+---
+w = torch.nn.Parameter(torch.ones(2)); w.add_(1)
+---
+w = torch.nn.Parameter(torch.ones(2).long())
+---
+x = torch.ones(3, requires_grad=True); y = x * 2; y[0].backward(); x.grad
+---
+x = torch.ones(3, requires_grad=True); s = 0
+for v in x: s = s + v * 2
+s.backward(); x.grad
+---
+x = torch.ones(3, requires_grad=True); a, b, c = x; (a*b*c).backward(); x.grad
+---
+x = torch.ones(3, requires_grad=True); y = torch.stack([v * i for i, v in enumerate(x)]); y.sum().backward(); x.grad
+---
+x = torch.ones(3, requires_grad=True); y = x * 1; y.pow_(2); y.sigmoid_(); y.sum().backward(); x.grad
+---
+x = torch.ones(3, requires_grad=True); y = torch.empty(3); torch.mul(x.detach(), 2, out=y); y.requires_grad
+---
+x = torch.ones(3, requires_grad=True); y = torch.empty(3)
+with torch.no_grad(): torch.mul(x, 2, out=y)
+y
+---
+x = torch.ones(2, 2, requires_grad=True); x.fill_diagonal_(3)
+---
+x = torch.ones(2, 2, requires_grad=True); y = x*1; y.fill_diagonal_(3.); y.sum().backward(); x.grad
+---
+x = torch.ones(2, 2, requires_grad=True); y = x*1; y.copy_(torch.zeros(2,2)); y.requires_grad, y.grad_fn, y.sum().backward(), x.grad
+---
+x = torch.ones(2, 2, requires_grad=True); y = x*1; y.zero_(); y.sum().backward(); x.grad
+---
+x = torch.ones(2, 2, requires_grad=True); y = x*1; y.t_(); y.sum().backward(); x.grad
+---
+x = torch.ones(4, requires_grad=True); y = x*1; y.resize_(2,2)
+---
+x = torch.ones(4, requires_grad=True); y = x.view(2,2); y.is_leaf, y._is_view(), y._base is x, x._is_view()
+---
+x = torch.ones(4); y = x.view(2,2)[0]; y._base is x, y._version, x.add_(1)._version, y._version
+---
+x = torch.ones(4, requires_grad=True); y = x.double().float(); y.sum().backward(); x.grad.dtype
+---
+x = torch.ones(4, requires_grad=True, dtype=torch.half); y = x.float().sum(); y.backward(); x.grad
+---
+x = torch.ones(2, requires_grad=True); y = torch.complex(x, x); (y*y.conj()).real.sum().backward(); x.grad
+---
+z = torch.tensor([1+2j], requires_grad=True); (z.abs()**2).sum().backward(); z.grad
+---
+z = torch.tensor([1+2j], requires_grad=True); z.real.sum().backward(); z.grad
+---
+z = torch.tensor([1+2j], requires_grad=True); z.imag.sum().backward(); z.grad
+---
+z = torch.tensor([1+2j], requires_grad=True); torch.view_as_real(z).sum().backward(); z.grad
+---
+x = torch.ones(2, requires_grad=True); (x * (1+2j)).real.sum().backward(); x.grad
+---
+x = torch.ones(2, requires_grad=True); h = x.register_hook(lambda g: None); h2 = x.register_hook(lambda g: g.mul(2)); x.sum().backward(); h.remove(); h2.remove(); x.grad
+---
+x = torch.ones(2, requires_grad=True); x.requires_grad = False; y = x*2; y.requires_grad
+---
+x = torch.ones(2, requires_grad=True); y = x*2; x.requires_grad_(False); y.sum().backward(); x.grad
+---
+x = torch.ones(2, requires_grad=True); y = (x*2).sum(); del x; y.backward(); y
+---
+torch.is_grad_enabled(), torch._C._get_privateuse1_backend_name() if False else None
 """
 
 NAMES = r"""

@@ -131,7 +131,7 @@ def random_samples(library):
         {"batch_size": 3, "num_workers": 2, "shuffle": True, "persistent_workers": True},
         {"batch_size": 2, "num_workers": 2, "worker_init_fn": np.random.seed},
     ],
-    ids=str,
+    ids=" ".join,
 )  # fmt: skip
 def test_samples_that_draw_random_numbers(options):
     assert_alike(lambda library: epochs(library, random_samples(library), **options))

@@ -310,6 +310,7 @@ t = torch.arange(3.); n = np.from_dlpack(t); t[0] = 5; n
 n = np.arange(3.); t = torch.from_dlpack(n); n[0] = 5; t
 n = np.arange(3.); t = torch.from_dlpack(n); t[0] = 5; n
 t = torch.arange(3.); u = torch.from_dlpack(t); u[0] = 9; t
+torch.utils.dlpack.from_dlpack(torch.utils.dlpack.to_dlpack(torch.arange(3)))
 torch.zeros(2, requires_grad=True).__dlpack__()
 x = torch.arange(4.); x.resize_(2, 2)
 x = torch.arange(4.); x.resize_(2)
@@ -424,7 +425,8 @@ torch.zeros(2).is_set_to(torch.zeros(2)), torch.zeros(2).is_same_size(torch.zero
 torch.equal(torch.zeros(2), torch.zeros(2)), torch.zeros(2).allclose(torch.zeros(2))
 torch.tensor([1,2]).apply_(lambda v: v + 1)
 torch.tensor([1,2]).map_(torch.tensor([3,4]), lambda a, b: a * b)
-torch.typename(torch.zeros(2)), torch.typename(3), torch.zeros(2).type() 
+torch.zeros(2).storage().size(), list(torch.arange(2.).storage())
+torch.typename(torch.zeros(2)), torch.typename(3), torch.zeros(2).type()
 torch.zeros(2).share_memory_().shape
 list(reversed(torch.tensor([1,2,3])))
 torch.tensor([3,1]).tolist() == [3,1], sorted(torch.tensor([3,1]))
@@ -442,11 +444,155 @@ torch.zeros(3).scatter_(0, torch.tensor([5]), 1.)
 torch.gather(torch.zeros(3), 0, torch.tensor([5]))
 torch.gather(torch.zeros(3), 0, torch.tensor([1.]))
 torch.index_select(torch.zeros(3), 0, torch.tensor([1.]))
+torch.index_select(torch.zeros(3), 0, torch.tensor([5]))
 torch.zeros(3)[torch.tensor([float('nan')])]
 torch.masked_select(torch.zeros(3), torch.tensor([1,0,1]))
 torch.where(torch.tensor([1,0]), 1, 2)
 torch.where(torch.tensor([True]), 1, 2.5)
 torch.where(torch.tensor([1.,0]), 1, 2)
+"""
+
+MORE_BEHAVIOUR = r"""
+x = torch.arange(6.).view(2,3); x.numpy().sum(), np.asarray(x).flags.writeable
+t = torch.zeros(3); n = np.asarray(t); n[0] = 4; t
+t = torch.zeros(3); n = np.array(t); n[0] = 4; t
+torch.as_tensor(np.arange(3)[::-1].copy())
+torch.tensor(3).expand(2,2)
+torch.ones(3).expand(-1)
+torch.ones(3).expand(-1, 3)
+torch.arange(3).repeat(2,2)
+torch.arange(3).repeat(0)
+torch.arange(3).repeat(-1)
+torch.arange(6).view(2,3).tile(2)
+torch.arange(3).roll(1), torch.arange(3).flip(0)
+torch.arange(3.).softmax(5)
+torch.arange(3.).view(1,3).squeeze((0,1)).shape
+torch.zeros(2,3).unflatten(1, (3,1)).shape
+torch.zeros(2,3).unflatten(1, (2,2))
+torch.zeros(2,3).ravel().shape, torch.zeros(2,3).flatten(0).shape, torch.zeros(()).flatten().shape
+torch.zeros(2,3).swapaxes(0,1).shape, torch.zeros(2,3,4).moveaxis(0,-1).shape
+torch.zeros(2,3).view_as(torch.zeros(6)), torch.zeros(2,3).reshape_as(torch.zeros(3,2)).shape, torch.zeros(2,1).expand_as(torch.zeros(2,4)).shape
+torch.zeros(2,3).new_zeros((1,)).dtype, torch.zeros(2).new_empty((2,2), dtype=torch.int8).dtype
+torch.zeros_like([1,2])
+torch.ones_like(torch.zeros(2), dtype=torch.int64), torch.full_like(torch.zeros(2), 3), torch.rand_like(torch.zeros(2)).shape
+torch.empty_like(torch.zeros(2), device="cuda")
+torch.rand_like(torch.zeros(2, dtype=torch.int64))
+torch.randint(0, 5, (3,)).dtype, torch.randperm(4).dtype
+torch.randint(5, 0, (3,))
+torch.normal(0., 1., (2,)).shape, torch.normal(torch.zeros(2), 1.).shape, torch.normal(0., -1., (2,))
+torch.rand(2, 3, requires_grad=True).requires_grad
+torch.rand(-2)
+torch.randn("a")
+torch.zeros(3).add("a")
+torch.zeros(3).sum(0, 1, 2, 3)
+torch.zeros(3).mm(torch.zeros(3))
+torch.zeros(2,3).mm(torch.zeros(2,3))
+torch.zeros(2,3) @ torch.zeros(2)
+torch.zeros(2,3).mv(torch.zeros(2))
+torch.zeros(2).dot(torch.zeros(3))
+torch.cat([])
+torch.cat([torch.zeros(2), 3])
+torch.cat([torch.zeros(2), torch.zeros(2,2)])
+torch.cat([torch.zeros(2,3), torch.zeros(2,2)])
+torch.stack([torch.zeros(2), torch.zeros(3)])
+torch.cat(torch.zeros(2))
+torch.stack([])
+torch.zeros(3).max(5)
+torch.zeros(0).max()
+torch.zeros(0).argmax()
+torch.zeros(0).sum(), torch.zeros(0).mean(), torch.zeros(0).prod()
+torch.zeros(2,0).max(1)
+torch.tensor([1,2]).mean()
+torch.tensor([1,2]).softmax(0)
+torch.tensor([1,2]).exp(), torch.tensor([1,2]).sqrt().dtype
+torch.tensor([1,2]).log_()
+torch.tensor([True]).sum(), torch.tensor([True,False]).cumsum(0), torch.tensor([1], dtype=torch.uint8).sum().dtype
+torch.zeros(2).where(torch.tensor([True,False]), 5.)
+torch.masked_fill(torch.zeros(2), torch.tensor([True,False]), 3)
+torch.zeros(2).masked_fill(torch.tensor([1,0]), 3)
+torch.zeros(2).clamp()
+torch.zeros(2).topk(3)
+torch.zeros(2).sort(1)
+torch.zeros(2).cumsum(1)
+torch.zeros(2).gather(0, torch.tensor([[0]]))
+torch.zeros(2,2).index_select(0, torch.tensor([[0]]))
+torch.zeros(2).scatter(0, torch.tensor([0]), torch.tensor([1]))
+torch.einsum("ij,jk", torch.ones(2,3), torch.ones(2,3))
+torch.einsum("ij->k", torch.ones(2,3))
+torch.ones(2,3).tril(), torch.ones(3).tril()
+torch.ones(2).tril_indices
+torch.zeros(3).bernoulli_(2.)
+torch.zeros(3).uniform_(1, 0)
+torch.zeros(3).normal_(0, -1)
+torch.zeros(2,3).inverse()
+torch.allclose(torch.zeros(2), torch.zeros(2).double())
+torch.equal(torch.zeros(2), torch.zeros(3)), torch.equal(torch.zeros(2), torch.zeros(2).double())
+torch.isclose(torch.tensor([1.]), torch.tensor([float('nan')])), torch.isnan(torch.tensor([1, 2]))
+torch.tensor([1.5]).bitwise_and(torch.tensor([1.5]))
+torch.tensor([5]).div(torch.tensor([2]), rounding_mode="floor"), torch.tensor([-5]).div(2, rounding_mode="trunc")
+torch.tensor([5]).div(2, rounding_mode="up")
+torch.tensor([5.]) // 0, torch.tensor([5.]) % 0, torch.tensor([5.]) / 0
+torch.tensor([2]) ** -1
+torch.tensor([2]) ** torch.tensor([-1])
+torch.tensor([0.]) ** -1, torch.tensor([-1.]) ** 0.5
+torch.tensor([200], dtype=torch.uint8) + 100
+torch.tensor([1, 2]).__rsub__(5), torch.tensor([4.]).__rdiv__(2)
+torch.tensor([1]).is_floating_point(), torch.tensor(1.).is_complex(), torch.tensor(1).is_signed()
+torch.tensor([1.0]).nan_to_num(), torch.tensor([1,2,3]).float().std(), torch.tensor([1.]).std()
+torch.vander(torch.tensor([1,2,3])), torch.cartesian_prod(torch.tensor([1,2]), torch.tensor([3,4]))
+torch.block_diag(torch.ones(1,1), torch.ones(2,2))
+torch.meshgrid(torch.arange(2), torch.arange(2), indexing="ij")
+torch.unique(torch.tensor([3,1,1])), torch.unique(torch.tensor([3,1,1]), return_counts=True)
+torch.bincount(torch.tensor([0,1,1])), torch.histc(torch.tensor([1.,2.,1.]), bins=2)
+torch.split(torch.arange(5), 2), torch.chunk(torch.arange(5), 2), torch.tensor_split(torch.arange(5), 3)
+torch.zeros(2).tensor_split(0)
+torch.zeros(2, 2).trace(), torch.zeros(2).trace()
+x = torch.zeros(2, 2); x.fill_diagonal_(1)
+x = torch.zeros(2); x.foo = 3; x.foo, hasattr(x, "bar")
+x = torch.ones(3); x.requires_grad_(); x.new_tensor([1.]).requires_grad, x.new_ones(2, requires_grad=True).requires_grad
+x = torch.ones(2, requires_grad=True); x.tolist(), x.sum().item(), float(x[0]), bool(x[0])
+x = torch.ones(2, requires_grad=True); y = x.clone().detach().requires_grad_(True); y.is_leaf, y is x
+x = torch.ones(2, requires_grad=True); torch.tensor(x)
+x = torch.ones(2, requires_grad=True); torch.as_tensor(x) is x
+x = torch.ones(2, requires_grad=True); np.asarray(x)
+x = torch.ones(2, requires_grad=True); x.numpy()
+x = torch.ones(2, requires_grad=True); x.detach().numpy(), x.data.numpy()
+x = torch.ones(2, requires_grad=True); list(x), [v.item() for v in x]
+x = torch.ones(2, requires_grad=True); x == 1, (x > 0).requires_grad, x.bool().requires_grad
+x = torch.ones(2, requires_grad=True); y = x.to(torch.float64); y.requires_grad, y.is_leaf, x.to(torch.float32) is x
+x = torch.zeros(2, 2, requires_grad=True); pickle.loads(pickle.dumps(x)).requires_grad, pickle.loads(pickle.dumps(x.t())).stride()
+type(torch.zeros(1)), torch.Tensor, torch.Size, torch.dtype, torch.device
+isinstance(torch.zeros(1), torch.Tensor), type(torch.zeros(1).shape), type(torch.zeros(1).dtype)
+torch.zeros(1).__class__.__name__, torch.zeros(1).__module__ if hasattr(torch.zeros(1), '__module__') else None
+x = torch.zeros(2,3); x.unsqueeze(-1).shape, x.unsqueeze(0).shape, x.unsqueeze(5)
+x = torch.arange(4.); x.resize_(2,2), x.resize_as_(torch.zeros(1,4)).shape
+x = torch.arange(4.); y = x.view(2,2); y.resize_(1,2); y, x
+x = torch.arange(4.); x.data = x.data.view(2,2); x.shape
+x = torch.arange(4); x.type(torch.float), x.type('torch.DoubleTensor').dtype, x.type_as(torch.zeros(1, dtype=torch.half)).dtype
+x = torch.arange(8).view(2,2,2); x.select(1,0), x.narrow(2,0,1), x.unfold(2,2,1), x.diagonal(0,1,2), x.movedim(0,2), x.permute(-1,0,1)
+x = torch.arange(4); x.put_(torch.tensor([0,1]), torch.tensor([9,8])), x.take(torch.tensor([0,3]))
+x = torch.zeros(3); x.index_fill_(0, torch.tensor([0,2]), 5), x.index_copy_(0, torch.tensor([1]), torch.tensor([3.])), x.index_add_(0, torch.tensor([0,0]), torch.tensor([1.,1.]))
+x = torch.zeros(2,3); x.masked_scatter_(torch.tensor([[True,False,True],[False,True,False]]), torch.arange(5.))
+x = torch.zeros(3); x.scatter_add_(0, torch.tensor([0,0,1]), torch.ones(3)), x.scatter_(0, torch.tensor([2]), 9.)
+torch.scalar_tensor(3.5), torch.zeros(()).item()
+torch.from_numpy(np.arange(3, dtype=np.int32)).dtype, torch.from_numpy(np.array([True])).dtype, torch.from_numpy(np.zeros(1, np.complex64)).dtype, torch.from_numpy(np.zeros(1, np.float16)).dtype
+torch.from_numpy(np.zeros(1, np.datetime64))
+torch.from_numpy(np.zeros(2, dtype=[("a", np.int32)]))
+torch.tensor(np.datetime64("2020-01-01"))
+torch.tensor([1, 2.5, True, 3j]), torch.tensor([[True], [2]]), torch.tensor([np.float32(1), 2])
+torch.tensor(float("inf")), torch.tensor([float("-inf"), float("nan")]), torch.tensor(-0.0)
+torch.tensor([[1, 2], [3, 4]], dtype=torch.complex64), torch.tensor(3, dtype=torch.bool)
+torch.tensor(((1, 2), [3, 4])), torch.tensor([range(2), range(2)]), torch.tensor([torch.tensor(1.5), 2])
+torch.tensor([np.float32(1), 2]), torch.tensor([2, np.float64(1)]), torch.tensor([np.int8(1), np.int8(2)]), torch.tensor([True, np.int8(2)]), torch.tensor([1.5, np.float64(1)]), torch.tensor([np.float16(1), 1.5])
+torch.tensor([np.bool_(True), False]), torch.tensor([np.complex64(1), 2.])
+torch.cat([])
+torch.cat(torch.zeros(2))
+torch.vstack([]), torch.hstack([])
+torch.stack(torch.zeros(2,3))
+torch.cat(iter([torch.zeros(2)]))
+torch.hstack(torch.zeros(2,2))
+torch.cat(torch.zeros(2,3).unbind()), torch.stack((torch.zeros(1),))
+torch.cat({"a": torch.zeros(2)}.values())
 """
 
 
@@ -457,6 +603,11 @@ def test_creation_and_attributes(agree, program):
 
 @pytest.mark.parametrize("program", BEHAVIOUR.strip().splitlines())
 def test_behaviour(agree, program):
+    agree(program)
+
+
+@pytest.mark.parametrize("program", MORE_BEHAVIOUR.strip().splitlines())
+def test_more_behaviour(agree, program):
     agree(program)
 
 

@@ -55,12 +55,14 @@ def _host() -> Machine:
 
 
 def machine(name: str = "") -> Machine:
-    """The machine called ``name``; that of this process for ``""``."""
+    """The machine called ``name``; that of this process for ``""``. ``ValueError`` where its code would not run."""
+    host = _host()
     if not name:
-        return _host()
-    if name not in LEVELS or not llvm.get_process_triple().startswith("x86_64"):
-        known = ", ".join(LEVELS) if llvm.get_process_triple().startswith("x86_64") else "none on this architecture"
-        raise ValueError(f"FLAMBEAU_CPU: there is no CPU level {name!r}; known: {known}")
+        return host
+    known = LEVELS if llvm.get_process_triple().startswith("x86_64") else {}
+    runs = [n for n, m in known.items() if m.vector_bytes <= host.vector_bytes and m.fma <= host.fma]
+    if name not in runs:
+        raise ValueError(f"FLAMBEAU_CPU: {name!r} is no level of this CPU; it has {', '.join(runs) or 'none'}")
     return LEVELS[name]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from hashlib import sha256
+from typing import NamedTuple
 
 from flambeau.engine.cpu import threads
 from flambeau.engine.cpu.compiler import Session
@@ -25,10 +26,24 @@ def lanes_of(session: Session, kind: str) -> int:
     return session.machine.vector_bytes * 8 // BITS[kind]
 
 
-def define(code: Code, name: str, parameters: str) -> str:
-    """The module that has ``code`` as its function ``name``."""
-    head = f"define void @{name}({parameters}) nounwind {{"
-    return "\n".join([*code.declarations.values(), head, "entry:", *code.allocations, *code.lines, "  ret void", "}", ""])
+class Function(NamedTuple):
+    """A function of a module."""
+
+    name: str
+    parameters: str
+    code: Code
+    linkage: str = ""
+
+
+def module(*functions: Function) -> str:
+    """The text of a module."""
+    declarations: dict[str, str] = {}
+    lines = []
+    for f in functions:
+        declarations |= f.code.declarations
+        lines += [f"define {f.linkage} void @{f.name}({f.parameters}) nounwind {{", "entry:"]
+        lines += [*f.code.allocations, *f.code.lines, "  ret void", "}"]
+    return "\n".join([*declarations.values(), *lines, ""])
 
 
 def shared(session: Session, name: str, parameters: str, write: Callable[[Code], None]) -> str:
@@ -36,24 +51,26 @@ def shared(session: Session, name: str, parameters: str, write: Callable[[Code],
     if name not in session.memo:
         code = Code(session.machine)
         write(code)
-        session.memo[name] = session.compile_ir(define(code, name, parameters), name)
+        session.memo[name] = session.compile_ir(module(Function(name, parameters, code)), name)
     return name
 
 
-def kernel(session: Session, prefix: str, what: object, code: Code, tasks: int = 1) -> int:
-    """The address of the kernel ``code``, named after ``what`` it computes.
+def run_part(code: Code, context: Value, tasks: int, divided: bool) -> None:
+    """Calls ``part(context, first, last)`` for all tasks, divided between threads or not."""
+    if divided:
+        threads.pool()
+        code.perform(threads.ENTRY, [Value(code, "@part", "ptr", 0), context, code.index(tasks)])
+    else:
+        code.line(f"call void @part(ptr {context.ref}, i64 0, i64 {tasks})")
 
-    With more than one task the code is that of ``part(args, first, last)``, which threads share.
-    """
-    name = f"flambeau_{prefix}_" + sha256(repr((what, tasks)).encode()).hexdigest()[:24]
-    if tasks == 1:
-        return session.compile_ir(define(code, name, "ptr %args"), name)
-    threads.pool()
-    part = define(code, name + "_part", "ptr %args, i64 %first, i64 %last")
-    whole = Code(session.machine)
-    function = Value(whole, f"@{name}_part", "ptr", 0)
-    whole.perform(threads.ENTRY, [function, parameter(whole, "args"), whole.index(tasks)])
-    return session.compile_ir(part + define(whole, name, "ptr %args"), name)
+
+def kernel(session: Session, prefix: str, what: object, code: Code, part: Code | None = None) -> int:
+    """The address of the kernel ``code``, named after ``what`` it computes, with the ``part`` that it runs."""
+    name = f"flambeau_{prefix}_" + sha256(repr(what).encode()).hexdigest()[:24]
+    functions = [Function(name, "ptr %args", code)]
+    if part is not None:
+        functions.append(Function("part", "ptr %args, i64 %first, i64 %last", part, "internal"))
+    return session.compile_ir(module(*functions), name)
 
 
 class Frame:
@@ -65,11 +82,18 @@ class Frame:
         self.kind = kind
         self.size = BITS[kind] // 8
         self.lanes = lanes_of(session, kind)
+        self.taken = 0
 
-    def arguments(self, count: int) -> list[Value]:
+    def arguments(self, count: int, args: Value | None = None) -> list[Value]:
         """The kernel's first arguments."""
-        args = parameter(self.code, "args")
+        args = args or parameter(self.code, "args")
         return [args.offset(i, "ptr").load("ptr") for i in range(count)]
+
+    def take(self, elements: int) -> int:
+        """Reserves room in memory that :meth:`heap` is to get; gives where it begins, in bytes."""
+        start = self.taken
+        self.taken += -(-elements * self.size // 64) * 64
+        return start
 
     def each(self, count: int, body: Callable[[Value | int], None]) -> None:
         """``body(i)`` for every ``i`` below ``count``."""
@@ -111,9 +135,9 @@ class Frame:
         """That many bytes of stack memory."""
         return self.code.allocate("i8", max(size, 64))
 
-    def heap(self, size: int) -> tuple[Value, Value]:
-        """That many bytes of memory, at the beginning of a cache line, and what to :meth:`release` when it is done with."""
-        memory = self.code.call("malloc", [self.code.index(size + 64)], "ptr", 0)
+    def heap(self) -> tuple[Value, Value]:
+        """The memory that was taken, at the beginning of a cache line, and what to :meth:`release` when it is done with."""
+        memory = self.code.call("malloc", [self.code.index(self.taken + 64)], "ptr", 0)
         place = self.code.new(f"ptrtoint ptr {memory.ref} to i64", "i64", 0) & 63
         return bytes_on(memory, 64 - place), memory
 

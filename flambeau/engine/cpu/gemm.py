@@ -24,7 +24,7 @@ from flambeau.engine.cpu.blas import Blas, blas
 from flambeau.engine.cpu.compiler import Session
 from flambeau.engine.cpu.compiler import session as process_session
 from flambeau.engine.cpu.emit import Code, Value
-from flambeau.engine.cpu.frame import Frame, evenly, kernel, lanes_of, parts
+from flambeau.engine.cpu.frame import Frame, evenly, kernel, lanes_of, parameter, parts, run_part
 from flambeau.engine.cpu.specs import KINDS, GemmSpec
 
 
@@ -71,7 +71,7 @@ def gemm_kernel(spec: GemmSpec, session: Session | None = None) -> int:
     if spec not in session.memo:
         if not spec.supported():
             raise ValueError(f"no kernel for this product: {spec}")
-        make = {"blas": blas_kernel, "tiles": tiled_kernel}[choose(spec)]
+        make = {"blas": blas_kernel, "tiles": tiled_kernel, "dots": dots_kernel}[choose(spec)]
         session.memo[spec] = make(session, spec)
     address: int = session.memo[spec]
     return address
@@ -87,9 +87,13 @@ WORTH_DIVIDING = 1 << 21
 
 
 def choose(spec: GemmSpec) -> str:
-    """``"tiles"`` or ``"blas"``, whichever is faster for this product."""
-    large = min(spec.m, spec.n, spec.k) >= LARGE
-    return "blas" if large and blas() and _leading(spec.a, spec.m, spec.k) and _leading(spec.b, spec.k, spec.n) else "tiles"
+    """``"tiles"``, ``"dots"`` (inner products) or ``"blas"``, whichever is fastest for this product."""
+    if min(spec.m, spec.n, spec.k) >= LARGE and blas() and _leading(spec.a, spec.m, spec.k) and _leading(spec.b, spec.k, spec.n):
+        return "blas"
+    o = spec.merged().oriented()
+    # Tiles would copy B, for few rows. Inner products need no copy, but the lanes of each have to be added.
+    inner = o.a[-1] == 1 and o.b[-2] == 1 and (o.b[-1] != 1 or o.n == 1)
+    return "dots" if inner and o.m <= 16 and 28 * o.m < o.k and not o.empty() else "tiles"
 
 
 def _leading(strides: tuple[int, ...], rows: int, columns: int) -> tuple[int, int] | None:
@@ -144,8 +148,16 @@ def tiled_kernel(session: Session, spec: GemmSpec, cut: Tiling | None = None) ->
     oriented = spec.oriented()
     cut = cut or tiling(session, oriented)
     writer = Tiles(session, oriented, oriented is not spec, cut)
-    tasks = writer.write()
-    return kernel(session, "gemm", (spec, cut), writer.code, tasks)
+    return finished(session, "gemm", (spec, cut), writer, writer.write())
+
+
+def finished(session: Session, prefix: str, what: object, writer: Frame, tasks: int) -> int:
+    """The address of the kernel that was written, as a whole or as parts for threads."""
+    if tasks == 1:
+        return kernel(session, prefix, what, writer.code)
+    outer = Code(session.machine)
+    run_part(outer, parameter(outer, "args"), tasks, divided=True)
+    return kernel(session, prefix, what, outer, writer.code)
 
 
 class Writer(Frame):
@@ -185,22 +197,9 @@ class Writer(Frame):
         self.walk(prod(batch), 1, matrix, divided)
 
 
-class Tiles(Writer):
-    """Writes the loops around the tiles."""
-
-    def __init__(self, session: Session, spec: GemmSpec, turned: bool, cut: Tiling) -> None:
-        super().__init__(session, spec, turned)
-        self.cut = cut
-        self.blocks = max(1, -(-spec.k // cut.block))
-        self.job = self.new_job(self.factors[1], spec.d)
-        if self.blocks > 1:  # blocks after the first add to what is there
-            self.later_job = self.new_job(self.code.const(1.0, "double"), spec.c)
-        if cut.pack_b:
-            self.b_panel = self.stack(cut.vectors * self.lanes * min(cut.block, spec.k) * self.size)
-
-    def new_job(self, beta: Value, addend: tuple[int, ...] | None) -> Value:
+    def new_job(self, beta: Value, addend: tuple[int, ...] | None, a_row: int) -> Value:
+        """What the tiles have in common."""
         job, spec, size = self.stack(tiles.JOB_BYTES), self.spec, self.size
-        a_row = 1 if self.cut.pack_a else spec.a[-2]
         fields: dict[int, Value | int] = {tiles.A_ROWS + r: a_row * size * (r + 1) for r in range(4)}
         fields |= {tiles.A_STEP: spec.a[-1] * size, tiles.C_ROW: spec.c[-2] * size}
         fields |= {tiles.D_ROW: addend[-2] * size if addend else 0, tiles.ADDEND: int(addend is not None)}
@@ -208,6 +207,21 @@ class Tiles(Writer):
         for field, number in fields.items():
             self.set(job, field, number)
         return job
+
+
+class Tiles(Writer):
+    """Writes the loops around the tiles."""
+
+    def __init__(self, session: Session, spec: GemmSpec, turned: bool, cut: Tiling) -> None:
+        super().__init__(session, spec, turned)
+        self.cut = cut
+        self.blocks = max(1, -(-spec.k // cut.block))
+        a_row = 1 if cut.pack_a else spec.a[-2]
+        self.job = self.new_job(self.factors[1], spec.d, a_row)
+        if self.blocks > 1:  # blocks after the first add to what is there
+            self.later_job = self.new_job(self.code.const(1.0, "double"), spec.c, a_row)
+        if cut.pack_b:
+            self.b_panel = self.stack(cut.vectors * self.lanes * min(cut.block, spec.k) * self.size)
 
     def write(self) -> int:
         """Everything; gives the number of tasks that threads can share."""
@@ -228,7 +242,8 @@ class Tiles(Writer):
         if tasks == 1:
             self.divided = ""
         if cut.pack_a:
-            self.a_panels, memory = self.heap(min(cut.height, spec.m) * cut.block * self.size)
+            self.take(min(cut.height, spec.m) * cut.block)
+            self.a_panels, memory = self.heap()
         self.matrices(self.matrix, self.divided == "batch")
         if cut.pack_a:
             self.release(memory)
@@ -316,3 +331,55 @@ class Tiles(Writer):
                 self.perform(pack, to, source, steps, spec.b[-2] * size, lanes, width, spec.b[-1] * size)
 
         self.walk(columns, self.lanes, strip)
+
+
+def dots_kernel(session: Session, spec: GemmSpec) -> int:
+    """A kernel of inner products: the rows of A and the columns of B are both contiguous."""
+    spec = spec.merged()
+    oriented = spec.oriented()
+    writer = Dots(session, oriented, oriented is not spec)
+    return finished(session, "dots", spec, writer, writer.write())
+
+
+class Dots(Writer):
+    """Writes the loops around inner products."""
+
+    def write(self) -> int:
+        """Everything; gives the number of tasks that threads can share."""
+        spec, size = self.spec, self.size
+        most = 24 if self.session.machine.registers >= 32 else 10
+        self.rows = evenly(spec.m, 4)
+        self.columns = min(spec.n, most // self.rows)
+        tasks = -(-spec.n // self.columns) if prod(spec.batch) * spec.m * spec.n * spec.k >= WORTH_DIVIDING else 1
+        self.divided = tasks > 1
+        self.sums = self.stack(self.rows * self.columns * self.lanes * size)
+        table = self.stack(self.columns * 8)
+        for j in range(self.columns):
+            self.set(table, j, j * spec.b[-1] * size)
+        self.vectors, rest = divmod(spec.k, self.lanes)
+        self.job = self.new_job(self.factors[1], spec.d, spec.a[-2])
+        for field, number in {tiles.MASK: (1 << rest) - 1, tiles.TABLE: table, tiles.IMAGES: 1}.items():
+            self.set(self.job, field, number)
+        self.matrices(self.matrix)
+        return tasks
+
+    def matrix(self, a: Value, b: Value, c: Value, d: Value) -> None:
+        spec = self.spec
+        d_strides = spec.d or spec.c
+        zero, no = Value(self.code, "0", "i8", 0), Value(self.code, "false", "i1", 0)
+
+        def some(left: Value | int, wide: int) -> None:
+            b_at, c_at, d_at = (self.go(p, left, s[-1]) for p, s in ((b, spec.b), (c, spec.c), (d, d_strides)))
+
+            def strip(top: Value | int, high: int) -> None:
+                bytes_ = self.code.index(high * wide * self.lanes * self.size)
+                self.code.perform("llvm.memset.p0.i64", [self.sums, zero, bytes_, no])
+                dot = tiles.dot(self.session, self.kind, high, wide)
+                totals = tiles.totals(self.session, self.kind, high, wide)
+                x, y, z = (self.go(p, top, s[-2]) for p, s in ((a, spec.a), (c_at, spec.c), (d_at, d_strides)))
+                self.perform(dot, x, b_at, self.sums, self.vectors, self.job)
+                self.perform(totals, y, self.sums, z, self.job)
+
+            self.walk(spec.m, self.rows, strip)
+
+        self.walk(spec.n, self.columns, some, self.divided)

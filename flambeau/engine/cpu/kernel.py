@@ -11,7 +11,7 @@ from collections.abc import Callable
 from flambeau.core.dtypes import BOOLEAN, FLOATING
 from flambeau.engine.cpu import memory, operations
 from flambeau.engine.cpu.emit import Code, Value
-from flambeau.engine.cpu.schedule import ONCE, Schedule
+from flambeau.engine.cpu.schedule import ONCE, TILE, Schedule
 from flambeau.engine.loops import Access, Instr
 
 FAN = 64
@@ -227,8 +227,30 @@ class Kernel:
         _, updates = self.schedule.passes[number]
         if not updates and not (self.schedule.stored and number == len(self.schedule.passes) - 1):
             return []
+        if self.schedule.tile is not None:
+            self._tiles(self.schedule.tile, pointers)
+            return []
         starts = self._identities(number)
         return self._reduce(number, list(self.schedule.reduced), pointers, mask, starts, self.code.index(0))
+
+    def _tiles(self, dim: int, pointers: list[Value]) -> None:
+        """Walks ``dim`` and the lanes of a map in tiles."""
+        code = self.code
+
+        def tile(first: Value, _: list[Value]) -> list[Value]:
+            stop = (first + TILE).intrinsic("smin", self.loop.shape[dim])
+
+            def vector(index: Value, mask: Value | None, _: list[Value]) -> list[Value]:
+                def line(k: Value, _: list[Value]) -> list[Value]:
+                    self.indices[dim] = k
+                    return self._point(0, self._advance(pointers, dim, k), index, mask, [], index)
+
+                return code.loop(first, stop, 1, [], line)
+
+            return self._lanes(self.schedule.lane_dim, [], vector, code.loop)
+
+        start, stop = self._range(dim) or (code.index(0), code.index(self.schedule.trips(dim)))
+        code.loop(start * TILE, stop * TILE, TILE, [], tile)
 
     def _reduce(
         self,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from flambeau.engine.cpu.compiler import Session
 from flambeau.engine.cpu.emit import BITS, Code, Value
 from flambeau.engine.cpu.frame import bytes_on, lanes_of, parameter, shared
-from flambeau.engine.cpu.tiles import Columns, mask_of, masked_load, shuffle
+from flambeau.engine.cpu.tiles import Columns, mask_of, masked_load, masked_store, shuffle
 
 
 def pack_rows(session: Session, kind: str, vectors: int, masked: bool) -> str:
@@ -154,55 +156,79 @@ def _squares(rows: list[Value], per: int) -> list[Value]:
 # --- images ------------------------------------------------------------------------------------------------------------
 
 
-def pack_plane(session: Session, kind: str, step: int | None) -> str:
-    """``pack(to, from, rows, first, last, stride, columns, low, high, across)``: a plane with zeros around it.
+_PLANES = ("channels", "to_channel", "channel", "rows", "first", "last", "stride", "columns", "low", "high", "across")
 
-    Writes ``rows * columns`` numbers without gaps. Row ``i`` comes from ``from + i * stride`` bytes and is zero outside of
-    ``first <= i < last``; its number ``u`` lies ``u * step`` elements further on (``across`` bytes if ``step`` is ``None``)
-    and is zero outside of ``low <= u < high``. Memory where zeros stand for it is not touched. Up to a vector after the plane
-    is overwritten.
+
+def pack_planes(session: Session, kind: str, step: int | None) -> str:
+    """``pack(to, from, *_PLANES)``: a plane of each of some channels, with zeros around it.
+
+    Writes ``rows * columns`` numbers without gaps for each of ``channels``, ``to_channel`` bytes from one to the next. Row
+    ``i`` comes from ``from + i * stride`` bytes and is zero outside of ``first <= i < last``; its number ``u`` lies
+    ``u * step`` elements further on (``across`` bytes if ``step`` is ``None``) and is zero outside of ``low <= u < high``.
+    Channels are ``channel`` bytes apart. Memory where zeros stand for it is not touched.
     """
-    lanes, size = lanes_of(session, kind), BITS[kind] // 8
+    lanes = lanes_of(session, kind)
 
     def write(code: Code) -> None:
-        names = ("rows", "first", "last", "stride", "columns", "low", "high", "across")
-        rows, first, last, stride, columns, low, high, across = (parameter(code, n, "i64") for n in names)
-        iota = code.vector(range(lanes), "i64")
+        channels, to_channel, channel, rows, first, last, stride, columns, low, high, across = (
+            parameter(code, n, "i64") for n in _PLANES
+        )
+        zero = code.index(0)
+        top = code.call("llvm.smax.i64", [code.call("llvm.smin.i64", [first, rows], "i64", 0), zero], "i64", 0)
+        bottom = code.call("llvm.smax.i64", [code.call("llvm.smin.i64", [last, rows], "i64", 0), top], "i64", 0)
+        width = columns * (BITS[kind] // 8)
 
-        def row(i: Value, carried: list[Value]) -> list[Value]:
+        def within(begin: Value, end: Value, at: Value) -> Value:
+            return at.compare("sge", begin.splat(lanes)) & at.compare("slt", end.splat(lanes))
+
+        def along(u: Value) -> Value:
+            return u.splat(lanes) + code.vector(range(lanes), "i64")
+
+        def one(_: Value, carried: list[Value]) -> list[Value]:
             to, source = carried
-            inside = i.compare("sge", first) & i.compare("slt", last)
-            begin, end = inside.select(low, code.index(0)), inside.select(high, code.index(0))
 
-            def vector(u: Value, _: list[Value]) -> list[Value]:
-                at = u.splat(lanes) + iota
-                mask = at.compare("sge", begin.splat(lanes)) & at.compare("slt", end.splat(lanes))
-                to.offset(u, kind).store(read(source, u, mask, begin, end))
+            def strip(u: Value, _: list[Value]) -> list[Value]:
+                """The same vector of all rows, so that masks are made once."""
+                written = along(u).compare("slt", columns.splat(lanes))
+                read = reader(u)
+                nothing = code.const(0.0, kind, lanes)
+
+                def blank(_: Value, at: list[Value]) -> list[Value]:
+                    masked_store(at[0], nothing, written)
+                    return [bytes_on(at[0], width)]
+
+                def copy(_: Value, at: list[Value]) -> list[Value]:
+                    masked_store(at[0], read(at[1]), written)
+                    return [bytes_on(at[0], width), bytes_on(at[1], stride)]
+
+                (at,) = code.loop(zero, top, 1, [to.offset(u, kind)], blank)
+                (at, _) = code.loop(top, bottom, 1, [at, bytes_on(source, top * stride)], copy)
+                code.loop(bottom, rows, 1, [at], blank)
                 return []
 
-            code.loop(code.index(0), columns, lanes, [], vector)
-            return [to.offset(columns, kind), bytes_on(source, stride)]
+            code.loop(zero, columns, lanes, [], strip)
+            return [bytes_on(to, to_channel), bytes_on(source, channel)]
 
-        def read(source: Value, u: Value, mask: Value, begin: Value, end: Value) -> Value:
+        def reader(u: Value) -> Callable[[Value], Value]:
+            mask = within(low, high, along(u))
             if step == 1:
-                return masked_load(source.offset(u, kind), kind, mask)
+                return lambda source: masked_load(source.offset(u, kind), kind, mask)
             if step == 2:
-                # Both neighbours of every number are loaded where the number itself may be, but not beyond the last one.
-                halves = []
-                for half in range(2):
-                    at = (u * 2 + half * lanes).splat(lanes) + iota
-                    wide = at.compare("sge", (begin * 2).splat(lanes)) & at.compare("slt", (end * 2 - 1).splat(lanes))
-                    halves.append(masked_load(source.offset(u * 2 + half * lanes, kind), kind, wide))
-                return shuffle(*halves, range(0, 2 * lanes, 2))
-            offsets = (u.splat(lanes) + iota) * across.splat(lanes)
-            return _gather(bytes_on(source, offsets), kind, mask)
+                # Each number is loaded with the one after it, but for the last one.
+                masks = [within(low * 2, high * 2 - 1, along(u * 2 + half)) for half in (0, lanes)]
 
-        code.loop(code.index(0), rows, 1, [parameter(code, "to"), parameter(code, "from")], row)
+                def pairs(source: Value) -> Value:
+                    halves = [masked_load(source.offset(u * 2 + i * lanes, kind), kind, m) for i, m in enumerate(masks)]
+                    return shuffle(*halves, range(0, 2 * lanes, 2))
 
-    parameters = "ptr %to, ptr %from, " + ", ".join(
-        f"i64 %{n}" for n in ("rows", "first", "last", "stride", "columns", "low", "high", "across")
-    )
-    return shared(session, f"flambeau_plane_{kind}_{step or 'n'}", parameters, write)
+                return pairs
+            offsets = along(u) * across.splat(lanes)
+            return lambda source: _gather(bytes_on(source, offsets), kind, mask)
+
+        code.loop(zero, channels, 1, [parameter(code, "to"), parameter(code, "from")], one)
+
+    parameters = ", ".join(["ptr %to, ptr %from", *(f"i64 %{n}" for n in _PLANES)])
+    return shared(session, f"flambeau_planes_{kind}_{step or 'n'}", parameters, write)
 
 
 def _gather(pointers: Value, kind: str, mask: Value) -> Value:
@@ -211,21 +237,48 @@ def _gather(pointers: Value, kind: str, mask: Value) -> Value:
     return code.call(f"llvm.masked.gather.v{lanes}f{BITS[kind]}.v{lanes}p0", args, kind, lanes)
 
 
-def spread(session: Session, kind: str) -> str:
-    """``spread(to, from, rows, columns, down, across)``: numbers without gaps to places so many bytes apart."""
+def spread(session: Session, kind: str, step: int | None) -> str:
+    """``spread(to, from, rows, columns, down, across)``: numbers without gaps to places that lie apart.
+
+    Rows go ``down`` bytes from one to the next, the numbers in them ``step`` elements (``across`` bytes if it is ``None``).
+    """
+    lanes = lanes_of(session, kind)
 
     def write(code: Code) -> None:
         rows, columns, down, across = (parameter(code, n, "i64") for n in ("rows", "columns", "down", "across"))
 
-        def row(_: Value, carried: list[Value]) -> list[Value]:
+        def single(to: Value, source: Value) -> None:
             def copy(i: Value, inner: list[Value]) -> list[Value]:
-                inner[0].store(carried[1].offset(i, kind).load(kind))
+                inner[0].store(source.offset(i, kind).load(kind))
                 return [bytes_on(inner[0], across)]
 
-            code.loop(code.index(0), columns, 1, [carried[0]], copy)
-            return [bytes_on(carried[0], down), carried[1].offset(columns, kind)]
+            code.loop(code.index(0), columns, 1, [to], copy)
+
+        def vectors(to: Value, source: Value, step: int) -> None:
+            def vector(u: Value, _: list[Value]) -> list[Value]:
+                mask = along(u).compare("slt", columns.splat(lanes))
+                numbers = masked_load(source.offset(u, kind), kind, mask)
+                for i in range(step):  # each part of the vector fills a vector of every step-th place
+                    picked = [(i * lanes + lane) // step for lane in range(lanes)]
+                    places = code.vector([(i * lanes + lane) % step == 0 for lane in range(lanes)], "i1")
+                    there = shuffle(mask, mask, picked) & places
+                    masked_store(to.offset(u * step + i * lanes, kind), shuffle(numbers, numbers, picked), there)
+                return []
+
+            code.loop(code.index(0), columns, lanes, [], vector)
+
+        def along(u: Value) -> Value:
+            return u.splat(lanes) + code.vector(range(lanes), "i64")
+
+        def row(_: Value, carried: list[Value]) -> list[Value]:
+            to, source = carried
+            if step is None:
+                single(to, source)
+            else:
+                vectors(to, source, step)
+            return [bytes_on(to, down), source.offset(columns, kind)]
 
         code.loop(code.index(0), rows, 1, [parameter(code, "to"), parameter(code, "from")], row)
 
     parameters = "ptr %to, ptr %from, i64 %rows, i64 %columns, i64 %down, i64 %across"
-    return shared(session, f"flambeau_spread_{kind}", parameters, write)
+    return shared(session, f"flambeau_spread_{kind}_{step or 'n'}", parameters, write)

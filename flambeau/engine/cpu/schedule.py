@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from flambeau.core.dtypes import BOOLEAN
 from flambeau.engine.cpu.compiler import Machine
-from flambeau.engine.loops import SOURCES, Access, Instr, Loop, is_reduction
+from flambeau.engine.loops import Access, Loop, is_reduction
 
 # Levels at which a value is computed: once, once a row, at every point.
 ONCE, ROW, POINT = range(3)
 
-BUFFER_BYTES = 1 << 16
-"""A row of intermediate values is kept for a later pass if it takes no more than this; else it is recomputed."""
+BUFFER_BYTES = 1 << 18
+"""Stack memory for rows of intermediate values kept for a later pass; what does not fit is recomputed."""
+
+TILE = 16
+TILED = 256
+"""A strided walk of fewer steps finds its cache lines again when it is repeated, without tiles."""
 
 LARGE = 25_000
 """Loops that take so many ns, by a rough estimate, are divided among threads; ..."""
@@ -26,9 +30,11 @@ SPLIT_BYTES = 1 << 16
 """Memory for the accumulators of the parts."""
 
 # Rough costs in vector instructions, 1 where not named. From _DEAR on a value is worth keeping for a later pass.
-_COSTS = dict.fromkeys(["div", "sqrt"], 4) | dict.fromkeys(
-    ["exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "tanh", "sigmoid", "rsqrt"], 16
-) | dict.fromkeys(["erf", "sin", "cos", "tan", "pow"], 40) | dict.fromkeys(["rem", "floordiv", "fmod", "truncdiv"], 100)  # fmt: skip
+_COSTS = {
+    "div": 4, "sqrt": 4, "rsqrt": 8, "exp": 16, "exp2": 16, "expm1": 16, "log": 16, "log2": 16, "log10": 16,
+    "log1p": 20, "tanh": 20, "sigmoid": 20, "erf": 30, "sin": 40, "cos": 40, "tan": 40, "pow": 100,
+    "rem": 100, "floordiv": 100, "fmod": 100, "truncdiv": 100,
+}  # fmt: skip
 _DEAR = 4
 
 
@@ -36,9 +42,11 @@ class Schedule:
     """The decisions for one loop.
 
     ``kept``       dimensions walked outside, one row for each of their points
-    ``reduced``    dimensions walked inside every pass over a row; a map has one, that of its lanes
+    ``reduced``    dimensions walked inside every pass over a row; a map has that of its lanes, and the tiled one
     ``across``     whether lanes run along ``kept[-1]`` (a vector holds many rows) rather than ``reduced[-1]``
     ``lanes``      elements that one step of the innermost loop takes
+    ``tile``       the dimension of a map that is walked TILE steps at a time inside the walk over the lanes, so that
+                   what a strided access brings to the cache is used up before it leaves
     ``level``      of every instruction: ONCE, ROW or POINT
     ``stage``      of every instruction: how many passes must be over before it can be computed
     ``passes``     what every pass computes at its points: (instructions in order, reductions to update)
@@ -65,18 +73,34 @@ class Schedule:
         self.kept = [d for d in dims if loop.reduce == 0 or d not in loop.reduced]
         self.reduced = [d for d in dims if d not in self.kept]
         self.across = False
+        self.tile: int | None = None
         if loop.reduce == 0:
-            lane = max(self.kept, key=lambda d: (self._ease(d), d))
+            lane = max(dims, key=lambda d: (self._ease(d), d))
             self.kept.remove(lane)
             self.reduced = [lane]
+            self._tile(lane)
             return
         inside = max(self.reduced, key=lambda d: (self._ease(d), d), default=None)
         outside = max(self.kept, key=lambda d: (self._ease(d), d), default=None)
-        self.across = inside is None or (outside is not None and self._ease(outside) > self._ease(inside))
-        dims, lane = (self.kept, outside) if self.across else (self.reduced, inside)
-        assert lane is not None
-        dims.remove(lane)
-        dims.append(lane)
+        if outside is not None and (inside is None or self._ease(outside) > self._ease(inside)):
+            self.across = True
+            self.kept.remove(outside)
+            self.kept.append(outside)
+        elif inside is not None:
+            self.reduced.remove(inside)
+            self.reduced.append(inside)
+
+    def _tile(self, lane: int) -> None:
+        """Finds the dimension that is contiguous where that of a map's lanes is not: the one to walk by tiles."""
+        if self.loop.shape[lane] < TILED:
+            return
+        for access in (*self.loop.inputs, *(a for _, a in self.loop.outputs)):
+            if access.strides[lane] not in (0, 1):
+                for d in self.kept:
+                    if access.strides[d] == 1 and self.loop.shape[d] >= FEW:
+                        self.kept.remove(d)
+                        self.reduced, self.tile = [d, lane], d
+                        return
 
     def _ease(self, dim: int) -> int:
         """How well lanes along ``dim`` suit the accesses."""
@@ -144,16 +168,13 @@ class Schedule:
         body = self.loop.body
         self.stored = [(n, v) for n, (v, a) in enumerate(self.loop.outputs) if self.at_points(v, a)]
         reductions = [v for v, instr in enumerate(body) if is_reduction(instr)]
-        count = 1 + max(
-            [self.stage[v] - 1 for v in reductions] + [self.stage[v] for _, v in self.stored], default=0
-        )
+        count = 1 + max([self.stage[v] - 1 for v in reductions] + [self.stage[v] for _, v in self.stored], default=0)
         # Stores wait for the last pass: an output may share memory with an input that every pass reads.
         updates = [[v for v in reductions if self.stage[v] == p + 1] for p in range(count)]
         sinks = [[body[v].args[0] for v in updates[p]] for p in range(count)]
         sinks[-1] += [v for _, v in self.stored]
         self.buffered: set[int] = set()
-        if count > 1:
-            self.buffered = self._worth_keeping([self._slice(p, sinks[p]) for p in range(count)])
+        self._choose_buffered(sinks)
         self.passes = [(self._slice(p, sinks[p]), updates[p]) for p in range(count)]
 
     def _slice(self, number: int, sinks: list[int]) -> list[int]:
@@ -167,23 +188,22 @@ class Schedule:
             needed.add(v)
             if v not in self.buffered or self.stage[v] >= number:
                 todo.extend(self.loop.body[v].args)
-        # A buffered value is computed in the pass of its stage, even if only later ones need it.
         return sorted(needed)
 
-    def _worth_keeping(self, slices: list[list[int]]) -> set[int]:
-        points = 1
+    def _choose_buffered(self, sinks: list[list[int]]) -> None:
+        points = self.lanes if self.across else 1
         for d in self.reduced:
             points *= self.loop.shape[d]
-        if self.across:
-            points *= self.lanes
-        kept = set()
-        for v, instr in enumerate(self.loop.body):
-            stage = self.stage[v]
-            dear = _COSTS.get(instr.op, 1) >= _DEAR and instr.op not in SOURCES
-            later = any(v in s for s in slices[stage + 1 :])
-            if dear and later and v in slices[stage] and points * _bytes(instr) <= BUFFER_BYTES:
-                kept.add(v)
-        return kept
+        room = BUFFER_BYTES
+        slices = [self._slice(p, s) for p, s in enumerate(sinks)]
+        for v in reversed(range(len(self.loop.body))):  # last ones first: their arguments are then not needed again
+            instr, stage = self.loop.body[v], self.stage[v]
+            size = points * instr.dtype.itemsize
+            again = any(v in s for s in slices[stage + 1 :]) and v in slices[stage]
+            if again and _COSTS.get(instr.op, 1) >= _DEAR and size <= room:
+                self.buffered.add(v)
+                room -= size
+                slices = [self._slice(p, s) for p, s in enumerate(sinks)]
 
     # --- threads --------------------------------------------------------------------------------------------
 
@@ -199,9 +219,9 @@ class Schedule:
             longest = max(outer, key=lambda d: self.loop.shape[d])
             self.kept.remove(longest)
             self.kept.insert(0, longest)
-        candidate = self.kept[0] if self.kept else self.lane_dim if self.loop.reduce == 0 else None
+        candidate = self.kept[0] if self.kept else self.reduced[0] if self.loop.reduce == 0 else None
         tasks = self.trips(candidate) if candidate is not None else 1
-        if tasks < FEW and len(self.passes) == 1 and self.passes[0][1]:
+        if tasks < (4 * FEW if self.across else FEW) and len(self.passes) == 1 and self.passes[0][1]:
             trips = self.trips(self.reduced[0]) if self.reduced else 1
             parts = min(trips, int(work / PART), SPLIT_BYTES // self.part_bytes())
             if parts > max(tasks, 1):
@@ -213,8 +233,10 @@ class Schedule:
             self.divided, self.tasks = candidate, tasks
 
     def trips(self, dim: int) -> int:
-        """Steps of a walk over ``dim``; along lanes, full vectors."""
+        """Steps of a walk over ``dim``; along lanes, full vectors; along the tiled one, tiles."""
         extent = self.loop.shape[dim]
+        if dim == self.tile:
+            return -(-extent // TILE)
         return extent // self.lanes if dim == self.lane_dim else extent
 
     def _work(self) -> float:
@@ -246,7 +268,3 @@ class Schedule:
             v for v, instr in enumerate(self.loop.body)
             if self.level[v] == ROW and self.stage[v] == stage and not is_reduction(instr)
         ]  # fmt: skip
-
-
-def _bytes(instr: Instr) -> int:
-    return instr.dtype.itemsize

@@ -8,7 +8,7 @@ Every thread of the team has a segment of the tasks, the same one each time, so 
 wrote last time; it takes them in chunks, then helps with the segments of the others. So nobody waits for a thread
 that is not running: at the worst this one does all the work. Workers spin for some 30 us after their last chunk, then
 sleep. Where they do not help, because other processes use the cores or because the loops are over before a worker is
-awake, most regions run on this thread alone for a while. One region runs at a time; another Python thread that wants
+awake, or where one has to be waited for, most regions run on this thread alone for a while. One region runs at a time; another Python thread that wants
 one meanwhile does its work alone. After a fork the child makes workers of its own when it needs them.
 """
 
@@ -64,6 +64,7 @@ declare i32 @sched_yield()
 declare i64 @llvm.smin.i64(i64, i64)
 declare i64 @llvm.smax.i64(i64, i64)
 PAUSE_DECLARATION
+CLOCK_DECLARATION
 
 ; Does chunks of all segments, those of thread %me first; returns how many.
 define internal i64 @drain(i64 %me) {
@@ -233,6 +234,7 @@ segment:
   %more = icmp slt i64 %s1, %team
   br i1 %more, label %segment, label %open
 open:
+  %begin = CLOCK
   %old = load i64, ptr @last_region
   %number = add i64 %old, 1
   store i64 %number, ptr @last_region
@@ -248,6 +250,7 @@ wake:
 work:
   call i64 @drain(i64 0)
   store atomic i64 0, ptr @region seq_cst, align 8
+  %own.end = CLOCK
   br label %wait
 wait:
   %i = phi i64 [ 0, %work ], [ %i1, %pause ], [ %i1, %yield ]
@@ -267,7 +270,11 @@ yield:
 done:
   %helped = load atomic i64, ptr @helped seq_cst, align 8
   %useless = icmp eq i64 %helped, 0
-  %slow = icmp sgt i64 %i, 2000
+  %end.all = CLOCK
+  %own = sub i64 %own.end, %begin
+  %waited = sub i64 %end.all, %own.end
+  %half = lshr i64 %own, 1
+  %slow = icmp ugt i64 %waited, %half
   %bad = or i1 %useless, %slow
   %missed0 = load i64, ptr @missed
   %missed1 = add i64 %missed0, 1
@@ -327,15 +334,20 @@ exit:
 }
 """
 
-_PAUSES = {"x86_64": ("llvm.x86.sse2.pause", "", ""), "aarch64": ("llvm.aarch64.hint", "i32", "i32 1")}
+# Kinds of CPU: what tells it that a thread is spinning, and a clock (one without a system call).
+_PAUSES = {"x86_64": "llvm.x86.sse2.pause()", "aarch64": "llvm.aarch64.hint(i32 1)"}
+_CLOCKS = {"x86_64": "llvm.readcyclecounter()", "aarch64": "llvm.readsteadycounter()"}
 
 
 def _runtime() -> str:
-    """The module, with the instruction that tells this kind of CPU that a thread is spinning."""
+    """The module for this kind of CPU; without a clock no wait counts as long."""
     ir = _RUNTIME.replace("MOST", str(MOST))
-    name, types, values = _PAUSES.get(llvm.get_process_triple().split("-")[0], ("", "", ""))
-    ir = ir.replace("PAUSE_DECLARATION", f"declare void @{name}({types})" if name else "")
-    return ir.replace("PAUSE", f"call void @{name}({values})" if name else "")
+    kind = llvm.get_process_triple().split("-")[0]
+    for word, type, calls, instead in (("PAUSE", "void", _PAUSES, ""), ("CLOCK", "i64", _CLOCKS, "add i64 0, 0")):
+        call = calls.get(kind)
+        declaration = f"declare {type} @{call.replace('i32 1', 'i32')}" if call else ""
+        ir = ir.replace(f"{word}_DECLARATION", declaration).replace(word, f"call {type} @{call}" if call else instead)
+    return ir
 
 
 class _Pool:

@@ -15,10 +15,11 @@ from flambeau.engine.cpu.emit import BITS, Code, Value
 from flambeau.engine.cpu.frame import bytes_on, lanes_of, parameter, shared
 
 # A job: what tiles of one kind have in common, as 8-byte fields in memory.
-A_ROWS, A_STEP, B_STEP, C_ROW, D_ROW, MASK, ADDEND, ALPHA, BETA, TABLE = 0, 4, 5, 6, 7, 8, 9, 10, 11, 12
+A_ROWS, A_STEP, B_STEP, C_ROW, D_ROW, MASK, ADDEND, ALPHA, BETA, TABLE, IMAGES, A_IMAGE, B_IMAGE = 0, *range(4, 16)
 """Offsets of the first four rows of A after the first; other strides, all in bytes; the columns that the last vector really
-has (as bits); whether there is an addend; the scale factors (doubles); where each row of B lies."""
-JOB_BYTES = 13 * 8
+has (as bits); whether there is an addend; the scale factors (doubles); where each row of B lies; for :func:`dot` how many
+pieces the inner dimension has, and the bytes from one to the next."""
+JOB_BYTES = 16 * 8
 
 
 class Columns:
@@ -157,24 +158,22 @@ def row_pointers(a: Value, rows: int, offsets: list[Value | int]) -> list[Value]
 
 # --- inner products ----------------------------------------------------------------------------------------------------
 
-IMAGES, A_IMAGE, B_IMAGE = 5, 7, 9
-"""Fields of the job of :func:`dot`: how many pieces the inner dimension has, and the bytes from one to the next."""
-
 
 def dot(session: Session, kind: str, rows: int, columns: int) -> str:
-    """``dot(a, b, c, vectors, job)``: adds to ``c`` the inner products of rows of A with rows of B.
+    """``dot(a, b, sums, vectors, job)``: adds to ``sums`` the inner products of rows of A with rows of B.
 
-    Each accumulator is a vector along the inner dimension, of which there are ``vectors`` whole ones, and a masked one if the
-    job's mask is set. The rows of B lie at offsets of their own (``TABLE``). All of this is repeated for ``IMAGES`` pieces.
+    Each of the sums is a vector, whose lanes are still to be added (:func:`totals`). The inner dimension has ``vectors`` whole
+    vectors, and a masked one if the job's mask is set. The rows of B lie at offsets of their own (``TABLE``). All of this is
+    repeated for ``IMAGES`` pieces.
     """
     name = f"flambeau_dot_{kind}_{rows}x{columns}"
-    parameters = "ptr %a, ptr %b, ptr %c, i64 %vectors, ptr %job"
+    parameters = "ptr %a, ptr %b, ptr %sums, i64 %vectors, ptr %job"
     lanes = lanes_of(session, kind)
     return shared(session, name, parameters, lambda code: _dot(code, kind, lanes, rows, columns))
 
 
 def _dot(code: Code, kind: str, lanes: int, rows: int, columns: int) -> None:
-    a, b, c, job = (parameter(code, n) for n in ("a", "b", "c", "job"))
+    a, b, place, job = (parameter(code, n) for n in ("a", "b", "sums", "job"))
 
     def field(number: int, what: str = "i64") -> Value:
         return job.offset(number, "i64").load(what)
@@ -184,14 +183,14 @@ def _dot(code: Code, kind: str, lanes: int, rows: int, columns: int) -> None:
     table = field(TABLE, "ptr")
     places = [bytes_on(b, table.offset(j, "i64").load("i64")) for j in range(columns)]
     a_image, b_image = field(A_IMAGE), field(B_IMAGE)
-    bytes_along = parameter(code, "vectors", "i64") * (lanes * BITS[kind] // 8)
     width = lanes * BITS[kind] // 8
+    along = parameter(code, "vectors", "i64") * width
 
     def add(at: Value, pointers: list[Value], bs: list[Value], sums: list[Value], load) -> list[Value]:
         xs = [load(bytes_on(bytes_on(pointers[r // 4], offsets[r % 4]), at)) for r in range(rows)]
         new = list(sums)
-        for j, place in enumerate(bs):
-            y = load(bytes_on(place, at))
+        for j, b_row in enumerate(bs):
+            y = load(bytes_on(b_row, at))
             for r, x in enumerate(xs):
                 new[r * columns + j] = x.fma(y, sums[r * columns + j])
         return new
@@ -202,20 +201,39 @@ def _dot(code: Code, kind: str, lanes: int, rows: int, columns: int) -> None:
         bs = [bytes_on(p, skip) for p in places]
         whole = lambda p: p.load(kind, lanes)  # noqa: E731
         some = lambda p: masked_load(p, kind, mask)  # noqa: E731
-        zero = code.index(0)
-        sums = code.loop(zero, bytes_along, width, sums, lambda at, now: add(at, pointers, bs, now, whole))
-        return code.when(tail, sums, lambda: add(bytes_along, pointers, bs, sums, some))
+        sums = code.loop(code.index(0), along, width, sums, lambda at, now: add(at, pointers, bs, now, whole))
+        return code.when(tail, sums, lambda: add(along, pointers, bs, sums, some))
 
-    first = [code.const(0.0, kind, lanes)] * (rows * columns)
-    sums = code.loop(code.index(0), field(IMAGES), 1, first, piece)
-    c_row = field(C_ROW)
-    totals = code.allocate(kind, len(sums) + lanes)
-    for start in range(0, len(sums), lanes):
-        totals.offset(start, kind).store(_totals(sums[start : start + lanes], lanes))
-    for r in range(rows):
-        for j in range(columns):
-            place = bytes_on(c, c_row * r).offset(j, kind)
-            place.store(place.load(kind) + totals.offset(r * columns + j, kind).load(kind))
+    all_sums = Columns(code, kind, lanes, rows * columns, None)
+    all_sums.store(place, code.loop(code.index(0), field(IMAGES), 1, all_sums.load(place), piece))
+
+
+def totals(session: Session, kind: str, rows: int, columns: int) -> str:
+    """``totals(c, sums, d, job)``: the totals of the lanes of ``rows * columns`` vectors, as a tile stores its sums."""
+    lanes = lanes_of(session, kind)
+
+    def write(code: Code) -> None:
+        sums = Columns(code, kind, lanes, rows * columns, None).load(parameter(code, "sums"))
+        found = code.allocate(kind, len(sums) + lanes)
+        for start in range(0, len(sums), lanes):
+            found.offset(start, kind).store(_totals(sums[start : start + lanes], lanes))
+        job = parameter(code, "job")
+
+        def field(number: int, what: str = "i64") -> Value:
+            return job.offset(number, "i64").load(what)
+
+        alpha, beta = (field(number, "double").convert("fptrunc", kind) for number in (ALPHA, BETA))
+        add = field(ADDEND).compare("ne", 0)
+        c, d = parameter(code, "c"), parameter(code, "d")
+        for r in range(rows):
+            for j in range(columns):
+                value = found.offset(r * columns + j, kind).load(kind) * alpha
+                (value,) = code.when(add, [value], lambda d=d, j=j, v=value: [d.offset(j, kind).load(kind) * beta + v])
+                c.offset(j, kind).store(value)
+            c, d = bytes_on(c, field(C_ROW)), bytes_on(d, field(D_ROW))
+
+    name = f"flambeau_totals_{kind}_{rows}x{columns}"
+    return shared(session, name, "ptr %c, ptr %sums, ptr %d, ptr %job", write)
 
 
 def _totals(vectors: list[Value], lanes: int) -> Value:
