@@ -157,3 +157,18 @@ def test_version_is_pytorchs_and_says_whose() -> None:
     version = python("import torch; print(torch.__version__)").strip()
     assert version.startswith("2.13.0+flambeau")
     assert tuple(int(part) for part in version.split("+")[0].split(".")) == (2, 13, 0)
+
+
+def test_the_package_has_a_version() -> None:
+    python(
+        """
+        import importlib.metadata, torch
+        assert importlib.metadata.version("torch") == torch.__version__
+        try:
+            importlib.metadata.version("torch-nothing")
+        except importlib.metadata.PackageNotFoundError:
+            pass
+        else:
+            raise AssertionError
+        """
+    )

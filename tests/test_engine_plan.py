@@ -93,6 +93,16 @@ def test_a_scalar_bias_of_a_linear_layer(mode):
     assert twice(program) == [[[4.5] * 3] * 3] * 2
 
 
+def test_results_that_the_interpreter_had_wrong(mode):
+    inf = float("inf")
+    assert F.gelu(torch.tensor([-inf])).isnan().item()
+    assert F.gelu(torch.tensor([-1000.0])).item() == 0
+    assert torch.erf(torch.tensor([-inf, 5.0])).tolist() == [-1.0, 1.0]
+    assert torch.full((1,), -0.0).signbit().item()
+    with pytest.raises(IndexError, match="tensor has no dimensions"):
+        torch.tensor(1.0).roll(1, 0)
+
+
 def test_saved_values_outlive_several_writes(mode):
     """The gradient of amax sees what was there between two writes to the memory that it was taken from."""
 

@@ -9,7 +9,7 @@ pytest.importorskip("llvmlite")
 from tests.fuzz.modes import check
 from tests.fuzz.programs import Repeat, random_program, script, shrink
 
-BLOCKS, PROGRAMS = 10, 30  # as many as take about 20 s
+BLOCKS, PROGRAMS = 10, 20  # as many as take about 20 s
 
 
 @pytest.mark.parametrize("block", range(BLOCKS))

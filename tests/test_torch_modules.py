@@ -20,8 +20,8 @@ from flambeau.utils import tensorboard
 from flambeau.utils.checkpoint import CheckpointError, checkpoint, checkpoint_sequential
 
 MODULES = [
-    "amp", "compiler", "distributions.continuous", "distributions.discrete", "distributions.kl", "distributions.multivariate",
-    "distributions.transformed", "distributions.utils", "func", "jit", "masked", "core.nests", "nn.attention", "nn.attention.flex_attention",
+    "amp", "compiler", "distributions.composed", "distributions.continuous", "distributions.discrete", "distributions.kl",
+    "distributions.multivariate", "distributions.utils", "func", "jit", "masked", "core.nests", "nn.attention", "nn.attention.flex_attention",
     "nn.modules.sync_batchnorm", "profiler", "return_types", "testing.comparison", "testing.creation", "utils.checkpoint", "utils.tensorboard",
 ]  # fmt: skip
 

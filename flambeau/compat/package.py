@@ -25,4 +25,4 @@ class TorchDistribution(importlib.metadata.Distribution):
         return None
 
     def locate_file(self, path: Any) -> Path:
-        return Path(flambeau.__file__).parent / path
+        return Path(flambeau.__file__).parent / str(path)

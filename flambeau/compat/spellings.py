@@ -32,13 +32,15 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
 
 # PyTorch has a module for each distribution.
 _DISTRIBUTIONS = {
-    "continuous": "beta cauchy chi2 dirichlet exponential gamma laplace normal studentT uniform",
+    "composed": "independent mixture_same_family transformed_distribution",
+    "continuous": "cauchy exponential generalized_pareto laplace normal uniform von_mises",
     "discrete": "bernoulli binomial categorical continuous_bernoulli geometric multinomial negative_binomial "
     "one_hot_categorical poisson",
     "distribution": "exp_family",
+    "gamma_family": "beta chi2 dirichlet fishersnedecor gamma studentT",
     "multivariate": "lowrank_multivariate_normal multivariate_normal",
-    "transformed": "gumbel half_cauchy half_normal independent log_normal mixture_same_family pareto relaxed_bernoulli "
-    "relaxed_categorical transformed_distribution weibull",
+    "relaxed": "relaxed_bernoulli relaxed_categorical",
+    "transformed": "gumbel half_cauchy half_normal inverse_gamma kumaraswamy log_normal logistic_normal pareto weibull",
 }
 for _module, _names in _DISTRIBUTIONS.items():
     for _name in _names.split():

@@ -8,26 +8,32 @@ Source: https://docs.pytorch.org/docs/stable/distributions.html
 from __future__ import annotations
 
 from flambeau.distributions import (
+    composed,
     constraint_registry,
     constraints,
     continuous,
     discrete,
     distribution,
+    gamma_family,
     kl,
     multivariate,
+    relaxed,
     transformed,
     transforms,
     utils,
 )
+from flambeau.distributions.composed import *  # noqa: F403
 from flambeau.distributions.constraint_registry import biject_to, transform_to
 from flambeau.distributions.continuous import *  # noqa: F403
 from flambeau.distributions.discrete import *  # noqa: F403
 from flambeau.distributions.distribution import *  # noqa: F403
+from flambeau.distributions.gamma_family import *  # noqa: F403
 from flambeau.distributions.kl import *  # noqa: F403
 from flambeau.distributions.multivariate import *  # noqa: F403
+from flambeau.distributions.relaxed import *  # noqa: F403
 from flambeau.distributions.transformed import *  # noqa: F403
 from flambeau.distributions.transforms import *  # noqa: F403
 
 __all__ = ["biject_to", "constraint_registry", "constraints", "kl", "transform_to", "transforms", "utils"]
-for _part in (continuous, discrete, distribution, kl, multivariate, transformed, transforms):
+for _part in (composed, continuous, discrete, distribution, gamma_family, kl, multivariate, relaxed, transformed, transforms):
     __all__ += _part.__all__

@@ -10,8 +10,8 @@ from flambeau.autograd import no_grad
 from flambeau.core.dtypes import finfo
 from flambeau.core.size import Size
 from flambeau.distributions import constraints
-from flambeau.distributions.continuous import Gamma
 from flambeau.distributions.distribution import Distribution, ExponentialFamily
+from flambeau.distributions.gamma_family import Gamma
 from flambeau.distributions.utils import (
     broadcast_all,
     clamp_probs,

@@ -9,7 +9,8 @@ import math
 from collections.abc import Callable
 
 from flambeau import ops
-from flambeau.distributions.continuous import Beta, Cauchy, Dirichlet, Exponential, Gamma, Laplace, Normal, Uniform
+from flambeau.distributions.composed import Independent, TransformedDistribution
+from flambeau.distributions.continuous import Cauchy, Exponential, Laplace, Normal, Uniform
 from flambeau.distributions.discrete import (
     Bernoulli,
     Binomial,
@@ -18,8 +19,9 @@ from flambeau.distributions.discrete import (
     OneHotCategorical,
     Poisson,
 )
+from flambeau.distributions.gamma_family import Beta, Dirichlet, Gamma
 from flambeau.distributions.multivariate import MultivariateNormal, half_log_det, mahalanobis
-from flambeau.distributions.transformed import Gumbel, HalfNormal, Independent, TransformedDistribution
+from flambeau.distributions.transformed import Gumbel, HalfNormal
 from flambeau.distributions.utils import functional, sum_rightmost
 
 __all__ = ["kl_divergence", "register_kl"]

@@ -16,7 +16,8 @@ from flambeau.engine.interpreter import Failed, interpret, mark_needed
 lock = threading.RLock()
 """Held while a trace runs and storages take their content."""
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=lock._at_fork_reinit)  # type: ignore[attr-defined]  # its holder is not there
+    # A fork waits for the trace that another thread runs or compiles: the child would find LLVM's lock taken for ever.
+    os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
 
 
 def run_pending() -> None:

@@ -108,6 +108,12 @@ def empty_permuted(size, physical_layout, *, dtype=None, layout=None, device=Non
     return _other("empty_strided")(tuple(size), tuple(strides), dtype=dtype, device=device, requires_grad=requires_grad)
 
 
+@composite(name="resize_as_", method=False)
+def resize_as_(input, the_template, *, memory_format=None):
+    """Gives ``input`` the shape of another tensor (see :meth:`Tensor.resize_`)."""
+    return input.resize_(the_template.shape)
+
+
 # --- indices -----------------------------------------------------------------------------------------------------
 
 

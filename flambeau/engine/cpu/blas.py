@@ -41,7 +41,9 @@ def blas() -> Blas | None:
     except OSError:
         return None
     for products, settings, integer in _NAMES:
-        gemm = {kind: _address(library, products.format(name)) for kind, name in (("float", "sgemm"), ("double", "dgemm"))}
+        gemm = {
+            kind: _address(library, products.format(name)) for kind, name in (("float", "sgemm"), ("double", "dgemm"))
+        }
         if all(gemm.values()):
             set_threads = getattr(library, settings.format("set_num_threads"), None)
             get_threads = getattr(library, settings.format("get_num_threads"), None)

@@ -129,7 +129,9 @@ class Copies:
         starts = self.starts()
         found = []
         for tap in p.taps:
-            at = next(i for i, x in enumerate(self.planes) if (x.remainder, x.shift) == (tap.row % p.row_step, tap.column))
+            at = next(
+                i for i, x in enumerate(self.planes) if (x.remainder, x.shift) == (tap.row % p.row_step, tap.column)
+            )
             found.append(starts[at] + (tap.row // p.row_step - self.planes[at].low) * self.columns)
         return found
 
@@ -173,7 +175,7 @@ class _Convolution(Frame):
     def tasks(self, body: Callable[[Value], None]) -> None:
         """``body(task)`` for the tasks of this call."""
         first, last = (parameter(self.code, n, "i64") for n in ("first", "last"))
-        self.code.loop(first, last, 1, [], lambda i, _: body(i) or [])
+        self.between(first, last, body)
 
     def fill_table(self, table: Value, channels: int, stride: int, offsets: list[int]) -> None:
         """For each channel and tap where its row of B begins, in bytes. Part of ``outer``."""
@@ -244,7 +246,10 @@ class _Passes(_Convolution):
     def task(self, plans: list[_Plan], task: Value, bands: int) -> None:
         """An image, or a band of rows of one."""
         n, band = (task.binary("udiv", bands), task.binary("urem", bands)) if bands > 1 else (task, None)
-        source, result = self.go(self.pointers[0], n, self.from_strides[0]), self.go(self.pointers[2], n, self.to_strides[0])
+        source, result = (
+            self.go(self.pointers[0], n, self.from_strides[0]),
+            self.go(self.pointers[2], n, self.to_strides[0]),
+        )
 
         def group(g: Value | int) -> None:
             from_g = self.go(source, g, self.from_strides[1] * self.channels)
@@ -341,9 +346,9 @@ class _Plan:
         rest = p.rows % self.copies.rows
         whole = p.rows // self.copies.rows
         start = band * self.copies.rows
-        w.code.when(band.compare("ult", whole), [], lambda: some(start, self.copies.rows) or [])
+        w.when(band.compare("ult", whole), lambda: some(start, self.copies.rows))
         if rest:
-            w.code.when(band.compare("eq", whole), [], lambda: some(start, rest) or [])
+            w.when(band.compare("eq", whole), lambda: some(start, rest))
 
     def band(self, b: Value, result: Value, g: Value | int, rows: int) -> None:
         """``rows`` rows of all channels of the result."""
@@ -471,7 +476,9 @@ class _Weight(_Convolution):
 
     def task(self, task: Value, channels: int, out: int) -> None:
         spec = self.spec
-        g, c, o = task, 0, 0
+        g: Value | int = task
+        c: Value | int = 0
+        o: Value | int = 0
         if channels < self.channels:
             g, c = task.binary("udiv", self.channels // channels), task.binary("urem", self.channels // channels)
         elif out < self.out:
@@ -503,7 +510,9 @@ class _Weight(_Convolution):
 
         self.each_tile(out, columns, total)
 
-    def each_tile(self, out: int, columns: int, body: Callable[[Value | int, int, Value | int, int, Value], None]) -> None:
+    def each_tile(
+        self, out: int, columns: int, body: Callable[[Value | int, int, Value | int, int, Value], None]
+    ) -> None:
         """``body(top, rows, left, columns, sums)`` for all tiles of a task."""
 
         def strip(top: Value | int, high: int) -> None:

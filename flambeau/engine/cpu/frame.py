@@ -100,12 +100,7 @@ class Frame:
         if count == 1:
             body(0)
         elif count > 1:
-
-            def step(i: Value, _: list[Value]) -> list[Value]:
-                body(i)
-                return []
-
-            self.code.loop(self.code.index(0), self.code.index(count), 1, [], step)
+            self.between(self.code.index(0), self.code.index(count), body)
 
     def walk(self, total: int, size: int, body: Callable[[Value | int, int], None], divided: bool = False) -> None:
         """``body(start, size)`` for parts of ``size`` and the rest of ``total``.
@@ -121,9 +116,27 @@ class Frame:
         code = self.code
         first, last = parameter(code, "first", "i64"), parameter(code, "last", "i64")
         whole = code.call("llvm.umin.i64", [last, code.index(full)], "i64", 0)
-        code.loop(first, whole, 1, [], lambda i, _: body(i * size, size) or [])
+        self.between(first, whole, lambda i: body(i * size, size))
         if rest:
-            code.when(last.compare("ugt", full), [], lambda: body(full * size, rest) or [])
+            self.when(last.compare("ugt", full), lambda: body(full * size, rest))
+
+    def between(self, first: Value, last: Value, body: Callable[[Value], None]) -> None:
+        """``body(i)`` for every ``i`` from ``first`` to before ``last``."""
+
+        def step(i: Value, _: list[Value]) -> list[Value]:
+            body(i)
+            return []
+
+        self.code.loop(first, last, 1, [], step)
+
+    def when(self, condition: Value, body: Callable[[], None]) -> None:
+        """``body()`` where the condition holds."""
+
+        def then() -> list[Value]:
+            body()
+            return []
+
+        self.code.when(condition, [], then)
 
     def go(self, pointer: Value, i: Value | int, stride: int) -> Value:
         """The address ``i * stride`` elements further on."""

@@ -40,7 +40,7 @@ class Tiling(NamedTuple):
 
 
 def tiling(session: Session, spec: GemmSpec) -> Tiling:
-    """The tiles for an oriented product, from what was measured (``benchmarks/gemm.py``)."""
+    """The tiles for an oriented product, from what was measured (``benchmarks/products.py``)."""
     lanes, size = lanes_of(session, KINDS[spec.dtype.name]), spec.dtype.itemsize
     total = max(1, -(-spec.n // lanes))
     contiguous = spec.b[-1] == 1 or spec.n == 1
@@ -88,7 +88,8 @@ WORTH_DIVIDING = 1 << 21
 
 def choose(spec: GemmSpec) -> str:
     """``"tiles"``, ``"dots"`` (inner products) or ``"blas"``, whichever is fastest for this product."""
-    if min(spec.m, spec.n, spec.k) >= LARGE and blas() and _leading(spec.a, spec.m, spec.k) and _leading(spec.b, spec.k, spec.n):
+    dense = _leading(spec.a, spec.m, spec.k) and _leading(spec.b, spec.k, spec.n)
+    if min(spec.m, spec.n, spec.k) >= LARGE and dense and blas():
         return "blas"
     o = spec.merged().oriented()
     # Tiles would copy B, for few rows. Inner products need no copy, but the lanes of each have to be added.
@@ -195,7 +196,6 @@ class Writer(Frame):
             body(at[0], at[1], at[2], at[-1])
 
         self.walk(prod(batch), 1, matrix, divided)
-
 
     def new_job(self, beta: Value, addend: tuple[int, ...] | None, a_row: int) -> Value:
         """What the tiles have in common."""
@@ -349,7 +349,8 @@ class Dots(Writer):
         spec, size = self.spec, self.size
         most = 24 if self.session.machine.registers >= 32 else 10
         self.rows = evenly(spec.m, 4)
-        self.columns = min(spec.n, most // self.rows)
+        most //= self.rows
+        self.columns = next((n for n in range(most, most // 2, -1) if spec.n % n == 0), min(spec.n, most))
         tasks = -(-spec.n // self.columns) if prod(spec.batch) * spec.m * spec.n * spec.k >= WORTH_DIVIDING else 1
         self.divided = tasks > 1
         self.sums = self.stack(self.rows * self.columns * self.lanes * size)
@@ -358,8 +359,9 @@ class Dots(Writer):
             self.set(table, j, j * spec.b[-1] * size)
         self.vectors, rest = divmod(spec.k, self.lanes)
         self.job = self.new_job(self.factors[1], spec.d, spec.a[-2])
-        for field, number in {tiles.MASK: (1 << rest) - 1, tiles.TABLE: table, tiles.IMAGES: 1}.items():
-            self.set(self.job, field, number)
+        self.set(self.job, tiles.MASK, (1 << rest) - 1)
+        self.set(self.job, tiles.TABLE, table)
+        self.set(self.job, tiles.IMAGES, 1)
         self.matrices(self.matrix)
         return tasks
 

@@ -146,9 +146,9 @@ def _squares(rows: list[Value], per: int) -> list[Value]:
         return shuffle(x, y, [q + (i if i < per else lanes + i - per) for q in range(0, lanes, per) for i in order])
 
     if per == 2:
-        return [pick(*rows, (0, 2)), pick(*rows, (1, 3))]
+        return [pick(rows[0], rows[1], order) for order in ((0, 2), (1, 3))]
     low, high = (0, 4, 1, 5), (2, 6, 3, 7)
-    low01, high01, low23, high23 = (pick(x, y, o) for x, y in (rows[:2], rows[2:]) for o in (low, high))
+    low01, high01, low23, high23 = (pick(rows[i], rows[i + 1], o) for i in (0, 2) for o in (low, high))
     halves = (0, 1, 4, 5), (2, 3, 6, 7)
     return [pick(x, y, o) for x, y in ((low01, low23), (high01, high23)) for o in halves]
 
@@ -201,9 +201,9 @@ def pack_planes(session: Session, kind: str, step: int | None) -> str:
                     masked_store(at[0], read(at[1]), written)
                     return [bytes_on(at[0], width), bytes_on(at[1], stride)]
 
-                (at,) = code.loop(zero, top, 1, [to.offset(u, kind)], blank)
-                (at, _) = code.loop(top, bottom, 1, [at, bytes_on(source, top * stride)], copy)
-                code.loop(bottom, rows, 1, [at], blank)
+                above = code.loop(zero, top, 1, [to.offset(u, kind)], blank)
+                inner = code.loop(top, bottom, 1, [*above, bytes_on(source, top * stride)], copy)
+                code.loop(bottom, rows, 1, inner[:1], blank)
                 return []
 
             code.loop(zero, columns, lanes, [], strip)
@@ -219,7 +219,7 @@ def pack_planes(session: Session, kind: str, step: int | None) -> str:
 
                 def pairs(source: Value) -> Value:
                     halves = [masked_load(source.offset(u * 2 + i * lanes, kind), kind, m) for i, m in enumerate(masks)]
-                    return shuffle(*halves, range(0, 2 * lanes, 2))
+                    return shuffle(halves[0], halves[1], range(0, 2 * lanes, 2))
 
                 return pairs
             offsets = along(u) * across.splat(lanes)

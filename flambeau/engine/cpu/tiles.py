@@ -223,14 +223,23 @@ def totals(session: Session, kind: str, rows: int, columns: int) -> str:
             return job.offset(number, "i64").load(what)
 
         alpha, beta = (field(number, "double").convert("fptrunc", kind) for number in (ALPHA, BETA))
-        add = field(ADDEND).compare("ne", 0)
-        c, d = parameter(code, "c"), parameter(code, "d")
-        for r in range(rows):
-            for j in range(columns):
-                value = found.offset(r * columns + j, kind).load(kind) * alpha
-                (value,) = code.when(add, [value], lambda d=d, j=j, v=value: [d.offset(j, kind).load(kind) * beta + v])
-                c.offset(j, kind).store(value)
-            c, d = bytes_on(c, field(C_ROW)), bytes_on(d, field(D_ROW))
+
+        def put(add: bool) -> list[Value]:
+            c, d = parameter(code, "c"), parameter(code, "d")
+            for r in range(rows):
+
+                def one(j: Value, _: list[Value], r=r, c=c, d=d) -> list[Value]:
+                    value = found.offset(j + r * columns, kind).load(kind) * alpha
+                    c.offset(j, kind).store(d.offset(j, kind).load(kind) * beta + value if add else value)
+                    return []
+
+                code.loop(code.index(0), code.index(columns), 1, [], one)
+                c, d = bytes_on(c, field(C_ROW)), bytes_on(d, field(D_ROW))
+            return []
+
+        addend = field(ADDEND)
+        code.when(addend.compare("eq", 0), [], lambda: put(False))
+        code.when(addend.compare("ne", 0), [], lambda: put(True))
 
     name = f"flambeau_totals_{kind}_{rows}x{columns}"
     return shared(session, name, "ptr %c, ptr %sums, ptr %d, ptr %job", write)
