@@ -58,6 +58,9 @@ inplace: Callable = None  # type: ignore[assignment]
 write_out: Callable = None  # type: ignore[assignment]
 """``write_out(name, result, out)``: writes a result into the tensors given as ``out=``."""
 
+known: Callable = None  # type: ignore[assignment]
+"""``known(tensor)``: its values as an array, not for writing, where nothing must run to have them; else ``None``."""
+
 wrap: Callable = None  # type: ignore[assignment]
 """``wrap(array, dtype=None)``: a tensor over a NumPy array of its own."""
 

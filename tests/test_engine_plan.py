@@ -141,7 +141,7 @@ def test_a_failed_step_leaves_storages_as_program_order_says(mode):
         w.mul_(2)
         made += 1
         with pytest.raises(IndexError, match="out of"):
-            row = F.embedding(torch.tensor(9), table)
+            row = F.embedding(torch.tensor(8) + 1, table)  # not known when it is recorded
             made += 1
             other.mul_(2)
             w += 3
@@ -175,8 +175,19 @@ def test_a_failed_division_leaves_what_was_there(mode):
 def test_an_error_is_seen_though_the_result_is_not(mode):
     for _ in range(2):
         with pytest.raises(IndexError):
-            F.embedding(torch.tensor(9), torch.ones(4, 3))
+            F.embedding(torch.tensor(8) + 1, torch.ones(4, 3))
             torch.ones(2).sum().item()
+
+
+def test_what_is_known_to_be_wrong_is_refused_at_the_call(mode):
+    for call in (
+        lambda: F.embedding(torch.tensor(9), torch.ones(4, 3)),
+        lambda: torch.arange(6).view(2, 3)[torch.tensor([0, 2])],
+        lambda: F.cross_entropy(torch.randn(2, 3).exp(), torch.tensor([0, 5])),
+        lambda: F.embedding(torch.tensor([[0, 1], [2, 9]])[:, 1:], torch.ones(4, 3)),
+    ):
+        with pytest.raises(IndexError):
+            call()
 
 
 def test_what_does_not_depend_on_an_error_has_its_value(mode):
@@ -184,7 +195,7 @@ def test_what_does_not_depend_on_an_error_has_its_value(mode):
         x = torch.ones(3)
         other = (x * 2).exp().sum()
         with pytest.raises(IndexError):
-            bad = F.embedding(torch.tensor([7]), torch.ones(2, 3)) * 2
+            bad = F.embedding(torch.tensor([6]) + 1, torch.ones(2, 3)) * 2  # not known when it is recorded
             more = bad.sum() + 1
             run_pending()
         if mode != "immediate":

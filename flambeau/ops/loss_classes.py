@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from flambeau import dispatch
 from flambeau.core import dtypes
 from flambeau.core.dtypes import scalar_name
 from flambeau.ops.activation import logsigmoid
@@ -16,6 +17,14 @@ from flambeau.ops.refusals import NOT_FLOATING, refuse
 # --- negative log-likelihood ---------------------------------------------------------------------------------
 
 
+def _check_targets(target, classes: int) -> None:
+    outside = (target < 0) | (target >= classes)
+    if outside.any():
+        raise IndexError(
+            f"Target {target[outside].flat[0]} is out of bounds. There are {classes} classes, numbered from 0 to {classes - 1}."
+        )
+
+
 def _picked(target, weight, classes: int, ignore_index: int, dtype):
     """The targets, 0 for ignored ones; what each counts, its class's weight; and which are ignored, if any are."""
     ignored = target == ignore_index
@@ -23,12 +32,7 @@ def _picked(target, weight, classes: int, ignore_index: int, dtype):
         ignored, safe = None, target
     else:
         safe = np.where(ignored, 0, target)
-    outside = (safe < 0) | (safe >= classes)
-    if outside.any():
-        wrong = safe[outside].flat[0]
-        raise IndexError(
-            f"Target {wrong} is out of bounds. There are {classes} classes, numbered from 0 to {classes - 1}."
-        )
+    _check_targets(safe, classes)
     counts = np.ones(target.shape, dtype) if weight is None or not target.size else weight[safe]
     if ignored is not None:
         counts = np.where(ignored, dtype.type(0), counts)
@@ -87,6 +91,9 @@ def _nll_record(name: str, backward_name: str):
 
     def check(input, target, weight, ignore_index, reduction):
         """:func:`nll_loss` after the checks."""
+        known = dispatch.known(target)
+        if known is not None:  # then what is wrong with it is said here, and not when the loss is computed
+            _check_targets(known[known != ignore_index], input._shape[1 if input.dim() > 1 else 0])
         inputs, attrs = (input, target, weight), {"ignore_index": ignore_index, "reduction": reduction}
         return target._shape if reduction == "none" else (), input._dtype, inputs, attrs
 

@@ -18,7 +18,7 @@ from flambeau.core.results import return_type
 from flambeau.core.size import Size, broadcast_shapes, contiguous_strides, memory_order
 from flambeau.dispatch import grad_mode
 from flambeau.engine import graph
-from flambeau.engine.graph import PROJECT, Node, leaf
+from flambeau.engine.graph import PROJECT, VIEW, Node, leaf
 from flambeau.engine.interpreter import compute_now
 from flambeau.engine.run import after_creation, after_record, run_pending
 from flambeau.ops.conversion import to_dtype
@@ -33,7 +33,10 @@ def record(op, args: tuple, kwargs: dict):
     shape, dtype, inputs, attrs = op.check(*args, **kwargs)
     nodes = tuple([read(x) if isinstance(x, Tensor) else x for x in inputs])
     if op.eager:
+        run_pending()
         node = _run_now(op, nodes, attrs, dtype)
+    elif op.checked and (values := _values(nodes)) is not None:
+        node = _run_now(op, values, attrs, dtype)  # what it refuses is refused here, at the user's line
     else:
         node = Node(op, nodes, attrs, shape, dtype)
         if op.checked:
@@ -54,9 +57,26 @@ def record(op, args: tuple, kwargs: dict):
     return _named(op, results) if op.outputs else results
 
 
+def _values(nodes: tuple) -> tuple | None:
+    """The inputs with the values of nodes in place of them; ``None`` where one has not run yet."""
+    found: list = []
+    for x in nodes:
+        if x.__class__ is Node and x.value is None:
+            if x.op is not VIEW or x.inputs[0].value.__class__ is not np.ndarray:
+                return None
+            x = VIEW.kernel(x.inputs[0].value, **x.attrs)
+        found.append(x)
+    return tuple(found)
+
+
+def known(t: Tensor) -> np.ndarray | None:
+    """The values of ``t``, not for writing, where nothing must run to have them."""
+    values = _values((read(t),))
+    return values[0].value if values and values[0].__class__ is Node else values[0] if values else None
+
+
 def _run_now(op, nodes: tuple, attrs: dict, dtype) -> Node:
-    """Computes an op whose result's shape depends on values."""
-    run_pending()
+    """Computes an op on inputs that have their values."""
     value = compute_now(op, nodes, attrs, dtype)
     if value.__class__ is tuple:
         node = leaf(value, tuple(v.shape for v in value), dtype)
@@ -388,6 +408,7 @@ dispatch.view = view
 dispatch.inplace = inplace
 dispatch.write_out = write_out
 dispatch.wrap = wrap
+dispatch.known = known
 dispatch.result_type = result_type
 dispatch.assign = assign
 dispatch.Tensor = Tensor

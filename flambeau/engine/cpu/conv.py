@@ -28,8 +28,11 @@ from flambeau.engine.cpu.frame import Frame, bytes_on, evenly, kernel, parameter
 from flambeau.engine.cpu.gemm import WORTH_DIVIDING
 from flambeau.engine.cpu.specs import KINDS, ConvSpec
 
-UNIT = 1024
+UNIT = 576
 """Positions that a unit of the gradient of the weight should have: some rows of them fit into the first cache."""
+
+BLOCK = 28 << 10
+"""Bytes of the copies that meet all strips of the gradient before the next ones do."""
 
 SUMS = 1 << 20
 """Bytes of the sums of a task of the gradient of the weight."""
@@ -443,6 +446,10 @@ class _Weight(_Convolution):
         self.table = bytes_on(self.shared, table)
         scratch, own = self.heap()
         self.copied, self.dense, self.sums = (bytes_on(scratch, at) for at in (copied, dense, sums))
+        # Channels whose copies stay in the first cache while all strips of the gradient pass them.
+        per_channel = self.together * self.size * (p.rows * p.columns if copies.none else copies.channel())
+        fitting = [n for n in range(1, channels + 1) if channels % n == 0 and (n <= BLOCK // per_channel or n <= 2)]
+        self.block = len(p.taps) * max(fitting, key=lambda n: (self.filled(n * len(p.taps)), n))
         self.prepare_job(channels, out)
         self.tasks(lambda task: self.task(task, channels, out))
         self.release(own)
@@ -461,6 +468,10 @@ class _Weight(_Convolution):
                 if self.out % out == 0 and self.out // out <= TASKS:
                     return channels, out
         return channels, self.out
+
+    def filled(self, columns: int) -> float:
+        """How much of their width tiles use on so many columns."""
+        return columns / (-(-columns // self.width) * self.width)
 
     def prepare_job(self, channels: int, out: int) -> None:
         spec, size = self.spec, self.size
@@ -515,15 +526,20 @@ class _Weight(_Convolution):
     ) -> None:
         """``body(top, rows, left, columns, sums)`` for all tiles of a task."""
 
-        def strip(top: Value | int, high: int) -> None:
-            sums = self.go(self.sums, top, columns * self.lanes)
+        def block(start: Value | int, some: int) -> None:
+            sums_of_block = self.go(self.sums, start, out * self.lanes)
 
-            def tile(left: Value | int, wide: int) -> None:
-                body(top, high, left, wide, self.go(sums, left, high * self.lanes))
+            def strip(top: Value | int, high: int) -> None:
+                sums = self.go(sums_of_block, top, some * self.lanes)
 
-            self.walk(columns, evenly(columns, self.width), tile)
+                def tile(left: Value | int, wide: int) -> None:
+                    body(top, high, start + left, wide, self.go(sums, left, high * self.lanes))
 
-        self.walk(out, evenly(out, self.height), strip)
+                self.walk(some, evenly(some, self.width), tile)
+
+            self.walk(out, evenly(out, self.height), strip)
+
+        self.walk(columns, self.block, block)
 
     def unit(self, x: Value, dy: Value, images: int, start: Value | int, rows: int, channels: int, out: int) -> None:
         a, b = self.go(dy, start, self.p.columns), self.go(x, start, self.p.columns)
