@@ -12,8 +12,8 @@ import pytest
 
 pytest.importorskip("llvmlite")
 
-from flambeau.core import dtypes  # noqa: E402
-from flambeau.engine.cpu import compiler, conv  # noqa: E402
+from flambeau.core import config, dtypes  # noqa: E402
+from flambeau.engine.cpu import compiler, conv, threads  # noqa: E402
 from flambeau.engine.cpu.conv import conv_kernel  # noqa: E402
 from flambeau.engine.cpu.specs import ConvSpec  # noqa: E402
 
@@ -189,6 +189,24 @@ def test_nan_and_infinity_go_where_they_belong(name, part):
         exact, seen = expected(part, case, x, w, dy), run(part, case, x, w, dy)
     assert (np.isnan(seen) == np.isnan(exact)).all()
     assert (np.isinf(seen) == np.isinf(exact)).all()
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize(
+    "case",
+    [Case(4, 16, 20, 20, 16), Case(1, 16, 40, 40, 12), Case(6, 1, 60, 60, 16), Case(8, 32, 24, 24, 32, groups=32)],
+)
+def test_same_bits_for_any_number_of_threads(case, part):
+    given = operands(case, np.float32)
+    try:
+        results = []
+        for count in (1, 2, 3):
+            threads.resize(count)
+            results += [run(part, case, *given) for _ in range(3)]
+    finally:
+        threads.resize(config.num_threads)
+    check(part, case, *given, results[0])
+    assert all((r == results[0]).all() for r in results)
 
 
 @pytest.mark.parametrize("part", PARTS)

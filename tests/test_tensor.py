@@ -386,7 +386,8 @@ def test_wrong_input(make, error, message, eager, monkeypatch):
 def test_late_errors_name_the_line(monkeypatch):
     monkeypatch.setattr(config, "eager", False)
     x = torch.zeros(3)
-    picked = x[torch.tensor([0, 5])]  # the line that the error is about
+    late = torch.tensor([0, 4]) + torch.tensor([0, 1])  # not known when it is used
+    picked = x[late]  # the line that the error is about
     line = sys._getframe().f_lineno - 1
     with pytest.raises(IndexError, match="index 5 is out of bounds for dimension 0 with size 3") as caught:
         picked.tolist()

@@ -30,7 +30,10 @@ def _source(generator: Generator | None, name: str) -> Generator:
     if generator is None:
         return default_generator
     if not isinstance(generator, Generator):
-        raise TypeError(f"{name}(): argument 'generator' must be torch.Generator, not {describe(generator)}")
+        raise TypeError(
+            f"{name}() received an invalid combination of arguments - got (generator={describe(generator)}), but expected a "
+            "torch.Generator"
+        )
     return generator
 
 
