@@ -1,9 +1,10 @@
 """Matrix products and convolutions of the compiled tier against NumPy's BLAS and, where torch is installed, PyTorch.
 
 Prints the best times, in microseconds, of interleaved runs, and the ratios to ours (above 1: ours is faster). One thread is
-timed by the time that it runs, so that other processes disturb little; more are timed by the clock.
+timed by the time that it runs, so that other processes disturb little; more are timed by the clock, for which the machine
+must be idle, and the libraries' threads disturb each other even so: leave others out with --against.
 
-    python benchmarks/products.py [--threads N] [--only TEXT] [--rounds N]
+    python benchmarks/products.py [--threads N] [--only TEXT] [--rounds N] [--against NAMES]
 """
 
 from __future__ import annotations
@@ -107,8 +108,10 @@ def products(args: argparse.Namespace, clock: Callable[[], float]) -> None:
         a, b = operand(m, k, layout[0], tuple(batch)), operand(k, n, layout[1], tuple(batch))
         c, d = np.empty((*batch, m, n), np.float32), np.empty((*batch, m, n), np.float32)
         spec = GemmSpec(dtypes.float32, m, n, k, strides(a), strides(b), strides(c), None, tuple(batch))
-        calls = {"ours": kernel(gemm.gemm_kernel(spec), a, b, c), "NumPy": lambda a=a, b=b, d=d: np.matmul(a, b, out=d)}
-        if torch is not None:
+        calls = {"ours": kernel(gemm.gemm_kernel(spec), a, b, c)}
+        if "NumPy" in args.against:
+            calls["NumPy"] = lambda a=a, b=b, d=d: np.matmul(a, b, out=d)
+        if "torch" in args.against and torch is not None:
             ta, tb, td = (torch.from_numpy(x) for x in (a, b, d))
             calls["torch"] = lambda ta=ta, tb=tb, td=td: torch.matmul(ta, tb, out=td)
         compare(name, int(np.prod(batch)) * m * n * k, calls, args.rounds, clock)
@@ -121,10 +124,12 @@ def convolutions(args: argparse.Namespace, clock: Callable[[], float]) -> None:
         out = (size + 2 * padding - k) // stride + 1
         x, w, dy = operand(size, size, "n", (n, c)), operand(k, k, "n", (o, c)), operand(out, out, "n", (n, o))
         geometry = (n, c, size, size, o, (k, k), (stride,) * 2, (padding,) * 2, (1, 1), 1, strides(x), strides(dy))
-        for i, (part, given, result) in enumerate([("forward", (x, w), dy), ("input", (dy, w), x), ("weight", (x, dy), w)]):
+        for i, (part, given, result) in enumerate(
+            [("forward", (x, w), dy), ("input", (dy, w), x), ("weight", (x, dy), w)]
+        ):
             address = conv.conv_kernel(ConvSpec(part, dtypes.float32, *geometry))
             calls = {"ours": kernel(address, *given, np.empty_like(result))}
-            if torch is not None:
+            if "torch" in args.against and torch is not None:
                 tx, tw, tdy = (torch.from_numpy(a) for a in (x, w, dy))
                 settings = ([stride] * 2, [padding] * 2, [1, 1], False, [0, 0], 1)
                 wanted = [i == 1, i == 2, False]
@@ -142,11 +147,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--only", default="", help="those whose name has this text in it")
     parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--against", default="NumPy,torch", help="those to compare with")
     args = parser.parse_args()
     threads.resize(args.threads)
-    library = blas.blas()
-    if library is not None and library.set_threads is not None:
-        library.set_threads(args.threads)
+    blas.set_num_threads(args.threads)
     if torch is not None:
         torch.set_num_threads(args.threads)
     clock = time.thread_time if args.threads == 1 else time.perf_counter

@@ -12,8 +12,7 @@ pytest.importorskip("llvmlite")
 
 from flambeau.core import config, dtypes  # noqa: E402
 from flambeau.engine.cpu import compiler, threads  # noqa: E402
-from flambeau.engine.cpu.blas import blas  # noqa: E402
-from flambeau.engine.cpu.gemm import blas_kernel, choose, gemm_kernel  # noqa: E402
+from flambeau.engine.cpu.gemm import choose, gemm_kernel  # noqa: E402
 from flambeau.engine.cpu.specs import GemmSpec  # noqa: E402
 
 LEVELS = ["", "avx2", "generic"]
@@ -214,22 +213,6 @@ def test_same_bits_every_time(rng):
         assert (again == first).all()
 
 
-@pytest.fixture
-def team():
-    """Sets the number of threads, also of the BLAS library; puts it back."""
-    library = blas()
-
-    def resize(count: int) -> None:
-        threads.resize(count)
-        if library is not None and library.set_threads is not None:
-            library.set_threads(count)
-
-    before = library.get_threads() if library is not None and library.get_threads is not None else 1
-    yield resize
-    resize(before)
-    threads.resize(config.num_threads)
-
-
 @pytest.mark.parametrize(
     "batch, m, n, k, layouts",
     [
@@ -238,38 +221,25 @@ def team():
         ((), 600, 520, 1100, "tn"),  # by bands of rows, A copied
         ((20,), 30, 64, 64, "nt"),  # by matrices
         ((), 2, 3000, 400, "nt"),  # inner products
-        ((), 1024, 1030, 1040, "nn"),  # BLAS
     ],
 )
-def test_same_bits_for_any_number_of_threads(rng, team, batch, m, n, k, layouts):
+def test_same_bits_for_any_number_of_threads(rng, batch, m, n, k, layouts):
     a = rng.standard_normal((*batch, m, k) if layouts[0] == "n" else (*batch, k, m)).astype(np.float32)
     b = rng.standard_normal((*batch, k, n) if layouts[1] == "n" else (*batch, n, k)).astype(np.float32)
     a = a if layouts[0] == "n" else a.swapaxes(-1, -2)
     b = b if layouts[1] == "n" else b.swapaxes(-1, -2)
     results = []
-    for count in (1, 2, 3):
-        team(count)
-        for _ in range(3):
-            c = np.full((*batch, m, n), np.nan, np.float32)
-            run(a, b, c)
-            results.append(c)
+    try:
+        for count in (1, 2, 3):
+            threads.resize(count)
+            for _ in range(3):
+                c = np.full((*batch, m, n), np.nan, np.float32)
+                run(a, b, c)
+                results.append(c)
+    finally:
+        threads.resize(config.num_threads)
     check(a, b, results[0])
     assert all((c == results[0]).all() for c in results)
-
-
-@pytest.mark.parametrize("layouts", ["nn", "nt", "tn", "tt"])
-def test_blas(rng, layouts):
-    """The kernel that calls BLAS, for sizes that are otherwise made of tiles."""
-    if blas() is None:
-        pytest.skip("NumPy has no BLAS that can be called")
-    on = session("")
-    for dtype, name in TYPES.items():
-        a, b = laid_out(rng, 30, 40, layouts[0], dtype), laid_out(rng, 40, 20, layouts[1], dtype)
-        c, d = np.empty((30, 20), dtype), rng.standard_normal((30, 25)).astype(dtype)[:, :20]
-        spec = GemmSpec(name, 30, 20, 40, strides(a), strides(b), strides(c), strides(d), (), 0.5, None)
-        arrays = (a, b, c, d, np.array([-2.0]))
-        CALL(blas_kernel(on, spec))((ctypes.c_void_p * 5)(*(x.ctypes.data for x in arrays)))
-        check(a, b, c, lambda p, d=d: 0.5 * p - 2.0 * d.astype(np.float64), scale=0.5, extra=2 * np.abs(d))
 
 
 def test_choice():
@@ -279,9 +249,6 @@ def test_choice():
     assert choose(spec(64, 100, 1000, (1, 1000))) == "tiles"
     assert choose(spec(1, 100, 1000, (1, 1000))) == "dots"
     assert choose(spec(1, 100, 1000, (100, 1))) == "tiles"
-    if blas() is not None:
-        assert choose(spec(2000, 2000, 2000, (2000, 1))) == "blas"
-        assert choose(spec(2000, 2000, 2000, (1, 2000))) == "blas"
 
 
 def test_what_has_no_kernel():

@@ -109,8 +109,18 @@ def memory_order(shape: tuple[int, ...], operands: Iterable[tuple[tuple, tuple]]
     return None if order == sorted(order) else tuple(order)
 
 
-def broadcast_shapes(*shapes: tuple[int, ...]) -> Size:
-    """The shape that all ``shapes`` broadcast to; ``RuntimeError`` where they don't."""
+def broadcast_shapes(*shapes: tuple[int, ...] | int) -> Size:
+    """The shape that all ``shapes`` broadcast to, an int standing for one dim; ``RuntimeError`` where they don't.
+
+    >>> import flambeau as torch
+    >>> torch.broadcast_shapes((2, 1), (3,))
+    torch.Size([2, 3])
+    """
+    return broadcast(*[(s,) if isinstance(s, int) else s for s in shapes])
+
+
+def broadcast(*shapes: tuple[int, ...]) -> Size:
+    """:func:`broadcast_shapes` of tuples."""
     ndim = max(map(len, shapes), default=0)
     out = [1] * ndim
     for shape in shapes:

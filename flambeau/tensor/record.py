@@ -15,7 +15,7 @@ from flambeau.core import config, dtypes
 from flambeau.core.dtypes import promote_types, scalar_name
 from flambeau.core.errors import caller_site, describe
 from flambeau.core.results import return_type
-from flambeau.core.size import Size, broadcast_shapes, contiguous_strides, memory_order
+from flambeau.core.size import Size, broadcast, contiguous_strides, memory_order
 from flambeau.dispatch import grad_mode
 from flambeau.engine import graph
 from flambeau.engine.graph import PROJECT, VIEW, Node, leaf
@@ -165,7 +165,7 @@ def _general(op, inputs: tuple, attrs: dict) -> Tensor:
     strided = False
     for t in tensors:
         if t._shape != shape:
-            shape = broadcast_shapes(*[t._shape for t in tensors])
+            shape = broadcast(*[t._shape for t in tensors])
         if t._strides is not None:
             strided = True
     order = memory_order(shape, [(t._shape, t.stride()) for t in tensors]) if strided else None

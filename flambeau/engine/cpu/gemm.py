@@ -1,4 +1,4 @@
-"""Matrix products: generated register tiles, or NumPy's own BLAS where that is as fast.
+"""Matrix products by generated register tiles.
 
 ``gemm_kernel(spec)`` gives the address of ``void kernel(i8** args)`` with ``args = {A, B, C[, D][, scalars]}`` that computes
 
@@ -8,7 +8,9 @@ for every matrix of a batch. Strides are free (a transpose is a pair of strides)
 stride 0) or any other matrix; ``scalars`` points to those of alpha and beta, as doubles, that are known only when the
 kernel runs.
 
-The inner dimension is never divided between threads, so results don't depend on their number.
+The order of every sum depends on the shape alone: the inner dimension is never divided between threads. (OpenBLAS is not
+called: its results change in the last bits with its number of threads, and its threads spin in the way of ours, while it is
+ahead of the tiles by 5 % at the most, from about 1,000 rows, columns and steps on. ``benchmarks/products.py`` compares.)
 """
 
 from __future__ import annotations
@@ -17,10 +19,7 @@ from collections.abc import Callable
 from math import prod
 from typing import NamedTuple
 
-import llvmlite.binding as llvm
-
 from flambeau.engine.cpu import packing, tiles
-from flambeau.engine.cpu.blas import Blas, blas
 from flambeau.engine.cpu.compiler import Session
 from flambeau.engine.cpu.compiler import session as process_session
 from flambeau.engine.cpu.emit import Code, Value
@@ -45,7 +44,8 @@ def tiling(session: Session, spec: GemmSpec) -> Tiling:
     total = max(1, -(-spec.n // lanes))
     contiguous = spec.b[-1] == 1 or spec.n == 1
     apart = spec.b[-2] * size  # bytes from row to row of B: far apart, they compete for few places in the cache
-    pack_b = not contiguous or (spec.m >= 32 and spec.k >= 32 and apart >= 1024)
+    worth = spec.m >= 256 or (spec.m >= 32 and spec.k * spec.n * size >= 1 << 20)
+    pack_b = not contiguous or (worth and apart >= 1024)
     if session.machine.registers < 32:
         rows, vectors = (6, 2) if total > 1 else (8, 1)
     elif spec.m <= 4:
@@ -55,12 +55,12 @@ def tiling(session: Session, spec: GemmSpec) -> Tiling:
     elif pack_b and total <= 8 and spec.m < 512:
         rows, vectors = 12, 2  # more panels, for more than one thread
     else:
-        rows, vectors = (6, 4) if total % 4 == 0 else (8, 3)
+        rows, vectors = (6, 4) if total % 4 == 0 or total >= 32 else (8, 3)
     rows = evenly(spec.m, rows)
     # Where the rows of A are neighbours, it is read line by line, each from another page: fewer of them at a time, or copied.
     tall = spec.a[-2] == 1 and spec.a[-1] != 1
     pack_a = tall and spec.n >= 512 and spec.m * spec.k * size > 1 << 20
-    block = evenly(spec.k, 128 if tall and not pack_a else 512)
+    block = evenly(spec.k, 128 if tall and not pack_a else 512 if pack_b else 256)
     height = evenly(spec.m, 480) if spec.m * block * size > 1 << 20 else spec.m
     return Tiling(rows, min(vectors, total), -(-block // lanes) * lanes, pack_a, pack_b, -(-height // rows) * rows)
 
@@ -71,15 +71,10 @@ def gemm_kernel(spec: GemmSpec, session: Session | None = None) -> int:
     if spec not in session.memo:
         if not spec.supported():
             raise ValueError(f"no kernel for this product: {spec}")
-        make = {"blas": blas_kernel, "tiles": tiled_kernel, "dots": dots_kernel}[choose(spec)]
+        make = {"tiles": tiled_kernel, "dots": dots_kernel}[choose(spec)]
         session.memo[spec] = make(session, spec)
     address: int = session.memo[spec]
     return address
-
-
-LARGE = 1024
-"""From this size on, in all three dimensions, OpenBLAS is ahead of the tiles by more than it loses elsewhere: its threads spin
-when they have nothing to do, in the way of ours."""
 
 
 WORTH_DIVIDING = 1 << 21
@@ -87,58 +82,11 @@ WORTH_DIVIDING = 1 << 21
 
 
 def choose(spec: GemmSpec) -> str:
-    """``"tiles"``, ``"dots"`` (inner products) or ``"blas"``, whichever is fastest for this product."""
-    dense = _leading(spec.a, spec.m, spec.k) and _leading(spec.b, spec.k, spec.n)
-    if min(spec.m, spec.n, spec.k) >= LARGE and dense and blas():
-        return "blas"
+    """``"tiles"`` or ``"dots"`` (inner products), whichever is faster for this product."""
     o = spec.merged().oriented()
     # Tiles would copy B, for few rows. Inner products need no copy, but the lanes of each have to be added.
     inner = o.a[-1] == 1 and o.b[-2] == 1 and (o.b[-1] != 1 or o.n == 1)
     return "dots" if inner and o.m <= 16 and 28 * o.m < o.k and not o.empty() else "tiles"
-
-
-def _leading(strides: tuple[int, ...], rows: int, columns: int) -> tuple[int, int] | None:
-    """How BLAS is told of a matrix in row-major order: (whether it is transposed, its leading dimension)."""
-    row, column = strides[-2:]
-    if column == 1 and row >= columns:
-        return 111, row
-    if row == 1 and column >= rows:
-        return 112, column
-    return None
-
-
-def blas_kernel(session: Session, spec: GemmSpec) -> int:
-    """A kernel that calls ``cblas_?gemm`` for each matrix; an addend is copied into the result first."""
-    library = blas()
-    assert library is not None
-    oriented = spec.oriented()
-    writer = Writer(session, oriented, turned=oriented is not spec)
-    writer.matrices(lambda a, b, c, d: _call_blas(writer, library, a, b, c, d))
-    llvm.add_symbol(f"flambeau_{writer.kind}_gemm", library.gemm[writer.kind])
-    return kernel(session, "blas", (spec, library.integer), writer.code)
-
-
-def _call_blas(w: Writer, library: Blas, a: Value, b: Value, c: Value, d: Value) -> None:
-    spec, code = w.spec, w.code
-    if spec.d is not None:
-        from_row, to_row = spec.d[-2], spec.c[-2]
-
-        def copy(i: Value | int) -> None:
-            row = [w.go(c, i, to_row), w.go(d, i, from_row), code.index(spec.n * w.size), Value(code, "false", "i1", 0)]
-            code.perform("llvm.memmove.p0.p0.i64", row)
-
-        w.each(spec.m, copy)
-    (how_a, lead_a), (how_b, lead_b) = _leading(spec.a, spec.m, spec.k), _leading(spec.b, spec.k, spec.n)  # type: ignore
-    alpha, beta = w.factors if spec.d is not None else (w.factors[0], code.const(0.0, "double"))
-
-    def word(number: int, kind: str = library.integer) -> Value:
-        return Value(code, str(number), kind, 0)
-
-    orders = [word(n, "i32") for n in (101, how_a, how_b)]
-    sizes = [word(n) for n in (spec.m, spec.n, spec.k)]
-    factors = [x.convert("fptrunc", w.kind) for x in (alpha, beta)]
-    operands = [a, word(lead_a), b, word(lead_b), factors[1], c, word(spec.c[-2])]
-    code.perform(f"flambeau_{w.kind}_gemm", [*orders, *sizes, factors[0], *operands])
 
 
 def tiled_kernel(session: Session, spec: GemmSpec, cut: Tiling | None = None) -> int:
