@@ -13,12 +13,15 @@ def get_num_threads() -> int:
 
 
 def set_num_threads(n: int) -> None:
-    """Sets the number of threads that one operation may use."""
+    """Sets the number of threads that one operation may use, NumPy's matrix products included."""
     if not isinstance(n, int) or isinstance(n, bool):
         raise TypeError(f"set_num_threads expects an int, but got {type(n).__name__}")
     if n <= 0:
         raise RuntimeError("set_num_threads expects a positive integer")
+    from flambeau.engine.cpu import blas  # ctypes, which most programs do without
+
     config.num_threads = n
+    blas.set_num_threads(n)
     pool = sys.modules.get("flambeau.engine.cpu.threads")  # not loaded before something has been compiled
     if pool is not None:
         pool.resize(n)

@@ -123,6 +123,21 @@ def test_addends_and_factors(rng, level, dtype, k):
 
 
 @pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("k", [40, 700])
+@pytest.mark.parametrize("m", [1, 21])
+def test_addends_that_lie_in_any_way(rng, level, m, k):
+    a = laid_out(rng, m, k, "n", np.float32)
+    other = rng.standard_normal((m, 35)).astype(np.float32)
+    number = rng.standard_normal((1, 1)).astype(np.float32)
+    for layout in "nt":
+        b = laid_out(rng, k, 35, layout, np.float32)
+        for d in (other[:, :1], np.asfortranarray(other), np.repeat(other, 3, 1)[:, ::3], number, other[:1]):
+            c = np.full((m, 35), np.nan, np.float32)
+            run(a, b, c, np.broadcast_to(d, c.shape), beta=0.5, level=level)
+            check(a, b, c, lambda p, d=d: p + 0.5 * d.astype(np.float64), extra=np.abs(d))
+
+
+@pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("turned", [False, True])
 def test_update_in_place(rng, level, turned):
     """``w -= lr * x.T @ g`` as one product, also of a parameter that lies transposed."""

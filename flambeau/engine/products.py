@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from flambeau.core import dtypes
 from flambeau.core.size import contiguous_strides
-from flambeau.engine.cpu.gemm import GemmSpec
+from flambeau.engine.cpu.specs import GemmSpec
 from flambeau.engine.grouping import Ref, Static
 
 

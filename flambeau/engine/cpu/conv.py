@@ -13,6 +13,9 @@ of the kernel (and each remainder of its rows), such that the positions a tap re
 pass is a matrix product whose rows of B overlap: ``a`` times rows that begin at an offset for each (channel, tap).
 
 The gradient of the weight is made of inner products over the same copies, several images at a time.
+
+The order of every sum depends on the shape alone, not on the number of threads. The zeros of the padding take part in the
+sums: where a weight is infinite or NaN, so are the results at the border (PyTorch's blocked kernels leave them out).
 """
 
 from __future__ import annotations

@@ -121,6 +121,8 @@ class Writer(Frame):
         if turned:
             pointers[:2] = pointers[1::-1]
         self.operands = list(zip(pointers, strides, strict=True))
+        # Tiles read the addend as whole vectors; another one is copied into the result first.
+        self.scattered = spec.d is not None and spec.n > 1 and spec.d[-1] != 1
         self.factors: list[Value] = []
         given = 0
         for factor in (spec.alpha, spec.beta):
@@ -145,12 +147,20 @@ class Writer(Frame):
 
         self.walk(prod(batch), 1, matrix, divided)
 
+    def copy_addend(self, c: Value, d: Value, rows: int, columns: int) -> None:
+        """Copies the addend of one tile to its place in the result."""
+        assert self.spec.d is not None
+        from_row, across, to_row = (s * self.size for s in (*self.spec.d[-2:], self.spec.c[-2]))
+        copy = packing.pack_strided(self.session, self.kind)
+        self.perform(copy, c, d, rows, from_row, columns, to_row, across)
+
     def new_job(self, beta: Value, addend: tuple[int, ...] | None, a_row: int) -> Value:
         """What the tiles have in common."""
         job, spec, size = self.stack(tiles.JOB_BYTES), self.spec, self.size
+        d_row = spec.c[-2] if self.scattered or addend is None else addend[-2]
         fields: dict[int, Value | int] = {tiles.A_ROWS + r: a_row * size * (r + 1) for r in range(4)}
         fields |= {tiles.A_STEP: spec.a[-1] * size, tiles.C_ROW: spec.c[-2] * size}
-        fields |= {tiles.D_ROW: addend[-2] * size if addend else 0, tiles.ADDEND: int(addend is not None)}
+        fields |= {tiles.D_ROW: d_row * size, tiles.ADDEND: int(addend is not None)}
         fields |= {tiles.ALPHA: self.factors[0], tiles.BETA: beta}
         for field, number in fields.items():
             self.set(job, field, number)
@@ -228,6 +238,7 @@ class Tiles(Writer):
         """Panels of B pass ``height`` rows of A."""
         spec, cut = self.spec, self.cut
         d_strides = spec.d or spec.c
+        first_block = ~later if later is not None else Value(self.code, "true", "i1", 0)
 
         def panel(first: Value | int, columns: int) -> None:
             vectors, rest = -(-columns // self.lanes), columns % self.lanes
@@ -245,7 +256,12 @@ class Tiles(Writer):
                 if cut.pack_a:
                     self.set(job, tiles.A_STEP, rows * self.size)
                     x = self.go(self.a_panels, top, self.cut.block)
-                self.perform(name, x, from_b, y, later.select(y, z) if later else z, steps, job)
+                if self.scattered:
+                    self.when(first_block, lambda: self.copy_addend(y, z, rows, columns))
+                    z = y
+                elif later is not None:
+                    z = later.select(y, z)
+                self.perform(name, x, from_b, y, z, steps, job)
 
             self.walk(height, cut.rows, tile, self.divided == "rows")
 
@@ -328,6 +344,9 @@ class Dots(Writer):
                 totals = tiles.totals(self.session, self.kind, high, wide)
                 x, y, z = (self.go(p, top, s[-2]) for p, s in ((a, spec.a), (c_at, spec.c), (d_at, d_strides)))
                 self.perform(dot, x, b_at, self.sums, self.vectors, self.job)
+                if self.scattered:
+                    self.copy_addend(y, z, high, wide)
+                    z = y
                 self.perform(totals, y, self.sums, z, self.job)
 
             self.walk(spec.m, self.rows, strip)

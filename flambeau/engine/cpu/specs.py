@@ -14,8 +14,8 @@ class GemmSpec(NamedTuple):
     """Matrix products ``C = alpha * A @ B + beta * D``, one for each element of ``batch``.
 
     Strides are in elements: one for each dimension of ``batch`` (0: the same matrix for all), then row and column. ``D`` may
-    be ``C`` itself, a bias (row stride 0) or any other matrix; ``None`` is none. A factor that is ``None`` is given when the
-    kernel runs.
+    be ``C`` itself, a bias (row stride 0) or any other matrix that does not overlap ``C``; ``None`` is none. A factor that is
+    ``None`` is given when the kernel runs.
     """
 
     dtype: DType
@@ -68,10 +68,9 @@ class GemmSpec(NamedTuple):
         return self._replace(m=m, a=a, b=b, c=c, d=d[0] if d else None, batch=tuple(batch))
 
     def supported(self) -> bool:
-        """Whether there is a kernel: floating point, and no gaps between the columns (or else the rows) of C and D."""
+        """Whether there is a kernel: floating point, and no gaps between the columns (or else the rows) of C."""
         o = self.oriented()
-        gaps = o.n > 1 and (o.c[-1] != 1 or (o.d is not None and o.d[-1] != 1))
-        return self.dtype.name in KINDS and (self.empty() or not gaps)
+        return self.dtype.name in KINDS and (self.empty() or o.n == 1 or o.c[-1] == 1)
 
     def empty(self) -> bool:
         """Whether the result has no elements."""
