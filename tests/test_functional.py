@@ -126,3 +126,9 @@ def test_attention_dropout():
     q = torch.ones(1, 400, 4)
     out = F.scaled_dot_product_attention(q, q, torch.eye(400), dropout_p=0.25)
     assert 0.2 < (out == 0).float().mean().item() < 0.3
+
+
+def test_convolution_without_channels():
+    """An empty sum is 0."""
+    out = F.conv1d(torch.zeros(1, 0, 3), torch.zeros(2, 0, 2), torch.tensor([1.0, 2.0]))
+    assert out.tolist() == [[[1.0, 1.0], [2.0, 2.0]]]

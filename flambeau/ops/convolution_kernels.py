@@ -28,7 +28,7 @@ _PLACES = 256
 def _blocks(samples: int, outputs: tuple[int, ...], bytes_per_place: int) -> Iterator[tuple[slice, slice]]:
     """Blocks of whole samples, or of rows of one, whose windows fit ``_BLOCK``."""
     rows, width = outputs[0], prod(outputs[1:])
-    places = max(_BLOCK // bytes_per_place, _PLACES)
+    places = max(_BLOCK // max(bytes_per_place, 1), _PLACES)
     sample_step = max(places // max(rows * width, 1), 1)
     row_step = rows if rows * width <= places else max(places // width, 1)
     for n in range(0, samples, sample_step):
