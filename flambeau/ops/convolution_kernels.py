@@ -77,6 +77,8 @@ def forward(x, weight, bias, stride, pads, dilation, groups, outputs):
     out = np.empty((n, o, *outputs), x.dtype)
     if weight.shape[1] == 1 and groups > 1:
         _depthwise(x, weight, stride, dilation, out)
+    elif not weight.size:  # no channels: sums of nothing
+        out[...] = 0
     elif out.size:
         matrix = weight.reshape(groups, o // groups, -1)
         for samples, rows, windows in _Windows(x, kernel, stride, dilation, groups, outputs):
@@ -120,7 +122,7 @@ def weight_gradient(x, g, stride, pads, dilation, groups, kernel):
     if channels == 1 and groups > 1:
         return _depthwise_weight(x, g, stride, dilation, kernel)
     out = np.zeros((groups, o // groups, channels * prod(kernel)), x.dtype)
-    if g.size:
+    if g.size and out.size:
         for samples, rows, windows in _Windows(x, kernel, stride, dilation, groups, g.shape[2:]):
             out += np.matmul(_channels_first(g, samples, rows, groups), windows.swapaxes(1, 2))
     return out.reshape(o, channels, *kernel)
