@@ -179,6 +179,14 @@ def test_an_error_is_seen_though_the_result_is_not(mode):
             torch.ones(2).sum().item()
 
 
+def test_targets_that_could_not_be_computed_raise_their_own_error(mode):
+    with pytest.raises(IndexError, match="out of bounds"):
+        target = torch.tensor([0, 1])[torch.tensor([0, 4]) + 1]
+        with pytest.raises(IndexError):
+            target.tolist()
+        F.cross_entropy(torch.zeros(2, 3), target).item()
+
+
 def test_what_is_known_to_be_wrong_is_refused_at_the_call(mode):
     for call in (
         lambda: F.embedding(torch.tensor(9), torch.ones(4, 3)),

@@ -262,6 +262,12 @@ class Plan:
         scalars = tuple(dtype for _, dtype in group.scalars)
         return collapse(Loop(tuple(shape[d] for d in order), reduce, inputs, scalars, tuple(body.instrs), outputs))
 
+    def _sources(self, step: _Step) -> list[int]:
+        """The values that a step reads and, where it is native, writes."""
+        if step.kernel:
+            return [source for source, _ in step.arguments]
+        return [r.source for r in self.nodes[step.node].inputs if isinstance(r, Ref)]
+
     def _find_in_place(self, trace: Trace) -> dict[int, int]:
         """Nodes that may be written right into the memory that a leaf's slot stands for: node -> slot."""
         found: dict[int, int] = {}
@@ -273,9 +279,7 @@ class Plan:
             last_read, writer = -1, -1
             same_element = True
             for k, step in enumerate(self.steps):
-                sources = [source for source, _ in step.arguments] if step.kernel else [
-                    r.source for r in self.nodes[step.node].inputs if isinstance(r, Ref)
-                ]  # fmt: skip
+                sources = self._sources(step)
                 if ~slot in sources:
                     last_read = k
                 if i in sources and step.kernel and writer < 0:
@@ -343,9 +347,7 @@ class Plan:
         """Offsets in the arena: first fit, each value from the step that writes it to the last that reads it."""
         life: dict[int, list[int]] = {}
         for k, step in enumerate(self.steps):
-            sources = [source for source, _ in step.arguments] if step.kernel else [
-                r.source for r in self.nodes[step.node].inputs if isinstance(r, Ref)
-            ]  # fmt: skip
+            sources = self._sources(step)
             for source in sources:
                 life.setdefault(source, [k, k])[1] = k
         alive: list[tuple[int, int, int]] = []  # (start, end, last step), by start

@@ -72,17 +72,17 @@ def _values(nodes: tuple) -> tuple | None:
 def known(t: Tensor) -> np.ndarray | None:
     """The values of ``t``, not for writing, where nothing must run to have them."""
     values = _values((read(t),))
-    return values[0].value if values and values[0].__class__ is Node else values[0] if values else None
+    if values is None:
+        return None
+    value = values[0].value if values[0].__class__ is Node else values[0]
+    return value if value.__class__ is np.ndarray else None  # else it is that of an op that failed
 
 
 def _run_now(op, nodes: tuple, attrs: dict, dtype) -> Node:
     """Computes an op on inputs that have their values."""
     value = compute_now(op, nodes, attrs, dtype)
-    if value.__class__ is tuple:
-        node = leaf(value, tuple(v.shape for v in value), dtype)
-    else:
-        node = leaf(value, value.shape, dtype)
-    return node
+    shape = tuple(v.shape for v in value) if value.__class__ is tuple else value.shape
+    return leaf(value, shape, dtype)
 
 
 def _named(op, results: tuple):
