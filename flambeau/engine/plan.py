@@ -17,6 +17,7 @@ import numpy as np
 from flambeau.core import config, dtypes
 from flambeau.core.dtypes import dtype as Dtype
 from flambeau.core.size import contiguous_strides
+from flambeau.engine import products
 from flambeau.engine.graph import NO_ATTRS, PROJECT, VIEW, EngineOp, Node, strided
 from flambeau.engine.grouping import Group, Grouper, Ref, Static, is_native
 from flambeau.engine.interpreter import ONE_HOLDER, Failed, compute, interpret
@@ -24,6 +25,9 @@ from flambeau.engine.loops import Access, Loop
 from flambeau.engine.shapes import collapse
 
 COPY = EngineOp("copy", lambda x: x, lambda b, x: x)
+
+FORMS = products.FORMS
+"""What makes a kernel of a node of its own, by the op's name; see :mod:`flambeau.engine.natives`."""
 
 
 class Template:
@@ -174,6 +178,16 @@ class _Arena:
 arena = _Arena()
 
 
+class Unread:
+    """A result of several that no node of the trace reads."""
+
+    kept = False
+    op = PROJECT
+
+    def __init__(self, index: int, shape, dtype) -> None:
+        self.attrs, self.shape, self.dtype = {"index": index}, shape, dtype
+
+
 class _Step:
     """One kernel of a plan: native ones have ``kernel`` and arguments, others the template to compute in NumPy."""
 
@@ -192,28 +206,53 @@ class Plan:
     def __init__(self, trace: Trace) -> None:
         from flambeau.engine.cpu.codegen import loop_kernel  # LLVM is loaded with the first plan
         from flambeau.engine.cpu.compiler import driver
-        from flambeau.engine.cpu.gemm import gemm_kernel
-        from flambeau.engine.products import product
 
-        self._kernels = loop_kernel, gemm_kernel, product
+        self._loop_kernel = loop_kernel
         self.run_native = driver()
         self.nodes = templates(trace)
         self.slot_shapes = [(x.shape, x.dtype) for x in trace.leaves]
         grouper = Grouper(self.nodes)
         self.groups = grouper.groups
-        self.in_memory = self._find_materialized(grouper)
+        self._find_natives()
+        self.in_memory = self._find_materialized()
         self.steps = [step for group in self.groups for step in self._steps_of(group)]
-        self.native_nodes = {
-            i for group in self.groups if group.body is not None and group.members for i in group.members
-        } | {s.node for s in self.steps if s.kernel and s.node >= 0}
+        self.native_nodes = {i for group in self.groups if group.body is not None for i in group.members}
+        self.native_nodes.update(i for results in self.results.values() for i in results)
         self.in_place = self._find_in_place(trace)
         self._lay_out()
 
     # --- compiling ---------------------------------------------------------------------------------------
 
-    def _find_materialized(self, grouper: Grouper) -> set[int]:
+    def _find_natives(self) -> None:
+        """The nodes that have a kernel of their own, and the nodes that stand for their results.
+
+        A result of several that nobody reads has no node yet; it gets one, since the kernel writes it.
+        """
+        alone = [group.members[0] for group in self.groups if group.body is None]
+        self.natives = {
+            i: found for i in alone
+            if (form := FORMS.get(self.nodes[i].op.name)) is not None and (found := form(self.nodes[i])) is not None
+        }  # fmt: skip
+        self.results: dict[int, list[int]] = {}
+        for i in self.natives:
+            node = self.nodes[i]
+            if node.dtype.__class__ is not tuple:
+                self.results[i] = [i]
+                continue
+            read = {
+                n.attrs["index"]: k for k, n in enumerate(self.nodes)
+                if n is not None and n.op is PROJECT and n.inputs[0].source == i
+            }  # fmt: skip
+            for index, (shape, dtype) in enumerate(zip(node.shape, node.dtype, strict=True)):
+                if index not in read:
+                    read[index] = len(self.nodes)
+                    self.nodes.append(Template(Unread(index, shape, dtype), [Ref(i, (), node.dtype)]))
+            self.results[i] = [read[index] for index in range(len(node.shape))]
+
+    def _find_materialized(self) -> set[int]:
         """The nodes whose value must be in memory: kept, or read from outside their group or through a view."""
-        found = {i for i, node in enumerate(self.nodes) if node.kept and not node.is_view}
+        found = {i for i, node in enumerate(self.nodes) if node.kept and not node.is_view and i not in self.natives}
+        found.update(i for results in self.results.values() for i in results)
         for group in self.groups:
             if group.body is None:
                 for ref in self.nodes[group.members[0]].inputs:
@@ -221,24 +260,27 @@ class Plan:
                         found.add(ref.source)
             else:
                 found.update(source for source, *_ in group.inputs if source >= 0)
-        return found
+        return {i for i in found if i not in self.natives or self.results[i] == [i]}
 
     def _steps_of(self, group: Group) -> list[_Step]:
-        loop_kernel, gemm_kernel, product = self._kernels
         if group.body is None:
-            node = self.nodes[group.members[0]]
-            step = _Step(group.members[0])
-            found = product(node)
-            if found is not None:
-                step.kernel = gemm_kernel(found.spec)
+            i = group.members[0]
+            node = self.nodes[i]
+            if node.op is PROJECT and node.inputs[0].source in self.natives:
+                return []  # its memory is written by the kernel of the node that it is a result of
+            step = _Step(i)
+            if i in self.natives:
+                kernel, arguments = self.natives[i]
+                step.kernel = kernel()
                 step.arguments = [
-                    (step.node, 0) if r is None else (r.source, r.offset * r.dtype.itemsize) for r in found.operands
+                    (r.source, r.offset * r.dtype.itemsize) if isinstance(r, Ref) else (self.results[i][r.index], 0)
+                    for r in arguments
                 ]
             return [step]
         stored = [i for i in group.members if i in self.in_memory]
         if not stored:
             return []
-        step = _Step(kernel=loop_kernel(self._loop(group, stored)))
+        step = _Step(kernel=self._loop_kernel(self._loop(group, stored)))
         step.arguments = [(source, offset * dtype.itemsize) for source, offset, _, dtype in group.inputs]
         step.arguments += [(i, 0) for i in stored]
         step.numbers = list(group.scalars)

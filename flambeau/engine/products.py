@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from functools import partial
 
 from flambeau.core import dtypes
 from flambeau.core.size import contiguous_strides
 from flambeau.engine.cpu.specs import GemmSpec
 from flambeau.engine.grouping import Ref, Static
+from flambeau.engine.natives import RESULT, Native
 
 
-class Product(NamedTuple):
-    """A product's kernel, and the values for its arguments; ``None`` stands for the result."""
-
-    spec: GemmSpec
-    operands: tuple
-
-
-def product(node) -> Product | None:
+def product(form, node) -> Native | None:
     """The product that ``node`` is; ``None`` where it is none that a native kernel takes."""
-    make = _FORMS.get(node.op.name)
-    if make is None or node.dtype not in (dtypes.float32, dtypes.float64) or 0 in node.shape:
+    if node.dtype not in (dtypes.float32, dtypes.float64) or 0 in node.shape:
         return None
     refs = [r for r in node.inputs if isinstance(r, Ref)]
     if any(0 in r.shape or r.dtype is not node.dtype for r in refs):
         return None
-    found = make(node)
-    return found if found is not None and found.spec.supported() else None
+    return form(node)
+
+
+def _native(spec: GemmSpec, *operands: Ref) -> Native | None:
+    """``operands``: A, B and, where it is there, D."""
+    from flambeau.engine.cpu.gemm import gemm_kernel  # LLVM is loaded with the first plan
+
+    a, b, *d = operands
+    return Native(partial(gemm_kernel, spec), (a, b, RESULT, *d)) if spec.supported() else None
 
 
 def _matrix(ref: Ref, batch: int) -> tuple[int, ...]:
@@ -38,7 +38,7 @@ def _matrix(ref: Ref, batch: int) -> tuple[int, ...]:
     )
 
 
-def _plain(node, a: Ref, b: Ref, d: Ref | None = None, alpha: float = 1.0, beta: float = 1.0) -> Product:
+def _plain(node, a: Ref, b: Ref, d: Ref | None = None, alpha: float = 1.0, beta: float = 1.0) -> Native | None:
     batch = node.shape[:-2]
     m, n = node.shape[-2:]
     added = None
@@ -49,10 +49,10 @@ def _plain(node, a: Ref, b: Ref, d: Ref | None = None, alpha: float = 1.0, beta:
         node.dtype, m, n, a.shape[-1], _matrix(a, len(batch)), _matrix(b, len(batch)), contiguous_strides(node.shape),
         added, tuple(batch), alpha, beta,
     )  # fmt: skip
-    return Product(spec, (a, b, None) if d is None else (a, b, None, d))
+    return _native(spec, a, b) if d is None else _native(spec, a, b, d)
 
 
-def _with_addend(node) -> Product | None:
+def _with_addend(node) -> Native | None:
     d, a, b, beta, alpha = node.inputs
     if not (isinstance(beta, Static) and isinstance(alpha, Static)):
         return None
@@ -61,16 +61,16 @@ def _with_addend(node) -> Product | None:
     return _plain(node, a, b, d, float(alpha.value), float(beta.value))
 
 
-def _matrix_vector(node) -> Product:
+def _matrix_vector(node) -> Native | None:
     a, x = node.inputs
     spec = GemmSpec(node.dtype, node.shape[0], 1, x.shape[0], a.strides, (x.strides[0], 1), (1, 1))
-    return Product(spec, (a, x, None))
+    return _native(spec, a, x)
 
 
-def _dot(node) -> Product:
+def _dot(node) -> Native | None:
     x, y = node.inputs
     spec = GemmSpec(node.dtype, 1, 1, x.shape[0], (1, x.strides[0]), (y.strides[0], 1), (1, 1))
-    return Product(spec, (x, y, None))
+    return _native(spec, x, y)
 
 
 _FORMS = {
@@ -82,3 +82,6 @@ _FORMS = {
     "mv": _matrix_vector,
     "dot": _dot,
 }
+
+FORMS = {name: partial(product, form) for name, form in _FORMS.items()}
+"""How each op becomes a kernel, by name; see :mod:`flambeau.engine.natives`."""

@@ -1,0 +1,28 @@
+"""Nodes that one kernel of their own computes: products, convolutions and their like.
+
+Each family has a module with ``FORMS``: by an op's name, the function that makes a :class:`Native` of a node (a
+:class:`~flambeau.engine.plan.Template`), or ``None`` where no kernel takes it and its meaning in NumPy runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from flambeau.engine.grouping import Ref
+
+
+class Result(NamedTuple):
+    """Stands for the memory of one of a node's results, among a kernel's arguments."""
+
+    index: int = 0
+
+
+RESULT = Result()
+
+
+class Native(NamedTuple):
+    """``kernel()`` compiles, once, and returns the address of a function of pointers to ``arguments``."""
+
+    kernel: Callable[[], int]
+    arguments: tuple[Ref | Result, ...]
