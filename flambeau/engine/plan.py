@@ -18,124 +18,16 @@ from flambeau.core import config, dtypes
 from flambeau.core.dtypes import dtype as Dtype
 from flambeau.core.size import contiguous_strides
 from flambeau.engine import products
-from flambeau.engine.graph import NO_ATTRS, PROJECT, VIEW, EngineOp, Node, strided
-from flambeau.engine.grouping import Group, Grouper, Ref, Static, is_native
+from flambeau.engine.graph import NO_ATTRS, PROJECT, strided
+from flambeau.engine.grouping import Group, Grouper, Ref, Static
 from flambeau.engine.interpreter import ONE_HOLDER, Failed, compute, interpret
 from flambeau.engine.loops import Access, Loop
 from flambeau.engine.shapes import collapse
-
-COPY = EngineOp("copy", lambda x: x, lambda b, x: x)
+from flambeau.engine.templates import Template, templates
+from flambeau.engine.trace import Trace
 
 FORMS = products.FORMS
 """What makes a kernel of a node of its own, by the op's name; see :mod:`flambeau.engine.natives`."""
-
-
-class Template:
-    """A node without its values: what a plan needs to know of it."""
-
-    __slots__ = ("attrs", "compute", "dtype", "inputs", "is_view", "kept", "native", "op", "shape")
-
-    def __init__(self, node: Node, inputs: list) -> None:
-        self.op, self.attrs = node.op, node.attrs
-        self.shape, self.dtype = node.shape, node.dtype
-        self.kept = node.kept
-        self.inputs = inputs
-        self.is_view = node.op is VIEW
-        self.finish()
-
-    def finish(self) -> None:
-        self.native = not self.is_view and is_native(self.op, self.inputs, self.attrs, self.shape, self.dtype)
-        compute = self.dtype
-        if compute is dtypes.bool:  # a comparison computes in the dtype of what it compares
-            compute = next((r.dtype for r in self.inputs if isinstance(r, Ref)), compute)
-        self.compute = dtypes.float32 if compute in (dtypes.float16, dtypes.bfloat16) else compute
-
-    def materialize(self) -> None:
-        """Turns a view into a copy with memory of its own."""
-        source = self.inputs[0].source
-        self.inputs = [Ref(source, self.attrs["shape"], self.attrs["dtype"], self.attrs["strides"], self.attrs["offset"], True)]
-        self.op, self.attrs, self.is_view = COPY, NO_ATTRS, False
-        self.finish()
-
-
-class Trace:
-    """A marked trace, its leaves and numbers, its targets, and its signature."""
-
-    __slots__ = ("key", "leaves", "nodes", "numbers", "targets")
-
-    def __init__(self, todo: list, storages: dict) -> None:
-        nodes = [node for node in todo if node is not None]
-        leaves: list[Node] = []
-        slots: dict[Node, int] = {}
-        numbers: list = []
-        key: list = []
-        for i, node in enumerate(nodes):
-            node.number = i
-            inputs = node.inputs
-            key += (node.op, node.shape, node.dtype, node.kept, len(inputs))
-            for x in inputs:
-                if x.__class__ is Node:
-                    if x.op is not None:
-                        key.append(x.number)
-                    else:
-                        slot = slots.get(x)
-                        if slot is None:
-                            slot = slots[x] = len(leaves)
-                            leaves.append(x)
-                            key += (x.shape, x.dtype)
-                        key.append(~slot)
-                elif x is None:
-                    key.append(None)
-                else:
-                    numbers.append(x)
-                    key += (x.__class__, repr(x)) if node.op.static else (x.__class__,)
-            if node.attrs:
-                key += node.attrs.values()
-        self.targets: list[tuple] = []  # (storage, number of the node that it takes, slot of its old content)
-        for storage, node in storages.items():
-            old = storage.leaf
-            if node.op is None:
-                continue
-            slot = slots.get(old)
-            if slot is None:
-                slot = slots[old] = len(leaves)
-                leaves.append(old)
-                key += (old.shape, old.dtype)
-            self.targets.append((storage, node.number, slot))
-            key += ("target", node.number, slot)
-        self.nodes, self.leaves, self.numbers, self.key = nodes, leaves, numbers, tuple(key)
-
-
-def templates(trace: Trace) -> list[Template]:
-    """The trace without its values; views are replaced by how their readers see what they show."""
-    slots = {x: ~i for i, x in enumerate(trace.leaves)}
-    found: list[Template] = []
-    count = 0
-    for node in trace.nodes:
-        inputs: list = []
-        for x in node.inputs:
-            if x.__class__ is not Node:
-                static = x is not None and node.op.static
-                inputs.append(None if x is None else Static(x) if static else count)
-                count += x is not None
-                continue
-            source = x.number if x.op is not None else slots[x]
-            if x.op is VIEW and not found[source].is_view:
-                inputs.append(Ref(source, x.shape, x.dtype))  # a view that became a copy
-            elif x.op is VIEW:
-                if node.op is VIEW:
-                    found[source].materialize()
-                    inputs.append(Ref(source, x.shape, x.dtype))
-                else:
-                    base, a = found[source].inputs[0].source, found[source].attrs
-                    inputs.append(Ref(base, a["shape"], a["dtype"], a["strides"], a["offset"], True))
-            else:
-                inputs.append(Ref(source, x.shape if x.dtype.__class__ is not tuple else (), x.dtype))
-        template = Template(node, inputs)
-        if template.is_view and template.kept:
-            template.materialize()
-        found.append(template)
-    return found
 
 
 # --- where values are ----------------------------------------------------------------------------------------

@@ -55,7 +55,8 @@ def run_pending() -> None:
 
 def _execute(todo: list, storages: dict) -> BaseException | None:
     if config.compiled:
-        from flambeau.engine.plan import Trace, find
+        from flambeau.engine.plan import find
+        from flambeau.engine.trace import Trace
 
         trace = Trace(todo, storages)
         plan = find(trace)
