@@ -34,6 +34,9 @@ autocast = _Autocast()
 if not TYPE_CHECKING:
     Tensor: Any = None
 
+repeat: Callable = None  # type: ignore[assignment]
+"""``repeat(op, args, kwargs)``: the result of a call that is like an earlier one; ``None`` where it is not."""
+
 record: Callable = None  # type: ignore[assignment]
 """``record(op, args, kwargs)``: infers, makes the node, and returns the result tensor or tuple of tensors."""
 
@@ -66,6 +69,15 @@ wrap: Callable = None  # type: ignore[assignment]
 
 attach: Callable = None  # type: ignore[assignment]
 """``attach(op, results, inputs, attrs)``: puts the operation on the tape."""
+
+enter: Callable = None  # type: ignore[assignment]
+"""``enter(pattern, inputs, results)``: the same where an entry of the same pattern was made before."""
+
+pattern_of: Callable = None  # type: ignore[assignment]
+"""``pattern_of(entry)``: what entries of calls like that one have in common; ``None`` where each is different."""
+
+layout_of: Callable = None  # type: ignore[assignment]
+"""``layout_of(tensor)``: what recording looks at in a tensor, as one object for all equal ones."""
 
 assign: Callable = None  # type: ignore[assignment]
 """``assign(input, result)``: writes a fresh result of ``input``'s shape into ``input``."""

@@ -11,11 +11,19 @@ import numpy as np
 import pytest
 
 pytest.importorskip("llvmlite")
+pytest.importorskip("hypothesis")
 
+from hypothesis import assume, given, settings  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
+
+import flambeau as torch  # noqa: E402
 from flambeau.core import config, dtypes  # noqa: E402
+from flambeau.engine import plans  # noqa: E402
 from flambeau.engine.cpu import compiler, conv, threads  # noqa: E402
 from flambeau.engine.cpu.conv import conv_kernel  # noqa: E402
 from flambeau.engine.cpu.specs import ConvSpec  # noqa: E402
+from flambeau.engine.run import run_pending  # noqa: E402
+from flambeau.nn import functional as F  # noqa: E402
 
 LEVELS = ["", "avx2", "generic"]
 PARTS = ["forward", "input", "weight"]
@@ -220,3 +228,79 @@ def test_what_has_no_kernel():
     spec = ConvSpec("forward", dtypes.int64, *CASES["plain"], (1, 1, 1, 1), (1, 1, 1, 1))
     with pytest.raises(ValueError, match="no kernel"):
         conv_kernel(spec)
+
+
+# --- in plans ----------------------------------------------------------------------------------------------------------
+
+
+@st.composite
+def programs(draw):
+    """A convolution of a drawn kind as a function of tensors, and their shapes."""
+    dims, transposed = draw(st.sampled_from([1, 2, 2])), draw(st.booleans())
+
+    def each(low, high):
+        return tuple(draw(st.integers(low, high)) for _ in range(dims))
+
+    groups = draw(st.sampled_from([1, 1, 2, 3]))
+    taken, made = groups * draw(st.integers(1, 5)), groups * draw(st.integers(1, 9))
+    size, kernel, stride, padding, dilation = each(1, 20), each(1, 4), each(1, 3), each(0, 3), each(1, 2)
+    settings = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    if transposed:
+        settings["output_padding"] = tuple(draw(st.integers(0, max(s, d) - 1)) for s, d in zip(stride, dilation))
+        weight = (taken, made // groups, *kernel)
+        sizes = zip(size, kernel, stride, padding, dilation, settings["output_padding"])
+        assume(all((n - 1) * s - 2 * p + d * (k - 1) + extra + 1 > 0 for n, k, s, p, d, extra in sizes))
+    else:
+        weight = (made, taken // groups, *kernel)
+        if draw(st.booleans()):
+            settings |= {"padding": "same", "stride": (1,) * dims}
+        else:
+            sizes = zip(size, kernel, padding, dilation)
+            assume(all(n + 2 * p >= d * (k - 1) + 1 for n, k, p, d in sizes))
+    function = getattr(F, f"conv{'_transpose' * transposed}{dims}d")
+    layout = draw(st.sampled_from(["whole", "channels last", "the same image"]))
+
+    def program(x, w, bias=None):
+        if layout == "channels last":
+            x = (x * 1).movedim(1, -1).contiguous().movedim(-1, 1)
+        elif layout == "the same image":
+            x = (x * 1)[:1].expand(*x.shape)
+        return function(x, w, bias, **settings)
+
+    shapes = [(draw(st.integers(1, 3)), taken, *size), weight] + [(made,)] * draw(st.integers(0, 1))
+    return program, shapes
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(drawn=programs(), dtype=st.sampled_from(["float32", "float64"]))
+def test_plans(drawn, dtype):
+    function, shapes = drawn
+    rng = np.random.default_rng(0)
+    # Small whole numbers: their sums are exact in any order.
+    arrays = [rng.integers(-4, 5, shape).astype(dtype) for shape in shapes]
+
+    def program():
+        tensors = [torch.tensor(a, requires_grad=True) for a in arrays]
+        out = function(*tensors)
+        weights = torch.arange(out.numel(), dtype=out.dtype).reshape(out.shape) % 5 - 2
+        grads = torch.autograd.grad((out * weights).sum(), tensors, create_graph=True)
+        again = torch.autograd.grad(sum((g * g).sum() for g in grads[:2]) / 64, tensors[:2])
+        return [t.detach().numpy() for t in (out, *grads, *again)]
+
+    before = config.compiled, config.compile_after
+    try:
+        run_pending()
+        config.compiled = False
+        expected = program()
+        config.compiled, config.compile_after = True, 0
+        plans.clear()
+        seen = program()
+    finally:
+        config.compiled, config.compile_after = before
+    for a, b in zip(expected[:-2], seen[:-2], strict=True):
+        np.testing.assert_array_equal(a, b)
+    for a, b in zip(expected[-2:], seen[-2:], strict=True):  # numbers here may grow beyond what is exact
+        np.testing.assert_allclose(b, a, rtol=1e-5, atol=1e-5 * np.abs(a).max(initial=0))
+    assert plans.plans
+    inside = [plan.nodes[step.node].op.name for plan in plans.plans.values() for step in plan.steps if not step.kernel]
+    assert not [name for name in inside if "convolution" in name]

@@ -226,7 +226,7 @@ def _put_on_tape(ctx: BackwardNode, inputs: list, edges: list, outputs: tuple) -
         if not isinstance(o, Tensor) or o.dtype.kind < dtypes.FLOATING or any(o is t for t in ctx._non_differentiable):
             continue
         o._requires_grad = False
-        o._grad_fn, o._output_nr = ctx, i
+        o._grad_fn, o._output_nr, o._layout = ctx, i, None
         if any(o is d for d in ctx._dirty):
             o._storage.history += 1
             o._history = o._storage.history
@@ -262,6 +262,7 @@ class _Refuse(Node):
 
 def _refusing(t: Tensor) -> Tensor:
     out = t.detach()
+    out._layout = None
     out._grad_fn = _Refuse((), ((t.shape, t.dtype),))
     return out
 

@@ -22,6 +22,7 @@ from flambeau.autograd.saving import (
     disable_saved_tensors_hooks,
     save_on_cpu,
     saved_tensors_hooks,
+    saving_hooks,
 )
 from flambeau.core import dtypes
 from flambeau.core.size import Size, contiguous_strides
@@ -181,47 +182,72 @@ class Rules:
         return ("attr", 0)
 
 
+class Pattern:
+    """What the tape's entries of like calls of one op have in common.
+
+    ``kept``   for each value that an entry saves: its name, the number of the input (``-1 - number`` of an output;
+               ``None`` for a list of all inputs from one on), and its layout (``None`` of a number)
+    ``calls``  for each input that needs a gradient its number, the function that makes it, and which of the values
+               ``(gradient, gradients, needs, *constants, *kept)`` the function takes
+    """
+
+    __slots__ = ("calls", "constants", "holds", "joint", "kept", "metas", "names", "needs", "several", "type")
+
+    def __init__(self, type_: type, needs: tuple[bool, ...], metas: tuple) -> None:
+        self.type, self.needs, self.metas = type_, needs, metas
+        self.several = bool(type_.op.outputs)  # type: ignore[attr-defined]
+        self.constants: list = []
+        self.names: list[str] = []  # of the constants
+        self.kept: list[tuple] = []
+        self.calls: list[tuple] = []
+        self.joint: tuple | None = None
+
+    def finish(self) -> None:
+        """Finds the arguments of the functions that make the gradients."""
+        self.holds = any(index is None or layout is not None for _, index, layout in self.kept)
+        rules = self.type.op.rules  # type: ignore[attr-defined]
+        places = {"g": 0, "gs": 1, "needs": 2}
+        for name in (*self.names, *[name for name, *_ in self.kept]):
+            places[name] = len(places)
+        if rules.joint is not None:
+            self.joint = rules.joint, tuple([places[n] for n in rules.arguments[rules.joint]])
+            return
+        for i, f in rules.single.items():
+            if i < len(self.needs) and self.needs[i]:
+                self.calls.append((i, f, tuple([places[n] for n in rules.arguments[f]])))
+
+
 class OpBackward(Node):
-    """The tape's entry for one op; each op has a subclass of its own, named as PyTorch names it."""
+    """The tape's entry for one op; each op has a subclass of its own, named as PyTorch names it.
+
+    ``saved`` has for each of ``pattern.kept`` a :class:`Saved`, a list of them, ``(tensor, node)``: a tensor and its content
+    when it was saved, or ``(storage, node)`` of an output.
+    """
 
     op = None
-    shape: Size
-    dtype: dtypes.dtype
-    saved: dict | None
-
-    @property
-    def metas(self) -> tuple:
-        return ((self.shape, self.dtype),)
+    pattern: Pattern
+    saved: Sequence | None
 
     def apply(self, grads: list) -> tuple:
-        saved = self.saved
+        saved, pattern = self.saved, self.pattern
         if saved is None:
             raise RuntimeError(SECOND_TIME)
         first = grads[0]
-        values = {"g": zeros_for(self.metas[0]) if first is None else first, "gs": grads}
-        for name, value in saved.items():
-            if value.__class__ is Saved:
-                value = value.unpack(self)
-            elif value.__class__ is list:
-                value = tuple([v.unpack(self) if v.__class__ is Saved else v for v in value])
-            values[name] = value
-        rules = self.op.rules
-        if rules.joint is not None:
-            values["needs"] = tuple([e is not None for e in self.edges])
-            return tuple(rules.joint(*[values[n] for n in rules.arguments[rules.joint]]))
-        single, arguments = rules.single, rules.arguments
-        return tuple(
-            [
-                None if edge is None or (f := single.get(i)) is None else f(*[values[n] for n in arguments[f]])
-                for i, edge in enumerate(self.edges)
-            ]
-        )
+        values = [zeros_for(self.metas[0]) if first is None else first, grads, pattern.needs, *pattern.constants]
+        if pattern.kept:
+            for item, (_, index, layout) in zip(saved, pattern.kept):
+                values.append(unpacked(item, index, layout, self))
+        if pattern.joint is not None:
+            function, places = pattern.joint
+            return tuple(function(*[values[k] for k in places]))
+        results = [None] * len(pattern.needs)
+        for i, function, places in pattern.calls:
+            results[i] = function(*[values[k] for k in places])
+        return tuple(results)
 
     def release(self) -> None:
-        for value in self.saved.values() if self.saved else ():
-            if value.__class__ is Saved or value.__class__ is list:  # shapes and settings may stay
-                self.saved = None
-                return
+        if self.pattern.holds:  # shapes and settings may stay
+            self.saved = None
 
     @property
     def next_functions(self) -> tuple:
@@ -234,23 +260,39 @@ class OpBackward(Node):
             if self.saved is None:
                 raise RuntimeError(SECOND_TIME)
             own = name[len("_saved_") :]
+            pattern = self.pattern
             for key in (own, {"self": self.op.tensors[0] if self.op.tensors else "", "result": "out"}.get(own)):
-                if key in self.saved:
-                    value = self.saved[key]
-                    return value.unpack(self) if value.__class__ is Saved else value
+                if key in pattern.names:
+                    return pattern.constants[pattern.names.index(key)]
+                for item, (kept, index, layout) in zip(self.saved, pattern.kept, strict=True):
+                    if kept == key:
+                        return unpacked(item, index, layout, self)
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
 
 
-class SeveralOutputs(OpBackward):
-    """The tape's entry for an op with more than one result."""
-
-    metas = ()  # set on each entry
+def unpacked(item, index: int, layout, entry: OpBackward):
+    """A value that ``entry`` has saved, as its gradients take it."""
+    kind = item.__class__
+    if kind is tuple:
+        holder, node = item
+        if index < 0:
+            same = holder.node is node
+            t = make_tensor(holder if same else Storage(node), layout.shape, layout.dtype)
+            if layout.strides is not None:
+                t._strides = layout.strides
+            t._grad_fn, t._output_nr = entry, -1 - index
+            return t
+        if holder._layout is layout and holder._storage.node is node and not grad_mode.enabled:
+            return holder
+        return Saved.again(holder, node, layout, index).unpack(entry)
+    if kind is Saved:
+        return item.unpack(entry)
+    return tuple([v.unpack(entry) if v.__class__ is Saved else v for v in item]) if kind is list else item
 
 
 def _prepare(op) -> Rules:
     """The rules of ``op``; also makes its class of entries."""
-    base = SeveralOutputs if op.outputs else OpBackward
-    op.node_type = type(op.backward_name, (base,), {"op": op, "__module__": "torch.autograd.graph"})
+    op.node_type = type(op.backward_name, (OpBackward,), {"op": op, "__module__": "torch.autograd.graph"})
     op.rules = Rules(op)
     return op.rules
 
@@ -271,15 +313,9 @@ def attach(op, results, inputs: tuple, attrs: dict) -> None:
     edges: list[tuple | None] = []
     wanted, bit = 0, 1
     for x in inputs:
-        edge = None
-        if isinstance(x, Tensor):
-            if x._grad_fn is not None and x._base is None:
-                edge = (x._grad_fn, x._output_nr)
-                wanted |= bit
-            elif x._requires_grad or x._base is not None:
-                edge = edge_of(x)
-                if edge is not None:
-                    wanted |= bit
+        edge = edge_of(x) if isinstance(x, Tensor) else None
+        if edge is not None:
+            wanted |= bit
         edges.append(edge)
         bit += bit
     if not wanted:
@@ -294,34 +330,77 @@ def attach(op, results, inputs: tuple, attrs: dict) -> None:
         first = results[0]
     elif first._dtype.kind < dtypes.FLOATING:
         return
-    saved: dict = {}
+    metas = tuple([(r._shape, r._dtype) for r in results]) if op.outputs else ((first._shape, first._dtype),)
+    type_ = op.node_type if op.overload is None else _overload_type(op, op.overload(inputs, attrs))
+    pattern = Pattern(type_, tuple([e is not None for e in edges]), metas)
+    saved: list = []
     for name, source, i in captures:
-        if source == "input":
-            x = inputs[i] if i < len(inputs) else None
-            saved[name] = Saved(x, i) if isinstance(x, Tensor) else x
-        elif source == "attr":
-            saved[name] = attrs[name]
+        x = inputs[i] if source not in ("attr", "output") and i < len(inputs) else None
+        if source == "input" and x is not None:
+            is_tensor = isinstance(x, Tensor)
+            pattern.kept.append((name, i, (x._layout or dispatch.layout_of(x)) if is_tensor else None))
+            saved.append(Saved(x, i) if is_tensor else x)
         elif source == "output":
-            saved[name] = Saved((results[i] if op.outputs else results).detach(), -1 - i)
+            result = (results[i] if op.outputs else results).detach()
+            pattern.kept.append((name, -1 - i, dispatch.layout_of(result)))
+            saved.append(Saved(result, -1 - i))
         elif source == "inputs":
-            saved[name] = [Saved(x, j) if isinstance(x, Tensor) else x for j, x in enumerate(inputs) if j >= i]
+            pattern.kept.append((name, None, None))
+            saved.append([Saved(x, j) if isinstance(x, Tensor) else x for j, x in enumerate(inputs) if j >= i])
         else:
-            x = inputs[i] if i < len(inputs) else None
-            saved[name] = getattr(x, source) if isinstance(x, Tensor) else None
-    node = _new(op.node_type if op.overload is None else _overload_type(op, op.overload(inputs, attrs)))
-    node.saved = saved
-    node.edges = edges
-    node.sequence = next(_sequence)
+            pattern.names.append(name)
+            pattern.constants.append(attrs[name] if source == "attr" else getattr(x, source) if isinstance(x, Tensor) else None)
+    pattern.finish()
+    _place(pattern, edges, saved, results)
+
+
+def _place(pattern: Pattern, edges: list, saved: list, results) -> None:
+    """Makes the entry, and gives it to the results."""
+    entry = _new(pattern.type)
+    entry.pattern = pattern
+    entry.metas = pattern.metas
+    entry.edges = edges
+    entry.saved = saved
+    entry.sequence = next(_sequence)
     if anomaly.enabled:
-        remember(node)
-    if not op.outputs:
-        node.shape, node.dtype = first._shape, first._dtype
-        first._grad_fn = node
+        remember(entry)
+    if not pattern.several:
+        results._grad_fn = entry
         return
-    node.metas = tuple([(r._shape, r._dtype) for r in results])
+    op = pattern.type.op  # type: ignore[attr-defined]
     for i, r in enumerate(results):
         if r._dtype.kind >= dtypes.FLOATING and not (op.nondifferentiable and op.outputs[i] in op.nondifferentiable):
-            r._grad_fn, r._output_nr = node, i
+            r._grad_fn, r._output_nr = entry, i
+
+
+def pattern_of(entry: Node) -> Pattern | None:
+    """What entries of calls like that of ``entry`` have in common; ``None`` where each is different."""
+    pattern = entry.__dict__.get("pattern")
+    return None if pattern is None or any(index is None for _, index, _ in pattern.kept) else pattern
+
+
+def enter(pattern: Pattern, inputs: Sequence, results) -> None:
+    """Puts a call on the tape whose entry follows ``pattern``."""
+    edges: list = []
+    for x, needed in zip(inputs, pattern.needs):
+        if needed:
+            fn = x._grad_fn
+            edges.append((fn, x._output_nr) if fn is not None else (accumulator(x), 0))
+        else:
+            edges.append(None)
+    edges += [None] * (len(pattern.needs) - len(edges))  # constants behind the arguments
+    saved: list = []
+    for _, i, layout in pattern.kept:
+        if layout is None:
+            saved.append(inputs[i])
+            continue
+        x = inputs[i] if i >= 0 else results[-1 - i] if pattern.several else results
+        if saving_hooks:
+            saved.append(Saved(x if i >= 0 else x.detach(), i))
+        else:
+            storage = x._storage
+            saved.append((x if i >= 0 else storage, storage.node))
+    _place(pattern, edges, saved, results)
 
 
 def edge_of(t: Tensor) -> tuple | None:
@@ -439,13 +518,14 @@ def rebase(input: Tensor, result: Tensor) -> None:
             return
         node: Node = CopySlices((edge_of(base), edge), ((base._shape, base._dtype),))
         node.base_geometry, node.view_geometry = _geometry(base), _geometry(input)  # type: ignore[attr-defined]
-        base._grad_fn, base._output_nr = node, 0
+        base._grad_fn, base._output_nr, base._layout = node, 0, None
     elif edge is not None:
         input._grad_fn, input._output_nr = edge
     elif input._grad_fn is not None:
         input._grad_fn, input._output_nr = CopyBackwards((edge_of(input),), ((input._shape, input._dtype),)), 0
     else:
         return
+    input._layout = None
     input._storage.history += 1
 
 
@@ -453,6 +533,7 @@ def regenerate(view: Tensor) -> None:
     """Brings a view's place on the tape up to date after its base has been written to."""
     base = view._base
     view._history = view._storage.history
+    view._layout = None
     edge = edge_of(base) if base is not None else None
     if edge is None:
         view._grad_fn = None
@@ -522,6 +603,8 @@ class MultiHandle:
 
 
 dispatch.attach = attach
+dispatch.enter = enter
+dispatch.pattern_of = pattern_of
 dispatch.accumulator = accumulator
 dispatch.rebase = rebase
 dispatch.regenerate = regenerate

@@ -18,7 +18,8 @@ SECOND_TIME = (
     "after calling backward."
 )
 
-_hooks: list[tuple[Callable, Callable]] = []
+saving_hooks: list[tuple[Callable, Callable]] = []
+"""How saved values are stored and read; the last one counts, and none means as they are."""
 _refusal: list[str] = []
 
 
@@ -32,8 +33,8 @@ class Saved:
 
     def __init__(self, tensor: Tensor, index: int) -> None:
         self.index = index
-        if _hooks:
-            pack, self.unpack_hook = _hooks[-1]
+        if saving_hooks:
+            pack, self.unpack_hook = saving_hooks[-1]
             self.node, self.tensor = None, _without_tape(pack, tensor.detach())
             return
         storage = tensor._storage
@@ -47,6 +48,15 @@ class Saved:
         self.shape = tensor._shape
         plain = tensor._strides is None and not tensor._offset and tensor._dtype is node.dtype
         self.geometry = None if plain else (tensor._strides, tensor._offset, tensor._dtype)
+
+    @classmethod
+    def again(cls, tensor: Tensor, node, layout, index: int) -> Saved:
+        """What a ``Saved`` would be that had been made when ``node`` was the content of ``tensor``."""
+        self = object.__new__(cls)
+        self.tensor, self.node, self.index = tensor, node, index
+        self.shape = tensor._shape if tensor._layout is layout else layout.shape
+        self.geometry = None if layout.memory is None else (layout.strides, layout.offset, layout.dtype)
+        return self
 
     def unpack(self, owner) -> Tensor:
         """The saved tensor, at its place on the tape; ``owner`` is the node that saved it."""
@@ -109,10 +119,10 @@ class saved_tensors_hooks:
     def __enter__(self) -> None:
         if _refusal:
             raise RuntimeError(_refusal[-1])
-        _hooks.append(self.hooks)
+        saving_hooks.append(self.hooks)
 
     def __exit__(self, *exc) -> None:
-        _hooks.pop()
+        saving_hooks.pop()
 
 
 class save_on_cpu(saved_tensors_hooks):
@@ -129,7 +139,7 @@ class disable_saved_tensors_hooks:
         self.message = error_message
 
     def __enter__(self) -> None:
-        if _hooks:
+        if saving_hooks:
             raise RuntimeError(self.message)
         _refusal.append(self.message)
 

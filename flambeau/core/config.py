@@ -14,6 +14,12 @@ compiled: bool = importlib.util.find_spec("llvmlite") is not None and os.environ
 compile_after: int = int(os.environ.get("FLAMBEAU_COMPILE_AFTER", "1"))
 """How often a trace runs in the interpreter before it is compiled; 0 compiles it on first sight."""
 
+log: frozenset[str] = frozenset(os.environ.get("FLAMBEAU_LOG", "").replace(",", " ").split())
+"""What the engine talks about on stderr: ``plan`` (``FLAMBEAU_LOG``, topics with commas between them)."""
+
+strict: bool = os.environ.get("FLAMBEAU_STRICT", "0") != "0"
+"""Plans are verified as they are made, and a trace that cannot be compiled is an error (``FLAMBEAU_STRICT=1``)."""
+
 legacy: bool = False
 """Spellings of PyTorch before 0.4 work with a DeprecationWarning (``flambeau run --legacy``)."""
 

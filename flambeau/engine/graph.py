@@ -25,9 +25,20 @@ class Node:
     An op with several results has tuples for ``shape``, ``dtype`` and ``value``; ``PROJECT`` nodes take them apart.
     """
 
-    __slots__ = ("op", "inputs", "attrs", "shape", "dtype", "value", "uses", "kept", "is_buffer", "site",
-                 "number", "address")  # fmt: skip
-    number: int  # its place in the trace that is being looked up
+    # What most nodes share stands on the class: making a node is most of what recording costs.
+    value: Any = None
+    uses = 0  # consumers in the trace that still have to run
+    kept = False  # whether somebody outside the trace can still ask for the value
+    is_buffer = False  # whether ``value`` is the memory of a storage
+    address = 0  # of the value's memory, where it is known
+    site: str | None = None  # where the user's program recorded it, for ops that may fail when they run
+    kind: object = None  # what nodes of the same op, settings, shape and dtype have in common (see engine/trace.py)
+    number = 0  # its place in the trace that is being looked up; of a leaf that has a slot there, ``~slot``
+    op: Any
+    inputs: tuple
+    attrs: dict
+    shape: Any
+    dtype: Any
 
     def __init__(self, op, inputs: tuple, attrs: dict, shape, dtype) -> None:
         self.op = op
@@ -35,12 +46,6 @@ class Node:
         self.attrs = attrs
         self.shape = shape
         self.dtype = dtype
-        self.value: Any = None
-        self.uses = 0  # consumers in the trace that still have to run
-        self.kept = False  # whether somebody outside the trace can still ask for the value
-        self.address = 0  # of the value's memory, where it is known
-        self.is_buffer = False  # whether ``value`` is the memory of a storage
-        self.site = None  # where the user's program recorded it, for ops that may fail when they run
         trace.append(self)
 
     def __repr__(self) -> str:
@@ -52,7 +57,6 @@ def leaf(value: np.ndarray, shape, dtype: Dtype) -> Node:
     node = object.__new__(Node)
     node.op, node.inputs, node.attrs = None, (), NO_ATTRS
     node.shape, node.dtype, node.value = shape, dtype, value
-    node.uses, node.kept, node.address, node.is_buffer, node.site = 0, False, 0, False, None
     return node
 
 

@@ -7,17 +7,20 @@ may use any value of an earlier group from memory, and values of its own group d
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import prod
 
 from flambeau.core import dtypes
 from flambeau.core.size import contiguous_strides
 from flambeau.engine.lowering import Body, Refused, Val
+from flambeau.engine.shapes import broadcast_strides, joined, refined, restride, split_dims, split_kept
 
 MAX_INPUTS = 20
 MAX_INSTRUCTIONS = 160
 NEARBY = 12
 """How many of the newest groups a node may join, besides its producers': keeps grouping linear."""
-_NATIVE = frozenset(d for d in dtypes.ALL if not d.is_complex and d.name not in ("uint16", "uint32", "uint64"))
+NATIVE = frozenset(d for d in dtypes.ALL if not d.is_complex and d.name not in ("uint16", "uint32", "uint64"))
+"""The dtypes that loops take."""
 _HALF = (dtypes.float16, dtypes.bfloat16)
 
 
@@ -48,136 +51,213 @@ class Static:
 
 
 class Group:
-    """Nodes that run together. ``body`` is ``None`` for a node that runs by its kernel in NumPy."""
+    """Nodes that run together. ``body`` is ``None`` for a node that runs by its kernel in NumPy.
 
-    __slots__ = ("body", "by_row", "inputs", "members", "reduced", "scalars", "shape", "values")
+    ``shape`` has no dims of extent 1. It is as coarse as what is read allows, and is split where a node that joins needs
+    that. ``reduced`` are the dims of it that are reduced; a group that ``reduces`` may have none of those left.
+    """
+
+    __slots__ = ("body", "by_row", "inputs", "members", "places", "reduced", "reduces", "scalars", "shape",
+                 "size", "values")  # fmt: skip
 
     def __init__(self, shape: tuple[int, ...], native: bool) -> None:
         self.shape = shape
+        self.size = prod(shape)
+        self.reduces = False
         self.reduced: frozenset[int] = frozenset()
         self.members: list[int] = []
         self.body = Body() if native else None
         self.inputs: dict[tuple, int] = {}  # (source, offset, strides over self.shape, dtype) -> input number
         self.scalars: dict[tuple, int] = {}  # (scalar's number, dtype) -> scalar number
+        self.places: dict[tuple, int] = {}  # strides over self.shape of an index -> its number
         self.values: dict[int, Val] = {}
         self.by_row: dict[int, bool] = {}  # whether a member has one element for each row
 
     def row_shape(self) -> tuple[int, ...]:
-        return tuple(n for d, n in enumerate(self.shape) if d not in self.reduced)
+        return tuple([n for d, n in enumerate(self.shape) if d not in self.reduced])
 
-    def row_strides(self) -> tuple[int, ...]:
-        """Strides over ``shape`` of a value that there is one of for each row."""
-        kept = iter(contiguous_strides(self.row_shape()))
-        return tuple(0 if d in self.reduced else next(kept) for d in range(len(self.shape)))
+    def along_rows(self, values: Iterable[int]) -> tuple[int, ...]:
+        """What there is one of for each dim of the rows, for each dim of ``shape``: 0 for those that are reduced."""
+        kept = iter(values)
+        return tuple([0 if d in self.reduced else next(kept) for d in range(len(self.shape))])
 
     def strides_of(self, node: int) -> tuple[int, ...]:
         """Strides over ``shape`` with which a member's value is stored."""
-        return self.row_strides() if self.by_row[node] else contiguous_strides(self.shape)
+        if self.by_row[node]:
+            return self.along_rows(contiguous_strides(self.row_shape()))
+        return contiguous_strides(self.shape)
+
+    def is_row(self, strides: tuple[int, ...]) -> bool:
+        """Whether what is read with ``strides`` is the same all along a row."""
+        return self.reduces and not any([strides[d] for d in self.reduced])
+
+    def split(self, shape: tuple[int, ...]) -> None:
+        """Takes on a shape that splits dims of the one it has."""
+        old, self.shape = self.shape, shape
+        if shape != old:
+            self.reduced = split_dims(old, self.reduced, shape)
+            self.inputs = {(k[0], k[1], restride(old, k[2], shape), k[3]): n for k, n in self.inputs.items()}
+            self.places = {restride(old, strides, shape): n for strides, n in self.places.items()}
+
+    def state(self) -> tuple:
+        """What :meth:`restore` needs to undo what a node brought that could not stay."""
+        assert self.body is not None
+        size = len(self.body.instrs)
+        return size, self.shape, self.reduces, self.reduced, dict(self.inputs), dict(self.scalars), dict(self.places)
+
+    def restore(self, state: tuple) -> None:
+        size, self.shape, self.reduces, self.reduced, self.inputs, self.scalars, self.places = state
+        assert self.body is not None
+        self.body.truncate(size)
+
+
+class _Misfit(Exception):
+    """A node cannot join this group."""
+
+
+class _TooCoarse(Exception):
+    """A node reads its place along a dim that had been joined with others."""
+
+
+class _Seat:
+    """The shape that a node is computed in, without dims of extent 1, and how it sees what it reads.
+
+    Neighbours among the dims are joined where all inputs are walked as one, unless ``fine``.
+    """
+
+    __slots__ = ("form", "reduced", "shape", "size", "strides")
+
+    def __init__(self, node, fine: bool = False) -> None:
+        self.form = node.form
+        strides = [broadcast_strides(r.shape, r.strides, self.form) if isinstance(r, Ref) else None for r in node.inputs]
+        read = [s for s in strides if s is not None]
+        reduced = [d in node.reduced for d in range(len(self.form))]
+        self.shape, self.reduced = joined(self.form, reduced, None if fine else read)
+        self.size = prod(self.shape)
+        self.strides = [s if s is None else restride(self.form, s, self.shape) for s in strides]
 
 
 class Grouper:
-    """Groups the nodes of one trace, given as templates (see :mod:`flambeau.engine.plan`)."""
+    """Groups the nodes of one trace, given as templates (see :mod:`flambeau.engine.templates`), in the given order."""
 
-    def __init__(self, nodes: list) -> None:
+    def __init__(self, nodes: list, order: Iterable[int]) -> None:
         self.nodes = nodes
         self.groups: list[Group] = []
         self.group_of: dict[int, int] = {}
-        for i, node in enumerate(nodes):
-            if node is not None and not node.is_view:
-                self._place(i, node)
+        for i in order:
+            if not nodes[i].is_view:
+                self._place(i, nodes[i])
 
     def _place(self, i: int, node) -> None:
-        if node.native:
-            dims = _reduced_dims(node)
-            shape = node.inputs[0].shape if dims else tuple(node.shape)
-            if dims is not None and self._join(i, node, shape, frozenset(dims)):
-                return
+        if node.native and node.reduced is not None and self._join(i, node):
+            return
         group = Group((), native=False)
         group.members.append(i)
         self.group_of[i] = len(self.groups)
         self.groups.append(group)
 
-    def _join(self, i: int, node, shape: tuple[int, ...], reduced: frozenset[int]) -> bool:
+    def _join(self, i: int, node, fine: bool = False) -> bool:
+        try:
+            seat = _Seat(node, fine)
+        except ValueError:  # inputs that do not broadcast to what is reduced
+            return False
         first = 0
         for ref in node.inputs:
             if isinstance(ref, Ref) and ref.source in self.group_of:
                 first = max(first, self.group_of[ref.source])
         last = len(self.groups)
-        for number in dict.fromkeys([*range(first, min(first + 2, last)), *range(max(first, last - NEARBY), last)]):
-            if not node.native:
-                return False
-            if self._try(i, node, number, shape, reduced):
-                return True
-        group = Group(shape, native=True)
-        self.groups.append(group)
-        if self._try(i, node, len(self.groups) - 1, shape, reduced):
-            return True
-        self.groups.pop()
-        return False
-
-    def _try(self, i: int, node, number: int, shape: tuple[int, ...], reduced: frozenset[int]) -> bool:
-        group = self.groups[number]
-        body = group.body
-        if body is None or len(body.instrs) > MAX_INSTRUCTIONS:
-            return False
-        by_row = False
-        if group.shape != shape or (reduced and group.reduced and group.reduced != reduced):
-            # A value for each row of a group that reduces: computed beside the rows' sums.
-            by_row = bool(group.reduced) and not reduced and _squeezed(group.row_shape()) == _squeezed(shape)
-            if not by_row:
-                return False
-        before = group.reduced
-        if reduced and not group.reduced:
-            group.reduced = reduced
-        sources = [self._source(group, number, ref, by_row) if isinstance(ref, Ref) else ref for ref in node.inputs]
-        new = {s for s in sources if isinstance(s, tuple) and s not in group.inputs}
-        if "no" in sources or len(group.inputs) + len(new) > MAX_INPUTS:
-            group.reduced = before
-            return False
-        if by_row and not any(isinstance(s, Val) for s in sources):
-            return False  # nothing in common with this group
-        length, inputs, scalars = len(body.instrs), dict(group.inputs), dict(group.scalars)
-        args = [self._load(group, s, node, by_row) for s in sources]
-        body.reducing = bool(reduced)
-        body.result = dtypes.float32 if node.dtype in _HALF else node.dtype
-        body.count = prod(group.shape[d] for d in group.reduced)
+        numbers = dict.fromkeys([*range(first, min(first + 2, last)), *range(max(first, last - NEARBY), last), last])
+        self.groups.append(Group(seat.shape, native=True))
+        coarse = False
         try:
-            value = node.op.lower(body, *args, **node.attrs)
+            if any(self._try(i, node, number, seat) for number in numbers):
+                return True
         except Refused:
             node.native = False
-            group.reduced, group.inputs, group.scalars = before, inputs, scalars
-            body.truncate(length)
+        except _TooCoarse:
+            coarse = True
+        finally:
+            if not self.groups[-1].members:
+                self.groups.pop()
+        return coarse and self._join(i, node, fine=True)
+
+    def _try(self, i: int, node, number: int, seat: _Seat) -> bool:
+        group = self.groups[number]
+        if group.body is None or len(group.body.instrs) > MAX_INSTRUCTIONS:
             return False
-        group.values[i] = body.cast(value, node.dtype)
-        group.by_row[i] = prod(node.shape) != prod(group.shape)
-        if by_row and not group.values[i].row:
-            raise AssertionError(f"{node.op.name}: an operation on rows gave a value for each element")
-        group.members.append(i)
-        self.group_of[i] = number
+        by_row = seat.size != group.size
+        # What has a value for each row of a group that reduces is computed beside the rows' sums.
+        if by_row and (not group.reduces or node.reduced or seat.size != prod(group.row_shape())):
+            return False
+        shape = refined(group.row_shape() if by_row else group.shape, seat.shape)
+        if shape is None:
+            return False
+        state = group.state()
+        try:
+            self._enter(group, number, i, node, seat, shape, by_row)
+        except (_Misfit, Refused, _TooCoarse) as reason:
+            group.restore(state)
+            if not isinstance(reason, _Misfit):
+                raise
+            return False
         return True
 
-    def _source(self, group: Group, number: int, ref: Ref, by_row: bool):
-        """A value of the group itself, the key of an input from memory, or ``"no"``."""
-        strides = self._strides_over(group, ref, by_row)
-        if strides is None:
-            return "no"
-        if self.group_of.get(ref.source) == number:
-            value = group.values[ref.source]
-            if ref.offset == 0 and ref.dtype is self.nodes[ref.source].dtype and _same(
-                strides, group.strides_of(ref.source), group.shape
-            ):
-                return value if value.row or not by_row else "no"
-            return "no"
-        return (ref.source, ref.offset, strides, ref.dtype)
-
-    def _strides_over(self, group: Group, ref: Ref, by_row: bool) -> tuple[int, ...] | None:
-        """The strides of ``ref`` over the group's iteration shape, 0 where it is broadcast."""
+    def _enter(self, group: Group, number: int, i: int, node, seat: _Seat, shape: tuple[int, ...], by_row: bool) -> None:
+        """Computes a node in a group whose shape, or that of its rows, is split to ``shape``."""
+        body = group.body
+        assert body is not None
         if by_row:
-            kept = iter(_match(ref, group.row_shape()) or ())
-            if _match(ref, group.row_shape()) is None:
-                return None
-            return tuple(0 if d in group.reduced else next(kept) for d in range(len(group.shape)))
-        return _match(ref, group.shape)
+            group.split(split_kept(group.shape, group.reduced, shape))
+        else:
+            group.split(shape)
+            if node.reduced:
+                reduced = split_dims(seat.shape, seat.reduced, shape)
+                if group.reduces and group.reduced != reduced:
+                    raise _Misfit
+                group.reduces, group.reduced = True, reduced
+
+        def seen(form: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, ...] | None:
+            """Strides over the group's shape."""
+            split = restride(form, strides, shape)
+            return group.along_rows(split) if by_row and split is not None else split
+
+        def place(dim: int) -> Val:
+            strides = seen(seat.form, tuple([int(d == dim % len(seat.form)) for d in range(len(seat.form))]))
+            if strides is None:
+                raise _TooCoarse
+            n = group.places.setdefault(strides, len(group.places))
+            return body.emit("index", dtypes.int64, (), n, row=by_row or group.is_row(strides))
+
+        sources = [
+            self._source(group, number, x, seen(seat.shape, s), by_row) if isinstance(x, Ref) else x
+            for x, s in zip(node.inputs, seat.strides, strict=True)
+        ]
+        if len(group.inputs) + len({s for s in sources if isinstance(s, tuple)} - group.inputs.keys()) > MAX_INPUTS:
+            raise _Misfit
+        if by_row and not any(isinstance(s, Val) for s in sources):
+            raise _Misfit  # nothing in common with this group
+        args = [self._load(group, s, node, by_row) for s in sources]
+        body.place = place
+        body.reducing = bool(node.reduced)
+        body.result = dtypes.float32 if node.dtype in _HALF else node.dtype
+        body.count = prod(node.form[d] for d in node.reduced)
+        value = body.cast(node.op.lower(body, *args, **node.attrs), node.dtype)
+        if by_row and not value.row:
+            raise AssertionError(f"{node.op.name}: an operation on rows gave a value for each element")
+        group.values[i] = value
+        group.by_row[i] = by_row or prod(node.shape) != group.size
+        group.members.append(i)
+        self.group_of[i] = number
+
+    def _source(self, group: Group, number: int, ref: Ref, strides: tuple[int, ...], by_row: bool) -> Val | tuple:
+        """A value of the group itself, or the key of an input from memory."""
+        if self.group_of.get(ref.source) != number:
+            return (ref.source, ref.offset, strides, ref.dtype)
+        value = group.values[ref.source]
+        same = ref.offset == 0 and ref.dtype is self.nodes[ref.source].dtype and strides == group.strides_of(ref.source)
+        if not same or (by_row and not value.row):
+            raise _Misfit
+        return value
 
     def _load(self, group: Group, source, node, by_row: bool):
         body = group.body
@@ -186,11 +266,7 @@ class Grouper:
             value = source
         elif isinstance(source, tuple):
             n = group.inputs.setdefault(source, len(group.inputs))
-            strides = source[2]
-            row = bool(group.reduced) and all(
-                s == 0 or n == 1 for d, (s, n) in enumerate(zip(strides, group.shape, strict=True)) if d in group.reduced
-            )
-            value = body.emit("input", source[3], (), n, row=by_row or row)
+            value = body.emit("input", source[3], (), n, row=by_row or group.is_row(source[2]))
         elif source is None or source.__class__ is Static:
             return source and source.value
         else:  # a number, by its place among the plan's numbers
@@ -199,48 +275,22 @@ class Grouper:
         return body.cast(value, dtypes.float32) if value.dtype in _HALF else value
 
 
-def _match(ref: Ref, shape: tuple[int, ...]) -> tuple[int, ...] | None:
-    """Strides of ``ref`` broadcast to ``shape``; dims of size 1 may be dropped or added in front of others."""
-    lead = len(shape) - len(ref.shape)
-    if lead >= 0 and all(n in (1, m) for n, m in zip(ref.shape, shape[lead:], strict=True)):
-        return (0,) * lead + tuple(
-            0 if n == 1 and m != 1 else s for n, m, s in zip(ref.shape, shape[lead:], ref.strides, strict=True)
-        )
-    mine = [(n, s) for n, s in zip(ref.shape, ref.strides, strict=True) if n != 1]
-    if [n for n, _ in mine] != [n for n in shape if n != 1]:
-        return None
-    left = iter(mine)
-    return tuple(0 if n == 1 else next(left)[1] for n in shape)
-
-
-def _same(a: tuple[int, ...], b: tuple[int, ...], shape: tuple[int, ...]) -> bool:
-    return all(x == y or n == 1 for x, y, n in zip(a, b, shape, strict=True))
-
-
-def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(n for n in shape if n != 1)
-
-
-def _reduced_dims(node) -> tuple[int, ...] | None:
-    """The dims that a node reduces, ``()`` for elementwise ones; ``None`` where its kernel in NumPy must do it."""
-    if node.op.reduces is None:
-        return ()
-    shape = node.inputs[0].shape
-    dims = node.op.reduces(**node.attrs)
+def reduced_dims(dims, ndim: int) -> tuple[int, ...] | None:
+    """``dims``, as a record's ``reduces`` gives them, as numbers of ``ndim`` dims; ``None`` where there is no such dim."""
     if dims == ():
         return ()
     if dims is None:
-        dims = range(len(shape))
+        dims = range(ndim)
     elif isinstance(dims, int):
-        dims = (dims % len(shape),) if shape else ()
+        dims = (dims % ndim,) if ndim else ()
     return tuple(dims) or None
 
 
 def is_native(op, inputs: list, attrs: dict, shape, dtype) -> bool:
     """Whether a node can run in a loop: its op has a lowering, and its dtypes and extents are ones that loops take."""
-    if getattr(op, "lower", None) is None or dtype.__class__ is tuple or dtype not in _NATIVE:
+    if getattr(op, "lower", None) is None or dtype.__class__ is tuple or dtype not in NATIVE:
         return False
     if prod(shape) == 0:
         return False
     refs = [r for r in inputs if isinstance(r, Ref)]
-    return all(r.dtype in _NATIVE and 0 not in r.shape for r in refs)
+    return all(r.dtype in NATIVE and 0 not in r.shape for r in refs)

@@ -38,6 +38,7 @@ class Body:
     result: Dtype  # the dtype that the op under lowering must give (float32 for half precision)
     count: int  # the number of elements that it reduces to one
     reducing: bool  # whether it reduces
+    place: Callable[[int], Val]  # its place along a dim
 
     def __init__(self) -> None:
         self.instrs: list[Instr] = []
@@ -74,6 +75,10 @@ class Body:
         """Takes back the instructions from number ``length`` on."""
         del self.instrs[length:], self.rows[length:]
         self._known = {key: n for key, n in self._known.items() if n < length}
+
+    def index(self, dim: int) -> Val:
+        """The place along ``dim`` of the shape that the op is computed in, an int64."""
+        return self.place(dim)
 
     def truth(self, x: Val) -> Val:
         """Whether ``x`` is not zero."""

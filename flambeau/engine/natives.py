@@ -21,8 +21,22 @@ class Result(NamedTuple):
 RESULT = Result()
 
 
+class Fault:
+    """Among a kernel's arguments: an ``i64`` that it sets where it refuses its values, before it has written anything.
+
+    The plan then gives up, and the interpreter finds out what is wrong.
+    """
+
+
+FAULT = Fault()
+
+
 class Native(NamedTuple):
-    """``kernel()`` compiles, once, and returns the address of a function of pointers to ``arguments``."""
+    """``kernel()`` compiles, once, and returns the address of a function of pointers to ``arguments``.
+
+    If it ``updates``, its first argument may lie in the very memory of its result.
+    """
 
     kernel: Callable[[], int]
-    arguments: tuple[Ref | Result, ...]
+    arguments: tuple[Ref | Result | Fault, ...]
+    updates: bool = False

@@ -9,6 +9,8 @@ What has no native kernel runs by its NumPy meaning, between the others.
 
 from __future__ import annotations
 
+import mmap
+import os
 import sys
 from array import array
 
@@ -17,16 +19,20 @@ import numpy as np
 from flambeau.core import config, dtypes
 from flambeau.core.dtypes import dtype as Dtype
 from flambeau.core.size import contiguous_strides
-from flambeau.engine import products
+from flambeau.engine import convolutions, movement, pooling, products, recurrent
+from flambeau.engine.expansion import expand
+from flambeau.engine.fusion import turn_products
 from flambeau.engine.graph import NO_ATTRS, PROJECT, strided
 from flambeau.engine.grouping import Group, Grouper, Ref, Static
 from flambeau.engine.interpreter import ONE_HOLDER, Failed, compute, interpret
 from flambeau.engine.loops import Access, Loop
+from flambeau.engine.natives import FAULT, Fault, Result
+from flambeau.engine.report import Passes
 from flambeau.engine.shapes import collapse
 from flambeau.engine.templates import Template, templates
 from flambeau.engine.trace import Trace
 
-FORMS = products.FORMS
+FORMS = {**products.FORMS, **convolutions.FORMS, **pooling.FORMS, **recurrent.FORMS, **movement.FORMS}
 """What makes a kernel of a node of its own, by the op's name; see :mod:`flambeau.engine.natives`."""
 
 
@@ -55,45 +61,60 @@ def address_of(a: np.ndarray) -> int:
 
 
 class _Arena:
-    """Memory for intermediates, shared by all plans: they run one at a time."""
+    """Memory for intermediates, shared by all plans: they run one at a time.
+
+    It must not move while there are plans, so as many addresses are reserved as the machine has memory. The system gives
+    memory to those that are used, and no more than the largest plan needs is.
+    """
 
     memory = np.empty(0, np.uint8)
+    used = 0
+    """Bytes that the largest plan needs."""
 
     def take(self, size: int) -> np.ndarray:
+        self.used = max(self.used, size)
         if size > self.memory.size:
-            raw = np.empty(size + 64, np.uint8)
-            start = -address_of(raw) % 64
-            self.memory = raw[start : start + size]
+            self.memory = _reserve(size)
         return self.memory
+
+
+def _reserve(size: int) -> np.ndarray:
+    """At least ``size`` bytes, from the start of a page on."""
+    try:
+        everything = os.sysconf("SC_PHYS_PAGES") * mmap.PAGESIZE
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_NORESERVE
+        return np.frombuffer(mmap.mmap(-1, max(size, everything), flags), np.uint8)
+    except (AttributeError, OSError, ValueError):  # another system, or a limit on addresses
+        raw = np.empty(size + 64, np.uint8)
+        start = -address_of(raw) % 64
+        return raw[start : start + size]
 
 
 arena = _Arena()
 
 
-class Unread:
-    """A result of several that no node of the trace reads."""
-
-    kept = False
-    op = PROJECT
-
-    def __init__(self, index: int, shape, dtype) -> None:
-        self.attrs, self.shape, self.dtype = {"index": index}, shape, dtype
-
-
 class _Step:
     """One kernel of a plan: native ones have ``kernel`` and arguments, others the template to compute in NumPy."""
 
-    __slots__ = ("arguments", "kernel", "node", "numbers")
+    __slots__ = ("arguments", "checked", "kernel", "node", "numbers")
 
     def __init__(self, node: int = -1, kernel: int = 0) -> None:
         self.node = node
         self.kernel = kernel
-        self.arguments: list[tuple[int, int]] = []  # (source, offset in bytes)
+        self.checked = False  # whether it may refuse its values
+        self.arguments: list[tuple] = []  # (source, offset in bytes); the source is ``None`` for the plan's fault
         self.numbers: list[tuple[int, Dtype]] = []  # (which number, dtype)
 
 
 class Plan:
     """A compiled trace."""
+
+    runs = 0
+    """How often it has run."""
+    interpreted = 0.0
+    """Seconds that its trace took in the interpreter."""
+    sampled = (0, 0.0)
+    """How many of its runs were timed, and the seconds that these took."""
 
     def __init__(self, trace: Trace) -> None:
         from flambeau.engine.cpu.codegen import loop_kernel  # LLVM is loaded with the first plan
@@ -101,17 +122,26 @@ class Plan:
 
         self._loop_kernel = loop_kernel
         self.run_native = driver()
+        done = (passes := Passes()).done
+        self.passes = passes
         self.nodes = templates(trace)
+        done("templates")
         self.slot_shapes = [(x.shape, x.dtype) for x in trace.leaves]
-        grouper = Grouper(self.nodes)
+        order = turn_products(self.nodes, expand(self.nodes))
+        done("expansion")
+        grouper = Grouper(self.nodes, order)
         self.groups = grouper.groups
+        done("grouping")
         self._find_natives()
         self.in_memory = self._find_materialized()
+        done("natives")
         self.steps = [step for group in self.groups for step in self._steps_of(group)]
+        done("kernels")
         self.native_nodes = {i for group in self.groups if group.body is not None for i in group.members}
         self.native_nodes.update(i for results in self.results.values() for i in results)
         self.in_place = self._find_in_place(trace)
         self._lay_out()
+        done("layout")
 
     # --- compiling ---------------------------------------------------------------------------------------
 
@@ -138,12 +168,12 @@ class Plan:
             for index, (shape, dtype) in enumerate(zip(node.shape, node.dtype, strict=True)):
                 if index not in read:
                     read[index] = len(self.nodes)
-                    self.nodes.append(Template(Unread(index, shape, dtype), [Ref(i, (), node.dtype)]))
+                    self.nodes.append(Template(PROJECT, {"index": index}, shape, dtype, [Ref(i, (), node.dtype)]))
             self.results[i] = [read[index] for index in range(len(node.shape))]
 
     def _find_materialized(self) -> set[int]:
         """The nodes whose value must be in memory: kept, or read from outside their group or through a view."""
-        found = {i for i, node in enumerate(self.nodes) if node.kept and not node.is_view and i not in self.natives}
+        found = {i for i, node in enumerate(self.nodes) if node and node.kept and not node.is_view and i not in self.natives}
         found.update(i for results in self.results.values() for i in results)
         for group in self.groups:
             if group.body is None:
@@ -162,12 +192,11 @@ class Plan:
                 return []  # its memory is written by the kernel of the node that it is a result of
             step = _Step(i)
             if i in self.natives:
-                kernel, arguments = self.natives[i]
-                step.kernel = kernel()
-                step.arguments = [
-                    (r.source, r.offset * r.dtype.itemsize) if isinstance(r, Ref) else (self.results[i][r.index], 0)
-                    for r in arguments
-                ]
+                native = self.natives[i]
+                step.kernel, step.checked = native.kernel(), FAULT in native.arguments
+                step.arguments = [self._argument(i, x) for x in native.arguments]
+            else:
+                step.checked = node.op.checked
             return [step]
         stored = [i for i in group.members if i in self.in_memory]
         if not stored:
@@ -178,23 +207,34 @@ class Plan:
         step.numbers = list(group.scalars)
         return [step]
 
+    def _argument(self, i: int, x: Ref | Result | Fault) -> tuple[int | None, int]:
+        """Where an argument of node ``i``'s kernel is: (source, offset in bytes)."""
+        if isinstance(x, Ref):
+            return x.source, x.offset * x.dtype.itemsize
+        return (None if isinstance(x, Fault) else self.results[i][x.index]), 0
+
     def _loop(self, group: Group, stored: list[int]) -> Loop:
         shape, body = group.shape, group.body
         assert body is not None
         order = sorted(range(len(shape)), key=lambda d: d in group.reduced)
         reduce = len(group.reduced)
+        rest: tuple[int, ...] = ()
+        if group.reduces and not group.reduced:  # only dims of extent 1, which groups do not have
+            rest, reduce = (1,), 1
         if group.reduced and min(group.reduced) == 0 and max(group.reduced) == reduce - 1 and reduce < len(shape):
             order, reduce = list(range(len(shape))), -reduce  # leading dims: a sum of rows, column by column
 
         def permuted(strides: tuple[int, ...]) -> tuple[int, ...]:
-            return tuple(strides[d] for d in order)
+            return tuple([strides[d] for d in order]) + (0,) * len(rest)
 
         inputs = tuple(Access(dtype, permuted(strides)) for _, _, strides, dtype in group.inputs)
         outputs = tuple(
             (group.values[i].number, Access(self.nodes[i].dtype, permuted(group.strides_of(i)))) for i in stored
         )
         scalars = tuple(dtype for _, dtype in group.scalars)
-        return collapse(Loop(tuple(shape[d] for d in order), reduce, inputs, scalars, tuple(body.instrs), outputs))
+        extents = tuple([shape[d] for d in order]) + rest
+        places = [permuted(strides) for strides in group.places]
+        return collapse(Loop(extents, reduce, inputs, scalars, tuple(body.instrs), outputs), places)
 
     def _sources(self, step: _Step) -> list[int]:
         """The values that a step reads and, where it is native, writes."""
@@ -206,7 +246,7 @@ class Plan:
         """Nodes that may be written right into the memory that a leaf's slot stands for: node -> slot."""
         found: dict[int, int] = {}
         # As long as a step may refuse its values, leaves are not written to: after an error the interpreter needs them.
-        checked = [k for k, s in enumerate(self.steps) if not s.kernel and self.nodes[s.node].op.checked]
+        checked = [k for k, s in enumerate(self.steps) if s.checked]
         for _, i, slot in trace.targets:
             if i not in self.native_nodes or slot in found.values() or self.slot_shapes[slot][0] != self.nodes[i].shape:
                 continue
@@ -219,7 +259,10 @@ class Plan:
                 if i in sources and step.kernel and writer < 0:
                     writer = k
             group = next(g for g in self.groups if i in g.members)
-            if group.body is None or group.reduced:
+            if group.body is None:
+                same_element = i in self.natives and self.natives[i].updates and self._sources(self.steps[writer]).count(~slot) == 1
+                same_element = same_element and self.steps[writer].arguments[0] == (~slot, 0)
+            elif group.reduces:
                 same_element = False
             else:
                 natural = group.strides_of(i)
@@ -244,7 +287,9 @@ class Plan:
         places = self._allocate([i for i in self.in_memory & self.native_nodes if not self.nodes[i].kept])
         self.memory = arena.take(self.arena_size)
         base = address_of(self.memory)
-        self.static = {i: base + offset for i, offset in places.items()}
+        self.static: dict = {i: base + offset for i, offset in places.items()}
+        self.fault = array("q", [0])
+        self.static[None] = self.fault.buffer_info()[0]
         self.views = {
             i: strided(
                 self.memory[offset:], self.nodes[i].shape, contiguous_strides(self.nodes[i].shape), 0, self.nodes[i].dtype
@@ -302,16 +347,21 @@ class Plan:
         return places
 
     def _group_calls(self, starts: list[int]) -> None:
-        """Runs of native steps become one call each: ``calls`` has (address of the list, count) or a node's number."""
+        """Runs of native steps become one call each: ``calls`` has (address of the list, count) or a node's number.
+
+        One ends with a step that may refuse its values, so that nothing is written to leaves if it does.
+        """
+        ended = False
         base = self.arguments.buffer_info()[0]
         table = array("Q")
         runs: list = []
         for step, start in zip(self.steps, starts, strict=True):
             if step.kernel:
-                if not runs or isinstance(runs[-1], int):
+                if not runs or isinstance(runs[-1], int) or ended:
                     runs.append([len(table) // 2, 0])
                 runs[-1][1] += 1
                 table.extend((step.kernel, base + 8 * start))
+                ended = step.checked
             else:
                 runs.append(step.node)
         self.table = table
@@ -344,9 +394,13 @@ class Plan:
                 return interpret(nodes)
             for place, n in self.integers:
                 self.integer_view[place] = numbers[n]
+        fault = self.fault
         for call in self.calls:
             if isinstance(call, tuple):
                 self.run_native(*call)
+                if fault[0]:
+                    fault[0] = 0
+                    return interpret(nodes)
                 continue
             try:
                 value = self._compute(call, trace, values)
@@ -406,24 +460,3 @@ class Plan:
             node.uses = 0
         for x in trace.leaves:
             x.uses = 0
-
-
-# --- the plans of a process ----------------------------------------------------------------------------------
-
-MAX_PLANS = 512
-plans: dict[tuple, Plan | int] = {}
-"""By signature; a number says how often a trace has been seen that is not compiled yet."""
-
-
-def find(trace: Trace) -> Plan | None:
-    """The plan for a trace; compiles it when the trace has been seen ``config.compile_after`` times before."""
-    plan = plans.get(trace.key, 0)
-    if plan.__class__ is Plan:
-        return plan  # type: ignore[return-value]
-    if plan < config.compile_after:  # type: ignore[operator]
-        if len(plans) >= MAX_PLANS:
-            plans.clear()
-        plans[trace.key] = plan + 1  # type: ignore[operator]
-        return None
-    plan = plans[trace.key] = Plan(trace)
-    return plan

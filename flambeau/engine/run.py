@@ -5,6 +5,7 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]  # the functions of signal, without what their enums cost
 import os
 import threading
+from time import perf_counter
 from collections.abc import Callable
 
 import numpy as np
@@ -55,16 +56,21 @@ def run_pending() -> None:
 
 def _execute(todo: list, storages: dict) -> BaseException | None:
     if config.compiled:
-        from flambeau.engine.plan import find
+        from flambeau.engine import plans
         from flambeau.engine.trace import Trace
 
         trace = Trace(todo, storages)
-        plan = find(trace)
+        plan = plans.find(trace)
         if plan is not None:
             todo.clear()
             with np.errstate(all="ignore"):
-                return plan.run(trace)
-        del trace
+                return plans.run(plan, trace)
+        key = trace.key
+        del trace  # and with it, references to nodes
+        start = perf_counter()
+        error = interpret(todo, set(storages.values()))
+        plans.interpreted(key, perf_counter() - start)
+        return error
     return interpret(todo, set(storages.values()))
 
 

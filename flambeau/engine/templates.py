@@ -3,32 +3,41 @@
 from __future__ import annotations
 
 from flambeau.core import dtypes
+from flambeau.core.dtypes import dtype as Dtype
 from flambeau.engine.graph import NO_ATTRS, VIEW, EngineOp, Node
-from flambeau.engine.grouping import Ref, Static, is_native
+from flambeau.engine.grouping import Ref, Static, is_native, reduced_dims
 from flambeau.engine.trace import Trace
 
 COPY = EngineOp("copy", lambda x: x, lambda b, x: x)
 
 
 class Template:
-    """A node without its values: what a plan needs to know of it."""
+    """A node without its values: what a plan needs to know of it.
 
-    __slots__ = ("attrs", "compute", "dtype", "inputs", "is_view", "kept", "native", "op", "shape")
+    ``form``      the shape that it is computed in, element by element; ``shape`` is what the value has in memory
+    ``reduced``   the dims of ``form`` that it reduces, ``()`` for none, ``None`` where no loop can compute it
+    ``compute``   the dtype of the numbers that it reads
+    """
 
-    def __init__(self, node: Node, inputs: list) -> None:
-        self.op, self.attrs = node.op, node.attrs
-        self.shape, self.dtype = node.shape, node.dtype
-        self.kept = node.kept
+    __slots__ = ("attrs", "compute", "dtype", "form", "inputs", "is_view", "kept", "native", "op", "reduced", "shape")
+
+    def __init__(self, op, attrs: dict, shape, dtype, inputs: list, kept: bool = False) -> None:
+        self.op, self.attrs = op, attrs
+        self.shape, self.dtype = shape, dtype
+        self.kept = kept
         self.inputs = inputs
-        self.is_view = node.op is VIEW
+        self.is_view = op is VIEW
         self.finish()
 
     def finish(self) -> None:
         self.native = not self.is_view and is_native(self.op, self.inputs, self.attrs, self.shape, self.dtype)
-        compute = self.dtype
-        if compute is dtypes.bool:  # a comparison computes in the dtype of what it compares
-            compute = next((r.dtype for r in self.inputs if isinstance(r, Ref)), compute)
-        self.compute = dtypes.float32 if compute in (dtypes.float16, dtypes.bfloat16) else compute
+        self.form = tuple(self.shape)
+        self.reduced: tuple[int, ...] | None = ()
+        if self.native and self.op.reduces is not None:
+            self.reduced = reduced_dims(self.op.reduces(**self.attrs), len(self.inputs[0].shape))
+            if self.reduced:
+                self.form = self.inputs[0].shape
+        self.compute = computing(self.dtype, self.inputs)
 
     def materialize(self) -> None:
         """Turns a view into a copy with memory of its own."""
@@ -36,6 +45,13 @@ class Template:
         self.inputs = [Ref(source, self.attrs["shape"], self.attrs["dtype"], self.attrs["strides"], self.attrs["offset"], True)]
         self.op, self.attrs, self.is_view = COPY, NO_ATTRS, False
         self.finish()
+
+
+def computing(dtype: Dtype, inputs: list) -> Dtype:
+    """The dtype that a result of ``dtype`` is computed in."""
+    if dtype is dtypes.bool:  # a comparison computes in the dtype of what it compares
+        dtype = next((r.dtype for r in inputs if isinstance(r, Ref)), dtype)
+    return dtypes.float32 if dtype in (dtypes.float16, dtypes.bfloat16) else dtype
 
 
 def templates(trace: Trace) -> list[Template]:
@@ -63,7 +79,7 @@ def templates(trace: Trace) -> list[Template]:
                     inputs.append(Ref(base, a["shape"], a["dtype"], a["strides"], a["offset"], True))
             else:
                 inputs.append(Ref(source, x.shape if x.dtype.__class__ is not tuple else (), x.dtype))
-        template = Template(node, inputs)
+        template = Template(node.op, node.attrs, node.shape, node.dtype, inputs, node.kept)
         if template.is_view and template.kept:
             template.materialize()
         found.append(template)

@@ -2,7 +2,8 @@
 
 A sequence is given as a tensor (length, batch, features) or packed: the rows of all steps one after
 the other, and how many sequences are still running at each step. The input's share of the gates is
-one product for all steps; what is left for the loop is the state's share.
+one product for all steps; all steps of a layer and direction are then one op (``ops/recurrent.py``),
+or, where states are projected, a loop of steps.
 """
 
 from __future__ import annotations
@@ -11,44 +12,15 @@ from collections.abc import Callable, Sequence
 
 from flambeau import ops
 from flambeau.nn import functional as F
+from flambeau.ops import recurrent
 from flambeau.tensor import Tensor
 
 State = tuple[Tensor, ...]
 
 
-def _tanh_step(x: Tensor, h: Tensor) -> Tensor:
-    return ops.tanh(x + h)
-
-
-def _relu_step(x: Tensor, h: Tensor) -> Tensor:
-    return ops.relu(x + h)
-
-
-def _gru_step(x: Tensor, h: Tensor, hidden: Tensor) -> Tensor:
-    """z h + (1 - z) n, the update gate between the old state and the new."""
-    x_reset, x_update, x_new = x.chunk(3, -1)
-    h_reset, h_update, h_new = h.chunk(3, -1)
-    reset = ops.sigmoid(h_reset + x_reset)
-    update = ops.sigmoid(h_update + x_update)
-    new = ops.tanh(x_new + h_new * reset)
-    return (hidden - new) * update + new
-
-
-def _lstm_step(x: Tensor, h: Tensor, cell: Tensor) -> State:
-    """The new hidden state and the new cell."""
-    enter, forget, new, leave = (h + x).chunk(4, -1)
-    cell = ops.sigmoid(forget) * cell + ops.sigmoid(enter) * ops.tanh(new)
-    return ops.sigmoid(leave) * ops.tanh(cell), cell
-
-
 def step(mode: str, x: Tensor, state: State, w_hh: Tensor, b_hh: Tensor | None) -> State:
     """The state after one step; `x` is the input's share of the gates."""
-    h = F.linear(state[0], w_hh, b_hh)
-    if mode == "LSTM":
-        return _lstm_step(x, h, state[1])
-    if mode == "GRU":
-        return (_gru_step(x, h, state[0]),)
-    return ((_tanh_step if mode == "RNN_TANH" else _relu_step)(x, h),)
+    return recurrent.step(mode, x, F.linear(state[0], w_hh, b_hh), *state)
 
 
 def cell(
@@ -117,6 +89,7 @@ def sequence(
     Returns the outputs of the last layer and the last states.
     """
     directions = 2 if bidirectional else 1
+    sizes = (input.shape[1],) * input.shape[0] if batch_sizes is None else tuple(batch_sizes)
     last: list[State] = []
     for layer in range(num_layers):
         if layer and dropout:
@@ -124,22 +97,46 @@ def sequence(
         outputs = []
         for direction in range(directions):
             index = layer * directions + direction
-            w_ih, w_hh, b_ih, b_hh, w_hr = _unpack(params[index])
-
-            def advance(x: Tensor, state: State, w_hh=w_hh, b_hh=b_hh, w_hr=w_hr) -> State:
-                state = step(mode, x, state, w_hh, b_hh)
-                if w_hr is not None:
-                    state = (F.linear(state[0], w_hr), *state[1:])
-                return state
-
-            gates = F.linear(input, w_ih, b_ih)
-            gates = gates.unbind(0) if batch_sizes is None else gates.split(batch_sizes)
-            scan = _scan_reversed if direction else _scan
-            steps, state = scan(advance, gates, tuple(kind[index] for kind in initial))
-            outputs.append(ops.stack(steps) if batch_sizes is None else ops.cat(steps))
+            first = tuple(kind[index] for kind in initial)
+            run = _layer if len(params[index]) % 2 == 0 else _projected_layer
+            output, state = run(mode, input, sizes, first, params[index], bool(direction))
+            outputs.append(output if batch_sizes is not None else output.unflatten(0, input.shape[:2]))
             last.append(state)
         input = outputs[0] if directions == 1 else ops.cat(outputs, dim=-1)
     return input, tuple(ops.stack(kind) for kind in zip(*last))
+
+
+def _layer(
+    mode: str, input: Tensor, sizes: tuple[int, ...], first: State, params: Sequence[Tensor], reverse: bool
+) -> tuple[Tensor, State]:
+    """One layer in one direction, as one op: the outputs, as rows, and the last state."""
+    w_ih, w_hh, b_ih, b_hh, _ = _unpack(params)
+    if mode != "GRU" and b_ih is not None:  # a GRU's second bias is inside of a product
+        b_ih, b_hh = b_ih + b_hh, None
+    gates = F.linear(input, w_ih, b_ih)
+    gates = gates.reshape(-1, gates.shape[-1])
+    state = [s.to(gates.dtype).contiguous() for s in first]
+    h, c = state if len(state) == 2 else (state[0], None)
+    given = [None if x is None else x.to(gates.dtype) for x in (w_hh, b_hh)]
+    outputs, inner, _ = recurrent.recurrence(gates, h, c, *given, mode, sizes, reverse)
+    values = (outputs, inner)[: len(first)]
+    return outputs, tuple(recurrent.last(v, sizes, reverse) for v in values)
+
+
+def _projected_layer(
+    mode: str, input: Tensor, sizes: tuple[int, ...], first: State, params: Sequence[Tensor], reverse: bool
+) -> tuple[Tensor, State]:
+    """The same where the state is projected, step by step."""
+    w_ih, w_hh, b_ih, b_hh, w_hr = _unpack(params)
+
+    def advance(x: Tensor, state: State) -> State:
+        h, *rest = step(mode, x, state, w_hh, b_hh)
+        return (F.linear(h, w_hr), *rest)
+
+    gates = F.linear(input, w_ih, b_ih)
+    scan = _scan_reversed if reverse else _scan
+    outputs, state = scan(advance, gates.reshape(-1, gates.shape[-1]).split(sizes), first)
+    return ops.cat(outputs), state
 
 
 def _unpack(params: Sequence[Tensor]) -> tuple:

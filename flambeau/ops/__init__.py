@@ -15,7 +15,7 @@ FAMILIES = (
     "contraction", "linalg", "factorizations", "ldl", "spectra", "tensor_equations",
     "fft", "stft", "spectral_windows", "copies", "distance", "padding", "resize", "unfold", "pooling_adaptive", "pooling_fractional", "loss_ctc",
     "random", "loss", "loss_classes", "loss_margin", "embedding", "normalization", "convolution", "pooling", "vision",
-    "attention",
+    "attention", "recurrent",
 )  # fmt: skip
 
 for _family in FAMILIES:

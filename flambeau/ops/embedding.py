@@ -26,10 +26,14 @@ def _check_indices(name: str, indices, position: str = "argument #1 'indices'") 
 # --- embedding -----------------------------------------------------------------------------------------------
 
 
+def _check_range(indices, rows: int) -> None:
+    if indices.size and (indices.min() < 0 or indices.max() >= rows):
+        wrong = indices[(indices < 0) | (indices >= rows)][0]
+        raise IndexError(f"index out of range in self: the table has {rows} rows, and an index is {wrong}")
+
+
 def _lookup(weight, indices, padding_idx, scale_grad_by_freq):
-    if indices.size and (indices.min() < 0 or indices.max() >= len(weight)):
-        wrong = indices[(indices < 0) | (indices >= len(weight))][0]
-        raise IndexError(f"index out of range in self: the table has {len(weight)} rows, and an index is {wrong}")
+    _check_range(indices, len(weight))
     return weight[indices]
 
 
@@ -41,19 +45,35 @@ def _grad_of_lookup(g, indices, weight_shape, padding_idx, scale_grad_by_freq):
     return _embedding_grad(g, indices, weight_shape[0], padding_idx)
 
 
-@op(
-    name="_embedding",
-    tensors="weight indices",
-    kernel=_lookup,
-    grad={"weight": _grad_of_lookup},
-    checked=True,
-    method=False,
-    backward_name="EmbeddingBackward0",
-)
-def _embedding(weight, indices, padding_idx, scale_grad_by_freq):
+def _embedding_record(name: str, checked: bool):
+    return op(
+        name=name,
+        tensors="weight indices",
+        kernel=_lookup,
+        grad={"weight": _grad_of_lookup},
+        checked=checked,
+        method=False,
+        backward_name="EmbeddingBackward0",
+    )
+
+
+@_embedding_record("_embedding", True)
+def _pending_embedding(weight, indices, padding_idx, scale_grad_by_freq):
     """The rows of ``weight`` at ``indices``."""
     attrs = {"padding_idx": padding_idx, "scale_grad_by_freq": scale_grad_by_freq}
     return (*indices._shape, *weight._shape[1:]), weight._dtype, (weight, indices), attrs
+
+
+_known_embedding = _embedding_record("_known_embedding", False)(_pending_embedding.__wrapped__)
+
+
+def _embedding(weight, indices, padding_idx, scale_grad_by_freq):
+    """The rows of ``weight`` at ``indices``: where those are known, only they must be looked at to know that they are right."""
+    known = dispatch.known(indices)
+    if known is None:
+        return _pending_embedding(weight, indices, padding_idx, scale_grad_by_freq)
+    _check_range(known, weight._shape[0])
+    return _known_embedding(weight, indices, padding_idx, scale_grad_by_freq)
 
 
 def _add_rows(g, indices, rows, padding_idx):

@@ -200,12 +200,12 @@ def index_select(input, dim, index):
     return shape, input.dtype, (input, index), {"dim": d}
 
 
-def _index_add_kernel(x, index, source, alpha, dim):
+def _index_add_kernel(x, index, source, dim):
     out = np.array(x, order="C")
     flat = out.reshape(1) if not out.ndim else out
     index = in_range(index.reshape(-1), flat.shape[dim], dim)
     source = source.reshape((1,)) if not source.ndim else source
-    np.add.at(np.moveaxis(flat, dim, 0), index, np.moveaxis(source if alpha == 1 else alpha * source, dim, 0))
+    np.add.at(np.moveaxis(flat, dim, 0), index, np.moveaxis(source, dim, 0))
     return out
 
 
@@ -233,21 +233,23 @@ def _check_slices(name, input, dim, index, source):
 
 
 @op(
-    tensors="input index source alpha",
+    tensors="input index source",
     checked=True,
     inplace=True,
     out=True,
     kernel=_index_add_kernel,
     grad={
         "input": lambda g: g,
-        "source": lambda g, index, dim, alpha, source_shape: (g.index_select(dim, index.reshape(-1)) * alpha).reshape(source_shape),
+        "source": lambda g, index, dim, source_shape: g.index_select(dim, index.reshape(-1)).reshape(source_shape),
     },
     samples=lambda make: [Sample(make(3, 2), 0, make.index(3, 2), make(2, 2)), Sample(make(3), 0, make.index(3, 4), make(4), alpha=2)],
 )
 def index_add(input, dim, index, source, *, alpha=1):
     """``input`` with ``alpha * source``'s slices added at the entries of ``index``."""
     d = _check_slices("index_add", input, dim, index, source)
-    return tuple(input.shape), input.dtype, (input, index, source, alpha), {"dim": d}
+    if alpha != 1:
+        source = (source * alpha).to(source.dtype)
+    return tuple(input.shape), input.dtype, (input, index, source), {"dim": d}
 
 
 def _index_copy_kernel(x, index, source, dim):

@@ -45,6 +45,8 @@ class Op:
                   dtype) or ``"bool"``
     ``lower``     its meaning as instructions of a loop, ``lower(body, *values, **attrs)``; see :mod:`flambeau.engine.lowering`
     ``reduces``   of a lowering that reduces: the dims, as a function of the settings (``None``: all, ``()``: none)
+    ``expand``    its meaning as several loops' worth of parts, ``expand(e, *inputs, **attrs)``; see
+                  :mod:`flambeau.engine.expansion`
     ``static``    numbers among the inputs are part of a compiled kernel, rather than given to it at run time
     ``eager``     the result's shape depends on values, so the op runs as it is called
     ``checked``   the kernel may refuse values (an index out of range); the error names the line that recorded the op
@@ -52,9 +54,9 @@ class Op:
     """
 
     __slots__ = (
-        "aliases", "backward_name", "check", "checked", "eager", "errors", "form", "function", "grads", "inplace",
-        "kernel", "lower", "method", "name", "node_type", "nondifferentiable", "out", "outputs", "overload", "reduces", "result", "rules", "samples",
-        "short_name", "static", "tensors", "tuple_type",
+        "aliases", "backward_name", "by_layout", "check", "checked", "eager", "errors", "expand", "form", "function", "grads", "inplace",
+        "kernel", "lower", "method", "name", "node_type", "nondifferentiable", "numbers", "out", "outputs", "overload", "recipes",
+        "reduces", "result", "rules", "samples", "short_name", "static", "tensors", "tuple_type",
     )  # fmt: skip
 
     def __init__(
@@ -79,6 +81,7 @@ class Op:
         result: str = "promote",
         lower: Callable | None = None,
         reduces: Callable | None = None,
+        expand: Callable | None = None,
         static: bool = False,
         samples: Callable | None = None,
         errors: Callable | None = None,
@@ -107,7 +110,13 @@ class Op:
         self.result = result
         self.lower = lower
         self.reduces = reduces
+        self.expand = expand
         self.static = static
+        # Arguments that are numbers for the kernel: recipes (see tensor/recipes.py) do not depend on their values.
+        self.numbers = frozenset(x for i, n in enumerate(names) if n in self.tensors and not static for x in (i, n))
+        # How many leading arguments a recipe knows by their layouts, or as numbers, alone.
+        self.by_layout = 2 if self.numbers >= {0, 1} else 1 if names else 0
+        self.recipes: dict = {}
         self.rules = None  # what the tape makes of ``grads`` when it first needs them
         self.node_type = None
         self.tuple_type = None
@@ -157,11 +166,14 @@ def _public_function(record: Op, names: tuple[str, ...]) -> Callable:
     code = check.__code__
     variadic = code.co_varnames[code.co_argcount + code.co_kwonlyargcount] if code.co_flags & _TAKES_VARARGS else None
     slot = {"op": "record", "pointwise": "record_pointwise", "view": "view", "composite": "compose"}[record.form]
+    is_primitive = record.form != "composite"
 
     def function(*args, **kwargs):
         out = kwargs.pop("out", None) if kwargs and record.out else None
         if kwargs and kwargs.get("dtype") is not None:
             kwargs["dtype"] = as_dtype(kwargs["dtype"], record.short_name)
+        if is_primitive and (result := dispatch.repeat(record, args, kwargs)) is not None:
+            return result if out is None else dispatch.write_out(record, result, out)
         try:
             result = getattr(dispatch, slot)(record, args, kwargs)
         except TypeError as error:

@@ -111,7 +111,11 @@ def _sign(x):
     return (x > 0).astype(x.dtype) - (x < 0)  # 0 for NaN, as in PyTorch
 
 
-@pointwise(kernel=_sign, grad={"input": _flat}, inplace=True, out=True, samples=samples.unary(0.5, 2.0))
+def _lower_sign(b, x):
+    return x if x.dtype is dtypes.bool else b.sub(b.cast(b.gt(x, 0), x.dtype), b.cast(b.lt(x, 0), x.dtype))
+
+
+@pointwise(lower=_lower_sign, kernel=_sign, grad={"input": _flat}, inplace=True, out=True, samples=samples.unary(0.5, 2.0))
 def sign(input):
     """Element-wise sign: -1, 0 or 1. For complex numbers see :func:`sgn`."""
     if input._dtype.kind == dtypes.COMPLEX:

@@ -8,13 +8,14 @@ from flambeau import ops
 from flambeau.tensor import Tensor
 
 from .checks import check_lr, check_non_negative
-from .optimizer import Optimizer, ParamsT
-from .scalars import advance, hyperparameter, new_scalar
+from .optimizer import ParamsT
+from .scalars import hyperparameter, new_scalar
+from .updates import ElementwiseOptimizer, average_of_squares, formula, nonzero, plus
 
 __all__ = ["Adadelta"]
 
 
-class Adadelta(Optimizer):
+class Adadelta(ElementwiseOptimizer):
     """Steps in the units of the parameters, with no learning rate to tune (torch.optim.Adadelta).
 
     With gradient g (+ ``weight_decay`` * p; negated by ``maximize``)::
@@ -96,13 +97,22 @@ class Adadelta(Optimizer):
             "weight_decay": group["weight_decay"],
         }
 
+    def _state_names(self, group: dict[str, Any]) -> tuple[str, ...]:
+        return ("square_avg", "acc_delta")
+
+    def _numbers(self, step, state, *, lr, rho, eps, weight_decay) -> tuple:
+        return -lr, rho, 1 - rho, eps, nonzero(weight_decay)
+
     @staticmethod
-    def _update(param, grad, state, *, lr, rho, eps, weight_decay) -> None:
-        advance(state["step"])
-        square_avg, acc_delta = state["square_avg"], state["acc_delta"]
-        if weight_decay != 0:
-            grad = grad.add(param, alpha=weight_decay)
-        square_avg.mul_(rho).addcmul_(grad, grad, value=1 - rho)
-        delta = acc_delta.add(eps).sqrt().div(square_avg.add(eps).sqrt()).mul(grad)
-        acc_delta.mul_(rho).addcmul_(delta, delta, value=1 - rho)
-        param.add_(delta, alpha=-lr)
+    def _update(numbers, grad, param, squares, deltas):
+        rate, keep, take, eps, decay = numbers
+        if decay is not None:
+            grad = plus(grad, param, decay)
+        squares = average_of_squares(squares, grad, keep, take)
+        delta = _delta(deltas, squares, grad, eps)
+        return plus(param, delta, rate), squares, average_of_squares(deltas, delta, keep, take)
+
+
+@formula
+def _delta(x, deltas, squares, grad, eps):
+    return x.mul(x.true_divide(x.sqrt(x.add(deltas, eps)), x.sqrt(x.add(squares, eps))), grad)

@@ -8,10 +8,10 @@ from flambeau import ops
 from flambeau.core.dtypes import finfo
 from flambeau.tensor import Tensor
 
-from .adam import decay_weights
 from .checks import check_lr, check_non_negative
 from .optimizer import Optimizer, ParamsT
 from .scalars import advance, hyperparameter, new_scalar
+from .updates import decay_weights
 
 __all__ = ["Adafactor"]
 

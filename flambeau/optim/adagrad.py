@@ -8,13 +8,14 @@ from flambeau import ops
 from flambeau.tensor import Tensor
 
 from .checks import check_lr, check_non_negative
-from .optimizer import Optimizer, ParamsT
-from .scalars import advance, hyperparameter, new_scalar
+from .optimizer import ParamsT
+from .scalars import hyperparameter, new_scalar
+from .updates import ElementwiseOptimizer, decayed, descend_by_root, formula, nonzero, penalty
 
 __all__ = ["Adagrad"]
 
 
-class Adagrad(Optimizer):
+class Adagrad(ElementwiseOptimizer):
     """Steps divided by the root of the sum of all squared gradients (torch.optim.Adagrad).
 
     With gradient g (+ ``weight_decay`` * p; negated by ``maximize``), at step t = 1, 2, ...::
@@ -98,10 +99,21 @@ class Adagrad(Optimizer):
             "eps": group["eps"],
         }
 
+    def _state_names(self, group: dict[str, Any]) -> tuple[str, ...]:
+        return ("sum",)
+
+    def _numbers(self, step, state, *, lr, lr_decay, weight_decay, eps) -> tuple:
+        return -lr / (1 + (step - 1) * lr_decay), eps, nonzero(weight_decay)
+
     @staticmethod
-    def _update(param, grad, state, *, lr, lr_decay, weight_decay, eps) -> None:
-        step, total = advance(state["step"]), state["sum"]
-        if weight_decay != 0:
-            grad = grad.add(param, alpha=weight_decay)
-        total.addcmul_(grad, grad, value=1)
-        param.addcdiv_(grad, total.sqrt().add(eps), value=-lr / (1 + (step - 1) * lr_decay))
+    def _update(numbers, grad, param, total):
+        rate, eps, decay = numbers
+        penalized = penalty(param, decay)
+        total = _with_square(total, grad, *penalized)
+        return descend_by_root(param, grad, total, rate, eps, *penalized), total
+
+
+@formula
+def _with_square(x, total, grad, param=None, decay=None):
+    grad = decayed(x, grad, param, decay)
+    return x.addcmul(total, grad, grad)

@@ -8,13 +8,14 @@ from flambeau import ops
 from flambeau.tensor import Tensor
 
 from .checks import check_betas, check_lr, check_non_negative
-from .optimizer import Optimizer, ParamsT
-from .scalars import _to_scalar, advance, hyperparameter, new_scalar
+from .optimizer import ParamsT
+from .scalars import _to_scalar, hyperparameter, new_scalar
+from .updates import ElementwiseOptimizer, average, average_of_squares, decays, formula, penalty, shrunk
 
 __all__ = ["Adam"]
 
 
-class Adam(Optimizer):
+class Adam(ElementwiseOptimizer):
     """Running averages of the gradient and of its square (torch.optim.Adam).
 
     With gradient g (+ ``weight_decay`` * p; negated by ``maximize``), at step t = 1, 2, ...::
@@ -121,40 +122,35 @@ class Adam(Optimizer):
             "beta2": hyperparameter(beta2),
             "eps": group["eps"],
             "weight_decay": hyperparameter(group["weight_decay"]),
-            "amsgrad": group["amsgrad"],
             "decoupled": group["decoupled_weight_decay"],
         }
 
+    def _state_names(self, group: dict[str, Any]) -> tuple[str, ...]:
+        names = ("exp_avg", "exp_avg_sq")
+        return (*names, "max_exp_avg_sq") if group["amsgrad"] else names
+
+    def _numbers(self, step, state, *, lr, beta1, beta2, eps, weight_decay, decoupled) -> tuple:
+        rate, root = -lr / (1 - beta1**step), (1 - beta2**step) ** 0.5
+        return rate, root, eps, 1 - beta1, beta2, 1 - beta2, *decays(lr, weight_decay, decoupled)
+
     @staticmethod
-    def _update(param, grad, state, *, lr, beta1, beta2, eps, weight_decay, amsgrad, decoupled) -> None:
-        step = advance(state["step"])
-        exp_avg, exp_avg_sq = state["exp_avg"], state["exp_avg_sq"]
-        if decoupled:
-            decay_weights(param, lr, weight_decay)
-        elif isinstance(weight_decay, Tensor):
-            grad = grad.addcmul(param, weight_decay)
-        elif weight_decay != 0:
-            grad = grad.add(param, alpha=weight_decay)
-
-        exp_avg.lerp_(grad, 1 - beta1)
-        if isinstance(beta2, Tensor):
-            exp_avg_sq.lerp_(grad.square(), 1 - beta2)
-        else:
-            exp_avg_sq.mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
-        if amsgrad:
-            largest = state["max_exp_avg_sq"]
-            largest.copy_(ops.maximum(largest, exp_avg_sq))
-        else:
-            largest = exp_avg_sq
-        denom = (largest.sqrt() / (1 - beta2**step) ** 0.5).add(eps)
-        step_size = lr / (1 - beta1**step)
-        if isinstance(step_size, Tensor):
-            param.addcmul_(exp_avg / denom, step_size, value=-1)
-        else:
-            param.addcdiv_(exp_avg, denom, value=-step_size)
+    def _update(numbers, grad, param, mean, squares, largest=None):
+        rate, root, eps, weight, keep, take, decay, factor = numbers
+        penalized = penalty(param, decay)
+        mean = average(mean, grad, weight, *penalized)
+        squares = average_of_squares(squares, grad, keep, take, *penalized)
+        if largest is None:
+            return _step(param, mean, squares, rate, root, eps, factor), mean, squares
+        largest = _maximum(largest, squares)
+        return _step(param, mean, largest, rate, root, eps, factor), mean, squares, largest
 
 
-def decay_weights(param: Tensor, lr: float | Tensor, weight_decay: float | Tensor) -> None:
-    """Weight decay apart from the gradient: ``p = p * (1 - lr * weight_decay)``."""
-    if isinstance(weight_decay, Tensor) or weight_decay != 0:
-        param.mul_(1 - lr * weight_decay)
+@formula
+def _maximum(x, largest, squares):
+    return x.maximum(largest, squares)
+
+
+@formula
+def _step(x, param, mean, squares, rate, root, eps, factor):
+    denominator = x.add(x.true_divide(x.sqrt(squares), root), eps)
+    return x.addcdiv(shrunk(x, param, factor), mean, denominator, rate)

@@ -8,13 +8,14 @@ from flambeau import ops
 from flambeau.tensor import Tensor
 
 from .checks import check_betas, check_lr, check_non_negative
-from .optimizer import Optimizer, ParamsT
-from .scalars import advance, hyperparameter, new_scalar
+from .optimizer import ParamsT
+from .scalars import hyperparameter, new_scalar
+from .updates import ElementwiseOptimizer, average, decayed, formula, nonzero, penalty
 
 __all__ = ["Adamax"]
 
 
-class Adamax(Optimizer):
+class Adamax(ElementwiseOptimizer):
     """Adam with the infinity norm in place of the square (torch.optim.Adamax).
 
     With gradient g (+ ``weight_decay`` * p; negated by ``maximize``), at step t = 1, 2, ...::
@@ -96,12 +97,26 @@ class Adamax(Optimizer):
             "weight_decay": group["weight_decay"],
         }
 
+    def _state_names(self, group: dict[str, Any]) -> tuple[str, ...]:
+        return ("exp_avg", "exp_inf")
+
+    def _numbers(self, step, state, *, lr, beta1, beta2, eps, weight_decay) -> tuple:
+        return -lr / (1 - beta1**step), 1 - beta1, beta2, eps, nonzero(weight_decay)
+
     @staticmethod
-    def _update(param, grad, state, *, lr, beta1, beta2, eps, weight_decay) -> None:
-        step = advance(state["step"])
-        exp_avg, exp_inf = state["exp_avg"], state["exp_inf"]
-        if weight_decay != 0:
-            grad = grad.add(param, alpha=weight_decay)
-        exp_avg.lerp_(grad, 1 - beta1)
-        exp_inf.copy_(ops.maximum(exp_inf.mul(beta2), grad.abs().add(eps)))
-        param.addcdiv_(exp_avg, exp_inf, value=-lr / (1 - beta1**step))
+    def _update(numbers, grad, param, mean, norm):
+        rate, weight, keep, eps, decay = numbers
+        penalized = penalty(param, decay)
+        mean = average(mean, grad, weight, *penalized)
+        norm = _largest(norm, grad, keep, eps, *penalized)
+        return _step(param, mean, norm, rate), mean, norm
+
+
+@formula
+def _largest(x, norm, grad, keep, eps, param=None, decay=None):
+    return x.maximum(x.mul(norm, keep), x.add(x.abs(decayed(x, grad, param, decay)), eps))
+
+
+@formula
+def _step(x, param, mean, norm, rate):
+    return x.addcdiv(param, mean, norm, rate)

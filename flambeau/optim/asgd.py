@@ -8,13 +8,14 @@ from flambeau import ops
 from flambeau.tensor import Tensor
 
 from .checks import check_lr, check_non_negative
-from .optimizer import Optimizer, ParamsT
-from .scalars import _get_value, advance, hyperparameter, new_scalar, read, write
+from .optimizer import ParamsT
+from .scalars import _get_value, hyperparameter, new_scalar, read, write
+from .updates import ElementwiseOptimizer, decayed, formula, nonzero, penalty
 
 __all__ = ["ASGD"]
 
 
-class ASGD(Optimizer):
+class ASGD(ElementwiseOptimizer):
     """Averaged stochastic gradient descent (torch.optim.ASGD).
 
     With gradient g (+ ``weight_decay`` * p; negated by ``maximize``), at step t = 1, 2, ...::
@@ -97,17 +98,32 @@ class ASGD(Optimizer):
             "weight_decay": group["weight_decay"],
         }
 
-    @staticmethod
-    def _update(param, grad, state, *, lr, lambd, alpha, t0, weight_decay) -> None:
-        step = advance(state["step"])
-        eta, mu, ax = read(state["eta"]), read(state["mu"]), state["ax"]
-        if weight_decay != 0:
-            grad = grad.add(param, alpha=weight_decay)
-        param.mul_(1 - lambd * eta)
-        param.add_(grad, alpha=-eta)
-        if mu != 1:
-            ax.add_(param.sub(ax).mul(mu))
-        else:
-            ax.copy_(param)
+    def _state_names(self, group: dict[str, Any]) -> tuple[str, ...]:
+        return ("ax",)
+
+    def _numbers(self, step, state, *, lr, lambd, alpha, t0, weight_decay) -> tuple:
+        eta, mu = read(state["eta"]), read(state["mu"])
         write(state["eta"], lr / (1 + lambd * lr * step) ** alpha)
         write(state["mu"], 1 / max(1, step - t0))
+        return -eta, 1 - lambd * eta, mu, nonzero(weight_decay)
+
+    @staticmethod
+    def _update(numbers, grad, param, mean):
+        rate, factor, mu, decay = numbers
+        param = _step(param, grad, rate, factor, *penalty(param, decay))
+        return param, _mean(mean, param, mu) if mu != 1 else _copy(param)
+
+
+@formula
+def _step(x, param, grad, rate, factor, penalized=None, decay=None):
+    return x.add(x.mul(param, factor), decayed(x, grad, penalized, decay), rate)
+
+
+@formula
+def _mean(x, mean, param, mu):
+    return x.add(mean, x.mul(x.sub(param, mean), mu))
+
+
+@formula
+def _copy(x, param):
+    return x.mul(param, 1.0)

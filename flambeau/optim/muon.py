@@ -8,10 +8,10 @@ from typing import Any
 from flambeau import ops
 from flambeau.tensor import Tensor
 
-from .adam import decay_weights
 from .checks import check_lr, check_non_negative
 from .optimizer import Optimizer, ParamsT
 from .scalars import hyperparameter
+from .updates import decay_weights
 
 __all__ = ["Muon"]
 

@@ -7,15 +7,15 @@ from typing import Any
 from flambeau import ops
 from flambeau.tensor import Tensor
 
-from .adam import decay_weights
 from .checks import check_betas, check_lr, check_non_negative
-from .optimizer import Optimizer, ParamsT
-from .scalars import advance, hyperparameter, new_scalar, scale
+from .optimizer import ParamsT
+from .scalars import hyperparameter, new_scalar, scale
+from .updates import ElementwiseOptimizer, average, average_of_squares, decayed, decays, formula, penalty, shrunk
 
 __all__ = ["NAdam"]
 
 
-class NAdam(Optimizer):
+class NAdam(ElementwiseOptimizer):
     """Adam with Nesterov's momentum (torch.optim.NAdam).
 
     With gradient g (+ ``weight_decay`` * p; negated by ``maximize``), at step t = 1, 2, ...::
@@ -112,21 +112,28 @@ class NAdam(Optimizer):
             "decoupled": group["decoupled_weight_decay"],
         }
 
-    @staticmethod
-    def _update(param, grad, state, *, lr, beta1, beta2, eps, weight_decay, momentum_decay, decoupled) -> None:
-        step = advance(state["step"])
-        exp_avg, exp_avg_sq = state["exp_avg"], state["exp_avg_sq"]
-        if decoupled:
-            decay_weights(param, lr, weight_decay)
-        elif weight_decay != 0:
-            grad = grad.add(param, alpha=weight_decay)
+    def _state_names(self, group: dict[str, Any]) -> tuple[str, ...]:
+        return ("exp_avg", "exp_avg_sq")
 
+    def _numbers(self, step, state, *, lr, beta1, beta2, eps, weight_decay, momentum_decay, decoupled) -> tuple:
         mu = beta1 * (1.0 - 0.5 * 0.96 ** (step * momentum_decay))
         mu_next = beta1 * (1.0 - 0.5 * 0.96 ** ((step + 1) * momentum_decay))
         mu_product = scale(state["mu_product"], mu)
+        grad_rate, mean_rate = -lr * (1.0 - mu) / (1.0 - mu_product), -lr * mu_next / (1.0 - mu_product * mu_next)
+        decay, factor = decays(lr, weight_decay, decoupled)
+        return 1 - beta1, beta2, 1 - beta2, decay, grad_rate, mean_rate, 1 - beta2**step, eps, factor
 
-        exp_avg.lerp_(grad, 1 - beta1)
-        exp_avg_sq.mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
-        denom = exp_avg_sq.div(1 - beta2**step).sqrt().add(eps)
-        param.addcdiv_(grad, denom, value=-lr * (1.0 - mu) / (1.0 - mu_product))
-        param.addcdiv_(exp_avg, denom, value=-lr * mu_next / (1.0 - mu_product * mu_next))
+    @staticmethod
+    def _update(numbers, grad, param, mean, squares):
+        weight, keep, take, decay, *others = numbers
+        penalized = penalty(param, decay)
+        mean = average(mean, grad, weight, *penalized)
+        squares = average_of_squares(squares, grad, keep, take, *penalized)
+        return _step(param, grad, mean, squares, *others, *penalized), mean, squares
+
+
+@formula
+def _step(x, param, grad, mean, squares, grad_rate, mean_rate, correction, eps, factor, penalized=None, decay=None):
+    denominator = x.add(x.sqrt(x.true_divide(squares, correction)), eps)
+    param = x.addcdiv(shrunk(x, param, factor), decayed(x, grad, penalized, decay), denominator, grad_rate)
+    return x.addcdiv(param, mean, denominator, mean_rate)

@@ -17,9 +17,10 @@ from types import MappingProxyType
 from typing import Any
 
 from flambeau import ops
-from flambeau.autograd import enable_grad, set_grad_enabled
+from flambeau.autograd import enable_grad
 from flambeau.core.dtypes import float32
 from flambeau.core.hooks import RemovableHandle
+from flambeau.dispatch import grad_mode
 from flambeau.nn.modules._hooks import add_hook
 from flambeau.nn.modules._messages import typename
 from flambeau.tensor import Tensor
@@ -71,8 +72,12 @@ def _use_grad_for_differentiable(step: Callable) -> Callable:
 
     @functools.wraps(step)
     def wrapper(self, *args, **kwargs):
-        with set_grad_enabled(self.defaults.get("differentiable", False)):
+        previous = grad_mode.enabled
+        grad_mode.enabled = self.defaults.get("differentiable", False)
+        try:
             return step(self, *args, **kwargs)
+        finally:
+            grad_mode.enabled = previous
 
     return wrapper
 
@@ -189,6 +194,10 @@ class Optimizer:
             self = args[0]
             if type(self).step is not wrapper:  # reached through super().step(): hooks are running
                 return func(*args, **kwargs)
+            if not (
+                self._optimizer_step_pre_hooks or self._optimizer_step_post_hooks or _global_pre_hooks or _global_post_hooks
+            ):
+                return func(*args, **kwargs)
             for hook in chain(_global_pre_hooks.values(), self._optimizer_step_pre_hooks.values()):
                 result = hook(self, args, kwargs)
                 if result is None:
@@ -260,12 +269,9 @@ class Optimizer:
         """
         for group in self.param_groups:
             for p in group["params"]:
-                grad = p.grad
-                if grad is None:
-                    continue
                 if set_to_none:
-                    p.grad = None
-                else:
+                    p._grad = None
+                elif (grad := p.grad) is not None:
                     if grad.grad_fn is not None:
                         grad.detach_()
                     else:

@@ -7,15 +7,15 @@ from typing import Any
 from flambeau import ops
 from flambeau.tensor import Tensor
 
-from .adam import decay_weights
 from .checks import check_betas, check_lr, check_non_negative
-from .optimizer import Optimizer, ParamsT
-from .scalars import advance, hyperparameter, new_scalar
+from .optimizer import ParamsT
+from .scalars import hyperparameter, new_scalar
+from .updates import ElementwiseOptimizer, average, average_of_squares, decays, formula, penalty, shrunk
 
 __all__ = ["RAdam"]
 
 
-class RAdam(Optimizer):
+class RAdam(ElementwiseOptimizer):
     """Adam that waits for its variance to settle (torch.optim.RAdam).
 
     With gradient g (+ ``weight_decay`` * p; negated by ``maximize``), at step t = 1, 2, ...::
@@ -108,25 +108,40 @@ class RAdam(Optimizer):
             "decoupled": group["decoupled_weight_decay"],
         }
 
-    @staticmethod
-    def _update(param, grad, state, *, lr, beta1, beta2, eps, weight_decay, decoupled) -> None:
-        step = advance(state["step"])
-        exp_avg, exp_avg_sq = state["exp_avg"], state["exp_avg_sq"]
-        if decoupled:
-            decay_weights(param, lr, weight_decay)
-        elif weight_decay != 0:
-            grad = grad.add(param, alpha=weight_decay)
+    def _state_names(self, group: dict[str, Any]) -> tuple[str, ...]:
+        return ("exp_avg", "exp_avg_sq")
 
-        exp_avg.lerp_(grad, 1 - beta1)
-        exp_avg_sq.mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
+    def _numbers(self, step, state, *, lr, beta1, beta2, eps, weight_decay, decoupled) -> tuple:
         correction = 1 - beta2**step
         longest = 2 / (1 - beta2) - 1
         length = longest - 2 * step * beta2**step / correction
-        update = exp_avg / (1 - beta1**step) * lr
+        rectify = None
         if length > 5.0:
             rectify = (
                 (length - 4) * (length - 2) * longest
                 / ((longest - 4) * (longest - 2) * length)
             ) ** 0.5  # fmt: skip
-            update = update * (correction**0.5 / exp_avg_sq.sqrt().add(eps)) * rectify
-        param.add_(update, alpha=-1.0)
+        decay, factor = decays(lr, weight_decay, decoupled)
+        return lr, 1 - beta1, beta2, 1 - beta2, decay, 1 - beta1**step, factor, rectify, correction**0.5, eps
+
+    @staticmethod
+    def _update(numbers, grad, param, mean, squares):
+        lr, weight, keep, take, decay, correction, factor, *rectified = numbers
+        penalized = penalty(param, decay)
+        mean = average(mean, grad, weight, *penalized)
+        squares = average_of_squares(squares, grad, keep, take, *penalized)
+        if rectified[0] is None:
+            return _step(param, mean, correction, lr, factor), mean, squares
+        return _rectified_step(param, mean, squares, correction, lr, factor, *rectified), mean, squares
+
+
+@formula
+def _step(x, param, mean, correction, lr, factor):
+    return x.sub(shrunk(x, param, factor), x.mul(x.true_divide(mean, correction), lr))
+
+
+@formula
+def _rectified_step(x, param, mean, squares, correction, lr, factor, rectify, root, eps):
+    update = x.mul(x.true_divide(mean, correction), lr)
+    update = x.mul(x.mul(update, x.true_divide(root, x.add(x.sqrt(squares), eps))), rectify)
+    return x.sub(shrunk(x, param, factor), update)

@@ -8,13 +8,14 @@ from flambeau import ops
 from flambeau.tensor import Tensor
 
 from .checks import check_lr, check_non_negative
-from .optimizer import Optimizer, ParamsT
-from .scalars import advance, hyperparameter, new_scalar
+from .optimizer import ParamsT
+from .scalars import hyperparameter, new_scalar
+from .updates import ElementwiseOptimizer, average, average_of_squares, decayed, formula, nonzero, penalty, plus
 
 __all__ = ["RMSprop"]
 
 
-class RMSprop(Optimizer):
+class RMSprop(ElementwiseOptimizer):
     """Steps divided by a running root mean square of the gradient (torch.optim.RMSprop).
 
     With gradient g (+ ``weight_decay`` * p; negated by ``maximize``)::
@@ -104,25 +105,44 @@ class RMSprop(Optimizer):
             "eps": group["eps"],
             "weight_decay": group["weight_decay"],
             "momentum": group["momentum"],
-            "centered": group["centered"],
         }
 
+    def _state_names(self, group: dict[str, Any]) -> tuple[str, ...]:
+        names = ["square_avg"]
+        if group["momentum"] > 0:
+            names.append("momentum_buffer")
+        if group["centered"]:
+            names.append("grad_avg")
+        return tuple(names)
+
+    def _numbers(self, step, state, *, lr, alpha, eps, weight_decay, momentum) -> tuple:
+        return -lr, alpha, 1 - alpha, eps, momentum, nonzero(weight_decay)
+
     @staticmethod
-    def _update(param, grad, state, *, lr, alpha, eps, weight_decay, momentum, centered) -> None:
-        advance(state["step"])
-        square_avg = state["square_avg"]
-        if weight_decay != 0:
-            grad = grad.add(param, alpha=weight_decay)
-        square_avg.mul_(alpha).addcmul_(grad, grad, value=1 - alpha)
-        if centered:
-            grad_avg = state["grad_avg"]
-            grad_avg.lerp_(grad, 1 - alpha)
-            avg = square_avg.addcmul(grad_avg, grad_avg, value=-1).sqrt().add(eps)
-        else:
-            avg = square_avg.sqrt().add(eps)
-        if momentum > 0:
-            buffer = state["momentum_buffer"]
-            buffer.mul_(momentum).addcdiv_(grad, avg)
-            param.add_(buffer, alpha=-lr)
-        else:
-            param.addcdiv_(grad, avg, value=-lr)
+    def _update(numbers, grad, param, squares, *others):
+        rate, keep, take, eps, momentum, decay = numbers
+        penalized = penalty(param, decay)
+        squares = average_of_squares(squares, grad, keep, take, *penalized)
+        buffers, means = (others[:1], others[1:]) if momentum > 0 else ((), others)
+        means = [average(mean, grad, take, *penalized) for mean in means]
+        root = (squares, means[0] if means else None, eps)
+        if not buffers:
+            return _step(param, grad, rate, *root, *penalized), squares, *means
+        buffer = _momentum(buffers[0], grad, momentum, *root, *penalized)
+        return plus(param, buffer, rate), squares, buffer, *means
+
+
+def _root(x, squares, mean, eps):
+    if mean is not None:
+        squares = x.addcmul(squares, mean, mean, -1)
+    return x.add(x.sqrt(squares), eps)
+
+
+@formula
+def _step(x, param, grad, rate, squares, mean, eps, penalized=None, decay=None):
+    return x.addcdiv(param, decayed(x, grad, penalized, decay), _root(x, squares, mean, eps), rate)
+
+
+@formula
+def _momentum(x, buffer, grad, momentum, squares, mean, eps, param=None, decay=None):
+    return x.addcdiv(x.mul(buffer, momentum), decayed(x, grad, param, decay), _root(x, squares, mean, eps))

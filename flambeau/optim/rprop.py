@@ -8,13 +8,14 @@ from flambeau import ops
 from flambeau.tensor import Tensor
 
 from .checks import check_lr
-from .optimizer import Optimizer, ParamsT
-from .scalars import _get_value, advance, new_scalar
+from .optimizer import ParamsT
+from .scalars import _get_value, new_scalar
+from .updates import ElementwiseOptimizer, formula
 
 __all__ = ["Rprop"]
 
 
-class Rprop(Optimizer):
+class Rprop(ElementwiseOptimizer):
     """Resilient backpropagation: only the sign of the gradient counts (torch.optim.Rprop).
 
     Each element has a step size of its own, ``lr`` at first. With gradient g (negated by
@@ -91,17 +92,31 @@ class Rprop(Optimizer):
     def _options(self, group: dict[str, Any]) -> dict[str, Any]:
         return {"etas": group["etas"], "step_sizes": group["step_sizes"]}
 
+    def _state_names(self, group: dict[str, Any]) -> tuple[str, ...]:
+        return ("prev", "step_size")
+
+    def _numbers(self, step, state, *, etas, step_sizes) -> tuple:
+        return *etas, *step_sizes
+
     @staticmethod
-    def _update(param, grad, state, *, etas, step_sizes) -> None:
-        advance(state["step"])
-        prev, step_size = state["prev"], state["step_size"]
-        sign = grad.mul(prev).sign()
-        turned = sign.lt(0)
-        factor = (
-            sign.masked_fill(sign.gt(0), etas[1]).masked_fill(turned, etas[0])
-            .masked_fill(sign.eq(0), 1)
-        )  # fmt: skip
-        step_size.mul_(factor).clamp_(step_sizes[0], step_sizes[1])
-        grad = grad.masked_fill(turned, 0)
-        param.addcmul_(grad.sign(), step_size, value=-1)
-        prev.copy_(grad)
+    def _update(numbers, grad, param, prev, size):
+        size = _size(size, grad, prev, *numbers)
+        grad = _unless_turned(grad, prev)
+        return _step(param, grad, size), grad, size
+
+
+@formula
+def _size(x, size, grad, prev, less, more, smallest, largest):
+    product = x.mul(grad, prev)
+    changed = x._where(x.gt(product, 0), x.mul(size, more), x._where(x.lt(product, 0), x.mul(size, less), size))
+    return x.clamp(changed, smallest, largest)
+
+
+@formula
+def _unless_turned(x, grad, prev):
+    return x.masked_fill(grad, x.lt(x.mul(grad, prev), 0), 0)
+
+
+@formula
+def _step(x, param, grad, size):
+    return x.addcmul(param, x.sign(grad), size, -1)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from flambeau import ops
+import numpy as np
+
+from flambeau import dispatch
 from flambeau.autograd import is_grad_enabled
 from flambeau.core.dtypes import float32, float64, get_default_dtype
 from flambeau.tensor import Tensor
@@ -27,8 +29,10 @@ def hyperparameter(value: Any) -> Any:
     tensor without dimensions; all else becomes a Python number, so that the updates do their
     scalar arithmetic in double precision and record nothing for it.
     """
-    if not isinstance(value, Tensor):
+    if value.__class__ is float or value.__class__ is int:
         return value
+    if not isinstance(value, Tensor):
+        return value.item() if isinstance(value, np.generic) else value
     return _to_scalar(value) if value.requires_grad and is_grad_enabled() else value.item()
 
 
@@ -41,28 +45,41 @@ def hyperparameter(value: Any) -> Any:
 def new_scalar(value: float, fused: bool | None = False) -> Tensor:
     """A 0-dim tensor for `state`, of the dtype that PyTorch gives step counts."""
     wide = get_default_dtype() == float64 and not fused
-    return ops.full((), float(value), dtype=float64 if wide else float32)
+    return dispatch.wrap(np.array(value, (float64 if wide else float32).np))
+
+
+def _memory(scalar: Tensor) -> tuple[Any, np.ndarray, Any]:
+    """``(storage, array, memory)``: the memory of a 0-dim tensor, found once for each storage that the tensor is given.
+
+    ``memory[()]`` is a Python number where ``array`` is of a type that Python has, and faster than NumPy by far.
+    """
+    found = scalar.__dict__.get("_memory")
+    if found is None or found[0] is not scalar._storage:
+        array = scalar.numpy().reshape(())
+        memory = memoryview(array) if array.dtype.char in "fd" else array
+        found = scalar.__dict__["_memory"] = (scalar._storage, array, memory)
+    return found
 
 
 def read(scalar: Tensor) -> float:
     """The number in a 0-dim state tensor."""
-    return scalar.numpy().item()
+    return float(_memory(scalar)[2][()])
 
 
 def write(scalar: Tensor, value: float) -> None:
     """Puts a number into a 0-dim state tensor, in place."""
-    scalar.numpy()[()] = value
+    _memory(scalar)[2][()] = value
 
 
 def advance(step: Tensor) -> float:
     """Adds one to a step count, in place, and returns the new count."""
-    count = step.numpy()
-    count += 1
-    return count.item()
+    memory = _memory(step)[2]
+    memory[()] = count = float(memory[()]) + 1.0
+    return count
 
 
 def scale(scalar: Tensor, factor: float) -> float:
-    """Multiplies a 0-dim state tensor, in place, and returns the product."""
-    product = scalar.numpy()
-    product *= factor
-    return product.item()
+    """Multiplies a 0-dim state tensor, in place and in its own precision, and returns the product."""
+    array = _memory(scalar)[1]
+    array *= factor
+    return array.item()

@@ -9,6 +9,7 @@ from flambeau.tensor import Tensor
 from .checks import check_lr, check_non_negative
 from .optimizer import Optimizer, ParamsT
 from .scalars import hyperparameter
+from .updates import apply, decayed, formula, nonzero, penalty, plus
 
 __all__ = ["SGD"]
 
@@ -86,12 +87,11 @@ class SGD(Optimizer):
         self._check_implementation()
 
     def _update_group(self, group: dict[str, Any]) -> None:
-        # Not the base's loop: without momentum nothing is remembered, and complex numbers need
-        # no detour, since every operation is linear.
-        lr = hyperparameter(group["lr"])
-        weight_decay = hyperparameter(group["weight_decay"])
-        momentum, dampening = group["momentum"], group["dampening"]
-        nesterov, maximize = group["nesterov"], group["maximize"]
+        # Not the base's loop: without momentum nothing is remembered, the first momentum is the gradient, and complex
+        # numbers need no detour, since every operation is linear.
+        rate, decay = -hyperparameter(group["lr"]), nonzero(hyperparameter(group["weight_decay"]))
+        momentum, maximize = group["momentum"], group["maximize"]
+        numbers = rate, momentum, 1 - group["dampening"], group["nesterov"], decay
         for param in group["params"]:
             grad = param.grad
             if grad is None:
@@ -99,47 +99,44 @@ class SGD(Optimizer):
             if maximize:
                 grad = -grad
             if momentum == 0:
-                _update(param, grad, lr, weight_decay)
+                apply(_update, (rate, decay), grad, (param,))
                 continue
             state = self.state[param]
-            state["momentum_buffer"] = _update_with_momentum(
-                param, grad, state.get("momentum_buffer"), lr, weight_decay, momentum, dampening,
-                nesterov,
-            )  # fmt: skip
+            buffer = state.get("momentum_buffer")
+            if buffer is not None:
+                apply(_update_with_momentum, numbers, grad, (param, buffer))
+                continue
+            if decay is not None:
+                grad = plus(grad, param, decay)
+            buffer = state["momentum_buffer"] = grad.detach().clone()
+            direction = plus(grad, buffer, momentum) if group["nesterov"] else buffer
+            apply(_update, (rate, None), direction, (param,))
 
 
-def _descend(param: Tensor, direction: Tensor, lr: float | Tensor) -> None:
-    if isinstance(lr, Tensor):
-        param.addcmul_(direction, lr, value=-1)
-    else:
-        param.add_(direction, alpha=-lr)
+def _update(numbers, grad, param):
+    rate, decay = numbers
+    return (_descend(param, grad, rate, *penalty(param, decay)),)
 
 
-def _decayed(grad: Tensor, param: Tensor, weight_decay: float | Tensor) -> Tensor:
-    if isinstance(weight_decay, Tensor):
-        return grad.addcmul(param, weight_decay)
-    return grad.add(param, alpha=weight_decay) if weight_decay != 0 else grad
+def _update_with_momentum(numbers, grad, param, buffer):
+    rate, momentum, take, nesterov, decay = numbers
+    penalized = penalty(param, decay)
+    buffer = _accumulate(buffer, grad, momentum, take, *penalized)
+    if nesterov:
+        return _descend_ahead(param, grad, buffer, rate, momentum, *penalized), buffer
+    return plus(param, buffer, rate), buffer
 
 
-def _update(param: Tensor, grad: Tensor, lr: float | Tensor, weight_decay: float | Tensor) -> None:
-    _descend(param, _decayed(grad, param, weight_decay), lr)
+@formula
+def _descend(x, param, grad, rate, penalized=None, decay=None):
+    return x.add(param, decayed(x, grad, penalized, decay), rate)
 
 
-def _update_with_momentum(
-    param: Tensor,
-    grad: Tensor,
-    buffer: Tensor | None,
-    lr: float | Tensor,
-    weight_decay: float | Tensor,
-    momentum: float,
-    dampening: float,
-    nesterov: bool,
-) -> Tensor:
-    """Updates ``param`` and returns its momentum buffer, which is new at the first step."""
-    grad = _decayed(grad, param, weight_decay)
-    if buffer is None:
-        buffer = grad.detach().clone()
-    else:
-        buffer.mul_(momentum).add_(grad, alpha=1 - dampening)
-    _descend(param, grad.add(buffer, alpha=momentum) if nesterov else buffer, lr)
-    return buffer
+@formula
+def _accumulate(x, buffer, grad, momentum, take, param=None, decay=None):
+    return x.add(x.mul(buffer, momentum), decayed(x, grad, param, decay), take)
+
+
+@formula
+def _descend_ahead(x, param, grad, buffer, rate, momentum, penalized=None, decay=None):
+    return x.add(param, x.add(decayed(x, grad, penalized, decay), buffer, momentum), rate)

@@ -54,7 +54,9 @@ def _operator(name: str, reflected: bool = False):
             if not isinstance(other, np.ndarray):
                 return NotImplemented
             other = dispatch.wrap(np.array(other))
-        return run(op, (other, self) if reflected else (self, other), {})
+        operands = (other, self) if reflected else (self, other)
+        result = dispatch.repeat(op, operands, {})
+        return run(op, operands, {}) if result is None else result
 
     return method
 
@@ -157,7 +159,7 @@ def resize_(self, *sizes, memory_format=None):
         memory = np.zeros(need, self._dtype.np)
         memory[: self._storage.size] = self._storage.array()
         self._storage = Storage.from_numpy(memory, self._dtype)
-    self._shape, self._strides, self._offset = shape, None, 0
+    self._shape, self._strides, self._offset, self._layout = shape, None, 0, None
     return self
 
 
@@ -167,7 +169,7 @@ def set_(self, source=None, storage_offset=0, size=None, stride=None):
         source = dispatch.wrap(np.empty(0, self._dtype.np), self._dtype)
     elif isinstance(source, UntypedStorage):
         source = source.as_tensor(self._dtype)
-    self._storage, self._dtype = source._storage, source._dtype
+    self._storage, self._dtype, self._layout = source._storage, source._dtype, None
     if size is None:
         self._shape, self._strides, self._offset = source._shape, source._strides, source._offset
     else:
@@ -182,7 +184,7 @@ def _geometry_in_place(name: str):
 
     def method(self, *args, **kwargs):
         out = function(self._alias(), *args, **kwargs)
-        self._shape, self._strides, self._offset = out._shape, out._strides, out._offset
+        self._shape, self._strides, self._offset, self._layout = out._shape, out._strides, out._offset, None
         if out._grad_fn is not None:
             self._grad_fn, self._output_nr = out._grad_fn, out._output_nr
         return self

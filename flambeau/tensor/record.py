@@ -22,6 +22,7 @@ from flambeau.engine.graph import PROJECT, VIEW, Node, leaf
 from flambeau.engine.interpreter import compute_now
 from flambeau.engine.run import after_creation, after_record, run_pending
 from flambeau.ops.conversion import to_dtype
+from flambeau.tensor.recipes import learn, learn_view
 from flambeau.tensor.storage import Storage
 from flambeau.tensor.tensor import Tensor, make_tensor, read
 
@@ -51,6 +52,7 @@ def record(op, args: tuple, kwargs: dict):
         results = make_tensor(Storage(node), Size(node.shape), node.dtype)
     if grad_mode.enabled and op.grads:
         dispatch.attach(op, results, inputs, attrs)
+    learn(op, args, kwargs, inputs, results)
     if config.eager or len(graph.trace) >= config.max_pending_nodes:
         del nodes  # views among them are not kept: kernels see the same strides as in a longer trace
         after_record()
@@ -102,7 +104,9 @@ def tuple_type(op) -> type:
 def record_pointwise(op, args: tuple, kwargs: dict) -> Tensor:
     """Records an elementwise op: promotes dtypes, broadcasts shapes, keeps the memory layout of its inputs."""
     inputs, attrs = op.check(*args, **kwargs)
-    return elementwise(op, inputs, attrs)
+    result = elementwise(op, inputs, attrs)
+    learn(op, args, kwargs, inputs, result)
+    return result
 
 
 def elementwise(op, inputs: tuple, attrs: dict) -> Tensor:
@@ -287,6 +291,7 @@ def view(op, args: tuple, kwargs: dict):
         results = make_view(input, shape, strides, offset, *dtype)
     if grad_mode.enabled and op.grads:
         dispatch.attach(op, results, (input,), attrs)
+    learn_view(op, args, kwargs, results)
     return results
 
 
@@ -338,7 +343,12 @@ def assign(input: Tensor, result: Tensor) -> Tensor:
         node = cast_node(node, input._dtype)
     storage = input._storage
     whole = input._strides is None and input._offset == 0 and input._shape.numel() == storage.size
-    if whole and storage.node.dtype is input._dtype:
+    old = storage.node
+    same = old.shape == node.shape  # recipes rely on that a storage's content keeps its shape
+    if whole and old.dtype is input._dtype and (same or node.op is not VIEW):
+        if not same:
+            geometry = {"shape": old.shape, "strides": contiguous_strides(old.shape), "offset": 0, "dtype": old.dtype}
+            node = Node(VIEW, (node,), geometry, old.shape, old.dtype)
         storage.write(node)
     else:  # part of the memory, or all of it seen as another dtype (``x.view(torch.int32)``, ``view_as_real``)
         geometry = {

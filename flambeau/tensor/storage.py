@@ -24,15 +24,14 @@ class Storage:
     ``version``  counts the writes; ``history`` counts those that the tape had to know of
     """
 
-    __slots__ = ("node", "buffer", "leaf", "exposed", "version", "history", "__weakref__")
+    buffer: np.ndarray | None = None
+    leaf: Node | None = None
+    exposed = False
+    version = 0
+    history = 0
 
     def __init__(self, node: Node) -> None:
         self.node = node
-        self.buffer: np.ndarray | None = None
-        self.leaf: Node | None = None
-        self.exposed = False
-        self.version = 0
-        self.history = 0
 
     @staticmethod
     def from_numpy(array: np.ndarray, dtype: Dtype, exposed: bool = False) -> Storage:

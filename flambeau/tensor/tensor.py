@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -47,6 +47,7 @@ class Tensor(Derived):
     _base: Tensor | None = None  # of a view, the tensor that it is a view of
     _history = 0  # of a view, the storage's history that _grad_fn belongs to
     _hooks: dict | None = None
+    _layout: Any = None  # what recipes know it by (see tensor/recipes.py); None: not known, or no longer
     _accumulator = None  # weak reference to the tape's node that adds to .grad
     _storage: Storage
     _shape: Size
@@ -61,7 +62,7 @@ class Tensor(Derived):
     def _make_subclass(cls: type, data: Tensor, require_grad: bool = False) -> Tensor:
         """A tensor of class ``cls`` that shares ``data``'s storage and is a leaf."""
         self = data._alias(cls)
-        self._grad_fn, self._base, self._requires_grad = None, None, require_grad
+        self._grad_fn, self._base, self._requires_grad, self._layout = None, None, require_grad, None
         return self
 
     @staticmethod
@@ -268,7 +269,7 @@ class Tensor(Derived):
             raise RuntimeError(
                 f"only Tensors of floating point and complex dtype can require gradients, this one is {self._dtype}"
             )
-        self._requires_grad = bool(value)
+        self._requires_grad, self._layout = bool(value), None
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         self.requires_grad = requires_grad
@@ -325,7 +326,7 @@ class Tensor(Derived):
         if self.requires_grad and value._dtype.kind < dtypes.FLOATING:
             raise RuntimeError("data set to a tensor that requires gradients must be floating point or complex dtype")
         self._storage, self._shape, self._dtype = value._storage, value._shape, value._dtype
-        self._strides, self._offset = value._strides, value._offset
+        self._strides, self._offset, self._layout = value._strides, value._offset, None
 
     def detach(self) -> Tensor:
         """The same memory, off the tape: gradients do not flow through it."""
@@ -339,7 +340,7 @@ class Tensor(Derived):
     def detach_(self) -> Tensor:
         if self._base is not None:
             raise RuntimeError("Can't detach views in-place. Use detach() instead.")
-        self._grad_fn, self._output_nr, self._requires_grad = None, 0, False
+        self._grad_fn, self._output_nr, self._requires_grad, self._layout = None, 0, False, None
         return self
 
     @property

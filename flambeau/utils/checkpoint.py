@@ -106,15 +106,15 @@ class _Forgotten:
 
 
 class _Values:
-    """Stands for the dict of an entry's saved values."""
+    """Stands for the list of an entry's saved values."""
 
     def __init__(self, region: _Forgotten, entry: OpBackward) -> None:
         self.region, self.entry = region, entry
 
-    def items(self):
+    def __iter__(self) -> Iterator:
         self.region.restore()
         assert self.entry.saved is not None
-        return self.entry.saved.items()
+        return iter(self.entry.saved)
 
 
 def _recorded(result: Any, start: int) -> list[OpBackward]:

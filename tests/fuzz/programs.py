@@ -19,6 +19,7 @@ import numpy as np
 import flambeau as torch
 from flambeau.engine.run import run_pending
 from flambeau.nn import functional as F
+from tests.fuzz import layers
 
 
 class Repeat(NamedTuple):
@@ -79,6 +80,10 @@ def namespace(seed: int, observe: Callable[[Any], None]) -> dict[str, Any]:
         """The k-th NumPy array."""
         return values(rng(k), shape, dtype)
 
+    def weights(k: int, shape=(), dtype=torch.float32):
+        """The k-th tensor, of short fractions: what convolutions multiply with their padding must be finite."""
+        return torch.tensor(rng(k).integers(-12, 13, shape) / 8, dtype=dtype)
+
     def num(k: int) -> float:
         """The k-th Python number."""
         return float(rng(k).integers(-12, 13)) / 4
@@ -91,11 +96,11 @@ def namespace(seed: int, observe: Callable[[Any], None]) -> dict[str, Any]:
         observe(x)
         return x
 
-    return {"torch": torch, "F": F, "np": np, "data": data, "array": array, "num": num, "positive": positive,
+    return {"torch": torch, "F": F, "np": np, "data": data, "array": array, "weights": weights, "num": num, "positive": positive,
             "look": look, "sync": run_pending}  # fmt: skip
 
 
-SHAPES = [(), (1,), (3,), (4,), (3, 4), (3, 4), (3, 4), (4, 4), (1, 4), (3, 1), (2, 3, 4), (2, 1, 4), (0,), (2, 0, 4),
+SHAPES = [(2, 3, 6, 5), (1, 2, 5, 5), (2, 4, 7), (), (1,), (3,), (4,), (3, 4), (3, 4), (3, 4), (4, 4), (1, 4), (3, 1), (2, 3, 4), (2, 1, 4), (0,), (2, 0, 4),
           (17,), (5, 33), (130,), (2, 3, 1, 4), (40, 9),
           (70, 67), (2500,)]  # fmt: skip
 DTYPES = (["torch.float32"] * 12 + ["torch.float64"] * 3 + ["torch.bfloat16"] * 2 + ["torch.float16"] + ["torch.int64"] * 3
@@ -126,7 +131,7 @@ class Generator:
         self.program: list[Statement] = []
         self.counter = 0
         self.numbers = 0
-        self.makers = self.random.choice([MAKERS, MAKERS, WRITERS])
+        self.makers = self.random.choice([MAKERS, MAKERS, WRITERS, LAYERS])
 
     # --- choosing ----------------------------------------------------------------------------------------
 
@@ -345,7 +350,7 @@ class Generator:
         A = self.names[a]
         channels, dtype = A.shape[1] if A.dim() == 3 else 3, A.dtype
         self.numbers += 2
-        w, b = f"data({self.numbers}, (2, {channels}, 2), {dtype})", f"data({self.numbers - 1}, (2,), {dtype})"
+        w, b = f"weights({self.numbers}, (2, {channels}, 2), {dtype})", f"data({self.numbers - 1}, (2,), {dtype})"
         q = self.tensor(lambda t: t.shape == A.shape and t.dtype is dtype)
         return self.random.choice([
             f"F.conv1d({a}, {w}, {b})", f"F.conv1d({a}, {w}, padding=1, stride=2)", f"F.conv2d({a}[:, :, None], {w}[:, :, None])",
@@ -469,8 +474,34 @@ class Generator:
             self.names.clear()
             self.names.update(before)
 
+    def say(self, maker: Callable[[Generator], str | None]) -> None:
+        """A statement of :mod:`tests.fuzz.layers`."""
+        statement = maker(self)
+        if statement is not None:
+            self.attempt(statement)
+
+    def course(self) -> None:
+        self.say(layers.course)
+
+    def second_order(self) -> None:
+        if self.tensors(lambda t: t.requires_grad and t.is_leaf):
+            self.say(layers.second_order)
+
+    def make_layer(self) -> None:
+        maker = self.random.choice([layers.convolution, layers.pooling, layers.norm, layers.attention, layers.loss, layers.indexed])
+        expression = maker(self)
+        if expression is not None:
+            self.attempt(f"{self.fresh()} = {expression}")
+
+    def network(self) -> None:
+        """Some steps of training a network."""
+        setup, step = layers.network(self)
+        if all([self.run(s) for s in setup]) and all([self.run(s) for _ in range(4) for s in step]):
+            self.program += setup
+            self.program.append(Repeat(4, tuple(step)))
+
     def train(self) -> None:
-        """A training loop of a small network."""
+        """A training loop of a few tensors."""
         self.numbers += 6
         k = self.numbers
         w, b, v, x, y, o = (self.fresh(p) for p in ("w", "b", "v", "x", "y", "o"))
@@ -509,7 +540,8 @@ EXPRESSIONS = [
 MAKERS = [
     (Generator.make_tensor, 10), (Generator.make_expression, 55), (Generator.write, 10), (Generator.write_part, 9),
     (Generator.share, 6), (Generator.look, 5), (Generator.branch, 3), (Generator.forget, 4), (Generator.backward, 9),
-    (Generator.repeat, 3), (Generator.train, 1),
+    (Generator.repeat, 3), (Generator.train, 1), (Generator.make_layer, 8), (Generator.course, 2), (Generator.second_order, 2),
+    (Generator.network, 1),
 ]  # fmt: skip
 
 
@@ -519,7 +551,14 @@ _REFUSING = re.compile(r"//|%|\*\*|pow|floor_divide|remainder|fmod|cross_entropy
 WRITERS = [
     (Generator.make_tensor, 8), (Generator.make_expression, 18), (Generator.make_view, 14), (Generator.write, 16),
     (Generator.write_part, 16), (Generator.share, 10), (Generator.look, 8), (Generator.branch, 2), (Generator.forget, 6),
-    (Generator.backward, 6), (Generator.repeat, 6),
+    (Generator.backward, 6), (Generator.repeat, 6), (Generator.make_layer, 4), (Generator.course, 2),
+]  # fmt: skip
+
+
+LAYERS = [
+    (Generator.make_tensor, 10), (Generator.make_expression, 14), (Generator.make_layer, 40), (Generator.make_view, 5),
+    (Generator.write, 5), (Generator.look, 5), (Generator.backward, 10), (Generator.second_order, 5), (Generator.repeat, 5),
+    (Generator.network, 6), (Generator.course, 3), (Generator.forget, 2),
 ]  # fmt: skip
 
 

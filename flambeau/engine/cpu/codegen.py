@@ -44,9 +44,10 @@ def loop_ir(loop: Loop, machine: Machine, name: str) -> str:
         both.store(args)
         both.offset(1, "ptr").store(frame.allocate("i8", schedule.tasks * schedule.part_bytes()))
         args = both
-    frame.line(f"call void @{threads.ENTRY}(ptr @{name}.part, ptr {args.ref}, i64 {schedule.tasks})")
+    entry = threads.LIGHT_ENTRY if schedule.light else threads.ENTRY
+    frame.line(f"call void @{entry}(ptr @{name}.part, ptr {args.ref}, i64 {schedule.tasks})")
     functions = [
-        f"declare void @{threads.ENTRY}(ptr, ptr, i64)",
+        f"declare void @{entry}(ptr, ptr, i64)",
         _define(f"{name}.part", "ptr %args, i64 %first, i64 %last", parts[0].code, "internal "),
     ]
     if schedule.split:

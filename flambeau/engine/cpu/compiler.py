@@ -74,6 +74,7 @@ class Stats:
         self.compile_ms = 0.0  # time that took
         self.loaded = 0  # modules whose machine code was in the cache
         self.load_ms = 0.0
+        self.bytes = 0  # of machine code, with all that belongs to it
 
 
 class Session:
@@ -110,6 +111,7 @@ class Session:
                 start = time.perf_counter()
             else:
                 self.stats.loaded += 1
+            self.stats.bytes += len(code)
             self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
             self._engine.finalize_object()
             address = self._engine.get_function_address(name)

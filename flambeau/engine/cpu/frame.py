@@ -55,11 +55,11 @@ def shared(session: Session, name: str, parameters: str, write: Callable[[Code],
     return name
 
 
-def run_part(code: Code, context: Value, tasks: int, divided: bool) -> None:
-    """Calls ``part(context, first, last)`` for all tasks, divided between threads or not."""
+def run_part(code: Code, context: Value, tasks: int, divided: bool, light: bool = False) -> None:
+    """Calls ``part(context, first, last)`` for all tasks, divided between threads or not; ``light``: no thread is woken."""
     if divided:
         threads.pool()
-        code.perform(threads.ENTRY, [Value(code, "@part", "ptr", 0), context, code.index(tasks)])
+        code.perform(threads.LIGHT_ENTRY if light else threads.ENTRY, [Value(code, "@part", "ptr", 0), context, code.index(tasks)])
     else:
         code.line(f"call void @part(ptr {context.ref}, i64 0, i64 {tasks})")
 

@@ -52,8 +52,8 @@ def tiling(session: Session, spec: GemmSpec) -> Tiling:
         rows, vectors = 4, {1: 8, 2: 6}.get(spec.m, 4)
     elif total <= 2:
         rows, vectors = 12, total
-    elif pack_b and total <= 8 and spec.m < 512:
-        rows, vectors = 12, 2  # more panels, for more than one thread
+    elif pack_b and spec.m < 512 and (total <= 8 or (total <= 24 and -(-total // 4) % 2)):
+        rows, vectors = 12, 2  # more panels, as many for each of two threads
     else:
         rows, vectors = (6, 4) if total % 4 == 0 or total >= 32 else (8, 3)
     rows = evenly(spec.m, rows)
@@ -61,7 +61,10 @@ def tiling(session: Session, spec: GemmSpec) -> Tiling:
     tall = spec.a[-2] == 1 and spec.a[-1] != 1
     pack_a = tall and spec.n >= 512 and spec.m * spec.k * size > 1 << 20
     block = evenly(spec.k, 128 if tall and not pack_a else 512 if pack_b else 256)
-    height = evenly(spec.m, 480) if spec.m * block * size > 1 << 20 else spec.m
+    height = spec.m
+    if spec.m * block * size > 1 << 20:
+        bands = -(-spec.m // 480)
+        height = -(-spec.m // (bands + bands % 2))  # as many for each of two threads
     return Tiling(rows, min(vectors, total), -(-block // lanes) * lanes, pack_a, pack_b, -(-height // rows) * rows)
 
 
@@ -77,8 +80,10 @@ def gemm_kernel(spec: GemmSpec, session: Session | None = None) -> int:
     return address
 
 
-WORTH_DIVIDING = 1 << 21
-"""Products of this many multiplications, some 25 us, are divided between threads."""
+WORTH_DIVIDING = 1 << 20
+"""Products of this many multiplications, some 12 us, are divided between threads; ..."""
+LIGHT = 1 << 19
+"""... such products between those that are awake."""
 
 
 def choose(spec: GemmSpec) -> str:
@@ -100,12 +105,12 @@ def tiled_kernel(session: Session, spec: GemmSpec, cut: Tiling | None = None) ->
     return finished(session, "gemm", (spec, cut), writer, writer.write())
 
 
-def finished(session: Session, prefix: str, what: object, writer: Frame, tasks: int) -> int:
+def finished(session: Session, prefix: str, what: object, writer: Writer, tasks: int) -> int:
     """The address of the kernel that was written, as a whole or as parts for threads."""
     if tasks == 1:
         return kernel(session, prefix, what, writer.code)
     outer = Code(session.machine)
-    run_part(outer, parameter(outer, "args"), tasks, divided=True)
+    run_part(outer, parameter(outer, "args"), tasks, divided=True, light=writer.spec.steps() < WORTH_DIVIDING)
     return kernel(session, prefix, what, outer, writer.code)
 
 
@@ -187,13 +192,13 @@ class Tiles(Writer):
         batch = prod(spec.batch)
         panels, rows = -(-spec.n // (cut.vectors * self.lanes)), -(-spec.m // cut.rows)
         bands = -(-spec.m // cut.height)
-        if batch * spec.m * spec.n * spec.k < WORTH_DIVIDING:
+        if spec.steps() < LIGHT:
             tasks, self.divided = 1, ""
         elif batch >= 4:
             tasks, self.divided = batch, "batch"
         elif bands > 1:
             tasks, self.divided = bands, "bands"
-        elif panels > rows // 8 and panels > 1 and cut.pack_b:  # each row would pack the same panels again
+        elif panels > rows // 12 and panels > 1 and cut.pack_b:  # each row would pack the same panels again
             tasks, self.divided = panels, "panels"
         else:
             tasks, self.divided = max((rows, "rows"), (panels, "panels"))
@@ -315,7 +320,7 @@ class Dots(Writer):
         self.rows = evenly(spec.m, 4)
         most //= self.rows
         self.columns = next((n for n in range(most, most // 2, -1) if spec.n % n == 0), min(spec.n, most))
-        tasks = -(-spec.n // self.columns) if prod(spec.batch) * spec.m * spec.n * spec.k >= WORTH_DIVIDING else 1
+        tasks = -(-spec.n // self.columns) if spec.steps() >= LIGHT else 1
         self.divided = tasks > 1
         self.sums = self.stack(self.rows * self.columns * self.lanes * size)
         table = self.stack(self.columns * 8)

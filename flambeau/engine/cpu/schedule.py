@@ -21,8 +21,10 @@ TILED = 256
 """A strided walk of fewer steps finds its cache lines again when it is repeated, without tiles."""
 
 LARGE = 25_000
-"""Loops that take so many ns, by a rough estimate, are divided among threads; ..."""
-PART = 10_000
+"""Loops that take so many ns, by a rough estimate, are divided among threads, which are woken for it; ..."""
+LIGHT = 6_000
+"""... such loops among those that are awake; ..."""
+PART = 3_000
 """... a long reduction into parts of so many ns at least."""
 FEW = 8
 """Fewer rows than these do not make enough tasks."""
@@ -52,7 +54,7 @@ class Schedule:
     ``passes``     what every pass computes at its points: (instructions in order, reductions to update)
     ``buffered``   instructions whose values at every point are kept for later passes
     ``divided``    the dimension that threads divide among them, or ``None`` where one does it all; ``tasks`` of them.
-                   It is the outermost kept one (counted in vectors if it has the lanes), or
+                   (``light`` if none of them is woken for it). It is the outermost kept one (counted in vectors if it has the lanes), or
     ``split``      it is the outermost reduced one: every task reduces ``steps`` of it, and the results are combined
     """
 
@@ -212,7 +214,8 @@ class Schedule:
         self.split = False
         self.tasks = self.steps = 1
         work = self._work()
-        if work < LARGE:
+        self.light = work < LARGE
+        if work < LIGHT:
             return
         outer = self.kept[:-1] if self.across else self.kept
         if outer and self.loop.shape[outer[0]] < FEW:  # the order of rows is free

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import NamedTuple
 
 from flambeau.core.dtypes import dtype as DType
@@ -72,6 +73,10 @@ class GemmSpec(NamedTuple):
         o = self.oriented()
         return self.dtype.name in KINDS and (self.empty() or o.n == 1 or o.c[-1] == 1)
 
+    def steps(self) -> int:
+        """How many numbers are multiplied."""
+        return prod(self.batch) * self.m * self.n * self.k
+
     def empty(self) -> bool:
         """Whether the result has no elements."""
         return 0 in (self.m, self.n, *self.batch)
@@ -87,7 +92,8 @@ class ConvSpec(NamedTuple):
     ``part`` says which: ``"forward"`` (x, w -> y), ``"input"`` (dy, w -> dx; also the forward of a transposed convolution) or
     ``"weight"`` (x, dy -> dw). ``x`` and ``y`` are the strides, in elements, of the tensors with those shapes: image, channel,
     row, column. The weight is contiguous: (o, c / groups, rows, columns). With ``bias`` there is an argument more, one number
-    for each channel of the result.
+    for each channel of the result. ``padding`` is what comes before the first row and column; how much comes after the last
+    ones follows from ``outputs``, the rows and columns of the result of the convolution (as much as before, if not given).
     """
 
     part: str
@@ -105,9 +111,12 @@ class ConvSpec(NamedTuple):
     x: tuple[int, int, int, int]
     y: tuple[int, int, int, int]
     bias: bool = False
+    outputs: tuple[int, int] | None = None
 
     def size(self) -> tuple[int, int]:
         """Rows and columns of the result of the convolution."""
+        if self.outputs is not None:
+            return self.outputs
         reach = zip((self.h, self.w), self.kernel, self.stride, self.padding, self.dilation)
         rows, columns = ((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in reach)
         return rows, columns
@@ -115,3 +124,50 @@ class ConvSpec(NamedTuple):
     def supported(self) -> bool:
         """Whether there is a kernel."""
         return self.dtype.name in KINDS and min(self.size()) >= 0
+
+
+class PoolSpec(NamedTuple):
+    """Windows that slide over planes of rows and columns, or the way back from them.
+
+    ``part`` says what is made: ``"max"`` (x -> y, int64 indices of the maxima in their plane), ``"mean"`` (x -> y) or
+    ``"mean gradient"`` (dy -> dx). ``size`` are the rows and columns of a plane, ``outputs`` those of the windows. What is
+    read has ``strides`` in elements: image, channel, row, column; what is made is contiguous. A window's sum is divided by
+    ``divisor``, or by the elements that it has inside of the plane: with ``padded`` those of the padding count as well.
+    """
+
+    part: str
+    dtype: DType
+    planes: tuple[int, int]
+    size: tuple[int, int]
+    outputs: tuple[int, int]
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    dilation: tuple[int, int]
+    strides: tuple[int, int, int, int]
+    divisor: float | None = None
+    padded: bool = True
+
+
+class BinSpec(NamedTuple):
+    """Windows that cover planes evenly: window ``i`` of ``m`` goes from ``i * n // m`` to before ``-(-(i + 1) * n // m)``.
+
+    ``part``, ``size``, ``outputs`` and ``strides`` are as in :class:`PoolSpec`.
+    """
+
+    part: str
+    dtype: DType
+    planes: tuple[int, int]
+    size: tuple[int, int]
+    outputs: tuple[int, int]
+    strides: tuple[int, int, int, int]
+
+
+class ScatterSpec(NamedTuple):
+    """The gradient of maxima: ``(dy, indices -> dx)`` adds each of ``count`` numbers of a plane at its place in ``size``."""
+
+    dtype: DType
+    planes: tuple[int, int]
+    size: int
+    outputs: tuple[int, int]
+    strides: tuple[int, int, int, int]

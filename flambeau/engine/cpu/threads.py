@@ -7,9 +7,14 @@ computes must not depend on how the tasks are divided.
 Every thread of the team has a segment of the tasks, the same one each time, so that it finds in its cache what it
 wrote last time; it takes them in chunks, then helps with the segments of the others. So nobody waits for a thread
 that is not running: at the worst this one does all the work. Workers spin for some 30 us after their last chunk, then
-sleep. Where they do not help, because other processes use the cores or because the loops are over before a worker is
-awake, or where one has to be waited for, most regions run on this thread alone for a while. One region runs at a time; another Python thread that wants
-one meanwhile does its work alone. After a fork the child makes workers of its own when it needs them.
+sleep; where they are wanted again within a millisecond, as in a training loop, they spin for that long (and yield to
+other processes). Waking one takes longer than many a region.
+
+A worker that finds itself on the CPU of the thread that it is to help would only take its time away, so it moves to
+another one; schedulers that save energy put it there. Where workers do not help, because other processes use the
+cores or because the loops are over before a worker is awake, or where one has to be waited for, regions run on this
+thread alone for a multiple of the time that this has cost. One region runs at a time; another Python thread that
+wants one meanwhile does its work alone. After a fork the child makes workers of its own when it needs them.
 """
 
 from __future__ import annotations
@@ -17,6 +22,8 @@ from __future__ import annotations
 import atexit
 import ctypes
 import os
+import re
+import sys
 from functools import cache
 
 import llvmlite.binding as llvm
@@ -25,11 +32,18 @@ from flambeau.core import config
 from flambeau.engine.cpu.compiler import session
 
 ENTRY = "flambeau_parallel"
+LIGHT_ENTRY = "flambeau_parallel_light"
+"""The same for regions that are shorter than waking a worker takes: they have help only of those that are awake."""
 MOST = 64
 """Threads of a team, this one included."""
+CPUS = 1024
+"""CPUs that a thread can be kept from."""
+PATIENCE = 20_000
+"""Turns, some 40 ns each, that a worker spins at most."""
 
 # Globals: @region is the number of the open region, 0 if there is none; @active counts the workers inside one;
-# @missed counts regions in a row where nobody helped, @skip those that will run on this thread alone.
+# @home is the CPU of the thread that opened it, @allowed has the CPUs of this process (bits); @missed is the number of
+# times that workers were of no use, less the times that they were, @until the time until which they are left alone.
 _RUNTIME = """
 @limit = global i64 0
 @started = global i64 0
@@ -41,7 +55,9 @@ _RUNTIME = """
 @sleeping = global i64 0
 @helped = global i64 0
 @missed = global i64 0
-@skip = global i64 0
+@until = global i64 0
+@home = global i32 -1
+@allowed = global [ CPU_WORDS x i64] zeroinitializer, align 64
 @function = global ptr null
 @context = global ptr null
 @chunk = global i64 0
@@ -61,6 +77,8 @@ declare i32 @pthread_cond_init(ptr, ptr)
 declare i32 @pthread_cond_wait(ptr, ptr)
 declare i32 @pthread_cond_broadcast(ptr)
 declare i32 @sched_yield()
+AFFINITY_DECLARATIONS
+declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
 declare i64 @llvm.smin.i64(i64, i64)
 declare i64 @llvm.smax.i64(i64, i64)
 PAUSE_DECLARATION
@@ -117,20 +135,32 @@ define internal i1 @wanted(i64 %me, i64 %seen) {
 define internal ptr @worker(ptr %id) {
 entry:
   %me = ptrtoint ptr %id to i64
+  call void @part_from_home()
   br label %wait
 wait:
   %seen = phi i64 [ 0, %entry ], [ %seen, %awake ], [ %seen, %late ], [ %region, %helping ], [ %region, %idle ]
+  %patience = phi i64 [ FEW_PAUSES, %entry ], [ %patience1, %awake ], [ %patience, %late ], [ %patience, %helping ],
+                      [ %patience, %idle ]
+  %spun.from = CLOCK
   br label %spin
 spin:
-  %i = phi i64 [ 0, %wait ], [ %i1, %again ]
+  %i = phi i64 [ 0, %wait ], [ %i1, %again ], [ %i1, %let ]
   %w = call i1 @wanted(i64 %me, i64 %seen)
-  br i1 %w, label %enter, label %again
-again:
+  br i1 %w, label %enter, label %more
+more:
   PAUSE
   %i1 = add i64 %i, 1
-  %tired = icmp eq i64 %i1, 700
+  %part = and i64 %i1, 255
+  %whole = icmp eq i64 %part, 0
+  br i1 %whole, label %let, label %again
+let:
+  call i32 @sched_yield()
+  br label %spin
+again:
+  %tired = icmp uge i64 %i1, %patience
   br i1 %tired, label %sleep, label %spin
 sleep:
+  %slept.from = CLOCK
   call i32 @pthread_mutex_lock(ptr @mutex)
   atomicrmw add ptr @sleeping, i64 1 seq_cst
   br label %check
@@ -144,8 +174,16 @@ block:
   call i32 @pthread_cond_wait(ptr @condition, ptr @mutex)
   br label %check
 awake:
+  %woken = CLOCK
+  %slept = sub i64 %woken, %slept.from
+  %spun = sub i64 %slept.from, %spun.from
+  %one = udiv i64 %spun, %patience
+  %window = mul i64 %one, MOST_PAUSES
+  %soon = icmp ult i64 %slept, %window
+  %patience1 = select i1 %soon, i64 MOST_PAUSES, i64 FEW_PAUSES
   atomicrmw sub ptr @sleeping, i64 1 seq_cst
   call i32 @pthread_mutex_unlock(ptr @mutex)
+  call void @part_from_home()
   br i1 %stopped, label %out, label %wait
 enter:
   atomicrmw add ptr @active, i64 1 seq_cst
@@ -162,6 +200,7 @@ join:
   %member = icmp slt i64 %me, %team
   br i1 %member, label %helping, label %idle
 helping:
+  call void @part_from_home()
   %done = call i64 @drain(i64 %me)
   atomicrmw add ptr @helped, i64 %done seq_cst
   atomicrmw sub ptr @active, i64 1 seq_cst
@@ -171,6 +210,35 @@ idle:
   br label %wait
 out:
   ret ptr null
+}
+
+; Moves this thread away from the CPU of the one that it helps, where there is another.
+define internal void @part_from_home() {
+entry:
+  %home = load i32, ptr @home
+  %cpu = call i32 @CURRENT_CPU()
+  %same = icmp eq i32 %cpu, %home
+  %known = icmp sge i32 %cpu, 0
+  %small = icmp slt i32 %cpu, CPU_BITS
+  %a = and i1 %same, %known
+  %b = and i1 %a, %small
+  br i1 %b, label %move, label %stay
+move:
+  %mask = alloca [ CPU_WORDS x i64 ]
+  call void @llvm.memcpy.p0.p0.i64(ptr %mask, ptr @allowed, i64 CPU_BYTES, i1 false)
+  %word = lshr i32 %cpu, 6
+  %bit = and i32 %cpu, 63
+  %bit64 = zext i32 %bit to i64
+  %here = shl i64 1, %bit64
+  %others = xor i64 %here, -1
+  %place = getelementptr i64, ptr %mask, i32 %word
+  %old = load i64, ptr %place
+  %new = and i64 %old, %others
+  store i64 %new, ptr %place
+  call i32 @SET_AFFINITY(i32 0, i64 CPU_BYTES, ptr %mask)
+  ret void
+stay:
+  ret void
 }
 
 define void @flambeau_parallel(ptr %function, ptr %context, i64 %tasks) {
@@ -188,14 +256,17 @@ alone:
   call void %function(ptr %context, i64 0, i64 %tasks)
   ret void
 consider:
-  %skip = load i64, ptr @skip
-  %skipping = icmp sgt i64 %skip, 0
-  br i1 %skipping, label %pass, label %start
+  %now = CLOCK
+  %until = load i64, ptr @until
+  %skipping = icmp ult i64 %now, %until
+  br i1 %skipping, label %pass, label %locate
 pass:
-  %skip1 = sub i64 %skip, 1
-  store i64 %skip1, ptr @skip
   store atomic i64 0, ptr @busy seq_cst, align 8
   br label %alone
+locate:
+  %home = call i32 @CURRENT_CPU()
+  store i32 %home, ptr @home
+  br label %start
 start:
   %started = load i64, ptr @started
   %enough = icmp sge i64 %started, %limit
@@ -248,6 +319,7 @@ wake:
   call i32 @pthread_mutex_unlock(ptr @mutex)
   br label %work
 work:
+  %ready = CLOCK
   call i64 @drain(i64 0)
   store atomic i64 0, ptr @region seq_cst, align 8
   %own.end = CLOCK
@@ -275,17 +347,36 @@ done:
   %waited = sub i64 %end.all, %own.end
   %half = lshr i64 %own, 1
   %slow = icmp ugt i64 %waited, %half
+  %woke = sub i64 %ready, %begin
+  %cost1 = select i1 %slow, i64 %waited, i64 0
+  %some = call i64 @llvm.smin.i64(i64 %woke, i64 %own)
+  %cost2 = select i1 %useless, i64 %some, i64 0
+  %cost = add i64 %cost1, %cost2
   %bad = or i1 %useless, %slow
   %missed0 = load i64, ptr @missed
-  %missed1 = add i64 %missed0, 1
-  %missed2 = call i64 @llvm.smin.i64(i64 %missed1, i64 10)
-  %missed = select i1 %bad, i64 %missed2, i64 0
+  %worse = add i64 %missed0, 1
+  %better = sub i64 %missed0, 1
+  %worse1 = call i64 @llvm.smin.i64(i64 %worse, i64 5)
+  %better1 = call i64 @llvm.smax.i64(i64 %better, i64 0)
+  %missed = select i1 %bad, i64 %worse1, i64 %better1
   store i64 %missed, ptr @missed
-  %enough.missed = icmp sge i64 %missed, 4
-  %pause.for = shl i64 1, %missed
-  %skip.next = select i1 %enough.missed, i64 %pause.for, i64 0
-  store i64 %skip.next, ptr @skip
+  %times = add i64 %missed, 2
+  %penalty = shl i64 %cost, %times
+  %until.next = add i64 %end.all, %penalty
+  store i64 %until.next, ptr @until
   store atomic i64 0, ptr @busy seq_cst, align 8
+  ret void
+}
+
+define void @flambeau_parallel_light(ptr %function, ptr %context, i64 %tasks) {
+  %sleeping = load atomic i64, ptr @sleeping seq_cst, align 8
+  %awake = icmp eq i64 %sleeping, 0
+  br i1 %awake, label %together, label %alone
+together:
+  call void @flambeau_parallel(ptr %function, ptr %context, i64 %tasks)
+  ret void
+alone:
+  call void %function(ptr %context, i64 0, i64 %tasks)
   ret void
 }
 
@@ -298,7 +389,8 @@ define void @flambeau_threads_reset() {
   store i64 0, ptr @active
   store i64 0, ptr @sleeping
   store i64 0, ptr @missed
-  store i64 0, ptr @skip
+  store i64 0, ptr @until
+  call i32 @GET_AFFINITY(i32 0, i64 CPU_BYTES, ptr @allowed)
   call i32 @pthread_mutex_init(ptr @mutex, ptr null)
   call i32 @pthread_cond_init(ptr @condition, ptr null)
   ret void
@@ -334,19 +426,31 @@ exit:
 }
 """
 
-# Kinds of CPU: what tells it that a thread is spinning, and a clock (one without a system call).
-_PAUSES = {"x86_64": "llvm.x86.sse2.pause()", "aarch64": "llvm.aarch64.hint(i32 1)"}
-_CLOCKS = {"x86_64": "llvm.readcyclecounter()", "aarch64": "llvm.readsteadycounter()"}
+# By kind of CPU: what tells it that a thread is spinning, and a clock (one without a system call).
+_PAUSES = {"x86_64": ("void", "llvm.x86.sse2.pause", ""), "aarch64": ("void", "llvm.aarch64.hint", "i32 1")}
+_CLOCKS = {"x86_64": ("i64", "llvm.readcyclecounter", ""), "aarch64": ("i64", "llvm.readsteadycounter", "")}
+_AFFINITY = """
+declare i32 @sched_getcpu()
+declare i32 @sched_getaffinity(i32, i64, ptr)
+declare i32 @sched_setaffinity(i32, i64, ptr)
+"""
 
 
 def _runtime() -> str:
-    """The module for this kind of CPU; without a clock no wait counts as long."""
-    ir = _RUNTIME.replace("MOST", str(MOST))
-    kind = llvm.get_process_triple().split("-")[0]
-    for word, type, calls, instead in (("PAUSE", "void", _PAUSES, ""), ("CLOCK", "i64", _CLOCKS, "add i64 0, 0")):
-        call = calls.get(kind)
-        declaration = f"declare {type} @{call.replace('i32 1', 'i32')}" if call else ""
-        ir = ir.replace(f"{word}_DECLARATION", declaration).replace(word, f"call {type} @{call}" if call else instead)
+    """The module for this machine; without a clock no wait counts as long, without affinities no thread is moved."""
+    kind, ir = llvm.get_process_triple().split("-")[0], _RUNTIME
+    for word, known, instead in (("PAUSE", _PAUSES, ""), ("CLOCK", _CLOCKS, "add i64 0, 0")):
+        type, name, argument = known.get(kind, ("", "", ""))
+        declaration = f"declare {type} @{name}({argument.partition(' ')[0]})" if name else ""
+        ir = ir.replace(f"{word}_DECLARATION", declaration)
+        ir = ir.replace(word + "\n", f"call {type} @{name}({argument})\n" if name else instead + "\n")
+    linux = sys.platform.startswith("linux")
+    ir = ir.replace("AFFINITY_DECLARATIONS", _AFFINITY if linux else "")
+    for word, name in (("CURRENT_CPU", "getcpu"), ("GET_AFFINITY", "getaffinity"), ("SET_AFFINITY", "setaffinity")):
+        ir = re.sub(rf"call i32 @{word}(\(.*\))", rf"call i32 @sched_{name}\1" if linux else "add i32 0, -1", ir)
+    numbers = {"CPU_WORDS": CPUS // 64, "CPU_BYTES": CPUS // 8, "CPU_BITS": CPUS, "MOST_PAUSES": PATIENCE, "FEW_PAUSES": 700}
+    for word, number in {**numbers, "MOST": MOST}.items():
+        ir = ir.replace(word, str(number))
     return ir
 
 
@@ -354,6 +458,7 @@ class _Pool:
     def __init__(self) -> None:
         on = session()
         llvm.add_symbol(ENTRY, on.compile_ir(_runtime(), ENTRY))
+        llvm.add_symbol(LIGHT_ENTRY, on.address(LIGHT_ENTRY))
         procedure = ctypes.CFUNCTYPE(None)
         self.reset = procedure(on.address("flambeau_threads_reset"))
         self.stop = procedure(on.address("flambeau_threads_stop"))

@@ -1,0 +1,372 @@
+"""Recurrent layers: all steps of a sequence, or of its gradient, in one kernel.
+
+``recurrent_kernel(spec)`` gives the address of ``void kernel(i8** args)``; ``args`` are
+
+    forward:  x, h, [c], weight, [bias], outputs, inner, gates
+    backward: [g], [ginner], [ggates], outputs, inner, gates, h, [c], weight, dx, dproduct, dh, dc
+
+with the meaning that ``ops/recurrent.py`` gives them; what a kind of cell does not have is an empty result that is not
+touched. The sequences of a batch do not need each other, so a task is some of them for all steps, and threads meet only at
+the end. The state's weight is packed once, in the order in which register tiles read it; a step is a product, and the
+gates of the same rows while they are in the first cache.
+
+The gradient of the first state is where the gradient of the state is carried from step to step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from flambeau.core.dtypes import dtype as DType
+from flambeau.engine.cpu import memory, packing, tiles, vmath
+from flambeau.engine.cpu.compiler import Session
+from flambeau.engine.cpu.compiler import session as process_session
+from flambeau.engine.cpu.emit import Value
+from flambeau.engine.cpu.frame import Frame, bytes_on, evenly, kernel, parameter, run_part
+from flambeau.engine.cpu.gemm import WORTH_DIVIDING
+from flambeau.engine.cpu.specs import KINDS
+
+ROWS = 16
+"""Sequences of a task."""
+
+
+class RecurrentSpec(NamedTuple):
+    """A layer over sequences of one length. ``given`` says which of the gradients of the three results there are."""
+
+    part: str  # "forward" or "backward"
+    mode: str
+    dtype: DType
+    steps: int
+    batch: int
+    width: int
+    reverse: bool
+    bias: bool = False
+    given: tuple[bool, bool, bool] = (False, False, False)
+
+    @property
+    def gates(self) -> int:
+        return {"LSTM": 4, "GRU": 3}.get(self.mode, 1)
+
+
+def recurrent_kernel(spec: RecurrentSpec, session: Session | None = None) -> int:
+    """The address of the kernel for ``spec``."""
+    session = session or process_session()
+    if spec not in session.memo:
+        writer = (_Forward if spec.part == "forward" else _Backward)(session, spec)
+        writer.write()
+        session.memo[spec] = kernel(session, "recurrent", spec, writer.outer.code, writer.code)
+    address: int = session.memo[spec]
+    return address
+
+
+class _Panels:
+    """A matrix (steps, columns) that is packed for tiles once, and multiplied from the left by a few rows at a time."""
+
+    def __init__(self, frame: Frame, steps: int, columns: int, rows: int) -> None:
+        self.frame = frame
+        self.steps = steps
+        self.columns = columns
+        few = frame.session.machine.registers < 32
+        self.rows = evenly(rows, 6 if few else 8)
+        total = -(-columns // frame.lanes)
+        self.vectors = min(total, 2 if few else 4 if self.rows <= 6 else 3)
+
+    def elements(self) -> int:
+        return -(-self.columns // self.frame.lanes) * self.frame.lanes * self.steps
+
+    def pack(self, frame: Frame, to: Value, source: Value, down: int, across: int) -> None:
+        """Copies the matrix with these strides, of which one is 1."""
+        lanes, size = frame.lanes, frame.size
+
+        def panel(first: Value | int, columns: int) -> None:
+            vectors, rest = -(-columns // lanes), columns % lanes
+            width = vectors * lanes * size
+            target, begin = frame.go(to, first, self.steps), frame.go(source, first, across)
+            if across == 1:
+                part = packing.pack_rows(frame.session, frame.kind, vectors, rest != 0)
+                frame.perform(part, target, begin, self.steps, down * size, (1 << rest) - 1, width)
+                return
+
+            def strip(left: Value | int, count: int) -> None:
+                part = packing.pack_transposed(frame.session, frame.kind)
+                from_, into = frame.go(begin, left, across), frame.go(target, left, 1)
+                frame.perform(part, into, from_, self.steps, across * size, count, width)
+
+            frame.walk(columns, lanes, strip)
+
+        frame.walk(self.columns, self.vectors * lanes, panel)
+
+    def job(self, a_row: int, c_row: int, d_row: int | None) -> Value:
+        """What the tiles have in common: the strides of the rows; ``d_row`` is ``None`` without an addend."""
+        frame, size = self.frame, self.frame.size
+        job, one = frame.stack(tiles.JOB_BYTES), frame.code.const(1.0, "double")
+        fields: dict[int, Value | int] = {tiles.A_ROWS + r: a_row * size * (r + 1) for r in range(4)}
+        fields |= {tiles.A_STEP: size, tiles.C_ROW: c_row * size, tiles.ALPHA: one, tiles.BETA: one}
+        fields |= {tiles.D_ROW: (d_row or 0) * size, tiles.ADDEND: int(d_row is not None)}
+        for field, number in fields.items():
+            frame.set(job, field, number)
+        self.strides = (a_row, c_row, d_row or 0)
+        return job
+
+    def multiply(self, job: Value, packed: Value, a: Value, c: Value, d: Value, rows: int) -> None:
+        """``c = a @ matrix + d`` for that many rows."""
+        frame = self.frame
+
+        def panel(first: Value | int, columns: int) -> None:
+            vectors, rest = -(-columns // frame.lanes), columns % frame.lanes
+            frame.set(job, tiles.MASK, (1 << rest) - 1)
+            frame.set(job, tiles.B_STEP, vectors * frame.lanes * frame.size)
+            b, to, other = frame.go(packed, first, self.steps), frame.go(c, first, 1), frame.go(d, first, 1)
+
+            def tile(top: Value | int, high: int) -> None:
+                name = tiles.tile(frame.session, frame.kind, high, vectors, rest != 0)
+                x, y, z = (frame.go(p, top, s) for p, s in zip((a, to, other), self.strides, strict=True))
+                frame.perform(name, x, b, y, z, self.steps, job)
+
+            frame.walk(rows, self.rows, tile)
+
+        frame.walk(self.columns, self.vectors * frame.lanes, panel)
+
+
+class _Sequence(Frame):
+    """Writes ``part(context, first, last)``; ``outer`` is the kernel, which packs the weight and runs the parts.
+
+    The context has the kernel's arguments and the packed weight.
+    """
+
+    def __init__(self, session: Session, spec: RecurrentSpec, names: list[str]) -> None:
+        super().__init__(session, KINDS[spec.dtype.name])
+        self.spec = spec
+        self.outer = Frame(session, self.kind)
+        args, self.packed = self.arguments(2)
+        self.at = dict(zip(names, self.arguments(len(names), args)))
+        self.outer_at = dict(zip(names, self.outer.arguments(len(names))))
+        self.block = evenly(spec.batch, ROWS)
+
+    def write(self) -> None:
+        """Everything."""
+        spec, outer = self.spec, self.outer
+        many, width = spec.gates * spec.width, spec.width
+        if spec.part == "forward":
+            self.panels = _Panels(self, width, many, self.block)
+            strides = 1, width
+        else:
+            self.panels = _Panels(self, many, width, self.block)
+            strides = width, 1
+        outer.take(self.panels.elements())
+        packed, held = outer.heap()
+        self.panels.pack(outer, packed, self.outer_at["weight"], *strides)
+        self.prepare()
+        self.walk(spec.batch, self.block, self.sequences, divided=True)
+        context = outer.code.allocate("ptr", 2)
+        context.store(parameter(outer.code, "args"))
+        context.offset(1, "ptr").store(packed)
+        tasks = -(-spec.batch // self.block)
+        work = spec.steps * spec.batch * many * width
+        run_part(outer.code, context, tasks, divided=tasks > 1 and work >= WORTH_DIVIDING)
+        outer.release(held)
+
+    def prepare(self) -> None:
+        """What is the same for all tasks of a call."""
+        raise NotImplementedError
+
+    def sequences(self, top: Value | int, rows: int) -> None:
+        """All steps of some sequences."""
+        raise NotImplementedError
+
+    def each_step(self, backwards: bool, body: Callable[[Value, Value], None]) -> None:
+        """``body(count, at)``: how many have run, and where in the sequence this one is."""
+        last = self.spec.steps - 1
+
+        def step(t: Value | int) -> None:
+            t = t if isinstance(t, Value) else self.code.index(t)
+            body(t, self.code.index(last) - t if backwards else t)
+
+        self.each(self.spec.steps, step)
+
+    def rows_at(self, name: str, place: Value, top: Value | int, width: int) -> Value:
+        """The rows of these sequences in a step of a value."""
+        return self.go(self.go(self.at[name], place, self.spec.batch * width), top, width)
+
+    def before(self, name: str, first: str, at: Value, begins: Value, top: Value | int) -> Value:
+        """The rows of the step that ran before the one at ``at``; those of the first state where it ``begins``."""
+        width = self.spec.width
+        return begins.select(
+            self.go(self.at[first], top, width), self.rows_at(name, at + (1 if self.spec.reverse else -1), top, width)
+        )
+
+    def elementwise(self, rows: int, pointers: list[tuple[Value, int]], body: Callable[..., None]) -> None:
+        """``body(load, store)`` for the vectors of each row.
+
+        ``pointers`` are the rows and their widths. ``load(k, gate)`` is a vector of the ``k``-th, of its part ``gate``;
+        ``store(k, value, gate)`` writes one.
+        """
+        width, lanes, kind, code = self.spec.width, self.lanes, self.kind, self.code
+        masked = width % lanes != 0
+
+        def row(r: Value | int) -> None:
+            at = [self.go(p, r, wide) for p, wide in pointers]
+
+            def vector(j: Value, _: list[Value]) -> list[Value]:
+                mask = None
+                if masked:
+                    mask = (j.splat(lanes) + code.vector(range(lanes), "i64")).compare("slt", width)
+
+                def load(k: int, gate: int = 0) -> Value:
+                    return memory.load(at[k].offset(j + gate * width, kind), kind, lanes, 1, mask)
+
+                def store(k: int, value: Value, gate: int = 0) -> None:
+                    memory.store(at[k].offset(j + gate * width, kind), value, 1, mask)
+
+                body(load, store)
+                return []
+
+            code.loop(code.index(0), code.index(width), lanes, [], vector)
+
+        self.each(rows, row)
+
+
+class _Forward(_Sequence):
+    """Writes the steps of a layer."""
+
+    def __init__(self, session: Session, spec: RecurrentSpec) -> None:
+        names = ["x", "h", *["c"] * (spec.mode == "LSTM"), "weight", *["bias"] * spec.bias, "outputs", "inner", "gates"]
+        super().__init__(session, spec, names)
+
+    def prepare(self) -> None:
+        many, width = self.spec.gates * self.spec.width, self.spec.width
+        if self.spec.mode == "GRU":
+            self.job = self.panels.job(width, many, 0 if self.spec.bias else None)
+        else:
+            self.job = self.panels.job(width, many, many)
+
+    def sequences(self, top: Value | int, rows: int) -> None:
+        spec = self.spec
+        width, many = spec.width, spec.gates * spec.width
+
+        def step(t: Value, at: Value) -> None:
+            begins = t.compare("eq", 0)
+            x, h = self.rows_at("x", at, top, many), self.before("outputs", "h", at, begins, top)
+            out = self.rows_at("outputs", at, top, width)
+            if spec.mode.startswith("RNN"):
+                self.panels.multiply(self.job, self.packed, h, out, x, rows)
+                self.elementwise(rows, [(out, width)], self.plain)
+                return
+            gates, inner = self.rows_at("gates", at, top, many), self.rows_at("inner", at, top, width)
+            if spec.mode == "LSTM":
+                c = self.before("inner", "c", at, begins, top)
+                self.panels.multiply(self.job, self.packed, h, gates, x, rows)
+                self.elementwise(rows, [(gates, many), (c, width), (inner, width), (out, width)], self.lstm)
+                return
+            self.panels.multiply(self.job, self.packed, h, gates, self.at.get("bias", gates), rows)
+            self.elementwise(rows, [(gates, many), (x, many), (h, width), (inner, width), (out, width)], self.gru)
+
+        self.each_step(spec.reverse, step)
+
+    def plain(self, load: Callable, store: Callable) -> None:
+        x = load(0)
+        if self.spec.mode == "RNN_TANH":
+            store(0, vmath.tanh(x))
+        else:
+            store(0, x.compare("olt", 0.0).select(0.0, x))  # NaN stays
+
+    def lstm(self, load: Callable, store: Callable) -> None:
+        enter, forget, leave = (vmath.sigmoid(load(0, k)) for k in (0, 1, 3))
+        new = vmath.tanh(load(0, 2))
+        c = forget * load(1) + enter * new
+        for k, gate in enumerate((enter, forget, new, leave)):
+            store(0, gate, k)
+        store(2, c)
+        store(3, leave * vmath.tanh(c))
+
+    def gru(self, load: Callable, store: Callable) -> None:
+        reset, update = (vmath.sigmoid(load(0, k) + load(1, k)) for k in (0, 1))
+        inner = load(0, 2)
+        new = vmath.tanh(load(1, 2) + inner * reset)
+        for k, gate in enumerate((reset, update, new)):
+            store(0, gate, k)
+        store(3, inner)
+        store(4, (load(2) - new) * update + new)
+
+
+class _Backward(_Sequence):
+    """Writes the steps of its gradient."""
+
+    def __init__(self, session: Session, spec: RecurrentSpec) -> None:
+        given = [name for name, there in zip(("g", "ginner", "ggates"), spec.given, strict=True) if there]
+        kept = ["outputs", "inner", "gates", "h", *["c"] * (spec.mode == "LSTM"), "weight"]
+        super().__init__(session, spec, [*given, *kept, "dx", "dproduct", "dh", "dc"])
+
+    def prepare(self) -> None:
+        many, width = self.spec.gates * self.spec.width, self.spec.width
+        self.job = self.panels.job(many, width, width if self.spec.mode == "GRU" else None)
+
+    def sequences(self, top: Value | int, rows: int) -> None:
+        spec, at = self.spec, self.at
+        width, many = spec.width, spec.gates * spec.width
+        carried = [self.go(at[name], top, width) for name in (("dh", "dc") if spec.mode == "LSTM" else ("dh",))]
+        zero, no = Value(self.code, "0", "i8", 0), Value(self.code, "false", "i1", 0)
+        for pointer in carried:
+            count = self.code.index(rows * width * self.size)
+            self.code.perform("llvm.memset.p0.i64", [pointer, zero, count, no])
+        wide = {"ggates": many, "gates": many, "dx": many, "dproduct": many}
+        has = {"LSTM": ("outputs", "inner", "gates"), "GRU": ("outputs", "inner", "gates")}.get(spec.mode, ("outputs",))
+        names = [n for n in ("g", "ginner", "ggates", *has, "dx") if n in at] + ["dproduct"] * (spec.mode == "GRU")
+
+        def step(t: Value, place: Value) -> None:
+            begins = t.compare("eq", spec.steps - 1)
+            pointers = {n: (self.rows_at(n, place, top, wide.get(n, width)), wide.get(n, width)) for n in names}
+            pointers |= {n: (p, width) for n, p in zip(("dh", "dc"), carried)}
+            if spec.mode == "LSTM":
+                pointers["before"] = (self.before("inner", "c", place, begins, top), width)
+            elif spec.mode == "GRU":
+                pointers["before"] = (self.before("outputs", "h", place, begins, top), width)
+            number = {n: k for k, n in enumerate(pointers)}
+            back = {"LSTM": self.lstm, "GRU": self.gru}.get(spec.mode, self.plain)
+
+            def body(load: Callable, store: Callable) -> None:
+                def get(name: str, gate: int = 0) -> Value | None:
+                    return load(number[name], gate) if name in number else None
+
+                back(get, lambda name, value, gate=0: store(number[name], value, gate))
+
+            self.elementwise(rows, list(pointers.values()), body)
+            d = pointers["dproduct" if spec.mode == "GRU" else "dx"][0]
+            self.panels.multiply(self.job, self.packed, d, carried[0], carried[0], rows)
+
+        self.each_step(not spec.reverse, step)
+
+    def plain(self, get: Callable, put: Callable) -> None:
+        dh, h = _plus(get("dh"), get("g")), get("outputs")
+        put("dx", dh * (1.0 - h * h) if self.spec.mode == "RNN_TANH" else dh * h.compare("ogt", 0.0).select(h.like(1.0), 0.0))
+
+    def lstm(self, get: Callable, put: Callable) -> None:
+        dh, dc = _plus(get("dh"), get("g")), _plus(get("dc"), get("ginner"))
+        enter, forget, new, leave = (get("gates", k) for k in range(4))
+        shown = vmath.tanh(get("inner"))
+        dc = dc + dh * leave * (1.0 - shown * shown)
+        slopes = [dc * new, dc * get("before"), dc * enter, dh * shown]
+        enter_, forget_, new_, leave_ = (_plus(s, get("ggates", k)) for k, s in enumerate(slopes))
+        put("dx", enter_ * enter * (1.0 - enter), 0)
+        put("dx", forget_ * forget * (1.0 - forget), 1)
+        put("dx", new_ * (1.0 - new * new), 2)
+        put("dx", leave_ * leave * (1.0 - leave), 3)
+        put("dc", dc * forget)
+
+    def gru(self, get: Callable, put: Callable) -> None:
+        dh = _plus(get("dh"), get("g"))
+        reset, update, new = (get("gates", k) for k in range(3))
+        new_ = _plus(dh * (1.0 - update), get("ggates", 2))
+        update_ = _plus(dh * (get("before") - new), get("ggates", 1))
+        dnew = new_ * (1.0 - new * new)
+        reset_ = _plus(dnew * get("inner"), get("ggates", 0))
+        both = (reset_ * reset * (1.0 - reset), update_ * update * (1.0 - update))
+        for name, third in (("dx", dnew), ("dproduct", _plus(dnew * reset, get("ginner")))):
+            for k, value in enumerate((*both, third)):
+                put(name, value, k)
+        put("dh", dh * update)
+
+
+def _plus(a: Value, b: Value | None) -> Value:
+    return a if b is None else a + b

@@ -1,0 +1,230 @@
+"""Ops that are several loops' worth of work: each becomes parts, which the grouper fuses with everything else.
+
+An op's ``expand`` rule is called when a plan is compiled, as ``expand(e, *inputs, **attrs)``, with an
+:class:`Expansion` and the op's inputs, and returns the result, or a tuple of results:
+
+    def _expand_standardized(e, x, shift, dim):
+        mean = e.mean(x, (dim,))
+        var = e.mean(e.map(lambda b, x, m: b.mul(b.sub(x, m), b.sub(x, m)), x, mean), (dim,))
+        return e.map(lambda b, x, m, v, s: b.add(b.div(b.sub(x, m), b.sqrt(v)), s), x, mean, var, shift)
+
+Inputs and values are :class:`~flambeau.engine.grouping.Ref`, with ``shape`` and ``dtype``; what is not there is
+``None``; a number is a Python number where the op's numbers are ``static``, else a ``Number`` that is known at run time
+and that ``map`` and ``reduce`` take as they take values. Parts in half precision compute in float32, and only the op's
+results are rounded. A rule that does not cover its arguments calls ``e.refuse(why)``: the op then runs by its kernel.
+Whatever no one reads of what a rule makes is dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+
+from flambeau.core import dtypes
+from flambeau.core.dtypes import dtype as Dtype
+from flambeau.core.size import broadcast_shapes, contiguous_strides
+from flambeau.engine.graph import NO_ATTRS, PROJECT
+from flambeau.engine.grouping import NATIVE, Ref, Static
+from flambeau.engine.lowering import Body, Refused, Val
+from flambeau.engine.shapes import is_whole, restride
+from flambeau.engine.templates import Template
+
+
+class Part:
+    """What a part computes: an op of the engine's own, with no meaning but its lowering."""
+
+    __slots__ = ("dims", "lower", "name")
+    kernel = expand = None
+    static = checked = False
+
+    def __init__(self, name: str, lower: Callable, dims: tuple[int, ...] | None) -> None:
+        self.name = name
+        self.lower = lower
+        self.dims = dims
+
+    @property
+    def reduces(self) -> Callable | None:
+        return None if self.dims is None else lambda: self.dims
+
+
+class Number:
+    """A number that is given at run time, by its place among the plan's."""
+
+    __slots__ = ("place",)
+
+    def __init__(self, place: int) -> None:
+        self.place = place
+
+
+class Expansion:
+    """Makes the parts of one node."""
+
+    def __init__(self, node: Template, nodes: list) -> None:
+        self.node = node
+        self.nodes = nodes
+        self.parts: list[int] = []
+        self.finished: list[int] = []
+
+    def refuse(self, why: str) -> None:
+        raise Refused(why)
+
+    # --- values ------------------------------------------------------------------------------------------
+
+    def map(self, lower: Callable, *inputs) -> Ref:
+        """``lower(body, *values)`` at every point of ``inputs`` broadcast against each other."""
+        return self._part(lower, inputs, None, True)
+
+    def reduce(self, lower: Callable, dims: tuple[int, ...], *inputs, keepdim: bool = True) -> Ref:
+        """The same with reductions (``body.sum`` and its like) over ``dims`` of the inputs' common shape."""
+        return self._part(lower, inputs, tuple(dims), keepdim)
+
+    def sum(self, x: Ref, dims: tuple[int, ...], keepdim: bool = True) -> Ref:
+        return self.reduce(lambda b, x: b.sum(x), dims, x, keepdim=keepdim)
+
+    def amax(self, x: Ref, dims: tuple[int, ...], keepdim: bool = True) -> Ref:
+        return self.reduce(lambda b, x: b.amax(x), dims, x, keepdim=keepdim)
+
+    def mean(self, x: Ref, dims: tuple[int, ...], keepdim: bool = True) -> Ref:
+        n = prod(x.shape[d] for d in dims)
+        return self.reduce(lambda b, x: b.div(b.sum(x), n), dims, x, keepdim=keepdim)
+
+    def call(self, op, *inputs, **attrs) -> Ref:
+        """Another op's lowering as a map; ``op`` is its public function."""
+        lower = op.op.lower
+        return self.map(lambda b, *values: lower(b, *values, **attrs), *inputs)
+
+    def cast(self, x: Ref, dtype: Dtype) -> Ref:
+        """``x`` converted; costs nothing where it has the dtype."""
+        return x if x.dtype is dtype else self.map(lambda b, x: b.cast(x, dtype), x)
+
+    def view(self, x: Ref, shape) -> Ref:
+        """``x`` in another shape; costs nothing where it lies in memory so that a view can show it."""
+        strides = restride(x.shape, x.strides, tuple(shape))
+        if strides is None:
+            x = self.map(lambda b, x: x, x)
+            strides = contiguous_strides(tuple(shape))
+        return Ref(x.source, shape, x.dtype, strides, x.offset, True)
+
+    def _part(self, lower: Callable, inputs: tuple, dims: tuple[int, ...] | None, keepdim: bool) -> Ref:
+        refs = [x for x in inputs if isinstance(x, Ref)]
+        form = broadcast_shapes(*[r.shape for r in refs])
+        if 0 in form or any(r.dtype not in NATIVE for r in refs):
+            raise Refused("empty, or of a dtype that loops do not take")
+        operands = [
+            x if x is None or isinstance(x, Ref) else x.place if isinstance(x, Number) else Static(x) for x in inputs
+        ]
+        shape = form
+        if dims is not None:
+            shape = tuple(1 if d in dims else n for d, n in enumerate(form) if keepdim or d not in dims)
+        dtype, compute = _tried(lower, inputs, dims, prod(form[d] for d in dims or ()))
+        part = Template(Part(f"{self.node.op.name} part", lower, dims), NO_ATTRS, shape, dtype, operands)
+        part.form, part.compute = form, compute
+        self.parts.append(len(self.nodes))
+        self.nodes.append(part)
+        return Ref(self.parts[-1], shape, dtype)
+
+    # --- results -----------------------------------------------------------------------------------------
+
+    def finish(self, result: Ref, number: int, shape: tuple[int, ...], dtype: Dtype, kept: bool) -> None:
+        """Makes ``result`` the node ``number``, which had been recorded with ``shape`` and ``dtype``."""
+        result = self.cast(result, dtype)
+        source = result.source
+        whole = result.offset == 0 and is_whole(result.shape, result.strides)
+        if source not in self.parts or source in self.finished or not whole or prod(self.nodes[source].shape) != prod(shape):
+            result = self.map(lambda b, x: x, result)
+            source = result.source
+        part = self.nodes[source]
+        self.nodes[number], self.nodes[source] = part, None
+        part.shape, part.kept = shape, kept
+        self.finished.append(number)
+        self.parts[self.parts.index(source)] = number
+        for n in self.parts:
+            for ref in self.nodes[n].inputs:
+                if isinstance(ref, Ref) and ref.source == source:
+                    ref.source = number
+
+    def undo(self, length: int) -> None:
+        del self.nodes[length:]
+
+
+def _tried(lower: Callable, inputs: tuple, dims: tuple[int, ...] | None, count: int) -> tuple[Dtype, Dtype]:
+    """The dtype of a lowering's result and that of its numbers; refuses what it does."""
+    body = Body()
+    computes = [dtypes.float32 if x.dtype in (dtypes.float16, dtypes.bfloat16) else x.dtype for x in inputs if isinstance(x, Ref)]
+    body.reducing, body.count, body.result = bool(dims), count, computes[0]
+    values: list = []
+    for place, x in enumerate(inputs):
+        if isinstance(x, Ref):
+            values.append(body.emit("input", computes.pop(0), (), place, row=False))
+        elif isinstance(x, Number):
+            values.append(body.emit("scalar", body.result, (), x.place))
+        else:
+            values.append(x)
+    body.place = lambda dim: body.emit("index", dtypes.int64, (), 0, row=False)
+    result = lower(body, *values)
+    assert isinstance(result, Val)
+    return result.dtype, body.result
+
+
+# --- the pass ------------------------------------------------------------------------------------------------
+
+
+def expand(nodes: list) -> list[int]:
+    """Replaces the nodes whose op has an ``expand`` rule by their parts; returns the order in which nodes are computed.
+
+    Results keep the numbers that nodes had; other parts are added to the list. What has been replaced is ``None``.
+    """
+    projections: dict[int, dict[int, int]] = {}
+    for j, node in enumerate(nodes):
+        if node.op is PROJECT:
+            projections.setdefault(node.inputs[0].source, {})[node.attrs["index"]] = j
+    order: list[int] = []
+    made: set[int] = set()
+    for i in range(len(nodes)):
+        if i in made:
+            continue
+        parts = _parts_of(nodes, i, projections.get(i, {}))
+        order += parts or (i,)
+        made.update(parts)
+    return _alive(nodes, order)
+
+
+def _parts_of(nodes: list, i: int, results: dict[int, int]) -> list[int]:
+    """The numbers of the parts that a node has become; none where it stays."""
+    node = nodes[i]
+    rule = getattr(node.op, "expand", None)
+    several = node.dtype.__class__ is tuple
+    if rule is None or (several and node.kept):
+        return []
+    inputs = [Number(x) if x.__class__ is int else x.value if x.__class__ is Static else x for x in node.inputs]
+    e, length = Expansion(node, nodes), len(nodes)
+    try:
+        values = rule(e, *inputs, **node.attrs)
+        if several:
+            targets = [(k, j, node.shape[k], node.dtype[k], nodes[j].kept) for k, j in results.items()]
+            if any(0 in shape or dtype not in NATIVE for _, _, shape, dtype, _ in targets):
+                raise Refused("empty, or of a dtype that loops do not take")
+            nodes[i] = None
+        else:
+            values, targets = (values,), [(0, i, node.shape, node.dtype, node.kept)]
+        for k, number, shape, dtype, kept in targets:
+            e.finish(values[k], number, shape, dtype, kept)
+    except Refused:
+        nodes[i] = node
+        e.undo(length)
+        return []
+    return e.parts
+
+
+def _alive(nodes: list, order: list[int]) -> list[int]:
+    """``order`` without the parts that no one reads."""
+    read: set[int] = set()
+    alive = []
+    for i in reversed(order):
+        node = nodes[i]
+        if node.op.__class__ is Part and not node.kept and i not in read:
+            nodes[i] = None
+            continue
+        alive.append(i)
+        read.update(r.source for r in node.inputs if isinstance(r, Ref))
+    return alive[::-1]

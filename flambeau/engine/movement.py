@@ -1,0 +1,231 @@
+"""Which nodes only move elements: lookups by index, pieces put together, parts written, dims turned round."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from itertools import product
+from math import prod
+
+from flambeau.core import dtypes
+from flambeau.core.size import broadcast_shapes, contiguous_strides
+from flambeau.engine.cpu.movement import Lookup, Move, MovementSpec, addable, movement_kernel
+from flambeau.engine.grouping import Ref
+from flambeau.engine.natives import FAULT, RESULT, Native
+from flambeau.engine.shapes import broadcast_strides
+
+_INDICES = (dtypes.int32, dtypes.int64)
+
+
+def _moved(form: Callable, node) -> Native | None:
+    """The movement that ``node`` is; ``None`` where it is none that a native kernel takes."""
+    refs = [x for x in node.inputs if x is not None]
+    if node.dtype.itemsize > 8 or 0 in node.shape or not all(isinstance(r, Ref) and 0 not in r.shape for r in refs):
+        return None
+    return form(node)
+
+
+def _native(node, values: list[Ref], moves: list[Move], begin: str = "") -> Native | None:
+    if any(m.add for m in moves) and not addable(node.dtype):
+        return None
+    indices = {x.argument for m in moves for x in m.lookups}
+    if any(r.dtype not in _INDICES if k in indices else r.dtype is not node.dtype for k, r in enumerate(values)):
+        return None
+    checked = bool(indices) and node.op.checked
+    spec = MovementSpec(node.dtype, prod(node.shape), len(values), begin, tuple(moves), checked)
+    arguments = (*values, RESULT, *[FAULT] * checked)
+    return Native(partial(movement_kernel, spec), arguments, updates=begin == "base")
+
+
+def _plain(ref: Ref) -> bool:
+    return ref.strides == contiguous_strides(ref.shape)
+
+
+# --- by index ------------------------------------------------------------------------------------------------
+
+
+def _rows(node) -> Native | None:
+    """The rows of a table."""
+    table, index = node.inputs
+    lookup = Lookup(1, index.dtype, (*index.strides, 0), table.shape[0], table.strides[0], False)
+    source = (0,) * len(index.shape) + table.strides[1:]
+    move = Move(0, node.shape, (0, 0), (source, contiguous_strides(node.shape)), (lookup,), reads=True)
+    return _native(node, [table, index], [move])
+
+
+def _added_rows(node) -> Native | None:
+    """A table to which rows are added."""
+    g, index = node.inputs
+    width, padding = node.shape[1], node.attrs["padding_idx"]
+    lookup = Lookup(1, index.dtype, (*index.strides, 0), node.shape[0], width, False)
+    moves = [Move(0, g.shape, (0, 0), (g.strides, (0,) * len(index.shape) + (1,)), (lookup,), add=True)]
+    if padding >= 0:
+        moves.append(Move(-1, (width,), (0, padding * width), ((0,), (1,))))
+    return _native(node, [g, index], moves, "zeros")
+
+
+def _lookups(shape: tuple, strides: tuple, indices: list, first: int) -> tuple[tuple, list[Lookup], tuple]:
+    """What indexing a geometry means: the result's shape, the lookups, and the strides of what is not looked up."""
+    at = [d for d, i in enumerate(indices) if i is not None]
+    block = tuple(broadcast_shapes(*[indices[d].shape for d in at]))
+    rest = [d for d in range(len(shape)) if d not in at]
+    lead = [d for d in rest if d < at[0]] if at[-1] - at[0] == len(at) - 1 else []
+    tail = [d for d in rest if d not in lead]
+    result = tuple([shape[d] for d in lead]) + block + tuple([shape[d] for d in tail])
+    found = []
+    for n, d in enumerate(at):
+        over = broadcast_strides(indices[d].shape, indices[d].strides, block)
+        walked = (0,) * len(lead) + over + (0,) * len(tail)
+        found.append(Lookup(first + n, indices[d].dtype, walked, shape[d], strides[d], True))
+    others = tuple([strides[d] for d in lead]) + (0,) * len(block) + tuple([strides[d] for d in tail])
+    return result, found, others
+
+
+def _indexed(node) -> Native | None:
+    x, *indices = node.inputs
+    shape, lookups, others = _lookups(x.shape, x.strides, indices, 1)
+    move = Move(0, shape, (0, 0), (others, contiguous_strides(shape)), tuple(lookups), reads=True)
+    return _native(node, [x, *[i for i in indices if i is not None]], [move])
+
+
+def _put(node) -> Native | None:
+    base, values, *indices = node.inputs
+    if not _plain(base):
+        return None
+    shape, lookups, others = _lookups(base.shape, base.strides, indices, 2)
+    source = broadcast_strides(values.shape, values.strides, shape)
+    move = Move(1, shape, (0, 0), (source, others), tuple(lookups), add=node.attrs["accumulate"])
+    return _native(node, [base, values, *[i for i in indices if i is not None]], [move], "base")
+
+
+def _selected(node) -> Native | None:
+    x, index = node.inputs
+    dim = node.attrs["dim"]
+    if not x.shape:
+        return None
+    lookup = Lookup(1, index.dtype, _only(len(x.shape), dim, index), x.shape[dim], x.strides[dim], False)
+    source = tuple([0 if d == dim else s for d, s in enumerate(x.strides)])
+    move = Move(0, node.shape, (0, 0), (source, contiguous_strides(node.shape)), (lookup,), reads=True)
+    return _native(node, [x, index], [move])
+
+
+def _only(ndim: int, dim: int, index: Ref) -> tuple[int, ...]:
+    """The strides of an index of at most one dim, walked along ``dim``."""
+    return tuple([index.strides[0] if d == dim and index.shape else 0 for d in range(ndim)])
+
+
+def _slices(add: bool, node) -> Native | None:
+    """Whole slices written or added."""
+    base, index, source = node.inputs
+    dim = node.attrs["dim"]
+    if not base.shape or not source.shape or not _plain(base):
+        return None
+    lookup = Lookup(1, index.dtype, _only(len(base.shape), dim, index), base.shape[dim], base.strides[dim], False)
+    target = tuple([0 if d == dim else s for d, s in enumerate(base.strides)])
+    move = Move(2, source.shape, (0, 0), (source.strides, target), (lookup,), add=add)
+    return _native(node, [base, index, source], [move], "base")
+
+
+def _gathered(node) -> Native | None:
+    x, index = node.inputs
+    dim = node.attrs["dim"]
+    if not x.shape or not index.shape:
+        return None
+    lookup = Lookup(1, index.dtype, index.strides, x.shape[dim], x.strides[dim], False)
+    source = tuple([0 if d == dim else s for d, s in enumerate(x.strides)])
+    move = Move(0, index.shape, (0, 0), (source, contiguous_strides(node.shape)), (lookup,), reads=True)
+    return _native(node, [x, index], [move])
+
+
+def _scattered(add: bool, node) -> Native | None:
+    base, index, source = node.inputs
+    dim = node.attrs["dim"]
+    if not base.shape or not index.shape or not source.shape or not _plain(base):
+        return None
+    lookup = Lookup(1, index.dtype, index.strides, base.shape[dim], base.strides[dim], False)
+    target = tuple([0 if d == dim else s for d, s in enumerate(base.strides)])
+    move = Move(2, index.shape, (0, 0), (source.strides, target), (lookup,), add=add)
+    return _native(node, [base, index, source], [move], "base")
+
+
+# --- along strides -------------------------------------------------------------------------------------------
+
+
+def _joined(node) -> Native | None:
+    dim, strides = node.attrs["dim"], contiguous_strides(node.shape)
+    moves, values, start = [], [], 0
+    for x, n in zip(node.inputs, node.attrs["sizes"], strict=True):
+        if n:
+            moves.append(Move(len(values), x.shape, (0, start * strides[dim]), (x.strides, strides)))
+            values.append(x)
+            start += n
+    return _native(node, values, moves)
+
+
+def _scattered_part(node) -> Native | None:
+    (g,), a = node.inputs, node.attrs
+    move = Move(0, g.shape, (0, a["offset"]), (g.strides, tuple(a["strides"])), add=a["overlaps"])
+    return _native(node, [g], [move], "zeros")
+
+
+def _written(node) -> Native | None:
+    base, value = node.inputs
+    a = node.attrs
+    if not _plain(base) or a["dtype"] is not node.dtype:
+        return None
+    shape = tuple(a["shape"])
+    source = broadcast_strides(value.shape, value.strides, shape)
+    return _native(node, [base, value], [Move(1, shape, (0, a["offset"]), (source, tuple(a["strides"])))], "base")
+
+
+def _flipped(node) -> Native | None:
+    (x,), dims = node.inputs, node.attrs["dims"]
+    start = sum((x.shape[d] - 1) * x.strides[d] for d in dims)
+    source = tuple([-s if d in dims else s for d, s in enumerate(x.strides)])
+    return _native(node, [x], [Move(0, x.shape, (start, 0), (source, contiguous_strides(x.shape)))])
+
+
+def _rolled(node) -> Native | None:
+    (x,), shifts, dims = node.inputs, node.attrs["shifts"], node.attrs["dims"]
+    shape, strides = x.shape, x.strides
+    if dims is None:
+        if not _plain(x):
+            return None
+        shape, strides, dims = (prod(shape),), (1,), (0,)
+    target = contiguous_strides(shape)
+    total: dict[int, int] = {}
+    for shift, d in zip(shifts, dims, strict=True):
+        total[d] = (total.get(d, 0) + shift) % shape[d]
+    moves = []
+    for wrapped in product((False, True), repeat=len(total)):
+        part, starts = list(shape), [0, 0]
+        for (d, shift), wraps in zip(total.items(), wrapped, strict=True):
+            part[d] = shift if wraps else shape[d] - shift
+            starts[0] += (shape[d] - shift) * strides[d] if wraps else 0
+            starts[1] += 0 if wraps else shift * target[d]
+        if 0 not in part:
+            moves.append(Move(0, tuple(part), (starts[0], starts[1]), (strides, target)))
+    return _native(node, [x], moves)
+
+
+_FORMS = {
+    "_embedding": _rows,
+    "_known_embedding": _rows,
+    "_embedding_grad": _added_rows,
+    "_index": _indexed,
+    "_index_put": _put,
+    "index_select": _selected,
+    "index_add": partial(_slices, True),
+    "index_copy": partial(_slices, False),
+    "gather": _gathered,
+    "_scatter": partial(_scattered, False),
+    "scatter_add": partial(_scattered, True),
+    "cat": _joined,
+    "_strided_scatter": _scattered_part,
+    "write": _written,
+    "flip": _flipped,
+    "roll": _rolled,
+}
+
+FORMS = {name: partial(_moved, form) for name, form in _FORMS.items()}
+"""How each op becomes a kernel, by name; see :mod:`flambeau.engine.natives`."""

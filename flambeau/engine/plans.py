@@ -1,0 +1,212 @@
+"""The plans of a process: which traces are compiled, when, and what came of it.
+
+A trace that is new runs in the interpreter, which needs no preparation. One that comes again is compiled, at once: all that
+a program can lose by this is :data:`ALLOWANCE`. Beyond it compiling has to pay: either plans have saved by now what
+compiling has cost, or the trace in question has already spent in the interpreter what its compilation will take, so
+that it cannot cost more than twice what would have been best. So a program whose graphs come twice each and never again
+soon stops compiling.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from flambeau.core import config
+from flambeau.engine import report
+from flambeau.engine.plan import Plan, arena
+from flambeau.engine.trace import Trace
+
+ALLOWANCE = 2.0
+"""Seconds of compiling that need not pay."""
+MAX_PLANS = 512
+MAX_SEEN = 4096
+MAX_CODE = 256 << 20
+"""Bytes of machine code after which no new plans are made: it lives as long as the process."""
+SAVED = 0.5
+"""How much of the interpreter's time a plan saves, about: this part of it counts for further compiling."""
+
+
+class Seen:
+    """A signature without a plan: how often it was interpreted, and how long that took in all."""
+
+    __slots__ = ("refused", "seconds", "times")
+
+    def __init__(self) -> None:
+        self.times = 0
+        self.seconds = 0.0
+        self.refused = False  # whether compiling it has failed
+
+
+plans: dict[tuple, Plan] = {}
+"""By signature."""
+seen: dict[tuple, Seen] = {}
+"""Signatures without a plan."""
+
+
+class Totals:
+    """What the table of plans no longer shows."""
+
+    def __init__(self) -> None:
+        self.compiled = 0  # plans
+        self.nodes = 0  # theirs
+        self.seconds = 0.0  # of compiling
+        self.code = 0  # bytes of machine code
+        self.interpreted = 0  # traces
+        self.interpreted_seconds = 0.0
+        self.hits = 0  # of plans that have been dropped
+        self.native_seconds = 0.0  # in them
+        self.saved = 0.0  # seconds in the interpreter that they have replaced
+
+
+totals = Totals()
+
+
+def find(trace: Trace) -> Plan | None:
+    """The plan for a trace, compiled now if it is time for that; ``None`` where the interpreter shall run it."""
+    plan = plans.get(trace.key)
+    if plan is None:
+        before = seen.get(trace.key)
+        times = 0 if before is None else before.times
+        if times < config.compile_after or not _worthwhile(trace, before):
+            return None
+        plan = _compile(trace)
+        if plan is None:
+            return None
+    plan.runs += 1
+    return plan
+
+
+SAMPLED = 16
+"""One of so many runs of a plan is timed; the first is not, since it meets memory that is new."""
+
+
+def run(plan: Plan, trace: Trace) -> BaseException | None:
+    """Runs a plan that :func:`find` gave."""
+    if plan.runs % SAMPLED != 2:
+        return plan.run(trace)
+    start = time.perf_counter()
+    error = plan.run(trace)
+    samples, seconds = plan.sampled
+    plan.sampled = samples + 1, seconds + time.perf_counter() - start
+    return error
+
+
+def interpreted(key: tuple, seconds: float) -> None:
+    """Takes note that the interpreter has run a trace for which there was no plan."""
+    totals.interpreted += 1
+    totals.interpreted_seconds += seconds
+    if len(seen) >= MAX_SEEN:
+        seen.clear()
+    before = seen.setdefault(key, Seen())
+    before.times += 1
+    before.seconds += seconds
+
+
+def clear() -> None:
+    """Forgets all plans and what was seen."""
+    _drop(list(plans))
+    seen.clear()
+
+
+def _worthwhile(trace: Trace, before: Seen | None) -> bool:
+    if before is None:  # compiled on first sight, by request
+        return True
+    if before.refused or totals.code > MAX_CODE:
+        return False
+    if totals.seconds < ALLOWANCE + SAVED * (totals.saved + sum(map(_replaced, plans.values()))):
+        return True
+    return before.seconds > totals.seconds / max(1, totals.nodes) * len(trace.nodes)
+
+
+def _compile(trace: Trace) -> Plan | None:
+    from flambeau.engine.cpu.compiler import session  # LLVM is loaded with the first plan
+
+    before = seen.pop(trace.key, None)
+    start = time.perf_counter()
+    try:
+        plan = Plan(trace)
+    except Exception as error:
+        if config.strict:
+            raise
+        report.write("plan", f"a trace of {len(trace.nodes)} nodes is not compiled: {error!r}")
+        seen[trace.key] = before = before or Seen()
+        before.refused = True
+        return None
+    finally:
+        totals.seconds += time.perf_counter() - start
+    totals.compiled += 1
+    totals.nodes += len(trace.nodes)
+    totals.code = session().stats.bytes
+    if before is not None:
+        plan.interpreted = before.seconds / before.times
+    if len(plans) >= MAX_PLANS:
+        _drop(sorted(plans, key=lambda key: plans[key].runs)[: MAX_PLANS // 2])
+        for kept in plans.values():  # what was used long ago counts for less and less
+            _retire(kept)
+            kept.runs = 0
+    plans[trace.key] = plan
+    if report.wanted("plan"):
+        report.write("plan", str(report.PlanReport(plan)))
+    return plan
+
+
+def _drop(keys: list[tuple]) -> None:
+    for key in keys:
+        _retire(plans.pop(key))
+
+
+def _retire(plan: Plan) -> None:
+    totals.hits += plan.runs
+    totals.native_seconds += _running(plan)
+    totals.saved += _replaced(plan)
+
+
+def _running(plan: Plan) -> float:
+    """Seconds that the runs of a plan have taken, about."""
+    samples, seconds = plan.sampled
+    return plan.runs * seconds / max(1, samples)
+
+
+def _replaced(plan: Plan) -> float:
+    """Seconds that the interpreter would have taken for the runs of a plan."""
+    return plan.runs * plan.interpreted
+
+
+def engine_stats() -> dict[str, int | float]:
+    """Figures of the engine, since the program began. Not in PyTorch.
+
+    ======================  ==================================================================================
+    ``plans``               plans that are there now
+    ``compiled``            plans that have been compiled
+    ``compile_ms``          what that took, loading LLVM included
+    ``hits``                traces that a plan has run
+    ``misses``              traces that the interpreter has run, for lack of a plan
+    ``interpreted_ms``      what that took
+    ``native_ms``           time in plans' runs, estimated from one in 16
+    ``kernels_compiled``    kernels that LLVM has compiled
+    ``kernels_loaded``      kernels whose machine code came from the cache on disk
+    ``code_bytes``          machine code in memory
+    ``arena_bytes``         memory for intermediate values, shared by all plans
+    ======================  ==================================================================================
+
+    >>> import flambeau as torch
+    >>> stats = torch.engine_stats()
+    >>> stats["hits"] >= 0 and sorted(stats)[:3]
+    ['arena_bytes', 'code_bytes', 'compile_ms']
+    """
+    compiler = sys.modules.get("flambeau.engine.cpu.compiler")  # LLVM is loaded with the first plan
+    kernels = compiler.session().stats if compiler is not None else None
+    return {
+        "plans": len(plans),
+        "compiled": totals.compiled,
+        "compile_ms": totals.seconds * 1e3,
+        "hits": totals.hits + sum(plan.runs for plan in plans.values()),
+        "misses": totals.interpreted,
+        "interpreted_ms": totals.interpreted_seconds * 1e3,
+        "native_ms": (totals.native_seconds + sum(map(_running, plans.values()))) * 1e3,
+        "kernels_compiled": kernels.compiled if kernels else 0,
+        "kernels_loaded": kernels.loaded if kernels else 0,
+        "code_bytes": totals.code,
+        "arena_bytes": arena.used,
+    }

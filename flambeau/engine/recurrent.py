@@ -1,0 +1,32 @@
+"""Which nodes are recurrent layers that one kernel computes: those over sequences of one length."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from flambeau.core.size import contiguous_strides
+from flambeau.engine.cpu.specs import KINDS
+from flambeau.engine.grouping import Ref
+from flambeau.engine.natives import Native, Result
+
+
+def _layer(part: str, node) -> Native | None:
+    from flambeau.engine.cpu.recurrent import RecurrentSpec, recurrent_kernel  # LLVM is loaded with the first plan
+
+    refs = [r for r in node.inputs if isinstance(r, Ref)]
+    sizes, dtype = node.attrs["sizes"], refs[0].dtype
+    if sizes[-1] != sizes[0] or not sizes[0] or dtype.name not in KINDS:
+        return None
+    if any(r.strides != contiguous_strides(r.shape) or r.dtype is not dtype for r in refs):
+        return None
+    first = node.inputs[1] if part == "forward" else node.inputs[6]
+    bias = part == "forward" and node.inputs[4] is not None
+    given = (False,) * 3 if part == "forward" else tuple(x is not None for x in node.inputs[:3])
+    mode, reverse = node.attrs["mode"], node.attrs["reverse"]
+    spec = RecurrentSpec(part, mode, dtype, len(sizes), sizes[0], first.shape[1], reverse, bias, given)
+    results = tuple(Result(k) for k in range(len(node.shape)))
+    return Native(partial(recurrent_kernel, spec), (*refs, *results))
+
+
+FORMS = {"_recurrence": partial(_layer, "forward"), "_recurrence_grad": partial(_layer, "backward")}
+"""How each op becomes a kernel, by name; see :mod:`flambeau.engine.natives`."""

@@ -1,0 +1,338 @@
+"""Recurrent layers over whole sequences: all steps of one layer, in one direction, are one op.
+
+The input's share of the gates comes from outside, as one product for all steps; the op adds the state's share, step by
+step. Rows lie as in a packed sequence: those of the first step, then those of the second, and so on; ``sizes`` says how
+many sequences run at each step, the longest first.
+
+The formulas stand here once, for arrays and for tensors. The gradient is an op of its own; where it is to be
+differentiated in turn (``create_graph=True``), the same formulas are recorded in tensors, step by step.
+
+Sources: Hochreiter and Schmidhuber, "Long short-term memory", Neural Computation 9, 1997; Cho et al., "Learning phrase
+representations using RNN encoder-decoder", 2014; https://docs.pytorch.org/docs/stable/generated/torch.nn.GRU.html for
+the place of GRU's second bias.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from flambeau import dispatch
+from flambeau.core import dtypes
+from flambeau.ops.elementary import sigmoid
+from flambeau.ops.joining import cat
+from flambeau.ops.record import Sample, op
+from flambeau.ops.rectifiers import relu
+from flambeau.ops.trigonometric import tanh
+
+
+class _Arrays:
+    """What the formulas need, for NumPy."""
+
+    tanh = np.tanh
+    sigmoid = staticmethod(sigmoid.op.kernel)
+    cat = np.concatenate
+
+    @staticmethod
+    def relu(x):
+        return np.maximum(x, 0)
+
+    @staticmethod
+    def zeros(like):
+        return np.zeros_like(like)
+
+    @staticmethod
+    def take(x, index):
+        return x[index]
+
+
+class _Tensors:
+    """The same for tensors."""
+
+    tanh, sigmoid, relu = staticmethod(tanh), staticmethod(sigmoid), staticmethod(relu)
+    cat = staticmethod(cat)
+
+    @staticmethod
+    def zeros(like):
+        return like.new_zeros(like._shape)
+
+    @staticmethod
+    def take(x, index):
+        return x.index_select(0, dispatch.wrap(index, dtypes.int64))
+
+
+def _split(x, n: int) -> list:
+    width = x.shape[-1] // n
+    return [x[:, k * width : (k + 1) * width] for k in range(n)]
+
+
+# --- one step of each kind of cell ---------------------------------------------------------------------------
+# ``step`` gives the new state, an inner value and the gates, ``back`` the gradients of the input's share and of the
+# state's share of the gates, of the state before, as far as it has a part beside the gates, and of the cell before.
+
+
+def _lstm_step(f, x, product, h, c):
+    enter, forget, new, leave = _split(x + product, 4)
+    enter, forget, new, leave = f.sigmoid(enter), f.sigmoid(forget), f.tanh(new), f.sigmoid(leave)
+    c = forget * c + enter * new
+    return leave * f.tanh(c), c, f.cat((enter, forget, new, leave), -1)
+
+
+def _lstm_back(f, dh, dc, dgates, h, c, gates, h0, c0):
+    enter, forget, new, leave = _split(gates, 4)
+    shown = f.tanh(c)
+    dc = dc + dh * leave * (1 - shown * shown)
+    slopes = [dc * new, dc * c0, dc * enter, dh * shown]
+    if dgates is not None:
+        slopes = [a + b for a, b in zip(slopes, _split(dgates, 4), strict=True)]
+    enter_, forget_, new_, leave_ = slopes
+    d = f.cat(
+        (enter_ * enter * (1 - enter), forget_ * forget * (1 - forget), new_ * (1 - new * new), leave_ * leave * (1 - leave)),
+        -1,
+    )
+    return d, d, None, dc * forget
+
+
+def _gru_step(f, x, product, h, c):
+    x_reset, x_update, x_new = _split(x, 3)
+    reset, update, inner = _split(product, 3)
+    reset, update = f.sigmoid(reset + x_reset), f.sigmoid(update + x_update)
+    new = f.tanh(x_new + inner * reset)
+    return (h - new) * update + new, inner, f.cat((reset, update, new), -1)
+
+
+def _gru_back(f, dh, dinner, dgates, h, inner, gates, h0, c0):
+    reset, update, new = _split(gates, 3)
+    new_, update_ = dh * (1 - update), dh * (h0 - new)
+    if dgates is not None:
+        reset_g, update_g, new_g = _split(dgates, 3)
+        new_, update_ = new_ + new_g, update_ + update_g
+    dnew = new_ * (1 - new * new)
+    reset_, dproduct = dnew * inner, dnew * reset
+    if dgates is not None:
+        reset_ = reset_ + reset_g
+    if dinner is not None:
+        dproduct = dproduct + dinner
+    dreset, dupdate = reset_ * reset * (1 - reset), update_ * update * (1 - update)
+    return f.cat((dreset, dupdate, dnew), -1), f.cat((dreset, dupdate, dproduct), -1), dh * update, None
+
+
+def _tanh_step(f, x, product, h, c):
+    return f.tanh(x + product), None, None
+
+
+def _tanh_back(f, dh, dinner, dgates, h, inner, gates, h0, c0):
+    d = dh * (1 - h * h)
+    return d, d, None, None
+
+
+def _relu_step(f, x, product, h, c):
+    return f.relu(x + product), None, None
+
+
+def _relu_back(f, dh, dinner, dgates, h, inner, gates, h0, c0):
+    d = dh * (h > 0)
+    return d, d, None, None
+
+
+class Cell(NamedTuple):
+    """A kind of cell: how many gates it has, how many of them are kept, whether it has an inner value; its formulas."""
+
+    gates: int
+    kept: int
+    inner: bool
+    step: Callable
+    back: Callable
+
+
+CELLS = {
+    "LSTM": Cell(4, 4, True, _lstm_step, _lstm_back),
+    "GRU": Cell(3, 3, True, _gru_step, _gru_back),
+    "RNN_TANH": Cell(1, 0, False, _tanh_step, _tanh_back),
+    "RNN_RELU": Cell(1, 0, False, _relu_step, _relu_back),
+}
+"""An LSTM's inner value is its cell, a GRU's the state's share of the new gate before it is reset."""
+
+
+def step(mode: str, x, product, h, c=None) -> tuple:
+    """The state after one step of a cell, in tensors: ``x`` and ``product`` are the input's and the state's share."""
+    h, inner, _ = CELLS[mode].step(_Tensors, x, product, h, c)
+    return (h, inner) if mode == "LSTM" else (h,)
+
+
+# --- sequences -----------------------------------------------------------------------------------------------
+
+
+def _walk(sizes: Sequence[int], reverse: bool) -> list[tuple[int, int]]:
+    """Where the rows of each step begin and how many there are, in the order in which the steps run."""
+    found, start = [], 0
+    for n in sizes:
+        found.append((start, n))
+        start += n
+    return found[::-1] if reverse else found
+
+
+def _resized(f, state, first, n: int):
+    """The state of ``n`` sequences: some have ended, or begin now."""
+    have = state.shape[0]
+    if have == n:
+        return state
+    return state[:n] if have > n else f.cat((state, first[have:n]))
+
+
+def previous(f, values, first, sizes: tuple[int, ...], reverse: bool):
+    """For each row of ``values`` that of the step that ran before it, or that of ``first``."""
+    batch = sizes[0]
+    if sizes[-1] == batch:
+        parts = (values[batch:], first) if reverse else (first, values[: values.shape[0] - batch])
+        return f.cat(parts) if len(sizes) > 1 else first
+    index, before = [], np.arange(batch)
+    for start, n in _walk(sizes, reverse):
+        if len(before) < n:
+            before = np.concatenate((before, np.arange(len(before), n)))
+        index.append(before[:n])
+        before = np.arange(batch + start, batch + start + n)
+    return f.take(f.cat((first, values)), np.concatenate(index[::-1] if reverse else index))
+
+
+def last(values, sizes: tuple[int, ...], reverse: bool):
+    """The rows of each sequence's last step."""
+    batch = sizes[0]
+    if reverse:
+        return values[:batch]
+    if sizes[-1] == batch:
+        return values[values.shape[0] - batch :]
+    ends = np.zeros(batch, np.int64)
+    for start, n in _walk(sizes, False):
+        ends[:n] = np.arange(start, start + n)
+    return _Tensors.take(values, ends)
+
+
+def _forward(x, h0, c0, weight, bias, mode, sizes, reverse):
+    cell, f = CELLS[mode], _Arrays
+    rows, width = x.shape[0], h0.shape[1]
+    outputs = np.empty((rows, width), x.dtype)
+    inner = np.empty((rows, width) if cell.inner else 0, x.dtype)
+    gates = np.empty((rows, cell.kept * width) if cell.kept else 0, x.dtype)
+    steps = _walk(sizes, reverse)
+    h, c = h0[: steps[0][1]], c0 if c0 is None else c0[: steps[0][1]]
+    for start, n in steps:
+        h = _resized(f, h, h0, n)
+        if c0 is not None:
+            c = _resized(f, c, c0, n)
+        product = h @ weight.T
+        if bias is not None:
+            product += bias
+        here = slice(start, start + n)
+        h, value, kept = cell.step(f, x[here], product, h, c)
+        outputs[here] = h
+        if cell.inner:
+            inner[here], gates[here] = value, kept
+        if c0 is not None:
+            c = value
+    return outputs, inner, gates
+
+
+def _gradient(f, g, ginner, ggates, outputs, inner, gates, h0, c0, weight, mode, sizes, reverse) -> tuple:
+    """The gradients of the input's share and of the state's share of the gates, and of the first state."""
+    cell = CELLS[mode]
+    before_h = previous(f, outputs, h0, sizes, reverse)
+    before_c = None if c0 is None else previous(f, inner, c0, sizes, reverse)
+    dx: list = []
+    dproduct: list = []
+    carried = [first if first is None else f.zeros(first[:0]) for first in (h0, c0)]
+    joined: tuple[list, list] = ([], [])  # what belongs to sequences that began later than others
+
+    def at(values):
+        return None if values is None or values.ndim < 2 else values[here]  # what a kind of cell does not have is empty
+
+    for start, n in reversed(_walk(sizes, reverse)):
+        here = slice(start, start + n)
+        for k, first in enumerate((h0, c0)):
+            if first is not None and carried[k].shape[0] > n:
+                joined[k].append(carried[k][n:])
+            if first is not None:
+                carried[k] = _resized(f, carried[k], f.zeros(first), n)
+        dh, dc = carried
+        if g is not None:
+            dh = dh + g[here]
+        if ginner is not None:
+            dc = ginner[here] if dc is None else dc + ginner[here]
+        states = (outputs[here], at(inner), at(gates), before_h[here], at(before_c))
+        x, product, own, dc = cell.back(f, dh, dc, at(ggates), *states)
+        dh = product @ weight
+        carried = [dh if own is None else dh + own, dc]
+        dx.append(x)
+        dproduct.append(product)
+    if not reverse:
+        dx.reverse()
+        dproduct.reverse()
+    first = [c if c is None else f.cat((c, *reversed(more))) for c, more in zip(carried, joined, strict=True)]
+    return f.cat(dx), f.cat(dproduct) if mode == "GRU" else None, *first
+
+
+def _gradient_kernel(*values, **attrs):
+    found = _gradient(_Arrays, *values, **attrs)
+    return tuple([np.empty(0, found[0].dtype) if v is None else v for v in found])
+
+
+@op(
+    name="_recurrence_grad",
+    tensors="g ginner ggates outputs inner gates h c weight",
+    kernel=_gradient_kernel,
+    outputs=("x", "product", "first", "first_cell"),
+    method=False,
+)
+def _recurrence_grad(g, ginner, ggates, outputs, inner, gates, h, c, weight, mode, sizes, reverse):
+    """The gradients that ``_recurrence`` needs: of ``x``, of a GRU's product of state and weight, and of the states."""
+    rows = outputs._shape[0]
+    wide = (rows, weight._shape[0])
+    shapes = (wide, wide if mode == "GRU" else (0,), tuple(h._shape), (0,) if c is None else tuple(c._shape))
+    inputs = (g, ginner, ggates, outputs, inner, gates, h, c, weight)
+    return shapes, (outputs._dtype,) * 4, inputs, {"mode": mode, "sizes": sizes, "reverse": reverse}
+
+
+def _recurrence_gradient(gs, needs, h, c, weight, outputs, inner, gates, mode, sizes, reverse):
+    values: tuple[Any, ...] = (*gs, outputs, inner, gates, h, c, weight)
+    if dispatch.grad_mode.enabled:
+        dx, product, dh, dc = _gradient(_Tensors, *values, mode, sizes, reverse)
+    else:
+        dx, product, dh, dc = _recurrence_grad(*values, mode, sizes, reverse)
+    product = product if mode == "GRU" else dx
+    dweight = product.t() @ previous(_Tensors, outputs, h, sizes, reverse) if needs[3] else None
+    return dx, dh, dc if needs[2] else None, dweight, product.sum(0) if needs[4] else None
+
+
+def _samples(make):
+    def sample(mode: str, sizes: tuple[int, ...], reverse: bool) -> Sample:
+        cell, rows = CELLS[mode], sum(sizes)
+        c = make(sizes[0], 2) if mode == "LSTM" else None
+        bias = make(cell.gates * 2) if mode == "GRU" else None
+        weight = make(cell.gates * 2, 2)
+        return Sample(make(rows, cell.gates * 2), make(sizes[0], 2), c, weight, bias, mode, sizes, reverse)
+
+    return [sample(mode, sizes, reverse) for mode in CELLS for sizes in ((2, 2), (3, 1)) for reverse in (False, True)]
+
+
+@op(
+    name="_recurrence",
+    tensors="x h c weight bias",
+    kernel=_forward,
+    grad={"*": _recurrence_gradient},
+    outputs=("outputs", "inner", "gates"),
+    method=False,
+    samples=_samples,
+)
+def recurrence(x, h, c, weight, bias, mode, sizes, reverse):
+    """All steps of a layer in one direction.
+
+    ``x`` (rows, gates * width) is the input's share of the gates; ``h`` and, of an LSTM, ``c`` (batch, width) are the first
+    state; ``weight`` (gates * width, width) and, of a GRU, ``bias`` make the state's share. Gives the states after each
+    step, the inner values and the gates; the last two are there for the gradient.
+    """
+    cell = CELLS[mode]
+    rows, width = x._shape[0], h._shape[1]
+    shapes = ((rows, width), (rows, width) if cell.inner else (0,), (rows, cell.kept * width) if cell.kept else (0,))
+    return shapes, (x._dtype,) * 3, (x, h, c, weight, bias), {"mode": mode, "sizes": sizes, "reverse": reverse}
