@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from flambeau import ops
 from flambeau.core import dtypes
 from flambeau.core.dtypes import dtype as Dtype
 from flambeau.dispatch import autocast as _mode
@@ -231,16 +232,13 @@ class GradScaler:
             raise RuntimeError("unscale_() is being called after step().")
         if id(optimizer) in self._unscaled:
             raise RuntimeError("unscale_() has already been called on this optimizer since the last update().")
-        finite = True
-        for group in optimizer.param_groups:
-            for p in group["params"]:
-                if p.grad is None:
-                    continue
-                if p.grad.dtype is dtypes.float16:
-                    raise ValueError("Attempting to unscale FP16 gradients.")
-                p.grad.detach().mul_(1.0 / self._scale)
-                finite = finite and bool(p.grad.detach().isfinite().all())
-        self._unscaled[id(optimizer)] = finite
+        grads = [p.grad.detach() for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        if any(grad.dtype is dtypes.float16 for grad in grads):
+            raise ValueError("Attempting to unscale FP16 gradients.")
+        for grad in grads:
+            grad.mul_(1.0 / self._scale)
+        # One value for all: the graph runs once.
+        self._unscaled[id(optimizer)] = not grads or bool(ops.stack([grad.isfinite().all() for grad in grads]).all())
 
     def step(self, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
         """``optimizer.step(...)``, unless a gradient is infinite or not a number."""

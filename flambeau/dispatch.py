@@ -73,6 +73,9 @@ attach: Callable = None  # type: ignore[assignment]
 enter: Callable = None  # type: ignore[assignment]
 """``enter(pattern, inputs, results)``: the same where an entry of the same pattern was made before."""
 
+tape_parts: Callable = None  # type: ignore[assignment]
+"""``tape_parts()``: by name, what code needs that makes entries itself."""
+
 pattern_of: Callable = None  # type: ignore[assignment]
 """``pattern_of(entry)``: what entries of calls like that one have in common; ``None`` where each is different."""
 

@@ -8,7 +8,6 @@ True
 from __future__ import annotations
 
 from flambeau.ops import registry
-from flambeau.tensor.record import tuple_type
 
 __all__: list[str] = []
 
@@ -17,5 +16,5 @@ def __getattr__(name: str) -> type:
     for full in (name, f"aten.{name}", "linalg." + name.removeprefix("linalg_")):
         op = registry.get(full)
         if op is not None and op.outputs:
-            return tuple_type(op)
+            return op.named_tuple()
     raise AttributeError(f"module 'torch.return_types' has no attribute '{name}'", name=name)

@@ -60,7 +60,7 @@ def test_machines_have_entries_of_their_own(tmp_path):
 @pytest.mark.parametrize("damage", ["empty", "cut", "flipped", "foreign"])
 def test_damaged_entries_are_compiled_again(tmp_path, damage):
     check_square(20, new_session(tmp_path))
-    (entry,) = tmp_path.glob("*.o")
+    (entry,) = tmp_path.glob("*/*.o")
     content = entry.read_bytes()
     middle = len(content) // 2
     entry.write_bytes({
@@ -76,16 +76,19 @@ def test_damaged_entries_are_compiled_again(tmp_path, damage):
 
 
 def test_size_is_bounded(tmp_path):
-    """Over the limit, the entries that were not used for longest go first."""
-    cache = Cache(tmp_path, limit=10_000)
-    for k in range(12):
-        cache.store(f"key{k}", bytes(1000))
-        os.utime(tmp_path / f"key{k}.o", (k, k))
-    assert cache.load("key0") == bytes(1000)  # used again just now
-    cache.prune()
-    left = {path.stem for path in tmp_path.iterdir()}
-    assert left == {"key0", "key9", "key10", "key11"}
-    assert cache.load("key1") is None
+    """A shard that takes more than its share of the limit loses the entries that were not used for longest."""
+    cache = Cache(tmp_path, limit=256 * 10 * 4096)
+    keys = [f"ab{k:x}" for k in range(1, 13)]
+    for k, key in enumerate(keys):
+        cache.store(key, bytes(1000))
+        os.utime(tmp_path / "ab" / f"{key}.o", (k, k))
+    assert cache.size() == (12, 12 * 4096)  # a small file takes a block of the disk
+    assert cache.load(keys[0]) == bytes(1000)  # used again just now
+    cache.store("ab0", bytes(1000))  # one key in 16 looks at the size
+    left = {path.stem for path in (tmp_path / "ab").iterdir()}
+    assert left == {"ab0", keys[0], *keys[-3:]}
+    assert cache.load(keys[1]) is None
+    assert cache.size() == (5, 5 * 4096)
 
 
 def test_no_directory_no_cache(tmp_path, monkeypatch):
@@ -94,8 +97,8 @@ def test_no_directory_no_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("FLAMBEAU_CACHE_DIR", str(tmp_path / "file"))
     assert Cache.default() is None
     gone = Cache(tmp_path / "never made")
-    gone.store("key", b"code")
-    assert gone.load("key") is None
+    gone.store("00aa", b"code")
+    assert gone.load("00aa") is None and gone.size() == (0, 0)
     check_square(20, compiler.Session(compiler.machine(), gone))
 
 
@@ -124,20 +127,22 @@ def test_several_processes_at_once(tmp_path):
     counts = [tuple(map(int, p.communicate()[0].split())) for p in processes]
     assert all(sum(c) == 10 for c in counts)
     assert start().communicate()[0].split() == ["0", "10"]
-    files = list((tmp_path / "kernels").iterdir())
+    files = list((tmp_path / "code").glob("*/*"))
     assert len(files) == 10 and all(f.suffix == ".o" for f in files), "something temporary was left"
-    assert (tmp_path / "kernels").stat().st_mode & 0o077 == 0, "others can put machine code there"
+    for directory in (tmp_path / "code", *(tmp_path / "code").iterdir()):
+        assert directory.stat().st_mode & 0o077 == 0, "others can put machine code there"
 
 
 def test_abandoned_temporary_files_go(tmp_path):
     """What a killed process left half written is removed in time."""
-    old = tmp_path / "abandoned.tmp"
+    (tmp_path / "ab").mkdir()
+    old = tmp_path / "ab" / "abandoned.tmp"
     old.write_bytes(bytes(100))
     hours_ago = time.time() - 7200
     os.utime(old, (hours_ago, hours_ago))
-    fresh = tmp_path / "fresh.tmp"
+    fresh = tmp_path / "ab" / "fresh.tmp"
     fresh.write_bytes(bytes(100))
-    Cache(tmp_path).prune()
+    Cache(tmp_path).prune("ab")
     assert not old.exists() and fresh.exists()
 
 

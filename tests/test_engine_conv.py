@@ -19,7 +19,7 @@ from hypothesis import strategies as st  # noqa: E402
 import flambeau as torch  # noqa: E402
 from flambeau.core import config, dtypes  # noqa: E402
 from flambeau.engine import plans  # noqa: E402
-from flambeau.engine.cpu import compiler, conv, threads  # noqa: E402
+from flambeau.engine.cpu import compiler, conv_copies, threads  # noqa: E402
 from flambeau.engine.cpu.conv import conv_kernel  # noqa: E402
 from flambeau.engine.cpu.specs import ConvSpec  # noqa: E402
 from flambeau.engine.run import run_pending  # noqa: E402
@@ -180,7 +180,7 @@ def test_bias(name, part, level):
 
 @pytest.mark.parametrize("part", PARTS)
 def test_bands_of_one_row(part, monkeypatch):
-    monkeypatch.setattr(conv, "COPIES", 64)
+    monkeypatch.setattr(conv_copies, "COPIES", 64)
     case = CASES["padded"]._replace(w=12)  # a kernel that no other test has compiled
     given = operands(case, np.float32)
     check(part, case, *given, run(part, case, *given))

@@ -101,6 +101,9 @@ ADDS = {
     "index_add across": lambda x, i, y: x.index_add(1, i[:, 0] % 5, y.repeat(2, 1)[:7, :4].contiguous()),
     "index_add of a multiple": lambda x, i, y: x.index_add(0, i[:, 0], y, alpha=2),
     "index_put": lambda x, i, y: x.index_put((i[:, 0] - 7,), y, accumulate=True),
+    "onto views": lambda x, i, y: (
+        x.t().index_add(1, i[:, 0], y.t()), x.t().scatter_add(1, i.t(), y.t()), x.t().index_put((i[0] % 5, i[1]), y[0], True)
+    ),
     "index_put twice": lambda x, i, y: x.index_put((i, i % 5), y, accumulate=True),
 }
 
@@ -144,6 +147,36 @@ MOVES = {
     "a part written": lambda x, y: written(x, y),
     "a column of another": lambda x, y: column(x, y),
 }
+
+
+PADS = [(1, 2), (3, 0, 1, 2), (0, 1), (2, 2, 3, 3)]
+
+
+@pytest.mark.parametrize("mode", ["constant", "reflect", "replicate", "circular"])
+@pytest.mark.parametrize("pad", PADS)
+def test_padding(monkeypatch, mode, pad):
+    def program(x, g):
+        x = x.detach().requires_grad_()
+        y = F.pad(x, pad, mode, *([2.5] if mode == "constant" else []))
+        (y[..., :4] * y[..., :4]).sum().backward()
+        return y.detach(), x.grad
+
+    x = tensor(2, 3, 5, 4).round()  # sums of whole numbers are exact in any order
+    check(monkeypatch, program, x[0] if len(pad) < 4 else x, tensor(1))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.int64, torch.int8, torch.bool, torch.uint8])
+def test_numbers_written(monkeypatch, dtype):
+    def program(x, i):
+        number = True if dtype is torch.bool else 3
+        y = x.scatter(1, i[:, :1] % 5, number)
+        return y, x.index_fill(0, i[:, 1], number), F.pad(x, (1, -2, 0, 3), value=number), F.one_hot(i, 9)
+
+    check(monkeypatch, program, tensor(7, 5).to(dtype), places(4, 5, high=7))
+
+
+def test_cropping(monkeypatch):
+    check(monkeypatch, lambda x: (F.pad(x, (-1, -2)), F.pad(x, (-1, 1, 2, -3), value=float("nan"))), tensor(7, 5))
 
 
 def written(x, y):

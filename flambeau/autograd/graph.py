@@ -39,9 +39,8 @@ _sequence = itertools.count()
 _new = object.__new__
 
 
-def next_sequence() -> int:
-    """A number above those of all entries that the tape has, and below those of all that it will get."""
-    return next(_sequence)
+next_sequence = _sequence.__next__
+"""A number above those of all entries that the tape has, and below those of all that it will get."""
 
 
 class Node:
@@ -61,7 +60,7 @@ class Node:
     def __init__(self, edges: Sequence, metas: tuple) -> None:
         self.edges = edges
         self.metas = metas
-        self.sequence = next(_sequence)
+        self.sequence = next_sequence()
 
     def apply(self, grads: list) -> tuple:
         """The gradients of the inputs, one for each edge; ``None`` where there is none."""
@@ -361,7 +360,7 @@ def _place(pattern: Pattern, edges: list, saved: list, results) -> None:
     entry.metas = pattern.metas
     entry.edges = edges
     entry.saved = saved
-    entry.sequence = next(_sequence)
+    entry.sequence = next_sequence()
     if anomaly.enabled:
         remember(entry)
     if not pattern.several:
@@ -605,6 +604,9 @@ class MultiHandle:
 dispatch.attach = attach
 dispatch.enter = enter
 dispatch.pattern_of = pattern_of
+dispatch.tape_parts = lambda: {
+    "accumulator": accumulator, "anomaly": anomaly, "enter": enter, "next_sequence": next_sequence, "saving_hooks": saving_hooks,
+}  # fmt: skip
 dispatch.accumulator = accumulator
 dispatch.rebase = rebase
 dispatch.regenerate = regenerate

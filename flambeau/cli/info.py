@@ -31,9 +31,10 @@ def main(arguments: Sequence[str]) -> int:
         ["Python", f"{platform.python_version()} ({sys.executable})"],
         ["system", f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs"],
         ["threads", str(config.num_threads)],
-        ["NumPy", f"{np.__version__}, BLAS {_blas()}"],
+        ["NumPy", f"{np.__version__}, BLAS {_blas()}{_blas_threads()}"],
         ["ml_dtypes", importlib.metadata.version("ml_dtypes")],
         ["mode", _mode()],
+        *_compiler(),
         ["CUDA", "not available"],
     ]
     for package, purpose in _OPTIONAL.items():
@@ -41,6 +42,27 @@ def main(arguments: Sequence[str]) -> int:
         rows.append([package, f"{importlib.metadata.version(package) if there else 'not installed'} ({purpose})"])
     print(table(["", ""], rows).split("\n", 2)[2])
     return 0
+
+
+def _compiler() -> list[list[str]]:
+    """What plans are compiled for, and what earlier runs have left on disk."""
+    if not config.compiled:
+        return []
+    from flambeau.engine.cpu import compiler  # LLVM takes its time to load
+    from flambeau.engine.cpu.cache import Cache
+
+    try:
+        machine = compiler.machine(os.environ.get("FLAMBEAU_CPU", ""))
+    except ValueError as error:
+        return [["kernels for", str(error)]]
+    vectors = f"{8 * machine.vector_bytes}-bit vectors, {machine.registers} registers"
+    also = [name for name, there in [("fused multiply-add", machine.fma), ("float16 conversion", machine.half)] if there]
+    disk = Cache.default()
+    count, size = disk.size() if disk is not None else (0, 0)
+    return [
+        ["kernels for", ", ".join([machine.cpu, vectors, *also])],
+        ["kernel cache", f"{disk.directory}: {count} kernels, {size / 2**20:.1f} MiB" if disk is not None else "none: no directory for it"],
+    ]
 
 
 def _mode() -> str:
@@ -53,3 +75,10 @@ def _mode() -> str:
 def _blas() -> str:
     found = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
     return f"{found.get('name', 'unknown')} {found.get('version', '')}".strip()
+
+
+def _blas_threads() -> str:
+    from flambeau.engine.cpu import blas
+
+    count = blas.get_num_threads()
+    return "" if count is None else f" with {count} thread{'s' * (count != 1)}"

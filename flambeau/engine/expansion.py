@@ -27,24 +27,7 @@ from flambeau.engine.graph import NO_ATTRS, PROJECT
 from flambeau.engine.grouping import NATIVE, Ref, Static
 from flambeau.engine.lowering import Body, Refused, Val
 from flambeau.engine.shapes import is_whole, restride
-from flambeau.engine.templates import Template
-
-
-class Part:
-    """What a part computes: an op of the engine's own, with no meaning but its lowering."""
-
-    __slots__ = ("dims", "lower", "name")
-    kernel = expand = None
-    static = checked = False
-
-    def __init__(self, name: str, lower: Callable, dims: tuple[int, ...] | None) -> None:
-        self.name = name
-        self.lower = lower
-        self.dims = dims
-
-    @property
-    def reduces(self) -> Callable | None:
-        return None if self.dims is None else lambda: self.dims
+from flambeau.engine.templates import Part, Template
 
 
 class Number:
@@ -68,25 +51,48 @@ class Expansion:
     def refuse(self, why: str) -> None:
         raise Refused(why)
 
+    def computing(self, x: Ref) -> Dtype:
+        """The dtype that parts compute with ``x`` in."""
+        return _computing(x.dtype)
+
     # --- values ------------------------------------------------------------------------------------------
 
-    def map(self, lower: Callable, *inputs) -> Ref:
-        """``lower(body, *values)`` at every point of ``inputs`` broadcast against each other."""
-        return self._part(lower, inputs, None, True)
+    def map(self, lower: Callable, *inputs, shape: tuple[int, ...] = ()) -> Ref:
+        """``lower(body, *values)`` at every point of ``inputs``, and of ``shape``, broadcast against each other."""
+        return self._part(lower, inputs, None, True, shape)
 
-    def reduce(self, lower: Callable, dims: tuple[int, ...], *inputs, keepdim: bool = True) -> Ref:
-        """The same with reductions (``body.sum`` and its like) over ``dims`` of the inputs' common shape."""
-        return self._part(lower, inputs, tuple(dims), keepdim)
+    def reduce(
+        self, lower: Callable, dims: tuple[int, ...], *inputs, keepdim: bool = True, shape: tuple[int, ...] = ()
+    ) -> Ref:
+        """The same with reductions (``body.sum`` and its like) over ``dims`` of the common shape."""
+        return self._part(lower, inputs, tuple(dims), keepdim, shape)
+
+    def check(self, lower: Callable, *inputs) -> None:
+        """Lets the plan stop where ``lower`` is true anywhere; the op's own kernel then says what is wrong."""
+        form = broadcast_shapes(*[x.shape for x in inputs if isinstance(x, Ref)])
+        if form == ():
+            part = self.map(lambda b, *values: b.cast(lower(b, *values), dtypes.int64), *inputs)
+        else:
+            part = self.reduce(lambda b, *values: b.cast(b.any(lower(b, *values)), dtypes.int64), range(len(form)), *inputs)
+        self.nodes[part.source].op.checked = True
+
+    def fold(self, how: Callable, x: Ref, dims: tuple[int, ...], keepdim: bool = True) -> Ref:
+        """``x`` reduced by one of the body's reductions, such as ``Body.sum``; ``x`` itself where there are no ``dims``."""
+        if not dims:
+            return x
+        result = self.reduce(how, dims, x, keepdim=keepdim)
+        self.nodes[result.source].op.folds = True
+        return result
 
     def sum(self, x: Ref, dims: tuple[int, ...], keepdim: bool = True) -> Ref:
-        return self.reduce(lambda b, x: b.sum(x), dims, x, keepdim=keepdim)
+        return self.fold(Body.sum, x, dims, keepdim)
 
     def amax(self, x: Ref, dims: tuple[int, ...], keepdim: bool = True) -> Ref:
-        return self.reduce(lambda b, x: b.amax(x), dims, x, keepdim=keepdim)
+        return self.fold(Body.amax, x, dims, keepdim)
 
     def mean(self, x: Ref, dims: tuple[int, ...], keepdim: bool = True) -> Ref:
         n = prod(x.shape[d] for d in dims)
-        return self.reduce(lambda b, x: b.div(b.sum(x), n), dims, x, keepdim=keepdim)
+        return self.map(lambda b, x: b.div(x, n), self.sum(x, dims, keepdim))
 
     def call(self, op, *inputs, **attrs) -> Ref:
         """Another op's lowering as a map; ``op`` is its public function."""
@@ -105,11 +111,9 @@ class Expansion:
             strides = contiguous_strides(tuple(shape))
         return Ref(x.source, shape, x.dtype, strides, x.offset, True)
 
-    def _part(self, lower: Callable, inputs: tuple, dims: tuple[int, ...] | None, keepdim: bool) -> Ref:
+    def _part(self, lower: Callable, inputs: tuple, dims: tuple[int, ...] | None, keepdim: bool, shape) -> Ref:
         refs = [x for x in inputs if isinstance(x, Ref)]
-        form = broadcast_shapes(*[r.shape for r in refs])
-        if 0 in form or any(r.dtype not in NATIVE for r in refs):
-            raise Refused("empty, or of a dtype that loops do not take")
+        form = tuple(broadcast_shapes(shape, *[r.shape for r in refs]))
         operands = [
             x if x is None or isinstance(x, Ref) else x.place if isinstance(x, Number) else Static(x) for x in inputs
         ]
@@ -143,14 +147,16 @@ class Expansion:
                 if isinstance(ref, Ref) and ref.source == source:
                     ref.source = number
 
-    def undo(self, length: int) -> None:
-        del self.nodes[length:]
+
+
+def _computing(dtype: Dtype) -> Dtype:
+    return dtypes.float32 if dtype in (dtypes.float16, dtypes.bfloat16) else dtype
 
 
 def _tried(lower: Callable, inputs: tuple, dims: tuple[int, ...] | None, count: int) -> tuple[Dtype, Dtype]:
     """The dtype of a lowering's result and that of its numbers; refuses what it does."""
     body = Body()
-    computes = [dtypes.float32 if x.dtype in (dtypes.float16, dtypes.bfloat16) else x.dtype for x in inputs if isinstance(x, Ref)]
+    computes = [_computing(x.dtype) for x in inputs if isinstance(x, Ref)]
     body.reducing, body.count, body.result = bool(dims), count, computes[0]
     values: list = []
     for place, x in enumerate(inputs):
@@ -199,6 +205,8 @@ def _parts_of(nodes: list, i: int, results: dict[int, int]) -> list[int]:
     inputs = [Number(x) if x.__class__ is int else x.value if x.__class__ is Static else x for x in node.inputs]
     e, length = Expansion(node, nodes), len(nodes)
     try:
+        if any(isinstance(x, Ref) and (x.dtype not in NATIVE or 0 in x.shape) for x in inputs):
+            raise Refused("empty, or of a dtype that loops do not take")
         values = rule(e, *inputs, **node.attrs)
         if several:
             targets = [(k, j, node.shape[k], node.dtype[k], nodes[j].kept) for k, j in results.items()]
@@ -211,7 +219,7 @@ def _parts_of(nodes: list, i: int, results: dict[int, int]) -> list[int]:
             e.finish(values[k], number, shape, dtype, kept)
     except Refused:
         nodes[i] = node
-        e.undo(length)
+        del nodes[length:]
         return []
     return e.parts
 
@@ -222,7 +230,7 @@ def _alive(nodes: list, order: list[int]) -> list[int]:
     alive = []
     for i in reversed(order):
         node = nodes[i]
-        if node.op.__class__ is Part and not node.kept and i not in read:
+        if node.op.__class__ is Part and not (node.kept or node.op.checked or i in read):
             nodes[i] = None
             continue
         alive.append(i)

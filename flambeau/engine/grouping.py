@@ -1,13 +1,13 @@
 """From a trace to groups of nodes that run as one loop each.
 
-A group has an iteration shape and the dims that it reduces. A node joins the earliest group after all that it needs
-in which it can be computed element by element (or row by row); else it begins a new one. Groups run in order, so a node
-may use any value of an earlier group from memory, and values of its own group directly.
+A group has an iteration shape and the dims that it reduces. A node joins a group that makes what it needs, or that reads
+the same, if it can be computed there element by element (or row by row) and nothing that it needs waits for that group;
+else it begins a new one. It uses values of its own group directly, and those of others from memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from math import prod
 
 from flambeau.core import dtypes
@@ -18,7 +18,9 @@ from flambeau.engine.shapes import broadcast_strides, joined, refined, restride,
 MAX_INPUTS = 20
 MAX_INSTRUCTIONS = 160
 NEARBY = 12
-"""How many of the newest groups a node may join, besides its producers': keeps grouping linear."""
+"""How many of the newest groups a node may join that has nothing in common with them, and ..."""
+SMALL = 1 << 14
+"""... how many elements these have at most: what is won then is a call."""
 NATIVE = frozenset(d for d in dtypes.ALL if not d.is_complex and d.name not in ("uint16", "uint32", "uint64"))
 """The dtypes that loops take."""
 _HALF = (dtypes.float16, dtypes.bfloat16)
@@ -138,40 +140,119 @@ class _Seat:
 
 
 class Grouper:
-    """Groups the nodes of one trace, given as templates (see :mod:`flambeau.engine.templates`), in the given order."""
+    """Groups the nodes of one trace, given as templates (see :mod:`flambeau.engine.templates`), in the given order.
+
+    ``groups`` are then in an order in which they can run.
+    """
 
     def __init__(self, nodes: list, order: Iterable[int]) -> None:
         self.nodes = nodes
         self.groups: list[Group] = []
         self.group_of: dict[int, int] = {}
+        self.readers: dict[int, list[int]] = {}  # the groups that read a value from memory
+        self.before: list[int] = []  # the groups that must run before each, as bits
         for i in order:
             if not nodes[i].is_view:
                 self._place(i, nodes[i])
+        self.groups = [self.groups[k] for k in self._order()]
+
+    def _order(self) -> list[int]:
+        """The groups in the order in which they were begun, but each after those that it needs."""
+        done, order = 0, []
+        for k, before in enumerate(self.before):
+            if done >> k & 1:
+                continue
+            first = before & ~done
+            if first:  # what must run before a group has fewer groups before it
+                earlier = [j for j in range(len(self.groups)) if first >> j & 1]
+                order += sorted(earlier, key=lambda j: self.before[j].bit_count())
+            order.append(k)
+            done |= first | 1 << k
+        return order
 
     def _place(self, i: int, node) -> None:
+        if node.native and node.reduced and getattr(node.op, "folds", False):
+            self._fold(node)
         if node.native and node.reduced is not None and self._join(i, node):
             return
         group = Group((), native=False)
-        group.members.append(i)
-        self.group_of[i] = len(self.groups)
         self.groups.append(group)
+        self.before.append(0)
+        self._settle(i, node, len(self.groups) - 1)
+
+    def _fold(self, node) -> None:
+        """Lets a sum over more dims than the group reduces that makes what is added begin in that group."""
+        number = self.group_of.get(node.inputs[0].source, -1)
+        if number < 0 or not self.groups[number].reduced:
+            return
+        group, seat = self.groups[number], _Seat(node)
+        shape = refined(group.shape, seat.shape) if seat.size == group.size else None
+        if shape is None:
+            return
+        inner, dims = split_dims(group.shape, group.reduced, shape), split_dims(seat.shape, seat.reduced, shape)
+        if not inner < dims:
+            return
+        first = node.begin_fold(shape, restride(seat.shape, seat.strides[0], shape), inner)
+        self.nodes.append(first)
+        if self._try(len(self.nodes) - 1, first, number, _Seat(first)):
+            kept = [d for d in range(len(shape)) if d not in inner]
+            node.end_fold(len(self.nodes) - 1, first.shape, frozenset([k for k, d in enumerate(kept) if d in dims]))
+        else:
+            self.nodes.pop()
+
+    def _needed(self, node) -> set[int]:
+        """The groups that make what a node needs."""
+        return {self.group_of[x.source] for x in node.inputs if isinstance(x, Ref) and x.source in self.group_of}
+
+    def _settle(self, i: int, node, number: int) -> None:
+        """Makes a node a member of a group."""
+        self.groups[number].members.append(i)
+        self.group_of[i] = number
+        for x in node.inputs:
+            if isinstance(x, Ref) and self.group_of.get(x.source) != number:
+                readers = self.readers.setdefault(x.source, [])
+                if number not in readers:
+                    readers.append(number)
+        new = 0
+        for k in self._needed(node) - {number}:
+            new |= self.before[k] | 1 << k
+        if new & ~self.before[number]:
+            for k, before in enumerate(self.before):
+                if k == number or before >> number & 1:
+                    self.before[k] |= new
+
+    def _candidates(self, node, size: int) -> Iterator[int]:
+        """The groups that a node might join, the best ones first: none that anything that it needs waits for."""
+        needed = self._needed(node)
+        waiting = 0
+        for k in needed:
+            waiting |= self.before[k]
+        known = waiting  # the groups that would run before it anyway
+        for k in needed:
+            known |= 1 << k
+        seen = set()
+        related = [k for x in node.inputs if isinstance(x, Ref) for k in self.readers.get(x.source, ())]
+        for k in (*sorted(needed), *related):
+            if k not in seen and not waiting >> k & 1:
+                seen.add(k)
+                yield k
+        if size <= SMALL:
+            for k in range(max(0, len(self.groups) - 1 - NEARBY), len(self.groups) - 1):
+                if k not in seen and not waiting >> k & 1 and not known & ~self.before[k]:
+                    yield k
 
     def _join(self, i: int, node, fine: bool = False) -> bool:
         try:
             seat = _Seat(node, fine)
         except ValueError:  # inputs that do not broadcast to what is reduced
             return False
-        first = 0
-        for ref in node.inputs:
-            if isinstance(ref, Ref) and ref.source in self.group_of:
-                first = max(first, self.group_of[ref.source])
-        last = len(self.groups)
-        numbers = dict.fromkeys([*range(first, min(first + 2, last)), *range(max(first, last - NEARBY), last), last])
-        self.groups.append(Group(seat.shape, native=True))
         coarse = False
+        self.groups.append(Group(seat.shape, native=True))
+        self.before.append(0)
         try:
-            if any(self._try(i, node, number, seat) for number in numbers):
-                return True
+            for number in (*self._candidates(node, seat.size), len(self.groups) - 1):
+                if self._try(i, node, number, seat):
+                    return True
         except Refused:
             node.native = False
         except _TooCoarse:
@@ -179,6 +260,7 @@ class Grouper:
         finally:
             if not self.groups[-1].members:
                 self.groups.pop()
+                self.before.pop()
         return coarse and self._join(i, node, fine=True)
 
     def _try(self, i: int, node, number: int, seat: _Seat) -> bool:
@@ -246,8 +328,7 @@ class Grouper:
             raise AssertionError(f"{node.op.name}: an operation on rows gave a value for each element")
         group.values[i] = value
         group.by_row[i] = by_row or prod(node.shape) != group.size
-        group.members.append(i)
-        self.group_of[i] = number
+        self._settle(i, node, number)
 
     def _source(self, group: Group, number: int, ref: Ref, strides: tuple[int, ...], by_row: bool) -> Val | tuple:
         """A value of the group itself, or the key of an input from memory."""

@@ -10,35 +10,64 @@ from math import prod
 from flambeau.core import dtypes
 from flambeau.core.size import broadcast_shapes, contiguous_strides
 from flambeau.engine.cpu.movement import Lookup, Move, MovementSpec, addable, movement_kernel
-from flambeau.engine.grouping import Ref
+from flambeau.engine.grouping import Ref, Static
 from flambeau.engine.natives import FAULT, RESULT, Native
 from flambeau.engine.shapes import broadcast_strides
 
 _INDICES = (dtypes.int32, dtypes.int64)
+_HALF = (dtypes.float16, dtypes.bfloat16)
 
 
 def _moved(form: Callable, node) -> Native | None:
     """The movement that ``node`` is; ``None`` where it is none that a native kernel takes."""
-    refs = [x for x in node.inputs if x is not None]
-    if node.dtype.itemsize > 8 or 0 in node.shape or not all(isinstance(r, Ref) and 0 not in r.shape for r in refs):
+    if node.dtype.itemsize > 8 or 0 in node.shape or any(isinstance(r, Ref) and 0 in r.shape for r in node.inputs):
         return None
     return form(node)
 
 
-def _native(node, values: list[Ref], moves: list[Move], begin: str = "") -> Native | None:
+def _native(node, values: list[Ref], moves: list[Move], begin: str = "", number: int | None = None) -> Native | None:
+    """``number`` is the place among the plan's of the number that moves without a source write."""
     if any(m.add for m in moves) and not addable(node.dtype):
+        return None
+    if number is not None and (node.dtype in _HALF or node.dtype.is_complex):
         return None
     indices = {x.argument for m in moves for x in m.lookups}
     if any(r.dtype not in _INDICES if k in indices else r.dtype is not node.dtype for k, r in enumerate(values)):
         return None
     checked = bool(indices) and node.op.checked
-    spec = MovementSpec(node.dtype, prod(node.shape), len(values), begin, tuple(moves), checked)
+    spec = MovementSpec(node.dtype, prod(node.shape), len(values), begin, tuple(moves), checked, number is not None)
     arguments = (*values, RESULT, *[FAULT] * checked)
-    return Native(partial(movement_kernel, spec), arguments, updates=begin == "base")
+    numbers = () if number is None else ((number, dtypes.float64 if node.dtype.is_floating_point else dtypes.int64),)
+    return Native(partial(movement_kernel, spec), arguments, begin == "base", numbers)
+
+
+def _filled(x, shape: tuple, start: int, strides: tuple, lookups: tuple = ()) -> tuple[Move, int | None]:
+    """A move that writes the number ``x``, an input, and its place among the plan's numbers if it has one."""
+    constant = x.value if isinstance(x, Static) else None
+    zeros = (0,) * len(shape)
+    return Move(-1, shape, (0, start), (zeros, strides), lookups, constant=constant), x if constant is None else None
 
 
 def _plain(ref: Ref) -> bool:
     return ref.strides == contiguous_strides(ref.shape)
+
+
+def _onto(node, values: list[Ref], move: Move, number: int | None = None) -> Native | None:
+    """A move onto a copy of the first of ``values``, or onto its very memory."""
+    base = values[0]
+    if _plain(base):
+        return _native(node, values, [move], "base", number)
+    copy = Move(0, base.shape, (0, 0), (base.strides, contiguous_strides(base.shape)))
+    return _native(node, values, [copy, move], "", number)
+
+
+def _across(ref: Ref, dim: int) -> tuple[int, ...]:
+    """The strides of the other dims of a result like ``ref``."""
+    return tuple([0 if d == dim else s for d, s in enumerate(contiguous_strides(ref.shape))])
+
+
+def _step(ref: Ref, dim: int) -> int:
+    return contiguous_strides(ref.shape)[dim]
 
 
 # --- by index ------------------------------------------------------------------------------------------------
@@ -60,7 +89,7 @@ def _added_rows(node) -> Native | None:
     lookup = Lookup(1, index.dtype, (*index.strides, 0), node.shape[0], width, False)
     moves = [Move(0, g.shape, (0, 0), (g.strides, (0,) * len(index.shape) + (1,)), (lookup,), add=True)]
     if padding >= 0:
-        moves.append(Move(-1, (width,), (0, padding * width), ((0,), (1,))))
+        moves.append(Move(-1, (width,), (0, padding * width), ((0,), (1,)), constant=0))
     return _native(node, [g, index], moves, "zeros")
 
 
@@ -90,12 +119,10 @@ def _indexed(node) -> Native | None:
 
 def _put(node) -> Native | None:
     base, values, *indices = node.inputs
-    if not _plain(base):
-        return None
-    shape, lookups, others = _lookups(base.shape, base.strides, indices, 2)
+    shape, lookups, others = _lookups(base.shape, contiguous_strides(base.shape), indices, 2)
     source = broadcast_strides(values.shape, values.strides, shape)
     move = Move(1, shape, (0, 0), (source, others), tuple(lookups), add=node.attrs["accumulate"])
-    return _native(node, [base, values, *[i for i in indices if i is not None]], [move], "base")
+    return _onto(node, [base, values, *[i for i in indices if i is not None]], move)
 
 
 def _selected(node) -> Native | None:
@@ -118,12 +145,11 @@ def _slices(add: bool, node) -> Native | None:
     """Whole slices written or added."""
     base, index, source = node.inputs
     dim = node.attrs["dim"]
-    if not base.shape or not source.shape or not _plain(base):
+    if not base.shape or not source.shape:
         return None
-    lookup = Lookup(1, index.dtype, _only(len(base.shape), dim, index), base.shape[dim], base.strides[dim], False)
-    target = tuple([0 if d == dim else s for d, s in enumerate(base.strides)])
-    move = Move(2, source.shape, (0, 0), (source.strides, target), (lookup,), add=add)
-    return _native(node, [base, index, source], [move], "base")
+    lookup = Lookup(1, index.dtype, _only(len(base.shape), dim, index), base.shape[dim], _step(base, dim), False)
+    move = Move(2, source.shape, (0, 0), (source.strides, _across(base, dim)), (lookup,), add=add)
+    return _onto(node, [base, index, source], move)
 
 
 def _gathered(node) -> Native | None:
@@ -140,12 +166,34 @@ def _gathered(node) -> Native | None:
 def _scattered(add: bool, node) -> Native | None:
     base, index, source = node.inputs
     dim = node.attrs["dim"]
-    if not base.shape or not index.shape or not source.shape or not _plain(base):
+    if not base.shape or not index.shape:
         return None
-    lookup = Lookup(1, index.dtype, index.strides, base.shape[dim], base.strides[dim], False)
-    target = tuple([0 if d == dim else s for d, s in enumerate(base.strides)])
-    move = Move(2, index.shape, (0, 0), (source.strides, target), (lookup,), add=add)
-    return _native(node, [base, index, source], [move], "base")
+    lookup = Lookup(1, index.dtype, index.strides, base.shape[dim], _step(base, dim), False)
+    if not isinstance(source, Ref):
+        return _onto(node, [base, index], *_filled(source, index.shape, 0, _across(base, dim), (lookup,)))
+    if not source.shape:
+        return None
+    move = Move(2, index.shape, (0, 0), (source.strides, _across(base, dim)), (lookup,), add=add)
+    return _onto(node, [base, index, source], move)
+
+
+def _filled_slices(node) -> Native | None:
+    base, index, value = node.inputs
+    dim = node.attrs["dim"]
+    if not base.shape or isinstance(value, Ref):
+        return None
+    count = index.shape[0] if index.shape else 1
+    shape = tuple([count if d == dim else n for d, n in enumerate(base.shape)])
+    lookup = Lookup(1, index.dtype, _only(len(shape), dim, index), base.shape[dim], _step(base, dim), True)
+    return _onto(node, [base, index], *_filled(value, shape, 0, _across(base, dim), (lookup,)))
+
+
+def _one_hot(node) -> Native | None:
+    (index,), classes = node.inputs, node.attrs["classes"]
+    lookup = Lookup(0, index.dtype, index.strides, classes, 1, False)
+    strides = contiguous_strides(node.shape)[:-1]
+    move = Move(-1, index.shape, (0, 0), ((0,) * len(strides), strides), (lookup,), constant=1)
+    return _native(node, [index], [move], "zeros")
 
 
 # --- along strides -------------------------------------------------------------------------------------------
@@ -171,11 +219,71 @@ def _scattered_part(node) -> Native | None:
 def _written(node) -> Native | None:
     base, value = node.inputs
     a = node.attrs
-    if not _plain(base) or a["dtype"] is not node.dtype:
+    if a["dtype"] is not node.dtype:
         return None
     shape = tuple(a["shape"])
     source = broadcast_strides(value.shape, value.strides, shape)
-    return _native(node, [base, value], [Move(1, shape, (0, a["offset"]), (source, tuple(a["strides"])))], "base")
+    return _onto(node, [base, value], Move(1, shape, (0, a["offset"]), (source, tuple(a["strides"]))))
+
+
+def _padded(node) -> Native | None:
+    """All of the result filled with the number, then the input in its place."""
+    (x, value), pad = node.inputs, node.attrs["pad"]
+    target = contiguous_strides(node.shape)
+    fill, number = _filled(value, node.shape, 0, target)
+    pairs = [(0, 0)] * (len(x.shape) - len(pad) // 2) + list(zip(pad[::2], pad[1::2], strict=True))[::-1]
+    part = tuple([n + min(a, 0) + min(b, 0) for n, (a, b) in zip(x.shape, pairs, strict=True)])
+    if any(n <= 0 for n in part):
+        return None
+    start = sum(max(-a, 0) * s for (a, _), s in zip(pairs, x.strides, strict=True))
+    to = sum(max(a, 0) * s for (a, _), s in zip(pairs, target, strict=True))
+    return _native(node, [x], [fill, Move(0, part, (start, to), (x.strides, target))], "", number)
+
+
+def _border(n: int, before: int, after: int, mode: str) -> list[tuple[int, int, int, int]] | None:
+    """A padded dim as runs: (where it begins, how long it is, the first element that is there, the step to the next)."""
+    if min(before, after) < 0:
+        return None
+    runs = [(before, n, 0, 1)]
+    if mode == "replicate":
+        return [*runs, (0, before, 0, 0), (before + n, after, n - 1, 0)]
+    if max(before, after) >= n + (mode == "circular"):
+        return None
+    if mode == "circular":
+        return [*runs, (0, before, n - before, 1), (before + n, after, 0, 1)]
+    return [*runs, (0, before, before, -1), (before + n, after, n - 2, -1)]
+
+
+def _mapped_moves(shape: tuple, strides: tuple, wide: tuple, pairs: tuple, mode: str, back: bool) -> list[Move] | None:
+    """The moves between the elements of ``shape`` and their places in a padded geometry with strides ``wide``."""
+    lead = len(shape) - len(pairs)
+    runs: list = [[(0, n, 0, 1)] for n in shape[:lead]]
+    runs += [_border(n, a, b, mode) for n, (a, b) in zip(shape[lead:], pairs, strict=True)]
+    if None in runs:
+        return None
+    moves = []
+    for chosen in product(*runs):
+        part = tuple([length for _, length, _, _ in chosen])
+        if 0 in part:
+            continue
+        inner = sum(first * s for (_, _, first, _), s in zip(chosen, strides, strict=True))
+        outer = sum(begin * s for (begin, _, _, _), s in zip(chosen, wide, strict=True))
+        walk = tuple([step * s for (_, _, _, step), s in zip(chosen, strides, strict=True)])
+        moves.append(Move(0, part, (outer, inner), (wide, walk), add=True) if back
+                     else Move(0, part, (inner, outer), (walk, wide)))  # fmt: skip
+    return moves
+
+
+def _mapped(node) -> Native | None:
+    (x,), a = node.inputs, node.attrs
+    moves = _mapped_moves(x.shape, x.strides, contiguous_strides(node.shape), a["pairs"], a["mode"], back=False)
+    return None if moves is None else _native(node, [x], moves)
+
+
+def _mapped_back(node) -> Native | None:
+    (g,), a = node.inputs, node.attrs
+    moves = _mapped_moves(node.shape, contiguous_strides(node.shape), g.strides, a["pairs"], a["mode"], back=True)
+    return None if moves is None else _native(node, [g], moves, "zeros")
 
 
 def _flipped(node) -> Native | None:
@@ -223,6 +331,11 @@ _FORMS = {
     "cat": _joined,
     "_strided_scatter": _scattered_part,
     "write": _written,
+    "index_fill": _filled_slices,
+    "_one_hot": _one_hot,
+    "constant_pad_nd": _padded,
+    "_mapped_pad": _mapped,
+    "_mapped_pad_grad": _mapped_back,
     "flip": _flipped,
     "roll": _rolled,
 }

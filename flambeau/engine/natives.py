@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from flambeau.core.dtypes import dtype as Dtype
 from flambeau.engine.grouping import Ref
 
 
@@ -34,9 +35,11 @@ FAULT = Fault()
 class Native(NamedTuple):
     """``kernel()`` compiles, once, and returns the address of a function of pointers to ``arguments``.
 
-    If it ``updates``, its first argument may lie in the very memory of its result.
+    If it ``updates``, its first argument may lie in the very memory of its result. ``numbers`` are Python numbers, by their
+    places among the plan's, and the dtypes that they are given in; one pointer more leads to them.
     """
 
     kernel: Callable[[], int]
     arguments: tuple[Ref | Result | Fault, ...]
     updates: bool = False
+    numbers: tuple[tuple[int, Dtype], ...] = ()

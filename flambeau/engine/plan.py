@@ -19,8 +19,8 @@ import numpy as np
 from flambeau.core import config, dtypes
 from flambeau.core.dtypes import dtype as Dtype
 from flambeau.core.size import contiguous_strides
-from flambeau.engine import convolutions, movement, pooling, products, recurrent
-from flambeau.engine.expansion import expand
+from flambeau.engine import convolutions, movement, pooling, products, recurrent, verify
+from flambeau.engine.expansion import Part, expand
 from flambeau.engine.fusion import turn_products
 from flambeau.engine.graph import NO_ATTRS, PROJECT, strided
 from flambeau.engine.grouping import Group, Grouper, Ref, Static
@@ -129,10 +129,15 @@ class Plan:
         self.slot_shapes = [(x.shape, x.dtype) for x in trace.leaves]
         order = turn_products(self.nodes, expand(self.nodes))
         done("expansion")
+        if config.strict:
+            verify.verify_nodes(self, order)
         grouper = Grouper(self.nodes, order)
         self.groups = grouper.groups
         done("grouping")
+        if config.strict:
+            verify.verify_groups(self, order)
         self._find_natives()
+        self.checks = [i for i in order if self.nodes[i].op.__class__ is Part and self.nodes[i].op.checked]
         self.in_memory = self._find_materialized()
         done("natives")
         self.steps = [step for group in self.groups for step in self._steps_of(group)]
@@ -142,15 +147,19 @@ class Plan:
         self.in_place = self._find_in_place(trace)
         self._lay_out()
         done("layout")
+        if config.strict:
+            verify.verify_memory(self)
 
     # --- compiling ---------------------------------------------------------------------------------------
 
     def _find_natives(self) -> None:
         """The nodes that have a kernel of their own, and the nodes that stand for their results.
 
-        A result of several that nobody reads has no node yet; it gets one, since the kernel writes it.
+        A result of several that nobody reads has no node yet; it gets one, since the kernel writes it. Where all of them
+        together are kept, for they are taken apart in a trace to come, NumPy's kernel makes them.
         """
         alone = [group.members[0] for group in self.groups if group.body is None]
+        alone = [i for i in alone if not (self.nodes[i].kept and self.nodes[i].dtype.__class__ is tuple)]
         self.natives = {
             i: found for i in alone
             if (form := FORMS.get(self.nodes[i].op.name)) is not None and (found := form(self.nodes[i])) is not None
@@ -174,6 +183,7 @@ class Plan:
     def _find_materialized(self) -> set[int]:
         """The nodes whose value must be in memory: kept, or read from outside their group or through a view."""
         found = {i for i, node in enumerate(self.nodes) if node and node.kept and not node.is_view and i not in self.natives}
+        found.update(self.checks)
         found.update(i for results in self.results.values() for i in results)
         for group in self.groups:
             if group.body is None:
@@ -195,6 +205,7 @@ class Plan:
                 native = self.natives[i]
                 step.kernel, step.checked = native.kernel(), FAULT in native.arguments
                 step.arguments = [self._argument(i, x) for x in native.arguments]
+                step.numbers = list(native.numbers)
             else:
                 step.checked = node.op.checked
             return [step]
@@ -205,6 +216,7 @@ class Plan:
         step.arguments = [(source, offset * dtype.itemsize) for source, offset, _, dtype in group.inputs]
         step.arguments += [(i, 0) for i in stored]
         step.numbers = list(group.scalars)
+        step.checked = any([i in self.checks for i in stored])
         return [step]
 
     def _argument(self, i: int, x: Ref | Result | Fault) -> tuple[int | None, int]:
@@ -284,12 +296,14 @@ class Plan:
             for i in self.native_nodes & self.in_memory
             if self.nodes[i].kept and i not in self.in_place
         }
-        places = self._allocate([i for i in self.in_memory & self.native_nodes if not self.nodes[i].kept])
+        arena_nodes = (self.in_memory & self.native_nodes).difference(self.checks)
+        places = self._allocate([i for i in arena_nodes if not self.nodes[i].kept])
         self.memory = arena.take(self.arena_size)
         base = address_of(self.memory)
         self.static: dict = {i: base + offset for i, offset in places.items()}
-        self.fault = array("q", [0])
+        self.fault = array("q", [0] * (1 + len(self.checks)))  # of kernels of their own, and of each check in a loop
         self.static[None] = self.fault.buffer_info()[0]
+        self.static |= {i: self.static[None] + 8 * k for k, i in enumerate(self.checks, 1)}
         self.views = {
             i: strided(
                 self.memory[offset:], self.nodes[i].shape, contiguous_strides(self.nodes[i].shape), 0, self.nodes[i].dtype
@@ -398,8 +412,8 @@ class Plan:
         for call in self.calls:
             if isinstance(call, tuple):
                 self.run_native(*call)
-                if fault[0]:
-                    fault[0] = 0
+                if 1 in fault:
+                    fault[:] = array("q", [0] * len(fault))
                     return interpret(nodes)
                 continue
             try:

@@ -17,13 +17,16 @@ def _layer(part: str, node) -> Native | None:
     sizes, dtype = node.attrs["sizes"], refs[0].dtype
     if sizes[-1] != sizes[0] or not sizes[0] or dtype.name not in KINDS:
         return None
-    if any(r.strides != contiguous_strides(r.shape) or r.dtype is not dtype for r in refs):
+    given = node.inputs[:3] if part == "backward" else (None,) * 3
+    if any(r.dtype is not dtype or (r not in given and r.strides != contiguous_strides(r.shape)) for r in refs):
+        return None
+    if any(r is not None and r.strides[-1] != 1 for r in given):
         return None
     first = node.inputs[1] if part == "forward" else node.inputs[6]
     bias = part == "forward" and node.inputs[4] is not None
-    given = (False,) * 3 if part == "forward" else tuple(x is not None for x in node.inputs[:3])
     mode, reverse = node.attrs["mode"], node.attrs["reverse"]
-    spec = RecurrentSpec(part, mode, dtype, len(sizes), sizes[0], first.shape[1], reverse, bias, given)
+    strides = tuple(None if r is None else r.strides[0] for r in given)
+    spec = RecurrentSpec(part, mode, dtype, len(sizes), sizes[0], first.shape[1], reverse, bias, strides)
     results = tuple(Result(k) for k in range(len(node.shape)))
     return Native(partial(recurrent_kernel, spec), (*refs, *results))
 

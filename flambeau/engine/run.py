@@ -5,8 +5,8 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]  # the functions of signal, without what their enums cost
 import os
 import threading
-from time import perf_counter
 from collections.abc import Callable
+from time import perf_counter
 
 import numpy as np
 

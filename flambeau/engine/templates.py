@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from flambeau.core import dtypes
 from flambeau.core.dtypes import dtype as Dtype
 from flambeau.engine.graph import NO_ATTRS, VIEW, EngineOp, Node
@@ -9,6 +11,28 @@ from flambeau.engine.grouping import Ref, Static, is_native, reduced_dims
 from flambeau.engine.trace import Trace
 
 COPY = EngineOp("copy", lambda x: x, lambda b, x: x)
+
+
+class Part:
+    """What a part of an expanded op computes: an op of the engine's own, with no meaning but its lowering.
+
+    One that ``folds`` is a mere sum, or another reduction of one value that may be done in steps. One that is ``checked``
+    is no result: where it is not 0, the op refuses its values.
+    """
+
+    __slots__ = ("checked", "dims", "folds", "lower", "name")
+    kernel = expand = None
+    static = False
+
+    def __init__(self, name: str, lower: Callable, dims: tuple[int, ...] | None) -> None:
+        self.name = name
+        self.lower = lower
+        self.dims = dims
+        self.checked = self.folds = False
+
+    @property
+    def reduces(self) -> Callable | None:
+        return None if self.dims is None else lambda: self.dims
 
 
 class Template:
@@ -38,6 +62,18 @@ class Template:
             if self.reduced:
                 self.form = self.inputs[0].shape
         self.compute = computing(self.dtype, self.inputs)
+
+    def begin_fold(self, shape: tuple[int, ...], strides: tuple[int, ...], dims: frozenset[int]) -> Template:
+        """A template that reduces ``dims`` of the input, seen in ``shape``."""
+        x = self.inputs[0]
+        rows = tuple([n for d, n in enumerate(shape) if d not in dims])
+        first = Part(self.op.name, self.op.lower, tuple(dims))
+        return Template(first, NO_ATTRS, rows, self.compute, [Ref(x.source, shape, x.dtype, strides, x.offset, True)])
+
+    def end_fold(self, source: int, shape: tuple[int, ...], dims: frozenset[int]) -> None:
+        """Reduces ``dims`` of what another has begun, of ``shape``."""
+        self.inputs = [Ref(source, shape, self.compute)]
+        self.form, self.reduced = shape, tuple(dims)
 
     def materialize(self) -> None:
         """Turns a view into a copy with memory of its own."""

@@ -28,7 +28,7 @@ def _elu_kernel(x, alpha, scale, rate):
 
 
 def _lower_elu(b, x, alpha, scale, rate):
-    below = b.mul(b.expm1(b.mul(b.min(x, 0), rate)), alpha * scale)
+    below = b.mul(b.expm1(b.mul(x, rate)), alpha * scale)  # of min(x, 0), -0.0 could become 0.0
     return b.select(b.le(x, 0), below, b.mul(x, scale))
 
 

@@ -319,7 +319,7 @@ def roll(input, shifts, dims=None):
     return input.shape, input.dtype, (input,), {"shifts": shifts, "dims": wrapped}
 
 
-def _triangle(name: str, kernel, doc: str):
+def _triangle(name: str, kernel, compare: str, doc: str):
     def check(input, diagonal=0):
         if input.dim() < 2:
             raise RuntimeError(f"{name}: input tensor must have at least 2 dimensions")
@@ -333,14 +333,15 @@ def _triangle(name: str, kernel, doc: str):
         out=True,
         kernel=lambda x, diagonal: kernel(x, diagonal),
         grad={"input": lambda g, diagonal: function(g, diagonal)},
+        lower=lambda b, x, diagonal: b.select(getattr(b, compare)(b.sub(b.index(-1), b.index(-2)), diagonal), x, 0),
         samples=lambda make: [Sample(make(3, 3)), Sample(make(2, 3, 4), 1), Sample(make(3, 3), -1)],
         errors=lambda make: [ErrorSample(RuntimeError, "must have at least 2 dimensions", make(3))],
     )
     return function
 
 
-tril = _triangle("tril", np.tril, "The lower triangle of the last two dims, up to ``diagonal``; zeros elsewhere.")
-triu = _triangle("triu", np.triu, "The upper triangle of the last two dims, from ``diagonal`` on; zeros elsewhere.")
+tril = _triangle("tril", np.tril, "le", "The lower triangle of the last two dims, up to ``diagonal``; zeros elsewhere.")
+triu = _triangle("triu", np.triu, "ge", "The upper triangle of the last two dims, from ``diagonal`` on; zeros elsewhere.")
 
 
 @composite(out=True, samples=lambda make: [Sample(make(3)), Sample(make(2, 3)), Sample(make(3), 1), Sample(make(3, 3), -1)])

@@ -55,6 +55,17 @@ def reducing(elementwise):
     return kernel
 
 
+def reducing_parts(lower):
+    """The expansion of the same: ``lower`` gives an element's loss."""
+
+    def expand(e, *inputs, reduction: str, **attrs):
+        loss = e.map(lambda b, *values: lower(b, *values, **attrs), *inputs)
+        dims = tuple(range(len(loss.shape)))
+        return loss if reduction == "none" else e.sum(loss, dims) if reduction == "sum" else e.mean(loss, dims)
+
+    return expand
+
+
 def per_element(g, reduction: str, like):
     """The gradient of each element's loss, where ``g`` is that of the reduced loss; ``like`` has the elements' shape."""
     return g / like.numel() if reduction == "mean" else g
@@ -122,17 +133,13 @@ def _grad_of_square(g, reduction, input, target):
     return d * (g * (2 / d.numel() if reduction == "mean" else 2))
 
 
-def _lower_squared(b, x, y, reduction):
+def _lower_squared(b, x, y):
     difference = b.sub(x, y)
-    square = b.mul(difference, difference)
-    if reduction == "none":
-        return square
-    return b.sum(square) if reduction == "sum" else b.div(b.sum(square), b.count)
+    return b.mul(difference, difference)
 
 
 @op(
-    lower=_lower_squared,
-    reduces=lambda reduction: () if reduction == "none" else None,
+    expand=reducing_parts(_lower_squared),
     name="_mse_loss",
     tensors="input target",
     kernel=reducing(_squared),

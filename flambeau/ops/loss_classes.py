@@ -39,6 +39,59 @@ def _picked(target, weight, classes: int, ignore_index: int, dtype):
     return safe, counts, ignored
 
 
+class _Classes:
+    """What plans need of targets for scores of ``shape``: each class of a sample is compared with the sample's target.
+
+    That is part of a loop that makes, or reads, the scores anyway.
+    """
+
+    def __init__(self, e, target, weight, shape: tuple[int, ...], ignore_index: int, dtype) -> None:
+        self.axis = axis = 1 if len(shape) > 1 else 0
+        self.shape, self.ignore_index = shape, ignore_index
+        self.target = e.view(e.cast(target, dtypes.int64), (*shape[:axis], 1, *shape[axis + 1 :]))
+        if e.node.op.checked:
+            e.check(self._is_outside, self.target)
+        if weight is None:
+            self.counts = e.map(lambda b, t: self.unless_ignored(b, t, b.const(1, dtype)), self.target)
+        else:
+            weight = e.view(weight, (shape[axis],) + (1,) * (len(shape) - axis - 1))
+            own = e.reduce(lambda b, t, w: b.amax(b.select(self.is_hit(b, t), w, -np.inf)), (axis,), self.target, weight)
+            self.counts = e.map(self.unless_ignored, self.target, own)
+
+    def _is_outside(self, b, target):
+        outside = b.or_(b.lt(target, 0), b.ge(target, self.shape[self.axis]))
+        return b.and_(outside, b.ne(target, self.ignore_index))
+
+    def is_hit(self, b, target):
+        return b.eq(b.index(self.axis), target)
+
+    def unless_ignored(self, b, target, value):
+        return b.select(b.eq(target, self.ignore_index), 0, value)
+
+
+def _expand_nll(e, x, target, weight, ignore_index, reduction):
+    classes = _Classes(e, target, weight, x.shape, ignore_index, e.computing(x))
+    chosen = e.reduce(lambda b, x, t: b.amax(b.select(classes.is_hit(b, t), x, -np.inf)), (classes.axis,), x, classes.target)
+    losses = e.map(lambda b, x, t, n: classes.unless_ignored(b, t, b.mul(b.neg(x), n)), chosen, classes.target, classes.counts)
+    if reduction == "none":
+        return losses
+    everything = tuple(range(len(x.shape)))
+    if reduction == "sum":
+        return e.sum(losses, everything)
+    return e.reduce(lambda b, x, n: b.div(b.sum(x), b.sum(n)), everything, losses, classes.counts)
+
+
+def _expand_nll_grad(e, g, target, weight, shape, ignore_index, reduction):
+    classes = _Classes(e, target, weight, shape, ignore_index, e.computing(g))
+    if reduction == "none":
+        g = e.view(g, classes.target.shape)
+    elif reduction == "mean":
+        total = e.sum(classes.counts, tuple(range(len(shape))))
+        g = e.map(lambda b, g, n: b.div(g, n), g, total)
+    values = e.map(lambda b, g, t, n: classes.unless_ignored(b, t, b.mul(b.neg(n), g)), g, classes.target, classes.counts)
+    return e.map(lambda b, v, t: b.select(classes.is_hit(b, t), v, 0), values, classes.target, shape=shape)
+
+
 def _nll(x, target, weight, ignore_index, reduction):
     axis = 1 if x.ndim > 1 else 0
     safe, counts, ignored = _picked(target, weight, x.shape[axis], ignore_index, x.dtype)
@@ -76,6 +129,7 @@ def _nll_loss_of_gradient(g, target, weight, ignore_index, reduction):
     name="_nll_loss_grad",
     tensors="grad target weight",
     kernel=_nll_grad,
+    expand=_expand_nll_grad,
     grad={"grad": _nll_loss_of_gradient},  # the loss is linear in the scores, so this is its transpose's transpose
     method=False,
     backward_name="NllLossBackwardBackward0",
@@ -102,6 +156,7 @@ def _nll_record(name: str, backward_name: str):
         name=name,
         tensors="input target weight",
         kernel=_nll,
+        expand=_expand_nll,
         grad={"input": lambda g, target, weight, input_shape, ignore_index, reduction:
               _nll_loss_grad(g, target, weight, input_shape, ignore_index, reduction)},
         checked=True,

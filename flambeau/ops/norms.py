@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from math import inf
 
 import numpy as np
@@ -90,8 +91,36 @@ def _require_inexact(name: str, x) -> None:
         )
 
 
+def _combined(b, x, ord):
+    """What a norm adds up, or takes the greatest or least of, over the elements."""
+    if ord == 0:
+        return b.sum(b.cast(b.ne(x, 0), x.dtype))
+    if ord == 2:
+        return b.sum(b.mul(x, x))
+    size = b.abs(x)
+    if ord == inf:
+        return b.amax(size)
+    if ord == -inf:
+        return b.amin(size)
+    return b.sum(size if ord == 1 else b.pow(size, ord))
+
+
+def _root(b, total, ord):
+    """The norm that :func:`_combined` leads to."""
+    if ord == 2:
+        return b.sqrt(total)
+    return total if ord in (0, 1, inf, -inf) else b.pow(total, 1 / ord)
+
+
+def _expand_vector_norm(e, x, ord, dim, keepdim):
+    if not dim:
+        e.refuse("of no dims")
+    return e.map(lambda b, t: _root(b, t, ord), e.reduce(lambda b, x: _combined(b, x, ord), dim, x, keepdim=keepdim))
+
+
 @op(
     kernel=_vector_norm_kernel,
+    expand=_expand_vector_norm,
     name="linalg.vector_norm",
     tensors="input",
     backward_name="LinalgVectorNormBackward0",
@@ -132,6 +161,53 @@ def vector_norm(x, ord=2, dim=None, keepdim=False, *, dtype=None):
             )
         x = x.to(dtype)
     return shape, x.dtype.to_real(), (x,), {"ord": ord, "dim": dims, "keepdim": bool(keepdim)}
+
+
+def _total_norm_kernel(*tensors, ord):
+    norms = [_vector_norm_kernel(x.reshape(-1), ord, (0,), False) for x in tensors]
+    return _vector_norm_kernel(np.stack(norms), ord, (0,), False)
+
+
+def _expand_total_norm(e, *tensors, ord):
+    if ord == 0:
+        e.refuse("counts the norms that are not 0")
+    totals = [
+        e.reduce(lambda b, x: _combined(b, x, ord), tuple(range(len(x.shape))), x, keepdim=False) if x.shape
+        else e.map(lambda b, x: _combined_alone(b, x, ord), x)
+        for x in tensors
+    ]  # fmt: skip
+    while len(totals) > 1:
+        totals = [e.map(lambda b, *some: _joined(b, some, ord), *totals[i : i + 8]) for i in range(0, len(totals), 8)]
+    return e.map(lambda b, t: _root(b, t, ord), totals[0])
+
+
+def _combined_alone(b, x, ord):
+    """:func:`_combined` of one element."""
+    return b.mul(x, x) if ord == 2 else b.abs(x) if ord in (1, inf, -inf) else b.pow(b.abs(x), ord)
+
+
+def _joined(b, totals, ord):
+    """What :func:`_combined` would give for several tensors together."""
+    join = {inf: b.max, -inf: b.min}.get(ord, b.add)
+    return reduce(join, totals)
+
+
+@op(
+    kernel=_total_norm_kernel,
+    expand=_expand_total_norm,
+    name="_total_norm",
+    tensors="*tensors",
+    method=False,
+    samples=lambda make: [
+        Sample(make(3, 4), make(5), make(), ord=2.0),
+        Sample(make(2, 2), ord=1.0),
+        Sample(make(3), make(2), ord=inf),
+        Sample(*[make(2) for _ in range(20)], ord=3.0),
+    ],
+)
+def _total_norm(*tensors, ord):
+    """The norm of tensors of one dtype as if they were one vector; off the tape."""
+    return (), tensors[0]._dtype, tensors, {"ord": ord}
 
 
 @composite(out=True, method=True, samples=lambda make: [Sample(make(2, 3), make(2, 3)), Sample(make(2, 3), make(3), 1)])

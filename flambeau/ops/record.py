@@ -23,6 +23,8 @@ from collections.abc import Callable, Iterable, Mapping
 from flambeau import dispatch
 from flambeau.core.dtypes import as_dtype
 from flambeau.core.errors import explain_arguments, out_of_memory
+from flambeau.core.results import return_type
+from flambeau.dispatch import grad_mode
 from flambeau.ops.autocasting import POLICIES
 
 _TAKES_VARARGS = 0x04  # of a code object's flags: the function takes *args
@@ -126,6 +128,12 @@ class Op:
                 raise ValueError(f"two records for the op {full}")
             registry[full] = self
 
+    def named_tuple(self) -> type:
+        """The class of named tuples that an op with several results returns."""
+        if self.tuple_type is None:
+            self.tuple_type = return_type(self.name.removeprefix("aten.").replace(".", "_"), *self.outputs)
+        return self.tuple_type
+
     def __repr__(self) -> str:
         return f"<op {self.name}>"
 
@@ -166,14 +174,26 @@ def _public_function(record: Op, names: tuple[str, ...]) -> Callable:
     code = check.__code__
     variadic = code.co_varnames[code.co_argcount + code.co_kwonlyargcount] if code.co_flags & _TAKES_VARARGS else None
     slot = {"op": "record", "pointwise": "record_pointwise", "view": "view", "composite": "compose"}[record.form]
-    is_primitive = record.form != "composite"
+    recipes = record.recipes
 
     def function(*args, **kwargs):
         out = kwargs.pop("out", None) if kwargs and record.out else None
         if kwargs and kwargs.get("dtype") is not None:
             kwargs["dtype"] = as_dtype(kwargs["dtype"], record.short_name)
-        if is_primitive and (result := dispatch.repeat(record, args, kwargs)) is not None:
-            return result if out is None else dispatch.write_out(record, result, out)
+        if recipes:
+            # A call like an earlier one follows its recipe (tensor/recipes.py); for the commonest the key is made here.
+            follow = None
+            if kwargs or len(args) > record.by_layout:
+                result = dispatch.repeat(record, args, kwargs)
+            else:
+                if len(args) == 1:
+                    follow = recipes.get((getattr(args[0], "_layout", None), grad_mode.enabled))
+                else:
+                    a, b = args
+                    follow = recipes.get((getattr(a, "_layout", a.__class__), getattr(b, "_layout", b.__class__), grad_mode.enabled))
+                result = dispatch.repeat(record, args, kwargs) if follow is None else follow(args)
+            if result is not None:
+                return result if out is None else dispatch.write_out(record, result, out)
         try:
             result = getattr(dispatch, slot)(record, args, kwargs)
         except TypeError as error:

@@ -47,6 +47,11 @@ class _Arrays:
     def take(x, index):
         return x[index]
 
+    @staticmethod
+    def split(x, n):
+        width = x.shape[-1] // n
+        return [x[:, k * width : (k + 1) * width] for k in range(n)]
+
 
 class _Tensors:
     """The same for tensors."""
@@ -62,31 +67,30 @@ class _Tensors:
     def take(x, index):
         return x.index_select(0, dispatch.wrap(index, dtypes.int64))
 
-
-def _split(x, n: int) -> list:
-    width = x.shape[-1] // n
-    return [x[:, k * width : (k + 1) * width] for k in range(n)]
+    @staticmethod
+    def split(x, n):
+        return x.chunk(n, -1)
 
 
 # --- one step of each kind of cell ---------------------------------------------------------------------------
-# ``step`` gives the new state, an inner value and the gates, ``back`` the gradients of the input's share and of the
+# ``step`` gives the new state, an inner value and the gates that are kept, ``back`` the gradients of the input's share and of the
 # state's share of the gates, of the state before, as far as it has a part beside the gates, and of the cell before.
 
 
 def _lstm_step(f, x, product, h, c):
-    enter, forget, new, leave = _split(x + product, 4)
+    enter, forget, new, leave = f.split(x + product, 4)
     enter, forget, new, leave = f.sigmoid(enter), f.sigmoid(forget), f.tanh(new), f.sigmoid(leave)
     c = forget * c + enter * new
-    return leave * f.tanh(c), c, f.cat((enter, forget, new, leave), -1)
+    return leave * f.tanh(c), c, (enter, forget, new, leave)
 
 
 def _lstm_back(f, dh, dc, dgates, h, c, gates, h0, c0):
-    enter, forget, new, leave = _split(gates, 4)
+    enter, forget, new, leave = f.split(gates, 4)
     shown = f.tanh(c)
     dc = dc + dh * leave * (1 - shown * shown)
     slopes = [dc * new, dc * c0, dc * enter, dh * shown]
     if dgates is not None:
-        slopes = [a + b for a, b in zip(slopes, _split(dgates, 4), strict=True)]
+        slopes = [a + b for a, b in zip(slopes, f.split(dgates, 4), strict=True)]
     enter_, forget_, new_, leave_ = slopes
     d = f.cat(
         (enter_ * enter * (1 - enter), forget_ * forget * (1 - forget), new_ * (1 - new * new), leave_ * leave * (1 - leave)),
@@ -96,18 +100,18 @@ def _lstm_back(f, dh, dc, dgates, h, c, gates, h0, c0):
 
 
 def _gru_step(f, x, product, h, c):
-    x_reset, x_update, x_new = _split(x, 3)
-    reset, update, inner = _split(product, 3)
+    x_reset, x_update, x_new = f.split(x, 3)
+    reset, update, inner = f.split(product, 3)
     reset, update = f.sigmoid(reset + x_reset), f.sigmoid(update + x_update)
     new = f.tanh(x_new + inner * reset)
-    return (h - new) * update + new, inner, f.cat((reset, update, new), -1)
+    return (h - new) * update + new, inner, (reset, update, new)
 
 
 def _gru_back(f, dh, dinner, dgates, h, inner, gates, h0, c0):
-    reset, update, new = _split(gates, 3)
+    reset, update, new = f.split(gates, 3)
     new_, update_ = dh * (1 - update), dh * (h0 - new)
     if dgates is not None:
-        reset_g, update_g, new_g = _split(dgates, 3)
+        reset_g, update_g, new_g = f.split(dgates, 3)
         new_, update_ = new_ + new_g, update_ + update_g
     dnew = new_ * (1 - new * new)
     reset_, dproduct = dnew * inner, dnew * reset
@@ -229,7 +233,7 @@ def _forward(x, h0, c0, weight, bias, mode, sizes, reverse):
         h, value, kept = cell.step(f, x[here], product, h, c)
         outputs[here] = h
         if cell.inner:
-            inner[here], gates[here] = value, kept
+            inner[here], gates[here] = value, f.cat(kept, -1)
         if c0 is not None:
             c = value
     return outputs, inner, gates
@@ -295,6 +299,7 @@ def _recurrence_grad(g, ginner, ggates, outputs, inner, gates, h, c, weight, mod
 
 
 def _recurrence_gradient(gs, needs, h, c, weight, outputs, inner, gates, mode, sizes, reverse):
+    gs = [g if g is None or g.stride()[-1] == 1 else g.contiguous() for g in gs]
     values: tuple[Any, ...] = (*gs, outputs, inner, gates, h, c, weight)
     if dispatch.grad_mode.enabled:
         dx, product, dh, dc = _gradient(_Tensors, *values, mode, sizes, reverse)

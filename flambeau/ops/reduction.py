@@ -155,7 +155,11 @@ def _sum_kernel(x, dim, keepdim):
     return accurate_sum(x, dim, keepdim)
 
 
-@op(lower=lambda b, x, dim, keepdim: b.sum(b.cast(x, b.result)), reduces=lambda dim, keepdim: dim, kernel=_sum_kernel, out=True, samples=reduction_samples, errors=_dim_errors, grad={"input": spread}, overload=_of_dims)
+def _expand_sum(e, x, dim, keepdim):
+    return e.sum(x if e.node.dtype.kind == dtypes.FLOATING else e.cast(x, e.node.dtype), dim, keepdim)
+
+
+@op(expand=_expand_sum, kernel=_sum_kernel, out=True, samples=reduction_samples, errors=_dim_errors, grad={"input": spread}, overload=_of_dims)
 def sum_(input, dim=None, keepdim=False, *, dtype=None):
     """The sum over ``dim`` (an int or a tuple of ints; all dims without it).
 
@@ -198,7 +202,7 @@ def _mean_gradient(g, input_shape, dim, keepdim):
     return spread(g, input_shape, dim, keepdim) / n
 
 
-@op(lower=lambda b, x, dim, keepdim: b.div(b.sum(x), b.count), reduces=lambda dim, keepdim: dim, kernel=_mean_kernel, out=True, samples=reduction_samples, errors=_dim_errors, grad={"input": _mean_gradient}, overload=_of_dims)
+@op(expand=lambda e, x, dim, keepdim: e.mean(x, dim, keepdim), kernel=_mean_kernel, out=True, samples=reduction_samples, errors=_dim_errors, grad={"input": _mean_gradient}, overload=_of_dims)
 def mean(input, dim=None, keepdim=False, *, dtype=None):
     r"""The mean over ``dim`` (all dims without it): :math:`\frac1n \sum_i x_i`. The input must be floating or complex.
 

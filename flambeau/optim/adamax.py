@@ -6,11 +6,12 @@ from typing import Any
 
 from flambeau import ops
 from flambeau.tensor import Tensor
+from flambeau.tensor.formulas import formula
 
 from .checks import check_betas, check_lr, check_non_negative
 from .optimizer import ParamsT
 from .scalars import hyperparameter, new_scalar
-from .updates import ElementwiseOptimizer, average, decayed, formula, nonzero, penalty
+from .updates import ElementwiseOptimizer, average, decayed, nonzero, penalty
 
 __all__ = ["Adamax"]
 

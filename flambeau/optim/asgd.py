@@ -6,11 +6,12 @@ from typing import Any
 
 from flambeau import ops
 from flambeau.tensor import Tensor
+from flambeau.tensor.formulas import formula
 
 from .checks import check_lr, check_non_negative
 from .optimizer import ParamsT
 from .scalars import _get_value, hyperparameter, new_scalar, read, write
-from .updates import ElementwiseOptimizer, decayed, formula, nonzero, penalty
+from .updates import ElementwiseOptimizer, decayed, nonzero, penalty
 
 __all__ = ["ASGD"]
 
@@ -105,13 +106,13 @@ class ASGD(ElementwiseOptimizer):
         eta, mu = read(state["eta"]), read(state["mu"])
         write(state["eta"], lr / (1 + lambd * lr * step) ** alpha)
         write(state["mu"], 1 / max(1, step - t0))
-        return -eta, 1 - lambd * eta, mu, nonzero(weight_decay)
+        return -eta, 1 - lambd * eta, None if mu == 1 else mu, nonzero(weight_decay)
 
     @staticmethod
     def _update(numbers, grad, param, mean):
         rate, factor, mu, decay = numbers
         param = _step(param, grad, rate, factor, *penalty(param, decay))
-        return param, _mean(mean, param, mu) if mu != 1 else _copy(param)
+        return param, _mean(mean, param, mu) if mu is not None else _copy(param)
 
 
 @formula

@@ -6,11 +6,12 @@ from typing import Any
 
 from flambeau import ops
 from flambeau.tensor import Tensor
+from flambeau.tensor.formulas import formula
 
 from .checks import check_lr, check_non_negative
 from .optimizer import ParamsT
 from .scalars import hyperparameter, new_scalar
-from .updates import ElementwiseOptimizer, average, average_of_squares, decayed, formula, nonzero, penalty, plus
+from .updates import ElementwiseOptimizer, average, average_of_squares, decayed, nonzero, penalty, plus
 
 __all__ = ["RMSprop"]
 
@@ -116,14 +117,14 @@ class RMSprop(ElementwiseOptimizer):
         return tuple(names)
 
     def _numbers(self, step, state, *, lr, alpha, eps, weight_decay, momentum) -> tuple:
-        return -lr, alpha, 1 - alpha, eps, momentum, nonzero(weight_decay)
+        return -lr, alpha, 1 - alpha, eps, momentum if momentum > 0 else None, nonzero(weight_decay)
 
     @staticmethod
     def _update(numbers, grad, param, squares, *others):
         rate, keep, take, eps, momentum, decay = numbers
         penalized = penalty(param, decay)
         squares = average_of_squares(squares, grad, keep, take, *penalized)
-        buffers, means = (others[:1], others[1:]) if momentum > 0 else ((), others)
+        buffers, means = (others[:1], others[1:]) if momentum is not None else ((), others)
         means = [average(mean, grad, take, *penalized) for mean in means]
         root = (squares, means[0] if means else None, eps)
         if not buffers:

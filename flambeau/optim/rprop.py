@@ -6,11 +6,12 @@ from typing import Any
 
 from flambeau import ops
 from flambeau.tensor import Tensor
+from flambeau.tensor.formulas import formula
 
 from .checks import check_lr
 from .optimizer import ParamsT
 from .scalars import _get_value, new_scalar
-from .updates import ElementwiseOptimizer, formula
+from .updates import ElementwiseOptimizer
 
 __all__ = ["Rprop"]
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from flambeau.tensor import Tensor
+from flambeau.tensor.formulas import Update, formula
 
 from .checks import check_lr, check_non_negative
 from .optimizer import Optimizer, ParamsT
 from .scalars import hyperparameter
-from .updates import apply, decayed, formula, nonzero, penalty, plus
+from .updates import decayed, nonzero, penalty, plus
 
 __all__ = ["SGD"]
 
@@ -91,7 +92,10 @@ class SGD(Optimizer):
         # numbers need no detour, since every operation is linear.
         rate, decay = -hyperparameter(group["lr"]), nonzero(hyperparameter(group["weight_decay"]))
         momentum, maximize = group["momentum"], group["maximize"]
-        numbers = rate, momentum, 1 - group["dampening"], group["nesterov"], decay
+        plain = Update(_update, (rate, decay))
+        first = Update(_update, (rate, None))
+        ahead = momentum if group["nesterov"] else None
+        heavy = Update(_update_with_momentum, (rate, momentum, 1 - group["dampening"], ahead, decay))
         for param in group["params"]:
             grad = param.grad
             if grad is None:
@@ -99,18 +103,18 @@ class SGD(Optimizer):
             if maximize:
                 grad = -grad
             if momentum == 0:
-                apply(_update, (rate, decay), grad, (param,))
+                plain(grad, param)
                 continue
             state = self.state[param]
             buffer = state.get("momentum_buffer")
             if buffer is not None:
-                apply(_update_with_momentum, numbers, grad, (param, buffer))
+                heavy(grad, param, buffer)
                 continue
             if decay is not None:
                 grad = plus(grad, param, decay)
             buffer = state["momentum_buffer"] = grad.detach().clone()
             direction = plus(grad, buffer, momentum) if group["nesterov"] else buffer
-            apply(_update, (rate, None), direction, (param,))
+            first(direction, param)
 
 
 def _update(numbers, grad, param):
@@ -119,11 +123,11 @@ def _update(numbers, grad, param):
 
 
 def _update_with_momentum(numbers, grad, param, buffer):
-    rate, momentum, take, nesterov, decay = numbers
+    rate, momentum, take, ahead, decay = numbers
     penalized = penalty(param, decay)
     buffer = _accumulate(buffer, grad, momentum, take, *penalized)
-    if nesterov:
-        return _descend_ahead(param, grad, buffer, rate, momentum, *penalized), buffer
+    if ahead is not None:
+        return _descend_ahead(param, grad, buffer, rate, ahead, *penalized), buffer
     return plus(param, buffer, rate), buffer
 
 

@@ -14,9 +14,11 @@ from flambeau.core.dtypes import int64
 from flambeau.nn.modules.batchnorm import _BatchNorm
 from flambeau.nn.modules.module import Module
 from flambeau.tensor import Tensor
+from flambeau.tensor.formulas import Update, formula
 
 from .lr_scheduler.base import LRScheduler, _format_param
 from .optimizer import Optimizer
+from .scalars import advance, read
 
 __all__ = [
     "SWALR",
@@ -34,15 +36,25 @@ def _check_decay(decay: float) -> None:
         raise ValueError(f"Invalid decay value {decay} provided. Please provide a value in [0,1] range.")
 
 
+def _move(numbers, current, average):
+    return (_moved(average, current, *numbers),)
+
+
+@formula
+def _moved(x, average, current, weight):
+    return x.lerp(average, current, weight)
+
+
 def get_ema_multi_avg_fn(decay: float = 0.999) -> Callable:
     """``average = decay * average + (1 - decay) * current``, in place, for lists of tensors."""
     _check_decay(decay)
 
     @no_grad()
     def ema_update(averages: Sequence[Tensor], currents: Sequence[Tensor], _: Any) -> None:
+        move = Update(_move, (1 - decay,))
         for average, current in zip(averages, currents, strict=True):
             if average.is_floating_point() or average.is_complex():
-                average.lerp_(current, 1 - decay)
+                move(current, average)
             else:
                 average.copy_(average * decay + current * (1 - decay))
 
@@ -55,9 +67,10 @@ def get_swa_multi_avg_fn() -> Callable:
     @no_grad()
     def swa_update(averages: Sequence[Tensor], currents: Sequence[Tensor], num_averaged: Tensor | int) -> None:
         weight = 1 / (int(num_averaged) + 1)
+        move = Update(_move, (weight,))
         for average, current in zip(averages, currents, strict=True):
             if average.is_floating_point() or average.is_complex():
-                average.lerp_(current, weight)
+                move(current, average)
             else:
                 average.copy_(average + (current - average) * weight)
 
@@ -142,7 +155,7 @@ class AveragedModel(Module):
     def update_parameters(self, model: Module) -> None:
         """Takes the model's present weights into the average."""
         averages, currents = self._tensors(self.module), self._tensors(model)
-        if self.n_averaged == 0:
+        if read(self.n_averaged) == 0:
             for average, current in zip(averages, currents, strict=True):
                 average.copy_(current)
         elif self.multi_avg_fn is not None:
@@ -154,7 +167,7 @@ class AveragedModel(Module):
         if not self.use_buffers:
             for mine, theirs in zip(self.module.buffers(), model.buffers(), strict=True):
                 mine.detach().copy_(theirs.detach())
-        self.n_averaged += 1
+        advance(self.n_averaged)
 
     def _tensors(self, model: Module) -> list[Tensor]:
         """The tensors that are averaged, detached."""

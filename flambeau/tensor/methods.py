@@ -12,7 +12,6 @@ from flambeau.ops.creation import sizes_of
 from flambeau.ops.record import Op, registry
 from flambeau.ops.views import view_as_real
 from flambeau.tensor.exchange import UntypedStorage, tensor
-from flambeau.tensor.record import record_pointwise
 from flambeau.tensor.storage import Storage
 from flambeau.tensor.tensor import Tensor
 
@@ -46,17 +45,14 @@ def derive() -> None:
 
 
 def _operator(name: str, reflected: bool = False):
-    op = registry[name]
-    run = record_pointwise if op.form == "pointwise" else lambda op, args, kwargs: op.function(*args)
+    function = registry[name].function
 
     def method(self, other):
         if not isinstance(other, _OPERANDS):
             if not isinstance(other, np.ndarray):
                 return NotImplemented
             other = dispatch.wrap(np.array(other))
-        operands = (other, self) if reflected else (self, other)
-        result = dispatch.repeat(op, operands, {})
-        return run(op, operands, {}) if result is None else result
+        return function(other, self) if reflected else function(self, other)
 
     return method
 

@@ -14,7 +14,6 @@ from flambeau import dispatch
 from flambeau.core import config, dtypes
 from flambeau.core.dtypes import promote_types, scalar_name
 from flambeau.core.errors import caller_site, describe
-from flambeau.core.results import return_type
 from flambeau.core.size import Size, broadcast, contiguous_strides, memory_order
 from flambeau.dispatch import grad_mode
 from flambeau.engine import graph
@@ -56,7 +55,7 @@ def record(op, args: tuple, kwargs: dict):
     if config.eager or len(graph.trace) >= config.max_pending_nodes:
         del nodes  # views among them are not kept: kernels see the same strides as in a longer trace
         after_record()
-    return _named(op, results) if op.outputs else results
+    return op.named_tuple()(results) if op.outputs else results
 
 
 def _values(nodes: tuple) -> tuple | None:
@@ -85,17 +84,6 @@ def _run_now(op, nodes: tuple, attrs: dict, dtype) -> Node:
     value = compute_now(op, nodes, attrs, dtype)
     shape = tuple(v.shape for v in value) if value.__class__ is tuple else value.shape
     return leaf(value, shape, dtype)
-
-
-def _named(op, results: tuple):
-    return (op.tuple_type or tuple_type(op))(results)
-
-
-def tuple_type(op) -> type:
-    """The class of named tuples that ``op`` returns."""
-    if op.tuple_type is None:
-        op.tuple_type = return_type(op.name.removeprefix("aten.").replace(".", "_"), *op.outputs)
-    return op.tuple_type
 
 
 # --- elementwise ops -----------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import sys
 import time
 import traceback
 
-from tests.fuzz.modes import check
+from tests.fuzz.modes import check, divide_all
 from tests.fuzz.programs import random_program, script, shrink
 
 
@@ -19,8 +19,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the first program; the others follow")
     parser.add_argument("--stop", type=int, default=5, help="after so many mismatches")
     parser.add_argument("--shrink", type=int, default=200, help="programs to try when making one smaller; 0: leave it")
+    parser.add_argument("--divide", action="store_true", help="divide small kernels among threads, too")
     parser.add_argument("--verbose", action="store_true", help="print seeds as they come")
     options = parser.parse_args()
+    if options.divide:
+        divide_all()
     start, found, counts = time.perf_counter(), 0, {}
     for seed in range(options.seed, options.seed + options.programs):
         if options.verbose:

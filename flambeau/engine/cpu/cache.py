@@ -3,6 +3,9 @@
 Every entry is a file of its own, named by its key: a digest of the payload, then the payload. Files are written
 under a name of their own and renamed, so a reader sees all of an entry or nothing. An entry that is damaged counts
 as absent. The cache must not fail a program: where the disk refuses, there is no cache.
+
+Entries are spread over shards, directories named by the first two digits of the key, and each shard is kept below its
+share of the limit. So a look at the size is one at a few hundred files.
 """
 
 from __future__ import annotations
@@ -10,24 +13,25 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
 LIMIT = 256 << 20
 """Bytes that the cache may take before the entries that were not used for longest go."""
 
-_CHECK_EVERY = 64  # stores of a process between two looks at the size
+_SHARDS = 256
+_BLOCK = 4096  # what a file takes is a multiple of this
 _DIGEST = 32
 _ABANDONED = 3600  # seconds after which an unfinished file is that of a process that was killed
 
 
 class Cache:
-    """A directory of entries."""
+    """A directory of entries; keys are hexadecimal digits."""
 
     def __init__(self, directory: Path, limit: int = LIMIT) -> None:
         self.directory = directory
         self.limit = limit
-        self._stores = 0
 
     @classmethod
     def default(cls) -> Cache | None:
@@ -35,20 +39,18 @@ class Cache:
         named = os.environ.get("FLAMBEAU_CACHE_DIR")
         try:
             directory = Path(named) if named else Path.home() / ".cache" / "flambeau"
-            directory = directory / "kernels"
+            directory = directory / "code"
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         except (OSError, RuntimeError):
             return None
         return cls(directory)
 
-    def _path(self, key: str) -> Path:
-        return self.directory / f"{key}.o"
-
     def load(self, key: str) -> bytes | None:
         """The payload stored under ``key``, or ``None``."""
-        path = self._path(key)
+        path = f"{self.directory}/{key[:2]}/{key}.o"
         try:
-            content = path.read_bytes()
+            with open(path, "rb") as file:
+                content = file.read()
         except OSError:
             return None
         payload = content[_DIGEST:]
@@ -62,43 +64,69 @@ class Cache:
 
     def store(self, key: str, payload: bytes) -> None:
         """Keeps ``payload`` under ``key``."""
+        shard = f"{self.directory}/{key[:2]}"
         try:
-            handle, name = tempfile.mkstemp(dir=self.directory, suffix=".tmp")
+            try:
+                os.mkdir(shard, 0o700)
+            except FileExistsError:
+                pass
+            handle, name = tempfile.mkstemp(dir=shard, suffix=".tmp")
             try:
                 with os.fdopen(handle, "wb") as file:
                     file.write(sha256(payload).digest() + payload)
-                os.replace(name, self._path(key))
+                os.replace(name, f"{shard}/{key}.o")
             except BaseException:
                 os.unlink(name)
                 raise
         except OSError:
             return
-        if self._stores % _CHECK_EVERY == 0:
-            self.prune()
-        self._stores += 1
+        if key[2] == "0":  # one in 16
+            self.prune(key[:2])
 
-    def prune(self) -> None:
-        """Removes the entries used least recently until the rest takes at most half of the limit, if it is over."""
+    def prune(self, shard: str) -> None:
+        """Removes a shard's entries used least recently until the rest takes half of its share, if it is over it."""
         entries = []
         abandoned = time.time() - _ABANDONED
-        try:
-            with os.scandir(self.directory) as files:
-                for file in files:
-                    status = file.stat()
-                    if not file.name.endswith(".tmp"):
-                        entries.append((status.st_mtime, status.st_size, file.path))
-                    elif status.st_mtime < abandoned:
-                        os.unlink(file.path)
-        except OSError:  # another process removes files too
-            return
-        total = sum(size for _, size, _ in entries)
-        if total <= self.limit:
+        for path, status in self._files(shard):
+            if path.endswith(".tmp"):
+                if status.st_mtime < abandoned:
+                    _remove(path)
+            else:
+                entries.append((status.st_mtime, _occupied(status), path))
+        total, share = sum(size for _, size, _ in entries), self.limit // _SHARDS
+        if total <= share:
             return
         for _, size, path in sorted(entries):
-            try:
-                os.unlink(path)
-            except OSError:
-                continue
+            _remove(path)
             total -= size
-            if total <= self.limit // 2:
+            if total <= share // 2:
                 return
+
+    def size(self) -> tuple[int, int]:
+        """How many entries there are, and how many bytes they take on disk."""
+        sizes = [
+            _occupied(status) for n in range(_SHARDS) for path, status in self._files(f"{n:02x}") if path.endswith(".o")
+        ]
+        return len(sizes), sum(sizes)
+
+    def _files(self, shard: str) -> Iterator[tuple[str, os.stat_result]]:
+        try:
+            with os.scandir(f"{self.directory}/{shard}") as files:
+                for file in files:
+                    try:
+                        yield file.path, file.stat()
+                    except OSError:  # another process removes files too
+                        continue
+        except OSError:
+            return
+
+
+def _occupied(status: os.stat_result) -> int:
+    return -(-status.st_size // _BLOCK) * _BLOCK
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except OSError:
+        pass

@@ -20,126 +20,15 @@ sums: where a weight is infinite or NaN, so are the results at the border (PyTor
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
-
 from flambeau.engine.cpu import packing, tiles
 from flambeau.engine.cpu.compiler import Session
 from flambeau.engine.cpu.compiler import session as process_session
+from flambeau.engine.cpu.conv_copies import Convolution, Copies, Pass, passes
+from flambeau.engine.cpu.conv_weight import weight_writer
 from flambeau.engine.cpu.emit import Value
-from flambeau.engine.cpu.frame import Frame, bytes_on, evenly, kernel, parameter, run_part
+from flambeau.engine.cpu.frame import Frame, bytes_on, evenly, kernel
 from flambeau.engine.cpu.gemm import WORTH_DIVIDING
-from flambeau.engine.cpu.specs import KINDS, ConvSpec
-
-UNIT = 576
-"""Positions that a unit of the gradient of the weight should have: some rows of them fit into the first cache."""
-
-BLOCK = 28 << 10
-"""Bytes of the copies that meet all strips of the gradient before the next ones do."""
-
-SUMS = 1 << 20
-"""Bytes of the sums of a task of the gradient of the weight."""
-
-TASKS = 4
-"""Into how many tasks that gradient is divided, if it can be: each of them reads the whole gradient of the result."""
-
-COPIES = 384 << 10
-"""Bytes that the copies of the source may take: with what is read beside them they should stay in the second cache."""
-
-
-class Tap(NamedTuple):
-    """One element of the convolution's kernel: where its source lies for position (0, 0), and its place in the weight."""
-
-    row: int
-    column: int
-    place: int
-
-
-class Pass(NamedTuple):
-    """See the module's text. The result goes to ``(start + t * step)``, for rows and for columns."""
-
-    rows: int
-    columns: int
-    row_step: int
-    column_step: int
-    taps: tuple[Tap, ...]
-    start: tuple[int, int] = (0, 0)
-    step: tuple[int, int] = (1, 1)
-
-
-def passes(spec: ConvSpec) -> list[Pass]:
-    """The passes of a convolution, or of the gradient of its input."""
-    kernel = [(i, j) for i in range(spec.kernel[0]) for j in range(spec.kernel[1])]
-    (dr, dc), (pr, pc), (sr, sc) = spec.dilation, spec.padding, spec.stride
-    if spec.part != "input":
-        taps = tuple(Tap(i * dr - pr, j * dc - pc, n) for n, (i, j) in enumerate(kernel))
-        return [Pass(*spec.size(), sr, sc, taps)]
-    found = []
-    for a in range(min(sr, spec.h)):
-        for b in range(min(sc, spec.w)):
-            shifts = [(a + pr - i * dr, b + pc - j * dc, n) for n, (i, j) in enumerate(kernel)]
-            taps = tuple(Tap(i // sr, j // sc, n) for i, j, n in shifts if i % sr == 0 and j % sc == 0)
-            found.append(Pass(-(-(spec.h - a) // sr), -(-(spec.w - b) // sc), 1, 1, taps, (a, b), (sr, sc)))
-    return found
-
-
-class Plane(NamedTuple):
-    """One copy of a channel: row ``i`` is source row ``(i + low) * row_step + remainder``, its columns are shifted."""
-
-    remainder: int
-    low: int
-    reach: int  # rows that it has beyond those of the result
-    shift: int
-
-
-class Copies:
-    """How the copies of a source are laid out for ``rows`` rows of a pass at a time."""
-
-    def __init__(self, p: Pass, height: int, width: int, strides: tuple[int, ...]) -> None:
-        self.height = height
-        self.width = width
-        self.strides = strides
-        offsets: dict[tuple[int, int], list[int]] = {}
-        for tap in p.taps:
-            offsets.setdefault((tap.row % p.row_step, tap.column), []).append(tap.row // p.row_step)
-        self.planes = [Plane(r, min(e), max(e) - min(e), shift) for (r, shift), e in offsets.items()]
-        below = all(0 <= t.row and t.row + p.rows <= height for t in p.taps)
-        gapless = all(t.column == 0 for t in p.taps) and p.columns == width and (strides[2], strides[3]) == (width, 1)
-        self.none = below and gapless and (p.row_step, p.column_step) == (1, 1)  # the source itself will do
-        self.rows = p.rows
-        self.columns = p.columns
-
-    def limit(self, channels: int, size: int, bands: int = 1) -> None:
-        """Has the pass done in at least so many bands of rows, and in more if its copies would take too much memory."""
-        self.rows = evenly(self.rows, max(1, -(-self.rows // bands)))
-        per_row = channels * len(self.planes) * self.columns * size
-        if not self.none and self.channel() * channels * size > COPIES and per_row:
-            reach = max(p.reach for p in self.planes)
-            self.rows = evenly(self.rows, max(COPIES // per_row - reach, 1))
-
-    def starts(self) -> list[int]:
-        """Where the planes of a channel begin, and where the last one ends, in elements."""
-        at = [0]
-        for plane in self.planes:
-            at.append(at[-1] + (self.rows + plane.reach) * self.columns)
-        return at
-
-    def channel(self) -> int:
-        """Elements from channel to channel."""
-        return self.strides[1] if self.none else self.starts()[-1]
-
-    def offsets(self, p: Pass) -> list[int]:
-        """Where the row of B for each tap begins, in elements."""
-        if self.none:
-            return [tap.row * self.columns for tap in p.taps]
-        starts = self.starts()
-        found = []
-        for tap in p.taps:
-            at = next(
-                i for i, x in enumerate(self.planes) if (x.remainder, x.shift) == (tap.row % p.row_step, tap.column)
-            )
-            found.append(starts[at] + (tap.row // p.row_step - self.planes[at].low) * self.columns)
-        return found
+from flambeau.engine.cpu.specs import ConvSpec
 
 
 def conv_kernel(spec: ConvSpec, session: Session | None = None) -> int:
@@ -148,74 +37,14 @@ def conv_kernel(spec: ConvSpec, session: Session | None = None) -> int:
     if spec not in session.memo:
         if not spec.supported():
             raise ValueError(f"no kernel for this convolution: {spec}")
-        writer = (_Weight if spec.part == "weight" else _Passes)(session, spec)
+        writer = (weight_writer if spec.part == "weight" else _Passes)(session, spec)
         writer.write()
         session.memo[spec] = kernel(session, "conv", spec, writer.outer.code, writer.code)
     address: int = session.memo[spec]
     return address
 
 
-class _Convolution(Frame):
-    """Writes ``part(context, first, last)``; ``outer`` is the kernel, which prepares what all parts share and runs them.
-
-    The context has the kernel's arguments and the shared memory.
-    """
-
-    def __init__(self, session: Session, spec: ConvSpec, arguments: int) -> None:
-        super().__init__(session, KINDS[spec.dtype.name])
-        self.outer = Frame(session, self.kind)
-        self.spec = spec
-        args, self.shared = self.arguments(2)
-        self.pointers = self.arguments(arguments, args)
-        self.outer_pointers = self.outer.arguments(arguments)
-
-    def finish(self, tasks: int, work: int, shared: Value, memory: Value) -> None:
-        """Ends the kernel: runs the parts, gives the shared memory back."""
-        outer = self.outer
-        context = outer.code.allocate("ptr", 2)
-        context.store(parameter(outer.code, "args"))
-        context.offset(1, "ptr").store(shared)
-        run_part(outer.code, context, tasks, divided=tasks > 1 and work >= WORTH_DIVIDING)
-        outer.release(memory)
-
-    def tasks(self, body: Callable[[Value], None]) -> None:
-        """``body(task)`` for the tasks of this call."""
-        first, last = (parameter(self.code, n, "i64") for n in ("first", "last"))
-        self.between(first, last, body)
-
-    def fill_table(self, table: Value, channels: int, stride: int, offsets: list[int]) -> None:
-        """For each channel and tap where its row of B begins, in bytes. Part of ``outer``."""
-        w = self.outer
-
-        def channel(i: Value | int) -> None:
-            base = w.code.index(0) + i * (stride * self.size)
-            place = table.offset(i * len(offsets), "i64")
-            for n, offset in enumerate(offsets):
-                place.offset(n, "i64").store(base + offset * self.size)
-
-        w.each(channels, channel)
-
-    def copy(self, p: Pass, copies: Copies, source: Value, to: Value, channels: int, start: Value | int) -> None:
-        """Copies the channels that begin at ``source`` for the band of rows that begins at ``start``."""
-        code, size = self.code, self.size
-        _, channel, down, across = copies.strides
-        step = p.column_step if across == 1 and p.column_step <= 2 else None
-        part = packing.pack_planes(self.session, self.kind, step)
-        for plane, at in zip(copies.planes, copies.starts()):
-            # The first and the last row, and the columns, that are inside of the source.
-            first = -(plane.remainder // p.row_step) - plane.low
-            last = -(-(copies.height - plane.remainder) // p.row_step) - plane.low
-            low = min(max(-(plane.shift // p.column_step), 0), copies.columns)
-            high = min(max(-(-(copies.width - plane.shift) // p.column_step), low), copies.columns)
-            corner = (plane.low * p.row_step + plane.remainder) * down + plane.shift * across
-            begin = self.go(bytes_on(source, corner * size), start, p.row_step * down)
-            seen = [code.index(x) - start if isinstance(start, Value) else x - start for x in (first, last)]
-            inside = [*seen, p.row_step * down * size, copies.columns, low, high, p.column_step * across * size]
-            apart = [channels, copies.channel() * size, channel * size]
-            self.perform(part, bytes_on(to, at * size), begin, *apart, copies.rows + plane.reach, *inside)
-
-
-class _Passes(_Convolution):
+class _Passes(Convolution):
     """Writes the passes of a convolution or of the gradient of its input."""
 
     def __init__(self, session: Session, spec: ConvSpec) -> None:
@@ -381,7 +210,13 @@ class _Plan:
             name = tiles.tile(w.session, w.kind, tall, -(-columns // w.lanes), rest != 0, table=True)
             w.perform(name, a, w.go(b, first, 1), w.go(c, first, 1), d, self.steps, self.job)
 
-        w.walk(rows * self.p.columns, self.cut[1] * w.lanes, some)
+        # As many tiles as needed, none much narrower than the others: narrow ones wait for their own sums.
+        total = rows * self.p.columns
+        vectors = -(-total // w.lanes)
+        narrow, wide = divmod(vectors, -(-vectors // self.cut[1]))
+        start = wide * (narrow + 1) * w.lanes
+        w.walk(min(start, total), (narrow + 1) * w.lanes, some)
+        w.walk(max(total - start, 0), narrow * w.lanes, lambda at, columns: some(at + start, columns))
 
     def spread_bias(self, bias: Value, tall: int) -> None:
         """Rows of one number each, for the tiles to add."""
@@ -403,171 +238,3 @@ class _Plan:
             w.perform(part, w.go(c, r, w.to_strides[1]), source, rows, p.columns, down * w.size, across * w.size)
 
         w.each(tall, one)
-
-
-_ITSELF = (Tap(0, 0, 0),)
-
-
-class _Weight(_Convolution):
-    """Writes the gradient of the weight: for each output channel and (channel, tap) an inner product over all positions.
-
-    A task is some of the channels of a group (or, where there are few, some of the output channels). The positions are taken
-    a *unit* at a time: several images, or a band of rows of one. Each unit adds to the result.
-    """
-
-    def __init__(self, session: Session, spec: ConvSpec) -> None:
-        super().__init__(session, spec, 3)
-        (self.p,) = passes(spec)
-        self.out, self.channels = spec.o // spec.groups, spec.c // spec.groups
-        self.columns = self.channels * len(self.p.taps)  # of the weight seen as a matrix
-        self.height, self.width = (4, 6) if session.machine.registers >= 32 else (2, 5)
-
-    def write(self) -> None:
-        spec, p, code = self.spec, self.p, self.outer.code
-        total = spec.groups * self.out * self.columns * self.size
-        zero, no = Value(code, "0", "i8", 0), Value(code, "false", "i1", 0)
-        work = spec.n * spec.groups * self.out * self.columns * p.rows * p.columns
-        if not work:
-            code.perform("llvm.memset.p0.i64", [self.outer_pointers[2], zero, code.index(total), no])
-            return
-        channels, out = self.divide(work)
-        tasks = spec.groups * (self.channels // channels) * (self.out // out)
-        copies = self.copies = Copies(p, spec.h, spec.w, spec.x)
-        copies.limit(channels, self.size)
-        gapless = spec.y[3] == 1 and spec.y[2] == p.columns
-        self.same = Pass(p.rows, p.columns, 1, 1, _ITSELF)
-        self.gradients = Copies(self.same, p.rows, p.columns, spec.y)
-        self.gradients.none = gapless
-        self.gradients.rows = copies.rows
-        self.together = 1 if copies.rows < p.rows else evenly(spec.n, -(-UNIT // (p.rows * p.columns)))
-        table = self.outer.take(channels * len(p.taps) * 8 // self.size)
-        shared, memory = self.outer.heap()
-        self.fill_table(bytes_on(shared, table), channels, copies.channel(), copies.offsets(p))
-        copied = 0 if copies.none else self.take(self.together * channels * copies.channel())
-        dense = 0 if gapless else self.take(self.together * out * self.gradients.channel())
-        sums = self.take(out * channels * len(p.taps) * self.lanes)
-        self.table = bytes_on(self.shared, table)
-        scratch, own = self.heap()
-        self.copied, self.dense, self.sums = (bytes_on(scratch, at) for at in (copied, dense, sums))
-        # Channels whose copies stay in the first cache while all strips of the gradient pass them.
-        per_channel = self.together * self.size * (p.rows * p.columns if copies.none else copies.channel())
-        fitting = [n for n in range(1, channels + 1) if channels % n == 0 and (n <= BLOCK // per_channel or n <= 2)]
-        self.block = len(p.taps) * max(fitting, key=lambda n: (self.filled(n * len(p.taps)), n))
-        self.prepare_job(channels, out)
-        self.tasks(lambda task: self.task(task, channels, out))
-        self.release(own)
-        self.finish(tasks, work, shared, memory)
-
-    def divide(self, work: int) -> tuple[int, int]:
-        """Of how many channels and output channels a task is made: such that its sums stay in the cache, and, where that is
-        worth it, such that there are some tasks."""
-        per_channel = self.out * len(self.p.taps) * self.lanes * self.size
-        most = max(1, SUMS // per_channel)
-        if work >= WORTH_DIVIDING and self.spec.groups < TASKS:
-            most = min(most, max(-(-self.channels // TASKS), -(-2 * self.width // len(self.p.taps))))
-        channels = next(n for n in range(min(most, self.channels), 0, -1) if self.channels % n == 0)
-        if channels == self.channels and work >= WORTH_DIVIDING and self.spec.groups == 1:
-            for out in range(self.height, self.out, self.height):
-                if self.out % out == 0 and self.out // out <= TASKS:
-                    return channels, out
-        return channels, self.out
-
-    def filled(self, columns: int) -> float:
-        """How much of their width tiles use on so many columns."""
-        return columns / (-(-columns // self.width) * self.width)
-
-    def prepare_job(self, channels: int, out: int) -> None:
-        spec, size = self.spec, self.size
-        self.job = self.stack(tiles.JOB_BYTES)
-        self.a_row = self.gradients.channel()
-        one = self.code.const(1.0, "double")
-        fields: dict[int, Value | int] = {tiles.A_ROWS + r: (r + 1) * self.a_row * size for r in range(4)}
-        fields |= {tiles.C_ROW: self.columns * size, tiles.D_ROW: 0, tiles.ADDEND: 0, tiles.ALPHA: one, tiles.BETA: one}
-        fields[tiles.A_IMAGE] = (spec.y[0] if self.gradients.none else out * self.a_row) * size
-        fields[tiles.B_IMAGE] = (spec.x[0] if self.copies.none else channels * self.copies.channel()) * size
-        for field, value in fields.items():
-            self.set(self.job, field, value)
-
-    def task(self, task: Value, channels: int, out: int) -> None:
-        spec = self.spec
-        g: Value | int = task
-        c: Value | int = 0
-        o: Value | int = 0
-        if channels < self.channels:
-            g, c = task.binary("udiv", self.channels // channels), task.binary("urem", self.channels // channels)
-        elif out < self.out:
-            g, o = task.binary("udiv", self.out // out), task.binary("urem", self.out // out)
-        x = self.go(self.go(self.pointers[0], g, spec.x[1] * self.channels), c, spec.x[1] * channels)
-        dy = self.go(self.go(self.pointers[1], g, spec.y[1] * self.out), o, spec.y[1] * out)
-        dw = self.go(self.go(self.pointers[2], g, self.out * self.columns), c, channels * len(self.p.taps))
-        dw = self.go(dw, o, out * self.columns)
-
-        columns = channels * len(self.p.taps)
-        size = out * columns * self.lanes * self.size
-        zero, no = Value(self.code, "0", "i8", 0), Value(self.code, "false", "i1", 0)
-        self.code.perform("llvm.memset.p0.i64", [self.sums, zero, self.code.index(size), no])
-
-        def unit(first: Value | int, images: int) -> None:
-            from_x, from_dy = self.go(x, first, spec.x[0]), self.go(dy, first, spec.y[0])
-
-            def band(start: Value | int, rows: int) -> None:
-                self.unit(from_x, from_dy, images, start, rows, channels, out)
-
-            self.walk(self.p.rows, self.copies.rows, band)
-
-        self.walk(spec.n, self.together, unit)
-
-        def total(top: Value | int, high: int, left: Value | int, wide: int, sums: Value) -> None:
-            part = tiles.totals(self.session, self.kind, high, wide)
-            c = self.go(self.go(dw, top, self.columns), left, 1)
-            self.perform(part, c, sums, c, self.job)
-
-        self.each_tile(out, columns, total)
-
-    def each_tile(
-        self, out: int, columns: int, body: Callable[[Value | int, int, Value | int, int, Value], None]
-    ) -> None:
-        """``body(top, rows, left, columns, sums)`` for all tiles of a task."""
-
-        def block(start: Value | int, some: int) -> None:
-            sums_of_block = self.go(self.sums, start, out * self.lanes)
-
-            def strip(top: Value | int, high: int) -> None:
-                sums = self.go(sums_of_block, top, some * self.lanes)
-
-                def tile(left: Value | int, wide: int) -> None:
-                    body(top, high, start + left, wide, self.go(sums, left, high * self.lanes))
-
-                self.walk(some, evenly(some, self.width), tile)
-
-            self.walk(out, evenly(out, self.height), strip)
-
-        self.walk(columns, self.block, block)
-
-    def unit(self, x: Value, dy: Value, images: int, start: Value | int, rows: int, channels: int, out: int) -> None:
-        a, b = self.go(dy, start, self.p.columns), self.go(x, start, self.p.columns)
-        if not self.copies.none:
-            b = self.copied
-            self.copy_images(self.p, self.copies, x, b, channels, images, start)
-        if not self.gradients.none:
-            a = self.dense
-            self.copy_images(self.same, self.gradients, dy, a, out, images, start)
-        vectors, rest = divmod(rows * self.p.columns, self.lanes)
-        self.set(self.job, tiles.MASK, (1 << rest) - 1)
-        self.set(self.job, tiles.IMAGES, images)
-
-        def tile(top: Value | int, high: int, left: Value | int, wide: int, sums: Value) -> None:
-            self.set(self.job, tiles.TABLE, self.table.offset(left, "i64"))
-            part = tiles.dot(self.session, self.kind, high, wide)
-            self.perform(part, self.go(a, top, self.a_row), b, sums, vectors, self.job)
-
-        self.each_tile(out, channels * len(self.p.taps), tile)
-
-    def copy_images(
-        self, p: Pass, copies: Copies, source: Value, to: Value, channels: int, images: int, start: Value | int
-    ) -> None:
-        def one(n: Value | int) -> None:
-            place = self.go(to, n, channels * copies.channel())
-            self.copy(p, copies, self.go(source, n, copies.strides[0]), place, channels, start)
-
-        self.each(images, one)

@@ -76,9 +76,9 @@ def kernel(session: Session, prefix: str, what: object, code: Code, part: Code |
 class Frame:
     """A kernel under construction: loops and addresses over elements of one type."""
 
-    def __init__(self, session: Session, kind: str) -> None:
+    def __init__(self, session: Session, kind: str, code: Code | None = None) -> None:
         self.session = session
-        self.code = Code(session.machine)
+        self.code = code or Code(session.machine)
         self.kind = kind
         self.size = BITS[kind] // 8
         self.lanes = lanes_of(session, kind)

@@ -8,7 +8,8 @@ for every matrix of a batch. Strides are free (a transpose is a pair of strides)
 stride 0) or any other matrix; ``scalars`` points to those of alpha and beta, as doubles, that are known only when the
 kernel runs.
 
-The order of every sum depends on the shape alone: the inner dimension is never divided between threads. (OpenBLAS is not
+The order of every sum depends on the shape alone. Where threads share the inner dimension, as blocks of the same size
+whatever their number, the sums of blocks are kept apart and added in order. (OpenBLAS is not
 called: its results change in the last bits with its number of threads, and its threads spin in the way of ours, while it is
 ahead of the tiles by 5 % at the most, from about 1,000 rows, columns and steps on. ``benchmarks/products.py`` compares.)
 """
@@ -61,6 +62,8 @@ def tiling(session: Session, spec: GemmSpec) -> Tiling:
     tall = spec.a[-2] == 1 and spec.a[-1] != 1
     pack_a = tall and spec.n >= 512 and spec.m * spec.k * size > 1 << 20
     block = evenly(spec.k, 128 if tall and not pack_a else 512 if pack_b else 256)
+    if _shares_weights(spec) and -(-spec.k // block) % 2:
+        block = -(-spec.k // (-(-spec.k // block) + 1))  # as many for each of two threads
     height = spec.m
     if spec.m * block * size > 1 << 20:
         bands = -(-spec.m // 480)
@@ -78,6 +81,33 @@ def gemm_kernel(spec: GemmSpec, session: Session | None = None) -> int:
         session.memo[spec] = make(session, spec)
     address: int = session.memo[spec]
     return address
+
+
+def _shares_weights(spec: GemmSpec) -> bool:
+    """Whether threads take blocks of the inner dimension each: a large B, row by row, is then read by the threads that
+    have written these rows of it, as updates of weights are divided."""
+    size = spec.dtype.itemsize
+    few = 2 * spec.m <= 256 and prod(spec.batch) == 1 and spec.k >= 512
+    return few and spec.b[-2] > spec.b[-1] == 1 and 1 << 17 <= spec.k * spec.n * size and spec.m * spec.n * size <= 1 << 15
+
+
+def division(session: Session, spec: GemmSpec, cut: Tiling) -> tuple[str, int]:
+    """What of an oriented product threads divide between them, and how many tasks that makes."""
+    panels, rows = -(-spec.n // (cut.vectors * lanes_of(session, KINDS[spec.dtype.name]))), -(-spec.m // cut.rows)
+    bands, blocks, batch = -(-spec.m // cut.height), -(-spec.k // cut.block), prod(spec.batch)
+    aside = spec.d is not None and spec.n > 1 and spec.d[-1] != 1
+    if spec.steps() < LIGHT:
+        return "", 1
+    if _shares_weights(spec) and 1 < blocks <= 16 and not aside and not cut.pack_a:
+        return "blocks", blocks
+    if batch >= 4:
+        return "batch", batch
+    if bands > 1:
+        return "bands", bands
+    if panels > rows // 12 and panels > 1 and cut.pack_b:  # each row would pack the same panels again
+        return "panels", panels
+    tasks, how = max((rows, "rows"), (panels, "panels"))
+    return (how, tasks) if tasks > 1 else ("", 1)
 
 
 WORTH_DIVIDING = 1 << 20
@@ -101,8 +131,28 @@ def tiled_kernel(session: Session, spec: GemmSpec, cut: Tiling | None = None) ->
         return kernel(session, "gemm", spec, Code(session.machine))
     oriented = spec.oriented()
     cut = cut or tiling(session, oriented)
-    writer = Tiles(session, oriented, oriented is not spec, cut)
-    return finished(session, "gemm", (spec, cut), writer, writer.write())
+    how, tasks = division(session, oriented, cut)
+    writer = Tiles(session, oriented, oriented is not spec, cut, how)
+    writer.write()
+    if how == "blocks":
+        return joined(session, oriented, cut, writer, tasks)
+    return finished(session, "gemm", (spec, cut), writer, tasks)
+
+
+def joined(session: Session, spec: GemmSpec, cut: Tiling, writer: Tiles, tasks: int) -> int:
+    """The address of the kernel whose tasks are blocks of the inner dimension: their sums are added when all are there."""
+    outer = Code(session.machine)
+    args, place = parameter(outer, "args"), outer.allocate("ptr", 2)
+    sums = outer.allocate(writer.kind, tasks * spec.m * spec.n)
+    place.store(args)
+    place.offset(1, "ptr").store(sums)
+    run_part(outer, place, tasks, divided=True, light=spec.steps() < WORTH_DIVIDING)
+    add = Writer(session, spec, writer.turned, outer)
+    c, d = add.operands[2][0], add.operands[-1][0]
+    job = add.new_job(add.factors[1], spec.d, 0)
+    name = tiles.sum_of_blocks(session, add.kind, tasks)
+    add.perform(name, c, sums, d, job, spec.m, spec.n)
+    return kernel(session, "gemm", (spec, cut, writer.turned), outer, writer.code)
 
 
 def finished(session: Session, prefix: str, what: object, writer: Writer, tasks: int) -> int:
@@ -117,12 +167,15 @@ def finished(session: Session, prefix: str, what: object, writer: Writer, tasks:
 class Writer(Frame):
     """Writes a product's frame: its arguments, and the loops over the batch."""
 
-    def __init__(self, session: Session, spec: GemmSpec, turned: bool) -> None:
+    def __init__(
+        self, session: Session, spec: GemmSpec, turned: bool, code: Code | None = None, args: Value | None = None
+    ) -> None:
         """``turned`` if the product was transposed, such that A is the second argument."""
-        super().__init__(session, KINDS[spec.dtype.name])
+        super().__init__(session, KINDS[spec.dtype.name], code)
         self.spec = spec
+        self.turned = turned
         strides = [spec.a, spec.b, spec.c] + ([spec.d] if spec.d is not None else [])
-        pointers = self.arguments(len(strides))
+        pointers = self.arguments(len(strides), args)
         if turned:
             pointers[:2] = pointers[1::-1]
         self.operands = list(zip(pointers, strides, strict=True))
@@ -132,7 +185,7 @@ class Writer(Frame):
         given = 0
         for factor in (spec.alpha, spec.beta):
             if factor is None:
-                scalars = self.arguments(len(strides) + 1)[-1]
+                scalars = self.arguments(len(strides) + 1, args)[-1]
                 self.factors.append(scalars.offset(given, "double").load("double"))
                 given += 1
             else:
@@ -175,46 +228,45 @@ class Writer(Frame):
 class Tiles(Writer):
     """Writes the loops around the tiles."""
 
-    def __init__(self, session: Session, spec: GemmSpec, turned: bool, cut: Tiling) -> None:
-        super().__init__(session, spec, turned)
-        self.cut = cut
+    def __init__(self, session: Session, spec: GemmSpec, turned: bool, cut: Tiling, divided: str) -> None:
+        code, args = Code(session.machine), None
+        if divided == "blocks":  # the tasks are given a place for their sums
+            context = parameter(code, "args")
+            args, self.sums = context.load("ptr"), context.offset(1, "ptr").load("ptr")
+        super().__init__(session, spec, turned, code, args)
+        if divided == "blocks":
+            self.spec = spec = spec._replace(c=(spec.n, 1), d=None)
+        self.cut, self.divided = cut, divided
         self.blocks = max(1, -(-spec.k // cut.block))
         a_row = 1 if cut.pack_a else spec.a[-2]
         self.job = self.new_job(self.factors[1], spec.d, a_row)
-        if self.blocks > 1:  # blocks after the first add to what is there
+        if self.blocks > 1 and divided != "blocks":  # blocks after the first add to what is there
             self.later_job = self.new_job(self.code.const(1.0, "double"), spec.c, a_row)
         if cut.pack_b:
             self.b_panel = self.stack(cut.vectors * self.lanes * min(cut.block, spec.k) * self.size)
 
-    def write(self) -> int:
-        """Everything; gives the number of tasks that threads can share."""
+    def write(self) -> None:
+        """Everything."""
         spec, cut = self.spec, self.cut
-        batch = prod(spec.batch)
-        panels, rows = -(-spec.n // (cut.vectors * self.lanes)), -(-spec.m // cut.rows)
-        bands = -(-spec.m // cut.height)
-        if spec.steps() < LIGHT:
-            tasks, self.divided = 1, ""
-        elif batch >= 4:
-            tasks, self.divided = batch, "batch"
-        elif bands > 1:
-            tasks, self.divided = bands, "bands"
-        elif panels > rows // 12 and panels > 1 and cut.pack_b:  # each row would pack the same panels again
-            tasks, self.divided = panels, "panels"
-        else:
-            tasks, self.divided = max((rows, "rows"), (panels, "panels"))
-        if tasks == 1:
-            self.divided = ""
         if cut.pack_a:
             self.take(min(cut.height, spec.m) * cut.block)
             self.a_panels, memory = self.heap()
         self.matrices(self.matrix, self.divided == "batch")
         if cut.pack_a:
             self.release(memory)
-        return tasks
 
     def matrix(self, a: Value, b: Value, c: Value, d: Value) -> None:
         """One matrix of the batch: blocks along the inner dimension, in which panels of B pass the rows of A."""
-        self.each(self.blocks, lambda block: self.block(a, b, c, d, block))
+        if self.divided != "blocks":
+            self.each(self.blocks, lambda block: self.block(a, b, c, d, block))
+            return
+        first, last = (parameter(self.code, n, "i64") for n in ("first", "last"))
+
+        def apart(block: Value) -> None:
+            sums = self.go(self.sums, block, self.spec.m * self.spec.n)
+            self.block(a, b, sums, sums, block)
+
+        self.between(first, last, apart)
 
     def block(self, a: Value, b: Value, c: Value, d: Value, block: Value | int) -> None:
         spec, cut, code = self.spec, self.cut, self.code
@@ -223,8 +275,9 @@ class Tiles(Writer):
         if isinstance(block, Value):
             start = block * cut.block
             steps = code.call("llvm.umin.i64", [code.index(spec.k) - start, code.index(cut.block)], "i64", 0)
-            later = block.compare("ne", 0)
-            job = later.select(self.later_job, job)
+            if self.divided != "blocks":
+                later = block.compare("ne", 0)
+                job = later.select(self.later_job, job)
             a, b = self.go(a, start, spec.a[-1]), self.go(b, start, spec.b[-2])
         d_strides = spec.d or spec.c
 

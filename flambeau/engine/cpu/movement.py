@@ -1,7 +1,7 @@
 """Elements moved from place to place: along strides, and to or from where index tensors say.
 
-``movement_kernel(spec)`` gives the address of ``void kernel(i8** args)`` with ``args = {values..., result[, fault]}``. What is
-added to one place is added in the order of the move's shape, by one thread. Every index is looked at before anything is
+``movement_kernel(spec)`` gives the address of ``void kernel(i8** args)`` with ``args = {values..., result[, fault][, numbers]}``;
+``numbers`` points to those that are known only when the kernel runs, as doubles or ``i64``. What is added to one place is added in the order of the move's shape, by one thread. Every index is looked at before anything is
 written: where one is out of range, ``fault`` (an ``i64``) is set and nothing else happens.
 """
 
@@ -35,7 +35,8 @@ class Lookup(NamedTuple):
 
 
 class Move(NamedTuple):
-    """Elements of argument ``source`` (zeros for -1) to the result: one for each point of ``shape``.
+    """Elements of argument ``source`` to the result: one for each point of ``shape``; of ``constant``, if it is given, or of a
+    number that is given at run time, if ``source`` is -1.
 
     ``starts`` and ``strides`` are those of the source and of the result. The indices shift the place in the source
     (``reads``) or in the result.
@@ -48,6 +49,7 @@ class Move(NamedTuple):
     lookups: tuple[Lookup, ...] = ()
     reads: bool = False
     add: bool = False
+    constant: float | None = None
 
     def collapsed(self) -> Move:
         """The same move without dims of extent 1, neighbours joined that everything walks as one."""
@@ -80,6 +82,7 @@ class MovementSpec(NamedTuple):
     begin: str
     moves: tuple[Move, ...]
     checked: bool = False
+    numbers: bool = False
 
 
 def addable(dtype: DType) -> bool:
@@ -119,6 +122,26 @@ class _Movement(Frame):
         self.spec = spec
         self.values = self.arguments(spec.arguments)
         self.result = self.arguments(spec.arguments + 1)[-1]
+        if spec.numbers:
+            self.number = self._number(self.arguments(spec.arguments + 2 + spec.checked)[-1])
+
+    def _number(self, numbers: Value) -> Value:
+        """The number that is given, as an element."""
+        if self.spec.dtype.kind == dtypes.FLOATING:
+            value = numbers.load("double")
+            return value.convert("fptrunc", "float").bits() if self.kind == "i32" else value.convert("bitcast", self.kind)
+        value = numbers.load("i64")
+        if self.spec.dtype is dtypes.bool:
+            return value.compare("ne", 0).convert("zext", "i8")
+        return value.convert("trunc", self.kind)
+
+    def scalar(self, move: Move) -> Value | None:
+        """What a move writes that has no source."""
+        if move.constant is not None:
+            kind = {"float32": "float", "float64": "double"}.get(self.spec.dtype.name, self.kind)
+            value = self.code.const(move.constant, kind)
+            return value if kind == self.kind else self.code.new(f"bitcast {kind} {value.ref} to {self.kind}", self.kind, 0)
+        return self.number if move.source < 0 else None
 
     def write(self) -> None:
         """The whole kernel."""
@@ -230,14 +253,13 @@ class _Movement(Frame):
             size, no = code.index(n * self.size), Value(code, "false", "i1", 0)
             code.perform("llvm.memcpy.p0.p0.i64", [ends[1], ends[0], size, no])
             return
-        zero, zeros = code.const(0, kind), code.const(0, kind, lanes)
+        scalar = self.scalar(move)
+        many = None if scalar is None else scalar.splat(lanes)
         if target == 1 and source in (0, 1) and n >= lanes:
 
             def vectors(j: Value | int, count: int) -> None:
                 mask = None if count == lanes else code.vector([k < count for k in range(lanes)], "i1")
-                value = zeros
-                if move.source >= 0:
-                    value = memory.load(self.go(ends[0], j, source), kind, lanes, source, mask)
+                value = many or memory.load(self.go(ends[0], j, source), kind, lanes, source, mask)
                 place = self.go(ends[1], j, 1)
                 memory.store(place, memory.load(place, kind, lanes, 1, mask) + value if move.add else value, 1, mask)
 
@@ -245,7 +267,7 @@ class _Movement(Frame):
             return
 
         def single(i: Value | int) -> None:
-            value = zero if move.source < 0 else self.go(ends[0], i, source).load(kind)
+            value = scalar or self.go(ends[0], i, source).load(kind)
             place = self.go(ends[1], i, target)
             place.store(place.load(kind) + value if move.add else value)
 

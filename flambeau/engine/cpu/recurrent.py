@@ -23,7 +23,7 @@ from flambeau.engine.cpu import memory, packing, tiles, vmath
 from flambeau.engine.cpu.compiler import Session
 from flambeau.engine.cpu.compiler import session as process_session
 from flambeau.engine.cpu.emit import Value
-from flambeau.engine.cpu.frame import Frame, bytes_on, evenly, kernel, parameter, run_part
+from flambeau.engine.cpu.frame import Frame, evenly, kernel, parameter, run_part
 from flambeau.engine.cpu.gemm import WORTH_DIVIDING
 from flambeau.engine.cpu.specs import KINDS
 
@@ -32,7 +32,8 @@ ROWS = 16
 
 
 class RecurrentSpec(NamedTuple):
-    """A layer over sequences of one length. ``given`` says which of the gradients of the three results there are."""
+    """A layer over sequences of one length. ``given`` are the row strides of the gradients of the three results, ``None`` for
+    one that there is not."""
 
     part: str  # "forward" or "backward"
     mode: str
@@ -42,7 +43,7 @@ class RecurrentSpec(NamedTuple):
     width: int
     reverse: bool
     bias: bool = False
-    given: tuple[bool, bool, bool] = (False, False, False)
+    given: tuple[int | None, int | None, int | None] = (None, None, None)
 
     @property
     def gates(self) -> int:
@@ -294,9 +295,9 @@ class _Backward(_Sequence):
     """Writes the steps of its gradient."""
 
     def __init__(self, session: Session, spec: RecurrentSpec) -> None:
-        given = [name for name, there in zip(("g", "ginner", "ggates"), spec.given, strict=True) if there]
+        self.given = {n: s for n, s in zip(("g", "ginner", "ggates"), spec.given, strict=True) if s is not None}
         kept = ["outputs", "inner", "gates", "h", *["c"] * (spec.mode == "LSTM"), "weight"]
-        super().__init__(session, spec, [*given, *kept, "dx", "dproduct", "dh", "dc"])
+        super().__init__(session, spec, [*self.given, *kept, "dx", "dproduct", "dh", "dc"])
 
     def prepare(self) -> None:
         many, width = self.spec.gates * self.spec.width, self.spec.width
@@ -310,7 +311,7 @@ class _Backward(_Sequence):
         for pointer in carried:
             count = self.code.index(rows * width * self.size)
             self.code.perform("llvm.memset.p0.i64", [pointer, zero, count, no])
-        wide = {"ggates": many, "gates": many, "dx": many, "dproduct": many}
+        wide = {"gates": many, "dx": many, "dproduct": many, **self.given}
         has = {"LSTM": ("outputs", "inner", "gates"), "GRU": ("outputs", "inner", "gates")}.get(spec.mode, ("outputs",))
         names = [n for n in ("g", "ginner", "ggates", *has, "dx") if n in at] + ["dproduct"] * (spec.mode == "GRU")
 

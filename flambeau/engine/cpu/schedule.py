@@ -31,13 +31,14 @@ FEW = 8
 SPLIT_BYTES = 1 << 16
 """Memory for the accumulators of the parts."""
 
-# Rough costs in vector instructions, 1 where not named. From _DEAR on a value is worth keeping for a later pass.
+# Rough costs in vector instructions, 1 where not named.
 _COSTS = {
     "div": 4, "sqrt": 4, "rsqrt": 8, "exp": 16, "exp2": 16, "expm1": 16, "log": 16, "log2": 16, "log10": 16,
     "log1p": 20, "tanh": 20, "sigmoid": 20, "erf": 30, "sin": 40, "cos": 40, "tan": 40, "pow": 100,
     "rem": 100, "floordiv": 100, "fmod": 100, "truncdiv": 100,
 }  # fmt: skip
-_DEAR = 4
+_STORE = 1
+"""The cost of keeping a value for later passes, each of which then loads it."""
 
 
 class Schedule:
@@ -199,13 +200,25 @@ class Schedule:
         room = BUFFER_BYTES
         slices = [self._slice(p, s) for p, s in enumerate(sinks)]
         for v in reversed(range(len(self.loop.body))):  # last ones first: their arguments are then not needed again
-            instr, stage = self.loop.body[v], self.stage[v]
-            size = points * instr.dtype.itemsize
-            again = any(v in s for s in slices[stage + 1 :]) and v in slices[stage]
-            if again and _COSTS.get(instr.op, 1) >= _DEAR and size <= room:
-                self.buffered.add(v)
+            stage = self.stage[v]
+            size = points * self.loop.body[v].dtype.itemsize
+            again = [p for p in range(stage + 1, len(sinks)) if v in slices[p]]
+            if not again or v not in slices[stage] or size > room:
+                continue
+            cost = sum(self._cost(p, slices[p]) for p in again)
+            self.buffered.add(v)
+            shorter = {p: self._slice(p, sinks[p]) for p in again}
+            if cost - sum(self._cost(p, s) for p, s in shorter.items()) > len(again) + _STORE:
                 room -= size
-                slices = [self._slice(p, s) for p, s in enumerate(sinks)]
+                for p, s in shorter.items():
+                    slices[p] = s
+            else:
+                self.buffered.discard(v)
+
+    def _cost(self, number: int, instrs: list[int]) -> int:
+        """What pass ``number`` spends on ``instrs``, but for what it finds in buffers."""
+        body = self.loop.body
+        return sum(_COSTS.get(body[v].op, 1) for v in instrs if v not in self.buffered or self.stage[v] >= number)
 
     # --- threads --------------------------------------------------------------------------------------------
 

@@ -142,6 +142,48 @@ def _tile(code: Code, kind: str, lanes: int, rows: int, vectors: int, masked: bo
     code.when(addend.compare("ne", 0), [], lambda: put(True))
 
 
+def sum_of_blocks(session: Session, kind: str, blocks: int) -> str:
+    """``sum(c, sums, d, job, rows, columns)``: ``c = beta * d + sums``, of matrices without gaps that follow each other.
+
+    They are added in order, as a tile adds the sums of a block to those of the ones before.
+    """
+    lanes = lanes_of(session, kind)
+
+    def write(code: Code) -> None:
+        job, rows, columns = parameter(code, "job"), parameter(code, "rows", "i64"), parameter(code, "columns", "i64")
+        c_row, d_row, addend = (job.offset(f, "i64").load("i64") for f in (C_ROW, D_ROW, ADDEND))
+        beta = job.offset(BETA, "i64").load("double").convert("fptrunc", kind).splat(lanes)
+        one = rows * columns
+
+        def put(add: bool) -> list[Value]:
+            def row(_: Value, at: list[Value]) -> list[Value]:
+                c, sums, d = at
+
+                def vector(j: Value, _: list[Value]) -> list[Value]:
+                    mask = (j.splat(lanes) + code.vector(range(lanes), "i64")).compare("slt", columns.splat(lanes))
+                    place = sums.offset(j, kind)
+                    total = masked_load(place, kind, mask)
+                    if add:
+                        total = masked_load(d.offset(j, kind), kind, mask) * beta + total
+                    for _ in range(1, blocks):
+                        place = place.offset(one, kind)
+                        total = total + masked_load(place, kind, mask)
+                    masked_store(c.offset(j, kind), total, mask)
+                    return []
+
+                code.loop(code.index(0), columns, lanes, [], vector)
+                return [bytes_on(c, c_row), sums.offset(columns, kind), bytes_on(d, d_row)]
+
+            code.loop(code.index(0), rows, 1, [parameter(code, n) for n in ("c", "sums", "d")], row)
+            return []
+
+        code.when(addend.compare("eq", 0), [], lambda: put(False))
+        code.when(addend.compare("ne", 0), [], lambda: put(True))
+
+    name = f"flambeau_blocks_{kind}_{blocks}"
+    return shared(session, name, "ptr %c, ptr %sums, ptr %d, ptr %job, i64 %rows, i64 %columns", write)
+
+
 def row_offsets(field) -> list[Value | int]:
     """The offsets of four rows of A. They are loaded, not computed: LLVM would make each address from the one before,
     which is a chain longer than the sums."""

@@ -7,8 +7,11 @@ from collections.abc import Iterable
 
 from flambeau import ops
 from flambeau.autograd import no_grad
+from flambeau.core.dtypes import float32, float64
+from flambeau.ops.norms import _total_norm
 from flambeau.tensor import Tensor
 from flambeau.tensor.exchange import tensor
+from flambeau.tensor.formulas import Update, formula
 
 __all__ = [
     "clip_grad_norm",
@@ -45,7 +48,11 @@ def get_total_norm(
     norm_type = float(norm_type)
     if not tensors:
         return tensor(0.0)
-    total = ops.stack([t.norm(norm_type) for t in tensors]).norm(norm_type)
+    dtype = tensors[0].dtype
+    if norm_type and dtype in (float32, float64) and all(t.dtype is dtype and t.numel() for t in tensors):
+        total = _total_norm(*tensors, ord=norm_type)
+    else:
+        total = ops.stack([t.norm(norm_type) for t in tensors]).norm(norm_type)
     if error_if_nonfinite and not bool(total.isfinite()):
         raise RuntimeError(
             f"The total norm of order {norm_type} for gradients from `parameters` is non-finite, so "
@@ -65,9 +72,20 @@ def clip_grads_with_norm_(
     """Multiply all gradients by min(1, max_norm / (total_norm + 1e-6)), in place."""
     # No branch on the value: the norm need not be known yet.
     factor = (float(max_norm) / (total_norm + 1e-6)).clamp(max=1.0)
+    scale = Update(_scale)
     for param in _tensors(parameters):
-        if param.grad is not None:
-            param.grad.mul_(factor)
+        grad = param.grad
+        if grad is not None:
+            scale(factor, grad)
+
+
+@formula
+def _scaled(x, grad, factor):
+    return x.mul(grad, factor)
+
+
+def _scale(numbers, factor, grad):
+    return (_scaled(grad, factor),)
 
 
 @no_grad()
@@ -125,6 +143,17 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float, f
     See https://pytorch.org/docs/stable/generated/torch.nn.utils.clip_grad_value_.html
     """
     clip_value = float(clip_value)
+    clamp = Update(_clamp, (-clip_value, clip_value))
     for param in _tensors(parameters):
-        if param.grad is not None:
-            param.grad.clamp_(min=-clip_value, max=clip_value)
+        grad = param.grad
+        if grad is not None:
+            clamp(grad, grad)
+
+
+@formula
+def _clamped(x, grad, low, high):
+    return x.clamp(grad, low, high)
+
+
+def _clamp(numbers, _, grad):
+    return (_clamped(grad, *numbers),)

@@ -1,0 +1,105 @@
+"""What must hold of a plan between the passes that make it. Loops have a verifier of their own (:mod:`flambeau.engine.loops`).
+
+Checked where ``config.strict`` asks for it, as the tests do. An error names the pass that has gone wrong, and where.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from math import prod
+from typing import TYPE_CHECKING
+
+from flambeau.engine.graph import PROJECT
+from flambeau.engine.grouping import Ref
+
+if TYPE_CHECKING:
+    from flambeau.engine.plan import Plan
+
+
+class BrokenPlan(AssertionError):
+    """A pass has made something that does not make sense."""
+
+
+def verify_nodes(plan: Plan, order: Iterable[int]) -> None:
+    """After the expansion: who is read comes first, and what is seen of it lies inside of its memory."""
+    known: set[int] = set()
+    for i in order:
+        node = plan.nodes[i]
+        for ref in node.inputs:
+            if not isinstance(ref, Ref):
+                continue
+            source = plan.nodes[ref.source] if ref.source >= 0 else None
+            if source is not None and ref.source not in known and not source.is_view:
+                raise BrokenPlan(f"expansion: node {i} ({node.op.name}) reads node {ref.source}, which comes later or not at all")
+            _inside("expansion", f"node {i} ({node.op.name})", plan, ref.source, ref.offset, ref.shape, ref.strides)
+        known.add(i)
+
+
+def verify_groups(plan: Plan, order: Iterable[int]) -> None:
+    """After the grouping: each node runs once, after what it needs, and loops stay inside of the memory they read."""
+    placed = [i for group in plan.groups for i in group.members]
+    lost = {i for i in order if not plan.nodes[i].is_view}.difference(placed)
+    if lost or len(placed) != len(set(placed)):
+        raise BrokenPlan(f"grouping: nodes {sorted(lost)} are in no group, {sorted(i for i in placed if placed.count(i) > 1)} in many")
+    known: set[int] = set()
+    for k, group in enumerate(plan.groups):
+        if group.body is None:
+            sources = [r.source for r in plan.nodes[group.members[0]].inputs if isinstance(r, Ref)]
+        else:
+            sources = [source for source, *_ in group.inputs]
+            for source, offset, strides, _ in group.inputs:
+                _inside("grouping", f"group {k}", plan, source, offset, group.shape, strides)
+        for source in sources:
+            if source >= 0 and source not in known:
+                raise BrokenPlan(f"grouping: group {k} reads node {source}, which runs later or not at all")
+        known.update(group.members)
+
+
+def verify_memory(plan: Plan) -> None:
+    """After the layout: steps read what has been written, and what lives at the same time lies apart."""
+    written: set[int | None] = {None, *plan.checks}
+    life: dict[int, list[int]] = {}
+    own = {source for source in plan.in_memory if source in plan.static}
+    for k, (step, results) in enumerate(zip(plan.steps, _results(plan), strict=True)):
+        sources = {s for s, _ in step.arguments} if step.kernel else {
+            r.source for r in plan.nodes[step.node].inputs if isinstance(r, Ref)
+        }  # fmt: skip
+        for source in sources - results:
+            if (source is None or source >= 0) and source not in written:
+                raise BrokenPlan(f"layout: step {k} reads node {source}, which no step before it has written")
+        written |= results
+        for source in (sources | results) & own:
+            life.setdefault(source, [k, k])[1] = k
+    places = sorted(
+        (plan.static[i], plan.static[i] + prod(plan.nodes[i].shape) * plan.nodes[i].dtype.itemsize, *life[i], i)
+        for i in life if i not in plan.checks
+    )  # fmt: skip
+    for n, (start, end, first, last, i) in enumerate(places):
+        for other_start, _, other_first, other_last, j in places[n + 1 :]:
+            if other_start >= end:
+                break
+            if first <= other_last and other_first <= last:
+                raise BrokenPlan(f"layout: nodes {i} and {j} share memory at {max(start, other_start)} while both are needed")
+
+
+def _results(plan: Plan) -> list[set[int]]:
+    """The nodes that each step writes."""
+    found = []
+    for group in plan.groups:
+        first = group.members[0]
+        if group.body is not None:
+            found.append({i for i in group.members if i in plan.in_memory})
+        elif plan.nodes[first].op is not PROJECT or plan.nodes[first].inputs[0].source not in plan.natives:
+            found.append({first, *plan.results.get(first, [])})
+    return [results for results in found if results]
+
+
+def _inside(stage: str, reader: str, plan: Plan, source: int, offset: int, shape: Sequence[int], strides: Sequence[int]) -> None:
+    """Refuses a view that reaches beyond the memory of what it shows."""
+    extent, dtype = (plan.nodes[source].shape, plan.nodes[source].dtype) if source >= 0 else plan.slot_shapes[~source]
+    if dtype.__class__ is tuple or 0 in shape:
+        return
+    low = offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True) if s < 0)
+    high = offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True) if s > 0)
+    if low < 0 or high >= max(1, prod(extent)):
+        raise BrokenPlan(f"{stage}: {reader} reads elements {low} to {high} of {source}, which has {prod(extent)}")

@@ -1,0 +1,246 @@
+"""Which traces are compiled and when; what the engine says about itself; what must hold of a plan."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("llvmlite")
+
+import flambeau as torch
+from flambeau.core import config
+from flambeau.engine import plans, report, verify
+from flambeau.engine.run import run_pending
+from flambeau.nn import functional as F
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch):
+    """Compiles what is seen twice; begins without plans and with the whole allowance."""
+    run_pending()
+    monkeypatch.setattr(config, "eager", False)
+    monkeypatch.setattr(config, "compiled", True)
+    monkeypatch.setattr(config, "compile_after", 1)
+    plans.clear()
+    monkeypatch.setattr(plans, "totals", plans.Totals())
+    yield
+    run_pending()
+    plans.clear()
+
+
+def step(n: int = 3) -> float:
+    x = torch.ones(n)
+    return (x * 2 + 1).sum().item()
+
+
+def test_second_time_compiles_third_time_runs():
+    counts = []
+    for _ in range(4):
+        step()
+        stats = torch.engine_stats()
+        counts.append((stats["plans"], stats["compiled"], stats["hits"], stats["misses"]))
+    assert counts == [(0, 0, 0, 1), (1, 1, 1, 1), (1, 1, 2, 1), (1, 1, 3, 1)]
+    assert torch.engine_stats()["compile_ms"] > 0 and torch.engine_stats()["native_ms"] > 0
+    assert torch.engine_stats()["code_bytes"] > 0
+
+
+def test_first_time_compiles_by_request(monkeypatch):
+    monkeypatch.setattr(config, "compile_after", 0)
+    step()
+    assert torch.engine_stats()["compiled"] == 1 and torch.engine_stats()["misses"] == 0
+
+
+def test_shapes_that_come_twice_do_not_compile_for_ever(monkeypatch):
+    """Once the allowance is used up, a trace is compiled when the interpreter has spent on it what compiling takes."""
+    monkeypatch.setattr(plans, "ALLOWANCE", 0.0)
+    step(1)
+    step(1)  # nothing is known of what compiling takes
+    plans.totals.seconds, plans.totals.nodes = 1000.0, 1
+    for n in range(2, 30):
+        step(n)
+        step(n)
+    assert plans.totals.compiled == 1
+
+
+def test_what_takes_long_is_compiled_without_an_allowance(monkeypatch):
+    monkeypatch.setattr(plans, "ALLOWANCE", 0.0)
+    plans.totals.seconds, plans.totals.nodes = 10.0, 1000  # 10 ms a node
+    step()
+    key = next(iter(plans.seen))
+    plans.interpreted(key, 1.0)
+    step()
+    assert plans.totals.compiled == 1
+
+
+def test_what_plans_save_is_an_allowance(monkeypatch):
+    monkeypatch.setattr(plans, "ALLOWANCE", 0.0)
+    for _ in range(3):
+        step()
+    plans.totals.seconds, plans.totals.nodes = 10.0, 10
+    plan = next(iter(plans.plans.values()))
+    plan.runs, plan.interpreted = 100, 0.15
+    assert [step(4), step(4)] and plans.totals.compiled == 1, "15 s are half saved: 10 s are not paid"
+    plan.interpreted = 1.0
+    step(4)
+    assert plans.totals.compiled == 2
+
+
+def test_tables_are_bounded(monkeypatch):
+    monkeypatch.setattr(plans, "MAX_PLANS", 4)
+    monkeypatch.setattr(plans, "MAX_SEEN", 6)
+    hits = 0
+    for n in range(1, 20):
+        for _ in range(3):
+            step(n)
+            hits += 1
+        step(1)  # one that is used all the time
+        assert len(plans.plans) <= 4 and len(plans.seen) <= 6
+    assert any(key for key, plan in plans.plans.items() if plan.slot_shapes and tuple(plan.slot_shapes[0][0]) == (1,))
+    stats = torch.engine_stats()
+    assert stats["hits"] + stats["misses"] == hits + 19
+
+
+def test_machine_code_is_bounded(monkeypatch):
+    monkeypatch.setattr(plans, "MAX_CODE", 1)
+    for n in (2, 2, 3, 3, 4, 4):
+        step(n)
+    assert plans.totals.compiled == 1
+
+
+def test_a_trace_that_cannot_be_compiled_is_interpreted(monkeypatch, capsys):
+    monkeypatch.setattr(config, "strict", False)
+    monkeypatch.setattr(config, "log", frozenset(["plan"]))
+
+    def broken(trace):
+        raise RuntimeError("no such instruction")
+
+    monkeypatch.setattr(plans, "Plan", broken)
+    assert [step() for _ in range(4)] == [9.0] * 4
+    assert capsys.readouterr().err.count("is not compiled: RuntimeError('no such instruction')") == 1
+    assert torch.engine_stats()["misses"] == 4
+    monkeypatch.setattr(config, "strict", True)
+    with pytest.raises(RuntimeError, match="no such instruction"):
+        step(5), step(5)
+
+
+@pytest.mark.parametrize("values", [(0.0, -0.0), (-0.0, 0.0), (1, True), (0.5, float("nan"))])
+@pytest.mark.parametrize(
+    "op", [lambda x, v: F.threshold(x, 0.5, v), F.leaky_relu, F.elu, lambda x, v: x.nan_to_num(v)],
+    ids=["threshold", "leaky_relu", "elu", "nan_to_num"],
+)  # fmt: skip
+def test_settings_that_python_takes_for_equal(op, values):
+    """-0.0 == 0.0, but they are different settings; NaN is the same setting each time."""
+    x = torch.tensor([1.0, -2.0, 0.0, -0.0, float("nan")])
+
+    def texts(compiled):
+        config.compiled = compiled
+        return [str(op(x * 1, v).tolist()) for v in values * 3]
+
+    expected = texts(False)
+    assert texts(True) == expected
+    known = torch.engine_stats()["compiled"]
+    assert known <= 2
+    assert texts(True) == expected and torch.engine_stats()["compiled"] == known
+
+
+# --- what it says --------------------------------------------------------------------------------------------
+
+
+def train(steps: int = 3) -> None:
+    torch.manual_seed(0)
+    w, x = torch.randn(4, 4, requires_grad=True), torch.randn(5, 4)
+    optimizer = torch.optim.SGD([w], lr=0.1)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss = (x @ w).softmax(-1).square().mean()
+        loss.backward()
+        optimizer.step()
+        loss.item()
+
+
+def test_report():
+    train()
+    found = [report.PlanReport(plan) for plan in plans.plans.values()]
+    largest = max(found, key=lambda r: r.nodes)
+    assert list(largest.passes)[0] == "templates" and list(largest.passes)[-1] == "layout"
+    assert all(ms >= 0 for ms in largest.passes.values())
+    assert largest.kernels >= 3 and largest.calls == 1 and largest.runs >= 1 and largest.arena > 0
+    kinds = {group.kind for group in largest.groups}
+    assert kinds == {"kernel", "loop"}
+    assert any("mm" in group.ops for group in largest.groups)
+    assert any(group.in_place for group in largest.groups), "SGD writes into the weights"
+    text = str(largest)
+    assert "passes, ms: templates" in text and "in place of in" in text and "reduces 1" in text
+
+
+def test_log(capsys, monkeypatch):
+    train()
+    assert capsys.readouterr().err == ""
+    plans.clear()
+    monkeypatch.setattr(config, "log", frozenset(["plan"]))
+    train()
+    said = capsys.readouterr().err
+    assert said.startswith("[plan] plan: ") and all(line.startswith("[plan]") for line in said.splitlines())
+
+
+def test_log_by_the_environment():
+    code = "from flambeau.core import config; print(sorted(config.log))"
+    for given, topics in [("plan", ["plan"]), ("plan,guards", ["guards", "plan"]), ("", [])]:
+        out = subprocess.run([sys.executable, "-c", code], env={"FLAMBEAU_LOG": given}, capture_output=True, text=True, check=True)
+        assert out.stdout.strip() == str(topics)
+
+
+# --- the verifier --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def plan():
+    train()
+    return max(plans.plans.values(), key=lambda p: len(p.nodes))
+
+
+def test_a_plan_is_sound(plan):
+    order = sorted(i for group in plan.groups for i in group.members)
+    verify.verify_groups(plan, order)
+    verify.verify_memory(plan)
+
+
+def test_a_node_that_is_not_placed(plan):
+    order = sorted(i for group in plan.groups for i in group.members)
+    plan.groups[-1].members.pop()
+    with pytest.raises(verify.BrokenPlan, match="are in no group"):
+        verify.verify_groups(plan, order)
+
+
+def test_groups_out_of_order(plan):
+    order = sorted(i for group in plan.groups for i in group.members)
+    plan.groups.reverse()
+    with pytest.raises(verify.BrokenPlan, match="which runs later or not at all"):
+        verify.verify_groups(plan, order)
+
+
+def test_memory_that_is_shared(plan):
+    first, second = sorted(i for i in plan.in_memory if i in plan.views)[:2]
+    plan.static[second] = plan.static[first]
+    with pytest.raises(verify.BrokenPlan, match="share memory"):
+        verify.verify_memory(plan)
+
+
+def test_steps_out_of_order(plan):
+    plan.steps.reverse()
+    with pytest.raises(verify.BrokenPlan, match="which no step before it has written"):
+        verify.verify_memory(plan)
+
+
+def test_a_view_out_of_bounds(plan):
+    from flambeau.engine.grouping import Ref
+
+    order = sorted(i for group in plan.groups for i in group.members)
+    node = next(plan.nodes[i] for i in order if any(isinstance(r, Ref) for r in plan.nodes[i].inputs))
+    at = next(k for k, r in enumerate(node.inputs) if isinstance(r, Ref))
+    good = node.inputs[at]
+    node.inputs[at] = Ref(good.source, good.shape, good.dtype, good.strides, good.offset + 10_000, True)
+    with pytest.raises(verify.BrokenPlan, match="reads elements"):
+        verify.verify_nodes(plan, order)

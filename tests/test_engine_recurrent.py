@@ -1,0 +1,119 @@
+"""Kernels of recurrent layers against their meaning in NumPy, and layers compiled as at once."""
+
+from __future__ import annotations
+
+import ctypes
+
+import numpy as np
+import pytest
+
+pytest.importorskip("llvmlite")
+
+import flambeau as torch
+from flambeau.core import config, dtypes
+from flambeau.engine import plan as plans_of
+from flambeau.engine.cpu.compiler import LEVELS, Session, session
+from flambeau.engine.cpu.recurrent import RecurrentSpec, recurrent_kernel
+from flambeau.engine.run import run_pending
+from flambeau.ops.recurrent import CELLS, _recurrence_grad, recurrence
+
+
+def call(address, arrays):
+    pointers = (ctypes.c_void_p * len(arrays))(*[a.ctypes.data for a in arrays])
+    ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address)(ctypes.addressof(pointers))
+
+
+@pytest.fixture(scope="module", params=["", "avx2", "generic"])
+def on(request):
+    return Session(LEVELS[request.param]) if request.param else session()
+
+
+@pytest.mark.parametrize("mode", CELLS)
+@pytest.mark.parametrize(
+    ("steps", "batch", "width", "reverse", "dtype", "given"),
+    [
+        (1, 1, 1, False, "float32", (1, 0, 0)),
+        (3, 5, 7, True, "float64", (1, 1, 1)),
+        (4, 33, 20, False, "float32", (1, 1, 0)),
+        (3, 17, 48, True, "float32", (0, 1, 1)),
+        (2, 32, 128, False, "float32", (1, 0, 0)),
+    ],
+)
+def test_kernels(on, mode, steps, batch, width, reverse, dtype, given):
+    rng, gates = np.random.default_rng(0), CELLS[mode].gates
+
+    def make(*shape, scale=0.7):
+        return (rng.standard_normal(shape) * scale).astype(dtype)
+
+    x, h, w = make(steps * batch, gates * width), make(batch, width), make(gates * width, width, scale=0.7 / width**0.5)
+    c = make(batch, width) if mode == "LSTM" else None
+    bias = make(gates * width) if mode == "GRU" and steps % 2 else None
+    attrs = {"mode": mode, "sizes": (batch,) * steps, "reverse": reverse}
+    tolerance = 1e-5 if dtype == "float32" else 1e-12
+
+    def compare(spec, inputs, expected):
+        found = [np.full_like(v, np.nan) for v in expected]
+        call(recurrent_kernel(spec, on), [v for v in inputs if v is not None] + found)
+        for ours, theirs in zip(found, expected, strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance)
+
+    kind = getattr(dtypes, dtype)
+    results = recurrence.op.kernel(x, h, c, w, bias, **attrs)
+    spec = RecurrentSpec("forward", mode, kind, steps, batch, width, reverse, bias is not None)
+    compare(spec, (x, h, c, w, bias), results)
+    gs = [make(*r.shape) if there and r.ndim == 2 else None for there, r in zip(given, results, strict=True)]
+    expected = _recurrence_grad.op.kernel(*gs, *results, h, c, w, **attrs)
+    spec = RecurrentSpec("backward", mode, kind, steps, batch, width, reverse, False, tuple(g if g is None else g.shape[1] for g in gs))
+    compare(spec, (*gs, *results, h, c, w), expected)
+
+
+@pytest.mark.parametrize("mode", ["LSTM", "GRU", "RNN"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_training_compiled_as_at_once(monkeypatch, mode, packed):
+    def train():
+        torch.manual_seed(0)
+        layer = getattr(torch.nn, mode)(5, 9, num_layers=2, bidirectional=True, batch_first=True)
+        optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+        x, seen = torch.randn(4, 6, 5), []
+        for _ in range(4):
+            given = x
+            if packed:
+                given = torch.nn.utils.rnn.pack_padded_sequence(x, torch.tensor([6, 2, 5, 5]), True, enforce_sorted=False)
+            out, _ = layer(given)
+            loss = ((out.data if packed else out) ** 2).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            seen.append(loss.item())
+        return seen + [v for p in layer.parameters() for v in p.flatten().tolist()]
+
+    run_pending()
+    monkeypatch.setattr(config, "eager", True)
+    expected = train()
+    monkeypatch.setattr(config, "eager", False)
+    monkeypatch.setattr(config, "compiled", True)
+    monkeypatch.setattr(config, "compile_after", 0)
+    made: list = []
+    lay_out = plans_of.Plan._lay_out
+    monkeypatch.setattr(plans_of.Plan, "_lay_out", lambda self: (made.append(self), lay_out(self))[1])
+    found = train()
+    np.testing.assert_allclose(found, expected, rtol=2e-5, atol=1e-6)
+    kernels = [p.nodes[s.node].op.name for p in made for s in p.steps if not s.kernel]
+    assert packed or not [name for name in kernels if name.startswith("_recurrence")]
+
+
+def test_a_sequence_is_one_op(monkeypatch):
+    """A step of a layer costs as many nodes for long sequences as for short ones."""
+    from flambeau.engine import graph
+
+    layer = torch.nn.LSTM(3, 4, num_layers=2)
+    counts = []
+    for steps in (2, 50):
+        run_pending()
+        monkeypatch.setattr(config, "eager", False)
+        out, _ = layer(torch.randn(steps, 2, 3))
+        out.sum().backward()
+        counts.append(len(graph.trace))
+        run_pending()
+        layer.zero_grad()
+    assert counts[0] == counts[1]
