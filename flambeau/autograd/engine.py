@@ -7,11 +7,15 @@ import warnings
 from collections.abc import Sequence
 
 from flambeau.autograd.anomaly import anomaly, forward_call, warn_of_error
+from flambeau.autograd import repetition
 from flambeau.autograd.graph import AccumulateGrad, Node, edge_of
 from flambeau.core import dtypes
 from flambeau.core.size import Size
 from flambeau.dispatch import grad_mode
-from flambeau.tensor.tensor import Tensor
+from flambeau.engine import graph
+from flambeau.engine.graph import shared_leaf
+from flambeau.tensor.storage import Storage
+from flambeau.tensor.tensor import Tensor, make_tensor, read
 
 
 def run_backward(
@@ -28,6 +32,38 @@ def run_backward(
     Nodes run newest first, each once all gradients of its outputs have come together. With ``inputs`` only the
     nodes on the way to these run, and unless ``accumulate`` their gradients are returned instead of added up.
     """
+    previous = grad_mode.enabled
+    grad_mode.enabled = create_graph
+    try:
+        if inputs is not None or create_graph or anomaly.enabled:
+            return _run(roots, grads, retain_graph, inputs, accumulate, None)
+        found = repetition.survey(roots, grads)
+        if found is not None and repetition.repeat(found, retain_graph):
+            return []
+        if found is None or not repetition.is_worth_watching(found):
+            return _run(roots, grads, retain_graph, None, True, None)
+        gradients: list[tuple[AccumulateGrad, Tensor]] = []
+        start = len(graph.trace)
+        last = graph.trace[-1] if start else None
+        _run(roots, grads, retain_graph, None, True, gradients)
+        values = [(leaf, read(g)) for leaf, g in gradients]
+        repetition.remember(found, start, last, values)
+        for leaf, value in values:
+            leaf.accumulate(value)
+        return []
+    finally:
+        grad_mode.enabled = previous
+
+
+def _run(
+    roots: Sequence[tuple[Node, int]],
+    grads: Sequence[Tensor],
+    retain_graph: bool,
+    inputs: Sequence[tuple[Node, int]] | None,
+    accumulate: bool,
+    gradients: list[tuple[AccumulateGrad, Tensor]] | None,
+) -> list[Tensor | None]:
+    """Runs the entries. ``gradients`` collects those of leaves, which are accumulated at once where it is ``None``."""
     waiting = _count_dependencies(roots)
     captured: dict[tuple[Node, int], Tensor] = {}
     wanted: dict[Node, list[int]] = {}
@@ -39,50 +75,46 @@ def run_backward(
     buffers: dict[Node, list[Tensor | None]] = {}
     ready: list[tuple[int, int, Node]] = []
     push, pop = heapq.heappush, heapq.heappop
-    previous = grad_mode.enabled
-    grad_mode.enabled = create_graph
-    try:
-        for (node, number), g in zip(roots, grads, strict=True):
-            _send(buffers, node, number, g)
-        for node in buffers:
-            if node not in waiting:
-                push(ready, (_priority(node), node.sequence, node))
-        while ready:
-            node = pop(ready)[2]
-            gs = buffers.pop(node, None)
-            edges = node.edges
-            results: Sequence = ()
-            if gs is not None and (needed is None or node in needed):
-                if node.tensor_hooks or node.retaining or node.pre_hooks:
-                    gs = _pre_hooks(node, gs)
-                if needed is None:
-                    run = True
-                else:
-                    for number in wanted.get(node, ()):
-                        if gs[number] is not None:
-                            captured[node, number] = gs[number]
-                    run = accumulate and node in wanted if isinstance(node, AccumulateGrad) else needed[node]
-                if run:
-                    results = _watched(node, gs) if anomaly.enabled else node.apply(gs)
-                    if edges:
-                        results = _fit_all(node, edges, results)
-                    if node.post_hooks:
-                        results = _post_hooks(node, results, gs)
-                    if not retain_graph:
-                        node.release()
-                    if anomaly.enabled and anomaly.check_nan:
-                        _check_nan(node, results)
-            for i, edge in enumerate(edges):
-                if edge is None:
-                    continue
-                target, number = edge
-                if results and results[i] is not None:
-                    _send(buffers, target, number, results[i])
-                left = waiting[target] = waiting[target] - 1
-                if not left:
-                    push(ready, (_priority(target), target.sequence, target))
-    finally:
-        grad_mode.enabled = previous
+    for (node, number), g in zip(roots, grads, strict=True):
+        _send(buffers, node, number, g)
+    for node in buffers:
+        if node not in waiting:
+            push(ready, (_priority(node), node.sequence, node))
+    while ready:
+        node = pop(ready)[2]
+        gs = buffers.pop(node, None)
+        edges = node.edges
+        results: Sequence = ()
+        if gs is not None and (needed is None or node in needed):
+            if node.tensor_hooks or node.retaining or node.pre_hooks:
+                gs = _pre_hooks(node, gs)
+            run = True
+            if needed is not None:
+                for number in wanted.get(node, ()):
+                    if gs[number] is not None:
+                        captured[node, number] = gs[number]
+                run = accumulate and node in wanted if isinstance(node, AccumulateGrad) else needed[node]
+            if gradients is not None and isinstance(node, AccumulateGrad):
+                gradients.append((node, gs[0]))
+            elif run:
+                results = _watched(node, gs) if anomaly.enabled else node.apply(gs)
+                if edges:
+                    results = _fit_all(node, edges, results)
+                if node.post_hooks:
+                    results = _post_hooks(node, results, gs)
+                if not retain_graph:
+                    node.release()
+                if anomaly.enabled and anomaly.check_nan:
+                    _check_nan(node, results)
+        for i, edge in enumerate(edges):
+            if edge is None:
+                continue
+            target, number = edge
+            if results and results[i] is not None:
+                _send(buffers, target, number, results[i])
+            left = waiting[target] = waiting[target] - 1
+            if not left:
+                push(ready, (_priority(target), target.sequence, target))
     return [captured.get(key) for key in inputs or ()]
 
 
@@ -367,7 +399,7 @@ def _root_gradients(outputs: tuple, grads) -> list[Tensor]:
                 )
             if out._dtype.kind != dtypes.FLOATING:
                 raise RuntimeError(f"grad can be implicitly created only for real scalar outputs but got {out._dtype}")
-            g = out.detach().new_ones(out._shape)
+            g = make_tensor(Storage(shared_leaf(1, out._shape, out._dtype)), out._shape, out._dtype)
         elif not isinstance(g, Tensor):
             raise TypeError(f"gradients can be either Tensors or None, but got {type(g).__name__}")
         elif g._shape != out._shape:

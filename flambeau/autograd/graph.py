@@ -12,8 +12,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from flambeau import dispatch
 from flambeau.autograd.anomaly import anomaly, remember
 from flambeau.autograd.saving import (
@@ -27,6 +25,8 @@ from flambeau.autograd.saving import (
 from flambeau.core import dtypes
 from flambeau.core.size import Size, contiguous_strides
 from flambeau.dispatch import grad_mode
+from flambeau.engine.graph import shared_leaf
+from flambeau.engine.trace import exact
 from flambeau.tensor.storage import Storage
 from flambeau.tensor.tensor import Tensor, make_tensor, read
 
@@ -38,6 +38,8 @@ __all__ = [
 _sequence = itertools.count()
 _new = object.__new__
 
+
+MAX_PATTERNS = 4096
 
 next_sequence = _sequence.__next__
 """A number above those of all entries that the tape has, and below those of all that it will get."""
@@ -53,6 +55,7 @@ class Node:
     retaining: dict[int, weakref.ref] | None = None  # by output number: the tensor that keeps its gradient
     pre_hooks: OrderedDict | None = None
     post_hooks: OrderedDict | None = None
+    hooked = False  # whether any of these has been used
     edges: Sequence
     metas: tuple
     sequence: int
@@ -85,12 +88,14 @@ class Node:
 
     def register_hook(self, hook):
         """Calls ``hook(grad_inputs, grad_outputs)`` after the node has run; a tuple that it returns replaces the first."""
+        self.hooked = True
         if self.post_hooks is None:
             self.post_hooks = OrderedDict()
         return RemovableHandle.add(self.post_hooks, hook)
 
     def register_prehook(self, hook):
         """Calls ``hook(grad_outputs)`` before the node runs; a tuple that it returns replaces them."""
+        self.hooked = True
         if self.pre_hooks is None:
             self.pre_hooks = OrderedDict()
         return RemovableHandle.add(self.pre_hooks, hook)
@@ -350,7 +355,22 @@ def attach(op, results, inputs: tuple, attrs: dict) -> None:
             pattern.names.append(name)
             pattern.constants.append(attrs[name] if source == "attr" else getattr(x, source) if isinstance(x, Tensor) else None)
     pattern.finish()
-    _place(pattern, edges, saved, results)
+    _place(_shared(pattern), edges, saved, results)
+
+
+_patterns: dict[tuple, Pattern] = {}
+
+
+def _shared(pattern: Pattern) -> Pattern:
+    """The pattern of earlier calls that is equal to this one, if there is one: equal patterns are one object."""
+    p = pattern
+    key = (p.type, p.needs, p.metas, *p.names, *[exact(c) for c in p.constants], *p.kept)
+    try:
+        if len(_patterns) >= MAX_PATTERNS:
+            _patterns.clear()
+        return _patterns.setdefault(key, pattern)
+    except TypeError:  # a setting that has no hash
+        return pattern
 
 
 def _place(pattern: Pattern, edges: list, saved: list, results) -> None:
@@ -426,20 +446,29 @@ class AccumulateGrad(Node):
 
     def apply(self, grads: list) -> tuple:
         variable, g = self.variable, grads[0]
+        if not grad_mode.enabled:
+            self.accumulate(read(g))
+        elif variable._requires_grad:
+            variable._grad = g.clone() if variable._grad is None else variable._grad + g
+            self._tell()
+        return ()
+
+    def accumulate(self, value) -> None:
+        """Adds a gradient, given as the node of its value."""
+        variable = self.variable
         if not variable._requires_grad:  # no longer
-            return ()
+            return
+        # It shares the value, not the memory: a storage copies when somebody else's memory holds it.
+        g = make_tensor(Storage(value), variable._shape, variable._dtype)
         if variable._grad is None:
-            if grad_mode.enabled:
-                variable._grad = g.clone()
-            else:  # shares the value, not the memory: a storage copies when somebody else's memory holds it
-                variable._grad = make_tensor(Storage(read(g)), g._shape, g._dtype)
-        elif grad_mode.enabled:
-            variable._grad = variable._grad + g
+            variable._grad = g
         else:
             variable._grad.add_(g)
-        for hook in list(variable.__dict__.get("_post_accumulate_grad_hooks", {}).values()):
-            hook(variable)
-        return ()
+        self._tell()
+
+    def _tell(self) -> None:
+        for hook in list(self.variable.__dict__.get("_post_accumulate_grad_hooks", {}).values()):
+            hook(self.variable)
 
 
 def accumulator(t: Tensor) -> AccumulateGrad:
@@ -545,7 +574,7 @@ def regenerate(view: Tensor) -> None:
 def zeros_for(meta: tuple) -> Tensor:
     """A gradient of zeros for an output of this shape and dtype."""
     shape, dtype = meta
-    return dispatch.wrap(np.zeros(shape, dtype.np), dtype)
+    return make_tensor(Storage(shared_leaf(0, shape, dtype)), shape, dtype)
 
 
 # --- looking at the tape -------------------------------------------------------------------------------------

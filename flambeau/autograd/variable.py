@@ -37,6 +37,7 @@ def register_hook(self: Tensor, hook) -> RemovableHandle:
         if self._hooks is None:
             self._hooks = OrderedDict()
         return RemovableHandle.add(self._hooks, hook)
+    fn.hooked = True
     if fn.tensor_hooks is None:
         fn.tensor_hooks = {}
     return RemovableHandle.add(fn.tensor_hooks.setdefault(self._output_nr, OrderedDict()), hook)
@@ -59,6 +60,7 @@ def retain_grad(self: Tensor) -> None:
         return
     self.__dict__["_retains_grad"] = True
     fn = self.grad_fn
+    fn.hooked = True
     fn.retaining = {**(fn.retaining or {}), self._output_nr: weakref.ref(self)}
 
 

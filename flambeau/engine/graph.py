@@ -60,6 +60,24 @@ def leaf(value: np.ndarray, shape, dtype: Dtype) -> Node:
     return node
 
 
+shared: dict[tuple, Node] = {}
+"""Small leaves full of one number, by number, shape and dtype."""
+
+
+def shared_leaf(number: float, shape, dtype: Dtype) -> Node:
+    """A leaf full of ``number``, which is the same node each time where it is small. Nobody may write to its memory."""
+    key = (number, shape, dtype)
+    found = shared.get(key)
+    if found is None:
+        value = np.full(shape, number, dtype.np)
+        value.flags.writeable = False
+        found = leaf(value, shape, dtype)
+        found.is_buffer = True  # a storage that gets it makes a copy
+        if value.size <= 64 and len(shared) < 1024:
+            shared[key] = found
+    return found
+
+
 NO_ATTRS: dict = {}
 
 trace: list[Node] = []

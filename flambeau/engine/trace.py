@@ -18,15 +18,16 @@ def kind_of(node: Node) -> object:
         [x is None if x is None or x.__class__ is Node else (x.__class__, repr(x)) if op.static else x.__class__
          for x in node.inputs]
     )  # fmt: skip
-    key = (op, node.shape, node.dtype, numbers, *[_setting(value) for value in node.attrs.values()])
+    key = (op, node.shape, node.dtype, numbers, *[exact(value) for value in node.attrs.values()])
     return kinds.setdefault(key, object())
 
 
-def _setting(value):
+def exact(value):
+    """A setting as a key in which what Python takes for equal, but is not the same, differs."""
     if value.__class__ is float:
         return float, repr(value)
     if value.__class__ is tuple:
-        return tuple([_setting(v) for v in value])
+        return tuple([exact(v) for v in value])
     return bool if value.__class__ is bool else None, value
 
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from flambeau import dispatch
@@ -100,7 +99,7 @@ class formula:  # noqa: N801  # used as a decorator
 
     def __call__(self, first: Any, *others: Any) -> Any:
         if first.__class__ is _Symbol:
-            return first.program.add(self._op, (first, *others))
+            return first.recipe.add(self._op, (first, *others))
         return self._compose(first, *others)
 
 
@@ -126,103 +125,110 @@ class Update:
             # An alias stands for the old value: what the tape saves of it does not change with the tensor.
             self._compute(source, values, [t._alias() for t in values])
             return
-        layouts, pool, shared = [source._layout], [None, None], False
-        for t in values:
-            storage = t._storage
-            layouts.append(t._layout)
-            pool.append(storage.node)
-            if storage.exposed and storage.is_shared():
-                shared = True
-        recipe = self._recipes.get(tuple(layouts))
-        if recipe is None:
-            recipe = self._learn(source, values)
-        if shared or not recipe.by_nodes:
+        recipes = self._recipes
+        key = tuple([t._layout for t in values])
+        follow = recipes[key] if key in recipes else self._learn(values)
+        if follow is None or not follow(self._numbers, source, *values):
             self._compute(source, values, values)
-            return
-        pool[1] = read(source)
-        pool += self._numbers
-        trace, shape, dtype = graph.trace, recipe.shape, recipe.dtype
-        for op, inputs, kind in recipe.steps:
-            node = _new(Node)
-            node.op, node.inputs, node.attrs, node.shape, node.dtype, node.kind = op, inputs(pool), NO_ATTRS, shape, dtype, kind
-            trace.append(node)
-            pool.append(node)
-        for t, place in zip(values, recipe.results):
-            t._storage.write(pool[place])
-        if config.eager:
+        if config.eager or len(graph.trace) >= config.max_pending_nodes:
             after_record()
 
     def _compute(self, source: Tensor, values: Sequence[Tensor], old: Sequence[Tensor]) -> None:
         for t, result in zip(values, self._function(self._numbers, source, *old), strict=True):
             dispatch.assign(t, result)
 
-    def _learn(self, source: Tensor, values: Sequence[Tensor]) -> _Recipe:
+    def _learn(self, values: Sequence[Tensor]) -> Callable | None:
         recipes = self._recipes
         if len(recipes) >= MAX_RECIPES:
             recipes.clear()
-        layouts = tuple([t._layout or dispatch.layout_of(t) for t in (source, *values)])
-        if layouts not in recipes:
-            recipes[layouts] = _Recipe(self._function, self._numbers, source, values)
-        return recipes[layouts]
+        key = tuple([t._layout or dispatch.layout_of(t) for t in values])
+        if key not in recipes:
+            shape, dtype = values[0]._shape, values[0]._dtype
+            # Half precision is rounded after each operation, as in PyTorch.
+            by_nodes = (dtype is float32 or dtype is float64) and all(
+                t._shape == shape and t._dtype is dtype and _is_plain(t) for t in values
+            )
+            recipes[key] = _Recipe(self, shape, dtype, len(values)).follow() if by_nodes else None
+        return recipes[key]
 
 
-_recipes: dict[tuple, dict[tuple, _Recipe]] = {}
-"""By the function and the sorts of its numbers, then by the layouts of the tensors."""
+_recipes: dict[tuple, dict[tuple, Callable | None]] = {}
+"""By the function and the sorts of its numbers, then by the layouts of the tensors: ``follow(numbers, source, *values)``,
+which makes the nodes of an update, and tells whether it could; ``None`` where tensors are to be computed."""
 MAX_RECIPES = 1024
-
-_new = object.__new__
 
 
 class _Symbol:
-    """Stands for a value while a recipe is written: ``place`` is where the value will be in the pool."""
+    """Stands for a value while a recipe is written: ``place`` is where the value is in the pool."""
 
-    __slots__ = ("place", "program")
+    __slots__ = ("place", "recipe")
 
-    def __init__(self, program: _Recipe, place: int) -> None:
-        self.program, self.place = program, place
+    def __init__(self, recipe: _Recipe, place: int) -> None:
+        self.recipe, self.place = recipe, place
 
 
 class _Recipe:
-    """How tensors of certain layouts are updated with certain sorts of numbers, in nodes.
+    """How tensors of one layout are updated, in nodes: straight-line code, since it is run for each parameter and step.
 
-    The pool that nodes take their inputs from is: ``None``, the source, the old contents, the numbers, and the nodes.
-
-    ``by_nodes``   whether it is done in nodes; else tensors are computed
-    ``steps``      op, function of the pool that gives the inputs, and kind of each node
-    ``results``    where the new contents are in the pool
+    ``pool``   what there is, in order: ``None``, the source, the old contents, the numbers, the nodes made
+    ``made``   op, the places of the inputs, and kind of each node
     """
 
-    __slots__ = ("by_nodes", "dtype", "pool", "results", "shape", "steps")
+    __slots__ = ("count", "dtype", "made", "numbers", "pool", "results", "shape")
 
-    def __init__(self, function: Callable, numbers: tuple, source: Tensor, values: Sequence[Tensor]) -> None:
-        self.shape, self.dtype = shape, dtype = values[0]._shape, values[0]._dtype
-        self.by_nodes = (
-            (dtype is float32 or dtype is float64)  # half precision is rounded after each operation, as in PyTorch
-            and all(t._shape == shape and t._dtype is dtype and _is_plain(t) for t in values)
-            and (source._shape == shape or not source._shape) and source._dtype is dtype
-        )  # fmt: skip
-        self.steps: list[tuple] = []
-        if self.by_nodes:
-            tensors = [graph.leaf(None, shape, dtype) for _ in (source, *values)]  # type: ignore[arg-type]
-            self.pool: list = [None, *tensors, *numbers]
-            symbols = [None if x is None else _Symbol(self, place) for place, x in enumerate(self.pool)]
-            results = function(tuple(symbols[1 + len(tensors) :]), *symbols[1 : 1 + len(tensors)])
-            self.results = [result.place for result in results]
-            del self.pool
+    def __init__(self, update: Update, shape, dtype, count: int) -> None:
+        self.shape, self.dtype, self.count, self.numbers = shape, dtype, count, len(update._numbers)
+        self.made: list[tuple] = []
+        self.pool: list = [None, *[graph.leaf(None, shape, dtype)] * (1 + count), *update._numbers]  # type: ignore[arg-type]
+        symbols = [None if x is None else _Symbol(self, place) for place, x in enumerate(self.pool)]
+        results = update._function(tuple(symbols[2 + count :]), *symbols[1 : 2 + count])
+        self.results = [result.place for result in results]
 
     def add(self, op: EngineOp, inputs: tuple) -> _Symbol:
         """Writes down a formula that is called."""
         places = [0 if x is None else x.place for x in inputs]
-        pick = itemgetter(*places) if len(places) > 1 else partial(_alone, places[0])
-        node = _new(Node)
-        node.op, node.inputs, node.attrs, node.shape, node.dtype = op, pick(self.pool), NO_ATTRS, self.shape, self.dtype
-        self.steps.append((op, pick, kind_of(node)))
+        node = object.__new__(Node)
+        node.op, node.inputs, node.attrs, node.shape, node.dtype = (
+            op, tuple([self.pool[place] for place in places]), NO_ATTRS, self.shape, self.dtype,
+        )  # fmt: skip
+        self.made.append((op, places, kind_of(node)))
         self.pool.append(node)
         return _Symbol(self, len(self.pool) - 1)
 
+    def follow(self) -> Callable:
+        """The function of ``(numbers, source, *values)``; its text is shared by recipes of the same form."""
+        tensors, old = range(self.count), 2 + self.count
+        lines = [f"s{i} = t{i}._storage" for i in tensors]
+        lines += [f"if s{i}.exposed and s{i}.is_shared(): return False" for i in tensors]
+        lines += ["if source._dtype is not dtype or source._shape != shape and source._shape: return False"]
+        lines += ["x0, x1 = None, read(source)", *[f"x{2 + i} = s{i}.node" for i in tensors]]
+        if self.numbers:
+            lines += [f"{''.join(f'x{old + i}, ' for i in range(self.numbers))}= numbers"]
+        for k, (_, places, _) in enumerate(self.made):
+            x = f"x{old + self.numbers + k}"
+            lines += [
+                f"{x} = new(Node)",
+                f"{x}.inputs = ({''.join(f'x{place}, ' for place in places)})",
+                f"{x}.op, {x}.attrs, {x}.shape, {x}.dtype, {x}.kind = op{k}, attrs, shape, dtype, kind{k}",
+                f"append({x})",
+            ]
+        lines += [f"s{i}.write(x{place})" for i, place in enumerate(self.results)]
+        made = "".join(f", op{k}, kind{k}" for k in range(len(self.made)))
+        head = (
+            f"def make(shape, dtype{made}):\n    def follow(numbers, source, {', '.join(f't{i}' for i in tensors)}):\n"
+        )
+        text = head + "".join(f"        {line}\n" for line in lines) + "        return True\n    return follow"
+        maker = _makers.get(text)
+        if maker is None:
+            scope: dict[str, Any] = {
+                "new": object.__new__, "Node": Node, "attrs": NO_ATTRS, "append": graph.trace.append, "read": read,
+            }  # fmt: skip
+            exec(compile(text, "<update>", "exec"), scope)
+            maker = _makers[text] = scope["make"]
+        return maker(self.shape, self.dtype, *[x for op, _, kind in self.made for x in (op, kind)])
 
-def _alone(place: int, pool: list) -> tuple:
-    return (pool[place],)
+
+_makers: dict[str, Callable] = {}
 
 
 def _is_plain(t: Tensor) -> bool:

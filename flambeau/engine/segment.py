@@ -1,0 +1,71 @@
+"""A stretch of the trace, to be recorded again on other values without asking how it came about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from operator import itemgetter
+
+from flambeau.core.errors import caller_site
+from flambeau.engine import graph
+from flambeau.engine.graph import Node
+from flambeau.engine.trace import kind_of
+
+_new = object.__new__
+
+
+class Segment:
+    """Nodes that read each other, numbers and *given* nodes; ``results`` are those that somebody wants.
+
+    Only what leads to a result, or may refuse its values, is part of it.
+    """
+
+    def __init__(self, nodes: Sequence[Node], given: Sequence[Node], results: Sequence[Node], shared=()) -> None:
+        """``shared`` are leaves that always have the same value. Raises ``KeyError`` where a node reads anything else."""
+        needed = set(results)
+        for node in reversed(nodes):
+            if node in needed or node.op.checked:
+                needed.add(node)
+                needed.update(x for x in node.inputs if x.__class__ is Node)
+        self.constants: list = []
+        places: dict[Node, int] = {}
+        for i, node in enumerate(given):
+            places.setdefault(node, i)
+        kept = [node for node in nodes if node in needed]
+        constants = [x for node in kept for x in node.inputs if x.__class__ is not Node]
+        constants += [x for node in kept for x in node.inputs if x.__class__ is Node and x not in places and x in shared]
+        for x in constants:
+            if x.__class__ is Node:
+                places.setdefault(x, len(given) + len(self.constants))
+            self.constants.append(x)
+        numbers = iter(range(len(given), len(given) + len(self.constants)))
+        steps = []
+        for node in kept:
+            inputs = tuple([places[x] if x.__class__ is Node else next(numbers) for x in node.inputs])
+            steps.append((node.op, node.attrs, node.shape, node.dtype, kind_of(node), _picker(inputs), node.op.checked))
+            places[node] = len(given) + len(self.constants) + len(steps) - 1
+        self.steps = steps
+        self.results = [places[node] for node in results]
+
+    def record(self, given: Sequence[Node]) -> list[Node]:
+        """Records the nodes on other given ones, and returns the results."""
+        values = [*given, *self.constants]
+        add = values.append
+        new = _new
+        start = len(values)
+        for op, attrs, shape, dtype, kind, pick, checked in self.steps:
+            node = new(Node)
+            node.op, node.attrs, node.shape, node.dtype, node.kind = op, attrs, shape, dtype, kind
+            node.inputs = pick(values)
+            if checked:
+                node.site = caller_site()
+                graph.fallible = True
+            add(node)
+        graph.trace += values[start:]
+        return [values[i] for i in self.results]
+
+
+def _picker(places: tuple[int, ...]):
+    """What takes a node's inputs, as a tuple, out of the list of values."""
+    if len(places) > 1:
+        return itemgetter(*places)
+    return (lambda values, i=places[0]: (values[i],)) if places else lambda values: ()
