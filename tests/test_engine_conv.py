@@ -19,7 +19,7 @@ from hypothesis import strategies as st  # noqa: E402
 import flambeau as torch  # noqa: E402
 from flambeau.core import config, dtypes  # noqa: E402
 from flambeau.engine import plans  # noqa: E402
-from flambeau.engine.cpu import compiler, conv_copies, threads  # noqa: E402
+from flambeau.engine.cpu import compiler, conv_copies, conv_weight, threads  # noqa: E402
 from flambeau.engine.cpu.conv import conv_kernel  # noqa: E402
 from flambeau.engine.cpu.specs import ConvSpec  # noqa: E402
 from flambeau.engine.run import run_pending  # noqa: E402
@@ -61,7 +61,14 @@ CASES = {
     "last rows and columns that nothing reads": Case(2, 3, 10, 10, 4, stride=(4, 4)),
     "several bands of rows": Case(1, 16, 100, 70, 9, padding=(1, 1)),
     "single position": Case(9, 5, 3, 3, 17),
+    "outer products": Case(5, 8, 9, 11, 16, padding=(1, 1)),
+    "outer products, strided, of groups": Case(3, 16, 9, 9, 80, stride=(2, 2), padding=(1, 1), groups=2),
+    "outer products, small images": Case(21, 8, 4, 4, 13, padding=(1, 1)),
+    "outer products, one by one": Case(3, 64, 6, 6, 33, (1, 1)),
+    "outer products, several bands": Case(1, 16, 100, 70, 13, padding=(1, 1)),
 }
+
+OUTER = [name for name in CASES if name.startswith("outer")]
 
 
 @cache
@@ -153,7 +160,7 @@ def test_values(case, part, level):
 
 
 @pytest.mark.parametrize("part", PARTS)
-@pytest.mark.parametrize("name", ["padded", "strided", "everything", "depthwise"])
+@pytest.mark.parametrize("name", ["padded", "strided", "everything", "depthwise", "outer products"])
 def test_double(name, part):
     case = CASES[name]
     given = operands(case, np.float64)
@@ -161,7 +168,7 @@ def test_double(name, part):
 
 
 @pytest.mark.parametrize("part", PARTS)
-@pytest.mark.parametrize("name", ["plain", "padded", "strided", "everything", "one by one", "depthwise"])
+@pytest.mark.parametrize("name", ["plain", "padded", "strided", "everything", "one by one", "depthwise", *OUTER])
 def test_channels_last(name, part):
     case = CASES[name]
     given = operands(case, np.float32, last=True)
@@ -184,6 +191,15 @@ def test_bands_of_one_row(part, monkeypatch):
     case = CASES["padded"]._replace(w=12)  # a kernel that no other test has compiled
     given = operands(case, np.float32)
     check(part, case, *given, run(part, case, *given))
+
+
+@pytest.mark.parametrize("name", OUTER)
+def test_little_memory_for_sums_and_copies(name, monkeypatch):
+    monkeypatch.setattr(conv_weight, "SUMS", 8 << 10)
+    monkeypatch.setattr(conv_copies, "COPIES", 8 << 10)
+    case = CASES[name]._replace(w=12)
+    given = operands(case, np.float32)
+    check("weight", case, *given, run("weight", case, *given))
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -304,3 +320,32 @@ def test_plans(drawn, dtype):
     assert plans.plans
     inside = [plan.nodes[step.node].op.name for plan in plans.plans.values() for step in plan.steps if not step.kernel]
     assert not [name for name in inside if "convolution" in name]
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("read_before", [False, True])
+def test_rectified_results(transposed, read_before, monkeypatch):
+    """A convolution and its rectifier are one kernel where no one else sees what lies between them."""
+    rng = np.random.default_rng(0)
+    x, w, b = (rng.integers(-3, 4, shape).astype("float32") for shape in ((2, 6, 9, 9), (6, 6, 3, 3), (6,)))
+    x[0, 0, 4, 4] = np.nan
+
+    def program():
+        tensors = [torch.tensor(a, requires_grad=True) for a in (x, w, b)]
+        made = (F.conv_transpose2d if transposed else F.conv2d)(*tensors, stride=2, padding=1)
+        out = F.relu(made)
+        total = out + made if read_before else out
+        del made
+        total.nan_to_num().sum().backward()
+        return [total.detach().numpy(), *(t.grad.numpy() for t in tensors)]
+
+    run_pending()
+    monkeypatch.setattr(config, "compiled", False)
+    expected = program()
+    monkeypatch.setattr(config, "compiled", True)
+    monkeypatch.setattr(config, "compile_after", 0)
+    plans.clear()
+    for a, b in zip(expected, program(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    names = [node.op.name for plan in plans.plans.values() for node in plan.nodes if node is not None]
+    assert ("relu" in names) == read_before

@@ -168,7 +168,7 @@ def test_padding(monkeypatch, mode, pad):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.int64, torch.int8, torch.bool, torch.uint8])
 def test_numbers_written(monkeypatch, dtype):
     def program(x, i):
-        number = True if dtype is torch.bool else 3
+        number = 0.5 if dtype is torch.bool else 3
         y = x.scatter(1, i[:, :1] % 5, number)
         return y, x.index_fill(0, i[:, 1], number), F.pad(x, (1, -2, 0, 3), value=number), F.one_hot(i, 9)
 

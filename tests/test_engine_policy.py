@@ -116,7 +116,7 @@ def test_a_trace_that_cannot_be_compiled_is_interpreted(monkeypatch, capsys):
     def broken(trace):
         raise RuntimeError("no such instruction")
 
-    monkeypatch.setattr(plans, "Plan", broken)
+    monkeypatch.setattr("flambeau.engine.plan.Plan", broken)
     assert [step() for _ in range(4)] == [9.0] * 4
     assert capsys.readouterr().err.count("is not compiled: RuntimeError('no such instruction')") == 1
     assert torch.engine_stats()["misses"] == 4

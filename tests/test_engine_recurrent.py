@@ -37,6 +37,8 @@ def on(request):
         (4, 33, 20, False, "float32", (1, 1, 0)),
         (3, 17, 48, True, "float32", (0, 1, 1)),
         (2, 32, 128, False, "float32", (1, 0, 0)),
+        (19, 2, 16, False, "float32", (1, 1, 1)),
+        (11, 9, 5, True, "float64", (1, 0, 1)),
     ],
 )
 def test_kernels(on, mode, steps, batch, width, reverse, dtype, given):
@@ -45,9 +47,11 @@ def test_kernels(on, mode, steps, batch, width, reverse, dtype, given):
     def make(*shape, scale=0.7):
         return (rng.standard_normal(shape) * scale).astype(dtype)
 
-    x, h, w = make(steps * batch, gates * width), make(batch, width), make(gates * width, width, scale=0.7 / width**0.5)
+    features, many = 2 * batch % 7 + 1, gates * width
+    x, h = make(steps * batch, features), make(batch, width)
+    w = make(many, features, scale=0.7 / features**0.5), make(many, width, scale=0.7 / width**0.5)
     c = make(batch, width) if mode == "LSTM" else None
-    bias = make(gates * width) if mode == "GRU" and steps % 2 else None
+    bias, hidden_bias = make(many) if batch % 2 else None, make(many) if mode == "GRU" and steps % 2 else None
     attrs = {"mode": mode, "sizes": (batch,) * steps, "reverse": reverse}
     tolerance = 1e-5 if dtype == "float32" else 1e-12
 
@@ -58,13 +62,19 @@ def test_kernels(on, mode, steps, batch, width, reverse, dtype, given):
             np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance)
 
     kind = getattr(dtypes, dtype)
-    results = recurrence.op.kernel(x, h, c, w, bias, **attrs)
-    spec = RecurrentSpec("forward", mode, kind, steps, batch, width, reverse, bias is not None)
-    compare(spec, (x, h, c, w, bias), results)
+    results = recurrence.op.kernel(x, h, c, *w, bias, hidden_bias, **attrs)
+    biases = (bias is not None, hidden_bias is not None)
+    compare(
+        RecurrentSpec("forward", mode, kind, steps, batch, features, width, reverse, biases),
+        (x, h, c, *w, bias, hidden_bias), results,
+    )  # fmt: skip
     gs = [make(*r.shape) if there and r.ndim == 2 else None for there, r in zip(given, results, strict=True)]
-    expected = _recurrence_grad.op.kernel(*gs, *results, h, c, w, **attrs)
-    spec = RecurrentSpec("backward", mode, kind, steps, batch, width, reverse, False, tuple(g if g is None else g.shape[1] for g in gs))
-    compare(spec, (*gs, *results, h, c, w), expected)
+    strides = tuple(g if g is None else g.shape[1] for g in gs)
+    for w_ih in (w[0], None):
+        expected = _recurrence_grad.op.kernel(*gs, *results, h, c, w_ih, w[1], **attrs)
+        seen = 0 if w_ih is None else features
+        spec = RecurrentSpec("backward", mode, kind, steps, batch, seen, width, reverse, (False, False), strides)
+        compare(spec, (*gs, *results, h, c, w_ih, w[1]), expected)
 
 
 @pytest.mark.parametrize("mode", ["LSTM", "GRU", "RNN"])

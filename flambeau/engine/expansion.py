@@ -76,19 +76,19 @@ class Expansion:
             part = self.reduce(lambda b, *values: b.cast(b.any(lower(b, *values)), dtypes.int64), range(len(form)), *inputs)
         self.nodes[part.source].op.checked = True
 
-    def fold(self, how: Callable, x: Ref, dims: tuple[int, ...], keepdim: bool = True) -> Ref:
-        """``x`` reduced by one of the body's reductions, such as ``Body.sum``; ``x`` itself where there are no ``dims``."""
+    def fold(self, how: str, x: Ref, dims: tuple[int, ...], keepdim: bool = True) -> Ref:
+        """``x`` reduced by one of the body's reductions, such as ``"sum"``; ``x`` itself where there are no ``dims``."""
         if not dims:
             return x
-        result = self.reduce(how, dims, x, keepdim=keepdim)
+        result = self.reduce(getattr(Body, how), dims, x, keepdim=keepdim)
         self.nodes[result.source].op.folds = True
         return result
 
     def sum(self, x: Ref, dims: tuple[int, ...], keepdim: bool = True) -> Ref:
-        return self.fold(Body.sum, x, dims, keepdim)
+        return self.fold("sum", x, dims, keepdim)
 
     def amax(self, x: Ref, dims: tuple[int, ...], keepdim: bool = True) -> Ref:
-        return self.fold(Body.amax, x, dims, keepdim)
+        return self.fold("amax", x, dims, keepdim)
 
     def mean(self, x: Ref, dims: tuple[int, ...], keepdim: bool = True) -> Ref:
         n = prod(x.shape[d] for d in dims)
@@ -135,7 +135,7 @@ class Expansion:
         source = result.source
         whole = result.offset == 0 and is_whole(result.shape, result.strides)
         if source not in self.parts or source in self.finished or not whole or prod(self.nodes[source].shape) != prod(shape):
-            result = self.map(lambda b, x: x, result)
+            result = self.map(lambda b, x: b.cast(x, dtype), result)
             source = result.source
         part = self.nodes[source]
         self.nodes[number], self.nodes[source] = part, None

@@ -143,7 +143,7 @@ def _owned(value, shape: tuple, dtype: Dtype, args: list, op) -> np.ndarray:
         value = value.astype(dtype.np)
     if value.shape != shape:
         raise AssertionError(f"{op.name}: the kernel made shape {value.shape} where {tuple(shape)} was recorded")
-    if not value.flags.c_contiguous:
+    if not (value.flags.c_contiguous and value.flags.writeable):  # one element broadcast to one is read-only
         return value.copy("C")
     for a in args:
         if a.__class__ is np.ndarray and (a is value or value.base is not None and np.may_share_memory(a, value)):

@@ -37,7 +37,7 @@ def _native(node, values: list[Ref], moves: list[Move], begin: str = "", number:
     checked = bool(indices) and node.op.checked
     spec = MovementSpec(node.dtype, prod(node.shape), len(values), begin, tuple(moves), checked, number is not None)
     arguments = (*values, RESULT, *[FAULT] * checked)
-    numbers = () if number is None else ((number, dtypes.float64 if node.dtype.is_floating_point else dtypes.int64),)
+    numbers = () if number is None else ((number, dtypes.int64 if node.dtype.kind == dtypes.INTEGRAL else dtypes.float64),)
     return Native(partial(movement_kernel, spec), arguments, begin == "base", numbers)
 
 

@@ -9,6 +9,7 @@ What has no native kernel runs by its NumPy meaning, between the others.
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import sys
@@ -19,7 +20,7 @@ import numpy as np
 from flambeau.core import config, dtypes
 from flambeau.core.dtypes import dtype as Dtype
 from flambeau.core.size import contiguous_strides
-from flambeau.engine import convolutions, movement, pooling, products, recurrent, verify
+from flambeau.engine import attention, convolutions, movement, pooling, products, recurrent, verify
 from flambeau.engine.expansion import Part, expand
 from flambeau.engine.fusion import turn_products
 from flambeau.engine.graph import NO_ATTRS, PROJECT, strided
@@ -32,7 +33,7 @@ from flambeau.engine.shapes import collapse
 from flambeau.engine.templates import Template, templates
 from flambeau.engine.trace import Trace
 
-FORMS = {**products.FORMS, **convolutions.FORMS, **pooling.FORMS, **recurrent.FORMS, **movement.FORMS}
+FORMS = {**products.FORMS, **attention.FORMS, **convolutions.FORMS, **pooling.FORMS, **recurrent.FORMS, **movement.FORMS}
 """What makes a kernel of a node of its own, by the op's name; see :mod:`flambeau.engine.natives`."""
 
 
@@ -80,14 +81,17 @@ class _Arena:
 
 def _reserve(size: int) -> np.ndarray:
     """At least ``size`` bytes, from the start of a page on."""
-    try:
+    if sys.platform == "linux":
         everything = os.sysconf("SC_PHYS_PAGES") * mmap.PAGESIZE
-        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_NORESERVE
-        return np.frombuffer(mmap.mmap(-1, max(size, everything), flags), np.uint8)
-    except (AttributeError, OSError, ValueError):  # another system, or a limit on addresses
-        raw = np.empty(size + 64, np.uint8)
-        start = -address_of(raw) % 64
-        return raw[start : start + size]
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
+        with contextlib.suppress(OSError):  # where addresses are limited
+            return np.frombuffer(mmap.mmap(-1, max(size, everything), flags), np.uint8)
+    raw = np.empty(size + 64, np.uint8)
+    start = -address_of(raw) % 64
+    return raw[start : start + size]
+
+
+_MAP_NORESERVE = 0x4000  # Python 3.13 has a name for it
 
 
 arena = _Arena()
@@ -127,7 +131,7 @@ class Plan:
         self.nodes = templates(trace)
         done("templates")
         self.slot_shapes = [(x.shape, x.dtype) for x in trace.leaves]
-        order = turn_products(self.nodes, expand(self.nodes))
+        order = convolutions.join_rectifiers(self.nodes, turn_products(self.nodes, expand(self.nodes)))
         done("expansion")
         if config.strict:
             verify.verify_nodes(self, order)
@@ -274,9 +278,7 @@ class Plan:
             if group.body is None:
                 same_element = i in self.natives and self.natives[i].updates and self._sources(self.steps[writer]).count(~slot) == 1
                 same_element = same_element and self.steps[writer].arguments[0] == (~slot, 0)
-            elif group.reduces:
-                same_element = False
-            else:
+            else:  # a loop stores what belongs to a row in its last pass over that row
                 natural = group.strides_of(i)
                 for source, offset, strides, _ in group.inputs:
                     if source == ~slot and (offset or strides != natural):

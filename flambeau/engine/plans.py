@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import sys
 import time
+from typing import TYPE_CHECKING
 
 from flambeau.core import config
 from flambeau.engine import report
-from flambeau.engine.plan import Plan, arena
 from flambeau.engine.trace import Trace
+
+if TYPE_CHECKING:
+    from flambeau.engine.plan import Plan
 
 ALLOWANCE = 2.0
 """Seconds of compiling that need not pay."""
@@ -120,11 +123,12 @@ def _worthwhile(trace: Trace, before: Seen | None) -> bool:
 
 
 def _compile(trace: Trace) -> Plan | None:
-    from flambeau.engine.cpu.compiler import session  # LLVM is loaded with the first plan
-
     before = seen.pop(trace.key, None)
     start = time.perf_counter()
     try:
+        from flambeau.engine.cpu.compiler import session  # LLVM and what uses it are loaded with the first plan
+        from flambeau.engine.plan import Plan
+
         plan = Plan(trace)
     except Exception as error:
         if config.strict:
@@ -195,7 +199,7 @@ def engine_stats() -> dict[str, int | float]:
     >>> stats["hits"] >= 0 and sorted(stats)[:3]
     ['arena_bytes', 'code_bytes', 'compile_ms']
     """
-    compiler = sys.modules.get("flambeau.engine.cpu.compiler")  # LLVM is loaded with the first plan
+    plan, compiler = (sys.modules.get(f"flambeau.engine.{name}") for name in ("plan", "cpu.compiler"))
     kernels = compiler.session().stats if compiler is not None else None
     return {
         "plans": len(plans),
@@ -208,5 +212,5 @@ def engine_stats() -> dict[str, int | float]:
         "kernels_compiled": kernels.compiled if kernels else 0,
         "kernels_loaded": kernels.loaded if kernels else 0,
         "code_bytes": totals.code,
-        "arena_bytes": arena.used,
+        "arena_bytes": plan.arena.used if plan is not None else 0,
     }

@@ -15,18 +15,22 @@ def _layer(part: str, node) -> Native | None:
 
     refs = [r for r in node.inputs if isinstance(r, Ref)]
     sizes, dtype = node.attrs["sizes"], refs[0].dtype
-    if sizes[-1] != sizes[0] or not sizes[0] or dtype.name not in KINDS:
+    if sizes[-1] != sizes[0] or not sizes[0] or dtype.name not in KINDS or any(0 in r.shape[1:] for r in refs):
         return None
     given = node.inputs[:3] if part == "backward" else (None,) * 3
     if any(r.dtype is not dtype or (r not in given and r.strides != contiguous_strides(r.shape)) for r in refs):
         return None
     if any(r is not None and r.strides[-1] != 1 for r in given):
         return None
-    first = node.inputs[1] if part == "forward" else node.inputs[6]
-    bias = part == "forward" and node.inputs[4] is not None
+    if part == "forward":
+        x, first, *_, bias, hidden_bias = node.inputs
+        features, biases = x.shape[1], (bias is not None, hidden_bias is not None)
+    else:
+        first, w_ih = node.inputs[6], node.inputs[8]
+        features, biases = 0 if w_ih is None else w_ih.shape[1], (False, False)
     mode, reverse = node.attrs["mode"], node.attrs["reverse"]
     strides = tuple(None if r is None else r.strides[0] for r in given)
-    spec = RecurrentSpec(part, mode, dtype, len(sizes), sizes[0], first.shape[1], reverse, bias, strides)
+    spec = RecurrentSpec(part, mode, dtype, len(sizes), sizes[0], features, first.shape[1], reverse, biases, strides)
     results = tuple(Result(k) for k in range(len(node.shape)))
     return Native(partial(recurrent_kernel, spec), (*refs, *results))
 

@@ -1,16 +1,16 @@
 """Recurrent networks as functions: one step of each kind of cell, and whole sequences.
 
 A sequence is given as a tensor (length, batch, features) or packed: the rows of all steps one after
-the other, and how many sequences are still running at each step. The input's share of the gates is
-one product for all steps; all steps of a layer and direction are then one op (``ops/recurrent.py``),
-or, where states are projected, a loop of steps.
+the other, and how many sequences are still running at each step. All steps of a layer and direction
+are one op (``ops/recurrent.py``). Where states are projected, or precision is mixed automatically,
+the input's share of the gates is one product for all steps, and what is left a loop of steps.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from flambeau import ops
+from flambeau import dispatch, ops
 from flambeau.nn import functional as F
 from flambeau.ops import recurrent
 from flambeau.tensor import Tensor
@@ -98,7 +98,7 @@ def sequence(
         for direction in range(directions):
             index = layer * directions + direction
             first = tuple(kind[index] for kind in initial)
-            run = _layer if len(params[index]) % 2 == 0 else _projected_layer
+            run = _layer if len(params[index]) % 2 == 0 and dispatch.autocast.cast is None else _stepped_layer
             output, state = run(mode, input, sizes, first, params[index], bool(direction))
             outputs.append(output if batch_sizes is not None else output.unflatten(0, input.shape[:2]))
             last.append(state)
@@ -113,30 +113,27 @@ def _layer(
     w_ih, w_hh, b_ih, b_hh, _ = _unpack(params)
     if mode != "GRU" and b_ih is not None:  # a GRU's second bias is inside of a product
         b_ih, b_hh = b_ih + b_hh, None
-    gates = F.linear(input, w_ih, b_ih)
-    gates = gates.reshape(-1, gates.shape[-1])
-    state = [s.to(gates.dtype).contiguous() for s in first]
-    h, c = state if len(state) == 2 else (state[0], None)
-    given = [None if x is None else x.to(gates.dtype) for x in (w_hh, b_hh)]
-    outputs, inner, _ = recurrent.recurrence(gates, h, c, *given, mode, sizes, reverse)
+    h, c = [s.contiguous() for s in first] if len(first) == 2 else (first[0].contiguous(), None)
+    rows = input.reshape(-1, input.shape[-1]).contiguous()
+    outputs, inner, _ = recurrent.recurrence(rows, h, c, w_ih, w_hh, b_ih, b_hh, mode, sizes, reverse)
     values = (outputs, inner)[: len(first)]
     return outputs, tuple(recurrent.last(v, sizes, reverse) for v in values)
 
 
-def _projected_layer(
+def _stepped_layer(
     mode: str, input: Tensor, sizes: tuple[int, ...], first: State, params: Sequence[Tensor], reverse: bool
 ) -> tuple[Tensor, State]:
-    """The same where the state is projected, step by step."""
+    """The same step by step."""
     w_ih, w_hh, b_ih, b_hh, w_hr = _unpack(params)
 
     def advance(x: Tensor, state: State) -> State:
         h, *rest = step(mode, x, state, w_hh, b_hh)
-        return (F.linear(h, w_hr), *rest)
+        return (h if w_hr is None else F.linear(h, w_hr), *rest)
 
     gates = F.linear(input, w_ih, b_ih)
     scan = _scan_reversed if reverse else _scan
     outputs, state = scan(advance, gates.reshape(-1, gates.shape[-1]).split(sizes), first)
-    return ops.cat(outputs), state
+    return ops.cat(outputs), tuple(state)
 
 
 def _unpack(params: Sequence[Tensor]) -> tuple:

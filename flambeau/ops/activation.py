@@ -149,7 +149,13 @@ def _softplus_kernel(x, beta, threshold):
     return select(z > threshold, x, np.log1p(np.exp(np.minimum(z, threshold))) / beta)
 
 
+def _lower_softplus(b, x, beta, threshold):
+    z = b.mul(x, beta)
+    return b.select(b.gt(z, threshold), x, b.div(b.log1p(b.exp(b.min(z, threshold))), beta))
+
+
 @pointwise(
+    lower=_lower_softplus,
     kernel=_softplus_kernel,
     grad={
         "input": lambda g, input, beta, threshold: where(input * beta > threshold, g, g * sigmoid(input * beta)),
@@ -174,12 +180,19 @@ def _grad_of_mish_slope(g, input):
     return g * ((1 - t * t) * s * (2 + input * (1 - s - 2 * t * s)))
 
 
-@pointwise(kernel=_mish_slope_kernel, grad={"input": _grad_of_mish_slope}, method=False)
+def _lower_mish_slope(b, x):
+    t = b.tanh(b.add(b.max(x, 0), b.log1p(b.exp(b.neg(b.abs(x))))))
+    s = b.div(1, b.add(1, b.exp(b.neg(x))))
+    return b.add(t, b.mul(b.mul(x, s), b.sub(1, b.mul(t, t))))
+
+
+@pointwise(lower=_lower_mish_slope, kernel=_mish_slope_kernel, grad={"input": _grad_of_mish_slope}, method=False)
 def _mish_slope(input):
     return (input,), {}
 
 
 @pointwise(
+    lower=lambda b, x: b.mul(x, b.tanh(b.log1p(b.exp(b.min(x, 20))))),
     kernel=lambda x: x * np.tanh(np.log1p(np.exp(np.minimum(x, 20)))),
     grad={"input": lambda g, input: g * _mish_slope(input)},
     method=False,
@@ -277,6 +290,7 @@ def gelu(input, approximate="none"):
 
 
 @pointwise(
+    lower=lambda b, x: b.sub(b.min(x, 0), b.log1p(b.exp(b.neg(b.abs(x))))),
     kernel=lambda x: np.minimum(x, 0) - np.log1p(np.exp(-np.abs(x))),
     grad={"input": lambda g, input: g * sigmoid(-input)},
     name="nn.functional.logsigmoid",

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
+from flambeau import dispatch
 from flambeau.core import dtypes
 from flambeau.ops.joining import cat
 from flambeau.ops.linear import linear
 from flambeau.ops.matmul import require_tensors
 from flambeau.ops.padding import pad
 from flambeau.ops.random import functional_dropout as dropout
-from flambeau.ops.record import ErrorSample, Sample, composite
+from flambeau.ops.record import ErrorSample, Sample, composite, op
 
 # --- one head ------------------------------------------------------------------------------------------------
 
@@ -56,6 +59,103 @@ def _shared_heads(query, key, value):
     )
 
 
+# The op proper takes (batch, heads, L, E) and gives (batch, L, heads, V), so that joining the heads copies nothing. The
+# weights are not kept: the largest score and the sum of each row are, from which the gradient makes them again.
+
+
+def _scores(query, key, causal: bool, scale: float) -> np.ndarray:
+    scores = np.matmul(query, key.swapaxes(-1, -2)) * scale
+    return np.where(np.tri(*scores.shape[-2:], dtype=bool), scores, scores.dtype.type(-np.inf)) if causal else scores
+
+
+def _rows_first(x: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(x.swapaxes(1, 2))
+
+
+def _attention_kernel(query, key, value, causal, scale):
+    scores = _scores(query, key, causal, scale)
+    top = scores.max(-1, keepdims=True)
+    weights = np.exp(scores - top)
+    total = weights.sum(-1, keepdims=True)
+    return _rows_first(np.matmul(weights, value) / total), top[..., 0], total[..., 0]
+
+
+def _attention_grad_kernel(g, query, key, value, out, top, total, causal, scale):
+    weights = np.exp(_scores(query, key, causal, scale) - top[..., None]) / total[..., None]
+    mean = (g * out).sum(-1).swapaxes(1, 2)
+    g = g.swapaxes(1, 2)
+    slopes = weights * (np.matmul(g, value.swapaxes(-1, -2)) - mean[..., None]) * scale
+    made = np.matmul(slopes, key), np.matmul(slopes.swapaxes(-1, -2), query), np.matmul(weights.swapaxes(-1, -2), g)
+    return tuple([_rows_first(x) for x in made])
+
+
+@op(
+    name="_attention_grad",
+    tensors="g query key value out top total",
+    kernel=_attention_grad_kernel,
+    outputs=("query", "key", "value"),
+    method=False,
+)
+def _attention_grad(g, query, key, value, out, top, total, causal, scale):
+    """The gradients that ``_attention`` needs, each as (batch, rows, heads, columns)."""
+    shapes = tuple([(s[0], s[2], s[1], s[3]) for s in (query._shape, key._shape, value._shape)])
+    return shapes, (query._dtype,) * 3, (g, query, key, value, out, top, total), {"causal": causal, "scale": scale}
+
+
+def _grad_of_attention(gs, needs, query, key, value, out, top, total, causal, scale):
+    g = gs[0]
+    if not dispatch.grad_mode.enabled:
+        g = g if g.stride()[-1] == 1 else g.contiguous()
+        made = _attention_grad(g, query, key, value, out, top, total, causal, scale)
+        return tuple([x.transpose(1, 2) if needed else None for x, needed in zip(made, needs, strict=True)])
+    # The gradient is to be differentiated in turn.
+    g, weights = g.transpose(1, 2), _weights(query, key, None, causal, scale)
+    slopes = g @ value.mT
+    slopes = weights * (slopes - (slopes * weights).sum(-1, keepdim=True)) * scale
+    return slopes @ key, slopes.mT @ query, weights.mT @ g
+
+
+@op(
+    name="_attention",
+    tensors="query key value",
+    kernel=_attention_kernel,
+    grad={"*": _grad_of_attention},
+    outputs=("out", "top", "total"),
+    nondifferentiable=("top", "total"),
+    method=False,
+    backward_name="ScaledDotProductFlashAttentionForCpuBackward0",
+)
+def _attention(query, key, value, causal, scale):
+    """Attention over (batch, heads, L, E), and of each row the largest score and the sum of the weights before division."""
+    batch, heads, rows, _ = query._shape
+    stats = (batch, heads, rows)
+    shapes = ((batch, rows, heads, value._shape[3]), stats, stats)
+    return shapes, (query._dtype,) * 3, (query, key, value), {"causal": causal, "scale": scale}
+
+
+def _is_plain(query, key, value) -> bool:
+    """Whether these are matrices for each head of each element of a batch, none of them empty."""
+    q, k, v = query._shape, key._shape, value._shape
+    same = len(q) == 4 and q[:2] == k[:2] == v[:2] and q[3] == k[3] and k[2] == v[2]
+    return same and 0 not in (*q, *v) and query._dtype in (dtypes.float32, dtypes.float64)
+
+
+def _weights(query, key, attn_mask, is_causal: bool, scale: float):
+    """The weights of each query, (*, L, S)."""
+    scores = (query * scale) @ key.transpose(-2, -1)
+    if is_causal:
+        allowed = query.new_ones(scores._shape[-2:], dtype=dtypes.bool).tril()
+        scores = scores.masked_fill(~allowed, float("-inf"))
+    if attn_mask is None:
+        return scores.softmax(-1)
+    if attn_mask._dtype is dtypes.bool:
+        scores = scores.masked_fill(~attn_mask, float("-inf"))
+    else:
+        scores = scores + attn_mask.to(scores._dtype)
+    nothing = (scores == float("-inf")).all(-1, keepdim=True)
+    return scores.softmax(-1).masked_fill(nothing, 0)
+
+
 @composite(
     name="nn.functional.scaled_dot_product_attention",
     samples=lambda make: [
@@ -95,19 +195,9 @@ def scaled_dot_product_attention(
     if enable_gqa:
         key, value = _shared_heads(query, key, value)
     scale = 1 / math.sqrt(query._shape[-1]) if scale is None else scale
-    scores = (query * scale) @ key.transpose(-2, -1)
-    if is_causal:
-        allowed = query.new_ones(scores._shape[-2:], dtype=dtypes.bool).tril()
-        scores = scores.masked_fill(~allowed, float("-inf"))
-    if attn_mask is None:
-        weights = scores.softmax(-1)
-    else:
-        if attn_mask._dtype is dtypes.bool:
-            scores = scores.masked_fill(~attn_mask, float("-inf"))
-        else:
-            scores = scores + attn_mask.to(scores._dtype)
-        nothing = (scores == float("-inf")).all(-1, keepdim=True)
-        weights = scores.softmax(-1).masked_fill(nothing, 0)
+    if attn_mask is None and not dropout_p and _is_plain(query, key, value):
+        return _attention(query, key, value, bool(is_causal), float(scale))[0].transpose(1, 2)
+    weights = _weights(query, key, attn_mask, is_causal, scale)
     if dropout_p:
         weights = dropout(weights, dropout_p)
     return weights @ value

@@ -253,7 +253,21 @@ def _isclose(x, y, rtol, atol, equal_nan):
     return close
 
 
+def _lower_isclose(b, x, y, rtol, atol, equal_nan):
+    close = b.eq(x, y)
+    if equal_nan:
+        close = b.or_(close, b.and_(b.ne(x, x), b.ne(y, y)))
+    if rtol == 0 and atol == 0:
+        return close
+    if x.dtype.kind != dtypes.FLOATING:
+        x, y = b.cast(x, dtypes.float32), b.cast(y, dtypes.float32)
+    error = b.abs(b.sub(x, y))
+    near = b.le(error, b.add(atol, b.abs(b.mul(rtol, y))))
+    return b.or_(close, b.and_(b.lt(error, np.inf), near))
+
+
 @pointwise(
+    lower=_lower_isclose,
     kernel=_isclose,
     tensors="input other",
     result="bool",
@@ -306,19 +320,26 @@ def isnan(input):
     return (input,), {}
 
 
-@pointwise(kernel=np.isinf, result="bool", samples=samples.unary())
+def _lower_infinite(b, x, sign=0):
+    if x.dtype.kind != dtypes.FLOATING:
+        return b.ne(x, x)
+    return b.eq(x, sign * np.inf) if sign else b.eq(b.abs(x), np.inf)
+
+
+@pointwise(lower=_lower_infinite, kernel=np.isinf, result="bool", samples=samples.unary())
 def isinf(input):
     """Whether each element is infinite (of a complex number: either part)."""
     return (input,), {}
 
 
-@pointwise(kernel=np.isfinite, result="bool", samples=samples.unary())
+@pointwise(
+    lower=lambda b, x: b.lt(b.abs(x), np.inf) if x.dtype.kind == dtypes.FLOATING else b.eq(x, x), kernel=np.isfinite, result="bool", samples=samples.unary())
 def isfinite(input):
     """Whether each element is neither infinite nor NaN."""
     return (input,), {}
 
 
-@pointwise(kernel=lambda x: x == np.inf, result="bool", out=True, samples=samples.unary())
+@pointwise(lower=lambda b, x: _lower_infinite(b, x, 1), kernel=lambda x: x == np.inf, result="bool", out=True, samples=samples.unary())
 def isposinf(input):
     """Whether each element is positive infinity."""
     if input._dtype.kind == dtypes.COMPLEX:
@@ -326,7 +347,7 @@ def isposinf(input):
     return (input,), {}
 
 
-@pointwise(kernel=lambda x: x == -np.inf, result="bool", out=True, samples=samples.unary())
+@pointwise(lower=lambda b, x: _lower_infinite(b, x, -1), kernel=lambda x: x == -np.inf, result="bool", out=True, samples=samples.unary())
 def isneginf(input):
     """Whether each element is negative infinity."""
     if input._dtype.kind == dtypes.COMPLEX:

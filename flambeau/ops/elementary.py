@@ -120,7 +120,13 @@ def _grad_of_logit(g, input, eps):
     return where(inside, g / (input * (1 - input)), float("nan") if eps is None else 0)
 
 
+def _lower_logit(b, x, eps):
+    x = x if eps is None else b.min(b.max(x, eps), 1 - eps)
+    return b.log(b.div(x, b.sub(1, x)))
+
+
 @pointwise(
+    lower=_lower_logit,
     kernel=_logit,
     result="float",
     grad={"input": _grad_of_logit},
@@ -146,7 +152,15 @@ def _grad_of_factor(g, input, other):
     return where((input == 0) & (other <= 0), 0, xlogy(g, other))
 
 
+def _lower_xlogy(log: str):
+    def lower(b, x, y):
+        return b.select(b.and_(b.eq(x, 0), b.eq(y, y)), 0, b.mul(x, getattr(b, log)(y)))
+
+    return lower
+
+
 @pointwise(
+    lower=_lower_xlogy("log"),
     kernel=in_double(_xlogy),
     tensors="input other",
     result="float",
@@ -166,6 +180,7 @@ def _xlog1py(x, y):
 
 
 @pointwise(
+    lower=_lower_xlogy("log1p"),
     kernel=in_double(_xlog1py),
     tensors="input other",
     result="float",
@@ -208,7 +223,13 @@ def _log_of_sum(power: Callable, logarithm: Callable, real: Callable) -> Callabl
     return kernel
 
 
+def _lower_logaddexp(b, x, y):
+    apart = b.add(b.max(x, y), b.log1p(b.exp(b.neg(b.abs(b.sub(x, y))))))
+    return b.select(b.eq(x, y), b.add(x, np.log(2)), apart)
+
+
 @pointwise(
+    lower=_lower_logaddexp,
     kernel=_log_of_sum(np.exp, np.log, np.logaddexp),
     tensors="input other",
     grad={

@@ -165,6 +165,7 @@ def minimum(input, other):
 
 
 @pointwise(
+    lower=lambda b, x, y: b.fmax(x, y) if x.dtype.kind == dtypes.FLOATING else b.max(x, y),
     kernel=np.fmax,
     tensors="input other",
     grad={
@@ -181,6 +182,7 @@ def fmax(input, other):
 
 
 @pointwise(
+    lower=lambda b, x, y: b.fmin(x, y) if x.dtype.kind == dtypes.FLOATING else b.min(x, y),
     kernel=np.fmin,
     tensors="input other",
     grad={
@@ -213,7 +215,15 @@ def hypot(input, other):
 # --- replacement ---------------------------------------------------------------------------------------------
 
 
+def _lower_nan_to_num(b, x, nan, posinf, neginf):
+    if x.dtype.kind != dtypes.FLOATING:
+        return x
+    finite = b.select(b.eq(x, np.inf), posinf, b.select(b.eq(x, -np.inf), neginf, x))
+    return b.select(b.isnan(x), nan, finite)
+
+
 @pointwise(
+    lower=_lower_nan_to_num,
     kernel=lambda x, nan, posinf, neginf: np.nan_to_num(x, nan=nan, posinf=posinf, neginf=neginf),
     grad={"input": lambda g, input: g * input.isfinite()},
     inplace=True,

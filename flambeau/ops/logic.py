@@ -88,7 +88,7 @@ def _not_of_floats(make):
 
 
 @pointwise(
-    kernel=np.bitwise_and, tensors="input other", inplace=True, out=True, samples=_bits, errors=_not_of_floats
+    lower=lambda b, x, y: b.and_(x, y), kernel=np.bitwise_and, tensors="input other", inplace=True, out=True, samples=_bits, errors=_not_of_floats
 )  # fmt: skip
 def bitwise_and(input, other):
     """Element-wise ``input & other`` of integers or bools."""
@@ -97,7 +97,7 @@ def bitwise_and(input, other):
 
 
 @pointwise(
-    kernel=np.bitwise_or, tensors="input other", inplace=True, out=True, samples=_bits, errors=_not_of_floats
+    lower=lambda b, x, y: b.or_(x, y), kernel=np.bitwise_or, tensors="input other", inplace=True, out=True, samples=_bits, errors=_not_of_floats
 )  # fmt: skip
 def bitwise_or(input, other):
     """Element-wise ``input | other`` of integers or bools."""
@@ -106,7 +106,7 @@ def bitwise_or(input, other):
 
 
 @pointwise(
-    kernel=np.bitwise_xor, tensors="input other", inplace=True, out=True, samples=_bits, errors=_not_of_floats
+    lower=lambda b, x, y: b.xor(x, y), kernel=np.bitwise_xor, tensors="input other", inplace=True, out=True, samples=_bits, errors=_not_of_floats
 )  # fmt: skip
 def bitwise_xor(input, other):
     """Element-wise ``input ^ other`` of integers or bools."""
@@ -115,6 +115,7 @@ def bitwise_xor(input, other):
 
 
 @pointwise(
+    lower=lambda b, x: b.not_(x),
     kernel=np.invert,
     inplace=True,
     out=True,

@@ -204,7 +204,13 @@ def _grad_of_smooth_l1(g, reduction, beta, input, target):
     return (d / beta).clamp(-1, 1) * per_element(g, reduction, d)
 
 
+def _lower_smooth_l1(b, x, y, beta):
+    z = b.abs(b.sub(x, y))
+    return b.select(b.lt(z, beta), b.div(b.mul(b.mul(0.5, z), z), beta), b.sub(z, 0.5 * beta))
+
+
 @op(
+    expand=reducing_parts(_lower_smooth_l1),
     name="_smooth_l1_loss",
     tensors="input target",
     kernel=reducing(_smooth_l1),
@@ -248,7 +254,13 @@ def _grad_of_huber(g, reduction, delta, input, target):
     return d.clamp(-delta, delta) * per_element(g, reduction, d)
 
 
+def _lower_huber(b, x, y, delta):
+    z = b.abs(b.sub(x, y))
+    return b.select(b.lt(z, delta), b.mul(b.mul(0.5, z), z), b.mul(delta, b.sub(z, 0.5 * delta)))
+
+
 @op(
+    expand=reducing_parts(_lower_huber),
     name="_huber_loss",
     tensors="input target",
     kernel=reducing(_huber),
@@ -319,7 +331,22 @@ def _grad_of_binary_target(g, reduction, input, weight):
     return loss if weight is None else loss * weight
 
 
+def _lower_binary_entropy(b, x, y, weight):
+    no, yes = b.max(b.log1p(b.neg(x)), -100), b.max(b.log(x), -100)
+    loss = b.sub(b.mul(b.sub(y, 1), no), b.mul(y, yes))
+    return loss if weight is None else b.mul(loss, weight)
+
+
+def _expand_binary_entropy(e, x, y, weight, reduction):
+    def is_outside(b, x, y):
+        return b.not_(b.and_(b.and_(b.ge(x, 0), b.le(x, 1)), b.and_(b.ge(y, 0), b.le(y, 1))))
+
+    e.check(is_outside, x, y)
+    return reducing_parts(_lower_binary_entropy)(e, x, y, weight, reduction=reduction)
+
+
 @op(
+    expand=_expand_binary_entropy,
     name="_binary_cross_entropy",
     tensors="input target weight",
     kernel=reducing(_binary_entropy),
@@ -403,7 +430,16 @@ def _grad_of_logistic_target(g, reduction, input, weight, pos_weight):
     return loss if weight is None else loss * weight
 
 
+def _lower_logistic_entropy(b, x, y, weight, pos_weight):
+    softplus = b.sub(b.log1p(b.exp(b.neg(b.abs(x)))), b.min(x, 0))
+    if pos_weight is not None:
+        softplus = b.mul(b.add(b.mul(b.sub(pos_weight, 1), y), 1), softplus)
+    loss = b.add(b.mul(b.sub(1, y), x), softplus)
+    return loss if weight is None else b.mul(loss, weight)
+
+
 @op(
+    expand=reducing_parts(_lower_logistic_entropy),
     name="_binary_cross_entropy_with_logits",
     tensors="input target weight pos_weight",
     kernel=reducing(_logistic_entropy),

@@ -409,7 +409,20 @@ def _grad_of_scaled(g, needs, input, weight, running_mean, running_var, eps):
     )
 
 
+def _expand_scaled(e, x, weight, bias, mean, var, eps):
+    shape = (-1,) + (1,) * (len(x.shape) - 2)
+
+    def scaled(b, x, weight, bias, mean, var):
+        scale = b.div(1, b.sqrt(b.add(var, eps)))
+        scale = scale if weight is None else b.mul(scale, weight)
+        shift = b.mul(b.neg(mean), scale)
+        return b.add(b.mul(x, scale), shift if bias is None else b.add(shift, bias))
+
+    return e.map(scaled, x, *[p if p is None else e.view(p, (p.shape[0], *shape[1:])) for p in (weight, bias, mean, var)])
+
+
 @op(
+    expand=_expand_scaled,
     name="_batch_norm_inference",
     tensors="input weight bias running_mean running_var",
     kernel=_scaled,

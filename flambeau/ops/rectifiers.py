@@ -222,7 +222,14 @@ def functional_rrelu(input, lower=1 / 8, upper=1 / 3, training=False, inplace=Fa
     return activate(rrelu, input, inplace, lower, upper, training)
 
 
+def _lower_threshold(b, x, threshold, value):
+    if x.dtype.kind != dtypes.FLOATING:
+        b.refuse("whole numbers beside a threshold that may be none")
+    return b.select(b.le(x, threshold), value, x)
+
+
 @pointwise(
+    lower=_lower_threshold,
     kernel=lambda x, threshold, value: select(x <= threshold, value, x),
     grad={"input": lambda g, input, threshold: where(input <= threshold, 0, g)},
     inplace=True,
@@ -248,6 +255,7 @@ _threshold = threshold
 
 
 @pointwise(
+    lower=lambda b, x, lambd: b.select(b.and_(b.ge(x, -lambd), b.le(x, lambd)), 0, x),
     kernel=lambda x, lambd: select((x >= -lambd) & (x <= lambd), 0, x),
     grad={"input": lambda g, input, lambd: where((input >= -lambd) & (input <= lambd), 0, g)},
     out=True,
@@ -260,7 +268,13 @@ def hardshrink(input, lambd=0.5):
     return (input,), {"lambd": float(lambd)}
 
 
+def _lower_softshrink(b, x, lambd):
+    below = b.select(b.lt(x, -lambd), b.add(x, lambd), b.mul(x, 0))
+    return b.select(b.gt(x, lambd), b.sub(x, lambd), below)
+
+
 @pointwise(
+    lower=_lower_softshrink,
     kernel=lambda x, lambd: select(x > lambd, x - lambd, select(x < -lambd, x + lambd, x * 0)),
     grad={"input": lambda g, input, lambd: where((input >= -lambd) & (input <= lambd), 0, g)},
     name="nn.functional.softshrink",

@@ -1,7 +1,6 @@
 """Recurrent layers over whole sequences: all steps of one layer, in one direction, are one op.
 
-The input's share of the gates comes from outside, as one product for all steps; the op adds the state's share, step by
-step. Rows lie as in a packed sequence: those of the first step, then those of the second, and so on; ``sizes`` says how
+Rows lie as in a packed sequence: those of the first step, then those of the second, and so on; ``sizes`` says how
 many sequences run at each step, the longest first.
 
 The formulas stand here once, for arrays and for tensors. The gradient is an op of its own; where it is to be
@@ -214,8 +213,9 @@ def last(values, sizes: tuple[int, ...], reverse: bool):
     return _Tensors.take(values, ends)
 
 
-def _forward(x, h0, c0, weight, bias, mode, sizes, reverse):
+def _forward(input, h0, c0, w_ih, w_hh, bias, hidden_bias, mode, sizes, reverse):
     cell, f = CELLS[mode], _Arrays
+    x = input @ w_ih.T if bias is None else input @ w_ih.T + bias
     rows, width = x.shape[0], h0.shape[1]
     outputs = np.empty((rows, width), x.dtype)
     inner = np.empty((rows, width) if cell.inner else 0, x.dtype)
@@ -226,9 +226,9 @@ def _forward(x, h0, c0, weight, bias, mode, sizes, reverse):
         h = _resized(f, h, h0, n)
         if c0 is not None:
             c = _resized(f, c, c0, n)
-        product = h @ weight.T
-        if bias is not None:
-            product += bias
+        product = h @ w_hh.T
+        if hidden_bias is not None:
+            product += hidden_bias
         here = slice(start, start + n)
         h, value, kept = cell.step(f, x[here], product, h, c)
         outputs[here] = h
@@ -239,8 +239,8 @@ def _forward(x, h0, c0, weight, bias, mode, sizes, reverse):
     return outputs, inner, gates
 
 
-def _gradient(f, g, ginner, ggates, outputs, inner, gates, h0, c0, weight, mode, sizes, reverse) -> tuple:
-    """The gradients of the input's share and of the state's share of the gates, and of the first state."""
+def _gradient(f, g, ginner, ggates, outputs, inner, gates, h0, c0, w_ih, w_hh, mode, sizes, reverse) -> tuple:
+    """The gradients of the input's share and of the state's share of the gates, of the input, and of the first state."""
     cell = CELLS[mode]
     before_h = previous(f, outputs, h0, sizes, reverse)
     before_c = None if c0 is None else previous(f, inner, c0, sizes, reverse)
@@ -266,7 +266,7 @@ def _gradient(f, g, ginner, ggates, outputs, inner, gates, h0, c0, weight, mode,
             dc = ginner[here] if dc is None else dc + ginner[here]
         states = (outputs[here], at(inner), at(gates), before_h[here], at(before_c))
         x, product, own, dc = cell.back(f, dh, dc, at(ggates), *states)
-        dh = product @ weight
+        dh = product @ w_hh
         carried = [dh if own is None else dh + own, dc]
         dx.append(x)
         dproduct.append(product)
@@ -274,7 +274,9 @@ def _gradient(f, g, ginner, ggates, outputs, inner, gates, h0, c0, weight, mode,
         dx.reverse()
         dproduct.reverse()
     first = [c if c is None else f.cat((c, *reversed(more))) for c, more in zip(carried, joined, strict=True)]
-    return f.cat(dx), f.cat(dproduct) if mode == "GRU" else None, *first
+    shares = f.cat(dx)
+    dinput = None if w_ih is None else shares @ w_ih
+    return shares, f.cat(dproduct) if mode == "GRU" else None, dinput, *first
 
 
 def _gradient_kernel(*values, **attrs):
@@ -284,60 +286,72 @@ def _gradient_kernel(*values, **attrs):
 
 @op(
     name="_recurrence_grad",
-    tensors="g ginner ggates outputs inner gates h c weight",
+    tensors="g ginner ggates outputs inner gates h c w_ih w_hh",
     kernel=_gradient_kernel,
-    outputs=("x", "product", "first", "first_cell"),
+    outputs=("x", "product", "input", "first", "first_cell"),
     method=False,
 )
-def _recurrence_grad(g, ginner, ggates, outputs, inner, gates, h, c, weight, mode, sizes, reverse):
-    """The gradients that ``_recurrence`` needs: of ``x``, of a GRU's product of state and weight, and of the states."""
+def _recurrence_grad(g, ginner, ggates, outputs, inner, gates, h, c, w_ih, w_hh, mode, sizes, reverse):
+    """The gradients that ``_recurrence`` needs: of the input's share of the gates and, of a GRU, of the state's; of the
+    input, where ``w_ih`` is given; of the states."""
     rows = outputs._shape[0]
-    wide = (rows, weight._shape[0])
-    shapes = (wide, wide if mode == "GRU" else (0,), tuple(h._shape), (0,) if c is None else tuple(c._shape))
-    inputs = (g, ginner, ggates, outputs, inner, gates, h, c, weight)
-    return shapes, (outputs._dtype,) * 4, inputs, {"mode": mode, "sizes": sizes, "reverse": reverse}
+    wide = (rows, w_hh._shape[0])
+    dinput = (0,) if w_ih is None else (rows, w_ih._shape[1])
+    shapes = (wide, wide if mode == "GRU" else (0,), dinput, tuple(h._shape), (0,) if c is None else tuple(c._shape))
+    inputs = (g, ginner, ggates, outputs, inner, gates, h, c, w_ih, w_hh)
+    return shapes, (outputs._dtype,) * 5, inputs, {"mode": mode, "sizes": sizes, "reverse": reverse}
 
 
-def _recurrence_gradient(gs, needs, h, c, weight, outputs, inner, gates, mode, sizes, reverse):
+def _recurrence_gradient(gs, needs, input, h, c, w_ih, w_hh, outputs, inner, gates, mode, sizes, reverse):
     gs = [g if g is None or g.stride()[-1] == 1 else g.contiguous() for g in gs]
-    values: tuple[Any, ...] = (*gs, outputs, inner, gates, h, c, weight)
+    values: tuple[Any, ...] = (*gs, outputs, inner, gates, h, c, w_ih if needs[0] else None, w_hh)
     if dispatch.grad_mode.enabled:
-        dx, product, dh, dc = _gradient(_Tensors, *values, mode, sizes, reverse)
+        dx, product, dinput, dh, dc = _gradient(_Tensors, *values, mode, sizes, reverse)
     else:
-        dx, product, dh, dc = _recurrence_grad(*values, mode, sizes, reverse)
+        dx, product, dinput, dh, dc = _recurrence_grad(*values, mode, sizes, reverse)
     product = product if mode == "GRU" else dx
-    dweight = product.t() @ previous(_Tensors, outputs, h, sizes, reverse) if needs[3] else None
-    return dx, dh, dc if needs[2] else None, dweight, product.sum(0) if needs[4] else None
+    return (
+        dinput if needs[0] else None,
+        dh,
+        dc if needs[2] else None,
+        dx.t() @ input if needs[3] else None,
+        product.t() @ previous(_Tensors, outputs, h, sizes, reverse) if needs[4] else None,
+        dx.sum(0) if needs[5] else None,
+        product.sum(0) if needs[6] else None,
+    )
 
 
 def _samples(make):
     def sample(mode: str, sizes: tuple[int, ...], reverse: bool) -> Sample:
         cell, rows = CELLS[mode], sum(sizes)
         c = make(sizes[0], 2) if mode == "LSTM" else None
-        bias = make(cell.gates * 2) if mode == "GRU" else None
-        weight = make(cell.gates * 2, 2)
-        return Sample(make(rows, cell.gates * 2), make(sizes[0], 2), c, weight, bias, mode, sizes, reverse)
+        many = cell.gates * 2
+        hidden_bias = make(many) if mode == "GRU" else None
+        values = (make(rows, 3), make(sizes[0], 2), c, make(many, 3), make(many, 2), make(many), hidden_bias)
+        return Sample(*values, mode, sizes, reverse)
 
     return [sample(mode, sizes, reverse) for mode in CELLS for sizes in ((2, 2), (3, 1)) for reverse in (False, True)]
 
 
 @op(
     name="_recurrence",
-    tensors="x h c weight bias",
+    tensors="input h c w_ih w_hh bias hidden_bias",
     kernel=_forward,
     grad={"*": _recurrence_gradient},
     outputs=("outputs", "inner", "gates"),
     method=False,
     samples=_samples,
 )
-def recurrence(x, h, c, weight, bias, mode, sizes, reverse):
+def recurrence(input, h, c, w_ih, w_hh, bias, hidden_bias, mode, sizes, reverse):
     """All steps of a layer in one direction.
 
-    ``x`` (rows, gates * width) is the input's share of the gates; ``h`` and, of an LSTM, ``c`` (batch, width) are the first
-    state; ``weight`` (gates * width, width) and, of a GRU, ``bias`` make the state's share. Gives the states after each
-    step, the inner values and the gates; the last two are there for the gradient.
+    ``input`` is (rows, features); ``h`` and, of an LSTM, ``c`` (batch, width) are the first state; ``w_ih``
+    (gates * width, features) and ``bias`` make the input's share of the gates, ``w_hh`` (gates * width, width) and
+    ``hidden_bias``, which only a GRU has, the state's. Gives the states after each step, the inner values and the gates;
+    the last two are there for the gradient.
     """
     cell = CELLS[mode]
-    rows, width = x._shape[0], h._shape[1]
+    rows, width = input._shape[0], h._shape[1]
     shapes = ((rows, width), (rows, width) if cell.inner else (0,), (rows, cell.kept * width) if cell.kept else (0,))
-    return shapes, (x._dtype,) * 3, (x, h, c, weight, bias), {"mode": mode, "sizes": sizes, "reverse": reverse}
+    inputs = (input, h, c, w_ih, w_hh, bias, hidden_bias)
+    return shapes, (input._dtype,) * 3, inputs, {"mode": mode, "sizes": sizes, "reverse": reverse}

@@ -236,7 +236,7 @@ def nanmean(input, dim=None, keepdim=False, *, dtype=None):
     return nansum(input, dim, keepdim, dtype=dtype) / count
 
 
-@op(kernel=lambda x, dim: np.count_nonzero(x, axis=dim) if dim else x != 0, samples=lambda make: [
+@op(expand=lambda e, x, dim: e.sum(e.map(lambda b, x: b.cast(b.truth(x), dtypes.int64), x), dim, False), kernel=lambda x, dim: np.count_nonzero(x, axis=dim) if dim else x != 0, samples=lambda make: [
     Sample(make(3, 4).relu()), Sample(make(3, 4).relu(), dim=1), Sample(make(2, 3, 4), dim=(0, 2)), Sample(make()),
 ])  # fmt: skip
 def count_nonzero(input, dim=None):
@@ -280,6 +280,7 @@ def _prod_gradient(g, input, out, dim, keepdim):
 
 
 @op(
+    expand=lambda e, x, dim, keepdim: e.fold("prod", x, dim, keepdim),
     kernel=lambda x, dim, keepdim: np.prod(x, axis=dim, keepdims=keepdim),
     out=True,
     grad={"input": _prod_gradient},
@@ -343,7 +344,31 @@ def _min_kernel(x, dim, keepdim):
     return np.min(x, axis=dim, keepdims=keepdim)
 
 
-@op(lower=lambda b, x, dim, keepdim: b.amax(x), reduces=lambda dim, keepdim: dim, kernel=_max_kernel, out=True, grad={"input": _extreme_gradient}, samples=reduction_samples, errors=_extreme_errors)
+def _expand_max(e, x, dim, keepdim):
+    return e.fold("amax", x, dim, keepdim)
+
+
+def _expand_min(e, x, dim, keepdim):
+    return e.fold("amin", x, dim, keepdim)
+
+
+def _expand_place(e, how, x, dim):
+    """The extreme elements along ``dim``, and the first place of each: NaN's, if it is NaN."""
+    if not x.shape:
+        e.refuse("a number")
+    n = x.shape[dim]
+    extreme = e.fold(how, x, (dim,))
+
+    def place(b, x, extreme):
+        found = b.eq(x, extreme)
+        if x.dtype.kind == dtypes.FLOATING:
+            found = b.or_(found, b.isnan(x))
+        return b.amin(b.select(found, b.index(dim), n))
+
+    return extreme, e.reduce(place, (dim,), x, extreme)
+
+
+@op(expand=_expand_max, kernel=_max_kernel, out=True, grad={"input": _extreme_gradient}, samples=reduction_samples, errors=_extreme_errors)
 def amax(input, dim=(), keepdim=False):
     """The greatest element over ``dim``; NaN if one is NaN. Elements that tie share the gradient evenly.
 
@@ -352,7 +377,7 @@ def amax(input, dim=(), keepdim=False):
     return _extreme_check("amax", input, dim, keepdim)
 
 
-@op(lower=lambda b, x, dim, keepdim: b.amin(x), reduces=lambda dim, keepdim: dim, kernel=_min_kernel, out=True, grad={"input": _extreme_gradient}, samples=reduction_samples, errors=_extreme_errors)
+@op(expand=_expand_min, kernel=_min_kernel, out=True, grad={"input": _extreme_gradient}, samples=reduction_samples, errors=_extreme_errors)
 def amin(input, dim=(), keepdim=False):
     """The least element over ``dim``; NaN if one is NaN. Elements that tie share the gradient evenly.
 
@@ -361,14 +386,14 @@ def amin(input, dim=(), keepdim=False):
     return _extreme_check("amin", input, dim, keepdim)
 
 
-@op(kernel=_max_kernel, grad={"input": even_gradient}, name="aten.max_all", backward_name="MaxBackward1")
+@op(expand=_expand_max, kernel=_max_kernel, grad={"input": even_gradient}, name="aten.max_all", backward_name="MaxBackward1")
 def _max_all(input):
     """The greatest element of all: what ``max(input)`` records."""
     refuse("max_all", input)
     return _extreme_check("max", input, None, False)
 
 
-@op(kernel=_min_kernel, grad={"input": even_gradient}, name="aten.min_all", backward_name="MinBackward1")
+@op(expand=_expand_min, kernel=_min_kernel, grad={"input": even_gradient}, name="aten.min_all", backward_name="MinBackward1")
 def _min_all(input):
     """The least element of all: what ``min(input)`` records."""
     refuse("min_all", input)
@@ -410,6 +435,7 @@ def _selecting(arg):
 
 
 @op(
+    expand=lambda e, x, dim, keepdim: _expand_place(e, "amax", x, dim),
     kernel=_selecting(np.argmax),
     name="aten.max",
     outputs=("values", "indices"),
@@ -422,6 +448,7 @@ def _max_dim(input, dim, keepdim=False):
 
 
 @op(
+    expand=lambda e, x, dim, keepdim: _expand_place(e, "amin", x, dim),
     kernel=_selecting(np.argmin),
     name="aten.min",
     outputs=("values", "indices"),
@@ -477,6 +504,7 @@ def _aminmax_gradient(gs, input, min, max, dim, keepdim):
 
 
 @op(
+    expand=lambda e, x, dim, keepdim: (_expand_min(e, x, dim, keepdim), _expand_max(e, x, dim, keepdim)),
     kernel=lambda x, dim, keepdim: (_min_kernel(x, dim, keepdim), _max_kernel(x, dim, keepdim)),
     outputs=("min", "max"),
     out=True,
@@ -519,7 +547,15 @@ def _arg_kernel(arg):
     return kernel
 
 
-@op(kernel=_arg_kernel(np.argmax), out=True, samples=lambda make: [Sample(make(3, 4)), *_one_dim_samples(make)])
+def _expand_arg(how):
+    def expand(e, x, dim, keepdim):
+        flat = x if dim is not None else e.view(x, (product(x.shape),))
+        return _expand_place(e, how, flat, dim or 0)[1]
+
+    return expand
+
+
+@op(expand=_expand_arg("amax"), kernel=_arg_kernel(np.argmax), out=True, samples=lambda make: [Sample(make(3, 4)), *_one_dim_samples(make)])
 def argmax(input, dim=None, keepdim=False):
     """The index of the greatest element: along ``dim``, or in the flattened input. NaN counts as greatest.
 
@@ -532,7 +568,7 @@ def argmax(input, dim=None, keepdim=False):
     return _arg_check("argmax", input, dim, keepdim)
 
 
-@op(kernel=_arg_kernel(np.argmin), out=True, samples=lambda make: [Sample(make(3, 4)), *_one_dim_samples(make)])
+@op(expand=_expand_arg("amin"), kernel=_arg_kernel(np.argmin), out=True, samples=lambda make: [Sample(make(3, 4)), *_one_dim_samples(make)])
 def argmin(input, dim=None, keepdim=False):
     """The index of the least element: along ``dim``, or in the flattened input. NaN counts as least.
 

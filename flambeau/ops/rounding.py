@@ -28,7 +28,12 @@ def _integers_unchanged(round):
     return lambda x: x if x.dtype.kind in "iu" else round(x)
 
 
+def _lower_rounding(name: str):
+    return lambda b, x: getattr(b, name)(x) if x.dtype.kind == dtypes.FLOATING else x
+
+
 @pointwise(
+    lower=_lower_rounding("ceil"),
     kernel=_integers_unchanged(np.ceil), grad={"input": _flat}, inplace=True, out=True, samples=samples.unary(0.1, 0.9)
 )  # fmt: skip
 def ceil(input):
@@ -39,6 +44,7 @@ def ceil(input):
 
 
 @pointwise(
+    lower=_lower_rounding("floor"),
     kernel=_integers_unchanged(np.floor), grad={"input": _flat}, inplace=True, out=True, samples=samples.unary(0.1, 0.9)
 )  # fmt: skip
 def floor(input):
@@ -49,6 +55,7 @@ def floor(input):
 
 
 @pointwise(
+    lower=_lower_rounding("trunc"),
     kernel=_integers_unchanged(np.trunc), grad={"input": _flat}, inplace=True, out=True, aliases=("fix",),
     samples=samples.unary(0.1, 0.9),
 )  # fmt: skip
@@ -60,6 +67,7 @@ def trunc(input):
 
 
 @pointwise(
+    lower=lambda b, x: b.sub(x, b.trunc(x)),
     kernel=lambda x: x - np.trunc(x), grad={"input": lambda g: g}, inplace=True, out=True, samples=samples.unary(0.1, 0.9)
 )  # fmt: skip
 def frac(input):
@@ -80,7 +88,19 @@ def _round(x, decimals):
     return np.rint(x / scale) * scale
 
 
+def _lower_round(b, x, decimals):
+    if x.dtype.kind != dtypes.FLOATING:
+        return x
+    if abs(decimals) > 30:
+        b.refuse("a factor that float32 may not have")
+    scale = 10 ** abs(decimals)
+    if decimals > 0:
+        return b.div(b.rint(b.mul(x, scale)), scale)
+    return b.mul(b.rint(b.div(x, scale)), scale) if decimals else b.rint(x)
+
+
 @pointwise(
+    lower=_lower_round,
     kernel=_round,
     grad={"input": _flat},
     inplace=True,
@@ -198,7 +218,13 @@ def _signbit(x):
     return np.signbit(x) if x.dtype.kind == "f" else x < 0
 
 
-@pointwise(kernel=_signbit, result="bool", out=True, samples=samples.unary())
+def _lower_signbit(b, x):
+    if x.dtype.kind == dtypes.FLOATING:
+        return b.lt(b.copysign(1, x), 0)
+    return b.lt(x, 0) if x.dtype.kind == dtypes.INTEGRAL else b.ne(x, x)
+
+
+@pointwise(lower=_lower_signbit, kernel=_signbit, result="bool", out=True, samples=samples.unary())
 def signbit(input):
     """Whether each element has its sign bit set: negative numbers and ``-0.0``."""
     if input._dtype.kind == dtypes.COMPLEX:
@@ -212,6 +238,7 @@ def _grad_of_copysign(g, out, input):
 
 
 @pointwise(
+    lower=lambda b, x, y: b.copysign(x, y),
     kernel=np.copysign,
     tensors="input other",
     result="float",
@@ -230,6 +257,7 @@ def _heaviside(x, values):
 
 
 @pointwise(
+    lower=lambda b, x, values: b.select(b.eq(x, 0), values, b.cast(b.gt(x, 0), x.dtype)),
     kernel=_heaviside, tensors="input values", inplace=True, out=True, samples=samples.binary(0.5, 2.0, number=None)
 )
 def heaviside(input, values):

@@ -99,7 +99,7 @@ def var(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
     return _var_check(input, dim, unbiased, keepdim, correction)
 
 
-@op(kernel=_std_kernel, out=True, grad={"input": _std_gradient}, samples=_var_samples, errors=_var_errors)
+@op(lower=lambda b, x, **attrs: b.sqrt(_lower_var(b, x, **attrs)), reduces=lambda dim, keepdim, correction: dim, kernel=_std_kernel, out=True, grad={"input": _std_gradient}, samples=_var_samples, errors=_var_errors)
 def std(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
     """The standard deviation over ``dim``: the square root of :func:`var`.
 
@@ -438,7 +438,14 @@ def _logsumexp_gradient(g, input, out, dim, keepdim):
     return restore(g, input.shape, dim, keepdim) * (weights.conj() if weights.dtype.is_complex else weights)
 
 
+def _expand_logsumexp(e, x, dim, keepdim):
+    top = e.map(lambda b, top: b.select(b.eq(b.abs(top), inf), 0, top), e.amax(x, dim))
+    total = e.sum(e.map(lambda b, x, top: b.exp(b.sub(x, top)), x, top), dim)
+    return e.map(lambda b, total, top: b.add(b.log(total), top), total, top)
+
+
 @op(
+    expand=_expand_logsumexp,
     kernel=_logsumexp_kernel,
     out=True,
     grad={"input": _logsumexp_gradient},

@@ -90,19 +90,12 @@ class Adadelta(ElementwiseOptimizer):
             "acc_delta": ops.zeros_like(param),
         }
 
-    def _options(self, group: dict[str, Any]) -> dict[str, Any]:
-        return {
-            "lr": hyperparameter(group["lr"]),
-            "rho": group["rho"],
-            "eps": group["eps"],
-            "weight_decay": group["weight_decay"],
-        }
-
     def _state_names(self, group: dict[str, Any]) -> tuple[str, ...]:
         return ("square_avg", "acc_delta")
 
-    def _numbers(self, step, state, *, lr, rho, eps, weight_decay) -> tuple:
-        return -lr, rho, 1 - rho, eps, nonzero(weight_decay)
+    def _numbers(self, step: float, state: dict[str, Any], group: dict[str, Any]) -> tuple:
+        rho = hyperparameter(group["rho"])
+        return -hyperparameter(group["lr"]), rho, 1 - rho, hyperparameter(group["eps"]), nonzero(group["weight_decay"])
 
     @staticmethod
     def _update(numbers, grad, param, squares, deltas):

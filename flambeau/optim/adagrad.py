@@ -92,19 +92,12 @@ class Adagrad(ElementwiseOptimizer):
             start = complex(start, start)
         return {"step": new_scalar(0, group["fused"]), "sum": ops.full_like(param, start)}
 
-    def _options(self, group: dict[str, Any]) -> dict[str, Any]:
-        return {
-            "lr": hyperparameter(group["lr"]),
-            "lr_decay": group["lr_decay"],
-            "weight_decay": group["weight_decay"],
-            "eps": group["eps"],
-        }
-
     def _state_names(self, group: dict[str, Any]) -> tuple[str, ...]:
         return ("sum",)
 
-    def _numbers(self, step, state, *, lr, lr_decay, weight_decay, eps) -> tuple:
-        return -lr / (1 + (step - 1) * lr_decay), eps, nonzero(weight_decay)
+    def _numbers(self, step: float, state: dict[str, Any], group: dict[str, Any]) -> tuple:
+        rate = -hyperparameter(group["lr"]) / (1 + (step - 1) * hyperparameter(group["lr_decay"]))
+        return rate, hyperparameter(group["eps"]), nonzero(group["weight_decay"])
 
     @staticmethod
     def _update(numbers, grad, param, total):

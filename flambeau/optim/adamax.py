@@ -88,21 +88,13 @@ class Adamax(ElementwiseOptimizer):
             "exp_inf": ops.zeros_like(param),
         }
 
-    def _options(self, group: dict[str, Any]) -> dict[str, Any]:
-        beta1, beta2 = group["betas"]
-        return {
-            "lr": hyperparameter(group["lr"]),
-            "beta1": beta1,
-            "beta2": beta2,
-            "eps": group["eps"],
-            "weight_decay": group["weight_decay"],
-        }
-
     def _state_names(self, group: dict[str, Any]) -> tuple[str, ...]:
         return ("exp_avg", "exp_inf")
 
-    def _numbers(self, step, state, *, lr, beta1, beta2, eps, weight_decay) -> tuple:
-        return -lr / (1 - beta1**step), 1 - beta1, beta2, eps, nonzero(weight_decay)
+    def _numbers(self, step: float, state: dict[str, Any], group: dict[str, Any]) -> tuple:
+        beta1, beta2 = map(hyperparameter, group["betas"])
+        rate = -hyperparameter(group["lr"]) / (1 - beta1**step)
+        return rate, 1 - beta1, beta2, hyperparameter(group["eps"]), nonzero(group["weight_decay"])
 
     @staticmethod
     def _update(numbers, grad, param, mean, norm):

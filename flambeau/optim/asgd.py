@@ -90,23 +90,15 @@ class ASGD(ElementwiseOptimizer):
             "ax": ops.zeros_like(param),
         }
 
-    def _options(self, group: dict[str, Any]) -> dict[str, Any]:
-        return {
-            "lr": hyperparameter(group["lr"]),
-            "lambd": group["lambd"],
-            "alpha": group["alpha"],
-            "t0": group["t0"],
-            "weight_decay": group["weight_decay"],
-        }
-
     def _state_names(self, group: dict[str, Any]) -> tuple[str, ...]:
         return ("ax",)
 
-    def _numbers(self, step, state, *, lr, lambd, alpha, t0, weight_decay) -> tuple:
+    def _numbers(self, step: float, state: dict[str, Any], group: dict[str, Any]) -> tuple:
+        lr, lambd, alpha = map(hyperparameter, (group["lr"], group["lambd"], group["alpha"]))
         eta, mu = read(state["eta"]), read(state["mu"])
         write(state["eta"], lr / (1 + lambd * lr * step) ** alpha)
-        write(state["mu"], 1 / max(1, step - t0))
-        return -eta, 1 - lambd * eta, None if mu == 1 else mu, nonzero(weight_decay)
+        write(state["mu"], 1 / max(1, step - group["t0"]))
+        return -eta, 1 - lambd * eta, None if mu == 1 else mu, nonzero(group["weight_decay"])
 
     @staticmethod
     def _update(numbers, grad, param, mean):

@@ -101,28 +101,18 @@ class NAdam(ElementwiseOptimizer):
             "exp_avg_sq": ops.zeros_like(param),
         }
 
-    def _options(self, group: dict[str, Any]) -> dict[str, Any]:
-        beta1, beta2 = group["betas"]
-        return {
-            "lr": hyperparameter(group["lr"]),
-            "beta1": beta1,
-            "beta2": beta2,
-            "eps": group["eps"],
-            "weight_decay": group["weight_decay"],
-            "momentum_decay": group["momentum_decay"],
-            "decoupled": group["decoupled_weight_decay"],
-        }
-
     def _state_names(self, group: dict[str, Any]) -> tuple[str, ...]:
         return ("exp_avg", "exp_avg_sq")
 
-    def _numbers(self, step, state, *, lr, beta1, beta2, eps, weight_decay, momentum_decay, decoupled) -> tuple:
+    def _numbers(self, step: float, state: dict[str, Any], group: dict[str, Any]) -> tuple:
+        lr, (beta1, beta2) = hyperparameter(group["lr"]), map(hyperparameter, group["betas"])
+        decay, factor = decays(lr, group["weight_decay"], group["decoupled_weight_decay"])
+        momentum_decay = hyperparameter(group["momentum_decay"])
         mu = beta1 * (1.0 - 0.5 * 0.96 ** (step * momentum_decay))
         mu_next = beta1 * (1.0 - 0.5 * 0.96 ** ((step + 1) * momentum_decay))
         mu_product = scale(state["mu_product"], mu)
-        grad_rate, mean_rate = -lr * (1.0 - mu) / (1.0 - mu_product), -lr * mu_next / (1.0 - mu_product * mu_next)
-        decay, factor = decays(lr, weight_decay, decoupled)
-        return 1 - beta1, beta2, 1 - beta2, decay, grad_rate, mean_rate, 1 - beta2**step, eps, factor
+        rates = -lr * (1.0 - mu) / (1.0 - mu_product), -lr * mu_next / (1.0 - mu_product * mu_next)
+        return 1 - beta1, beta2, 1 - beta2, decay, *rates, 1 - beta2**step, hyperparameter(group["eps"]), factor
 
     @staticmethod
     def _update(numbers, grad, param, mean, squares):

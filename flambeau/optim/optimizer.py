@@ -17,7 +17,6 @@ from types import MappingProxyType
 from typing import Any
 
 from flambeau import ops
-from flambeau.autograd import enable_grad
 from flambeau.core.dtypes import float32
 from flambeau.core.hooks import RemovableHandle
 from flambeau.dispatch import grad_mode
@@ -65,21 +64,6 @@ def register_optimizer_step_pre_hook(hook: Callable) -> RemovableHandle:
 def register_optimizer_step_post_hook(hook: Callable) -> RemovableHandle:
     """Registers ``hook(optimizer, args, kwargs)`` to run after each step of every optimizer."""
     return add_hook(_global_post_hooks, hook)
-
-
-def _use_grad_for_differentiable(step: Callable) -> Callable:
-    """Runs ``step`` without recording gradients, unless the optimizer is differentiable."""
-
-    @functools.wraps(step)
-    def wrapper(self, *args, **kwargs):
-        previous = grad_mode.enabled
-        grad_mode.enabled = self.defaults.get("differentiable", False)
-        try:
-            return step(self, *args, **kwargs)
-        finally:
-            grad_mode.enabled = previous
-
-    return wrapper
 
 
 class Optimizer:
@@ -195,7 +179,10 @@ class Optimizer:
             if type(self).step is not wrapper:  # reached through super().step(): hooks are running
                 return func(*args, **kwargs)
             if not (
-                self._optimizer_step_pre_hooks or self._optimizer_step_post_hooks or _global_pre_hooks or _global_post_hooks
+                self._optimizer_step_pre_hooks
+                or self._optimizer_step_post_hooks
+                or _global_pre_hooks
+                or _global_post_hooks
             ):
                 return func(*args, **kwargs)
             for hook in chain(_global_pre_hooks.values(), self._optimizer_step_pre_hooks.values()):
@@ -215,7 +202,6 @@ class Optimizer:
         wrapper.hooked = True  # type: ignore[attr-defined]
         return wrapper
 
-    @_use_grad_for_differentiable
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Updates every parameter that has a ``.grad``, in place.
 
@@ -226,12 +212,16 @@ class Optimizer:
         Returns:
             What the closure returned, or None without one.
         """
-        loss = None
-        if closure is not None:
-            with enable_grad():
+        loss, recording = None, grad_mode.enabled
+        try:
+            if closure is not None:
+                grad_mode.enabled = True
                 loss = closure()
-        for group in self.param_groups:
-            self._update_group(group)
+            grad_mode.enabled = self.defaults.get("differentiable", False)
+            for group in self.param_groups:
+                self._update_group(group)
+        finally:
+            grad_mode.enabled = recording
         return loss
 
     step = profile_hook_step(step)

@@ -98,21 +98,12 @@ class RAdam(ElementwiseOptimizer):
             "exp_avg_sq": ops.zeros_like(param),
         }
 
-    def _options(self, group: dict[str, Any]) -> dict[str, Any]:
-        beta1, beta2 = group["betas"]
-        return {
-            "lr": hyperparameter(group["lr"]),
-            "beta1": beta1,
-            "beta2": beta2,
-            "eps": group["eps"],
-            "weight_decay": group["weight_decay"],
-            "decoupled": group["decoupled_weight_decay"],
-        }
-
     def _state_names(self, group: dict[str, Any]) -> tuple[str, ...]:
         return ("exp_avg", "exp_avg_sq")
 
-    def _numbers(self, step, state, *, lr, beta1, beta2, eps, weight_decay, decoupled) -> tuple:
+    def _numbers(self, step: float, state: dict[str, Any], group: dict[str, Any]) -> tuple:
+        lr, (beta1, beta2) = hyperparameter(group["lr"]), map(hyperparameter, group["betas"])
+        decay, factor = decays(lr, group["weight_decay"], group["decoupled_weight_decay"])
         correction = 1 - beta2**step
         longest = 2 / (1 - beta2) - 1
         length = longest - 2 * step * beta2**step / correction
@@ -122,8 +113,8 @@ class RAdam(ElementwiseOptimizer):
                 (length - 4) * (length - 2) * longest
                 / ((longest - 4) * (longest - 2) * length)
             ) ** 0.5  # fmt: skip
-        decay, factor = decays(lr, weight_decay, decoupled)
-        return lr, 1 - beta1, beta2, 1 - beta2, decay, 1 - beta1**step, factor, rectify, correction**0.5, eps
+        root, eps = correction**0.5, hyperparameter(group["eps"])
+        return lr, 1 - beta1, beta2, 1 - beta2, decay, 1 - beta1**step, factor, rectify, root, eps
 
     @staticmethod
     def _update(numbers, grad, param, mean, squares):

@@ -99,15 +99,6 @@ class RMSprop(ElementwiseOptimizer):
             state["grad_avg"] = ops.zeros_like(param)
         return state
 
-    def _options(self, group: dict[str, Any]) -> dict[str, Any]:
-        return {
-            "lr": hyperparameter(group["lr"]),
-            "alpha": group["alpha"],
-            "eps": group["eps"],
-            "weight_decay": group["weight_decay"],
-            "momentum": group["momentum"],
-        }
-
     def _state_names(self, group: dict[str, Any]) -> tuple[str, ...]:
         names = ["square_avg"]
         if group["momentum"] > 0:
@@ -116,8 +107,9 @@ class RMSprop(ElementwiseOptimizer):
             names.append("grad_avg")
         return tuple(names)
 
-    def _numbers(self, step, state, *, lr, alpha, eps, weight_decay, momentum) -> tuple:
-        return -lr, alpha, 1 - alpha, eps, momentum if momentum > 0 else None, nonzero(weight_decay)
+    def _numbers(self, step: float, state: dict[str, Any], group: dict[str, Any]) -> tuple:
+        lr, alpha, eps, momentum = map(hyperparameter, (group["lr"], group["alpha"], group["eps"], group["momentum"]))
+        return -lr, alpha, 1 - alpha, eps, momentum if momentum > 0 else None, nonzero(group["weight_decay"])
 
     @staticmethod
     def _update(numbers, grad, param, squares, *others):

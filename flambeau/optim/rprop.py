@@ -10,7 +10,7 @@ from flambeau.tensor.formulas import formula
 
 from .checks import check_lr
 from .optimizer import ParamsT
-from .scalars import _get_value, new_scalar
+from .scalars import _get_value, hyperparameter, new_scalar
 from .updates import ElementwiseOptimizer
 
 __all__ = ["Rprop"]
@@ -90,14 +90,11 @@ class Rprop(ElementwiseOptimizer):
             "step_size": ops.full_like(param, size),
         }
 
-    def _options(self, group: dict[str, Any]) -> dict[str, Any]:
-        return {"etas": group["etas"], "step_sizes": group["step_sizes"]}
-
     def _state_names(self, group: dict[str, Any]) -> tuple[str, ...]:
         return ("prev", "step_size")
 
-    def _numbers(self, step, state, *, etas, step_sizes) -> tuple:
-        return *etas, *step_sizes
+    def _numbers(self, step: float, state: dict[str, Any], group: dict[str, Any]) -> tuple:
+        return tuple(map(hyperparameter, (*group["etas"], *group["step_sizes"])))
 
     @staticmethod
     def _update(numbers, grad, param, prev, size):

@@ -53,11 +53,15 @@ def _memory(scalar: Tensor) -> tuple[Any, np.ndarray, Any]:
 
     ``memory[()]`` is a Python number where ``array`` is of a type that Python has, and faster than NumPy by far.
     """
-    found = scalar.__dict__.get("_memory")
-    if found is None or found[0] is not scalar._storage:
-        array = scalar.numpy().reshape(())
-        memory = memoryview(array) if array.dtype.char in "fd" else array
-        found = scalar.__dict__["_memory"] = (scalar._storage, array, memory)
+    try:
+        found = scalar._memory  # type: ignore[attr-defined]
+        if found[0] is scalar._storage:
+            return found
+    except AttributeError:
+        pass
+    array = scalar.numpy().reshape(())
+    memory = memoryview(array) if array.dtype.char in "fd" else array
+    found = scalar._memory = (scalar._storage, array, memory)  # type: ignore[attr-defined]
     return found
 
 

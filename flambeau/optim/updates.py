@@ -9,7 +9,7 @@ from flambeau.tensor import Tensor
 from flambeau.tensor.formulas import Update, formula
 
 from .optimizer import Optimizer
-from .scalars import advance
+from .scalars import advance, hyperparameter
 
 
 def decayed(x: Any, grad: Any, param: Any, decay: Any) -> Any:
@@ -53,8 +53,9 @@ def penalty(param: Any, decay: Any) -> tuple:
     return () if decay is None else (param, decay)
 
 
-def nonzero(decay: Any) -> Any:
+def nonzero(weight_decay: Any) -> Any:
     """A weight decay, or ``None`` where there is none."""
+    decay = hyperparameter(weight_decay)
     return decay if isinstance(decay, Tensor) or decay != 0 else None
 
 
@@ -78,25 +79,23 @@ def decay_weights(param: Tensor, lr: Any, weight_decay: Any) -> None:
 class ElementwiseOptimizer(Optimizer):
     """An optimizer that updates each element from its gradient and its state.
 
-    A subclass gives ``_init_state``, ``_options``, and
+    A subclass gives ``_init_state`` and
 
-    ``_state_names(group)``   the names of the state tensors that are updated with a parameter;
-    ``_numbers(step, state, **options)``   the numbers of one parameter's step, the ``step``-th: floats, or ``None``;
+    ``_state_names(group)``                     the names of the state tensors that are updated with a parameter;
+    ``_numbers(step, state, group)``            the numbers of a parameter's ``step``-th step, ``None`` for what is not done;
     ``_update(numbers, grad, param, *state)``   the new contents of the parameter and of its state, by formulas.
     """
 
     def _state_names(self, group: dict[str, Any]) -> tuple[str, ...]:
         raise NotImplementedError
 
-    def _numbers(self, step: float, state: dict[str, Any], **options: Any) -> tuple:
+    def _numbers(self, step: float, state: dict[str, Any], group: dict[str, Any]) -> tuple:
         raise NotImplementedError
 
     def _update_group(self, group: dict[str, Any]) -> None:
-        maximize = group["maximize"]
-        names, options = self._state_names(group), self._options(group)
-        states, update = self.state, None
+        maximize, names = group["maximize"], self._state_names(group)
+        states, update, known = self.state, None, None
         alike = self._scalar_state == ("step",)  # numbers follow from the step: the same for most parameters
-        known = None
         for param in group["params"]:
             grad = param.grad
             if grad is None:
@@ -106,7 +105,7 @@ class ElementwiseOptimizer(Optimizer):
                 state = states[param] = self._init_state(param, group)
             step = advance(state["step"])
             if step != known or not alike:
-                update, known = Update(self._update, self._numbers(step, state, **options)), step
+                update, known = Update(self._update, self._numbers(step, state, group)), step
             if maximize:
                 grad = -grad
             values = map(state.__getitem__, names)

@@ -11,7 +11,7 @@ share of the limit. So a look at the size is one at a few hundred files.
 from __future__ import annotations
 
 import os
-import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from hashlib import sha256
@@ -70,7 +70,8 @@ class Cache:
                 os.mkdir(shard, 0o700)
             except FileExistsError:
                 pass
-            handle, name = tempfile.mkstemp(dir=shard, suffix=".tmp")
+            name = f"{shard}/{key}.{os.getpid()}.{threading.get_ident()}.tmp"
+            handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             try:
                 with os.fdopen(handle, "wb") as file:
                     file.write(sha256(payload).digest() + payload)

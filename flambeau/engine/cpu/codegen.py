@@ -42,7 +42,8 @@ def loop_ir(loop: Loop, machine: Machine, name: str) -> str:
     if schedule.split:  # the parts get two pointers: the kernel's arguments, and memory for all accumulators
         both = frame.allocate("ptr", 2)
         both.store(args)
-        both.offset(1, "ptr").store(frame.allocate("i8", schedule.tasks * schedule.part_bytes()))
+        accumulators = frame.call("malloc", [frame.index(schedule.tasks * schedule.part_bytes())], "ptr", 0)
+        both.offset(1, "ptr").store(accumulators)
         args = both
     entry = threads.LIGHT_ENTRY if schedule.light else threads.ENTRY
     frame.line(f"call void @{entry}(ptr @{name}.part, ptr {args.ref}, i64 {schedule.tasks})")
@@ -52,6 +53,7 @@ def loop_ir(loop: Loop, machine: Machine, name: str) -> str:
     ]
     if schedule.split:
         frame.line(f"call void @{name}.finish(ptr {args.ref})")
+        frame.perform("free", [accumulators])
         functions.append(_define(f"{name}.finish", "ptr %args", parts[1].code, "internal "))
     frame.line("ret void")
     return _module([frame, *(part.code for part in parts)], [*functions, _define(name, "ptr %args", frame)])

@@ -88,12 +88,12 @@ class Session:
         self.stats = Stats()
         self._lock = threading.Lock()
         target = llvm.Target.from_triple(llvm.get_process_triple())
-        # The small code model: constants are found relative to the instruction pointer.
+        # The large code model: constants may lie anywhere, far from the code once a program has mapped much memory.
         self._target = target.create_target_machine(
-            machine.cpu, machine.features, opt=2, reloc="pic", codemodel="default"
+            machine.cpu, machine.features, opt=2, reloc="static", codemodel="large"
         )
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), self._target)
-        self._salt = "\n".join([repr(machine), llvmlite.__version__, str(llvm.llvm_version_info), release, ""])
+        self._salt = "\n".join([repr(machine), "large nounwind", llvmlite.__version__, str(llvm.llvm_version_info), release, ""])
         self.memo: dict = {}  # addresses of what has been made, by whatever its maker finds it by
 
     def compile_ir(self, ir: str, name: str) -> int:
@@ -103,7 +103,10 @@ class Session:
             start = time.perf_counter()
             code = self.disk.load(key) if self.disk is not None else None
             if code is None:
-                code = self._target.emit_object(llvm.parse_assembly(ir))
+                module = llvm.parse_assembly(ir)
+                for function in module.functions:  # tables for unwinding would refer to code by 32 bits, and nothing unwinds
+                    function.add_function_attribute("nounwind")
+                code = self._target.emit_object(module)
                 if self.disk is not None:
                     self.disk.store(key, code)
                 self.stats.compiled += 1

@@ -207,7 +207,7 @@ class _Plan:
         def some(first: Value | int, columns: int) -> None:
             rest = columns % w.lanes
             w.set(self.job, tiles.MASK, (1 << rest) - 1)
-            name = tiles.tile(w.session, w.kind, tall, -(-columns // w.lanes), rest != 0, table=True)
+            name = tiles.tile(w.session, w.kind, tall, -(-columns // w.lanes), rest != 0, True, w.spec.rectified)
             w.perform(name, a, w.go(b, first, 1), w.go(c, first, 1), d, self.steps, self.job)
 
         # As many tiles as needed, none much narrower than the others: narrow ones wait for their own sums.

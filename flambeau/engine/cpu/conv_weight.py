@@ -202,45 +202,45 @@ class _Dots(Convolution):
 
 # --- outer products ----------------------------------------------------------------------------------------------------
 
-import os
-
-POSITIONS = int(os.environ.get('POS',128))
+POSITIONS = 128
 """Positions that all tiles meet before the next ones do: their gradients stay in the first cache."""
 
-PARTIAL = 4 << 20
-"""Bytes that sums of parts of the images may take, which are added in the end."""
+FEWEST = 48
+"""With fewer (channel, tap)s, transposing the gradient takes longer than it saves."""
 
 
 class _Outer(Convolution):
-    """A task is a group's share in some of the images, or in bands of their rows: it has sums of its own."""
+    """A task is some of the channels of a group in some of the images, or in bands of their rows. It has sums of its own."""
 
     def __init__(self, session: Session, spec: ConvSpec) -> None:
         super().__init__(session, spec, 3)
         (self.p,) = passes(spec)
-        self.out, self.channels = spec.o // spec.groups, spec.c // spec.groups
-        self.columns = self.channels * len(self.p.taps)  # of the weight seen as a matrix
-        vectors = -(-self.out // self.lanes)
-        self.vectors = evenly(vectors, int(os.environ.get('VM',4)) if session.machine.registers >= 32 else 2)
+        self.out, self.all_channels = spec.o // spec.groups, spec.c // spec.groups
+        vectors, taps, many = -(-self.out // self.lanes), len(self.p.taps), session.machine.registers >= 32
+        self.wide = vectors * self.lanes
+        most = max(1, min(self.all_channels, SUMS // (taps * self.wide * self.size)))
+        self.channels = next(n for n in range(most, 0, -1) if self.all_channels % n == 0)
+        self.columns = self.channels * taps  # of the weight seen as a matrix
+        self.vectors = evenly(vectors, 4 if many else 2)
+        self.height = evenly(self.columns, min((24 if many else 12) // self.vectors, 12))
         # Panels of output channels: where they begin and how wide they are, in vectors.
         self.panels = [(v, min(self.vectors, vectors - v)) for v in range(0, vectors, self.vectors)]
-        most = (24 if session.machine.registers >= 32 else 12) // self.vectors
-        self.height = evenly(self.columns, min(most, 12))
-        self.wide = vectors * self.lanes
 
     def write(self) -> None:
         spec, p = self.spec, self.p
-        work = spec.n * spec.groups * self.out * self.columns * p.rows * p.columns
+        work = spec.n * spec.o * self.all_channels * len(p.taps) * p.rows * p.columns
+        self.blocks = spec.groups * (self.all_channels // self.channels)
         copies = self.copies = Copies(p, spec.h, spec.w, spec.x)
-        copies.limit(self.channels, self.size, -(-TASKS // spec.n) if work >= WORTH_DIVIDING else 1)
+        copies.limit(self.channels, self.size, -(-TASKS // (spec.n * self.blocks)) if work >= WORTH_DIVIDING else 1)
         self.bands = -(-p.rows // copies.rows)
         self.positions = copies.rows * p.columns
-        size = self.channels * copies.channel() * self.size
-        self.together = 1
+        self.together = 1  # images of a unit
         if self.bands == 1:
-            self.together = max(1, min(-(-spec.n // TASKS), POSITIONS // self.positions, COPIES // max(size, 1)))
+            size = self.channels * copies.channel() * self.size
+            self.together = max(1, min(-(-spec.n // TASKS), POSITIONS // self.positions, COPIES // size))
         self.units = -(-spec.n // self.together) * self.bands
-        self.parts = max(1, min(self.units, TASKS, PARTIAL // (self.wide * self.columns * self.size * spec.groups)))
-        self.per = -(-self.units // self.parts)
+        parts = max(1, min(self.units, -(-TASKS // self.blocks)))
+        self.per = -(-self.units // parts)
         self.parts = -(-self.units // self.per)
         self.same = Pass(p.rows, p.columns, 1, 1, _ITSELF)
         self.gradients = Copies(self.same, p.rows, p.columns, spec.y)
@@ -248,9 +248,9 @@ class _Outer(Convolution):
         self.gradients.rows = copies.rows
 
         table = self.outer.take(self.columns * 8 // self.size)
-        sums = self.outer.take(spec.groups * self.parts * self.columns * self.wide)
-        shared, memory = self.outer.heap()
-        self.fill_table(bytes_on(shared, table), self.channels, copies.channel(), copies.offsets(p))
+        sums = self.outer.take(self.blocks * self.parts * self.columns * self.wide)
+        common, memory = self.outer.heap()
+        self.fill_table(bytes_on(common, table), self.channels, copies.channel(), copies.offsets(p))
         copied = 0 if copies.none else self.take(self.together * self.channels * copies.channel())
         dense = 0 if self.gradients.none else self.take(self.together * self.out * self.gradients.channel())
         turned = self.take(self.together * self.positions * self.wide)
@@ -259,13 +259,13 @@ class _Outer(Convolution):
         self.copied, self.dense, self.turned = (bytes_on(scratch, at) for at in (copied, dense, turned))
         self.tasks(self.task)
         self.release(own)
-        tasks = spec.groups * self.parts
-        self.finish(tasks, work, shared, memory, lambda: self.add_parts(bytes_on(shared, sums)))
+        self.finish(self.blocks * self.parts, work, common, memory, lambda: self.add_parts(bytes_on(common, sums)))
 
     def task(self, task: Value) -> None:
         spec, code = self.spec, self.code
-        g, part = task.binary("udiv", self.parts), task.binary("urem", self.parts)
-        x = self.go(self.pointers[0], g, spec.x[1] * self.channels)
+        block, part = task.binary("udiv", self.parts), task.binary("urem", self.parts)
+        g = block.binary("udiv", self.all_channels // self.channels)
+        x = self.go(self.pointers[0], block, spec.x[1] * self.channels)
         dy = self.go(self.pointers[1], g, spec.y[1] * self.out)
         sums = self.go(self.sums, task, self.columns * self.wide)
         zero, no = Value(code, "0", "i8", 0), Value(code, "false", "i1", 0)
@@ -327,15 +327,11 @@ class _Outer(Convolution):
         else:
             self.each(count, body)
 
-    def panel(self, first: int) -> int:
-        """Where the panel that begins with this vector begins, in the numbers that there are for one step."""
-        return first * self.lanes
-
     def turn(self, source: Value, channel: int, n: Value | int, positions: Value | int) -> None:
         """Transposes the gradients of an image into panels: one after the other, in which positions follow each other."""
         part = packing.pack_transposed(self.session, self.kind)
         for first, wide in self.panels:
-            panel = self.go(self.turned, self.together * self.positions, self.panel(first))
+            panel = self.go(self.turned, self.together * self.positions, first * self.lanes)
             panel = self.go(panel, n, self.positions * wide * self.lanes)
             for v in range(wide):
                 top = (first + v) * self.lanes
@@ -347,9 +343,9 @@ class _Outer(Convolution):
     def block(self, b: Value, at: Value | int, steps: Value | int, images: Value | int, apart: int, sums: Value) -> None:
         """All tiles, for some positions of some images."""
         for first, wide in self.panels:
-            gradients = self.go(self.turned, self.together * self.positions, self.panel(first))
+            gradients = self.go(self.turned, self.together * self.positions, first * self.lanes)
             gradients = self.go(gradients, at, wide * self.lanes)
-            place = self.go(sums, self.columns, self.panel(first))
+            place = self.go(sums, self.columns, first * self.lanes)
 
             def tile(top: Value | int, high: int, gradients=gradients, place=place, wide=wide) -> None:
                 name = _outer_tile(self.session, self.kind, high, wide)
@@ -361,30 +357,32 @@ class _Outer(Convolution):
 
     def add_parts(self, sums: Value) -> None:
         """The sums of all parts, added in order, to their places."""
-        w = self.outer
-        part = self.columns * self.wide
-        result = self.outer_pointers[2]
+        w, size = self.outer, self.columns * self.wide
+        per = self.all_channels // self.channels
+        across = per * self.columns  # from output channel to output channel
 
-        def group(g: Value | int) -> None:
-            to, source = w.go(result, g, self.out * self.columns), w.go(sums, g, self.parts * part)
+        def block(number: Value | int) -> None:
+            g, b = (number.binary(op, per) if isinstance(number, Value) else 0 for op in ("udiv", "urem"))
+            to = w.go(w.go(self.outer_pointers[2], g, self.out * across), b, self.columns)
+            source = w.go(sums, number, self.parts * size)
             for first, wide in self.panels:
-                panel = w.go(source, self.columns, self.panel(first))
+                panel = w.go(source, self.columns, first * self.lanes)
                 for v in range(wide):
                     top = (first + v) * self.lanes
-                    count = min(self.lanes, self.out - top)
-                    mask = w.code.vector([k < count for k in range(self.lanes)], "i1")
+                    mask = None
+                    if self.out - top < self.lanes:
+                        mask = w.code.vector([k < self.out - top for k in range(self.lanes)], "i1")
 
-                    def column(j: Value | int, panel=panel, v=v, wide=wide, top=top, count=count, mask=mask) -> None:
+                    def column(j: Value | int, panel=panel, v=v, wide=wide, top=top, mask=mask) -> None:
                         place = w.go(w.go(panel, j, wide * self.lanes), v, self.lanes)
                         total = place.load(self.kind, self.lanes)
                         for k in range(1, self.parts):
-                            total = total + w.go(place, k, part).load(self.kind, self.lanes)
-                        where = w.go(w.go(to, top, self.columns), j, 1)
-                        store(where, total, self.columns, None if count == self.lanes else mask)
+                            total = total + w.go(place, k, size).load(self.kind, self.lanes)
+                        store(w.go(w.go(to, top, across), j, 1), total, across, mask)
 
                     w.each(self.columns, column)
 
-        w.each(self.spec.groups, group)
+        w.each(self.blocks, block)
 
 
 def _outer_tile(session: Session, kind: str, rows: int, vectors: int) -> str:
@@ -426,6 +424,7 @@ def _outer_tile(session: Session, kind: str, rows: int, vectors: int) -> str:
 
 def weight_writer(session: Session, spec: ConvSpec) -> Convolution:
     """What writes the kernel for ``spec``, whichever is faster."""
-    import os
-    if os.environ.get("DOTS") or not spec.n*spec.o*spec.c or min(spec.size())<1: return _Dots(session, spec)
-    return _Outer(session, spec)
+    outer = _Outer(session, spec)
+    filled = outer.out >= 0.6 * outer.wide and outer.all_channels * len(outer.p.taps) >= FEWEST
+    worth = filled and min(spec.n, outer.p.rows, outer.p.columns) > 0
+    return outer if worth else _Dots(session, spec)

@@ -45,8 +45,8 @@ def tiling(session: Session, spec: GemmSpec) -> Tiling:
     total = max(1, -(-spec.n // lanes))
     contiguous = spec.b[-1] == 1 or spec.n == 1
     apart = spec.b[-2] * size  # bytes from row to row of B: far apart, they compete for few places in the cache
-    worth = spec.m >= 256 or (spec.m >= 32 and spec.k * spec.n * size >= 1 << 20)
-    pack_b = not contiguous or (worth and apart >= 1024)
+    worth = spec.m >= 256 or (spec.m >= 32 and spec.k * spec.n * size >= (1 << 19 if spec.m >= 96 else 1 << 20))
+    pack_b = not contiguous or (worth and apart >= 512)
     if session.machine.registers < 32:
         rows, vectors = (6, 2) if total > 1 else (8, 1)
     elif spec.m <= 4:

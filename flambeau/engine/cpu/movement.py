@@ -130,10 +130,9 @@ class _Movement(Frame):
         if self.spec.dtype.kind == dtypes.FLOATING:
             value = numbers.load("double")
             return value.convert("fptrunc", "float").bits() if self.kind == "i32" else value.convert("bitcast", self.kind)
-        value = numbers.load("i64")
         if self.spec.dtype is dtypes.bool:
-            return value.compare("ne", 0).convert("zext", "i8")
-        return value.convert("trunc", self.kind)
+            return numbers.load("double").compare("une", 0.0).convert("zext", "i8")
+        return numbers.load("i64").convert("trunc", self.kind)
 
     def scalar(self, move: Move) -> Value | None:
         """What a move writes that has no source."""

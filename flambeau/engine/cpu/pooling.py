@@ -225,7 +225,8 @@ class _Means(_Windows):
                 at, inside = self.window_row(t, i)
                 column = read(x.offset(at * spec.strides[2], self.kind), inside)
                 sums.append(added([column(j) for j in range(spec.kernel[1])]))
-            store(y.offset(t * spec.outputs[1] + u, self.kind), added(sums) / divisor(self, t, across), 1, written)
+            total = added(sums) + 0.0  # the sum of negative zeros is 0, as it is of any that begin with 0
+            store(y.offset(t * spec.outputs[1] + u, self.kind), total / divisor(self, t, across), 1, written)
 
         self.rows(row)
 
@@ -410,7 +411,7 @@ class _BinMeans(_Bins):
 
             return [carried[0] + code.loop(left, right, 1, [zero], column)[0]]
 
-        zero = code.const(-0.0, self.kind)  # what changes no number when it is added
+        zero = code.const(0.0, self.kind)
         (total,) = code.loop(top, bottom, 1, [zero], row)
         if not back:
             total = total / ((bottom - top) * (right - left)).convert("sitofp", self.kind)

@@ -2,13 +2,14 @@
 
 ``recurrent_kernel(spec)`` gives the address of ``void kernel(i8** args)``; ``args`` are
 
-    forward:  x, h, [c], weight, [bias], outputs, inner, gates
-    backward: [g], [ginner], [ggates], outputs, inner, gates, h, [c], weight, dx, dproduct, dh, dc
+    forward:  input, h, [c], w_ih, w_hh, [bias], [hidden_bias], outputs, inner, gates
+    backward: [g], [ginner], [ggates], outputs, inner, gates, h, [c], [w_ih], w_hh, dx, dproduct, dinput, dh, dc
 
 with the meaning that ``ops/recurrent.py`` gives them; what a kind of cell does not have is an empty result that is not
 touched. The sequences of a batch do not need each other, so a task is some of them for all steps, and threads meet only at
-the end. The state's weight is packed once, in the order in which register tiles read it; a step is a product, and the
-gates of the same rows while they are in the first cache.
+the end. The weights are packed once, in the order in which register tiles read them. A step is the product of the state,
+and the gates of the same rows while they are in the first cache; the products of the input are done for some steps at once,
+shortly before or after, so that what they write or read is in the second cache.
 
 The gradient of the first state is where the gradient of the state is carried from step to step.
 """
@@ -23,26 +24,35 @@ from flambeau.engine.cpu import memory, packing, tiles, vmath
 from flambeau.engine.cpu.compiler import Session
 from flambeau.engine.cpu.compiler import session as process_session
 from flambeau.engine.cpu.emit import Value
-from flambeau.engine.cpu.frame import Frame, evenly, kernel, parameter, run_part
+from flambeau.engine.cpu.frame import Frame, bytes_on, evenly, kernel, parameter, run_part
 from flambeau.engine.cpu.gemm import WORTH_DIVIDING
 from flambeau.engine.cpu.specs import KINDS
 
-ROWS = 16
-"""Sequences of a task."""
+ROWS = (8, 32)
+"""Sequences of a task: few, for threads to share, unless the weights are so large that each step reads them from memory."""
+
+LARGE = 3 << 19
+"""Bytes of such weights."""
+
+STEPS = 8
+"""Steps whose inputs are multiplied at once."""
 
 
 class RecurrentSpec(NamedTuple):
-    """A layer over sequences of one length. ``given`` are the row strides of the gradients of the three results, ``None`` for
-    one that there is not."""
+    """A layer over sequences of one length. ``features`` is 0 where the input needs no gradient, ``biases`` says whether there
+    is one of the input's and one of the state's share of the gates; ``given`` are the row strides of the gradients of the three results, ``None`` for
+    one that there is not.
+    """
 
     part: str  # "forward" or "backward"
     mode: str
     dtype: DType
     steps: int
     batch: int
+    features: int
     width: int
     reverse: bool
-    bias: bool = False
+    biases: tuple[bool, bool] = (False, False)
     given: tuple[int | None, int | None, int | None] = (None, None, None)
 
     @property
@@ -110,22 +120,30 @@ class _Panels:
         self.strides = (a_row, c_row, d_row or 0)
         return job
 
-    def multiply(self, job: Value, packed: Value, a: Value, c: Value, d: Value, rows: int) -> None:
-        """``c = a @ matrix + d`` for that many rows."""
+    def multiply(
+        self, job: Value, packed: Value, a: Value, c: Value, d: Value, rows: int, times: int = 1, apart: tuple[int, int] = (0, 0)
+    ) -> None:
+        """``c = a @ matrix + d`` for that many rows, and for ``times`` such blocks of ``a`` and ``c`` that are ``apart``."""
         frame = self.frame
 
         def panel(first: Value | int, columns: int) -> None:
             vectors, rest = -(-columns // frame.lanes), columns % frame.lanes
             frame.set(job, tiles.MASK, (1 << rest) - 1)
             frame.set(job, tiles.B_STEP, vectors * frame.lanes * frame.size)
-            b, to, other = frame.go(packed, first, self.steps), frame.go(c, first, 1), frame.go(d, first, 1)
+            b = frame.go(packed, first, self.steps)
 
-            def tile(top: Value | int, high: int) -> None:
-                name = tiles.tile(frame.session, frame.kind, high, vectors, rest != 0)
-                x, y, z = (frame.go(p, top, s) for p, s in zip((a, to, other), self.strides, strict=True))
-                frame.perform(name, x, b, y, z, self.steps, job)
+            def block(i: Value | int) -> None:
+                from_a, to = frame.go(a, i, apart[0]), frame.go(frame.go(c, i, apart[1]), first, 1)
+                other = to if d is c else frame.go(d, first, 1)
 
-            frame.walk(rows, self.rows, tile)
+                def tile(top: Value | int, high: int) -> None:
+                    name = tiles.tile(frame.session, frame.kind, high, vectors, rest != 0)
+                    x, y, z = (frame.go(p, top, s) for p, s in zip((from_a, to, other), self.strides, strict=True))
+                    frame.perform(name, x, b, y, z, self.steps, job)
+
+                frame.walk(rows, self.rows, tile)
+
+            frame.each(times, block)
 
         frame.walk(self.columns, self.vectors * frame.lanes, panel)
 
@@ -143,28 +161,33 @@ class _Sequence(Frame):
         args, self.packed = self.arguments(2)
         self.at = dict(zip(names, self.arguments(len(names), args)))
         self.outer_at = dict(zip(names, self.outer.arguments(len(names))))
-        self.block = evenly(spec.batch, ROWS)
+        self.many = spec.gates * spec.width
+        large = self.many * (spec.width + spec.features) * self.size > LARGE
+        self.block = evenly(spec.batch, ROWS[large])
 
     def write(self) -> None:
         """Everything."""
-        spec, outer = self.spec, self.outer
-        many, width = spec.gates * spec.width, spec.width
+        spec, outer, many, width, features = self.spec, self.outer, self.many, self.spec.width, self.spec.features
         if spec.part == "forward":
-            self.panels = _Panels(self, width, many, self.block)
-            strides = 1, width
+            self.own, self.ins = _Panels(self, width, many, self.block), _Panels(self, features, many, self.block)
+            strides = (1, width), (1, features)
         else:
-            self.panels = _Panels(self, many, width, self.block)
-            strides = width, 1
-        outer.take(self.panels.elements())
+            self.own, self.ins = _Panels(self, many, width, self.block), _Panels(self, many, features, self.block)
+            strides = (width, 1), (features, 1)
+        outer.take(self.own.elements())
+        start = outer.take(self.ins.elements())
         packed, held = outer.heap()
-        self.panels.pack(outer, packed, self.outer_at["weight"], *strides)
+        self.own.pack(outer, packed, self.outer_at["w_hh"], *strides[0])
+        if features:
+            self.ins.pack(outer, bytes_on(packed, start), self.outer_at["w_ih"], *strides[1])
+        self.packed_ins = bytes_on(self.packed, start)
         self.prepare()
         self.walk(spec.batch, self.block, self.sequences, divided=True)
         context = outer.code.allocate("ptr", 2)
         context.store(parameter(outer.code, "args"))
         context.offset(1, "ptr").store(packed)
         tasks = -(-spec.batch // self.block)
-        work = spec.steps * spec.batch * many * width
+        work = spec.steps * spec.batch * many * (width + features)
         run_part(outer.code, context, tasks, divided=tasks > 1 and work >= WORTH_DIVIDING)
         outer.release(held)
 
@@ -176,15 +199,24 @@ class _Sequence(Frame):
         """All steps of some sequences."""
         raise NotImplementedError
 
-    def each_step(self, backwards: bool, body: Callable[[Value, Value], None]) -> None:
-        """``body(count, at)``: how many have run, and where in the sequence this one is."""
-        last = self.spec.steps - 1
+    def each_chunk(self, backwards: bool, body: Callable[[Value, Value, int], None]) -> None:
+        """``body(count, low, steps)`` for some steps at once: how many have run before, and the first in the sequence."""
+        code, total = self.code, self.spec.steps
 
-        def step(t: Value | int) -> None:
-            t = t if isinstance(t, Value) else self.code.index(t)
-            body(t, self.code.index(last) - t if backwards else t)
+        def chunk(start: Value | int, steps: int) -> None:
+            count = start if isinstance(start, Value) else code.index(start)
+            body(count, code.index(total - steps) - count if backwards else count, steps)
 
-        self.each(self.spec.steps, step)
+        self.walk(total, evenly(total, STEPS), chunk)
+
+    def each_step(self, backwards: bool, low: Value, steps: int, body: Callable[[Value | int, Value], None]) -> None:
+        """``body(place, at)`` for those steps: the place among them, and in the sequence."""
+
+        def step(s: Value | int) -> None:
+            place = steps - 1 - s if backwards else s
+            body(place, low + place)
+
+        self.each(steps, step)
 
     def rows_at(self, name: str, place: Value, top: Value | int, width: int) -> Value:
         """The rows of these sequences in a step of a value."""
@@ -232,38 +264,56 @@ class _Forward(_Sequence):
     """Writes the steps of a layer."""
 
     def __init__(self, session: Session, spec: RecurrentSpec) -> None:
-        names = ["x", "h", *["c"] * (spec.mode == "LSTM"), "weight", *["bias"] * spec.bias, "outputs", "inner", "gates"]
+        biases = [n for n, there in zip(("bias", "hidden_bias"), spec.biases, strict=True) if there]
+        names = ["input", "h", *["c"] * (spec.mode == "LSTM"), "w_ih", "w_hh", *biases, "outputs", "inner", "gates"]
         super().__init__(session, spec, names)
+        self.target = "outputs" if spec.mode.startswith("RNN") else "gates"  # where products go
 
     def prepare(self) -> None:
-        many, width = self.spec.gates * self.spec.width, self.spec.width
-        if self.spec.mode == "GRU":
-            self.job = self.panels.job(width, many, 0 if self.spec.bias else None)
+        width, many, (bias, hidden_bias) = self.spec.width, self.many, self.spec.biases
+        self.ins_job = self.ins.job(self.spec.features, many, 0 if bias else None)
+        if self.spec.mode == "GRU":  # its shares are not simply added
+            self.own_job = self.own.job(width, many, 0 if hidden_bias else None)
+            self.shares = self.stack(evenly(self.spec.steps, STEPS) * self.block * many * self.size)
         else:
-            self.job = self.panels.job(width, many, many)
+            self.own_job = self.own.job(width, many, many)
 
     def sequences(self, top: Value | int, rows: int) -> None:
-        spec = self.spec
-        width, many = spec.width, spec.gates * spec.width
+        spec, many, features = self.spec, self.many, self.spec.features
+        gru = spec.mode == "GRU"
 
-        def step(t: Value, at: Value) -> None:
-            begins = t.compare("eq", 0)
-            x, h = self.rows_at("x", at, top, many), self.before("outputs", "h", at, begins, top)
-            out = self.rows_at("outputs", at, top, width)
-            if spec.mode.startswith("RNN"):
-                self.panels.multiply(self.job, self.packed, h, out, x, rows)
-                self.elementwise(rows, [(out, width)], self.plain)
-                return
-            gates, inner = self.rows_at("gates", at, top, many), self.rows_at("inner", at, top, width)
-            if spec.mode == "LSTM":
-                c = self.before("inner", "c", at, begins, top)
-                self.panels.multiply(self.job, self.packed, h, gates, x, rows)
-                self.elementwise(rows, [(gates, many), (c, width), (inner, width), (out, width)], self.lstm)
-                return
-            self.panels.multiply(self.job, self.packed, h, gates, self.at.get("bias", gates), rows)
-            self.elementwise(rows, [(gates, many), (x, many), (h, width), (inner, width), (out, width)], self.gru)
+        def chunk(count: Value, low: Value, steps: int) -> None:
+            x = self.rows_at("input", low, top, features)
+            to = self.shares if gru else self.rows_at(self.target, low, top, many)
+            apart = (spec.batch * features, (rows if gru else spec.batch) * many)
+            bias = self.at.get("bias", x)
+            self.ins.multiply(self.ins_job, self.packed_ins, x, to, bias, rows, steps, apart)
+            begins = count.compare("eq", 0)
 
-        self.each_step(spec.reverse, step)
+            def step(place: Value | int, at: Value) -> None:
+                here = place if isinstance(place, Value) else self.code.index(place)
+                first = begins & here.compare("eq", steps - 1 if spec.reverse else 0)
+                self.step(top, rows, at, first, self.go(self.shares, place, rows * many) if gru else to)
+
+            self.each_step(spec.reverse, low, steps, step)
+
+        self.each_chunk(spec.reverse, chunk)
+
+    def step(self, top: Value | int, rows: int, at: Value, first: Value, shares: Value) -> None:
+        width, many = self.spec.width, self.many
+        h, out = self.before("outputs", "h", at, first, top), self.rows_at("outputs", at, top, width)
+        target = self.rows_at(self.target, at, top, many)
+        if self.spec.mode == "GRU":
+            inner, bias = self.rows_at("inner", at, top, width), self.at.get("hidden_bias", h)
+            self.own.multiply(self.own_job, self.packed, h, target, bias, rows)
+            self.elementwise(rows, [(target, many), (shares, many), (h, width), (inner, width), (out, width)], self.gru)
+            return
+        self.own.multiply(self.own_job, self.packed, h, target, target, rows)
+        if self.spec.mode == "LSTM":
+            c, inner = self.before("inner", "c", at, first, top), self.rows_at("inner", at, top, width)
+            self.elementwise(rows, [(target, many), (c, width), (inner, width), (out, width)], self.lstm)
+        else:
+            self.elementwise(rows, [(out, width)], self.plain)
 
     def plain(self, load: Callable, store: Callable) -> None:
         x = load(0)
@@ -296,16 +346,17 @@ class _Backward(_Sequence):
 
     def __init__(self, session: Session, spec: RecurrentSpec) -> None:
         self.given = {n: s for n, s in zip(("g", "ginner", "ggates"), spec.given, strict=True) if s is not None}
-        kept = ["outputs", "inner", "gates", "h", *["c"] * (spec.mode == "LSTM"), "weight"]
-        super().__init__(session, spec, [*self.given, *kept, "dx", "dproduct", "dh", "dc"])
+        kept = ["outputs", "inner", "gates", "h", *["c"] * (spec.mode == "LSTM"), *["w_ih"] * (spec.features > 0), "w_hh"]
+        super().__init__(session, spec, [*self.given, *kept, "dx", "dproduct", "dinput", "dh", "dc"])
 
     def prepare(self) -> None:
-        many, width = self.spec.gates * self.spec.width, self.spec.width
-        self.job = self.panels.job(many, width, width if self.spec.mode == "GRU" else None)
+        many, width = self.many, self.spec.width
+        self.own_job = self.own.job(many, width, width if self.spec.mode == "GRU" else None)
+        self.ins_job = self.ins.job(many, self.spec.features, None)
 
     def sequences(self, top: Value | int, rows: int) -> None:
         spec, at = self.spec, self.at
-        width, many = spec.width, spec.gates * spec.width
+        width, many, features = spec.width, self.many, spec.features
         carried = [self.go(at[name], top, width) for name in (("dh", "dc") if spec.mode == "LSTM" else ("dh",))]
         zero, no = Value(self.code, "0", "i8", 0), Value(self.code, "false", "i1", 0)
         for pointer in carried:
@@ -315,8 +366,14 @@ class _Backward(_Sequence):
         has = {"LSTM": ("outputs", "inner", "gates"), "GRU": ("outputs", "inner", "gates")}.get(spec.mode, ("outputs",))
         names = [n for n in ("g", "ginner", "ggates", *has, "dx") if n in at] + ["dproduct"] * (spec.mode == "GRU")
 
-        def step(t: Value, place: Value) -> None:
-            begins = t.compare("eq", spec.steps - 1)
+        def chunk(_: Value, low: Value, steps: int) -> None:
+            self.each_step(not spec.reverse, low, steps, step)
+            if features:
+                d, to = self.rows_at("dx", low, top, many), self.rows_at("dinput", low, top, features)
+                self.ins.multiply(self.ins_job, self.packed_ins, d, to, to, rows, steps, (spec.batch * many, spec.batch * features))
+
+        def step(_: Value | int, place: Value) -> None:
+            begins = place.compare("eq", spec.steps - 1 if spec.reverse else 0)
             pointers = {n: (self.rows_at(n, place, top, wide.get(n, width)), wide.get(n, width)) for n in names}
             pointers |= {n: (p, width) for n, p in zip(("dh", "dc"), carried)}
             if spec.mode == "LSTM":
@@ -334,9 +391,9 @@ class _Backward(_Sequence):
 
             self.elementwise(rows, list(pointers.values()), body)
             d = pointers["dproduct" if spec.mode == "GRU" else "dx"][0]
-            self.panels.multiply(self.job, self.packed, d, carried[0], carried[0], rows)
+            self.own.multiply(self.own_job, self.packed, d, carried[0], carried[0], rows)
 
-        self.each_step(not spec.reverse, step)
+        self.each_chunk(not spec.reverse, chunk)
 
     def plain(self, get: Callable, put: Callable) -> None:
         dh, h = _plus(get("dh"), get("g")), get("outputs")

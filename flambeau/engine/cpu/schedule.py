@@ -24,12 +24,14 @@ LARGE = 25_000
 """Loops that take so many ns, by a rough estimate, are divided among threads, which are woken for it; ..."""
 LIGHT = 6_000
 """... such loops among those that are awake; ..."""
-PART = 3_000
+PART = 5_000
 """... a long reduction into parts of so many ns at least."""
 FEW = 8
 """Fewer rows than these do not make enough tasks."""
-SPLIT_BYTES = 1 << 16
+SPLIT_BYTES = 1 << 19
 """Memory for the accumulators of the parts."""
+FAR = 1024
+"""Bytes between rows from which on a walk down columns is slow: each row is on another page. Then few rows at a time."""
 
 # Rough costs in vector instructions, 1 where not named.
 _COSTS = {
@@ -237,7 +239,8 @@ class Schedule:
             self.kept.insert(0, longest)
         candidate = self.kept[0] if self.kept else self.reduced[0] if self.loop.reduce == 0 else None
         tasks = self.trips(candidate) if candidate is not None else 1
-        if tasks < (4 * FEW if self.across else FEW) and len(self.passes) == 1 and self.passes[0][1]:
+        few = tasks < (4 * FEW if self.across else FEW) or (self.across and self._far())
+        if few and len(self.passes) == 1 and self.passes[0][1]:
             trips = self.trips(self.reduced[0]) if self.reduced else 1
             parts = min(trips, int(work / PART), SPLIT_BYTES // self.part_bytes())
             if parts > max(tasks, 1):
@@ -247,6 +250,11 @@ class Schedule:
                 return
         if tasks > 1:
             self.divided, self.tasks = candidate, tasks
+
+    def _far(self) -> bool:
+        """Whether the reduced dimension of some input goes from page to page."""
+        down = self.reduced[0]
+        return self.trips(down) >= 4 * FEW and any(a.strides[down] * a.dtype.itemsize >= FAR for a in self.loop.inputs)
 
     def trips(self, dim: int) -> int:
         """Steps of a walk over ``dim``; along lanes, full vectors; along the tiled one, tiles."""

@@ -94,6 +94,7 @@ class ConvSpec(NamedTuple):
     row, column. The weight is contiguous: (o, c / groups, rows, columns). With ``bias`` there is an argument more, one number
     for each channel of the result. ``padding`` is what comes before the first row and column; how much comes after the last
     ones follows from ``outputs``, the rows and columns of the result of the convolution (as much as before, if not given).
+    Where the result is ``rectified``, what is less than 0 becomes 0.
     """
 
     part: str
@@ -112,6 +113,7 @@ class ConvSpec(NamedTuple):
     y: tuple[int, int, int, int]
     bias: bool = False
     outputs: tuple[int, int] | None = None
+    rectified: bool = False
 
     def size(self) -> tuple[int, int]:
         """Rows and columns of the result of the convolution."""

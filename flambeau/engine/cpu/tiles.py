@@ -76,18 +76,23 @@ def shuffle(x: Value, y: Value, picked: Sequence[int]) -> Value:
     return x.code.new(expr, x.kind, len(picked))
 
 
-def tile(session: Session, kind: str, rows: int, vectors: int, masked: bool, table: bool = False) -> str:
+def tile(
+    session: Session, kind: str, rows: int, vectors: int, masked: bool, table: bool = False, rectified: bool = False
+) -> str:
     """``tile(a, b, c, d, steps, job)``: ``c = alpha * a @ b + beta * d`` for that many rows and vectors.
 
-    ``masked`` if the last vector is not whole; with ``table`` each row of B lies at an offset of its own.
+    ``masked`` if the last vector is not whole; with ``table`` each row of B lies at an offset of its own. Where it is
+    ``rectified``, what is less than 0 becomes 0.
     """
-    name = f"flambeau_tile_{kind}_{rows}x{vectors}{'m' * masked}{'t' * table}"
+    name = f"flambeau_tile_{kind}_{rows}x{vectors}{'m' * masked}{'t' * table}{'r' * rectified}"
     parameters = "ptr %a, ptr %b, ptr %c, ptr %d, i64 %steps, ptr %job"
     lanes = lanes_of(session, kind)
-    return shared(session, name, parameters, lambda code: _tile(code, kind, lanes, rows, vectors, masked, table))
+    return shared(session, name, parameters, lambda code: _tile(code, kind, lanes, rows, vectors, masked, table, rectified))
 
 
-def _tile(code: Code, kind: str, lanes: int, rows: int, vectors: int, masked: bool, table: bool) -> None:
+def _tile(
+    code: Code, kind: str, lanes: int, rows: int, vectors: int, masked: bool, table: bool, rectified: bool
+) -> None:
     a, b, c, d, job = (parameter(code, n) for n in ("a", "b", "c", "d", "job"))
     steps = parameter(code, "steps", "i64")
 
@@ -134,6 +139,8 @@ def _tile(code: Code, kind: str, lanes: int, rows: int, vectors: int, masked: bo
             values = scaled[r * vectors : (r + 1) * vectors]
             if beta is not None:
                 values = [old * beta + value for old, value in zip(columns.load(other), values, strict=True)]
+            if rectified:  # NaN and -0.0 stay
+                values = [value.compare("olt", 0.0).select(zero, value) for value in values]
             columns.store(to, values)
             to, other = bytes_on(to, c_row), bytes_on(other, d_row)
         return []
