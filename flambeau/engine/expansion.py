@@ -182,12 +182,12 @@ def expand(nodes: list) -> list[int]:
     """
     projections: dict[int, dict[int, int]] = {}
     for j, node in enumerate(nodes):
-        if node.op is PROJECT:
+        if node is not None and node.op is PROJECT:
             projections.setdefault(node.inputs[0].source, {})[node.attrs["index"]] = j
     order: list[int] = []
     made: set[int] = set()
     for i in range(len(nodes)):
-        if i in made:
+        if nodes[i] is None or i in made:
             continue
         parts = _parts_of(nodes, i, projections.get(i, {}))
         order += parts or (i,)

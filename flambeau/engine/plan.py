@@ -20,12 +20,12 @@ import numpy as np
 from flambeau.core import config, dtypes
 from flambeau.core.dtypes import dtype as Dtype
 from flambeau.core.size import contiguous_strides
-from flambeau.engine import attention, convolutions, movement, pooling, products, recurrent, verify
+from flambeau.engine import attention, convolutions, movement, pooling, products, recurrent, scans, verify
 from flambeau.engine.expansion import Part, expand
 from flambeau.engine.fusion import turn_products
-from flambeau.engine.graph import NO_ATTRS, PROJECT, strided
+from flambeau.engine.graph import NO_ATTRS, PROJECT, Node, strided
 from flambeau.engine.grouping import Group, Grouper, Ref, Static
-from flambeau.engine.interpreter import ONE_HOLDER, Failed, compute, interpret
+from flambeau.engine.interpreter import ONE_HOLDER, Failed, compute
 from flambeau.engine.loops import Access, Loop
 from flambeau.engine.natives import FAULT, Fault, Result
 from flambeau.engine.report import Passes
@@ -33,7 +33,7 @@ from flambeau.engine.shapes import collapse
 from flambeau.engine.templates import Template, templates
 from flambeau.engine.trace import Trace
 
-FORMS = {**products.FORMS, **attention.FORMS, **convolutions.FORMS, **pooling.FORMS, **recurrent.FORMS, **movement.FORMS}
+FORMS = {**products.FORMS, **attention.FORMS, **convolutions.FORMS, **pooling.FORMS, **recurrent.FORMS, **movement.FORMS, **scans.FORMS}
 """What makes a kernel of a node of its own, by the op's name; see :mod:`flambeau.engine.natives`."""
 
 
@@ -59,6 +59,11 @@ class Output:
 
 def address_of(a: np.ndarray) -> int:
     return a.__array_interface__["data"][0]
+
+
+def address_of_leaf(x: Node) -> int:
+    x.address = address_of(x.value)
+    return x.address
 
 
 class _Arena:
@@ -149,7 +154,7 @@ class Plan:
         self.native_nodes = {i for group in self.groups if group.body is not None for i in group.members}
         self.native_nodes.update(i for results in self.results.values() for i in results)
         self.in_place = self._find_in_place(trace)
-        self._lay_out()
+        self._lay_out(trace)
         done("layout")
         if config.strict:
             verify.verify_memory(self)
@@ -262,7 +267,8 @@ class Plan:
         """Nodes that may be written right into the memory that a leaf's slot stands for: node -> slot."""
         found: dict[int, int] = {}
         # As long as a step may refuse its values, leaves are not written to: after an error the interpreter needs them.
-        checked = [k for k, s in enumerate(self.steps) if s.checked]
+        # A kernel of its own refuses before it writes, a loop when it has written.
+        checked = [k + (s.node < 0) for k, s in enumerate(self.steps) if s.checked]
         for _, i, slot in trace.targets:
             if i not in self.native_nodes or slot in found.values() or self.slot_shapes[slot][0] != self.nodes[i].shape:
                 continue
@@ -291,7 +297,7 @@ class Plan:
 
     # --- memory ------------------------------------------------------------------------------------------
 
-    def _lay_out(self) -> None:
+    def _lay_out(self, trace: Trace) -> None:
         """Gives every materialized value its place and writes down what is the same in each run."""
         self.outputs = {
             i: Output(self.nodes[i].shape, self.nodes[i].dtype)
@@ -337,6 +343,9 @@ class Plan:
         self.integer_view = self.numbers.view(np.int64)
         self._group_calls(starts)
         self.known = dict.fromkeys(self.dynamic, 0)
+        kept = [i for i, is_kept in enumerate(trace.key[1]) if is_kept]
+        self.kept = [(i, i in self.outputs or i in self.in_place) for i in kept]
+        self.bound = [~source for source in self.dynamic if source < 0]  # slots of leaves whose address kernels need
 
     def _allocate(self, nodes: list[int]) -> dict[int, int]:
         """Offsets in the arena: first fit, each value from the step that writes it to the last that reads it."""
@@ -383,51 +392,57 @@ class Plan:
         self.table = table
         address = table.buffer_info()[0]
         self.calls = [run if isinstance(run, int) else (address + 16 * run[0], run[1]) for run in runs]
+        self.all_native = all(call.__class__ is tuple for call in self.calls)
 
     # --- running -----------------------------------------------------------------------------------------
 
-    def run(self, trace: Trace) -> BaseException | None:
-        """Binds the trace's values, runs the kernels, and gives the kept nodes their values."""
-        nodes = trace.nodes
-        values: dict[int, np.ndarray] = dict(self.views)
+    def run(self, trace: Trace) -> bool:
+        """Binds the trace's values, runs the kernels, and gives the kept nodes their values.
+
+        Returns False where it cannot: nothing that the interpreter needs to run the trace, and to find out what is wrong
+        with it, has been changed then.
+        """
+        values: dict[int, np.ndarray] = {}
         self._bind_targets(trace, values)
         for i, output in self.outputs.items():
             values[i] = output.take()
             self._set(i, output.address)
-        for slot, x in enumerate(trace.leaves):
-            values[~slot] = x.value
+        leaves = trace.leaves
+        for x in leaves:
             if x.value.__class__ is Failed:
-                return interpret(nodes)
-            if ~slot in self.dynamic:
-                if not x.address:
-                    x.address = address_of(x.value)
-                self._set(~slot, x.address)
+                return False
+        for slot in self.bound:
+            x = leaves[slot]
+            self._set(~slot, x.address or address_of_leaf(x))
         if self.number_order:
             numbers = trace.numbers
             try:
                 self.numbers[:] = [numbers[n] for n in self.number_order]
             except OverflowError:  # an int that no float can hold
-                return interpret(nodes)
+                return False
             for place, n in self.integers:
                 self.integer_view[place] = numbers[n]
+        if not self.all_native:
+            values.update(self.views)
+            for slot, x in enumerate(leaves):
+                values[~slot] = x.value
         fault = self.fault
         for call in self.calls:
-            if isinstance(call, tuple):
+            if call.__class__ is tuple:
                 self.run_native(*call)
-                if 1 in fault:
+                if fault and 1 in fault:
                     fault[:] = array("q", [0] * len(fault))
-                    return interpret(nodes)
+                    return False
                 continue
             try:
                 value = self._compute(call, trace, values)
             except Exception:
-                # Leaves have their values still: the interpreter finds out what does not depend on the error.
-                return interpret(nodes)
+                return False
             values[call] = value
             if call in self.dynamic:
                 self._set(call, address_of(value))
-        self._finish(trace, values)
-        return None
+        self._finish(trace.nodes, values)
+        return True
 
     def _set(self, source: int, address: int) -> None:
         places = self.dynamic.get(source)
@@ -440,12 +455,12 @@ class Plan:
     def _bind_targets(self, trace: Trace, values: dict) -> None:
         if not self.in_place:
             return
-        leaves = trace.leaves
+        leaves, uses = trace.leaves, trace.structure.leaf_uses
         for storage, i, slot in trace.targets:
             if self.in_place.get(i) != slot:
                 continue
             old = leaves[slot]
-            if sys.getrefcount(leaves[slot]) - ONE_HOLDER - 2 > old.uses:  # besides ``old`` and the storage
+            if sys.getrefcount(old) - ONE_HOLDER - 2 > uses[slot]:  # besides ``old`` and the storage
                 storage.release_leaf()
             value = storage.leaf.value
             if not storage.leaf.address:
@@ -466,13 +481,10 @@ class Plan:
             return args[0][node.attrs["index"]]
         return compute(node, args)
 
-    def _finish(self, trace: Trace, values: dict) -> None:
-        for i, node in enumerate(trace.nodes):
-            node.inputs = ()
-            if node.kept:
-                node.value = values[i]
-                node.op, node.attrs = None, NO_ATTRS
-                node.address = self.known.get(i, 0) if i in self.outputs or i in self.in_place else 0
-            node.uses = 0
-        for x in trace.leaves:
-            x.uses = 0
+    def _finish(self, nodes: list, values: dict) -> None:
+        known = self.known
+        for i, has_address in self.kept:
+            node = nodes[i]
+            node.value = values[i]
+            node.op, node.attrs, node.inputs = None, NO_ATTRS, ()
+            node.address = known.get(i, 0) if has_address else 0

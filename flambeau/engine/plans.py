@@ -84,15 +84,15 @@ SAMPLED = 16
 """One of so many runs of a plan is timed; the first is not, since it meets memory that is new."""
 
 
-def run(plan: Plan, trace: Trace) -> BaseException | None:
-    """Runs a plan that :func:`find` gave."""
+def run(plan: Plan, trace: Trace) -> bool:
+    """Runs a plan that :func:`find` gave; returns whether it could."""
     if plan.runs % SAMPLED != 2:
         return plan.run(trace)
     start = time.perf_counter()
-    error = plan.run(trace)
+    done = plan.run(trace)
     samples, seconds = plan.sampled
     plan.sampled = samples + 1, seconds + time.perf_counter() - start
-    return error
+    return done
 
 
 def interpreted(key: tuple, seconds: float) -> None:
@@ -129,6 +129,7 @@ def _compile(trace: Trace) -> Plan | None:
         from flambeau.engine.cpu.compiler import session  # LLVM and what uses it are loaded with the first plan
         from flambeau.engine.plan import Plan
 
+        trace.mark()
         plan = Plan(trace)
     except Exception as error:
         if config.strict:

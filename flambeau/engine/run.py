@@ -41,9 +41,7 @@ def run_pending() -> None:
         del graph.history[: len(history)]
         graph.fallible, fresh_bytes = False, 0
         try:
-            _hold(history)
-            mark_needed(todo)
-            error = _execute(todo, storages)
+            error = _execute(todo, storages, history)
             if error is not None:
                 _restore(history, storages)
             for storage, node in storages.items():
@@ -54,24 +52,28 @@ def run_pending() -> None:
         raise error
 
 
-def _execute(todo: list, storages: dict) -> BaseException | None:
+def _execute(todo: list, storages: dict, history: list) -> BaseException | None:
+    key = None
     if config.compiled:
         from flambeau.engine import plans
         from flambeau.engine.trace import Trace
 
-        trace = Trace(todo, storages)
+        trace = Trace(todo, storages, history)
         plan = plans.find(trace)
-        if plan is not None:
-            todo.clear()
+        if plan is None:
+            key = trace.key
+        else:
             with np.errstate(all="ignore"):
-                return plans.run(plan, trace)
-        key = trace.key
-        del trace  # and with it, references to nodes
-        start = perf_counter()
-        error = interpret(todo, set(storages.values()))
+                if plans.run(plan, trace):
+                    return None
+        del trace
+    start = perf_counter()
+    _hold(history)
+    mark_needed(todo)
+    error = interpret(todo, set(storages.values()))
+    if key is not None:
         plans.interpreted(key, perf_counter() - start)
-        return error
-    return interpret(todo, set(storages.values()))
+    return error
 
 
 def _hold(history: list) -> None:

@@ -95,7 +95,11 @@ def templates(trace: Trace) -> list[Template]:
     slots = {x: ~i for i, x in enumerate(trace.leaves)}
     found: list[Template] = []
     count = 0
-    for node in trace.nodes:
+    for i, node in enumerate(trace.nodes):
+        if i in trace.dead:
+            count += sum(x is not None and x.__class__ is not Node for x in node.inputs)
+            found.append(None)
+            continue
         inputs: list = []
         for x in node.inputs:
             if x.__class__ is not Node:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from operator import gt
+from sys import getrefcount
+
 from flambeau.engine.graph import Node
 
 kinds: dict[tuple, object] = {}
@@ -19,7 +22,8 @@ def kind_of(node: Node) -> object:
          for x in node.inputs]
     )  # fmt: skip
     key = (op, node.shape, node.dtype, numbers, *[exact(value) for value in node.attrs.values()])
-    return kinds.setdefault(key, object())
+    found = node.kind = kinds.setdefault(key, object())
+    return found
 
 
 def exact(value):
@@ -31,26 +35,55 @@ def exact(value):
     return bool if value.__class__ is bool else None, value
 
 
+class Structure:
+    """Who reads whom in traces of one signature: how often each node and each leaf is an input."""
+
+    __slots__ = ("leaf_uses", "unseen", "uses")
+
+    def __init__(self, nodes: list[Node], leaves: int) -> None:
+        self.uses = [0] * len(nodes)
+        self.leaf_uses = [0] * leaves
+        for node in nodes:
+            for x in node.inputs:
+                if x.__class__ is Node:
+                    if x.op is None:
+                        self.leaf_uses[~x.number] += 1
+                    else:
+                        self.uses[x.number] += 1
+        self.unseen = [n + _ALONE for n in self.uses]  # references to each node if nobody else can see it
+
+
+def _references(nodes: list) -> list[int]:
+    return [getrefcount(node) for node in nodes]
+
+
+_ALONE = _references([object()])[0]
+
+MAX_STRUCTURES = 8192
+structures: dict[tuple, Structure] = {}
+
+
 class Trace:
-    """A marked trace, its leaves and numbers, its targets, and its signature."""
+    """A trace, its leaves and numbers, its targets, and its signature: the structure, and which nodes are kept.
 
-    __slots__ = ("key", "leaves", "nodes", "numbers", "targets")
+    As :func:`flambeau.engine.interpreter.mark_needed` does, this finds out from reference counts which results can still
+    be seen; for a structure that is known, by comparing them with what they are where nobody looks.
+    """
 
-    def __init__(self, todo: list, storages: dict) -> None:
-        nodes = [node for node in todo if node is not None]
+    __slots__ = ("dead", "key", "leaves", "nodes", "numbers", "structure", "targets")
+
+    def __init__(self, nodes: list[Node], storages: dict, history: list) -> None:
         leaves: list[Node] = []
         numbers: list = []
         key: list = []
         add = key.append
-        self.targets: list[tuple] = []  # (storage, number of the node that it takes, slot of its old content)
+        targets: list[tuple] = []  # (storage, number of the node that it takes, slot of its old content)
         try:
-            for i, node in enumerate(nodes):
+            i = 0
+            for node in nodes:
                 node.number = i
-                kind = node.kind
-                if kind is None:
-                    kind = node.kind = kind_of(node)
-                add(kind)
-                add(node.kept)
+                i += 1
+                add(node.kind or kind_of(node))
                 for x in node.inputs:
                     if x.__class__ is Node:
                         if x.op is None and x.number >= 0:
@@ -68,9 +101,35 @@ class Trace:
                     old.number = ~len(leaves)
                     leaves.append(old)
                     key += (old.shape, old.dtype)
-                self.targets.append((storage, node.number, ~old.number))
+                targets.append((storage, node.number, ~old.number))
                 key += ("target", node.number, old.number)
+            signature = tuple(key)
+            structure = structures.get(signature)
+            if structure is None:
+                if len(structures) >= MAX_STRUCTURES:
+                    structures.clear()
+                structure = structures[signature] = Structure(nodes, len(leaves))
         finally:
-            for x in leaves:
-                x.number = 0
-        self.nodes, self.leaves, self.numbers, self.key = nodes, leaves, numbers, tuple(key)
+            node = x = old = None
+            for leaf in leaves:
+                leaf.number = 0
+        self.nodes, self.leaves, self.numbers, self.targets, self.structure = nodes, leaves, numbers, targets, structure
+        self.dead: set[int] = set()
+        references = _references(nodes)
+        for _, node in history:  # it does not count: these are no results that somebody can see
+            if node.op is not None:
+                references[node.number] -= 1
+        self.key = structure, tuple(map(gt, references, structure.unseen))
+
+    def mark(self) -> None:
+        """Marks the nodes that are kept, and finds those that nobody needs."""
+        _, kept = self.key
+        uses = list(self.structure.uses)
+        for i in range(len(uses) - 1, -1, -1):
+            node = self.nodes[i]
+            node.kept = kept[i]
+            if not (kept[i] or uses[i] or node.op.checked):
+                self.dead.add(i)
+                for x in node.inputs:
+                    if x.__class__ is Node and x.op is not None:
+                        uses[x.number] -= 1
