@@ -20,9 +20,9 @@ import numpy as np
 from flambeau.core import config, dtypes
 from flambeau.core.dtypes import dtype as Dtype
 from flambeau.core.size import contiguous_strides
-from flambeau.engine import attention, convolutions, movement, pooling, products, recurrent, scans, verify
+from flambeau.engine import attention, convolutions, movement, pooling, products, recurrent, resizing, scans, verify
 from flambeau.engine.expansion import Part, expand
-from flambeau.engine.fusion import turn_products
+from flambeau.engine.fusion import join_rectifiers, turn_products
 from flambeau.engine.graph import NO_ATTRS, PROJECT, Node, strided
 from flambeau.engine.grouping import Group, Grouper, Ref, Static
 from flambeau.engine.interpreter import ONE_HOLDER, Failed, compute
@@ -33,7 +33,7 @@ from flambeau.engine.shapes import collapse
 from flambeau.engine.templates import Template, templates
 from flambeau.engine.trace import Trace
 
-FORMS = {**products.FORMS, **attention.FORMS, **convolutions.FORMS, **pooling.FORMS, **recurrent.FORMS, **movement.FORMS, **scans.FORMS}
+FORMS = {**products.FORMS, **attention.FORMS, **convolutions.FORMS, **pooling.FORMS, **resizing.FORMS, **recurrent.FORMS, **movement.FORMS, **scans.FORMS}
 """What makes a kernel of a node of its own, by the op's name; see :mod:`flambeau.engine.natives`."""
 
 
@@ -136,7 +136,7 @@ class Plan:
         self.nodes = templates(trace)
         done("templates")
         self.slot_shapes = [(x.shape, x.dtype) for x in trace.leaves]
-        order = convolutions.join_rectifiers(self.nodes, turn_products(self.nodes, expand(self.nodes)))
+        order = join_rectifiers(self.nodes, turn_products(self.nodes, expand(self.nodes)))
         done("expansion")
         if config.strict:
             verify.verify_nodes(self, order)
@@ -435,7 +435,8 @@ class Plan:
                     return False
                 continue
             try:
-                value = self._compute(call, trace, values)
+                with np.errstate(all="ignore"):
+                    value = self._compute(call, trace, values)
             except Exception:
                 return False
             values[call] = value

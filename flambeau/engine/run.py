@@ -8,8 +8,6 @@ import threading
 from collections.abc import Callable
 from time import perf_counter
 
-import numpy as np
-
 from flambeau.core import config
 from flambeau.engine import graph
 from flambeau.engine.interpreter import Failed, interpret, mark_needed
@@ -63,9 +61,8 @@ def _execute(todo: list, storages: dict, history: list) -> BaseException | None:
         if plan is None:
             key = trace.key
         else:
-            with np.errstate(all="ignore"):
-                if plans.run(plan, trace):
-                    return None
+            if plans.run(plan, trace):
+                return None
         del trace
     start = perf_counter()
     _hold(history)

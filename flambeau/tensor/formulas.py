@@ -125,9 +125,8 @@ class Update:
             # An alias stands for the old value: what the tape saves of it does not change with the tensor.
             self._compute(source, values, [t._alias() for t in values])
             return
-        recipes = self._recipes
-        key = tuple([t._layout for t in values])
-        follow = recipes[key] if key in recipes else self._learn(values)
+        key = values[0]._layout, len(values)
+        follow = self._recipes[key] if key in self._recipes else self._learn(values)
         if follow is None or not follow(self._numbers, source, *values):
             self._compute(source, values, values)
         if config.eager or len(graph.trace) >= config.max_pending_nodes:
@@ -141,20 +140,24 @@ class Update:
         recipes = self._recipes
         if len(recipes) >= MAX_RECIPES:
             recipes.clear()
-        key = tuple([t._layout or dispatch.layout_of(t) for t in values])
+        first, *others = [t._layout or dispatch.layout_of(t) for t in values]
+        key = first, len(values)
         if key not in recipes:
             shape, dtype = values[0]._shape, values[0]._dtype
-            # Half precision is rounded after each operation, as in PyTorch.
-            by_nodes = (dtype is float32 or dtype is float64) and all(
-                t._shape == shape and t._dtype is dtype and _is_plain(t) for t in values
-            )
-            recipes[key] = _Recipe(self, shape, dtype, len(values)).follow() if by_nodes else None
+            plain = [_is_plain(t) and t._shape == shape and t._dtype is dtype for t in values]
+            if (dtype is float32 or dtype is float64) and all(plain):
+                recipes[key] = _Recipe(self, shape, dtype, others).follow()
+            elif dtype is not float32 and dtype is not float64 or not plain[0]:
+                recipes[key] = None  # half precision is rounded after each operation, as in PyTorch
+            else:
+                return None
         return recipes[key]
 
 
 _recipes: dict[tuple, dict[tuple, Callable | None]] = {}
-"""By the function and the sorts of its numbers, then by the layouts of the tensors: ``follow(numbers, source, *values)``,
-which makes the nodes of an update, and tells whether it could; ``None`` where tensors are to be computed."""
+"""By the function and the sorts of its numbers, then by the first tensor's layout and how many there are:
+``follow(numbers, source, *values)``, which makes the nodes of an update and tells whether it could; ``None`` where
+tensors are to be computed."""
 MAX_RECIPES = 1024
 
 
@@ -174,10 +177,11 @@ class _Recipe:
     ``made``   op, the places of the inputs, and kind of each node
     """
 
-    __slots__ = ("count", "dtype", "made", "numbers", "pool", "results", "shape")
+    __slots__ = ("dtype", "layouts", "made", "numbers", "pool", "results", "shape")
 
-    def __init__(self, update: Update, shape, dtype, count: int) -> None:
-        self.shape, self.dtype, self.count, self.numbers = shape, dtype, count, len(update._numbers)
+    def __init__(self, update: Update, shape, dtype, layouts: list) -> None:
+        self.shape, self.dtype, self.layouts, self.numbers = shape, dtype, layouts, len(update._numbers)
+        count = 1 + len(layouts)
         self.made: list[tuple] = []
         self.pool: list = [None, *[graph.leaf(None, shape, dtype)] * (1 + count), *update._numbers]  # type: ignore[arg-type]
         symbols = [None if x is None else _Symbol(self, place) for place, x in enumerate(self.pool)]
@@ -197,10 +201,13 @@ class _Recipe:
 
     def follow(self) -> Callable:
         """The function of ``(numbers, source, *values)``; its text is shared by recipes of the same form."""
-        tensors, old = range(self.count), 2 + self.count
-        lines = [f"s{i} = t{i}._storage" for i in tensors]
-        lines += [f"if s{i}.exposed and s{i}.is_shared(): return False" for i in tensors]
-        lines += ["if source._dtype is not dtype or source._shape != shape and source._shape: return False"]
+        tensors, old = range(1 + len(self.layouts)), 3 + len(self.layouts)
+        layouts = {f"layout{i}": layout for i, layout in enumerate(self.layouts, 1)}
+        lines = ["if source._dtype is not dtype or source._shape != shape and source._shape: return False"]
+        for i in tensors:
+            if i:  # the first one's layout is known: the recipe was found by it
+                lines += [f"if t{i}._layout is not layout{i} and layout_of(t{i}) is not layout{i}: return False"]
+            lines += [f"s{i} = t{i}._storage", f"if s{i}.exposed and s{i}.is_shared(): return False"]
         lines += ["x0, x1 = None, read(source)", *[f"x{2 + i} = s{i}.node" for i in tensors]]
         if self.numbers:
             lines += [f"{''.join(f'x{old + i}, ' for i in range(self.numbers))}= numbers"]
@@ -213,7 +220,7 @@ class _Recipe:
                 f"append({x})",
             ]
         lines += [f"s{i}.write(x{place})" for i, place in enumerate(self.results)]
-        made = "".join(f", op{k}, kind{k}" for k in range(len(self.made)))
+        made = "".join([f", {name}" for name in layouts] + [f", op{k}, kind{k}" for k in range(len(self.made))])
         head = (
             f"def make(shape, dtype{made}):\n    def follow(numbers, source, {', '.join(f't{i}' for i in tensors)}):\n"
         )
@@ -222,10 +229,11 @@ class _Recipe:
         if maker is None:
             scope: dict[str, Any] = {
                 "new": object.__new__, "Node": Node, "attrs": NO_ATTRS, "append": graph.trace.append, "read": read,
+                "layout_of": dispatch.layout_of,
             }  # fmt: skip
             exec(compile(text, "<update>", "exec"), scope)
             maker = _makers[text] = scope["make"]
-        return maker(self.shape, self.dtype, *[x for op, _, kind in self.made for x in (op, kind)])
+        return maker(self.shape, self.dtype, *self.layouts, *[x for op, _, kind in self.made for x in (op, kind)])
 
 
 _makers: dict[str, Callable] = {}

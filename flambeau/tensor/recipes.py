@@ -123,7 +123,10 @@ def repeat(op: Op, args: tuple, kwargs: dict):
 
 
 def learn(op: Op, args: tuple, kwargs: dict, inputs: tuple, results) -> None:
-    """Remembers how a call was recorded, if that follows from its layouts and settings alone."""
+    """Remembers how a call was recorded, if that follows from its layouts and settings alone.
+
+    The op has not looked at values while it checked its arguments.
+    """
     if op.checked or op.eager or config.eager:
         return
     several = bool(op.outputs)
@@ -132,8 +135,6 @@ def learn(op: Op, args: tuple, kwargs: dict, inputs: tuple, results) -> None:
     if node.op is not op or not node.inputs:
         return  # it has run already, or the result is none of its own
     given = (*args, *kwargs.values())
-    if any(isinstance(g, Tensor) and not any(g is x for x in inputs) for g in given):
-        return  # its values have been looked at
     sources = _sources(op, given, inputs, node.inputs)
     if sources is None:
         return
@@ -145,7 +146,7 @@ def learn(op: Op, args: tuple, kwargs: dict, inputs: tuple, results) -> None:
 
 def learn_view(op: Op, args: tuple, kwargs: dict, result: Tensor) -> None:
     """The same for a view."""
-    if op.outputs or config.eager or not args or any(isinstance(x, Tensor) for x in (*args[1:], *kwargs.values())):
+    if op.outputs or config.eager or not args:
         return
     is_view = args[0]._base is not None
     _keep(op, args, kwargs, result, lambda pattern: view_follower(_described(result), is_view, pattern))

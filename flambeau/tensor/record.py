@@ -30,11 +30,15 @@ _NUMBERS = (int, float, complex, np.number, np.bool_)
 
 def record(op, args: tuple, kwargs: dict):
     """Records a primitive: ``op.check`` gives shape, dtype, inputs and settings."""
+    looks = Storage.looks
     shape, dtype, inputs, attrs = op.check(*args, **kwargs)
+    looked = Storage.looks != looks
     nodes = tuple([read(x) if isinstance(x, Tensor) else x for x in inputs])
     if op.eager:
         run_pending()
         node = _run_now(op, nodes, attrs, dtype)
+    elif op.verify is not None and dtype.is_floating_point and op.verify(inputs, attrs):
+        node = Node(op.verified, nodes, attrs, shape, dtype)
     elif op.checked and (values := _values(nodes)) is not None:
         node = _run_now(op, values, attrs, dtype)  # what it refuses is refused here, at the user's line
     else:
@@ -51,7 +55,8 @@ def record(op, args: tuple, kwargs: dict):
         results = make_tensor(Storage(node), Size(node.shape), node.dtype)
     if grad_mode.enabled and op.grads:
         dispatch.attach(op, results, inputs, attrs)
-    learn(op, args, kwargs, inputs, results)
+    if not looked:
+        learn(op, args, kwargs, inputs, results)
     if config.eager or len(graph.trace) >= config.max_pending_nodes:
         del nodes  # views among them are not kept: kernels see the same strides as in a longer trace
         after_record()
@@ -72,6 +77,7 @@ def _values(nodes: tuple) -> tuple | None:
 
 def known(t: Tensor) -> np.ndarray | None:
     """The values of ``t``, not for writing, where nothing must run to have them."""
+    Storage.looks += 1
     values = _values((read(t),))
     if values is None:
         return None
@@ -91,9 +97,12 @@ def _run_now(op, nodes: tuple, attrs: dict, dtype) -> Node:
 
 def record_pointwise(op, args: tuple, kwargs: dict) -> Tensor:
     """Records an elementwise op: promotes dtypes, broadcasts shapes, keeps the memory layout of its inputs."""
+    looks = Storage.looks
     inputs, attrs = op.check(*args, **kwargs)
+    looked = Storage.looks != looks
     result = elementwise(op, inputs, attrs)
-    learn(op, args, kwargs, inputs, result)
+    if not looked:
+        learn(op, args, kwargs, inputs, result)
     return result
 
 
@@ -269,7 +278,9 @@ def cast_node(node: Node, dtype: dtypes.dtype) -> Node:
 
 def view(op, args: tuple, kwargs: dict):
     """A view, or a tuple of views, of the first argument: shares its storage and remembers its base."""
+    looks = Storage.looks
     geometry = op.check(*args, **kwargs)
+    looked = Storage.looks != looks
     input = args[0] if args else kwargs[op.tensors[0]]
     if op.outputs:
         parts, attrs = geometry
@@ -279,7 +290,8 @@ def view(op, args: tuple, kwargs: dict):
         results = make_view(input, shape, strides, offset, *dtype)
     if grad_mode.enabled and op.grads:
         dispatch.attach(op, results, (input,), attrs)
-    learn_view(op, args, kwargs, results)
+    if not looked:
+        learn_view(op, args, kwargs, results)
     return results
 
 
@@ -300,13 +312,12 @@ def inplace(function, input: Tensor, args: tuple, kwargs: dict) -> Tensor:
     """Computes ``function(input, ...)`` and writes it into ``input``."""
     # An alias stands for the old value: what the tape saves of it does not change with ``input``.
     result = function(input._alias() if grad_mode.enabled else input, *args, **kwargs)
-    name = function.__name__ + "_"
     if result._shape != input._shape:
         raise RuntimeError(
             f"output with shape {list(input._shape)} doesn't match the broadcast shape {list(result._shape)}: "
-            f"{name} cannot change the shape of the tensor that it writes to"
+            f"{function.__name__}_ cannot change the shape of the tensor that it writes to"
         )
-    if not dtypes.can_cast(result._dtype, input._dtype):
+    if result._dtype is not input._dtype and not dtypes.can_cast(result._dtype, input._dtype):
         raise cast_error(result._dtype, input._dtype)
     return assign(input, result)
 
@@ -319,6 +330,13 @@ def cast_error(source: dtypes.dtype, target: dtypes.dtype) -> RuntimeError:
 
 def assign(input: Tensor, result: Tensor) -> Tensor:
     """Writes ``result``, a fresh tensor of ``input``'s shape, into ``input``; the tape follows."""
+    old, new = input._layout, result._layout
+    if (
+        old is not None and old.memory is None and new is not None and new.memory is None
+        and old.dtype is new.dtype and not grad_mode.enabled
+    ):  # fmt: skip
+        input._storage.write(result._storage.node)  # both are all of their storages, and the tape has no part in it
+        return input
     if input._strides is not None and 0 in input._strides and _overlaps(input):
         raise RuntimeError(
             "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
@@ -331,18 +349,19 @@ def assign(input: Tensor, result: Tensor) -> Tensor:
         node = cast_node(node, input._dtype)
     storage = input._storage
     whole = input._strides is None and input._offset == 0 and input._shape.numel() == storage.size
-    old = storage.node
-    same = old.shape == node.shape  # recipes rely on that a storage's content keeps its shape
-    if whole and old.dtype is input._dtype and (same or node.op is not VIEW):
+    content = storage.node
+    same = content.shape == node.shape  # recipes rely on that a storage's content keeps its shape
+    if whole and content.dtype is input._dtype and (same or node.op is not VIEW):
         if not same:
-            geometry = {"shape": old.shape, "strides": contiguous_strides(old.shape), "offset": 0, "dtype": old.dtype}
-            node = Node(VIEW, (node,), geometry, old.shape, old.dtype)
+            strides = contiguous_strides(content.shape)
+            geometry = {"shape": content.shape, "strides": strides, "offset": 0, "dtype": content.dtype}
+            node = Node(VIEW, (node,), geometry, content.shape, content.dtype)
         storage.write(node)
     else:  # part of the memory, or all of it seen as another dtype (``x.view(torch.int32)``, ``view_as_real``)
         geometry = {
             "shape": input._shape, "strides": input.stride(), "offset": input._offset, "dtype": input._dtype,
         }  # fmt: skip
-        storage.write(Node(graph.WRITE, (storage.node, node), geometry, storage.node.shape, storage.node.dtype))
+        storage.write(Node(graph.WRITE, (content, node), geometry, content.shape, content.dtype))
     if config.eager or len(graph.trace) >= config.max_pending_nodes:
         after_record()
     return input

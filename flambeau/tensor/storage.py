@@ -24,6 +24,9 @@ class Storage:
     ``version``  counts the writes; ``history`` counts those that the tape had to know of
     """
 
+    looks = 0
+    """How often anybody has looked at the values of any storage."""
+
     buffer: np.ndarray | None = None
     leaf: Node | None = None
     exposed = False
@@ -57,6 +60,7 @@ class Storage:
 
     def array(self) -> np.ndarray:
         """The memory as a flat array, up to date. Runs what is pending."""
+        Storage.looks += 1
         if self.node is not self.leaf:
             if self.node.value is None:
                 run_pending()

@@ -11,6 +11,7 @@ from flambeau.core import device as devices
 from flambeau.core import dtypes
 from flambeau.core.size import Size, contiguous_strides, wrap_dim
 from flambeau.engine.graph import VIEW, Node
+from flambeau.engine.run import run_pending
 from flambeau.tensor.storage import Storage
 
 _new = object.__new__
@@ -176,7 +177,14 @@ class Tensor(Derived):
                 f"a Tensor with {self._shape.numel()} elements cannot be converted to Scalar: item() takes a tensor "
                 f"with one element, this one has shape {list(self._shape)}"
             )
-        value = self._array().reshape(())
+        Storage.looks += 1
+        node = self._storage.node
+        if node.value is None:
+            run_pending()
+            node = self._storage.node
+        value = node.value
+        if self._layout is None or self._layout.memory is not None or value.__class__ is not np.ndarray:
+            value = self._array().reshape(())  # a part of its storage, or one that could not be computed
         return float(value) if self._dtype is dtypes.bfloat16 else value.item()
 
     def tolist(self):
