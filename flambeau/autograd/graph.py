@@ -460,10 +460,13 @@ class AccumulateGrad(Node):
             return
         # It shares the value, not the memory: a storage copies when somebody else's memory holds it.
         g = make_tensor(Storage(value), variable._shape, variable._dtype)
-        if variable._grad is None:
+        before = variable._grad
+        if before is None:
             variable._grad = g
         else:
-            variable._grad.add_(g)
+            if before._layout is not None and before._layout.memory is None:
+                g._layout = before._layout
+            before.add_(g)
         self._tell()
 
     def _tell(self) -> None:

@@ -52,6 +52,8 @@ def _clone(input):
 def _cast_in_order(input, dtype: dtypes.dtype, order: tuple[int, ...] | None):
     """A copy in ``dtype`` whose dims lie in memory in ``order``."""
     if dtype is input.dtype:
+        if order is None:
+            return _clone(input)
         return dispatch.record_in_order(_clone.op, input, {}, dtype, order)
     if input.dtype.is_complex and dtype.kind in (dtypes.FLOATING, dtypes.INTEGRAL):
         warnings.warn("Casting complex values to real discards the imaginary part", UserWarning, stacklevel=5)

@@ -19,6 +19,7 @@ reference page.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from copy import copy
 
 from flambeau import dispatch
 from flambeau.core.dtypes import as_dtype
@@ -52,6 +53,8 @@ class Op:
     ``static``    numbers among the inputs are part of a compiled kernel, rather than given to it at run time
     ``eager``     the result's shape depends on values, so the op runs as it is called
     ``checked``   the kernel may refuse values (an index out of range); the error names the line that recorded the op
+    ``verify``    of a checked op: ``verify(inputs, attrs)`` raises what the kernel would, where the values that this depends
+                  on are known already, and says whether they are; ``verified`` is the same op for calls that it has passed
     ``samples``   makes sample arguments for the generated tests; ``errors`` makes wrong ones
     """
 
@@ -59,6 +62,7 @@ class Op:
         "aliases", "backward_name", "by_layout", "check", "checked", "eager", "errors", "expand", "form", "function", "grads", "inplace",
         "kernel", "lower", "method", "name", "node_type", "nondifferentiable", "numbers", "out", "outputs", "overload", "recipes",
         "reduces", "result", "rules", "samples", "short_name", "static", "tensors", "tuple_type",
+        "verified", "verify",
     )  # fmt: skip
 
     def __init__(
@@ -74,6 +78,7 @@ class Op:
         nondifferentiable: tuple[str, ...] = (),
         eager: bool = False,
         checked: bool = False,
+        verify: Callable | None = None,
         method: bool | None = None,
         inplace: bool = False,
         out: bool = False,
@@ -117,11 +122,16 @@ class Op:
         # Arguments that are numbers for the kernel: recipes (see tensor/recipes.py) do not depend on their values.
         self.numbers = frozenset(x for i, n in enumerate(names) if n in self.tensors and not static for x in (i, n))
         # How many leading arguments a recipe knows by their layouts, or as numbers, alone.
-        self.by_layout = 2 if self.numbers >= {0, 1} else 1 if names else 0
+        self.by_layout = next((n for n in (3, 2) if self.numbers.issuperset(range(n))), 1 if names else 0)
         self.recipes: dict = {}
         self.rules = None  # what the tape makes of ``grads`` when it first needs them
         self.node_type = None
         self.tuple_type = None
+        self.verify = verify
+        self.verified = self
+        if verify is not None:
+            self.verified = copy(self)
+            self.verified.checked = False
         self.function = _public_function(self, names)
         for full in (self.name, *self.aliases):
             if full in registry:
@@ -186,11 +196,15 @@ def _public_function(record: Op, names: tuple[str, ...]) -> Callable:
             if kwargs or len(args) > record.by_layout:
                 result = dispatch.repeat(record, args, kwargs)
             else:
-                if len(args) == 1:
-                    follow = recipes.get((getattr(args[0], "_layout", None), grad_mode.enabled))
-                else:
+                n = len(args)
+                if n == 1:
+                    key: tuple = (getattr(args[0], "_layout", None), grad_mode.enabled)
+                elif n == 2:
                     a, b = args
-                    follow = recipes.get((getattr(a, "_layout", a.__class__), getattr(b, "_layout", b.__class__), grad_mode.enabled))
+                    key = (getattr(a, "_layout", a.__class__), getattr(b, "_layout", b.__class__), grad_mode.enabled)
+                else:
+                    key = (*[getattr(a, "_layout", a.__class__) for a in args], grad_mode.enabled)
+                follow = recipes.get(key)
                 result = dispatch.repeat(record, args, kwargs) if follow is None else follow(args)
             if result is not None:
                 return result if out is None else dispatch.write_out(record, result, out)

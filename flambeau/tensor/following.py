@@ -17,19 +17,21 @@ from flambeau.engine import graph
 from flambeau.engine.graph import PROJECT, Node
 from flambeau.engine.run import after_record
 from flambeau.tensor.storage import Storage
-from flambeau.tensor.tensor import Tensor
+from flambeau.tensor.tensor import Tensor, read
 
 
 class Source(NamedTuple):
     """One of a node's inputs: which argument it is (``None``: the constant), and the nodes in between.
 
     ``steps`` are (op, settings, shape, dtype, kind) of the views and conversions between the argument's storage and what
-    the node reads; ``None`` for a number. ``is_view``: the argument's base may have been written to.
+    the node reads; ``None`` for a number. ``whole``: these are what reading the argument makes, so that memory which
+    somebody else may write to can be read at once instead. ``is_view``: the argument's base may have been written to.
     """
 
     place: int | None
     constant: Any = None
     steps: tuple | None = None
+    whole: bool = False
     is_view: bool = False
 
 
@@ -55,10 +57,11 @@ def follower(node: Node, kind: object, count: int, sources: tuple[Source, ...], 
         "op": node.op, "attrs": node.attrs, "shape": node.shape, "dtype": node.dtype, "kind": kind, "results": results,
     }  # fmt: skip
     several = results.__class__ is tuple
-    lines = _reading(count, sources, values)
+    kept = {i for _, i, layout in pattern.kept if i >= 0 and layout is not None} if pattern is not None else set()
+    lines = _reading(count, sources, kept)
     lines += [
         "node = new(Node)",
-        f"node.inputs = ({', '.join(_input(i, s, values) for i, s in enumerate(sources))},)",
+        f"node.inputs = ({', '.join(_input(i, s, i in kept, values) for i, s in enumerate(sources))},)",
         "node.op, node.attrs, node.shape, node.dtype, node.kind = op, attrs, shape, dtype, kind",
         "append(node)",
     ]
@@ -91,12 +94,12 @@ def view_follower(result: Result, is_view: bool, pattern) -> Callable:
         "if s0.history: result._history = s0.history",
     ]
     if pattern is not None:
-        lines += _entry((Source(0, None, ()),), "a0", pattern)
+        lines += _entry((Source(0, None, (), True),), "a0", pattern)
     return _made(lines, "result", values)
 
 
-def _reading(count: int, sources: tuple[Source, ...], values: dict) -> list[str]:
-    """Takes the arguments apart and sees that nobody else writes to their memory."""
+def _reading(count: int, sources: tuple[Source, ...], kept: set[int]) -> list[str]:
+    """Takes the arguments apart; what the tape keeps must lie in memory that nobody else writes to."""
     lines = ["if config.eager: return None"]
     used = {s.place for s in sources if s.place is not None}
     lines += [f"a{k} = args[{k}]" for k in sorted(used)] if used != set(range(count)) else [
@@ -104,24 +107,27 @@ def _reading(count: int, sources: tuple[Source, ...], values: dict) -> list[str]
     ]  # fmt: skip
     tensors = sorted({s.place for s in sources if s.steps is not None})
     lines += [f"s{k} = a{k}._storage" for k in tensors]
-    refused = [f"s{k}.exposed" for k in tensors]
+    private = {s.place for i, s in enumerate(sources) if s.steps is not None and (i in kept or not s.whole)}
+    refused = [f"s{k}.exposed" for k in sorted(private)]
     refused += [f"a{s.place}._history != s{s.place}.history" for s in sources if s.is_view]
     if refused:
         lines += [f"if {' or '.join(refused)}: return None"]
     return lines
 
 
-def _input(i: int, source: Source, values: dict) -> str:
+def _input(i: int, source: Source, kept: bool, values: dict) -> str:
     """What stands in the node's inputs for a source."""
     if source.place is None:
         values[f"c{i}"] = source.constant
         return f"c{i}"
     if source.steps is None:
         return f"a{source.place}"
-    if not source.steps:
-        return f"s{source.place}.node"
-    values[f"steps{i}"] = source.steps
-    return f"through(s{source.place}.node, steps{i})"
+    k = source.place
+    node = f"s{k}.node"
+    if source.steps:
+        values[f"steps{i}"] = source.steps
+        node = f"through({node}, steps{i})"
+    return f"read(a{k}) if s{k}.exposed else {node}" if source.whole and not kept else node
 
 
 def _described(result: Result, values: dict) -> list[str]:
@@ -194,5 +200,5 @@ def _through(node: Node, steps: tuple) -> Node:
 
 _SCOPE = {
     "new": object.__new__, "Node": Node, "Storage": Storage, "Tensor": Tensor, "trace": graph.trace, "append": graph.trace.append,
-    "config": config, "after_record": after_record, "through": _through, "take_out": _take_out,
+    "config": config, "after_record": after_record, "read": read, "through": _through, "take_out": _take_out,
 }  # fmt: skip

@@ -44,6 +44,10 @@ def getitem(x: Tensor, key) -> Tensor:
 
 def setitem(x: Tensor, key, value) -> None:
     """``x[key] = value``."""
+    if isinstance(key, Tensor) and key._dtype is dtypes.bool and key._shape == x._shape and value.__class__ in (int, float):
+        if x._dtype.kind == dtypes.FLOATING and not (dispatch.grad_mode.enabled and x.requires_grad):
+            x.masked_fill_(key, value)  # what the tape would need to know is all that index_put has more
+            return
     view, indices = _apply_basic(x, key)
     if not isinstance(value, (Tensor, int, float, complex, np.generic)):
         raise TypeError(

@@ -180,7 +180,7 @@ def _sources(op: Op, given: tuple, inputs: tuple, nodes: tuple) -> tuple[Source,
             steps = _steps(node, x._storage.node)
             if place is None or steps is None:
                 return None
-            found.append(Source(place, None, steps, x._base is not None))
+            found.append(Source(place, None, steps, _is_whole(x, node), x._base is not None))
         elif node is None:
             found.append(Source(None))
         elif node is not x:
@@ -193,6 +193,15 @@ def _sources(op: Op, given: tuple, inputs: tuple, nodes: tuple) -> tuple[Source,
                 op.recipes.clear()
             found.append(Source(None, x))
     return tuple(found)
+
+
+def _is_whole(x: Tensor, node: Node) -> bool:
+    """Whether ``node`` is what reading ``x`` makes."""
+    if node is x._storage.node:
+        return (x._layout or layout_of(x)).memory is None
+    return node.op is VIEW and node.inputs[0] is x._storage.node and node.attrs == {
+        "shape": x._shape, "strides": x.stride(), "offset": x._offset, "dtype": x._dtype,
+    }  # fmt: skip
 
 
 def _steps(node: Node, base: Node) -> tuple | None:
