@@ -1,5 +1,9 @@
-"""For all tests: plans are verified between the passes that make them, and one that cannot be made is an error."""
+"""For all tests: plans are verified as they are made, compiling need not pay, and a trace that cannot be compiled is an error."""
+
+import math
 
 from flambeau.core import config
+from flambeau.engine import plans
 
 config.strict = True
+plans.ALLOWANCE = math.inf

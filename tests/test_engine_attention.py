@@ -93,7 +93,9 @@ def test_values_and_gradients(level, dtype, causal):
         # Sums of up to 150 products; gradients are differences of terms of the size of the values'.
         tolerance = 40 * np.finfo(dtype.np).eps
         for name, a, b in zip(("out", "top", "total", "dq", "dk", "dv"), got, want, strict=True):
-            np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * max(1.0, np.abs(b).max()), err_msg=f"{name} of {shape}")
+            np.testing.assert_allclose(
+                a, b, rtol=0, atol=tolerance * max(1.0, np.abs(b).max()), err_msg=f"{name} of {shape}"
+            )
 
 
 def test_same_bits_on_threads(team):

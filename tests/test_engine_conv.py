@@ -133,7 +133,8 @@ def run(part: str, case: Case, x, w, dy, bias=None, level: str = "") -> np.ndarr
     """Runs the kernel into memory that held NaNs."""
     given = {"forward": (x, w), "input": (dy, w), "weight": (x, dy)}[part]
     out = np.full_like({"forward": dy, "input": x, "weight": w}[part], np.nan)
-    spec = ConvSpec(part, TYPES[x.dtype.type], *case, strides(x), strides(dy), bias is not None)
+    seen = strides(out if part == "input" else x), strides(out if part == "forward" else dy)
+    spec = ConvSpec(part, TYPES[x.dtype.type], *case, *seen, bias is not None)
     arrays = [*given, out] + ([bias] if bias is not None else [])
     CALL(conv_kernel(spec, session(level)))((ctypes.c_void_p * len(arrays))(*(a.ctypes.data for a in arrays)))
     return out
@@ -190,6 +191,15 @@ def test_bands_of_one_row(part, monkeypatch):
     monkeypatch.setattr(conv_copies, "COPIES", 64)
     case = CASES["padded"]._replace(w=12)  # a kernel that no other test has compiled
     given = operands(case, np.float32)
+    check(part, case, *given, run(part, case, *given))
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_one_number_for_all(part):
+    """Strides of 0, as the gradient of a sum has, and as an image has that is the same in all channels."""
+    case = CASES["outer products, one by one"]
+    x, w, dy = operands(case, np.float32)
+    given = np.broadcast_to(x[:, :1], x.shape), w, np.broadcast_to(dy[:1, :1, :1, :1], dy.shape)
     check(part, case, *given, run(part, case, *given))
 
 

@@ -272,3 +272,56 @@ def test_what_has_no_kernel():
     with pytest.raises(ValueError, match="no kernel"):
         gemm_kernel(spec)
     assert not GemmSpec(dtypes.int64, 4, 4, 4, (4, 1), (4, 1), (4, 1)).supported()
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("dtype", TYPES)
+def test_rectified(rng, level, dtype):
+    """What is less than 0 becomes 0 when all blocks are summed, and not before; NaN and -0.0 stay."""
+    for m, n, k, layouts in [(7, 5, 3, "nn"), (40, 50, 900, "nt"), (64, 100, 1000, "nn"), (300, 70, 40, "tn")]:
+        a, b = laid_out(rng, m, k, layouts[0], dtype), laid_out(rng, k, n, layouts[1], dtype)
+        bias = rng.standard_normal(n).astype(dtype)
+        bias[0] = np.nan
+        plain, rectified = np.full((m, n), 7, dtype), np.full((m, n), 7, dtype)
+        for c, flag in ((plain, False), (rectified, True)):
+            spec = GemmSpec(TYPES[dtype], m, n, k, strides(a), strides(b), strides(c), (0, 1), (), 1.0, 1.0, flag)
+            arrays = (a, b, c, bias)
+            CALL(gemm_kernel(spec, session(level)))((ctypes.c_void_p * 4)(*(x.ctypes.data for x in arrays)))
+        # Where blocks of the inner dimension are divided between threads the order of sums differs.
+        if layouts == "nn" and k == 1000:
+            np.testing.assert_allclose(
+                rectified, np.where(plain < 0, 0, plain), rtol=1e-4, atol=1e-3 if dtype is np.float32 else 1e-11
+            )
+        else:
+            np.testing.assert_array_equal(rectified, np.where(plain < 0, 0, plain))
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("dtype", TYPES)
+def test_blocks_of_the_inner_dimension(rng, level, dtype):
+    """Threads take blocks of a long inner dimension; the sums do not depend on how many threads there are."""
+    threads.pool()
+    for m, n, k in [(64, 100, 1000), (33, 70, 2000), (5, 200, 700)]:
+        a, b, d = (rng.standard_normal(s).astype(dtype) for s in ((m, k), (k, n), (m, n)))
+        found = []
+        try:
+            for count in (1, 2, 3):
+                threads.resize(count)
+                c = np.full((m, n), np.nan, dtype)
+                run(a, b, c, d, alpha=0.5, beta=-2.0, level=level)
+                found.append(c)
+        finally:
+            threads.resize(config.num_threads)
+        check(a, b, found[0], lambda product, d=d: 0.5 * product - 2.0 * d.astype(np.float64), 0.5, 2.0 * np.abs(d))
+        for other in found[1:]:
+            np.testing.assert_array_equal(other, found[0])
+
+
+@pytest.mark.parametrize("layouts", ["nn", "tn"])
+def test_what_is_fetched_ahead(rng, layouts):
+    """Large operands, whose lines tiles fetch before they need them."""
+    for m, n, k in [(600, 300, 260), (1030, 520, 130)]:
+        a, b = laid_out(rng, m, k, layouts[0], np.float32), laid_out(rng, k, n, layouts[1], np.float32)
+        c = np.full((m, n), np.nan, np.float32)
+        run(a, b, c)
+        check(a, b, c)

@@ -36,8 +36,8 @@ def runs(monkeypatch, function, *tensors, native: bool = True):
         patch.setattr(config, "compiled", True)
         patch.setattr(config, "compile_after", 0)
         made: list = []
-        lay_out = plans_of.Plan._lay_out
-        patch.setattr(plans_of.Plan, "_lay_out", lambda self: (made.append(self), lay_out(self))[1])
+        init = plans_of.Plan.__init__
+        patch.setattr(plans_of.Plan, "__init__", lambda self, *given: (made.append(self), init(self, *given))[1])
         found = function(*[t + 0 if t.dtype is not torch.bool else t ^ False for t in tensors])
         run_pending()
         if native and made:
@@ -56,7 +56,16 @@ def check(monkeypatch, function, *tensors, native: bool = True) -> None:
         assert np.array_equal(a.to(wide).numpy(), b.to(wide).numpy(), equal_nan=True)
 
 
-DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.int8, torch.bool, torch.complex64]
+DTYPES = [
+    torch.float32,
+    torch.float64,
+    torch.float16,
+    torch.bfloat16,
+    torch.int64,
+    torch.int8,
+    torch.bool,
+    torch.complex64,
+]
 SUMS = [torch.float32, torch.float64, torch.int64, torch.int32, torch.uint8]
 READS = {
     "embedding": lambda x, i: F.embedding(i, x),
@@ -84,7 +93,13 @@ def test_reading_by_index(monkeypatch, name, dtype):
     x = tensor(7, 5).to(dtype)
     for kind in (torch.int64, torch.int32):
         i = places(4, 5, high=7, dtype=kind)
-        check(monkeypatch, READS[name], x, i, native=dtype is not torch.complex64 and (kind is torch.int64 or name == "rows"))
+        check(
+            monkeypatch,
+            READS[name],
+            x,
+            i,
+            native=dtype is not torch.complex64 and (kind is torch.int64 or name == "rows"),
+        )
 
 
 WRITES = {
@@ -102,7 +117,9 @@ ADDS = {
     "index_add of a multiple": lambda x, i, y: x.index_add(0, i[:, 0], y, alpha=2),
     "index_put": lambda x, i, y: x.index_put((i[:, 0] - 7,), y, accumulate=True),
     "onto views": lambda x, i, y: (
-        x.t().index_add(1, i[:, 0], y.t()), x.t().scatter_add(1, i.t(), y.t()), x.t().index_put((i[0] % 5, i[1]), y[0], True)
+        x.t().index_add(1, i[:, 0], y.t()),
+        x.t().scatter_add(1, i.t(), y.t()),
+        x.t().index_put((i[0] % 5, i[1]), y[0], True),
     ),
     "index_put twice": lambda x, i, y: x.index_put((i, i % 5), y, accumulate=True),
 }
@@ -214,7 +231,8 @@ def test_gradients_of_parts(monkeypatch):
 
 @pytest.mark.parametrize("wrong", [7, -1, 1 << 40, -(1 << 40)])
 @pytest.mark.parametrize(
-    "name", ["embedding", "gather", "index_select", "rows", "scatter_add", "index_add", "index_put", "scatter", "index_copy"]
+    "name",
+    ["embedding", "gather", "index_select", "rows", "scatter_add", "index_add", "index_put", "scatter", "index_copy"],
 )
 def test_indices_out_of_range(monkeypatch, name, wrong):
     function = {**READS, **WRITES, **ADDS}[name]
@@ -266,7 +284,8 @@ def test_an_update_by_index_stays_in_its_memory(monkeypatch):
 def test_large_moves_on_every_machine(level):
     from flambeau.core import dtypes
     from flambeau.engine.cpu.compiler import LEVELS, Session, session
-    from flambeau.engine.cpu.movement import Lookup, Move, MovementSpec, movement_kernel
+    from flambeau.engine.cpu.movement import movement_kernel
+    from flambeau.engine.cpu.specs import Lookup, Move, MovementSpec
 
     def call(address, *arrays):
         pointers = (ctypes.c_void_p * len(arrays))(*[a.ctypes.data for a in arrays])

@@ -12,6 +12,7 @@ pytest.importorskip("llvmlite")
 import flambeau as torch
 from flambeau.core import config
 from flambeau.engine import plans, report, verify
+from flambeau.engine import trace as signatures
 from flambeau.engine.run import run_pending
 from flambeau.nn import functional as F
 
@@ -25,6 +26,7 @@ def fresh(monkeypatch):
     monkeypatch.setattr(config, "compile_after", 1)
     plans.clear()
     monkeypatch.setattr(plans, "totals", plans.Totals())
+    monkeypatch.setattr(plans, "ALLOWANCE", 2.0)
     yield
     run_pending()
     plans.clear()
@@ -89,14 +91,15 @@ def test_what_plans_save_is_an_allowance(monkeypatch):
 
 def test_tables_are_bounded(monkeypatch):
     monkeypatch.setattr(plans, "MAX_PLANS", 4)
-    monkeypatch.setattr(plans, "MAX_SEEN", 6)
+    monkeypatch.setattr(plans, "MAX_SEEN", 20)
     hits = 0
     for n in range(1, 20):
         for _ in range(3):
             step(n)
             hits += 1
         step(1)  # one that is used all the time
-        assert len(plans.plans) <= 4 and len(plans.seen) <= 6
+        assert len(plans.plans) <= 4 and sum(len(kept) for _, kept in plans.seen) <= 20
+        assert len(signatures.structures) < 20 and len(signatures.kinds) < 60
     assert any(key for key, plan in plans.plans.items() if plan.slot_shapes and tuple(plan.slot_shapes[0][0]) == (1,))
     stats = torch.engine_stats()
     assert stats["hits"] + stats["misses"] == hits + 19
@@ -190,6 +193,22 @@ def test_log_by_the_environment():
     for given, topics in [("plan", ["plan"]), ("plan,guards", ["guards", "plan"]), ("", [])]:
         out = subprocess.run([sys.executable, "-c", code], env={"FLAMBEAU_LOG": given}, capture_output=True, text=True, check=True)
         assert out.stdout.strip() == str(topics)
+
+
+def test_info(capsys, monkeypatch, tmp_path):
+    from flambeau.cli import main
+
+    monkeypatch.setenv("FLAMBEAU_CACHE_DIR", str(tmp_path))
+    monkeypatch.delenv("FLAMBEAU_CPU", raising=False)
+    assert main(["info"]) == 0
+    said = capsys.readouterr().out
+    assert "-bit vectors" in said and f"{tmp_path / 'code'}: 0 kernels, 0.0 MiB" in said and "thread" in said
+    monkeypatch.setenv("FLAMBEAU_CPU", "z80")
+    assert main(["info"]) == 0
+    assert "'z80' is no level of this CPU" in capsys.readouterr().out
+    monkeypatch.setattr(config, "compiled", False)
+    assert main(["info"]) == 0
+    assert "kernels for" not in capsys.readouterr().out
 
 
 # --- the verifier --------------------------------------------------------------------------------------------

@@ -16,7 +16,6 @@ from hypothesis import strategies as st  # noqa: E402
 
 import flambeau as torch  # noqa: E402
 from flambeau.core import config, dtypes  # noqa: E402
-from flambeau.core.size import contiguous_strides  # noqa: E402
 from flambeau.engine import plans  # noqa: E402
 from flambeau.engine.cpu import compiler, threads  # noqa: E402
 from flambeau.engine.cpu.pooling import pool_kernel  # noqa: E402

@@ -159,6 +159,32 @@ def test_a_schedule_needs_no_new_plan(mode):
     assert counts[1] == counts[-1]
 
 
+@pytest.mark.skipif("compiled" not in MODES, reason="needs llvmlite")
+@pytest.mark.parametrize("rows, columns, dim", [(5, 7, 0), (3000, 33, 0), (9, 2000, 1), (2, 70000, 1)])
+def test_what_is_updated_by_sums_is_updated_in_place(mode, rows, columns, dim):
+    from flambeau.engine import plans
+
+    def steps():
+        rng = np.random.default_rng(0)
+        b = torch.nn.Parameter(torch.tensor(rng.standard_normal(columns if dim == 0 else rows)))
+        optimizer = torch.optim.Adam([b], lr=0.1)
+        for _ in range(4):
+            x = torch.tensor(rng.standard_normal((rows, columns)))
+            run_pending()
+            b.grad = (x * x).sum(dim)
+            optimizer.step()
+            run_pending()
+        return [b.detach().numpy(), *[v.numpy() for v in optimizer.state[b].values()]]
+
+    mode("immediate")
+    expected = steps()
+    mode("compiled")
+    plans.plans.clear()
+    for a, e in zip(steps(), expected, strict=True):
+        np.testing.assert_allclose(a, e, rtol=1e-12)
+    assert any(len(plan.in_place) == 3 for plan in plans.plans.values())
+
+
 # --- memory that others see ----------------------------------------------------------------------------------
 
 

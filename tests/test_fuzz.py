@@ -7,9 +7,10 @@ import pytest
 pytest.importorskip("llvmlite")
 
 from tests.fuzz.modes import check
-from tests.fuzz.programs import Repeat, random_program, script, shrink
+from tests.fuzz.programs import Repeat, random_program, script
+from tests.fuzz.smaller import shrink
 
-BLOCKS, PROGRAMS = 10, 20  # as many as take about 20 s
+BLOCKS, PROGRAMS = 10, 12  # as many as take about half a minute
 
 
 @pytest.mark.parametrize("block", range(BLOCKS))

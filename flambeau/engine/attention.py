@@ -25,7 +25,17 @@ def _attention(part: str, node) -> Native | None:
     strides = [r.strides[:3] for r in seen[:3]] + [(r.strides[0], r.strides[2], r.strides[1]) for r in seen[3:]]
     batch, heads, queries, width = q.shape
     spec = AttentionSpec(
-        part, dtype, batch, heads, queries, k.shape[2], width, v.shape[3], node.attrs["causal"], node.attrs["scale"], tuple(strides)
+        part,
+        dtype,
+        batch,
+        heads,
+        queries,
+        k.shape[2],
+        width,
+        v.shape[3],
+        node.attrs["causal"],
+        node.attrs["scale"],
+        tuple(strides),
     )
     return Native(partial(attention_kernel, spec), (*refs, *(Result(n) for n in range(len(node.shape)))))
 

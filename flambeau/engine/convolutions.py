@@ -8,10 +8,7 @@ from flambeau.core import dtypes
 from flambeau.core.size import contiguous_strides
 from flambeau.engine.cpu.specs import ConvSpec
 from flambeau.engine.grouping import Ref
-from flambeau.engine.natives import RESULT, Native
-from flambeau.engine.templates import Template
-
-_RECTIFIED = "rectified"
+from flambeau.engine.natives import RECTIFIED, RESULT, Native
 
 _CONTENT = 2
 """The first dim of an image's rows and columns, after images and channels."""
@@ -49,10 +46,10 @@ def _native(node, part: str, x, y, kernel, operands: tuple[Ref, ...], bias: Ref 
         part, node.dtype, shape[0], shape[1], *_two(shape[_CONTENT:], 1), given[1], _two(kernel, 1),
         _two(attrs["stride"], 1), _two([before for before, _ in attrs["pads"]], 0), _two(attrs["dilation"], 1), attrs["groups"],
         _strides(shape, x_strides), _strides(given, y_strides), bias is not None, _two(given[_CONTENT:], 1),
-        attrs.get(_RECTIFIED, False),
+        attrs.get(RECTIFIED, False),
     )  # fmt: skip
-    arguments = (*operands, RESULT) if bias is None else (*operands, RESULT, bias)
-    return Native(partial(conv_kernel, spec), arguments) if spec.supported() else None
+    last = () if bias is None else (bias,)
+    return Native(partial(conv_kernel, spec), (*operands, RESULT, *last)) if spec.supported() else None
 
 
 def _seen(ref: Ref) -> tuple:
@@ -85,32 +82,5 @@ def _weight(node) -> Native | None:
 FORMS = {"_convolution": _forward, "_convolution_input": _input, "_convolution_weight": _weight}
 """How each op becomes a kernel, by name; see :mod:`flambeau.engine.natives`."""
 
-
-def join_rectifiers(nodes: list, order: list[int]) -> list[int]:
-    """A convolution of which only the rectifier (``relu``) is read becomes one with it.
-
-    Returns the order without the convolutions that stood alone.
-    """
-    readers: dict[int, int] = {}
-    for i in order:
-        if not nodes[i].is_view:
-            for r in nodes[i].inputs:
-                if isinstance(r, Ref):
-                    readers[r.source] = readers.get(r.source, 0) + 1
-    gone: set[int] = set()
-    for i in order:
-        node = nodes[i]
-        if node.op.name != "relu":
-            continue
-        (ref,) = node.inputs
-        made = nodes[ref.source] if ref.source >= 0 else None
-        form = _RECTIFIABLE.get(made.op.name) if made is not None else None
-        whole = form is not None and ref.shape == tuple(made.shape) and not ref.offset and _dense(ref)
-        if whole and not made.kept and readers[ref.source] == 1 and form(made) is not None:
-            nodes[i] = Template(made.op, {**made.attrs, _RECTIFIED: True}, node.shape, node.dtype, made.inputs, node.kept)
-            nodes[ref.source] = None
-            gone.add(ref.source)
-    return [i for i in order if i not in gone]
-
-
-_RECTIFIABLE = {"_convolution": _forward, "_convolution_input": _input}
+RECTIFIABLE = {"_convolution": _forward, "_convolution_input": _input}
+"""Those whose kernels can have a rectifier in them; see :mod:`flambeau.engine.fusion`."""

@@ -78,10 +78,13 @@ class Expansion:
 
     def fold(self, how: str, x: Ref, dims: tuple[int, ...], keepdim: bool = True) -> Ref:
         """``x`` reduced by one of the body's reductions, such as ``"sum"``; ``x`` itself where there are no ``dims``."""
-        if not dims:
-            return x
-        result = self.reduce(getattr(Body, how), dims, x, keepdim=keepdim)
-        self.nodes[result.source].op.folds = True
+        return self.fold_of(how, lambda b, x: x, dims, x, keepdim=keepdim) if dims else x
+
+    def fold_of(self, how: str, lower: Callable, dims: tuple[int, ...], *inputs, keepdim: bool = True) -> Ref:
+        """The same of what ``lower`` makes of ``inputs``."""
+        reduction = getattr(Body, how)
+        result = self.reduce(lambda b, *values: reduction(b, lower(b, *values)), dims, *inputs, keepdim=keepdim)
+        self.nodes[result.source].op.folds = reduction
         return result
 
     def sum(self, x: Ref, dims: tuple[int, ...], keepdim: bool = True) -> Ref:

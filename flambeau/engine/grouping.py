@@ -21,6 +21,8 @@ NEARBY = 12
 """How many of the newest groups a node may join that has nothing in common with them, and ..."""
 SMALL = 1 << 14
 """... how many elements these have at most: what is won then is a call."""
+LONG = 1 << 17
+"""A sum of so many elements is divided between threads, if nothing in its loop waits for it."""
 NATIVE = frozenset(d for d in dtypes.ALL if not d.is_complex and d.name not in ("uint16", "uint32", "uint64"))
 """The dtypes that loops take."""
 _HALF = (dtypes.float16, dtypes.bfloat16)
@@ -59,7 +61,7 @@ class Group:
     that. ``reduced`` are the dims of it that are reduced; a group that ``reduces`` may have none of those left.
     """
 
-    __slots__ = ("body", "by_row", "inputs", "members", "places", "reduced", "reduces", "scalars", "shape",
+    __slots__ = ("body", "by_row", "inputs", "late", "members", "places", "reduced", "reduces", "scalars", "shape",
                  "size", "values")  # fmt: skip
 
     def __init__(self, shape: tuple[int, ...], native: bool) -> None:
@@ -74,6 +76,7 @@ class Group:
         self.places: dict[tuple, int] = {}  # strides over self.shape of an index -> its number
         self.values: dict[int, Val] = {}
         self.by_row: dict[int, bool] = {}  # whether a member has one element for each row
+        self.late: set[int] = set()  # members that need what is reduced
 
     def row_shape(self) -> tuple[int, ...]:
         return tuple([n for d, n in enumerate(self.shape) if d not in self.reduced])
@@ -171,7 +174,7 @@ class Grouper:
         return order
 
     def _place(self, i: int, node) -> None:
-        if node.native and node.reduced and getattr(node.op, "folds", False):
+        if node.native and node.reduced and getattr(node.op, "folds", None):
             self._fold(node)
         if node.native and node.reduced is not None and self._join(i, node):
             return
@@ -181,23 +184,30 @@ class Grouper:
         self._settle(i, node, len(self.groups) - 1)
 
     def _fold(self, node) -> None:
-        """Lets a sum over more dims than the group reduces that makes what is added begin in that group."""
-        number = self.group_of.get(node.inputs[0].source, -1)
-        if number < 0 or not self.groups[number].reduced:
-            return
-        group, seat = self.groups[number], _Seat(node)
-        shape = refined(group.shape, seat.shape) if seat.size == group.size else None
-        if shape is None:
-            return
-        inner, dims = split_dims(group.shape, group.reduced, shape), split_dims(seat.shape, seat.reduced, shape)
-        if not inner < dims:
-            return
-        first = node.begin_fold(shape, restride(seat.shape, seat.strides[0], shape), inner)
-        self.nodes.append(first)
-        if self._try(len(self.nodes) - 1, first, number, _Seat(first)):
-            kept = [d for d in range(len(shape)) if d not in inner]
-            node.end_fold(len(self.nodes) - 1, first.shape, frozenset([k for k, d in enumerate(kept) if d in dims]))
-        else:
+        """Lets a sum over more dims than a group reduces that makes what is added begin in that group."""
+        seat, needed = _Seat(node), self._needed(node)
+        waiting = self._waiting(needed)
+        for number in sorted(needed):
+            group = self.groups[number]
+            if group.body is None or not group.reduced or group.size != seat.size or waiting >> number & 1:
+                continue
+            shape = refined(group.shape, seat.shape)
+            if shape is None:
+                continue
+            inner, dims = split_dims(group.shape, group.reduced, shape), split_dims(seat.shape, seat.reduced, shape)
+            if not inner < dims:
+                continue
+            strides = [s if s is None else restride(seat.shape, s, shape) for s in seat.strides]
+            first = node.begin_fold(shape, strides, inner)
+            self.nodes.append(first)
+            try:
+                begun = self._try(len(self.nodes) - 1, first, number, _Seat(first))
+            except (Refused, _TooCoarse):
+                begun = False
+            if begun:
+                kept = [d for d in range(len(shape)) if d not in inner]
+                node.end_fold(len(self.nodes) - 1, first.shape, frozenset([k for k, d in enumerate(kept) if d in dims]))
+                return
             self.nodes.pop()
 
     def _needed(self, node) -> set[int]:
@@ -221,12 +231,17 @@ class Grouper:
                 if k == number or before >> number & 1:
                     self.before[k] |= new
 
-    def _candidates(self, node, size: int) -> Iterator[int]:
-        """The groups that a node might join, the best ones first: none that anything that it needs waits for."""
-        needed = self._needed(node)
+    def _waiting(self, needed: set[int]) -> int:
+        """The groups that must run before some of ``needed``, as bits: a node that needs these cannot join them."""
         waiting = 0
         for k in needed:
             waiting |= self.before[k]
+        return waiting
+
+    def _candidates(self, node, size: int) -> Iterator[int]:
+        """The groups that a node might join, the best ones first."""
+        needed = self._needed(node)
+        waiting = self._waiting(needed)
         known = waiting  # the groups that would run before it anyway
         for k in needed:
             known |= 1 << k
@@ -318,6 +333,9 @@ class Grouper:
             raise _Misfit
         if by_row and not any(isinstance(s, Val) for s in sources):
             raise _Misfit  # nothing in common with this group
+        late = any(isinstance(x, Ref) and x.source in group.late for x in node.inputs)
+        if late and not by_row and group.size > LONG and not group.row_shape():
+            raise _Misfit
         args = [self._load(group, s, node, by_row) for s in sources]
         body.place = place
         body.reducing = bool(node.reduced)
@@ -328,6 +346,8 @@ class Grouper:
             raise AssertionError(f"{node.op.name}: an operation on rows gave a value for each element")
         group.values[i] = value
         group.by_row[i] = by_row or prod(node.shape) != group.size
+        if late or node.reduced:
+            group.late.add(i)
         self._settle(i, node, number)
 
     def _source(self, group: Group, number: int, ref: Ref, strides: tuple[int, ...], by_row: bool) -> Val | tuple:

@@ -147,8 +147,8 @@ def _reduction(name: str):
 
 for _name in REDUCTIONS:
     setattr(Body, _name, _reduction(_name))
-for _name in ("add", "sub", "mul", "div", "min", "max", "fmin", "fmax", "pow", "rem", "floordiv", "copysign", "and", "or",
-              "xor", "shl", "shr"):  # fmt: skip
+for _name in ("add", "sub", "mul", "div", "min", "max", "fmin", "fmax", "pow", "rem", "floordiv", "truncdiv", "fmod",
+              "copysign", "and", "or", "xor", "shl", "shr"):  # fmt: skip
     setattr(Body, _name + "_" if _name in ("and", "or") else _name, _binary(_name))
 for _name in ("eq", "ne", "lt", "le", "gt", "ge"):
     setattr(Body, _name, _binary(_name, dtypes.bool))

@@ -9,7 +9,7 @@ from math import prod
 
 from flambeau.core import dtypes
 from flambeau.core.size import broadcast_shapes, contiguous_strides
-from flambeau.engine.cpu.movement import Lookup, Move, MovementSpec, addable, movement_kernel
+from flambeau.engine.cpu.specs import Lookup, Move, MovementSpec
 from flambeau.engine.grouping import Ref, Static
 from flambeau.engine.natives import FAULT, RESULT, Native
 from flambeau.engine.shapes import broadcast_strides
@@ -27,7 +27,9 @@ def _moved(form: Callable, node) -> Native | None:
 
 def _native(node, values: list[Ref], moves: list[Move], begin: str = "", number: int | None = None) -> Native | None:
     """``number`` is the place among the plan's of the number that moves without a source write."""
-    if any(m.add for m in moves) and not addable(node.dtype):
+    from flambeau.engine.cpu.movement import movement_kernel  # LLVM is loaded with the first plan
+
+    if any(m.add for m in moves) and (node.dtype in _HALF or node.dtype.kind not in (dtypes.INTEGRAL, dtypes.FLOATING)):
         return None
     if number is not None and (node.dtype in _HALF or node.dtype.is_complex):
         return None
@@ -36,9 +38,10 @@ def _native(node, values: list[Ref], moves: list[Move], begin: str = "", number:
         return None
     checked = bool(indices) and node.op.checked
     spec = MovementSpec(node.dtype, prod(node.shape), len(values), begin, tuple(moves), checked, number is not None)
-    arguments = (*values, RESULT, *[FAULT] * checked)
-    numbers = () if number is None else ((number, dtypes.int64 if node.dtype.kind == dtypes.INTEGRAL else dtypes.float64),)
-    return Native(partial(movement_kernel, spec), arguments, begin == "base", numbers)
+    arguments: list = [*values, RESULT, *[FAULT] * checked]
+    given = dtypes.int64 if node.dtype.kind == dtypes.INTEGRAL else dtypes.float64
+    numbers = () if number is None else ((number, given),)
+    return Native(partial(movement_kernel, spec), tuple(arguments), begin == "base", numbers)
 
 
 def _filled(x, shape: tuple, start: int, strides: tuple, lookups: tuple = ()) -> tuple[Move, int | None]:
@@ -201,7 +204,9 @@ def _one_hot(node) -> Native | None:
 
 def _joined(node) -> Native | None:
     dim, strides = node.attrs["dim"], contiguous_strides(node.shape)
-    moves, values, start = [], [], 0
+    moves: list[Move] = []
+    values: list[Ref] = []
+    start = 0
     for x, n in zip(node.inputs, node.attrs["sizes"], strict=True):
         if n:
             moves.append(Move(len(values), x.shape, (0, start * strides[dim]), (x.strides, strides)))
@@ -316,9 +321,8 @@ def _rolled(node) -> Native | None:
     return _native(node, [x], moves)
 
 
-_FORMS = {
+_FORMS: dict[str, Callable] = {
     "_embedding": _rows,
-    "_known_embedding": _rows,
     "_embedding_grad": _added_rows,
     "_index": _indexed,
     "_index_put": _put,

@@ -21,6 +21,9 @@ class Result(NamedTuple):
 
 RESULT = Result()
 
+RECTIFIED = "rectified"
+"""The setting of a node that its rectifier has become one with: what is less than 0 becomes 0."""
+
 
 class Fault:
     """Among a kernel's arguments: an ``i64`` that it sets where it refuses its values, before it has written anything.

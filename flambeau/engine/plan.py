@@ -269,21 +269,25 @@ class Plan:
         # As long as a step may refuse its values, leaves are not written to: after an error the interpreter needs them.
         # A kernel of its own refuses before it writes, a loop when it has written.
         checked = [k + (s.node < 0) for k, s in enumerate(self.steps) if s.checked]
+        last_use: dict[int, int] = {}  # of a value, the last step
+        writers: dict[int, int] = {}  # of a node, the first native step: the one that makes it
+        for k, step in enumerate(self.steps):
+            for source in self._sources(step):
+                last_use[source] = k
+                if step.kernel:
+                    writers.setdefault(source, k)
+        group_of = {i: group for group in self.groups for i in group.members}
+        taken: set[int] = set()
         for _, i, slot in trace.targets:
-            if i not in self.native_nodes or slot in found.values() or self.slot_shapes[slot][0] != self.nodes[i].shape:
+            if i not in self.native_nodes or slot in taken or self.slot_shapes[slot][0] != self.nodes[i].shape:
                 continue
-            last_read, writer = -1, -1
+            last_read, writer = last_use.get(~slot, -1), writers.get(i, -1)
             same_element = True
-            for k, step in enumerate(self.steps):
-                sources = self._sources(step)
-                if ~slot in sources:
-                    last_read = k
-                if i in sources and step.kernel and writer < 0:
-                    writer = k
-            group = next(g for g in self.groups if i in g.members)
+            group = group_of[i]
             if group.body is None:
-                same_element = i in self.natives and self.natives[i].updates and self._sources(self.steps[writer]).count(~slot) == 1
-                same_element = same_element and self.steps[writer].arguments[0] == (~slot, 0)
+                arguments = self.steps[writer].arguments
+                same_element = i in self.natives and self.natives[i].updates and arguments[0] == (~slot, 0)
+                same_element = same_element and [source for source, _ in arguments].count(~slot) == 1
             else:  # a loop stores what belongs to a row in its last pass over that row
                 natural = group.strides_of(i)
                 for source, offset, strides, _ in group.inputs:
@@ -293,6 +297,7 @@ class Plan:
                 continue
             if last_read < writer or (last_read == writer and same_element):
                 found[i] = slot
+                taken.add(slot)
         return found
 
     # --- memory ------------------------------------------------------------------------------------------

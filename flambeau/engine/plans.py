@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from flambeau.core import config
 from flambeau.engine import report
+from flambeau.engine import trace as signatures
 from flambeau.engine.trace import Trace
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 ALLOWANCE = 2.0
 """Seconds of compiling that need not pay."""
 MAX_PLANS = 512
-MAX_SEEN = 4096
+MAX_SEEN = 1 << 18
+"""How many nodes all traces together have that are remembered without a plan."""
 MAX_CODE = 256 << 20
 """Bytes of machine code after which no new plans are made: it lives as long as the process."""
 SAVED = 0.5
@@ -55,6 +57,7 @@ class Totals:
         self.nodes = 0  # theirs
         self.seconds = 0.0  # of compiling
         self.code = 0  # bytes of machine code
+        self.seen = 0  # the nodes of the traces that have been seen without a plan
         self.interpreted = 0  # traces
         self.interpreted_seconds = 0.0
         self.hits = 0  # of plans that have been dropped
@@ -99,9 +102,13 @@ def interpreted(key: tuple, seconds: float) -> None:
     """Takes note that the interpreter has run a trace for which there was no plan."""
     totals.interpreted += 1
     totals.interpreted_seconds += seconds
-    if len(seen) >= MAX_SEEN:
-        seen.clear()
-    before = seen.setdefault(key, Seen())
+    before = seen.get(key)
+    if before is None:
+        size = len(key[1])
+        if totals.seen + size > MAX_SEEN:
+            _forget(key)
+        totals.seen += size
+        before = seen[key] = Seen()
     before.times += 1
     before.seconds += seconds
 
@@ -109,7 +116,14 @@ def interpreted(key: tuple, seconds: float) -> None:
 def clear() -> None:
     """Forgets all plans and what was seen."""
     _drop(list(plans))
+    _forget()
+
+
+def _forget(*but: tuple) -> None:
+    """Forgets signatures that have no plan."""
     seen.clear()
+    totals.seen = 0
+    signatures.forget({structure for structure, _ in (*plans, *but)})
 
 
 def _worthwhile(trace: Trace, before: Seen | None) -> bool:

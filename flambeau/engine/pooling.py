@@ -16,13 +16,13 @@ _LARGEST = 1 << 30
 """Elements of a plane whose places kernels can count."""
 
 
-def _two(values, missing: int = 1) -> tuple[int, int]:
+def two(values, missing: int = 1) -> tuple[int, int]:
     """Rows and columns; a sequence is a plane with one row."""
     values = tuple(values)
     return (values[0], values[1]) if len(values) == 2 else (missing, values[0])
 
 
-def _planes(ref: Ref, dims: int) -> tuple[tuple[int, int], tuple[int, int, int, int]] | None:
+def planes_of(ref: Ref, dims: int) -> tuple[tuple[int, int], tuple[int, int, int, int]] | None:
     """Images and channels, and the strides of ``ref`` over them, rows and columns, if ``dims`` are the dims of a plane."""
     shape, strides = ref.shape, ref.strides
     lead = len(shape) - dims
@@ -35,8 +35,8 @@ def _planes(ref: Ref, dims: int) -> tuple[tuple[int, int], tuple[int, int, int, 
     return (images[0], images[1]), (apart[0], apart[1], size, strides[-1])
 
 
-def _native(make: Callable, node) -> Native | None:
-    """The kernel that ``make(node, dtype)`` describes, for the dtypes and shapes that there are kernels for."""
+def native(make: Callable, kernel: Callable, node) -> Native | None:
+    """The ``kernel`` that ``make(node, dtype)`` describes, for the dtypes and shapes that there are kernels for."""
     refs = [r for r in node.inputs if isinstance(r, Ref)]
     dtype = refs[0].dtype
     shapes = [r.shape for r in refs] + (list(node.shape) if node.dtype.__class__ is tuple else [node.shape])
@@ -45,21 +45,19 @@ def _native(make: Callable, node) -> Native | None:
     spec = make(node, dtype)
     if spec is None:
         return None
-    from flambeau.engine.cpu.pooling import pool_kernel  # LLVM is loaded with the first plan
-
     results = (Result(0), Result(1)) if node.dtype.__class__ is tuple else (RESULT,)
-    return Native(partial(pool_kernel, spec), (*refs, *results))
+    return Native(partial(kernel, spec), (*refs, *results))
 
 
 def _windows(part: str, ref: Ref, size, outputs, settings: dict, dtype, divisor=None, padded=True) -> PoolSpec | None:
-    planes = _planes(ref, len(size))
+    planes = planes_of(ref, len(size))
     if planes is None:
         return None
     kernel, stride, padding, dilation = (settings[n] for n in ("kernel", "stride", "padding", "dilation"))
     if prod(kernel) > 64:  # each element of a window is code of its own
         return None
     return PoolSpec(
-        part, dtype, planes[0], _two(size), _two(outputs), _two(kernel), _two(stride), _two(padding, 0), _two(dilation),
+        part, dtype, planes[0], two(size), two(outputs), two(kernel), two(stride), two(padding, 0), two(dilation),
         planes[1], None if divisor is None else float(divisor), padded,
     )  # fmt: skip
 
@@ -90,17 +88,17 @@ def _bins(node, dtype, part: str) -> PoolSpec | BinSpec | None:
         found = _windows(part, x, size, outputs, settings, dtype)
         if found is not None:
             return found
-    planes = _planes(x, len(size))
-    return None if planes is None else BinSpec(part, dtype, planes[0], _two(size), _two(outputs), planes[1])
+    planes = planes_of(x, len(size))
+    return None if planes is None else BinSpec(part, dtype, planes[0], two(size), two(outputs), planes[1])
 
 
 def _scatter(node, dtype) -> ScatterSpec | None:
     grad, indices = node.inputs
     sizes = node.attrs["sizes"]
-    planes = _planes(grad, len(sizes))
+    planes = planes_of(grad, len(sizes))
     if planes is None or indices.dtype is not dtypes.int64 or indices.strides != contiguous_strides(indices.shape):
         return None
-    return ScatterSpec(dtype, planes[0], prod(sizes), _two(grad.shape[-len(sizes) :]), planes[1])
+    return ScatterSpec(dtype, planes[0], prod(sizes), two(grad.shape[-len(sizes) :]), planes[1])
 
 
 _FORMS: dict[str, Callable] = {"_max_pool_grad": _scatter}
@@ -112,5 +110,12 @@ for _dims in (1, 2):
 _FORMS["_avg_pool_grad"] = partial(_means, part="mean gradient")
 _FORMS["_adaptive_avg_pool_grad"] = partial(_bins, part="mean gradient")
 
-FORMS = {name: partial(_native, make) for name, make in _FORMS.items()}
+
+def _pool_kernel(spec: PoolSpec | BinSpec | ScatterSpec) -> int:
+    from flambeau.engine.cpu.pooling import pool_kernel  # LLVM is loaded with the first plan
+
+    return pool_kernel(spec)
+
+
+FORMS = {name: partial(native, make, _pool_kernel) for name, make in _FORMS.items()}
 """How each op becomes a kernel, by name; see :mod:`flambeau.engine.natives`."""

@@ -8,7 +8,7 @@ from flambeau.core import dtypes
 from flambeau.core.size import contiguous_strides
 from flambeau.engine.cpu.specs import GemmSpec
 from flambeau.engine.grouping import Ref, Static
-from flambeau.engine.natives import RESULT, Native
+from flambeau.engine.natives import RECTIFIED, RESULT, Native
 
 
 def product(form, node) -> Native | None:
@@ -47,7 +47,7 @@ def _plain(node, a: Ref, b: Ref, d: Ref | None = None, alpha: float = 1.0, beta:
         added = (0,) * lead + tuple(0 if e == 1 else s for e, s in zip(d.shape, d.strides, strict=True))
     spec = GemmSpec(
         node.dtype, m, n, a.shape[-1], _matrix(a, len(batch)), _matrix(b, len(batch)), contiguous_strides(node.shape),
-        added, tuple(batch), alpha, beta,
+        added, tuple(batch), alpha, beta, node.attrs.get(RECTIFIED, False),
     )  # fmt: skip
     return _native(spec, a, b) if d is None else _native(spec, a, b, d)
 
@@ -85,3 +85,6 @@ _FORMS = {
 
 FORMS = {name: partial(product, form) for name, form in _FORMS.items()}
 """How each op becomes a kernel, by name; see :mod:`flambeau.engine.natives`."""
+
+RECTIFIABLE = {name: FORMS[name] for name in ("mm", "bmm", "aten.matmul", "addmm", "baddbmm")}
+"""Those whose kernels can have a rectifier in them; see :mod:`flambeau.engine.fusion`."""

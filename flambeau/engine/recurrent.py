@@ -5,13 +5,13 @@ from __future__ import annotations
 from functools import partial
 
 from flambeau.core.size import contiguous_strides
-from flambeau.engine.cpu.specs import KINDS
+from flambeau.engine.cpu.specs import KINDS, RecurrentSpec
 from flambeau.engine.grouping import Ref
 from flambeau.engine.natives import Native, Result
 
 
 def _layer(part: str, node) -> Native | None:
-    from flambeau.engine.cpu.recurrent import RecurrentSpec, recurrent_kernel  # LLVM is loaded with the first plan
+    from flambeau.engine.cpu.recurrent import recurrent_kernel  # LLVM is loaded with the first plan
 
     refs = [r for r in node.inputs if isinstance(r, Ref)]
     sizes, dtype = node.attrs["sizes"], refs[0].dtype
@@ -29,8 +29,10 @@ def _layer(part: str, node) -> Native | None:
         first, w_ih = node.inputs[6], node.inputs[8]
         features, biases = 0 if w_ih is None else w_ih.shape[1], (False, False)
     mode, reverse = node.attrs["mode"], node.attrs["reverse"]
-    strides = tuple(None if r is None else r.strides[0] for r in given)
-    spec = RecurrentSpec(part, mode, dtype, len(sizes), sizes[0], features, first.shape[1], reverse, biases, strides)
+    g, ginner, ggates = (None if r is None else r.strides[0] for r in given)
+    spec = RecurrentSpec(
+        part, mode, dtype, len(sizes), sizes[0], features, first.shape[1], reverse, biases, (g, ginner, ggates)
+    )
     results = tuple(Result(k) for k in range(len(node.shape)))
     return Native(partial(recurrent_kernel, spec), (*refs, *results))
 

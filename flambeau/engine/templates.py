@@ -16,8 +16,8 @@ COPY = EngineOp("copy", lambda x: x, lambda b, x: x)
 class Part:
     """What a part of an expanded op computes: an op of the engine's own, with no meaning but its lowering.
 
-    One that ``folds`` is a mere sum, or another reduction of one value that may be done in steps. One that is ``checked``
-    is no result: where it is not 0, the op refuses its values.
+    ``folds`` is the reduction that it ends with, such as ``Body.sum``, if it may be done in steps. One that is ``checked`` is
+    no result: where it is not 0, the op refuses its values.
     """
 
     __slots__ = ("checked", "dims", "folds", "lower", "name")
@@ -28,7 +28,8 @@ class Part:
         self.name = name
         self.lower = lower
         self.dims = dims
-        self.checked = self.folds = False
+        self.checked = False
+        self.folds: Callable | None = None
 
     @property
     def reduces(self) -> Callable | None:
@@ -63,16 +64,21 @@ class Template:
                 self.form = self.inputs[0].shape
         self.compute = computing(self.dtype, self.inputs)
 
-    def begin_fold(self, shape: tuple[int, ...], strides: tuple[int, ...], dims: frozenset[int]) -> Template:
-        """A template that reduces ``dims`` of the input, seen in ``shape``."""
-        x = self.inputs[0]
+    def begin_fold(self, shape: tuple[int, ...], strides: list, dims: frozenset[int]) -> Template:
+        """A template that reduces ``dims`` of what this one reduces, seen in ``shape``."""
+        inputs = [
+            Ref(x.source, shape, x.dtype, s, x.offset, True) if isinstance(x, Ref) else x
+            for x, s in zip(self.inputs, strides, strict=True)
+        ]
         rows = tuple([n for d, n in enumerate(shape) if d not in dims])
-        first = Part(self.op.name, self.op.lower, tuple(dims))
-        return Template(first, NO_ATTRS, rows, self.compute, [Ref(x.source, shape, x.dtype, strides, x.offset, True)])
+        first = Template(Part(self.op.name, self.op.lower, tuple(dims)), NO_ATTRS, rows, self.dtype, inputs)
+        first.form, first.compute = shape, self.compute
+        return first
 
     def end_fold(self, source: int, shape: tuple[int, ...], dims: frozenset[int]) -> None:
         """Reduces ``dims`` of what another has begun, of ``shape``."""
-        self.inputs = [Ref(source, shape, self.compute)]
+        self.op = Part(self.op.name, self.op.folds, tuple(dims))
+        self.inputs = [Ref(source, shape, self.dtype)]
         self.form, self.reduced = shape, tuple(dims)
 
     def materialize(self) -> None:

@@ -59,8 +59,16 @@ def _references(nodes: list) -> list[int]:
 
 _ALONE = _references([object()])[0]
 
-MAX_STRUCTURES = 8192
 structures: dict[tuple, Structure] = {}
+
+
+def forget(used: set[Structure]) -> None:
+    """Keeps only these structures, and the kinds of their nodes."""
+    for signature in [signature for signature, structure in structures.items() if structure not in used]:
+        del structures[signature]
+    kept = {part for signature in structures for part in signature if part.__class__ is object}
+    for key in [key for key, kind in kinds.items() if kind not in kept]:
+        del kinds[key]
 
 
 class Trace:
@@ -106,8 +114,6 @@ class Trace:
             signature = tuple(key)
             structure = structures.get(signature)
             if structure is None:
-                if len(structures) >= MAX_STRUCTURES:
-                    structures.clear()
                 structure = structures[signature] = Structure(nodes, len(leaves))
         finally:
             node = x = old = None

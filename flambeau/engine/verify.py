@@ -31,7 +31,7 @@ def verify_nodes(plan: Plan, order: Iterable[int]) -> None:
             source = plan.nodes[ref.source] if ref.source >= 0 else None
             if source is not None and ref.source not in known and not source.is_view:
                 raise BrokenPlan(f"expansion: node {i} ({node.op.name}) reads node {ref.source}, which comes later or not at all")
-            _inside("expansion", f"node {i} ({node.op.name})", plan, ref.source, ref.offset, ref.shape, ref.strides)
+            _inside("expansion", f"node {i} ({node.op.name})", plan, ref.source, ref.dtype, ref.offset, ref.shape, ref.strides)
         known.add(i)
 
 
@@ -47,8 +47,8 @@ def verify_groups(plan: Plan, order: Iterable[int]) -> None:
             sources = [r.source for r in plan.nodes[group.members[0]].inputs if isinstance(r, Ref)]
         else:
             sources = [source for source, *_ in group.inputs]
-            for source, offset, strides, _ in group.inputs:
-                _inside("grouping", f"group {k}", plan, source, offset, group.shape, strides)
+            for source, offset, strides, dtype in group.inputs:
+                _inside("grouping", f"group {k}", plan, source, dtype, offset, group.shape, strides)
         for source in sources:
             if source >= 0 and source not in known:
                 raise BrokenPlan(f"grouping: group {k} reads node {source}, which runs later or not at all")
@@ -94,12 +94,15 @@ def _results(plan: Plan) -> list[set[int]]:
     return [results for results in found if results]
 
 
-def _inside(stage: str, reader: str, plan: Plan, source: int, offset: int, shape: Sequence[int], strides: Sequence[int]) -> None:
-    """Refuses a view that reaches beyond the memory of what it shows."""
-    extent, dtype = (plan.nodes[source].shape, plan.nodes[source].dtype) if source >= 0 else plan.slot_shapes[~source]
-    if dtype.__class__ is tuple or 0 in shape:
+def _inside(
+    stage: str, reader: str, plan: Plan, source: int, dtype, offset: int, shape: Sequence[int], strides: Sequence[int]
+) -> None:
+    """Refuses a view that reaches beyond the memory of what it shows; it may see that as another ``dtype``."""
+    extent, own = (plan.nodes[source].shape, plan.nodes[source].dtype) if source >= 0 else plan.slot_shapes[~source]
+    if own.__class__ is tuple or 0 in shape:
         return
+    count = max(1, prod(extent)) * own.itemsize // dtype.itemsize
     low = offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True) if s < 0)
     high = offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True) if s > 0)
-    if low < 0 or high >= max(1, prod(extent)):
-        raise BrokenPlan(f"{stage}: {reader} reads elements {low} to {high} of {source}, which has {prod(extent)}")
+    if low < 0 or high >= count:
+        raise BrokenPlan(f"{stage}: {reader} reads elements {low} to {high} of {source}, which has {count}")

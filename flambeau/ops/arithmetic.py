@@ -233,6 +233,22 @@ def _fmod(x, y):
     return np.fmod(x, y)
 
 
+def _expand_division(lower):
+    def expand(e, x, y):
+        if e.node.dtype.kind != dtypes.FLOATING:
+            e.check(lambda b, x, y: b.eq(y, 0), x, y)
+        return e.map(lower, x, y)
+
+    return expand
+
+
+def _lower_remainder(b, x, y):
+    if b.result.kind != dtypes.FLOATING:
+        return b.rem(x, y)
+    r = b.fmod(x, y)
+    return b.select(b.and_(b.ne(r, 0), b.xor(b.lt(r, 0), b.lt(y, 0))), b.add(r, y), r)
+
+
 _no_gradient = {"input": lambda g: g * 0, "other": lambda g: g * 0}
 """Of functions that are constant between their jumps."""
 
@@ -242,6 +258,7 @@ def _integers_by_zero(make):
 
 
 @pointwise(
+    expand=_expand_division(lambda b, x, y: b.floordiv(x, y)),
     kernel=_floor_divide,
     tensors="input other",
     grad=_no_gradient,
@@ -257,7 +274,8 @@ def floor_divide(input, other):
     return (input, other), {}
 
 
-@pointwise(kernel=_truncated, tensors="input other", checked=True, method=False, errors=_integers_by_zero)
+@pointwise(
+    expand=_expand_division(lambda b, x, y: b.truncdiv(x, y)), kernel=_truncated, tensors="input other", checked=True, method=False, errors=_integers_by_zero)
 def _truncated_divide(input, other):
     """Element-wise quotient of integers, rounded towards zero."""
     refuse("div_trunc_cpu", input, other, kinds=NOT_REAL_NUMBERS)
@@ -265,6 +283,7 @@ def _truncated_divide(input, other):
 
 
 @pointwise(
+    expand=_expand_division(_lower_remainder),
     kernel=_remainder,
     tensors="input other",
     grad={"input": lambda g: g, "other": lambda g, input, other: -g * floor_divide(input, other)},
@@ -284,6 +303,7 @@ def remainder(input, other):
 
 
 @pointwise(
+    expand=_expand_division(lambda b, x, y: b.fmod(x, y)),
     kernel=_fmod,
     tensors="input other",
     grad={"input": lambda g: g, "other": lambda g, input, other: -g * trunc(input / other)},

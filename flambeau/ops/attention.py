@@ -134,9 +134,9 @@ def _attention(query, key, value, causal, scale):
 
 
 def _is_plain(query, key, value) -> bool:
-    """Whether these are matrices for each head of each element of a batch, none of them empty."""
+    """Whether these are matrices for each head of each element of a batch (or for each head alone), none of them empty."""
     q, k, v = query._shape, key._shape, value._shape
-    same = len(q) == 4 and q[:2] == k[:2] == v[:2] and q[3] == k[3] and k[2] == v[2]
+    same = len(q) in (3, 4) and q[:-2] == k[:-2] == v[:-2] and q[-1] == k[-1] and k[-2] == v[-2]
     return same and 0 not in (*q, *v) and query._dtype in (dtypes.float32, dtypes.float64)
 
 
@@ -196,6 +196,9 @@ def scaled_dot_product_attention(
         key, value = _shared_heads(query, key, value)
     scale = 1 / math.sqrt(query._shape[-1]) if scale is None else scale
     if attn_mask is None and not dropout_p and _is_plain(query, key, value):
+        if query.dim() == 3:
+            heads = [x.unsqueeze(1) for x in (query, key, value)]
+            return _attention(*heads, bool(is_causal), float(scale))[0].squeeze(2)
         return _attention(query, key, value, bool(is_causal), float(scale))[0].transpose(1, 2)
     weights = _weights(query, key, attn_mask, is_causal, scale)
     if dropout_p:

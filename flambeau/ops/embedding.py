@@ -45,35 +45,28 @@ def _grad_of_lookup(g, indices, weight_shape, padding_idx, scale_grad_by_freq):
     return _embedding_grad(g, indices, weight_shape[0], padding_idx)
 
 
-def _embedding_record(name: str, checked: bool):
-    return op(
-        name=name,
-        tensors="weight indices",
-        kernel=_lookup,
-        grad={"weight": _grad_of_lookup},
-        checked=checked,
-        method=False,
-        backward_name="EmbeddingBackward0",
-    )
+def _verify(inputs: tuple, attrs: dict) -> bool:
+    known = dispatch.known(inputs[1])
+    if known is None:
+        return False
+    _check_range(known, inputs[0]._shape[0])
+    return True
 
 
-@_embedding_record("_embedding", True)
-def _pending_embedding(weight, indices, padding_idx, scale_grad_by_freq):
+@op(
+    name="_embedding",
+    tensors="weight indices",
+    kernel=_lookup,
+    grad={"weight": _grad_of_lookup},
+    checked=True,
+    verify=_verify,
+    method=False,
+    backward_name="EmbeddingBackward0",
+)
+def _embedding(weight, indices, padding_idx, scale_grad_by_freq):
     """The rows of ``weight`` at ``indices``."""
     attrs = {"padding_idx": padding_idx, "scale_grad_by_freq": scale_grad_by_freq}
     return (*indices._shape, *weight._shape[1:]), weight._dtype, (weight, indices), attrs
-
-
-_known_embedding = _embedding_record("_known_embedding", False)(_pending_embedding.__wrapped__)
-
-
-def _embedding(weight, indices, padding_idx, scale_grad_by_freq):
-    """The rows of ``weight`` at ``indices``: where those are known, only they must be looked at to know that they are right."""
-    known = dispatch.known(indices)
-    if known is None:
-        return _pending_embedding(weight, indices, padding_idx, scale_grad_by_freq)
-    _check_range(known, weight._shape[0])
-    return _known_embedding(weight, indices, padding_idx, scale_grad_by_freq)
 
 
 def _add_rows(g, indices, rows, padding_idx):

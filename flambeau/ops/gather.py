@@ -7,7 +7,7 @@ import numpy as np
 from flambeau import dispatch
 from flambeau.core import dtypes
 from flambeau.core.size import broadcast_shapes, wrap_dim
-from flambeau.ops.indexing import in_range, index_put
+from flambeau.ops.indexing import in_range, index_put, verify_along
 from flambeau.ops.indexing import index as elements_at
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 
@@ -60,6 +60,7 @@ def _gather_kernel(x, index, dim):
 @op(
     tensors="input index",
     checked=True,
+    verify=verify_along(RuntimeError),
     out=True,
     kernel=_gather_kernel,
     grad={"input": lambda g, input_shape, dim, index: scatter_add(g.new_zeros(input_shape), dim, index, g)},
@@ -141,6 +142,7 @@ def _into(g, src_shape):
     method=False,
     tensors="input index src",
     checked=True,
+    verify=verify_along(RuntimeError),
     kernel=_scatter_kernel,
     grad={
         "input": lambda g, dim, index: g.scatter(dim, index, 0),
@@ -178,6 +180,7 @@ def scatter(input, dim, index, src=None, *, value=None, reduce=None):
 @op(
     tensors="input index src",
     checked=True,
+    verify=verify_along(RuntimeError),
     inplace=True,
     out=True,
     kernel=lambda x, index, src, dim: _scatter_kernel(x, index, src, dim, "sum"),
@@ -228,6 +231,7 @@ def _scatter_reduce_gradient(g, needs, input, index, src, out, dim, reduce, incl
 @op(
     tensors="input index src",
     checked=True,
+    verify=verify_along(RuntimeError),
     inplace=True,
     out=True,
     kernel=_scatter_kernel,

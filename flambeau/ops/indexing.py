@@ -5,6 +5,8 @@ Index tensors are int64 for the kernels. What is out of range raises where the o
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from flambeau import dispatch
@@ -28,6 +30,19 @@ def in_range(index: np.ndarray, n: int, dim: int, error: type[Exception] = Index
     return index
 
 
+def verify_along(error: type[Exception] = IndexError, start: str = "") -> Callable:
+    """The check of the index, an op's second input, along the dim ``dim`` of its first."""
+
+    def verify(inputs: tuple, attrs: dict) -> bool:
+        shape, known = inputs[0]._shape, dispatch.known(inputs[1])
+        if known is None or not shape:
+            return False
+        in_range(known, shape[attrs["dim"]], attrs["dim"], error, start)
+        return True
+
+    return verify
+
+
 # --- advanced indexing: x[i, :, mask] ------------------------------------------------------------------------
 
 
@@ -45,6 +60,16 @@ def _resolve(shape: tuple[int, ...], indices: tuple) -> tuple:
                 raise IndexError(f"index {low if low < -n else high} is out of bounds for dimension {d} with size {n}")
         out.append(i)
     return tuple(out)
+
+
+def _verify(inputs: tuple, attrs: dict) -> bool:
+    """The check of the index tensors of an op, which are its last inputs."""
+    indices = inputs[1 + ("accumulate" in attrs) :]
+    known = [None if i is None else dispatch.known(i) for i in indices]
+    if any(i is not None and k is None for i, k in zip(indices, known, strict=True)):
+        return False
+    _resolve(inputs[0]._shape, tuple(known))
+    return True
 
 
 def _index_kernel(x, *indices):
@@ -86,6 +111,7 @@ def index_shape(shape: tuple[int, ...], indices: tuple) -> tuple[int, ...]:
     name="_index",
     method=False,
     checked=True,
+    verify=_verify,
     tensors="input *indices",
     kernel=_index_kernel,
     grad={"*": _index_gradient},
@@ -107,6 +133,7 @@ def _index_put_gradient(g, needs, accumulate, indices):
     name="_index_put",
     method=False,
     checked=True,
+    verify=_verify,
     tensors="input values *indices",
     kernel=_index_put_kernel,
     grad={"*": _index_put_gradient},
@@ -179,6 +206,7 @@ def _index_select_gradient(g, input_shape, dim, index):
 @op(
     tensors="input index",
     checked=True,
+    verify=verify_along(start="index out of range in self: "),
     out=True,
     kernel=_index_select_kernel,
     grad={"input": _index_select_gradient},
@@ -235,6 +263,7 @@ def _check_slices(name, input, dim, index, source):
 @op(
     tensors="input index source",
     checked=True,
+    verify=verify_along(),
     inplace=True,
     out=True,
     kernel=_index_add_kernel,
@@ -264,6 +293,7 @@ def _index_copy_kernel(x, index, source, dim):
 @op(
     tensors="input index source",
     checked=True,
+    verify=verify_along(),
     inplace=True,
     out=True,
     kernel=_index_copy_kernel,

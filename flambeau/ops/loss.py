@@ -7,6 +7,7 @@ element or sample). ``size_average`` and ``reduce`` are PyTorch's older way of s
 from __future__ import annotations
 
 import warnings
+from math import prod
 
 import numpy as np
 
@@ -59,9 +60,14 @@ def reducing_parts(lower):
     """The expansion of the same: ``lower`` gives an element's loss."""
 
     def expand(e, *inputs, reduction: str, **attrs):
-        loss = e.map(lambda b, *values: lower(b, *values, **attrs), *inputs)
-        dims = tuple(range(len(loss.shape)))
-        return loss if reduction == "none" else e.sum(loss, dims) if reduction == "sum" else e.mean(loss, dims)
+        def loss(b, *values):
+            return lower(b, *values, **attrs)
+
+        shape = broadcast_shapes(*[x.shape for x in inputs if x is not None])
+        if reduction == "none" or not shape:
+            return e.map(loss, *inputs)
+        total = e.fold_of("sum", loss, tuple(range(len(shape))), *inputs)
+        return total if reduction == "sum" else e.map(lambda b, total: b.div(total, prod(shape)), total)
 
     return expand
 

@@ -418,7 +418,7 @@ def _expand_scaled(e, x, weight, bias, mean, var, eps):
         shift = b.mul(b.neg(mean), scale)
         return b.add(b.mul(x, scale), shift if bias is None else b.add(shift, bias))
 
-    return e.map(scaled, x, *[p if p is None else e.view(p, (p.shape[0], *shape[1:])) for p in (weight, bias, mean, var)])
+    return e.map(scaled, x, *[p if p is None else e.view(p, (x.shape[1], *shape[1:])) for p in (weight, bias, mean, var)])
 
 
 @op(

@@ -338,7 +338,7 @@ def _avg_pool_kernel(x, kernel, stride, padding, outputs, sizes, **counting):
     lead = x.ndim - len(kernel)
     for axis in reversed(range(lead, x.ndim)):
         o, k, s = outputs[axis - lead], kernel[axis - lead], stride[axis - lead]
-        total = x[at(axis, tap(0, s, 1, o))].copy()
+        total = x[at(axis, tap(0, s, 1, o))] + x.dtype.type(0)  # so that the sum of negative zeros is 0
         for t in range(1, k):
             total += x[at(axis, tap(t, s, 1, o))]
         x = total

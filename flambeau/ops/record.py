@@ -121,8 +121,8 @@ class Op:
         self.static = static
         # Arguments that are numbers for the kernel: recipes (see tensor/recipes.py) do not depend on their values.
         self.numbers = frozenset(x for i, n in enumerate(names) if n in self.tensors and not static for x in (i, n))
-        # How many leading arguments a recipe knows by their layouts, or as numbers, alone.
-        self.by_layout = next((n for n in (3, 2) if self.numbers.issuperset(range(n))), 1 if names else 0)
+        # How many leading arguments a recipe may know by their layouts alone, or as numbers whose values do not matter.
+        self.by_layout = next((n for n in (3, 2) if len(names) >= n and set(names[:n]) <= set(self.tensors)), 1 if names else 0)
         self.recipes: dict = {}
         self.rules = None  # what the tape makes of ``grads`` when it first needs them
         self.node_type = None

@@ -14,6 +14,7 @@ the place of GRU's second bias.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -92,7 +93,12 @@ def _lstm_back(f, dh, dc, dgates, h, c, gates, h0, c0):
         slopes = [a + b for a, b in zip(slopes, f.split(dgates, 4), strict=True)]
     enter_, forget_, new_, leave_ = slopes
     d = f.cat(
-        (enter_ * enter * (1 - enter), forget_ * forget * (1 - forget), new_ * (1 - new * new), leave_ * leave * (1 - leave)),
+        (
+            enter_ * enter * (1 - enter),
+            forget_ * forget * (1 - forget),
+            new_ * (1 - new * new),
+            leave_ * leave * (1 - leave),
+        ),
         -1,
     )
     return d, d, None, dc * forget
@@ -304,11 +310,9 @@ def _recurrence_grad(g, ginner, ggates, outputs, inner, gates, h, c, w_ih, w_hh,
 
 def _recurrence_gradient(gs, needs, input, h, c, w_ih, w_hh, outputs, inner, gates, mode, sizes, reverse):
     gs = [g if g is None or g.stride()[-1] == 1 else g.contiguous() for g in gs]
-    values: tuple[Any, ...] = (*gs, outputs, inner, gates, h, c, w_ih if needs[0] else None, w_hh)
-    if dispatch.grad_mode.enabled:
-        dx, product, dinput, dh, dc = _gradient(_Tensors, *values, mode, sizes, reverse)
-    else:
-        dx, product, dinput, dh, dc = _recurrence_grad(*values, mode, sizes, reverse)
+    values: tuple[Any, ...] = (*gs, outputs, inner, gates, h, c, w_ih if needs[0] else None, w_hh, mode, sizes, reverse)
+    formula = partial(_gradient, _Tensors) if dispatch.grad_mode.enabled else _recurrence_grad
+    dx, product, dinput, dh, dc = formula(*values)
     product = product if mode == "GRU" else dx
     return (
         dinput if needs[0] else None,

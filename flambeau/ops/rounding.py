@@ -163,6 +163,7 @@ def _grad_of_sgn(g, input):
 
 
 @pointwise(
+    lower=_lower_sign,
     kernel=_sgn,
     grad={"input": _grad_of_sgn},
     inplace=True,

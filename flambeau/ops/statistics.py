@@ -35,9 +35,21 @@ def _var_kernel(x, dim, keepdim, correction):
     return square.sum(axis=dim, keepdims=keepdim) / np.float64(max(n - correction, 0))
 
 
-def _lower_var(b, x, dim, keepdim, correction):
-    centred = b.sub(x, b.div(b.sum(x), b.count))
-    return b.div(b.sum(b.mul(centred, centred)), max(b.count - correction, 0))
+def _expand_var(e, x, dim, keepdim, correction):
+    if not dim:
+        e.refuse("a number has no other to vary from")
+    n = prod([x.shape[d] for d in dim])
+
+    def square(b, x, mean):
+        centred = b.sub(x, mean)
+        return b.mul(centred, centred)
+
+    total = e.fold_of("sum", square, dim, x, e.mean(x, dim), keepdim=keepdim)
+    return e.map(lambda b, total: b.div(total, max(n - correction, 0)), total)
+
+
+def _expand_std(e, x, dim, keepdim, correction):
+    return e.map(lambda b, var: b.sqrt(var), _expand_var(e, x, dim, keepdim, correction))
 
 
 def _std_kernel(x, dim, keepdim, correction):
@@ -84,7 +96,7 @@ def _var_errors(make):
     return [ErrorSample(IndexError, "Dimension out of range", make(2, 3), dim=2)]
 
 
-@op(lower=_lower_var, reduces=lambda dim, keepdim, correction: dim, kernel=_var_kernel, out=True, grad={"input": _var_gradient}, samples=_var_samples, errors=_var_errors)
+@op(expand=_expand_var, kernel=_var_kernel, out=True, grad={"input": _var_gradient}, samples=_var_samples, errors=_var_errors)
 def var(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
     r"""The variance over ``dim`` (all dims without it): :math:`\frac{1}{n - c} \sum_i |x_i - \bar x|^2`.
 
@@ -99,7 +111,7 @@ def var(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
     return _var_check(input, dim, unbiased, keepdim, correction)
 
 
-@op(lower=lambda b, x, **attrs: b.sqrt(_lower_var(b, x, **attrs)), reduces=lambda dim, keepdim, correction: dim, kernel=_std_kernel, out=True, grad={"input": _std_gradient}, samples=_var_samples, errors=_var_errors)
+@op(expand=_expand_std, kernel=_std_kernel, out=True, grad={"input": _std_gradient}, samples=_var_samples, errors=_var_errors)
 def std(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
     """The standard deviation over ``dim``: the square root of :func:`var`.
 
@@ -440,7 +452,7 @@ def _logsumexp_gradient(g, input, out, dim, keepdim):
 
 def _expand_logsumexp(e, x, dim, keepdim):
     top = e.map(lambda b, top: b.select(b.eq(b.abs(top), inf), 0, top), e.amax(x, dim))
-    total = e.sum(e.map(lambda b, x, top: b.exp(b.sub(x, top)), x, top), dim)
+    total = e.fold_of("sum", lambda b, x, top: b.exp(b.sub(x, top)), dim, x, top)
     return e.map(lambda b, total, top: b.add(b.log(total), top), total, top)
 
 

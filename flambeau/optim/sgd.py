@@ -90,31 +90,32 @@ class SGD(Optimizer):
     def _update_group(self, group: dict[str, Any]) -> None:
         # Not the base's loop: without momentum nothing is remembered, the first momentum is the gradient, and complex
         # numbers need no detour, since every operation is linear.
-        rate, decay = -hyperparameter(group["lr"]), nonzero(hyperparameter(group["weight_decay"]))
-        momentum, maximize = group["momentum"], group["maximize"]
-        plain = Update(_update, (rate, decay))
-        first = Update(_update, (rate, None))
-        ahead = momentum if group["nesterov"] else None
-        heavy = Update(_update_with_momentum, (rate, momentum, 1 - group["dampening"], ahead, decay))
+        rate, decay = -hyperparameter(group["lr"]), nonzero(group["weight_decay"])
+        momentum, maximize = hyperparameter(group["momentum"]), group["maximize"]
+        if momentum == 0:
+            update = Update(_update, (rate, decay))
+        else:
+            ahead = momentum if group["nesterov"] else None
+            update = Update(_update_with_momentum, (rate, momentum, 1 - group["dampening"], ahead, decay))
         for param in group["params"]:
-            grad = param.grad
+            grad = param._grad
             if grad is None:
                 continue
             if maximize:
                 grad = -grad
             if momentum == 0:
-                plain(grad, param)
+                update(grad, param)
                 continue
             state = self.state[param]
             buffer = state.get("momentum_buffer")
             if buffer is not None:
-                heavy(grad, param, buffer)
+                update(grad, param, buffer)
                 continue
             if decay is not None:
                 grad = plus(grad, param, decay)
             buffer = state["momentum_buffer"] = grad.detach().clone()
-            direction = plus(grad, buffer, momentum) if group["nesterov"] else buffer
-            first(direction, param)
+            direction = buffer if ahead is None else plus(grad, buffer, ahead)
+            Update(_update, (rate, None))(direction, param)
 
 
 def _update(numbers, grad, param):

@@ -97,7 +97,7 @@ class ElementwiseOptimizer(Optimizer):
         states, update, known = self.state, None, None
         alike = self._scalar_state == ("step",)  # numbers follow from the step: the same for most parameters
         for param in group["params"]:
-            grad = param.grad
+            grad = param._grad
             if grad is None:
                 continue
             state = states.get(param)

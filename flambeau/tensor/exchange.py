@@ -175,13 +175,6 @@ def from_numpy(array: np.ndarray) -> Tensor:
     dtype = dtypes.from_numpy(array.dtype)
     if array.dtype.byteorder not in "=|" and array.dtype != array.dtype.newbyteorder("="):
         raise ValueError("given numpy array has byte order different from the native byte order. Conversion between byte orders is currently not supported.")
-    if any(s % array.itemsize for s in array.strides):
-        raise ValueError("given numpy array strides not a multiple of the element byte size. Copy the numpy array to reallocate the memory.")
-    if any(s < 0 for s in array.strides):
-        raise ValueError(
-            "At least one stride in the given numpy array is negative, and tensors with negative strides are not currently "
-            "supported. (You can probably work around this by making a copy of your array  with array.copy().) "
-        )
     if not array.flags.writeable:
         warnings.warn(
             "The given NumPy array is not writable, and PyTorch does not support non-writable tensors. Writing to this "
@@ -192,6 +185,13 @@ def from_numpy(array: np.ndarray) -> Tensor:
     if array.flags.c_contiguous:
         shape = Size(array.shape)
         return make_tensor(Storage.from_numpy(array, dtype, exposed=True), shape, dtype)
+    if any(s % array.itemsize for s in array.strides):
+        raise ValueError("given numpy array strides not a multiple of the element byte size. Copy the numpy array to reallocate the memory.")
+    if any(s < 0 for s in array.strides):
+        raise ValueError(
+            "At least one stride in the given numpy array is negative, and tensors with negative strides are not currently "
+            "supported. (You can probably work around this by making a copy of your array  with array.copy().) "
+        )
     strides = tuple(s // array.itemsize for s in array.strides)
     extent = 1 + sum((n - 1) * s for n, s in zip(array.shape, strides, strict=True)) if array.size else 0
     memory = np.lib.stride_tricks.as_strided(array, (extent,), (array.itemsize,))

@@ -59,10 +59,10 @@ def layout_of(t: Tensor) -> Layout:
 def key_of(op: Op, args: tuple, kwargs: dict) -> tuple | None:
     """What calls that follow the same recipe have in common; ``None`` where an argument is no part of a key.
 
-    Leading arguments that the op takes as tensors or as numbers count by their layout, or class, alone: see
+    Leading arguments that the op takes as tensors, or as numbers given at run time, count by their layout or class alone: see
     :func:`flambeau.ops.record._public_function`, which makes the same key for them.
     """
-    if not kwargs and len(args) <= op.by_layout:
+    if not kwargs and len(args) <= op.by_layout and (op.numbers or all([isinstance(x, Tensor) for x in args])):
         return (*[_layout(x) for x in args], grad_mode.enabled)
     key: list = [grad_mode.enabled]
     numbers = op.numbers
@@ -177,10 +177,11 @@ def _sources(op: Op, given: tuple, inputs: tuple, nodes: tuple) -> tuple[Source,
                 return None
         place = places[0] if places else None
         if isinstance(x, Tensor):
-            steps = _steps(node, x._storage.node)
+            is_copy = node.op is None and x._storage.exposed  # of memory that somebody else may write to
+            steps = _own_steps(x) if is_copy else _steps(node, x._storage.node)
             if place is None or steps is None:
                 return None
-            found.append(Source(place, None, steps, _is_whole(x, node), x._base is not None))
+            found.append(Source(place, None, steps, steps == _own_steps(x), x._base is not None))
         elif node is None:
             found.append(Source(None))
         elif node is not x:
@@ -189,19 +190,20 @@ def _sources(op: Op, given: tuple, inputs: tuple, nodes: tuple) -> tuple[Source,
             found.append(Source(place))
         else:
             if op.numbers and x.__class__ in (int, float):  # made from an argument: from now on its value is part of the key
-                op.by_layout, op.numbers = 1, frozenset()
+                op.numbers = frozenset()
                 op.recipes.clear()
             found.append(Source(None, x))
     return tuple(found)
 
 
-def _is_whole(x: Tensor, node: Node) -> bool:
-    """Whether ``node`` is what reading ``x`` makes."""
-    if node is x._storage.node:
-        return (x._layout or layout_of(x)).memory is None
-    return node.op is VIEW and node.inputs[0] is x._storage.node and node.attrs == {
-        "shape": x._shape, "strides": x.stride(), "offset": x._offset, "dtype": x._dtype,
-    }  # fmt: skip
+def _own_steps(x: Tensor) -> tuple:
+    """What stands between a storage's content and a tensor."""
+    if (x._layout or layout_of(x)).memory is None:
+        return ()
+    node = object.__new__(Node)
+    node.op, node.inputs, node.shape, node.dtype = VIEW, (x._storage.node,), x._shape, x._dtype
+    node.attrs = {"shape": x._shape, "strides": x.stride(), "offset": x._offset, "dtype": x._dtype}
+    return ((VIEW, node.attrs, node.shape, node.dtype, kind_of(node)),)
 
 
 def _steps(node: Node, base: Node) -> tuple | None:

@@ -10,7 +10,8 @@ import time
 import traceback
 
 from tests.fuzz.modes import check, divide_all
-from tests.fuzz.programs import random_program, script, shrink
+from tests.fuzz.programs import random_program, script
+from tests.fuzz.smaller import shrink
 
 
 def main() -> None:

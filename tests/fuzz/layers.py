@@ -104,7 +104,7 @@ def loss(g: Generator) -> str:
     return g.random.choice([
         f"F.cross_entropy({a}, {classes}{how})", f"F.cross_entropy({a}, {classes}, label_smoothing=0.125{how})",
         f"F.cross_entropy({a}, {classes}, ignore_index=0{how})", f"F.cross_entropy({a}, {b}.softmax(-1){how})",
-        f"F.nll_loss({a}.log_softmax(-1), {classes}{how})", f"F.binary_cross_entropy({a}.sigmoid(), {b}.sigmoid().detach(){how})",
+        f"F.nll_loss({a}.log_softmax(-1), {classes}{how})", f"F.binary_cross_entropy({a}.sigmoid() * 0.75 + 0.125, {b}.sigmoid().detach() * 0.5{how})",
         f"F.gaussian_nll_loss({a}, {b}, {a}.abs() + 1{how})", f"F.poisson_nll_loss({a}, {b}{how})", f"F.soft_margin_loss({a}, {b}.sign(){how})",
         f"F.cosine_similarity({a}, {b}, dim=-1)", f"F.smooth_l1_loss({a}, {b}, beta=0.5{how})", f"F.huber_loss({a}, {b}, delta=0.5{how})",
         f"F.margin_ranking_loss({a}, {b}, {b}.sign(){how})", f"F.pairwise_distance({a}, {b})", f"F.glu({a}, -1)", f"F.softmin({a}, -1)",

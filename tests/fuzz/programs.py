@@ -574,36 +574,3 @@ def random_program(seed: int) -> Program:
         warnings.simplefilter("ignore")
         generator = Generator(seed)
         return generator.generate(generator.random.choice([6, 12, 20, 30]))
-
-
-# --- making programs smaller ---------------------------------------------------------------------------------
-
-
-def shrink(program: Program, fails: Callable[[Program], bool], budget: int = 400) -> Program:
-    """A smaller program that still ``fails``: whole runs of statements are left out, then single ones, then repeats."""
-    size = max(1, len(program) // 2)
-    while size:
-        start = 0
-        while start < len(program) and budget:
-            shorter = program[:start] + program[start + size :]
-            budget -= 1
-            if shorter and fails(shorter):
-                program = shorter
-            else:
-                start += size
-        size //= 2
-    for i, statement in reversed(list(enumerate(program))):
-        if not isinstance(statement, Repeat):
-            continue
-        simpler = [program[:i] + statement.body + program[i + 1 :]]
-        simpler += [
-            (*program[:i], Repeat(n, body), *program[i + 1 :])
-            for n in (2, statement.times)
-            for body in [statement.body[:j] + statement.body[j + 1 :] for j in range(len(statement.body))]
-            if body
-        ]
-        for candidate in simpler:
-            if budget and fails(candidate):
-                budget -= 1
-                return shrink(candidate, fails, budget)
-    return program

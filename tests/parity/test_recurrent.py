@@ -9,7 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-import flambeau
+import flambeau  # noqa: E402
 
 
 def observe(library, mode, layers, bidirectional, batch_first, bias, packed, state, projected) -> list:

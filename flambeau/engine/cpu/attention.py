@@ -73,7 +73,7 @@ class _Product:
 
     def __init__(
         self,
-        frame: Frame,
+        frame: _Heads,
         columns: int,
         a: tuple[int, int],
         b_row: int | None,
@@ -83,6 +83,7 @@ class _Product:
         rows: int = 0,
     ) -> None:
         self.frame, self.columns, self.a, self.c_row, self.packed = frame, columns, a, c_row, b_row is None
+        self.steps = 1  # of B, if it is packed
         few, total = frame.session.machine.registers < 32, -(-columns // frame.lanes)
         if rows:
             self.rows, self.vectors = rows, 3 if total % 3 == 0 and not few else 2
@@ -104,7 +105,7 @@ class _Product:
 
     def pack(self, to: Value, source: Value, steps: int, across: int) -> None:
         """Packs B, whose columns lie ``across`` elements apart and have no gaps."""
-        frame = self.frame
+        frame, self.steps = self.frame, steps
 
         def panel(first: Value | int, columns: int) -> None:
             width = -(-columns // frame.lanes) * frame.lanes * frame.size
@@ -120,7 +121,14 @@ class _Product:
         frame.walk(self.columns, self.vectors * frame.lanes, panel)
 
     def multiply(
-        self, a: Value, b: Value, c: Value, rows: int, steps: Value | int, right: Value | None = None, bottom: Value | None = None
+        self,
+        a: Value,
+        b: Value,
+        c: Value,
+        rows: int,
+        steps: Value | int,
+        right: Value | None = None,
+        bottom: Value | None = None,
     ) -> None:
         """For that many rows. Tiles from column ``right`` or from row ``bottom`` on are left out."""
         frame = self.frame
@@ -133,7 +141,7 @@ class _Product:
             frame.set(self.job, tiles.MASK, (1 << rest) - 1)
             if self.packed:
                 frame.set(self.job, tiles.B_STEP, vectors * frame.lanes * frame.size)
-            from_b, to = frame.go(b, first, steps if self.packed else 1), frame.go(c, first, 1)
+            from_b, to = frame.go(b, first, self.steps), frame.go(c, first, 1)
 
             def tile(top: Value | int, high: int) -> None:
                 name = tiles.tile(frame.session, frame.kind, high, vectors, rest != 0)
@@ -205,7 +213,9 @@ class _Heads(Frame):
         """``body(r, seen)`` for each row of a block, with the number of keys that this query sees."""
 
         def row(r: Value) -> None:
-            seen = (r + top + 1).intrinsic("umin", self.spec.keys) if self.spec.causal else self.code.index(self.spec.keys)
+            seen = (
+                (r + top + 1).intrinsic("umin", self.spec.keys) if self.spec.causal else self.code.index(self.spec.keys)
+            )
             body(r, seen)
 
         self.between(self.code.index(0), self.code.index(rows), row)
@@ -216,7 +226,9 @@ class _Heads(Frame):
         end = count if isinstance(count, Value) else code.index(count)
 
         def vector(j: Value, carried: list[Value]) -> list[Value]:
-            return body(j, (j.splat(lanes) + code.vector(range(lanes), "i64")).compare("slt", end.splat(lanes)), carried)
+            return body(
+                j, (j.splat(lanes) + code.vector(range(lanes), "i64")).compare("slt", end.splat(lanes)), carried
+            )
 
         return code.loop(code.index(0), end, lanes, carried, vector)
 
@@ -262,7 +274,9 @@ class _Forward(_Heads):
     def queries(self, here: dict[str, Value], top: Value | int, rows: int) -> None:
         spec, code, kind, lanes, weights = self.spec, self.code, self.kind, self.lanes, self.weights()
         limit = self.limit(top, rows)
-        self.scores.multiply(self.go(here["q"], top, self.row("q")), self.packed(), weights, rows, spec.width, right=limit)
+        self.scores.multiply(
+            self.go(here["q"], top, self.row("q")), self.packed(), weights, rows, spec.width, right=limit
+        )
         out = self.go(here["out"], top, self.row("out"))
         sums = [self.go(here[n], top, 1) for n in ("top", "total")]
 
@@ -277,7 +291,9 @@ class _Forward(_Heads):
 
             def weigh(j: Value, mask: Value, sums: list[Value]) -> list[Value]:
                 place = line.offset(j, kind)
-                weight = mask.select(vmath.exp(place.load(kind, lanes) - most.splat(lanes)), code.const(0.0, kind, lanes))
+                weight = mask.select(
+                    vmath.exp(place.load(kind, lanes) - most.splat(lanes)), code.const(0.0, kind, lanes)
+                )
                 place.store(weight)
                 return [sums[0] + weight]
 

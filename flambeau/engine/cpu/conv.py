@@ -12,7 +12,7 @@ columns leave when divided by the stride, with the taps that reach it. The sourc
 of the kernel (and each remainder of its rows), such that the positions a tap reads follow each other without gaps. Then a
 pass is a matrix product whose rows of B overlap: ``a`` times rows that begin at an offset for each (channel, tap).
 
-The gradient of the weight is made of inner products over the same copies, several images at a time.
+The gradient of the weight (:mod:`flambeau.engine.cpu.conv_weight`) is made from the same copies.
 
 The order of every sum depends on the shape alone, not on the number of threads. The zeros of the padding take part in the
 sums: where a weight is infinite or NaN, so are the results at the border (PyTorch's blocked kernels leave them out).

@@ -125,6 +125,10 @@ class Convolution(Frame):
         self.pointers = self.arguments(arguments, args)
         self.outer_pointers = self.outer.arguments(arguments)
 
+    def write(self) -> None:
+        """Writes both."""
+        raise NotImplementedError
+
     def finish(
         self, tasks: int, work: int, shared: Value, memory: Value, after: Callable[[], None] = lambda: None
     ) -> None:

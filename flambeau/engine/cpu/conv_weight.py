@@ -236,8 +236,8 @@ class _Outer(Convolution):
         self.positions = copies.rows * p.columns
         self.together = 1  # images of a unit
         if self.bands == 1:
-            size = self.channels * copies.channel() * self.size
-            self.together = max(1, min(-(-spec.n // TASKS), POSITIONS // self.positions, COPIES // size))
+            size = 0 if copies.none else self.channels * copies.channel() * self.size
+            self.together = max(1, min(-(-spec.n // TASKS), POSITIONS // self.positions, COPIES // max(size, 1)))
         self.units = -(-spec.n // self.together) * self.bands
         parts = max(1, min(self.units, -(-TASKS // self.blocks)))
         self.per = -(-self.units // parts)

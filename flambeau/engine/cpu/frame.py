@@ -59,7 +59,10 @@ def run_part(code: Code, context: Value, tasks: int, divided: bool, light: bool 
     """Calls ``part(context, first, last)`` for all tasks, divided between threads or not; ``light``: no thread is woken."""
     if divided:
         threads.pool()
-        code.perform(threads.LIGHT_ENTRY if light else threads.ENTRY, [Value(code, "@part", "ptr", 0), context, code.index(tasks)])
+        code.perform(
+            threads.LIGHT_ENTRY if light else threads.ENTRY,
+            [Value(code, "@part", "ptr", 0), context, code.index(tasks)],
+        )
     else:
         code.line(f"call void @part(ptr {context.ref}, i64 0, i64 {tasks})")
 

@@ -25,6 +25,7 @@ from flambeau.engine.cpu.compiler import Session
 from flambeau.engine.cpu.compiler import session as process_session
 from flambeau.engine.cpu.emit import Code, Value
 from flambeau.engine.cpu.frame import Frame, evenly, kernel, lanes_of, parameter, parts, run_part
+from flambeau.engine.cpu.schedule import BUFFER_BYTES
 from flambeau.engine.cpu.specs import KINDS, GemmSpec
 
 
@@ -83,12 +84,18 @@ def gemm_kernel(spec: GemmSpec, session: Session | None = None) -> int:
     return address
 
 
+FAR_AWAY = 1 << 19
+"""Bytes of A or C from which on it is not expected in the second cache."""
+
+
 def _shares_weights(spec: GemmSpec) -> bool:
     """Whether threads take blocks of the inner dimension each: a large B, row by row, is then read by the threads that
     have written these rows of it, as updates of weights are divided."""
     size = spec.dtype.itemsize
-    few = 2 * spec.m <= 256 and prod(spec.batch) == 1 and spec.k >= 512
-    return few and spec.b[-2] > spec.b[-1] == 1 and 1 << 17 <= spec.k * spec.n * size and spec.m * spec.n * size <= 1 << 15
+    few = not spec.rectified and 2 * spec.m <= 256 and prod(spec.batch) == 1 and spec.k >= 512
+    return (
+        few and spec.b[-2] > spec.b[-1] == 1 and 1 << 17 <= spec.k * spec.n * size and spec.m * spec.n * size <= 1 << 15
+    )
 
 
 def division(session: Session, spec: GemmSpec, cut: Tiling) -> tuple[str, int]:
@@ -98,7 +105,8 @@ def division(session: Session, spec: GemmSpec, cut: Tiling) -> tuple[str, int]:
     aside = spec.d is not None and spec.n > 1 and spec.d[-1] != 1
     if spec.steps() < LIGHT:
         return "", 1
-    if _shares_weights(spec) and 1 < blocks <= 16 and not aside and not cut.pack_a:
+    memory = blocks * spec.m * spec.n * spec.dtype.itemsize
+    if _shares_weights(spec) and 1 < blocks <= 16 and memory <= BUFFER_BYTES and not aside and not cut.pack_a:
         return "blocks", blocks
     if batch >= 4:
         return "batch", batch
@@ -121,7 +129,7 @@ def choose(spec: GemmSpec) -> str:
     o = spec.merged().oriented()
     # Tiles would copy B, for few rows. Inner products need no copy, but the lanes of each have to be added.
     inner = o.a[-1] == 1 and o.b[-2] == 1 and (o.b[-1] != 1 or o.n == 1)
-    return "dots" if inner and o.m <= 16 and 28 * o.m < o.k and not o.empty() else "tiles"
+    return "dots" if not o.rectified and inner and o.m <= 16 and 28 * o.m < o.k and not o.empty() else "tiles"
 
 
 def tiled_kernel(session: Session, spec: GemmSpec, cut: Tiling | None = None) -> int:
@@ -239,11 +247,40 @@ class Tiles(Writer):
         self.cut, self.divided = cut, divided
         self.blocks = max(1, -(-spec.k // cut.block))
         a_row = 1 if cut.pack_a else spec.a[-2]
+        self.ahead = self.after()
         self.job = self.new_job(self.factors[1], spec.d, a_row)
         if self.blocks > 1 and divided != "blocks":  # blocks after the first add to what is there
             self.later_job = self.new_job(self.code.const(1.0, "double"), spec.c, a_row)
         if cut.pack_b:
             self.b_panel = self.stack(cut.vectors * self.lanes * min(cut.block, spec.k) * self.size)
+
+    def after(self) -> tuple[int, int] | None:
+        """What of A a tile has brought to the cache: how far from its own that begins, and the bytes from step to step.
+
+        Of an A that is read down its columns these are the same columns in the next block, else the rows of the next tile.
+        ``None`` where A and C are expected to be there.
+        """
+        spec, cut, size = self.spec, self.cut, self.size
+        down, along = spec.a[-2:]
+        far = not cut.pack_a and spec.m * spec.k * size >= FAR_AWAY
+        if min(spec.k, cut.block) < 2 * tiles.MOST_LINES or not (far or spec.m * spec.n * size >= FAR_AWAY):
+            return None
+        if far and down == 1 and along != 1:
+            return cut.block * along * size, along * size
+        if far and along == 1 and down == spec.k and self.blocks == 1:
+            return cut.rows * down * size, cut.rows * size
+        return 0, 0
+
+    def new_job(self, beta: Value, addend: tuple[int, ...] | None, a_row: int) -> Value:
+        job = super().new_job(beta, addend, a_row)
+        if self.ahead is not None:
+            cut, row, line = self.cut, self.spec.c[-2] * self.size, self.lanes * self.size
+            lines = [r * row + v * line for r in range(cut.rows) for v in range(cut.vectors)]
+            for k in range(tiles.MOST_LINES):
+                self.set(job, tiles.LINES + k, lines[k % len(lines)])
+            self.set(job, tiles.AHEAD, self.ahead[0])
+            self.set(job, tiles.AHEAD_STEP, self.ahead[1])
+        return job
 
     def write(self) -> None:
         """Everything."""
@@ -286,14 +323,24 @@ class Tiles(Writer):
             a_band, c_band, d_band = (self.go(p, top, s[-2]) for p, s in down)
             if cut.pack_a:
                 self.pack_a(a_band, steps, height)
-            self.panels(a_band, c_band, d_band, b, steps, job, later, height)
+            last = block.compare("eq", self.blocks - 1) if isinstance(block, Value) else None
+            self.panels(a_band, c_band, d_band, b, steps, job, later, height, last)
 
         self.walk(spec.m, cut.height, band, self.divided == "bands")
 
     def panels(
-        self, a: Value, c: Value, d: Value, b: Value, steps: Value | int, job: Value, later: Value | None, height: int
+        self,
+        a: Value,
+        c: Value,
+        d: Value,
+        b: Value,
+        steps: Value | int,
+        job: Value,
+        later: Value | None,
+        height: int,
+        last: Value | None,
     ) -> None:
-        """Panels of B pass ``height`` rows of A."""
+        """Panels of B pass ``height`` rows of A. ``later`` if this is not the first block, ``last`` if it is the last one."""
         spec, cut = self.spec, self.cut
         d_strides = spec.d or spec.c
         first_block = ~later if later is not None else Value(self.code, "true", "i1", 0)
@@ -308,7 +355,6 @@ class Tiles(Writer):
                 from_b = self.b_panel
 
             def tile(top: Value | int, rows: int) -> None:
-                name = tiles.tile(self.session, self.kind, rows, vectors, rest != 0)
                 down = ((a, spec.a), (to_c, spec.c), (from_d, d_strides))
                 x, y, z = (self.go(p, top, s[-2]) for p, s in down)
                 if cut.pack_a:
@@ -319,7 +365,18 @@ class Tiles(Writer):
                     z = y
                 elif later is not None:
                     z = later.select(y, z)
-                self.perform(name, x, from_b, y, z, steps, job)
+
+                def perform(rectified: bool) -> None:
+                    name = tiles.tile(
+                        self.session, self.kind, rows, vectors, rest != 0, False, rectified, self.ahead is not None
+                    )
+                    self.perform(name, x, from_b, y, z, steps, job)
+
+                if last is None or not spec.rectified:
+                    perform(spec.rectified)
+                else:
+                    self.when(last, lambda: perform(True))
+                    self.when(~last, lambda: perform(False))
 
             self.walk(height, cut.rows, tile, self.divided == "rows")
 

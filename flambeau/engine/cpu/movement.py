@@ -1,93 +1,25 @@
 """Elements moved from place to place: along strides, and to or from where index tensors say.
 
 ``movement_kernel(spec)`` gives the address of ``void kernel(i8** args)`` with ``args = {values..., result[, fault][, numbers]}``;
-``numbers`` points to those that are known only when the kernel runs, as doubles or ``i64``. What is added to one place is added in the order of the move's shape, by one thread. Every index is looked at before anything is
-written: where one is out of range, ``fault`` (an ``i64``) is set and nothing else happens.
+``numbers`` points to those that are known only when the kernel runs, as doubles or ``i64``. What is added to one place is
+added in the order of the move's shape, by one thread. Every index is looked at before anything is written: where one is out
+of range, ``fault`` (an ``i64``) is set and nothing else happens.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from flambeau.core import dtypes
-from flambeau.core.dtypes import dtype as DType
 from flambeau.engine.cpu import memory
 from flambeau.engine.cpu.compiler import Session
 from flambeau.engine.cpu.compiler import session as process_session
 from flambeau.engine.cpu.emit import Code, Value
 from flambeau.engine.cpu.frame import Frame, bytes_on, kernel, parameter, run_part
+from flambeau.engine.cpu.specs import Lookup, Move, MovementSpec
 
 _BY_SIZE = {1: "i8", 2: "i16", 4: "i32", 8: "i64"}
 
 WORTH_DIVIDING = 1 << 21
 """Moves of this many bytes are divided between threads."""
-
-
-class Lookup(NamedTuple):
-    """An index tensor: how it is walked, the extent that its entries are within, and what one of them steps over."""
-
-    argument: int
-    dtype: DType
-    strides: tuple[int, ...]
-    extent: int
-    step: int
-    wraps: bool  # whether entries may count from the end
-
-
-class Move(NamedTuple):
-    """Elements of argument ``source`` to the result: one for each point of ``shape``; of ``constant``, if it is given, or of a
-    number that is given at run time, if ``source`` is -1.
-
-    ``starts`` and ``strides`` are those of the source and of the result. The indices shift the place in the source
-    (``reads``) or in the result.
-    """
-
-    source: int
-    shape: tuple[int, ...]
-    starts: tuple[int, int]
-    strides: tuple[tuple[int, ...], tuple[int, ...]]
-    lookups: tuple[Lookup, ...] = ()
-    reads: bool = False
-    add: bool = False
-    constant: float | None = None
-
-    def collapsed(self) -> Move:
-        """The same move without dims of extent 1, neighbours joined that everything walks as one."""
-        walks = [*self.strides, *(x.strides for x in self.lookups)]
-        shape: list[int] = []
-        kept: list[list[int]] = [[] for _ in walks]
-        for d, n in enumerate(self.shape):
-            if n == 1:
-                continue
-            if shape and all(k[-1] == w[d] * n for k, w in zip(kept, walks, strict=True)):
-                shape[-1] *= n
-                for k, w in zip(kept, walks, strict=True):
-                    k[-1] = w[d]
-            else:
-                shape.append(n)
-                for k, w in zip(kept, walks, strict=True):
-                    k.append(w[d])
-        new = [tuple(k) for k in kept]
-        lookups = tuple(x._replace(strides=s) for x, s in zip(self.lookups, new[2:], strict=True))
-        return self._replace(shape=tuple(shape), strides=(new[0], new[1]), lookups=lookups)
-
-
-class MovementSpec(NamedTuple):
-    """Moves, done in order. ``begin`` is what the result of ``size`` elements holds before: ``""`` for nothing that anybody
-    reads, ``"zeros"``, or ``"base"``: the first argument, which may be the result's own memory."""
-
-    dtype: DType
-    size: int
-    arguments: int
-    begin: str
-    moves: tuple[Move, ...]
-    checked: bool = False
-    numbers: bool = False
-
-
-def addable(dtype: DType) -> bool:
-    """Whether elements of a dtype can be added here."""
-    return dtype in (dtypes.float32, dtypes.float64) or (dtype.kind == dtypes.INTEGRAL and dtype.itemsize in _BY_SIZE)
 
 
 def movement_kernel(spec: MovementSpec, session: Session | None = None) -> int:
@@ -129,7 +61,9 @@ class _Movement(Frame):
         """The number that is given, as an element."""
         if self.spec.dtype.kind == dtypes.FLOATING:
             value = numbers.load("double")
-            return value.convert("fptrunc", "float").bits() if self.kind == "i32" else value.convert("bitcast", self.kind)
+            return (
+                value.convert("fptrunc", "float").bits() if self.kind == "i32" else value.convert("bitcast", self.kind)
+            )
         if self.spec.dtype is dtypes.bool:
             return numbers.load("double").compare("une", 0.0).convert("zext", "i8")
         return numbers.load("i64").convert("trunc", self.kind)
@@ -139,7 +73,11 @@ class _Movement(Frame):
         if move.constant is not None:
             kind = {"float32": "float", "float64": "double"}.get(self.spec.dtype.name, self.kind)
             value = self.code.const(move.constant, kind)
-            return value if kind == self.kind else self.code.new(f"bitcast {kind} {value.ref} to {self.kind}", self.kind, 0)
+            return (
+                value
+                if kind == self.kind
+                else self.code.new(f"bitcast {kind} {value.ref} to {self.kind}", self.kind, 0)
+            )
         return self.number if move.source < 0 else None
 
     def write(self) -> None:
@@ -161,7 +99,9 @@ class _Movement(Frame):
         block = max(1, (1 << 18) // max(inner, 1))
 
         def part(first: Value | int, count: int) -> None:
-            starts = [self.go(self.go(p, first, s[0]), a, 1) for p, s, a in zip(self.ends(move), move.strides, move.starts)]
+            starts = [
+                self.go(self.go(p, first, s[0]), a, 1) for p, s, a in zip(self.ends(move), move.strides, move.starts)
+            ]
             indices = [self.at_index(self.values[x.argument], first, x.strides[0], x) for x in move.lookups]
             self.nest(move, (count, *move.shape[1:]), 0, starts, indices)
 

@@ -13,73 +13,33 @@ from collections.abc import Callable
 
 from flambeau.engine.cpu.compiler import Session
 from flambeau.engine.cpu.compiler import session as process_session
-from flambeau.engine.cpu.emit import BITS, Code, Value
-from flambeau.engine.cpu.frame import Frame, kernel, parameter, run_part
+from flambeau.engine.cpu.emit import Value
 from flambeau.engine.cpu.memory import store
-from flambeau.engine.cpu.specs import KINDS, BinSpec, PoolSpec, ScatterSpec
+from flambeau.engine.cpu.planes import Planes
+from flambeau.engine.cpu.specs import BinSpec, PoolSpec, ScatterSpec
 from flambeau.engine.cpu.tiles import shuffle
-
-WORTH_DIVIDING = 1 << 18
-"""Pools that read this many elements are divided between threads."""
 
 
 def pool_kernel(spec: PoolSpec | BinSpec | ScatterSpec, session: Session | None = None) -> int:
     """The address of the kernel for ``spec``."""
     session = session or process_session()
     if spec not in session.memo:
-        make = {"max": _Maxima, "mean": _Means, "mean gradient": _MeanGradient}
-        bins = {"max": _BinMaxima, "mean": _BinMeans, "mean gradient": _BinMeans}
+        writer: Planes
         if isinstance(spec, ScatterSpec):
-            writer: _Pool = _Scatter(session, spec)
+            writer = _Scatter(session, spec)
+        elif isinstance(spec, BinSpec):
+            writer = (_BinMaxima if spec.part == "max" else _BinMeans)(session, spec)
         else:
-            writer = (bins if isinstance(spec, BinSpec) else make)[spec.part](session, spec)
-        writer.write()
-        planes = spec.planes[0] * spec.planes[1]
-        outer = Code(session.machine)
-        run_part(outer, parameter(outer, "args"), planes, divided=planes * writer.work >= WORTH_DIVIDING and planes > 1)
-        session.memo[spec] = kernel(session, "pool", spec, outer, writer.code)
+            writer = {"max": _Maxima, "mean": _Means, "mean gradient": _MeanGradient}[spec.part](session, spec)
+        session.memo[spec] = writer.kernel("pool")
     address: int = session.memo[spec]
     return address
-
-
-class _Pool(Frame):
-    """Writes ``part(args, first, last)``, which does some of the planes."""
-
-    def __init__(self, session: Session, spec) -> None:
-        super().__init__(session, KINDS[spec.dtype.name])
-        self.spec = spec
-        self.others: list[tuple[str, int]] = []  # kind, and numbers in a plane, of the arguments after the first
-        self.work = 0  # elements that are read for a plane
-
-    def write(self) -> None:
-        code, spec = self.code, self.spec
-        source, *others = self.arguments(1 + len(self.others))
-
-        def plane(i: Value) -> None:
-            image, channel = i.binary("udiv", spec.planes[1]), i.binary("urem", spec.planes[1])
-            x = self.go(self.go(source, image, spec.strides[0]), channel, spec.strides[1])
-            self.plane(x, *(p.offset(i * n, kind) for p, (kind, n) in zip(others, self.others, strict=True)))
-
-        self.between(parameter(code, "first", "i64"), parameter(code, "last", "i64"), plane)
-
-    def plane(self, x: Value, *others: Value) -> None:
-        raise NotImplementedError
-
-    def masked(self, pointer: Value, mask: Value, fill: float, stride: int = 1) -> Value:
-        """Vectors from memory, with ``fill`` where the mask is not set: what lies there is not touched."""
-        code, lanes, bits = self.code, mask.lanes, BITS[self.kind]
-        name = f"llvm.masked.load.v{lanes}f{bits}.p0"
-        if stride != 1:
-            name = f"llvm.masked.gather.v{lanes}f{bits}.v{lanes}p0"
-            pointer = pointer.offset(code.vector([k * stride for k in range(lanes)], "i64"), self.kind)
-        args = [pointer, Value(code, str(self.size), "i32", 0), mask, code.const(fill, self.kind, lanes)]
-        return code.call(name, args, self.kind, lanes)
 
 
 # --- windows that slide ------------------------------------------------------------------------------------------------
 
 
-class _Windows(_Pool):
+class _Windows(Planes):
     """Windows, a vector of neighbours at a time. ``border``: whether some reach beyond the plane, by rows and by columns."""
 
     fill = 0.0
@@ -114,32 +74,23 @@ class _Windows(_Pool):
         """The windows of all rows in the vector of columns that begins with ``u``: what is the same for them is made once."""
         raise NotImplementedError
 
-    def reader(self, u: Value, written: Value) -> Callable[[Value, int, Value | None], Callable[[int], Value]]:
+    def reader(self, u: Value, written: Value) -> Callable[[Value, Value | None], Callable[[int], Value]]:
         """What reads the elements of windows: for a row, its number and whether it is inside, a function of the column."""
         spec = self.spec
         step, apart = spec.stride[1], spec.strides[3]
         corner = u * (step * apart) - spec.padding[1] * apart
         masks: dict[int, Value] = {}
-
-        def mask_of(key: int, at: Callable[[], Value], also: Value | None) -> Value:
-            if key not in masks:
-                mask = self.inside(at(), spec.size[1])
-                masks[key] = mask if also is None else mask & also
-            return masks[key]
-
-        if apart == 1 and step == 2:  # both halves of pairs are in windows: loaded once
+        pairs = apart == 1 and step == 2  # both halves of pairs are in windows: loaded once
+        if pairs:
             first = self.along(u * 2, 2 * self.lanes) - spec.padding[1]
-            bases = sorted({j * spec.dilation[1] // 2 * 2 for j in range(spec.kernel[1])})
-            for b in bases:
-                for half in range(2):
-                    mask_of(2 * b + half, lambda: first.part(half * self.lanes, (half + 1) * self.lanes) + b, None)
+            for base in sorted({j * spec.dilation[1] // 2 * 2 for j in range(spec.kernel[1])}):
+                inside = self.inside(first + base, spec.size[1])
+                masks[base], masks[base + 1] = inside.part(0, self.lanes), inside.part(self.lanes, 2 * self.lanes)
         else:
             start = self.along(u) * step - spec.padding[1]
             for j in range(spec.kernel[1]):
-                if self.border[1]:
-                    mask_of(j, lambda: start + j * spec.dilation[1], written)
-                else:
-                    masks[j] = written
+                at = start + j * spec.dilation[1]
+                masks[j] = self.inside(at, spec.size[1]) & written if self.border[1] else written
 
         def row(pointer: Value, inside: Value | None) -> Callable[[int], Value]:
             loaded: dict[int, tuple[Value, Value]] = {}
@@ -151,12 +102,12 @@ class _Windows(_Pool):
 
             def column(j: int) -> Value:
                 at = j * spec.dilation[1]
-                if apart != 1 or step != 2:
+                if not pairs:
                     return masked(place.offset(at * apart, self.kind), j, step * apart)
                 base, odd = at // 2 * 2, at % 2
                 if base not in loaded:
-                    halves = [masked(place.offset(base + h * self.lanes, self.kind), 2 * base + h, 1) for h in (0, 1)]
-                    loaded[base] = (halves[0], halves[1])
+                    after = place.offset(base, self.kind)
+                    loaded[base] = (masked(after, base, 1), masked(after.offset(self.lanes, self.kind), base + 1, 1))
                 return shuffle(*loaded[base], range(odd, 2 * self.lanes, 2))
 
             return column
@@ -239,7 +190,7 @@ def added(values: list[Value]) -> Value:
     return total
 
 
-def counted(w: _Pool, at: Value, dim: int) -> Value | int:
+def counted(w: Planes, at: Value, dim: int) -> Value | int:
     """How many elements of the windows with these numbers count, along one dim."""
     spec: PoolSpec = w.spec
     n, k, s, p = (x[dim] for x in (spec.size, spec.kernel, spec.stride, spec.padding))
@@ -253,20 +204,20 @@ def counted(w: _Pool, at: Value, dim: int) -> Value | int:
     return end - start
 
 
-def divisor(w: _Pool, t: Value, across: Value | int) -> Value | float:
+def divisor(w: Planes, t: Value, across: Value | int) -> Value | float:
     """What the sums of the windows of row ``t`` are divided by."""
     if w.spec.divisor is not None:
         return w.code.const(w.spec.divisor, w.kind, w.lanes)
     down = counted(w, t.convert("trunc", "i32"), 0)
     if isinstance(down, int) and isinstance(across, int):
         return w.code.const(down * across, w.kind, w.lanes)
-    if isinstance(down, Value):
-        down = down.splat(w.lanes)
-    total = across * down if isinstance(across, Value) else down * across
+    wide = down.splat(w.lanes) if isinstance(down, Value) else down
+    total = across * wide if isinstance(across, Value) else wide * across
+    assert isinstance(total, Value)
     return total.convert("sitofp", w.kind)
 
 
-class _MeanGradient(_Pool):
+class _MeanGradient(Planes):
     """For each element the gradients of the windows that it is in, ``kernel / stride`` of them along each dim at most.
 
     The window ``(y + padding) // stride`` is the last one that row ``y`` is in; it is the window's row
@@ -330,7 +281,7 @@ class _MeanGradient(_Pool):
 # --- windows that cover planes evenly ------------------------------------------------------------------------------------
 
 
-class _Bins(_Pool):
+class _Bins(Planes):
     """One window after the other."""
 
     def __init__(self, session: Session, spec: BinSpec) -> None:
@@ -421,7 +372,7 @@ class _BinMeans(_Bins):
 # --- the gradient of maxima ----------------------------------------------------------------------------------------------
 
 
-class _Scatter(_Pool):
+class _Scatter(Planes):
     def __init__(self, session: Session, spec: ScatterSpec) -> None:
         super().__init__(session, spec)
         self.work = spec.outputs[0] * spec.outputs[1]

@@ -17,16 +17,14 @@ The gradient of the first state is where the gradient of the state is carried fr
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
-from flambeau.core.dtypes import dtype as DType
 from flambeau.engine.cpu import memory, packing, tiles, vmath
 from flambeau.engine.cpu.compiler import Session
 from flambeau.engine.cpu.compiler import session as process_session
 from flambeau.engine.cpu.emit import Value
 from flambeau.engine.cpu.frame import Frame, bytes_on, evenly, kernel, parameter, run_part
 from flambeau.engine.cpu.gemm import WORTH_DIVIDING
-from flambeau.engine.cpu.specs import KINDS
+from flambeau.engine.cpu.specs import KINDS, RecurrentSpec
 
 ROWS = (8, 32)
 """Sequences of a task: few, for threads to share, unless the weights are so large that each step reads them from memory."""
@@ -36,28 +34,6 @@ LARGE = 3 << 19
 
 STEPS = 8
 """Steps whose inputs are multiplied at once."""
-
-
-class RecurrentSpec(NamedTuple):
-    """A layer over sequences of one length. ``features`` is 0 where the input needs no gradient, ``biases`` says whether there
-    is one of the input's and one of the state's share of the gates; ``given`` are the row strides of the gradients of the three results, ``None`` for
-    one that there is not.
-    """
-
-    part: str  # "forward" or "backward"
-    mode: str
-    dtype: DType
-    steps: int
-    batch: int
-    features: int
-    width: int
-    reverse: bool
-    biases: tuple[bool, bool] = (False, False)
-    given: tuple[int | None, int | None, int | None] = (None, None, None)
-
-    @property
-    def gates(self) -> int:
-        return {"LSTM": 4, "GRU": 3}.get(self.mode, 1)
 
 
 def recurrent_kernel(spec: RecurrentSpec, session: Session | None = None) -> int:
@@ -121,7 +97,15 @@ class _Panels:
         return job
 
     def multiply(
-        self, job: Value, packed: Value, a: Value, c: Value, d: Value, rows: int, times: int = 1, apart: tuple[int, int] = (0, 0)
+        self,
+        job: Value,
+        packed: Value,
+        a: Value,
+        c: Value,
+        d: Value,
+        rows: int,
+        times: int = 1,
+        apart: tuple[int, int] = (0, 0),
     ) -> None:
         """``c = a @ matrix + d`` for that many rows, and for ``times`` such blocks of ``a`` and ``c`` that are ``apart``."""
         frame = self.frame
@@ -346,7 +330,15 @@ class _Backward(_Sequence):
 
     def __init__(self, session: Session, spec: RecurrentSpec) -> None:
         self.given = {n: s for n, s in zip(("g", "ginner", "ggates"), spec.given, strict=True) if s is not None}
-        kept = ["outputs", "inner", "gates", "h", *["c"] * (spec.mode == "LSTM"), *["w_ih"] * (spec.features > 0), "w_hh"]
+        kept = [
+            "outputs",
+            "inner",
+            "gates",
+            "h",
+            *["c"] * (spec.mode == "LSTM"),
+            *["w_ih"] * (spec.features > 0),
+            "w_hh",
+        ]
         super().__init__(session, spec, [*self.given, *kept, "dx", "dproduct", "dinput", "dh", "dc"])
 
     def prepare(self) -> None:
@@ -370,7 +362,9 @@ class _Backward(_Sequence):
             self.each_step(not spec.reverse, low, steps, step)
             if features:
                 d, to = self.rows_at("dx", low, top, many), self.rows_at("dinput", low, top, features)
-                self.ins.multiply(self.ins_job, self.packed_ins, d, to, to, rows, steps, (spec.batch * many, spec.batch * features))
+                self.ins.multiply(
+                    self.ins_job, self.packed_ins, d, to, to, rows, steps, (spec.batch * many, spec.batch * features)
+                )
 
         def step(_: Value | int, place: Value) -> None:
             begins = place.compare("eq", spec.steps - 1 if spec.reverse else 0)
@@ -397,7 +391,10 @@ class _Backward(_Sequence):
 
     def plain(self, get: Callable, put: Callable) -> None:
         dh, h = _plus(get("dh"), get("g")), get("outputs")
-        put("dx", dh * (1.0 - h * h) if self.spec.mode == "RNN_TANH" else dh * h.compare("ogt", 0.0).select(h.like(1.0), 0.0))
+        put(
+            "dx",
+            dh * (1.0 - h * h) if self.spec.mode == "RNN_TANH" else dh * h.compare("ogt", 0.0).select(h.like(1.0), 0.0),
+        )
 
     def lstm(self, get: Callable, put: Callable) -> None:
         dh, dc = _plus(get("dh"), get("g")), _plus(get("dc"), get("ginner"))

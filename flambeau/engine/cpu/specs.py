@@ -16,7 +16,7 @@ class GemmSpec(NamedTuple):
 
     Strides are in elements: one for each dimension of ``batch`` (0: the same matrix for all), then row and column. ``D`` may
     be ``C`` itself, a bias (row stride 0) or any other matrix that does not overlap ``C``; ``None`` is none. A factor that is
-    ``None`` is given when the kernel runs.
+    ``None`` is given when the kernel runs. Where the result is ``rectified``, what is less than 0 becomes 0.
     """
 
     dtype: DType
@@ -30,6 +30,7 @@ class GemmSpec(NamedTuple):
     batch: tuple[int, ...] = ()
     alpha: float | None = 1.0
     beta: float | None = 1.0
+    rectified: bool = False
 
     def transposed(self) -> GemmSpec:
         """The same products written as ``C.T = B.T @ A.T``."""
@@ -173,3 +174,112 @@ class ScatterSpec(NamedTuple):
     size: int
     outputs: tuple[int, int]
     strides: tuple[int, int, int, int]
+
+
+class Lookup(NamedTuple):
+    """An index tensor: how it is walked, the extent that its entries are within, and what one of them steps over."""
+
+    argument: int
+    dtype: DType
+    strides: tuple[int, ...]
+    extent: int
+    step: int
+    wraps: bool  # whether entries may count from the end
+
+
+class Move(NamedTuple):
+    """Elements of argument ``source`` to the result: one for each point of ``shape``; of ``constant``, if it is given, or of a
+    number that is given at run time, if ``source`` is -1.
+
+    ``starts`` and ``strides`` are those of the source and of the result. The indices shift the place in the source
+    (``reads``) or in the result.
+    """
+
+    source: int
+    shape: tuple[int, ...]
+    starts: tuple[int, int]
+    strides: tuple[tuple[int, ...], tuple[int, ...]]
+    lookups: tuple[Lookup, ...] = ()
+    reads: bool = False
+    add: bool = False
+    constant: float | None = None
+
+    def collapsed(self) -> Move:
+        """The same move without dims of extent 1, neighbours joined that everything walks as one."""
+        walks = [*self.strides, *(x.strides for x in self.lookups)]
+        shape: list[int] = []
+        kept: list[list[int]] = [[] for _ in walks]
+        for d, n in enumerate(self.shape):
+            if n == 1:
+                continue
+            if shape and all(k[-1] == w[d] * n for k, w in zip(kept, walks, strict=True)):
+                shape[-1] *= n
+                for k, w in zip(kept, walks, strict=True):
+                    k[-1] = w[d]
+            else:
+                shape.append(n)
+                for k, w in zip(kept, walks, strict=True):
+                    k.append(w[d])
+        new = [tuple(k) for k in kept]
+        lookups = tuple(x._replace(strides=s) for x, s in zip(self.lookups, new[2:], strict=True))
+        return self._replace(shape=tuple(shape), strides=(new[0], new[1]), lookups=lookups)
+
+
+class MovementSpec(NamedTuple):
+    """Moves, done in order. ``begin`` is what the result of ``size`` elements holds before: ``""`` for nothing that anybody
+    reads, ``"zeros"``, or ``"base"``: the first argument, which may be the result's own memory."""
+
+    dtype: DType
+    size: int
+    arguments: int
+    begin: str
+    moves: tuple[Move, ...]
+    checked: bool = False
+    numbers: bool = False
+
+
+class RecurrentSpec(NamedTuple):
+    """A layer over sequences of one length. ``features`` is 0 where the input needs no gradient, ``biases`` says whether there
+    is one of the input's and one of the state's share of the gates; ``given`` are the row strides of the gradients of the three results, ``None`` for
+    one that there is not.
+    """
+
+    part: str  # "forward" or "backward"
+    mode: str
+    dtype: DType
+    steps: int
+    batch: int
+    features: int
+    width: int
+    reverse: bool
+    biases: tuple[bool, bool] = (False, False)
+    given: tuple[int | None, int | None, int | None] = (None, None, None)
+
+    @property
+    def gates(self) -> int:
+        return {"LSTM": 4, "GRU": 3}.get(self.mode, 1)
+
+
+class ScanSpec(NamedTuple):
+    """A running sum or product along ``dim`` of an input of ``shape`` and ``strides``; the result is row-major."""
+
+    dtype: DType
+    product: bool
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    dim: int
+
+
+Weights = tuple[tuple[tuple[int, float], ...], ...]
+"""For each result along a dim, the elements that it is the sum of, and their factors."""
+
+
+class ResizeSpec(NamedTuple):
+    """Planes whose rows and columns are weighted sums of those of ``x``: ``(x -> y)``. See :class:`PoolSpec`."""
+
+    dtype: DType
+    planes: tuple[int, int]
+    size: tuple[int, int]
+    strides: tuple[int, int, int, int]
+    rows: Weights
+    columns: Weights

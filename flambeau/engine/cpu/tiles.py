@@ -16,10 +16,13 @@ from flambeau.engine.cpu.frame import bytes_on, lanes_of, parameter, shared
 
 # A job: what tiles of one kind have in common, as 8-byte fields in memory.
 A_ROWS, A_STEP, B_STEP, C_ROW, D_ROW, MASK, ADDEND, ALPHA, BETA, TABLE, IMAGES, A_IMAGE, B_IMAGE = 0, *range(4, 16)
+AHEAD, AHEAD_STEP, LINES = 16, 17, 18
 """Offsets of the first four rows of A after the first; other strides, all in bytes; the columns that the last vector really
 has (as bits); whether there is an addend; the scale factors (doubles); where each row of B lies; for :func:`dot` how many
-pieces the inner dimension has, and the bytes from one to the next."""
-JOB_BYTES = 16 * 8
+pieces the inner dimension has, and the bytes from one to the next; for tiles that fetch what comes after them, how far from
+A that begins, the bytes from one step's to the next, and where the lines of the result lie."""
+MOST_LINES = 32
+JOB_BYTES = (18 + MOST_LINES) * 8
 
 
 class Columns:
@@ -77,21 +80,30 @@ def shuffle(x: Value, y: Value, picked: Sequence[int]) -> Value:
 
 
 def tile(
-    session: Session, kind: str, rows: int, vectors: int, masked: bool, table: bool = False, rectified: bool = False
+    session: Session,
+    kind: str,
+    rows: int,
+    vectors: int,
+    masked: bool,
+    table: bool = False,
+    rectified: bool = False,
+    ahead: bool = False,
 ) -> str:
     """``tile(a, b, c, d, steps, job)``: ``c = alpha * a @ b + beta * d`` for that many rows and vectors.
 
     ``masked`` if the last vector is not whole; with ``table`` each row of B lies at an offset of its own. Where it is
-    ``rectified``, what is less than 0 becomes 0.
+    ``rectified``, what is less than 0 becomes 0. ``ahead`` if each of the first steps has a line of the result brought to the
+    cache, rather than the beginning all of them, and each step one of what comes after A.
     """
-    name = f"flambeau_tile_{kind}_{rows}x{vectors}{'m' * masked}{'t' * table}{'r' * rectified}"
+    name = f"flambeau_tile_{kind}_{rows}x{vectors}{'m' * masked}{'t' * table}{'r' * rectified}{'a' * ahead}"
     parameters = "ptr %a, ptr %b, ptr %c, ptr %d, i64 %steps, ptr %job"
     lanes = lanes_of(session, kind)
-    return shared(session, name, parameters, lambda code: _tile(code, kind, lanes, rows, vectors, masked, table, rectified))
+    chosen = masked, table, rectified, ahead
+    return shared(session, name, parameters, lambda code: _tile(code, kind, lanes, rows, vectors, *chosen))
 
 
 def _tile(
-    code: Code, kind: str, lanes: int, rows: int, vectors: int, masked: bool, table: bool, rectified: bool
+    code: Code, kind: str, lanes: int, rows: int, vectors: int, masked: bool, table: bool, rectified: bool, ahead: bool
 ) -> None:
     a, b, c, d, job = (parameter(code, n) for n in ("a", "b", "c", "d", "job"))
     steps = parameter(code, "steps", "i64")
@@ -106,24 +118,32 @@ def _tile(
     places = field(TABLE, "ptr") if table else b
 
     to, c_row = c, field(C_ROW)
-    for _ in range(rows):  # the result's lines come while the sums are made
+    for _ in range(0 if ahead else rows):  # the result's lines come while the sums are made
         for v in range(vectors):
             where = to.offset(v * lanes, kind)
             code.perform("llvm.prefetch.p0", [where, *(Value(code, n, "i32", 0) for n in ("1", "3", "1"))])
         to = bytes_on(to, c_row)
+    after = [bytes_on(a, field(AHEAD))] if ahead else []
+    after_step = field(AHEAD_STEP) if ahead else a_step
 
     def step(i: Value, carried: list[Value]) -> list[Value]:
         pointers, p, sums = carried[: len(a_pointers)], carried[len(a_pointers)], carried[len(a_pointers) + 1 :]
+        fetched = [sums.pop() for _ in after]
+        for line in fetched:
+            code.perform("llvm.prefetch.p0", [line, *(Value(code, n, "i32", 0) for n in ("0", "2", "1"))])
+            place = job.offset((i & (MOST_LINES - 1)) + LINES, "i64").load("i64")
+            code.perform("llvm.prefetch.p0", [bytes_on(c, place), *(Value(code, n, "i32", 0) for n in ("1", "3", "1"))])
         vectors_of_b = columns.load(bytes_on(b, places.offset(i, "i64").load("i64")) if table else p)
         new = []
         for r in range(rows):
             x = bytes_on(pointers[r // 4], offsets[r % 4]).load(kind).splat(lanes)
             new += [x.fma(y, sums[r * vectors + v]) for v, y in enumerate(vectors_of_b)]
+        new += [bytes_on(line, after_step) for line in fetched]
         return [*(bytes_on(q, a_step) for q in pointers), p if table else bytes_on(p, b_step), *new]
 
     zero = code.const(0.0, kind, lanes)
-    carried = code.loop(code.index(0), steps, 1, [*a_pointers, b, *[zero] * (rows * vectors)], step)
-    sums = carried[len(a_pointers) + 1 :]
+    carried = code.loop(code.index(0), steps, 1, [*a_pointers, b, *[zero] * (rows * vectors), *after], step)
+    sums = carried[len(a_pointers) + 1 :][: rows * vectors]
 
     def factor(number: int) -> Value:
         return field(number, "double").convert("fptrunc", kind).splat(lanes)

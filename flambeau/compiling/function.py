@@ -1,0 +1,179 @@
+"""The wrapper around a function that is captured."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from flambeau import dispatch
+from flambeau.autograd.anomaly import anomaly
+from flambeau.autograd.saving import saving_hooks
+from flambeau.compiling.arguments import Arguments
+from flambeau.compiling.guards import Miss, State
+from flambeau.compiling.replay import Before, capture
+from flambeau.compiling.watch import Refused, Watch, watching
+from flambeau.core import config, dtypes
+from flambeau.engine import report
+from flambeau.nn.modules.module import Module
+
+MAX_CAPTURES = 8
+"""Of one function, as PyTorch's recompile limit; calls of other forms then run as they are written."""
+MAX_FAILURES = 2
+"""How often a function is tried in vain on calls of one form."""
+
+_one_at_a_time = threading.Lock()
+_all: weakref.WeakSet = weakref.WeakSet()
+
+
+class Unsupported(RuntimeError):
+    """A function that cannot be captured as a whole (``fullgraph=True``)."""
+
+
+class Captures:
+    """What is known of one function: its captures, newest last, and the surveys of calls that were run once."""
+
+    def __init__(self, function: Callable, name: str, fullgraph: bool) -> None:
+        self.function, self.name, self.fullgraph = function, name, fullgraph
+        self.replays: list[Callable] = []
+        self.surveys: dict[tuple, _Survey] = {}
+        self.failures: dict[tuple, int] = {}
+        _all.add(self)
+
+    def forget(self) -> None:
+        self.replays.clear()
+        self.surveys.clear()
+        self.failures.clear()
+
+    def call(self, args: tuple, kwargs: dict, misses: list[Miss]) -> Any:
+        """Runs the function, and captures what it does where that is possible."""
+        if self._must_be_plain() or not _one_at_a_time.acquire(blocking=False):
+            return self.function(*args, **kwargs)
+        try:
+            watched = self._prepare(args, kwargs, misses)
+            if watched is not None:
+                return watched()
+        finally:
+            _one_at_a_time.release()
+        return self.function(*args, **kwargs)
+
+    def _must_be_plain(self) -> bool:
+        return bool(
+            watching or config.eager or saving_hooks or anomaly.enabled or dispatch.autocast.cast is not None
+            or sys.getprofile() is not None or len(self.replays) >= MAX_CAPTURES or len(self.failures) > 4 * MAX_CAPTURES
+        )  # fmt: skip
+
+    def _prepare(self, args: tuple, kwargs: dict, misses: list[Miss]) -> Callable | None:
+        try:
+            arguments = Arguments(args, kwargs)
+        except Refused as refused:
+            self._refused(("arguments",), str(refused))
+            return None
+        key = arguments.key, dispatch.grad_mode.enabled, dtypes.get_default_dtype(), _training(self.function, args)
+        if self.failures.get(key, 0) >= MAX_FAILURES:
+            return None
+        for k, miss in enumerate(misses):
+            report.write("guards", f"{self.name}: capture {k} does not fit: {miss.reason}")
+        survey = self.surveys.get(key)
+        if survey is None or not survey.holds():
+            return lambda: self._survey(key, arguments)
+        return lambda: self._capture(key, arguments, survey)
+
+    def _survey(self, key: tuple, arguments: Arguments) -> Any:
+        """The first call of a form: finds out what the function reads."""
+        watch = Watch()
+        result = watch.call(self.function, arguments.args, arguments.kwargs)
+        try:
+            self.surveys[key] = _Survey(self.function, watch, arguments)
+            if len(self.surveys) > 4 * MAX_CAPTURES:
+                self.surveys.pop(next(iter(self.surveys)))
+        except Refused as refused:
+            self._refused(key, str(refused))
+        return result
+
+    def _capture(self, key: tuple, arguments: Arguments, survey: _Survey) -> Any:
+        """The second call: what the function reads is known, so it shows whether it leaves all that as it was."""
+        state = _state(self.function, survey.watch, arguments)
+        before = Before(arguments, state)
+        watch = Watch()
+        result = watch.call(self.function, arguments.args, arguments.kwargs)
+        del self.surveys[key]
+        try:
+            if watch.reason is not None:
+                raise Refused(watch.reason)
+            if watch.user.keys() != survey.watch.user.keys() or watch.layers.keys() - survey.watch.layers.keys():
+                raise Refused("it runs other code than before")
+            if not survey.holds() or not arguments.unchanged():
+                raise Refused(f"it changes what it reads: {survey.why() or 'its arguments'}")
+            self.replays.append(capture(watch, before, result))
+            self.failures.pop(key, None)
+            report.write("guards", f"{self.name}: captured ({len(self.replays)})")
+        except Refused as refused:
+            self._refused(key, str(refused))
+        return result
+
+    def _refused(self, key: tuple, reason: str) -> None:
+        self.failures[key] = self.failures.get(key, 0) + 1
+        report.write("guards", f"{self.name}: not captured: {reason}")
+        if self.fullgraph:
+            raise Unsupported(f"{self.name} cannot be captured as a whole, as fullgraph=True asks: {reason}")
+
+
+class _Survey:
+    """What a call read: its guards, to see whether a later call finds and leaves them as they were."""
+
+    def __init__(self, function: Callable, watch: Watch, arguments: Arguments) -> None:
+        if watch.reason is not None:
+            raise Refused(watch.reason)
+        self.watch = watch
+        state = _state(function, watch, arguments)
+        lines = [line for line in state.lines[1:]]  # all but that nothing is being captured
+        self._check = state.function("holds", "args, kwargs", [*lines, "return None"])
+        self._arguments = arguments.args, arguments.kwargs
+
+    def holds(self) -> bool:
+        return self._check(*self._arguments) is None
+
+    def why(self) -> str:
+        miss = self._check(*self._arguments)
+        return miss.reason if miss is not None else ""
+
+
+def _state(function: Callable, watch: Watch, arguments: Arguments) -> State:
+    state_roots = [(function, "function", "the function"), *arguments.objects]
+    return State(watch, state_roots)
+
+
+def _training(function: Any, args: tuple) -> tuple:
+    """The train flags of the modules that the call obviously uses."""
+    modules = [x for x in (getattr(function, "__self__", function), *args) if isinstance(x, Module)]
+    return tuple([m.training for root in modules for m in root.modules()])
+
+
+def compiled_function(function: Callable, fullgraph: bool = False, name: str | None = None) -> Callable:
+    """A function that does what ``function`` does, and is captured."""
+    captures = Captures(function, name or getattr(function, "__qualname__", type(function).__name__), fullgraph)
+    replays = captures.replays
+
+    def compiled(*args: Any, **kwargs: Any) -> Any:
+        misses = []
+        for replay in replays:
+            result = replay(args, kwargs)
+            if result.__class__ is not Miss:
+                return result
+            misses.append(result)
+        return captures.call(args, kwargs, misses)
+
+    functools.update_wrapper(compiled, function, updated=())
+    compiled._torchdynamo_orig_callable = function  # type: ignore[attr-defined]
+    compiled.captures = captures  # type: ignore[attr-defined]
+    return compiled
+
+
+def forget_all() -> None:
+    """Forgets all captures."""
+    for captures in list(_all):
+        captures.forget()
