@@ -17,12 +17,12 @@ from flambeau.compiling.guards import Miss, State
 from flambeau.compiling.replay import Before, capture
 from flambeau.compiling.watch import Refused, Watch, watching
 from flambeau.core import config, dtypes
-from flambeau.engine import report
+from flambeau.engine import graph, report
 from flambeau.nn.modules.module import Module
 
 MAX_CAPTURES = 8
 """Of one function, as PyTorch's recompile limit; calls of other forms then run as they are written."""
-MAX_FAILURES = 2
+MAX_FAILURES = 3
 """How often a function is tried in vain on calls of one form."""
 
 _one_at_a_time = threading.Lock()
@@ -78,7 +78,7 @@ class Captures:
         for k, miss in enumerate(misses):
             report.write("guards", f"{self.name}: capture {k} does not fit: {miss.reason}")
         survey = self.surveys.get(key)
-        if survey is None or not survey.holds():
+        if survey is None or survey.changed(args, kwargs) is not None:
             return lambda: self._survey(key, arguments)
         return lambda: self._capture(key, arguments, survey)
 
@@ -96,7 +96,8 @@ class Captures:
 
     def _capture(self, key: tuple, arguments: Arguments, survey: _Survey) -> Any:
         """The second call: what the function reads is known, so it shows whether it leaves all that as it was."""
-        state = _state(self.function, survey.watch, arguments)
+        state = State(survey.watch, self.function, arguments.objects)
+        _separate(arguments, state)
         before = Before(arguments, state)
         watch = Watch()
         result = watch.call(self.function, arguments.args, arguments.kwargs)
@@ -106,8 +107,9 @@ class Captures:
                 raise Refused(watch.reason)
             if watch.user.keys() != survey.watch.user.keys() or watch.layers.keys() - survey.watch.layers.keys():
                 raise Refused("it runs other code than before")
-            if not survey.holds() or not arguments.unchanged():
-                raise Refused(f"it changes what it reads: {survey.why() or 'its arguments'}")
+            changed = survey.changed(arguments.args, arguments.kwargs)
+            if changed is not None or not arguments.unchanged():
+                raise Refused(f"it changes what it reads: {changed or 'its arguments'}")
             self.replays.append(capture(watch, before, result))
             self.failures.pop(key, None)
             report.write("guards", f"{self.name}: captured ({len(self.replays)})")
@@ -123,28 +125,28 @@ class Captures:
 
 
 class _Survey:
-    """What a call read: its guards, to see whether a later call finds and leaves them as they were."""
+    """What a call read: its guards, to see whether a later call finds and leaves everything as it was."""
 
     def __init__(self, function: Callable, watch: Watch, arguments: Arguments) -> None:
         if watch.reason is not None:
             raise Refused(watch.reason)
         self.watch = watch
-        state = _state(function, watch, arguments)
-        lines = [line for line in state.lines[1:]]  # all but that nothing is being captured
-        self._check = state.function("holds", "args, kwargs", [*lines, "return None"])
-        self._arguments = arguments.args, arguments.kwargs
+        state = State(watch, function, arguments.objects)
+        self._check = state.function("check", "args, kwargs", [*state.lines, "return None"])
 
-    def holds(self) -> bool:
-        return self._check(*self._arguments) is None
-
-    def why(self) -> str:
-        miss = self._check(*self._arguments)
-        return miss.reason if miss is not None else ""
+    def changed(self, args: tuple, kwargs: dict) -> str | None:
+        """What is no longer as it was."""
+        miss = self._check(args, kwargs)
+        return None if miss is None else miss.reason
 
 
-def _state(function: Callable, watch: Watch, arguments: Arguments) -> State:
-    state_roots = [(function, "function", "the function"), *arguments.objects]
-    return State(watch, state_roots)
+def _separate(arguments: Arguments, state: State) -> None:
+    """Sees to it that no two tensors, nor a tensor and a constant, have one node between them."""
+    seen = set(graph.shared.values())
+    for storage in {t._storage for t in (*arguments.tensors, *state.tensors.values())}:
+        if storage.node in seen:
+            storage.array()
+        seen.add(storage.node)
 
 
 def _training(function: Any, args: tuple) -> tuple:

@@ -113,14 +113,14 @@ class Guards:
             f"        except (AttributeError, IndexError, KeyError, ValueError) as error:\n            return gone(error)\n    return {name}"
         )
         scope = {"gone": lambda error: Miss(f"something is gone: {error!r}")}
-        exec(compile(text, f"<captured {name}>", "exec"), scope)
+        exec(compile(text, f"{ROOT}compiling/<captured {name}>", "exec"), scope)
         return scope["make"](**self.values)
 
 
 class State(Guards):
-    """The guards of everything that watched code reads, from ``roots``: objects and the text that leads to them."""
+    """The guards of everything that watched code reads, from the function and the ``arguments`` that are no tensors or numbers."""
 
-    def __init__(self, watch: Watch, roots: list[tuple[Any, str, str]]) -> None:
+    def __init__(self, watch: Watch, function: Any, arguments: list[tuple[Any, str, str]]) -> None:
         super().__init__()
         self.tensors: dict[int, Tensor] = {}
         self.containers: set[int] = set()
@@ -131,7 +131,8 @@ class State(Guards):
         for code, _ in watch.user:
             self.names |= facts_of(code).names
         self.modes()
-        for value, text, what in roots:
+        self.walk(function, self.name(function), "the function")
+        for value, text, what in arguments:
             self.walk(value, text, what)
         for (code, _), scope in watch.user.items():
             self._globals(code, scope)
@@ -280,10 +281,12 @@ class State(Guards):
             self.require(" and ".join(f"{n!r} not in {d}" for n in absent), f"{what} has an attribute of its own now")
 
     def _function(self, f: FunctionType, k: str, what: str) -> None:
-        inner = f.__dict__.get("_torchdynamo_orig_callable") or f.__dict__.get("__wrapped__")
         if is_own_file(f.__code__.co_filename):
-            if isinstance(inner, FunctionType) and not is_own_file(inner.__code__.co_filename):
-                self.walk(inner, f"{k}.__wrapped__", what)  # a function under no_grad, or a compiled one
+            # A function under no_grad, or a compiled one: what it calls is the user's.
+            if "_torchdynamo_orig_callable" in f.__dict__:
+                self.walk(f._torchdynamo_orig_callable, f"{k}._torchdynamo_orig_callable", what)  # type: ignore[attr-defined]
+            elif "__wrapped__" in f.__dict__ and not hasattr(f, "op"):
+                self.walk(f.__wrapped__, f"{k}.__wrapped__", what)  # type: ignore[attr-defined]
             return
         if f.__code__ not in self._code:
             return

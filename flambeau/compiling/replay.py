@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -79,6 +80,8 @@ class _Replay:
             return
         self.storages[storage] = text
         node = self.before.storages[storage][0]
+        if storage.exposed:
+            return  # it is read through snapshots
         if node in self.given:
             raise Refused("two tensors share one value for now")
         self.given[node] = f"{text}.node"
@@ -91,7 +94,7 @@ class _Replay:
             return self._given(node)
         if node in self.recorded:
             return self.wanted.setdefault(node, f"r{len(self.wanted)}")
-        if node in self.made_leaves or graph.shared.get((None,)) is node or node in self._shared:
+        if node in self.made_leaves or node in self._shared:
             return self.guards.name(self._constant(node), "c")
         raise Refused("it reads a tensor that it cannot have come by")
 
@@ -115,7 +118,7 @@ class _Replay:
     # --- what is returned ----------------------------------------------------------------------------------
 
     def made(self, result: Any) -> Callable:
-        before, guards = self.before, self.guards
+        guards = self.guards
         self.inputs: dict[Node, int] = {}
         writes = self._writes()
         tensors: list[Tensor] = []
@@ -136,7 +139,6 @@ class _Replay:
             results = ", ".join(self.wanted.values())
             lines.append(f"{results + ', = ' if results else ''}record(({''.join(f'n{k}, ' for k in self.inputs.values())}))")
         lines += [*self.lines, *written, f"return {text}"]
-        del before
         return guards.function("replay", "args, kwargs", lines)
 
     def _segment(self) -> Segment:
@@ -145,6 +147,8 @@ class _Replay:
             for x in node.inputs:
                 if x.__class__ is Node and (x in self.given or x in self.snapshots):
                     self._given(x)
+        if threading.active_count() > 1 and any(node.op.checked for node in self.nodes):
+            raise Refused("it may fail, and other threads are there")  # whose nodes these are cannot be said
         try:
             segment = Segment(self.nodes, list(self.inputs), list(self.wanted), leaves | self._shared)
         except KeyError:

@@ -99,8 +99,8 @@ class Watch:
 
     def _classify(self, key: tuple[CodeType, int], scope: dict) -> None:
         name = key[0].co_filename
-        if name == "<recipe>" and scope.get("Storage") is Storage:
-            return
+        if name == "<recipe>" and scope.get("Storage") is Storage or name == "<string>" and "_tuple_new" in scope:
+            return  # what follows a recipe, or makes a named tuple
         if not is_own_file(name):
             self.user[key] = scope
             return

@@ -22,7 +22,10 @@ def _attention(part: str, node) -> Native | None:
         return None
     if any(r.strides != contiguous_strides(r.shape) for r in refs if r not in seen):
         return None
-    strides = [r.strides[:3] for r in seen[:3]] + [(r.strides[0], r.strides[2], r.strides[1]) for r in seen[3:]]
+    strides = [r.strides[:3] for r in seen]
+    if node.attrs["rows_first"] and part == "backward":
+        batch, row, head = strides[3]
+        strides[3] = (batch, head, row)
     batch, heads, queries, width = q.shape
     spec = AttentionSpec(
         part,
@@ -35,6 +38,7 @@ def _attention(part: str, node) -> Native | None:
         v.shape[3],
         node.attrs["causal"],
         node.attrs["scale"],
+        node.attrs["rows_first"],
         tuple(strides),
     )
     return Native(partial(attention_kernel, spec), (*refs, *(Result(n) for n in range(len(node.shape)))))

@@ -14,6 +14,9 @@ from flambeau.engine.grouping import Ref, Static
 from flambeau.engine.natives import FAULT, RESULT, Native
 from flambeau.engine.shapes import broadcast_strides
 
+MAX_MOVES = 256
+"""Of one kernel: each of them is code."""
+
 _INDICES = (dtypes.int32, dtypes.int64)
 _HALF = (dtypes.float16, dtypes.bfloat16)
 
@@ -29,6 +32,8 @@ def _native(node, values: list[Ref], moves: list[Move], begin: str = "", number:
     """``number`` is the place among the plan's of the number that moves without a source write."""
     from flambeau.engine.cpu.movement import movement_kernel  # LLVM is loaded with the first plan
 
+    if len(moves) > MAX_MOVES:
+        return None
     if any(m.add for m in moves) and (node.dtype in _HALF or node.dtype.kind not in (dtypes.INTEGRAL, dtypes.FLOATING)):
         return None
     if number is not None and (node.dtype in _HALF or node.dtype.is_complex):
@@ -215,6 +220,13 @@ def _joined(node) -> Native | None:
     return _native(node, values, moves)
 
 
+def _stacked(node) -> Native | None:
+    dim, strides = node.attrs["dim"], contiguous_strides(node.shape)
+    inner = strides[:dim] + strides[dim + 1 :]
+    moves = [Move(k, x.shape, (0, k * strides[dim]), (x.strides, inner)) for k, x in enumerate(node.inputs)]
+    return _native(node, node.inputs, moves)
+
+
 def _scattered_part(node) -> Native | None:
     (g,), a = node.inputs, node.attrs
     move = Move(0, g.shape, (0, a["offset"]), (g.strides, tuple(a["strides"])), add=a["overlaps"])
@@ -333,6 +345,7 @@ _FORMS: dict[str, Callable] = {
     "_scatter": partial(_scattered, False),
     "scatter_add": partial(_scattered, True),
     "cat": _joined,
+    "stack": _stacked,
     "_strided_scatter": _scattered_part,
     "write": _written,
     "index_fill": _filled_slices,

@@ -59,8 +59,9 @@ def _shared_heads(query, key, value):
     )
 
 
-# The op proper takes (batch, heads, L, E) and gives (batch, L, heads, V), so that joining the heads copies nothing. The
-# weights are not kept: the largest score and the sum of each row are, from which the gradient makes them again.
+# The op proper takes (batch, heads, L, E). It gives (batch, L, heads, V) where it is asked for ``rows_first``, as the query
+# lies in memory that is one of several heads side by side: joining them again then copies nothing. The weights are not kept:
+# the largest score and the sum of each row are, from which the gradient makes them again.
 
 
 def _scores(query, key, causal: bool, scale: float) -> np.ndarray:
@@ -68,25 +69,26 @@ def _scores(query, key, causal: bool, scale: float) -> np.ndarray:
     return np.where(np.tri(*scores.shape[-2:], dtype=bool), scores, scores.dtype.type(-np.inf)) if causal else scores
 
 
-def _rows_first(x: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(x.swapaxes(1, 2))
+def _laid_out(x: np.ndarray, rows_first: bool) -> np.ndarray:
+    return np.ascontiguousarray(x.swapaxes(1, 2) if rows_first else x)
 
 
-def _attention_kernel(query, key, value, causal, scale):
+def _attention_kernel(query, key, value, causal, scale, rows_first):
     scores = _scores(query, key, causal, scale)
     top = scores.max(-1, keepdims=True)
     weights = np.exp(scores - top)
     total = weights.sum(-1, keepdims=True)
-    return _rows_first(np.matmul(weights, value) / total), top[..., 0], total[..., 0]
+    return _laid_out(np.matmul(weights, value) / total, rows_first), top[..., 0], total[..., 0]
 
 
-def _attention_grad_kernel(g, query, key, value, out, top, total, causal, scale):
+def _attention_grad_kernel(g, query, key, value, out, top, total, causal, scale, rows_first):
     weights = np.exp(_scores(query, key, causal, scale) - top[..., None]) / total[..., None]
-    mean = (g * out).sum(-1).swapaxes(1, 2)
-    g = g.swapaxes(1, 2)
+    if rows_first:
+        g, out = g.swapaxes(1, 2), out.swapaxes(1, 2)
+    mean = (g * out).sum(-1)
     slopes = weights * (np.matmul(g, value.swapaxes(-1, -2)) - mean[..., None]) * scale
     made = np.matmul(slopes, key), np.matmul(slopes.swapaxes(-1, -2), query), np.matmul(weights.swapaxes(-1, -2), g)
-    return tuple([_rows_first(x) for x in made])
+    return tuple([_laid_out(x, rows_first) for x in made])
 
 
 @op(
@@ -96,20 +98,27 @@ def _attention_grad_kernel(g, query, key, value, out, top, total, causal, scale)
     outputs=("query", "key", "value"),
     method=False,
 )
-def _attention_grad(g, query, key, value, out, top, total, causal, scale):
-    """The gradients that ``_attention`` needs, each as (batch, rows, heads, columns)."""
-    shapes = tuple([(s[0], s[2], s[1], s[3]) for s in (query._shape, key._shape, value._shape)])
-    return shapes, (query._dtype,) * 3, (g, query, key, value, out, top, total), {"causal": causal, "scale": scale}
+def _attention_grad(g, query, key, value, out, top, total, causal, scale, rows_first):
+    """The gradients that ``_attention`` needs, laid out as its result is."""
+    shapes = tuple([_shape_of(x._shape, rows_first) for x in (query, key, value)])
+    attrs = {"causal": causal, "scale": scale, "rows_first": rows_first}
+    return shapes, (query._dtype,) * 3, (g, query, key, value, out, top, total), attrs
 
 
-def _grad_of_attention(gs, needs, query, key, value, out, top, total, causal, scale):
+def _shape_of(shape: tuple[int, ...], rows_first: bool) -> tuple[int, ...]:
+    batch, heads, rows, columns = shape
+    return (batch, rows, heads, columns) if rows_first else (batch, heads, rows, columns)
+
+
+def _grad_of_attention(gs, needs, query, key, value, out, top, total, causal, scale, rows_first):
     g = gs[0]
     if not dispatch.grad_mode.enabled:
         g = g if g.stride()[-1] == 1 else g.contiguous()
-        made = _attention_grad(g, query, key, value, out, top, total, causal, scale)
-        return tuple([x.transpose(1, 2) if needed else None for x, needed in zip(made, needs, strict=True)])
+        made = _attention_grad(g, query, key, value, out, top, total, causal, scale, rows_first)
+        grads = [x.transpose(1, 2) if rows_first else x for x in made]
+        return tuple([x if needed else None for x, needed in zip(grads, needs, strict=True)])
     # The gradient is to be differentiated in turn.
-    g, weights = g.transpose(1, 2), _weights(query, key, None, causal, scale)
+    g, weights = g.transpose(1, 2) if rows_first else g, _weights(query, key, None, causal, scale)
     slopes = g @ value.mT
     slopes = weights * (slopes - (slopes * weights).sum(-1, keepdim=True)) * scale
     return slopes @ key, slopes.mT @ query, weights.mT @ g
@@ -125,12 +134,12 @@ def _grad_of_attention(gs, needs, query, key, value, out, top, total, causal, sc
     method=False,
     backward_name="ScaledDotProductFlashAttentionForCpuBackward0",
 )
-def _attention(query, key, value, causal, scale):
+def _attention(query, key, value, causal, scale, rows_first):
     """Attention over (batch, heads, L, E), and of each row the largest score and the sum of the weights before division."""
-    batch, heads, rows, _ = query._shape
-    stats = (batch, heads, rows)
-    shapes = ((batch, rows, heads, value._shape[3]), stats, stats)
-    return shapes, (query._dtype,) * 3, (query, key, value), {"causal": causal, "scale": scale}
+    stats = query._shape[:3]
+    shapes = (_shape_of((*stats, value._shape[3]), rows_first), stats, stats)
+    attrs = {"causal": causal, "scale": scale, "rows_first": rows_first}
+    return shapes, (query._dtype,) * 3, (query, key, value), attrs
 
 
 def _is_plain(query, key, value) -> bool:
@@ -198,8 +207,11 @@ def scaled_dot_product_attention(
     if attn_mask is None and not dropout_p and _is_plain(query, key, value):
         if query.dim() == 3:
             heads = [x.unsqueeze(1) for x in (query, key, value)]
-            return _attention(*heads, bool(is_causal), float(scale))[0].squeeze(2)
-        return _attention(query, key, value, bool(is_causal), float(scale))[0].transpose(1, 2)
+            return _attention(*heads, bool(is_causal), float(scale), False)[0].squeeze(1)
+        _, across, down, _ = query.stride()
+        rows_first = across < down and query._shape[2] > 1
+        out = _attention(query, key, value, bool(is_causal), float(scale), rows_first)[0]
+        return out.transpose(1, 2) if rows_first else out
     weights = _weights(query, key, attn_mask, is_causal, scale)
     if dropout_p:
         weights = dropout(weights, dropout_p)

@@ -58,10 +58,27 @@ def cat(tensors, dim=0):
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.cat.html
     """
-    tensors = _list_of_tensors(tensors, "cat")
-    dtype = tensors[0].dtype
+    tensors, dtype = _promoted(_list_of_tensors(tensors, "cat"))
+    first = tensors[0]
+    if first._shape and all([t._shape == first._shape for t in tensors]):  # nothing else to check
+        shape, d = list(first._shape), wrap_dim(dim, len(first._shape))
+        sizes = (shape[d],) * len(tensors)
+        shape[d] *= len(tensors)
+        return tuple(shape), dtype, tensors, {"dim": d, "sizes": sizes}
+    return _joined(tensors, dim, dtype)
+
+
+def _promoted(tensors: list) -> tuple[tuple, dtypes.dtype]:
+    """The tensors in the dtype that they have in common, and that dtype."""
+    dtype = tensors[0]._dtype
     for t in tensors:
-        dtype = promote_types(dtype, t.dtype)
+        if t._dtype is not dtype:
+            dtype = promote_types(dtype, t._dtype)
+    return tuple([t if t._dtype is dtype else t.to(dtype) for t in tensors]), dtype
+
+
+def _joined(tensors: tuple, dim: int, dtype) -> tuple:
+    """:func:`cat` of tensors whose shapes differ."""
     for i, t in enumerate(tensors):
         if not t.dim():
             raise RuntimeError(f"zero-dimensional tensor (at position {i}) cannot be concatenated")
@@ -79,7 +96,7 @@ def cat(tensors, dim=0):
                 f"Tensors must have same number of dimensions: got {first.dim()} and {t.dim()} "
                 f"(shapes {list(first.shape)} and, for tensor number {i}, {list(t.shape)})"
             )
-        for k, (a, b) in enumerate(zip(first.shape, t.shape, strict=True)):
+        for k, (a, b) in enumerate(zip(first._shape, t._shape, strict=True)):
             if k != d and a != b:
                 raise RuntimeError(
                     f"Sizes of tensors must match except in dimension {d}. Expected size {a} but got size {b} for tensor "
@@ -87,26 +104,30 @@ def cat(tensors, dim=0):
                 )
         sizes.append(t.shape[d])
     shape = first.shape[:d] + (sum(n for n in sizes if n),) + first.shape[d + 1 :]
-    return shape, dtype, tuple([t.to(dtype) for t in tensors]), {"dim": d, "sizes": tuple(sizes)}
+    return shape, dtype, tensors, {"dim": d, "sizes": tuple(sizes)}
 
 
-@composite(
+@op(
+    tensors="*tensors",
     method=False,
     out=True,
+    kernel=lambda *tensors, dim: np.stack(tensors, dim),
+    grad={"*": lambda g, dim: g.unbind(dim)},
     samples=lambda make: [Sample([make(2, 3), make(2, 3)]), Sample([make(2), make(2)], -1)],
     errors=lambda make: [ErrorSample(RuntimeError, "stack expects each tensor to be equal size", [make(2), make(3)])],
 )
 def stack(tensors, dim=0):
     """The tensors, all of one shape, along a new dim."""
-    tensors = _list_of_tensors(tensors, "stack")
-    d = wrap_dim(dim, tensors[0].dim() + 1)
+    tensors, dtype = _promoted(_list_of_tensors(tensors, "stack"))
+    shape = tensors[0]._shape
+    d = wrap_dim(dim, len(shape) + 1)
     for i, t in enumerate(tensors):
-        if t.shape != tensors[0].shape:
+        if t._shape != shape:
             raise RuntimeError(
-                f"stack expects each tensor to be equal size, but got {list(tensors[0].shape)} at entry 0 and "
-                f"{list(t.shape)} at entry {i}"
+                f"stack expects each tensor to be equal size, but got {list(shape)} at entry 0 and "
+                f"{list(t._shape)} at entry {i}"
             )
-    return cat([t.unsqueeze(d) for t in tensors], d)
+    return (*shape[:d], len(tensors), *shape[d:]), dtype, tensors, {"dim": d}
 
 
 def _at_least(t, n: int):

@@ -135,7 +135,7 @@ def learn(op: Op, args: tuple, kwargs: dict, inputs: tuple, results) -> None:
     if node.op is not op or not node.inputs:
         return  # it has run already, or the result is none of its own
     given = (*args, *kwargs.values())
-    sources = _sources(op, given, inputs, node.inputs)
+    sources = _sources(op, given, inputs, node.inputs, first._strides is not None)
     if sources is None:
         return
     described: Result | tuple = _described(results) if not several else tuple(
@@ -167,7 +167,8 @@ def _described(result: Tensor) -> Result:
     return Result(result._shape, result._dtype, result._strides, layout_of(result), result._offset)
 
 
-def _sources(op: Op, given: tuple, inputs: tuple, nodes: tuple) -> tuple[Source, ...] | None:
+def _sources(op: Op, given: tuple, inputs: tuple, nodes: tuple, in_order: bool) -> tuple[Source, ...] | None:
+    """Where each input of the node comes from; ``in_order`` if its dims are in the order that they have in memory."""
     found = []
     for i, (x, node) in enumerate(zip(inputs, nodes, strict=True)):
         places = [k for k, g in enumerate(given) if g is x]
@@ -178,6 +179,8 @@ def _sources(op: Op, given: tuple, inputs: tuple, nodes: tuple) -> tuple[Source,
         place = places[0] if places else None
         if isinstance(x, Tensor):
             is_copy = node.op is None and x._storage.exposed  # of memory that somebody else may write to
+            if is_copy and in_order:  # the copy does not say which order that was
+                return None
             steps = _own_steps(x) if is_copy else _steps(node, x._storage.node)
             if place is None or steps is None:
                 return None

@@ -32,7 +32,8 @@ BLOCK, LONG_BLOCK = 32, 64
 
 class AttentionSpec(NamedTuple):
     """``strides`` are those of q, k, v (and, of the gradient, g), in elements: batch, head, row; rows have no gaps. The others
-    are contiguous: (batch, row, head, column), and (batch, head, row) for ``top`` and ``total``."""
+    are contiguous: (batch, row, head, column) where ``rows_first``, else (batch, head, row, column), and (batch, head, row) for
+    ``top`` and ``total``."""
 
     part: str  # "forward" or "backward"
     dtype: DType
@@ -44,6 +45,7 @@ class AttentionSpec(NamedTuple):
     depth: int  # of values
     causal: bool
     scale: float
+    rows_first: bool
     strides: tuple[tuple[int, int, int], ...]
 
     def steps(self) -> int:
@@ -165,7 +167,9 @@ class _Heads(Frame):
         strides = dict(zip(("q", "k", "v", "g"), spec.strides))
         rows = {"out": (spec.queries, spec.depth), "dq": (spec.queries, spec.width)}
         rows |= {"dk": (spec.keys, spec.width), "dv": (spec.keys, spec.depth)}
-        strides |= {n: (count * spec.heads * wide, wide, spec.heads * wide) for n, (count, wide) in rows.items()}
+        for name, (count, wide) in rows.items():
+            within = (wide, spec.heads * wide) if spec.rows_first else (count * wide, wide)
+            strides[name] = (count * spec.heads * wide, *within)
         strides |= dict.fromkeys(("top", "total"), (spec.heads * spec.queries, spec.queries, 1))
         self.strides = strides
         self.block = evenly(spec.queries, BLOCK if spec.queries <= 4 * BLOCK else LONG_BLOCK)

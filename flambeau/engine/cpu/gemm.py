@@ -48,19 +48,19 @@ def tiling(session: Session, spec: GemmSpec) -> Tiling:
     apart = spec.b[-2] * size  # bytes from row to row of B: far apart, they compete for few places in the cache
     worth = spec.m >= 256 or (spec.m >= 32 and spec.k * spec.n * size >= (1 << 19 if spec.m >= 96 else 1 << 20))
     pack_b = not contiguous or (worth and apart >= 512)
+    # Where the rows of A are neighbours, it is read line by line, each from another page: fewer of them at a time, or copied.
+    tall = spec.a[-2] == 1 and spec.a[-1] != 1
     if session.machine.registers < 32:
         rows, vectors = (6, 2) if total > 1 else (8, 1)
     elif spec.m <= 4:
         rows, vectors = 4, {1: 8, 2: 6}.get(spec.m, 4)
     elif total <= 2:
         rows, vectors = 12, total
-    elif pack_b and spec.m < 512 and (total <= 8 or (total <= 24 and -(-total // 4) % 2)):
+    elif pack_b and not tall and spec.m < 512 and (total <= 8 or (total <= 24 and -(-total // 4) % 2)):
         rows, vectors = 12, 2  # more panels, as many for each of two threads
     else:
         rows, vectors = (6, 4) if total % 4 == 0 or total >= 32 else (8, 3)
     rows = evenly(spec.m, rows)
-    # Where the rows of A are neighbours, it is read line by line, each from another page: fewer of them at a time, or copied.
-    tall = spec.a[-2] == 1 and spec.a[-1] != 1
     pack_a = tall and spec.n >= 512 and spec.m * spec.k * size > 1 << 20
     block = evenly(spec.k, 128 if tall and not pack_a else 512 if pack_b else 256)
     if _shares_weights(spec) and -(-spec.k // block) % 2:
@@ -112,7 +112,8 @@ def division(session: Session, spec: GemmSpec, cut: Tiling) -> tuple[str, int]:
         return "batch", batch
     if bands > 1:
         return "bands", bands
-    if panels > rows // 12 and panels > 1 and cut.pack_b:  # each row would pack the same panels again
+    even = panels % 2 == 0 or panels > 6
+    if panels > rows // 12 and even and cut.pack_b:  # each row would pack the same panels again
         return "panels", panels
     tasks, how = max((rows, "rows"), (panels, "panels"))
     return (how, tasks) if tasks > 1 else ("", 1)
