@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 __all__ = [
@@ -51,8 +52,9 @@ def compile(
         return OptimizedModule(model, fullgraph)
     if not callable(model):
         raise RuntimeError(f"torch.compile() takes a function or a module, not {type(model).__name__}")
-    inner = getattr(model, "_torchdynamo_orig_callable", None)
-    return compiled_function(inner or model, fullgraph)
+    if isinstance(model, FunctionType) and hasattr(model, "_torchdynamo_orig_callable"):
+        model = model._torchdynamo_orig_callable  # it was compiled already
+    return compiled_function(model, fullgraph)
 
 
 def disable(fn: Callable | None = None, recursive: bool = True, *, reason: str | None = None) -> Any:

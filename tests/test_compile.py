@@ -14,12 +14,22 @@ import pytest
 
 import flambeau as torch
 from flambeau import nn
+from flambeau.core import config
 from flambeau.nn import functional as F
 
 x3 = torch.tensor([1.0, -2.0, 3.0])
 FACTOR = 2.0
 SETTINGS = {"scale": 2.0, "steps": [1, 2]}
 TABLE = torch.tensor([1.0, 2.0, 3.0])
+
+
+@pytest.fixture(autouse=True, params=["interpreter", "plans"])
+def tier(request, monkeypatch):
+    """Each test with one meaning for all runs: what plans and the interpreter compute may differ in the last bits."""
+    if request.param == "plans":
+        pytest.importorskip("llvmlite")
+    monkeypatch.setattr(config, "compiled", request.param == "plans")
+    monkeypatch.setattr(config, "compile_after", 0)
 
 
 def captured(f):
@@ -354,9 +364,8 @@ def test_values_are_looked_at_each_time():
     assert captured(g) == 0
 
 
-@pytest.mark.parametrize("p", [0.5])
-def test_dropout(p):
-    net = nn.Sequential(nn.Linear(3, 50), nn.Dropout(p))
+def test_dropout():
+    net = nn.Sequential(nn.Linear(3, 50), nn.Dropout(0.5))
     compiled = torch.compile(net)
     seen = {tuple(compiled(x3).tolist()) for _ in range(8)}
     assert len(seen) == 8 and captured(compiled) == 0
@@ -371,8 +380,8 @@ def test_dropout(p):
 
 
 def test_batch_norm_keeps_its_statistics():
-    plain = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
-    net = copy.deepcopy(plain)
+    net = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+    plain, net = copy.deepcopy(net), copy.deepcopy(net)
     compiled = torch.compile(net)
     for i in range(8):
         if i == 6:
@@ -381,7 +390,7 @@ def test_batch_norm_keeps_its_statistics():
         assert plain(x).tolist() == compiled(x).tolist()
         assert [b.tolist() for b in plain.buffers()] == [b.tolist() for b in net.buffers()]
         assert [b._version for b in plain.buffers()] == [b._version for b in net.buffers()]
-    assert captured(compiled) == 1
+    assert captured(compiled) == 2
 
 
 def test_an_argument_that_is_written_to():
@@ -740,7 +749,7 @@ def test_captures_are_bounded_and_forgotten():
 
 def test_fullgraph_says_why():
     g = torch.compile(lambda x: x * x.sum().item(), fullgraph=True)
-    with pytest.raises(RuntimeError, match="item"):
+    with pytest.raises(RuntimeError, match="looks at values"):
         g(x3)
     f = torch.compile(lambda x: x * 2, fullgraph=True)
     for _ in range(4):
@@ -748,8 +757,6 @@ def test_fullgraph_says_why():
 
 
 def test_reasons_are_logged(capsys, monkeypatch):
-    from flambeau.core import config
-
     monkeypatch.setattr(config, "log", frozenset({"guards"}))
     net = nn.Linear(3, 2)
     compiled = warmed(torch.compile(net), x3)

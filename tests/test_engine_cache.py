@@ -169,3 +169,19 @@ def test_machines():
     with pytest.raises(ValueError, match="'sse9' is no level of this CPU"):
         compiler.machine("sse9")
     assert compiler.machine().vector_bytes in (16, 32, 64)
+
+
+def test_code_is_loaded_however_much_memory_is_mapped(tmp_path):
+    """Code and its constants may come to lie further apart than 32 bits reach."""
+    program = """
+import mmap
+import flambeau as torch
+from flambeau.core import config
+config.compiled, config.compile_after = True, 0
+far = []
+for k in range(24):
+    (torch.ones(100 + k).exp().tanh() * (k + 0.5)).sum().item()
+    far.append(mmap.mmap(-1, 1 << 33, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_NORESERVE))
+"""
+    environment = {**os.environ, "FLAMBEAU_CACHE_DIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", program], check=True, env=environment)

@@ -99,7 +99,11 @@ def test_samples(name, dtype, monkeypatch):
         def run(k=k):
             torch.manual_seed(0)
             sample = op.samples(Make(dtype=dtype))[k]
-            leaves = [x for x in (*sample.args, *sample.kwargs.values()) if isinstance(x, torch.Tensor) and x.requires_grad and x.is_leaf]
+            leaves = [
+                x
+                for x in (*sample.args, *sample.kwargs.values())
+                if isinstance(x, torch.Tensor) and x.requires_grad and x.is_leaf
+            ]
             try:
                 made = [t for t in flat(op.function(*sample.args, **sample.kwargs)) if not t.dtype.is_complex]
             except (RuntimeError, NotImplementedError, TypeError):

@@ -132,3 +132,29 @@ def test_after_a_fork(team):
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     call(loop, x, y)
     assert (y == 1).all()
+
+
+def test_short_loops_wake_nobody(team):
+    """Loops that are over sooner than a sleeping thread is awake are divided among those that are awake."""
+    n = 65_537
+    loop = Loop((n,), 0, (access(1),), (), (X, Instr("sqrt", f32, (0,))), ((1, access(1)),))
+    ir = loop_ir(loop, compiler.session().machine, "kernel")
+    assert threads.LIGHT_ENTRY in ir
+    x = np.random.default_rng(0).random(n).astype(np.float32)
+    for count in (1, 2, 3):
+        team(count)
+        for _ in range(50):
+            out = np.full(n, -1.0, np.float32)
+            call(loop, x, out)
+            np.testing.assert_array_equal(out, np.sqrt(x))
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="needs os.sched_getaffinity")
+def test_helping_does_not_change_where_this_thread_may_run(team):
+    before = os.sched_getaffinity(0)
+    team(3)
+    loop, size = LOOPS["map"]
+    x = np.zeros(size, np.float32)
+    for _ in range(20):
+        call(loop, x, np.empty_like(x))
+    assert os.sched_getaffinity(0) == before

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import heapq
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
-from flambeau.autograd.anomaly import anomaly, forward_call, warn_of_error
 from flambeau.autograd import repetition
+from flambeau.autograd.anomaly import anomaly, forward_call, warn_of_error
+from flambeau.autograd.function import BackwardNode
 from flambeau.autograd.graph import AccumulateGrad, Node, edge_of
 from flambeau.core import dtypes
 from flambeau.core.size import Size
 from flambeau.dispatch import grad_mode
-from flambeau.engine import graph
 from flambeau.engine.graph import shared_leaf
 from flambeau.tensor.storage import Storage
 from flambeau.tensor.tensor import Tensor, make_tensor, read
@@ -38,17 +39,15 @@ def run_backward(
         if inputs is not None or create_graph or anomaly.enabled:
             return _run(roots, grads, retain_graph, inputs, accumulate, None)
         found = repetition.survey(roots, grads)
-        if found is not None and repetition.repeat(found, retain_graph):
+        done = False if found is None else repetition.repeat(found, retain_graph)
+        if done is True:
             return []
-        if found is None or not repetition.is_worth_watching(found):
-            return _run(roots, grads, retain_graph, None, True, None)
-        gradients: list[tuple[AccumulateGrad, Tensor]] = []
-        start = len(graph.trace)
-        last = graph.trace[-1] if start else None
-        _run(roots, grads, retain_graph, None, True, gradients)
-        values = [(leaf, read(g)) for leaf, g in gradients]
-        repetition.remember(found, start, last, values)
-        for leaf, value in values:
+        if done or found is None or not repetition.is_worth_watching(found):
+            return _run(roots, grads, retain_graph, None, True, None, done or {})
+        watcher = repetition.Watcher(found)
+        _run(roots, grads, retain_graph, None, True, watcher)
+        watcher.remember()
+        for leaf, value in watcher.gradients:
             leaf.accumulate(value)
         return []
     finally:
@@ -61,9 +60,13 @@ def _run(
     retain_graph: bool,
     inputs: Sequence[tuple[Node, int]] | None,
     accumulate: bool,
-    gradients: list[tuple[AccumulateGrad, Tensor]] | None,
+    watcher: repetition.Watcher | None,
+    returned: Mapping[Node, Sequence] = MappingProxyType({}),
 ) -> list[Tensor | None]:
-    """Runs the entries. ``gradients`` collects those of leaves, which are accumulated at once where it is ``None``."""
+    """Runs the entries. A watcher takes the gradients of leaves, which else are accumulated at once.
+
+    ``returned`` has the results of entries that have run already.
+    """
     waiting = _count_dependencies(roots)
     captured: dict[tuple[Node, int], Tensor] = {}
     wanted: dict[Node, list[int]] = {}
@@ -94,10 +97,15 @@ def _run(
                     if gs[number] is not None:
                         captured[node, number] = gs[number]
                 run = accumulate and node in wanted if isinstance(node, AccumulateGrad) else needed[node]
-            if gradients is not None and isinstance(node, AccumulateGrad):
-                gradients.append((node, gs[0]))
+            if watcher is not None and isinstance(node, AccumulateGrad):
+                watcher.gradients.append((node, read(gs[0])))
             elif run:
-                results = _watched(node, gs) if anomaly.enabled else node.apply(gs)
+                if anomaly.enabled:
+                    results = _watched(node, gs)
+                elif node in returned:
+                    results = returned[node]
+                else:
+                    results = watcher.call(node, gs) if watcher and isinstance(node, BackwardNode) else node.apply(gs)
                 if edges:
                     results = _fit_all(node, edges, results)
                 if node.post_hooks:

@@ -2,15 +2,18 @@
 
 What a backward pass records follows from the entries that it goes through, how they are connected, and which saved
 values are the same; not from the values themselves. So the first pass of a kind is watched, and later ones record the
-same nodes on their own saved values, without running the entries. Passes in which code of the user's has a part (hooks,
-custom functions, saved values that are stored in another way) run in full.
+same nodes on their own saved values, without running the entries. A custom function's ``backward`` is the user's code, so
+it is called each time: it divides a pass into stages. Passes with hooks, or saved values that are stored in another way,
+run in full.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from flambeau import dispatch
+from flambeau.autograd.function import BackwardNode
 from flambeau.autograd.graph import AccumulateGrad, Node
 from flambeau.autograd.saving import Saved
 from flambeau.core import config
@@ -18,12 +21,39 @@ from flambeau.engine import graph
 from flambeau.engine.graph import Node as Value
 from flambeau.engine.run import after_record
 from flambeau.engine.segment import Segment
-from flambeau.tensor.tensor import Tensor
+from flambeau.tensor.storage import Storage
+from flambeau.tensor.tensor import Tensor, make_tensor, read
 
 MAX_PASSES = 256
 
-_passes: dict[tuple, tuple[Segment, list[int]] | int] = {}
-"""By key: what a pass recorded and the numbers of the leaves that its results belong to; or how often that was not clear."""
+
+class Call(NamedTuple):
+    """A call of a custom function's ``backward`` in a pass.
+
+    ``entry`` is its place among the surveyed entries, ``metas`` shapes and dtypes of the gradients that it gets (``None``:
+    there is none), ``results`` the layout of each of its results and the place of its node among the values that were known
+    before (-1: it is new).
+    """
+
+    entry: int
+    metas: tuple
+    results: tuple
+
+
+class Pass(NamedTuple):
+    """What a pass has recorded: a segment before each call, and one behind the last.
+
+    A segment's results are the gradients that the call gets, or in the end those of ``leaves``, given by their places; and
+    then what later segments read.
+    """
+
+    segments: list[Segment]
+    calls: list[Call]
+    leaves: list[int]
+
+
+_passes: dict[tuple, Pass | int] = {}
+"""By key; a number says how often it was not clear what a pass had recorded."""
 
 
 class Survey:
@@ -64,8 +94,14 @@ def survey(roots: Sequence[tuple[Node, int]], grads: Sequence[Tensor]) -> Survey
                 return None
             key += (variable._shape, variable._dtype)
             continue
+        if entry.hooked:
+            return None
+        if isinstance(entry, BackwardNode):
+            key += (entry.__class__, entry.metas)
+            _add_edges(key, entry, entries, places)
+            continue
         saved = entry.__dict__.get("saved")
-        if entry.hooked or (saved.__class__ is not tuple and saved.__class__ is not list):
+        if saved.__class__ is not tuple and saved.__class__ is not list:
             return None
         add(entry.pattern)  # type: ignore[attr-defined]
         for item in saved:
@@ -86,27 +122,48 @@ def survey(roots: Sequence[tuple[Node, int]], grads: Sequence[Tensor]) -> Survey
                 number = numbers[node] = len(given)
                 given.append(node)
             add(number)
-        for edge in entry.edges:
-            if edge is None:
-                add(None)
-            else:
-                target, number = edge
-                place = places.get(target)
-                if place is None:
-                    place = places[target] = len(entries)
-                    entries.append(target)
-                key += (place, number)
+        _add_edges(key, entry, entries, places)
     return Survey(tuple(key), entries, given)
 
 
-def repeat(found: Survey, retain_graph: bool) -> bool:
-    """Records the pass again, if one of its kind has been watched."""
+def _add_edges(key: list, entry: Node, entries: list[Node], places: dict[Node, int]) -> None:
+    for edge in entry.edges:
+        if edge is None:
+            key.append(None)
+        else:
+            target, number = edge
+            place = places.get(target)
+            if place is None:
+                place = places[target] = len(entries)
+                entries.append(target)
+            key += (place, number)
+
+
+def repeat(found: Survey, retain_graph: bool) -> bool | dict[Node, Sequence]:
+    """Records the pass again, if one of its kind has been watched; returns whether that is done.
+
+    Where a custom function returns something else than it did then, the pass must run in full, with what the custom
+    functions have returned already.
+    """
     known = _passes.get(found.key)
-    if known is None or known.__class__ is int:
+    if known.__class__ is not Pass:
         return False
-    segment, leaves = known  # type: ignore[misc]
-    entries = found.entries
-    for place, node in zip(leaves, segment.record(found.given)):
+    entries, given = found.entries, found.given
+    segments, calls, leaves = known  # type: ignore[misc]
+    if calls:
+        given = list(given)
+        returned: dict[Node, Sequence] = {}
+        for segment, call in zip(segments, calls):
+            values = iter(segment.record(given))
+            gs = [None if meta is None else make_tensor(Storage(next(values)), *meta) for meta in call.metas]
+            given += values
+            entry = entries[call.entry]
+            results = returned[entry] = entry.apply(gs)
+            contents = _contents(results)
+            if _outcome(results, contents, given) != call.results:
+                return returned
+            given += [node for node in contents if node is not None]
+    for place, node in zip(leaves, segments[-1].record(given)):
         entries[place].accumulate(node)  # type: ignore[attr-defined]
     if not retain_graph:
         for entry in entries:
@@ -117,23 +174,79 @@ def repeat(found: Survey, retain_graph: bool) -> bool:
     return True
 
 
+def _contents(results: Sequence) -> list[Value | None]:
+    return [None if r is None else r._storage.node for r in results]
+
+
+def _outcome(results: Sequence, contents: list[Value | None], given: list[Value]) -> tuple | None:
+    """What later stages rely on in the results of a custom function; ``None`` where they cannot."""
+    if any(r is not None and r._storage.exposed for r in results):
+        return None
+    places = {node: i for i, node in reversed([*enumerate(given)])}
+    return tuple([
+        None if r is None else (r._layout or dispatch.layout_of(r), places.get(node, -1))
+        for r, node in zip(results, contents, strict=True)
+    ])  # fmt: skip
+
+
 def is_worth_watching(found: Survey) -> bool:
     """Whether a pass of this kind has not been watched in vain too often."""
     return _passes.get(found.key, 0) in (0, 1)
 
 
-def remember(found: Survey, start: int, first: Value | None, gradients: Sequence[tuple[AccumulateGrad, Value]]) -> None:
-    """Keeps what a pass has recorded since the trace had ``start`` nodes, of which ``first`` was the last."""
-    trace = graph.trace
-    intact = len(trace) >= start and (start == 0 or trace[start - 1] is first)
-    if len(_passes) >= MAX_PASSES:
-        _passes.clear()
-    places = {entry: i for i, entry in enumerate(found.entries)}
-    try:
-        if not intact:
-            raise KeyError
-        segment = Segment(trace[start:], found.given, [node for _, node in gradients], frozenset(graph.shared.values()))
-    except KeyError:
-        _passes[found.key] = _passes.get(found.key, 0) + 1  # type: ignore[operator]
-        return
-    _passes[found.key] = segment, [places[entry] for entry, _ in gradients]
+class Watcher:
+    """Sees a pass run: what is recorded between the calls of custom functions, and which gradients reach leaves."""
+
+    def __init__(self, found: Survey) -> None:
+        self.found = found
+        self.start = len(graph.trace)
+        self.last = graph.trace[-1] if self.start else None
+        self.calls: list[tuple] = []  # entry, gradients' nodes and metas, where it began and ended, results and their nodes
+        self.gradients: list[tuple[AccumulateGrad, Value]] = []
+
+    def call(self, entry: Node, gs: list) -> Sequence:
+        """Runs a custom function."""
+        values = [None if g is None else read(g) for g in gs]
+        metas = tuple([None if g is None else (g._shape, g._dtype) for g in gs])
+        begin = len(graph.trace)
+        results = entry.apply(gs)
+        self.calls.append((entry, values, metas, begin, len(graph.trace), results, _contents(results)))
+        return results
+
+    def remember(self) -> None:
+        """Keeps what the pass has recorded, if that is clear."""
+        found = self.found
+        if len(_passes) >= MAX_PASSES:
+            _passes.clear()
+        try:
+            _passes[found.key] = self._pass()
+        except KeyError:
+            _passes[found.key] = _passes.get(found.key, 0) + 1  # type: ignore[operator]
+
+    def _pass(self) -> Pass:
+        trace, start = graph.trace, self.start
+        if len(trace) < start or start and trace[start - 1] is not self.last or any(c[4] > len(trace) for c in self.calls):
+            raise KeyError("the trace has run")
+        places = {entry: i for i, entry in enumerate(self.found.entries)}
+        stages = []
+        for _, values, _, begin, end, *_ in self.calls:
+            stages.append((trace[start:begin], [v for v in values if v is not None]))
+            start = end
+        stages.append((trace[start:], [value for _, value in self.gradients]))
+        given = list(self.found.given)
+        shared = frozenset(graph.shared.values())
+        segments, calls = [], []
+        for i, (nodes, wanted) in enumerate(stages):
+            later = {x for n, _ in stages[i + 1 :] for node in n for x in node.inputs if x.__class__ is Value}
+            later.update(x for _, w in stages[i + 1 :] for x in w)
+            read_later = [node for node in nodes if node in later]
+            segments.append(Segment(nodes, given, [*wanted, *read_later], shared))
+            given += read_later
+            if i < len(self.calls):
+                entry, _, metas, _, _, results, contents = self.calls[i]
+                outcome = _outcome(results, contents, given)
+                if outcome is None:
+                    raise KeyError("memory that somebody else may write to")
+                calls.append(Call(places[entry], metas, outcome))
+                given += [node for node in contents if node is not None]
+        return Pass(segments, calls, [places[entry] for entry, _ in self.gradients])

@@ -18,7 +18,7 @@ from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 from flambeau import dispatch
-from flambeau.compiling.watch import ROOT, Refused, Watch, facts_of, watching
+from flambeau.compiling.watch import NUMPY, ROOT, Refused, Watch, attributes_of, facts_of, watching
 from flambeau.core import config, dtypes
 from flambeau.core.device import device
 from flambeau.core.errors import is_own_file
@@ -107,14 +107,15 @@ class Guards:
 
     def function(self, name: str, parameters: str, lines: list[str]) -> Callable:
         """``def name(parameters)`` of these lines; what they name is there."""
-        body = "\n".join("            " + line for line in lines)
+        body = "\n".join("        " + line for line in lines)
         text = (
-            f"def make({', '.join(self.values)}):\n    def {name}({parameters}):\n        try:\n{body}\n"
-            f"        except (AttributeError, IndexError, KeyError, ValueError) as error:\n            return gone(error)\n    return {name}"
+            f"def {name}({parameters}):\n    try:\n{body}\n"
+            "    except (AttributeError, IndexError, KeyError, ValueError) as error:\n        return gone(error)"
         )
-        scope = {"gone": lambda error: Miss(f"something is gone: {error!r}")}
+        # Global variables, not those of a closure: a call would copy all of these.
+        scope = {**self.values, "gone": lambda error: Miss(f"something is gone: {error!r}")}
         exec(compile(text, f"{ROOT}compiling/<captured {name}>", "exec"), scope)
-        return scope["make"](**self.values)
+        return scope[name]
 
 
 class State(Guards):
@@ -127,7 +128,7 @@ class State(Guards):
         self._seen: set = set()
         self._code = {code for code, _ in watch.user}
         self._closures: set = set()
-        self.names: set[str] = {n for code, _ in watch.layers for n in code.co_names}
+        self.names: set[str] = {n for code, _ in watch.layers for n in attributes_of(code)}
         for code, _ in watch.user:
             self.names |= facts_of(code).names
         self.modes()
@@ -163,7 +164,8 @@ class State(Guards):
             self.constant(value, text, what)
             return
         k = self.name(value)
-        self.require(f"{text} is {k}", f"{what} is another object")
+        if text != k:
+            self.require(f"{text} is {k}", f"{what} is another object")
         if id(value) in self._seen:
             return
         self._seen.add(id(value))
@@ -236,23 +238,26 @@ class State(Guards):
         attributes = vars(m)
         d = self.name(attributes, "d")
         kind = type(m)
-        self.require(f"{k}.__class__ is {self.name(kind)} and {k}.__dict__ is {d}", f"{what} is of another class")
+        self.require(f"type({k}) is {self.name(kind)} and {k}.__dict__ is {d}", f"{what} is of another class")
         self._class(kind, self.name(kind), f"the class of {what}")
         if "_parameters" not in attributes:
             raise Refused(f"{what} has not been initialized")
-        for registry in ("_parameters", "_buffers"):
+        for registry in ("_parameters", "_buffers", "_modules"):
             members = attributes[registry]
             self._seen.add(id(members))
+            if not members and registry not in self.names:
+                continue  # whoever reads a member by its name would have failed
             r = self.name(members, "r")
             self.require(f"{d}[{registry!r}] is {r}", f"{what}.{registry} is another object")
             if registry in self.names:
                 self._dict(members, r, f"{what}.{registry}")
                 continue
-            self.require(f"len({r}) == {len(members)}", f"{what} has got or lost parameters or buffers")
-            for name, t in members.items():
-                self.walk(t, f"{r}[{name!r}]", f"{what}.{name}")
-        self.walk(attributes["_modules"], f"{d}['_modules']", f"{what}._modules")
-        skipped = ("_parameters", "_buffers", "_modules")
+            for name, x in members.items():
+                self.walk(x, f"{r}[{name!r}]", f"{what}.{name}")
+        hooks = [n for n in attributes if n in self.names and n.endswith("_hooks") and not attributes[n]]
+        if hooks:
+            self.refuse_if(" or ".join(f"{d}[{n!r}]" for n in hooks), f"{what} has got a hook")
+        skipped = ("_parameters", "_buffers", "_modules", *hooks)
         for name in attributes:
             if name in self.names and name not in skipped:
                 self.walk(attributes[name], f"{d}[{name!r}]", f"{what}.{name}")
@@ -268,7 +273,7 @@ class State(Guards):
             raise Refused(f"{what} is of class {kind.__name__}")
         attributes = vars(value)
         d = self.name(attributes, "d")
-        self.require(f"{k}.__class__ is {self.name(kind)} and {k}.__dict__ is {d}", f"{what} is of another class")
+        self.require(f"type({k}) is {self.name(kind)} and {k}.__dict__ is {d}", f"{what} is of another class")
         self._class(kind, self.name(kind), f"the class of {what}")
         for name in attributes:
             if name in self.names:
@@ -276,7 +281,7 @@ class State(Guards):
         self._absent({n for n in self.names if hasattr(kind, n)}, attributes, d, what)
 
     def _absent(self, names: set[str], attributes: dict, d: str, what: str) -> None:
-        absent = [n for n in sorted(names) if n not in attributes]
+        absent = [n for n in sorted(names) if n not in attributes and not n.startswith("__")]
         if absent:
             self.require(" and ".join(f"{n!r} not in {d}" for n in absent), f"{what} has an attribute of its own now")
 
@@ -288,6 +293,8 @@ class State(Guards):
             elif "__wrapped__" in f.__dict__ and not hasattr(f, "op"):
                 self.walk(f.__wrapped__, f"{k}.__wrapped__", what)  # type: ignore[attr-defined]
             return
+        if f.__code__.co_filename.startswith(NUMPY):
+            raise Refused(f"{what} is a function of NumPy")
         if f.__code__ not in self._code:
             return
         self._closures.add(f.__code__)

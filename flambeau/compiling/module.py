@@ -73,6 +73,12 @@ class OptimizedModule(Module):
         self._compile()
 
 
+def compile_forward(module: Module, *, fullgraph: bool = False, disable: bool = False, **settings: Any) -> None:
+    """``module.compile()``: from now on ``module.forward`` is captured."""
+    if not disable:
+        module.__dict__["forward"] = CompiledForward(module, fullgraph)
+
+
 class CompiledForward:
     """``module.forward`` after ``module.compile()``: the method of its class, captured."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -12,12 +13,13 @@ from flambeau.autograd.saving import Saved
 from flambeau.compiling.arguments import Arguments
 from flambeau.compiling.guards import CONSTANTS, State
 from flambeau.compiling.watch import Refused, Watch
+from flambeau.core.errors import caller_site
 from flambeau.core.results import ReturnType
-from flambeau.core.size import Size
+from flambeau.core.size import Size, contiguous_strides
 from flambeau.engine import graph
 from flambeau.engine.graph import Node, leaf
 from flambeau.engine.run import after_record
-from flambeau.engine.segment import Segment
+from flambeau.engine.trace import kind_of
 from flambeau.tensor.storage import Storage
 from flambeau.tensor.tensor import Tensor
 
@@ -63,7 +65,7 @@ class _Replay:
         self.places = {id(t): i for i, t in enumerate(self.arguments.tensors)}
         self.storages: dict[Storage, str] = {}
         self.given: dict[Node, str] = {}
-        self.wanted: dict[Node, str] = {}  # nodes of the segment
+        self.wanted: dict[Node, str] = {}  # recorded nodes
         self.constants: dict[Node, Node] = {}
         for i, t in enumerate(self.arguments.tensors):
             self._give(t._storage, f"s{i}")
@@ -127,34 +129,41 @@ class _Replay:
         text = self._result(result, [])
         written = [f"{s}.write({self.node(node)})" for s, node, _ in writes]
         written += [f"{s}.version += {n - 1}" for s, _, n in writes if n > 1]
-        segment = self._segment()
-        values = guards.values
-        values.update({"trace": graph.trace, "after_record": after_record, "new": object.__new__, "Storage": Storage})
-        values.update({"record": segment.record, "resaved": _resaved})
+        record = self._record()
+        guards.values.update({
+            "after_record": after_record, "caller_site": caller_site, "graph": graph, "new": object.__new__, "Node": Node,
+            "resaved": _resaved, "snapshot": _snapshot, "Storage": Storage, "trace": graph.trace,
+        })  # fmt: skip
         lines = self._lines_of_guards(bool(writes))
         lines += ["if len(trace) >= config.max_pending_nodes: after_record()"]
-        for node, k in self.inputs.items():
-            lines.append(f"n{k} = {self._source(node)}")
-        if segment.steps:
-            results = ", ".join(self.wanted.values())
-            lines.append(f"{results + ', = ' if results else ''}record(({''.join(f'n{k}, ' for k in self.inputs.values())}))")
-        lines += [*self.lines, *written, f"return {text}"]
+        lines += [f"n{k} = {self._source(node)}" for node, k in self.inputs.items()]
+        lines += [*record, *self.lines, *written, f"return {text}"]
         return guards.function("replay", "args, kwargs", lines)
 
-    def _segment(self) -> Segment:
-        leaves = {node for node in self.made_leaves if node not in self.snapshots}
-        for node in self.nodes:
-            for x in node.inputs:
-                if x.__class__ is Node and (x in self.given or x in self.snapshots):
-                    self._given(x)
+    def _record(self) -> list[str]:
+        """Records the nodes that lead to what is wanted, or may fail."""
+        needed = set(self.wanted)
+        for node in reversed(self.nodes):
+            if node in needed or node.op.checked:
+                needed.add(node)
+                needed.update([x for x in node.inputs if x.__class__ is Node])
+        kept = [node for node in self.nodes if node in needed]
         if threading.active_count() > 1 and any(node.op.checked for node in self.nodes):
             raise Refused("it may fail, and other threads are there")  # whose nodes these are cannot be said
-        try:
-            segment = Segment(self.nodes, list(self.inputs), list(self.wanted), leaves | self._shared)
-        except KeyError:
-            raise Refused("it reads a tensor that it cannot have come by") from None
-        segment.constants = [self._constant(x) if x.__class__ is Node else x for x in segment.constants]
-        return segment
+        name = self.guards.name
+        lines = []
+        for node in kept:
+            inputs = [self.node(x) if x.__class__ is Node else name(x) for x in node.inputs]
+            r = self.node(node)
+            parts = [name(part) for part in (node.op, node.attrs, node.shape, node.dtype, kind_of(node))]
+            lines += [
+                f"{r} = new(Node)",
+                f"{r}.op, {r}.attrs, {r}.shape, {r}.dtype, {r}.kind = {', '.join(parts)}",
+                f"{r}.inputs = ({''.join(x + ', ' for x in inputs)})",
+            ]
+            if node.op.checked:
+                lines += [f"{r}.site = caller_site()", "graph.fallible = True"]
+        return [*lines, f"trace.extend(({', '.join(self.node(node) for node in kept)},))"] if kept else []
 
     def _source(self, node: Node) -> str:
         if node in self.given:
@@ -162,8 +171,11 @@ class _Replay:
         storage, geometry = self.snapshots[node]
         if storage not in self.storages:
             raise Refused("it reads memory that NumPy shares")
-        g = self.guards.name(geometry)
-        return f"{self.storages[storage]}.snapshot(*{g})"
+        name = self.guards.name
+        shape, strides, offset, dtype = geometry
+        if tuple(strides) == contiguous_strides(shape) and dtype is storage.node.dtype:
+            return f"snapshot({self.storages[storage]}, {offset}, {offset + math.prod(shape)}, {name(shape)}, {name(dtype)})"
+        return f"{self.storages[storage]}.snapshot(*{name(geometry)})"
 
     def _lines_of_guards(self, writes: bool) -> list[str]:
         """The guards, those of the arguments first, as they are what changes."""
@@ -372,6 +384,14 @@ class _Replay:
         if item.__class__ in CONSTANTS:
             return self.guards.name(item)
         raise Refused("the tape keeps something unusual")
+
+
+def _snapshot(storage: Storage, start: int, end: int, shape: Size, dtype: Any) -> Node:
+    """:meth:`Storage.snapshot` of elements that lie one after the other."""
+    node = object.__new__(Node)
+    node.op, node.inputs, node.attrs, node.shape, node.dtype = None, (), graph.NO_ATTRS, shape, dtype
+    node.value = storage.array()[start:end].reshape(shape).copy()
+    return node
 
 
 def _blank(item: Saved) -> Saved:

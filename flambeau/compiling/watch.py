@@ -8,13 +8,16 @@ import sys
 from types import CodeType, FrameType
 from typing import Any
 
-from flambeau.core.errors import is_own_file
+import numpy as np
+
+from flambeau.core.errors import caller_site, is_own_file
 from flambeau.engine import graph, interpreter, run
 from flambeau.engine.graph import Node
 from flambeau.tensor.record import known
 from flambeau.tensor.storage import Storage
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+NUMPY = os.path.dirname(np.__file__) + os.sep
 
 watching: list[Watch] = []
 """The watch that is going on, if there is one; everything that is called meanwhile runs as it is written."""
@@ -79,7 +82,7 @@ class Watch:
             if code in _LOOKS:
                 below = frame.f_back
                 if code is not _ARRAY or below is None or below.f_code is not _SNAPSHOT:
-                    self.refuse(_LOOKS[code])
+                    self.refuse(f"{_LOOKS[code]} ({caller_site()})")
             key = code, id(frame.f_globals)
             if key not in self._seen:
                 self._seen.add(key)
@@ -93,7 +96,7 @@ class Watch:
                 geometry = names["shape"], names["strides"], names["offset"], names["dtype"]
                 self.snapshots.append((arg, names["self"], geometry))
             elif code is _KNOWN and arg is not None:
-                self.refuse("it looks at values")
+                self.refuse(f"it looks at values ({caller_site()})")
         elif event == "c_call" and getattr(arg, "__name__", "") == "warn" and getattr(arg, "__module__", "") == "_warnings":
             self.refuse("it warns")
 
@@ -101,6 +104,8 @@ class Watch:
         name = key[0].co_filename
         if name == "<recipe>" and scope.get("Storage") is Storage or name == "<string>" and "_tuple_new" in scope:
             return  # what follows a recipe, or makes a named tuple
+        if name.startswith(NUMPY):
+            return  # flambeau called it: the user's code cannot get at NumPy (see guards)
         if not is_own_file(name):
             self.user[key] = scope
             return
@@ -174,3 +179,14 @@ def facts_of(code: CodeType) -> Facts:
             _facts.clear()
         _facts[code] = found
     return found
+
+
+def attributes_of(code: CodeType) -> frozenset[str]:
+    """The names of attributes that code of flambeau's reads or writes."""
+    found = _attributes.get(code)
+    if found is None:
+        found = _attributes[code] = frozenset([i.argval for i in dis.get_instructions(code) if i.opname in _ATTRIBUTES])
+    return found
+
+
+_attributes: dict[CodeType, frozenset[str]] = {}

@@ -6,6 +6,8 @@ Source: https://docs.pytorch.org/docs/stable/tensor_attributes.html#torch.dtype
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import ml_dtypes
 import numpy as np
 
@@ -153,7 +155,14 @@ def set_default_dtype(d: dtype) -> None:
         raise TypeError(f"invalid dtype object: only floating-point types are supported as the default type, got {d!r}")
     if not d.is_floating_point:
         raise TypeError(f"only floating-point types are supported as the default type, got {d}")
-    _default = d
+    if d is not _default:
+        _default = d
+        for forget in depending_on_default:
+            forget()
+
+
+depending_on_default: list[Callable[[], None]] = []
+"""Called when the default dtype changes: those forget who remember what followed from it."""
 
 
 # --- promotion -----------------------------------------------------------------------------------------------

@@ -73,7 +73,9 @@ class Expansion:
         if form == ():
             part = self.map(lambda b, *values: b.cast(lower(b, *values), dtypes.int64), *inputs)
         else:
-            part = self.reduce(lambda b, *values: b.cast(b.any(lower(b, *values)), dtypes.int64), range(len(form)), *inputs)
+            part = self.reduce(
+                lambda b, *values: b.cast(b.any(lower(b, *values)), dtypes.int64), tuple(range(len(form))), *inputs
+            )
         self.nodes[part.source].op.checked = True
 
     def fold(self, how: str, x: Ref, dims: tuple[int, ...], keepdim: bool = True) -> Ref:
@@ -137,7 +139,12 @@ class Expansion:
         result = self.cast(result, dtype)
         source = result.source
         whole = result.offset == 0 and is_whole(result.shape, result.strides)
-        if source not in self.parts or source in self.finished or not whole or prod(self.nodes[source].shape) != prod(shape):
+        if (
+            source not in self.parts
+            or source in self.finished
+            or not whole
+            or prod(self.nodes[source].shape) != prod(shape)
+        ):
             result = self.map(lambda b, x: b.cast(x, dtype), result)
             source = result.source
         part = self.nodes[source]
@@ -149,7 +156,6 @@ class Expansion:
             for ref in self.nodes[n].inputs:
                 if isinstance(ref, Ref) and ref.source == source:
                     ref.source = number
-
 
 
 def _computing(dtype: Dtype) -> Dtype:

@@ -13,7 +13,7 @@ from math import prod
 from flambeau.core import dtypes
 from flambeau.core.size import contiguous_strides
 from flambeau.engine.lowering import Body, Refused, Val
-from flambeau.engine.shapes import broadcast_strides, joined, refined, restride, split_dims, split_kept
+from flambeau.engine.shapes import broadcast_strides, joined, refined, restride, split_dims, split_kept, split_strides
 
 MAX_INPUTS = 20
 MAX_INSTRUCTIONS = 160
@@ -101,8 +101,8 @@ class Group:
         old, self.shape = self.shape, shape
         if shape != old:
             self.reduced = split_dims(old, self.reduced, shape)
-            self.inputs = {(k[0], k[1], restride(old, k[2], shape), k[3]): n for k, n in self.inputs.items()}
-            self.places = {restride(old, strides, shape): n for strides, n in self.places.items()}
+            self.inputs = {(k[0], k[1], split_strides(old, k[2], shape), k[3]): n for k, n in self.inputs.items()}
+            self.places = {split_strides(old, strides, shape): n for strides, n in self.places.items()}
 
     def state(self) -> tuple:
         """What :meth:`restore` needs to undo what a node brought that could not stay."""
@@ -134,7 +134,9 @@ class _Seat:
 
     def __init__(self, node, fine: bool = False) -> None:
         self.form = node.form
-        strides = [broadcast_strides(r.shape, r.strides, self.form) if isinstance(r, Ref) else None for r in node.inputs]
+        strides = [
+            broadcast_strides(r.shape, r.strides, self.form) if isinstance(r, Ref) else None for r in node.inputs
+        ]
         read = [s for s in strides if s is not None]
         reduced = [d in node.reduced for d in range(len(self.form))]
         self.shape, self.reduced = joined(self.form, reduced, None if fine else read)
@@ -299,7 +301,9 @@ class Grouper:
             return False
         return True
 
-    def _enter(self, group: Group, number: int, i: int, node, seat: _Seat, shape: tuple[int, ...], by_row: bool) -> None:
+    def _enter(
+        self, group: Group, number: int, i: int, node, seat: _Seat, shape: tuple[int, ...], by_row: bool
+    ) -> None:
         """Computes a node in a group whose shape, or that of its rows, is split to ``shape``."""
         body = group.body
         assert body is not None
@@ -313,22 +317,20 @@ class Grouper:
                     raise _Misfit
                 group.reduces, group.reduced = True, reduced
 
-        def seen(form: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, ...] | None:
-            """Strides over the group's shape."""
-            split = restride(form, strides, shape)
-            return group.along_rows(split) if by_row and split is not None else split
-
         def place(dim: int) -> Val:
-            strides = seen(seat.form, tuple([int(d == dim % len(seat.form)) for d in range(len(seat.form))]))
+            strides = restride(seat.form, tuple([int(d == dim % len(seat.form)) for d in range(len(seat.form))]), shape)
             if strides is None:
                 raise _TooCoarse
+            strides = group.along_rows(strides) if by_row else strides
             n = group.places.setdefault(strides, len(group.places))
             return body.emit("index", dtypes.int64, (), n, row=by_row or group.is_row(strides))
 
-        sources = [
-            self._source(group, number, x, seen(seat.shape, s), by_row) if isinstance(x, Ref) else x
-            for x, s in zip(node.inputs, seat.strides, strict=True)
-        ]
+        sources = []
+        for x, s in zip(node.inputs, seat.strides, strict=True):
+            if s is not None:
+                s = split_strides(seat.shape, s, shape)
+                x = self._source(group, number, x, group.along_rows(s) if by_row else s, by_row)
+            sources.append(x)
         if len(group.inputs) + len({s for s in sources if isinstance(s, tuple)} - group.inputs.keys()) > MAX_INPUTS:
             raise _Misfit
         if by_row and not any(isinstance(s, Val) for s in sources):

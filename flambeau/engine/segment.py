@@ -29,7 +29,7 @@ class Segment:
         self.constants: list = []
         places: dict[Node, int] = {}
         for i, node in enumerate(given):
-            places.setdefault(node, i)
+            places.setdefault(node, i)  # of several that are the same, the one that was known first
         kept = [node for node in nodes if node in needed]
         constants = [x for node in kept for x in node.inputs if x.__class__ is not Node]
         constants += [x for node in kept for x in node.inputs if x.__class__ is Node and x not in places and x in shared]

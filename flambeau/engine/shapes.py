@@ -50,6 +50,13 @@ def restride(shape: tuple[int, ...], strides: tuple[int, ...], new: tuple[int, .
     return None if runs or extent != 1 else tuple(result[::-1])
 
 
+def split_strides(shape: tuple[int, ...], strides: tuple[int, ...], new: tuple[int, ...]) -> tuple[int, ...]:
+    """The same in a shape that splits dims, which can always show them."""
+    split = restride(shape, strides, new)
+    assert split is not None
+    return split
+
+
 def joined(
     shape: tuple[int, ...], marked: Sequence[bool], strides: Sequence[tuple[int, ...]] | None
 ) -> tuple[tuple[int, ...], frozenset[int]]:

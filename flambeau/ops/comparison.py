@@ -12,7 +12,7 @@ from flambeau.core.size import broadcast_shapes
 from flambeau.ops import samples
 from flambeau.ops.numerics import select
 from flambeau.ops.record import ErrorSample, Sample, composite, op, pointwise
-from flambeau.ops.refusals import refuse
+from flambeau.ops.refusals import fitting, refuse
 
 # --- comparisons ---------------------------------------------------------------------------------------------
 
@@ -175,24 +175,6 @@ def _where_method(self, condition, other):
     return _where(condition, self, other)
 
 
-def _check_fill(dtype, value):
-    """``value`` as a number of ``dtype``; ``RuntimeError`` where it does not fit."""
-    kind = dtypes.COMPLEX if isinstance(value, complex) else dtypes.FLOATING
-    if kind > dtype.kind and kind == dtypes.COMPLEX:
-        fits = False
-    elif dtype.kind == dtypes.FLOATING:
-        fits = dtype is dtypes.bfloat16 or not dtypes.finfo(dtype).max < abs(value) < float("inf")
-    elif dtype.kind == dtypes.INTEGRAL:
-        limits = dtypes.iinfo(dtype)
-        value = int(value)
-        fits = limits.min <= value <= limits.max
-    else:
-        fits = True
-    if not fits:
-        raise RuntimeError(f"value cannot be converted to type {c_name(dtype)} without overflow: {value}")
-    return value
-
-
 @op(
     lower=lambda b, x, mask, value: b.select(mask, b.cast(value, b.result), x),
     kernel=lambda x, mask, value: select(mask, value, x),
@@ -234,8 +216,11 @@ def masked_fill(input, mask, value):
             raise RuntimeError(f"value cannot be converted to type {c_name(input._dtype)} without overflow")
         value = value.to(input._dtype)
     else:
-        value = _check_fill(input._dtype, value)
+        value = fitting(value, input._dtype)
     return broadcast_shapes(mask._shape, input._shape), input._dtype, (input, mask, value), {}
+
+
+masked_fill.op.numbers = frozenset()  # whether a number fits is looked at in each call
 
 
 # --- closeness -----------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from flambeau.core import device as devices
 from flambeau.core import dtypes
 from flambeau.core.size import broadcast_shapes
 from flambeau.ops.record import ErrorSample, Sample, composite, op
+from flambeau.ops.refusals import fitting
 
 _TOO_MANY = 1 << 60  # elements: their addresses do not fit into 64 bits
 
@@ -391,12 +392,13 @@ def fill(input, value):
         raise RuntimeError(f"fill_ only supports 0-dimension value tensor but got tensor with {value.dim()} dimensions.")
     if not isinstance(value, (dispatch.Tensor, int, float, complex, np.number, np.bool_)):
         raise TypeError(f"fill_(): argument 'value' must be Tensor or Number, not {type(value).__name__}")
-    if isinstance(value, complex) and not input.dtype.is_complex:
-        raise RuntimeError(f"value cannot be converted to type {dtypes.c_name(input.dtype)} without overflow: {value}")
-    if input.dtype.kind == dtypes.INTEGRAL and isinstance(value, (int, float)):
-        value = int(value)
+    if not isinstance(value, dispatch.Tensor):
+        value = fitting(value, input.dtype)
     taped = input if dispatch.grad_mode.enabled and input.requires_grad else None
     return input.shape, input.dtype, (taped, value), {"shape": tuple(input.shape)}
+
+
+fill.op.numbers = frozenset()  # whether a number fits is looked at in each call
 
 
 @composite(name="zero", inplace=True, method=False)

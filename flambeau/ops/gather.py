@@ -10,6 +10,7 @@ from flambeau.core.size import broadcast_shapes, wrap_dim
 from flambeau.ops.indexing import in_range, index_put, verify_along
 from flambeau.ops.indexing import index as elements_at
 from flambeau.ops.record import ErrorSample, Sample, composite, op
+from flambeau.ops.refusals import fitting
 
 # --- element by element: gather and scatter ------------------------------------------------------------------
 
@@ -167,8 +168,8 @@ def scatter(input, dim, index, src=None, *, value=None, reduce=None):
     """``input`` with ``src`` written at ``index``: ``out[index[i][j]][j] = src[i][j]`` for ``dim=0``, and so on."""
     src = value if src is None else src
     if reduce is None:
-        if input.dtype.kind == dtypes.INTEGRAL and isinstance(src, float):
-            src = int(src)
+        if not isinstance(src, dispatch.Tensor):
+            src = fitting(src, input.dtype)
         return _scatter(input, dim, index, src)
     if reduce not in ("add", "multiply"):
         raise RuntimeError("reduce argument must be either add or multiply.")

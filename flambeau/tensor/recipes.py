@@ -17,7 +17,7 @@ from flambeau.dispatch import grad_mode
 from flambeau.engine.graph import VIEW, Node
 from flambeau.engine.trace import kind_of
 from flambeau.ops.conversion import to_dtype
-from flambeau.ops.record import Op
+from flambeau.ops.record import Op, registry
 from flambeau.tensor.following import Result, Source, follower, view_follower
 from flambeau.tensor.tensor import Tensor
 
@@ -222,5 +222,12 @@ def _steps(node: Node, base: Node) -> tuple | None:
 
 CAST = to_dtype.op
 
+def forget() -> None:
+    """Forgets all recipes."""
+    for op in registry.values():
+        op.recipes.clear()
+
+
+dtypes.depending_on_default.append(forget)
 dispatch.repeat = repeat
 dispatch.layout_of = layout_of

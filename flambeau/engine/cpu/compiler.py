@@ -87,11 +87,12 @@ class Session:
         self.disk = disk
         self.stats = Stats()
         self._lock = threading.Lock()
-        target = llvm.Target.from_triple(llvm.get_process_triple())
+        triple = llvm.get_process_triple()
         # The large code model: constants may lie anywhere, far from the code once a program has mapped much memory.
-        self._target = target.create_target_machine(
-            machine.cpu, machine.features, opt=2, reloc="static", codemodel="large"
-        )
+        # (On other machines llvmlite keeps the two together.)
+        reloc, model = ("static", "large") if triple.startswith("x86_64") else ("pic", "default")
+        target = llvm.Target.from_triple(triple)
+        self._target = target.create_target_machine(machine.cpu, machine.features, opt=2, reloc=reloc, codemodel=model)
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), self._target)
         self._salt = "\n".join([repr(machine), "large nounwind", llvmlite.__version__, str(llvm.llvm_version_info), release, ""])
         self.memo: dict = {}  # addresses of what has been made, by whatever its maker finds it by

@@ -167,6 +167,8 @@ class _Sequence(Frame):
         self.packed_ins = bytes_on(self.packed, start)
         self.prepare()
         self.walk(spec.batch, self.block, self.sequences, divided=True)
+        if self.taken:
+            self.release(self.memory)
         context = outer.code.allocate("ptr", 2)
         context.store(parameter(outer.code, "args"))
         context.offset(1, "ptr").store(packed)
@@ -258,7 +260,8 @@ class _Forward(_Sequence):
         self.ins_job = self.ins.job(self.spec.features, many, 0 if bias else None)
         if self.spec.mode == "GRU":  # its shares are not simply added
             self.own_job = self.own.job(width, many, 0 if hidden_bias else None)
-            self.shares = self.stack(evenly(self.spec.steps, STEPS) * self.block * many * self.size)
+            self.take(evenly(self.spec.steps, STEPS) * self.block * many)
+            self.shares, self.memory = self.heap()
         else:
             self.own_job = self.own.job(width, many, many)
 

@@ -22,7 +22,7 @@ TILED = 256
 
 LARGE = 25_000
 """Loops that take so many ns, by a rough estimate, are divided among threads, which are woken for it; ..."""
-LIGHT = 6_000
+LIGHT = 4_000
 """... such loops among those that are awake; ..."""
 PART = 5_000
 """... a long reduction into parts of so many ns at least."""

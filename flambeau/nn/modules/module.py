@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from typing import Any, Self
 
 from flambeau.nn.modules import _hooks
@@ -493,7 +494,8 @@ class Module(Hookable, Movable, Stateful):
                 grad.zero_()
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing to do: every program is recorded and planned without being asked."""
+        """Compile ``forward`` in place; arguments as :func:`torch.compile` takes them."""
+        import_module("flambeau.compiling.module").compile_forward(self, *args, **kwargs)
 
     # ---- printing --------------------------------------------------------------------------------
 

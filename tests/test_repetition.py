@@ -1,0 +1,307 @@
+"""What repeats is done in few steps, and nothing of that can be seen: recipes, backward passes, traces."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import flambeau as torch
+from flambeau.autograd import repetition
+from flambeau.core import config
+from flambeau.ops.record import registry
+
+pytestmark = pytest.mark.skipif(config.eager, reason="nothing is remembered in immediate mode")
+
+
+@pytest.fixture(autouse=True)
+def afresh():
+    repetition._passes.clear()
+    yield
+    repetition._passes.clear()
+
+
+def passes() -> list:
+    return [p for p in repetition._passes.values() if isinstance(p, repetition.Pass)]
+
+
+def leaf(*values: float) -> torch.Tensor:
+    return torch.tensor(values, requires_grad=True)
+
+
+# --- recipes -------------------------------------------------------------------------------------------------
+
+
+def test_the_same_tensor_twice_and_two_tensors():
+    a, b = torch.tensor([1.0, 2.0]), torch.tensor([10.0, 20.0])
+    for x, y in ((a, a), (a, b), (b, b), (b, a)):
+        assert (x - y * 1).tolist() == [p - q for p, q in zip(x.tolist(), y.tolist(), strict=True)]
+        assert (x * y).tolist() == [p * q for p, q in zip(x.tolist(), y.tolist(), strict=True)]
+
+
+def test_numbers_are_no_part_of_a_recipe_but_settings_are():
+    x = torch.tensor([1.0, -2.0, 3.0])
+    assert [(x * n).tolist()[0] for n in (2.0, 3.0, -0.0)] == [2.0, 3.0, 0.0]
+    assert [torch.clamp(x, min=n).tolist() for n in (0.0, 2.0)] == [[1.0, 0.0, 3.0], [2.0, 2.0, 3.0]]
+    assert [x.pow(n).tolist() for n in (1, 2, 3)] == [[1, -2, 3], [1, 4, 9], [1, -8, 27]]
+    assert [(x.long() + n).dtype for n in (1, 1.0, True)] == [torch.int64, torch.float32, torch.int64]
+    assert np.signbit((torch.zeros(2) * 0.0).tolist()).tolist() == [False, False]
+    assert np.signbit((torch.zeros(2) * -0.0).tolist()).tolist() == [True, True]
+
+
+def test_a_changed_tensor_is_seen():
+    x = torch.zeros(2, 3)
+    for _ in range(2):
+        assert (x + 1).shape == (2, 3)
+    x.t_()
+    assert (x + 1).shape == (3, 2) and (x + 1).stride() == (1, 3)
+    x.resize_(6)
+    assert (x + 1).shape == (6,)
+    w = torch.ones(3)
+    assert not (w * 2).requires_grad and not (w * 2).requires_grad
+    w.requires_grad_()
+    assert (w * 2).requires_grad
+    with torch.no_grad():
+        assert not (w * 2).requires_grad
+    w.requires_grad_(False)
+    assert not (w * 2).requires_grad
+
+
+def test_memory_that_numpy_writes_to():
+    array = np.array([[1.0, 2.0], [3.0, 4.0]], np.float32)
+    w, x = torch.ones(2, 2), torch.from_numpy(array)
+    for k in range(4):
+        array[0, 0] = k
+        whole, row = x.mm(w), x[:1].mm(w)
+        array[0, 0] = 100
+        assert whole.tolist() == [[k + 2, k + 2], [7, 7]] and row.tolist() == [[k + 2, k + 2]]
+
+
+def test_a_saved_value_in_memory_that_numpy_writes_to():
+    array = np.array([5.0, 6.0], np.float32)
+    v = torch.from_numpy(array)
+    for k in range(4):
+        p = leaf(1.0, 2.0)
+        array[...] = k
+        out = (p * v).sum()
+        array[...] = 100
+        out.backward()
+        assert p.grad.tolist() == [k, k]
+
+
+def test_shapes_that_never_repeat_do_not_pile_up():
+    for n in range(1, 600):
+        torch.ones(n).neg()
+    assert len(registry["neg"].recipes) <= 256
+
+
+def test_a_view_of_a_base_that_is_written_to_joins_its_tape():
+    for _ in range(3):
+        w = leaf(2.0, 3.0)
+        base = torch.zeros(2)
+        view = base[:1]
+        assert not (view * 3).requires_grad
+        base.mul_(0).add_(w)
+        assert (view * 3).requires_grad
+        (view * 3).sum().backward()
+        assert w.grad.tolist() == [3.0, 0.0]
+
+
+def test_a_default_dtype_is_not_remembered():
+    counts = torch.tensor([1, 2])
+    try:
+        for dtype in (torch.float32, torch.float64, torch.float32):
+            torch.set_default_dtype(dtype)
+            assert (counts / 2).dtype == dtype and torch.sqrt(counts).dtype == dtype and (counts * 0.5).dtype == dtype
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+# --- backward passes -----------------------------------------------------------------------------------------
+
+
+def test_a_pass_is_watched_once_and_then_repeated():
+    w, x = leaf(1.0, 2.0), torch.tensor([3.0, 4.0])
+    for k in range(1, 5):
+        (x * w).pow(2).sum().backward()
+        assert w.grad.tolist() == [18.0 * k, 64.0 * k]
+    assert len(passes()) == 1
+
+
+def test_which_values_are_the_same_matters():
+    for a, b in ((2.0, 3.0), (5.0, 7.0)):
+        x, y = leaf(a), leaf(b)
+        (x * x).sum().backward()
+        assert x.grad.item() == 2 * a
+        x.grad = None
+        (x * y).sum().backward()
+        assert (x.grad.item(), y.grad.item()) == (b, a)
+
+
+def test_saved_numbers_matter():
+    x = leaf(1.0, 2.0)
+    for factor in (2.0, 3.0, 2.0, -1.5):
+        x.grad = None
+        (x * factor).sum().backward()
+        assert x.grad.tolist() == [factor, factor]
+
+
+def test_a_value_that_was_written_over_keeps_its_gradient():
+    for _ in range(3):
+        x = leaf(3.0)
+        y = x * 1
+        z = y * y
+        y.mul_(10)
+        z.sum().backward()
+        assert x.grad.item() == 6.0
+
+
+def test_hooks_run_each_time_and_may_come_later():
+    x = leaf(1.0, 2.0)
+    seen = []
+    for k in range(4):
+        y = x * 3
+        if k >= 2:
+            y.register_hook(lambda g: seen.append(g.tolist()) or g * 10)
+        x.grad = None
+        y.sum().backward()
+        assert x.grad.tolist() == ([30.0, 30.0] if k >= 2 else [3.0, 3.0])
+    assert len(seen) == 2
+    handle = x.register_hook(lambda g: g * 2)
+    x.grad = None
+    (x * 3).sum().backward()
+    assert x.grad.tolist() == [6.0, 6.0]
+    handle.remove()
+    x.grad = None
+    (x * 3).sum().backward()
+    assert x.grad.tolist() == [3.0, 3.0]
+
+
+def test_a_graph_runs_once_unless_it_is_retained():
+    for _ in range(3):
+        x = leaf(2.0)
+        y = (x * x).sum()
+        y.backward(retain_graph=True)
+        y.backward()
+        assert x.grad.item() == 8.0
+        with pytest.raises(RuntimeError, match="second time"):
+            y.backward()
+
+
+def test_a_leaf_that_is_frozen_later_gets_nothing():
+    for frozen in (False, True, False):
+        x, y = leaf(2.0), leaf(3.0)
+        z = (x * y).sum()
+        if frozen:
+            x.requires_grad_(False)
+        z.backward()
+        assert (x.grad is None) == frozen and y.grad.item() == 2.0
+
+
+class Scaled(torch.autograd.Function):
+    calls = 0
+    twice = False
+    identity = False
+
+    @staticmethod
+    def forward(ctx, x, factor):
+        ctx.save_for_backward(x)
+        ctx.factor = factor
+        return x * factor
+
+    @staticmethod
+    def backward(ctx, g):
+        Scaled.calls += 1
+        if Scaled.identity:
+            return g, None
+        (x,) = ctx.saved_tensors
+        g = g * ctx.factor + 0 * x
+        return (g.double().float() if Scaled.twice else g), None
+
+
+def test_a_custom_function_is_called_in_each_pass():
+    w = leaf(1.0, -2.0)
+    Scaled.calls = 0
+    for k, factor in enumerate((2.0, 5.0, -1.0, 3.0)):
+        w.grad = None
+        h = (w * 2).exp()
+        (Scaled.apply(h, factor) * h).sum().backward()
+        expected = 4 * factor * np.exp(4 * np.array([1.0, -2.0]))
+        np.testing.assert_allclose(w.grad.tolist(), expected, rtol=1e-6)
+        assert Scaled.calls == k + 1
+    assert len(passes()) == 1 and len(passes()[0].calls) == 1
+
+
+def test_a_custom_function_may_change_its_mind():
+    w = leaf(1.0, -2.0)
+    got = []
+    try:
+        for identity in (False, False, True, True, False):
+            Scaled.identity = identity
+            Scaled.calls = 0
+            w.grad = None
+            h = w * 3
+            (Scaled.apply(h, 4.0) + h).sum().backward()
+            got.append(w.grad.tolist()[0])
+            assert Scaled.calls == 1
+    finally:
+        Scaled.identity = False
+    assert got == [15.0, 15.0, 6.0, 6.0, 15.0]
+
+
+def test_a_custom_function_that_looks_at_values():
+    class Clipped(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 1
+
+        @staticmethod
+        def backward(ctx, g):
+            return g / max(1.0, g.norm().item())
+
+    w = leaf(3.0, 4.0)
+    for _ in range(4):
+        w.grad = None
+        (Clipped.apply(w * 1) * torch.tensor([3.0, 4.0])).sum().backward()
+        np.testing.assert_allclose(w.grad.tolist(), [0.6, 0.8], rtol=1e-6)
+
+
+def test_an_index_out_of_range_is_an_error_in_every_pass():
+    w = torch.ones(3, 2, requires_grad=True)
+    for k in range(4):
+        w.grad = None
+        w[torch.tensor([0, k % 3, 2])].sum().backward()
+        assert w.grad.sum().item() == 6.0
+    with pytest.raises(IndexError):
+        w[torch.tensor([0, 3])].sum().item()
+
+
+# --- traces --------------------------------------------------------------------------------------------------
+
+
+def test_what_is_kept_may_differ_from_step_to_step():
+    x = torch.tensor([1.0, 2.0])
+    held = []
+    for k in range(6):
+        y = x * 2
+        z = y + 1
+        if k % 2:
+            held.append(y)
+        del y
+        assert z.tolist() == [3.0, 5.0]
+    assert [h.tolist() for h in held] == [[2.0, 4.0]] * 3
+
+
+def test_a_result_that_nobody_needs_is_not_computed_in_any_step():
+    computed = []
+    op = registry["exp"]
+    kernel = op.kernel
+    try:
+        op.kernel = lambda *a, **k: computed.append(1) or kernel(*a, **k)
+        for _ in range(4):
+            x = torch.ones(2)
+            unwanted = x.exp()
+            del unwanted
+            assert (x + 1).tolist() == [2.0, 2.0]
+    finally:
+        op.kernel = kernel
+    assert not computed
