@@ -489,10 +489,15 @@ def test_memory_that_numpy_shares():
         y = g(x)
         array[:] = 0
         assert y.tolist() == [3.0 * i, i + 2.0, i + 4.0]
-    assert captured(g) == 1
+    array = np.arange(12, dtype=np.float32)
+    x = torch.from_numpy(array)
+    for i in range(10):
+        assert torch.equal(g(x[i : i + 3]), f(x[i : i + 3]))
+    assert captured(g) == 2
     for i in range(3):
         y = g(x3 * i)
         assert torch.equal(y, f(x3 * i))
+    array, x = array[:3], x[:3]
     write = torch.compile(lambda x: x.add_(1))
     for i in range(5):
         array[:] = i
@@ -839,3 +844,44 @@ def test_wrappers_keep_the_functions_name():
     g = torch.compile(f)
     assert g.__name__ == "f" and g.__doc__ == "What it does." and g._torchdynamo_orig_callable is f
     assert pickle.loads(pickle.dumps(nn.Linear(1, 1))).in_features == 1
+
+
+def test_indices_are_checked_each_time():
+    table = nn.Embedding(5, 2)
+    net = torch.compile(lambda i: table(i) * 2 + table(torch.arange(2)).sum())
+    for k in range(6):
+        i = torch.tensor([k % 5, 1])
+        assert torch.equal(net(i), table(i) * 2 + table(torch.arange(2)).sum())
+    assert captured(net) == 1
+    with pytest.raises(IndexError):
+        net(torch.tensor([5, 1]))
+    for k in (3, 4):
+        pending = torch.tensor([k, 0]) + 1
+        if k == 3:
+            assert torch.equal(net(pending), table(torch.tensor([4, 1])) * 2 + table(torch.arange(2)).sum())
+        else:
+            with pytest.raises(IndexError):
+                net(pending).tolist()
+    assert torch.equal(net(torch.tensor([0, 1])), table(torch.tensor([0, 1])) * 2 + table(torch.arange(2)).sum())
+
+
+def test_recurrent_layers_and_attention():
+    torch.manual_seed(0)
+    lstm, attention = nn.LSTM(3, 4, 2), nn.MultiheadAttention(4, 2, batch_first=True)
+
+    def f(x):
+        out, (h, c) = lstm(x)
+        y, weights = attention(out, out, out)
+        return y.sum() + h.sum() * c.sum(), weights
+
+    g = torch.compile(f)
+    for k in range(5):
+        seen = []
+        for h in (f, g):
+            x = (torch.arange(24.0).reshape(4, 2, 3) * (k + 1)).sin().requires_grad_()
+            y, weights = h(x)
+            y.backward()
+            seen.append([weights.tolist(), x.grad.tolist(), lstm.weight_hh_l1.grad.tolist(), attention.in_proj_weight.grad.tolist()])
+            lstm.zero_grad(), attention.zero_grad()
+        assert seen[0] == seen[1]
+    assert captured(g) == 1

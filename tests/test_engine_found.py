@@ -134,3 +134,11 @@ def test_a_call_that_is_like_earlier_ones_but_for_a_number_that_does_not_fit(wri
     assert [write(t * 0, 5).tolist() for _ in range(3)] == [[5] * 3] * 3
     with pytest.raises(RuntimeError, match="without overflow"):
         write(t * 0, 300)
+
+
+def test_sums_of_negative_zeros_are_zero():
+    def program():
+        zeros = [torch.full(shape, -0.0) * 1 for shape in ((), (1,), (3,), (3, 1))]
+        return [math.copysign(1, f.item()) for z in zeros for f in (z.sum(), z.mean(), z.sum(-1).sum())]
+
+    assert thrice(program) == [[1.0] * 12] * 3

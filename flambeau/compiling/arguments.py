@@ -24,6 +24,7 @@ class Arguments:
         self.exposed: list[bool] = []
         self.objects: list[tuple[Any, str, str]] = []
         self.containers: set[int] = set()
+        self._descriptions: list[tuple] = []
         self._places: dict[int, int] = {}
         self._checks: list[tuple[str, str]] = []  # conditions and what it means where they do not hold
         self._constants: list[tuple[Any, str, str]] = []
@@ -36,6 +37,14 @@ class Arguments:
                 raise Refused("an argument's name is unusual")
             self._key.append(name)
             self._add(x, f"kwargs[{name!r}]", f"argument {name}")
+        memory = [t._storage for t in self.tensors]
+        # Where in NumPy's memory a tensor begins makes no difference: what is read is a copy.
+        self.movable = [
+            i for i, t in enumerate(self.tensors) if self.exposed[i] and not t.requires_grad and memory.count(t._storage) == 1
+        ]  # fmt: skip
+        for i in self.movable:
+            t = self.tensors[i]
+            self._key[self._key.index(self._descriptions[i])] = (t._shape, t._strides, t._dtype, t._storage.dtype, t._base is None)
         storages: dict[int, int] = {}
         for t in self.tensors:
             self._key.append(storages.setdefault(id(t._storage), len(storages)))
@@ -57,7 +66,9 @@ class Arguments:
             place = self._places[id(x)] = len(self.tensors)
             storage = x._storage
             exposed = storage.exposed and storage.is_shared()
-            add((x.requires_grad and x.is_leaf, dispatch.layout_of(x), exposed))
+            description = place, x.requires_grad and x.is_leaf, dispatch.layout_of(x), exposed
+            self._descriptions.append(description)
+            add(description)
             self.tensors.append(x)
             self.texts.append(text)
             self.exposed.append(exposed)
@@ -95,12 +106,19 @@ class Arguments:
             layout = guards.name(dispatch.layout_of(t), "L")
             guards.lines.append(f"x{i} = {text}")
             guards.require(f"x{i}.__class__ is {guards.name(t.__class__)}", f"{text} is no {t.__class__.__name__}")
-            guards.require(f"(x{i}._layout or layout_of(x{i})) is {layout}", f"shape, strides, dtype or tape of {text}")
             guards.lines.append(f"s{i} = x{i}._storage")
+            if i in self.movable:
+                same = f"x{i}._shape == {guards.name(t._shape)} and x{i}._strides == {guards.name(t._strides)}"
+                same += f" and x{i}._dtype is {guards.name(t._dtype)} and s{i}.node.dtype is {guards.name(t._storage.dtype)}"
+                same += f" and not x{i}._requires_grad and x{i}._grad_fn is None"
+                same += f" and x{i}._base is {'None' if t._base is None else 'not None'}"
+                guards.require(same, f"shape, strides, dtype or tape of {text}")
+            else:
+                guards.require(f"(x{i}._layout or layout_of(x{i})) is {layout}", f"shape, strides, dtype or tape of {text}")
             if self.exposed[i]:
                 guards.require(f"s{i}.exposed", f"NumPy no longer shares the memory of {text}")
             else:
-                guards.refuse_if(f"s{i}.exposed", f"NumPy shares the memory of {text}")
+                guards.refuse_if(f"s{i}.exposed and s{i}.is_shared()", f"NumPy shares the memory of {text}")
             if t._base is not None:
                 guards.require(f"x{i}._history == s{i}.history", f"{text} is a view of what has been written to")
             if t.requires_grad:

@@ -20,8 +20,9 @@ from flambeau.engine import graph
 from flambeau.engine.graph import Node, leaf
 from flambeau.engine.run import after_record
 from flambeau.engine.trace import kind_of
+from flambeau.ops.record import Op
 from flambeau.tensor.storage import Storage
-from flambeau.tensor.tensor import Tensor
+from flambeau.tensor.tensor import Tensor, make_tensor
 
 _ENTRY = {"pattern", "metas", "edges", "saved", "sequence"}
 _PLAIN = {
@@ -95,7 +96,7 @@ class _Replay:
         if node in self.given or node in self.snapshots:
             return self._given(node)
         if node in self.recorded:
-            return self.wanted.setdefault(node, f"r{len(self.wanted)}")
+            return self.wanted.setdefault(node, f"v{len(self.wanted)}")
         if node in self.made_leaves or node in self._shared:
             return self.guards.name(self._constant(node), "c")
         raise Refused("it reads a tensor that it cannot have come by")
@@ -133,6 +134,7 @@ class _Replay:
         guards.values.update({
             "after_record": after_record, "caller_site": caller_site, "graph": graph, "new": object.__new__, "Node": Node,
             "resaved": _resaved, "snapshot": _snapshot, "Storage": Storage, "trace": graph.trace,
+            "verify": _verify,
         })  # fmt: skip
         lines = self._lines_of_guards(bool(writes))
         lines += ["if len(trace) >= config.max_pending_nodes: after_record()"]
@@ -163,7 +165,13 @@ class _Replay:
             ]
             if node.op.checked:
                 lines += [f"{r}.site = caller_site()", "graph.fallible = True"]
+            elif node.op.__class__ is Op and node.op.verify is not None and not self._is_constant(node):
+                lines += [f"verify({r})"]
         return [*lines, f"trace.extend(({', '.join(self.node(node) for node in kept)},))"] if kept else []
+
+    def _is_constant(self, node: Node) -> bool:
+        """Whether the index of a verified op is the same each time."""
+        return all(x in self.made_leaves for x in node.inputs[1:])
 
     def _source(self, node: Node) -> str:
         if node in self.given:
@@ -173,9 +181,14 @@ class _Replay:
             raise Refused("it reads memory that NumPy shares")
         name = self.guards.name
         shape, strides, offset, dtype = geometry
+        place = next((i for i in self.arguments.movable if self.arguments.tensors[i]._storage is storage), None)
+        start = str(offset)
+        if place is not None:
+            start = f"x{place}._offset + {offset - self.arguments.tensors[place]._offset}"
+        s = self.storages[storage]
         if tuple(strides) == contiguous_strides(shape) and dtype is storage.node.dtype:
-            return f"snapshot({self.storages[storage]}, {offset}, {offset + math.prod(shape)}, {name(shape)}, {name(dtype)})"
-        return f"{self.storages[storage]}.snapshot(*{name(geometry)})"
+            return f"snapshot({s}, {start}, {name(shape)}, {math.prod(shape)}, {name(dtype)})"
+        return f"{s}.snapshot({name(shape)}, {name(strides)}, {start}, {name(dtype)})"
 
     def _lines_of_guards(self, writes: bool) -> list[str]:
         """The guards, those of the arguments first, as they are what changes."""
@@ -203,7 +216,7 @@ class _Replay:
                 continue
             if storage.exposed:
                 raise Refused("it writes to memory that NumPy shares")
-            if any(node.op.checked for node in self.nodes):
+            if any(node.op.checked or getattr(node.op, "verify", None) for node in self.nodes):
                 raise Refused("it writes to a tensor, and may fail")
             found.append((self.storages[storage], storage.node, storage.version - version))
         for key, (entry, number) in self.before.tape.items():
@@ -290,11 +303,11 @@ class _Replay:
         return y
 
     def storage(self, s: Storage) -> str:
+        if s.exposed:
+            raise Refused("a result shares its memory with NumPy")
         found = self.storages.get(s)
         if found is not None:
             return found
-        if s.exposed:
-            raise Refused("a result shares its memory with NumPy")
         z = self.storages[s] = f"z{len(self.storages)}"
         self.lines += [f"{z} = new(Storage)", f"{z}.node = {self.node(s.node)}"]
         if s.version:
@@ -386,12 +399,22 @@ class _Replay:
         raise Refused("the tape keeps something unusual")
 
 
-def _snapshot(storage: Storage, start: int, end: int, shape: Size, dtype: Any) -> Node:
+def _snapshot(storage: Storage, start: int, shape: Size, size: int, dtype: Any) -> Node:
     """:meth:`Storage.snapshot` of elements that lie one after the other."""
     node = object.__new__(Node)
     node.op, node.inputs, node.attrs, node.shape, node.dtype = None, (), graph.NO_ATTRS, shape, dtype
-    node.value = storage.array()[start:end].reshape(shape).copy()
+    node.value = storage.array()[start : start + size].reshape(shape).copy()
     return node
+
+
+def _verify(node: Node) -> None:
+    """Lets the op look at the values that it depends on, as it did when it was captured, or else when it runs."""
+    inputs = tuple([make_tensor(Storage(x), x.shape, x.dtype) if x.__class__ is Node else x for x in node.inputs])
+    if not node.op.verify(inputs, node.attrs):
+        node.op = node.op.verified
+        kind_of(node)
+        node.site = caller_site()
+        graph.fallible = True
 
 
 def _blank(item: Saved) -> Saved:

@@ -13,7 +13,7 @@ import numpy as np
 from flambeau.core.errors import caller_site, is_own_file
 from flambeau.engine import graph, interpreter, run
 from flambeau.engine.graph import Node
-from flambeau.tensor.record import known
+from flambeau.tensor.record import known, record
 from flambeau.tensor.storage import Storage
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
@@ -43,7 +43,8 @@ _LOOKS = {
     Storage.expose.__code__: "it gives the memory of a tensor away",
     interpreter.compute_now.__code__: "it computes at once what may fail on the present values",
 }
-_ARRAY, _SNAPSHOT, _LEAF, _KNOWN = Storage.array.__code__, Storage.snapshot.__code__, graph.leaf.__code__, known.__code__
+_ARRAY, _SNAPSHOT, _LEAF = Storage.array.__code__, Storage.snapshot.__code__, graph.leaf.__code__
+_KNOWN, _RECORD = known.__code__, record.__code__
 
 
 class Watch:
@@ -95,7 +96,7 @@ class Watch:
                 names = frame.f_locals
                 geometry = names["shape"], names["strides"], names["offset"], names["dtype"]
                 self.snapshots.append((arg, names["self"], geometry))
-            elif code is _KNOWN and arg is not None:
+            elif code is _KNOWN and arg is not None and not _is_verifying(frame):
                 self.refuse(f"it looks at values ({caller_site()})")
         elif event == "c_call" and getattr(arg, "__name__", "") == "warn" and getattr(arg, "__module__", "") == "_warnings":
             self.refuse("it warns")
@@ -121,13 +122,22 @@ class Watch:
             self.layers[key] = scope
 
 
+def _is_verifying(frame: FrameType | None) -> bool:
+    """Whether a value is looked at by an op's ``verify``, which replays call too."""
+    for _ in range(3):
+        frame = frame and frame.f_back
+        if frame is not None and frame.f_code.co_name in ("verify", "_verify"):
+            return frame.f_back is not None and frame.f_back.f_code is _RECORD
+    return False
+
+
 # --- what code says about itself -----------------------------------------------------------------------------
 
 _BANNED = frozenset(
-    {"__array__", "__dict__", "__weakref__", "_backward_hooks", "_base", "_grad", "_grad_fn", "_storage", "_version", "backward",
+    {"__array__", "__dict__", "__weakref__", "_backward_hooks", "_base", "_grad", "_grad_fn", "_storage", "_version", "as_strided", "backward",
      "data_ptr", "grad", "grad_fn", "is_leaf", "is_shared", "numpy", "output_nr", "register_hook", "register_post_accumulate_grad_hook",
-     "requires_grad_", "resize_", "retain_grad", "retains_grad", "set_", "share_memory_", "storage", "untyped_storage", "tolist",
-     "item", "__setattr__", "__setstate__", "__reduce_ex__"}
+     "requires_grad_", "resize_", "retain_grad", "retains_grad", "set_", "share_memory_", "storage", "storage_offset", "untyped_storage",
+     "tolist",     "item", "__setattr__", "__setstate__", "__reduce_ex__"}
 )  # fmt: skip
 """Attributes that show or change what no guard sees."""
 

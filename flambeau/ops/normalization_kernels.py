@@ -1,4 +1,4 @@
-"""Normalisation in NumPy: the forward pass and its gradients; see :mod:`flambeau.ops.normalization`."""
+"""Normalisation in NumPy and as parts of loops: the forward pass and its gradients; see :mod:`flambeau.ops.normalization`."""
 
 from __future__ import annotations
 
@@ -112,3 +112,77 @@ def _project(g, y, along, mean, scale, out) -> None:
     np.subtract(g, out, out=out)
     out -= mean
     out *= scale
+
+
+# --- as loops -------------------------------------------------------------------------------------------------
+
+
+def _standard(b, x, mean, var, eps):
+    """``x`` shifted and scaled to mean 0 and variance 1, and the scale."""
+    scale = b.div(1, b.sqrt(b.add(var, eps)))
+    return b.mul(b.sub(x, mean), scale), scale
+
+
+def expand_forward(e, x, weight, bias, form, axes, affine, eps):
+    x = e.view(x, form)
+    weight, bias = (p if p is None else e.view(p, affine) for p in (weight, bias))
+
+    def square(b, x, mean):
+        d = b.sub(x, mean)
+        return b.div(b.sum(b.mul(d, d)), prod(form[a] for a in axes))
+
+    def normalise(b, x, mean, var, weight, bias):
+        y = _standard(b, x, mean, var, eps)[0]
+        y = y if weight is None else b.mul(y, weight)
+        return y if bias is None else b.add(y, bias)
+
+    mean = e.mean(x, axes)
+    var = e.reduce(square, axes, x, mean)
+    return e.map(normalise, x, mean, var, weight, bias), mean, var
+
+
+def expand_backward(e, g, x, mean, var, weight, form, axes, affine, eps, needs):
+    g, x = e.view(g, form), e.view(x, form)
+    weight = None if weight is None else e.view(weight, affine)
+    affine_axes = tuple([d for d, n in enumerate(affine) if n == 1])
+    n = prod(form[a] for a in axes)
+
+    def stretch(b, g, x, mean, var):
+        return b.sum(b.mul(g, _standard(b, x, mean, var, eps)[0]))
+
+    def weighted(b, g, x, mean, var, weight):
+        return stretch(b, g if weight is None else b.mul(g, weight), x, mean, var)
+
+    grad_weight = e.reduce(stretch, affine_axes, g, x, mean, var)
+    grad_bias = e.sum(g, affine_axes)
+    if 0 in axes:  # each weight is one channel's, and so are mean and variance
+
+        def project(b, g, x, mean, var, weight, along, shift):
+            y, scale = _standard(b, x, mean, var, eps)
+            scale = scale if weight is None else b.mul(scale, weight)
+            return b.mul(scale, b.sub(b.sub(g, b.mul(y, b.div(along, n))), b.div(shift, n)))
+
+        grad = e.map(project, g, x, mean, var, weight, grad_weight, grad_bias)
+    else:
+
+        def project(b, g, x, mean, var, weight, along, shift):
+            y, scale = _standard(b, x, mean, var, eps)
+            g = g if weight is None else b.mul(g, weight)
+            return b.mul(scale, b.sub(b.sub(g, b.mul(y, b.div(along, n))), b.div(shift, n)))
+
+        along = e.reduce(weighted, axes, g, x, mean, var, weight)
+        shift = e.reduce(lambda b, g, w: b.sum(g if w is None else b.mul(g, w)), axes, g, weight)
+        grad = e.map(project, g, x, mean, var, weight, along, shift)
+    return grad, grad_weight, grad_bias
+
+
+def expand_inference(e, x, weight, bias, mean, var, eps):
+    shape = (-1,) + (1,) * (len(x.shape) - 2)
+
+    def scaled(b, x, weight, bias, mean, var):
+        scale = b.div(1, b.sqrt(b.add(var, eps)))
+        scale = scale if weight is None else b.mul(scale, weight)
+        shift = b.mul(b.neg(mean), scale)
+        return b.add(b.mul(x, scale), shift if bias is None else b.add(shift, bias))
+
+    return e.map(scaled, x, *[p if p is None else e.view(p, (x.shape[1], *shape[1:])) for p in (weight, bias, mean, var)])
