@@ -152,7 +152,7 @@ UntypedStorage = _exchange.UntypedStorage
 _LAZY = frozenset(
     {"nn", "optim", "utils", "linalg", "fft", "special", "cuda", "backends", "serialization", "compat", "distributions", "amp",
      "func", "jit", "testing", "masked", "signal", "overrides", "compiler", "onnx", "multiprocessing", "distributed",
-     "return_types", "_C", "accelerator", "cpu", "fx", "hub", "mps", "profiler", "xpu"}
+     "return_types", "_C", "_dynamo", "accelerator", "cpu", "fx", "hub", "mps", "profiler", "xpu"}
 )  # fmt: skip
 _LAZY_NAMES = {
     "save": "serialization", "load": "serialization", "vmap": "func", "autocast": "amp", "GradScaler": "amp",

@@ -677,7 +677,9 @@ def test_threads():
         for i in range(60):
             x = x3 * (k * 100 + i)
             with torch.no_grad():
-                if not torch.equal(compiled(x), net(x)):
+                # Not bit for bit: the trace may run in another thread while this one still holds what becomes of its views,
+                # and a kernel's last bits depend on whether it reads a view or a copy.
+                if not torch.allclose(compiled(x), net(x), rtol=1e-5, atol=1e-6):
                     wrong.append((k, i))
 
     threads = [threading.Thread(target=work, args=(k,)) for k in range(3)]
@@ -885,3 +887,110 @@ def test_recurrent_layers_and_attention():
             lstm.zero_grad(), attention.zero_grad()
         assert seen[0] == seen[1]
     assert captured(g) == 1
+
+
+def test_attributes_of_tensors():
+    def tag(x):
+        x.tag = 5
+        return x * 2
+
+    def tagged(x):
+        return x * x.weight_of
+
+    g, h = torch.compile(tag), torch.compile(tagged)
+    for i in range(6):
+        x = x3.clone()
+        g(x)
+        assert x.tag == 5
+        x.weight_of = float(i)
+        assert torch.equal(h(x), x * i)
+    assert captured(g) == captured(h) == 0
+
+
+def test_order_of_keywords():
+    f = lambda **named: [v * (i + 1) for i, v in enumerate(named.values())]  # noqa: E731
+    g = torch.compile(f)
+    a, b = x3, x3 + 10
+    for _ in range(4):
+        for named in ({"a": a, "b": b}, {"b": b, "a": a}):
+            assert [t.tolist() for t in g(**named)] == [t.tolist() for t in f(**named)]
+    assert captured(g) == 2
+
+
+def test_what_is_reached_in_other_ways():
+    class Lazy:
+        def __init__(self):
+            self.parts = {"k": [2.0]}
+
+        def __getattr__(self, name):
+            if name == "factor":
+                return self.parts["k"][0]
+            raise AttributeError(name)
+
+    class Holder:
+        scale = [1.0]
+        lazy = Lazy()
+
+        @staticmethod
+        def shift(x):
+            return x + Holder.scale[0]
+
+        @classmethod
+        def both(cls, x):
+            return cls.shift(x) * cls.lazy.factor
+
+    partial = functools.partial(lambda k, x: Holder.both(x) * k["v"], {"v": 3.0})
+    g = warmed(torch.compile(lambda x: partial(x)), x3)
+    assert captured(g) == 1
+    Holder.scale[0] = 5.0
+    assert torch.equal(g(x3), (x3 + 5) * 2 * 3)
+    Holder.lazy.parts["k"][0] = 1.0
+    assert torch.equal(g(x3), (x3 + 5) * 3)
+    partial.args[0]["v"] = 1.0
+    assert torch.equal(g(x3), x3 + 5)
+    Holder.shift = staticmethod(lambda x: x)
+    assert torch.equal(g(x3), x3)
+
+
+def test_generators_iterators_and_sets_are_left_alone():
+    numbers = iter(range(100))
+    kinds = {1.0}
+
+    def f(x):
+        return x + next(numbers)
+
+    def g(x):
+        return x + sum(kinds)
+
+    f, g = torch.compile(f), torch.compile(g)
+    for i in range(6):
+        kinds.add(float(i))
+        assert torch.equal(f(x3), x3 + i)
+        assert torch.equal(g(x3), x3 + sum(kinds))
+
+
+def test_a_mode_that_is_left_on():
+    def f(x):
+        torch.set_grad_enabled(False)
+        return x * 2
+
+    g = torch.compile(f)
+    x = x3.clone().requires_grad_()
+    for _ in range(6):
+        torch.set_grad_enabled(True)
+        assert not g(x).requires_grad and not torch.is_grad_enabled()
+    torch.set_grad_enabled(True)
+
+
+def test_values_shared_with_a_constant():
+    net = nn.LayerNorm(3)  # weights and biases start as values that many tensors share
+
+    @torch.compile
+    def f(x):
+        return net(x) + torch.ones(3) * torch.zeros(3)
+
+    for _ in range(6):
+        assert torch.equal(f(x3), net(x3))
+        with torch.no_grad():
+            net.bias.add_(1)
+            net.weight.mul_(2)

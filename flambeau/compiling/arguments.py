@@ -30,6 +30,8 @@ class Arguments:
         self._constants: list[tuple[Any, str, str]] = []
         self._key: list = []
         self._checks.append((f"len(args) == {len(args)} and len(kwargs) == {len(kwargs)}", "the number of arguments"))
+        if len(kwargs) > 1:
+            self._checks.append((f"[*kwargs] == {[*kwargs]!r}", "the order of the arguments"))
         for i, x in enumerate(args):
             self._add(x, f"args[{i}]", f"argument {i}")
         for name, x in kwargs.items():

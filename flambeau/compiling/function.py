@@ -157,7 +157,7 @@ def _training(function: Any, args: tuple) -> tuple:
 
 def compiled_function(function: Callable, fullgraph: bool = False, name: str | None = None) -> Callable:
     """A function that does what ``function`` does, and is captured."""
-    captures = Captures(function, name or getattr(function, "__qualname__", type(function).__name__), fullgraph)
+    captures = Captures(function, name or str(getattr(function, "__qualname__", type(function).__name__)), fullgraph)
     replays = captures.replays
 
     def compiled(*args: Any, **kwargs: Any) -> Any:

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from flambeau.compiling.function import compiled_function
+from flambeau.compiling.guards import Miss
 from flambeau.nn.modules.module import Module
-
-_OWN = frozenset({"_orig_mod", "_compiled", "_fullgraph", "training"})
 
 
 class OptimizedModule(Module):
@@ -29,13 +28,20 @@ class OptimizedModule(Module):
     def _compile(self) -> None:
         module = self._modules["_orig_mod"]
         self.__dict__["_compiled"] = compiled_function(module, self.__dict__["_fullgraph"], type(module).__name__)
+        self.__dict__["_replays"] = self.__dict__["_compiled"].captures.replays
         self.__dict__["training"] = module.training  # type: ignore[union-attr]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         d = self.__dict__
         if d["_forward_hooks"] or d["_forward_pre_hooks"] or d["_backward_hooks"] or d["_backward_pre_hooks"]:
             return super().__call__(*args, **kwargs)
-        return d["_compiled"](*args, **kwargs)
+        misses = []
+        for replay in d["_replays"]:  # as the compiled function does; another call less
+            result = replay(args, kwargs)
+            if result.__class__ is not Miss:
+                return result
+            misses.append(result)
+        return d["_compiled"].captures.call(args, kwargs, misses)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         return self.__dict__["_compiled"](*args, **kwargs)
@@ -65,7 +71,7 @@ class OptimizedModule(Module):
 
     def __getstate__(self) -> dict:
         state = dict(self.__dict__)
-        del state["_compiled"]
+        del state["_compiled"], state["_replays"]
         return state
 
     def __setstate__(self, state: dict) -> None:

@@ -18,7 +18,7 @@ from flambeau.core.results import ReturnType
 from flambeau.core.size import Size, contiguous_strides
 from flambeau.engine import graph
 from flambeau.engine.graph import Node, leaf
-from flambeau.engine.run import after_record
+from flambeau.engine.run import after_record, lock
 from flambeau.engine.trace import kind_of
 from flambeau.ops.record import Op
 from flambeau.tensor.storage import Storage
@@ -48,7 +48,8 @@ class Before:
 
 def capture(watch: Watch, before: Before, result: Any) -> Callable:
     """``replay(args, kwargs)``: the result of a call like the one that was watched, or a :class:`Miss`."""
-    return _Replay(watch, before).made(result)
+    with lock:  # no other thread runs the trace meanwhile
+        return _Replay(watch, before).made(result)
 
 
 class _Replay:
@@ -223,6 +224,9 @@ class _Replay:
             t = self.before.tensors[key]
             if t._grad_fn is not entry or t._output_nr != number:
                 raise Refused("it changes the place of a tensor on the tape")
+            for name in t.__dict__:
+                if name in self.guards.names and not name.startswith("_"):
+                    raise Refused(f"it may read or set the attribute {name} of a tensor")
         return found
 
     def _find(self, x: Any, found: list[Tensor]) -> None:

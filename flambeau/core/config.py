@@ -8,8 +8,8 @@ import os
 eager: bool = os.environ.get("FLAMBEAU_EAGER", "") not in ("", "0")
 """Immediate mode: every op runs as it is called (``FLAMBEAU_EAGER=1``)."""
 
-compiled: bool = importlib.util.find_spec("llvmlite") is not None and os.environ.get("FLAMBEAU_COMPILE", "0") != "0"
-"""Traces that are seen again are compiled (``FLAMBEAU_COMPILE=1``; needs llvmlite). Off by default for now."""
+compiled: bool = importlib.util.find_spec("llvmlite") is not None and os.environ.get("FLAMBEAU_COMPILE", "1") != "0"
+"""Traces that are seen again are compiled, where there is llvmlite; ``FLAMBEAU_COMPILE=0`` leaves all to the interpreter."""
 
 compile_after: int = int(os.environ.get("FLAMBEAU_COMPILE_AFTER", "1"))
 """How often a trace runs in the interpreter before it is compiled; 0 compiles it on first sight."""

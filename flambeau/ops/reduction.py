@@ -280,6 +280,7 @@ def _prod_gradient(g, input, out, dim, keepdim):
 
 
 @op(
+    expand=lambda e, x, dim, keepdim: e.fold("prod", x, dim, keepdim),
     kernel=lambda x, dim, keepdim: np.prod(x, axis=dim, keepdims=keepdim),
     out=True,
     grad={"input": _prod_gradient},
