@@ -14,6 +14,7 @@ import pytest
 
 import flambeau as torch
 from flambeau import nn
+from flambeau.compiling.watch import watching
 from flambeau.core import config
 from flambeau.nn import functional as F
 
@@ -994,3 +995,27 @@ def test_values_shared_with_a_constant():
         with torch.no_grad():
             net.bias.add_(1)
             net.weight.mul_(2)
+
+
+def test_functions_that_never_repeat_are_left_alone():
+    watched = []
+
+    def f(x):
+        watched.append(len(watching))
+        return x * len(x)
+
+    g = torch.compile(lambda x: x * len(x))
+    for n in range(200):
+        assert torch.equal(g(torch.ones(n)), torch.full((n,), float(n)))
+    assert g.captures.watched <= 128
+    h = torch.compile(f)
+    for _ in range(20):
+        h(x3)
+    assert sum(watched) == 6
+
+
+def test_settings_of_pytorchs_compiler():
+    torch._dynamo.config.suppress_errors = True
+    torch._dynamo.reset()
+    assert torch.compiler.is_compiling() is False
+    assert torch.equal(torch.compile(lambda x: x + 1, mode="reduce-overhead", dynamic=True, backend="inductor")(x3), x3 + 1)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import flambeau as torch
+from flambeau import dispatch
 from flambeau.core import config
 from flambeau.engine.run import run_pending
 from flambeau.nn import functional as F
@@ -142,3 +143,12 @@ def test_sums_of_negative_zeros_are_zero():
         return [math.copysign(1, f.item()) for z in zeros for f in (z.sum(), z.mean(), z.sum(-1).sum())]
 
     assert thrice(program) == [[1.0] * 12] * 3
+
+
+def test_a_zero_dim_array_that_is_a_scalar_for_numpy():
+    x = torch.zeros(3)
+    for k in range(4):
+        number = dispatch.wrap(np.float32(1) + np.float32(k))  # NumPy gives a scalar here
+        noise = [np.full(4, 7.0) for _ in range(100)]
+        assert (x + number).tolist() == [k + 1] * 3
+        del noise

@@ -22,6 +22,8 @@ from flambeau.nn.modules.module import Module
 
 MAX_CAPTURES = 8
 """Of one function, as PyTorch's recompile limit; calls of other forms then run as they are written."""
+MAX_WATCHED = 128
+"""Calls that are watched, which makes them slow, before a function that never repeats itself is left alone."""
 MAX_FAILURES = 3
 """How often a function is tried in vain on calls of one form."""
 
@@ -41,12 +43,14 @@ class Captures:
         self.replays: list[Callable] = []
         self.surveys: dict[tuple, _Survey] = {}
         self.failures: dict[tuple, int] = {}
+        self.watched = 0  # how many calls were watched
         _all.add(self)
 
     def forget(self) -> None:
         self.replays.clear()
         self.surveys.clear()
         self.failures.clear()
+        self.watched = 0
 
     def call(self, args: tuple, kwargs: dict, misses: list[Miss]) -> Any:
         """Runs the function, and captures what it does where that is possible."""
@@ -63,7 +67,7 @@ class Captures:
     def _must_be_plain(self) -> bool:
         return bool(
             watching or config.eager or saving_hooks or anomaly.enabled or dispatch.autocast.cast is not None
-            or sys.getprofile() is not None or len(self.replays) >= MAX_CAPTURES or len(self.failures) > 4 * MAX_CAPTURES
+            or sys.getprofile() is not None or len(self.replays) >= MAX_CAPTURES or self.watched >= MAX_WATCHED
         )  # fmt: skip
 
     def _prepare(self, args: tuple, kwargs: dict, misses: list[Miss]) -> Callable | None:
@@ -77,8 +81,13 @@ class Captures:
             return None
         for k, miss in enumerate(misses):
             report.write("guards", f"{self.name}: capture {k} does not fit: {miss.reason}")
+        self.watched += 1
         survey = self.surveys.get(key)
-        if survey is None or survey.changed(args, kwargs) is not None:
+        if survey is None:
+            return lambda: self._survey(key, arguments)
+        changed = survey.changed(args, kwargs)
+        if changed is not None:
+            self._refused(key, f"what it reads changes from call to call: {changed}", again=True)
             return lambda: self._survey(key, arguments)
         return lambda: self._capture(key, arguments, survey)
 
@@ -117,10 +126,10 @@ class Captures:
             self._refused(key, str(refused))
         return result
 
-    def _refused(self, key: tuple, reason: str) -> None:
+    def _refused(self, key: tuple, reason: str, again: bool = False) -> None:
         self.failures[key] = self.failures.get(key, 0) + 1
         report.write("guards", f"{self.name}: not captured: {reason}")
-        if self.fullgraph:
+        if self.fullgraph and not again:
             raise Unsupported(f"{self.name} cannot be captured as a whole, as fullgraph=True asks: {reason}")
 
 
@@ -131,8 +140,10 @@ class _Survey:
         if watch.reason is not None:
             raise Refused(watch.reason)
         self.watch = watch
+        watch.leaves.clear()
+        watch.snapshots.clear()
         state = State(watch, function, arguments.objects)
-        self._check = state.function("check", "args, kwargs", [*state.lines, "return None"])
+        self._check = state.function("check", "args, kwargs", state.lines, ["return None"])
 
     def changed(self, args: tuple, kwargs: dict) -> str | None:
         """What is no longer as it was."""

@@ -105,13 +105,13 @@ class Guards:
             "autocast, immediate mode, hooks of saved tensors, anomaly detection or the default dtype",
         )
 
-    def function(self, name: str, parameters: str, lines: list[str]) -> Callable:
-        """``def name(parameters)`` of these lines; what they name is there."""
-        body = "\n".join("        " + line for line in lines)
+    def function(self, name: str, parameters: str, guards: list[str], body: list[str]) -> Callable:
+        """``def name(parameters)``: the lines of guards, which may fail where something is gone, and the body."""
         text = (
-            f"def {name}({parameters}):\n    try:\n{body}\n"
-            "    except (AttributeError, IndexError, KeyError, ValueError) as error:\n        return gone(error)"
-        )
+            f"def {name}({parameters}):\n    try:\n" + "".join(f"        {line}\n" for line in guards)
+            + "    except (AttributeError, IndexError, KeyError, ValueError) as error:\n        return gone(error)\n"
+            + "".join(f"    {line}\n" for line in body)
+        )  # fmt: skip
         # Global variables, not those of a closure: a call would copy all of these.
         scope = {**self.values, "gone": lambda error: Miss(f"something is gone: {error!r}")}
         exec(compile(text, f"{ROOT}compiling/<captured {name}>", "exec"), scope)
@@ -209,7 +209,11 @@ class State(Guards):
             return
         if len(value) > MAX_LENGTH or any(x.__class__ not in (str, int) for x in value):
             raise Refused(f"{what} has many or unusual keys")
-        self.require(f"[*{k}] == {self.name([*value])}", f"the keys of {what} have changed")
+        keys = [*value]
+        if any(x.__class__ is int for x in keys):
+            self.require(f"same([*{k}], {self.name(keys)})", f"the keys of {what} have changed")
+        else:
+            self.require(f"[*{k}] == {self.name(keys)}", f"the keys of {what} have changed")
         for key, x in value.items():
             self.walk(x, f"{k}[{key!r}]", f"{what}[{key!r}]")
 

@@ -137,11 +137,11 @@ class _Replay:
             "resaved": _resaved, "snapshot": _snapshot, "Storage": Storage, "trace": graph.trace,
             "verify": _verify,
         })  # fmt: skip
-        lines = self._lines_of_guards(bool(writes))
-        lines += ["if len(trace) >= config.max_pending_nodes: after_record()"]
+        guarded = self._lines_of_guards(bool(writes))
+        lines = ["if len(trace) >= config.max_pending_nodes: after_record()"]
         lines += [f"n{k} = {self._source(node)}" for node, k in self.inputs.items()]
         lines += [*record, *self.lines, *written, f"return {text}"]
-        return guards.function("replay", "args, kwargs", lines)
+        return guards.function("replay", "args, kwargs", guarded, lines)
 
     def _record(self) -> list[str]:
         """Records the nodes that lead to what is wanted, or may fail."""

@@ -407,6 +407,7 @@ def write_out(op, result, out):
 
 def wrap(array: np.ndarray, dtype: dtypes.dtype | None = None) -> Tensor:
     """A tensor over an array that nobody else will write to."""
+    array = np.asarray(array)  # NumPy's arithmetic gives scalars, which have no memory of their own, for 0-dim arrays
     if dtype is None:
         dtype = dtypes.from_numpy(array.dtype)
     elif array.dtype != dtype.np:
