@@ -1019,3 +1019,28 @@ def test_settings_of_pytorchs_compiler():
     torch._dynamo.reset()
     assert torch.compiler.is_compiling() is False
     assert torch.equal(torch.compile(lambda x: x + 1, mode="reduce-overhead", dynamic=True, backend="inductor")(x3), x3 + 1)
+
+
+def test_targets_are_checked_each_time():
+    net = nn.Linear(3, 4)
+
+    @torch.compile
+    def loss(x, target, ignored=-100):
+        out = net(x)
+        return out, F.cross_entropy(out, target, ignore_index=ignored)
+
+    x = torch.arange(6.0).reshape(2, 3)
+    for k in range(6):
+        target = torch.tensor([k % 4, 1])
+        got, want = loss(x, target)[1], F.cross_entropy(net(x), target)
+        assert torch.equal(got, want)
+        got.backward()
+        mine = net.weight.grad
+        net.zero_grad()
+        want.backward()
+        assert torch.equal(mine, net.weight.grad)
+        net.zero_grad()
+    assert captured(loss) == 1
+    with pytest.raises(IndexError, match="[Tt]arget"):
+        loss(x, torch.tensor([4, 0]))
+    assert torch.equal(loss(x, target)[1], F.cross_entropy(net(x), target))

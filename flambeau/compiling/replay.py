@@ -62,6 +62,7 @@ class _Replay:
         self.nodes = trace[start:]
         self.recorded = set(self.nodes)
         self.made_leaves = set(watch.leaves)
+        self.checks = watch.checks
         self.snapshots = {node: (storage, geometry) for node, storage, geometry in watch.snapshots}
         self.lines: list[str] = []
         self.places = {id(t): i for i, t in enumerate(self.arguments.tensors)}
@@ -133,7 +134,7 @@ class _Replay:
         written += [f"{s}.version += {n - 1}" for s, _, n in writes if n > 1]
         record = self._record()
         guards.values.update({
-            "after_record": after_record, "caller_site": caller_site, "graph": graph, "new": object.__new__, "Node": Node,
+            "after_record": after_record, "caller_site": caller_site, "check": _check, "graph": graph, "new": object.__new__, "Node": Node,
             "resaved": _resaved, "snapshot": _snapshot, "Storage": Storage, "trace": graph.trace,
             "verify": _verify,
         })  # fmt: skip
@@ -168,6 +169,8 @@ class _Replay:
                 lines += [f"{r}.site = caller_site()", "graph.fallible = True"]
             elif node.op.__class__ is Op and node.op.verify is not None and not self._is_constant(node):
                 lines += [f"verify({r})"]
+            if node.op.__class__ is Op and node.op.check.__code__ in self.checks:
+                lines += [f"check({r})"]
         return [*lines, f"trace.extend(({', '.join(self.node(node) for node in kept)},))"] if kept else []
 
     def _is_constant(self, node: Node) -> bool:
@@ -411,10 +414,19 @@ def _snapshot(storage: Storage, start: int, shape: Size, size: int, dtype: Any) 
     return node
 
 
+def _tensors(node: Node) -> tuple:
+    """What ``node`` reads, as its op takes it."""
+    return tuple([make_tensor(Storage(x), x.shape, x.dtype) if x.__class__ is Node else x for x in node.inputs])
+
+
+def _check(node: Node) -> None:
+    """Lets the op refuse its arguments, as it might have when it was captured."""
+    node.op.check(*_tensors(node), **node.attrs)
+
+
 def _verify(node: Node) -> None:
     """Lets the op look at the values that it depends on, as it did when it was captured, or else when it runs."""
-    inputs = tuple([make_tensor(Storage(x), x.shape, x.dtype) if x.__class__ is Node else x for x in node.inputs])
-    if not node.op.verify(inputs, node.attrs):
+    if not node.op.verify(_tensors(node), node.attrs):
         node.op = node.op.verified
         kind_of(node)
         node.site = caller_site()

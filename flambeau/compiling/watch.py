@@ -52,6 +52,7 @@ class Watch:
 
     ``user``       code outside of flambeau with the globals that it ran in; ``layers`` the same of :mod:`flambeau.nn`
     ``leaves``     values that were made; ``snapshots`` those that are copies of memory that NumPy shares: ``(leaf, storage, geometry)``
+    ``checks``     of ops that have looked at values to see whether to refuse them
     ``reason``     why the call cannot be captured
     """
 
@@ -60,6 +61,7 @@ class Watch:
         self.layers: dict[tuple[CodeType, int], dict] = {}
         self.leaves: list[Node] = []
         self.snapshots: list[tuple[Node, Storage, tuple]] = []
+        self.checks: set[CodeType] = set()
         self.reason: str | None = None
         self._seen: set[tuple[CodeType, int]] = set()
 
@@ -96,10 +98,20 @@ class Watch:
                 names = frame.f_locals
                 geometry = names["shape"], names["strides"], names["offset"], names["dtype"]
                 self.snapshots.append((arg, names["self"], geometry))
-            elif code is _KNOWN and arg is not None and not _is_verifying(frame):
+            elif code is _KNOWN and arg is not None and not self._may_know(frame):
                 self.refuse(f"it looks at values ({caller_site()})")
         elif event == "c_call" and getattr(arg, "__name__", "") == "warn" and getattr(arg, "__module__", "") == "_warnings":
             self.refuse("it warns")
+
+    def _may_know(self, frame: FrameType | None) -> bool:
+        """Whether values are looked at only to refuse them, as replays do too: by an op's ``verify`` or ``check``."""
+        for _ in range(3):
+            frame = frame and frame.f_back
+            if frame is not None and frame.f_back is not None and frame.f_back.f_code is _RECORD:
+                if frame.f_code.co_name == "check":
+                    self.checks.add(frame.f_code)
+                return frame.f_code.co_name in ("check", "verify", "_verify")
+        return False
 
     def _classify(self, key: tuple[CodeType, int], scope: dict) -> None:
         name = key[0].co_filename
@@ -120,15 +132,6 @@ class Watch:
             self.refuse(f"it calls {key[0].co_name} of flambeau/{path}")
         if path.startswith("nn/"):
             self.layers[key] = scope
-
-
-def _is_verifying(frame: FrameType | None) -> bool:
-    """Whether a value is looked at by an op's ``verify``, which replays call too."""
-    for _ in range(3):
-        frame = frame and frame.f_back
-        if frame is not None and frame.f_code.co_name in ("verify", "_verify"):
-            return frame.f_back is not None and frame.f_back.f_code is _RECORD
-    return False
 
 
 # --- what code says about itself -----------------------------------------------------------------------------
