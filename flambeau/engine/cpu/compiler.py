@@ -94,7 +94,7 @@ class Session:
         target = llvm.Target.from_triple(triple)
         self._target = target.create_target_machine(machine.cpu, machine.features, opt=2, reloc=reloc, codemodel=model)
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), self._target)
-        self._salt = "\n".join([repr(machine), "large nounwind", llvmlite.__version__, str(llvm.llvm_version_info), release, ""])
+        self._salt = "\n".join([repr(machine), reloc, model, "nounwind", llvmlite.__version__, str(llvm.llvm_version_info), release, ""])
         self.memo: dict = {}  # addresses of what has been made, by whatever its maker finds it by
 
     def compile_ir(self, ir: str, name: str) -> int:
