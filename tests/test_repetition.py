@@ -275,6 +275,19 @@ def test_an_index_out_of_range_is_an_error_in_every_pass():
         w[torch.tensor([0, 3])].sum().item()
 
 
+def test_hooks_on_saved_values_of_calls_that_repeat():
+    x = leaf(1.0, 2.0)
+    for k in range(4):
+        x.grad = None
+        if k % 2:
+            with torch.autograd.graph.save_on_cpu():
+                y = (x**3).sum()
+        else:
+            y = (x**3).sum()
+        y.backward()
+        assert x.grad.tolist() == [3.0, 12.0]
+
+
 # --- traces --------------------------------------------------------------------------------------------------
 
 

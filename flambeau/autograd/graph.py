@@ -27,6 +27,7 @@ from flambeau.core.size import Size, contiguous_strides
 from flambeau.dispatch import grad_mode
 from flambeau.engine.graph import shared_leaf
 from flambeau.engine.trace import exact
+from flambeau.tensor.formulas import Update, formula
 from flambeau.tensor.storage import Storage
 from flambeau.tensor.tensor import Tensor, make_tensor, read
 
@@ -433,6 +434,15 @@ def edge_of(t: Tensor) -> tuple | None:
 # --- leaves --------------------------------------------------------------------------------------------------
 
 
+@formula
+def sum_of(x, grad, more):
+    """A gradient and what a further pass adds to it."""
+    return x.add(grad, more)
+
+
+_add = Update(lambda numbers, more, grad: (sum_of(grad, more),))
+
+
 class AccumulateGrad(Node):
     """The end of the tape: adds the gradient to a leaf's ``.grad``."""
 
@@ -464,9 +474,7 @@ class AccumulateGrad(Node):
         if before is None:
             variable._grad = g
         else:
-            if before._layout is not None and before._layout.memory is None:
-                g._layout = before._layout
-            before.add_(g)
+            _add(g, before)
         self._tell()
 
     def _tell(self) -> None:

@@ -65,7 +65,7 @@ def follower(node: Node, kind: object, count: int, sources: tuple[Source, ...], 
         "node.op, node.attrs, node.shape, node.dtype, node.kind = op, attrs, shape, dtype, kind",
         "append(node)",
     ]
-    inputs = ", ".join("None" if s.place is None else f"a{s.place}" for s in sources)
+    inputs = ", ".join(f"c{i}" if s.place is None else f"a{s.place}" for i, s in enumerate(sources))
     if several:
         lines += ["result = tuple([take_out(node, *r) for r in results])"]
         if pattern is not None:
