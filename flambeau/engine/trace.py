@@ -7,6 +7,7 @@ from sys import getrefcount
 
 from flambeau.engine.graph import Node
 
+MAX_KINDS = 65536
 kinds: dict[tuple, object] = {}
 """By everything that matters of a node but who its inputs are: the object that stands for it in signatures."""
 
@@ -22,6 +23,8 @@ def kind_of(node: Node) -> object:
          for x in node.inputs]
     )  # fmt: skip
     key = (op, node.shape, node.dtype, numbers, *[exact(value) for value in node.attrs.values()])
+    if len(kinds) >= MAX_KINDS:
+        kinds.clear()  # a plan that is found by old ones is made again
     found = node.kind = kinds.setdefault(key, object())
     return found
 

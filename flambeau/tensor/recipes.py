@@ -36,6 +36,7 @@ class Layout:
         self.requires_grad = requires_grad
 
 
+MAX_LAYOUTS = 16384
 _layouts: dict[tuple, Layout] = {}
 
 
@@ -48,6 +49,8 @@ def layout_of(t: Tensor) -> Layout:
     key = (t._shape, t._strides, t._offset, t._dtype, memory, t._base is not None, requires_grad)
     found = _layouts.get(key)
     if found is None:
+        if len(_layouts) >= MAX_LAYOUTS:
+            _layouts.clear()  # recipes under the old ones are found by tensors that have them, and give way in time
         found = _layouts[key] = Layout(*key)
     t._layout = found
     return found
