@@ -318,3 +318,14 @@ def test_a_result_that_nobody_needs_is_not_computed_in_any_step():
     finally:
         op.kernel = kernel
     assert not computed
+
+
+def test_gradients_have_the_dtype_that_a_leaf_has_now():
+    layer = torch.nn.Linear(2, 2)
+    before = layer(torch.ones(1, 2))  # holds on to the leaves' places on the tape
+    layer.double()
+    for _ in range(3):
+        layer.zero_grad()
+        layer(torch.ones(1, 2, dtype=torch.float64)).sum().backward()
+        assert layer.weight.grad.dtype == torch.float64 and layer.weight.grad.tolist() == [[1.0, 1.0]] * 2
+    assert before.dtype == torch.float32

@@ -469,7 +469,7 @@ class AccumulateGrad(Node):
         if not variable._requires_grad:  # no longer
             return
         # It shares the value, not the memory: a storage copies when somebody else's memory holds it.
-        g = make_tensor(Storage(value), variable._shape, variable._dtype)
+        g = make_tensor(Storage(value), Size(value.shape), value.dtype)
         before = variable._grad
         if before is None:
             variable._grad = g

@@ -16,7 +16,7 @@ from flambeau.engine.grouping import Ref
 class Result(NamedTuple):
     """Stands for the memory of one of a node's results, among a kernel's arguments."""
 
-    index: int = 0
+    index: int = 0  # type: ignore[assignment]  # tuples have a method of that name
 
 
 RESULT = Result()

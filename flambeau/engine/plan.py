@@ -14,6 +14,7 @@ import mmap
 import os
 import sys
 from array import array
+from collections.abc import Callable
 
 import numpy as np
 
@@ -33,7 +34,7 @@ from flambeau.engine.shapes import collapse
 from flambeau.engine.templates import Template, templates
 from flambeau.engine.trace import Trace
 
-FORMS = {**products.FORMS, **attention.FORMS, **convolutions.FORMS, **pooling.FORMS, **resizing.FORMS, **recurrent.FORMS, **movement.FORMS, **scans.FORMS}
+FORMS: dict[str, Callable] = {**products.FORMS, **attention.FORMS, **convolutions.FORMS, **pooling.FORMS, **resizing.FORMS, **recurrent.FORMS, **movement.FORMS, **scans.FORMS}
 """What makes a kernel of a node of its own, by the op's name; see :mod:`flambeau.engine.natives`."""
 
 
@@ -433,7 +434,7 @@ class Plan:
                 values[~slot] = x.value
         fault = self.fault
         for call in self.calls:
-            if call.__class__ is tuple:
+            if isinstance(call, tuple):
                 self.run_native(*call)
                 if fault and 1 in fault:
                     fault[:] = array("q", [0] * len(fault))

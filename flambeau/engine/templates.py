@@ -99,7 +99,7 @@ def computing(dtype: Dtype, inputs: list) -> Dtype:
 def templates(trace: Trace) -> list[Template]:
     """The trace without its values; views are replaced by how their readers see what they show."""
     slots = {x: ~i for i, x in enumerate(trace.leaves)}
-    found: list[Template] = []
+    found: list = []
     count = 0
     for i, node in enumerate(trace.nodes):
         if i in trace.dead:

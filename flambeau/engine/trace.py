@@ -119,7 +119,7 @@ class Trace:
             if structure is None:
                 structure = structures[signature] = Structure(nodes, len(leaves))
         finally:
-            node = x = old = None
+            node = x = old = None  # type: ignore[assignment]  # they would count as references
             for leaf in leaves:
                 leaf.number = 0
         self.nodes, self.leaves, self.numbers, self.targets, self.structure = nodes, leaves, numbers, targets, structure

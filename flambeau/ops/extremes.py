@@ -44,8 +44,8 @@ def _refuse_complex_bounds(*operands) -> None:
 
 
 def _lower_clamp(b, x, low, high):
-    x = x if low is None else b.max(x, low)
-    return x if high is None else b.min(x, high)
+    x = x if low is None else b.max(low, x)  # at ties the second one: -0.0 stays -0.0
+    return x if high is None else b.min(high, x)
 
 
 @pointwise(
@@ -83,7 +83,7 @@ def clamp(input, min=None, max=None):
 
 
 @pointwise(
-    lower=lambda b, x, low: b.max(x, low),
+    lower=lambda b, x, low: b.max(low, x),
     kernel=lambda x, min: np.maximum(min, x),
     tensors="input min",
     grad={
@@ -101,7 +101,7 @@ def clamp_min(input, min):
 
 
 @pointwise(
-    lower=lambda b, x, high: b.min(x, high),
+    lower=lambda b, x, high: b.min(high, x),
     kernel=lambda x, max: np.minimum(max, x),
     tensors="input max",
     grad={

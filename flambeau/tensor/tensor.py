@@ -333,6 +333,8 @@ class Tensor(Derived):
             raise TypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
         if self.requires_grad and value._dtype.kind < dtypes.FLOATING:
             raise RuntimeError("data set to a tensor that requires gradients must be floating point or complex dtype")
+        if value._dtype is not self._dtype or value._shape != self._shape:
+            self._accumulator = None  # gradients will have that dtype and shape from now on
         self._storage, self._shape, self._dtype = value._storage, value._shape, value._dtype
         self._strides, self._offset, self._layout = value._strides, value._offset, None
 

@@ -138,6 +138,8 @@ class _Sequence(Frame):
     The context has the kernel's arguments and the packed weight.
     """
 
+    memory: Value
+
     def __init__(self, session: Session, spec: RecurrentSpec, names: list[str]) -> None:
         super().__init__(session, KINDS[spec.dtype.name])
         self.spec = spec

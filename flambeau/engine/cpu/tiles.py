@@ -192,7 +192,7 @@ def sum_of_blocks(session: Session, kind: str, blocks: int) -> str:
                     total = masked_load(place, kind, mask)
                     if add:
                         total = masked_load(d.offset(j, kind), kind, mask) * beta + total
-                    for _ in range(1, blocks):
+                    for _block in range(1, blocks):
                         place = place.offset(one, kind)
                         total = total + masked_load(place, kind, mask)
                     masked_store(c.offset(j, kind), total, mask)
