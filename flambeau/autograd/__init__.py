@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flambeau.autograd import function, functional, graph
+from flambeau.autograd import function, functional, graph, writes  # noqa: F401  # writes fills slots of dispatch
 from flambeau.autograd.anomaly import (
     detect_anomaly,
     is_anomaly_check_nan_enabled,
