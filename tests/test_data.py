@@ -124,6 +124,7 @@ def test_samplers():
     assert list(SequentialSampler("abc")) == [0, 1, 2]
     assert sorted(RandomSampler(range(5))) == [0, 1, 2, 3, 4]
     assert len(list(RandomSampler(range(5), num_samples=12))) == 12
+    assert next(iter(RandomSampler(range(5), replacement=True, num_samples=10**12))) in range(5)  # made as they are asked for
     drawn = list(RandomSampler(range(3), replacement=True, num_samples=70))
     assert len(drawn) == 70 and set(drawn) == {0, 1, 2}
     assert sorted(SubsetRandomSampler([5, 9, 5])) == [5, 5, 9]

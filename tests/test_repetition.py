@@ -8,6 +8,7 @@ import pytest
 import flambeau as torch
 from flambeau.autograd import repetition
 from flambeau.core import config
+from flambeau.engine import graph
 from flambeau.ops.record import registry
 
 pytestmark = pytest.mark.skipif(config.eager, reason="nothing is remembered in immediate mode")
@@ -329,3 +330,16 @@ def test_gradients_have_the_dtype_that_a_leaf_has_now():
         layer(torch.ones(1, 2, dtype=torch.float64)).sum().backward()
         assert layer.weight.grad.dtype == torch.float64 and layer.weight.grad.tolist() == [[1.0, 1.0]] * 2
     assert before.dtype == torch.float32
+
+
+def test_a_step_is_a_trace_of_its_own():
+    w = torch.nn.Parameter(torch.ones(3))
+    optimizer = torch.optim.SGD([w], lr=0.1)
+    for batch in torch.utils.data.DataLoader([torch.ones(3)] * 4, batch_size=1):
+        assert not graph.trace
+        optimizer.zero_grad()
+        (w * batch).sum().backward()
+        assert graph.trace
+        optimizer.step()
+        assert not graph.trace
+    np.testing.assert_allclose(w.tolist(), [0.6] * 3, rtol=1e-6)

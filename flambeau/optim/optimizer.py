@@ -20,6 +20,7 @@ from flambeau import ops
 from flambeau.core.dtypes import float32
 from flambeau.core.hooks import RemovableHandle
 from flambeau.dispatch import grad_mode
+from flambeau.engine.run import run_pending
 from flambeau.nn.modules._hooks import add_hook
 from flambeau.nn.modules._messages import typename
 from flambeau.tensor import Tensor
@@ -171,7 +172,11 @@ class Optimizer:
     @staticmethod
     def profile_hook_step(func: Callable) -> Callable:
         """Wraps a ``step`` method so that it runs the step hooks; ``step`` of subclasses is
-        wrapped by itself."""
+        wrapped by itself.
+
+        What has been recorded runs in the end: a step is a trace of its own, also where a program looks at its loss
+        only now and then, so that one plan is for all of them.
+        """
 
         @functools.wraps(func)
         def wrapper(*args, **kwargs):
@@ -184,7 +189,9 @@ class Optimizer:
                 or _global_pre_hooks
                 or _global_post_hooks
             ):
-                return func(*args, **kwargs)
+                out = func(*args, **kwargs)
+                run_pending()
+                return out
             for hook in chain(_global_pre_hooks.values(), self._optimizer_step_pre_hooks.values()):
                 result = hook(self, args, kwargs)
                 if result is None:
@@ -197,6 +204,7 @@ class Optimizer:
             out = func(*args, **kwargs)
             for hook in chain(self._optimizer_step_post_hooks.values(), _global_post_hooks.values()):
                 hook(self, args, kwargs)
+            run_pending()
             return out
 
         wrapper.hooked = True  # type: ignore[attr-defined]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence, Sized
-from itertools import islice
+from itertools import chain, islice, repeat
 from typing import Generic, TypeVar
 
 from flambeau.core import random
@@ -102,10 +102,10 @@ class RandomSampler(Sampler[int]):
             generator = Generator().manual_seed(draw_seed())
         full, rest = divmod(self.num_samples, _DRAWS_AT_ONCE if self.replacement else n)
         if self.replacement:
-            for count in [_DRAWS_AT_ONCE] * full + [rest]:
+            for count in chain(repeat(_DRAWS_AT_ONCE, full), (rest,)):
                 yield from random.integers(generator, (count,), 0, n).tolist()
         else:
-            for count in [n] * full + [rest]:
+            for count in chain(repeat(n, full), (rest,)):
                 yield from shuffled(n, generator)[:count]
 
     def __len__(self) -> int:
