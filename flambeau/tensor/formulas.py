@@ -38,11 +38,17 @@ def _padded(record: Op, function: Callable) -> Callable:
     return lambda *values: function(*values, *(None,) * (count - len(values)))
 
 
+def _record(name: str) -> Op:
+    if name not in registry:
+        raise AttributeError(f"formulas are made of ops: there is none called {name}")
+    return registry[name]
+
+
 class _Arrays:
     """The operations of formulas on NumPy arrays: the kernels of op records."""
 
     def __getattr__(self, name: str) -> Callable:
-        record = registry[name]
+        record = _record(name)
         assert record.kernel is not None
         self.__dict__[name] = kernel = _padded(record, record.kernel)
         return kernel
@@ -55,7 +61,7 @@ class _Loop:
         self._body = body
 
     def __getattr__(self, name: str) -> Callable:
-        record = registry[name]
+        record = _record(name)
         assert record.lower is not None
         return _padded(record, partial(record.lower, self._body))
 
@@ -64,7 +70,7 @@ class _Tensors:
     """The operations of formulas on tensors: the ops themselves, with tensors in place of numbers too."""
 
     def __getattr__(self, name: str) -> Callable:
-        self.__dict__[name] = function = self._on_tensors(registry[name])
+        self.__dict__[name] = function = self._on_tensors(_record(name))
         return function
 
     @staticmethod
