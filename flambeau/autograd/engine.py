@@ -10,13 +10,11 @@ from types import MappingProxyType
 from flambeau.autograd import repetition
 from flambeau.autograd.anomaly import anomaly, forward_call, warn_of_error
 from flambeau.autograd.function import BackwardNode
-from flambeau.autograd.graph import AccumulateGrad, Node, edge_of
+from flambeau.autograd.graph import AccumulateGrad, Node, edge_of, full_of
 from flambeau.core import dtypes
 from flambeau.core.size import Size
 from flambeau.dispatch import grad_mode
-from flambeau.engine.graph import shared_leaf
-from flambeau.tensor.storage import Storage
-from flambeau.tensor.tensor import Tensor, make_tensor, read
+from flambeau.tensor.tensor import Tensor, read
 
 
 def run_backward(
@@ -407,7 +405,7 @@ def _root_gradients(outputs: tuple, grads) -> list[Tensor]:
                 )
             if out._dtype.kind != dtypes.FLOATING:
                 raise RuntimeError(f"grad can be implicitly created only for real scalar outputs but got {out._dtype}")
-            g = make_tensor(Storage(shared_leaf(1, out._shape, out._dtype)), out._shape, out._dtype)
+            g = full_of(1, (out._shape, out._dtype))
         elif not isinstance(g, Tensor):
             raise TypeError(f"gradients can be either Tensors or None, but got {type(g).__name__}")
         elif g._shape != out._shape:

@@ -491,10 +491,15 @@ def accumulator(t: Tensor) -> AccumulateGrad:
     return node
 
 
+def full_of(number: float, meta: tuple) -> Tensor:
+    """A gradient full of one number, for an output of this shape and dtype."""
+    shape, dtype = meta
+    return make_tensor(Storage(shared_leaf(number, shape, dtype)), shape, dtype)
+
+
 def zeros_for(meta: tuple) -> Tensor:
     """A gradient of zeros for an output of this shape and dtype."""
-    shape, dtype = meta
-    return make_tensor(Storage(shared_leaf(0, shape, dtype)), shape, dtype)
+    return full_of(0, meta)
 
 
 # --- looking at the tape -------------------------------------------------------------------------------------

@@ -63,6 +63,7 @@ def address_of(a: np.ndarray) -> int:
 
 
 def address_of_leaf(x: Node) -> int:
+    """The address of a leaf's value, which the leaf remembers."""
     x.address = address_of(x.value)
     return x.address
 
@@ -469,11 +470,9 @@ class Plan:
             old = leaves[slot]
             if sys.getrefcount(old) - ONE_HOLDER - 2 > uses[slot]:  # besides ``old`` and the storage
                 storage.release_leaf()
-            value = storage.leaf.value
-            if not storage.leaf.address:
-                storage.leaf.address = address_of(value)
-            values[i] = value
-            self._set(i, storage.leaf.address)
+            leaf = storage.leaf
+            values[i] = leaf.value
+            self._set(i, leaf.address or address_of_leaf(leaf))
 
     def _compute(self, i: int, trace: Trace, values: dict):
         node = self.nodes[i]

@@ -3,8 +3,8 @@
 Checking arguments, inferring shapes, promoting dtypes and finding out what the tape must keep depend only on the
 tensors' *layouts* (shape, strides, dtype, whether a gradient is wanted), on the settings, and on whether gradients are
 recorded. So the first call of a kind leaves a recipe with its op, a function (see :mod:`flambeau.tensor.following`) that
-later ones run: it makes a node, a storage, a tensor and an entry on the tape, and nothing else. What a recipe cannot say (values that an op must look at,
-memory that NumPy shares) is recorded in full each time.
+later ones run: it makes a node, a storage, a tensor and an entry on the tape, and nothing else. What a recipe cannot say
+(values that an op must look at) is recorded in full each time.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from flambeau.engine.trace import kind_of
 from flambeau.ops.conversion import to_dtype
 from flambeau.ops.record import Op, registry
 from flambeau.tensor.following import Result, Source, follower, view_follower
-from flambeau.tensor.tensor import Tensor
+from flambeau.tensor.tensor import Tensor, geometry_of
 
 MAX_RECIPES = 256
 """Of one op: a program whose shapes never repeat begins anew."""
@@ -208,7 +208,7 @@ def _own_steps(x: Tensor) -> tuple:
         return ()
     node = object.__new__(Node)
     node.op, node.inputs, node.shape, node.dtype = VIEW, (x._storage.node,), x._shape, x._dtype
-    node.attrs = {"shape": x._shape, "strides": x.stride(), "offset": x._offset, "dtype": x._dtype}
+    node.attrs = geometry_of(x)
     return ((VIEW, node.attrs, node.shape, node.dtype, kind_of(node)),)
 
 
@@ -224,6 +224,8 @@ def _steps(node: Node, base: Node) -> tuple | None:
 
 
 CAST = to_dtype.op
+"""The op of the conversions that recording puts between an argument and a kernel."""
+
 
 def forget() -> None:
     """Forgets all recipes."""

@@ -20,10 +20,9 @@ from flambeau.engine import graph
 from flambeau.engine.graph import PROJECT, VIEW, Node, leaf
 from flambeau.engine.interpreter import compute_now
 from flambeau.engine.run import after_creation, after_record, run_pending
-from flambeau.ops.conversion import to_dtype
-from flambeau.tensor.recipes import learn, learn_view
+from flambeau.tensor.recipes import CAST, learn, learn_view
 from flambeau.tensor.storage import Storage
-from flambeau.tensor.tensor import Tensor, make_tensor, read
+from flambeau.tensor.tensor import Tensor, geometry_of, make_tensor, read
 
 _NUMBERS = (int, float, complex, np.number, np.bool_)
 
@@ -266,9 +265,6 @@ def _as_number(x, dtype: dtypes.dtype):
     return (x - low) % (1 << bits) + low
 
 
-CAST = to_dtype.op
-
-
 def cast_node(node: Node, dtype: dtypes.dtype) -> Node:
     return Node(CAST, (node,), {"dtype": dtype}, node.shape, dtype)
 
@@ -358,10 +354,7 @@ def assign(input: Tensor, result: Tensor) -> Tensor:
             node = Node(VIEW, (node,), geometry, content.shape, content.dtype)
         storage.write(node)
     else:  # part of the memory, or all of it seen as another dtype (``x.view(torch.int32)``, ``view_as_real``)
-        geometry = {
-            "shape": input._shape, "strides": input.stride(), "offset": input._offset, "dtype": input._dtype,
-        }  # fmt: skip
-        storage.write(Node(graph.WRITE, (content, node), geometry, content.shape, content.dtype))
+        storage.write(Node(graph.WRITE, (content, node), geometry_of(input), content.shape, content.dtype))
     if config.eager or len(graph.trace) >= config.max_pending_nodes:
         after_record()
     return input

@@ -441,6 +441,11 @@ def make_tensor(storage: Storage, shape: Size, dtype: dtypes.dtype) -> Tensor:
     return self
 
 
+def geometry_of(t: Tensor) -> dict:
+    """Which part of a storage ``t`` is: the settings of the nodes that read or write it there."""
+    return {"shape": t._shape, "strides": t.stride(), "offset": t._offset, "dtype": t._dtype}
+
+
 def read(t: Tensor) -> Node:
     """The node whose value is ``t``'s, as it is now in the order of the program."""
     storage = t._storage
@@ -449,5 +454,4 @@ def read(t: Tensor) -> Node:
     node = storage.node
     if t._strides is None and t._offset == 0 and node.shape == t._shape and node.dtype is t._dtype:
         return node
-    geometry = {"shape": t._shape, "strides": t.stride(), "offset": t._offset, "dtype": t._dtype}
-    return Node(VIEW, (node,), geometry, t._shape, t._dtype)
+    return Node(VIEW, (node,), geometry_of(t), t._shape, t._dtype)
