@@ -16,9 +16,10 @@ from flambeau.compiling.watch import Refused, Watch
 from flambeau.core.errors import caller_site
 from flambeau.core.results import ReturnType
 from flambeau.core.size import Size, contiguous_strides
-from flambeau.engine import graph
+from flambeau.engine import flight, graph
+from flambeau.engine.flight import lock
 from flambeau.engine.graph import Node, leaf
-from flambeau.engine.run import after_record, lock
+from flambeau.engine.run import after_record
 from flambeau.engine.trace import kind_of
 from flambeau.ops.record import Op
 from flambeau.tensor.storage import Storage
@@ -113,6 +114,7 @@ class _Replay:
         if found is None:
             if node in self._shared:
                 return node
+            flight.land()
             found = self.constants[node] = leaf(node.value.copy(), node.shape, node.dtype)
             found.is_buffer = True  # nobody takes its memory
         return found

@@ -30,7 +30,7 @@ class Refused(Exception):
 # What flambeau's own code may be run by a captured function: what records, and nothing that has any other effect.
 _MAY_RUN = (
     "__init__.py", "_C.py", "autograd/anomaly.py", "autograd/graph.py", "autograd/modes.py", "autograd/saving.py", "autograd/writes.py", "compiler.py",
-    "compiling/", "core/", "dispatch.py", "engine/graph.py", "engine/run.py", "engine/segment.py", "engine/trace.py", "jit.py", "nn/",
+    "compiling/", "core/", "dispatch.py", "engine/flight.py", "engine/graph.py", "engine/run.py", "engine/segment.py", "engine/trace.py", "jit.py", "nn/",
     "ops/", "tensor/",
 )  # fmt: skip
 _MAY_NOT = {
@@ -38,7 +38,7 @@ _MAY_NOT = {
     "tensor/pickling.py": "it pickles a tensor",
 }  # fmt: skip
 _LOOKS = {
-    run.run_pending.__code__: "it looks at values",
+    run._run.__code__: "it looks at values",
     Storage.array.__code__: "it looks at values",
     Storage.expose.__code__: "it gives the memory of a tensor away",
     interpreter.compute_now.__code__: "it computes at once what may fail on the present values",

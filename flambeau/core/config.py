@@ -20,6 +20,9 @@ log: frozenset[str] = frozenset(os.environ.get("FLAMBEAU_LOG", "").replace(",", 
 strict: bool = os.environ.get("FLAMBEAU_STRICT", "0") != "0"
 """Plans are verified as they are made, and a trace that cannot be compiled is an error (``FLAMBEAU_STRICT=1``)."""
 
+ahead: float = float(os.environ.get("FLAMBEAU_AHEAD", "50")) * 1e-6
+"""Kernels that take longer than this (``FLAMBEAU_AHEAD``, in microseconds) may run while Python goes on; ``inf``: none do."""
+
 legacy: bool = False
 """Spellings of PyTorch before 0.4 work with a DeprecationWarning (``flambeau run --legacy``)."""
 

@@ -15,13 +15,25 @@ import os
 import sys
 from array import array
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 from flambeau.core import config, dtypes
 from flambeau.core.dtypes import dtype as Dtype
 from flambeau.core.size import contiguous_strides
-from flambeau.engine import attention, convolutions, movement, pooling, products, recurrent, resizing, scans, verify
+from flambeau.engine import (
+    attention,
+    convolutions,
+    flight,
+    movement,
+    pooling,
+    products,
+    recurrent,
+    resizing,
+    scans,
+    verify,
+)
 from flambeau.engine.expansion import Part, expand
 from flambeau.engine.fusion import join_rectifiers, turn_products
 from flambeau.engine.graph import NO_ATTRS, PROJECT, Node, strided
@@ -153,10 +165,17 @@ class Plan:
         done("natives")
         self.steps = [step for group in self.groups for step in self._steps_of(group)]
         done("kernels")
+        self.makers: dict[int | None, int] = {}  # of a value that kernels make, how many steps must have run until it is there
+        for k, step in enumerate(self.steps, 1):
+            if step.kernel:
+                for source, _ in step.arguments:
+                    self.makers.setdefault(source, k)
         self.native_nodes = {i for group in self.groups if group.body is not None for i in group.members}
         self.native_nodes.update(i for results in self.results.values() for i in results)
         self.in_place = self._find_in_place(trace)
         self._lay_out(trace)
+        if len(self.in_place) < len(trace.targets):  # storages copy what has been computed
+            self.flight = None
         done("layout")
         if config.strict:
             verify.verify_memory(self)
@@ -272,12 +291,10 @@ class Plan:
         # A kernel of its own refuses before it writes, a loop when it has written.
         checked = [k + (s.node < 0) for k, s in enumerate(self.steps) if s.checked]
         last_use: dict[int, int] = {}  # of a value, the last step
-        writers: dict[int, int] = {}  # of a node, the first native step: the one that makes it
+        writers = {i: count - 1 for i, count in self.makers.items()}
         for k, step in enumerate(self.steps):
             for source in self._sources(step):
                 last_use[source] = k
-                if step.kernel:
-                    writers.setdefault(source, k)
         group_of = {i: group for group in self.groups for i in group.members}
         taken: set[int] = set()
         for _, i, slot in trace.targets:
@@ -398,17 +415,22 @@ class Plan:
                 runs.append(step.node)
         self.table = table
         address = table.buffer_info()[0]
-        self.calls = [run if isinstance(run, int) else (address + 16 * run[0], run[1]) for run in runs]
+        self.calls: list = [run if isinstance(run, int) else (address + 16 * run[0], run[1]) for run in runs]
         self.all_native = all(call.__class__ is tuple for call in self.calls)
+        may_fly = self.all_native and len(self.calls) == 1 and not any(step.checked for step in self.steps)
+        self.flight: tuple[int, int] | None = self.calls[0] if may_fly else None
 
     # --- running -----------------------------------------------------------------------------------------
 
-    def run(self, trace: Trace) -> bool:
+    def run(self, trace: Trace, wanted: Node | None = None, worth: float | None = None) -> bool:
         """Binds the trace's values, runs the kernels, and gives the kept nodes their values.
 
-        Returns False where it cannot: nothing that the interpreter needs to run the trace, and to find out what is wrong
-        with it, has been changed then.
+        Where ``worth``, the seconds that it takes, is enough, kernels behind the one that makes the value of ``wanted``
+        are launched (see :mod:`flambeau.engine.flight`). Returns False where it cannot run: nothing that the interpreter
+        needs to run the trace, and to find out what is wrong with it, has been changed then.
         """
+        if flight.aloft is not None:  # it uses the arena, and perhaps these very arguments
+            flight.land()
         values: dict[int, np.ndarray] = {}
         self._bind_targets(trace, values)
         for i, output in self.outputs.items():
@@ -433,6 +455,10 @@ class Plan:
             values.update(self.views)
             for slot, x in enumerate(leaves):
                 values[~slot] = x.value
+        if self.flight is not None and worth is not None and flight.worth_launching(worth):
+            self._fly(self.flight, trace, values, wanted, worth)
+            self._finish(trace.nodes, values)
+            return True
         fault = self.fault
         for call in self.calls:
             if isinstance(call, tuple):
@@ -451,6 +477,25 @@ class Plan:
                 self._set(call, address_of(value))
         self._finish(trace.nodes, values)
         return True
+
+    def _fly(self, calls: tuple[int, int], trace: Trace, values: dict, wanted: Node | None, worth: float) -> None:
+        """Runs the kernels up to the one that makes ``wanted``, and launches the rest."""
+        address, count = calls
+        enough = 0 if wanted is None else self.makers.get(wanted.number, count)  # what is no result of its own comes last
+        if enough == count or not flight.worth_launching(worth * (1 - enough / count)):
+            self.run_native(address, count)
+            return
+        if enough:
+            self.run_native(address, enough)
+        held = self, values, [x.value for x in trace.leaves]
+        flight.launch(address + 16 * enough, count - enough, partial(self._ready, enough), held)
+
+    def _ready(self, launched: int, value: np.ndarray) -> int:
+        """How many of the kernels from number ``launched`` on must have run until a result has its content."""
+        for i, output in self.outputs.items():
+            if output.array and output.array[0] is value:
+                return self.makers[i] - launched
+        return flight.ALL
 
     def _set(self, source: int, address: int) -> None:
         places = self.dynamic.get(source)

@@ -14,11 +14,12 @@ import time
 from typing import TYPE_CHECKING
 
 from flambeau.core import config
-from flambeau.engine import report
+from flambeau.engine import flight, report
 from flambeau.engine import trace as signatures
 from flambeau.engine.trace import Trace
 
 if TYPE_CHECKING:
+    from flambeau.engine.graph import Node
     from flambeau.engine.plan import Plan
 
 ALLOWANCE = 2.0
@@ -87,10 +88,12 @@ SAMPLED = 16
 """One of so many runs of a plan is timed; the first is not, since it meets memory that is new."""
 
 
-def run(plan: Plan, trace: Trace) -> bool:
-    """Runs a plan that :func:`find` gave; returns whether it could."""
+def run(plan: Plan, trace: Trace, wanted: Node | None, ahead: bool) -> bool:
+    """Runs a plan that :func:`find` gave; returns whether it could. See :func:`flambeau.engine.run.run_ahead`."""
     if plan.runs % SAMPLED != 2:
-        return plan.run(trace)
+        samples, seconds = plan.sampled
+        return plan.run(trace, wanted, seconds / max(1, samples) if ahead else None)
+    flight.land()
     start = time.perf_counter()
     done = plan.run(trace)
     samples, seconds = plan.sampled

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # the functions of signal, without what their enums cost
-import os
 import threading
 from collections.abc import Callable
 from time import perf_counter
 
 from flambeau.core import config
-from flambeau.engine import graph
+from flambeau.engine import flight, graph
+from flambeau.engine.flight import lock
+from flambeau.engine.graph import Node
 from flambeau.engine.interpreter import Failed, interpret, mark_needed
-
-lock = threading.RLock()
-"""Held while a trace runs and storages take their content."""
-if hasattr(os, "register_at_fork"):
-    # A fork waits for the trace that another thread runs or compiles: the child would find LLVM's lock taken for ever.
-    os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
 
 
 def run_pending() -> None:
@@ -24,6 +19,17 @@ def run_pending() -> None:
 
     Raises the first error that a kernel raised, after everything that does not depend on it has run.
     """
+    _run(None, False)
+    if flight.aloft is not None:
+        flight.land()
+
+
+def run_ahead(wanted: Node | None = None) -> None:
+    """The same, but only ``wanted`` is sure to have its content on return: the rest may still be in the air."""
+    _run(wanted, True)
+
+
+def _run(wanted: Node | None, ahead: bool) -> None:
     global fresh_bytes
     with lock:  # taken first: what is asked for may be running in another thread
         if not graph.trace and not graph.written:
@@ -39,7 +45,7 @@ def run_pending() -> None:
         del graph.history[: len(history)]
         graph.fallible, fresh_bytes = False, 0
         try:
-            error = _execute(todo, storages, history)
+            error = _execute(todo, storages, history, wanted, ahead)
             if error is not None:
                 _restore(history, storages)
             for storage, node in storages.items():
@@ -50,7 +56,7 @@ def run_pending() -> None:
         raise error
 
 
-def _execute(todo: list, storages: dict, history: list) -> BaseException | None:
+def _execute(todo: list, storages: dict, history: list, wanted: Node | None, ahead: bool) -> BaseException | None:
     key = None
     if config.compiled:
         from flambeau.engine import plans
@@ -61,9 +67,10 @@ def _execute(todo: list, storages: dict, history: list) -> BaseException | None:
         if plan is None:
             key = trace.key
         else:
-            if plans.run(plan, trace):
+            if plans.run(plan, trace, wanted, ahead):
                 return None
         del trace
+    flight.land()
     start = perf_counter()
     _hold(history)
     mark_needed(todo)
@@ -124,4 +131,4 @@ def after_creation(size: int) -> None:
 def after_record() -> None:
     """Runs the trace in immediate mode, and where it is so long that waiting gains nothing."""
     if config.eager or len(graph.trace) >= config.max_pending_nodes:
-        run_pending()
+        run_ahead()

@@ -20,7 +20,7 @@ from flambeau import ops
 from flambeau.core.dtypes import float32
 from flambeau.core.hooks import RemovableHandle
 from flambeau.dispatch import grad_mode
-from flambeau.engine.run import run_pending
+from flambeau.engine.run import run_ahead
 from flambeau.nn.modules._hooks import add_hook
 from flambeau.nn.modules._messages import typename
 from flambeau.tensor import Tensor
@@ -190,7 +190,7 @@ class Optimizer:
                 or _global_post_hooks
             ):
                 out = func(*args, **kwargs)
-                run_pending()
+                run_ahead()
                 return out
             for hook in chain(_global_pre_hooks.values(), self._optimizer_step_pre_hooks.values()):
                 result = hook(self, args, kwargs)
@@ -204,7 +204,7 @@ class Optimizer:
             out = func(*args, **kwargs)
             for hook in chain(self._optimizer_step_post_hooks.values(), _global_post_hooks.values()):
                 hook(self, args, kwargs)
-            run_pending()
+            run_ahead()
             return out
 
         wrapper.hooked = True  # type: ignore[attr-defined]

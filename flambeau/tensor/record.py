@@ -16,7 +16,7 @@ from flambeau.core.dtypes import promote_types, scalar_name
 from flambeau.core.errors import caller_site, describe
 from flambeau.core.size import Size, broadcast, contiguous_strides, memory_order
 from flambeau.dispatch import grad_mode
-from flambeau.engine import graph
+from flambeau.engine import flight, graph
 from flambeau.engine.graph import PROJECT, VIEW, Node, leaf
 from flambeau.engine.interpreter import compute_now
 from flambeau.engine.run import after_creation, after_record, run_pending
@@ -77,6 +77,7 @@ def _values(nodes: tuple) -> tuple | None:
 def known(t: Tensor) -> np.ndarray | None:
     """The values of ``t``, not for writing, where nothing must run to have them."""
     Storage.looks += 1
+    flight.land()
     values = _values((read(t),))
     if values is None:
         return None
@@ -86,6 +87,7 @@ def known(t: Tensor) -> np.ndarray | None:
 
 def _run_now(op, nodes: tuple, attrs: dict, dtype) -> Node:
     """Computes an op on inputs that have their values."""
+    flight.land()
     value = compute_now(op, nodes, attrs, dtype)
     shape = tuple(v.shape for v in value) if value.__class__ is tuple else value.shape
     return leaf(value, shape, dtype)

@@ -8,10 +8,11 @@ import weakref
 import numpy as np
 
 from flambeau.core.dtypes import dtype as Dtype
-from flambeau.engine import graph
+from flambeau.engine import flight, graph
+from flambeau.engine.flight import lock
 from flambeau.engine.graph import Node, leaf
 from flambeau.engine.interpreter import ONE_HOLDER, Failed
-from flambeau.engine.run import lock, run_pending
+from flambeau.engine.run import run_pending
 
 
 class Storage:
@@ -61,6 +62,8 @@ class Storage:
     def array(self) -> np.ndarray:
         """The memory as a flat array, up to date. Runs what is pending."""
         Storage.looks += 1
+        if flight.aloft is not None:
+            flight.land()
         if self.node is not self.leaf:
             if self.node.value is None:
                 run_pending()
@@ -76,6 +79,7 @@ class Storage:
         if node.value.__class__ is Failed:
             raise node.value.error
         if node.is_buffer:  # another storage's memory: this one starts as a copy
+            flight.land()
             self.node = node = leaf(node.value.copy(), node.shape, node.dtype)
         node.is_buffer = True
         # Exactly these two views hold the array that owns the memory; see is_shared().

@@ -10,8 +10,9 @@ from flambeau import dispatch
 from flambeau.core import device as devices
 from flambeau.core import dtypes
 from flambeau.core.size import Size, contiguous_strides, wrap_dim
+from flambeau.engine import flight
 from flambeau.engine.graph import VIEW, Node
-from flambeau.engine.run import run_pending
+from flambeau.engine.run import run_ahead
 from flambeau.tensor.storage import Storage
 
 _new = object.__new__
@@ -180,8 +181,10 @@ class Tensor(Derived):
         Storage.looks += 1
         node = self._storage.node
         if node.value is None:
-            run_pending()
+            run_ahead(node)
             node = self._storage.node
+        elif flight.aloft is not None:
+            flight.wait_for(node.value)
         value = node.value
         if self._layout is None or self._layout.memory is not None or value.__class__ is not np.ndarray:
             value = self._array().reshape(())  # a part of its storage, or one that could not be computed

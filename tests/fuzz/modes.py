@@ -22,9 +22,9 @@ import numpy as np
 
 import flambeau as torch
 from flambeau.core import config
-from flambeau.engine import interpreter, plans
+from flambeau.engine import flight, interpreter, plans
 from flambeau.engine.lowering import Body
-from flambeau.engine.run import run_pending
+from flambeau.engine.run import run_ahead, run_pending
 from tests.fuzz.programs import Program, Repeat, namespace
 
 config.strict = True
@@ -68,6 +68,33 @@ def threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+@contextlib.contextmanager
+def late_flights() -> Iterator[None]:
+    """All plans fly that can, and what is launched runs when somebody waits for it: who does not sees other values."""
+    from flambeau.engine.cpu.compiler import driver
+
+    def launch(calls: int, count: int, ready, held: tuple) -> None:
+        done = 0
+
+        def land(_: int, enough: int) -> None:
+            nonlocal done
+            more = min(enough, count) - done
+            if more > 0:
+                driver()(calls + 16 * done, more)
+                done += more
+
+        flight.aloft = flight.Flight(land, ready, held)
+
+    before = flight.launch
+    flight.launch = launch
+    try:
+        with threads(2), settings(ahead=0.0):
+            yield
+            flight.land()
+    finally:
+        flight.launch = before
+
+
 def divide_all() -> None:
     """Has this process divide small kernels among threads too. To be called before anything is compiled."""
     from flambeau.engine.cpu import conv, gemm, movement, pooling, recurrent, schedule
@@ -91,7 +118,8 @@ class Event(NamedTuple):
 class Run:
     """One run of a program: what it observed, and its variables, kept alive."""
 
-    def __init__(self, program: Program, seed: int) -> None:
+    def __init__(self, program: Program, seed: int, ahead: bool = False) -> None:
+        self.ahead = ahead  # whether what is pending is started after each statement
         self.events: list[Event] = []
         self.names = namespace(seed, self._observe)
         self.own = set(self.names)
@@ -112,6 +140,8 @@ class Run:
         before = dict(self.names)
         try:
             exec(_code(statement), self.names)
+            if self.ahead:
+                run_ahead()
         except Exception as error:
             # A statement that fails binds nothing, also where it fails only when its values are computed.
             self.names.clear()
@@ -469,6 +499,11 @@ def check(program: Program, seed: int, counts: dict[str, int] | None = None) -> 
             i = first_difference(events, together)
             if i is not None:
                 return Mismatch("two threads", seed, describe(events, together, i))
+    with compiled(), late_flights():
+        events = Run(program, seed, ahead=True).all_events()
+    found = compare("running ahead", seed, reference, events, noisy)
+    if found:
+        return found
     plans.clear()
     runs = []
     for k in range(3):

@@ -140,40 +140,13 @@ def session() -> Session:
     return Session(machine(os.environ.get("FLAMBEAU_CPU", "")), Cache.default())
 
 
-_DRIVER = """
-declare ptr @PyLong_AsVoidPtr(ptr)
-declare i64 @PyLong_AsSsize_t(ptr)
-declare ptr @PyErr_Occurred()
-declare i32 @PyErr_BadArgument()
-declare void @Py_IncRef(ptr)
-declare ptr @PyEval_SaveThread()
-declare void @PyEval_RestoreThread(ptr)
-
-; A method of Python's (METH_FASTCALL) bound to None, which it returns.
-define ptr @flambeau_driver(ptr %none, ptr %arguments, i64 %number) {
+_RUN = """
+define void @flambeau_run(ptr %calls, i64 %count) {
 entry:
-  %two = icmp eq i64 %number, 2
-  br i1 %two, label %read, label %wrong
-wrong:
-  call i32 @PyErr_BadArgument()
-  ret ptr null
-read:
-  %first = load ptr, ptr %arguments
-  %calls = call ptr @PyLong_AsVoidPtr(ptr %first)
-  %place2 = getelementptr ptr, ptr %arguments, i64 1
-  %second = load ptr, ptr %place2
-  %count = call i64 @PyLong_AsSsize_t(ptr %second)
-  %error = call ptr @PyErr_Occurred()
-  %ok = icmp eq ptr %error, null
-  br i1 %ok, label %start, label %failed
-failed:
-  ret ptr null
-start:
-  %thread = call ptr @PyEval_SaveThread()
   %end = getelementptr [2 x ptr], ptr %calls, i64 %count
   br label %head
 head:
-  %call = phi ptr [ %calls, %start ], [ %next, %body ]
+  %call = phi ptr [ %calls, %entry ], [ %next, %body ]
   %done = icmp eq ptr %call, %end
   br i1 %done, label %exit, label %body
 body:
@@ -184,6 +157,42 @@ body:
   %next = getelementptr [2 x ptr], ptr %call, i64 1
   br label %head
 exit:
+  ret void
+}
+"""
+
+_METHOD = """
+declare void @NAME(ptr, i64)
+declare ptr @PyLong_AsVoidPtr(ptr)
+declare i64 @PyLong_AsSsize_t(ptr)
+declare ptr @PyErr_Occurred()
+declare i32 @PyErr_BadArgument()
+declare void @Py_IncRef(ptr)
+declare ptr @PyEval_SaveThread()
+declare void @PyEval_RestoreThread(ptr)
+
+; A method of Python's (METH_FASTCALL) bound to None, which it returns.
+define ptr @NAME_method(ptr %none, ptr %arguments, i64 %number) {
+entry:
+  %two = icmp eq i64 %number, 2
+  br i1 %two, label %read, label %wrong
+wrong:
+  call i32 @PyErr_BadArgument()
+  ret ptr null
+read:
+  %first = load ptr, ptr %arguments
+  %address = call ptr @PyLong_AsVoidPtr(ptr %first)
+  %place2 = getelementptr ptr, ptr %arguments, i64 1
+  %second = load ptr, ptr %place2
+  %count = call i64 @PyLong_AsSsize_t(ptr %second)
+  %error = call ptr @PyErr_Occurred()
+  %ok = icmp eq ptr %error, null
+  br i1 %ok, label %start, label %failed
+failed:
+  ret ptr null
+start:
+  %thread = call ptr @PyEval_SaveThread()
+  call void @NAME(ptr %address, i64 %count)
   call void @PyEval_RestoreThread(ptr %thread)
   call void @Py_IncRef(ptr %none)
   ret ptr %none
@@ -198,20 +207,28 @@ class _MethodDef(ctypes.Structure):
 _METH_FASTCALL = 0x80
 
 
-@cache
-def driver() -> Callable[[int, int], None]:
-    """``run(calls, count)``: calls ``count`` kernels in order, without the GIL.
+def method(name: str) -> Callable[[int, int], None]:
+    """The native function ``name``, of an address and a number, as a function of Python that lets go of the GIL.
 
-    ``calls`` is the address of an array of pairs {address of the kernel, address of its arguments}. It is a built-in
-    function of Python's own kind: a call costs a fifth of one through ctypes.
+    It is a built-in function of Python's own kind: a call costs a fifth of one through ctypes.
     """
-    address = session().compile_ir(_DRIVER, "flambeau_driver")
-    _definitions.append(_MethodDef(b"run_kernels", address, _METH_FASTCALL, None))
+    address = session().compile_ir(_METHOD.replace("NAME", name), f"{name}_method")
+    _definitions.append(_MethodDef(name.encode(), address, _METH_FASTCALL, None))
     make = ctypes.pythonapi.PyCFunction_NewEx
     make.restype = ctypes.py_object
     make.argtypes = [ctypes.POINTER(_MethodDef), ctypes.py_object, ctypes.c_void_p]
     function: Callable[[int, int], None] = make(_definitions[-1], None, None)
     return function
+
+
+@cache
+def driver() -> Callable[[int, int], None]:
+    """``run(calls, count)``: calls ``count`` kernels in order, without the GIL.
+
+    ``calls`` is the address of an array of pairs {address of the kernel, address of its arguments}.
+    """
+    llvm.add_symbol("flambeau_run", session().compile_ir(_RUN, "flambeau_run"))
+    return method("flambeau_run")
 
 
 _definitions: list[_MethodDef] = []  # they must live as long as the functions made from them

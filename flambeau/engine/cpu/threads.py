@@ -15,6 +15,9 @@ another one; schedulers that save energy put it there. Where workers do not help
 cores or because the loops are over before a worker is awake, or where one has to be waited for, regions run on this
 thread alone for a multiple of the time that this has cost. One region runs at a time; another Python thread that
 wants one meanwhile does its work alone. After a fork the child makes workers of its own when it needs them.
+
+The first worker also *flies*: it runs kernels of a plan while the thread that launched it does something else (see
+:mod:`flambeau.engine.flight`). The regions of these kernels are the worker's then, and who waits for it to land helps.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ from functools import cache
 import llvmlite.binding as llvm
 
 from flambeau.core import config
-from flambeau.engine.cpu.compiler import session
+from flambeau.engine.cpu.compiler import driver, method, session
 
 ENTRY = "flambeau_parallel"
 LIGHT_ENTRY = "flambeau_parallel_light"
@@ -44,6 +47,8 @@ PATIENCE = 20_000
 # Globals: @region is the number of the open region, 0 if there is none; @active counts the workers inside one;
 # @home is the CPU of the thread that opened it, @allowed has the CPUs of this process (bits); @missed is the number of
 # times that workers were of no use, less the times that they were, @until the time until which they are left alone.
+# @flights and @landed count the flights that have been launched and that are over, @progress the kernels that the present
+# one has run; @aloft is 1 meanwhile.
 _RUNTIME = """
 @limit = global i64 0
 @started = global i64 0
@@ -58,6 +63,12 @@ _RUNTIME = """
 @until = global i64 0
 @home = global i32 -1
 @allowed = global [ CPU_WORDS x i64] zeroinitializer, align 64
+@flights = global i64 0
+@landed = global i64 0
+@progress = global i64 0
+@aloft = global i64 0
+@flight_calls = global ptr null
+@flight_count = global i64 0
 @function = global ptr null
 @context = global ptr null
 @chunk = global i64 0
@@ -77,6 +88,7 @@ declare i32 @pthread_cond_init(ptr, ptr)
 declare i32 @pthread_cond_wait(ptr, ptr)
 declare i32 @pthread_cond_broadcast(ptr)
 declare i32 @sched_yield()
+declare void @flambeau_run(ptr, i64)
 AFFINITY_DECLARATIONS
 declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
 declare i64 @llvm.smin.i64(i64, i64)
@@ -120,7 +132,7 @@ exit:
   ret i64 %count
 }
 
-; Whether worker %me, who took part in region %seen last, is wanted.
+; Whether thread %me, who took part in region %seen last, is wanted in one.
 define internal i1 @wanted(i64 %me, i64 %seen) {
   %region = load atomic i64, ptr @region seq_cst, align 8
   %limit = load atomic i64, ptr @limit seq_cst, align 8
@@ -132,21 +144,82 @@ define internal i1 @wanted(i64 %me, i64 %seen) {
   ret i1 %b
 }
 
+; Takes part in the open region as thread %me, who took part in %seen last; returns the last one now.
+define internal i64 @help(i64 %me, i64 %seen) {
+entry:
+  atomicrmw add ptr @active, i64 1 seq_cst
+  %region = load atomic i64, ptr @region seq_cst, align 8
+  %closed = icmp eq i64 %region, 0
+  %known = icmp eq i64 %region, %seen
+  %gone = or i1 %closed, %known
+  br i1 %gone, label %late, label %join
+late:
+  atomicrmw sub ptr @active, i64 1 seq_cst
+  ret i64 %seen
+join:
+  %team = load i64, ptr @team
+  %member = icmp slt i64 %me, %team
+  br i1 %member, label %work, label %leave
+work:
+  %done = call i64 @drain(i64 %me)
+  atomicrmw add ptr @helped, i64 %done seq_cst
+  br label %leave
+leave:
+  atomicrmw sub ptr @active, i64 1 seq_cst
+  ret i64 %region
+}
+
+; Whether worker %me is to fly: the first one does.
+define internal i1 @called(i64 %me) {
+  %flights = load atomic i64, ptr @flights seq_cst, align 8
+  %landed = load atomic i64, ptr @landed seq_cst, align 8
+  %new = icmp ne i64 %flights, %landed
+  %first = icmp eq i64 %me, 1
+  %a = and i1 %new, %first
+  ret i1 %a
+}
+
+define internal void @fly() {
+entry:
+  call void @part_from_home()
+  %calls = load ptr, ptr @flight_calls
+  %count = load i64, ptr @flight_count
+  store i64 1, ptr @aloft
+  br label %head
+head:
+  %i = phi i64 [ 0, %entry ], [ %i1, %body ]
+  %more = icmp slt i64 %i, %count
+  br i1 %more, label %body, label %exit
+body:
+  %call = getelementptr [2 x ptr], ptr %calls, i64 %i
+  %i1 = add i64 %i, 1
+  call void @flambeau_run(ptr %call, i64 1)
+  store atomic i64 %i1, ptr @progress seq_cst, align 8
+  br label %head
+exit:
+  store i64 0, ptr @aloft
+  %flights = load atomic i64, ptr @flights seq_cst, align 8
+  store atomic i64 %flights, ptr @landed seq_cst, align 8
+  ret void
+}
+
 define internal ptr @worker(ptr %id) {
 entry:
   %me = ptrtoint ptr %id to i64
   call void @part_from_home()
   br label %wait
 wait:
-  %seen = phi i64 [ 0, %entry ], [ %seen, %awake ], [ %seen, %late ], [ %region, %helping ], [ %region, %idle ]
-  %patience = phi i64 [ FEW_PAUSES, %entry ], [ %patience1, %awake ], [ %patience, %late ], [ %patience, %helping ],
-                      [ %patience, %idle ]
+  %seen = phi i64 [ 0, %entry ], [ %seen, %awake ], [ %seen.next, %helping ], [ %seen, %flying ]
+  %patience = phi i64 [ FEW_PAUSES, %entry ], [ %patience1, %awake ], [ %patience, %helping ], [ %patience, %flying ]
   %spun.from = CLOCK
   br label %spin
 spin:
   %i = phi i64 [ 0, %wait ], [ %i1, %again ], [ %i1, %let ]
+  %called = call i1 @called(i64 %me)
+  br i1 %called, label %flying, label %look
+look:
   %w = call i1 @wanted(i64 %me, i64 %seen)
-  br i1 %w, label %enter, label %more
+  br i1 %w, label %helping, label %more
 more:
   PAUSE
   %i1 = add i64 %i, 1
@@ -166,9 +239,11 @@ sleep:
   br label %check
 check:
   %w2 = call i1 @wanted(i64 %me, i64 %seen)
+  %called2 = call i1 @called(i64 %me)
   %stop = load atomic i64, ptr @stop seq_cst, align 8
   %stopped = icmp ne i64 %stop, 0
-  %up = or i1 %w2, %stopped
+  %needed = or i1 %w2, %called2
+  %up = or i1 %needed, %stopped
   br i1 %up, label %awake, label %block
 block:
   call i32 @pthread_cond_wait(ptr @condition, ptr @mutex)
@@ -183,30 +258,13 @@ awake:
   %patience1 = select i1 %soon, i64 MOST_PAUSES, i64 FEW_PAUSES
   atomicrmw sub ptr @sleeping, i64 1 seq_cst
   call i32 @pthread_mutex_unlock(ptr @mutex)
-  call void @part_from_home()
   br i1 %stopped, label %out, label %wait
-enter:
-  atomicrmw add ptr @active, i64 1 seq_cst
-  %region = load atomic i64, ptr @region seq_cst, align 8
-  %closed = icmp eq i64 %region, 0
-  %known = icmp eq i64 %region, %seen
-  %gone = or i1 %closed, %known
-  br i1 %gone, label %late, label %join
-late:
-  atomicrmw sub ptr @active, i64 1 seq_cst
-  br label %wait
-join:
-  %team = load i64, ptr @team
-  %member = icmp slt i64 %me, %team
-  br i1 %member, label %helping, label %idle
 helping:
   call void @part_from_home()
-  %done = call i64 @drain(i64 %me)
-  atomicrmw add ptr @helped, i64 %done seq_cst
-  atomicrmw sub ptr @active, i64 1 seq_cst
+  %seen.next = call i64 @help(i64 %me, i64 %seen)
   br label %wait
-idle:
-  atomicrmw sub ptr @active, i64 1 seq_cst
+flying:
+  call void @fly()
   br label %wait
 out:
   ret ptr null
@@ -241,6 +299,39 @@ stay:
   ret void
 }
 
+; Sees to it that there are %limit workers.
+define internal void @hire(i64 %limit) {
+entry:
+  br label %start
+start:
+  %started = load i64, ptr @started
+  %enough = icmp sge i64 %started, %limit
+  br i1 %enough, label %exit, label %more
+more:
+  %id = add i64 %started, 1
+  store i64 %id, ptr @started
+  %handle = getelementptr i64, ptr @handles, i64 %id
+  %id.p = inttoptr i64 %id to ptr
+  call i32 @pthread_create(ptr %handle, ptr null, ptr @worker, ptr %id.p)
+  br label %start
+exit:
+  ret void
+}
+
+define internal void @wake() {
+entry:
+  %sleeping = load atomic i64, ptr @sleeping seq_cst, align 8
+  %asleep = icmp ne i64 %sleeping, 0
+  br i1 %asleep, label %call, label %exit
+call:
+  call i32 @pthread_mutex_lock(ptr @mutex)
+  call i32 @pthread_cond_broadcast(ptr @condition)
+  call i32 @pthread_mutex_unlock(ptr @mutex)
+  br label %exit
+exit:
+  ret void
+}
+
 define void @flambeau_parallel(ptr %function, ptr %context, i64 %tasks) {
 entry:
   %limit = load atomic i64, ptr @limit seq_cst, align 8
@@ -258,7 +349,10 @@ alone:
 consider:
   %now = CLOCK
   %until = load i64, ptr @until
-  %skipping = icmp ult i64 %now, %until
+  %useless.now = icmp ult i64 %now, %until
+  %aloft = load i64, ptr @aloft
+  %grounded = icmp eq i64 %aloft, 0
+  %skipping = and i1 %useless.now, %grounded
   br i1 %skipping, label %pass, label %locate
 pass:
   store atomic i64 0, ptr @busy seq_cst, align 8
@@ -266,18 +360,8 @@ pass:
 locate:
   %home = call i32 @CURRENT_CPU()
   store i32 %home, ptr @home
-  br label %start
-start:
-  %started = load i64, ptr @started
-  %enough = icmp sge i64 %started, %limit
-  br i1 %enough, label %divide, label %hire
-hire:
-  %id = add i64 %started, 1
-  store i64 %id, ptr @started
-  %handle = getelementptr i64, ptr @handles, i64 %id
-  %id.p = inttoptr i64 %id to ptr
-  call i32 @pthread_create(ptr %handle, ptr null, ptr @worker, ptr %id.p)
-  br label %start
+  call void @hire(i64 %limit)
+  br label %divide
 divide:
   %all = add i64 %limit, 1
   %team = call i64 @llvm.smin.i64(i64 %all, i64 %tasks)
@@ -310,25 +394,17 @@ open:
   %number = add i64 %old, 1
   store i64 %number, ptr @last_region
   store atomic i64 %number, ptr @region seq_cst, align 8
-  %sleeping = load atomic i64, ptr @sleeping seq_cst, align 8
-  %asleep = icmp ne i64 %sleeping, 0
-  br i1 %asleep, label %wake, label %work
-wake:
-  call i32 @pthread_mutex_lock(ptr @mutex)
-  call i32 @pthread_cond_broadcast(ptr @condition)
-  call i32 @pthread_mutex_unlock(ptr @mutex)
-  br label %work
-work:
+  call void @wake()
   %ready = CLOCK
   call i64 @drain(i64 0)
   store atomic i64 0, ptr @region seq_cst, align 8
   %own.end = CLOCK
   br label %wait
 wait:
-  %i = phi i64 [ 0, %work ], [ %i1, %pause ], [ %i1, %yield ]
+  %i = phi i64 [ 0, %open ], [ %i1, %pause ], [ %i1, %yield ]
   %active = load atomic i64, ptr @active seq_cst, align 8
   %over = icmp eq i64 %active, 0
-  br i1 %over, label %done, label %waiting
+  br i1 %over, label %judging, label %waiting
 waiting:
   %i1 = add i64 %i, 1
   %long = icmp sgt i64 %i1, 2000
@@ -339,7 +415,9 @@ pause:
 yield:
   call i32 @sched_yield()
   br label %wait
-done:
+judging:
+  br i1 %grounded, label %judge, label %done
+judge:
   %helped = load atomic i64, ptr @helped seq_cst, align 8
   %useless = icmp eq i64 %helped, 0
   %end.all = CLOCK
@@ -364,6 +442,8 @@ done:
   %penalty = shl i64 %cost, %times
   %until.next = add i64 %end.all, %penalty
   store i64 %until.next, ptr @until
+  br label %done
+done:
   store atomic i64 0, ptr @busy seq_cst, align 8
   ret void
 }
@@ -380,6 +460,52 @@ alone:
   ret void
 }
 
+; Has a worker run %count kernels, and returns at once. No flight is aloft, and there may be workers.
+define void @flambeau_launch(ptr %calls, i64 %count) {
+  %home = call i32 @CURRENT_CPU()
+  store i32 %home, ptr @home
+  call void @hire(i64 1)
+  store ptr %calls, ptr @flight_calls
+  store i64 %count, ptr @flight_count
+  store atomic i64 0, ptr @progress seq_cst, align 8
+  atomicrmw add ptr @flights, i64 1 seq_cst
+  call void @wake()
+  ret void
+}
+
+; Returns when the flight has run %enough kernels or is over, and helps with its regions.
+define void @flambeau_land(ptr %none, i64 %enough) {
+entry:
+  br label %look
+look:
+  %seen = phi i64 [ 0, %entry ], [ %seen, %pause ], [ %seen, %yield ], [ %seen.next, %helping ]
+  %i = phi i64 [ 0, %entry ], [ %i1, %pause ], [ %i1, %yield ], [ 0, %helping ]
+  %aloft = call i1 @called(i64 1)
+  br i1 %aloft, label %check, label %exit
+check:
+  %progress = load atomic i64, ptr @progress seq_cst, align 8
+  %far = icmp sge i64 %progress, %enough
+  br i1 %far, label %exit, label %work
+work:
+  %w = call i1 @wanted(i64 1, i64 %seen)
+  br i1 %w, label %helping, label %waiting
+helping:
+  %seen.next = call i64 @help(i64 1, i64 %seen)
+  br label %look
+waiting:
+  %i1 = add i64 %i, 1
+  %long = icmp sgt i64 %i1, 2000
+  br i1 %long, label %yield, label %pause
+pause:
+  PAUSE
+  br label %look
+yield:
+  call i32 @sched_yield()
+  br label %look
+exit:
+  ret void
+}
+
 ; No region is open when this is called: for the child of a fork, and at the start.
 define void @flambeau_threads_reset() {
   store i64 0, ptr @started
@@ -390,6 +516,9 @@ define void @flambeau_threads_reset() {
   store i64 0, ptr @sleeping
   store i64 0, ptr @missed
   store i64 0, ptr @until
+  store i64 0, ptr @flights
+  store i64 0, ptr @landed
+  store i64 0, ptr @aloft
   call i32 @GET_AFFINITY(i32 0, i64 CPU_BYTES, ptr @allowed)
   call i32 @pthread_mutex_init(ptr @mutex, ptr null)
   call i32 @pthread_cond_init(ptr @condition, ptr null)
@@ -457,8 +586,11 @@ def _runtime() -> str:
 class _Pool:
     def __init__(self) -> None:
         on = session()
+        driver()  # what flights run kernels by
         llvm.add_symbol(ENTRY, on.compile_ir(_runtime(), ENTRY))
-        llvm.add_symbol(LIGHT_ENTRY, on.address(LIGHT_ENTRY))
+        for name in (LIGHT_ENTRY, "flambeau_launch", "flambeau_land"):
+            llvm.add_symbol(name, on.address(name))
+        self.launch, self.land = method("flambeau_launch"), method("flambeau_land")
         procedure = ctypes.CFUNCTYPE(None)
         self.reset = procedure(on.address("flambeau_threads_reset"))
         self.stop = procedure(on.address("flambeau_threads_stop"))
@@ -477,5 +609,5 @@ def pool() -> _Pool:
 
 
 def resize(threads: int) -> None:
-    """Lets regions use ``threads`` threads, the caller's included."""
+    """Lets regions use ``threads`` threads, the caller's included. No flight is aloft."""
     pool().limit(min(threads, MOST) - 1)

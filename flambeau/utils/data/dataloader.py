@@ -9,7 +9,7 @@ from itertools import cycle
 from typing import Any, Generic, TypeVar
 
 from flambeau.core.random import Generator
-from flambeau.engine.run import run_pending
+from flambeau.engine.run import run_ahead
 from flambeau.utils.data.collate import default_collate, default_convert
 from flambeau.utils.data.dataset import Dataset, IterableDataset
 from flambeau.utils.data.sampler import (
@@ -219,7 +219,7 @@ class _Iter:
         return len(self._loader._index_sampler)
 
     def __next__(self) -> Any:
-        run_pending()  # what is done with a batch is a trace of its own, whatever making the next one takes
+        run_ahead()  # what is done with a batch is a trace of its own, whatever making the next one takes
         data = self._next_data()
         self._yielded += 1
         if self._length_told is not None and self._yielded > self._length_told:

@@ -1,0 +1,77 @@
+"""Flights: kernels of a plan that a worker runs while Python goes on.
+
+A program that asks for its loss needs the forward pass; the backward pass and the update of the parameters have time until
+somebody looks at what they write. So where a plan is all native code, and long enough to be worth it, only the kernels up to
+the value that is asked for run at once; the rest is launched, and the program records its next step meanwhile, as it would
+with a GPU. One flight is aloft at a time. Whoever reads or writes the memory of values calls :func:`land` first.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+
+import numpy as np
+
+from flambeau.core import config
+
+lock = threading.RLock()
+"""Held while a trace runs and storages take their content, and while somebody waits for a flight."""
+
+aloft: Flight | None = None
+"""The flight that may still be going on."""
+
+ALL = 1 << 62
+
+
+class Flight:
+    """What is in the air: all memory that its kernels use lives as long as this."""
+
+    __slots__ = ("held", "land", "ready")
+
+    def __init__(self, land: Callable[[int, int], None], ready: Callable[[np.ndarray], int], held: tuple) -> None:
+        self.land = land  # native: returns when so many kernels (second argument) have run
+        self.ready = ready  # how many kernels must have run until an array has its content
+        self.held = held
+
+
+def launch(calls: int, count: int, ready: Callable[[np.ndarray], int], held: tuple) -> None:
+    """Has a worker run kernels, as :func:`flambeau.engine.cpu.compiler.driver` would; none may be aloft."""
+    global aloft
+    from flambeau.engine.cpu.threads import pool
+
+    team = pool()
+    aloft = Flight(team.land, ready, held)  # first: an interrupt may come in between
+    team.launch(calls, count)
+
+
+def land() -> None:
+    """Waits until nothing is aloft, and helps."""
+    global aloft
+    with lock:
+        if aloft is not None:
+            aloft.land(0, ALL)
+            aloft = None
+
+
+def wait_for(value: np.ndarray) -> None:
+    """Waits until ``value`` has its content."""
+    with lock:
+        if aloft is not None:
+            aloft.land(0, aloft.ready(value))
+
+
+def worth_launching(seconds: float) -> bool:
+    """Whether kernels that take so long should fly."""
+    return config.num_threads > 1 and seconds >= config.ahead
+
+
+def _before_fork() -> None:
+    # A fork waits for the trace that another thread runs or compiles: the child would find LLVM's lock taken for ever.
+    lock.acquire()
+    land()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=lock.release, after_in_child=lock.release)
