@@ -138,6 +138,8 @@ class Plan:
     """Seconds that its trace took in the interpreter."""
     sampled = (0, 0.0)
     """How many of its runs were timed, and the seconds that these took."""
+    flight: tuple[int, int] | None = None
+    """Its only call of native code, where that may be divided: nothing in it may be refused, and nothing is left to do after it."""
 
     def __init__(self, trace: Trace) -> None:
         from flambeau.engine.cpu.codegen import loop_kernel  # LLVM is loaded with the first plan
@@ -418,7 +420,7 @@ class Plan:
         self.calls: list = [run if isinstance(run, int) else (address + 16 * run[0], run[1]) for run in runs]
         self.all_native = all(call.__class__ is tuple for call in self.calls)
         may_fly = self.all_native and len(self.calls) == 1 and not any(step.checked for step in self.steps)
-        self.flight: tuple[int, int] | None = self.calls[0] if may_fly else None
+        self.flight = self.calls[0] if may_fly else None
 
     # --- running -----------------------------------------------------------------------------------------
 
