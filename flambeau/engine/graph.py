@@ -30,6 +30,7 @@ class Node:
     uses = 0  # consumers in the trace that still have to run
     kept = False  # whether somebody outside the trace can still ask for the value
     is_buffer = False  # whether ``value`` is the memory of a storage
+    is_constant = False  # whether ``value`` follows from shape and dtype: it is the same each time that this is recorded
     address = 0  # of the value's memory, where it is known
     site: str | None = None  # where the user's program recorded it, for ops that may fail when they run
     kind: object = None  # what nodes of the same op, settings, shape and dtype have in common (see engine/trace.py)
@@ -70,12 +71,18 @@ def shared_leaf(number: float, shape, dtype: Dtype) -> Node:
     found = shared.get(key)
     if found is None:
         value = np.full(shape, number, dtype.np)
-        value.flags.writeable = False
-        found = leaf(value, shape, dtype)
-        found.is_buffer = True  # a storage that gets it makes a copy
+        found = private_leaf(leaf(value, shape, dtype))
         if value.size <= 64 and len(shared) < 1024:
             shared[key] = found
     return found
+
+
+def private_leaf(x: Node) -> Node:
+    """A leaf with a copy of the value of ``x``, to be read again and again: nobody may write to its memory."""
+    copy = leaf(x.value.copy(), x.shape, x.dtype)
+    copy.value.flags.writeable = False
+    copy.is_buffer = True  # a storage that gets it makes a copy
+    return copy
 
 
 NO_ATTRS: dict = {}

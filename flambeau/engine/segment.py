@@ -20,7 +20,10 @@ class Segment:
     """
 
     def __init__(self, nodes: Sequence[Node], given: Sequence[Node], results: Sequence[Node], shared=()) -> None:
-        """``shared`` are leaves that always have the same value. Raises ``KeyError`` where a node reads anything else."""
+        """``shared`` are leaves that always have the same value, besides those that say so themselves.
+
+        Raises ``KeyError`` where a node reads anything else.
+        """
         needed = set(results)
         for node in reversed(nodes):
             if node in needed or node.op.checked:
@@ -32,10 +35,12 @@ class Segment:
             places.setdefault(node, i)  # of several that are the same, the one that was known first
         kept = [node for node in nodes if node in needed]
         constants = [x for node in kept for x in node.inputs if x.__class__ is not Node]
-        constants += [x for node in kept for x in node.inputs if x.__class__ is Node and x not in places and x in shared]
+        leaves = [x for node in kept for x in node.inputs if x.__class__ is Node and x not in places]
+        constants += dict.fromkeys([x for x in leaves if x in shared or x.is_constant])
         for x in constants:
             if x.__class__ is Node:
-                places.setdefault(x, len(given) + len(self.constants))
+                places[x] = len(given) + len(self.constants)
+                x = x if x in shared else graph.private_leaf(x)
             self.constants.append(x)
         numbers = iter(range(len(given), len(given) + len(self.constants)))
         steps = []

@@ -47,6 +47,12 @@ def _filled(name, size, value, dtype, device, requires_grad, names=None):
     return finish(_full(sizes_of(size, name), value, d), d, device, requires_grad)
 
 
+def _constant(result):
+    """Says of a new tensor that its values are the same whenever it is made."""
+    result._storage.node.is_constant = True
+    return result
+
+
 def _full(shape: tuple[int, ...], value, dtype: dtypes.dtype) -> np.ndarray:
     if value == 0 and not (isinstance(value, float) and math.copysign(1.0, value) < 0):
         return np.zeros(shape, dtype.np)
@@ -80,13 +86,13 @@ def zeros(*size, dtype=None, layout=None, device=None, requires_grad=False, pin_
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.zeros.html
     """
-    return _filled("zeros", size, 0, dtype, device, requires_grad)
+    return _constant(_filled("zeros", size, 0, dtype, device, requires_grad))
 
 
 @composite(**_FILL_SAMPLES)
 def ones(*size, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False, names=None):
     """A tensor of ones. Source: https://docs.pytorch.org/docs/stable/generated/torch.ones.html"""
-    return _filled("ones", size, 1, dtype, device, requires_grad)
+    return _constant(_filled("ones", size, 1, dtype, device, requires_grad))
 
 
 @composite(**_FILL_SAMPLES)
@@ -125,19 +131,19 @@ _LIKE = {"method": False, "samples": lambda make: [Sample(make(2, 3)), Sample(ma
 @composite(**_LIKE)
 def zeros_like(input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, pin_memory=False):
     """Zeros of ``input``'s shape and dtype."""
-    return _like(input, 0, dtype, device, requires_grad, memory_format)
+    return _constant(_like(input, 0, dtype, device, requires_grad, memory_format))
 
 
 @composite(**_LIKE)
 def ones_like(input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, pin_memory=False):
     """Ones of ``input``'s shape and dtype."""
-    return _like(input, 1, dtype, device, requires_grad, memory_format)
+    return _constant(_like(input, 1, dtype, device, requires_grad, memory_format))
 
 
 @composite(**_LIKE)
 def empty_like(input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, pin_memory=False):
     """A tensor of ``input``'s shape and dtype whose content is not promised."""
-    return _like(input, 0, dtype, device, requires_grad, memory_format)
+    return _constant(_like(input, 0, dtype, device, requires_grad, memory_format))
 
 
 @composite(method=False, samples=lambda make: [Sample(make(2, 3), 2.5)])
@@ -165,13 +171,13 @@ def empty_strided(size, stride, *, dtype=None, layout=None, device=None, require
 @composite(name="Tensor.new_zeros", samples=lambda make: [Sample(make(1), (2, 3)), Sample(make(1), 2, 3)])
 def new_zeros(input, *size, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False):
     """Zeros of ``input``'s dtype."""
-    return _filled("new_zeros", size, 0, dtype or input.dtype, device, requires_grad)
+    return _constant(_filled("new_zeros", size, 0, dtype or input.dtype, device, requires_grad))
 
 
 @composite(name="Tensor.new_ones", samples=lambda make: [Sample(make(1), (2, 3))])
 def new_ones(input, *size, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False):
     """Ones of ``input``'s dtype."""
-    return _filled("new_ones", size, 1, dtype or input.dtype, device, requires_grad)
+    return _constant(_filled("new_ones", size, 1, dtype or input.dtype, device, requires_grad))
 
 
 @composite(name="Tensor.new_empty")
