@@ -49,12 +49,6 @@ record_in_order: Callable = None  # type: ignore[assignment]
 view: Callable = None  # type: ignore[assignment]
 """``view(op, args, kwargs)``: the same for an op whose results share their input's storage."""
 
-
-def compose(op, args: tuple, kwargs: dict):
-    """Calls a composite op: it records the ops that it is made of."""
-    return op.check(*args, **kwargs)
-
-
 inplace: Callable = None  # type: ignore[assignment]
 """``inplace(function, input, args, kwargs)``: computes ``function(input, ...)`` and writes the result into ``input``."""
 

@@ -23,6 +23,7 @@ from flambeau.engine.plan import Plan
 def flying(monkeypatch):
     """All plans fly that can, from their first run on."""
     monkeypatch.setattr(config, "ahead", 0.0)
+    monkeypatch.setattr(flight, "LATE", float("inf"))
     monkeypatch.setattr(config, "compile_after", 0)
     monkeypatch.setattr(config, "compiled", True)
     monkeypatch.setattr(config, "eager", False)
@@ -40,9 +41,9 @@ def launches(monkeypatch):
     found: list[int] = []
     launch = flight.launch
 
-    def counting(calls, count, ready, held):
+    def counting(calls, count, *rest):
         found.append(count)
-        launch(calls, count, ready, held)
+        launch(calls, count, *rest)
 
     monkeypatch.setattr(flight, "launch", counting)
     return found
@@ -227,3 +228,12 @@ def test_nobody_waits_for_a_value_that_is_there(monkeypatch):
     monkeypatch.setattr(Plan, "_ready", noting)
     train(6)
     assert asked and all(0 < n < flight.ALL for n in asked)
+
+
+def test_after_a_flight_that_was_late_nothing_flies(launches, monkeypatch):
+    """Where others use the cores, kernels run at once for a while."""
+    monkeypatch.setattr(flight, "LATE", -1.0)
+    monkeypatch.setattr(flight, "grounded_until", 0.0)
+    monkeypatch.setattr(flight, "PENALTY", float("inf"))
+    train(4)
+    assert len(launches) == 1

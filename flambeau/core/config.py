@@ -32,4 +32,4 @@ max_pending_nodes: int = 32768
 max_pending_bytes: int = 256 << 20
 """... or when its results would take so many bytes."""
 
-num_threads: int = os.cpu_count() or 1
+num_threads: int = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -4,6 +4,9 @@ A program that asks for its loss needs the forward pass; the backward pass and t
 somebody looks at what they write. So where a plan is all native code, and long enough to be worth it, only the kernels up to
 the value that is asked for run at once; the rest is launched, and the program records its next step meanwhile, as it would
 with a GPU. One flight is aloft at a time. Whoever reads or writes the memory of values calls :func:`land` first.
+
+Where other processes use the cores, a worker may not run when it should. A flight that has to be waited for longer than its
+kernels take has been a mistake: nothing flies for a multiple of that time then.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from time import perf_counter
 
 import numpy as np
 
@@ -22,27 +26,46 @@ lock = threading.RLock()
 aloft: Flight | None = None
 """The flight that may still be going on."""
 
+launched = 0
+"""How many flights there have been."""
+
 ALL = 1 << 62
 
 
 class Flight:
     """What is in the air: all memory that its kernels use lives as long as this."""
 
-    __slots__ = ("held", "land", "ready")
+    __slots__ = ("held", "land", "ready", "seconds")
 
-    def __init__(self, land: Callable[[int, int], None], ready: Callable[[np.ndarray], int], held: tuple) -> None:
+    def __init__(self, land: Callable[[int, int], None], ready: Callable[[np.ndarray], int], seconds: float, held: tuple) -> None:
         self.land = land  # native: returns when so many kernels (second argument) have run
         self.ready = ready  # how many kernels must have run until an array has its content
+        self.seconds = seconds  # that they take on all threads, about
         self.held = held
 
+    def wait(self, enough: int) -> None:
+        global grounded_until
+        start = perf_counter()
+        self.land(0, enough)
+        end = perf_counter()
+        if end - start > LATE * self.seconds:
+            grounded_until = end + PENALTY * (end - start)
 
-def launch(calls: int, count: int, ready: Callable[[np.ndarray], int], held: tuple) -> None:
+
+LATE = 2.0
+PENALTY = 20.0
+grounded_until = 0.0
+"""The time until which nothing flies."""
+
+
+def launch(calls: int, count: int, ready: Callable[[np.ndarray], int], seconds: float, held: tuple) -> None:
     """Has a worker run kernels, as :func:`flambeau.engine.cpu.compiler.driver` would; none may be aloft."""
-    global aloft
+    global aloft, launched
     from flambeau.engine.cpu.threads import pool
 
     team = pool()
-    aloft = Flight(team.land, ready, held)  # first: an interrupt may come in between
+    launched += 1
+    aloft = Flight(team.land, ready, seconds, held)  # first: an interrupt may come in between
     team.launch(calls, count)
 
 
@@ -51,7 +74,7 @@ def land() -> None:
     global aloft
     with lock:
         if aloft is not None:
-            aloft.land(0, ALL)
+            aloft.wait(ALL)
             aloft = None
 
 
@@ -59,12 +82,12 @@ def wait_for(value: np.ndarray) -> None:
     """Waits until ``value`` has its content."""
     with lock:
         if aloft is not None:
-            aloft.land(0, aloft.ready(value))
+            aloft.wait(aloft.ready(value))
 
 
 def worth_launching(seconds: float) -> bool:
     """Whether kernels that take so long should fly."""
-    return config.num_threads > 1 and seconds >= config.ahead
+    return seconds >= config.ahead and config.num_threads > 1 and perf_counter() >= grounded_until
 
 
 def _before_fork() -> None:

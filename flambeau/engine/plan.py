@@ -484,13 +484,14 @@ class Plan:
         """Runs the kernels up to the one that makes ``wanted``, and launches the rest."""
         address, count = calls
         enough = 0 if wanted is None else self.makers.get(wanted.number, count)  # what is no result of its own comes last
-        if enough == count or not flight.worth_launching(worth * (1 - enough / count)):
+        seconds = worth * (1 - enough / count)
+        if enough == count or seconds < config.ahead:
             self.run_native(address, count)
             return
         if enough:
             self.run_native(address, enough)
         held = self, values, [x.value for x in trace.leaves]
-        flight.launch(address + 16 * enough, count - enough, partial(self._ready, enough), held)
+        flight.launch(address + 16 * enough, count - enough, partial(self._ready, enough), seconds, held)
 
     def _ready(self, launched: int, value: np.ndarray) -> int:
         """How many of the kernels from number ``launched`` on must have run until a result has its content."""

@@ -206,6 +206,7 @@ def engine_stats() -> dict[str, int | float]:
     ``misses``              traces that the interpreter has run, for lack of a plan
     ``interpreted_ms``      what that took
     ``native_ms``           time in plans' runs, estimated from one in 16
+    ``flights``             runs of plans that went on while Python did something else
     ``kernels_compiled``    kernels that LLVM has compiled
     ``kernels_loaded``      kernels whose machine code came from the cache on disk
     ``code_bytes``          machine code in memory
@@ -227,6 +228,7 @@ def engine_stats() -> dict[str, int | float]:
         "misses": totals.interpreted,
         "interpreted_ms": totals.interpreted_seconds * 1e3,
         "native_ms": (totals.native_seconds + sum(map(_running, plans.values()))) * 1e3,
+        "flights": flight.launched,
         "kernels_compiled": kernels.compiled if kernels else 0,
         "kernels_loaded": kernels.loaded if kernels else 0,
         "code_bytes": totals.code,

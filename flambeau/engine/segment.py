@@ -36,6 +36,7 @@ class Segment:
         kept = [node for node in nodes if node in needed]
         constants = [x for node in kept for x in node.inputs if x.__class__ is not Node]
         leaves = [x for node in kept for x in node.inputs if x.__class__ is Node and x not in places]
+        leaves += [x for x in results if x not in places]
         constants += dict.fromkeys([x for x in leaves if x in shared or x.is_constant])
         for x in constants:
             if x.__class__ is Node:

@@ -183,10 +183,33 @@ def _public_function(record: Op, names: tuple[str, ...]) -> Callable:
     check = record.check
     code = check.__code__
     variadic = code.co_varnames[code.co_argcount + code.co_kwonlyargcount] if code.co_flags & _TAKES_VARARGS else None
-    slot = {"op": "record", "pointwise": "record_pointwise", "view": "view", "composite": "compose"}[record.form]
-    recipes = record.recipes
+    slot = {"op": "record", "pointwise": "record_pointwise", "view": "view"}.get(record.form)
+    recipes, autocast, policy = record.recipes, dispatch.autocast, POLICIES.get(record.name)
+
+    def recorded(args: tuple, kwargs: dict):
+        return check(*args, **kwargs) if slot is None else getattr(dispatch, slot)(record, args, kwargs)
+
+    def explained(error: Exception, args: tuple, kwargs: dict):
+        """Raises what the error means, or returns the result for other spellings of the arguments."""
+        if isinstance(error, MemoryError):
+            raise out_of_memory(error) from None
+        if isinstance(error, AttributeError):
+            meant = not_a_tensor(record, args, kwargs)
+            if meant is None:
+                raise error
+            raise meant from error
+        if not str(error).startswith(check.__qualname__ + "() "):
+            raise error  # not from Python's refusal to bind the arguments
+        respelled = {_SPELLINGS[k] if k in _SPELLINGS and k not in names else k: v for k, v in kwargs.items()}
+        if variadic in respelled and len(args) == len(names):
+            args = (*args, respelled.pop(variadic))  # flip(x, dims=(0, 1)) for flip(x, 0, 1)
+        if respelled.keys() == kwargs.keys():
+            raise explain_arguments(record.short_name, check, args, kwargs, error) from None
+        return recorded(args, respelled)
 
     def function(*args, **kwargs):
+        if policy is not None and autocast.cast is not None:
+            return _autocast(policy, function, args, kwargs)
         out = kwargs.pop("out", None) if kwargs and record.out else None
         if kwargs and kwargs.get("dtype") is not None:
             kwargs["dtype"] = as_dtype(kwargs["dtype"], record.short_name)
@@ -209,27 +232,11 @@ def _public_function(record: Op, names: tuple[str, ...]) -> Callable:
             if result is not None:
                 return result if out is None else dispatch.write_out(record, result, out)
         try:
-            result = getattr(dispatch, slot)(record, args, kwargs)
-        except TypeError as error:
-            if not str(error).startswith(check.__qualname__ + "() "):
-                raise  # not from Python's refusal to bind the arguments
-            respelled = {_SPELLINGS[k] if k in _SPELLINGS and k not in names else k: v for k, v in kwargs.items()}
-            if variadic in respelled and len(args) == len(names):
-                args = (*args, respelled.pop(variadic))  # flip(x, dims=(0, 1)) for flip(x, 0, 1)
-            if respelled.keys() == kwargs.keys():
-                raise explain_arguments(record.short_name, check, args, kwargs, error) from None
-            result = getattr(dispatch, slot)(record, args, respelled)
-        except MemoryError as error:
-            raise out_of_memory(error) from None
-        except AttributeError as error:
-            explained = not_a_tensor(record, args, kwargs)
-            if explained is None:
-                raise
-            raise explained from error
+            result = check(*args, **kwargs) if slot is None else getattr(dispatch, slot)(record, args, kwargs)
+        except (TypeError, MemoryError, AttributeError) as error:
+            result = explained(error, args, kwargs)
         return result if out is None else dispatch.write_out(record, result, out)
 
-    if record.name in POLICIES:
-        function = _autocasting(POLICIES[record.name], function)
     function.__name__ = function.__qualname__ = record.short_name
     function.__doc__ = check.__doc__
     function.__module__ = "torch" if "." not in record.name else "torch." + record.name.rpartition(".")[0]
@@ -238,21 +245,15 @@ def _public_function(record: Op, names: tuple[str, ...]) -> Callable:
     return function
 
 
-def _autocasting(policy: str, function: Callable) -> Callable:
+def _autocast(policy: str, function: Callable, args: tuple, kwargs: dict):
     """``function`` on cast arguments inside automatic mixed precision, which does not reach into the op itself."""
-
-    def autocasting(*args, **kwargs):
-        cast = dispatch.autocast.cast
-        if cast is None:
-            return function(*args, **kwargs)
-        dispatch.autocast.cast = None
-        try:
-            args, kwargs = cast(policy, args, kwargs)
-            return function(*args, **kwargs)
-        finally:
-            dispatch.autocast.cast = cast
-
-    return autocasting
+    cast = dispatch.autocast.cast
+    dispatch.autocast.cast = None
+    try:
+        args, kwargs = cast(policy, args, kwargs)
+        return function(*args, **kwargs)
+    finally:
+        dispatch.autocast.cast = cast
 
 
 def not_a_tensor(record: Op, args: tuple, kwargs: dict) -> TypeError | None:
