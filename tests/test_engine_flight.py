@@ -205,7 +205,7 @@ for _ in range(4):
     assert len(done.stdout.split()) == 4 and not done.stderr
 
 
-def test_plans_that_may_refuse_values_stay_on_the_ground(launches):
+def test_what_may_refuse_values_stays_on_the_ground(launches):
     table = nn.Embedding(5, 3)
     for _ in range(4):
         out = table(torch.tensor([1, 2]) + 0)
@@ -232,8 +232,39 @@ def test_nobody_waits_for_a_value_that_is_there(monkeypatch):
 
 def test_after_a_flight_that_was_late_nothing_flies(launches, monkeypatch):
     """Where others use the cores, kernels run at once for a while."""
-    monkeypatch.setattr(flight, "LATE", -1.0)
+    train(4)  # how long it takes is known from now on
+    del launches[:]
+    monkeypatch.setattr(flight, "LATE", 1e-9)
     monkeypatch.setattr(flight, "grounded_until", 0.0)
     monkeypatch.setattr(flight, "PENALTY", float("inf"))
     train(4)
     assert len(launches) == 1
+
+
+def test_storages_that_take_a_value_wait_for_who_reads_the_old_one():
+    for _ in range(6):
+        x, z = torch.ones(300, 300), torch.full((300, 300), 5.0)
+        x.data_ptr(), z.data_ptr()
+        total = x.sum()
+        product = x @ x
+        x.copy_(z)
+        assert total.item() == 90_000
+        assert product.max().item() == 300 and product.min().item() == 300
+        assert x.min().item() == 5
+
+
+def test_values_that_nothing_in_the_air_writes_are_read_at_once(launches):
+    """Looking at labels or indices does not wait for the last step's update."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Embedding(10, 32), nn.Flatten(), nn.Linear(64, 3))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    labels, words = torch.tensor([0, 2, 1, 1]), torch.tensor([[1, 2], [3, 4], [5, 6], [7, 8]])
+    still = 0
+    for _ in range(6):
+        loss = nn.functional.cross_entropy(model(words), labels)
+        still += flight.aloft is not None
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        loss.item()
+    assert launches and still >= 4

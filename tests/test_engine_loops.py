@@ -254,6 +254,23 @@ def test_casts(session, source):
         check(loop, [array], session=session)
 
 
+@pytest.mark.parametrize("target", [D.uint8, D.int8, D.int16, D.bfloat16, D.float16], ids=lambda d: d.name)
+@pytest.mark.parametrize("source", [f32, f64], ids=lambda d: d.name)
+@pytest.mark.parametrize("columns", [5, 9, 17, 33])
+def test_narrow_results_stay_in_their_memory(session, columns, source, target):
+    """Rows with one element more than vectors hold: that lane, stored alone, must not be as wide as what it was made of."""
+    x = np.arange(7 * columns).reshape(7, columns).astype(source.np)
+    b = Body()
+    value = b("input", dtype=source, const=0)
+    total = b("sum", value)
+    curved = b("tanh", b("exp", b("tanh", value)))  # long bodies have few lanes
+    clipped = b("min", value, total)  # the values themselves: no sum is smaller than its terms here
+    results = [(clipped, source), (curved, source), (b("cast", clipped, dtype=target), target)]
+    every = tuple((i, Access(dtype, (columns, 1))) for i, dtype in results)
+    loop = Loop((7, columns), 1, (Access(source, (columns, 1)),), (), tuple(b.instrs), every)
+    run(loop, [x], session=session)  # which looks behind them
+
+
 @pytest.mark.parametrize("half", [D.float16, D.bfloat16], ids=lambda d: d.name)
 def test_every_half(session, half):
     """All 65,536 of them to float32, and back from what lies on both sides of every rounding boundary."""

@@ -386,3 +386,21 @@ def test_interrupts_come_between_steps(mode):
         thread.join()
         signal.signal(signal.SIGINT, before)
     assert len(set(w.tolist())) == 1
+
+
+def test_contents_that_cannot_be_written_in_place_are_copied_in_the_end():
+    """The old weight is read after the new one is made, so the new one is copied, and its storage's memory stays where it is."""
+    from flambeau.engine import plans
+
+    w = torch.randn(50, 60)
+    address = w.data_ptr()
+    for k in range(4):
+        before = w.numpy().copy()
+        fresh = w.sum(0) + k
+        with torch.no_grad():
+            w.copy_(fresh.expand(50, 60) * 0.01)
+        late = (w * 2).sum()
+        np.testing.assert_allclose(w.numpy(), np.broadcast_to((before.sum(0) + k) * np.float32(0.01), (50, 60)), rtol=1e-5)
+        np.testing.assert_allclose(late.item(), 2 * w.numpy().astype(np.float64).sum(), rtol=1e-5)
+        assert w.data_ptr() == address
+    assert plans.plans

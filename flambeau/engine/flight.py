@@ -3,7 +3,8 @@
 A program that asks for its loss needs the forward pass; the backward pass and the update of the parameters have time until
 somebody looks at what they write. So where a plan is all native code, and long enough to be worth it, only the kernels up to
 the value that is asked for run at once; the rest is launched, and the program records its next step meanwhile, as it would
-with a GPU. One flight is aloft at a time. Whoever reads or writes the memory of values calls :func:`land` first.
+with a GPU. One flight is aloft at a time. Whoever may write to the memory of values calls :func:`land` first, and whoever only
+reads a value :func:`settle`.
 
 Where other processes use the cores, a worker may not run when it should. A flight that has to be waited for longer than its
 kernels take has been a mistake: nothing flies for a multiple of that time then.
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from time import perf_counter
 
 import numpy as np
@@ -35,21 +36,41 @@ ALL = 1 << 62
 class Flight:
     """What is in the air: all memory that its kernels use lives as long as this."""
 
-    __slots__ = ("held", "land", "ready", "seconds")
+    __slots__ = ("land", "read", "ready", "seconds", "written")
 
-    def __init__(self, land: Callable[[int, int], None], ready: Callable[[np.ndarray], int], seconds: float, held: tuple) -> None:
+    def __init__(
+        self,
+        land: Callable[[int, int], None],
+        ready: Callable[[np.ndarray], int],
+        seconds: float,
+        written: Collection[np.ndarray],
+        read: object,
+    ) -> None:
         self.land = land  # native: returns when so many kernels (second argument) have run
         self.ready = ready  # how many kernels must have run until an array has its content
-        self.seconds = seconds  # that they take on all threads, about
-        self.held = held
+        self.seconds = seconds  # that they take on all threads, about; 0.0: not known
+        self.written = written
+        self.read = read
+
+    def writes(self, value: np.ndarray) -> bool:
+        """Whether it may write to memory of ``value``."""
+        owner = _owner(value)
+        return any(_owner(a) is owner for a in self.written)
 
     def wait(self, enough: int) -> None:
+        """Waits until so many kernels have run."""
         global grounded_until
         start = perf_counter()
         self.land(0, enough)
         end = perf_counter()
-        if end - start > LATE * self.seconds:
+        if 0.0 < LATE * self.seconds < end - start:
             grounded_until = end + PENALTY * (end - start)
+
+
+def _owner(a):
+    while a.__class__ is np.ndarray and a.base is not None:
+        a = a.base
+    return a
 
 
 LATE = 2.0
@@ -58,14 +79,16 @@ grounded_until = 0.0
 """The time until which nothing flies."""
 
 
-def launch(calls: int, count: int, ready: Callable[[np.ndarray], int], seconds: float, held: tuple) -> None:
+def launch(
+    calls: int, count: int, ready: Callable[[np.ndarray], int], seconds: float, written: Collection[np.ndarray], read: object
+) -> None:
     """Has a worker run kernels, as :func:`flambeau.engine.cpu.compiler.driver` would; none may be aloft."""
     global aloft, launched
     from flambeau.engine.cpu.threads import pool
 
     team = pool()
     launched += 1
-    aloft = Flight(team.land, ready, seconds, held)  # first: an interrupt may come in between
+    aloft = Flight(team.land, ready, seconds, written, read)  # first: an interrupt may come in between
     team.launch(calls, count)
 
 
@@ -78,10 +101,10 @@ def land() -> None:
             aloft = None
 
 
-def wait_for(value: np.ndarray) -> None:
+def settle(value: np.ndarray) -> None:
     """Waits until ``value`` has its content."""
     with lock:
-        if aloft is not None:
+        if aloft is not None and aloft.writes(value):
             aloft.wait(aloft.ready(value))
 
 

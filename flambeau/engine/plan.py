@@ -16,6 +16,7 @@ import sys
 from array import array
 from collections.abc import Callable
 from functools import partial
+from math import prod
 
 import numpy as np
 
@@ -39,7 +40,7 @@ from flambeau.engine.fusion import join_rectifiers, turn_products
 from flambeau.engine.graph import NO_ATTRS, PROJECT, Node, strided
 from flambeau.engine.grouping import Group, Grouper, Ref, Static
 from flambeau.engine.interpreter import ONE_HOLDER, Failed, compute
-from flambeau.engine.loops import Access, Loop
+from flambeau.engine.loops import Access, Instr, Loop
 from flambeau.engine.natives import FAULT, Fault, Result
 from flambeau.engine.report import Passes
 from flambeau.engine.shapes import collapse
@@ -138,8 +139,8 @@ class Plan:
     """Seconds that its trace took in the interpreter."""
     sampled = (0, 0.0)
     """How many of its runs were timed, and the seconds that these took."""
-    flight: tuple[int, int] | None = None
-    """Its only call of native code, where that may be divided: nothing in it may be refused, and nothing is left to do after it."""
+    flight: tuple[int, int, int] | None = None
+    """The last call, if it may fly, and how many steps come before it: nothing in it may be refused, or is left to do after it."""
 
     def __init__(self, trace: Trace) -> None:
         from flambeau.engine.cpu.codegen import loop_kernel  # LLVM is loaded with the first plan
@@ -175,6 +176,7 @@ class Plan:
         self.native_nodes = {i for group in self.groups if group.body is not None for i in group.members}
         self.native_nodes.update(i for results in self.results.values() for i in results)
         self.in_place = self._find_in_place(trace)
+        self.copies = self._copy_to_storages(trace)
         self._lay_out(trace)
         if len(self.in_place) < len(trace.targets):  # storages copy what has been computed
             self.flight = None
@@ -321,6 +323,26 @@ class Plan:
                 taken.add(slot)
         return found
 
+    def _copy_to_storages(self, trace: Trace) -> dict[int, int]:
+        """Where the content of a storage is made while its memory is still needed, a copy in the end: node -> node of the copy."""
+        copies: dict[int, int] = {}
+        for _, i, slot in trace.targets:
+            shape, dtype = self.slot_shapes[slot]
+            done = i in copies or i in self.in_place or slot in self.in_place.values()
+            if done or i not in self.native_nodes & self.in_memory or self.nodes[i].shape != shape or not prod(shape):
+                continue
+            every = Access(dtype, (1,))
+            loop = Loop((prod(shape),), 0, (every,), (), (Instr("input", dtype, (), 0),), ((0, every),))
+            step = _Step(kernel=self._loop_kernel(collapse(loop, [])))
+            copies[i] = j = len(self.nodes)
+            step.arguments = [(i, 0), (j, 0)]
+            self.nodes.append(self.nodes[i])
+            self.native_nodes.add(j)
+            self.in_place[j] = slot
+            self.steps.append(step)
+            self.makers[i] = len(self.steps)
+        return copies
+
     # --- memory ------------------------------------------------------------------------------------------
 
     def _lay_out(self, trace: Trace) -> None:
@@ -328,10 +350,10 @@ class Plan:
         self.outputs = {
             i: Output(self.nodes[i].shape, self.nodes[i].dtype)
             for i in self.native_nodes & self.in_memory
-            if self.nodes[i].kept and i not in self.in_place
+            if self.nodes[i].kept and i not in self.in_place and i not in self.copies
         }
         arena_nodes = (self.in_memory & self.native_nodes).difference(self.checks)
-        places = self._allocate([i for i in arena_nodes if not self.nodes[i].kept])
+        places = self._allocate([i for i in arena_nodes if not self.nodes[i].kept or i in self.copies])
         self.memory = arena.take(self.arena_size)
         base = address_of(self.memory)
         self.static: dict = {i: base + offset for i, offset in places.items()}
@@ -370,7 +392,7 @@ class Plan:
         self._group_calls(starts)
         self.known = dict.fromkeys(self.dynamic, 0)
         kept = [i for i, is_kept in enumerate(trace.key[1]) if is_kept]
-        self.kept = [(i, i in self.outputs or i in self.in_place) for i in kept]
+        self.kept = [(i, self.copies.get(i, i), i in self.outputs or i in self.in_place or i in self.copies) for i in kept]
         self.bound = [~source for source in self.dynamic if source < 0]  # slots of leaves whose address kernels need
 
     def _allocate(self, nodes: list[int]) -> dict[int, int]:
@@ -384,7 +406,7 @@ class Plan:
         places: dict[int, int] = {}
         self.arena_size = 0
         for i in sorted(nodes, key=lambda i: life[i][0]):
-            size = -(-max(1, int(np.prod(self.nodes[i].shape))) * self.nodes[i].dtype.itemsize // 64) * 64
+            size = -(-max(1, prod(self.nodes[i].shape)) * self.nodes[i].dtype.itemsize // 64) * 64
             first, last = life[i]
             alive = [t for t in alive if t[2] >= first]
             start = at = 0
@@ -419,8 +441,11 @@ class Plan:
         address = table.buffer_info()[0]
         self.calls: list = [run if isinstance(run, int) else (address + 16 * run[0], run[1]) for run in runs]
         self.all_native = all(call.__class__ is tuple for call in self.calls)
-        may_fly = self.all_native and len(self.calls) == 1 and not any(step.checked for step in self.steps)
-        self.flight = self.calls[0] if may_fly else None
+        last = self.calls[-1] if self.calls else 0
+        if last.__class__ is tuple:
+            first = len(self.steps) - last[1]
+            if not any(step.checked for step in self.steps[first:]):
+                self.flight = (*last, first)
 
     # --- running -----------------------------------------------------------------------------------------
 
@@ -457,12 +482,9 @@ class Plan:
             values.update(self.views)
             for slot, x in enumerate(leaves):
                 values[~slot] = x.value
-        if self.flight is not None and worth is not None and flight.worth_launching(worth):
-            self._fly(self.flight, trace, values, wanted, worth)
-            self._finish(trace.nodes, values)
-            return True
-        fault = self.fault
-        for call in self.calls:
+        calls, fault = self.calls, self.fault
+        flies = self.flight is not None and worth is not None and flight.worth_launching(worth)
+        for call in calls[:-1] if flies else calls:
             if isinstance(call, tuple):
                 self.run_native(*call)
                 if fault and 1 in fault:
@@ -477,24 +499,27 @@ class Plan:
             values[call] = value
             if call in self.dynamic:
                 self._set(call, address_of(value))
+        if flies:
+            self._fly(*self.flight, trace, values, wanted, worth)  # type: ignore[misc, arg-type, call-arg]
         self._finish(trace.nodes, values)
         return True
 
-    def _fly(self, calls: tuple[int, int], trace: Trace, values: dict, wanted: Node | None, worth: float) -> None:
-        """Runs the kernels up to the one that makes ``wanted``, and launches the rest."""
-        address, count = calls
-        enough = 0 if wanted is None else self.makers.get(wanted.number, count)  # what is no result of its own comes last
-        seconds = worth * (1 - enough / count)
+    def _fly(self, address: int, count: int, first: int, trace: Trace, values: dict, wanted: Node | None, worth: float) -> None:
+        """Runs the last call's kernels up to the one that makes ``wanted``, and launches the rest."""
+        made = 0 if wanted is None else self.makers.get(wanted.number, first + count)  # what is no result of its own comes last
+        enough = max(0, made - first)
+        seconds = worth * (count - enough) / len(self.steps)
         if enough == count or seconds < config.ahead:
             self.run_native(address, count)
             return
         if enough:
             self.run_native(address, enough)
-        held = self, values, [x.value for x in trace.leaves]
-        flight.launch(address + 16 * enough, count - enough, partial(self._ready, enough), seconds, held)
+        ready = partial(self._ready, first + enough)
+        read = [x.value for x in trace.leaves]
+        flight.launch(address + 16 * enough, count - enough, ready, seconds, values.values(), read)
 
     def _ready(self, launched: int, value: np.ndarray) -> int:
-        """How many of the kernels from number ``launched`` on must have run until a result has its content."""
+        """How many of the kernels behind step ``launched`` must have run until a result has its content."""
         for i, output in self.outputs.items():
             if output.array and output.array[0] is value:
                 return self.makers[i] - launched
@@ -513,6 +538,7 @@ class Plan:
             return
         leaves, uses = trace.leaves, trace.structure.leaf_uses
         for storage, i, slot in trace.targets:
+            i = self.copies.get(i, i)
             if self.in_place.get(i) != slot:
                 continue
             old = leaves[slot]
@@ -537,8 +563,8 @@ class Plan:
 
     def _finish(self, nodes: list, values: dict) -> None:
         known = self.known
-        for i, has_address in self.kept:
+        for i, place, has_address in self.kept:
             node = nodes[i]
-            node.value = values[i]
+            node.value = values[place]
             node.op, node.attrs, node.inputs = None, NO_ATTRS, ()
-            node.address = known.get(i, 0) if has_address else 0
+            node.address = known.get(place, 0) if has_address else 0

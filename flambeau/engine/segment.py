@@ -46,8 +46,10 @@ class Segment:
         numbers = iter(range(len(given), len(given) + len(self.constants)))
         steps = []
         for node in kept:
-            inputs = tuple([places[x] if x.__class__ is Node else next(numbers) for x in node.inputs])
-            steps.append((node.op, node.attrs, node.shape, node.dtype, kind_of(node), _picker(inputs), node.op.checked))
+            inputs = [places[x] if x.__class__ is Node else next(numbers) for x in node.inputs]
+            only = inputs[0] if len(inputs) == 1 else None
+            pick = itemgetter(*inputs) if len(inputs) > 1 else _nothing
+            steps.append(((node.op, node.attrs, node.shape, node.dtype, kind_of(node)), only, pick, node.op.checked))
             places[node] = len(given) + len(self.constants) + len(steps) - 1
         self.steps = steps
         self.results = [places[node] for node in results]
@@ -58,10 +60,10 @@ class Segment:
         add = values.append
         new = _new
         start = len(values)
-        for op, attrs, shape, dtype, kind, pick, checked in self.steps:
+        for what, only, pick, checked in self.steps:
             node = new(Node)
-            node.op, node.attrs, node.shape, node.dtype, node.kind = op, attrs, shape, dtype, kind
-            node.inputs = pick(values)
+            node.op, node.attrs, node.shape, node.dtype, node.kind = what
+            node.inputs = pick(values) if only is None else (values[only],)
             if checked:
                 node.site = caller_site()
                 graph.fallible = True
@@ -70,8 +72,6 @@ class Segment:
         return [values[i] for i in self.results]
 
 
-def _picker(places: tuple[int, ...]):
-    """What takes a node's inputs, as a tuple, out of the list of values."""
-    if len(places) > 1:
-        return itemgetter(*places)
-    return (lambda values, i=places[0]: (values[i],)) if places else lambda values: ()
+def _nothing(values: list) -> tuple:
+    """The inputs of a node that has none."""
+    return ()

@@ -91,7 +91,7 @@ def _results(plan: Plan) -> list[set[int]]:
             found.append({i for i in group.members if i in plan.in_memory})
         elif plan.nodes[first].op is not PROJECT or plan.nodes[first].inputs[0].source not in plan.natives:
             found.append({first, *plan.results.get(first, [])})
-    return [results for results in found if results]
+    return [results for results in found if results] + [{j} for j in plan.copies.values()]
 
 
 def _inside(

@@ -61,9 +61,13 @@ class Storage:
 
     def array(self) -> np.ndarray:
         """The memory as a flat array, up to date. Runs what is pending."""
-        Storage.looks += 1
         if flight.aloft is not None:
             flight.land()
+        return self._memory()
+
+    def _memory(self) -> np.ndarray:
+        """The same, for who reads it once it is settled."""
+        Storage.looks += 1
         if self.node is not self.leaf:
             if self.node.value is None:
                 run_pending()
@@ -79,7 +83,7 @@ class Storage:
         if node.value.__class__ is Failed:
             raise node.value.error
         if node.is_buffer:  # another storage's memory: this one starts as a copy
-            flight.land()
+            flight.settle(node.value)
             self.node = node = leaf(node.value.copy(), node.shape, node.dtype)
         node.is_buffer = True
         # Exactly these two views hold the array that owns the memory; see is_shared().
@@ -113,6 +117,7 @@ class Storage:
             return
         if node.value is not old.value:  # type: ignore[union-attr]
             del old
+            flight.land()  # it may read what is written over here
             if sys.getrefcount(self.leaf) > ONE_HOLDER:
                 self.release_leaf()
             np.copyto(self.buffer, node.value.reshape(-1))  # type: ignore[arg-type]
@@ -148,5 +153,8 @@ class Storage:
 
     def snapshot(self, shape, strides, offset: int, dtype: Dtype) -> Node:
         """A leaf with a copy of the elements of a view, as they are now."""
-        view = graph.strided(self.array(), shape, strides, offset, dtype)
+        memory = self._memory()
+        if flight.aloft is not None:
+            flight.settle(memory)
+        view = graph.strided(memory, shape, strides, offset, dtype)
         return leaf(np.array(view, order="C"), shape, dtype)

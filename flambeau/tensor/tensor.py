@@ -183,11 +183,12 @@ class Tensor(Derived):
         if node.value is None:
             run_ahead(node)
             node = self._storage.node
-        elif flight.aloft is not None:
-            flight.wait_for(node.value)
         value = node.value
-        if self._layout is None or self._layout.memory is not None or value.__class__ is not np.ndarray:
+        layout = self._layout or dispatch.layout_of(self)
+        if layout.memory is not None or value.__class__ is not np.ndarray:
             value = self._array().reshape(())  # a part of its storage, or one that could not be computed
+        elif flight.aloft is not None:
+            flight.settle(value)
         return float(value) if self._dtype is dtypes.bfloat16 else value.item()
 
     def tolist(self):

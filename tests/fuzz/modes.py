@@ -73,7 +73,7 @@ def late_flights() -> Iterator[None]:
     """All plans fly that can, and what is launched runs when somebody waits for it: who does not sees other values."""
     from flambeau.engine.cpu.compiler import driver
 
-    def launch(calls: int, count: int, ready, seconds: float, held: tuple) -> None:
+    def launch(calls: int, count: int, ready, seconds: float, written, read) -> None:
         done = 0
 
         def land(_: int, enough: int) -> None:
@@ -83,7 +83,7 @@ def late_flights() -> Iterator[None]:
                 driver()(calls + 16 * done, more)
                 done += more
 
-        flight.aloft = flight.Flight(land, ready, seconds, held)
+        flight.aloft = flight.Flight(land, ready, seconds, written, read)
 
     before = flight.launch
     flight.launch, flight.LATE = launch, math.inf

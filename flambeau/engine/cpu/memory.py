@@ -27,6 +27,9 @@ def store(pointer: Value, value: Value, stride: int, mask: Value | None) -> None
     if stride == 1 and mask is None:
         pointer.store(value)
         return
+    if stride == 1 and mask is not None and mask.ref == code.vector([k == 0 for k in range(lanes)], "i1").ref:
+        pointer.store(value.lane(0))  # LLVM 20 stores a lane alone, if it has been truncated, as wide as it was before
+        return
     if stride == 1:
         name, places = f"llvm.masked.store.{_type(kind, lanes)}.p0", pointer
     else:
