@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import math
+import sys
 import warnings
 from collections.abc import Iterator
 from functools import lru_cache
@@ -22,13 +23,45 @@ import numpy as np
 
 import flambeau as torch
 from flambeau.core import config
-from flambeau.engine import flight, interpreter, plans
+from flambeau.engine import flight, interpreter, plan, plans
 from flambeau.engine.lowering import Body
 from flambeau.engine.run import run_ahead, run_pending
 from tests.fuzz.programs import Program, Repeat, namespace
 
 config.strict = True
 plans.ALLOWANCE = math.inf
+
+
+class Guarded(plan.Output):
+    """A kept result's memory with bytes around it that no kernel may change."""
+
+    __slots__ = ("raw",)
+
+    def take(self) -> np.ndarray:
+        alone = interpreter.ONE_HOLDER
+        if not self.array or sys.getrefcount(self.array[0]) > alone or sys.getrefcount(self.raw) > alone + 1:  # its view
+            size = math.prod(self.shape) * self.dtype.itemsize
+            self.raw = np.full(size + 2 * _MARGIN, _UNTOUCHED, np.uint8)
+            self.array = (np.ndarray(self.shape, self.dtype.np, self.raw, _MARGIN),)
+            self.address = plan.address_of(self.array[0])
+        return self.array[0]
+
+    def is_whole(self) -> bool:
+        return bool((self.raw[:_MARGIN] == _UNTOUCHED).all() and (self.raw[-_MARGIN:] == _UNTOUCHED).all())
+
+
+_MARGIN, _UNTOUCHED = 64, 0xA5
+_run = plan.Plan.run
+
+
+def _run_guarded(self, *args) -> bool:
+    done = _run(self, *args)
+    for i, output in self.outputs.items() if flight.aloft is None else ():
+        assert output.is_whole(), f"a kernel wrote outside of the memory of node {i}, {self.nodes[i].op.name}"
+    return done
+
+
+plan.Output, plan.Plan.run = Guarded, _run_guarded
 
 
 @contextlib.contextmanager
