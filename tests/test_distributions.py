@@ -9,6 +9,7 @@ import pytest
 
 import flambeau as torch
 from flambeau import distributions as D
+from flambeau.distributions import constraints
 from flambeau.distributions.gradients import dirichlet_gradient, gamma_gradient
 
 
@@ -154,6 +155,45 @@ def test_register_kl():
 def test_errors(call, match):
     with pytest.raises(ValueError, match=match):
         call()
+
+
+_INF, _NAN = math.inf, math.nan
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "constraint",
+    [
+        constraints.unit_interval, constraints.half_open_interval(0, 1), constraints.integer_interval(0, 1),
+        constraints.positive, constraints.nonnegative, constraints.nonnegative_integer, constraints.positive_integer,
+        constraints.less_than(2), constraints.boolean, constraints.real, constraints.simplex, constraints.one_hot,
+        constraints.multinomial(2), constraints.real_vector, constraints.independent(constraints.positive, 2),
+        constraints.interval(torch.tensor([0.0, 0.5]), 1.0),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_constraints_hold_where_their_check_is_true_of_all(constraint):
+    pairs = [(0, 1), (0, 0), (1, 1), (1, 2), (3, 1), (-1, 2), (0.5, 0.5), (0.25, 0.5), (_NAN, 1), (_INF, 0), (_INF, -_INF)]
+    for pair in pairs:
+        for dtype in (torch.float32, torch.float64, torch.float16, torch.int64, torch.int32):
+            if dtype.is_floating_point or all(isinstance(x, int) for x in pair):
+                value = torch.tensor([pair, pair], dtype=dtype)
+                many = value[:1].expand(3000, 2)
+                for v in (value, value.t().contiguous().t(), many):
+                    assert constraints.satisfied(constraint, v) is bool(constraint.check(v).all())
+
+
+def test_users_constraints_are_asked_with_tensors():
+    class Even(constraints.Constraint):
+        def check(self, value):
+            return value.remainder(2).eq(0)
+
+    class Small(constraints.greater_than):
+        def check(self, value):
+            return value.lt(self.lower_bound)
+
+    assert constraints.satisfied(Even(), torch.tensor([2, 4])) and not constraints.satisfied(Even(), torch.tensor([2, 3]))
+    assert constraints.satisfied(Small(3), torch.tensor([2])) and not constraints.satisfied(Small(3), torch.tensor([4]))
 
 
 def test_validation_can_be_switched_off():

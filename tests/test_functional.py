@@ -132,3 +132,26 @@ def test_convolution_without_channels():
     """An empty sum is 0."""
     out = F.conv1d(torch.zeros(1, 0, 3), torch.zeros(2, 0, 2), torch.tensor([1.0, 2.0]))
     assert out.tolist() == [[[1.0, 1.0], [2.0, 2.0]]]
+
+
+_WARNING_CALLS = {
+    "mse_loss": lambda: F.mse_loss(torch.zeros(2, 3), torch.zeros(2, 1)),
+    "MSELoss": lambda: torch.nn.MSELoss()(torch.zeros(2, 3), torch.zeros(2, 1)),
+    "l1_loss": lambda: F.l1_loss(torch.zeros(2), torch.zeros(2), size_average=True),
+    "kl_div": lambda: F.kl_div(torch.zeros(2), torch.zeros(2)),
+    "softmax": lambda: F.softmax(torch.zeros(2, 3)),
+    "softmin": lambda: F.softmin(torch.zeros(2, 3)),
+    "gumbel_softmax": lambda: F.gumbel_softmax(torch.zeros(2, 3), eps=1e-3),
+    "upsample": lambda: F.upsample(torch.zeros(1, 1, 2, 2), scale_factor=2),
+    "grid_sample": lambda: F.grid_sample(torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 1, 2)),
+    "dropout2d": lambda: F.dropout2d(torch.zeros(2, 3)),
+    "float": lambda: torch.zeros(2, dtype=torch.complex64).float(),
+    "range": lambda: torch.range(0, 3),
+}
+
+
+@pytest.mark.parametrize("call", _WARNING_CALLS.values(), ids=_WARNING_CALLS)
+def test_warnings_name_the_users_line(call):
+    with pytest.warns() as seen:
+        call()
+    assert seen[0].filename == __file__ and seen[0].lineno == call.__code__.co_firstlineno

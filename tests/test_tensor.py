@@ -37,6 +37,53 @@ def test_numpy_shares_memory_both_ways_at_any_time():
     assert array.tolist() == [100, 200, 4, -2]
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("data", "dtype", "values"),
+    [
+        ([1.0, 2], torch.float32, [1.0, 2.0]),
+        ([True, 2], torch.int64, [1, 2]),
+        ([[True], [False]], torch.bool, [[True], [False]]),
+        (((1.0, 2.0), [3.0, 4]), torch.float32, [[1.0, 2.0], [3.0, 4.0]]),
+        ([[[1], [2]], [[3], [4]]], torch.int64, [[[1], [2]], [[3], [4]]]),
+        ([[], []], torch.float32, [[], []]),
+        ([1e300, -1e300], torch.float32, [np.inf, -np.inf]),
+        ([1.0, -1e300] * 20, torch.float32, [1.0, -np.inf] * 20),
+        (1e300, torch.float32, np.inf),
+        ([2**63 - 1, -(2**63)], torch.int64, [2**63 - 1, -(2**63)]),
+        ([np.float64(1.0), 2.0], torch.float64, [1.0, 2.0]),
+        ([torch.tensor(1), 2], torch.int64, [1, 2]),
+    ],
+)
+def test_numbers_in_lists(data, dtype, values):
+    t = torch.tensor(data)
+    assert t.dtype is dtype
+    assert t.tolist() == values
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "error", "match"),
+    [
+        ([2**63], {}, ValueError, "Overflow when unpacking long long"),
+        ([300], {"dtype": torch.uint8}, RuntimeError, "without overflow"),
+        ([float("nan")], {"dtype": torch.int64}, RuntimeError, "without overflow"),
+        ([[1, 2], [3]], {}, ValueError, r"expected sequence of length 2 at dim 1 \(got 1\)"),
+        ([[1, 2], 3], {}, TypeError, "not a sequence"),
+        ([1, None], {}, RuntimeError, "Could not infer dtype of NoneType"),
+    ],
+)
+def test_numbers_that_make_no_tensor(data, options, error, match):
+    with pytest.raises(error, match=match):
+        torch.tensor(data, **options)
+
+
+def test_an_endless_list_is_refused():
+    endless: list = []
+    endless.append(endless)
+    with pytest.raises(RecursionError):
+        torch.tensor(endless)
+
+
 def test_from_numpy_shares_memory():
     array = np.arange(6.0).reshape(2, 3)
     t = torch.from_numpy(array)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Callable
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
@@ -20,6 +21,14 @@ def caller_site() -> str:
     while frame is not None and is_own_file(frame.f_code.co_filename):
         frame = frame.f_back  # type: ignore[assignment]
     return f"{frame.f_code.co_filename}, line {frame.f_lineno}" if frame is not None else "an unknown line"
+
+
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warns of the innermost line outside flambeau."""
+    level, frame = 1, sys._getframe(0)
+    while frame is not None and is_own_file(frame.f_code.co_filename):
+        level, frame = level + 1, frame.f_back  # type: ignore[assignment]
+    warnings.warn(message, category, stacklevel=level)
 
 
 def describe(value: object) -> str:

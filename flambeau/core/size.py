@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from math import prod
 
 
@@ -17,6 +18,8 @@ class Size(tuple):
     __slots__ = ()
 
     def __new__(cls, sizes=()):
+        if sizes.__class__ is Size:
+            return sizes
         self = tuple.__new__(cls, sizes)
         for n in self:
             if n.__class__ is not int:
@@ -31,12 +34,12 @@ class Size(tuple):
 
     def __getitem__(self, index):  # type: ignore[override]
         item = tuple.__getitem__(self, index)
-        return Size(item) if type(index) is slice else item
+        return size_of_ints(item) if type(index) is slice else item
 
     def __add__(self, other):  # type: ignore[override]
         if not isinstance(other, tuple):
             raise TypeError(f"can only concatenate tuple (not {type(other).__name__}) to torch.Size")
-        return Size(tuple.__add__(self, other))
+        return (size_of_ints if other.__class__ is Size else Size)(tuple.__add__(self, other))
 
     def __radd__(self, other):
         return Size(other + tuple(self)) if isinstance(other, tuple) else NotImplemented
@@ -64,6 +67,9 @@ def _size(sizes: tuple) -> Size:
 
 
 Size.__module__ = "torch"
+
+size_of_ints: Callable[[tuple[int, ...]], Size] = partial(tuple.__new__, Size)
+"""A Size of what is known to be ints, such as the shape of an array."""
 
 
 def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -122,6 +128,8 @@ def broadcast_shapes(*shapes: tuple[int, ...] | int) -> Size:
 def broadcast(*shapes: tuple[int, ...]) -> Size:
     """:func:`broadcast_shapes` of tuples."""
     ndim = max(map(len, shapes), default=0)
+    if shapes and all([shape == shapes[0] for shape in shapes]):
+        return Size(shapes[0])
     out = [1] * ndim
     for shape in shapes:
         for i, n in enumerate(shape, ndim - len(shape)):

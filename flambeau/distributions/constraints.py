@@ -8,8 +8,10 @@ Source: https://docs.pytorch.org/docs/stable/distributions.html#module-torch.dis
 
 from __future__ import annotations
 
+import numpy as np
+
 from flambeau import ops
-from flambeau.core.dtypes import finfo
+from flambeau.core.dtypes import ALL, FLOATING, finfo, float32, float64, int64
 from flambeau.tensor import Tensor
 
 __all__ = [
@@ -34,6 +36,16 @@ class Constraint:
 
     def __repr__(self) -> str:
         return type(self).__name__.lstrip("_") + "()"
+
+
+class _Arithmetic(Constraint):
+    """Base of those whose check, :meth:`allowed`, is written in what tensors and arrays have in common."""
+
+    def allowed(self, value):
+        raise NotImplementedError
+
+    def check(self, value):
+        return self.allowed(value)
 
 
 class _Dependent(Constraint):
@@ -61,7 +73,7 @@ def is_dependent(constraint) -> bool:
     return isinstance(constraint, _Dependent)
 
 
-class _Bounds(Constraint):
+class _Bounds(_Arithmetic):
     """Base of the intervals: compared and shown by their bounds."""
 
     names: tuple[str, ...] = ("lower_bound", "upper_bound")
@@ -76,84 +88,92 @@ class _Bounds(Constraint):
 
 
 class _Interval(_Bounds):
-    def check(self, value):
+    def allowed(self, value):
         return (value >= self.lower_bound) & (value <= self.upper_bound)
 
 
 class _HalfOpenInterval(_Bounds):
-    def check(self, value):
+    def allowed(self, value):
         return (value >= self.lower_bound) & (value < self.upper_bound)
 
 
 class _IntegerInterval(_Bounds):
     is_discrete = True
 
-    def check(self, value):
-        return (value % 1 == 0) & (value >= self.lower_bound) & (value <= self.upper_bound)
+    def allowed(self, value):
+        return _whole(value, (value >= self.lower_bound) & (value <= self.upper_bound))
 
 
 class _GreaterThan(_Bounds):
     names = ("lower_bound",)
 
-    def check(self, value):
+    def allowed(self, value):
         return value > self.lower_bound
 
 
 class _GreaterThanEq(_GreaterThan):
-    def check(self, value):
+    def allowed(self, value):
         return value >= self.lower_bound
 
 
 class _IntegerGreaterThan(_GreaterThan):
     is_discrete = True
 
-    def check(self, value):
-        return (value % 1 == 0) & (value >= self.lower_bound)
+    def allowed(self, value):
+        return _whole(value, value >= self.lower_bound)
 
 
 class _LessThan(_Bounds):
     names = ("upper_bound",)
 
-    def check(self, value):
+    def allowed(self, value):
         return value < self.upper_bound
 
 
-class _Boolean(Constraint):
+_INTEGERS = frozenset(x for d in ALL if d.kind < FLOATING for x in (d, d.np))
+
+
+def _whole(value, allowed):
+    """``allowed`` where ``value`` is a whole number."""
+    return allowed if value.dtype in _INTEGERS else (value % 1 == 0) & allowed
+
+
+class _Boolean(_Arithmetic):
     is_discrete = True
 
-    def check(self, value):
+    def allowed(self, value):
         return (value == 0) | (value == 1)
 
 
-class _Real(Constraint):
-    def check(self, value):
+class _Real(_Arithmetic):
+    def allowed(self, value):
         return value == value
 
 
-class _Simplex(Constraint):
+class _Simplex(_Arithmetic):
     event_dim = 1
 
-    def check(self, value):
-        return (value >= 0).all(-1) & ((value.sum(-1) - 1).abs() < 1e-6)
+    def allowed(self, value):
+        return (value >= 0).all(-1) & (abs(value.sum(-1) - 1) < 1e-6)
 
 
-class _OneHot(Constraint):
+class _OneHot(_Arithmetic):
     is_discrete = True
     event_dim = 1
 
-    def check(self, value):
-        return ((value == 0) | (value == 1)).all(-1) & value.sum(-1).eq(1)
+    def allowed(self, value):
+        return ((value == 0) | (value == 1)).all(-1) & (value.sum(-1) == 1)
 
 
-class _Multinomial(Constraint):
+class _Multinomial(_Arithmetic):
     is_discrete = True
     event_dim = 1
 
     def __init__(self, upper_bound) -> None:
         self.upper_bound = upper_bound
 
-    def check(self, x):
-        return (x >= 0).all(-1) & (x.sum(-1) <= self.upper_bound)
+    def allowed(self, value):
+        return (value >= 0).all(-1) & (value.sum(-1) <= self.upper_bound)
 
 
 class _LowerTriangular(Constraint):
@@ -258,6 +278,24 @@ class _Stack(_Cat):
     def check(self, value):
         slices = value.unbind(self.dim)
         return ops.stack([c.check(v) for c, v in zip(self.cseq, slices, strict=True)], self.dim)
+
+
+_FEW = 4096  # elements: NumPy is done with them before their check is recorded
+_NUMPY_ALIKE = frozenset((float32, float64, int64))  # with Python numbers, these mean the same to NumPy
+
+
+def satisfied(constraint, value: Tensor) -> bool:
+    """Whether ``constraint`` allows all of ``value``."""
+    each = constraint
+    while isinstance(each, _IndependentConstraint) and value.dim() >= each.event_dim:
+        each = each.base_constraint
+    if (
+        value.numel() <= _FEW and value.dtype in _NUMPY_ALIKE and getattr(type(each), "check", None) is _Arithmetic.check
+        and all([bound.__class__ in (int, float) for bound in vars(each).values()])
+    ):  # fmt: skip
+        with np.errstate(all="ignore"):
+            return bool(each.allowed(value._array()).all())
+    return bool(constraint.check(value).all())
 
 
 independent, cat, stack = _IndependentConstraint, _Cat, _Stack

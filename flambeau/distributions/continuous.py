@@ -10,7 +10,7 @@ from flambeau.autograd import no_grad
 from flambeau.core.dtypes import finfo
 from flambeau.distributions import constraints
 from flambeau.distributions.distribution import Distribution, ExponentialFamily
-from flambeau.distributions.utils import broadcast_all, lazy_property, standard_normal
+from flambeau.distributions.utils import broadcast_all, expanded, lazy_property, standard_normal
 
 __all__ = ["Cauchy", "Exponential", "GeneralizedPareto", "Laplace", "Normal", "Uniform", "VonMises"]
 
@@ -54,7 +54,7 @@ class Normal(LocationScale, ExponentialFamily):
     def sample(self, sample_shape=()):
         shape = self._extended_shape(sample_shape)
         with no_grad():
-            return ops.normal(self.loc.expand(shape), self.scale.expand(shape))
+            return ops.normal(expanded(self.loc, shape), expanded(self.scale, shape))
 
     def rsample(self, sample_shape=()):
         return self.loc + standard_normal(self._extended_shape(sample_shape), self.loc) * self.scale

@@ -8,13 +8,14 @@ from typing import Any
 from flambeau import ops
 from flambeau.autograd import no_grad
 from flambeau.core.dtypes import finfo
-from flambeau.core.size import Size
+from flambeau.core.size import Size, broadcast_shapes
 from flambeau.distributions import constraints
 from flambeau.distributions.distribution import Distribution, ExponentialFamily
 from flambeau.distributions.gamma_family import Gamma
 from flambeau.distributions.utils import (
     broadcast_all,
     clamp_probs,
+    expanded,
     functional,
     lazy_property,
     logits_to_probs,
@@ -92,7 +93,7 @@ class Bernoulli(_Binary, ExponentialFamily):
 
     def sample(self, sample_shape=()):
         with no_grad():
-            return ops.bernoulli(self.probs.expand(self._extended_shape(sample_shape)))
+            return ops.bernoulli(expanded(self.probs, self._extended_shape(sample_shape)))
 
     def log_prob(self, value):
         if self._validate_args:
@@ -340,7 +341,7 @@ class Poisson(ExponentialFamily):
 
     def sample(self, sample_shape=()):
         with no_grad():
-            return ops.poisson(self.rate.expand(self._extended_shape(sample_shape)))
+            return ops.poisson(expanded(self.rate, self._extended_shape(sample_shape)))
 
     def log_prob(self, value):
         if self._validate_args:
@@ -409,15 +410,19 @@ class Categorical(Distribution):
     def sample(self, sample_shape=()):
         sample_shape = Size(sample_shape)
         with no_grad():
-            rows = self.probs.reshape(-1, self._num_events)
+            rows = self.probs if self.probs.dim() == 2 else self.probs.reshape(-1, self._num_events)
             drawn = ops.multinomial(rows, sample_shape.numel(), True)
-            return drawn.T.reshape(self._extended_shape(sample_shape))
+            columns = drawn.T if sample_shape else drawn
+            return columns.reshape(self._extended_shape(sample_shape))
 
     def log_prob(self, value):
         if self._validate_args:
             self._validate_sample(value)
-        value, log_pmf = ops.broadcast_tensors(value.long().unsqueeze(-1), self.logits)
-        return log_pmf.gather(-1, value[..., :1]).squeeze(-1)
+        index, logits = value.long().unsqueeze(-1), self.logits
+        if value.shape != self._batch_shape:
+            shape = broadcast_shapes(value.shape, self._batch_shape)
+            index, logits = index.expand(shape + (1,)), logits.expand(shape + (self._num_events,))
+        return logits.gather(-1, index).squeeze(-1)
 
     def entropy(self):
         logits = self.logits.clamp(min=finfo(self.logits.dtype).min)

@@ -52,7 +52,7 @@ class Distribution:
             value = getattr(self, name)
             if not isinstance(value, Tensor):
                 continue
-            if not constraint.check(value).all():
+            if not constraints.satisfied(constraint, value):
                 raise ValueError(
                     f"Expected parameter {name} ({type(value).__name__} of shape {tuple(value.shape)}) of distribution "
                     f"{self!r} to satisfy the constraint {constraint!r}, but found invalid values:\n{value}"
@@ -141,13 +141,14 @@ class Distribution:
                 f"The right-most size of value must match event_shape: {value.shape} vs {self._event_shape}."
             )
         expected = self._batch_shape + self._event_shape
-        for i, j in zip(reversed(value.shape), reversed(expected), strict=False):
-            if i != 1 and j != 1 and i != j:
-                raise ValueError(
-                    f"Value is not broadcastable with batch_shape+event_shape: {value.shape} vs {expected}."
-                )
+        if value.shape != expected:
+            for i, j in zip(reversed(value.shape), reversed(expected), strict=False):
+                if i != 1 and j != 1 and i != j:
+                    raise ValueError(
+                        f"Value is not broadcastable with batch_shape+event_shape: {value.shape} vs {expected}."
+                    )
         support = self.support
-        if support is not None and not support.check(value).all():
+        if support is not None and not constraints.satisfied(support, value):
             raise ValueError(
                 f"Expected value argument ({type(value).__name__} of shape {tuple(value.shape)}) to be within the support "
                 f"({support!r}) of the distribution {self!r}, but found invalid values:\n{value}"

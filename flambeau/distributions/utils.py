@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from numbers import Number
 from typing import Any
 
@@ -34,7 +35,12 @@ def broadcast_all(*values) -> tuple[Tensor, ...]:
 
 
 def standard_normal(shape: Size, like: Tensor) -> Tensor:
-    return ops.empty(shape, dtype=like.dtype).normal_()
+    return ops.randn(shape, dtype=like.dtype)
+
+
+def expanded(parameter: Tensor, shape: Size) -> Tensor:
+    """``parameter``, only to be read, in ``shape``."""
+    return parameter if parameter.shape == shape else parameter.expand(shape)
 
 
 def sum_rightmost(value: Tensor, dims: int) -> Tensor:
@@ -42,9 +48,14 @@ def sum_rightmost(value: Tensor, dims: int) -> Tensor:
     return value.reshape(value.shape[: value.dim() - dims] + (-1,)).sum(-1) if dims else value
 
 
+@cache
+def _eps(dtype) -> float:
+    return finfo(dtype).eps
+
+
 def clamp_probs(probs: Tensor) -> Tensor:
     """``probs`` kept by the dtype's resolution away from 0 and 1."""
-    eps = finfo(probs.dtype).eps
+    eps = _eps(probs.dtype)
     return probs.clamp(min=eps, max=1 - eps)
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 
 from flambeau import dispatch
 from flambeau.core import device as devices
 from flambeau.core import dtypes
 from flambeau.core.dtypes import scalar_name
+from flambeau.core.errors import warn
 from flambeau.core.memory_format import memory_format as memory_format_type
 from flambeau.core.size import broadcast_shapes, memory_order
 from flambeau.ops.record import ErrorSample, Sample, composite, op
@@ -56,7 +55,7 @@ def _cast_in_order(input, dtype: dtypes.dtype, order: tuple[int, ...] | None):
             return _clone(input)
         return dispatch.record_in_order(_clone.op, input, {}, dtype, order)
     if input.dtype.is_complex and dtype.kind in (dtypes.FLOATING, dtypes.INTEGRAL):
-        warnings.warn("Casting complex values to real discards the imaginary part", UserWarning, stacklevel=5)
+        warn("Casting complex values to real discards the imaginary part")
     return dispatch.record_in_order(to_dtype.op, input, {"dtype": dtype}, dtype, order)
 
 

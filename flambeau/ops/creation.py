@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-import warnings
 
 import numpy as np
 
 from flambeau import dispatch
 from flambeau.core import device as devices
 from flambeau.core import dtypes
-from flambeau.core.size import broadcast_shapes
+from flambeau.core.errors import warn
+from flambeau.core.size import broadcast
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 from flambeau.ops.refusals import fitting
 
@@ -28,7 +28,7 @@ def sizes_of(size: tuple, name: str) -> tuple[int, ...]:
         raise TypeError(
             f"{name}(): argument 'size' must be tuple of ints, but found element of type {type(found).__name__}"
         ) from None
-    if min(shape, default=0) < 0:
+    if shape and min(shape) < 0:
         raise RuntimeError(f"Trying to create tensor with negative dimension {min(shape)}: {list(shape)}")
     if math.prod(shape) >= _TOO_MANY:
         raise RuntimeError(f"Storage size calculation overflowed with sizes={list(shape)}")
@@ -37,12 +37,13 @@ def sizes_of(size: tuple, name: str) -> tuple[int, ...]:
 
 def finish(array: np.ndarray, dtype: dtypes.dtype, device, requires_grad: bool):
     """A new tensor over ``array``, on ``device``, perhaps a leaf of the tape."""
-    devices.check(device)
+    if device is not None:
+        devices.check(device)
     result = dispatch.wrap(array, dtype)
     return result.requires_grad_() if requires_grad else result
 
 
-def _filled(name, size, value, dtype, device, requires_grad, names=None):
+def _filled(name, size, value, dtype, device, requires_grad):
     d = dtype or dtypes.get_default_dtype()
     return finish(_full(sizes_of(size, name), value, d), d, device, requires_grad)
 
@@ -63,7 +64,9 @@ def _full(shape: tuple[int, ...], value, dtype: dtypes.dtype) -> np.ndarray:
         return np.full(shape, np.int64(int(value)) if value < 0 else int(value)).astype(dtype.np)
     if isinstance(value, complex) and not dtype.is_complex:
         raise RuntimeError(f"value cannot be converted to type {dtypes.c_name(dtype)} without overflow: {value}")
-    return np.full(shape, value, dtype.np)
+    array = np.empty(shape, dtype.np)
+    array[...] = value
+    return array
 
 
 _FILL_SAMPLES = {
@@ -86,7 +89,8 @@ def zeros(*size, dtype=None, layout=None, device=None, requires_grad=False, pin_
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.zeros.html
     """
-    return _constant(_filled("zeros", size, 0, dtype, device, requires_grad))
+    d = dtype or dtypes.get_default_dtype()
+    return _constant(finish(np.zeros(sizes_of(size, "zeros"), d.np), d, device, requires_grad))
 
 
 @composite(**_FILL_SAMPLES)
@@ -233,35 +237,38 @@ def arange(*bounds, start=0, end=None, step=1, dtype=None, layout=None, device=N
         start, end, step = bounds
     if end is None:
         raise TypeError("arange() received an invalid combination of arguments - expected (end), (start, end) or (start, end, step)")
-    start, end, step = (_number(v, "arange", n) for v, n in ((start, "start"), (end, "end"), (step, "step")))
+    whole = start.__class__ is int and end.__class__ is int and step.__class__ is int
+    if not whole:
+        start, end, step = (_number(v, "arange", n) for v, n in ((start, "start"), (end, "end"), (step, "step")))
+        whole = all(isinstance(v, (int, np.integer)) for v in (start, end, step))
     if step == 0:
         raise RuntimeError("step must be nonzero")
-    if not (math.isfinite(start) and math.isfinite(end)):
+    if not (whole or math.isfinite(start) and math.isfinite(end)):
         raise RuntimeError(f"unsupported range: {start} -> {end}")
     if (end - start) * step < 0:
         raise RuntimeError(f"upper bound and lower bound inconsistent with step sign: {start} -> {end} by {step}")
-    whole = all(isinstance(v, (int, np.integer)) for v in (start, end, step))
     d = dtype or (dtypes.int64 if whole else dtypes.get_default_dtype())
     if d is dtypes.bool or d.is_complex:
         raise NotImplementedError(f"\"arange_cpu\" not implemented for '{dtypes.scalar_name(d)}'")
     if d.kind == dtypes.INTEGRAL:
         start, end, step = int(start), int(end), int(step)
-        n = max(0, -(-(end - start) // step))
-        values = np.arange(n, dtype=np.int64) * step + start
+        values = np.arange(max(0, -(-(end - start) // step)), dtype=np.int64)
+        if step != 1:
+            values *= step
+        if start:
+            values += start
     else:
         n = max(0, math.ceil((end - start) / step))
         values = start + np.arange(n, dtype=np.float64) * step
-    return finish(values.astype(d.np), d, device, requires_grad)
+    return finish(values.astype(d.np, copy=False), d, device, requires_grad)
 
 
 @composite(method=False, tensors="", name="range")
 def range_(start=0, end=None, step=1, *, dtype=None, device=None, requires_grad=False, layout=None, out=None):
     """As :func:`arange` with ``end`` included (deprecated in PyTorch)."""
-    warnings.warn(
+    warn(
         "torch.range is deprecated and will be removed in a future release because its behavior is inconsistent with "
         "Python's range builtin. Instead, use torch.arange, which produces values in [start, end).",
-        UserWarning,
-        stacklevel=3,
     )
     if end is None:
         start, end = 0, start
@@ -369,7 +376,7 @@ def meshgrid(*tensors, indexing="ij"):
 
 
 def _broadcast(*tensors):
-    shape = broadcast_shapes(*[t.shape for t in tensors])
+    shape = broadcast(*[t._shape for t in tensors])
     return [t.expand(shape) for t in tensors]
 
 

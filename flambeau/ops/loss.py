@@ -6,7 +6,6 @@ element or sample). ``size_average`` and ``reduce`` are PyTorch's older way of s
 
 from __future__ import annotations
 
-import warnings
 from math import prod
 
 import numpy as np
@@ -14,6 +13,7 @@ import numpy as np
 from flambeau import dispatch
 from flambeau.core import dtypes
 from flambeau.core.dtypes import promote_types, scalar_name
+from flambeau.core.errors import warn
 from flambeau.core.size import broadcast_shapes
 from flambeau.ops.activation import logsigmoid
 from flambeau.ops.matmul import require_tensors
@@ -28,9 +28,8 @@ def checked_reduction(reduction: str, size_average: bool | None = None, reduce: 
     if size_average is not None or reduce is not None:
         size_average, reduce = size_average is None or size_average, reduce is None or reduce
         reduction = ("mean" if size_average else "sum") if reduce else "none"
-        warnings.warn(
+        warn(
             f"size_average and reduce args will be deprecated, please use reduction='{reduction}' instead.",
-            stacklevel=5,
         )
     if reduction not in ("none", "mean", "sum"):
         raise ValueError(f"{reduction} is not a valid value for reduction: use 'none', 'mean' or 'sum'")
@@ -96,10 +95,9 @@ def _check_sizes(name: str, input, target) -> None:
     """Warns of a target that broadcasts: most often a missing or an extra dimension."""
     require_tensors(name, input=input, target=target)
     if input._shape != target._shape:
-        warnings.warn(
+        warn(
             f"Using a target size ({target._shape}) that is different to the input size ({input._shape}). "
             "This will likely lead to incorrect results due to broadcasting. Please ensure they have the same size.",
-            stacklevel=5,
         )
 
 
@@ -507,11 +505,10 @@ def kl_div(input, target, size_average=None, reduce=None, reduction="mean", log_
     if size_average is not None or reduce is not None or reduction not in ("mean", "batchmean"):
         reduction = checked_reduction(reduction, size_average, reduce)
     elif reduction == "mean":
-        warnings.warn(
+        warn(
             "reduction: 'mean' divides the total loss by both the batch size and the support size."
             "'batchmean' divides only by the batch size, and aligns with the KL div math definition."
             "'mean' will be changed to behave the same as 'batchmean' in the next major release.",
-            stacklevel=4,
         )
     if input._dtype.kind < dtypes.FLOATING and target._dtype.kind < dtypes.FLOATING:
         raise RuntimeError("kl_div: Integral inputs not supported.")

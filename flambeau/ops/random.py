@@ -7,7 +7,6 @@ gets. :mod:`flambeau.core.random` has the distributions; here are the functions 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +16,7 @@ from flambeau import dispatch
 from flambeau.core import dtypes
 from flambeau.core import random as streams
 from flambeau.core.dtypes import scalar_name
-from flambeau.core.errors import describe
+from flambeau.core.errors import describe, warn
 from flambeau.core.random import Generator, default_generator
 from flambeau.core.size import broadcast_shapes, memory_order
 from flambeau.ops.creation import empty_like, finish, sizes_of
@@ -197,7 +196,7 @@ def normal(
         d = dtype or dtypes.get_default_dtype()
         return finish(streams.normal(g, sizes_of((size,), "normal"), mean, std, d.np), d, device, requires_grad)
     d = tensors[0].dtype
-    mean, std = (x._array() if isinstance(x, dispatch.Tensor) else x for x in (mean, std))
+    mean, std = [x._array() if isinstance(x, dispatch.Tensor) else x for x in (mean, std)]
     return dispatch.wrap(streams.normal(g, broadcast_shapes(*[t.shape for t in tensors]), mean, std, d.np), d)
 
 
@@ -531,10 +530,9 @@ def dropout2d(input, p=0.5, training=True, inplace=False):
     """
     _check_probability(p)
     if input.dim() == 3:
-        warnings.warn(
+        warn(
             "dropout2d: Received a 3D input to dropout2d and assuming that channel-wise 1D dropout behavior is desired - "
             "input is interpreted as shape (N, C, L), where C is the channel dim. Use dropout1d instead.",
-            stacklevel=4,
         )
     elif input.dim() != 4:
         _warn_of_dims("dropout2d", input.dim(), "3D or 4D")
@@ -554,9 +552,8 @@ def dropout3d(input, p=0.5, training=True, inplace=False):
 
 
 def _warn_of_dims(name: str, dim: int, expected: str) -> None:
-    warnings.warn(
+    warn(
         f"{name}: Received a {dim}-D input to {name}, which is deprecated and will result in an error in a future release. "
         f"To retain the behavior and silence this warning, please use dropout instead: {name} drops whole channels of "
         f"{expected} inputs.",
-        stacklevel=5,
     )

@@ -7,7 +7,6 @@ four for cubic, more with antialiasing), and which ones does not depend on the v
 from __future__ import annotations
 
 import math
-import warnings
 from functools import lru_cache
 from math import prod
 
@@ -15,6 +14,7 @@ import numpy as np
 
 from flambeau.core import dtypes
 from flambeau.core.dtypes import scalar_name
+from flambeau.core.errors import warn
 from flambeau.engine.sampling import taps_of
 from flambeau.ops.pooling_adaptive import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
 from flambeau.ops.record import ErrorSample, Sample, composite, op
@@ -258,7 +258,7 @@ def interpolate(
 
 
 def _warn_deprecated(name: str) -> None:
-    warnings.warn(f"`nn.functional.{name}` is deprecated. Use `nn.functional.interpolate` instead.", stacklevel=5)
+    warn(f"`nn.functional.{name}` is deprecated. Use `nn.functional.interpolate` instead.")
 
 
 @composite(name="nn.functional.upsample")

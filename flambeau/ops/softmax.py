@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 
 from flambeau.core import dtypes
+from flambeau.core.errors import warn
 from flambeau.core.size import wrap_dim
 from flambeau.ops.creation import empty_like, zeros_like
 from flambeau.ops.record import ErrorSample, Sample, composite, op
@@ -124,9 +123,8 @@ def _implicit_dim(name: str, ndim: int, dim: int | None) -> int:
     """PyTorch's old rule for calls without ``dim``."""
     if dim is not None:
         return dim
-    warnings.warn(
+    warn(
         f"Implicit dimension choice for {name} has been deprecated. Change the call to include dim=X as an argument.",
-        stacklevel=5,
     )
     return 0 if ndim in (0, 1, 3) else 1
 
@@ -163,7 +161,7 @@ def gumbel_softmax(logits, tau=1, hard=False, eps=1e-10, dim=-1):
     Jang, Gu, Poole (2017), "Categorical reparameterization with Gumbel-softmax".
     """
     if eps != 1e-10:
-        warnings.warn("`eps` parameter is deprecated and has no effect.", stacklevel=4)
+        warn("`eps` parameter is deprecated and has no effect.")
     gumbels = -empty_like(logits).exponential_().log()
     soft = softmax((logits + gumbels) / tau, dim)
     if not hard:

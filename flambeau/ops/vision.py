@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from itertools import product
 from math import prod
 
@@ -11,6 +10,7 @@ import numpy as np
 from flambeau import dispatch
 from flambeau.core import dtypes
 from flambeau.core.dtypes import scalar_name
+from flambeau.core.errors import warn
 from flambeau.ops import pooling_fractional, resize, unfold  # noqa: F401  (the other families for images)
 from flambeau.ops.record import ErrorSample, Sample, composite
 
@@ -113,10 +113,9 @@ def channel_shuffle(input, groups):
 
 def _warn_default(align_corners: bool | None) -> bool:
     if align_corners is None:
-        warnings.warn(
+        warn(
             "Default grid_sample and affine_grid behavior has changed to align_corners=False since 1.3.0. Please specify "
             "align_corners=True if the old behavior is desired. See the documentation of grid_sample for details.",
-            stacklevel=5,
         )
     return bool(align_corners)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from itertools import chain
 
 import numpy as np
 
 from flambeau import dispatch
 from flambeau.core import device as devices
 from flambeau.core import dtypes
-from flambeau.core.size import Size
+from flambeau.core.size import Size, size_of_ints
 from flambeau.engine.graph import strided
 from flambeau.tensor.storage import Storage
 from flambeau.tensor.tensor import Tensor, make_tensor
@@ -27,7 +28,8 @@ def tensor(data, *, dtype=None, device=None, requires_grad: bool = False, pin_me
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.tensor.html
     """
-    devices.check(device)
+    if device is not None:
+        devices.check(device)
     dtype = dtype and dtypes.as_dtype(dtype, "tensor")
     if isinstance(data, Tensor):
         warnings.warn(
@@ -67,12 +69,18 @@ def asarray(obj, *, dtype=None, device=None, copy=None, requires_grad: bool = Fa
 
 def _as_array(data, dtype) -> tuple[np.ndarray, dtypes.dtype]:
     """A fresh array with ``data``'s values, and the dtype that PyTorch infers for it."""
+    regular = _regular(data)
+    if regular is not None:
+        shape, leaves, kinds = regular
+        found = _inferred(kinds)
+        array = _converted(leaves, dtype or found, kinds)
+        return array if array.shape == shape else array.reshape(shape), found
     if isinstance(data, np.ndarray) and data.dtype != object:
         return np.array(data, order="C"), dtype or dtypes.from_numpy(data.dtype)
     if isinstance(data, np.generic):
         return np.array(data), dtypes.from_numpy(data.dtype)
     if isinstance(data, (bool, int, float, complex)):
-        found = _inferred([data])
+        found = _inferred({data.__class__})
         return _converted(data, dtype or found), found
     if hasattr(data, "__array__") and not isinstance(data, (list, tuple)):
         array = np.array(data.__array__())
@@ -82,12 +90,40 @@ def _as_array(data, dtype) -> tuple[np.ndarray, dtypes.dtype]:
         if isinstance(data, (str, bytes)):
             raise TypeError(f"new(): invalid data type '{kind}'")
         raise RuntimeError(f"Could not infer dtype of {kind}")
-    leaves: list = []
+    leaves = []
     shape = _shape_and_leaves(data, leaves, 0)
     if not leaves:
         return np.zeros(shape, np.float64), dtypes.get_default_dtype()
-    found = _inferred(leaves)
+    found = _inferred({x.__class__ for x in leaves})
     return _converted(leaves, dtype or found).reshape(shape), found
+
+
+_REAL = frozenset((float, int, bool))
+_NESTED = (frozenset((list,)), frozenset((tuple,)))
+
+
+def _regular(data) -> tuple[tuple[int, ...], list | tuple, set[type]] | None:
+    """Shape, numbers and the types of these of a real number, or of lists of lists of real numbers that fit together.
+
+    ``None`` for all else: what is rarer, empty or wrong is looked at element by element (:func:`_shape_and_leaves`).
+    """
+    kind = data.__class__
+    if kind in _REAL:
+        return (), (data,), {kind}
+    if kind is not list and kind is not tuple:
+        return None
+    shape: tuple[int, ...] = (len(data),)
+    while True:
+        kinds = set(map(type, data))
+        if kinds <= _REAL:
+            return (shape, data, kinds) if data else None
+        if kinds not in _NESTED or len(shape) == 64:
+            return None
+        n, *others = set(map(len, data))
+        if others:
+            return None
+        shape = (*shape, n)
+        data = list(chain.from_iterable(data))
 
 
 def _shape_and_leaves(data, leaves: list, depth: int) -> tuple[int, ...]:
@@ -111,7 +147,7 @@ def _shape_and_leaves(data, leaves: list, depth: int) -> tuple[int, ...]:
         leaves.append(data)
         return ()
     n = len(data)
-    if n and all(x.__class__ in (float, int, bool) for x in data):
+    if n and all(x.__class__ in _REAL for x in data):
         leaves.extend(data)
         return (n,)
     inner: tuple[int, ...] | None = None
@@ -128,11 +164,15 @@ def _shape_and_leaves(data, leaves: list, depth: int) -> tuple[int, ...]:
     return (n, *(inner or ()))
 
 
-def _inferred(leaves: list) -> dtypes.dtype:
-    """The dtype that all numbers promote to; NumPy's have their own."""
+def _inferred(kinds: set[type]) -> dtypes.dtype:
+    """The dtype that numbers of these types promote to; NumPy's have their own."""
     found = None
-    for kind in {x.__class__ for x in leaves}:
-        if issubclass(kind, np.generic):
+    for kind in kinds:
+        if kind is int:
+            d = dtypes.int64
+        elif kind is float:
+            d = dtypes.get_default_dtype()
+        elif issubclass(kind, np.generic):
             d = dtypes.from_numpy(np.dtype(kind))
         elif issubclass(kind, (bool, int)):
             d = dtypes.bool if kind is bool else dtypes.int64
@@ -142,10 +182,20 @@ def _inferred(leaves: list) -> dtypes.dtype:
     return found  # type: ignore[return-value]
 
 
-def _converted(leaves, dtype: dtypes.dtype) -> np.ndarray:
+_FLOATS = {float}
+_LIMITS = {d: (int(np.iinfo(d.np).min) or -int(np.iinfo(d.np).max), int(np.iinfo(d.np).max)) for d in dtypes.ALL if d.kind == dtypes.INTEGRAL}
+_MODERATE = 1e38  # in float32's range
+
+
+def _converted(leaves, dtype: dtypes.dtype, kinds: set[type] | None = None) -> np.ndarray:
+    """Numbers, perhaps known to be of Python's types ``kinds``, as an array of ``dtype``."""
     if dtype.kind == dtypes.INTEGRAL:
         return _integers(leaves, dtype)
+    if dtype is dtypes.float32 and kinds == _FLOATS and len(leaves) <= 16 and -_MODERATE < min(leaves) <= max(leaves) < _MODERATE:
+        return np.array(leaves, dtype.np)  # a few: to see that NumPy has nothing to warn of is faster than to silence it
     array = np.array(leaves)
+    if array.dtype == dtype.np:
+        return array
     if array.dtype.kind == "c" and dtype.kind == dtypes.FLOATING:
         raise TypeError("must be real number, not complex")
     with np.errstate(over="ignore"):  # too large for the type: inf
@@ -155,10 +205,11 @@ def _converted(leaves, dtype: dtypes.dtype) -> np.ndarray:
 def _integers(leaves, dtype: dtypes.dtype) -> np.ndarray:
     """Numbers as integers, cut towards zero; what does not fit is an error, but that an unsigned type takes ``-1``."""
     array = np.array(leaves)
+    if array.dtype == dtype.np:
+        return array
     if array.dtype.kind == "c":
         raise TypeError("'complex' object cannot be interpreted as an integer")
-    high = int(np.iinfo(dtype.np).max)
-    low = int(np.iinfo(dtype.np).min) or -high
+    low, high = _LIMITS[dtype]
     if array.size and not (array.min() >= low and array.max() <= high):  # also where one is NaN
         if array.dtype.kind == "f":
             raise RuntimeError(f"value cannot be converted to type {dtype.name} without overflow")
@@ -173,18 +224,18 @@ def from_numpy(array: np.ndarray) -> Tensor:
     if not isinstance(array, np.ndarray):
         raise TypeError(f"expected np.ndarray (got {type(array).__name__})")
     dtype = dtypes.from_numpy(array.dtype)
-    if array.dtype.byteorder not in "=|" and array.dtype != array.dtype.newbyteorder("="):
+    if not array.dtype.isnative:
         raise ValueError("given numpy array has byte order different from the native byte order. Conversion between byte orders is currently not supported.")
-    if not array.flags.writeable:
+    flags = array.flags
+    if not flags.writeable:
         warnings.warn(
             "The given NumPy array is not writable, and PyTorch does not support non-writable tensors. Writing to this "
             "tensor raises an error; copy the array first to be able to.",
             UserWarning,
             stacklevel=2,
         )
-    if array.flags.c_contiguous:
-        shape = Size(array.shape)
-        return make_tensor(Storage.from_numpy(array, dtype, exposed=True), shape, dtype)
+    if flags.c_contiguous:
+        return make_tensor(Storage.from_numpy(array, dtype, exposed=True), size_of_ints(array.shape), dtype)
     if any(s % array.itemsize for s in array.strides):
         raise ValueError("given numpy array strides not a multiple of the element byte size. Copy the numpy array to reallocate the memory.")
     if any(s < 0 for s in array.strides):

@@ -140,6 +140,11 @@ def by_sixteen(uniform: np.ndarray, mean: float, std: float) -> np.ndarray:
 
 def by_pairs(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     """Normal samples from pairs of ``float64`` uniform ones, as the serial kernel makes them: cosine, sine, cosine, ..."""
-    radius = np.sqrt(-2 * np.log1p(-v))
+    radius = np.log1p(-v)
+    radius *= -2
+    np.sqrt(radius, out=radius)
     angle = _TWO_PI * u
-    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=-1).reshape(-1)
+    pairs = np.empty((len(u), 2))
+    np.multiply(radius, np.cos(angle), out=pairs[:, 0])
+    np.multiply(radius, np.sin(angle), out=pairs[:, 1])
+    return pairs.reshape(-1)

@@ -48,7 +48,7 @@ def _count(size: Size) -> int:
 
 def shaped(values: np.ndarray, size: Size, dtype: np.dtype) -> np.ndarray:
     """``values`` in another dtype and shape."""
-    if dtype in (HALF, BFLOAT16):
+    if dtype.itemsize == 2 and dtype in (HALF, BFLOAT16):
         values = values.astype(np.float32)  # PyTorch rounds to 16 bits by way of float32
     return values.astype(dtype, copy=False).reshape(size)
 
@@ -129,7 +129,10 @@ def normal(
     n = _count(size)
     if n < 16 or not contiguous:
         values = _serial_normal(generator, n)
-        values = values + float(mean) if std == 1 else fma(values, float(std), float(mean))
+        if std == 1:
+            values += float(mean)
+        else:
+            values = fma(values, float(std), float(mean))
         return shaped(values, size, dtype)
     draw = generator.doubles if dtype == DOUBLE else generator.floats
     whole = n - n % 16
@@ -146,16 +149,20 @@ def normal(
 
 def _serial_normal(generator: Generator, n: int) -> np.ndarray:
     """``n`` standard normal samples as ``float64``; an odd sample is kept for the next call."""
-    kept = [] if generator.next_normal is None or n == 0 else [generator.next_normal]
-    missing = n - len(kept)
-    if n:
-        generator.next_normal = None
+    if n == 0:
+        return np.empty(0)
+    kept, generator.next_normal = generator.next_normal, None
+    missing = n if kept is None else n - 1
     uniforms = generator.doubles(missing + missing % 2)
     fresh = by_pairs(uniforms[0::2], uniforms[1::2])
     if missing % 2:
         generator.next_normal = float(fresh[-1])
-        fresh = fresh[:-1]
-    return np.concatenate([kept, fresh])
+    if kept is None:
+        return fresh[:n]
+    samples = np.empty(n)
+    samples[0] = kept
+    samples[1:] = fresh[:missing]
+    return samples
 
 
 # --- integers ----------------------------------------------------------------------------------------------------
@@ -370,7 +377,11 @@ def exponential(generator: Generator, size: Size, rate: float = 1.0, dtype: DTyp
             "Exponential distribution is a continuous probability distribution. "
             f"dtype must be a floating point but you specified {scalar_name(dtype)}"
         )
-    return shaped(-1.0 / rate * np.log1p(-generator.doubles(_count(size))), size, dtype)
+    values = generator.doubles(_count(size))
+    np.negative(values, out=values)
+    np.log1p(values, out=values)
+    values *= -1.0 / rate
+    return shaped(values, size, dtype)
 
 
 def geometric(generator: Generator, size: Size, p: float, dtype: DTypeLike = np.float32) -> np.ndarray:
@@ -449,7 +460,7 @@ def multinomial(generator: Generator, p: np.ndarray, n: int, replacement: bool =
     with np.errstate(divide="ignore", invalid="ignore"):
         keys: np.ndarray = p / (q.T if by_columns else q)
     if n == 1:
-        return np.expand_dims(keys.argmax(-1), -1)
+        return keys.argmax(-1)[..., None]
     return np.argsort(-keys, axis=-1, kind="stable")[..., :n]
 
 

@@ -14,6 +14,7 @@ DEFAULT_SEED = 67280421310721
 """The seed of a new ``Generator()``."""
 
 _WORDS = 624
+_HIGH, _DIGITS53, _DIGITS24, _LAST24 = np.uint64(32), np.uint64((1 << 53) - 1), np.uint32(0xFF_FFFF), np.float32(2**-24)
 _STATE = np.dtype(
     {
         # PyTorch's own layout, so that its checkpoints can be read here and ours there. The gaps hold fields that the
@@ -153,16 +154,17 @@ class Generator:
     def raw64(self, n: int) -> np.ndarray:
         """The next ``n`` 64-bit words, as ``uint64``: of each pair of 32-bit words the first is the high one."""
         words = self._twister().random_raw(2 * n)
-        pairs: np.ndarray = words[0::2] << np.uint64(32) | words[1::2]
+        pairs: np.ndarray = words[0::2] << _HIGH
+        pairs |= words[1::2]
         return pairs
 
     def floats(self, n: int) -> np.ndarray:
         """The next ``n`` uniform numbers in [0, 1) with 24 bits, as ``float32``."""
-        return np.multiply((self.raw32(n) & np.uint32(0xFF_FFFF)).astype(np.float32), np.float32(2**-24))
+        return np.multiply((self.raw32(n) & _DIGITS24).astype(np.float32), _LAST24)
 
     def doubles(self, n: int) -> np.ndarray:
         """The next ``n`` uniform numbers in [0, 1) with 53 bits, as ``float64``."""
-        return np.multiply((self.raw64(n) & np.uint64((1 << 53) - 1)).astype(np.float64), 2.0**-53)
+        return np.multiply(self.raw64(n) & _DIGITS53, 2.0**-53)
 
 
 default_generator = Generator()
