@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 
@@ -266,6 +269,214 @@ def test_a_custom_function_that_looks_at_values():
         np.testing.assert_allclose(w.grad.tolist(), [0.6, 0.8], rtol=1e-6)
 
 
+# --- passes that return gradients ----------------------------------------------------------------------------
+
+
+def test_returned_gradients_are_repeated():
+    for k in (1.0, 2.0, 3.0, 4.0):
+        a, b = leaf(k, 2.0), leaf(3.0, k)
+        z = (a.exp() * b).sum()
+        found = torch.autograd.grad(z, (b, a), retain_graph=True)
+        np.testing.assert_allclose(found[0].tolist(), np.exp([k, 2.0]), rtol=1e-6)
+        np.testing.assert_allclose(found[1].tolist(), np.exp([k, 2.0]) * [3.0, k], rtol=1e-6)
+        assert not found[0].requires_grad and a.grad is None
+        assert torch.autograd.grad(z, a)[0].tolist() == found[1].tolist()
+    assert len(passes()) == 2
+
+
+def test_which_gradients_are_wanted_matters():
+    for _ in range(3):
+        a, b, c = leaf(2.0), leaf(3.0), leaf(5.0)
+        y = a * b
+        z = y * y
+        for wanted, values in (((a,), (36.0,)), ((b,), (24.0,)), ((b, a), (24.0, 36.0)), ((y, a, y), (12.0, 36.0, 12.0))):
+            assert tuple(g.item() for g in torch.autograd.grad(z, wanted, retain_graph=True)) == values
+        assert torch.autograd.grad(z, (c, a), retain_graph=True, allow_unused=True)[0] is None
+        with pytest.raises(RuntimeError, match="index 1 appears to not have been used"):
+            torch.autograd.grad(z, (a, c))
+
+
+def test_a_pass_frees_only_what_has_run():
+    for _ in range(3):
+        a, b = leaf(2.0), leaf(3.0)
+        left, right = a * a, b * b
+        z = left * right
+        assert torch.autograd.grad(z, left)[0].item() == 9.0
+        assert torch.autograd.grad(left, a)[0].item() == 4.0  # it was not on the way
+        with pytest.raises(RuntimeError, match="second time"):
+            torch.autograd.grad(z, b)
+
+
+def test_a_returned_gradient_may_be_written_to():
+    given = torch.tensor([1.0, 1.0])
+    for _ in range(3):
+        a, b = leaf(1.0, 2.0), leaf(3.0, 4.0)
+        first, second = torch.autograd.grad((a + b) * 2, (a, b), given)
+        assert first is second
+        first.mul_(10)
+        assert torch.autograd.grad(a + b, a, given)[0] is given
+        x = leaf(5.0, 6.0)
+        (mean,) = torch.autograd.grad((x * a.detach()).sum(), x)
+        mean.add_(1)
+        assert first.tolist() == [20.0, 20.0] and mean.tolist() == [2.0, 3.0] and a.tolist() == [1.0, 2.0]
+
+
+def in_full(monkeypatch, function, *args):
+    """``function(*args)`` with each backward pass run in full."""
+    with monkeypatch.context() as patch:
+        patch.setattr(repetition, "survey", lambda *_: None)
+        return function(*args)
+
+
+def equation(k: float) -> list:
+    """A residual of a differential equation of third order, its gradients, and the names on its tape."""
+    x = (torch.linspace(0.1, 0.7, 7) * k).reshape(7, 1).requires_grad_()
+    w, v = torch.linspace(-1, 1, 5).reshape(1, 5).requires_grad_(), torch.linspace(0.5, 1, 5).reshape(5, 1).requires_grad_()
+    u = torch.cat([x, x * 2], 1).sum(1, keepdim=True).mm(w).tanh().mm(v)
+    found, order = [u], u
+    for _ in range(3):
+        order = torch.autograd.grad(order, x, torch.ones_like(order), create_graph=True)[0]
+        found.append(order)
+    loss = (found[3] + u * found[1] - 3 * found[2]).pow(2).mean()
+    loss.backward()
+    names, stack = [], [loss.grad_fn]
+    while stack:
+        fn = stack.pop()
+        names.append(fn.name())
+        stack += [f for f, _ in fn.next_functions if f is not None]
+    return [names, *[t.tolist() for t in (*found, loss, x.grad, w.grad, v.grad)]]
+
+
+def test_gradients_of_gradients_are_repeated(monkeypatch):
+    for k in (1.0, 0.5, 2.0, 1.5):
+        expected, got = in_full(monkeypatch, equation, k), equation(k)
+        assert got[0] == expected[0]
+        for a, b in zip(got[1:], expected[1:], strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)  # third derivatives cancel; a plan sums in another order
+    assert len(passes()) == 4
+
+
+def test_a_gradient_with_a_tape_may_be_written_to():
+    for k in (2.0, 3.0, 4.0, 5.0):
+        x = leaf(k)
+        g = torch.autograd.grad((x**3).sum(), x, create_graph=True)[0]
+        kept = g * g
+        g.mul_(10)
+        (kept + g).sum().backward()  # 9 x^4 + 30 x^2
+        assert x.grad.item() == 36 * k**3 + 60 * k
+
+
+def test_a_leaf_that_is_written_to_between_gradients():
+    for _ in range(4):
+        x = leaf(3.0)
+        g = torch.autograd.grad((x**3).sum(), x, create_graph=True)[0]
+        with torch.no_grad():
+            x.mul_(2)
+        assert torch.autograd.grad(g, x)[0].item() == 18.0
+
+
+def test_the_gradient_given_may_have_a_tape_of_its_own():
+    for k in (2.0, 3.0, 4.0):
+        x, v, u = leaf(k, 1.0), leaf(1.0, 1.0), torch.tensor([1.0, k])
+        g = torch.autograd.grad((x**3), x, v * 1, create_graph=True)[0]  # 3 x^2 v
+        assert torch.autograd.grad(g, v, u, retain_graph=True)[0].tolist() == [3 * k**2, 3 * k]
+        assert torch.autograd.grad(g, (x, v), u)[0].tolist() == [6 * k, 6 * k]
+        v.requires_grad_(False)
+        g = torch.autograd.grad((x**3), x, v * 1, create_graph=True)[0]
+        assert torch.autograd.grad(g, (x, v.requires_grad_()), u, allow_unused=True)[1] is None
+
+
+def test_passes_through_index_tensors_are_repeated():
+    table = torch.arange(24).reshape(4, 6)
+    indices = (table[0, :3], table[0, :3] + 1, table[:3, 0] // 6, table[0, :3].int(), torch.tensor([2, 2, 0]))
+    w = torch.arange(8.0).reshape(4, 2).requires_grad_()
+    for index in (*indices, *indices):
+        w.grad = None
+        (w * w)[index].sum().backward()
+        expected = np.zeros((4, 2))
+        np.add.at(expected, index.tolist(), 2 * w.detach().numpy()[index.tolist()])
+        np.testing.assert_array_equal(w.grad.tolist(), expected)
+    assert 0 < len(passes()) < len(indices)
+    w.grad = None
+    with pytest.raises(IndexError):
+        (w * w)[torch.tensor([0, 1, 4])].sum().backward()
+
+
+def test_gradients_of_gradients_through_index_tensors(monkeypatch):
+    def energy(k: float, index) -> list:
+        x = (torch.linspace(0.5, 2.0, 8) * k).reshape(4, 2).requires_grad_()
+        (force,) = torch.autograd.grad((x[index] ** 3).sum() + (x[:, [0, 1]].exp() * x[index, 0].sum()).sum(), x, create_graph=True)
+        (force * force)[index].sum().backward()
+        return [force.tolist(), x.grad.tolist()]
+
+    for k in (1.0, 0.5, 1.5):
+        for index in (torch.tensor([1, 2, 3]), torch.tensor([0, 0, 2])):
+            expected, got = in_full(monkeypatch, energy, k, index), energy(k, index)
+            for a, b in zip(got, expected, strict=True):
+                np.testing.assert_allclose(a, b, rtol=1e-5)
+    assert len(passes()) == 2
+
+
+def test_custom_functions_are_called_by_passes_that_return_gradients():
+    calls = []
+
+    class Twice(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, g):
+            calls.append(1)
+            return g * 2 if ctx.saved_tensors[0].sum() < 100 else g * 3
+
+    for k in (1.0, 2.0, 100.0, 3.0):
+        x, y = leaf(k), leaf(2.0)
+        z = Twice.apply(x * x) * y
+        found = torch.autograd.grad(z, (y, x), retain_graph=True)
+        assert found[1].item() == 2 * k * 2.0 * (3 if k == 100.0 else 2) and found[0].item() == 2 * k * k
+        assert torch.autograd.grad(z, y)[0].item() == 2 * k * k
+    assert len(calls) == 4
+
+
+def test_what_is_remembered_holds_no_values():
+    def step():
+        x = torch.ones(10).requires_grad_()
+        (g,) = torch.autograd.grad((x.exp() * x).sum(), x, create_graph=True)
+        g.square().sum().backward()
+        x.grad.sum().item()
+        return weakref.ref(g._storage.node), weakref.ref(x._storage.node)
+
+    alive = [step(), step()]
+    gc.collect()
+    assert len(passes()) == 2 and not any(ref() for pair in alive for ref in pair)
+
+
+def test_hooks_under_create_graph_run_each_time():
+    seen = []
+    for k in range(4):
+        x = leaf(2.0)
+        y = x * x
+        if k >= 2:
+            y.register_hook(lambda g: seen.append(g.item()) or g * 10)
+        g = torch.autograd.grad((y * y).sum(), x, create_graph=True)[0]
+        assert g.item() == (320.0 if k >= 2 else 32.0)
+    assert seen == [8.0, 8.0]
+
+
+def test_saved_tensor_hooks_see_what_create_graph_saves():
+    for hooked in (False, False, True, False):
+        seen = []
+        x = leaf(2.0)
+        y = (x**3).sum()
+        with torch.autograd.graph.saved_tensors_hooks(lambda t, seen=seen: seen.append(t) or t, lambda t: t):
+            g = torch.autograd.grad(y, x, create_graph=True)[0] if hooked else None
+        assert bool(seen) == hooked
+        g = g if hooked else torch.autograd.grad(y, x, create_graph=True)[0]
+        assert torch.autograd.grad(g, x)[0].item() == 12.0
+
+
 def test_an_index_out_of_range_is_an_error_in_every_pass():
     w = torch.ones(3, 2, requires_grad=True)
     for k in range(4):
@@ -274,6 +485,21 @@ def test_an_index_out_of_range_is_an_error_in_every_pass():
         assert w.grad.sum().item() == 6.0
     with pytest.raises(IndexError):
         w[torch.tensor([0, 3])].sum().item()
+
+
+def test_an_index_that_was_not_known_when_it_was_used_is_looked_at_by_every_pass():
+    w = torch.arange(6.0).reshape(3, 2).requires_grad_()
+    for _ in range(4):  # a pass that relies on what it has seen in the index
+        w.index_select(0, torch.tensor([0, 2])).sum().backward()
+    pending = torch.tensor([0, 3]) + 1
+    rows = w.index_select(0, pending)
+    loss = rows.sum()
+    with pytest.raises(IndexError):
+        rows.tolist()
+    w.grad = None
+    with pytest.raises(IndexError):
+        loss.backward()
+        w.grad.tolist()
 
 
 def test_hooks_on_saved_values_of_calls_that_repeat():

@@ -34,20 +34,20 @@ def run_backward(
     previous = grad_mode.enabled
     grad_mode.enabled = create_graph
     try:
-        if inputs is not None or create_graph or anomaly.enabled:
+        if anomaly.enabled or (accumulate if inputs is not None else create_graph):
             return _run(roots, grads, retain_graph, inputs, accumulate, None)
-        found = repetition.survey(roots, grads)
-        done = False if found is None else repetition.repeat(found, retain_graph)
-        if done is True:
-            return []
+        found = repetition.survey(roots, grads, inputs)
+        done = None if found is None else repetition.repeat(found, retain_graph)
+        if done.__class__ is list:
+            return done  # type: ignore[return-value]
         if done or found is None or not repetition.is_worth_watching(found):
-            return _run(roots, grads, retain_graph, None, True, None, done or {})
+            return _run(roots, grads, retain_graph, inputs, accumulate, None, done or {})  # type: ignore[arg-type]
         watcher = repetition.Watcher(found)
-        _run(roots, grads, retain_graph, None, True, watcher)
-        watcher.remember()
+        results = _run(roots, grads, retain_graph, inputs, accumulate, watcher)
+        watcher.remember(results)
         for leaf, value in watcher.gradients:
             leaf.accumulate(value)
-        return []
+        return results
     finally:
         grad_mode.enabled = previous
 
@@ -95,9 +95,11 @@ def _run(
                     if gs[number] is not None:
                         captured[node, number] = gs[number]
                 run = accumulate and node in wanted if isinstance(node, AccumulateGrad) else needed[node]
-            if watcher is not None and isinstance(node, AccumulateGrad):
+            if run and watcher is not None and isinstance(node, AccumulateGrad):
                 watcher.gradients.append((node, read(gs[0])))
             elif run:
+                if watcher is not None:
+                    watcher.ran.append(node)
                 if anomaly.enabled:
                     results = _watched(node, gs)
                 elif node in returned:

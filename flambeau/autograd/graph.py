@@ -196,7 +196,7 @@ class Pattern:
                ``(gradient, gradients, needs, *constants, *kept)`` the function takes
     """
 
-    __slots__ = ("calls", "constants", "holds", "joint", "kept", "metas", "names", "needs", "several", "type")
+    __slots__ = ("calls", "constants", "holds", "joint", "kept", "lists", "metas", "names", "needs", "several", "type")
 
     def __init__(self, type_: type, needs: tuple[bool, ...], metas: tuple) -> None:
         self.type, self.needs, self.metas = type_, needs, metas
@@ -209,7 +209,8 @@ class Pattern:
 
     def finish(self) -> None:
         """Finds the arguments of the functions that make the gradients."""
-        self.holds = any(index is None or layout is not None for _, index, layout in self.kept)
+        self.lists = any(index is None for _, index, _ in self.kept)
+        self.holds = self.lists or any(layout is not None for _, _, layout in self.kept)
         rules = self.type.op.rules  # type: ignore[attr-defined]
         places = {"g": 0, "gs": 1, "needs": 2}
         for name in (*self.names, *[name for name, *_ in self.kept]):
@@ -396,7 +397,7 @@ def _place(pattern: Pattern, edges: list, saved: list, results) -> None:
 def pattern_of(entry: Node) -> Pattern | None:
     """What entries of calls like that of ``entry`` have in common; ``None`` where each is different."""
     pattern = entry.__dict__.get("pattern")
-    return None if pattern is None or any(index is None for _, index, _ in pattern.kept) else pattern
+    return None if pattern is None or pattern.lists else pattern
 
 
 def enter(pattern: Pattern, inputs: Sequence, results) -> None:

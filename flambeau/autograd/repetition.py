@@ -3,8 +3,8 @@
 What a backward pass records follows from the entries that it goes through, how they are connected, and which saved
 values are the same; not from the values themselves. So the first pass of a kind is watched, and later ones record the
 same nodes on their own saved values, without running the entries. A custom function's ``backward`` is the user's code, so
-it is called each time: it divides a pass into stages. Passes with hooks, or saved values that are stored in another way,
-run in full.
+it is called each time: it divides a pass into stages. Under ``create_graph`` the entries that a pass has made are made
+again as well. Passes with hooks, or saved values that are stored in another way, run in full.
 """
 
 from __future__ import annotations
@@ -14,13 +14,16 @@ from typing import NamedTuple
 
 from flambeau import dispatch
 from flambeau.autograd.function import BackwardNode
-from flambeau.autograd.graph import AccumulateGrad, Node
-from flambeau.autograd.saving import Saved
+from flambeau.autograd.graph import AccumulateGrad, Node, OpBackward, edge_of, next_sequence
+from flambeau.autograd.growth import Growth
+from flambeau.autograd.saving import Saved, saving_hooks
 from flambeau.core import config
+from flambeau.dispatch import grad_mode
 from flambeau.engine import graph
 from flambeau.engine.graph import Node as Value
 from flambeau.engine.run import after_record
-from flambeau.engine.segment import Segment
+from flambeau.engine.segment import Segment, may_fail
+from flambeau.engine.trace import kind_of
 from flambeau.tensor.storage import Storage
 from flambeau.tensor.tensor import Tensor, make_tensor, read
 
@@ -43,13 +46,15 @@ class Call(NamedTuple):
 class Pass(NamedTuple):
     """What a pass has recorded: a segment before each call, and one behind the last.
 
-    A segment's results are the gradients that the call gets, or in the end those of ``leaves``, given by their places; and
-    then what later segments read.
+    A segment's results are the gradients that the call gets, or in the end those of ``leaves``, given by their places, and
+    those that ``growth`` needs; and then what later segments read. ``ran`` has the places of the entries that have run.
     """
 
     segments: list[Segment]
     calls: list[Call]
     leaves: list[int]
+    ran: list[int]
+    growth: Growth
 
 
 _passes: dict[tuple, Pass | int] = {}
@@ -65,45 +70,59 @@ class Survey:
         self.key, self.entries, self.given = key, entries, given
 
 
-def survey(roots: Sequence[tuple[Node, int]], grads: Sequence[Tensor]) -> Survey | None:
+def survey(
+    roots: Sequence[tuple[Node, int]], grads: Sequence[Tensor], inputs: Sequence[tuple[Node, int]] | None
+) -> Survey | None:
     """What identifies a pass; ``None`` where it cannot be repeated."""
-    if config.eager or dispatch.autocast.cast is not None:
+    creates_graph = grad_mode.enabled
+    if config.eager or dispatch.autocast.cast is not None or creates_graph and saving_hooks:
         return None
     entries: list[Node] = []
     places: dict[Node, int] = {}
     given: list[Value] = []
     numbers: dict[Value, int] = {}
-    key: list = []
+    key: list = [creates_graph]
     add = key.append
     for (entry, number), g in zip(roots, grads, strict=True):
         node = g._storage.node
         if g._storage.exposed:
             return None
-        place = places.get(entry)
-        if place is None:
-            place = places[entry] = len(entries)
+        place = places.setdefault(entry, len(entries))
+        if place == len(entries):
             entries.append(entry)
         if node not in numbers:
             numbers[node] = len(given)
             given.append(node)
         key += (place, number, numbers[node], g._layout or dispatch.layout_of(g))
+        edge = edge_of(g) if creates_graph else None
+        if edge is not None:  # the pass may lead on to what the given gradient was made of
+            place = places.setdefault(edge[0], len(entries))
+            if place == len(entries):
+                entries.append(edge[0])
+            key += (place, edge[1])
     for entry in entries:  # which grow
         if entry.__class__ is AccumulateGrad:
             variable = entry.variable
             if variable._hooks or "_post_accumulate_grad_hooks" in variable.__dict__ or entry.hooked:
                 return None
-            key += (variable._shape, variable._dtype)
+            add(variable._shape)
+            add(variable._dtype)
             continue
         if entry.hooked:
             return None
-        if isinstance(entry, BackwardNode):
-            key += (entry.__class__, entry.metas)
-            _add_edges(key, entry, entries, places)
-            continue
-        saved = entry.__dict__.get("saved")
-        if saved.__class__ is not tuple and saved.__class__ is not list:
+        if isinstance(entry, OpBackward):
+            saved: Sequence | None = entry.saved
+            if saved.__class__ is not tuple and saved.__class__ is not list:  # it has gone, or comes when it is asked for
+                return None
+            add(entry.pattern)
+            if entry.pattern.lists:
+                saved = _flat(saved, key)  # type: ignore[arg-type]
+        elif isinstance(entry, BackwardNode) and not creates_graph:
+            saved = ()
+            add(entry.__class__)
+            add(entry.metas)
+        else:
             return None
-        add(entry.pattern)  # type: ignore[attr-defined]
         for item in saved:
             kind = item.__class__
             if kind is tuple:
@@ -122,34 +141,50 @@ def survey(roots: Sequence[tuple[Node, int]], grads: Sequence[Tensor]) -> Survey
                 number = numbers[node] = len(given)
                 given.append(node)
             add(number)
-        _add_edges(key, entry, entries, places)
-    return Survey(tuple(key), entries, given)
-
-
-def _add_edges(key: list, entry: Node, entries: list[Node], places: dict[Node, int]) -> None:
-    for edge in entry.edges:
-        if edge is None:
-            key.append(None)
-        else:
+        for edge in entry.edges:
+            if edge is None:
+                add(None)
+                continue
             target, number = edge
             place = places.get(target)
             if place is None:
                 place = places[target] = len(entries)
                 entries.append(target)
-            key += (place, number)
+            add((place, number) if number else place)
+    if inputs is not None:
+        add(tuple([(places.get(entry), number) for entry, number in inputs]))
+    return Survey(tuple(key), entries, given)
 
 
-def repeat(found: Survey, retain_graph: bool) -> bool | dict[Node, Sequence]:
-    """Records the pass again, if one of its kind has been watched; returns whether that is done.
+def _flat(saved: Sequence, key: list) -> list:
+    """Saved values with those in lists one by one; the key gets what no pattern says about these."""
+    found: list = []
+    for item in saved:
+        if item.__class__ is not list:
+            found.append(item)
+            continue
+        for x in item:
+            if x.__class__ is Saved and x.node is not None:
+                key += (x.shape, x.geometry, x.node.shape, x.node.dtype)
+                found.append(x)
+            elif x is None:
+                key.append(None)
+            else:
+                found.append(x)
+    return found
+
+
+def repeat(found: Survey, retain_graph: bool) -> list[Tensor | None] | dict[Node, Sequence] | None:
+    """Records the pass again and returns its results, if one of its kind has been watched.
 
     Where a custom function returns something else than it did then, the pass must run in full, with what the custom
-    functions have returned already.
+    functions have returned already, by their entries.
     """
     known = _passes.get(found.key)
     if known.__class__ is not Pass:
-        return False
+        return None
     entries, given = found.entries, found.given
-    segments, calls, leaves = known  # type: ignore[misc]
+    segments, calls, leaves, ran, growth = known  # type: ignore[misc]
     if calls:
         given = list(given)
         returned: dict[Node, Sequence] = {}
@@ -163,15 +198,26 @@ def repeat(found: Survey, retain_graph: bool) -> bool | dict[Node, Sequence]:
             if _outcome(results, contents, given) != call.results:
                 return returned
             given += [node for node in contents if node is not None]
-    for place, node in zip(leaves, segments[-1].record(given)):
+    values = segments[-1].record(given)
+    for place, node in zip(leaves, values):
         entries[place].accumulate(node)  # type: ignore[attr-defined]
+    results = growth.again(entries, values[len(leaves) :])
     if not retain_graph:
-        for entry in entries:
-            if entry.__class__ is not AccumulateGrad:
-                entry.release()
+        for place in ran:
+            entries[place].release()
     if len(graph.trace) >= config.max_pending_nodes:
+        del values
         after_record()
-    return True
+    return results
+
+
+def _verify(node: Value) -> None:
+    """Lets the op look at the values that it relies on, as it did when the pass was watched, or else when it runs."""
+    inputs = tuple([make_tensor(Storage(x), x.shape, x.dtype) if x.__class__ is Value else x for x in node.inputs])
+    if not node.op.verify(inputs, node.attrs):
+        node.op = node.op.verified
+        kind_of(node)
+        may_fail(node)
 
 
 def _contents(results: Sequence) -> list[Value | None]:
@@ -199,10 +245,12 @@ class Watcher:
 
     def __init__(self, found: Survey) -> None:
         self.found = found
+        self.since = next_sequence()
         self.start = len(graph.trace)
         self.last = graph.trace[-1] if self.start else None
         self.calls: list[tuple] = []  # entry, gradients' nodes and metas, where it began and ended, results and their nodes
         self.gradients: list[tuple[AccumulateGrad, Value]] = []
+        self.ran: list[Node] = []
 
     def call(self, entry: Node, gs: list) -> Sequence:
         """Runs a custom function."""
@@ -213,17 +261,17 @@ class Watcher:
         self.calls.append((entry, values, metas, begin, len(graph.trace), results, _contents(results)))
         return results
 
-    def remember(self) -> None:
-        """Keeps what the pass has recorded, if that is clear."""
+    def remember(self, results: Sequence[Tensor | None]) -> None:
+        """Keeps what the pass has recorded and returned, if that is clear."""
         found = self.found
         if len(_passes) >= MAX_PASSES:
             _passes.clear()
         try:
-            _passes[found.key] = self._pass()
+            _passes[found.key] = self._pass(results)
         except KeyError:
             _passes[found.key] = _passes.get(found.key, 0) + 1  # type: ignore[operator]
 
-    def _pass(self) -> Pass:
+    def _pass(self, returned: Sequence[Tensor | None]) -> Pass:
         trace, start = graph.trace, self.start
         if len(trace) < start or start and trace[start - 1] is not self.last or any(c[4] > len(trace) for c in self.calls):
             raise KeyError("the trace has run")
@@ -232,15 +280,20 @@ class Watcher:
         for _, values, _, begin, end, *_ in self.calls:
             stages.append((trace[start:begin], [v for v in values if v is not None]))
             start = end
-        stages.append((trace[start:], [value for _, value in self.gradients]))
         given = list(self.found.given)
+        before = set(given)
+        if any(t is not None and t._storage.node in before for t in returned):
+            raise KeyError("a tensor that was there before")
+        values = [value for _, value in self.gradients]
+        growth = Growth(self.found.entries, returned, self.since, values)
+        stages.append((trace[start:], values))
         shared = frozenset(graph.shared.values())
         segments, calls = [], []
         for i, (nodes, wanted) in enumerate(stages):
             later = {x for n, _ in stages[i + 1 :] for node in n for x in node.inputs if x.__class__ is Value}
             later.update(x for _, w in stages[i + 1 :] for x in w)
             read_later = [node for node in nodes if node in later]
-            segments.append(Segment(nodes, given, [*wanted, *read_later], shared))
+            segments.append(Segment(nodes, given, [*wanted, *read_later], shared, _verify))
             given += read_later
             if i < len(self.calls):
                 entry, _, metas, _, _, results, contents = self.calls[i]
@@ -249,4 +302,4 @@ class Watcher:
                     raise KeyError("memory that somebody else may write to")
                 calls.append(Call(places[entry], metas, outcome))
                 given += [node for node in contents if node is not None]
-        return Pass(segments, calls, [places[entry] for entry, _ in self.gradients])
+        return Pass(segments, calls, [places[e] for e, _ in self.gradients], [places[e] for e in self.ran], growth)

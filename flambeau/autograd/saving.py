@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from flambeau.dispatch import grad_mode
+from flambeau.tensor import following
 from flambeau.tensor.storage import Storage
 from flambeau.tensor.tensor import Tensor, make_tensor, read
 
@@ -72,19 +73,19 @@ class Saved:
         else:
             same = t._storage.node is self.node and t._shape is self.shape
         if index < 0:
-            out = t._alias() if same else self._restore()
+            out = t._alias() if same else self.restored()
             out._grad_fn, out._output_nr = owner, -1 - index
             return out
         edge = owner.edges[index]
         if same and (t._grad_fn is None if edge is None else t._requires_grad or t._grad_fn is edge[0]):
             return t
-        out = t._alias() if same else self._restore()
+        out = t._alias() if same else self.restored()
         out._base = None
         out._requires_grad = False
         out._grad_fn, out._output_nr = edge or (None, 0)
         return out
 
-    def _restore(self) -> Tensor:
+    def restored(self) -> Tensor:
         """The saved value, after its tensor has been written to or has got other memory."""
         out = make_tensor(Storage(self.node), self.shape, self.node.dtype)
         if self.geometry is not None:
@@ -145,3 +146,6 @@ class disable_saved_tensors_hooks:
 
     def __exit__(self, *exc) -> None:
         _refusal.pop()
+
+
+following.SCOPE["Saved"] = Saved

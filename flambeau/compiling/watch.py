@@ -107,7 +107,8 @@ class Watch:
         """Whether values are looked at only to refuse them, as replays do too: by an op's ``verify`` or ``check``."""
         for _ in range(3):
             frame = frame and frame.f_back
-            if frame is not None and frame.f_back is not None and frame.f_back.f_code is _RECORD:
+            caller = frame and frame.f_back
+            if frame is not None and caller is not None and (caller.f_code is _RECORD or caller.f_code.co_filename == "<recipe>"):
                 if frame.f_code.co_name == "check":
                     self.checks.add(frame.f_code)
                 return frame.f_code.co_name in ("check", "verify", "_verify")

@@ -24,6 +24,8 @@ def _layer(part: str, node) -> Native | None:
         return None
     if part == "forward":
         x, first, *_, bias, hidden_bias = node.inputs
+        if hidden_bias is not None and node.attrs["mode"] != "GRU":  # the others have one bias
+            return None
         features, biases = x.shape[1], (bias is not None, hidden_bias is not None)
     else:
         first, w_ih = node.inputs[6], node.inputs[8]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import itemgetter
 
 from flambeau.core.errors import caller_site
@@ -13,14 +13,25 @@ from flambeau.engine.trace import kind_of
 _new = object.__new__
 
 
+def may_fail(node: Node) -> None:
+    """Notes the user's line with a node that may refuse its values when it runs."""
+    node.site = caller_site()
+    graph.fallible = True
+
+
 class Segment:
     """Nodes that read each other, numbers and *given* nodes; ``results`` are those that somebody wants.
 
     Only what leads to a result, or may refuse its values, is part of it.
     """
 
-    def __init__(self, nodes: Sequence[Node], given: Sequence[Node], results: Sequence[Node], shared=()) -> None:
+    def __init__(
+        self, nodes: Sequence[Node], given: Sequence[Node], results: Sequence[Node], shared=(), verify: Callable = may_fail
+    ) -> None:
         """``shared`` are leaves that always have the same value, besides those that say so themselves.
+
+        ``verify(node)`` is called with each node of an op that relies on values which have been looked at: it looks at the
+        new ones, or makes the node one that may fail.
 
         Raises ``KeyError`` where a node reads anything else.
         """
@@ -49,7 +60,8 @@ class Segment:
             inputs = [places[x] if x.__class__ is Node else next(numbers) for x in node.inputs]
             only = inputs[0] if len(inputs) == 1 else None
             pick = itemgetter(*inputs) if len(inputs) > 1 else _nothing
-            steps.append(((node.op, node.attrs, node.shape, node.dtype, kind_of(node)), only, pick, node.op.checked))
+            prepare = may_fail if node.op.checked else verify if _relies_on_values(node.op) else None
+            steps.append(((node.op, node.attrs, node.shape, node.dtype, kind_of(node)), only, pick, prepare))
             places[node] = len(given) + len(self.constants) + len(steps) - 1
         self.steps = steps
         self.results = [places[node] for node in results]
@@ -60,16 +72,20 @@ class Segment:
         add = values.append
         new = _new
         start = len(values)
-        for what, only, pick, checked in self.steps:
+        for what, only, pick, prepare in self.steps:
             node = new(Node)
             node.op, node.attrs, node.shape, node.dtype, node.kind = what
             node.inputs = pick(values) if only is None else (values[only],)
-            if checked:
-                node.site = caller_site()
-                graph.fallible = True
+            if prepare is not None:
+                prepare(node)
             add(node)
         graph.trace += values[start:]
         return [values[i] for i in self.results]
+
+
+def _relies_on_values(op) -> bool:
+    """Whether this is the twin of a checked op, for values that have been looked at."""
+    return not op.checked and getattr(op, "verify", None) is not None
 
 
 def _nothing(values: list) -> tuple:

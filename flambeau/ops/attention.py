@@ -266,18 +266,32 @@ def _added(mask, name: str, dtype):
     return mask.new_zeros(mask._shape, dtype=dtype).masked_fill(mask, float("-inf"))
 
 
-def _project(query, key, value, weight, bias):
-    """Query, key and value through one packed weight (3 E, E); one product where they are the same tensor."""
+def _in_heads(x, parts: int, batch: int, heads: int, head_dim: int):
+    """The parts of (L, batch, parts * E), each as (batch, heads, L, head_dim); views where the memory allows it."""
+    return x.reshape(x._shape[0], batch, parts, heads, head_dim).permute(2, 1, 3, 0, 4).unbind(0)
+
+
+def _project(query, key, value, weight, bias, sizes: tuple[int, int, int]):
+    """The heads of query, key and value through one packed weight (3 E, E); one product where they are the same tensor.
+
+    ``sizes`` are those of the batch, how many heads there are, and theirs.
+    """
     e = query._shape[-1]
     if key is value:
         if query is key:
-            return linear(query, weight, bias).chunk(3, -1)
+            return _in_heads(linear(query, weight, bias), 3, *sizes)
         q_bias, kv_bias = (None, None) if bias is None else bias.split([e, 2 * e])
         q_weight, kv_weight = weight.split([e, 2 * e])
-        return (linear(query, q_weight, q_bias), *linear(key, kv_weight, kv_bias).chunk(2, -1))
+        of_query = _in_heads(linear(query, q_weight, q_bias), 1, *sizes)
+        return (*of_query, *_in_heads(linear(key, kv_weight, kv_bias), 2, *sizes))
     weights = weight.chunk(3)
     biases = (None, None, None) if bias is None else bias.chunk(3)
-    return tuple([linear(x, w, b) for x, w, b in zip((query, key, value), weights, biases, strict=True)])
+    return _project_apart((query, key, value), weights, biases, sizes)
+
+
+def _project_apart(inputs, weights, biases, sizes: tuple[int, int, int]):
+    """The heads of each input through a weight of its own."""
+    return [_in_heads(linear(x, w, b), 1, *sizes)[0] for x, w, b in zip(inputs, weights, biases, strict=True)]
 
 
 def _check_attn_mask(attn_mask, heads: int, target: int, source: int):
@@ -392,14 +406,12 @@ def multi_head_attention_forward(
         for name, weight in (("q", q_proj_weight), ("k", k_proj_weight), ("v", v_proj_weight)):
             _require(weight is not None, f"use_separate_proj_weight is True but {name}_proj_weight is None")
         biases = (None, None, None) if in_proj_bias is None else in_proj_bias.chunk(3)
-        q, k, v = (
-            linear(x, w, b)
-            for x, w, b in zip((query, key, value), (q_proj_weight, k_proj_weight, v_proj_weight), biases, strict=True)
-        )
+        weights = (q_proj_weight, k_proj_weight, v_proj_weight)
+        q, k, v = _project_apart((query, key, value), weights, biases, (batch, num_heads, head_dim))
     else:
         _require(key._shape == value._shape, f"key shape {key._shape} does not match value shape {value._shape}")
         _require(in_proj_weight is not None, "use_separate_proj_weight is False but in_proj_weight is None")
-        q, k, v = _project(query, key, value, in_proj_weight, in_proj_bias)
+        q, k, v = _project(query, key, value, in_proj_weight, in_proj_bias, (batch, num_heads, head_dim))
 
     if attn_mask is not None:
         attn_mask = _check_attn_mask(attn_mask, heads, target, source)
@@ -419,50 +431,47 @@ def multi_head_attention_forward(
     if bias_k is not None and bias_v is not None:
         _require(static_k is None, "bias cannot be added to static key.")
         _require(static_v is None, "bias cannot be added to static value.")
-        k = cat([k, bias_k.expand(1, batch, embed_dim)])
-        v = cat([v, bias_v.expand(1, batch, embed_dim)])
+        k, v = (
+            cat((x, b.reshape(num_heads, 1, head_dim).expand(batch, num_heads, 1, head_dim)), 2)
+            for x, b in ((k, bias_k), (v, bias_v))
+        )
         attn_mask, key_padding_mask = widen_masks()
     else:
         _require(bias_k is None and bias_v is None, "bias_k and bias_v are given together, or not at all")
 
-    q = q.reshape(target, heads, head_dim).transpose(0, 1)
-    if static_k is None:
-        k = k.reshape(k._shape[0], heads, head_dim).transpose(0, 1)
-    else:
-        k = _check_static(static_k, "static_k", heads, head_dim)
-    if static_v is None:
-        v = v.reshape(v._shape[0], heads, head_dim).transpose(0, 1)
-    else:
-        v = _check_static(static_v, "static_v", heads, head_dim)
+    if static_k is not None:
+        k = _check_static(static_k, "static_k", heads, head_dim).unflatten(0, (batch, num_heads))
+    if static_v is not None:
+        v = _check_static(static_v, "static_v", heads, head_dim).unflatten(0, (batch, num_heads))
     if add_zero_attn:
         k, v = pad(k, (0, 0, 0, 1)), pad(v, (0, 0, 0, 1))
         attn_mask, key_padding_mask = widen_masks()
-    source = k._shape[1]
+    source = k._shape[2]
 
+    if attn_mask is not None and attn_mask._shape[0] != 1:
+        attn_mask = attn_mask.unflatten(0, (batch, num_heads))
     if key_padding_mask is not None:
         _require(
             key_padding_mask._shape == (batch, source),
             f"expecting key_padding_mask shape of {(batch, source)}, but got {tuple(key_padding_mask._shape)}",
         )
-        per_head = key_padding_mask.reshape(batch, 1, 1, source).expand(batch, num_heads, 1, source)
-        per_head = per_head.reshape(heads, 1, source)
-        attn_mask = per_head if attn_mask is None else attn_mask + per_head
+        of_keys = key_padding_mask.reshape(batch, 1, 1, source)
+        attn_mask = of_keys if attn_mask is None else attn_mask + of_keys
     dropout_p = dropout_p if training else 0.0
 
     weights = None
     if need_weights:
-        scores = (q * math.sqrt(1.0 / head_dim)).bmm(k.transpose(1, 2))
+        scores = (q * math.sqrt(1.0 / head_dim)) @ k.transpose(2, 3)
         weights = (scores if attn_mask is None else scores + attn_mask).softmax(-1)
         if dropout_p > 0:
             weights = dropout(weights, dropout_p)
-        result = weights.bmm(v)
-        weights = weights.reshape(batch, num_heads, target, source)
+        result = weights @ v
         if average_attn_weights:
             weights = weights.mean(1)
         if not batched:
             weights = weights.squeeze(0)
     else:
         result = scaled_dot_product_attention(q, k, v, attn_mask, dropout_p, is_causal)
-    result = result.transpose(0, 1).reshape(target * batch, embed_dim)
+    result = result.permute(2, 0, 1, 3).reshape(target * batch, embed_dim)
     result = linear(result, out_proj_weight, out_proj_bias).reshape(target, batch, out_proj_weight._shape[0])
     return result if batched else result.squeeze(1), weights

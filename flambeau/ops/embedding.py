@@ -219,7 +219,7 @@ def _number_bags(offsets, count):
         )
     if len(offsets) and offsets[-1] > count:
         raise RuntimeError(f"offsets[-1] can not be greater than input's length({count}). However, got {offsets[-1]}")
-    return np.searchsorted(offsets, np.arange(count), side="right") - 1
+    return np.cumsum(np.bincount(offsets, minlength=count)[:count]) - 1
 
 
 @op(name="_bag_numbers", kernel=_number_bags, checked=True, method=False)
@@ -283,16 +283,22 @@ def embedding_bag(
         rows = rows * per_sample_weights.unsqueeze(1)
     shape = (offsets._shape[0], weight._shape[1])
     bags = _bag_numbers(offsets, indices._shape[0])
-    padded = (indices == padding_idx).unsqueeze(1)
+    if padding_idx >= 0:
+        rows = rows.masked_fill((indices == padding_idx).unsqueeze(1), float("-inf") if mode == "max" else 0)
     if mode == "max":
-        lowest = rows.masked_fill(padded, float("-inf"))
-        best = rows.new_full(shape, float("-inf")).scatter_reduce(0, bags.unsqueeze(1).expand_as(rows), lowest, "amax")
+        best = rows.new_full(shape, float("-inf")).scatter_reduce(0, bags.unsqueeze(1).expand_as(rows), rows, "amax")
         return best.masked_fill(best == float("-inf"), 0)
-    total = rows.new_zeros(shape).index_add(0, bags, rows.masked_fill(padded, 0))
-    if mode == "sum":
-        return total
-    counts = rows.new_zeros(shape[0]).index_add(0, bags, (indices != padding_idx).to(rows._dtype))
-    return total / counts.clamp(min=1).unsqueeze(1)
+    total = rows.new_zeros(shape).index_add(0, bags, rows)
+    return total if mode == "sum" else total / _bag_sizes(bags, indices, padding_idx, shape[0], rows._dtype)
+
+
+def _bag_sizes(bags, indices, padding_idx: int, count: int, dtype):
+    """What the sums of ``count`` bags are divided by: how many elements each has that count, at least 1: (count, 1)."""
+    known = dispatch.known(bags) if padding_idx < 0 else None
+    if known is not None:
+        return dispatch.wrap(np.maximum(np.bincount(known, minlength=count), 1)[:, None], dtype)
+    counted = (indices != padding_idx).to(dtype)
+    return counted.new_zeros(count).index_add(0, bags, counted).clamp(min=1).unsqueeze(1)
 
 
 # --- one_hot -------------------------------------------------------------------------------------------------

@@ -145,11 +145,16 @@ def _nll_record(name: str, backward_name: str):
 
     def check(input, target, weight, ignore_index, reduction):
         """:func:`nll_loss` after the checks."""
-        known = dispatch.known(target)
-        if known is not None:  # then what is wrong with it is said here, and not when the loss is computed
-            _check_targets(known[known != ignore_index], input._shape[1 if input.dim() > 1 else 0])
         inputs, attrs = (input, target, weight), {"ignore_index": ignore_index, "reduction": reduction}
         return target._shape if reduction == "none" else (), input._dtype, inputs, attrs
+
+    def verify(inputs: tuple, attrs: dict) -> bool:
+        """Whether the targets are known; what is wrong with them is said now then, and not when the loss is computed."""
+        input, target, _ = inputs
+        known = dispatch.known(target)
+        if known is not None:
+            _check_targets(known[known != attrs["ignore_index"]], input._shape[1 if len(input._shape) > 1 else 0])
+        return known is not None
 
     return op(
         check,
@@ -160,6 +165,7 @@ def _nll_record(name: str, backward_name: str):
         grad={"input": lambda g, target, weight, input_shape, ignore_index, reduction:
               _nll_loss_grad(g, target, weight, input_shape, ignore_index, reduction)},
         checked=True,
+        verify=verify,
         method=False,
         backward_name=backward_name,
     )  # fmt: skip

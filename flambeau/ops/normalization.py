@@ -11,7 +11,9 @@ from math import prod
 
 import numpy as np
 
+from flambeau import dispatch
 from flambeau.core import dtypes
+from flambeau.dispatch import grad_mode
 from flambeau.ops import normalization_kernels as kernels
 from flambeau.ops.matmul import require_tensors
 from flambeau.ops.padding import pad
@@ -378,25 +380,30 @@ def _check_channels(input, running_mean, running_var, weight, bias) -> None:
     _check_parameters("batch_norm", input, *named.values())
 
 
-def _update(running, value, momentum) -> None:
-    """Moves a running statistic towards the batch's, in place and off the tape."""
-    if running is not None:
-        running = running.detach()
-        running.copy_(value.detach() * momentum + running * (1 - momentum))
+def _update(running, value, momentum: float, factor: float = 1.0) -> None:
+    """Moves a running statistic towards ``factor`` times the batch's, in place and off the tape."""
+    if running is None:
+        return
+    enabled, grad_mode.enabled = grad_mode.enabled, False
+    try:
+        moved = (running * (1 - momentum)).add(value.view(running._shape), alpha=momentum * factor)
+        dispatch.assign(running, moved)
+    finally:
+        grad_mode.enabled = enabled
 
 
-def _unbiased(var, n: int):
-    return var * (n / (n - 1))
+def _unbiased(n: int) -> float:
+    """What the variance of ``n`` numbers is multiplied by to be free of bias."""
+    return n / (n - 1)
 
 
 def _normalised_batch(input, running_mean, running_var, weight, bias, momentum, eps):
-    """The normalised batch, its mean and its variance, after the running statistics have been updated."""
+    """The normalised batch, its mean and its variance (1, C, 1), after the running statistics have been updated."""
     n, c = input._shape[:2]
     form = (n, c, prod(input._shape[2:]))
     out, mean, var = _batch_norm(input, weight, bias, form, (0, 2), (1, c, 1), float(eps))
-    mean, var = mean.reshape(c), var.reshape(c)
     _update(running_mean, mean, momentum)
-    _update(running_var, _unbiased(var, n * form[2]), momentum)
+    _update(running_var, var, momentum, _unbiased(n * form[2]))
     return out, mean, var
 
 
@@ -491,7 +498,7 @@ def instance_norm(
     form = (n, c, prod(input._shape[2:]))
     out, mean, var = _batch_norm(input, weight, bias, form, (2,), (1, c, 1), float(eps))
     _update(running_mean, mean.reshape(n, c).mean(0), momentum)
-    _update(running_var, _unbiased(var.reshape(n, c).mean(0), form[2]), momentum)
+    _update(running_var, var.reshape(n, c).mean(0), momentum, _unbiased(form[2]))
     return out
 
 
@@ -519,6 +526,7 @@ def native_batch_norm(input, weight, bias, running_mean, running_var, training, 
         return out, input.new_empty(0), input.new_empty(0)
     _check_channels(input, running_mean, running_var, weight, bias)
     out, mean, var = _normalised_batch(input, running_mean, running_var, weight, bias, momentum, eps)
+    mean, var = mean.view(-1), var.view(-1)
     return out, mean.to(out._dtype), (var + eps).rsqrt().to(out._dtype)
 
 

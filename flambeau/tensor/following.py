@@ -7,7 +7,7 @@ the form only, so calls of the same form share it; shapes, settings and the rest
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from flambeau import dispatch
@@ -48,58 +48,66 @@ class Result(NamedTuple):
 _makers: dict[str, Callable] = {}
 
 
-def follower(node: Node, kind: object, count: int, sources: tuple[Source, ...], results: Result | tuple, pattern) -> Callable:
+def follower(
+    node: Node, kind: object, count: int, sources: tuple[Source, ...], results: Result | tuple, pattern, verify=None
+) -> Callable:
     """``follow(args)`` that records ``node``'s op on ``count`` arguments; ``None`` where they must be looked at in full.
 
     ``results`` is a tuple, of (settings and kind of the node that takes it out, :class:`Result`), where there are several.
+    ``verify`` looks at the inputs' values each time, and raises what is wrong with them; see :mod:`flambeau.ops.record`.
     """
-    values: dict[str, Any] = {
-        "op": node.op, "attrs": node.attrs, "shape": node.shape, "dtype": node.dtype, "kind": kind, "results": results,
-    }  # fmt: skip
+    values: dict[str, Any] = {"pattern": pattern, "attrs": node.attrs, "verify": verify}
     several = results.__class__ is tuple
     kept = {i for _, i, layout in pattern.kept if i >= 0 and layout is not None} if pattern is not None else set()
-    lines = _reading(count, sources, kept)
-    lines += [
-        "node = new(Node)",
-        f"node.inputs = ({', '.join(_input(i, s, i in kept, values) for i, s in enumerate(sources))},)",
-        "node.op, node.attrs, node.shape, node.dtype, node.kind = op, attrs, shape, dtype, kind",
-        "append(node)",
-    ]
     inputs = ", ".join(f"c{i}" if s.place is None else f"a{s.place}" for i, s in enumerate(sources))
+    lines = _reading(count, sources, kept)
+    if verify is not None:
+        lines += [f"if not verify(({inputs},), attrs): return None"]
+    nodes = ["node"]
+    for i, source in enumerate(sources):
+        lines += _input(i, source, i in kept, nodes, values)
+    read_from = "".join(f"{_name(i, s)}, " for i, s in enumerate(sources))
+    lines += _node("node", read_from, (node.op, node.attrs, node.shape, node.dtype, kind), values)
     if several:
-        lines += ["result = tuple([take_out(node, *r) for r in results])"]
-        if pattern is not None:
-            lines += [f"enter(pattern, ({inputs},), result)"]
+        for i, (attrs, kind, result) in enumerate(results):
+            nodes += [f"part{i}"]
+            lines += _node(f"part{i}", "node, ", (PROJECT, attrs, result.shape, result.dtype, kind), values)
+            lines += _tensor(f"r{i}", f"part{i}", result, values)
+        lines += [f"result = ({''.join(f'r{i}, ' for i in range(len(results)))})"]
         values["named"] = node.op.named_tuple()
     else:
-        lines += ["storage = new(Storage)", "storage.node = node", "result = new(Tensor)", "result._storage = storage"]
-        lines += _described(results, values)
-        if pattern is not None:
-            lines += _entry(sources, inputs, pattern)
-    values["pattern"] = pattern
-    lines += ["if len(trace) >= config.max_pending_nodes:", "    del node", "    after_record()"]
+        lines += _tensor("result", "node", results, values)  # type: ignore[arg-type]
+    if pattern is not None:
+        values["on_tape"] = _on_tape([r for *_, r in results] if several else [results])  # type: ignore[list-item]
+        lines += _entry(sources, inputs, pattern)
+    # What runs must not find nodes of which nobody but these variables knows.
+    lines += ["if len(trace) >= config.max_pending_nodes:", f"    del {', '.join(nodes)}", "    after_record()"]
     return _made(lines, "named(result)" if several else "result", values)
 
 
-def view_follower(result: Result, is_view: bool, pattern) -> Callable:
-    """``follow(args)`` that makes another view of the first argument's storage."""
-    values: dict[str, Any] = {"pattern": pattern}
+def view_follower(results: Result | tuple[Result, ...], is_view: bool, pattern) -> Callable:
+    """``follow(args)`` that makes another view, or several, of the first argument's storage."""
+    values: dict[str, Any] = {"pattern": pattern, "results": results}
     lines = ["a0 = args[0]", "s0 = a0._storage"]
     if is_view:
         lines += ["if a0._history != s0.history: return None"]
-    lines += ["result = new(Tensor)", "result._storage = s0", *_described(result, values)]
-    lines += [
-        "base = a0._base",
-        "result._base = a0 if base is None else base",
-        "if s0.history: result._history = s0.history",
-    ]
+    if results.__class__ is tuple:
+        lines += ["result = tuple([part_of(a0, r) for r in results])"]
+    else:
+        lines += ["result = new(Tensor)", "result._storage = s0", *_described("result", results, values)]  # type: ignore
+        lines += [
+            "base = a0._base",
+            "result._base = a0 if base is None else base",
+            "if s0.history: result._history = s0.history",
+        ]
     if pattern is not None:
+        values["on_tape"] = _on_tape(results if pattern.several else (results,))  # type: ignore
         lines += _entry((Source(0, None, (), True),), "a0", pattern)
     return _made(lines, "result", values)
 
 
 def _reading(count: int, sources: tuple[Source, ...], kept: set[int]) -> list[str]:
-    """Takes the arguments apart; what the tape keeps must lie in memory that nobody else writes to."""
+    """Takes the arguments apart, and refuses what the recipe does not say how to read."""
     lines = ["if config.eager: return None"]
     used = {s.place for s in sources if s.place is not None}
     lines += [f"a{k} = args[{k}]" for k in sorted(used)] if used != set(range(count)) else [
@@ -107,36 +115,76 @@ def _reading(count: int, sources: tuple[Source, ...], kept: set[int]) -> list[st
     ]  # fmt: skip
     tensors = sorted({s.place for s in sources if s.steps is not None})
     lines += [f"s{k} = a{k}._storage" for k in tensors]
-    private = {s.place for i, s in enumerate(sources) if s.steps is not None and (i in kept or not s.whole)}
-    refused = [f"s{k}.exposed" for k in sorted(private)]
+    refused = [f"s{k}.exposed" for k in sorted({s.place for s in sources if s.steps is not None and not s.whole})]
     refused += [f"a{s.place}._history != s{s.place}.history" for s in sources if s.is_view]
+    hooked = [f"s{k}.exposed" for k in sorted({sources[i].place for i in kept})]
+    if hooked:  # how the tape keeps what is read of such memory is not said by the pattern alone
+        refused += [f"({' or '.join(hooked)}) and (saving_hooks or anomaly.enabled)"]
     if refused:
         lines += [f"if {' or '.join(refused)}: return None"]
     return lines
 
 
-def _input(i: int, source: Source, kept: bool, values: dict) -> str:
+def _name(i: int, source: Source) -> str:
     """What stands in the node's inputs for a source."""
-    if source.place is None:
-        values[f"c{i}"] = source.constant
-        return f"c{i}"
-    if source.steps is None:
-        return f"a{source.place}"
+    return f"c{i}" if source.place is None else f"a{source.place}" if source.steps is None else f"n{i}"
+
+
+def _input(i: int, source: Source, kept: bool, nodes: list[str], values: dict) -> list[str]:
+    """Reads a source: a tensor's node is ``n``, and what the tape keeps of it ``k``.
+
+    Of memory that somebody else may write to, both are a copy.
+    """
     k = source.place
-    node = f"s{k}.node"
-    if source.steps:
-        values[f"steps{i}"] = source.steps
-        node = f"through({node}, steps{i})"
-    return f"read(a{k}) if s{k}.exposed else {node}" if source.whole and not kept else node
+    if k is None:
+        values[f"c{i}"] = source.constant
+    if k is None or source.steps is None:
+        return []
+    lines, before = [], f"s{k}.node"
+    for j, step in enumerate(source.steps):
+        name = f"n{i}_{j}" if j < len(source.steps) - 1 else f"n{i}"
+        lines += _node(name, before + ", ", step, values)
+        nodes += [name]
+        before = name
+    if not lines:
+        lines += [f"n{i} = s{k}.node"]
+        nodes += [f"n{i}"]
+    if kept:
+        lines += [f"k{i} = a{k}, s{k}.node"]
+    if not source.whole:
+        return lines
+    if not kept:
+        return [f"if s{k}.exposed: n{i} = read(a{k})", "else:", *[f"    {line}" for line in lines]]
+    copied = f"    k{i} = Saved(a{k}, {i}); n{i} = k{i}.node"
+    return [f"if s{k}.exposed and s{k}.is_shared():", copied, "else:", *[f"    {line}" for line in lines]]
 
 
-def _described(result: Result, values: dict) -> list[str]:
-    values["result_shape"], values["result_dtype"], values["layout"] = result.shape, result.dtype, result.layout
-    lines = ["result._shape, result._dtype, result._layout = result_shape, result_dtype, layout"]
+def _node(name: str, inputs: str, made: tuple, values: dict) -> list[str]:
+    """Makes a node of (op, settings, shape, dtype, kind)."""
+    parts = [f"{part}_{name}" for part in ("op", "attrs", "shape", "dtype", "kind")]
+    values.update(zip(parts, made, strict=True))
+    return [
+        f"{name} = new(Node)",
+        f"{name}.inputs = ({inputs})",
+        f"{name}.op, {name}.attrs, {name}.shape, {name}.dtype, {name}.kind = {', '.join(parts)}",
+        f"append({name})",
+    ]
+
+
+def _tensor(name: str, node: str, result: Result, values: dict) -> list[str]:
+    """Makes a tensor with a storage of its own."""
+    lines = ["storage = new(Storage)", f"storage.node = {node}", f"{name} = new(Tensor)", f"{name}._storage = storage"]
+    return lines + _described(name, result, values)
+
+
+def _described(name: str, result: Result, values: dict) -> list[str]:
+    parts = [f"{part}_of_{name}" for part in ("shape", "dtype", "layout")]
+    values.update(zip(parts, (result.shape, result.dtype, result.layout), strict=True))
+    lines = [f"{name}._shape, {name}._dtype, {name}._layout = {', '.join(parts)}"]
     if result.strides is not None:
-        values["strides"] = result.strides
-        lines += ["result._strides = strides"]
-    return [*lines, f"result._offset = {result.offset}"] if result.offset else lines
+        values[f"strides_of_{name}"] = result.strides
+        lines += [f"{name}._strides = strides_of_{name}"]
+    return [*lines, f"{name}._offset = {result.offset}"] if result.offset else lines
 
 
 def _entry(sources: tuple[Source, ...], inputs: str, pattern) -> list[str]:
@@ -152,20 +200,29 @@ def _entry(sources: tuple[Source, ...], inputs: str, pattern) -> list[str]:
             edges += ["None"]
     saved = []
     for _, i, layout in pattern.kept:
-        if i < 0:
+        if i < 0 and pattern.several:
+            saved += [f"(r{-1 - i}._storage, part{-1 - i})"]
+        elif i < 0:
             saved += ["(storage, node)"]
         elif layout is None:
             saved += [f"c{i}" if sources[i].place is None else f"a{sources[i].place}"]
         else:
-            saved += [f"(a{sources[i].place}, s{sources[i].place}.node)"]
-    return lines + [
+            saved += [f"k{i}"]
+    lines += [
         "    entry = new(pattern.type)",
         "    entry.pattern, entry.metas = pattern, metas",
         f"    entry.edges = [{', '.join(edges)}]",
         f"    entry.saved = ({', '.join(saved)},)" if saved else "    entry.saved = ()",
         "    entry.sequence = next_sequence()",
-        "    result._grad_fn = entry",
     ]
+    if pattern.several:
+        return [*lines, "    for i in on_tape: r = result[i]; r._grad_fn, r._output_nr = entry, i"]
+    return [*lines, "    result._grad_fn = entry"]
+
+
+def _on_tape(results: Sequence[Result]) -> list[int]:
+    """Which of the results have a gradient."""
+    return [i for i, r in enumerate(results) if r.layout.requires_grad]
 
 
 def _made(lines: list[str], result: str, values: dict) -> Callable:
@@ -176,29 +233,24 @@ def _made(lines: list[str], result: str, values: dict) -> Callable:
     text = f"def make({', '.join(names)}):\n    def follow(args):\n{body}\n        return {result}\n    return follow"
     maker = _makers.get(text)
     if maker is None:
-        scope = {**_SCOPE, **dispatch.tape_parts()}
+        scope = {**SCOPE, **dispatch.tape_parts()}
         exec(compile(text, "<recipe>", "exec"), scope)
         maker = _makers[text] = scope["make"]
     return maker(*[values[name] for name in names])
 
 
-def _take_out(node: Node, attrs: dict, kind: object, result: Result) -> Tensor:
-    part = Node(PROJECT, (node,), attrs, result.shape, result.dtype)
-    part.kind = kind
+def _part_of(a: Tensor, part: Result) -> Tensor:
+    """A view of the storage of ``a``."""
     t = object.__new__(Tensor)
-    t._storage = Storage(part)
-    t._shape, t._dtype, t._layout = result.shape, result.dtype, result.layout
+    t._storage = a._storage
+    t._shape, t._dtype, t._layout = part.shape, part.dtype, part.layout
+    t._strides, t._offset = part.strides, part.offset
+    t._base, t._history = a if a._base is None else a._base, a._storage.history
     return t
 
 
-def _through(node: Node, steps: tuple) -> Node:
-    for op, attrs, shape, dtype, kind in steps:
-        node = Node(op, (node,), attrs, shape, dtype)
-        node.kind = kind
-    return node
-
-
-_SCOPE = {
+SCOPE: dict[str, Any] = {
     "new": object.__new__, "Node": Node, "Storage": Storage, "Tensor": Tensor, "trace": graph.trace, "append": graph.trace.append,
-    "config": config, "after_record": after_record, "read": read, "through": _through, "take_out": _take_out,
+    "config": config, "after_record": after_record, "read": read, "part_of": _part_of,
 }  # fmt: skip
+"""What the functions know by name, besides what the tape adds."""

@@ -71,12 +71,14 @@ def key_of(op: Op, args: tuple, kwargs: dict) -> tuple | None:
     numbers = op.numbers
     try:
         for i, x in enumerate(args):
+            if x.__class__ is int and i not in numbers:
+                key.append(x)
+                continue
             layout = getattr(x, "_layout", _NONE)
             key.append(_setting(x, i in numbers) if layout is _NONE else layout or layout_of(x))
         for name, x in kwargs.items():
             layout = getattr(x, "_layout", _NONE)
-            key.append(name)
-            key.append(_setting(x, name in numbers) if layout is _NONE else layout or layout_of(x))
+            key += (name, _setting(x, name in numbers) if layout is _NONE else layout or layout_of(x))
     except _Unclear:
         return None
     return tuple(key)
@@ -130,13 +132,14 @@ def learn(op: Op, args: tuple, kwargs: dict, inputs: tuple, results) -> None:
 
     The op has not looked at values while it checked its arguments.
     """
-    if op.checked or op.eager or config.eager:
+    if op.checked and op.verify is None or op.eager or config.eager or _is_known(op, args, kwargs):
         return
     several = bool(op.outputs)
     first = results[0] if several else results
     node = first._storage.node.inputs[0] if several and first._storage.node.inputs else first._storage.node
-    if node.op is not op or not node.inputs:
-        return  # it has run already, or the result is none of its own
+    if node.op is not op.verified or not node.inputs:
+        return  # it has run already or may refuse its values, or the result is none of its own
+    verify = op.verify if op.checked else None
     given = (*args, *kwargs.values())
     sources = _sources(op, given, inputs, node.inputs, first._strides is not None)
     if sources is None:
@@ -144,15 +147,22 @@ def learn(op: Op, args: tuple, kwargs: dict, inputs: tuple, results) -> None:
     described: Result | tuple = _described(results) if not several else tuple(
         [(r._storage.node.attrs, kind_of(r._storage.node), _described(r)) for r in results]
     )  # fmt: skip
-    _keep(op, args, kwargs, first, lambda pattern: follower(node, kind_of(node), len(given), sources, described, pattern))
+    _keep(op, args, kwargs, first, lambda pattern: follower(node, kind_of(node), len(given), sources, described, pattern, verify))
 
 
-def learn_view(op: Op, args: tuple, kwargs: dict, result: Tensor) -> None:
-    """The same for a view."""
-    if op.outputs or config.eager or not args:
+def learn_view(op: Op, args: tuple, kwargs: dict, results) -> None:
+    """The same for a view, or several."""
+    if config.eager or not args or op.outputs and not results or _is_known(op, args, kwargs):
         return
     is_view = args[0]._base is not None
-    _keep(op, args, kwargs, result, lambda pattern: view_follower(_described(result), is_view, pattern))
+    first = results[0] if op.outputs else results
+    described = tuple([_described(r) for r in results]) if op.outputs else _described(results)
+    _keep(op, args, kwargs, first, lambda pattern: view_follower(described, is_view, pattern))
+
+
+def _is_known(op: Op, args: tuple, kwargs: dict) -> bool:
+    """Whether there is a recipe already, which this time did not know what to do."""
+    return bool(op.recipes) and key_of(op, args, kwargs) in op.recipes
 
 
 def _keep(op: Op, args: tuple, kwargs: dict, result: Tensor, make: Callable) -> None:

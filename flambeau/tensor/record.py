@@ -14,7 +14,7 @@ from flambeau import dispatch
 from flambeau.core import config, dtypes
 from flambeau.core.dtypes import promote_types, scalar_name
 from flambeau.core.errors import caller_site, describe
-from flambeau.core.size import Size, broadcast, contiguous_strides, memory_order
+from flambeau.core.size import Size, broadcast, contiguous_strides, memory_order, size_of_ints
 from flambeau.dispatch import grad_mode
 from flambeau.engine import flight, graph
 from flambeau.engine.graph import PROJECT, VIEW, Node, leaf
@@ -77,17 +77,24 @@ def _values(nodes: tuple) -> tuple | None:
 def known(t: Tensor) -> np.ndarray | None:
     """The values of ``t``, not for writing, where nothing must run to have them."""
     Storage.looks += 1
-    flight.land()
     values = _values((read(t),))
     if values is None:
         return None
     value = values[0].value if values[0].__class__ is Node else values[0]
-    return value if value.__class__ is np.ndarray else None  # else it is that of an op that failed
+    if value.__class__ is not np.ndarray:
+        return None  # that of an op that failed
+    if flight.aloft is not None:
+        flight.settle(value)
+    return value
 
 
 def _run_now(op, nodes: tuple, attrs: dict, dtype) -> Node:
     """Computes an op on inputs that have their values."""
-    flight.land()
+    if flight.aloft is not None:
+        for x in nodes:
+            value = x.value if x.__class__ is Node else x
+            if value.__class__ is np.ndarray:
+                flight.settle(value)
     value = compute_now(op, nodes, attrs, dtype)
     shape = tuple(v.shape for v in value) if value.__class__ is tuple else value.shape
     return leaf(value, shape, dtype)
@@ -402,14 +409,15 @@ def write_out(op, result, out):
 
 def wrap(array: np.ndarray, dtype: dtypes.dtype | None = None) -> Tensor:
     """A tensor over an array that nobody else will write to."""
-    array = np.asarray(array)  # NumPy's arithmetic gives scalars, which have no memory of their own, for 0-dim arrays
+    if array.__class__ is not np.ndarray:
+        array = np.asarray(array)  # NumPy's arithmetic gives scalars, which have no memory of their own, for 0-dim arrays
     if dtype is None:
         dtype = dtypes.from_numpy(array.dtype)
     elif array.dtype != dtype.np:
         array = array.astype(dtype.np)
     if not array.flags.c_contiguous:
         array = array.copy("C")
-    shape = Size(array.shape)
+    shape = size_of_ints(array.shape)
     after_creation(array.nbytes)
     return make_tensor(Storage(leaf(array, shape, dtype)), shape, dtype)
 

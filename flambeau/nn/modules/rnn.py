@@ -7,11 +7,12 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-from flambeau import ops
+from flambeau import dispatch, ops
 from flambeau.nn import _rnn, init
 from flambeau.nn.modules.module import Module
 from flambeau.nn.parameter import Parameter
 from flambeau.nn.utils.rnn import PackedSequence
+from flambeau.ops.recurrent import recurrence
 from flambeau.tensor import Tensor
 
 __all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNBase", "RNNCell", "RNNCellBase"]
@@ -400,6 +401,19 @@ class LSTM(RNNBase):
         return self._output_size, self.hidden_size
 
 
+def _advance(mode: str, input: Tensor, states: list[Tensor], weights: tuple) -> tuple[Tensor, ...]:
+    """The states after one step: a sequence of length one, as one op where precisions are not mixed."""
+    dtype = input.dtype
+    alike = dtype.is_floating_point and all([t is None or t.dtype is dtype for t in (*states, *weights)])
+    if not alike or dispatch.autocast.cast is not None:
+        return _rnn.cell(mode, input, tuple(states), *weights)
+    w_ih, w_hh, b_ih, b_hh = weights
+    if mode != "GRU" and b_hh is not None:  # a GRU's second bias is inside of a product
+        b_ih, b_hh = b_hh if b_ih is None else b_ih + b_hh, None
+    h, c = [s.contiguous() for s in states] if len(states) == 2 else (states[0].contiguous(), None)
+    return recurrence(input.contiguous(), h, c, w_ih, w_hh, b_ih, b_hh, mode, (input.shape[0],), False)[: len(states)]
+
+
 class RNNCellBase(Module):
     """What the cells share: one step's weights, drawn from U(-1/sqrt(hidden_size), ...)."""
 
@@ -451,30 +465,23 @@ class RNNCellBase(Module):
         if not batched:
             input = input.unsqueeze(0)
             states = [None if s is None else s.unsqueeze(0) for s in states]
-        if input.size(1) != self.input_size:
-            raise RuntimeError(f"input has inconsistent input_size: got {input.size(1)} expected {self.input_size}")
-        batch = input.size(0)
+        batch, features = input.shape
+        if features != self.input_size:
+            raise RuntimeError(f"input has inconsistent input_size: got {features} expected {self.input_size}")
         full = []
         for i, state in enumerate(states):
             if state is None:
                 state = ops.zeros((batch, self.hidden_size), dtype=input.dtype, device=input.device)
-            if state.size(0) != batch:
-                raise RuntimeError(f"Input batch size {batch} doesn't match hidden{i} batch size {state.size(0)}")
-            if state.size(1) != self.hidden_size:
-                raise RuntimeError(
-                    f"hidden{i} has inconsistent hidden_size: got {state.size(1)}, expected {self.hidden_size}"
-                )
+            elif state.shape != (batch, self.hidden_size):
+                self._refuse_state(i, state, batch)
             full.append(state)
-        new = _rnn.cell(
-            mode,
-            input,
-            tuple(full),
-            self.weight_ih,
-            self.weight_hh,
-            self.bias_ih,
-            self.bias_hh,
-        )
+        new = _advance(mode, input, full, (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh))
         return new if batched else tuple(s.squeeze(0) for s in new)
+
+    def _refuse_state(self, i: int, state: Tensor, batch: int) -> None:
+        if state.size(0) != batch:
+            raise RuntimeError(f"Input batch size {batch} doesn't match hidden{i} batch size {state.size(0)}")
+        raise RuntimeError(f"hidden{i} has inconsistent hidden_size: got {state.size(1)}, expected {self.hidden_size}")
 
     def extra_repr(self) -> str:
         text = f"{self.input_size}, {self.hidden_size}"

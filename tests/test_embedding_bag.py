@@ -1,0 +1,39 @@
+"""Bags of embeddings: how their elements are counted, and by which way."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import flambeau as torch
+from flambeau.nn import functional as F
+
+
+@pytest.mark.parametrize("padding_idx", [None, 1])
+@pytest.mark.parametrize("mode", ["sum", "mean", "max"])
+@pytest.mark.parametrize("known", [True, False])
+def test_bags_of_any_length(mode, padding_idx, known):
+    table = torch.randn(5, 3, requires_grad=True)
+    numbers, starts = [4, 1, 0, 1, 2, 2, 3], [0, 2, 2, 5, 6]  # the second one is empty
+    offsets = torch.tensor(starts) if known else (torch.tensor(starts) + 1) - 1
+    got = F.embedding_bag(torch.tensor(numbers), table, offsets, mode=mode, padding_idx=padding_idx)
+    rows = table.detach().numpy()
+    for i, (begin, end) in enumerate(zip(starts, [*starts[1:], len(numbers)], strict=True)):
+        bag = [n for n in numbers[begin:end] if n != padding_idx]
+        expected = getattr(rows[bag], mode)(0) if bag else np.zeros(3)
+        assert np.allclose(got[i].tolist(), expected, rtol=1e-6)
+    got.sum().backward()
+    if mode != "max":
+        slopes = np.zeros(5)
+        for begin, end in zip(starts, [*starts[1:], len(numbers)], strict=True):
+            bag = [n for n in numbers[begin:end] if n != padding_idx]
+            for n in bag:
+                slopes[n] += 1 if mode == "sum" else 1 / len(bag)
+        assert np.allclose(table.grad[:, 0].tolist(), slopes, rtol=1e-6)
+
+
+def test_wrong_offsets():
+    numbers, table = torch.tensor([0, 1]), torch.ones(2, 2)
+    with pytest.raises(RuntimeError, match=r"offsets\[-1\] can not be greater"):
+        F.embedding_bag(numbers, table, torch.tensor([0, 3]))
+    assert F.embedding_bag(torch.tensor([], dtype=torch.int64), table, torch.tensor([0, 0])).tolist() == [[0, 0], [0, 0]]
