@@ -366,7 +366,8 @@ def _batch_norm_inference(input, weight, bias, running_mean, running_var, eps):
     return input._shape, input._dtype, (input, weight, bias, running_mean, running_var), {"eps": eps}
 
 
-def _check_channels(input, running_mean, running_var, weight, bias) -> None:
+def _check_channels(input, running_mean, running_var, weight, bias) -> tuple:
+    """Refuses what has not one element for each channel; returns weight and bias in one dim."""
     if input.dim() < 2 and input.numel():
         raise RuntimeError(f"expected at least 2 dimensions (N, C, ...), got input of shape {list(input._shape)}")
     c = input._shape[1] if input.dim() > 1 else 0
@@ -376,8 +377,11 @@ def _check_channels(input, running_mean, running_var, weight, bias) -> None:
             raise RuntimeError(
                 f"{name} should contain {c} elements not {t.numel()}: the input has shape {list(input._shape)}"
             )
+        if t is not None and t.dim() != 1 and name.startswith("running"):
+            raise RuntimeError(f"TensorAccessor expected 1 dims but tensor has {t.dim()}: {name} has shape {list(t._shape)}")
     refuse("batch_norm", input, kinds=NOT_FLOATING)
     _check_parameters("batch_norm", input, *named.values())
+    return tuple([t if t is None or t.dim() == 1 else t.reshape(-1) for t in (weight, bias)])
 
 
 def _update(running, value, momentum: float, factor: float = 1.0) -> None:
@@ -413,6 +417,7 @@ def _normalised_batch(input, running_mean, running_var, weight, bias, momentum, 
         Sample(make(4, 3), None, None, training=True),
         Sample(make(2, 3, 2), None, None, make(3), make(3), training=True),
         Sample(make(2, 2, 2, 2), None, None, make(2), training=True, eps=0.5),
+        Sample(make(2, 2, 2, 2), None, None, make(2, 1), make(1, 2), training=True),
         Sample(make(4, 3), make(3, requires_grad=False), make(3, low=0.5, high=2, requires_grad=False)),
         Sample(
             make(2, 3, 2), make(3, requires_grad=False), make(3, low=0.5, high=2, requires_grad=False), make(3), make(3)
@@ -422,6 +427,7 @@ def _normalised_batch(input, running_mean, running_var, weight, bias, momentum, 
         ErrorSample(RuntimeError, "running_mean must be defined in evaluation mode", make(4, 3), None, None),
         ErrorSample(RuntimeError, "running_mean should contain 3 elements not 2", make(4, 3), make(2), make(2)),
         ErrorSample(RuntimeError, "weight should contain 3", make(4, 3), None, None, make(2), training=True),
+        ErrorSample(RuntimeError, "expected 1 dims but tensor has 2", make(4, 3), make(3, 1), make(3)),
         ErrorSample(ValueError, "more than 1 value per channel", make(1, 3), None, None, training=True),
     ],
 )
@@ -446,7 +452,7 @@ def batch_norm(input, running_mean, running_var, weight=None, bias=None, trainin
     elif running_mean is None or running_var is None:
         missing = "running_mean" if running_mean is None else "running_var"
         raise RuntimeError(f"{missing} must be defined in evaluation mode")
-    _check_channels(input, running_mean, running_var, weight, bias)
+    weight, bias = _check_channels(input, running_mean, running_var, weight, bias)
     if not input.numel():
         return input.clone()
     if not training:
@@ -491,7 +497,7 @@ def instance_norm(
             raise ValueError(f"Expected more than 1 spatial element when training, got input size {input._shape}")
     elif running_mean is None or running_var is None:
         raise RuntimeError("Expected running_mean and running_var to be defined when use_input_stats is false")
-    _check_channels(input, running_mean, running_var, weight, bias)
+    weight, bias = _check_channels(input, running_mean, running_var, weight, bias)
     if not use_input_stats:
         return _batch_norm_inference(input, weight, bias, running_mean, running_var, float(eps))
     n, c = input._shape[:2]
@@ -524,7 +530,7 @@ def native_batch_norm(input, weight, bias, running_mean, running_var, training, 
     if not training:
         out = batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
         return out, input.new_empty(0), input.new_empty(0)
-    _check_channels(input, running_mean, running_var, weight, bias)
+    weight, bias = _check_channels(input, running_mean, running_var, weight, bias)
     out, mean, var = _normalised_batch(input, running_mean, running_var, weight, bias, momentum, eps)
     mean, var = mean.view(-1), var.view(-1)
     return out, mean.to(out._dtype), (var + eps).rsqrt().to(out._dtype)
