@@ -242,3 +242,14 @@ def test_plans(dims, pool, view, monkeypatch):
     assert plans.plans
     inside = [plan.nodes[step.node].op.name for plan in plans.plans.values() for step in plan.steps if not step.kernel]
     assert not [name for name in inside if "pool" in name]
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("size", [6, 7])
+def test_means_of_negative_zeros_are_zeros(size, compiled, monkeypatch):
+    monkeypatch.setattr(config, "compiled", compiled)
+    monkeypatch.setattr(config, "compile_after", 0)
+    x = -torch.zeros(1, 1, size)
+    pool = torch.nn.functional
+    for pooled in (pool.adaptive_avg_pool1d(x, 2), pool.avg_pool1d(x, 3), pool.adaptive_avg_pool2d(x[None], 2)):
+        assert not torch.signbit(pooled).any()

@@ -146,3 +146,26 @@ def test_what_runs_finds_no_node_that_only_a_recipe_knows(monkeypatch):
     monkeypatch.setattr(config, "compiled", False)
     result = x.mm(w)
     assert kept == {"view": False, "mm": True} and result.tolist() == [[3, 3]] * 4
+
+
+def test_lists_of_tensors_are_followed(monkeypatch):
+    def joined(a, b):
+        return torch.cat([a, b], 1), torch.stack((a, b, a)), torch.cat([a, b, a, b], dim=-1)
+
+    a, b = torch.arange(6.0).view(2, 3).requires_grad_(), torch.ones(2, 3)
+    for k in range(3):
+        x, y, z = joined(a * k, b)
+        if k == 1:
+            seen = in_full(monkeypatch, "record")
+        assert x.shape == (2, 6) and y.shape == (3, 2, 3) and z.shape == (2, 12)
+        assert x.tolist() == [[0, k, 2 * k, 1, 1, 1], [3 * k, 4 * k, 5 * k, 1, 1, 1]]
+        assert torch.equal(y, torch.stack([x[:, :3], b, x[:, :3]])) and torch.equal(z, torch.cat([x, x], 1))
+        a.grad = None
+        ((x * 2).sum() + y.sum() + z.sum()).backward()
+        assert torch.equal(a.grad, torch.full((2, 3), 6.0 * k))
+    assert "cat" not in seen and "stack" not in seen
+    with pytest.raises(RuntimeError, match="Sizes of tensors must match"):
+        torch.cat([a, torch.ones(3, 2)], 1)
+    with pytest.raises(TypeError, match="element 1"):
+        torch.cat([a, 3.0], 1)
+    assert torch.cat([b] * 40).shape == (80, 3)

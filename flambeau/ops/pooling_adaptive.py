@@ -61,7 +61,7 @@ def _binned(x, outputs):
         start, end = _bins(n, output)
         # A place after the last element, which is zero, stands in for what shorter windows lack.
         longer = np.concatenate([x, np.zeros((*x.shape[:axis], 1, *x.shape[axis + 1 :]), x.dtype)], axis)
-        total = x.take(start, axis)
+        total = x.take(start, axis) + x.dtype.type(0)  # sums start from 0: those of -0.0 are 0.0
         for t in range(1, max(end - start, default=0)):
             total += longer.take(np.where(start + t < end, start + t, n), axis)
         x = total

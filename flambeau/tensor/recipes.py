@@ -70,7 +70,9 @@ def key_of(op: Op, args: tuple, kwargs: dict) -> tuple | None:
     key: list = [grad_mode.enabled]
     numbers = op.numbers
     try:
-        for i, x in enumerate(args):
+        if _takes_list(op, args):
+            key.append(tuple([_layout(x) for x in args[0]]))
+        for i, x in enumerate(args[1:] if len(key) > 1 else args, len(key) - 1):
             if x.__class__ is int and i not in numbers:
                 key.append(x)
                 continue
@@ -82,6 +84,22 @@ def key_of(op: Op, args: tuple, kwargs: dict) -> tuple | None:
     except _Unclear:
         return None
     return tuple(key)
+
+
+MAX_LISTED = 32
+"""How many tensors a list may have in a recipe: the function that follows it has lines for each."""
+
+
+def _takes_list(op: Op, args: tuple) -> bool:
+    """Whether the first argument is a list of the op's tensors."""
+    return bool(args) and args[0].__class__ in (list, tuple) and op.tensors[:1] != () and op.tensors[0][0] == "*" and len(args[0]) <= MAX_LISTED
+
+
+def _given(op: Op, args: tuple, kwargs: dict) -> tuple:
+    """The arguments one by one, those of a list too."""
+    if _takes_list(op, args):
+        args = (*args[0], *args[1:])
+    return (*args, *kwargs.values()) if kwargs else args
 
 
 _NONE = object()
@@ -121,7 +139,7 @@ def repeat(op: Op, args: tuple, kwargs: dict):
     follow = recipes.get(key_of(op, args, kwargs))
     if follow is None:
         return None
-    return follow((*args, *kwargs.values()) if kwargs else args)
+    return follow(_given(op, args, kwargs))
 
 
 # --- writing it down -----------------------------------------------------------------------------------------
@@ -140,7 +158,7 @@ def learn(op: Op, args: tuple, kwargs: dict, inputs: tuple, results) -> None:
     if node.op is not op.verified or not node.inputs:
         return  # it has run already or may refuse its values, or the result is none of its own
     verify = op.verify if op.checked else None
-    given = (*args, *kwargs.values())
+    given = _given(op, args, kwargs)
     sources = _sources(op, given, inputs, node.inputs, first._strides is not None)
     if sources is None:
         return
