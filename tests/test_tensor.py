@@ -440,3 +440,18 @@ def test_late_errors_name_the_line(monkeypatch):
         picked.tolist()
     assert any(f"test_tensor.py, line {line}" in note for note in caught.value.__notes__)
     assert x.tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+@pytest.mark.parametrize("after", [0, 1])
+def test_results_in_another_order_are_written_again_and_again(times, after, monkeypatch):
+    """The content of a storage may be a view for a while; views of it see its elements in its own order."""
+    from flambeau.core import config
+
+    monkeypatch.setattr(config, "compile_after", after)
+    x, y = torch.arange(16).reshape(4, 4) % 3, torch.arange(16).reshape(4, 4) % 5 > 2
+    wanted, mask = np.arange(16).reshape(4, 4) % 3, np.arange(16).reshape(4, 4) % 5 > 2
+    for _ in range(times):
+        torch.add(y.mT, x, out=x)  # nothing has asked for the memory of x yet
+        wanted = mask.T + wanted
+    np.testing.assert_array_equal(x.numpy(), wanted)

@@ -115,7 +115,8 @@ def compute(node, args: list):
     """The value of ``node`` by its meaning in NumPy, given those of its inputs."""
     op = node.op
     if op is VIEW:
-        value = op.kernel(*args, **node.attrs)
+        base = args[0]  # itself a view, where such a one is the content of a storage
+        value = op.kernel(base if base.flags.c_contiguous else base.copy(), **node.attrs)
         return value.copy() if node.kept else value
     if op is PROJECT:
         return args[0][node.attrs["index"]]
