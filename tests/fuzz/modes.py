@@ -381,7 +381,7 @@ def noise(seed: int) -> Iterator[None]:
             part = rng.choice([-1, 1], value.shape) * rng.uniform(*((0.5, 1) if seed < NOISY_RUNS[0] else (0, 2)), value.shape)
             moved = value.astype(np.float64) + size * part
             moved = np.where(np.isfinite(moved), moved, value)
-            if node.op.name in CANCELLING:  # what is within the error of zero may be zero, or not
+            if node.op.name in CANCELLING | SUMS:  # what is within the error of zero may be zero, or not
                 moved = np.where((np.abs(value) <= size) & (rng.random(value.shape) < 0.5), 0, moved)
             if node.op.name in SUMS:  # where a part of a sum overflows, its order decides between infinity, NaN and numbers
                 finite = _compute(node, [np.abs(np.where(np.isfinite(a), a, 0)) if _is_floating(a) else a for a in args])
