@@ -169,3 +169,18 @@ def test_lists_of_tensors_are_followed(monkeypatch):
     with pytest.raises(TypeError, match="element 1"):
         torch.cat([a, 3.0], 1)
     assert torch.cat([b] * 40).shape == (80, 3)
+
+
+def test_many_known_tensors_are_joined_at_once():
+    arrays = [np.full(3, float(k), np.float32) for k in range(20)]
+    rows = [torch.from_numpy(a) for a in arrays]
+    stacked, joined = torch.stack(rows), torch.cat([r[1:] for r in rows])
+    arrays[4][:] = 100  # comes too late
+    assert stacked[4].tolist() == [4, 4, 4] and joined[8:10].tolist() == [4, 4]
+    later = torch.stack([r * 2 for r in rows])  # not known yet
+    assert later.shape == (20, 3) and later[5].tolist() == [10, 10, 10] and later[4].tolist() == [200, 200, 200]
+    w = torch.ones(3, requires_grad=True)
+    torch.stack([w] + rows).sum().backward()
+    assert w.grad.tolist() == [1, 1, 1]
+    with pytest.raises(RuntimeError, match="equal size"):
+        torch.stack([*rows, torch.zeros(2)])

@@ -32,8 +32,11 @@ def record(op, args: tuple, kwargs: dict):
     looks = Storage.looks
     shape, dtype, inputs, attrs = op.check(*args, **kwargs)
     looked = Storage.looks != looks
-    nodes = tuple([read(x) if isinstance(x, Tensor) else x for x in inputs])
-    if op.eager:
+    many = _present(inputs) if len(inputs) >= MANY else None
+    nodes = tuple([read(x) if isinstance(x, Tensor) else x for x in inputs]) if many is None else many
+    if many is not None:
+        node = _run_now(op, many, attrs, dtype)
+    elif op.eager:
         run_pending()
         node = _run_now(op, nodes, attrs, dtype)
     elif op.verify is not None and dtype.is_floating_point and op.verify(inputs, attrs):
@@ -60,6 +63,26 @@ def record(op, args: tuple, kwargs: dict):
         del nodes  # views among them are not kept: kernels see the same strides as in a longer trace
         after_record()
     return op.named_tuple()(results) if op.outputs else results
+
+
+MANY = 16
+"""Tensors of a list; so many that have their values are joined at once, as one leaf instead of many."""
+
+
+def _present(inputs: tuple) -> tuple | None:
+    """The values of tensors, to be read at once; ``None`` where one has not run yet, or wants a gradient."""
+    found = []
+    for t in inputs:
+        if not isinstance(t, Tensor) or grad_mode.enabled and t.requires_grad:
+            return None
+        content = t._storage.node
+        if content.value.__class__ is not np.ndarray:
+            return None
+        if t._strides is None and not t._offset and content.shape == t._shape and content.dtype is t._dtype:
+            found.append(content.value)
+        else:
+            found.append(VIEW.kernel(content.value, **geometry_of(t)))
+    return tuple(found)
 
 
 def _values(nodes: tuple) -> tuple | None:

@@ -8,6 +8,7 @@ import weakref
 import numpy as np
 
 from flambeau.core.dtypes import dtype as Dtype
+from flambeau.core.size import contiguous_strides
 from flambeau.engine import flight, graph
 from flambeau.engine.flight import lock
 from flambeau.engine.graph import Node, leaf
@@ -156,5 +157,8 @@ class Storage:
         memory = self._memory()
         if flight.aloft is not None:
             flight.settle(memory)
+        node = self.node
+        if node.shape == shape and node.dtype is dtype and not offset and strides == contiguous_strides(shape):
+            return leaf(node.value.copy(), shape, dtype)
         view = graph.strided(memory, shape, strides, offset, dtype)
         return leaf(np.array(view, order="C"), shape, dtype)
