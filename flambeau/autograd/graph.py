@@ -560,6 +560,7 @@ dispatch.attach = attach
 dispatch.enter = enter
 dispatch.pattern_of = pattern_of
 dispatch.tape_parts = lambda: {
-    "accumulator": accumulator, "anomaly": anomaly, "enter": enter, "next_sequence": next_sequence, "saving_hooks": saving_hooks,
+    "Saved": Saved, "accumulator": accumulator, "anomaly": anomaly, "enter": enter, "next_sequence": next_sequence,
+    "saving_hooks": saving_hooks,
 }  # fmt: skip
 dispatch.accumulator = accumulator

@@ -22,8 +22,8 @@ from flambeau.dispatch import grad_mode
 from flambeau.engine import graph
 from flambeau.engine.graph import Node as Value
 from flambeau.engine.run import after_record
-from flambeau.engine.segment import Segment, may_fail
-from flambeau.engine.trace import kind_of
+from flambeau.engine.segment import Segment
+from flambeau.tensor.record import look_again
 from flambeau.tensor.storage import Storage
 from flambeau.tensor.tensor import Tensor, make_tensor, read
 
@@ -211,15 +211,6 @@ def repeat(found: Survey, retain_graph: bool) -> list[Tensor | None] | dict[Node
     return results
 
 
-def _verify(node: Value) -> None:
-    """Lets the op look at the values that it relies on, as it did when the pass was watched, or else when it runs."""
-    inputs = tuple([make_tensor(Storage(x), x.shape, x.dtype) if x.__class__ is Value else x for x in node.inputs])
-    if not node.op.verify(inputs, node.attrs):
-        node.op = node.op.verified
-        kind_of(node)
-        may_fail(node)
-
-
 def _contents(results: Sequence) -> list[Value | None]:
     return [None if r is None else r._storage.node for r in results]
 
@@ -293,7 +284,7 @@ class Watcher:
             later = {x for n, _ in stages[i + 1 :] for node in n for x in node.inputs if x.__class__ is Value}
             later.update(x for _, w in stages[i + 1 :] for x in w)
             read_later = [node for node in nodes if node in later]
-            segments.append(Segment(nodes, given, [*wanted, *read_later], shared, _verify))
+            segments.append(Segment(nodes, given, [*wanted, *read_later], shared, look_again))
             given += read_later
             if i < len(self.calls):
                 entry, _, metas, _, _, results, contents = self.calls[i]

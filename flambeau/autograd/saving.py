@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from flambeau.dispatch import grad_mode
-from flambeau.tensor import following
 from flambeau.tensor.storage import Storage
 from flambeau.tensor.tensor import Tensor, make_tensor, read
 
@@ -146,6 +145,3 @@ class disable_saved_tensors_hooks:
 
     def __exit__(self, *exc) -> None:
         _refusal.pop()
-
-
-following.SCOPE["Saved"] = Saved

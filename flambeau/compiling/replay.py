@@ -22,8 +22,9 @@ from flambeau.engine.graph import Node, leaf
 from flambeau.engine.run import after_record
 from flambeau.engine.trace import kind_of
 from flambeau.ops.record import Op
+from flambeau.tensor.record import arguments_of, look_again
 from flambeau.tensor.storage import Storage
-from flambeau.tensor.tensor import Tensor, make_tensor
+from flambeau.tensor.tensor import Tensor
 
 _ENTRY = {"pattern", "metas", "edges", "saved", "sequence"}
 _PLAIN = {
@@ -138,7 +139,7 @@ class _Replay:
         guards.values.update({
             "after_record": after_record, "caller_site": caller_site, "check": _check, "graph": graph, "new": object.__new__, "Node": Node,
             "resaved": _resaved, "snapshot": _snapshot, "Storage": Storage, "trace": graph.trace,
-            "verify": _verify,
+            "verify": look_again,
         })  # fmt: skip
         guarded = self._lines_of_guards(bool(writes))
         lines = ["if len(trace) >= config.max_pending_nodes: after_record()"]
@@ -416,23 +417,9 @@ def _snapshot(storage: Storage, start: int, shape: Size, size: int, dtype: Any) 
     return node
 
 
-def _tensors(node: Node) -> tuple:
-    """What ``node`` reads, as its op takes it."""
-    return tuple([make_tensor(Storage(x), x.shape, x.dtype) if x.__class__ is Node else x for x in node.inputs])
-
-
 def _check(node: Node) -> None:
     """Lets the op refuse its arguments, as it might have when it was captured."""
-    node.op.check(*_tensors(node), **node.attrs)
-
-
-def _verify(node: Node) -> None:
-    """Lets the op look at the values that it depends on, as it did when it was captured, or else when it runs."""
-    if not node.op.verify(_tensors(node), node.attrs):
-        node.op = node.op.verified
-        kind_of(node)
-        node.site = caller_site()
-        graph.fallible = True
+    node.op.check(*arguments_of(node), **node.attrs)
 
 
 def _blank(item: Saved) -> Saved:

@@ -233,7 +233,7 @@ def _made(lines: list[str], result: str, values: dict) -> Callable:
     text = f"def make({', '.join(names)}):\n    def follow(args):\n{body}\n        return {result}\n    return follow"
     maker = _makers.get(text)
     if maker is None:
-        scope = {**SCOPE, **dispatch.tape_parts()}
+        scope = {**_SCOPE, **dispatch.tape_parts()}
         exec(compile(text, "<recipe>", "exec"), scope)
         maker = _makers[text] = scope["make"]
     return maker(*[values[name] for name in names])
@@ -249,7 +249,7 @@ def _part_of(a: Tensor, part: Result) -> Tensor:
     return t
 
 
-SCOPE: dict[str, Any] = {
+_SCOPE: dict[str, Any] = {
     "new": object.__new__, "Node": Node, "Storage": Storage, "Tensor": Tensor, "trace": graph.trace, "append": graph.trace.append,
     "config": config, "after_record": after_record, "read": read, "part_of": _part_of,
 }  # fmt: skip

@@ -13,13 +13,15 @@ import numpy as np
 from flambeau import dispatch
 from flambeau.core import config, dtypes
 from flambeau.core.dtypes import promote_types, scalar_name
-from flambeau.core.errors import caller_site, describe
+from flambeau.core.errors import describe
 from flambeau.core.size import Size, broadcast, contiguous_strides, memory_order, size_of_ints
 from flambeau.dispatch import grad_mode
 from flambeau.engine import flight, graph
 from flambeau.engine.graph import PROJECT, VIEW, Node, leaf
 from flambeau.engine.interpreter import compute_now
 from flambeau.engine.run import after_creation, after_record, run_pending
+from flambeau.engine.segment import may_fail
+from flambeau.engine.trace import kind_of
 from flambeau.tensor.recipes import CAST, learn, learn_view
 from flambeau.tensor.storage import Storage
 from flambeau.tensor.tensor import Tensor, geometry_of, make_tensor, read
@@ -46,8 +48,7 @@ def record(op, args: tuple, kwargs: dict):
     else:
         node = Node(op, nodes, attrs, shape, dtype)
         if op.checked:
-            node.site = caller_site()
-            graph.fallible = True
+            may_fail(node)
     if op.outputs:
         results = tuple(
             [make_tensor(Storage(Node(PROJECT, (node,), {"index": i}, s, d)), Size(s), d)
@@ -63,6 +64,19 @@ def record(op, args: tuple, kwargs: dict):
         del nodes  # views among them are not kept: kernels see the same strides as in a longer trace
         after_record()
     return op.named_tuple()(results) if op.outputs else results
+
+
+def arguments_of(node: Node) -> tuple:
+    """What ``node`` reads, as its op takes it."""
+    return tuple([make_tensor(Storage(x), x.shape, x.dtype) if x.__class__ is Node else x for x in node.inputs])
+
+
+def look_again(node: Node) -> None:
+    """Lets an op look at the values that it relies on, as it did when a like node was recorded, or else when it runs."""
+    if not node.op.verify(arguments_of(node), node.attrs):
+        node.op = node.op.verified
+        kind_of(node)
+        may_fail(node)
 
 
 MANY = 16
@@ -173,8 +187,7 @@ def _finish(op, inputs: tuple, nodes: tuple, attrs: dict, shape, dtype, order=No
         strides = contiguous_strides(inner)
         result._strides = normal_strides(shape, tuple([strides[order.index(d)] for d in range(len(shape))]))
     if op.checked:
-        result._storage.node.site = caller_site()
-        graph.fallible = True
+        may_fail(result._storage.node)
     if grad_mode.enabled and op.grads:
         dispatch.attach(op, result, inputs, attrs)
     if config.eager or len(graph.trace) >= config.max_pending_nodes:
