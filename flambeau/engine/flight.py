@@ -36,7 +36,7 @@ ALL = 1 << 62
 class Flight:
     """What is in the air: all memory that its kernels use lives as long as this."""
 
-    __slots__ = ("land", "read", "ready", "seconds", "written")
+    __slots__ = ("land", "read", "ready", "seconds", "waited", "written")
 
     def __init__(
         self,
@@ -49,6 +49,7 @@ class Flight:
         self.land = land  # native: returns when so many kernels (second argument) have run
         self.ready = ready  # how many kernels must have run until an array has its content
         self.seconds = seconds  # that they take on all threads, about; 0.0: not known
+        self.waited = 0.0  # seconds that it has been waited for
         self.written = written
         self.read = read
 
@@ -63,8 +64,9 @@ class Flight:
         start = perf_counter()
         self.land(0, enough)
         end = perf_counter()
-        if 0.0 < LATE * self.seconds < end - start:
-            grounded_until = end + PENALTY * (end - start)
+        self.waited += end - start
+        if enough == ALL and 0.0 < LATE * self.seconds < self.waited:
+            grounded_until = end + PENALTY * min(self.waited, LONGEST * self.seconds)
 
 
 def _owner(a):
@@ -73,8 +75,10 @@ def _owner(a):
     return a
 
 
-LATE = 2.0
-PENALTY = 20.0
+LATE = 1.1
+"""A flight that has been waited for so many times as long as its kernels take has been a mistake."""
+PENALTY, LONGEST = 20.0, 4.0
+"""Nothing flies for so many times as long; of a wait that was much longer only so many times the kernels' time count."""
 grounded_until = 0.0
 """The time until which nothing flies."""
 
