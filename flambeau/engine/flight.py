@@ -92,7 +92,7 @@ def launch(
 
     team = pool()
     launched += 1
-    aloft = Flight(team.land, ready, seconds, written, read)  # first: an interrupt may come in between
+    aloft = Flight(team.land, ready, seconds, written, read)  # first: it holds what the worker uses
     team.launch(calls, count)
 
 
