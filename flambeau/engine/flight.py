@@ -99,6 +99,8 @@ def launch(
 def land() -> None:
     """Waits until nothing is aloft, and helps."""
     global aloft
+    if aloft is None:
+        return
     with lock:
         if aloft is not None:
             aloft.wait(ALL)
@@ -107,6 +109,8 @@ def land() -> None:
 
 def settle(value: np.ndarray) -> None:
     """Waits until ``value`` has its content."""
+    if aloft is None:
+        return
     with lock:
         if aloft is not None and aloft.writes(value):
             aloft.wait(aloft.ready(value))

@@ -456,8 +456,7 @@ class Plan:
         are launched (see :mod:`flambeau.engine.flight`). Returns False where it cannot run: nothing that the interpreter
         needs to run the trace, and to find out what is wrong with it, has been changed then.
         """
-        if flight.aloft is not None:  # it uses the arena, and perhaps these very arguments
-            flight.land()
+        flight.land()  # what is aloft uses the arena, and perhaps these very arguments
         values: dict[int, np.ndarray] = {}
         self._bind_targets(trace, values)
         for i, output in self.outputs.items():
@@ -483,8 +482,8 @@ class Plan:
             for slot, x in enumerate(leaves):
                 values[~slot] = x.value
         calls, fault = self.calls, self.fault
-        flies = self.flight is not None and worth is not None and flight.worth_launching(worth)
-        for call in calls[:-1] if flies else calls:
+        last = self.flight if worth is not None and flight.worth_launching(worth) else None
+        for call in calls if last is None else calls[:-1]:
             if isinstance(call, tuple):
                 self.run_native(*call)
                 if fault and 1 in fault:
@@ -499,8 +498,8 @@ class Plan:
             values[call] = value
             if call in self.dynamic:
                 self._set(call, address_of(value))
-        if flies:
-            self._fly(*self.flight, trace, values, wanted, worth)  # type: ignore[misc, arg-type, call-arg]
+        if last is not None and worth is not None:
+            self._fly(*last, trace, values, wanted, worth)
         self._finish(trace.nodes, values)
         return True
 

@@ -20,8 +20,7 @@ def run_pending() -> None:
     Raises the first error that a kernel raised, after everything that does not depend on it has run.
     """
     _run(None, False)
-    if flight.aloft is not None:
-        flight.land()
+    flight.land()
 
 
 def run_ahead(wanted: Node | None = None) -> None:

@@ -26,7 +26,7 @@ from flambeau.engine.graph import NO_ATTRS, EngineOp, Node
 from flambeau.engine.run import after_record
 from flambeau.engine.trace import kind_of
 from flambeau.ops.record import Op, registry
-from flambeau.tensor.tensor import Tensor, read
+from flambeau.tensor.tensor import Tensor, is_plain, read
 
 if TYPE_CHECKING:
     from flambeau.engine.lowering import Body
@@ -150,7 +150,7 @@ class Update:
         key = first, len(values)
         if key not in recipes:
             shape, dtype = values[0]._shape, values[0]._dtype
-            plain = [_is_plain(t) and t._shape == shape and t._dtype is dtype for t in values]
+            plain = [is_plain(t) and t._shape == shape and t._dtype is dtype for t in values]
             if (dtype is float32 or dtype is float64) and all(plain):
                 recipes[key] = _Recipe(self, shape, dtype, others).follow()
             elif dtype is not float32 and dtype is not float64 or not plain[0]:
@@ -243,9 +243,3 @@ class _Recipe:
 
 
 _makers: dict[str, Callable] = {}
-
-
-def _is_plain(t: Tensor) -> bool:
-    """Whether a tensor is all of its memory, as it lies there."""
-    node = t._storage.node
-    return t._strides is None and not t._offset and node.shape == t._shape and node.dtype is t._dtype

@@ -19,7 +19,7 @@ from flambeau.engine.trace import kind_of
 from flambeau.ops.conversion import to_dtype
 from flambeau.ops.record import Op, registry
 from flambeau.tensor.following import Result, Source, follower, view_follower
-from flambeau.tensor.tensor import Tensor, geometry_of
+from flambeau.tensor.tensor import Tensor, geometry_of, is_plain
 
 MAX_RECIPES = 256
 """Of one op: a program whose shapes never repeat begins anew."""
@@ -43,9 +43,8 @@ _layouts: dict[tuple, Layout] = {}
 def layout_of(t: Tensor) -> Layout:
     """The layout of ``t``, which remembers it; whatever changes it sets ``t._layout`` back to ``None``."""
     node = t._storage.node
-    plain = t._strides is None and not t._offset and node.shape == t._shape and node.dtype is t._dtype
     requires_grad = t._requires_grad or t.grad_fn is not None
-    memory = None if plain else (node.shape, node.dtype)
+    memory = None if is_plain(t) else (node.shape, node.dtype)
     key = (t._shape, t._strides, t._offset, t._dtype, memory, t._base is not None, requires_grad)
     found = _layouts.get(key)
     if found is None:
@@ -70,9 +69,11 @@ def key_of(op: Op, args: tuple, kwargs: dict) -> tuple | None:
     key: list = [grad_mode.enabled]
     numbers = op.numbers
     try:
+        start = 0
         if _takes_list(op, args):
             key.append(tuple([_layout(x) for x in args[0]]))
-        for i, x in enumerate(args[1:] if len(key) > 1 else args, len(key) - 1):
+            start = 1
+        for i, x in enumerate(args[start:], start):
             if x.__class__ is int and i not in numbers:
                 key.append(x)
                 continue
@@ -92,7 +93,9 @@ MAX_LISTED = 32
 
 def _takes_list(op: Op, args: tuple) -> bool:
     """Whether the first argument is a list of the op's tensors."""
-    return bool(args) and args[0].__class__ in (list, tuple) and op.tensors[:1] != () and op.tensors[0][0] == "*" and len(args[0]) <= MAX_LISTED
+    if not args or args[0].__class__ not in (list, tuple) or len(args[0]) > MAX_LISTED:
+        return False
+    return bool(op.tensors) and op.tensors[0].startswith("*")
 
 
 def _given(op: Op, args: tuple, kwargs: dict) -> tuple:

@@ -24,7 +24,7 @@ from flambeau.engine.segment import may_fail
 from flambeau.engine.trace import kind_of
 from flambeau.tensor.recipes import CAST, learn, learn_view
 from flambeau.tensor.storage import Storage
-from flambeau.tensor.tensor import Tensor, geometry_of, make_tensor, read
+from flambeau.tensor.tensor import Tensor, geometry_of, is_plain, make_tensor, read
 
 _NUMBERS = (int, float, complex, np.number, np.bool_)
 
@@ -89,13 +89,10 @@ def _present(inputs: tuple) -> tuple | None:
     for t in inputs:
         if not isinstance(t, Tensor) or grad_mode.enabled and t.requires_grad:
             return None
-        content = t._storage.node
-        if content.value.__class__ is not np.ndarray:
+        value = t._storage.node.value
+        if value.__class__ is not np.ndarray:
             return None
-        if t._strides is None and not t._offset and content.shape == t._shape and content.dtype is t._dtype:
-            found.append(content.value)
-        else:
-            found.append(VIEW.kernel(content.value, **geometry_of(t)))
+        found.append(value if is_plain(t) else VIEW.kernel(value, **geometry_of(t)))
     return tuple(found)
 
 
@@ -120,8 +117,7 @@ def known(t: Tensor) -> np.ndarray | None:
     value = values[0].value if values[0].__class__ is Node else values[0]
     if value.__class__ is not np.ndarray:
         return None  # that of an op that failed
-    if flight.aloft is not None:
-        flight.settle(value)
+    flight.settle(value)
     return value
 
 

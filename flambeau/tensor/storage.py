@@ -62,8 +62,7 @@ class Storage:
 
     def array(self) -> np.ndarray:
         """The memory as a flat array, up to date. Runs what is pending."""
-        if flight.aloft is not None:
-            flight.land()
+        flight.land()
         return self._memory()
 
     def _memory(self) -> np.ndarray:
@@ -155,8 +154,7 @@ class Storage:
     def snapshot(self, shape, strides, offset: int, dtype: Dtype) -> Node:
         """A leaf with a copy of the elements of a view, as they are now."""
         memory = self._memory()
-        if flight.aloft is not None:
-            flight.settle(memory)
+        flight.settle(memory)
         node = self.node
         if node.shape == shape and node.dtype is dtype and not offset and strides == contiguous_strides(shape):
             return leaf(node.value.copy(), shape, dtype)

@@ -187,7 +187,7 @@ class Tensor(Derived):
         layout = self._layout or dispatch.layout_of(self)
         if layout.memory is not None or value.__class__ is not np.ndarray:
             value = self._array().reshape(())  # a part of its storage, or one that could not be computed
-        elif flight.aloft is not None:
+        else:
             flight.settle(value)
         return float(value) if self._dtype is dtypes.bfloat16 else value.item()
 
@@ -445,6 +445,12 @@ def make_tensor(storage: Storage, shape: Size, dtype: dtypes.dtype) -> Tensor:
     return self
 
 
+def is_plain(t: Tensor) -> bool:
+    """Whether a tensor is all of its memory, as it lies there."""
+    node = t._storage.node
+    return t._strides is None and not t._offset and node.shape == t._shape and node.dtype is t._dtype
+
+
 def geometry_of(t: Tensor) -> dict:
     """Which part of a storage ``t`` is: the settings of the nodes that read or write it there."""
     return {"shape": t._shape, "strides": t.stride(), "offset": t._offset, "dtype": t._dtype}
@@ -456,6 +462,4 @@ def read(t: Tensor) -> Node:
     if storage.exposed and storage.is_shared():
         return storage.snapshot(t._shape, t.stride(), t._offset, t._dtype)
     node = storage.node
-    if t._strides is None and t._offset == 0 and node.shape == t._shape and node.dtype is t._dtype:
-        return node
-    return Node(VIEW, (node,), geometry_of(t), t._shape, t._dtype)
+    return node if is_plain(t) else Node(VIEW, (node,), geometry_of(t), t._shape, t._dtype)
