@@ -404,3 +404,35 @@ def test_contents_that_cannot_be_written_in_place_are_copied_in_the_end():
         np.testing.assert_allclose(late.item(), 2 * w.numpy().astype(np.float64).sum(), rtol=1e-5)
         assert w.data_ptr() == address
     assert plans.plans
+
+
+def test_a_trace_is_told_from_others_of_the_same_length(mode):
+    """Their nodes are alike one by one: which values they read, and where results go, differs."""
+
+    def step(which):
+        x, y, z = (torch.arange(3.0) + i for i in (1, 2, 3))
+        run_pending()
+        with torch.no_grad():
+            a, b = {"xy": (x, y), "yx": (y, x), "xx": (x, x), "other shape": (torch.ones(2), torch.ones(2) * 3)}.get(which, (x, z))
+            run_pending()
+            first = a * b
+            second = first + (first if which == "same node" else a)
+            third = second * 2.0 if which == "another number" else second * 3.0
+            if which == "written":
+                z.copy_(third)
+            elif which == "written elsewhere":
+                y.copy_(third)
+            del first
+            if which == "unseen":
+                del second
+        return [t.tolist() for t in (x, y, z, third)]
+
+    kinds = ["xy", "yx", "xx", "other shape", "same node", "another number", "written", "written elsewhere", "unseen"]
+    expected = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(config, "eager", True)
+        for which in kinds:
+            expected[which] = step(which)
+    order = np.random.default_rng(0).permutation(np.repeat(np.arange(len(kinds)), 6))
+    for which in [*kinds, *kinds, *(kinds[i] for i in order)]:
+        assert step(which) == expected[which], which

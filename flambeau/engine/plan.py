@@ -368,7 +368,7 @@ class Plan:
         }
         self.arguments = array("Q")
         self.dynamic: dict[int, list[tuple[int, int]]] = {}  # source -> [(place in arguments, offset in bytes)]
-        self.numbers = np.zeros(max(1, sum(len(s.numbers) for s in self.steps)), np.float64)
+        self.numbers = array("d", [0.0] * sum(len(s.numbers) for s in self.steps))
         self.number_order: list[int] = []
         self.integers: list[tuple[int, int]] = []
         starts = []
@@ -383,17 +383,22 @@ class Plan:
                     self.dynamic.setdefault(source, []).append((len(self.arguments), offset))
                     self.arguments.append(0)
             if step.numbers:
-                self.arguments.append(address_of(self.numbers) + 8 * len(self.number_order))
+                self.arguments.append(self.numbers.buffer_info()[0] + 8 * len(self.number_order))
                 for which, dtype in step.numbers:
                     if dtype.kind == dtypes.INTEGRAL:
                         self.integers.append((len(self.number_order), which))
                     self.number_order.append(which)
-        self.integer_view = self.numbers.view(np.int64)
+        self.integer_view = memoryview(self.numbers).cast("B").cast("q")
         self._group_calls(starts)
         self.known = dict.fromkeys(self.dynamic, 0)
         kept = [i for i, is_kept in enumerate(trace.key[1]) if is_kept]
         self.kept = [(i, self.copies.get(i, i), i in self.outputs or i in self.in_place or i in self.copies) for i in kept]
-        self.bound = [~source for source in self.dynamic if source < 0]  # slots of leaves whose address kernels need
+        self.bound = [(~source, source) for source in self.dynamic if source < 0]  # leaves whose address kernels need
+        self.rewritten = [  # (which target, the node whose value it takes in place, the slot of its old content)
+            (k, self.copies.get(i, i), slot)
+            for k, (_, i, slot) in enumerate(trace.targets)
+            if self.in_place.get(self.copies.get(i, i)) == slot
+        ]
 
     def _allocate(self, nodes: list[int]) -> dict[int, int]:
         """Offsets in the arena: first fit, each value from the step that writes it to the last that reads it."""
@@ -458,21 +463,25 @@ class Plan:
         """
         flight.land()  # what is aloft uses the arena, and perhaps these very arguments
         values: dict[int, np.ndarray] = {}
-        self._bind_targets(trace, values)
+        leaves, known = trace.leaves, self.known
+        if self.rewritten:
+            self._bind_targets(trace, values)
         for i, output in self.outputs.items():
             values[i] = output.take()
-            self._set(i, output.address)
-        leaves = trace.leaves
+            if known.get(i) != output.address:
+                self._set(i, output.address)
         for x in leaves:
             if x.value.__class__ is Failed:
                 return False
-        for slot in self.bound:
+        for slot, source in self.bound:
             x = leaves[slot]
-            self._set(~slot, x.address or address_of_leaf(x))
+            address = x.address or address_of_leaf(x)
+            if known[source] != address:
+                self._set(source, address)
         if self.number_order:
             numbers = trace.numbers
             try:
-                self.numbers[:] = [numbers[n] for n in self.number_order]
+                self.numbers[:] = array("d", [numbers[n] for n in self.number_order])
             except OverflowError:  # an int that no float can hold
                 return False
             for place, n in self.integers:
@@ -505,7 +514,9 @@ class Plan:
 
     def _fly(self, address: int, count: int, first: int, trace: Trace, values: dict, wanted: Node | None, worth: float) -> None:
         """Runs the last call's kernels up to the one that makes ``wanted``, and launches the rest."""
-        made = 0 if wanted is None else self.makers.get(wanted.number, first + count)  # what is no result of its own comes last
+        made = 0
+        if wanted is not None:  # what is no result of its own comes last
+            made = self.makers.get(trace.nodes.index(wanted), first + count) if wanted in trace.nodes else first + count
         enough = max(0, made - first)
         seconds = worth * (count - enough) / len(self.steps)
         if enough == count or seconds < config.ahead:
@@ -525,27 +536,27 @@ class Plan:
         return flight.ALL
 
     def _set(self, source: int, address: int) -> None:
+        """Tells the kernels where a value is, if any of them needs to know."""
         places = self.dynamic.get(source)
-        if places is not None and self.known[source] != address:
+        if places is not None:
             self.known[source] = address
             arguments = self.arguments
             for place, offset in places:
                 arguments[place] = address + offset
 
     def _bind_targets(self, trace: Trace, values: dict) -> None:
-        if not self.in_place:
-            return
-        leaves, uses = trace.leaves, trace.structure.leaf_uses
-        for storage, i, slot in trace.targets:
-            i = self.copies.get(i, i)
-            if self.in_place.get(i) != slot:
-                continue
-            old = leaves[slot]
-            if sys.getrefcount(old) - ONE_HOLDER - 2 > uses[slot]:  # besides ``old`` and the storage
+        leaves, uses, known = trace.leaves, trace.structure.leaf_uses, self.known
+        old = leaf = None
+        for which, i, slot in self.rewritten:
+            storage = trace.targets[which][0]
+            old = leaf = leaves[slot]
+            if sys.getrefcount(old) - ONE_HOLDER - 3 > uses[slot]:  # besides ``old``, ``leaf`` and the storage
                 storage.release_leaf()
-            leaf = storage.leaf
+                leaf = storage.leaf
             values[i] = leaf.value
-            self._set(i, leaf.address or address_of_leaf(leaf))
+            address = leaf.address or address_of_leaf(leaf)
+            if known.get(i) != address:
+                self._set(i, address)
 
     def _compute(self, i: int, trace: Trace, values: dict):
         node = self.nodes[i]

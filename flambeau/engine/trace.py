@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from operator import gt
+from collections.abc import Callable, Sequence
+from operator import attrgetter, gt, itemgetter
 from sys import getrefcount
 
 from flambeau.engine.graph import Node
@@ -39,21 +40,83 @@ def exact(value):
 
 
 class Structure:
-    """Who reads whom in traces of one signature: how often each node and each leaf is an input."""
+    """Who reads whom in traces of one signature: how often each node and each leaf is an input.
 
-    __slots__ = ("leaf_uses", "unseen", "uses")
+    ``leaves_of`` finds in few steps whether another trace has this structure too: all inputs of its nodes, one after
+    the other, are compared with what stands in these places.
+    """
 
-    def __init__(self, nodes: list[Node], leaves: int) -> None:
+    __slots__ = (
+        "_firsts", "_kinds", "_layouts", "_new_targets", "_numbers", "_reads", "_sources", "_target_leaves", "_target_nodes",
+        "key", "leaf_uses", "references", "target_places", "unseen", "uses",
+    )  # fmt: skip
+
+    def __init__(self, nodes: list[Node], leaves: list[Node], targets: list[tuple]) -> None:
         self.uses = [0] * len(nodes)
-        self.leaf_uses = [0] * leaves
-        for node in nodes:
-            for x in node.inputs:
-                if x.__class__ is Node:
-                    if x.op is None:
-                        self.leaf_uses[~x.number] += 1
-                    else:
-                        self.uses[x.number] += 1
+        self.leaf_uses = [0] * len(leaves)
+        firsts: list[int] = []
+        reads: list[int] = []
+        sources: list[int] = []  # among the nodes, and the leaves behind them
+        numbers: list[int] = []
+        for place, x in enumerate(_inputs(nodes)):
+            if x.__class__ is not Node:
+                if x is not None:
+                    numbers.append(place)
+            elif x.op is not None:
+                self.uses[x.number] += 1
+                reads.append(place)
+                sources.append(x.number)
+            else:
+                slot = ~x.number
+                self.leaf_uses[slot] += 1
+                if slot == len(firsts):
+                    firsts.append(place)
+                else:
+                    reads.append(place)
+                    sources.append(len(nodes) + slot)
         self.unseen = [n + _ALONE for n in self.uses]  # references to each node if nobody else can see it
+        self.references: list[int] = []  # to each node of the last such trace, ...
+        self.key: tuple | None = None  # ... and its key
+        self.target_places = [(number, slot) for _, number, slot in targets]
+        slots = [slot for _, _, slot in targets]
+        self._new_targets = _picker([slots.index(slot) for slot in range(len(firsts), len(leaves))])
+        self._target_nodes = _picker([number for _, number, _ in targets])
+        self._target_leaves = _picker(slots)
+        self._kinds = list(map(_kind, nodes))
+        self._layouts = list(map(_layout, leaves))
+        self._firsts, self._reads, self._sources, self._numbers = map(_picker, (firsts, reads, sources, numbers))
+
+    def matches(self, nodes: list[Node], storages: dict) -> tuple | None:
+        """The leaves and the numbers of a trace that has this structure; ``None`` for others, or where it is not clear."""
+        if len(storages) != len(self.target_places):
+            return None
+        if list(map(_kind, nodes)) != self._kinds and [node.kind or kind_of(node) for node in nodes] != self._kinds:
+            return None
+        inputs = _inputs(nodes)
+        old = tuple(map(_content, storages))
+        leaves = self._firsts(inputs) + self._new_targets(old)
+        if list(map(_layout, leaves)) != self._layouts or len(set(leaves)) != len(leaves):
+            return None
+        if self._reads(inputs) != self._sources((*nodes, *leaves)):
+            return None
+        if tuple(storages.values()) != self._target_nodes(nodes) or old != self._target_leaves(leaves):
+            return None
+        return leaves, self._numbers(inputs)
+
+
+_kind, _content, _layout = attrgetter("kind"), attrgetter("leaf"), attrgetter("op", "shape", "dtype")
+
+
+def _inputs(nodes: list[Node]) -> list:
+    return [x for node in nodes for x in node.inputs]
+
+
+def _picker(places: list[int]) -> Callable[[Sequence], tuple]:
+    """What takes the items in these places out of a sequence."""
+    if len(places) == 1:
+        place = places[0]
+        return lambda items: (items[place],)
+    return itemgetter(*places) if places else lambda items: ()
 
 
 def _references(nodes: list) -> list[int]:
@@ -63,12 +126,15 @@ def _references(nodes: list) -> list[int]:
 _ALONE = _references([object()])[0]
 
 structures: dict[tuple, Structure] = {}
+_latest: dict[tuple, Structure] = {}
+"""By how many nodes there are and the last one's kind: the structure of the last such trace, which the next is likely to have."""
 
 
 def forget(used: set[Structure]) -> None:
     """Keeps only these structures, and the kinds of their nodes."""
     for signature in [signature for signature, structure in structures.items() if structure not in used]:
         del structures[signature]
+    _latest.clear()
     kept = {part for signature in structures for part in signature if part.__class__ is object}
     for key in [key for key, kind in kinds.items() if kind not in kept]:
         del kinds[key]
@@ -84,16 +150,38 @@ class Trace:
     __slots__ = ("dead", "key", "leaves", "nodes", "numbers", "structure", "targets")
 
     def __init__(self, nodes: list[Node], storages: dict, history: list) -> None:
+        self.nodes = nodes
+        like = len(nodes), nodes[-1].kind if nodes else None
+        structure = _latest.get(like)
+        found = structure.matches(nodes, storages) if structure is not None and not history else None
+        if found is None or structure is None:
+            structure = self._look(storages)
+            _latest[len(nodes), nodes[-1].kind if nodes else None] = structure
+        else:
+            self.leaves, self.numbers = found
+            self.targets = [(storage, *place) for storage, place in zip(storages, structure.target_places)]
+        self.structure = structure
+        self.dead: set[int] = set()
+        del found
+        references = _references(nodes)
+        for _, node in history:  # it does not count: these are no results that somebody can see
+            if node.op is not None:
+                references[node.number] -= 1
+        if structure.key is None or references != structure.references:
+            structure.references = references
+            structure.key = structure, tuple(map(gt, references, structure.unseen))
+        self.key = structure.key
+
+    def _look(self, storages: dict) -> Structure:
+        """Finds leaves, numbers, targets and structure of any trace."""
         leaves: list[Node] = []
         numbers: list = []
         key: list = []
         add = key.append
         targets: list[tuple] = []  # (storage, number of the node that it takes, slot of its old content)
         try:
-            i = 0
-            for node in nodes:
+            for i, node in enumerate(self.nodes):
                 node.number = i
-                i += 1
                 add(node.kind or kind_of(node))
                 for x in node.inputs:
                     if x.__class__ is Node:
@@ -117,22 +205,18 @@ class Trace:
             signature = tuple(key)
             structure = structures.get(signature)
             if structure is None:
-                structure = structures[signature] = Structure(nodes, len(leaves))
+                structure = structures[signature] = Structure(self.nodes, leaves, targets)
         finally:
-            node = x = old = None  # type: ignore[assignment]  # they would count as references
             for leaf in leaves:
                 leaf.number = 0
-        self.nodes, self.leaves, self.numbers, self.targets, self.structure = nodes, leaves, numbers, targets, structure
-        self.dead: set[int] = set()
-        references = _references(nodes)
-        for _, node in history:  # it does not count: these are no results that somebody can see
-            if node.op is not None:
-                references[node.number] -= 1
-        self.key = structure, tuple(map(gt, references, structure.unseen))
+        self.leaves, self.numbers, self.targets = leaves, numbers, targets
+        return structure
 
     def mark(self) -> None:
         """Marks the nodes that are kept, and finds those that nobody needs."""
         _, kept = self.key
+        for i, node in enumerate(self.nodes):
+            node.number = i
         uses = list(self.structure.uses)
         for i in range(len(uses) - 1, -1, -1):
             node = self.nodes[i]

@@ -347,8 +347,14 @@ def make_view(input: Tensor, shape, strides, offset: int, dtype: dtypes.dtype | 
 
 def inplace(function, input: Tensor, args: tuple, kwargs: dict) -> Tensor:
     """Computes ``function(input, ...)`` and writes it into ``input``."""
-    # An alias stands for the old value: what the tape saves of it does not change with ``input``.
-    result = function(input._alias() if grad_mode.enabled else input, *args, **kwargs)
+    if grad_mode.enabled:
+        # An alias stands for the old value: what the tape saves of it does not change with ``input``.
+        result = function(input._alias(), *args, **kwargs)
+    else:
+        result = function(input, *args, **kwargs)
+        if _fills(result, input):
+            input._storage.write(result._storage.node)
+            return input
     if result._shape != input._shape:
         raise RuntimeError(
             f"output with shape {list(input._shape)} doesn't match the broadcast shape {list(result._shape)}: "
@@ -367,12 +373,8 @@ def cast_error(source: dtypes.dtype, target: dtypes.dtype) -> RuntimeError:
 
 def assign(input: Tensor, result: Tensor) -> Tensor:
     """Writes ``result``, a fresh tensor of ``input``'s shape, into ``input``; the tape follows."""
-    old, new = input._layout, result._layout
-    if (
-        old is not None and old.memory is None and new is not None and new.memory is None
-        and old.dtype is new.dtype and not grad_mode.enabled
-    ):  # fmt: skip
-        input._storage.write(result._storage.node)  # both are all of their storages, and the tape has no part in it
+    if not grad_mode.enabled and _fills(result, input):
+        input._storage.write(result._storage.node)
         return input
     if input._strides is not None and 0 in input._strides and _overlaps(input):
         raise RuntimeError(
@@ -399,6 +401,15 @@ def assign(input: Tensor, result: Tensor) -> Tensor:
     if config.eager or len(graph.trace) >= config.max_pending_nodes:
         after_record()
     return input
+
+
+def _fills(result: Tensor, input: Tensor) -> bool:
+    """Whether both are all of their storages, and known to be so, and of the same shape and dtype."""
+    old, new = input._layout, result._layout
+    return (
+        old is not None and old.memory is None and new is not None and new.memory is None
+        and old.dtype is new.dtype and old.shape == new.shape
+    )  # fmt: skip
 
 
 def _overlaps(t: Tensor) -> bool:
