@@ -378,7 +378,7 @@ def noise(seed: int) -> Iterator[None]:
         with np.errstate(all="ignore"):
             size = _noise_size(node, args, value)
             # At least half of the error at first, so that no value stands still in all of the runs.
-            part = rng.choice([-1, 1], value.shape) * rng.uniform(*((0.5, 1) if seed < NOISY_RUNS[0] else (0, 2)), value.shape)
+            part = rng.choice([-1, 1], value.shape) * rng.uniform(*((0.5, 1) if seed < LOUD else (0, 2)), value.shape)
             moved = value.astype(np.float64) + size * part
             moved = np.where(np.isfinite(moved), moved, value)
             if node.op.name in CANCELLING | SUMS:  # what is within the error of zero may be zero, or not
@@ -398,9 +398,11 @@ def noise(seed: int) -> Iterator[None]:
 
 # --- comparing -----------------------------------------------------------------------------------------------
 
-NOISY_RUNS = (5, 40)
+NOISY_RUNS = (2, 5, 40)
 """How many runs show how far noise moves results, at first and before a mismatch is believed: what is rounded again after
 the noise, such as the sign-like first step of RMSprop, stands still in most runs."""
+LOUD = 5
+"""So many of these are moved by at least half of the error."""
 
 
 def _bits(a: np.ndarray) -> bytes:
