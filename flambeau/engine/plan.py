@@ -136,7 +136,7 @@ class Plan:
     runs = 0
     """How often it has run."""
     interpreted = 0.0
-    """Seconds that its trace took in the interpreter."""
+    """Seconds that its trace takes in the interpreter, about."""
     sampled = (0, 0.0)
     """How many of its runs were timed, and the seconds that these took."""
     flight: tuple[int, int, int] | None = None

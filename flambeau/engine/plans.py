@@ -5,25 +5,33 @@ a program can lose by this is :data:`ALLOWANCE`. Beyond it compiling has to pay:
 compiling has cost, or the trace in question has already spent in the interpreter what its compilation will take, so
 that it cannot cost more than twice what would have been best. So a program whose graphs come twice each and never again
 soon stops compiling.
+
+These costs are estimates from what there is to do, not times: kernels add up in another order than NumPy, so if the clock
+decided what is compiled, the last bits of a program's results would differ from run to run.
 """
 
 from __future__ import annotations
 
 import sys
 import time
+from math import prod
 from typing import TYPE_CHECKING
 
 from flambeau.core import config
 from flambeau.engine import flight, report
 from flambeau.engine import trace as signatures
+from flambeau.engine.graph import Node
 from flambeau.engine.trace import Trace
 
 if TYPE_CHECKING:
-    from flambeau.engine.graph import Node
     from flambeau.engine.plan import Plan
 
 ALLOWANCE = 2.0
 """Seconds of compiling that need not pay."""
+PLANNING, KERNEL = 0.5e-3, 10e-3
+"""Seconds that compiling takes for each node, and for each kernel that the process has not had before, about."""
+CALL, ELEMENT = 8e-6, 1e-9
+"""Seconds that the interpreter takes for each node, and for each element that it reads or makes, about."""
 MAX_PLANS = 512
 MAX_SEEN = 1 << 18
 """How many nodes all traces together have that are remembered without a plan."""
@@ -34,13 +42,13 @@ SAVED = 0.5
 
 
 class Seen:
-    """A signature without a plan: how often it was interpreted, and how long that took in all."""
+    """A signature without a plan: how often it was interpreted, and the seconds that this takes, about."""
 
-    __slots__ = ("refused", "seconds", "times")
+    __slots__ = ("cost", "refused", "times")
 
-    def __init__(self) -> None:
+    def __init__(self, cost: float) -> None:
         self.times = 0
-        self.seconds = 0.0
+        self.cost = cost
         self.refused = False  # whether compiling it has failed
 
 
@@ -57,13 +65,14 @@ class Totals:
         self.compiled = 0  # plans
         self.nodes = 0  # theirs
         self.seconds = 0.0  # of compiling
+        self.cost = 0.0  # the same, as estimated
         self.code = 0  # bytes of machine code
         self.seen = 0  # the nodes of the traces that have been seen without a plan
         self.interpreted = 0  # traces
         self.interpreted_seconds = 0.0
         self.hits = 0  # of plans that have been dropped
         self.native_seconds = 0.0  # in them
-        self.saved = 0.0  # seconds in the interpreter that they have replaced
+        self.saved = 0.0  # seconds in the interpreter that they have replaced, as estimated
 
 
 totals = Totals()
@@ -101,19 +110,28 @@ def run(plan: Plan, trace: Trace, wanted: Node | None, ahead: bool) -> bool:
     return done
 
 
-def interpreted(key: tuple, seconds: float) -> None:
-    """Takes note that the interpreter has run a trace for which there was no plan."""
+def interpreted(key: tuple, nodes: int, cost: float, seconds: float) -> None:
+    """Takes note that the interpreter has run a trace for which there was no plan, at a cost as :func:`cost_of` gives it."""
     totals.interpreted += 1
     totals.interpreted_seconds += seconds
     before = seen.get(key)
     if before is None:
-        size = len(key[1])
-        if totals.seen + size > MAX_SEEN:
+        if totals.seen + nodes > MAX_SEEN:
             _forget(key)
-        totals.seen += size
-        before = seen[key] = Seen()
+        totals.seen += nodes
+        before = seen[key] = Seen(cost)
     before.times += 1
-    before.seconds += seconds
+
+
+def cost_of(trace: Trace) -> float:
+    """The seconds that the interpreter takes for a trace, about."""
+    elements = 0
+    for node in trace.nodes:
+        for x in (node, *node.inputs):
+            if x.__class__ is Node:
+                shapes = x.shape if x.dtype.__class__ is tuple else (x.shape,)
+                elements += sum([prod(shape) for shape in shapes])
+    return CALL * len(trace.nodes) + ELEMENT * elements
 
 
 def clear() -> None:
@@ -134,34 +152,38 @@ def _worthwhile(trace: Trace, before: Seen | None) -> bool:
         return True
     if before.refused or totals.code > MAX_CODE:
         return False
-    if totals.seconds < ALLOWANCE + SAVED * (totals.saved + sum(map(_replaced, plans.values()))):
+    if totals.cost < ALLOWANCE + SAVED * (totals.saved + sum(map(_replaced, plans.values()))):
         return True
-    return before.seconds > totals.seconds / max(1, totals.nodes) * len(trace.nodes)
+    return before.times * before.cost > totals.cost / max(1, totals.nodes) * len(trace.nodes)
 
 
 def _compile(trace: Trace) -> Plan | None:
     before = seen.pop(trace.key, None)
     start = time.perf_counter()
+    totals.cost += PLANNING * len(trace.nodes)
     try:
         from flambeau.engine.cpu.compiler import session  # LLVM and what uses it are loaded with the first plan
         from flambeau.engine.plan import Plan
 
         trace.mark()
+        stats = session().stats
+        known = stats.compiled + stats.loaded
         plan = Plan(trace)
+        totals.cost += KERNEL * (stats.compiled + stats.loaded - known)
     except Exception as error:
         if config.strict:
             raise
         report.write("plan", f"a trace of {len(trace.nodes)} nodes is not compiled: {error!r}")
-        seen[trace.key] = before = before or Seen()
+        seen[trace.key] = before = before or Seen(cost_of(trace))
         before.refused = True
         return None
     finally:
         totals.seconds += time.perf_counter() - start
     totals.compiled += 1
     totals.nodes += len(trace.nodes)
-    totals.code = session().stats.bytes
+    totals.code = stats.bytes
     if before is not None:
-        plan.interpreted = before.seconds / before.times
+        plan.interpreted = before.cost
     if len(plans) >= MAX_PLANS:
         _drop(sorted(plans, key=lambda key: plans[key].runs)[: MAX_PLANS // 2])
         for kept in plans.values():  # what was used long ago counts for less and less
@@ -191,7 +213,7 @@ def _running(plan: Plan) -> float:
 
 
 def _replaced(plan: Plan) -> float:
-    """Seconds that the interpreter would have taken for the runs of a plan."""
+    """Seconds that the interpreter would have taken for the runs of a plan, about."""
     return plan.runs * plan.interpreted
 
 

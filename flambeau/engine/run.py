@@ -56,7 +56,7 @@ def _run(wanted: Node | None, ahead: bool) -> None:
 
 
 def _execute(todo: list, storages: dict, history: list, wanted: Node | None, ahead: bool) -> BaseException | None:
-    key = None
+    seen = None
     if config.compiled:
         from flambeau.engine import plans
         from flambeau.engine.trace import Trace
@@ -64,7 +64,7 @@ def _execute(todo: list, storages: dict, history: list, wanted: Node | None, ahe
         trace = Trace(todo, storages, history)
         plan = plans.find(trace)
         if plan is None:
-            key = trace.key
+            seen = trace.key, len(todo), plans.cost_of(trace)
         else:
             if plans.run(plan, trace, wanted, ahead):
                 return None
@@ -74,8 +74,8 @@ def _execute(todo: list, storages: dict, history: list, wanted: Node | None, ahe
     _hold(history)
     mark_needed(todo)
     error = interpret(todo, set(storages.values()))
-    if key is not None:
-        plans.interpreted(key, perf_counter() - start)
+    if seen is not None:
+        plans.interpreted(*seen, perf_counter() - start)
     return error
 
 
