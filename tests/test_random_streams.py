@@ -232,6 +232,15 @@ def test_fused_multiply_add_rounds_once(dtype):
     np.testing.assert_array_equal(large, np.inf if dtype is np.float32 else 1e30 * 1e30)
 
 
+def test_fused_multiply_add_where_float64_lies_half_way():
+    """A product half-way between two float32 numbers and something far below it, which decides."""
+    a, b = f32(1 + 2**-12, -1 - 2**-12), f32(1 + 2**-12, 1 + 2**-12)  # 1 + 2**-11 + 2**-24 in size
+    below, above = f32(1 + 2**-11, 1 + 2**-11 + 2**-23)
+    np.testing.assert_array_equal(fma(a, b, np.float32(0)), [below, -below])
+    np.testing.assert_array_equal(fma(a, b, np.float32(2**-70)), [above, -below])
+    np.testing.assert_array_equal(fma(a, b, f32(-(2**-70), -(2**-70))), [below, -above])
+
+
 # --- what the samples are like -----------------------------------------------------------------------------------
 
 MOMENTS = [

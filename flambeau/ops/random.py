@@ -17,12 +17,14 @@ from flambeau.core import dtypes
 from flambeau.core import random as streams
 from flambeau.core.dtypes import scalar_name
 from flambeau.core.errors import describe, warn
-from flambeau.core.random import Generator, default_generator
+from flambeau.core.random import Generator, default_generator, native
 from flambeau.core.size import broadcast_shapes, memory_order
+from flambeau.engine import streams as engine_streams
 from flambeau.ops.creation import empty_like, finish, sizes_of
 from flambeau.ops.record import ErrorSample, composite
 
 Generator.present_state = staticmethod(lambda state: dispatch.wrap(state))
+native.provide = engine_streams.kernel
 
 
 def _source(generator: Generator | None, name: str) -> Generator:
@@ -42,7 +44,7 @@ def _in_memory_order(like, draw: Callable[..., np.ndarray], *parameters: np.ndar
     ``parameters`` are arrays that broadcast to the shape.
     """
     if like.is_contiguous():
-        return dispatch.wrap(draw(like.shape, *parameters))
+        return dispatch.wrap(draw(like.shape, *parameters), like.dtype)
     order = memory_order(like.shape, [(like.shape, like.stride())]) or range(like.dim())
     parameters = tuple(np.broadcast_to(p, like.shape).transpose(order) for p in parameters)
     values = draw(tuple(like.shape[d] for d in order), *parameters)
@@ -50,7 +52,7 @@ def _in_memory_order(like, draw: Callable[..., np.ndarray], *parameters: np.ndar
 
 
 def _fill(input, draw: Callable[..., np.ndarray], *parameters: np.ndarray):
-    if any(stride == 0 and n > 1 for stride, n in zip(input.stride(), input.shape, strict=True)):
+    if input._strides is not None and any(s == 0 and n > 1 for s, n in zip(input._strides, input.shape, strict=True)):
         raise RuntimeError(
             "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
             "Please clone() the tensor before performing the operation."
@@ -204,8 +206,12 @@ def normal(
 
 
 def _like(input, draw, dtype, device, requires_grad, memory_format):
+    """``draw(size, dtype, contiguous)`` as a tensor like ``input``."""
+    if input._strides is None and memory_format is None:
+        d = dtype or input.dtype
+        return finish(draw(input.shape, d.np, True), d, device, requires_grad)
     out = empty_like(input, dtype=dtype, device=device, memory_format=memory_format)
-    out = _fill(out, lambda size: draw(size, out))
+    out = _fill(out, lambda size: draw(size, out.dtype.np, out.is_contiguous()))
     return out.requires_grad_() if requires_grad else out
 
 
@@ -215,14 +221,11 @@ def rand_like(
 ):  # fmt: skip
     """Samples of the uniform distribution on [0, 1), of ``input``'s shape and dtype."""
     g = _source(generator, "rand_like")
-    return _like(
-        input,
-        lambda size, out: streams.uniform(g, size, 0.0, 1.0, out.dtype.np),
-        dtype,
-        device,
-        requires_grad,
-        memory_format,
-    )
+
+    def draw(size, dtype, contiguous):
+        return streams.uniform(g, size, 0.0, 1.0, dtype)
+
+    return _like(input, draw, dtype, device, requires_grad, memory_format)
 
 
 @composite(method=False)
@@ -232,8 +235,8 @@ def randn_like(
     """Samples of the standard normal distribution, of ``input``'s shape and dtype."""
     g = _source(generator, "randn_like")
 
-    def draw(size, out):
-        return streams.normal(g, size, 0.0, 1.0, out.dtype.np, out.is_contiguous())
+    def draw(size, dtype, contiguous):
+        return streams.normal(g, size, 0.0, 1.0, dtype, contiguous)
 
     return _like(input, draw, dtype, device, requires_grad, memory_format)
 
@@ -249,14 +252,11 @@ def randint_like(
         low = first[0] if first else low
     low, high = _whole(low, "randint_like", "low", 2), _whole(high, "randint_like", "high", 2)
     g = _source(generator, "randint_like")
-    return _like(
-        input,
-        lambda size, out: streams.integers(g, size, low, high, out.dtype.np),
-        dtype,
-        device,
-        requires_grad,
-        memory_format,
-    )
+
+    def draw(size, dtype, contiguous):
+        return streams.integers(g, size, low, high, dtype)
+
+    return _like(input, draw, dtype, device, requires_grad, memory_format)
 
 
 # --- with parameters that are tensors ----------------------------------------------------------------------------
@@ -273,7 +273,8 @@ def bernoulli(input, p=None, *, generator=None):
     """
     p = input if p is None else p
     p = p._array() if isinstance(p, dispatch.Tensor) else p
-    return dispatch.wrap(streams.bernoulli(_source(generator, "bernoulli"), input.shape, p, input.dtype.np))
+    d = input.dtype
+    return dispatch.wrap(streams.bernoulli(_source(generator, "bernoulli"), input.shape, p, d.np), d)
 
 
 @composite(
@@ -293,7 +294,7 @@ def multinomial(input, num_samples, replacement=False, *, generator=None):
     Source: https://docs.pytorch.org/docs/stable/generated/torch.multinomial.html
     """
     g = _source(generator, "multinomial")
-    return dispatch.wrap(streams.multinomial(g, input._array(), num_samples, replacement))
+    return dispatch.wrap(streams.multinomial(g, input._array(), num_samples, replacement), dtypes.int64)
 
 
 @composite(
@@ -410,14 +411,16 @@ def _dropped(input, p: float, train: bool, *, features: bool = False, alpha: boo
         real = np.float64 if d is dtypes.float64 else np.float32  # the division's rounding shows in every value
         scale = float(real(1) / real(1 - p))
 
+    one = 1 if alpha else scale
+
     def draw(size):
-        return streams.bernoulli(default_generator, size, 1 - p, d.np)
+        return streams.bernoulli(default_generator, size, 1 - p, d.np, one)
 
     if features:
         kept = dispatch.wrap(draw((*input.shape[:2], *(1,) * (input.dim() - 2))))
     else:
         kept = _in_memory_order(input, draw)
-    noise = kept * scale
+    noise = kept * scale if alpha else kept
     result = input.mul_(noise) if inplace else input * noise
     if not alpha:
         return result

@@ -7,7 +7,8 @@ so two programs that make the same calls stay in step.
 Exactness. What needs only arithmetic is bit for bit PyTorch's: uniform values, integers, permutations, Bernoulli masks.
 So are ``float32``, ``float16`` and ``bfloat16`` normals, whose logarithm and sine PyTorch computes by polynomials that
 :mod:`.boxmuller` follows. Where PyTorch calls the C library in double precision (``float64`` normals, exponential,
-Cauchy, log-normal), NumPy's functions may differ from it in the last place.
+Cauchy, log-normal), NumPy's functions may differ from it in the last place. Native kernels draw the same bits sooner, see
+:mod:`.native`.
 
     >>> from flambeau.core.random import Generator, uniform
     >>> uniform(Generator().manual_seed(0), 3)

@@ -17,8 +17,8 @@ import numpy as np
 
 _f32 = np.float32
 
-_SQRT_HALF = _f32(0.707106781186547524)
-_LOG = tuple(
+SQRT_HALF = _f32(0.707106781186547524)
+LOG = tuple(
     map(
         _f32,
         (
@@ -27,12 +27,12 @@ _LOG = tuple(
         ),
     )
 )  # fmt: skip
-_LN2_HIGH, _LN2_LOW = _f32(0.693359375), _f32(-2.12194440e-4)
+LN2_HIGH, LN2_LOW = _f32(0.693359375), _f32(-2.12194440e-4)
 
-_FOUR_OVER_PI = _f32(1.27323954473516)
-_PI_OVER_FOUR = tuple(map(_f32, (0.78515625, 2.4187564849853515625e-4, 3.77489497744594108e-8)))  # in three parts
-_SIN = tuple(map(_f32, (-1.9515295891e-4, 8.3321608736e-3, -1.6666654611e-1)))
-_COS = tuple(map(_f32, (2.443315711809948e-5, -1.388731625493765e-3, 4.166664568298827e-2)))
+FOUR_OVER_PI = _f32(1.27323954473516)
+PI_OVER_FOUR = tuple(map(_f32, (0.78515625, 2.4187564849853515625e-4, 3.77489497744594108e-8)))  # in three parts
+SIN = tuple(map(_f32, (-1.9515295891e-4, 8.3321608736e-3, -1.6666654611e-1)))
+COS = tuple(map(_f32, (2.443315711809948e-5, -1.388731625493765e-3, 4.166664568298827e-2)))
 
 _TWO_PI = 2 * math.pi
 _BLOCKS = 2048  # blocks of 16 worked on at a time, so that the intermediate arrays stay in the cache
@@ -57,7 +57,25 @@ def fma(a: np.ndarray, b: Any, c: Any) -> np.ndarray:
 
 def _fma32(a: np.ndarray, b: Any, c: Any) -> np.ndarray:
     exact = np.multiply(a, b, dtype=np.float64)
-    rounded: np.ndarray = (exact + c).astype(np.float32)
+    return _rounded(exact + c, exact, c)
+
+
+_LOST, _HALF = np.int64((1 << 29) - 1), np.int64(1 << 28)  # the digits that float32 does not have; half of its last one
+
+
+def _rounded(total: np.ndarray, product: np.ndarray, c: Any) -> np.ndarray:
+    """``product + c`` as ``float32``, given the sum as ``float64``.
+
+    Rounding twice is like rounding once, unless the first time ends half-way between two ``float32`` numbers: there what was
+    lost decides.
+    """
+    rounded = total.astype(np.float32)
+    half = (total.view(np.int64) & _LOST) == _HALF
+    if np.count_nonzero(half):
+        total, product, c = total[half], product[half], np.broadcast_to(c, half.shape)[half]
+        shadow = total - product
+        error = (product - (total - shadow)) + (c - shadow)
+        rounded[half] = np.nextafter(total, np.where(error == 0, total, np.copysign(np.inf, error))).astype(np.float32)
     return rounded
 
 
@@ -70,14 +88,11 @@ def _upper_half(x: Any) -> Any:
 def _horner(coefficients: tuple[np.float32, ...], x: np.ndarray) -> np.ndarray:
     """The polynomial with these coefficients, highest first, of ``float32`` numbers: a fused multiply-add a step."""
     wide = x.astype(np.float64)
-    value = np.full(x.shape, coefficients[0], np.float64)
-    rounded = np.empty_like(x)
+    value = np.full(x.shape, coefficients[0])
     for c in coefficients[1:]:
-        value *= wide
-        value += c
-        rounded[...] = value
-        value[...] = rounded
-    return rounded
+        product = wide * value
+        value = _rounded(product + c, product, c)
+    return value
 
 
 def _log(x: np.ndarray) -> np.ndarray:
@@ -85,24 +100,24 @@ def _log(x: np.ndarray) -> np.ndarray:
     bits = x.view(np.int32)
     exponent = (bits >> 23) - 126
     x = ((bits & 0x7F_FFFF) | 0x3F00_0000).view(_f32)  # the fraction, in [1/2, 1)
-    small = x < _SQRT_HALF
+    small = x < SQRT_HALF
     e = (exponent - small).astype(_f32)
     x = np.where(small, x + x, x) - _f32(1)
     z = x * x
-    y = _fma32(_horner(_LOG, x) * x, z, e * _LN2_LOW)
-    log: np.ndarray = (x + (y - z * _f32(0.5))) + e * _LN2_HIGH
+    y = _fma32(_horner(LOG, x) * x, z, e * LN2_LOW)
+    log: np.ndarray = (x + (y - z * _f32(0.5))) + e * LN2_HIGH
     return log
 
 
 def _sin_cos(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The sine and cosine of ``float32`` numbers from 0 to 2 pi."""
-    octant = ((x * _FOUR_OVER_PI).astype(np.int32) + 1) & ~1
+    octant = ((x * FOUR_OVER_PI).astype(np.int32) + 1) & ~1
     j = octant.astype(_f32)
-    high, middle, low = _PI_OVER_FOUR
+    high, middle, low = PI_OVER_FOUR
     x = _fma32(j, -low, x - j * high - j * middle)  # the first two products are exact
     z = x * x
-    cos = _fma32(_horner(_COS, z) * z, z, z * _f32(-0.5)) + _f32(1)
-    sin = _fma32(_horner(_SIN, z) * z, x, x)
+    cos = _fma32(_horner(COS, z) * z, z, z * _f32(-0.5)) + _f32(1)
+    sin = _fma32(_horner(SIN, z) * z, x, x)
     swap = (octant & 2) != 0
     sin, cos = np.where(swap, cos, sin), np.where(swap, sin, cos)
     return np.where(octant & 4, -sin, sin), np.where((octant + 2) & 4, -cos, cos)
@@ -138,13 +153,24 @@ def by_sixteen(uniform: np.ndarray, mean: float, std: float) -> np.ndarray:
     return result + scalar(mean) if std == 1 else fma(result, scalar(std), scalar(mean))
 
 
-def by_pairs(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Normal samples from pairs of ``float64`` uniform ones, as the serial kernel makes them: cosine, sine, cosine, ..."""
+def by_pairs(uniform: np.ndarray) -> np.ndarray:
+    """Normal samples from ``float64`` uniform ones, as the serial kernel makes them: cosine, sine, cosine, ..."""
+    if len(uniform) <= 16:
+        return np.array(_few_by_pairs(uniform.tolist()))
+    u, v = uniform[0::2], uniform[1::2]
     radius = np.log1p(-v)
     radius *= -2
     np.sqrt(radius, out=radius)
     angle = _TWO_PI * u
-    pairs = np.empty((len(u), 2))
-    np.multiply(radius, np.cos(angle), out=pairs[:, 0])
-    np.multiply(radius, np.sin(angle), out=pairs[:, 1])
-    return pairs.reshape(-1)
+    samples = np.empty_like(uniform)
+    np.multiply(radius, np.cos(angle), out=samples[0::2])
+    np.multiply(radius, np.sin(angle), out=samples[1::2])
+    return samples
+
+
+def _few_by_pairs(uniform: list[float]) -> list[float]:
+    samples: list[float] = []
+    for u, v in zip(uniform[0::2], uniform[1::2], strict=True):
+        radius, angle = math.sqrt(-2 * math.log1p(-v)), _TWO_PI * u
+        samples += (radius * math.cos(angle), radius * math.sin(angle))
+    return samples

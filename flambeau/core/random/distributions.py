@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
 import numpy as np
@@ -68,6 +69,27 @@ def uniform(
         parts = uniform(generator, 2 * _count(size), low, high, _REAL[dtype])
         return parts.view(dtype).reshape(size)
     dtype = _floating("check_uniform_bounds", dtype)
+    if low != 0 or high != 1:
+        _check_bounds(low, high, dtype)
+    if dtype is FLOAT:
+        values = np.empty(size, FLOAT)
+        if generator.native("floats", values, low, high):
+            return values
+    n = _count(size)
+    values = generator.doubles(n) if dtype == DOUBLE else generator.floats(n)
+    low, high = values.dtype.type(low), values.dtype.type(high)
+    if low == 0:
+        if high != 1:
+            values *= high
+    else:
+        values = fma(values, high - low, low)
+    values = shaped(values, size, dtype)
+    if dtype.itemsize == 2 or high != 1:  # rounding may reach the open end of the range
+        values[values == dtype.type(high)] = dtype.type(low)
+    return values
+
+
+def _check_bounds(low: float, high: float, dtype: np.dtype) -> None:
     limit = _LARGEST[dtype]
     for name, value in (("from", low), ("to", high)):
         if not -limit <= value <= limit:
@@ -81,18 +103,6 @@ def uniform(
             f"uniform_ expects to-from <= std::numeric_limits<{scalar_name(dtype)}>::max(), "
             f"but found to={high:g} and from={low:g} which result in to-from to exceed the limit"
         )
-    n = _count(size)
-    values = generator.doubles(n) if dtype == DOUBLE else generator.floats(n)
-    low, high = values.dtype.type(low), values.dtype.type(high)
-    if low == 0:
-        if high != 1:
-            values *= high
-    else:
-        values = fma(values, high - low, low)
-    values = shaped(values, size, dtype)
-    if dtype.itemsize == 2 or high != 1:  # rounding may reach the open end of the range
-        values[values == dtype.type(high)] = dtype.type(low)
-    return values
 
 
 def normal(
@@ -134,17 +144,24 @@ def normal(
         else:
             values = fma(values, float(std), float(mean))
         return shaped(values, size, dtype)
-    draw = generator.doubles if dtype == DOUBLE else generator.floats
     whole = n - n % 16
     # The last n % 16 samples belong to a block of 16 made anew from 16 more uniform numbers, which overwrites the end of
     # what was there. In float32 and float64 the uniform numbers that would have made the partial block are drawn in vain.
-    uniforms = draw(n if dtype.itemsize > 2 else whole)[:whole]
-    if whole == n:
-        return shaped(by_sixteen(uniforms, mean, std), size, dtype)
-    values = np.empty(n, uniforms.dtype)
-    values[:whole] = by_sixteen(uniforms, mean, std)
-    values[-16:] = by_sixteen(draw(16), mean, std)
-    return shaped(values, size, dtype)
+    if dtype.itemsize == 2:
+        values = np.empty(n, FLOAT)
+        values[:whole] = normal(generator, whole, mean, std)
+        if whole < n:
+            values[-16:] = normal(generator, 16, mean, std)
+        return shaped(values, size, dtype)
+    values = np.empty(size, dtype)
+    if dtype is FLOAT and generator.native("normals", values, mean, std):
+        return values
+    draw = generator.doubles if dtype == DOUBLE else generator.floats
+    flat = values.reshape(-1)
+    flat[:whole] = by_sixteen(draw(n)[:whole], mean, std)
+    if whole < n:
+        flat[-16:] = by_sixteen(draw(16), mean, std)
+    return values
 
 
 def _serial_normal(generator: Generator, n: int) -> np.ndarray:
@@ -153,16 +170,13 @@ def _serial_normal(generator: Generator, n: int) -> np.ndarray:
         return np.empty(0)
     kept, generator.next_normal = generator.next_normal, None
     missing = n if kept is None else n - 1
-    uniforms = generator.doubles(missing + missing % 2)
-    fresh = by_pairs(uniforms[0::2], uniforms[1::2])
-    if missing % 2:
-        generator.next_normal = float(fresh[-1])
-    if kept is None:
-        return fresh[:n]
-    samples = np.empty(n)
-    samples[0] = kept
-    samples[1:] = fresh[:missing]
-    return samples
+    samples = by_pairs(generator.doubles(missing + missing % 2))
+    if kept is not None:
+        samples = np.concatenate(([kept], samples))
+    if len(samples) == n:
+        return samples
+    generator.next_normal = float(samples[n])
+    return samples[:n]
 
 
 # --- integers ----------------------------------------------------------------------------------------------------
@@ -201,28 +215,26 @@ def integers(
                 f"but got from={low} > to_inc={last}"
             )
     else:
-        last = 1 if dtype.kind == "b" else int(np.iinfo(dtype).max)
+        _, last = _whole_range(dtype)
     _check_range(low, last, dtype)
     span = last - low + 1
-    n = _count(size)
     if span >= 1 << 28:
-        values = generator.raw64(n) % np.uint64(span)
+        words = generator.raw64(_count(size)) % np.uint64(span)
     else:
-        values = (generator.raw32(n) % np.uint32(span)).astype(np.uint64)
-    values += np.uint64(low & 0xFFFF_FFFF_FFFF_FFFF)
-    return shaped(values.view(np.int64), size, dtype)
+        values = np.empty(size, np.int64)  # kernels take float64 parameters, exact below 2**53
+        if abs(low) < 1 << 53 and generator.native("integers", values, low, span):
+            return shaped(values, size, dtype)
+        words = (generator.raw32(_count(size)) % np.uint32(span)).astype(np.uint64)
+    words += np.uint64(low & 0xFFFF_FFFF_FFFF_FFFF)
+    return shaped(words.view(np.int64), size, dtype)
 
 
 def _check_range(low: int, last: int, dtype: np.dtype) -> None:
+    first, limit = _whole_range(dtype)
+    limit = min(limit, _INT64_MAX) if dtype.kind == "u" else limit
     digits = DIGITS.get(dtype)
-    if digits:
-        limit = _LARGEST[dtype]
-        first = -limit
-    elif dtype.kind == "b":
-        first, limit = 0, 1
-    else:
-        info = np.iinfo(dtype)
-        first, limit = int(info.min), min(int(info.max), _INT64_MAX)
+    if not digits and first <= low <= limit and first <= last <= limit:
+        return
     for name, value in (("from", low), ("to - 1", last)):
         if not first <= value <= limit:
             raise RuntimeError(
@@ -234,6 +246,17 @@ def _check_range(low: int, last: int, dtype: np.dtype) -> None:
                 "discrete uniform distribution only within this range.",
                 stacklevel=4,
             )
+
+
+@cache
+def _whole_range(dtype: np.dtype) -> tuple[Any, Any]:
+    """The smallest and the largest number of a real dtype."""
+    if dtype in DIGITS:
+        return -_LARGEST[dtype], _LARGEST[dtype]
+    if dtype.kind == "b":
+        return 0, 1
+    info = np.iinfo(dtype)
+    return int(info.min), int(info.max)
 
 
 def _round(value: int, dtype: np.dtype) -> int:
@@ -294,14 +317,16 @@ def permutation(generator: Generator, n: int, dtype: DTypeLike = np.int64) -> np
         raise RuntimeError(f"n cannot be greater than {(1 << DIGITS[dtype]) + 1} for {scalar_name(dtype)} type.")
     if dtype.kind in "iu" and n > int(np.iinfo(dtype).max) + 1:
         raise RuntimeError(f"value cannot be converted to type {dtype.name}_t without overflow")
-    steps = np.arange(n)
     if n < 0xFFFF_FFFF // 20:
-        left = np.arange(n, 1, -1)
+        order = np.empty(n, np.int64)
+        if generator.native("permutation", order):
+            return shaped(order, n, dtype)
+        steps, left = np.arange(n), np.arange(n, 1, -1)
         partners = steps.copy()
         partners[: len(left)] += generator.raw32(len(left)) % left
         return shaped(_shuffle(partners), n, dtype)
-    partners = (generator.raw64(n) % (steps + 1).view(np.uint64)).view(np.int64)  # 32 bits would not be uniform
-    return shaped(_shuffle_inside_out(partners), n, dtype)
+    partners = generator.raw64(n) % np.arange(1, n + 1, dtype=np.uint64)  # 32 bits would not be uniform
+    return shaped(_shuffle_inside_out(partners.view(np.int64)), n, dtype)
 
 
 def _shuffle(partners: np.ndarray) -> np.ndarray:
@@ -344,8 +369,10 @@ def _shuffle_inside_out(partners: np.ndarray) -> np.ndarray:
 # --- chances and continuous distributions ------------------------------------------------------------------------
 
 
-def bernoulli(generator: Generator, size: Size, p: float | np.ndarray, dtype: DTypeLike = np.float32) -> np.ndarray:
-    """Ones with probability ``p``, else zeros. ``p``: a number, or an array that broadcasts to ``size``.
+def bernoulli(
+    generator: Generator, size: Size, p: float | np.ndarray, dtype: DTypeLike = np.float32, one: float = 1
+) -> np.ndarray:
+    """``one`` with probability ``p``, else 0. ``p``: a number, or an array that broadcasts to ``size``.
 
     A number or a ``float64`` array is compared with 53 random bits, an array of another floating dtype with 24.
     """
@@ -353,18 +380,34 @@ def bernoulli(generator: Generator, size: Size, p: float | np.ndarray, dtype: DT
     kernel = "bernoulli_tensor_cpu_self_" if isinstance(p, np.ndarray) else "bernoulli_scalar_cpu_"
     if dtype.kind == "c" or dtype in _WIDE_UNSIGNED:
         raise unsupported(kernel, dtype)
-    n = _count(size)
     if not isinstance(p, np.ndarray):
         if not 0 <= p <= 1:
             raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p:g}")
-        return (generator.doubles(n) < p).astype(dtype).reshape(size)
+        if dtype is FLOAT:
+            values = np.empty(size, FLOAT)
+            if generator.native("chances", values, p, one):
+                return values
+        return _with(one, generator.doubles(_count(size)).reshape(size) < p, dtype)
+    n = _count(size)
     kind = _floating("bernoulli_tensor_cpu_p_", p.dtype)
-    if n and p.size and not (p.min() >= 0 and p.max() <= 1):
-        raise RuntimeError(
-            f"Expected p_in >= 0 && p_in <= 1 to be true, but got false: probabilities from {p.min()} to {p.max()}"
-        )
+    if n and p.size:
+        smallest, largest = _extremes(p)
+        if not (smallest >= 0 and largest <= 1):
+            raise RuntimeError(
+                f"Expected p_in >= 0 && p_in <= 1 to be true, but got false: probabilities from {smallest} to {largest}"
+            )
     draws = generator.doubles(n) if kind == DOUBLE else generator.floats(n)
-    return (draws.reshape(size) < p.astype(draws.dtype)).astype(dtype)
+    return _with(one, draws.reshape(size) < p.astype(draws.dtype), dtype)
+
+
+def _extremes(p: np.ndarray) -> tuple[Any, Any]:
+    """The smallest and the largest element; NaN if there is one."""
+    return np.minimum.reduce(p, None), np.maximum.reduce(p, None)
+
+
+def _with(one: float, chosen: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    values = chosen.astype(dtype)
+    return values if one == 1 else values * dtype.type(one)
 
 
 def exponential(generator: Generator, size: Size, rate: float = 1.0, dtype: DTypeLike = np.float32) -> np.ndarray:
@@ -450,9 +493,10 @@ def multinomial(generator: Generator, p: np.ndarray, n: int, replacement: bool =
         raise sums_to_nothing
     if replacement and n > 1:
         return _with_replacement(generator, p, n, sums_to_nothing)
-    if not (p.max() < np.inf and p.min() >= 0):
+    smallest, largest = _extremes(p)
+    if not (smallest >= 0 and largest < np.inf):
         raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
-    if (p.sum(-1) == 0).any():
+    if not np.add.reduce(p, -1).all():
         raise sums_to_nothing
     # PyTorch fills q, laid out as p is, in the order of memory.
     by_columns = p.ndim == 2 and 0 < p.strides[0] < p.strides[1]
@@ -465,11 +509,12 @@ def multinomial(generator: Generator, p: np.ndarray, n: int, replacement: bool =
 
 
 def _with_replacement(generator: Generator, p: np.ndarray, n: int, sums_to_nothing: RuntimeError) -> np.ndarray:
-    if not p.min() >= 0:
+    smallest, largest = _extremes(p)
+    if not smallest >= 0:
         raise RuntimeError("invalid multinomial distribution (encountering probability entry < 0)")
-    if not p.max() < np.inf:
+    if not largest < np.inf:
         raise RuntimeError("invalid multinomial distribution (encountering probability entry = infinity or NaN)")
-    rows = np.atleast_2d(p if p.dtype.itemsize > 2 else p.astype(np.float32))
+    rows = (p if p.dtype.itemsize > 2 else p.astype(np.float32)).reshape(-1, p.shape[-1])
     cumulative = np.cumsum(rows, axis=-1, dtype=rows.dtype)  # one addition after the other, as PyTorch's
     totals = cumulative[:, -1:]
     if not (totals > 0).all():
@@ -477,5 +522,7 @@ def _with_replacement(generator: Generator, p: np.ndarray, n: int, sums_to_nothi
     cumulative = (cumulative / totals).astype(np.float64)
     cumulative[:, -1] = 1
     draws = generator.doubles(len(rows) * n).reshape(len(rows), n)
-    found = np.stack([np.searchsorted(c, d) for c, d in zip(cumulative, draws, strict=True)])
+    found = np.empty((len(rows), n), np.int64)
+    for row, c, d in zip(found, cumulative, draws, strict=True):
+        row[:] = c.searchsorted(d)
     return found.reshape(*p.shape[:-1], n)

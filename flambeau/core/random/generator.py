@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 
 from ..device import device as Device
+from . import native
 
 DEFAULT_SEED = 67280421310721
 """The seed of a new ``Generator()``."""
@@ -41,7 +44,7 @@ class Generator:
     https://docs.pytorch.org/docs/stable/generated/torch.Generator.html
     """
 
-    __slots__ = ("__weakref__", "_bits", "_device", "_legacy", "_seed", "next_normal")
+    __slots__ = ("__weakref__", "_address", "_bits", "_device", "_legacy", "_seed", "next_normal")
 
     present_state: Callable[[np.ndarray], Any] = staticmethod(lambda state: state)
     """How :meth:`get_state` hands out its bytes; the tensor floor makes them a tensor."""
@@ -89,9 +92,14 @@ class Generator:
 
     def _twister(self) -> np.random.MT19937:
         if self._bits is None:
-            self._bits = np.random.MT19937(0)
-            self._legacy = np.random.RandomState(self._bits)  # seeds as PyTorch does: Knuth's recurrence, 32 bits
-            self._legacy.seed(self._seed & 0xFFFF_FFFF)
+            with _forks.starting:
+                if self._bits is None:
+                    bits = np.random.MT19937(0)
+                    self._legacy = np.random.RandomState(bits)  # seeds as PyTorch does: Knuth's recurrence, 32 bits
+                    self._legacy.seed(self._seed & 0xFFFF_FFFF)
+                    self._address: int = bits.ctypes.state_address
+                    self._bits = bits
+                    _forks.started.add(self)
         return self._bits
 
     # --- state ---------------------------------------------------------------------------------------------------
@@ -145,14 +153,31 @@ class Generator:
     def __setstate__(self, state: tuple) -> None:
         self.set_state(state[2])
 
-    # --- raw bits ------------------------------------------------------------------------------------------------
+    # --- draws ---------------------------------------------------------------------------------------------------
+
+    def native(self, kernel: str, out: np.ndarray, a: float = 0.0, b: float = 0.0) -> bool:
+        """Has native code fill a new array, if there is any that is to be used (see :mod:`.native`); whether it did."""
+        n = out.size
+        draw = native.kernels.get(kernel) or native.find(kernel, n)
+        if draw is None:
+            return False
+        with (self._bits or self._twister()).lock:
+            draw(self._address, out, n, a, b)
+        return True
 
     def raw32(self, n: int) -> np.ndarray:
         """The next ``n`` 32-bit words, as ``uint32``."""
+        words = np.empty(n, np.uint32)
+        if self.native("words", words):
+            return words
         return self._twister().random_raw(n).astype(np.uint32)
 
     def raw64(self, n: int) -> np.ndarray:
         """The next ``n`` 64-bit words, as ``uint64``: of each pair of 32-bit words the first is the high one."""
+        longs = np.empty(n, np.uint64)
+        return longs if self.native("longs", longs) else self._pairs(n)
+
+    def _pairs(self, n: int) -> np.ndarray:
         words = self._twister().random_raw(2 * n)
         pairs: np.ndarray = words[0::2] << _HIGH
         pairs |= words[1::2]
@@ -160,12 +185,43 @@ class Generator:
 
     def floats(self, n: int) -> np.ndarray:
         """The next ``n`` uniform numbers in [0, 1) with 24 bits, as ``float32``."""
-        return np.multiply((self.raw32(n) & _DIGITS24).astype(np.float32), _LAST24)
+        values = np.empty(n, np.float32)
+        if self.native("floats", values, 0.0, 1.0):
+            return values
+        return np.multiply((self._twister().random_raw(n) & _DIGITS24).astype(np.float32), _LAST24, out=values)
 
     def doubles(self, n: int) -> np.ndarray:
         """The next ``n`` uniform numbers in [0, 1) with 53 bits, as ``float64``."""
-        return np.multiply(self.raw64(n) & _DIGITS53, 2.0**-53)
+        values = np.empty(n)
+        if self.native("doubles", values):
+            return values
+        return np.multiply(self._pairs(n) & _DIGITS53, 2.0**-53, out=values)
 
+
+class _Forks:
+    """A fork waits for the draws of other threads: they would never end in the child, whose streams would stay locked."""
+
+    def __init__(self) -> None:
+        self.starting = threading.Lock()
+        self.started: WeakSet[Generator] = WeakSet()
+        self._held: list[Any] = []
+
+    def before(self) -> None:
+        self.starting.acquire()
+        self._held = [generator._twister().lock for generator in self.started]
+        for lock in self._held:
+            lock.acquire()
+
+    def after(self) -> None:
+        for lock in self._held:
+            lock.release()
+        self._held = []
+        self.starting.release()
+
+
+_forks = _Forks()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_forks.before, after_in_parent=_forks.after, after_in_child=_forks.after)
 
 default_generator = Generator()
 """The stream that is used where no ``generator`` is given. As in PyTorch its first seed is different in every process."""

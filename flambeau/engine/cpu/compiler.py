@@ -212,12 +212,16 @@ def method(name: str) -> Callable[[int, int], None]:
 
     It is a built-in function of Python's own kind: a call costs a fifth of one through ctypes.
     """
-    address = session().compile_ir(_METHOD.replace("NAME", name), f"{name}_method")
+    return builtin(name, session().compile_ir(_METHOD.replace("NAME", name), f"{name}_method"))
+
+
+def builtin(name: str, address: int) -> Callable:
+    """The code at ``address``, of a method of Python's (METH_FASTCALL), as a built-in function that is bound to ``None``."""
     _definitions.append(_MethodDef(name.encode(), address, _METH_FASTCALL, None))
     make = ctypes.pythonapi.PyCFunction_NewEx
     make.restype = ctypes.py_object
     make.argtypes = [ctypes.POINTER(_MethodDef), ctypes.py_object, ctypes.c_void_p]
-    function: Callable[[int, int], None] = make(_definitions[-1], None, None)
+    function: Callable = make(_definitions[-1], None, None)
     return function
 
 
