@@ -546,13 +546,11 @@ class Plan:
 
     def _bind_targets(self, trace: Trace, values: dict) -> None:
         leaves, uses, known = trace.leaves, trace.structure.leaf_uses, self.known
-        old = leaf = None
         for which, i, slot in self.rewritten:
             storage = trace.targets[which][0]
-            old = leaf = leaves[slot]
-            if sys.getrefcount(old) - ONE_HOLDER - 3 > uses[slot]:  # besides ``old``, ``leaf`` and the storage
+            if sys.getrefcount(leaves[slot]) - ONE_HOLDER - 1 > uses[slot]:  # besides the storage
                 storage.release_leaf()
-                leaf = storage.leaf
+            leaf = storage.leaf
             values[i] = leaf.value
             address = leaf.address or address_of_leaf(leaf)
             if known.get(i) != address:
