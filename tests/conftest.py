@@ -1,9 +1,14 @@
-"""For all tests: plans are verified as they are made, compiling need not pay, and a trace that cannot be compiled is an error."""
+"""For all tests: plans are verified as they are made, compiling need not pay, and a trace that cannot be compiled is an error.
+
+Backward passes have functions of their own as soon as they repeat.
+"""
 
 import math
 
+from flambeau.autograd import repetition
 from flambeau.core import config
 from flambeau.engine import plans
 
 config.strict = True
 plans.ALLOWANCE = math.inf
+repetition.OFTEN = 1

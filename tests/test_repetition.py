@@ -19,9 +19,9 @@ pytestmark = pytest.mark.skipif(config.eager, reason="nothing is remembered in i
 
 @pytest.fixture(autouse=True)
 def afresh():
-    repetition._passes.clear()
+    repetition.forget()
     yield
-    repetition._passes.clear()
+    repetition.forget()
 
 
 def passes() -> list:

@@ -311,6 +311,20 @@ def backward(
             t._grad = with_graph if t._grad is None else t._grad + with_graph
 
 
+def follow(t: Tensor, retain_graph: bool) -> bool:
+    """Does ``t.backward()``, and says so, if it is like passes that have repeated often."""
+    done = repetition.follow(t, retain_graph)
+    if done.__class__ is not dict:
+        return done  # type: ignore[return-value]
+    previous = grad_mode.enabled
+    grad_mode.enabled = False
+    try:
+        _run([_root(t)], _root_gradients((t,), None), retain_graph, None, True, None, done)  # type: ignore[arg-type]
+    finally:
+        grad_mode.enabled = previous
+    return True
+
+
 def grad(
     outputs: Tensor | Sequence[Tensor],
     inputs: Tensor | Sequence[Tensor],

@@ -22,10 +22,12 @@ from flambeau.autograd.saving import (
     saved_tensors_hooks,
     saving_hooks,
 )
-from flambeau.core import dtypes
+from flambeau.core import config, dtypes
 from flambeau.core.size import Size
 from flambeau.dispatch import grad_mode
-from flambeau.engine.graph import shared_leaf
+from flambeau.engine.graph import Node as Value
+from flambeau.engine.graph import leaf, shared_leaf, trace
+from flambeau.engine.run import after_record
 from flambeau.engine.trace import exact
 from flambeau.tensor.formulas import Update, formula
 from flambeau.tensor.storage import Storage
@@ -57,6 +59,7 @@ class Node:
     pre_hooks: OrderedDict | None = None
     post_hooks: OrderedDict | None = None
     hooked = False  # whether any of these has been used
+    pattern: Pattern | None = None  # of an op's entry: what it has in common with others
     edges: Sequence
     metas: tuple
     sequence: int
@@ -232,7 +235,7 @@ class OpBackward(Node):
 
     op = None
     pattern: Pattern
-    saved: Sequence | None
+    saved: tuple | None
 
     def apply(self, grads: list) -> tuple:
         saved, pattern = self.saved, self.pattern
@@ -381,7 +384,7 @@ def _place(pattern: Pattern, edges: list, saved: list, results) -> None:
     entry.pattern = pattern
     entry.metas = pattern.metas
     entry.edges = edges
-    entry.saved = saved
+    entry.saved = tuple(saved)
     entry.sequence = next_sequence()
     if anomaly.enabled:
         remember(entry)
@@ -396,7 +399,7 @@ def _place(pattern: Pattern, edges: list, saved: list, results) -> None:
 
 def pattern_of(entry: Node) -> Pattern | None:
     """What entries of calls like that of ``entry`` have in common; ``None`` where each is different."""
-    pattern = entry.__dict__.get("pattern")
+    pattern = entry.pattern
     return None if pattern is None or pattern.lists else pattern
 
 
@@ -444,12 +447,64 @@ def sum_of(x, grad, more):
 _add = Update(lambda numbers, more, grad: (sum_of(grad, more),))
 
 
+class Accumulation:
+    """How gradients of one shape and dtype get into leaves' ``.grad``."""
+
+    __slots__ = ("dtype", "layout", "shape", "sum")
+
+    def __init__(self, shape, dtype: dtypes.dtype) -> None:
+        self.shape, self.dtype, self.layout = Size(shape), dtype, None
+        value = leaf(None, self.shape, dtype)  # type: ignore[arg-type]
+        self.layout = dispatch.layout_of(self.tensor(value))
+        self.sum = None  # half precision is rounded after each operation, as in PyTorch
+        if dtype is dtypes.float32 or dtype is dtypes.float64:
+            node = sum_of.node((value, value), self.shape, dtype)
+            self.sum = node.op, node.attrs, node.shape, node.dtype, node.kind
+
+    def tensor(self, value: Value) -> Tensor:
+        """A gradient that shares the value, not the memory: a storage copies when somebody else's memory holds it."""
+        t = _new(Tensor)
+        t._storage = storage = _new(Storage)
+        storage.node = value
+        t._shape, t._dtype, t._layout = self.shape, self.dtype, self.layout
+        return t
+
+    def add(self, variable: Tensor, value: Value) -> None:
+        """Adds a gradient, given as the node of its value."""
+        before = variable._grad
+        if before is None:
+            variable._grad = self.tensor(value)
+            return
+        storage = before._storage
+        if self.sum is None or (before._layout or dispatch.layout_of(before)) is not self.layout or storage.exposed:
+            _add(self.tensor(value), before)
+            return
+        node = _new(Value)
+        node.op, node.attrs, node.shape, node.dtype, node.kind = self.sum
+        node.inputs = storage.node, value
+        trace.append(node)
+        storage.write(node)
+
+
+MAX_ACCUMULATIONS = 4096
+_accumulations: dict[tuple, Accumulation] = {}
+
+
+def accumulation_of(shape, dtype: dtypes.dtype) -> Accumulation:
+    """The one for gradients of this shape and dtype."""
+    found = _accumulations.get((shape, dtype))
+    if found is None:
+        if len(_accumulations) >= MAX_ACCUMULATIONS:
+            _accumulations.clear()
+        found = _accumulations[shape, dtype] = Accumulation(shape, dtype)
+    return found
+
+
 class AccumulateGrad(Node):
     """The end of the tape: adds the gradient to a leaf's ``.grad``."""
 
-    def __init__(self, variable: Tensor) -> None:
-        super().__init__((), ((variable._shape, variable._dtype),))
-        self.variable = variable
+    edges = ()
+    variable: Tensor
 
     @property
     def tensor_hooks(self) -> dict[int, dict] | None:  # they stay with the leaf
@@ -469,25 +524,25 @@ class AccumulateGrad(Node):
         variable = self.variable
         if not variable._requires_grad:  # no longer
             return
-        # It shares the value, not the memory: a storage copies when somebody else's memory holds it.
-        g = make_tensor(Storage(value), Size(value.shape), value.dtype)
-        before = variable._grad
-        if before is None:
-            variable._grad = g
-        else:
-            _add(g, before)
+        accumulation_of(value.shape, value.dtype).add(variable, value)
+        if config.eager or len(trace) >= config.max_pending_nodes:
+            after_record()
         self._tell()
 
     def _tell(self) -> None:
-        for hook in list(self.variable.__dict__.get("_post_accumulate_grad_hooks", {}).values()):
-            hook(self.variable)
+        hooks = self.variable._post_accumulate_grad_hooks
+        if hooks:
+            for hook in list(hooks.values()):
+                hook(self.variable)
 
 
 def accumulator(t: Tensor) -> AccumulateGrad:
     """The node that adds to ``t.grad``. The tape keeps it alive, and it keeps ``t``."""
-    node = t._accumulator and t._accumulator()
+    ref = t._accumulator
+    node = None if ref is None else ref()
     if node is None:
-        node = AccumulateGrad(t)
+        node = _new(AccumulateGrad)
+        node.variable, node.metas, node.sequence = t, ((t._shape, t._dtype),), next_sequence()
         t._accumulator = weakref.ref(node)
     return node
 

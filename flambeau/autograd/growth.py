@@ -79,7 +79,7 @@ class Growth:
                     held.append((storages[x], values[x]))
                 else:
                     held.append((_tensor(storages[x], layout, own[index]), values[x]))
-            entry.saved = held
+            entry.saved = tuple(held)
             entry.sequence = next_sequence()
             known.append(entry)
         made: dict[tuple, Tensor] = {}  # the same gradient for two inputs is one tensor

@@ -4,20 +4,34 @@ What a backward pass records follows from the entries that it goes through, how 
 values are the same; not from the values themselves. So the first pass of a kind is watched, and later ones record the
 same nodes on their own saved values, without running the entries. A custom function's ``backward`` is the user's code, so
 it is called each time: it divides a pass into stages. Under ``create_graph`` the entries that a pass has made are made
-again as well. Passes with hooks, or saved values that are stored in another way, run in full.
+again as well. Passes with hooks, or saved values that are stored in another way, run in full. Passes from a loss to the
+leaves get a function of their own if they repeat often: see :mod:`flambeau.autograd.following`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from flambeau import dispatch
+from flambeau.autograd.anomaly import anomaly
+from flambeau.autograd.following import MAX_ENTRIES, contents_of, follower
 from flambeau.autograd.function import BackwardNode
-from flambeau.autograd.graph import AccumulateGrad, Node, OpBackward, edge_of, next_sequence
+from flambeau.autograd.graph import (
+    AccumulateGrad,
+    Accumulation,
+    Node,
+    OpBackward,
+    Pattern,
+    accumulation_of,
+    edge_of,
+    full_of,
+    next_sequence,
+)
 from flambeau.autograd.growth import Growth
-from flambeau.autograd.saving import Saved, saving_hooks
-from flambeau.core import config
+from flambeau.autograd.saving import Saved, saving_hooks, sort_of
+from flambeau.core import config, dtypes
 from flambeau.dispatch import grad_mode
 from flambeau.engine import graph
 from flambeau.engine.graph import Node as Value
@@ -43,31 +57,78 @@ class Call(NamedTuple):
     results: tuple
 
 
-class Pass(NamedTuple):
+@dataclass(slots=True)
+class Pass:
     """What a pass has recorded: a segment before each call, and one behind the last.
 
     A segment's results are the gradients that the call gets, or in the end those of ``leaves``, given by their places, and
     those that ``growth`` needs; and then what later segments read. ``ran`` has the places of the entries that have run.
+    ``times`` is how often the pass has been repeated without a function of its own.
     """
 
     segments: list[Segment]
     calls: list[Call]
-    leaves: list[int]
+    leaves: list[tuple[int, Accumulation]]
     ran: list[int]
     growth: Growth
+    times: int = 0
 
 
 _passes: dict[tuple, Pass | int] = {}
 """By key; a number says how often it was not clear what a pass had recorded."""
 
+OFTEN = 16
+"""Repetitions after which a pass gets a function: compiling that costs about as much as some dozens of them."""
+MAX_FOLLOWERS = 8
+"""Of passes that begin at the same pattern."""
+
+_followers: dict[Pattern, list[Callable]] = {}
+"""By the pattern of the first entry, the functions of passes that repeat often, the last one that was run first."""
+
+
+def forget() -> None:
+    """Forgets all passes."""
+    _passes.clear()
+    _followers.clear()
+
+
+def follow(t: Tensor, retain_graph: bool) -> bool | dict[Node, Sequence]:
+    """Does ``t.backward()``, and says so, if a function that has been made for passes of this kind can.
+
+    Where it must run in full after all, what custom functions have returned already, by their entries.
+    """
+    entry = t.grad_fn
+    candidates = _followers.get(entry.pattern) if isinstance(entry, OpBackward) else None
+    if candidates is None or config.eager or anomaly.enabled or dispatch.autocast.cast is not None:
+        return False
+    previous = grad_mode.enabled
+    grad_mode.enabled = False
+    try:
+        for function in candidates:
+            done = function(t, entry, retain_graph)
+            if done is not False:
+                break
+        else:
+            return False
+    finally:
+        grad_mode.enabled = previous
+    if function is not candidates[0]:
+        _followers[entry.pattern] = [function, *[other for other in candidates if other is not function]]
+    if len(graph.trace) >= config.max_pending_nodes:
+        after_record()
+    return done
+
 
 class Survey:
-    """The entries that a pass would go through, in a fixed order, and the values that it would read."""
+    """The entries that a pass would go through, in a fixed order, and the values that it would read.
 
-    __slots__ = ("entries", "given", "key")
+    ``number`` is the output of the first entry where a plain pass begins: one from a single tensor to all leaves.
+    """
 
-    def __init__(self, key: tuple, entries: list[Node], given: list[Value]) -> None:
-        self.key, self.entries, self.given = key, entries, given
+    __slots__ = ("entries", "given", "key", "number")
+
+    def __init__(self, key: tuple, entries: list[Node], given: list[Value], number: int | None) -> None:
+        self.key, self.entries, self.given, self.number = key, entries, given, number
 
 
 def survey(
@@ -103,7 +164,7 @@ def survey(
     for entry in entries:  # which grow
         if entry.__class__ is AccumulateGrad:
             variable = entry.variable
-            if variable._hooks or "_post_accumulate_grad_hooks" in variable.__dict__ or entry.hooked:
+            if variable._hooks or variable._post_accumulate_grad_hooks or entry.hooked:
                 return None
             add(variable._shape)
             add(variable._dtype)
@@ -112,7 +173,7 @@ def survey(
             return None
         if isinstance(entry, OpBackward):
             saved: Sequence | None = entry.saved
-            if saved.__class__ is not tuple and saved.__class__ is not list:  # it has gone, or comes when it is asked for
+            if saved.__class__ is not tuple:  # it has gone, or comes when it is asked for
                 return None
             add(entry.pattern)
             if entry.pattern.lists:
@@ -153,7 +214,8 @@ def survey(
             add((place, number) if number else place)
     if inputs is not None:
         add(tuple([(places.get(entry), number) for entry, number in inputs]))
-    return Survey(tuple(key), entries, given)
+    plain = len(roots) == 1 and inputs is None and not creates_graph
+    return Survey(tuple(key), entries, given, roots[0][1] if plain else None)
 
 
 def _flat(saved: Sequence, key: list) -> list:
@@ -163,14 +225,9 @@ def _flat(saved: Sequence, key: list) -> list:
         if item.__class__ is not list:
             found.append(item)
             continue
-        for x in item:
-            if x.__class__ is Saved and x.node is not None:
-                key += (x.shape, x.geometry, x.node.shape, x.node.dtype)
-                found.append(x)
-            elif x is None:
-                key.append(None)
-            else:
-                found.append(x)
+        sorts = tuple([sort_of(x) for x in item])
+        key.append(sorts)
+        found += [x for x, sort in zip(item, sorts) if sort is None or x.__class__ is Saved]
     return found
 
 
@@ -181,10 +238,14 @@ def repeat(found: Survey, retain_graph: bool) -> list[Tensor | None] | dict[Node
     functions have returned already, by their entries.
     """
     known = _passes.get(found.key)
-    if known.__class__ is not Pass:
+    if not isinstance(known, Pass):
         return None
     entries, given = found.entries, found.given
-    segments, calls, leaves, ran, growth = known  # type: ignore[misc]
+    segments, calls, growth = known.segments, known.calls, known.growth
+    if found.number is not None:
+        known.times += 1
+        if known.times >= OFTEN:
+            _learn(found, known)
     if calls:
         given = list(given)
         returned: dict[Node, Sequence] = {}
@@ -194,21 +255,37 @@ def repeat(found: Survey, retain_graph: bool) -> list[Tensor | None] | dict[Node
             given += values
             entry = entries[call.entry]
             results = returned[entry] = entry.apply(gs)
-            contents = _contents(results)
-            if _outcome(results, contents, given) != call.results:
+            contents = contents_of(results, call.results, given)
+            if contents is None:
                 return returned
-            given += [node for node in contents if node is not None]
+            given += contents
+    leaves = known.leaves
     values = segments[-1].record(given)
-    for place, node in zip(leaves, values):
+    for (place, _), node in zip(leaves, values):
         entries[place].accumulate(node)  # type: ignore[attr-defined]
     results = growth.again(entries, values[len(leaves) :])
     if not retain_graph:
-        for place in ran:
+        for place in known.ran:
             entries[place].release()
     if len(graph.trace) >= config.max_pending_nodes:
         del values
         after_record()
     return results
+
+
+def _learn(found: Survey, known: Pass) -> None:
+    """Makes a function for passes of this kind, where they begin at a loss: its gradient is one."""
+    known.times = 0
+    entries, given, number = found.entries, found.given, found.number
+    first = entries[0]
+    if not isinstance(first, OpBackward) or number is None or len(entries) > MAX_ENTRIES:
+        return
+    shape, dtype = first.metas[number]
+    one = full_of(1, (shape, dtype))
+    is_given = given[0] is not one._storage.node or found.key[4] is not dispatch.layout_of(one)
+    if shape.numel() == 1 and dtype.kind == dtypes.FLOATING and not is_given:
+        function = follower(entries, number, given, known)
+        _followers[first.pattern] = [function, *_followers.get(first.pattern, ())][:MAX_FOLLOWERS]
 
 
 def _contents(results: Sequence) -> list[Value | None]:
@@ -256,7 +333,7 @@ class Watcher:
         """Keeps what the pass has recorded and returned, if that is clear."""
         found = self.found
         if len(_passes) >= MAX_PASSES:
-            _passes.clear()
+            forget()
         try:
             _passes[found.key] = self._pass(results)
         except KeyError:
@@ -293,4 +370,5 @@ class Watcher:
                     raise KeyError("memory that somebody else may write to")
                 calls.append(Call(places[entry], metas, outcome))
                 given += [node for node in contents if node is not None]
-        return Pass(segments, calls, [places[e] for e, _ in self.gradients], [places[e] for e in self.ran], growth)
+        leaves = [(places[e], accumulation_of(value.shape, value.dtype)) for e, value in self.gradients]
+        return Pass(segments, calls, leaves, [places[e] for e in self.ran], growth)

@@ -92,6 +92,14 @@ class Saved:
         return out
 
 
+def sort_of(x) -> tuple | None:
+    """What matters in an element of a saved list, of which the entry's pattern says nothing; ``None`` where that is not known."""
+    kind = x.__class__
+    if kind is Saved:
+        return None if x.node is None else (x.shape, x.geometry, x.node.shape, x.node.dtype)
+    return (kind, repr(x)) if kind is int or kind is float or x is None else None
+
+
 def _without_tape(hook: Callable, value):
     previous = grad_mode.enabled
     grad_mode.enabled = False

@@ -8,6 +8,7 @@ from collections import OrderedDict
 
 from flambeau import dispatch
 from flambeau.autograd.engine import backward as run
+from flambeau.autograd.engine import follow
 from flambeau.autograd.graph import RemovableHandle
 from flambeau.tensor.tensor import Tensor
 
@@ -25,6 +26,8 @@ def backward(self: Tensor, gradient=None, retain_graph=None, create_graph: bool 
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.backward.html
     """
+    if gradient is None and inputs is None and not create_graph and follow(self, bool(retain_graph)):
+        return
     run((self,), None if gradient is None else (gradient,), retain_graph, create_graph, inputs=inputs)
 
 
@@ -49,7 +52,9 @@ def register_post_accumulate_grad_hook(self: Tensor, hook) -> RemovableHandle:
         raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
     if self.grad_fn is not None:
         raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
-    return RemovableHandle.add(self.__dict__.setdefault("_post_accumulate_grad_hooks", OrderedDict()), hook)
+    if self._post_accumulate_grad_hooks is None:
+        self._post_accumulate_grad_hooks = OrderedDict()
+    return RemovableHandle.add(self._post_accumulate_grad_hooks, hook)
 
 
 def retain_grad(self: Tensor) -> None:
@@ -77,6 +82,7 @@ def warn_grad_of_non_leaf() -> None:
 
 for _function in (backward, register_hook, register_post_accumulate_grad_hook, retain_grad):
     setattr(Tensor, _function.__name__, _function)
+Tensor._post_accumulate_grad_hooks = None  # type: ignore[attr-defined]
 Tensor.retains_grad = property(lambda self: self.__dict__.get("_retains_grad", False))  # type: ignore[attr-defined]
 dispatch.warn_grad_of_non_leaf = warn_grad_of_non_leaf
 

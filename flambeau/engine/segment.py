@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from operator import itemgetter
+from typing import Any
 
 from flambeau.core.errors import caller_site
 from flambeau.engine import graph
@@ -11,6 +12,9 @@ from flambeau.engine.graph import Node
 from flambeau.engine.trace import kind_of
 
 _new = object.__new__
+
+MAX_WRITTEN = 100
+"""Nodes that are recorded by code of their own: with more of them, compiling that costs much and gains little."""
 
 
 def may_fail(node: Node) -> None:
@@ -81,6 +85,37 @@ class Segment:
             add(node)
         graph.trace += values[start:]
         return [values[i] for i in self.results]
+
+    def text(self, name: str, given: Sequence[str], known: dict[str, Any]) -> tuple[list[str], list[str]]:
+        """What :meth:`record` does, as straight-line code: its lines, and the results' names.
+
+        ``name`` begins with a letter, and is part of the names of all nodes; ``given`` are the given ones' names. ``known``
+        gets the values of other names, of which the lines have the same for all segments of one form. They also take
+        ``new``, ``Node`` and the trace's ``extend`` for known.
+        """
+        if len(self.steps) > MAX_WRITTEN:
+            known[f"record_{name}"] = self.record
+            results = [f"{name}_{i}" for i in range(len(self.results))]
+            return [f"[{', '.join(results)}] = record_{name}(({''.join(x + ', ' for x in given)}))"], results
+        constants = {f"constant_{name}_{i}": x for i, x in enumerate(self.constants)}
+        known.update(constants)
+        names, lines = [*given, *constants], []
+        start = len(names)
+        for i, (what, only, pick, prepare) in enumerate(self.steps):
+            n = f"{name}_{i}"
+            inputs = pick(names) if only is None else (names[only],)  # type: ignore[arg-type]
+            known[f"what_{n}"] = what
+            lines += [
+                f"{n} = new(Node)",
+                f"{n}.op, {n}.attrs, {n}.shape, {n}.dtype, {n}.kind = what_{n}",
+                f"{n}.inputs = ({''.join(x + ', ' for x in inputs)})",
+            ]
+            if prepare is not None:
+                known[f"prepare_{n}"] = prepare
+                lines += [f"prepare_{n}({n})"]
+            names.append(n)
+        lines += [f"extend(({''.join(x + ', ' for x in names[start:])}))"]
+        return lines, [names[i] for i in self.results]
 
 
 def _relies_on_values(op) -> bool:

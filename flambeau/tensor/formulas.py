@@ -105,8 +105,15 @@ class formula:  # noqa: N801  # used as a decorator
 
     def __call__(self, first: Any, *others: Any) -> Any:
         if first.__class__ is _Symbol:
-            return first.recipe.add(self._op, (first, *others))
+            return first.recipe.add(self, (first, *others))
         return self._compose(first, *others)
+
+    def node(self, inputs: tuple, shape, dtype) -> Node:
+        """A node of the formula, which is not recorded, on values of one shape and dtype."""
+        node = object.__new__(Node)
+        node.op, node.inputs, node.attrs, node.shape, node.dtype = self._op, inputs, NO_ATTRS, shape, dtype
+        kind_of(node)
+        return node
 
 
 # --- updates -------------------------------------------------------------------------------------------------
@@ -194,14 +201,11 @@ class _Recipe:
         results = update._function(tuple(symbols[2 + count :]), *symbols[1 : 2 + count])
         self.results = [result.place for result in results]
 
-    def add(self, op: EngineOp, inputs: tuple) -> _Symbol:
+    def add(self, called: formula, inputs: tuple) -> _Symbol:
         """Writes down a formula that is called."""
         places = [0 if x is None else x.place for x in inputs]
-        node = object.__new__(Node)
-        node.op, node.inputs, node.attrs, node.shape, node.dtype = (
-            op, tuple([self.pool[place] for place in places]), NO_ATTRS, self.shape, self.dtype,
-        )  # fmt: skip
-        self.made.append((op, places, kind_of(node)))
+        node = called.node(tuple([self.pool[place] for place in places]), self.shape, self.dtype)
+        self.made.append((node.op, places, node.kind))
         self.pool.append(node)
         return _Symbol(self, len(self.pool) - 1)
 

@@ -281,7 +281,8 @@ class Tensor(Derived):
             raise RuntimeError(
                 f"only Tensors of floating point and complex dtype can require gradients, this one is {self._dtype}"
             )
-        self._requires_grad, self._layout = bool(value), None
+        if self._requires_grad != bool(value):
+            self._requires_grad, self._layout = bool(value), None
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         self.requires_grad = requires_grad

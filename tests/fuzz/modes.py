@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import flambeau as torch
+from flambeau.autograd import repetition
 from flambeau.core import config
 from flambeau.engine import flight, interpreter, plan, plans
 from flambeau.engine.lowering import Body
@@ -30,6 +31,7 @@ from tests.fuzz.programs import Program, Repeat, namespace
 
 config.strict = True
 plans.ALLOWANCE = math.inf
+repetition.OFTEN = 1
 
 
 class Guarded(plan.Output):
