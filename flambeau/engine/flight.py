@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Collection
+from functools import cache
 from time import perf_counter
 
 import numpy as np
@@ -88,12 +89,18 @@ def launch(
 ) -> None:
     """Has a worker run kernels, as :func:`flambeau.engine.cpu.compiler.driver` would; none may be aloft."""
     global aloft, launched
-    from flambeau.engine.cpu.threads import pool
-
-    team = pool()
+    team = _team()
     launched += 1
     aloft = Flight(team.land, ready, seconds, written, read)  # first: it holds what the worker uses
     team.launch(calls, count)
+
+
+@cache
+def _team():
+    """The pool, which is loaded when something is launched for the first time."""
+    from flambeau.engine.cpu.threads import pool
+
+    return pool()
 
 
 def land() -> None:

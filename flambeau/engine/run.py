@@ -5,6 +5,7 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]  # the functions of signal, without what their enums cost
 import threading
 from collections.abc import Callable
+from functools import cache
 from time import perf_counter
 
 from flambeau.core import config
@@ -58,9 +59,7 @@ def _run(wanted: Node | None, ahead: bool) -> None:
 def _execute(todo: list, storages: dict, history: list, wanted: Node | None, ahead: bool) -> BaseException | None:
     seen = None
     if config.compiled:
-        from flambeau.engine import plans
-        from flambeau.engine.trace import Trace
-
+        plans, Trace = _compiled_tier()
         trace = Trace(todo, storages, history)
         plan = plans.find(trace)
         if plan is None:
@@ -77,6 +76,15 @@ def _execute(todo: list, storages: dict, history: list, wanted: Node | None, ahe
     if seen is not None:
         plans.interpreted(*seen, perf_counter() - start)
     return error
+
+
+@cache
+def _compiled_tier() -> tuple:
+    """What knows plans, and what they are found by: loaded when the first trace runs."""
+    from flambeau.engine import plans
+    from flambeau.engine.trace import Trace
+
+    return plans, Trace
 
 
 def _hold(history: list) -> None:
