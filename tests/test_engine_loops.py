@@ -12,7 +12,7 @@ pytest.importorskip("llvmlite")
 
 from flambeau.core import dtypes as D
 from flambeau.engine.cpu import compiler
-from flambeau.engine.cpu.codegen import loop_kernel
+from flambeau.engine.cpu.codegen import loop_ir, loop_kernel
 from flambeau.engine.loops import REDUCTIONS, Access, Instr, Loop, is_reduction, verify
 
 MACHINES = ["", "avx512", "avx2", "generic"]
@@ -130,6 +130,10 @@ def expected(loop, arrays, scalars=()):
                 value = source.astype(np_type)
             elif instr.op == "select":
                 value = np.where(*args)
+            elif instr.op == "total":
+                wide = np.float64 if instr.dtype.is_floating_point else np_type
+                every = np.broadcast_to(args[0], loop.shape).astype(wide)
+                value = every.sum(axis=tuple(loop.blocked), keepdims=True, dtype=wide)
             elif is_reduction(instr):
                 wide = np.float64 if instr.dtype.is_floating_point and instr.op in ("sum", "prod") else np_type
                 value = REDUCE[instr.op](np.broadcast_to(args[0], loop.shape).astype(wide), axis=axes, keepdims=True)
@@ -490,6 +494,20 @@ def test_row_result_stored_everywhere(session):
     full = Access(f32, (50, 1))
     loop = Loop((4, 50), 1, (full,), (), tuple(b.instrs), ((m, full), (x, full)))
     check(loop, [seeded("rows").standard_normal(200).astype(np.float32)], session=session)
+
+
+def test_the_next_row_is_fetched_while_there_is_something_to_do():
+    """Where rows are walked several times and fit the cache; what is the same for each row is there already."""
+
+    def fetches(n, *instrs):
+        x, w, full, row = Instr("input", f32, (), 0), Instr("input", f32, (), 1), Access(f32, (n, 1)), Access(f32, (1, 0))
+        loop = Loop((9, n), 1, (full, Access(f32, (0, 1))), (), (x, w, *instrs), ((len(instrs) + 1, full if instrs[1:] else row),))
+        verify(loop)
+        return loop_ir(loop, compiler.session().machine, "kernel").count("call void @llvm.prefetch")
+
+    several = Instr("max", f32, (0,)), Instr("mul", f32, (0, 1)), Instr("sub", f32, (3, 2))
+    assert fetches(640, *several) in (2, 4, 8)  # so many lines of what is read and as many of what is written
+    assert fetches(100_000, *several) == fetches(640, Instr("max", f32, (0,))) == 0
 
 
 # --- the verifier and the printer ----------------------------------------------------------------------------

@@ -55,6 +55,16 @@ LOOPS = {
         1003 * 997,
     ),
     "few rows": (Loop((3, 300_007), 1, (access(300_007, 1),), (), (X, Instr("sum", f32, (0,))), ((1, access(1, 0)),)), 3),
+    "blocks of rows": (
+        Loop((11, 64, 513), 1, (access(64 * 513, 513, 1),), (), (X, Instr("max", f32, (0,)), Instr("sub", f32, (0, 1)),
+             Instr("total", f32, (2,)), Instr("total", f32, (0,))), ((3, access(513, 0, 1)), (4, access(513, 0, 1))), 1),
+        11 * 513,
+    ),
+    "blocks of long rows": (
+        Loop((2, 8, 70_001), 1, (access(560_008, 70_001, 1),), (), (X, Instr("sum", f32, (0,)), Instr("total", f32, (0,))),
+             ((2, access(70_001, 0, 1)), (1, access(8, 1, 0))), 1),
+        2 * 70_001,
+    ),
     "few columns": (Loop((30_011, 50), -1, (access(50, 1),), (), (X, Instr("sum", f32, (0,))), ((1, access(0, 1)),)), 50),
 }  # fmt: skip
 
@@ -83,6 +93,11 @@ def test_same_bits(team, name):
         np.testing.assert_allclose(got.reshape(loop.shape), e / e.sum(1, keepdims=True), rtol=1e-6)
     elif name == "transposed":
         np.testing.assert_array_equal(got[:size].reshape(loop.shape), x.reshape(517, 1003).T)
+    elif name == "blocks of rows":
+        np.testing.assert_allclose(got[:size].reshape(11, 513), (exact - exact.max(2, keepdims=True)).sum(1), rtol=1e-5)
+    elif name == "blocks of long rows":
+        np.testing.assert_allclose(got[:size].reshape(2, 70_001), exact.sum(1), rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(results[0][1][:16].reshape(2, 8), exact.sum(2), rtol=1e-5, atol=1e-2)
     elif name == "long sum of squares, stored":
         np.testing.assert_allclose(got[0], (exact**2).sum() + exact.max(), rtol=1e-6)
         np.testing.assert_array_equal(results[0][1], x * x)

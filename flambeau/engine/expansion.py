@@ -168,7 +168,7 @@ def _tried(lower: Callable, inputs: tuple, dims: tuple[int, ...] | None, count: 
     """The dtype of a lowering's result and that of its numbers; refuses what it does."""
     body = Body()
     computes = [_computing(x.dtype) for x in inputs if isinstance(x, Ref)]
-    body.reducing, body.count, body.result = bool(dims), count, computes[0]
+    body.reducing, body.totals, body.count, body.result = bool(dims), False, count, computes[0]
     values: list = []
     for place, x in enumerate(inputs):
         if isinstance(x, Ref):

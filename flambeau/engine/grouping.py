@@ -21,6 +21,13 @@ NEARBY = 12
 """How many of the newest groups a node may join that has nothing in common with them, and ..."""
 SMALL = 1 << 14
 """... how many elements these have at most: what is won then is a call."""
+BLOCK = 64, 8
+"""At most and at least so many rows are added up before their sums go to memory. No sum of more, so that errors stay small;
+of fewer, the sums would be much to write and to read again."""
+BLOCKS = 16
+"""So many blocks are made before they get longer: threads share them."""
+WIDE = 1 << 15
+"""Rows of more elements than these are not added up: their totals would leave the cache between one row and the next."""
 LONG = 1 << 17
 """A sum of so many elements is divided between threads, if nothing in its loop waits for it."""
 NATIVE = frozenset(d for d in dtypes.ALL if not d.is_complex and d.name not in ("uint16", "uint32", "uint64"))
@@ -58,11 +65,12 @@ class Group:
     """Nodes that run together. ``body`` is ``None`` for a node that runs by its kernel in NumPy.
 
     ``shape`` has no dims of extent 1. It is as coarse as what is read allows, and is split where a node that joins needs
-    that. ``reduced`` are the dims of it that are reduced; a group that ``reduces`` may have none of those left.
+    that. ``reduced`` are the dims of it that are reduced; a group that ``reduces`` may have none of those left. ``block`` are
+    the dims that ``totals`` of rows are made over.
     """
 
-    __slots__ = ("body", "by_row", "inputs", "late", "members", "places", "reduced", "reduces", "scalars", "shape",
-                 "size", "values")  # fmt: skip
+    __slots__ = ("block", "body", "by_row", "inputs", "late", "members", "places", "reduced", "reduces", "scalars", "shape",
+                 "size", "totals", "values")  # fmt: skip
 
     def __init__(self, shape: tuple[int, ...], native: bool) -> None:
         self.shape = shape
@@ -77,19 +85,28 @@ class Group:
         self.values: dict[int, Val] = {}
         self.by_row: dict[int, bool] = {}  # whether a member has one element for each row
         self.late: set[int] = set()  # members that need what is reduced
+        self.block: frozenset[int] = frozenset()
+        self.totals: set[int] = set()  # members that hold sums over blocks of rows
 
     def row_shape(self) -> tuple[int, ...]:
         return tuple([n for d, n in enumerate(self.shape) if d not in self.reduced])
 
     def along_rows(self, values: Iterable[int]) -> tuple[int, ...]:
         """What there is one of for each dim of the rows, for each dim of ``shape``: 0 for those that are reduced."""
+        return self._without(self.reduced, values)
+
+    def _without(self, dims: frozenset[int], values: Iterable[int]) -> tuple[int, ...]:
+        """``values`` of the dims of ``shape`` that are not among ``dims``, and 0 for those."""
         kept = iter(values)
-        return tuple([0 if d in self.reduced else next(kept) for d in range(len(self.shape))])
+        return tuple([0 if d in dims else next(kept) for d in range(len(self.shape))])
 
     def strides_of(self, node: int) -> tuple[int, ...]:
         """Strides over ``shape`` with which a member's value is stored."""
         if self.by_row[node]:
             return self.along_rows(contiguous_strides(self.row_shape()))
+        if node in self.totals:
+            shape = tuple([n for d, n in enumerate(self.shape) if d not in self.block])
+            return self._without(self.block, contiguous_strides(shape))
         return contiguous_strides(self.shape)
 
     def is_row(self, strides: tuple[int, ...]) -> bool:
@@ -101,17 +118,18 @@ class Group:
         old, self.shape = self.shape, shape
         if shape != old:
             self.reduced = split_dims(old, self.reduced, shape)
+            self.block = split_dims(old, self.block, shape)
             self.inputs = {(k[0], k[1], split_strides(old, k[2], shape), k[3]): n for k, n in self.inputs.items()}
             self.places = {split_strides(old, strides, shape): n for strides, n in self.places.items()}
 
     def state(self) -> tuple:
         """What :meth:`restore` needs to undo what a node brought that could not stay."""
         assert self.body is not None
-        size = len(self.body.instrs)
-        return size, self.shape, self.reduces, self.reduced, dict(self.inputs), dict(self.scalars), dict(self.places)
+        size, shape = len(self.body.instrs), (self.shape, self.reduces, self.reduced, self.block)
+        return size, shape, dict(self.inputs), dict(self.scalars), dict(self.places)
 
     def restore(self, state: tuple) -> None:
-        size, self.shape, self.reduces, self.reduced, self.inputs, self.scalars, self.places = state
+        size, (self.shape, self.reduces, self.reduced, self.block), self.inputs, self.scalars, self.places = state
         assert self.body is not None
         self.body.truncate(size)
 
@@ -186,31 +204,72 @@ class Grouper:
         self._settle(i, node, len(self.groups) - 1)
 
     def _fold(self, node) -> None:
-        """Lets a sum over more dims than a group reduces that makes what is added begin in that group."""
+        """Lets a reduction begin in a group over rows that has what is reduced.
+
+        That is one over more dims than those of the rows, of what the group makes; and the sum of all rows, of what it makes
+        or reads: that of a block of rows is added up while they are there.
+        """
         seat, needed = _Seat(node), self._needed(node)
-        waiting = self._waiting(needed)
-        for number in sorted(needed):
+        for number in self._candidates(node):
             group = self.groups[number]
-            if group.body is None or not group.reduced or group.size != seat.size or waiting >> number & 1:
+            if group.body is None or not group.reduced or group.size != seat.size:
                 continue
             shape = refined(group.shape, seat.shape)
             if shape is None:
                 continue
-            inner, dims = split_dims(group.shape, group.reduced, shape), split_dims(seat.shape, seat.reduced, shape)
-            if not inner < dims:
-                continue
-            strides = [s if s is None else restride(seat.shape, s, shape) for s in seat.strides]
-            first = node.begin_fold(shape, strides, inner)
-            self.nodes.append(first)
-            try:
-                begun = self._try(len(self.nodes) - 1, first, number, _Seat(first))
-            except (Refused, _TooCoarse):
+            rows, dims = split_dims(group.shape, group.reduced, shape), split_dims(seat.shape, seat.reduced, shape)
+            if rows < dims:
+                begun = number in needed and self._begin(node, number, seat, shape, rows, totals=False)
+            elif node.op.folds is Body.sum and not rows & dims:
+                shape, block = self._block(node, group, seat, shape)
+                begun = bool(block) and self._begin(node, number, seat, shape, block, totals=True)
+            else:
                 begun = False
             if begun:
-                kept = [d for d in range(len(shape)) if d not in inner]
-                node.end_fold(len(self.nodes) - 1, first.shape, frozenset([k for k, d in enumerate(kept) if d in dims]))
                 return
+
+    def _begin(self, node, number: int, seat: _Seat, shape: tuple[int, ...], some: frozenset[int], totals: bool) -> bool:
+        """Reduces ``some`` of the dims of ``shape`` that a node reduces in a group, and the others later."""
+        strides = [s if s is None else restride(seat.shape, s, shape) for s in seat.strides]
+        first = node.begin_fold(shape, strides, some, totals)
+        self.nodes.append(first)
+        try:
+            begun = self._try(len(self.nodes) - 1, first, number, _Seat(first))
+        except (Refused, _TooCoarse):
+            begun = False
+        if not begun:
             self.nodes.pop()
+            return False
+        dims = split_dims(seat.shape, seat.reduced, shape)
+        kept = [d for d in range(len(shape)) if d not in some]
+        node.end_fold(len(self.nodes) - 1, first.shape, frozenset([k for k, d in enumerate(kept) if d in dims]))
+        return True
+
+    def _block(self, node, group: Group, seat: _Seat, shape: tuple[int, ...]) -> tuple[tuple[int, ...], frozenset[int]]:
+        """The dims over which a group that is split to ``shape`` can make totals for a node, and the shape that has them.
+
+        Blocks are of equal size, and their rows follow each other. There are none where the rows are not the last dims, and
+        where vectors run across them.
+        """
+        none: frozenset[int] = frozenset()
+        rows, dims = split_dims(group.shape, group.reduced, shape), split_dims(seat.shape, seat.reduced, shape)
+        last = len(shape) - len(rows) - 1  # of the dims that are not the rows'
+        if last not in dims or min(rows) < last or prod(shape[last + 1 :]) > WIDE:
+            return shape, none
+        if any(strides[-1] not in (0, 1) for _, _, strides, _ in group.inputs):
+            return shape, none
+        if group.block:
+            block = split_dims(group.shape, group.block, shape)
+            return shape, block if block <= dims else none
+        most, least = BLOCK
+        most = min(most, max(least, prod(shape[: last + 1]) // BLOCKS))
+        fine = refined(shape, _Seat(node, fine=True).shape) or shape  # that blocks do not straddle what others may walk
+        for extent in (fine[len(fine) - len(split_dims(shape, rows, fine)) - 1], shape[last]):
+            for size in range(most, least - 1, -1):
+                if extent % size == 0 and size < prod(shape[: last + 1]):
+                    blocks = tuple([n for n in (shape[last] // size,) if n > 1])
+                    return (*shape[:last], *blocks, size, *shape[last + 1 :]), frozenset([last + len(blocks)])
+        return shape, none
 
     def _needed(self, node) -> set[int]:
         """The groups that make what a node needs."""
@@ -240,8 +299,8 @@ class Grouper:
             waiting |= self.before[k]
         return waiting
 
-    def _candidates(self, node, size: int) -> Iterator[int]:
-        """The groups that a node might join, the best ones first."""
+    def _candidates(self, node, size: int = SMALL + 1) -> Iterator[int]:
+        """The groups that a node of ``size`` elements might join, the best ones first."""
         needed = self._needed(node)
         waiting = self._waiting(needed)
         known = waiting  # the groups that would run before it anyway
@@ -313,9 +372,12 @@ class Grouper:
             group.split(shape)
             if node.reduced:
                 reduced = split_dims(seat.shape, seat.reduced, shape)
-                if group.reduces and group.reduced != reduced:
+                if node.totals:
+                    group.block = reduced
+                elif group.reduces and group.reduced != reduced:
                     raise _Misfit
-                group.reduces, group.reduced = True, reduced
+                else:
+                    group.reduces, group.reduced = True, reduced
 
         def place(dim: int) -> Val:
             strides = restride(seat.form, tuple([int(d == dim % len(seat.form)) for d in range(len(seat.form))]), shape)
@@ -340,14 +402,16 @@ class Grouper:
             raise _Misfit
         args = [self._load(group, s, node, by_row) for s in sources]
         body.place = place
-        body.reducing = bool(node.reduced)
+        body.reducing, body.totals = bool(node.reduced), node.totals
         body.result = dtypes.float32 if node.dtype in _HALF else node.dtype
         body.count = prod(node.form[d] for d in node.reduced)
         value = body.cast(node.op.lower(body, *args, **node.attrs), node.dtype)
         if by_row and not value.row:
             raise AssertionError(f"{node.op.name}: an operation on rows gave a value for each element")
         group.values[i] = value
-        group.by_row[i] = by_row or prod(node.shape) != group.size
+        if node.totals:
+            group.totals.add(i)
+        group.by_row[i] = by_row or (not node.totals and prod(node.shape) != group.size)
         if late or node.reduced:
             group.late.add(i)
         self._settle(i, node, number)
@@ -356,6 +420,8 @@ class Grouper:
         """A value of the group itself, or the key of an input from memory."""
         if self.group_of.get(ref.source) != number:
             return (ref.source, ref.offset, strides, ref.dtype)
+        if ref.source in group.totals:  # known when all rows are
+            raise _Misfit
         value = group.values[ref.source]
         same = ref.offset == 0 and ref.dtype is self.nodes[ref.source].dtype and strides == group.strides_of(ref.source)
         if not same or (by_row and not value.row):

@@ -5,6 +5,10 @@ single-assignment form, at every point. It may reduce some dimensions on the way
 first ones ("columns"). The result of a reduction is one value a row; later instructions may use it together with
 values of every point, so that softmax or a layer norm is one loop that walks its row several times.
 
+A loop over rows may also add up what it makes of rows that follow each other, point by point: a ``total``. The last
+dimensions before those that are reduced are then a *block*, and there is one row of totals for each block. That is how
+the sums of columns begin where the rows are made; what is left to do is to add few rows of totals.
+
 Inside the body bool values are bits, and ``float16``/``bfloat16`` are storage types: they are loaded, cast to a
 type that computes, and cast back. Integer arithmetic wraps. Floating-point arithmetic is IEEE, instruction by
 instruction; ``min`` and ``max`` propagate NaN, ``fmin`` and ``fmax`` ignore it.
@@ -46,6 +50,8 @@ class Loop(NamedTuple):
     ``body``     the instructions
     ``outputs``  pairs (instruction number, Access). An output whose strides along the reduced dimensions are 0
                  holds one value a row
+    ``block``    how many dimensions, the last ones that are not reduced, totals are made over: the strides of their
+                 outputs are 0 along these. Only rows have blocks
 
     The compiled kernel is ``void kernel(i8** args)``. ``args`` points to the first elements of the inputs, then of
     the outputs, then to the scalars: 8 bytes each, a double for floating types and bool, an int64 for integers.
@@ -58,6 +64,7 @@ class Loop(NamedTuple):
     scalars: tuple[Dtype, ...]
     body: tuple[Instr, ...]
     outputs: tuple[tuple[int, Access], ...]
+    block: int = 0
 
     def __str__(self) -> str:
         return text(self)
@@ -67,6 +74,15 @@ class Loop(NamedTuple):
         """The numbers of the reduced dimensions."""
         n = len(self.shape)
         return range(n - self.reduce, n) if self.reduce >= 0 else range(-self.reduce)
+
+    @property
+    def blocked(self) -> range:
+        """The numbers of the dimensions that totals are made over."""
+        stop = len(self.shape) - max(self.reduce, 0)
+        return range(stop - self.block, stop)
+
+    def is_total(self, value: int) -> bool:
+        return self.body[value].op == "total"
 
 
 # --- the vocabulary ------------------------------------------------------------------------------------------
@@ -86,7 +102,7 @@ _SIGNATURES: dict[str, tuple[int, tuple[int, ...]]] = {
     "shl": (2, (INTEGRAL,)), "shr": (2, (INTEGRAL,)),
 }  # fmt: skip
 _SIGNATURES |= dict.fromkeys(["div", "copysign", "pow"], (2, (FLOATING,)))
-_SIGNATURES |= {"fma": (3, (FLOATING,))}
+_SIGNATURES |= {"fma": (3, (FLOATING,)), "total": (1, _NUMBERS)}
 _SIGNATURES |= dict.fromkeys(
     ["sqrt", "rsqrt", "floor", "ceil", "trunc", "rint", "exp", "exp2", "expm1", "log", "log2", "log10", "log1p",
      "sin", "cos", "tan", "tanh", "sigmoid", "erf"],
@@ -106,6 +122,10 @@ def verify(loop: Loop) -> None:
         raise ValueError(f"loop: the shape must have dimensions of extent >= 0, got {loop.shape}")
     if abs(loop.reduce) > rank:
         raise ValueError(f"loop: reduce = {loop.reduce} is out of range for the shape {loop.shape}")
+    if loop.block and not (loop.reduce > 0 and 0 < loop.block <= rank - loop.reduce):
+        raise ValueError(f"loop: block = {loop.block} is out of range for {rank - abs(loop.reduce)} dimensions of rows")
+    if any([loop.shape[d] == 0 for d in loop.blocked]):
+        raise ValueError(f"loop: a block of no rows in the shape {loop.shape}")
     accesses = [(f"input {k}", a) for k, a in enumerate(loop.inputs)]
     accesses += [(f"output {k}", a) for k, (_, a) in enumerate(loop.outputs)]
     for name, access in accesses:
@@ -126,13 +146,17 @@ def _check(loop: Loop, number: int, instr: Instr, varying: list[bool]) -> bool:
     op, dtype, args, const = instr
     if any(not 0 <= a < number for a in args):
         raise ValueError("an argument is not an earlier instruction")
+    if any(loop.is_total(a) for a in args):
+        raise ValueError("a total is not known before the loop is over")
+    if op == "total" and not loop.block:
+        raise ValueError("a total in a loop without blocks")
     given = [loop.body[a].dtype for a in args]
     if op in SOURCES:
         return _check_source(loop, instr)
     if is_reduction(instr) and loop.reduce == 0:
         raise ValueError("a reduction in a loop that reduces nothing")
     check_types(instr, given)
-    return not is_reduction(instr) and any(varying[a] for a in args)
+    return op == "total" or (not is_reduction(instr) and any(varying[a] for a in args))
 
 
 def check_types(instr: Instr, given: Sequence[Dtype]) -> None:
@@ -198,7 +222,10 @@ def _check_outputs(loop: Loop, varying: list[bool]) -> None:
         if loop.body[value].dtype is not access.dtype:
             raise ValueError(f"loop: output {k} stores {loop.body[value].dtype} as {access.dtype}")
         for d, (extent, stride) in enumerate(zip(loop.shape, access.strides)):
-            if stride == 0 and extent > 1 and (varying[value] or d not in loop.reduced):
+            if loop.is_total(value) and d in loop.blocked:
+                if stride and extent > 1:
+                    raise ValueError(f"loop: output {k} has many places for one total along dimension {d}")
+            elif stride == 0 and extent > 1 and (varying[value] or d not in loop.reduced):
                 raise ValueError(f"loop: output {k} writes many values to one place along dimension {d}")
 
 
@@ -212,7 +239,8 @@ def _arity(args: tuple[int, ...], count: int) -> None:
 
 def text(loop: Loop) -> str:
     """``loop`` as text; two loops have the same text only if they are the same, constants bit for bit."""
-    lines = [f"loop {loop.shape} reduce {loop.reduce} scalars ({', '.join(d.name for d in loop.scalars)})"]
+    block = f" block {loop.block}" if loop.block else ""
+    lines = [f"loop {loop.shape} reduce {loop.reduce}{block} scalars ({', '.join(d.name for d in loop.scalars)})"]
     lines += [f"  in{k}: {a.dtype.name} {a.strides}" for k, a in enumerate(loop.inputs)]
     lines += [f"  %{n} = {_show(instr)}" for n, instr in enumerate(loop.body)]
     lines += [f"  out{k}: {a.dtype.name} {a.strides} = %{v}" for k, (v, a) in enumerate(loop.outputs)]

@@ -38,6 +38,7 @@ class Body:
     result: Dtype  # the dtype that the op under lowering must give (float32 for half precision)
     count: int  # the number of elements that it reduces to one
     reducing: bool  # whether it reduces
+    totals: bool  # whether the sum that it ends with is one over blocks of rows
     place: Callable[[int], Val]  # its place along a dim
 
     def __init__(self) -> None:
@@ -79,6 +80,12 @@ class Body:
     def index(self, dim: int) -> Val:
         """The place along ``dim`` of the shape that the op is computed in, an int64."""
         return self.place(dim)
+
+    def sum(self, x: Val) -> Val:
+        """The sum of ``x`` over the row, or over the block of rows."""
+        if self.totals:
+            return self.emit("total", x.dtype, (x.number,), row=False)
+        return self.emit("sum", x.dtype, (x.number,), row=True)
 
     def truth(self, x: Val) -> Val:
         """Whether ``x`` is not zero."""
@@ -145,7 +152,7 @@ def _reduction(name: str):
     return method
 
 
-for _name in REDUCTIONS:
+for _name in REDUCTIONS.keys() - {"sum"}:
     setattr(Body, _name, _reduction(_name))
 for _name in ("add", "sub", "mul", "div", "min", "max", "fmin", "fmax", "pow", "rem", "floordiv", "truncdiv", "fmod",
               "copysign", "and", "or", "xor", "shl", "shr"):  # fmt: skip

@@ -280,7 +280,7 @@ class Plan:
         scalars = tuple(dtype for _, dtype in group.scalars)
         extents = tuple([shape[d] for d in order]) + rest
         places = [permuted(strides) for strides in group.places]
-        return collapse(Loop(extents, reduce, inputs, scalars, tuple(body.instrs), outputs), places)
+        return collapse(Loop(extents, reduce, inputs, scalars, tuple(body.instrs), outputs, len(group.block)), places)
 
     def _sources(self, step: _Step) -> list[int]:
         """The values that a step reads and, where it is native, writes."""

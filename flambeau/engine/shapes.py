@@ -131,27 +131,27 @@ def collapse(loop: Loop, places: Sequence[tuple[int, ...]] = ()) -> Loop:
 
     ``places`` are strides: the number of an ``index`` instruction says which of them tells a point's place.
     """
-    ndim = len(loop.shape)
-    boundary = ndim - loop.reduce if loop.reduce >= 0 else -loop.reduce
+    boundary = len(loop.shape) - loop.reduce if loop.reduce >= 0 else -loop.reduce
     walks = [*(a.strides for a in loop.inputs), *(a.strides for _, a in loop.outputs), *places]
     groups: list[list[int]] = []  # dims that are walked as one
-    sides: list[bool] = []  # whether they lie behind the boundary
-    for d in range(ndim):
-        if loop.shape[d] == 1:
+    sides: list[int] = []  # 0 before the boundary, 1 in the block that ends at it, 2 behind it
+    for d, extent in enumerate(loop.shape):
+        side = 2 if d >= boundary else int(d in loop.blocked)
+        if extent == 1 and side != 1:
             continue
-        behind = d >= boundary
-        if groups and sides[-1] == behind:
+        if groups and sides[-1] == side:
             last = groups[-1][-1]
             if all([strides[last] == strides[d] * loop.shape[d] for strides in walks]):
                 groups[-1].append(d)
                 continue
         groups.append([d])
-        sides.append(behind)
-    if loop.reduce and sides.count(loop.reduce > 0) == 0:  # only dims of size 1 are reduced: keep one of them
-        groups.insert(len(groups) if loop.reduce > 0 else 0, [boundary if loop.reduce > 0 else boundary - 1])
-        sides.insert(len(sides) if loop.reduce > 0 else 0, loop.reduce > 0)
+        sides.append(side)
+    reduced = 2 if loop.reduce > 0 else 0
+    if loop.reduce and reduced not in sides:  # only dims of size 1 are reduced: keep one of them
+        groups.insert(len(groups) if reduced else 0, [boundary if reduced else boundary - 1])
+        sides.insert(len(sides) if reduced else 0, reduced)
     if not groups:
-        groups, sides = [[]], [False]
+        groups, sides = [[]], [0]
     shape = tuple([prod([loop.shape[d] for d in dims]) for dims in groups])
 
     def over_groups(strides: tuple[int, ...]) -> tuple[int, ...]:
@@ -159,9 +159,8 @@ def collapse(loop: Loop, places: Sequence[tuple[int, ...]] = ()) -> Loop:
 
     inputs = tuple([Access(a.dtype, over_groups(a.strides)) for a in loop.inputs])
     outputs = tuple([(v, Access(a.dtype, over_groups(a.strides))) for v, a in loop.outputs])
-    inner = sides.count(True)
-    reduce = 0 if loop.reduce == 0 else inner if loop.reduce > 0 else -(len(sides) - inner)
-    made = Loop(shape, reduce, inputs, loop.scalars, loop.body, outputs)
+    reduce = 0 if loop.reduce == 0 else sides.count(2) if reduced else -sides.count(0)
+    made = Loop(shape, reduce, inputs, loop.scalars, loop.body, outputs, sides.count(1))
     return _located(made, [over_groups(p) for p in places]) if places else made
 
 

@@ -42,9 +42,11 @@ class Template:
     ``form``      the shape that it is computed in, element by element; ``shape`` is what the value has in memory
     ``reduced``   the dims of ``form`` that it reduces, ``()`` for none, ``None`` where no loop can compute it
     ``compute``   the dtype of the numbers that it reads
+    ``totals``    whether what it reduces are blocks of rows, in a loop over rows
     """
 
-    __slots__ = ("attrs", "compute", "dtype", "form", "inputs", "is_view", "kept", "native", "op", "reduced", "shape")
+    __slots__ = ("attrs", "compute", "dtype", "form", "inputs", "is_view", "kept", "native", "op", "reduced", "shape",
+                 "totals")  # fmt: skip
 
     def __init__(self, op, attrs: dict, shape, dtype, inputs: list, kept: bool = False) -> None:
         self.op, self.attrs = op, attrs
@@ -52,6 +54,7 @@ class Template:
         self.kept = kept
         self.inputs = inputs
         self.is_view = op is VIEW
+        self.totals = False
         self.finish()
 
     def finish(self) -> None:
@@ -64,15 +67,15 @@ class Template:
                 self.form = self.inputs[0].shape
         self.compute = computing(self.dtype, self.inputs)
 
-    def begin_fold(self, shape: tuple[int, ...], strides: list, dims: frozenset[int]) -> Template:
-        """A template that reduces ``dims`` of what this one reduces, seen in ``shape``."""
+    def begin_fold(self, shape: tuple[int, ...], strides: list, dims: frozenset[int], totals: bool) -> Template:
+        """A template that reduces ``dims`` of what this one reduces, seen in ``shape``; these are blocks where it ``totals``."""
         inputs = [
             Ref(x.source, shape, x.dtype, s, x.offset, True) if isinstance(x, Ref) else x
             for x, s in zip(self.inputs, strides, strict=True)
         ]
         rows = tuple([n for d, n in enumerate(shape) if d not in dims])
         first = Template(Part(self.op.name, self.op.lower, tuple(dims)), NO_ATTRS, rows, self.dtype, inputs)
-        first.form, first.compute = shape, self.compute
+        first.form, first.compute, first.totals = shape, self.compute, totals
         return first
 
     def end_fold(self, source: int, shape: tuple[int, ...], dims: frozenset[int]) -> None:

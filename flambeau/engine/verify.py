@@ -10,7 +10,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from flambeau.engine.graph import PROJECT
-from flambeau.engine.grouping import Ref
+from flambeau.engine.grouping import Group, Ref
 
 if TYPE_CHECKING:
     from flambeau.engine.plan import Plan
@@ -49,10 +49,23 @@ def verify_groups(plan: Plan, order: Iterable[int]) -> None:
             sources = [source for source, *_ in group.inputs]
             for source, offset, strides, dtype in group.inputs:
                 _inside("grouping", f"group {k}", plan, source, dtype, offset, group.shape, strides)
+            _verify_totals(k, group, plan)
         for source in sources:
             if source >= 0 and source not in known:
                 raise BrokenPlan(f"grouping: group {k} reads node {source}, which runs later or not at all")
         known.update(group.members)
+
+
+def _verify_totals(k: int, group: Group, plan: Plan) -> None:
+    """Totals are made over the last dims that are not reduced, and there is room for one row for each block."""
+    rows = [d for d in range(len(group.shape)) if d not in group.reduced]
+    if group.block != frozenset(rows[len(rows) - len(group.block) :]) or bool(group.block) != bool(group.totals):
+        raise BrokenPlan(f"grouping: group {k} makes totals {sorted(group.totals)} over dims {sorted(group.block)} of {group.shape}")
+    for i in group.totals:
+        node = plan.nodes[i]
+        count = prod(n for d, n in enumerate(group.shape) if d not in group.block)
+        if prod(node.shape) != count or group.by_row[i]:
+            raise BrokenPlan(f"grouping: group {k} makes {count} totals for node {i} ({node.op.name}) of shape {node.shape}")
 
 
 def verify_memory(plan: Plan) -> None:

@@ -148,14 +148,16 @@ def expand_backward(e, g, x, mean, var, weight, form, axes, affine, eps, needs):
     n = prod(form[a] for a in axes)
 
     def stretch(b, g, x, mean, var):
-        return b.sum(b.mul(g, _standard(b, x, mean, var, eps)[0]))
+        return b.mul(g, _standard(b, x, mean, var, eps)[0])
 
     def weighted(b, g, x, mean, var, weight):
-        return stretch(b, g if weight is None else b.mul(g, weight), x, mean, var)
+        return b.sum(stretch(b, g if weight is None else b.mul(g, weight), x, mean, var))
 
-    grad_weight = e.reduce(stretch, affine_axes, g, x, mean, var)
-    grad_bias = e.sum(g, affine_axes)
+    def affine_grads():
+        return e.fold_of("sum", stretch, affine_axes, g, x, mean, var), e.sum(g, affine_axes)
+
     if 0 in axes:  # each weight is one channel's, and so are mean and variance
+        grad_weight, grad_bias = affine_grads()
 
         def project(b, g, x, mean, var, weight, along, shift):
             y, scale = _standard(b, x, mean, var, eps)
@@ -173,6 +175,7 @@ def expand_backward(e, g, x, mean, var, weight, form, axes, affine, eps, needs):
         along = e.reduce(weighted, axes, g, x, mean, var, weight)
         shift = e.reduce(lambda b, g, w: b.sum(g if w is None else b.mul(g, w)), axes, g, weight)
         grad = e.map(project, g, x, mean, var, weight, along, shift)
+        grad_weight, grad_bias = affine_grads()  # after the rows, which can then add them up
     return grad, grad_weight, grad_bias
 
 

@@ -18,6 +18,9 @@ FAN = 64
 """No accumulator takes more than this many additions before it is added to the one of the next level, so that the
 error of a sum grows like that of a pairwise one."""
 
+LINE = 64
+"""Bytes of a cache line."""
+
 Step = Callable[[Value, list[Value]], list[Value]]
 """A loop's body: from the index and what the loop carries to what it carries on."""
 
@@ -31,6 +34,7 @@ class Kernel:
     ``buffers``  pointers to the values kept from pass to pass
     ``indices``  of the dimensions being walked
     ``position`` of the current row among all, where somebody needs it
+    ``begun``    of each kind of totals, bits that keep what there is already: none are set in the first row of a block
     """
 
     def __init__(self, schedule: Schedule) -> None:
@@ -43,6 +47,7 @@ class Kernel:
         self.wide: dict[int, Value] = {}
         self.buffers: dict[int, Value] = {}
         self.indices: dict[int, Value] = {}
+        self.begun: dict[str, Value] = {}
         self.position: Value | None = None
         self.accesses = [*self.loop.inputs, *(a for _, a in self.loop.outputs)]
 
@@ -93,8 +98,10 @@ class Kernel:
         points = self.lanes if schedule.across else _round_up(self.loop.shape[schedule.lane_dim], self.lanes)
         for d in schedule.reduced if schedule.across else schedule.reduced[:-1]:
             points *= self.loop.shape[d]
-        for v in sorted(schedule.buffered):
-            self.buffers[v] = self.code.allocate(operations.memory_kind(self.loop.body[v].dtype), points)
+        for room in schedule.rooms:
+            widest = max([self.loop.body[v].dtype for v in room], key=lambda dtype: dtype.itemsize)
+            memory = self.code.allocate(operations.memory_kind(widest), points)
+            self.buffers |= dict.fromkeys(room, memory)
 
     # --- rows -----------------------------------------------------------------------------------------------
 
@@ -104,6 +111,7 @@ class Kernel:
     def _rows(self, dims: list[int], pointers: list[Value]) -> None:
         """Walks the kept dimensions ``dims``, outermost first, and writes what one row needs."""
         if not dims:
+            self._begin_row()
             self._row(pointers, None)
             return
         dim, before = dims[0], self.position
@@ -122,6 +130,17 @@ class Kernel:
             self._lanes(dim, [], vector, self.code.loop)
         else:
             self._walk(dim, [], step, self.code.loop)
+
+    def _begin_row(self) -> None:
+        """Finds out whether the block's totals have begun."""
+        begun = self.code.const(False, "i1")
+        for d in self.schedule.kept:
+            if d in self.loop.blocked:
+                begun = begun | self.indices[d].compare("ne", 0)
+        for instr in self.loop.body:
+            if instr.op == "total":
+                kind = _bits(instr)
+                self.begun[kind] = begun.convert("sext", kind).splat(self.lanes)
 
     def _advance_position(self, before: Value | None, dim: int, index: Value) -> None:
         if before is not None:
@@ -191,7 +210,7 @@ class Kernel:
         """One row (a vector of rows, where lanes run across them): its passes, then what is stored once a row."""
         schedule, body = self.schedule, self.loop.body
         self.row = {}
-        for number, (_, updates) in enumerate(schedule.passes):
+        for number, (_, updates, _) in enumerate(schedule.passes):
             self._row_values(number, pointers, mask)
             for v, result in zip(updates, self._accumulators(number, pointers, mask)):
                 self.row[v] = result if schedule.across else _across_lanes(body[v], result)
@@ -224,8 +243,8 @@ class Kernel:
 
     def _accumulators(self, number: int, pointers: list[Value], mask: Value | None) -> list[Value]:
         """The results of pass ``number``, as vectors; makes the pass over the row."""
-        _, updates = self.schedule.passes[number]
-        if not updates and not (self.schedule.stored and number == len(self.schedule.passes) - 1):
+        _, updates, writes = self.schedule.passes[number]
+        if not updates and not writes:
             return []
         if self.schedule.tile is not None:
             self._tiles(self.schedule.tile, pointers)
@@ -345,9 +364,11 @@ class Kernel:
     ) -> list[Value]:
         """A vector of points: evaluates what pass ``number`` needs, updates accumulators, stores."""
         schedule, loop = self.schedule, self.loop
-        instrs, updates = schedule.passes[number]
+        instrs, updates, writes = schedule.passes[number]
         if index is not None:
             pointers = self._advance(pointers, schedule.lane_dim, index)
+        if number == schedule.fetching and mask is None:
+            self._fetch(pointers)
         values = dict(self.wide)
         for v in instrs:
             instr = loop.body[v]
@@ -371,12 +392,30 @@ class Kernel:
             if mask is not None and not schedule.across:
                 value = mask.select(value, self._identity(instr))
             results.append(operations.combine(instr.op, so_far, value, instr.dtype))
-        if number == len(schedule.passes) - 1:
-            for k, v in schedule.stored:
-                access = loop.outputs[k][1]
+        for k in writes:
+            v, access = loop.outputs[k]
+            pointer, stride = pointers[len(loop.inputs) + k], self._lane_stride(access)
+            if loop.is_total(v):
+                instr = loop.body[v]
+                kind = _bits(instr)
+                so_far = memory.load(pointer, kind, self.lanes, stride, mask) & self.begun[kind]
+                so_far = so_far.convert("bitcast", operations.kind(instr.dtype))
+                value = operations.combine("sum", so_far, values[instr.args[0]], instr.dtype)
+            else:
                 value = operations.to_memory(values[v], access.dtype)
-                memory.store(pointers[len(loop.inputs) + k], value, self._lane_stride(access), mask)
+            memory.store(pointer, value, stride, mask)
         return results
+
+    def _fetch(self, pointers: list[Value]) -> None:
+        """Asks for what the next row reads and writes where this one has ``pointers``."""
+        code = self.code
+        for k, access in enumerate(self.accesses):
+            if self.schedule.fetches(access):
+                size, down = access.dtype.itemsize, access.strides[self.schedule.kept[-1]]
+                written = code.const(k >= len(self.loop.inputs), "i32")
+                for line in range(0, self.lanes * size, LINE):
+                    place = pointers[k].offset(down * size + line, "i8")
+                    code.perform("llvm.prefetch.p0", [place, written, code.const(3, "i32"), code.const(1, "i32")])
 
     def _from_buffer(self, buffer: Value, instr: Instr, place: Value) -> Value:
         kind = operations.memory_kind(instr.dtype)
@@ -498,6 +537,11 @@ def _across_lanes(instr: Instr, value: Value) -> Value:
         lanes //= 2
         value = operations.combine(instr.op, value.part(0, lanes), value.part(lanes, 2 * lanes), instr.dtype)
     return value.lane(0)
+
+
+def _bits(instr: Instr) -> str:
+    """The kind of integers that are as wide as the numbers of ``instr``."""
+    return f"i{8 * instr.dtype.itemsize}"
 
 
 def _round_up(n: int, multiple: int) -> int:

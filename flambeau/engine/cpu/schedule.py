@@ -54,8 +54,10 @@ class Schedule:
                    what a strided access brings to the cache is used up before it leaves
     ``level``      of every instruction: ONCE, ROW or POINT
     ``stage``      of every instruction: how many passes must be over before it can be computed
-    ``passes``     what every pass computes at its points: (instructions in order, reductions to update)
-    ``buffered``   instructions whose values at every point are kept for later passes
+    ``passes``     what every pass computes at its points: (instructions in order, reductions to update, outputs to write)
+    ``buffered``   instructions whose values at every point are kept for later passes; ``rooms`` are those of them that lie
+                   in the same memory, one after the other, so that rows take less of the first cache
+    ``fetching``   the pass over a row in which the next one is asked for, or ``None``
     ``divided``    the dimension that threads divide among them, or ``None`` where one does it all; ``tasks`` of them.
                    (``light`` if none of them is woken for it). It is the outermost kept one (counted in vectors if it has the lanes), or
     ``split``      it is the outermost reduced one: every task reduces ``steps`` of it, and the results are combined
@@ -75,6 +77,8 @@ class Schedule:
     def _arrange(self) -> None:
         loop = self.loop
         dims = [d for d, n in enumerate(loop.shape) if n != 1] or [loop.reduced[-1] if loop.reduce else 0]
+        if loop.block and dims[-1] not in loop.reduced:  # points have lanes along the row, if it is but one point
+            dims.append(loop.reduced[-1])
         self.kept = [d for d in dims if loop.reduce == 0 or d not in loop.reduced]
         self.reduced = [d for d in dims if d not in self.kept]
         self.across = False
@@ -87,7 +91,7 @@ class Schedule:
             return
         inside = max(self.reduced, key=lambda d: (self._ease(d), d), default=None)
         outside = max(self.kept, key=lambda d: (self._ease(d), d), default=None)
-        if outside is not None and (inside is None or self._ease(outside) > self._ease(inside)):
+        if loop.block == 0 and outside is not None and (inside is None or self._ease(outside) > self._ease(inside)):
             self.across = True
             self.kept.remove(outside)
             self.kept.append(outside)
@@ -134,6 +138,8 @@ class Schedule:
                 level = POINT if instr.const in self.reduced else ROW
             elif is_reduction(instr):
                 level, stage = ROW, stage + 1
+            elif instr.op == "total":
+                level = POINT
             self.level.append(level)
             self.stage.append(stage)
 
@@ -171,16 +177,24 @@ class Schedule:
 
     def _choose_passes(self) -> None:
         body = self.loop.body
-        self.stored = [(n, v) for n, (v, a) in enumerate(self.loop.outputs) if self.at_points(v, a)]
+        stored = [(n, v) for n, (v, a) in enumerate(self.loop.outputs) if self.at_points(v, a)]
         reductions = [v for v, instr in enumerate(body) if is_reduction(instr)]
-        count = 1 + max([self.stage[v] - 1 for v in reductions] + [self.stage[v] for _, v in self.stored], default=0)
-        # Stores wait for the last pass: an output may share memory with an input that every pass reads.
+        count = 1 + max([self.stage[v] - 1 for v in reductions] + [self.stage[v] for _, v in stored], default=0)
+        # Stores wait for the last pass: an output may share memory with an input that every pass reads. Totals do not.
+        writes: list[list[int]] = [[] for _ in range(count)]
+        sinks: list[list[int]] = [[] for _ in range(count)]
+        for n, v in stored:
+            total = self.loop.is_total(v)
+            writes[self.stage[v] if total else -1].append(n)
+            sinks[self.stage[v] if total else -1].append(body[v].args[0] if total else v)
         updates = [[v for v in reductions if self.stage[v] == p + 1] for p in range(count)]
-        sinks = [[body[v].args[0] for v in updates[p]] for p in range(count)]
-        sinks[-1] += [v for _, v in self.stored]
+        for sink, changed in zip(sinks, updates):
+            sink += [body[v].args[0] for v in changed]
         self.buffered: set[int] = set()
         self._choose_buffered(sinks)
-        self.passes = [(self._slice(p, sinks[p]), updates[p]) for p in range(count)]
+        self.passes = [(self._slice(p, sinks[p]), updates[p], writes[p]) for p in range(count)]
+        self._share_rooms()
+        self._choose_fetching()
 
     def _slice(self, number: int, sinks: list[int]) -> list[int]:
         """What pass ``number`` evaluates at its points to have ``sinks``, in order."""
@@ -217,6 +231,31 @@ class Schedule:
             else:
                 self.buffered.discard(v)
 
+    def _share_rooms(self) -> None:
+        last = {v: max(p for p, (instrs, _, _) in enumerate(self.passes) if v in instrs) for v in self.buffered}
+        self.rooms: list[list[int]] = []
+        for v in sorted(self.buffered, key=lambda v: (self.stage[v], v)):
+            for room in self.rooms:
+                if (last[room[-1]], room[-1]) < (self.stage[v], v):  # at a point, what is read comes before what is kept
+                    room.append(v)
+                    break
+            else:
+                self.rooms.append([v])
+
+    def _choose_fetching(self) -> None:
+        """The pass with most to do, where there are several: memory would be idle in all but the first."""
+        self.fetching: int | None = None
+        accesses = [*self.loop.inputs, *(a for _, a in self.loop.outputs)]
+        row = sum([a.dtype.itemsize for a in accesses if self.fetches(a)])
+        for d in self.reduced:
+            row *= self.loop.shape[d]
+        if len(self.passes) > 1 and row <= BUFFER_BYTES:
+            self.fetching = max(range(len(self.passes)), key=lambda p: self._cost(p, self.passes[p][0]))
+
+    def fetches(self, access: Access) -> bool:
+        """Whether the next row has other elements there, a vector of which lie side by side."""
+        return not self.across and bool(self.kept) and access.strides[self.lane_dim] == 1 and access.strides[self.kept[-1]] != 0
+
     def _cost(self, number: int, instrs: list[int]) -> int:
         """What pass ``number`` spends on ``instrs``, but for what it finds in buffers."""
         body = self.loop.body
@@ -232,12 +271,14 @@ class Schedule:
         self.light = work < LARGE
         if work < LIGHT:
             return
-        outer = self.kept[:-1] if self.across else self.kept
+        outer = self.kept[:-1] if self.across else [d for d in self.kept if d not in self.loop.blocked]
         if outer and self.loop.shape[outer[0]] < FEW:  # the order of rows is free
             longest = max(outer, key=lambda d: self.loop.shape[d])
             self.kept.remove(longest)
             self.kept.insert(0, longest)
         candidate = self.kept[0] if self.kept else self.reduced[0] if self.loop.reduce == 0 else None
+        if candidate in self.loop.blocked:
+            candidate = None
         tasks = self.trips(candidate) if candidate is not None else 1
         few = tasks < (4 * FEW if self.across else FEW) or (self.across and self._far())
         if few and len(self.passes) == 1 and self.passes[0][1]:
