@@ -49,6 +49,13 @@ record_in_order: Callable = None  # type: ignore[assignment]
 view: Callable = None  # type: ignore[assignment]
 """``view(op, args, kwargs)``: the same for an op whose results share their input's storage."""
 
+compose: Callable = None  # type: ignore[assignment]
+"""``compose(op, args, kwargs)``: runs a composite, or makes the calls that it made of like arguments before."""
+
+watch: Any = None
+"""``watch(function, args, kwargs)``: makes a primitive's call for a composite that is being learned; ``None`` while none is.
+``watch.note_write(input, result)`` is told of what is assigned."""
+
 inplace: Callable = None  # type: ignore[assignment]
 """``inplace(function, input, args, kwargs)``: computes ``function(input, ...)`` and writes the result into ``input``."""
 

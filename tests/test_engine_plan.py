@@ -436,3 +436,32 @@ def test_a_trace_is_told_from_others_of_the_same_length(mode):
     order = np.random.default_rng(0).permutation(np.repeat(np.arange(len(kinds)), 6))
     for which in [*kinds, *kinds, *(kinds[i] for i in order)]:
         assert step(which) == expected[which], which
+
+
+def test_threads_learn_while_others_run(mode):
+    """What a call or a pass is remembered by is looked at while nobody runs it."""
+    errors = []
+
+    def work(n):
+        try:
+            w = torch.randn(8, 8, requires_grad=True)
+            for i in range(30):
+                x = torch.ones(n + i, 8)  # shapes that nobody knows yet
+                y = F.layer_norm(F.linear(x, w), (8,)).reshape(-1, 4).sum() + F.mse_loss(x @ w, x)
+                y.backward()
+                w.grad = None
+                y.item()
+        except Exception as error:
+            errors.append(error)
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=work, args=(n,)) for n in (2, 2, 12, 12)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert not errors

@@ -34,6 +34,7 @@ from flambeau.autograd.saving import Saved, saving_hooks, sort_of
 from flambeau.core import config, dtypes
 from flambeau.dispatch import grad_mode
 from flambeau.engine import graph
+from flambeau.engine.flight import lock
 from flambeau.engine.graph import Node as Value
 from flambeau.engine.run import after_record
 from flambeau.engine.segment import Segment
@@ -335,9 +336,12 @@ class Watcher:
         if len(_passes) >= MAX_PASSES:
             forget()
         try:
-            _passes[found.key] = self._pass(results)
+            with lock:  # no other thread runs the trace meanwhile
+                _passes[found.key] = self._pass(results)
         except KeyError:
-            _passes[found.key] = _passes.get(found.key, 0) + 1  # type: ignore[operator]
+            times = _passes.get(found.key, 0)
+            if isinstance(times, int):  # no other thread has watched one meanwhile
+                _passes[found.key] = times + 1
 
     def _pass(self, returned: Sequence[Tensor | None]) -> Pass:
         trace, start = graph.trace, self.start

@@ -23,8 +23,14 @@ def caller_site() -> str:
     return f"{frame.f_code.co_filename}, line {frame.f_lineno}" if frame is not None else "an unknown line"
 
 
+warned = 0
+"""How often :func:`warn` has been called."""
+
+
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
     """Warns of the innermost line outside flambeau."""
+    global warned
+    warned += 1
     level, frame = 1, sys._getframe(0)
     while frame is not None and is_own_file(frame.f_code.co_filename):
         level, frame = level + 1, frame.f_back  # type: ignore[assignment]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from flambeau.core import config
 from flambeau.engine import report
+from flambeau.engine.flight import lock
 
 _refused = False  # whether they could not be made
 
@@ -17,9 +18,10 @@ def kernel(name: str, load: bool) -> Callable | None:
     if _refused or not config.compiled or not (load or "flambeau.engine.cpu.compiler" in sys.modules):
         return None
     try:
-        from flambeau.engine.cpu import random
+        with lock:  # one thread at a time compiles
+            from flambeau.engine.cpu import random
 
-        return random.kernel(name)
+            return random.kernel(name)
     except Exception as error:
         if config.strict:
             raise

@@ -56,6 +56,8 @@ def _cast_in_order(input, dtype: dtypes.dtype, order: tuple[int, ...] | None):
         return dispatch.record_in_order(_clone.op, input, {}, dtype, order)
     if input.dtype.is_complex and dtype.kind in (dtypes.FLOATING, dtypes.INTEGRAL):
         warn("Casting complex values to real discards the imaginary part")
+    if order is None:
+        return to_dtype(input, dtype)
     return dispatch.record_in_order(to_dtype.op, input, {"dtype": dtype}, dtype, order)
 
 

@@ -9,6 +9,7 @@ from flambeau.core import dtypes
 from flambeau.core.dtypes import scalar_name
 from flambeau.core.errors import describe
 from flambeau.ops.matmul import require_tensors
+from flambeau.ops.numerics import all_below
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 
 
@@ -27,7 +28,7 @@ def _check_indices(name: str, indices, position: str = "argument #1 'indices'") 
 
 
 def _check_range(indices, rows: int) -> None:
-    if indices.size and (indices.min() < 0 or indices.max() >= rows):
+    if not all_below(indices, rows):
         wrong = indices[(indices < 0) | (indices >= rows)][0]
         raise IndexError(f"index out of range in self: the table has {rows} rows, and an index is {wrong}")
 

@@ -12,6 +12,7 @@ import numpy as np
 from flambeau import dispatch
 from flambeau.core import dtypes
 from flambeau.core.size import broadcast_shapes, wrap_dim
+from flambeau.ops.numerics import all_below
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 
 
@@ -22,11 +23,10 @@ def _check_index(index, name: str) -> None:
 
 def in_range(index: np.ndarray, n: int, dim: int, error: type[Exception] = IndexError, start: str = "") -> np.ndarray:
     """``index``, or the error that PyTorch raises where an entry is not in ``[0, n)``."""
-    if index.size:
+    if not all_below(index, n):
         low, high = index.min(), index.max()
-        if low < 0 or high >= n:
-            bad = low if low < 0 else high
-            raise error(f"{start}index {bad} is out of bounds for dimension {dim} with size {n}")
+        bad = low if low < 0 else high
+        raise error(f"{start}index {bad} is out of bounds for dimension {dim} with size {n}")
     return index
 
 

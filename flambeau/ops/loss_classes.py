@@ -11,6 +11,7 @@ from flambeau.ops.activation import logsigmoid
 from flambeau.ops.linear import linear
 from flambeau.ops.loss import checked_reduction, reduced
 from flambeau.ops.matmul import require_tensors
+from flambeau.ops.numerics import all_below
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 from flambeau.ops.refusals import NOT_FLOATING, refuse
 
@@ -152,8 +153,9 @@ def _nll_record(name: str, backward_name: str):
         """Whether the targets are known; what is wrong with them is said now then, and not when the loss is computed."""
         input, target, _ = inputs
         known = dispatch.known(target)
-        if known is not None:
-            _check_targets(known[known != attrs["ignore_index"]], input._shape[1 if len(input._shape) > 1 else 0])
+        classes = input._shape[1 if len(input._shape) > 1 else 0]
+        if known is not None and not all_below(known, classes):
+            _check_targets(known[known != attrs["ignore_index"]], classes)
         return known is not None
 
     return op(

@@ -384,14 +384,20 @@ def _check_channels(input, running_mean, running_var, weight, bias) -> tuple:
     return tuple([t if t is None or t.dim() == 1 else t.reshape(-1) for t in (weight, bias)])
 
 
-def _update(running, value, momentum: float, factor: float = 1.0) -> None:
-    """Moves a running statistic towards ``factor`` times the batch's, in place and off the tape."""
-    if running is None:
-        return
+def _move(*moves: tuple) -> None:
+    """Moves running statistics towards the batch's, in place and off the tape.
+
+    Each is ``(running, value, momentum, factor)``: towards ``factor`` times ``value``, if ``running`` is given.
+    """
     enabled, grad_mode.enabled = grad_mode.enabled, False
     try:
-        moved = (running * (1 - momentum)).add(value.view(running._shape), alpha=momentum * factor)
-        dispatch.assign(running, moved)
+        moved = [
+            (running, (running * (1 - momentum)).add(value.view(running._shape), alpha=momentum * factor))
+            for running, value, momentum, factor in moves
+            if running is not None
+        ]
+        for running, result in moved:
+            dispatch.assign(running, result)
     finally:
         grad_mode.enabled = enabled
 
@@ -406,8 +412,7 @@ def _normalised_batch(input, running_mean, running_var, weight, bias, momentum, 
     n, c = input._shape[:2]
     form = (n, c, prod(input._shape[2:]))
     out, mean, var = _batch_norm(input, weight, bias, form, (0, 2), (1, c, 1), float(eps))
-    _update(running_mean, mean, momentum)
-    _update(running_var, var, momentum, _unbiased(n * form[2]))
+    _move((running_mean, mean, momentum, 1.0), (running_var, var, momentum, _unbiased(n * form[2])))
     return out, mean, var
 
 
@@ -503,8 +508,9 @@ def instance_norm(
     n, c = input._shape[:2]
     form = (n, c, prod(input._shape[2:]))
     out, mean, var = _batch_norm(input, weight, bias, form, (2,), (1, c, 1), float(eps))
-    _update(running_mean, mean.reshape(n, c).mean(0), momentum)
-    _update(running_var, var.reshape(n, c).mean(0), momentum, _unbiased(form[2]))
+    if running_mean is not None or running_var is not None:
+        mean, var = mean.reshape(n, c).mean(0), var.reshape(n, c).mean(0)
+        _move((running_mean, mean, momentum, 1.0), (running_var, var, momentum, _unbiased(form[2])))
     return out
 
 

@@ -21,6 +21,15 @@ def in_double(kernel: Callable) -> Callable:
     return wide
 
 
+_UNSIGNED = {np.dtype(f"i{n}"): np.dtype(f"u{n}") for n in (1, 2, 4, 8)}
+
+
+def all_below(index: np.ndarray, n: int) -> bool:
+    """Whether all of an array of integers are in ``[0, n)``; in one pass, since negative ones are large without their sign."""
+    unsigned = index.view(_UNSIGNED.get(index.dtype, index.dtype))
+    return not index.size or bool(np.maximum.reduce(unsigned, axis=None) < n)
+
+
 _BLOCK = 8192
 
 

@@ -60,7 +60,7 @@ class Op:
 
     __slots__ = (
         "aliases", "backward_name", "by_layout", "check", "checked", "eager", "errors", "expand", "form", "function", "grads", "inplace",
-        "kernel", "lower", "method", "name", "node_type", "nondifferentiable", "numbers", "out", "outputs", "overload", "recipes",
+        "kernel", "listed", "lower", "method", "name", "node_type", "nondifferentiable", "numbers", "out", "outputs", "overload", "patience", "recipes",
         "reduces", "result", "rules", "samples", "short_name", "static", "tensors", "tuple_type",
         "verified", "verify",
     )  # fmt: skip
@@ -120,10 +120,13 @@ class Op:
         self.expand = expand
         self.static = static
         # Arguments that are numbers for the kernel: recipes (see tensor/recipes.py) do not depend on their values.
-        self.numbers = frozenset(x for i, n in enumerate(names) if n in self.tensors and not static for x in (i, n))
+        runs = form != "composite" and not static
+        self.numbers = frozenset(x for i, n in enumerate(names) if n in self.tensors and runs for x in (i, n))
         # How many leading arguments a recipe may know by their layouts alone, or as numbers whose values do not matter.
         self.by_layout = next((n for n in (3, 2) if len(names) >= n and set(names[:n]) <= set(self.tensors)), 1 if names else 0)
+        self.listed = bool(self.tensors) and self.tensors[0].startswith("*")  # the first argument is a list of tensors
         self.recipes: dict = {}
+        self.patience = 64  # of a composite: how often it is looked for a recipe in vain (see tensor/composites.py)
         self.rules = None  # what the tape makes of ``grads`` when it first needs them
         self.node_type = None
         self.tuple_type = None
@@ -183,11 +186,9 @@ def _public_function(record: Op, names: tuple[str, ...]) -> Callable:
     check = record.check
     code = check.__code__
     variadic = code.co_varnames[code.co_argcount + code.co_kwonlyargcount] if code.co_flags & _TAKES_VARARGS else None
-    slot = {"op": "record", "pointwise": "record_pointwise", "view": "view"}.get(record.form)
+    slot = {"op": "record", "pointwise": "record_pointwise", "view": "view", "composite": "compose"}[record.form]
+    composed = slot == "compose"
     recipes, autocast, policy = record.recipes, dispatch.autocast, POLICIES.get(record.name)
-
-    def recorded(args: tuple, kwargs: dict):
-        return check(*args, **kwargs) if slot is None else getattr(dispatch, slot)(record, args, kwargs)
 
     def explained(error: Exception, args: tuple, kwargs: dict):
         """Raises what the error means, or returns the result for other spellings of the arguments."""
@@ -205,9 +206,12 @@ def _public_function(record: Op, names: tuple[str, ...]) -> Callable:
             args = (*args, respelled.pop(variadic))  # flip(x, dims=(0, 1)) for flip(x, 0, 1)
         if respelled.keys() == kwargs.keys():
             raise explain_arguments(record.short_name, check, args, kwargs, error) from None
-        return recorded(args, respelled)
+        return getattr(dispatch, slot)(record, args, respelled)
 
     def function(*args, **kwargs):
+        watch = dispatch.watch
+        if watch is not None and not composed:
+            return watch(function, args, kwargs)
         if policy is not None and autocast.cast is not None:
             return _autocast(policy, function, args, kwargs)
         out = kwargs.pop("out", None) if kwargs and record.out else None
@@ -215,11 +219,9 @@ def _public_function(record: Op, names: tuple[str, ...]) -> Callable:
             kwargs["dtype"] = as_dtype(kwargs["dtype"], record.short_name)
         if recipes:
             # A call like an earlier one follows its recipe (tensor/recipes.py); for the commonest the key is made here.
-            follow = None
-            if kwargs or len(args) > record.by_layout:
-                result = dispatch.repeat(record, args, kwargs)
-            else:
-                n = len(args)
+            follow = result = None
+            n = len(args)
+            if not kwargs and n <= record.by_layout:
                 if n == 1:
                     key: tuple = (getattr(args[0], "_layout", None), grad_mode.enabled)
                 elif n == 2:
@@ -228,11 +230,14 @@ def _public_function(record: Op, names: tuple[str, ...]) -> Callable:
                 else:
                     key = (*[getattr(a, "_layout", a.__class__) for a in args], grad_mode.enabled)
                 follow = recipes.get(key)
-                result = dispatch.repeat(record, args, kwargs) if follow is None else follow(args)
+            if follow is not None:
+                result = follow(args)
+            elif not composed:
+                result = dispatch.repeat(record, args, kwargs)
             if result is not None:
                 return result if out is None else dispatch.write_out(record, result, out)
         try:
-            result = check(*args, **kwargs) if slot is None else getattr(dispatch, slot)(record, args, kwargs)
+            result = getattr(dispatch, slot)(record, args, kwargs)
         except (TypeError, MemoryError, AttributeError) as error:
             result = explained(error, args, kwargs)
         return result if out is None else dispatch.write_out(record, result, out)

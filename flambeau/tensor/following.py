@@ -8,11 +8,13 @@ the form only, so calls of the same form share it; shapes, settings and the rest
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import combinations
 from typing import Any, NamedTuple
 
 from flambeau import dispatch
 from flambeau.core import config
 from flambeau.core.size import Size
+from flambeau.dispatch import grad_mode
 from flambeau.engine import graph
 from flambeau.engine.graph import PROJECT, Node
 from flambeau.engine.run import after_record
@@ -56,7 +58,7 @@ def follower(
     ``results`` is a tuple, of (settings and kind of the node that takes it out, :class:`Result`), where there are several.
     ``verify`` looks at the inputs' values each time, and raises what is wrong with them; see :mod:`flambeau.ops.record`.
     """
-    values: dict[str, Any] = {"pattern": pattern, "attrs": node.attrs, "verify": verify}
+    values: dict[str, Any] = {**_of_tape(pattern), "attrs": node.attrs, "verify": verify}
     several = results.__class__ is tuple
     kept = {i for _, i, layout in pattern.kept if i >= 0 and layout is not None} if pattern is not None else set()
     inputs = ", ".join(f"c{i}" if s.place is None else f"a{s.place}" for i, s in enumerate(sources))
@@ -87,7 +89,7 @@ def follower(
 
 def view_follower(results: Result | tuple[Result, ...], is_view: bool, pattern) -> Callable:
     """``follow(args)`` that makes another view, or several, of the first argument's storage."""
-    values: dict[str, Any] = {"pattern": pattern, "results": results}
+    values: dict[str, Any] = {**_of_tape(pattern), "results": results}
     lines = ["a0 = args[0]", "s0 = a0._storage"]
     if is_view:
         lines += ["if a0._history != s0.history: return None"]
@@ -104,6 +106,45 @@ def view_follower(results: Result | tuple[Result, ...], is_view: bool, pattern) 
         values["on_tape"] = _on_tape(results if pattern.several else (results,))  # type: ignore
         lines += _entry((Source(0, None, (), True),), "a0", pattern)
     return _made(lines, "result", values)
+
+
+class Call(NamedTuple):
+    """One of the calls that a composite makes: how its op is followed, and the text of each argument."""
+
+    follow: Callable
+    arguments: tuple[str, ...]
+
+
+def composite_follower(
+    count: int, tensors: Sequence[int], calls: Sequence[Call], constants: Sequence, writes: Sequence[tuple[str, str]], result: str
+) -> Callable:
+    """``follow(args)`` that makes a composite's calls one after the other; ``None`` where it must run in full.
+
+    In the texts of the calls' arguments and of the result ``a0`` is an argument, ``r0`` what a call gave, ``c0`` a constant.
+    The arguments ``tensors`` were different ones. ``writes`` come last, so that nothing is written twice.
+    """
+    values: dict[str, Any] = {f"f{i}": call.follow for i, call in enumerate(calls)}
+    values |= {f"c{i}": constant for i, constant in enumerate(constants)}
+    given = tuple([f"a{i}" for i in range(count)])
+    refused = ["config.eager", "dispatch.watch is not None", "autocast.cast is not None"]
+    refused += [f"a{i} is a{j}" for i, j in combinations(tensors, 2)]
+    lines = [f"{''.join(f'{a}, ' for a in given)}= args", f"if {' or '.join(refused)}: return None"]
+    for i, call in enumerate(calls):
+        arguments = "args" if call.arguments == given else f"({''.join(f'{x}, ' for x in call.arguments)})"
+        if i == len(calls) - 1 and result == f"r{i}" and not writes:
+            return _made(lines, f"f{i}({arguments})", values)
+        lines += [f"r{i} = f{i}({arguments})", f"if r{i} is None: return None"]
+    lines += [f"write({target}, {value})" for target, value in writes]
+    return _made(lines, result, values)
+
+
+def _write(input: Tensor, result: Tensor) -> None:
+    """Assigns ``result`` off the tape."""
+    enabled, grad_mode.enabled = grad_mode.enabled, False
+    try:
+        dispatch.assign(input, result)
+    finally:
+        grad_mode.enabled = enabled
 
 
 def _reading(count: int, sources: tuple[Source, ...], kept: set[int]) -> list[str]:
@@ -225,9 +266,11 @@ def _on_tape(results: Sequence[Result]) -> list[int]:
     return [i for i, r in enumerate(results) if r.layout.requires_grad]
 
 
+def _of_tape(pattern) -> dict[str, Any]:
+    return {"pattern": pattern, "metas": pattern and pattern.metas}
+
+
 def _made(lines: list[str], result: str, values: dict) -> Callable:
-    pattern = values["pattern"]
-    values["metas"] = pattern and pattern.metas
     names = sorted(values)
     body = "\n".join("        " + line for line in lines)
     text = f"def make({', '.join(names)}):\n    def follow(args):\n{body}\n        return {result}\n    return follow"
@@ -251,6 +294,6 @@ def _part_of(a: Tensor, part: Result) -> Tensor:
 
 _SCOPE: dict[str, Any] = {
     "new": object.__new__, "Node": Node, "Storage": Storage, "Tensor": Tensor, "trace": graph.trace, "append": graph.trace.append,
-    "config": config, "after_record": after_record, "read": read, "part_of": _part_of,
+    "config": config, "dispatch": dispatch, "write": _write, "autocast": dispatch.autocast, "after_record": after_record, "read": read, "part_of": _part_of,
 }  # fmt: skip
 """What the functions know by name, besides what the tape adds."""

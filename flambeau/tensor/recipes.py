@@ -10,10 +10,12 @@ later ones run: it makes a node, a storage, a tensor and an entry on the tape, a
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import copysign
 
 from flambeau import dispatch
 from flambeau.core import config, dtypes
 from flambeau.dispatch import grad_mode
+from flambeau.engine.flight import lock
 from flambeau.engine.graph import VIEW, Node
 from flambeau.engine.trace import kind_of
 from flambeau.ops.conversion import to_dtype
@@ -61,29 +63,39 @@ def layout_of(t: Tensor) -> Layout:
 def key_of(op: Op, args: tuple, kwargs: dict) -> tuple | None:
     """What calls that follow the same recipe have in common; ``None`` where an argument is no part of a key.
 
-    Leading arguments that the op takes as tensors, or as numbers given at run time, count by their layout or class alone: see
-    :func:`flambeau.ops.record._public_function`, which makes the same key for them.
+    Tensors count by their layouts, and numbers that are given to the op at run time by their class alone. For calls with
+    nothing else :func:`flambeau.ops.record._public_function` makes the same key.
     """
-    if not kwargs and len(args) <= op.by_layout and (op.numbers or all([isinstance(x, Tensor) for x in args])):
-        return (*[_layout(x) for x in args], grad_mode.enabled)
-    key: list = [grad_mode.enabled]
     numbers = op.numbers
+    if numbers and not kwargs and len(args) <= op.by_layout:
+        return (*[layout_or_class(x) for x in args], grad_mode.enabled)
+    key: list = []
+    append = key.append
     try:
         start = 0
-        if _takes_list(op, args):
-            key.append(tuple([_layout(x) for x in args[0]]))
+        if op.listed and _takes_list(op, args):
+            append(tuple([layout_or_class(x) for x in args[0]]))
             start = 1
-        for i, x in enumerate(args[start:], start):
-            if x.__class__ is int and i not in numbers:
-                key.append(x)
-                continue
-            layout = getattr(x, "_layout", _NONE)
-            key.append(_setting(x, i in numbers) if layout is _NONE else layout or layout_of(x))
-        for name, x in kwargs.items():
-            layout = getattr(x, "_layout", _NONE)
-            key += (name, _setting(x, name in numbers) if layout is _NONE else layout or layout_of(x))
+        for i, x in enumerate(args[start:], start) if start else enumerate(args):
+            if isinstance(x, Tensor):
+                append(x._layout or layout_of(x))
+            elif x.__class__ is int:
+                append(int if i in numbers else x)
+            else:
+                append(_setting(x, i in numbers))
+        if kwargs:
+            append(_NAMED)
+            for name, x in kwargs.items():
+                append(name)
+                if x.__class__ is str:
+                    append(x)
+                elif x.__class__ is int:
+                    append(int if name in numbers else x)
+                else:
+                    append(x._layout or layout_of(x) if isinstance(x, Tensor) else _setting(x, name in numbers))
     except _Unclear:
         return None
+    append(grad_mode.enabled)
     return tuple(key)
 
 
@@ -93,26 +105,24 @@ MAX_LISTED = 32
 
 def _takes_list(op: Op, args: tuple) -> bool:
     """Whether the first argument is a list of the op's tensors."""
-    if not args or args[0].__class__ not in (list, tuple) or len(args[0]) > MAX_LISTED:
-        return False
-    return bool(op.tensors) and op.tensors[0].startswith("*")
+    return op.listed and bool(args) and args[0].__class__ in (list, tuple) and len(args[0]) <= MAX_LISTED
 
 
-def _given(op: Op, args: tuple, kwargs: dict) -> tuple:
+def given(op: Op, args: tuple, kwargs: dict) -> tuple:
     """The arguments one by one, those of a list too."""
-    if _takes_list(op, args):
+    if op.listed and _takes_list(op, args):
         args = (*args[0], *args[1:])
     return (*args, *kwargs.values()) if kwargs else args
 
 
-_NONE = object()
+_NAMED, _TRUE, _FALSE = object(), object(), object()
 
 
 class _Unclear(Exception):
     """An argument that is no part of a recipe's key."""
 
 
-def _layout(x):
+def layout_or_class(x):
     return x._layout or layout_of(x) if isinstance(x, Tensor) else x.__class__
 
 
@@ -120,13 +130,16 @@ def _setting(x, is_number: bool):
     kind = x.__class__
     if kind is int or kind is float:
         # A number's value is an input of the node, given at run time. Of settings 1, 1.0 and True differ, and 0.0 and -0.0.
-        return kind if is_number else x if kind is int else (kind, repr(x))
+        return kind if is_number else x if kind is int else (kind, x) if x else (kind, x, copysign(1.0, x))
+    if x is None:
+        return kind
     if kind is bool:
-        return kind, x
-    if kind is str or x is None or kind is dtypes.dtype:
+        return _TRUE if x else _FALSE
+    if kind is str or kind is dtypes.dtype:
         return x
     if kind is list or isinstance(x, tuple):
-        return tuple([v if v.__class__ is int else _setting(v, False) for v in x if v.__class__ is not list or _refuse()])
+        parts = [v if v.__class__ is int else _setting(v, False) for v in x if v.__class__ is not list or _refuse()]
+        return (list, *parts) if kind is list else tuple(parts)
     return _refuse()
 
 
@@ -142,7 +155,7 @@ def repeat(op: Op, args: tuple, kwargs: dict):
     follow = recipes.get(key_of(op, args, kwargs))
     if follow is None:
         return None
-    return follow(_given(op, args, kwargs))
+    return follow(given(op, args, kwargs))
 
 
 # --- writing it down -----------------------------------------------------------------------------------------
@@ -155,20 +168,25 @@ def learn(op: Op, args: tuple, kwargs: dict, inputs: tuple, results) -> None:
     """
     if op.checked and op.verify is None or op.eager or config.eager or _is_known(op, args, kwargs):
         return
+    with lock:  # what another thread has run says no longer what it was
+        _learn(op, args, kwargs, inputs, results)
+
+
+def _learn(op: Op, args: tuple, kwargs: dict, inputs: tuple, results) -> None:
     several = bool(op.outputs)
     first = results[0] if several else results
     node = first._storage.node.inputs[0] if several and first._storage.node.inputs else first._storage.node
     if node.op is not op.verified or not node.inputs:
         return  # it has run already or may refuse its values, or the result is none of its own
     verify = op.verify if op.checked else None
-    given = _given(op, args, kwargs)
-    sources = _sources(op, given, inputs, node.inputs, first._strides is not None)
+    arguments = given(op, args, kwargs)
+    sources = _sources(op, arguments, inputs, node.inputs, first._strides is not None)
     if sources is None:
         return
     described: Result | tuple = _described(results) if not several else tuple(
         [(r._storage.node.attrs, kind_of(r._storage.node), _described(r)) for r in results]
     )  # fmt: skip
-    _keep(op, args, kwargs, first, lambda pattern: follower(node, kind_of(node), len(given), sources, described, pattern, verify))
+    _keep(op, args, kwargs, first, lambda pattern: follower(node, kind_of(node), len(arguments), sources, described, pattern, verify))
 
 
 def learn_view(op: Op, args: tuple, kwargs: dict, results) -> None:

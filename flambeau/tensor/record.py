@@ -347,14 +347,12 @@ def make_view(input: Tensor, shape, strides, offset: int, dtype: dtypes.dtype | 
 
 def inplace(function, input: Tensor, args: tuple, kwargs: dict) -> Tensor:
     """Computes ``function(input, ...)`` and writes it into ``input``."""
-    if grad_mode.enabled:
-        # An alias stands for the old value: what the tape saves of it does not change with ``input``.
-        result = function(input._alias(), *args, **kwargs)
-    else:
-        result = function(input, *args, **kwargs)
-        if _fills(result, input):
-            input._storage.write(result._storage.node)
-            return input
+    # An alias stands for the old value: what the tape saves of it does not change with ``input``.
+    on_tape = grad_mode.enabled and input._dtype.kind >= dtypes.FLOATING
+    result = function(input._alias() if on_tape else input, *args, **kwargs)
+    if not grad_mode.enabled and dispatch.watch is None and _fills(result, input):
+        input._storage.write(result._storage.node)
+        return input
     if result._shape != input._shape:
         raise RuntimeError(
             f"output with shape {list(input._shape)} doesn't match the broadcast shape {list(result._shape)}: "
@@ -373,6 +371,8 @@ def cast_error(source: dtypes.dtype, target: dtypes.dtype) -> RuntimeError:
 
 def assign(input: Tensor, result: Tensor) -> Tensor:
     """Writes ``result``, a fresh tensor of ``input``'s shape, into ``input``; the tape follows."""
+    if dispatch.watch is not None:
+        dispatch.watch.note_write(input, result)
     if not grad_mode.enabled and _fills(result, input):
         input._storage.write(result._storage.node)
         return input

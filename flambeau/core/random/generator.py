@@ -90,7 +90,11 @@ class Generator:
         """The seed that the stream started from."""
         return self._seed
 
+    draws = 0
+    """How often any generator's bits were asked for."""
+
     def _twister(self) -> np.random.MT19937:
+        Generator.draws += 1
         if self._bits is None:
             with _forks.starting:
                 if self._bits is None:
@@ -161,7 +165,7 @@ class Generator:
         draw = native.kernels.get(kernel) or native.find(kernel, n)
         if draw is None:
             return False
-        with (self._bits or self._twister()).lock:
+        with self._twister().lock:
             draw(self._address, out, n, a, b)
         return True
 
