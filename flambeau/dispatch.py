@@ -86,6 +86,9 @@ layout_of: Callable = None  # type: ignore[assignment]
 assign: Callable = None  # type: ignore[assignment]
 """``assign(input, result)``: writes a fresh result of ``input``'s shape into ``input``."""
 
+put: Callable = None  # type: ignore[assignment]
+"""``put(input, src)``: writes values that are there into a part of some memory at once, if nobody waits for the old content."""
+
 result_type: Callable = None  # type: ignore[assignment]
 """``result_type(*operands)``: the dtype of arithmetic between tensors and numbers."""
 

@@ -257,6 +257,37 @@ def test_getitems_is_preferred():
     assert list(DataLoader(Batched(), batch_size=2, collate_fn=list)) == [[("many", 0), ("many", 1)]]
 
 
+@pytest.mark.parametrize("wrap", [lambda d: d, lambda d: Subset(d, [5, 3, -1, 0, 3]), lambda d: Subset(Subset(d, range(1, 7)), [4, 0])])
+def test_batches_of_tensors_are_what_their_samples_make(wrap):
+    """Taken from each tensor in one step, unless somebody else has a say."""
+    x, half = torch.randn(8, 2, 3), torch.randn(8).to(torch.bfloat16)
+    whole = torch.utils.data.TensorDataset(x, torch.arange(8), half, x[:, 1:].transpose(1, 2), torch.randn(16)[::2])
+    dataset = wrap(whole)
+    batches = list(DataLoader(dataset, 3))
+    one_by_one = list(DataLoader(dataset, 3, collate_fn=lambda samples: torch.utils.data.default_collate(samples)))
+    assert [type(b) for b in batches] == [list] * len(one_by_one)
+    for batch, wanted in zip(batches, one_by_one, strict=True):
+        for a, b in zip(batch, wanted, strict=True):
+            assert a.dtype is b.dtype and a.is_contiguous()
+            torch.testing.assert_close(a, b, rtol=0, atol=0)
+    batches[0][0].zero_()
+    x[0, 0, 0] = 9
+    assert x.count_nonzero() == x.numel() and next(iter(DataLoader(whole, 2)))[0][0, 0, 0] == 9
+
+
+def test_batches_of_tensors_where_more_matters():
+    class Doubled(torch.utils.data.TensorDataset):
+        def __getitem__(self, i):
+            return tuple(2 * t for t in super().__getitem__(i))
+
+    assert next(iter(DataLoader(Doubled(torch.ones(4)), 2)))[0].tolist() == [2.0, 2.0]
+    w = torch.ones(4, requires_grad=True)
+    next(iter(DataLoader(torch.utils.data.TensorDataset(w * 3), 2)))[0].sum().backward()
+    assert w.grad.tolist() == [3.0, 3.0, 0.0, 0.0]
+    with pytest.raises(IndexError, match="index 4 is out of bounds"):
+        next(iter(DataLoader(torch.utils.data.TensorDataset(torch.ones(4)), sampler=[4], batch_size=2)))
+
+
 def test_iterable_datasets():
     assert lists(DataLoader(Count(5), batch_size=2)) == [[0, 1], [2, 3], [4]]
     assert lists(DataLoader(Count(5), batch_size=2, drop_last=True)) == [[0, 1], [2, 3]]

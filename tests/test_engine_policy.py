@@ -289,3 +289,18 @@ def test_a_view_out_of_bounds(plan):
     node.inputs[at] = Ref(good.source, good.shape, good.dtype, good.strides, good.offset + 10_000, True)
     with pytest.raises(verify.BrokenPlan, match="reads elements"):
         verify.verify_nodes(plan, order)
+
+
+@pytest.mark.skipif(config.eager, reason="no trace is long enough")
+def test_traces_that_take_turns_are_recognised(monkeypatch):
+    """Each in few steps, though they have as many nodes and the same last one, as those of a text that grows."""
+    looked = []
+    look = signatures.Trace._look
+    monkeypatch.setattr(signatures.Trace, "_look", lambda *args: (looked.append(1), look(*args))[1])
+    inputs = [torch.ones(n) for n in range(2, 8)]
+    for i in range(24):
+        if i == 12:
+            looked.clear()
+        x = inputs[i % 6]
+        assert ((x + 1) * 2).sum().item() == 4 * len(x)
+    assert not looked

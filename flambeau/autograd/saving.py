@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from flambeau.dispatch import grad_mode
 from flambeau.tensor.storage import Storage
-from flambeau.tensor.tensor import Tensor, make_tensor, read
+from flambeau.tensor.tensor import Tensor, is_window, make_tensor, read
 
 SECOND_TIME = (
     "Trying to backward through the graph a second time (or directly access saved tensors after they have already been "
@@ -38,7 +38,7 @@ class Saved:
             self.node, self.tensor = None, _without_tape(pack, tensor.detach())
             return
         storage = tensor._storage
-        if storage.exposed and storage.is_shared():
+        if storage.exposed and storage.is_shared() or is_window(tensor):
             node = read(tensor)
             keep = make_tensor(Storage(node), tensor._shape, tensor._dtype)
             keep._grad_fn, keep._output_nr, keep._requires_grad = tensor._grad_fn, tensor._output_nr, tensor._requires_grad

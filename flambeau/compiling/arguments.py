@@ -68,7 +68,7 @@ class Arguments:
             place = self._places[id(x)] = len(self.tensors)
             storage = x._storage
             exposed = storage.exposed and storage.is_shared()
-            description = place, x.requires_grad and x.is_leaf, dispatch.layout_of(x), exposed
+            description = place, x.requires_grad and x.is_leaf, dispatch.layout_of(x), x._offset, exposed
             self._descriptions.append(description)
             add(description)
             self.tensors.append(x)
@@ -116,7 +116,8 @@ class Arguments:
                 same += f" and x{i}._base is {'None' if t._base is None else 'not None'}"
                 guards.require(same, f"shape, strides, dtype or tape of {text}")
             else:
-                guards.require(f"(x{i}._layout or layout_of(x{i})) is {layout}", f"shape, strides, dtype or tape of {text}")
+                same = f"(x{i}._layout or layout_of(x{i})) is {layout} and x{i}._offset == {t._offset}"
+                guards.require(same, f"shape, strides, dtype or tape of {text}")
             if self.exposed[i]:
                 guards.require(f"s{i}.exposed", f"NumPy no longer shares the memory of {text}")
             else:

@@ -232,7 +232,7 @@ class State(Guards):
         s = self.name(storage, "S")
         layout = self.name(dispatch.layout_of(t), "L")
         self.refuse_if(
-            f"({k}._layout or layout_of({k})) is not {layout} or {k}._storage is not {s} "
+            f"({k}._layout or layout_of({k})) is not {layout} or {k}._offset != {t._offset} or {k}._storage is not {s} "
             f"or {s}.exposed and {s}.is_shared()",
             f"{what} has another shape, dtype or memory, needs gradients or no longer does, or NumPy shares it",
         )

@@ -68,11 +68,13 @@ class Watch:
     def call(self, function, args: tuple, kwargs: dict) -> Any:
         """``function(*args, **kwargs)``, watched."""
         watching.append(self)
+        Storage.windowed = False
         sys.setprofile(self._event)
         try:
             return function(*args, **kwargs)
         finally:
             sys.setprofile(None)
+            Storage.windowed = True
             watching.remove(self)
 
     def refuse(self, reason: str) -> None:

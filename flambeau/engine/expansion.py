@@ -110,6 +110,18 @@ class Expansion:
         """``x`` converted; costs nothing where it has the dtype."""
         return x if x.dtype is dtype else self.map(lambda b, x: b.cast(x, dtype), x)
 
+    def in_single(self, *inputs, **attrs) -> Ref:
+        """The same op on half-precision inputs as float32, by the kernel that it has for these."""
+        if self.node.dtype not in (dtypes.float16, dtypes.bfloat16):
+            self.refuse("computed as it is")
+        operands = [
+            self.cast(x, dtypes.float32) if isinstance(x, Ref) else x.place if isinstance(x, Number) else None if x is None else Static(x)
+            for x in inputs
+        ]
+        self.nodes.append(Template(self.node.op, attrs, self.node.shape, dtypes.float32, operands))
+        self.parts.append(len(self.nodes) - 1)
+        return Ref(self.parts[-1], self.node.shape, dtypes.float32)
+
     def view(self, x: Ref, shape) -> Ref:
         """``x`` in another shape; costs nothing where it lies in memory so that a view can show it."""
         strides = restride(x.shape, x.strides, tuple(shape))

@@ -47,7 +47,7 @@ class Structure:
     """
 
     __slots__ = (
-        "_firsts", "_kinds", "_layouts", "_new_targets", "_numbers", "_reads", "_sources", "_target_leaves", "_target_nodes",
+        "_firsts", "_layouts", "_new_targets", "_numbers", "_reads", "_sources", "_target_leaves", "_target_nodes",
         "key", "leaf_uses", "references", "target_places", "unseen", "uses",
     )  # fmt: skip
 
@@ -82,15 +82,12 @@ class Structure:
         self._new_targets = _picker([slots.index(slot) for slot in range(len(firsts), len(leaves))])
         self._target_nodes = _picker([number for _, number, _ in targets])
         self._target_leaves = _picker(slots)
-        self._kinds = list(map(_kind, nodes))
         self._layouts = list(map(_layout, leaves))
         self._firsts, self._reads, self._sources, self._numbers = map(_picker, (firsts, reads, sources, numbers))
 
     def matches(self, nodes: list[Node], storages: dict) -> tuple | None:
-        """The leaves and the numbers of a trace that has this structure; ``None`` for others, or where it is not clear."""
+        """The leaves and the numbers of a trace of nodes of the same kinds; ``None`` where they, or storages, are not as here."""
         if len(storages) != len(self.target_places):
-            return None
-        if list(map(_kind, nodes)) != self._kinds and [node.kind or kind_of(node) for node in nodes] != self._kinds:
             return None
         inputs = _inputs(nodes)
         old = tuple(map(_content, storages))
@@ -127,7 +124,7 @@ _ALONE = _references([object()])[0]
 
 structures: dict[tuple, Structure] = {}
 _latest: dict[tuple, Structure] = {}
-"""By how many nodes there are and the last one's kind: the structure of the last such trace, which the next is likely to have."""
+"""By the kinds of the nodes: the structure of the last such trace, which the next is likely to have."""
 
 
 def forget(used: set[Structure]) -> None:
@@ -151,12 +148,15 @@ class Trace:
 
     def __init__(self, nodes: list[Node], storages: dict, history: list) -> None:
         self.nodes = nodes
-        like = len(nodes), nodes[-1].kind if nodes else None
+        like = tuple(map(_kind, nodes))
         structure = _latest.get(like)
+        if structure is None:  # some may have no kind yet
+            like = tuple([node.kind or kind_of(node) for node in nodes])
+            structure = _latest.get(like)
         found = structure.matches(nodes, storages) if structure is not None and not history else None
         if found is None or structure is None:
             structure = self._look(storages)
-            _latest[len(nodes), nodes[-1].kind if nodes else None] = structure
+            _latest[like] = structure
         else:
             self.leaves, self.numbers = found
             self.targets = [(storage, *place) for storage, place in zip(storages, structure.target_places)]

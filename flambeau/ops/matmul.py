@@ -108,11 +108,17 @@ def _input_gradient(g, beta):
     return _times(g, beta.conjugate())
 
 
+def in_single(e, *inputs, **attrs):
+    """A product in half precision is computed in float32, and rounded once."""
+    return e.in_single(*inputs, **attrs)
+
+
 # --- matrix @ matrix -----------------------------------------------------------------------------------------
 
 
 @op(
     kernel=np.matmul,
+    expand=in_single,
     tensors="input mat2",
     out=True,
     grad={
@@ -151,6 +157,7 @@ def mm(input, mat2):
 @op(
     static=True,
     kernel=lambda input, mat1, mat2, beta, alpha: _scaled_sum(np.matmul(mat1, mat2), input, beta, alpha),
+    expand=in_single,
     tensors="input mat1 mat2 beta alpha",
     out=True,
     inplace=True,
@@ -217,6 +224,7 @@ def _wrong_batch(a, b) -> str:
 
 @op(
     kernel=np.matmul,
+    expand=in_single,
     tensors="input mat2",
     out=True,
     grad={
@@ -245,6 +253,7 @@ def bmm(input, mat2):
 
 @op(
     kernel=np.matmul,
+    expand=in_single,
     name="aten.matmul",
     backward_name="BmmBackward0",
     tensors="input other",
@@ -421,6 +430,7 @@ def _require_mv(name: str, mat, vec, input_dims: int = 1) -> None:
 
 @op(
     kernel=np.matmul,
+    expand=in_single,
     tensors="input vec",
     out=True,
     grad={

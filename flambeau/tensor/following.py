@@ -19,7 +19,7 @@ from flambeau.engine import graph
 from flambeau.engine.graph import PROJECT, Node
 from flambeau.engine.run import after_record
 from flambeau.tensor.storage import Storage
-from flambeau.tensor.tensor import Tensor, read
+from flambeau.tensor.tensor import Tensor, read, window_of
 
 
 class Source(NamedTuple):
@@ -28,6 +28,7 @@ class Source(NamedTuple):
     ``steps`` are (op, settings, shape, dtype, kind) of the views and conversions between the argument's storage and what
     the node reads; ``None`` for a number. ``whole``: these are what reading the argument makes, so that memory which
     somebody else may write to can be read at once instead. ``is_view``: the argument's base may have been written to.
+    ``is_window``: it is read through a window of its storage.
     """
 
     place: int | None
@@ -35,6 +36,7 @@ class Source(NamedTuple):
     steps: tuple | None = None
     whole: bool = False
     is_view: bool = False
+    is_window: bool = False
 
 
 class Result(NamedTuple):
@@ -87,8 +89,11 @@ def follower(
     return _made(lines, "named(result)" if several else "result", values)
 
 
-def view_follower(results: Result | tuple[Result, ...], is_view: bool, pattern) -> Callable:
-    """``follow(args)`` that makes another view, or several, of the first argument's storage."""
+def view_follower(results: Result | tuple[Result, ...], is_view: bool, pattern, is_in_window: bool = False) -> Callable:
+    """``follow(args)`` that makes another view, or several, of the first argument's storage.
+
+    ``is_in_window``: where the result begins is counted from where the argument does.
+    """
     values: dict[str, Any] = {**_of_tape(pattern), "results": results}
     lines = ["a0 = args[0]", "s0 = a0._storage"]
     if is_view:
@@ -102,6 +107,8 @@ def view_follower(results: Result | tuple[Result, ...], is_view: bool, pattern) 
             "result._base = a0 if base is None else base",
             "if s0.history: result._history = s0.history",
         ]
+        if is_in_window:
+            lines += [f"result._offset = a0._offset + {results.offset}"]  # type: ignore[union-attr]
     if pattern is not None:
         values["on_tape"] = _on_tape(results if pattern.several else (results,))  # type: ignore
         lines += _entry((Source(0, None, (), True),), "a0", pattern)
@@ -156,13 +163,16 @@ def _reading(count: int, sources: tuple[Source, ...], kept: set[int]) -> list[st
     ]  # fmt: skip
     tensors = sorted({s.place for s in sources if s.steps is not None})
     lines += [f"s{k} = a{k}._storage" for k in tensors]
-    refused = [f"s{k}.exposed" for k in sorted({s.place for s in sources if s.steps is not None and not s.whole})]
+    not_whole = {s.place for s in sources if s.steps is not None and not s.whole and not s.is_window}
+    refused = [f"s{k}.exposed" for k in sorted(not_whole)]
     refused += [f"a{s.place}._history != s{s.place}.history" for s in sources if s.is_view]
     hooked = [f"s{k}.exposed" for k in sorted({sources[i].place for i in kept})]
     if hooked:  # how the tape keeps what is read of such memory is not said by the pattern alone
         refused += [f"({' or '.join(hooked)}) and (saving_hooks or anomaly.enabled)"]
     if refused:
         lines += [f"if {' or '.join(refused)}: return None"]
+    for k in sorted({s.place for s in sources if s.is_window}):
+        lines += [f"w{k} = window_of(a{k})", f"if w{k} is None: return None"]
     return lines
 
 
@@ -181,17 +191,18 @@ def _input(i: int, source: Source, kept: bool, nodes: list[str], values: dict) -
         values[f"c{i}"] = source.constant
     if k is None or source.steps is None:
         return []
-    lines, before = [], f"s{k}.node"
+    content = f"w{k}" if source.is_window else f"s{k}.node"
+    lines, before = [], content
     for j, step in enumerate(source.steps):
         name = f"n{i}_{j}" if j < len(source.steps) - 1 else f"n{i}"
         lines += _node(name, before + ", ", step, values)
         nodes += [name]
         before = name
     if not lines:
-        lines += [f"n{i} = s{k}.node"]
+        lines += [f"n{i} = {content}"]
         nodes += [f"n{i}"]
     if kept:
-        lines += [f"k{i} = a{k}, s{k}.node"]
+        lines += [f"k{i} = a{k}, {content}"]
     if not source.whole:
         return lines
     if not kept:
@@ -295,5 +306,6 @@ def _part_of(a: Tensor, part: Result) -> Tensor:
 _SCOPE: dict[str, Any] = {
     "new": object.__new__, "Node": Node, "Storage": Storage, "Tensor": Tensor, "trace": graph.trace, "append": graph.trace.append,
     "config": config, "dispatch": dispatch, "write": _write, "autocast": dispatch.autocast, "after_record": after_record, "read": read, "part_of": _part_of,
+    "window_of": window_of,
 }  # fmt: skip
 """What the functions know by name, besides what the tape adds."""

@@ -11,9 +11,11 @@ import numpy as np
 
 from flambeau import dispatch
 from flambeau.core import config, dtypes
+from flambeau.core.size import Size
 from flambeau.ops.creation import full
 from flambeau.ops.indexing import expand_masks, index, index_put
 from flambeau.ops.parts import slice_
+from flambeau.tensor.record import normal_strides
 from flambeau.tensor.tensor import Tensor
 
 _WHOLE = slice(None)
@@ -35,11 +37,44 @@ def getitem(x: Tensor, key) -> Tensor:
         else:
             warnings.warn("x[0] of a 0-dim tensor is an old spelling of x.item()", DeprecationWarning, stacklevel=2)
             return x
-        return x.select(0, key)
+        return x.select(0, key) if (part := _part(x, key, None)) is None else part
+    if key.__class__ is slice and key.step is None and x._shape:
+        start, stop = key.start or 0, x._shape[0] if key.stop is None else key.stop
+        if start.__class__ is int and stop.__class__ is int and 0 <= start < stop <= x._shape[0]:
+            part = _part(x, start, stop - start)
+            if part is not None:
+                return part
     view, indices = _apply_basic(x, key)
     if indices is None:
         return view._alias() if view is x else view
     return index(view, expand_masks(view, indices))
+
+
+def _part(x: Tensor, start: int, length: int | None) -> Tensor | None:
+    """``x[start]``, or so many elements of the first dim from there on; ``None`` where that is not all that matters.
+
+    In a loop over some data each is new, so there would be no use in recipes.
+    """
+    storage = x._storage
+    layout = x._layout or dispatch.layout_of(x)
+    if x.__class__ is not Tensor or layout.requires_grad and dispatch.grad_mode.enabled or x._history != storage.history:
+        return None
+    found = layout.parts.get(length)
+    if found is None:
+        shape, strides = x._shape, x.stride()
+        if length is None:
+            found = shape[1:], normal_strides(shape[1:], strides[1:]), strides[0]
+        else:
+            part = Size((length, *shape[1:]))
+            found = part, normal_strides(part, strides), strides[0]
+        layout.parts[length] = found
+    result = object.__new__(Tensor)
+    result._storage, result._dtype = storage, x._dtype
+    result._shape, result._strides, step = found
+    result._offset = x._offset + (start if start >= 0 else start + x._shape[0]) * step
+    result._base = x if x._base is None else x._base
+    result._history = storage.history
+    return result
 
 
 def setitem(x: Tensor, key, value) -> None:

@@ -21,7 +21,7 @@ from flambeau.engine.trace import kind_of
 from flambeau.ops.conversion import to_dtype
 from flambeau.ops.record import Op, registry
 from flambeau.tensor.following import Result, Source, follower, view_follower
-from flambeau.tensor.tensor import Tensor, geometry_of, is_plain
+from flambeau.tensor.tensor import Tensor, geometry_of, is_plain, is_window
 
 MAX_RECIPES = 256
 """Of one op: a program whose shapes never repeat begins anew."""
@@ -30,14 +30,17 @@ MAX_RECIPES = 256
 class Layout:
     """All that recording looks at in a tensor but its place in memory; equal layouts are one object."""
 
-    __slots__ = ("dtype", "memory", "offset", "requires_grad", "shape", "strides")
+    __slots__ = ("dtype", "memory", "offset", "parts", "requires_grad", "shape", "strides")
 
     def __init__(self, shape, strides, offset, dtype, memory, is_view: bool, requires_grad: bool) -> None:
         self.shape, self.strides, self.offset, self.dtype = shape, strides, offset, dtype
-        self.memory = memory  # shape and dtype of its storage's content, where that is not its own; else None
+        self.memory = memory  # shape and dtype of its storage's content, where that is not its own, or WINDOW; else None
         self.requires_grad = requires_grad
+        self.parts: dict[int | None, tuple] = {}  # by length, what parts of the first dim are like; see tensor/indexing.py
 
 
+WINDOW = object()
+"""The memory of a tensor that is read through a window: all of them are alike, wherever they begin."""
 MAX_LAYOUTS = 16384
 _layouts: dict[tuple, Layout] = {}
 
@@ -46,8 +49,10 @@ def layout_of(t: Tensor) -> Layout:
     """The layout of ``t``, which remembers it; whatever changes it sets ``t._layout`` back to ``None``."""
     node = t._storage.node
     requires_grad = t._requires_grad or t.grad_fn is not None
-    memory = None if is_plain(t) else (node.shape, node.dtype)
-    key = (t._shape, t._strides, t._offset, t._dtype, memory, t._base is not None, requires_grad)
+    memory, offset = None, t._offset
+    if not is_plain(t):
+        memory, offset = (WINDOW, 0) if is_window(t) else ((node.shape, node.dtype), offset)
+    key = (t._shape, t._strides, offset, t._dtype, memory, t._base is not None, requires_grad)
     found = _layouts.get(key)
     if found is None:
         if len(_layouts) >= MAX_LAYOUTS:
@@ -195,8 +200,24 @@ def learn_view(op: Op, args: tuple, kwargs: dict, results) -> None:
         return
     is_view = args[0]._base is not None
     first = results[0] if op.outputs else results
-    described = tuple([_described(r) for r in results]) if op.outputs else _described(results)
-    _keep(op, args, kwargs, first, lambda pattern: view_follower(described, is_view, pattern))
+    is_in_window = _is_window(args[0])
+    if is_in_window:
+        if op.outputs or results._dtype is not args[0]._dtype:
+            return
+        described = _within(args[0], results)
+    else:
+        described = tuple([_described(r) for r in results]) if op.outputs else _described(results)
+    _keep(op, args, kwargs, first, lambda pattern: view_follower(described, is_view, pattern, is_in_window))
+
+
+def _is_window(x: Tensor) -> bool:
+    return (x._layout or layout_of(x)).memory is WINDOW
+
+
+def _within(x: Tensor, view: Tensor) -> Result:
+    """A view of a window, by where it begins in that."""
+    layout = layout_of(view) if is_window(view) else None
+    return Result(view._shape, view._dtype, view._strides, layout, view._offset - x._offset)
 
 
 def _is_known(op: Op, args: tuple, kwargs: dict) -> bool:
@@ -229,7 +250,12 @@ def _sources(op: Op, given: tuple, inputs: tuple, nodes: tuple, in_order: bool) 
             if not places:
                 return None
         place = places[0] if places else None
-        if isinstance(x, Tensor):
+        if isinstance(x, Tensor) and _is_window(x):
+            steps = _steps_from_leaf(node)
+            if place is None or steps is None or steps[0] is x._storage.node:
+                return None
+            found.append(Source(place, None, steps[1], False, x._base is not None, True))
+        elif isinstance(x, Tensor):
             is_copy = node.op is None and x._storage.exposed  # of memory that somebody else may write to
             if is_copy and in_order:  # the copy does not say which order that was
                 return None
@@ -270,6 +296,14 @@ def _steps(node: Node, base: Node) -> tuple | None:
         found.append((node.op, node.attrs, node.shape, node.dtype, kind_of(node)))
         node = node.inputs[0]
     return tuple(found[::-1])
+
+
+def _steps_from_leaf(node: Node) -> tuple | None:
+    """The leaf that a node shows, and the views and conversions in between."""
+    base = node
+    while base.op is VIEW or base.op is CAST:
+        base = base.inputs[0]
+    return (base, _steps(node, base)) if base.op is None else None
 
 
 CAST = to_dtype.op

@@ -7,6 +7,7 @@ written for few steps: the common cases first, one object each for node, storage
 from __future__ import annotations
 
 import warnings
+from math import prod
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from flambeau.engine.interpreter import compute_now
 from flambeau.engine.run import after_creation, after_record, run_pending
 from flambeau.engine.segment import may_fail
 from flambeau.engine.trace import kind_of
+from flambeau.ops.indexing import index_copy
 from flambeau.tensor.recipes import CAST, learn, learn_view
 from flambeau.tensor.storage import Storage
 from flambeau.tensor.tensor import Tensor, geometry_of, is_plain, make_tensor, read
@@ -397,10 +399,52 @@ def assign(input: Tensor, result: Tensor) -> Tensor:
             node = Node(VIEW, (node,), geometry, content.shape, content.dtype)
         storage.write(node)
     else:  # part of the memory, or all of it seen as another dtype (``x.view(torch.int32)``, ``view_as_real``)
-        storage.write(Node(graph.WRITE, (content, node), geometry_of(input), content.shape, content.dtype))
+        written = _rows_written(input, content, node) if Storage.windowed else None
+        storage.write(written or Node(graph.WRITE, (content, node), geometry_of(input), content.shape, content.dtype))
     if config.eager or len(graph.trace) >= config.max_pending_nodes:
         after_record()
     return input
+
+
+MAX_MOVING = 1 << 20
+"""Elements of memory of which a few rows are written by index; the interpreter copies all of it."""
+
+
+def _rows_written(input: Tensor, content: Node, node: Node) -> Node | None:
+    """A write to some rows of memory whose content is there: by index, since a program that goes on from row to row writes to
+    others each time. ``None`` for other parts."""
+    shape, written = content.shape, tuple(node.shape)
+    if content.value is None or input._strides is not None or content.dtype is not input._dtype or not shape:
+        return None
+    inner = tuple(shape[1:])
+    row = prod(inner)
+    if written != inner and (len(written) != len(shape) or written[1:] != inner):
+        return None
+    if not row or input._offset % row or row * shape[0] > MAX_MOVING:
+        return None
+    rows = prod(written) // row
+    if written == inner:
+        whole = Size((1, *inner))
+        geometry = {"shape": whole, "strides": contiguous_strides(whole), "offset": 0, "dtype": node.dtype}
+        node = Node(VIEW, (node,), geometry, whole, node.dtype)
+    start = input._offset // row
+    index = leaf(np.arange(start, start + rows), (rows,), dtypes.int64)
+    return Node(index_copy.op.verified, (content, index, node), {"dim": 0}, shape, content.dtype)
+
+
+def put(input: Tensor, src: Tensor) -> bool:
+    """Writes the values of ``src`` into ``input``, a part of some memory, at once; whether that could be."""
+    value = src._storage.node.value
+    if value.__class__ is not np.ndarray or src._dtype is not input._dtype or is_plain(input) or not Storage.windowed:
+        return False
+    if grad_mode.enabled and (src.requires_grad or input.requires_grad or input._base is not None and input._base.requires_grad):
+        return False
+    if input._strides is not None and 0 in input._strides:
+        return False
+    values = value if is_plain(src) else VIEW.kernel(value, **geometry_of(src))
+    if src._storage is input._storage:
+        values = values.copy()
+    return input._storage.put(values, geometry_of(input))
 
 
 def _fills(result: Tensor, input: Tensor) -> bool:
@@ -475,4 +519,5 @@ dispatch.wrap = wrap
 dispatch.known = known
 dispatch.result_type = result_type
 dispatch.assign = assign
+dispatch.put = put
 dispatch.Tensor = Tensor

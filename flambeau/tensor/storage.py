@@ -15,6 +15,8 @@ from flambeau.engine.graph import Node, leaf
 from flambeau.engine.interpreter import ONE_HOLDER, Failed
 from flambeau.engine.run import run_pending
 
+MOST_BUSY = 256
+
 
 class Storage:
     """A flat run of elements. Its content is ``node``; once somebody needs an address it also has a ``buffer``.
@@ -24,16 +26,22 @@ class Storage:
     ``leaf``     the node whose value is what the buffer holds now
     ``exposed``  memory that NumPy or another library may also see: it is read and written immediately
     ``version``  counts the writes; ``history`` counts those that the tape had to know of
+    ``windows``  leaves that show parts of the content, by where these begin and their shape; see :meth:`window`
+    ``busy``     so many views are read as such before there are windows again: ``meetings`` counts the writes that met some
     """
 
     looks = 0
     """How often anybody has looked at the values of any storage."""
+    windowed = True
+    """Whether there are windows: not while calls are captured, which must know where each value comes from."""
 
     buffer: np.ndarray | None = None
     leaf: Node | None = None
     exposed = False
     version = 0
     history = 0
+    windows: weakref.WeakValueDictionary[tuple, Node] | None = None
+    busy = meetings = 0
 
     def __init__(self, node: Node) -> None:
         self.node = node
@@ -93,6 +101,8 @@ class Storage:
 
     def write(self, node: Node) -> None:
         """Makes ``node`` the content. The memory follows when the trace runs."""
+        if self.windows:
+            self._part()
         if self.node.value is None:
             if graph.fallible:
                 graph.history.append((weakref.ref(self), self.node))
@@ -104,6 +114,53 @@ class Storage:
             graph.written.append(weakref.ref(self))
             if self.exposed and self.is_shared():
                 run_pending()
+
+    def window(self, start: int, shape, size: int) -> Node:
+        """A leaf that shows the ``size`` elements from ``start`` on of the content, which has its value and is all of the memory.
+
+        So that it does not matter in a trace which rows of some data a step reads, as it would with a view of the whole.
+        """
+        if self.buffer is None:
+            with lock:
+                self._adopt()
+        if self.windows is None:
+            self.windows = weakref.WeakValueDictionary()
+        found = self.windows.get((start, shape))
+        if found is None:
+            value = self.buffer[start : start + size].reshape(shape)  # type: ignore[index]
+            found = self.windows[start, shape] = leaf(value, shape, self.node.dtype)
+            found.is_buffer = True
+        return found
+
+    def _part(self) -> None:
+        """Gives windows a copy of what they show, before the memory is written to."""
+        held = list(self.windows.values())  # type: ignore[union-attr]
+        for node in held:
+            flight.settle(node.value)
+            node.value, node.is_buffer, node.address = node.value.copy(), False, 0
+        if held:
+            self.meetings += 1
+            self.busy = min(MOST_BUSY, 2 << 2 * self.meetings)
+        self.windows = None
+
+    def put(self, values: np.ndarray, geometry: dict) -> bool:
+        """Writes to a part of the memory at once, if its content is there and nobody else looks at it; whether it did.
+
+        A node would make each place that a program writes to, such as the next of a replay buffer, a trace of its own.
+        """
+        if self.node.value.__class__ is not np.ndarray or self.exposed:
+            return False
+        if self.buffer is None:
+            with lock:
+                self._adopt()
+        if self.node is not self.leaf or sys.getrefcount(self.leaf) > ONE_HOLDER + 1:
+            return False
+        if self.windows:
+            self._part()
+        flight.land()
+        graph.strided(self.buffer, **geometry)[...] = values  # type: ignore[arg-type]
+        self.version += 1
+        return True
 
     def commit(self, node: Node) -> None:
         """Brings the memory up to date with ``node``, which has run; usually it is the newest."""
@@ -140,6 +197,8 @@ class Storage:
 
     def expose(self) -> None:
         """Lets somebody outside write to the memory from now on; what was recorded on its present content runs first."""
+        if self.windows:
+            self._part()
         if sys.getrefcount(self.leaf) > ONE_HOLDER + 1:  # held by more than ``leaf`` and ``node``
             run_pending()
         self.exposed = True

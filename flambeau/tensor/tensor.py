@@ -463,4 +463,30 @@ def read(t: Tensor) -> Node:
     if storage.exposed and storage.is_shared():
         return storage.snapshot(t._shape, t.stride(), t._offset, t._dtype)
     node = storage.node
-    return node if is_plain(t) else Node(VIEW, (node,), geometry_of(t), t._shape, t._dtype)
+    if is_plain(t):
+        return node
+    if is_window(t):
+        return storage.window(t._offset, t._shape, t._shape.numel())
+    if storage.busy:
+        storage.busy -= 1
+    return Node(VIEW, (node,), geometry_of(t), t._shape, t._dtype)
+
+
+def is_window(t: Tensor) -> bool:
+    """Whether a tensor is a run of elements of some data: of values that are there, and do not change all the time."""
+    storage = t._storage
+    node = storage.node
+    value = node.value
+    return (
+        value.__class__ is np.ndarray and t._strides is None and node.dtype is t._dtype
+        and not t._requires_grad and t._grad_fn is None and not storage.busy and Storage.windowed
+        and (storage.buffer is None or storage.leaf is node) and 0 < t._shape.numel() < value.size
+    )  # fmt: skip
+
+
+def window_of(t: Tensor) -> Node | None:
+    """What reading a window makes; ``None`` for a tensor that is none any more."""
+    if is_window(t):
+        return read(t)
+    t._layout = None
+    return None

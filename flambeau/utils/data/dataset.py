@@ -9,8 +9,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import Any, Generic, TypeVar
 
+import numpy as np
+
+from flambeau import dispatch
 from flambeau.core.random import Generator, default_generator
 from flambeau.tensor import Tensor
+from flambeau.tensor.record import known
+from flambeau.tensor.tensor import is_plain
 from flambeau.utils.data.sampler import shuffled
 
 __all__ = [
@@ -88,6 +93,34 @@ class TensorDataset(Dataset[tuple[Tensor, ...]]):
 
     def __len__(self) -> int:
         return self.tensors[0].size(0)
+
+
+def columns_at(dataset: Any, indices: Any) -> list[Tensor] | None:
+    """The batch of a :class:`TensorDataset`, or a :class:`Subset` of one, in one step: what stacking its samples would give.
+
+    ``None`` where something else has a say: a subclass, the tape, indices that are no numbers or out of range.
+    """
+    if type(dataset) is Subset:
+        inner = dataset.indices
+        if type(indices) is not list or type(inner) not in (list, range) or not all([type(i) is int for i in indices]):
+            return None
+        if not all([-len(inner) <= i < len(inner) for i in indices]):
+            return None
+        return columns_at(dataset.dataset, [inner[i] for i in indices])
+    if type(dataset) is not TensorDataset or type(indices) is not list or not indices:
+        return None
+    tensors, n = dataset.tensors, len(dataset)
+    if not all([type(t) is Tensor and not t.requires_grad and len(t) == n for t in tensors]):
+        return None
+    if not all([type(i) is int and -n <= i < n for i in indices]):
+        return None
+    return [dispatch.wrap(_values(t)[indices], t.dtype) for t in tensors]
+
+
+def _values(t: Tensor) -> np.ndarray:
+    """The values of ``t``, without waiting for kernels that do something else where that can be."""
+    values = known(t) if is_plain(t) else None
+    return t._array() if values is None else values
 
 
 class StackDataset(Dataset):

@@ -16,7 +16,11 @@ from typing import Any
 import numpy as np
 
 from flambeau.core.random import default_generator
-from flambeau.utils.data.dataset import Dataset
+from flambeau.utils.data.collate import default_collate, default_collate_fn_map
+from flambeau.utils.data.dataset import Dataset, columns_at
+
+_MAP = dict(default_collate_fn_map)
+"""As it is where no program has added to it."""
 
 _current: WorkerInfo | None = None
 
@@ -98,9 +102,13 @@ def make_fetch(dataset: Any, iterable: bool, batched: bool, collate_fn: Callable
 
 
 def _fetch_by_index(dataset: Any, batched: bool, collate_fn: Callable) -> Fetch:
+    plain = collate_fn is default_collate and default_collate_fn_map == _MAP
+
     def fetch(index: Any) -> Any:
         if not batched:
             return collate_fn(dataset[index])
+        if plain and (columns := columns_at(dataset, index)) is not None:
+            return columns
         many = getattr(dataset, "__getitems__", None)
         return collate_fn(many(index) if many else [dataset[i] for i in index])
 
