@@ -37,7 +37,7 @@ ALL = 1 << 62
 class Flight:
     """What is in the air: all memory that its kernels use lives as long as this."""
 
-    __slots__ = ("land", "read", "ready", "seconds", "waited", "written")
+    __slots__ = ("_owners", "land", "read", "ready", "seconds", "waited", "written")
 
     def __init__(
         self,
@@ -53,11 +53,13 @@ class Flight:
         self.waited = 0.0  # seconds that it has been waited for
         self.written = written
         self.read = read
+        self._owners: set[int] | None = None
 
     def writes(self, value: np.ndarray) -> bool:
         """Whether it may write to memory of ``value``."""
-        owner = _owner(value)
-        return any(_owner(a) is owner for a in self.written)
+        if self._owners is None:
+            self._owners = {id(_owner(a)) for a in self.written}
+        return id(_owner(value)) in self._owners
 
     def wait(self, enough: int) -> None:
         """Waits until so many kernels have run."""
