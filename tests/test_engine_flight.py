@@ -17,6 +17,8 @@ from flambeau import nn
 from flambeau.core import config
 from flambeau.engine import flight, plans
 from flambeau.engine.plan import Plan
+from flambeau.engine.run import run_ahead
+from tests.fuzz.modes import late_flights
 
 
 @pytest.fixture(autouse=True)
@@ -146,6 +148,15 @@ def test_writes_of_numpy_come_after_reads_in_the_air():
         loss.item()
         memory[:] = 0
         assert product.min().item() == 300
+
+
+def test_what_is_put_elsewhere_in_its_own_memory_is_there_first():
+    with late_flights():
+        for _ in range(3):
+            x = torch.arange(1.0, 5.0) * 2.0
+            run_ahead()
+            x[1:] = x[:-1]
+            assert x.tolist() == [2, 2, 4, 6]
 
 
 def test_changing_the_number_of_threads(launches):

@@ -443,6 +443,7 @@ def put(input: Tensor, src: Tensor) -> bool:
         return False
     values = value if is_plain(src) else VIEW.kernel(value, **geometry_of(src))
     if src._storage is input._storage:
+        flight.settle(value)
         values = values.copy()
     return input._storage.put(values, geometry_of(input))
 
