@@ -189,7 +189,7 @@ class Tensor(Derived):
             value = self._array().reshape(())  # a part of its storage, or one that could not be computed
         else:
             flight.settle(value)
-        return float(value) if self._dtype is dtypes.bfloat16 else value.item()
+        return value.astype(np.float32).item() if self._dtype is dtypes.bfloat16 else value.item()
 
     def tolist(self):
         """The values as nested lists of Python numbers."""
