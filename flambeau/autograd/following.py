@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flambeau import dispatch
-from flambeau.autograd.graph import AccumulateGrad, Node, OpBackward, accumulation_of
+from flambeau.autograd.accumulation import accumulation_of
+from flambeau.autograd.graph import AccumulateGrad, Node, OpBackward
 from flambeau.autograd.saving import Saved, sort_of
 from flambeau.engine import graph
 from flambeau.engine.graph import Node as Value

@@ -15,16 +15,15 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from flambeau import dispatch
+from flambeau.autograd.accumulation import Accumulation, accumulation_of
 from flambeau.autograd.anomaly import anomaly
 from flambeau.autograd.following import MAX_ENTRIES, contents_of, follower
 from flambeau.autograd.function import BackwardNode
 from flambeau.autograd.graph import (
     AccumulateGrad,
-    Accumulation,
     Node,
     OpBackward,
     Pattern,
-    accumulation_of,
     edge_of,
     full_of,
     next_sequence,

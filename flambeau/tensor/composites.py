@@ -1,10 +1,10 @@
 """Repeating a composite: the calls of other ops that it made once are made again, and its own Python is left out.
 
 What a composite does with its arguments depends on their layouts and on the settings alone, unless it looks at values,
-draws random numbers, writes what the tape must know of, or warns. So when a call comes a second time, the primitives that it calls are noted: how they
-are followed (see :mod:`flambeau.tensor.recipes`), and which of their arguments are the composite's, results of earlier
-calls, or constants. From then on these recipes are followed one after the other. A composite inside a composite counts as
-the primitives that it calls. Of what cannot be said in this way it is remembered that it cannot.
+draws random numbers, writes what the tape must know of, or warns. So when a call comes a second time, the primitives that
+it calls are noted: how they are followed (see :mod:`flambeau.tensor.recipes`), and which of their arguments are the
+composite's, results of earlier calls, or constants. From then on these recipes are followed one after the other. A composite
+inside a composite counts as the primitives that it calls. Of what cannot be said in this way it is remembered that it cannot.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from flambeau.tensor.tensor import Tensor
 
 MAX_CALLS = 64
 """Of a composite that is remembered."""
+
 
 def compose(op: Op, args: tuple, kwargs: dict):
     """The result of a composite: by the calls that it made of like arguments before, or by running it."""

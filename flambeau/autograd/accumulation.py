@@ -1,0 +1,76 @@
+"""How gradients get into leaves' ``.grad``: in few steps, since this is done for each parameter and pass."""
+
+from __future__ import annotations
+
+from flambeau import dispatch
+from flambeau.core import dtypes
+from flambeau.core.size import Size
+from flambeau.engine.graph import Node as Value
+from flambeau.engine.graph import leaf, trace
+from flambeau.tensor.formulas import Update, formula
+from flambeau.tensor.storage import Storage
+from flambeau.tensor.tensor import Tensor
+
+_new = object.__new__
+
+
+@formula
+def sum_of(x, grad, more):
+    """A gradient and what a further pass adds to it."""
+    return x.add(grad, more)
+
+
+_add = Update(lambda numbers, more, grad: (sum_of(grad, more),))
+
+
+class Accumulation:
+    """How gradients of one shape and dtype get into leaves' ``.grad``."""
+
+    __slots__ = ("dtype", "layout", "shape", "sum")
+
+    def __init__(self, shape, dtype: dtypes.dtype) -> None:
+        self.shape, self.dtype, self.layout = Size(shape), dtype, None
+        value = leaf(None, self.shape, dtype)  # type: ignore[arg-type]
+        self.layout = dispatch.layout_of(self.tensor(value))
+        self.sum = None  # half precision is rounded after each operation, as in PyTorch
+        if dtype is dtypes.float32 or dtype is dtypes.float64:
+            node = sum_of.node((value, value), self.shape, dtype)
+            self.sum = node.op, node.attrs, node.shape, node.dtype, node.kind
+
+    def tensor(self, value: Value) -> Tensor:
+        """A gradient that shares the value, not the memory: a storage copies when somebody else's memory holds it."""
+        t = _new(Tensor)
+        t._storage = storage = _new(Storage)
+        storage.node = value
+        t._shape, t._dtype, t._layout = self.shape, self.dtype, self.layout
+        return t
+
+    def add(self, variable: Tensor, value: Value) -> None:
+        """Adds a gradient, given as the node of its value."""
+        before = variable._grad
+        if before is None:
+            variable._grad = self.tensor(value)
+            return
+        storage = before._storage
+        if self.sum is None or (before._layout or dispatch.layout_of(before)) is not self.layout or storage.exposed:
+            _add(self.tensor(value), before)
+            return
+        node = _new(Value)
+        node.op, node.attrs, node.shape, node.dtype, node.kind = self.sum
+        node.inputs = storage.node, value
+        trace.append(node)
+        storage.write(node)
+
+
+MAX_ACCUMULATIONS = 4096
+_accumulations: dict[tuple, Accumulation] = {}
+
+
+def accumulation_of(shape, dtype: dtypes.dtype) -> Accumulation:
+    """The one for gradients of this shape and dtype."""
+    found = _accumulations.get((shape, dtype))
+    if found is None:
+        if len(_accumulations) >= MAX_ACCUMULATIONS:
+            _accumulations.clear()
+        found = _accumulations[shape, dtype] = Accumulation(shape, dtype)
+    return found
