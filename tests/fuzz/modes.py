@@ -238,7 +238,10 @@ FUNCTIONS = frozenset(
     ["exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "tanh", "sigmoid", "erf", "pow", "_silu",
      "_silu_slope", "_gelu_slope", "nn.functional.gelu", "_elu", "softmax", "log_softmax"]
 )  # fmt: skip
-TIES = frozenset(["relu", "maximum", "minimum", "fmax", "fmin", "amax", "amin", "clamp", "clamp_min", "clamp_max", "_hardtanh"])
+TIES = frozenset(
+    ["relu", "maximum", "minimum", "fmax", "fmin", "amax", "amin", "aten.max", "aten.min", "aten.max_all", "aten.min_all",
+     "aminmax", "clamp", "clamp_min", "clamp_max", "_hardtanh"]
+)  # fmt: skip
 """Of -0.0 and 0.0, which are equal, any may be the larger one."""
 CANCELLING = frozenset(["_silu_slope", "_gelu_slope", "nn.functional.gelu", "_elu", "log_softmax"])
 """Functions whose formula subtracts: their error is one in the size of their inputs, not of their result."""
