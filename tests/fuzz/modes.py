@@ -386,6 +386,8 @@ def noise(seed: int) -> Iterator[None]:
             part = rng.choice([-1, 1], value.shape) * rng.uniform(*((0.5, 1) if seed < LOUD else (0, 2)), value.shape)
             moved = value.astype(np.float64) + size * part
             moved = np.where(np.isfinite(moved), moved, value)
+            one = np.abs(np.abs(value) - 1) <= size  # what is within the error of one, where functions level off, may be one
+            moved = np.where(one & (rng.random(value.shape) < 0.3), np.sign(value), moved)
             if node.op.name in CANCELLING | SUMS:  # what is within the error of zero may be zero, or not
                 moved = np.where((np.abs(value) <= size) & (rng.random(value.shape) < 0.5), 0, moved)
             if node.op.name in SUMS:  # where a part of a sum overflows, its order decides between infinity, NaN and numbers
