@@ -131,8 +131,9 @@ def test_tables_are_bounded(monkeypatch):
     assert stats["hits"] + stats["misses"] == hits + 19
 
 
-def test_machine_code_is_bounded(monkeypatch):
-    monkeypatch.setattr(plans, "MAX_CODE", 1)
+@pytest.mark.parametrize("bound", ["MAX_CODE", "MAX_KERNELS"])
+def test_machine_code_is_bounded(monkeypatch, bound):
+    monkeypatch.setattr(plans, bound, 0)
     for n in (2, 2, 3, 3, 4, 4):
         step(n)
     assert plans.totals.compiled == 1

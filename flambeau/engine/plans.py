@@ -37,6 +37,8 @@ MAX_SEEN = 1 << 18
 """How many nodes all traces together have that are remembered without a plan."""
 MAX_CODE = 256 << 20
 """Bytes of machine code after which no new plans are made: it lives as long as the process."""
+MAX_KERNELS = 8192
+"""Kernels after which none are made: each takes some mappings of memory, of which Linux gives a process 65,530."""
 SAVED = 0.5
 """How much of the interpreter's time a plan saves, about: this part of it counts for further compiling."""
 
@@ -67,6 +69,7 @@ class Totals:
         self.seconds = 0.0  # of compiling
         self.cost = 0.0  # the same, as estimated
         self.code = 0  # bytes of machine code
+        self.kernels = 0  # that it is made of
         self.seen = 0  # the nodes of the traces that have been seen without a plan
         self.interpreted = 0  # traces
         self.interpreted_seconds = 0.0
@@ -150,7 +153,7 @@ def _forget(*but: tuple) -> None:
 def _worthwhile(trace: Trace, before: Seen | None) -> bool:
     if before is None:  # compiled on first sight, by request
         return True
-    if before.refused or totals.code > MAX_CODE:
+    if before.refused or totals.code > MAX_CODE or totals.kernels > MAX_KERNELS:
         return False
     if totals.cost < ALLOWANCE + SAVED * (totals.saved + sum(map(_replaced, plans.values()))):
         return True
@@ -181,7 +184,7 @@ def _compile(trace: Trace) -> Plan | None:
         totals.seconds += time.perf_counter() - start
     totals.compiled += 1
     totals.nodes += len(trace.nodes)
-    totals.code = stats.bytes
+    totals.code, totals.kernels = stats.bytes, stats.compiled + stats.loaded
     if before is not None:
         plan.interpreted = before.cost
     if len(plans) >= MAX_PLANS:
