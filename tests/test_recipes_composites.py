@@ -20,7 +20,8 @@ from flambeau.tensor.recipes import forget
 pytestmark = pytest.mark.skipif(config.eager, reason="nothing is remembered in immediate mode")
 
 F = torch.nn.functional
-COMPOSITES = {id(op): op for op in registry.values() if op.samples and op.form == "composite"}.values()
+SAMPLED = {id(op): op for op in registry.values() if op.samples}.values()
+COMPOSITES = [op for op in SAMPLED if op.form == "composite"]
 
 
 def tensors_of(value) -> list[torch.Tensor]:
@@ -138,6 +139,51 @@ def test_a_repeated_call_is_as_in_full(op, way, monkeypatch):
                 facts(op, sample, how, change)
         for sample, wanted in zip(samples(1), expected, strict=True):
             assert same(facts(op, sample, how, change), wanted), sample
+
+
+def on_rows(start: int, which: str):
+    """Has all arguments, or the first one, be rows of some data, from ``start`` on."""
+
+    def moved(value):
+        if isinstance(value, torch.Tensor):
+            value = value.detach()
+            data = torch.stack([torch.zeros_like(value)] * start + [value] + [torch.ones_like(value)] * (3 - start))
+            data.tolist()
+            return data[start]
+        if isinstance(value, dict):
+            return {name: moved(v) for name, v in value.items()}
+        return type(value)([moved(v) for v in value]) if type(value) in (tuple, list) else value
+
+    def change(sample) -> None:
+        if which == "all":
+            sample.args, sample.kwargs = moved(sample.args), moved(sample.kwargs)
+        elif sample.args:
+            sample.args = (moved(sample.args[0]), *sample.args[1:])
+
+    return change
+
+
+@pytest.mark.parametrize("which", ["all", "first"])
+@pytest.mark.parametrize("op", SAMPLED, ids=lambda op: op.name)
+def test_a_repeated_call_on_other_rows_is_as_in_full(op, which, monkeypatch):
+    monkeypatch.setattr(config, "compiled", False)
+
+    def run(start: int, seed: int, each=lambda: None) -> list:
+        found = []
+        for sample in op.samples(Make(seed)):
+            each()
+            found.append(facts(op, sample, lambda found: nullcontext(), on_rows(start, which)))
+        return found
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with in_full():
+            expected = run(2, 1, forget)
+        forget()
+        for start in (0, 1, 0):
+            run(start, 0)
+        for got, wanted in zip(run(2, 1), expected, strict=True):
+            assert same(got, wanted)
 
 
 @pytest.fixture

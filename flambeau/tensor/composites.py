@@ -18,7 +18,7 @@ from flambeau.core.random import Generator, default_generator
 from flambeau.core.results import ReturnType
 from flambeau.ops.record import Op
 from flambeau.tensor.following import Call, composite_follower
-from flambeau.tensor.recipes import MAX_RECIPES, given, key_of, layout_of, layout_or_class
+from flambeau.tensor.recipes import MAX_RECIPES, WINDOW, given, key_of, layout_of, layout_or_class
 from flambeau.tensor.storage import Storage
 from flambeau.tensor.tensor import Tensor
 
@@ -160,12 +160,12 @@ class Watch:
         name = f"r{len(self._calls)}"
         self._calls.append(Call(follow, tuple(texts)))  # type: ignore[arg-type]
         if isinstance(result, Tensor):
-            self._know(result, name)
+            self._know_result(result, name)
         else:
             self._texts[id(result)] = name
             self._known.append((result, None, 0))
             for i, t in enumerate(result):
-                self._know(t, f"{name}[{i}]")
+                self._know_result(t, f"{name}[{i}]")
 
     def note_write(self, input: Tensor, result: Tensor) -> None:
         """Notes what is about to be assigned."""
@@ -179,6 +179,14 @@ class Watch:
     def _know(self, t: Tensor, text: str) -> None:
         self._texts[id(t)] = text
         self._known.append((t, t._layout or layout_of(t), t._storage.version))
+
+    def _know_result(self, t: Tensor, text: str) -> None:
+        self._know(t, text)
+        if (t._layout or layout_of(t)).memory is WINDOW:
+            return
+        for x, layout, _ in self._known:  # windows are alike wherever they begin, and what they are seen as otherwise is not
+            if layout is not None and layout.memory is WINDOW and x._storage is t._storage:
+                self._clear = False
 
     def _argument(self, x) -> str | None:
         """What the argument of a call is called; ``None`` for a tensor of unknown origin."""

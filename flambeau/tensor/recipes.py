@@ -202,7 +202,7 @@ def learn_view(op: Op, args: tuple, kwargs: dict, results) -> None:
     first = results[0] if op.outputs else results
     is_in_window = _is_window(args[0])
     if is_in_window:
-        if op.outputs or results._dtype is not args[0]._dtype:
+        if op.outputs or results._dtype is not args[0]._dtype or "storage_offset" in op.check.__code__.co_varnames:
             return
         described = _within(args[0], results)
     else:
