@@ -202,7 +202,8 @@ def learn_view(op: Op, args: tuple, kwargs: dict, results) -> None:
     first = results[0] if op.outputs else results
     is_in_window = _is_window(args[0])
     if is_in_window:
-        if op.outputs or results._dtype is not args[0]._dtype or "storage_offset" in op.check.__code__.co_varnames:
+        told = "storage_offset" in op.check.__code__.co_varnames  # where to begin, rather than counting from the argument
+        if op.outputs or told or results._dtype is not args[0]._dtype:
             return
         described = _within(args[0], results)
     else:
