@@ -243,7 +243,7 @@ TIES = frozenset(
      "aminmax", "clamp", "clamp_min", "clamp_max", "_hardtanh"]
 )  # fmt: skip
 """Of -0.0 and 0.0, which are equal, any may be the larger one."""
-CANCELLING = frozenset(["_silu_slope", "_gelu_slope", "nn.functional.gelu", "_elu", "log_softmax"])
+CANCELLING = frozenset(["_silu_slope", "_gelu_slope", "_mish_slope", "nn.functional.gelu", "_elu", "log_softmax"])
 """Functions whose formula subtracts: their error is one in the size of their inputs, not of their result."""
 
 
