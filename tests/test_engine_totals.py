@@ -318,3 +318,24 @@ def test_later_readers_may_split_a_block(monkeypatch):
     np.testing.assert_allclose(got[1], y.reshape(64, 4, 4, 48) * np.array(g.double().numpy()), rtol=1e-5, atol=1e-6)
     (group,) = made()
     assert len(group.block) > 1 and sum(g.size == group.size for g in plan_of(group).groups) == 1
+
+
+@pytest.mark.parametrize("keepdim", [False, True])
+@pytest.mark.parametrize("shape, dim", [((16, 32, 64), 1), ((3, 16, 33), 1), ((2, 3, 8, 40), 2), ((32, 64), 0)])
+def test_a_block_that_is_all_there_is_to_add(shape, dim, keepdim, monkeypatch):
+    """Nothing is left to be done behind the totals, and nothing of it by NumPy."""
+    monkeypatch.setattr(config, "compile_after", 0)
+    monkeypatch.setattr(config, "compiled", True)
+    computed = []
+    compute = Plan._compute
+    monkeypatch.setattr(Plan, "_compute", lambda self, i, *rest: (computed.append(self.nodes[i].op.name), compute(self, i, *rest))[1])
+    torch.manual_seed(0)
+    x = torch.randn(shape)
+    misses = torch.engine_stats()["misses"]
+    y = torch.nn.functional.layer_norm(x, shape[-1:])
+    got, total = y.mean(dim, keepdim=keepdim), y.sum(dim, keepdim=keepdim)
+    wide = x.numpy().astype(np.float64)
+    standard = (wide - wide.mean(-1, keepdims=True)) / np.sqrt(wide.var(-1, keepdims=True) + 1e-5)
+    np.testing.assert_allclose(got.numpy(), standard.mean(dim, keepdims=keepdim), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(total.numpy(), standard.sum(dim, keepdims=keepdim), rtol=1e-5, atol=1e-5)
+    assert not computed and torch.engine_stats()["misses"] == misses

@@ -80,6 +80,11 @@ class Template:
 
     def end_fold(self, source: int, shape: tuple[int, ...], dims: frozenset[int]) -> None:
         """Reduces ``dims`` of what another has begun, of ``shape``."""
+        if not dims:  # it has done all
+            self.op = Part(self.op.name, lambda b, x: x, None)
+            self.inputs = [Ref(source, tuple(self.shape), self.dtype)]
+            self.form, self.reduced = tuple(self.shape), ()
+            return
         self.op = Part(self.op.name, self.op.folds, tuple(dims))
         self.inputs = [Ref(source, shape, self.dtype)]
         self.form, self.reduced = shape, tuple(dims)

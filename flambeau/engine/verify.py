@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from flambeau.engine.graph import PROJECT
 from flambeau.engine.grouping import Group, Ref
+from flambeau.engine.templates import Part
 
 if TYPE_CHECKING:
     from flambeau.engine.plan import Plan
@@ -44,7 +45,10 @@ def verify_groups(plan: Plan, order: Iterable[int]) -> None:
     known: set[int] = set()
     for k, group in enumerate(plan.groups):
         if group.body is None:
-            sources = [r.source for r in plan.nodes[group.members[0]].inputs if isinstance(r, Ref)]
+            node = plan.nodes[group.members[0]]
+            if isinstance(node.op, Part):
+                raise BrokenPlan(f"grouping: a part of {node.op.name} of shape {node.shape} is in no loop, and NumPy cannot compute it")
+            sources = [r.source for r in node.inputs if isinstance(r, Ref)]
         else:
             sources = [source for source, *_ in group.inputs]
             for source, offset, strides, dtype in group.inputs:
