@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from hashlib import blake2b, sha256
 
 import numpy as np
 import pytest
@@ -102,6 +103,134 @@ def test_no_directory_no_cache(tmp_path, monkeypatch):
     check_square(20, compiler.Session(compiler.machine(), gone))
 
 
+# --- what somebody else could have put there ---
+
+
+def _replace(path, content=None, mode=0o600):
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+        path.chmod(mode)
+
+
+def _pipe(entry):
+    _replace(entry)
+    os.mkfifo(entry, 0o600)
+
+
+def _directory(entry):
+    _replace(entry)
+    entry.mkdir(0o700)
+
+
+def _link(entry):
+    elsewhere = entry.parent.parent / "elsewhere.o"
+    entry.rename(elsewhere)
+    entry.symlink_to(elsewhere)
+
+
+def _linked_shard(entry):
+    elsewhere = entry.parent.parent / "elsewhere"
+    entry.parent.rename(elsewhere)
+    entry.parent.symlink_to(elsewhere)
+
+
+def _other_name(entry):
+    """The code of another kernel under this one's name: it is whole, and of this user."""
+    other = next(path for path in entry.parent.parent.glob("*/*.o") if path != entry)
+    _replace(entry, other.read_bytes())
+
+
+def _digest_without_secret(entry):
+    payload = b"not machine code" * 100
+    for digest in (sha256(payload), blake2b(payload, digest_size=32), blake2b(entry.stem.encode() + payload, digest_size=32)):
+        _replace(entry, digest.digest() + payload)
+        assert Cache(entry.parent.parent).load(entry.stem) is None
+
+
+HOSTILE = {
+    "a pipe": _pipe,
+    "a directory": _directory,
+    "a link": _link,
+    "a shard that is a link": _linked_shard,
+    "a link to nothing": lambda entry: (_replace(entry), entry.symlink_to("nothing")),
+    "a device": lambda entry: (_replace(entry), entry.symlink_to("/dev/zero")),
+    "a file that others may write": lambda entry: entry.chmod(0o602),
+    "a file that the group may write": lambda entry: entry.chmod(0o620),
+    "a shard that others may write": lambda entry: entry.parent.chmod(0o707),
+    "a shard that anybody may add to": lambda entry: entry.parent.chmod(0o1777),
+    "a directory that the group may write": lambda entry: entry.parent.parent.chmod(0o770),
+    "a directory that others may write": lambda entry: entry.parent.parent.chmod(0o703),
+    "a parent that others may write": lambda entry: entry.parent.parent.parent.chmod(0o707),
+    "the code of another kernel": _other_name,
+    "a digest that anybody can compute": _digest_without_secret,
+    "a secret that others can read": lambda entry: (entry.parent.parent / "secret").chmod(0o644),
+    "another secret": lambda entry: _replace(entry.parent.parent / "secret", bytes(32)),
+    "a short secret": lambda entry: _replace(entry.parent.parent / "secret", b"short"),
+    "no secret": lambda entry: _replace(entry.parent.parent / "secret"),
+    "a secret that is a pipe": lambda entry: _pipe(entry.parent.parent / "secret"),
+    "a secret that is a directory": lambda entry: _directory(entry.parent.parent / "secret"),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_only_what_this_user_wrote_is_executed(tmp_path, kind):
+    directory = tmp_path / "above" / "code"
+    directory.mkdir(0o700, parents=True)
+    session = new_session(directory)
+    check_square(20, session)
+    (entry,) = directory.glob("*/*.o")
+    check_square(30, session)
+    HOSTILE[kind](entry)
+    session = new_session(directory)
+    check_square(20, session)
+    assert (session.stats.compiled, session.stats.loaded) == (1, 0)
+
+
+@pytest.mark.parametrize("target", ["entry", "shard", "code"])
+def test_what_another_user_owns_is_not_executed(tmp_path, monkeypatch, target):
+    check_square(20, new_session(tmp_path))
+    (entry,) = tmp_path.glob("*/*.o")
+    foreign = {"entry": entry, "shard": entry.parent, "code": tmp_path}[target].stat().st_ino
+    fstat = os.fstat
+
+    def of_somebody_else(handle):
+        status = fstat(handle)
+        return os.stat_result([*status[:4], status.st_uid + 1, *status[5:]]) if status.st_ino == foreign else status
+
+    monkeypatch.setattr(os, "fstat", of_somebody_else)
+    session = new_session(tmp_path)
+    check_square(20, session)
+    assert (session.stats.compiled, session.stats.loaded) == (1, 0)
+    if target == "code":
+        assert "it belongs to user" in Cache(tmp_path).refusal()
+        assert not session.disk.load(entry.stem) and session.disk.size() == (0, 0)
+
+
+def test_whoever_writes_the_secret_is_the_only_one_to_read_it(tmp_path):
+    Cache(tmp_path).store("00aa", b"code")
+    assert (tmp_path / "secret").stat().st_mode & 0o777 == 0o600
+    assert len((tmp_path / "secret").read_bytes()) == 32
+    assert Cache(tmp_path).load("00aa") == b"code"
+
+
+def test_garbage_that_this_user_stored_is_not_executed(tmp_path):
+    """LLVM reads whatever it is given, and dies of what is no object file."""
+    session = new_session(tmp_path)
+    check_square(20, session)
+    (entry,) = tmp_path.glob("*/*.o")
+    code = session.disk.load(entry.stem)
+    rng = np.random.default_rng(0)
+    lengths = [0, 1, 4, 63, 64, *rng.integers(0, len(code), 20).tolist()]
+    cut = [code[:n] for n in lengths]
+    for garbage in [*cut, *[rng.bytes(n) for n in lengths], *[code[:4] + rng.bytes(n) for n in lengths], code + b"x", bytes(len(code))]:
+        session.disk.store(entry.stem, garbage)
+        again = new_session(tmp_path)
+        check_square(20, again)
+        assert (again.stats.compiled, again.stats.loaded) == (1, 0)
+        assert again.disk.load(entry.stem) == code
+
+
 PROCESS = """
 import sys
 import numpy as np
@@ -129,7 +258,7 @@ def test_several_processes_at_once(tmp_path):
     assert start().communicate()[0].split() == ["0", "10"]
     files = list((tmp_path / "code").glob("*/*"))
     assert len(files) == 10 and all(f.suffix == ".o" for f in files), "something temporary was left"
-    for directory in (tmp_path / "code", *(tmp_path / "code").iterdir()):
+    for directory in (tmp_path / "code", *(tmp_path / "code").iterdir()):  # shards, and the secret
         assert directory.stat().st_mode & 0o077 == 0, "others can put machine code there"
 
 

@@ -9,6 +9,7 @@ import os
 import platform
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +17,9 @@ import flambeau
 from flambeau import version
 from flambeau.cli.text import table
 from flambeau.core import config
+
+if TYPE_CHECKING:
+    from flambeau.engine.cpu.cache import Cache
 
 # Packages that flambeau can do without -> what they are for.
 _OPTIONAL = {"llvmlite": "compiled kernels", "matplotlib": "pictures as .png"}
@@ -57,12 +61,19 @@ def _compiler() -> list[list[str]]:
         return [["kernels for", str(error)]]
     vectors = f"{8 * machine.vector_bytes}-bit vectors, {machine.registers} registers"
     also = [name for name, there in [("fused multiply-add", machine.fma), ("float16 conversion", machine.half)] if there]
-    disk = Cache.default()
-    count, size = disk.size() if disk is not None else (0, 0)
     return [
         ["kernels for", ", ".join([machine.cpu, vectors, *also])],
-        ["kernel cache", f"{disk.directory}: {count} kernels, {size / 2**20:.1f} MiB" if disk is not None else "none: no directory for it"],
+        ["kernel cache", _cache(Cache.default())],
     ]
+
+
+def _cache(disk: Cache | None) -> str:
+    if disk is None:
+        return "none: no directory for it"
+    if (refusal := disk.refusal()) is not None:
+        return f"none: {refusal}"
+    count, size = disk.size()
+    return f"{disk.directory}: {count} kernels, {size / 2**20:.1f} MiB"
 
 
 def _mode() -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import struct
 import threading
 import time
 from collections.abc import Callable
@@ -103,7 +104,7 @@ class Session:
             key = sha256((self._salt + ir).encode()).hexdigest()
             start = time.perf_counter()
             code = self.disk.load(key) if self.disk is not None else None
-            if code is None:
+            if code is None or not _is_object(code):
                 module = llvm.parse_assembly(ir)
                 for function in module.functions:  # tables for unwinding would refer to code by 32 bits, and nothing unwinds
                     function.add_function_attribute("nounwind")
@@ -132,6 +133,21 @@ class Session:
     def assembly(self, ir: str) -> str:
         """The machine code of ``ir`` in readable form."""
         return self._target.emit_assembly(llvm.parse_assembly(ir))
+
+
+def _is_object(code: bytes) -> bool:
+    """Whether LLVM may be given ``code``, which it reads without looking: all of an object file. (Only ELF is known here.)"""
+    if llvm.get_object_format() != "ELF":
+        return True
+    try:
+        magic, bits, kind, sections, each, count = _ELF.unpack_from(code)
+    except struct.error:
+        return False
+    whole: bool = sections + each * count == len(code)  # the table of the sections stands at the end
+    return (magic, bits, kind) == (b"\x7fELF", 2, 1) and whole
+
+
+_ELF = struct.Struct("=4sB11xH22xQ10xHH2x")  # of 64 bits, relocatable: the table of sections, an entry's size, their number
 
 
 @cache
