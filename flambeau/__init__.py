@@ -85,8 +85,13 @@ def is_nonzero(input: Tensor) -> bool:
 
 
 def is_conj(input: Tensor) -> bool:
-    """False: conjugates are computed."""
-    return False
+    """Whether ``input`` shows the conjugates of what is in its memory."""
+    return input.is_conj()
+
+
+def is_neg(input: Tensor) -> bool:
+    """Whether ``input`` shows what is in its memory with the other sign."""
+    return input.is_neg()
 
 
 def is_inference(input: Tensor) -> bool:

@@ -62,6 +62,9 @@ inplace: Callable = None  # type: ignore[assignment]
 write_out: Callable = None  # type: ignore[assignment]
 """``write_out(name, result, out)``: writes a result into the tensors given as ``out=``."""
 
+flipped: Callable = None  # type: ignore[assignment]
+"""``flipped(node, bits)``: the elements of a node with the conjugate and the sign that the bits of a view give them."""
+
 known: Callable = None  # type: ignore[assignment]
 """``known(tensor)``: its values as an array, not for writing, where nothing must run to have them; else ``None``."""
 

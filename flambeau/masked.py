@@ -211,7 +211,7 @@ def var(
     dims = _dims(x, dim)
     count = _how_many(x, dims, True, mask)
     away = x - sum(x, dims, keepdim=True, mask=mask) / count
-    squares = (away * away.conj()).real if x.is_complex() else away * away
+    squares = (away * away.conj_physical()).real if x.is_complex() else away * away
     total = sum(squares, dims, keepdim=keepdim, mask=mask)
     count = _how_many(x, dims, keepdim, mask)
     return (total / (count - _correction(unbiased, correction)).clamp(min=0)).to(x.dtype)

@@ -1,11 +1,81 @@
-"""In-place writes as the tape sees them."""
+"""In-place writes as the tape sees them.
+
+A view is a way of looking at its base's memory, and the gradient of a view is that of its base looked at in the same way.
+So what is known of a view here is its :class:`Place`: the rules make a row of memory that holds the base's gradient, and
+look at it as the view does, also where that is as real instead of complex numbers, or as conjugates.
+
+Source: https://docs.pytorch.org/docs/stable/notes/autograd.html#in-place-operations-with-autograd
+"""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from flambeau import dispatch
 from flambeau.autograd.graph import Node, edge_of, zeros_for
+from flambeau.core.dtypes import dtype as Dtype
 from flambeau.core.size import Size, contiguous_strides
-from flambeau.tensor.tensor import Tensor
+from flambeau.ops.complexes import conj_of, conj_view, neg_view
+from flambeau.ops.conversion import row_major
+from flambeau.ops.parts import strided_scatter
+from flambeau.ops.views import view_as_complex, view_as_real
+from flambeau.tensor.tensor import INFERENCE, MANY, Tensor
+
+
+class Place(NamedTuple):
+    """Where a tensor's elements are in memory, and how they are read there."""
+
+    shape: Size
+    strides: tuple[int, ...]
+    offset: int
+    dtype: Dtype
+    bits: frozenset[str]
+
+    @classmethod
+    def of(cls, t: Tensor) -> Place:
+        return cls(t._shape, t.stride(), t._offset, t._dtype, t._bits)
+
+    @property
+    def end(self) -> int:
+        """How many bytes of memory there are at least."""
+        last = sum((n - 1) * s for n, s in zip(self.shape, self.strides, strict=True)) if 0 not in self.shape else -1
+        return (self.offset + last + 1) * self.dtype.itemsize
+
+    def is_all_of(self, row: Tensor) -> bool:
+        """Whether the elements are those of a row, in their order."""
+        return not self.offset and self.shape.numel() == row.numel() and self.strides == contiguous_strides(self.shape)
+
+
+def _seen(row: Tensor, place: Place) -> Tensor:
+    """A row of memory, looked at as a tensor at ``place`` is, as a view."""
+    row = _row_of(row, place.dtype)
+    t = row.view(place.shape) if place.is_all_of(row) else row.as_strided(place.shape, place.strides, place.offset)
+    if "conj" in place.bits:
+        t = conj_view(t)
+    return neg_view(t) if "neg" in place.bits else t
+
+
+def _row_of(row: Tensor, dtype: Dtype) -> Tensor:
+    """A row of real or complex numbers as one of ``dtype``, of which the other kind of number consists."""
+    if row._dtype is dtype:
+        return row
+    return view_as_complex(row.view(-1, 2)) if dtype.is_complex else view_as_real(row).view(-1)
+
+
+def _length(base: Place, view: Place) -> int:
+    """How long the memory of both is, in elements of the base: as many as can be seen as the view's dtype."""
+    ratio = max(1, view.dtype.itemsize // base.dtype.itemsize)
+    size = base.dtype.itemsize * ratio
+    return -(-max(base.end, view.end) // size) * ratio
+
+
+def _laid_out(g: Tensor, base: Place, length: int) -> Tensor:
+    """A row of ``length`` elements in which ``g`` is where the base is."""
+    if base.shape.numel() == length and not base.offset and base.strides == contiguous_strides(base.shape):
+        return row_major(g).view(-1)
+    row = g.new_zeros(length)
+    _seen(row, base).copy_(g)
+    return row
 
 
 class CopyBackwards(Node):
@@ -18,43 +88,62 @@ class CopyBackwards(Node):
 class CopySlices(Node):
     """A write into a view, seen from its base: the base's gradient less the slice, and the slice's for what was written."""
 
+    base: Place
+    view: Place
+
     def apply(self, grads: list) -> tuple:
-        base = _laid_out(grads[0], *self.base_geometry)
-        shape, strides, offset = self.view_geometry
-        written = base.as_strided(shape, strides, offset).clone()
+        row = _laid_out(grads[0], self.base, _length(self.base, self.view))
+        written = _seen(row, self.view).clone()
         if self.edges[0] is None:
             return None, written
-        base.as_strided(shape, strides, offset).zero_()
-        return base, written
+        _seen(row, self.view).zero_()
+        return _seen(row, self.base), written
 
 
 class AsStridedBackward0(Node):
     """A view of a base that has been written to since the view was made."""
 
+    base: Place
+    view: Place
+
     def apply(self, grads: list) -> tuple:
-        base = _laid_out(grads[0].new_zeros(self.base_geometry[0]), *self.base_geometry)
-        shape, strides, offset = self.view_geometry
-        base.as_strided(shape, strides, offset).add_(grads[0])
-        return (base,)
+        base, view, g = self.base, self.view, grads[0]
+        g = conj_of(g) if "conj" in view.bits else g
+        g = -g if "neg" in view.bits else g
+        size = _length(base, view) * base.dtype.itemsize // view.dtype.itemsize
+        row = strided_scatter(g.expand(view.shape), Size((size,)), view.strides, view.offset)  # elements seen twice add up
+        return (_seen(_row_of(row, base.dtype), base),)
 
 
-def _geometry(t: Tensor) -> tuple:
-    return t._shape, t.stride(), t._offset
+_MANY = (
+    "This view is the output of a function that returns multiple views. Such functions do not allow the output views to be "
+    "modified inplace. You should replace the inplace operation by an out-of-place one."
+)
+_AMBIGUOUS = (
+    "Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify your code by moving both the view "
+    "and the inplace either both inside the {0} block (if you don't want the inplace to be tracked) or both outside (if you want "
+    "the inplace to be tracked)."
+)
 
 
-def _laid_out(g: Tensor, shape: Size, strides: tuple, offset: int) -> Tensor:
-    """A copy of ``g`` whose strides and offset are the given ones."""
-    if strides == contiguous_strides(shape) and offset == 0:
-        return g.clone().contiguous()
-    extent = offset + 1 + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
-    out = g.new_zeros(extent).as_strided(shape, strides, offset)
-    out.copy_(g)
-    return out
+def _refusal(view: Tensor, modified: str) -> RuntimeError:
+    """The error for a write to memory that has a view which the tape could not follow."""
+    kind, fn = view._creation, view._grad_fn
+    if kind == MANY and fn is not None:
+        return RuntimeError(f"Output {view._output_nr} of {fn.name()} is a view and {modified} modified inplace. {_MANY}")
+    inference = kind == INFERENCE
+    start = "A view was created in" if fn is None else f"Output {view._output_nr} of {fn.name()} is a view of a view which was created in"
+    mode = "inference mode and {} modified inplace in normal mode" if inference else "no_grad mode and {} modified inplace with grad mode enabled"
+    more = _MANY if kind == MANY else _AMBIGUOUS.format("inference_mode" if inference else "no_grad")
+    return RuntimeError(f"{start} {mode.format(modified)}. {more}")
 
 
 def rebase(input: Tensor, result: Tensor) -> None:
     """Moves ``input`` to ``result``'s place on the tape, which is about to be written into it."""
     base = input._base
+    edge = edge_of(result)
+    if base is not None and input._creation is not None and (edge is not None or input.requires_grad):
+        raise _refusal(input, "is being")
     if input._requires_grad and input.grad_fn is None:
         raise RuntimeError(
             "a leaf Variable that requires grad is being used in an in-place operation. Write to it under "
@@ -65,12 +154,11 @@ def rebase(input: Tensor, result: Tensor) -> None:
             "a view of a leaf Variable that requires grad is being used in an in-place operation. Write to it under "
             "torch.no_grad(), or work on a clone()."
         )
-    edge = edge_of(result)
     if base is not None:
         if edge is None and not base.requires_grad:
             return
         node: Node = CopySlices((edge_of(base), edge), ((base._shape, base._dtype),))
-        node.base_geometry, node.view_geometry = _geometry(base), _geometry(input)  # type: ignore[attr-defined]
+        node.base, node.view = Place.of(base), Place.of(input)  # type: ignore[attr-defined]
         base._grad_fn, base._output_nr, base._layout = node, 0, None
     elif edge is not None:
         input._grad_fn, input._output_nr = edge
@@ -85,14 +173,16 @@ def rebase(input: Tensor, result: Tensor) -> None:
 def regenerate(view: Tensor) -> None:
     """Brings a view's place on the tape up to date after its base has been written to."""
     base = view._base
+    edge = edge_of(base) if base is not None else None
+    if edge is not None and view._creation is not None:
+        raise _refusal(view, "its base or another view of its base has been")
     view._history = view._storage.history
     view._layout = None
-    edge = edge_of(base) if base is not None else None
     if edge is None:
         view._grad_fn = None
         return
     node = AsStridedBackward0((edge,), ((view._shape, view._dtype),))
-    node.base_geometry, node.view_geometry = _geometry(base), _geometry(view)  # type: ignore[arg-type]
+    node.base, node.view = Place.of(base), Place.of(view)  # type: ignore[arg-type]
     view._grad_fn, view._output_nr = node, 0
 
 

@@ -28,7 +28,7 @@ from flambeau.tensor.tensor import Tensor
 
 _ENTRY = {"pattern", "metas", "edges", "saved", "sequence"}
 _PLAIN = {
-    "_storage", "_shape", "_dtype", "_strides", "_offset", "_grad_fn", "_output_nr", "_base", "_history", "_layout", "_requires_grad",
+    "_storage", "_shape", "_dtype", "_strides", "_offset", "_grad_fn", "_output_nr", "_base", "_history", "_creation", "_layout", "_requires_grad",
     "_accumulator",
 }  # fmt: skip
 
@@ -305,6 +305,8 @@ class _Replay:
         if base is not None:
             add(f"{y}._base = {base}")
             add(f"{y}._history = {storage}.history")
+            if t._creation is not None:
+                add(f"{y}._creation = {t._creation!r}")
         if entry is not None:
             fn, number = self.edge(entry, t._output_nr)
             add(f"{y}._grad_fn = {fn}")

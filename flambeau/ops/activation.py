@@ -120,7 +120,7 @@ def _conj_slope(slope):
 
     def grad(g, input):
         s = slope(input)
-        return g * (s.conj() if s._dtype.is_complex else s)
+        return g * (s.conj_physical() if s._dtype.is_complex else s)
 
     return grad
 

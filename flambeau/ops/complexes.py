@@ -8,7 +8,7 @@ from flambeau import dispatch
 from flambeau.core import dtypes
 from flambeau.core.dtypes import scalar_name
 from flambeau.core.size import broadcast_shapes
-from flambeau.ops.record import ErrorSample, Sample, composite, op, pointwise
+from flambeau.ops.record import ErrorSample, Sample, composite, op, pointwise, view
 
 
 def conj_of(x):
@@ -35,27 +35,45 @@ def conj_physical(input):
     return (input,), {}
 
 
+@view(name="_conj", method=False, grad={"input": lambda g: conj_of(g)}, backward_name="ConjBackward0", samples=lambda make: [])
+def conj_view(input):
+    """The same memory, whose elements are conjugated when they are read, and when they are written."""
+    return input.shape, input.stride(), input.storage_offset(), {}, input.dtype, "conj"
+
+
+@view(name="_neg_view", method=False, grad={"input": lambda g: -g}, backward_name="NegViewBackward0", samples=lambda make: [])
+def neg_view(input):
+    """The same memory, whose elements change their sign when they are read, and when they are written."""
+    return input.shape, input.stride(), input.storage_offset(), {}, input.dtype, "neg"
+
+
 @composite(samples=_complex_samples)
 def conj(input):
-    """Element-wise complex conjugate; a real tensor is returned as it is.
+    """Element-wise complex conjugate, as a view of ``input``'s memory; a real tensor is returned as it is.
 
     >>> import flambeau as torch
-    >>> torch.conj(torch.tensor([1 + 2j]))
-    tensor([1.-2.j])
+    >>> x = torch.tensor([1 + 2j])
+    >>> torch.conj(x), x.conj().is_conj()
+    (tensor([1.-2.j]), True)
+    >>> x.conj()[0] = 3 + 4j
+    >>> x
+    tensor([3.-4.j])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.conj.html
     """
-    return conj_of(input)
+    return conj_view(input) if input.is_complex() else input
 
 
-@composite
+@composite(samples=_complex_samples)
 def resolve_conj(input):
-    """``input`` itself: conjugates are always computed, so there is no lazy one to resolve."""
-    return input
+    """``input``, or a copy where it is a conjugate view."""
+    return input.clone() if input.is_conj() else input
 
 
-@composite
+@composite(samples=_complex_samples)
 def resolve_neg(input):
-    """``input`` itself: there is no lazy negation to resolve."""
-    return input
+    """``input``, or a copy where it is a view with the other sign."""
+    return input.clone() if input.is_neg() else input
 
 
 @composite(method=False, samples=_complex_samples)

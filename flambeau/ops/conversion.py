@@ -43,7 +43,7 @@ def to_dtype(input, dtype):
     backward_name="CloneBackward0",
     samples=lambda make: [Sample(make(2, 3)), Sample(make(3, 2).t()), Sample(make())],
 )
-def _clone(input):
+def row_major(input):
     """A row-major copy."""
     return input.shape, input.dtype, (input,), {}
 
@@ -52,8 +52,8 @@ def _cast_in_order(input, dtype: dtypes.dtype, order: tuple[int, ...] | None):
     """A copy in ``dtype`` whose dims lie in memory in ``order``."""
     if dtype is input.dtype:
         if order is None:
-            return _clone(input)
-        return dispatch.record_in_order(_clone.op, input, {}, dtype, order)
+            return row_major(input)
+        return dispatch.record_in_order(row_major.op, input, {}, dtype, order)
     if input.dtype.is_complex and dtype.kind in (dtypes.FLOATING, dtypes.INTEGRAL):
         warn("Casting complex values to real discards the imaginary part")
     if order is None:
@@ -86,7 +86,7 @@ def contiguous(input, memory_format=None):
         if memory_format.matches(input.shape, input.stride()):
             return input
         return _cast_in_order(input, input.dtype, memory_format.order(input.dim()))
-    return input if input.is_contiguous() else _clone(input)
+    return input if input.is_contiguous() else row_major(input)
 
 
 @composite(name="Tensor.laid_out_as", method=True)

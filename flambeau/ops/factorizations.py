@@ -558,5 +558,5 @@ def ormqr(input, tau, other, left=True, transpose=False):
     conjugate = transpose and tau.dtype.is_complex
     for i in order if transpose else reversed(order):
         factor = tau[..., i]
-        other = _reflect(other, _reflector(input, i), factor.conj() if conjugate else factor)
+        other = _reflect(other, _reflector(input, i), factor.conj_physical() if conjugate else factor)
     return other

@@ -174,7 +174,7 @@ def _from_half(name: str, input, s, dim, norm, conjugate: bool = False):
     if n < 1:
         raise RuntimeError(f"Invalid number of data points ({n}) specified")
     input = _resized(input, dims, [*sizes[:-1], _half(n)])
-    return _c2r(input.conj() if conjugate else input, dims, norm, n)
+    return _c2r(input.conj_physical() if conjugate else input, dims, norm, n)
 
 
 def _sizes(n):
@@ -269,7 +269,7 @@ def ihfft(input, n=None, dim=-1, norm=None):
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.ihfft.html
     """
-    return _to_half("ihfft", input, _sizes(n), (dim,), _swapped(norm)).conj()
+    return _to_half("ihfft", input, _sizes(n), (dim,), _swapped(norm)).conj_physical()
 
 
 # --- several dims --------------------------------------------------------------------------------------------
@@ -326,7 +326,7 @@ def ihfftn(input, s=None, dim=None, norm=None):
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.ihfftn.html
     """
-    return _to_half("ihfftn", input, s, dim, _swapped(norm)).conj()
+    return _to_half("ihfftn", input, s, dim, _swapped(norm)).conj_physical()
 
 
 @composite(name="fft.fft2", out=True, samples=_samples_2d, errors=_errors_2d)

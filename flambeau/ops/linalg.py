@@ -388,7 +388,7 @@ def _cofactors(A):
 
 def _det_gradient(g, A, out):
     if dispatch.grad_mode.enabled:
-        factor = g * (out.conj() if out.dtype.is_complex else out)
+        factor = g * (out.conj_physical() if out.dtype.is_complex else out)
         return factor.unsqueeze(-1).unsqueeze(-1) * conjugate_transpose(inv(A))
     return g.unsqueeze(-1).unsqueeze(-1) * _cofactors(A)
 
@@ -414,7 +414,7 @@ def det(A):
 def _slogdet_gradient(gs, A, sign):
     g_sign, g = gs
     if A.dtype.is_complex and g_sign is not None:
-        turn = (g_sign.conj() * sign).imag
+        turn = (g_sign.conj_physical() * sign).imag
         g = (0 if g is None else g) - 1j * turn
     if g is None:
         return None

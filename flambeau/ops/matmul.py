@@ -30,11 +30,11 @@ _C_NAMES = {
 def conjugate_transpose(x):
     """``x`` with its last two dims swapped, conjugated where it is complex: what gradients multiply with."""
     x = x.t() if len(x._shape) == 2 else x.transpose(-2, -1)
-    return x.conj() if x._dtype.is_complex else x
+    return x.conj_physical() if x._dtype.is_complex else x
 
 
 def _conj(x):
-    return x.conj() if x.dtype.is_complex else x
+    return x.conj_physical() if x.dtype.is_complex else x
 
 
 def sizes(x) -> str:

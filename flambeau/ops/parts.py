@@ -183,7 +183,11 @@ def _as_strided_gradient(g, input_shape, input_geometry, shape, strides, offset)
     if input_geometry is None:
         return strided_scatter(g.expand(shape), input_shape, strides, offset)
     size, own_strides, own_offset = input_geometry
-    return strided_scatter(g.expand(shape), (size,), strides, offset).as_strided(input_shape, own_strides, own_offset)
+    row = strided_scatter(g.expand(shape), (size,), strides, offset)
+    if _overlaps(input_shape, own_strides):  # elements that are the same memory share its gradient
+        counts = _scatter(np.ones(input_shape, g.dtype.np), input_shape, own_strides, own_offset, (size,), True)
+        row = row / dispatch.wrap(np.maximum(counts, 1), g.dtype)
+    return row.as_strided(input_shape, own_strides, own_offset)
 
 
 @view(

@@ -276,7 +276,7 @@ def _prod_gradient(g, input, out, dim, keepdim):
         before = x.roll(1, d).masked_fill(first, 1).cumprod(d)
         after = x.flip(d).roll(1, d).masked_fill(first, 1).cumprod(d).flip(d)
         others = before * after
-    return (g * others.conj()).reshape(input.shape)
+    return (g * others.conj_physical()).reshape(input.shape)
 
 
 @op(

@@ -76,12 +76,12 @@ def cumsum(input, dim, *, dtype=None):
 def _cumprod_gradient(g, input, out, dim):
     if not input.dim():
         return g
-    g = g.conj() if g.dtype.is_complex else g
+    g = g.conj_physical() if g.dtype.is_complex else g
     if dispatch.grad_mode.enabled:
         gradient = _cumprod_gradient_any_order(g, input, out, dim)
     else:
         gradient = _cumprod_gradient_once(g, input, out, dim)
-    return gradient.conj() if gradient.dtype.is_complex else gradient
+    return gradient.conj_physical() if gradient.dtype.is_complex else gradient
 
 
 def _cumprod_gradient_any_order(g, input, out, dim):
@@ -143,15 +143,15 @@ def _logcumsumexp_gradient(g, input, out, dim):
     if dispatch.grad_mode.enabled:
         # Differentiable everywhere, at the price of overflow where the range of ``input`` is large.
         top = input.detach().amax(dim, keepdim=True) if not input.dtype.is_complex else 0
-        weights = g * (top - out).exp().conj()
-        return _reversed_cumsum(weights, dim) * (input - top).exp().conj()
+        weights = g * (top - out).exp().conj_physical()
+        return _reversed_cumsum(weights, dim) * (input - top).exp().conj_physical()
 
     def part(log_g):
         """Summed as logarithms, which positive and negative numbers have apart."""
         return ((log_g - out).flip(dim).logcumsumexp(dim).flip(dim) + input).exp()
 
     if g.dtype.is_complex:
-        return part(g.conj().log()).conj()
+        return part(g.conj_physical().log()).conj_physical()
     return part(g.log().masked_fill(g <= 0, -inf)) - part((-g).log().masked_fill(g >= 0, -inf))
 
 

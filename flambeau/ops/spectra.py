@@ -152,7 +152,7 @@ def _eig_gradient(gs, eigenvalues, eigenvectors):
     inner = Vh @ gV
     # The eigenvectors have norm 1: what would change it does not count.
     inner = inner - (Vh @ (V * inner.diagonal(0, -2, -1).real.unsqueeze(-2)))
-    inner = inner / _gaps(eigenvalues, inf).conj()
+    inner = inner / _gaps(eigenvalues, inf).conj_physical()
     if gL is not None:
         inner = inner + gL.diag_embed()
     return linalg_solve(Vh, inner @ Vh)
@@ -493,7 +493,7 @@ def lstsq(A, B, rcond=None, *, driver=None):
     residuals = (X.real if X.dtype.is_complex else X).reshape(-1)[:0]
     if m > n and (driver == "gels" or driver in _BY_SINGULAR_VALUES and bool((rank == n).all())):
         difference = A @ X - b
-        squares = (difference * difference.conj()).real if A.dtype.is_complex else difference * difference
+        squares = (difference * difference.conj_physical()).real if A.dtype.is_complex else difference * difference
         residuals = squares.sum(-2)
     return _Lstsq(
         (

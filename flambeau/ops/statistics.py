@@ -190,7 +190,7 @@ def cov(input, *, correction=1, fweights=None, aweights=None):
     freedom = freedom.clamp(min=0) if isinstance(freedom, dispatch.Tensor) else max(freedom, 0)
     centred = x - average.unsqueeze(1)
     weighted = centred if weights is None else centred * weights
-    product = weighted @ (centred.conj() if centred.dtype.is_complex else centred).t()
+    product = weighted @ (centred.conj_physical() if centred.dtype.is_complex else centred).t()
     return (product / freedom).squeeze()
 
 
@@ -447,7 +447,7 @@ def _logsumexp_kernel(x, dim, keepdim):
 def _logsumexp_gradient(g, input, out, dim, keepdim):
     out = restore(out, input.shape, dim, keepdim)
     weights = (input - out.masked_fill(out == -inf, 0)).exp()
-    return restore(g, input.shape, dim, keepdim) * (weights.conj() if weights.dtype.is_complex else weights)
+    return restore(g, input.shape, dim, keepdim) * (weights.conj_physical() if weights.dtype.is_complex else weights)
 
 
 def _expand_logsumexp(e, x, dim, keepdim):

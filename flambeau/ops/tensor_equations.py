@@ -64,7 +64,7 @@ def vecdot(x, y, *, dim=-1):
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.vecdot.html
     """
-    return ((x.conj() if x.dtype.is_complex else x) * y).sum(dim)
+    return ((x.conj_physical() if x.dtype.is_complex else x) * y).sum(dim)
 
 
 @composite(name="linalg.diagonal", samples=lambda make: [Sample(make(3, 3)), Sample(make(2, 3, 4), offset=1)])

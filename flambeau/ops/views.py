@@ -178,27 +178,30 @@ def unflatten(input, dim, sizes):
 
 
 def _reinterpreted(input, dtype):
-    """The geometry of the same bytes as another dtype: the last dim grows or shrinks with the element size."""
-    if input.requires_grad and dtype is not input.dtype:
-        raise RuntimeError("view(dtype): a tensor that requires a gradient cannot be seen as another dtype; detach() it first")
+    """The geometry of the same bytes as another dtype: the last dim grows or shrinks with the element size. It has no gradient."""
+    for bit, name in ((input.is_conj(), "conjugate"), (input.is_neg(), "negative")):
+        if bit and dtype is not input.dtype:
+            raise RuntimeError(
+                f"torch.Tensor.view is not supported for {name} view tensors when converting to a different dtype: copy it first."
+            )
     shape, strides, offset = input.shape, input.stride(), input.storage_offset()
     old, new = input.dtype.itemsize, dtype.itemsize
     if old == new:
-        return shape, strides, offset, {}, dtype
+        return shape, strides, offset, None, dtype
     if not shape:
         raise RuntimeError(f"self.dim() cannot be 0 to view {input.dtype} as {dtype} (different element sizes)")
     if strides[-1] != 1:
         raise RuntimeError(f"self.stride(-1) must be 1 to view {input.dtype} as {dtype} (different element sizes), but got {strides[-1]}")
     if old > new:
         ratio = old // new
-        return shape[:-1] + (shape[-1] * ratio,), tuple([s * ratio for s in strides[:-1]]) + (1,), offset * ratio, {}, dtype
+        return shape[:-1] + (shape[-1] * ratio,), tuple([s * ratio for s in strides[:-1]]) + (1,), offset * ratio, None, dtype
     ratio = new // old
     if shape[-1] % ratio or offset % ratio or any(s % ratio for s in strides[:-1]):
         raise RuntimeError(
             f"self.size(-1), self.storage_offset() and the other strides must be divisible by {ratio} to view {input.dtype} "
             f"as {dtype} (different element sizes), but got size {list(shape)}, offset {offset}, strides {strides}"
         )
-    return shape[:-1] + (shape[-1] // ratio,), tuple([s // ratio for s in strides[:-1]]) + (1,), offset // ratio, {}, dtype
+    return shape[:-1] + (shape[-1] // ratio,), tuple([s // ratio for s in strides[:-1]]) + (1,), offset // ratio, None, dtype
 
 
 # --- dims in another order -----------------------------------------------------------------------------------
@@ -386,15 +389,20 @@ def view_as_real(input):
     """A complex tensor's memory as real pairs: a last dim of size 2."""
     if not input.dtype.is_complex:
         raise RuntimeError("view_as_real is only supported for complex tensors")
+    if input.is_conj():
+        raise RuntimeError(
+            "view_as_real doesn't work on unresolved conjugated tensors.  To resolve the conjugate tensor so you can view it as "
+            "real, use self.resolve_conj(); however, be warned that the resulting tensor will NOT alias the original."
+        )
     strides = tuple([2 * s for s in input.stride()]) + (1,)
     return input.shape + (2,), strides, 2 * input.storage_offset(), {}, input.dtype.to_real()
 
 
 def _complex_of(g):
-    return view_as_complex(g.contiguous())
+    return view_as_complex(g.contiguous().resolve_neg())
 
 
-@view(grad={"input": lambda g: view_as_real(g.contiguous())}, samples=lambda make: [Sample(make(3, 2))])
+@view(grad={"input": lambda g: view_as_real(g.contiguous().resolve_conj())}, samples=lambda make: [Sample(make(3, 2))])
 def view_as_complex(input):
     """A real tensor whose last dim has size 2 as complex numbers, on the same memory."""
     if not input.dim() or input.shape[-1] != 2:

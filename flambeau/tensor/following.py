@@ -19,7 +19,7 @@ from flambeau.engine import graph
 from flambeau.engine.graph import PROJECT, Node
 from flambeau.engine.run import after_record
 from flambeau.tensor.storage import Storage
-from flambeau.tensor.tensor import Tensor, read, window_of
+from flambeau.tensor.tensor import Tensor, creation_of, read, window_of
 
 
 class Source(NamedTuple):
@@ -107,6 +107,10 @@ def view_follower(results: Result | tuple[Result, ...], is_view: bool, pattern, 
             "result._base = a0 if base is None else base",
             "if s0.history: result._history = s0.history",
         ]
+        if not grad_mode.enabled:
+            lines += ["result._creation = creation_of(a0, False)"]
+        elif is_view:
+            lines += ["if a0._creation is not None: result._creation = a0._creation"]
         if is_in_window:
             lines += [f"result._offset = a0._offset + {results.offset}"]  # type: ignore[union-attr]
     if pattern is not None:
@@ -300,12 +304,13 @@ def _part_of(a: Tensor, part: Result) -> Tensor:
     t._shape, t._dtype, t._layout = part.shape, part.dtype, part.layout
     t._strides, t._offset = part.strides, part.offset
     t._base, t._history = a if a._base is None else a._base, a._storage.history
+    t._creation = creation_of(a, True)
     return t
 
 
 _SCOPE: dict[str, Any] = {
     "new": object.__new__, "Node": Node, "Storage": Storage, "Tensor": Tensor, "trace": graph.trace, "append": graph.trace.append,
     "config": config, "dispatch": dispatch, "write": _write, "autocast": dispatch.autocast, "after_record": after_record, "read": read, "part_of": _part_of,
-    "window_of": window_of,
+    "window_of": window_of, "creation_of": creation_of,
 }  # fmt: skip
 """What the functions know by name, besides what the tape adds."""

@@ -16,7 +16,7 @@ from flambeau.ops.creation import full
 from flambeau.ops.indexing import expand_masks, index, index_put
 from flambeau.ops.parts import slice_
 from flambeau.tensor.record import normal_strides
-from flambeau.tensor.tensor import Tensor
+from flambeau.tensor.tensor import Tensor, creation_of
 
 _WHOLE = slice(None)
 _NO_DIMS = (
@@ -26,7 +26,10 @@ _NO_DIMS = (
 
 
 def getitem(x: Tensor, key) -> Tensor:
-    """``x[key]``: a view for numbers, slices, ``None`` and ``...``; a copy where tensors or masks index."""
+    """``x[key]``: a view for numbers (0-dim integer tensors too), slices, ``None`` and ``...``; a copy where tensors or masks
+    index."""
+    if key.__class__ is Tensor and not key._shape and _is_number(key):
+        key = key.item()
     if key.__class__ is int:
         if x._shape:
             n = x._shape[0]
@@ -57,7 +60,7 @@ def _part(x: Tensor, start: int, length: int | None) -> Tensor | None:
     """
     storage = x._storage
     layout = x._layout or dispatch.layout_of(x)
-    if x.__class__ is not Tensor or layout.requires_grad and dispatch.grad_mode.enabled or x._history != storage.history:
+    if x.__class__ is not Tensor or layout.requires_grad and dispatch.grad_mode.enabled or x._history != storage.history or x._bits:
         return None
     found = layout.parts.get(length)
     if found is None:
@@ -74,7 +77,14 @@ def _part(x: Tensor, start: int, length: int | None) -> Tensor | None:
     result._offset = x._offset + (start if start >= 0 else start + x._shape[0]) * step
     result._base = x if x._base is None else x._base
     result._history = storage.history
+    if x._creation is not None or not dispatch.grad_mode.enabled:
+        result._creation = creation_of(x, False)
     return result
+
+
+def _is_number(index: Tensor) -> bool:
+    """Whether a 0-dim index stands for the number that it holds: then what it shows is a view, so the number must be known."""
+    return index._dtype.kind == dtypes.INTEGRAL and index._dtype is not dtypes.uint8
 
 
 def setitem(x: Tensor, key, value) -> None:
@@ -253,11 +263,11 @@ _PARTS = (type(None), type(Ellipsis), slice, Tensor, list, tuple, np.ndarray)
 def _as_index(part):
     """An index that is no plain int or slice: a tensor, or an int where it stands for one."""
     if isinstance(part, Tensor):
-        if part.dim() or part.dtype in (dtypes.bool, dtypes.uint8):
+        if part._shape or part.dtype in (dtypes.bool, dtypes.uint8):
             return part
         if part.dtype.kind != dtypes.INTEGRAL:
             raise IndexError(f"tensors used as indices must be long, int, byte or bool tensors, got {part.dtype}")
-        return part
+        return part.item()
     if isinstance(part, (np.bool_,)):
         return dispatch.wrap(np.asarray(part))
     if isinstance(part, (list, tuple, range, np.ndarray)):
@@ -265,7 +275,8 @@ def _as_index(part):
                            if not isinstance(part, np.ndarray) else part)  # fmt: skip
         if array.dtype.kind == "f":  # as PyTorch, which cuts them; also the empty list
             array = array.astype(np.int64)
-        return dispatch.wrap(np.array(array))
+        index = dispatch.wrap(np.array(array))
+        return index if index._shape or not _is_number(index) else index.item()
     if hasattr(part, "__index__"):
         return part.__index__()
     raise IndexError(

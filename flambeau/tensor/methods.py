@@ -8,6 +8,7 @@ import numpy as np
 
 from flambeau import dispatch
 from flambeau.core.size import Size, contiguous_strides
+from flambeau.ops.complexes import conj_view, neg_view
 from flambeau.ops.creation import sizes_of
 from flambeau.ops.record import Op, registry
 from flambeau.ops.views import view_as_real
@@ -134,7 +135,10 @@ def _part(name: str, i: int) -> property:
 
     def get(self):
         if self.is_complex():
-            return view_as_real(self).select(-1, i)
+            if not self.is_conj():
+                return view_as_real(self).select(-1, i)
+            part = view_as_real(conj_view(self)).select(-1, i)
+            return neg_view(part) if i else part
         if i:
             raise RuntimeError("imag is not implemented for tensors with non-complex dtypes.")
         return self
@@ -167,7 +171,7 @@ def set_(self, source=None, storage_offset=0, size=None, stride=None):
         source = source.as_tensor(self._dtype)
     self._storage, self._dtype, self._layout = source._storage, source._dtype, None
     if size is None:
-        self._shape, self._strides, self._offset = source._shape, source._strides, source._offset
+        self._shape, self._strides, self._offset, self._bits = source._shape, source._strides, source._offset, source._bits
     else:
         like = source.as_strided(size, contiguous_strides(tuple(size)) if stride is None else stride, storage_offset)
         self._shape, self._strides, self._offset = like._shape, like._strides, storage_offset
@@ -180,7 +184,7 @@ def _geometry_in_place(name: str):
 
     def method(self, *args, **kwargs):
         out = function(self._alias(), *args, **kwargs)
-        self._shape, self._strides, self._offset, self._layout = out._shape, out._strides, out._offset, None
+        self._shape, self._strides, self._offset, self._bits, self._layout = out._shape, out._strides, out._offset, out._bits, None
         if out._grad_fn is not None:
             self._grad_fn, self._output_nr = out._grad_fn, out._output_nr
         return self

@@ -23,6 +23,7 @@ def user_attributes(t: Tensor) -> dict[str, Any]:
 
 def reduce_tensor(t: Tensor) -> tuple:
     """``t.__reduce_ex__()``. A tensor on the tape comes back as a leaf that requires grad, as in PyTorch."""
+    t = t.resolve_conj().resolve_neg()
     cls = None if type(t) is Tensor else type(t)
     args = (cls, t._storage, t.dtype, tuple(t.shape), t.stride(), t.storage_offset(), t.requires_grad)
     return rebuild_tensor, args, user_attributes(t) or None

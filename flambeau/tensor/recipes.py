@@ -52,12 +52,12 @@ def layout_of(t: Tensor) -> Layout:
     memory, offset = None, t._offset
     if not is_plain(t):
         memory, offset = (WINDOW, 0) if is_window(t) else ((node.shape, node.dtype), offset)
-    key = (t._shape, t._strides, offset, t._dtype, memory, t._base is not None, requires_grad)
+    key = (t._shape, t._strides, offset, t._dtype, memory, t._base is not None, requires_grad, t._bits)
     found = _layouts.get(key)
     if found is None:
         if len(_layouts) >= MAX_LAYOUTS:
             _layouts.clear()  # recipes under the old ones are found by tensors that have them, and give way in time
-        found = _layouts[key] = Layout(*key)
+        found = _layouts[key] = Layout(*key[:-1])
     t._layout = found
     return found
 

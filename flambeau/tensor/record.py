@@ -23,10 +23,12 @@ from flambeau.engine.interpreter import compute_now
 from flambeau.engine.run import after_creation, after_record, run_pending
 from flambeau.engine.segment import may_fail
 from flambeau.engine.trace import kind_of
+from flambeau.ops.arithmetic import neg
+from flambeau.ops.complexes import conj_physical
 from flambeau.ops.indexing import index_copy
 from flambeau.tensor.recipes import CAST, learn, learn_view
 from flambeau.tensor.storage import Storage
-from flambeau.tensor.tensor import Tensor, geometry_of, is_plain, make_tensor, read
+from flambeau.tensor.tensor import Tensor, creation_of, geometry_of, is_plain, make_tensor, read
 
 _NUMBERS = (int, float, complex, np.number, np.bool_)
 
@@ -92,7 +94,7 @@ def _present(inputs: tuple) -> tuple | None:
         if not isinstance(t, Tensor) or grad_mode.enabled and t.requires_grad:
             return None
         value = t._storage.node.value
-        if value.__class__ is not np.ndarray:
+        if value.__class__ is not np.ndarray or t._bits:
             return None
         found.append(value if is_plain(t) else VIEW.kernel(value, **geometry_of(t)))
     return tuple(found)
@@ -247,7 +249,11 @@ def _permuted(t: Tensor, order: tuple[int, ...]) -> Tensor:
     lead = len(order) - len(t._shape)
     shape, strides = (1,) * lead + t._shape, (0,) * lead + t.stride()
     out = make_tensor(t._storage, Size([shape[d] for d in order]), t._dtype)
-    out._strides = normal_strides(out._shape, tuple([strides[d] for d in order]))
+    out._strides = tuple([strides[d] for d in order])
+    if t._bits:
+        out._bits = t._bits
+    else:
+        out._strides = normal_strides(out._shape, out._strides)
     out._offset = t._offset
     return out
 
@@ -321,27 +327,47 @@ def view(op, args: tuple, kwargs: dict):
     geometry = op.check(*args, **kwargs)
     looked = Storage.looks != looks
     input = args[0] if args else kwargs[op.tensors[0]]
+    kind: list = []
     if op.outputs:
         parts, attrs = geometry
         results = tuple([make_view(input, *part) for part in parts])
+        for r in results:
+            r._creation = creation_of(input, True)
     else:
-        shape, strides, offset, attrs, *dtype = geometry
-        results = make_view(input, shape, strides, offset, *dtype)
+        shape, strides, offset, attrs, *kind = geometry
+        results = make_view(input, shape, strides, offset, *kind)
+        if attrs is None:  # memory as another dtype: the tape knows nothing of it
+            results._base = None
+            return results
     if grad_mode.enabled and op.grads:
         dispatch.attach(op, results, (input,), attrs)
-    if not looked:
+    if not looked and not input._bits and not kind[1:]:
         learn_view(op, args, kwargs, results)
     return results
 
 
-def make_view(input: Tensor, shape, strides, offset: int, dtype: dtypes.dtype | None = None) -> Tensor:
-    """A tensor on ``input``'s storage with a geometry of its own."""
+def make_view(input: Tensor, shape, strides, offset: int, dtype: dtypes.dtype | None = None, flip: str = "") -> Tensor:
+    """A tensor on ``input``'s storage with a geometry of its own; ``flip`` is a bit that it has where ``input`` has not."""
     result = make_tensor(input._storage, shape if shape.__class__ is Size else Size(shape), dtype or input._dtype)
     result._strides = normal_strides(result._shape, strides) if strides is not None else None
     result._offset = offset
+    bits = input._bits ^ {flip} if flip else input._bits
+    if bits:
+        result._bits = bits
+        result._strides = contiguous_strides(result._shape) if strides is None else strides
     result._base = input if input._base is None else input._base
     result._history = input._storage.history
+    if input._creation is not None or not grad_mode.enabled:
+        result._creation = creation_of(input, False)
     return result
+
+
+def flipped(node: Node, bits: frozenset[str]) -> Node:
+    """The elements that a view with these bits has where ``node`` is what is in memory, and the other way round."""
+    for name, op in (("conj", conj_physical.op), ("neg", neg.op)):
+        if name in bits:
+            node = Node(op, (node,), {}, node.shape, node.dtype)
+    return node
 
 
 # --- in-place, out= ------------------------------------------------------------------------------------------
@@ -388,6 +414,8 @@ def assign(input: Tensor, result: Tensor) -> Tensor:
     node = read(result)
     if node.dtype is not input._dtype:
         node = cast_node(node, input._dtype)
+    if input._bits:
+        node = flipped(node, input._bits)
     storage = input._storage
     whole = input._strides is None and input._offset == 0 and input._shape.numel() == storage.size
     content = storage.node
@@ -439,7 +467,7 @@ def put(input: Tensor, src: Tensor) -> bool:
         return False
     if grad_mode.enabled and (src.requires_grad or input.requires_grad or input._base is not None and input._base.requires_grad):
         return False
-    if input._strides is not None and 0 in input._strides:
+    if input._strides is not None and 0 in input._strides or input._bits or src._bits:
         return False
     values = value if is_plain(src) else VIEW.kernel(value, **geometry_of(src))
     if src._storage is input._storage:
@@ -513,6 +541,7 @@ def wrap(array: np.ndarray, dtype: dtypes.dtype | None = None) -> Tensor:
 dispatch.record = record
 dispatch.record_pointwise = record_pointwise
 dispatch.record_in_order = record_in_order
+dispatch.flipped = flipped
 dispatch.view = view
 dispatch.inplace = inplace
 dispatch.write_out = write_out

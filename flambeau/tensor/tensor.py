@@ -10,6 +10,7 @@ from flambeau import dispatch
 from flambeau.core import device as devices
 from flambeau.core import dtypes
 from flambeau.core.size import Size, contiguous_strides, wrap_dim
+from flambeau.dispatch import grad_mode
 from flambeau.engine import flight
 from flambeau.engine.graph import VIEW, Node
 from flambeau.engine.run import run_ahead
@@ -48,6 +49,8 @@ class Tensor(Derived):
     _grad: Tensor | None = None
     _base: Tensor | None = None  # of a view, the tensor that it is a view of
     _history = 0  # of a view, the storage's history that _grad_fn belongs to
+    _creation: str | None = None  # of a view, why the tape may not follow a write through it (see autograd/writes.py)
+    _bits: frozenset[str] = frozenset()  # "conj", "neg": what is done to the elements when they are read; then _strides is set
     _hooks: dict | None = None
     _layout: Any = None  # what recipes know it by (see tensor/recipes.py); None: not known, or no longer
     _accumulator = None  # weak reference to the tape's node that adds to .grad
@@ -88,6 +91,10 @@ class Tensor(Derived):
         out._strides, out._offset = self._strides, self._offset
         out._grad_fn, out._output_nr = self.grad_fn, self._output_nr
         out._base, out._history = self._base, self._history
+        if self._creation is not None:
+            out._creation = self._creation
+        if self._bits:
+            out._bits = self._bits
         if self._requires_grad:
             out._grad_fn = dispatch.accumulator(self)
         return out
@@ -169,7 +176,11 @@ class Tensor(Derived):
         if self._strides is None and self._offset == 0 and from_storage.dtype == self._dtype.np:
             size = self._shape.numel()
             return (from_storage if size == from_storage.size else from_storage[:size]).reshape(self._shape)
-        return VIEW.kernel(from_storage, self._shape, self.stride(), self._offset, self._dtype)
+        values = VIEW.kernel(from_storage, self._shape, self.stride(), self._offset, self._dtype)
+        if self._bits:
+            values = values.conj() if "conj" in self._bits else values
+            values = -values if "neg" in self._bits else values
+        return values
 
     def item(self):
         """The value of a tensor with one element, as a Python number."""
@@ -185,10 +196,12 @@ class Tensor(Derived):
             node = self._storage.node
         value = node.value
         layout = self._layout or dispatch.layout_of(self)
-        if layout.memory is not None or value.__class__ is not np.ndarray:
-            value = self._array().reshape(())  # a part of its storage, or one that could not be computed
+        if value.__class__ is not np.ndarray or self._bits:
+            value = self._array().reshape(())  # one that could not be computed, or is not what is in memory
         else:
             flight.settle(value)
+            if layout.memory is not None:  # a part of its storage
+                value = VIEW.kernel(value, (), (), self._offset, self._dtype)
         return value.astype(np.float32).item() if self._dtype is dtypes.bfloat16 else value.item()
 
     def tolist(self):
@@ -341,13 +354,13 @@ class Tensor(Derived):
         if value._dtype is not self._dtype or value._shape != self._shape:
             self._accumulator = None  # gradients will have that dtype and shape from now on
         self._storage, self._shape, self._dtype = value._storage, value._shape, value._dtype
-        self._strides, self._offset, self._layout = value._strides, value._offset, None
+        self._strides, self._offset, self._bits, self._layout = value._strides, value._offset, value._bits, None
 
     def detach(self) -> Tensor:
         """The same memory, off the tape: gradients do not flow through it."""
         out = make_tensor(self._storage, self._shape, self._dtype)
         if self._strides is not None:
-            out._strides = self._strides
+            out._strides, out._bits = self._strides, self._bits
         if self._offset:
             out._offset = self._offset
         return out
@@ -377,10 +390,12 @@ class Tensor(Derived):
         return self._dtype.is_signed
 
     def is_conj(self) -> bool:
-        return False
+        """Whether the elements are the conjugates of those in memory."""
+        return "conj" in self._bits
 
     def is_neg(self) -> bool:
-        return False
+        """Whether the elements have the other sign in memory."""
+        return "neg" in self._bits
 
     def is_inference(self) -> bool:
         return False
@@ -415,7 +430,7 @@ class Tensor(Derived):
             storage = memo[id(self._storage)] = Storage.from_numpy(self._storage.array().copy(), self._storage.dtype)
         out = _new(type(self))
         out.__dict__.update(
-            {k: v for k, v in self.__dict__.items() if k in ("_shape", "_dtype", "_strides", "_offset", "_requires_grad")}
+            {k: v for k, v in self.__dict__.items() if k in ("_shape", "_dtype", "_strides", "_offset", "_bits", "_requires_grad")}
         )
         out._storage = storage
         memo[id(self)] = out
@@ -437,6 +452,17 @@ class Tensor(Derived):
 Tensor.__module__ = "torch"
 
 
+MANY, NO_GRAD, INFERENCE = "many", "no_grad", "inference"
+"""Why the tape may not follow a write through a view: it is one of several results, or was made where nothing was on the tape."""
+
+
+def creation_of(input: Tensor, several: bool) -> str | None:
+    """The same of a view of ``input`` that is made now."""
+    if not grad_mode.enabled:
+        return INFERENCE if grad_mode.inference else NO_GRAD
+    return MANY if several else input._creation
+
+
 def make_tensor(storage: Storage, shape: Size, dtype: dtypes.dtype) -> Tensor:
     """A row-major tensor at the start of ``storage``."""
     self = _new(Tensor)
@@ -452,6 +478,14 @@ def is_plain(t: Tensor) -> bool:
     return t._strides is None and not t._offset and node.shape == t._shape and node.dtype is t._dtype
 
 
+def in_memory(t: Tensor) -> Tensor:
+    """``t`` as its elements are in memory, without the conjugate and the sign that reading them gives them; off the tape."""
+    out = make_tensor(t._storage, t._shape, t._dtype)
+    out._strides = None if t._strides == contiguous_strides(t._shape) else t._strides
+    out._offset = t._offset
+    return out
+
+
 def geometry_of(t: Tensor) -> dict:
     """Which part of a storage ``t`` is: the settings of the nodes that read or write it there."""
     return {"shape": t._shape, "strides": t.stride(), "offset": t._offset, "dtype": t._dtype}
@@ -460,6 +494,8 @@ def geometry_of(t: Tensor) -> dict:
 def read(t: Tensor) -> Node:
     """The node whose value is ``t``'s, as it is now in the order of the program."""
     storage = t._storage
+    if t._strides is not None and t._bits:
+        return dispatch.flipped(read(in_memory(t)), t._bits)
     if storage.exposed and storage.is_shared():
         return storage.snapshot(t._shape, t.stride(), t._offset, t._dtype)
     node = storage.node
