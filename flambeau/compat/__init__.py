@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 
 import flambeau
+from flambeau.compat.children import disguise
 from flambeau.compat.finder import TorchFinder, is_public
 from flambeau.compat.missing import explain_missing_names
 
@@ -47,3 +48,5 @@ def install() -> None:
     flambeau.torch = flambeau  # type: ignore[attr-defined]  # PyTorch has this too, and libraries write torch.torch
     # In front of the path finder, which would load flambeau's files a second time under their torch names.
     sys.meta_path.insert(0, TorchFinder())
+    if "multiprocessing.spawn" in sys.modules:
+        disguise(sys.modules["multiprocessing.spawn"])

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
+from flambeau.compat.children import disguise
 from flambeau.compat.missing import explain_missing_names, missing_module
 from flambeau.compat.spellings import SPELLINGS, SpelledModule
 
@@ -61,8 +62,22 @@ class _Spelled(importlib.abc.Loader):
         pass
 
 
+class _Spawn(importlib.abc.Loader):
+    """Loads ``multiprocessing.spawn``, and has it hand the disguise on."""
+
+    def __init__(self, own: importlib.abc.Loader) -> None:
+        self.own = own
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
+        return self.own.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        self.own.exec_module(module)
+        disguise(module)
+
+
 class TorchFinder(importlib.abc.MetaPathFinder):
-    """A ``sys.meta_path`` entry that answers for ``torch`` and everything below it, and for nothing else."""
+    """A ``sys.meta_path`` entry that answers for ``torch`` and everything below it, and for what starts new processes."""
 
     def find_distributions(self, context: Any = None) -> Iterator[Any]:
         """The installed package ``torch``, of whose version libraries ask ``importlib.metadata``."""
@@ -74,6 +89,11 @@ class TorchFinder(importlib.abc.MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
+        if fullname == "multiprocessing.spawn":
+            spec = importlib.machinery.PathFinder.find_spec(fullname, path)
+            if spec is not None and spec.loader is not None:
+                spec.loader = _Spawn(spec.loader)
+            return spec
         top, _, rest = fullname.partition(".")
         if top != "torch":
             return None

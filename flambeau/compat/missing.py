@@ -12,7 +12,7 @@ from typing import Any
 _INSTEAD = {
     "torch.jit": "functions stay Python functions: save a module's state_dict with torch.save",
     "torch.distributed": "run in one process",
-    "torch.multiprocessing": "use Python's multiprocessing, and pass NumPy arrays",
+    "torch.multiprocessing": "use Python's multiprocessing",
     "torch.sparse": "use dense tensors",
     "torch.onnx": "save the state_dict with torch.save",
     "torch.profiler": "use Python's cProfile",

@@ -24,6 +24,7 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
     "torch.cuda.amp.autocast_mode": ("flambeau.cuda.amp",),
     "torch.cuda.amp.grad_scaler": ("flambeau.cuda.amp",),
     "torch.functional": ("flambeau",),
+    "torch.multiprocessing.reductions": ("flambeau.tensor.sharing",),
     "torch.types": ("flambeau.tensor.types",),
     "torch.utils._pytree": ("flambeau.core.nests",),
     "torch.utils.data._utils": ("flambeau.utils.data",),

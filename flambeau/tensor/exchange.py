@@ -360,6 +360,14 @@ class UntypedStorage:
     def device(self) -> devices.device:
         return devices.CPU
 
+    def share_memory_(self) -> UntypedStorage:
+        """Moves it into memory that other processes may see."""
+        self._storage.share()
+        return self
+
+    def is_shared(self) -> bool:
+        return self._storage.segment is not None
+
     def tolist(self) -> list:
         array = self._storage.array()
         return (array.view(np.uint8) if self.dtype is None else array).tolist()

@@ -226,8 +226,20 @@ def __delitem__(self, key) -> None:
 
 
 def share_memory_(self):
-    """Returns the tensor: threads share it, and worker processes get a copy."""
+    """Moves the tensor's storage into memory that other processes see; nothing happens where it is there already.
+
+    A process that is started afterwards, or that gets the tensor through :mod:`torch.multiprocessing`, reads and writes the same
+    memory.
+    """
+    import flambeau.tensor.sharing  # noqa: F401  # multiprocessing, which most programs do without
+
+    self._storage.share()
     return self
+
+
+def is_shared(self) -> bool:
+    """Whether the tensor's storage lies in memory that other processes may see."""
+    return self._storage.segment is not None
 
 
 def pin_memory(self, device=None):
@@ -260,7 +272,7 @@ def install() -> None:
     Tensor.H = _transposed("H", adjoint=True, batches=False)
     Tensor.real = _part("real", 0)
     Tensor.imag = _part("imaginary", 1)
-    for function in (resize_, set_, apply_, map_, __delitem__, is_set_to, is_same_size, share_memory_, pin_memory, dim_order, new_tensor, new):
+    for function in (resize_, set_, apply_, map_, __delitem__, is_set_to, is_same_size, share_memory_, is_shared, pin_memory, dim_order, new_tensor, new):
         setattr(Tensor, function.__name__, function)
     for name in ("t", "transpose", "squeeze", "unsqueeze", "swapaxes", "swapdims", "as_strided"):
         setattr(Tensor, name + "_", _geometry_in_place(name))
@@ -268,6 +280,5 @@ def install() -> None:
                         "is_mps": False, "is_nested": False, "names": None, "is_cpu": True, "is_xla": False,
                         "is_sparse_csr": False}.items():  # fmt: skip
         setattr(Tensor, name, value)
-    Tensor.is_shared = lambda self: False
     Tensor.is_pinned = lambda self, device=None: False
     Tensor.resize_as_ = lambda self, other: self.resize_(other._shape)

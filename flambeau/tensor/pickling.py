@@ -37,11 +37,11 @@ def rebuild_tensor(
 
 
 def _reduce_storage(storage: Storage) -> tuple[Callable, tuple]:
-    return _rebuild_storage, (storage.array().view(np.uint8), storage.dtype)
+    return _rebuild_storage, (storage.array().view(np.uint8), storage.dtype, tuple(storage.node.shape))
 
 
-def _rebuild_storage(data: np.ndarray, dtype: Dtype) -> Storage:
-    return Storage.from_numpy(data.view(dtype.np), dtype)
+def _rebuild_storage(data: np.ndarray, dtype: Dtype, shape: tuple[int, ...] = (-1,)) -> Storage:
+    return Storage.from_numpy(data.view(dtype.np).reshape(shape), dtype)
 
 
 copyreg.pickle(Storage, _reduce_storage)

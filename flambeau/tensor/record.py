@@ -426,6 +426,8 @@ def assign(input: Tensor, result: Tensor) -> Tensor:
             geometry = {"shape": content.shape, "strides": strides, "offset": 0, "dtype": content.dtype}
             node = Node(VIEW, (node,), geometry, content.shape, content.dtype)
         storage.write(node)
+    elif storage.segment is not None:
+        storage.store(node, geometry_of(input))
     else:  # part of the memory, or all of it seen as another dtype (``x.view(torch.int32)``, ``view_as_real``)
         written = _rows_written(input, content, node) if Storage.windowed else None
         storage.write(written or Node(graph.WRITE, (content, node), geometry_of(input), content.shape, content.dtype))

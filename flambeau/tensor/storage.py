@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import weakref
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +16,9 @@ from flambeau.engine.graph import Node, leaf
 from flambeau.engine.interpreter import ONE_HOLDER, Failed
 from flambeau.engine.run import run_pending
 
+if TYPE_CHECKING:
+    from flambeau.core.shared_memory import Segment
+
 MOST_BUSY = 256
 
 
@@ -25,6 +29,7 @@ class Storage:
     ``buffer``   a flat NumPy array, the memory; it never moves
     ``leaf``     the node whose value is what the buffer holds now
     ``exposed``  memory that NumPy or another library may also see: it is read and written immediately
+    ``segment``  what other processes map this memory by, if they may; see :meth:`share`
     ``version``  counts the writes; ``history`` counts those that the tape had to know of
     ``windows``  leaves that show parts of the content, by where these begin and their shape; see :meth:`window`
     ``busy``     so many views are read as such before there are windows again: ``meetings`` counts the writes that met some
@@ -38,6 +43,7 @@ class Storage:
     buffer: np.ndarray | None = None
     leaf: Node | None = None
     exposed = False
+    segment: Segment | None = None
     version = 0
     history = 0
     windows: weakref.WeakValueDictionary[tuple, Node] | None = None
@@ -202,6 +208,42 @@ class Storage:
         if sys.getrefcount(self.leaf) > ONE_HOLDER + 1:  # held by more than ``leaf`` and ``node``
             run_pending()
         self.exposed = True
+
+    def share(self) -> Segment:
+        """Moves the content into memory that other processes may map. It is read and written at once from then on."""
+        with lock:
+            if self.segment is None:
+                from flambeau.core.shared_memory import Segment  # ctypes, which most programs do without
+
+                self.array()
+                self.expose()
+                old = self.leaf
+                segment = Segment.create(self.buffer.nbytes)  # type: ignore[union-attr]
+                memory = segment.map().view(self.buffer.dtype)  # type: ignore[union-attr]
+                np.copyto(memory, self.buffer)  # type: ignore[arg-type]
+                self.buffer = memory
+                self.leaf = leaf(memory.reshape(old.shape), old.shape, old.dtype)  # type: ignore[union-attr]
+                self.leaf.is_buffer = True
+                if self.node is old:  # and not what another thread has recorded meanwhile
+                    self.node = self.leaf
+                self.segment = segment
+            return self.segment
+
+    @staticmethod
+    def on_segment(segment: Segment, shape: tuple[int, ...], dtype: Dtype) -> Storage:
+        """A storage on memory that another process has shared."""
+        storage = Storage.from_numpy(segment.map().view(dtype.np).reshape(shape), dtype, exposed=True)
+        storage.segment = segment
+        return storage
+
+    def store(self, node: Node, geometry: dict) -> None:
+        """Writes the value of ``node`` to a part of memory that others may write to elsewhere meanwhile, and touches no more."""
+        self.array()
+        run_pending()
+        if node.value.__class__ is Failed:
+            raise node.value.error
+        graph.strided(self.buffer, **geometry)[...] = node.value  # type: ignore[arg-type]
+        self.version += 1
 
     def is_shared(self) -> bool:
         """Whether somebody outside still holds the memory; clears ``exposed`` where nobody does."""
