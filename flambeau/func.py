@@ -55,28 +55,38 @@ def _rebuild(nest: Any, leaves: Sequence[Any]) -> Any:
 # --- derivatives -------------------------------------------------------------------------------------------------
 
 
-def _own(x: Any) -> Any:
-    """A tensor to differentiate by that nothing outside the function depends on."""
-    if not isinstance(x, Tensor):
-        return x
-    return x.view_as(x) if x.requires_grad else x.detach().requires_grad_()
+class _Level(enable_grad):
+    """A function that is differentiated: ``no_grad`` around it is about its result, not about what it computes."""
+
+    def __enter__(self) -> _Level:  # type: ignore[override]
+        super().__enter__()
+        return self
+
+    def own(self, x: Any) -> Any:
+        """A tensor to differentiate by that nothing outside the function depends on."""
+        if not isinstance(x, Tensor):
+            return x
+        return x.view_as(x) if x.requires_grad and self.previous else x.detach().requires_grad_()
+
+    def finished(self, value: Any, own: list[Tensor]) -> Any:
+        """``value`` without its place on the tape, unless it depends on other tensors than ``own`` that need gradients."""
+        if not isinstance(value, Tensor) or value.grad_fn is None:
+            return value.detach() if isinstance(value, Tensor) and any(value is t for t in own) else value
+        return value if self.previous and _depends_on_others(value, own) else value.detach()
 
 
-def _picked(args: tuple, argnums: int | tuple[int, ...]) -> tuple[tuple, Any]:
+def _picked(level: _Level, args: tuple, argnums: int | tuple[int, ...]) -> tuple[tuple, Any]:
     """The arguments with fresh tensors at ``argnums``, and those."""
     fresh = list(args)
     for i in (argnums,) if isinstance(argnums, int) else argnums:
         if not -len(args) <= i < len(args):
             raise RuntimeError(f"Got argnum={i}, but only {len(args)} positional inputs")
-        fresh[i] = _map(_own, args[i])
+        fresh[i] = _map(level.own, args[i])
     chosen = fresh[argnums] if isinstance(argnums, int) else tuple(fresh[i] for i in argnums)
     return tuple(fresh), chosen
 
 
-def _finished(value: Any, own: list[Tensor]) -> Any:
-    """``value`` without its place on the tape, unless it depends on other tensors than ``own`` that need gradients."""
-    if not isinstance(value, Tensor) or value.grad_fn is None:
-        return value.detach() if isinstance(value, Tensor) and any(value is t for t in own) else value
+def _depends_on_others(value: Tensor, own: list[Tensor]) -> bool:
     ours, seen, waiting = {id(t) for t in own if t.grad_fn is None}, set(), [value.grad_fn]
     while waiting:
         node = waiting.pop()
@@ -85,9 +95,9 @@ def _finished(value: Any, own: list[Tensor]) -> Any:
         seen.add(node)
         variable = getattr(node, "variable", None)
         if variable is not None and id(variable) not in ours:
-            return value
+            return True
         waiting.extend(edge[0] for edge in node.edges if edge is not None)
-    return value.detach()
+    return False
 
 
 def _gradients(outputs: list[Tensor], inputs: list[Tensor], weights: list | None = None) -> list[Tensor]:
@@ -105,8 +115,8 @@ def grad_and_value(func: Callable, argnums: int | tuple[int, ...] = 0, has_aux: 
 
     @functools.wraps(func)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        with enable_grad():
-            fresh, chosen = _picked(args, argnums)
+        with _Level() as level:
+            fresh, chosen = _picked(level, args, argnums)
             output = func(*fresh, **kwargs)
             aux = None
             if has_aux:
@@ -125,9 +135,9 @@ def grad_and_value(func: Callable, argnums: int | tuple[int, ...] = 0, has_aux: 
                     f"{output.dim()} dims. Maybe you wanted to use the vjp or jacrev APIs instead?"
                 )
             own = [x for x in _leaves(chosen) if isinstance(x, Tensor)]
-            gradients = [_finished(g, own) for g in _gradients([output], own)]
+            gradients = [level.finished(g, own) for g in _gradients([output], own)]
             gradient = _rebuild(chosen, gradients)
-            value, aux = _finished(output, own), _map(lambda x: _finished(x, own), aux)
+            value, aux = level.finished(output, own), _map(lambda x: level.finished(x, own), aux)
         return gradient, ((value, aux) if has_aux else value)
 
     return wrapper
@@ -160,8 +170,8 @@ def vjp(func: Callable, *primals: Any, has_aux: bool = False) -> tuple:
     >>> f(torch.tensor([2.0]))
     (tensor([2.]),)
     """
-    with enable_grad():
-        fresh = _map(_own, primals)
+    with _Level() as level:
+        fresh = _map(level.own, primals)
         output = func(*fresh)
         aux = None
         if has_aux:
@@ -171,10 +181,10 @@ def vjp(func: Callable, *primals: Any, has_aux: bool = False) -> tuple:
 
     def product(cotangents: Any, retain_graph: bool = True, create_graph: bool | None = None) -> Any:
         gradients = _gradients(outputs, own, list(_leaves(cotangents)))
-        return _rebuild(fresh, [_finished(g, own) for g in gradients])
+        return _rebuild(fresh, [level.finished(g, own) for g in gradients])
 
-    value = _map(lambda x: _finished(x, own), output)
-    return (value, product, _map(lambda x: _finished(x, own), aux)) if has_aux else (value, product)
+    value = _map(lambda x: level.finished(x, own), output)
+    return (value, product, _map(lambda x: level.finished(x, own), aux)) if has_aux else (value, product)
 
 
 def jvp(func: Callable, primals: tuple, tangents: tuple, *, strict: bool = False, has_aux: bool = False) -> tuple:
@@ -186,8 +196,8 @@ def jvp(func: Callable, primals: tuple, tangents: tuple, *, strict: bool = False
     """
     if not isinstance(primals, tuple) or not isinstance(tangents, tuple):
         raise RuntimeError("jvp(f, primals, tangents): Expected primals and tangents to be tuples.")
-    with enable_grad():
-        fresh = _map(_own, primals)
+    with _Level() as level:
+        fresh = _map(level.own, primals)
         output = func(*fresh)
         aux = None
         if has_aux:
@@ -197,8 +207,8 @@ def jvp(func: Callable, primals: tuple, tangents: tuple, *, strict: bool = False
         products = _gradients(outputs, own, dummies)
         derivatives = _gradients(products, dummies, list(_leaves(tangents)))
     ours = own + dummies
-    result = tuple(_map(lambda x: _finished(x, ours), n) for n in (output, _rebuild(output, derivatives)))
-    return (*result, _map(lambda x: _finished(x, ours), aux)) if has_aux else result
+    result = tuple(_map(lambda x: level.finished(x, ours), n) for n in (output, _rebuild(output, derivatives)))
+    return (*result, _map(lambda x: level.finished(x, ours), aux)) if has_aux else result
 
 
 def jacrev(
@@ -215,8 +225,8 @@ def jacrev(
 
     @functools.wraps(func)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        with enable_grad():
-            fresh, chosen = _picked(args, argnums)
+        with _Level() as level:
+            fresh, chosen = _picked(level, args, argnums)
             output = func(*fresh, **kwargs)
             aux = None
             if has_aux:
@@ -226,10 +236,10 @@ def jacrev(
             def jacobian(y: Tensor) -> Any:
                 rows = [_gradients([e], own) for e in y.reshape(-1).unbind()] or [[x.new_empty((0,)) for x in own]]
                 stacked = [ops.stack(column).reshape(y.shape + x.shape) for column, x in zip(zip(*rows), own, strict=True)]
-                return _rebuild(chosen, [_finished(j, own) for j in stacked])
+                return _rebuild(chosen, [level.finished(j, own) for j in stacked])
 
             result = _map(jacobian, output)
-        return (result, _map(lambda x: _finished(x, own), aux)) if has_aux else result
+        return (result, _map(lambda x: level.finished(x, own), aux)) if has_aux else result
 
     return wrapper
 

@@ -9,7 +9,7 @@ from flambeau.engine.graph import Node as Value
 from flambeau.engine.graph import leaf, trace
 from flambeau.tensor.formulas import Update, formula
 from flambeau.tensor.storage import Storage
-from flambeau.tensor.tensor import Tensor
+from flambeau.tensor.tensor import Tensor, make_tensor
 
 _new = object.__new__
 
@@ -49,7 +49,8 @@ class Accumulation:
         """Adds a gradient, given as the node of its value."""
         before = variable._grad
         if before is None:
-            variable._grad = self.tensor(value)
+            grad = self.tensor(value)
+            variable._grad = grad if variable._strides is None else laid_out_as(variable, grad)
             return
         storage = before._storage
         if self.sum is None or (before._layout or dispatch.layout_of(before)) is not self.layout or storage.exposed:
@@ -60,6 +61,26 @@ class Accumulation:
         node.inputs = storage.node, value
         trace.append(node)
         storage.write(node)
+
+
+def laid_out_as(variable: Tensor, grad: Tensor) -> Tensor:
+    """A first gradient in the memory format of its leaf, if that fills its memory; row by row if not."""
+    strides = variable.stride()
+    order = sorted(range(len(strides)), key=lambda d: (-strides[d], d))
+    dense = 1
+    for d in reversed(order):
+        if variable._shape[d] != 1:
+            if strides[d] != dense:
+                return grad.contiguous()
+            dense *= variable._shape[d]
+    if grad.stride() == strides:
+        return grad
+    packed = grad.permute(order).contiguous()
+    if grad.grad_fn is not None:
+        return packed.permute([order.index(d) for d in range(len(order))])
+    out = make_tensor(packed._storage, grad._shape, grad._dtype)
+    out._strides = variable._strides
+    return out
 
 
 MAX_ACCUMULATIONS = 4096

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import heapq
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
+from flambeau import ops
 from flambeau.autograd import repetition
 from flambeau.autograd.anomaly import anomaly, forward_call, warn_of_error
 from flambeau.autograd.function import BackwardNode
-from flambeau.autograd.graph import AccumulateGrad, Node, edge_of, full_of
+from flambeau.autograd.graph import AccumulateGrad, GradientEdge, Node, Task, edge_of, full_of
 from flambeau.core import dtypes
 from flambeau.core.size import Size
 from flambeau.dispatch import grad_mode
@@ -66,13 +67,14 @@ def _run(
     ``returned`` has the results of entries that have run already.
     """
     waiting = _count_dependencies(roots)
+    task = Task(roots, waiting)
     captured: dict[tuple[Node, int], Tensor] = {}
     wanted: dict[Node, list[int]] = {}
     needed: dict[Node, bool] | None = None
     if inputs is not None:
         for node, number in inputs:
             wanted.setdefault(node, []).append(number)
-        needed = _on_the_way(roots, wanted)
+        task.nodes = needed = _on_the_way(roots, wanted)
     buffers: dict[Node, list[Tensor | None]] = {}
     ready: list[tuple[int, int, Node]] = []
     push, pop = heapq.heappush, heapq.heappop
@@ -81,48 +83,51 @@ def _run(
     for node in buffers:
         if node not in waiting:
             push(ready, (_priority(node), node.sequence, node))
-    while ready:
-        node = pop(ready)[2]
-        gs = buffers.pop(node, None)
-        edges = node.edges
-        results: Sequence = ()
-        if gs is not None and (needed is None or node in needed):
-            if node.tensor_hooks or node.retaining or node.pre_hooks:
-                gs = _pre_hooks(node, gs)
-            run = True
-            if needed is not None:
-                for number in wanted.get(node, ()):
-                    if gs[number] is not None:
-                        captured[node, number] = gs[number]
-                run = accumulate and node in wanted if isinstance(node, AccumulateGrad) else needed[node]
-            if run and watcher is not None and isinstance(node, AccumulateGrad):
-                watcher.gradients.append((node, read(gs[0])))
-            elif run:
-                if watcher is not None:
-                    watcher.ran.append(node)
-                if anomaly.enabled:
-                    results = _watched(node, gs)
-                elif node in returned:
-                    results = returned[node]
-                else:
-                    results = watcher.call(node, gs) if watcher and isinstance(node, BackwardNode) else node.apply(gs)
-                if edges:
-                    results = _fit_all(node, edges, results)
-                if node.post_hooks:
-                    results = _post_hooks(node, results, gs)
-                if not retain_graph:
-                    node.release()
-                if anomaly.enabled and anomaly.check_nan:
-                    _check_nan(node, results)
-        for i, edge in enumerate(edges):
-            if edge is None:
-                continue
-            target, number = edge
-            if results and results[i] is not None:
-                _send(buffers, target, number, results[i])
-            left = waiting[target] = waiting[target] - 1
-            if not left:
-                push(ready, (_priority(target), target.sequence, target))
+    with task:
+        while ready:
+            node = pop(ready)[2]
+            gs = buffers.pop(node, None)
+            edges = node.edges
+            results: Sequence = ()
+            if gs is not None and (needed is None or node in needed):
+                if node.tensor_hooks or node.retaining:
+                    gs = _tensor_hooks(node, gs)
+                run = True
+                if needed is not None:
+                    for number in wanted.get(node, ()):
+                        if gs[number] is not None:
+                            captured[node, number] = gs[number]
+                    run = accumulate and node in wanted if isinstance(node, AccumulateGrad) else needed[node]
+                if run and node.pre_hooks:
+                    gs = _pre_hooks(node, gs)
+                if run and watcher is not None and isinstance(node, AccumulateGrad):
+                    watcher.gradients.append((node, read(gs[0])))
+                elif run:
+                    if watcher is not None:
+                        watcher.ran.append(node)
+                    if anomaly.enabled:
+                        results = _watched(node, gs)
+                    elif node in returned:
+                        results = returned[node]
+                    else:
+                        results = watcher.call(node, gs) if watcher and isinstance(node, BackwardNode) else node.apply(gs)
+                    if edges:
+                        results = _fit_all(node, edges, results)
+                    if node.post_hooks:
+                        results = _post_hooks(node, results, gs)
+                    if not retain_graph:
+                        node.release()
+                    if anomaly.enabled and anomaly.check_nan:
+                        _check_nan(node, results)
+            for i, edge in enumerate(edges):
+                if edge is None:
+                    continue
+                target, number = edge
+                if results and results[i] is not None:
+                    _send(buffers, target, number, results[i])
+                left = waiting[target] = waiting[target] - 1
+                if not left:
+                    push(ready, (_priority(target), target.sequence, target))
     return [captured.get(key) for key in inputs or ()]
 
 
@@ -176,7 +181,8 @@ def _on_the_way(roots: Sequence[tuple[Node, int]], wanted: dict) -> dict[Node, b
     return needed
 
 
-def _pre_hooks(node: Node, gs: list) -> list:
+def _tensor_hooks(node: Node, gs: list) -> list:
+    """What hooks of tensors make of their gradients; they run wherever a gradient has come together."""
     if node.tensor_hooks:
         gs = list(gs)
         for number, hooks in node.tensor_hooks.items():
@@ -187,13 +193,17 @@ def _pre_hooks(node: Node, gs: list) -> list:
                         gs[number] = _check_replacement(hook, gs[number], replaced)
     for number, ref in (node.retaining or {}).items():  # after the hooks, however late they came
         t, g = ref(), gs[number]
-        if t is not None and g is not None:
+        if t is not None and g is not None and t.grad_fn is node:  # it has not been written to since
             t._grad = g.clone() if t._grad is None else t._grad + g
-    if node.pre_hooks:
-        for hook in list(node.pre_hooks.values()):
-            replaced = hook(tuple(gs))
-            if replaced is not None:
-                gs = list(replaced) if isinstance(replaced, (tuple, list)) else [replaced]
+    return gs
+
+
+def _pre_hooks(node: Node, gs: list) -> list:
+    """What hooks of the node make of the gradients of its outputs; they run where the node does."""
+    for hook in list(node.pre_hooks.values()):  # type: ignore[union-attr]
+        replaced = hook(tuple(gs))
+        if replaced is not None:
+            gs = _all_replaced(hook, gs, replaced)
     return gs
 
 
@@ -201,8 +211,7 @@ def _check_replacement(hook, g: Tensor, replaced: Tensor) -> Tensor:
     if not isinstance(replaced, Tensor):
         raise TypeError(f"expected Variable, but hook returned '{type(replaced).__name__}'")
     if replaced.shape != g.shape:
-        name = getattr(hook, "__name__", type(hook).__name__)
-        raise RuntimeError(f"hook '{name}' has changed the size of value: from {list(g.shape)} to {list(replaced.shape)}")
+        raise RuntimeError(f"hook '{_name_of(hook)}' has changed the size of value: from {list(g.shape)} to {list(replaced.shape)}")
     return replaced
 
 
@@ -210,8 +219,27 @@ def _post_hooks(node: Node, results: Sequence, gs: list) -> Sequence:
     for hook in list(node.post_hooks.values()):  # type: ignore[union-attr]
         replaced = hook(tuple(results), tuple(gs))
         if replaced is not None:
-            results = replaced if isinstance(replaced, (tuple, list)) else (replaced,)
+            results = _all_replaced(hook, results, replaced)
     return results
+
+
+def _all_replaced(hook: Callable, before: Sequence, replaced) -> list:
+    """What a hook of a node has put in the place of gradients, after a look at it."""
+    replaced = list(replaced) if isinstance(replaced, (tuple, list)) else [replaced]
+    if len(replaced) != len(before):
+        raise RuntimeError(
+            f"hook '{_name_of(hook)}' has returned an incorrect number of values (got {len(replaced)}, but expected {len(before)})"
+        )
+    for g, new in zip(before, replaced, strict=True):
+        if new is not None and g is None:
+            raise RuntimeError("can't replace a None gradient with a non-None value")
+        if new is not None:
+            _check_replacement(hook, g, new)
+    return replaced
+
+
+def _name_of(hook: Callable) -> str:
+    return getattr(hook, "__name__", type(hook).__name__)
 
 
 def _fit_all(node: Node, edges: Sequence, results: Sequence) -> Sequence:
@@ -280,14 +308,13 @@ def backward(
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.autograd.backward.html
     """
-    tensors = (tensors,) if isinstance(tensors, Tensor) else tuple(tensors)
+    tensors = _listed(tensors)
+    targets = None
     if inputs is not None:
-        inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+        inputs = _listed(inputs)
         if not inputs:
             raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
-        for i, t in enumerate(inputs):
-            if not t.requires_grad:
-                raise RuntimeError(f"One of the differentiated Tensors does not require grad: inputs[{i}]")
+        targets = _targets(inputs)
     if grad_tensors is None:
         grad_tensors = grad_variables
     if create_graph:
@@ -301,12 +328,11 @@ def backward(
         )
     grads = _root_gradients(tensors, grad_tensors)
     retain = create_graph if retain_graph is None else retain_graph
-    targets = None if inputs is None else [edge_of(t) for t in inputs]
     captured = run_backward(
-        [_root(t) for t in tensors], grads, retain_graph=retain, create_graph=create_graph, inputs=targets,  # type: ignore[arg-type]
-    )  # fmt: skip
+        [_root(t) for t in tensors], grads, retain_graph=retain, create_graph=create_graph, inputs=targets
+    )
     for t, g in zip(inputs or (), captured, strict=True):
-        if g is not None and t.grad_fn is not None:
+        if g is not None and isinstance(t, Tensor) and t.grad_fn is not None:
             with_graph = g if create_graph else g.detach()
             t._grad = with_graph if t._grad is None else t._grad + with_graph
 
@@ -345,8 +371,8 @@ def grad(
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.autograd.grad.html
     """
-    outputs = (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
-    inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    outputs = _listed(outputs)
+    inputs = _listed(inputs)
     if not inputs:
         raise RuntimeError("`inputs` argument to `grad()` cannot be empty.")
     if materialize_grads and allow_unused is False:
@@ -357,16 +383,14 @@ def grad(
     if is_grads_batched:
         return _batched_grad(outputs, inputs, grad_outputs, retain_graph, create_graph, allow_unused)
     grads = _root_gradients(outputs, grad_outputs)
-    for i, t in enumerate(inputs):
-        if not t.requires_grad:
-            raise RuntimeError(f"One of the differentiated Tensors does not require grad: inputs[{i}]")
+    targets = _targets(inputs)
     retain = create_graph if retain_graph is None else retain_graph
     results = run_backward(
         [_root(t) for t in outputs],
         grads,
         retain_graph=retain,
         create_graph=create_graph,
-        inputs=[edge_of(t) for t in inputs],  # type: ignore[misc]
+        inputs=targets,
         accumulate=False,
     )
     for i, (t, g) in enumerate(zip(inputs, results, strict=True)):
@@ -374,17 +398,18 @@ def grad(
             if not allow_unused:
                 raise RuntimeError(
                     f"The differentiated Tensor at index {i} appears to not have been used in the graph. Set "
-                    f"allow_unused=True if this is the desired behavior. Its shape is {list(t.shape)}."
+                    "allow_unused=True if this is the desired behavior."
+                    + (f" Its shape is {list(t.shape)}." if isinstance(t, Tensor) else "")
                 )
             if materialize_grads:
-                results[i] = t.new_zeros(t.shape)
+                if not isinstance(t, Tensor):
+                    raise RuntimeError("materialize_grads cannot be used when the given input is a GradientEdge")
+                results[i] = ops.zeros_like(t, requires_grad=create_graph)
     return tuple(results)
 
 
 def _batched_grad(outputs, inputs, grad_outputs, retain_graph, create_graph, allow_unused):
     """One gradient for each entry of the first dim of ``grad_outputs``, stacked."""
-    from flambeau import ops
-
     n = grad_outputs[0].shape[0]
     rows = [
         grad(outputs, inputs, tuple(g[i] for g in grad_outputs), True, create_graph, allow_unused=allow_unused)
@@ -393,8 +418,23 @@ def _batched_grad(outputs, inputs, grad_outputs, retain_graph, create_graph, all
     return tuple(None if column[0] is None else ops.stack(column) for column in zip(*rows, strict=True))
 
 
-def _root(t: Tensor) -> tuple[Node, int]:
-    edge = edge_of(t)
+def _listed(tensors) -> tuple:
+    return (tensors,) if isinstance(tensors, (Tensor, GradientEdge)) else tuple(tensors)
+
+
+def _targets(inputs: tuple) -> list[tuple[Node, int]]:
+    """The places on the tape whose gradients are asked for."""
+    found = []
+    for i, t in enumerate(inputs):
+        edge = t if isinstance(t, GradientEdge) else edge_of(t)
+        if edge is None:
+            raise RuntimeError(f"One of the differentiated Tensors does not require grad: inputs[{i}]")
+        found.append((edge[0], edge[1]))
+    return found
+
+
+def _root(t: Tensor | GradientEdge) -> tuple[Node, int]:
+    edge = (t.node, t.output_nr) if isinstance(t, GradientEdge) else edge_of(t)
     if edge is None:
         raise RuntimeError(
             "element 0 of tensors does not require grad and does not have a grad_fn: no tensor that it was computed "
@@ -412,8 +452,11 @@ def _root_gradients(outputs: tuple, grads) -> list[Tensor]:
         raise RuntimeError(f"got {len(outputs)} tensors and {len(grads)} gradients")
     result = []
     for i, (out, g) in enumerate(zip(outputs, grads, strict=True)):
-        if g is None:
+        if isinstance(out, GradientEdge):
+            out = full_of(1, out.node.metas[out.output_nr])
+        elif g is None:
             _root(out)
+        if g is None:
             if out._shape.numel() != 1:
                 raise RuntimeError(
                     f"grad can be implicitly created only for scalar outputs: this one has shape {list(out._shape)}; "

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 from flambeau.autograd.anomaly import anomaly, remember
 from flambeau.autograd.graph import Node, edge_of, zeros_for
+from flambeau.autograd.nesting import nested
 from flambeau.autograd.saving import SECOND_TIME, Saved
 from flambeau.core import dtypes
 from flambeau.dispatch import grad_mode
@@ -21,6 +23,8 @@ class FunctionCtx:
     _dirty: tuple = ()
     _non_differentiable: tuple = ()
     _materialize = True
+    _materialize_non_diff_grads = True
+    _undefined: frozenset[int] = frozenset()  # outputs without a gradient, for which backward gets no zeros either
     needs_input_grad: tuple[bool, ...] = ()
 
     def save_for_backward(self, *tensors: Tensor | None) -> None:
@@ -77,8 +81,11 @@ class BackwardNode(Node, FunctionCtx):
         if self._saved is None:
             _ = self.saved_tensors  # raises: the graph has been freed
         if self._materialize:
-            grads = [zeros_for(meta) if g is None else g for g, meta in zip(grads, self.metas, strict=True)]
-        results = self._function.backward(self, *grads)
+            grads = [
+                zeros_for(meta) if g is None and meta is not None and (i not in self._undefined) else g
+                for i, (g, meta) in enumerate(zip(grads, self.metas, strict=True))
+            ]
+        results = nested(self._function.backward, self, *grads)
         if not isinstance(results, tuple):
             results = (results,)
         return self._checked(results)
@@ -173,6 +180,11 @@ class Function(FunctionCtx, metaclass=FunctionMeta):
     @classmethod
     def apply(cls, *args, **kwargs):
         """Runs ``forward`` and, where an input needs a gradient, puts the operation on the tape."""
+        if not isinstance(inspect.getattr_static(cls, "forward"), staticmethod):
+            raise RuntimeError(
+                "Legacy autograd function with non-static forward method is deprecated. Please use new-style autograd function "
+                "with static forward method. (Example: https://pytorch.org/docs/stable/autograd.html#torch.autograd.Function)"
+            )
         if "vjp" in cls.__dict__ and "backward" not in cls.__dict__:
             cls.backward = cls.__dict__["vjp"]
         ctx = cls._backward_cls()
@@ -215,13 +227,15 @@ def _put_on_tape(ctx: BackwardNode, inputs: list, edges: list, outputs: tuple) -
     ctx.edges = tuple(edges)
     if anomaly.enabled:
         remember(ctx)
-    ctx.metas = tuple((o.shape, o.dtype) if isinstance(o, Tensor) else ((), dtypes.float32) for o in outputs)
+    ctx.metas = tuple((o.shape, o.dtype) if isinstance(o, Tensor) else None for o in outputs)
     ctx._tensor_inputs = tuple(isinstance(a, Tensor) for a in inputs)
     ctx._saved = tuple(_as_saved(t, ctx, inputs, outputs) for t in ctx._to_save)
     ctx._to_save = ()
     for d in ctx._dirty:
         if d._requires_grad and d.grad_fn is None:
             raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
+    if not ctx._materialize_non_diff_grads:
+        ctx._undefined = frozenset(i for i, o in enumerate(outputs) if any(o is t for t in ctx._non_differentiable))
     for i, o in enumerate(outputs):
         if not isinstance(o, Tensor) or o.dtype.kind < dtypes.FLOATING or any(o is t for t in ctx._non_differentiable):
             continue

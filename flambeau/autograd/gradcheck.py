@@ -96,17 +96,13 @@ def _vjp(out: Tensor, xs: list[Tensor], v: np.ndarray) -> list[np.ndarray]:
     return [np.zeros(x.shape, x.dtype.np) if g is None else np.array(g.detach()._array()) for g, x in zip(grads, xs, strict=True)]
 
 
-def _evaluate(func, inputs, i: int) -> np.ndarray:
-    return np.array(_differentiable(func(*inputs))[i].detach()._array())
-
-
-def _shifted(func, inputs, x: Tensor, i: int, step: np.ndarray) -> np.ndarray:
+def _shifted(func, inputs, x: Tensor, i: int, step: np.ndarray) -> Tensor:
     """``func`` at ``x + step``; ``x`` is as it was afterwards."""
     data = x.detach()
     before = np.array(data._array())
     try:
         data.copy_(dispatch.wrap((before + step).astype(before.dtype), x.dtype))
-        return _evaluate(func, inputs, i)
+        return _differentiable(func(*inputs))[i].detach().clone()
     finally:
         data.copy_(dispatch.wrap(before, x.dtype))
 
@@ -114,7 +110,13 @@ def _shifted(func, inputs, x: Tensor, i: int, step: np.ndarray) -> np.ndarray:
 def _numerical(func, inputs, x: Tensor, i: int, direction: np.ndarray, eps: float) -> np.ndarray:
     up = _shifted(func, inputs, x, i, eps * direction)
     down = _shifted(func, inputs, x, i, -eps * direction)
-    return (up - down) / (2 * eps)
+    for what in ("shape", "dtype"):
+        if getattr(up, what) != getattr(down, what):
+            raise AssertionError(
+                f"Expected `func` to return outputs with the same {what} when inputs are perturbed by {eps}, but got: "
+                f"{what}s {getattr(up, what)} and {getattr(down, what)}."
+            )
+    return (up._array() - down._array()) / (2 * eps)
 
 
 def _compare_jacobians(func, inputs, i, j, out, x, eps, atol, rtol) -> None:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import functools
 import itertools
+import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from flambeau import dispatch
-from flambeau.autograd.accumulation import accumulation_of
+from flambeau.autograd.accumulation import accumulation_of, laid_out_as
 from flambeau.autograd.anomaly import anomaly, remember
 from flambeau.autograd.saving import (
     SECOND_TIME,
@@ -24,6 +25,7 @@ from flambeau.autograd.saving import (
     saving_hooks,
 )
 from flambeau.core import config, dtypes
+from flambeau.core.hooks import RemovableHandle
 from flambeau.dispatch import grad_mode
 from flambeau.engine.graph import shared_leaf, trace
 from flambeau.engine.run import after_record
@@ -111,36 +113,6 @@ class Node:
 
 
 Node.__module__ = "torch.autograd.graph"
-
-
-class RemovableHandle:
-    """What registering a hook returns: ``remove()`` takes the hook away again; also a context manager."""
-
-    _ids = itertools.count()
-
-    def __init__(self, hooks_dict, *, extra_dict=None) -> None:
-        self.hooks_dict_ref = weakref.ref(hooks_dict)
-        self.id = next(RemovableHandle._ids)
-        extras = extra_dict if isinstance(extra_dict, list) else [extra_dict] if extra_dict is not None else []
-        self.extra_dict_ref = tuple(weakref.ref(d) for d in extras)
-
-    @staticmethod
-    def add(hooks: OrderedDict, hook) -> RemovableHandle:
-        handle = RemovableHandle(hooks)
-        hooks[handle.id] = hook
-        return handle
-
-    def remove(self) -> None:
-        for ref in (self.hooks_dict_ref, *self.extra_dict_ref):
-            hooks = ref()
-            if hooks is not None:
-                hooks.pop(self.id, None)
-
-    def __enter__(self) -> RemovableHandle:
-        return self
-
-    def __exit__(self, *exc) -> None:
-        self.remove()
 
 
 # --- nodes of ops --------------------------------------------------------------------------------------------
@@ -433,6 +405,14 @@ def edge_of(t: Tensor) -> tuple | None:
     return (accumulator(t), 0) if t._requires_grad else None
 
 
+def move(t: Tensor, node: Node, number: int) -> None:
+    """Gives ``t`` another place on the tape, where its gradient is kept from now on if it was."""
+    t._grad_fn, t._output_nr, t._layout = node, number, None
+    if t.retains_grad:  # type: ignore[attr-defined]
+        node.hooked = True
+        node.retaining = {**(node.retaining or {}), number: weakref.ref(t)}
+
+
 # --- leaves --------------------------------------------------------------------------------------------------
 
 
@@ -451,7 +431,7 @@ class AccumulateGrad(Node):
         if not grad_mode.enabled:
             self.accumulate(read(g))
         elif variable._requires_grad:
-            variable._grad = g.clone() if variable._grad is None else variable._grad + g
+            variable._grad = laid_out_as(variable, g.clone()) if variable._grad is None else variable._grad + g
             self._tell()
         return ()
 
@@ -512,20 +492,59 @@ def get_gradient_edge(tensor: Tensor) -> GradientEdge:
     return GradientEdge(*edge)
 
 
+class Task:
+    """A backward pass on its way: which nodes it runs."""
+
+    def __init__(self, roots: Sequence[tuple[Node, int]], reached: Mapping[Node, Any]) -> None:
+        self.roots, self.nodes = {node for node, _ in roots}, reached
+
+    def executes(self, node: Node) -> bool:
+        return node in self.nodes or node in self.roots
+
+    def __enter__(self) -> Task:
+        self.outer, _running.task = _running.task, self
+        return self
+
+    def __exit__(self, *exc) -> None:
+        _running.task = self.outer
+
+
+class _Running(threading.local):
+    """The innermost backward pass of a thread."""
+
+    task: Task | None = None
+
+
+_running = _Running()
+
+
 def register_multi_grad_hook(tensors: Sequence[Tensor], fn: Callable, *, mode: str = "all") -> MultiHandle:
-    """Calls ``fn(grads)`` once the gradients of all ``tensors`` are made (``mode="any"``: ``fn(grad)`` with the first)."""
+    """Calls ``fn(grads)`` in each backward pass once the gradients of ``tensors`` are made, ``fn(grad)`` with the first of them
+    under ``mode="any"``. Where a pass makes none for a tensor, ``grads`` has ``None``.
+
+    >>> import flambeau as torch
+    >>> a, b, c = [torch.ones(1, requires_grad=True) for _ in range(3)]
+    >>> handle = torch.autograd.graph.register_multi_grad_hook((a, b, c), print)
+    >>> (a * b).sum().backward()
+    [tensor([1.]), tensor([1.]), None]
+
+    Source: https://docs.pytorch.org/docs/stable/autograd.html#torch.autograd.graph.register_multi_grad_hook
+    """
     if mode not in ("all", "any"):
         raise ValueError(f"Expects mode to be one of ('all', 'any') but got {mode}")
-    found: dict[int, Tensor] = {}
+    nodes = [edge[0] for edge in map(edge_of, tensors) if edge is not None]
+    found: weakref.WeakKeyDictionary[Task, dict[int, Tensor]] = weakref.WeakKeyDictionary()
 
     def seen(i: int, g: Tensor) -> None:
-        found[i] = g
-        if mode == "any" and len(found) == 1:
-            fn(g)
-        if len(found) == len(tensors):
-            if mode == "all":
-                fn([found[j] for j in range(len(tensors))])
-            found.clear()
+        task = _running.task
+        assert task is not None
+        grads = found.setdefault(task, {})
+        grads[i] = g
+        if mode == "any":
+            if len(grads) == 1:
+                fn(g)
+        elif len(grads) == sum(map(task.executes, nodes)):
+            fn([grads.get(j) for j in range(len(tensors))])
 
     return MultiHandle([t.register_hook(functools.partial(seen, i)) for i, t in enumerate(tensors)])
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from types import GeneratorType
+from typing import Any
 
 from flambeau.dispatch import grad_mode
 
@@ -13,13 +15,18 @@ class _Mode:
     """A context manager that is also a decorator; each ``with`` remembers the mode it found."""
 
     def __call__(self, function: Callable) -> Callable:
+        if inspect.isgeneratorfunction(function):
+
+            @functools.wraps(function)
+            def generating(*args, **kwargs):
+                return (yield from _under(self, function(*args, **kwargs)))
+
+            return generating
+
         @functools.wraps(function)
         def wrapped(*args, **kwargs):
             with self.clone():
-                result = function(*args, **kwargs)
-            if isinstance(result, GeneratorType):
-                return _under(self, result)
-            return result
+                return function(*args, **kwargs)
 
         return wrapped
 
@@ -29,14 +36,23 @@ class _Mode:
 
 def _under(mode: _Mode, generator: GeneratorType):
     """Runs each step of ``generator`` under ``mode``, and the code between the steps under its own."""
-    sent = None
+    step: Callable = generator.send
+    given: Any = None
     while True:
         try:
             with mode.clone():
-                value = generator.send(sent)
+                value = step(given)
         except StopIteration as stop:
             return stop.value
-        sent = yield value
+        try:
+            given = yield value
+            step = generator.send
+        except GeneratorExit:
+            with mode.clone():
+                generator.close()
+            raise
+        except BaseException as error:  # thrown in, to be raised where the generator waits
+            given, step = error, generator.throw
 
 
 class no_grad(_Mode):

@@ -76,6 +76,11 @@ class Saved:
             out._grad_fn, out._output_nr = owner, -1 - index
             return out
         edge = owner.edges[index]
+        if edge is not None and t._grad_fn is None and not t._requires_grad and self.node is not None and edge[0].edges:
+            raise RuntimeError(
+                "Trying to use a saved tensor that has been detached in-place, i.e. with .detach_(). This is not supported, "
+                "please use out-of-place `.detach()` instead"
+            )
         if same and (t._grad_fn is None if edge is None else t._requires_grad or t._grad_fn is edge[0]):
             return t
         out = t._alias() if same else self.restored()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import warnings
-import weakref
 from collections import OrderedDict
 
 from flambeau import dispatch
 from flambeau.autograd.engine import backward as run
 from flambeau.autograd.engine import follow
-from flambeau.autograd.graph import RemovableHandle
+from flambeau.autograd.graph import move
+from flambeau.core.hooks import RemovableHandle
 from flambeau.tensor.tensor import Tensor
 
 
@@ -64,9 +64,7 @@ def retain_grad(self: Tensor) -> None:
     if self.grad_fn is None or self.retains_grad:
         return
     self.__dict__["_retains_grad"] = True
-    fn = self.grad_fn
-    fn.hooked = True
-    fn.retaining = {**(fn.retaining or {}), self._output_nr: weakref.ref(self)}
+    move(self, self.grad_fn, self._output_nr)
 
 
 def warn_grad_of_non_leaf() -> None:

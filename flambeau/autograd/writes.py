@@ -12,8 +12,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from flambeau import dispatch
+<<<<<<< HEAD
 from flambeau.autograd.graph import Node, edge_of, zeros_for
 from flambeau.core.dtypes import dtype as Dtype
+=======
+from flambeau.autograd.graph import Node, edge_of, move, zeros_for
+>>>>>>> c979d8f (Hooks, retained gradients and nested passes are PyTorch's; parametrizations are appended; gradients are laid out as their leaves)
 from flambeau.core.size import Size, contiguous_strides
 from flambeau.ops.complexes import conj_of, conj_view, neg_view
 from flambeau.ops.conversion import row_major
@@ -158,12 +162,17 @@ def rebase(input: Tensor, result: Tensor) -> None:
         if edge is None and not base.requires_grad:
             return
         node: Node = CopySlices((edge_of(base), edge), ((base._shape, base._dtype),))
+<<<<<<< HEAD
         node.base, node.view = Place.of(base), Place.of(input)  # type: ignore[attr-defined]
         base._grad_fn, base._output_nr, base._layout = node, 0, None
+=======
+        node.base_geometry, node.view_geometry = _geometry(base), _geometry(input)  # type: ignore[attr-defined]
+        move(base, node, 0)
+>>>>>>> c979d8f (Hooks, retained gradients and nested passes are PyTorch's; parametrizations are appended; gradients are laid out as their leaves)
     elif edge is not None:
-        input._grad_fn, input._output_nr = edge
+        move(input, *edge)
     elif input._grad_fn is not None:
-        input._grad_fn, input._output_nr = CopyBackwards((edge_of(input),), ((input._shape, input._dtype),)), 0
+        move(input, CopyBackwards((edge_of(input),), ((input._shape, input._dtype),)), 0)
     else:
         return
     input._layout = None
@@ -177,13 +186,22 @@ def regenerate(view: Tensor) -> None:
     if edge is not None and view._creation is not None:
         raise _refusal(view, "its base or another view of its base has been")
     view._history = view._storage.history
+<<<<<<< HEAD
     view._layout = None
+=======
+    edge = edge_of(base) if base is not None else None
+>>>>>>> c979d8f (Hooks, retained gradients and nested passes are PyTorch's; parametrizations are appended; gradients are laid out as their leaves)
     if edge is None:
-        view._grad_fn = None
+        view._grad_fn, view._layout = None, None
         return
     node = AsStridedBackward0((edge,), ((view._shape, view._dtype),))
+<<<<<<< HEAD
     node.base, node.view = Place.of(base), Place.of(view)  # type: ignore[arg-type]
     view._grad_fn, view._output_nr = node, 0
+=======
+    node.base_geometry, node.view_geometry = _geometry(base), _geometry(view)  # type: ignore[arg-type]
+    move(view, node, 0)
+>>>>>>> c979d8f (Hooks, retained gradients and nested passes are PyTorch's; parametrizations are appended; gradients are laid out as their leaves)
 
 
 dispatch.rebase = rebase

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from flambeau import dispatch
 from flambeau.core import dtypes
 from flambeau.core.dtypes import BOOLEAN, COMPLEX, FLOATING, INTEGRAL, scalar_name
@@ -44,3 +46,12 @@ def fitting(value, dtype: dtypes.dtype):
     if not fits:
         raise RuntimeError(f"value cannot be converted to type {dtypes.c_name(dtype)} without overflow: {value}")
     return value
+
+
+def no_derivative(name: str) -> Callable:
+    """The gradient of an op that has none in PyTorch either: results require grad, and asking for it raises."""
+
+    def refused(g):
+        raise NotImplementedError(f"the derivative for '{name}' is not implemented.")
+
+    return refused

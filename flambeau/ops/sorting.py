@@ -11,6 +11,7 @@ from flambeau.core.results import return_type
 from flambeau.core.size import wrap_dim
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 from flambeau.ops.reduction import pick, select_check, selected_gradient
+from flambeau.ops.refusals import no_derivative
 
 # --- sorting -------------------------------------------------------------------------------------------------
 
@@ -212,16 +213,30 @@ def _unique_check(name: str, input, dim):
     return None, (input.dtype, dtypes.int64, dtypes.int64), (input,), {"dim": dim}
 
 
-_UNIQUE = {"eager": True, "outputs": ("output", "inverse_indices", "counts"), "tensors": "input"}
+def _unique_settings(name: str, backward_name: str) -> dict:
+    return {
+        "eager": True, "outputs": ("output", "inverse_indices", "counts"), "nondifferentiable": ("inverse_indices", "counts"),
+        "tensors": "input", "grad": {"input": no_derivative(name)}, "backward_name": backward_name,
+    }  # fmt: skip
 
 
-@op(kernel=_unique_kernel, name="aten.unique", **_UNIQUE)
+@op(kernel=_unique_kernel, name="aten.unique", **_unique_settings("_unique2", "Unique2Backward0"))
 def _unique(input, dim):
     """The distinct elements, where each element went, and how many went there: what ``unique`` records."""
     return _unique_check("unique", input, dim)
 
 
-@op(kernel=_unique_consecutive_kernel, name="aten.unique_consecutive", **_UNIQUE)
+@op(kernel=_unique_kernel, name="aten.unique_dim", **_unique_settings("unique_dim", "UniqueDimBackward0"))
+def _unique_dim(input, dim):
+    """The same for slices along a dim."""
+    return _unique_check("unique", input, dim)
+
+
+@op(
+    kernel=_unique_consecutive_kernel,
+    name="aten.unique_consecutive",
+    **_unique_settings("unique_consecutive", "UniqueConsecutiveBackward0"),
+)
 def _unique_consecutive(input, dim):
     """The same for runs of equal elements: what ``unique_consecutive`` records."""
     return _unique_check("unique_consecutive", input, dim)
@@ -251,7 +266,7 @@ def unique(input, sorted=True, return_inverse=False, return_counts=False, dim=No
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.unique.html
     """
-    return _asked(_unique(input, dim), return_inverse, return_counts)
+    return _asked((_unique if dim is None else _unique_dim)(input, dim), return_inverse, return_counts)
 
 
 @composite(samples=lambda make: [Sample(make(5)), Sample(make(3, 2), return_inverse=True, dim=0)])

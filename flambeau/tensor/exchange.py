@@ -11,6 +11,7 @@ from flambeau import dispatch
 from flambeau.core import device as devices
 from flambeau.core import dtypes
 from flambeau.core.size import Size, size_of_ints
+from flambeau.dispatch import grad_mode
 from flambeau.engine.graph import strided
 from flambeau.tensor.storage import Storage
 from flambeau.tensor.tensor import Tensor, make_tensor
@@ -267,8 +268,11 @@ def frombuffer(buffer, *, dtype, count: int = -1, offset: int = 0, requires_grad
 
 
 def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:
-    """The values as a NumPy array on the same memory. ``force=True`` detaches first."""
-    if self.requires_grad and not force:
+    """The values as a NumPy array on the same memory. ``force=True`` detaches first.
+
+    Raises ``RuntimeError`` for a tensor that requires grad, where operations are put on the tape.
+    """
+    if grad_mode.enabled and self.requires_grad and not force:
         raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
     if self._bits and not force:
         raise RuntimeError(

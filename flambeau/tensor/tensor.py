@@ -368,6 +368,8 @@ class Tensor(Derived):
     def detach_(self) -> Tensor:
         if self._base is not None:
             raise RuntimeError("Can't detach views in-place. Use detach() instead.")
+        if self._grad_fn is not None:
+            self._grad_fn.hooked = True  # backward passes look whether an op has saved this tensor
         self._grad_fn, self._output_nr, self._requires_grad, self._layout = None, 0, False, None
         return self
 

@@ -25,6 +25,7 @@ global_forward_hooks_with_kwargs: dict[int, bool] = OrderedDict()
 global_forward_hooks_always_called: dict[int, bool] = OrderedDict()
 global_backward_pre_hooks: dict[int, Callable] = OrderedDict()
 global_backward_hooks: dict[int, Callable] = OrderedDict()
+_global_hooks_are_full = True
 buffer_registration_hooks: dict[int, Callable] = OrderedDict()
 module_registration_hooks: dict[int, Callable] = OrderedDict()
 parameter_registration_hooks: dict[int, Callable] = OrderedDict()
@@ -70,7 +71,23 @@ def register_module_full_backward_pre_hook(hook: Callable) -> RemovableHandle:
 
 def register_module_full_backward_hook(hook: Callable) -> RemovableHandle:
     """Call ``hook(module, grad_input, grad_output)`` after the backward of every module."""
+    _choose_global_backward_hooks(full=True)
     return add_hook(global_backward_hooks, hook)
+
+
+def register_module_backward_hook(hook: Callable) -> RemovableHandle:
+    """The old form of ``register_module_full_backward_hook``: it sees the last operation of each module alone."""
+    _choose_global_backward_hooks(full=False)
+    return add_hook(global_backward_hooks, hook)
+
+
+def _choose_global_backward_hooks(full: bool) -> None:
+    global _global_hooks_are_full
+    if global_backward_hooks and _global_hooks_are_full is not full:
+        raise RuntimeError(
+            "Cannot use both regular backward hooks and full backward hooks as a global Module hook. Please use only one of them."
+        )
+    _global_hooks_are_full = full
 
 
 def register_module_buffer_registration_hook(hook: Callable) -> RemovableHandle:
@@ -167,7 +184,7 @@ class BackwardHookFunction(Function):
         ctx.on_backward = on_backward
         ctx.set_materialize_grads(False)
         ctx.mark_non_differentiable(*[t for t in tensors if not t.requires_grad])
-        return tuple(t.detach() for t in tensors)
+        return tensors
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -290,20 +307,17 @@ def _register_regular_backward_hooks(module: Module, output: Any, hooks: list[Ca
 
 def call_with_hooks(module: Module, args: tuple, kwargs: dict) -> Any:
     """``module.forward(*args, **kwargs)`` with every hook around it."""
-    args, kwargs = _run_pre_hooks(module, args, kwargs)
-
     pre_hooks = [*global_backward_pre_hooks.values(), *module._backward_pre_hooks.values()]
-    full_hooks = list(global_backward_hooks.values())
+    full_hooks: list[Callable] = []
     regular_hooks: list[Callable] = []
-    if module._is_full_backward_hook is False:
-        regular_hooks.extend(module._backward_hooks.values())
-    else:
-        full_hooks.extend(module._backward_hooks.values())
+    (full_hooks if _global_hooks_are_full else regular_hooks).extend(global_backward_hooks.values())
+    (regular_hooks if module._is_full_backward_hook is False else full_hooks).extend(module._backward_hooks.values())
     backward = BackwardHook(module, full_hooks, pre_hooks) if full_hooks or pre_hooks else None
 
     called: set[int] = set()
     result = None
     try:
+        args, kwargs = _run_pre_hooks(module, args, kwargs)
         if backward:
             args = backward.setup_input_hook(args)
         result = module.forward(*args, **kwargs)

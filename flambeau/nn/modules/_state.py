@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import weakref
 from collections import OrderedDict, namedtuple
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -295,14 +296,26 @@ class _InPlace:
 
 
 class _WithModule:
-    """A hook bound to its module; unlike a closure it can be pickled and copied with it."""
+    """A hook bound to its module, which it does not keep alive; unlike a closure it can be pickled and copied with it."""
 
     def __init__(self, hook: Callable, module: Stateful) -> None:
         self.hook = hook
-        self.module = module
+        self.module = weakref.ref(module)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.hook(self.module, *args, **kwargs)
+        module = self.module()
+        if module is None:
+            raise RuntimeError("You are trying to call the hook of a dead Module!")
+        return self.hook(module, *args, **kwargs)
+
+    def __getstate__(self) -> tuple:
+        return self.hook, self.module()
+
+    def __setstate__(self, state: tuple) -> None:
+        self.hook, module = state
+        if module is None:
+            raise RuntimeError("You are trying to revive the hook of a dead Module!")
+        self.module = weakref.ref(module)
 
 
 _EXTRA_STATE_CALLED = (

@@ -11,6 +11,7 @@ from flambeau.nn.modules import _hooks
 from flambeau.nn.modules._hooks import (
     Hookable,
     call_with_hooks,
+    register_module_backward_hook,
     register_module_buffer_registration_hook,
     register_module_forward_hook,
     register_module_forward_pre_hook,
@@ -38,6 +39,7 @@ from flambeau.tensor import Tensor
 
 __all__ = [
     "Module",
+    "register_module_backward_hook",
     "register_module_buffer_registration_hook",
     "register_module_forward_hook",
     "register_module_forward_pre_hook",

@@ -29,6 +29,9 @@ __all__ = [
     "type_before_parametrizations",
 ]
 
+_A_TENSOR = "`right_inverse` should return a tensor."
+_EACH_A_TENSOR = "'right_inverse' must return a sequence of tensors."
+
 _cache_depth = 0
 _cache: dict[tuple[int, str], Tensor] = {}
 
@@ -134,10 +137,25 @@ class ParametrizationList(ModuleList):
                     raise RuntimeError(f"parametrization {type(module).__name__} does not implement right_inverse.")
                 new = module.right_inverse(new)
             if self.is_tensor:
-                self.original.copy_(new)
-            else:
-                for i, part in enumerate(new):
-                    getattr(self, f"original{i}").copy_(part)
+                self._assign("original", new, "The tensor returned by `right_inverse`", _A_TENSOR)
+                return
+            if not isinstance(new, Sequence):
+                raise ValueError(f"'right_inverse' must return a sequence of tensors. Got {type(new).__name__}.")
+            if len(new) != self.ntensors:
+                raise ValueError(
+                    f"'right_inverse' must return a sequence of tensors of length {self.ntensors}. "
+                    f"Got a sequence of length {len(new)}."
+                )
+            for i, part in enumerate(new):
+                self._assign(f"original{i}", part, f"Tensor {i} returned by `right_inverse`", _EACH_A_TENSOR)
+
+    def _assign(self, name: str, value: Any, what: str, wanted: str) -> None:
+        original = getattr(self, name)
+        if not isinstance(value, Tensor):
+            raise ValueError(f"{wanted} Got {type(value).__name__}")
+        if value.dtype != original.dtype:
+            raise ValueError(f"{what} has dtype {value.dtype} while `{name}` has dtype {original.dtype}")
+        original.data = value.detach()  # which may be of another shape
 
     def forward(self) -> Tensor:
         modules = list(self)
@@ -208,23 +226,11 @@ def register_parametrization(
     """
     parametrization.train(module.training)
     if is_parametrized(module, tensor_name):
+        steps = module.parametrizations[tensor_name]
         if not unsafe:
-            before = getattr(module, tensor_name)
-            after = parametrization(before)
-            for what in ("dtype", "shape"):
-                if getattr(after, what) != getattr(before, what):
-                    raise ValueError(
-                        f"Registering a parametrization may not change the {what} of the tensor, "
-                        f"unless the `unsafe` flag is enabled.\n"
-                        f"module.{tensor_name}.{what}: {getattr(before, what)}\n"
-                        f"parametrization(module.{tensor_name}).{what}: {getattr(after, what)}"
-                    )
-            if hasattr(parametrization, "right_inverse"):
-                module.parametrizations[tensor_name].append(parametrization)
-                with no_grad():
-                    module.parametrizations[tensor_name].right_inverse(before)
-                return module
-        module.parametrizations[tensor_name].append(parametrization)
+            _check_step(module, tensor_name, parametrization)
+        steps.append(parametrization)
+        steps.unsafe |= unsafe
     elif tensor_name in module._parameters or tensor_name in module._buffers:
         original = getattr(module, tensor_name)
         steps = ParametrizationList([parametrization], original, unsafe=unsafe)
@@ -240,6 +246,36 @@ def register_parametrization(
             f"parametrized element with name '{tensor_name}'"
         )
     return module
+
+
+def _check_step(module: Module, name: str, step: Module) -> None:
+    """Raises ``ValueError`` where a further parametrization does not keep the dtype and the shape, there and back."""
+    before = getattr(module, name)
+    after = step(before)
+    if not isinstance(after, Tensor):
+        raise ValueError(f"A parametrization must return a tensor. Got {type(after).__name__}.")
+    for what in ("dtype", "shape"):
+        if getattr(after, what) != getattr(before, what):
+            raise ValueError(
+                f"Registering a parametrization may not change the {what} of the tensor, unless the `unsafe` flag is enabled.\n"
+                f"module.{name}.{what}: {getattr(before, what)}\n"
+                f"parametrization(module.{name}).{what}: {getattr(after, what)}"
+            )
+    if not hasattr(step, "right_inverse"):
+        return
+    try:
+        back = step.right_inverse(after)
+    except NotImplementedError:
+        return
+    if not isinstance(back, Tensor):
+        raise ValueError(f"parametrization.right_inverse must return a tensor. Got: {type(back).__name__}")
+    for what in ("dtype", "shape"):
+        if getattr(back, what) != getattr(before, what):
+            raise ValueError(
+                f"The tensor returned by parametrization.right_inverse must have the same {what} as module.{name}, unless the "
+                f"`unsafe` flag is enabled.\nmodule.{name}.{what}: {getattr(before, what)}\n"
+                f"returned {what}: {getattr(back, what)}"
+            )
 
 
 def is_parametrized(module: Module, tensor_name: str | None = None) -> bool:
