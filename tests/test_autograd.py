@@ -411,7 +411,7 @@ def test_overwritten_values_get_zeros():
     x = leaf(1.0, 2.0)
     y = x * 1
     y.copy_(torch.ones(2))
-    assert y.requires_grad and y.grad_fn.name() == "CopyBackwards"
+    assert y.requires_grad and type(y.grad_fn).__name__ == "CopyBackwards"
     y.sum().backward()
     assert x.grad.tolist() == [0, 0]
 
@@ -429,11 +429,11 @@ def test_tape_of_bases_and_views():
     y = x.clone()
     v = y[:1]
     v.mul_(3)
-    assert y.grad_fn.name() == "CopySlices" and v.grad_fn.name() == "AsStridedBackward0"
+    assert y.grad_fn.name() == "torch::autograd::CopySlices" and v.grad_fn.name() == "AsStridedBackward0"
     plain = torch.zeros(2)
     row = plain[:1]
     row.copy_(x[:1])
-    assert plain.requires_grad and plain.grad_fn.name() == "CopySlices"
+    assert plain.requires_grad and plain.grad_fn.name() == "torch::autograd::CopySlices"
     with pytest.raises(RuntimeError, match="Can't detach views in-place"):
         y[0].detach_()
 

@@ -109,7 +109,7 @@ class Node:
         return result[0] if len(result) == 1 else result
 
     def __repr__(self) -> str:
-        return f"<{self.name()} object at {hex(id(self))}>"
+        return f"<{type(self).__name__} object at {hex(id(self))}>"
 
 
 Node.__module__ = "torch.autograd.graph"
@@ -421,6 +421,9 @@ class AccumulateGrad(Node):
 
     edges = ()
     variable: Tensor
+
+    def name(self) -> str:
+        return "torch::autograd::AccumulateGrad"
 
     @property
     def tensor_hooks(self) -> dict[int, dict] | None:  # they stay with the leaf

@@ -12,12 +12,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from flambeau import dispatch
-<<<<<<< HEAD
-from flambeau.autograd.graph import Node, edge_of, zeros_for
+from flambeau.autograd.graph import Node, OpBackward, edge_of, move, zeros_for
 from flambeau.core.dtypes import dtype as Dtype
-=======
-from flambeau.autograd.graph import Node, edge_of, move, zeros_for
->>>>>>> c979d8f (Hooks, retained gradients and nested passes are PyTorch's; parametrizations are appended; gradients are laid out as their leaves)
 from flambeau.core.size import Size, contiguous_strides
 from flambeau.ops.complexes import conj_of, conj_view, neg_view
 from flambeau.ops.conversion import row_major
@@ -85,23 +81,54 @@ def _laid_out(g: Tensor, base: Place, length: int) -> Tensor:
 class CopyBackwards(Node):
     """A tensor overwritten by values that need no gradient: what it held before gets zeros."""
 
+    def name(self) -> str:
+        return "torch::autograd::CopyBackwards"
+
     def apply(self, grads: list) -> tuple:
         return (zeros_for(self.metas[0]),)
 
 
 class CopySlices(Node):
-    """A write into a view, seen from its base: the base's gradient less the slice, and the slice's for what was written."""
+    """A write into a view, seen from its base: the base's gradient less the slice, and the slice's for what was written.
 
-    base: Place
-    view: Place
+    Where what was written is one op on the view's own old values, the slice gets that op's gradient by them, and the view's
+    place on the tape before the write is not gone through. So it is in PyTorch.
+    """
+
+    def __init__(self, view: Tensor, to: tuple | None, written: Tensor, edge: tuple | None) -> None:
+        base = view._base
+        assert base is not None
+        fn = written._grad_fn
+        within = isinstance(fn, OpBackward) and not fn.hooked and len(fn.metas) == 1 and fn.edges[0] == edge_of(view)
+        self.fn = fn if within and fn.edges[0] is not None else None
+        edges = (to, edge) if self.fn is None else (to, *self.fn.edges[1:])
+        super().__init__(edges, ((base._shape, base._dtype),))
+        self.base, self.view = Place.of(base), Place.of(view)
+
+    def name(self) -> str:
+        return "torch::autograd::CopySlices"
+
+    @property
+    def next_functions(self) -> tuple:
+        first = (None, 0) if self.edges[0] is None else self.edges[0]
+        return super().next_functions if self.fn is None else (first, *self.fn.next_functions[1:])
+
+    def release(self) -> None:
+        if self.fn is not None:
+            self.fn.release()
 
     def apply(self, grads: list) -> tuple:
         row = _laid_out(grads[0], self.base, _length(self.base, self.view))
-        written = _seen(row, self.view).clone()
+        part = _seen(row, self.view)
+        g = part.clone()
+        results = (None, g) if self.fn is None else self.fn.apply([g])
         if self.edges[0] is None:
-            return None, written
-        _seen(row, self.view).zero_()
-        return _seen(row, self.base), written
+            return None, *results[1:]
+        if results[0] is None:
+            part.zero_()
+        else:
+            part.copy_(results[0])
+        return _seen(row, self.base), *results[1:]
 
 
 class AsStridedBackward0(Node):
@@ -161,14 +188,8 @@ def rebase(input: Tensor, result: Tensor) -> None:
     if base is not None:
         if edge is None and not base.requires_grad:
             return
-        node: Node = CopySlices((edge_of(base), edge), ((base._shape, base._dtype),))
-<<<<<<< HEAD
-        node.base, node.view = Place.of(base), Place.of(input)  # type: ignore[attr-defined]
-        base._grad_fn, base._output_nr, base._layout = node, 0, None
-=======
-        node.base_geometry, node.view_geometry = _geometry(base), _geometry(input)  # type: ignore[attr-defined]
+        node: Node = CopySlices(input, edge_of(base), result, edge)
         move(base, node, 0)
->>>>>>> c979d8f (Hooks, retained gradients and nested passes are PyTorch's; parametrizations are appended; gradients are laid out as their leaves)
     elif edge is not None:
         move(input, *edge)
     elif input._grad_fn is not None:
@@ -186,22 +207,12 @@ def regenerate(view: Tensor) -> None:
     if edge is not None and view._creation is not None:
         raise _refusal(view, "its base or another view of its base has been")
     view._history = view._storage.history
-<<<<<<< HEAD
-    view._layout = None
-=======
-    edge = edge_of(base) if base is not None else None
->>>>>>> c979d8f (Hooks, retained gradients and nested passes are PyTorch's; parametrizations are appended; gradients are laid out as their leaves)
     if edge is None:
         view._grad_fn, view._layout = None, None
         return
     node = AsStridedBackward0((edge,), ((view._shape, view._dtype),))
-<<<<<<< HEAD
     node.base, node.view = Place.of(base), Place.of(view)  # type: ignore[arg-type]
-    view._grad_fn, view._output_nr = node, 0
-=======
-    node.base_geometry, node.view_geometry = _geometry(base), _geometry(view)  # type: ignore[arg-type]
     move(view, node, 0)
->>>>>>> c979d8f (Hooks, retained gradients and nested passes are PyTorch's; parametrizations are appended; gradients are laid out as their leaves)
 
 
 dispatch.rebase = rebase

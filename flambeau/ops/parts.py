@@ -111,6 +111,12 @@ def slice_(input, dim, start, stop, step):
     return shape, new, input.storage_offset() + start * strides[dim], _within(input, dim, start, length, step)
 
 
+@view(name="_alias", method=False, tensors="input", grad={"input": lambda g: g}, backward_name="AliasBackward0")
+def alias(input):
+    """All of ``input``, as a view: ``x[...]``."""
+    return input.shape, input.stride(), input.storage_offset(), {}
+
+
 @composite(
     samples=lambda make: [Sample(make(4, 3), 0, 1, 2), Sample(make(4, 3), -1, -2, 1)],
     errors=lambda make: [ErrorSample(RuntimeError, "exceeds dimension size", make(4, 3), 0, 3, 2)],

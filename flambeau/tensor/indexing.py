@@ -14,7 +14,7 @@ from flambeau.core import config, dtypes
 from flambeau.core.size import Size
 from flambeau.ops.creation import full
 from flambeau.ops.indexing import expand_masks, index, index_put
-from flambeau.ops.parts import slice_
+from flambeau.ops.parts import alias, slice_
 from flambeau.tensor.record import normal_strides
 from flambeau.tensor.tensor import Tensor, creation_of
 
@@ -49,7 +49,7 @@ def getitem(x: Tensor, key) -> Tensor:
                 return part
     view, indices = _apply_basic(x, key)
     if indices is None:
-        return view._alias() if view is x else view
+        return view if view is not x else _slice(x, 0, key) if key.__class__ is slice and x._shape else alias(x)
     return index(view, expand_masks(view, indices))
 
 

@@ -92,7 +92,7 @@ def tensor_repr(t: Tensor, tensor_contents: str | None = None) -> str:
         t._array(),
         t.dtype,
         requires_grad=t.requires_grad,
-        grad_fn_name=None if grad_fn is None else grad_fn.name(),
+        grad_fn_name=None if grad_fn is None else type(grad_fn).__name__,
         name="tensor" if ours else cls.__name__,
         contents=tensor_contents,
     )
