@@ -11,8 +11,9 @@ from flambeau.core import dtypes
 from flambeau.core.size import broadcast_shapes, contiguous_strides
 from flambeau.engine.cpu.specs import Lookup, Move, MovementSpec
 from flambeau.engine.grouping import Ref, Static
-from flambeau.engine.natives import FAULT, RESULT, Native
-from flambeau.engine.shapes import broadcast_strides
+from flambeau.engine.natives import FAULT, RESULT, Bound, Native
+from flambeau.engine.shapes import broadcast_strides, reach
+from flambeau.engine.verify import BrokenPlan
 
 MAX_MOVES = 256
 """Of one kernel: each of them is code."""
@@ -28,6 +29,26 @@ def _moved(form: Callable, node) -> Native | None:
     return form(node)
 
 
+def _verify(node, values: list[Ref], moves: list[Move]) -> None:
+    """Moves read what their arguments show and write what the result has, whatever the indices within their extents are."""
+
+    def inside(what: str, shape: tuple, strides: tuple, start: int, lookups: tuple, low: int, high: int) -> None:
+        first, last = reach(shape, strides, start)
+        for x in lookups:
+            first, last = first + min(0, (x.extent - 1) * x.step), last + max(0, (x.extent - 1) * x.step)
+        if first < low or last > high:
+            raise BrokenPlan(f"natives: a move of {node.op.name} {what} elements {first} to {last} of {low} to {high}")
+
+    for m in moves:
+        if m.source >= 0:
+            source = values[m.source]
+            inside("reads", m.shape, m.strides[0], m.starts[0], m.lookups if m.reads else (), *reach(source.shape, source.strides))
+        inside("writes", m.shape, m.strides[1], m.starts[1], () if m.reads else m.lookups, 0, prod(node.shape) - 1)
+        for x in m.lookups:
+            index = values[x.argument]
+            inside("reads indices", m.shape, x.strides, 0, (), *reach(index.shape, index.strides))
+
+
 def _native(node, values: list[Ref], moves: list[Move], begin: str = "", number: int | None = None) -> Native | None:
     """``number`` is the place among the plan's of the number that moves without a source write."""
     from flambeau.engine.cpu.movement import movement_kernel  # LLVM is loaded with the first plan
@@ -41,12 +62,31 @@ def _native(node, values: list[Ref], moves: list[Move], begin: str = "", number:
     indices = {x.argument for m in moves for x in m.lookups}
     if any(r.dtype not in _INDICES if k in indices else r.dtype is not node.dtype for k, r in enumerate(values)):
         return None
+    _verify(node, values, moves)
     checked = bool(indices) and node.op.checked
     spec = MovementSpec(node.dtype, prod(node.shape), len(values), begin, tuple(moves), checked, number is not None)
-    arguments: list = [*values, RESULT, *[FAULT] * checked]
     given = dtypes.int64 if node.dtype.kind == dtypes.INTEGRAL else dtypes.float64
     numbers = () if number is None else ((number, given),)
-    return Native(partial(movement_kernel, spec), tuple(arguments), begin == "base", numbers)
+    trusting = Native(partial(movement_kernel, spec._replace(checked=False)), (*values, RESULT), begin == "base", numbers)
+    if not checked:
+        return trusting
+    facts = {Bound(_seen(values[x.argument]), x.extent, x.wraps) for m in moves for x in m.lookups}
+    return Native(
+        partial(movement_kernel, spec), (*values, RESULT, FAULT), begin == "base", numbers, frozenset(facts), trusting
+    )
+
+
+def _seen(ref: Ref) -> tuple:
+    """Which elements ``ref`` shows, in whatever order and however often."""
+    dims = [(n, s) for n, s in zip(ref.shape, ref.strides, strict=True) if n > 1 and s]
+    dims.sort(key=lambda d: d[1])
+    joined: list[tuple[int, int]] = []
+    for n, s in dims:
+        if joined and joined[-1][0] * joined[-1][1] == s:
+            joined[-1] = (joined[-1][0] * n, joined[-1][1])
+        else:
+            joined.append((n, s))
+    return ref.source, ref.offset, tuple(joined), ref.dtype
 
 
 def _filled(x, shape: tuple, start: int, strides: tuple, lookups: tuple = ()) -> tuple[Move, int | None]:

@@ -6,7 +6,7 @@ Each family has a module with ``FORMS``: by an op's name, the function that make
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from flambeau.core.dtypes import dtype as Dtype
@@ -35,14 +35,31 @@ class Fault:
 FAULT = Fault()
 
 
+class Bound(NamedTuple):
+    """What a kernel refuses its indices for: that the elements which are ``seen`` lie in ``[0, extent)``.
+
+    If it ``wraps`` they may also count from the end, from ``-extent`` on.
+    """
+
+    seen: tuple
+    extent: int
+    wraps: bool
+
+    def follows_from(self, known: Iterable[Bound]) -> bool:
+        return any(b.seen == self.seen and b.extent <= self.extent and self.wraps >= b.wraps for b in known)
+
+
 class Native(NamedTuple):
     """``kernel()`` compiles, once, and returns the address of a function of pointers to ``arguments``.
 
     If it ``updates``, its first argument may lie in the very memory of its result. ``numbers`` are Python numbers, by their
-    places among the plan's, and the dtypes that they are given in; one pointer more leads to them.
+    places among the plan's, and the dtypes that they are given in; one pointer more leads to them. A kernel that may refuse
+    its indices does so unless all of ``bounds`` hold; ``trusting`` is the one for plans that know so by then.
     """
 
     kernel: Callable[[], int]
     arguments: tuple[Ref | Result | Fault, ...]
     updates: bool = False
     numbers: tuple[tuple[int, Dtype], ...] = ()
+    bounds: frozenset[Bound] = frozenset()
+    trusting: Native | None = None

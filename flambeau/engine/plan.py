@@ -41,7 +41,7 @@ from flambeau.engine.graph import NO_ATTRS, PROJECT, Node, strided
 from flambeau.engine.grouping import Group, Grouper, Ref, Static
 from flambeau.engine.interpreter import ONE_HOLDER, Failed, compute
 from flambeau.engine.loops import Access, Instr, Loop
-from flambeau.engine.natives import FAULT, Fault, Result
+from flambeau.engine.natives import FAULT, Bound, Fault, Result
 from flambeau.engine.report import Passes
 from flambeau.engine.shapes import collapse
 from flambeau.engine.templates import Template, templates
@@ -155,13 +155,11 @@ class Plan:
         self.slot_shapes = [(x.shape, x.dtype) for x in trace.leaves]
         order = join_rectifiers(self.nodes, turn_products(self.nodes, expand(self.nodes)))
         done("expansion")
-        if config.strict:
-            verify.verify_nodes(self, order)
+        verify.verify_nodes(self, order)
         grouper = Grouper(self.nodes, order)
         self.groups = grouper.groups
         done("grouping")
-        if config.strict:
-            verify.verify_groups(self, order)
+        verify.verify_groups(self, order)
         self._find_natives()
         self.checks = [i for i in order if self.nodes[i].op.__class__ is Part and self.nodes[i].op.checked]
         self.in_memory = self._find_materialized()
@@ -181,8 +179,8 @@ class Plan:
         if len(self.in_place) < len(trace.targets):  # storages copy what has been computed
             self.flight = None
         done("layout")
-        if config.strict:
-            verify.verify_memory(self)
+        verify.verify_memory(self)
+        done("verification")
 
     # --- compiling ---------------------------------------------------------------------------------------
 
@@ -198,6 +196,13 @@ class Plan:
             i: found for i in alone
             if (form := FORMS.get(self.nodes[i].op.name)) is not None and (found := form(self.nodes[i])) is not None
         }  # fmt: skip
+        known: set[Bound] = set()
+        for i in alone:  # in the order in which they run: what one has refused to go on without, later ones need not look at
+            native = self.natives.get(i)
+            if native is not None and native.trusting is not None and all(b.follows_from(known) for b in native.bounds):
+                self.natives[i] = native.trusting
+            elif native is not None:
+                known |= native.bounds
         self.results: dict[int, list[int]] = {}
         for i in self.natives:
             node = self.nodes[i]

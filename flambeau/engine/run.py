@@ -73,7 +73,7 @@ def _execute(todo: list, storages: dict, history: list, wanted: Node | None, ahe
     _hold(history)
     mark_needed(todo)
     error = interpret(todo, set(storages.values()))
-    if seen is not None:
+    if seen is not None and error is None:  # one that fails is not seen: what is wrong with it may be what plans rely on
         plans.interpreted(*seen, perf_counter() - start)
     return error
 

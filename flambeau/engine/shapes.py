@@ -16,6 +16,12 @@ def is_whole(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
     return all(n == 1 or s == t for n, s, t in zip(shape, strides, contiguous_strides(shape), strict=True))
 
 
+def reach(shape: Sequence[int], strides: Sequence[int], start: int = 0) -> tuple[int, int]:
+    """The first and the last place in memory that a geometry shows, in elements; nothing of it may have extent 0."""
+    steps = [(n - 1) * s for n, s in zip(shape, strides, strict=True)]
+    return start + sum([s for s in steps if s < 0]), start + sum([s for s in steps if s > 0])
+
+
 def broadcast_strides(shape: tuple[int, ...], strides: tuple[int, ...], form: tuple[int, ...]) -> tuple[int, ...]:
     """The strides that show a geometry broadcast to ``form``; ``ValueError`` where it does not broadcast."""
     lead = len(form) - len(shape)

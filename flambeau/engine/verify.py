@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from flambeau.engine.graph import PROJECT
 from flambeau.engine.grouping import Group, Ref
+from flambeau.engine.shapes import reach
 from flambeau.engine.templates import Part
 
 if TYPE_CHECKING:
@@ -118,8 +119,9 @@ def _inside(
     extent, own = (plan.nodes[source].shape, plan.nodes[source].dtype) if source >= 0 else plan.slot_shapes[~source]
     if own.__class__ is tuple or 0 in shape:
         return
-    count = max(1, prod(extent)) * own.itemsize // dtype.itemsize
-    low = offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True) if s < 0)
-    high = offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True) if s > 0)
+    if min(shape, default=0) < 0:
+        raise BrokenPlan(f"{stage}: {reader} sees {source} in the shape {tuple(shape)}")
+    count = prod(extent) * own.itemsize // dtype.itemsize
+    low, high = reach(shape, strides, offset)
     if low < 0 or high >= count:
         raise BrokenPlan(f"{stage}: {reader} reads elements {low} to {high} of {source}, which has {count}")

@@ -71,6 +71,7 @@ def _embedding(weight, indices, padding_idx, scale_grad_by_freq):
 
 
 def _add_rows(g, indices, rows, padding_idx):
+    _check_range(indices, rows)
     width = g.shape[-1]
     indices, g = indices.reshape(-1), g.reshape(-1, width)
     if padding_idx >= 0:
@@ -80,6 +81,14 @@ def _add_rows(g, indices, rows, padding_idx):
     # Flat, since that is what NumPy has a fast loop for.
     np.add.at(out, (indices[:, None].astype(np.intp) * width + np.arange(width)).ravel(), g.ravel())
     return out.reshape(rows, width)
+
+
+def _verify_added(inputs: tuple, attrs: dict) -> bool:
+    known = dispatch.known(inputs[1])
+    if known is None:
+        return False
+    _check_range(known, attrs["rows"])
+    return True
 
 
 def _grad_of_added_rows(g, indices, padding_idx):
@@ -92,6 +101,8 @@ def _grad_of_added_rows(g, indices, padding_idx):
     tensors="grad indices",
     kernel=_add_rows,
     grad={"grad": _grad_of_added_rows},
+    checked=True,  # whoever computes it need not have seen the rows looked up, or has caught the error of that
+    verify=_verify_added,
     method=False,
     backward_name="EmbeddingDenseBackwardBackward0",
 )

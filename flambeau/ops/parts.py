@@ -164,18 +164,27 @@ def diagonal(input, offset=0, dim1=0, dim2=1):
 @view(
     name="Tensor.unfold",
     grad={"input": _part_gradient},
-    samples=lambda make: [Sample(make(5), 0, 3, 1), Sample(make(2, 6), 1, 2, 2)],
+    samples=lambda make: [Sample(make(5), 0, 3, 1), Sample(make(2, 6), 1, 2, 2), Sample(make(), 0, 1, 1)],
+    errors=lambda make: [
+        ErrorSample(RuntimeError, "maximum size for tensor at dimension 0 is 5 but size is 6", make(5), 0, 6, 1),
+        ErrorSample(RuntimeError, "maximum size for tensor at dimension 0 is 1 but size is 2", make(), 0, 2, 1),
+        ErrorSample(RuntimeError, "size is -1 but must be >= 0", make(5), 0, -1, 1),
+        ErrorSample(RuntimeError, "step is 0 but must be > 0", make(5), 0, 1, 0),
+        ErrorSample(IndexError, "Dimension out of range", make(), 1, 1, 1),
+    ],
 )
 def unfold(input, dimension, size, step):
     """All windows of ``size`` along ``dimension``, ``step`` apart, as a last dim; a view."""
-    if not input.dim():
-        return (size,), (1,), input.storage_offset(), {"shape": (size,), "strides": (1,), "offset": 0}
     d = wrap_dim(dimension, input.dim())
-    n = input.shape[d]
+    n = input.shape[d] if input.dim() else 1
+    if size < 0:
+        raise RuntimeError(f"size is {size} but must be >= 0")
     if size > n:
         raise RuntimeError(f"maximum size for tensor at dimension {d} is {n} but size is {size}")
     if step <= 0:
         raise RuntimeError(f"step is {step} but must be > 0")
+    if not input.dim():
+        return (size,), (1,), input.storage_offset(), {"shape": (size,), "strides": (1,), "offset": 0}
     shape = input.shape[:d] + ((n - size) // step + 1,) + input.shape[d + 1 :] + (size,)
 
     def windows(strides):
@@ -199,7 +208,11 @@ def _as_strided_gradient(g, input_shape, input_geometry, shape, strides, offset)
 @view(
     grad={"input": _as_strided_gradient},
     samples=lambda make: [Sample(make(3, 3), (2, 2), (1, 2)), Sample(make(6), (2, 2), (1, 1), 1)],
-    errors=lambda make: [ErrorSample(RuntimeError, "out of bounds for storage", make(3), (2, 2), (2, 2))],
+    errors=lambda make: [
+        ErrorSample(RuntimeError, "out of bounds for storage", make(3), (2, 2), (2, 2)),
+        ErrorSample(RuntimeError, "Storage size calculation overflowed", make(3), (-1,), (1,)),
+        ErrorSample(RuntimeError, "invalid storage offset -1", make(3), (1,), (1,), -1),
+    ],
 )
 def as_strided(input, size, stride, storage_offset=None):
     """A view of the input's storage with any shape, strides and offset (in elements)."""
@@ -209,9 +222,13 @@ def as_strided(input, size, stride, storage_offset=None):
         raise RuntimeError(f"mismatch in length of strides and shape: got {list(size)} and {list(stride)}")
     if min(stride, default=0) < 0:
         raise RuntimeError(f"as_strided: Negative strides are not supported at the moment, got strides: {list(stride)}")
+    if min(size, default=0) < 0:
+        raise RuntimeError(f"Storage size calculation overflowed with sizes={list(size)} and strides={list(stride)}")
+    if offset < 0:
+        raise RuntimeError(f"Tensor: invalid storage offset {offset}")
     last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
     have = input._storage.size * input._storage.dtype.itemsize // input.element_size()
-    if 0 not in size and (offset < 0 or last >= have):
+    if 0 not in size and last >= have:
         raise RuntimeError(
             f"setStorage: sizes {list(size)}, strides {list(stride)}, storage offset {offset}, and itemsize "
             f"{input.element_size()} requiring a storage size of {(last + 1) * input.element_size()} are out of bounds for "
@@ -322,9 +339,9 @@ def _unbind_gradient(gs, dim, shapes):
 )
 def unbind(input, dim=0):
     """Views of all slices of ``dim``, without that dim."""
-    if not input.dim():
-        raise RuntimeError("Dimension specified as 0 but tensor has no dimensions")
     d = wrap_dim(dim, input.dim())
+    if not input.dim():
+        raise IndexError(f"Dimension specified as {dim} but tensor has no dimensions")
     shape, strides, offset = input.shape, input.stride(), input.storage_offset()
     rest, steps = shape[:d] + shape[d + 1 :], strides[:d] + strides[d + 1 :]
     parts = [(rest, steps, offset + i * strides[d]) for i in range(shape[d])]
@@ -354,7 +371,12 @@ def dsplit(input, indices_or_sections):
 
 def _with_part(input, src, part):
     out = input.clone()
-    part(out).copy_(src)
+    view = part(out)
+    if view.shape != src.shape:
+        raise RuntimeError(
+            f"expected src to have a size equal to the slice of self. src size = {list(src.shape)}, slice size = {list(view.shape)}"
+        )
+    view.copy_(src)
     return out
 
 

@@ -145,9 +145,9 @@ def reshape_as(input, other):
 def flatten(input, start_dim=0, end_dim=-1):
     """Joins the dims from ``start_dim`` to ``end_dim`` into one."""
     ndim = input.dim()
+    start, end = wrap_dim(start_dim, ndim), wrap_dim(end_dim, ndim)
     if ndim == 0:
         return input.reshape(1)
-    start, end = wrap_dim(start_dim, ndim), wrap_dim(end_dim, ndim)
     if start > end:
         raise RuntimeError("flatten() has invalid args: start_dim cannot come after end_dim")
     if start == end:
@@ -338,6 +338,8 @@ def unsqueeze(input, dim):
     errors=lambda make: [
         ErrorSample(RuntimeError, r"The expanded size of the tensor \(4\) must match", make(2, 3), (2, 4)),
         ErrorSample(RuntimeError, "must be greater or equal", make(2, 3), (3,)),
+        ErrorSample(RuntimeError, "numel: integer multiplication overflow", make(1), (-6,)),
+        ErrorSample(RuntimeError, "numel: integer multiplication overflow", make(1), (-2, 1)),
     ],
 )
 def expand(input, *size, implicit=False):

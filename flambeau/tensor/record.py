@@ -330,11 +330,14 @@ def view(op, args: tuple, kwargs: dict):
     kind: list = []
     if op.outputs:
         parts, attrs = geometry
+        for part in parts:
+            _refuse_outside(op, input, *part)
         results = tuple([make_view(input, *part) for part in parts])
         for r in results:
             r._creation = creation_of(input, True)
     else:
         shape, strides, offset, attrs, *kind = geometry
+        _refuse_outside(op, input, shape, strides, offset, *kind[:1])
         results = make_view(input, shape, strides, offset, *kind)
         if attrs is None:  # memory as another dtype: the tape knows nothing of it
             results._base = None
@@ -344,6 +347,26 @@ def view(op, args: tuple, kwargs: dict):
     if not looked and not input._bits and not kind[1:]:
         learn_view(op, args, kwargs, results)
     return results
+
+
+def _refuse_outside(op, input: Tensor, shape, strides, offset: int, dtype: dtypes.dtype | None = None) -> None:
+    """Refuses a geometry that shows memory that is not the storage's, whatever the op's own checks let through.
+
+    Once for each layout: what a recipe repeats has been looked at.
+    """
+    if min(shape, default=0) < 0:
+        raise RuntimeError(f"numel: integer multiplication overflow: {op.short_name} to the shape {list(shape)}, where a size is negative")
+    if 0 in shape:
+        return
+    storage, itemsize = input._storage, (dtype or input._dtype).itemsize
+    reach = [(n - 1) * s for n, s in zip(shape, contiguous_strides(shape) if strides is None else strides, strict=True)]
+    low, high = offset + sum([r for r in reach if r < 0]), offset + sum([r for r in reach if r > 0])
+    have = storage.size * storage.dtype.itemsize
+    if low < 0 or (high + 1) * itemsize > have:
+        raise RuntimeError(
+            f"setStorage: sizes {list(shape)}, strides {list(strides)}, storage offset {offset}, and itemsize {itemsize} "
+            f"requiring a storage size of {(high + 1) * itemsize} are out of bounds for storage of size {have}"
+        )
 
 
 def make_view(input: Tensor, shape, strides, offset: int, dtype: dtypes.dtype | None = None, flip: str = "") -> Tensor:

@@ -3,7 +3,8 @@
 ``movement_kernel(spec)`` gives the address of ``void kernel(i8** args)`` with ``args = {values..., result[, fault][, numbers]}``;
 ``numbers`` points to those that are known only when the kernel runs, as doubles or ``i64``. What is added to one place is
 added in the order of the move's shape, by one thread. Every index is looked at before anything is written: where one is out
-of range, ``fault`` (an ``i64``) is set and nothing else happens.
+of range, ``fault`` (an ``i64``) is set and nothing else happens. In a kernel that is not ``checked``, since somebody else has
+looked at them, such an index means the first place: there is none that leads outside of an argument.
 """
 
 from __future__ import annotations
@@ -163,6 +164,8 @@ class _Movement(Frame):
             i = self.entry(pointer, lookup)
             if lookup.wraps:
                 i = i.compare("slt", 0).select(i + lookup.extent, i)
+            if not self.spec.checked:  # it has been looked at elsewhere: whatever it is now, it is no place outside
+                i = i.compare("ult", lookup.extent).select(i, 0)
             ends = list(ends)
             ends[which] = self.go(ends[which], i, lookup.step)
         return ends
