@@ -9,6 +9,13 @@ import importlib
 import math
 from typing import Any
 
+from flambeau.core import config as _config
+
+if _config.guard:  # first of all, so that it has all memory
+    from flambeau.engine.cpu import guard as _guard
+
+    _guard.install()
+
 from flambeau import ops
 from flambeau import tensor as _tensors  # noqa: F401
 from flambeau import autograd  # isort: skip  (needs the tensors)

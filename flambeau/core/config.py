@@ -20,6 +20,9 @@ log: frozenset[str] = frozenset(os.environ.get("FLAMBEAU_LOG", "").replace(",", 
 strict: bool = os.environ.get("FLAMBEAU_STRICT", "0") != "0"
 """Plans are verified as they are made, and a trace that cannot be compiled is an error (``FLAMBEAU_STRICT=1``)."""
 
+guard: bool = os.environ.get("FLAMBEAU_GUARD", "0") != "0"
+"""Arrays lie beside pages of memory that nobody may touch (``FLAMBEAU_GUARD=1``, for tests); see :mod:`flambeau.engine.cpu.guard`."""
+
 ahead: float = float(os.environ.get("FLAMBEAU_AHEAD", "50")) * 1e-6
 """Kernels that take longer than this (``FLAMBEAU_AHEAD``, in microseconds) may run while Python goes on; ``inf``: none do."""
 

@@ -360,16 +360,14 @@ class Plan:
         arena_nodes = (self.in_memory & self.native_nodes).difference(self.checks)
         places = self._allocate([i for i in arena_nodes if not self.nodes[i].kept or i in self.copies])
         self.memory = arena.take(self.arena_size)
-        base = address_of(self.memory)
-        self.static: dict = {i: base + offset for i, offset in places.items()}
+        self.cells = cells = self._cells(places)
+        self.static: dict = {i: address_of(cell) for i, cell in cells.items()}
         self.fault = array("q", [0] * (1 + len(self.checks)))  # of kernels of their own, and of each check in a loop
         self.static[None] = self.fault.buffer_info()[0]
         self.static |= {i: self.static[None] + 8 * k for k, i in enumerate(self.checks, 1)}
         self.views = {
-            i: strided(
-                self.memory[offset:], self.nodes[i].shape, contiguous_strides(self.nodes[i].shape), 0, self.nodes[i].dtype
-            )
-            for i, offset in places.items()
+            i: strided(cell, self.nodes[i].shape, contiguous_strides(self.nodes[i].shape), 0, self.nodes[i].dtype)
+            for i, cell in cells.items()
         }
         self.arguments = array("Q")
         self.dynamic: dict[int, list[tuple[int, int]]] = {}  # source -> [(place in arguments, offset in bytes)]
@@ -404,6 +402,12 @@ class Plan:
             for k, (_, i, slot) in enumerate(trace.targets)
             if self.in_place.get(self.copies.get(i, i)) == slot
         ]
+
+    def _cells(self, places: dict[int, int]) -> dict[int, np.ndarray]:
+        """The memory of each value that does not outlive a run: the arena's from its place on, or, with guards, its own."""
+        if config.guard:
+            return {i: np.empty(max(1, prod(self.nodes[i].shape)) * self.nodes[i].dtype.itemsize, np.uint8) for i in places}
+        return {i: self.memory[offset:] for i, offset in places.items()}
 
     def _allocate(self, nodes: list[int]) -> dict[int, int]:
         """Offsets in the arena: first fit, each value from the step that writes it to the last that reads it."""
