@@ -9,12 +9,12 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import tempfile
 from typing import Any
 from urllib.parse import urlparse
 from urllib.request import Request, urlopen
 
 from flambeau import serialization
+from flambeau.serialization.files import replacing
 
 __all__ = ["download_url_to_file", "get_dir", "load_state_dict_from_url", "set_dir"]
 
@@ -45,20 +45,13 @@ def download_url_to_file(url: str, dst: str, hash_prefix: str | None = None, pro
     """
     dst = os.path.expanduser(dst)
     digest = hashlib.sha256()
-    with urlopen(Request(url, headers={"User-Agent": "flambeau"})) as source:
-        part = tempfile.NamedTemporaryFile(dir=os.path.dirname(dst) or ".", suffix=".partial", delete=False)
-        try:
-            with part:
-                while piece := source.read(1 << 20):
-                    part.write(piece)
-                    digest.update(piece)
-            found = digest.hexdigest()
-            if hash_prefix and not found.startswith(hash_prefix):
-                raise RuntimeError(f'invalid hash value (expected "{hash_prefix}", got "{found}")')
-            os.replace(part.name, dst)
-        finally:
-            if os.path.exists(part.name):
-                os.remove(part.name)
+    with urlopen(Request(url, headers={"User-Agent": "flambeau"})) as source, replacing(dst) as file:
+        while piece := source.read(1 << 20):
+            file.write(piece)
+            digest.update(piece)
+        found = digest.hexdigest()
+        if hash_prefix and not found.startswith(hash_prefix):
+            raise RuntimeError(f'invalid hash value (expected "{hash_prefix}", got "{found}")')
 
 
 def load_state_dict_from_url(

@@ -13,7 +13,8 @@ from pickle import UnpicklingError
 from typing import IO, Any
 
 from flambeau.serialization import legacy
-from flambeau.serialization.archive import ArchiveReader, ArchiveWriter, file_path, replacing
+from flambeau.serialization.archive import ArchiveReader, ArchiveWriter
+from flambeau.serialization.files import file_path, replacing
 from flambeau.serialization.pickler import CheckpointPickler
 from flambeau.serialization.storages import MapLocation, parse_id, place
 from flambeau.serialization.unpickler import Unpickler, globals_of
@@ -80,13 +81,17 @@ def save(
 
 def _write(file: IO[bytes], pickled: memoryview, pickler: CheckpointPickler) -> None:
     archive = ArchiveWriter(file)
-    archive.write("data.pkl", pickled)
-    archive.write(".format_version", b"1")
-    archive.write(".storage_alignment", b"64")
-    archive.write("byteorder", sys.byteorder.encode())
-    for ref in pickler.storages:
-        archive.write(f"data/{ref.key}", ref.bytes().data)
-    archive.close()
+    try:
+        archive.write("data.pkl", pickled)
+        archive.write(".format_version", b"1")
+        archive.write(".storage_alignment", b"64")
+        archive.write("byteorder", sys.byteorder.encode())
+        for ref in pickler.storages:
+            archive.write(f"data/{ref.key}", ref.bytes().data)
+        archive.close()
+    except BaseException:
+        archive.abandon()
+        raise
 
 
 def load(
@@ -139,10 +144,10 @@ def load(
 def _read(file: IO[bytes], map_location: MapLocation, weights_only: bool, encoding: str, mapped: str | None) -> Any:
     start = file.tell()
     magic = file.read(len(_ZIP_START))
-    file.seek(start)
     if not magic:
         raise EOFError("Ran out of input: the file is empty")
-    vocabulary = Vocabulary(weights_only)
+    vocabulary = Vocabulary(weights_only, file.seek(0, os.SEEK_END) - start)
+    file.seek(start)
     try:
         if magic != _ZIP_START:
             if mapped is not None:
@@ -195,6 +200,10 @@ def get_unsafe_globals_in_checkpoint(f: str | os.PathLike | IO[bytes]) -> list[s
     path = file_path(f)
     opened: Any = nullcontext(f) if path is None else open(path, "rb")
     with opened as file:
+        start = file.tell()
+        if file.read(len(_ZIP_START)) != _ZIP_START:
+            raise ValueError("Expected input to be a checkpoint returned by torch.save in its zip format")
+        file.seek(start)
         names = globals_of(io.BytesIO(ArchiveReader(file).read("data.pkl")))
     vocabulary = Vocabulary(weights_only=True)
     return sorted(".".join(name) for name in names if not vocabulary.knows(*name))

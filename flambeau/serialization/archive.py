@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import mmap
 import os
-import shutil
 import struct
 import sys
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from typing import IO, Any
+from contextlib import contextmanager
+from typing import IO
 
 import numpy as np
 
@@ -53,6 +52,10 @@ class ArchiveWriter:
         self.write(".data/serialization_id", f"{self._checksum:040d}".encode())
         self._zip.close()
 
+    def abandon(self) -> None:
+        """Writes nothing more, after an error: otherwise ``zipfile`` would finish the archive when it is collected."""
+        self._zip.fp = None
+
 
 class ArchiveReader:
     """Reads records; what the archive says of itself is checked before anything is believed.
@@ -70,8 +73,8 @@ class ArchiveReader:
                 f"{_NOT_READABLE}failed finding central directory: the file is truncated or corrupted ({error})"
             ) from error
         entries = self._zip.infolist()
-        if not entries:
-            raise RuntimeError(f"{_NOT_READABLE}it has no records")
+        if not entries or "/" not in entries[0].filename:
+            raise RuntimeError(f"{_NOT_READABLE}its records are not in a folder, as those of torch.save are")
         if sum(entry.file_size for entry in entries) > size:
             raise RuntimeError(
                 f"{_NOT_READABLE}its {len(entries)} records claim more bytes than the {size} bytes of the file, so it is "
@@ -81,6 +84,8 @@ class ArchiveReader:
         self._entries = {entry.filename.removeprefix(root): entry for entry in entries}
         if len(self._entries) != len(entries):
             raise RuntimeError(f"{_NOT_READABLE}two records have the same name")
+        if "version" not in self:
+            raise RuntimeError('Expected hasRecord("version") to be true, but got false: it was not written by torch.save')
         self._map = None
         if path is not None:
             with open(path, "rb") as whole:
@@ -102,17 +107,14 @@ class ArchiveReader:
         return entry
 
     def _fill(self, entry: zipfile.ZipInfo, target: memoryview) -> None:
-        try:
-            with self._zip.open(entry) as record:
-                position = 0
-                while position < len(target):
-                    count = record.readinto(target[position : position + _CHUNK])  # type: ignore[attr-defined]
-                    if not count:
-                        raise EOFError(f"{len(target)} bytes expected, {position} found")
-                    position += count
-                record.read(1)  # an empty record has its checksum checked too
-        except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError, EOFError, struct.error) as error:
-            raise RuntimeError(f"{_NOT_READABLE}record {entry.filename!r:.80} is corrupted: {error}") from error
+        with self._errors(entry), self._zip.open(entry) as record:
+            position = 0
+            while position < len(target):
+                count = record.readinto(target[position : position + _CHUNK])  # type: ignore[attr-defined]
+                if not count:
+                    raise EOFError(f"{len(target)} bytes expected, {position} found")
+                position += count
+            record.read(1)  # an empty record has its checksum checked too
 
     def read(self, name: str) -> bytes:
         """The bytes of the record ``name``."""
@@ -142,49 +144,18 @@ class ArchiveReader:
     def _mapped(self, entry: zipfile.ZipInfo) -> np.ndarray | None:
         if self._map is None or not entry.file_size:
             return None
-        self._zip.open(entry).close()  # checks that the record starts where the table of contents says
-        lengths = self._map[entry.header_offset + 26 : entry.header_offset + _LOCAL_HEADER]
-        start = entry.header_offset + _LOCAL_HEADER + sum(struct.unpack("<HH", lengths))
+        with self._errors(entry):
+            self._zip.open(entry).close()  # checks that the record starts where the table of contents says
+            lengths = self._map[entry.header_offset + 26 : entry.header_offset + _LOCAL_HEADER]
+            start = entry.header_offset + _LOCAL_HEADER + sum(struct.unpack("<HH", lengths))
         if start % _ALIGNMENT or start + entry.file_size > len(self._map):
             return None  # not written for mapping: read it, with all the checks
         return np.frombuffer(self._map, np.uint8, entry.file_size, start)
 
-
-@contextmanager
-def replacing(path: str) -> Iterator[IO[bytes]]:
-    """A new file that takes the place of ``path`` when the block ends well.
-
-    Until then, and after any failure (a full disk, an interrupt), ``path`` is as it was and nothing else is left behind.
-    """
-    path = os.path.realpath(path)  # a link stays a link: what it points to is replaced
-    folder = os.path.dirname(path)
-    if not os.path.isdir(folder):
-        raise RuntimeError(f"Parent directory {folder} does not exist.")
-    if os.path.lexists(path) and not os.path.isfile(path):  # a device or a pipe cannot be replaced
-        with open(path, "wb") as file:
-            yield file
-        return
-    temporary = os.path.join(folder, f".{os.path.basename(path)[:200]}.{os.urandom(6).hex()}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        if os.path.exists(path):
-            shutil.copymode(path, temporary)
-        os.replace(temporary, path)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
-    with suppress(OSError):  # the new name is safe on the disk too, where the system can open folders
-        handle = os.open(folder, os.O_RDONLY)
+    @contextmanager
+    def _errors(self, entry: zipfile.ZipInfo) -> Iterator[None]:
+        """What ``zipfile`` raises for a damaged record, in PyTorch's words."""
         try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-def file_path(f: Any) -> str | None:
-    """``f`` as a path, or ``None`` where it is an open file."""
-    return os.fsdecode(f) if isinstance(f, (str, bytes, os.PathLike)) else None
+            yield
+        except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError, EOFError, struct.error) as error:
+            raise RuntimeError(f"{_NOT_READABLE}record {entry.filename!r:.80} is corrupted: {error}") from error

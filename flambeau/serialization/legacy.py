@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import pickletools
 from pickle import UnpicklingError
 from typing import IO, Any
 
 import numpy as np
 
+from flambeau.serialization.rebuilding import filled
 from flambeau.serialization.storages import MapLocation, parse_id, place
 from flambeau.serialization.unpickler import Unpickler
 from flambeau.serialization.vocabulary import Vocabulary
@@ -23,16 +25,24 @@ def read(file: IO[bytes], vocabulary: Vocabulary, map_location: MapLocation, enc
     size = len(stream.getbuffer())
 
     def plain() -> Any:
-        return Unpickler(stream, Vocabulary(weights_only=True), parse_id).load()
+        return Unpickler(stream, Vocabulary(weights_only=True, size=size), parse_id).load()
 
-    magic = plain()
-    if magic != _MAGIC:
+    try:
+        magic = plain()
+    except UnpicklingError:
+        if vocabulary.weights_only or not _is_pickle(stream):
+            raise
+        magic = None  # it may be anything else: with weights_only=False, PyTorch would have made it before looking
+    if type(magic) is not int or magic != _MAGIC:
+        if vocabulary.weights_only and stream.getvalue()[:2] > b"\x80\x02":
+            raise UnpicklingError("the file is a pickle of protocol 3 or later, but not one of torch.save; read it with the pickle module")
         raise RuntimeError("Invalid magic number; corrupt file? It was not written by torch.save")
     protocol, system, arrays, unread = plain(), plain(), {}, size
     if type(protocol) is not int or protocol != _PROTOCOL:
         raise RuntimeError(f"Invalid protocol version: expected {_PROTOCOL}")
     if type(system) is not dict or not system.get("little_endian", True):
         raise RuntimeError("the file was written on a big-endian machine, or is corrupted")
+    sources: dict[str, Storage] = {}
     storages: dict[str, Storage] = {}
 
     def storage(id: Any) -> Storage:
@@ -47,7 +57,8 @@ def read(file: IO[bytes], vocabulary: Vocabulary, map_location: MapLocation, enc
                     f"the storages need more bytes than the {size} of the file: it is truncated or hostile"
                 )
             arrays[key] = np.empty(count, dtype.np)
-            storages[key] = place(Storage.from_numpy(arrays[key], dtype), location, map_location)
+            sources[key] = Storage.from_numpy(arrays[key], dtype)
+            storages[key] = place(sources[key], location, map_location)
         return storages[key]
 
     result = Unpickler(stream, vocabulary, storage, encoding).load()
@@ -63,4 +74,16 @@ def read(file: IO[bytes], vocabulary: Vocabulary, map_location: MapLocation, enc
         target = arrays[key].view(np.uint8)
         if stream.readinto(target.data) != target.size:
             raise RuntimeError(f"storage {key!r:.40} ends early: the file is truncated")
+        filled(sources[key])
     return result
+
+
+def _is_pickle(stream: io.BytesIO) -> bool:
+    """Whether ``stream`` begins with a whole pickle, of whatever."""
+    stream.seek(0)
+    try:
+        for _ in pickletools.genops(stream):
+            pass
+    except (ValueError, OverflowError):
+        return False
+    return True

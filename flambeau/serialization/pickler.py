@@ -19,8 +19,8 @@ from flambeau.core.dtypes import dtype as Dtype
 from flambeau.core.size import Size
 from flambeau.nn import functional
 from flambeau.nn.parameter import Parameter
-from flambeau.serialization import vocabulary
-from flambeau.serialization.vocabulary import STORAGE_TYPES, UNTYPED, StorageType
+from flambeau.serialization import rebuilding, vocabulary
+from flambeau.serialization.rebuilding import STORAGE_TYPES, UNTYPED, StorageType
 from flambeau.tensor import Tensor
 from flambeau.tensor.pickling import user_attributes
 from flambeau.tensor.storage import Storage
@@ -95,18 +95,18 @@ class CheckpointPickler(_PythonPickler):
         t = t.resolve_conj().resolve_neg()
         ref = self._ref(t._storage, t.dtype)
         args: tuple = (ref, t.storage_offset(), tuple(t.shape), t.stride(), t.requires_grad, OrderedDict())
-        make: Any = vocabulary.rebuild_tensor_v2
+        make: Any = rebuilding.rebuild_tensor_v2
         if t.dtype not in STORAGE_TYPES:
-            make, args = vocabulary.rebuild_tensor_v3, (*args, t.dtype)
+            make, args = rebuilding.rebuild_tensor_v3, (*args, t.dtype)
         attributes = user_attributes(t)
         if type(t) is Parameter:
             data = (*args[:4], False, *args[5:])
             args = (_Call(make, data), t.requires_grad, OrderedDict())
-            make = vocabulary.rebuild_parameter
+            make = rebuilding.rebuild_parameter
             if attributes:
-                make, args = vocabulary.rebuild_parameter_with_state, (*args, attributes)
+                make, args = rebuilding.rebuild_parameter_with_state, (*args, attributes)
         elif type(t) is not Tensor or attributes:
-            make, args = vocabulary.rebuild_from_type, (make, type(t), args, attributes)
+            make, args = rebuilding.rebuild_from_type, (make, type(t), args, attributes)
         return make, args
 
     def save_global(self, obj: Any, name: str | None = None) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from flambeau.core.device import device
 from flambeau.core.dtypes import dtype as Dtype
-from flambeau.serialization.vocabulary import StorageType
+from flambeau.serialization.rebuilding import StorageType
 from flambeau.tensor.storage import Storage
 
 MapLocation = Callable[[Storage, str], Any] | device | str | dict[str, str] | None

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from pickle import UnpicklingError
 from typing import IO, Any
 
+import numpy as np
+
 from flambeau.serialization.vocabulary import Vocabulary
 
 _MARK = object()
@@ -47,6 +49,7 @@ class Unpickler:
         self.encoding = encoding
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
+        self._dtype_keys: dict[int, int] = {}  # where NumPy's dtypes stand in the memo
 
     def load(self) -> Any:
         """The object that the pickle describes; ``pickle.UnpicklingError`` where it may not or cannot be built."""
@@ -95,10 +98,12 @@ class Unpickler:
         self.stack.pop()
 
     def _put(self, key: int) -> None:
-        self.memo[key] = self.stack[-1]
+        self.memo[key] = item = self.stack[-1]
+        if isinstance(item, np.dtype):
+            self._dtype_keys[id(item)] = key
 
     def _memoize(self, _: None) -> None:
-        self.memo[len(self.memo)] = self.stack[-1]
+        self._put(len(self.memo))
 
     def _get(self, key: int) -> None:
         self.stack.append(self.memo[key])
@@ -190,7 +195,13 @@ class Unpickler:
 
     def _build(self, _: None) -> None:
         state = self._pop()
-        self.vocabulary.build(self.stack[-1], state)
+        obj = self.stack[-1]
+        built = self.vocabulary.build(obj, state)
+        if built is not obj:
+            self.stack[-1] = built
+            key = self._dtype_keys.get(id(obj))
+            if key is not None and self.memo[key] is obj:
+                self._put(key)
 
     def _persistent(self, _: None) -> None:
         self.stack.append(self.persistent_load(self._pop()))
@@ -233,10 +244,41 @@ def _modern_name(module: str, name: str) -> tuple[str, str]:
     return NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
 
 
+_TEXTS = (pickletools.pyunicode, pickletools.pybytes_or_str)
+
+
 def globals_of(stream: IO[bytes]) -> set[tuple[str, str]]:
-    """The modules and names that a pickle of protocol 2 uses. Builds nothing."""
-    names = {str(argument) for instruction, argument, _ in pickletools.genops(stream) if instruction.name == "GLOBAL"}
-    return {_modern_name(*name.split(" ", 1)) for name in names}
+    """The modules and names that a pickle uses. Builds nothing: only the strings on its stack are followed.
+
+    A name that the pickle computes is ``"(computed)"``.
+    """
+    names: set[tuple[str, str]] = set()
+    stack: list[Any] = []
+    memo: dict[int, Any] = {}
+    argument: Any
+    for instruction, argument, _ in pickletools.genops(stream):
+        name = instruction.name
+        if name in ("GLOBAL", "INST"):
+            names.add(_modern_name(*argument.split(" ", 1)))
+        elif name == "STACK_GLOBAL":
+            module, attribute = [part if type(part) is str else "(computed)" for part in ["", "", *stack][-2:]]
+            names.add(_modern_name(module, attribute))
+        if name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
+            memo[len(memo) if argument is None else argument] = stack[-1] if stack else None
+            continue
+        before, after = instruction.stack_before, instruction.stack_after
+        if pickletools.markobject in before:
+            while stack and stack.pop() is not _MARK:
+                pass
+            before = before[: before.index(pickletools.markobject)]
+        if name == "DUP":
+            stack += stack[-1:]
+        elif name in ("GET", "BINGET", "LONG_BINGET"):
+            stack.append(memo.get(argument))
+        else:
+            del stack[max(len(stack) - len(before), 0) :]
+            stack += [_MARK if kind is pickletools.markobject else argument if kind in _TEXTS else None for kind in after]
+    return names
 
 
 def _checked_key(key: Any) -> Any:

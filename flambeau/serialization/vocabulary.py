@@ -7,205 +7,89 @@ name means anything: nothing is imported, looked up or called for a file.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Sequence
 from math import prod
 from pickle import UnpicklingError
+from types import NoneType
 from typing import Any
 
 import numpy as np
 
-from flambeau import dispatch, nn, ops
+from flambeau import nn, ops
 from flambeau.core import dtypes
 from flambeau.core.device import device
 from flambeau.core.dtypes import dtype as Dtype
 from flambeau.core.size import Size
 from flambeau.nn import functional
 from flambeau.nn.parameter import Parameter
+from flambeau.serialization.rebuilding import (
+    MAX_DIMS,
+    STORAGE_TYPES,
+    TENSOR_MAKERS,
+    UNTYPED,
+    check_methods,
+    plain,
+    rebuild_from_type,
+    set_attributes,
+)
 from flambeau.tensor import Tensor
-from flambeau.tensor.storage import Storage
 
-_MAX_DIMS = 64
 _REFUSED_MODULES = frozenset(("sys", "os", "posix", "nt"))  # even where the user has declared something of them safe
-
-
-class StorageType:
-    """What a file calls ``torch.FloatStorage`` and the like: the dtype of a storage's elements."""
-
-    __slots__ = ("name", "dtype")
-
-    def __init__(self, name: str, dtype: Dtype) -> None:
-        self.name = name
-        self.dtype = dtype
-
-
-_TYPED = {
-    "DoubleStorage": dtypes.float64,
-    "FloatStorage": dtypes.float32,
-    "HalfStorage": dtypes.float16,
-    "BFloat16Storage": dtypes.bfloat16,
-    "LongStorage": dtypes.int64,
-    "IntStorage": dtypes.int32,
-    "ShortStorage": dtypes.int16,
-    "CharStorage": dtypes.int8,
-    "ByteStorage": dtypes.uint8,
-    "BoolStorage": dtypes.bool,
-    "ComplexFloatStorage": dtypes.complex64,
-    "ComplexDoubleStorage": dtypes.complex128,
-}
-UNTYPED = StorageType("torch.storage.UntypedStorage", dtypes.uint8)
-STORAGE_TYPES = {dtype: StorageType(f"torch.{name}", dtype) for name, dtype in _TYPED.items()}
 
 
 # --- what a file may call ------------------------------------------------------------------------------------
 
 
-def check_geometry(size: Sequence[int], stride: Sequence[int], offset: int, itemsize: int, bytes_there: int) -> None:
-    """``RuntimeError`` unless a tensor of this geometry, in elements, lies within a storage of so many bytes."""
-    if not all(type(n) is int for n in (*size, *stride, offset)):
-        raise TypeError("sizes, strides and offset of a tensor must be integers")
-    if len(size) != len(stride) or len(size) > _MAX_DIMS or min((*size, *stride, offset), default=0) < 0:
-        raise RuntimeError(
-            f"a tensor cannot have size {list(size)[:9]}, stride {list(stride)[:9]} and storage offset {offset}: expected "
-            f"as many strides as sizes, at most {_MAX_DIMS}, and none of the numbers negative"
-        )
-    last = sum((n - 1) * step for n, step in zip(size, stride, strict=True)) if 0 not in size else -1
-    needed = (offset + last + 1) * itemsize
-    if needed > bytes_there or prod(size) >= 1 << 63:
-        raise RuntimeError(
-            f"setStorage: sizes {list(size)}, strides {list(stride)}, storage offset {offset}, and itemsize {itemsize} "
-            f"requiring a storage size of {needed} are out of bounds for storage of size {bytes_there}"
-        )
-
-
-def rebuild_tensor_v3(
-    storage: Storage,
-    offset: int,
-    size: Sequence[int],
-    stride: Sequence[int],
-    requires_grad: bool,
-    backward_hooks: Any,
-    dtype: Dtype,
-    metadata: dict | None = None,
-) -> Tensor:
-    """A tensor of ``dtype`` over part of a storage. Hooks are never restored."""
-    if not isinstance(storage, Storage) or not isinstance(dtype, Dtype):
-        raise TypeError("a tensor is made from a storage and a dtype")
-    check_geometry(size, stride, offset, dtype.itemsize, storage.size * storage.dtype.itemsize)
-    tensor = Tensor._from_storage(storage, dtype, size, stride, offset)
-    for flag, apply in (("conj", np.conj), ("neg", np.negative)):
-        if metadata and metadata.get(flag):  # PyTorch marks such a tensor and saves the values that it had before
-            tensor = dispatch.wrap(apply(tensor._array()), dtype)
-    return tensor.requires_grad_(bool(requires_grad))
-
-
-def rebuild_tensor_v2(
-    storage: Storage,
-    offset: int,
-    size: Sequence[int],
-    stride: Sequence[int],
-    requires_grad: bool = False,
-    backward_hooks: Any = None,
-    metadata: dict | None = None,
-) -> Tensor:
-    """A tensor of the storage's own dtype over part of it."""
-    dtype = storage.dtype if isinstance(storage, Storage) else None
-    return rebuild_tensor_v3(storage, offset, size, stride, requires_grad, backward_hooks, dtype, metadata)  # type: ignore[arg-type]
-
-
-def rebuild_parameter(data: Tensor, requires_grad: bool, backward_hooks: Any) -> Parameter:
-    return Parameter(data, bool(requires_grad))
-
-
-def rebuild_parameter_with_state(data: Tensor, requires_grad: bool, backward_hooks: Any, state: Any) -> Tensor:
-    parameter = Parameter(data, bool(requires_grad))
-    _set_attributes(parameter, _public(state))
-    return parameter
-
-
-def rebuild_from_type(function: Callable, cls: type, args: tuple, state: Any) -> Tensor:
-    """A tensor with attributes, or of a subclass that the user has declared safe."""
-    if function not in _TENSOR_MAKERS or not (isinstance(cls, type) and issubclass(cls, Tensor)):
-        raise UnpicklingError(
-            "a tensor with attributes is made by a function that makes tensors, and of a tensor class"
-        )
-    tensor = function(*args)
-    if type(tensor) is not cls:
-        tensor = Tensor._make_subclass(cls, tensor, tensor.requires_grad)
-    _set_attributes(tensor, _public(state))
-    return tensor
-
-
-def _public(state: Any) -> dict:
-    """The attributes of a tensor in a file, but for those that are PyTorch's own."""
-    if isinstance(state, tuple) and len(state) == 2:  # attributes, and those in slots
-        state = {**(state[0] or {}), **(state[1] or {})}
-    return {name: value for name, value in _plain(state, dict).items() if not (type(name) is str and name[:1] == "_")}
-
-
-def _set_attributes(obj: Any, state: Any) -> None:
-    """Gives ``obj`` attributes, none of which may hide something that its class has."""
-    for name in _plain(state, dict):
-        if hasattr(type(obj), _plain(name, str)):
-            raise UnpicklingError(f"a file may not set the attribute {name!r:.80} of {type(obj).__name__}")
-    vars(obj).update(state)
-
-
 def make_ordered_dict(items: Sequence = ()) -> OrderedDict:
-    return OrderedDict([(_key(key), value) for key, value in items])
+    return OrderedDict([(_key(key), value) for key, value in map(_pair, plain(items, list, tuple))])
 
 
 def make_counter(counts: dict | None = None) -> Counter:
-    return Counter({_key(key): _plain(n, int, float) for key, n in _plain(counts or {}, dict).items()})
+    return Counter({_key(key): plain(n, int, float) for key, n in plain(counts or {}, dict).items()})
 
 
 def make_set(items: list | None = None) -> set:
-    return set(map(_key, _plain(items or [], list)))
+    return set(map(_key, plain(items or [], list)))
 
 
 def make_bytes(text: str = "", encoding: str = "latin-1") -> bytes:
-    if _plain(encoding, str) not in ("latin1", "latin-1"):
+    if plain(encoding, str) not in ("latin1", "latin-1"):
         raise ValueError(f"bytes are written as latin-1 text, not {encoding!r:.40}")
-    return _plain(text, str).encode("latin-1")
+    return plain(text, str).encode("latin-1")
 
 
 def make_bytearray(data: str | bytes = b"", encoding: str = "latin-1") -> bytearray:
-    return bytearray(make_bytes(data, encoding) if isinstance(data, str) else _plain(data, bytes))
+    return bytearray(make_bytes(data, encoding) if isinstance(data, str) else plain(data, bytes))
 
 
 def make_complex(real: float, imag: float) -> complex:
-    return complex(_plain(real, float, int), _plain(imag, float, int))
+    return complex(plain(real, float, int), plain(imag, float, int))
 
 
 def make_size(items: tuple = ()) -> Size:
-    return Size([_plain(n, int) for n in items])
+    return Size([plain(n, int) for n in plain(items, list, tuple, Size)])
 
 
 def make_device(*args: Any) -> device:
     return device(*args)
 
 
-def _plain(value: Any, *types: type) -> Any:
-    if type(value) not in types:
-        raise TypeError(f"expected {' or '.join(t.__name__ for t in types)}, got {type(value).__name__}")
-    return value
+def _pair(value: Any) -> Any:
+    return plain(value, list, tuple)
 
 
 def _key(value: Any) -> Any:
     """Keys that arrive inside an argument: of the kinds that files have, which take no time to hash."""
     if type(value) is tuple:
-        return tuple([_plain(part, str, int, float, bool, bytes, type(None)) for part in value])
-    return _plain(value, str, int, float, bool, bytes, type(None), Size, Dtype)
+        return tuple([plain(part, str, int, float, bool, bytes, type(None)) for part in value])
+    return plain(value, str, int, float, bool, bytes, type(None), Size, Dtype)
 
 
-_TENSOR_MAKERS = {rebuild_tensor_v2, rebuild_tensor_v3, rebuild_parameter, rebuild_parameter_with_state}
 FUNCTIONS: dict[str, Callable] = {
-    "torch._utils._rebuild_tensor": rebuild_tensor_v2,
-    "torch._utils._rebuild_tensor_v2": rebuild_tensor_v2,
-    "torch._utils._rebuild_tensor_v3": rebuild_tensor_v3,
-    "torch._utils._rebuild_parameter": rebuild_parameter,
-    "torch._utils._rebuild_parameter_with_state": rebuild_parameter_with_state,
+    **TENSOR_MAKERS,
     "torch._tensor._rebuild_from_type_v2": rebuild_from_type,
     "torch.Size": make_size,
     "torch.device": make_device,
@@ -239,18 +123,17 @@ def make_frozenset(items: list | None = None) -> frozenset:
 
 
 def make_slice(*args: int | None) -> slice:
-    return slice(*[_plain(n, int, type(None)) for n in args])
+    return slice(*[plain(n, int, type(None)) for n in args])
 
 
 def make_range(*args: int) -> range:
-    return range(*[_plain(n, int) for n in args])
+    return range(*[plain(n, int) for n in args])
 
 
 def make_numpy_dtype(name: str, align: bool = False, copy: bool = True) -> np.dtype:
-    dtype = np.dtype(_plain(name, str), False, True)
-    if dtype.kind not in "biufcSU" or dtype.fields or dtype.subdtype:
+    if not re.fullmatch(r"[biufcSU]\d{1,9}", plain(name, str)):
         raise UnpicklingError(f"only NumPy arrays of numbers and strings are read, not of {name!r:.40}")
-    return dtype
+    return np.dtype(name, False, True)  # a copy, so that it can be told from others
 
 
 def make_numpy_array(cls: type, shape: tuple, code: Any) -> np.ndarray:
@@ -260,7 +143,9 @@ def make_numpy_array(cls: type, shape: tuple, code: Any) -> np.ndarray:
 
 
 def make_numpy_scalar(dtype: np.dtype, data: bytes) -> np.generic:
-    return np.frombuffer(_plain(data, bytes), dtype, 1)[0]
+    if not isinstance(dtype, np.dtype):
+        raise UnpicklingError("a NumPy number has a dtype and bytes")
+    return np.frombuffer(plain(data, bytes), dtype, 1)[0]
 
 
 _FACTORIES: dict[str, type] = {f"builtins.{t.__name__}": t for t in (list, dict, set, int, float, str)}
@@ -279,21 +164,43 @@ _MORE_FUNCTIONS: dict[str, Callable] = {
 _MORE_VALUES: dict[str, Any] = {**_FACTORIES, "numpy.ndarray": np.ndarray, "builtins.Ellipsis": ...}
 
 
-def _fill_numpy_dtype(dtype: np.dtype, state: tuple) -> None:
-    _, order, *rest = state
+def _ordered_numpy_dtype(dtype: np.dtype, state: Any) -> np.dtype:
+    """``dtype`` in the byte order of ``state``. NumPy would change the dtype itself, and to whatever the state says."""
+    _, order, *rest = plain(state, tuple)
     if order not in ("<", ">", "|", "=") or rest[:3] != [None, None, None]:
         raise UnpicklingError("only NumPy dtypes of numbers and strings are read")
-    dtype.__setstate__(state)  # type: ignore[attr-defined]
+    if rest[3:4] not in ([], [-1], [dtype.itemsize]):
+        raise UnpicklingError(f"a NumPy dtype {dtype} cannot have {rest[3]!r:.20} bytes")
+    return dtype.newbyteorder(order)
 
 
-def _fill_numpy_array(array: np.ndarray, state: tuple) -> None:
-    _, shape, dtype, fortran, data = state
+def _fill_numpy_array(array: np.ndarray, state: Any) -> None:
+    _, shape, dtype, fortran, data = plain(state, tuple)
     if not isinstance(dtype, np.dtype) or array.size:
         raise UnpicklingError("the state of a NumPy array is a shape, a dtype and bytes")
-    size = prod(_plain(n, int) for n in _plain(shape, tuple))
-    if min(shape, default=0) < 0 or len(shape) > _MAX_DIMS or len(_plain(data, bytes)) != size * dtype.itemsize:
+    size = prod(plain(n, int) for n in plain(shape, tuple))
+    if min(shape, default=0) < 0 or len(shape) > MAX_DIMS or len(plain(data, bytes)) != size * dtype.itemsize:
         raise UnpicklingError(f"a NumPy array of shape {shape!s:.80} and {dtype} cannot have {len(data)} bytes")
-    array.__setstate__((1, shape, dtype, bool(fortran), data))  # type: ignore[arg-type]
+    array.__setstate__((1, shape, dtype, plain(fortran, bool, int) != 0, data))  # type: ignore[arg-type]
+
+
+def _fill_module(module: nn.Module, state: Any) -> None:
+    """The attributes of a module. What it does is its class's business: a file brings no methods and no hooks."""
+    for name, value in check_methods(type(module), state).items():
+        kind = _PARTS.get(name)
+        if kind is not None and any(not isinstance(part, (kind, NoneType)) for part in _contents(value)):
+            raise UnpicklingError(f"{name} of a {type(module).__name__} holds something that does not belong there")
+        if name in _HOOKS and _contents(value):
+            raise UnpicklingError(f"a file may not give a {type(module).__name__} {name}")
+    nn.Module.__setstate__(module, state)
+
+
+def _contents(value: Any) -> list[Any]:
+    return list(plain(value, dict, OrderedDict).values())
+
+
+_PARTS = {"_parameters": Tensor, "_buffers": Tensor, "_modules": nn.Module}
+_HOOKS = [name for name in vars(nn.Module()) if name.endswith("_hooks")]
 
 
 # --- what the user has declared safe -------------------------------------------------------------------------
@@ -367,10 +274,14 @@ class Vocabulary:
     With ``weights_only`` the names are those that PyTorch allows. Without, some harmless types are added, and modules:
     an object of an ``nn.Module`` class that the program has already defined is filled with its attributes, without any
     of the class's code being run; functions of ``nn.functional`` and of tensors can be among the attributes.
+
+    ``size``: that of the file. A pickle can name a large argument again and again, and a function that copies it would
+    fill the memory; so what all calls together are given is limited by the size of the file.
     """
 
-    def __init__(self, weights_only: bool) -> None:
+    def __init__(self, weights_only: bool, size: int = 0) -> None:
         self.weights_only = weights_only
+        self.credit = _COPIES * size + _FREE
         self.safe = _declared_safe()
         self.functions = dict(FUNCTIONS)
         self.values = dict(VALUES)
@@ -411,8 +322,12 @@ class Vocabulary:
 
     def call(self, function: Any, args: Any) -> Any:
         """``function(*args)``, where a file may call it."""
-        if type(args) is tuple and (self._is_safe(function) or _is_function(function) and function in self.callable):
-            return function(*args)
+        if type(args) is tuple:
+            if self._is_safe(function):
+                return function(*args)
+            if _is_function(function) and function in self.callable:
+                self._pay(args)
+                return function(*args)
         raise UnpicklingError(f"Trying to call reduce for unrecognized function {_name(function)}")
 
     def new(self, cls: Any, args: Any) -> Any:
@@ -426,36 +341,56 @@ class Vocabulary:
             f"Can only create new object for classes allowlisted via `add_safe_globals` but got {_name(cls)}"
         )
 
-    def build(self, obj: Any, state: Any) -> None:
-        """Gives ``obj`` its state."""
+    def _pay(self, value: Any) -> None:
+        self.credit -= _weight(value)
+        if self.credit < 0:
+            raise UnpicklingError("the objects of this file need much more memory than the file: it is hostile")
+
+    def build(self, obj: Any, state: Any) -> Any:
+        """``obj`` with its state, or what stands for it from then on."""
         cls = type(obj)
+        self._pay(state)
+        if isinstance(obj, np.dtype):  # also where the user has declared it safe: there is one of each, for everybody
+            return _ordered_numpy_dtype(obj, state)
         if cls is OrderedDict:
-            _set_attributes(obj, state)
+            set_attributes(obj, state)
         elif self._is_safe(cls):
             if hasattr(obj, "__setstate__"):
                 obj.__setstate__(state)
             else:
                 attributes, slots = state if isinstance(state, tuple) and len(state) == 2 else (state, None)
-                vars(obj).update(attributes or {})
+                vars(obj).update(check_methods(cls, attributes or {}))
                 for name, value in (slots or {}).items():
                     setattr(obj, name, value)
         elif not self.weights_only and isinstance(obj, nn.Module):
-            nn.Module.__setstate__(obj, _plain(state, dict))
+            _fill_module(obj, state)
         elif not self.weights_only and _is_fillable_class(cls):
-            vars(obj).update(_plain(state, dict))
+            vars(obj).update(check_methods(cls, state))
         elif not self.weights_only and cls is np.ndarray:
             _fill_numpy_array(obj, state)
-        elif not self.weights_only and isinstance(obj, np.dtype):
-            _fill_numpy_dtype(obj, state)
         else:
             raise UnpicklingError(
                 f"Can only build OrderedDict or types allowlisted via `add_safe_globals`, but got {_name(cls)}"
             )
+        return obj
 
     def check_fillable(self, target: Any) -> None:
         """``UnpicklingError`` unless a file may set items of ``target``."""
         if type(target) not in (dict, OrderedDict, Counter, defaultdict) and not self._is_safe(type(target)):
             raise UnpicklingError(f"Can only set items of dictionaries, but got {_name(type(target))}")
+
+
+_COPIES, _FREE = 2, 1 << 16  # items of arguments for a byte of the file, each of which is a byte of it at least
+
+
+def _weight(value: Any) -> int:
+    """How large an argument is: the bytes of strings, the items of containers."""
+    if type(value) is tuple:
+        return len(value) + sum([len(part) for part in value if isinstance(part, _SIZED)])
+    return len(value) if isinstance(value, _SIZED) else 1
+
+
+_SIZED = (str, bytes, bytearray, tuple, list, dict, set, frozenset)
 
 
 def _name(obj: Any) -> str:

@@ -1,0 +1,195 @@
+"""Tensors as files describe them: storage types, geometries, attributes.
+
+No tensor takes more memory than its storage, however large it claims to be: whoever reads a file of some hundred bytes
+gets a tensor over some hundred bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from inspect import getattr_static
+from math import prod
+from pickle import UnpicklingError
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from flambeau.core import dtypes
+from flambeau.core.dtypes import dtype as Dtype
+from flambeau.core.size import Size
+from flambeau.nn import Module
+from flambeau.nn.parameter import Parameter
+from flambeau.tensor import Tensor
+from flambeau.tensor.storage import Storage
+
+MAX_DIMS = 64
+
+
+class StorageType:
+    """What a file calls ``torch.FloatStorage`` and the like: the dtype of a storage's elements."""
+
+    __slots__ = ("name", "dtype")
+
+    def __init__(self, name: str, dtype: Dtype) -> None:
+        self.name = name
+        self.dtype = dtype
+
+
+_TYPED = {
+    "DoubleStorage": dtypes.float64,
+    "FloatStorage": dtypes.float32,
+    "HalfStorage": dtypes.float16,
+    "BFloat16Storage": dtypes.bfloat16,
+    "LongStorage": dtypes.int64,
+    "IntStorage": dtypes.int32,
+    "ShortStorage": dtypes.int16,
+    "CharStorage": dtypes.int8,
+    "ByteStorage": dtypes.uint8,
+    "BoolStorage": dtypes.bool,
+    "ComplexFloatStorage": dtypes.complex64,
+    "ComplexDoubleStorage": dtypes.complex128,
+}
+UNTYPED = StorageType("torch.storage.UntypedStorage", dtypes.uint8)
+STORAGE_TYPES = {dtype: StorageType(f"torch.{name}", dtype) for name, dtype in _TYPED.items()}
+
+
+def check_geometry(size: Sequence[int], stride: Sequence[int], offset: int, itemsize: int, bytes_there: int) -> None:
+    """``RuntimeError`` unless a tensor of this geometry, in elements, lies within a storage of so many bytes."""
+    if not all(type(n) is int for n in (*plain(size, tuple, list, Size), *plain(stride, tuple, list, Size), offset)):
+        raise TypeError("sizes, strides and offset of a tensor must be integers")
+    if len(size) != len(stride) or len(size) > MAX_DIMS or min((*size, *stride, offset), default=0) < 0:
+        raise RuntimeError(
+            f"a tensor cannot have size {list(size)[:9]}, stride {list(stride)[:9]} and storage offset {offset}: expected "
+            f"as many strides as sizes, at most {MAX_DIMS}, and none of the numbers negative"
+        )
+    last = sum((n - 1) * step for n, step in zip(size, stride, strict=True)) if 0 not in size else -1
+    needed = (offset + last + 1) * itemsize
+    if needed > bytes_there or prod(size) >= 1 << 63:
+        raise RuntimeError(
+            f"setStorage: sizes {list(size)}, strides {list(stride)}, storage offset {offset}, and itemsize {itemsize} "
+            f"requiring a storage size of {needed} are out of bounds for storage of size {bytes_there}"
+        )
+
+
+def rebuild_tensor_v3(
+    storage: Storage,
+    offset: int,
+    size: Sequence[int],
+    stride: Sequence[int],
+    requires_grad: bool,
+    backward_hooks: Any,
+    dtype: Dtype,
+    metadata: dict | None = None,
+) -> Tensor:
+    """A tensor of ``dtype`` over part of a storage. Hooks are never restored."""
+    if not isinstance(storage, Storage) or not isinstance(dtype, Dtype):
+        raise TypeError("a tensor is made from a storage and a dtype")
+    check_geometry(size, stride, offset, dtype.itemsize, storage.size * storage.dtype.itemsize)
+    for flag in ("conj", "neg"):
+        if metadata and metadata.get(flag):  # PyTorch marks such a tensor and saves the values that it had before
+            storage = _changed(storage, flag, dtype)
+    return Tensor._from_storage(storage, dtype, size, stride, offset).requires_grad_(bool(requires_grad))
+
+
+_CHANGES: dict[str, Callable] = {"conj": np.conj, "neg": np.negative}
+_changed_storages: WeakKeyDictionary[Storage, dict[tuple[str, Dtype], Storage]] = WeakKeyDictionary()
+
+
+def _changed(storage: Storage, how: str, dtype: Dtype) -> Storage:
+    """``storage`` with all its elements, read as of ``dtype``, negated or conjugated: one for all tensors that need it."""
+    known = _changed_storages.setdefault(storage, {})
+    if (how, dtype) not in known:
+        memory = storage.array().view(np.uint8)
+        array = memory[: memory.size // dtype.itemsize * dtype.itemsize].view(dtype.np)
+        known[how, dtype] = Storage.from_numpy(_CHANGES[how](array), dtype)
+    return known[how, dtype]
+
+
+def filled(storage: Storage) -> None:
+    """Says that the content of ``storage`` has only come now, after tensors have been made of it."""
+    for (how, dtype), changed in _changed_storages.pop(storage, {}).items():
+        memory = storage.array().view(np.uint8)
+        changed.array()[:] = _CHANGES[how](memory[: changed.size * dtype.itemsize].view(dtype.np))
+        filled(changed)
+
+
+def rebuild_tensor_v2(
+    storage: Storage,
+    offset: int,
+    size: Sequence[int],
+    stride: Sequence[int],
+    requires_grad: bool = False,
+    backward_hooks: Any = None,
+    metadata: dict | None = None,
+) -> Tensor:
+    """A tensor of the storage's own dtype over part of it."""
+    dtype = storage.dtype if isinstance(storage, Storage) else None
+    return rebuild_tensor_v3(storage, offset, size, stride, requires_grad, backward_hooks, dtype, metadata)  # type: ignore[arg-type]
+
+
+def rebuild_parameter(data: Tensor, requires_grad: bool, backward_hooks: Any) -> Parameter:
+    return Parameter(data, bool(requires_grad))
+
+
+def rebuild_parameter_with_state(data: Tensor, requires_grad: bool, backward_hooks: Any, state: Any) -> Tensor:
+    parameter = Parameter(data, bool(requires_grad))
+    set_attributes(parameter, _public(state))
+    return parameter
+
+
+def rebuild_from_type(function: Callable, cls: type, args: tuple, state: Any) -> Tensor:
+    """A tensor with attributes, or of a subclass that the user has declared safe."""
+    if function not in TENSOR_MAKERS.values() or not (isinstance(cls, type) and issubclass(cls, Tensor)):
+        raise UnpicklingError(
+            "a tensor with attributes is made by a function that makes tensors, and of a tensor class"
+        )
+    tensor = function(*args)
+    if type(tensor) is not cls:
+        tensor = Tensor._make_subclass(cls, tensor, tensor.requires_grad)
+    set_attributes(tensor, _public(state))
+    return tensor
+
+
+def _public(state: Any) -> dict:
+    """The attributes of a tensor in a file, but for those that are PyTorch's own."""
+    if isinstance(state, tuple) and len(state) == 2:  # attributes, and those in slots
+        state = {**plain(state[0] or {}, dict), **plain(state[1] or {}, dict)}
+    return {name: value for name, value in plain(state, dict).items() if not (type(name) is str and name[:1] == "_")}
+
+
+def set_attributes(obj: Any, state: Any) -> None:
+    """Gives ``obj`` attributes, none of which may hide something that its class has."""
+    for name in plain(state, dict):
+        if hasattr(type(obj), plain(name, str)):
+            raise UnpicklingError(f"a file may not set the attribute {name!r:.80} of {type(obj).__name__}")
+    vars(obj).update(state)
+
+
+def check_methods(cls: type, state: Any) -> dict[str, Any]:
+    """``state``, the attributes of an object of ``cls``, none of which may hide a method or property of the class."""
+    for name in plain(state, dict):
+        hidden = getattr_static(cls, plain(name, str), None)
+        if isinstance(hidden, (type, Module, cached_property)):
+            continue
+        if callable(hidden) or hasattr(type(hidden), "__get__"):
+            raise UnpicklingError(f"a file may not replace the method {name!r:.80} of {cls.__name__}")
+    return dict(state)
+
+
+def plain(value: Any, *types: type) -> Any:
+    """``value``, which must be of one of these types itself, not of a subclass."""
+    if type(value) not in types:
+        raise TypeError(f"expected {' or '.join(t.__name__ for t in types)}, got {type(value).__name__}")
+    return value
+
+
+TENSOR_MAKERS: dict[str, Callable] = {
+    "torch._utils._rebuild_tensor": rebuild_tensor_v2,
+    "torch._utils._rebuild_tensor_v2": rebuild_tensor_v2,
+    "torch._utils._rebuild_tensor_v3": rebuild_tensor_v3,
+    "torch._utils._rebuild_parameter": rebuild_parameter,
+    "torch._utils._rebuild_parameter_with_state": rebuild_parameter_with_state,
+}
+"""PyTorch's names of the functions above."""
