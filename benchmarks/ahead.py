@@ -15,6 +15,8 @@ import flambeau as torch
 from flambeau import nn
 from flambeau.core import config
 
+config.strict = True  # what cannot be compiled is an error: its times would be those of NumPy
+
 BLOCKS, STEPS = 30, 40
 AHEAD = config.ahead
 

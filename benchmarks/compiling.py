@@ -15,6 +15,8 @@ import flambeau as torch
 from flambeau import nn
 from flambeau.core import config
 
+config.strict = True  # what cannot be compiled is an error: its times would be those of NumPy
+
 MODELS = {
     "mlp": (lambda: nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 8)), (32, 64)),
     "conv": (

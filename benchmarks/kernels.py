@@ -14,6 +14,8 @@ import flambeau as torch
 from flambeau.core import config
 from flambeau.nn import functional as F
 
+config.strict = True  # what cannot be compiled is an error: its times would be those of NumPy
+
 LOOPS = [
     # name, the expression, how many arrays it reads and writes
     ("add", lambda x, y: x + y, 3),

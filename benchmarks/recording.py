@@ -9,7 +9,10 @@ import statistics
 import time
 
 import flambeau as torch
+from flambeau.core import config
 from flambeau.engine.run import run_pending
+
+config.strict = True  # what cannot be compiled is an error: its times would be those of NumPy
 
 LENGTH, ROUNDS = 1000, 30
 

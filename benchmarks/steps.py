@@ -14,6 +14,8 @@ from flambeau import nn
 from flambeau.core import config
 from flambeau.engine import graph
 
+config.strict = True  # what cannot be compiled is an error: its times would be those of NumPy
+
 
 def by_hand():
     """Gradients by hand, as in a first course."""

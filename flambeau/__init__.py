@@ -169,7 +169,7 @@ _LAZY = frozenset(
 _LAZY_NAMES = {
     "save": "serialization", "load": "serialization", "vmap": "func", "autocast": "amp", "GradScaler": "amp",
     "is_autocast_enabled": "amp", "get_autocast_dtype": "amp", "types": "tensor", "compile": "compiler",
-    "engine_stats": "engine.plans",
+    "engine_stats": "engine.plans", "synchronize": "cpu",
 }  # fmt: skip
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from flambeau.engine.run import run_pending
+
 __all__ = ["current_device", "device_count", "is_available", "is_initialized", "set_device", "synchronize"]
 
 
@@ -29,4 +31,5 @@ def set_device(device: Any) -> None:
 
 
 def synchronize(device: Any = None) -> None:
-    """Nothing runs beside the program."""
+    """Waits until all that has been recorded has run, as :func:`torch.synchronize` does."""
+    run_pending()

@@ -1,4 +1,4 @@
-"""For all tests: plans are verified as they are made, compiling need not pay, and a trace that cannot be compiled is an error.
+"""For all tests: compiling need not pay, and a trace that cannot be compiled is an error.
 
 Backward passes have functions of their own as soon as they repeat.
 """

@@ -280,6 +280,16 @@ def test_steps_out_of_order(plan):
         verify.verify_memory(plan)
 
 
+def test_memory_that_is_written_too_early(plan):
+    """A step that runs once more after the update: it reads what is no longer there."""
+    verify.verify_targets(plan)
+    k, slot = next((k, ~s) for k, step in enumerate(plan.steps) for s, _ in step.arguments if s is not None and ~s in plan.in_place.values())
+    plan.groups.append(plan.groups[k])
+    plan.steps.append(plan.steps[k])
+    with pytest.raises(verify.BrokenPlan, match=f"reads leaf {slot}, whose memory holds"):
+        verify.verify_targets(plan)
+
+
 def test_a_view_out_of_bounds(plan):
     from flambeau.engine.grouping import Ref
 

@@ -18,7 +18,7 @@ log: frozenset[str] = frozenset(os.environ.get("FLAMBEAU_LOG", "").replace(",", 
 """What the engine talks about on stderr: ``plan`` (``FLAMBEAU_LOG``, topics with commas between them)."""
 
 strict: bool = os.environ.get("FLAMBEAU_STRICT", "0") != "0"
-"""Plans are verified as they are made, and a trace that cannot be compiled is an error (``FLAMBEAU_STRICT=1``)."""
+"""A trace that cannot be compiled is an error (``FLAMBEAU_STRICT=1``)."""
 
 guard: bool = os.environ.get("FLAMBEAU_GUARD", "0") != "0"
 """Arrays lie beside pages of memory that nobody may touch (``FLAMBEAU_GUARD=1``, for tests); see :mod:`flambeau.engine.cpu.guard`."""

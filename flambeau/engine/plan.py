@@ -154,12 +154,12 @@ class Plan:
         done("templates")
         self.slot_shapes = [(x.shape, x.dtype) for x in trace.leaves]
         order = join_rectifiers(self.nodes, turn_products(self.nodes, expand(self.nodes)))
-        done("expansion")
         verify.verify_nodes(self, order)
+        done("expansion")
         grouper = Grouper(self.nodes, order)
         self.groups = grouper.groups
-        done("grouping")
         verify.verify_groups(self, order)
+        done("grouping")
         self._find_natives()
         self.checks = [i for i in order if self.nodes[i].op.__class__ is Part and self.nodes[i].op.checked]
         self.in_memory = self._find_materialized()
@@ -178,9 +178,9 @@ class Plan:
         self._lay_out(trace)
         if len(self.in_place) < len(trace.targets):  # storages copy what has been computed
             self.flight = None
-        done("layout")
         verify.verify_memory(self)
-        done("verification")
+        verify.verify_targets(self)
+        done("layout")
 
     # --- compiling ---------------------------------------------------------------------------------------
 

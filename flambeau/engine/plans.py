@@ -12,10 +12,12 @@ decided what is compiled, the last bits of a program's results would differ from
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
+import warnings
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flambeau.core import config
 from flambeau.engine import flight, report
@@ -76,6 +78,7 @@ class Totals:
         self.hits = 0  # of plans that have been dropped
         self.native_seconds = 0.0  # in them
         self.saved = 0.0  # seconds in the interpreter that they have replaced, as estimated
+        self.refused: dict[str, int] = {}  # traces that could not be compiled, by what went wrong
 
 
 totals = Totals()
@@ -176,7 +179,7 @@ def _compile(trace: Trace) -> Plan | None:
     except Exception as error:
         if config.strict:
             raise
-        report.write("plan", f"a trace of {len(trace.nodes)} nodes is not compiled: {error!r}")
+        _note_refusal(trace, error)
         seen[trace.key] = before = before or Seen(cost_of(trace))
         before.refused = True
         return None
@@ -196,6 +199,27 @@ def _compile(trace: Trace) -> Plan | None:
     if report.wanted("plan"):
         report.write("plan", str(report.PlanReport(plan)))
     return plan
+
+
+MAX_REASONS = 64
+"""Refusals are told apart until there are so many."""
+
+
+def _note_refusal(trace: Trace, error: Exception) -> None:
+    """Counts a trace that cannot be compiled, and says so the first time: it is a bug of flambeau's that costs speed."""
+    reason = f"{type(error).__name__}: {error}"
+    known = totals.refused
+    if reason not in known and len(known) >= MAX_REASONS:
+        reason = "others"
+    known[reason] = known.get(reason, 0) + 1
+    report.write("plan", f"a trace of {len(trace.nodes)} nodes is not compiled: {error!r}")
+    if sum(known.values()) == 1:
+        text = (
+            f"flambeau cannot compile a part of this program ({reason}): NumPy computes it each time, which is right but may be "
+            "slow. This is a bug; torch.engine_stats()['refused'] counts such parts."
+        )
+        with contextlib.suppress(Warning):  # an error must not come from within the engine
+            warnings.warn(text, RuntimeWarning, stacklevel=2)
 
 
 def _drop(keys: list[tuple]) -> None:
@@ -220,7 +244,7 @@ def _replaced(plan: Plan) -> float:
     return plan.runs * plan.interpreted
 
 
-def engine_stats() -> dict[str, int | float]:
+def engine_stats() -> dict[str, Any]:
     """Figures of the engine, since the program began. Not in PyTorch.
 
     ======================  ==================================================================================
@@ -229,6 +253,7 @@ def engine_stats() -> dict[str, int | float]:
     ``compile_ms``          what that took, loading LLVM included
     ``hits``                traces that a plan has run
     ``misses``              traces that the interpreter has run, for lack of a plan
+    ``refused``             how many traces could not be compiled, by the reason: a bug, where there are any
     ``interpreted_ms``      what that took
     ``native_ms``           time in plans' runs, estimated from one in 16
     ``flights``             runs of plans that went on while Python did something else
@@ -251,6 +276,7 @@ def engine_stats() -> dict[str, int | float]:
         "compile_ms": totals.seconds * 1e3,
         "hits": totals.hits + sum(plan.runs for plan in plans.values()),
         "misses": totals.interpreted,
+        "refused": dict(totals.refused),
         "interpreted_ms": totals.interpreted_seconds * 1e3,
         "native_ms": (totals.native_seconds + sum(map(_running, plans.values()))) * 1e3,
         "flights": flight.launched,

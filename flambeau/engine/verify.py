@@ -1,17 +1,19 @@
 """What must hold of a plan between the passes that make it. Loops have a verifier of their own (:mod:`flambeau.engine.loops`).
 
-Checked where ``config.strict`` asks for it, as the tests do. An error names the pass that has gone wrong, and where.
+Native code is not looked after by anybody: what is proved here is all that keeps it inside of its memory. So it is proved of
+every plan. One that is broken is not run, and the interpreter computes its trace; where ``config.strict`` asks for it, as the
+tests do, it is an error, which names the pass that has gone wrong, and where.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from math import prod
 from typing import TYPE_CHECKING
 
 from flambeau.engine.graph import PROJECT
 from flambeau.engine.grouping import Group, Ref
-from flambeau.engine.shapes import reach
+from flambeau.engine.shapes import is_whole, reach
 from flambeau.engine.templates import Part
 
 if TYPE_CHECKING:
@@ -100,23 +102,69 @@ def verify_memory(plan: Plan) -> None:
                 raise BrokenPlan(f"layout: nodes {i} and {j} share memory at {max(start, other_start)} while both are needed")
 
 
+def verify_targets(plan: Plan) -> None:
+    """After the layout: what is written right into a tensor's memory is written when nobody needs its old content any more.
+
+    That is after all steps that read it, or in the last one of them, if that reads at each point the element that it writes.
+    """
+    readers: dict[int, list[int]] = {}  # of the leaves, the steps
+    writers: dict[int, int] = {}
+    groups = _groups(plan)
+    for k, (step, results) in enumerate(zip(plan.steps, _results(plan), strict=True)):
+        for source in set(plan._sources(step)) - {None}:
+            if source < 0:
+                readers.setdefault(~source, []).append(k)
+        for i in results:
+            writers.setdefault(i, k)
+    for i, slot in plan.in_place.items():
+        shape, dtype = plan.slot_shapes[slot]
+        node = plan.nodes[i]
+        if tuple(shape) != tuple(node.shape) or dtype is not node.dtype:
+            raise BrokenPlan(f"layout: node {i} ({node.op.name}) of shape {node.shape} is written into memory of shape {shape}")
+        for k in readers.get(slot, ()):
+            if k > writers[i] or k == writers[i] and not _reads_what_it_writes(plan, i, slot, groups[k]):
+                raise BrokenPlan(f"layout: step {k} reads leaf {slot}, whose memory holds node {i} ({node.op.name}) by then")
+
+
+def _reads_what_it_writes(plan: Plan, i: int, slot: int, group: Group | None) -> bool:
+    """Whether the step of ``group`` that makes node ``i`` reads a leaf only where it writes, and once it has been read."""
+    if group is None:
+        return False
+    if group.body is None:
+        native = plan.natives.get(group.members[0])
+        places = [k for k, x in enumerate(native.arguments) if isinstance(x, Ref) and x.source == ~slot] if native else []
+        return native is not None and native.updates and places == [0] and native.arguments[0].offset == 0  # type: ignore[union-attr]
+    own = group.strides_of(i)
+    return all(o == 0 and strides == own for source, o, strides, _ in group.inputs if source == ~slot)
+
+
+def _groups(plan: Plan) -> list[Group | None]:
+    """The group that each step computes; ``None`` for copies to storages."""
+    made = [group for group in plan.groups if _written_by(plan, group)]
+    return [*made, *[None] * (len(plan.steps) - len(made))]
+
+
 def _results(plan: Plan) -> list[set[int]]:
     """The nodes that each step writes."""
-    found = []
-    for group in plan.groups:
-        first = group.members[0]
-        if group.body is not None:
-            found.append({i for i in group.members if i in plan.in_memory})
-        elif plan.nodes[first].op is not PROJECT or plan.nodes[first].inputs[0].source not in plan.natives:
-            found.append({first, *plan.results.get(first, [])})
-    return [results for results in found if results] + [{j} for j in plan.copies.values()]
+    return [results for group in plan.groups if (results := _written_by(plan, group))] + [{j} for j in plan.copies.values()]
+
+
+def _written_by(plan: Plan, group: Group) -> set[int]:
+    first = group.members[0]
+    if group.body is not None:
+        return {i for i in group.members if i in plan.in_memory}
+    if plan.nodes[first].op is PROJECT and plan.nodes[first].inputs[0].source in plan.natives:
+        return set()
+    return {first, *plan.results.get(first, [])}
 
 
 def _inside(
-    stage: str, reader: str, plan: Plan, source: int, dtype, offset: int, shape: Sequence[int], strides: Sequence[int]
+    stage: str, reader: str, plan: Plan, source: int, dtype, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]
 ) -> None:
     """Refuses a view that reaches beyond the memory of what it shows; it may see that as another ``dtype``."""
     extent, own = (plan.nodes[source].shape, plan.nodes[source].dtype) if source >= 0 else plan.slot_shapes[~source]
+    if not offset and own is dtype and shape == extent and is_whole(shape, strides):
+        return
     if own.__class__ is tuple or 0 in shape:
         return
     if min(shape, default=0) < 0:

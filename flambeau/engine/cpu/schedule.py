@@ -294,6 +294,8 @@ class Schedule:
 
     def _far(self) -> bool:
         """Whether the reduced dimension of some input goes from page to page."""
+        if not self.reduced:  # only dims of extent 1 are reduced
+            return False
         down = self.reduced[0]
         return self.trips(down) >= 4 * FEW and any(a.strides[down] * a.dtype.itemsize >= FAR for a in self.loop.inputs)
 
