@@ -35,7 +35,10 @@ def seen(function, sample, grad: bool) -> tuple:
     ]
     sums = [(t.abs() if t.is_complex() else t.double()).sum() for t in results if t.requires_grad]
     if sums:
-        sum(sums).backward()
+        try:
+            sum(sums).backward()
+        except (NotImplementedError, RuntimeError) as error:
+            assert "derivative for" in str(error)  # PyTorch has none either
     gradients = [repr(t.grad.tolist()) for t in given if t.is_leaf and t.grad is not None]
     return type(result), shown or repr(result), gradients, [repr(t.tolist()) for t in given]
 

@@ -216,10 +216,13 @@ def _check_replacement(hook, g: Tensor, replaced: Tensor) -> Tensor:
 
 
 def _post_hooks(node: Node, results: Sequence, gs: list) -> Sequence:
+    shown, results = node.shown, list(results)
     for hook in list(node.post_hooks.values()):  # type: ignore[union-attr]
-        replaced = hook(tuple(results), tuple(gs))
+        seen = tuple([results[i] for i in shown])
+        replaced = hook(seen, tuple(gs))
         if replaced is not None:
-            results = _all_replaced(hook, results, replaced)
+            for i, g in zip(shown, _all_replaced(hook, seen, replaced), strict=True):
+                results[i] = g
     return results
 
 

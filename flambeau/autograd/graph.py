@@ -58,6 +58,7 @@ class Node:
     retaining: dict[int, weakref.ref] | None = None  # by output number: the tensor that keeps its gradient
     pre_hooks: OrderedDict | None = None
     post_hooks: OrderedDict | None = None
+    namespace = ""  # PyTorch's, of the entries that are not an op's
     hooked = False  # whether any of these has been used
     pattern: Pattern | None = None  # of an op's entry: what it has in common with others
     edges: Sequence
@@ -77,11 +78,17 @@ class Node:
         """Lets go of saved values; the node cannot run again."""
 
     def name(self) -> str:
-        return type(self).__name__
+        return self.namespace + type(self).__name__
+
+    @property
+    def shown(self) -> Sequence[int]:
+        """Which of the edges, and of the gradients that go there, are seen from outside."""
+        return range(len(self.edges))
 
     @property
     def next_functions(self) -> tuple:
-        return tuple((None, 0) if e is None else e for e in self.edges)
+        edges = self.edges
+        return tuple([edges[i] or (None, 0) for i in self.shown])
 
     @property
     def metadata(self) -> dict:
@@ -127,7 +134,8 @@ class Rules:
         self.joint = op.grads.get("*")
         self.single = {plain.index(k): f for k, f in op.grads.items() if k != "*"}
         self.arguments = {f: f.__code__.co_varnames[: f.__code__.co_argcount] for f in op.grads.values()}
-        self.overloads: dict[int, type] = {}
+        self.listed = next((i for i, t in enumerate(op.tensors) if t.startswith("*")), len(op.tensors))
+        self.overloads: dict[int | str, type] = {}
         self._captures: dict[int, list] = {}
 
     def captures(self, wanted: int) -> list | None:
@@ -143,6 +151,22 @@ class Rules:
             found = [(name, *self._source(name)) for name in names] if functions else None
             self._captures[wanted] = found  # type: ignore[assignment]
             return found
+
+    def shown(self, inputs: tuple) -> tuple[int, ...]:
+        """Which inputs have a place among ``next_functions``: what PyTorch's op takes as tensors and has a derivative for."""
+        op, last = self.op, self.listed
+        tensors = [isinstance(x, Tensor) for x in inputs]
+        if self.joint is not None:
+            return tuple([
+                i for i, x in enumerate(inputs)
+                if (x is None or tensors[i] and x._dtype.kind >= dtypes.FLOATING)
+                and (i >= last or op.tensors[i] not in op.nondifferentiable)
+            ])  # fmt: skip
+        optional = any(tensors[1:])  # what is None is a tensor that is missing, and not a number
+        return tuple([
+            i for i, x in enumerate(inputs)
+            if min(i, last) in self.single and (op.wraps or tensors[i] or x is None and optional)
+        ])  # fmt: skip
 
     def _source(self, name: str) -> tuple[str, int]:
         op = self.op
@@ -165,14 +189,15 @@ class Pattern:
 
     ``kept``   for each value that an entry saves: its name, the number of the input (``-1 - number`` of an output;
                ``None`` for a list of all inputs from one on), and its layout (``None`` of a number)
+    ``shown``  the inputs that have a place among ``next_functions``
     ``calls``  for each input that needs a gradient its number, the function that makes it, and which of the values
                ``(gradient, gradients, needs, *constants, *kept)`` the function takes
     """
 
-    __slots__ = ("calls", "constants", "holds", "joint", "kept", "lists", "metas", "names", "needs", "several", "type")
+    __slots__ = ("calls", "constants", "holds", "joint", "kept", "lists", "metas", "names", "needs", "several", "shown", "type")
 
-    def __init__(self, type_: type, needs: tuple[bool, ...], metas: tuple) -> None:
-        self.type, self.needs, self.metas = type_, needs, metas
+    def __init__(self, type_: type, needs: tuple[bool, ...], metas: tuple, shown: tuple[int, ...]) -> None:
+        self.type, self.needs, self.metas, self.shown = type_, needs, metas, shown
         self.several = bool(type_.op.outputs)  # type: ignore[attr-defined]
         self.constants: list = []
         self.names: list[str] = []  # of the constants
@@ -229,9 +254,8 @@ class OpBackward(Node):
             self.saved = None
 
     @property
-    def next_functions(self) -> tuple:
-        factors = [name in ("alpha", "beta") for name in self.op.tensors]
-        return tuple((None, 0) if e is None else e for e, f in itertools.zip_longest(self.edges, factors) if not f)
+    def shown(self) -> tuple[int, ...]:
+        return self.pattern.shown
 
     def __getattr__(self, name: str):
         """``_saved_self``, ``_saved_result`` and their like: what the node keeps, under PyTorch's names."""
@@ -271,18 +295,19 @@ def unpacked(item, index: int, layout, entry: OpBackward):
 
 def _prepare(op) -> Rules:
     """The rules of ``op``; also makes its class of entries."""
-    op.node_type = type(op.backward_name, (OpBackward,), {"op": op, "__module__": "torch.autograd.graph"})
+    namespace = "" if op.backward_name[-1].isdigit() else "torch::autograd::"
+    op.node_type = type(op.backward_name, (OpBackward,), {"op": op, "namespace": namespace, "__module__": "torch.autograd.graph"})
     op.rules = Rules(op)
     return op.rules
 
 
-def _overload_type(op, number: int) -> type:
+def _overload_type(op, number: int | str) -> type:
     """The class of entries for one of the op's overloads: ``SumBackward1`` where ``sum`` was given dims."""
     if not number:
         return op.node_type
     types = op.rules.overloads
     if number not in types:
-        name = f"{op.backward_name.removesuffix('0')}{number}"
+        name = number if isinstance(number, str) else f"{op.backward_name.removesuffix('0')}{number}"
         types[number] = type(name, (op.node_type,), {"__module__": "torch.autograd.graph"})
     return types[number]
 
@@ -311,7 +336,7 @@ def attach(op, results, inputs: tuple, attrs: dict) -> None:
         return
     metas = tuple([(r._shape, r._dtype) for r in results]) if op.outputs else ((first._shape, first._dtype),)
     type_ = op.node_type if op.overload is None else _overload_type(op, op.overload(inputs, attrs))
-    pattern = Pattern(type_, tuple([e is not None for e in edges]), metas)
+    pattern = Pattern(type_, tuple([e is not None for e in edges]), metas, op.rules.shown(inputs))
     saved: list = []
     for name, source, i in captures:
         x = inputs[i] if source not in ("attr", "output") and i < len(inputs) else None
@@ -339,7 +364,7 @@ _patterns: dict[tuple, Pattern] = {}
 def _shared(pattern: Pattern) -> Pattern:
     """The pattern of earlier calls that is equal to this one, if there is one: equal patterns are one object."""
     p = pattern
-    key = (p.type, p.needs, p.metas, *p.names, *[exact(c) for c in p.constants], *p.kept)
+    key = (p.type, p.needs, p.metas, p.shown, *p.names, *[exact(c) for c in p.constants], *p.kept)
     try:
         if len(_patterns) >= MAX_PATTERNS:
             _patterns.clear()
@@ -420,10 +445,8 @@ class AccumulateGrad(Node):
     """The end of the tape: adds the gradient to a leaf's ``.grad``."""
 
     edges = ()
+    namespace = "torch::autograd::"
     variable: Tensor
-
-    def name(self) -> str:
-        return "torch::autograd::AccumulateGrad"
 
     @property
     def tensor_hooks(self) -> dict[int, dict] | None:  # they stay with the leaf

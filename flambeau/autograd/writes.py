@@ -9,6 +9,7 @@ Source: https://docs.pytorch.org/docs/stable/notes/autograd.html#in-place-operat
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from flambeau import dispatch
@@ -81,8 +82,7 @@ def _laid_out(g: Tensor, base: Place, length: int) -> Tensor:
 class CopyBackwards(Node):
     """A tensor overwritten by values that need no gradient: what it held before gets zeros."""
 
-    def name(self) -> str:
-        return "torch::autograd::CopyBackwards"
+    namespace = "torch::autograd::"
 
     def apply(self, grads: list) -> tuple:
         return (zeros_for(self.metas[0]),)
@@ -95,6 +95,8 @@ class CopySlices(Node):
     place on the tape before the write is not gone through. So it is in PyTorch.
     """
 
+    namespace = "torch::autograd::"
+
     def __init__(self, view: Tensor, to: tuple | None, written: Tensor, edge: tuple | None) -> None:
         base = view._base
         assert base is not None
@@ -105,13 +107,9 @@ class CopySlices(Node):
         super().__init__(edges, ((base._shape, base._dtype),))
         self.base, self.view = Place.of(base), Place.of(view)
 
-    def name(self) -> str:
-        return "torch::autograd::CopySlices"
-
     @property
-    def next_functions(self) -> tuple:
-        first = (None, 0) if self.edges[0] is None else self.edges[0]
-        return super().next_functions if self.fn is None else (first, *self.fn.next_functions[1:])
+    def shown(self) -> Sequence[int]:
+        return super().shown if self.fn is None else [0, *[i for i in self.fn.shown if i]]
 
     def release(self) -> None:
         if self.fn is not None:

@@ -15,8 +15,8 @@ from flambeau.ops import samples
 from flambeau.ops.comparison import where
 from flambeau.ops.complexes import conj_of
 from flambeau.ops.numerics import in_double, select
-from flambeau.ops.record import ErrorSample, Sample, composite, pointwise
-from flambeau.ops.refusals import NOT_FLOATING, NOT_REAL_NUMBERS, refuse
+from flambeau.ops.record import ErrorSample, Sample, by_number, by_tensor, composite, pointwise
+from flambeau.ops.refusals import NOT_FLOATING, NOT_REAL_NUMBERS, no_derivative, refuse
 from flambeau.ops.rounding import trunc
 
 
@@ -47,6 +47,7 @@ def _checked_alpha(input, other, alpha):
 
 
 @pointwise(
+    wraps=True,
     lower=lambda b, x, y, alpha: b.add(x, y if alpha is None else b.mul(alpha, y)),
     kernel=lambda x, y, alpha: x + y if alpha is None else x + alpha * y,
     tensors="input other alpha",
@@ -70,6 +71,7 @@ def add(input, other, *, alpha=1):
 
 
 @pointwise(
+    wraps=True,
     lower=lambda b, x, y, alpha: b.sub(x, y if alpha is None else b.mul(alpha, y)),
     kernel=lambda x, y, alpha: x - y if alpha is None else x - alpha * y,
     tensors="input other alpha",
@@ -85,6 +87,11 @@ def add(input, other, *, alpha=1):
 )
 def sub(input, other, *, alpha=1):
     r"""Element-wise difference :math:`input - alpha \times other`. Not for bools: use ``^`` or ``logical_xor``."""
+    _refuse_bools(input, other)
+    return (input, other, None if alpha == 1 and alpha is not True else _checked_alpha(input, other, alpha)), {}
+
+
+def _refuse_bools(input, other) -> None:
     if _is_bool(other) or _is_bool(input):
         if _is_bool(other) and _is_bool(input):
             raise RuntimeError(
@@ -95,13 +102,20 @@ def sub(input, other, *, alpha=1):
             "Subtraction, the `-` operator, with a bool tensor is not supported. "
             "If you are trying to invert a mask, use the `~` or `logical_not()` operator instead."
         )
-    return (input, other, None if alpha == 1 and alpha is not True else _checked_alpha(input, other, alpha)), {}
 
 
-@composite(samples=samples.binary(), out=False)
+@pointwise(
+    overload=by_number(1),
+    lower=lambda b, x, y, alpha: b.sub(y, x if alpha is None else b.mul(alpha, x)),
+    kernel=lambda x, y, alpha: y - x if alpha is None else y - alpha * x,
+    tensors="input other alpha",
+    grad={"input": lambda g, alpha: -g if alpha is None else g * -conj_of(alpha), "other": lambda g: g},
+    samples=samples.binary(),
+)
 def rsub(input, other, *, alpha=1):
     r"""Element-wise :math:`other - alpha \times input`."""
-    return sub(other, input, alpha=alpha)
+    _refuse_bools(input, other)
+    return (input, other, None if alpha == 1 and alpha is not True else _checked_alpha(other, input, alpha)), {}
 
 
 @pointwise(
@@ -127,6 +141,7 @@ def neg(input):
 
 
 @pointwise(
+    wraps=True,
     lower=lambda b, x, y: b.mul(x, y),
     kernel=np.multiply,
     tensors="input other",
@@ -147,6 +162,7 @@ def _grad_of_divisor(g, out, other):
 
 
 @pointwise(
+    wraps=True,
     lower=lambda b, x, y: b.div(x, y),
     kernel=np.true_divide,
     tensors="input other",
@@ -186,7 +202,7 @@ def div(input, other, *, rounding_mode=None):
     if rounding_mode is None:
         return true_divide(input, other)
     if rounding_mode == "floor":
-        return floor_divide(input, other)
+        return _floored_quotient(input, other)
     if rounding_mode == "trunc":
         if dispatch.result_type(input, other).kind == dtypes.FLOATING:
             return trunc(true_divide(input, other))  # the quotient is rounded to its dtype first
@@ -261,7 +277,8 @@ def _integers_by_zero(make):
     expand=_expand_division(lambda b, x, y: b.floordiv(x, y)),
     kernel=_floor_divide,
     tensors="input other",
-    grad=_no_gradient,
+    grad={"input": no_derivative("floor_divide", aten=True), "other": no_derivative("floor_divide", aten=True)},
+    backward_name="NotImplemented",
     checked=True,
     inplace=True,
     out=True,
@@ -269,7 +286,27 @@ def _integers_by_zero(make):
     errors=_integers_by_zero,
 )
 def floor_divide(input, other):
-    """Element-wise quotient, rounded down, as Python's ``//``. ``RuntimeError`` where an integer is divided by 0."""
+    """Element-wise quotient, rounded down, as Python's ``//``. ``RuntimeError`` where an integer is divided by 0.
+
+    It has no derivative, as in PyTorch: ``div(..., rounding_mode="floor")`` has one, which is 0.
+    """
+    refuse("div_floor_cpu", input, other, kinds=NOT_REAL_NUMBERS)
+    return (input, other), {}
+
+
+@pointwise(
+    wraps=True,
+    expand=_expand_division(lambda b, x, y: b.floordiv(x, y)),
+    kernel=_floor_divide,
+    tensors="input other",
+    grad=_no_gradient,
+    backward_name="DivBackward2",
+    checked=True,
+    method=False,
+    errors=_integers_by_zero,
+)
+def _floored_quotient(input, other):
+    """Element-wise quotient, rounded down: what ``div`` records."""
     refuse("div_floor_cpu", input, other, kinds=NOT_REAL_NUMBERS)
     return (input, other), {}
 
@@ -283,10 +320,11 @@ def _truncated_divide(input, other):
 
 
 @pointwise(
+    overload=by_tensor(1),
     expand=_expand_division(_lower_remainder),
     kernel=_remainder,
     tensors="input other",
-    grad={"input": lambda g: g, "other": lambda g, input, other: -g * floor_divide(input, other)},
+    grad={"input": lambda g: g, "other": lambda g, input, other: -g * _floored_quotient(input, other)},
     checked=True,
     inplace=True,
     out=True,
@@ -303,6 +341,7 @@ def remainder(input, other):
 
 
 @pointwise(
+    overload=by_tensor(1),
     expand=_expand_division(lambda b, x, y: b.fmod(x, y)),
     kernel=_fmod,
     tensors="input other",
@@ -574,6 +613,7 @@ def _lower_lerp(b, start, end, weight):
 
 
 @pointwise(
+    overload=by_tensor(2),
     lower=_lower_lerp,
     kernel=_lerp,
     tensors="input end weight",

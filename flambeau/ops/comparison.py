@@ -11,7 +11,7 @@ from flambeau.core.errors import describe
 from flambeau.core.size import broadcast_shapes
 from flambeau.ops import samples
 from flambeau.ops.numerics import select
-from flambeau.ops.record import ErrorSample, Sample, composite, op, pointwise
+from flambeau.ops.record import ErrorSample, Sample, by_tensor, composite, op, pointwise
 from flambeau.ops.refusals import fitting, refuse
 
 # --- comparisons ---------------------------------------------------------------------------------------------
@@ -94,6 +94,7 @@ def ge(input, other):
 
 
 @op(
+    wraps=True,
     lower=lambda b, condition, x, y: b.select(condition, b.cast(x, b.result), b.cast(y, b.result)),
     kernel=select,
     tensors="condition input other",
@@ -176,6 +177,7 @@ def _where_method(self, condition, other):
 
 
 @op(
+    overload=by_tensor(2),
     lower=lambda b, x, mask, value: b.select(mask, b.cast(value, b.result), x),
     kernel=lambda x, mask, value: select(mask, value, x),
     tensors="input mask value",

@@ -11,7 +11,7 @@ from flambeau.core import device as devices
 from flambeau.core import dtypes
 from flambeau.core.errors import warn
 from flambeau.core.size import broadcast
-from flambeau.ops.record import ErrorSample, Sample, composite, op
+from flambeau.ops.record import ErrorSample, Sample, by_tensor, composite, op
 from flambeau.ops.refusals import fitting
 
 _TOO_MANY = 1 << 60  # elements: their addresses do not fit into 64 bits
@@ -392,6 +392,7 @@ def broadcast_tensors(*tensors):
 
 
 @op(
+    overload=by_tensor(1),
     lower=lambda b, x, value, shape: b.cast(value, b.result),
     tensors="input value", inplace=True, method=False,
     kernel=lambda x, value, shape: np.broadcast_to(np.asarray(value), shape),

@@ -15,7 +15,7 @@ from flambeau.ops import samples
 from flambeau.ops.comparison import where
 from flambeau.ops.complexes import conj_of
 from flambeau.ops.numerics import in_double
-from flambeau.ops.record import Sample, pointwise
+from flambeau.ops.record import Sample, by_number, pointwise
 from flambeau.ops.refusals import NOT_FLOATING, refuse
 
 # --- exponentials --------------------------------------------------------------------------------------------
@@ -160,6 +160,7 @@ def _lower_xlogy(log: str):
 
 
 @pointwise(
+    overload=by_number(0, 1),
     lower=_lower_xlogy("log"),
     kernel=in_double(_xlogy),
     tensors="input other",
@@ -180,6 +181,7 @@ def _xlog1py(x, y):
 
 
 @pointwise(
+    overload=by_number(0, 1),
     lower=_lower_xlogy("log1p"),
     kernel=in_double(_xlog1py),
     tensors="input other",

@@ -8,7 +8,7 @@ from flambeau import dispatch
 from flambeau.core import dtypes
 from flambeau.ops import samples
 from flambeau.ops.comparison import where
-from flambeau.ops.record import ErrorSample, Sample, pointwise
+from flambeau.ops.record import ErrorSample, Sample, by_tensor, pointwise
 from flambeau.ops.refusals import ALL_BUT_FLOATING, refuse
 
 # --- bounds --------------------------------------------------------------------------------------------------
@@ -83,6 +83,7 @@ def clamp(input, min=None, max=None):
 
 
 @pointwise(
+    overload=by_tensor(1),
     lower=lambda b, x, low: b.max(low, x),
     kernel=lambda x, min: np.maximum(min, x),
     tensors="input min",
@@ -101,6 +102,7 @@ def clamp_min(input, min):
 
 
 @pointwise(
+    overload=by_tensor(1),
     lower=lambda b, x, high: b.min(high, x),
     kernel=lambda x, max: np.minimum(max, x),
     tensors="input max",

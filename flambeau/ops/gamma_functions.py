@@ -12,8 +12,8 @@ import numpy as np
 
 from flambeau.ops import samples
 from flambeau.ops.numerics import in_blocks, in_double, polynomial
-from flambeau.ops.record import ErrorSample, Sample, composite, pointwise
-from flambeau.ops.refusals import refuse
+from flambeau.ops.record import ErrorSample, Sample, by_number, composite, pointwise
+from flambeau.ops.refusals import no_derivative, refuse
 
 _BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510, 43867 / 798, -174611 / 330)
 """The Bernoulli numbers B2, B4, ..."""
@@ -261,10 +261,11 @@ def mvlgamma(input, p):
 
 
 @pointwise(
+    overload=by_number(0, 1),
     kernel=zeta_kernel,
     tensors="input other",
     result="float",
-    grad={"other": lambda g, input, other: g * -input * zeta(input + 1, other)},
+    grad={"input": no_derivative("zeta"), "other": lambda g, input, other: g * -input * zeta(input + 1, other)},
     out=True,
     name="special.zeta",
     samples=lambda make: [
@@ -294,7 +295,7 @@ def _gamma_pairs(make):
     kernel=_regularised(upper=False),
     tensors="input other",
     result="float",
-    grad={"other": _density},
+    grad={"input": no_derivative("igamma: input"), "other": _density},
     inplace=True,
     out=True,
     aliases=("special.gammainc",),
@@ -313,7 +314,7 @@ def igamma(input, other):
     kernel=_regularised(upper=True),
     tensors="input other",
     result="float",
-    grad={"other": lambda g, input, other: -_density(g, input, other)},
+    grad={"input": no_derivative("igammac: input"), "other": lambda g, input, other: -_density(g, input, other)},
     inplace=True,
     out=True,
     aliases=("special.gammaincc",),

@@ -13,7 +13,7 @@ from flambeau import dispatch
 from flambeau.core import dtypes
 from flambeau.core.size import broadcast_shapes, wrap_dim
 from flambeau.ops.numerics import all_below
-from flambeau.ops.record import ErrorSample, Sample, composite, op
+from flambeau.ops.record import ErrorSample, Sample, by_tensor, composite, op
 
 
 def _check_index(index, name: str) -> None:
@@ -320,6 +320,7 @@ def _index_fill_kernel(x, index, value, dim):
 
 
 @op(
+    overload=by_tensor(2),
     tensors="input index value",
     checked=True,
     inplace=True,

@@ -358,6 +358,7 @@ def _grad_of_scaled(g, needs, input, weight, running_mean, running_var, eps):
     tensors="input weight bias running_mean running_var",
     kernel=_scaled,
     grad={"*": _grad_of_scaled},
+    nondifferentiable=("running_mean", "running_var"),
     method=False,
     backward_name="NativeBatchNormBackward0",
 )

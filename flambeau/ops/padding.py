@@ -97,11 +97,15 @@ def _mapped_back(g, pairs, mode, shape):
     return g
 
 
+_PADS = {"reflect": "ReflectionPad", "replicate": "ReplicationPad", "circular": "CircularPad"}
+
+
 @op(
     name="_mapped_pad",
     kernel=_mapped,
     grad={"input": lambda g, input_shape, pairs, mode: _mapped_pad_grad(g, pairs, mode, input_shape)},
     method=False,
+    overload=lambda inputs, attrs: f"{_PADS[attrs['mode']]}{len(attrs['pairs'])}DBackward0",
 )
 def _mapped_pad(input, pairs, mode):
     """:func:`pad` by the input's own values."""

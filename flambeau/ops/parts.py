@@ -278,6 +278,12 @@ def split_with_sizes(input, split_sizes, dim=0):
     return parts, {"dim": d, "shapes": tuple([p[0] for p in parts])}
 
 
+@view(name="_split_evenly", outputs=("*",), method=False, tensors="input", grad={"input": _join}, backward_name="SplitBackward0")
+def _split_evenly(input, split_sizes, dim):
+    """:func:`split_with_sizes`, of sizes that follow from one."""
+    return split_with_sizes.op.check(input, split_sizes, dim)
+
+
 @composite(samples=lambda make: [Sample(make(5, 2), 2), Sample(make(2, 4), 3, 1), Sample(make(4), (1, 3))])
 def split(tensor, split_size_or_sections, dim=0):
     """Views of consecutive pieces of ``dim``: all of one size (the last may be smaller), or of a list of sizes."""
@@ -292,7 +298,7 @@ def split(tensor, split_size_or_sections, dim=0):
         raise RuntimeError(f"split_size can only be 0 if dimension size is 0, but got dimension size of {n}")
     whole, rest = divmod(n, size) if size else (1, 0)
     sizes = [size] * whole + ([rest] if rest else [])
-    return split_with_sizes(tensor, sizes or [0], dim)
+    return _split_evenly(tensor, sizes or [0], dim)
 
 
 @composite(samples=lambda make: [Sample(make(5, 2), 2), Sample(make(2, 4), 3, 1)])

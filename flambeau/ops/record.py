@@ -42,8 +42,11 @@ class Op:
     ``kernel``    its meaning in NumPy; ``None`` for views and composites
     ``tensors``   the names of the tensors that the kernel reads, in order; a name with ``*`` stands for all that are left
     ``grads``     for each of ``tensors`` the function that makes its gradient; ``"*"`` names one function for all
+    ``nondifferentiable``  the results, and of a joint ``grad`` the tensors, that no gradient flows to
     ``outputs``   the field names of the results, where there are several
-    ``overload``  which of PyTorch's overloads a call is, as a function of inputs and settings: the number after ``Backward``
+    ``overload``  which of PyTorch's overloads a call is, as a function of inputs and settings: the number after ``Backward``,
+                  or the whole name of the entry on the tape
+    ``wraps``     PyTorch takes Python numbers among the tensors as tensors, so that they have a place among ``next_functions``
     ``result``    of a pointwise op, the dtype of the result: ``"promote"``, ``"float"`` (integers become the default
                   dtype) or ``"bool"``
     ``lower``     its meaning as instructions of a loop, ``lower(body, *values, **attrs)``; see :mod:`flambeau.engine.lowering`
@@ -62,7 +65,7 @@ class Op:
         "aliases", "backward_name", "by_layout", "check", "checked", "eager", "errors", "expand", "form", "function", "grads", "inplace",
         "kernel", "listed", "lower", "method", "name", "node_type", "nondifferentiable", "numbers", "out", "outputs", "overload", "patience", "recipes",
         "reduces", "result", "rules", "samples", "short_name", "static", "tensors", "tuple_type",
-        "verified", "verify",
+        "verified", "verify", "wraps",
     )  # fmt: skip
 
     def __init__(
@@ -85,6 +88,7 @@ class Op:
         aliases: Iterable[str] = (),
         backward_name: str | None = None,
         overload: Callable | None = None,
+        wraps: bool = False,
         result: str = "promote",
         lower: Callable | None = None,
         reduces: Callable | None = None,
@@ -110,8 +114,11 @@ class Op:
         self.inplace = inplace
         self.out = out
         self.aliases = tuple(aliases)
-        self.backward_name = backward_name or "".join(p.capitalize() for p in self.short_name.split("_")) + "Backward0"
+        space, _, short = self.name.rpartition(".")
+        words = f"{space}_{short}" if space in ("linalg", "special") else short
+        self.backward_name = backward_name or words.title().replace("_", "") + "Backward0"
         self.overload = overload
+        self.wraps = wraps
         self.samples = samples
         self.errors = errors
         self.result = result
@@ -149,6 +156,16 @@ class Op:
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
+
+
+def by_tensor(place: int) -> Callable:
+    """An ``overload``: 1 where the input at ``place`` is a tensor, 0 where it is a number."""
+    return lambda inputs, attrs: int(isinstance(inputs[place], dispatch.Tensor))
+
+
+def by_number(*places: int) -> Callable:
+    """An ``overload``: counted from 1, the first of ``places`` where the input is a number; 0 where all are tensors."""
+    return lambda inputs, attrs: next((i for i, k in enumerate(places, 1) if not isinstance(inputs[k], dispatch.Tensor)), 0)
 
 
 def op(check: Callable | None = None, **settings):

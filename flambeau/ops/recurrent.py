@@ -343,6 +343,7 @@ def _samples(make):
     kernel=_forward,
     grad={"*": _recurrence_gradient},
     outputs=("outputs", "inner", "gates"),
+    overload=lambda inputs, attrs: "MkldnnRnnLayerBackward0" if attrs["mode"] == "LSTM" else 0,
     method=False,
     samples=_samples,
 )

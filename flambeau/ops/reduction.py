@@ -192,7 +192,7 @@ def nansum(input, dim=None, keepdim=False, *, dtype=None):
     return sum_.op.check(input, dim, keepdim, dtype=dtype)
 
 
-def _mean_kernel(x, dim, keepdim):
+def mean_kernel(x, dim, keepdim):
     n = product([x.shape[d] for d in dim])
     return accurate_sum(x, dim, keepdim) / x.dtype.type(n)
 
@@ -202,7 +202,7 @@ def _mean_gradient(g, input_shape, dim, keepdim):
     return spread(g, input_shape, dim, keepdim) / n
 
 
-@op(expand=lambda e, x, dim, keepdim: e.mean(x, dim, keepdim), kernel=_mean_kernel, out=True, samples=reduction_samples, errors=_dim_errors, grad={"input": _mean_gradient}, overload=_of_dims)
+@op(expand=lambda e, x, dim, keepdim: e.mean(x, dim, keepdim), kernel=mean_kernel, out=True, samples=reduction_samples, errors=_dim_errors, grad={"input": _mean_gradient}, overload=_of_dims)
 def mean(input, dim=None, keepdim=False, *, dtype=None):
     r"""The mean over ``dim`` (all dims without it): :math:`\frac1n \sum_i x_i`. The input must be floating or complex.
 

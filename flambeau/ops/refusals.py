@@ -48,10 +48,15 @@ def fitting(value, dtype: dtypes.dtype):
     return value
 
 
-def no_derivative(name: str) -> Callable:
-    """The gradient of an op that has none in PyTorch either: results require grad, and asking for it raises."""
+def no_derivative(name: str, aten: bool = False) -> Callable:
+    """The gradient of an op that has none in PyTorch either: results require grad, and asking for it raises.
+
+    ``aten``: PyTorch knows no derivative at all, rather than one that is not implemented.
+    """
 
     def refused(g):
+        if aten:
+            raise RuntimeError(f"derivative for aten::{name} is not implemented")
         raise NotImplementedError(f"the derivative for '{name}' is not implemented.")
 
     return refused

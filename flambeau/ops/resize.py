@@ -90,8 +90,17 @@ def _resized_back(g, kind, sizes, outputs, factors, align_corners, antialias):
     return g
 
 
+def _entry_name(inputs: tuple, attrs: dict) -> str:
+    """What PyTorch calls the entry on the tape: ``UpsampleBilinear2DAaBackward0``."""
+    dims, kind = len(attrs["outputs"]), attrs["kind"]
+    prefix = {"linear": ("", "Bi", "Tri")[dims - 1], "cubic": "Bi"}.get(kind, "")
+    name = f"{prefix}{kind}".capitalize() if prefix else "".join(part.capitalize() for part in kind.split("-"))
+    return f"Upsample{name}{dims}D{'Aa' if attrs['antialias'] else ''}Backward0"
+
+
 @op(
     name="_upsample",
+    overload=_entry_name,
     kernel=_resized,
     grad={"input": lambda g, kind, sizes, outputs, factors, align_corners, antialias: _upsample_grad(
         g, kind, sizes, outputs, factors, align_corners, antialias)},

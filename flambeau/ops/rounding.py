@@ -8,8 +8,8 @@ from flambeau.core import dtypes
 from flambeau.ops import samples
 from flambeau.ops.comparison import where
 from flambeau.ops.complexes import conj_of
-from flambeau.ops.record import ErrorSample, Sample, composite, op, pointwise
-from flambeau.ops.refusals import ALL_BUT_FLOATING, NOT_FLOATING, NOT_REAL_NUMBERS, refuse
+from flambeau.ops.record import ErrorSample, Sample, by_number, composite, op, pointwise
+from flambeau.ops.refusals import ALL_BUT_FLOATING, NOT_FLOATING, NOT_REAL_NUMBERS, no_derivative, refuse
 
 # --- to whole numbers ----------------------------------------------------------------------------------------
 
@@ -100,6 +100,7 @@ def _lower_round(b, x, decimals):
 
 
 @pointwise(
+    overload=lambda inputs, attrs: int(bool(attrs.get("decimals"))),
     lower=_lower_round,
     kernel=_round,
     grad={"input": _flat},
@@ -239,6 +240,7 @@ def _grad_of_copysign(g, out, input):
 
 
 @pointwise(
+    overload=by_number(1),
     lower=lambda b, x, y: b.copysign(x, y),
     kernel=np.copysign,
     tensors="input other",
@@ -259,7 +261,9 @@ def _heaviside(x, values):
 
 @pointwise(
     lower=lambda b, x, values: b.select(b.eq(x, 0), values, b.cast(b.gt(x, 0), x.dtype)),
-    kernel=_heaviside, tensors="input values", inplace=True, out=True, samples=samples.binary(0.5, 2.0, number=None)
+    kernel=_heaviside, tensors="input values", inplace=True, out=True, samples=samples.binary(0.5, 2.0, number=None),
+    grad={"input": no_derivative("heaviside", aten=True), "values": no_derivative("heaviside", aten=True)},
+    backward_name="NotImplemented",
 )
 def heaviside(input, values):
     """Element-wise step: 0 for negative ``input`` (and NaN), ``values`` for 0, 1 for positive."""

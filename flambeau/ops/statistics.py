@@ -14,11 +14,13 @@ from flambeau.ops.reduction import (
     accurate_sum,
     even_gradient,
     mean,
+    mean_kernel,
     pick,
     reduced_shape,
     restore,
     select_check,
     selected_gradient,
+    spread,
     wrap_dims,
 )
 
@@ -120,26 +122,61 @@ def std(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
     return _var_check(input, dim, unbiased, keepdim, correction)
 
 
-def _mean_too(input, dim, keepdim):
-    return mean(input, None if isinstance(dim, bool) else dim, keepdim)
+def _two_gradients(of_first):
+    """The gradient of a statistic and the mean, which are computed together."""
+
+    def gradient(gs, input, first, mean, dim, keepdim, correction):
+        g, of_mean = gs
+        total = None if g is None else of_first(g, input, first, dim, keepdim, correction)
+        if of_mean is None:
+            return total
+        part = spread(of_mean, input.shape, dim, keepdim) / prod([input.shape[d] for d in dim])
+        return part if total is None else total + part
+
+    return gradient
 
 
-@composite(method=False, samples=_var_samples)
+def _and_mean(name: str, kernel, expand, of_first):
+    """The record of a statistic with the mean."""
+
+    def check(input, dim, unbiased, keepdim, correction):
+        """The statistic and the mean over ``dim``."""
+        shape, dtype, inputs, attrs = _var_check(input, dim, unbiased, keepdim, correction)
+        return (shape, shape), (dtype, input.dtype), inputs, attrs
+
+    return op(
+        check,
+        name=f"_{name}_mean",
+        method=False,
+        tensors="input",
+        kernel=lambda x, dim, keepdim, correction: (kernel(x, dim, keepdim, correction), mean_kernel(x, dim, keepdim)),
+        expand=lambda e, x, dim, keepdim, correction: (expand(e, x, dim, keepdim, correction), e.mean(x, dim, keepdim)),
+        grad={"input": _two_gradients(of_first)},
+        outputs=("first", "mean"),
+        backward_name=f"{name.capitalize()}MeanBackward0",
+    )
+
+
+_var_mean = _and_mean("var", _var_kernel, _expand_var, lambda g, x, out, *rest: _var_gradient(g, x, *rest))
+_std_mean = _and_mean("std", _std_kernel, _expand_std, _std_gradient)
+
+
+@composite(method=False, out=True, samples=_var_samples)
 def var_mean(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
     """The variance and the mean over ``dim``, as a tuple. See :func:`var`.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.var_mean.html
     """
-    return var(input, dim, unbiased, keepdim, correction=correction), _mean_too(input, dim, keepdim)
+    return tuple(_var_mean(input, dim, unbiased, keepdim, correction))
 
 
-@composite(method=False, samples=_var_samples)
+@composite(method=False, out=True, samples=_var_samples)
 def std_mean(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
     """The standard deviation and the mean over ``dim``, as a tuple. See :func:`std`.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.std_mean.html
     """
-    return std(input, dim, unbiased, keepdim, correction=correction), _mean_too(input, dim, keepdim)
+    return tuple(_std_mean(input, dim, unbiased, keepdim, correction))
 
 
 @composite(

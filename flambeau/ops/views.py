@@ -304,6 +304,7 @@ def adjoint(input):
 
 @view(
     grad={"input": lambda g, input_shape: g.reshape(input_shape)},
+    overload=lambda inputs, attrs: attrs["given"],
     samples=lambda make: [Sample(make(1, 3, 1)), Sample(make(1, 3, 1), 0), Sample(make(1, 3, 1), (0, -1)), Sample(make(2), 0)],
 )
 def squeeze(input, dim=None):
@@ -315,7 +316,8 @@ def squeeze(input, dim=None):
         chosen = {wrap_dim(d, ndim) for d in ((dim,) if not isinstance(dim, (tuple, list)) else dim)}
     keep = [d for d in range(ndim) if d not in chosen or input.shape[d] != 1]
     strides = input.stride()
-    return tuple([input.shape[d] for d in keep]), tuple([strides[d] for d in keep]), input.storage_offset(), {}
+    given = 0 if dim is None else 2 if isinstance(dim, (tuple, list)) else 1
+    return tuple([input.shape[d] for d in keep]), tuple([strides[d] for d in keep]), input.storage_offset(), {"given": given}
 
 
 @view(

@@ -85,7 +85,7 @@ def derive_operators() -> None:
         setattr(Tensor, f"__{python}__", _operator(name))
         setattr(Tensor, f"__r{python}__", _operator(name, reflected=True))
         setattr(Tensor, f"__i{python}__", _inplace_operator(name))
-    Tensor.__rsub__ = _operator("rsub")
+    Tensor.__radd__, Tensor.__rmul__, Tensor.__rsub__ = _operator("add"), _operator("mul"), _operator("rsub")
     Tensor.__rtruediv__ = lambda self, other: self.reciprocal() * other
     for name in _COMPARISON:
         setattr(Tensor, f"__{name}__", _operator(name))
