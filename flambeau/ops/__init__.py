@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from flambeau.ops.record import registry
 
 FAMILIES = (
-    "joining", "views", "parts", "conversion", "creation", "indexing", "gather",
+    "joining", "views", "parts", "conversion", "creation", "ranges", "indexing", "gather",
     "arithmetic", "comparison", "logic", "rounding", "elementary", "trigonometric", "complexes", "error_functions",
     "gamma_functions", "bessel_functions", "orthogonal_polynomials", "rectifiers", "activation", "softmax",
     "reduction", "extremes", "statistics", "norms", "scan", "sorting", "matmul", "linear",

@@ -8,11 +8,12 @@ from flambeau import dispatch
 from flambeau.core import dtypes
 from flambeau.core.dtypes import c_name, scalar_name
 from flambeau.core.errors import describe
+from flambeau.core.scalars import fitting
 from flambeau.core.size import broadcast_shapes
 from flambeau.ops import samples
 from flambeau.ops.numerics import select
 from flambeau.ops.record import ErrorSample, Sample, by_tensor, composite, op, pointwise
-from flambeau.ops.refusals import fitting, refuse
+from flambeau.ops.refusals import refuse
 
 # --- comparisons ---------------------------------------------------------------------------------------------
 
@@ -103,6 +104,7 @@ def ge(input, other):
         "other": lambda g, condition: _where(condition, 0, g),
     },
     out=True,
+    fits=True,
     name="_where",
     method=False,
     backward_name="WhereBackward0",
@@ -132,9 +134,7 @@ def _where(condition, input, other):
             shapes.append(x._shape)
             if x._dtype is not dtype:
                 x = x.to(dtype)
-        elif dtype.kind == dtypes.INTEGRAL:
-            x = int(x)
-        operands.append(x)
+        operands.append(x if isinstance(x, dispatch.Tensor) else fitting(x, dtype))
     return broadcast_shapes(*shapes), dtype, (condition, *operands), {}
 
 
@@ -181,6 +181,7 @@ def _where_method(self, condition, other):
     lower=lambda b, x, mask, value: b.select(mask, b.cast(value, b.result), x),
     kernel=lambda x, mask, value: select(mask, value, x),
     tensors="input mask value",
+    fits=True,
     grad={
         "input": lambda g, mask: masked_fill(g, mask, 0),
         "value": lambda g, mask: _where(mask, g, 0).sum(),
@@ -220,9 +221,6 @@ def masked_fill(input, mask, value):
     else:
         value = fitting(value, input._dtype)
     return broadcast_shapes(mask._shape, input._shape), input._dtype, (input, mask, value), {}
-
-
-masked_fill.op.numbers = frozenset()  # whether a number fits is looked at in each call
 
 
 # --- closeness -----------------------------------------------------------------------------------------------

@@ -9,10 +9,9 @@ import numpy as np
 from flambeau import dispatch
 from flambeau.core import device as devices
 from flambeau.core import dtypes
-from flambeau.core.errors import warn
+from flambeau.core.scalars import fitting
 from flambeau.core.size import broadcast
 from flambeau.ops.record import ErrorSample, Sample, by_tensor, composite, op
-from flambeau.ops.refusals import fitting
 
 _TOO_MANY = 1 << 60  # elements: their addresses do not fit into 64 bits
 
@@ -55,15 +54,9 @@ def _constant(result):
 
 
 def _full(shape: tuple[int, ...], value, dtype: dtypes.dtype) -> np.ndarray:
+    value = fitting(value, dtype)
     if value == 0 and not (isinstance(value, float) and math.copysign(1.0, value) < 0):
         return np.zeros(shape, dtype.np)
-    if dtype.kind == dtypes.INTEGRAL:
-        info = np.iinfo(dtype.np)
-        if not (int(info.min) or -int(info.max)) <= value <= int(info.max):
-            raise RuntimeError(f"value cannot be converted to type {dtypes.c_name(dtype)} without overflow: {value}")
-        return np.full(shape, np.int64(int(value)) if value < 0 else int(value)).astype(dtype.np)
-    if isinstance(value, complex) and not dtype.is_complex:
-        raise RuntimeError(f"value cannot be converted to type {dtypes.c_name(dtype)} without overflow: {value}")
     array = np.empty(shape, dtype.np)
     array[...] = value
     return array
@@ -203,120 +196,7 @@ def new_empty_strided(input, size, stride, *, dtype=None, device=None, requires_
     return empty_strided(size, stride, dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
 
 
-# --- numbers in a row ----------------------------------------------------------------------------------------
-
-
-def _number(x, name: str, argument: str):
-    if isinstance(x, dispatch.Tensor):
-        return x.item()
-    if not isinstance(x, (int, float, complex, np.number)):
-        raise TypeError(f"{name}(): argument '{argument}' must be Number, not {type(x).__name__}")
-    return x
-
-
-@composite(
-    tensors="", method=False, out=True,
-    samples=lambda make: [Sample(5), Sample(1, 7, 2), Sample(0.0, 1.0, 0.3), Sample(3, 0, -1)],
-    errors=lambda make: [
-        ErrorSample(RuntimeError, "step must be nonzero", 0, 1, 0),
-        ErrorSample(RuntimeError, "upper bound and lower bound inconsistent with step sign", 0, 1, -1),
-    ],
-)  # fmt: skip
-def arange(*bounds, start=0, end=None, step=1, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
-    """``start, start + step, ...`` below ``end``; ``int64`` where all are integers, else the default dtype.
-
-    Source: https://docs.pytorch.org/docs/stable/generated/torch.arange.html
-    """
-    if len(bounds) == 1 and end is not None:
-        (start,) = bounds
-    elif len(bounds) == 1:
-        (end,) = bounds
-    elif len(bounds) == 2:
-        start, end = bounds
-    elif len(bounds) == 3:
-        start, end, step = bounds
-    if end is None:
-        raise TypeError("arange() received an invalid combination of arguments - expected (end), (start, end) or (start, end, step)")
-    whole = start.__class__ is int and end.__class__ is int and step.__class__ is int
-    if not whole:
-        start, end, step = (_number(v, "arange", n) for v, n in ((start, "start"), (end, "end"), (step, "step")))
-        whole = all(isinstance(v, (int, np.integer)) for v in (start, end, step))
-    if step == 0:
-        raise RuntimeError("step must be nonzero")
-    if not (whole or math.isfinite(start) and math.isfinite(end)):
-        raise RuntimeError(f"unsupported range: {start} -> {end}")
-    if (end - start) * step < 0:
-        raise RuntimeError(f"upper bound and lower bound inconsistent with step sign: {start} -> {end} by {step}")
-    d = dtype or (dtypes.int64 if whole else dtypes.get_default_dtype())
-    if d is dtypes.bool or d.is_complex:
-        raise NotImplementedError(f"\"arange_cpu\" not implemented for '{dtypes.scalar_name(d)}'")
-    if d.kind == dtypes.INTEGRAL:
-        start, end, step = int(start), int(end), int(step)
-        values = np.arange(max(0, -(-(end - start) // step)), dtype=np.int64)
-        if step != 1:
-            values *= step
-        if start:
-            values += start
-    else:
-        n = max(0, math.ceil((end - start) / step))
-        values = start + np.arange(n, dtype=np.float64) * step
-    return finish(values.astype(d.np, copy=False), d, device, requires_grad)
-
-
-@composite(method=False, tensors="", name="range")
-def range_(start=0, end=None, step=1, *, dtype=None, device=None, requires_grad=False, layout=None, out=None):
-    """As :func:`arange` with ``end`` included (deprecated in PyTorch)."""
-    warn(
-        "torch.range is deprecated and will be removed in a future release because its behavior is inconsistent with "
-        "Python's range builtin. Instead, use torch.arange, which produces values in [start, end).",
-    )
-    if end is None:
-        start, end = 0, start
-    n = math.floor((end - start) / step) + 1
-    d = dtype or dtypes.get_default_dtype()
-    return finish((start + np.arange(n, dtype=np.float64) * step).astype(d.np), d, device, requires_grad)
-
-
-def _spaced(name, start, end, steps, dtype):
-    if isinstance(steps, dispatch.Tensor):
-        steps = steps.item()
-    if not hasattr(steps, "__index__"):
-        raise TypeError(f"{name}(): argument 'steps' must be int, not {type(steps).__name__}")
-    if steps < 0:
-        raise RuntimeError("number of steps must be non-negative")
-    start, end = _number(start, name, "start"), _number(end, name, "end")
-    if dtype is not None and dtype.kind == dtypes.INTEGRAL:
-        start, end = int(start), int(end)
-    d = dtype or (dtypes.get_default_dtype().to_complex() if complex in (type(start), type(end)) else dtypes.get_default_dtype())
-    real = np.float64 if d.kind < dtypes.FLOATING else np.complex128 if d.is_complex else d.np
-    if d.itemsize == 2 and d.is_floating_point:
-        real = np.float32
-    if steps == 1:
-        return np.array([start], real), d
-    # From both ends towards the middle, so that it is symmetric and ends on ``end``.
-    index = np.arange(steps)
-    scalar = np.dtype(real).type
-    step = (scalar(end) - scalar(start)) / scalar(max(steps - 1, 1))
-    forward = scalar(start) + step * index.astype(real)
-    backward = scalar(end) - step * (steps - 1 - index).astype(real)
-    return np.where(index < steps // 2, forward, backward).astype(real), d
-
-
-@composite(
-    tensors="", method=False, out=True, samples=lambda make: [Sample(0, 1, 5), Sample(-3.0, 2.0, 1), Sample(0, 10, 4, dtype=dtypes.int64)],
-    errors=lambda make: [ErrorSample(RuntimeError, "number of steps must be non-negative", 0, 1, -1)],
-)  # fmt: skip
-def linspace(start, end, steps, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
-    """``steps`` numbers from ``start`` to ``end``, both included, evenly spaced."""
-    values, d = _spaced("linspace", start, end, steps, dtype)
-    return finish(values.astype(d.np), d, device, requires_grad)
-
-
-@composite(tensors="", method=False, out=True, samples=lambda make: [Sample(0, 2, 3), Sample(-1.0, 1.0, 4, base=2.0)])
-def logspace(start, end, steps, base=10.0, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
-    """``base`` to the powers of :func:`linspace`."""
-    values, d = _spaced("logspace", start, end, steps, dtype)
-    return finish(np.power(np.asarray(base, values.dtype), values).astype(d.np), d, device, requires_grad)
+# --- patterns ------------------------------------------------------------------------------------------------
 
 
 @composite(
@@ -394,7 +274,7 @@ def broadcast_tensors(*tensors):
 @op(
     overload=by_tensor(1),
     lower=lambda b, x, value, shape: b.cast(value, b.result),
-    tensors="input value", inplace=True, method=False,
+    tensors="input value", inplace=True, method=False, fits=True,
     kernel=lambda x, value, shape: np.broadcast_to(np.asarray(value), shape),
     grad={"input": lambda g: g * 0, "value": lambda g: g.sum()},
     samples=lambda make: [Sample(make(2, 3), 1.5), Sample(make(2, 3), make())],
@@ -410,9 +290,6 @@ def fill(input, value):
         value = fitting(value, input.dtype)
     taped = input if dispatch.grad_mode.enabled and input.requires_grad else None
     return input.shape, input.dtype, (taped, value), {"shape": tuple(input.shape)}
-
-
-fill.op.numbers = frozenset()  # whether a number fits is looked at in each call
 
 
 @composite(name="zero", inplace=True, method=False)

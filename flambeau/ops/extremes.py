@@ -52,6 +52,7 @@ def _lower_clamp(b, x, low, high):
     lower=_lower_clamp,
     kernel=_clamp,
     tensors="input min max",
+    fits=True,
     grad={"input": _grad_of_clamped, "min": _grad_of_lower_bound, "max": _grad_of_upper_bound},
     overload=lambda inputs, attrs: int(not any(isinstance(bound, dispatch.Tensor) for bound in inputs[1:])),
     inplace=True,
@@ -87,6 +88,7 @@ def clamp(input, min=None, max=None):
     lower=lambda b, x, low: b.max(low, x),
     kernel=lambda x, min: np.maximum(min, x),
     tensors="input min",
+    fits=True,
     grad={
         "input": lambda g, input, min: where(input >= min, g, 0),
         "min": lambda g, input, min: where(input < min, g, 0),
@@ -106,6 +108,7 @@ def clamp_min(input, min):
     lower=lambda b, x, high: b.min(high, x),
     kernel=lambda x, max: np.minimum(max, x),
     tensors="input max",
+    fits=True,
     grad={
         "input": lambda g, input, max: where(input <= max, g, 0),
         "max": lambda g, input, max: where(input > max, g, 0),

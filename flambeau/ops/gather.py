@@ -6,11 +6,11 @@ import numpy as np
 
 from flambeau import dispatch
 from flambeau.core import dtypes
+from flambeau.core.scalars import fitting
 from flambeau.core.size import broadcast_shapes, wrap_dim
 from flambeau.ops.indexing import in_range, index_put, verify_along
 from flambeau.ops.indexing import index as elements_at
 from flambeau.ops.record import ErrorSample, Sample, composite, op
-from flambeau.ops.refusals import fitting
 
 # --- element by element: gather and scatter ------------------------------------------------------------------
 

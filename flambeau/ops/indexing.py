@@ -11,6 +11,7 @@ import numpy as np
 
 from flambeau import dispatch
 from flambeau.core import dtypes
+from flambeau.core.scalars import fitting
 from flambeau.core.size import broadcast_shapes, wrap_dim
 from flambeau.ops.numerics import all_below
 from flambeau.ops.record import ErrorSample, Sample, by_tensor, composite, op
@@ -323,6 +324,7 @@ def _index_fill_kernel(x, index, value, dim):
     overload=by_tensor(2),
     tensors="input index value",
     checked=True,
+    fits=True,
     inplace=True,
     kernel=_index_fill_kernel,
     grad={
@@ -346,8 +348,8 @@ def index_fill(input, dim, index, value):
         value = value.to(input.dtype)
     elif isinstance(value, complex) and not input.dtype.is_complex:
         raise RuntimeError("index_fill_(): Converting complex Scalar to non-complex type is not supported")
-    elif input.dtype.kind == dtypes.INTEGRAL:
-        value = int(value)
+    else:
+        value = fitting(value, input.dtype)
     return tuple(input.shape), input.dtype, (input, index, value), {"dim": d}
 
 

@@ -21,6 +21,44 @@ def in_double(kernel: Callable) -> Callable:
     return wide
 
 
+def fused_multiply_add(a, b, c) -> np.ndarray:
+    """``a * b + c``, of float32 or of float64, rounded once.
+
+    The product is split into what it is rounded to and its error (Dekker, "A floating-point technique for extending the
+    available precision", 1971), likewise the sum. What is left over is rounded to odd, so that the last rounding is that of
+    the exact value (Boldo and Melquiond, "Emulation of a FMA and correctly rounded sums", 2008).
+    """
+    a, b, c = np.broadcast_arrays(a, b, c)
+    if a.dtype == np.float32:  # the product is exact in float64
+        return _to_odd(*_two_sum(c.astype(np.float64), a.astype(np.float64) * b)).astype(np.float32)
+    product = a * b
+    (a0, a1), (b0, b1) = _halves(a), _halves(b)
+    error = ((a0 * b0 - product) + a0 * b1 + a1 * b0) + a1 * b1
+    total, rest = _two_sum(c, product)
+    exact = total + _to_odd(*_two_sum(rest, error))
+    return np.where(np.isfinite(exact), exact, a * b + c)
+
+
+def _two_sum(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """``a + b``, and the error of its rounding."""
+    total = a + b
+    part = total - a
+    return total, (a - (total - part)) + (b - part)
+
+
+def _halves(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The leading 26 bits of float64 numbers, and the rest."""
+    scaled = x * 134217729.0
+    high = scaled - (scaled - x)
+    return high, x - high
+
+
+def _to_odd(x: np.ndarray, error: np.ndarray) -> np.ndarray:
+    """``x + error`` as a float64 number whose last bit is set where it is not exact."""
+    even = np.asarray(x).view(np.int64) & 1 == 0
+    return np.where((error != 0) & even, np.nextafter(x, np.where(error > 0, np.inf, -np.inf)), x)
+
+
 _UNSIGNED = {np.dtype(f"i{n}"): np.dtype(f"u{n}") for n in (1, 2, 4, 8)}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from flambeau.core.errors import describe
+from flambeau.core.scalars import fitting
 from flambeau.ops.matmul import require_tensors
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 from flambeau.ops.windows import padded
@@ -25,6 +26,7 @@ def _output_shape(shape, pairs) -> tuple[int, ...]:
 
 @op(
     tensors="input value",
+    fits=True,
     kernel=lambda x, value, pad: padded(x, _pairs(pad), value),
     grad={"input": lambda g, pad: constant_pad_nd(g, [-n for n in pad])},
     method=False,
@@ -54,7 +56,7 @@ def constant_pad_nd(input, pad, value=0):
             f"The input size {list(input._shape)}, plus negative padding {list(pad)}, resulted in a negative output size: "
             f"{list(shape)}"
         )
-    return shape, input._dtype, (input, value), {"pad": pad}
+    return shape, input._dtype, (input, fitting(value, input._dtype)), {"pad": pad}
 
 
 # --- by the input's own values -------------------------------------------------------------------------------

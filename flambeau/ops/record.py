@@ -54,6 +54,7 @@ class Op:
     ``expand``    its meaning as several loops' worth of parts, ``expand(e, *inputs, **attrs)``; see
                   :mod:`flambeau.engine.expansion`
     ``static``    numbers among the inputs are part of a compiled kernel, rather than given to it at run time
+    ``fits``      numbers among the inputs must fit the result's dtype, rather than wrap around; see :mod:`flambeau.core.scalars`
     ``eager``     the result's shape depends on values, so the op runs as it is called
     ``checked``   the kernel may refuse values (an index out of range); the error names the line that recorded the op
     ``verify``    of a checked op: ``verify(inputs, attrs)`` raises what the kernel would, where the values that this depends
@@ -62,7 +63,7 @@ class Op:
     """
 
     __slots__ = (
-        "aliases", "backward_name", "by_layout", "check", "checked", "eager", "errors", "expand", "form", "function", "grads", "inplace",
+        "aliases", "backward_name", "by_layout", "check", "checked", "eager", "errors", "expand", "fits", "form", "function", "grads", "inplace",
         "kernel", "listed", "lower", "method", "name", "node_type", "nondifferentiable", "numbers", "out", "outputs", "overload", "patience", "recipes",
         "reduces", "result", "rules", "samples", "short_name", "static", "tensors", "tuple_type",
         "verified", "verify", "wraps",
@@ -94,6 +95,7 @@ class Op:
         reduces: Callable | None = None,
         expand: Callable | None = None,
         static: bool = False,
+        fits: bool = False,
         samples: Callable | None = None,
         errors: Callable | None = None,
     ) -> None:
@@ -126,6 +128,7 @@ class Op:
         self.reduces = reduces
         self.expand = expand
         self.static = static
+        self.fits = fits
         # Arguments that are numbers for the kernel: recipes (see tensor/recipes.py) do not depend on their values.
         runs = form != "composite" and not static
         self.numbers = frozenset(x for i, n in enumerate(names) if n in self.tensors and runs for x in (i, n))

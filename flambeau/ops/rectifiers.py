@@ -11,11 +11,12 @@ from flambeau import dispatch
 from flambeau.core import dtypes
 from flambeau.core.random import default_generator
 from flambeau.core.random import distributions as streams
+from flambeau.core.scalars import fitting
 from flambeau.ops import samples
 from flambeau.ops.comparison import where
 from flambeau.ops.numerics import select
 from flambeau.ops.record import ErrorSample, Sample, composite, op, pointwise
-from flambeau.ops.refusals import ALL_BUT_FLOATING, refuse
+from flambeau.ops.refusals import ALL_BUT_FLOATING, NOT_REAL_NUMBERS, refuse
 from flambeau.ops.trigonometric import tanh
 
 
@@ -238,8 +239,10 @@ def _lower_threshold(b, x, threshold, value):
 )
 def threshold(input, threshold, value):
     """Element-wise ``input`` where it is greater than ``threshold``, else ``value``."""
-    refuse("threshold_cpu", input)
-    return (input,), {"threshold": threshold, "value": value}
+    refuse("threshold_cpu", input, kinds=NOT_REAL_NUMBERS)
+    d = input._dtype
+    wide = dtypes.float32 if d.itemsize == 2 and d.is_floating_point else d
+    return (input,), {"threshold": fitting(threshold, wide), "value": fitting(value, d)}
 
 
 @composite(name="nn.functional.threshold", samples=with_inplace(threshold=0.1, value=5.0))

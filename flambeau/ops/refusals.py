@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from flambeau import dispatch
-from flambeau.core import dtypes
 from flambeau.core.dtypes import BOOLEAN, COMPLEX, FLOATING, INTEGRAL, scalar_name
 
 NOT_FLOATING = (BOOLEAN, INTEGRAL)
@@ -28,24 +27,6 @@ def _kind(x) -> int:
     if x.__class__ is float:
         return FLOATING
     return INTEGRAL if x.__class__ is int else dispatch.result_type(x).kind
-
-
-def fitting(value, dtype: dtypes.dtype):
-    """A Python number as one of ``dtype``; ``RuntimeError`` where it does not fit. Negative integers may wrap, as in C."""
-    fits = True
-    if isinstance(value, complex):
-        fits = dtype.is_complex
-    elif dtype.kind == dtypes.FLOATING:
-        fits = dtype is dtypes.bfloat16 or not dtypes.finfo(dtype).max < abs(value) < float("inf")
-    elif dtype.kind == dtypes.INTEGRAL:
-        limits = dtypes.iinfo(dtype)
-        fits = (limits.min if isinstance(value, float) else limits.min or -limits.max) <= value <= limits.max
-        if fits:
-            value = int(value)
-            value += (value < limits.min) * (limits.max + 1)
-    if not fits:
-        raise RuntimeError(f"value cannot be converted to type {dtypes.c_name(dtype)} without overflow: {value}")
-    return value
 
 
 def no_derivative(name: str, aten: bool = False) -> Callable:

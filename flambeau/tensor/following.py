@@ -28,7 +28,8 @@ class Source(NamedTuple):
     ``steps`` are (op, settings, shape, dtype, kind) of the views and conversions between the argument's storage and what
     the node reads; ``None`` for a number. ``whole``: these are what reading the argument makes, so that memory which
     somebody else may write to can be read at once instead. ``is_view``: the argument's base may have been written to.
-    ``is_window``: it is read through a window of its storage.
+    ``is_window``: it is read through a window of its storage. ``limits``: between which numbers are taken as they are;
+    infinities and NaN are too. ``is_numpy``: the number is a scalar of NumPy's.
     """
 
     place: int | None
@@ -37,6 +38,8 @@ class Source(NamedTuple):
     whole: bool = False
     is_view: bool = False
     is_window: bool = False
+    limits: tuple | None = None
+    is_numpy: bool = False
 
 
 class Result(NamedTuple):
@@ -165,6 +168,13 @@ def _reading(count: int, sources: tuple[Source, ...], kept: set[int]) -> list[st
     lines += [f"a{k} = args[{k}]" for k in sorted(used)] if used != set(range(count)) else [
         f"{', '.join(f'a{k}' for k in range(count))}, = args"
     ]  # fmt: skip
+    for s in sources:
+        if s.is_numpy:
+            lines += [f"a{s.place} = a{s.place}.item()"]
+        if s.limits is not None:
+            low, high = s.limits
+            infinite = f" and abs(a{s.place}) < inf" if high.__class__ is float else ""
+            lines += [f"if not {low!r} <= a{s.place} <= {high!r}{infinite}: return None"]
     tensors = sorted({s.place for s in sources if s.steps is not None})
     lines += [f"s{k} = a{k}._storage" for k in tensors]
     not_whole = {s.place for s in sources if s.steps is not None and not s.whole and not s.is_window}
@@ -311,6 +321,6 @@ def _part_of(a: Tensor, part: Result) -> Tensor:
 _SCOPE: dict[str, Any] = {
     "new": object.__new__, "Node": Node, "Storage": Storage, "Tensor": Tensor, "trace": graph.trace, "append": graph.trace.append,
     "config": config, "dispatch": dispatch, "write": _write, "autocast": dispatch.autocast, "after_record": after_record, "read": read, "part_of": _part_of,
-    "window_of": window_of, "creation_of": creation_of,
+    "window_of": window_of, "creation_of": creation_of, "inf": float("inf"),
 }  # fmt: skip
 """What the functions know by name, besides what the tape adds."""

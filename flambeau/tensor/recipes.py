@@ -10,10 +10,13 @@ later ones run: it makes a node, a storage, a tensor and an entry on the tape, a
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import copysign
+from math import copysign, inf
+
+import numpy as np
 
 from flambeau import dispatch
 from flambeau.core import config, dtypes
+from flambeau.core.scalars import open_range, wrapped
 from flambeau.dispatch import grad_mode
 from flambeau.engine.flight import lock
 from flambeau.engine.graph import VIEW, Node
@@ -185,7 +188,7 @@ def _learn(op: Op, args: tuple, kwargs: dict, inputs: tuple, results) -> None:
         return  # it has run already or may refuse its values, or the result is none of its own
     verify = op.verify if op.checked else None
     arguments = given(op, args, kwargs)
-    sources = _sources(op, arguments, inputs, node.inputs, first._strides is not None)
+    sources = _sources(op, arguments, inputs, node, first._strides is not None)
     if sources is None:
         return
     described: Result | tuple = _described(results) if not several else tuple(
@@ -241,10 +244,11 @@ def _described(result: Tensor) -> Result:
     return Result(result._shape, result._dtype, result._strides, layout_of(result), result._offset)
 
 
-def _sources(op: Op, given: tuple, inputs: tuple, nodes: tuple, in_order: bool) -> tuple[Source, ...] | None:
-    """Where each input of the node comes from; ``in_order`` if its dims are in the order that they have in memory."""
+def _sources(op: Op, given: tuple, inputs: tuple, made: Node, in_order: bool) -> tuple[Source, ...] | None:
+    """Where each input of the node ``made`` comes from; ``in_order`` if its dims are in the order that they have in memory."""
     found = []
-    for i, (x, node) in enumerate(zip(inputs, nodes, strict=True)):
+    compute = _compute_dtype(op, made)
+    for i, (x, node) in enumerate(zip(inputs, made.inputs, strict=True)):
         places = [k for k, g in enumerate(given) if g is x]
         if len(places) > 1 and x is not None:  # the same twice: the one in its place, or it is not clear which
             places = [k for k in places if k == i]
@@ -266,16 +270,40 @@ def _sources(op: Op, given: tuple, inputs: tuple, nodes: tuple, in_order: bool) 
             found.append(Source(place, None, steps, steps == _own_steps(x), x._base is not None))
         elif node is None:
             found.append(Source(None))
+        elif place is not None and op.numbers:
+            source = _number(op, place, x, node, compute)
+            if source is None:
+                return None
+            found.append(source)
         elif node is not x:
             return None
-        elif place is not None and op.numbers:
-            found.append(Source(place))
         else:
-            if op.numbers and x.__class__ in (int, float):  # made from an argument: from now on its value is part of the key
-                op.numbers = frozenset()
+            if op.numbers and x.__class__ in (int, float):  # made from an argument
+                numbers = [g for g in given if isinstance(g, (int, float, complex, np.number))]
+                if op.fits or any([g.__class__ not in (int, float) or wrapped(g, compute) != g for g in numbers]):
+                    return None  # of such a number only
+                op.numbers = frozenset()  # of any: from now on its value is part of the key
                 op.recipes.clear()
             found.append(Source(None, x))
     return tuple(found)
+
+
+def _number(op: Op, place: int, x, node, compute: dtypes.dtype) -> Source | None:
+    """A number that is an argument: any other that is taken as it is may stand in its place."""
+    kind = node.__class__
+    if kind is not int and kind is not float:
+        return Source(place) if node is x and not op.fits else None
+    if node is not x and (not isinstance(x, np.generic) or x.item() != node):
+        return None  # wrapped around, or refused next time
+    low, high = open_range(kind, compute, op.fits)
+    return Source(place, limits=None if low == -high == -inf else (low, high), is_numpy=node is not x)
+
+
+def _compute_dtype(op: Op, made: Node) -> dtypes.dtype:
+    """What numbers are converted to beside tensors."""
+    if op.result != "bool":
+        return made.dtype
+    return next(x.dtype for x in made.inputs if x.__class__ is Node)
 
 
 def _own_steps(x: Tensor) -> tuple:

@@ -15,6 +15,7 @@ from flambeau import dispatch
 from flambeau.core import config, dtypes
 from flambeau.core.dtypes import promote_types, scalar_name
 from flambeau.core.errors import describe
+from flambeau.core.scalars import as_python, fitting, wrapped
 from flambeau.core.size import Size, broadcast, contiguous_strides, memory_order, size_of_ints
 from flambeau.dispatch import grad_mode
 from flambeau.engine import flight, graph
@@ -169,9 +170,10 @@ def elementwise(op, inputs: tuple, attrs: dict) -> Tensor:
             nodes.append(node if plain else read(x))
         else:
             if x is not None:
-                if x.__class__ is not float and x.__class__ is not int:
+                if x.__class__ is not float and x.__class__ is not int or op.fits:
                     return _general(op, inputs, attrs)
                 numbers = True
+                as_python(x)
             nodes.append(x)
     if dtype is None or dtype.kind < dtypes.FLOATING and (numbers or op.result == "float"):
         return _general(op, inputs, attrs)
@@ -222,7 +224,7 @@ def _general(op, inputs: tuple, attrs: dict) -> Tensor:
             node = read(x)
             nodes.append(node if x._dtype is compute else cast_node(node, compute))
         else:
-            nodes.append(_as_number(x, compute))
+            nodes.append(fitting(x, compute) if op.fits else wrapped(x, compute))
     return _finish(op, inputs, tuple(nodes), attrs, shape, dtype, order)
 
 
@@ -302,16 +304,6 @@ def number_dtype(x) -> dtypes.dtype:
     if isinstance(x, (float, np.floating)):
         return dtypes.get_default_dtype()
     return dtypes.get_default_dtype().to_complex()
-
-
-def _as_number(x, dtype: dtypes.dtype):
-    """A Python number as the kernel gets it: wrapped around where an integer type is too narrow for it."""
-    if x is None or dtype.kind != dtypes.INTEGRAL:
-        return x
-    x = int(x)
-    bits = 8 * dtype.itemsize
-    low = -(1 << bits - 1) if dtype.is_signed else 0
-    return (x - low) % (1 << bits) + low
 
 
 def cast_node(node: Node, dtype: dtypes.dtype) -> Node:
