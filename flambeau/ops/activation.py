@@ -161,7 +161,7 @@ def _lower_softplus(b, x, beta, threshold):
         "input": lambda g, input, beta, threshold: where(input * beta > threshold, g, g * sigmoid(input * beta)),
     },
     name="nn.functional.softplus",
-    out=True,
+    out="same",
     samples=lambda make: [*samples.unary(-2, 2)(make), Sample(make(3), beta=2.0), Sample(make(3), threshold=-5)],
 )
 def softplus(input, beta=1.0, threshold=20.0):
@@ -272,7 +272,7 @@ def _gelu_slope(input, tanh):
     kernel=_gelu_kernel,
     grad={"input": lambda g, input, tanh: g * _gelu_slope(input, tanh)},
     name="nn.functional.gelu",
-    out=True,
+    out="same",
     samples=lambda make: [*samples.unary()(make), *samples.unary(approximate="tanh")(make)],
     errors=lambda make: [ErrorSample(RuntimeError, "approximate argument must be", make(2), approximate="fast")],
 )
@@ -294,7 +294,7 @@ def gelu(input, approximate="none"):
     kernel=lambda x: np.minimum(x, 0) - np.log1p(np.exp(-np.abs(x))),
     grad={"input": lambda g, input: g * sigmoid(-input)},
     name="nn.functional.logsigmoid",
-    out=True,
+    out="same",
     backward_name="LogSigmoidBackward0",
     samples=samples.unary(),
 )

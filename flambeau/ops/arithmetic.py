@@ -123,7 +123,7 @@ def rsub(input, other, *, alpha=1):
     kernel=np.negative,
     grad={"input": lambda g: -g},
     inplace=True,
-    out=True,
+    out="same",
     aliases=("negative",),
     samples=samples.unary(),
 )
@@ -490,7 +490,7 @@ def _in_double(x):
 
 @composite(
     inplace=True,
-    out=True,
+    out="same",
     samples=lambda make: [*samples.binary(low=0.5, high=2.0)(make), Sample(2.0, make(3))],
 )
 def float_power(input, exponent):
@@ -623,7 +623,7 @@ def _lower_lerp(b, start, end, weight):
         "weight": lambda g, input, end: g * conj_of(end - input),
     },
     inplace=True,
-    out=True,
+    out="same",
     samples=lambda make: [
         Sample(make(3, 4), make(3, 4), make(3, 4)),
         Sample(make(4, 3).t(), make(4), 0.3),

@@ -139,7 +139,7 @@ def _where(condition, input, other):
 
 
 @composite(
-    out=True,
+    out="same",
     method=False,
     samples=lambda make: [
         Sample(make(3, 4) > 0, make(3, 4), make(3, 4)),
@@ -324,7 +324,7 @@ def isfinite(input):
     return (input,), {}
 
 
-@pointwise(lower=lambda b, x: _lower_infinite(b, x, 1), kernel=lambda x: x == np.inf, result="bool", out=True, samples=samples.unary())
+@pointwise(lower=lambda b, x: _lower_infinite(b, x, 1), kernel=lambda x: x == np.inf, result="bool", out="same", samples=samples.unary())
 def isposinf(input):
     """Whether each element is positive infinity."""
     if input._dtype.kind == dtypes.COMPLEX:
@@ -332,7 +332,7 @@ def isposinf(input):
     return (input,), {}
 
 
-@pointwise(lower=lambda b, x: _lower_infinite(b, x, -1), kernel=lambda x: x == -np.inf, result="bool", out=True, samples=samples.unary())
+@pointwise(lower=lambda b, x: _lower_infinite(b, x, -1), kernel=lambda x: x == -np.inf, result="bool", out="same", samples=samples.unary())
 def isneginf(input):
     """Whether each element is negative infinity."""
     if input._dtype.kind == dtypes.COMPLEX:
@@ -349,7 +349,7 @@ def isreal(input):
 @op(
     kernel=lambda x, tests, invert: np.isin(x, tests, invert=invert),
     tensors="elements test_elements",
-    out=True,
+    out="same",
     method=False,
     samples=lambda make: [Sample(make(3, 4).round(), make(5).round()), Sample(make(3).round(), 1.0, invert=True)],
 )

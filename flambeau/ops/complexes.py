@@ -28,7 +28,7 @@ def _complex_samples(make):
 
 
 @pointwise(
-    kernel=np.conjugate, grad={"input": lambda g: conj_of(g)}, inplace=True, out=True, samples=_complex_samples
+    kernel=np.conjugate, grad={"input": lambda g: conj_of(g)}, inplace=True, out="same", samples=_complex_samples
 )  # fmt: skip
 def conj_physical(input):
     """Element-wise complex conjugate, as a new tensor."""
@@ -158,7 +158,7 @@ def _complex(real, imag):
     kernel=_complex,
     tensors="real imag",
     grad={"real": lambda g: g.real, "imag": lambda g: g.imag},
-    out=True,
+    out="same",
     method=False,
     samples=_pairs,
     errors=_different_parts,
@@ -185,7 +185,7 @@ def _polar(abs, angle):
         "abs": lambda g, angle: g.real * angle.cos() + g.imag * angle.sin(),
         "angle": lambda g, abs, angle: abs * (g.imag * angle.cos() - g.real * angle.sin()),
     },
-    out=True,
+    out="same",
     method=False,
     samples=_pairs,
     errors=_different_parts,

@@ -228,7 +228,7 @@ def einsum(equation, *operands):
 
 
 @composite(
-    out=True,
+    out="same",
     samples=lambda make: [
         Sample(make(2, 3), make(3, 2), dims=1),
         Sample(make(2, 3, 4), make(4, 2, 3), dims=([2, 0], [0, 1])),
@@ -275,7 +275,7 @@ def tensordot(a, b, dims=2):
 
 
 @composite(
-    out=True,
+    out="same",
     samples=lambda make: [Sample(make(3), make(3)), Sample(make(2, 3), make(4, 3)), Sample(make(2, 3), make())],
     errors=lambda make: [ErrorSample(RuntimeError, "the last dimension must match", make(2, 3), make(4))],
 )
@@ -346,7 +346,7 @@ def _best_order(sizes: list[int]) -> list[list[int]]:
 
 @composite(
     name="linalg.multi_dot",
-    out=True,
+    out="same",
     samples=lambda make: [Sample([make(2, 3), make(3, 4), make(4, 2)]), Sample([make(3), make(3, 4), make(4)])],
     errors=lambda make: [ErrorSample(RuntimeError, "expected at least 2 tensors but got 1", [make(2, 3)])],
 )
@@ -403,7 +403,7 @@ def chain_matmul(*matrices):
 
 @composite(
     name="linalg.cross",
-    out=True,
+    out="same",
     samples=lambda make: [Sample(make(2, 3), make(2, 3)), Sample(make(3, 2), make(3, 1), dim=0)],
     errors=lambda make: [ErrorSample(RuntimeError, "must have length 3", make(2, 2), make(2, 2))],
 )
@@ -425,7 +425,7 @@ def linalg_cross(input, other, *, dim=-1):
 
 
 @composite(
-    out=True,
+    out="same",
     samples=lambda make: [Sample(make(2, 3), make(2, 3)), Sample(make(3, 2), make(3, 2), dim=0)],
     errors=lambda make: [ErrorSample(RuntimeError, "no dimension of size 3 in input", make(2, 2), make(2, 2))],
 )

@@ -43,7 +43,7 @@ def _copy_of(name: str, view) -> None:
     arguments = _SAMPLES.get(name)
     samples = None if arguments is None else lambda make: [Sample(make(2, 3), *arguments)]
     method = name == "narrow"
-    Op(copied, "composite", out=name != "split", method=method, samples=samples)
+    Op(copied, "composite", out="same" if name != "split" else False, method=method, samples=samples)
 
 
 for _name, _full in _VIEWS.items():
@@ -148,7 +148,7 @@ def unravel_index(indices, shape):
     return tuple(reversed(coordinates))
 
 
-@composite(out=True, samples=lambda make: [Sample(make(2, 3), size=4), Sample(make(2, 3), size=8, fill_value=7)])
+@composite(out="same", samples=lambda make: [Sample(make(2, 3), size=4), Sample(make(2, 3), size=8, fill_value=7)])
 def nonzero_static(input, *, size, fill_value=-1):
     """The first ``size`` rows of :func:`nonzero`, filled up with rows of ``fill_value``."""
     if size < 0:
@@ -161,7 +161,7 @@ def nonzero_static(input, *, size, fill_value=-1):
 @composite(
     tensors="input index source",
     inplace=True,
-    out=True,
+    out="same",
     samples=lambda make: [
         Sample(make(3, 2), 0, make.index(3, 4), make(4, 2), reduce, include_self=include)
         for reduce in ("prod", "mean", "amax", "amin")

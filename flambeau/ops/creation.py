@@ -67,7 +67,7 @@ _FILL_SAMPLES = {
     "errors": lambda make: [ErrorSample(RuntimeError, "negative dimension", -1)],
     "tensors": "",
     "method": False,
-    "out": True,
+    "out": "dtype",
 }
 
 
@@ -101,7 +101,7 @@ def empty(
     return result.contiguous(memory_format=memory_format) if memory_format is not None else result
 
 
-@composite(tensors="", method=False, out=True, samples=lambda make: [Sample((2, 3), 1.5), Sample((), 2), Sample((2,), True)])
+@composite(tensors="", method=False, out="dtype", samples=lambda make: [Sample((2, 3), 1.5), Sample((), 2), Sample((2,), True)])
 def full(size, fill_value, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False, names=None):
     """A tensor filled with ``fill_value``; its dtype follows the value where not given."""
     if not isinstance(size, (tuple, list)):
@@ -200,7 +200,7 @@ def new_empty_strided(input, size, stride, *, dtype=None, device=None, requires_
 
 
 @composite(
-    tensors="", method=False, out=True, samples=lambda make: [Sample(3), Sample(2, 4)],
+    tensors="", method=False, out="dtype", samples=lambda make: [Sample(3), Sample(2, 4)],
     errors=lambda make: [ErrorSample(RuntimeError, "n must be greater or equal to 0", -1)],
 )  # fmt: skip
 def eye(n, m=None, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):

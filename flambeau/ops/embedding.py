@@ -119,12 +119,12 @@ def _renormalise(weight, indices, max_norm: float, norm_type: float) -> None:
     weight.index_copy_(0, indices, (rows * (max_norm / (norms + 1e-7))).where(norms > max_norm, rows))
 
 
-def _padding(padding_idx: int | None, rows: int, message: str) -> int:
+def _padding(padding_idx: int | None, rows: int, message: str, error: type[Exception]) -> int:
     """``padding_idx`` counted from the front; -1 for none."""
     if padding_idx is None:
         return -1
     if not -rows <= padding_idx < rows:
-        raise AssertionError(f"{message}: it is {padding_idx}, there are {rows} rows")
+        raise error(f"{message}: it is {padding_idx}, there are {rows} rows")
     return padding_idx % rows
 
 
@@ -166,10 +166,10 @@ def embedding(input, weight, padding_idx=None, max_norm=None, norm_type=2.0, sca
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.embedding.html
     """
     require_tensors("embedding", indices=input, weight=weight)
-    padding_idx = _padding(padding_idx, weight._shape[0], "Padding_idx must be within num_embeddings")
-    _check_indices("embedding", input)
     if weight.dim() != 2:
         raise RuntimeError(f"'weight' must be 2-D, but has shape {list(weight._shape)}")
+    padding_idx = _padding(padding_idx, weight._shape[0], "Padding_idx must be within num_embeddings", AssertionError)
+    _check_indices("embedding", input)
     if max_norm is not None:
         _renormalise(weight, input, max_norm, norm_type)
     return _embedding(weight, input, padding_idx, bool(scale_grad_by_freq))
@@ -289,7 +289,7 @@ def embedding_bag(
     indices, offsets, per_sample_weights = _check_bags(input, weight, offsets, mode, per_sample_weights)
     if max_norm is not None:
         _renormalise(weight, indices, max_norm, norm_type)
-    padding_idx = _padding(padding_idx, weight._shape[0], "padding_idx must be within the number of embeddings")
+    padding_idx = _padding(padding_idx, weight._shape[0], "padding_idx must be within the number of embeddings", RuntimeError)
     rows = _embedding(weight, indices, padding_idx, bool(scale_grad_by_freq))
     if per_sample_weights is not None:
         rows = rows * per_sample_weights.unsqueeze(1)

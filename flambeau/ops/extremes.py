@@ -56,7 +56,7 @@ def _lower_clamp(b, x, low, high):
     grad={"input": _grad_of_clamped, "min": _grad_of_lower_bound, "max": _grad_of_upper_bound},
     overload=lambda inputs, attrs: int(not any(isinstance(bound, dispatch.Tensor) for bound in inputs[1:])),
     inplace=True,
-    out=True,
+    out="same",
     aliases=("clip",),
     samples=lambda make: [
         Sample(make(3, 4), -0.5, 0.5),
@@ -232,7 +232,7 @@ def _lower_nan_to_num(b, x, nan, posinf, neginf):
     kernel=lambda x, nan, posinf, neginf: np.nan_to_num(x, nan=nan, posinf=posinf, neginf=neginf),
     grad={"input": lambda g, input: g * input.isfinite()},
     inplace=True,
-    out=True,
+    out="same",
     samples=lambda make: [*samples.unary()(make), Sample(make(3), nan=1.0, posinf=2.0, neginf=-2.0)],
 )
 def nan_to_num(input, nan=None, posinf=None, neginf=None):

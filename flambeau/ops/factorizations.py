@@ -89,7 +89,7 @@ def _cholesky(A):
     return A.shape, A.dtype, (A,), {}
 
 
-@composite(name="linalg.cholesky", out=True, samples=_positive_samples, errors=square_errors)
+@composite(name="linalg.cholesky", out="same", samples=_positive_samples, errors=square_errors)
 def linalg_cholesky(A, *, upper=False):
     r"""The Cholesky factor of a symmetric (Hermitian) positive-definite matrix: :math:`A = L L^H`; :math:`L^H` where ``upper``.
 
@@ -540,7 +540,7 @@ def householder_product(A, tau):
 
 
 @composite(
-    out=True,
+    out="same",
     samples=lambda make: [
         Sample(make(3, 2), make(2), make(3, 2)),
         Sample(make(3, 2), make(2), make(2, 3), left=False, transpose=True),

@@ -211,7 +211,7 @@ def _errors_2d(make):
 # --- one dim -------------------------------------------------------------------------------------------------
 
 
-@composite(name="fft.fft", out=True, samples=_samples, errors=_errors)
+@composite(name="fft.fft", out="same", samples=_samples, errors=_errors)
 def fft(input, n=None, dim=-1, norm=None):
     r"""The discrete Fourier transform: :math:`X_k = \sum_j e^{-2 \pi i j k / n} x_j`.
 
@@ -227,7 +227,7 @@ def fft(input, n=None, dim=-1, norm=None):
     return _transform(input, _sizes(n), (dim,), norm, True)
 
 
-@composite(name="fft.ifft", out=True, samples=_samples, errors=_errors)
+@composite(name="fft.ifft", out="same", samples=_samples, errors=_errors)
 def ifft(input, n=None, dim=-1, norm=None):
     """The inverse of :func:`fft.fft`.
 
@@ -236,7 +236,7 @@ def ifft(input, n=None, dim=-1, norm=None):
     return _transform(input, _sizes(n), (dim,), norm, False)
 
 
-@composite(name="fft.rfft", out=True, samples=_samples, errors=_errors)
+@composite(name="fft.rfft", out="same", samples=_samples, errors=_errors)
 def rfft(input, n=None, dim=-1, norm=None):
     """The transform of real values: the first ``n // 2 + 1`` elements, of which the others are the conjugates.
 
@@ -263,7 +263,7 @@ def hfft(input, n=None, dim=-1, norm=None):
     return _from_half("hfft", input, _sizes(n), (dim,), _swapped(norm), conjugate=True)
 
 
-@composite(name="fft.ihfft", out=True, samples=_samples, errors=_errors)
+@composite(name="fft.ihfft", out="same", samples=_samples, errors=_errors)
 def ihfft(input, n=None, dim=-1, norm=None):
     """The inverse of :func:`fft.hfft`.
 
@@ -275,7 +275,7 @@ def ihfft(input, n=None, dim=-1, norm=None):
 # --- several dims --------------------------------------------------------------------------------------------
 
 
-@composite(name="fft.fftn", out=True, samples=_samples_2d, errors=_errors_2d)
+@composite(name="fft.fftn", out="same", samples=_samples_2d, errors=_errors_2d)
 def fftn(input, s=None, dim=None, norm=None):
     """The transform over several dims (all, or the last ``len(s)``, unless given). See :func:`fft.fft`.
 
@@ -284,7 +284,7 @@ def fftn(input, s=None, dim=None, norm=None):
     return _transform(input, s, dim, norm, True)
 
 
-@composite(name="fft.ifftn", out=True, samples=_samples_2d, errors=_errors_2d)
+@composite(name="fft.ifftn", out="same", samples=_samples_2d, errors=_errors_2d)
 def ifftn(input, s=None, dim=None, norm=None):
     """The inverse of :func:`fft.fftn`.
 
@@ -293,7 +293,7 @@ def ifftn(input, s=None, dim=None, norm=None):
     return _transform(input, s, dim, norm, False)
 
 
-@composite(name="fft.rfftn", out=True, samples=_samples_2d, errors=_errors_2d)
+@composite(name="fft.rfftn", out="same", samples=_samples_2d, errors=_errors_2d)
 def rfftn(input, s=None, dim=None, norm=None):
     """The transform of real values over several dims: half of the spectrum along the last.
 
@@ -320,7 +320,7 @@ def hfftn(input, s=None, dim=None, norm=None):
     return _from_half("hfftn", input, s, dim, _swapped(norm), conjugate=True)
 
 
-@composite(name="fft.ihfftn", out=True, samples=_samples_2d, errors=_errors_2d)
+@composite(name="fft.ihfftn", out="same", samples=_samples_2d, errors=_errors_2d)
 def ihfftn(input, s=None, dim=None, norm=None):
     """The inverse of :func:`fft.hfftn`.
 
@@ -329,7 +329,7 @@ def ihfftn(input, s=None, dim=None, norm=None):
     return _to_half("ihfftn", input, s, dim, _swapped(norm)).conj_physical()
 
 
-@composite(name="fft.fft2", out=True, samples=_samples_2d, errors=_errors_2d)
+@composite(name="fft.fft2", out="same", samples=_samples_2d, errors=_errors_2d)
 def fft2(input, s=None, dim=(-2, -1), norm=None):
     """The transform over the last two dims. See :func:`fft.fftn`.
 
@@ -338,7 +338,7 @@ def fft2(input, s=None, dim=(-2, -1), norm=None):
     return fftn(input, s, dim, norm)
 
 
-@composite(name="fft.ifft2", out=True, samples=_samples_2d, errors=_errors_2d)
+@composite(name="fft.ifft2", out="same", samples=_samples_2d, errors=_errors_2d)
 def ifft2(input, s=None, dim=(-2, -1), norm=None):
     """The inverse of :func:`fft.fft2`.
 
@@ -347,7 +347,7 @@ def ifft2(input, s=None, dim=(-2, -1), norm=None):
     return ifftn(input, s, dim, norm)
 
 
-@composite(name="fft.rfft2", out=True, samples=_samples_2d, errors=_errors_2d)
+@composite(name="fft.rfft2", out="same", samples=_samples_2d, errors=_errors_2d)
 def rfft2(input, s=None, dim=(-2, -1), norm=None):
     """The transform of real values over the last two dims. See :func:`fft.rfftn`.
 
@@ -374,7 +374,7 @@ def hfft2(input, s=None, dim=(-2, -1), norm=None):
     return hfftn(input, s, dim, norm)
 
 
-@composite(name="fft.ihfft2", out=True, samples=_samples_2d, errors=_errors_2d)
+@composite(name="fft.ihfft2", out="same", samples=_samples_2d, errors=_errors_2d)
 def ihfft2(input, s=None, dim=(-2, -1), norm=None):
     """The inverse of :func:`fft.hfft2`.
 

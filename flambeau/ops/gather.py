@@ -62,7 +62,7 @@ def _gather_kernel(x, index, dim):
     tensors="input index",
     checked=True,
     verify=verify_along(RuntimeError),
-    out=True,
+    out="same",
     kernel=_gather_kernel,
     grad={"input": lambda g, input_shape, dim, index: scatter_add(g.new_zeros(input_shape), dim, index, g)},
     samples=lambda make: [
@@ -159,7 +159,7 @@ def _scatter(input, dim, index, src):
 
 @composite(
     inplace=True,
-    out=True,
+    out="same",
     samples=lambda make: [
         Sample(make(3, 2), 0, make.index(3, 1, 2), make(1, 2)), Sample(make(3, 2), 0, make.index(3, 1, 2), 1.5),
     ],
@@ -183,7 +183,7 @@ def scatter(input, dim, index, src=None, *, value=None, reduce=None):
     checked=True,
     verify=verify_along(RuntimeError),
     inplace=True,
-    out=True,
+    out="same",
     kernel=lambda x, index, src, dim: _scatter_kernel(x, index, src, dim, "sum"),
     grad={
         "input": lambda g: g,
@@ -234,7 +234,7 @@ def _scatter_reduce_gradient(g, needs, input, index, src, out, dim, reduce, incl
     checked=True,
     verify=verify_along(RuntimeError),
     inplace=True,
-    out=True,
+    out="same",
     kernel=_scatter_kernel,
     grad={"*": _scatter_reduce_gradient},
     samples=lambda make: [
@@ -253,7 +253,7 @@ def scatter_reduce(input, dim, index, src, reduce, *, include_self=True):
     return tuple(input.shape), input.dtype, (input, index, src), attrs
 
 
-@composite(out=True, samples=lambda make: [Sample(make(2, 3), make.index(3, 2, 3), 1), Sample(make(2, 3), make.index(6, 4))])
+@composite(out="same", samples=lambda make: [Sample(make(2, 3), make.index(3, 2, 3), 1), Sample(make(2, 3), make.index(6, 4))])
 def take_along_dim(input, indices, dim=None):
     """The elements at ``indices`` along ``dim`` (as ``numpy.take_along_axis``, with broadcasting)."""
     if dim is None:
@@ -272,7 +272,7 @@ def take_along_dim(input, indices, dim=None):
     return input.expand(mine).gather(d, indices.expand(theirs))
 
 
-@composite(out=True, samples=lambda make: [Sample(make(2, 3), make.index(6, 2, 2))])
+@composite(out="same", samples=lambda make: [Sample(make(2, 3), make.index(6, 2, 2))])
 def take(input, index):
     """The elements at ``index`` of ``input`` seen as one row, in ``index``'s shape."""
     if index.dtype is not dtypes.int64:

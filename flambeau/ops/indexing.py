@@ -208,7 +208,7 @@ def _index_select_gradient(g, input_shape, dim, index):
     tensors="input index",
     checked=True,
     verify=verify_along(start="index out of range in self: "),
-    out=True,
+    out="same",
     kernel=_index_select_kernel,
     grad={"input": _index_select_gradient},
     samples=lambda make: [
@@ -266,7 +266,7 @@ def _check_slices(name, input, dim, index, source):
     checked=True,
     verify=verify_along(),
     inplace=True,
-    out=True,
+    out="same",
     kernel=_index_add_kernel,
     grad={
         "input": lambda g: g,
@@ -296,7 +296,7 @@ def _index_copy_kernel(x, index, source, dim):
     checked=True,
     verify=verify_along(),
     inplace=True,
-    out=True,
+    out="same",
     kernel=_index_copy_kernel,
     grad={
         "input": lambda g, dim, index: g.index_fill(dim, index.reshape(-1), 0),
@@ -356,7 +356,7 @@ def index_fill(input, dim, index, value):
 # --- masks ---------------------------------------------------------------------------------------------------
 
 
-@composite(out=True, samples=lambda make: [Sample(make(2, 3), make.mask(2, 3)), Sample(make(2, 3), make.mask(3))])
+@composite(out="same", samples=lambda make: [Sample(make(2, 3), make.mask(2, 3)), Sample(make(2, 3), make.mask(3))])
 def masked_select(input, mask):
     """The elements where ``mask`` is true, as one row."""
     if mask.dtype is not dtypes.bool:
@@ -414,7 +414,7 @@ def _nonzero(input):
     return None, dtypes.int64, (input,), {}
 
 
-@composite(out=True, samples=lambda make: [Sample(make(2, 3)), Sample(make.mask(3), as_tuple=True)])
+@composite(out="same", samples=lambda make: [Sample(make(2, 3)), Sample(make.mask(3), as_tuple=True)])
 def nonzero(input, *, as_tuple=False):
     """The indices of all elements that are not zero: as rows of one tensor, or one tensor a dim."""
     rows = _nonzero(input)

@@ -351,7 +351,7 @@ def _triangle(name: str, kernel, compare: str, doc: str):
     function = op(
         check,
         inplace=True,
-        out=True,
+        out="same",
         kernel=lambda x, diagonal: kernel(x, diagonal),
         grad={"input": lambda g, diagonal: function(g, diagonal)},
         lower=lambda b, x, diagonal: b.select(getattr(b, compare)(b.sub(b.index(-1), b.index(-2)), diagonal), x, 0),
@@ -365,7 +365,7 @@ tril = _triangle("tril", np.tril, "le", "The lower triangle of the last two dims
 triu = _triangle("triu", np.triu, "ge", "The upper triangle of the last two dims, from ``diagonal`` on; zeros elsewhere.")
 
 
-@composite(out=True, samples=lambda make: [Sample(make(3)), Sample(make(2, 3)), Sample(make(3), 1), Sample(make(3, 3), -1)])
+@composite(out="same", samples=lambda make: [Sample(make(3)), Sample(make(2, 3)), Sample(make(3), 1), Sample(make(3, 3), -1)])
 def diag(input, diagonal=0):
     """A vector as the diagonal of a matrix, or the diagonal of a matrix as a vector."""
     if input.dim() == 1:

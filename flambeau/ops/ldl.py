@@ -161,7 +161,7 @@ def _factored(make):
     kernel=_ldl_solve_kernel,
     name="linalg.ldl_solve",
     tensors="LD pivots B",
-    out=True,
+    out="same",
     samples=_factored,
     errors=lambda make: [
         ErrorSample(RuntimeError, "Incompatible matrix sizes", make(3, 3), make(3).int(), make(2, 1)),

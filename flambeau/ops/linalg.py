@@ -123,7 +123,7 @@ def _inv_gradient(g, out):
     kernel=_inv_kernel,
     name="linalg.inv",
     checked=True,
-    out=True,
+    out="same",
     backward_name="LinalgInvExBackward0",
     grad={"A": _inv_gradient},
     samples=square_samples,
@@ -143,7 +143,7 @@ def inv(A):
     return A.shape, A.dtype, (A,), {}
 
 
-@composite(out=True, samples=square_samples)
+@composite(out="same", samples=square_samples)
 def inverse(input):
     """The inverse of a square matrix: :func:`linalg.inv`.
 
@@ -213,7 +213,7 @@ def _is_vector(A, B) -> bool:
 
 @composite(
     name="linalg.solve",
-    out=True,
+    out="same",
     samples=lambda make: [
         Sample(make(3, 3), make(3, 2)),
         Sample(make(2, 2, 2), make(2, 2)),
@@ -317,7 +317,7 @@ def _solve_triangular(A, B, upper, unit):
 
 @composite(
     name="linalg.solve_triangular",
-    out=True,
+    out="same",
     samples=lambda make: [
         Sample(make(3, 3), make(3, 2), upper=True),
         Sample(make(2, 3, 3), make(3, 2), upper=False, unitriangular=True),
@@ -396,7 +396,7 @@ def _det_gradient(g, A, out):
 @op(
     kernel=np.linalg.det,
     name="linalg.det",
-    out=True,
+    out="same",
     backward_name="LinalgDetBackward0",
     grad={"A": _det_gradient},
     samples=square_samples,
@@ -499,7 +499,7 @@ def linalg_matrix_power(A, n):
         A = A @ A
 
 
-@composite(out=True, samples=lambda make: [Sample(make(3, 3), 2)])
+@composite(out="same", samples=lambda make: [Sample(make(3, 3), 2)])
 def matrix_power(input, n):
     """The ``n``-th power of a square matrix: :func:`linalg.matrix_power`.
 

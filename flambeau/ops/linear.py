@@ -9,7 +9,7 @@ from flambeau.ops.record import ErrorSample, Sample, composite
 
 @composite(
     name="nn.functional.linear",
-    out=True,
+    out="same",
     samples=lambda make: [
         Sample(make(2, 3), make(4, 3), make(4)),
         Sample(make(2, 3), make(4, 3)),

@@ -118,7 +118,7 @@ def bitwise_xor(input, other):
     lower=lambda b, x: b.not_(x),
     kernel=np.invert,
     inplace=True,
-    out=True,
+    out="same",
     samples=lambda make: [Sample(make(3, 4) > 0), Sample(make(4, 3, low=-9, high=9).long().t())],
     errors=lambda make: [ErrorSample(NotImplementedError, "not implemented for 'Double'", make(2))],
 )

@@ -120,7 +120,7 @@ def in_single(e, *inputs, **attrs):
     kernel=np.matmul,
     expand=in_single,
     tensors="input mat2",
-    out=True,
+    out="same",
     grad={
         "input": lambda g, mat2: g.mm(conjugate_transpose(mat2)),
         "mat2": lambda g, input: conjugate_transpose(input).mm(g),
@@ -159,7 +159,7 @@ def mm(input, mat2):
     kernel=lambda input, mat1, mat2, beta, alpha: _scaled_sum(np.matmul(mat1, mat2), input, beta, alpha),
     expand=in_single,
     tensors="input mat1 mat2 beta alpha",
-    out=True,
+    out="same",
     inplace=True,
     grad={
         "input": _input_gradient,
@@ -226,7 +226,7 @@ def _wrong_batch(a, b) -> str:
     kernel=np.matmul,
     expand=in_single,
     tensors="input mat2",
-    out=True,
+    out="same",
     grad={
         "input": lambda g, mat2: g.bmm(conjugate_transpose(mat2)),
         "mat2": lambda g, input: conjugate_transpose(input).bmm(g),
@@ -277,7 +277,7 @@ def _broadcast_matmul(input, other):
 
 
 @composite(
-    out=True,
+    out="same",
     aliases=("linalg.matmul",),
     samples=lambda make: [
         Sample(make(3), make(3)),
@@ -349,7 +349,7 @@ def _batch_samples(make):
     static=True,
     kernel=lambda input, batch1, batch2, beta, alpha: _scaled_sum(np.matmul(batch1, batch2), input, beta, alpha),
     tensors="input batch1 batch2 beta alpha",
-    out=True,
+    out="same",
     inplace=True,
     grad={
         "input": _input_gradient,
@@ -385,7 +385,7 @@ def _require_input_dtype(input, other) -> None:
 
 
 @composite(
-    out=True, inplace=True, samples=lambda make: [Sample(make(2, 2), make(2, 2, 3), make(2, 3, 2), beta=0.5, alpha=2.0)]
+    out="same", inplace=True, samples=lambda make: [Sample(make(2, 2), make(2, 2, 3), make(2, 3, 2), beta=0.5, alpha=2.0)]
 )
 def addbmm(input, batch1, batch2, *, beta=1, alpha=1):
     r"""The sum of a batch of matrix products, added to a matrix.
@@ -432,7 +432,7 @@ def _require_mv(name: str, mat, vec, input_dims: int = 1) -> None:
     kernel=np.matmul,
     expand=in_single,
     tensors="input vec",
-    out=True,
+    out="same",
     grad={
         "input": lambda g, vec: g.outer(_conj(vec)),
         "vec": lambda g, input: conjugate_transpose(input).mv(g),
@@ -453,7 +453,7 @@ def mv(input, vec):
 @op(
     kernel=lambda input, mat, vec, beta, alpha: _scaled_sum(np.matmul(mat, vec), input, beta, alpha),
     tensors="input mat vec beta alpha",
-    out=True,
+    out="same",
     inplace=True,
     grad={
         "input": _input_gradient,
@@ -505,7 +505,7 @@ def _dot_errors(make):
 @op(
     kernel=np.dot,
     tensors="input tensor",
-    out=True,
+    out="same",
     grad={"input": lambda g, tensor: g * _conj(tensor), "tensor": lambda g, input: g * _conj(input)},
     samples=lambda make: [Sample(make(3), make(3)), Sample(make(0), make(0))],
     errors=_dot_errors,
@@ -523,7 +523,7 @@ def dot(input, tensor):
 @op(
     kernel=np.vdot,
     tensors="input other",
-    out=True,
+    out="same",
     grad={"input": lambda g, other: _conj(g) * other, "other": lambda g, input: g * input},
     samples=lambda make: [Sample(make(3), make(3))],
     errors=_dot_errors,

@@ -124,7 +124,7 @@ def _expand_vector_norm(e, x, ord, dim, keepdim):
     name="linalg.vector_norm",
     tensors="input",
     backward_name="LinalgVectorNormBackward0",
-    out=True,
+    out="same",
     grad={"input": _vector_norm_gradient},
     samples=_vector_norm_samples,
     errors=lambda make: [
@@ -234,7 +234,7 @@ def _matrix_dims(dim, ndim: int) -> tuple[int, int]:
 
 @composite(
     name="linalg.matrix_norm",
-    out=True,
+    out="same",
     samples=lambda make: (
         [Sample(make(2, 3), p) for p in ("fro", "nuc", 1, -1, 2, -2, inf, -inf)]
         + [Sample(make(2, 3, 2), "nuc", (0, 2), keepdim=True), Sample(make(2, 3, 2), 1, (2, 0))]
@@ -277,7 +277,7 @@ def matrix_norm(A, ord="fro", dim=(-2, -1), keepdim=False, *, dtype=None):
 
 @composite(
     name="linalg.norm",
-    out=True,
+    out="same",
     samples=lambda make: [
         Sample(make(2, 3)),
         Sample(make(2, 3), "nuc"),
@@ -309,7 +309,7 @@ def linalg_norm(A, ord=None, dim=None, keepdim=False, *, dtype=None):
 
 
 @composite(
-    out=True,
+    out="same",
     samples=lambda make: [
         Sample(make(2, 3)),
         Sample(make(2, 3), 1),
@@ -357,7 +357,7 @@ def cond(A, p=None):
 
 @composite(
     inplace=True,
-    out=True,
+    out="same",
     samples=lambda make: [Sample(make(2, 3), 2, 0, 0.5), Sample(make(2, 3), 1, 1, 10.0)],
     errors=lambda make: [ErrorSample(RuntimeError, "needs at least 2 dimensions", make(3), 2, 0, 1.0)],
 )

@@ -392,7 +392,7 @@ def select_scatter(input, src, dim, index):
     return _with_part(input, src, lambda out: out.select(dim, index))
 
 
-@composite(out=True, samples=lambda make: [Sample(make(4, 3), make(2, 3), 0, 1, 3), Sample(make(4), make(2), step=2)])
+@composite(out="same", samples=lambda make: [Sample(make(4, 3), make(2, 3), 0, 1, 3), Sample(make(4), make(2), step=2)])
 def slice_scatter(input, src, dim=0, start=None, end=None, step=1):
     """A copy of ``input`` with ``src`` written at ``start:end:step`` of ``dim``."""
     return _with_part(input, src, lambda out: slice_(out, wrap_dim(dim, out.dim()), start, end, step))

@@ -438,7 +438,7 @@ def avg_pool1d(input, kernel_size, stride=None, padding=0, ceil_mode=False, coun
     return _avg_pooled(1, input, kernel_size, stride, padding, ceil_mode, count_include_pad)
 
 
-@composite(name="nn.functional.avg_pool2d", out=True, samples=_avg_pool_samples(2), errors=_pool_errors(2))
+@composite(name="nn.functional.avg_pool2d", out="same", samples=_avg_pool_samples(2), errors=_pool_errors(2))
 def avg_pool2d(
     input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None
 ):
@@ -456,7 +456,7 @@ def avg_pool2d(
     return _avg_pooled(2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
 
 
-@composite(name="nn.functional.avg_pool3d", out=True, samples=_avg_pool_samples(3), errors=_pool_errors(3))
+@composite(name="nn.functional.avg_pool3d", out="same", samples=_avg_pool_samples(3), errors=_pool_errors(3))
 def avg_pool3d(
     input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None
 ):

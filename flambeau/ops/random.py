@@ -65,7 +65,7 @@ def _fill(input, draw: Callable[..., np.ndarray], *parameters: np.ndarray):
 _MADE: dict[str, Any] = {
     "method": False,
     "tensors": "",
-    "out": True,
+    "out": "dtype",
     "errors": lambda make: [ErrorSample(RuntimeError, "negative dimension", -1)],
 }
 
@@ -111,7 +111,7 @@ def _whole(value, name: str, argument: str, position: int) -> int:
 
 
 @composite(
-    method=False, tensors="", out=True,
+    method=False, tensors="", out="dtype",
     errors=lambda make: [
         ErrorSample(RuntimeError, "random_ expects 'from' to be less than 'to'", 5, 5, (2,)),
         ErrorSample(TypeError, "argument 'high'", 3.5, (2,)),
@@ -154,7 +154,7 @@ def randint(
 
 
 @composite(
-    method=False, tensors="", out=True, errors=lambda make: [ErrorSample(RuntimeError, "negative dimension", -1)]
+    method=False, tensors="", out="dtype", errors=lambda make: [ErrorSample(RuntimeError, "negative dimension", -1)]
 )
 def randperm(
     n, *, generator=None, dtype=dtypes.int64, layout=None, device=None, requires_grad=False, pin_memory=False
@@ -263,7 +263,7 @@ def randint_like(
 
 
 @composite(
-    out=True,
+    out="any",
     errors=lambda make: [ErrorSample(RuntimeError, "Expected p_in >= 0 && p_in <= 1", make(2, low=1.5, high=2.0))],
 )
 def bernoulli(input, p=None, *, generator=None):

@@ -60,7 +60,7 @@ def _in_vectors(make: Callable, of_vector: Callable, n: int, dtype: dtypes.dtype
 
 
 @composite(
-    tensors="", method=False, out=True,
+    tensors="", method=False, out="row",
     samples=lambda make: [Sample(5), Sample(1, 7, 2), Sample(0.0, 1.0, 0.3), Sample(3, 0, -1), Sample(0.0, 5.0, 0.1)],
     errors=lambda make: [
         ErrorSample(RuntimeError, "step must be nonzero", 0, 1, 0),
@@ -158,7 +158,7 @@ def _bounds(name: str, start, end, steps, dtype) -> tuple:
 
 
 @composite(
-    tensors="", method=False, out=True,
+    tensors="", method=False, out="row",
     samples=lambda make: [Sample(0, 1, 5), Sample(-3.0, 2.0, 1), Sample(0, 10, 4, dtype=dtypes.int64), Sample(1, 2, 0)],
     errors=lambda make: [
         ErrorSample(RuntimeError, "number of steps must be non-negative", 0, 1, -1),
@@ -204,7 +204,7 @@ def _rounded(x, dtype: dtypes.dtype) -> np.ndarray:
 
 
 @composite(
-    tensors="", method=False, out=True,
+    tensors="", method=False, out="row",
     samples=lambda make: [Sample(0, 2, 3), Sample(-1.0, 1.0, 4, base=2.0), Sample(0, 4, 5, dtype=dtypes.int32)],
     errors=lambda make: [ErrorSample(RuntimeError, "number of steps must be non-negative", 0, 1, -1)],
 )  # fmt: skip

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 
 from flambeau import dispatch
-from flambeau.core.dtypes import as_dtype
+from flambeau.core.dtypes import as_dtype, scalar_name
 from flambeau.core.errors import explain_arguments, out_of_memory
 from flambeau.core.results import return_type
 from flambeau.dispatch import grad_mode
@@ -43,6 +43,8 @@ class Op:
     ``tensors``   the names of the tensors that the kernel reads, in order; a name with ``*`` stands for all that are left
     ``grads``     for each of ``tensors`` the function that makes its gradient; ``"*"`` names one function for all
     ``nondifferentiable``  the results, and of a joint ``grad`` the tensors, that no gradient flows to
+    ``out``       whether there is an ``out=``, and of which dtypes: ``True`` (those that the result can be cast to), ``"same"`` (the
+                  result's), ``"any"``; ``"dtype"``: the result is made in that of ``out``; ``"row"``: also in its shape
     ``outputs``   the field names of the results, where there are several
     ``overload``  which of PyTorch's overloads a call is, as a function of inputs and settings: the number after ``Backward``,
                   or the whole name of the entry on the tape
@@ -85,7 +87,7 @@ class Op:
         verify: Callable | None = None,
         method: bool | None = None,
         inplace: bool = False,
-        out: bool = False,
+        out: bool | str = False,
         aliases: Iterable[str] = (),
         backward_name: str | None = None,
         overload: Callable | None = None,
@@ -207,7 +209,7 @@ def _public_function(record: Op, names: tuple[str, ...]) -> Callable:
     code = check.__code__
     variadic = code.co_varnames[code.co_argcount + code.co_kwonlyargcount] if code.co_flags & _TAKES_VARARGS else None
     slot = {"op": "record", "pointwise": "record_pointwise", "view": "view", "composite": "compose"}[record.form]
-    composed = slot == "compose"
+    composed, makes = slot == "compose", record.out in ("dtype", "row")
     recipes, autocast, policy = record.recipes, dispatch.autocast, POLICIES.get(record.name)
 
     def explained(error: Exception, args: tuple, kwargs: dict):
@@ -234,7 +236,11 @@ def _public_function(record: Op, names: tuple[str, ...]) -> Callable:
             return watch(function, args, kwargs)
         if policy is not None and autocast.cast is not None:
             return _autocast(policy, function, args, kwargs)
-        out = kwargs.pop("out", None) if kwargs and record.out else None
+        out = None
+        if kwargs and record.out:
+            out = kwargs.pop("out", None)
+            if makes and isinstance(out, dispatch.Tensor):
+                _take_dtype(out, kwargs)
         if kwargs and kwargs.get("dtype") is not None:
             kwargs["dtype"] = as_dtype(kwargs["dtype"], record.short_name)
         if recipes:
@@ -268,6 +274,16 @@ def _public_function(record: Op, names: tuple[str, ...]) -> Callable:
     function.__wrapped__ = check
     function.op = record
     return function
+
+
+def _take_dtype(out, kwargs: dict) -> None:
+    """Lets the result be made in the dtype of ``out``."""
+    dtype = kwargs.get("dtype")
+    if dtype is not None and as_dtype(dtype, "out") is not out.dtype:
+        raise RuntimeError(
+            f"dtype {scalar_name(as_dtype(dtype, 'out'))} does not match dtype of out parameter ({scalar_name(out.dtype)})"
+        )
+    kwargs["dtype"] = out.dtype
 
 
 def _autocast(policy: str, function: Callable, args: tuple, kwargs: dict):

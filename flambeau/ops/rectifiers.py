@@ -261,7 +261,7 @@ _threshold = threshold
     lower=lambda b, x, lambd: b.select(b.and_(b.ge(x, -lambd), b.le(x, lambd)), 0, x),
     kernel=lambda x, lambd: select((x >= -lambd) & (x <= lambd), 0, x),
     grad={"input": lambda g, input, lambd: where((input >= -lambd) & (input <= lambd), 0, g)},
-    out=True,
+    out="same",
     aliases=("nn.functional.hardshrink",),
     samples=samples.unary(),
 )
@@ -281,7 +281,7 @@ def _lower_softshrink(b, x, lambd):
     kernel=lambda x, lambd: select(x > lambd, x - lambd, select(x < -lambd, x + lambd, x * 0)),
     grad={"input": lambda g, input, lambd: where((input >= -lambd) & (input <= lambd), 0, g)},
     name="nn.functional.softshrink",
-    out=True,
+    out="same",
     samples=samples.unary(),
     errors=lambda make: [ErrorSample(RuntimeError, "lambda must be in range", make(2), -1)],
 )

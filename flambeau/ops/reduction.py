@@ -159,7 +159,7 @@ def _expand_sum(e, x, dim, keepdim):
     return e.sum(x if e.node.dtype.kind == dtypes.FLOATING else e.cast(x, e.node.dtype), dim, keepdim)
 
 
-@op(expand=_expand_sum, kernel=_sum_kernel, out=True, samples=reduction_samples, errors=_dim_errors, grad={"input": spread}, overload=_of_dims)
+@op(expand=_expand_sum, kernel=_sum_kernel, out="dtype", samples=reduction_samples, errors=_dim_errors, grad={"input": spread}, overload=_of_dims)
 def sum_(input, dim=None, keepdim=False, *, dtype=None):
     """The sum over ``dim`` (an int or a tuple of ints; all dims without it).
 
@@ -179,7 +179,7 @@ def sum_(input, dim=None, keepdim=False, *, dtype=None):
     return reduced_shape(input.shape, dims, keepdim), dtype, (input,), {"dim": dims, "keepdim": bool(keepdim)}
 
 
-@op(kernel=_sum_kernel, out=True, samples=reduction_samples, grad={"input": spread})
+@op(kernel=_sum_kernel, out="dtype", samples=reduction_samples, grad={"input": spread})
 def nansum(input, dim=None, keepdim=False, *, dtype=None):
     """The sum over ``dim``, where NaN counts as zero.
 
@@ -202,7 +202,7 @@ def _mean_gradient(g, input_shape, dim, keepdim):
     return spread(g, input_shape, dim, keepdim) / n
 
 
-@op(expand=lambda e, x, dim, keepdim: e.mean(x, dim, keepdim), kernel=mean_kernel, out=True, samples=reduction_samples, errors=_dim_errors, grad={"input": _mean_gradient}, overload=_of_dims)
+@op(expand=lambda e, x, dim, keepdim: e.mean(x, dim, keepdim), kernel=mean_kernel, out="dtype", samples=reduction_samples, errors=_dim_errors, grad={"input": _mean_gradient}, overload=_of_dims)
 def mean(input, dim=None, keepdim=False, *, dtype=None):
     r"""The mean over ``dim`` (all dims without it): :math:`\frac1n \sum_i x_i`. The input must be floating or complex.
 
@@ -282,7 +282,7 @@ def _prod_gradient(g, input, out, dim, keepdim):
 @op(
     expand=lambda e, x, dim, keepdim: e.fold("prod", x, dim, keepdim),
     kernel=lambda x, dim, keepdim: np.prod(x, axis=dim, keepdims=keepdim),
-    out=True,
+    out="dtype",
     grad={"input": _prod_gradient},
     overload=_of_dims,
     samples=lambda make: [Sample(make(3, 2)), *_one_dim_samples(make), Sample(make(0)), Sample(make(2, 3).relu(), 1)],
@@ -368,7 +368,7 @@ def _expand_place(e, how, x, dim):
     return extreme, e.reduce(place, (dim,), x, extreme)
 
 
-@op(expand=_expand_max, kernel=_max_kernel, out=True, grad={"input": _extreme_gradient}, samples=reduction_samples, errors=_extreme_errors)
+@op(expand=_expand_max, kernel=_max_kernel, out="same", grad={"input": _extreme_gradient}, samples=reduction_samples, errors=_extreme_errors)
 def amax(input, dim=(), keepdim=False):
     """The greatest element over ``dim``; NaN if one is NaN. Elements that tie share the gradient evenly.
 
@@ -377,7 +377,7 @@ def amax(input, dim=(), keepdim=False):
     return _extreme_check("amax", input, dim, keepdim)
 
 
-@op(expand=_expand_min, kernel=_min_kernel, out=True, grad={"input": _extreme_gradient}, samples=reduction_samples, errors=_extreme_errors)
+@op(expand=_expand_min, kernel=_min_kernel, out="same", grad={"input": _extreme_gradient}, samples=reduction_samples, errors=_extreme_errors)
 def amin(input, dim=(), keepdim=False):
     """The least element over ``dim``; NaN if one is NaN. Elements that tie share the gradient evenly.
 
@@ -507,7 +507,7 @@ def _aminmax_gradient(gs, input, min, max, dim, keepdim):
     expand=lambda e, x, dim, keepdim: (_expand_min(e, x, dim, keepdim), _expand_max(e, x, dim, keepdim)),
     kernel=lambda x, dim, keepdim: (_min_kernel(x, dim, keepdim), _max_kernel(x, dim, keepdim)),
     outputs=("min", "max"),
-    out=True,
+    out="same",
     grad={"input": _aminmax_gradient},
     samples=lambda make: [Sample(make(3, 4)), Sample(make(3, 4), dim=1), Sample(make(2, 3), dim=0, keepdim=True)],
 )
@@ -555,7 +555,7 @@ def _expand_arg(how):
     return expand
 
 
-@op(expand=_expand_arg("amax"), kernel=_arg_kernel(np.argmax), out=True, samples=lambda make: [Sample(make(3, 4)), *_one_dim_samples(make)])
+@op(expand=_expand_arg("amax"), kernel=_arg_kernel(np.argmax), out="same", samples=lambda make: [Sample(make(3, 4)), *_one_dim_samples(make)])
 def argmax(input, dim=None, keepdim=False):
     """The index of the greatest element: along ``dim``, or in the flattened input. NaN counts as greatest.
 
@@ -568,7 +568,7 @@ def argmax(input, dim=None, keepdim=False):
     return _arg_check("argmax", input, dim, keepdim)
 
 
-@op(expand=_expand_arg("amin"), kernel=_arg_kernel(np.argmin), out=True, samples=lambda make: [Sample(make(3, 4)), *_one_dim_samples(make)])
+@op(expand=_expand_arg("amin"), kernel=_arg_kernel(np.argmin), out="same", samples=lambda make: [Sample(make(3, 4)), *_one_dim_samples(make)])
 def argmin(input, dim=None, keepdim=False):
     """The index of the least element: along ``dim``, or in the flattened input. NaN counts as least.
 

@@ -34,7 +34,7 @@ def _lower_rounding(name: str):
 
 @pointwise(
     lower=_lower_rounding("ceil"),
-    kernel=_integers_unchanged(np.ceil), grad={"input": _flat}, inplace=True, out=True, samples=samples.unary(0.1, 0.9)
+    kernel=_integers_unchanged(np.ceil), grad={"input": _flat}, inplace=True, out="same", samples=samples.unary(0.1, 0.9)
 )  # fmt: skip
 def ceil(input):
     r"""Element-wise :math:`\lceil input \rceil`, the smallest whole number not below."""
@@ -45,7 +45,7 @@ def ceil(input):
 
 @pointwise(
     lower=_lower_rounding("floor"),
-    kernel=_integers_unchanged(np.floor), grad={"input": _flat}, inplace=True, out=True, samples=samples.unary(0.1, 0.9)
+    kernel=_integers_unchanged(np.floor), grad={"input": _flat}, inplace=True, out="same", samples=samples.unary(0.1, 0.9)
 )  # fmt: skip
 def floor(input):
     r"""Element-wise :math:`\lfloor input \rfloor`, the largest whole number not above."""
@@ -56,7 +56,7 @@ def floor(input):
 
 @pointwise(
     lower=_lower_rounding("trunc"),
-    kernel=_integers_unchanged(np.trunc), grad={"input": _flat}, inplace=True, out=True, aliases=("fix",),
+    kernel=_integers_unchanged(np.trunc), grad={"input": _flat}, inplace=True, out="same", aliases=("fix",),
     samples=samples.unary(0.1, 0.9),
 )  # fmt: skip
 def trunc(input):
@@ -68,7 +68,7 @@ def trunc(input):
 
 @pointwise(
     lower=lambda b, x: b.sub(x, b.trunc(x)),
-    kernel=lambda x: x - np.trunc(x), grad={"input": lambda g: g}, inplace=True, out=True, samples=samples.unary(0.1, 0.9)
+    kernel=lambda x: x - np.trunc(x), grad={"input": lambda g: g}, inplace=True, out="same", samples=samples.unary(0.1, 0.9)
 )  # fmt: skip
 def frac(input):
     """Element-wise fractional part :math:`input - trunc(input)`, with the sign of ``input``."""
@@ -105,7 +105,7 @@ def _lower_round(b, x, decimals):
     kernel=_round,
     grad={"input": _flat},
     inplace=True,
-    out=True,
+    out="same",
     aliases=("special.round",),
     samples=lambda make: [*samples.unary(0.1, 0.4)(make), Sample(make(3, low=0.11, high=0.14), decimals=1)],
     errors=lambda make: [ErrorSample(NotImplementedError, "not implemented for 'Long'", make(2).long(), decimals=1)],
@@ -136,7 +136,7 @@ def _lower_sign(b, x):
     return x if x.dtype is dtypes.bool else b.sub(b.cast(b.gt(x, 0), x.dtype), b.cast(b.lt(x, 0), x.dtype))
 
 
-@pointwise(lower=_lower_sign, kernel=_sign, grad={"input": _flat}, inplace=True, out=True, samples=samples.unary(0.5, 2.0))
+@pointwise(lower=_lower_sign, kernel=_sign, grad={"input": _flat}, inplace=True, out="same", samples=samples.unary(0.5, 2.0))
 def sign(input):
     """Element-wise sign: -1, 0 or 1. For complex numbers see :func:`sgn`."""
     if input._dtype.kind == dtypes.COMPLEX:
@@ -168,7 +168,7 @@ def _grad_of_sgn(g, input):
     kernel=_sgn,
     grad={"input": _grad_of_sgn},
     inplace=True,
-    out=True,
+    out="same",
     samples=lambda make: [*samples.unary(0.5, 2.0)(make), Sample(make(3, dtype=dtypes.complex128))],
 )
 def sgn(input):
@@ -189,7 +189,7 @@ def _absolute(x):
     kernel=_absolute,
     grad={"input": _grad_of_abs},
     inplace=True,
-    out=True,
+    out="same",
     aliases=("absolute",),
     samples=lambda make: [
         *samples.unary(0.5, 2.0)(make),
@@ -226,7 +226,7 @@ def _lower_signbit(b, x):
     return b.lt(x, 0) if x.dtype.kind == dtypes.INTEGRAL else b.ne(x, x)
 
 
-@pointwise(lower=_lower_signbit, kernel=_signbit, result="bool", out=True, samples=samples.unary())
+@pointwise(lower=_lower_signbit, kernel=_signbit, result="bool", out="same", samples=samples.unary())
 def signbit(input):
     """Whether each element has its sign bit set: negative numbers and ``-0.0``."""
     if input._dtype.kind == dtypes.COMPLEX:
@@ -261,7 +261,7 @@ def _heaviside(x, values):
 
 @pointwise(
     lower=lambda b, x, values: b.select(b.eq(x, 0), values, b.cast(b.gt(x, 0), x.dtype)),
-    kernel=_heaviside, tensors="input values", inplace=True, out=True, samples=samples.binary(0.5, 2.0, number=None),
+    kernel=_heaviside, tensors="input values", inplace=True, out="same", samples=samples.binary(0.5, 2.0, number=None),
     grad={"input": no_derivative("heaviside", aten=True), "values": no_derivative("heaviside", aten=True)},
     backward_name="NotImplemented",
 )

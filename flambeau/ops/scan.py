@@ -55,7 +55,7 @@ def _reversed_cumsum(x, dim):
 
 @op(
     kernel=_running_total(np.cumsum),
-    out=True,
+    out="dtype",
     inplace=True,
     grad={"input": lambda g, dim: _reversed_cumsum(g, dim) if g.dim() else g},
     samples=_scan_samples,
@@ -111,7 +111,7 @@ def _cumprod_gradient_once(g, input, out, dim):
 
 @op(
     kernel=_running_total(np.cumprod),
-    out=True,
+    out="dtype",
     inplace=True,
     grad={"input": _cumprod_gradient},
     samples=lambda make: [*_scan_samples(make), Sample(make(2, 4).relu(), 1)],
@@ -157,7 +157,7 @@ def _logcumsumexp_gradient(g, input, out, dim):
 
 @op(
     kernel=_logcumsumexp_kernel,
-    out=True,
+    out="same",
     grad={"input": _logcumsumexp_gradient},
     samples=lambda make: [Sample(make(5), 0), Sample(make(2, 3), -1), Sample(make(3, 2).t(), 0)],
     errors=_dim_errors,
@@ -202,7 +202,7 @@ def _running_check(name: str, input, dim):
 _PICKED = {"outputs": ("values", "indices"), "nondifferentiable": ("indices",), "grad": {"input": _running_gradient}}
 
 
-@op(kernel=_running(np.maximum.accumulate), out=True, samples=_scan_samples, errors=_dim_errors, **_PICKED)
+@op(kernel=_running(np.maximum.accumulate), out="same", samples=_scan_samples, errors=_dim_errors, **_PICKED)
 def cummax(input, dim):
     """The greatest element so far along ``dim``, and the last index where it stands, as ``(values, indices)``.
 
@@ -211,7 +211,7 @@ def cummax(input, dim):
     return _running_check("cummax", input, dim)
 
 
-@op(kernel=_running(np.minimum.accumulate), out=True, samples=_scan_samples, errors=_dim_errors, **_PICKED)
+@op(kernel=_running(np.minimum.accumulate), out="same", samples=_scan_samples, errors=_dim_errors, **_PICKED)
 def cummin(input, dim):
     """The least element so far along ``dim``, and the last index where it stands, as ``(values, indices)``.
 

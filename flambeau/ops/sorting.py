@@ -55,7 +55,7 @@ _SORTED = {"outputs": ("values", "indices"), "nondifferentiable": ("indices",)}
 
 @op(
     kernel=_sort_kernel,
-    out=True,
+    out="same",
     grad={"input": _placed_gradient},
     samples=_sort_samples,
     errors=lambda make: [ErrorSample(IndexError, "Dimension out of range", make(2, 3), 2)],
@@ -84,7 +84,7 @@ def argsort(input, dim=-1, descending=False, *, stable=False):
     return sort(input, dim, descending)[1]
 
 
-@composite(out=True, samples=lambda make: [Sample(make(3, 2))])
+@composite(out="same", samples=lambda make: [Sample(make(3, 2))])
 def msort(input):
     """``input`` sorted along its first dim.
 
@@ -112,7 +112,7 @@ def _topk_kernel(x, k, dim, largest, sorted):
 
 @op(
     kernel=_topk_kernel,
-    out=True,
+    out="same",
     grad={"input": _placed_gradient},
     samples=lambda make: [
         Sample(make(5), 3),
@@ -153,7 +153,7 @@ def _kthvalue_kernel(x, k, dim, keepdim):
 
 @op(
     kernel=_kthvalue_kernel,
-    out=True,
+    out="same",
     grad={"input": selected_gradient},
     samples=lambda make: [Sample(make(5), 2), Sample(make(3, 4), 3, 0, True), Sample(make(), 1)],
     errors=lambda make: [
@@ -343,7 +343,7 @@ def _search(name: str, sequence, values, out_int32, right, side, sorter):
     kernel=_searchsorted_kernel,
     tensors="sorted_sequence input sorter",
     method=False,
-    out=True,
+    out="same",
     samples=lambda make: [Sample(make(5).sort()[0], make(2, 3)), Sample(make(2, 4).sort()[0], make(2, 3), right=True)],
     errors=lambda make: [ErrorSample(RuntimeError, "first N-1 dimensions", make(2, 3), make(3, 3))],
 )
@@ -361,7 +361,7 @@ def searchsorted(sorted_sequence, input, *, out_int32=False, right=False, side=N
     kernel=_searchsorted_kernel,
     tensors="boundaries input sorter",
     method=False,
-    out=True,
+    out="same",
     samples=lambda make: [Sample(make(2, 3), make(5).sort()[0]), Sample(make(3), make(4).sort()[0], right=True)],
 )
 def bucketize(input, boundaries, *, out_int32=False, right=False):
@@ -441,7 +441,7 @@ def _histc_kernel(x, bins, low, high):
 @op(
     kernel=_histc_kernel,
     checked=True,
-    out=True,
+    out="same",
     samples=lambda make: [Sample(make(2, 5), 4), Sample(make(6), bins=3, min=-1, max=1)],
     errors=lambda make: [ErrorSample(RuntimeError, "bins must be > 0", make(3), 0)],
 )

@@ -122,7 +122,7 @@ def _eigvalsh(A, lower):
     return A.shape[:-1], A.dtype.to_real(), (A,), {"lower": lower}
 
 
-@composite(name="linalg.eigvalsh", out=True, samples=_symmetric_samples, errors=square_errors)
+@composite(name="linalg.eigvalsh", out="same", samples=_symmetric_samples, errors=square_errors)
 def eigvalsh(A, UPLO="L"):
     """The eigenvalues, ascending, of a symmetric (Hermitian) matrix. See :func:`linalg.eigh`.
 
@@ -301,7 +301,7 @@ def _svdvals_gradient(g, A):
     kernel=_svdvals_kernel,
     name="linalg.svdvals",
     checked=True,
-    out=True,
+    out="same",
     tensors="A",
     backward_name="LinalgSvdBackward0",
     grad={"A": _svdvals_gradient},

@@ -367,7 +367,7 @@ def _mode_kernel(x, dim, keepdim):
 
 @op(
     kernel=_mode_kernel,
-    out=True,
+    out="same",
     samples=lambda make: [Sample(make(5)), Sample(make(3, 4), 0), Sample(make(3, 4), -1, keepdim=True)],
     errors=lambda make: [ErrorSample(IndexError, "Expected reduction dim 0 to have non-zero size", make(0, 3), 0)],
     **_PICKED,
@@ -441,7 +441,7 @@ def _quantile_samples(make):
 
 
 @composite(
-    out=True,
+    out="same",
     samples=_quantile_samples,
     errors=lambda make: [
         ErrorSample(RuntimeError, r"q must be in the range \[0, 1\] but got 1.5", make(3), 1.5),
@@ -460,7 +460,7 @@ def quantile(input, q, dim=None, keepdim=False, *, interpolation="linear"):
     return _quantile("quantile", input, q, dim, keepdim, interpolation, False)
 
 
-@composite(out=True, samples=_quantile_samples)
+@composite(out="same", samples=_quantile_samples)
 def nanquantile(input, q, dim=None, keepdim=False, *, interpolation="linear"):
     """The quantiles of what is not NaN. See :func:`quantile`.
 

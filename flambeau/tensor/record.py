@@ -13,7 +13,7 @@ import numpy as np
 
 from flambeau import dispatch
 from flambeau.core import config, dtypes
-from flambeau.core.dtypes import promote_types, scalar_name
+from flambeau.core.dtypes import c_name, promote_types, scalar_name
 from flambeau.core.errors import describe
 from flambeau.core.scalars import as_python, fitting, wrapped
 from flambeau.core.size import Size, broadcast, contiguous_strides, memory_order, size_of_ints
@@ -521,10 +521,16 @@ def write_out(op, result, out):
             f"{name}(): functions with out=... arguments don't support automatic differentiation, "
             "but one of the arguments requires grad."
         )
-    if not dtypes.can_cast(result._dtype, out._dtype):
+    if op.out == "same" and result._dtype is not out._dtype:
+        raise RuntimeError(
+            f"Expected out tensor to have dtype {c_name(result._dtype)}, but got {c_name(out._dtype)} instead"
+        )
+    if op.out != "any" and not dtypes.can_cast(result._dtype, out._dtype):
         raise cast_error(result._dtype, out._dtype)
+    if op.out == "row" and out._shape.numel() == result._shape.numel():
+        result = result.reshape(out._shape)
     if out._shape != result._shape:
-        if out._shape.numel():
+        if out._shape.numel() and op.tensors:
             warnings.warn(
                 f"An output with one or more elements was resized since it had shape {list(out._shape)}, which does not match "
                 f"the required output shape {list(result._shape)}. This behavior is deprecated, and in a future PyTorch "
