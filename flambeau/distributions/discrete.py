@@ -193,7 +193,8 @@ class Binomial(_Binary):
         n, z = self.total_count, self.logits
         ways = (n + 1).lgamma() - (value + 1).lgamma() - (n - value + 1).lgamma()
         # log(1 + e^z) without overflow
-        return ways + value * z - n * z.clamp(min=0) - n * (-z.abs()).exp().log1p()
+        positive = (z + z.abs()) / 2  # at 0 with the gradient of 1/2 that the exact logarithm has there
+        return ways + value * z - n * positive - n * (-z.abs()).exp().log1p()
 
     def entropy(self):
         if (self.total_count != self.total_count.max()).any():
@@ -264,6 +265,10 @@ class ContinuousBernoulli(_Binary, ExponentialFamily):
         if probs is not None:
             self.probs = clamp_probs(self.probs)
         super().__init__(self._param.shape, validate_args=validate_args)
+
+    @lazy_property
+    def probs(self):
+        return clamp_probs(logits_to_probs(self.logits, is_binary=True))
 
     def _steep(self):
         """Where ``probs`` is not close to 1/2, and ``probs`` with a harmless value where it is."""

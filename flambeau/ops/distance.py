@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from flambeau import dispatch
+from flambeau.core import dtypes
+from flambeau.core.dtypes import scalar_name
 from flambeau.core.size import broadcast_shapes
 from flambeau.ops.matmul import require_tensors
 from flambeau.ops.record import ErrorSample, Sample, composite
@@ -30,7 +32,10 @@ def cosine_similarity(x1, x2, dim=1, eps=1e-8):
     """
     require_tensors("cosine_similarity", x1=x1, x2=x2)
     shape = broadcast_shapes(x1._shape, x2._shape)
-    x1, x2 = x1.expand(shape), x2.expand(shape)
+    common = dispatch.result_type(x1, x2)
+    if common.kind < dtypes.FLOATING:
+        raise RuntimeError(f"expected common dtype to be floating point, yet common dtype is {scalar_name(common)}")
+    x1, x2 = x1.to(common).expand(shape), x2.to(common).expand(shape)
 
     def unit(x):
         return x / x.norm(2, dim, keepdim=True).clamp_min(eps)

@@ -113,6 +113,7 @@ def _real(name: str, input):
 
 def _geometry(input, s, dim) -> tuple[tuple[int, ...], list[int]]:
     """The dims to transform, counted from the front, and their sizes (-1: as they are)."""
+    s = (s,) if isinstance(s, int) else s
     if dim is None:
         if s is not None and len(s) > input.dim():
             raise RuntimeError(f"Got shape with {len(s)} values but input tensor only has {input.dim()} dimensions.")

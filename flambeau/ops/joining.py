@@ -194,6 +194,8 @@ def column_stack(tensors):
 @composite(method=False, samples=lambda make: [Sample(make(2, 2), make(1, 3), make(2))])
 def block_diag(*tensors):
     """A matrix with the given matrices along its diagonal."""
+    if not tensors:
+        return dispatch.wrap(np.empty((1, 0), dtypes.get_default_dtype().np))
     blocks = [_at_least(t, 2) for t in tensors]
     dtype = blocks[0].dtype
     for b in blocks:
@@ -413,9 +415,11 @@ def cartesian_prod(*tensors):
 @composite(method=False, samples=lambda make: [Sample(make(4)), Sample(make(3), 2, True)])
 def combinations(input, r=2, with_replacement=False):
     """All ``r``-element combinations of a 1-d tensor, as rows, in the order of ``itertools``."""
+    if not r:
+        return input.new_empty(0)
     choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
     picked = np.array(list(choose(range(input.shape[0]), r)), np.int64).reshape(-1, r)
-    return input[dispatch.wrap(picked)] if r else input.new_empty(0)
+    return input[dispatch.wrap(picked)]
 
 
 @composite(

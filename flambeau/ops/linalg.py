@@ -263,7 +263,10 @@ def solve_ex(A, B, *, left=True, check_errors=False):
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.solve_ex.html
     """
-    return _SolveEx((solve(A, B, left=left), inv_ex(A.detach()).info))
+    info = inv_ex(A.detach(), check_errors=check_errors).info
+    singular = (info != 0)[..., None, None]
+    X = solve(A.where(~singular, dispatch.wrap(np.eye(A.shape[-1]), A.dtype)), B, left=left)
+    return _SolveEx((X.masked_fill((info != 0).reshape((*info.shape, *(1,) * (X.dim() - info.dim()))), float("nan")), info))
 
 
 _SMALL = 32

@@ -262,6 +262,8 @@ def matrix_norm(A, ord="fro", dim=(-2, -1), keepdim=False, *, dtype=None):
         A = A.to(dtype)
     if ord == "nuc" or ord in (2, -2):
         S = svdvals(A.movedim((first, second), (-2, -1)))
+        if not S.shape[-1] and ord == 2:
+            S = S.new_zeros((*S.shape[:-1], 1))  # of a matrix without elements
         result = S.sum(-1) if ord == "nuc" else S.amax(-1) if ord == 2 else S.amin(-1)
         for d in sorted((first, second)) if keepdim else ():
             result = result.unsqueeze(d)
@@ -346,6 +348,8 @@ def cond(A, p=None):
     require_matrix("linalg.cond", A)
     if p is None or p in (2, -2):
         S = svdvals(A)
+        if not S.shape[-1]:
+            return S.new_zeros(S.shape[:-1])
         return S[..., -1] / S[..., 0] if p == -2 else S[..., 0] / S[..., -1]
     require_square(f"linalg.cond({p})", A)
     if A.numel() == 0:

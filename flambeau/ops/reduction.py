@@ -581,7 +581,7 @@ def argmin(input, dim=None, keepdim=False):
 
 
 def _truth_check(input, dim, keepdim):
-    dims = wrap_dims(dim, input.dim())
+    dims = () if dim.__class__ in (list, tuple) and not dim else wrap_dims(dim, input.dim())  # no dims: each element
     dtype = dtypes.uint8 if input.dtype is dtypes.uint8 else dtypes.bool
     return reduced_shape(input.shape, dims, keepdim), dtype, (input,), {"dim": dims, "keepdim": bool(keepdim)}
 

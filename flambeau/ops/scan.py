@@ -133,7 +133,12 @@ def _logcumsumexp_kernel(x, dim):
     top = np.maximum.accumulate(x.real, axis=dim)
     shift = np.max(top, axis=dim, keepdims=True, initial=-np.inf)
     shift = np.where(np.isfinite(shift), shift, 0)
-    return np.log(np.cumsum(np.exp(x - shift), axis=dim, dtype=np.complex128)) + shift
+    sums = np.log(np.cumsum(np.exp(x - shift), axis=dim, dtype=np.complex128)) + shift
+    infinite = np.isposinf(x.real)
+    if infinite.any():  # a single one stands for the sum, its angle too
+        alone = (np.cumsum(infinite, axis=dim) == 1) & ~np.isnan(sums.real)
+        sums.imag[alone] = np.cumsum(np.where(infinite, x.imag, 0), axis=dim)[alone]
+    return sums
 
 
 def _logcumsumexp_gradient(g, input, out, dim):
@@ -383,4 +388,4 @@ def gradient(input, *, spacing=None, dim=None, edge_order=1):
             )
     if input.dtype.kind < dtypes.FLOATING:
         input = input.to(dtypes.get_default_dtype())
-    return [_gradient_along(input, d, s, edge_order) for d, s in zip(dims, spacings, strict=True)]
+    return tuple([_gradient_along(input, d, s, edge_order) for d, s in zip(dims, spacings, strict=True)])

@@ -7,6 +7,7 @@ import numpy as np
 from flambeau import dispatch
 from flambeau.core import dtypes
 from flambeau.core.dtypes import scalar_name
+from flambeau.core.errors import describe
 from flambeau.core.results import return_type
 from flambeau.core.size import wrap_dim
 from flambeau.ops.record import ErrorSample, Sample, composite, op
@@ -133,7 +134,9 @@ def topk(input, k, dim=-1, largest=True, sorted=True):
     Source: https://docs.pytorch.org/docs/stable/generated/torch.topk.html
     """
     _refuse_order("topk", input)
-    k = int(k)
+    if isinstance(k, bool) or not hasattr(k, "__index__"):
+        raise TypeError(f"topk(): argument 'k' (position 2) must be int, not {describe(k)}")
+    k = k.__index__()
     dim = wrap_dim(dim, input.dim())
     size = input.shape[dim] if input.dim() else 1
     if not 0 <= k <= size:
@@ -317,6 +320,9 @@ def _search(name: str, sequence, values, out_int32, right, side, sorter):
         values = dispatch.wrap(np.array(values))
         common = dispatch.result_type(sequence, values)
         sequence, values = sequence.to(common), values.to(common)
+    elif name == "bucketize":
+        common = dispatch.result_type(sequence, values)
+        sequence, values = sequence.to(common), values.to(common)
     elif values.dtype is not sequence.dtype:
         raise RuntimeError(
             f"{name}(): input value tensor and boundary tensor should have same dtype, but got input value tensor dtype "
@@ -421,9 +427,9 @@ def bincount(input, weights=None, minlength=0):
     return None, dtype, (input, weights), {"minlength": int(minlength)}
 
 
-def _bounds(x: np.ndarray, low: float, high: float, margin: float) -> tuple[float, float]:
+def _bounds(x: np.ndarray, low: float, high: float, margin: float, given: bool = False) -> tuple[float, float]:
     """The range of a histogram: the data's where none is given, widened by ``margin`` where it is one point."""
-    if low == high and x.size:
+    if not given and low == high and x.size:
         low, high = float(x.min()), float(x.max())
     if not (np.isfinite(low) and np.isfinite(high)):
         raise RuntimeError(f"range of [{low:g}, {high:g}] is not finite")
@@ -478,17 +484,19 @@ def _density(counts: np.ndarray, edges: list[np.ndarray]) -> np.ndarray:
     return counts / (counts.sum() * volume)
 
 
-def _bin_edges_kernel(x, bins, low, high):
-    if x.size == 0 and low == high:
+def _bin_edges_kernel(x, bins, low, high, given):
+    if x.size == 0 and not given:
         return np.linspace(0, 1, bins + 1)
-    return np.linspace(*_bounds(x, low, high, 0.5), bins + 1, dtype=x.dtype)
+    return np.linspace(*_bounds(x, low, high, 0.5, given), bins + 1, dtype=x.dtype)
 
 
 @op(kernel=_bin_edges_kernel, name="aten.bin_edges", checked=True)
 def _bin_edges(input, bins, bounds):
     """The edges of equal bins over the bounds, or over the data's range: what ``histogram`` records first."""
     low, high = bounds or (0.0, 0.0)
-    return (bins + 1,), input.dtype, (input,), {"bins": bins, "low": float(low), "high": float(high)}
+    if low > high:
+        raise RuntimeError(f"torch.histogramdd: max {high} should not be less than min {low}")
+    return (bins + 1,), input.dtype, (input,), {"bins": bins, "low": float(low), "high": float(high), "given": bounds is not None}
 
 
 def _bin_counts_kernel(x, weight, *edges, equal, density):

@@ -44,9 +44,17 @@ def _require_finite(name: str, a: np.ndarray) -> None:
         )
 
 
+def _finite_only(a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Zeros in place of the matrices that are not finite, and which these are: of them all results are NaN."""
+    bad = ~np.isfinite(a).all((-2, -1))
+    return (np.where(bad[..., None, None], 0, a), bad) if bad.any() else (a, bad)
+
+
 def _eigh_kernel(a, lower):
-    _require_finite("linalg.eigh", a)
-    return tuple(np.linalg.eigh(a, "L" if lower else "U"))
+    a, bad = _finite_only(a)
+    values, vectors = np.linalg.eigh(a, "L" if lower else "U")
+    values[bad], vectors[bad] = np.nan, np.nan
+    return values, vectors
 
 
 def _eigh_gradient(gs, eigenvalues, eigenvectors):
@@ -101,8 +109,10 @@ def eigh(A, UPLO="L"):
 
 
 def _eigvalsh_kernel(a, lower):
-    _require_finite("linalg.eigh", a)
-    return np.linalg.eigvalsh(a, "L" if lower else "U")
+    a, bad = _finite_only(a)
+    values = np.asarray(np.linalg.eigvalsh(a, "L" if lower else "U"))
+    values[bad] = np.nan
+    return values
 
 
 def _eigvalsh_gradient(g, A, lower):

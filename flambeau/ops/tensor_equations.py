@@ -99,5 +99,7 @@ def torch_vander(x, N=None, increasing=False):
     """
     if x.dim() != 1:
         raise RuntimeError(f"x must be a one-dimensional tensor, got shape {list(x.shape)}")
-    powers = vander(x, N)
+    if N is not None and N < 0:
+        raise RuntimeError("N must be non-negative.")
+    powers = x.new_empty((x.shape[0], 0)) if N == 0 else vander(x, N)
     return powers if increasing else powers.flip(-1)
