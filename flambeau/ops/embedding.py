@@ -231,6 +231,8 @@ def _number_bags(offsets, count):
         )
     if len(offsets) and offsets[-1] > count:
         raise RuntimeError(f"offsets[-1] can not be greater than input's length({count}). However, got {offsets[-1]}")
+    if not all_below(offsets, count + 1):
+        raise RuntimeError(f"offsets have to be between 0 and the input's length ({count}), but there is {offsets.min()} or {offsets.max()}")
     return np.cumsum(np.bincount(offsets, minlength=count)[:count]) - 1
 
 

@@ -238,11 +238,17 @@ def tile(input, *dims):
     return input.repeat((1,) * (input.dim() - len(counts)) + counts)
 
 
-@composite(samples=lambda make: [Sample(make(2, 3), 2), Sample(make(2, 3), 2, 1)])
+@composite(
+    samples=lambda make: [Sample(make(2, 3), 2), Sample(make(2, 3), 2, 1)],
+    errors=lambda make: [
+        ErrorSample(RuntimeError, "repeats can not be negative", make(2), make(2).long() * 0 - 1),
+        ErrorSample(RuntimeError, "Storage size calculation overflowed", make(4), make(4).long() * 0 + 2**62),
+    ],
+)
 def repeat_interleave(input, repeats=None, dim=None, *, output_size=None):
     """Each slice repeated in place: ``repeats`` times, or as often as its entry in a tensor says."""
     if repeats is None:
-        return dispatch.wrap(np.repeat(np.arange(input.numel()), input._array().reshape(-1)), dtypes.int64)
+        return dispatch.wrap(_numbers_repeated(input._array().reshape(-1)), dtypes.int64)
     if dim is None:
         input, dim = input.reshape(-1), 0
     d = wrap_dim(dim, input.dim())
@@ -261,8 +267,17 @@ def repeat_interleave(input, repeats=None, dim=None, *, output_size=None):
             f"repeats must have the same size as input along dim, but got repeats.size(0) = {repeats.shape[0]} and "
             f"input.size({d}) = {input.shape[d]}"
         )
-    index = dispatch.wrap(np.repeat(np.arange(input.shape[d]), repeats._array()), dtypes.int64)
-    return input.index_select(d, index)
+    return input.index_select(d, dispatch.wrap(_numbers_repeated(repeats._array()), dtypes.int64))
+
+
+def _numbers_repeated(counts: np.ndarray) -> np.ndarray:
+    """0, 1, ..., each as often as ``counts`` says."""
+    if counts.size and counts.min() < 0:
+        raise RuntimeError("repeats can not be negative")
+    total = sum(counts.tolist())
+    if total > np.iinfo(np.int64).max // 8:  # NumPy's own sum goes round, and its result is too small for what it writes
+        raise RuntimeError(f"Storage size calculation overflowed with sizes=[{total}]")
+    return np.repeat(np.arange(counts.size), counts)
 
 
 # --- rearranged ----------------------------------------------------------------------------------------------

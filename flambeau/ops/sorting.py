@@ -386,7 +386,11 @@ def bucketize(input, boundaries, *, out_int32=False, right=False):
 def _bincount_kernel(x, weights, minlength):
     if x.size and x.min() < 0:
         raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
-    return np.bincount(x.astype(np.int64), weights, minlength)
+    x = x.astype(np.int64)
+    most = np.iinfo(np.int64).max
+    if x.size and x.max() == most:  # NumPy counts one more, and writes outside of its result
+        raise RuntimeError(f"maximum value of input overflowed, it should be < {most} but got {most}")
+    return np.bincount(x, weights, minlength)
 
 
 @op(
@@ -398,7 +402,8 @@ def _bincount_kernel(x, weights, minlength):
         Sample(make(3, low=0, high=4).long(), make(3, requires_grad=False), minlength=6),
     ],
     errors=lambda make: [
-        ErrorSample(RuntimeError, "bincount only supports 1-d non-negative integral inputs", make(2, 2))
+        ErrorSample(RuntimeError, "bincount only supports 1-d non-negative integral inputs", make(2, 2)),
+        ErrorSample(RuntimeError, "maximum value of input overflowed", make(2).long() * 0 + (2**63 - 1)),
     ],
 )
 def bincount(input, weights=None, minlength=0):

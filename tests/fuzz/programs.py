@@ -8,6 +8,7 @@ Statements are made one by one and run at once, so that the generator knows ever
 
 from __future__ import annotations
 
+import contextlib
 import random
 import re
 import warnings
@@ -17,9 +18,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import flambeau as torch
+from flambeau.core import config
+from flambeau.engine import graph
 from flambeau.engine.run import run_pending
 from flambeau.nn import functional as F
-from tests.fuzz import layers
+from tests.fuzz import layers, overlaps
 
 
 class Repeat(NamedTuple):
@@ -121,6 +124,10 @@ REDUCTIONS = ["sum", "mean", "amax", "amin", "prod", "any", "all", "var", "std",
     "cumsum", "cumprod", "max", "min", "softmax", "log_softmax", "sort", "count_nonzero", "median", "nansum"]  # fmt: skip
 
 
+class TooLarge(BaseException):
+    """A statement would have computed too much: the program ends before it."""
+
+
 class Generator:
     """Makes one program, statement by statement, and runs it meanwhile."""
 
@@ -132,6 +139,7 @@ class Generator:
         self.counter = 0
         self.numbers = 0
         self.makers = self.random.choice([MAKERS, MAKERS, WRITERS, LAYERS])
+        self.large = self.random.random() < 0.01
 
     # --- choosing ----------------------------------------------------------------------------------------
 
@@ -174,9 +182,18 @@ class Generator:
     def run(self, statement: str) -> bool:
         """Runs a statement; says whether it raised nothing."""
         try:
+            config.eager = not self.large
             exec(compile(statement, "<program>", "exec"), self.names)
+            if self.large:  # shapes are known before anything is computed
+                if any(node.dtype.__class__ is not tuple and node.shape.numel() > overlaps.MOST for node in graph.trace):
+                    del graph.trace[:], graph.written[:]
+                    raise TooLarge
+                run_pending()
+                return True
         except Exception:
             return False
+        finally:
+            config.eager = True
         return all(
             t.numel() <= 8192 for n, t in self.names.items() if n not in self.builtins and isinstance(t, torch.Tensor)
         )
@@ -197,15 +214,17 @@ class Generator:
     def generate(self, length: int) -> Program:
         while len(self.program) < 3:
             self.make_tensor()
-        while len(self.program) < length:
-            self.random.choices(*zip(*self.makers, strict=True))[0](self)
+        with contextlib.suppress(TooLarge):
+            while len(self.program) < length:
+                self.random.choices(*zip(*self.makers, strict=True))[0](self)
         return tuple(self.program)
 
     # --- statements --------------------------------------------------------------------------------------
 
     def make_tensor(self) -> None:
         self.numbers += 1
-        shape, dtype = self.random.choice(SHAPES), self.random.choice(DTYPES)
+        shapes = overlaps.LARGE if self.large and self.random.random() < 0.4 else SHAPES
+        shape, dtype = self.random.choice(shapes), self.random.choice(DTYPES)
         kind = self.random.random()
         if kind < 0.72:
             grad = ".requires_grad_()" if "float" in dtype and self.random.random() < 0.35 else ""
@@ -480,6 +499,12 @@ class Generator:
         if statement is not None:
             self.attempt(statement)
 
+    def update(self) -> None:
+        self.say(overlaps.update)
+
+    def caught(self) -> None:
+        self.say(overlaps.caught)
+
     def course(self) -> None:
         self.say(layers.course)
 
@@ -541,7 +566,7 @@ MAKERS = [
     (Generator.make_tensor, 10), (Generator.make_expression, 55), (Generator.write, 10), (Generator.write_part, 9),
     (Generator.share, 6), (Generator.look, 5), (Generator.branch, 3), (Generator.forget, 4), (Generator.backward, 9),
     (Generator.repeat, 3), (Generator.train, 1), (Generator.make_layer, 8), (Generator.course, 2), (Generator.second_order, 2),
-    (Generator.network, 1),
+    (Generator.network, 1), (Generator.update, 4), (Generator.caught, 3),
 ]  # fmt: skip
 
 
@@ -552,6 +577,7 @@ WRITERS = [
     (Generator.make_tensor, 8), (Generator.make_expression, 18), (Generator.make_view, 14), (Generator.write, 16),
     (Generator.write_part, 16), (Generator.share, 10), (Generator.look, 8), (Generator.branch, 2), (Generator.forget, 6),
     (Generator.backward, 6), (Generator.repeat, 6), (Generator.make_layer, 4), (Generator.course, 2),
+    (Generator.update, 8), (Generator.caught, 6),
 ]  # fmt: skip
 
 

@@ -60,10 +60,15 @@ found:
   %odd = trunc i64 %turn to i1
   %start = select i1 %odd, i64 0, i64 %left
   %place = getelementptr i8, ptr %first, i64 %start
-  call void @llvm.memset.p0.i64(ptr %first, i8 -2, i64 %room, i1 false)
-  br i1 %zeros, label %clear, label %done
-clear:
-  call void @llvm.memset.p0.i64(ptr %place, i8 0, i64 %size, i1 false)
+  %end = getelementptr i8, ptr %place, i64 %size
+  %rest = sub i64 %left, %start
+  call void @llvm.memset.p0.i64(ptr %first, i8 -2, i64 %start, i1 false)
+  call void @llvm.memset.p0.i64(ptr %end, i8 -2, i64 %rest, i1 false)
+  %large = icmp ugt i64 %size, 67108864
+  %as_is = or i1 %zeros, %large
+  br i1 %as_is, label %done, label %fill
+fill:
+  call void @llvm.memset.p0.i64(ptr %place, i8 -2, i64 %size, i1 false)
   br label %done
 done:
   ret ptr %place
