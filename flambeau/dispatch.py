@@ -59,6 +59,12 @@ watch: Any = None
 inplace: Callable = None  # type: ignore[assignment]
 """``inplace(function, input, args, kwargs)``: computes ``function(input, ...)`` and writes the result into ``input``."""
 
+refuse_overlap: Callable = None  # type: ignore[assignment]
+"""``refuse_overlap(op, written, arguments)``: raises where an op would read memory that it writes to, and PyTorch minds."""
+
+refuse_out: Callable = None  # type: ignore[assignment]
+"""``refuse_out(op, out, arguments)``: the same for what is given as ``out=``."""
+
 write_out: Callable = None  # type: ignore[assignment]
 """``write_out(name, result, out)``: writes a result into the tensors given as ``out=``."""
 

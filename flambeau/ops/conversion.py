@@ -209,6 +209,8 @@ def copy_(input, src, non_blocking=False):
         src = dispatch.wrap(np.asarray(src), None).to(input.dtype)
     if broadcast_shapes(input.shape, src.shape) != input.shape:
         src.expand(input.shape)  # raises
+    if src._storage is input._storage:
+        dispatch.refuse_overlap(copy_.op, input, (src,))
     if dispatch.put(input, src):
         return input
     return dispatch.assign(input, _copy(input, src))

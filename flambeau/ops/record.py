@@ -241,6 +241,8 @@ def _public_function(record: Op, names: tuple[str, ...]) -> Callable:
             out = kwargs.pop("out", None)
             if makes and isinstance(out, dispatch.Tensor):
                 _take_dtype(out, kwargs)
+            if out is not None:
+                dispatch.refuse_out(record, out, args)
         if kwargs and kwargs.get("dtype") is not None:
             kwargs["dtype"] = as_dtype(kwargs["dtype"], record.short_name)
         if recipes:

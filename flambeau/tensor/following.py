@@ -102,7 +102,7 @@ def view_follower(results: Result | tuple[Result, ...], is_view: bool, pattern, 
     if is_view:
         lines += ["if a0._history != s0.history: return None"]
     if results.__class__ is tuple:
-        lines += ["result = tuple([part_of(a0, r) for r in results])"]
+        lines += ["creation = creation_of(a0, True)", "result = tuple([part_of(a0, r, creation) for r in results])"]
     else:
         lines += ["result = new(Tensor)", "result._storage = s0", *_described("result", results, values)]  # type: ignore
         lines += [
@@ -307,14 +307,14 @@ def _made(lines: list[str], result: str, values: dict) -> Callable:
     return maker(*[values[name] for name in names])
 
 
-def _part_of(a: Tensor, part: Result) -> Tensor:
+def _part_of(a: Tensor, part: Result, creation: str | None) -> Tensor:
     """A view of the storage of ``a``."""
     t = object.__new__(Tensor)
     t._storage = a._storage
     t._shape, t._dtype, t._layout = part.shape, part.dtype, part.layout
     t._strides, t._offset = part.strides, part.offset
     t._base, t._history = a if a._base is None else a._base, a._storage.history
-    t._creation = creation_of(a, True)
+    t._creation = creation
     return t
 
 

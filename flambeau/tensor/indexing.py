@@ -12,8 +12,9 @@ import numpy as np
 from flambeau import dispatch
 from flambeau.core import config, dtypes
 from flambeau.core.size import Size
+from flambeau.dispatch import grad_mode
 from flambeau.ops.creation import full
-from flambeau.ops.indexing import expand_masks, index, index_put
+from flambeau.ops.indexing import expand_masks, index, index_put, index_put_
 from flambeau.ops.parts import alias, slice_
 from flambeau.tensor.record import normal_strides
 from flambeau.tensor.tensor import Tensor, creation_of
@@ -60,9 +61,10 @@ def _part(x: Tensor, start: int, length: int | None) -> Tensor | None:
     """
     storage = x._storage
     layout = x._layout or dispatch.layout_of(x)
-    if x.__class__ is not Tensor or layout.requires_grad and dispatch.grad_mode.enabled or x._history != storage.history or x._bits:
+    parts = layout.parts
+    if x.__class__ is not Tensor or layout.requires_grad and grad_mode.enabled or x._history != storage.history or parts is None:
         return None
-    found = layout.parts.get(length)
+    found = parts.get(length)
     if found is None:
         shape, strides = x._shape, x.stride()
         if length is None:
@@ -70,14 +72,14 @@ def _part(x: Tensor, start: int, length: int | None) -> Tensor | None:
         else:
             part = Size((length, *shape[1:]))
             found = part, normal_strides(part, strides), strides[0]
-        layout.parts[length] = found
+        parts[length] = found
     result = object.__new__(Tensor)
     result._storage, result._dtype = storage, x._dtype
     result._shape, result._strides, step = found
     result._offset = x._offset + (start if start >= 0 else start + x._shape[0]) * step
     result._base = x if x._base is None else x._base
     result._history = storage.history
-    if x._creation is not None or not dispatch.grad_mode.enabled:
+    if layout.requires_grad:
         result._creation = creation_of(x, False)
     return result
 
@@ -106,7 +108,7 @@ def setitem(x: Tensor, key, value) -> None:
                 value = value.reshape(value.shape[lead:])
         if isinstance(value, Tensor):
             _check_fits(view, value)
-            view.copy_(value)
+            view.copy_(value.expand(view._shape) if value._storage is view._storage else value)
         else:
             view.copy_(_as_values(view, value))
         return
@@ -115,6 +117,7 @@ def setitem(x: Tensor, key, value) -> None:
     lead = value.dim() - view.dim()
     if lead > 0 and all(n == 1 for n in value.shape[:lead]):
         value = value.reshape(value.shape[lead:])
+    dispatch.refuse_overlap(index_put_.op, view, (value, *masks))
     dispatch.assign(view, index_put(view._alias(), masks, value, False))
 
 

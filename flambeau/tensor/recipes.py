@@ -35,11 +35,12 @@ class Layout:
 
     __slots__ = ("dtype", "memory", "offset", "parts", "requires_grad", "shape", "strides")
 
-    def __init__(self, shape, strides, offset, dtype, memory, is_view: bool, requires_grad: bool) -> None:
+    def __init__(self, shape, strides, offset, dtype, memory, is_view: bool, requires_grad: bool, bits: frozenset) -> None:
         self.shape, self.strides, self.offset, self.dtype = shape, strides, offset, dtype
         self.memory = memory  # shape and dtype of its storage's content, where that is not its own, or WINDOW; else None
         self.requires_grad = requires_grad
-        self.parts: dict[int | None, tuple] = {}  # by length, what parts of the first dim are like; see tensor/indexing.py
+        # By length, what parts of the first dim are like (see tensor/indexing.py); None where they are not what is in memory.
+        self.parts: dict[int | None, tuple] | None = None if bits else {}
 
 
 WINDOW = object()
@@ -60,7 +61,7 @@ def layout_of(t: Tensor) -> Layout:
     if found is None:
         if len(_layouts) >= MAX_LAYOUTS:
             _layouts.clear()  # recipes under the old ones are found by tensors that have them, and give way in time
-        found = _layouts[key] = Layout(*key[:-1])
+        found = _layouts[key] = Layout(*key)
     t._layout = found
     return found
 

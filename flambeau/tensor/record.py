@@ -27,6 +27,7 @@ from flambeau.engine.trace import kind_of
 from flambeau.ops.arithmetic import neg
 from flambeau.ops.complexes import conj_physical
 from flambeau.ops.indexing import index_copy
+from flambeau.tensor.overlap import SAME_EVERYWHERE, refuse_overlap, refuse_repeated
 from flambeau.tensor.recipes import CAST, learn, learn_view
 from flambeau.tensor.storage import Storage
 from flambeau.tensor.tensor import Tensor, creation_of, geometry_of, is_plain, make_tensor, read
@@ -325,8 +326,9 @@ def view(op, args: tuple, kwargs: dict):
         for part in parts:
             _refuse_outside(op, input, *part)
         results = tuple([make_view(input, *part) for part in parts])
+        creation = creation_of(input, True)
         for r in results:
-            r._creation = creation_of(input, True)
+            r._creation = creation
     else:
         shape, strides, offset, attrs, *kind = geometry
         _refuse_outside(op, input, shape, strides, offset, *kind[:1])
@@ -390,6 +392,11 @@ def flipped(node: Node, bits: frozenset[str]) -> Node:
 
 def inplace(function, input: Tensor, args: tuple, kwargs: dict) -> Tensor:
     """Computes ``function(input, ...)`` and writes it into ``input``."""
+    storage = input._storage
+    for x in args:
+        if x.__class__ is Tensor and x._storage is storage:
+            refuse_overlap(function.op, input, args)
+            break
     # An alias stands for the old value: what the tape saves of it does not change with ``input``.
     on_tape = grad_mode.enabled and input._dtype.kind >= dtypes.FLOATING
     result = function(input._alias() if on_tape else input, *args, **kwargs)
@@ -403,7 +410,7 @@ def inplace(function, input: Tensor, args: tuple, kwargs: dict) -> Tensor:
         )
     if result._dtype is not input._dtype and not dtypes.can_cast(result._dtype, input._dtype):
         raise cast_error(result._dtype, input._dtype)
-    return assign(input, result)
+    return assign(input, result, function.op.short_name in SAME_EVERYWHERE)
 
 
 def cast_error(source: dtypes.dtype, target: dtypes.dtype) -> RuntimeError:
@@ -412,18 +419,18 @@ def cast_error(source: dtypes.dtype, target: dtypes.dtype) -> RuntimeError:
     )
 
 
-def assign(input: Tensor, result: Tensor) -> Tensor:
-    """Writes ``result``, a fresh tensor of ``input``'s shape, into ``input``; the tape follows."""
+def assign(input: Tensor, result: Tensor, repeated: bool = False) -> Tensor:
+    """Writes ``result``, a fresh tensor of ``input``'s shape, into ``input``; the tape follows.
+
+    ``repeated``: it may be written to the same memory more than once.
+    """
     if dispatch.watch is not None:
         dispatch.watch.note_write(input, result)
     if not grad_mode.enabled and _fills(result, input):
         input._storage.write(result._storage.node)
         return input
-    if input._strides is not None and 0 in input._strides and _overlaps(input):
-        raise RuntimeError(
-            "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
-            "Please clone() the tensor before performing the operation."
-        )
+    if input._strides is not None and not repeated:
+        refuse_repeated(input)
     if grad_mode.enabled:
         dispatch.rebase(input, result)
     node = read(result)
@@ -500,11 +507,6 @@ def _fills(result: Tensor, input: Tensor) -> bool:
         old is not None and old.memory is None and new is not None and new.memory is None
         and old.dtype is new.dtype and old.shape == new.shape
     )  # fmt: skip
-
-
-def _overlaps(t: Tensor) -> bool:
-    """Whether a dim repeats the same memory, as those that ``expand`` makes do."""
-    return any(n > 1 and s == 0 for n, s in zip(t._shape, t._strides, strict=True)) and 0 not in t._shape
 
 
 def write_out(op, result, out):
