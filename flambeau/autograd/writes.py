@@ -185,6 +185,7 @@ def rebase(input: Tensor, result: Tensor) -> None:
         )
     if base is not None:
         if edge is None and not base.requires_grad:
+            input._storage.unseen += base._from_data
             return
         node: Node = CopySlices(input, edge_of(base), result, edge)
         move(base, node, 0)
@@ -193,6 +194,7 @@ def rebase(input: Tensor, result: Tensor) -> None:
     elif input._grad_fn is not None:
         move(input, CopyBackwards((edge_of(input),), ((input._shape, input._dtype),)), 0)
     else:
+        input._storage.unseen += input._from_data
         return
     input._layout = None
     input._storage.history += 1

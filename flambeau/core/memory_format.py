@@ -28,6 +28,12 @@ class memory_format:
             raise RuntimeError(f"required rank {next(iter(self.orders))} tensor to use {self.name} format")
         return self.orders[ndim]
 
+    def strides(self, shape) -> tuple[int, ...]:
+        """The strides of a tensor of ``shape`` without gaps whose dims are in this order."""
+        order = self.order(len(shape))
+        rows = contiguous_strides(tuple([shape[d] for d in order]))
+        return tuple([rows[order.index(d)] for d in range(len(shape))])
+
     def matches(self, shape, strides) -> bool:
         """Whether a tensor of this shape and strides is in this order."""
         if self.orders and len(shape) not in self.orders:

@@ -111,7 +111,7 @@ def empty_permuted(size, physical_layout, *, dtype=None, layout=None, device=Non
 @composite(name="resize_as_", method=False)
 def resize_as_(input, the_template, *, memory_format=None):
     """Gives ``input`` the shape of another tensor (see :meth:`Tensor.resize_`)."""
-    return input.resize_(the_template.shape)
+    return input.resize_as_(the_template, memory_format=memory_format)
 
 
 # --- indices -----------------------------------------------------------------------------------------------------

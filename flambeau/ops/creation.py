@@ -244,6 +244,8 @@ def meshgrid(*tensors, indexing="ij"):
     for t in tensors:
         if t.dim() > 1:
             raise RuntimeError(f"torch.meshgrid: Expected 0D or 1D tensor in the tensor list but got: {list(t.shape)}")
+        if t.dtype is not tensors[0].dtype:
+            raise RuntimeError("meshgrid expects all tensors to have the same dtype")
     flat = [t.reshape(-1) for t in tensors]
     swap = indexing == "xy" and len(flat) >= 2
     if swap:
@@ -308,11 +310,10 @@ def fill_diagonal_(input, fill_value, wrap=False):
     n = min(input.shape)
     steps = sum(input.stride())
     input.as_strided((n,), (steps,)).fill_(fill_value)
-    if wrap and input.dim() == 2 and input.shape[0] > input.shape[1]:
-        rows, cols = input.shape
-        start = (cols + 1) * cols
-        left = max(0, -(-(rows * cols - start) // (cols + 1)))
-        input.as_strided((left,), (steps,), input.storage_offset() + start).fill_(fill_value)
+    if wrap and input.dim() == 2 and input.shape[0] > input.shape[1] + 1:
+        step = input.shape[1] + 1
+        left = -(-input.numel() // step) - n
+        input.as_strided((left,), (steps,), input.storage_offset() + input.stride(0) * step).fill_(fill_value)
     return input
 
 

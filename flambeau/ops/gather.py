@@ -256,6 +256,8 @@ def scatter_reduce(input, dim, index, src, reduce, *, include_self=True):
 @composite(out="same", samples=lambda make: [Sample(make(2, 3), make.index(3, 2, 3), 1), Sample(make(2, 3), make.index(6, 4))])
 def take_along_dim(input, indices, dim=None):
     """The elements at ``indices`` along ``dim`` (as ``numpy.take_along_axis``, with broadcasting)."""
+    if indices.dtype is not dtypes.int64:
+        raise RuntimeError(f"torch.take_along_dim(): dtype of indices should be Long but got {dtypes.scalar_name(indices.dtype)}")
     if dim is None:
         return input.reshape(-1).gather(0, indices.reshape(-1))
     d = wrap_dim(dim, input.dim())

@@ -144,8 +144,8 @@ def index_put(input, indices, values, accumulate):
     """``input`` with ``values`` written, or added, at index tensors."""
     if values.dtype is not input.dtype:
         raise RuntimeError(
-            f"Index put requires the source and destination dtypes match, got {input.dtype} for the destination and "
-            f"{values.dtype} for the source."
+            f"Index put requires the source and destination dtypes match, got {dtypes.scalar_name(input.dtype)} for the destination "
+            f"and {dtypes.scalar_name(values.dtype)} for the source: convert the source with .to({input.dtype})."
         )
     target = index_shape(tuple(input.shape), indices)
     try:
@@ -185,9 +185,21 @@ def expand_masks(input, indices) -> tuple:
     return tuple(out)
 
 
+def filling(input, indices, values):
+    """``values`` in ``input``'s dtype where one value is written under one mask, which is filling; else as they are.
+
+    Only that converts: other values must have the dtype of what they are written to.
+    """
+    given = [i for i in indices if i is not None]
+    if values.dtype is input.dtype or len(given) != 1 or values.numel() != 1 or given[0].dtype not in (dtypes.bool, dtypes.uint8):
+        return values
+    return values.to(input.dtype).reshape(())
+
+
 @composite(name="index_put", inplace=True)
 def index_put_(input, indices, values, accumulate=False):
     """``input`` with ``values`` written (or added) at the tuple of index tensors ``indices``."""
+    values = values if accumulate else filling(input, indices, values)
     return index_put(input, expand_masks(input, indices), values, bool(accumulate))
 
 
@@ -229,42 +241,96 @@ def index_select(input, dim, index):
     return shape, input.dtype, (input, index), {"dim": d}
 
 
+def _rows_in_range(index: np.ndarray, shape: tuple[int, ...], dim: int) -> np.ndarray:
+    """``index``, or the error that ``index_add`` raises, which depends on how many dims there are."""
+    if len(shape) > 1:
+        return in_range(index, shape[dim], dim, RuntimeError)
+    if not all_below(index, shape[0] if shape else 1):
+        raise IndexError("index out of range in self")
+    return index
+
+
+def _verify_index_add(inputs: tuple, attrs: dict) -> bool:
+    known = dispatch.known(inputs[1])
+    if known is None:
+        return False
+    _rows_in_range(known, inputs[0]._shape, attrs["dim"])
+    return True
+
+
 def _index_add_kernel(x, index, source, dim):
     out = np.array(x, order="C")
     flat = out.reshape(1) if not out.ndim else out
-    index = in_range(index.reshape(-1), flat.shape[dim], dim)
+    index = _rows_in_range(index.reshape(-1), flat.shape, dim)
     source = source.reshape((1,)) if not source.ndim else source
     np.add.at(np.moveaxis(flat, dim, 0), index, np.moveaxis(source, dim, 0))
     return out
 
 
 def _check_slices(name, input, dim, index, source):
+    """The dim along which ``source``'s slices go into ``input``; a tensor without dims counts as one slice."""
     d = wrap_dim(dim, input.dim())
-    _check_index(index, name)
+    if index.dtype not in (dtypes.int64, dtypes.int32) or index.dtype is dtypes.int32 and name == "index_copy":
+        wanted = "dtype int32/int64 for index but got:" if name == "index_add" else "a long tensor for index, but got"
+        raise RuntimeError(f"{name}_(): Expected {wanted} {dtypes.scalar_name(index.dtype)}")
     if index.dim() > 1:
-        raise RuntimeError(f"{name}(): Index should have dimension 1 or 0 (got {index.dim()})")
+        raise IndexError(f"{name}_(): Index should have dimension 1 or 0 (got {index.dim()})")
     if source.dtype is not input.dtype:
-        raise RuntimeError(f"{name}(): self ({input.dtype}) and source ({source.dtype}) must have the same scalar type")
-    n = source.shape[d] if source.dim() else 1
+        raise RuntimeError(
+            f"{name}_(): self ({dtypes.scalar_name(input.dtype)}) and source ({dtypes.scalar_name(source.dtype)}) must have the "
+            "same scalar type"
+        )
+    if name == "index_add":
+        _check_added(input, d, index, source)
+    else:
+        _check_copied(input, d, index, source)
+    return d
+
+
+def _check_added(input, d, index, source):
+    n = source.shape[d] if source.dim() > d else 1
     if index.numel() != n:
         raise RuntimeError(
-            f"{name}(): Number of indices ({index.numel()}) should be equal to source.size(dim): ({n}), for dim: {d}"
+            f"index_add_(): Number of indices ({index.numel()}) should be equal to source.size(dim): ({n}), for dim: {d}"
+        )
+    mine, theirs = list(input.shape), list(source.shape)
+    if mine and len(mine) == len(theirs):
+        mine[d] = theirs[d] = 0
+    if mine != theirs:
+        raise RuntimeError(
+            "source tensor shape must match self tensor shape, excluding the specified dimension. Got self.shape = "
+            f"{list(input.shape)} source.shape = {list(source.shape)}"
+        )
+
+
+def _check_copied(input, d, index, source):
+    if not source.dim() and index.numel() != 1:
+        raise IndexError(f"index_copy_(): When source is scalar, index should have one element (got {index.numel()})")
+    if source.dim() != input.dim() and source.dim() and input.dim():
+        raise IndexError(
+            "index_copy_(): When source and destination are not scalars, their dimensionality must match. Source dimensionality "
+            f"({source.dim()}), destination dimensionality ({input.dim()})"
         )
     mine, theirs = list(input.shape), list(source.shape)
     if mine:
-        mine[d] = theirs[d] = 0
-    if mine != theirs and source.dim():
+        del mine[d]
+    if theirs:
+        del theirs[d]
+    if mine != theirs:
         raise RuntimeError(
-            f"{name}(): Source/destination tensor must have same slice shapes except at dimension {d}: destination "
-            f"{list(input.shape)}, source {list(source.shape)}"
+            "index_copy_(): Source/destination tensor must have same slice shapes. Destination slice shape: "
+            f"{' '.join(map(str, mine))} at dimension {d} and source slice shape: {' '.join(map(str, theirs))} at dimension 0."
         )
-    return d
+    if source.dim() and index.numel() != source.shape[d]:
+        raise IndexError(
+            f"index_copy_(): Number of indices ({index.numel()}) should be equal to source.size(dim) ({source.shape[d]})"
+        )
 
 
 @op(
     tensors="input index source",
     checked=True,
-    verify=verify_along(),
+    verify=_verify_index_add,
     inplace=True,
     out="same",
     kernel=_index_add_kernel,
@@ -285,7 +351,7 @@ def index_add(input, dim, index, source, *, alpha=1):
 def _index_copy_kernel(x, index, source, dim):
     out = np.array(x, order="C")
     flat = out.reshape(1) if not out.ndim else out
-    np.moveaxis(flat, dim, 0)[in_range(index.reshape(-1), flat.shape[dim], dim)] = np.moveaxis(
+    np.moveaxis(flat, dim, 0)[in_range(index.reshape(-1), flat.shape[dim], dim, start="index_copy_(): ")] = np.moveaxis(
         source.reshape((1,)) if not source.ndim else source, dim, 0
     )
     return out
@@ -294,7 +360,7 @@ def _index_copy_kernel(x, index, source, dim):
 @op(
     tensors="input index source",
     checked=True,
-    verify=verify_along(),
+    verify=verify_along(start="index_copy_(): "),
     inplace=True,
     out="same",
     kernel=_index_copy_kernel,
@@ -314,9 +380,11 @@ def _index_fill_kernel(x, index, value, dim):
     out = np.array(x, order="C")
     flat = out.reshape(1) if not out.ndim else out
     n = flat.shape[dim]
+    index = index.reshape(-1)
     if index.size and (index.min() < -n or index.max() >= n):
-        raise IndexError("index out of range in self")
-    np.moveaxis(flat, dim, 0)[index.reshape(-1)] = value
+        bad = index[(index < -n) | (index >= n)][0]
+        raise IndexError(f"index {bad} is out of bounds for dimension {dim} with size {n}")
+    np.moveaxis(flat, dim, 0)[index] = value
     return out
 
 
@@ -345,10 +413,10 @@ def index_fill(input, dim, index, value):
             raise RuntimeError(
                 f"index_fill_ only supports a 0-dimensional value tensor, but got tensor with {value.dim()} dimension(s)."
             )
-        value = value.to(input.dtype)
-    elif isinstance(value, complex) and not input.dtype.is_complex:
+        value = value.to(input.dtype) if input.dtype.kind >= dtypes.FLOATING else value.item()
+    if isinstance(value, complex) and not input.dtype.is_complex:
         raise RuntimeError("index_fill_(): Converting complex Scalar to non-complex type is not supported")
-    else:
+    if not isinstance(value, dispatch.Tensor):
         value = fitting(value, input.dtype)
     return tuple(input.shape), input.dtype, (input, index, value), {"dim": d}
 

@@ -291,6 +291,8 @@ def _numbers_repeated(counts: np.ndarray) -> np.ndarray:
 )
 def flip(input, *dims):
     """``input`` in reverse order along ``dims``."""
+    if not dims:
+        raise TypeError('flip() missing 1 required positional arguments: "dims"')
     dims = tuple(dims[0]) if len(dims) == 1 and not isinstance(dims[0], int) else dims
     wrapped = tuple([wrap_dim(d, input.dim()) for d in dims])
     for d in wrapped:

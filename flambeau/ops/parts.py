@@ -6,6 +6,7 @@ the view looked.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 
 import numpy as np
@@ -77,7 +78,7 @@ def _within(input, dim: int, start: int, length: int | None, step: int) -> dict:
 
 
 def _index(value) -> int:
-    return value if value.__class__ is int else value.__index__()
+    return value if value.__class__ is int else operator.index(value)
 
 
 @view(
@@ -125,6 +126,8 @@ def narrow(input, dim, start, length):
     """``length`` slices of ``dim``, from ``start`` on."""
     if not input.dim():
         raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
+    if isinstance(start, dispatch.Tensor) and (start.dim() or start.dtype.kind != dtypes.INTEGRAL):
+        raise RuntimeError("start must be an 0-dim integral Tensor.")
     d, start, length = wrap_dim(dim, input.dim()), _index(start), _index(length)
     n = input.shape[d]
     if length < 0:
@@ -319,6 +322,9 @@ def chunk(input, chunks, dim=0):
 def tensor_split(input, indices_or_sections, dim=0):
     """Views of pieces of ``dim``: so many, or cut at the given indices."""
     if isinstance(indices_or_sections, dispatch.Tensor):
+        if indices_or_sections.dtype is not dtypes.int64:
+            kind = dtypes.scalar_name(indices_or_sections.dtype)
+            raise RuntimeError(f"tensor_split expected tensor_indices_or_sections to have dtype of long, but got {kind}")
         indices_or_sections = indices_or_sections.tolist()
     if not input.dim():
         raise RuntimeError("tensor_split expected at least a 1-dimensional tensor, but got a tensor with 0 dims")
@@ -354,22 +360,35 @@ def unbind(input, dim=0):
     return parts, {"dim": d, "shapes": (shape[:d] + (1,) + shape[d + 1 :],) * shape[d]}
 
 
+def _split_evenly(name: str, input, indices_or_sections, dim: int, least: int):
+    """:func:`tensor_split` along ``dim`` of a tensor of at least so many dims, which a number of pieces must divide."""
+    if input.dim() < least:
+        raise RuntimeError(f"torch.{name} requires a tensor with at least {least} dimension, but got a tensor with {input.dim()} dimensions!")
+    k, n = indices_or_sections, input.shape[dim]
+    if isinstance(k, int) and (k == 0 or n % k):
+        raise RuntimeError(
+            f"torch.{name} attempted to split along dimension {dim}, but the size of the dimension {n} is not divisible by the "
+            f"split_size {k}!"
+        )
+    return tensor_split(input, indices_or_sections, dim)
+
+
 @composite(samples=lambda make: [Sample(make(4, 2), 2)])
 def vsplit(input, indices_or_sections):
-    """:func:`tensor_split` along the rows."""
-    return tensor_split(input, indices_or_sections, 0)
+    """:func:`tensor_split` along the rows, in pieces of the same size where their number is given."""
+    return _split_evenly("vsplit", input, indices_or_sections, 0, 2)
 
 
 @composite(samples=lambda make: [Sample(make(2, 4), 2)])
 def hsplit(input, indices_or_sections):
-    """:func:`tensor_split` along the columns (of a 1-d tensor: along its only dim)."""
-    return tensor_split(input, indices_or_sections, 0 if input.dim() == 1 else 1)
+    """:func:`vsplit` along the columns (of a 1-d tensor: along its only dim)."""
+    return _split_evenly("hsplit", input, indices_or_sections, 0 if input.dim() <= 1 else 1, 1)
 
 
 @composite(samples=lambda make: [Sample(make(2, 2, 4), 2)])
 def dsplit(input, indices_or_sections):
-    """:func:`tensor_split` along the third dim."""
-    return tensor_split(input, indices_or_sections, 2)
+    """:func:`vsplit` along the third dim."""
+    return _split_evenly("dsplit", input, indices_or_sections, 2, 3)
 
 
 # --- copies with a part written ------------------------------------------------------------------------------

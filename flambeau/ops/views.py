@@ -351,20 +351,22 @@ def expand(input, *size, implicit=False):
     lead = len(sizes) - len(shape)
     if lead < 0:
         raise RuntimeError(
-            f"expand({type(input).__name__}{list(shape)}, size={list(sizes)}): the number of sizes provided ({len(sizes)}) "
+            f"expand({input.type()}{{{list(shape)}}}, size={list(sizes)}): the number of sizes provided ({len(sizes)}) "
             f"must be greater or equal to the number of dimensions in the tensor ({len(shape)})"
         )
     out, strides = list(sizes), [0] * len(sizes)
-    for i, n in enumerate(sizes):
-        if i < lead:
-            if n == -1:
-                raise RuntimeError(
-                    f"The expanded size of the tensor (-1) isn't allowed in a leading, non-existing dimension {i}"
-                )
-            continue
-        have = shape[i - lead]
+    for i in range(len(sizes) - 1, -1, -1):
+        n = sizes[i]
+        if n < 0 and (n != -1 or i < lead):
+            new = f" isn't allowed in a leading, non-existing dimension {i}" if i < lead else " is negative"
+            raise RuntimeError(f"The expanded size of the tensor ({n}){new}. Target sizes: {list(sizes)}.  Tensor sizes: {list(shape)}")
+        have = shape[i - lead] if i >= lead else 1
         if n in (-1, have):
-            out[i], strides[i] = have, old[i - lead]
+            out[i] = have
+            if i >= lead:
+                strides[i] = old[i - lead]
+            elif shape:
+                strides[i] = out[i + 1] * strides[i + 1]
         elif have != 1:
             raise RuntimeError(
                 f"The expanded size of the tensor ({n}) must match the existing size ({have}) at non-singleton dimension "

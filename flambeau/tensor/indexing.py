@@ -14,7 +14,7 @@ from flambeau.core import config, dtypes
 from flambeau.core.size import Size
 from flambeau.dispatch import grad_mode
 from flambeau.ops.creation import full
-from flambeau.ops.indexing import expand_masks, index, index_put, index_put_
+from flambeau.ops.indexing import expand_masks, filling, index, index_put, index_put_
 from flambeau.ops.parts import alias, slice_
 from flambeau.tensor.record import normal_strides
 from flambeau.tensor.tensor import Tensor, creation_of
@@ -112,7 +112,7 @@ def setitem(x: Tensor, key, value) -> None:
         else:
             view.copy_(_as_values(view, value))
         return
-    value = _as_values(view, value)
+    value = filling(view, indices, value) if isinstance(value, Tensor) else _as_values(view, value)
     masks = expand_masks(view, indices)
     lead = value.dim() - view.dim()
     if lead > 0 and all(n == 1 for n in value.shape[:lead]):
@@ -126,17 +126,8 @@ def _type_name(value) -> str:
 
 
 def _as_values(view: Tensor, value) -> Tensor:
-    """What is written to ``view``: a number as a tensor of its dtype, a tensor of the same dtype (or a 0-dim one)."""
-    d = view.dtype
-    if isinstance(value, Tensor):
-        if value.dtype is not d and value.dim():
-            raise RuntimeError(
-                "Index put requires the source and destination dtypes match, got "
-                f"{dtypes.scalar_name(d)} for the destination and {dtypes.scalar_name(value.dtype)} for the source: convert "
-                f"the source with .to({d})."
-            )
-        return value.to(d)
-    return full((), value.item() if isinstance(value, np.generic) else value, dtype=d)
+    """A number that is written to ``view`` as a tensor."""
+    return full((), value.item() if isinstance(value, np.generic) else value, dtype=view.dtype)
 
 
 def _check_fits(view: Tensor, value: Tensor) -> None:

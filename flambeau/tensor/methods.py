@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import warnings
 
 import numpy as np
 
 from flambeau import dispatch
+from flambeau.core.memory_format import channels_last, channels_last_3d, contiguous_format
 from flambeau.core.size import Size, contiguous_strides
 from flambeau.ops.complexes import conj_view, neg_view
 from flambeau.ops.creation import sizes_of
 from flambeau.ops.record import Op, registry
 from flambeau.ops.views import view_as_real
 from flambeau.tensor.exchange import UntypedStorage, tensor
-from flambeau.tensor.storage import Storage
+from flambeau.tensor.record import normal_strides
 from flambeau.tensor.tensor import Tensor
 
 _OPERANDS = (Tensor, int, float, complex, np.generic)
@@ -150,17 +152,45 @@ def _part(name: str, i: int) -> property:
 
 
 def resize_(self, *sizes, memory_format=None):
-    """Gives the tensor another size in place; elements beyond the old memory are zeros."""
+    """Gives the tensor another size in place. Its memory grows where it is too short, for all tensors on it: with zeros.
+
+    ``RuntimeError`` for a tensor that requires grad, and where memory would have to grow that NumPy also sees.
+    """
     shape = Size(sizes_of(sizes, "resize_"))
     if self.requires_grad:
         raise RuntimeError("cannot resize variables that require grad")
-    need = shape.numel()
-    if need > self._storage.size:
-        memory = np.zeros(need, self._dtype.np)
-        memory[: self._storage.size] = self._storage.array()
-        self._storage = Storage.from_numpy(memory, self._dtype)
-    self._shape, self._strides, self._offset, self._layout = shape, None, 0, None
+    if memory_format is not None and memory_format.name == "preserve_format":
+        raise RuntimeError("Unsupported memory format Preserve")
+    strides = self.stride() if shape == self._shape else contiguous_strides(shape)
+    if memory_format is not None:
+        strides = memory_format.strides(shape)
+    _grow(self, self._offset + 1 + sum((n - 1) * s for n, s in zip(shape, strides, strict=True)) if shape.numel() else 0)
+    self._shape, self._strides, self._layout = shape, normal_strides(shape, strides), None
+    self._storage.version += 1
     return self
+
+
+def _grow(t: Tensor, elements: int) -> None:
+    """Makes the memory of ``t`` long enough for so many elements of its dtype."""
+    storage = t._storage
+    need = -(-elements * t._dtype.itemsize // storage.dtype.itemsize)
+    if need <= storage.size:
+        return
+    if storage.exposed:
+        raise RuntimeError("Trying to resize storage that is not resizable")
+    storage.grow(need)
+    for holder in gc.get_referrers(storage):  # what is known of the others on it is true no longer
+        if isinstance(holder, Tensor):
+            holder._layout = None
+        elif isinstance(holder, dict) and holder.get("_storage") is storage:
+            holder["_layout"] = None
+
+
+def resize_as_(self, other, *, memory_format=None):
+    """``self.resize_(other.size())``; ``torch.preserve_format`` is the memory format of ``other``."""
+    if memory_format is not None and memory_format.name == "preserve_format":
+        memory_format = next((f for f in (channels_last, channels_last_3d) if f.matches(other._shape, other.stride())), contiguous_format)
+    return self.resize_(other._shape, memory_format=memory_format)
 
 
 def set_(self, source=None, storage_offset=0, size=None, stride=None):
@@ -272,7 +302,7 @@ def install() -> None:
     Tensor.H = _transposed("H", adjoint=True, batches=False)
     Tensor.real = _part("real", 0)
     Tensor.imag = _part("imaginary", 1)
-    for function in (resize_, set_, apply_, map_, __delitem__, is_set_to, is_same_size, share_memory_, is_shared, pin_memory, dim_order, new_tensor, new):
+    for function in (resize_, resize_as_, set_, apply_, map_, __delitem__, is_set_to, is_same_size, share_memory_, is_shared, pin_memory, dim_order, new_tensor, new):
         setattr(Tensor, function.__name__, function)
     for name in ("t", "transpose", "squeeze", "unsqueeze", "swapaxes", "swapdims", "as_strided"):
         setattr(Tensor, name + "_", _geometry_in_place(name))
@@ -281,4 +311,3 @@ def install() -> None:
                         "is_sparse_csr": False}.items():  # fmt: skip
         setattr(Tensor, name, value)
     Tensor.is_pinned = lambda self, device=None: False
-    Tensor.resize_as_ = lambda self, other: self.resize_(other._shape)

@@ -30,7 +30,7 @@ class Storage:
     ``leaf``     the node whose value is what the buffer holds now
     ``exposed``  memory that NumPy or another library may also see: it is read and written immediately
     ``segment``  what other processes map this memory by, if they may; see :meth:`share`
-    ``version``  counts the writes; ``history`` counts those that the tape had to know of
+    ``version``  counts the writes, ``unseen`` those through ``.data``; ``history`` counts those that the tape had to know of
     ``windows``  leaves that show parts of the content, by where these begin and their shape; see :meth:`window`
     ``busy``     so many views are read as such before there are windows again: ``meetings`` counts the writes that met some
     """
@@ -45,6 +45,7 @@ class Storage:
     exposed = False
     segment: Segment | None = None
     version = 0
+    unseen = 0
     history = 0
     windows: weakref.WeakValueDictionary[tuple, Node] | None = None
     busy = meetings = 0
@@ -63,6 +64,11 @@ class Storage:
     @property
     def dtype(self) -> Dtype:
         return self.node.dtype
+
+    @property
+    def seen_writes(self) -> int:
+        """The version that programs see."""
+        return self.version - self.unseen
 
     @property
     def size(self) -> int:
@@ -167,6 +173,15 @@ class Storage:
         graph.strided(self.buffer, **geometry)[...] = values  # type: ignore[arg-type]
         self.version += 1
         return True
+
+    def grow(self, size: int) -> None:
+        """Makes the memory longer: what is new holds zeros. Whoever knows that a tensor is all of the memory must forget it."""
+        memory = np.zeros(size, self.dtype.np)
+        memory[: self.size] = self.array()
+        if self.windows:
+            self._part()
+        self.node, self.buffer, self.leaf = leaf(memory, memory.shape, self.dtype), None, None
+        self._adopt()
 
     def commit(self, node: Node) -> None:
         """Brings the memory up to date with ``node``, which has run; usually it is the newest."""

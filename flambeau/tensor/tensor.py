@@ -52,6 +52,8 @@ class Tensor(Derived):
     _creation: str | None = None  # of a view, why the tape may not follow a write through it (see autograd/writes.py)
     _bits: frozenset[str] = frozenset()  # "conj", "neg": what is done to the elements when they are read; then _strides is set
     _hooks: dict | None = None
+    _from_data = False  # made by .data: writes through it do not count in the versions of others
+    _version_before = 0  # how much of its version it brings along from a storage that it was on before
     _layout: Any = None  # what recipes know it by (see tensor/recipes.py); None: not known, or no longer
     _accumulator = None  # weak reference to the tape's node that adds to .grad
     _storage: Storage
@@ -342,8 +344,10 @@ class Tensor(Derived):
 
     @property
     def data(self) -> Tensor:
-        """The same memory, off the tape."""
-        return self.detach()
+        """The same memory, off the tape, and with a version of its own."""
+        out = self.detach()
+        out._from_data = True
+        return out
 
     @data.setter
     def data(self, value: Tensor) -> None:
@@ -353,6 +357,7 @@ class Tensor(Derived):
             raise RuntimeError("data set to a tensor that requires gradients must be floating point or complex dtype")
         if value._dtype is not self._dtype or value._shape != self._shape:
             self._accumulator = None  # gradients will have that dtype and shape from now on
+        self._version_before += self._storage.seen_writes - value._storage.seen_writes
         self._storage, self._shape, self._dtype = value._storage, value._shape, value._dtype
         self._strides, self._offset, self._bits, self._layout = value._strides, value._offset, value._bits, None
 
@@ -375,7 +380,7 @@ class Tensor(Derived):
 
     @property
     def _version(self) -> int:
-        return self._storage.version
+        return self._version_before + self._storage.seen_writes
 
     def _is_view(self) -> bool:
         return self._base is not None
