@@ -176,7 +176,7 @@ def _grow(t: Tensor, elements: int) -> None:
     need = -(-elements * t._dtype.itemsize // storage.dtype.itemsize)
     if need <= storage.size:
         return
-    if storage.exposed:
+    if storage.exposed or storage.segment is not None:
         raise RuntimeError("Trying to resize storage that is not resizable")
     storage.grow(need)
     for holder in gc.get_referrers(storage):  # what is known of the others on it is true no longer
