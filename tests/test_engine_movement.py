@@ -80,7 +80,7 @@ READS = {
     "index_select of a view": lambda x, i: x.t().index_select(1, i.reshape(-1)),
     "gather": lambda x, i: x.gather(0, i[:3, :4]),
     "gather across": lambda x, i: x.gather(1, i[:3] % 5),
-    "take_along_dim": lambda x, i: x.take_along_dim(i[:1, :] % 7, 0),
+    "take_along_dim": lambda x, i: x.take_along_dim((i[:1, :] % 7).long(), 0),
     "one number": lambda x, i: x.index_select(0, i[0, 0]),
 }
 

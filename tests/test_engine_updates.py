@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import flambeau as torch
+from flambeau import dispatch
 from flambeau.core import config
 from flambeau.engine import graph, plans, verify
 from flambeau.engine.run import run_pending
@@ -366,12 +367,14 @@ OVERLAPPING = {
     "diagonal": lambda x: x.diagonal(), "windows": lambda x: x.as_strided((64, 64), (1, 63)), "product": lambda x: x @ x,
     "total": lambda x: x.sum(0), "softmax": lambda x: x.t().softmax(-1), "picked": lambda x: x[torch.arange(63, -1, -1)],
 }  # fmt: skip
+write = dispatch.assign  # what in-place ops do; they refuse views of what they write to, but the engine does not rely on that
 UPDATES = {
-    "add_": lambda x, v: x.add_(v), "sub_": lambda x, v: x.sub_(v, alpha=0.5), "mul_": lambda x, v: x.mul_(v),
-    "copy_": lambda x, v: x.copy_(v * 2), "lerp_": lambda x, v: x.lerp_(v.expand(64, 64), 0.25), "addcmul_": lambda x, v: x.addcmul_(v, v),
-    "twice": lambda x, v: x.add_(v).sub_(v.t() if v.dim() == 2 and v.shape[0] == v.shape[1] else v),
-    "rows": lambda x, v: x[1:].add_(v[:-1] if v.dim() == 2 and len(v) == 64 else v),
-    "columns": lambda x, v: x[:, ::2].sub_(v[..., ::2] if v.shape[-1:] == (64,) else v),
+    "add_": lambda x, v: write(x, x + v), "sub_": lambda x, v: write(x, torch.sub(x, v, alpha=0.5)), "mul_": lambda x, v: write(x, x * v),
+    "copy_": lambda x, v: x.copy_(v * 2), "lerp_": lambda x, v: write(x, x.lerp(v.expand(64, 64), 0.25)),
+    "addcmul_": lambda x, v: write(x, x.addcmul(v, v)),
+    "twice": lambda x, v: write(x, write(x, x + v) - (v.t() if v.dim() == 2 and v.shape[0] == v.shape[1] else v)),
+    "rows": lambda x, v: write(x[1:], x[1:] + (v[:-1] if v.dim() == 2 and len(v) == 64 else v)),
+    "columns": lambda x, v: write(x[:, ::2], x[:, ::2] - (v[..., ::2] if v.shape[-1:] == (64,) else v)),
 }  # fmt: skip
 
 

@@ -175,9 +175,11 @@ def test_writing_to_a_place_runs_nothing():
 
 def test_writing_to_places_that_overlap():
     x = torch.arange(6.0)
-    x[1:] = x[:-1]
+    with pytest.raises(RuntimeError, match="refer to a single memory location"):
+        x[1:] = x[:-1]
+    x[1:] = x[:-1].clone()
     assert x.tolist() == [0.0, 0.0, 1.0, 2.0, 3.0, 4.0]
-    x[::2] = x[:3]
+    x[::2] = x[:3]  # PyTorch does not look at parts with gaps; here these are the values from before
     assert x.tolist() == [0.0, 0.0, 0.0, 2.0, 1.0, 4.0]
 
 
