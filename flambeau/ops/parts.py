@@ -360,7 +360,7 @@ def unbind(input, dim=0):
     return parts, {"dim": d, "shapes": (shape[:d] + (1,) + shape[d + 1 :],) * shape[d]}
 
 
-def _split_evenly(name: str, input, indices_or_sections, dim: int, least: int):
+def _even_pieces(name: str, input, indices_or_sections, dim: int, least: int):
     """:func:`tensor_split` along ``dim`` of a tensor of at least so many dims, which a number of pieces must divide."""
     if input.dim() < least:
         raise RuntimeError(f"torch.{name} requires a tensor with at least {least} dimension, but got a tensor with {input.dim()} dimensions!")
@@ -376,19 +376,19 @@ def _split_evenly(name: str, input, indices_or_sections, dim: int, least: int):
 @composite(samples=lambda make: [Sample(make(4, 2), 2)])
 def vsplit(input, indices_or_sections):
     """:func:`tensor_split` along the rows, in pieces of the same size where their number is given."""
-    return _split_evenly("vsplit", input, indices_or_sections, 0, 2)
+    return _even_pieces("vsplit", input, indices_or_sections, 0, 2)
 
 
 @composite(samples=lambda make: [Sample(make(2, 4), 2)])
 def hsplit(input, indices_or_sections):
     """:func:`vsplit` along the columns (of a 1-d tensor: along its only dim)."""
-    return _split_evenly("hsplit", input, indices_or_sections, 0 if input.dim() <= 1 else 1, 1)
+    return _even_pieces("hsplit", input, indices_or_sections, 0 if input.dim() <= 1 else 1, 1)
 
 
 @composite(samples=lambda make: [Sample(make(2, 2, 4), 2)])
 def dsplit(input, indices_or_sections):
     """:func:`vsplit` along the third dim."""
-    return _split_evenly("dsplit", input, indices_or_sections, 2, 3)
+    return _even_pieces("dsplit", input, indices_or_sections, 2, 3)
 
 
 # --- copies with a part written ------------------------------------------------------------------------------

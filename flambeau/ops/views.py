@@ -357,9 +357,10 @@ def expand(input, *size, implicit=False):
     out, strides = list(sizes), [0] * len(sizes)
     for i in range(len(sizes) - 1, -1, -1):
         n = sizes[i]
-        if n < 0 and (n != -1 or i < lead):
-            new = f" isn't allowed in a leading, non-existing dimension {i}" if i < lead else " is negative"
-            raise RuntimeError(f"The expanded size of the tensor ({n}){new}. Target sizes: {list(sizes)}.  Tensor sizes: {list(shape)}")
+        if n == -1 and i < lead:
+            raise RuntimeError(f"The expanded size of the tensor (-1) isn't allowed in a leading, non-existing dimension {i}")
+        if n < -1:
+            raise RuntimeError(f"numel: integer multiplication overflow: sizes are not negative, but got {list(sizes)}")
         have = shape[i - lead] if i >= lead else 1
         if n in (-1, have):
             out[i] = have
