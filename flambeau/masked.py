@@ -15,6 +15,7 @@ from typing import Any
 from flambeau import ops
 from flambeau.core import dtypes
 from flambeau.core.dtypes import dtype as Dtype
+from flambeau.ops.reduction import wrap_dims
 from flambeau.tensor import Tensor
 
 __all__ = [
@@ -28,7 +29,7 @@ Dims = Any
 def _dims(input: Tensor, dim: Dims) -> tuple[int, ...]:
     if dim is None or dim == ():
         return tuple(range(input.dim()))
-    return (dim,) if isinstance(dim, int) else tuple(dim)
+    return wrap_dims(dim, input.dim())
 
 
 def _counted(dtype: Dtype) -> bool:
@@ -67,7 +68,7 @@ def sum(input: Tensor, dim: Dims = None, *, keepdim: bool = False, dtype: Dtype 
 def prod(input: Tensor, dim: Dims = None, *, keepdim: bool = False, dtype: Dtype | None = None, mask: Tensor | None = None):
     """The product of the elements that ``mask`` selects."""
     x = _filled(_typed(input, dtype, widen=True), mask, 1)
-    for d in sorted((d % x.dim() for d in _dims(x, dim)), reverse=True):
+    for d in sorted(_dims(x, dim), reverse=True):
         x = x.prod(d, keepdim)
     return x
 

@@ -155,6 +155,8 @@ def broadcast_error(shapes, i: int) -> RuntimeError:
 def wrap_dim(dim: int, ndim: int) -> int:
     """``dim`` counted from the front; ``IndexError`` as PyTorch's where it is out of range (0-dim counts as 1-dim)."""
     n = ndim or 1
+    if dim.__class__ is bool:
+        raise TypeError("argument 'dim' must be int, not bool")
     if -n <= dim < n:
         return dim + n if dim < 0 else dim
     raise IndexError(f"Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {dim})")

@@ -158,7 +158,7 @@ def _depthwise(x, weight, stride, dilation, out) -> None:
 def _depthwise_input(g, weight, stride, dilation, out) -> None:
     n, groups = out.shape[:2]
     outputs = g.shape[2:]
-    g = g.reshape(n, groups, -1, *outputs)
+    g = g.reshape(n, groups, g.shape[1] // groups, *outputs)
     taps = list(_taps(weight.shape[2:], stride, dilation, outputs))
     for i in range(n):
         product_ = np.empty(g[i].shape, g.dtype)
@@ -170,7 +170,7 @@ def _depthwise_input(g, weight, stride, dilation, out) -> None:
 def _depthwise_weight(x, g, stride, dilation, kernel):
     n, groups = x.shape[:2]
     outputs = g.shape[2:]
-    g = g.reshape(n, groups, -1, *outputs)
+    g = g.reshape(n, groups, g.shape[1] // groups, *outputs)
     out = np.zeros((*g.shape[1:3], 1, *kernel), x.dtype)
     taps = list(_taps(kernel, stride, dilation, outputs))
     for i in range(n):

@@ -85,12 +85,19 @@ def square_errors(make):
 
 
 def _zero_pivot(matrix: np.ndarray) -> int:
-    """LAPACK's ``info`` of an inversion: which pivot, counted from 1, is zero; 0 where none is."""
+    """LAPACK's ``info`` of an inversion: which pivot, counted from 1, is the first that is zero; 0 where none is."""
     try:
         np.linalg.inv(matrix)
+        return 0
     except np.linalg.LinAlgError:
-        return len(matrix) - int((np.linalg.qr(matrix, "r").diagonal()[::-1] == 0).argmax())
-    return 0
+        a = matrix.copy()
+    for k in range(len(a)):
+        pivot = k + int(np.abs(a[k:, k]).argmax())
+        if a[pivot, k] == 0:
+            return k + 1
+        a[[k, pivot]] = a[[pivot, k]]
+        a[k + 1 :, k:] -= np.outer(a[k + 1 :, k] / a[k, k], a[k, k:])
+    return len(a)
 
 
 def _inv_ex_kernel(a):

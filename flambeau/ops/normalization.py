@@ -460,7 +460,9 @@ def batch_norm(input, running_mean, running_var, weight=None, bias=None, trainin
         raise RuntimeError(f"{missing} must be defined in evaluation mode")
     weight, bias = _check_channels(input, running_mean, running_var, weight, bias)
     if not input.numel():
-        return input.clone()
+        form = (1, -1, *[1] * (input.dim() - 2))
+        out = input.clone() if weight is None else input * weight.reshape(form)
+        return out if bias is None else out + bias.reshape(form)
     if not training:
         return _batch_norm_inference(input, weight, bias, running_mean, running_var, float(eps))
     return _normalised_batch(input, running_mean, running_var, weight, bias, momentum, eps)[0]

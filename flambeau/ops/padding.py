@@ -138,6 +138,12 @@ def _check_mapped(shape, pad: tuple[int, ...], mode: str) -> None:
             f"Padding size {len(pad)} is not supported for {len(shape)}D input tensor.{_SUPPORTED}"
         )
     pairs = _pairs(pad)
+    if mode != "circular" and 0 in shape[len(shape) - len(pairs) - 1 :]:
+        n = len(pairs)
+        raise RuntimeError(
+            f"Expected {n + 1}D or {n + 2}D (batch mode) tensor with possibly 0 batch size and other non-zero dimensions for "
+            f"input, but got: {list(shape)}"
+        )
     for axis, (before, after) in enumerate(pairs, len(shape) - len(pairs)):
         n = shape[axis]
         if n + before + after < 1:

@@ -27,7 +27,7 @@ def _output_size(name: str, input, output_size, dims: int) -> tuple[int, ...]:
     shape = input._shape
     if len(shape) not in (dims + 1, dims + 2):
         raise RuntimeError(f"{name}(): Expected {dims + 1}D or {dims + 2}D tensor, but got {list(shape)}")
-    if 0 in shape[-dims:]:
+    if 0 in (shape[1:] if "max" in name else shape[-dims:]):
         raise RuntimeError(
             f"{name}(): Expected input to have non-zero size for non-batch dimensions, but input has sizes {list(shape)}"
         )

@@ -155,6 +155,11 @@ def _output_size(input, size, scale_factor, recompute_scale_factor: bool):
                 )
         else:
             size = [size] * dims
+        if not all([hasattr(n, "__index__") for n in size]):
+            raise TypeError(
+                "expected size to be one of int or Tuple[int] or Tuple[int, int] or Tuple[int, int, int], but got size with types "
+                f"{[type(n) for n in size]}"
+            )
         if recompute_scale_factor:
             raise ValueError("recompute_scale_factor is not meaningful with an explicit size.")
         return tuple([int(n) for n in size]), (None,) * dims

@@ -188,7 +188,7 @@ def _bounded(x, n: int, padding_mode: str, align_corners: bool):
         return x
     if padding_mode == "reflection":
         x = _reflected(x, n, align_corners)
-    return x.clamp(0, n - 1)
+    return x.nan_to_num(0.0).clamp(0, n - 1)  # NaN, and what an infinite one is folded to, count as 0
 
 
 class _Image:
@@ -204,7 +204,7 @@ class _Image:
         for x, n in zip(coordinates, self.sizes, strict=True):
             within = (x >= 0) & (x <= n - 1)
             inside = within if inside is None else inside & within
-            index = index * n + x.clamp(0, n - 1).long()
+            index = index * n + x.clamp(0, n - 1).nan_to_num(0.0).long()  # NaN is outside
         shape = (*self.flat._shape[:2], index._shape[1])
         values = self.flat.gather(2, index.unsqueeze(1).expand(shape))
         return values.masked_fill(~inside.unsqueeze(1), 0)
@@ -328,6 +328,8 @@ def grid_sample(input, grid, mode="bilinear", padding_mode="zeros", align_corner
         coordinates.append(x if mode == "bicubic" else _bounded(x, size, padding_mode, align_corners))
     if mode == "nearest":
         result = image.at([x.round() for x in coordinates])
+        if grid.requires_grad:  # the result depends on the grid, though its gradient is 0
+            result = result - (coordinates[0] * 0).nan_to_num(0.0).abs().unsqueeze(1)
     elif mode == "bilinear":
         result = _multilinear(image, coordinates)
     else:

@@ -60,12 +60,25 @@ def as_tensor(data, dtype=None, device=None) -> Tensor:
 
 def asarray(obj, *, dtype=None, device=None, copy=None, requires_grad: bool = False) -> Tensor:
     """``obj`` as a tensor; ``copy`` says whether it must (True) or must not (False) be a copy."""
+    if type(obj).__name__ == "PyCapsule" or hasattr(obj, "__dlpack__") and not isinstance(obj, (Tensor, np.ndarray)):
+        obj = from_dlpack(obj)
+    elif not isinstance(obj, (Tensor, np.ndarray, np.generic, str)) and _is_buffer(obj):
+        obj = frombuffer(obj, dtype=dtype and dtypes.as_dtype(dtype, "asarray") or dtypes.get_default_dtype())
     if copy is False and not isinstance(obj, (Tensor, np.ndarray)):
         raise ValueError(f"can't alias arbitrary sequence into a tensor: a {type(obj).__name__} has no memory to share")
     out = tensor(obj, dtype=dtype) if copy and not isinstance(obj, Tensor) else as_tensor(obj, dtype)
     if copy and out is obj:
         out = out.clone()
     return out.detach().requires_grad_() if requires_grad else out
+
+
+def _is_buffer(obj) -> bool:
+    """Whether an object has memory that others may look into."""
+    try:
+        memoryview(obj)
+    except TypeError:
+        return False
+    return True
 
 
 def _as_array(data, dtype) -> tuple[np.ndarray, dtypes.dtype]:
@@ -135,7 +148,7 @@ def _shape_and_leaves(data, leaves: list, depth: int) -> tuple[int, ...]:
                 "only one element tensors can be converted to Python scalars: inside a list stands a tensor of shape "
                 f"{list(data.shape)}; join tensors with torch.stack() or torch.cat()"
             )
-        leaves.append(data.item())
+        leaves.append(data._array().reshape(-1)[0])  # a number of the tensor's own dtype
         return ()
     if isinstance(data, np.ndarray):
         leaves.extend(data.reshape(-1))

@@ -263,7 +263,7 @@ def _sources(op: Op, given: tuple, inputs: tuple, made: Node, in_order: bool) ->
             found.append(Source(place, None, steps[1], False, x._base is not None, True))
         elif isinstance(x, Tensor):
             is_copy = node.op is None and x._storage.exposed  # of memory that somebody else may write to
-            if is_copy and in_order:  # the copy does not say which order that was
+            if is_copy and (in_order or node.shape != x._shape):  # the copy does not say which order that was
                 return None
             steps = _own_steps(x) if is_copy else _steps(node, x._storage.node)
             if place is None or steps is None:

@@ -202,6 +202,9 @@ def _general(op, inputs: tuple, attrs: dict) -> Tensor:
     """The same where dtypes, shapes or memory layouts differ."""
     tensors = [x for x in inputs if isinstance(x, Tensor)]
     if len(tensors) != len(inputs):
+        if not tensors and op.name in _OF_NUMBERS and all([isinstance(x, _NUMBERS) for x in inputs[:2]]):
+            first, second = [wrap(np.array(as_python(x), number_dtype(x).np)) for x in inputs[:2]]
+            return elementwise(op, (first, second, *inputs[2:]), attrs)
         _check_operands(op, inputs)
     compute = tensors[0]._dtype
     if compute.kind < dtypes.FLOATING or len(tensors) != len(inputs) or any(t._dtype is not compute for t in tensors):
@@ -233,6 +236,10 @@ def record_in_order(op, input: Tensor, attrs: dict, dtype: dtypes.dtype, order: 
     """Records an op on the elements of one tensor whose result lies in memory with its dims in ``order``."""
     node = read(input if order is None else _permuted(input, order))
     return _finish(op, (input,), (node,), attrs, input._shape, dtype, order)
+
+
+_OF_NUMBERS = {"add", "sub", "mul", "true_divide", "floor_divide", "_floored_quotient", "_truncated_divide"}
+"""Ops that PyTorch has for two Python numbers too."""
 
 
 def _check_operands(op, inputs: tuple) -> None:
