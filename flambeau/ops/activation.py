@@ -220,6 +220,8 @@ def _gelu_kernel(x, tanh):
     inner += 1
     inner *= 0.5
     inner *= x
+    if not tanh and inner.dtype == np.float32:
+        inner[np.isposinf(x)] = np.nan  # as PyTorch's in this precision
     return inner
 
 
@@ -233,7 +235,8 @@ def _gelu_slope_kernel(x, tanh):
 
 def _lower_gelu(b, x, tanh):
     if not tanh:
-        return b.mul(b.mul(b.add(b.erf(b.mul(x, _ROOT_HALF)), 1), 0.5), x)
+        value = b.mul(b.mul(b.add(b.erf(b.mul(x, _ROOT_HALF)), 1), 0.5), x)
+        return value if b.result.itemsize == 8 else b.select(b.eq(x, np.inf), np.nan, value)
     inner = b.mul(_TANH_SCALE, b.add(x, b.mul(b.mul(b.mul(x, _TANH_CUBE), x), x)))
     return b.mul(b.mul(b.add(b.tanh(inner), 1), 0.5), x)
 

@@ -70,9 +70,9 @@ def _i(scaled):
     @in_double
     def kernel(x):
         # exp in two steps, so that it overflows no earlier than the function.
-        x = np.clip(x, -1500, 1500)
+        infinite, x = np.isinf(x), np.clip(x, -1500, 1500)
         root = np.exp(np.abs(x) / 2)
-        return root * scaled(x) * root
+        return np.where(infinite, np.nan, root * scaled(x) * root)
 
     return kernel
 
@@ -103,7 +103,7 @@ def _over(out, input, at_zero: float):
 
 
 @pointwise(
-    kernel=_i(i1e_kernel), result="float", grad={"input": lambda g, input: g * (i0(input) - _over(i1(input), input, 0.5))},
+    kernel=_i(i1e_kernel), result="float", grad={"input": lambda g, input: g * _at_zero(i0(input) - _over(i1(input), input, 0.5), input)},
     out=True, name="special.i1", aliases=("special.modified_bessel_i1",), samples=samples.unary(),
 )  # fmt: skip
 def i1(input):
@@ -114,7 +114,12 @@ def i1(input):
 
 def _grad_of_i1e(g, input):
     value = i1e(input)
-    return g * (i0e(input) - value * input.sgn() - _over(value, input, 0.5))
+    return g * _at_zero(i0e(input) - value * input.sgn() - _over(value, input, 0.5), input)
+
+
+def _at_zero(slope, input):
+    """``slope``, which is 1/2 at 0; what is no number counts as that in PyTorch."""
+    return slope.masked_fill((input == 0) | (input != input), 0.5)
 
 
 @pointwise(

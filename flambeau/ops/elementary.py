@@ -116,8 +116,8 @@ def _logit(x, eps):
 
 
 def _grad_of_logit(g, input, eps):
-    inside = (input >= (eps or 0)) & (input <= 1 - (eps or 0))
-    return where(inside, g / (input * (1 - input)), float("nan") if eps is None else 0)
+    outside = (input < (eps or 0)) | (input > 1 - (eps or 0))
+    return where(outside, float("nan") if eps is None else 0, g / (input * (1 - input)).abs())  # a zero's sign does not count
 
 
 def _lower_logit(b, x, eps):

@@ -243,7 +243,7 @@ def ndtri(input):
 @pointwise(
     kernel=log_ndtr_kernel,
     result="float",
-    grad={"input": lambda g, input: g * (sqrt(2 / pi) / erfcx(input * -sqrt(0.5)))},
+    grad={"input": lambda g, input: g * (sqrt(2 / pi) / erfcx(input * -sqrt(0.5))).masked_fill((input < 0) & (input * input == np.inf), np.nan)},
     out=True,
     name="special.log_ndtr",
     samples=samples.unary(),

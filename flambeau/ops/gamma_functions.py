@@ -76,7 +76,7 @@ def lgamma_kernel(x: np.ndarray) -> np.ndarray:
     r""":math:`\ln|\Gamma(x)|`."""
     positive = _lgamma_of_positive(np.abs(x))
     sine = np.abs(np.sin(pi * (x - np.rint(x))))
-    reflected = np.log(pi / (np.abs(x) * sine)) - positive
+    reflected = np.where(np.abs(x) < 1e-150, -np.log(np.abs(x)), np.log(pi / (np.abs(x) * sine)) - positive)
     return np.where(np.isinf(x), np.inf, np.where(x < 0, np.where(sine == 0, np.inf, reflected), positive))
 
 
@@ -109,6 +109,16 @@ def _cotangent_derivative(n: int) -> tuple[float, ...]:
         slope = [k * a for k, a in enumerate(p)][1:]
         p = [-a - b for a, b in zip([*slope, 0.0, 0.0], [0.0, 0.0, *slope], strict=True)]
     return tuple(p)
+
+
+def _trigamma_kernel(x):
+    r""":math:`\psi'(x)`, for negative numbers from :math:`\psi'(1 - x) + \psi'(x) = (\pi / \sin \pi x)^2`.
+
+    The sine is that of the rounded product, in the dtype at hand, so that integers give large numbers rather than infinity.
+    """
+    value = in_double(zeta_kernel)(np.full_like(x, 2.0), np.where(x < 0.5, 1 - x, x))
+    reflected = np.square(x.dtype.type(pi) / np.sin(x.dtype.type(pi) * x)) - value
+    return np.where(x < 0.5, reflected, value)
 
 
 @in_double
@@ -209,7 +219,7 @@ def digamma(input):
 
 
 @pointwise(
-    kernel=_polygamma_kernel,
+    kernel=lambda x, n: _trigamma_kernel(x) if n == 1 else _polygamma_kernel(x, n),
     result="float",
     grad={"input": lambda g, input, n: g * _polygamma(input, n + 1)},
     method=False,

@@ -91,7 +91,7 @@ def _hardtanh_kernel(x, low, high):
 @pointwise(
     lower=lambda b, x, low, high: b.min(b.max(x, low), high),
     kernel=_hardtanh_kernel,
-    grad={"input": lambda g, input, low, high: where((input > low) & (input < high), g, 0)},
+    grad={"input": lambda g, input, low, high: where((input <= low) | (input >= high), 0, g)},
     method=False,
     backward_name="HardtanhBackward0",
 )
@@ -308,7 +308,7 @@ def tanhshrink(input):
 @pointwise(
     lower=lambda b, x: b.div(b.mul(x, b.min(b.max(b.add(x, 3), 0), 6)), 6),
     kernel=lambda x: x * np.minimum(np.maximum(x + 3, 0), 6) / 6,
-    grad={"input": lambda g, input: where(input < -3, 0, where(input <= 3, g * (input / 3 + 0.5), g))},
+    grad={"input": lambda g, input: where(input <= -3, 0, where(input < 3, g * (input / 3 + 0.5), g))},
     method=False,
     backward_name="HardswishBackward0",
 )
@@ -323,10 +323,14 @@ def hardswish(input, inplace=False):
     return activate(_hardswish, input, inplace)
 
 
+_ONE_SIXTH = float(np.float32(1 / 6))
+"""PyTorch's slope of hardsigmoid, in every dtype."""
+
+
 @pointwise(
     lower=lambda b, x: b.div(b.min(b.max(b.add(x, 3), 0), 6), 6),
     kernel=lambda x: np.minimum(np.maximum(x + 3, 0), 6) / 6,
-    grad={"input": lambda g, input: where((input > -3) & (input < 3), g / 6, 0)},
+    grad={"input": lambda g, input: where((input > -3) & (input < 3), g * _ONE_SIXTH, 0)},
     method=False,
     backward_name="HardsigmoidBackward0",
 )

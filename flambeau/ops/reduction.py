@@ -179,7 +179,15 @@ def sum_(input, dim=None, keepdim=False, *, dtype=None):
     return reduced_shape(input.shape, dims, keepdim), dtype, (input,), {"dim": dims, "keepdim": bool(keepdim)}
 
 
-@op(kernel=_sum_kernel, out="dtype", samples=reduction_samples, grad={"input": spread})
+def _nansum_kernel(x, dim, keepdim):
+    return _sum_kernel(np.where(np.isnan(x), x.dtype.type(0), x) if x.dtype.kind == "f" else x, dim, keepdim)
+
+
+def _nansum_gradient(g, input, dim, keepdim):
+    return spread(g, input.shape, dim, keepdim) * (~input.isnan()).to(g.dtype)
+
+
+@op(kernel=_nansum_kernel, out="dtype", samples=reduction_samples, grad={"input": _nansum_gradient})
 def nansum(input, dim=None, keepdim=False, *, dtype=None):
     """The sum over ``dim``, where NaN counts as zero.
 
@@ -187,8 +195,6 @@ def nansum(input, dim=None, keepdim=False, *, dtype=None):
     """
     if input.dtype.is_complex:
         raise RuntimeError(f"nansum on CPU does not support complex inputs, got {input.dtype}")
-    if input.dtype.is_floating_point:
-        input = input.nan_to_num(0.0, np.inf, -np.inf)
     return sum_.op.check(input, dim, keepdim, dtype=dtype)
 
 

@@ -320,14 +320,9 @@ def _search(name: str, sequence, values, out_int32, right, side, sorter):
         values = dispatch.wrap(np.array(values))
         common = dispatch.result_type(sequence, values)
         sequence, values = sequence.to(common), values.to(common)
-    elif name == "bucketize":
+    elif values.dtype is not sequence.dtype:
         common = dispatch.result_type(sequence, values)
         sequence, values = sequence.to(common), values.to(common)
-    elif values.dtype is not sequence.dtype:
-        raise RuntimeError(
-            f"{name}(): input value tensor and boundary tensor should have same dtype, but got input value tensor dtype "
-            f"{scalar_name(values.dtype)} and boundary tensor dtype {scalar_name(sequence.dtype)}"
-        )
     if sequence.dim() == 0:
         raise RuntimeError(f"{name}(): boundaries tensor should have positive dimension, but got 0 dimension")
     if sequence.dim() > 1 and sequence.shape[:-1] != values.shape[:-1]:
@@ -417,10 +412,10 @@ def bincount(input, weights=None, minlength=0):
     """
     if minlength < 0:
         raise RuntimeError(f"minlength should be >= 0, got {minlength}")
-    if input.dim() != 1 or input.dtype.kind != dtypes.INTEGRAL:
-        raise RuntimeError(
-            f"bincount only supports 1-d non-negative integral inputs. Got {input.dtype} of shape {list(input.shape)}."
-        )
+    if input.dim() != 1:
+        raise RuntimeError(f"bincount only supports 1-d non-negative integral inputs. Got shape {list(input.shape)}.")
+    if input.dtype.kind != dtypes.INTEGRAL:
+        raise NotImplementedError(f"\"bincount_cpu\" not implemented for '{scalar_name(input.dtype)}'")
     dtype = dtypes.int64
     if weights is not None:
         if weights.shape != input.shape:
@@ -461,7 +456,8 @@ def histc(input, bins=100, min=0, max=0):
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.histc.html
     """
-    _refuse_order("histc", input)
+    if input.dtype.kind != dtypes.FLOATING:
+        raise NotImplementedError(f"\"histogram_cpu\" not implemented for '{scalar_name(input.dtype)}'")
     if bins <= 0:
         raise RuntimeError(f"torch.histc(): bins must be > 0, but got {bins}")
     if min > max:

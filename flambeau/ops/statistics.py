@@ -483,7 +483,7 @@ def _logsumexp_kernel(x, dim, keepdim):
 
 def _logsumexp_gradient(g, input, out, dim, keepdim):
     out = restore(out, input.shape, dim, keepdim)
-    weights = (input - out.masked_fill(out == -inf, 0)).exp()
+    weights = (input - out).exp()
     return restore(g, input.shape, dim, keepdim) * (weights.conj_physical() if weights.dtype.is_complex else weights)
 
 

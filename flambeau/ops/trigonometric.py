@@ -112,7 +112,7 @@ def _sinc(x):
 def _grad_of_sinc(g, input):
     turned = input * pi
     slope = (turned * cos(turned) - sin(turned)) / (turned * input)
-    return g * conj_of(where(input == 0, 0, slope))
+    return g * conj_of(where(turned * input == 0, 0, slope))
 
 
 @pointwise(
