@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from flambeau.nn.modules.module import Module
+from flambeau.nn.parameter import is_lazy
 
 __all__ = [
     "Attribute", "Final", "ScriptFunction", "ScriptModule", "annotate", "export", "freeze", "ignore", "is_scripting",
@@ -19,8 +20,16 @@ __all__ = [
 ]  # fmt: skip
 
 _isinstance = isinstance
-ScriptModule = Module
-ScriptFunction = type(lambda: None)
+
+
+class ScriptModule(Module):
+    """A base class for modules whose methods are marked by :func:`script_method`; other modules are none, scripted or not."""
+
+
+class ScriptFunction:
+    """What PyTorch makes of a scripted function. Here it stays the function that it was, so nothing is an instance."""
+
+
 
 
 def script(obj: Any, optimize: Any = None, _frames_up: int = 0, _rcb: Any = None, example_inputs: Any = None) -> Any:
@@ -33,6 +42,10 @@ def script(obj: Any, optimize: Any = None, _frames_up: int = 0, _rcb: Any = None
     >>> double(torch.ones(1))
     tensor([2.])
     """
+    if _isinstance(obj, Module):
+        lazy = [name for name, value in [*obj.named_parameters(), *obj.named_buffers()] if is_lazy(value)]
+        if lazy:
+            raise RuntimeError(f"{type(obj).__name__!r} has uninitialized parameters {lazy}. Did you forget to run a forward pass?")
     return obj
 
 

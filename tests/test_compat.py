@@ -172,3 +172,54 @@ def test_the_package_has_a_version() -> None:
             raise AssertionError
         """
     )
+
+
+def test_importing_modules_replaces_no_functions() -> None:
+    """Whatever is imported under its torch name, and in whichever order: names mean what they meant."""
+    python(
+        """
+        import importlib, pkgutil, random, sys, types, warnings
+        import flambeau
+        from flambeau.compat.finder import is_public
+        warnings.simplefilter("ignore")
+        modules = [m.name for m in pkgutil.walk_packages(flambeau.__path__, "flambeau.") if is_public(m.name)]
+        def names():
+            found = {}
+            for name, module in list(sys.modules.items()):
+                if is_public(name):
+                    found |= {(name, key): value for key, value in vars(module).items()
+                              if isinstance(value, (types.FunctionType, types.BuiltinFunctionType, type))}
+            return found
+        known = names()
+        random.Random(0).shuffle(modules)
+        for name in modules:
+            try:
+                importlib.import_module(name.replace("flambeau", "torch", 1))
+            except ImportError as error:  # of an optional library
+                assert "torch" not in str(error), error
+        now = names()
+        changed = [key for key in known if now.get(key) is not known[key] and not key[1].startswith("__")]
+        assert not changed, changed
+        import torch, torch.autograd.gradcheck, torch.nn.utils.weight_norm, torch.nn.utils.spectral_norm
+        from torch.autograd.gradcheck import GradcheckError
+        assert callable(torch.autograd.gradcheck) and callable(torch.nn.utils.weight_norm)
+        assert callable(torch.nn.utils.spectral_norm) and sys.modules["torch.nn.utils.weight_norm"].remove_weight_norm
+        """
+    )
+
+
+def test_scripted_modules_are_no_script_modules() -> None:
+    python(
+        """
+        import torch
+        net, function = torch.nn.Linear(1, 1), torch.jit.script(lambda x: x)
+        for value in (net, torch.jit.script(net), torch.nn.Module(), function, len, python):
+            assert not isinstance(value, (torch.jit.ScriptModule, torch.jit.ScriptFunction))
+        assert issubclass(torch.jit.ScriptModule, torch.nn.Module)
+        class Net(torch.jit.ScriptModule):
+            @torch.jit.script_method
+            def forward(self, x):
+                return x + 1
+        assert Net()(torch.ones(1)).item() == 2 and isinstance(Net(), torch.jit.ScriptModule)
+        """.replace("python", "print")
+    )

@@ -327,10 +327,14 @@ def test_an_expanded_tensor_takes_no_memory(dtype, flags, wrapped, legacy):
         else:
             data = archive(program(body), _0=values.tobytes())
         assert len(data) < 1300
+        if flags.get("conj") and dtype != "complex64":
+            with pytest.raises(pickle.UnpicklingError, match="cannot be marked as conj"):
+                load_bytes(data)
+            return
         t = load_bytes(data)
         assert t.shape == size and t.stride() == stride
         changed = torch.from_numpy(values).view(t.dtype)[:2]
-        changed = changed.conj() if flags.get("conj") and t.is_complex() else changed
+        changed = changed.conj() if flags.get("conj") else changed
         assert torch.equal(t.detach()[7, 9], -changed if flags.get("neg") else changed)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import gc
+import io
 import pickle
 import traceback
 from collections import OrderedDict
@@ -468,3 +470,94 @@ def test_buffer():
     assert isinstance(buffer, nn.Buffer)
     assert not isinstance(torch.ones(2), nn.Buffer)
     assert type(buffer) is torch.Tensor
+
+
+# --- found beside PyTorch ---
+
+
+def test_the_batches_of_a_layer_that_tracks_nothing_are_not_counted():
+    for cls, shape in ((nn.BatchNorm1d, (8, 4)), (nn.BatchNorm2d, (2, 4, 3, 3)), (nn.BatchNorm3d, (2, 4, 2, 2, 2))):
+        bn = cls(4)
+        bn(torch.rand(shape))
+        bn.track_running_stats = False
+        before = bn.running_mean.tolist()
+        bn(torch.rand(shape))
+        assert bn.num_batches_tracked == 1 and bn.running_mean.tolist() == before
+        bn.track_running_stats = True
+        bn(torch.rand(shape))
+        assert bn.num_batches_tracked == 2
+
+
+@pytest.mark.parametrize("trained", [(True, True), (True, False), (False, True), (False, False)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_fused_layers_are_trained_where_their_parts_are(trained, bias):
+    for layer, fuse in ((nn.Conv2d(3, 5, 2, bias=bias), nn.utils.fuse_conv_bn_weights), (nn.Linear(3, 5, bias=bias), nn.utils.fuse_linear_bn_weights)):
+        bn = nn.BatchNorm2d(5)
+        layer.weight.requires_grad = trained[0]
+        if bias:
+            layer.bias.requires_grad = trained[1]
+        weight, offset = fuse(layer.weight, layer.bias, bn.running_mean, bn.running_var, bn.eps, bn.weight, bn.bias)
+        assert (weight.requires_grad, offset.requires_grad) == (trained[0], bias and trained[1])
+
+
+def test_containers_take_any_iterable_of_pairs():
+    net = nn.Sequential(nn.Linear(1, 1), nn.ReLU())
+    for pairs in (net.named_children(), iter([*net.named_children()]), ((n, m) for n, m in net.named_children()), zip("01", net)):
+        assert list(nn.ModuleDict(pairs)) == ["0", "1"]
+    for pairs in (net.named_parameters(), {"0.weight": net[0].weight, "0.bias": net[0].bias}.items()):
+        assert len(nn.ParameterDict((n.replace(".", "_"), p) for n, p in pairs)) == 2
+    for container, value in ((nn.ModuleDict, 5), (nn.ParameterDict, 5)):
+        with pytest.raises(TypeError, match="should be called with an iterable of key/value pairs"):
+            container().update(value)
+
+
+def test_state_of_the_older_weight_norm():
+    for layer, name in ((nn.Linear(2, 3), "weight"), (nn.Conv2d(2, 3, 2), "weight"), (nn.Linear(2, 3), "bias")):
+        net = nn.Sequential(copy.deepcopy(layer))
+        with pytest.warns(FutureWarning):
+            nn.utils.weight_norm(net[0], name)
+        new = nn.Sequential(copy.deepcopy(layer))
+        with torch.no_grad():
+            new[0].weight.zero_()
+        nn.utils.parametrizations.weight_norm(new[0], name)
+        state = net.state_dict()
+        assert str(new.load_state_dict(state)) == "<All keys matched successfully>"
+        assert torch.allclose(getattr(new[0], name), getattr(layer, name)) and f"0.{name}_g" in state
+        new.load_state_dict(copy.deepcopy(new).state_dict())
+
+
+def test_no_cycles_are_left():
+    """What nobody needs goes at once, with its tensors, and does not wait for the collector of cycles."""
+    x = torch.rand(2, 5, 4)
+    nets = {
+        "lstm": nn.LSTM(4, 4), "transformer": nn.TransformerEncoderLayer(4, 2, 8, batch_first=True),
+        "norm": nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(5)), "dict": nn.ModuleDict({"a": nn.Linear(4, 4)}),
+    }  # fmt: skip
+
+    def train(net):
+        optimizer = torch.optim.Adam(net.parameters())
+        out = net(x)
+        (out[0] if isinstance(out, tuple) else out).sum().backward()
+        optimizer.step()
+        optimizer.load_state_dict(optimizer.state_dict())
+
+    uses = [
+        lambda net: net.load_state_dict(net.state_dict()), lambda net: net.load_state_dict(net.state_dict(), assign=True),
+        copy.deepcopy, lambda net: net.double().float(), repr, lambda net: net.apply(lambda m: None), lambda net: net.train().eval(),
+        lambda net: None if isinstance(net, nn.ModuleDict) else train(net), lambda net: list(net.named_parameters()),
+        lambda net: torch.linalg.multi_dot([x[0], x[1].t(), x[0]]), lambda net: torch.save(net.state_dict(), io.BytesIO()),
+    ]  # fmt: skip
+    for use in uses:
+        for net in nets.values():
+            [use(net) for _ in range(6)]  # what is made once
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        for n, use in enumerate(uses):
+            for name, net in nets.items():
+                use(net)
+                assert gc.collect() == 0, (n, name)
+    finally:
+        gc.enable()
+        gc.unfreeze()

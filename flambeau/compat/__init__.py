@@ -11,7 +11,7 @@ import sys
 
 import flambeau
 from flambeau.compat.children import disguise
-from flambeau.compat.finder import TorchFinder, is_public
+from flambeau.compat.finder import TorchFinder, alias_hidden_modules, is_public
 from flambeau.compat.missing import explain_missing_names
 
 __all__ = ["install"]
@@ -48,5 +48,6 @@ def install() -> None:
     flambeau.torch = flambeau  # type: ignore[attr-defined]  # PyTorch has this too, and libraries write torch.torch
     # In front of the path finder, which would load flambeau's files a second time under their torch names.
     sys.meta_path.insert(0, TorchFinder())
+    alias_hidden_modules(flambeau, "torch")
     if "multiprocessing.spawn" in sys.modules:
         disguise(sys.modules["multiprocessing.spawn"])

@@ -6,6 +6,7 @@ import importlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import sys
 from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import Any
@@ -34,6 +35,19 @@ def _exists(name: str) -> bool:
         raise
 
 
+def alias_hidden_modules(package: ModuleType, torch_name: str) -> None:
+    """Makes known the modules of ``package`` whose names there mean functions, as ``gradcheck`` in ``torch.autograd``.
+
+    Python would put such a module in the place of the function when it is imported under its torch name.
+    """
+    for name, value in list(vars(package).items()):
+        real = f"{package.__name__}.{name}"
+        module = sys.modules.get(real)
+        if module is not None and module is not value and is_public(real):
+            explain_missing_names(module, f"{torch_name}.{name}")
+            sys.modules.setdefault(f"{torch_name}.{name}", module)
+
+
 class _SameModule(importlib.abc.Loader):
     """Loads a module by handing over the one that there is."""
 
@@ -50,6 +64,7 @@ class _SameModule(importlib.abc.Loader):
         name = module.__spec__.name
         module.__spec__ = self.real_spec  # the import system has put the torch name there
         explain_missing_names(module, name)
+        alias_hidden_modules(module, name)
 
 
 class _Spelled(importlib.abc.Loader):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 from flambeau import ops
+from flambeau.core.size import Size
 from flambeau.tensor import Tensor
 
 __all__ = ["Buffer", "Parameter", "UninitializedBuffer", "UninitializedParameter", "is_lazy"]
@@ -87,8 +88,11 @@ class Buffer(Tensor, metaclass=_BufferType):
         return buffer
 
 
-class _Uninitialized:
-    """A tensor whose shape is not known yet; ``materialize`` gives it one."""
+class _Uninitialized(Tensor):
+    """A tensor whose shape is not known yet; ``materialize`` gives it one.
+
+    It can be cast and moved, copied and pickled. Whatever else would look at its shape raises.
+    """
 
     cls_to_become: type
 
@@ -108,8 +112,66 @@ class _Uninitialized:
             "attributes."
         )
 
+    @property
+    def _shape(self) -> Size:
+        raise ValueError(
+            "Attempted to use an uninitialized parameter. This error happens when you are using a `LazyModule` or "
+            f"explicitly manipulating `torch.nn.parameter.{type(self).__name__}` objects. When using LazyModules call "
+            "`forward` with a dummy batch to initialize the parameters before calling torch functions"
+        )
+
+    @_shape.setter
+    def _shape(self, value: Size) -> None:
+        vars(self)["_shape"] = value  # of no elements, and hidden until there is a shape
+
+    def size(self, dim: int | None = None) -> Any:
+        return vars(self)["_shape"] if dim is None else 0
+
+    @property
+    def data(self) -> Tensor:
+        return ops.empty(0, device=self.device, dtype=self.dtype)
+
+    @data.setter
+    def data(self, value: Tensor) -> None:
+        self._storage, self._dtype = value._storage, value._dtype
+        vars(self)["_shape"] = Size((0,))
+
+    def to(self, *args: Any, **kwargs: Any) -> Self:
+        """The same in another dtype; arguments as those of ``Tensor.to``."""
+        like = Tensor._make_subclass(type(self), self.data.to(*args, **kwargs), self.requires_grad)
+        return _with_attributes(like, self)
+
+    def share_memory_(self) -> Self:
+        raise RuntimeError(
+            "Can't share memory on an uninitialized parameter or buffer. Call `forward` to initialize the parameters "
+            "before calling `module.share_memory()`."
+        )
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"
+
+    def __deepcopy__(self, memo: dict) -> Self:
+        if id(self) not in memo:
+            memo[id(self)] = self.to()
+        return memo[id(self)]
+
+    def __reduce_ex__(self, protocol: Any) -> tuple:
+        return type(self), (self.requires_grad, self.device, self.dtype)
+
+
+def _with_attributes(tensor: Any, other: Any) -> Any:
+    for name in ("persistent", "_is_buffer"):
+        if name in vars(other):
+            setattr(tensor, name, getattr(other, name))
+    return tensor
+
+
+for _name in ("half", "bfloat16", "float", "double", "char", "short", "int", "long", "cpu", "cuda"):
+
+    def _cast(self: _Uninitialized, *args: Any, _name: str = _name, **kwargs: Any) -> _Uninitialized:
+        return self.to(dtype=getattr(self.data, _name)(*args, **kwargs).dtype)
+
+    setattr(_Uninitialized, _name, _cast)
 
 
 class UninitializedParameter(_Uninitialized, Parameter):
@@ -123,13 +185,8 @@ class UninitializedParameter(_Uninitialized, Parameter):
     def __new__(cls, requires_grad: bool = True, device: Any = None, dtype: Any = None) -> UninitializedParameter:
         return Tensor._make_subclass(cls, ops.empty(0, device=device, dtype=dtype), requires_grad)
 
-    def __deepcopy__(self, memo: dict) -> UninitializedParameter:
-        if id(self) not in memo:
-            memo[id(self)] = type(self)(self.requires_grad, self.device, self.dtype)
-        return memo[id(self)]
 
-
-class UninitializedBuffer(_Uninitialized, Tensor):
+class UninitializedBuffer(_Uninitialized):
     """A buffer of a lazy module before its first call.
 
     See https://pytorch.org/docs/stable/generated/torch.nn.parameter.UninitializedBuffer.html

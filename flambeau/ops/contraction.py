@@ -378,13 +378,16 @@ def multi_dot(tensors):
             )
     split = _best_order([x.shape[0] for x in chain] + [chain[-1].shape[1]])
 
-    def product(i: int, j: int):
-        return chain[i] if i == j else mm(product(i, split[i][j]), product(split[i][j] + 1, j))
-
-    result = product(0, n - 1)
+    result = _product(chain, split, 0, n - 1)
     if last.dim() == 1:
         result = result.squeeze(1)
     return result.squeeze(0) if first.dim() == 1 else result
+
+
+def _product(chain, split, i: int, j: int):
+    if i == j:
+        return chain[i]
+    return mm(_product(chain, split, i, split[i][j]), _product(chain, split, split[i][j] + 1, j))
 
 
 @composite(method=False, samples=lambda make: [Sample(make(2, 3), make(3, 4), make(4, 2))])

@@ -9,7 +9,6 @@ from typing import IO, Any
 
 import numpy as np
 
-from flambeau.serialization.rebuilding import filled
 from flambeau.serialization.storages import MapLocation, parse_id, place
 from flambeau.serialization.unpickler import Unpickler
 from flambeau.serialization.vocabulary import Vocabulary
@@ -42,7 +41,6 @@ def read(file: IO[bytes], vocabulary: Vocabulary, map_location: MapLocation, enc
         raise RuntimeError(f"Invalid protocol version: expected {_PROTOCOL}")
     if type(system) is not dict or not system.get("little_endian", True):
         raise RuntimeError("the file was written on a big-endian machine, or is corrupted")
-    sources: dict[str, Storage] = {}
     storages: dict[str, Storage] = {}
 
     def storage(id: Any) -> Storage:
@@ -57,8 +55,7 @@ def read(file: IO[bytes], vocabulary: Vocabulary, map_location: MapLocation, enc
                     f"the storages need more bytes than the {size} of the file: it is truncated or hostile"
                 )
             arrays[key] = np.empty(count, dtype.np)
-            sources[key] = Storage.from_numpy(arrays[key], dtype)
-            storages[key] = place(sources[key], location, map_location)
+            storages[key] = place(Storage.from_numpy(arrays[key], dtype), location, map_location)
         return storages[key]
 
     result = Unpickler(stream, vocabulary, storage, encoding).load()
@@ -74,7 +71,6 @@ def read(file: IO[bytes], vocabulary: Vocabulary, map_location: MapLocation, enc
         target = arrays[key].view(np.uint8)
         if stream.readinto(target.data) != target.size:
             raise RuntimeError(f"storage {key!r:.40} ends early: the file is truncated")
-        filled(sources[key])
     return result
 
 

@@ -98,6 +98,8 @@ class CheckpointPickler(_PythonPickler):
         make: Any = rebuilding.rebuild_tensor_v2
         if t.dtype not in STORAGE_TYPES:
             make, args = rebuilding.rebuild_tensor_v3, (*args, t.dtype)
+        if t._bits:
+            args = (*args, dict.fromkeys(sorted(t._bits), True))
         attributes = user_attributes(t)
         if type(t) is Parameter:
             data = (*args[:4], False, *args[5:])

@@ -12,9 +12,6 @@ from inspect import getattr_static
 from math import prod
 from pickle import UnpicklingError
 from typing import Any
-from weakref import WeakKeyDictionary
-
-import numpy as np
 
 from flambeau.core import dtypes
 from flambeau.core.dtypes import dtype as Dtype
@@ -87,32 +84,13 @@ def rebuild_tensor_v3(
     if not isinstance(storage, Storage) or not isinstance(dtype, Dtype):
         raise TypeError("a tensor is made from a storage and a dtype")
     check_geometry(size, stride, offset, dtype.itemsize, storage.size * storage.dtype.itemsize)
-    for flag in ("conj", "neg"):
-        if metadata and metadata.get(flag):  # PyTorch marks such a tensor and saves the values that it had before
-            storage = _changed(storage, flag, dtype)
-    return Tensor._from_storage(storage, dtype, size, stride, offset).requires_grad_(bool(requires_grad))
-
-
-_CHANGES: dict[str, Callable] = {"conj": np.conj, "neg": np.negative}
-_changed_storages: WeakKeyDictionary[Storage, dict[tuple[str, Dtype], Storage]] = WeakKeyDictionary()
-
-
-def _changed(storage: Storage, how: str, dtype: Dtype) -> Storage:
-    """``storage`` with all its elements, read as of ``dtype``, negated or conjugated: one for all tensors that need it."""
-    known = _changed_storages.setdefault(storage, {})
-    if (how, dtype) not in known:
-        memory = storage.array().view(np.uint8)
-        array = memory[: memory.size // dtype.itemsize * dtype.itemsize].view(dtype.np)
-        known[how, dtype] = Storage.from_numpy(_CHANGES[how](array), dtype)
-    return known[how, dtype]
-
-
-def filled(storage: Storage) -> None:
-    """Says that the content of ``storage`` has only come now, after tensors have been made of it."""
-    for (how, dtype), changed in _changed_storages.pop(storage, {}).items():
-        memory = storage.array().view(np.uint8)
-        changed.array()[:] = _CHANGES[how](memory[: changed.size * dtype.itemsize].view(dtype.np))
-        filled(changed)
+    tensor = Tensor._from_storage(storage, dtype, size, stride, offset)
+    flags = [flag for flag in ("conj", "neg") if metadata and plain(metadata, dict).get(flag)]
+    if flags and dtype is dtypes.bool or "conj" in flags and not dtype.is_complex:
+        raise UnpicklingError(f"a tensor of {dtype} cannot be marked as {' and '.join(flags)}")
+    if flags:  # its elements are conjugated or negated when they are read, not here
+        tensor._strides, tensor._bits = tuple(stride), frozenset(flags)
+    return tensor.requires_grad_(plain(requires_grad, bool, int) != 0)
 
 
 def rebuild_tensor_v2(

@@ -8,7 +8,7 @@ import numpy as np
 
 from flambeau import dispatch
 from flambeau.core import device as devices
-from flambeau.core import dtypes
+from flambeau.core import dtypes, memory_format
 from flambeau.core.size import Size, contiguous_strides, wrap_dim
 from flambeau.dispatch import grad_mode
 from flambeau.engine import flight
@@ -114,6 +114,11 @@ class Tensor(Derived):
     @property
     def device(self) -> devices.device:
         return devices.CPU
+
+    @property
+    def layout(self) -> memory_format.layout:
+        """``torch.strided``: elements lie at multiples of strides."""
+        return memory_format.strided
 
     @property
     def ndim(self) -> int:

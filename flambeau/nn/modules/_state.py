@@ -11,7 +11,7 @@ from typing import Any
 from flambeau.autograd import no_grad
 from flambeau.core.hooks import RemovableHandle
 from flambeau.nn.modules._hooks import add_hook
-from flambeau.nn.parameter import Parameter
+from flambeau.nn.parameter import Parameter, is_lazy
 from flambeau.tensor import Tensor
 
 EXTRA_STATE = "_extra_state"
@@ -142,25 +142,7 @@ class Stateful:
         if metadata is not None:
             state_dict._metadata = metadata
 
-        def load(module: Stateful, local: dict, prefix: str) -> None:
-            local_metadata = {} if metadata is None else metadata.get(prefix[:-1], {})
-            if assign:
-                local_metadata["assign_to_params_buffers"] = True
-            module._load_from_state_dict(local, prefix, local_metadata, True, missing_keys, unexpected_keys, errors)
-            for name, child in module._modules.items():
-                if child is not None:
-                    inner = f"{prefix}{name}."
-                    load(child, {k: v for k, v in local.items() if k.startswith(inner)}, inner)
-            incompatible = _IncompatibleKeys(missing_keys, unexpected_keys)
-            for hook in module._load_state_dict_post_hooks.values():
-                if hook(module, incompatible) is not None:
-                    raise AssertionError(
-                        "Hooks registered with ``register_load_state_dict_post_hook`` are not"
-                        "expected to return new values, if incompatible_keys need to be modified,"
-                        "it should be done inplace."
-                    )
-
-        load(self, state_dict, "")
+        self._load_tree(state_dict, "", metadata, assign, missing_keys, unexpected_keys, errors)
 
         if strict:
             mismatches = [("Missing", missing_keys), ("Unexpected", unexpected_keys)]
@@ -173,6 +155,28 @@ class Stateful:
             listed = "\n\t".join(errors)
             raise RuntimeError(f"Error(s) in loading state_dict for {self._get_name()}:\n\t{listed}")
         return _IncompatibleKeys(missing_keys, unexpected_keys)
+
+    def _load_tree(
+        self, state_dict: dict, prefix: str, metadata: dict | None, assign: bool, missing: list, unexpected: list, errors: list
+    ) -> None:
+        """Load the state of this module and of those below it."""
+        local_metadata = {} if metadata is None else metadata.get(prefix[:-1], {})
+        if assign:
+            local_metadata["assign_to_params_buffers"] = True
+        self._load_from_state_dict(state_dict, prefix, local_metadata, True, missing, unexpected, errors)
+        for name, child in self._modules.items():
+            if child is not None:
+                inner = f"{prefix}{name}."
+                local = {key: value for key, value in state_dict.items() if key.startswith(inner)}
+                child._load_tree(local, inner, metadata, assign, missing, unexpected, errors)
+        incompatible = _IncompatibleKeys(missing, unexpected)
+        for hook in self._load_state_dict_post_hooks.values():
+            if hook(self, incompatible) is not None:
+                raise AssertionError(
+                    "Hooks registered with ``register_load_state_dict_post_hook`` are not"
+                    "expected to return new values, if incompatible_keys need to be modified,"
+                    "it should be done inplace."
+                )
 
     def _load_from_state_dict(
         self,
@@ -226,6 +230,8 @@ class Stateful:
                 f'While copying the parameter named "{key}", expected torch.Tensor or '
                 f"Tensor-like object from checkpoint but received {type(given)}"
             )
+        if is_lazy(current) and is_lazy(given):
+            return None  # neither has a shape yet
         # Files of PyTorch 0.3 hold 0-dim values as one element.
         if current.dim() == 0 and given.dim() == 1 and given.shape[0] == 1:
             given = given[0]

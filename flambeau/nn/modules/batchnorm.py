@@ -103,7 +103,7 @@ class _BatchNorm(_NormBase):
         self._check_input_dim(input)
         # momentum None asks for the plain average of all batches.
         factor = 0.0 if self.momentum is None else self.momentum
-        if self.training and self.num_batches_tracked is not None:
+        if self.training and self.track_running_stats and self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
             if self.momentum is None:
                 factor = 1.0 / float(self.num_batches_tracked)

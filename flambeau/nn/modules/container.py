@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 from collections import OrderedDict
-from collections.abc import Container as _Sized
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
@@ -279,8 +278,8 @@ class ModuleDict(Module):
 
 
 def _pairs(what: str, items: Any) -> Iterable[tuple[str, Any]]:
-    """The keys and values of a mapping or of a sequence of pairs."""
-    if not isinstance(items, _Sized) or not isinstance(items, Iterable):
+    """The keys and values of a mapping or of an iterable of pairs."""
+    if not isinstance(items, Iterable):
         raise TypeError(
             f"{what}.update should be called with an iterable of key/value pairs, but got {type(items).__name__}"
         )
@@ -477,8 +476,6 @@ class ParameterDict(Module):
                 "ParametersDict.update should be called with an "
                 f"iterable of key/value pairs, but got {type(parameters).__name__}"
             )
-        if isinstance(parameters, Iterator):
-            parameters = list(parameters)
         pairs = _pairs("ParameterDict", parameters)
         if isinstance(parameters, Mapping) and not isinstance(parameters, OrderedDict):
             pairs = sorted(pairs)

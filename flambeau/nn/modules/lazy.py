@@ -119,8 +119,9 @@ class LazyLinear(LazyModuleMixin, Linear):
             super().reset_parameters()
 
     def initialize_parameters(self, input: Tensor) -> None:
-        if self.has_uninitialized_params():
+        if self.in_features == 0:
             self.in_features = input.shape[-1]
+        if self.has_uninitialized_params():
             self.weight.materialize((self.out_features, self.in_features))
             if self.bias is not None:
                 self.bias.materialize((self.out_features,))
@@ -140,7 +141,7 @@ class _LazyConvNd(LazyModuleMixin):
             super().reset_parameters()
 
     def initialize_parameters(self: _ConvNd, input: Tensor, *args: Any) -> None:
-        if not self.has_uninitialized_params():
+        if self.in_channels != 0:
             return
         n = self._dimensions
         if input.dim() not in (n + 1, n + 2):
@@ -151,6 +152,8 @@ class _LazyConvNd(LazyModuleMixin):
         self.in_channels = input.shape[-n - 1]
         if self.in_channels % self.groups != 0:
             raise ValueError("in_channels must be divisible by groups")
+        if not self.has_uninitialized_params():  # their values have been loaded
+            return
         shape = (self.out_channels, self.in_channels // self.groups, *self.kernel_size)
         if self.transposed:
             shape = (self.in_channels, self.out_channels // self.groups, *self.kernel_size)
@@ -240,9 +243,10 @@ class _LazyNorm(LazyModuleMixin):
             super().reset_parameters()
 
     def initialize_parameters(self: _NormBase, input: Tensor) -> None:
+        if self.num_features == 0:
+            self.num_features = input.shape[_channel_dim(self, input)]
         if not self.has_uninitialized_params():
             return
-        self.num_features = input.shape[_channel_dim(self, input)]
         for tensor in (*self._parameters.values(), *self._buffers.values()):
             if is_lazy(tensor):
                 tensor.materialize((self.num_features,))

@@ -38,8 +38,11 @@ def fuse_conv_bn_weights(
     if bn_b is not None:
         bias = bias + bn_b
     weight = conv_w * scale.reshape(shape)
-    trained = conv_w.requires_grad
-    return Parameter(weight.to(conv_w.dtype), trained), Parameter(bias.to(conv_w.dtype), trained)
+    bias = bias.to(conv_w.dtype if conv_b is None else conv_b.dtype)
+    return (
+        Parameter(weight.to(conv_w.dtype), conv_w.requires_grad),
+        Parameter(bias, conv_b is not None and conv_b.requires_grad),
+    )
 
 
 def fuse_linear_bn_weights(

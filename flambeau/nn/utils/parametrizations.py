@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 from flambeau import linalg, ops
 from flambeau.nn import functional as F
 from flambeau.nn.modules.module import Module
@@ -40,7 +43,17 @@ def weight_norm(module: Module, name: str = "weight", dim: int | None = 0) -> Mo
 
     Salimans and Kingma (2016), Weight normalization.
     """
-    return parametrize.register_parametrization(module, name, _WeightNorm(dim), unsafe=True)
+    parametrize.register_parametrization(module, name, _WeightNorm(dim), unsafe=True)
+    module._register_load_state_dict_pre_hook(partial(_rename_old_weights, name))
+    return module
+
+
+def _rename_old_weights(name: str, state_dict: dict, prefix: str, *args: Any) -> None:
+    """The state of ``torch.nn.utils.weight_norm`` as that of the parametrization."""
+    old = [f"{prefix}{name}_g", f"{prefix}{name}_v"]
+    if all(key in state_dict for key in old):
+        for n, key in enumerate(old):
+            state_dict[f"{prefix}parametrizations.{name}.original{n}"] = state_dict.pop(key)
 
 
 class _SpectralNorm(Module):

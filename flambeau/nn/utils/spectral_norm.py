@@ -9,7 +9,7 @@ from flambeau.autograd import no_grad
 from flambeau.nn import functional as F
 from flambeau.nn.modules.conv import _ConvTransposeNd
 from flambeau.nn.modules.module import Module
-from flambeau.nn.parameter import Parameter
+from flambeau.nn.parameter import Parameter, is_lazy
 from flambeau.tensor import Tensor
 
 __all__ = ["remove_spectral_norm", "spectral_norm"]
@@ -91,6 +91,11 @@ def spectral_norm(
     weight = module._parameters[name]
     if weight is None:
         raise ValueError(f"`SpectralNorm` cannot be applied as parameter `{name}` is None")
+    if is_lazy(weight):
+        raise ValueError(
+            "The module passed to `SpectralNorm` can't have uninitialized parameters. "
+            "Make sure to run the dummy forward before applying spectral normalization"
+        )
     with no_grad():
         height, width = as_matrix(weight, dim).shape
         u = F.normalize(weight.new_empty(height).normal_(0, 1), dim=0, eps=eps)
