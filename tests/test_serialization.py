@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import errno
+import gzip
 import io
 import os
 import pickle
@@ -227,6 +228,83 @@ def test_a_file_that_cannot_seek_can_be_written():
     assert load_bytes(pipe.data).tolist() == [0, 1, 2]
 
 
+class ReadOnly:
+    """No more than what PyTorch asks of a file that is read."""
+
+    def __init__(self, data):
+        self._f = io.BytesIO(data)
+        self.read, self.readline, self.tell = self._f.read, self._f.readline, self._f.tell
+
+    def seek(self, offset, whence=0):
+        self._f.seek(offset, whence)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_files_that_can_little(zipped):
+    state = {"x": torch.arange(3), "y": [torch.ones(2, 2).t(), "text"], "empty": torch.empty(0)}
+    calls = []
+
+    class WriteOnly:
+        def __getattr__(self, name):
+            assert name in ("write", "flush"), name
+            return lambda data=b"": calls.append(bytes(data)) or len(data)
+
+    torch.save(state, WriteOnly(), _use_new_zipfile_serialization=zipped)
+    for file in (ReadOnly(b"".join(calls)), gzip.GzipFile(fileobj=io.BytesIO(gzip.compress(b"".join(calls))))):
+        back = torch.load(file)
+        assert back["x"].tolist() == [0, 1, 2] and back["y"][0].stride() == (1, 2) and back["empty"].shape == (0,)
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4])
+def test_the_older_format_is_written_too(protocol):
+    x = torch.arange(6.0).reshape(2, 3)
+    dtypes = [torch.float64, torch.int8, torch.bool, torch.bfloat16, torch.complex64, torch.uint16]
+    state = OrderedDict(x=x, row=x[1], p=nn.Parameter(torch.ones(2)), n=[1, "a"], many=[torch.ones(3).to(d) for d in dtypes])
+    f = io.BytesIO()
+    torch.save(state, f, pickle_protocol=protocol, _use_new_zipfile_serialization=False)
+    assert f.getvalue()[:2] == bytes([0x80, protocol])
+    back = load_bytes(f.getvalue())
+    assert back["x"].tolist() == x.tolist() and back["n"] == [1, "a"] and [t.dtype for t in back["many"]] == dtypes
+    assert all(t.to(torch.complex64).sum() == 3 for t in back["many"]) and type(back["p"]) is nn.Parameter
+    back["x"][1, 0] = 9
+    assert back["row"][0] == 9
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_storages_are_saved_as_such(zipped):
+    x, y = torch.arange(6.0), torch.arange(4)
+    with pytest.warns(UserWarning, match="TypedStorage is deprecated"):
+        typed = x.storage()
+    f = io.BytesIO()
+    torch.save([x[2:], typed, y.untyped_storage(), y.untyped_storage()], f, _use_new_zipfile_serialization=zipped)
+    part, floats, raw, same = load_bytes(f.getvalue())
+    assert floats.tolist() == x.tolist() and floats.dtype is torch.float32 and raw == same and raw.nbytes() == 32
+    part[0] = 50
+    assert floats[2] == 50 and torch.is_storage(raw)
+    with pytest.raises(RuntimeError, match="view the same data as different types"):
+        torch.save([x, x.untyped_storage()], io.BytesIO())
+
+
+def test_files_that_do_not_say_their_order_of_bytes():
+    assert torch.serialization.get_default_load_endianness() is None
+    f = io.BytesIO()
+    with zipfile.ZipFile(f, "w") as new, zipfile.ZipFile(io.BytesIO(save_bytes(torch.tensor([1, 256])))) as old:
+        for name in old.namelist():
+            if "byteorder" not in name:
+                new.writestr(name, old.read(name))
+    orders = torch.serialization.LoadEndianness
+    swapped = [1 << 56, 1 << 48]
+    for order, expected in ((None, [1, 256]), (orders.NATIVE, [1, 256]), (orders.LITTLE, [1, 256]), (orders.BIG, swapped)):
+        torch.serialization.set_default_load_endianness(order)
+        try:
+            assert torch.serialization.get_default_load_endianness() is order
+            assert load_bytes(f.getvalue()).tolist() == expected
+        finally:
+            torch.serialization.set_default_load_endianness(None)
+    with pytest.raises(TypeError, match="Invalid argument type"):
+        torch.serialization.set_default_load_endianness("little")
+
+
 class Unpicklable:
     def __reduce__(self):
         raise ValueError("not to be pickled")
@@ -281,8 +359,6 @@ def test_the_format_before_pytorch_1_6(tmp_path):
     path.write_bytes(LEGACY)
     with pytest.raises(RuntimeError, match="mmap can only be used with files saved with"):
         torch.load(path, mmap=True)
-    with pytest.raises(ValueError, match="zip format"):
-        torch.save(1, io.BytesIO(), _use_new_zipfile_serialization=False)
 
 
 # --- what the user allows ------------------------------------------------------------------------------------

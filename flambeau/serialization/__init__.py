@@ -13,8 +13,14 @@ from pickle import UnpicklingError
 from typing import IO, Any
 
 from flambeau.serialization import legacy
-from flambeau.serialization.archive import ArchiveReader, ArchiveWriter
-from flambeau.serialization.files import file_path, replacing
+from flambeau.serialization.archive import (
+    ArchiveReader,
+    ArchiveWriter,
+    LoadEndianness,
+    get_default_load_endianness,
+    set_default_load_endianness,
+)
+from flambeau.serialization.files import OnlyWritten, Seekable, file_path, replacing
 from flambeau.serialization.pickler import CheckpointPickler
 from flambeau.serialization.storages import MapLocation, parse_id, place
 from flambeau.serialization.unpickler import Unpickler, globals_of
@@ -25,16 +31,20 @@ from flambeau.serialization.vocabulary import (
     get_safe_globals,
     safe_globals,
 )
+from flambeau.tensor.exchange import UntypedStorage
 from flambeau.tensor.storage import Storage
 
 __all__ = [
+    "LoadEndianness",
     "add_safe_globals",
     "clear_safe_globals",
+    "get_default_load_endianness",
     "get_safe_globals",
     "get_unsafe_globals_in_checkpoint",
     "load",
     "safe_globals",
     "save",
+    "set_default_load_endianness",
 ]
 
 _ZIP_START = b"PK\x03\x04"
@@ -51,6 +61,8 @@ def save(
 ) -> None:
     """Writes ``obj`` to ``f``, a path or an open binary file, in PyTorch's format (the zip format of 1.6 and later).
 
+    With ``_use_new_zipfile_serialization=False`` it is the format before that, which earlier versions read.
+
     Tensors that share a storage share it again after :func:`load`; the whole of a storage is written, even where a
     tensor shows only part of it. A path is written atomically: the new file takes the old one's place when it is
     complete and on the disk, and an error (a full disk, an object that cannot be pickled) leaves the old one alone.
@@ -64,19 +76,18 @@ def save(
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.save.html
     """
-    if not _use_new_zipfile_serialization:
-        raise ValueError("flambeau writes PyTorch's zip format only; the older one can be read, by flambeau too")
     path = file_path(f)
     if path is None and not hasattr(f, "write"):
         raise AttributeError("expected 'f' to be string, path, or a file-like object with a 'write' attribute")
     stream = io.BytesIO()
-    pickler = CheckpointPickler(stream, pickle_protocol)
+    pickler = CheckpointPickler(stream, pickle_protocol, _use_new_zipfile_serialization)
     pickler.dump(obj)
+    write = _write if _use_new_zipfile_serialization else legacy.write
     if path is None:
-        _write(f, stream.getbuffer(), pickler)  # type: ignore[arg-type]
+        write(OnlyWritten(f), stream.getbuffer(), pickler)  # type: ignore[arg-type]
     else:
         with replacing(path) as file:
-            _write(file, stream.getbuffer(), pickler)
+            write(file, stream.getbuffer(), pickler)
 
 
 def _write(file: IO[bytes], pickled: memoryview, pickler: CheckpointPickler) -> None:
@@ -138,7 +149,7 @@ def load(
                 f"{type(f).__name__!r} object has no attribute {method!r}. You can only torch.load from a file that is "
                 "seekable. Please pre-load the data into a buffer like io.BytesIO and try to load from it instead."
             )
-    return _read(f, map_location, weights_only, encoding, None)  # type: ignore[arg-type]
+    return _read(Seekable.of(f), map_location, weights_only, encoding, None)  # type: ignore[arg-type]
 
 
 def _read(file: IO[bytes], map_location: MapLocation, weights_only: bool, encoding: str, mapped: str | None) -> Any:
@@ -159,13 +170,13 @@ def _read(file: IO[bytes], map_location: MapLocation, weights_only: bool, encodi
         archive = ArchiveReader(file, mapped)
         if "constants.pkl" in archive:
             raise RuntimeError("the file is a TorchScript archive (torch.jit.save), not one of torch.save")
-        storages: dict[str, Storage] = {}
+        storages: dict[str, UntypedStorage] = {}
 
-        def storage(id: Any) -> Storage:
+        def storage(id: Any) -> UntypedStorage:
             dtype, key, location, count = parse_id(id)
             if key not in storages:
                 array = archive.array(f"data/{key}", dtype.np, count)
-                storages[key] = place(Storage.from_numpy(array, dtype), location, map_location)
+                storages[key] = place(UntypedStorage(Storage.from_numpy(array, dtype), dtype), location, map_location)
             return storages[key]
 
         return Unpickler(io.BytesIO(archive.read("data.pkl")), vocabulary, storage, encoding).load()

@@ -15,6 +15,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import Enum
 from typing import IO
 
 import numpy as np
@@ -23,6 +24,45 @@ _ALIGNMENT = 64
 _CHUNK = 16 << 20
 _LOCAL_HEADER = 30  # bytes before the name of a record
 _NOT_READABLE = "PytorchStreamReader failed reading zip archive: "
+
+
+class LoadEndianness(Enum):
+    """In which order a file has the bytes of its numbers: as this machine, the lowest first, or the highest first."""
+
+    NATIVE = 1
+    LITTLE = 2
+    BIG = 3
+
+
+_load_endianness: LoadEndianness | None = None
+
+
+def get_default_load_endianness() -> LoadEndianness | None:
+    """What :func:`set_default_load_endianness` set."""
+    return _load_endianness
+
+
+def set_default_load_endianness(endianness: LoadEndianness | None) -> None:
+    """How files are read that do not say their order of bytes (those of PyTorch before 2.1); ``None``: as this machine.
+
+    >>> import flambeau as torch
+    >>> torch.serialization.set_default_load_endianness(torch.serialization.LoadEndianness.BIG)
+    >>> torch.serialization.get_default_load_endianness()
+    <LoadEndianness.BIG: 3>
+    >>> torch.serialization.set_default_load_endianness(None)
+
+    Source: https://docs.pytorch.org/docs/stable/notes/serialization.html
+    """
+    global _load_endianness
+    if endianness is not None and not isinstance(endianness, LoadEndianness):
+        raise TypeError("Invalid argument type in function set_default_load_endianness")
+    _load_endianness = endianness
+
+
+def _default_order() -> str:
+    if _load_endianness in (None, LoadEndianness.NATIVE):
+        return sys.byteorder
+    return "little" if _load_endianness is LoadEndianness.LITTLE else "big"
 
 
 class ArchiveWriter:
@@ -90,7 +130,7 @@ class ArchiveReader:
         if path is not None:
             with open(path, "rb") as whole:
                 self._map = mmap.mmap(whole.fileno(), 0, access=mmap.ACCESS_COPY)
-        order = self.read("byteorder").decode("ascii", "replace") if "byteorder" in self else "little"
+        order = self.read("byteorder").decode("ascii", "replace") if "byteorder" in self else _default_order()
         if order not in ("little", "big"):
             raise RuntimeError(f"Invalid load endianness: expected 'little' or 'big', got {order!r:.40}")
         self._swapped = order != sys.byteorder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import re
 import shutil
@@ -122,6 +123,38 @@ def _move(new: str, path: str) -> None:
 
 def _short(name: str) -> str:
     return os.fsdecode(os.fsencode(name)[:_LONGEST])
+
+
+class OnlyWritten:
+    """A user's file object of which only ``write`` and ``flush`` are asked, as it may have nothing else."""
+
+    def __init__(self, file: Any) -> None:
+        self.write = file.write
+        self._flush = getattr(file, "flush", None)
+
+    def flush(self) -> None:
+        if self._flush is not None:
+            self._flush()
+
+
+class Seekable:
+    """A user's file object that has ``read``, ``seek`` and ``tell``, with the few other methods that ``zipfile`` asks for."""
+
+    def __init__(self, file: Any) -> None:
+        self.read, self.tell, self._seek = file.read, file.tell, file.seek
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._seek(offset, whence)  # which may return nothing
+        position: int = self.tell()
+        return position
+
+    def seekable(self) -> bool:
+        return True
+
+    @staticmethod
+    def of(file: Any) -> Any:
+        """``file`` itself where it has all that is needed."""
+        return file if isinstance(file, io.IOBase) else Seekable(file)
 
 
 def file_path(f: Any) -> str | None:

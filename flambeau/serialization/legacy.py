@@ -3,19 +3,38 @@
 from __future__ import annotations
 
 import io
+import pickle
 import pickletools
+import sys
 from pickle import UnpicklingError
 from typing import IO, Any
 
 import numpy as np
 
+from flambeau.serialization.pickler import CheckpointPickler
 from flambeau.serialization.storages import MapLocation, parse_id, place
 from flambeau.serialization.unpickler import Unpickler
 from flambeau.serialization.vocabulary import Vocabulary
+from flambeau.tensor.exchange import UntypedStorage
 from flambeau.tensor.storage import Storage
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
+
+
+def write(file: IO[bytes], pickled: memoryview, pickler: CheckpointPickler) -> None:
+    """Writes what ``pickler`` has pickled."""
+    sizes = {"short": 2, "int": 4, "long": 4}
+    system = {"protocol_version": _PROTOCOL, "little_endian": sys.byteorder == "little", "type_sizes": sizes}
+    for value in (_MAGIC, _PROTOCOL, system):
+        file.write(pickle.dumps(value, pickler.protocol))
+    file.write(pickled)
+    refs = sorted(pickler.storages, key=lambda ref: ref.key)
+    file.write(pickle.dumps([ref.key for ref in refs], pickler.protocol))
+    for ref in refs:
+        file.write(ref.persistent_id()[4].to_bytes(8, "little"))
+        file.write(ref.bytes().data)
+    file.flush()
 
 
 def read(file: IO[bytes], vocabulary: Vocabulary, map_location: MapLocation, encoding: str) -> Any:
@@ -41,9 +60,9 @@ def read(file: IO[bytes], vocabulary: Vocabulary, map_location: MapLocation, enc
         raise RuntimeError(f"Invalid protocol version: expected {_PROTOCOL}")
     if type(system) is not dict or not system.get("little_endian", True):
         raise RuntimeError("the file was written on a big-endian machine, or is corrupted")
-    storages: dict[str, Storage] = {}
+    storages: dict[str, UntypedStorage] = {}
 
-    def storage(id: Any) -> Storage:
+    def storage(id: Any) -> UntypedStorage:
         nonlocal unread
         dtype, key, location, count = parse_id(id)
         if len(id) > 5 and id[5] is not None:
@@ -55,7 +74,8 @@ def read(file: IO[bytes], vocabulary: Vocabulary, map_location: MapLocation, enc
                     f"the storages need more bytes than the {size} of the file: it is truncated or hostile"
                 )
             arrays[key] = np.empty(count, dtype.np)
-            storages[key] = place(Storage.from_numpy(arrays[key], dtype), location, map_location)
+            made = UntypedStorage(Storage.from_numpy(arrays[key], dtype), dtype)
+            storages[key] = place(made, location, map_location)
         return storages[key]
 
     result = Unpickler(stream, vocabulary, storage, encoding).load()

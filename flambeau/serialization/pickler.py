@@ -14,6 +14,7 @@ from typing import IO, Any
 import numpy as np
 
 from flambeau import nn, ops, optim
+from flambeau.core import dtypes
 from flambeau.core.device import device
 from flambeau.core.dtypes import dtype as Dtype
 from flambeau.core.size import Size
@@ -22,6 +23,7 @@ from flambeau.nn.parameter import Parameter
 from flambeau.serialization import rebuilding, vocabulary
 from flambeau.serialization.rebuilding import STORAGE_TYPES, UNTYPED, StorageType
 from flambeau.tensor import Tensor
+from flambeau.tensor.exchange import UntypedStorage
 from flambeau.tensor.pickling import user_attributes
 from flambeau.tensor.storage import Storage
 
@@ -58,8 +60,10 @@ class StorageRef:
 class CheckpointPickler(_PythonPickler):
     """Pickles to ``file``; afterwards ``storages`` are those to be written beside it."""
 
-    def __init__(self, file: IO[bytes], protocol: int) -> None:
+    def __init__(self, file: IO[bytes], protocol: int, zipped: bool = True) -> None:
         super().__init__(file, protocol)
+        self.protocol = protocol
+        self._rest = () if zipped else (None,)  # the older format says of which storage one is a part
         self._refs: dict[int, StorageRef] = {}
 
     @property
@@ -78,9 +82,9 @@ class CheckpointPickler(_PythonPickler):
         return ref
 
     def persistent_id(self, obj: Any) -> tuple | None:
-        if type(obj) is Storage:
-            obj = self._ref(obj, obj.dtype)
-        return obj.persistent_id() if type(obj) is StorageRef else None
+        if isinstance(obj, UntypedStorage):
+            obj = self._ref(obj._storage, obj.dtype or dtypes.uint8)
+        return (*obj.persistent_id(), *self._rest) if type(obj) is StorageRef else None
 
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, Tensor):

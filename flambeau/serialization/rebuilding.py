@@ -19,7 +19,7 @@ from flambeau.core.size import Size
 from flambeau.nn import Module
 from flambeau.nn.parameter import Parameter
 from flambeau.tensor import Tensor
-from flambeau.tensor.storage import Storage
+from flambeau.tensor.exchange import UntypedStorage
 
 MAX_DIMS = 64
 
@@ -71,7 +71,7 @@ def check_geometry(size: Sequence[int], stride: Sequence[int], offset: int, item
 
 
 def rebuild_tensor_v3(
-    storage: Storage,
+    storage: UntypedStorage,
     offset: int,
     size: Sequence[int],
     stride: Sequence[int],
@@ -81,10 +81,10 @@ def rebuild_tensor_v3(
     metadata: dict | None = None,
 ) -> Tensor:
     """A tensor of ``dtype`` over part of a storage. Hooks are never restored."""
-    if not isinstance(storage, Storage) or not isinstance(dtype, Dtype):
+    if not isinstance(storage, UntypedStorage) or not isinstance(dtype, Dtype):
         raise TypeError("a tensor is made from a storage and a dtype")
-    check_geometry(size, stride, offset, dtype.itemsize, storage.size * storage.dtype.itemsize)
-    tensor = Tensor._from_storage(storage, dtype, size, stride, offset)
+    check_geometry(size, stride, offset, dtype.itemsize, storage.nbytes())
+    tensor = Tensor._from_storage(storage._storage, dtype, size, stride, offset)
     flags = [flag for flag in ("conj", "neg") if metadata and plain(metadata, dict).get(flag)]
     if flags and dtype is dtypes.bool or "conj" in flags and not dtype.is_complex:
         raise UnpicklingError(f"a tensor of {dtype} cannot be marked as {' and '.join(flags)}")
@@ -94,7 +94,7 @@ def rebuild_tensor_v3(
 
 
 def rebuild_tensor_v2(
-    storage: Storage,
+    storage: UntypedStorage,
     offset: int,
     size: Sequence[int],
     stride: Sequence[int],
@@ -103,7 +103,7 @@ def rebuild_tensor_v2(
     metadata: dict | None = None,
 ) -> Tensor:
     """A tensor of the storage's own dtype over part of it."""
-    dtype = storage.dtype if isinstance(storage, Storage) else None
+    dtype = storage.dtype if isinstance(storage, UntypedStorage) else None
     return rebuild_tensor_v3(storage, offset, size, stride, requires_grad, backward_hooks, dtype, metadata)  # type: ignore[arg-type]
 
 

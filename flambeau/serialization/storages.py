@@ -9,9 +9,9 @@ from typing import Any
 from flambeau.core.device import device
 from flambeau.core.dtypes import dtype as Dtype
 from flambeau.serialization.rebuilding import StorageType
-from flambeau.tensor.storage import Storage
+from flambeau.tensor.exchange import UntypedStorage
 
-MapLocation = Callable[[Storage, str], Any] | device | str | dict[str, str] | None
+MapLocation = Callable[[UntypedStorage, str], Any] | device | str | dict[str, str] | None
 
 
 def parse_id(id: Any) -> tuple[Dtype, str, str, int]:
@@ -26,7 +26,7 @@ def parse_id(id: Any) -> tuple[Dtype, str, str, int]:
     return storage_type.dtype, key, location, count
 
 
-def place(storage: Storage, location: str, map_location: MapLocation) -> Storage:
+def place(storage: UntypedStorage, location: str, map_location: MapLocation) -> UntypedStorage:
     """``storage``, which was saved at ``location``, where the user wants it; the error where that is not the CPU."""
     if isinstance(map_location, dict):
         location = map_location.get(location, location)
@@ -34,7 +34,7 @@ def place(storage: Storage, location: str, map_location: MapLocation) -> Storage
         location = str(map_location)
     elif map_location is not None:
         placed = map_location(storage, location)
-        if isinstance(placed, Storage):
+        if isinstance(placed, UntypedStorage):
             return placed
     kind = location.partition(":")[0]
     if kind == "cuda":

@@ -65,10 +65,10 @@ def checkpoint(library) -> OrderedDict:
     return obj
 
 
-@pytest.mark.parametrize("mmap", [False, True])
-def test_pytorch_reads_ours(tmp_path, mmap):
+@pytest.mark.parametrize(("mmap", "legacy"), [(False, False), (True, False), (False, True)])
+def test_pytorch_reads_ours(tmp_path, mmap, legacy):
     path = tmp_path / "ours.pt"
-    flambeau.save(checkpoint(flambeau), path)
+    flambeau.save(checkpoint(flambeau), path, _use_new_zipfile_serialization=not legacy)
     back = torch.load(path, weights_only=True, mmap=mmap)
     same(back, checkpoint(torch))
     assert back._metadata == {"version": 2}
@@ -106,6 +106,18 @@ def test_conjugate_and_negative_bits():
         torch.save(marked, f)
         f.seek(0)
         assert flambeau.load(f).tolist() == marked.tolist()
+
+
+def test_conjugate_and_negative_bits_of_ours():
+    z = flambeau.tensor([[1 + 2j, 3 - 1j]])
+    for legacy in (False, True):
+        for marked in (z.conj(), z.conj().t(), z.conj().imag, z.imag, flambeau.nn.Parameter(z).conj()):
+            f = io.BytesIO()
+            flambeau.save(marked, f, _use_new_zipfile_serialization=not legacy)
+            f.seek(0)
+            back = torch.load(f)
+            assert back.tolist() == marked.tolist() and back.stride() == marked.stride()
+            assert (back.is_conj(), back.is_neg()) == (marked.is_conj(), marked.is_neg())
 
 
 def model(library):
