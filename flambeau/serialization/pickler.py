@@ -96,7 +96,6 @@ class CheckpointPickler(_PythonPickler):
         return NotImplemented
 
     def _reduce_tensor(self, t: Tensor) -> tuple:
-        t = t.resolve_conj().resolve_neg()
         ref = self._ref(t._storage, t.dtype)
         args: tuple = (ref, t.storage_offset(), tuple(t.shape), t.stride(), t.requires_grad, OrderedDict())
         make: Any = rebuilding.rebuild_tensor_v2

@@ -68,9 +68,13 @@ def checkpoint(library) -> OrderedDict:
 @pytest.mark.parametrize(("mmap", "legacy"), [(False, False), (True, False), (False, True)])
 def test_pytorch_reads_ours(tmp_path, mmap, legacy):
     path = tmp_path / "ours.pt"
-    flambeau.save(checkpoint(flambeau), path, _use_new_zipfile_serialization=not legacy)
+    ours, theirs = checkpoint(flambeau), checkpoint(torch)
+    if legacy:  # it has no names for these, and PyTorch does not read what it writes of them either
+        for name in ("uint16", "uint32", "uint64"):
+            del ours[name], theirs[name]
+    flambeau.save(ours, path, _use_new_zipfile_serialization=not legacy)
     back = torch.load(path, weights_only=True, mmap=mmap)
-    same(back, checkpoint(torch))
+    same(back, theirs)
     assert back._metadata == {"version": 2}
     back["base"][1, 0, 0] = 100
     assert back["row"][0, 0] == back["transposed"][0, 0, 1] == 100
