@@ -245,6 +245,13 @@ def test_post_accumulate_hooks():
     assert seen == [(True, 1), (True, 3)]
     with pytest.raises(RuntimeError, match="cannot be registered on non-leaf"):
         (x * 2).register_post_accumulate_grad_hook(print)
+    for returned, error in ((torch.ones_like(x), None), ((1, None), TypeError), (False, TypeError), (torch.ones(2, 2), RuntimeError)):
+        with x.register_post_accumulate_grad_hook(lambda p, returned=returned: returned):
+            if error is None:
+                x.sum().backward()
+            else:
+                with pytest.raises(error, match="expected Variable, but hook returned|has changed the size of value"):
+                    x.sum().backward()
 
 
 def test_node_hooks():

@@ -11,7 +11,16 @@ from flambeau import ops
 from flambeau.autograd import repetition
 from flambeau.autograd.anomaly import anomaly, forward_call, warn_of_error
 from flambeau.autograd.function import BackwardNode
-from flambeau.autograd.graph import AccumulateGrad, GradientEdge, Node, Task, edge_of, full_of
+from flambeau.autograd.graph import (
+    AccumulateGrad,
+    GradientEdge,
+    Node,
+    Task,
+    check_replacement,
+    edge_of,
+    full_of,
+    name_of,
+)
 from flambeau.core import dtypes
 from flambeau.core.size import Size
 from flambeau.dispatch import grad_mode
@@ -190,7 +199,7 @@ def _tensor_hooks(node: Node, gs: list) -> list:
                 if gs[number] is not None:
                     replaced = hook(gs[number])
                     if replaced is not None:
-                        gs[number] = _check_replacement(hook, gs[number], replaced)
+                        gs[number] = check_replacement(hook, gs[number], replaced)
     for number, ref in (node.retaining or {}).items():  # after the hooks, however late they came
         t, g = ref(), gs[number]
         if t is not None and g is not None and t.grad_fn is node:  # it has not been written to since
@@ -205,14 +214,6 @@ def _pre_hooks(node: Node, gs: list) -> list:
         if replaced is not None:
             gs = _all_replaced(hook, gs, replaced)
     return gs
-
-
-def _check_replacement(hook, g: Tensor, replaced: Tensor) -> Tensor:
-    if not isinstance(replaced, Tensor):
-        raise TypeError(f"expected Variable, but hook returned '{type(replaced).__name__}'")
-    if replaced.shape != g.shape:
-        raise RuntimeError(f"hook '{_name_of(hook)}' has changed the size of value: from {list(g.shape)} to {list(replaced.shape)}")
-    return replaced
 
 
 def _post_hooks(node: Node, results: Sequence, gs: list) -> Sequence:
@@ -231,18 +232,14 @@ def _all_replaced(hook: Callable, before: Sequence, replaced) -> list:
     replaced = list(replaced) if isinstance(replaced, (tuple, list)) else [replaced]
     if len(replaced) != len(before):
         raise RuntimeError(
-            f"hook '{_name_of(hook)}' has returned an incorrect number of values (got {len(replaced)}, but expected {len(before)})"
+            f"hook '{name_of(hook)}' has returned an incorrect number of values (got {len(replaced)}, but expected {len(before)})"
         )
     for g, new in zip(before, replaced, strict=True):
         if new is not None and g is None:
             raise RuntimeError("can't replace a None gradient with a non-None value")
         if new is not None:
-            _check_replacement(hook, g, new)
+            check_replacement(hook, g, new)
     return replaced
-
-
-def _name_of(hook: Callable) -> str:
-    return getattr(hook, "__name__", type(hook).__name__)
 
 
 def _fit_all(node: Node, edges: Sequence, results: Sequence) -> Sequence:

@@ -475,7 +475,23 @@ class AccumulateGrad(Node):
         hooks = self.variable._post_accumulate_grad_hooks
         if hooks:
             for hook in list(hooks.values()):
-                hook(self.variable)
+                replaced = hook(self.variable)
+                if replaced is not None:  # nothing takes its place, but what a hook may return is the same for all hooks
+                    check_replacement(hook, self.variable, replaced)
+
+
+def check_replacement(hook: Callable, g: Tensor, replaced: Any) -> Tensor:
+    """``replaced``, what ``hook`` has returned for ``g``; an error where it cannot take the place of ``g``."""
+    if not isinstance(replaced, Tensor):
+        raise TypeError(f"expected Variable, but hook returned '{type(replaced).__name__}'")
+    if replaced.shape != g.shape:
+        raise RuntimeError(f"hook '{name_of(hook)}' has changed the size of value: from {list(g.shape)} to {list(replaced.shape)}")
+    return replaced
+
+
+def name_of(hook: Callable) -> str:
+    """The name of a hook in errors."""
+    return getattr(hook, "__name__", type(hook).__name__)
 
 
 def accumulator(t: Tensor) -> AccumulateGrad:
