@@ -10,7 +10,7 @@ from math import pi, sqrt
 import numpy as np
 
 from flambeau.core.size import wrap_dim
-from flambeau.ops import samples
+from flambeau.ops import layouts, samples
 from flambeau.ops.comparison import where
 from flambeau.ops.elementary import exp, sigmoid
 from flambeau.ops.error_functions import erf_kernel
@@ -293,6 +293,7 @@ def gelu(input, approximate="none"):
 
 
 @pointwise(
+    layout=layouts.row_major,
     lower=lambda b, x: b.sub(b.min(x, 0), b.log1p(b.exp(b.neg(b.abs(x))))),
     kernel=lambda x: np.minimum(x, 0) - np.log1p(np.exp(-np.abs(x))),
     grad={"input": lambda g, input: g * sigmoid(-input)},

@@ -10,7 +10,7 @@ from flambeau.core.dtypes import c_name, scalar_name
 from flambeau.core.errors import describe
 from flambeau.core.scalars import fitting
 from flambeau.core.size import broadcast_shapes
-from flambeau.ops import samples
+from flambeau.ops import layouts, samples
 from flambeau.ops.numerics import select
 from flambeau.ops.record import ErrorSample, Sample, by_tensor, composite, op, pointwise
 from flambeau.ops.refusals import refuse
@@ -96,6 +96,7 @@ def ge(input, other):
 
 @op(
     wraps=True,
+    layout=layouts.elementwise,
     lower=lambda b, condition, x, y: b.select(condition, b.cast(x, b.result), b.cast(y, b.result)),
     kernel=select,
     tensors="condition input other",

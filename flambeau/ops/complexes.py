@@ -8,6 +8,7 @@ from flambeau import dispatch
 from flambeau.core import dtypes
 from flambeau.core.dtypes import scalar_name
 from flambeau.core.size import broadcast_shapes
+from flambeau.ops import layouts
 from flambeau.ops.record import ErrorSample, Sample, composite, op, pointwise, view
 
 
@@ -106,7 +107,7 @@ def _grad_of_angle(g, input):
     return (input * (g * 1j) / square.masked_fill(square == 0, 1.0)).masked_fill(square == 0, 0)
 
 
-@op(kernel=_angle, grad={"input": _grad_of_angle}, out=True, samples=_complex_samples)
+@op(layout=layouts.of_real, kernel=_angle, grad={"input": _grad_of_angle}, out=True, samples=_complex_samples)
 def angle(input):
     r"""Element-wise angle :math:`\arg(z)` in radians, in :math:`(-\pi, \pi]`; of a real number 0 or :math:`\pi`.
 
@@ -155,6 +156,7 @@ def _complex(real, imag):
 
 
 @op(
+    layout=layouts.elementwise,
     kernel=_complex,
     tensors="real imag",
     grad={"real": lambda g: g.real, "imag": lambda g: g.imag},
@@ -179,6 +181,7 @@ def _polar(abs, angle):
 
 
 @op(
+    layout=layouts.elementwise,
     kernel=_polar,
     tensors="abs angle",
     grad={

@@ -8,6 +8,7 @@ import numpy as np
 
 from flambeau import dispatch
 from flambeau.core.size import broadcast_shapes, wrap_dim
+from flambeau.ops import layouts
 from flambeau.ops.matmul import bmm, mm
 from flambeau.ops.norms import vector_norm
 from flambeau.ops.record import ErrorSample, Sample, composite, op
@@ -405,6 +406,7 @@ def chain_matmul(*matrices):
 
 
 @composite(
+    layout=layouts.row_major,
     name="linalg.cross",
     out="same",
     samples=lambda make: [Sample(make(2, 3), make(2, 3)), Sample(make(3, 2), make(3, 1), dim=0)],
@@ -429,6 +431,7 @@ def linalg_cross(input, other, *, dim=-1):
 
 @composite(
     out="same",
+    layout=layouts.row_major,
     samples=lambda make: [Sample(make(2, 3), make(2, 3)), Sample(make(3, 2), make(3, 2), dim=0)],
     errors=lambda make: [ErrorSample(RuntimeError, "no dimension of size 3 in input", make(2, 2), make(2, 2))],
 )

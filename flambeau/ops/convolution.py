@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from flambeau.core.dtypes import BOOLEAN, scalar_name
 from flambeau.ops import convolution_kernels as kernels
+from flambeau.ops import layouts
 from flambeau.ops.complexes import conj_of
 from flambeau.ops.matmul import require_tensors
 from flambeau.ops.record import ErrorSample, Sample, composite, op
@@ -24,6 +25,7 @@ def _over_places(g):
 
 
 @op(
+    layout=layouts.convolution,
     name="_convolution",
     tensors="input weight bias",
     kernel=kernels.forward,
@@ -46,6 +48,7 @@ def _convolution(input, weight, bias, stride, pads, dilation, groups, outputs):
 
 
 @op(
+    layout=layouts.convolution,
     name="_convolution_input",
     tensors="grad weight bias",
     kernel=kernels.input_gradient,
@@ -68,6 +71,7 @@ def _convolution_input(grad, weight, bias, stride, pads, dilation, groups, sizes
 
 
 @op(
+    layout=layouts.convolution,
     name="_convolution_weight",
     tensors="input grad",
     kernel=kernels.weight_gradient,
@@ -411,4 +415,4 @@ def convolution(input, weight, bias, stride, padding, dilation, transposed, outp
 )
 def conv_tbc(input, weight, bias, pad=0):
     """:func:`conv1d` of an input (time, batch, channels) with a weight (kernel, in, out)."""
-    return conv1d(input.permute(1, 2, 0), weight.permute(2, 1, 0), bias, padding=pad).permute(2, 0, 1)
+    return conv1d(input.permute(1, 2, 0), weight.permute(2, 1, 0), bias, padding=pad).permute(2, 0, 1).contiguous()

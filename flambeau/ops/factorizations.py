@@ -15,6 +15,7 @@ from flambeau import dispatch
 from flambeau.core import dtypes
 from flambeau.core.results import return_type
 from flambeau.core.size import broadcast_shapes
+from flambeau.ops import layouts
 from flambeau.ops.joining import cat
 from flambeau.ops.linalg import (
     LinAlgError,
@@ -78,6 +79,7 @@ def _positive_samples(make):
 
 
 @op(
+    layout=layouts.columns,
     kernel=_cholesky_kernel,
     name="aten.linalg_cholesky",
     backward_name="LinalgCholeskyExBackward0",
@@ -102,6 +104,7 @@ def linalg_cholesky(A, *, upper=False):
 
 
 @op(
+    layout=(layouts.columns, None),
     kernel=_cholesky_ex_kernel,
     name="aten.linalg_cholesky_ex",
     backward_name="LinalgCholeskyExBackward0",
@@ -150,6 +153,7 @@ def _factor_gradient(common, L, upper):
 
 
 @op(
+    layout=layouts.columns,
     kernel=_cholesky_solve_kernel,
     tensors="B L",
     out=True,
@@ -175,6 +179,7 @@ def cholesky_solve(B, L, upper=False):
 
 
 @op(
+    layout=layouts.columns,
     kernel=lambda L, upper: _cholesky_solve_kernel(np.eye(L.shape[-1], dtype=L.dtype), L, upper),
     name="aten.cholesky_inverse",
     grad={"L": lambda g, L, out, upper: _factor_gradient(out @ g @ out, L, upper)},
@@ -282,6 +287,7 @@ def _lu_samples(make):
 
 
 @op(
+    layout=(layouts.columns, None, None),
     kernel=_lu_kernel,
     name="linalg.lu_factor_ex",
     outputs=("LU", "pivots", "info"),
@@ -441,6 +447,7 @@ def _qr_kernel(a, mode):
 
 
 @op(
+    layout=layouts.columns,
     kernel=_qr_kernel,
     name="linalg.qr",
     outputs=("Q", "R"),
@@ -484,6 +491,7 @@ def _geqrf_kernel(a):
 
 
 @op(
+    layout=(layouts.columns, None),
     kernel=_geqrf_kernel,
     tensors="input",
     outputs=("a", "tau"),
@@ -514,6 +522,7 @@ def _reflect(Q, v, tau):
 
 
 @composite(
+    layout=layouts.columns,
     name="linalg.householder_product",
     aliases=("orgqr",),
     method=True,
@@ -541,6 +550,7 @@ def householder_product(A, tau):
 
 @composite(
     out="same",
+    layout=layouts.columns,
     samples=lambda make: [
         Sample(make(3, 2), make(2), make(3, 2)),
         Sample(make(3, 2), make(2), make(2, 3), left=False, transpose=True),

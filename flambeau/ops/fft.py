@@ -12,6 +12,7 @@ import numpy as np
 from flambeau.core import dtypes
 from flambeau.core.dtypes import scalar_name
 from flambeau.core.size import wrap_dim
+from flambeau.ops import layouts
 from flambeau.ops.creation import finish
 from flambeau.ops.padding import constant_pad_nd
 from flambeau.ops.record import ErrorSample, Sample, composite, op
@@ -26,6 +27,7 @@ def _c2c_kernel(x, dim, norm, forward):
 
 
 @op(
+    layout=layouts.transformed,
     kernel=_c2c_kernel,
     name="aten.fft_c2c",
     grad={"input": lambda g, dim, norm, forward: _c2c(g, dim, _ADJOINT_NORM[norm], not forward)},
@@ -50,7 +52,7 @@ def _r2c_gradient(g, input_shape, dim, norm):
     return _c2c(whole, dim, _ADJOINT_NORM[norm], False).real
 
 
-@op(kernel=_r2c_kernel, name="aten.fft_r2c", grad={"input": _r2c_gradient})
+@op(layout=layouts.transformed, kernel=_r2c_kernel, name="aten.fft_r2c", grad={"input": _r2c_gradient})
 def _r2c(input, dim, norm):
     """Real to the half of the spectrum, along the last of ``dim``, that determines the rest."""
     shape = list(input.shape)
@@ -71,7 +73,7 @@ def _c2r_gradient(g, input_shape, dim, norm, n):
     return half * finish(twice, g.dtype, None, False).reshape((-1,) + (1,) * (half.dim() - last - 1))
 
 
-@op(kernel=_c2r_kernel, name="aten.fft_c2r", grad={"input": _c2r_gradient})
+@op(layout=layouts.transformed, kernel=_c2r_kernel, name="aten.fft_c2r", grad={"input": _c2r_gradient})
 def _c2r(input, dim, norm, n):
     """Half of a spectrum along the last of ``dim`` to ``n`` real values there."""
     shape = list(input.shape)

@@ -10,7 +10,7 @@ from math import factorial, log, pi
 
 import numpy as np
 
-from flambeau.ops import samples
+from flambeau.ops import layouts, samples
 from flambeau.ops.numerics import in_blocks, in_double, polynomial
 from flambeau.ops.record import ErrorSample, Sample, by_number, composite, pointwise
 from flambeau.ops.refusals import no_derivative, refuse
@@ -251,6 +251,7 @@ def _polygamma_method(input, n):
 
 
 @composite(
+    layout=layouts.row_major,
     inplace=True,
     out=True,
     aliases=("special.multigammaln",),

@@ -8,6 +8,7 @@ from flambeau import dispatch
 from flambeau.core import dtypes
 from flambeau.core.scalars import fitting
 from flambeau.core.size import broadcast_shapes, wrap_dim
+from flambeau.ops import layouts
 from flambeau.ops.indexing import in_range, index_put, verify_along
 from flambeau.ops.indexing import index as elements_at
 from flambeau.ops.record import ErrorSample, Sample, composite, op
@@ -274,7 +275,7 @@ def take_along_dim(input, indices, dim=None):
     return input.expand(mine).gather(d, indices.expand(theirs))
 
 
-@composite(out="same", samples=lambda make: [Sample(make(2, 3), make.index(6, 2, 2))])
+@composite(layout=layouts.row_major, out="same", samples=lambda make: [Sample(make(2, 3), make.index(6, 2, 2))])
 def take(input, index):
     """The elements at ``index`` of ``input`` seen as one row, in ``index``'s shape."""
     if index.dtype is not dtypes.int64:
@@ -283,7 +284,7 @@ def take(input, index):
 
 
 
-@composite(name="put", inplace=True, samples=lambda make: [Sample(make(2, 3), make.index(6, 2, unique=True), make(2))])
+@composite(layout=layouts.as_first, name="put", inplace=True, samples=lambda make: [Sample(make(2, 3), make.index(6, 2, unique=True), make(2))])
 def put(input, index, source, accumulate=False):
     """``input`` with ``source`` written (or added) at ``index`` of ``input`` seen as one row."""
     row = index_put(input.reshape(-1), (index.reshape(-1),), source.reshape(-1), bool(accumulate))

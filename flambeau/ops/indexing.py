@@ -13,6 +13,7 @@ from flambeau import dispatch
 from flambeau.core import dtypes
 from flambeau.core.scalars import fitting
 from flambeau.core.size import broadcast_shapes, wrap_dim
+from flambeau.ops import layouts
 from flambeau.ops.numerics import all_below
 from flambeau.ops.record import ErrorSample, Sample, by_tensor, composite, op
 
@@ -109,6 +110,7 @@ def index_shape(shape: tuple[int, ...], indices: tuple) -> tuple[int, ...]:
 
 
 @op(
+    layout=layouts.indexed,
     name="_index",
     method=False,
     checked=True,
@@ -196,7 +198,7 @@ def filling(input, indices, values):
     return values.to(input.dtype).reshape(())
 
 
-@composite(name="index_put", inplace=True)
+@composite(layout=layouts.as_first, name="index_put", inplace=True)
 def index_put_(input, indices, values, accumulate=False):
     """``input`` with ``values`` written (or added) at the tuple of index tensors ``indices``."""
     values = values if accumulate else filling(input, indices, values)
@@ -390,6 +392,7 @@ def _index_fill_kernel(x, index, value, dim):
 
 @op(
     overload=by_tensor(2),
+    layout=layouts.as_first,
     tensors="input index value",
     checked=True,
     fits=True,
@@ -472,6 +475,7 @@ def masked_scatter(input, mask, source):
 
 
 @op(
+    layout=layouts.columns,
     name="_nonzero",
     method=False,
     eager=True,

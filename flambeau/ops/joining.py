@@ -10,6 +10,7 @@ from flambeau import dispatch
 from flambeau.core import dtypes
 from flambeau.core.dtypes import promote_types
 from flambeau.core.size import wrap_dim
+from flambeau.ops import layouts
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 
 
@@ -38,6 +39,7 @@ def _list_of_tensors(tensors, name: str) -> list:
 
 
 @op(
+    layout=layouts.joined,
     tensors="*tensors",
     method=False,
     out=True,
@@ -108,6 +110,7 @@ def _joined(tensors: tuple, dim: int, dtype) -> tuple:
 
 
 @op(
+    layout=layouts.stacked,
     tensors="*tensors",
     method=False,
     out=True,
@@ -284,6 +287,7 @@ def _numbers_repeated(counts: np.ndarray) -> np.ndarray:
 
 
 @op(
+    layout=layouts.as_first,
     kernel=lambda x, dims: np.flip(x, dims),
     grad={"input": lambda g, dims: flip(g, dims)},
     samples=lambda make: [Sample(make(2, 3), (0,)), Sample(make(2, 3), (0, -1)), Sample(make(2, 3), 1)],
@@ -331,13 +335,14 @@ def rot90(input, k=1, dims=(0, 1)):
     if k == 2:
         return flip(input, (a, b))
     if k == 1:
-        return flip(input, (b,)).transpose(a, b).contiguous()
+        return flip(input, (b,)).transpose(a, b)
     if k == 3:
-        return flip(input, (a,)).transpose(a, b).contiguous()
+        return flip(input, (a,)).transpose(a, b)
     return input.clone()
 
 
 @op(
+    layout=layouts.rolled,
     kernel=lambda x, shifts, dims: np.roll(x, shifts, dims),
     grad={"input": lambda g, shifts, dims: roll(g, tuple([-s for s in shifts]), dims)},
     samples=lambda make: [Sample(make(2, 3), 1), Sample(make(2, 3), (1, -1), (0, 1)), Sample(make(2, 3), 4, 1)],

@@ -12,6 +12,7 @@ import numpy as np
 from flambeau.core import dtypes
 from flambeau.core.results import return_type
 from flambeau.core.size import broadcast_shapes
+from flambeau.ops import layouts
 from flambeau.ops.linalg import LinAlgError, require_matrix, require_square, square_errors
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 
@@ -79,6 +80,7 @@ def _symmetric_samples(make):
 
 
 @op(
+    layout=(layouts.columns, None, None),
     kernel=_ldl_kernel,
     name="linalg.ldl_factor_ex",
     outputs=("LD", "pivots", "info"),
@@ -158,6 +160,7 @@ def _factored(make):
 
 
 @op(
+    layout=layouts.columns,
     kernel=_ldl_solve_kernel,
     name="linalg.ldl_solve",
     tensors="LD pivots B",

@@ -16,6 +16,7 @@ from flambeau.core import dtypes
 from flambeau.core.dtypes import scalar_name
 from flambeau.core.results import return_type
 from flambeau.core.size import broadcast_shapes
+from flambeau.ops import layouts
 from flambeau.ops.joining import cat
 from flambeau.ops.matmul import conjugate_transpose
 from flambeau.ops.record import ErrorSample, Sample, composite, op
@@ -127,6 +128,7 @@ def _inv_gradient(g, out):
 
 
 @op(
+    layout=layouts.columns,
     kernel=_inv_kernel,
     name="linalg.inv",
     checked=True,
@@ -160,6 +162,7 @@ def inverse(input):
 
 
 @op(
+    layout=(layouts.columns, None),
     kernel=_inv_ex_kernel,
     name="linalg.inv_ex",
     tensors="A",
@@ -198,6 +201,7 @@ def _solve_right(g, A):
 
 
 @op(
+    layout=layouts.columns,
     kernel=_solve_kernel,
     name="aten.linalg_solve",
     backward_name="LinalgSolveExBackward0",
@@ -313,6 +317,7 @@ def _triangular_left(g, A, out, upper, unit):
 
 
 @op(
+    layout=layouts.columns,
     kernel=substitute,
     name="aten.linalg_solve_triangular",
     backward_name="LinalgSolveTriangularBackward0",
@@ -361,6 +366,7 @@ _TriangularSolve = return_type("triangular_solve", "solution", "cloned_coefficie
 
 
 @composite(
+    layout=(layouts.columns, layouts.columns),
     out=True,
     samples=lambda make: [Sample(make(3, 2), make(3, 3)), Sample(make(3, 2), make(3, 3), upper=False, transpose=True)],
 )

@@ -15,6 +15,7 @@ from flambeau.core import dtypes
 from flambeau.core.dtypes import promote_types, scalar_name
 from flambeau.core.errors import warn
 from flambeau.core.size import broadcast_shapes
+from flambeau.ops import layouts
 from flambeau.ops.activation import logsigmoid
 from flambeau.ops.matmul import require_tensors
 from flambeau.ops.record import ErrorSample, Sample, composite, op
@@ -143,6 +144,7 @@ def _lower_squared(b, x, y):
 
 
 @op(
+    layout=layouts.as_inputs,
     expand=reducing_parts(_lower_squared),
     name="_mse_loss",
     tensors="input target",
@@ -214,6 +216,7 @@ def _lower_smooth_l1(b, x, y, beta):
 
 
 @op(
+    layout=layouts.as_inputs,
     expand=reducing_parts(_lower_smooth_l1),
     name="_smooth_l1_loss",
     tensors="input target",
@@ -264,6 +267,7 @@ def _lower_huber(b, x, y, delta):
 
 
 @op(
+    layout=layouts.as_inputs,
     expand=reducing_parts(_lower_huber),
     name="_huber_loss",
     tensors="input target",
@@ -350,6 +354,7 @@ def _expand_binary_entropy(e, x, y, weight, reduction):
 
 
 @op(
+    layout=layouts.as_inputs,
     expand=_expand_binary_entropy,
     name="_binary_cross_entropy",
     tensors="input target weight",
@@ -443,6 +448,7 @@ def _lower_logistic_entropy(b, x, y, weight, pos_weight):
 
 
 @op(
+    layout=layouts.as_target,
     expand=reducing_parts(_lower_logistic_entropy),
     name="_binary_cross_entropy_with_logits",
     tensors="input target weight pos_weight",

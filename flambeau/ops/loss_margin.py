@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from flambeau.ops import loss_ctc  # noqa: F401  (the loss that is left)
+from flambeau.ops import (
+    layouts,
+    loss_ctc,  # noqa: F401  (the loss that is left)
+)
 from flambeau.ops.distance import pairwise_distance
 from flambeau.ops.loss import checked_reduction, paired, per_element, reduced, reducing
 from flambeau.ops.record import ErrorSample, Sample, composite, op
@@ -152,6 +155,7 @@ def _grad_of_soft_margin(g, reduction, input, target):
 
 
 @op(
+    layout=layouts.as_inputs,
     name="_soft_margin_loss",
     tensors="input target",
     kernel=reducing(lambda x, y: np.log1p(np.exp(-y * x))),

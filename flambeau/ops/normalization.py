@@ -14,6 +14,7 @@ import numpy as np
 from flambeau import dispatch
 from flambeau.core import dtypes
 from flambeau.dispatch import grad_mode
+from flambeau.ops import layouts
 from flambeau.ops import normalization_kernels as kernels
 from flambeau.ops.matmul import require_tensors
 from flambeau.ops.padding import pad
@@ -92,6 +93,7 @@ def _grad_of_norm_grad(gs, needs, grad, input, mean, var, weight, form, axes, af
 
 
 @op(
+    layout=(layouts.channels_last, None, None),
     name="_normalization_grad",
     tensors="grad input mean var weight",
     kernel=kernels.backward,
@@ -108,7 +110,7 @@ def _normalization_grad(grad, input, mean, var, weight, form, axes, affine, eps,
     return shapes, (input._dtype, mean._dtype, mean._dtype), (grad, input, mean, var, weight), attrs
 
 
-def _norm_record(name: str, backward_name: str):
+def _norm_record(name: str, backward_name: str, layout=None):
     """A record of the computation; PyTorch names the gradients of the norms apart."""
 
     def check(input, weight, bias, form, axes, affine, eps):
@@ -127,14 +129,15 @@ def _norm_record(name: str, backward_name: str):
         expand=kernels.expand_forward,
         grad={"*": _grad_of_norm},
         outputs=("out", "mean", "var"),
+        layout=layout,
         method=False,
         backward_name=backward_name,
     )
 
 
 _layer_norm = _norm_record("_layer_norm", "NativeLayerNormBackward0")
-_group_norm = _norm_record("_group_norm", "NativeGroupNormBackward0")
-_batch_norm = _norm_record("_batch_norm", "NativeBatchNormBackward0")
+_group_norm = _norm_record("_group_norm", "NativeGroupNormBackward0", (layouts.channels_last, None, None))
+_batch_norm = _norm_record("_batch_norm", "NativeBatchNormBackward0", (layouts.channels_last, None, None))
 
 # --- layer norm, RMS norm ------------------------------------------------------------------------------------
 
@@ -232,6 +235,7 @@ def native_layer_norm(input, normalized_shape, weight, bias, eps):
 
 
 @composite(
+    layout=layouts.row_major,
     name="nn.functional.rms_norm",
     aliases=("rms_norm",),
     samples=lambda make: [
@@ -353,6 +357,7 @@ def _grad_of_scaled(g, needs, input, weight, running_mean, running_var, eps):
 
 
 @op(
+    layout=layouts.channels_last,
     expand=kernels.expand_inference,
     name="_batch_norm_inference",
     tensors="input weight bias running_mean running_var",
@@ -469,6 +474,7 @@ def batch_norm(input, running_mean, running_var, weight=None, bias=None, trainin
 
 
 @composite(
+    layout=layouts.row_major,
     name="nn.functional.instance_norm",
     samples=lambda make: [
         Sample(make(2, 2, 3)),

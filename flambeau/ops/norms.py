@@ -10,6 +10,7 @@ import numpy as np
 from flambeau.core import dtypes
 from flambeau.core.dtypes import scalar_name
 from flambeau.core.size import wrap_dim
+from flambeau.ops import layouts
 from flambeau.ops.linalg import inv_ex, require_matrix, require_square
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 from flambeau.ops.reduction import accurate_sum, reduced_shape, restore, wrap_dims
@@ -360,6 +361,7 @@ def cond(A, p=None):
 
 
 @composite(
+    layout=layouts.row_major,
     inplace=True,
     out="same",
     samples=lambda make: [Sample(make(2, 3), 2, 0, 0.5), Sample(make(2, 3), 1, 1, 10.0)],

@@ -6,6 +6,7 @@ import numpy as np
 
 from flambeau.core.errors import describe
 from flambeau.core.scalars import fitting
+from flambeau.ops import layouts
 from flambeau.ops.matmul import require_tensors
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 from flambeau.ops.windows import padded
@@ -25,6 +26,7 @@ def _output_shape(shape, pairs) -> tuple[int, ...]:
 
 
 @op(
+    layout=layouts.padded,
     tensors="input value",
     fits=True,
     kernel=lambda x, value, pad: padded(x, _pairs(pad), value),
@@ -103,6 +105,7 @@ _PADS = {"reflect": "ReflectionPad", "replicate": "ReplicationPad", "circular": 
 
 
 @op(
+    layout=layouts.padded,
     name="_mapped_pad",
     kernel=_mapped,
     grad={"input": lambda g, input_shape, pairs, mode: _mapped_pad_grad(g, pairs, mode, input_shape)},
@@ -115,6 +118,7 @@ def _mapped_pad(input, pairs, mode):
 
 
 @op(
+    layout=layouts.channels_last,
     name="_mapped_pad_grad",
     kernel=_mapped_back,
     grad={"grad": lambda g, pairs, mode: _mapped_pad(g, pairs, mode)},

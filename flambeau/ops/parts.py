@@ -15,6 +15,7 @@ from flambeau import dispatch
 from flambeau.core import dtypes
 from flambeau.core.size import contiguous_strides, wrap_dim
 from flambeau.engine.graph import strided
+from flambeau.ops import layouts
 from flambeau.ops.joining import cat
 from flambeau.ops.record import ErrorSample, Sample, composite, op, view
 
@@ -423,7 +424,7 @@ def diagonal_scatter(input, src, offset=0, dim1=0, dim2=1):
     return _with_part(input, src, lambda out: out.diagonal(offset, dim1, dim2))
 
 
-@composite(samples=lambda make: [Sample(make(3, 3), make(2, 2), (2, 2), (1, 2))])
+@composite(layout=layouts.as_first, samples=lambda make: [Sample(make(3, 3), make(2, 2), (2, 2), (1, 2))])
 def as_strided_scatter(input, src, size, stride, storage_offset=None):
     """A copy of ``input`` with ``src`` written where ``as_strided`` would look."""
     return _with_part(input.contiguous(), src, lambda out: out.as_strided(size, stride, storage_offset))

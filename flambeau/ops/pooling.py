@@ -11,6 +11,7 @@ from math import prod
 import numpy as np
 
 from flambeau.core import dtypes
+from flambeau.ops import layouts
 from flambeau.ops.matmul import require_tensors
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 from flambeau.ops.refusals import refuse
@@ -169,6 +170,7 @@ def _gathered(t, indices, sizes):
 
 
 @op(
+    layout=layouts.channels_last,
     name="_max_pool_grad",
     tensors="grad indices",
     kernel=_added_at,
@@ -200,6 +202,7 @@ def _max_record(dims: int):
         kernel=_max_pool_kernel,
         grad={"input": _grad_of_max_pool},
         outputs=("out", "indices"),
+        layout=(None, layouts.images, layouts.volumes)[dims - 1],
         method=False,
         backward_name=f"MaxPool{dims}DWithIndicesBackward0",
     )
@@ -363,6 +366,7 @@ def _grad_of_avg_pool(g, kernel, stride, padding, outputs, sizes, count_include_
 
 
 @op(
+    layout=layouts.pooled,
     name="_avg_pool_grad",
     kernel=_avg_pool_grad_kernel,
     grad={"grad": lambda g, kernel, stride, padding, outputs, sizes, count_include_pad, divisor_override:
@@ -393,6 +397,7 @@ def _avg_record(dims: int):
         name=f"_avg_pool{dims}d",
         kernel=_avg_pool_kernel,
         grad={"input": _grad_of_avg_pool},
+        layout=(layouts.sequences, layouts.images, None)[dims - 1],
         method=False,
         backward_name=f"AvgPool{dims}DBackward0",
     )

@@ -8,6 +8,7 @@ from math import prod
 import numpy as np
 
 from flambeau.core import dtypes
+from flambeau.ops import layouts
 from flambeau.ops.matmul import require_tensors
 from flambeau.ops.pooling import avg_pool1d, avg_pool2d, avg_pool3d, max_pool_grad, max_pooled
 from flambeau.ops.record import ErrorSample, Sample, composite, op
@@ -86,6 +87,7 @@ def _adaptive_mean_grad_kernel(g, sizes):
 
 
 @op(
+    layout=layouts.pooled,
     name="_adaptive_avg_pool_grad",
     kernel=_adaptive_mean_grad_kernel,
     grad={"grad": lambda g, grad_shape, sizes: _adaptive_avg_pool[len(sizes)](g, tuple(grad_shape[-len(sizes) :]))},
@@ -106,6 +108,7 @@ def _adaptive_avg_record(dims: int):
         name=f"_adaptive_avg_pool{dims}d",
         kernel=_adaptive_mean_kernel,
         grad={"input": lambda g, input_shape: _adaptive_avg_pool_grad(g, tuple(input_shape[-dims:]))},
+        layout=(layouts.sequences, layouts.images, None)[dims - 1],
         method=False,
         backward_name=f"AdaptiveAvgPool{dims}DBackward0",
     )
@@ -211,6 +214,7 @@ def _adaptive_max_record(dims: int):
         kernel=_adaptive_max_kernel,
         grad={"input": lambda g, indices, input_shape: max_pool_grad(g, indices, input_shape[-dims:])},
         outputs=("out", "indices"),
+        layout=(layouts.sequences, layouts.images, None)[dims - 1],
         method=False,
         backward_name=f"AdaptiveMaxPool{dims}DBackward0",
     )
@@ -366,6 +370,7 @@ def max_unpool1d(input, indices, kernel_size, stride=None, padding=0, output_siz
 
 
 @composite(
+    layout=layouts.images,
     name="nn.functional.max_unpool2d",
     samples=lambda make: [
         Sample(make(2, 1, 3), make(2, 1, 3, requires_grad=False).argsort(2) * 2, 2),

@@ -57,6 +57,8 @@ class Op:
                   :mod:`flambeau.engine.expansion`
     ``static``    numbers among the inputs are part of a compiled kernel, rather than given to it at run time
     ``fits``      numbers among the inputs must fit the result's dtype, rather than wrap around; see :mod:`flambeau.core.scalars`
+    ``layout``    in which order the dims of a result lie in memory, where that is not always row-major: a rule of
+                  :mod:`flambeau.ops.layouts`, or one for each of several results
     ``eager``     the result's shape depends on values, so the op runs as it is called
     ``checked``   the kernel may refuse values (an index out of range); the error names the line that recorded the op
     ``verify``    of a checked op: ``verify(inputs, attrs)`` raises what the kernel would, where the values that this depends
@@ -65,8 +67,8 @@ class Op:
     """
 
     __slots__ = (
-        "aliases", "backward_name", "by_layout", "check", "checked", "eager", "errors", "expand", "fits", "form", "function", "grads", "inplace",
-        "kernel", "listed", "lower", "method", "name", "node_type", "nondifferentiable", "numbers", "out", "outputs", "overload", "patience", "recipes",
+        "aliases", "always_laid_out", "backward_name", "by_layout", "check", "checked", "eager", "errors", "expand", "fits", "form", "function", "grads", "inplace",
+        "kernel", "layout", "listed", "lower", "method", "name", "node_type", "nondifferentiable", "numbers", "out", "outputs", "overload", "patience", "recipes",
         "reduces", "result", "rules", "samples", "short_name", "static", "tensors", "tuple_type",
         "verified", "verify", "wraps",
     )  # fmt: skip
@@ -98,6 +100,7 @@ class Op:
         expand: Callable | None = None,
         static: bool = False,
         fits: bool = False,
+        layout: Callable | tuple | None = None,
         samples: Callable | None = None,
         errors: Callable | None = None,
     ) -> None:
@@ -131,6 +134,9 @@ class Op:
         self.expand = expand
         self.static = static
         self.fits = fits
+        self.layout = layout
+        rules = layout if layout.__class__ is tuple else (layout,)
+        self.always_laid_out = any([getattr(rule, "always", False) for rule in rules])
         # Arguments that are numbers for the kernel: recipes (see tensor/recipes.py) do not depend on their values.
         runs = form != "composite" and not static
         self.numbers = frozenset(x for i, n in enumerate(names) if n in self.tensors and runs for x in (i, n))

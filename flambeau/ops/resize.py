@@ -16,6 +16,7 @@ from flambeau.core import dtypes
 from flambeau.core.dtypes import scalar_name
 from flambeau.core.errors import warn
 from flambeau.engine.sampling import taps_of
+from flambeau.ops import layouts
 from flambeau.ops.pooling_adaptive import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 
@@ -99,6 +100,7 @@ def _entry_name(inputs: tuple, attrs: dict) -> str:
 
 
 @op(
+    layout=layouts.channels_last,
     name="_upsample",
     overload=_entry_name,
     kernel=_resized,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from flambeau.core import dtypes
-from flambeau.ops import samples
+from flambeau.ops import layouts, samples
 from flambeau.ops.comparison import where
 from flambeau.ops.complexes import conj_of
 from flambeau.ops.record import ErrorSample, Sample, by_number, composite, op, pointwise
@@ -185,6 +185,7 @@ def _absolute(x):
 
 
 @op(
+    layout=layouts.elementwise,
     lower=lambda b, x: b.abs(x),
     kernel=_absolute,
     grad={"input": _grad_of_abs},
@@ -298,6 +299,7 @@ def ldexp(input, other):
 
 
 @op(
+    layout=layouts.elementwise,
     kernel=np.frexp,
     outputs=("mantissa", "exponent"),
     nondifferentiable=("exponent",),

@@ -10,6 +10,7 @@ from flambeau.core.dtypes import scalar_name
 from flambeau.core.errors import describe
 from flambeau.core.results import return_type
 from flambeau.core.size import wrap_dim
+from flambeau.ops import layouts
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 from flambeau.ops.reduction import pick, select_check, selected_gradient
 from flambeau.ops.refusals import no_derivative
@@ -55,6 +56,7 @@ _SORTED = {"outputs": ("values", "indices"), "nondifferentiable": ("indices",)}
 
 
 @op(
+    layout=layouts.as_first,
     kernel=_sort_kernel,
     out="same",
     grad={"input": _placed_gradient},

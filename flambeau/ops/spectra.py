@@ -15,6 +15,7 @@ from flambeau import dispatch
 from flambeau.core import dtypes
 from flambeau.core.results import return_type
 from flambeau.core.size import broadcast_shapes
+from flambeau.ops import layouts
 from flambeau.ops.factorizations import linalg_qr
 from flambeau.ops.linalg import LinAlgError, require_matrix, require_square, square_errors
 from flambeau.ops.linalg import solve as linalg_solve
@@ -80,6 +81,7 @@ def _symmetric_samples(make):
 
 
 @op(
+    layout=(None, layouts.columns),
     kernel=_eigh_kernel,
     name="aten.linalg_eigh",
     outputs=("eigenvalues", "eigenvectors"),
@@ -169,6 +171,7 @@ def _eig_gradient(gs, eigenvalues, eigenvectors):
 
 
 @op(
+    layout=(None, layouts.columns),
     kernel=_eig_kernel,
     name="linalg.eig",
     outputs=("eigenvalues", "eigenvectors"),
@@ -267,6 +270,7 @@ def _svd_samples(make):
 
 
 @op(
+    layout=(layouts.columns, None, layouts.columns),
     kernel=_svd_kernel,
     name="linalg.svd",
     outputs=("U", "S", "Vh"),

@@ -7,6 +7,7 @@ from math import prod
 
 import numpy as np
 
+from flambeau.ops import layouts
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 from flambeau.ops.windows import padded, sliding, tap
 
@@ -41,6 +42,7 @@ def _im2col(input, kernel, stride, padding, dilation, outputs):
 
 
 @op(
+    layout=layouts.channels_last,
     name="_col2im",
     kernel=_folded,
     grad={"input": lambda g, kernel, stride, padding, dilation, outputs: _im2col(

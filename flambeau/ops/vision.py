@@ -11,13 +11,14 @@ from flambeau import dispatch
 from flambeau.core import dtypes
 from flambeau.core.dtypes import scalar_name
 from flambeau.core.errors import warn
-from flambeau.ops import pooling_fractional, resize, unfold  # noqa: F401  (the other families for images)
+from flambeau.ops import layouts, pooling_fractional, resize, unfold  # noqa: F401  (the other families for images)
 from flambeau.ops.record import ErrorSample, Sample, composite
 
 # --- channels and pixels -------------------------------------------------------------------------------------
 
 
 @composite(
+    layout=layouts.channels_last,
     name="nn.functional.pixel_shuffle",
     aliases=("pixel_shuffle",),
     samples=lambda make: [Sample(make(1, 4, 2, 3), 2), Sample(make(9, 1, 2), 3)],
@@ -51,6 +52,7 @@ def pixel_shuffle(input, upscale_factor):
 
 
 @composite(
+    layout=layouts.channels_last,
     name="nn.functional.pixel_unshuffle",
     aliases=("pixel_unshuffle",),
     samples=lambda make: [Sample(make(1, 1, 4, 2), 2), Sample(make(2, 3, 3), 3)],
@@ -78,10 +80,11 @@ def pixel_unshuffle(input, downscale_factor):
             )
     n = len(lead)
     split = input.reshape(*lead, c, h // r, r, w // r, r)
-    return split.permute(*range(n + 1), n + 2, n + 4, n + 1, n + 3).reshape(*lead, c * r * r, h // r, w // r)
+    return split.permute(*range(n + 1), n + 2, n + 4, n + 1, n + 3).reshape(*lead, c * r * r, h // r, w // r).contiguous()
 
 
 @composite(
+    layout=layouts.channels_last,
     name="nn.functional.channel_shuffle",
     aliases=("channel_shuffle", "native_channel_shuffle", "nn.functional.native_channel_shuffle"),
     samples=lambda make: [Sample(make(1, 4, 2), 2), Sample(make(2, 6, 1, 2), 3)],

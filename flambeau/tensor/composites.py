@@ -18,6 +18,7 @@ from flambeau.core.random import Generator, default_generator
 from flambeau.core.results import ReturnType
 from flambeau.ops.record import Op
 from flambeau.tensor.following import Call, composite_follower
+from flambeau.tensor.order import is_strided, laid_out
 from flambeau.tensor.recipes import MAX_RECIPES, WINDOW, given, key_of, layout_of, layout_or_class
 from flambeau.tensor.storage import Storage
 from flambeau.tensor.tensor import Tensor
@@ -28,6 +29,8 @@ MAX_CALLS = 64
 
 def compose(op: Op, args: tuple, kwargs: dict):
     """The result of a composite: by the calls that it made of like arguments before, or by running it."""
+    if op.layout is not None and (op.always_laid_out or is_strided((*args, *kwargs.values()))):
+        return in_full(op, args, kwargs)
     if not op.patience or dispatch.watch is not None:
         return op.check(*args, **kwargs)
     key = key_of(op, args, kwargs)
@@ -55,6 +58,12 @@ def _tried(args: tuple) -> None:
 
 def _never(args: tuple) -> None:
     """In place of a recipe: such calls cannot be remembered."""
+
+
+def in_full(op: Op, args: tuple, kwargs: dict):
+    """The result of a composite by running it as it is written."""
+    result = op.check(*args, **kwargs)
+    return result if op.layout is None else laid_out(op, (*args, *kwargs.values()), result)
 
 
 _TRIES = {_seen: _tried, _tried: _never}

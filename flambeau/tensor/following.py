@@ -43,13 +43,14 @@ class Source(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What a result's tensor gets."""
+    """What a result's tensor gets; ``steps`` are the nodes that put it into another order in memory, as those of a source."""
 
     shape: Size
     dtype: Any
     strides: tuple[int, ...] | None
     layout: Any
     offset: int = 0
+    steps: Any = ()
 
 
 _makers: dict[str, Callable] = {}
@@ -60,7 +61,7 @@ def follower(
 ) -> Callable:
     """``follow(args)`` that records ``node``'s op on ``count`` arguments; ``None`` where they must be looked at in full.
 
-    ``results`` is a tuple, of (settings and kind of the node that takes it out, :class:`Result`), where there are several.
+    ``results`` is a tuple, of (settings, shape and kind of the node that takes it out, :class:`Result`), where there are several.
     ``verify`` looks at the inputs' values each time, and raises what is wrong with them; see :mod:`flambeau.ops.record`.
     """
     values: dict[str, Any] = {**_of_tape(pattern), "attrs": node.attrs, "verify": verify}
@@ -70,15 +71,16 @@ def follower(
     lines = _reading(count, sources, kept)
     if verify is not None:
         lines += [f"if not verify(({inputs},), attrs): return None"]
-    nodes = ["node"]
+    nodes: list[str] = []
     for i, source in enumerate(sources):
         lines += _input(i, source, i in kept, nodes, values)
     read_from = "".join(f"{_name(i, s)}, " for i, s in enumerate(sources))
-    lines += _node("node", read_from, (node.op, node.attrs, node.shape, node.dtype, kind), values)
+    moves = () if several else results.steps  # type: ignore[union-attr]
+    lines += _chain("node", read_from, [(node.op, node.attrs, node.shape, node.dtype, kind), *moves], nodes, values)
     if several:
-        for i, (attrs, kind, result) in enumerate(results):
-            nodes += [f"part{i}"]
-            lines += _node(f"part{i}", "node, ", (PROJECT, attrs, result.shape, result.dtype, kind), values)
+        for i, (attrs, shape, kind, result) in enumerate(results):
+            steps = [(PROJECT, attrs, shape, result.dtype, kind), *result.steps]
+            lines += _chain(f"part{i}", "node, ", steps, nodes, values)
             lines += _tensor(f"r{i}", f"part{i}", result, values)
         lines += [f"result = ({''.join(f'r{i}, ' for i in range(len(results)))})"]
         values["named"] = node.op.named_tuple()
@@ -206,12 +208,7 @@ def _input(i: int, source: Source, kept: bool, nodes: list[str], values: dict) -
     if k is None or source.steps is None:
         return []
     content = f"w{k}" if source.is_window else f"s{k}.node"
-    lines, before = [], content
-    for j, step in enumerate(source.steps):
-        name = f"n{i}_{j}" if j < len(source.steps) - 1 else f"n{i}"
-        lines += _node(name, before + ", ", step, values)
-        nodes += [name]
-        before = name
+    lines = _chain(f"n{i}", content + ", ", source.steps, nodes, values)
     if not lines:
         lines += [f"n{i} = {content}"]
         nodes += [f"n{i}"]
@@ -223,6 +220,17 @@ def _input(i: int, source: Source, kept: bool, nodes: list[str], values: dict) -
         return [f"if s{k}.exposed: n{i} = read(a{k})", "else:", *[f"    {line}" for line in lines]]
     copied = f"    k{i} = Saved(a{k}, {i}); n{i} = k{i}.node"
     return [f"if s{k}.exposed and s{k}.is_shared():", copied, "else:", *[f"    {line}" for line in lines]]
+
+
+def _chain(name: str, inputs: str, steps: Sequence[tuple], nodes: list[str], values: dict) -> list[str]:
+    """Makes nodes of which each reads the one before; the last is called ``name``."""
+    lines = []
+    for j, step in enumerate(steps, 1):
+        made = name if j == len(steps) else f"{name}_{j}"
+        lines += _node(made, inputs, step, values)
+        nodes += [made]
+        inputs = made + ", "
+    return lines
 
 
 def _node(name: str, inputs: str, made: tuple, values: dict) -> list[str]:

@@ -16,7 +16,7 @@ from flambeau.dispatch import grad_mode
 from flambeau.ops.creation import full
 from flambeau.ops.indexing import expand_masks, filling, index, index_put, index_put_
 from flambeau.ops.parts import alias, slice_
-from flambeau.tensor.record import normal_strides
+from flambeau.tensor.order import normal_strides
 from flambeau.tensor.tensor import Tensor, creation_of
 
 _WHOLE = slice(None)

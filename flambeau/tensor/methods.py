@@ -15,7 +15,7 @@ from flambeau.ops.creation import sizes_of
 from flambeau.ops.record import Op, registry
 from flambeau.ops.views import view_as_real
 from flambeau.tensor.exchange import UntypedStorage, tensor
-from flambeau.tensor.record import normal_strides
+from flambeau.tensor.order import normal_strides
 from flambeau.tensor.tensor import Tensor
 
 _OPERANDS = (Tensor, int, float, complex, np.generic)

@@ -24,6 +24,7 @@ from flambeau.engine.trace import kind_of
 from flambeau.ops.conversion import to_dtype
 from flambeau.ops.record import Op, registry
 from flambeau.tensor.following import Result, Source, follower, view_follower
+from flambeau.tensor.order import COPY
 from flambeau.tensor.tensor import Tensor, geometry_of, is_plain, is_window
 
 MAX_RECIPES = 256
@@ -184,7 +185,8 @@ def learn(op: Op, args: tuple, kwargs: dict, inputs: tuple, results) -> None:
 def _learn(op: Op, args: tuple, kwargs: dict, inputs: tuple, results) -> None:
     several = bool(op.outputs)
     first = results[0] if several else results
-    node = first._storage.node.inputs[0] if several and first._storage.node.inputs else first._storage.node
+    node = _made(first._storage.node, op)
+    node = node.inputs[0] if several and node.inputs else node
     if node.op is not op.verified or not node.inputs:
         return  # it has run already or may refuse its values, or the result is none of its own
     verify = op.verify if op.checked else None
@@ -192,9 +194,12 @@ def _learn(op: Op, args: tuple, kwargs: dict, inputs: tuple, results) -> None:
     sources = _sources(op, arguments, inputs, node, first._strides is not None)
     if sources is None:
         return
-    described: Result | tuple = _described(results) if not several else tuple(
-        [(r._storage.node.attrs, kind_of(r._storage.node), _described(r)) for r in results]
-    )  # fmt: skip
+    described: Result | tuple
+    if several:
+        parts = [_made(r._storage.node, op) for r in results]
+        described = tuple([(n.attrs, n.shape, kind_of(n), _described(r, n)) for n, r in zip(parts, results, strict=True)])
+    else:
+        described = _described(results, node)
     _keep(op, args, kwargs, first, lambda pattern: follower(node, kind_of(node), len(arguments), sources, described, pattern, verify))
 
 
@@ -241,8 +246,14 @@ def _keep(op: Op, args: tuple, kwargs: dict, result: Tensor, make: Callable) -> 
     op.recipes[key] = make(pattern)
 
 
-def _described(result: Tensor) -> Result:
-    return Result(result._shape, result._dtype, result._strides, layout_of(result), result._offset)
+def _made(content: Node, op: Op) -> Node:
+    """The node of a result, without the copy that puts it into another order in memory."""
+    return content.inputs[0].inputs[0] if content.op is COPY and op is not COPY else content
+
+
+def _described(result: Tensor, made: Node | None = None) -> Result:
+    steps = () if made is None else _steps(result._storage.node, made)
+    return Result(result._shape, result._dtype, result._strides, layout_of(result), result._offset, steps)
 
 
 def _sources(op: Op, given: tuple, inputs: tuple, made: Node, in_order: bool) -> tuple[Source, ...] | None:
@@ -321,7 +332,7 @@ def _steps(node: Node, base: Node) -> tuple | None:
     """The views and conversions between a storage's content and what a node reads of it."""
     found: list[tuple] = []
     while node is not base:
-        if node.__class__ is not Node or node.op is not VIEW and node.op is not CAST:
+        if node.__class__ is not Node or node.op not in _MOVES:
             return None
         found.append((node.op, node.attrs, node.shape, node.dtype, kind_of(node)))
         node = node.inputs[0]
@@ -338,6 +349,7 @@ def _steps_from_leaf(node: Node) -> tuple | None:
 
 CAST = to_dtype.op
 """The op of the conversions that recording puts between an argument and a kernel."""
+_MOVES = (VIEW, CAST, COPY)
 
 
 def forget() -> None:

@@ -27,6 +27,8 @@ from flambeau.engine.trace import kind_of
 from flambeau.ops.arithmetic import neg
 from flambeau.ops.complexes import conj_physical
 from flambeau.ops.indexing import index_copy
+from flambeau.ops.layouts import elementwise as elementwise_layout
+from flambeau.tensor.order import in_memory_order, in_order, is_strided, normal_strides, reordered
 from flambeau.tensor.overlap import SAME_EVERYWHERE, refuse_overlap, refuse_repeated
 from flambeau.tensor.recipes import CAST, learn, learn_view
 from flambeau.tensor.storage import Storage
@@ -40,8 +42,14 @@ def record(op, args: tuple, kwargs: dict):
     looks = Storage.looks
     shape, dtype, inputs, attrs = op.check(*args, **kwargs)
     looked = Storage.looks != looks
-    many = _present(inputs) if len(inputs) >= MANY else None
-    nodes = tuple([read(x) if isinstance(x, Tensor) else x for x in inputs]) if many is None else many
+    given, order = inputs, None
+    if op.layout is elementwise_layout and is_strided(inputs):
+        order = op.layout(inputs, shape[0] if op.outputs else shape, attrs)
+        if order is not None:
+            given = tuple([_permuted(x, order) if isinstance(x, Tensor) and x._shape else x for x in inputs])
+            shape = tuple([reordered(s, order) for s in shape]) if op.outputs else reordered(shape, order)
+    many = _present(given) if len(given) >= MANY else None
+    nodes = tuple([read(x) if isinstance(x, Tensor) else x for x in given]) if many is None else many
     if many is not None:
         node = _run_now(op, many, attrs, dtype)
     elif op.eager:
@@ -56,12 +64,18 @@ def record(op, args: tuple, kwargs: dict):
         if op.checked:
             may_fail(node)
     if op.outputs:
-        results = tuple(
-            [make_tensor(Storage(Node(PROJECT, (node,), {"index": i}, s, d)), Size(s), d)
-             for i, (s, d) in enumerate(zip(node.shape, node.dtype, strict=True))]
-        )  # fmt: skip
+        parts = [Node(PROJECT, (node,), {"index": i}, s, d) for i, (s, d) in enumerate(zip(node.shape, node.dtype, strict=True))]
     else:
-        results = make_tensor(Storage(node), Size(node.shape), node.dtype)
+        parts = [node]
+    if order is not None:
+        results: tuple = tuple([in_order(n, order) for n in parts])
+    elif op.layout is None or not op.always_laid_out and not is_strided(inputs):
+        results = tuple([make_tensor(Storage(n), Size(n.shape), n.dtype) for n in parts])
+    else:
+        rules = op.layout if op.layout.__class__ is tuple else (op.layout,) * len(parts)
+        results = tuple([in_memory_order(n, r and r(inputs, n.shape, attrs)) for n, r in zip(parts, rules, strict=True)])
+    if not op.outputs:
+        results = results[0]
     if grad_mode.enabled and op.grads:
         dispatch.attach(op, results, inputs, attrs)
     if not looked:
@@ -185,10 +199,7 @@ def _finish(op, inputs: tuple, nodes: tuple, attrs: dict, shape, dtype, order=No
     if order is None:
         result = make_tensor(Storage(Node(op, nodes, attrs, shape, dtype)), shape, dtype)
     else:
-        inner = Size([shape[d] for d in order])
-        result = make_tensor(Storage(Node(op, nodes, attrs, inner, dtype)), shape, dtype)
-        strides = contiguous_strides(inner)
-        result._strides = normal_strides(shape, tuple([strides[order.index(d)] for d in range(len(shape))]))
+        result = in_order(Node(op, nodes, attrs, reordered(shape, order), dtype), order)
     if op.checked:
         may_fail(result._storage.node)
     if grad_mode.enabled and op.grads:
@@ -219,7 +230,7 @@ def _general(op, inputs: tuple, attrs: dict) -> Tensor:
             shape = broadcast(*[t._shape for t in tensors])
         if t._strides is not None:
             strided = True
-    order = memory_order(shape, [(t._shape, t.stride()) for t in tensors]) if strided else None
+    order = memory_order(shape, [(t._shape, t.stride()) for t in tensors]) if strided and op.layout is None else None
     nodes = []
     for x in inputs:
         if isinstance(x, Tensor):
@@ -266,11 +277,6 @@ def _permuted(t: Tensor, order: tuple[int, ...]) -> Tensor:
         out._strides = normal_strides(out._shape, out._strides)
     out._offset = t._offset
     return out
-
-
-def normal_strides(shape, strides: tuple[int, ...]) -> tuple[int, ...] | None:
-    """``strides``, or ``None`` where they are those of a row-major tensor of ``shape``."""
-    return None if strides == contiguous_strides(shape) else strides
 
 
 def result_type(*operands) -> dtypes.dtype:
