@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from flambeau import dispatch, ops
 from flambeau.nn import functional as F
 from flambeau.ops import recurrent
+from flambeau.ops.autocasting import LOWER
 from flambeau.tensor import Tensor
 
 State = tuple[Tensor, ...]
@@ -88,6 +89,15 @@ def sequence(
 
     Returns the outputs of the last layer and the last states.
     """
+    cast = dispatch.autocast.cast
+    if cast is not None and mode == "LSTM" and batch_sizes is None and all([len(p) % 2 == 0 for p in params]):
+        # PyTorch computes such a layer as a whole in the short dtype; of the others each product by itself is.
+        dispatch.autocast.cast = None
+        try:
+            (input, initial, params), _ = cast(LOWER, (input, tuple(initial), [list(p) for p in params]), {})
+            return sequence(mode, input, None, initial, params, num_layers, dropout, train, bidirectional)
+        finally:
+            dispatch.autocast.cast = cast
     directions = 2 if bidirectional else 1
     sizes = (input.shape[1],) * input.shape[0] if batch_sizes is None else tuple(batch_sizes)
     last: list[State] = []

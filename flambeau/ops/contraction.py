@@ -9,7 +9,7 @@ import numpy as np
 from flambeau import dispatch
 from flambeau.core.size import broadcast_shapes, wrap_dim
 from flambeau.ops import layouts
-from flambeau.ops.matmul import bmm, mm
+from flambeau.ops.matmul import bmm, dot, mm
 from flambeau.ops.norms import vector_norm
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 
@@ -292,6 +292,8 @@ def inner(input, other):
             "inner() the last dimension must match on both input tensors but got shapes "
             f"{list(input.shape)} and {list(other.shape)}"
         )
+    if input.dim() == other.dim() == 1:
+        return dot(input, other)
     return tensordot(input, other, ([-1], [-1]))
 
 

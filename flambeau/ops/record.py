@@ -294,12 +294,14 @@ def _take_dtype(out, kwargs: dict) -> None:
     kwargs["dtype"] = out.dtype
 
 
-def _autocast(policy: str, function: Callable, args: tuple, kwargs: dict):
+def _autocast(policy: str | Callable, function: Callable, args: tuple, kwargs: dict):
     """``function`` on cast arguments inside automatic mixed precision, which does not reach into the op itself."""
     cast = dispatch.autocast.cast
+    name = policy if policy.__class__ is str else policy(*args, **kwargs)  # type: ignore[operator]
     dispatch.autocast.cast = None
     try:
-        args, kwargs = cast(policy, args, kwargs)
+        if name is not None:
+            args, kwargs = cast(name, args, kwargs)
         return function(*args, **kwargs)
     finally:
         dispatch.autocast.cast = cast
