@@ -16,6 +16,8 @@ from flambeau.distributions import (
     distribution,
     gamma_family,
     kl,
+    kl_families,
+    matrices,
     multivariate,
     relaxed,
     transformed,
@@ -29,11 +31,12 @@ from flambeau.distributions.discrete import *  # noqa: F403
 from flambeau.distributions.distribution import *  # noqa: F403
 from flambeau.distributions.gamma_family import *  # noqa: F403
 from flambeau.distributions.kl import *  # noqa: F403
+from flambeau.distributions.matrices import *  # noqa: F403
 from flambeau.distributions.multivariate import *  # noqa: F403
 from flambeau.distributions.relaxed import *  # noqa: F403
 from flambeau.distributions.transformed import *  # noqa: F403
 from flambeau.distributions.transforms import *  # noqa: F403
 
-__all__ = ["biject_to", "constraint_registry", "constraints", "kl", "transform_to", "transforms", "utils"]
-for _part in (composed, continuous, discrete, distribution, gamma_family, kl, multivariate, relaxed, transformed, transforms):
+__all__ = ["biject_to", "constraint_registry", "constraints", "kl", "kl_families", "transform_to", "transforms", "utils"]
+for _part in (composed, continuous, discrete, distribution, gamma_family, kl, matrices, multivariate, relaxed, transformed, transforms):
     __all__ += _part.__all__

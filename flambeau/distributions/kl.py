@@ -65,7 +65,7 @@ def kl_divergence(p, q):
     )
 
 
-def _unless(impossible, value):
+def unless(impossible, value):
     """``value``, or infinity where ``q`` lacks values that ``p`` has."""
     return ops.where(impossible, math.inf, value)
 
@@ -111,7 +111,7 @@ def _(p, q):
     if (p.total_count < q.total_count).any():
         raise NotImplementedError("KL between Binomials where q.total_count > p.total_count is not implemented")
     gap = p.total_count * (p.probs * (p.logits - q.logits) + (-p.probs).log1p() - (-q.probs).log1p())
-    return _unless((p.total_count > q.total_count).expand(gap.shape), gap)
+    return unless((p.total_count > q.total_count).expand(gap.shape), gap)
 
 
 @register_kl(Categorical, Categorical)
@@ -176,7 +176,7 @@ def _(p, q):
 @register_kl(Uniform, Uniform)
 def _(p, q):
     widths = ((q.high - q.low) / (p.high - p.low)).log()
-    return _unless((q.low > p.low) | (q.high < p.high), widths)
+    return unless((q.low > p.low) | (q.high < p.high), widths)
 
 
 @register_kl(Gumbel, Gumbel)
