@@ -172,6 +172,12 @@ def type_as(input, other):
     return input.to(other.dtype)
 
 
+@composite(name="Tensor.to_dense")
+def to_dense(input, dtype=None, *, masked_grad=None):
+    """``input`` itself, or converted to ``dtype``: every tensor is dense."""
+    return input if dtype is None else input.to(dtype)
+
+
 @composite(name="Tensor.cpu")
 def cpu(input, memory_format=None):
     """``input`` itself: it is on the CPU."""

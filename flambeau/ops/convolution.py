@@ -144,6 +144,10 @@ def _check_operands(name: str, input, weight, bias, dims: int, groups: int, tran
             f"Given {how}, weight of size {shape}, expected input{given} to have {wanted} channels, but got {channels} "
             f"channels instead: the layer's in_channels (here {wanted}) is the input's dim {len(given) - dims - 1}"
         )
+    if 0 in given[-dims:] and transposed or 0 in shape[2:] or transposed and not shape[1]:
+        raise RuntimeError(
+            f"Only zero batch or zero channel inputs are supported, but got input shape: {given} and weight of size {shape}"
+        )
     made = shape[1] * groups if transposed else shape[0]
     if bias is not None and bias._shape != (made,):
         raise RuntimeError(

@@ -27,14 +27,18 @@ def _check_indices(name: str, indices, position: str = "argument #1 'indices'") 
 # --- embedding -----------------------------------------------------------------------------------------------
 
 
-def _check_range(indices, rows: int) -> None:
+def _check_range(indices, rows: int, in_bags: bool = False) -> None:
     if not all_below(indices, rows):
         wrong = indices[(indices < 0) | (indices >= rows)][0]
+        if in_bags:
+            raise RuntimeError(
+                f"embedding_bag: Expected idx >= 0 && idx < num_embeddings but found idx to be {wrong}: the table has {rows} rows"
+            )
         raise IndexError(f"index out of range in self: the table has {rows} rows, and an index is {wrong}")
 
 
-def _lookup(weight, indices, padding_idx, scale_grad_by_freq):
-    _check_range(indices, len(weight))
+def _lookup(weight, indices, padding_idx, scale_grad_by_freq, in_bags):
+    _check_range(indices, len(weight), in_bags)
     return weight[indices]
 
 
@@ -50,7 +54,7 @@ def _verify(inputs: tuple, attrs: dict) -> bool:
     known = dispatch.known(inputs[1])
     if known is None:
         return False
-    _check_range(known, inputs[0]._shape[0])
+    _check_range(known, inputs[0]._shape[0], attrs["in_bags"])
     return True
 
 
@@ -64,9 +68,9 @@ def _verify(inputs: tuple, attrs: dict) -> bool:
     method=False,
     backward_name="EmbeddingBackward0",
 )
-def _embedding(weight, indices, padding_idx, scale_grad_by_freq):
-    """The rows of ``weight`` at ``indices``."""
-    attrs = {"padding_idx": padding_idx, "scale_grad_by_freq": scale_grad_by_freq}
+def _embedding(weight, indices, padding_idx, scale_grad_by_freq, in_bags=False):
+    """The rows of ``weight`` at ``indices``; ``in_bags`` says which error a wrong one is."""
+    attrs = {"padding_idx": padding_idx, "scale_grad_by_freq": scale_grad_by_freq, "in_bags": in_bags}
     return (*indices._shape, *weight._shape[1:]), weight._dtype, (weight, indices), attrs
 
 
@@ -215,8 +219,9 @@ def _check_bags(input, weight, offsets, mode, per_sample_weights):
     if per_sample_weights is not None:
         if per_sample_weights._dtype is not weight._dtype:
             raise RuntimeError(
-                f"expected `per_sample_weights` to have the dtype of `weight`, {weight._dtype}, but got "
-                f"{per_sample_weights._dtype}"
+                "Expected tensor for argument #1 'weight' to have the same type as tensor for argument #1 'per_sample_weights'; "
+                f"but type torch.{scalar_name(weight._dtype)}Tensor does not equal "
+                f"torch.{scalar_name(per_sample_weights._dtype)}Tensor (while checking arguments for embedding_bag)"
             )
         per_sample_weights = per_sample_weights.reshape(-1)
     return input.reshape(-1), offsets, per_sample_weights
@@ -292,7 +297,7 @@ def embedding_bag(
     if max_norm is not None:
         _renormalise(weight, indices, max_norm, norm_type)
     padding_idx = _padding(padding_idx, weight._shape[0], "padding_idx must be within the number of embeddings", RuntimeError)
-    rows = _embedding(weight, indices, padding_idx, bool(scale_grad_by_freq))
+    rows = _embedding(weight, indices, padding_idx, bool(scale_grad_by_freq), True)
     if per_sample_weights is not None:
         rows = rows * per_sample_weights.unsqueeze(1)
     shape = (offsets._shape[0], weight._shape[1])

@@ -13,7 +13,7 @@ from flambeau.ops.matmul import require_tensors
 from flambeau.ops.pooling import avg_pool1d, avg_pool2d, avg_pool3d, max_pool_grad, max_pooled
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 from flambeau.ops.refusals import NOT_FLOATING, refuse
-from flambeau.ops.windows import per_dim
+from flambeau.ops.windows import per_dim, require_elements
 
 
 @lru_cache(256)
@@ -28,10 +28,7 @@ def _output_size(name: str, input, output_size, dims: int) -> tuple[int, ...]:
     shape = input._shape
     if len(shape) not in (dims + 1, dims + 2):
         raise RuntimeError(f"{name}(): Expected {dims + 1}D or {dims + 2}D tensor, but got {list(shape)}")
-    if 0 in (shape[1:] if "max" in name else shape[-dims:]):
-        raise RuntimeError(
-            f"{name}(): Expected input to have non-zero size for non-batch dimensions, but input has sizes {list(shape)}"
-        )
+    require_elements(name, input, len(shape) - dims if "avg" in name and dims < 3 else 1)  # the former may have no channels
     sizes = output_size if isinstance(output_size, (tuple, list)) else (output_size,) * dims
     if len(sizes) != dims:
         raise RuntimeError(f"{name}: output_size must be {dims}, one int or a tuple of {dims}, but got {tuple(sizes)}")
@@ -354,6 +351,7 @@ def _max_unpooled(dims: int, input, indices, kernel_size, stride, padding, outpu
             f"Expected shape of indices to be same as that of the input tensor ({list(input._shape)}) but got indices "
             f"tensor with shape: {list(indices._shape)}"
         )
+    require_elements(name, input)
     sizes = _unpooled_size(input, dims, kernel, stride, padding, output_size)
     lead, plane = input._shape[:-dims], prod(input._shape[-dims:])
     flat = input.new_zeros((*lead, prod(sizes)))

@@ -10,7 +10,7 @@ from flambeau.core import dtypes
 from flambeau.ops.pooling import max_pool_grad
 from flambeau.ops.random import rand
 from flambeau.ops.record import ErrorSample, Sample, composite, op
-from flambeau.ops.windows import per_dim
+from flambeau.ops.windows import per_dim, require_elements
 
 
 def _starts(samples: np.ndarray, n: int, pool: int, output: int) -> np.ndarray:
@@ -69,8 +69,11 @@ def _fractional(dims: int, input, kernel_size, output_size, output_ratio, return
     if len(shape) not in (dims + 1, dims + 2):
         raise RuntimeError(f"{name}: Expected {dims + 1}D or {dims + 2}D tensor, but got: {list(shape)}")
     kernel = per_dim(kernel_size, dims, "kernel_size", name)
+    require_elements(name, input)
     if output_size is None:
         ratios = output_ratio if isinstance(output_ratio, (tuple, list)) else (output_ratio,) * dims
+        if len(ratios) != dims:
+            raise ValueError(f"{name} requires output_ratio to either be a single Int or tuple of Ints.")
         output_size = [int(n * r) for n, r in zip(shape[-dims:], ratios, strict=True)]
     outputs = per_dim(output_size, dims, "output_size", name)
     for what, n, k, o in zip(("time", "height", "width")[-dims:], shape[-dims:], kernel, outputs, strict=True):

@@ -63,3 +63,14 @@ def tap(t: int, stride: int, dilation: int, outputs: int) -> slice:
     """Where the ``t``-th element of the kernel is, at each of ``outputs`` places, along one dim."""
     start = t * dilation
     return slice(start, start + (outputs - 1) * stride + 1, stride)
+
+
+def require_elements(name: str, input, first: int = 1) -> None:
+    """Raises where a dim of ``input`` is empty, of those from ``first`` on."""
+    shape = input._shape
+    for d in range(first, len(shape)):
+        if not shape[d]:
+            raise RuntimeError(
+                f"{name}(): Expected input to have non-zero size for non-batch dimensions, but input has sizes {list(shape)} "
+                f"with dimension {d} being empty"
+            )
