@@ -113,3 +113,41 @@ def test_attention(compiled, causal):
     steps = [p.nodes[s.node].op.name for p in plans for s in p.steps if not s.kernel]
     assert not [name for name in steps if name.startswith("_attention")]
     assert "softmax" not in ops(plans)
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_convolution_in_channels_last_is_made_there(compiled, transposed):
+    """It has one step, with its rectifier; its weight alone is copied."""
+    x = torch.randn(2, 6, 7, 5).to(memory_format=torch.channels_last)
+    w = torch.randn(6, 6, 3, 3).to(memory_format=torch.channels_last)
+    convolve = F.conv_transpose2d if transposed else F.conv2d
+
+    def f():
+        return [convolve(x, w, stride=2).relu()]
+
+    made = compiled(f)
+    assert ops(made) == ["copy", "_convolution_input" if transposed else "_convolution"]
+
+
+def test_a_convolution_that_is_read_in_both_orders_stays(compiled):
+    x = torch.randn(2, 3, 7, 5).to(memory_format=torch.channels_last)
+    w = torch.randn(4, 3, 3, 3)
+
+    def f():
+        y = F.conv2d(x, w)
+        return [y, y.contiguous() + 1]
+
+    assert "_convolution" in ops(compiled(f))
+
+
+def test_a_max_pool_in_channels_last_has_kernels(compiled):
+    x = torch.randn(2, 3, 6, 4).to(memory_format=torch.channels_last).requires_grad_()
+
+    def f():
+        x.grad = None
+        y = F.max_pool2d(x * 2, 2)
+        (y * y).sum().backward()
+        return [y, x.grad]
+
+    made = compiled(f)
+    assert made and all(step.kernel for p in made for step in p.steps)

@@ -8,7 +8,7 @@ from flambeau.core import dtypes
 from flambeau.core.size import contiguous_strides
 from flambeau.engine.cpu.specs import ConvSpec
 from flambeau.engine.grouping import Ref
-from flambeau.engine.natives import RECTIFIED, RESULT, Native
+from flambeau.engine.natives import ORDER, RECTIFIED, RESULT, Native
 
 _CONTENT = 2
 """The first dim of an image's rows and columns, after images and channels."""
@@ -57,7 +57,13 @@ def _seen(ref: Ref) -> tuple:
 
 
 def _made(node) -> tuple:
-    return node.shape, contiguous_strides(node.shape)
+    """Shape and strides of the result, with the dims as the op has them."""
+    strides = contiguous_strides(node.shape)
+    dims = node.attrs.get(ORDER)
+    if dims is None:
+        return node.shape, strides
+    places = sorted(range(len(dims)), key=dims.__getitem__)
+    return tuple([node.shape[p] for p in places]), tuple([strides[p] for p in places])
 
 
 def _forward(node) -> Native | None:
@@ -81,6 +87,12 @@ def _weight(node) -> Native | None:
 
 FORMS = {"_convolution": _forward, "_convolution_input": _input, "_convolution_weight": _weight}
 """How each op becomes a kernel, by name; see :mod:`flambeau.engine.natives`."""
+
+LAID_OUT = {"_convolution": _forward, "_convolution_input": _input}
+"""Those whose results may have their dims in another order."""
+
+ROW_MAJOR = {"_convolution": 1, "_convolution_input": 1}
+"""Which operand, the weight, a kernel takes row by row only."""
 
 RECTIFIABLE = {"_convolution": _forward, "_convolution_input": _input}
 """Those whose kernels can have a rectifier in them; see :mod:`flambeau.engine.fusion`."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from flambeau.engine import convolutions, products
+from flambeau.core.size import contiguous_strides
+from flambeau.engine import convolutions, pooling, products
 from flambeau.engine.cpu.specs import KINDS
 from flambeau.engine.grouping import Ref
-from flambeau.engine.natives import RECTIFIED
+from flambeau.engine.natives import ORDER, RECTIFIED
 from flambeau.engine.shapes import is_whole
-from flambeau.engine.templates import COPY, Template
+from flambeau.engine.templates import COPY, NO_ATTRS, Template
 
 _PRODUCTS = ("mm", "bmm", "aten.matmul")
 
@@ -40,6 +41,55 @@ def turn_products(nodes: list, order: list[int]) -> list[int]:
             nodes[ref.source] = None
             gone.add(ref.source)
     return [i for i in order if i not in gone]
+
+
+def lay_out_convolutions(nodes: list, order: list[int]) -> list[int]:
+    """A convolution of which only a copy with its dims in another order is read is made in that order (channels last).
+
+    What kernels read only row by row, such as the weights, is copied first where it lies in another order. Returns the order
+    with these copies, and without the convolutions that are not there any more.
+    """
+    readers = _readers(nodes, order)
+    found: list[int] = []
+    copies: dict[tuple, Ref] = {}
+    gone: set[int] = set()
+    for i in order:
+        node = nodes[i]
+        if node.op.name in _ROW_MAJOR:
+            operand = node.inputs[_ROW_MAJOR[node.op.name]]
+            if isinstance(operand, Ref) and 0 not in operand.shape and not is_whole(operand.shape, operand.strides):
+                seen = (operand.source, operand.shape, operand.strides, operand.offset, operand.dtype)
+                if seen not in copies:
+                    copies[seen] = Ref(len(nodes), operand.shape, operand.dtype)
+                    nodes.append(Template(COPY, NO_ATTRS, operand.shape, operand.dtype, [operand]))
+                    found.append(len(nodes) - 1)
+                node.inputs[_ROW_MAJOR[node.op.name]] = copies[seen]
+        elif node.op.name == "_clone" and isinstance(node.inputs[0], Ref) and node.inputs[0].source >= 0:
+            ref = node.inputs[0]
+            made = nodes[ref.source]
+            form = convolutions.LAID_OUT.get(made.op.name)
+            dims = None if form is None or made.kept or readers[ref.source] > 1 else _dims_of(ref, made)
+            if dims is not None:
+                turned = Template(made.op, {**made.attrs, ORDER: dims}, node.shape, node.dtype, made.inputs, node.kept)
+                if form(turned) is not None:  # type: ignore[misc]
+                    nodes[i], nodes[ref.source] = turned, None
+                    gone.add(ref.source)
+        found.append(i)
+    gone.update([i for i in order if nodes[i] is not None and nodes[i].is_view and nodes[i].inputs[0].source in gone])
+    return [i for i in found if i not in gone]
+
+
+_ROW_MAJOR = {**convolutions.ROW_MAJOR, **pooling.ROW_MAJOR}
+
+
+def _dims_of(ref: Ref, made: Template) -> tuple[int, ...] | None:
+    """Which dims of a value those of ``ref`` are, if it shows all of it in another order of dims."""
+    strides = contiguous_strides(tuple(made.shape))
+    if ref.offset or ref.dtype is not made.dtype or len(ref.shape) != len(strides):
+        return None
+    places = {(n, s): d for d, (n, s) in enumerate(zip(made.shape, strides, strict=True))}
+    dims = tuple([places.get(seen, -1) for seen in zip(ref.shape, ref.strides, strict=True)])
+    return dims if sorted(dims) == list(range(len(strides))) else None
 
 
 def join_rectifiers(nodes: list, order: list[int]) -> list[int]:

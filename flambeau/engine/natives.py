@@ -25,6 +25,10 @@ RECTIFIED = "rectified"
 """The setting of a node that its rectifier has become one with: what is less than 0 becomes 0."""
 
 
+ORDER = "order"
+"""The setting of a node whose result has its dims in another order than the op makes them: which ones they are."""
+
+
 class Fault:
     """Among a kernel's arguments: an ``i64`` that it sets where it refuses its values, before it has written anything.
 

@@ -36,7 +36,7 @@ from flambeau.engine import (
     verify,
 )
 from flambeau.engine.expansion import Part, expand
-from flambeau.engine.fusion import join_rectifiers, turn_products
+from flambeau.engine.fusion import join_rectifiers, lay_out_convolutions, turn_products
 from flambeau.engine.graph import NO_ATTRS, PROJECT, Node, strided
 from flambeau.engine.grouping import Group, Grouper, Ref, Static
 from flambeau.engine.interpreter import ONE_HOLDER, Failed, compute
@@ -153,7 +153,8 @@ class Plan:
         self.nodes = templates(trace)
         done("templates")
         self.slot_shapes = [(x.shape, x.dtype) for x in trace.leaves]
-        order = join_rectifiers(self.nodes, turn_products(self.nodes, expand(self.nodes)))
+        order = turn_products(self.nodes, expand(self.nodes))
+        order = join_rectifiers(self.nodes, lay_out_convolutions(self.nodes, order))
         verify.verify_nodes(self, order)
         done("expansion")
         grouper = Grouper(self.nodes, order)

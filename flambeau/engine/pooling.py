@@ -119,3 +119,6 @@ def _pool_kernel(spec: PoolSpec | BinSpec | ScatterSpec) -> int:
 
 FORMS = {name: partial(native, make, _pool_kernel) for name, make in _FORMS.items()}
 """How each op becomes a kernel, by name; see :mod:`flambeau.engine.natives`."""
+
+ROW_MAJOR = {"_max_pool_grad": 1}
+"""Which operand, the indices, a kernel takes row by row only."""
