@@ -83,6 +83,13 @@ def _adaptive_mean_grad_kernel(g, sizes):
     return _binned(g / _bin_counts(sizes, outputs).astype(g.dtype), sizes)
 
 
+def _require_gradient(grad) -> None:
+    if 0 in grad._shape[1:]:
+        raise RuntimeError(
+            f"Expected grad_output to have non-zero size for non-batch dimensions, but grad_output has sizes {list(grad._shape)}"
+        )
+
+
 @op(
     layout=layouts.pooled,
     name="_adaptive_avg_pool_grad",
@@ -92,6 +99,7 @@ def _adaptive_mean_grad_kernel(g, sizes):
 )
 def _adaptive_avg_pool_grad(grad, sizes):
     """The gradient of an adaptive mean pool: each window's gradient, divided, at all its elements."""
+    _require_gradient(grad)
     return (*grad._shape[: -len(sizes)], *sizes), grad._dtype, (grad,), {"sizes": sizes}
 
 
@@ -149,6 +157,7 @@ def adaptive_avg_pool1d(input, output_size):
 
 
 @composite(
+    layout=layouts.images,
     name="nn.functional.adaptive_avg_pool2d",
     samples=_adaptive_samples(2),
     errors=lambda make: _adaptive_errors(make, 2),
@@ -198,6 +207,11 @@ def _adaptive_max_kernel(x, outputs):
     return max_pooled(x, sizes, taps, positions)
 
 
+def _grad_of_maxima(g, indices, sizes):
+    _require_gradient(g)
+    return max_pool_grad(g, indices, sizes)
+
+
 def _adaptive_max_record(dims: int):
     def check(input, output_size):
         """Maxima of adaptive windows and where they are in the plane."""
@@ -209,7 +223,7 @@ def _adaptive_max_record(dims: int):
         check,
         name=f"_adaptive_max_pool{dims}d",
         kernel=_adaptive_max_kernel,
-        grad={"input": lambda g, indices, input_shape: max_pool_grad(g, indices, input_shape[-dims:])},
+        grad={"input": lambda g, indices, input_shape: _grad_of_maxima(g, indices, input_shape[-dims:])},
         outputs=("out", "indices"),
         layout=(layouts.sequences, layouts.images, None)[dims - 1],
         method=False,

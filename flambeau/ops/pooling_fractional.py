@@ -68,6 +68,9 @@ def _fractional(dims: int, input, kernel_size, output_size, output_ratio, return
     shape = input._shape
     if len(shape) not in (dims + 1, dims + 2):
         raise RuntimeError(f"{name}: Expected {dims + 1}D or {dims + 2}D tensor, but got: {list(shape)}")
+    for what, given in (("kernel_size", kernel_size), ("output_size", output_size)):
+        if isinstance(given, (tuple, list)) and len(given) != dims:
+            raise RuntimeError(f"{name}: {what} must either be a single Int or tuple of {dims} Ints")
     kernel = per_dim(kernel_size, dims, "kernel_size", name)
     require_elements(name, input)
     if output_size is None:
@@ -82,6 +85,13 @@ def _fractional(dims: int, input, kernel_size, output_size, output_ratio, return
     batched = len(shape) == dims + 2
     if samples is None:
         samples = rand(shape[0] if batched else 1, shape[-dims - 1], dims, dtype=input._dtype)
+    elif samples._shape != (wanted := (shape[0] if batched else 1, shape[-dims - 1], dims)):
+        what = ("batch size", "number of channels", "number of spatial dims")
+        wrong = next((i for i, (a, b) in enumerate(zip(samples._shape, wanted)) if a != b), 0)
+        raise RuntimeError(
+            f"Expect _random_samples.size({wrong}) equals to input {what[wrong]}: they are of shape {list(samples._shape)}, "
+            f"not {list(wanted)}"
+        )
     samples = samples if batched else samples.reshape(samples._shape[-2:])
     out, indices = _fractional_max_pool(input, samples, kernel, outputs)
     return (out, indices) if return_indices else out
