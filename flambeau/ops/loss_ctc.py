@@ -147,9 +147,19 @@ def _ctc_loss_grad(grad, log_probs, targets, input_lengths, target_lengths, blan
     return log_probs._shape, log_probs._dtype, inputs, {"blank": blank, "zero_infinity": zero_infinity}
 
 
+def _verify(inputs: tuple, attrs: dict) -> bool:
+    log_probs, targets, *lengths = inputs
+    known = [dispatch.known(x) for x in lengths]
+    if any([x is None for x in known]):
+        return False
+    _check_values(log_probs._shape[0], targets, *known)
+    return True
+
+
 @op(
     name="_ctc_loss",
     tensors="log_probs targets input_lengths target_lengths",
+    verify=_verify,
     kernel=_loss_kernel,
     grad={"log_probs": lambda g, log_probs, targets, input_lengths, target_lengths, blank, zero_infinity: _ctc_loss_grad(
         g, log_probs, targets, input_lengths, target_lengths, blank, zero_infinity)},

@@ -19,13 +19,14 @@ class _Table(Module):
     """What both embeddings share: the table, with one row that may stay zero."""
 
     weight: Tensor
+    _padding_name = "Padding_idx"  # in the message of an error
 
     def _make_weight(self, weight: Tensor | None, freeze: bool, device: Any = None, dtype: Any = None) -> None:
         size = (self.num_embeddings, self.embedding_dim)
         index = self.padding_idx
         if index is not None:
             if not -size[0] <= index < size[0]:
-                raise AssertionError("Padding_idx must be within num_embeddings")
+                raise AssertionError(f"{self._padding_name} must be within num_embeddings")
             self.padding_idx = index % size[0]
         if weight is None:
             weight = ops.empty(size, device=device, dtype=dtype)
@@ -174,6 +175,8 @@ class EmbeddingBag(_Table):
 
     See https://pytorch.org/docs/stable/generated/torch.nn.EmbeddingBag.html
     """
+
+    _padding_name = "padding_idx"
 
     __constants__ = [
         "num_embeddings",

@@ -165,6 +165,8 @@ def pack_padded_sequence(
     See https://pytorch.org/docs/stable/generated/torch.nn.utils.rnn.pack_padded_sequence.html
     """
     lengths = as_tensor(lengths, dtype=dtypes.int64, device="cpu")
+    if input.numel() == 0:
+        raise RuntimeError("Cannot pack empty tensors.")
     if lengths.dim() != 1:
         raise RuntimeError(
             f"'lengths' argument should be a 1D CPU int64 tensor, but got {lengths.dim()}D {lengths.device} Long tensor"
@@ -175,9 +177,6 @@ def pack_padded_sequence(
         input = input.index_select(0 if batch_first else 1, sorted_indices)
     if batch_first:
         input = input.transpose(0, 1)
-    if input.numel() == 0:
-        raise RuntimeError("Cannot pack empty tensors.")
-
     time, batch, *rest = input.shape
     steps = lengths.tolist()
     if len(steps) != batch:
