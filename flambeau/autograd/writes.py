@@ -158,10 +158,11 @@ _AMBIGUOUS = (
 def _refusal(view: Tensor, modified: str) -> RuntimeError:
     """The error for a write to memory that has a view which the tape could not follow."""
     kind, fn = view._creation, view._grad_fn
+    op = "" if fn is None else fn.name().rstrip("0123456789").removesuffix("Backward")
     if kind == MANY and fn is not None:
-        return RuntimeError(f"Output {view._output_nr} of {fn.name()} is a view and {modified} modified inplace. {_MANY}")
+        return RuntimeError(f"Output {view._output_nr} of {op} is a view and {modified} modified inplace. {_MANY}")
     inference = kind == INFERENCE
-    start = "A view was created in" if fn is None else f"Output {view._output_nr} of {fn.name()} is a view of a view which was created in"
+    start = "A view was created in" if fn is None else f"Output {view._output_nr} of {op} is a view of a view which was created in"
     mode = "inference mode and {} modified inplace in normal mode" if inference else "no_grad mode and {} modified inplace with grad mode enabled"
     more = _MANY if kind == MANY else _AMBIGUOUS.format("inference_mode" if inference else "no_grad")
     return RuntimeError(f"{start} {mode.format(modified)}. {more}")

@@ -29,7 +29,7 @@ _NO_DIMS = (
 def getitem(x: Tensor, key) -> Tensor:
     """``x[key]``: a view for numbers (0-dim integer tensors too), slices, ``None`` and ``...``; a copy where tensors or masks
     index."""
-    if key.__class__ is Tensor and not key._shape and _is_number(key):
+    if key.__class__ is Tensor and not key._shape and x._shape and _is_number(key):
         key = key.item()
     if key.__class__ is int:
         if x._shape:
@@ -77,7 +77,13 @@ def _part(x: Tensor, start: int, length: int | None) -> Tensor | None:
     result._storage, result._dtype = storage, x._dtype
     result._shape, result._strides, step = found
     result._offset = x._offset + (start if start >= 0 else start + x._shape[0]) * step
-    result._base = x if x._base is None else x._base
+    base = x._base
+    if base is None:
+        result._base = x
+    else:
+        result._base = base
+        if x._creation is not None:
+            result._creation = x._creation
     result._history = storage.history
     if layout.requires_grad:
         result._creation = creation_of(x, False)
@@ -244,7 +250,9 @@ def _parts(x: Tensor, key) -> list:
             return out
         if ndim:
             raise IndexError(f"too many indices for tensor of dimension {ndim}")
-        raise IndexError("slice() cannot be applied to a 0-dim tensor." if slice in map(type, out) else _NO_DIMS)
+        if slice in map(type, out):
+            raise IndexError("slice() cannot be applied to a 0-dim tensor.")
+        raise IndexError(_NO_DIMS if key.__class__ is int else "too many indices for tensor of dimension 0")
     if ellipsis_at is not None:
         out[ellipsis_at:ellipsis_at] = [_WHOLE] * (ndim - used)
     return out

@@ -411,7 +411,8 @@ class Generator:
         at = self.random.randint(0, max(n - 1, 0))
         part = self.random.choice([
             f"{at}", f"{at}:", f"..., {self.random.choice([0, -1])}", "::2", "...", f"{name} > 0", f"torch.tensor([0, {at}])",
-            f"[{at}]", "None, 0", "..., 1:", ":, 0",
+            f"[{at}]", "None, 0", "..., 1:", ":, 0", f"torch.tensor({at})", f"np.array({at}), ...", "..., torch.tensor(-1)",
+            f"torch.arange({n})[-1]",
         ])  # fmt: skip
         value = self.random.choice([self.number(), f"{name}[{part}] * 2", f"{name}[{part}].flip(0)", self.like(name), f"{name}.sum()"])
         statement = self.random.choice([
@@ -426,6 +427,30 @@ class Generator:
         if self.random.random() < 0.35:
             statement = f"with torch.no_grad():\n    {statement}"
         self.attempt(statement)
+
+    def write_seen(self) -> None:
+        """Writes to the memory of pairs of numbers, seen as complex ones or overlapping, and reads them in another such way."""
+        kinds = (torch.float32, torch.float64)
+        name = self.tensor(lambda t: t.dtype in kinds and t.numel() > 1 and t.numel() % 2 == 0 and t.is_contiguous())
+        self.numbers += 1
+        pairs, factor = f"torch.view_as_complex({name}.view(-1, 2))", f"num({self.numbers})"
+        seen = [f"{pairs}{part}" for part in ("", ".conj()", "[:1]", "[::2].conj()", ".conj()[1:]", "[torch.tensor(0)].conj()")]
+        real = [f"{pairs}{part}" for part in (".real", ".imag", ".conj().imag", "[1:].real", ".imag[:1]", ".conj().imag[::2]")]
+        windows = [f"{name}.view(-1).unfold(0, 2, 1)", f"{name}.expand(2, {', '.join(['-1'] * self.names[name].dim())})",
+                   f"{name}.view(-1)[:1].expand(3)", f"{name}.view(-1).as_strided((2, 2), (1, 1))", f"torch.broadcast_to({name}, (2, *{name}.shape))",
+                   f"torch.meshgrid({name}.view(-1), {name}.view(-1)[:2], indexing='ij')[0]"]  # fmt: skip
+        early = self.fresh()
+        self.attempt(f"{early} = {self.random.choice([*real, *windows])}")
+        statement = self.random.choice([
+            f"{self.random.choice(seen)}.mul_({self.random.choice(['1j', factor, '0.5 - 0.5j'])})",
+            f"{self.random.choice(real)}.{self.random.choice(['mul_', 'add_', 'sub_', 'fill_'])}({factor})",
+            f"{self.random.choice(real)}[...] = {factor}", f"{self.random.choice(seen)}.zero_()", f"{self.random.choice(real)}.neg_()",
+            f"{pairs}.imag = {factor}", f"{pairs}.copy_({pairs}.conj() * 1)", f"{name}.mul_({factor})", f"{self.random.choice(real)}.relu_()",
+        ])  # fmt: skip
+        if self.random.random() < 0.25:
+            statement = f"with torch.no_grad():\n    {statement}"
+        self.attempt(statement)
+        self.attempt(f"{self.fresh()} = {self.random.choice([early, *real, *windows, f'torch.view_as_real({pairs} * 1j)'])} * 1")
 
     def share(self) -> None:
         arrays = [n for n, a in self.names.items() if n not in self.builtins and isinstance(a, np.ndarray)]
@@ -566,7 +591,7 @@ MAKERS = [
     (Generator.make_tensor, 10), (Generator.make_expression, 55), (Generator.write, 10), (Generator.write_part, 9),
     (Generator.share, 6), (Generator.look, 5), (Generator.branch, 3), (Generator.forget, 4), (Generator.backward, 9),
     (Generator.repeat, 3), (Generator.train, 1), (Generator.make_layer, 8), (Generator.course, 2), (Generator.second_order, 2),
-    (Generator.network, 1), (Generator.update, 4), (Generator.caught, 3),
+    (Generator.network, 1), (Generator.update, 4), (Generator.caught, 3), (Generator.write_seen, 3),
 ]  # fmt: skip
 
 
@@ -577,7 +602,7 @@ WRITERS = [
     (Generator.make_tensor, 8), (Generator.make_expression, 18), (Generator.make_view, 14), (Generator.write, 16),
     (Generator.write_part, 16), (Generator.share, 10), (Generator.look, 8), (Generator.branch, 2), (Generator.forget, 6),
     (Generator.backward, 6), (Generator.repeat, 6), (Generator.make_layer, 4), (Generator.course, 2),
-    (Generator.update, 8), (Generator.caught, 6),
+    (Generator.update, 8), (Generator.caught, 6), (Generator.write_seen, 12),
 ]  # fmt: skip
 
 
