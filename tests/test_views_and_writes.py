@@ -19,7 +19,6 @@ from flambeau.core import config
 from flambeau.engine import plans
 from tests.view_programs import BASES, COMPLEX, REPEATED, VIEWS, WRITES, weights
 
-
 EVERY = int(os.environ.get("EVERY", "3"))
 """Each view is tried with every third write; ``EVERY=1`` in the environment tries all."""
 
