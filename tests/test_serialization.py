@@ -270,6 +270,19 @@ def test_the_older_format_is_written_too(protocol):
     assert back["row"][0] == 9
 
 
+def test_several_objects_in_a_file_of_the_older_format(tmp_path):
+    for file in (io.BytesIO(), open(tmp_path / "several", "w+b")):
+        with file:
+            pickle.dump("first", file)
+            for n in range(3):
+                torch.save({"n": torch.full((n,), n), "text": "x" * n}, file, _use_new_zipfile_serialization=False)
+                pickle.dump(n, file)
+            file.seek(0)
+            assert pickle.load(file) == "first"
+            for n in range(3):
+                assert torch.load(file)["n"].tolist() == [n] * n and pickle.load(file) == n
+
+
 @pytest.mark.parametrize("zipped", [True, False])
 def test_storages_are_saved_as_such(zipped):
     x, y = torch.arange(6.0), torch.arange(4)

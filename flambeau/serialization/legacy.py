@@ -38,7 +38,8 @@ def write(file: IO[bytes], pickled: memoryview, pickler: CheckpointPickler) -> N
 
 
 def read(file: IO[bytes], vocabulary: Vocabulary, map_location: MapLocation, encoding: str) -> Any:
-    """The object in ``file``. The sizes of its storages are checked against the size of the file beforehand."""
+    """The object in ``file``, which is left just behind it. The sizes of its storages are checked against the size of the file beforehand."""
+    start = file.tell()
     stream = io.BytesIO(file.read())
     size = len(stream.getbuffer())
 
@@ -91,6 +92,7 @@ def read(file: IO[bytes], vocabulary: Vocabulary, map_location: MapLocation, enc
         target = arrays[key].view(np.uint8)
         if stream.readinto(target.data) != target.size:
             raise RuntimeError(f"storage {key!r:.40} ends early: the file is truncated")
+    file.seek(start + stream.tell())  # other objects may follow in the same file
     return result
 
 
