@@ -311,7 +311,7 @@ class Optimizer:
             if not self.defaults.get("differentiable") and not (param.is_leaf or param.retains_grad):
                 raise ValueError(
                     "can't optimize a non-leaf Tensor: this one was computed from others "
-                    f"({param.grad_fn}); optimize those, or detach() it first"
+                    f"({param.grad_fn.name()}); optimize those, or detach() it first"
                 )
         for name, default in self.defaults.items():
             if default is required and name not in param_group:
