@@ -129,21 +129,17 @@ class Cache:
     @contextmanager
     def _opened(self, shard: str = "") -> Iterator[int]:
         """The directory, or one of its shards, open; ``OSError`` where it is not this user's alone."""
-        directory = _open_private(str(self.directory), os.O_DIRECTORY)
+        if shard and not self._secret:
+            with self._opened():
+                pass
+        handle = _open_private(f"{self.directory}/{shard}" if shard else str(self.directory), os.O_DIRECTORY)
         try:
             if not self._secret:
                 _check_parents(self.directory)
-                self._secret = _secret(directory)
-            if not shard:
-                yield directory
-                return
-            inner = _open_private(shard, os.O_DIRECTORY, directory)
+                self._secret = _secret(handle)
+            yield handle
         finally:
-            os.close(directory)
-        try:
-            yield inner
-        finally:
-            os.close(inner)
+            os.close(handle)
 
 
 def _open_private(name: str, kind: int = 0, directory: int | None = None, others: int = 0o022) -> int:
