@@ -27,8 +27,8 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
     "torch.multiprocessing.reductions": ("flambeau.tensor.sharing",),
     "torch.types": ("flambeau.tensor.types",),
     "torch.utils._pytree": ("flambeau.core.nests",),
-    "torch.utils.data._utils": ("flambeau.utils.data",),
     "torch.utils.data._utils.collate": ("flambeau.utils.data.collate",),
+    "torch.utils.data._utils.worker": ("flambeau.utils.data.info",),
 }
 
 # PyTorch has a module for each distribution.

@@ -36,7 +36,8 @@ def rebuild_tensor(
     return Tensor._make_subclass(cls or Tensor, Tensor._from_storage(storage, dtype, shape, strides, offset), requires_grad)
 
 
-def _reduce_storage(storage: Storage) -> tuple[Callable, tuple]:
+def reduce_storage(storage: Storage) -> tuple[Callable, tuple]:
+    """A storage as a copy of what it contains."""
     return _rebuild_storage, (storage.array().view(np.uint8), storage.dtype, tuple(storage.node.shape))
 
 
@@ -44,4 +45,4 @@ def _rebuild_storage(data: np.ndarray, dtype: Dtype, shape: tuple[int, ...] = (-
     return Storage.from_numpy(data.view(dtype.np).reshape(shape), dtype)
 
 
-copyreg.pickle(Storage, _reduce_storage)
+copyreg.pickle(Storage, reduce_storage)

@@ -196,3 +196,40 @@ def test_collation(name):
 def test_collation_of_tensors():
     assert_alike(lambda library: library.utils.data.default_collate([library.ones(2), library.zeros(2)]))
     assert_alike(lambda library: library.utils.data.default_collate([library.ones(2), library.zeros(3)]))
+
+
+def failing(library, error):
+    class Failing(library.utils.data.Dataset):
+        def __len__(self):
+            return 6
+
+        def __getitem__(self, i):
+            if i == 3:
+                raise error
+            return i
+
+    return Failing()
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("a"), KeyError("a"), StopIteration("a"), UnicodeDecodeError("utf8", b"a", 0, 1, "a"), AssertionError()], ids=repr
+)
+@pytest.mark.parametrize("options", [{"batch_size": 2}, {"batch_size": None}, {"batch_size": 2, "persistent_workers": True}], ids=str)
+def test_errors_of_workers(error, options):
+    """A loop that goes on after errors gets the same batches, and errors of the same class and first line."""
+
+    def loop(library):
+        loader = library.utils.data.DataLoader(failing(library, error), num_workers=2, **options)
+        found = []
+        for _ in range(2):
+            batches = iter(loader)
+            for _ in range(8):
+                try:
+                    found.append(next(batches))
+                except StopIteration as end:
+                    found.append(("end", str(end).split("\n")[0]))
+                except Exception as raised:
+                    found.append((type(raised).__name__, str(raised).split("\n")[0]))
+        return found
+
+    assert_alike(loop)

@@ -5,6 +5,7 @@ Source: https://docs.pytorch.org/docs/stable/data.html
 
 from __future__ import annotations
 
+from flambeau.utils.data import _utils
 from flambeau.utils.data.collate import default_collate, default_convert
 from flambeau.utils.data.dataloader import DataLoader
 from flambeau.utils.data.dataset import (
@@ -18,6 +19,7 @@ from flambeau.utils.data.dataset import (
     random_split,
 )
 from flambeau.utils.data.distributed import DistributedSampler
+from flambeau.utils.data.info import get_worker_info
 from flambeau.utils.data.sampler import (
     BatchSampler,
     RandomSampler,
@@ -26,7 +28,6 @@ from flambeau.utils.data.sampler import (
     SubsetRandomSampler,
     WeightedRandomSampler,
 )
-from flambeau.utils.data.worker import get_worker_info
 
 __all__ = [
     "BatchSampler",

@@ -13,10 +13,22 @@ from flambeau.core.dtypes import float64
 from flambeau.tensor import Tensor
 from flambeau.tensor.exchange import as_tensor, tensor
 
-__all__ = ["collate", "default_collate", "default_collate_fn_map", "default_convert"]
+__all__ = [
+    "collate",
+    "collate_float_fn",
+    "collate_int_fn",
+    "collate_numpy_array_fn",
+    "collate_numpy_scalar_fn",
+    "collate_str_fn",
+    "collate_tensor_fn",
+    "default_collate",
+    "default_collate_err_msg_format",
+    "default_collate_fn_map",
+    "default_convert",
+]
 
 CollateMap = dict[type | tuple[type, ...], Callable]
-_UNSUPPORTED = "default_collate: batch must contain tensors, numpy arrays, numbers, dicts or lists; found {}"
+default_collate_err_msg_format = "default_collate: batch must contain tensors, numpy arrays, numbers, dicts or lists; found {}"
 
 
 def default_convert(data: Any) -> Any:
@@ -64,7 +76,7 @@ def collate(batch: Sequence, *, collate_fn_map: CollateMap | None = None) -> Any
             raise RuntimeError(f"each element in list of batch should be of equal size, got sizes {lengths[:20]}")
         columns = zip(*batch, strict=not named)
         return _sequence_like(first, [collate(column, collate_fn_map=collate_fn_map) for column in columns])
-    raise TypeError(_UNSUPPORTED.format(type(first)))
+    raise TypeError(default_collate_err_msg_format.format(type(first)))
 
 
 def _mapping_like(template: Mapping, items: dict) -> Any:
@@ -94,7 +106,8 @@ def _sequence_like(template: Sequence, items: list) -> Any:
         return items
 
 
-def _stack(batch: Sequence[Tensor], *, collate_fn_map: CollateMap | None = None) -> Tensor:
+def collate_tensor_fn(batch: Sequence[Tensor], *, collate_fn_map: CollateMap | None = None) -> Tensor:
+    """Tensors of one shape, along a new first dimension."""
     first = batch[0]
     if all(t.shape == first.shape and t.dtype is first.dtype and not t.requires_grad for t in batch):
         # Nothing to record, and one copy of the values costs less than an operation with hundreds of inputs.
@@ -102,36 +115,41 @@ def _stack(batch: Sequence[Tensor], *, collate_fn_map: CollateMap | None = None)
     return ops.stack(tuple(batch), 0)
 
 
-def _stack_arrays(batch: Sequence[np.ndarray], *, collate_fn_map: CollateMap | None = None) -> Any:
+def collate_numpy_array_fn(batch: Sequence[np.ndarray], *, collate_fn_map: CollateMap | None = None) -> Any:
+    """Arrays of one shape, as a tensor with a new first dimension."""
     if batch[0].dtype.kind in "SUO":
-        raise TypeError(_UNSUPPORTED.format(batch[0].dtype))
+        raise TypeError(default_collate_err_msg_format.format(batch[0].dtype))
     return collate([as_tensor(array) for array in batch], collate_fn_map=collate_fn_map)
 
 
-def _numpy_numbers(batch: Sequence[np.generic], *, collate_fn_map: CollateMap | None = None) -> Tensor:
+def collate_numpy_scalar_fn(batch: Sequence[np.generic], *, collate_fn_map: CollateMap | None = None) -> Tensor:
+    """NumPy's numbers, as a tensor."""
     return as_tensor(np.array(batch))
 
 
-def _floats(batch: Sequence[float], *, collate_fn_map: CollateMap | None = None) -> Tensor:
+def collate_float_fn(batch: Sequence[float], *, collate_fn_map: CollateMap | None = None) -> Tensor:
+    """Floats, as a tensor of float64."""
     return tensor(batch, dtype=float64)
 
 
-def _ints(batch: Sequence[int], *, collate_fn_map: CollateMap | None = None) -> Tensor:
+def collate_int_fn(batch: Sequence[int], *, collate_fn_map: CollateMap | None = None) -> Tensor:
+    """Integers, as a tensor."""
     return tensor(batch)
 
 
-def _as_they_are(batch: Sequence, *, collate_fn_map: CollateMap | None = None) -> Sequence:
+def collate_str_fn(batch: Sequence, *, collate_fn_map: CollateMap | None = None) -> Sequence:
+    """Strings, as they are."""
     return batch
 
 
 default_collate_fn_map: CollateMap = {
-    Tensor: _stack,
-    np.ndarray: _stack_arrays,
-    (np.bool_, np.number, np.object_): _numpy_numbers,
-    float: _floats,
-    int: _ints,
-    str: _as_they_are,
-    bytes: _as_they_are,
+    Tensor: collate_tensor_fn,
+    np.ndarray: collate_numpy_array_fn,
+    (np.bool_, np.number, np.object_): collate_numpy_scalar_fn,
+    float: collate_float_fn,
+    int: collate_int_fn,
+    str: collate_str_fn,
+    bytes: collate_str_fn,
 }
 """How :func:`default_collate` treats each type of sample; programs may add to it."""
 

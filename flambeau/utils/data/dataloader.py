@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import warnings
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from itertools import cycle
 from typing import Any, Generic, TypeVar
 
+from flambeau.core.errors import warn
 from flambeau.core.random import Generator
-from flambeau.engine.run import run_ahead
 from flambeau.utils.data.collate import default_collate, default_convert
 from flambeau.utils.data.dataset import Dataset, IterableDataset
-from flambeau.utils.data.sampler import (
-    BatchSampler,
-    RandomSampler,
-    Sampler,
-    SequentialSampler,
-    draw_seed,
-)
-from flambeau.utils.data.worker import Worker, get_worker_info, make_fetch
+from flambeau.utils.data.info import get_worker_info
+from flambeau.utils.data.iteration import Iter
+from flambeau.utils.data.sampler import BatchSampler, RandomSampler, Sampler, SequentialSampler
 
 __all__ = ["DataLoader", "default_collate", "default_convert", "get_worker_info"]
 
@@ -41,10 +35,15 @@ class DataLoader(Generic[T]):
     ``batch_size``: samples of a batch; ``None`` gives single samples. ``shuffle``: a new random order every pass.
     ``sampler``, ``batch_sampler``: iterables of indices, or of lists of them, that decide the order themselves.
     ``collate_fn``: makes a batch of a list of samples (:func:`default_collate`). ``drop_last``: leaves out a last batch
-    that is not full. ``generator``: draws the order and the seeds. ``num_workers``: with more than 0, samples are loaded
-    by workers, in turn, with the seeds, ``worker_init_fn`` and ``get_worker_info`` that PyTorch's worker processes have;
-    they share the program's process, so the batches are the same and come no faster. What only matters to processes
-    (``timeout``, ``multiprocessing_context``, ``pin_memory``, ``in_order``) is accepted and checked.
+    that is not full. ``generator``: draws the order and the seeds.
+
+    ``num_workers``: with more than 0, so many processes load batches ahead, ``prefetch_factor`` (2) each, and pass them through
+    shared memory. They are started by ``multiprocessing_context`` (``"fork"``, ``"spawn"``, ``"forkserver"``, or a context),
+    call ``worker_init_fn(id)`` first, and see :func:`get_worker_info`; worker ``id`` seeds ``torch`` and ``random`` with the
+    loader's seed + ``id``. ``persistent_workers``: they serve all passes, instead of one. ``timeout``: seconds after which a
+    batch that has not come is an error. ``in_order=False``: batches come as they are ready. An exception in a worker is raised
+    here, with its traceback; a worker that ends otherwise is an error at once. Workers pay where a sample takes much longer to
+    load than to be sent, some 10 us. ``pin_memory`` is accepted: there is nothing to pin memory for.
 
     >>> import flambeau as torch
     >>> data = torch.utils.data.TensorDataset(torch.arange(5))
@@ -86,7 +85,7 @@ class DataLoader(Generic[T]):
         pin_memory_device: str = "",
         in_order: bool = True,
     ) -> None:
-        _check_workers(num_workers, timeout, prefetch_factor, persistent_workers, multiprocessing_context)
+        _check_workers(num_workers, timeout, prefetch_factor, persistent_workers)
         self._iterable = isinstance(dataset, IterableDataset)
         if self._iterable:
             given = {"shuffle": shuffle or None, "sampler": sampler, "batch_sampler": batch_sampler}
@@ -132,8 +131,9 @@ class DataLoader(Generic[T]):
         self.collate_fn = collate_fn or (default_convert if batch_sampler is None else default_collate)
         self.persistent_workers = persistent_workers
         self._length_told: int | None = None
-        self._workers: list[Worker] | None = None
+        self._iterator: Any = None  # that of persistent workers
         self._initialized = True
+        self.check_worker_number_rationality()
 
     def __setattr__(self, name: str, value: Any) -> None:
         if self._initialized and name in _FIXED:
@@ -141,8 +141,12 @@ class DataLoader(Generic[T]):
         super().__setattr__(name, value)
 
     @property
+    def _auto_collation(self) -> bool:
+        return self.batch_sampler is not None
+
+    @property
     def _index_sampler(self) -> Any:
-        return self.sampler if self.batch_sampler is None else self.batch_sampler
+        return self.batch_sampler if self._auto_collation else self.sampler
 
     def __iter__(self) -> Iterator[Any]:
         if self.pin_memory:
@@ -151,7 +155,45 @@ class DataLoader(Generic[T]):
                 "used.",
                 stacklevel=2,
             )
-        return _WorkersIter(self) if self.num_workers else _Iter(self)
+        if not self.num_workers:
+            return Iter(self)
+        if self._iterator is not None and self._iterator.usable:
+            self._iterator.restart()
+            return self._iterator
+        self.check_worker_number_rationality()
+        from flambeau.utils.data.processes import WorkersIter  # multiprocessing, which most programs do without
+
+        started = WorkersIter(self)
+        if self.persistent_workers:
+            self._iterator = started
+        return started
+
+    @property
+    def multiprocessing_context(self) -> Any:
+        """The context that starts workers; ``None``: Python's default."""
+        return self._multiprocessing_context
+
+    @multiprocessing_context.setter
+    def multiprocessing_context(self, context: Any) -> None:
+        self._multiprocessing_context = None if context is None else _checked_context(context, self.num_workers)
+
+    def _context(self) -> Any:
+        from multiprocessing import get_context
+
+        return self._multiprocessing_context or get_context()
+
+    def check_worker_number_rationality(self) -> None:
+        """Warns where there are more workers than CPUs that this process may use."""
+        aware = hasattr(os, "sched_getaffinity")
+        cpus = len(os.sched_getaffinity(0)) if aware else os.cpu_count() or 1
+        if self.num_workers > cpus:
+            unknown = "" if aware else " (`cpuset` is not taken into account)"
+            warn(
+                f"This DataLoader will create {self.num_workers} worker processes in total. Our suggested max number of "
+                f"worker in current system is {cpus}{unknown}, which is smaller than what this DataLoader is going to create. "
+                "Please be aware that excessive worker creation might get DataLoader running slow or even freeze, lower the "
+                "worker number to avoid potential slowness/freeze if necessary."
+            )
 
     def __len__(self) -> int:
         if not self._iterable:
@@ -162,9 +204,7 @@ class DataLoader(Generic[T]):
         return length
 
 
-def _check_workers(
-    num_workers: int, timeout: float, prefetch_factor: int | None, persistent: bool, context: Any
-) -> None:
+def _check_workers(num_workers: int, timeout: float, prefetch_factor: int | None, persistent: bool) -> None:
     if num_workers < 0:
         raise ValueError("num_workers option should be non-negative; use num_workers=0 to disable multiprocessing.")
     if timeout < 0:
@@ -178,117 +218,27 @@ def _check_workers(
         raise ValueError("prefetch_factor option should be non-negative")
     if persistent and num_workers == 0:
         raise ValueError("persistent_workers option needs num_workers > 0")
-    if context is not None and num_workers == 0:
+
+
+def _checked_context(context: Any, num_workers: int) -> Any:
+    if num_workers == 0:
         raise ValueError(
             "multiprocessing_context can only be used with multi-process loading (num_workers > 0), but got "
             f"num_workers={num_workers}"
         )
-    if isinstance(context, str):
-        from multiprocessing import get_all_start_methods  # slow to import, and only wanted here
+    from multiprocessing import context as contexts
+    from multiprocessing import get_all_start_methods, get_context
 
+    if isinstance(context, str):
         if context not in get_all_start_methods():
             raise ValueError(
                 "multiprocessing_context option should specify a valid start method in "
                 f"{get_all_start_methods()!r}, but got multiprocessing_context={context!r}"
             )
-
-
-class _Iter:
-    """One pass over a loader without workers."""
-
-    def __init__(self, loader: DataLoader) -> None:
-        self._loader = loader
-        self._indices = iter(loader._index_sampler)
-        self._length_told = loader._length_told
-        self._yielded = 0
-        self._start()
-
-    def _start(self) -> None:
-        draw_seed(self._loader.generator)  # the workers' seed, drawn whether or not there are workers
-        self._fetch = self._make_fetch(self._loader.dataset)
-
-    def _make_fetch(self, dataset: Any) -> Callable[[Any], Any]:
-        loader = self._loader
-        batched = loader.batch_sampler is not None
-        return make_fetch(dataset, loader._iterable, batched, loader.collate_fn, loader.drop_last)
-
-    def __iter__(self) -> _Iter:
-        return self
-
-    def __len__(self) -> int:
-        return len(self._loader._index_sampler)
-
-    def __next__(self) -> Any:
-        run_ahead()  # what is done with a batch is a trace of its own, whatever making the next one takes
-        data = self._next_data()
-        self._yielded += 1
-        if self._length_told is not None and self._yielded > self._length_told:
-            warnings.warn(
-                f"Length of IterableDataset {self._loader.dataset} was reported to be {self._length_told}"
-                f"(when accessing len(dataloader)), but {self._yielded} samples have been fetched. ",
-                stacklevel=2,
-            )
-        return data
-
-    def _next_data(self) -> Any:
-        return self._fetch(next(self._indices))
-
-
-class _WorkersIter(_Iter):
-    """One pass over a loader with workers: batches go round the workers that still have samples."""
-
-    def _start(self) -> None:
-        loader = self._loader
-        workers = loader._workers
-        if workers is None:
-            workers = self._new_workers(draw_seed(loader.generator))
-            self._indices = iter(loader._index_sampler)  # a second time, as PyTorch does before its workers' first pass
-            if loader.persistent_workers:
-                loader._workers = workers
-        self._workers = workers
-        self._fetches = []
-        for worker in workers:
-            worker.active = True
-            with worker.at_work():
-                self._fetches.append(self._make_fetch(worker.info.dataset))
-        self._turns = cycle(range(len(workers)))
-        self._tasks: deque[tuple[int, Any]] = deque()
-        # A sampler is asked ahead of time, as far as PyTorch's workers load ahead: a random one draws that much earlier.
-        for _ in range(loader.prefetch_factor * loader.num_workers):  # type: ignore[operator]
-            self._add_task()
-
-    def _new_workers(self, base_seed: int) -> list[Worker]:
-        loader = self._loader
-        workers = [Worker(i, loader.num_workers, base_seed, loader.dataset) for i in range(loader.num_workers)]
-        if loader.worker_init_fn is not None:
-            for worker in workers:
-                with worker.at_work():
-                    loader.worker_init_fn(worker.info.id)
-        return workers
-
-    def _add_task(self) -> None:
-        try:
-            index = next(self._indices)
-        except StopIteration:
-            return
-        if any(worker.active for worker in self._workers):
-            self._tasks.append((next(w for w in self._turns if self._workers[w].active), index))
-
-    def _next_data(self) -> Any:
-        while self._tasks:
-            which, index = self._tasks.popleft()
-            worker = self._workers[which]
-            if not worker.active:
-                continue
-            try:
-                with worker.at_work():
-                    data = self._fetches[which](index)
-            except StopIteration:
-                if not self._loader._iterable:
-                    raise
-                worker.active = False
-                self._add_task()
-                continue
-            self._add_task()
-            return data
-        raise StopIteration
+        return get_context(context)
+    if not isinstance(context, contexts.BaseContext):
+        raise TypeError(
+            "multiprocessing_context option should be a valid context object or a string specifying the start method, but "
+            f"got multiprocessing_context={context}"
+        )
+    return context

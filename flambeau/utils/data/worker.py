@@ -1,138 +1,241 @@
-"""The workers of a loader. Here they take turns in the process of the program, each with random streams of its own.
-
-A worker sees what one of PyTorch's worker processes sees: its own seeds for ``torch``, ``random`` and ``numpy.random``,
-its own copy of the dataset object (a shallow one: what the dataset refers to is shared), ``worker_init_fn`` and
-:func:`get_worker_info`. So batches and their order are PyTorch's; they are made when they are asked for, not ahead.
-"""
+"""A worker process: it loads the batches that it is told to, with random streams of its own, until its loader is gone."""
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import pickle
 import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from copy import copy
+import select
+import signal
+import socket
+import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import perf_counter
 from typing import Any
 
 import numpy as np
 
 from flambeau.core.random import default_generator
-from flambeau.utils.data.collate import default_collate, default_collate_fn_map
-from flambeau.utils.data.dataset import Dataset, columns_at
+from flambeau.threads import set_num_threads
+from flambeau.utils.data.channel import Channel, Message, pickle_by_value
+from flambeau.utils.data.fetching import Fetch, make_fetch
+from flambeau.utils.data.info import WorkerInfo, set_worker_info
 
-_MAP = dict(default_collate_fn_map)
-"""As it is where no program has added to it."""
-
-_current: WorkerInfo | None = None
+LOOK = 1000
+"""Milliseconds after which a worker looks whether its parent is still there, where it is not told."""
 
 
-class WorkerInfo:
-    """What :func:`get_worker_info` tells: ``id``, ``num_workers``, ``seed`` and ``dataset`` (this worker's copy)."""
+@dataclass
+class Job:
+    """What all workers of a loader are to do."""
 
-    def __init__(self, id: int, num_workers: int, seed: int, dataset: Any) -> None:
-        self.id = id
-        self.num_workers = num_workers
-        self.seed = seed
-        self.dataset = dataset
+    dataset: Any
+    iterable: bool
+    batched: bool
+    collate_fn: Callable
+    drop_last: bool
+    base_seed: int
+    init_fn: Callable[[int], None] | None
+    num_workers: int
+
+    def __reduce__(self) -> tuple:
+        """To a process that is started anew it goes by value, so that no tensor of the dataset costs a file descriptor."""
+        fields = tuple(getattr(self, name) for name in self.__dataclass_fields__)
+        return _unpickle_job, (pickle_by_value(fields, keep_shared=True),)
+
+
+def _unpickle_job(data: bytes) -> Job:
+    return Job(*pickle.loads(data))
+
+
+@dataclass
+class Task:
+    """A batch to be loaded: in which pass over the dataset, its number in that pass, and its indices."""
+
+    epoch: int
+    number: int
+    index: Any
+
+
+@dataclass
+class Reply:
+    """What has become of a task: its ``data``, a :class:`Caught`, or ``ENDED``; and the seconds that loading it took."""
+
+    epoch: int
+    number: int
+    data: Any
+    seconds: float
+
+
+class _Ended:
+    def __reduce__(self) -> str:
+        return "ENDED"
+
+
+ENDED = _Ended()
+"""The worker's copy of an iterable dataset has no more samples."""
+
+
+class _Raw(str):
+    """A message that ``KeyError`` shows as it is: it would show another one's ``repr``."""
 
     def __repr__(self) -> str:
-        return f"WorkerInfo(id={self.id}, num_workers={self.num_workers}, seed={self.seed}, dataset={self.dataset})"
+        return self
 
 
-def get_worker_info() -> WorkerInfo | None:
-    """The worker that is loading a sample now; ``None`` in a loader without workers, and outside of loading.
+class Caught:
+    """An exception on its way from a worker: its class and its whole traceback, as text."""
 
-    Source: https://docs.pytorch.org/docs/stable/data.html#torch.utils.data.get_worker_info
-    """
-    return _current
-
-
-class Worker:
-    """Loads samples as worker ``id`` of ``num_workers``."""
-
-    def __init__(self, id: int, num_workers: int, base_seed: int, dataset: Any) -> None:
-        own = copy(dataset) if isinstance(dataset, Dataset) else dataset
-        self.info = WorkerInfo(id, num_workers, base_seed + id, own)
-        self.active = True
-        self._states: tuple | None = None
-        self._base_seed = base_seed
-
-    @contextmanager
-    def at_work(self) -> Iterator[None]:
-        """For the length of a ``with`` block, this worker's random streams and :func:`get_worker_info`."""
-        global _current
-        before, outside = _current, _random_states()
-        _current = self.info
-        if self._states is None:
-            self._seed()
-        else:
-            _set_random_states(self._states)
+    def __init__(self, error: Exception, worker: int) -> None:
+        name = type(error).__name__
+        trace = "".join(traceback.format_exception(error))
+        self.message = f"Caught {name} in DataLoader worker process {worker}.\nOriginal {trace}"
+        self.cls: type[Exception] = type(error)
         try:
-            yield
-        finally:
-            self._states = _random_states()
-            _set_random_states(outside)
-            _current = before
+            pickle.loads(pickle.dumps(self.cls))
+        except Exception:  # of a class that only the worker knows
+            self.cls = RuntimeError
 
-    def _seed(self) -> None:
-        random.seed(self.info.seed)
-        default_generator.manual_seed(self.info.seed)
-        words = [self.info.id, self._base_seed & 0xFFFFFFFF, self._base_seed >> 32, 0]
-        np.random.seed(np.random.SeedSequence(words).generate_state(4))
-
-
-def _random_states() -> tuple:
-    return random.getstate(), np.random.get_state(), default_generator.get_state()
+    def raise_again(self) -> None:
+        """Raises an exception of the same class, where one can be made of a message, or else a ``RuntimeError``."""
+        if getattr(self.cls, "message", None):
+            raise self.cls(message=self.message)  # type: ignore[call-arg]
+        try:
+            error = self.cls(_Raw(self.message) if self.cls is KeyError else self.message)
+        except Exception:
+            error = RuntimeError(self.message)
+        raise error from None
 
 
-def _set_random_states(states: tuple) -> None:
-    python, numpy, torch = states
-    random.setstate(python)
-    np.random.set_state(numpy)
-    default_generator.set_state(torch)
+def run(end: socket.socket, job: Job, id: int) -> None:
+    """The life of worker ``id``: tasks come through ``end``, and replies go there."""
+    # Ctrl-C goes to all processes of a terminal, and is the parent's business: it tells its workers. The parent's other handlers
+    # are not meant for them.
+    signal.signal(signal.SIGINT, lambda *_: None)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+    parent = _Parent(Channel(end))
+    _set_up(job, id)
+    loader = _Loader(job, id)
+    last = (0, -1)
+    while (task := parent.next_task()) is not None:
+        place = task.epoch, task.number
+        if place <= last:  # sent twice, by a parent that was interrupted
+            continue
+        last = place
+        start = perf_counter()
+        data = loader.load(task)
+        if data is None:
+            continue
+        reply = Reply(task.epoch, task.number, data[0], perf_counter() - start)
+        try:
+            message = Message(reply)
+        except Exception as error:
+            reply.data = Caught(error, id)
+            message = Message(reply)
+        if not parent.send(message):
+            return
+        del data, reply, message, task  # what may be large, while this waits
 
 
-Fetch = Callable[[Any], Any]
+def _set_up(job: Job, id: int) -> None:
+    seed = job.base_seed + id
+    set_num_threads(1)  # the other cores are other workers'
+    random.seed(seed)
+    default_generator.manual_seed(seed)
+    words = [id, job.base_seed & 0xFFFFFFFF, job.base_seed >> 32, 0]
+    np.random.seed(np.random.SeedSequence(words).generate_state(4))
+    set_worker_info(WorkerInfo(id, job.num_workers, seed, job.dataset))
 
 
-def make_fetch(dataset: Any, iterable: bool, batched: bool, collate_fn: Callable, drop_last: bool) -> Fetch:
-    """The function that gets a batch of ``dataset``, or a sample if not ``batched``, for an index or a list of them."""
-    if not iterable:
-        return _fetch_by_index(dataset, batched, collate_fn)
-    return _fetch_next(iter(dataset), batched, collate_fn, drop_last)
+class _Loader:
+    """What a worker loads with; errors of starting are the first task's."""
+
+    def __init__(self, job: Job, id: int) -> None:
+        self.job = job
+        self.id = id
+        self.epoch = 0
+        self.ended = False
+        self.fetch: Fetch | None = None
+        self.problem: Caught | None = None
+        try:
+            if job.init_fn is not None:
+                job.init_fn(id)
+            self.fetch = self._new_fetch()
+        except Exception as error:
+            self.problem = Caught(error, id)
+
+    def _new_fetch(self) -> Fetch:
+        job = self.job
+        return make_fetch(job.dataset, job.iterable, job.batched, job.collate_fn, job.drop_last)
+
+    def load(self, task: Task) -> tuple[Any] | None:
+        """The data of a task, in a tuple; ``None`` where there is nothing to be said."""
+        try:
+            if task.epoch != self.epoch:
+                self.epoch, self.ended = task.epoch, False
+                self.fetch = None
+                self.fetch = self._new_fetch()
+            if self.problem is not None:
+                found, self.problem = self.problem, None
+                return (found,)
+            if self.ended:
+                return None
+            if self.fetch is None:
+                raise RuntimeError("the worker could not begin to load: see its first error")
+            return (self.fetch(task.index),)
+        except StopIteration as error:
+            if not self.job.iterable:
+                return (Caught(error, self.id),)
+            self.ended = True
+            return (ENDED,)
+        except Exception as error:
+            return (Caught(error, self.id),)
 
 
-def _fetch_by_index(dataset: Any, batched: bool, collate_fn: Callable) -> Fetch:
-    plain = collate_fn is default_collate and default_collate_fn_map == _MAP
+class _Parent:
+    """The worker's way to its parent."""
 
-    def fetch(index: Any) -> Any:
-        if not batched:
-            return collate_fn(dataset[index])
-        if plain and (columns := columns_at(dataset, index)) is not None:
-            return columns
-        many = getattr(dataset, "__getitems__", None)
-        return collate_fn(many(index) if many else [dataset[i] for i in index])
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
 
-    return fetch
-
-
-def _fetch_next(samples: Iterator, batched: bool, collate_fn: Callable, drop_last: bool) -> Fetch:
-    ended = False
-
-    def fetch(index: Any) -> Any:
-        nonlocal ended
-        if ended:
-            raise StopIteration
-        if not batched:
-            return collate_fn(next(samples))
-        batch = []
-        for _ in index:
+    def next_task(self) -> Task | None:
+        """The next task; ``None`` if there will be none."""
+        while True:
             try:
-                batch.append(next(samples))
-            except StopIteration:
-                ended = True
-                break
-        if not batch or drop_last and len(batch) < len(index):
-            raise StopIteration
-        return collate_fn(batch)
+                task = self._channel.peek()
+                self._channel.drop()
+                return task
+            except BlockingIOError:
+                self._wait(select.POLLIN)
+            except EOFError:
+                return None
 
-    return fetch
+    def send(self, message: Message) -> bool:
+        """Whether ``message`` has been sent: the parent wants no more if not."""
+        try:
+            while not self._channel.send(message):
+                self._wait(select.POLLOUT)
+        except ConnectionError:
+            return False
+        return True
+
+    def _wait(self, event: int) -> None:
+        poll = select.poll()
+        poll.register(self._channel, event)
+        poll.poll()
+
+
+def _end_with_parent(pid: int) -> None:
+    """Ends this process when its parent has ended, however that was, and whatever is being loaded."""
+    poll = select.poll()
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        poll.register(parent.sentinel, select.POLLIN)
+    while not poll.poll(LOOK) and os.getppid() == pid:
+        pass
+    os._exit(1)

@@ -1,0 +1,67 @@
+"""A pass over a loader, and one without workers."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from flambeau.engine.run import run_ahead
+from flambeau.utils.data.fetching import make_fetch
+from flambeau.utils.data.sampler import draw_seed
+
+if TYPE_CHECKING:
+    from flambeau.utils.data.dataloader import DataLoader
+
+
+class Iter:
+    """One pass over a loader without workers."""
+
+    def __init__(self, loader: DataLoader) -> None:
+        self._loader = loader
+        self._begin()
+        self._base_seed = draw_seed(loader.generator)  # the workers' seed, drawn whether or not there are workers
+        self._start()
+
+    def _begin(self) -> None:
+        self._indices = iter(self._loader._index_sampler)
+        self._length_told = self._loader._length_told
+        self._yielded = 0
+
+    def _start(self) -> None:
+        if self._loader.timeout:
+            raise AssertionError("_SingleProcessDataLoaderIter requires timeout == 0: only workers can be late")
+        loader = self._loader
+        self._fetch = make_fetch(loader.dataset, loader._iterable, loader._auto_collation, loader.collate_fn, loader.drop_last)
+
+    def __iter__(self) -> Iter:
+        return self
+
+    def __len__(self) -> int:
+        return len(self._loader._index_sampler)
+
+    def __getstate__(self) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} cannot be pickled")
+
+    def __next__(self) -> Any:
+        run_ahead()  # what is done with a batch is a trace of its own, whatever making the next one takes
+        data = self._next_data()
+        self._yielded += 1
+        if self._length_told is not None and self._yielded > self._length_told:
+            self._warn_of_length()
+        return data
+
+    def _warn_of_length(self) -> None:
+        message = (
+            f"Length of IterableDataset {self._loader.dataset} was reported to be {self._length_told}"
+            f"(when accessing len(dataloader)), but {self._yielded} samples have been fetched. "
+        )
+        if self._loader.num_workers:
+            message += (
+                "For multiprocessing data-loading, this could be caused by not properly configuring the IterableDataset "
+                "replica at each worker. Please see https://pytorch.org/docs/stable/data.html#torch.utils.data."
+                "IterableDataset for examples."
+            )
+        warnings.warn(message, stacklevel=3)
+
+    def _next_data(self) -> Any:
+        return self._fetch(next(self._indices))
