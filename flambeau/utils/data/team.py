@@ -8,6 +8,7 @@ import select
 import signal
 import warnings
 from collections import deque
+from multiprocessing import forkserver, resource_tracker
 from time import monotonic, perf_counter
 from typing import Any
 
@@ -32,6 +33,7 @@ class Team:
         self._failure: str | None = None
         self.usable, self.stopped = True, False
         try:
+            _prepare(context.get_start_method())
             for id in range(job.num_workers):
                 self._start(context, job, id)
         except BaseException:
@@ -182,3 +184,11 @@ class Team:
     def __del__(self) -> None:
         if not getattr(self, "stopped", True):
             self.stop()
+
+
+def _prepare(method: str) -> None:
+    """Starts what multiprocessing starts with its first process: that is not to get the signals of a worker."""
+    if method == "spawn":
+        resource_tracker.ensure_running()
+    elif method == "forkserver":
+        forkserver.ensure_running()
