@@ -218,15 +218,42 @@ def test_signals_of_the_parent_while_it_waits(number):
         signal.signal(number, before)
 
 
+def test_signals_while_workers_are_left(monkeypatch):
+    """Where a loop is left, its iterator's finalizer waits for the workers: a handler's exception is not lost in it."""
+    monkeypatch.setattr(team, "PATIENCE", WAIT)
+    before = signal.signal(signal.SIGUSR1, lambda *_: (_ for _ in ()).throw(Interrupt()))
+    try:
+        batches = iter(DataLoader(Slow(8, torch.zeros(8).share_memory_()), num_workers=1))
+        pids = [process.pid for process in batches._workers]
+        pid = os.fork()
+        if not pid:
+            time.sleep(0.1)
+            os.kill(os.getppid(), signal.SIGUSR1)
+            os._exit(0)
+        with pytest.raises(Interrupt):
+            del batches
+            os.waitpid(pid, 0)
+            time.sleep(WAIT)
+        assert all(gone(pid) for pid in pids)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
 def test_a_forked_child_leaves_the_workers_alone():
     loader = DataLoader(Squares(), num_workers=2, persistent_workers=True)
     batches = iter(loader)
     next(batches)
     pid = os.fork()
     if not pid:
-        del batches, loader
-        gc.collect()
-        os._exit(0)
+        try:
+            with pytest.raises(RuntimeError, match="are another process's"):
+                list(batches)
+            assert len(list(DataLoader(Squares(), num_workers=1))) == len(list(loader)) == 12
+            del batches, loader
+            gc.collect()
+            os._exit(0)
+        finally:
+            os._exit(1)
     assert os.waitpid(pid, 0)[1] == 0
     assert len(list(batches)) == 11 and len(list(loader)) == 12
 

@@ -10,7 +10,7 @@ from functools import cache
 
 import numpy as np
 
-_FAILED = ctypes.c_void_p(-1).value
+_MAP_FIXED = 0x10  # of Linux, macOS and the BSDs
 
 
 class Segment:
@@ -37,7 +37,7 @@ class Segment:
 
     def map(self) -> np.ndarray:
         """The memory as bytes, which are shared with whoever else maps it."""
-        return np.asarray(_Mapping(self.fd, self.size))
+        return map_memory(self.fd, self.size)
 
     def write(self, data: memoryview | bytes, offset: int) -> None:
         """Copies ``data`` to the bytes from ``offset`` on."""
@@ -61,21 +61,19 @@ class Segment:
         self.close()
 
 
-class _Mapping:
-    """Mapped memory, as NumPy asks for it. (``mmap.mmap`` would keep one more file descriptor for each.)"""
+def map_memory(fd: int, size: int) -> np.ndarray:
+    """The memory of a descriptor as bytes; unmapped with the last array on it, without any Python code that a signal could stop.
 
-    def __init__(self, fd: int, size: int) -> None:
-        self.size = max(size, 1)
-        self.address = _libc().mmap(None, self.size, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_SHARED, fd, 0)
-        if self.address == _FAILED:
-            self.address, code = None, ctypes.get_errno()
-            raise OSError(code, f"cannot map {size} bytes of shared memory: {os.strerror(code)}")
-        self.__array_interface__ = {"data": (self.address, False), "shape": (size,), "typestr": "|u1", "version": 3}
-        self._unmap = _libc().munmap  # held, since modules may be gone when this goes
-
-    def __del__(self) -> None:
-        if self.address is not None:
-            self._unmap(self.address, self.size)
+    An ``mmap`` of a descriptor would keep a copy of that open. So one of no file has the addresses, and the memory is mapped there.
+    """
+    place = mmap.mmap(-1, max(size, 1))
+    memory = np.frombuffer(place, np.uint8)
+    address = memory.__array_interface__["data"][0]
+    found = _libc().mmap(address, memory.size, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_SHARED | _MAP_FIXED, fd, 0)
+    if found != address:
+        code = ctypes.get_errno()
+        raise OSError(code, f"cannot map {size} bytes of shared memory: {os.strerror(code)}")
+    return memory[:size]
 
 
 @cache
@@ -83,5 +81,4 @@ def _libc() -> ctypes.CDLL:
     libc = ctypes.CDLL(None, use_errno=True)
     libc.mmap.restype = ctypes.c_void_p
     libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
-    libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
     return libc

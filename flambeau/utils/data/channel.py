@@ -23,7 +23,7 @@ from weakref import WeakSet
 
 import numpy as np
 
-from flambeau.core.shared_memory import Segment
+from flambeau.core.shared_memory import Segment, map_memory
 from flambeau.nn.parameter import Parameter
 from flambeau.tensor import Tensor, pickling, sharing
 from flambeau.tensor.storage import Storage
@@ -80,9 +80,10 @@ def _read(data: bytes, fds: list[int]) -> Any:
             "Too many open files. Communication with the workers is no longer possible. Please increase the limit using "
             "`ulimit -n` in the shell, or close files"
         )
-    segment = Segment(fds[0], size)
-    memory = segment.map()
-    segment.close()
+    try:
+        memory = map_memory(fds[0], size)
+    finally:
+        os.close(fds[0])
     places = pickle.loads(memory[table:].tobytes())
     return pickle.loads(memory[start:table].tobytes(), buffers=[memory[at : at + n] for at, n in places])
 

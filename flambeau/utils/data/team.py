@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import pickle
 import select
 import signal
+import sys
+import threading
 import warnings
 from collections import deque
+from collections.abc import Callable
 from multiprocessing import forkserver, resource_tracker
 from time import monotonic, perf_counter
 from typing import Any
@@ -31,7 +35,7 @@ class Team:
         self._poll = select.poll()
         self._who: dict[int, tuple[int, bool]] = {}  # by file descriptor: the worker, and whether it is its channel
         self._failure: str | None = None
-        self.usable, self.stopped = True, False
+        self._told, self.stopped = False, False
         try:
             _prepare(context.get_start_method())
             for id in range(job.num_workers):
@@ -69,6 +73,11 @@ class Team:
         self._who[channel.fileno()] = id, True
         self._who[process.sentinel] = id, False
 
+    @property
+    def usable(self) -> bool:
+        """Whether the workers are there, and this process's."""
+        return not self._told and os.getpid() == self._owner
+
     # --- messages --------------------------------------------------------------------------------------------
 
     def post(self, worker: int, task: Task) -> None:
@@ -100,6 +109,8 @@ class Team:
         """
         if self._failure is not None:
             raise RuntimeError(self._failure)
+        if not self.usable:
+            raise RuntimeError("the workers of this DataLoader's iterator are another process's, or have ended: begin a new pass")
         deadline = monotonic() + timeout if timeout else None
         while True:
             left = None if deadline is None else max(0.0, deadline - monotonic())
@@ -156,7 +167,7 @@ class Team:
         """Ends the workers: those that do not end by themselves, because they are busy, by force."""
         if self.stopped or os.getpid() != self._owner:  # a child has a copy of this, but not the processes
             return
-        self.usable = False
+        self._told = True
         end = monotonic() + PATIENCE
         try:
             self._close()
@@ -183,7 +194,39 @@ class Team:
 
     def __del__(self) -> None:
         if not getattr(self, "stopped", True):
-            self.stop()
+            _in_finalizer(self.stop)
+
+
+class _Hurry(BaseException):
+    """A signal has come: nobody is to be waited for."""
+
+
+def _in_finalizer(stop: Callable[[], None]) -> None:
+    """Calls ``stop`` where an exception would be lost: what signals' handlers raise is raised afterwards, and soon.
+
+    ``stop`` is interrupted by the first signal, and called again.
+    """
+    if threading.current_thread() is not threading.main_thread() or sys.is_finalizing():
+        return stop()
+    caught: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        caught.append(number)
+        if len(caught) == 1:
+            raise _Hurry
+
+    handlers = {number: handler for number in signal.valid_signals() if callable(handler := signal.getsignal(number))}
+    try:
+        for number in handlers:
+            signal.signal(number, note)
+        stop()
+    except _Hurry:
+        stop()
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for number in caught:  # again, from a thread: it comes once this one has left the finalizer
+            _thread.start_new_thread(os.kill, (os.getpid(), number))
 
 
 def _prepare(method: str) -> None:
