@@ -11,6 +11,7 @@ from typing import Any
 
 from flambeau import autograd, ops
 from flambeau.autograd import enable_grad
+from flambeau.autograd.engine import kept
 from flambeau.core.random import default_generator
 from flambeau.nn.modules.module import Module
 from flambeau.nn.utils.stateless import functional_call
@@ -329,7 +330,11 @@ def _calls(func: Callable, args: tuple, dims: tuple, kwargs: dict, n: int, rando
 
         if i and randomness == "same":
             default_generator.set_state(state)
-        results.append(func(*_map(slice_of, args, dims), **_map(slice_of, kwargs, 0)))
+        outer, kept.graphs = kept.graphs, kept.graphs or i < n - 1
+        try:
+            results.append(func(*_map(slice_of, args, dims), **_map(slice_of, kwargs, 0)))
+        finally:
+            kept.graphs = outer
         if not i and randomness == "error" and not _same_state(state, default_generator.get_state()):
             raise RuntimeError(
                 "vmap: called random operation while in randomness error mode. Please either use the 'same' or 'different' "

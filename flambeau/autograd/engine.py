@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
@@ -27,6 +28,15 @@ from flambeau.dispatch import grad_mode
 from flambeau.tensor.tensor import Tensor, read
 
 
+class _Kept(threading.local):
+    """Whether passes leave the graph for later ones, whatever they were told: in all calls of ``vmap`` but the last."""
+
+    graphs = False
+
+
+kept = _Kept()
+
+
 def run_backward(
     roots: Sequence[tuple[Node, int]],
     grads: Sequence[Tensor],
@@ -41,6 +51,7 @@ def run_backward(
     Nodes run newest first, each once all gradients of its outputs have come together. With ``inputs`` only the
     nodes on the way to these run, and unless ``accumulate`` their gradients are returned instead of added up.
     """
+    retain_graph = retain_graph or kept.graphs
     previous = grad_mode.enabled
     grad_mode.enabled = create_graph
     try:
@@ -106,7 +117,7 @@ def _run(
                     for number in wanted.get(node, ()):
                         if gs[number] is not None:
                             captured[node, number] = gs[number]
-                    run = accumulate and node in wanted if isinstance(node, AccumulateGrad) else needed[node]
+                    run = accumulate and node in wanted or needed[node]
                 if run and node.pre_hooks:
                     gs = _pre_hooks(node, gs)
                 if run and watcher is not None and isinstance(node, AccumulateGrad):
@@ -123,6 +134,8 @@ def _run(
                     if edges:
                         results = _fit_all(node, edges, results)
                     if node.post_hooks:
+                        if needed is not None:  # what nobody asks for is not seen
+                            results = [g if edge and edge[0] in needed else None for g, edge in zip(results, edges)]
                         results = _post_hooks(node, results, gs)
                     if not retain_graph:
                         node.release()
@@ -196,10 +209,9 @@ def _tensor_hooks(node: Node, gs: list) -> list:
         gs = list(gs)
         for number, hooks in node.tensor_hooks.items():
             for hook in list(hooks.values()):
-                if gs[number] is not None:
-                    replaced = hook(gs[number])
-                    if replaced is not None:
-                        gs[number] = check_replacement(hook, gs[number], replaced)
+                replaced = hook(gs[number])
+                if replaced is not None:
+                    gs[number] = check_replacement(hook, gs[number], replaced)
     for number, ref in (node.retaining or {}).items():  # after the hooks, however late they came
         t, g = ref(), gs[number]
         if t is not None and g is not None and t.grad_fn is node:  # it has not been written to since
@@ -235,8 +247,6 @@ def _all_replaced(hook: Callable, before: Sequence, replaced) -> list:
             f"hook '{name_of(hook)}' has returned an incorrect number of values (got {len(replaced)}, but expected {len(before)})"
         )
     for g, new in zip(before, replaced, strict=True):
-        if new is not None and g is None:
-            raise RuntimeError("can't replace a None gradient with a non-None value")
         if new is not None:
             check_replacement(hook, g, new)
     return replaced
@@ -328,13 +338,10 @@ def backward(
         )
     grads = _root_gradients(tensors, grad_tensors)
     retain = create_graph if retain_graph is None else retain_graph
-    captured = run_backward(
-        [_root(t) for t in tensors], grads, retain_graph=retain, create_graph=create_graph, inputs=targets
-    )
-    for t, g in zip(inputs or (), captured, strict=True):
-        if g is not None and isinstance(t, Tensor) and t.grad_fn is not None:
-            with_graph = g if create_graph else g.detach()
-            t._grad = with_graph if t._grad is None else t._grad + with_graph
+    for t in inputs or ():
+        if isinstance(t, Tensor) and t.grad_fn is not None:
+            t.retain_grad()  # so it is in PyTorch: it keeps its gradient from now on
+    run_backward([_root(t) for t in tensors], grads, retain_graph=retain, create_graph=create_graph, inputs=targets)
 
 
 def follow(t: Tensor, retain_graph: bool) -> bool:
@@ -410,9 +417,17 @@ def grad(
 
 def _batched_grad(outputs, inputs, grad_outputs, retain_graph, create_graph, allow_unused):
     """One gradient for each entry of the first dim of ``grad_outputs``, stacked."""
+    for i, (out, g) in enumerate(zip(outputs, grad_outputs or ())):
+        if g.shape[1:] != out.shape:
+            raise RuntimeError(
+                "If `is_grads_batched=True`, we interpret the first dimension of each grad_output as the batch dimension. The "
+                f"sizes of the remaining dimensions are expected to match the shape of corresponding output, but a mismatch "
+                f"was detected: grad_output[{i}] has a shape of {g.shape} and output[{i}] has a shape of {out.shape}. If you "
+                "only want some tensors in `grad_output` to be considered batched, consider using vmap."
+            )
     n = grad_outputs[0].shape[0]
     rows = [
-        grad(outputs, inputs, tuple(g[i] for g in grad_outputs), True, create_graph, allow_unused=allow_unused)
+        grad(outputs, inputs, tuple(g[i] for g in grad_outputs), True if i < n - 1 else retain_graph, create_graph, allow_unused=allow_unused)
         for i in range(n)
     ]
     return tuple(None if column[0] is None else ops.stack(column) for column in zip(*rows, strict=True))

@@ -480,8 +480,10 @@ class AccumulateGrad(Node):
                     check_replacement(hook, self.variable, replaced)
 
 
-def check_replacement(hook: Callable, g: Tensor, replaced: Any) -> Tensor:
+def check_replacement(hook: Callable, g: Tensor | None, replaced: Any) -> Tensor:
     """``replaced``, what ``hook`` has returned for ``g``; an error where it cannot take the place of ``g``."""
+    if g is None:
+        raise RuntimeError("can't replace a None gradient with a non-None value")
     if not isinstance(replaced, Tensor):
         raise TypeError(f"expected Variable, but hook returned '{type(replaced).__name__}'")
     if replaced.shape != g.shape:

@@ -6,6 +6,8 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from flambeau.core.results import ReturnType
+
 __all__ = [
     "Context", "MappingKey", "PyTree", "TreeSpec", "register_pytree_node", "tree_all", "tree_any", "tree_flatten", "tree_iter", "tree_leaves", "tree_map", "tree_map_only",
     "tree_structure", "tree_unflatten",
@@ -85,7 +87,7 @@ def _parts(tree: Any) -> tuple[Any, Any, list] | None:
     if kind in _registered:
         parts, context = _registered[kind][0](tree)
         return kind, context, list(parts)
-    if isinstance(tree, tuple) and hasattr(kind, "_fields"):
+    if isinstance(tree, tuple) and (hasattr(kind, "_fields") or isinstance(tree, ReturnType)):
         return kind, None, list(tree)
     return None
 
@@ -128,7 +130,7 @@ def _made(leaves: Any, spec: TreeSpec) -> Any:
     parts = [_made(leaves, child) for child in spec.children_specs]
     if spec.type in _registered:
         return _registered[spec.type][1](parts, spec.context)
-    return spec.type(*parts)
+    return spec.type(parts) if issubclass(spec.type, ReturnType) else spec.type(*parts)
 
 
 def tree_leaves(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> list:

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 
 
 class ReturnType(tuple):
-    """A tuple whose entries are also attributes, named by ``_fields``."""
+    """A tuple whose entries are also attributes, named by ``__match_args__``.
+
+    Like PyTorch's, and unlike a ``namedtuple``, it is made from the sequence of its entries.
+    """
 
     __slots__ = ()
-    _fields: tuple[str, ...] = ()
+    __match_args__: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        fields = ",\n".join(f"{name}={value!r}" for name, value in zip(self._fields, self, strict=True))
+        fields = ",\n".join(f"{name}={value!r}" for name, value in zip(self.__match_args__, self, strict=True))
         return f"torch.return_types.{type(self).__name__}(\n{fields})"
 
     def __reduce__(self):
-        return (tuple, (tuple(self),))
+        return _made, (type(self).__name__, self.__match_args__, tuple(self))
 
 
+def _made(name: str, fields: tuple[str, ...], values: tuple) -> ReturnType:
+    return return_type(name, *fields)(values)
+
+
+@functools.cache
 def return_type(name: str, *fields: str) -> type[ReturnType]:
     """The type of a tuple of results called ``name``, made from the sequence of its entries."""
     members: dict = {field: property(operator.itemgetter(i)) for i, field in enumerate(fields)}
-    return type(name, (ReturnType,), {"__slots__": (), "_fields": fields, "__module__": "torch.return_types", **members})
+    return type(name, (ReturnType,), {"__slots__": (), "__match_args__": fields, "__module__": "torch.return_types", **members})

@@ -15,6 +15,7 @@ from flambeau import dispatch
 from flambeau.core import config, dtypes
 from flambeau.core.dtypes import c_name, promote_types, scalar_name
 from flambeau.core.errors import describe
+from flambeau.core.results import ReturnType
 from flambeau.core.scalars import as_python, fitting, wrapped
 from flambeau.core.size import Size, broadcast, contiguous_strides, memory_order, size_of_ints
 from flambeau.dispatch import grad_mode
@@ -527,7 +528,7 @@ def write_out(op, result, out):
     if isinstance(result, tuple):
         for r, o in zip(result, out, strict=True):
             write_out(op, r, o)
-        return out if not hasattr(type(result), "_fields") else type(result)(out)
+        return type(result)(out) if isinstance(result, ReturnType) else out
     name = op.short_name
     if not isinstance(out, Tensor):
         raise TypeError(f"{name}(): argument 'out' must be Tensor, not {describe(out)}")

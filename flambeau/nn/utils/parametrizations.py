@@ -189,7 +189,7 @@ class _Orthogonal(Module):
 def _nearest_by_qr(matrix: Tensor) -> Tensor:
     """The orthogonal factor of the QR decomposition with a positive diagonal of R."""
     q, r = linalg.qr(matrix)
-    return q * r.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)
+    return q * r.diagonal(dim1=-2, dim2=-1).sgn().unsqueeze(-2)
 
 
 def orthogonal(
