@@ -128,8 +128,9 @@ def test_checkpoint_runs_the_function_again_once():
     y = checkpoint(function, x, use_reentrant=False)
     assert len(calls) == 1
     (g,) = torch.autograd.grad(y.sum(), x, create_graph=True)
-    g.sum().backward()
     assert len(calls) == 2
+    g.sum().backward()
+    assert len(calls) == 3  # what a pass has not needed is not kept for the next
     z = torch.ones(3, requires_grad=True)
     torch.autograd.grad((z.sin() * z).exp().sum(), z, create_graph=True)[0].sum().backward()
     assert_close(x.grad, z.grad)
@@ -140,11 +141,49 @@ def test_checkpoint_of_a_function_that_changes():
 
     def function(x):
         calls.append(1)
-        return x.sin() if len(calls) == 1 else x.sin().exp()
+        return x.sin().exp() if len(calls) == 1 else results[len(calls)](x)
 
-    y = checkpoint(function, torch.ones(2, requires_grad=True), use_reentrant=False)
-    with pytest.raises(CheckpointError, match="A different number of tensors was saved"):
-        y.sum().backward()
+    results = {2: lambda x: x.sin(), 3: lambda x: x.sin().exp().cos(), 4: lambda x: x.repeat(2).sin().exp()}
+    x = torch.ones(2, requires_grad=True)
+    with torch.utils.checkpoint.set_checkpoint_early_stop(False):
+        y = checkpoint(function, x, use_reentrant=False)
+    for message in ("A different number of tensors was saved", "trying to save more tensors", "have different metadata"):
+        with pytest.raises(CheckpointError, match=message):
+            y.sum().backward(retain_graph=True)
+
+
+def test_checkpoint_stops_early_and_nests():
+    log = []
+
+    def said(x, what):
+        log.append(what)
+        return x
+
+    def inner(x):
+        return said(said(x.sin(), "inner").cos(), "behind")
+
+    def outer(x):
+        return said(checkpoint(inner, said(x.exp(), "outer"), use_reentrant=False), "end").sin()
+
+    class Twice(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x * 2)
+            return x * x
+
+        @staticmethod
+        def backward(ctx, g):
+            return ctx.saved_tensors[0] * g
+
+    for early_stop in (True, False):
+        x = torch.ones(3, requires_grad=True)
+        log.clear()
+        with torch.utils.checkpoint.set_checkpoint_early_stop(early_stop):
+            checkpoint(lambda x: Twice.apply(outer(x)), x, use_reentrant=False).sum().backward()
+        z = torch.ones(3, requires_grad=True)
+        (z.exp().sin().cos().sin() ** 2).sum().backward()
+        assert_close(x.grad, z.grad)
+        assert log.count("outer") == 2 and log.count("inner") == 3 and log.count("behind") == (2 if early_stop else 3)
 
 
 def test_checkpoint_warns():

@@ -19,6 +19,7 @@ from flambeau.autograd.anomaly import anomaly, remember
 from flambeau.autograd.saving import (
     SECOND_TIME,
     Saved,
+    allow_mutation_on_saved_tensors,
     disable_saved_tensors_hooks,
     save_on_cpu,
     saved_tensors_hooks,
@@ -34,7 +35,7 @@ from flambeau.tensor.storage import Storage
 from flambeau.tensor.tensor import Tensor, make_tensor, read
 
 __all__ = [
-    "GradientEdge", "Node", "disable_saved_tensors_hooks", "get_gradient_edge", "register_multi_grad_hook", "save_on_cpu",
+    "GradientEdge", "Node", "allow_mutation_on_saved_tensors", "disable_saved_tensors_hooks", "get_gradient_edge", "register_multi_grad_hook", "save_on_cpu",
     "saved_tensors_hooks",
 ]  # fmt: skip
 
@@ -560,6 +561,11 @@ class _Running(threading.local):
 
 
 _running = _Running()
+
+
+def current_task() -> Task | None:
+    """The backward pass that runs now in this thread, the innermost one."""
+    return _running.task
 
 
 def register_multi_grad_hook(tensors: Sequence[Tensor], fn: Callable, *, mode: str = "all") -> MultiHandle:

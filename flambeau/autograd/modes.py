@@ -132,6 +132,22 @@ class inference_mode(_Mode):
         return type(self)(self.mode)
 
 
+class set_multithreading_enabled(_Mode):
+    """Whether a backward pass may use threads. It runs in the thread that calls it, whatever is said: its kernels have their own."""
+
+    def __init__(self, mode: bool) -> None:
+        self.mode = bool(mode)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *exc) -> None:
+        pass
+
+    def clone(self) -> set_multithreading_enabled:
+        return type(self)(self.mode)
+
+
 def is_grad_enabled() -> bool:
     """Whether operations are put on the tape now."""
     return grad_mode.enabled

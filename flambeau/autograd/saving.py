@@ -145,6 +145,38 @@ class save_on_cpu(saved_tensors_hooks):
         super().__init__(lambda t: t, lambda t: t)
 
 
+class allow_mutation_on_saved_tensors:
+    """Inside, tensors that are saved for the backward pass may be written to. Here they may be anywhere: what is saved is the
+    value when it was saved, and a write makes a new one.
+
+    >>> import flambeau as torch
+    >>> with torch.autograd.graph.allow_mutation_on_saved_tensors():
+    ...     a = torch.ones(2, requires_grad=True)
+    ...     b = a.clone()
+    ...     out = (b ** 2).sum()
+    ...     b = b.sin_()
+    ...     out.backward()
+    >>> a.grad
+    tensor([2., 2.])
+
+    Source: https://docs.pytorch.org/docs/stable/autograd.html#torch.autograd.graph.allow_mutation_on_saved_tensors
+    """
+
+    _active = False
+
+    def __enter__(self) -> allow_mutation_on_saved_tensors:
+        if allow_mutation_on_saved_tensors._active:
+            raise RuntimeError("allow_mutation_on_saved_tensors contexts cannot be nested")
+        allow_mutation_on_saved_tensors._active = True
+        return self
+
+    def __exit__(self, *exc) -> None:
+        allow_mutation_on_saved_tensors._active = False
+
+    def clear(self) -> None:
+        """Lets go of copies: there are none."""
+
+
 class disable_saved_tensors_hooks:
     """Inside, :class:`saved_tensors_hooks` raises a ``RuntimeError`` with this message."""
 

@@ -6,19 +6,21 @@ Source: Chen et al. (2016), https://arxiv.org/abs/1604.06174; https://docs.pytor
 from __future__ import annotations
 
 import warnings
+import weakref
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import nullcontext
-from typing import Any
+from contextlib import contextmanager, nullcontext
+from typing import Any, NoReturn
 
 from flambeau.autograd import enable_grad, is_grad_enabled, no_grad
-from flambeau.autograd.graph import Node, OpBackward, next_sequence
+from flambeau.autograd.graph import Task, current_task
+from flambeau.autograd.saving import saved_tensors_hooks, saving_hooks
 from flambeau.core.random import default_generator
 from flambeau.dispatch import autocast
 from flambeau.nn.modules.container import Sequential
 from flambeau.random import fork_rng
 from flambeau.tensor import Tensor
 
-__all__ = ["CheckpointError", "checkpoint", "checkpoint_sequential", "noop_context_fn"]
+__all__ = ["CheckpointError", "checkpoint", "checkpoint_sequential", "noop_context_fn", "set_checkpoint_early_stop"]
 
 
 class CheckpointError(RuntimeError):
@@ -29,6 +31,20 @@ def noop_context_fn() -> tuple:
     return nullcontext(), nullcontext()
 
 
+_early_stop: list[bool] = []
+
+
+@contextmanager
+def set_checkpoint_early_stop(enable: bool) -> Iterator[None]:
+    """Inside, whether functions that run again stop as soon as all is there that the first run has saved; so they do if nothing
+    else is said. It counts where ``checkpoint`` is called, and wins over its argument ``early_stop``."""
+    _early_stop.append(enable)
+    try:
+        yield
+    finally:
+        _early_stop.pop()
+
+
 def checkpoint(
     function: Callable, *args: Any, use_reentrant: bool | None = None, preserve_rng_state: bool = True,
     context_fn: Callable[[], tuple] = noop_context_fn, determinism_check: str = "default", debug: bool = False,
@@ -36,7 +52,8 @@ def checkpoint(
 ) -> Any:  # fmt: skip
     """``function(*args, **kwargs)``, which runs a second time in the backward pass instead of keeping what that needs.
 
-    Random numbers are the same the second time, unless ``preserve_rng_state`` is false.
+    Random numbers are the same the second time, unless ``preserve_rng_state`` is false. What is saved then must have the
+    shapes and dtypes that it had at first, unless ``determinism_check`` is ``"none"``.
 
     >>> import flambeau as torch
     >>> from flambeau.utils.checkpoint import checkpoint
@@ -52,6 +69,8 @@ def checkpoint(
             stacklevel=2,
         )
         use_reentrant = True
+    if determinism_check not in ("default", "none"):
+        raise ValueError(f"determinism_check should be one of 'default', 'none', but got {determinism_check}")
     if use_reentrant and not any(isinstance(a, Tensor) and a.requires_grad for a in args):
         if is_grad_enabled():
             warnings.warn("None of the inputs have requires_grad=True. Gradients will be None", stacklevel=2)
@@ -59,86 +78,101 @@ def checkpoint(
             return function(*args, **kwargs)
     forward_context, recompute_context = context_fn()
     state, cast = default_generator.get_state() if preserve_rng_state else None, autocast.cast
-    start = next_sequence()
-    with forward_context:
-        result = function(*args, **kwargs)
+    given = [_given(a) for a in args]
 
-    def again() -> list[OpBackward]:
+    def again() -> None:
         found, autocast.cast = autocast.cast, cast
         try:
             with fork_rng(enabled=preserve_rng_state), enable_grad(), recompute_context:
                 if state is not None:
                     default_generator.set_state(state)
-                start = next_sequence()
-                return _recorded(function(*args, **kwargs), start)
+                function(*[a() for a in given], **kwargs)
         finally:
             autocast.cast = found
 
-    entries = _recorded(result, start)
-    forgotten = _Forgotten(entries, again)
-    for entry in entries:
-        entry.saved = forgotten.values_of(entry)  # type: ignore[assignment]
-    return result
+    region = _Region(again, _early_stop[-1] if _early_stop else early_stop, determinism_check == "default", debug)
+    with saved_tensors_hooks(region.pack, region.unpack), forward_context:
+        return function(*args, **kwargs)
 
 
-class _Forgotten:
-    """The saved values of a region of the tape, until they are asked for."""
+def _given(x: Any) -> Callable[[], Any]:
+    """An argument for the second run. Inside of another checkpoint a tensor is not kept either."""
+    if not isinstance(x, Tensor) or not saving_hooks:
+        return lambda: x
+    pack, unpack = saving_hooks[-1]
+    packed, requires_grad = pack(x.detach()), x.requires_grad
+    return lambda: unpack(packed).detach().requires_grad_(requires_grad)
 
-    def __init__(self, entries: list[OpBackward], again: Callable[[], list[OpBackward]]) -> None:
-        self.entries, self.again = entries, again
 
-    def values_of(self, entry: OpBackward) -> _Values:
-        return _Values(self, entry)
+class _Done(Exception):
+    """All is there that was saved at first."""
 
-    def restore(self) -> None:
-        """Runs the function again, and gives its saved values to the entries of the first run."""
-        fresh = self.again()
-        if [type(e) for e in fresh] != [type(e) for e in self.entries]:
+
+class _Region:
+    """What a function has saved for the backward pass: in which order and of which shapes and dtypes, not the values."""
+
+    def __init__(self, again: Callable[[], None], early_stop: bool, checked: bool, debug: bool) -> None:
+        self.again, self.early_stop, self.checked, self.debug = again, early_stop, checked, debug
+        self.sorts: list[tuple] = []
+        self.values: weakref.WeakKeyDictionary[Task, dict[int, Tensor]] = weakref.WeakKeyDictionary()  # what a pass has not used
+
+    def pack(self, t: Tensor) -> int:
+        self.sorts.append(_sort(t))
+        return len(self.sorts) - 1
+
+    def unpack(self, number: int) -> Tensor:
+        task = current_task()
+        values = self.values.get(task) if task is not None else None
+        if values is None or number not in values:
+            values = dict(enumerate(self._computed()))
+            if task is not None:
+                self.values[task] = values
+        return values.pop(number)
+
+    def _computed(self) -> list[Tensor]:
+        """Runs the function again and returns what it saves."""
+        found: list[Tensor] = []
+        expected = len(self.sorts)
+
+        def keep(t: Tensor) -> Tensor:
+            if len(found) == expected:
+                raise CheckpointError(
+                    "torch.utils.checkpoint: trying to save more tensors during recomputation than during the original forward "
+                    f"pass, which saved {expected}. The function must do the same each time that it is called"
+                )
+            found.append(t)
+            if self.early_stop and len(found) == expected:
+                raise _Done
+            return t
+
+        try:
+            with saved_tensors_hooks(keep, lambda t: t):
+                self.again()
+        except _Done:
+            pass
+        if len(found) != expected:
             raise CheckpointError(
                 "torch.utils.checkpoint: A different number of tensors was saved during the original forward and "
-                f"recomputation: {len(self.entries)} operations were recorded first, then {len(fresh)}. The function must "
-                "do the same each time that it is called"
+                f"recomputation.\nNumber of tensors saved during forward: {expected}\nNumber of tensors saved during "
+                f"recomputation: {len(found)}.\nThe function must do the same each time that it is called"
             )
-        for entry, new in zip(self.entries, fresh, strict=True):
-            if isinstance(entry.saved, _Values):  # an entry that is done with has none any more
-                entry.saved = new.saved
-        self.entries = []
+        sorts = [_sort(t) for t in found]
+        if self.checked and sorts != self.sorts:
+            self._refuse(sorts)
+        return found
+
+    def _refuse(self, sorts: list[tuple]) -> NoReturn:
+        pairs = [(i, a, b) for i, (a, b) in enumerate(zip(self.sorts, sorts, strict=True)) if a != b or self.debug]
+        listed = "".join(f"\ntensor at position {i}:\nsaved metadata: {a}\nrecomputed metadata: {b}" for i, a, b in pairs)
+        why = "You are seeing this error because you passed `debug=True` to checkpoint. All that was saved:" if self.debug else ""
+        raise CheckpointError(
+            "torch.utils.checkpoint: Recomputed values for the following tensors have different metadata than during the "
+            f"forward pass.{why}{listed}"
+        )
 
 
-class _Values:
-    """Stands for the list of an entry's saved values."""
-
-    def __init__(self, region: _Forgotten, entry: OpBackward) -> None:
-        self.region, self.entry = region, entry
-
-    def __iter__(self) -> Iterator:
-        self.region.restore()
-        assert self.entry.saved is not None
-        return iter(self.entry.saved)
-
-
-def _recorded(result: Any, start: int) -> list[OpBackward]:
-    """The entries of ops that the tape has got since ``start`` and that lead to ``result``, in order."""
-    seen: set[Node] = set()
-    waiting = [t.grad_fn for t in _tensors(result) if t.grad_fn is not None]
-    while waiting:
-        node = waiting.pop()
-        if node in seen or node.sequence < start:
-            continue
-        seen.add(node)
-        waiting.extend(edge[0] for edge in node.edges if edge is not None)
-    return sorted((n for n in seen if isinstance(n, OpBackward) and n.saved), key=lambda n: n.sequence)
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, dict):
-        for v in value.values():
-            yield from _tensors(v)
-    elif isinstance(value, (list, tuple)):
-        for v in value:
-            yield from _tensors(v)
+def _sort(t: Tensor) -> tuple:
+    return tuple(t.shape), t.dtype
 
 
 def checkpoint_sequential(
