@@ -152,6 +152,31 @@ def test_checkpoint_of_a_function_that_changes():
             y.sum().backward(retain_graph=True)
 
 
+@pytest.mark.parametrize("early_stop", [True, False])
+def test_checkpoint_of_a_function_that_takes_gradients(early_stop):
+    def part(x):
+        return x.sin().exp().sin()
+
+    def gradient(of, keep):
+        def function(x):
+            with torch.enable_grad():
+                return torch.autograd.grad(keep(of, x).sum(), x, create_graph=True)[0]
+
+        return function
+
+    def plainly(f, x):
+        return f(x)
+
+    def again(f, x):
+        return checkpoint(f, x, use_reentrant=False)
+
+    x = torch.linspace(-1, 1, 4).requires_grad_()
+    expected = torch.autograd.grad(gradient(part, plainly)(x).sum(), x)[0]
+    with torch.utils.checkpoint.set_checkpoint_early_stop(early_stop):
+        for inner, outer in ((again, plainly), (plainly, again), (again, again)):
+            assert_close(torch.autograd.grad(outer(gradient(part, inner), x).sum(), x)[0], expected)
+
+
 def test_checkpoint_stops_early_and_nests():
     log = []
 

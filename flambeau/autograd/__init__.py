@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flambeau.autograd import function, functional, graph, writes  # noqa: F401  # writes fills slots of dispatch
+from flambeau.autograd import modes as grad_mode  # noqa: F401
 from flambeau.autograd.anomaly import (
     detect_anomaly,
     is_anomaly_check_nan_enabled,

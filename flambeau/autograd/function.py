@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import inspect
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -75,6 +75,7 @@ class BackwardNode(Node, FunctionCtx):
 
     @property
     def saved_variables(self) -> tuple:
+        warnings.warn("'saved_variables' is deprecated; use 'saved_tensors'", DeprecationWarning, stacklevel=2)
         return self.saved_tensors
 
     def apply(self, grads: list) -> tuple:
@@ -123,12 +124,24 @@ def _as_saved(t, ctx: BackwardNode, inputs: list, outputs: tuple):
     return t.detach() if t.grad_fn is not None else t
 
 
+_LEGACY = (
+    "Legacy autograd function with non-static forward method is deprecated. Please use new-style autograd function "
+    "with static forward method. (Example: https://pytorch.org/docs/stable/autograd.html#torch.autograd.Function)"
+)
+
+
 class FunctionMeta(type):
     """Gives each Function a class for its entries on the tape, named after it."""
+
+    _backward_cls: type
+    _ambiguous: bool  # it has two gradients
 
     def __init__(cls, name: str, bases: tuple, namespace: dict) -> None:
         super().__init__(name, bases, namespace)
         cls._backward_cls = type(name + "Backward", (BackwardNode,), {"_function": cls, "__module__": cls.__module__})
+        cls._ambiguous = "vjp" in namespace and "backward" in namespace
+        if "vjp" in namespace and not cls._ambiguous:
+            cls.backward = namespace["vjp"]  # type: ignore[attr-defined]
 
 
 class Function(FunctionCtx, metaclass=FunctionMeta):
@@ -158,9 +171,15 @@ class Function(FunctionCtx, metaclass=FunctionMeta):
     generate_vmap_rule = False
 
     def __init__(self, *args, **kwargs) -> None:
-        raise RuntimeError(
-            f"{type(self).__name__}: Function objects are not made; call the static method {type(self).__name__}.apply(...)"
+        warnings.warn(
+            f"{type(self)} should not be instantiated. Methods on autograd functions are all static, so you should invoke them on "
+            "the class itself. Instantiating an autograd function will raise an error in a future version of PyTorch.",
+            DeprecationWarning,
+            stacklevel=2,
         )
+
+    def __call__(self, *args, **kwargs):
+        raise RuntimeError(_LEGACY)
 
     @staticmethod
     def forward(*args: Any, **kwargs: Any) -> Any:
@@ -180,13 +199,10 @@ class Function(FunctionCtx, metaclass=FunctionMeta):
     @classmethod
     def apply(cls, *args, **kwargs):
         """Runs ``forward`` and, where an input needs a gradient, puts the operation on the tape."""
-        if not isinstance(inspect.getattr_static(cls, "forward"), staticmethod):
+        if cls._ambiguous:
             raise RuntimeError(
-                "Legacy autograd function with non-static forward method is deprecated. Please use new-style autograd function "
-                "with static forward method. (Example: https://pytorch.org/docs/stable/autograd.html#torch.autograd.Function)"
+                "Implementing both 'backward' and 'vjp' for a custom Function is not allowed. You should only implement one of them."
             )
-        if "vjp" in cls.__dict__ and "backward" not in cls.__dict__:
-            cls.backward = cls.__dict__["vjp"]
         ctx = cls._backward_cls()
         edges = [edge_of(a) if isinstance(a, Tensor) else None for a in args]
         recording = grad_mode.enabled and any(e is not None for e in edges)

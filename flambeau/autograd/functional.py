@@ -86,7 +86,8 @@ def vjp(func: Callable, inputs, v=None, create_graph: bool = False, strict: bool
 def _vector(v, like: tuple, function: str) -> tuple:
     if v is None:
         if len(like) != 1 or like[0].numel() != 1:
-            raise RuntimeError("The vector v can only be None if the user-provided function returns a single Tensor with a single element.")
+            single = "the user-provided function returns" if function == "vjp" else "the input to the user-provided function is"
+            raise RuntimeError(f"The vector v can only be None if {single} a single Tensor with a single element.")
         return (ops.ones_like(like[0]),)
     _, v = _as_tuple(v, "v", function)
     if len(v) != len(like):

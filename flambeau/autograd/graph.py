@@ -113,6 +113,8 @@ class Node:
         return RemovableHandle.add(self.pre_hooks, hook)
 
     def __call__(self, *grads):
+        if len(grads) != len(self.metas):
+            raise TypeError(f"{type(self).__name__} expected {len(self.metas)} arguments, got {len(grads)} instead")
         result = self.apply(list(grads))
         return result[0] if len(result) == 1 else result
 

@@ -366,6 +366,10 @@ class Tensor(Derived):
         self._storage, self._shape, self._dtype = value._storage, value._shape, value._dtype
         self._strides, self._offset, self._bits, self._layout = value._strides, value._offset, value._bits, None
 
+    @data.deleter
+    def data(self) -> None:
+        raise RuntimeError("Deleting tensor data is not allowed. Delete tensor instead!")
+
     def detach(self) -> Tensor:
         """The same memory, off the tape: gradients do not flow through it."""
         out = make_tensor(self._storage, self._shape, self._dtype)

@@ -92,7 +92,9 @@ def checkpoint(
 
     region = _Region(again, _early_stop[-1] if _early_stop else early_stop, determinism_check == "default", debug)
     with saved_tensors_hooks(region.pack, region.unpack), forward_context:
-        return function(*args, **kwargs)
+        result = function(*args, **kwargs)
+    region.complete = True
+    return result
 
 
 def _given(x: Any) -> Callable[[], Any]:
@@ -113,6 +115,7 @@ class _Region:
 
     def __init__(self, again: Callable[[], None], early_stop: bool, checked: bool, debug: bool) -> None:
         self.again, self.early_stop, self.checked, self.debug = again, early_stop, checked, debug
+        self.complete = False  # else the function is in its first run, and takes gradients itself
         self.sorts: list[tuple] = []
         self.values: weakref.WeakKeyDictionary[Task, dict[int, Tensor]] = weakref.WeakKeyDictionary()  # what a pass has not used
 
@@ -136,6 +139,8 @@ class _Region:
 
         def keep(t: Tensor) -> Tensor:
             if len(found) == expected:
+                if not self.complete:
+                    return t
                 raise CheckpointError(
                     "torch.utils.checkpoint: trying to save more tensors during recomputation than during the original forward "
                     f"pass, which saved {expected}. The function must do the same each time that it is called"

@@ -228,3 +228,55 @@ def test_gradients_lie_in_memory_as_their_leaves(shape, use):
                 eval(use, {"x": x}).backward()
                 found.append((library.__name__, graph, strides(x.grad), x.grad.tolist()))
     assert [f[1:] for f in found[:4]] == [f[1:] for f in found[4:]]
+
+
+CUSTOM = """
+def forward(ctx, x): ctx.save_for_backward(x); return x * x
+def backward(ctx, g): return g * 2 * ctx.saved_tensors[0]
+---
+@classmethod
+def forward(cls, ctx, x): return x * x
+@classmethod
+def backward(cls, ctx, g): return g * 7
+---
+@staticmethod
+def forward(ctx, x): return x * x
+@staticmethod
+def vjp(ctx, g): return g * 3
+---
+@staticmethod
+def forward(ctx, x): return x * x
+@staticmethod
+def backward(ctx, g): return g
+@staticmethod
+def vjp(ctx, g): return g
+---
+@staticmethod
+def forward(ctx, x): return "a", x * x, None, 2.0
+@staticmethod
+def backward(ctx, *g): return g[1] if [g[0], g[2], g[3]] == [None] * 3 else None
+---
+@staticmethod
+def forward(ctx, x): return x.detach().numpy().sum().item() * x
+@staticmethod
+def backward(ctx, g): return g * float(np.asarray(g).sum())
+"""
+
+
+@pytest.mark.parametrize("methods", CUSTOM.strip().split("\n---\n"))
+def test_forms_of_custom_functions(methods):
+    import numpy as np
+
+    found = []
+    for library in (flambeau, torch):
+        scope = {"torch": library, "np": np}
+        exec("class F(torch.autograd.Function):\n" + "\n".join("    " + line for line in methods.split("\n")), scope)
+        x = library.tensor([1.0, 2.0], requires_grad=True)
+        for _ in range(2):
+            try:
+                out = scope["F"].apply(x)
+                (out[1] if isinstance(out, tuple) else out).sum().backward()
+                found.append((library.__name__, x.grad.tolist()))
+            except RuntimeError as error:
+                found.append((library.__name__, str(error)[:60]))
+    assert [f[1] for f in found[:2]] == [f[1] for f in found[2:]]
