@@ -18,7 +18,7 @@ from flambeau.nn.utils.stateless import functional_call
 from flambeau.tensor import Tensor
 
 __all__ = [
-    "functional_call", "grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp", "stack_module_state", "vjp", "vmap",
+    "functional_call", "grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp", "linearize", "stack_module_state", "vjp", "vmap",
 ]  # fmt: skip
 
 # --- nests -------------------------------------------------------------------------------------------------------
@@ -128,7 +128,7 @@ def grad_and_value(func: Callable, argnums: int | tuple[int, ...] = 0, has_aux: 
                 output, aux = output
             if not isinstance(output, Tensor):
                 raise RuntimeError(
-                    f"Expected f(*args) given to grad(f)(*args) to return a Tensor, got unsupported type {type(output)}"
+                    f"grad_and_value(f)(*args): Expected f(*args) to return a Tensor, got {type(output)}"
                 )
             if output.dim() != 0:
                 raise RuntimeError(
@@ -210,6 +210,37 @@ def jvp(func: Callable, primals: tuple, tangents: tuple, *, strict: bool = False
     ours = own + dummies
     result = tuple(_map(lambda x: level.finished(x, ours), n) for n in (output, _rebuild(output, derivatives)))
     return (*result, _map(lambda x: level.finished(x, ours), aux)) if has_aux else result
+
+
+def linearize(func: Callable, *primals: Any) -> tuple:
+    """``func(*primals)``, and the function that takes tangents of the arguments' form to the derivative along them.
+
+    It is :func:`jvp` for many tangents at one point: ``func`` runs once.
+
+    >>> import flambeau as torch
+    >>> y, f = torch.func.linearize(torch.sin, torch.tensor([0.0]))
+    >>> f(torch.tensor([3.0])), f(torch.tensor([5.0]))
+    (tensor([3.]), tensor([5.]))
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.func.linearize.html
+    """
+    with _Level() as level:
+        fresh = _map(level.own, primals)
+        output = func(*fresh)
+        own, outputs = [x for x in _leaves(fresh) if isinstance(x, Tensor)], list(_leaves(output))
+        dummies = [ops.zeros_like(o).requires_grad_() for o in outputs]
+        products = _gradients(outputs, own, dummies)
+    ours = own + dummies
+
+    def product(*tangents: Any) -> Any:
+        given = list(_leaves(tangents))
+        if [t.shape for t in given] != [x.shape for x in own]:
+            raise RuntimeError("linearize: expected tangents of the shapes of primals: "
+                               f"{[tuple(x.shape) for x in own]}, but got {[tuple(t.shape) for t in given]}")  # fmt: skip
+        derivatives = _gradients(products, dummies, given)
+        return _rebuild(output, [level.finished(d, ours) for d in derivatives])
+
+    return _map(lambda x: level.finished(x, ours), output), product
 
 
 def jacrev(
@@ -315,7 +346,7 @@ def vmap(
         if len(sizes) > 1:
             raise ValueError(f"vmap: Expected all tensors to have the same size in the mapped dimension, got sizes {sorted(sizes)}")
         results = _calls(func, args, dims, kwargs, sizes.pop(), randomness)
-        return _stacked(results, out_dims)
+        return _stacked(name, results, out_dims)
 
     return wrapper
 
@@ -350,14 +381,17 @@ def _same_state(a: Any, b: Any) -> bool:
     return bool(same.all()) if hasattr(same, "all") else bool(same)
 
 
-def _stacked(results: list, out_dims: Any) -> Any:
+def _stacked(name: str, results: list, out_dims: Any) -> Any:
     columns = [list(_leaves(r)) for r in results]
     stacks = iter([list(column) for column in zip(*columns, strict=True)])
 
     def stack(_: Any, dim: Any) -> Any:
         values = next(stacks)
         if not all(isinstance(v, Tensor) for v in values):
-            raise ValueError(f"vmap: the function must only return Tensors, got type {type(values[0])}")
+            raise ValueError(
+                f"vmap({name}, ...): `{name}` must only return Tensors, got type {type(values[0])}. Did you mean to set out_dims= "
+                "to None for output?"
+            )
         return values[0] if dim is None else ops.stack(values, dim)
 
     return _map(stack, results[0], out_dims)

@@ -85,3 +85,20 @@ def test_gradients_of_one_graph(program):
         except RuntimeError as error:
             found.append(str(error)[:40])
     assert found[0] == found[1]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("program", ["x.sin() * 2", "(x ** 3).sum()", "(x.exp(), {'a': x * x})", "x[:2] * x[1:]"])
+def test_linearized_functions(program):
+    found = []
+    for library in (flambeau, torch):
+        x = library.tensor([0.5, -1.0, 2.0])
+
+        def numbers(value, library=library):
+            if isinstance(value, library.Tensor):
+                return [round(v, 4) for v in value.reshape(-1).tolist()]
+            return [numbers(v) for v in (value.values() if isinstance(value, dict) else value)]
+
+        out, along = library.func.linearize(lambda x: eval(program, {"x": x}), x)  # noqa: B023
+        found.append([numbers(out), *[numbers(along(library.tensor(t))) for t in ([1.0, 0.0, 0.0], [0.5, 1.0, -2.0])]])
+    assert found[0] == found[1]

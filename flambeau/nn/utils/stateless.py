@@ -43,13 +43,11 @@ def functional_call(
     own = _places(module)
     unexpected = [name for name in given if name not in own]
     missing = [name for name in own if name not in given]
-    if unexpected or (strict and missing):
-        problems = []
-        if unexpected:
-            problems.append("Unexpected key(s): " + ", ".join(f"'{name}'" for name in unexpected))
-        if strict and missing:
-            problems.append("Missing key(s): " + ", ".join(f"'{name}'" for name in missing))
-        raise RuntimeError(f"Error(s) in functional_call for {type(module).__name__}: {'; '.join(problems)}.")
+    if unexpected or strict and missing:
+        problems = [f"Unexpected key(s): {', '.join(map(repr, unexpected))}."] if unexpected else []
+        problems += [f"Missing key(s): {', '.join(map(repr, missing))}."] if strict and missing else []
+        listed = "\n\t".join(problems)
+        raise RuntimeError(f"Error(s) in reparametrizing for {type(module).__name__}:\n\t{listed}")
     if tie_weights:
         by_tensor = {id(own[name][0][own[name][1]]): t for name, t in given.items()}
         for name, (registry, key) in own.items():
