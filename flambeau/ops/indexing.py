@@ -11,6 +11,7 @@ import numpy as np
 
 from flambeau import dispatch
 from flambeau.core import dtypes
+from flambeau.core.errors import warn
 from flambeau.core.scalars import fitting
 from flambeau.core.size import broadcast_shapes, wrap_dim
 from flambeau.ops import layouts
@@ -57,6 +58,8 @@ def _resolve(shape: tuple[int, ...], indices: tuple) -> tuple:
             continue
         n = shape[d]
         if i.size:
+            if not n:
+                raise IndexError("index is out of bounds for dimension with size 0")
             low, high = i.min(), i.max()
             if low < -n or high >= n:
                 raise IndexError(f"index {low if low < -n else high} is out of bounds for dimension {d} with size {n}")
@@ -144,11 +147,6 @@ def _index_put_gradient(g, needs, accumulate, indices):
 )
 def index_put(input, indices, values, accumulate):
     """``input`` with ``values`` written, or added, at index tensors."""
-    if values.dtype is not input.dtype:
-        raise RuntimeError(
-            f"Index put requires the source and destination dtypes match, got {dtypes.scalar_name(input.dtype)} for the destination "
-            f"and {dtypes.scalar_name(values.dtype)} for the source: convert the source with .to({input.dtype})."
-        )
     target = index_shape(tuple(input.shape), indices)
     try:
         fits = broadcast_shapes(values.shape, target) == target
@@ -158,6 +156,11 @@ def index_put(input, indices, values, accumulate):
         raise RuntimeError(
             f"shape mismatch: value tensor of shape {list(values.shape)} cannot be broadcast to indexing result of shape "
             f"{list(target)}"
+        )
+    if values.dtype is not input.dtype:
+        raise RuntimeError(
+            f"Index put requires the source and destination dtypes match, got {dtypes.scalar_name(input.dtype)} for the destination "
+            f"and {dtypes.scalar_name(values.dtype)} for the source: convert the source with .to({input.dtype})."
         )
     return tuple(input.shape), input.dtype, (input, values, *indices), {"accumulate": accumulate}
 
@@ -169,6 +172,8 @@ def expand_masks(input, indices) -> tuple:
         if i is None:
             out.append(None)
         elif i.dtype in (dtypes.bool, dtypes.uint8):
+            if i.dtype is dtypes.uint8:
+                warn("indexing with dtype torch.uint8 is now deprecated, please use a dtype torch.bool instead.")
             for k, n in enumerate(i.shape):
                 d = len(out) + k
                 have = input.shape[d] if d < input.dim() else None
@@ -201,6 +206,8 @@ def filling(input, indices, values):
 @composite(layout=layouts.as_first, name="index_put", inplace=True)
 def index_put_(input, indices, values, accumulate=False):
     """``input`` with ``values`` written (or added) at the tuple of index tensors ``indices``."""
+    if all(i is None for i in indices):
+        raise RuntimeError("at least one index must be provided")
     values = values if accumulate else filling(input, indices, values)
     return index_put(input, expand_masks(input, indices), values, bool(accumulate))
 

@@ -107,11 +107,9 @@ def setitem(x: Tensor, key, value) -> None:
             f"can't assign a {_type_name(value)} to a {x.type()}: assign a tensor or a number, for example "
             "torch.tensor(...)"
         )
+    if isinstance(value, Tensor) and value._shape and value._shape[0] == 1 and (indices is not None or value.dim() > view.dim()):
+        value = value.reshape(value._shape[next((d for d, n in enumerate(value._shape) if n != 1), value.dim()) :])
     if indices is None:
-        if isinstance(value, Tensor) and value.dim() > view.dim():
-            lead = value.dim() - view.dim()
-            if all(n == 1 for n in value.shape[:lead]):
-                value = value.reshape(value.shape[lead:])
         if isinstance(value, Tensor):
             _check_fits(view, value)
             view.copy_(value.expand(view._shape) if value._storage is view._storage else value)
@@ -120,9 +118,6 @@ def setitem(x: Tensor, key, value) -> None:
         return
     value = filling(view, indices, value) if isinstance(value, Tensor) else _as_values(view, value)
     masks = expand_masks(view, indices)
-    lead = value.dim() - view.dim()
-    if lead > 0 and all(n == 1 for n in value.shape[:lead]):
-        value = value.reshape(value.shape[lead:])
     dispatch.refuse_overlap(index_put_.op, view, (value, *masks))
     dispatch.assign(view, index_put(view._alias(), masks, value, False))
 
@@ -180,12 +175,6 @@ def _apply_basic(x: Tensor, key) -> tuple[Tensor, tuple | None]:
             view = view.select(d, part)
         else:
             indices.append(part)
-            if part.dtype is dtypes.uint8:
-                warnings.warn(
-                    "indexing with dtype torch.uint8 is now deprecated, please use a dtype torch.bool instead.",
-                    UserWarning,
-                    stacklevel=4,
-                )
             if part.dtype in (dtypes.bool, dtypes.uint8):
                 if not part.dim():
                     view = view.unsqueeze(d)
