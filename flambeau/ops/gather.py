@@ -21,7 +21,7 @@ def _check_gather(name, input, dim, index, source=None):
     if index.numel() == 0:
         return d
     if index.dtype not in (dtypes.int64, dtypes.int32):
-        raise RuntimeError(f"{name}(): Expected dtype int64 for index")
+        raise RuntimeError(f"{name}(): Expected dtype {'int64' if name == 'gather' else 'int32/int64'} for index")
     if (index.dim() or 1) != (input.dim() or 1):
         raise RuntimeError(
             f"Index tensor must have the same number of dimensions as {'self' if source is not None else 'input'} tensor: "
@@ -29,6 +29,10 @@ def _check_gather(name, input, dim, index, source=None):
         )
     for k in range(input.dim()):
         if k != d and index.shape[k] > input.shape[k]:
+            if source is not None or name.startswith("scatter"):
+                raise RuntimeError(
+                    f"Expected index {list(index.shape)} to be no larger than self {list(input.shape)} apart from dimension {d}"
+                )
             raise RuntimeError(
                 f"Size does not match at dimension {k} expected index {list(index.shape)} to be no larger than self "
                 f"{list(input.shape)} apart from dimension {d}"
@@ -130,13 +134,14 @@ def _part(src, shape):
     return src
 
 
-def _into(g, src_shape):
-    """``g`` in the corner of zeros of ``src_shape``."""
-    if tuple(g.shape) == tuple(src_shape):
-        return g
-    out = g.new_zeros(src_shape)
-    _part(out, g.shape).copy_(g)
-    return out
+def _into(g, src_shape, name):
+    """``g``, the gradient of ``src``, which PyTorch has only where ``src`` and the index have the same shape."""
+    if tuple(g.shape) != tuple(src_shape):
+        raise RuntimeError(
+            f"Function {name}Backward0 returned an invalid gradient at index 1 - got {list(g.shape)} but expected shape compatible with "
+            f"{list(src_shape)}: there is a gradient only where src and index have the same shape"
+        )
+    return g
 
 
 @op(
@@ -148,7 +153,7 @@ def _into(g, src_shape):
     kernel=_scatter_kernel,
     grad={
         "input": lambda g, dim, index: g.scatter(dim, index, 0),
-        "src": lambda g, dim, index, src_shape: _into(g.gather(dim, index), src_shape),
+        "src": lambda g, dim, index, src_shape: _into(g.gather(dim, index), src_shape, "Scatter"),
     },
     backward_name="ScatterBackward0",
 )
@@ -188,9 +193,9 @@ def scatter(input, dim, index, src=None, *, value=None, reduce=None):
     kernel=lambda x, index, src, dim: _scatter_kernel(x, index, src, dim, "sum"),
     grad={
         "input": lambda g: g,
-        "src": lambda g, dim, index, src_shape: _into(g.gather(dim, index), src_shape),
+        "src": lambda g, dim, index, src_shape: _into(g.gather(dim, index), src_shape, "ScatterAdd"),
     },
-    samples=lambda make: [Sample(make(3, 2), 0, make.index(3, 4, 2), make(4, 2)), Sample(make(2, 3), 1, make.index(3, 2, 2), make(2, 3))],
+    samples=lambda make: [Sample(make(3, 2), 0, make.index(3, 4, 2), make(4, 2)), Sample(make(2, 3), 1, make.index(3, 2, 2), make(2, 2))],
 )
 def scatter_add(input, dim, index, src):
     """``input`` with ``src`` added at ``index``: ``out[index[i][j]][j] += src[i][j]`` for ``dim=0``, and so on."""
@@ -200,6 +205,10 @@ def scatter_add(input, dim, index, src):
 
 def _scatter_reduce_gradient(g, needs, input, index, src, out, dim, reduce, include_self):
     """PyTorch's rules; where several entries attain a maximum they share its gradient."""
+    if needs[2] and index.shape != src.shape:
+        if reduce in ("sum", "mean"):
+            _into(index, src.shape, "ScatterReduce")
+        broadcast_shapes(src.shape, index.shape)  # which raises, as PyTorch's rules do
     ones = g.new_ones(index.shape)
     if reduce in ("sum", "mean"):
         if reduce == "mean":
@@ -227,7 +236,7 @@ def _scatter_reduce_gradient(g, needs, input, index, src, out, dim, reduce, incl
         own, theirs = share * mine, share.gather(dim, index) * hits
     if not include_self:
         own = own.scatter(dim, index, 0)
-    return own, None, _into(theirs, src.shape) if needs[2] else None
+    return own, None, theirs if needs[2] else None
 
 
 @op(

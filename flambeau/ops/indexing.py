@@ -451,7 +451,7 @@ def _masked_scatter_kernel(x, mask, source):
     mask = np.broadcast_to(mask, out.shape)
     n = int(mask.sum())
     if source.size < n:
-        raise RuntimeError(f"masked_scatter: expected self and source to have enough elements: {n} are masked, source has {source.size}")
+        raise RuntimeError(f"Number of elements of source < number of ones in mask: {n} are masked, source has {source.size}")
     out[mask] = source.reshape(-1)[:n]
     return out
 
