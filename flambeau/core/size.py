@@ -135,15 +135,18 @@ def broadcast(*shapes: tuple[int, ...]) -> Size:
         for i, n in enumerate(shape, ndim - len(shape)):
             if n != 1 and n != out[i]:
                 if out[i] != 1:
-                    raise broadcast_error(shapes, i)
+                    raise broadcast_error(shapes)
                 out[i] = n
     return Size(out)
 
 
-def broadcast_error(shapes, i: int) -> RuntimeError:
+def broadcast_error(shapes) -> RuntimeError:
+    """The error for shapes that do not broadcast; it names the last dim where they do not."""
     ndim = max(map(len, shapes))
-    sizes = [s[i - (ndim - len(s))] for s in shapes if i >= ndim - len(s)]
-    differing = [n for n in sizes if n != 1]
+    for i in range(ndim - 1, -1, -1):
+        differing = [s[i - (ndim - len(s))] for s in shapes if i >= ndim - len(s) and s[i - (ndim - len(s))] != 1]
+        if len(set(differing)) > 1:
+            break
     a, b = differing[0], next(n for n in differing if n != differing[0])
     listed = " and ".join(str(list(s)) for s in shapes)
     return RuntimeError(

@@ -6,6 +6,7 @@ import numpy as np
 
 from flambeau import dispatch
 from flambeau.core import dtypes
+from flambeau.core.errors import warn
 from flambeau.core.scalars import fitting
 from flambeau.core.size import broadcast_shapes, wrap_dim
 from flambeau.ops import layouts
@@ -179,6 +180,11 @@ def scatter(input, dim, index, src=None, *, value=None, reduce=None):
         return _scatter(input, dim, index, src)
     if reduce not in ("add", "multiply"):
         raise RuntimeError("reduce argument must be either add or multiply.")
+    if isinstance(src, dispatch.Tensor):
+        warn(
+            "The reduce argument of torch.scatter with Tensor src is deprecated and will be removed in a future PyTorch release. "
+            "Use torch.scatter_reduce instead for more reduction options."
+        )
     if not isinstance(src, dispatch.Tensor):
         src = input.new_full(index.shape, src)
     return scatter_reduce(input, dim, index, src, {"add": "sum", "multiply": "prod"}[reduce])
