@@ -28,18 +28,20 @@ SAME_EVERYWHERE = frozenset(["fill", "zero"])
 
 def refuse_overlap(op: Op, written: Tensor, arguments: Iterable) -> None:
     """Raises PyTorch's ``RuntimeError`` where ``op`` reads memory that it writes to, and PyTorch minds."""
-    name = op.short_name
-    apart = name in APART
-    if not apart and op.form != "pointwise" and name not in IN_ORDER:
-        return
+    storage = written._storage
     for x in arguments:
         if x.__class__ is tuple or x.__class__ is list:
             refuse_overlap(op, written, x)
-        elif isinstance(x, Tensor) and x._storage is written._storage and (apart or x is not written) and _overlap(written, x, apart):
-            raise RuntimeError(
-                "unsupported operation: some elements of the input tensor and the written-to tensor refer to a single memory "
-                "location. Please clone() the tensor before performing the operation."
-            )
+        elif isinstance(x, Tensor) and x._storage is storage:
+            name = op.short_name
+            apart = name in APART
+            if not apart and (x is written or op.form != "pointwise" and name not in IN_ORDER):
+                continue
+            if _overlap(written, x, apart):
+                raise RuntimeError(
+                    "unsupported operation: some elements of the input tensor and the written-to tensor refer to a single memory "
+                    "location. Please clone() the tensor before performing the operation."
+                )
 
 
 def _overlap(a: Tensor, b: Tensor, exactly: bool) -> bool:

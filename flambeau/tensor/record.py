@@ -406,11 +406,8 @@ def flipped(node: Node, bits: frozenset[str]) -> Node:
 
 def inplace(function, input: Tensor, args: tuple, kwargs: dict) -> Tensor:
     """Computes ``function(input, ...)`` and writes it into ``input``."""
-    storage = input._storage
-    for x in args:
-        if x.__class__ is Tensor and x._storage is storage:
-            refuse_overlap(function.op, input, args)
-            break
+    if args and (len(args) > 1 or args[0].__class__ is Tensor and args[0]._storage is input._storage):
+        refuse_overlap(function.op, input, args)
     # An alias stands for the old value: what the tape saves of it does not change with ``input``.
     on_tape = grad_mode.enabled and input._dtype.kind >= dtypes.FLOATING
     result = function(input._alias() if on_tape else input, *args, **kwargs)
