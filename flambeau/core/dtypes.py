@@ -173,6 +173,11 @@ def _promote(a: dtype, b: dtype) -> dtype:
         return a
     if a.kind < b.kind:
         a, b = b, a
+    if a.kind != FLOATING and not {"uint16", "uint32", "uint64"}.isdisjoint((a.name, b.name)):
+        names = scalar_name(a), scalar_name(b)
+        raise RuntimeError(
+            f"Promotion for uint16, uint32, uint64 types is not supported, attempted to promote {names[0]} and {names[1]}"
+        )
     if a.kind == COMPLEX:
         return complex128 if complex128 in (a, b) or b is float64 else complex64
     if a.kind == FLOATING:
@@ -186,11 +191,7 @@ def _promote(a: dtype, b: dtype) -> dtype:
     if a.is_signed == b.is_signed:
         return a if a.itemsize >= b.itemsize else b
     signed, unsigned = (a, b) if a.is_signed else (b, a)
-    if unsigned.itemsize < signed.itemsize:
-        return signed
-    if unsigned is not uint8:
-        raise RuntimeError(f"Promotion for uint16, uint32, uint64 types is not supported, attempted to promote {a} and {b}")
-    return int16
+    return signed if unsigned.itemsize < signed.itemsize else int16
 
 
 _TABLE: dict[tuple[dtype, dtype], dtype] = {}

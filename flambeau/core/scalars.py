@@ -6,6 +6,7 @@ Arithmetic wraps an integer that is too large for the tensor's dtype around, as 
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,16 @@ from flambeau.core import dtypes
 
 LOWEST, HIGHEST = -(1 << 63), (1 << 64) - 1
 """The integers that PyTorch's numbers can be: those of int64 and of uint64."""
+
+
+@cache
+def _limits(dtype: dtypes.dtype) -> dtypes.iinfo | dtypes.finfo:
+    return dtypes.iinfo(dtype) if dtype.kind == dtypes.INTEGRAL else dtypes.finfo(dtype)
+
+
+def factor(x: Any, dtype: dtypes.dtype) -> Any:
+    """A number that values of ``dtype`` are multiplied by: half precision is computed with in float32."""
+    return fitting(x, dtypes.float32 if dtype.itemsize == 2 and dtype.is_floating_point else dtype)
 
 
 def as_python(x: Any) -> Any:
@@ -46,15 +57,17 @@ def fitting(x: Any, dtype: dtypes.dtype) -> Any:
     fits = True
     if isinstance(x, complex) and dtype.kind in (dtypes.INTEGRAL, dtypes.FLOATING):
         value, fits = x.real, x.imag == 0
-    if dtype.kind == dtypes.INTEGRAL:
-        limits = dtypes.iinfo(dtype)
+    if dtype.kind == dtypes.BOOLEAN:
+        value = bool(x)
+    elif dtype.kind == dtypes.INTEGRAL:
+        limits = _limits(dtype)
         lowest = limits.min if isinstance(value, float) else limits.min or -limits.max
         fits = fits and lowest <= value <= limits.max
         if fits:
             value = int(value)
             value += (value < limits.min) * (limits.max + 1)
-    elif dtype.kind >= dtypes.FLOATING:
-        largest = dtypes.finfo(dtype).max
+    else:
+        largest = _limits(dtype).max
         parts = (value.real, value.imag) if isinstance(value, complex) else (value,)
         fits = fits and not any([largest < abs(part) < float("inf") for part in parts])
     if not fits:
@@ -69,9 +82,9 @@ def open_range(kind: type, dtype: dtypes.dtype, fits: bool) -> tuple:
     """
     low, high = (LOWEST, -LOWEST - 1) if kind is int else (-float("inf"), float("inf"))
     if dtype.kind == dtypes.INTEGRAL:
-        limits = dtypes.iinfo(dtype)
+        limits = _limits(dtype)
         low, high = max(low, limits.min), min(high, limits.max)
     elif fits and dtype.kind >= dtypes.FLOATING:
-        largest = dtypes.finfo(dtype).max
+        largest = _limits(dtype).max
         low, high = max(low, -largest), min(high, largest)
     return low, high

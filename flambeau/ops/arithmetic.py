@@ -11,6 +11,7 @@ from flambeau import dispatch
 from flambeau.core import dtypes
 from flambeau.core.dtypes import c_name
 from flambeau.core.errors import describe
+from flambeau.core.scalars import factor, fitting
 from flambeau.ops import samples
 from flambeau.ops.comparison import where
 from flambeau.ops.complexes import conj_of
@@ -41,8 +42,7 @@ def _checked_alpha(input, other, alpha):
         raise RuntimeError("For integral input tensors, argument alpha must not be a floating point number.")
     if result.kind != dtypes.COMPLEX and isinstance(alpha, complex):
         raise RuntimeError("For non-complex input tensors, argument alpha must not be a complex number.")
-    if result is dtypes.bool:
-        alpha = bool(alpha)
+    alpha = factor(alpha, result)
     return None if alpha == 1 else alpha
 
 
@@ -465,6 +465,8 @@ def pow_(input, exponent):
     tensor([1., 4., 9.])
     """
     if _is_integral(exponent) and _is_integral(input):
+        if not isinstance(exponent, dispatch.Tensor):
+            exponent = fitting(exponent, dispatch.result_type(input, exponent)) if exponent >= 0 else exponent
         if not isinstance(exponent, dispatch.Tensor) and exponent < 0:
             raise RuntimeError(
                 "Integers to negative integer powers are not allowed: "
@@ -548,8 +550,7 @@ def _checked_value(name: str, input, tensor1, tensor2, value):
             raise TypeError(f"{name}(): expected three tensors, but got {describe(x)}")
     if value == 1:
         return None
-    integral = dispatch.result_type(input, tensor1, tensor2).kind < dtypes.FLOATING
-    return int(value) if integral else value
+    return factor(value, dispatch.result_type(input, tensor1, tensor2))
 
 
 def _scaled(g, value):
@@ -570,7 +571,9 @@ def _scaled(g, value):
     samples=_triples,
 )
 def addcmul(input, tensor1, tensor2, *, value=1):
-    r"""Element-wise :math:`input + value \times tensor1 \times tensor2`."""
+    r"""Element-wise :math:`input + value \times tensor1 \times tensor2`; not for bools."""
+    if all([isinstance(x, dispatch.Tensor) and x._dtype is dtypes.bool for x in (input, tensor1, tensor2)]):
+        raise NotImplementedError("\"addcmul_cpu_out\" not implemented for 'Bool'")
     return (input, tensor1, tensor2, _checked_value("addcmul", input, tensor1, tensor2, value)), {}
 
 
@@ -589,13 +592,12 @@ def addcmul(input, tensor1, tensor2, *, value=1):
 )
 def addcdiv(input, tensor1, tensor2, *, value=1):
     r"""Element-wise :math:`input + value \times tensor1 / tensor2`; not for a quotient of integers."""
-    value = _checked_value("addcdiv", input, tensor1, tensor2, value)
     if _is_integral(tensor1) and _is_integral(tensor2):
         raise RuntimeError(
             "Integer division with addcdiv is no longer supported, and in a future release addcdiv will perform a true "
             "division of tensor1 and tensor2: make one of them floating-point, for example with .float()"
         )
-    return (input, tensor1, tensor2, value), {}
+    return (input, tensor1, tensor2, _checked_value("addcdiv", input, tensor1, tensor2, value)), {}
 
 
 def _lerp(start, end, weight):
@@ -613,6 +615,7 @@ def _lower_lerp(b, start, end, weight):
 
 
 @pointwise(
+    fits=True,
     overload=by_tensor(2),
     lower=_lower_lerp,
     kernel=_lerp,

@@ -41,6 +41,8 @@ def _refuse_complex_bounds(*operands) -> None:
     for x in operands:
         if x.__class__ is complex or isinstance(x, dispatch.Tensor) and x._dtype.kind == dtypes.COMPLEX:
             raise NotImplementedError("clamp is not supported for complex types")
+    if all([x is None or x.__class__ is bool or isinstance(x, dispatch.Tensor) and x._dtype is dtypes.bool for x in operands]):
+        raise NotImplementedError("\"clamp_scalar_cpu\" not implemented for 'Bool'")
 
 
 def _lower_clamp(b, x, low, high):

@@ -13,7 +13,7 @@ import numpy as np
 from flambeau import dispatch
 from flambeau.core import dtypes
 from flambeau.core.dtypes import BOOLEAN, FLOATING, scalar_name
-from flambeau.core.scalars import fitting
+from flambeau.core.scalars import factor
 from flambeau.core.size import broadcast_shapes
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 from flambeau.ops.refusals import refuse
@@ -99,11 +99,6 @@ def _scaled_sum(product: np.ndarray, input, beta, alpha) -> np.ndarray:
     if beta == 0:
         return product
     return np.add(product, input if beta == 1 else input * beta)
-
-
-def _factors(dtype: dtypes.dtype, *numbers) -> list:
-    """``beta`` and ``alpha`` as numbers that products of ``dtype`` take."""
-    return [fitting(x, dtypes.float32 if dtype.itemsize == 2 and dtype.is_floating_point else dtype) for x in numbers]
 
 
 def _times(t, number):
@@ -199,7 +194,7 @@ def addmm(input, mat1, mat2, *, beta=1, alpha=1):
                 + _fix(x, mat2, "input" if name == "self" else name, "mat2")
             )
     _require_expands(input, shape)
-    return shape, input._dtype, (input, mat1, mat2, *_factors(input._dtype, beta, alpha)), {}
+    return shape, input._dtype, (input, mat1, mat2, factor(beta, input._dtype), factor(alpha, input._dtype)), {}
 
 
 # --- batches of matrices -------------------------------------------------------------------------------------
@@ -379,7 +374,7 @@ def baddbmm(input, batch1, batch2, *, beta=1, alpha=1):
     _require_input_dtype(input, batch1)
     shape = (*batch1.shape[:2], batch2.shape[2])
     _require_expands(input, shape)
-    return shape, input.dtype, (input, batch1, batch2, *_factors(input._dtype, beta, alpha)), {}
+    return shape, input.dtype, (input, batch1, batch2, factor(beta, input._dtype), factor(alpha, input._dtype)), {}
 
 
 def _require_input_dtype(input, other) -> None:
@@ -480,7 +475,7 @@ def addmv(input, mat, vec, *, beta=1, alpha=1):
     require_tensors("addmv", input=input, mat=mat, vec=vec)
     _require_mv("addmv", mat, vec, input.dim())
     _require_expands(input, (mat.shape[0],))
-    return (mat.shape[0],), input.dtype, (input, mat, vec, *_factors(input._dtype, beta, alpha)), {}
+    return (mat.shape[0],), input.dtype, (input, mat, vec, factor(beta, input._dtype), factor(alpha, input._dtype)), {}
 
 
 def _require_dot(a, b) -> None:

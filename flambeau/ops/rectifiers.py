@@ -101,8 +101,10 @@ def _hardtanh(input, low, high):
         raise RuntimeError("Bool inputs not supported for hardtanh")
     if input._dtype.kind == dtypes.COMPLEX:
         raise NotImplementedError("clamp is not supported for complex types")
+    if not input._dtype.is_signed and min(low, high) < 0:
+        raise RuntimeError("cannot do hardtanh on an unsigned type with negative limits")
     number = float if input._dtype.kind == dtypes.FLOATING else int
-    return (input,), {"low": number(low), "high": number(high)}
+    return (input,), {"low": number(fitting(low, input._dtype)), "high": number(fitting(high, input._dtype))}
 
 
 @composite(

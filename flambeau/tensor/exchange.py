@@ -224,10 +224,11 @@ def _integers(leaves, dtype: dtypes.dtype) -> np.ndarray:
     if array.dtype.kind == "c":
         raise TypeError("'complex' object cannot be interpreted as an integer")
     low, high = _LIMITS[dtype]
+    low = max(low, 0) if array.dtype.kind == "f" and not dtype.is_signed else low
     if array.size and not (array.min() >= low and array.max() <= high):  # also where one is NaN
         if array.dtype.kind == "f":
             raise RuntimeError(f"value cannot be converted to type {dtype.name} without overflow")
-        if dtype.itemsize == 8:
+        if dtype.itemsize == 8 or array.dtype == object or array.dtype == np.uint64:
             raise ValueError(f"Overflow when unpacking long long: {array.max() if array.max() > high else array.min()}")
         raise RuntimeError(f"value cannot be converted to type {dtype.name} without overflow")
     return array.astype(dtype.np)

@@ -290,7 +290,7 @@ def _sources(op: Op, given: tuple, inputs: tuple, made: Node, in_order: bool) ->
         elif node is not x:
             return None
         else:
-            if op.numbers and x.__class__ in (int, float):  # made from an argument
+            if op.numbers and isinstance(x, (int, float, complex)):  # made from an argument
                 numbers = [g for g in given if isinstance(g, (int, float, complex, np.number))]
                 if op.fits or any([g.__class__ not in (int, float) or wrapped(g, compute) != g for g in numbers]):
                     return None  # of such a number only

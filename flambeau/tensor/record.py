@@ -296,8 +296,14 @@ def result_type(*operands) -> dtypes.dtype:
                 zero_dim = x._dtype if zero_dim is None else promote_types(zero_dim, x._dtype)
         else:
             d = number_dtype(x)
-            number = d if number is None else promote_types(number, d)
-    return _combine(_combine(dimensioned, zero_dim), number)  # type: ignore[return-value]
+            if dtypes.uint64 not in (number, d) or number is None:
+                number = d if number is None else promote_types(number, d)
+            elif d.kind >= number.kind:
+                number = dtypes.uint64 if d.kind == dtypes.INTEGRAL else d
+    tensors = _combine(dimensioned, zero_dim)
+    if number is dtypes.uint64 and tensors is dtypes.bool:
+        return promote_types(tensors, number)  # refuses, as for tensors
+    return _combine(tensors, number)  # type: ignore[return-value]
 
 
 def _combine(higher: dtypes.dtype | None, lower: dtypes.dtype | None) -> dtypes.dtype | None:
@@ -315,7 +321,7 @@ def number_dtype(x) -> dtypes.dtype:
     if isinstance(x, (bool, np.bool_)):
         return dtypes.bool
     if isinstance(x, (int, np.integer)):
-        return dtypes.int64
+        return dtypes.int64 if as_python(x) < 1 << 63 else dtypes.uint64
     if isinstance(x, (float, np.floating)):
         return dtypes.get_default_dtype()
     return dtypes.get_default_dtype().to_complex()
