@@ -14,6 +14,7 @@ from flambeau.ops import layouts
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 from flambeau.ops.reduction import pick, select_check, selected_gradient
 from flambeau.ops.refusals import no_derivative
+from flambeau.ops.selection import topk_places
 
 # --- sorting -------------------------------------------------------------------------------------------------
 
@@ -103,6 +104,8 @@ def _topk_kernel(x, k, dim, largest, sorted):
     if x.ndim == 0:
         return x, np.zeros((), np.int64)
     n = x.shape[dim]
+    if not k or not x.size:
+        return np.take(x, range(k), axis=dim), np.zeros((*x.shape[:dim], k, *x.shape[dim + 1 :]), np.int64)
     if n > _FULL_SORT and 0 < k <= n // 8:
         # Few of many: find them by partition, in the order of their places, and sort only these.
         part = np.argpartition(x, n - k if largest else k - 1, axis=dim)
@@ -110,7 +113,31 @@ def _topk_kernel(x, k, dim, largest, sorted):
         order = np.take_along_axis(few, _argsort(np.take_along_axis(x, few, dim), dim, largest), dim)
     else:
         order = np.take(_argsort(x, dim, largest), range(k), axis=dim)
+    if x.size <= _MANY_TIES:
+        order = _as_selected(x, order, dim, largest, sorted)
     return np.take_along_axis(x, order, dim), order
+
+
+_MANY_TIES = 1 << 16
+"""Elements among which equal ones are picked as PyTorch picks them; of more, the first ones are."""
+
+
+def _as_selected(x: np.ndarray, order: np.ndarray, dim: int, largest: bool, in_order: bool) -> np.ndarray:
+    """The places of the elements picked, where some are equal (or in no order) those that PyTorch's selection gives."""
+    k, n = order.shape[dim], x.shape[dim]
+    rows = np.moveaxis(x, dim, -1).reshape(-1, n)
+    places = np.moveaxis(order, dim, -1).reshape(-1, k).copy()
+    picked = np.take_along_axis(rows, places, 1)
+    last = picked[:, -1:]
+    equal = (rows == last) | ((rows != rows) & (last != last))
+    tied = equal.sum(1) > 1
+    if k > 1:
+        a, b = picked[:, 1:], picked[:, :-1]
+        tied |= ((a == b) | ((a != a) & (b != b))).any(1)
+    for i in np.flatnonzero(tied | (not in_order)):
+        places[i] = topk_places(rows[i], k, largest, in_order)
+    shape = (*x.shape[:dim], *x.shape[dim + 1 :], k)
+    return np.moveaxis(places.reshape(shape), -1, dim)
 
 
 @op(
