@@ -219,7 +219,7 @@ def digamma(input):
 
 
 @pointwise(
-    kernel=lambda x, n: _trigamma_kernel(x) if n == 1 else _polygamma_kernel(x, n),
+    kernel=lambda x, n: _trigamma_kernel(x) if n == 1 else _polygamma_kernel(x, n=n),
     result="float",
     grad={"input": lambda g, input, n: g * _polygamma(input, n + 1)},
     method=False,

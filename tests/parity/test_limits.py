@@ -29,7 +29,7 @@ OF_NUMBERS = {
     "threshold": lambda l, x: l.nn.functional.threshold(x, 0.5, 2.0), "pow2": lambda l, x: x**2, "pow0": lambda l, x: x**0,
     "pow3": lambda l, x: x**3, "pow_half": lambda l, x: x**0.5, "pow_-1": lambda l, x: x**-1, "rpow": lambda l, x: 2.0**x,
     "rpow0": lambda l, x: 0.0**x, "xlogy_number": lambda l, x: l.xlogy(x, 2.0), "xlogy_of": lambda l, x: l.xlogy(0.0, x),
-    "masked_fill": lambda l, x: x.masked_fill(x > 0, 1.0), "where": lambda l, x: l.where(x > 0, x, 0.0),
+    "polygamma": lambda l, x: l.polygamma(1, x[5:6].float()) + x * 0, "masked_fill": lambda l, x: x.masked_fill(x > 0, 1.0), "where": lambda l, x: l.where(x > 0, x, 0.0),
     "nan_to_num": lambda l, x: l.nan_to_num(x, 1.0, 2.0, 3.0),
     "norm0": lambda l, x: x[:4].norm(0) + x[0] * 0, "norm1": lambda l, x: x[:2].norm(1), "norm_inf": lambda l, x: x[5:7].norm(np.inf),
     "norm2_0": lambda l, x: x[:2].norm(2), "vector_norm0": lambda l, x: l.linalg.vector_norm(x, 0) + x, "renorm": lambda l, x: x[5:9].reshape(2, 2).renorm(2, 0, 1.0),
