@@ -233,12 +233,21 @@ def method(name: str) -> Callable[[int, int], None]:
 
 def builtin(name: str, address: int) -> Callable:
     """The code at ``address``, of a method of Python's (METH_FASTCALL), as a built-in function that is bound to ``None``."""
-    _definitions.append(_MethodDef(name.encode(), address, _METH_FASTCALL, None))
+    definition = _MethodDef(name.encode(), address, _METH_FASTCALL, None)
+    keep_for_ever(definition)
     make = ctypes.pythonapi.PyCFunction_NewEx
     make.restype = ctypes.py_object
     make.argtypes = [ctypes.POINTER(_MethodDef), ctypes.py_object, ctypes.c_void_p]
-    function: Callable = make(_definitions[-1], None, None)
+    function: Callable = make(definition, None, None)
     return function
+
+
+def keep_for_ever(x: object) -> None:
+    """Lets the memory of ``x`` be there until the process is gone.
+
+    The variables of modules go before, in no particular order, and native objects look at what they were made of as they go.
+    """
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(x))
 
 
 @cache
@@ -249,6 +258,3 @@ def driver() -> Callable[[int, int], None]:
     """
     llvm.add_symbol("flambeau_run", session().compile_ir(_RUN, "flambeau_run"))
     return method("flambeau_run")
-
-
-_definitions: list[_MethodDef] = []  # they must live as long as the functions made from them

@@ -18,7 +18,7 @@ import mmap
 
 from numpy._core import _multiarray_umath  # type: ignore[attr-defined]
 
-from flambeau.engine.cpu.compiler import session
+from flambeau.engine.cpu.compiler import keep_for_ever, session
 
 # {header page: total bytes, size}{no access}{the array's pages}{no access}
 _IR = """
@@ -163,9 +163,6 @@ class _Handler(ctypes.Structure):
     ]  # type: ignore[assignment]
 
 
-_kept: list[object] = []  # arrays refer to the handler as long as they live
-
-
 def install() -> None:
     """Has all arrays that this thread makes from now on lie beside pages that nobody may touch."""
     page = mmap.PAGESIZE
@@ -183,5 +180,6 @@ def install() -> None:
     table = ctypes.cast(pointer(_multiarray_umath._ARRAY_API, None), ctypes.POINTER(ctypes.c_void_p))
     set_handler = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.py_object)(table[_SET_HANDLER])
     capsule = new(ctypes.addressof(handler), _NAME, None)
-    _kept.extend((handler, capsule, on))
+    for x in (handler, _NAME, capsule, on):  # arrays refer to the handler as long as they live
+        keep_for_ever(x)
     set_handler(capsule)

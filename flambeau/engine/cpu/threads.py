@@ -24,12 +24,14 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import math
 import os
 from functools import cache
 
 import llvmlite.binding as llvm
 
 from flambeau.core import config
+from flambeau.engine import flight
 from flambeau.engine.cpu.compiler import driver, method, session
 from flambeau.engine.cpu.workers import MOST, runtime
 
@@ -52,7 +54,13 @@ class _Pool:
         self.limit = ctypes.CFUNCTYPE(None, ctypes.c_int64)(on.address("flambeau_threads_limit"))
         self.reset()
         os.register_at_fork(after_in_child=self.reset)
-        atexit.register(self.stop)  # before the machine code goes
+        atexit.register(self._end)
+
+    def _end(self) -> None:
+        """Before the interpreter goes, and with it memory: what flies lands, and nothing flies or has help any more."""
+        flight.land()
+        flight.grounded_until = math.inf
+        self.stop()
 
 
 @cache
