@@ -1,6 +1,7 @@
 """Random chains of views and indices, right and wrong ones, that are caught and repeated, under guard pages.
 
     python -m tests.stress_bounds --chains 200000
+    FLAMBEAU_GUARD=1 python -m tests.stress_bounds --records 0/1
 
 A chain is a base, some views of it, and some statements that read, write, look up or differentiate; many sizes, offsets and
 indices are far outside of what is there. Each statement may fail. A chain is run once immediately, by NumPy, and then several
@@ -285,13 +286,94 @@ def work(first: int, count: int, progress: str) -> int:
     return wrong
 
 
+# --- all records ---------------------------------------------------------------------------------------------
+
+WRONG = [-1, 7, 5000, 2**62, -(2**63)]
+
+
+def records(part: int = 0, parts: int = 1) -> int:
+    """Each op that has integer tensors among its samples, with indices far outside in each of these; how many were wrong.
+
+    What NumPy refuses must be refused by plans too, the gradient included; neither may touch anything.
+    """
+    import flambeau as torch
+    from flambeau.core import config
+    from flambeau.ops.record import registry
+    from flambeau.ops.samples import Make
+    from tests.test_ops import leaves, rebuild
+
+    config.strict = True
+    warnings.simplefilter("ignore")
+    wrong = tried = 0
+    ops = sorted({id(op): op for op in registry.values() if op.samples}.values(), key=lambda op: op.name)
+    ops = [op for op in ops if "polynomial" not in op.name]  # whose integers are degrees, and the time that they take
+    for op in ops[part::parts]:
+        for k, sample in enumerate(op.samples(Make())):
+            tensors = leaves([list(sample.args), sample.kwargs])
+            places = [i for i, t in enumerate(tensors) if t.dtype in (torch.int64, torch.int32) and t.numel()]
+            for i, value, pending in [(i, v, p) for i in places for v in WRONG for p in (False, True)]:
+                value = max(-(2**31), min(value, 2**31 - 1)) if tensors[i].dtype is torch.int32 else value
+                seen = []
+                for compiled in (False, True, True, True):
+                    config.eager, config.compiled, config.compile_after = not compiled, compiled, k % 2
+                    given = [t.detach().clone().requires_grad_(t.requires_grad) for t in tensors]
+                    given[i] = given[i].contiguous()
+                    given[i].view(-1)[given[i].numel() // 2] = value
+                    bad = given[i]
+                    given[i] = bad + 0 if pending else bad
+                    seen.append(_outcome(op, *rebuild([list(sample.args), sample.kwargs], iter(given))))
+                tried += 1
+                if len({outcome.__class__ for outcome in seen}) > 1:
+                    wrong += 1
+                    print(f"--- {op.name}, sample {k}, tensor {i}: {value}{' pending' if pending else ''}: {seen}", flush=True)
+    print(f"{tried} wrong indices of {len(ops[part::parts])} ops: {wrong} not refused as they should be", flush=True)
+    return wrong
+
+
+def _outcome(op, args: list, kwargs: dict) -> int | str:
+    """How many numbers a call gives, its gradients included, or the name of the error."""
+    import flambeau as torch
+    from flambeau.engine.run import run_pending
+    from tests.test_ops import leaves
+
+    count = 0
+    try:
+        results = [t for t in leaves(op.function(*args, **kwargs)) if t.numel() < LARGEST]
+        for t in results:
+            count += len(t.reshape(-1).tolist())
+    except Exception as error:
+        with contextlib.suppress(Exception):  # the gradient of what has failed, which there is only lazily
+            for t in results:
+                t.sum().backward()
+            run_pending()
+        with contextlib.suppress(Exception):
+            for t in leaves([args, kwargs]):
+                t.grad is not None and t.grad.tolist()
+        return type(error).__name__
+    for t in results:
+        if t.requires_grad and t.is_floating_point():
+            try:
+                torch.autograd.backward(t, torch.ones_like(t), retain_graph=True)
+                run_pending()
+            except Exception as error:
+                return f"{type(error).__name__} of the gradient"
+    for t in leaves([args, kwargs]):
+        if t.grad is not None:
+            count += len(t.grad.reshape(-1).tolist())
+    return count
+
+
 def main() -> int:
     parser = argparse.ArgumentParser("python -m tests.stress_bounds", description=__doc__.split("\n")[0])  # type: ignore[union-attr]
     parser.add_argument("--chains", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0, help="of the first chain; the others follow")
     parser.add_argument("--batch", type=int, default=2000, help="chains in one process: its kernels live as long as it does")
     parser.add_argument("--here", metavar="FILE", help="in this process; the file says which chain it is at")
+    parser.add_argument("--records", metavar="PART/PARTS", help="instead of chains: each op's samples with wrong indices")
     options = parser.parse_args()
+    if options.records:
+        part, parts = map(int, options.records.split("/"))
+        return min(1, records(part, parts))
     if options.here:
         return min(1, work(options.seed, options.chains, options.here))
     failed = 0

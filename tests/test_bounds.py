@@ -221,3 +221,12 @@ def test_chains_of_views_and_indices():
     """A short run of what ``python -m tests.stress_bounds --chains 200000`` does at length."""
     done = subprocess.run([sys.executable, "-m", "tests.stress_bounds", "--chains", "60", "--seed", "9000"], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@linux
+@pytest.mark.parametrize("part", range(4))
+def test_wrong_indices_of_all_records(part):
+    """Every op with integer tensors among its samples, with an index far outside in each of them."""
+    command = [sys.executable, "-m", "tests.stress_bounds", "--records", f"{part}/4"]
+    done = subprocess.run(command, env=os.environ | {"FLAMBEAU_GUARD": "1"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -155,7 +155,7 @@ def test_what_is_put_elsewhere_in_its_own_memory_is_there_first():
         for _ in range(3):
             x = torch.arange(1.0, 5.0) * 2.0
             run_ahead()
-            x[1:] = x[:-1]
+            x[1:] = x[:-1].clone()
             assert x.tolist() == [2, 2, 4, 6]
 
 

@@ -14,7 +14,7 @@ import pytest
 
 pytest.importorskip("llvmlite")
 
-from flambeau.core import random
+from flambeau.core import config, random
 from flambeau.core.random import Generator, native
 from flambeau.core.random.generator import _forks
 from flambeau.engine import streams
@@ -196,10 +196,12 @@ def run(code, **environment):
 LOADED = "import sys, flambeau as torch; {}; print('llvmlite' in sys.modules)"
 
 
+@pytest.mark.skipif(config.guard, reason="the guard is native code: LLVM is always loaded")
 def test_llvm_is_not_loaded_for_a_few_numbers():
     assert run(LOADED.format("torch.rand(10000); torch.nn.Linear(100, 100); torch.randn(1000)")) == "False"
 
 
+@pytest.mark.skipif(config.guard, reason="the guard is native code: LLVM is always loaded")
 def test_llvm_is_loaded_where_that_pays():
     assert run(LOADED.format("torch.randn(10_000_000)")) == "True"
     assert run(LOADED.format("[torch.randn(16) for _ in range(3000)]")) == "True"

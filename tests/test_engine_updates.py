@@ -393,7 +393,10 @@ def test_a_tensor_is_updated_from_views_of_itself(monkeypatch, view, verified):
             x = start.clone()
             x.data_ptr()
             with torch.no_grad():
-                UPDATES[update](x, OVERLAPPING[view](x))
+                try:
+                    UPDATES[update](x, OVERLAPPING[view](x))
+                except RuntimeError:  # some are refused, as in PyTorch
+                    UPDATES[update](x, OVERLAPPING[view](x) * 1)
             found.append(x.numpy().copy())
         return found
 

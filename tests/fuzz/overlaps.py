@@ -29,7 +29,10 @@ def update(g: Generator) -> str | None:
     ops = ["{0}.add_({1})", "{0}.sub_({1}, alpha=2)", "{0}.mul_({1})", "{0}.copy_({1})", "{0}.addcmul_({1}, {1})", "{0}.lerp_({1}, 0.5)",
            "{0}.maximum({1}, out={0})", "{0} += {1}", "{0}.mT.add_({1})", "{0}[1:].add_({1}[:-1])", "{0}[..., ::2].mul_({1}[..., ::2])",
            "{0}.add_({1}).mul_({1})", "torch.sub({0}, {1}, out={0})"]  # fmt: skip
-    statement = g.random.choice(ops).format(name, g.random.choice(views))
+    view = g.random.choice(views)
+    if g.random.random() < 0.7:  # most views themselves are refused, as in PyTorch
+        view = f"({view} * 1)"
+    statement = g.random.choice(ops).format(name, view)
     if g.random.random() < 0.6:
         statement = f"with torch.no_grad():\n    {statement}"
     return statement
