@@ -206,7 +206,7 @@ class Generator:
             statement += "\nsync()"
         before = dict(self.names)
         good = self.run(statement)
-        if good or self.random.random() < 0.12:
+        if good or (not self.large and self.random.random() < 0.12):
             self.program.append(statement)
         if not good:
             self.names.clear()
