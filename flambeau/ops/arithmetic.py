@@ -12,7 +12,7 @@ from flambeau.core import dtypes
 from flambeau.core.dtypes import c_name
 from flambeau.core.errors import describe
 from flambeau.core.scalars import factor, fitting
-from flambeau.ops import samples
+from flambeau.ops import layouts, samples
 from flambeau.ops.comparison import where
 from flambeau.ops.complexes import conj_of
 from flambeau.ops.numerics import in_double, select
@@ -105,6 +105,7 @@ def _refuse_bools(input, other) -> None:
 
 
 @pointwise(
+    layout=layouts.second_first,
     overload=by_number(1),
     lower=lambda b, x, y, alpha: b.sub(y, x if alpha is None else b.mul(alpha, x)),
     kernel=lambda x, y, alpha: y - x if alpha is None else y - alpha * x,

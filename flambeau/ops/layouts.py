@@ -154,7 +154,7 @@ def rolled(inputs, shape, attrs) -> Order | None:
     return None if attrs["dims"] is None else channels_last(inputs, shape, attrs)
 
 
-def as_target(inputs, shape, attrs) -> Order | None:
+def second_first(inputs, shape, attrs) -> Order | None:
     """That of the inputs, where the second one decides first."""
     return as_inputs((inputs[1], inputs[0], *inputs[2:]), shape, attrs)
 

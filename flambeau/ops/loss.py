@@ -448,7 +448,7 @@ def _lower_logistic_entropy(b, x, y, weight, pos_weight):
 
 
 @op(
-    layout=layouts.as_target,
+    layout=layouts.second_first,
     expand=reducing_parts(_lower_logistic_entropy),
     name="_binary_cross_entropy_with_logits",
     tensors="input target weight pos_weight",

@@ -17,7 +17,7 @@ from flambeau.core.dtypes import c_name, promote_types, scalar_name
 from flambeau.core.errors import describe
 from flambeau.core.results import ReturnType
 from flambeau.core.scalars import as_python, fitting, wrapped
-from flambeau.core.size import Size, broadcast, contiguous_strides, memory_order, size_of_ints
+from flambeau.core.size import Size, broadcast, contiguous_strides, size_of_ints
 from flambeau.dispatch import grad_mode
 from flambeau.engine import flight, graph
 from flambeau.engine.graph import PROJECT, VIEW, Node, leaf
@@ -231,7 +231,7 @@ def _general(op, inputs: tuple, attrs: dict) -> Tensor:
             shape = broadcast(*[t._shape for t in tensors])
         if t._strides is not None:
             strided = True
-    order = memory_order(shape, [(t._shape, t.stride()) for t in tensors]) if strided and op.layout is None else None
+    order = (op.layout or elementwise_layout)(inputs, shape, attrs) if strided else None
     nodes = []
     for x in inputs:
         if isinstance(x, Tensor):
