@@ -155,3 +155,21 @@ def test_warnings_name_the_users_line(call):
     with pytest.warns() as seen:
         call()
     assert seen[0].filename == __file__ and seen[0].lineno == call.__code__.co_firstlineno
+
+
+def in_place_names() -> list[str]:
+    from flambeau.ops.record import registry
+
+    return sorted(name for name in registry if name.startswith("nn.functional.") and name.endswith("_"))
+
+
+@pytest.mark.parametrize("name", in_place_names())
+def test_in_place_forms_write_into_their_argument(name):
+    function = getattr(F, name.rpartition(".")[2])
+    x = torch.tensor([-1.0, 0.5, 3.0])
+    rest = (0.1, 0.2) if "threshold" in name else ()
+    torch.manual_seed(0)
+    expected = getattr(F, name.rpartition(".")[2][:-1])(x.clone(), *rest)
+    torch.manual_seed(0)
+    assert function(x, *rest) is x
+    assert x.tolist() == expected.tolist()

@@ -15,7 +15,7 @@ from flambeau.core.scalars import fitting
 from flambeau.ops import samples
 from flambeau.ops.comparison import where
 from flambeau.ops.numerics import select
-from flambeau.ops.record import ErrorSample, Sample, composite, op, pointwise
+from flambeau.ops.record import ErrorSample, Sample, composite, op, pointwise, registry
 from flambeau.ops.refusals import ALL_BUT_FLOATING, NOT_REAL_NUMBERS, refuse
 from flambeau.ops.trigonometric import tanh
 
@@ -27,6 +27,8 @@ def activate(function, input, inplace: bool, *args):
 
 def in_place_name(name: str, function) -> None:
     """Registers ``nn.functional.<name>_``."""
+    if not hasattr(function, "op"):
+        function.op = registry[f"nn.functional.{name}"]  # what is said of in-place forms of an op is said of this one
 
     def check(input, *args, **kwargs):
         return dispatch.inplace(function, input, args, kwargs)
