@@ -228,3 +228,16 @@ def test_old_spellings_warn():
         assert x[[[0, 1], [1, 2]]].tolist() == [1, 5]
     with pytest.warns(UserWarning, match="torch.uint8 is now deprecated"):
         assert x[torch.tensor([0, 1], dtype=torch.uint8)].tolist() == [[3, 4, 5]]
+
+
+def test_a_view_that_the_tape_could_not_follow_can_still_be_read():
+    x = torch.ones(3, requires_grad=True) * 2
+    first, second = x.split([1, 2])
+    x.mul_(3)
+    assert first.requires_grad and not first.is_leaf and second.tolist() == [6.0, 6.0] and second.detach().sum().item() == 12.0
+    with torch.no_grad():
+        assert (second * 2).tolist() == [12.0, 12.0]
+    for use in (lambda: second * 2, lambda: second.grad_fn, lambda: second.add_(1)):
+        with pytest.raises(RuntimeError, match="This view is the output of a function that returns multiple views"):
+            use()
+    x.sum().backward()

@@ -53,7 +53,7 @@ _layouts: dict[tuple, Layout] = {}
 def layout_of(t: Tensor) -> Layout:
     """The layout of ``t``, which remembers it; whatever changes it sets ``t._layout`` back to ``None``."""
     node = t._storage.node
-    requires_grad = t._requires_grad or t.grad_fn is not None
+    requires_grad = t.requires_grad
     memory, offset = None, t._offset
     if not is_plain(t):
         memory, offset = (WINDOW, 0) if is_window(t) else ((node.shape, node.dtype), offset)

@@ -286,7 +286,11 @@ class Tensor(Derived):
 
     @property
     def requires_grad(self) -> bool:
-        return self._requires_grad or self.grad_fn is not None
+        if self._creation is None:
+            return self._requires_grad or self.grad_fn is not None
+        # Its place on the tape may be one that must not be asked for, after a write that the tape could not follow.
+        written = self._base is not None and self._history != self._storage.history
+        return self._requires_grad or self._grad_fn is not None or written and self._base.requires_grad  # type: ignore[union-attr]
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
@@ -310,7 +314,7 @@ class Tensor(Derived):
 
     @property
     def is_leaf(self) -> bool:
-        return self.grad_fn is None
+        return self._requires_grad or not self.requires_grad
 
     @property
     def output_nr(self) -> int:
