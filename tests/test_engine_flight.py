@@ -43,9 +43,9 @@ def launches(monkeypatch):
     found: list[int] = []
     launch = flight.launch
 
-    def counting(calls, count, *rest):
-        found.append(count)
-        launch(calls, count, *rest)
+    def counting(state, count, *rest):
+        found.append(count - state[1])
+        launch(state, count, *rest)
 
     monkeypatch.setattr(flight, "launch", counting)
     return found
@@ -230,13 +230,13 @@ def test_what_may_refuse_values_stays_on_the_ground(launches):
 def test_nobody_waits_for_a_value_that_is_there(monkeypatch):
     """The loss of a step that an optimizer has launched: as many kernels must have run as make it, and no more."""
     asked: list[int] = []
-    ready = Plan._ready
+    ready = Plan.ready
 
     def noting(self, launched, value):
         asked.append(ready(self, launched, value))
         return asked[-1]
 
-    monkeypatch.setattr(Plan, "_ready", noting)
+    monkeypatch.setattr(Plan, "ready", noting)
     train(6)
     assert asked and all(0 < n < flight.ALL for n in asked)
 

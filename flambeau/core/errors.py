@@ -6,6 +6,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
+from math import prod
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
@@ -46,7 +47,40 @@ def describe(value: object) -> str:
 
 def out_of_memory(error: MemoryError) -> RuntimeError:
     """The error that PyTorch raises where memory cannot be had."""
-    return RuntimeError(f"DefaultCPUAllocator: can't allocate memory: {error}")
+    shape, dtype = getattr(error, "shape", None), getattr(error, "dtype", None)  # of NumPy's
+    told = str(error) if shape is None or dtype is None else f"you tried to allocate {prod(shape) * dtype.itemsize} bytes"
+    return RuntimeError(
+        f"[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: {told}. "
+        "Error code 12 (Cannot allocate memory)"
+    )
+
+
+def is_passing(error: BaseException, *called: object) -> bool:
+    """Whether an error says nothing about what was being done: the next time it may not come.
+
+    So it is for memory and stack that ran out, and for what the user's code raised in the middle of it: a signal handler, or
+    another thread that throws something into this one. ``called`` are functions of others' that were being called.
+    """
+    if isinstance(error, (MemoryError, RecursionError, TimeoutError, InterruptedError)) or not isinstance(error, Exception):
+        return True
+    known = {getattr(function, "__module__", None) for function in called}
+    if not _is_known(type(error).__module__, known):
+        return True
+    trace = error.__traceback__
+    while trace is not None:
+        if not _is_known(trace.tb_frame.f_globals.get("__name__", ""), known):
+            return True
+        trace = trace.tb_next
+    return False
+
+
+def _is_known(module: str, known: set) -> bool:
+    """Whether code of a module runs when flambeau's does."""
+    root = module.partition(".")[0]
+    return not root or root in _ROOTS or root in sys.stdlib_module_names or module in known
+
+
+_ROOTS = ("flambeau", "numpy", "ml_dtypes", "llvmlite", "scipy")
 
 
 def explain_arguments(name: str, function: Callable, args: tuple, kwargs: dict, error: TypeError) -> TypeError:

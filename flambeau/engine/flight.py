@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import threading
+from array import array
 from collections.abc import Callable, Collection
 from functools import cache
 from time import perf_counter
@@ -37,7 +38,7 @@ ALL = 1 << 62
 class Flight:
     """What is in the air: all memory that its kernels use lives as long as this."""
 
-    __slots__ = ("_owners", "land", "read", "ready", "seconds", "waited", "written")
+    __slots__ = ("_over", "_owners", "land", "read", "ready", "seconds", "waited", "written")
 
     def __init__(
         self,
@@ -47,13 +48,14 @@ class Flight:
         written: Collection[np.ndarray],
         read: object,
     ) -> None:
-        self.land = land  # native: returns when so many kernels (second argument) have run
+        self.land = land  # native: waits until so many kernels (second argument) have run, and says so (at the first)
         self.ready = ready  # how many kernels must have run until an array has its content
         self.seconds = seconds  # that they take on all threads, about; 0.0: not known
         self.waited = 0.0  # seconds that it has been waited for
         self.written = written
         self.read = read
         self._owners: set[int] | None = None
+        self._over = array("q", [0])
 
     def writes(self, value: np.ndarray) -> bool:
         """Whether it may write to memory of ``value``."""
@@ -65,7 +67,11 @@ class Flight:
         """Waits until so many kernels have run."""
         global grounded_until
         start = perf_counter()
-        self.land(0, enough)
+        over = self._over
+        address = over.buffer_info()[0]
+        over[0] = 0
+        while not over[0]:  # it comes back for signal handlers
+            self.land(address, enough)
         end = perf_counter()
         self.waited += end - start
         if enough == ALL and 0.0 < LATE * self.seconds < self.waited:
@@ -87,14 +93,17 @@ grounded_until = 0.0
 
 
 def launch(
-    calls: int, count: int, ready: Callable[[np.ndarray], int], seconds: float, written: Collection[np.ndarray], read: object
+    state: array, count: int, ready: Callable[[np.ndarray], int], seconds: float, written: Collection[np.ndarray], read: object
 ) -> None:
-    """Has a worker run kernels, as :func:`flambeau.engine.cpu.compiler.driver` would; none may be aloft."""
+    """Has a worker make the calls that :func:`flambeau.engine.cpu.compiler.driver` would; none may be aloft.
+
+    They count as made at once. If this is interrupted, they are the flight's, or are still to be made.
+    """
     global aloft, launched
     team = _team()
     launched += 1
     aloft = Flight(team.land, ready, seconds, written, read)  # first: it holds what the worker uses
-    team.launch(calls, count)
+    team.launch(state.buffer_info()[0], count)
 
 
 @cache

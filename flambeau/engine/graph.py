@@ -33,6 +33,8 @@ class Node:
     is_constant = False  # whether ``value`` follows from shape and dtype: it is the same each time that this is recorded
     address = 0  # of the value's memory, where it is known
     site: str | None = None  # where the user's program recorded it, for ops that may fail when they run
+    thread = 0  # that recorded it, for these
+    shortage: str | None = None  # what was said when there was no memory for its value
     kind: object = None  # what nodes of the same op, settings, shape and dtype have in common (see engine/trace.py)
     number = 0  # its place in the trace that is being looked up; of a leaf that has a slot there, ``~slot``
     op: Any

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection
+from threading import get_ident
 
 import numpy as np
 
 from flambeau.core.dtypes import bfloat16, float16
 from flambeau.core.dtypes import dtype as Dtype
-from flambeau.core.errors import out_of_memory
-from flambeau.engine.graph import NO_ATTRS, PROJECT, VIEW, WRITE, Node, write_into
+from flambeau.core.errors import is_passing, out_of_memory
+from flambeau.engine.graph import NO_ATTRS, PROJECT, VIEW, WRITE, Node, strided
 
 
 class Failed:
@@ -62,35 +63,72 @@ def mark_needed(todo: list) -> None:
 
 
 def interpret(todo: list, contents: Collection[Node] = ()) -> BaseException | None:
-    """Runs marked nodes in order and returns the first error; what does not depend on a failed node still runs.
+    """Runs marked nodes in order and returns the first error of this thread's; what does not depend on a failed node still runs.
 
-    ``contents`` are the nodes that storages' memory will take: they may be written right into it.
+    ``contents`` are the nodes that storages' memory will take: they may be written right into it. Nodes for which there is
+    no memory stay in ``todo``, as do those that read them. A signal handler may take what is left out of ``todo`` meanwhile.
     """
     first: BaseException | None = None
+    short = False
     with np.errstate(all="ignore"):
         for i, node in enumerate(todo):
-            if node is None:
+            if node is None or short and _waits(node):
                 continue
-            todo[i] = None
             args = [x.value if x.__class__ is Node else x for x in node.inputs]
-            failed = next((a for a in args if a.__class__ is Failed), None)
-            if failed is not None:
-                node.value = failed
-            else:
+            value = next((a for a in args if a.__class__ is Failed), None)
+            if value is None:
                 try:
                     if node.op is WRITE and _is_last_reader(node, contents):
-                        node.value = write_into(args[0], args[1], **node.attrs)
+                        value, content = args
+                        part = strided(value, **node.attrs)
+                        if todo[i] is node:  # no call between this and the next line
+                            part[...] = content
                     else:
-                        node.value = compute(node, args)
+                        value = compute(node, args)
                 except Exception as raised:
-                    error = out_of_memory(raised) if isinstance(raised, MemoryError) else raised
-                    if node.site:
-                        error.add_note(f"The operation was recorded at {node.site}")
-                    node.value = Failed(error)
-                    first = first or error
-            args.clear()
-            _release(node)
+                    if isinstance(raised, MemoryError):
+                        if node.shortage is None:  # else it has been told before
+                            error = out_of_memory(raised)
+                            node.shortage = str(error)
+                            first = first or _noted(error, node)
+                        short = True
+                        continue
+                    if is_passing(raised, node.op.kernel):
+                        raise
+                    error = _noted(raised, node)
+                    value = Failed(error)
+                    if first is None and node.thread in (0, get_ident()):
+                        first = error
+            if todo[i] is node:  # no call between this and the next line
+                node.value = value
+                args.clear()
+                _release(node)
+                todo[i] = None
     return first
+
+
+def _noted(error: Exception, node: Node) -> Exception:
+    if node.site:
+        error.add_note(f"The operation was recorded at {node.site}")
+    return error
+
+
+def _waits(node: Node) -> bool:
+    """Whether an input of ``node`` could not be computed for lack of memory."""
+    return any([x.value is None for x in node.inputs if x.__class__ is Node])
+
+
+def why_pending(node: Node) -> Exception | None:
+    """The error for ``node`` if there was no memory for it, or for what it is made of."""
+    stack, seen = [node], set()
+    while stack:
+        x = stack.pop()
+        if x.__class__ is Node and x not in seen:
+            if x.shortage is not None:
+                return RuntimeError(x.shortage)
+            seen.add(x)
+            stack += x.inputs
+    return None
 
 
 def _release(node: Node) -> None:

@@ -15,7 +15,6 @@ import os
 import sys
 from array import array
 from collections.abc import Callable
-from functools import partial
 from math import prod
 
 import numpy as np
@@ -35,11 +34,12 @@ from flambeau.engine import (
     scans,
     verify,
 )
+from flambeau.engine.execution import Execution, address_of
 from flambeau.engine.expansion import Part, expand
 from flambeau.engine.fusion import join_rectifiers, lay_out_convolutions, turn_products
-from flambeau.engine.graph import NO_ATTRS, PROJECT, Node, strided
-from flambeau.engine.grouping import Group, Grouper, Ref, Static
-from flambeau.engine.interpreter import ONE_HOLDER, Failed, compute
+from flambeau.engine.graph import PROJECT, Node, strided
+from flambeau.engine.grouping import Group, Grouper, Ref
+from flambeau.engine.interpreter import ONE_HOLDER
 from flambeau.engine.loops import Access, Instr, Loop
 from flambeau.engine.natives import FAULT, Bound, Fault, Result
 from flambeau.engine.report import Passes
@@ -66,19 +66,10 @@ class Output:
 
     def take(self) -> np.ndarray:
         if not self.array or sys.getrefcount(self.array[0]) > ONE_HOLDER:
-            self.array = (np.empty(self.shape, self.dtype.np),)
-            self.address = address_of(self.array[0])
+            fresh = (np.empty(self.shape, self.dtype.np),)
+            address = address_of(fresh[0])
+            self.array, self.address = fresh, address
         return self.array[0]
-
-
-def address_of(a: np.ndarray) -> int:
-    return a.__array_interface__["data"][0]
-
-
-def address_of_leaf(x: Node) -> int:
-    """The address of a leaf's value, which the leaf remembers."""
-    x.address = address_of(x.value)
-    return x.address
 
 
 class _Arena:
@@ -139,15 +130,17 @@ class Plan:
     """Seconds that its trace takes in the interpreter, about."""
     sampled = (0, 0.0)
     """How many of its runs were timed, and the seconds that these took."""
-    flight: tuple[int, int, int] | None = None
-    """The last call, if it may fly, and how many steps come before it: nothing in it may be refused, or is left to do after it."""
+    flight: int | None = None
+    """How many steps come before the last call, if that may fly: nothing in it may be refused, or is left to do after it."""
+    binder: Execution | None = None
+    """Who is telling the kernels where values are."""
 
     def __init__(self, trace: Trace) -> None:
         from flambeau.engine.cpu.codegen import loop_kernel  # LLVM is loaded with the first plan
         from flambeau.engine.cpu.compiler import driver
 
         self._loop_kernel = loop_kernel
-        self.run_native = driver()
+        self.drive = driver()
         done = (passes := Passes()).done
         self.passes = passes
         self.nodes = templates(trace)
@@ -460,129 +453,37 @@ class Plan:
         if last.__class__ is tuple:
             first = len(self.steps) - last[1]
             if not any(step.checked for step in self.steps[first:]):
-                self.flight = (*last, first)
+                self.flight = first
 
     # --- running -----------------------------------------------------------------------------------------
 
-    def run(self, trace: Trace, wanted: Node | None = None, worth: float | None = None) -> bool:
-        """Binds the trace's values, runs the kernels, and gives the kept nodes their values.
+    def run(self, trace: Trace, journal, wanted: Node | None = None, worth: float | None = None) -> bool:
+        """Binds the trace's values, runs the kernels, and gives the kept nodes their values; whether it could.
 
-        Where ``worth``, the seconds that it takes, is enough, kernels behind the one that makes the value of ``wanted``
-        are launched (see :mod:`flambeau.engine.flight`). Returns False where it cannot run: nothing that the interpreter
-        needs to run the trace, and to find out what is wrong with it, has been changed then.
+        From the first kernel on ``journal.execution`` is what can go on with it; ``journal.live`` says whether the trace is
+        still to be run. See :meth:`Execution.go_on` for the rest.
         """
-        flight.land()  # what is aloft uses the arena, and perhaps these very arguments
-        values: dict[int, np.ndarray] = {}
-        leaves, known = trace.leaves, self.known
-        if self.rewritten:
-            self._bind_targets(trace, values)
-        for i, output in self.outputs.items():
-            values[i] = output.take()
-            if known.get(i) != output.address:
-                self._set(i, output.address)
-        for x in leaves:
-            if x.value.__class__ is Failed:
-                return False
-        for slot, source in self.bound:
-            x = leaves[slot]
-            address = x.address or address_of_leaf(x)
-            if known[source] != address:
-                self._set(source, address)
-        if self.number_order:
-            numbers = trace.numbers
-            try:
-                self.numbers[:] = array("d", [numbers[n] for n in self.number_order])
-            except OverflowError:  # an int that no float can hold
-                return False
-            for place, n in self.integers:
-                self.integer_view[place] = numbers[n]
-        if not self.all_native:
-            values.update(self.views)
-            for slot, x in enumerate(leaves):
-                values[~slot] = x.value
-        calls, fault = self.calls, self.fault
-        last = self.flight if worth is not None and flight.worth_launching(worth) else None
-        for call in calls if last is None else calls[:-1]:
-            if isinstance(call, tuple):
-                self.run_native(*call)
-                if fault and 1 in fault:
-                    fault[:] = array("q", [0] * len(fault))
-                    return False
-                continue
-            try:
-                with np.errstate(all="ignore"):
-                    value = self._compute(call, trace, values)
-            except Exception:
-                return False
-            values[call] = value
-            if call in self.dynamic:
-                self._set(call, address_of(value))
-        if last is not None and worth is not None:
-            self._fly(*last, trace, values, wanted, worth)
-        self._finish(trace.nodes, values)
-        return True
+        execution = Execution(self, trace)
+        if not execution.bind():
+            return False
+        if not journal.live:
+            return False
+        journal.execution = execution  # no call between this and the line before
+        return execution.go_on(wanted, worth)
 
-    def _fly(self, address: int, count: int, first: int, trace: Trace, values: dict, wanted: Node | None, worth: float) -> None:
-        """Runs the last call's kernels up to the one that makes ``wanted``, and launches the rest."""
-        made = 0
-        if wanted is not None:  # what is no result of its own comes last
-            made = self.makers.get(trace.nodes.index(wanted), first + count) if wanted in trace.nodes else first + count
-        enough = max(0, made - first)
-        seconds = worth * (count - enough) / len(self.steps)
-        if enough == count or seconds < config.ahead:
-            self.run_native(address, count)
-            return
-        if enough:
-            self.run_native(address, enough)
-        ready = partial(self._ready, first + enough)
-        read = [x.value for x in trace.leaves]
-        flight.launch(address + 16 * enough, count - enough, ready, seconds, values.values(), read)
-
-    def _ready(self, launched: int, value: np.ndarray) -> int:
+    def ready(self, launched: int, value: np.ndarray) -> int:
         """How many of the kernels behind step ``launched`` must have run until a result has its content."""
         for i, output in self.outputs.items():
             if output.array and output.array[0] is value:
                 return self.makers[i] - launched
         return flight.ALL
 
-    def _set(self, source: int, address: int) -> None:
+    def tell(self, source: int, address: int) -> None:
         """Tells the kernels where a value is, if any of them needs to know."""
         places = self.dynamic.get(source)
         if places is not None:
-            self.known[source] = address
+            self.known[source] = 0  # until all of them have been told
             arguments = self.arguments
             for place, offset in places:
                 arguments[place] = address + offset
-
-    def _bind_targets(self, trace: Trace, values: dict) -> None:
-        leaves, uses, known = trace.leaves, trace.structure.leaf_uses, self.known
-        for which, i, slot in self.rewritten:
-            storage = trace.targets[which][0]
-            if sys.getrefcount(leaves[slot]) - ONE_HOLDER - 1 > uses[slot]:  # besides the storage
-                storage.release_leaf()
-            leaf = storage.leaf
-            values[i] = leaf.value
-            address = leaf.address or address_of_leaf(leaf)
-            if known.get(i) != address:
-                self._set(i, address)
-
-    def _compute(self, i: int, trace: Trace, values: dict):
-        node = self.nodes[i]
-        args = []
-        for x in node.inputs:
-            if isinstance(x, Ref):
-                value = values[x.source]
-                args.append(strided(value, x.shape, x.strides, x.offset, x.dtype) if x.view else value)
-            else:
-                args.append(x.value if x.__class__ is Static else None if x is None else trace.numbers[x])
-        if node.op is PROJECT:
-            return args[0][node.attrs["index"]]
-        return compute(node, args)
-
-    def _finish(self, nodes: list, values: dict) -> None:
-        known = self.known
-        for i, place, has_address in self.kept:
-            node = nodes[i]
-            node.value = values[place]
-            node.op, node.attrs, node.inputs = None, NO_ATTRS, ()
-            node.address = known.get(place, 0) if has_address else 0
+            self.known[source] = address

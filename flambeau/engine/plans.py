@@ -20,6 +20,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from flambeau.core import config
+from flambeau.core.errors import is_passing
 from flambeau.engine import flight, report
 from flambeau.engine import trace as signatures
 from flambeau.engine.graph import Node
@@ -103,14 +104,14 @@ SAMPLED = 16
 """One of so many runs of a plan is timed; the first is not, since it meets memory that is new."""
 
 
-def run(plan: Plan, trace: Trace, wanted: Node | None, ahead: bool) -> bool:
+def run(plan: Plan, trace: Trace, journal, wanted: Node | None, ahead: bool) -> bool:
     """Runs a plan that :func:`find` gave; returns whether it could. See :func:`flambeau.engine.run.run_ahead`."""
     if plan.runs % SAMPLED != 2:
         samples, seconds = plan.sampled
-        return plan.run(trace, wanted, seconds / max(1, samples) if ahead else None)
+        return plan.run(trace, journal, wanted, seconds / max(1, samples) if ahead else None)
     flight.land()
     start = time.perf_counter()
-    done = plan.run(trace)
+    done = plan.run(trace, journal)
     samples, seconds = plan.sampled
     plan.sampled = samples + 1, seconds + time.perf_counter() - start
     return done
@@ -177,7 +178,7 @@ def _compile(trace: Trace) -> Plan | None:
         plan = Plan(trace)
         totals.cost += KERNEL * (stats.compiled + stats.loaded - known)
     except Exception as error:
-        if config.strict:
+        if config.strict or is_passing(error):
             raise
         _note_refusal(trace, error)
         seen[trace.key] = before = before or Seen(cost_of(trace))

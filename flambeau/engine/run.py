@@ -1,26 +1,54 @@
-"""Running what is pending."""
+"""Running what is pending.
+
+A signal handler of Python's runs in the middle of whatever Python code there is: when a function is called or has returned, and
+when a loop begins anew. It may raise, and it may use tensors. So a trace that has been taken stays in a journal, :data:`current`,
+until all is done, and each step towards that either counts itself in one go (stores to attributes, lists and memory with no
+call in between) or may be done again. What was interrupted is left as it is: whoever comes next, be it the handler itself, goes
+on with a plan whose kernels have begun, and puts anything else back to what is pending.
+"""
 
 from __future__ import annotations
 
-import _signal  # type: ignore[import-not-found]  # the functions of signal, without what their enums cost
-import threading
-from collections.abc import Callable
 from functools import cache
 from time import perf_counter
 
 from flambeau.core import config
+from flambeau.core.errors import is_passing, out_of_memory
 from flambeau.engine import flight, graph
 from flambeau.engine.flight import lock
-from flambeau.engine.graph import Node
-from flambeau.engine.interpreter import Failed, interpret, mark_needed
+from flambeau.engine.graph import VIEW, Node
+from flambeau.engine.interpreter import Failed, interpret, mark_needed, why_pending
 
 
-def run_pending() -> None:
+class Run:
+    """A trace that has been taken and is not done yet.
+
+    ``nodes``      its nodes in program order; ``None`` for those that the interpreter is done with
+    ``storages``   who takes which content in the end; ``written`` refers to them
+    ``history``    what contents are taken back to after an error (see ``graph.history``)
+    ``execution``  the plan that runs it, once it has begun
+    ``live``       whether it is still to be done: it has not been put back, and is not over
+    """
+
+    __slots__ = ("execution", "history", "live", "nodes", "storages", "written")
+
+    def __init__(self, nodes: list, storages: dict, written: list, history: list) -> None:
+        self.nodes, self.storages, self.written, self.history = nodes, storages, written, history
+        self.execution = None
+        self.live = True
+
+
+current: Run | None = None
+"""The run that is going on, or was interrupted."""
+
+
+def run_pending(wanted: Node | None = None) -> None:
     """Runs the trace: every node whose value can still be seen gets it, and storages take their new content.
 
-    Raises the first error that a kernel raised, after everything that does not depend on it has run.
+    Raises the first error that a kernel raised, after everything that does not depend on it has run. Where memory ran out,
+    nodes stay pending, and the error is raised again for who wants one of these.
     """
-    _run(None, False)
+    _run(wanted, False)
     flight.land()
 
 
@@ -30,50 +58,70 @@ def run_ahead(wanted: Node | None = None) -> None:
 
 
 def _run(wanted: Node | None, ahead: bool) -> None:
-    global fresh_bytes
+    global current, fresh_bytes
+    nested = lock._is_owned()  # type: ignore[attr-defined]  # where a handler's work goes back to, kernels may be about to run
     with lock:  # taken first: what is asked for may be running in another thread
+        if current is not None:
+            _settle(current)
         if not graph.trace and not graph.written:
             return
-        release_interrupts = _hold_interrupts()
         # Other threads go on recording. Their storages are taken before the trace, so that it has the nodes of all.
-        refs = graph.written[:]
-        del graph.written[: len(refs)]
-        storages = {storage: storage.node for storage in [ref() for ref in refs] if storage is not None}
-        todo = graph.trace[:]
-        del graph.trace[: len(todo)]
-        history = graph.history[:]
-        del graph.history[: len(history)]
+        written = graph.written[:]
+        storages = {storage: storage.node for storage in [ref() for ref in written] if storage is not None}
+        nodes, history = graph.trace[:], graph.history[:]
+        writes, count, changes = len(written), len(nodes), len(history)
+        run = Run(nodes, storages, written, history)
+        current = run  # no call from here on, until all is the run's
+        del graph.written[:writes]
+        del graph.trace[:count]
+        del graph.history[:changes]
         graph.fallible, fresh_bytes = False, 0
         try:
-            error = _execute(todo, storages, history, wanted, ahead)
-            if error is not None:
-                _restore(history, storages)
-            for storage, node in storages.items():
-                storage.commit(node)
-        finally:
-            release_interrupts()
+            error = _execute(run, wanted, ahead and not nested)
+        except MemoryError as short:
+            raise out_of_memory(short) from None
+        _commit(run)
+        if error is None and wanted is not None and wanted.value is None:
+            error = why_pending(wanted)
     if error is not None:
         raise error
 
 
-def _execute(todo: list, storages: dict, history: list, wanted: Node | None, ahead: bool) -> BaseException | None:
+def _settle(run: Run) -> None:
+    """Does what is left of a run that was interrupted, or makes it pending again."""
+    if run.execution is not None and run.execution.go_on():
+        _commit(run)
+    else:
+        _put_back(run)
+
+
+def _execute(run: Run, wanted: Node | None, ahead: bool) -> BaseException | None:
+    nodes, history = run.nodes, run.history
     seen = None
     if config.compiled:
         plans, Trace = _compiled_tier()
-        trace = Trace(todo, storages, history)
-        plan = plans.find(trace)
-        if plan is None:
-            seen = trace.key, len(todo), plans.cost_of(trace)
-        else:
-            if plans.run(plan, trace, wanted, ahead):
+        trace = Trace(nodes, run.storages, history)
+        try:
+            plan = plans.find(trace)
+            if plan is None:
+                seen = trace.key, len(nodes), plans.cost_of(trace)
+            elif plans.run(plan, trace, run, wanted, ahead):
                 return None
+        except Exception as error:
+            # What kernels have written cannot be taken back: where they have begun, they go on later.
+            wrong = not isinstance(error, MemoryError) and (config.strict or is_passing(error))
+            if run.execution is not None or wrong:
+                raise
         del trace
+        run.execution = None
     flight.land()
     start = perf_counter()
     _hold(history)
-    mark_needed(todo)
-    error = interpret(todo, set(storages.values()))
-    if seen is not None and error is None:  # one that fails is not seen: what is wrong with it may be what plans rely on
+    if not run.live:
+        return None
+    mark_needed(nodes)
+    error = interpret(nodes, set(run.storages.values()))
+    if seen is not None:
         plans.interpreted(*seen, perf_counter() - start)
     return error
 
@@ -85,6 +133,71 @@ def _compiled_tier() -> tuple:
     from flambeau.engine.trace import Trace
 
     return plans, Trace
+
+
+def _commit(run: Run) -> None:
+    """Gives storages the contents that have been computed, and ends the run."""
+    global current
+    if not run.live:
+        return
+    _restore(run.history, run.storages)
+    for storage, node in run.storages.items():
+        if run.live:
+            storage.commit(node)
+    if run.live and any(run.nodes) and run.execution is None:  # for lack of memory
+        _put_back(run)
+    if run.live:  # no call from here on
+        run.live = False
+        current = None
+
+
+def _put_back(run: Run) -> None:
+    """Makes all of a run that has not been computed pending again, before what has been recorded since."""
+    global current
+    left: list[Node] = []
+    known: set[Node] = set()
+    for node in run.nodes:
+        if node is not None and node.value is None:
+            _put(node, left, known)
+        elif node is not None and (node.kept or node.op is not VIEW):
+            _leave(node, left, known)
+    for _, node in run.history:
+        _leave(node, left, known)
+    done = [None] * len(run.nodes)
+    written, history = run.written, [entry for entry in run.history if entry[0]() is not None]
+    fallible = bool(history) or any([node.op.checked for node in left])
+    if run.live:  # no call from here on
+        run.live = False
+        graph.trace[:0] = left
+        graph.written[:0] = written
+        graph.history[:0] = history
+        graph.fallible = graph.fallible or fallible
+        run.nodes[:] = done
+        current = None
+
+
+def _put(node: Node, left: list, known: set) -> None:
+    """Adds a node that has no value to those that are ``left``, after views that it reads."""
+    if node not in known:
+        known.add(node)
+        for x in node.inputs:
+            if x.__class__ is Node:
+                x.uses = 0
+                _leave(x, left, known)
+        node.uses = 0
+        left.append(node)
+
+
+def _leave(node: Node, left: list, known: set) -> None:
+    """Lets a node that has a value forget how that came about; a view of another one's memory is to be made again."""
+    if node.value is None or node.op is None:
+        return
+    if node.op is VIEW and not node.kept:
+        node.value = None
+        _put(node, left, known)
+    else:
+        node.uses = 0
+        node.op, node.attrs, node.inputs = None, graph.NO_ATTRS, ()
 
 
 def _hold(history: list) -> None:
@@ -106,23 +219,6 @@ def _restore(history: list, storages: dict) -> None:
                 storages[storage] = node
 
 
-def _hold_interrupts() -> Callable[[], None]:
-    """Lets Ctrl-C wait until values and storages are consistent again; returns what ends that."""
-    handler = _signal.getsignal(_signal.SIGINT)
-    if threading.get_ident() != _MAIN_THREAD or not callable(handler):
-        return lambda: None
-    caught: list[tuple] = []
-    _signal.signal(_signal.SIGINT, lambda *args: caught.append(args))
-
-    def release() -> None:
-        _signal.signal(_signal.SIGINT, handler)
-        if caught:
-            handler(*caught[0])
-
-    return release
-
-
-_MAIN_THREAD = threading.main_thread().ident
 fresh_bytes = 0
 """Memory of the tensors that have been made from data since the trace ran; the trace may hold on to all of it."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from operator import itemgetter
+from threading import get_ident
 from typing import Any
 
 from flambeau.core.errors import caller_site
@@ -18,8 +19,8 @@ MAX_WRITTEN = 100
 
 
 def may_fail(node: Node) -> None:
-    """Notes the user's line with a node that may refuse its values when it runs."""
-    node.site = caller_site()
+    """Notes the user's line and thread with a node that may refuse its values when it runs."""
+    node.site, node.thread = caller_site(), get_ident()
     graph.fallible = True
 
 

@@ -116,6 +116,12 @@ def _picker(places: list[int]) -> Callable[[Sequence], tuple]:
     return itemgetter(*places) if places else lambda items: ()
 
 
+def _has_slot(x: Node, leaves: list[Node]) -> bool:
+    """Whether a leaf is among ``leaves``, in the place that its number says; the number may be from another trace."""
+    slot = ~x.number
+    return 0 <= slot < len(leaves) and leaves[slot] is x
+
+
 def _references(nodes: list) -> list[int]:
     return [getrefcount(node) for node in nodes]
 
@@ -168,8 +174,8 @@ class Trace:
             if node.op is not None:
                 references[node.number] -= 1
         if structure.key is None or references != structure.references:
-            structure.references = references
-            structure.key = structure, tuple(map(gt, references, structure.unseen))
+            key = structure, tuple(map(gt, references, structure.unseen))
+            structure.references, structure.key = references, key
         self.key = structure.key
 
     def _look(self, storages: dict) -> Structure:
@@ -179,36 +185,32 @@ class Trace:
         key: list = []
         add = key.append
         targets: list[tuple] = []  # (storage, number of the node that it takes, slot of its old content)
-        try:
-            for i, node in enumerate(self.nodes):
-                node.number = i
-                add(node.kind or kind_of(node))
-                for x in node.inputs:
-                    if x.__class__ is Node:
-                        if x.op is None and x.number >= 0:
-                            x.number = ~len(leaves)
-                            leaves.append(x)
-                            key += (x.shape, x.dtype)
-                        add(x.number)
-                    elif x is not None:
-                        numbers.append(x)
-            for storage, node in storages.items():
-                if node.op is None:
-                    continue
-                old = storage.leaf
-                if old.number >= 0:
-                    old.number = ~len(leaves)
-                    leaves.append(old)
-                    key += (old.shape, old.dtype)
-                targets.append((storage, node.number, ~old.number))
-                key += ("target", node.number, old.number)
-            signature = tuple(key)
-            structure = structures.get(signature)
-            if structure is None:
-                structure = structures[signature] = Structure(self.nodes, leaves, targets)
-        finally:
-            for leaf in leaves:
-                leaf.number = 0
+        for i, node in enumerate(self.nodes):
+            node.number = i
+            add(node.kind or kind_of(node))
+            for x in node.inputs:
+                if x.__class__ is Node:
+                    if x.op is None and not _has_slot(x, leaves):
+                        x.number = ~len(leaves)
+                        leaves.append(x)
+                        key += (x.shape, x.dtype)
+                    add(x.number)
+                elif x is not None:
+                    numbers.append(x)
+        for storage, node in storages.items():
+            if node.op is None:
+                continue
+            old = storage.leaf
+            if not _has_slot(old, leaves):
+                old.number = ~len(leaves)
+                leaves.append(old)
+                key += (old.shape, old.dtype)
+            targets.append((storage, node.number, ~old.number))
+            key += ("target", node.number, old.number)
+        signature = tuple(key)
+        structure = structures.get(signature)
+        if structure is None:
+            structure = structures[signature] = Structure(self.nodes, leaves, targets)
         self.leaves, self.numbers, self.targets = leaves, numbers, targets
         return structure
 

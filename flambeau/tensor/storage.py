@@ -90,7 +90,7 @@ class Storage:
         Storage.looks += 1
         if self.node is not self.leaf:
             if self.node.value is None:
-                run_pending()
+                run_pending(self.node)
             with lock:
                 if self.buffer is None:
                     self._adopt()
@@ -104,12 +104,13 @@ class Storage:
             raise node.value.error
         if node.is_buffer:  # another storage's memory: this one starts as a copy
             flight.settle(node.value)
-            self.node = node = leaf(node.value.copy(), node.shape, node.dtype)
-        node.is_buffer = True
+            node = leaf(node.value.copy(), node.shape, node.dtype)
         # Exactly these two views hold the array that owns the memory; see is_shared().
-        self.buffer = node.value.reshape(-1)
-        node.value = self.buffer.reshape(node.shape)
-        self.leaf = node
+        buffer = node.value.reshape(-1)
+        value = buffer.reshape(node.shape)
+        if self.buffer is None:  # no call from here on
+            self.buffer, self.node, self.leaf = buffer, node, node
+            node.value, node.is_buffer = value, True
 
     def write(self, node: Node) -> None:
         """Makes ``node`` the content. The memory follows when the trace runs."""
@@ -120,12 +121,12 @@ class Storage:
                 graph.history.append((weakref.ref(self), self.node))
         elif self.buffer is None:
             self._adopt()
-        self.node = node
+        written = () if self.buffer is None else (weakref.ref(self),)
+        self.node = node  # no call from here on: a signal handler runs before or after (see engine/run.py)
         self.version += 1
-        if self.buffer is not None:
-            graph.written.append(weakref.ref(self))
-            if self.exposed and self.is_shared():
-                run_pending()
+        graph.written += written
+        if self.exposed and self.is_shared():
+            run_pending()
 
     def window(self, start: int, shape, size: int) -> Node:
         """A leaf that shows the ``size`` elements from ``start`` on of the content, which has its value and is all of the memory.
@@ -193,28 +194,34 @@ class Storage:
             if newest:
                 self.node = old  # type: ignore[assignment]
             return
-        if node.value is not old.value:  # type: ignore[union-attr]
-            del old
-            flight.land()  # it may read what is written over here
-            if sys.getrefcount(self.leaf) > ONE_HOLDER:
-                self.release_leaf()
-            np.copyto(self.buffer, node.value.reshape(-1))  # type: ignore[arg-type]
-            if node.is_buffer:  # of another storage: both have the same content, each in memory of its own
-                node = leaf(node.value, node.shape, node.dtype)
-                if newest:
-                    self.node = node
-            node.value = self.buffer.reshape(node.shape)  # type: ignore[union-attr]
-            node.address = self.leaf.address  # type: ignore[union-attr]
-        node.is_buffer = True
-        self.leaf = node
+        if node.value is old.value:  # type: ignore[union-attr]
+            node.is_buffer, self.leaf = True, node
+            return
+        del old
+        flight.land()  # it may read what is written over here
+        if sys.getrefcount(self.leaf) > ONE_HOLDER:
+            self.release_leaf()
+        old, fresh = self.leaf, node
+        source = node.value.reshape(-1)
+        if node.is_buffer:  # of another storage: both have the same content, each in memory of its own
+            fresh = leaf(node.value, node.shape, node.dtype)
+        buffer, value = self.buffer, self.buffer.reshape(node.shape)  # type: ignore[union-attr]
+        if self.leaf is old:  # no call from here on
+            buffer[...] = source  # type: ignore[index]
+            fresh.value, fresh.address, fresh.is_buffer = value, old.address, True  # type: ignore[union-attr]
+            self.leaf = fresh
+            if self.node is node:
+                self.node = fresh
 
     def release_leaf(self) -> None:
         """Gives whoever still looks at the present content a copy of it, before the memory is written to."""
-        old = self.leaf
-        self.leaf = leaf(old.value, old.shape, old.dtype)  # type: ignore[union-attr]
-        self.leaf.is_buffer, self.leaf.address = True, old.address  # type: ignore[union-attr]
-        old.value = old.value.copy()  # type: ignore[union-attr]
-        old.is_buffer, old.address = False, 0  # type: ignore[union-attr]
+        old: Node = self.leaf  # type: ignore[assignment]
+        fresh = leaf(old.value, old.shape, old.dtype)
+        fresh.is_buffer, fresh.address = True, old.address
+        copy = old.value.copy()
+        if self.leaf is old:  # no call from here on
+            self.leaf = fresh
+            old.value, old.is_buffer, old.address = copy, False, 0
 
     def expose(self) -> None:
         """Lets somebody outside write to the memory from now on; what was recorded on its present content runs first."""

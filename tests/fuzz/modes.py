@@ -10,10 +10,12 @@ comparison, an index or the course of the program, rounding decides and nothing 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import math
 import sys
 import warnings
+from array import array
 from collections.abc import Iterator
 from functools import lru_cache
 from types import CodeType
@@ -24,7 +26,7 @@ import numpy as np
 import flambeau as torch
 from flambeau.autograd import repetition
 from flambeau.core import config
-from flambeau.engine import flight, interpreter, plan, plans
+from flambeau.engine import execution, flight, interpreter, plan, plans
 from flambeau.engine.lowering import Body
 from flambeau.engine.run import run_ahead, run_pending
 from tests.fuzz.programs import Program, Repeat, namespace
@@ -45,7 +47,7 @@ class Guarded(plan.Output):
             size = math.prod(self.shape) * self.dtype.itemsize
             self.raw = np.full(size + 2 * _MARGIN, _UNTOUCHED, np.uint8)
             self.array = (np.ndarray(self.shape, self.dtype.np, self.raw, _MARGIN),)
-            self.address = plan.address_of(self.array[0])
+            self.address = execution.address_of(self.array[0])
         return self.array[0]
 
     def is_whole(self) -> bool:
@@ -109,15 +111,16 @@ def late_flights() -> Iterator[None]:
     """All plans fly that can, and what is launched runs when somebody waits for it: who does not sees other values."""
     from flambeau.engine.cpu.compiler import driver
 
-    def launch(calls: int, count: int, ready, seconds: float, written, read) -> None:
-        done = 0
+    def launch(state, count: int, ready, seconds: float, written, read) -> None:
+        made = array("q", state)
+        address, first = made.buffer_info()[0], made[1]
+        state[1] = count
 
-        def land(_: int, enough: int) -> None:
-            nonlocal done
-            more = min(enough, count) - done
-            if more > 0:
-                driver()(calls + 16 * done, more)
-                done += more
+        def land(over: int, enough: int) -> None:
+            until = min(first + enough, count)
+            while made[1] < until:
+                driver()(address, until)
+            ctypes.c_int64.from_address(over).value = 1
 
         flight.aloft = flight.Flight(land, ready, seconds, written, read)
 

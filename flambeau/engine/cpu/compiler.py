@@ -177,6 +177,36 @@ exit:
 }
 """
 
+_DRIVE = """
+declare void @flambeau_run(ptr, i64)
+CLOCK_DECLARATION
+
+; Goes on with the calls of %state = {calls, how many have been made} until %count have, or some time has passed.
+define void @flambeau_drive(ptr %state, i64 %count) {
+entry:
+  %calls = load ptr, ptr %state
+  %done = getelementptr i64, ptr %state, i64 1
+  %first = load i64, ptr %done
+  %begin = CLOCK
+  br label %head
+head:
+  %i = phi i64 [ %first, %entry ], [ %i1, %body ]
+  %more = icmp slt i64 %i, %count
+  br i1 %more, label %body, label %exit
+body:
+  %call = getelementptr [2 x ptr], ptr %calls, i64 %i
+  call void @flambeau_run(ptr %call, i64 1)
+  %i1 = add i64 %i, 1
+  store i64 %i1, ptr %done
+  %now = CLOCK
+  %spent = sub i64 %now, %begin
+  %long = icmp ugt i64 %spent, SLICE
+  br i1 %long, label %exit, label %head
+exit:
+  ret void
+}
+"""
+
 _METHOD = """
 declare void @NAME(ptr, i64)
 declare ptr @PyLong_AsVoidPtr(ptr)
@@ -252,9 +282,24 @@ def keep_for_ever(x: object) -> None:
 
 @cache
 def driver() -> Callable[[int, int], None]:
-    """``run(calls, count)``: calls ``count`` kernels in order, without the GIL.
+    """``drive(state, count)``: calls kernels in order, without the GIL, until ``count`` have been called or a moment has passed.
 
-    ``calls`` is the address of an array of pairs {address of the kernel, address of its arguments}.
+    ``state`` is the address of two words: that of an array of pairs {address of the kernel, address of its arguments}, and
+    how many of them have been called, which the driver counts on. It comes back before it is done so that Python can run
+    signal handlers: between two kernels an interrupt takes effect, and the count says what is left to do.
     """
     llvm.add_symbol("flambeau_run", session().compile_ir(_RUN, "flambeau_run"))
-    return method("flambeau_run")
+    llvm.add_symbol("flambeau_drive", session().compile_ir(with_clock(_DRIVE), "flambeau_drive"))
+    return method("flambeau_drive")
+
+
+# By kind of CPU: a clock without a system call, and how far it goes in about 20 ms.
+_CLOCKS = {"x86_64": ("llvm.readcyclecounter", 50_000_000), "aarch64": ("llvm.readsteadycounter", 500_000)}
+
+
+def with_clock(ir: str) -> str:
+    """``ir`` with a clock for the word ``CLOCK``, and how far it goes in a moment for ``SLICE``; it stands where there is none."""
+    name, slice = _CLOCKS.get(llvm.get_process_triple().split("-")[0], ("", 1))
+    ir = ir.replace("CLOCK_DECLARATION", f"declare i64 @{name}()" if name else "").replace("SLICE", str(slice))
+    return ir.replace("CLOCK\n", f"call i64 @{name}()\n" if name else "add i64 0, 0\n")
+

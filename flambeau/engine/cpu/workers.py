@@ -10,6 +10,8 @@ import sys
 
 import llvmlite.binding as llvm
 
+from flambeau.engine.cpu.compiler import with_clock
+
 MOST = 64
 """Threads of a team, this one included."""
 CPUS = 1024
@@ -439,22 +441,37 @@ alone:
   ret void
 }
 
-; Has a worker run %count kernels, and returns at once. No flight is aloft, and there may be workers.
-define void @flambeau_launch(ptr %calls, i64 %count) {
+; Has a worker make those of the first %count calls of %state (see flambeau_drive) that have not been made, which count as made
+; from now on, and returns at once. No flight is aloft, and there may be workers.
+define void @flambeau_launch(ptr %state, i64 %count) {
+entry:
+  %all = load ptr, ptr %state
+  %done.p = getelementptr i64, ptr %state, i64 1
+  %done = load i64, ptr %done.p
+  %left = sub i64 %count, %done
+  %some = icmp sgt i64 %left, 0
+  br i1 %some, label %launch, label %exit
+launch:
+  store i64 %count, ptr %done.p
+  %calls = getelementptr [2 x ptr], ptr %all, i64 %done
   %home = call i32 @CURRENT_CPU()
   store i32 %home, ptr @home
   call void @hire(i64 1)
   store ptr %calls, ptr @flight_calls
-  store i64 %count, ptr @flight_count
+  store i64 %left, ptr @flight_count
   store atomic i64 0, ptr @progress seq_cst, align 8
   atomicrmw add ptr @flights, i64 1 seq_cst
   call void @wake()
+  br label %exit
+exit:
   ret void
 }
 
-; Returns when the flight has run %enough kernels or is over, and helps with its regions.
-define void @flambeau_land(ptr %none, i64 %enough) {
+; Waits until the flight has run %enough kernels or is over, and helps with its regions; then stores 1 to %over. It comes back
+; without that when some time has passed, so that Python can run signal handlers.
+define void @flambeau_land(ptr %over, i64 %enough) {
 entry:
+  %begin = CLOCK
   br label %look
 look:
   %seen = phi i64 [ 0, %entry ], [ %seen, %waiting ], [ %seen.next, %helping ]
@@ -473,8 +490,14 @@ helping:
   br label %look
 waiting:
   %i1 = call i64 @rest(i64 %i)
-  br label %look
+  %now = CLOCK
+  %spent = sub i64 %now, %begin
+  %long = icmp ugt i64 %spent, SLICE
+  br i1 %long, label %early, label %look
 exit:
+  store i64 1, ptr %over
+  ret void
+early:
   ret void
 }
 
@@ -527,9 +550,8 @@ exit:
 }
 """
 
-# By kind of CPU: what tells it that a thread is spinning, and a clock (one without a system call).
+# By kind of CPU: what tells it that a thread is spinning.
 _PAUSES = {"x86_64": ("void", "llvm.x86.sse2.pause", ""), "aarch64": ("void", "llvm.aarch64.hint", "i32 1")}
-_CLOCKS = {"x86_64": ("i64", "llvm.readcyclecounter", ""), "aarch64": ("i64", "llvm.readsteadycounter", "")}
 _AFFINITY = """
 declare i32 @sched_getcpu()
 declare i32 @sched_getaffinity(i32, i64, ptr)
@@ -539,12 +561,10 @@ declare i32 @sched_setaffinity(i32, i64, ptr)
 
 def runtime() -> str:
     """The module for this machine; without a clock no wait counts as long, without affinities no thread is moved."""
-    kind, ir = llvm.get_process_triple().split("-")[0], _IR
-    for word, known, instead in (("PAUSE", _PAUSES, ""), ("CLOCK", _CLOCKS, "add i64 0, 0")):
-        type, name, argument = known.get(kind, ("", "", ""))
-        declaration = f"declare {type} @{name}({argument.partition(' ')[0]})" if name else ""
-        ir = ir.replace(f"{word}_DECLARATION", declaration)
-        ir = ir.replace(word + "\n", f"call {type} @{name}({argument})\n" if name else instead + "\n")
+    kind, ir = llvm.get_process_triple().split("-")[0], with_clock(_IR)
+    type, name, argument = _PAUSES.get(kind, ("", "", ""))
+    ir = ir.replace("PAUSE_DECLARATION", f"declare {type} @{name}({argument.partition(' ')[0]})" if name else "")
+    ir = ir.replace("PAUSE\n", f"call {type} @{name}({argument})\n" if name else "\n")
     linux = sys.platform.startswith("linux")
     ir = ir.replace("AFFINITY_DECLARATIONS", _AFFINITY if linux else "")
     for word, name in (("CURRENT_CPU", "getcpu"), ("GET_AFFINITY", "getaffinity"), ("SET_AFFINITY", "setaffinity")):
