@@ -36,6 +36,15 @@ ONE_HOLDER = _references_by_one_holder()
 """What ``sys.getrefcount(holder[i])`` gives for an object that nothing but ``holder`` refers to."""
 
 
+def forget_uses(todo: list) -> None:
+    """Forgets what has been counted in a run that was interrupted."""
+    for node in todo:
+        node.uses = 0
+        for x in node.inputs:
+            if x.__class__ is Node:
+                x.uses = 0
+
+
 def mark_needed(todo: list) -> None:
     """Counts each node's consumers and marks what must be kept; a dead node lets go of its inputs.
 

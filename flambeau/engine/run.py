@@ -17,7 +17,7 @@ from flambeau.core.errors import is_passing, out_of_memory
 from flambeau.engine import flight, graph
 from flambeau.engine.flight import lock
 from flambeau.engine.graph import VIEW, Node
-from flambeau.engine.interpreter import Failed, interpret, mark_needed, why_pending
+from flambeau.engine.interpreter import Failed, forget_uses, interpret, mark_needed, why_pending
 
 
 class Run:
@@ -32,14 +32,18 @@ class Run:
 
     __slots__ = ("execution", "history", "live", "nodes", "storages", "written")
 
-    def __init__(self, nodes: list, storages: dict, written: list, history: list) -> None:
-        self.nodes, self.storages, self.written, self.history = nodes, storages, written, history
+    def __init__(self, storages: dict, written: list) -> None:
+        self.storages, self.written = storages, written
+        self.nodes: list = []
+        self.history: list = []
         self.execution = None
         self.live = True
 
 
 current: Run | None = None
 """The run that is going on, or was interrupted."""
+taken = 0
+"""How many there have been."""
 
 
 def run_pending(wanted: Node | None = None) -> None:
@@ -58,33 +62,45 @@ def run_ahead(wanted: Node | None = None) -> None:
 
 
 def _run(wanted: Node | None, ahead: bool) -> None:
-    global current, fresh_bytes
     nested = lock._is_owned()  # type: ignore[attr-defined]  # where a handler's work goes back to, kernels may be about to run
     with lock:  # taken first: what is asked for may be running in another thread
-        if current is not None:
-            _settle(current)
-        if not graph.trace and not graph.written:
-            return
-        # Other threads go on recording. Their storages are taken before the trace, so that it has the nodes of all.
-        written = graph.written[:]
-        storages = {storage: storage.node for storage in [ref() for ref in written] if storage is not None}
-        nodes, history = graph.trace[:], graph.history[:]
-        writes, count, changes = len(written), len(nodes), len(history)
-        run = Run(nodes, storages, written, history)
-        current = run  # no call from here on, until all is the run's
-        del graph.written[:writes]
-        del graph.trace[:count]
-        del graph.history[:changes]
-        graph.fallible, fresh_bytes = False, 0
+        run = None
+        while run is None:
+            if current is not None:
+                _settle(current)
+            if not graph.trace and not graph.written:
+                return
+            run = _take()
         try:
             error = _execute(run, wanted, ahead and not nested)
         except MemoryError as short:
             raise out_of_memory(short) from None
+        except Exception as wrong:
+            if run.live or is_passing(wrong):
+                raise
+            error = None  # a signal handler has gone on with this run: what it left is nothing to work on
         _commit(run)
         if error is None and wanted is not None and wanted.value is None:
             error = why_pending(wanted)
     if error is not None:
         raise error
+
+
+def _take() -> Run | None:
+    """Takes what is pending; ``None`` where a signal handler has done so meanwhile."""
+    global current, fresh_bytes, taken
+    before = taken
+    # Other threads go on recording. Their storages are taken before the trace, so that it has the nodes of all.
+    written = graph.written[:]
+    storages = {storage: storage.node for storage in [ref() for ref in written] if storage is not None}
+    writes, run = len(written), Run(storages, written)
+    if taken != before or current is not None:
+        return None
+    current, taken = run, before + 1  # no call from the line before on
+    run.nodes, run.history = graph.trace[:], graph.history[:]
+    del graph.trace[:], graph.history[:], graph.written[:writes]
+    graph.fallible, fresh_bytes = False, 0
+    return run
 
 
 def _settle(run: Run) -> None:
@@ -116,9 +132,8 @@ def _execute(run: Run, wanted: Node | None, ahead: bool) -> BaseException | None
         run.execution = None
     flight.land()
     start = perf_counter()
+    forget_uses(nodes)
     _hold(history)
-    if not run.live:
-        return None
     mark_needed(nodes)
     error = interpret(nodes, set(run.storages.values()))
     if seen is not None:
