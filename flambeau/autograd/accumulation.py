@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterable
+
 from flambeau import dispatch
 from flambeau.core import dtypes
 from flambeau.core.size import Size
+from flambeau.engine import graph
 from flambeau.engine.graph import Node as Value
 from flambeau.engine.graph import leaf, trace
 from flambeau.tensor.formulas import Update, formula
@@ -45,22 +49,51 @@ class Accumulation:
         t._shape, t._dtype, t._layout = self.shape, self.dtype, self.layout
         return t
 
-    def add(self, variable: Tensor, value: Value) -> None:
-        """Adds a gradient, given as the node of its value."""
+    def prepare(self, variable: Tensor, value: Value, stores: list, written: dict[Storage, tuple]) -> bool:
+        """Notes what is to be stored to add a gradient, given as the node of its value; whether that is all."""
         before = variable._grad
         if before is None:
             grad = self.tensor(value)
-            variable._grad = grad if variable._strides is None else laid_out_as(variable, grad)
-            return
+            stores.append((variable, "_grad", grad if variable._strides is None else laid_out_as(variable, grad)))
+            return True
         storage = before._storage
         if self.sum is None or (before._layout or dispatch.layout_of(before)) is not self.layout or storage.exposed:
-            _add(self.tensor(value), before)
-            return
+            return False
+        if storage in written:  # two leaves have the same gradient
+            return False
         node = _new(Value)
         node.op, node.attrs, node.shape, node.dtype, node.kind = self.sum
         node.inputs = storage.node, value
         trace.append(node)
-        storage.write(node)
+        written[storage] = storage.prepare()
+        stores += ((storage, "node", node), (storage, "version", storage.version + 1))
+        return True
+
+
+def add_all(gradients: Iterable[tuple[Tensor, Value]]) -> None:
+    """Adds gradients, given as the nodes of their values, to leaves that are all different.
+
+    It is one step: a signal handler that raises, or looks at gradients, comes before or after all of them. Only gradients of
+    half precision and those that somebody else can see the memory of come one by one.
+    """
+    stores: list[tuple] = []
+    written: dict[Storage, tuple] = {}
+    later = []
+    for variable, value in gradients:
+        accumulation = accumulation_of(value.shape, value.dtype)
+        if not accumulation.prepare(variable, value, stores, written):
+            later.append((accumulation, variable, value))
+    _store_all(stores, [ref for refs in written.values() for ref in refs])
+    for accumulation, variable, value in later:
+        _add(accumulation.tensor(value), variable._grad)
+
+
+def _store_all(stores: list[tuple], written: list) -> None:
+    """Sets attributes, given as (object, name, value), in a single call of C."""
+    if stores:
+        calls = map(setattr, *zip(*stores))
+        graph.written += written
+        deque(calls, 0)
 
 
 def laid_out_as(variable: Tensor, grad: Tensor) -> Tensor:

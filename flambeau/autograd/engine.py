@@ -22,9 +22,11 @@ from flambeau.autograd.graph import (
     full_of,
     name_of,
 )
+from flambeau.autograd.graph import accumulate as add_to_leaves
 from flambeau.core import dtypes
 from flambeau.core.size import Size
 from flambeau.dispatch import grad_mode
+from flambeau.engine.graph import Node as Value
 from flambeau.tensor.tensor import Tensor, read
 
 
@@ -66,8 +68,7 @@ def run_backward(
         watcher = repetition.Watcher(found)
         results = _run(roots, grads, retain_graph, inputs, accumulate, watcher)
         watcher.remember(results)
-        for leaf, value in watcher.gradients:
-            leaf.accumulate(value)
+        add_to_leaves(watcher.gradients)
         return results
     finally:
         grad_mode.enabled = previous
@@ -97,6 +98,7 @@ def _run(
         task.nodes = needed = _on_the_way(roots, wanted)
     buffers: dict[Node, list[Tensor | None]] = {}
     ready: list[tuple[int, int, Node]] = []
+    reached: list[tuple[AccumulateGrad, Value]] = []  # leaves get their gradients at once, or before code of the user's runs
     push, pop = heapq.heappush, heapq.heappop
     for (node, number), g in zip(roots, grads, strict=True):
         _send(buffers, node, number, g)
@@ -110,6 +112,9 @@ def _run(
             edges = node.edges
             results: Sequence = ()
             if gs is not None and (needed is None or node in needed):
+                if reached and (node.hooked or isinstance(node, BackwardNode)):
+                    gradients, reached = reached, []
+                    add_to_leaves(gradients)
                 if node.tensor_hooks or node.retaining:
                     gs = _tensor_hooks(node, gs)
                 run = True
@@ -122,6 +127,11 @@ def _run(
                     gs = _pre_hooks(node, gs)
                 if run and watcher is not None and isinstance(node, AccumulateGrad):
                     watcher.gradients.append((node, read(gs[0])))
+                elif run and isinstance(node, AccumulateGrad) and not grad_mode.enabled and not node.post_hooks:
+                    reached.append((node, read(gs[0])))
+                    if node.variable._post_accumulate_grad_hooks:
+                        gradients, reached = reached, []
+                        add_to_leaves(gradients)
                 elif run:
                     if watcher is not None:
                         watcher.ran.append(node)
@@ -150,6 +160,7 @@ def _run(
                 left = waiting[target] = waiting[target] - 1
                 if not left:
                     push(ready, (_priority(target), target.sequence, target))
+        add_to_leaves(reached)
     return [captured.get(key) for key in inputs or ()]
 
 

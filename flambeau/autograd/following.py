@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flambeau import dispatch
-from flambeau.autograd.accumulation import accumulation_of
-from flambeau.autograd.graph import AccumulateGrad, Node, OpBackward
+from flambeau.autograd.accumulation import accumulation_of, add_all
+from flambeau.autograd.graph import AccumulateGrad, Node, OpBackward, accumulate
 from flambeau.autograd.saving import Saved, sort_of
 from flambeau.engine import graph
 from flambeau.engine.graph import Node as Value
@@ -56,17 +56,27 @@ def follower(entries: Sequence[Node], number: int, given: Sequence[Value], known
         lines += recorded + _call(k, known.calls, names, results, walk.known)
     recorded, results = known.segments[-1].text("n", names, walk.known)
     lines += recorded
-    for (i, accumulation), value in zip(known.leaves, results):
-        if known.calls:  # the user's code may have done something to the leaf
-            lines += [f"e{i}.accumulate({value})"]
-        else:
-            walk.known[f"add{i}"] = accumulation.add
-            lines += [f"add{i}(a{i}, {value})"]
+    if known.calls:  # the user's code may have done something to the leaves
+        lines += [f"accumulate(({''.join(f'(e{i}, {value}), ' for (i, _), value in zip(known.leaves, results))}))"]
+    elif known.leaves:
+        lines += _added(known.leaves, results, walk.known)
     released = [f"e{i}.saved = " for i in known.ran if isinstance(e := entries[i], OpBackward) and e.pattern.holds]
     if released:
         lines += [f"if not retain_graph: {''.join(released)}None"]
     lines += [f"if not retain_graph: e{call.entry}.release()" for call in known.calls]
     return _made(lines, walk.known)
+
+
+def _added(leaves: Sequence[tuple], values: Sequence[str], known: dict[str, Any]) -> list[str]:
+    """Adds gradients to leaves. What is stored is made before, so that a signal handler finds all of it stored, or nothing."""
+    first = " and ".join([f"a{i}._grad is None and a{i}._strides is None" for i, _ in leaves])
+    lines = [f"if {first}:"]
+    for (i, accumulation), value in zip(leaves, values):
+        known[f"gradient{i}"] = accumulation.tensor
+        lines += [f"    g{i} = gradient{i}({value})"]
+    lines += [f"    a{i}._grad = g{i}" for i, _ in leaves]
+    pairs = "".join([f"(a{i}, {value}), " for (i, _), value in zip(leaves, values)])
+    return [*lines, "else:", f"    add_all(({pairs}))"]
 
 
 def _call(k: int, calls: Sequence[Call], names: list[str], values: list[str], known: dict[str, Any]) -> list[str]:
@@ -243,6 +253,6 @@ def _made(lines: list[str], known: dict[str, Any]) -> Callable:
 
 _SCOPE: dict[str, Any] = {
     "new": object.__new__, "Node": Value, "extend": graph.trace.extend, "AccumulateGrad": AccumulateGrad, "differs": _differs,
-    "contents_of": contents_of, "listed": _listed, "variable_of": _variable_of,
+    "accumulate": accumulate, "add_all": add_all, "contents_of": contents_of, "listed": _listed, "variable_of": _variable_of,
 }  # fmt: skip
 """What the functions know by name."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from flambeau import dispatch
-from flambeau.autograd.accumulation import accumulation_of, laid_out_as
+from flambeau.autograd.accumulation import add_all, laid_out_as
 from flambeau.autograd.anomaly import anomaly, remember
 from flambeau.autograd.saving import (
     SECOND_TIME,
@@ -28,6 +28,7 @@ from flambeau.autograd.saving import (
 from flambeau.core import config, dtypes
 from flambeau.core.hooks import RemovableHandle
 from flambeau.dispatch import grad_mode
+from flambeau.engine.graph import Node as Value
 from flambeau.engine.graph import shared_leaf, trace
 from flambeau.engine.run import after_record
 from flambeau.engine.trace import exact
@@ -458,21 +459,11 @@ class AccumulateGrad(Node):
     def apply(self, grads: list) -> tuple:
         variable, g = self.variable, grads[0]
         if not grad_mode.enabled:
-            self.accumulate(read(g))
+            accumulate([(self, read(g))])
         elif variable._requires_grad:
             variable._grad = laid_out_as(variable, g.clone()) if variable._grad is None else variable._grad + g
             self._tell()
         return ()
-
-    def accumulate(self, value) -> None:
-        """Adds a gradient, given as the node of its value."""
-        variable = self.variable
-        if not variable._requires_grad:  # no longer
-            return
-        accumulation_of(value.shape, value.dtype).add(variable, value)
-        if config.eager or len(trace) >= config.max_pending_nodes:
-            after_record()
-        self._tell()
 
     def _tell(self) -> None:
         hooks = self.variable._post_accumulate_grad_hooks
@@ -497,6 +488,17 @@ def check_replacement(hook: Callable, g: Tensor | None, replaced: Any) -> Tensor
 def name_of(hook: Callable) -> str:
     """The name of a hook in errors."""
     return getattr(hook, "__name__", type(hook).__name__)
+
+
+def accumulate(gradients: Sequence[tuple[AccumulateGrad, Value]]) -> None:
+    """Adds gradients, given as the nodes of their values, to the leaves' ``.grad``, all at once."""
+    wanted = [(leaf.variable, value) for leaf, value in gradients if leaf.variable._requires_grad]  # not those that no longer do
+    add_all(wanted)
+    if config.eager or len(trace) >= config.max_pending_nodes:
+        after_record()
+    for leaf, _ in gradients:
+        if leaf.variable._post_accumulate_grad_hooks and leaf.variable._requires_grad:
+            leaf._tell()
 
 
 def accumulator(t: Tensor) -> AccumulateGrad:

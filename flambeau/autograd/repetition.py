@@ -24,6 +24,7 @@ from flambeau.autograd.graph import (
     Node,
     OpBackward,
     Pattern,
+    accumulate,
     edge_of,
     full_of,
     next_sequence,
@@ -261,8 +262,7 @@ def repeat(found: Survey, retain_graph: bool) -> list[Tensor | None] | dict[Node
             given += contents
     leaves = known.leaves
     values = segments[-1].record(given)
-    for (place, _), node in zip(leaves, values):
-        entries[place].accumulate(node)  # type: ignore[attr-defined]
+    accumulate([(entries[place], node) for (place, _), node in zip(leaves, values)])  # type: ignore[misc]
     results = growth.again(entries, values[len(leaves) :])
     if not retain_graph:
         for place in known.ran:

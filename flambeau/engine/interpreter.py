@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection
-from threading import get_ident
 
 import numpy as np
 
@@ -71,13 +70,15 @@ def mark_needed(todo: list) -> None:
             todo[i] = None
 
 
-def interpret(todo: list, contents: Collection[Node] = ()) -> BaseException | None:
-    """Runs marked nodes in order and returns the first error of this thread's; what does not depend on a failed node still runs.
+def interpret(todo: list, contents: Collection[Node] = ()) -> list[tuple[Exception, int]]:
+    """Runs marked nodes in order and returns errors, each with the thread that recorded what failed (0: any).
+
+    What does not depend on a failed node still runs.
 
     ``contents`` are the nodes that storages' memory will take: they may be written right into it. Nodes for which there is
     no memory stay in ``todo``, as do those that read them. A signal handler may take what is left out of ``todo`` meanwhile.
     """
-    first: BaseException | None = None
+    errors: list[tuple[Exception, int]] = []
     short = False
     with np.errstate(all="ignore"):
         for i, node in enumerate(todo):
@@ -97,23 +98,22 @@ def interpret(todo: list, contents: Collection[Node] = ()) -> BaseException | No
                 except Exception as raised:
                     if isinstance(raised, MemoryError):
                         if node.shortage is None:  # else it has been told before
-                            error = out_of_memory(raised)
-                            node.shortage = str(error)
-                            first = first or _noted(error, node)
+                            shortage = out_of_memory(raised)
+                            node.shortage = str(shortage)
+                            errors.append((_noted(shortage, node), 0))
                         short = True
                         continue
                     if is_passing(raised, node.op.kernel):
                         raise
                     error = _noted(raised, node)
                     value = Failed(error)
-                    if first is None and node.thread in (0, get_ident()):
-                        first = error
+                    errors.append((error, node.thread))
             if todo[i] is node:  # no call between this and the next line
                 node.value = value
                 args.clear()
                 _release(node)
                 todo[i] = None
-    return first
+    return errors
 
 
 def _noted(error: Exception, node: Node) -> Exception:

@@ -10,6 +10,7 @@ on with a plan whose kernels have begun, and puts anything else back to what is 
 from __future__ import annotations
 
 from functools import cache
+from threading import get_ident
 from time import perf_counter
 
 from flambeau.core import config
@@ -65,25 +66,26 @@ def _run(wanted: Node | None, ahead: bool) -> None:
     nested = lock._is_owned()  # type: ignore[attr-defined]  # where a handler's work goes back to, kernels may be about to run
     with lock:  # taken first: what is asked for may be running in another thread
         run = None
-        while run is None:
-            if current is not None:
-                _settle(current)
-            if not graph.trace and not graph.written:
-                return
-            run = _take()
         try:
-            error = _execute(run, wanted, ahead and not nested)
+            while run is None:
+                if current is not None:
+                    _settle(current)
+                if not graph.trace and not graph.written:
+                    return
+                run = _take()
+            errors = _execute(run, wanted, ahead and not nested)
         except MemoryError as short:
             raise out_of_memory(short) from None
         except Exception as wrong:
-            if run.live or is_passing(wrong):
+            if run is None or run.live or is_passing(wrong):
                 raise
-            error = None  # a signal handler has gone on with this run: what it left is nothing to work on
+            errors = []  # a signal handler has gone on with this run: what it left is nothing to work on
         _commit(run)
-        if error is None and wanted is not None and wanted.value is None:
-            error = why_pending(wanted)
-    if error is not None:
-        raise error
+    for error, thread in errors:
+        if thread in (0, get_ident()):  # another thread's is raised where its value is read
+            raise error
+    if wanted is not None and wanted.value is None and (shortage := why_pending(wanted)) is not None:
+        raise shortage
 
 
 def _take() -> Run | None:
@@ -111,7 +113,7 @@ def _settle(run: Run) -> None:
         _put_back(run)
 
 
-def _execute(run: Run, wanted: Node | None, ahead: bool) -> BaseException | None:
+def _execute(run: Run, wanted: Node | None, ahead: bool) -> list[tuple[Exception, int]]:
     nodes, history = run.nodes, run.history
     seen = None
     if config.compiled:
@@ -122,7 +124,7 @@ def _execute(run: Run, wanted: Node | None, ahead: bool) -> BaseException | None
             if plan is None:
                 seen = trace.key, len(nodes), plans.cost_of(trace)
             elif plans.run(plan, trace, run, wanted, ahead):
-                return None
+                return []
         except Exception as error:
             # What kernels have written cannot be taken back: where they have begun, they go on later.
             wrong = not isinstance(error, MemoryError) and (config.strict or is_passing(error))
@@ -135,10 +137,10 @@ def _execute(run: Run, wanted: Node | None, ahead: bool) -> BaseException | None
     forget_uses(nodes)
     _hold(history)
     mark_needed(nodes)
-    error = interpret(nodes, set(run.storages.values()))
-    if seen is not None:
+    errors = interpret(nodes, set(run.storages.values()))
+    if seen is not None and not errors:  # one that fails is not seen: what is wrong with it may be what plans rely on
         plans.interpreted(*seen, perf_counter() - start)
-    return error
+    return errors
 
 
 @cache

@@ -229,7 +229,10 @@ class _Recipe:
                 f"{x}.op, {x}.attrs, {x}.shape, {x}.dtype, {x}.kind = op{k}, attrs, shape, dtype, kind{k}",
                 f"append({x})",
             ]
-        lines += [f"s{i}.write(x{place})" for i, place in enumerate(self.results)]
+        lines += [f"w{i} = s{i}.prepare()" for i in tensors]
+        for i, place in enumerate(self.results):  # no calls: a signal handler finds all of them written, or none
+            lines += [f"s{i}.node = x{place}", f"s{i}.version += 1"]
+        lines += [f"graph.written += {' + '.join([f'w{i}' for i in tensors])}"]
         made = "".join([f", {name}" for name in layouts] + [f", op{k}, kind{k}" for k in range(len(self.made))])
         head = (
             f"def make(shape, dtype{made}):\n    def follow(numbers, source, {', '.join(f't{i}' for i in tensors)}):\n"
@@ -239,7 +242,7 @@ class _Recipe:
         if maker is None:
             scope: dict[str, Any] = {
                 "new": object.__new__, "Node": Node, "attrs": NO_ATTRS, "append": graph.trace.append, "read": read,
-                "layout_of": dispatch.layout_of,
+                "layout_of": dispatch.layout_of, "graph": graph,
             }  # fmt: skip
             exec(compile(text, "<update>", "exec"), scope)
             maker = _makers[text] = scope["make"]

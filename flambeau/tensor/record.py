@@ -448,8 +448,24 @@ def assign(input: Tensor, result: Tensor, repeated: bool = False) -> Tensor:
         return input
     if input._strides is not None and not repeated:
         refuse_repeated(input)
-    if grad_mode.enabled:
+    if not grad_mode.enabled:
+        return _write(input, result)
+    storage, base = input._storage, input._base
+    content, history = storage.node, storage.history
+    places = [(t, dict(t.__dict__)) for t in (input, base) if t is not None]
+    try:
         dispatch.rebase(input, result)
+        return _write(input, result)
+    except BaseException:
+        if storage.node is content:  # not written: the tape is as before
+            for t, before in places:
+                t.__dict__.clear()
+                t.__dict__.update(before)
+            storage.history = history
+        raise
+
+
+def _write(input: Tensor, result: Tensor) -> Tensor:
     node = read(result)
     if node.dtype is not input._dtype:
         node = cast_node(node, input._dtype)

@@ -112,8 +112,8 @@ class Storage:
             self.buffer, self.node, self.leaf = buffer, node, node
             node.value, node.is_buffer = value, True
 
-    def write(self, node: Node) -> None:
-        """Makes ``node`` the content. The memory follows when the trace runs."""
+    def prepare(self) -> tuple[weakref.ref, ...]:
+        """Makes ready for a write. What this gives belongs to ``graph.written`` then."""
         if self.windows:
             self._part()
         if self.node.value is None:
@@ -121,7 +121,11 @@ class Storage:
                 graph.history.append((weakref.ref(self), self.node))
         elif self.buffer is None:
             self._adopt()
-        written = () if self.buffer is None else (weakref.ref(self),)
+        return () if self.buffer is None else (weakref.ref(self),)
+
+    def write(self, node: Node) -> None:
+        """Makes ``node`` the content. The memory follows when the trace runs."""
+        written = self.prepare()
         self.node = node  # no call from here on: a signal handler runs before or after (see engine/run.py)
         self.version += 1
         graph.written += written
@@ -147,7 +151,8 @@ class Storage:
 
     def _part(self) -> None:
         """Gives windows a copy of what they show, before the memory is written to."""
-        held = list(self.windows.values())  # type: ignore[union-attr]
+        windows = self.windows
+        held = [] if windows is None else list(windows.values())
         for node in held:
             flight.settle(node.value)
             node.value, node.is_buffer, node.address = node.value.copy(), False, 0
