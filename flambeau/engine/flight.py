@@ -120,8 +120,9 @@ def land() -> None:
     if aloft is None:
         return
     with lock:
-        if aloft is not None:
-            aloft.wait(ALL)
+        flight = aloft
+        if flight is not None:
+            flight.wait(ALL)
             aloft = None
 
 
@@ -130,8 +131,9 @@ def settle(value: np.ndarray) -> None:
     if aloft is None:
         return
     with lock:
-        if aloft is not None and aloft.writes(value):
-            aloft.wait(aloft.ready(value))
+        flight = aloft
+        if flight is not None and flight.writes(value):
+            flight.wait(flight.ready(value))
 
 
 def worth_launching(seconds: float) -> bool:

@@ -1,0 +1,36 @@
+"""Whatever is raised in the middle of flambeau's code, tensors are as program order says, or are computed when asked."""
+
+from __future__ import annotations
+
+import pytest
+
+from flambeau.core import config
+from tests.interruptions import NAMES, Checked
+
+
+@pytest.fixture(params=["interpreted", "compiled"])
+def mode(request, monkeypatch):
+    if request.param == "compiled":
+        pytest.importorskip("llvmlite")
+    monkeypatch.setattr(config, "compiled", request.param == "compiled")
+    monkeypatch.setattr(config, "compile_after", 0)
+    monkeypatch.setattr(config, "eager", False)
+    monkeypatch.setattr(config, "ahead", 0.0)
+    monkeypatch.setattr(config, "strict", False)
+    return request.param
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_handlers_that_raise(name, mode):
+    program = Checked(name)
+    count = program.places()
+    problems = [problem for at in range(count % 7, count, count // 25) if (problem := program.raising(at))]
+    assert not problems
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_handlers_that_use_tensors(name, mode):
+    program = Checked(name)
+    count = program.places()
+    problems = [problem for at in range(count % 5, count, count // 15) if (problem := program.using(at))]
+    assert not problems
