@@ -26,6 +26,7 @@ def flying(monkeypatch):
     """All plans fly that can, from their first run on."""
     monkeypatch.setattr(config, "ahead", 0.0)
     monkeypatch.setattr(flight, "LATE", float("inf"))
+    monkeypatch.setattr(flight, "grounded_until", 0.0)
     monkeypatch.setattr(config, "compile_after", 0)
     monkeypatch.setattr(config, "compiled", True)
     monkeypatch.setattr(config, "eager", False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flambeau.core import config
+from flambeau.engine import flight
 from tests.interruptions import NAMES, Checked
 
 
@@ -17,6 +18,8 @@ def mode(request, monkeypatch):
     monkeypatch.setattr(config, "eager", False)
     monkeypatch.setattr(config, "ahead", 0.0)
     monkeypatch.setattr(config, "strict", False)
+    monkeypatch.setattr(flight, "LATE", float("inf"))
+    monkeypatch.setattr(flight, "grounded_until", 0.0)
     return request.param
 
 
