@@ -21,8 +21,9 @@ import numpy as np
 import flambeau as torch
 from flambeau.core import config
 from flambeau.core.errors import is_own_file
+from flambeau.engine.flight import lock
 
-_CALLS = {dis.opmap[name] for name in dis.opmap if name.startswith(("CALL", "PRECALL", "JUMP_BACKWARD", "POP_JUMP_BACKWARD"))}
+_CALLS = {dis.opmap[name] for name in dis.opmap if name.startswith(("CALL", "JUMP_BACKWARD", "POP_JUMP_BACKWARD"))}
 
 
 class Interrupt(BaseException):
@@ -242,6 +243,8 @@ class Checked:
                     k += 1
         except Interrupt:
             pass
+        if lock._is_owned():
+            return f"{self.name}, place {at} ({injector.where}): the lock is not released"
         found = state_of(s)
         if injector.where == "":
             return None if same(found, self.states[-1]) else "not interrupted, and wrong"

@@ -108,8 +108,8 @@ class Execution:
         plan, values = self.plan, self.values
         calls, fault = plan.calls, plan.fault
         last = plan.flight if worth is not None and flight.worth_launching(worth) else None
-        while self.at < len(calls):
-            at = self.at
+        total = len(calls)
+        while (at := self.at) < total:
             call = calls[at]
             if call.__class__ is tuple:
                 address, count = call
@@ -120,7 +120,7 @@ class Execution:
                         self.state = fresh
                     continue
                 place = state.buffer_info()[0]
-                if last is not None and worth is not None and at == len(calls) - 1:
+                if last is not None and worth is not None and at == total - 1:
                     self._fly(state, place, count, last, wanted, worth)
                 while state[1] < count:
                     plan.drive(place, count)

@@ -15,6 +15,7 @@ from flambeau.core.scalars import factor, fitting
 from flambeau.ops import layouts, samples
 from flambeau.ops.comparison import where
 from flambeau.ops.complexes import conj_of
+from flambeau.ops.limits import can_divide
 from flambeau.ops.numerics import in_double, select
 from flambeau.ops.record import ErrorSample, Sample, by_number, by_tensor, composite, pointwise
 from flambeau.ops.refusals import NOT_FLOATING, NOT_REAL_NUMBERS, no_derivative, refuse
@@ -281,6 +282,7 @@ def _integers_by_zero(make):
     grad={"input": no_derivative("floor_divide", aten=True), "other": no_derivative("floor_divide", aten=True)},
     backward_name="NotImplemented",
     checked=True,
+    sure=can_divide,
     inplace=True,
     out=True,
     samples=samples.binary(low=0.6, high=0.9, number=0.4),
@@ -303,6 +305,7 @@ def floor_divide(input, other):
     grad=_no_gradient,
     backward_name="DivBackward2",
     checked=True,
+    sure=can_divide,
     method=False,
     errors=_integers_by_zero,
 )
@@ -313,7 +316,7 @@ def _floored_quotient(input, other):
 
 
 @pointwise(
-    expand=_expand_division(lambda b, x, y: b.truncdiv(x, y)), kernel=_truncated, tensors="input other", checked=True, method=False, errors=_integers_by_zero)
+    expand=_expand_division(lambda b, x, y: b.truncdiv(x, y)), kernel=_truncated, tensors="input other", checked=True, sure=can_divide, method=False, errors=_integers_by_zero)
 def _truncated_divide(input, other):
     """Element-wise quotient of integers, rounded towards zero."""
     refuse("div_trunc_cpu", input, other, kinds=NOT_REAL_NUMBERS)
@@ -327,6 +330,7 @@ def _truncated_divide(input, other):
     tensors="input other",
     grad={"input": lambda g: g, "other": lambda g, input, other: -g * _floored_quotient(input, other)},
     checked=True,
+    sure=can_divide,
     inplace=True,
     out=True,
     samples=samples.binary(low=0.6, high=0.9, number=0.4),
@@ -348,6 +352,7 @@ def remainder(input, other):
     tensors="input other",
     grad={"input": lambda g: g, "other": lambda g, input, other: -g * trunc(input / other)},
     checked=True,
+    sure=can_divide,
     inplace=True,
     out=True,
     samples=samples.binary(low=0.6, high=0.9, number=0.4),

@@ -8,6 +8,7 @@ from flambeau import dispatch
 from flambeau.core import dtypes
 from flambeau.core.dtypes import scalar_name
 from flambeau.core.errors import describe
+from flambeau.ops.limits import is_index_of
 from flambeau.ops.matmul import require_tensors
 from flambeau.ops.numerics import all_below
 from flambeau.ops.record import ErrorSample, Sample, composite, op
@@ -53,7 +54,7 @@ def _grad_of_lookup(g, indices, weight_shape, padding_idx, scale_grad_by_freq):
 def _verify(inputs: tuple, attrs: dict) -> bool:
     known = dispatch.known(inputs[1])
     if known is None:
-        return False
+        return is_index_of(inputs[1], inputs[0]._shape[0])
     _check_range(known, inputs[0]._shape[0], attrs["in_bags"])
     return True
 
@@ -90,7 +91,7 @@ def _add_rows(g, indices, rows, padding_idx):
 def _verify_added(inputs: tuple, attrs: dict) -> bool:
     known = dispatch.known(inputs[1])
     if known is None:
-        return False
+        return is_index_of(inputs[1], attrs["rows"])
     _check_range(known, attrs["rows"])
     return True
 

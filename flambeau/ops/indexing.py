@@ -15,6 +15,7 @@ from flambeau.core.errors import warn
 from flambeau.core.scalars import fitting
 from flambeau.core.size import broadcast_shapes, wrap_dim
 from flambeau.ops import layouts
+from flambeau.ops.limits import is_index_of
 from flambeau.ops.numerics import all_below
 from flambeau.ops.record import ErrorSample, Sample, by_tensor, composite, op
 
@@ -39,7 +40,7 @@ def verify_along(error: type[Exception] = IndexError, start: str = "") -> Callab
     def verify(inputs: tuple, attrs: dict) -> bool:
         shape, known = inputs[0]._shape, dispatch.known(inputs[1])
         if known is None or not shape:
-            return False
+            return bool(shape) and is_index_of(inputs[1], shape[attrs["dim"]])
         in_range(known, shape[attrs["dim"]], attrs["dim"], error, start)
         return True
 
@@ -71,8 +72,9 @@ def _verify(inputs: tuple, attrs: dict) -> bool:
     """The check of the index tensors of an op, which are its last inputs."""
     indices = inputs[1 + ("accumulate" in attrs) :]
     known = [None if i is None else dispatch.known(i) for i in indices]
-    if any(i is not None and k is None for i, k in zip(indices, known, strict=True)):
-        return False
+    for i, k, n in zip(indices, known, inputs[0]._shape):
+        if i is not None and k is None and not is_index_of(i, n):
+            return False
     _resolve(inputs[0]._shape, tuple(known))
     return True
 

@@ -17,6 +17,7 @@ from flambeau.core.errors import warn
 from flambeau.core.size import broadcast_shapes
 from flambeau.ops import layouts
 from flambeau.ops.activation import logsigmoid
+from flambeau.ops.limits import are_probabilities
 from flambeau.ops.matmul import require_tensors
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 from flambeau.ops.refusals import NOT_FLOATING, refuse
@@ -361,6 +362,7 @@ def _expand_binary_entropy(e, x, y, weight, reduction):
     kernel=reducing(_binary_entropy),
     grad={"input": _grad_of_binary_entropy, "target": _grad_of_binary_target},
     checked=True,
+    sure=are_probabilities,
     method=False,
     backward_name="BinaryCrossEntropyBackward0",
 )

@@ -8,6 +8,7 @@ from flambeau import dispatch
 from flambeau.core import dtypes
 from flambeau.core.dtypes import scalar_name
 from flambeau.ops.activation import logsigmoid
+from flambeau.ops.limits import is_index_of
 from flambeau.ops.linear import linear
 from flambeau.ops.loss import checked_reduction, reduced
 from flambeau.ops.matmul import require_tensors
@@ -156,7 +157,7 @@ def _nll_record(name: str, backward_name: str):
         classes = input._shape[1 if len(input._shape) > 1 else 0]
         if known is not None and not all_below(known, classes):
             _check_targets(known[known != attrs["ignore_index"]], classes)
-        return known is not None
+        return known is not None or is_index_of(target, classes)
 
     return op(
         check,

@@ -63,13 +63,15 @@ class Op:
     ``checked``   the kernel may refuse values (an index out of range); the error names the line that recorded the op
     ``verify``    of a checked op: ``verify(inputs, attrs)`` raises what the kernel would, where the values that this depends
                   on are known already, and says whether they are; ``verified`` is the same op for calls that it has passed
+    ``sure``      of a checked op: ``sure(nodes)`` says whether its inputs cannot be such that it refuses them, though their values
+                  may not be known; where it is not, what is pending runs as the op is called, so that the error comes there
     ``samples``   makes sample arguments for the generated tests; ``errors`` makes wrong ones
     """
 
     __slots__ = (
         "aliases", "always_laid_out", "backward_name", "by_layout", "check", "checked", "eager", "errors", "expand", "fits", "form", "function", "grads", "inplace",
         "kernel", "layout", "listed", "lower", "method", "name", "node_type", "nondifferentiable", "numbers", "out", "outputs", "overload", "patience", "recipes",
-        "reduces", "result", "rules", "samples", "short_name", "static", "tensors", "tuple_type",
+        "reduces", "result", "rules", "samples", "short_name", "static", "sure", "tensors", "tuple_type",
         "verified", "verify", "wraps",
     )  # fmt: skip
 
@@ -87,6 +89,7 @@ class Op:
         eager: bool = False,
         checked: bool = False,
         verify: Callable | None = None,
+        sure: Callable | None = None,
         method: bool | None = None,
         inplace: bool = False,
         out: bool | str = False,
@@ -149,6 +152,7 @@ class Op:
         self.node_type = None
         self.tuple_type = None
         self.verify = verify
+        self.sure = sure
         self.verified = self
         if verify is not None:
             self.verified = copy(self)

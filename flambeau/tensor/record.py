@@ -56,9 +56,9 @@ def record(op, args: tuple, kwargs: dict):
     elif op.eager:
         run_pending()
         node = _run_now(op, nodes, attrs, dtype)
-    elif op.verify is not None and dtype.is_floating_point and op.verify(inputs, attrs):
+    elif op.verify is not None and dtype.is_floating_point and _verify(op, inputs, attrs):
         node = Node(op.verified, nodes, attrs, shape, dtype)
-    elif op.checked and (values := _values(nodes)) is not None:
+    elif op.checked and (values := _values(nodes, op.sure is None or not op.sure(nodes))) is not None:
         node = _run_now(op, values, attrs, dtype)  # what it refuses is refused here, at the user's line
     else:
         node = Node(op, nodes, attrs, shape, dtype)
@@ -117,14 +117,26 @@ def _present(inputs: tuple) -> tuple | None:
     return tuple(found)
 
 
-def _values(nodes: tuple) -> tuple | None:
-    """The inputs with the values of nodes in place of them; ``None`` where one has not run yet."""
+def _verify(op, inputs: tuple, attrs: dict) -> bool:
+    """Whether an op has looked at the values that it relies on; what is pending runs if they are."""
+    if op.verify(inputs, attrs):
+        return True
+    run_pending()
+    return op.verify(inputs, attrs)
+
+
+def _values(nodes: tuple, now: bool = False) -> tuple | None:
+    """The inputs with the values of nodes in place of them; ``None`` where one has not run yet, unless they shall ``now``."""
     found: list = []
     for x in nodes:
         if x.__class__ is Node and x.value is None:
-            if x.op is not VIEW or x.inputs[0].value.__class__ is not np.ndarray:
-                return None
-            x = VIEW.kernel(x.inputs[0].value, **x.attrs)
+            base = x.inputs[0] if x.op is VIEW else x
+            if now and base.value is None:
+                run_pending(base)
+            if x.value is None:
+                if base.value.__class__ is not np.ndarray:
+                    return None
+                x = VIEW.kernel(base.value, **x.attrs)
         found.append(x)
     return tuple(found)
 
@@ -202,7 +214,11 @@ def _finish(op, inputs: tuple, nodes: tuple, attrs: dict, shape, dtype, order=No
     else:
         result = in_order(Node(op, nodes, attrs, reordered(shape, order), dtype), order)
     if op.checked:
-        may_fail(result._storage.node)
+        node = result._storage.node
+        may_fail(node)
+        if op.sure is not None and not op.sure(nodes):
+            run_pending(node)
+            del node
     if grad_mode.enabled and op.grads:
         dispatch.attach(op, result, inputs, attrs)
     if config.eager or len(graph.trace) >= config.max_pending_nodes:
