@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 from flambeau.core import config
 from flambeau.engine import flight
 from tests.interruptions import NAMES, Checked
+from tests.preemption import run
 
 
 @pytest.fixture(params=["interpreted", "compiled"])
@@ -37,3 +40,9 @@ def test_handlers_that_use_tensors(name, mode):
     count = program.places()
     problems = [problem for at in range(count % 5, count, count // 15) if (problem := program.using(at))]
     assert not problems
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="time-outs by signals are POSIX")
+def test_training_that_is_interrupted(mode):
+    """The same in training loops, at random times; ``python -m tests.preemption`` does that for longer."""
+    assert not run(8, seed=0)
