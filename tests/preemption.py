@@ -42,7 +42,7 @@ class Loop:
         size = rng.choice([8, 40, 200])
         self.model = rng.choice([self._dense, self._normalized, self._convolutions, self._embedding])(size)
         make = rng.choice([
-            lambda p: torch.optim.SGD(p, lr=0.05), lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9),
+            lambda p: torch.optim.SGD(p, lr=0.002), lambda p: torch.optim.SGD(p, lr=0.002, momentum=0.9),
             lambda p: torch.optim.Adam(p, lr=0.01), lambda p: torch.optim.AdamW(p, lr=0.01), lambda p: torch.optim.RMSprop(p, lr=0.01),
         ])  # fmt: skip
         self.optimizer = make(self.model.parameters())
@@ -169,13 +169,16 @@ def run(count: int, seed: int, workers: int = 0, tell=lambda text: None) -> list
 
 
 def _interrupt(loop: Loop, left: list[str], interrupts: Interrupts, title: str) -> list[str]:
-    states, gradients, checkpoints = [loop.state()], [{}], [loop.checkpoint()]
-    for x, y in loop.batches(0):
-        loop.step(x, y)
-        states.append(loop.state())
-        gradients.append(loop.gradients())
-        checkpoints.append(loop.checkpoint())
-    loop.restore(checkpoints[0])
+    first = loop.checkpoint()
+    for _ in range(3):  # the last time by the plans that run later, too: rounding grows from step to step
+        loop.restore(first)
+        states, gradients, checkpoints = [loop.state()], [{}], [first]
+        for x, y in loop.batches(0):
+            loop.step(x, y)
+            states.append(loop.state())
+            gradients.append(loop.gradients())
+            checkpoints.append(loop.checkpoint())
+    loop.restore(first)
     start = time.perf_counter()
     for x, y in loop.batches(0):
         loop.step(x, y)
@@ -187,8 +190,8 @@ def _interrupt(loop: Loop, left: list[str], interrupts: Interrupts, title: str) 
             break
         name = left.pop()
         loop.restore(checkpoints[done])
-        interrupts.arm(name, seconds * (STEPS - done) / STEPS)
         try:
+            interrupts.arm(name, seconds * (STEPS - done) / STEPS)
             for x, y in loop.batches(done):
                 loop.step(x, y)
                 done += 1

@@ -49,51 +49,63 @@ class Accumulation:
         t._shape, t._dtype, t._layout = self.shape, self.dtype, self.layout
         return t
 
-    def prepare(self, variable: Tensor, value: Value, stores: list, written: dict[Storage, tuple]) -> bool:
-        """Notes what is to be stored to add a gradient, given as the node of its value; whether that is all."""
+    def prepare(self, variable: Tensor, value: Value, stores: Stores) -> None:
+        """Notes what is to be stored to add a gradient, given as the node of its value."""
         before = variable._grad
         if before is None:
             grad = self.tensor(value)
-            stores.append((variable, "_grad", grad if variable._strides is None else laid_out_as(variable, grad)))
-            return True
+            stores.add(variable, "_grad", grad if variable._strides is None else laid_out_as(variable, grad))
+            return
         storage = before._storage
-        if self.sum is None or (before._layout or dispatch.layout_of(before)) is not self.layout or storage.exposed:
-            return False
-        if storage in written:  # two leaves have the same gradient
-            return False
+        alike = self.sum is not None and (before._layout or dispatch.layout_of(before)) is self.layout
+        if not alike or storage.exposed or storage in stores.storages:  # two leaves may have the same gradient
+            stores.later.append((self, variable, value))
+            return
         node = _new(Value)
-        node.op, node.attrs, node.shape, node.dtype, node.kind = self.sum
+        node.op, node.attrs, node.shape, node.dtype, node.kind = self.sum  # type: ignore[misc]
         node.inputs = storage.node, value
         trace.append(node)
-        written[storage] = storage.prepare()
-        stores += ((storage, "node", node), (storage, "version", storage.version + 1))
-        return True
+        stores.storages.add(storage)
+        stores.written += storage.prepare()
+        stores.objects += (storage, storage)
+        stores.names += ("node", "version")
+        stores.values += (node, storage.version + 1)
+
+
+class Stores:
+    """What a backward pass stores in leaves, all in one step: a signal handler that raises, or looks at gradients, comes before
+    or after it. Only gradients of half precision, and those whose memory somebody else can see, are added one by one.
+    """
+
+    __slots__ = ("later", "names", "objects", "storages", "values", "written")
+
+    def __init__(self) -> None:
+        self.storages: set[Storage] = set()
+        self.objects: list = []
+        self.names: list[str] = []
+        self.values: list = []
+        self.written: list = []
+        self.later: list[tuple] = []
+
+    def add(self, object, name: str, value) -> None:
+        self.objects.append(object)
+        self.names.append(name)
+        self.values.append(value)
+
+    def store(self) -> None:
+        calls = map(setattr, self.objects, self.names, self.values)
+        graph.written += self.written
+        deque(calls, 0)  # a single call of C
+        for accumulation, variable, value in self.later:
+            _add(accumulation.tensor(value), variable._grad)
 
 
 def add_all(gradients: Iterable[tuple[Tensor, Value]]) -> None:
-    """Adds gradients, given as the nodes of their values, to leaves that are all different.
-
-    It is one step: a signal handler that raises, or looks at gradients, comes before or after all of them. Only gradients of
-    half precision and those that somebody else can see the memory of come one by one.
-    """
-    stores: list[tuple] = []
-    written: dict[Storage, tuple] = {}
-    later = []
+    """Adds gradients, given as the nodes of their values, to leaves that are all different; see :class:`Stores`."""
+    stores = Stores()
     for variable, value in gradients:
-        accumulation = accumulation_of(value.shape, value.dtype)
-        if not accumulation.prepare(variable, value, stores, written):
-            later.append((accumulation, variable, value))
-    _store_all(stores, [ref for refs in written.values() for ref in refs])
-    for accumulation, variable, value in later:
-        _add(accumulation.tensor(value), variable._grad)
-
-
-def _store_all(stores: list[tuple], written: list) -> None:
-    """Sets attributes, given as (object, name, value), in a single call of C."""
-    if stores:
-        calls = map(setattr, *zip(*stores))
-        graph.written += written
-        deque(calls, 0)
+        accumulation_of(value.shape, value.dtype).prepare(variable, value, stores)
+    stores.store()
 
 
 def laid_out_as(variable: Tensor, grad: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flambeau import dispatch
-from flambeau.autograd.accumulation import accumulation_of, add_all
+from flambeau.autograd.accumulation import Stores, accumulation_of
 from flambeau.autograd.graph import AccumulateGrad, Node, OpBackward, accumulate
 from flambeau.autograd.saving import Saved, sort_of
 from flambeau.engine import graph
@@ -72,11 +72,12 @@ def _added(leaves: Sequence[tuple], values: Sequence[str], known: dict[str, Any]
     first = " and ".join([f"a{i}._grad is None and a{i}._strides is None" for i, _ in leaves])
     lines = [f"if {first}:"]
     for (i, accumulation), value in zip(leaves, values):
-        known[f"gradient{i}"] = accumulation.tensor
+        known[f"gradient{i}"], known[f"prepare{i}"] = accumulation.tensor, accumulation.prepare
         lines += [f"    g{i} = gradient{i}({value})"]
     lines += [f"    a{i}._grad = g{i}" for i, _ in leaves]
-    pairs = "".join([f"(a{i}, {value}), " for (i, _), value in zip(leaves, values)])
-    return [*lines, "else:", f"    add_all(({pairs}))"]
+    lines += ["else:", "    stores = Stores()"]
+    lines += [f"    prepare{i}(a{i}, {value}, stores)" for (i, _), value in zip(leaves, values)]
+    return [*lines, "    stores.store()"]
 
 
 def _call(k: int, calls: Sequence[Call], names: list[str], values: list[str], known: dict[str, Any]) -> list[str]:
@@ -253,6 +254,6 @@ def _made(lines: list[str], known: dict[str, Any]) -> Callable:
 
 _SCOPE: dict[str, Any] = {
     "new": object.__new__, "Node": Value, "extend": graph.trace.extend, "AccumulateGrad": AccumulateGrad, "differs": _differs,
-    "accumulate": accumulate, "add_all": add_all, "contents_of": contents_of, "listed": _listed, "variable_of": _variable_of,
+    "accumulate": accumulate, "Stores": Stores, "contents_of": contents_of, "listed": _listed, "variable_of": _variable_of,
 }  # fmt: skip
 """What the functions know by name."""

@@ -34,16 +34,16 @@ class Execution:
     """A plan that runs on a trace's values.
 
     ``at``      how many of the plan's calls have been made
-    ``state``   of the present call, the address of its kernels' list and how many have run (see ``compiler.driver``)
+    ``state``   of the present call, the address of its kernels' list and how many have run (see ``compiler.driver``); and
+                where these two words are
     """
 
-    __slots__ = ("at", "plan", "state", "trace", "values")
+    at = 0
+    state: tuple[array, int] | None = None
 
     def __init__(self, plan: Plan, trace: Trace) -> None:
         self.plan, self.trace = plan, trace
         self.values: dict[int, np.ndarray] = {}
-        self.at = 0
-        self.state: array | None = None
 
     def bind(self) -> bool:
         """Tells the kernels where this trace's values are; whether they can run on them. No kernel has run then."""
@@ -115,14 +115,20 @@ class Execution:
                 address, count = call
                 state = self.state
                 if state is None:
-                    fresh = array("q", (address, 0))
-                    if self.at == at and self.state is None:
-                        self.state = fresh
-                    continue
-                place = state.buffer_info()[0]
+                    state = plan.state
+                    if state is None:
+                        words = array("q", (0, 0))
+                        state = words, words.buffer_info()[0]
+                        if plan.state is None:
+                            plan.state = state
+                        continue
+                    plan.state = None  # no call from "if" on: nobody else takes it
+                    state[0][0], state[0][1] = address, 0
+                    self.state = state
+                words, place = state
                 if last is not None and worth is not None and at == total - 1:
-                    self._fly(state, place, count, last, wanted, worth)
-                while state[1] < count:
+                    self._fly(words, place, count, last, wanted, worth)
+                while words[1] < count:
                     plan.drive(place, count)
                 refused = bool(fault) and 1 in fault
                 if refused:
@@ -130,7 +136,7 @@ class Execution:
                     fault[:] = array("q", [0] * len(fault))
                     return False
                 if self.at == at:
-                    self.state = None
+                    self.state, plan.state = None, state
                     self.at = at + 1
                 continue
             try:

@@ -132,6 +132,8 @@ class Plan:
     """How many of its runs were timed, and the seconds that these took."""
     flight: int | None = None
     """How many steps come before the last call, if that may fly: nothing in it may be refused, or is left to do after it."""
+    state: tuple[array, int] | None = None
+    """Two words for the next execution."""
     binder: Execution | None = None
     """Who is telling the kernels where values are."""
 

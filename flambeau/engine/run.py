@@ -12,6 +12,7 @@ from __future__ import annotations
 from functools import cache
 from threading import get_ident
 from time import perf_counter
+from typing import Any
 
 from flambeau.core import config
 from flambeau.core.errors import is_passing, out_of_memory
@@ -31,14 +32,13 @@ class Run:
     ``live``       whether it is still to be done: it has not been put back, and is not over
     """
 
-    __slots__ = ("execution", "history", "live", "nodes", "storages", "written")
+    execution: Any = None
+    live = True
 
-    def __init__(self, storages: dict, written: list) -> None:
-        self.storages, self.written = storages, written
-        self.nodes: list = []
-        self.history: list = []
-        self.execution = None
-        self.live = True
+    nodes: list
+    storages: dict
+    written: list
+    history: list
 
 
 current: Run | None = None
@@ -95,10 +95,11 @@ def _take() -> Run | None:
     # Other threads go on recording. Their storages are taken before the trace, so that it has the nodes of all.
     written = graph.written[:]
     storages = {storage: storage.node for storage in [ref() for ref in written] if storage is not None}
-    writes, run = len(written), Run(storages, written)
+    writes, run = len(written), Run()
     if taken != before or current is not None:
         return None
     current, taken = run, before + 1  # no call from the line before on
+    run.storages, run.written = storages, written
     run.nodes, run.history = graph.trace[:], graph.history[:]
     del graph.trace[:], graph.history[:], graph.written[:writes]
     graph.fallible, fresh_bytes = False, 0
@@ -157,11 +158,12 @@ def _commit(run: Run) -> None:
     global current
     if not run.live:
         return
-    _restore(run.history, run.storages)
+    if run.history:
+        _restore(run.history, run.storages)
     for storage, node in run.storages.items():
         if run.live:
             storage.commit(node)
-    if run.live and any(run.nodes) and run.execution is None:  # for lack of memory
+    if run.execution is None and run.live and any(run.nodes):  # for lack of memory
         _put_back(run)
     if run.live:  # no call from here on
         run.live = False

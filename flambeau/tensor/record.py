@@ -467,6 +467,9 @@ def assign(input: Tensor, result: Tensor, repeated: bool = False) -> Tensor:
     if not grad_mode.enabled:
         return _write(input, result)
     storage, base = input._storage, input._base
+    if result._grad_fn is None and input._grad_fn is None and base is None and not input._requires_grad:
+        dispatch.rebase(input, result)  # which has nothing to do, unless there is something to refuse
+        return _write(input, result)
     content, history = storage.node, storage.history
     places = [(t, dict(t.__dict__)) for t in (input, base) if t is not None]
     try:
