@@ -109,10 +109,9 @@ def test_targets_of_bytes():
         lambda: F.embedding(torch.tensor([1]) + 4, torch.zeros(5, 2)),
     ],
 )
-def test_wrong_values_name_the_line(wrong):
-    with pytest.raises(IndexError) as caught:
-        wrong().tolist()
-    assert any(__file__ in note for note in caught.value.__notes__)
+def test_wrong_values_are_refused_by_the_call(wrong):
+    with pytest.raises(IndexError):
+        wrong()
 
 
 def test_attention_to_nothing_is_zero():

@@ -96,6 +96,24 @@ def test_error_samples(op):
                 t.tolist()
 
 
+def pending(x):
+    """Arguments like these, whose values have not been computed."""
+    if isinstance(x, torch.Tensor):
+        return x.clone() if x.is_leaf and x._base is None and x.numel() else x
+    if isinstance(x, (list, tuple)) and type(x) in (list, tuple):
+        return type(x)(map(pending, x))
+    return x
+
+
+@pytest.mark.parametrize("op", [op for op in OPS if op.errors and not op.inplace or op.checked], ids=lambda op: op.name)
+def test_errors_of_pending_values_come_with_the_call(op):
+    """Where values show what is wrong, the call looks at them, also if they have not been computed yet."""
+    for wrong in op.errors(Make()) if op.errors else ():
+        args, kwargs = pending(wrong.args), {name: pending(x) for name, x in wrong.kwargs.items()}
+        with pytest.raises(wrong.error, match=wrong.match):
+            op.function(*args, **kwargs)
+
+
 def values(result):
     return [np.array(t.detach()._array()) for t in leaves(result)]
 
