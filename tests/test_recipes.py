@@ -114,10 +114,9 @@ def test_indices_are_looked_at_in_every_call(monkeypatch):
     with pytest.raises(IndexError, match="index out of range"):
         torch.nn.functional.embedding(torch.tensor([0, 4]), table)
     late = torch.nn.functional.embedding(torch.tensor([1, 2]) + 1, table)  # not known yet
-    assert seen == ["_embedding"] and late.tolist() == [[4, 5], [6, 7]]
-    late = torch.nn.functional.embedding(torch.tensor([3, 2]) + 1, table)
+    assert "_embedding" in seen and late.tolist() == [[4, 5], [6, 7]]
     with pytest.raises(IndexError, match="index out of range"):
-        late.tolist()
+        torch.nn.functional.embedding(torch.tensor([3, 2]) + 1, table)
 
 
 def test_results_that_are_followed_have_their_places_on_the_tape():
