@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 
 import pytest
 
@@ -45,13 +46,16 @@ def test_an_error_is_raised_in_the_thread_whose_work_failed():
 
     erring = threading.Thread(target=err)
     threads = [threading.Thread(target=innocent) for _ in range(3)]
-    for t in (erring, *threads):
+    erring.start()
+    while not caught:
+        time.sleep(0)
+    for t in threads:
         t.start()
     for t in threads:
         t.join()
     stop.set()
     erring.join()
-    assert not wrong and caught
+    assert wrong == []
 
 
 def test_what_there_is_no_memory_for_stays_pending():
