@@ -137,7 +137,7 @@ class _Replay:
         written += [f"{s}.version += {n - 1}" for s, _, n in writes if n > 1]
         record = self._record()
         guards.values.update({
-            "after_record": after_record, "caller_site": caller_site, "check": _check, "graph": graph, "new": object.__new__, "Node": Node,
+            "after_record": after_record, "caller_site": caller_site, "get_ident": threading.get_ident, "check": _check, "graph": graph, "new": object.__new__, "Node": Node,
             "resaved": _resaved, "snapshot": _snapshot, "Storage": Storage, "trace": graph.trace,
             "verify": look_again,
         })  # fmt: skip
@@ -169,7 +169,7 @@ class _Replay:
                 f"{r}.inputs = ({''.join(x + ', ' for x in inputs)})",
             ]
             if node.op.checked:
-                lines += [f"{r}.site = caller_site()", "graph.fallible = True"]
+                lines += [f"{r}.site, {r}.thread = caller_site(), get_ident()", "graph.fallible = True"]
             elif node.op.__class__ is Op and node.op.verify is not None and not self._is_constant(node):
                 lines += [f"verify({r})"]
             if node.op.__class__ is Op and node.op.check.__code__ in self.checks:

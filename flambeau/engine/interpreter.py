@@ -71,7 +71,7 @@ def mark_needed(todo: list) -> None:
 
 
 def interpret(todo: list, contents: Collection[Node] = ()) -> list[tuple[Exception, int]]:
-    """Runs marked nodes in order and returns errors, each with the thread that recorded what failed (0: any).
+    """Runs marked nodes in order and returns errors, each with the thread that recorded what failed (0: any, -1: not known yet).
 
     What does not depend on a failed node still runs.
 
@@ -107,7 +107,8 @@ def interpret(todo: list, contents: Collection[Node] = ()) -> list[tuple[Excepti
                         raise
                     error = _noted(raised, node)
                     value = Failed(error)
-                    errors.append((error, node.thread))
+                    # Another thread may have recorded the node and not said yet that it is its own.
+                    errors.append((error, node.thread or -1 if node.op.checked else 0))
             if todo[i] is node:  # no call between this and the next line
                 node.value = value
                 args.clear()
