@@ -25,12 +25,15 @@ from flambeau.core import dtypes as _dtypes
 from flambeau.core import memory_format as _formats
 from flambeau.core.device import device
 from flambeau.core.dtypes import can_cast, dtype, finfo, get_default_dtype, iinfo, promote_types, set_default_dtype
+from flambeau.core.errors import is_warn_always_enabled, set_warn_always
 from flambeau.core.memory_format import layout, memory_format
 from flambeau.core.random import Generator, default_generator
 from flambeau.core.size import Size, broadcast_shapes
 from flambeau import random, version  # isort: skip
 from flambeau.random import get_rng_state, initial_seed, manual_seed, seed, set_rng_state
 from flambeau.tensor import exchange as _exchange
+from flambeau.tensor import storages as _storages
+from flambeau.tensor import typed_storages as _typed_storages
 from flambeau.tensor.exchange import as_tensor, asarray, from_dlpack, from_numpy, frombuffer
 from flambeau.tensor.methods import inplace_function as _inplace_function
 from flambeau.tensor.printing import get_printoptions, set_printoptions
@@ -68,7 +71,7 @@ def is_tensor(obj) -> bool:
 
 def is_storage(obj) -> bool:
     """Whether ``obj`` is a tensor's storage."""
-    return isinstance(obj, _exchange.UntypedStorage)
+    return isinstance(obj, _storages.AnyStorage)
 
 
 def numel(input: Tensor) -> int:
@@ -157,14 +160,16 @@ def get_float32_matmul_precision() -> str:
 
 tensor = _exchange.tensor
 to_dlpack = _exchange.to_dlpack
-UntypedStorage = _exchange.UntypedStorage
+UntypedStorage, TypedStorage = _storages.UntypedStorage, _typed_storages.TypedStorage
+globals().update(_typed_storages.LEGACY)
+Storage = _typed_storages.LEGACY["FloatStorage"]
 
 # --- rooms that are opened when they are entered -------------------------------------------------------------
 
 _LAZY = frozenset(
     {"nn", "optim", "utils", "linalg", "fft", "special", "cuda", "backends", "serialization", "compat", "distributions", "amp",
      "func", "jit", "testing", "masked", "signal", "overrides", "compiler", "onnx", "multiprocessing", "distributed",
-     "return_types", "_C", "_dynamo", "accelerator", "cpu", "fx", "hub", "mps", "profiler", "xpu"}
+     "return_types", "_C", "_dynamo", "accelerator", "cpu", "fx", "hub", "mps", "profiler", "storage", "xpu"}
 )  # fmt: skip
 _LAZY_NAMES = {
     "save": "serialization", "load": "serialization", "vmap": "func", "autocast": "amp", "GradScaler": "amp",

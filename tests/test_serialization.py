@@ -283,11 +283,11 @@ def test_several_objects_in_a_file_of_the_older_format(tmp_path):
                 assert torch.load(file)["n"].tolist() == [n] * n and pickle.load(file) == n
 
 
+@pytest.mark.filterwarnings("ignore:TypedStorage is deprecated")
 @pytest.mark.parametrize("zipped", [True, False])
 def test_storages_are_saved_as_such(zipped):
     x, y = torch.arange(6.0), torch.arange(4)
-    with pytest.warns(UserWarning, match="TypedStorage is deprecated"):
-        typed = x.storage()
+    typed = x.storage()
     f = io.BytesIO()
     torch.save([x[2:], typed, y.untyped_storage(), y.untyped_storage()], f, _use_new_zipfile_serialization=zipped)
     part, floats, raw, same = load_bytes(f.getvalue())

@@ -38,6 +38,40 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
     warnings.warn(message, category, stacklevel=level)
 
 
+warn_always = False
+"""Whether :func:`warn_once` warns each time."""
+_said: set[str] = set()
+
+
+def warn_once(message: str) -> None:
+    """Warns where nobody has been told the same before, in this process."""
+    if warn_always or message not in _said:
+        _said.add(message)
+        warn(message)
+
+
+def set_warn_always(b: bool) -> None:
+    """Whether warnings that usually appear once in a process, such as that of typed storages, appear each time.
+
+    >>> import flambeau as torch
+    >>> torch.set_warn_always(True)
+    >>> torch.is_warn_always_enabled()
+    True
+    >>> torch.set_warn_always(False)
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.set_warn_always.html
+    """
+    global warn_always
+    if not isinstance(b, bool):
+        raise RuntimeError(f"setWarnOnlyOnce expects a bool, but got {type(b).__name__}")
+    warn_always = b
+
+
+def is_warn_always_enabled() -> bool:
+    """Whether :func:`set_warn_always` is on."""
+    return warn_always
+
+
 def describe(value: object) -> str:
     """A value's type as an error message names it: ``Tensor``, ``int``, ``tuple of (int, int)``."""
     if isinstance(value, (tuple, list)) and type(value) in (tuple, list) and value:

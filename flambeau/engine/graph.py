@@ -121,6 +121,8 @@ def strided(base: np.ndarray, shape, strides, offset: int, dtype: Dtype) -> np.n
     """The elements of a contiguous ``base`` at ``offset + sum(i * stride)``, as a view; strides in elements."""
     if 0 in shape:
         return np.empty(shape, dtype.np)
+    if not base.size:  # for which NumPy would not look whether the strides fit
+        raise RuntimeError(f"a tensor of shape {list(shape)} is read, but its storage was resized to 0 bytes")
     if base.dtype == bfloat16.np:  # has no buffer protocol of its own
         base = base.reshape(-1).view(np.uint8)
     size = dtype.itemsize

@@ -22,7 +22,7 @@ from flambeau.serialization.archive import (
 )
 from flambeau.serialization.files import OnlyWritten, Seekable, file_path, replacing
 from flambeau.serialization.pickler import CheckpointPickler
-from flambeau.serialization.storages import MapLocation, parse_id, place
+from flambeau.serialization.storages import MapLocation, parse_id, place, typed
 from flambeau.serialization.unpickler import Unpickler, globals_of
 from flambeau.serialization.vocabulary import (
     Vocabulary,
@@ -31,8 +31,8 @@ from flambeau.serialization.vocabulary import (
     get_safe_globals,
     safe_globals,
 )
-from flambeau.tensor.exchange import UntypedStorage
 from flambeau.tensor.storage import Storage
+from flambeau.tensor.storages import AnyStorage, UntypedStorage
 
 __all__ = [
     "LoadEndianness",
@@ -50,6 +50,8 @@ __all__ = [
 _ZIP_START = b"PK\x03\x04"
 
 MAP_LOCATION = MapLocation
+_PICKLE_MODULES = frozenset(("pickle", "_pickle", "dill", "cloudpickle", "cloudpickle.cloudpickle"))
+"""Modules whose files are plain pickles: flambeau's own reader reads what it may of them."""
 
 
 def save(
@@ -126,6 +128,9 @@ def load(
     location) that returns the storage; needed to read tensors that were saved on a GPU. ``mmap=True`` maps the storages
     of a file given by its path into memory instead of reading them; writing to them does not change the file.
 
+    ``pickle_module`` only says that ``weights_only`` is not wanted: it is ``pickle``, ``dill`` or ``cloudpickle``, whose
+    files are read by flambeau's own unpickler too. With any other ``RuntimeError`` is raised.
+
     >>> import flambeau as torch
     >>> state = torch.load("model.pt", map_location="cpu")  # doctest: +SKIP
 
@@ -133,6 +138,11 @@ def load(
     """
     if pickle_module is not None and weights_only:
         raise RuntimeError("Can not safely load weights when explicit pickle_module is specified")
+    if getattr(pickle_module, "__name__", "pickle") not in _PICKLE_MODULES:
+        raise RuntimeError(
+            f"torch.load cannot use pickle_module={pickle_module!r:.80}: flambeau reads files with an unpickler of its own, which runs "
+            "nothing of them. Leave it out; weights_only=False and torch.serialization.add_safe_globals let more be read"
+        )
     weights_only = pickle_module is None if weights_only is None else weights_only
     encoding = pickle_load_args.pop("encoding", "utf-8")
     if pickle_load_args:
@@ -170,13 +180,14 @@ def _read(file: IO[bytes], map_location: MapLocation, weights_only: bool, encodi
         archive = ArchiveReader(file, mapped)
         if "constants.pkl" in archive:
             raise RuntimeError("the file is a TorchScript archive (torch.jit.save), not one of torch.save")
-        storages: dict[str, UntypedStorage] = {}
+        storages: dict[str, AnyStorage] = {}
 
-        def storage(id: Any) -> UntypedStorage:
-            dtype, key, location, count = parse_id(id)
+        def storage(id: Any) -> AnyStorage:
+            kind, key, location, count = parse_id(id)
             if key not in storages:
-                array = archive.array(f"data/{key}", dtype.np, count)
-                storages[key] = place(UntypedStorage(Storage.from_numpy(array, dtype), dtype), location, map_location)
+                array = archive.array(f"data/{key}", kind.dtype.np, count)
+                made = UntypedStorage._of(Storage.from_numpy(array, kind.dtype))
+                storages[key] = typed(place(made, location, map_location), kind)
             return storages[key]
 
         return Unpickler(io.BytesIO(archive.read("data.pkl")), vocabulary, storage, encoding).load()

@@ -141,7 +141,19 @@ class Seekable:
     """A user's file object that has ``read``, ``seek`` and ``tell``, with the few other methods that ``zipfile`` asks for."""
 
     def __init__(self, file: Any) -> None:
-        self.read, self.tell, self._seek = file.read, file.tell, file.seek
+        self.tell, self._seek, self._read = file.tell, file.seek, file.read
+        self._readinto = getattr(file, "readinto", None)
+
+    def read(self, size: int = -1) -> bytes:
+        """So many bytes, or all that are left; through ``readinto`` where the file has it, which may be faster."""
+        if self._readinto is None:
+            return self._read(size)  # type: ignore[no-any-return]
+        if size < 0:
+            here = self.tell()
+            size = self.seek(0, os.SEEK_END) - here
+            self.seek(here)
+        data = bytearray(size)
+        return bytes(data[: self._readinto(data)])
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         self._seek(offset, whence)  # which may return nothing

@@ -12,11 +12,11 @@ from typing import IO, Any
 import numpy as np
 
 from flambeau.serialization.pickler import CheckpointPickler
-from flambeau.serialization.storages import MapLocation, parse_id, place
+from flambeau.serialization.storages import MapLocation, parse_id, place, typed
 from flambeau.serialization.unpickler import Unpickler
 from flambeau.serialization.vocabulary import Vocabulary
-from flambeau.tensor.exchange import UntypedStorage
 from flambeau.tensor.storage import Storage
+from flambeau.tensor.storages import AnyStorage, UntypedStorage
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
@@ -61,13 +61,12 @@ def read(file: IO[bytes], vocabulary: Vocabulary, map_location: MapLocation, enc
         raise RuntimeError(f"Invalid protocol version: expected {_PROTOCOL}")
     if type(system) is not dict or not system.get("little_endian", True):
         raise RuntimeError("the file was written on a big-endian machine, or is corrupted")
-    storages: dict[str, UntypedStorage] = {}
+    storages: dict[str, AnyStorage] = {}
 
-    def storage(id: Any) -> UntypedStorage:
+    def storage(id: Any) -> AnyStorage:
         nonlocal unread
-        dtype, key, location, count = parse_id(id)
-        if len(id) > 5 and id[5] is not None:
-            raise UnpicklingError("views of storages, which PyTorch wrote before 0.4, are not read")
+        kind, key, location, count = parse_id(id)
+        dtype = kind.dtype
         if key not in storages:
             unread -= count * dtype.itemsize
             if unread < 0:
@@ -75,9 +74,9 @@ def read(file: IO[bytes], vocabulary: Vocabulary, map_location: MapLocation, enc
                     f"the storages need more bytes than the {size} of the file: it is truncated or hostile"
                 )
             arrays[key] = np.empty(count, dtype.np)
-            made = UntypedStorage(Storage.from_numpy(arrays[key], dtype), dtype)
-            storages[key] = place(made, location, map_location)
-        return storages[key]
+            made = UntypedStorage._of(Storage.from_numpy(arrays[key], dtype))
+            storages[key] = typed(place(made, location, map_location), kind)
+        return storages[key] if len(id) < 6 or id[5] is None else _part(storages, kind, key, id[5])
 
     result = Unpickler(stream, vocabulary, storage, encoding).load()
     keys = plain()
@@ -94,6 +93,19 @@ def read(file: IO[bytes], vocabulary: Vocabulary, map_location: MapLocation, enc
             raise RuntimeError(f"storage {key!r:.40} ends early: the file is truncated")
     file.seek(start + stream.tell())  # other objects may follow in the same file
     return result
+
+
+def _part(storages: dict[str, AnyStorage], kind: Any, key: str, described: Any) -> AnyStorage:
+    """The part of a storage that PyTorch before 0.4 wrote as a storage of its own, on the same memory."""
+    if type(described) is not tuple or [type(x) for x in described] != [str, int, int]:
+        raise UnpicklingError("a part of a storage is named by a key, an offset and a number of elements")
+    name, offset, count = described
+    if min(offset, count) < 0 or (offset + count) * kind.dtype.itemsize > storages[key].nbytes():
+        raise UnpicklingError(f"a storage of {storages[key].nbytes()} bytes has no {count} elements from {offset} on")
+    if name not in storages:
+        start, stop = [n * kind.dtype.itemsize for n in (offset, offset + count)]
+        storages[name] = typed(UntypedStorage._of(storages[key]._storage)[start:stop], kind)
+    return storages[name]
 
 
 def _is_pickle(stream: io.BytesIO) -> bool:

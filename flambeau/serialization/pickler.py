@@ -14,18 +14,17 @@ from typing import IO, Any
 import numpy as np
 
 from flambeau import nn, ops, optim
-from flambeau.core import dtypes
 from flambeau.core.device import device
 from flambeau.core.dtypes import dtype as Dtype
 from flambeau.core.size import Size
 from flambeau.nn import functional
 from flambeau.nn.parameter import Parameter
 from flambeau.serialization import rebuilding, vocabulary
-from flambeau.serialization.rebuilding import STORAGE_TYPES, UNTYPED, StorageType
+from flambeau.serialization.rebuilding import STORAGE_TYPES
 from flambeau.tensor import Tensor
-from flambeau.tensor.exchange import UntypedStorage
 from flambeau.tensor.pickling import user_attributes
 from flambeau.tensor.storage import Storage
+from flambeau.tensor.storages import AnyStorage, UntypedStorage
 
 _PythonPickler: Any = pickle._Pickler  # type: ignore[attr-defined]  # the one in C cannot rename what it writes
 _PUBLIC_HOMES = (("torch.nn", nn), ("torch.nn.functional", functional), ("torch.optim", optim), ("torch", ops))
@@ -35,6 +34,8 @@ _TORCH_NAMES: dict[Any, str] = {
     device: "torch.device",
     Tensor: "torch.Tensor",
     Parameter: "torch.nn.parameter.Parameter",
+    UntypedStorage: "torch.storage.UntypedStorage",
+    **{cls: f"torch.{cls.__name__}" for cls in STORAGE_TYPES.values()},
 }
 
 
@@ -52,7 +53,7 @@ class StorageRef:
         return self.storage.array().view(np.uint8)
 
     def persistent_id(self) -> tuple:
-        storage_type = STORAGE_TYPES.get(self.dtype, UNTYPED)
+        storage_type = STORAGE_TYPES.get(self.dtype, UntypedStorage)
         count = self.bytes().size // storage_type.dtype.itemsize
         return ("storage", storage_type, self.key, "cpu", count)
 
@@ -74,7 +75,7 @@ class CheckpointPickler(_PythonPickler):
         ref = self._refs.get(id(storage))
         if ref is None:
             ref = self._refs[id(storage)] = StorageRef(str(len(self._refs)), storage, dtype)
-        elif ref.dtype is not dtype:
+        elif ref.dtype is not dtype and storage.size:
             raise RuntimeError(
                 "Cannot save multiple tensors or storages that view the same data as different types: "
                 f"one is {ref.dtype}, another {dtype}; clone() one of them"
@@ -82,14 +83,14 @@ class CheckpointPickler(_PythonPickler):
         return ref
 
     def persistent_id(self, obj: Any) -> tuple | None:
-        if isinstance(obj, UntypedStorage):
-            obj = self._ref(obj._storage, obj.dtype or dtypes.uint8)
+        if isinstance(obj, AnyStorage):
+            obj = self._ref(obj._storage, obj.dtype)
         return (*obj.persistent_id(), *self._rest) if type(obj) is StorageRef else None
 
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, Tensor):
             return self._reduce_tensor(obj)
-        if isinstance(obj, (Dtype, StorageType)):
+        if isinstance(obj, Dtype):
             return obj.name  # a global: see save_global
         if isinstance(obj, (Size, device)):
             return type(obj), obj.__reduce__()[1]
@@ -140,8 +141,6 @@ def _torch_name(obj: Any) -> str | None:
     """The name that PyTorch has for ``obj``; ``None`` where pickle's own way of finding one is right."""
     if isinstance(obj, Dtype):
         return f"torch.{obj.name}"
-    if isinstance(obj, StorageType):
-        return obj.name
     if not isinstance(obj, (type, FunctionType)):
         return None
     if obj in _TORCH_NAMES:

@@ -19,37 +19,14 @@ from flambeau.core.size import Size
 from flambeau.nn import Module
 from flambeau.nn.parameter import Parameter
 from flambeau.tensor import Tensor
-from flambeau.tensor.exchange import UntypedStorage
+from flambeau.tensor.storages import AnyStorage
+from flambeau.tensor.typed_storages import LEGACY
 
 MAX_DIMS = 64
 
 
-class StorageType:
-    """What a file calls ``torch.FloatStorage`` and the like: the dtype of a storage's elements."""
-
-    __slots__ = ("name", "dtype")
-
-    def __init__(self, name: str, dtype: Dtype) -> None:
-        self.name = name
-        self.dtype = dtype
-
-
-_TYPED = {
-    "DoubleStorage": dtypes.float64,
-    "FloatStorage": dtypes.float32,
-    "HalfStorage": dtypes.float16,
-    "BFloat16Storage": dtypes.bfloat16,
-    "LongStorage": dtypes.int64,
-    "IntStorage": dtypes.int32,
-    "ShortStorage": dtypes.int16,
-    "CharStorage": dtypes.int8,
-    "ByteStorage": dtypes.uint8,
-    "BoolStorage": dtypes.bool,
-    "ComplexFloatStorage": dtypes.complex64,
-    "ComplexDoubleStorage": dtypes.complex128,
-}
-UNTYPED = StorageType("torch.storage.UntypedStorage", dtypes.uint8)
-STORAGE_TYPES = {dtype: StorageType(f"torch.{name}", dtype) for name, dtype in _TYPED.items()}
+STORAGE_TYPES: dict[Dtype, Any] = {cls.dtype: cls for cls in LEGACY.values()}  # type: ignore[attr-defined]
+"""The classes by which files name the dtype of a storage's elements."""
 
 
 def check_geometry(size: Sequence[int], stride: Sequence[int], offset: int, itemsize: int, bytes_there: int) -> None:
@@ -71,7 +48,7 @@ def check_geometry(size: Sequence[int], stride: Sequence[int], offset: int, item
 
 
 def rebuild_tensor_v3(
-    storage: UntypedStorage,
+    storage: AnyStorage,
     offset: int,
     size: Sequence[int],
     stride: Sequence[int],
@@ -81,7 +58,7 @@ def rebuild_tensor_v3(
     metadata: dict | None = None,
 ) -> Tensor:
     """A tensor of ``dtype`` over part of a storage. Hooks are never restored."""
-    if not isinstance(storage, UntypedStorage) or not isinstance(dtype, Dtype):
+    if not isinstance(storage, AnyStorage) or not isinstance(dtype, Dtype):
         raise TypeError("a tensor is made from a storage and a dtype")
     check_geometry(size, stride, offset, dtype.itemsize, storage.nbytes())
     tensor = Tensor._from_storage(storage._storage, dtype, size, stride, offset)
@@ -94,7 +71,7 @@ def rebuild_tensor_v3(
 
 
 def rebuild_tensor_v2(
-    storage: UntypedStorage,
+    storage: AnyStorage,
     offset: int,
     size: Sequence[int],
     stride: Sequence[int],
@@ -103,7 +80,7 @@ def rebuild_tensor_v2(
     metadata: dict | None = None,
 ) -> Tensor:
     """A tensor of the storage's own dtype over part of it."""
-    dtype = storage.dtype if isinstance(storage, UntypedStorage) else None
+    dtype = storage.dtype if isinstance(storage, AnyStorage) else None
     return rebuild_tensor_v3(storage, offset, size, stride, requires_grad, backward_hooks, dtype, metadata)  # type: ignore[arg-type]
 
 

@@ -7,23 +7,27 @@ from pickle import UnpicklingError
 from typing import Any
 
 from flambeau.core.device import device
-from flambeau.core.dtypes import dtype as Dtype
-from flambeau.serialization.rebuilding import StorageType
-from flambeau.tensor.exchange import UntypedStorage
+from flambeau.tensor.storages import AnyStorage, UntypedStorage
+from flambeau.tensor.typed_storages import TypedStorage
 
 MapLocation = Callable[[UntypedStorage, str], Any] | device | str | dict[str, str] | None
 
 
-def parse_id(id: Any) -> tuple[Dtype, str, str, int]:
-    """The dtype, key, location and number of elements of the storage that an id in a file stands for."""
+def parse_id(id: Any) -> tuple[Any, str, str, int]:
+    """The class, key, location and number of elements of the storage that an id in a file stands for."""
     if type(id) is not tuple or len(id) < 5 or id[0] != "storage":
         raise UnpicklingError(f"Only persistent_load of storage is allowed, but got {type(id).__name__}")
     _, storage_type, key, location, count = id[:5]
-    if not isinstance(storage_type, StorageType) or [type(x) for x in (key, location, count)] != [str, str, int]:
+    if not (isinstance(storage_type, type) and issubclass(storage_type, AnyStorage)) or [type(x) for x in (key, location, count)] != [str, str, int]:
         raise UnpicklingError("a storage is named by a storage type, a key, a location and a number of elements")
     if count < 0:
         raise UnpicklingError(f"a storage cannot have {count} elements")
-    return storage_type.dtype, key, location, count
+    return storage_type, key, location, count
+
+
+def typed(storage: UntypedStorage, storage_type: Any) -> AnyStorage:
+    """``storage`` as one of a class that a file names."""
+    return storage if storage_type is UntypedStorage else TypedStorage._of(storage._storage, storage_type.dtype)
 
 
 def place(storage: UntypedStorage, location: str, map_location: MapLocation) -> UntypedStorage:

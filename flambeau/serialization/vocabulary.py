@@ -27,15 +27,15 @@ from flambeau.nn import functional
 from flambeau.nn.parameter import Parameter
 from flambeau.serialization.rebuilding import (
     MAX_DIMS,
-    STORAGE_TYPES,
     TENSOR_MAKERS,
-    UNTYPED,
     check_methods,
     plain,
     rebuild_from_type,
     set_attributes,
 )
 from flambeau.tensor import Tensor
+from flambeau.tensor.storages import UntypedStorage
+from flambeau.tensor.typed_storages import LEGACY
 
 _REFUSED_MODULES = frozenset(("sys", "os", "posix", "nt"))  # even where the user has declared something of them safe
 
@@ -103,7 +103,8 @@ FUNCTIONS: dict[str, Callable] = {
 }
 VALUES: dict[str, Any] = {
     **{f"torch.{dtype.name}": dtype for dtype in dtypes.ALL},
-    **{storage_type.name: storage_type for storage_type in (*STORAGE_TYPES.values(), UNTYPED)},
+    **{f"torch.{name}": cls for name, cls in LEGACY.items()},
+    "torch.storage.UntypedStorage": UntypedStorage,
     "torch.Tensor": Tensor,
     "torch.nn.parameter.Parameter": Parameter,
 }

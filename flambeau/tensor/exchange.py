@@ -14,6 +14,7 @@ from flambeau.core.size import Size, size_of_ints
 from flambeau.dispatch import grad_mode
 from flambeau.engine.graph import strided
 from flambeau.tensor.storage import Storage
+from flambeau.tensor.storages import AnyStorage
 from flambeau.tensor.tensor import Tensor, make_tensor
 
 
@@ -356,71 +357,6 @@ def to_dlpack(t: Tensor):
     return t.__dlpack__()
 
 
-class UntypedStorage:
-    """A tensor's memory as bytes (``tensor.untyped_storage()``)."""
-
-    def __init__(self, storage: Storage, dtype: dtypes.dtype | None = None) -> None:
-        self._storage = storage
-        self.dtype = dtype
-
-    def nbytes(self) -> int:
-        return self._storage.size * self._storage.dtype.itemsize
-
-    def size(self) -> int:
-        return self.nbytes() if self.dtype is None else self.nbytes() // self.dtype.itemsize
-
-    __len__ = size
-
-    def data_ptr(self) -> int:
-        return self._storage.array().ctypes.data
-
-    @property
-    def device(self) -> devices.device:
-        return devices.CPU
-
-    def share_memory_(self) -> UntypedStorage:
-        """Moves it into memory that other processes may see."""
-        self._storage.share()
-        return self
-
-    def is_shared(self) -> bool:
-        return self._storage.segment is not None
-
-    def tolist(self) -> list:
-        array = self._storage.array()
-        return (array.view(np.uint8) if self.dtype is None else array).tolist()
-
-    def __getitem__(self, i):
-        return self.tolist()[i]
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, UntypedStorage) and self._storage is other._storage
-
-    def __hash__(self) -> int:
-        return hash(id(self._storage))
-
-    @property
-    def _cdata(self) -> int:
-        return id(self._storage)
-
-    def as_tensor(self, dtype: dtypes.dtype) -> Tensor:
-        """The whole memory as a one-dimensional tensor of ``dtype``."""
-        own = self._storage.dtype
-        flat = make_tensor(self._storage, Size((self._storage.size,)), own)
-        return flat if own is dtype else flat.view(dtype)
-
-
-def storage(self: Tensor) -> UntypedStorage:
-    """The tensor's memory as elements of its dtype; ``untyped_storage()`` has the bytes."""
-    warnings.warn(
-        "TypedStorage is deprecated. It will be removed in the future and UntypedStorage will be the only storage class. "
-        "To access UntypedStorage directly, use tensor.untyped_storage() instead of tensor.storage()",
-        UserWarning,
-        stacklevel=2,
-    )
-    return UntypedStorage(self._storage, self._dtype)
-
-
 def legacy_tensor(cls, only: dtypes.dtype | None, args: tuple, kwargs: dict) -> Tensor:
     """``torch.Tensor(2, 3)`` (sizes) and ``torch.Tensor([1, 2])`` (data): the constructors of old.
 
@@ -436,6 +372,8 @@ def legacy_tensor(cls, only: dtypes.dtype | None, args: tuple, kwargs: dict) -> 
         if only not in (None, args[0].dtype):
             raise TypeError(f"expected {dtype} (got {args[0].dtype}): convert it with .to({dtype})")
         out = args[0].detach()
+    elif len(args) == 1 and isinstance(args[0], AnyStorage):
+        out = dispatch.wrap(np.empty(0, dtype.np), dtype).set_(args[0])
     elif len(args) == 1 and isinstance(args[0], (float, complex)):
         raise TypeError(f"new(): data must be a sequence (got {type(args[0]).__name__})")
     elif len(args) == 1 and not isinstance(args[0], (int, Size)):
@@ -463,6 +401,5 @@ def legacy_type(name: str, dtype: dtypes.dtype) -> type:
 
 
 dispatch.legacy_tensor = legacy_tensor
-dispatch.untyped_storage = lambda t: UntypedStorage(t._storage)
-for _function in (storage, numpy, __array__, __array_wrap__, __dlpack__, __dlpack_device__):
+for _function in (numpy, __array__, __array_wrap__, __dlpack__, __dlpack_device__):
     setattr(Tensor, _function.__name__, _function)

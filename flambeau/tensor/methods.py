@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import gc
 import warnings
 
 import numpy as np
 
 from flambeau import dispatch
+from flambeau.core.dtypes import scalar_name
 from flambeau.core.memory_format import channels_last, channels_last_3d, contiguous_format
 from flambeau.core.size import Size, contiguous_strides
 from flambeau.ops.complexes import conj_view, neg_view
 from flambeau.ops.creation import sizes_of
 from flambeau.ops.record import Op, registry
 from flambeau.ops.views import view_as_real
-from flambeau.tensor.exchange import UntypedStorage, tensor
+from flambeau.tensor.exchange import tensor
 from flambeau.tensor.order import normal_strides
+from flambeau.tensor.storages import AnyStorage, resize
 from flambeau.tensor.tensor import Tensor
+from flambeau.tensor.typed_storages import TypedStorage
 
 _OPERANDS = (Tensor, int, float, complex, np.generic)
 
@@ -176,14 +178,7 @@ def _grow(t: Tensor, elements: int) -> None:
     need = -(-elements * t._dtype.itemsize // storage.dtype.itemsize)
     if need <= storage.size:
         return
-    if storage.exposed or storage.segment is not None:
-        raise RuntimeError("Trying to resize storage that is not resizable")
-    storage.grow(need)
-    for holder in gc.get_referrers(storage):  # what is known of the others on it is true no longer
-        if isinstance(holder, Tensor):
-            holder._layout = None
-        elif isinstance(holder, dict) and holder.get("_storage") is storage:
-            holder["_layout"] = None
+    resize(storage, need * storage.dtype.itemsize)
 
 
 def resize_as_(self, other, *, memory_format=None):
@@ -197,7 +192,11 @@ def set_(self, source=None, storage_offset=0, size=None, stride=None):
     """Makes the tensor a view of another tensor's, or a storage's, memory."""
     if source is None:
         source = dispatch.wrap(np.empty(0, self._dtype.np), self._dtype)
-    elif isinstance(source, UntypedStorage):
+    elif isinstance(source, AnyStorage):
+        if isinstance(source, TypedStorage) and source.dtype is not self._dtype:
+            raise RuntimeError(
+                f"Expected a Storage of type {scalar_name(self._dtype)} or an UntypedStorage, but got type {scalar_name(source.dtype)} for argument 1 'storage'"
+            )
         source = source.as_tensor(self._dtype)
     self._storage, self._dtype, self._layout = source._storage, source._dtype, None
     if size is None:

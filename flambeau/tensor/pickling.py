@@ -13,7 +13,9 @@ import numpy as np
 
 from flambeau.core.dtypes import dtype as Dtype
 from flambeau.tensor.storage import Storage
+from flambeau.tensor.storages import UntypedStorage
 from flambeau.tensor.tensor import Tensor
+from flambeau.tensor.typed_storages import TypedStorage
 
 
 def user_attributes(t: Tensor) -> dict[str, Any]:
@@ -43,6 +45,14 @@ def reduce_storage(storage: Storage) -> tuple[Callable, tuple]:
 
 def _rebuild_storage(data: np.ndarray, dtype: Dtype, shape: tuple[int, ...] = (-1,)) -> Storage:
     return Storage.from_numpy(data.view(dtype.np).reshape(shape), dtype)
+
+
+def rebuild_untyped(storage: Storage) -> UntypedStorage:
+    return UntypedStorage._of(storage)
+
+
+def rebuild_typed(storage: Storage, dtype: Dtype) -> TypedStorage:
+    return TypedStorage._of(storage, dtype)
 
 
 copyreg.pickle(Storage, reduce_storage)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from flambeau.core.dtypes import dtype as Dtype
+from flambeau.core.dtypes import uint8
 from flambeau.core.size import contiguous_strides
 from flambeau.engine import flight, graph
 from flambeau.engine.flight import lock
@@ -32,6 +33,7 @@ class Storage:
     ``segment``  what other processes map this memory by, if they may; see :meth:`share`
     ``version``  counts the writes, ``unseen`` those through ``.data``; ``history`` counts those that the tape had to know of
     ``windows``  leaves that show parts of the content, by where these begin and their shape; see :meth:`window`
+    ``untyped``  what programs see of it, while they do; see ``storages.py``
     ``busy``     so many views are read as such before there are windows again: ``meetings`` counts the writes that met some
     """
 
@@ -48,6 +50,7 @@ class Storage:
     unseen = 0
     history = 0
     windows: weakref.WeakValueDictionary[tuple, Node] | None = None
+    untyped: weakref.ref | None = None
     busy = meetings = 0
 
     def __init__(self, node: Node) -> None:
@@ -180,13 +183,18 @@ class Storage:
         self.version += 1
         return True
 
-    def grow(self, size: int) -> None:
-        """Makes the memory longer: what is new holds zeros. Whoever knows that a tensor is all of the memory must forget it."""
-        memory = np.zeros(size, self.dtype.np)
-        memory[: self.size] = self.array()
+    def resize(self, nbytes: int) -> None:
+        """Gives the memory so many bytes: what is new holds zeros. Whoever knows that a tensor is all of the memory must forget it."""
+        dtype, old = self.dtype, self.array().view(np.uint8)
+        if nbytes % dtype.itemsize:
+            dtype = uint8
+        memory = np.zeros(nbytes // dtype.itemsize, dtype.np)
+        kept = min(nbytes, old.size)
+        memory.view(np.uint8)[:kept] = old[:kept]
         if self.windows:
             self._part()
-        self.node, self.buffer, self.leaf = leaf(memory, memory.shape, self.dtype), None, None
+        self.node, self.buffer, self.leaf = leaf(memory, memory.shape, dtype), None, None
+        self.exposed = False
         self._adopt()
 
     def commit(self, node: Node) -> None:
