@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flambeau.autograd import function, functional, graph, writes  # noqa: F401  # writes fills slots of dispatch
+from flambeau.autograd import forward_ad, function, functional, graph, writes  # noqa: F401  # writes fills slots of dispatch
 from flambeau.autograd import modes as grad_mode  # noqa: F401
 from flambeau.autograd.anomaly import (
     detect_anomaly,
@@ -26,6 +26,6 @@ from flambeau.autograd.variable import Variable
 
 __all__ = [
     "detect_anomaly", "is_anomaly_check_nan_enabled", "is_anomaly_enabled", "set_detect_anomaly",
-    "Function", "function", "functional", "GradcheckError", "Variable", "backward", "enable_grad", "grad", "gradcheck", "gradgradcheck", "graph",
+    "Function", "forward_ad", "function", "functional", "GradcheckError", "Variable", "backward", "enable_grad", "grad", "gradcheck", "gradgradcheck", "graph",
     "inference_mode", "is_grad_enabled", "is_inference_mode_enabled", "no_grad", "set_grad_enabled", "set_multithreading_enabled",
 ]  # fmt: skip

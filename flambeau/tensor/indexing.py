@@ -64,6 +64,8 @@ def _part(x: Tensor, start: int, length: int | None) -> Tensor | None:
     parts = layout.parts
     if x.__class__ is not Tensor or layout.requires_grad and grad_mode.enabled or x._history != storage.history or parts is None:
         return None
+    if x._tangent is not None:
+        return None
     found = parts.get(length)
     if found is None:
         shape, strides = x._shape, x.stride()

@@ -216,6 +216,8 @@ def _geometry_in_place(name: str):
         self._shape, self._strides, self._offset, self._bits, self._layout = out._shape, out._strides, out._offset, out._bits, None
         if out._grad_fn is not None:
             self._grad_fn, self._output_nr = out._grad_fn, out._output_nr
+        if out._tangent is not None:
+            self._tangent = out._tangent
         return self
 
     method.__name__ = method.__qualname__ = name + "_"

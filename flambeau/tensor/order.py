@@ -44,6 +44,8 @@ def laid_out(op, inputs: tuple, results):
             continue
         moved = in_memory_order(read(t), order)
         moved._grad_fn, moved._output_nr = t.grad_fn, t._output_nr
+        if t._tangent is not None:
+            moved._tangent = t._tangent
         found.append(moved)
     if not several:
         return found[0]

@@ -95,6 +95,7 @@ def tensor_repr(t: Tensor, tensor_contents: str | None = None) -> str:
         grad_fn_name=None if grad_fn is None else type(grad_fn).__name__,
         name="tensor" if ours else cls.__name__,
         contents=tensor_contents,
+        tangent=None if t._tangent is None else t._tangent.value,
     )
 
 
@@ -105,6 +106,7 @@ def format_tensor(
     grad_fn_name: str | None = None,
     name: str = "tensor",
     contents: str | None = None,
+    tangent: Tensor | None = None,
 ) -> str:
     """The text of a tensor with these values: ``name(values, suffixes)``; ``contents`` stands in for the values."""
     indent = len(name) + 1
@@ -128,6 +130,8 @@ def format_tensor(
         suffixes.append(f"grad_fn=<{grad_fn_name}>")
     elif requires_grad:
         suffixes.append("requires_grad=True")
+    if tangent is not None:
+        suffixes.append(f"tangent={tangent}")
     return _append(f"{name}({contents}", suffixes, indent) + ")"
 
 

@@ -55,6 +55,7 @@ class Tensor(Derived):
     _from_data = False  # made by .data: writes through it do not count in the versions of others
     _version_before = 0  # how much of its version it brings along from a storage that it was on before
     _layout: Any = None  # what recipes know it by (see tensor/recipes.py); None: not known, or no longer
+    _tangent: Any = None  # what it carries inside of a dual level (see autograd/forward_ad.py)
     _accumulator = None  # weak reference to the tape's node that adds to .grad
     _storage: Storage
     _shape: Size
@@ -97,6 +98,8 @@ class Tensor(Derived):
             out._creation = self._creation
         if self._bits:
             out._bits = self._bits
+        if self._tangent is not None:
+            out._tangent = self._tangent
         if self._requires_grad:
             out._grad_fn = dispatch.accumulator(self)
         return out
@@ -388,7 +391,7 @@ class Tensor(Derived):
             raise RuntimeError("Can't detach views in-place. Use detach() instead.")
         if self._grad_fn is not None:
             self._grad_fn.hooked = True  # backward passes look whether an op has saved this tensor
-        self._grad_fn, self._output_nr, self._requires_grad, self._layout = None, 0, False, None
+        self._grad_fn, self._output_nr, self._requires_grad, self._layout, self._tangent = None, 0, False, None, None
         return self
 
     @property
