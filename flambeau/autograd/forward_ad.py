@@ -28,6 +28,8 @@ from flambeau.tensor.record import make_view
 from flambeau.tensor.tensor import Tensor
 
 _SLOTS = ("watch", "put", "record_in_order", "refuse_out")
+_LINEAR = {"_embedding"}
+"""Ops that are linear in their first argument and whose gradient is not their derivative: it leaves rows out, or scales them."""
 _NOT_SUPPORTED = "Trying to use forward AD with {} that does not support it because {}"
 
 
@@ -66,7 +68,7 @@ class _Level:
             self.refuse_out(function.op, kwargs["out"], args)  # type: ignore[attr-defined]
         state = default_generator.get_state()
         result = function(*args, **kwargs)
-        if is_view:
+        if is_view or function.op.name in _LINEAR:  # type: ignore[attr-defined]
             input = args[0]
             self.set(input, duals[id(input)][1])  # a layout has moved it
             for r, t in zip(_listed(result), _listed(function(input._tangent.value, *args[1:], **kwargs)), strict=True):
@@ -166,6 +168,14 @@ def tangent_of(tensor: Tensor) -> Tensor | None:
     with paused():
         _level.set(tensor, _part(carried.value, tensor))
     return tensor._tangent.value
+
+
+def give(tensor: Tensor, value: Tensor | None) -> None:
+    """Gives a tensor a tangent that was made elsewhere."""
+    if _level is not None:
+        if value is not None:
+            _check_size(tensor, value)
+        _level.set(tensor, value)
 
 
 def _part(value: Tensor, view: Tensor) -> Tensor:
@@ -303,17 +313,21 @@ def make_dual(tensor: Tensor, tangent: Tensor, *, level: int | None = None) -> T
     for name, x in (("primal", tensor), ("tangent", tangent)):
         if not (x.is_floating_point() or x.is_complex()):
             raise ValueError(f"Expected {name} to be floating point or complex, but got: {x.dtype}")
-    if tensor._shape != tangent._shape:
-        raise RuntimeError(
-            "Trying to set a forward gradient that has a different size than that of the original Tensor, this is not supported. "
-            f"Tensor is of size {list(tensor._shape)} while the given forward gradient is of size {list(tangent._shape)}."
-        )
+    _check_size(tensor, tangent)
     if tangent_of(tangent) is not None:
         raise RuntimeError("Setting a forward grad that itself has a forward gradient at the same level 0 is not supported.")
     dual = _primal_of(tensor)
     with paused():
         _level.set(dual, tangent)
     return dual
+
+
+def _check_size(tensor: Tensor, tangent: Tensor) -> None:
+    if tensor._shape != tangent._shape:
+        raise RuntimeError(
+            "Trying to set a forward gradient that has a different size than that of the original Tensor, this is not supported. "
+            f"Tensor is of size {list(tensor._shape)} while the given forward gradient is of size {list(tangent._shape)}."
+        )
 
 
 def _primal_of(tensor: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from flambeau.autograd import forward_ad
 from flambeau.autograd.anomaly import anomaly, remember
 from flambeau.autograd.graph import Node, edge_of, zeros_for
 from flambeau.autograd.nesting import nested
@@ -20,6 +21,8 @@ class FunctionCtx:
     """What ``forward`` leaves for ``backward``: saved tensors, flags, and any attribute that the user sets."""
 
     _to_save: tuple = ()
+    _for_forward: tuple = ()
+    _in_jvp = False
     _dirty: tuple = ()
     _non_differentiable: tuple = ()
     _materialize = True
@@ -38,7 +41,8 @@ class FunctionCtx:
         self._to_save = tensors
 
     def save_for_forward(self, *tensors: Tensor | None) -> None:
-        """Keeps tensors for ``jvp``."""
+        """Keeps tensors for ``jvp``, which finds them in ``ctx.saved_tensors``."""
+        self._for_forward = tensors
 
     def mark_dirty(self, *tensors: Tensor) -> None:
         """Says that these inputs were written to in place; they must be returned."""
@@ -67,6 +71,8 @@ class BackwardNode(Node, FunctionCtx):
 
     @property
     def saved_tensors(self) -> tuple:
+        if self._in_jvp:
+            return tuple(self._for_forward)
         if self._saved is None:
             if not self.edges:
                 return tuple(self._to_save)
@@ -196,9 +202,21 @@ class Function(FunctionCtx, metaclass=FunctionMeta):
             "backward mode AD."
         )
 
+    @staticmethod
+    def jvp(ctx: Any, *grad_inputs: Any) -> Any:
+        raise NotImplementedError("You must implement the jvp function for custom autograd.Function to use it with forward mode AD.")
+
     @classmethod
     def apply(cls, *args, **kwargs):
-        """Runs ``forward`` and, where an input needs a gradient, puts the operation on the tape."""
+        """Runs ``forward`` and, where an input needs a gradient, puts the operation on the tape; then ``jvp`` for dual inputs."""
+        if not forward_ad.is_active():
+            return cls._apply(None, *args, **kwargs)
+        tangents = [forward_ad.tangent_of(a) if isinstance(a, Tensor) else None for a in args]
+        with forward_ad.paused():
+            return cls._apply(tangents, *args, **kwargs)
+
+    @classmethod
+    def _apply(cls, tangents: list | None, *args, **kwargs):
         if cls._ambiguous:
             raise RuntimeError(
                 "Implementing both 'backward' and 'vjp' for a custom Function is not allowed. You should only implement one of them."
@@ -219,11 +237,15 @@ class Function(FunctionCtx, metaclass=FunctionMeta):
         finally:
             grad_mode.enabled = previous
         outputs = result if isinstance(result, tuple) else (result,)
-        if not recording and not any(isinstance(o, Tensor) and o.requires_grad for o in outputs):
+        dual = tangents is not None and any(t is not None for t in tangents)
+        if not dual and not recording and not any(isinstance(o, Tensor) and o.requires_grad for o in outputs):
             return result
+        before, dirty, without = outputs, ctx._dirty, ctx._non_differentiable
         outputs = tuple(_fresh(o, args, ctx) for o in outputs)
         if recording:
             _put_on_tape(ctx, list(args), edges, outputs)
+        if dual:
+            _push(ctx, args, tangents, before, outputs, dirty, without)  # type: ignore[arg-type]
         return outputs if isinstance(result, tuple) else outputs[0]
 
 
@@ -237,6 +259,62 @@ def _fresh(o, args: tuple, ctx: BackwardNode):
         ctx._non_differentiable = tuple(alias if t is o else t for t in ctx._non_differentiable)
         return alias
     return o
+
+
+_NOT_A_VIEW = "A custom Function's forward is returning a view (or an input as-is) but the jvp is not returning a view"
+
+
+def _push(ctx: BackwardNode, args: tuple, tangents: list, before: tuple, outputs: tuple, dirty: tuple, without: tuple) -> None:
+    """Gives the outputs the tangents that ``jvp`` makes; ``before``: the outputs as ``forward`` returned them."""
+    name, given = ctx.name().removesuffix("Backward"), list(tangents)
+    for i, a in enumerate(args):
+        if given[i] is None and ctx._materialize and isinstance(a, Tensor) and a.dtype.kind >= dtypes.FLOATING:
+            given[i] = zeros_for((a.shape, a.dtype))
+    versions = [None if t is None else t._version for t in tangents]
+    ctx._in_jvp = True
+    try:
+        found = ctx._function.jvp(ctx, *given)
+    finally:
+        ctx._in_jvp = False
+    found = found if isinstance(found, tuple) else (found,)
+    if len(found) != len(outputs):
+        raise RuntimeError(
+            f"{name}.jvp returned an invalid number of forward gradients (expected {len(outputs)} but got {len(found)})"
+        )
+    for i, (o, own, t) in enumerate(zip(before, outputs, found, strict=True)):
+        if not isinstance(o, Tensor) or o.dtype.kind < dtypes.FLOATING or any(o is x for x in without):
+            if t is not None:
+                raise RuntimeError(
+                    f"{name}.jvp returned a forward gradient for output {i}, which is not differentiable (or no Tensor). You "
+                    "should return None at that position instead."
+                )
+            continue
+        place = next((k for k, a in enumerate(args) if a is o), None)
+        if any(o is d for d in dirty):
+            if place is not None and tangents[place] is not None:
+                if t is not tangents[place] or t._version == versions[place]:
+                    raise RuntimeError(
+                        "An inplace custom Function is not modifying the forward mode gradients inplace. If the forward is "
+                        "modifying an input inplace, then the jvp function must modify the corresponding gradient inplace."
+                    )
+                continue
+        else:
+            _check_is_view(o, t, args, tangents)
+        forward_ad.give(own, t)
+
+
+def _check_is_view(o: Tensor, t, args: tuple, tangents: list) -> None:
+    """Refuses a tangent that is no view where the output is a view of an input that has one."""
+    for a, tangent in zip(args, tangents, strict=True):
+        if tangent is None or a is not o and (o._base is None or o._base is not (a if a._base is None else a._base)):
+            continue
+        if t is None or t._base is None:
+            raise RuntimeError(f"{_NOT_A_VIEW}.")
+        if tangent._base is not None and t._base is not tangent._base:
+            raise RuntimeError(f"{_NOT_A_VIEW.removesuffix('a view')}a view of the same base as the given grad input.")
+        if tangent._base is None and t._base is not tangent:
+            raise RuntimeError(f"{_NOT_A_VIEW.removesuffix('a view')}a view of the given grad input.")
+        return
 
 
 def _put_on_tape(ctx: BackwardNode, inputs: list, edges: list, outputs: tuple) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from flambeau import dispatch
+from flambeau.autograd import forward_ad
 from flambeau.autograd.engine import grad
 from flambeau.core import config, dtypes
 from flambeau.tensor.tensor import Tensor
@@ -38,14 +39,20 @@ def gradcheck(
     fast_mode: bool = False,
     masked: bool | None = None,
 ) -> bool:
-    """Compares the gradients that the tape gives for ``func(*inputs)`` with central differences.
+    """Compares the gradients that the tape gives for ``func(*inputs)``, and with ``check_forward_ad`` the tangents of dual inputs,
+    with central differences.
 
     Inputs should be float64; with ``fast_mode`` random directions are compared instead of whole Jacobians.
     """
+    assert check_forward_ad or check_backward_ad, "Expected at least one of check_forward_ad or check_backward_ad to be True"
     inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
     compiled, config.compiled = config.compiled, False  # a plan's last bits are not the interpreter's
     try:
-        _check(func, inputs, eps, atol, rtol, nondet_tol, fast_mode, masked)
+        leaves = _leaves(inputs)
+        if check_backward_ad:
+            _check(func, inputs, leaves, eps, atol, rtol, nondet_tol, fast_mode)
+        if check_forward_ad:
+            _check_forward(func, inputs, leaves, eps, atol, rtol, fast_mode)
     except GradcheckError:
         if raise_exception:
             raise
@@ -60,7 +67,8 @@ def _differentiable(values) -> list[Tensor]:
     return [v for v in values if isinstance(v, Tensor) and v.requires_grad]
 
 
-def _check(func, inputs, eps, atol, rtol, nondet_tol, fast_mode, masked) -> None:
+def _leaves(inputs) -> list[Tensor]:
+    """The inputs to differentiate by."""
     leaves = [x for x in inputs if isinstance(x, Tensor) and x.requires_grad]
     if not leaves:
         raise ValueError(
@@ -75,6 +83,10 @@ def _check(func, inputs, eps, atol, rtol, nondet_tol, fast_mode, masked) -> None
             )
         if any(s == 0 for s, n in zip(x.stride(), x.shape, strict=True) if n > 1):
             raise RuntimeError(f"The {i}th input has a dimension with stride 0. gradcheck only supports inputs that are non-overlapping")
+    return leaves
+
+
+def _check(func, inputs, leaves, eps, atol, rtol, nondet_tol, fast_mode) -> None:
     outputs = _differentiable(func(*inputs))
     for i, out in enumerate(outputs):
         for j, x in enumerate(leaves):
@@ -157,10 +169,50 @@ def _compare_directions(func, inputs, i, j, out, x, eps, atol, rtol) -> None:
     _raise_if_different(np.asarray(analytical), np.asarray(numerical), i, j, atol, rtol)
 
 
-def _raise_if_different(analytical: np.ndarray, numerical: np.ndarray, i: int, j: int, atol: float, rtol: float) -> None:
+def _check_forward(func, inputs, leaves, eps, atol, rtol, fast_mode) -> None:
+    """Compares tangents with differences, along each axis or along a random direction."""
+    places = [k for k, o in enumerate(_listed(func(*inputs))) if isinstance(o, Tensor) and o.requires_grad]
+    rng = np.random.default_rng(0)
+    for j, x in enumerate(leaves):
+        n, kind = int(np.prod(x.shape)), np.complex128 if x.dtype.is_complex else np.float64
+        directions = np.concatenate([np.eye(n), 1j * np.eye(n)]) if x.dtype.is_complex else np.eye(n)
+        if fast_mode:
+            directions = rng.standard_normal((1, n)) + (1j * rng.standard_normal((1, n)) if x.dtype.is_complex else 0)
+        for direction in directions.astype(kind).reshape(len(directions), *x.shape):
+            found = _tangents(func, inputs, leaves, x, direction)
+            for i, k in enumerate(places):
+                numerical, t = _numerical(func, inputs, x, i, direction, eps), found[k]
+                analytical = np.zeros_like(numerical) if t is None else np.array(t.detach()._array())
+                _raise_if_different(analytical, numerical, i, j, atol, rtol, "Jacobian computed with forward mode mismatch")
+
+
+def _listed(values) -> tuple:
+    return (values,) if isinstance(values, Tensor) else tuple(values)
+
+
+def _tangents(func, inputs, leaves, x: Tensor, direction: np.ndarray) -> list[Tensor | None]:
+    """The tangents of the outputs where ``x`` has the tangent ``direction``, and the other leaves zero; nothing requires grad."""
+
+    def given(value):
+        if not isinstance(value, Tensor):
+            return value
+        primal = value.detach()
+        if not any(value is leaf for leaf in leaves):
+            return primal
+        tangent = direction if value is x else np.zeros(value.shape)
+        return forward_ad.make_dual(primal, dispatch.wrap(np.array(tangent, value.dtype.np), value.dtype))
+
+    with forward_ad.dual_level():
+        outputs = _listed(func(*map(given, inputs)))
+        return [forward_ad.tangent_of(o) if isinstance(o, Tensor) else None for o in outputs]
+
+
+def _raise_if_different(
+    analytical: np.ndarray, numerical: np.ndarray, i: int, j: int, atol: float, rtol: float, what: str = "Jacobian mismatch"
+) -> None:
     if not np.allclose(analytical, numerical, rtol, atol, equal_nan=True):
         raise GradcheckError(
-            f"Jacobian mismatch for output {i} with respect to input {j},\n"
+            f"{what} for output {i} with respect to input {j},\n"
             f"numerical:{np.real_if_close(numerical)}\nanalytical:{np.real_if_close(analytical)}\n"
             f"largest difference: {np.max(np.abs(analytical - numerical))}\n"
         )
@@ -212,5 +264,5 @@ def gradgradcheck(
         return True  # the gradient is constant
     return gradcheck(
         first_order, inputs + tuple(grad_outputs), eps=eps, atol=atol, rtol=rtol, raise_exception=raise_exception,
-        nondet_tol=nondet_tol, fast_mode=fast_mode,
+        nondet_tol=nondet_tol, fast_mode=fast_mode, check_forward_ad=check_fwd_over_rev, check_backward_ad=check_rev_over_rev,
     )  # fmt: skip
