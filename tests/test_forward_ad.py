@@ -122,6 +122,26 @@ def test_tangents_are_on_the_tape():
     assert close(by_x, t * x.exp()) and close(by_t, x.exp())
 
 
+@pytest.mark.parametrize("create_graph", [False, True])
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: (x**3).sum(), lambda x: (x.sin() * x.exp()).sum(), lambda x: (x[1:] * x[:-1]).prod(), lambda x: x.softmax(0)[1],
+        lambda x: (x.unsqueeze(1) @ x.unsqueeze(0)).tanh().sum(), lambda x: (x * 2).sigmoid_().log().sum(), lambda x: x.norm(),
+        lambda x: torch.cat([x * x, x]).exp().sum(), lambda x: torch.nn.functional.layer_norm(x, (3,)).pow(3).sum(),
+    ],
+)  # fmt: skip
+def test_tangents_of_gradients(function, create_graph):
+    x, t = torch.rand(3, dtype=torch.float64, requires_grad=True), torch.rand(3, dtype=torch.float64)
+    expected = torch.autograd.functional.hvp(function, x.detach(), t)[1]
+    for _ in range(3):
+        with fwAD.dual_level():
+            dual = fwAD.make_dual(x, t)
+            (g,) = torch.autograd.grad(function(dual), dual, create_graph=create_graph)
+            found = fwAD.unpack_dual(g).tangent
+        assert torch.allclose(found, expected)
+
+
 def test_drawn_numbers_are_drawn_once():
     x = torch.ones(100)
     torch.manual_seed(3)
@@ -194,3 +214,12 @@ def test_a_network_by_tangents_is_that_by_gradients():
     with fwAD.dual_level():
         found = fwAD.unpack_dual(net(fwAD.make_dual(x, t))).tangent
     assert torch.allclose(found, expected, atol=1e-5)
+
+
+def test_compiled_functions_carry_tangents():
+    double = torch.compile(lambda x: x.sin() * 2)
+    x, t = torch.rand(3), torch.rand(3)
+    for _ in range(4):
+        double(x)
+    with fwAD.dual_level():
+        assert close(fwAD.unpack_dual(double(fwAD.make_dual(x, t))).tangent, x.cos() * 2 * t)

@@ -19,7 +19,9 @@ from weakref import WeakSet
 
 from flambeau import dispatch, ops
 from flambeau.autograd.engine import grad
+from flambeau.autograd.graph import OpBackward
 from flambeau.autograd.modes import _Mode, enable_grad
+from flambeau.autograd.saving import Saved
 from flambeau.core import dtypes
 from flambeau.core.random import default_generator
 from flambeau.core.size import contiguous_strides
@@ -80,7 +82,36 @@ class _Level:
         for r, t in zip(_listed(result), tangents, strict=True):
             if t is not None:
                 self.set(r, t.clone() if id(t._storage) in used else t)
+        entry = next((r._grad_fn for r in _listed(result) if isinstance(r._grad_fn, OpBackward)), None)
+        if entry is not None:
+            self.remember(entry, _listed(result), duals)
         return result
+
+    def remember(self, entry: OpBackward, results: Sequence[Tensor], duals: dict[int, tuple[Tensor, Tensor]]) -> None:
+        """Lets an entry on the tape find its saved values with the tangents that they have now, so that its gradients get theirs."""
+        found: list[Tangent | None] = []
+        for item, (_, index, _layout) in zip(entry.saved or (), entry.pattern.kept, strict=True):
+            holder = item[0] if item.__class__ is tuple else item.tensor if item.__class__ is Saved else None
+            t = None
+            if index is not None and index < 0:
+                t = tangent_of(results[-1 - index])
+            elif id(holder) in duals:
+                t = duals[id(holder)][1]
+            found.append(None if t is None else Tangent(t.clone(), alone=True))
+        self.carried.update([t for t in found if t is not None])
+
+        refused = _NOT_SUPPORTED.format(entry.name(), "it is made of lists of tensors.") if entry.pattern.lists else ""
+
+        def carrying(values: list) -> list:
+            if refused and is_active():
+                raise NotImplementedError(refused)
+            for i, t in enumerate(found, len(values) - len(found)):
+                if t is not None and t.value is not None and is_active():
+                    values[i] = values[i]._alias()
+                    values[i]._tangent = t
+            return values
+
+        entry.hooked, entry.carrying = True, carrying  # a backward pass that repeats another's nodes would know no tangents
 
     def set(self, tensor: Tensor, value: Tensor | None) -> None:
         """Gives a tensor a tangent, laid out in memory as the tensor is, so that views of one are views of the other."""

@@ -235,6 +235,7 @@ class OpBackward(Node):
     op = None
     pattern: Pattern
     saved: tuple | None
+    carrying: Callable | None = None  # gives the saved values the tangents that they had (see autograd/forward_ad.py)
 
     def apply(self, grads: list) -> tuple:
         saved, pattern = self.saved, self.pattern
@@ -245,6 +246,8 @@ class OpBackward(Node):
         if pattern.kept:
             for item, (_, index, layout) in zip(saved, pattern.kept):
                 values.append(unpacked(item, index, layout, self))
+            if self.carrying is not None:
+                values = self.carrying(values)
         if pattern.joint is not None:
             function, places = pattern.joint
             return tuple(function(*[values[k] for k in places]))

@@ -67,6 +67,7 @@ class Captures:
     def _must_be_plain(self) -> bool:
         return bool(
             watching or config.eager or saving_hooks or anomaly.enabled or dispatch.autocast.cast is not None
+            or dispatch.watch is not None  # a dual level: each op is called
             or sys.getprofile() is not None or len(self.replays) >= MAX_CAPTURES or self.watched >= MAX_WATCHED
         )  # fmt: skip
 
