@@ -13,7 +13,7 @@ from flambeau.core.size import broadcast_shapes
 from flambeau.ops import layouts, samples
 from flambeau.ops.numerics import select
 from flambeau.ops.record import ErrorSample, Sample, by_tensor, composite, op, pointwise
-from flambeau.ops.refusals import refuse
+from flambeau.ops.refusals import refuse, refuse_complex
 
 # --- comparisons ---------------------------------------------------------------------------------------------
 
@@ -361,5 +361,8 @@ def isin(elements, test_elements, *, assume_unique=False, invert=False):
     >>> torch.isin(torch.tensor([1, 2, 3]), torch.tensor([2, 5]))
     tensor([False,  True, False])
     """
+    for x in (elements, test_elements):
+        if isinstance(x, dispatch.Tensor):
+            refuse_complex("isin", x)
     shape = elements._shape if isinstance(elements, dispatch.Tensor) else ()
     return shape, dtypes.bool, (elements, test_elements), {"invert": bool(invert)}

@@ -102,9 +102,8 @@ def _angle(x):
 def _grad_of_angle(g, input):
     if input._dtype.kind != dtypes.COMPLEX:
         return g * 0
-    # d angle = Im(dz / z), so the gradient is i g z / |z|^2, and 0 at the origin.
-    square = input.abs().square()
-    return (input * (g * 1j) / square.masked_fill(square == 0, 1.0)).masked_fill(square == 0, 0)
+    # d angle = Im(dz / z), so the gradient is i g z / |z|^2, and 0 at the origin; beside it |z|^2 may be 0 too.
+    return (input * g / input.abs().square() * 1j).masked_fill(input == 0, 0)
 
 
 @op(layout=layouts.of_real, kernel=_angle, grad={"input": _grad_of_angle}, out=True, samples=_complex_samples)

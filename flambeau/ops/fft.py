@@ -30,6 +30,7 @@ def _c2c_kernel(x, dim, norm, forward):
     layout=layouts.transformed,
     kernel=_c2c_kernel,
     name="aten.fft_c2c",
+    backward_name="FftC2CBackward0",
     grad={"input": lambda g, dim, norm, forward: _c2c(g, dim, _ADJOINT_NORM[norm], not forward)},
 )
 def _c2c(input, dim, norm, forward):
@@ -52,7 +53,7 @@ def _r2c_gradient(g, input_shape, dim, norm):
     return _c2c(whole, dim, _ADJOINT_NORM[norm], False).real
 
 
-@op(layout=layouts.transformed, kernel=_r2c_kernel, name="aten.fft_r2c", grad={"input": _r2c_gradient})
+@op(layout=layouts.transformed, kernel=_r2c_kernel, name="aten.fft_r2c", backward_name="FftR2CBackward0", grad={"input": _r2c_gradient})
 def _r2c(input, dim, norm):
     """Real to the half of the spectrum, along the last of ``dim``, that determines the rest."""
     shape = list(input.shape)
@@ -73,7 +74,7 @@ def _c2r_gradient(g, input_shape, dim, norm, n):
     return half * finish(twice, g.dtype, None, False).reshape((-1,) + (1,) * (half.dim() - last - 1))
 
 
-@op(layout=layouts.transformed, kernel=_c2r_kernel, name="aten.fft_c2r", grad={"input": _c2r_gradient})
+@op(layout=layouts.transformed, kernel=_c2r_kernel, name="aten.fft_c2r", backward_name="FftC2RBackward0", grad={"input": _c2r_gradient})
 def _c2r(input, dim, norm, n):
     """Half of a spectrum along the last of ``dim`` to ``n`` real values there."""
     shape = list(input.shape)
@@ -236,6 +237,8 @@ def ifft(input, n=None, dim=-1, norm=None):
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.ifft.html
     """
+    if input.dtype.kind < dtypes.COMPLEX:  # the conjugate of the transform, as a view
+        return _transform(input, _sizes(n), (dim,), _swapped(norm), True).conj()
     return _transform(input, _sizes(n), (dim,), norm, False)
 
 
@@ -272,7 +275,7 @@ def ihfft(input, n=None, dim=-1, norm=None):
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.ihfft.html
     """
-    return _to_half("ihfft", input, _sizes(n), (dim,), _swapped(norm)).conj_physical()
+    return _to_half("ihfft", input, _sizes(n), (dim,), _swapped(norm)).conj()
 
 
 # --- several dims --------------------------------------------------------------------------------------------
@@ -329,7 +332,12 @@ def ihfftn(input, s=None, dim=None, norm=None):
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.ihfftn.html
     """
-    return _to_half("ihfftn", input, s, dim, _swapped(norm)).conj_physical()
+    input = _real("ihfftn", input)
+    dims, sizes = _geometry(input, s, dim)
+    if not dims:
+        raise RuntimeError("ihfftn must transform at least one axis")
+    half = _r2c(_resized(input, dims, sizes), dims[-1:], _swapped(norm)).conj_physical()
+    return _c2c(half, dims[:-1], _norm(norm), False) if len(dims) > 1 else half
 
 
 @composite(name="fft.fft2", out="same", samples=_samples_2d, errors=_errors_2d)

@@ -29,8 +29,9 @@ _ZETA_DEGREE = tuple(b / factorial(2 * k) for k, b in enumerate(_BERNOULLI, 1))
 def zeta_kernel(s: np.ndarray, q: np.ndarray) -> np.ndarray:
     r""":math:`\sum_{k \ge 0} (q + k)^{-s}`: the first terms one by one, the rest by the Euler-Maclaurin formula.
 
-    NaN for ``q`` below -1000, where there would be too many first terms.
+    NaN for ``q`` below -1000, where there would be too many first terms. At the infinities what PyTorch's recurrence gives.
     """
+    lowest = q == -np.inf
     q = np.where(q < -1000, np.nan, q)
     steps = int(_LARGE - np.floor(np.min(q, initial=0.0, where=q < 0)))
     total = np.zeros_like(q)
@@ -42,9 +43,9 @@ def zeta_kernel(s: np.ndarray, q: np.ndarray) -> np.ndarray:
     for k, c in enumerate(_ZETA_DEGREE):
         total += c * term
         term = term * (s + 2 * k + 1) / w * ((s + 2 * k + 2) / w)
-    total = np.where(w == np.inf, 0, total)
+    total = np.where(w == np.inf, np.nan, total)
     at_pole = np.where(np.floor(q) == q, np.inf, np.where(np.floor(s) == s, total, np.nan))
-    return np.where(s == 1, np.inf, np.where(s < 1, np.nan, np.where(q <= 0, at_pole, total)))
+    return np.where(s == 1, np.inf, np.where(s < 1, np.nan, np.where(lowest, np.inf, np.where(q <= 0, at_pole, total))))
 
 
 _EULER = 0.57721566490153286061
@@ -118,7 +119,7 @@ def _trigamma_kernel(x):
     """
     value = in_double(zeta_kernel)(np.full_like(x, 2.0), np.where(x < 0.5, 1 - x, x))
     reflected = np.square(x.dtype.type(pi) / np.sin(x.dtype.type(pi) * x)) - value
-    return np.where(x < 0.5, reflected, value)
+    return np.where(x < 0.5, reflected, np.where(x == np.inf, 0, value))
 
 
 @in_double
@@ -126,9 +127,10 @@ def _polygamma_kernel(x, n):
     if n == 0:
         return digamma_kernel(x)
     sign = (-1) ** n
-    value = -sign * float(factorial(n)) * zeta_kernel(np.full_like(x, n + 1.0), np.where(x < 0, 1 - x, x))
+    value = -sign * float(factorial(n)) * zeta_kernel(np.full_like(x, n + 1.0), np.where((x < 0) & (x != -np.inf), 1 - x, x))
     cotangent = 1 / np.tan(pi * (x - np.trunc(x)))
-    return np.where(x < 0, sign * value - pi ** (n + 1) * polynomial(_cotangent_derivative(n), cotangent), value)
+    reflected = sign * value - pi ** (n + 1) * polynomial(_cotangent_derivative(n), cotangent)
+    return np.where((x < 0) & (x != -np.inf), reflected, value)
 
 
 def _incomplete(a, x):

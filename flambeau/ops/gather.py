@@ -6,7 +6,7 @@ import numpy as np
 
 from flambeau import dispatch
 from flambeau.core import dtypes
-from flambeau.core.errors import warn
+from flambeau.core.errors import describe, warn
 from flambeau.core.scalars import fitting
 from flambeau.core.size import broadcast_shapes, wrap_dim
 from flambeau.ops import layouts
@@ -205,6 +205,8 @@ def scatter(input, dim, index, src=None, *, value=None, reduce=None):
 )
 def scatter_add(input, dim, index, src):
     """``input`` with ``src`` added at ``index``: ``out[index[i][j]][j] += src[i][j]`` for ``dim=0``, and so on."""
+    if not isinstance(src, dispatch.Tensor):
+        raise TypeError(f"scatter_add(): argument 'src' (position 3) must be Tensor, not {describe(src)}")
     d = _scatter_inputs("scatter_add", input, dim, index, src)
     return tuple(input.shape), input.dtype, (input, index, src), {"dim": d}
 

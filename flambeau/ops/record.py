@@ -227,7 +227,7 @@ def _public_function(record: Op, names: tuple[str, ...]) -> Callable:
         if isinstance(error, MemoryError):
             raise out_of_memory(error) from None
         if isinstance(error, AttributeError):
-            meant = not_a_tensor(record, args, kwargs)
+            meant = not_a_tensor(record, names, args, kwargs, str(error))
             if meant is None:
                 raise error
             raise meant from error
@@ -311,13 +311,21 @@ def _autocast(policy: str | Callable, function: Callable, args: tuple, kwargs: d
         dispatch.autocast.cast = cast
 
 
-def not_a_tensor(record: Op, args: tuple, kwargs: dict) -> TypeError | None:
-    """The error for a call whose first tensor argument is something else; ``None`` where that is not so."""
-    name = record.tensors[0].lstrip("*") if record.tensors else ""
-    given = args[0] if args else kwargs.get(name)
-    if not name or isinstance(given, dispatch.Tensor) or given.__class__ in (list, tuple) and record.tensors[0][0] == "*":
-        return None
-    return TypeError(f"{record.short_name}(): argument '{name}' (position 1) must be Tensor, not {type(given).__name__}")
+def not_a_tensor(record: Op, names: tuple[str, ...], args: tuple, kwargs: dict, error: str) -> TypeError | None:
+    """The error for a call one of whose tensor arguments is something else; ``None`` where that is not so.
+
+    Behind the first, which is always a tensor, it is the one that ``error`` says has no such attribute.
+    """
+    for i, argument in enumerate(record.tensors):
+        name = argument.lstrip("*")
+        place = names.index(name) if name in names else i
+        given = args[place] if place < len(args) else kwargs.get(name)
+        kind = type(given).__name__
+        if isinstance(given, dispatch.Tensor) or kind in ("list", "tuple") and argument[0] == "*":
+            continue
+        if i == 0 or given is not None and error.startswith(f"'{kind}' object has no attribute"):
+            return TypeError(f"{record.short_name}(): argument '{name}' (position {place + 1}) must be Tensor, not {kind}")
+    return None
 
 
 class Sample:

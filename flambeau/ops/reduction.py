@@ -11,7 +11,7 @@ from flambeau.core import dtypes
 from flambeau.core.dtypes import scalar_name
 from flambeau.core.size import wrap_dim
 from flambeau.ops.record import ErrorSample, Sample, composite, op
-from flambeau.ops.refusals import refuse
+from flambeau.ops.refusals import refuse, refuse_complex
 
 # --- what reductions share -----------------------------------------------------------------------------------
 
@@ -106,11 +106,6 @@ def _require_specified(name: str, input, error: type[Exception] = RuntimeError) 
             f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with "
             f"the 'dim' argument. The input's shape is {list(input.shape)}."
         )
-
-
-def _require_real(name: str, input) -> None:
-    if input.dtype.is_complex:
-        raise RuntimeError(f"{name}(): does not support complex input, which has no order; got {input.dtype}")
 
 
 def reduction_samples(make):
@@ -324,12 +319,16 @@ def even_gradient(g, input, out):
     return g / mask.sum() * mask
 
 
+_KERNELS = {"amax": "max_values_cpu", "amin": "min_values_cpu", "max": "max_all", "min": "min_all", "kthvalue": "kthvalue_cpu", "median": "median_out", "nanmedian": "median_out", "mode": "mode_cpu"}
+"""The kernels of PyTorch's that refuse complex numbers."""
+
+
 def _extreme_check(name: str, input, dim, keepdim):
-    _require_real(name, input)
     dims = wrap_dims(dim, input.dim())
     if dim is None or dim == () or dim == []:
         _require_specified(name, input)
     require_elements(name, input.shape, dims)
+    refuse(_KERNELS[name], input)
     shape = reduced_shape(input.shape, dims, keepdim)
     return shape, input.dtype, (input,), {"dim": dims, "keepdim": bool(keepdim)}
 
@@ -423,10 +422,10 @@ def selected_gradient(g, input_shape, indices, dim, keepdim):
 
 def select_check(name: str, input, dim, keepdim):
     """What reductions to (values, indices) along one dim record."""
-    _require_real(name, input)
     dim = one_dim(name, dim, input.dim())
     dims = (dim,) if input.dim() else ()
     require_elements(name, input.shape, dims)
+    refuse_complex(name, input, None if name in ("max", "min") else _KERNELS[name])
     shape = reduced_shape(input.shape, dims, keepdim)
     return (shape, shape), (input.dtype, dtypes.int64), (input,), {"dim": dim, "keepdim": bool(keepdim)}
 
@@ -522,19 +521,19 @@ def aminmax(input, *, dim=None, keepdim=False):
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.aminmax.html
     """
-    _require_real("aminmax", input)
     dims = wrap_dims(dim, input.dim())
     if product([input.shape[d] for d in dims]) == 0:
         raise RuntimeError(
             "aminmax(): cannot compute aminmax over an empty dimension as the operation has no identity. "
             f"The input's shape is {list(input.shape)}."
         )
+    refuse("aminmax_cpu", input)
     shape = reduced_shape(input.shape, dims, keepdim)
     return (shape, shape), (input.dtype, input.dtype), (input,), {"dim": dims, "keepdim": bool(keepdim)}
 
 
 def _arg_check(name: str, input, dim, keepdim):
-    _require_real(name, input)
+    refuse_complex(name, input)
     if dim is None:
         _require_specified(name, input, IndexError)
         shape = (1,) * input.dim() if keepdim else ()

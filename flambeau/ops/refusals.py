@@ -21,6 +21,22 @@ def refuse(kernel: str, *operands, kinds: tuple[int, ...] = (COMPLEX,)) -> None:
         raise NotImplementedError(f"\"{kernel}\" not implemented for '{scalar_name(d)}'")
 
 
+_UNSORTED = " {} does not support complex dtypes on CPU"
+_WITHOUT_ORDER = {
+    "sort": _UNSORTED.format("Sort"), "topk": _UNSORTED.format("topk"), "isin": "Unsupported input type encountered for isin(): {}",
+    **{name: f"{name}(): does not support complex input" for name in ("max", "min", "argmax", "argmin")},
+}  # fmt: skip
+"""By op, what PyTorch says of complex numbers where it is no ``NotImplementedError`` of a kernel."""
+
+
+def refuse_complex(op: str, input, kernel: str | None = None) -> None:
+    """The same where an op needs numbers that have an order; ``kernel`` is for those that :func:`refuse` speaks of."""
+    if input._dtype.kind == COMPLEX:
+        if kernel is not None:
+            refuse(kernel, input)
+        raise RuntimeError(_WITHOUT_ORDER[op].format(scalar_name(input._dtype)))
+
+
 def _kind(x) -> int:
     if isinstance(x, dispatch.Tensor):
         return x._dtype.kind

@@ -13,7 +13,7 @@ from flambeau.core.size import wrap_dim
 from flambeau.ops import layouts
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 from flambeau.ops.reduction import pick, select_check, selected_gradient
-from flambeau.ops.refusals import no_derivative
+from flambeau.ops.refusals import no_derivative, refuse, refuse_complex
 from flambeau.ops.selection import topk_places
 
 # --- sorting -------------------------------------------------------------------------------------------------
@@ -48,11 +48,6 @@ def _sort_samples(make):
     ]
 
 
-def _refuse_order(name: str, input) -> None:
-    if input.dtype.is_complex:
-        raise RuntimeError(f"{name}(): does not support complex input, which has no order; got {input.dtype}")
-
-
 _SORTED = {"outputs": ("values", "indices"), "nondifferentiable": ("indices",)}
 
 
@@ -74,8 +69,8 @@ def sort(input, dim=-1, descending=False, *, stable=None):
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.sort.html
     """
-    _refuse_order("sort", input)
     attrs = {"dim": wrap_dim(dim, input.dim()), "descending": bool(descending)}
+    refuse_complex("sort", input)
     return (input.shape, input.shape), (input.dtype, dtypes.int64), (input,), attrs
 
 
@@ -162,7 +157,6 @@ def topk(input, k, dim=-1, largest=True, sorted=True):
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.topk.html
     """
-    _refuse_order("topk", input)
     if isinstance(k, bool) or not hasattr(k, "__index__"):
         raise TypeError(f"topk(): argument 'k' (position 2) must be int, not {describe(k)}")
     k = k.__index__()
@@ -172,6 +166,7 @@ def topk(input, k, dim=-1, largest=True, sorted=True):
         raise RuntimeError(
             f"selected index k out of range: k is {k}, but dim {dim} of shape {list(input.shape)} has {size} elements"
         )
+    refuse_complex("topk", input)
     shape = (*input.shape[:dim], k, *input.shape[dim + 1 :]) if input.dim() else ()
     attrs = {"k": k, "dim": dim, "largest": bool(largest), "sorted": bool(sorted)}
     return (shape, shape), (input.dtype, dtypes.int64), (input,), attrs
@@ -234,7 +229,7 @@ def _unique_consecutive_kernel(x, dim):
 
 
 def _unique_check(name: str, input, dim):
-    _refuse_order(name, input)
+    refuse("unique" if dim is None else "unique_dim", input)
     if dim is not None:
         dim = wrap_dim(dim, input.dim())
         if input.shape[dim] == 0 and input.numel() == 0 and any(n == 0 for d, n in enumerate(input.shape) if d != dim):
@@ -340,6 +335,7 @@ def _search(name: str, sequence, values, out_int32, right, side, sorter):
                 f"{name}(): side and right can't be set to opposites, got side of left while right was True"
             )
         right = side == "right"
+    refuse("searchsorted_out_cpu", sequence, values)
     if not isinstance(values, dispatch.Tensor):
         if sequence.dim() != 1:
             raise RuntimeError(

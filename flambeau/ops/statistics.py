@@ -23,6 +23,7 @@ from flambeau.ops.reduction import (
     spread,
     wrap_dims,
 )
+from flambeau.ops.refusals import refuse
 
 # --- variance ------------------------------------------------------------------------------------------------
 
@@ -292,6 +293,8 @@ _nanmedian_along, _nanmedian_whole = _median_kernels(_nanmedian_place)
 @op(kernel=_median_whole, name="aten.median_all", backward_name="MedianBackward0", grad={"input": even_gradient})
 def _median_all(input):
     """The median of all elements: what ``median(input)`` records."""
+    if input.numel():
+        refuse("median_cpu", input)
     return (), input.dtype, (input,), {}
 
 
@@ -303,6 +306,8 @@ def _median_all(input):
 )
 def _nanmedian_all(input):
     """The median of all elements that are not NaN: what ``nanmedian(input)`` records."""
+    if input.numel():
+        refuse("median_cpu", input)
     return (), input.dtype, (input,), {}
 
 

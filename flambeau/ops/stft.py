@@ -6,6 +6,7 @@ import numpy as np
 
 from flambeau import dispatch
 from flambeau.core import dtypes
+from flambeau.core.errors import warn_once
 from flambeau.ops.fft import fft, ifft, irfft, rfft
 from flambeau.ops.padding import constant_pad_nd, pad
 from flambeau.ops.record import ErrorSample, Sample, composite
@@ -60,6 +61,12 @@ def stft(
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.stft.html
     """
+    if window is None:
+        warn_once(
+            "A window was not provided. A rectangular window will be applied,which is known to cause spectral leakage. Other windows "
+            "such as torch.hann_window or torch.hamming_window are recommended to reduce spectral leakage.To suppress this warning and "
+            "use a rectangular window, explicitly set `window=torch.ones(n_fft, device=<device>)`."
+        )
     is_complex = input.dtype.is_complex or (window is not None and window.dtype.is_complex)
     if return_complex is None:
         if not is_complex:
@@ -68,6 +75,12 @@ def stft(
                 "return_complex=True in a future PyTorch release."
             )
         return_complex = True
+    if not return_complex:
+        warn_once(
+            "stft with return_complex=False is deprecated. In a future pytorch release, stft will return complex tensors for all "
+            "inputs, and return_complex=False will raise an error.\n"
+            "Note: you can still call torch.view_as_real on the complex output to recover the old return format."
+        )
     if input.dtype.kind < dtypes.FLOATING:
         raise RuntimeError(f"stft: expected a tensor of floating point or complex values, got {input.dtype}")
     if input.dim() not in (1, 2):
@@ -124,6 +137,12 @@ def istft(
     Source: Griffin and Lim, Signal estimation from modified short-time Fourier transform (1984);
     https://docs.pytorch.org/docs/stable/generated/torch.istft.html
     """
+    if window is None:
+        warn_once(
+            "A window was not provided. A rectangular window will be applied.Please provide the same window used by stft to make the "
+            "inversion lossless.To suppress this warning and use a rectangular window, explicitly set "
+            "`window=torch.ones(n_fft, device=<device>)`."
+        )
     if not input.dtype.is_complex:
         raise RuntimeError(
             "istft requires a complex-valued input tensor matching the output from stft with return_complex=True."

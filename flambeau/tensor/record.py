@@ -36,6 +36,7 @@ from flambeau.tensor.storage import Storage
 from flambeau.tensor.tensor import Tensor, creation_of, geometry_of, is_plain, make_tensor, read
 
 _NUMBERS = (int, float, complex, np.number, np.bool_)
+_OPERANDS = frozenset([Tensor, int, float, bool, complex])  # the commonest classes of operands
 
 
 def record(op, args: tuple, kwargs: dict):
@@ -171,6 +172,8 @@ def _run_now(op, nodes: tuple, attrs: dict, dtype) -> Node:
 
 def record_pointwise(op, args: tuple, kwargs: dict) -> Tensor:
     """Records an elementwise op: promotes dtypes, broadcasts shapes, keeps the memory layout of its inputs."""
+    if not _OPERANDS.issuperset(map(type, args)):
+        _refuse_operands(op, args)
     looks = Storage.looks
     inputs, attrs = op.check(*args, **kwargs)
     looked = Storage.looks != looks
@@ -270,13 +273,30 @@ _OF_NUMBERS = {"add", "sub", "mul", "true_divide", "floor_divide", "_floored_quo
 """Ops that PyTorch has for two Python numbers too."""
 
 
+_TWO_FORMS = frozenset(
+    ["eq", "ne", "lt", "le", "gt", "ge", "floor_divide", "remainder", "fmod", "pow", "float_power", "copysign", "lerp", "rsub", "xlogy", "xlog1py"]
+    + ["zeta", "bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_left_shift", "bitwise_right_shift", "clamp", "clamp_min", "clamp_max"]
+)
+"""Ops that PyTorch declares once for a tensor and once for a number, and names both where it is given neither."""
+
+
+def _refuse_operands(op, args: tuple) -> None:
+    """Raises where an operand is neither a tensor nor a number, and not ``None`` where that is the default."""
+    code, optional = op.check.__code__, len(op.check.__defaults__ or ())
+    names = code.co_varnames[: code.co_argcount]
+    for i, (name, x) in enumerate(zip(names, args, strict=False)):
+        if name not in op.tensors or isinstance(x, (Tensor, *_NUMBERS)) or x is None and i >= len(names) - optional:
+            continue
+        if op.short_name not in _TWO_FORMS and "_polynomial_" not in op.short_name:
+            raise TypeError(f"{op.short_name}(): argument '{name}' (position {i + 1}) must be Tensor, not {describe(x)}")
+        got = ", ".join([describe(x) for x in args])
+        raise TypeError(
+            f"{op.short_name}() received an invalid combination of arguments - got ({got}), but expected one of:\n"
+            f" * (Tensor {names[0]}, Tensor {name})\n * (Tensor {names[0]}, Number {name})"
+        )
+
+
 def _check_operands(op, inputs: tuple) -> None:
-    for i, x in enumerate(inputs):
-        if x is not None and not isinstance(x, (Tensor, *_NUMBERS)):
-            name = op.tensors[i] if i < len(op.tensors) else "other"
-            raise TypeError(
-                f"{op.short_name}(): argument '{name}' (position {i + 1}) must be Tensor or a number, not {describe(x)}"
-            )
     if not any(isinstance(x, Tensor) for x in inputs):
         raise TypeError(
             f"{op.short_name}(): argument '{op.tensors[0]}' (position 1) must be Tensor, not {describe(inputs[0])}"
@@ -432,7 +452,13 @@ def inplace(function, input: Tensor, args: tuple, kwargs: dict) -> Tensor:
         refuse_overlap(function.op, input, args)
     # An alias stands for the old value: what the tape saves of it does not change with ``input``.
     on_tape = grad_mode.enabled and input._dtype.kind >= dtypes.FLOATING
-    result = function(input._alias() if on_tape else input, *args, **kwargs)
+    try:
+        result = function(input._alias() if on_tape else input, *args, **kwargs)
+    except TypeError as error:
+        name = function.op.short_name
+        if str(error).startswith(name + "()"):
+            raise TypeError(str(error).replace(name, name + "_", 1)) from None
+        raise
     if not grad_mode.enabled and dispatch.watch is None and _fills(result, input):
         input._storage.write(result._storage.node)
         return input
