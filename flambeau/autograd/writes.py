@@ -80,12 +80,16 @@ def _laid_out(g: Tensor, base: Place, length: int) -> Tensor:
 
 
 class CopyBackwards(Node):
-    """A tensor overwritten by values that need no gradient: what it held before gets zeros."""
+    """A tensor overwritten: what it held before gets zeros, and the values their gradient, by ``fn``, if they need one."""
 
     namespace = "torch::autograd::"
 
+    def __init__(self, input: Tensor, fn: OpBackward | None = None) -> None:
+        super().__init__((edge_of(input), *(fn.edges[1:] if fn else ())), ((input._shape, input._dtype),))
+        self.fn = fn
+
     def apply(self, grads: list) -> tuple:
-        return (zeros_for(self.metas[0]),)
+        return zeros_for(self.metas[0]), *(self.fn.apply(grads)[1:] if self.fn else ())
 
 
 class CopySlices(Node):
@@ -190,10 +194,10 @@ def rebase(input: Tensor, result: Tensor) -> None:
             return
         node: Node = CopySlices(input, edge_of(base), result, edge)
         move(base, node, 0)
+    elif input._grad_fn is not None and (edge is None or type(edge[0]).__name__ == "CopyBackwards"):
+        move(input, CopyBackwards(input, edge[0] if edge else None), 0)
     elif edge is not None:
         move(input, *edge)
-    elif input._grad_fn is not None:
-        move(input, CopyBackwards((edge_of(input),), ((input._shape, input._dtype),)), 0)
     else:
         input._storage.unseen += input._from_data
         return

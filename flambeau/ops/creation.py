@@ -109,6 +109,8 @@ def full(size, fill_value, *, dtype=None, layout=None, device=None, requires_gra
     if isinstance(fill_value, dispatch.Tensor):
         dtype, fill_value = dtype or fill_value.dtype, fill_value.item()
     d = dtype or dispatch.result_type(fill_value)
+    if dtype is None and d is dtypes.uint64:  # an integer is one of int64's unless said otherwise
+        fitting(fill_value, dtypes.int64)
     return finish(_full(sizes_of((size,), "full"), fill_value, d), d, device, requires_grad)
 
 
@@ -259,7 +261,7 @@ def meshgrid(*tensors, indexing="ij"):
 
 def _broadcast(*tensors):
     shape = broadcast(*[t._shape for t in tensors])
-    return [t.expand(shape) for t in tensors]
+    return [t if t._shape == shape else t.expand(shape) for t in tensors]
 
 
 @composite(method=False, samples=lambda make: [Sample(make(1, 3), make(2, 1))])

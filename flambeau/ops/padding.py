@@ -202,7 +202,9 @@ def pad(input, pad, mode="constant", value=None):
     if not isinstance(pad, (tuple, list)):
         raise TypeError(f"pad(): argument 'pad' (position 2) must be tuple of ints, not {describe(pad)}")
     if mode == "constant":
-        return constant_pad_nd(input, pad, 0 if value is None else value)
+        if isinstance(value, complex):
+            raise TypeError("pad(): argument 'value' (position 4) must be float, not complex")
+        return constant_pad_nd(input, pad, 0 if value is None else float(value))
     if value:
         raise RuntimeError(f'Padding mode "{mode}" doesn\'t take in value argument')
     if mode not in ("reflect", "replicate", "circular"):

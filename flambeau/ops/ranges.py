@@ -123,7 +123,7 @@ def _count(start, end, step, dtype: dtypes.dtype) -> int:
     return max(0, -((first - last) // by))
 
 
-@composite(method=False, tensors="", name="range")
+@composite(method=False, tensors="", name="range", out="row")
 def range_(start=0, end=None, step=1, *, dtype=None, device=None, requires_grad=False, layout=None, out=None):
     """As :func:`arange` with ``end`` included (deprecated in PyTorch)."""
     warn(

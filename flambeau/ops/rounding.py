@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from flambeau import dispatch
 from flambeau.core import dtypes
 from flambeau.ops import layouts, samples
 from flambeau.ops.comparison import where
@@ -292,9 +293,31 @@ def nextafter(input, other):
     return (input, other), {}
 
 
-@composite(inplace=True, out=True, samples=lambda make: [Sample(make(3, 4), make(4, low=-3, high=3).long())])
+@pointwise(
+    name="_ldexp",
+    kernel=lambda x, exponent: np.ldexp(x, np.clip(exponent, -5000, 5000).astype(np.int32)),
+    tensors="input exponent",
+    grad={"input": lambda g, exponent: ldexp(g, exponent)},
+    backward_name="LdexpBackward0",
+    method=False,
+)
+def _ldexp(input, exponent):
+    return (input, exponent), {}
+
+
+@composite(
+    inplace=True,
+    out=True,
+    samples=lambda make: [
+        Sample(make(3, 4), make(4, low=-3, high=3).long()),
+        Sample(make(3, 4), make(4, low=-3, high=3)),
+        Sample(make(2, low=1e-30, high=1e-20), make(2, low=90, high=200).long()),
+    ],
+)
 def ldexp(input, other):
-    r"""Element-wise :math:`input \times 2^{other}`."""
+    r"""Element-wise :math:`input \times 2^{other}`: exact for whole exponents, however large the power is by itself."""
+    if input.is_floating_point() and isinstance(other, dispatch.Tensor) and other.dtype.kind == dtypes.INTEGRAL:
+        return _ldexp(input, other)
     return input * 2.0**other
 
 

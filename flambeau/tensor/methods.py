@@ -123,7 +123,7 @@ def _transposed(name: str, adjoint: bool, batches: bool) -> property:
     def get(self):
         if not self.dim():
             _warn_of_transposed(name, self)
-            return self
+            return self.conj() if adjoint else self
         if self.dim() < 2 or self.dim() > 2 and not batches:
             what = "matrices or batches of matrices" if batches else "matrices (2-D tensors)"
             more = " For batches of matrices, consider using tensor.mH" if self.dim() > 2 else ""
@@ -167,7 +167,7 @@ def resize_(self, *sizes, memory_format=None):
     if memory_format is not None:
         strides = memory_format.strides(shape)
     _grow(self, self._offset + 1 + sum((n - 1) * s for n, s in zip(shape, strides, strict=True)) if shape.numel() else 0)
-    self._shape, self._strides, self._layout = shape, normal_strides(shape, strides), None
+    self._shape, self._strides, self._layout = shape, strides if self._bits else normal_strides(shape, strides), None
     self._storage.version += 1
     return self
 
