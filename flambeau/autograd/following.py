@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 from flambeau import dispatch
 from flambeau.autograd.accumulation import Stores, accumulation_of
@@ -68,13 +69,33 @@ def follower(entries: Sequence[Node], number: int, given: Sequence[Value], known
 
 
 def _added(leaves: Sequence[tuple], values: Sequence[str], known: dict[str, Any]) -> list[str]:
-    """Adds gradients to leaves. What is stored is made before, so that a signal handler finds all of it stored, or nothing."""
+    """Adds gradients to leaves. What is stored is made before, so that a signal handler finds all of it stored, or nothing.
+
+    As :class:`Stores` does, where there is something to be looked at; else in lines that stand for its calls.
+    """
     first = " and ".join([f"a{i}._grad is None and a{i}._strides is None" for i, _ in leaves])
     lines = [f"if {first}:"]
     for (i, accumulation), value in zip(leaves, values):
         known[f"gradient{i}"], known[f"prepare{i}"] = accumulation.tensor, accumulation.prepare
         lines += [f"    g{i} = gradient{i}({value})"]
     lines += [f"    a{i}._grad = g{i}" for i, _ in leaves]
+    if all([accumulation.sum is not None for _, accumulation in leaves]):
+        lines += [f"elif {' and '.join([f'(g{i} := a{i}._grad) is not None and g{i}._layout is layout{i}' for i, _ in leaves])} and ("]
+        storages = ", ".join([f"(s{i} := g{i}._storage)" for i, _ in leaves])
+        lines += [f"    len({{{storages}}}) == {len(leaves)}", f") and not ({' or '.join([f's{i}.exposed' for i, _ in leaves])}):"]
+        for (i, accumulation), value in zip(leaves, values):
+            known[f"layout{i}"], known[f"sum{i}"] = accumulation.layout, accumulation.sum
+            lines += [
+                f"    n{i} = new(Node)",
+                f"    n{i}.op, n{i}.attrs, n{i}.shape, n{i}.dtype, n{i}.kind = sum{i}",
+                f"    n{i}.inputs = s{i}.node, {value}",
+            ]
+        lines += [f"    extend(({''.join([f'n{i}, ' for i, _ in leaves])}))"]
+        ready = "s{0}.buffer is None or s{0}.windows or graph.fallible"  # if not, there is nothing to prepare
+        lines += [f"    w{i} = s{i}.prepare() if {ready.format(i)} else (ref(s{i}),)" for i, _ in leaves]
+        for i, _ in leaves:
+            lines += [f"    s{i}.node = n{i}", f"    s{i}.version += 1"]
+        lines += [f"    graph.written += {' + '.join([f'w{i}' for i, _ in leaves])}"]
     lines += ["else:", "    stores = Stores()"]
     lines += [f"    prepare{i}(a{i}, {value}, stores)" for (i, _), value in zip(leaves, values)]
     return [*lines, "    stores.store()"]
@@ -253,7 +274,7 @@ def _made(lines: list[str], known: dict[str, Any]) -> Callable:
 
 
 _SCOPE: dict[str, Any] = {
-    "new": object.__new__, "Node": Value, "extend": graph.trace.extend, "AccumulateGrad": AccumulateGrad, "differs": _differs,
+    "new": object.__new__, "Node": Value, "extend": graph.trace.extend, "graph": graph, "ref": ref, "AccumulateGrad": AccumulateGrad, "differs": _differs,
     "accumulate": accumulate, "Stores": Stores, "contents_of": contents_of, "listed": _listed, "variable_of": _variable_of,
 }  # fmt: skip
 """What the functions know by name."""

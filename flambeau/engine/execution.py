@@ -41,14 +41,15 @@ class Execution:
     at = 0
     state: tuple[array, int] | None = None
 
-    def __init__(self, plan: Plan, trace: Trace) -> None:
-        self.plan, self.trace = plan, trace
-        self.values: dict[int, np.ndarray] = {}
+    plan: Plan
+    trace: Trace
+    values: dict[int, np.ndarray]
 
     def bind(self) -> bool:
         """Tells the kernels where this trace's values are; whether they can run on them. No kernel has run then."""
         plan, trace, values = self.plan, self.trace, self.values
-        flight.land()  # what is aloft uses the arena, and perhaps these very arguments
+        if flight.aloft is not None:
+            flight.land()  # what is aloft uses the arena, and perhaps these very arguments
         if plan.binder is not None:  # which was interrupted: what it has told is not known
             plan.known = dict.fromkeys(plan.dynamic, 0)
         plan.binder = self
@@ -59,12 +60,13 @@ class Execution:
             values[i] = output.take()
             if known.get(i) != output.address:
                 plan.tell(i, output.address)
-        for x in leaves:
-            if x.value.__class__ is Failed:
-                return False
         for slot, source in plan.bound:
             x = leaves[slot]
-            address = x.address or address_of_leaf(x)
+            address = x.address
+            if not address:
+                if x.value.__class__ is Failed:
+                    return False
+                address = address_of_leaf(x)
             if known[source] != address:
                 plan.tell(source, address)
         if plan.number_order:
@@ -78,6 +80,8 @@ class Execution:
         if not plan.all_native:
             values.update(plan.views)
             for slot, x in enumerate(leaves):
+                if x.value.__class__ is Failed:
+                    return False
                 values[~slot] = x.value
         if plan.binder is not self:  # a signal handler has gone on with this run, and told kernels something else
             plan.binder = self
@@ -107,7 +111,9 @@ class Execution:
         """
         plan, values = self.plan, self.values
         calls, fault = plan.calls, plan.fault
-        last = plan.flight if worth is not None and flight.worth_launching(worth) else None
+        last = plan.flight
+        if last is not None and (worth is None or not flight.worth_launching(worth)):
+            last = None
         total = len(calls)
         while (at := self.at) < total:
             call = calls[at]
@@ -123,15 +129,16 @@ class Execution:
                             plan.state = state
                         continue
                     plan.state = None  # no call from "if" on: nobody else takes it
-                    state[0][0], state[0][1] = address, 0
+                    words, place = state
+                    words[0], words[1] = address, 0
                     self.state = state
-                words, place = state
+                else:
+                    words, place = state
                 if last is not None and worth is not None and at == total - 1:
                     self._fly(words, place, count, last, wanted, worth)
                 while words[1] < count:
                     plan.drive(place, count)
-                refused = bool(fault) and 1 in fault
-                if refused:
+                if 1 in fault:
                     self.at = GAVE_UP
                     fault[:] = array("q", [0] * len(fault))
                     return False

@@ -465,10 +465,9 @@ class Plan:
         From the first kernel on ``journal.execution`` is what can go on with it; ``journal.live`` says whether the trace is
         still to be run. See :meth:`Execution.go_on` for the rest.
         """
-        execution = Execution(self, trace)
-        if not execution.bind():
-            return False
-        if not journal.live:
+        execution = Execution()
+        execution.plan, execution.trace, execution.values = self, trace, {}
+        if not execution.bind() or not journal.live:
             return False
         journal.execution = execution  # no call between this and the line before
         return execution.go_on(wanted, worth)

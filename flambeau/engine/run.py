@@ -9,7 +9,6 @@ on with a plan whose kernels have begun, and puts anything else back to what is 
 
 from __future__ import annotations
 
-from functools import cache
 from threading import get_ident
 from time import perf_counter
 from typing import Any
@@ -54,7 +53,8 @@ def run_pending(wanted: Node | None = None) -> None:
     nodes stay pending, and the error is raised again for who wants one of these.
     """
     _run(wanted, False)
-    flight.land()
+    if flight.aloft is not None:
+        flight.land()
 
 
 def run_ahead(wanted: Node | None = None) -> None:
@@ -94,7 +94,7 @@ def _take() -> Run | None:
     before = taken
     # Other threads go on recording. Their storages are taken before the trace, so that it has the nodes of all.
     written = graph.written[:]
-    storages = {storage: storage.node for storage in [ref() for ref in written] if storage is not None}
+    storages = {} if not written else {storage: storage.node for storage in [ref() for ref in written] if storage is not None}
     writes, run = len(written), Run()
     if taken != before or current is not None:
         return None
@@ -118,7 +118,7 @@ def _execute(run: Run, wanted: Node | None, ahead: bool) -> list[tuple[Exception
     nodes, history = run.nodes, run.history
     seen = None
     if config.compiled:
-        plans, Trace = _compiled_tier()
+        plans, Trace = _tier or _compiled_tier()
         trace = Trace(nodes, run.storages, history)
         try:
             plan = plans.find(trace)
@@ -144,13 +144,17 @@ def _execute(run: Run, wanted: Node | None, ahead: bool) -> list[tuple[Exception
     return errors
 
 
-@cache
+_tier: tuple = ()
+
+
 def _compiled_tier() -> tuple:
     """What knows plans, and what they are found by: loaded when the first trace runs."""
+    global _tier
     from flambeau.engine import plans
     from flambeau.engine.trace import Trace
 
-    return plans, Trace
+    _tier = plans, Trace
+    return _tier
 
 
 def _commit(run: Run) -> None:

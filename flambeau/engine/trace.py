@@ -90,13 +90,15 @@ class Structure:
         if len(storages) != len(self.target_places):
             return None
         inputs = _inputs(nodes)
-        old = tuple(map(_content, storages))
-        leaves = self._firsts(inputs) + self._new_targets(old)
+        leaves, old = self._firsts(inputs), ()
+        if storages:
+            old = tuple(map(_content, storages))
+            leaves += self._new_targets(old)
         if list(map(_layout, leaves)) != self._layouts or len(set(leaves)) != len(leaves):
             return None
         if self._reads(inputs) != self._sources((*nodes, *leaves)):
             return None
-        if tuple(storages.values()) != self._target_nodes(nodes) or old != self._target_leaves(leaves):
+        if old and (tuple(storages.values()) != self._target_nodes(nodes) or old != self._target_leaves(leaves)):
             return None
         return leaves, self._numbers(inputs)
 
@@ -123,7 +125,7 @@ def _has_slot(x: Node, leaves: list[Node]) -> bool:
 
 
 def _references(nodes: list) -> list[int]:
-    return [getrefcount(node) for node in nodes]
+    return list(map(getrefcount, nodes))
 
 
 _ALONE = _references([object()])[0]
@@ -165,9 +167,10 @@ class Trace:
             _latest[like] = structure
         else:
             self.leaves, self.numbers = found
-            self.targets = [(storage, *place) for storage, place in zip(storages, structure.target_places)]
+            self.targets = []
+            if storages:
+                self.targets = [(storage, *place) for storage, place in zip(storages, structure.target_places)]
         self.structure = structure
-        self.dead: set[int] = set()
         del found
         references = _references(nodes)
         for _, node in history:  # it does not count: these are no results that somebody can see
@@ -216,6 +219,7 @@ class Trace:
 
     def mark(self) -> None:
         """Marks the nodes that are kept, and finds those that nobody needs."""
+        self.dead: set[int] = set()
         _, kept = self.key
         for i, node in enumerate(self.nodes):
             node.number = i

@@ -54,7 +54,8 @@ def _constant(result):
 
 
 def _full(shape: tuple[int, ...], value, dtype: dtypes.dtype) -> np.ndarray:
-    value = fitting(value, dtype)
+    if value.__class__ is not int or not 0 <= value < 128:  # these fit everywhere
+        value = fitting(value, dtype)
     if value == 0 and not (isinstance(value, float) and math.copysign(1.0, value) < 0):
         return np.zeros(shape, dtype.np)
     array = np.empty(shape, dtype.np)

@@ -22,6 +22,8 @@ from flambeau.ops.record import ErrorSample, Sample, composite
 
 _VECTOR = 16 if platform.machine().lower() in ("aarch64", "arm64") else 32
 """Bytes of the vectors in which PyTorch's ``arange`` counts: those of AVX2, also where the processor has wider ones."""
+_FAR = 1 << 62
+"""Integers below it may be added, or be turned into int64."""
 _GRAIN = 32768
 """PyTorch shares the work among its threads in parts of at least so many elements."""
 
@@ -83,6 +85,9 @@ def arange(*bounds, start=0, end=None, step=1, dtype=None, layout=None, device=N
         start, end, step = bounds
     if end is None:
         raise TypeError("arange() received an invalid combination of arguments - expected (end), (start, end) or (start, end, step)")
+    if start.__class__ is end.__class__ is step.__class__ is int and dtype is None and 0 <= start <= end < _FAR and 0 < step < _FAR:
+        values = np.arange(start, end, step, dtype=np.int64)  # nothing can be wrong with these
+        return finish(values, dtypes.int64, device, requires_grad)
     start, end, step = (_number(v, "arange", n) for v, n in ((start, "start"), (end, "end"), (step, "step")))
     whole = all([isinstance(v, int) for v in (start, end, step)])
     d = dtype or (dtypes.int64 if whole else dtypes.get_default_dtype())

@@ -295,7 +295,8 @@ def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:
             if self.is_conj()
             else "Can't call numpy() on Tensor that has negative bit set. Use tensor.resolve_neg().numpy() instead."
         )
-    self = self.resolve_conj().resolve_neg()
+    if self._bits:
+        self = self.resolve_conj().resolve_neg()
     if self._dtype is dtypes.bfloat16:
         raise TypeError("Got unsupported ScalarType BFloat16: NumPy has no such type; convert with .float() first")
     flat = self._storage.array()

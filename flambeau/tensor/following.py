@@ -19,7 +19,7 @@ from flambeau.engine import graph
 from flambeau.engine.graph import PROJECT, Node
 from flambeau.engine.run import after_record
 from flambeau.tensor.storage import Storage
-from flambeau.tensor.tensor import Tensor, creation_of, read, window_of
+from flambeau.tensor.tensor import INFERENCE, NO_GRAD, Tensor, creation_of, read, window_of
 
 
 class Source(NamedTuple):
@@ -108,12 +108,11 @@ def view_follower(results: Result | tuple[Result, ...], is_view: bool, pattern, 
     else:
         lines += ["result = new(Tensor)", "result._storage = s0", *_described("result", results, values)]  # type: ignore
         lines += [
-            "base = a0._base",
-            "result._base = a0 if base is None else base",
+            "result._base = a0._base" if is_view else "result._base = a0",
             "if s0.history: result._history = s0.history",
         ]
-        if not grad_mode.enabled:
-            lines += ["result._creation = creation_of(a0, False)"]
+        if not grad_mode.enabled:  # what creation_of gives
+            lines += ["result._creation = INFERENCE if grad_mode.inference else NO_GRAD"]
         elif is_view:
             lines += ["if a0._creation is not None: result._creation = a0._creation"]
         if is_in_window:
@@ -330,5 +329,6 @@ _SCOPE: dict[str, Any] = {
     "new": object.__new__, "Node": Node, "Storage": Storage, "Tensor": Tensor, "trace": graph.trace, "append": graph.trace.append,
     "config": config, "dispatch": dispatch, "write": _write, "autocast": dispatch.autocast, "after_record": after_record, "read": read, "part_of": _part_of,
     "window_of": window_of, "creation_of": creation_of, "inf": float("inf"),
+    "grad_mode": grad_mode, "INFERENCE": INFERENCE, "NO_GRAD": NO_GRAD,
 }  # fmt: skip
 """What the functions know by name, besides what the tape adds."""

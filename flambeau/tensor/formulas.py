@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 from flambeau import dispatch
 from flambeau.core import config
@@ -229,7 +230,8 @@ class _Recipe:
                 f"{x}.op, {x}.attrs, {x}.shape, {x}.dtype, {x}.kind = op{k}, attrs, shape, dtype, kind{k}",
                 f"append({x})",
             ]
-        lines += [f"w{i} = s{i}.prepare()" for i in tensors]
+        ready = "s{0}.buffer is None or s{0}.windows or graph.fallible"  # if not, there is nothing to prepare
+        lines += [f"w{i} = s{i}.prepare() if {ready.format(i)} else (ref(s{i}),)" for i in tensors]
         for i, place in enumerate(self.results):  # no calls: a signal handler finds all of them written, or none
             lines += [f"s{i}.node = x{place}", f"s{i}.version += 1"]
         lines += [f"graph.written += {' + '.join([f'w{i}' for i in tensors])}"]
@@ -242,7 +244,7 @@ class _Recipe:
         if maker is None:
             scope: dict[str, Any] = {
                 "new": object.__new__, "Node": Node, "attrs": NO_ATTRS, "append": graph.trace.append, "read": read,
-                "layout_of": dispatch.layout_of, "graph": graph,
+                "layout_of": dispatch.layout_of, "graph": graph, "ref": ref,
             }  # fmt: skip
             exec(compile(text, "<update>", "exec"), scope)
             maker = _makers[text] = scope["make"]

@@ -130,7 +130,7 @@ def _type_name(value) -> str:
 
 def _as_values(view: Tensor, value) -> Tensor:
     """A number that is written to ``view`` as a tensor."""
-    return full((), value.item() if isinstance(value, np.generic) else value, dtype=view.dtype)
+    return full.op.check((), value.item() if isinstance(value, np.generic) else value, dtype=view._dtype)
 
 
 def _check_fits(view: Tensor, value: Tensor) -> None:

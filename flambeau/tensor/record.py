@@ -493,9 +493,13 @@ def assign(input: Tensor, result: Tensor, repeated: bool = False) -> Tensor:
     if not grad_mode.enabled:
         return _write(input, result)
     storage, base = input._storage, input._base
-    if result._grad_fn is None and input._grad_fn is None and base is None and not input._requires_grad:
-        dispatch.rebase(input, result)  # which has nothing to do, unless there is something to refuse
-        return _write(input, result)
+    if base is None and not (_may_be_on_tape(input) or _may_be_on_tape(result)):  # dispatch.rebase has nothing to do
+        if input._from_data:
+            storage.unseen += 1
+        if not _fills(result, input) or config.eager:
+            return _write(input, result)
+        storage.write(result._storage.node)
+        return input
     content, history = storage.node, storage.history
     places = [(t, dict(t.__dict__)) for t in (input, base) if t is not None]
     try:
@@ -508,6 +512,10 @@ def assign(input: Tensor, result: Tensor, repeated: bool = False) -> Tensor:
                 t.__dict__.update(before)
             storage.history = history
         raise
+
+
+def _may_be_on_tape(t: Tensor) -> bool:
+    return t._grad_fn is not None or t._requires_grad or t._base is not None
 
 
 def _write(input: Tensor, result: Tensor) -> Tensor:

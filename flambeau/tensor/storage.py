@@ -59,9 +59,13 @@ class Storage:
     @staticmethod
     def from_numpy(array: np.ndarray, dtype: Dtype, exposed: bool = False) -> Storage:
         """A storage over the memory of a C-contiguous ``array``."""
-        storage = Storage(leaf(array, array.shape, dtype))
-        storage._adopt()
-        storage.exposed = exposed
+        buffer = array.reshape(-1)  # these two views hold the array, as in _adopt
+        content = leaf(buffer.reshape(array.shape), array.shape, dtype)
+        content.is_buffer = True
+        storage = Storage(content)
+        storage.buffer, storage.leaf = buffer, content
+        if exposed:
+            storage.exposed = True
         return storage
 
     @property
@@ -85,7 +89,8 @@ class Storage:
 
     def array(self) -> np.ndarray:
         """The memory as a flat array, up to date. Runs what is pending."""
-        flight.land()
+        if flight.aloft is not None:
+            flight.land()
         return self._memory()
 
     def _memory(self) -> np.ndarray:
@@ -128,7 +133,8 @@ class Storage:
 
     def write(self, node: Node) -> None:
         """Makes ``node`` the content. The memory follows when the trace runs."""
-        written = self.prepare()
+        ready = self.buffer is not None and not self.windows and not graph.fallible
+        written = (weakref.ref(self),) if ready else self.prepare()
         self.node = node  # no call from here on: a signal handler runs before or after (see engine/run.py)
         self.version += 1
         graph.written += written
@@ -290,7 +296,8 @@ class Storage:
     def snapshot(self, shape, strides, offset: int, dtype: Dtype) -> Node:
         """A leaf with a copy of the elements of a view, as they are now."""
         memory = self._memory()
-        flight.settle(memory)
+        if flight.aloft is not None:
+            flight.settle(memory)
         node = self.node
         if node.shape == shape and node.dtype is dtype and not offset and strides == contiguous_strides(shape):
             return leaf(node.value.copy(), shape, dtype)

@@ -206,10 +206,11 @@ class Tensor(Derived):
             node = self._storage.node
         value = node.value
         layout = self._layout or dispatch.layout_of(self)
-        if value.__class__ is not np.ndarray or self._bits:
+        if value.__class__ is not np.ndarray or layout.parts is None:
             value = self._array().reshape(())  # one that could not be computed, or is not what is in memory
         else:
-            flight.settle(value)
+            if flight.aloft is not None:
+                flight.settle(value)
             if layout.memory is not None:  # a part of its storage
                 value = VIEW.kernel(value, (), (), self._offset, self._dtype)
         return value.astype(np.float32).item() if self._dtype is dtypes.bfloat16 else value.item()
