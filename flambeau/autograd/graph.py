@@ -545,10 +545,11 @@ def get_gradient_edge(tensor: Tensor) -> GradientEdge:
 
 
 class Task:
-    """A backward pass on its way: which nodes it runs."""
+    """A backward pass on its way: which nodes it runs, and what hooks keep as long as it lasts."""
 
     def __init__(self, roots: Sequence[tuple[Node, int]], reached: Mapping[Node, Any]) -> None:
         self.roots, self.nodes = {node for node, _ in roots}, reached
+        self.notes: dict[object, dict[int, Tensor]] = {}
 
     def executes(self, node: Node) -> bool:
         return node in self.nodes or node in self.roots
@@ -590,12 +591,12 @@ def register_multi_grad_hook(tensors: Sequence[Tensor], fn: Callable, *, mode: s
     if mode not in ("all", "any"):
         raise ValueError(f"Expects mode to be one of ('all', 'any') but got {mode}")
     nodes = [edge[0] for edge in map(edge_of, tensors) if edge is not None]
-    found: weakref.WeakKeyDictionary[Task, dict[int, Tensor]] = weakref.WeakKeyDictionary()
+    key = object()
 
     def seen(i: int, g: Tensor) -> None:
         task = _running.task
         assert task is not None
-        grads = found.setdefault(task, {})
+        grads = task.notes.setdefault(key, {})
         grads[i] = g
         if mode == "any":
             if len(grads) == 1:

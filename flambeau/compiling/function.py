@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import sys
 import threading
-import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +16,7 @@ from flambeau.compiling.guards import Miss, State
 from flambeau.compiling.replay import Before, capture
 from flambeau.compiling.watch import Refused, Watch, watching
 from flambeau.core import config, dtypes
+from flambeau.core.weak import WeakValues
 from flambeau.engine import graph, report
 from flambeau.nn.modules.module import Module
 
@@ -28,7 +28,7 @@ MAX_FAILURES = 3
 """How often a function is tried in vain on calls of one form."""
 
 _one_at_a_time = threading.Lock()
-_all: weakref.WeakSet = weakref.WeakSet()
+_all: WeakValues[Captures] = WeakValues()
 
 
 class Unsupported(RuntimeError):
@@ -44,7 +44,7 @@ class Captures:
         self.surveys: dict[tuple, _Survey] = {}
         self.failures: dict[tuple, int] = {}
         self.watched = 0  # how many calls were watched
-        _all.add(self)
+        _all.add(id(self), self)
 
     def forget(self) -> None:
         self.replays.clear()
@@ -189,5 +189,5 @@ def compiled_function(function: Callable, fullgraph: bool = False, name: str | N
 
 def forget_all() -> None:
     """Forgets all captures."""
-    for captures in list(_all):
+    for captures in _all.values():
         captures.forget()

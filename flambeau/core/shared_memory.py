@@ -6,7 +6,9 @@ import ctypes
 import mmap
 import os
 import tempfile
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
+from operator import attrgetter
 
 import numpy as np
 
@@ -19,6 +21,7 @@ class Segment:
     def __init__(self, fd: int, size: int) -> None:
         self.fd = fd
         self.size = size
+        self._release: Callable[[], object] = partial(os.close, fd)
 
     @staticmethod
     def create(size: int) -> Segment:
@@ -53,12 +56,11 @@ class Segment:
         return found.st_dev, found.st_ino
 
     def close(self) -> None:
-        fd, self.fd = self.fd, -1
-        if fd >= 0:
-            os.close(fd)
+        release, self.fd, self._release = self._release, -1, int
+        release()
 
-    def __del__(self) -> None:
-        self.close()
+    # A function of Python's would run signal handlers, and lose what they raise and perhaps the descriptor.
+    __del__ = property(attrgetter("_release"))
 
 
 def map_memory(fd: int, size: int) -> np.ndarray:

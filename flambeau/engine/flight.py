@@ -141,11 +141,8 @@ def worth_launching(seconds: float) -> bool:
     return seconds >= config.ahead and config.num_threads > 1 and perf_counter() >= grounded_until
 
 
-def _before_fork() -> None:
-    # A fork waits for the trace that another thread runs or compiles: the child would find LLVM's lock taken for ever.
-    lock.acquire()
-    land()
-
-
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=lock.release, after_in_child=lock.release)
+    # A fork waits for the trace that another thread runs or compiles: the child would find LLVM's lock taken for ever. What
+    # is called at forks loses the exceptions of signal handlers, as a function of Python's; a lock's methods run none.
+    os.register_at_fork(before=land)
+    os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)

@@ -10,17 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from multiprocessing.reduction import DupFd, ForkingPickler  # type: ignore[attr-defined]
 from typing import Any
-from weakref import WeakValueDictionary
 
 from flambeau.core.dtypes import dtype as Dtype
 from flambeau.core.shared_memory import Segment
+from flambeau.core.weak import WeakValues
 from flambeau.tensor import pickling
 from flambeau.tensor.storage import Storage
 from flambeau.tensor.tensor import Tensor
 
 __all__ = ["init_reductions", "reduce_storage", "reduce_tensor", "rebuild_storage"]
 
-_known: WeakValueDictionary[tuple[int, int], Storage] = WeakValueDictionary()
+_known: WeakValues[Storage] = WeakValues()
 
 
 def reduce_tensor(tensor: Tensor) -> tuple:
@@ -41,7 +41,7 @@ def reduce_tensor(tensor: Tensor) -> tuple:
 def reduce_storage(storage: Storage) -> tuple[Callable, tuple]:
     """A storage as a file descriptor of its memory, which is shared from now on."""
     segment = storage.share()
-    _known.setdefault(segment.key, storage)
+    _known.add(segment.key, storage)
     return rebuild_storage, (DupFd(segment.fd), segment.size, tuple(storage.node.shape), storage.dtype)
 
 
@@ -51,7 +51,7 @@ def rebuild_storage(handle: Any, size: int, shape: tuple[int, ...], dtype: Dtype
     key = segment.key
     storage = _known.get(key)
     if storage is None:
-        storage = _known[key] = Storage.on_segment(segment, shape, dtype)
+        storage = _known.add(key, Storage.on_segment(segment, shape, dtype))
     return storage
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from flambeau.core.dtypes import dtype as Dtype
 from flambeau.core.dtypes import uint8
 from flambeau.core.size import contiguous_strides
+from flambeau.core.weak import WeakValues
 from flambeau.engine import flight, graph
 from flambeau.engine.flight import lock
 from flambeau.engine.graph import Node, leaf
@@ -49,7 +50,7 @@ class Storage:
     version = 0
     unseen = 0
     history = 0
-    windows: weakref.WeakValueDictionary[tuple, Node] | None = None
+    windows: WeakValues[Node] | None = None
     untyped: weakref.ref | None = None
     busy = meetings = 0
 
@@ -122,7 +123,7 @@ class Storage:
 
     def prepare(self) -> tuple[weakref.ref, ...]:
         """Makes ready for a write. What this gives belongs to ``graph.written`` then."""
-        if self.windows:
+        if self.windows is not None:
             self._part()
         if self.node.value is None:
             if graph.fallible:
@@ -149,19 +150,26 @@ class Storage:
         if self.buffer is None:
             with lock:
                 self._adopt()
-        if self.windows is None:
-            self.windows = weakref.WeakValueDictionary()
-        found = self.windows.get((start, shape))
-        if found is None:
-            value = self.buffer[start : start + size].reshape(shape)  # type: ignore[index]
-            found = self.windows[start, shape] = leaf(value, shape, self.node.dtype)
-            found.is_buffer = True
-        return found
+        while True:
+            windows = self.windows
+            if windows is None:
+                windows = WeakValues()
+                if self.windows is None:  # and nobody has made some meanwhile
+                    self.windows = windows
+                continue
+            found = windows.get((start, shape))
+            if found is None:
+                value = self.buffer[start : start + size].reshape(shape)  # type: ignore[index]
+                found = leaf(value, shape, self.node.dtype)
+                found.is_buffer = True
+                found = windows.add((start, shape), found)
+            if self.windows is windows:  # else a write has come between, and does not know of it
+                return found
 
     def _part(self) -> None:
         """Gives windows a copy of what they show, before the memory is written to."""
         windows = self.windows
-        held = [] if windows is None else list(windows.values())
+        held = [] if windows is None else windows.values()
         for node in held:
             flight.settle(node.value)
             node.value, node.is_buffer, node.address = node.value.copy(), False, 0
@@ -182,7 +190,7 @@ class Storage:
                 self._adopt()
         if self.node is not self.leaf or sys.getrefcount(self.leaf) > ONE_HOLDER + 1:
             return False
-        if self.windows:
+        if self.windows is not None:
             self._part()
         flight.land()
         graph.strided(self.buffer, **geometry)[...] = values  # type: ignore[arg-type]
@@ -197,7 +205,7 @@ class Storage:
         memory = np.zeros(nbytes // dtype.itemsize, dtype.np)
         kept = min(nbytes, old.size)
         memory.view(np.uint8)[:kept] = old[:kept]
-        if self.windows:
+        if self.windows is not None:
             self._part()
         self.node, self.buffer, self.leaf = leaf(memory, memory.shape, dtype), None, None
         self.exposed = False
@@ -244,7 +252,7 @@ class Storage:
 
     def expose(self) -> None:
         """Lets somebody outside write to the memory from now on; what was recorded on its present content runs first."""
-        if self.windows:
+        if self.windows is not None:
             self._part()
         if sys.getrefcount(self.leaf) > ONE_HOLDER + 1:  # held by more than ``leaf`` and ``node``
             run_pending()

@@ -6,13 +6,12 @@ Source: Chen et al. (2016), https://arxiv.org/abs/1604.06174; https://docs.pytor
 from __future__ import annotations
 
 import warnings
-import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any, NoReturn
 
 from flambeau.autograd import enable_grad, is_grad_enabled, no_grad
-from flambeau.autograd.graph import Task, current_task
+from flambeau.autograd.graph import current_task
 from flambeau.autograd.saving import saved_tensors_hooks, saving_hooks
 from flambeau.core.random import default_generator
 from flambeau.dispatch import autocast
@@ -117,7 +116,6 @@ class _Region:
         self.again, self.early_stop, self.checked, self.debug = again, early_stop, checked, debug
         self.complete = False  # else the function is in its first run, and takes gradients itself
         self.sorts: list[tuple] = []
-        self.values: weakref.WeakKeyDictionary[Task, dict[int, Tensor]] = weakref.WeakKeyDictionary()  # what a pass has not used
 
     def pack(self, t: Tensor) -> int:
         self.sorts.append(_sort(t))
@@ -125,11 +123,11 @@ class _Region:
 
     def unpack(self, number: int) -> Tensor:
         task = current_task()
-        values = self.values.get(task) if task is not None else None
+        values = task.notes.get(self) if task is not None else None  # what this pass has not used
         if values is None or number not in values:
             values = dict(enumerate(self._computed()))
             if task is not None:
-                self.values[task] = values
+                task.notes[self] = values
         return values.pop(number)
 
     def _computed(self) -> list[Tensor]:

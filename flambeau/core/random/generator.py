@@ -6,11 +6,11 @@ import os
 import threading
 from collections.abc import Callable
 from typing import Any
-from weakref import WeakSet
 
 import numpy as np
 
 from ..device import device as Device
+from ..weak import WeakValues
 from . import native
 
 DEFAULT_SEED = 67280421310721
@@ -96,14 +96,14 @@ class Generator:
     def _twister(self) -> np.random.MT19937:
         Generator.draws += 1
         if self._bits is None:
-            with _forks.starting:
+            with _starting:
                 if self._bits is None:
                     bits = np.random.MT19937(0)
                     self._legacy = np.random.RandomState(bits)  # seeds as PyTorch does: Knuth's recurrence, 32 bits
                     self._legacy.seed(self._seed & 0xFFFF_FFFF)
                     self._address: int = bits.ctypes.state_address
+                    _started.add(id(self), self)
                     self._bits = bits
-                    _forks.started.add(self)
         return self._bits
 
     # --- state ---------------------------------------------------------------------------------------------------
@@ -202,30 +202,20 @@ class Generator:
         return np.multiply(self._pairs(n) & _DIGITS53, 2.0**-53, out=values)
 
 
-class _Forks:
-    """A fork waits for the draws of other threads: they would never end in the child, whose streams would stay locked."""
-
-    def __init__(self) -> None:
-        self.starting = threading.Lock()
-        self.started: WeakSet[Generator] = WeakSet()
-        self._held: list[Any] = []
-
-    def before(self) -> None:
-        self.starting.acquire()
-        self._held = [generator._twister().lock for generator in self.started]
-        for lock in self._held:
-            lock.acquire()
-
-    def after(self) -> None:
-        for lock in self._held:
-            lock.release()
-        self._held = []
-        self.starting.release()
+_starting = threading.Lock()
+_started: WeakValues[Generator] = WeakValues()
 
 
-_forks = _Forks()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_forks.before, after_in_parent=_forks.after, after_in_child=_forks.after)
+def _free_locks() -> None:
+    """In the child of a fork: other threads of the parent, which are not here, may have been drawing."""
+    _starting._at_fork_reinit()  # type: ignore[attr-defined]
+    for generator in _started.values():
+        if generator._bits is not None:
+            generator._bits.lock._at_fork_reinit()  # type: ignore[attr-defined]
+
+
+if hasattr(os, "register_at_fork"):  # in the child only: the parent's signals may come in functions that are called at forks
+    os.register_at_fork(after_in_child=_free_locks)
 
 default_generator = Generator()
 """The stream that is used where no ``generator`` is given. As in PyTorch its first seed is different in every process."""

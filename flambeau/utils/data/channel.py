@@ -19,11 +19,11 @@ import struct
 import sys
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
-from weakref import WeakSet
 
 import numpy as np
 
 from flambeau.core.shared_memory import Segment, map_memory
+from flambeau.core.weak import WeakValues
 from flambeau.nn.parameter import Parameter
 from flambeau.tensor import Tensor, pickling, sharing
 from flambeau.tensor.storage import Storage
@@ -173,16 +173,16 @@ def connect() -> tuple[Channel, socket.socket]:
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET if _LINUX else socket.SOCK_DGRAM)
     channel = Channel(ours)
-    _own.add(channel)
+    _own.add(id(channel), channel)
     return channel, theirs
 
 
 def _close_inherited() -> None:
-    for channel in list(_own):
+    for channel in _own.values():
         channel.close()
     _own.clear()
 
 
-_own: WeakSet[Channel] = WeakSet()
+_own: WeakValues[Channel] = WeakValues()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_close_inherited)

@@ -16,6 +16,7 @@ from multiprocessing import forkserver, resource_tracker
 from time import monotonic, perf_counter
 from typing import Any
 
+from flambeau.engine import flight
 from flambeau.utils.data.channel import Channel, Message, connect
 from flambeau.utils.data.worker import Job, Reply, Task, run
 
@@ -36,6 +37,7 @@ class Team:
         self._who: dict[int, tuple[int, bool]] = {}  # by file descriptor: the worker, and whether it is its channel
         self._failure: str | None = None
         self._told, self.stopped = False, False
+        flight.land()  # here and not in a fork, which would lose what a signal handler raises meanwhile
         try:
             _prepare(context.get_start_method())
             for id in range(job.num_workers):
