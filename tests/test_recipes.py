@@ -11,6 +11,8 @@ import flambeau as torch
 from flambeau import dispatch
 from flambeau.core import config
 from flambeau.engine import run
+from flambeau.ops import registry
+from flambeau.ops.record import pointwise
 
 pytestmark = pytest.mark.skipif(config.eager, reason="nothing is remembered in immediate mode")
 
@@ -183,3 +185,48 @@ def test_many_known_tensors_are_joined_at_once():
     assert w.grad.tolist() == [1, 1, 1]
     with pytest.raises(RuntimeError, match="equal size"):
         torch.stack([*rows, torch.zeros(2)])
+
+
+def test_a_number_that_the_check_refuses_is_checked_each_time():
+    """No recipe leaves a number open whose value the op's check looks at: it would be followed without the check."""
+
+    @pointwise(
+        name="_root_of_ratio",
+        kernel=lambda x, n, scale: np.sqrt(x / n) * scale,
+        tensors="input n",
+        result="float",
+        method=False,
+    )
+    def root_of_ratio(input, n):
+        if n <= 0:
+            raise ValueError(f"n must be positive, but got {n}")
+        return (input, n), {"scale": 2.0 if n > 50 else 1.0}
+
+    try:
+        x = torch.tensor([4.0, 16.0])
+        for n in (1.0, 1.0, 4.0, 4.0, 64.0, 64.0, 1.0):
+            wanted = np.sqrt(np.array([4.0, 16.0]) / n) * (2.0 if n > 50 else 1.0)
+            np.testing.assert_allclose(root_of_ratio(x, n).numpy(), wanted)
+            with pytest.raises(ValueError, match="must be positive"):
+                root_of_ratio(x, -n)
+    finally:
+        registry.pop("_root_of_ratio", None)
+
+
+def test_numbers_of_common_ops_stay_open():
+    """A learning rate that changes with each step needs no recipe of its own."""
+    x, y = torch.ones(3), torch.ones(3)
+    for call in (torch.mul, torch.add, lambda a, n: torch.add(a, y, alpha=n), lambda a, n: torch.lerp(a, y, n)):
+        for n in (0.5, 0.25, 0.125):
+            call(x, n)
+    for name in ("mul", "add", "lerp"):
+        assert registry[name].numbers, name
+
+
+def test_memory_is_not_exchanged_on_the_tape():
+    w = leaf(1.0, 2.0)
+    for held in (w, w * 2, w[:]):
+        with pytest.raises(RuntimeError, match="in-place operation|derivative for set_"):
+            held.set_(torch.zeros(2))
+    with torch.no_grad():
+        assert w.set_(torch.zeros(3)).tolist() == [0, 0, 0]

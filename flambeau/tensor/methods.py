@@ -198,6 +198,9 @@ def set_(self, source=None, storage_offset=0, size=None, stride=None):
                 f"Expected a Storage of type {scalar_name(self._dtype)} or an UntypedStorage, but got type {scalar_name(source.dtype)} for argument 1 'storage'"
             )
         source = source.as_tensor(self._dtype)
+    if dispatch.grad_mode.enabled and self.requires_grad:
+        dispatch.rebase(self, source)  # which refuses leaves and their views
+        raise RuntimeError("derivative for set_ is not implemented: set the tensor under torch.no_grad()")
     self._storage, self._dtype, self._layout = source._storage, source._dtype, None
     if size is None:
         self._shape, self._strides, self._offset, self._bits = source._shape, source._strides, source._offset, source._bits

@@ -194,6 +194,12 @@ def _learn(op: Op, args: tuple, kwargs: dict, inputs: tuple, results) -> None:
     sources = _sources(op, arguments, inputs, node, first._strides is not None)
     if sources is None:
         return
+    if op.numbers and _depends_on_numbers(op, args, kwargs, sources):
+        op.numbers = frozenset()  # from now on their values are part of the key
+        op.recipes.clear()
+        sources = _sources(op, arguments, inputs, node, first._strides is not None)
+        if sources is None:
+            return
     described: Result | tuple
     if several:
         parts = [_made(r._storage.node, op) for r in results]
@@ -298,6 +304,32 @@ def _sources(op: Op, given: tuple, inputs: tuple, made: Node, in_order: bool) ->
                 op.recipes.clear()
             found.append(Source(None, x))
     return tuple(found)
+
+
+def _depends_on_numbers(op: Op, args: tuple, kwargs: dict, sources: tuple[Source, ...]) -> bool:
+    """Whether the op's check says something else of other numbers: refuses one, or chooses other settings.
+
+    It is not called again for what follows the recipe. So it is tried with numbers of other signs and sizes, once.
+    """
+    if _takes_list(op, args):
+        return False
+    values = [*args, *kwargs.values()]
+    for source in sources:
+        if source.place is None or source.steps is not None or isinstance(values[source.place], Tensor):
+            continue
+        low, high = source.limits or (-inf, inf)
+        for other in (-1, 0, 1, 100):
+            if not low <= other <= high:
+                continue
+            tried = list(values)
+            tried[source.place] = values[source.place].__class__(other)
+            try:
+                said = op.check(*tried[: len(args)], **dict(zip(kwargs, tried[len(args) :])))
+            except Exception:
+                return True
+            if said[-1] != op.check(*args, **kwargs)[-1]:
+                return True
+    return False
 
 
 def _number(op: Op, place: int, x, node, compute: dtypes.dtype) -> Source | None:
