@@ -472,7 +472,8 @@ def test_functional_call():
     assert layer.weight.grad is None
     assert isinstance(layer.weight, nn.Parameter)
     with pytest.raises(RuntimeError, match=r"Unexpected key\(s\): 'wight'"):
-        functional_call(layer, {"wight": weight}, torch.ones(1, 2))
+        functional_call(layer, {"wight": weight}, torch.ones(1, 2), strict=True)
+    assert torch.equal(functional_call(layer, {"wight": weight}, torch.ones(1, 2)), layer(torch.ones(1, 2)))
     with pytest.raises(RuntimeError, match=r"Missing key\(s\): 'bias'"):
         functional_call(layer, {"weight": weight}, torch.ones(1, 2), strict=True)
 

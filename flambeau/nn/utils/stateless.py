@@ -26,7 +26,7 @@ def functional_call(
         parameters_and_buffers: tensors by the names of ``named_parameters`` and ``named_buffers``.
         args: the arguments; one that is not a tuple counts as the only one.
         tie_weights: a tensor that stands under several names is replaced under all of them.
-        strict: raise unless all names are given, and no others.
+        strict: raise unless all names are given, and no others, which are ignored otherwise.
 
     >>> import flambeau as torch
     >>> fc = torch.nn.Linear(1, 1)
@@ -43,11 +43,13 @@ def functional_call(
     own = _places(module)
     unexpected = [name for name in given if name not in own]
     missing = [name for name in own if name not in given]
-    if unexpected or strict and missing:
+    if strict and (unexpected or missing):
         problems = [f"Unexpected key(s): {', '.join(map(repr, unexpected))}."] if unexpected else []
-        problems += [f"Missing key(s): {', '.join(map(repr, missing))}."] if strict and missing else []
+        problems += [f"Missing key(s): {', '.join(map(repr, missing))}."] if missing else []
         listed = "\n\t".join(problems)
         raise RuntimeError(f"Error(s) in reparametrizing for {type(module).__name__}:\n\t{listed}")
+    for name in unexpected:
+        del given[name]
     if tie_weights:
         by_tensor = {id(own[name][0][own[name][1]]): t for name, t in given.items()}
         for name, (registry, key) in own.items():
