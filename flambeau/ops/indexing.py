@@ -61,9 +61,10 @@ def _resolve(shape: tuple[int, ...], indices: tuple) -> tuple:
         if i.size:
             if not n:
                 raise IndexError("index is out of bounds for dimension with size 0")
-            low, high = i.min(), i.max()
-            if low < -n or high >= n:
-                raise IndexError(f"index {low if low < -n else high} is out of bounds for dimension {d} with size {n}")
+            if not all_below(i, n):
+                low, high = i.min(), i.max()
+                if low < -n or high >= n:
+                    raise IndexError(f"index {low if low < -n else high} is out of bounds for dimension {d} with size {n}")
         out.append(i)
     return tuple(out)
 

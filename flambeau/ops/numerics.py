@@ -62,8 +62,15 @@ def _to_odd(x: np.ndarray, error: np.ndarray) -> np.ndarray:
 _UNSIGNED = {np.dtype(f"i{n}"): np.dtype(f"u{n}") for n in (1, 2, 4, 8)}
 
 
+_FEW = 16
+"""Of so many elements Python finds the extremes sooner than NumPy does."""
+
+
 def all_below(index: np.ndarray, n: int) -> bool:
     """Whether all of an array of integers are in ``[0, n)``; in one pass, since negative ones are large without their sign."""
+    if 0 < index.size <= _FEW:
+        values = index.reshape(-1).tolist()
+        return min(values) >= 0 and max(values) < n
     unsigned = index.view(_UNSIGNED.get(index.dtype, index.dtype))
     return not index.size or bool(np.maximum.reduce(unsigned, axis=None) < n)
 

@@ -247,14 +247,13 @@ def _public_function(record: Op, names: tuple[str, ...]) -> Callable:
         if policy is not None and autocast.cast is not None:
             return _autocast(policy, function, args, kwargs)
         out = None
-        if kwargs and record.out:
-            out = kwargs.pop("out", None)
-            if makes and isinstance(out, dispatch.Tensor):
-                _take_dtype(out, kwargs)
-            if out is not None:
+        if kwargs:
+            if record.out and (out := kwargs.pop("out", None)) is not None:
+                if makes and isinstance(out, dispatch.Tensor):
+                    _take_dtype(out, kwargs)
                 dispatch.refuse_out(record, out, args)
-        if kwargs and kwargs.get("dtype") is not None:
-            kwargs["dtype"] = as_dtype(kwargs["dtype"], record.short_name)
+            if kwargs.get("dtype") is not None:
+                kwargs["dtype"] = as_dtype(kwargs["dtype"], record.short_name)
         if recipes:
             # A call like an earlier one follows its recipe (tensor/recipes.py); for the commonest the key is made here.
             follow = result = None

@@ -289,19 +289,19 @@ def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:
     """
     if grad_mode.enabled and self.requires_grad and not force:
         raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
-    if self._bits and not force:
-        raise RuntimeError(
-            "Can't call numpy() on Tensor that has conjugate bit set. Use tensor.resolve_conj().numpy() instead."
-            if self.is_conj()
-            else "Can't call numpy() on Tensor that has negative bit set. Use tensor.resolve_neg().numpy() instead."
-        )
     if self._bits:
+        if not force:
+            raise RuntimeError(
+                "Can't call numpy() on Tensor that has conjugate bit set. Use tensor.resolve_conj().numpy() instead."
+                if self.is_conj()
+                else "Can't call numpy() on Tensor that has negative bit set. Use tensor.resolve_neg().numpy() instead."
+            )
         self = self.resolve_conj().resolve_neg()
     if self._dtype is dtypes.bfloat16:
         raise TypeError("Got unsupported ScalarType BFloat16: NumPy has no such type; convert with .float() first")
     flat = self._storage.array()
     self._storage.expose()
-    return strided(flat, self._shape, self.stride(), self._offset, self._dtype) if self._shape.numel() else np.empty(self._shape, self._dtype.np)
+    return strided(flat, self._shape, self.stride(), self._offset, self._dtype) if 0 not in self._shape else np.empty(self._shape, self._dtype.np)
 
 
 def __array__(self: Tensor, dtype=None, copy=None) -> np.ndarray:

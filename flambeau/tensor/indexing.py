@@ -29,8 +29,6 @@ _NO_DIMS = (
 def getitem(x: Tensor, key) -> Tensor:
     """``x[key]``: a view for numbers (0-dim integer tensors too), slices, ``None`` and ``...``; a copy where tensors or masks
     index."""
-    if key.__class__ is Tensor and not key._shape and x._shape and _is_number(key):
-        key = key.item()
     if key.__class__ is int:
         if x._shape:
             n = x._shape[0]
@@ -48,6 +46,8 @@ def getitem(x: Tensor, key) -> Tensor:
             part = _part(x, start, stop - start)
             if part is not None:
                 return part
+    if key.__class__ is Tensor and not key._shape and x._shape and _is_number(key):
+        return getitem(x, key.item())
     view, indices = _apply_basic(x, key)
     if indices is None:
         return view if view is not x else _slice(x, 0, key) if key.__class__ is slice and x._shape else alias(x)

@@ -35,6 +35,7 @@ from flambeau.tensor.recipes import CAST, learn, learn_view
 from flambeau.tensor.storage import Storage
 from flambeau.tensor.tensor import Tensor, creation_of, geometry_of, is_plain, make_tensor, read
 
+_new = object.__new__
 _NUMBERS = (int, float, complex, np.number, np.bool_)
 _OPERANDS = frozenset([Tensor, int, float, bool, complex])  # the commonest classes of operands
 
@@ -90,7 +91,15 @@ def record(op, args: tuple, kwargs: dict):
 
 def arguments_of(node: Node) -> tuple:
     """What ``node`` reads, as its op takes it."""
-    return tuple([make_tensor(Storage(x), x.shape, x.dtype) if x.__class__ is Node else x for x in node.inputs])
+    found: list = []
+    for x in node.inputs:
+        if x.__class__ is Node:  # make_tensor(Storage(x), ...), without the calls
+            t, storage = _new(Tensor), _new(Storage)
+            storage.node = x
+            t._storage, t._shape, t._dtype = storage, x.shape, x.dtype
+            x = t
+        found.append(x)
+    return tuple(found)
 
 
 def look_again(node: Node) -> None:
@@ -145,13 +154,16 @@ def _values(nodes: tuple, now: bool = False) -> tuple | None:
 def known(t: Tensor) -> np.ndarray | None:
     """The values of ``t``, not for writing, where nothing must run to have them."""
     Storage.looks += 1
-    values = _values((read(t),))
-    if values is None:
-        return None
-    value = values[0].value if values[0].__class__ is Node else values[0]
+    value = t._storage.node.value
+    if value is None or t._storage.exposed or not is_plain(t):
+        values = _values((read(t),))
+        if values is None:
+            return None
+        value = values[0].value if values[0].__class__ is Node else values[0]
     if value.__class__ is not np.ndarray:
         return None  # that of an op that failed
-    flight.settle(value)
+    if flight.aloft is not None:
+        flight.settle(value)
     return value
 
 
