@@ -3,6 +3,7 @@
 A loop is run once in peace, and its parameters, their states and gradients are noted after each step. Then handlers of SIGALRM,
 SIGTERM and SIGINT raise at random times in it, again and again. Each time every tensor must have the value of the step
 that was done last or of the one that was going on, a parameter the same as its optimizer's state; and from there the loop goes on.
+All is in float64: a normalization of few rows may make much of what float32 rounds, and that is not to be taken for a lost write.
 
     python -m tests.preemption [--count N] [--seed N] [--workers N]     # N interrupts of each kind
 """
@@ -39,6 +40,7 @@ class Loop:
     def __init__(self, seed: int, workers: int) -> None:
         rng = random.Random(seed)
         torch.manual_seed(seed)
+        torch.set_default_dtype(torch.float64)
         size = rng.choice([8, 40, 200])
         self.model = rng.choice([self._dense, self._normalized, self._convolutions, self._embedding])(size)
         make = rng.choice([
@@ -120,7 +122,7 @@ def _copied(x):
 def close(a: np.ndarray, b: np.ndarray) -> bool:
     """Whether values are alike, as far as both go: in the first step a parameter's state is made before either is updated."""
     n = min(len(a), len(b)) if a.ndim and b.ndim else None
-    return bool(np.allclose(a[:n], b[:n], rtol=1e-3, atol=1e-4)) if n is not None else bool(np.isclose(a, b))
+    return bool(np.allclose(a[:n], b[:n], rtol=1e-7, atol=1e-8)) if n is not None else bool(np.isclose(a, b))
 
 
 class Interrupts:
@@ -167,6 +169,7 @@ def run(count: int, seed: int, workers: int = 0, tell=lambda text: None) -> list
             problems += _interrupt(Loop(seed, workers), left, interrupts, f"loop {seed}")
     finally:
         interrupts.close()
+        torch.set_default_dtype(torch.float32)
     return problems
 
 

@@ -15,6 +15,7 @@ import argparse
 import contextlib
 import os
 import random
+import re
 import subprocess
 import sys
 import tempfile
@@ -147,6 +148,12 @@ LARGEST = 5_000
 """Elements of what is looked at; views of more are not, for they would take too long."""
 
 
+MEMORY = 2 << 30
+"""Bytes that a process may take for its chains (see :func:`work`)."""
+ANYWHERE = 1 << 40
+"""Bytes that no machine gives: an error of less depends on what else is held, and is compared with nothing."""
+
+
 class Run:
     """One run of statements: what they gave, values and errors."""
 
@@ -176,6 +183,8 @@ class Run:
     def note(self, error: Exception, goes_on: bool = False) -> None:
         if isinstance(error, Large):
             raise error
+        if (asked := re.search(r"tried to allocate (\d+) bytes", str(error))) and int(asked[1]) < ANYWHERE:
+            raise Large from error
         if not self.caught:
             self.events.append((type(error).__name__,))
         self.caught |= goes_on
@@ -260,6 +269,16 @@ def check(seed: int, counts: dict[str, int]) -> str | None:
     return None
 
 
+def limit_memory(more: int) -> None:
+    """Lets this process take so many bytes more than it has; where there are no such limits, as many as there are."""
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        with open("/proc/self/statm") as file:
+            present = int(file.read().split()[5]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_DATA, (present + more, resource.getrlimit(resource.RLIMIT_DATA)[1]))
+
+
 def work(first: int, count: int, progress: str) -> int:
     """Checks so many chains in this process; returns how many were wrong."""
     import faulthandler
@@ -269,6 +288,7 @@ def work(first: int, count: int, progress: str) -> int:
     from flambeau.engine import plans
 
     faulthandler.enable()
+    limit_memory(MEMORY)
     warnings.simplefilter("ignore")
     plans.ALLOWANCE, config.strict = math.inf, True
     counts: dict[str, int] = {}

@@ -153,3 +153,48 @@ def test_a_signal_during_a_fork_is_raised_behind_it_and_locks_nothing():
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", FORK], capture_output=True, text=True, timeout=300)
     assert done.stdout.split() == ["raised"] * 3
     assert done.stderr == ""
+
+
+EXIT = """
+import flambeau as torch
+
+def forever():
+    try:
+        while True:
+            yield torch.ones(3) * 2
+    finally:
+        print((torch.ones(3) * 3).sum().item())
+
+if __name__ == "__main__":
+    values = forever()
+    next(values)
+"""
+
+
+def test_a_generator_that_ends_with_the_interpreter_may_compute():
+    done = subprocess.run([sys.executable, "-c", EXIT], capture_output=True, text=True, timeout=300)
+    assert (done.stdout.strip(), done.stderr) == ("9.0", "")
+
+
+class Full:
+    """Memory that cannot be copied."""
+
+    def __init__(self, value) -> None:
+        self.value = value
+
+    def copy(self):
+        raise MemoryError
+
+
+def test_a_write_that_finds_no_memory_for_what_others_see_is_not_done(monkeypatch):
+    data = torch.arange(20.0).reshape(10, 2) + 0
+    data.sum().item()
+    sums = data[2:4] * 1
+    (window,) = data._storage.windows.values()
+    value, window.value = window.value, Full(window.value)
+    with pytest.raises(RuntimeError, match="can't allocate memory"):
+        data.add_(1)
+    window.value = value
+    data.add_(1)
+    assert sums.tolist() == [[4.0, 5.0], [6.0, 7.0]]
+    assert data[2].tolist() == [5.0, 6.0]

@@ -9,6 +9,7 @@ on with a plan whose kernels have begun, and puts anything else back to what is 
 
 from __future__ import annotations
 
+from sys import is_finalizing
 from threading import get_ident
 from time import perf_counter
 from typing import Any
@@ -117,7 +118,7 @@ def _settle(run: Run) -> None:
 def _execute(run: Run, wanted: Node | None, ahead: bool) -> list[tuple[Exception, int]]:
     nodes, history = run.nodes, run.history
     seen = None
-    if config.compiled:
+    if config.compiled and (_tier or not is_finalizing()):  # when nothing can be imported any more
         plans, Trace = _tier or _compiled_tier()
         trace = Trace(nodes, run.storages, history)
         try:

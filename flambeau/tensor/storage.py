@@ -10,6 +10,7 @@ import numpy as np
 
 from flambeau.core.dtypes import dtype as Dtype
 from flambeau.core.dtypes import uint8
+from flambeau.core.errors import out_of_memory
 from flambeau.core.size import contiguous_strides
 from flambeau.core.weak import WeakValues
 from flambeau.engine import flight, graph
@@ -172,7 +173,10 @@ class Storage:
         held = [] if windows is None else windows.values()
         for node in held:
             flight.settle(node.value)
-            node.value, node.is_buffer, node.address = node.value.copy(), False, 0
+            try:
+                node.value, node.is_buffer, node.address = node.value.copy(), False, 0
+            except MemoryError as short:
+                raise out_of_memory(short) from None
         if held:
             self.meetings += 1
             self.busy = min(MOST_BUSY, 2 << 2 * self.meetings)
