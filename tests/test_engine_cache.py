@@ -283,12 +283,29 @@ def test_driver_runs_calls_in_order():
     first = (ctypes.c_void_p * 3)(x.ctypes.data, y.ctypes.data, 0)
     second = (ctypes.c_void_p * 3)(y.ctypes.data, z.ctypes.data, 0)
     calls = (ctypes.c_void_p * 4)(kernel, ctypes.addressof(first), kernel, ctypes.addressof(second))
+    state = (ctypes.c_int64 * 2)(ctypes.addressof(calls), 0)
     run = compiler.driver()
-    run(ctypes.addressof(calls), 1)
+
+    def run_until(count):
+        while state[1] < count:  # it comes back before when a moment has passed
+            before = state[1]
+            assert run(ctypes.addressof(state), count) is None
+            assert before < state[1] <= count
+
+    z[:] = -1
+    run_until(1)
     np.testing.assert_array_equal(y, x**2)
-    run(ctypes.addressof(calls), 2)
+    assert state[1] == 1 and (z == -1).all()
+    y[:] = x + 1  # what has been called is not called again
+    run_until(2)
+    np.testing.assert_array_equal(y, x + 1)
+    np.testing.assert_array_equal(z, (x + 1) ** 2)
+    assert run(ctypes.addressof(state), 0) is None and state[:] == [ctypes.addressof(calls), 2]
+    state[1], y[:], z[:] = 0, -1, -1
+    assert run(ctypes.addressof(state), 0) is None and state[1] == 0 and (y == -1).all()
+    run_until(2)
+    np.testing.assert_array_equal(y, x**2)
     np.testing.assert_array_equal(z, x**4)
-    assert run(ctypes.addressof(calls), 0) is None
     for wrong in [(), (1,), ("a", 1), (1, "a"), (-1, 2**70)]:
         with pytest.raises((TypeError, OverflowError)):
             run(*wrong)

@@ -16,6 +16,7 @@ from flambeau.core import config  # noqa: E402
 from flambeau.core import dtypes as D  # noqa: E402
 from flambeau.engine import plans  # noqa: E402
 from flambeau.engine.cpu import compiler, threads  # noqa: E402
+from flambeau.engine.execution import Execution  # noqa: E402
 from flambeau.engine.grouping import BLOCK  # noqa: E402
 from flambeau.engine.loops import Access, Instr, Loop, verify  # noqa: E402
 from flambeau.engine.plan import Plan  # noqa: E402
@@ -327,8 +328,8 @@ def test_a_block_that_is_all_there_is_to_add(shape, dim, keepdim, monkeypatch):
     monkeypatch.setattr(config, "compile_after", 0)
     monkeypatch.setattr(config, "compiled", True)
     computed = []
-    compute = Plan._compute
-    monkeypatch.setattr(Plan, "_compute", lambda self, i, *rest: (computed.append(self.nodes[i].op.name), compute(self, i, *rest))[1])
+    compute = Execution._compute
+    monkeypatch.setattr(Execution, "_compute", lambda self, i: (computed.append(self.plan.nodes[i].op.name), compute(self, i))[1])
     torch.manual_seed(0)
     x = torch.randn(shape)
     misses = torch.engine_stats()["misses"]
