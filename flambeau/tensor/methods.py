@@ -311,7 +311,7 @@ def install() -> None:
     for name in ("t", "transpose", "squeeze", "unsqueeze", "swapaxes", "swapdims", "as_strided"):
         setattr(Tensor, name + "_", _geometry_in_place(name))
     for name, value in {"is_cuda": False, "is_sparse": False, "is_quantized": False, "is_meta": False, "is_mkldnn": False,
-                        "is_mps": False, "is_nested": False, "names": None, "is_cpu": True, "is_xla": False,
+                        "is_mps": False, "is_nested": False, "is_cpu": True, "is_xla": False,
                         "is_sparse_csr": False}.items():  # fmt: skip
         setattr(Tensor, name, value)
     Tensor.is_pinned = lambda self, device=None: False
