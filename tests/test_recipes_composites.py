@@ -125,9 +125,17 @@ WAYS = {
 }
 
 
+@pytest.fixture
+def all_warnings():
+    """What a process is warned of once, it is warned of each time."""
+    torch.set_warn_always(True)
+    yield
+    torch.set_warn_always(False)
+
+
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("op", COMPOSITES, ids=lambda op: op.name)
-def test_a_repeated_call_is_as_in_full(op, way, monkeypatch):
+def test_a_repeated_call_is_as_in_full(op, way, monkeypatch, all_warnings):
     monkeypatch.setattr(config, "compiled", False)  # plans may round differently from the interpreter
     how, change = WAYS[way]
 

@@ -216,6 +216,7 @@ def get_unsafe_globals_in_checkpoint(f: str | os.PathLike | IO[bytes]) -> list[s
     >>> import flambeau as torch, fractions, io
     >>> f = io.BytesIO()
     >>> torch.save({"ratio": fractions.Fraction(1, 2), "weight": torch.ones(1)}, f)
+    >>> _ = f.seek(0)
     >>> torch.serialization.get_unsafe_globals_in_checkpoint(f)
     ['fractions.Fraction']
     """
