@@ -51,9 +51,11 @@ class Team:
         channel, theirs = connect()
         self._channels.append(channel)
         process = context.Process(target=run, args=(theirs, job, id), daemon=True)
-        # A worker takes no notice of Ctrl-C; until it has said so, the signal waits.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        # A worker takes no notice of Ctrl-C; until it has said so, the signal waits. A handler of another signal may raise after any
+        # call, so the mask is known before it is changed, and set again before anything else.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
         try:
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
             process.start()
         except (TypeError, AttributeError, pickle.PicklingError):
             warnings.warn(
@@ -65,10 +67,12 @@ class Team:
             )
             raise
         finally:
-            if process.pid is not None:
-                self.processes.append(process)
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-            theirs.close()
+            try:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            finally:
+                if process.pid is not None:
+                    self.processes.append(process)
+                theirs.close()
         self._outboxes.append(deque())
         self._poll.register(channel, select.POLLIN)
         self._poll.register(process.sentinel, select.POLLIN)
