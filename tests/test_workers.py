@@ -475,3 +475,22 @@ def test_each_worker_iterates_over_all_of_its_copy():
             return iter([get_worker_info().id] * 2)
 
     assert lists(DataLoader(Same(), num_workers=2)) == [[0], [1], [0], [1]]
+
+
+@pytest.mark.parametrize("call", range(1, 4))
+def test_a_handler_that_raises_while_a_worker_starts_leaves_no_signal_blocked(call, monkeypatch):
+    """As where a handler raises when the signal mask has just been read, or changed."""
+    change, calls = signal.pthread_sigmask, []
+
+    def interrupted(*args):
+        before = change(*args)
+        calls.append(args)
+        if len(calls) == call:
+            raise TimeoutError
+        return before
+
+    before = change(signal.SIG_BLOCK, [])
+    monkeypatch.setattr(signal, "pthread_sigmask", interrupted)
+    with pytest.raises(TimeoutError):
+        iter(DataLoader(list(range(4)), num_workers=1))
+    assert change(signal.SIG_BLOCK, []) == before

@@ -53,10 +53,13 @@ class Team:
         process = context.Process(target=run, args=(theirs, job, id), daemon=True)
         # A worker takes no notice of Ctrl-C; until it has said so, the signal waits. A handler of another signal may raise after any
         # call, so the mask is known before it is changed, and set again before anything else.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
         try:
-            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-            process.start()
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+            try:
+                signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+                process.start()
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
         except (TypeError, AttributeError, pickle.PicklingError):
             warnings.warn(
                 "Got pickle error when attempting to start a worker Process. This might be because the worker Process "
@@ -67,12 +70,9 @@ class Team:
             )
             raise
         finally:
-            try:
-                signal.pthread_sigmask(signal.SIG_SETMASK, before)
-            finally:
-                if process.pid is not None:
-                    self.processes.append(process)
-                theirs.close()
+            if process.pid is not None:
+                self.processes.append(process)
+            theirs.close()
         self._outboxes.append(deque())
         self._poll.register(channel, select.POLLIN)
         self._poll.register(process.sentinel, select.POLLIN)
