@@ -17,6 +17,7 @@ import pytest
 import flambeau as torch
 from flambeau.core import dtypes
 from flambeau.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, get_worker_info, processes, team
+from flambeau.utils.data import channel as channels
 from tests import worker_faults
 from tests.worker_faults import METHODS, OneByOne, open_files
 
@@ -494,3 +495,17 @@ def test_a_handler_that_raises_while_a_worker_starts_leaves_no_signal_blocked(ca
     with pytest.raises(TimeoutError):
         iter(DataLoader(list(range(4)), num_workers=1))
     assert change(signal.SIG_BLOCK, []) == before
+
+
+def test_what_has_come_can_be_dropped_when_the_sender_has_ended():
+    """It has ended without reading all that it was sent."""
+    channel, theirs = channels.connect()
+    other = channels.Channel(theirs)
+    other.send(channels.Message("reply"))
+    assert channel.peek() == "reply"
+    channel.send(channels.Message("task"))
+    other.close()
+    channel.drop()
+    with pytest.raises(EOFError):
+        channel.peek()
+    channel.close()
