@@ -291,9 +291,10 @@ def test_settings_of_the_process_are_heeded():
             torch.set_default_dtype(torch.float32)
     a, w = torch.randn(2, 3), torch.randn(4, 3)
     for _ in range(3):
-        assert F.linear(a, w).dtype is F.bilinear(a, a, torch.ones(1, 3, 3)).dtype is torch.float32
+        assert F.linear(a, w).dtype is F.bilinear(a, a, torch.ones(1, 3, 3)).dtype is torch.inner(a, w).dtype is torch.float32
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            assert F.linear(a, w).dtype is F.bilinear(a, a, torch.ones(1, 3, 3)).dtype is torch.bfloat16
+            assert F.linear(a, w).dtype is torch.inner(a, w).dtype is torch.bfloat16
+            assert F.bilinear(a, a, torch.ones(1, 3, 3)).dtype is torch.float32  # which autocast leaves as it is
         with torch.no_grad():
             assert not F.linear(a, w.requires_grad_()).requires_grad
         assert F.linear(a, w).requires_grad

@@ -17,7 +17,7 @@ from flambeau.core.size import Size
 from flambeau.dispatch import grad_mode
 from flambeau.engine import graph
 from flambeau.engine.graph import PROJECT, Node
-from flambeau.engine.run import after_record
+from flambeau.engine.run import after_record, run_pending
 from flambeau.tensor.storage import Storage
 from flambeau.tensor.tensor import INFERENCE, NO_GRAD, Tensor, creation_of, read, window_of
 
@@ -70,7 +70,10 @@ def follower(
     inputs = ", ".join(f"c{i}" if s.place is None else f"a{s.place}" for i, s in enumerate(sources))
     lines = _reading(count, sources, kept)
     if verify is not None:
-        lines += [f"if not verify(({inputs},), attrs): return None"]
+        looks = f"if not verify(({inputs},), attrs):"
+        lines += [looks, "    run_pending()", f"    {looks} return None"]  # a composite has made its earlier calls already
+    for k in sorted({s.place for s in sources if s.is_window}):
+        lines += [f"w{k} = window_of(a{k})", f"if w{k} is None: return None"]
     nodes: list[str] = []
     for i, source in enumerate(sources):
         lines += _input(i, source, i in kept, nodes, values)
@@ -186,8 +189,6 @@ def _reading(count: int, sources: tuple[Source, ...], kept: set[int]) -> list[st
         refused += [f"({' or '.join(hooked)}) and (saving_hooks or anomaly.enabled)"]
     if refused:
         lines += [f"if {' or '.join(refused)}: return None"]
-    for k in sorted({s.place for s in sources if s.is_window}):
-        lines += [f"w{k} = window_of(a{k})", f"if w{k} is None: return None"]
     return lines
 
 
@@ -327,7 +328,7 @@ def _part_of(a: Tensor, part: Result, creation: str | None) -> Tensor:
 
 _SCOPE: dict[str, Any] = {
     "new": object.__new__, "Node": Node, "Storage": Storage, "Tensor": Tensor, "trace": graph.trace, "append": graph.trace.append,
-    "config": config, "dispatch": dispatch, "write": _write, "autocast": dispatch.autocast, "after_record": after_record, "read": read, "part_of": _part_of,
+    "config": config, "dispatch": dispatch, "write": _write, "autocast": dispatch.autocast, "after_record": after_record, "run_pending": run_pending, "read": read, "part_of": _part_of,
     "window_of": window_of, "creation_of": creation_of, "inf": float("inf"),
     "grad_mode": grad_mode, "INFERENCE": INFERENCE, "NO_GRAD": NO_GRAD,
 }  # fmt: skip
