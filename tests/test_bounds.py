@@ -14,6 +14,7 @@ import flambeau as torch
 from flambeau.core import config
 from flambeau.engine import plans
 from flambeau.nn import functional as F
+from tests.lateness import look_late
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="memory is mapped as on Linux")
 
@@ -140,8 +141,29 @@ LOOKUPS = {
 
 
 @pytest.mark.parametrize("name", LOOKUPS)
+def test_a_lookup_that_is_wrong_is_refused_by_the_call(monkeypatch, name):
+    """Again and again, and nothing is left of it: neither a gradient nor an error for others."""
+    monkeypatch.setattr(config, "compiled", True)
+    for after in (1, 0):
+        monkeypatch.setattr(config, "compile_after", after)
+        plans.clear()
+        for k in range(4):
+            w = torch.ones(6, 4, requires_grad=True)
+            other = (w * 2).sum()
+            with pytest.raises((IndexError, RuntimeError), match=r"(?i)out of|\bidx\b|invalid max index"):
+                LOOKUPS[name](w, places(1, 0, 7_000_000 + k))
+            assert w.grad is None and other.item() == 48
+            other.backward()
+            assert w.grad.tolist() == [[2.0] * 4] * 6
+            loss = LOOKUPS[name](w, places(1, 0, 2)).sum()  # and the right one does what it did
+            loss.backward()
+            assert loss.isfinite().item() and w.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("name", LOOKUPS)
 def test_a_lookup_that_failed_has_no_gradient(monkeypatch, name):
     """The error is caught and the gradient asked for, again and again: it is refused, and no memory is touched."""
+    look_late(monkeypatch)
     monkeypatch.setattr(config, "compiled", True)
     for after in (1, 0):
         monkeypatch.setattr(config, "compile_after", after)
@@ -179,14 +201,20 @@ def test_indices_are_looked_at_once_in_a_plan(monkeypatch):
         w.grad.tolist()
         return sum(FAULT in native.arguments for plan in plans.plans.values() for native in plan.natives.values())
 
-    assert checks(lambda w: F.embedding(torch.tensor([1, 0, 5]), w).square().sum().backward()) == 0
-    assert checks(lambda w: F.embedding(places(1, 0, 5), w).square().sum().backward()) == 1
+    def known(w):
+        F.embedding(torch.tensor([1, 0, 5]), w).square().sum().backward()
+
+    def pending(w):
+        F.embedding(places(1, 0, 5), w).square().sum().backward()
 
     def another(w):  # of more rows than the check of the first lookup knows of
         i = places(1, 0, 2)
         (F.embedding(i, torch.ones(9, 4)) * F.embedding(i, w)).sum().backward()
 
-    assert checks(another) == 2
+    assert [checks(program) for program in (known, pending, another)] == [0, 0, 0]  # the calls have looked at all of them
+    with monkeypatch.context() as patched:
+        look_late(patched)
+        assert [checks(program) for program in (pending, another)] == [1, 2]
 
 
 def test_kernels_of_indices_have_no_place_outside():

@@ -11,6 +11,7 @@ from flambeau.engine.run import run_pending
 from flambeau.nn import functional as F
 from flambeau.ops.record import registry
 from flambeau.ops.samples import Make
+from tests.lateness import look_late
 
 pytest.importorskip("llvmlite")
 
@@ -194,7 +195,7 @@ def test_cross_entropy(shape, weighted, reduction, monkeypatch):
 
 def test_cross_entropy_and_its_gradient_are_one_loop_over_the_classes(monkeypatch):
     def program():
-        x, target = normal(1, 40, 7).requires_grad_(), torch.arange(40) % 7
+        x, target = normal(1, 40, 7).requires_grad_(), torch.tensor(np.arange(40) % 7)  # as data comes
         loss = F.cross_entropy(x, target)
         loss.backward()
         return loss, x.grad
@@ -206,6 +207,13 @@ def test_cross_entropy_and_its_gradient_are_one_loop_over_the_classes(monkeypatc
 
 def test_a_target_out_of_range_is_refused_by_the_loop(monkeypatch):
     monkeypatch.setattr(config, "compiled", True)
+    for wrong in (7, 3, 9):  # a call looks at it
+        total = torch.zeros(())
+        total += 1
+        with pytest.raises(IndexError, match=f"Target {max(wrong, 6)} is out of bounds"):
+            F.nll_loss(normal(1, 4, 6), torch.arange(4) + wrong)
+        assert total.item() == 1
+    look_late(monkeypatch)
     for wrong in (7, 3, 9):
         x, total = normal(1, 4, 6), torch.zeros(())
         target = torch.arange(4) + wrong
@@ -223,6 +231,10 @@ def test_a_target_out_of_range_is_refused_by_the_loop(monkeypatch):
 def test_probabilities_out_of_range_are_refused_by_the_loop(monkeypatch):
     monkeypatch.setattr(config, "compiled", True)
     y = torch.tensor([0.0, 1.0, 0.5])
+    for scale in (2.0, float("nan")):  # a call looks at them
+        with pytest.raises(RuntimeError, match="between 0 and 1"):
+            F.binary_cross_entropy(torch.tensor([0.1, 0.9, 0.6]) * scale, y)
+    look_late(monkeypatch)
     for scale, fits in ((1.0, True), (2.0, False), (0.5, True), (float("nan"), False)):
         loss = F.binary_cross_entropy(torch.tensor([0.1, 0.9, 0.6]) * scale, y)
         if fits:

@@ -15,6 +15,7 @@ from flambeau.core import config
 from flambeau.engine import graph as engine
 from flambeau.engine import segment
 from flambeau.nn import functional
+from tests.lateness import look_late
 
 pytestmark = pytest.mark.skipif(config.eager, reason="nothing is remembered in immediate mode")
 
@@ -762,12 +763,16 @@ def test_a_pass_inside_of_a_custom_function(followed):
     assert followed.count > 4
 
 
-def test_indices_are_looked_at_in_every_pass(followed):
+def test_indices_are_looked_at_in_every_pass(followed, monkeypatch):
     w = torch.arange(6.0).reshape(3, 2).requires_grad_()
     warm(followed, lambda: w.index_select(0, torch.tensor([0, 2])).sum(), [w])
     start = followed.count
     w.index_select(0, torch.tensor([1, 1])).sum().backward()
     assert w.grad.tolist() == [[0, 0], [2, 2], [0, 0]] and followed.since(start) == 1
+    w.grad = None
+    with pytest.raises(IndexError, match="index 4 is out of bounds"):
+        w.index_select(0, torch.tensor([0, 3]) + 1)
+    look_late(monkeypatch)
     rows = w.index_select(0, torch.tensor([0, 3]) + 1)
     loss = rows.sum()
     with pytest.raises(IndexError):
@@ -778,13 +783,14 @@ def test_indices_are_looked_at_in_every_pass(followed):
         w.grad.tolist()
 
 
-def test_what_fails_names_the_line_of_the_pass(followed):
+def test_what_fails_names_the_line_of_the_pass(followed, monkeypatch):
     w = torch.arange(6.0).reshape(3, 2).requires_grad_()
 
     def loss(index):
         return w.index_select(0, torch.tensor(index) + 1).sum()
 
     warm(followed, lambda: loss([0, 1]), [w])
+    look_late(monkeypatch)
     start = followed.count
     z = loss([0, 5])
     z.backward()

@@ -434,10 +434,13 @@ def test_late_errors_name_the_line(monkeypatch):
     monkeypatch.setattr(config, "eager", False)
     x = torch.zeros(3)
     late = torch.tensor([0, 4]) + torch.tensor([0, 1])  # not known when it is used
-    picked = x[late]  # the line that the error is about
-    line = sys._getframe().f_lineno - 1
     with pytest.raises(IndexError, match="index 5 is out of bounds for dimension 0 with size 3") as caught:
-        picked.tolist()
+        x[late]  # whose own error it is
+    chance = torch.sigmoid(x * float("nan"))  # which is not looked at before it runs
+    loss = torch.nn.functional.binary_cross_entropy(chance, x)  # the line that the error is about
+    line = sys._getframe().f_lineno - 1
+    with pytest.raises(RuntimeError, match="all elements of input should be between 0 and 1") as caught:
+        loss.item()
     assert any(f"test_tensor.py, line {line}" in note for note in caught.value.__notes__)
     assert x.tolist() == [0, 0, 0]
 
