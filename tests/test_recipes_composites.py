@@ -12,7 +12,7 @@ import pytest
 
 import flambeau as torch
 from flambeau import dispatch
-from flambeau.core import config
+from flambeau.core import config, errors
 from flambeau.ops.record import registry
 from flambeau.ops.samples import Make
 from flambeau.tensor import composites
@@ -23,6 +23,12 @@ pytestmark = pytest.mark.skipif(config.eager, reason="nothing is remembered in i
 F = torch.nn.functional
 SAMPLED = {id(op): op for op in registry.values() if op.samples}.values()
 COMPOSITES = [op for op in SAMPLED if op.form == "composite"]
+
+
+@pytest.fixture(autouse=True)
+def warn_always(monkeypatch):
+    """What a call warns of does not depend on those before."""
+    monkeypatch.setattr(errors, "warn_always", True)
 
 
 def tensors_of(value) -> list[torch.Tensor]:
