@@ -8,6 +8,7 @@ import numpy as np
 
 from flambeau import dispatch
 from flambeau.core import dtypes
+from flambeau.core.errors import warn
 from flambeau.core.size import wrap_dim
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 from flambeau.ops.reduction import (
@@ -69,7 +70,7 @@ def _std_gradient(g, input, out, dim, keepdim, correction):
     return _var_gradient((g / (2 * out)).masked_fill(out == 0, 0), input, dim, keepdim, correction)
 
 
-def _var_check(input, dim, unbiased, keepdim, correction):
+def _var_check(name: str, input, dim, unbiased, keepdim, correction):
     if input.dtype.kind < dtypes.FLOATING:
         raise RuntimeError(
             f"std and var only support floating point and complex dtypes, got {input.dtype}; use .float()"
@@ -82,6 +83,12 @@ def _var_check(input, dim, unbiased, keepdim, correction):
     if correction is None:
         correction = 1 if unbiased is None else int(unbiased)
     attrs = {"dim": dims, "keepdim": bool(keepdim), "correction": correction}
+    if (prod([input.shape[d] for d in dims]) if input.numel() else 0) <= correction:
+        for _ in range(1 + input.dtype.is_complex):  # PyTorch computes the real and the imaginary part one by one
+            warn(
+                f"{name}(): degrees of freedom is <= 0. Correction should be strictly less than the reduction factor "
+                "(input numel divided by output numel)."
+            )
     return reduced_shape(input.shape, dims, keepdim), input.dtype.to_real(), (input,), attrs
 
 
@@ -111,7 +118,7 @@ def var(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.var.html
     """
-    return _var_check(input, dim, unbiased, keepdim, correction)
+    return _var_check("var", input, dim, unbiased, keepdim, correction)
 
 
 @op(expand=_expand_std, kernel=_std_kernel, out=True, grad={"input": _std_gradient}, samples=_var_samples, errors=_var_errors)
@@ -120,7 +127,7 @@ def std(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.std.html
     """
-    return _var_check(input, dim, unbiased, keepdim, correction)
+    return _var_check("std", input, dim, unbiased, keepdim, correction)
 
 
 def _two_gradients(of_first):
@@ -142,7 +149,7 @@ def _and_mean(name: str, kernel, expand, of_first):
 
     def check(input, dim, unbiased, keepdim, correction):
         """The statistic and the mean over ``dim``."""
-        shape, dtype, inputs, attrs = _var_check(input, dim, unbiased, keepdim, correction)
+        shape, dtype, inputs, attrs = _var_check(f"{name}_mean", input, dim, unbiased, keepdim, correction)
         return (shape, shape), (dtype, input.dtype), inputs, attrs
 
     return op(
@@ -223,6 +230,8 @@ def cov(input, *, correction=1, fweights=None, aweights=None):
     average = (x if weights is None else x * weights).sum(1) / total
     if aweights is None or correction == 0:
         freedom = total - correction
+        if weights is None and freedom <= 0:
+            warn("cov(): degrees of freedom is <= 0. Correction should be strictly less than the number of observations.")
     else:
         freedom = total - correction * (weights * aweights).sum() / total
     freedom = freedom.clamp(min=0) if isinstance(freedom, dispatch.Tensor) else max(freedom, 0)

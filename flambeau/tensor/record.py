@@ -12,7 +12,7 @@ from math import prod
 import numpy as np
 
 from flambeau import dispatch
-from flambeau.core import config, dtypes
+from flambeau.core import config, dtypes, errors
 from flambeau.core.dtypes import c_name, promote_types, scalar_name
 from flambeau.core.errors import describe
 from flambeau.core.results import ReturnType
@@ -42,9 +42,9 @@ _OPERANDS = frozenset([Tensor, int, float, bool, complex])  # the commonest clas
 
 def record(op, args: tuple, kwargs: dict):
     """Records a primitive: ``op.check`` gives shape, dtype, inputs and settings."""
-    looks = Storage.looks
+    looks, warned = Storage.looks, errors.warned
     shape, dtype, inputs, attrs = op.check(*args, **kwargs)
-    looked = Storage.looks != looks
+    looked = Storage.looks != looks or errors.warned != warned  # neither is part of a recipe
     given, order = inputs, None
     if op.layout is elementwise_layout and is_strided(inputs):
         order = op.layout(inputs, shape[0] if op.outputs else shape, attrs)
