@@ -68,7 +68,7 @@ def test_loops_are_computed(part):
     for loop in chosen[part::24]:
         rng = seeded("extents", loop)
         arrays = [rng.integers(-8, 9, 1 + sum(s * (n - 1) for s, n in zip(a.strides, loop.shape))).astype(np.float32) / 8 for a in loop.inputs]
-        check(loop, arrays, rtol=1e-4, atol=1e-5)
+        check(loop, arrays, rtol=1e-5, atol=1e-5)
 
 
 # --- all families, as programs use them ----------------------------------------------------------------------
