@@ -202,11 +202,12 @@ def fail(i, how):
     ],
 )
 def test_failures_of_processes(how, error, message):
+    before = multiprocessing.active_children()
     with pytest.raises(error, match=f"(?s){message}") as caught:
         mp.start_processes(fail, (how,), nprocs=2, start_method="fork")
     again = pickle.loads(pickle.dumps(caught.value))
     assert again.error_index == 1 and again.error_pid == caught.value.error_pid and str(again) == str(caught.value)
-    assert not multiprocessing.active_children()
+    assert set(multiprocessing.active_children()) <= set(before)
 
 
 def test_processes_that_end_well():

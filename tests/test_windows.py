@@ -8,9 +8,17 @@ import pytest
 import flambeau as torch
 from flambeau import dispatch
 from flambeau.core import config
+from flambeau.engine import plans
 from flambeau.nn import functional as F
 
 pytestmark = pytest.mark.skipif(config.eager, reason="nothing is remembered in immediate mode")
+
+
+@pytest.fixture(autouse=True)
+def any_number_of_kernels(monkeypatch):
+    """The tests before these may have made as many as a process takes."""
+    monkeypatch.setattr(plans, "MAX_KERNELS", 1 << 20)
+    monkeypatch.setattr(plans, "MAX_CODE", 1 << 40)
 
 
 def misses(step, first: int, last: int) -> int:
