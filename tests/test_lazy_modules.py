@@ -85,8 +85,11 @@ def test_states(name):
         layer.load_state_dict(fresh.state_dict())
 
 
+@pytest.mark.parametrize("patience", [None, 0], ids=["calls are remembered", "calls run in full"])
 @pytest.mark.parametrize("make_one", [UninitializedParameter, UninitializedBuffer])
-def test_a_tensor_without_a_shape(make_one):
+def test_a_tensor_without_a_shape(make_one, patience, monkeypatch):
+    if patience is not None:
+        monkeypatch.setattr(torch.empty_like.op, "patience", patience)
     t = make_one(dtype=torch.float64)
     assert t.size() == (0,) and t.dtype is torch.float64 and t.is_floating_point() and not t.is_complex()
     assert repr(t) == f"<{make_one.__name__}>" and hash(t) == hash(t)

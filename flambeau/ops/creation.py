@@ -117,7 +117,7 @@ def full(size, fill_value, *, dtype=None, layout=None, device=None, requires_gra
 
 def _like(input, value, dtype, device, requires_grad, memory_format=None):
     d = dtype or input.dtype
-    out = finish(_full(input.shape, value, d), d, device, False)
+    out = finish(_full(input._shape, value, d), d, device, False)
     if memory_format is not None and memory_format.name not in ("preserve_format", "contiguous_format"):
         out = out.contiguous(memory_format=memory_format)
     elif input._strides is not None and (memory_format is None or memory_format.name == "preserve_format"):
