@@ -16,7 +16,7 @@ import numpy as np
 
 from flambeau import dispatch
 from flambeau.core import config, dtypes
-from flambeau.core.scalars import open_range, wrapped
+from flambeau.core.scalars import open_range
 from flambeau.dispatch import grad_mode
 from flambeau.engine.flight import lock
 from flambeau.engine.graph import VIEW, Node
@@ -74,9 +74,17 @@ def key_of(op: Op, args: tuple, kwargs: dict) -> tuple | None:
     """What calls that follow the same recipe have in common; ``None`` where an argument is no part of a key.
 
     Tensors count by their layouts, and numbers that are given to the op at run time by their class alone. For calls with
-    nothing else :func:`flambeau.ops.record._public_function` makes the same key.
+    nothing else :func:`flambeau.ops.record._public_function` makes the same key. Where a call once turned out to depend on
+    the values (``op.closed``), they are part of the key of calls like it.
     """
-    numbers = op.numbers
+    key = _key(op, args, kwargs, op.numbers)
+    return _key(op, args, kwargs, _NO_NUMBERS) if op.closed and key in op.closed else key
+
+
+_NO_NUMBERS: frozenset = frozenset()
+
+
+def _key(op: Op, args: tuple, kwargs: dict, numbers: frozenset) -> tuple | None:
     if numbers and not kwargs and len(args) <= op.by_layout:
         return (*[layout_or_class(x) for x in args], grad_mode.enabled)
     key: list = []
@@ -191,13 +199,17 @@ def _learn(op: Op, args: tuple, kwargs: dict, inputs: tuple, results) -> None:
         return  # it has run already or may refuse its values, or the result is none of its own
     verify = op.verify if op.checked else None
     arguments = given(op, args, kwargs)
-    sources = _sources(op, arguments, inputs, node, first._strides is not None)
-    if sources is None:
-        return
-    if op.numbers and _depends_on_numbers(op, args, kwargs, sources):
-        op.numbers = frozenset()  # from now on their values are part of the key
-        op.recipes.clear()
-        sources = _sources(op, arguments, inputs, node, first._strides is not None)
+    open_key = _key(op, args, kwargs, op.numbers)
+    is_open = bool(op.numbers) and open_key not in op.closed
+    sources = _sources(op, arguments, inputs, node, first._strides is not None, is_open)
+    if sources is None or is_open and _depends_on_numbers(op, args, kwargs, sources):
+        if not is_open or open_key is None:
+            return
+        if len(op.closed) >= MAX_RECIPES:
+            op.closed.clear()
+            op.recipes.clear()
+        op.closed.add(open_key)  # from now on the values are part of the key of such calls
+        sources = _sources(op, arguments, inputs, node, first._strides is not None, False)
         if sources is None:
             return
     described: Result | tuple
@@ -262,8 +274,12 @@ def _described(result: Tensor, made: Node | None = None) -> Result:
     return Result(result._shape, result._dtype, result._strides, layout_of(result), result._offset, steps)
 
 
-def _sources(op: Op, given: tuple, inputs: tuple, made: Node, in_order: bool) -> tuple[Source, ...] | None:
-    """Where each input of the node ``made`` comes from; ``in_order`` if its dims are in the order that they have in memory."""
+def _sources(op: Op, given: tuple, inputs: tuple, made: Node, in_order: bool, is_open: bool) -> tuple[Source, ...] | None:
+    """Where each input of the node ``made`` comes from, or ``None`` where that is not clear.
+
+    ``in_order`` if its dims are in the order that they have in memory; ``is_open`` if the recipe is to hold for other
+    numbers too.
+    """
     found = []
     compute = _compute_dtype(op, made)
     for i, (x, node) in enumerate(zip(inputs, made.inputs, strict=True)):
@@ -288,7 +304,7 @@ def _sources(op: Op, given: tuple, inputs: tuple, made: Node, in_order: bool) ->
             found.append(Source(place, None, steps, steps == _own_steps(x), x._base is not None))
         elif node is None:
             found.append(Source(None))
-        elif place is not None and op.numbers:
+        elif place is not None and is_open:
             source = _number(op, place, x, node, compute)
             if source is None:
                 return None
@@ -296,12 +312,8 @@ def _sources(op: Op, given: tuple, inputs: tuple, made: Node, in_order: bool) ->
         elif node is not x:
             return None
         else:
-            if op.numbers and isinstance(x, (int, float, complex)):  # made from an argument
-                numbers = [g for g in given if isinstance(g, (int, float, complex, np.number))]
-                if op.fits or any([g.__class__ not in (int, float) or wrapped(g, compute) != g for g in numbers]):
-                    return None  # of such a number only
-                op.numbers = frozenset()  # of any: from now on its value is part of the key
-                op.recipes.clear()
+            if is_open and isinstance(x, (int, float, complex)):
+                return None  # made from an argument
             found.append(Source(None, x))
     return tuple(found)
 
@@ -388,6 +400,7 @@ def forget() -> None:
     """Forgets all recipes."""
     for op in registry.values():
         op.recipes.clear()
+        op.closed.clear()
 
 
 dtypes.depending_on_default.append(forget)

@@ -10,9 +10,9 @@ import pytest
 import flambeau
 from flambeau.ops.record import Sample, registry
 from flambeau.ops.samples import Make
-from tests.parity.test_elementwise import get
 
 torch = pytest.importorskip("torch")
+from tests.parity.test_elementwise import get  # noqa: E402 - it needs torch too
 
 IMAGE, VOLUME = (2, 3, 4, 5), (2, 3, 2, 3, 4)
 GAPS = "PyTorch keeps the gaps between the elements of a part of some memory"

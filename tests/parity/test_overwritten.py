@@ -1,9 +1,10 @@
 """What tensors hold, and where gradients go, after writes and views at their limits: beside PyTorch."""
 
 import pytest
-import torch
 
 import flambeau
+
+torch = pytest.importorskip("torch")
 
 WRITES = {
     "copy_": lambda t, y, b: y.copy_(b),
