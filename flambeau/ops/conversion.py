@@ -55,7 +55,7 @@ def _cast_in_order(input, dtype: dtypes.dtype, order: tuple[int, ...] | None):
             return row_major(input)
         return dispatch.record_in_order(row_major.op, input, {}, dtype, order)
     if input.dtype.is_complex and dtype.kind in (dtypes.FLOATING, dtypes.INTEGRAL):
-        warn("Casting complex values to real discards the imaginary part")
+        warn("Casting complex values to real discards the imaginary part (Triggered internally at flambeau/ops/conversion.py.)")
     if order is None:
         return to_dtype(input, dtype)
     return dispatch.record_in_order(to_dtype.op, input, {"dtype": dtype}, dtype, order)
