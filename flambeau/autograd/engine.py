@@ -452,15 +452,23 @@ def _targets(inputs: tuple) -> list[tuple[Node, int]]:
     """The places on the tape whose gradients are asked for."""
     found = []
     for i, t in enumerate(inputs):
-        edge = t if isinstance(t, GradientEdge) else edge_of(t)
+        edge = t if isinstance(t, GradientEdge) else _place_of(t)
+        if edge is None and t.requires_grad:
+            edge = Node((), ()), 0  # it wants a gradient, and has no place where one could come to
         if edge is None:
             raise RuntimeError(f"One of the differentiated Tensors does not require grad: inputs[{i}]")
         found.append((edge[0], edge[1]))
     return found
 
 
+def _place_of(t: Tensor) -> tuple[Node, int] | None:
+    """The place on the tape of a tensor that has one: a view made under ``no_grad`` has none, though its base wants a gradient."""
+    edge = edge_of(t)
+    return edge if t._requires_grad or t._grad_fn is not None else None
+
+
 def _root(t: Tensor | GradientEdge) -> tuple[Node, int]:
-    edge = (t.node, t.output_nr) if isinstance(t, GradientEdge) else edge_of(t)
+    edge = (t.node, t.output_nr) if isinstance(t, GradientEdge) else _place_of(t)
     if edge is None:
         raise RuntimeError(
             "element 0 of tensors does not require grad and does not have a grad_fn: no tensor that it was computed "

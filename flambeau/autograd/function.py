@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from flambeau.autograd import forward_ad
@@ -12,9 +12,10 @@ from flambeau.autograd.anomaly import anomaly, remember
 from flambeau.autograd.graph import Node, edge_of, zeros_for
 from flambeau.autograd.nesting import nested
 from flambeau.autograd.saving import SECOND_TIME, Saved
+from flambeau.autograd.writes import written
 from flambeau.core import dtypes
 from flambeau.dispatch import grad_mode
-from flambeau.tensor.tensor import Tensor
+from flambeau.tensor.tensor import CUSTOM, MANY, Tensor
 
 
 class FunctionCtx:
@@ -46,10 +47,16 @@ class FunctionCtx:
 
     def mark_dirty(self, *tensors: Tensor) -> None:
         """Says that these inputs were written to in place; they must be returned."""
+        for i, t in enumerate(tensors):
+            if not isinstance(t, Tensor):
+                raise RuntimeError(f"mark_dirty can only accept variables, but argument {i} is of type {type(t).__name__}")
         self._dirty = tensors
 
     def mark_non_differentiable(self, *tensors: Tensor) -> None:
         """Says that no gradient flows into these outputs."""
+        for t in tensors:
+            if not isinstance(t, Tensor):
+                raise RuntimeError(f"mark_non_differentiable only accepts variable arguments, but got {type(t).__name__}")
         self._non_differentiable = tensors
 
     def set_materialize_grads(self, value: bool) -> None:
@@ -238,27 +245,65 @@ class Function(FunctionCtx, metaclass=FunctionMeta):
             grad_mode.enabled = previous
         outputs = result if isinstance(result, tuple) else (result,)
         dual = tangents is not None and any(t is not None for t in tangents)
-        if not dual and not recording and not any(isinstance(o, Tensor) and o.requires_grad for o in outputs):
-            return result
-        before, dirty, without = outputs, ctx._dirty, ctx._non_differentiable
-        outputs = tuple(_fresh(o, args, ctx) for o in outputs)
+        if any(not _is_any(d, outputs) for d in ctx._dirty):
+            raise RuntimeError(
+                "Some elements marked as dirty during the forward method were not returned as output. The inputs that are modified "
+                "inplace must all be outputs of the Function."
+            )
+        moves = [recording and _moves(o, ctx) for o in outputs]
+        own = tuple([_own(o, m, args, ctx, separate) for o, m in zip(outputs, moves, strict=True)])
         if recording:
-            _put_on_tape(ctx, list(args), edges, outputs)
+            _put_on_tape(ctx, list(args), edges, own, moves)
         if dual:
-            _push(ctx, args, tangents, before, outputs, dirty, without)  # type: ignore[arg-type]
-        return outputs if isinstance(result, tuple) else outputs[0]
+            _push(ctx, args, tangents, outputs, own, ctx._dirty, ctx._non_differentiable)  # type: ignore[arg-type]
+        ctx._dirty = ctx._non_differentiable = ()
+        return own if isinstance(result, tuple) else own[0]
 
 
-def _fresh(o, args: tuple, ctx: BackwardNode):
-    """An output as a tensor object of its own: an input that was returned as it is becomes an alias of it."""
-    if not isinstance(o, Tensor) or any(o is d for d in ctx._dirty):
+def _is_any(o, tensors: Sequence) -> bool:
+    return any(o is t for t in tensors)
+
+
+_SAVED_AS_IT_IS = (
+    "An input that has been returned as-is as output is being saved for backward. This is not supported if you override "
+    "setup_context. You should return and save a view of the input instead, e.g. with x.view_as(x) or setup ctx inside the "
+    "forward function itself."
+)
+
+
+def _moves(o, ctx: BackwardNode) -> bool:
+    """Whether a gradient flows into an output."""
+    return isinstance(o, Tensor) and o._dtype.kind >= dtypes.FLOATING and not _is_any(o, ctx._non_differentiable)
+
+
+def _own(o, moves: bool, args: tuple, ctx: BackwardNode, separate: bool):
+    """An output of ``forward`` as a tensor object that may have the Function's place on the tape.
+
+    An input that was returned as it is becomes a view of it. Views stay views, through which the tape may not follow a write:
+    it would go past the Function's own gradient.
+    """
+    if not isinstance(o, Tensor):
         return o
-    if any(o is a for a in args) or o._base is not None or o.requires_grad:
-        alias = o.detach()
-        ctx._to_save = tuple(alias if t is o and not any(o is a for a in args) else t for t in ctx._to_save)
-        ctx._non_differentiable = tuple(alias if t is o else t for t in ctx._non_differentiable)
-        return alias
+    if _is_any(o, args):
+        if _is_any(o, ctx._dirty):
+            return o
+        if separate and _is_any(o, ctx._to_save):
+            raise RuntimeError(_SAVED_AS_IT_IS)
+        o = o.detach() if not moves and o.requires_grad else _viewed(o)
+    elif not moves and o._base is None and o.requires_grad:
+        o._grad_fn, o._requires_grad, o._layout = None, False, None
+    if o._base is not None:
+        o._creation = CUSTOM
     return o
+
+
+def _viewed(t: Tensor) -> Tensor:
+    previous = grad_mode.enabled
+    grad_mode.enabled = False
+    try:
+        return t.view_as(t)
+    finally:
+        grad_mode.enabled = previous
 
 
 _NOT_A_VIEW = "A custom Function's forward is returning a view (or an input as-is) but the jvp is not returning a view"
@@ -317,7 +362,7 @@ def _check_is_view(o: Tensor, t, args: tuple, tangents: list) -> None:
         return
 
 
-def _put_on_tape(ctx: BackwardNode, inputs: list, edges: list, outputs: tuple) -> None:
+def _put_on_tape(ctx: BackwardNode, inputs: list, edges: list, outputs: tuple, moves: list[bool]) -> None:
     ctx.edges = tuple(edges)
     if anomaly.enabled:
         remember(ctx)
@@ -325,20 +370,18 @@ def _put_on_tape(ctx: BackwardNode, inputs: list, edges: list, outputs: tuple) -
     ctx._tensor_inputs = tuple(isinstance(a, Tensor) for a in inputs)
     ctx._saved = tuple(_as_saved(t, ctx, inputs, outputs) for t in ctx._to_save)
     ctx._to_save = ()
-    for d in ctx._dirty:
-        if d._requires_grad and d.grad_fn is None:
-            raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
     if not ctx._materialize_non_diff_grads:
-        ctx._undefined = frozenset(i for i, o in enumerate(outputs) if any(o is t for t in ctx._non_differentiable))
+        ctx._undefined = frozenset(i for i, o in enumerate(outputs) if isinstance(o, Tensor) and not moves[i])
     for i, o in enumerate(outputs):
-        if not isinstance(o, Tensor) or o.dtype.kind < dtypes.FLOATING or any(o is t for t in ctx._non_differentiable):
+        if not moves[i]:
+            continue
+        if _is_any(o, ctx._dirty):
+            written(o, (ctx, i))
             continue
         o._requires_grad = False
-        o._grad_fn, o._output_nr, o._layout = ctx, i, None
-        if any(o is d for d in ctx._dirty):
-            o._storage.history += 1
-            o._history = o._storage.history
-    ctx._dirty = ctx._non_differentiable = ()
+        o._grad_fn, o._output_nr, o._layout, o._history = ctx, i, None, o._storage.history
+        if o._base is not None and sum(moves) > 1:
+            o._creation = MANY
 
 
 def once_differentiable(function: Callable) -> Callable:

@@ -89,8 +89,8 @@ class Node:
 
     @property
     def next_functions(self) -> tuple:
-        edges = self.edges
-        return tuple([edges[i] or (None, 0) for i in self.shown])
+        edges = [self.edges[i] for i in self.shown]
+        return tuple([(None, 0) if e is None or e[0].__class__ is AccumulateGrad and not e[0].leads_somewhere() else e for e in edges])
 
     @property
     def metadata(self) -> dict:
@@ -212,8 +212,8 @@ class Pattern:
     def finish(self) -> None:
         """Finds the arguments of the functions that make the gradients."""
         self.lists = any(index is None for _, index, _ in self.kept)
-        self.holds = self.lists or any(layout is not None for _, _, layout in self.kept)
-        rules = self.type.op.rules  # type: ignore[attr-defined]
+        op, rules = self.type.op, self.type.op.rules  # type: ignore[attr-defined]
+        self.holds = self.lists or any(layout is not None or op.wraps for _, _, layout in self.kept)
         places = {"g": 0, "gs": 1, "needs": 2}
         for name in (*self.names, *[name for name, *_ in self.kept]):
             places[name] = len(places)
@@ -434,7 +434,7 @@ def edge_of(t: Tensor) -> tuple | None:
     fn = t.grad_fn
     if fn is not None:
         return (fn, t._output_nr)
-    return (accumulator(t), 0) if t._requires_grad else None
+    return (accumulator(t), 0) if t._requires_grad or t._base is not None and t._base.requires_grad else None
 
 
 def move(t: Tensor, node: Node, number: int) -> None:
@@ -454,6 +454,10 @@ class AccumulateGrad(Node):
     edges = ()
     namespace = "torch::autograd::"
     variable: Tensor
+
+    def leads_somewhere(self) -> bool:
+        """False where the variable is a view that was made under ``no_grad``: what was made of it is on the tape, it is not."""
+        return self.variable._requires_grad or self.variable._base is None
 
     @property
     def tensor_hooks(self) -> dict[int, dict] | None:  # they stay with the leaf

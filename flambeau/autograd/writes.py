@@ -20,7 +20,7 @@ from flambeau.ops.complexes import conj_of, conj_view, neg_view
 from flambeau.ops.conversion import row_major
 from flambeau.ops.parts import strided_scatter
 from flambeau.ops.views import view_as_complex, view_as_real
-from flambeau.tensor.tensor import INFERENCE, MANY, Tensor
+from flambeau.tensor.tensor import CUSTOM, INFERENCE, MANY, Tensor
 
 
 class Place(NamedTuple):
@@ -101,10 +101,10 @@ class CopySlices(Node):
 
     namespace = "torch::autograd::"
 
-    def __init__(self, view: Tensor, to: tuple | None, written: Tensor, edge: tuple | None) -> None:
+    def __init__(self, view: Tensor, to: tuple | None, edge: tuple | None) -> None:
         base = view._base
         assert base is not None
-        fn = written._grad_fn
+        fn = edge[0] if edge is not None else None
         within = isinstance(fn, OpBackward) and not fn.hooked and len(fn.metas) == 1 and fn.edges[0] == edge_of(view)
         self.fn = fn if within and fn.edges[0] is not None else None
         edges = (to, edge) if self.fn is None else (to, *self.fn.edges[1:])
@@ -152,30 +152,40 @@ _MANY = (
     "This view is the output of a function that returns multiple views. Such functions do not allow the output views to be "
     "modified inplace. You should replace the inplace operation by an out-of-place one."
 )
+_CUSTOM = (
+    "This view was created inside a custom Function (or because an input was returned as-is) and the autograd logic to handle "
+    "view+inplace would override the custom backward associated with the custom Function, leading to incorrect gradients. This "
+    "behavior is forbidden. You can fix this by cloning the output of the custom Function."
+)
 _AMBIGUOUS = (
     "Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify your code by moving both the view "
     "and the inplace either both inside the {0} block (if you don't want the inplace to be tracked) or both outside (if you want "
     "the inplace to be tracked)."
 )
+_REASONS = {MANY: _MANY, CUSTOM: _CUSTOM}
 
 
 def _refusal(view: Tensor, modified: str) -> RuntimeError:
     """The error for a write to memory that has a view which the tape could not follow."""
     kind, fn = view._creation, view._grad_fn
     op = "" if fn is None else fn.name().rstrip("0123456789").removesuffix("Backward")
-    if kind == MANY and fn is not None:
-        return RuntimeError(f"Output {view._output_nr} of {op} is a view and {modified} modified inplace. {_MANY}")
+    if kind in _REASONS and fn is not None:
+        return RuntimeError(f"Output {view._output_nr} of {op} is a view and {modified} modified inplace. {_REASONS[kind]}")
     inference = kind == INFERENCE
     start = "A view was created in" if fn is None else f"Output {view._output_nr} of {op} is a view of a view which was created in"
     mode = "inference mode and {} modified inplace in normal mode" if inference else "no_grad mode and {} modified inplace with grad mode enabled"
-    more = _MANY if kind == MANY else _AMBIGUOUS.format("inference_mode" if inference else "no_grad")
+    more = _REASONS[kind] if kind in _REASONS else _AMBIGUOUS.format("inference_mode" if inference else "no_grad")
     return RuntimeError(f"{start} {mode.format(modified)}. {more}")
 
 
 def rebase(input: Tensor, result: Tensor) -> None:
     """Moves ``input`` to ``result``'s place on the tape, which is about to be written into it."""
+    written(input, edge_of(result))
+
+
+def written(input: Tensor, edge: tuple | None) -> None:
+    """Moves ``input`` to the place on the tape of what is written into it; ``None`` of a value that needs no gradient."""
     base = input._base
-    edge = edge_of(result)
     if base is not None and input._creation is not None and (edge is not None or input.requires_grad):
         raise _refusal(input, "is being")
     if input._requires_grad and input.grad_fn is None:
@@ -192,7 +202,7 @@ def rebase(input: Tensor, result: Tensor) -> None:
         if edge is None and not base.requires_grad:
             input._storage.unseen += base._from_data
             return
-        node: Node = CopySlices(input, edge_of(base), result, edge)
+        node: Node = CopySlices(input, edge_of(base), edge)
         move(base, node, 0)
     elif input._grad_fn is not None and (edge is None or type(edge[0]).__name__ == "CopyBackwards"):
         move(input, CopyBackwards(input, edge[0] if edge else None), 0)

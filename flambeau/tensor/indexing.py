@@ -87,7 +87,7 @@ def _part(x: Tensor, start: int, length: int | None) -> Tensor | None:
         if x._creation is not None:
             result._creation = x._creation
     result._history = storage.history
-    if layout.requires_grad:
+    if layout.requires_grad or not grad_mode.enabled:
         result._creation = creation_of(x, False)
     return result
 

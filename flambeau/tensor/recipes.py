@@ -230,7 +230,7 @@ def learn_view(op: Op, args: tuple, kwargs: dict, results) -> None:
     is_in_window = _is_window(args[0])
     if is_in_window:
         told = "storage_offset" in op.check.__code__.co_varnames  # where to begin, rather than counting from the argument
-        if op.outputs or told or results._dtype is not args[0]._dtype:
+        if op.outputs or told or results._dtype is not args[0]._dtype or results._grad_fn is not None:
             return
         described = _within(args[0], results)
     else:

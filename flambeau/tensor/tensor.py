@@ -290,11 +290,11 @@ class Tensor(Derived):
 
     @property
     def requires_grad(self) -> bool:
-        if self._creation is None:
-            return self._requires_grad or self.grad_fn is not None
-        # Its place on the tape may be one that must not be asked for, after a write that the tape could not follow.
-        written = self._base is not None and self._history != self._storage.history
-        return self._requires_grad or self._grad_fn is not None or written and self._base.requires_grad  # type: ignore[union-attr]
+        """Whether a gradient flows to this tensor, or to the memory that it is a view of: also a view made under ``no_grad``, which
+        has no place on the tape, says so."""
+        if self._base is None:
+            return self._requires_grad or self._grad_fn is not None
+        return self._requires_grad or self._grad_fn is not None or self._base.requires_grad
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
@@ -318,7 +318,7 @@ class Tensor(Derived):
 
     @property
     def is_leaf(self) -> bool:
-        return self._requires_grad or not self.requires_grad
+        return self._grad_fn is None
 
     @property
     def output_nr(self) -> int:
@@ -476,8 +476,9 @@ class Tensor(Derived):
 Tensor.__module__ = "torch"
 
 
-MANY, NO_GRAD, INFERENCE = "many", "no_grad", "inference"
-"""Why the tape may not follow a write through a view: it is one of several results, or was made where nothing was on the tape."""
+MANY, NO_GRAD, INFERENCE, CUSTOM = "many", "no_grad", "inference", "custom"
+"""Why the tape may not follow a write through a view: it is one of several results, was made where nothing was on the tape, or is
+the result of a user's Function."""
 
 
 def creation_of(input: Tensor, several: bool) -> str | None:
