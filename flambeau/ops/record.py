@@ -71,7 +71,7 @@ class Op:
     __slots__ = (
         "aliases", "always_laid_out", "backward_name", "by_layout", "closed", "check", "checked", "eager", "errors", "expand", "fits", "form", "function", "grads", "inplace",
         "kernel", "layout", "listed", "lower", "method", "name", "node_type", "nondifferentiable", "numbers", "out", "outputs", "overload", "patience", "recipes",
-        "reduces", "result", "rules", "samples", "short_name", "static", "sure", "tensors", "tuple_type",
+        "reduces", "result", "rules", "samples", "seen", "short_name", "static", "sure", "tensors", "tuple_type",
         "verified", "verify", "wraps",
     )  # fmt: skip
 
@@ -147,6 +147,7 @@ class Op:
         self.by_layout = next((n for n in (3, 2) if len(names) >= n and set(names[:n]) <= set(self.tensors)), 1 if names else 0)
         self.listed = bool(self.tensors) and self.tensors[0].startswith("*")  # the first argument is a list of tensors
         self.recipes: dict = {}
+        self.seen: set = set()  # keys of calls that have come once
         self.closed: set = set()  # keys of calls that depend on the numbers' values all the same
         self.patience = 64  # of a composite: how often it is looked for a recipe in vain (see tensor/composites.py)
         self.rules = None  # what the tape makes of ``grads`` when it first needs them

@@ -2,7 +2,7 @@
 
 Checking arguments, inferring shapes, promoting dtypes and finding out what the tape must keep depend only on the
 tensors' *layouts* (shape, strides, dtype, whether a gradient is wanted), on the settings, and on whether gradients are
-recorded. So the first call of a kind leaves a recipe with its op, a function (see :mod:`flambeau.tensor.following`) that
+recorded. So the second call of a kind leaves a recipe with its op, a function (see :mod:`flambeau.tensor.following`) that
 later ones run: it makes a node, a storage, a tensor and an entry on the tape, and nothing else. What a recipe cannot say
 (values that an op must look at) is recorded in full each time.
 """
@@ -27,8 +27,10 @@ from flambeau.tensor.following import Result, Source, follower, view_follower
 from flambeau.tensor.order import COPY
 from flambeau.tensor.tensor import Tensor, geometry_of, is_plain, is_window
 
-MAX_RECIPES = 256
+MAX_RECIPES = 1024
 """Of one op: a program whose shapes never repeat begins anew."""
+MAX_SEEN = 4096
+"""Calls of one op that have come once."""
 
 
 class Layout:
@@ -184,7 +186,7 @@ def learn(op: Op, args: tuple, kwargs: dict, inputs: tuple, results) -> None:
 
     The op has not looked at values while it checked its arguments.
     """
-    if op.checked and op.verify is None or op.eager or config.eager or _is_known(op, args, kwargs):
+    if op.checked and op.verify is None or op.eager or config.eager or not _comes_again(op, args, kwargs):
         return
     with lock:  # what another thread has run says no longer what it was
         _learn(op, args, kwargs, inputs, results)
@@ -223,7 +225,7 @@ def _learn(op: Op, args: tuple, kwargs: dict, inputs: tuple, results) -> None:
 
 def learn_view(op: Op, args: tuple, kwargs: dict, results) -> None:
     """The same for a view, or several."""
-    if config.eager or not args or op.outputs and not results or _is_known(op, args, kwargs):
+    if config.eager or not args or op.outputs and not results or not _comes_again(op, args, kwargs):
         return
     is_view = args[0]._base is not None
     first = results[0] if op.outputs else results
@@ -248,9 +250,20 @@ def _within(x: Tensor, view: Tensor) -> Result:
     return Result(view._shape, view._dtype, view._strides, layout, view._offset - x._offset)
 
 
-def _is_known(op: Op, args: tuple, kwargs: dict) -> bool:
-    """Whether there is a recipe already, which this time did not know what to do."""
-    return bool(op.recipes) and key_of(op, args, kwargs) in op.recipes
+def _comes_again(op: Op, args: tuple, kwargs: dict) -> bool:
+    """Whether such a call has been made before and has no recipe yet.
+
+    Writing one down takes several times as long as recording in full, so a call that comes once is only remembered to have come.
+    """
+    key = key_of(op, args, kwargs)
+    if key is None or key in op.recipes:  # which this time did not know what to do
+        return False
+    if key in op.seen:
+        return True
+    if len(op.seen) >= MAX_SEEN:
+        op.seen.clear()
+    op.seen.add(key)
+    return False
 
 
 def _keep(op: Op, args: tuple, kwargs: dict, result: Tensor, make: Callable) -> None:
@@ -262,6 +275,7 @@ def _keep(op: Op, args: tuple, kwargs: dict, result: Tensor, make: Callable) -> 
     if len(op.recipes) >= MAX_RECIPES:
         op.recipes.clear()
     op.recipes[key] = make(pattern)
+    op.seen.discard(key)
 
 
 def _made(content: Node, op: Op) -> Node:
@@ -401,6 +415,7 @@ def forget() -> None:
     for op in registry.values():
         op.recipes.clear()
         op.closed.clear()
+        op.seen.clear()
 
 
 dtypes.depending_on_default.append(forget)
