@@ -6,8 +6,9 @@ from hashlib import sha256
 
 from flambeau.engine.cpu import threads
 from flambeau.engine.cpu.compiler import Machine, Session, session
+from flambeau.engine.cpu.division import Finish, Parts, Rows
 from flambeau.engine.cpu.emit import Code, Value
-from flambeau.engine.cpu.kernel import Finish, Kernel, Parts, Rows
+from flambeau.engine.cpu.kernel import Kernel
 from flambeau.engine.cpu.schedule import Schedule
 from flambeau.engine.loops import Loop, verify
 
@@ -33,7 +34,7 @@ def loop_ir(loop: Loop, machine: Machine, name: str) -> str:
     if schedule.divided is None:
         kernel = Kernel(schedule)
         kernel.write()
-        return _module([kernel.code], [_define(name, "ptr %args", kernel.code)])
+        return joined([kernel.code], [define(name, "ptr %args", kernel.code)])
     frame = Code(machine)
     args = Value(frame, "%args", "ptr", 0)
     parts = [Parts(schedule), Finish(schedule)] if schedule.split else [Rows(schedule)]
@@ -49,22 +50,24 @@ def loop_ir(loop: Loop, machine: Machine, name: str) -> str:
     frame.line(f"call void @{entry}(ptr @{name}.part, ptr {args.ref}, i64 {schedule.tasks})")
     functions = [
         f"declare void @{entry}(ptr, ptr, i64)",
-        _define(f"{name}.part", "ptr %args, i64 %first, i64 %last", parts[0].code, "internal "),
+        define(f"{name}.part", "ptr %args, i64 %first, i64 %last", parts[0].code, "internal "),
     ]
     if schedule.split:
         frame.line(f"call void @{name}.finish(ptr {args.ref})")
         frame.perform("free", [accumulators])
-        functions.append(_define(f"{name}.finish", "ptr %args", parts[1].code, "internal "))
+        functions.append(define(f"{name}.finish", "ptr %args", parts[1].code, "internal "))
     frame.line("ret void")
-    return _module([frame, *(part.code for part in parts)], [*functions, _define(name, "ptr %args", frame)])
+    return joined([frame, *(part.code for part in parts)], [*functions, define(name, "ptr %args", frame)])
 
 
-def _define(name: str, parameters: str, code: Code, linkage: str = "") -> str:
+def define(name: str, parameters: str, code: Code, linkage: str = "") -> str:
+    """The text of a function that returns nothing."""
     body = "\n".join(code.allocations + code.lines)
     return f"define {linkage}void @{name}({parameters}) {{\nentry:\n{body}\n}}\n"
 
 
-def _module(codes: list[Code], functions: list[str]) -> str:
+def joined(codes: list[Code], functions: list[str]) -> str:
+    """The text of a module."""
     declarations: dict[str, str] = {}
     for code in codes:
         declarations |= code.declarations

@@ -254,10 +254,13 @@ class Code:
         given = ", ".join(f"{a.type} {a.ref}" for a in args)
         return f"call {result} @{function}({given})"
 
-    def allocate(self, kind: str, count: int) -> Value:
-        """Stack memory for ``count`` elements."""
+    def allocate(self, kind: str, count: int | Value) -> Value:
+        """Stack memory for ``count`` elements, for as long as the function runs."""
         self._count += 1
         name = f"%m{self._count}"
+        if isinstance(count, Value):
+            self.line(f"{name} = alloca {kind}, i64 {count.ref}, align 64")
+            return Value(self, name, "ptr", 0)
         self.allocations.append(f"  {name} = alloca [{count} x {kind}], align 64")
         return Value(self, name, "ptr", 0)
 

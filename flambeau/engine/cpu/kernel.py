@@ -1,7 +1,6 @@
 """The function of one loop: rows, passes over a row, points.
 
-:class:`Kernel` writes all of a loop. Where threads divide the work, :class:`Rows` writes a range of its rows, or
-:class:`Parts` a range of the parts of a long reduction and :class:`Finish` what is to be done when all have run.
+:class:`Kernel` writes all of a loop. What threads divide among them is in ``division.py``.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from flambeau.core.dtypes import BOOLEAN, FLOATING
 from flambeau.engine.cpu import memory, operations
 from flambeau.engine.cpu.emit import Code, Value
 from flambeau.engine.cpu.schedule import ONCE, TILE, Schedule
-from flambeau.engine.loops import Access, Instr
+from flambeau.engine.loops import Instr
 
 FAN = 64
 """No accumulator takes more than this many additions before it is added to the one of the next level, so that the
@@ -51,14 +50,64 @@ class Kernel:
         self.position: Value | None = None
         self.accesses = [*self.loop.inputs, *(a for _, a in self.loop.outputs)]
 
+    # --- the geometry: numbers here, values where they are given at run time (see forms.py) -------------------
+
+    def extent(self, dim: int) -> int | Value:
+        """How many steps the loop goes along ``dim``."""
+        return self.loop.shape[dim]
+
+    def stride(self, number: int, dim: int) -> int | Value:
+        """How far operand ``number`` goes with each of them, in elements."""
+        return self.accesses[number].strides[dim] if self.loop.shape[dim] > 1 else 0
+
+    def lane_stride(self, number: int) -> int | Value:
+        """The same from lane to lane: 0, 1, or something else; where there is one lane, any will do. As a value, how far
+        each lane is from the first."""
+        dim = self.schedule.lane_dim
+        return self.accesses[number].strides[dim] if self.loop.shape[dim] > 1 else 1
+
+    def levels(self, dim: int) -> int:
+        """In how many levels of blocks sums along ``dim`` are made, at least: FAN ** levels steps go into so many."""
+        return levels_of(self.schedule.trips(dim))
+
+    def trips(self, dim: int) -> int | Value:
+        """How many steps a walk over ``dim`` takes, along lanes without that of a rest."""
+        return self.schedule.trips(dim)
+
+    def tasks(self) -> int | Value:
+        """Into how many a loop is divided, ..."""
+        return self.schedule.tasks
+
+    def steps(self) -> int | Value:
+        """... each so many steps of a reduction."""
+        return self.schedule.steps
+
+    def part_bytes(self) -> int | Value:
+        """Memory for the accumulators of a part."""
+        return self.schedule.part_bytes()
+
+    def slots(self) -> int | Value:
+        """Elements of one of them."""
+        return self.schedule.slots()
+
+    def rounded(self, dim: int) -> int | Value:
+        """``extent``, rounded up to whole vectors."""
+        extent = self.extent(dim)
+        if isinstance(extent, int):
+            return _round_up(extent, self.lanes)
+        return (extent + (self.lanes - 1)) & -self.lanes
+
+    def count(self, number: int | Value) -> Value:
+        return number if isinstance(number, Value) else self.code.index(number)
+
     # --- the frame ------------------------------------------------------------------------------------------
 
     def write(self) -> None:
         """Writes the body of the function."""
         loop = self.loop
-        empty = 0 in loop.shape and (not loop.reduce or any(loop.shape[d] == 0 for d in self.schedule.kept))
-        if not empty:
+        if not self._is_empty():
             args = self._arguments()
+            self._begin(args)
             pointers = [args.offset(k, "ptr").load("ptr") for k in range(len(self.accesses))]
             if loop.scalars:
                 self.scalars = args.offset(len(self.accesses), "ptr").load("ptr")
@@ -70,8 +119,16 @@ class Kernel:
             self._all_rows(pointers)
         self.code.line("ret void")
 
+    def _is_empty(self) -> bool:
+        """Whether there is no row."""
+        loop = self.loop
+        return 0 in loop.shape and (not loop.reduce or any(loop.shape[d] == 0 for d in self.schedule.kept))
+
     def _arguments(self) -> Value:
         return Value(self.code, "%args", "ptr", 0)
+
+    def _begin(self, args: Value) -> None:
+        """Reads what else is given."""
 
     def _evaluate_once(self, instr: Instr) -> Value:
         if instr.op == "const":
@@ -95,9 +152,9 @@ class Kernel:
 
     def _allocate_buffers(self) -> None:
         schedule = self.schedule
-        points = self.lanes if schedule.across else _round_up(self.loop.shape[schedule.lane_dim], self.lanes)
+        points: int | Value = self.lanes if schedule.across else self.rounded(schedule.lane_dim)
         for d in schedule.reduced if schedule.across else schedule.reduced[:-1]:
-            points *= self.loop.shape[d]
+            points = self.extent(d) * points
         for room in schedule.rooms:
             widest = max([self.loop.body[v].dtype for v in room], key=lambda dtype: dtype.itemsize)
             memory = self.code.allocate(operations.memory_kind(widest), points)
@@ -145,9 +202,7 @@ class Kernel:
     def _advance_position(self, before: Value | None, dim: int, index: Value) -> None:
         if before is not None:
             schedule = self.schedule
-            extent = self.loop.shape[dim]
-            if schedule.across and dim == schedule.lane_dim:
-                extent = _round_up(extent, self.lanes)
+            extent = self.rounded(dim) if schedule.across and dim == schedule.lane_dim else self.extent(dim)
             self.position = before * extent + index
 
     def _range(self, dim: int) -> tuple[Value, Value] | None:
@@ -161,7 +216,7 @@ class Kernel:
             self.indices[dim] = index
             return body(index, carried)
 
-        start, stop = self._range(dim) or (self.code.index(0), self.code.index(self.loop.shape[dim]))
+        start, stop = self._range(dim) or (self.code.index(0), self.count(self.extent(dim)))
         return loop(start, stop, 1, carried, step)
 
     def _lanes(
@@ -172,18 +227,27 @@ class Kernel:
         loop: Callable[..., list[Value]],
     ) -> list[Value]:
         """Walks ``dim`` by vectors: ``body(index, mask, carried)``; the mask is ``None`` where all lanes count."""
-        code, extent, lanes = self.code, self.loop.shape[dim], self.lanes
-        full = extent - extent % lanes
+        code, extent, lanes = self.code, self.extent(dim), self.lanes
 
         def step(index: Value, carried: list[Value]) -> list[Value]:
             self.indices[dim] = index
             return body(index, None, carried)
 
         def tail(carried: list[Value]) -> list[Value]:
-            self.indices[dim] = code.index(full)
-            return body(code.index(full), code.vector([k < extent - full for k in range(lanes)], "i1"), carried)
+            self.indices[dim] = self.count(full)
+            return body(self.count(full), self._mask(extent - full), carried)
 
         tasks = self._range(dim)
+        if isinstance(extent, Value):
+            rest = extent & (lanes - 1)
+            full: int | Value = extent - rest
+            first, last = tasks or (code.index(0), None)
+            carried = loop(first * lanes, full if last is None else last * lanes, lanes, carried, step)
+            more = rest.compare("ne", 0)
+            if last is not None:
+                more = more & (last * lanes).compare("eq", full)
+            return code.when(more, carried, lambda: tail(carried))
+        full = extent - extent % lanes
         if tasks is not None:
             first, last = tasks
             carried = loop(first * lanes, last * lanes, lanes, carried, step)
@@ -196,11 +260,18 @@ class Kernel:
             carried = loop(code.index(0), code.index(full), lanes, carried, step)
         return tail(carried) if full < extent else carried
 
+    def _mask(self, count: int | Value) -> Value:
+        """The first ``count`` lanes."""
+        if isinstance(count, int):
+            return self.code.vector([k < count for k in range(self.lanes)], "i1")
+        numbers = self.code.vector(range(self.lanes), "i32")
+        return numbers.compare("ult", count.convert("trunc", "i32").splat(self.lanes))
+
     def _advance(self, pointers: list[Value], dim: int, index: Value) -> list[Value]:
         result = []
-        for pointer, access in zip(pointers, self.accesses):
-            stride = access.strides[dim]
-            if stride and self.loop.shape[dim] > 1:
+        for number, (pointer, access) in enumerate(zip(pointers, self.accesses)):
+            stride = self.stride(number, dim)
+            if isinstance(stride, Value) or stride:
                 step = index if stride == 1 else index * stride
                 pointer = pointer.offset(step, operations.memory_kind(access.dtype))
             result.append(pointer)
@@ -216,13 +287,13 @@ class Kernel:
                 self.row[v] = result if schedule.across else _across_lanes(body[v], result)
                 self.wide[v] = self.row[v].splat(self.lanes)
         self._row_values(len(schedule.passes), pointers, mask)
-        for k, (v, access) in enumerate(self.loop.outputs):
+        for k, (v, access) in enumerate(self.loop.outputs, len(self.loop.inputs)):
             if not schedule.at_points(v, access):
-                pointer = pointers[len(self.loop.inputs) + k]
+                pointer = pointers[k]
                 values = self.wide if schedule.across else self.row | self.once
                 value = operations.to_memory(values[v], access.dtype)
                 if schedule.across:
-                    memory.store(pointer, value, self._lane_stride(access), mask)
+                    memory.store(pointer, value, self.lane_stride(k), mask)
                 else:
                     pointer.store(value)
 
@@ -257,7 +328,7 @@ class Kernel:
         code = self.code
 
         def tile(first: Value, _: list[Value]) -> list[Value]:
-            stop = (first + TILE).intrinsic("smin", self.loop.shape[dim])
+            stop = (first + TILE).intrinsic("smin", self.extent(dim))
 
             def vector(index: Value, mask: Value | None, _: list[Value]) -> list[Value]:
                 def line(k: Value, _: list[Value]) -> list[Value]:
@@ -268,7 +339,7 @@ class Kernel:
 
             return self._lanes(self.schedule.lane_dim, [], vector, code.loop)
 
-        start, stop = self._range(dim) or (code.index(0), code.index(self.schedule.trips(dim)))
+        start, stop = self._range(dim) or (code.index(0), self.count(self.trips(dim)))
         code.loop(start * TILE, stop * TILE, TILE, [], tile)
 
     def _reduce(
@@ -288,7 +359,7 @@ class Kernel:
         def cascade(start: Value, stop: Value, step: int, sums: list[Value], body: Step) -> list[Value]:
             if not self._adds(number):
                 return self.code.loop(start, stop, step, sums, body)
-            return self._cascade(number, start, stop, step, sums, body, self._most(dim))
+            return self._cascade(number, start, stop, step, sums, body, self.levels(dim))
 
         def vector(index: Value, mask: Value | None, sums: list[Value]) -> list[Value]:
             return self._point(number, pointers, index, mask, sums, place + index if self.buffers else place)
@@ -305,16 +376,11 @@ class Kernel:
             return self._lanes(dim, sums, vector, cascade)
         return self._walk(dim, sums, step, cascade)
 
-    def _most(self, dim: int) -> int:
-        """How many steps a walk over ``dim`` takes at most."""
-        return self.schedule.trips(dim)
-
-    def _buffer_stride(self, rest: list[int]) -> int:
+    def _buffer_stride(self, rest: list[int]) -> int | Value:
         """Buffers are row-major over the reduced dimensions, that of the lanes rounded up to whole vectors."""
-        size = self.lanes if self.schedule.across else 1
+        size: int | Value = self.lanes if self.schedule.across else 1
         for d in rest:
-            extent = self.loop.shape[d]
-            size *= extent if self.schedule.across or d != rest[-1] else _round_up(extent, self.lanes)
+            size = (self.extent(d) if self.schedule.across or d != rest[-1] else self.rounded(d)) * size
         return size
 
     def _updated(self, number: int) -> list[Instr]:
@@ -325,20 +391,21 @@ class Kernel:
         return any(i.op == "sum" and i.dtype.kind == FLOATING for i in self._updated(number))
 
     def _cascade(
-        self, number: int, start: Value, stop: Value, step: int, sums: list[Value], body: Step, most: int
+        self, number: int, start: Value, stop: Value, step: int, sums: list[Value], body: Step, levels: int
     ) -> list[Value]:
-        """A loop of at most ``most`` steps that adds, in blocks of blocks of at most FAN steps."""
-        if most <= FAN:
+        """A loop of at most FAN ** levels steps that adds, in blocks of blocks of at most FAN steps.
+
+        Levels more than needed change no bit: ``sums`` are those of nothing, and to add what they are changes nothing.
+        """
+        if levels == 1:
             return self.code.loop(start, stop, step, sums, body)
-        block = FAN
-        while block * FAN < most:
-            block *= FAN
+        block = FAN ** (levels - 1)
 
         def outer(first: Value, sums: list[Value]) -> list[Value]:
             end = first + block * step
             end = end.compare("slt", stop).select(end, stop)
             starts = self._identities(number)
-            return self._combine(number, sums, self._cascade(number, first, end, step, starts, body, block))
+            return self._combine(number, sums, self._cascade(number, first, end, step, starts, body, levels - 1))
 
         return self.code.loop(start, stop, block * step, sums, outer)
 
@@ -394,7 +461,8 @@ class Kernel:
             results.append(operations.combine(instr.op, so_far, value, instr.dtype))
         for k in writes:
             v, access = loop.outputs[k]
-            pointer, stride = pointers[len(loop.inputs) + k], self._lane_stride(access)
+            number = len(loop.inputs) + k
+            pointer, stride = pointers[number], self.lane_stride(number)
             if loop.is_total(v):
                 instr = loop.body[v]
                 kind = _bits(instr)
@@ -411,10 +479,10 @@ class Kernel:
         code = self.code
         for k, access in enumerate(self.accesses):
             if self.schedule.fetches(access):
-                size, down = access.dtype.itemsize, access.strides[self.schedule.kept[-1]]
+                size, down = access.dtype.itemsize, self.stride(k, self.schedule.kept[-1])
                 written = code.const(k >= len(self.loop.inputs), "i32")
                 for line in range(0, self.lanes * size, LINE):
-                    place = pointers[k].offset(down * size + line, "i8")
+                    place = pointers[k].offset(down * size, "i8").offset(line, "i8")
                     code.perform("llvm.prefetch.p0", [place, written, code.const(3, "i32"), code.const(1, "i32")])
 
     def _from_buffer(self, buffer: Value, instr: Instr, place: Value) -> Value:
@@ -432,102 +500,14 @@ class Kernel:
         wide = index.splat(self.lanes)
         return wide + self.code.vector(range(self.lanes), "i64") if dim == self.schedule.lane_dim else wide
 
-    def _lane_stride(self, access: Access) -> int:
-        """Elements between lanes; a dimension of extent 1 has one lane, so that any stride will do."""
-        dim = self.schedule.lane_dim
-        return access.strides[dim] if self.loop.shape[dim] > 1 else 1
-
     def _load(self, number: int, pointers: list[Value], mask: Value | None, vector: bool) -> Value:
         """Input ``number``, of this point or vector of points."""
         access = self.loop.inputs[number]
         kind, pointer = operations.memory_kind(access.dtype), pointers[number]
         if not vector:
             return operations.from_memory(pointer.load(kind), access.dtype)
-        value = memory.load(pointer, kind, self.lanes, self._lane_stride(access), mask)
+        value = memory.load(pointer, kind, self.lanes, self.lane_stride(number), mask)
         return operations.from_memory(value, access.dtype)
-
-
-class Rows(Kernel):
-    """The rows ``%first`` to ``%last`` of the dimension that is divided."""
-
-    def _range(self, dim: int) -> tuple[Value, Value] | None:
-        return _tasks(self.code) if dim == self.schedule.divided else None
-
-
-class _Split(Kernel):
-    """A loop whose reduction is split: besides the kernel's arguments it gets memory for the accumulators."""
-
-    scratch: Value
-
-    def _arguments(self) -> Value:
-        both = super()._arguments()
-        self.scratch = both.offset(1, "ptr").load("ptr")
-        return both.load("ptr")
-
-    def _places(self, task: Value) -> list[Value]:
-        """Where the accumulators of the current row and of part ``task`` are."""
-        schedule, places, start = self.schedule, [], 0
-        part = self.scratch.offset(task * schedule.part_bytes(), "i8")
-        assert self.position is not None
-        position = self.position if schedule.across else self.position * self.lanes
-        for instr in self._updated(0):
-            kind = operations.memory_kind(instr.dtype)
-            places.append(part.offset(start, "i8").offset(position, kind))
-            start += schedule.slots() * instr.dtype.itemsize
-        return places
-
-
-class Parts(_Split):
-    """The parts ``%first`` to ``%last`` of the reduction of every row."""
-
-    task: Value
-
-    def _all_rows(self, pointers: list[Value]) -> None:
-        def step(task: Value, _: list[Value]) -> list[Value]:
-            self.task = task
-            self.position = self.code.index(0)
-            self._rows(list(self.schedule.kept), pointers)
-            return []
-
-        self.code.loop(*_tasks(self.code), 1, [], step)
-
-    def _range(self, dim: int) -> tuple[Value, Value] | None:
-        if dim != self.schedule.divided:
-            return None
-        first = self.task * self.schedule.steps
-        return first, (first + self.schedule.steps).intrinsic("smin", self.schedule.trips(dim))
-
-    def _most(self, dim: int) -> int:
-        return self.schedule.steps if dim == self.schedule.divided else super()._most(dim)
-
-    def _row(self, pointers: list[Value], mask: Value | None) -> None:
-        self._row_values(0, pointers, mask)
-        results = self._accumulators(0, pointers, mask)
-        for place, instr, result in zip(self._places(self.task), self._updated(0), results):
-            place.store(operations.to_memory(result, instr.dtype))
-
-
-class Finish(_Split):
-    """What remains then: the parts are combined in order, and the values of the row follow."""
-
-    def _all_rows(self, pointers: list[Value]) -> None:
-        self.position = self.code.index(0)
-        super()._all_rows(pointers)
-
-    def _accumulators(self, number: int, pointers: list[Value], mask: Value | None) -> list[Value]:
-        def step(task: Value, sums: list[Value]) -> list[Value]:
-            parts = []
-            for place, instr in zip(self._places(task), self._updated(0)):
-                value = place.load(operations.memory_kind(instr.dtype), self.lanes)
-                parts.append(operations.from_memory(value, instr.dtype))
-            return self._combine(0, sums, parts)
-
-        start, stop = self.code.index(0), self.code.index(self.schedule.tasks)
-        return self.code.loop(start, stop, 1, self._identities(0), step)
-
-
-def _tasks(code: Code) -> tuple[Value, Value]:
-    return Value(code, "%first", "i64", 0), Value(code, "%last", "i64", 0)
 
 
 def _across_lanes(instr: Instr, value: Value) -> Value:
@@ -542,6 +522,14 @@ def _across_lanes(instr: Instr, value: Value) -> Value:
 def _bits(instr: Instr) -> str:
     """The kind of integers that are as wide as the numbers of ``instr``."""
     return f"i{8 * instr.dtype.itemsize}"
+
+
+def levels_of(steps: int) -> int:
+    """How many levels of blocks of FAN there are in so many steps."""
+    levels = 1
+    while FAN**levels < steps:
+        levels += 1
+    return levels
 
 
 def _round_up(n: int, multiple: int) -> int:

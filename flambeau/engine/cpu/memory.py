@@ -1,4 +1,7 @@
-"""Vectors from memory and to memory: contiguous, broadcast or strided, all lanes or some."""
+"""Vectors from memory and to memory: contiguous, broadcast or strided, all lanes or some.
+
+A stride is a number of elements; or the vector of how far each lane is from the first one.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from flambeau.engine.cpu.emit import BITS, Code, Value
 _NAMES = {"float": "f32", "double": "f64"}
 
 
-def load(pointer: Value, kind: str, lanes: int, stride: int, mask: Value | None) -> Value:
+def load(pointer: Value, kind: str, lanes: int, stride: int | Value, mask: Value | None) -> Value:
     """``lanes`` elements ``stride`` apart; where ``mask`` is given, only those of the lanes that it sets."""
     code = pointer.code
     if stride == 0:
@@ -21,7 +24,7 @@ def load(pointer: Value, kind: str, lanes: int, stride: int, mask: Value | None)
     return code.call(name, [places, *_masking(code, kind, lanes, mask), code.const(0, kind, lanes)], kind, lanes)
 
 
-def store(pointer: Value, value: Value, stride: int, mask: Value | None) -> None:
+def store(pointer: Value, value: Value, stride: int | Value, mask: Value | None) -> None:
     """Stores the lanes of ``value`` ``stride`` elements apart; where ``mask`` is given, only those that it sets."""
     code, kind, lanes = pointer.code, value.kind, value.lanes
     if stride == 1 and mask is None:
@@ -45,6 +48,8 @@ def _masking(code: Code, kind: str, lanes: int, mask: Value | None) -> list[Valu
     return [code.const(BITS[kind] // 8, "i32"), mask or code.const(True, "i1", lanes)]
 
 
-def _places(pointer: Value, kind: str, lanes: int, stride: int) -> Value:
+def _places(pointer: Value, kind: str, lanes: int, stride: int | Value) -> Value:
+    if isinstance(stride, Value):
+        return pointer.offset(stride, kind)
     width = "i32" if abs(stride) * lanes < 1 << 31 else "i64"
     return pointer.offset(pointer.code.vector([k * stride for k in range(lanes)], width), kind)

@@ -49,7 +49,7 @@ class Schedule:
     ``kept``       dimensions walked outside, one row for each of their points
     ``reduced``    dimensions walked inside every pass over a row; a map has that of its lanes, and the tiled one
     ``across``     whether lanes run along ``kept[-1]`` (a vector holds many rows) rather than ``reduced[-1]``
-    ``lanes``      elements that one step of the innermost loop takes
+    ``lanes``      elements that one step of the innermost loop takes; ``full_lanes`` if it has as many
     ``tile``       the dimension of a map that is walked TILE steps at a time inside the walk over the lanes, so that
                    what a strided access brings to the cache is used up before it leaves
     ``level``      of every instruction: ONCE, ROW or POINT
@@ -168,6 +168,7 @@ class Schedule:
             lanes *= 4
         elif cost <= (60 if plenty else 20):
             lanes *= 2
+        self.full_lanes = min(lanes, 64)
         extent = self.loop.shape[self.lane_dim]
         while lanes // 2 >= extent and lanes > 1:
             lanes //= 2
