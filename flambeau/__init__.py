@@ -105,7 +105,8 @@ def is_neg(input: Tensor) -> bool:
 
 
 def is_inference(input: Tensor) -> bool:
-    return False
+    """Whether the memory of ``input`` was made in inference mode."""
+    return input.is_inference()
 
 
 def typename(obj) -> str:

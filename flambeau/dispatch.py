@@ -16,10 +16,15 @@ if TYPE_CHECKING:
 
 
 class _GradMode(threading.local):
-    """Whether operations are put on the tape, per thread."""
+    """Whether operations are put on the tape, per thread.
 
-    enabled = True
+    ``enabled`` is ``None`` in inference mode: as ``False``, but calls that are repeated tell them apart. ``asked`` is what
+    programs see there.
+    """
+
+    enabled: bool | None = True
     inference = False
+    asked = True
 
 
 class _Autocast(threading.local):
@@ -106,6 +111,9 @@ accumulator: Callable = None  # type: ignore[assignment]
 
 rebase: Callable = None  # type: ignore[assignment]
 """``rebase(input, result)``: the tape's part of an in-place write."""
+
+refuse_write: Callable = None  # type: ignore[assignment]
+"""``refuse_write(input)``: raises where the tape does not allow an in-place change of ``input``."""
 
 regenerate: Callable = None  # type: ignore[assignment]
 """``regenerate(view)``: brings a view's place on the tape up to date after a write to its base."""

@@ -361,7 +361,7 @@ def follow(t: Tensor, retain_graph: bool) -> bool:
     if done.__class__ is not dict:
         return done  # type: ignore[return-value]
     previous = grad_mode.enabled
-    grad_mode.enabled = False
+    grad_mode.enabled = previous and False
     try:
         _run([_root(t)], _root_gradients((t,), None), retain_graph, None, True, None, done)  # type: ignore[arg-type]
     finally:

@@ -234,7 +234,7 @@ class Function(FunctionCtx, metaclass=FunctionMeta):
         ctx.needs_input_grad = tuple(isinstance(a, Tensor) and a.requires_grad for a in args)
         separate = cls.setup_context is not Function.setup_context
         previous = grad_mode.enabled
-        grad_mode.enabled = False
+        grad_mode.enabled = previous and False
         try:
             if separate:
                 result = cls.forward(*args, **kwargs)
@@ -299,7 +299,7 @@ def _own(o, moves: bool, args: tuple, ctx: BackwardNode, separate: bool):
 
 def _viewed(t: Tensor) -> Tensor:
     previous = grad_mode.enabled
-    grad_mode.enabled = False
+    grad_mode.enabled = previous and False
     try:
         return t.view_as(t)
     finally:
@@ -390,7 +390,7 @@ def once_differentiable(function: Callable) -> Callable:
     @functools.wraps(function)
     def wrapper(ctx, *args):
         previous = grad_mode.enabled
-        grad_mode.enabled = False
+        grad_mode.enabled = previous and False
         try:
             outputs = function(ctx, *args)
         finally:

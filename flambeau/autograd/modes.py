@@ -34,6 +34,15 @@ class _Mode:
         return type(self)()
 
 
+def _switch(on: bool) -> tuple:
+    """Turns the tape on or off, which inference mode keeps off; returns what was before."""
+    previous = grad_mode.enabled, grad_mode.asked
+    grad_mode.asked = on
+    if previous[0] is not None:
+        grad_mode.enabled = on
+    return previous
+
+
 def _under(mode: _Mode, generator: GeneratorType):
     """Runs each step of ``generator`` under ``mode``, and the code between the steps under its own."""
     step: Callable = generator.send
@@ -73,38 +82,35 @@ class no_grad(_Mode):
         return self if function is None else self(function)
 
     def __enter__(self) -> None:
-        self.previous = grad_mode.enabled
-        grad_mode.enabled = False
+        self.previous = _switch(False)
 
     def __exit__(self, *exc) -> None:
-        grad_mode.enabled = self.previous
+        grad_mode.enabled, grad_mode.asked = self.previous
 
 
 class enable_grad(no_grad):
     """Operations inside are put on the tape, also within :class:`no_grad`."""
 
     def __enter__(self) -> None:
-        self.previous = grad_mode.enabled
-        grad_mode.enabled = True
+        self.previous = _switch(True)
 
 
 class set_grad_enabled(_Mode):
     """Turns the tape on or off, at once when called as a function, and back at the end of a ``with``."""
 
     def __init__(self, mode: bool) -> None:
-        self.previous = grad_mode.enabled
         self.mode = bool(mode)
-        grad_mode.enabled = self.mode
+        self.previous = _switch(self.mode)
 
     def __call__(self, function: Callable) -> Callable:
-        grad_mode.enabled = self.previous
+        self.__exit__()
         return super().__call__(function)
 
     def __enter__(self) -> None:
-        grad_mode.enabled = self.mode
+        _switch(self.mode)
 
     def __exit__(self, *exc) -> None:
-        grad_mode.enabled = self.previous
+        grad_mode.enabled, grad_mode.asked = self.previous
 
     def clone(self) -> set_grad_enabled:
         return type(self)(self.mode)
@@ -122,11 +128,11 @@ class inference_mode(_Mode):
         return self
 
     def __enter__(self) -> None:
-        self.previous = grad_mode.enabled, grad_mode.inference
-        grad_mode.enabled, grad_mode.inference = not self.mode, self.mode
+        self.previous = grad_mode.enabled, grad_mode.asked, grad_mode.inference
+        grad_mode.enabled, grad_mode.asked, grad_mode.inference = None if self.mode else True, not self.mode, self.mode
 
     def __exit__(self, *exc) -> None:
-        grad_mode.enabled, grad_mode.inference = self.previous
+        grad_mode.enabled, grad_mode.asked, grad_mode.inference = self.previous
 
     def clone(self) -> inference_mode:
         return type(self)(self.mode)
@@ -149,8 +155,8 @@ class set_multithreading_enabled(_Mode):
 
 
 def is_grad_enabled() -> bool:
-    """Whether operations are put on the tape now."""
-    return grad_mode.enabled
+    """Whether operations are put on the tape now; in inference mode what was asked for inside of it."""
+    return grad_mode.asked if grad_mode.enabled is None else grad_mode.enabled
 
 
 def is_inference_mode_enabled() -> bool:

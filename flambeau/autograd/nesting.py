@@ -36,12 +36,12 @@ def nested(function: Callable, *args: Any) -> Any:
 
 
 def _in_thread(function: Callable, args: tuple) -> Any:
-    modes = grad_mode.enabled, grad_mode.inference, autocast.cast
+    modes = grad_mode.enabled, grad_mode.inference, grad_mode.asked, autocast.cast
     outcome: list = []
 
     def run() -> None:
         try:
-            grad_mode.enabled, grad_mode.inference, autocast.cast = modes
+            grad_mode.enabled, grad_mode.inference, grad_mode.asked, autocast.cast = modes
             outcome.extend((function(*args), None))
         except BaseException as error:
             outcome[:] = [None, error]

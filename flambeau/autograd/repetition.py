@@ -103,7 +103,7 @@ def follow(t: Tensor, retain_graph: bool) -> bool | dict[Node, Sequence]:
     if candidates is None or config.eager or anomaly.enabled or dispatch.autocast.cast is not None:
         return False
     previous = grad_mode.enabled
-    grad_mode.enabled = False
+    grad_mode.enabled = previous and False
     try:
         for function in candidates:
             done = function(t, entry, retain_graph)

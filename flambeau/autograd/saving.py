@@ -18,6 +18,12 @@ SECOND_TIME = (
     "after calling backward."
 )
 
+OF_INFERENCE = (
+    "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference mode in computation tracked by "
+    "autograd. To work around this, you can make a clone to get a normal tensor and use it in autograd, or use `torch.no_grad()` "
+    "instead of `torch.inference_mode()`."
+)
+
 saving_hooks: list[tuple[Callable, Callable]] = []
 """How saved values are stored and read; the last one counts, and none means as they are."""
 _refusal: list[str] = []
@@ -33,6 +39,8 @@ class Saved:
 
     def __init__(self, tensor: Tensor, index: int) -> None:
         self.index = index
+        if tensor._storage.is_inference:
+            raise RuntimeError(OF_INFERENCE)
         if saving_hooks:
             pack, self.unpack_hook = saving_hooks[-1]
             self.node, self.tensor = None, _without_tape(pack, tensor.detach())
@@ -107,7 +115,7 @@ def sort_of(x) -> tuple | None:
 
 def _without_tape(hook: Callable, value):
     previous = grad_mode.enabled
-    grad_mode.enabled = False
+    grad_mode.enabled = previous and False
     try:
         return hook(value)
     finally:

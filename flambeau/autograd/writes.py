@@ -178,15 +178,10 @@ def _refusal(view: Tensor, modified: str) -> RuntimeError:
     return RuntimeError(f"{start} {mode.format(modified)}. {more}")
 
 
-def rebase(input: Tensor, result: Tensor) -> None:
-    """Moves ``input`` to ``result``'s place on the tape, which is about to be written into it."""
-    written(input, edge_of(result))
-
-
-def written(input: Tensor, edge: tuple | None) -> None:
-    """Moves ``input`` to the place on the tape of what is written into it; ``None`` of a value that needs no gradient."""
+def refuse_write(input: Tensor, gains: bool = False) -> None:
+    """Raises where the tape cannot follow a write; ``gains``: what is written needs a gradient."""
     base = input._base
-    if base is not None and input._creation is not None and (edge is not None or input.requires_grad):
+    if base is not None and input._creation is not None and (gains or input.requires_grad):
         raise _refusal(input, "is being")
     if input._requires_grad and input.grad_fn is None:
         raise RuntimeError(
@@ -198,6 +193,17 @@ def written(input: Tensor, edge: tuple | None) -> None:
             "a view of a leaf Variable that requires grad is being used in an in-place operation. Write to it under "
             "torch.no_grad(), or work on a clone()."
         )
+
+
+def rebase(input: Tensor, result: Tensor) -> None:
+    """Moves ``input`` to ``result``'s place on the tape, which is about to be written into it."""
+    written(input, edge_of(result))
+
+
+def written(input: Tensor, edge: tuple | None) -> None:
+    """Moves ``input`` to the place on the tape of what is written into it; ``None`` of a value that needs no gradient."""
+    base = input._base
+    refuse_write(input, edge is not None)
     if base is not None:
         if edge is None and not base.requires_grad:
             input._storage.unseen += base._from_data
@@ -231,4 +237,5 @@ def regenerate(view: Tensor) -> None:
 
 
 dispatch.rebase = rebase
+dispatch.refuse_write = refuse_write
 dispatch.regenerate = regenerate

@@ -23,7 +23,7 @@ from flambeau.engine.run import after_record
 from flambeau.engine.trace import kind_of
 from flambeau.ops.record import Op
 from flambeau.tensor.record import arguments_of, look_again
-from flambeau.tensor.storage import Storage
+from flambeau.tensor.storage import InferenceStorage, Storage
 from flambeau.tensor.tensor import Tensor
 
 _ENTRY = {"pattern", "metas", "edges", "saved", "sequence"}
@@ -138,7 +138,7 @@ class _Replay:
         record = self._record()
         guards.values.update({
             "after_record": after_record, "caller_site": caller_site, "get_ident": threading.get_ident, "check": _check, "graph": graph, "new": object.__new__, "Node": Node,
-            "resaved": _resaved, "snapshot": _snapshot, "Storage": Storage, "trace": graph.trace,
+            "resaved": _resaved, "snapshot": _snapshot, "Storage": Storage, "InferenceStorage": InferenceStorage, "trace": graph.trace,
             "verify": look_again,
         })  # fmt: skip
         guarded = self._lines_of_guards(bool(writes))
@@ -321,7 +321,7 @@ class _Replay:
         if found is not None:
             return found
         z = self.storages[s] = f"z{len(self.storages)}"
-        self.lines += [f"{z} = new(Storage)", f"{z}.node = {self.node(s.node)}"]
+        self.lines += [f"{z} = new({type(s).__name__})", f"{z}.node = {self.node(s.node)}"]
         if s.version:
             self.lines.append(f"{z}.version = {s.version}")
         if s.history:

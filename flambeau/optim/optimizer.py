@@ -223,9 +223,9 @@ class Optimizer:
         loss, recording = None, grad_mode.enabled
         try:
             if closure is not None:
-                grad_mode.enabled = True
+                grad_mode.enabled = recording if recording is None else True
                 loss = closure()
-            grad_mode.enabled = self.defaults.get("differentiable", False)
+            grad_mode.enabled = recording if recording is None else self.defaults.get("differentiable", False)
             for group in self.param_groups:
                 self._update_group(group)
         finally:

@@ -18,7 +18,7 @@ from flambeau.dispatch import grad_mode
 from flambeau.engine import graph
 from flambeau.engine.graph import PROJECT, Node
 from flambeau.engine.run import after_record, run_pending
-from flambeau.tensor.storage import Storage
+from flambeau.tensor.storage import InferenceStorage, Storage
 from flambeau.tensor.tensor import INFERENCE, NO_GRAD, Tensor, creation_of, read, window_of
 
 
@@ -97,10 +97,13 @@ def follower(
     return _made(lines, "named(result)" if several else "result", values)
 
 
-def view_follower(results: Result | tuple[Result, ...], is_view: bool, pattern, is_in_window: bool = False) -> Callable:
+def view_follower(
+    results: Result | tuple[Result, ...], is_view: bool, pattern, is_in_window: bool = False, in_inference: bool = False
+) -> Callable:
     """``follow(args)`` that makes another view, or several, of the first argument's storage.
 
-    ``is_in_window``: where the result begins is counted from where the argument does.
+    ``is_in_window``: where the result begins is counted from where the argument does. ``in_inference``: of a tensor that was made
+    in inference mode, of which there are no views.
     """
     values: dict[str, Any] = {**_of_tape(pattern), "results": results}
     lines = ["a0 = args[0]", "s0 = a0._storage"]
@@ -110,14 +113,15 @@ def view_follower(results: Result | tuple[Result, ...], is_view: bool, pattern, 
         lines += ["creation = creation_of(a0, True)", "result = tuple([part_of(a0, r, creation) for r in results])"]
     else:
         lines += ["result = new(Tensor)", "result._storage = s0", *_described("result", results, values)]  # type: ignore
-        lines += [
-            "result._base = a0._base" if is_view else "result._base = a0",
-            "if s0.history: result._history = s0.history",
-        ]
-        if not grad_mode.enabled:  # what creation_of gives
-            lines += ["result._creation = INFERENCE if grad_mode.inference else NO_GRAD"]
-        elif is_view:
-            lines += ["if a0._creation is not None: result._creation = a0._creation"]
+        if not in_inference:
+            lines += [
+                "result._base = a0._base" if is_view else "result._base = a0",
+                "if s0.history: result._history = s0.history",
+            ]
+            if not grad_mode.enabled:  # what creation_of gives
+                lines += [f"result._creation = {'NO_GRAD' if grad_mode.enabled is False else 'INFERENCE'}"]
+            elif is_view:
+                lines += ["if a0._creation is not None: result._creation = a0._creation"]
         if is_in_window:
             lines += [f"result._offset = a0._offset + {results.offset}"]  # type: ignore[union-attr]
     if pattern is not None:
@@ -158,7 +162,8 @@ def composite_follower(
 
 def _write(input: Tensor, result: Tensor) -> None:
     """Assigns ``result`` off the tape."""
-    enabled, grad_mode.enabled = grad_mode.enabled, False
+    enabled = grad_mode.enabled
+    grad_mode.enabled = enabled and False
     try:
         dispatch.assign(input, result)
     finally:
@@ -247,7 +252,8 @@ def _node(name: str, inputs: str, made: tuple, values: dict) -> list[str]:
 
 def _tensor(name: str, node: str, result: Result, values: dict) -> list[str]:
     """Makes a tensor with a storage of its own."""
-    lines = ["storage = new(Storage)", f"storage.node = {node}", f"{name} = new(Tensor)", f"{name}._storage = storage"]
+    kind = "InferenceStorage" if result.layout.inference else "Storage"
+    lines = [f"storage = new({kind})", f"storage.node = {node}", f"{name} = new(Tensor)", f"{name}._storage = storage"]
     return lines + _described(name, result, values)
 
 
@@ -321,13 +327,14 @@ def _part_of(a: Tensor, part: Result, creation: str | None) -> Tensor:
     t._storage = a._storage
     t._shape, t._dtype, t._layout = part.shape, part.dtype, part.layout
     t._strides, t._offset = part.strides, part.offset
-    t._base, t._history = a if a._base is None else a._base, a._storage.history
-    t._creation = creation
+    if not a._storage.is_inference:
+        t._base, t._history = a if a._base is None else a._base, a._storage.history
+        t._creation = creation
     return t
 
 
 _SCOPE: dict[str, Any] = {
-    "new": object.__new__, "Node": Node, "Storage": Storage, "Tensor": Tensor, "trace": graph.trace, "append": graph.trace.append,
+    "new": object.__new__, "Node": Node, "Storage": Storage, "InferenceStorage": InferenceStorage, "Tensor": Tensor, "trace": graph.trace, "append": graph.trace.append,
     "config": config, "dispatch": dispatch, "write": _write, "autocast": dispatch.autocast, "after_record": after_record, "run_pending": run_pending, "read": read, "part_of": _part_of,
     "window_of": window_of, "creation_of": creation_of, "inf": float("inf"),
     "grad_mode": grad_mode, "INFERENCE": INFERENCE, "NO_GRAD": NO_GRAD,

@@ -79,6 +79,8 @@ def _part(x: Tensor, start: int, length: int | None) -> Tensor | None:
     result._storage, result._dtype = storage, x._dtype
     result._shape, result._strides, step = found
     result._offset = x._offset + (start if start >= 0 else start + x._shape[0]) * step
+    if layout.inference:
+        return result
     base = x._base
     if base is None:
         result._base = x

@@ -159,13 +159,14 @@ def resize_(self, *sizes, memory_format=None):
     ``RuntimeError`` for a tensor that requires grad, and where memory would have to grow that NumPy also sees.
     """
     shape = Size(sizes_of(sizes, "resize_"))
-    if self.requires_grad:
+    if self.requires_grad and not dispatch.grad_mode.inference:
         raise RuntimeError("cannot resize variables that require grad")
     if memory_format is not None and memory_format.name == "preserve_format":
         raise RuntimeError("Unsupported memory format Preserve")
     strides = self.stride() if shape == self._shape else contiguous_strides(shape)
     if memory_format is not None:
         strides = memory_format.strides(shape)
+    self._storage.check_write()
     _grow(self, self._offset + 1 + sum((n - 1) * s for n, s in zip(shape, strides, strict=True)) if shape.numel() else 0)
     self._shape, self._strides, self._layout = shape, strides if self._bits else normal_strides(shape, strides), None
     self._storage.version += 1
@@ -198,6 +199,7 @@ def set_(self, source=None, storage_offset=0, size=None, stride=None):
                 f"Expected a Storage of type {scalar_name(self._dtype)} or an UntypedStorage, but got type {scalar_name(source.dtype)} for argument 1 'storage'"
             )
         source = source.as_tensor(self._dtype)
+    self._storage.check_write()
     if dispatch.grad_mode.enabled and self.requires_grad:
         dispatch.rebase(self, source)  # which refuses leaves and their views
         raise RuntimeError("derivative for set_ is not implemented: set the tensor under torch.no_grad()")
@@ -215,12 +217,18 @@ def _geometry_in_place(name: str):
     function = registry[name].function
 
     def method(self, *args, **kwargs):
+        self._storage.check_write()
+        on_tape = dispatch.grad_mode.enabled and self.requires_grad
+        if on_tape:
+            dispatch.refuse_write(self)
         out = function(self._alias(), *args, **kwargs)
         self._shape, self._strides, self._offset, self._bits, self._layout = out._shape, out._strides, out._offset, out._bits, None
         if out._grad_fn is not None:
             self._grad_fn, self._output_nr = out._grad_fn, out._output_nr
         if out._tangent is not None:
             self._tangent = out._tangent
+        if on_tape and self._base is None:
+            self._storage.history += 1  # its views have another place on the tape
         return self
 
     method.__name__ = method.__qualname__ = name + "_"

@@ -10,7 +10,7 @@ import numpy as np
 from flambeau.core.size import Size, contiguous_strides
 from flambeau.engine.graph import VIEW, Node, leaf
 from flambeau.ops.record import registry
-from flambeau.tensor.storage import Storage
+from flambeau.tensor.storage import storage_of
 from flambeau.tensor.tensor import Tensor, make_tensor, read
 
 COPY = registry["_clone"]
@@ -65,7 +65,7 @@ def in_order(node: Node, order: tuple[int, ...]) -> Tensor:
     """The tensor of a node whose dims are those of the tensor in ``order``."""
     inner = contiguous_strides(node.shape)
     places = sorted(range(len(order)), key=order.__getitem__)
-    result = make_tensor(Storage(node), Size([node.shape[p] for p in places]), node.dtype)
+    result = make_tensor(storage_of(node), Size([node.shape[p] for p in places]), node.dtype)
     result._strides = normal_strides(result._shape, tuple([inner[p] for p in places]))
     return result
 
@@ -73,7 +73,7 @@ def in_order(node: Node, order: tuple[int, ...]) -> Tensor:
 def in_memory_order(node: Node, order: tuple[int, ...] | None) -> Tensor:
     """The tensor of a node's value, copied to lie in memory with its dims in ``order``."""
     if order is None:
-        return make_tensor(Storage(node), Size(node.shape), node.dtype)
+        return make_tensor(storage_of(node), Size(node.shape), node.dtype)
     shape, strides = reordered(node.shape, order), contiguous_strides(node.shape)
     if node.op is None:
         return in_order(leaf(np.ascontiguousarray(node.value.transpose(order)), shape, node.dtype), order)

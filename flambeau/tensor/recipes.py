@@ -36,12 +36,13 @@ MAX_SEEN = 4096
 class Layout:
     """All that recording looks at in a tensor but its place in memory; equal layouts are one object."""
 
-    __slots__ = ("dtype", "memory", "offset", "parts", "requires_grad", "shape", "strides")
+    __slots__ = ("dtype", "inference", "memory", "offset", "parts", "requires_grad", "shape", "strides")
 
-    def __init__(self, shape, strides, offset, dtype, memory, is_view: bool, requires_grad: bool, bits: frozenset) -> None:
+    def __init__(self, shape, strides, offset, dtype, memory, is_view: bool, requires_grad: bool, bits: frozenset, inference: bool) -> None:
         self.shape, self.strides, self.offset, self.dtype = shape, strides, offset, dtype
         self.memory = memory  # shape and dtype of its storage's content, where that is not its own, or WINDOW; else None
         self.requires_grad = requires_grad
+        self.inference = inference  # made in inference mode
         # By length, what parts of the first dim are like (see tensor/indexing.py); None where they are not what is in memory.
         self.parts: dict[int | None, tuple] | None = None if bits else {}
 
@@ -59,7 +60,7 @@ def layout_of(t: Tensor) -> Layout:
     memory, offset = None, t._offset
     if not is_plain(t):
         memory, offset = (WINDOW, 0) if is_window(t) else ((node.shape, node.dtype), offset)
-    key = (t._shape, t._strides, offset, t._dtype, memory, t._base is not None, requires_grad, t._bits)
+    key = (t._shape, t._strides, offset, t._dtype, memory, t._base is not None, requires_grad, t._bits, t._storage.is_inference)
     found = _layouts.get(key)
     if found is None:
         if len(_layouts) >= MAX_LAYOUTS:
@@ -237,7 +238,7 @@ def learn_view(op: Op, args: tuple, kwargs: dict, results) -> None:
         described = _within(args[0], results)
     else:
         described = tuple([_described(r) for r in results]) if op.outputs else _described(results)
-    _keep(op, args, kwargs, first, lambda pattern: view_follower(described, is_view, pattern, is_in_window))
+    _keep(op, args, kwargs, first, lambda pattern: view_follower(described, is_view, pattern, is_in_window, layout_of(args[0]).inference))
 
 
 def _is_window(x: Tensor) -> bool:

@@ -32,7 +32,7 @@ from flambeau.ops.layouts import elementwise as elementwise_layout
 from flambeau.tensor.order import in_memory_order, in_order, is_strided, normal_strides, reordered
 from flambeau.tensor.overlap import SAME_EVERYWHERE, refuse_overlap, refuse_repeated
 from flambeau.tensor.recipes import CAST, learn, learn_view
-from flambeau.tensor.storage import Storage
+from flambeau.tensor.storage import Storage, storage_of
 from flambeau.tensor.tensor import Tensor, creation_of, geometry_of, is_plain, make_tensor, read
 
 _new = object.__new__
@@ -73,7 +73,7 @@ def record(op, args: tuple, kwargs: dict):
     if order is not None:
         results: tuple = tuple([in_order(n, order) for n in parts])
     elif op.layout is None or not op.always_laid_out and not is_strided(inputs):
-        results = tuple([make_tensor(Storage(n), Size(n.shape), n.dtype) for n in parts])
+        results = tuple([make_tensor(storage_of(n), Size(n.shape), n.dtype) for n in parts])
     else:
         rules = op.layout if op.layout.__class__ is tuple else (op.layout,) * len(parts)
         results = tuple([in_memory_order(n, r and r(inputs, n.shape, attrs)) for n, r in zip(parts, rules, strict=True)])
@@ -225,7 +225,7 @@ def elementwise(op, inputs: tuple, attrs: dict) -> Tensor:
 
 def _finish(op, inputs: tuple, nodes: tuple, attrs: dict, shape, dtype, order=None) -> Tensor:
     if order is None:
-        result = make_tensor(Storage(Node(op, nodes, attrs, shape, dtype)), shape, dtype)
+        result = make_tensor(storage_of(Node(op, nodes, attrs, shape, dtype)), shape, dtype)
     else:
         result = in_order(Node(op, nodes, attrs, reordered(shape, order), dtype), order)
     if op.checked:
@@ -396,7 +396,7 @@ def view(op, args: tuple, kwargs: dict):
         results = tuple([make_view(input, *part) for part in parts])
         creation = creation_of(input, True)
         for r in results:
-            r._creation = creation
+            r._creation = creation if r._base is not None else None
     else:
         shape, strides, offset, attrs, *kind = geometry
         _refuse_outside(op, input, shape, strides, offset, *kind[:1])
@@ -404,7 +404,7 @@ def view(op, args: tuple, kwargs: dict):
         if attrs is None:  # memory as another dtype: the tape knows nothing of it
             results._base = None
             return results
-    if grad_mode.enabled and op.grads:
+    if grad_mode.enabled and op.grads and not input._storage.is_inference:
         dispatch.attach(op, results, (input,), attrs)
     if not looked and not input._bits and not kind[1:]:
         learn_view(op, args, kwargs, results)
@@ -440,6 +440,8 @@ def make_view(input: Tensor, shape, strides, offset: int, dtype: dtypes.dtype | 
     if bits:
         result._bits = bits
         result._strides = contiguous_strides(result._shape) if strides is None else strides
+    if input._storage.is_inference:  # the tape will never know of it
+        return result
     result._base = input if input._base is None else input._base
     result._history = input._storage.history
     if input._creation is not None or not grad_mode.enabled:
@@ -658,7 +660,7 @@ def wrap(array: np.ndarray, dtype: dtypes.dtype | None = None) -> Tensor:
         array = array.copy("C")
     shape = size_of_ints(array.shape)
     after_creation(array.nbytes)
-    return make_tensor(Storage(leaf(array, shape, dtype)), shape, dtype)
+    return make_tensor(storage_of(leaf(array, shape, dtype)), shape, dtype)
 
 
 dispatch.record = record

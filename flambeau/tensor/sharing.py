@@ -15,7 +15,7 @@ from flambeau.core.dtypes import dtype as Dtype
 from flambeau.core.shared_memory import Segment
 from flambeau.core.weak import WeakValues
 from flambeau.tensor import pickling
-from flambeau.tensor.storage import Storage
+from flambeau.tensor.storage import InferenceStorage, Storage
 from flambeau.tensor.tensor import Tensor
 
 __all__ = ["init_reductions", "reduce_storage", "reduce_tensor", "rebuild_storage"]
@@ -59,6 +59,7 @@ def init_reductions() -> None:
     """Has everything that Python's multiprocessing sends use the functions here."""
     ForkingPickler.register(Tensor, reduce_tensor)
     ForkingPickler.register(Storage, reduce_storage)
+    ForkingPickler.register(InferenceStorage, reduce_storage)
 
 
 init_reductions()

@@ -13,6 +13,7 @@ from flambeau.core.dtypes import uint8
 from flambeau.core.errors import out_of_memory
 from flambeau.core.size import contiguous_strides
 from flambeau.core.weak import WeakValues
+from flambeau.dispatch import grad_mode
 from flambeau.engine import flight, graph
 from flambeau.engine.flight import lock
 from flambeau.engine.graph import Node, leaf
@@ -54,6 +55,7 @@ class Storage:
     windows: WeakValues[Node] | None = None
     untyped: weakref.ref | None = None
     busy = meetings = 0
+    is_inference = False
 
     def __init__(self, node: Node) -> None:
         self.node = node
@@ -64,7 +66,7 @@ class Storage:
         buffer = array.reshape(-1)  # these two views hold the array, as in _adopt
         content = leaf(buffer.reshape(array.shape), array.shape, dtype)
         content.is_buffer = True
-        storage = Storage(content)
+        storage = storage_of(content)
         storage.buffer, storage.leaf = buffer, content
         if exposed:
             storage.exposed = True
@@ -121,6 +123,12 @@ class Storage:
         if self.buffer is None:  # no call from here on
             self.buffer, self.node, self.leaf = buffer, node, node
             node.value, node.is_buffer = value, True
+
+    def check_write(self) -> None:
+        """Raises where the memory may not be written to now."""
+
+    def check_gradient(self) -> None:
+        """Raises where a tensor on this memory may not begin to require a gradient now."""
 
     def prepare(self) -> tuple[weakref.ref, ...]:
         """Makes ready for a write. What this gives belongs to ``graph.written`` then."""
@@ -315,3 +323,45 @@ class Storage:
             return leaf(node.value.copy(), shape, dtype)
         view = graph.strided(memory, shape, strides, offset, dtype)
         return leaf(np.array(view, order="C"), shape, dtype)
+
+
+class InferenceStorage(Storage):
+    """The memory of tensors that were made in inference mode: it is written to only there, and the tape keeps none of it."""
+
+    is_inference = True
+
+    @property
+    def seen_writes(self) -> int:
+        raise RuntimeError("Inference tensors do not track version counter.")
+
+    def check_write(self) -> None:
+        if not grad_mode.inference:
+            raise RuntimeError(
+                "Inplace update to inference tensor outside InferenceMode is not allowed.You can make a clone to get a normal tensor "
+                "before doing inplace update.See https://github.com/pytorch/rfcs/pull/17 for more details."
+            )
+
+    def check_gradient(self) -> None:
+        if not grad_mode.inference:
+            raise RuntimeError("Setting requires_grad=True on inference tensor outside InferenceMode is not allowed.")
+
+    def write(self, node: Node) -> None:
+        self.check_write()
+        super().write(node)
+
+    def put(self, values: np.ndarray, geometry: dict) -> bool:
+        self.check_write()
+        return super().put(values, geometry)
+
+    def store(self, node: Node, geometry: dict) -> None:
+        self.check_write()
+        super().store(node, geometry)
+
+    def resize(self, nbytes: int) -> None:
+        self.check_write()
+        super().resize(nbytes)
+
+
+def storage_of(node: Node) -> Storage:
+    """A storage for what an operation makes now."""
+    return (InferenceStorage if grad_mode.enabled is None else Storage)(node)

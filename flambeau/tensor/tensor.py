@@ -69,6 +69,8 @@ class Tensor(Derived):
     @staticmethod
     def _make_subclass(cls: type, data: Tensor, require_grad: bool = False) -> Tensor:
         """A tensor of class ``cls`` that shares ``data``'s storage and is a leaf."""
+        if require_grad:
+            data._storage.check_gradient()
         self = data._alias(cls)
         self._grad_fn, self._base, self._requires_grad, self._layout = None, None, require_grad, None
         return self
@@ -309,6 +311,8 @@ class Tensor(Derived):
             raise RuntimeError(
                 f"only Tensors of floating point and complex dtype can require gradients, this one is {self._dtype}"
             )
+        if value:
+            self._storage.check_gradient()
         if self._requires_grad != bool(value):
             self._requires_grad, self._layout = bool(value), None
 
@@ -422,7 +426,8 @@ class Tensor(Derived):
         return "neg" in self._bits
 
     def is_inference(self) -> bool:
-        return False
+        """Whether its memory was made in inference mode."""
+        return self._storage.is_inference
 
     def get_device(self) -> int:
         return -1

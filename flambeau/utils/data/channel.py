@@ -26,7 +26,7 @@ from flambeau.core.shared_memory import Segment, map_memory
 from flambeau.core.weak import WeakValues
 from flambeau.nn.parameter import Parameter
 from flambeau.tensor import Tensor, pickling, sharing
-from flambeau.tensor.storage import Storage
+from flambeau.tensor.storage import InferenceStorage, Storage
 
 _LINUX = sys.platform == "linux"
 _MOST = 16 << 10 if _LINUX else 1 << 10
@@ -95,7 +95,7 @@ def pickle_by_value(value: Any, buffer_callback: Any = None, *, keep_shared: boo
     pickler = pickle.Pickler(file, 5, buffer_callback=buffer_callback)
     table = dict(ForkingPickler(file).dispatch_table)
     table[Tensor] = table[Parameter] = _reduce_shared if keep_shared else _reduce_tensor
-    table[Storage] = _reduce_shared_storage if keep_shared else pickling.reduce_storage
+    table[Storage] = table[InferenceStorage] = _reduce_shared_storage if keep_shared else pickling.reduce_storage
     pickler.dispatch_table = table
     pickler.dump(value)
     return file.getvalue()
