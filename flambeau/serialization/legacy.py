@@ -12,6 +12,7 @@ from typing import IO, Any
 import numpy as np
 
 from flambeau.serialization.pickler import CheckpointPickler
+from flambeau.serialization.rebuilding import as_text
 from flambeau.serialization.storages import MapLocation, parse_id, place, typed
 from flambeau.serialization.unpickler import Unpickler
 from flambeau.serialization.vocabulary import Vocabulary
@@ -97,9 +98,9 @@ def read(file: IO[bytes], vocabulary: Vocabulary, map_location: MapLocation, enc
 
 def _part(storages: dict[str, AnyStorage], kind: Any, key: str, described: Any) -> AnyStorage:
     """The part of a storage that PyTorch before 0.4 wrote as a storage of its own, on the same memory."""
-    if type(described) is not tuple or [type(x) for x in described] != [str, int, int]:
+    if type(described) is not tuple or [type(as_text(x)) for x in described] != [str, int, int]:
         raise UnpicklingError("a part of a storage is named by a key, an offset and a number of elements")
-    name, offset, count = described
+    name, offset, count = map(as_text, described)
     if min(offset, count) < 0 or (offset + count) * kind.dtype.itemsize > storages[key].nbytes():
         raise UnpicklingError(f"a storage of {storages[key].nbytes()} bytes has no {count} elements from {offset} on")
     if name not in storages:

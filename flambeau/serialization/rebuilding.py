@@ -114,9 +114,15 @@ def _public(state: Any) -> dict:
     return {name: value for name, value in plain(state, dict).items() if not (type(name) is str and name[:1] == "_")}
 
 
+def as_text(name: Any) -> Any:
+    """``name``, which is bytes where Python 2 wrote it and strings of that time are left bytes."""
+    return name.decode("ascii", "replace") if type(name) is bytes else name
+
+
 def set_attributes(obj: Any, state: Any) -> None:
     """Gives ``obj`` attributes, none of which may hide something that its class has."""
-    for name in plain(state, dict):
+    state = {as_text(name): value for name, value in plain(state, dict).items()}
+    for name in state:
         if hasattr(type(obj), plain(name, str)):
             raise UnpicklingError(f"a file may not set the attribute {name!r:.80} of {type(obj).__name__}")
     vars(obj).update(state)

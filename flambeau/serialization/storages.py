@@ -7,6 +7,7 @@ from pickle import UnpicklingError
 from typing import Any
 
 from flambeau.core.device import device
+from flambeau.serialization.rebuilding import as_text
 from flambeau.tensor.storages import AnyStorage, UntypedStorage
 from flambeau.tensor.typed_storages import TypedStorage
 
@@ -15,9 +16,10 @@ MapLocation = Callable[[UntypedStorage, str], Any] | device | str | dict[str, st
 
 def parse_id(id: Any) -> tuple[Any, str, str, int]:
     """The class, key, location and number of elements of the storage that an id in a file stands for."""
-    if type(id) is not tuple or len(id) < 5 or id[0] != "storage":
+    if type(id) is not tuple or len(id) < 5 or as_text(id[0]) != "storage":
         raise UnpicklingError(f"Only persistent_load of storage is allowed, but got {type(id).__name__}")
     _, storage_type, key, location, count = id[:5]
+    key, location = as_text(key), as_text(location)
     if not (isinstance(storage_type, type) and issubclass(storage_type, AnyStorage)) or [type(x) for x in (key, location, count)] != [str, str, int]:
         raise UnpicklingError("a storage is named by a storage type, a key, a location and a number of elements")
     if count < 0:
