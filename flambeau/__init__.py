@@ -16,6 +16,7 @@ if _config.guard:  # first of all, so that it has all memory
 
     _guard.install()
 
+from flambeau import dispatch as _dispatch
 from flambeau import ops
 from flambeau import tensor as _tensors  # noqa: F401
 from flambeau import autograd  # isort: skip  (needs the tensors)
@@ -177,6 +178,10 @@ _LAZY_NAMES = {
     "is_autocast_enabled": "amp", "get_autocast_dtype": "amp", "types": "tensor", "compile": "compiler",
     "engine_stats": "engine.plans", "synchronize": "cpu",
 }  # fmt: skip
+
+
+# What the tape needs of a floor above it, and most programs do without.
+_dispatch.vmap = lambda function: importlib.import_module("flambeau.batching").vmap(function)
 
 
 def __getattr__(name: str) -> Any:

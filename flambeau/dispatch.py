@@ -115,5 +115,8 @@ rebase: Callable = None  # type: ignore[assignment]
 refuse_write: Callable = None  # type: ignore[assignment]
 """``refuse_write(input)``: raises where the tape does not allow an in-place change of ``input``."""
 
+vmap: Callable = None  # type: ignore[assignment]
+"""``vmap(function)``: ``function`` of one sample as one of many (see flambeau/batching)."""
+
 regenerate: Callable = None  # type: ignore[assignment]
 """``regenerate(view)``: brings a view's place on the tape up to date after a write to its base."""

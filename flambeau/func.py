@@ -1,93 +1,96 @@
 """Functions of functions: gradients, Jacobians, and maps over a batch, of pure functions of tensors.
 
-Arguments and results may be nests of tuples, lists and dicts. Source: https://docs.pytorch.org/docs/stable/func.api.html
+Arguments and results may be nests of tuples, lists and dicts. The transforms compose: what is differentiated inside of
+:func:`vmap` is the tensors that hold all samples, each sample's arguments being its own (see :mod:`flambeau.batching`).
+
+Source: https://docs.pytorch.org/docs/stable/func.api.html
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from flambeau import autograd, ops
 from flambeau.autograd import enable_grad
-from flambeau.autograd.engine import kept
-from flambeau.core.random import default_generator
+from flambeau.batching import vmap
+from flambeau.batching.batched import Batched, over, under
+from flambeau.batching.interception import interception
+from flambeau.batching.nests import leaves, mapped, rebuilt
+from flambeau.core import dtypes
+from flambeau.core.random import Generator
 from flambeau.nn.modules.module import Module
 from flambeau.nn.utils.stateless import functional_call
 from flambeau.tensor import Tensor
 
 __all__ = [
-    "functional_call", "grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp", "linearize", "stack_module_state", "vjp", "vmap",
+    "debug_unwrap", "functional_call", "functionalize", "grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp", "linearize",
+    "stack_module_state", "vjp", "vmap",
 ]  # fmt: skip
 
-# --- nests -------------------------------------------------------------------------------------------------------
+# --- a function that is differentiated -----------------------------------------------------------------------------
 
 
-def _leaves(nest: Any) -> Iterator[Any]:
-    if isinstance(nest, dict):
-        nest = nest.values()
-    elif not isinstance(nest, (tuple, list)):
-        yield nest
-        return
-    for part in nest:
-        yield from _leaves(part)
+class _Transform(enable_grad):
+    """A function that is differentiated: ``no_grad`` around it is about its result, not about what it computes.
 
+    Inside of ``vmap`` the tape is that of the tensors with all samples, so the samples of each argument must be its own: an
+    argument that all of them share is taken apart first (as a view), or its gradient would be the sum of theirs.
+    """
 
-def _map(function: Callable, nest: Any, *others: Any) -> Any:
-    """The nest of ``function(leaf, ...)``; ``others`` have the structure of ``nest``, or what stands for a whole part."""
-
-    def part(other: Any, key: Any) -> Any:
-        return other[key] if isinstance(other, type(nest)) else other
-
-    if isinstance(nest, dict):
-        return type(nest)((k, _map(function, v, *(part(o, k) for o in others))) for k, v in nest.items())
-    if isinstance(nest, (tuple, list)):
-        parts = [_map(function, v, *(part(o, i) for o in others)) for i, v in enumerate(nest)]
-        return type(nest)(*parts) if hasattr(nest, "_fields") else type(nest)(parts)
-    return function(nest, *others)
-
-
-def _rebuild(nest: Any, leaves: Sequence[Any]) -> Any:
-    found = iter(leaves)
-    return _map(lambda _: next(found), nest)
-
-
-# --- derivatives -------------------------------------------------------------------------------------------------
-
-
-class _Level(enable_grad):
-    """A function that is differentiated: ``no_grad`` around it is about its result, not about what it computes."""
-
-    def __enter__(self) -> _Level:  # type: ignore[override]
+    def __enter__(self) -> _Transform:  # type: ignore[override]
         super().__enter__()
+        self.levels = tuple(interception.levels)
+        self.own: list[Tensor] = []
         return self
 
-    def own(self, x: Any) -> Any:
-        """A tensor to differentiate by that nothing outside the function depends on."""
+    def track(self, nest: Any) -> Any:
+        """The nest with tensors to differentiate by in place of its own, that nothing outside the function depends on."""
+        return mapped(self._track, nest)
+
+    def _track(self, x: Any) -> Any:
         if not isinstance(x, Tensor):
-            return x
-        return x.view_as(x) if x.requires_grad and self.previous else x.detach().requires_grad_()
+            raise ValueError(f"Thing passed to transform API must be Tensor, got {type(x)}")
+        x = under(x, self.levels)
+        x = x.view_as(x) if x.requires_grad and self.previous else x.detach().requires_grad_()
+        self.own.append(x)
+        return over(x, self.levels)
 
-    def finished(self, value: Any, own: list[Tensor]) -> Any:
-        """``value`` without its place on the tape, unless it depends on other tensors than ``own`` that need gradients."""
-        if not isinstance(value, Tensor) or value.grad_fn is None:
-            return value.detach() if isinstance(value, Tensor) and any(value is t for t in own) else value
-        return value if self.previous and _depends_on_others(value, own) else value.detach()
+    def gradients(self, outputs: Sequence[Tensor], inputs: Sequence[Tensor], weights: Sequence | None = None) -> list[Tensor]:
+        """The gradients of outputs, where there are none yet or with these weights, by inputs on the tape."""
+        pairs = []
+        for i, o in enumerate(outputs):
+            if o.requires_grad:
+                o = under(o, self.levels)
+                pairs.append((o, ops.ones_like(o) if weights is None else under(weights[i], self.levels)))
+        found: Sequence = [None] * len(inputs)
+        if pairs:
+            found = interception.backward(
+                autograd.grad, [o for o, _ in pairs], inputs, [w for _, w in pairs], retain_graph=True, create_graph=True,
+                allow_unused=True,
+            )  # fmt: skip
+        return [over(ops.zeros_like(x) if g is None else g, self.levels) for g, x in zip(found, inputs, strict=True)]
 
+    def finish(self, nest: Any) -> Any:
+        """The nest with tensors without their place on the tape, unless they depend on others than ours that need gradients."""
+        return mapped(self._finish, nest)
 
-def _picked(level: _Level, args: tuple, argnums: int | tuple[int, ...]) -> tuple[tuple, Any]:
-    """The arguments with fresh tensors at ``argnums``, and those."""
-    fresh = list(args)
-    for i in (argnums,) if isinstance(argnums, int) else argnums:
-        if not -len(args) <= i < len(args):
-            raise RuntimeError(f"Got argnum={i}, but only {len(args)} positional inputs")
-        fresh[i] = _map(level.own, args[i])
-    chosen = fresh[argnums] if isinstance(argnums, int) else tuple(fresh[i] for i in argnums)
-    return tuple(fresh), chosen
+    def _finish(self, value: Any) -> Any:
+        if not isinstance(value, Tensor) or not value.requires_grad:
+            return value
+        if value.__class__ is Batched:
+            if value._level.depth > len(self.levels):
+                return value._level.wrap(self._finish(value._value))
+            return over(self._finish(under(value, self.levels)), self.levels)
+        if value.grad_fn is None and not any(value is t for t in self.own):
+            return value
+        return value if self.previous and _depends_on_others(value, self.own) else value.detach()
 
 
 def _depends_on_others(value: Tensor, own: list[Tensor]) -> bool:
+    if value.grad_fn is None:
+        return False
     ours, seen, waiting = {id(t) for t in own if t.grad_fn is None}, set(), [value.grad_fn]
     while waiting:
         node = waiting.pop()
@@ -101,14 +104,62 @@ def _depends_on_others(value: Tensor, own: list[Tensor]) -> bool:
     return False
 
 
-def _gradients(outputs: list[Tensor], inputs: list[Tensor], weights: list | None = None) -> list[Tensor]:
-    pairs = [(o, None if weights is None else w) for o, w in zip(outputs, weights or outputs, strict=True) if o.requires_grad]
-    if not pairs:
-        return [ops.zeros_like(x) for x in inputs]
-    found = autograd.grad(
-        [o for o, _ in pairs], inputs, [w for _, w in pairs], retain_graph=True, create_graph=True, allow_unused=True
-    )
-    return [ops.zeros_like(x) if g is None else g for g, x in zip(found, inputs, strict=True)]
+def _slice(args: tuple, argnums: int | tuple[int, ...]) -> tuple[int, ...]:
+    """The numbers of the arguments to differentiate by, counted from the front."""
+    if not isinstance(argnums, (int, tuple)):
+        raise RuntimeError(f"argnums must be int or Tuple[int, ...], got: {type(argnums)}")
+    if argnums == ():
+        raise RuntimeError("argnums must be non-empty")
+    found = []
+    for i in (argnums,) if isinstance(argnums, int) else argnums:
+        if not isinstance(i, int):
+            raise RuntimeError(f"argnum must be int, got: {type(i)}")
+        if not -len(args) <= i < len(args):
+            raise RuntimeError(f"Got argnum={i}, but only {len(args)} positional inputs")
+        found.append(i % len(args))
+    if len(set(found)) < len(found):
+        raise RuntimeError(f"argnums elements must be unique, got {argnums}")
+    return tuple(found)
+
+
+def _tracked(transform: _Transform, args: tuple, argnums: int | tuple[int, ...] | None) -> tuple[tuple, Any]:
+    """The arguments with fresh tensors at ``argnums`` (``None``: all), and those."""
+    if argnums is None:
+        fresh = transform.track(args)
+        return fresh, fresh
+    given = list(args)
+    for i in _slice(args, argnums):
+        given[i] = transform.track(args[i])
+    return tuple(given), given[argnums] if isinstance(argnums, int) else tuple(given[i] for i in argnums)
+
+
+def _without_aux(output: Any, name: str, has_aux: bool) -> tuple[Any, Any]:
+    if not has_aux:
+        return output, None
+    if not (isinstance(output, tuple) and len(output) == 2):
+        raise RuntimeError(f"{name}: output of function f should be a tuple: (output, aux) if has_aux is True")
+    return output
+
+
+def _checked_outputs(output: Any, name: str) -> list[Tensor]:
+    found = list(leaves(output))
+    if not found:
+        raise RuntimeError(f"{name}: Expected f to be a function that has non-empty output (got output = {found})")
+    for o in found:
+        if not isinstance(o, Tensor):
+            raise RuntimeError(f"{name}: expected f(*primals) to return only tensors, got unsupported type {type(o)}")
+    return found
+
+
+def _same_structure(a: Any, b: Any) -> bool:
+    if isinstance(a, dict) or isinstance(b, dict):
+        return type(a) is type(b) and a.keys() == b.keys() and all(_same_structure(a[k], b[k]) for k in a)
+    if isinstance(a, (tuple, list)) or isinstance(b, (tuple, list)):
+        return type(a) is type(b) and len(a) == len(b) and all(map(_same_structure, a, b))
+    return True
+
+
+# --- derivatives -------------------------------------------------------------------------------------------------
 
 
 def grad_and_value(func: Callable, argnums: int | tuple[int, ...] = 0, has_aux: bool = False) -> Callable:
@@ -116,29 +167,19 @@ def grad_and_value(func: Callable, argnums: int | tuple[int, ...] = 0, has_aux: 
 
     @functools.wraps(func)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        with _Level() as level:
-            fresh, chosen = _picked(level, args, argnums)
-            output = func(*fresh, **kwargs)
-            aux = None
-            if has_aux:
-                if not (isinstance(output, tuple) and len(output) == 2):
-                    raise RuntimeError(
-                        "grad_and_value(f)(*args): output of function f should be a tuple: (output, aux) if has_aux is True"
-                    )
-                output, aux = output
+        with _Transform() as transform:
+            fresh, chosen = _tracked(transform, args, argnums)
+            own = list(transform.own)
+            output, aux = _without_aux(func(*fresh, **kwargs), "grad_and_value(f)(*args)", has_aux)
             if not isinstance(output, Tensor):
-                raise RuntimeError(
-                    f"grad_and_value(f)(*args): Expected f(*args) to return a Tensor, got {type(output)}"
-                )
+                raise RuntimeError(f"grad_and_value(f)(*args): Expected f(*args) to return a Tensor, got {type(output)}")
             if output.dim() != 0:
                 raise RuntimeError(
                     "grad_and_value(f)(*args): Expected f(*args) to return a scalar tensor, got tensor with "
                     f"{output.dim()} dims. Maybe you wanted to use the vjp or jacrev APIs instead?"
                 )
-            own = [x for x in _leaves(chosen) if isinstance(x, Tensor)]
-            gradients = [level.finished(g, own) for g in _gradients([output], own)]
-            gradient = _rebuild(chosen, gradients)
-            value, aux = level.finished(output, own), _map(lambda x: level.finished(x, own), aux)
+            gradient = transform.finish(rebuilt(chosen, transform.gradients([output], own)))
+            value, aux = transform.finish(output), transform.finish(aux)
         return gradient, ((value, aux) if has_aux else value)
 
     return wrapper
@@ -163,6 +204,27 @@ def grad(func: Callable, argnums: int | tuple[int, ...] = 0, has_aux: bool = Fal
     return wrapper
 
 
+class _Pullback:
+    """A function's outputs on a tape of their own, and what goes back from there."""
+
+    def __init__(self, func: Callable, primals: tuple, argnums: int | tuple[int, ...] | None, has_aux: bool, kwargs: dict | None = None):
+        with _Transform() as self.transform:
+            fresh, self.chosen = _tracked(self.transform, primals, argnums)
+            self.own = list(self.transform.own)
+            name = "vjp(f, *primals)"
+            self.output, self.aux = _without_aux(func(*fresh, **(kwargs or {})), name, has_aux)
+            self.outputs = _checked_outputs(self.output, name)
+            for o in self.outputs:
+                if o.dtype.kind < dtypes.FLOATING:
+                    raise RuntimeError(
+                        f"vjp(f, ...): All outputs of f must be floating-point or complex Tensors, got Tensor with dtype {o.dtype}"
+                    )
+
+    def __call__(self, cotangents: Sequence) -> list[Tensor]:
+        """The products of cotangents with the Jacobian, still on the tape."""
+        return self.transform.gradients(self.outputs, self.own, cotangents)
+
+
 def vjp(func: Callable, *primals: Any, has_aux: bool = False) -> tuple:
     """``func(*primals)``, and the function that takes vectors of the outputs' form to their products with the Jacobian.
 
@@ -171,45 +233,70 @@ def vjp(func: Callable, *primals: Any, has_aux: bool = False) -> tuple:
     >>> f(torch.tensor([2.0]))
     (tensor([2.]),)
     """
-    with _Level() as level:
-        fresh = _map(level.own, primals)
-        output = func(*fresh)
-        aux = None
-        if has_aux:
-            output, aux = output
-    own = [x for x in _leaves(fresh) if isinstance(x, Tensor)]
-    outputs = list(_leaves(output))
+    pullback = _Pullback(func, primals, None, has_aux)
+    finish = pullback.transform.finish
 
     def product(cotangents: Any, retain_graph: bool = True, create_graph: bool | None = None) -> Any:
-        gradients = _gradients(outputs, own, list(_leaves(cotangents)))
-        return _rebuild(fresh, [level.finished(g, own) for g in gradients])
+        if not _same_structure(cotangents, pullback.output):
+            raise RuntimeError(
+                "Expected pytree structure of cotangents to be the same as pytree structure of outputs to the function. "
+                f"cotangents: {cotangents}, primal output: {pullback.output}"
+            )
+        return rebuilt(pullback.chosen, finish(pullback(list(leaves(cotangents)))))
 
-    value = _map(lambda x: level.finished(x, own), output)
-    return (value, product, _map(lambda x: level.finished(x, own), aux)) if has_aux else (value, product)
+    value = finish(pullback.output)
+    return (value, product, finish(pullback.aux)) if has_aux else (value, product)
+
+
+class _Pushforward:
+    """A function's outputs, and its derivative along tangents.
+
+    The product ``J^T u`` is linear in ``u``, and its gradient by ``u`` with the weight ``t`` is ``J t``: so a second pass over the
+    tape gives what forward mode would.
+    """
+
+    def __init__(self, func: Callable, primals: tuple, argnums: int | tuple[int, ...] | None, has_aux: bool, name: str) -> None:
+        with _Transform() as self.transform:
+            fresh, self.chosen = _tracked(self.transform, primals, argnums)
+            self.own = list(self.transform.own)
+            self.output, self.aux = _without_aux(func(*fresh), name, has_aux)
+            outputs = _checked_outputs(self.output, name)
+            self.dummies = list(leaves(self.transform.track([ops.zeros_like(o) for o in outputs])))
+            self.products = self.transform.gradients(outputs, self.own, self.dummies)
+
+    def __call__(self, tangents: Sequence[Tensor]) -> list[Tensor]:
+        """The derivatives of the outputs, still on the tape."""
+        return self.transform.gradients(self.products, self.transform.own[len(self.own) :], tangents)
+
+
+_JVP = "jvp(f, primals, tangents)"
 
 
 def jvp(func: Callable, primals: tuple, tangents: tuple, *, strict: bool = False, has_aux: bool = False) -> tuple:
-    """``func(*primals)`` and its directional derivative along ``tangents``: the gradient, by a vector ``u``, of ``u^T J t``.
+    """``func(*primals)`` and its directional derivative along ``tangents``.
 
     >>> import flambeau as torch
     >>> torch.func.jvp(torch.sin, (torch.tensor([0.0]),), (torch.tensor([3.0]),))
     (tensor([0.]), tensor([3.]))
     """
-    if not isinstance(primals, tuple) or not isinstance(tangents, tuple):
-        raise RuntimeError("jvp(f, primals, tangents): Expected primals and tangents to be tuples.")
-    with _Level() as level:
-        fresh = _map(level.own, primals)
-        output = func(*fresh)
-        aux = None
-        if has_aux:
-            output, aux = output
-        own, outputs = [x for x in _leaves(fresh) if isinstance(x, Tensor)], list(_leaves(output))
-        dummies = [ops.zeros_like(o).requires_grad_() for o in outputs]
-        products = _gradients(outputs, own, dummies)
-        derivatives = _gradients(products, dummies, list(_leaves(tangents)))
-    ours = own + dummies
-    result = tuple(_map(lambda x: level.finished(x, ours), n) for n in (output, _rebuild(output, derivatives)))
-    return (*result, _map(lambda x: level.finished(x, ours), aux)) if has_aux else result
+    if not isinstance(primals, tuple):
+        raise RuntimeError(f"{_JVP}: Expected primals to be a tuple. E.g. it should be valid to call f(*primals).")
+    if not _same_structure(primals, tangents):
+        raise RuntimeError(
+            f"{_JVP}: Expected primals and tangents to have the same python structure. For example, if primals is a tuple of 3 "
+            f"tensors, tangents also must be. Got primals with structure {primals} and tangents with structure {tangents}"
+        )
+    push = _Pushforward(func, primals, None, has_aux, _JVP)
+    finish = push.transform.finish
+    given = list(leaves(tangents))
+    for x, t in zip(leaves(primals), given, strict=True):
+        if x.shape != t.shape:
+            raise RuntimeError(
+                "Trying to set a forward gradient that has a different size than that of the original Tensor, this is not supported. "
+                f"Tensor is of size {list(x.shape)} while the given forward gradient is of size {list(t.shape)}."
+            )
+    result = finish(push.output), finish(rebuilt(push.output, push(given)))
+    return (*result, finish(push.aux)) if has_aux else result
 
 
 def linearize(func: Callable, *primals: Any) -> tuple:
@@ -224,54 +311,91 @@ def linearize(func: Callable, *primals: Any) -> tuple:
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.func.linearize.html
     """
-    with _Level() as level:
-        fresh = _map(level.own, primals)
-        output = func(*fresh)
-        own, outputs = [x for x in _leaves(fresh) if isinstance(x, Tensor)], list(_leaves(output))
-        dummies = [ops.zeros_like(o).requires_grad_() for o in outputs]
-        products = _gradients(outputs, own, dummies)
-    ours = own + dummies
+    push = _Pushforward(func, primals, None, False, "linearize(f, *primals)")
+    finish = push.transform.finish
+    expected = list(leaves(primals))
 
     def product(*tangents: Any) -> Any:
-        given = list(_leaves(tangents))
-        if [t.shape for t in given] != [x.shape for x in own]:
-            raise RuntimeError("linearize: expected tangents of the shapes of primals: "
-                               f"{[tuple(x.shape) for x in own]}, but got {[tuple(t.shape) for t in given]}")  # fmt: skip
-        derivatives = _gradients(products, dummies, given)
-        return _rebuild(output, [level.finished(d, ours) for d in derivatives])
+        if not _same_structure(tangents, primals):
+            raise RuntimeError(f"Expected the tangents {tangents} to have the same argspec as the primals {primals}")
+        given = list(leaves(tangents))
+        for i, (t, x) in enumerate(zip(given, expected, strict=True)):
+            for what in ("shape", "dtype"):
+                if getattr(t, what) != getattr(x, what):
+                    raise RuntimeError(
+                        f"tangent:{i} with {what} {getattr(t, what)} in flattened pytree doesn't match the {what} "
+                        f"{getattr(x, what)} of the corresponding primal."
+                    )
+        return finish(rebuilt(push.output, push(given)))
 
-    return _map(lambda x: level.finished(x, ours), output), product
+    return finish(push.output), product
+
+
+# --- Jacobians -----------------------------------------------------------------------------------------------------
+
+
+def _refuse_complex(name: str, nest: Any, what: str) -> None:
+    for i, x in enumerate(leaves(nest)):
+        if isinstance(x, Tensor) and x.is_complex():
+            raise RuntimeError(f"{name}: Expected all {what} to be real but received complex tensor at flattened input idx: {i}")
+
+
+def _basis(tensors: Sequence[Tensor], start: int, stop: int) -> list[Tensor]:
+    """Rows of the identity matrix over the elements of all tensors: one tensor for each of them, with its columns."""
+    found, before = [], 0
+    for t in tensors:
+        n = t.numel()
+        rows = ops.arange(start, stop).unsqueeze(1) == ops.arange(before, before + n)
+        found.append(rows.to(t.dtype).view(stop - start, *t.shape))
+        before += n
+    return found
+
+
+def _rows(function: Callable, tensors: Sequence[Tensor], chunk_size: int | None) -> list[Tensor]:
+    """``function`` of the rows of :func:`_basis`, each of its results stacked."""
+    total = sum(t.numel() for t in tensors)
+    step = chunk_size or max(total, 1)
+    parts = []
+    for start in range(0, max(total, 1), step):
+        basis = _basis(tensors, start, min(start + step, total))
+        if chunk_size == 1:  # as a loop, so that what vmap cannot do is no hindrance
+            parts.append([g.unsqueeze(0) for g in function([b.squeeze(0) for b in basis])])
+        else:
+            parts.append(list(vmap(function)(basis)))
+    return parts[0] if len(parts) == 1 else [ops.cat(list(column)) for column in zip(*parts)]
 
 
 def jacrev(
     func: Callable, argnums: int | tuple[int, ...] = 0, *, has_aux: bool = False, chunk_size: int | None = None,
     _preallocate_and_copy: bool = False,
 ) -> Callable:  # fmt: skip
-    """The function that computes the Jacobian of ``func``: the output's dimensions come before the argument's.
+    """The function that computes the Jacobian of ``func``, row by row, all (or ``chunk_size``) rows in one pass over the tape.
+
+    The output's dimensions come before the argument's.
 
     >>> import flambeau as torch
     >>> torch.func.jacrev(lambda x: x**2)(torch.tensor([1.0, 2.0]))
     tensor([[2., 0.],
             [0., 4.]])
     """
+    if chunk_size is not None and chunk_size <= 0:
+        raise ValueError("jacrev: `chunk_size` should be greater than 0.")
 
     @functools.wraps(func)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        with _Level() as level:
-            fresh, chosen = _picked(level, args, argnums)
-            output = func(*fresh, **kwargs)
-            aux = None
-            if has_aux:
-                output, aux = output
-            own = [x for x in _leaves(chosen) if isinstance(x, Tensor)]
-
-            def jacobian(y: Tensor) -> Any:
-                rows = [_gradients([e], own) for e in y.reshape(-1).unbind()] or [[x.new_empty((0,)) for x in own]]
-                stacked = [ops.stack(column).reshape(y.shape + x.shape) for column, x in zip(zip(*rows), own, strict=True)]
-                return _rebuild(chosen, [level.finished(j, own) for j in stacked])
-
-            result = _map(jacobian, output)
-        return (result, _map(lambda x: level.finished(x, own), aux)) if has_aux else result
+        _refuse_complex("jacrev", args, "inputs")
+        pullback = _Pullback(func, args, argnums, has_aux, kwargs)
+        _refuse_complex("jacrev", pullback.output, "outputs")
+        outputs, inputs = pullback.outputs, list(leaves(pullback.chosen))
+        with enable_grad():
+            columns = [j.split([o.numel() for o in outputs]) for j in _rows(pullback, outputs, chunk_size)]
+            found = []
+            for i, o in enumerate(outputs):
+                row = [column[i].reshape(o.shape + x.shape) for column, x in zip(columns, inputs, strict=True)]
+                found.append(rebuilt(pullback.chosen, row))
+            finish = pullback.transform.finish
+            result = finish(rebuilt(pullback.output, found))
+        return (result, finish(pullback.aux)) if has_aux else result
 
     return wrapper
 
@@ -279,8 +403,36 @@ def jacrev(
 def jacfwd(
     func: Callable, argnums: int | tuple[int, ...] = 0, has_aux: bool = False, *, randomness: str = "error"
 ) -> Callable:
-    """The same Jacobian as :func:`jacrev` computes, and in the same way."""
-    return jacrev(func, argnums, has_aux=has_aux)
+    """The same Jacobian as :func:`jacrev` computes, column by column: by the derivatives along all directions at once.
+
+    >>> import flambeau as torch
+    >>> torch.func.jacfwd(lambda x: x**2)(torch.tensor([1.0, 2.0]))
+    tensor([[2., 0.],
+            [0., 4.]])
+    """
+
+    @functools.wraps(func)
+    def wrapper(*args: Any) -> Any:
+        _refuse_complex("jacfwd", args, "inputs")
+        draws = Generator.draws
+        push = _Pushforward(func, args, argnums, has_aux, _JVP)
+        if randomness == "error" and Generator.draws != draws:
+            raise RuntimeError(
+                "vmap: called random operation while in randomness error mode. Please either use the 'same' or 'different' randomness "
+                "flags on vmap or perform the randomness operation out of vmap"
+            )
+        _refuse_complex("jacfwd", push.output, "outputs")
+        inputs, outputs = list(leaves(push.chosen)), list(leaves(push.output))
+        with enable_grad():
+            found = []
+            for o, columns in zip(outputs, _rows(push, inputs, None), strict=True):
+                parts = columns.movedim(0, -1).split([x.numel() for x in inputs], -1)
+                found.append(rebuilt(push.chosen, [p.reshape(o.shape + x.shape) for p, x in zip(parts, inputs, strict=True)]))
+            finish = push.transform.finish
+            result = finish(rebuilt(push.output, found))
+        return (result, finish(push.aux)) if has_aux else result
+
+    return wrapper
 
 
 def hessian(func: Callable, argnums: int | tuple[int, ...] = 0) -> Callable:
@@ -294,107 +446,53 @@ def hessian(func: Callable, argnums: int | tuple[int, ...] = 0) -> Callable:
     return jacfwd(jacrev(func, argnums), argnums)
 
 
-# --- batches -----------------------------------------------------------------------------------------------------
+# --- the rest ------------------------------------------------------------------------------------------------------
 
 
-def vmap(
-    func: Callable, in_dims: Any = 0, out_dims: Any = 0, randomness: str = "error", *, chunk_size: int | None = None
-) -> Callable:
-    """The function that calls ``func`` for each slice of its arguments along ``in_dims`` and stacks the results.
+def functionalize(func: Callable, *, remove: str = "mutations") -> Callable:
+    """``func`` itself: in-place ops and views are recorded as pure functions of values anyway.
 
-    It is a loop: what it saves is writing, not time. ``in_dims`` and ``out_dims`` are nests like the arguments and
-    results; ``None`` in ``in_dims`` passes an argument whole. ``randomness`` is ``"error"``, ``"different"`` (each call
-    draws its own numbers) or ``"same"``.
+    In PyTorch this is for tracers, which see no in-place ops (``remove="mutations"``), nor views (``"mutations_and_views"``).
 
     >>> import flambeau as torch
-    >>> torch.vmap(torch.dot)(torch.ones(3, 2), torch.ones(3, 2))
-    tensor([2., 2., 2.])
+    >>> torch.func.functionalize(lambda x: x.clone().add_(1))(torch.tensor([1.0]))
+    tensor([2.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.func.functionalize.html
     """
-    if randomness not in ("error", "different", "same"):
-        raise RuntimeError(f"Only allowed values for randomness are 'error', 'different', or 'same'. Got {randomness}")
-    name = getattr(func, "__name__", repr(func))
+    if remove not in ("mutations", "mutations_and_views"):
+        raise RuntimeError(
+            f"functionalize(f, remove='mutations'): received invalid argument for remove={remove}. Valid options are:\n"
+            "     remove='mutations': all inplace and out= operators will be removed from the program, and replaced with their "
+            "out-of-place equivalents.\n"
+            "     remove='mutations_and_views': In addition to the above, all aliasing operators {view} will be replaced with their "
+            "non-aliasing counterparts, {view}_copy.\n"
+        )
 
     @functools.wraps(func)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        dims = tuple(in_dims) if isinstance(in_dims, (tuple, list)) else (in_dims,) * len(args)
-        if len(dims) != len(args):
-            raise ValueError(
-                f"vmap({name}, in_dims={in_dims}, ...)(<inputs>): in_dims is not compatible with the structure of inputs: "
-                f"{len(dims)} dims for {len(args)} inputs."
-            )
-        sizes: set[int] = set()
-
-        def measure(x: Any, dim: Any) -> None:
-            if dim is None:
-                return
-            if not isinstance(x, Tensor):
-                raise ValueError(
-                    f"vmap({name}, in_dims={in_dims}, ...)(<inputs>): Got in_dim={dim} for an input but the input is of type "
-                    f"{type(x)}. We cannot vmap over non-Tensor arguments, please use None as the respective in_dim"
-                )
-            if not -x.dim() <= dim < x.dim():
-                raise ValueError(
-                    f"vmap({name}, in_dims={in_dims}, ...)(<inputs>): Got in_dim={dim} for some input, but that input is a "
-                    f"Tensor of dimensionality {x.dim()} so expected in_dim to satisfy -{x.dim()} <= in_dim < {x.dim()}."
-                )
-            sizes.add(x.shape[dim])
-
-        _map(measure, args, dims)
-        _map(measure, tuple(kwargs.values()), 0)
-        if not sizes:
-            raise ValueError(f"vmap({name}, in_dims={in_dims}, ...)(<inputs>): at least one input must be a tensor to map over")
-        if len(sizes) > 1:
-            raise ValueError(f"vmap: Expected all tensors to have the same size in the mapped dimension, got sizes {sorted(sizes)}")
-        results = _calls(func, args, dims, kwargs, sizes.pop(), randomness)
-        return _stacked(name, results, out_dims)
+        return func(*args, **kwargs)
 
     return wrapper
 
 
-def _calls(func: Callable, args: tuple, dims: tuple, kwargs: dict, n: int, randomness: str) -> list:
-    state = default_generator.get_state()
-    results = []
-    for i in range(n):
+def debug_unwrap(tensor: Tensor, *, recurse: bool = True) -> Tensor:
+    """The tensor that holds all samples of a tensor inside of :func:`vmap`; only one level of it unless ``recurse``.
 
-        def slice_of(x: Any, dim: Any, i: int = i) -> Any:
-            return x if dim is None else x.select(dim, i)
+    For a look at values while a function is being debugged: what is made of the result is not batched.
 
-        if i and randomness == "same":
-            default_generator.set_state(state)
-        outer, kept.graphs = kept.graphs, kept.graphs or i < n - 1
-        try:
-            results.append(func(*_map(slice_of, args, dims), **_map(slice_of, kwargs, 0)))
-        finally:
-            kept.graphs = outer
-        if not i and randomness == "error" and not _same_state(state, default_generator.get_state()):
-            raise RuntimeError(
-                "vmap: called random operation while in randomness error mode. Please either use the 'same' or 'different' "
-                "randomness flags on vmap or perform the randomness operation out of vmap"
-            )
-    if not results:
-        raise ValueError("vmap: the mapped dimension is empty, so there is no call whose result could be stacked")
-    return results
-
-
-def _same_state(a: Any, b: Any) -> bool:
-    same = a == b
-    return bool(same.all()) if hasattr(same, "all") else bool(same)
-
-
-def _stacked(name: str, results: list, out_dims: Any) -> Any:
-    columns = [list(_leaves(r)) for r in results]
-    stacks = iter([list(column) for column in zip(*columns, strict=True)])
-
-    def stack(_: Any, dim: Any) -> Any:
-        values = next(stacks)
-        if not all(isinstance(v, Tensor) for v in values):
-            raise ValueError(
-                f"vmap({name}, ...): `{name}` must only return Tensors, got type {type(values[0])}. Did you mean to set out_dims= "
-                "to None for output?"
-            )
-        return values[0] if dim is None else ops.stack(values, dim)
-
-    return _map(stack, results[0], out_dims)
+    >>> import flambeau as torch
+    >>> def f(x):
+    ...     print(torch.func.debug_unwrap(x).shape)
+    ...     return x
+    >>> _ = torch.vmap(f)(torch.zeros(3, 2))
+    torch.Size([3, 2])
+    """
+    while tensor.__class__ is Batched:
+        tensor = tensor._value
+        if not recurse:
+            break
+    return tensor
 
 
 def stack_module_state(models: Sequence[Module]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import heapq
-import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
-from flambeau import ops
+from flambeau import dispatch, ops
 from flambeau.autograd import repetition
 from flambeau.autograd.anomaly import anomaly, forward_call, warn_of_error
 from flambeau.autograd.function import BackwardNode
@@ -30,15 +29,6 @@ from flambeau.engine.graph import Node as Value
 from flambeau.tensor.tensor import Tensor, read
 
 
-class _Kept(threading.local):
-    """Whether passes leave the graph for later ones, whatever they were told: in all calls of ``vmap`` but the last."""
-
-    graphs = False
-
-
-kept = _Kept()
-
-
 def run_backward(
     roots: Sequence[tuple[Node, int]],
     grads: Sequence[Tensor],
@@ -53,11 +43,10 @@ def run_backward(
     Nodes run newest first, each once all gradients of its outputs have come together. With ``inputs`` only the
     nodes on the way to these run, and unless ``accumulate`` their gradients are returned instead of added up.
     """
-    retain_graph = retain_graph or kept.graphs
     previous = grad_mode.enabled
     grad_mode.enabled = create_graph
     try:
-        if anomaly.enabled or (accumulate if inputs is not None else create_graph):
+        if anomaly.enabled or (accumulate if inputs is not None else create_graph) or any([g._opaque for g in grads]):
             return _run(roots, grads, retain_graph, inputs, accumulate, None)
         found = repetition.survey(roots, grads, inputs)
         done = None if found is None else repetition.repeat(found, retain_graph)
@@ -436,12 +425,15 @@ def _batched_grad(outputs, inputs, grad_outputs, retain_graph, create_graph, all
                 f"was detected: grad_output[{i}] has a shape of {g.shape} and output[{i}] has a shape of {out.shape}. If you "
                 "only want some tensors in `grad_output` to be considered batched, consider using vmap."
             )
-    n = grad_outputs[0].shape[0]
-    rows = [
-        grad(outputs, inputs, tuple(g[i] for g in grad_outputs), True if i < n - 1 else retain_graph, create_graph, allow_unused=allow_unused)
-        for i in range(n)
-    ]
-    return tuple(None if column[0] is None else ops.stack(column) for column in zip(*rows, strict=True))
+    several: list[bool] = []
+
+    def one(*weights):
+        found = grad(outputs, inputs, weights, retain_graph, create_graph, allow_unused=allow_unused)
+        several[:] = [g is not None for g in found]
+        return tuple([g for g in found if g is not None])
+
+    found = iter(dispatch.vmap(one)(*grad_outputs))
+    return tuple([next(found) if there else None for there in several])
 
 
 def _listed(tensors) -> tuple:

@@ -7,7 +7,7 @@ from collections import OrderedDict
 
 from flambeau import dispatch
 from flambeau.autograd.engine import backward as run
-from flambeau.autograd.engine import follow, kept
+from flambeau.autograd.engine import follow
 from flambeau.autograd.graph import move
 from flambeau.core.hooks import RemovableHandle
 from flambeau.tensor.tensor import Tensor
@@ -26,7 +26,7 @@ def backward(self: Tensor, gradient=None, retain_graph=None, create_graph: bool 
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.backward.html
     """
-    if gradient is None and inputs is None and not create_graph and follow(self, bool(retain_graph) or kept.graphs):
+    if gradient is None and inputs is None and not create_graph and follow(self, bool(retain_graph)):
         return
     run((self,), None if gradient is None else (gradient,), retain_graph, create_graph, inputs=inputs)
 

@@ -175,6 +175,11 @@ def expand_masks(input, indices) -> tuple:
         if i is None:
             out.append(None)
         elif i.dtype in (dtypes.bool, dtypes.uint8):
+            if i._opaque:
+                raise RuntimeError(
+                    "vmap: We do not support batching operators that can support dynamic shape. Attempting to batch over indexing "
+                    "with a boolean mask."
+                )
             if i.dtype is dtypes.uint8:
                 warn("indexing with dtype torch.uint8 is now deprecated, please use a dtype torch.bool instead.")
             for k, n in enumerate(i.shape):

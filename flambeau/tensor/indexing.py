@@ -59,10 +59,12 @@ def _part(x: Tensor, start: int, length: int | None) -> Tensor | None:
 
     In a loop over some data each is new, so there would be no use in recipes.
     """
+    if x.__class__ is not Tensor:
+        return None
     storage = x._storage
     layout = x._layout or dispatch.layout_of(x)
     parts = layout.parts
-    if x.__class__ is not Tensor or layout.requires_grad and grad_mode.enabled or x._history != storage.history or parts is None:
+    if layout.requires_grad and grad_mode.enabled or x._history != storage.history or parts is None:
         return None
     if x._tangent is not None:
         return None
@@ -262,7 +264,7 @@ def _as_index(part):
             return part
         if part.dtype.kind != dtypes.INTEGRAL:
             raise IndexError(f"tensors used as indices must be long, int, byte or bool tensors, got {part.dtype}")
-        return part.item()
+        return part if part._opaque else part.item()
     if isinstance(part, (np.bool_,)):
         return dispatch.wrap(np.asarray(part))
     if isinstance(part, (list, tuple, range, np.ndarray)):

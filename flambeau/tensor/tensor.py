@@ -55,6 +55,7 @@ class Tensor(Derived):
     _from_data = False  # made by .data: writes through it do not count in the versions of others
     _version_before = 0  # how much of its version it brings along from a storage that it was on before
     _layout: Any = None  # what recipes know it by (see tensor/recipes.py); None: not known, or no longer
+    _opaque = False  # whether it has no values of its own, and stands for those of many samples (see flambeau/batching)
     _tangent: Any = None  # what it carries inside of a dual level (see autograd/forward_ad.py)
     _accumulator = None  # weak reference to the tape's node that adds to .grad
     _storage: Storage
