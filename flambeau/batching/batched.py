@@ -32,7 +32,7 @@ _LEAF = (
 class _NoStorage:
     """In place of a batched tensor's storage: whatever reads memory without knowing of batches fails here."""
 
-    history, exposed = 0, True
+    history, exposed, is_inference = 0, True, False
 
     def __getattr__(self, name: str) -> NoReturn:
         raise RuntimeError(_NO_MEMORY)
@@ -101,6 +101,9 @@ class Batched(Tensor):
     @property
     def grad_fn(self) -> Any:
         return self._value.grad_fn
+
+    def is_inference(self) -> bool:
+        return self._value.is_inference()
 
     def detach(self) -> Tensor:
         return batched(self._value.detach(), self._level)
