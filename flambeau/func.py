@@ -17,9 +17,10 @@ from flambeau.autograd import enable_grad
 from flambeau.batching import vmap
 from flambeau.batching.batched import Batched, over, under
 from flambeau.batching.interception import interception
-from flambeau.batching.nests import leaves, mapped, rebuilt
 from flambeau.core import dtypes
+from flambeau.core.nests import tree_leaves, tree_map, tree_structure, tree_unflatten
 from flambeau.core.random import Generator
+from flambeau.dispatch import grad_mode
 from flambeau.nn.modules.module import Module
 from flambeau.nn.utils.stateless import functional_call
 from flambeau.tensor import Tensor
@@ -40,6 +41,7 @@ class _Transform(enable_grad):
     """
 
     def __enter__(self) -> _Transform:  # type: ignore[override]
+        self.records = bool(grad_mode.enabled)  # whether the result has a place on the tape
         super().__enter__()
         self.levels = tuple(interception.levels)
         self.own: list[Tensor] = []
@@ -47,13 +49,13 @@ class _Transform(enable_grad):
 
     def track(self, nest: Any) -> Any:
         """The nest with tensors to differentiate by in place of its own, that nothing outside the function depends on."""
-        return mapped(self._track, nest)
+        return tree_map(self._track, nest)
 
     def _track(self, x: Any) -> Any:
         if not isinstance(x, Tensor):
             raise ValueError(f"Thing passed to transform API must be Tensor, got {type(x)}")
         x = under(x, self.levels)
-        x = x.view_as(x) if x.requires_grad and self.previous else x.detach().requires_grad_()
+        x = x.view_as(x) if x.requires_grad and self.records else x.detach().requires_grad_()
         self.own.append(x)
         return over(x, self.levels)
 
@@ -74,7 +76,7 @@ class _Transform(enable_grad):
 
     def finish(self, nest: Any) -> Any:
         """The nest with tensors without their place on the tape, unless they depend on others than ours that need gradients."""
-        return mapped(self._finish, nest)
+        return tree_map(self._finish, nest)
 
     def _finish(self, value: Any) -> Any:
         if not isinstance(value, Tensor) or not value.requires_grad:
@@ -85,7 +87,7 @@ class _Transform(enable_grad):
             return over(self._finish(under(value, self.levels)), self.levels)
         if value.grad_fn is None and not any(value is t for t in self.own):
             return value
-        return value if self.previous and _depends_on_others(value, self.own) else value.detach()
+        return value if self.records and _depends_on_others(value, self.own) else value.detach()
 
 
 def _depends_on_others(value: Tensor, own: list[Tensor]) -> bool:
@@ -142,7 +144,7 @@ def _without_aux(output: Any, name: str, has_aux: bool) -> tuple[Any, Any]:
 
 
 def _checked_outputs(output: Any, name: str) -> list[Tensor]:
-    found = list(leaves(output))
+    found = tree_leaves(output)
     if not found:
         raise RuntimeError(f"{name}: Expected f to be a function that has non-empty output (got output = {found})")
     for o in found:
@@ -151,12 +153,8 @@ def _checked_outputs(output: Any, name: str) -> list[Tensor]:
     return found
 
 
-def _same_structure(a: Any, b: Any) -> bool:
-    if isinstance(a, dict) or isinstance(b, dict):
-        return type(a) is type(b) and a.keys() == b.keys() and all(_same_structure(a[k], b[k]) for k in a)
-    if isinstance(a, (tuple, list)) or isinstance(b, (tuple, list)):
-        return type(a) is type(b) and len(a) == len(b) and all(map(_same_structure, a, b))
-    return True
+def _rebuilt(nest: Any, leaves: Sequence) -> Any:
+    return tree_unflatten(leaves, tree_structure(nest))
 
 
 # --- derivatives -------------------------------------------------------------------------------------------------
@@ -178,7 +176,7 @@ def grad_and_value(func: Callable, argnums: int | tuple[int, ...] = 0, has_aux: 
                     "grad_and_value(f)(*args): Expected f(*args) to return a scalar tensor, got tensor with "
                     f"{output.dim()} dims. Maybe you wanted to use the vjp or jacrev APIs instead?"
                 )
-            gradient = transform.finish(rebuilt(chosen, transform.gradients([output], own)))
+            gradient = transform.finish(_rebuilt(chosen, transform.gradients([output], own)))
             value, aux = transform.finish(output), transform.finish(aux)
         return gradient, ((value, aux) if has_aux else value)
 
@@ -237,12 +235,12 @@ def vjp(func: Callable, *primals: Any, has_aux: bool = False) -> tuple:
     finish = pullback.transform.finish
 
     def product(cotangents: Any, retain_graph: bool = True, create_graph: bool | None = None) -> Any:
-        if not _same_structure(cotangents, pullback.output):
+        if tree_structure(cotangents) != tree_structure(pullback.output):
             raise RuntimeError(
                 "Expected pytree structure of cotangents to be the same as pytree structure of outputs to the function. "
-                f"cotangents: {cotangents}, primal output: {pullback.output}"
+                f"cotangents: {tree_structure(cotangents)}, primal output: {tree_structure(pullback.output)}"
             )
-        return rebuilt(pullback.chosen, finish(pullback(list(leaves(cotangents)))))
+        return _rebuilt(pullback.chosen, finish(pullback(tree_leaves(cotangents))))
 
     value = finish(pullback.output)
     return (value, product, finish(pullback.aux)) if has_aux else (value, product)
@@ -261,7 +259,7 @@ class _Pushforward:
             self.own = list(self.transform.own)
             self.output, self.aux = _without_aux(func(*fresh), name, has_aux)
             outputs = _checked_outputs(self.output, name)
-            self.dummies = list(leaves(self.transform.track([ops.zeros_like(o) for o in outputs])))
+            self.dummies = tree_leaves(self.transform.track([ops.zeros_like(o) for o in outputs]))
             self.products = self.transform.gradients(outputs, self.own, self.dummies)
 
     def __call__(self, tangents: Sequence[Tensor]) -> list[Tensor]:
@@ -281,21 +279,22 @@ def jvp(func: Callable, primals: tuple, tangents: tuple, *, strict: bool = False
     """
     if not isinstance(primals, tuple):
         raise RuntimeError(f"{_JVP}: Expected primals to be a tuple. E.g. it should be valid to call f(*primals).")
-    if not _same_structure(primals, tangents):
+    if tree_structure(primals) != tree_structure(tangents):
         raise RuntimeError(
             f"{_JVP}: Expected primals and tangents to have the same python structure. For example, if primals is a tuple of 3 "
-            f"tensors, tangents also must be. Got primals with structure {primals} and tangents with structure {tangents}"
+            f"tensors, tangents also must be. Got primals with structure {tree_structure(primals)} "
+            f"and tangents with structure {tree_structure(tangents)}"
         )
     push = _Pushforward(func, primals, None, has_aux, _JVP)
     finish = push.transform.finish
-    given = list(leaves(tangents))
-    for x, t in zip(leaves(primals), given, strict=True):
+    given = tree_leaves(tangents)
+    for x, t in zip(tree_leaves(primals), given, strict=True):
         if x.shape != t.shape:
             raise RuntimeError(
                 "Trying to set a forward gradient that has a different size than that of the original Tensor, this is not supported. "
                 f"Tensor is of size {list(x.shape)} while the given forward gradient is of size {list(t.shape)}."
             )
-    result = finish(push.output), finish(rebuilt(push.output, push(given)))
+    result = finish(push.output), finish(_rebuilt(push.output, push(given)))
     return (*result, finish(push.aux)) if has_aux else result
 
 
@@ -313,12 +312,12 @@ def linearize(func: Callable, *primals: Any) -> tuple:
     """
     push = _Pushforward(func, primals, None, False, "linearize(f, *primals)")
     finish = push.transform.finish
-    expected = list(leaves(primals))
+    expected = tree_leaves(primals)
 
     def product(*tangents: Any) -> Any:
-        if not _same_structure(tangents, primals):
-            raise RuntimeError(f"Expected the tangents {tangents} to have the same argspec as the primals {primals}")
-        given = list(leaves(tangents))
+        if tree_structure(tangents) != tree_structure(primals):
+            raise RuntimeError(f"Expected the tangents {tree_structure(tangents)} to have the same argspec as the primals {tree_structure(primals)}")
+        given = tree_leaves(tangents)
         for i, (t, x) in enumerate(zip(given, expected, strict=True)):
             for what in ("shape", "dtype"):
                 if getattr(t, what) != getattr(x, what):
@@ -326,7 +325,7 @@ def linearize(func: Callable, *primals: Any) -> tuple:
                         f"tangent:{i} with {what} {getattr(t, what)} in flattened pytree doesn't match the {what} "
                         f"{getattr(x, what)} of the corresponding primal."
                     )
-        return finish(rebuilt(push.output, push(given)))
+        return finish(_rebuilt(push.output, push(given)))
 
     return finish(push.output), product
 
@@ -335,7 +334,7 @@ def linearize(func: Callable, *primals: Any) -> tuple:
 
 
 def _refuse_complex(name: str, nest: Any, what: str) -> None:
-    for i, x in enumerate(leaves(nest)):
+    for i, x in enumerate(tree_leaves(nest)):
         if isinstance(x, Tensor) and x.is_complex():
             raise RuntimeError(f"{name}: Expected all {what} to be real but received complex tensor at flattened input idx: {i}")
 
@@ -386,15 +385,15 @@ def jacrev(
         _refuse_complex("jacrev", args, "inputs")
         pullback = _Pullback(func, args, argnums, has_aux, kwargs)
         _refuse_complex("jacrev", pullback.output, "outputs")
-        outputs, inputs = pullback.outputs, list(leaves(pullback.chosen))
+        outputs, inputs = pullback.outputs, tree_leaves(pullback.chosen)
         with enable_grad():
             columns = [j.split([o.numel() for o in outputs]) for j in _rows(pullback, outputs, chunk_size)]
             found = []
             for i, o in enumerate(outputs):
                 row = [column[i].reshape(o.shape + x.shape) for column, x in zip(columns, inputs, strict=True)]
-                found.append(rebuilt(pullback.chosen, row))
+                found.append(_rebuilt(pullback.chosen, row))
             finish = pullback.transform.finish
-            result = finish(rebuilt(pullback.output, found))
+            result = finish(_rebuilt(pullback.output, found))
         return (result, finish(pullback.aux)) if has_aux else result
 
     return wrapper
@@ -422,14 +421,14 @@ def jacfwd(
                 "flags on vmap or perform the randomness operation out of vmap"
             )
         _refuse_complex("jacfwd", push.output, "outputs")
-        inputs, outputs = list(leaves(push.chosen)), list(leaves(push.output))
+        inputs, outputs = tree_leaves(push.chosen), tree_leaves(push.output)
         with enable_grad():
             found = []
             for o, columns in zip(outputs, _rows(push, inputs, None), strict=True):
                 parts = columns.movedim(0, -1).split([x.numel() for x in inputs], -1)
-                found.append(rebuilt(push.chosen, [p.reshape(o.shape + x.shape) for p, x in zip(parts, inputs, strict=True)]))
+                found.append(_rebuilt(push.chosen, [p.reshape(o.shape + x.shape) for p, x in zip(parts, inputs, strict=True)]))
             finish = push.transform.finish
-            result = finish(rebuilt(push.output, found))
+            result = finish(_rebuilt(push.output, found))
         return (result, finish(push.aux)) if has_aux else result
 
     return wrapper

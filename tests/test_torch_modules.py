@@ -13,7 +13,7 @@ import pytest
 
 import flambeau as torch
 from flambeau import func, profiler
-from flambeau.core import nests
+from flambeau.core import config, nests
 from flambeau.nn.attention import flex_attention
 from flambeau.testing import assert_close, make_tensor
 from flambeau.utils import tensorboard
@@ -110,7 +110,8 @@ def gradients(run):
 
 
 @pytest.mark.parametrize("use_reentrant", [False, True])
-def test_checkpoint_gives_the_same_gradients(use_reentrant):
+def test_checkpoint_gives_the_same_gradients(use_reentrant, monkeypatch):
+    monkeypatch.setattr(config, "compiled", False)  # a plan's last bits differ, and which traces have one depends on what ran before
     expected = gradients(lambda net, x: net(x))
     assert_close(gradients(lambda net, x: checkpoint(net, x, use_reentrant=use_reentrant)), expected, rtol=0, atol=0)
     by_parts = gradients(lambda net, x: checkpoint_sequential(net, 2, x, use_reentrant=use_reentrant))

@@ -9,7 +9,7 @@ from typing import Any
 from flambeau import ops
 from flambeau.batching.batched import Batched, Level
 from flambeau.batching.interception import interception
-from flambeau.batching.nests import leaves, mapped, rebuilt, spread
+from flambeau.core.nests import TreeSpec, tree_flatten, tree_leaves, tree_spread, tree_structure, tree_unflatten
 from flambeau.tensor.tensor import Tensor
 
 
@@ -41,14 +41,14 @@ def vmap(
     @functools.wraps(func)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         _check_out_dims(func, out_dims)
-        given = list(leaves(args))
-        dims, size = _mapped_dims(func, in_dims, args, given)
+        given, spec = tree_flatten(args)
+        dims, size = _mapped_dims(func, in_dims, given, spec)
         if chunk_size is None or chunk_size >= size:
-            return _call(func, size, given, dims, args, out_dims, randomness, kwargs)
+            return _call(func, size, given, dims, spec, out_dims, randomness, kwargs)
         starts = range(0, size, chunk_size)
         parts = [t.split(chunk_size, d) if d is not None else (t,) * len(starts) for t, d in zip(given, dims)]
         found = [
-            _call(func, min(chunk_size, size - i), chunk, dims, args, out_dims, randomness, kwargs)
+            _call(func, min(chunk_size, size - i), chunk, dims, spec, out_dims, randomness, kwargs)
             for i, chunk in zip(starts, zip(*parts))
         ]
         return _joined(found, out_dims)
@@ -57,15 +57,15 @@ def vmap(
 
 
 def _call(
-    func: Callable, size: int, given: Sequence, dims: list, args: tuple, out_dims: Any, randomness: str, kwargs: dict
+    func: Callable, size: int, given: Sequence, dims: list, spec: TreeSpec, out_dims: Any, randomness: str, kwargs: dict
 ) -> Any:
     with interception.level(size, randomness) as level:
         samples = [t if d is None else level.wrap(t.movedim(d, 0) if d else t) for t, d in zip(given, dims)]
-        results = func(*rebuilt(args, samples), **kwargs)
+        results = func(*tree_unflatten(samples, spec), **kwargs)
         return _unwrapped(func, level, results, out_dims)
 
 
-def _mapped_dims(func: Callable, in_dims: Any, args: tuple, given: list) -> tuple[list, int]:
+def _mapped_dims(func: Callable, in_dims: Any, given: list, spec: TreeSpec) -> tuple[list, int]:
     """For each tensor among the arguments the dim of its samples, and how many these are."""
     call = f"vmap({_name(func)}, in_dims={in_dims}, ...)(<inputs>)"
     if not isinstance(in_dims, (int, tuple)):
@@ -73,16 +73,16 @@ def _mapped_dims(func: Callable, in_dims: Any, args: tuple, given: list) -> tupl
             f"{call}: expected `in_dims` to be int or a (potentially nested) tuple matching the structure of inputs, got: "
             f"{type(in_dims)}."
         )
-    if not args:
+    if not given and not spec.children_specs:
         raise ValueError(
             f"vmap({_name(func)})(<inputs>): got no inputs. Maybe you forgot to add inputs, or you are trying to vmap over a "
             "function with no inputs. The latter is unsupported."
         )
-    dims = spread(in_dims, args)
+    dims = tree_spread(in_dims, spec)
     if dims is None:
         raise ValueError(
-            f"{call}: in_dims is not compatible with the structure of `inputs`. in_dims has structure {_structure(in_dims)} but "
-            f"inputs has structure {_structure(args)}."
+            f"{call}: in_dims is not compatible with the structure of `inputs`. in_dims has structure "
+            f"{tree_structure(in_dims)} but inputs has structure {spec}."
         )
     sizes = []
     for i, (x, dim) in enumerate(zip(given, dims, strict=True)):
@@ -117,17 +117,17 @@ def _unwrapped(func: Callable, level: Level, results: Any, out_dims: Any) -> Any
     """The results with their samples along ``out_dims``."""
     if results.__class__ is Batched and results._level is level and out_dims.__class__ is int and not out_dims:
         return results._value
-    found = list(leaves(results))
+    found, spec = tree_flatten(results)
     if isinstance(results, Tensor) and isinstance(out_dims, tuple) and len(out_dims) == 1:
         dims: list | None = list(out_dims)
     else:
-        dims = spread(out_dims, results)
+        dims = tree_spread(out_dims, spec)
     if dims is None:
         raise ValueError(
             f"vmap({_name(func)}, ..., out_dims={out_dims})(<inputs>): out_dims is not compatible with the structure of `outputs`. "
-            f"out_dims has structure {_structure(out_dims)} but outputs has structure {_structure(results)}."
+            f"out_dims has structure {tree_structure(out_dims)} but outputs has structure {spec}."
         )
-    return rebuilt(results, [_samples(func, level, x, dim) for x, dim in zip(found, dims, strict=True)])
+    return tree_unflatten([_samples(func, level, x, dim) for x, dim in zip(found, dims, strict=True)], spec)
 
 
 def _samples(func: Callable, level: Level, x: Any, dim: int | None) -> Any:
@@ -147,14 +147,14 @@ def _samples(func: Callable, level: Level, x: Any, dim: int | None) -> Any:
 
 def _joined(found: list, out_dims: Any) -> Any:
     """The results of chunks, one after the other."""
-    columns = zip(*[list(leaves(part)) for part in found])
-    dims = spread(out_dims[0] if isinstance(found[0], Tensor) and isinstance(out_dims, tuple) else out_dims, found[0])
+    columns, spec = zip(*[tree_leaves(part) for part in found]), tree_structure(found[0])
+    dims = tree_spread(out_dims[0] if isinstance(found[0], Tensor) and isinstance(out_dims, tuple) else out_dims, spec)
     assert dims is not None  # or the chunks would have raised
-    return rebuilt(found[0], [c[0] if d is None else ops.cat(list(c), d) for c, d in zip(columns, dims)])
+    return tree_unflatten([c[0] if d is None else ops.cat(list(c), d) for c, d in zip(columns, dims)], spec)
 
 
 def _check_out_dims(func: Callable, out_dims: Any) -> None:
-    if not all(x is None or isinstance(x, int) for x in leaves(out_dims)):
+    if not all(x is None or isinstance(x, int) for x in tree_leaves(out_dims)):
         raise ValueError(
             f"vmap({_name(func)}, ..., out_dims={out_dims}): `out_dims` must be an int, None or a python collection of ints "
             "representing where in the outputs the vmapped dimension should appear."
@@ -165,8 +165,3 @@ def _name(func: Callable) -> str:
     if hasattr(func, "__name__"):
         return func.__name__
     return f"functools.partial({_name(func.func)}, ...)" if isinstance(func, functools.partial) else repr(func)
-
-
-def _structure(nest: Any) -> str:
-    """A nest as it is written, with ``*`` for its leaves."""
-    return str(mapped(lambda _: "*", nest)).replace("'*'", "*")

@@ -156,6 +156,30 @@ def tree_map_only(types: Any, func: Callable, tree: Any, is_leaf: Callable[[Any]
     return tree_map(lambda x: func(x) if isinstance(x, types) else x, tree, is_leaf=is_leaf)
 
 
+def tree_spread(prefix: Any, spec: TreeSpec) -> list | None:
+    """For each leaf of a structure the leaf of ``prefix`` that stands for it, alone or for the whole part that it is in.
+
+    ``None`` where the structures do not fit.
+
+    >>> from flambeau.core.nests import tree_spread, tree_structure
+    >>> tree_spread((0, None), tree_structure(("x", ["y", "z"])))
+    [0, None, None]
+    """
+    parts = _parts(prefix)
+    if parts is None:
+        return [prefix] * spec.num_leaves
+    kind, context, children = parts
+    if kind is not spec.type or context != spec.context or len(children) != len(spec.children_specs):
+        return None
+    found: list = []
+    for child, inner in zip(children, spec.children_specs, strict=True):
+        more = tree_spread(child, inner)
+        if more is None:
+            return None
+        found += more
+    return found
+
+
 def tree_all(pred: Callable[[Any], bool], tree: Any) -> bool:
     return all(map(pred, tree_leaves(tree)))
 
