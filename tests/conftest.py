@@ -5,10 +5,11 @@ Backward passes have functions of their own as soon as they repeat.
 
 import math
 
-from flambeau.autograd import repetition
+from flambeau.autograd import repetition, rules
 from flambeau.core import config
 from flambeau.engine import plans
 
 config.strict = True
 plans.ALLOWANCE = math.inf
 repetition.OFTEN = 1
+rules.WRITE_AFTER = 0

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from flambeau import dispatch, ops
-from flambeau.autograd import repetition
+from flambeau.autograd import repetition, rules
 from flambeau.autograd.anomaly import anomaly, forward_call, warn_of_error
 from flambeau.autograd.function import BackwardNode
 from flambeau.autograd.graph import (
     AccumulateGrad,
     GradientEdge,
     Node,
+    OpBackward,
     Task,
     check_replacement,
     edge_of,
@@ -22,8 +24,7 @@ from flambeau.autograd.graph import (
     name_of,
 )
 from flambeau.autograd.graph import accumulate as add_to_leaves
-from flambeau.core import dtypes
-from flambeau.core.size import Size
+from flambeau.core import config, dtypes
 from flambeau.dispatch import grad_mode
 from flambeau.engine.graph import Node as Value
 from flambeau.tensor.tensor import Tensor, read
@@ -89,6 +90,7 @@ def _run(
     ready: list[tuple[int, int, Node]] = []
     reached: list[tuple[AccumulateGrad, Value]] = []  # leaves get their gradients at once, or before code of the user's runs
     push, pop = heapq.heappush, heapq.heappop
+    in_full = grad_mode.enabled or grad_mode.inference or anomaly.enabled or config.eager or dispatch.watch or dispatch.autocast.cast
     for (node, number), g in zip(roots, grads, strict=True):
         _send(buffers, node, number, g)
     for node in buffers:
@@ -98,59 +100,67 @@ def _run(
         while ready:
             node = pop(ready)[2]
             gs = buffers.pop(node, None)
-            edges = node.edges
-            results: Sequence = ()
+            results: Sequence | None = None
             if gs is not None and (needed is None or node in needed):
-                if reached and (node.hooked or isinstance(node, BackwardNode)):
-                    gradients, reached = reached, []
-                    add_to_leaves(gradients)
-                if node.tensor_hooks or node.retaining:
-                    gs = _tensor_hooks(node, gs)
                 run = True
-                if needed is not None:
-                    for number in wanted.get(node, ()):
-                        if gs[number] is not None:
-                            captured[node, number] = gs[number]
-                    run = accumulate and node in wanted or needed[node]
-                if run and node.pre_hooks:
-                    gs = _pre_hooks(node, gs)
-                if run and watcher is not None and isinstance(node, AccumulateGrad):
+                if node.pattern is None or node.hooked or needed is not None:
+                    if reached and (node.hooked or isinstance(node, BackwardNode)):
+                        gradients, reached = reached, []
+                        add_to_leaves(gradients)
+                    if node.tensor_hooks or node.retaining:
+                        gs = _tensor_hooks(node, gs)
+                    if needed is not None:
+                        for number in wanted.get(node, ()):
+                            if gs[number] is not None:
+                                captured[node, number] = gs[number]
+                        run = accumulate and node in wanted or needed[node]
+                    if run and node.pre_hooks:
+                        gs = _pre_hooks(node, gs)
+                if not run:
+                    pass
+                elif watcher is not None and isinstance(node, AccumulateGrad):
                     watcher.gradients.append((node, read(gs[0])))
-                elif run and isinstance(node, AccumulateGrad) and not grad_mode.enabled and not node.post_hooks:
+                elif isinstance(node, AccumulateGrad) and not grad_mode.enabled and not node.post_hooks:
                     reached.append((node, read(gs[0])))
                     if node.variable._post_accumulate_grad_hooks:
                         gradients, reached = reached, []
                         add_to_leaves(gradients)
-                elif run:
+                else:
                     if watcher is not None:
                         watcher.ran.append(node)
-                    if anomaly.enabled:
-                        results = _watched(node, gs)
-                    elif node in returned:
-                        results = returned[node]
+                    if not in_full and isinstance(node, OpBackward):
+                        results = rules.run(node, gs)
                     else:
-                        results = watcher.call(node, gs) if watcher and isinstance(node, BackwardNode) else node.apply(gs)
-                    if edges:
-                        results = _fit_all(node, edges, results)
+                        if anomaly.enabled:
+                            results = _watched(node, gs)
+                        elif node in returned:
+                            results = returned[node]
+                        else:
+                            results = watcher.call(node, gs) if watcher and isinstance(node, BackwardNode) else node.apply(gs)
+                        if node.edges:
+                            results = rules.fitted(node, results)
                     if node.post_hooks:
                         if needed is not None:  # what nobody asks for is not seen
-                            results = [g if edge and edge[0] in needed else None for g, edge in zip(results, edges)]
+                            results = [g if edge and edge[0] in needed else None for g, edge in zip(results, node.edges)]
                         results = _post_hooks(node, results, gs)
                     if not retain_graph:
                         node.release()
                     if anomaly.enabled and anomaly.check_nan:
                         _check_nan(node, results)
-            for i, edge in enumerate(edges):
+            for edge, g in zip(node.edges, results or _NOTHING):
                 if edge is None:
                     continue
                 target, number = edge
-                if results and results[i] is not None:
-                    _send(buffers, target, number, results[i])
+                if g is not None:
+                    _send(buffers, target, number, g)
                 left = waiting[target] = waiting[target] - 1
                 if not left:
                     push(ready, (_priority(target), target.sequence, target))
         add_to_leaves(reached)
     return [captured.get(key) for key in inputs or ()]
+
+
+_NOTHING: Iterable = itertools.repeat(None)
 
 
 def _send(buffers: dict, node: Node, number: int, g: Tensor) -> None:
@@ -250,46 +260,6 @@ def _all_replaced(hook: Callable, before: Sequence, replaced) -> list:
         if new is not None:
             check_replacement(hook, g, new)
     return replaced
-
-
-def _fit_all(node: Node, edges: Sequence, results: Sequence) -> Sequence:
-    if len(results) != len(edges):
-        raise RuntimeError(
-            f"function {node.name()} returned an incorrect number of gradients (expected {len(edges)}, got {len(results)})"
-        )
-    fitted: list[Tensor | None] = []
-    for i, g in enumerate(results):
-        edge = edges[i]
-        if g is None or edge is None:
-            fitted.append(None)
-            continue
-        meta = edge[0].metas[edge[1]]
-        fitted.append(g if g._shape == meta[0] and g._dtype is meta[1] else fit(g, meta, node, i))
-    return fitted
-
-
-def fit(g: Tensor, meta: tuple, node: Node, i: int) -> Tensor:
-    """``g`` with the shape and dtype of what it is the gradient of: summed where that was broadcast."""
-    shape, dtype = meta
-    if g._shape != shape:
-        if not _expandable(shape, g._shape):
-            raise RuntimeError(
-                f"Function {node.name()} returned an invalid gradient at index {i} - got {list(g._shape)} but expected "
-                f"shape compatible with {list(shape)}"
-            )
-        g = g.sum_to_size(shape)
-    if g._dtype is not dtype:
-        if g._dtype.is_complex and not dtype.is_complex:
-            g = g.real
-        if g._dtype is not dtype:
-            g = g.to(dtype)
-    return g
-
-
-def _expandable(shape: Size, to: Size) -> bool:
-    if len(shape) > len(to):
-        return False
-    return all(a in (1, b) for a, b in zip(reversed(shape), reversed(to), strict=False))
 
 
 def _watched(node: Node, gs: list) -> tuple:

@@ -196,9 +196,13 @@ class Pattern:
     ``shown``  the inputs that have a place among ``next_functions``
     ``calls``  for each input that needs a gradient its number, the function that makes it, and which of the values
                ``(gradient, gradients, needs, *constants, *kept)`` the function takes
+    ``single``  whether what the rule records depends on the layout of one gradient alone
+    ``recorded``  by the layouts of gradients, what the rule has recorded (see autograd/rules.py), or how often it has run
     """
 
-    __slots__ = ("calls", "constants", "holds", "joint", "kept", "lists", "metas", "names", "needs", "several", "shown", "type")
+    __slots__ = (
+        "calls", "constants", "holds", "joint", "kept", "lists", "metas", "names", "needs", "recorded", "several", "shown", "single", "type",
+    )  # fmt: skip
 
     def __init__(self, type_: type, needs: tuple[bool, ...], metas: tuple, shown: tuple[int, ...]) -> None:
         self.type, self.needs, self.metas, self.shown = type_, needs, metas, shown
@@ -208,10 +212,12 @@ class Pattern:
         self.kept: list[tuple] = []
         self.calls: list[tuple] = []
         self.joint: tuple | None = None
+        self.recorded: dict[Any, Any] = {}
 
     def finish(self) -> None:
         """Finds the arguments of the functions that make the gradients."""
         self.lists = any(index is None for _, index, _ in self.kept)
+        self.single = not self.several and all([index is not None and layout is not None for _, index, layout in self.kept])
         op, rules = self.type.op, self.type.op.rules  # type: ignore[attr-defined]
         self.holds = self.lists or any(layout is not None or op.wraps for _, _, layout in self.kept)
         places = {"g": 0, "gs": 1, "needs": 2}

@@ -1,7 +1,7 @@
 """Backward passes that repeat.
 
 What a backward pass records follows from the entries that it goes through, how they are connected, and which saved
-values are the same; not from the values themselves. So the first pass of a kind is watched, and later ones record the
+values are the same; not from the values themselves. So the second pass of a kind is watched, and later ones record the
 same nodes on their own saved values, without running the entries. A custom function's ``backward`` is the user's code, so
 it is called each time: it divides a pass into stages. Under ``create_graph`` the entries that a pass has made are made
 again as well. Passes with hooks, or saved values that are stored in another way, run in full. Passes from a loss to the
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from flambeau import dispatch
+from flambeau.autograd import rules
 from flambeau.autograd.accumulation import Accumulation, accumulation_of
 from flambeau.autograd.anomaly import anomaly
 from flambeau.autograd.following import MAX_ENTRIES, contents_of, follower
@@ -43,6 +44,7 @@ from flambeau.tensor.storage import Storage
 from flambeau.tensor.tensor import Tensor, make_tensor, read
 
 MAX_PASSES = 256
+MAX_SEEN = 4096
 
 
 class Call(NamedTuple):
@@ -78,6 +80,9 @@ class Pass:
 _passes: dict[tuple, Pass | int] = {}
 """By key; a number says how often it was not clear what a pass had recorded."""
 
+_seen: set[int] = set()
+"""The hashes of the keys of passes that came once: only what comes again is written down."""
+
 OFTEN = 16
 """Repetitions after which a pass gets a function: compiling that costs about as much as some dozens of them."""
 MAX_FOLLOWERS = 8
@@ -90,6 +95,7 @@ _followers: dict[Pattern, list[Callable]] = {}
 def forget() -> None:
     """Forgets all passes."""
     _passes.clear()
+    _seen.clear()
     _followers.clear()
 
 
@@ -304,8 +310,14 @@ def _outcome(results: Sequence, contents: list[Value | None], given: list[Value]
 
 
 def is_worth_watching(found: Survey) -> bool:
-    """Whether a pass of this kind has not been watched in vain too often."""
-    return _passes.get(found.key, 0) in (0, 1)
+    """Whether a pass of this kind comes again, and has not been watched in vain too often."""
+    key = hash(found.key)
+    if key in _seen or not rules.WRITE_AFTER:
+        return _passes.get(found.key, 0) in (0, 1)
+    if len(_seen) >= MAX_SEEN:
+        _seen.clear()
+    _seen.add(key)
+    return False
 
 
 class Watcher:

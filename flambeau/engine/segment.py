@@ -57,7 +57,7 @@ class Segment:
         for x in constants:
             if x.__class__ is Node:
                 places[x] = len(given) + len(self.constants)
-                x = x if x in shared else graph.private_leaf(x)
+                x = x if x in shared else _own(x)
             self.constants.append(x)
         numbers = iter(range(len(given), len(given) + len(self.constants)))
         steps = []
@@ -117,6 +117,14 @@ class Segment:
             names.append(n)
         lines += [f"extend(({''.join(x + ', ' for x in names[start:])}))"]
         return lines, [names[i] for i in self.results]
+
+
+def _own(x: Node) -> Node:
+    """A constant leaf to be read again and again, also where another segment is made of what this one records."""
+    if x.value.flags.writeable:
+        x = graph.private_leaf(x)
+        x.is_constant = True
+    return x
 
 
 def _relies_on_values(op) -> bool:

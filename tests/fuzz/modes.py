@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import flambeau as torch
-from flambeau.autograd import repetition
+from flambeau.autograd import repetition, rules
 from flambeau.core import config
 from flambeau.engine import execution, flight, interpreter, plan, plans
 from flambeau.engine.lowering import Body
@@ -34,6 +34,7 @@ from tests.fuzz.programs import Program, Repeat, namespace
 config.strict = True
 plans.ALLOWANCE = math.inf
 repetition.OFTEN = 1
+rules.WRITE_AFTER = 0
 
 
 class Guarded(plan.Output):

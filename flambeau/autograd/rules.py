@@ -1,0 +1,262 @@
+"""One entry of the tape, run backwards: from the gradients of its results to those of its inputs.
+
+What an op's rule records follows from the entry's pattern and the layouts of the gradients. So a rule that runs a second time
+on such gradients is written down, and from then on its nodes are recorded again on other values, without a call of an op.
+This is where a pass whose structure is new finds what it has in common with others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import copy
+
+from flambeau import dispatch
+from flambeau.autograd.graph import Node, OpBackward
+from flambeau.autograd.saving import Saved, sort_of
+from flambeau.core.size import Size
+from flambeau.engine import graph
+from flambeau.engine.flight import lock
+from flambeau.engine.graph import Node as Value
+from flambeau.engine.segment import Segment
+from flambeau.tensor.recipes import WINDOW
+from flambeau.tensor.record import look_again
+from flambeau.tensor.storage import Storage
+from flambeau.tensor.tensor import NO_GRAD, Tensor
+
+_new = object.__new__
+
+WRITE_AFTER = 1
+"""How often a rule, or a pass, runs as it is written before it is written down: most of what comes once never comes again."""
+MAX_TRIES = 2
+MAX_KEYS = 8
+"""Of one pattern: layouts of gradients and saved numbers; and of one key: shapes of inputs."""
+
+
+def run(entry: OpBackward, gs: list[Tensor | None]) -> Sequence[Tensor | None]:
+    """The gradients of an op's inputs, each with the shape and dtype of its input; off the tape, and without hooks."""
+    pattern, saved, g = entry.pattern, entry.saved, gs[0]
+    if saved.__class__ is not tuple:  # it has gone, or comes when it is asked for
+        return fitted(entry, entry.apply(gs))
+    if not pattern.single:
+        key, given = _key(saved, gs)  # type: ignore[arg-type]
+    elif g._storage.exposed:  # type: ignore[union-attr]
+        key = given = None
+    else:
+        key = g._layout or dispatch.layout_of(g)  # type: ignore[union-attr,arg-type]
+        given = [None if key.memory is WINDOW else g._storage.node]  # type: ignore[union-attr]
+        for item in saved:  # type: ignore[union-attr]
+            given.append(item[1] if item.__class__ is tuple else item.node)
+    if given is None or None in given:
+        return fitted(entry, entry.apply(gs))
+    known = pattern.recorded
+    found = known.get(key, 0)
+    if found.__class__ is tuple:
+        for rule in found:
+            results = rule.record(gs, given, entry.edges)
+            if results is not None:
+                return results
+        return fitted(entry, entry.apply(gs)) if len(found) >= MAX_KEYS else _learn(entry, gs, key, found)
+    if not found and len(known) >= MAX_KEYS:
+        known.clear()
+    if found < WRITE_AFTER + MAX_TRIES:
+        known[key] = found + 1
+    return _learn(entry, gs, key) if WRITE_AFTER <= found < WRITE_AFTER + MAX_TRIES else fitted(entry, entry.apply(gs))
+
+
+def _key(saved: tuple, gs: list[Tensor | None]) -> tuple[tuple, list | None]:
+    """What the nodes of a rule depend on besides the pattern, and the values that it reads; ``None`` where that is not clear."""
+    key: list = []
+    given: list = []
+    for g in gs:
+        if g is None:
+            key.append(None)
+            continue
+        if g._storage.exposed:
+            return (), None
+        layout = g._layout or dispatch.layout_of(g)
+        if layout.memory is WINDOW:
+            return (), None
+        key.append(layout)
+        given.append(g._storage.node)
+    for item in saved:
+        kind = item.__class__
+        if kind is tuple:
+            given.append(item[1])
+        elif kind is Saved:
+            given.append(item.node)
+        elif kind is list:
+            sorts = tuple([sort_of(x) for x in item])
+            key.append(sorts)
+            given += [x.node for x, sort in zip(item, sorts) if sort is None or x.__class__ is Saved]
+        elif kind is int or kind is float:
+            key.append((kind, repr(item)))
+        else:
+            return (), None
+    return tuple(key), given
+
+
+class RecordedRule:
+    """What an entry's rule has recorded, to be recorded again on other values.
+
+    ``segment``  the nodes, on the gradients and the saved values one by one
+    ``results``  for each input: its gradient's shape, dtype, storage and layout; ``None`` where there is none. The storage is a
+                 new one on that result of the segment, or the one of the gradient ``-1 - number``; without a layout the result
+                 is that gradient itself
+    """
+
+    __slots__ = ("results", "segment")
+
+    def __init__(self, gs: list, given: list[Value], saved: set, nodes: list[Value], results: Sequence, edges: Sequence) -> None:
+        """``given`` are the nodes of the gradients ``gs`` and those ``saved``. Raises ``KeyError`` where it is not clear what happened."""
+        storages = {id(g._storage): i for i, g in reversed([*enumerate(gs)]) if g is not None}
+        wanted: list[Value] = []
+        self.results: list = []
+        for i, t in enumerate(results):
+            if t is None:
+                self.results.append(None)
+                continue
+            storage, layout = t._storage, t._layout or dispatch.layout_of(t)
+            if t._grad_fn is not None or t._requires_grad or t._bits or layout.memory is WINDOW:
+                raise KeyError("a gradient that is more than its values")
+            same = next((j for j in range(i) if results[j] is t), None)
+            target, number = edges[i]
+            meta = target.metas[number]
+            own = next((j for j, g in enumerate(gs) if g is t), None)
+            if own is not None:
+                self.results.append((*meta, -1 - own, None, same))
+            elif id(storage) in storages:
+                self.results.append((*meta, -1 - storages[id(storage)], layout, same))
+            elif storage.version or storage.exposed or storage.node in saved or storage.node in wanted and same is None:
+                raise KeyError("memory that is somebody's already")
+            else:
+                self.results.append((*meta, len(wanted), layout, same))
+                wanted.append(storage.node)
+        self.segment = Segment(nodes, given, wanted, frozenset(graph.shared.values()), look_again)
+
+    def record(self, gs: list, given: list[Value], edges: Sequence) -> list[Tensor | None] | None:
+        """The results on other values; ``None`` where the inputs are of other shapes or dtypes."""
+        described = self.results
+        for what, edge in zip(described, edges):
+            if what is not None:
+                shape, dtype = edge[0].metas[edge[1]]
+                if shape is not what[0] and shape != what[0] or dtype is not what[1]:
+                    return None
+        values = self.segment.record(given)
+        results: list[Tensor | None] = []
+        for what in described:
+            t = None
+            if what is not None:
+                shape, dtype, number, layout, same = what
+                if same is not None:
+                    t = results[same]
+                elif layout is None:
+                    t = gs[-1 - number]
+                else:
+                    t = _new(Tensor)
+                    t._shape, t._dtype, t._layout = shape, dtype, layout
+                    if number >= 0:
+                        t._storage = storage = _new(Storage)
+                        storage.node = values[number]
+                    else:
+                        g = gs[-1 - number]
+                        t._storage, t._base, t._creation = g._storage, g if g._base is None else g._base, NO_GRAD
+                    if layout.memory is not None:
+                        t._strides, t._offset = layout.strides, layout.offset
+            results.append(t)
+        return results
+
+
+def _learn(entry: OpBackward, gs: list, key, known: tuple = ()) -> Sequence[Tensor | None]:
+    """Runs a rule, and remembers what it records if that is clear."""
+    trace = graph.trace
+    start = len(trace)
+    last = trace[-1] if start else None
+    apart, stand_ins = _apart(entry, gs)
+    results = fitted(apart, apart.apply(gs))
+    try:
+        with lock:  # no other thread runs the trace meanwhile
+            if len(trace) < start or start and trace[start - 1] is not last:
+                raise KeyError("the trace has run")
+            given: list = _key(apart.saved, gs)[1]  # type: ignore[arg-type,assignment]
+            if len(set(given)) < len(given):
+                raise KeyError("which of two gradients is it?")
+            saved = set(given[sum([g is not None for g in gs]) :])
+            rule = RecordedRule(gs, given, saved, trace[start:], results, entry.edges)
+        entry.pattern.recorded[key] = (*known, rule)
+    except KeyError:
+        pass
+    if stand_ins:
+        for node in trace[start:]:
+            node.inputs = tuple([stand_ins.get(x, x) if x.__class__ is Value else x for x in node.inputs])
+        for t in results:
+            if t is not None:
+                t._storage.node = stand_ins.get(t._storage.node, t._storage.node)
+    return results
+
+
+def _apart(entry: OpBackward, gs: list) -> tuple[OpBackward, dict[Value, Value]]:
+    """The entry with copies of nodes in place of saved values that are given more than once, as both factors of a square are,
+    and what they stand for. So what has been recorded tells which of them is read where.
+    """
+    given = {g._storage.node for g in gs if g is not None}
+    stand_ins: dict[Value, Value] = {}
+    saved: list = []
+    for item in entry.saved or ():
+        kind = item.__class__
+        node = item[1] if kind is tuple else item.node if kind is Saved else None
+        if node is not None and node in given:
+            node = copy(node)
+            stand_ins[node] = item[1] if kind is tuple else item.node
+            if kind is tuple:
+                item = item[0], node
+            else:
+                item = copy(item)
+                item.node = node
+        given.add(node)
+        saved.append(item)
+    if stand_ins:
+        entry = copy(entry)
+        entry.saved = tuple(saved)
+    return entry, stand_ins
+
+
+def fitted(node: Node, results: Sequence) -> Sequence[Tensor | None]:
+    """Gradients with the shapes and dtypes of what they are the gradients of."""
+    edges = node.edges
+    if len(results) != len(edges):
+        raise RuntimeError(
+            f"function {node.name()} returned an incorrect number of gradients (expected {len(edges)}, got {len(results)})"
+        )
+    fitted: list[Tensor | None] = []
+    for i, g in enumerate(results):
+        edge = edges[i]
+        if g is None or edge is None:
+            fitted.append(None)
+            continue
+        meta = edge[0].metas[edge[1]]
+        fitted.append(g if g._shape == meta[0] and g._dtype is meta[1] else fit(g, meta, node, i))
+    return fitted
+
+
+def fit(g: Tensor, meta: tuple, node: Node, i: int) -> Tensor:
+    """``g`` with the shape and dtype of what it is the gradient of: summed where that was broadcast."""
+    shape, dtype = meta
+    if g._shape != shape:
+        if not _expandable(shape, g._shape):
+            raise RuntimeError(
+                f"Function {node.name()} returned an invalid gradient at index {i} - got {list(g._shape)} but expected "
+                f"shape compatible with {list(shape)}"
+            )
+        g = g.sum_to_size(shape)
+    if g._dtype is not dtype:
+        if g._dtype.is_complex and not dtype.is_complex:
+            g = g.real
+        if g._dtype is not dtype:
+            g = g.to(dtype)
+    return g
+
+
+def _expandable(shape: Size, to: Size) -> bool:
+    if len(shape) > len(to):
+        return False
+    return all(a in (1, b) for a, b in zip(reversed(shape), reversed(to), strict=False))
