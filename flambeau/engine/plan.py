@@ -14,7 +14,7 @@ import mmap
 import os
 import sys
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import prod
 
 import numpy as np
@@ -111,7 +111,7 @@ arena = _Arena()
 class _Step:
     """One kernel of a plan: native ones have ``kernel`` and arguments, others the template to compute in NumPy."""
 
-    __slots__ = ("arguments", "checked", "kernel", "node", "numbers")
+    __slots__ = ("arguments", "checked", "kernel", "node", "numbers", "words")
 
     def __init__(self, node: int = -1, kernel: int = 0) -> None:
         self.node = node
@@ -119,6 +119,10 @@ class _Step:
         self.checked = False  # whether it may refuse its values
         self.arguments: list[tuple] = []  # (source, offset in bytes); the source is ``None`` for the plan's fault
         self.numbers: list[tuple[int, Dtype]] = []  # (which number, dtype)
+        self.words: Sequence[int] = ()  # the sizes of a kernel for all of them
+
+
+_WORD = (1 << 64) - 1
 
 
 class Plan:
@@ -238,7 +242,7 @@ class Plan:
             step = _Step(i)
             if i in self.natives:
                 native = self.natives[i]
-                step.kernel, step.checked = native.kernel(), FAULT in native.arguments
+                (step.kernel, step.words), step.checked = native.made(), FAULT in native.arguments
                 step.arguments = [self._argument(i, x) for x in native.arguments]
                 step.numbers = list(native.numbers)
             else:
@@ -387,6 +391,7 @@ class Plan:
                     if dtype.kind == dtypes.INTEGRAL:
                         self.integers.append((len(self.number_order), which))
                     self.number_order.append(which)
+            self.arguments.extend([word & _WORD for word in step.words])
         self.integer_view = memoryview(self.numbers).cast("B").cast("q")
         self._group_calls(starts)
         self.known = dict.fromkeys(self.dynamic, 0)

@@ -254,6 +254,11 @@ class Code:
         given = ", ".join(f"{a.type} {a.ref}" for a in args)
         return f"call {result} @{function}({given})"
 
+    def invoke(self, address: Value, args: Sequence[Value]) -> None:
+        """A call of the function at ``address``, which returns nothing."""
+        given = ", ".join(f"{a.type} {a.ref}" for a in args)
+        self.line(f"call void {address.ref}({given})")
+
     def allocate(self, kind: str, count: int | Value) -> Value:
         """Stack memory for ``count`` elements, for as long as the function runs."""
         self._count += 1

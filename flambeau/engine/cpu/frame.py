@@ -55,16 +55,14 @@ def shared(session: Session, name: str, parameters: str, write: Callable[[Code],
     return name
 
 
-def run_part(code: Code, context: Value, tasks: int, divided: bool, light: bool = False) -> None:
+def run_part(code: Code, context: Value, tasks: int | Value, divided: bool, light: bool = False) -> None:
     """Calls ``part(context, first, last)`` for all tasks, divided between threads or not; ``light``: no thread is woken."""
+    count = tasks if isinstance(tasks, Value) else code.index(tasks)
     if divided:
         threads.pool()
-        code.perform(
-            threads.LIGHT_ENTRY if light else threads.ENTRY,
-            [Value(code, "@part", "ptr", 0), context, code.index(tasks)],
-        )
+        code.perform(threads.LIGHT_ENTRY if light else threads.ENTRY, [Value(code, "@part", "ptr", 0), context, count])
     else:
-        code.line(f"call void @part(ptr {context.ref}, i64 0, i64 {tasks})")
+        code.line(f"call void @part(ptr {context.ref}, i64 0, i64 {count.ref})")
 
 
 def kernel(session: Session, prefix: str, what: object, code: Code, part: Code | None = None) -> int:
@@ -151,9 +149,11 @@ class Frame:
         """That many bytes of stack memory."""
         return self.code.allocate("i8", max(size, 64))
 
-    def heap(self) -> tuple[Value, Value]:
-        """The memory that was taken, at the beginning of a cache line, and what to :meth:`release` when it is done with."""
-        memory = self.code.call("malloc", [self.code.index(self.taken + 64)], "ptr", 0)
+    def heap(self, size: Value | None = None) -> tuple[Value, Value]:
+        """That many bytes, or those that were taken, at the beginning of a cache line, and what to :meth:`release` when
+        they are done with."""
+        wanted = self.code.index(self.taken) if size is None else size
+        memory = self.code.call("malloc", [wanted + 64], "ptr", 0)
         place = self.code.new(f"ptrtoint ptr {memory.ref} to i64", "i64", 0) & 63
         return bytes_on(memory, 64 - place), memory
 

@@ -1,12 +1,13 @@
 """Matrix products by generated register tiles.
 
-``gemm_kernel(spec)`` gives the address of ``void kernel(i8** args)`` with ``args = {A, B, C[, D][, scalars]}`` that computes
+``gemm_kernel(spec)`` gives a kernel, ``void kernel(i8** args)`` with ``args = {A, B, C[, D], words}``, and the words. It
+computes
 
     C = alpha * A @ B + beta * D
 
 for every matrix of a batch. Strides are free (a transpose is a pair of strides); ``D`` may be ``C`` itself, a bias (row
-stride 0) or any other matrix; ``scalars`` points to those of alpha and beta, as doubles, that are known only when the
-kernel runs.
+stride 0) or any other matrix. What is decided here goes into the sizes, so that few kernels serve all products
+(:mod:`flambeau.engine.cpu.nest`).
 
 The order of every sum depends on the shape alone. Where threads share the inner dimension, as blocks of the same size
 whatever their number, the sums of blocks are kept apart and added in order. (OpenBLAS is not
@@ -16,15 +17,15 @@ ahead of the tiles by 5 % at the most, from about 1,000 rows, columns and steps 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import prod
+from struct import pack, unpack
 from typing import NamedTuple
 
 from flambeau.engine.cpu import packing, tiles
 from flambeau.engine.cpu.compiler import Session
 from flambeau.engine.cpu.compiler import session as process_session
-from flambeau.engine.cpu.emit import Code, Value
-from flambeau.engine.cpu.frame import Frame, evenly, kernel, lanes_of, parameter, parts, run_part
+from flambeau.engine.cpu.frame import evenly, lanes_of
+from flambeau.engine.cpu.nest import CALLS, Form, Numbers, calls_of, product_kernel
 from flambeau.engine.cpu.schedule import BUFFER_BYTES
 from flambeau.engine.cpu.specs import KINDS, GemmSpec
 
@@ -33,11 +34,12 @@ class Tiling(NamedTuple):
     """How a product is cut into tiles."""
 
     rows: int
-    vectors: int
+    columns: int
     block: int  # steps along the inner dimension that one pass takes
-    pack_a: bool  # whether A is copied first, so that each tile reads it without gaps
-    pack_b: bool  # whether panels of B are copied first
-    height: int  # rows of A that all panels of B pass before the next ones
+    pack_a: bool = False  # whether A is copied first, so that each tile reads it without gaps
+    pack_b: bool = False  # whether panels of B are copied first
+    height: int = 0  # rows of A that all panels of B pass before the next ones
+    dots: bool = False  # whether tiles are of inner products
 
 
 def tiling(session: Session, spec: GemmSpec) -> Tiling:
@@ -69,19 +71,24 @@ def tiling(session: Session, spec: GemmSpec) -> Tiling:
     if spec.m * block * size > 1 << 20:
         bands = -(-spec.m // 480)
         height = -(-spec.m // (bands + bands % 2))  # as many for each of two threads
-    return Tiling(rows, min(vectors, total), -(-block // lanes) * lanes, pack_a, pack_b, -(-height // rows) * rows)
+    block, height = -(-block // lanes) * lanes, -(-height // rows) * rows
+    return Tiling(rows, min(vectors * lanes, spec.n), block, pack_a, pack_b, height)
 
 
-def gemm_kernel(spec: GemmSpec, session: Session | None = None) -> int:
-    """The address of the kernel for ``spec``. Raises ``ValueError`` where there is none (see ``GemmSpec.supported``)."""
-    session = session or process_session()
-    if spec not in session.memo:
-        if not spec.supported():
-            raise ValueError(f"no kernel for this product: {spec}")
-        make = {"tiles": tiled_kernel, "dots": dots_kernel}[choose(spec)]
-        session.memo[spec] = make(session, spec)
-    address: int = session.memo[spec]
-    return address
+def dots(session: Session, spec: GemmSpec) -> Tiling:
+    """Tiles of inner products."""
+    most = 24 if session.machine.registers >= 32 else 10
+    rows = evenly(spec.m, 4)
+    most //= rows
+    columns = next((n for n in range(most, most // 2, -1) if spec.n % n == 0), min(spec.n, most))
+    return Tiling(rows, columns, spec.k, height=-(-spec.m // rows) * rows, dots=True)
+
+
+def choose(spec: GemmSpec) -> str:
+    """``"tiles"`` or ``"dots"`` (inner products), whichever is faster for this oriented product."""
+    # Tiles would copy B, for few rows. Inner products need no copy, but the lanes of each have to be added.
+    inner = spec.a[-1] == 1 and spec.b[-2] == 1 and (spec.b[-1] != 1 or spec.n == 1)
+    return "dots" if not spec.rectified and inner and spec.m <= 16 and 28 * spec.m < spec.k else "tiles"
 
 
 FAR_AWAY = 1 << 19
@@ -98,15 +105,16 @@ def _shares_weights(spec: GemmSpec) -> bool:
     )
 
 
-def division(session: Session, spec: GemmSpec, cut: Tiling) -> tuple[str, int]:
+def division(spec: GemmSpec, cut: Tiling) -> tuple[str, int]:
     """What of an oriented product threads divide between them, and how many tasks that makes."""
-    panels, rows = -(-spec.n // (cut.vectors * lanes_of(session, KINDS[spec.dtype.name]))), -(-spec.m // cut.rows)
+    panels, rows = -(-spec.n // cut.columns), -(-spec.m // cut.rows)
     bands, blocks, batch = -(-spec.m // cut.height), -(-spec.k // cut.block), prod(spec.batch)
-    aside = spec.d is not None and spec.n > 1 and spec.d[-1] != 1
     if spec.steps() < LIGHT:
         return "", 1
+    if cut.dots:
+        return ("panels", panels) if panels > 1 else ("", 1)
     memory = blocks * spec.m * spec.n * spec.dtype.itemsize
-    if _shares_weights(spec) and 1 < blocks <= 16 and memory <= BUFFER_BYTES and not aside and not cut.pack_a:
+    if _shares_weights(spec) and 1 < blocks <= 16 and memory <= BUFFER_BYTES and not spec.scattered() and not cut.pack_a:
         return "blocks", blocks
     if batch >= 4:
         return "batch", batch
@@ -125,135 +133,165 @@ LIGHT = 1 << 19
 """... such products between those that are awake."""
 
 
-def choose(spec: GemmSpec) -> str:
-    """``"tiles"`` or ``"dots"`` (inner products), whichever is faster for this product."""
-    o = spec.merged().oriented()
-    # Tiles would copy B, for few rows. Inner products need no copy, but the lanes of each have to be added.
-    inner = o.a[-1] == 1 and o.b[-2] == 1 and (o.b[-1] != 1 or o.n == 1)
-    return "dots" if not o.rectified and inner and o.m <= 16 and 28 * o.m < o.k and not o.empty() else "tiles"
+def gemm_kernel(spec: GemmSpec, session: Session | None = None) -> tuple[int, tuple[int, ...]]:
+    """The address of a kernel for ``spec``, and the words that follow the pointers among its arguments.
 
-
-def tiled_kernel(session: Session, spec: GemmSpec, cut: Tiling | None = None) -> int:
-    """A kernel of register tiles."""
+    Raises ``ValueError`` where there is none (see ``GemmSpec.supported``).
+    """
+    session = session or process_session()
+    if not spec.supported():
+        raise ValueError(f"no kernel for this product: {spec}")
     spec = spec.merged()
     if spec.empty():
-        return kernel(session, "gemm", spec, Code(session.machine))
+        return product_kernel(session, Form(3 + (spec.d is not None), tall=True, wide=True)), (0,) * (CALLS + 8)
     oriented = spec.oriented()
-    cut = cut or tiling(session, oriented)
-    how, tasks = division(session, oriented, cut)
-    writer = Tiles(session, oriented, oriented is not spec, cut, how)
-    writer.write()
-    if how == "blocks":
-        return joined(session, oriented, cut, writer, tasks)
-    return finished(session, "gemm", (spec, cut), writer, tasks)
+    cut = dots(session, oriented) if choose(oriented) == "dots" else tiling(session, oriented)
+    form, words = Words(session, oriented, oriented is not spec, cut).made()
+    return product_kernel(session, form), words
 
 
-def joined(session: Session, spec: GemmSpec, cut: Tiling, writer: Tiles, tasks: int) -> int:
-    """The address of the kernel whose tasks are blocks of the inner dimension: their sums are added when all are there."""
-    outer = Code(session.machine)
-    args, place = parameter(outer, "args"), outer.allocate("ptr", 2)
-    sums = outer.allocate(writer.kind, tasks * spec.m * spec.n)
-    place.store(args)
-    place.offset(1, "ptr").store(sums)
-    run_part(outer, place, tasks, divided=True, light=spec.steps() < WORTH_DIVIDING)
-    add = Writer(session, spec, writer.turned, outer)
-    c, d = add.operands[2][0], add.operands[-1][0]
-    job = add.new_job(add.factors[1], spec.d, 0)
-    name = tiles.sum_of_blocks(session, add.kind, tasks)
-    add.perform(name, c, sums, d, job, spec.m, spec.n)
-    return kernel(session, "gemm", (spec, cut, writer.turned), outer, writer.code)
+class Words:
+    """What a product's kernel reads: see :mod:`flambeau.engine.cpu.nest`."""
 
-
-def finished(session: Session, prefix: str, what: object, writer: Writer, tasks: int) -> int:
-    """The address of the kernel that was written, as a whole or as parts for threads."""
-    if tasks == 1:
-        return kernel(session, prefix, what, writer.code)
-    outer = Code(session.machine)
-    run_part(outer, parameter(outer, "args"), tasks, divided=True, light=writer.spec.steps() < WORTH_DIVIDING)
-    return kernel(session, prefix, what, outer, writer.code)
-
-
-class Writer(Frame):
-    """Writes a product's frame: its arguments, and the loops over the batch."""
-
-    def __init__(
-        self, session: Session, spec: GemmSpec, turned: bool, code: Code | None = None, args: Value | None = None
-    ) -> None:
+    def __init__(self, session: Session, spec: GemmSpec, turned: bool, cut: Tiling) -> None:
         """``turned`` if the product was transposed, such that A is the second argument."""
-        super().__init__(session, KINDS[spec.dtype.name], code)
-        self.spec = spec
+        self.session = session
+        self.kind = KINDS[spec.dtype.name]
+        self.lanes = lanes_of(session, self.kind)
+        self.size = spec.dtype.itemsize
         self.turned = turned
-        strides = [spec.a, spec.b, spec.c] + ([spec.d] if spec.d is not None else [])
-        pointers = self.arguments(len(strides), args)
-        if turned:
-            pointers[:2] = pointers[1::-1]
-        self.operands = list(zip(pointers, strides, strict=True))
-        # Tiles read the addend as whole vectors; another one is copied into the result first.
-        self.scattered = spec.d is not None and spec.n > 1 and spec.d[-1] != 1
-        self.factors: list[Value] = []
-        given = 0
-        for factor in (spec.alpha, spec.beta):
-            if factor is None:
-                scalars = self.arguments(len(strides) + 1, args)[-1]
-                self.factors.append(scalars.offset(given, "double").load("double"))
-                given += 1
-            else:
-                self.factors.append(self.code.const(factor, "double"))
-
-    def matrices(self, body: Callable[[Value, Value, Value, Value], None], divided: bool = False) -> None:
-        """``body(a, b, c, d)`` for every matrix of the batch; without addend ``d`` is ``c``."""
-        batch = self.spec.batch
-
-        def matrix(i: Value | int, _: int) -> None:
-            at = [p for p, _ in self.operands]
-            for dim in reversed(range(len(batch))):
-                place = i.binary("urem", batch[dim]) if isinstance(i, Value) and dim else i
-                i = i.binary("udiv", batch[dim]) if isinstance(i, Value) and dim else i
-                at = [self.go(p, place, s[dim]) for p, (_, s) in zip(at, self.operands)]
-            body(at[0], at[1], at[2], at[-1])
-
-        self.walk(prod(batch), 1, matrix, divided)
-
-    def copy_addend(self, c: Value, d: Value, rows: int, columns: int) -> None:
-        """Copies the addend of one tile to its place in the result."""
-        assert self.spec.d is not None
-        from_row, across, to_row = (s * self.size for s in (*self.spec.d[-2:], self.spec.c[-2]))
-        copy = packing.pack_strided(self.session, self.kind)
-        self.perform(copy, c, d, rows, from_row, columns, to_row, across)
-
-    def new_job(self, beta: Value, addend: tuple[int, ...] | None, a_row: int) -> Value:
-        """What the tiles have in common."""
-        job, spec, size = self.stack(tiles.JOB_BYTES), self.spec, self.size
-        d_row = spec.c[-2] if self.scattered or addend is None else addend[-2]
-        fields: dict[int, Value | int] = {tiles.A_ROWS + r: a_row * size * (r + 1) for r in range(4)}
-        fields |= {tiles.A_STEP: spec.a[-1] * size, tiles.C_ROW: spec.c[-2] * size}
-        fields |= {tiles.D_ROW: d_row * size, tiles.ADDEND: int(addend is not None)}
-        fields |= {tiles.ALPHA: self.factors[0], tiles.BETA: beta}
-        for field, number in fields.items():
-            self.set(job, field, number)
-        return job
-
-
-class Tiles(Writer):
-    """Writes the loops around the tiles."""
-
-    def __init__(self, session: Session, spec: GemmSpec, turned: bool, cut: Tiling, divided: str) -> None:
-        code, args = Code(session.machine), None
-        if divided == "blocks":  # the tasks are given a place for their sums
-            context = parameter(code, "args")
-            args, self.sums = context.load("ptr"), context.offset(1, "ptr").load("ptr")
-        super().__init__(session, spec, turned, code, args)
-        if divided == "blocks":
-            self.spec = spec = spec._replace(c=(spec.n, 1), d=None)
-        self.cut, self.divided = cut, divided
-        self.blocks = max(1, -(-spec.k // cut.block))
-        a_row = 1 if cut.pack_a else spec.a[-2]
+        self.cut = cut
+        self.divided, self.tasks = division(spec, cut)
+        self.given = spec
+        self.spec = spec._replace(c=(spec.n, 1), d=None) if self.divided == "blocks" else spec
+        self.blocks = 1 if cut.dots else max(1, -(-spec.k // cut.block))
         self.ahead = self.after()
-        self.job = self.new_job(self.factors[1], spec.d, a_row)
-        if self.blocks > 1 and divided != "blocks":  # blocks after the first add to what is there
-            self.later_job = self.new_job(self.code.const(1.0, "double"), spec.c, a_row)
+        self.jobs: dict[tuple[int, ...], int] = {}  # where each begins, in words
+
+    def made(self) -> tuple[Form, tuple[int, ...]]:
+        """The form of the kernel, and the words."""
+        spec, given, cut, size = self.spec, self.given, self.cut, self.size
+        a_row, a_step = (s * size for s in spec.a[-2:])
+        b_row, b_column = (s * size for s in spec.b[-2:])
+        c_row = spec.c[-2] * size
+        d_row, d_column = (s * size for s in (spec.d or spec.c)[-2:])
+        tiles_, rest_rows = -(-spec.m // cut.rows), spec.m % cut.rows
+        panels, rest = -(-spec.n // cut.columns), spec.n % cut.columns
+        full, last = divmod(spec.k, self.lanes)[0], spec.k - (self.blocks - 1) * cut.block
+        scattered = spec.scattered()
+        strided = 1 not in spec.b[-2:] and spec.n > 1
+        form = Form(
+            3 + (given.d is not None), len(spec.batch), self.blocks > 1, cut.height < spec.m, tiles_ > 1, panels > 1,
+            self.divided, self.divided != "" and spec.steps() < WORTH_DIVIDING, cut.pack_a, ("strided" if strided else "copied") if cut.pack_b else "", scattered,
+        )  # fmt: skip
+        numbers = {}
+        if cut.pack_a:
+            room, packed = min(cut.height, spec.m) * cut.block * size, cut.rows * cut.block * size
+            whole, few = self.packs(cut.rows), self.packs(rest_rows) if rest_rows else 0
+            numbers |= {"a_room": room, "a_packed": packed, "a_step": a_step, "pack_a": whole, "pack_rest": few}
         if cut.pack_b:
-            self.b_panel = self.stack(cut.vectors * self.lanes * min(cut.block, spec.k) * self.size)
+            numbers |= self.copies(rest)
+        if scattered:
+            numbers |= {
+                "put": self.address(packing.pack_strided(self.session, self.kind)), "d_row": d_row, "d_column": d_column,
+                "c_row": c_row, "rows": cut.rows, "rest_rows": rest_rows, "panel": cut.columns, "rest": rest,
+            }  # fmt: skip
+        start = CALLS + calls_of(form) + 5 * form.rank
+        calls = self.calls(start, form, rest, rest_rows)
+        if self.divided == "blocks":
+            one, job = spec.m * spec.n * size, self.job(given, cut.columns, cut.rows, given.d is not None, False)
+            numbers |= {
+                "c_block": one, "sums": self.blocks * one, "join": self.address(tiles.sum_of_blocks(self.session, self.kind)),
+                "join_job": 8 * self.place(start, job), "m": spec.m, "n": spec.n,
+            }  # fmt: skip
+        batch = [
+            number for d, extent in enumerate(spec.batch)
+            for number in (extent, *(s[d] * size for s in (spec.a, spec.b, spec.c, spec.d or spec.c)))
+        ]  # fmt: skip
+        words = Numbers(
+            a=int(self.turned), b=1 - self.turned, d=2 if spec.d is None else 3, batch=prod(spec.batch), tasks=self.tasks,
+            blocks=self.blocks, steps=cut.block, last_steps=full if cut.dots else last,
+            a_block=cut.block * a_step, b_block=cut.block * b_row,
+            bands=-(-spec.m // cut.height), band=cut.height // cut.rows,
+            tiles=tiles_, whole=spec.m // cut.rows,
+            panels=panels, rest_panel=panels - 1 if rest else -1,
+            a_tile=cut.rows * a_row, c_tile=cut.rows * c_row, d_tile=cut.rows * d_row,
+            b_panel=cut.columns * b_column, c_panel=cut.columns * spec.c[-1] * size, d_panel=cut.columns * d_column,
+            **numbers,
+        )  # fmt: skip
+        return form, (*words, *calls, *batch, *(n for job in self.jobs for n in job))
+
+    def address(self, name: str) -> int:
+        """Where the shared part of that name is."""
+        address: int = self.session.memo[name]
+        return address
+
+    def packs(self, rows: int) -> int:
+        return self.address(packing.pack_panels(self.session, self.kind, rows))
+
+    def copies(self, rest: int) -> dict[str, int]:
+        """The numbers that say how panels of B are copied."""
+        session, kind, lanes, (row, column) = self.session, self.kind, self.lanes, self.spec.b[-2:]
+        whole, few = (-(-columns // lanes) * lanes * self.size for columns in (self.cut.columns, rest))
+        found = {"b_room": whole * min(self.cut.block, self.spec.k), "width": whole, "rest_width": few}
+        if column == 1 or self.spec.n == 1:
+            for which, columns in (("", self.cut.columns), ("rest_", rest)):
+                if columns:
+                    pack = packing.pack_rows(session, kind, -(-columns // lanes), columns % lanes != 0)
+                    found |= {which + "copy": self.address(pack), which + "columns": (1 << columns % lanes) - 1}
+            return found | {"b_stride": row * self.size}
+        pack = (packing.pack_transposed if row == 1 else packing.pack_strided)(session, kind)
+        found |= {"copy": self.address(pack), "rest_copy": self.address(pack)}
+        found |= {"columns": self.cut.columns, "rest_columns": rest, "b_across": column * self.size}
+        return found | {"b_stride": (column if row == 1 else row) * self.size}
+
+    def calls(self, start: int, form: Form, rest: int, rest_rows: int) -> list[int]:
+        """The calls of tiles. Jobs begin at word ``start``."""
+        cut, spec = self.cut, self.spec
+        found = []
+        # What the block is, whether it adds to what is there, and whether it is the last one.
+        kinds = [(False, False), (True, False), (True, True)] if form.many else [(False, True)]
+        for later, last in kinds:
+            for columns in (cut.columns, rest):
+                for rows in (cut.rows, rest_rows):
+                    if not (rows and columns):
+                        found += [0, 0]
+                        continue
+                    job = self.job(spec, columns, rows, later or spec.d is not None, later)
+                    found += [self.tile(rows, columns, last and spec.rectified), 8 * self.place(start, job)]
+        return found
+
+    def place(self, start: int, job: tuple[int, ...]) -> int:
+        """Where a job lies among the words; it gets a place if it has none yet."""
+        return self.jobs.setdefault(job, start + len(self.jobs) * len(job))
+
+    def tile(self, rows: int, columns: int, rectified: bool) -> int:
+        if self.cut.dots:
+            return self.address(tiles.inner(self.session, self.kind, rows, columns))
+        vectors, over = -(-columns // self.lanes), columns % self.lanes
+        ahead = self.ahead is not None
+        return self.address(tiles.tile(self.session, self.kind, rows, vectors, over != 0, False, rectified, ahead))
+
+    def job(self, spec: GemmSpec, columns: int, rows: int, adds: bool, later: bool) -> tuple[int, ...]:
+        """What tiles have in common; blocks of the inner dimension that come ``later`` add to what is there."""
+        cut, size, lanes = self.cut, self.size, self.lanes
+        row = size if cut.pack_a else spec.a[-2] * size
+        step = rows * size if cut.pack_a else spec.a[-1] * size
+        b_step = -(-columns // lanes) * lanes if cut.pack_b else spec.b[-1 if cut.dots else -2]
+        c_row = spec.c[-2] * size
+        d_row = c_row if later or spec.d is None or spec.scattered() else spec.d[-2] * size
+        over = (spec.k if cut.dots else columns) % lanes
+        beta = 1.0 if later else spec.beta
+        job = (
+            row, 2 * row, 3 * row, 4 * row, step, b_step * size, c_row, d_row, (1 << over) - 1, int(adds),
+            _bits(spec.alpha), _bits(beta),
+        )  # fmt: skip
+        if self.ahead is None:
+            return job
+        vectors, line = -(-cut.columns // lanes), lanes * size
+        lines = [r * c_row + v * line for r in range(cut.rows) for v in range(vectors)]
+        lines = [lines[k % len(lines)] for k in range(tiles.MOST_LINES)]
+        return (*job, *(0,) * (tiles.AHEAD - len(job)), *self.ahead, *lines)
 
     def after(self) -> tuple[int, int] | None:
         """What of A a tile has brought to the cache: how far from its own that begins, and the bytes from step to step.
@@ -264,7 +302,8 @@ class Tiles(Writer):
         spec, cut, size = self.spec, self.cut, self.size
         down, along = spec.a[-2:]
         far = not cut.pack_a and spec.m * spec.k * size >= FAR_AWAY
-        if min(spec.k, cut.block) < 2 * tiles.MOST_LINES or not (far or spec.m * spec.n * size >= FAR_AWAY):
+        close = not (far or spec.m * spec.n * size >= FAR_AWAY)
+        if cut.dots or close or min(spec.k, cut.block) < 2 * tiles.MOST_LINES:
             return None
         if far and down == 1 and along != 1:
             return cut.block * along * size, along * size
@@ -272,199 +311,8 @@ class Tiles(Writer):
             return cut.rows * down * size, cut.rows * size
         return 0, 0
 
-    def new_job(self, beta: Value, addend: tuple[int, ...] | None, a_row: int) -> Value:
-        job = super().new_job(beta, addend, a_row)
-        if self.ahead is not None:
-            cut, row, line = self.cut, self.spec.c[-2] * self.size, self.lanes * self.size
-            lines = [r * row + v * line for r in range(cut.rows) for v in range(cut.vectors)]
-            for k in range(tiles.MOST_LINES):
-                self.set(job, tiles.LINES + k, lines[k % len(lines)])
-            self.set(job, tiles.AHEAD, self.ahead[0])
-            self.set(job, tiles.AHEAD_STEP, self.ahead[1])
-        return job
 
-    def write(self) -> None:
-        """Everything."""
-        spec, cut = self.spec, self.cut
-        if cut.pack_a:
-            self.take(min(cut.height, spec.m) * cut.block)
-            self.a_panels, memory = self.heap()
-        self.matrices(self.matrix, self.divided == "batch")
-        if cut.pack_a:
-            self.release(memory)
-
-    def matrix(self, a: Value, b: Value, c: Value, d: Value) -> None:
-        """One matrix of the batch: blocks along the inner dimension, in which panels of B pass the rows of A."""
-        if self.divided != "blocks":
-            self.each(self.blocks, lambda block: self.block(a, b, c, d, block))
-            return
-        first, last = (parameter(self.code, n, "i64") for n in ("first", "last"))
-
-        def apart(block: Value) -> None:
-            sums = self.go(self.sums, block, self.spec.m * self.spec.n)
-            self.block(a, b, sums, sums, block)
-
-        self.between(first, last, apart)
-
-    def block(self, a: Value, b: Value, c: Value, d: Value, block: Value | int) -> None:
-        spec, cut, code = self.spec, self.cut, self.code
-        steps: Value | int = spec.k
-        job, later = self.job, None
-        if isinstance(block, Value):
-            start = block * cut.block
-            steps = code.call("llvm.umin.i64", [code.index(spec.k) - start, code.index(cut.block)], "i64", 0)
-            if self.divided != "blocks":
-                later = block.compare("ne", 0)
-                job = later.select(self.later_job, job)
-            a, b = self.go(a, start, spec.a[-1]), self.go(b, start, spec.b[-2])
-        d_strides = spec.d or spec.c
-
-        def band(top: Value | int, height: int) -> None:
-            down = ((a, spec.a), (c, spec.c), (d, d_strides))
-            a_band, c_band, d_band = (self.go(p, top, s[-2]) for p, s in down)
-            if cut.pack_a:
-                self.pack_a(a_band, steps, height)
-            last = block.compare("eq", self.blocks - 1) if isinstance(block, Value) else None
-            self.panels(a_band, c_band, d_band, b, steps, job, later, height, last)
-
-        self.walk(spec.m, cut.height, band, self.divided == "bands")
-
-    def panels(
-        self,
-        a: Value,
-        c: Value,
-        d: Value,
-        b: Value,
-        steps: Value | int,
-        job: Value,
-        later: Value | None,
-        height: int,
-        last: Value | None,
-    ) -> None:
-        """Panels of B pass ``height`` rows of A. ``later`` if this is not the first block, ``last`` if it is the last one."""
-        spec, cut = self.spec, self.cut
-        d_strides = spec.d or spec.c
-        first_block = ~later if later is not None else Value(self.code, "true", "i1", 0)
-
-        def panel(first: Value | int, columns: int) -> None:
-            vectors, rest = -(-columns // self.lanes), columns % self.lanes
-            self.set(job, tiles.MASK, (1 << rest) - 1)
-            self.set(job, tiles.B_STEP, vectors * self.lanes * self.size if cut.pack_b else spec.b[-2] * self.size)
-            from_b, to_c, from_d = (self.go(p, first, s[-1]) for p, s in ((b, spec.b), (c, spec.c), (d, d_strides)))
-            if cut.pack_b:
-                self.pack_b(from_b, steps, columns)
-                from_b = self.b_panel
-
-            def tile(top: Value | int, rows: int) -> None:
-                down = ((a, spec.a), (to_c, spec.c), (from_d, d_strides))
-                x, y, z = (self.go(p, top, s[-2]) for p, s in down)
-                if cut.pack_a:
-                    self.set(job, tiles.A_STEP, rows * self.size)
-                    x = self.go(self.a_panels, top, self.cut.block)
-                if self.scattered:
-                    self.when(first_block, lambda: self.copy_addend(y, z, rows, columns))
-                    z = y
-                elif later is not None:
-                    z = later.select(y, z)
-
-                def perform(rectified: bool) -> None:
-                    name = tiles.tile(
-                        self.session, self.kind, rows, vectors, rest != 0, False, rectified, self.ahead is not None
-                    )
-                    self.perform(name, x, from_b, y, z, steps, job)
-
-                if last is None or not spec.rectified:
-                    perform(spec.rectified)
-                else:
-                    self.when(last, lambda: perform(True))
-                    self.when(~last, lambda: perform(False))
-
-            self.walk(height, cut.rows, tile, self.divided == "rows")
-
-        self.walk(spec.n, cut.vectors * self.lanes, panel, self.divided == "panels")
-
-    def pack_a(self, a: Value, steps: Value | int, height: int) -> None:
-        """Copies ``height`` rows of A."""
-        for first, count, rows in parts(height, self.cut.rows):
-            pack = packing.pack_panels(self.session, self.kind, rows)
-            to, source = self.go(self.a_panels, first, self.cut.block), self.go(a, first, 1)
-            width = rows * self.cut.block * self.size
-            self.perform(pack, to, source, steps, self.spec.a[-1] * self.size, count, width)
-
-    def pack_b(self, b: Value, steps: Value | int, columns: int) -> None:
-        """Copies a panel of B."""
-        spec, size = self.spec, self.size
-        vectors, rest = -(-columns // self.lanes), columns % self.lanes
-        width = vectors * self.lanes * size
-        if spec.b[-1] == 1 or spec.n == 1:
-            pack = packing.pack_rows(self.session, self.kind, vectors, rest != 0)
-            self.perform(pack, self.b_panel, b, steps, spec.b[-2] * size, (1 << rest) - 1, width)
-            return
-
-        def strip(first: Value | int, lanes: int) -> None:
-            to, source = self.go(self.b_panel, first, 1), self.go(b, first, spec.b[-1])
-            if spec.b[-2] == 1:
-                pack = packing.pack_transposed(self.session, self.kind)
-                self.perform(pack, to, source, steps, spec.b[-1] * size, lanes, width)
-            else:
-                pack = packing.pack_strided(self.session, self.kind)
-                self.perform(pack, to, source, steps, spec.b[-2] * size, lanes, width, spec.b[-1] * size)
-
-        self.walk(columns, self.lanes, strip)
-
-
-def dots_kernel(session: Session, spec: GemmSpec) -> int:
-    """A kernel of inner products: the rows of A and the columns of B are both contiguous."""
-    spec = spec.merged()
-    oriented = spec.oriented()
-    writer = Dots(session, oriented, oriented is not spec)
-    return finished(session, "dots", spec, writer, writer.write())
-
-
-class Dots(Writer):
-    """Writes the loops around inner products."""
-
-    def write(self) -> int:
-        """Everything; gives the number of tasks that threads can share."""
-        spec, size = self.spec, self.size
-        most = 24 if self.session.machine.registers >= 32 else 10
-        self.rows = evenly(spec.m, 4)
-        most //= self.rows
-        self.columns = next((n for n in range(most, most // 2, -1) if spec.n % n == 0), min(spec.n, most))
-        tasks = -(-spec.n // self.columns) if spec.steps() >= LIGHT else 1
-        self.divided = tasks > 1
-        self.sums = self.stack(self.rows * self.columns * self.lanes * size)
-        table = self.stack(self.columns * 8)
-        for j in range(self.columns):
-            self.set(table, j, j * spec.b[-1] * size)
-        self.vectors, rest = divmod(spec.k, self.lanes)
-        self.job = self.new_job(self.factors[1], spec.d, spec.a[-2])
-        self.set(self.job, tiles.MASK, (1 << rest) - 1)
-        self.set(self.job, tiles.TABLE, table)
-        self.set(self.job, tiles.IMAGES, 1)
-        self.matrices(self.matrix)
-        return tasks
-
-    def matrix(self, a: Value, b: Value, c: Value, d: Value) -> None:
-        spec = self.spec
-        d_strides = spec.d or spec.c
-        zero, no = Value(self.code, "0", "i8", 0), Value(self.code, "false", "i1", 0)
-
-        def some(left: Value | int, wide: int) -> None:
-            b_at, c_at, d_at = (self.go(p, left, s[-1]) for p, s in ((b, spec.b), (c, spec.c), (d, d_strides)))
-
-            def strip(top: Value | int, high: int) -> None:
-                bytes_ = self.code.index(high * wide * self.lanes * self.size)
-                self.code.perform("llvm.memset.p0.i64", [self.sums, zero, bytes_, no])
-                dot = tiles.dot(self.session, self.kind, high, wide)
-                totals = tiles.totals(self.session, self.kind, high, wide)
-                x, y, z = (self.go(p, top, s[-2]) for p, s in ((a, spec.a), (c_at, spec.c), (d_at, d_strides)))
-                self.perform(dot, x, b_at, self.sums, self.vectors, self.job)
-                if self.scattered:
-                    self.copy_addend(y, z, high, wide)
-                    z = y
-                self.perform(totals, y, self.sums, z, self.job)
-
-            self.walk(spec.m, self.rows, strip)
-
-        self.walk(spec.n, self.columns, some, self.divided)
+def _bits(number: float) -> int:
+    """The representation of a double."""
+    bits: int = unpack("<q", pack("<d", number))[0]
+    return bits

@@ -82,37 +82,42 @@ def pack_strided(session: Session, kind: str) -> str:
 def pack_transposed(session: Session, kind: str) -> str:
     """``pack(to, from, steps, stride, count, width)``: packs the transpose of ``count`` rows of ``steps`` numbers.
 
-    ``count`` is at most a vector's lanes; the other lanes repeat the last row. ``stride`` is the bytes from row to row of
-    what is packed, ``width`` those from row to row of the panel.
+    That is done for as many of them as a vector has lanes at a time; where there are fewer, the other lanes repeat the last
+    row. ``stride`` is the bytes from row to row of what is packed, ``width`` those from row to row of the panel.
     """
     lanes, size = lanes_of(session, kind), BITS[kind] // 8
 
     def write(code: Code) -> None:
-        to, source = parameter(code, "to"), parameter(code, "from")
         steps, stride, count, width = (parameter(code, n, "i64") for n in ("steps", "stride", "count", "width"))
-        last = count - 1
-        rows = [source]
-        for r in range(1, lanes):
-            row = code.call("llvm.umin.i64", [code.index(r), last], "i64", 0)
-            rows.append(bytes_on(source, row * stride))
         blocks = steps.binary("udiv", lanes)
 
-        def block(_: Value, carried: list[Value]) -> list[Value]:
-            at, target = carried
-            for column in _transposed(kind, lanes, [bytes_on(r, at) for r in rows]):
-                target.store(column)
-                target = bytes_on(target, width)
-            return [at + lanes * size, target]
+        def strip(first: Value, carried: list[Value]) -> list[Value]:
+            to, source = carried
+            last = count - 1 - first
+            rows = [source]
+            for r in range(1, lanes):
+                row = code.call("llvm.umin.i64", [code.index(r), last], "i64", 0)
+                rows.append(bytes_on(source, row * stride))
 
-        at, target = code.loop(code.index(0), blocks, 1, [code.index(0), to], block)
+            def block(_: Value, carried: list[Value]) -> list[Value]:
+                at, target = carried
+                for column in _transposed(kind, lanes, [bytes_on(r, at) for r in rows]):
+                    target.store(column)
+                    target = bytes_on(target, width)
+                return [at + lanes * size, target]
 
-        def single(_: Value, carried: list[Value]) -> list[Value]:
-            at, target = carried
-            for lane, row in enumerate(rows):
-                target.offset(lane, kind).store(bytes_on(row, at).load(kind))
-            return [at + size, bytes_on(target, width)]
+            at, target = code.loop(code.index(0), blocks, 1, [code.index(0), to], block)
 
-        code.loop(blocks * lanes, steps, 1, [at, target], single)
+            def single(_: Value, carried: list[Value]) -> list[Value]:
+                at, target = carried
+                for lane, row in enumerate(rows):
+                    target.offset(lane, kind).store(bytes_on(row, at).load(kind))
+                return [at + size, bytes_on(target, width)]
+
+            code.loop(blocks * lanes, steps, 1, [at, target], single)
+            return [to.offset(lanes, kind), bytes_on(source, stride * lanes)]
+
+        code.loop(code.index(0), count, lanes, [parameter(code, "to"), parameter(code, "from")], strip)
 
     parameters = "ptr %to, ptr %from, i64 %steps, i64 %stride, i64 %count, i64 %width"
     return shared(session, f"flambeau_transpose_{kind}", parameters, write)

@@ -15,8 +15,8 @@ class GemmSpec(NamedTuple):
     """Matrix products ``C = alpha * A @ B + beta * D``, one for each element of ``batch``.
 
     Strides are in elements: one for each dimension of ``batch`` (0: the same matrix for all), then row and column. ``D`` may
-    be ``C`` itself, a bias (row stride 0) or any other matrix that does not overlap ``C``; ``None`` is none. A factor that is
-    ``None`` is given when the kernel runs. Where the result is ``rectified``, what is less than 0 becomes 0.
+    be ``C`` itself, a bias (row stride 0) or any other matrix that does not overlap ``C``; ``None`` is none. Where the result
+    is ``rectified``, what is less than 0 becomes 0.
     """
 
     dtype: DType
@@ -28,8 +28,8 @@ class GemmSpec(NamedTuple):
     c: tuple[int, ...]
     d: tuple[int, ...] | None = None
     batch: tuple[int, ...] = ()
-    alpha: float | None = 1.0
-    beta: float | None = 1.0
+    alpha: float = 1.0
+    beta: float = 1.0
     rectified: bool = False
 
     def transposed(self) -> GemmSpec:
@@ -77,6 +77,10 @@ class GemmSpec(NamedTuple):
     def steps(self) -> int:
         """How many numbers are multiplied."""
         return prod(self.batch) * self.m * self.n * self.k
+
+    def scattered(self) -> bool:
+        """Whether the addend's columns are no neighbours: tiles, which read it as whole vectors, find it in the result."""
+        return self.d is not None and self.n > 1 and self.d[-1] != 1
 
     def empty(self) -> bool:
         """Whether the result has no elements."""

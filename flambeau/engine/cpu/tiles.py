@@ -8,7 +8,7 @@ shape. A function here compiles its part into a session, the first time, and ret
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from flambeau.engine.cpu.compiler import Session
 from flambeau.engine.cpu.emit import BITS, Code, Value
@@ -169,8 +169,8 @@ def _tile(
     code.when(addend.compare("ne", 0), [], lambda: put(True))
 
 
-def sum_of_blocks(session: Session, kind: str, blocks: int) -> str:
-    """``sum(c, sums, d, job, rows, columns)``: ``c = beta * d + sums``, of matrices without gaps that follow each other.
+def sum_of_blocks(session: Session, kind: str) -> str:
+    """``sum(c, sums, d, job, rows, columns, blocks)``: ``c = beta * d + sums``, of matrices without gaps that follow each other.
 
     They are added in order, as a tile adds the sums of a block to those of the ones before.
     """
@@ -180,7 +180,7 @@ def sum_of_blocks(session: Session, kind: str, blocks: int) -> str:
         job, rows, columns = parameter(code, "job"), parameter(code, "rows", "i64"), parameter(code, "columns", "i64")
         c_row, d_row, addend = (job.offset(f, "i64").load("i64") for f in (C_ROW, D_ROW, ADDEND))
         beta = job.offset(BETA, "i64").load("double").convert("fptrunc", kind).splat(lanes)
-        one = rows * columns
+        one, blocks = rows * columns, parameter(code, "blocks", "i64")
 
         def put(add: bool) -> list[Value]:
             def row(_: Value, at: list[Value]) -> list[Value]:
@@ -192,9 +192,11 @@ def sum_of_blocks(session: Session, kind: str, blocks: int) -> str:
                     total = masked_load(place, kind, mask)
                     if add:
                         total = masked_load(d.offset(j, kind), kind, mask) * beta + total
-                    for _block in range(1, blocks):
-                        place = place.offset(one, kind)
-                        total = total + masked_load(place, kind, mask)
+
+                    def block(i: Value, so_far: list[Value]) -> list[Value]:
+                        return [so_far[0] + masked_load(place.offset(i * one, kind), kind, mask)]
+
+                    (total,) = code.loop(code.index(1), blocks, 1, [total], block)
                     masked_store(c.offset(j, kind), total, mask)
                     return []
 
@@ -207,8 +209,8 @@ def sum_of_blocks(session: Session, kind: str, blocks: int) -> str:
         code.when(addend.compare("eq", 0), [], lambda: put(False))
         code.when(addend.compare("ne", 0), [], lambda: put(True))
 
-    name = f"flambeau_blocks_{kind}_{blocks}"
-    return shared(session, name, "ptr %c, ptr %sums, ptr %d, ptr %job, i64 %rows, i64 %columns", write)
+    parameters = "ptr %c, ptr %sums, ptr %d, ptr %job, i64 %rows, i64 %columns, i64 %blocks"
+    return shared(session, f"flambeau_blocks_{kind}", parameters, write)
 
 
 def row_offsets(field) -> list[Value | int]:
@@ -238,43 +240,55 @@ def dot(session: Session, kind: str, rows: int, columns: int) -> str:
     name = f"flambeau_dot_{kind}_{rows}x{columns}"
     parameters = "ptr %a, ptr %b, ptr %sums, i64 %vectors, ptr %job"
     lanes = lanes_of(session, kind)
-    return shared(session, name, parameters, lambda code: _dot(code, kind, lanes, rows, columns))
+
+    def write(code: Code) -> None:
+        a, b, place, job = (parameter(code, n) for n in ("a", "b", "sums", "job"))
+        table = job.offset(TABLE, "i64").load("ptr")
+        places = [bytes_on(b, table.offset(j, "i64").load("i64")) for j in range(columns)]
+        a_image, b_image, images = (job.offset(f, "i64").load("i64") for f in (A_IMAGE, B_IMAGE, IMAGES))
+        products = _products(code, kind, lanes, rows, job)
+
+        def piece(i: Value, sums: list[Value]) -> list[Value]:
+            skip = i * b_image
+            return products(bytes_on(a, i * a_image), [bytes_on(p, skip) for p in places], sums)
+
+        all_sums = Columns(code, kind, lanes, rows * columns, None)
+        all_sums.store(place, code.loop(code.index(0), images, 1, all_sums.load(place), piece))
+
+    return shared(session, name, parameters, write)
 
 
-def _dot(code: Code, kind: str, lanes: int, rows: int, columns: int) -> None:
-    a, b, place, job = (parameter(code, n) for n in ("a", "b", "sums", "job"))
+def _products(
+    code: Code, kind: str, lanes: int, rows: int, job: Value
+) -> Callable[[Value, list[Value], list[Value]], list[Value]]:
+    """What adds the products of rows of A, the first of which begins there, with rows of B to sums, lane by lane."""
 
-    def field(number: int, what: str = "i64") -> Value:
-        return job.offset(number, "i64").load(what)
+    def field(number: int) -> Value:
+        return job.offset(number, "i64").load("i64")
 
     offsets, bits = row_offsets(field), field(MASK)
     mask, tail = mask_of(bits, lanes), bits.compare("ne", 0)
-    table = field(TABLE, "ptr")
-    places = [bytes_on(b, table.offset(j, "i64").load("i64")) for j in range(columns)]
-    a_image, b_image = field(A_IMAGE), field(B_IMAGE)
     width = lanes * BITS[kind] // 8
     along = parameter(code, "vectors", "i64") * width
 
-    def add(at: Value, pointers: list[Value], bs: list[Value], sums: list[Value], load) -> list[Value]:
-        xs = [load(bytes_on(bytes_on(pointers[r // 4], offsets[r % 4]), at)) for r in range(rows)]
-        new = list(sums)
-        for j, b_row in enumerate(bs):
-            y = load(bytes_on(b_row, at))
-            for r, x in enumerate(xs):
-                new[r * columns + j] = x.fma(y, sums[r * columns + j])
-        return new
+    def products(a: Value, bs: list[Value], sums: list[Value]) -> list[Value]:
+        pointers = row_pointers(a, rows, offsets)
 
-    def piece(i: Value, sums: list[Value]) -> list[Value]:
-        pointers = row_pointers(bytes_on(a, i * a_image), rows, offsets)
-        skip = i * b_image
-        bs = [bytes_on(p, skip) for p in places]
+        def add(at: Value, sums: list[Value], load: Callable[[Value], Value]) -> list[Value]:
+            xs = [load(bytes_on(bytes_on(pointers[r // 4], offsets[r % 4]), at)) for r in range(rows)]
+            new = list(sums)
+            for j, b_row in enumerate(bs):
+                y = load(bytes_on(b_row, at))
+                for r, x in enumerate(xs):
+                    new[r * len(bs) + j] = x.fma(y, sums[r * len(bs) + j])
+            return new
+
         whole = lambda p: p.load(kind, lanes)  # noqa: E731
         some = lambda p: masked_load(p, kind, mask)  # noqa: E731
-        sums = code.loop(code.index(0), along, width, sums, lambda at, now: add(at, pointers, bs, now, whole))
-        return code.when(tail, sums, lambda: add(along, pointers, bs, sums, some))
+        sums = code.loop(code.index(0), along, width, sums, lambda at, now: add(at, now, whole))
+        return code.when(tail, sums, lambda: add(along, sums, some))
 
-    all_sums = Columns(code, kind, lanes, rows * columns, None)
-    all_sums.store(place, code.loop(code.index(0), field(IMAGES), 1, all_sums.load(place), piece))
+    return products
 
 
 def totals(session: Session, kind: str, rows: int, columns: int) -> str:
@@ -283,35 +297,57 @@ def totals(session: Session, kind: str, rows: int, columns: int) -> str:
 
     def write(code: Code) -> None:
         sums = Columns(code, kind, lanes, rows * columns, None).load(parameter(code, "sums"))
-        found = code.allocate(kind, len(sums) + lanes)
-        for start in range(0, len(sums), lanes):
-            found.offset(start, kind).store(_totals(sums[start : start + lanes], lanes))
-        job = parameter(code, "job")
-
-        def field(number: int, what: str = "i64") -> Value:
-            return job.offset(number, "i64").load(what)
-
-        alpha, beta = (field(number, "double").convert("fptrunc", kind) for number in (ALPHA, BETA))
-
-        def put(add: bool) -> list[Value]:
-            c, d = parameter(code, "c"), parameter(code, "d")
-            for r in range(rows):
-
-                def one(j: Value, _: list[Value], r=r, c=c, d=d) -> list[Value]:
-                    value = found.offset(j + r * columns, kind).load(kind) * alpha
-                    c.offset(j, kind).store(d.offset(j, kind).load(kind) * beta + value if add else value)
-                    return []
-
-                code.loop(code.index(0), code.index(columns), 1, [], one)
-                c, d = bytes_on(c, field(C_ROW)), bytes_on(d, field(D_ROW))
-            return []
-
-        addend = field(ADDEND)
-        code.when(addend.compare("eq", 0), [], lambda: put(False))
-        code.when(addend.compare("ne", 0), [], lambda: put(True))
+        _store_totals(code, kind, lanes, rows, columns, sums)
 
     name = f"flambeau_totals_{kind}_{rows}x{columns}"
     return shared(session, name, "ptr %c, ptr %sums, ptr %d, ptr %job", write)
+
+
+def inner(session: Session, kind: str, rows: int, columns: int) -> str:
+    """``inner(a, b, c, d, vectors, job)``: a tile of inner products of rows of A with rows of B, ``B_STEP`` bytes apart."""
+    lanes = lanes_of(session, kind)
+
+    def write(code: Code) -> None:
+        job, bs = parameter(code, "job"), [parameter(code, "b")]
+        step = job.offset(B_STEP, "i64").load("i64")
+        while len(bs) < columns:
+            bs.append(bytes_on(bs[-1], step))
+        zeros = [code.const(0.0, kind, lanes)] * (rows * columns)
+        sums = _products(code, kind, lanes, rows, job)(parameter(code, "a"), bs, zeros)
+        _store_totals(code, kind, lanes, rows, columns, sums)
+
+    name = f"flambeau_inner_{kind}_{rows}x{columns}"
+    return shared(session, name, "ptr %a, ptr %b, ptr %c, ptr %d, i64 %vectors, ptr %job", write)
+
+
+def _store_totals(code: Code, kind: str, lanes: int, rows: int, columns: int, sums: list[Value]) -> None:
+    """Adds the lanes of each of the sums, and stores them as a tile does."""
+    found = code.allocate(kind, len(sums) + lanes)
+    for start in range(0, len(sums), lanes):
+        found.offset(start, kind).store(_totals(sums[start : start + lanes], lanes))
+    job = parameter(code, "job")
+
+    def field(number: int, what: str = "i64") -> Value:
+        return job.offset(number, "i64").load(what)
+
+    alpha, beta = (field(number, "double").convert("fptrunc", kind) for number in (ALPHA, BETA))
+
+    def put(add: bool) -> list[Value]:
+        c, d = parameter(code, "c"), parameter(code, "d")
+        for r in range(rows):
+
+            def one(j: Value, _: list[Value], r=r, c=c, d=d) -> list[Value]:
+                value = found.offset(j + r * columns, kind).load(kind) * alpha
+                c.offset(j, kind).store(d.offset(j, kind).load(kind) * beta + value if add else value)
+                return []
+
+            code.loop(code.index(0), code.index(columns), 1, [], one)
+            c, d = bytes_on(c, field(C_ROW)), bytes_on(d, field(D_ROW))
+        return []
+
+    addend = field(ADDEND)
+    code.when(addend.compare("eq", 0), [], lambda: put(False))
+    code.when(addend.compare("ne", 0), [], lambda: put(True))
 
 
 def _totals(vectors: list[Value], lanes: int) -> Value:
