@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -68,11 +68,11 @@ CONVOLUTIONS = [  # name, images, channels, size, output channels, kernel, strid
 ]
 
 
-def kernel(address: int, *arrays: np.ndarray) -> Callable[[], None]:
-    """A call of a compiled kernel."""
+def kernel(address: int, *arrays: np.ndarray, words: Sequence[int] = ()) -> Callable[[], None]:
+    """A call of a compiled kernel; ``words`` follow the pointers among its arguments."""
     function = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address)
-    block = (ctypes.c_void_p * len(arrays))(*(a.ctypes.data for a in arrays))
-    where = ctypes.addressof(block)
+    block = np.array([a.ctypes.data for a in arrays] + list(words), np.int64)
+    where = block.ctypes.data
     return lambda _keep=(block, arrays): function(where)
 
 
@@ -108,7 +108,8 @@ def products(args: argparse.Namespace, clock: Callable[[], float]) -> None:
         a, b = operand(m, k, layout[0], tuple(batch)), operand(k, n, layout[1], tuple(batch))
         c, d = np.empty((*batch, m, n), np.float32), np.empty((*batch, m, n), np.float32)
         spec = GemmSpec(dtypes.float32, m, n, k, strides(a), strides(b), strides(c), None, tuple(batch))
-        calls = {"ours": kernel(gemm.gemm_kernel(spec), a, b, c)}
+        address, words = gemm.gemm_kernel(spec)
+        calls = {"ours": kernel(address, a, b, c, words=words)}
         if "NumPy" in args.against:
             calls["NumPy"] = lambda a=a, b=b, d=d: np.matmul(a, b, out=d)
         if "torch" in args.against and torch is not None:

@@ -37,16 +37,19 @@ def strides(x: np.ndarray) -> tuple[int, ...]:
     return tuple(s // x.itemsize for s in x.strides)
 
 
-def run(a, b, c, d=None, *, alpha=1.0, beta=1.0, given=None, level=""):
-    """Runs the kernel for these arrays; ``given`` are the factors that the spec leaves open."""
+def call(spec, arrays, level=""):
+    """Runs the kernel for these arrays."""
+    address, words = gemm_kernel(spec, session(level))
+    CALL(address)((ctypes.c_int64 * (len(arrays) + len(words)))(*(x.ctypes.data for x in arrays), *words))
+
+
+def run(a, b, c, d=None, *, alpha=1.0, beta=1.0, level=""):
+    """Runs the kernel for these arrays, as their strides are."""
     spec = GemmSpec(
         TYPES[c.dtype.type], a.shape[-2], b.shape[-1], a.shape[-1], strides(a), strides(b), strides(c),
         None if d is None else strides(d), c.shape[:-2], alpha, beta,
     )  # fmt: skip
-    arrays = [x for x in (a, b, c, d) if x is not None]
-    if given is not None:
-        arrays.append(np.array(given, np.float64))
-    CALL(gemm_kernel(spec, session(level)))((ctypes.c_void_p * len(arrays))(*(x.ctypes.data for x in arrays)))
+    call(spec, [x for x in (a, b, c, d) if x is not None], level)
 
 
 def check(a, b, c, expected_of=lambda product: product, scale=1.0, extra=0.0):
@@ -116,9 +119,9 @@ def test_addends_and_factors(rng, level, dtype, k):
     other = rng.standard_normal((21, 70)).astype(dtype)[:, :35]
     run(a, b, c, other, alpha=0.5, beta=-2.0, level=level)
     check(a, b, c, lambda p: 0.5 * p - 2.0 * other.astype(np.float64), scale=0.5, extra=2 * np.abs(other))
-    run(a, b, c, alpha=None, given=[0.3], level=level)
+    run(a, b, c, alpha=0.3, level=level)
     check(a, b, c, lambda p: 0.3 * p, scale=0.3)
-    run(a, b, c, other, alpha=None, beta=None, given=[-0.1, 3.0], level=level)
+    run(a, b, c, other, alpha=-0.1, beta=3.0, level=level)
     check(a, b, c, lambda p: -0.1 * p + 3.0 * other.astype(np.float64), scale=0.1, extra=3 * np.abs(other))
 
 
@@ -144,7 +147,7 @@ def test_update_in_place(rng, level, turned):
     x, g = laid_out(rng, 64, 50, "n", np.float32), laid_out(rng, 64, 30, "n", np.float32)
     w = laid_out(rng, 50, 30, "nt"[turned], np.float32)
     before = w.astype(np.float64)
-    run(x.T, g, w, w, alpha=None, given=[-0.01], level=level)
+    run(x.T, g, w, w, alpha=-0.01, level=level)
     check(x.T, g, w, lambda p: before - 0.01 * p, scale=0.01, extra=np.abs(before))
 
 
@@ -285,8 +288,7 @@ def test_rectified(rng, level, dtype):
         plain, rectified = np.full((m, n), 7, dtype), np.full((m, n), 7, dtype)
         for c, flag in ((plain, False), (rectified, True)):
             spec = GemmSpec(TYPES[dtype], m, n, k, strides(a), strides(b), strides(c), (0, 1), (), 1.0, 1.0, flag)
-            arrays = (a, b, c, bias)
-            CALL(gemm_kernel(spec, session(level)))((ctypes.c_void_p * 4)(*(x.ctypes.data for x in arrays)))
+            call(spec, (a, b, c, bias), level)
         # Where blocks of the inner dimension are divided between threads the order of sums differs.
         if layouts == "nn" and k == 1000:
             np.testing.assert_allclose(
@@ -325,3 +327,90 @@ def test_what_is_fetched_ahead(rng, layouts):
         c = np.full((m, n), np.nan, np.float32)
         run(a, b, c)
         check(a, b, c)
+
+
+# --- all sizes by few kernels --------------------------------------------------------------------------------
+
+
+def random_matrix(rng, batch, rows, columns, dtype):
+    """Matrices that lie in memory in any order of dims, some with gaps, some the same one all along a dim of the batch."""
+    shape = [*(1 if rng.random() < 0.2 else n for n in batch), rows, columns]
+    order = rng.permutation(len(shape)) if rng.random() < 0.5 else np.arange(len(shape))
+    gaps = rng.integers(1, 3, len(shape)) if rng.random() < 0.2 else np.ones(len(shape), int)
+    memory = rng.standard_normal([shape[d] * gaps[d] for d in order]).astype(dtype)
+    x = memory[tuple(slice(None, None, gaps[d]) for d in order)].transpose(np.argsort(order))
+    return np.broadcast_to(x, (*batch, rows, columns))
+
+
+def random_product(rng, dtype):
+    """A, B and D or ``None`` of a product of any size."""
+    m, n, k = (int(rng.choice([1, 2, 4, 7, 16, 33, 64, 129, rng.integers(1, 300)])) for _ in range(3))
+    m, n, k = [(m, n, k), (m, n, 5 * k), (64, n, 900), (3, n, 400), (700, n, k), (m, n, 0)][rng.integers(6)]
+    batch = [(), (), (3,), (2, 3), (2, 1, 5)][rng.integers(5)] if m * n * k < 1 << 18 else ()
+    a, b = random_matrix(rng, batch, m, k, dtype), random_matrix(rng, batch, k, n, dtype)
+    added = [None, None, (1, n), (m, 1), (m, n)][rng.integers(5)]
+    d = None if added is None else np.broadcast_to(random_matrix(rng, batch, *added, dtype), (*batch, m, n))
+    return a, b, d
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("dtype", TYPES)
+def test_products_of_any_kind(rng, level, dtype):
+    for _ in range(40):
+        a, b, d = random_product(rng, dtype)
+        shape = (*a.shape[:-1], b.shape[-1])
+        rows, columns = shape[-2:]
+        around = np.full((*shape[:-2], rows + 2, columns + 2), 7, dtype)
+        c = around[..., 1:-1, 1:-1]
+        if rng.random() < 0.3:
+            around = np.full((*shape[:-2], columns + 2, rows + 2), 7, dtype)
+            c = around[..., 1:-1, 1:-1].swapaxes(-1, -2)
+        run(a, b, c, d, alpha=0.5, beta=-2.0, level=level)
+        extra = 0.0 if d is None else 2 * np.abs(d.astype(np.float64))
+        check(a, b, c, lambda p, d=d: 0.5 * p if d is None else 0.5 * p - 2.0 * d.astype(np.float64), 0.5, extra)
+        c[...] = 7
+        assert (around == 7).all(), "something outside of C was written"
+
+
+def test_a_kernel_computes_products_of_other_sizes(rng):
+    """With their words, and whatever the sizes were that it was first asked for."""
+    found = {}
+    for m, n, k in [(40, 70, 30), (41, 100, 31), (90, 65, 7), (200, 129, 12)]:
+        spec = GemmSpec(dtypes.float32, m, n, k, (k, 1), (n, 1), (n, 1))
+        found[m, n, k] = gemm_kernel(spec, session(""))
+        a, b, c = laid_out(rng, m, k, "n", np.float32), laid_out(rng, k, n, "n", np.float32), np.empty((m, n), np.float32)
+        call(spec, (a, b, c))
+        check(a, b, c)
+    assert len({address for address, _ in found.values()}) == 1
+    assert len({words for _, words in found.values()}) == 4
+
+
+def encoder_products(batch, length, width=64, heads=4, hidden=128):
+    """The products of a layer of an encoder, forward and backward: (m, n, k, strides of A and B, strides of the addend, batch)."""
+    rows, each = batch * length, width // heads
+    for inner, outer in ((width, 3 * width), (width, width), (width, hidden), (hidden, width)):
+        yield rows, outer, inner, (inner, 1), (1, inner), (0, 1), ()  # x @ w.T + bias
+        yield rows, inner, outer, (outer, 1), (inner, 1), None, ()  # its gradients
+        yield outer, inner, rows, (1, outer), (inner, 1), None, ()
+    three, apart = 3 * width, length * 3 * width
+    scores = heads * length * length, length * length, length, 1
+    for k, n, a, b in (
+        (each, length, (apart, each, three, 1), (apart, each, 1, three)),  # q @ k.T
+        (length, each, scores, (apart, each, three, 1)),  # scores @ v, and gradients of q
+        (length, each, (*scores[:2], 1, length), (apart, each, three, 1)),  # gradients of k and v
+        (each, length, (length * width, each, width, 1), (apart, each, 1, three)),  # gradients of scores
+    ):
+        yield length, n, k, a, b, None, (batch, heads)
+
+
+def test_programs_of_all_sizes_need_few_kernels(rng):
+    """Forms, each a kernel of its own, and tiles, which they share."""
+    on = compiler.Session(compiler.machine(""), session("").disk)
+    addresses = set()
+    for _ in range(60):
+        batch, length = int(rng.integers(1, 65)), int(rng.integers(2, 200))
+        for m, n, k, a, b, d, dims in encoder_products(batch, length):
+            c = (4 * m * n, m * n, n, 1) if dims else (n, 1)
+            addresses.add(gemm_kernel(GemmSpec(dtypes.float32, m, n, k, a, b, c, d, dims), on)[0])
+    assert len(addresses) < 40
+    assert len(on.memo) < 200

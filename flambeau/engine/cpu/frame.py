@@ -55,14 +55,13 @@ def shared(session: Session, name: str, parameters: str, write: Callable[[Code],
     return name
 
 
-def run_part(code: Code, context: Value, tasks: int | Value, divided: bool, light: bool = False) -> None:
-    """Calls ``part(context, first, last)`` for all tasks, divided between threads or not; ``light``: no thread is woken."""
-    count = tasks if isinstance(tasks, Value) else code.index(tasks)
+def run_part(code: Code, context: Value, tasks: int, divided: bool) -> None:
+    """Calls ``part(context, first, last)`` for all tasks, divided between threads or not."""
     if divided:
         threads.pool()
-        code.perform(threads.LIGHT_ENTRY if light else threads.ENTRY, [Value(code, "@part", "ptr", 0), context, count])
+        code.perform(threads.ENTRY, [Value(code, "@part", "ptr", 0), context, code.index(tasks)])
     else:
-        code.line(f"call void @part(ptr {context.ref}, i64 0, i64 {count.ref})")
+        code.line(f"call void @part(ptr {context.ref}, i64 0, i64 {tasks})")
 
 
 def kernel(session: Session, prefix: str, what: object, code: Code, part: Code | None = None) -> int:
@@ -167,12 +166,6 @@ class Frame:
     def perform(self, name: str, *args: Value | int) -> None:
         """Calls a shared part."""
         self.code.perform(name, [a if isinstance(a, Value) else self.code.index(a) for a in args])
-
-
-def parts(total: int, size: int) -> list[tuple[int, int, int]]:
-    """``total`` cut into parts: (where they start, how many there are, their size)."""
-    full, rest = divmod(total, size)
-    return [(0, full, size)] * (full > 0) + [(full * size, 1, rest)] * (rest > 0)
 
 
 def evenly(total: int, most: int) -> int:

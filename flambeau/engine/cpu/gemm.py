@@ -21,7 +21,7 @@ from math import prod
 from struct import pack, unpack
 from typing import NamedTuple
 
-from flambeau.engine.cpu import packing, tiles
+from flambeau.engine.cpu import packing, threads, tiles
 from flambeau.engine.cpu.compiler import Session
 from flambeau.engine.cpu.compiler import session as process_session
 from flambeau.engine.cpu.frame import evenly, lanes_of
@@ -182,9 +182,9 @@ class Words:
         strided = 1 not in spec.b[-2:] and spec.n > 1
         form = Form(
             3 + (given.d is not None), len(spec.batch), self.blocks > 1, cut.height < spec.m, tiles_ > 1, panels > 1,
-            self.divided, self.divided != "" and spec.steps() < WORTH_DIVIDING, cut.pack_a, ("strided" if strided else "copied") if cut.pack_b else "", scattered,
+            self.divided, cut.pack_a, ("strided" if strided else "copied") if cut.pack_b else "", scattered,
         )  # fmt: skip
-        numbers = {}
+        numbers: dict[str, int] = {}
         if cut.pack_a:
             room, packed = min(cut.height, spec.m) * cut.block * size, cut.rows * cut.block * size
             whole, few = self.packs(cut.rows), self.packs(rest_rows) if rest_rows else 0
@@ -210,6 +210,7 @@ class Words:
         ]  # fmt: skip
         words = Numbers(
             a=int(self.turned), b=1 - self.turned, d=2 if spec.d is None else 3, batch=prod(spec.batch), tasks=self.tasks,
+            entry=threads.entry(spec.steps() < WORTH_DIVIDING) if self.divided else 0,
             blocks=self.blocks, steps=cut.block, last_steps=full if cut.dots else last,
             a_block=cut.block * a_step, b_block=cut.block * b_row,
             bands=-(-spec.m // cut.height), band=cut.height // cut.rows,

@@ -13,12 +13,11 @@ and D.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 from flambeau.engine.cpu.compiler import Session
 from flambeau.engine.cpu.emit import Code, Value
-from flambeau.engine.cpu.frame import Frame, bytes_on, kernel, parameter, run_part
+from flambeau.engine.cpu.frame import Frame, bytes_on, kernel, parameter
 
 
 class Form(NamedTuple):
@@ -31,7 +30,6 @@ class Form(NamedTuple):
     tall: bool = False  # ... tiles one below the other, ...
     wide: bool = False  # ... and panels
     divided: str = ""  # what threads divide: the "batch", "bands" of rows, "panels", "rows" of tiles, or "blocks"
-    light: bool = False  # whether only threads that are awake do
     pack_a: bool = False
     pack_b: str = ""  # whether panels of B are "copied", ... or, where they have no neighbours, "strided", or not
     scattered: bool = False  # whether the addend is copied into the result first
@@ -44,7 +42,8 @@ class Numbers(NamedTuple):
     b: int  # which one B,
     d: int  # and which one D: C where there is none
     batch: int  # how many products there are
-    tasks: int  # how many parts threads divide
+    tasks: int  # how many parts threads divide, ...
+    entry: int  # ... and the address of what divides them
     blocks: int
     steps: int  # of a tile in one block,
     last_steps: int  # and in the last one
@@ -70,9 +69,9 @@ class Numbers(NamedTuple):
     b_room: int = 0
     b_stride: int = 0  # from row to row of B, or from column to column where it is transposed
     b_across: int = 0  # from column to column
-    copy: int = 0  # what copies a panel of B: an address, the columns (as a mask where rows are copied), bytes of a row;
-    columns: int = 0
-    width: int = 0
+    copy: int = 0  # the address of what copies a panel of B,
+    columns: int = 0  # how many it has (where rows are copied, the mask of the last vector),
+    width: int = 0  # and the bytes of a row in the copy;
     rest_copy: int = 0  # the same for the panel that has fewer
     rest_columns: int = 0
     rest_width: int = 0
@@ -123,7 +122,7 @@ def _kernel(session: Session, form: Form) -> int:
         sums, context = code.allocate("i8", numbers("sums")), code.allocate("ptr", 2)
         context.store(args)
         context.offset(1, "ptr").store(sums)
-    run_part(code, context, numbers("tasks"), divided=True, light=form.light)
+    code.invoke(numbers("entry", "ptr"), [Value(code, "@part", "ptr", 0), context, numbers("tasks")])
     if form.divided == "blocks":
         c, d = (args.offset(i, "ptr").load("ptr") for i in (2, form.arguments - 1))
         job = bytes_on(numbers.words, numbers("join_job"))
@@ -151,10 +150,8 @@ class Nest(Frame):
         if form.divided == "blocks":  # the tasks are given a place for their sums
             args, self.sums = args.load("ptr"), args.offset(1, "ptr").load("ptr")
         self.number = Reader(args.offset(form.arguments, "ptr"))
-        self.pointers = [
-            args.offset(i, "ptr").load("ptr")
-            for i in (self.number("a"), self.number("b"), 2, self.number("d"))
-        ]
+        places = self.number("a"), self.number("b"), 2, self.number("d")
+        self.pointers = [args.offset(i, "ptr").load("ptr") for i in places]
 
     def write(self) -> None:
         """Everything."""
@@ -277,7 +274,7 @@ class Nest(Frame):
         """A panel of B passes the tiles."""
         form, number = self.form, self.number
 
-        def tile(at: list[Value], call: tuple[Value, Value], short: bool) -> list[Value]:
+        def tile(at: list[Value], address: Value, job: Value, short: bool) -> list[Value]:
             x, y, z = at
             if form.scattered:
                 if later is None:
@@ -287,19 +284,22 @@ class Nest(Frame):
                 z = y
             elif later is not None:
                 z = later.select(y, z)
-            self.code.invoke(call[0], [x, b, y, z, steps, call[1]])
+            self.code.invoke(address, [x, b, y, z, steps, job])
             strides = "a_packed" if form.pack_a else "a_tile", "c_tile", "d_tile"
             return [self.on(p, None, s) for p, s in zip(at, strides, strict=True)] if form.tall else at
 
         # What a call needs is there before the loop: the tile after a long one begins late as it is, by a wrong guess of when
         # that ends.
-        first, second = ((c.load("ptr"), bytes_on(number.words, c.offset(1, "i64").load("i64"))) for c in (calls, calls.offset(2, "i64")))
+        first, second = (
+            (call.load("ptr"), bytes_on(number.words, call.offset(1, "i64").load("i64")))
+            for call in (calls, calls.offset(2, "i64"))
+        )
         if form.tall:
             whole = self.code.call("llvm.umin.i64", [high, number("whole")], "i64", 0)
-            at = self.code.loop(low, whole, 1, [a, c, d], lambda _, at: tile(at, first, False))
-            self.when(whole.compare("ult", high), lambda: tile(at, second, True))
+            at = self.code.loop(low, whole, 1, [a, c, d], lambda _, at: tile(at, *first, False))
+            self.code.when(whole.compare("ult", high), [], lambda: tile(at, *second, True)[:0])
         else:
-            tile([a, c, d], first, False)
+            tile([a, c, d], *first, False)
 
     def put(self, c: Value, d: Value, short: bool, narrow: Value | None) -> None:
         """Copies the addend of one tile to its place in the result."""

@@ -74,3 +74,11 @@ def pool() -> _Pool:
 def resize(threads: int) -> None:
     """Lets regions use ``threads`` threads, the caller's included. No flight is aloft."""
     pool().limit(min(threads, MOST) - 1)
+
+
+@cache
+def entry(light: bool) -> int:
+    """The address of ``flambeau_parallel``, or of the one for short regions, for kernels that are told it when they run."""
+    pool()
+    address: int = llvm.address_of_symbol(LIGHT_ENTRY if light else ENTRY)
+    return address
