@@ -118,6 +118,28 @@ class Programs:
         ]
 
     @staticmethod
+    def little():
+        def init():
+            x, y = torch.arange(12.0).reshape(3, 4) * 1, torch.ones(6)
+            x.tolist(), y.tolist()
+            return {"x": x, "y": y, "z": torch.zeros(3)}
+
+        def made(s):
+            s["z"] = s["x"][:, 1] * 2 + s["y"][3:]
+            return s["z"].tolist()
+
+        loop = [
+            lambda s: (s["x"][0] * s["x"][1]).sum().item(),
+            lambda s: s["y"].__setitem__(2, s["x"][0, 1] + s["y"][2]),
+            lambda s: s["y"].__setitem__(3, 5.5),
+            lambda s: s["x"].__setitem__((1, slice(1, 3)), s["y"][2:4]),
+            lambda s: [float(row.sum()) for row in s["x"]],
+            lambda s: bool(s["y"][2] > 1),
+            made,
+        ]
+        return init, loop * 3
+
+    @staticmethod
     def training():
         def init():
             torch.manual_seed(0)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from flambeau.dispatch import grad_mode
 from flambeau.tensor.storage import Storage
-from flambeau.tensor.tensor import Tensor, is_window, make_tensor, read
+from flambeau.tensor.tensor import WINDOW, Tensor, is_window, make_tensor, read
 
 SECOND_TIME = (
     "Trying to backward through the graph a second time (or directly access saved tensors after they have already been "
@@ -63,7 +63,8 @@ class Saved:
         self = object.__new__(cls)
         self.tensor, self.node, self.index = tensor, node, index
         self.shape = tensor._shape if tensor._layout is layout else layout.shape
-        self.geometry = None if layout.memory is None else (layout.strides, layout.offset, layout.dtype)
+        apart = layout.memory is not None and layout.memory is not WINDOW  # a window's node is all of it
+        self.geometry = (layout.strides, layout.offset, layout.dtype) if apart else None
         return self
 
     def unpack(self, owner) -> Tensor:

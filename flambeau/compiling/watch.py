@@ -15,6 +15,7 @@ from flambeau.engine import graph, interpreter, run
 from flambeau.engine.graph import Node
 from flambeau.tensor.record import known, record
 from flambeau.tensor.storage import Storage
+from flambeau.tensor.tensor import Tensor
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 NUMPY = os.path.dirname(np.__file__) + os.sep
@@ -40,6 +41,8 @@ _MAY_NOT = {
 _LOOKS = {
     run._run.__code__: "it looks at values",
     Storage.array.__code__: "it looks at values",
+    Tensor.item.__code__: "it looks at values",
+    Tensor.tolist.__code__: "it looks at values",
     Storage.expose.__code__: "it gives the memory of a tensor away",
     interpreter.compute_now.__code__: "it computes at once what may fail on the present values",
 }

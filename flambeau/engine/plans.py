@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from flambeau.core import config
 from flambeau.core.errors import is_passing
-from flambeau.engine import flight, report
+from flambeau.engine import flight, report, short
 from flambeau.engine import trace as signatures
 from flambeau.engine.graph import Node
 from flambeau.engine.trace import Trace
@@ -102,10 +102,14 @@ def find(trace: Trace) -> Plan | None:
 
 SAMPLED = 16
 """One of so many runs of a plan is timed; the first is not, since it meets memory that is new."""
+NOTED = 64
+"""In the second of so many runs it is seen whether there is a short way."""
 
 
 def run(plan: Plan, trace: Trace, journal, wanted: Node | None, ahead: bool) -> bool:
     """Runs a plan that :func:`find` gave; returns whether it could. See :func:`flambeau.engine.run.run_ahead`."""
+    if plan.runs % NOTED == 2:
+        short.note(plan, trace)
     if plan.runs % SAMPLED != 2:
         samples, seconds = plan.sampled
         return plan.run(trace, journal, wanted, seconds / max(1, samples) if ahead else None)
@@ -224,6 +228,7 @@ def _note_refusal(trace: Trace, error: Exception) -> None:
 
 
 def _drop(keys: list[tuple]) -> None:
+    short.ways.clear()
     for key in keys:
         _retire(plans.pop(key))
 

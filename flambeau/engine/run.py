@@ -16,7 +16,7 @@ from typing import Any
 
 from flambeau.core import config
 from flambeau.core.errors import is_passing, out_of_memory
-from flambeau.engine import flight, graph
+from flambeau.engine import flight, graph, short
 from flambeau.engine.flight import lock
 from flambeau.engine.graph import VIEW, Node
 from flambeau.engine.interpreter import Failed, forget_uses, interpret, mark_needed, why_pending
@@ -60,7 +60,20 @@ def run_pending(wanted: Node | None = None) -> None:
 
 def run_ahead(wanted: Node | None = None) -> None:
     """The same, but only ``wanted`` is sure to have its content on return: the rest may still be in the air."""
-    _run(wanted, True)
+    if len(graph.trace) > short.MOST or not _run_short():
+        _run(wanted, True)
+
+
+def _run_short() -> bool:
+    """Runs a little trace that there is a short way for; whether it has run."""
+    done = False
+    with lock:
+        if current is None and not graph.written and not graph.history and flight.aloft is None and config.compiled:
+            try:
+                done = short.run()
+            except MemoryError as shortage:
+                raise out_of_memory(shortage) from None
+    return done
 
 
 def _run(wanted: Node | None, ahead: bool) -> None:
@@ -241,6 +254,11 @@ def _restore(history: list, storages: dict) -> None:
             storage.node = node
             if storage in storages:
                 storages[storage] = node
+
+
+def is_short(nodes: list) -> bool:
+    """Whether so little is pending that waiting for more gains nothing where a value is about to be written away."""
+    return len(nodes) <= short.MOST
 
 
 fresh_bytes = 0

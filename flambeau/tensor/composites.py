@@ -19,9 +19,9 @@ from flambeau.core.results import ReturnType
 from flambeau.ops.record import Op
 from flambeau.tensor.following import Call, composite_follower
 from flambeau.tensor.order import is_strided, laid_out
-from flambeau.tensor.recipes import MAX_RECIPES, WINDOW, given, key_of, layout_of, layout_or_class
-from flambeau.tensor.storage import Storage
-from flambeau.tensor.tensor import Tensor
+from flambeau.tensor.recipes import MAX_RECIPES, given, key_of, layout_of, layout_or_class
+from flambeau.tensor.storage import Storage, looks
+from flambeau.tensor.tensor import WINDOW, Tensor
 
 MAX_CALLS = 64
 """Of a composite that is remembered."""
@@ -239,7 +239,7 @@ class Watch:
 
 def _effects() -> list[int]:
     """What counts the effects that a recipe would leave out: looks at values, random numbers drawn, warnings."""
-    return [Storage.looks, Generator.draws, default_generator.next_normal is None, errors.warned]
+    return [looks.count, Generator.draws, default_generator.next_normal is None, errors.warned]
 
 
 dispatch.compose = compose

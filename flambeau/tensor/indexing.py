@@ -11,14 +11,20 @@ import numpy as np
 
 from flambeau import dispatch
 from flambeau.core import config, dtypes
-from flambeau.core.size import Size
+from flambeau.core.scalars import fitting
+from flambeau.core.size import Size, size_of_ints
 from flambeau.dispatch import grad_mode
+from flambeau.engine import graph
+from flambeau.engine.run import is_short, run_ahead
 from flambeau.ops.creation import full
 from flambeau.ops.indexing import expand_masks, filling, index, index_put, index_put_
 from flambeau.ops.parts import alias, slice_
 from flambeau.tensor.order import normal_strides
-from flambeau.tensor.tensor import Tensor, creation_of
+from flambeau.tensor.recipes import Layout, layout_of, little_window, steps_of
+from flambeau.tensor.storage import Storage
+from flambeau.tensor.tensor import Tensor, creation_of, values_of
 
+_new = object.__new__
 _WHOLE = slice(None)
 _NO_DIMS = (
     "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to convert a 0-dim "
@@ -29,23 +35,17 @@ _NO_DIMS = (
 def getitem(x: Tensor, key) -> Tensor:
     """``x[key]``: a view for numbers (0-dim integer tensors too), slices, ``None`` and ``...``; a copy where tensors or masks
     index."""
-    if key.__class__ is int:
-        if x._shape:
-            n = x._shape[0]
-            if not -n <= key < n:
-                raise IndexError(f"index {key} is out of bounds for dimension 0 with size {n}")
-        elif not (config.legacy and key == 0):
+    if x.__class__ is Tensor and dispatch.watch is None and x._tangent is None:
+        layout, storage = x._layout or layout_of(x), x._storage
+        if layout.parts is not None and x._history == storage.history and not (layout.requires_grad and grad_mode.enabled):
+            place = _row(x, layout, key) if key.__class__ is int else _place(x, layout, key)
+            if place is not None:
+                return _view(x, storage, layout, *place)
+    if key.__class__ is int and not x._shape:
+        if not (config.legacy and key == 0):
             raise IndexError(_NO_DIMS)
-        else:
-            warnings.warn("x[0] of a 0-dim tensor is an old spelling of x.item()", DeprecationWarning, stacklevel=2)
-            return x
-        return x.select(0, key) if (part := _part(x, key, None)) is None else part
-    if key.__class__ is slice and key.step is None and x._shape:
-        start, stop = key.start or 0, x._shape[0] if key.stop is None else key.stop
-        if start.__class__ is int and stop.__class__ is int and 0 <= start < stop <= x._shape[0]:
-            part = _part(x, start, stop - start)
-            if part is not None:
-                return part
+        warnings.warn("x[0] of a 0-dim tensor is an old spelling of x.item()", DeprecationWarning, stacklevel=2)
+        return x
     if key.__class__ is Tensor and not key._shape and x._shape and _is_number(key):
         return getitem(x, key.item())
     view, indices = _apply_basic(x, key)
@@ -54,45 +54,109 @@ def getitem(x: Tensor, key) -> Tensor:
     return index(view, expand_masks(view, indices))
 
 
-def _part(x: Tensor, start: int, length: int | None) -> Tensor | None:
-    """``x[start]``, or so many elements of the first dim from there on; ``None`` where that is not all that matters.
+# --- places --------------------------------------------------------------------------------------------------
+#
+# Where in memory x[...] is: the shape, the strides (None: row-major), the offset, and the layout if it is known. In a loop over some
+# data each is new, so there would be no use in recipes.
 
-    In a loop over some data each is new, so there would be no use in recipes.
-    """
-    if x.__class__ is not Tensor:
-        return None
-    storage = x._storage
-    layout = x._layout or dispatch.layout_of(x)
-    parts = layout.parts
-    if layout.requires_grad and grad_mode.enabled or x._history != storage.history or parts is None:
-        return None
-    if x._tangent is not None:
-        return None
-    found = parts.get(length)
+
+def _row(x: Tensor, layout: Layout, i: int) -> tuple | None:
+    """The place of ``x[i]``; ``None`` where there is no such row."""
+    parts: dict = layout.parts  # type: ignore[assignment]
+    found = parts.get(None)
     if found is None:
-        shape, strides = x._shape, x.stride()
-        if length is None:
-            found = shape[1:], normal_strides(shape[1:], strides[1:]), strides[0]
+        if not layout.shape:
+            return None
+        steps = steps_of(layout)
+        shape = layout.shape[1:]
+        strides = normal_strides(shape, steps[1:])
+        window = little_window(layout, shape, strides)
+        found = parts[None] = layout.shape[0], steps[0], shape, strides, window
+    n, step, shape, strides, window = found
+    if 0 <= i < n:
+        return shape, strides, x._offset + i * step, window
+    return (shape, strides, x._offset + (i + n) * step, window) if -n <= i < 0 else None
+
+
+def _place(x: Tensor, layout: Layout, key) -> tuple | None:
+    """The place of ``x[key]`` for numbers, slices, ``None`` and ``...``; ``None`` for whatever is more than that, or wrong."""
+    if key.__class__ is not tuple:
+        key = (key,)
+    shape, steps, offset = layout.shape, steps_of(layout), x._offset
+    extents: list[int] = []
+    strides: list[int] = []
+    d, n = 0, len(steps)
+    for part in key:
+        kind = part.__class__
+        if kind is Tensor and not part._shape and _is_number(part):
+            part, kind = part.item(), int
+        if kind is int:
+            if d == n:
+                return None
+            extent = _at(shape, d)
+            if not -extent <= part < extent:
+                return None
+            offset += (part if part >= 0 else part + extent) * steps[d]
+            d += 1
+        elif kind is slice:
+            if d == n or not _SIMPLE.issuperset((part.start.__class__, part.stop.__class__, part.step.__class__)):
+                return None
+            extent, step = _at(shape, d), steps[d]
+            if part != _WHOLE:
+                start, stop, by = part.indices(extent) if part.step is None or part.step > 0 else (0, 0, 0)
+                if not by:
+                    return None
+                extent = max(0, (stop - start + by - 1) // by)
+                offset += start * step
+                step *= by
+            extents.append(extent)
+            strides.append(step)
+            d += 1
+        elif part is None:
+            extents.append(1)
+            strides.append(_at(shape, d) * steps[d] if d < n else 1)
+        elif part is Ellipsis:
+            behind = [p for p in key if p is not None]
+            end = n - (len(behind) - 1 - d)
+            if end < d:
+                return None
+            extents += shape[d:end]
+            strides += steps[d:end]
+            d = end
         else:
-            part = Size((length, *shape[1:]))
-            found = part, normal_strides(part, strides), strides[0]
-        parts[length] = found
-    result = object.__new__(Tensor)
-    result._storage, result._dtype = storage, x._dtype
-    result._shape, result._strides, step = found
-    result._offset = x._offset + (start if start >= 0 else start + x._shape[0]) * step
+            return None
+    if d < n:
+        extents += shape[d:]
+        strides += steps[d:]
+    if not extents:
+        return SCALAR, None, offset, little_window(layout, SCALAR, None)
+    found = size_of_ints(tuple(extents))
+    return found, normal_strides(found, tuple(strides)), offset, None
+
+
+_at = tuple.__getitem__
+_SIMPLE = frozenset((int, type(None)))
+SCALAR = Size(())
+
+
+def _view(x: Tensor, storage: Storage, layout: Layout, shape: Size, strides, offset: int, window) -> Tensor:
+    """A view of ``x`` at a place."""
+    result = _new(Tensor)
+    result._storage, result._dtype, result._shape, result._offset = storage, x._dtype, shape, offset
+    if strides is not None:
+        result._strides = strides
     if layout.inference:
         return result
     base = x._base
-    if base is None:
-        result._base = x
-    else:
-        result._base = base
-        if x._creation is not None:
-            result._creation = x._creation
-    result._history = storage.history
-    if layout.requires_grad or not grad_mode.enabled:
+    result._base = x if base is None else base
+    if storage.history:
+        result._history = storage.history
+    if x._creation is not None or not grad_mode.enabled:
         result._creation = creation_of(x, False)
+    if window is not None and Storage.windowed and not layout.requires_grad:
+        value = storage.node.value
+        if value.__class__ is np.ndarray and value.size > (shape.numel() if shape else 1):
+            result._layout = window
     return result
 
 
@@ -103,6 +167,8 @@ def _is_number(index: Tensor) -> bool:
 
 def setitem(x: Tensor, key, value) -> None:
     """``x[key] = value``."""
+    if _put(x, key, value):
+        return
     if isinstance(key, Tensor) and key._dtype is dtypes.bool and key._shape == x._shape and value.__class__ in (int, float):
         if x._dtype.kind == dtypes.FLOATING and not (dispatch.grad_mode.enabled and x.requires_grad):
             x.masked_fill_(key, value)  # what the tape would need to know is all that index_put has more
@@ -126,6 +192,52 @@ def setitem(x: Tensor, key, value) -> None:
     masks = expand_masks(view, indices)
     dispatch.refuse_overlap(index_put_.op, view, (value, *masks))
     dispatch.assign(view, index_put(view._alias(), masks, value, False))
+
+
+def _put(x: Tensor, key, value) -> bool:
+    """Writes a number, or a tensor of the right shape, to its place in memory at once; whether that could be.
+
+    Not where the tape has to know of it, nor where an op's calls are watched.
+    """
+    if x.__class__ is not Tensor or dispatch.watch is not None or not Storage.windowed:
+        return False
+    storage, layout = x._storage, x._layout or layout_of(x)
+    if storage.node.value.__class__ is not np.ndarray or storage.node.dtype is not x._dtype:
+        return False
+    if layout.parts is None or x._history != storage.history:
+        return False
+    on_tape = grad_mode.enabled
+    if x._tangent is not None or on_tape and (layout.requires_grad or x._base is not None and x._base.requires_grad):
+        return False
+    place = _row(x, layout, key) if key.__class__ is int else _place(x, layout, key)
+    if place is None:
+        return False
+    shape, strides, offset, _ = place
+    if value.__class__ is float or value.__class__ is int:
+        dtype = x._dtype
+        if dtype not in _AS_IT_IS or not -_EXACT <= value <= _EXACT:
+            value = np.array(fitting(value, dtype)).astype(dtype.np)
+    elif value.__class__ is Tensor and value._dtype is x._dtype and (value._shape == shape or not value._shape):
+        if value._tangent is not None or value._bits or on_tape and value.requires_grad:
+            return False
+        if value._storage.node.value is None:
+            if not is_short(graph.trace) or value._shape.numel() > MANY:
+                return False
+            run_ahead(value._storage.node)
+        if value._storage is storage and shape and value is not x:  # they may overlap
+            return False
+        value = values_of(value, value._storage is storage)
+        if value is None:
+            return False
+    else:
+        return False
+    return storage.put(value, shape, strides, offset)
+
+
+_AS_IT_IS, _EXACT = (dtypes.float32, dtypes.float64), 1 << 53
+"""Numbers up to here become elements of these dtypes by one rounding, if any."""
+MANY = 4096
+"""With so many elements a write may wait, like anything else."""
 
 
 def _type_name(value) -> str:

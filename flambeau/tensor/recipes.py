@@ -17,6 +17,7 @@ import numpy as np
 from flambeau import dispatch
 from flambeau.core import config, dtypes
 from flambeau.core.scalars import open_range
+from flambeau.core.size import Size, contiguous_strides
 from flambeau.dispatch import grad_mode
 from flambeau.engine.flight import lock
 from flambeau.engine.graph import VIEW, Node
@@ -25,7 +26,7 @@ from flambeau.ops.conversion import to_dtype
 from flambeau.ops.record import Op, registry
 from flambeau.tensor.following import Result, Source, follower, view_follower
 from flambeau.tensor.order import COPY
-from flambeau.tensor.tensor import Tensor, geometry_of, is_plain, is_window
+from flambeau.tensor.tensor import WINDOW, Tensor, geometry_of, is_little, is_plain, is_window
 
 MAX_RECIPES = 1024
 """Of one op: a program whose shapes never repeat begins anew."""
@@ -36,19 +37,18 @@ MAX_SEEN = 4096
 class Layout:
     """All that recording looks at in a tensor but its place in memory; equal layouts are one object."""
 
-    __slots__ = ("dtype", "inference", "memory", "offset", "parts", "requires_grad", "shape", "strides")
+    __slots__ = ("dtype", "inference", "memory", "offset", "parts", "requires_grad", "shape", "steps", "strides")
 
     def __init__(self, shape, strides, offset, dtype, memory, is_view: bool, requires_grad: bool, bits: frozenset, inference: bool) -> None:
         self.shape, self.strides, self.offset, self.dtype = shape, strides, offset, dtype
         self.memory = memory  # shape and dtype of its storage's content, where that is not its own, or WINDOW; else None
         self.requires_grad = requires_grad
         self.inference = inference  # made in inference mode
-        # By length, what parts of the first dim are like (see tensor/indexing.py); None where they are not what is in memory.
-        self.parts: dict[int | None, tuple] | None = None if bits else {}
+        # What parts are like (see tensor/indexing.py); None where they are not what is in memory.
+        self.parts: dict[None, tuple] | None = None if bits else {}
+        self.steps: tuple[int, ...] | None = strides  # once they have been asked for, those of a row-major tensor too
 
 
-WINDOW = object()
-"""The memory of a tensor that is read through a window: all of them are alike, wherever they begin."""
 MAX_LAYOUTS = 16384
 _layouts: dict[tuple, Layout] = {}
 
@@ -68,6 +68,21 @@ def layout_of(t: Tensor) -> Layout:
         found = _layouts[key] = Layout(*key)
     t._layout = found
     return found
+
+
+def steps_of(layout: Layout) -> tuple[int, ...]:
+    """The strides of a tensor, row-major or not."""
+    if layout.steps is None:
+        layout.steps = contiguous_strides(layout.shape)
+    return layout.steps
+
+
+def little_window(whole: Layout, shape: Size, strides: tuple[int, ...] | None) -> Layout | None:
+    """The layout of a little part of some data (see :func:`flambeau.tensor.tensor.is_little`); ``None`` for a larger part."""
+    if not is_little(shape, strides):
+        return None
+    key = (shape, strides, 0, whole.dtype, WINDOW, not whole.inference, False, Tensor._bits, whole.inference)
+    return _layouts.get(key) or _layouts.setdefault(key, Layout(*key))
 
 
 # --- which recipe --------------------------------------------------------------------------------------------

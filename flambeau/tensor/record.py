@@ -32,8 +32,8 @@ from flambeau.ops.layouts import elementwise as elementwise_layout
 from flambeau.tensor.order import in_memory_order, in_order, is_strided, normal_strides, reordered
 from flambeau.tensor.overlap import SAME_EVERYWHERE, refuse_overlap, refuse_repeated
 from flambeau.tensor.recipes import CAST, learn, learn_view
-from flambeau.tensor.storage import Storage, storage_of
-from flambeau.tensor.tensor import Tensor, creation_of, geometry_of, is_plain, make_tensor, read
+from flambeau.tensor.storage import Storage, looks, storage_of
+from flambeau.tensor.tensor import Tensor, creation_of, geometry_of, is_plain, make_tensor, read, values_of
 
 _new = object.__new__
 _NUMBERS = (int, float, complex, np.number, np.bool_)
@@ -42,9 +42,9 @@ _OPERANDS = frozenset([Tensor, int, float, bool, complex])  # the commonest clas
 
 def record(op, args: tuple, kwargs: dict):
     """Records a primitive: ``op.check`` gives shape, dtype, inputs and settings."""
-    looks, warned = Storage.looks, errors.warned
+    looked_before, warned = looks.count, errors.warned
     shape, dtype, inputs, attrs = op.check(*args, **kwargs)
-    looked = Storage.looks != looks or errors.warned != warned  # neither is part of a recipe
+    looked = looks.count != looked_before or errors.warned != warned  # neither is part of a recipe
     given, order = inputs, None
     if op.layout is elementwise_layout and is_strided(inputs):
         order = op.layout(inputs, shape[0] if op.outputs else shape, attrs)
@@ -153,7 +153,7 @@ def _values(nodes: tuple, now: bool = False) -> tuple | None:
 
 def known(t: Tensor) -> np.ndarray | None:
     """The values of ``t``, not for writing, where nothing must run to have them."""
-    Storage.looks += 1
+    looks.count += 1
     value = t._storage.node.value
     if value is None or t._storage.exposed or not is_plain(t):
         values = _values((read(t),))
@@ -186,9 +186,9 @@ def record_pointwise(op, args: tuple, kwargs: dict) -> Tensor:
     """Records an elementwise op: promotes dtypes, broadcasts shapes, keeps the memory layout of its inputs."""
     if not _OPERANDS.issuperset(map(type, args)):
         _refuse_operands(op, args)
-    looks = Storage.looks
+    looked_before = looks.count
     inputs, attrs = op.check(*args, **kwargs)
-    looked = Storage.looks != looks
+    looked = looks.count != looked_before
     result = elementwise(op, inputs, attrs)
     if not looked:
         learn(op, args, kwargs, inputs, result)
@@ -384,9 +384,9 @@ def cast_node(node: Node, dtype: dtypes.dtype) -> Node:
 
 def view(op, args: tuple, kwargs: dict):
     """A view, or a tuple of views, of the first argument: shares its storage and remembers its base."""
-    looks = Storage.looks
+    looked_before = looks.count
     geometry = op.check(*args, **kwargs)
-    looked = Storage.looks != looks
+    looked = looks.count != looked_before
     input = args[0] if args else kwargs[op.tensors[0]]
     kind: list = []
     if op.outputs:
@@ -586,18 +586,16 @@ def _rows_written(input: Tensor, content: Node, node: Node) -> Node | None:
 
 def put(input: Tensor, src: Tensor) -> bool:
     """Writes the values of ``src`` into ``input``, a part of some memory, at once; whether that could be."""
-    value = src._storage.node.value
-    if value.__class__ is not np.ndarray or src._dtype is not input._dtype or is_plain(input) or not Storage.windowed:
+    node = input._storage.node
+    if src._storage.node.value is None or src._dtype is not input._dtype or is_plain(input) or not Storage.windowed:
         return False
     if grad_mode.enabled and (src.requires_grad or input.requires_grad or input._base is not None and input._base.requires_grad):
         return False
-    if input._strides is not None and 0 in input._strides or input._bits or src._bits:
+    if input._bits or src._bits or node.dtype is not input._dtype:
         return False
-    values = value if is_plain(src) else VIEW.kernel(value, **geometry_of(src))
-    if src._storage is input._storage:
-        flight.settle(value)
-        values = values.copy()
-    return input._storage.put(values, geometry_of(input))
+    del node
+    values = values_of(src, src._storage is input._storage)
+    return values is not None and input._storage.put(values, input._shape, input._strides, input._offset)
 
 
 def _fills(result: Tensor, input: Tensor) -> bool:

@@ -26,6 +26,16 @@ if TYPE_CHECKING:
 MOST_BUSY = 256
 
 
+class _Looks:
+    """How often anybody has looked at the values of any storage. No attribute of the class, which would forget all that Python
+    knows about attributes of storages each time that it changed."""
+
+    count = 0
+
+
+looks = _Looks()
+
+
 class Storage:
     """A flat run of elements. Its content is ``node``; once somebody needs an address it also has a ``buffer``.
 
@@ -40,8 +50,6 @@ class Storage:
     ``busy``     so many views are read as such before there are windows again: ``meetings`` counts the writes that met some
     """
 
-    looks = 0
-    """How often anybody has looked at the values of any storage."""
     windowed = True
     """Whether there are windows: not while calls are captured, which must know where each value comes from."""
 
@@ -99,7 +107,7 @@ class Storage:
 
     def _memory(self) -> np.ndarray:
         """The same, for who reads it once it is settled."""
-        Storage.looks += 1
+        looks.count += 1
         if self.node is not self.leaf:
             if self.node.value is None:
                 run_pending(self.node)
@@ -190,22 +198,33 @@ class Storage:
             self.busy = min(MOST_BUSY, 2 << 2 * self.meetings)
         self.windows = None
 
-    def put(self, values: np.ndarray, geometry: dict) -> bool:
+    def put(self, values, shape, strides: tuple[int, ...] | None, offset: int) -> bool:
         """Writes to a part of the memory at once, if its content is there and nobody else looks at it; whether it did.
 
-        A node would make each place that a program writes to, such as the next of a replay buffer, a trace of its own.
+        ``values`` is a number or an array of the content's dtype. A node would make each place that a program writes to, such as
+        the next of a replay buffer, a trace of its own.
         """
-        if self.node.value.__class__ is not np.ndarray or self.exposed:
+        if self.node.value.__class__ is not np.ndarray:
             return False
         if self.buffer is None:
             with lock:
                 self._adopt()
-        if self.node is not self.leaf or sys.getrefcount(self.leaf) > ONE_HOLDER + 1:
-            return False
         if self.windows is not None:
             self._part()
-        flight.land()
-        graph.strided(self.buffer, **geometry)[...] = values  # type: ignore[arg-type]
+        if flight.aloft is not None:
+            flight.land()
+        memory: np.ndarray = self.buffer  # type: ignore[assignment]
+        if shape:
+            if strides is None:
+                strides = contiguous_strides(shape)
+            elif 0 in strides:
+                return False
+            part, where = graph.strided(memory, shape, strides, offset, self.node.dtype), ...
+        else:
+            part, where = memory, offset
+        if self.node is not self.leaf or sys.getrefcount(self.leaf) > ONE_HOLDER + 1:
+            return False
+        part[where] = values  # no call from here on
         self.version += 1
         return True
 
@@ -349,9 +368,9 @@ class InferenceStorage(Storage):
         self.check_write()
         super().write(node)
 
-    def put(self, values: np.ndarray, geometry: dict) -> bool:
+    def put(self, values, shape, strides: tuple[int, ...] | None, offset: int) -> bool:
         self.check_write()
-        return super().put(values, geometry)
+        return super().put(values, shape, strides, offset)
 
     def store(self, node: Node, geometry: dict) -> None:
         self.check_write()

@@ -12,9 +12,9 @@ from flambeau.core import dtypes, memory_format
 from flambeau.core.size import Size, contiguous_strides, wrap_dim
 from flambeau.dispatch import grad_mode
 from flambeau.engine import flight
-from flambeau.engine.graph import VIEW, Node
+from flambeau.engine.graph import VIEW, Node, leaf
 from flambeau.engine.run import run_ahead
-from flambeau.tensor.storage import Storage
+from flambeau.tensor.storage import Storage, looks
 
 _new = object.__new__
 
@@ -197,34 +197,42 @@ class Tensor(Derived):
 
     def item(self):
         """The value of a tensor with one element, as a Python number."""
-        if self._shape.numel() != 1:
+        if self._shape and self._shape.numel() != 1:
             raise RuntimeError(
                 f"a Tensor with {self._shape.numel()} elements cannot be converted to Scalar: item() takes a tensor "
                 f"with one element, this one has shape {list(self._shape)}"
             )
-        Storage.looks += 1
+        looks.count += 1
         node = self._storage.node
         if node.value is None:
             run_ahead(node)
             node = self._storage.node
         value = node.value
-        layout = self._layout or dispatch.layout_of(self)
-        if value.__class__ is not np.ndarray or layout.parts is None:
+        dtype = self._dtype
+        if value.__class__ is not np.ndarray or dtype is not node.dtype or self._bits or dtype is dtypes.bfloat16 or not value.size:
             value = self._array().reshape(())  # one that could not be computed, or is not what is in memory
-        else:
-            if flight.aloft is not None:
-                flight.settle(value)
-            if layout.memory is not None:  # a part of its storage
-                value = VIEW.kernel(value, (), (), self._offset, self._dtype)
-        return value.astype(np.float32).item() if self._dtype is dtypes.bfloat16 else value.item()
+            return value.astype(np.float32).item() if dtype is dtypes.bfloat16 else value.item()
+        if flight.aloft is not None:
+            flight.settle(value)
+        return value.item(self._offset)
 
     def tolist(self):
         """The values as nested lists of Python numbers."""
+        node = self._storage.node
+        value, shape = node.value, self._shape
+        if (
+            value.__class__ is np.ndarray and node.shape == shape and self._strides is None and self._dtype is node.dtype
+            and not self._offset and self._dtype is not dtypes.bfloat16
+        ):  # fmt: skip
+            looks.count += 1
+            if flight.aloft is not None:
+                flight.settle(value)
+            return value.tolist()
         array = self._array()
         return (array.astype(np.float32) if self._dtype is dtypes.bfloat16 else array).tolist()
 
     def __bool__(self) -> bool:
-        n = self._shape.numel()
+        n = self._shape.numel() if self._shape else 1
         if n == 1:
             return bool(self.item())
         if n == 0:
@@ -234,28 +242,22 @@ class Tensor(Derived):
         )
 
     def _scalar(self):
-        if self._shape.numel() != 1:
+        if self._shape and self._shape.numel() != 1:
             raise ValueError(
                 f"only one element tensors can be converted to Python scalars: this one has shape {list(self._shape)}"
             )
         return self.item()
 
     def __int__(self) -> int:
-        return int(self._real_scalar("int64_t"))
+        value = self._scalar()
+        return value if value.__class__ is int else int(_real(value, "int64_t"))
 
     def __float__(self) -> float:
-        return float(self._real_scalar("double"))
+        value = self._scalar()
+        return value if value.__class__ is float else float(_real(value, "double"))
 
     def __complex__(self) -> complex:
         return complex(self._scalar())
-
-    def _real_scalar(self, kind: str):
-        value = self._scalar()
-        if value.__class__ is complex:
-            if value.imag:
-                raise RuntimeError(f"value cannot be converted to type {kind} without overflow: {value} has an imaginary part")
-            return value.real
-        return value
 
     def __index__(self) -> int:
         if self._dtype.kind > dtypes.INTEGRAL or self._shape.numel() != 1:
@@ -482,6 +484,15 @@ class Tensor(Derived):
 Tensor.__module__ = "torch"
 
 
+def _real(value, kind: str):
+    """A number that is converted to a real one of C's type ``kind``."""
+    if value.__class__ is complex:
+        if value.imag:
+            raise RuntimeError(f"value cannot be converted to type {kind} without overflow: {value} has an imaginary part")
+        return value.real
+    return value
+
+
 MANY, NO_GRAD, INFERENCE, CUSTOM = "many", "no_grad", "inference", "custom"
 """Why the tape may not follow a write through a view: it is one of several results, was made where nothing was on the tape, or is
 the result of a user's Function."""
@@ -532,23 +543,76 @@ def read(t: Tensor) -> Node:
     node = storage.node
     if is_plain(t):
         return node
-    if is_window(t):
+    layout, window = t._layout, is_window(t)
+    if layout is not None and (layout.memory is WINDOW) is not window:
+        t._layout = None  # its values have come, or something has been written over them
+    if window:
+        if is_little(t._shape, t._strides):
+            return _copied(t, node)
         return storage.window(t._offset, t._shape, t._shape.numel())
     if storage.busy:
         storage.busy -= 1
     return Node(VIEW, (node,), geometry_of(t), t._shape, t._dtype)
 
 
+def values_of(t: Tensor, own: bool = False) -> np.ndarray | None:
+    """The values of a tensor whose storage's content is there; ``None`` where it could not be computed. ``own``: a copy."""
+    node = t._storage.node
+    values = node.value
+    if values.__class__ is not np.ndarray:
+        return None
+    if flight.aloft is not None:
+        flight.settle(values)
+    if not is_plain(t):
+        values = VIEW.kernel(values, **geometry_of(t))
+    return values.copy() if own else values
+
+
+WINDOW = object()
+"""The memory, in a layout, of a tensor that is read through a window: all of them are alike, wherever they begin."""
+LITTLE, SPREAD = 64, 1024
+"""Elements of a part that is copied rather than looked at where it is; and of a row whose elements lie apart."""
+
+
+def is_little(shape: Size, strides: tuple[int, ...] | None) -> bool:
+    """Whether a part of some data is so small that reading it copies it: then nobody need know of that when data are written."""
+    if not shape:
+        return True
+    if strides is None:
+        return 0 < shape.numel() <= LITTLE
+    return len(shape) == 1 and 0 < tuple.__getitem__(shape, 0) <= SPREAD and strides[0] > 0
+
+
+def _copied(t: Tensor, content: Node) -> Node:
+    """A leaf with a copy of a part of some data."""
+    values = content.value
+    if flight.aloft is not None:
+        flight.settle(values)
+    shape, offset, strides = t._shape, t._offset, t._strides
+    flat = values if values.ndim == 1 else values.reshape(-1)
+    if not shape:
+        value = flat[offset, ...].copy()
+    elif strides is None:
+        value = flat[offset : offset + shape.numel()].reshape(shape).copy()
+    else:
+        value = VIEW.kernel(values, shape, strides, offset, t._dtype).copy()
+    return leaf(value, shape, t._dtype)
+
+
 def is_window(t: Tensor) -> bool:
-    """Whether a tensor is a run of elements of some data: of values that are there, and do not change all the time."""
+    """Whether a tensor is a part of some data: of values that are there. Either a run of elements, of data that do not change all
+    the time, or a little part."""
     storage = t._storage
     node = storage.node
     value = node.value
-    return (
-        value.__class__ is np.ndarray and t._strides is None and node.dtype is t._dtype
-        and not t._requires_grad and t._grad_fn is None and not storage.busy and Storage.windowed
-        and (storage.buffer is None or storage.leaf is node) and 0 < t._shape.numel() < value.size
-    )  # fmt: skip
+    if value.__class__ is not np.ndarray or node.dtype is not t._dtype or t._requires_grad or t._grad_fn is not None:
+        return False
+    size = t._shape.numel() if t._shape else 1
+    if not Storage.windowed or t._bits or not 0 < size < value.size:
+        return False
+    if is_little(t._shape, t._strides):
+        return True
+    return t._strides is None and not storage.busy and (storage.buffer is None or storage.leaf is node)
 
 
 def window_of(t: Tensor) -> Node | None:

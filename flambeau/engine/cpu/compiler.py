@@ -246,6 +246,82 @@ start:
 """
 
 
+_LAUNCH = """
+declare void @flambeau_run(ptr, i64)
+declare ptr @PyLong_AsVoidPtr(ptr)
+declare i64 @PyLong_AsLongLong(ptr)
+declare double @PyFloat_AsDouble(ptr)
+declare ptr @PyErr_Occurred()
+declare void @Py_IncRef(ptr)
+
+define ptr @flambeau_launch(ptr %none, ptr %arguments, i64 %number) {
+entry:
+  %first = load ptr, ptr %arguments
+  %code = call ptr @PyLong_AsVoidPtr(ptr %first)
+  %calls = load ptr, ptr %code
+  %place1 = getelementptr i64, ptr %code, i64 1
+  %count = load i64, ptr %place1
+  %place2 = getelementptr i64, ptr %code, i64 2
+  %entries = load i64, ptr %place2
+  %place3 = getelementptr i64, ptr %code, i64 3
+  %arrays = load ptr, ptr %place3
+  %begin = getelementptr i64, ptr %code, i64 4
+  br label %head
+head:
+  %i = phi i64 [ 0, %entry ], [ %i1, %next ]
+  %i1 = add i64 %i, 1
+  %more = icmp slt i64 %i, %entries
+  br i1 %more, label %body, label %done
+body:
+  %line = getelementptr [4 x i64], ptr %begin, i64 %i
+  %sort = load i64, ptr %line
+  %line1 = getelementptr i64, ptr %line, i64 1
+  %which = load i64, ptr %line1
+  %line2 = getelementptr i64, ptr %line, i64 2
+  %to = load ptr, ptr %line2
+  %line3 = getelementptr i64, ptr %line, i64 3
+  %offset = load i64, ptr %line3
+  %given = getelementptr ptr, ptr %arguments, i64 %which
+  %object = load ptr, ptr %given
+  switch i64 %sort, label %array [ i64 1, label %real i64 2, label %integer ]
+array:
+  %place = getelementptr i8, ptr %object, i64 TYPE
+  %type = load ptr, ptr %place
+  %fits = icmp eq ptr %type, %arrays
+  br i1 %fits, label %address, label %wrong
+address:
+  %field = getelementptr i8, ptr %object, i64 DATA
+  %data = load ptr, ptr %field
+  %element = getelementptr i8, ptr %data, i64 %offset
+  store ptr %element, ptr %to
+  br label %next
+real:
+  %x = call double @PyFloat_AsDouble(ptr %object)
+  store double %x, ptr %to
+  br label %next
+integer:
+  %n = call i64 @PyLong_AsLongLong(ptr %object)
+  store i64 %n, ptr %to
+  br label %next
+next:
+  br label %head
+wrong:
+  call void @Py_IncRef(ptr %first)
+  ret ptr %first
+done:
+  %error = call ptr @PyErr_Occurred()
+  %ok = icmp eq ptr %error, null
+  br i1 %ok, label %run, label %failed
+failed:
+  ret ptr null
+run:
+  call void @flambeau_run(ptr %calls, i64 %count)
+  call void @Py_IncRef(ptr %none)
+  ret ptr %none
+}
+"""
+
+
 class _MethodDef(ctypes.Structure):
     _fields_ = [("name", ctypes.c_char_p), ("code", ctypes.c_void_p), ("flags", ctypes.c_int), ("doc", ctypes.c_char_p)]
 
@@ -291,6 +367,21 @@ def driver() -> Callable[[int, int], None]:
     llvm.add_symbol("flambeau_run", session().compile_ir(_RUN, "flambeau_run"))
     llvm.add_symbol("flambeau_drive", session().compile_ir(with_clock(_DRIVE), "flambeau_drive"))
     return method("flambeau_drive")
+
+
+@cache
+def launcher() -> Callable:
+    """``launch(code, *arrays, *numbers)``: tells kernels where arrays are, calls them, and gives ``None``; with the GIL all the while.
+
+    ``code`` is the address of words: that of pairs as for :func:`driver`, how many these are, how many entries follow, and that of
+    the class of arrays. An entry is {sort, which argument, where to, offset in bytes}: the address of an array's memory (sort 0), or
+    the value of a number, as a double (1) or an integer (2). Where what should be an array is none, nothing runs, and ``code`` is
+    given back.
+    """
+    driver()  # which makes what runs kernels known
+    size = object.__basicsize__  # an object begins with its count and its class; of an array, the address of its memory follows
+    ir = _LAUNCH.replace("TYPE", str(size - 8)).replace("DATA", str(size))
+    return builtin("flambeau_launch", session().compile_ir(ir, "flambeau_launch"))
 
 
 # By kind of CPU: a clock without a system call, and how far it goes in about 20 ms.
