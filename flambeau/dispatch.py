@@ -25,6 +25,7 @@ class _GradMode(threading.local):
     enabled: bool | None = True
     inference = False
     asked = True
+    threads = True  # whether programs allow a backward pass to use some
 
 
 class _Autocast(threading.local):

@@ -1,4 +1,4 @@
-"""``torch.profiler``: how long the stretches of a program that :class:`record_function` names take.
+"""``torch.profiler`` and ``torch.autograd.profiler``: how long the stretches of a program that :class:`record_function` names take.
 
 Single operations are not listed, since they are recorded and run together; Python's ``cProfile`` tells of functions.
 Source: https://docs.pytorch.org/docs/stable/profiler.html
@@ -9,12 +9,16 @@ from __future__ import annotations
 import json
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterable
 from contextlib import ContextDecorator
 from enum import Enum
 from typing import Any
 
-__all__ = ["ProfilerAction", "ProfilerActivity", "profile", "record_function", "schedule", "tensorboard_trace_handler"]
+__all__ = [
+    "ProfilerAction", "ProfilerActivity", "emit_itt", "emit_nvtx", "kineto_available", "profile", "record_function", "schedule",
+    "supported_activities", "tensorboard_trace_handler",
+]  # fmt: skip
 
 
 class ProfilerActivity(Enum):
@@ -103,19 +107,47 @@ class Averages(list):
         return "\n".join(lines)
 
 
+_NOT_LISTED = "the profiler takes the times of what record_function names; single operations, which run together, are not listed"
+_OF_OPERATIONS = ("acc_events", "profile_memory", "record_shapes", "with_flops", "with_modules", "with_stack")
+_SETTINGS = frozenset(
+    (*_OF_OPERATIONS, "custom_trace_id_callback", "execution_trace_observer", "experimental_config", "post_processing_timeout_s")
+    + ("use_cpu", "use_cuda", "use_device", "use_kineto")
+)
+"""What PyTorch's profilers may be told besides."""
+
+
 class profile:
-    """Takes the times of the named stretches of code inside, in the steps that ``schedule`` picks."""
+    """Takes the times of the named stretches of code inside, in the steps that ``schedule`` picks.
+
+    Settings that are about single operations are taken, with a warning: none is listed.
+    """
 
     def __init__(
         self, *args: Any, activities: Iterable[ProfilerActivity] | None = None, schedule: Callable | None = None,
-        on_trace_ready: Callable[[profile], Any] | None = None, **settings: Any,
+        on_trace_ready: Callable[[profile], Any] | None = None, enabled: bool = True, **settings: Any,
     ) -> None:  # fmt: skip
+        unknown = next((name for name in settings if name not in _SETTINGS), None)
+        if unknown is not None or len(args) > 1:
+            raise TypeError(f"profile() got an unexpected {f'keyword argument {unknown!r}' if unknown else 'positional argument'}")
+        wanted = [name for name in _OF_OPERATIONS if settings.get(name)]
+        if wanted:
+            warnings.warn(f"{wanted[0]}=True has no effect: {_NOT_LISTED}", stacklevel=2)
+        if settings.get("use_cuda") or settings.get("use_device") or ProfilerActivity.CUDA in (activities or ()):
+            warnings.warn("CUDA is not available, disabling CUDA profiling", stacklevel=2)
+        self.enabled = args[0] if args and isinstance(args[0], bool) else enabled  # of torch.autograd.profiler; else activities
         self.schedule, self.on_trace_ready = schedule, on_trace_ready
         self.step_num = 0
         self.stretches: list[tuple[str, int, int]] = []
         self.recording = False
 
+    def __getattr__(self, name: str) -> Any:
+        if name in ("events", "export_memory_timeline", "export_stacks", "function_events", "kineto_results", "self_cpu_time_total", "total_average"):
+            raise AttributeError(f"a profile has no {name!r}: {_NOT_LISTED}")
+        raise AttributeError(f"'profile' object has no attribute {name!r}")
+
     def _action(self) -> ProfilerAction:
+        if not self.enabled:
+            return ProfilerAction.NONE
         return self.schedule(self.step_num) if self.schedule is not None else ProfilerAction.RECORD
 
     def start(self) -> None:
@@ -152,6 +184,10 @@ class profile:
             times.setdefault(name, []).append((end - start) / 1000)
         return Averages(Average(name, found) for name, found in times.items())
 
+    def table(self, sort_by: str | None = None, row_limit: int = 100, **settings: Any) -> str:
+        """:meth:`key_averages` as text."""
+        return self.key_averages().table(sort_by, row_limit)
+
     def export_chrome_trace(self, path: str | os.PathLike) -> None:
         """Writes the stretches for ``chrome://tracing``."""
         events = [
@@ -171,3 +207,24 @@ def tensorboard_trace_handler(dir_name: str, worker_name: str | None = None, use
         p.export_chrome_trace(os.path.join(dir_name, name))
 
     return handler
+
+
+def kineto_available() -> bool:
+    """Whether PyTorch's library for profiling is there: it is not, and nothing is lost without it."""
+    return False
+
+
+def supported_activities() -> set[ProfilerActivity]:
+    """What can be watched."""
+    return {ProfilerActivity.CPU}
+
+
+class emit_nvtx:
+    """Marks for NVIDIA's tools, which there are none of without a GPU: ``NotImplementedError``."""
+
+    def __init__(self, enabled: bool = True, record_shapes: bool = False) -> None:
+        raise NotImplementedError(f"{type(self).__name__} is for another tool's timeline, which flambeau does not write to; use profile()")
+
+
+class emit_itt(emit_nvtx):
+    """Marks for Intel's tools: ``NotImplementedError``."""

@@ -7,6 +7,7 @@ import functools
 import hashlib
 import importlib
 import struct
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -406,6 +407,38 @@ def test_profile_takes_the_times_of_the_steps_that_the_schedule_picks(tmp_path):
             p.step()
     assert [(row.key, row.count) for row in traces[0]] == [("step", 2)] and len(traces) == 1
     p.export_chrome_trace(tmp_path / "trace.json")
+
+
+@pytest.mark.parametrize("settings", [{}, {"enabled": False}, {"record_shapes": True}, {"use_cuda": True}, {"use_kineto": False}, {"size": 3}])
+@pytest.mark.parametrize("module", [profiler, torch.autograd.profiler])
+def test_profiles_do_what_they_are_told_or_say_that_they_do_not(module, settings):
+    name = next(iter(settings), "")
+    if name == "size":
+        with pytest.raises(TypeError, match="unexpected keyword argument 'size'"):
+            module.profile(**settings)
+        return
+    refused = {"record_shapes": "record_shapes=True has no effect", "use_cuda": "CUDA is not available"}.get(name)
+    with pytest.warns(UserWarning, match=refused) if refused else nullcontext(), module.profile(**settings) as p, module.record_function("part"):
+        pass
+    assert [row.key for row in p.key_averages()] == (["part"] if settings.get("enabled", True) else [])
+    assert ("part" in p.table()) == settings.get("enabled", True)
+    with pytest.raises(AttributeError, match="single operations, which run together, are not listed"):
+        p.function_events  # noqa: B018
+    for mark in (module.emit_nvtx, module.emit_itt):
+        with pytest.raises(NotImplementedError, match=mark.__name__):
+            mark()
+    assert not torch.autograd.kineto_available() and module.supported_activities() == {module.ProfilerActivity.CPU}
+
+
+def test_what_is_said_of_threads():
+    said = [torch.autograd.is_multithreading_enabled()]
+    with torch.autograd.set_multithreading_enabled(False):
+        said.append(torch.autograd.is_multithreading_enabled())
+    said.append(torch.autograd.is_multithreading_enabled())
+    torch.autograd.set_multithreading_enabled(False)
+    said.append(torch.autograd.is_multithreading_enabled())
+    torch.autograd.set_multithreading_enabled(True)
+    assert said == [True, False, True, False]
 
 
 def test_nests_of_other_types():

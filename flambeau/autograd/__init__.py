@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import Any
+
 from flambeau.autograd import forward_ad, function, functional, graph, writes  # noqa: F401  # writes fills slots of dispatch
 from flambeau.autograd import modes as grad_mode  # noqa: F401
 from flambeau.autograd.anomaly import (
@@ -18,6 +21,7 @@ from flambeau.autograd.modes import (
     inference_mode,
     is_grad_enabled,
     is_inference_mode_enabled,
+    is_multithreading_enabled,
     no_grad,
     set_grad_enabled,
     set_multithreading_enabled,
@@ -27,5 +31,12 @@ from flambeau.autograd.variable import Variable
 __all__ = [
     "detect_anomaly", "is_anomaly_check_nan_enabled", "is_anomaly_enabled", "set_detect_anomaly",
     "Function", "forward_ad", "function", "functional", "GradcheckError", "Variable", "backward", "enable_grad", "grad", "gradcheck", "gradgradcheck", "graph",
-    "inference_mode", "is_grad_enabled", "is_inference_mode_enabled", "no_grad", "set_grad_enabled", "set_multithreading_enabled",
+    "inference_mode", "is_grad_enabled", "is_inference_mode_enabled", "is_multithreading_enabled", "no_grad", "set_grad_enabled", "set_multithreading_enabled",
 ]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("profiler", "kineto_available"):  # which is not a part of the tape
+        profiler = import_module("flambeau.profiler")
+        return profiler if name == "profiler" else profiler.kineto_available
+    raise AttributeError(f"module 'torch.autograd' has no attribute '{name}'", name=name)

@@ -143,15 +143,25 @@ class set_multithreading_enabled(_Mode):
 
     def __init__(self, mode: bool) -> None:
         self.mode = bool(mode)
+        self.previous, grad_mode.threads = grad_mode.threads, self.mode
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, *exc) -> None:
-        pass
+        grad_mode.threads = self.previous
+
+    def __call__(self, function: Callable) -> Callable:
+        grad_mode.threads = self.previous
+        return super().__call__(function)
 
     def clone(self) -> set_multithreading_enabled:
         return type(self)(self.mode)
+
+
+def is_multithreading_enabled() -> bool:
+    """What :class:`set_multithreading_enabled` was last told."""
+    return grad_mode.threads
 
 
 def is_grad_enabled() -> bool:
