@@ -111,6 +111,7 @@ def _refuse_bools(input, other) -> None:
     lower=lambda b, x, y, alpha: b.sub(y, x if alpha is None else b.mul(alpha, x)),
     kernel=lambda x, y, alpha: y - x if alpha is None else y - alpha * x,
     tensors="input other alpha",
+    only="input",
     grad={"input": lambda g, alpha: -g if alpha is None else g * -conj_of(alpha), "other": lambda g: g},
     samples=samples.binary(),
 )
@@ -350,6 +351,7 @@ def remainder(input, other):
     expand=_expand_division(lambda b, x, y: b.fmod(x, y)),
     kernel=_fmod,
     tensors="input other",
+    only="input",
     grad={"input": lambda g: g, "other": lambda g, input, other: -g * trunc(input / other)},
     checked=True,
     sure=can_divide,

@@ -22,6 +22,7 @@ from flambeau.ops.refusals import refuse, refuse_complex
     lower=lambda b, x, y: b.eq(x, y),
     kernel=np.equal,
     tensors="input other",
+    only="input",
     result="bool",
     inplace=True,
     out=True,
@@ -39,7 +40,7 @@ def eq(input, other):
 
 @pointwise(
     lower=lambda b, x, y: b.ne(x, y),
-    kernel=np.not_equal, tensors="input other", result="bool", inplace=True, out=True, aliases=("not_equal",),
+    kernel=np.not_equal, tensors="input other", only="input", result="bool", inplace=True, out=True, aliases=("not_equal",),
     samples=samples.binary(),
 )  # fmt: skip
 def ne(input, other):
@@ -49,7 +50,7 @@ def ne(input, other):
 
 @pointwise(
     lower=lambda b, x, y: b.lt(x, y),
-    kernel=np.less, tensors="input other", result="bool", inplace=True, out=True, aliases=("less",),
+    kernel=np.less, tensors="input other", only="input", result="bool", inplace=True, out=True, aliases=("less",),
     samples=samples.binary(),
 )  # fmt: skip
 def lt(input, other):
@@ -60,7 +61,7 @@ def lt(input, other):
 
 @pointwise(
     lower=lambda b, x, y: b.le(x, y),
-    kernel=np.less_equal, tensors="input other", result="bool", inplace=True, out=True, aliases=("less_equal",),
+    kernel=np.less_equal, tensors="input other", only="input", result="bool", inplace=True, out=True, aliases=("less_equal",),
     samples=samples.binary(),
 )  # fmt: skip
 def le(input, other):
@@ -71,7 +72,7 @@ def le(input, other):
 
 @pointwise(
     lower=lambda b, x, y: b.gt(x, y),
-    kernel=np.greater, tensors="input other", result="bool", inplace=True, out=True, aliases=("greater",),
+    kernel=np.greater, tensors="input other", only="input", result="bool", inplace=True, out=True, aliases=("greater",),
     samples=samples.binary(),
 )  # fmt: skip
 def gt(input, other):
@@ -82,7 +83,7 @@ def gt(input, other):
 
 @pointwise(
     lower=lambda b, x, y: b.ge(x, y),
-    kernel=np.greater_equal, tensors="input other", result="bool", inplace=True, out=True, aliases=("greater_equal",),
+    kernel=np.greater_equal, tensors="input other", only="input", result="bool", inplace=True, out=True, aliases=("greater_equal",),
     samples=samples.binary(),
 )  # fmt: skip
 def ge(input, other):

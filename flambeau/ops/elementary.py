@@ -234,6 +234,7 @@ def _lower_logaddexp(b, x, y):
     lower=_lower_logaddexp,
     kernel=_log_of_sum(np.exp, np.log, np.logaddexp),
     tensors="input other",
+    only="input other",
     grad={
         "input": lambda g, input, other: g / conj_of(1 + exp(other - input)),
         "other": lambda g, input, other: g / conj_of(1 + exp(input - other)),
@@ -250,6 +251,7 @@ def logaddexp(input, other):
 @pointwise(
     kernel=_log_of_sum(np.exp2, np.log2, np.logaddexp2),
     tensors="input other",
+    only="input other",
     grad={
         "input": lambda g, input, other: g / conj_of(1 + exp2(other - input)),
         "other": lambda g, input, other: g / conj_of(1 + exp2(input - other)),

@@ -54,6 +54,7 @@ def _lower_clamp(b, x, low, high):
     lower=_lower_clamp,
     kernel=_clamp,
     tensors="input min max",
+    only="input",
     fits=True,
     grad={"input": _grad_of_clamped, "min": _grad_of_lower_bound, "max": _grad_of_upper_bound},
     overload=lambda inputs, attrs: int(not any(isinstance(bound, dispatch.Tensor) for bound in inputs[1:])),
@@ -90,6 +91,7 @@ def clamp(input, min=None, max=None):
     lower=lambda b, x, low: b.max(low, x),
     kernel=lambda x, min: np.maximum(min, x),
     tensors="input min",
+    only="input",
     fits=True,
     grad={
         "input": lambda g, input, min: where(input >= min, g, 0),
@@ -110,6 +112,7 @@ def clamp_min(input, min):
     lower=lambda b, x, high: b.min(high, x),
     kernel=lambda x, max: np.minimum(max, x),
     tensors="input max",
+    only="input",
     fits=True,
     grad={
         "input": lambda g, input, max: where(input <= max, g, 0),
@@ -208,6 +211,7 @@ def fmin(input, other):
 @pointwise(
     kernel=np.hypot,
     tensors="input other",
+    only="input other",
     grad={"input": lambda g, out, input: g * (input / out), "other": lambda g, out, other: g * (other / out)},
     inplace=True,
     out=True,
@@ -262,14 +266,14 @@ def _integers(make):
 _NOT_INTEGERS = (dtypes.BOOLEAN, dtypes.FLOATING, dtypes.COMPLEX)
 
 
-@pointwise(kernel=np.gcd, tensors="input other", inplace=True, out=True, samples=_integers)
+@pointwise(kernel=np.gcd, tensors="input other", only="input other", inplace=True, out=True, samples=_integers)
 def gcd(input, other):
     """Element-wise greatest common divisor of integers, not negative."""
     refuse("gcd_cpu", input, other, kinds=_NOT_INTEGERS)
     return (input, other), {}
 
 
-@pointwise(kernel=np.lcm, tensors="input other", inplace=True, out=True, samples=_integers)
+@pointwise(kernel=np.lcm, tensors="input other", only="input other", inplace=True, out=True, samples=_integers)
 def lcm(input, other):
     """Element-wise least common multiple of integers, not negative."""
     refuse("lcm_cpu", input, other, kinds=_NOT_INTEGERS)

@@ -307,6 +307,7 @@ def _gamma_pairs(make):
 @pointwise(
     kernel=_regularised(upper=False),
     tensors="input other",
+    only="input other",
     result="float",
     grad={"input": no_derivative("igamma: input"), "other": _density},
     inplace=True,
@@ -326,6 +327,7 @@ def igamma(input, other):
 @pointwise(
     kernel=_regularised(upper=True),
     tensors="input other",
+    only="input other",
     result="float",
     grad={"input": no_derivative("igammac: input"), "other": lambda g, input, other: -_density(g, input, other)},
     inplace=True,

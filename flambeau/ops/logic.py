@@ -24,6 +24,7 @@ def _truths(make):
     lower=lambda b, x, y: b.and_(b.truth(x), b.truth(y)),
     kernel=np.logical_and,
     tensors="input other",
+    only="input other",
     result="bool",
     inplace=True,
     out=True,
@@ -38,6 +39,7 @@ def logical_and(input, other):
     lower=lambda b, x, y: b.or_(b.truth(x), b.truth(y)),
     kernel=np.logical_or,
     tensors="input other",
+    only="input other",
     result="bool",
     inplace=True,
     out=True,
@@ -48,7 +50,7 @@ def logical_or(input, other):
     return (input, other), {}
 
 
-@pointwise(kernel=np.logical_xor, tensors="input other", result="bool", inplace=True, out=True, samples=_truths)
+@pointwise(kernel=np.logical_xor, tensors="input other", only="input other", result="bool", inplace=True, out=True, samples=_truths)
 def logical_xor(input, other):
     """Element-wise "either, not both"; what is not 0 counts as true."""
     return (input, other), {}

@@ -45,6 +45,7 @@ class Op:
     ``nondifferentiable``  the results, and of a joint ``grad`` the tensors, that no gradient flows to
     ``out``       whether there is an ``out=``, and of which dtypes: ``True`` (those that the result can be cast to), ``"same"`` (the
                   result's), ``"any"``; ``"dtype"``: the result is made in that of ``out``; ``"row"``: also in its shape
+    ``only``      of a pointwise op, the names of those of ``tensors`` that may not be Python numbers
     ``outputs``   the field names of the results, where there are several
     ``overload``  which of PyTorch's overloads a call is, as a function of inputs and settings: the number after ``Backward``,
                   or the whole name of the entry on the tape
@@ -70,7 +71,7 @@ class Op:
 
     __slots__ = (
         "aliases", "always_laid_out", "backward_name", "by_layout", "closed", "check", "checked", "eager", "errors", "expand", "fits", "form", "function", "grads", "inplace",
-        "kernel", "layout", "listed", "lower", "method", "name", "node_type", "nondifferentiable", "numbers", "out", "outputs", "overload", "patience", "recipes",
+        "kernel", "layout", "listed", "lower", "method", "name", "node_type", "nondifferentiable", "numbers", "only", "out", "outputs", "overload", "patience", "recipes",
         "reduces", "result", "rules", "samples", "seen", "short_name", "static", "sure", "tensors", "tuple_type",
         "verified", "verify", "wraps",
     )  # fmt: skip
@@ -84,6 +85,7 @@ class Op:
         kernel: Callable | None = None,
         grad: Mapping[str, Callable] | None = None,
         tensors: str | None = None,
+        only: str = "",
         outputs: tuple[str, ...] = (),
         nondifferentiable: tuple[str, ...] = (),
         eager: bool = False,
@@ -115,6 +117,7 @@ class Op:
         self.form = form
         self.kernel = kernel
         self.tensors = tuple(tensors.split()) if tensors is not None else names[:1]
+        self.only = frozenset(only.split())
         self.grads = dict(grad or {})
         self.outputs = outputs
         self.nondifferentiable = nondifferentiable
@@ -315,16 +318,17 @@ def _autocast(policy: str | Callable, function: Callable, args: tuple, kwargs: d
 def not_a_tensor(record: Op, names: tuple[str, ...], args: tuple, kwargs: dict, error: str) -> TypeError | None:
     """The error for a call one of whose tensor arguments is something else; ``None`` where that is not so.
 
-    Behind the first, which is always a tensor, it is the one that ``error`` says has no such attribute.
+    Behind the first, which is always a tensor, it is the one that ``error`` says has no such attribute, of a composite any.
     """
-    for i, argument in enumerate(record.tensors):
+    composed = record.form == "composite"
+    for i, argument in enumerate(dict.fromkeys([*record.tensors, *names]) if composed else record.tensors):
         name = argument.lstrip("*")
         place = names.index(name) if name in names else i
         given = args[place] if place < len(args) else kwargs.get(name)
         kind = type(given).__name__
         if isinstance(given, dispatch.Tensor) or kind in ("list", "tuple") and argument[0] == "*":
             continue
-        if i == 0 or given is not None and error.startswith(f"'{kind}' object has no attribute"):
+        if i == 0 or (given is not None or composed) and error.startswith(f"'{kind}' object has no attribute"):
             return TypeError(f"{record.short_name}(): argument '{name}' (position {place + 1}) must be Tensor, not {kind}")
     return None
 

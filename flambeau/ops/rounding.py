@@ -6,6 +6,7 @@ import numpy as np
 
 from flambeau import dispatch
 from flambeau.core import dtypes
+from flambeau.core.errors import describe
 from flambeau.ops import layouts, samples
 from flambeau.ops.comparison import where
 from flambeau.ops.complexes import conj_of
@@ -246,6 +247,7 @@ def _grad_of_copysign(g, out, input):
     lower=lambda b, x, y: b.copysign(x, y),
     kernel=np.copysign,
     tensors="input other",
+    only="input",
     result="float",
     grad={"input": _grad_of_copysign, "other": _flat},
     inplace=True,
@@ -282,6 +284,7 @@ def heaviside(input, values):
 @pointwise(
     kernel=np.nextafter,
     tensors="input other",
+    only="input other",
     grad={"input": lambda g, input, other: where(input == other, 0, g), "other": _flat},
     inplace=True,
     out=True,
@@ -316,7 +319,9 @@ def _ldexp(input, exponent):
 )
 def ldexp(input, other):
     r"""Element-wise :math:`input \times 2^{other}`: exact for whole exponents, however large the power is by itself."""
-    if input.is_floating_point() and isinstance(other, dispatch.Tensor) and other.dtype.kind == dtypes.INTEGRAL:
+    if not isinstance(other, dispatch.Tensor):
+        raise TypeError(f"ldexp(): argument 'other' (position 2) must be Tensor, not {describe(other)}")
+    if input.is_floating_point() and other.dtype.kind == dtypes.INTEGRAL:
         return _ldexp(input, other)
     return input * 2.0**other
 

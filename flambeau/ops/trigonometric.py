@@ -88,6 +88,7 @@ def _inverse_square_length(input, other):
 @pointwise(
     kernel=in_double(np.arctan2),
     tensors="input other",
+    only="input other",
     result="float",
     grad={
         "input": lambda g, input, other: g * other * _inverse_square_length(input, other),

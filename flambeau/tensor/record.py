@@ -184,8 +184,8 @@ def _run_now(op, nodes: tuple, attrs: dict, dtype) -> Node:
 
 def record_pointwise(op, args: tuple, kwargs: dict) -> Tensor:
     """Records an elementwise op: promotes dtypes, broadcasts shapes, keeps the memory layout of its inputs."""
-    if not _OPERANDS.issuperset(map(type, args)):
-        _refuse_operands(op, args)
+    if op.only or not _OPERANDS.issuperset(map(type, args)):
+        _refuse_operands(op, args, kwargs)
     looked_before = looks.count
     inputs, attrs = op.check(*args, **kwargs)
     looked = looks.count != looked_before
@@ -292,16 +292,20 @@ _TWO_FORMS = frozenset(
 """Ops that PyTorch declares once for a tensor and once for a number, and names both where it is given neither."""
 
 
-def _refuse_operands(op, args: tuple) -> None:
-    """Raises where an operand is neither a tensor nor a number, and not ``None`` where that is the default."""
+def _refuse_operands(op, args: tuple, kwargs: dict) -> None:
+    """Raises where an operand is neither a tensor nor a number that it may be, and not ``None`` where that is the default."""
     code, optional = op.check.__code__, len(op.check.__defaults__ or ())
     names = code.co_varnames[: code.co_argcount]
-    for i, (name, x) in enumerate(zip(names, args, strict=False)):
-        if name not in op.tensors or isinstance(x, (Tensor, *_NUMBERS)) or x is None and i >= len(names) - optional:
+    given = {**dict(zip(names, args, strict=False)), **kwargs}
+    for i, name in enumerate(names):
+        if name not in given or name not in op.tensors:
+            continue
+        x = given[name]
+        if isinstance(x, Tensor) or name not in op.only and isinstance(x, _NUMBERS) or x is None and i >= len(names) - optional:
             continue
         if op.short_name not in _TWO_FORMS and "_polynomial_" not in op.short_name:
             raise TypeError(f"{op.short_name}(): argument '{name}' (position {i + 1}) must be Tensor, not {describe(x)}")
-        got = ", ".join([describe(x) for x in args])
+        got = ", ".join([describe(x) for x in given.values()])
         raise TypeError(
             f"{op.short_name}() received an invalid combination of arguments - got ({got}), but expected one of:\n"
             f" * (Tensor {names[0]}, Tensor {name})\n * (Tensor {names[0]}, Number {name})"

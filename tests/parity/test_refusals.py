@@ -5,6 +5,7 @@ The classes of errors and their first words are compared, on which programs matc
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 import flambeau
@@ -78,6 +79,42 @@ def test_operands_that_are_no_numbers(name, other):
     assert ours[0] == theirs[0] == "TypeError"
     if name != "true_divide":  # by which name users call it cannot be known, and PyTorch tells div differently
         assert ("invalid combin" in ours[1]) == ("invalid combin" in theirs[1])
+
+
+@pytest.mark.parametrize("form", ["second", "by name", "first", "method", "in place", "again"])
+@pytest.mark.parametrize("name", _binary())
+def test_numbers_where_there_must_be_tensors(name, form):
+    """Each op takes a number for those of its operands that PyTorch's takes one for."""
+    integral = registry[name].kernel in (np.gcd, np.lcm) or "bitwise" in name
+    for number in (2, True) if integral else (2, 2.0, True):
+
+        def by(library, number=number):
+            x, function = library.tensor([1, 2]) if integral else library.tensor([0.5, 1.5]), get(library, name)
+            method = getattr(x, name + "_" * (form == "in place"), None)
+            return {
+                "second": lambda: function(x, number),
+                "by name": lambda: function(x, **{registry[name].tensors[1]: number}),
+                "first": lambda: function(number, x),
+                "method": lambda: method and method(number),
+                "in place": lambda: method and method(number),
+                "again": lambda: (function(x, x), function(x, x), function(x, number)),
+            }[form]
+
+        ours, theirs = told(by(flambeau)), told(by(torch))
+        assert (ours[0] == "TypeError") == (theirs[0] == "TypeError"), (number, ours, theirs)
+
+
+@pytest.mark.parametrize("other", [2, None, "a", [1.0]])
+@pytest.mark.parametrize("name", ["cross", "kron", "inner", "equal", "take", "prelu", "bincount", "trapezoid", "cumulative_trapezoid", "cdist"])
+def test_arguments_of_composites_that_are_no_tensors(name, other):
+    if name in ("trapezoid", "cumulative_trapezoid") and other is None or name == "bincount" and other in (2, None):
+        return  # which is another argument, or none at all
+
+    def by(library):
+        return lambda: getattr(library, name)(library.ones(3, dtype=library.int64 if name == "bincount" else None), other)
+
+    ours, theirs = told(by(flambeau)), told(by(torch))
+    assert ours[0] == theirs[0] == "TypeError"
 
 
 @pytest.mark.parametrize("name", ["scatter_add_", "scatter_add", "index_add_", "index_copy_", "masked_scatter_"])
