@@ -17,6 +17,7 @@ ahead of the tiles by 5 % at the most, from about 1,000 rows, columns and steps 
 
 from __future__ import annotations
 
+from itertools import chain
 from math import prod
 from struct import pack, unpack
 from typing import NamedTuple
@@ -139,9 +140,22 @@ def gemm_kernel(spec: GemmSpec, session: Session | None = None) -> tuple[int, tu
     Raises ``ValueError`` where there is none (see ``GemmSpec.supported``).
     """
     session = session or process_session()
-    if not spec.supported():
-        raise ValueError(f"no kernel for this product: {spec}")
-    spec = spec.merged()
+    known: dict[GemmSpec, tuple[int, tuple[int, ...]]] = session.memo.setdefault("products", {})
+    found = known.get(spec)
+    if found is None:
+        if not spec.supported():
+            raise ValueError(f"no kernel for this product: {spec}")
+        if len(known) >= REMEMBERED:
+            known.clear()
+        found = known[spec] = _made(session, spec.merged())
+    return found
+
+
+REMEMBERED = 512
+"""Products whose words are kept."""
+
+
+def _made(session: Session, spec: GemmSpec) -> tuple[int, tuple[int, ...]]:
     if spec.empty():
         return product_kernel(session, Form(3 + (spec.d is not None), tall=True, wide=True)), (0,) * (CALLS + 8)
     oriented = spec.oriented()
@@ -165,7 +179,10 @@ class Words:
         self.given = spec
         self.spec = spec._replace(c=(spec.n, 1), d=None) if self.divided == "blocks" else spec
         self.blocks = 1 if cut.dots else max(1, -(-spec.k // cut.block))
+        self.scattered = spec.scattered()
         self.ahead = self.after()
+        self.lines = () if self.ahead is None else (*_NOTHING, *self.ahead, *self.lines_of_result())
+        self.alpha, self.beta = (_ONE if factor == 1.0 else _bits(factor) for factor in (spec.alpha, spec.beta))
         self.jobs: dict[tuple[int, ...], int] = {}  # where each begins, in words
 
     def made(self) -> tuple[Form, tuple[int, ...]]:
@@ -178,7 +195,7 @@ class Words:
         tiles_, rest_rows = -(-spec.m // cut.rows), spec.m % cut.rows
         panels, rest = -(-spec.n // cut.columns), spec.n % cut.columns
         full, last = divmod(spec.k, self.lanes)[0], spec.k - (self.blocks - 1) * cut.block
-        scattered = spec.scattered()
+        scattered = self.scattered
         strided = 1 not in spec.b[-2:] and spec.n > 1
         form = Form(
             3 + (given.d is not None), len(spec.batch), self.blocks > 1, cut.height < spec.m, tiles_ > 1, panels > 1,
@@ -204,10 +221,9 @@ class Words:
                 "c_block": one, "sums": self.blocks * one, "join": self.address(tiles.sum_of_blocks(self.session, self.kind)),
                 "join_job": 8 * self.place(start, job), "m": spec.m, "n": spec.n,
             }  # fmt: skip
-        batch = [
-            number for d, extent in enumerate(spec.batch)
-            for number in (extent, *(s[d] * size for s in (spec.a, spec.b, spec.c, spec.d or spec.c)))
-        ]  # fmt: skip
+        batch: list[int] = []
+        for walk in zip(spec.batch, spec.a, spec.b, spec.c, spec.d or spec.c):  # as long as the batch has dims
+            batch += (walk[0], *(s * size for s in walk[1:]))
         words = Numbers(
             a=int(self.turned), b=1 - self.turned, d=2 if spec.d is None else 3, batch=prod(spec.batch), tasks=self.tasks,
             entry=threads.entry(spec.steps() < WORTH_DIVIDING) if self.divided else 0,
@@ -220,7 +236,7 @@ class Words:
             b_panel=cut.columns * b_column, c_panel=cut.columns * spec.c[-1] * size, d_panel=cut.columns * d_column,
             **numbers,
         )  # fmt: skip
-        return form, (*words, *calls, *batch, *(n for job in self.jobs for n in job))
+        return form, tuple(chain(words, calls, batch, *self.jobs))
 
     def address(self, name: str) -> int:
         """Where the shared part of that name is."""
@@ -267,11 +283,18 @@ class Words:
         return self.jobs.setdefault(job, start + len(self.jobs) * len(job))
 
     def tile(self, rows: int, columns: int, rectified: bool) -> int:
-        if self.cut.dots:
-            return self.address(tiles.inner(self.session, self.kind, rows, columns))
-        vectors, over = -(-columns // self.lanes), columns % self.lanes
-        ahead = self.ahead is not None
-        return self.address(tiles.tile(self.session, self.kind, rows, vectors, over != 0, False, rectified, ahead))
+        """The address of a tile."""
+        vectors, over, ahead = -(-columns // self.lanes), columns % self.lanes, self.ahead is not None
+        dots, memo = self.cut.dots, self.session.memo
+        key = ("tile", self.kind, rows, columns if dots else (vectors, over != 0), rectified, ahead)
+        if key not in memo:
+            if dots:
+                name = tiles.inner(self.session, self.kind, rows, columns)
+            else:
+                name = tiles.tile(self.session, self.kind, rows, vectors, over != 0, False, rectified, ahead)
+            memo[key] = memo[name]
+        address: int = memo[key]
+        return address
 
     def job(self, spec: GemmSpec, columns: int, rows: int, adds: bool, later: bool) -> tuple[int, ...]:
         """What tiles have in common; blocks of the inner dimension that come ``later`` add to what is there."""
@@ -280,19 +303,18 @@ class Words:
         step = rows * size if cut.pack_a else spec.a[-1] * size
         b_step = -(-columns // lanes) * lanes if cut.pack_b else spec.b[-1 if cut.dots else -2]
         c_row = spec.c[-2] * size
-        d_row = c_row if later or spec.d is None or spec.scattered() else spec.d[-2] * size
-        over = (spec.k if cut.dots else columns) % lanes
-        beta = 1.0 if later else spec.beta
-        job = (
-            row, 2 * row, 3 * row, 4 * row, step, b_step * size, c_row, d_row, (1 << over) - 1, int(adds),
-            _bits(spec.alpha), _bits(beta),
+        d_row = c_row if later or spec.d is None or self.scattered else spec.d[-2] * size
+        mask = (1 << (spec.k if cut.dots else columns) % lanes) - 1
+        return (
+            row, 2 * row, 3 * row, 4 * row, step, b_step * size, c_row, d_row, mask, int(adds),
+            self.alpha, _ONE if later else self.beta, *self.lines,
         )  # fmt: skip
-        if self.ahead is None:
-            return job
-        vectors, line = -(-cut.columns // lanes), lanes * size
-        lines = [r * c_row + v * line for r in range(cut.rows) for v in range(vectors)]
-        lines = [lines[k % len(lines)] for k in range(tiles.MOST_LINES)]
-        return (*job, *(0,) * (tiles.AHEAD - len(job)), *self.ahead, *lines)
+
+    def lines_of_result(self) -> list[int]:
+        """Where the lines of a tile's result lie, again and again."""
+        row, line, vectors = self.spec.c[-2] * self.size, self.lanes * self.size, -(-self.cut.columns // self.lanes)
+        lines = [r * row + v * line for r in range(self.cut.rows) for v in range(vectors)]
+        return [lines[k % len(lines)] for k in range(tiles.MOST_LINES)]
 
     def after(self) -> tuple[int, int] | None:
         """What of A a tile has brought to the cache: how far from its own that begins, and the bytes from step to step.
@@ -317,3 +339,8 @@ def _bits(number: float) -> int:
     """The representation of a double."""
     bits: int = unpack("<q", pack("<d", number))[0]
     return bits
+
+
+_ONE = _bits(1.0)
+_NOTHING = (0,) * (tiles.AHEAD - tiles.BETA - 1)
+"""What lies in a job between the numbers of all tiles and those of tiles that fetch ahead."""

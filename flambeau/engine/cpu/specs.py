@@ -51,6 +51,8 @@ class GemmSpec(NamedTuple):
     def merged(self) -> GemmSpec:
         """The same products with as few dimensions of the batch as can be: rows of A that go on into the next matrix are
         rows of one matrix if B is the same, and dimensions that go on into the next one are one."""
+        if not self.batch:
+            return self
         strides = [list(s) for s in (self.a, self.b, self.c, self.d) if s is not None]
         batch, m = list(self.batch), self.m
         for dim in reversed(range(len(batch))):
