@@ -19,7 +19,7 @@ from flambeau.engine.run import is_short, run_ahead
 from flambeau.ops.creation import full
 from flambeau.ops.indexing import expand_masks, filling, index, index_put, index_put_
 from flambeau.ops.parts import alias, slice_
-from flambeau.tensor.order import normal_strides
+from flambeau.tensor.order import is_strided, normal_strides
 from flambeau.tensor.recipes import Layout, layout_of, little_window, steps_of
 from flambeau.tensor.storage import Storage
 from flambeau.tensor.tensor import Tensor, creation_of, values_of
@@ -48,10 +48,11 @@ def getitem(x: Tensor, key) -> Tensor:
         return x
     if key.__class__ is Tensor and not key._shape and x._shape and _is_number(key):
         return getitem(x, key.item())
-    view, indices = _apply_basic(x, key)
+    view, indices = (x, (key,)) if key.__class__ is Tensor and key._shape and x._shape else _apply_basic(x, key)
     if indices is None:
         return view if view is not x else _slice(x, 0, key) if key.__class__ is slice and x._shape else alias(x)
-    return index(view, expand_masks(view, indices))
+    picked = _picked(view, indices)
+    return index(view, expand_masks(view, indices)) if picked is None else picked
 
 
 # --- places --------------------------------------------------------------------------------------------------
@@ -165,15 +166,89 @@ def _is_number(index: Tensor) -> bool:
     return index._dtype.kind == dtypes.INTEGRAL and index._dtype is not dtypes.uint8
 
 
+# --- index tensors whose values are there ---------------------------------------------------------------------
+#
+# Reading and writing a few elements at places that are known takes less time than recording that it is to be done.
+
+
+def _where(indices: tuple) -> tuple | None:
+    """The values of index tensors, and whole slices; ``None`` where some are not known, or may be wrong in ways of PyTorch's own."""
+    found: list = []
+    for i in indices:
+        if i is None:
+            found.append(_WHOLE)
+            continue
+        if i.__class__ is not Tensor or i._dtype not in _INDICES or not _is_there(i):
+            return None
+        found.append(values_of(i))
+    return tuple(found)
+
+
+def _is_there(t: Tensor) -> bool:
+    """Whether the values of a tensor are there; what is pending runs for it, if that is little."""
+    if t._storage.node.value is not None:
+        return True
+    if not is_short(graph.trace) or t._shape.numel() > MANY:
+        return False
+    run_ahead(t._storage.node)
+    return True
+
+
+_INDICES = (dtypes.int64, dtypes.bool, dtypes.int32)
+
+
+def _picked(x: Tensor, indices: tuple) -> Tensor | None:
+    """``x`` at index tensors, at once; ``None`` where that is not for here."""
+    if x.__class__ is not Tensor or x._bits or x._tangent is not None or dispatch.watch is not None or not Storage.windowed:
+        return None
+    if grad_mode.enabled and x.requires_grad or not _is_there(x):
+        return None
+    where, values = _where(indices), values_of(x)
+    if where is None or values is None:
+        return None
+    first = where[0]
+    try:
+        if len(where) == 1 and first.dtype != bool:
+            if first.size * values.size > MANY * len(values):
+                return None
+            array = values.take(first, 0)
+        else:
+            array = values[where]
+    except IndexError:
+        return None  # PyTorch says it in other words
+    if array.size > MANY or array.ndim > 1 and is_strided((x, *indices)):
+        return None
+    return dispatch.wrap(array, x._dtype)
+
+
+def _put_at(x: Tensor, indices: tuple, value) -> bool:
+    """Writes a number or a tensor to ``x`` at index tensors at once; whether that could be."""
+    storage = x._storage
+    if x.__class__ is not Tensor or x._bits or x._tangent is not None or dispatch.watch is not None or not Storage.windowed:
+        return False
+    if storage.node.value.__class__ is not np.ndarray or storage.node.dtype is not x._dtype:
+        return False
+    if grad_mode.enabled and (x.requires_grad or x._base is not None and x._base.requires_grad):
+        return False
+    values = _ready(value, x, None)
+    if values is None:
+        return False
+    where = _where(indices)
+    try:
+        return where is not None and storage.put(values, x._shape, x._strides, x._offset, where)
+    except (IndexError, ValueError):
+        return False  # nothing has been written: PyTorch says it in other words
+
+
 def setitem(x: Tensor, key, value) -> None:
     """``x[key] = value``."""
-    if _put(x, key, value):
+    if _put(x, key, value) or key.__class__ is Tensor and key._shape and _put_at(x, (key,), value):
         return
     if isinstance(key, Tensor) and key._dtype is dtypes.bool and key._shape == x._shape and value.__class__ in (int, float):
         if x._dtype.kind == dtypes.FLOATING and not (dispatch.grad_mode.enabled and x.requires_grad):
             x.masked_fill_(key, value)  # what the tape would need to know is all that index_put has more
             return
-    view, indices = _apply_basic(x, key)
+    view, indices = (x, (key,)) if key.__class__ is Tensor and key._shape and x._shape else _apply_basic(x, key)
     if not isinstance(value, (Tensor, int, float, complex, np.generic)):
         raise TypeError(
             f"can't assign a {_type_name(value)} to a {x.type()}: assign a tensor or a number, for example "
@@ -181,6 +256,8 @@ def setitem(x: Tensor, key, value) -> None:
         )
     if isinstance(value, Tensor) and value._shape and value._shape[0] == 1 and (indices is not None or value.dim() > view.dim()):
         value = value.reshape(value._shape[next((d for d, n in enumerate(value._shape) if n != 1), value.dim()) :])
+    if indices is not None and _put_at(view, indices, value):
+        return
     if indices is None:
         if isinstance(value, Tensor):
             _check_fits(view, value)
@@ -213,25 +290,28 @@ def _put(x: Tensor, key, value) -> bool:
     if place is None:
         return False
     shape, strides, offset, _ = place
+    values = _ready(value, x, shape)
+    return values is not None and storage.put(values, shape, strides, offset)
+
+
+def _ready(value, x: Tensor, shape: Size | None):
+    """What is written to a part of ``x`` as a number, or an array of its dtype; ``None`` where it is not there, or does not fit.
+
+    A tensor must have this shape, or none. What is pending runs for it, if that is little.
+    """
+    dtype = x._dtype
     if value.__class__ is float or value.__class__ is int:
-        dtype = x._dtype
-        if dtype not in _AS_IT_IS or not -_EXACT <= value <= _EXACT:
-            value = np.array(fitting(value, dtype)).astype(dtype.np)
-    elif value.__class__ is Tensor and value._dtype is x._dtype and (value._shape == shape or not value._shape):
-        if value._tangent is not None or value._bits or on_tape and value.requires_grad:
-            return False
-        if value._storage.node.value is None:
-            if not is_short(graph.trace) or value._shape.numel() > MANY:
-                return False
-            run_ahead(value._storage.node)
-        if value._storage is storage and shape and value is not x:  # they may overlap
-            return False
-        value = values_of(value, value._storage is storage)
-        if value is None:
-            return False
-    else:
-        return False
-    return storage.put(value, shape, strides, offset)
+        if dtype in _AS_IT_IS and -_EXACT <= value <= _EXACT:
+            return value
+        return np.array(fitting(value, dtype)).astype(dtype.np)
+    if value.__class__ is not Tensor or value._dtype is not dtype or value._tangent is not None or value._bits:
+        return None
+    if shape is not None and value._shape and value._shape != shape or grad_mode.enabled and value.requires_grad:
+        return None
+    within = value._storage is x._storage
+    if within and value._shape:  # they may overlap
+        return None
+    return values_of(value, within) if _is_there(value) else None
 
 
 _AS_IT_IS, _EXACT = (dtypes.float32, dtypes.float64), 1 << 53

@@ -56,8 +56,10 @@ def record(op, args: tuple, kwargs: dict):
     if many is not None:
         node = _run_now(op, many, attrs, dtype)
     elif op.eager:
-        run_pending()
-        node = _run_now(op, nodes, attrs, dtype)
+        values = _values(nodes, now=True)
+        if values is None:  # of what has failed
+            run_pending()
+        node = _run_now(op, nodes if values is None else values, attrs, dtype)
     elif op.verify is not None and dtype.is_floating_point and _verify(op, inputs, attrs):
         node = Node(op.verified, nodes, attrs, shape, dtype)
     elif op.checked and (values := _values(nodes, op.sure is None or not op.sure(nodes))) is not None:

@@ -198,10 +198,10 @@ class Storage:
             self.busy = min(MOST_BUSY, 2 << 2 * self.meetings)
         self.windows = None
 
-    def put(self, values, shape, strides: tuple[int, ...] | None, offset: int) -> bool:
+    def put(self, values, shape, strides: tuple[int, ...] | None, offset: int, where: tuple | None = None) -> bool:
         """Writes to a part of the memory at once, if its content is there and nobody else looks at it; whether it did.
 
-        ``values`` is a number or an array of the content's dtype. A node would make each place that a program writes to, such as
+        ``values`` is a number or an array of the content's dtype, ``where`` are index arrays if not all of the part is written to. A node would make each place that a program writes to, such as
         the next of a replay buffer, a trace of its own.
         """
         if self.node.value.__class__ is not np.ndarray:
@@ -214,17 +214,16 @@ class Storage:
         if flight.aloft is not None:
             flight.land()
         memory: np.ndarray = self.buffer  # type: ignore[assignment]
-        if shape:
+        part, place = memory, where or offset
+        if shape or where:
             if strides is None:
                 strides = contiguous_strides(shape)
             elif 0 in strides:
                 return False
-            part, where = graph.strided(memory, shape, strides, offset, self.node.dtype), ...
-        else:
-            part, where = memory, offset
+            part, place = graph.strided(memory, shape, strides, offset, self.node.dtype), where or ...
         if self.node is not self.leaf or sys.getrefcount(self.leaf) > ONE_HOLDER + 1:
             return False
-        part[where] = values  # no call from here on
+        part[place] = values  # no call from here on
         self.version += 1
         return True
 
@@ -368,9 +367,9 @@ class InferenceStorage(Storage):
         self.check_write()
         super().write(node)
 
-    def put(self, values, shape, strides: tuple[int, ...] | None, offset: int) -> bool:
+    def put(self, values, shape, strides: tuple[int, ...] | None, offset: int, where: tuple | None = None) -> bool:
         self.check_write()
-        return super().put(values, shape, strides, offset)
+        return super().put(values, shape, strides, offset, where)
 
     def store(self, node: Node, geometry: dict) -> None:
         self.check_write()
