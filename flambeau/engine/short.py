@@ -12,7 +12,7 @@ from __future__ import annotations
 from array import array
 from itertools import chain
 from math import prod
-from operator import attrgetter, gt
+from operator import attrgetter
 from sys import getrefcount
 from typing import TYPE_CHECKING, Any
 
@@ -32,46 +32,50 @@ LITTLE = 4096
 MAX_WAYS, MAX_LIKE = 1024, 4
 """How many ways there are, and how many for traces of the same nodes, which differ in what they read and who is kept."""
 
-ways: dict[tuple, list[Way]] = {}
-"""By the kinds of the nodes."""
+ways: dict[Any, list[Way]] = {}
+"""By the kinds of the nodes; of one alone, by its kind."""
 
-_kind, _inputs, _value = attrgetter("kind"), attrgetter("inputs"), attrgetter("value")
+_kind, _inputs = attrgetter("kind"), attrgetter("inputs")
 
 
 class Way:
     """How one sort of little traces runs.
 
-    ``wanted``  for each input of the nodes, one after the other: ``None`` for a number; the number of the node that it is; of a leaf
-                its shape and dtype, or ``~slot`` where it is read again
+    ``wanted``   for each input of the nodes, one after the other: ``None`` for a number; the number of the node that it is; of a leaf
+                 its shape and dtype, or ``~slot`` where it is read again
+    ``alone``    how many references to each node :func:`run` finds if nobody else sees it; ``kept``: whether somebody does
+    ``numbers``  which inputs kernels take as numbers
+    ``outputs``  shape and dtype of the results that are kept
     """
 
-    __slots__ = ("_code", "_keep", "_launch", "_numbers", "_outputs", "plan", "_references", "_unseen", "_wanted", "_whole")
+    __slots__ = ("_memory", "alone", "code", "kept", "launch", "numbers", "outputs", "plan", "wanted")
 
     def __init__(self, plan: Plan, trace: Trace) -> None:
         from flambeau.engine.cpu.compiler import launcher
 
         structure, kept = trace.key
-        self.plan, self._launch = plan, launcher()
-        self._whole = kept
-        self._unseen = [n + 1 for n in structure.unseen]  # the trace refers to them too
-        self._references: list[int] | None = None  # that there were last time
+        self.plan, self.launch = plan, launcher()
+        inputs = list(chain.from_iterable(map(_inputs, trace.nodes)))
         numbered = {node: i for i, node in enumerate(trace.nodes)}
         slots: dict[Node, int] = {}
-        wanted: list = []
-        for x in chain.from_iterable(map(_inputs, trace.nodes)):
+        self.wanted: list = []
+        for x in inputs:
             if x.__class__ is not Node:
-                wanted.append(None)
+                self.wanted.append(None)
             elif x in numbered:
-                wanted.append(numbered[x])
+                self.wanted.append(numbered[x])
             elif x in slots:
-                wanted.append(~slots[x])
+                self.wanted.append(~slots[x])
             else:
                 slots[x] = len(slots)
-                wanted.append((x.shape, x.dtype))
-        self._wanted = wanted
-        places = [i for i, x in enumerate(chain.from_iterable(map(_inputs, trace.nodes))) if x is not None and x.__class__ is not Node]
-        self._numbers = [places[n] for n in plan.number_order]
-        self._outputs = [(self._shape(i), plan.nodes[i].dtype.np) if is_kept else None for i, is_kept in enumerate(kept)]
+                self.wanted.append((x.shape, x.dtype))
+        places = [i for i, x in enumerate(inputs) if x is not None and x.__class__ is not Node]
+        self.numbers = [places[n] for n in plan.number_order]
+        lists = 1 if len(trace.nodes) == 1 else 2  # that have what nodes read
+        rest = MOST - len(trace.nodes)
+        self.alone = [4 + lists * uses for uses in structure.uses] + [0] * rest  # two lists, a variable and an argument
+        self.kept = (*kept, *[False] * rest)
+        self.outputs = [(self._shape(i), plan.nodes[i].dtype.np) if is_kept else None for i, is_kept in enumerate(self.kept)]
         self._lay_out(len(slots))
 
     def _shape(self, i: int) -> tuple[int, ...]:
@@ -85,7 +89,7 @@ class Way:
         table = array("Q", plan.table)
         for i in range(1, len(table), 2):
             table[i] += new - old
-        kept = [i for i, output in enumerate(self._outputs) if output is not None]
+        kept = [i for i, output in enumerate(self.outputs) if output is not None]
         given = {~slot: slot for slot in range(leaves)} | {i: leaves + k for k, i in enumerate(kept)}
         code = array("Q", (table.buffer_info()[0], len(table) // 2, 0, id(np.ndarray)))
         for source, where in plan.dynamic.items():
@@ -96,60 +100,66 @@ class Way:
         for k in range(len(plan.number_order)):
             code.extend((2 if k in integers else 1, 1 + leaves + len(kept) + k, numbers + 8 * k, 0))
         code[2] = (len(code) - 4) // 4
-        self._keep = arguments, table, code, plan.numbers
-        self._code = code.buffer_info()[0]
-
-    def run(self, nodes: list[Node]) -> bool:
-        """Runs the trace, if it is of this sort; whether it was."""
-        references = list(map(getrefcount, nodes))
-        if references != self._references:
-            if tuple(map(gt, references, self._unseen)) != self._whole:
-                return False
-            self._references = references
-        leaves: list = []
-        inputs = nodes[0].inputs if len(nodes) == 1 else [x for node in nodes for x in node.inputs]
-        for x, want in zip(inputs, self._wanted):
-            if want.__class__ is tuple:
-                if x.op is not None or x.dtype is not want[1] or x.shape != want[0] or x in leaves:
-                    return False
-                leaves.append(x)
-            elif want is not None and x is not (nodes[want] if want >= 0 else leaves[~want]):
-                return False
-        given = [x.value for x in leaves]
-        made = []
-        for output in self._outputs:
-            value = None
-            if output is not None:
-                value = np.empty(*output)
-                given.append(value)
-            made.append(value)
-        if self._numbers:
-            given += [inputs[place] for place in self._numbers]
-        first, second, third = (*nodes, *_NONE)[:MOST]
-        value, value2, value3 = (*made, *_NONE)[:MOST]
-        if self._launch(self._code, *given) is not None:
-            return False
-        self.plan.runs += 1
-        if trace != nodes:  # a signal handler has run it, or another thread has recorded more
-            return False
-        del trace[:]  # no call from the line before on
-        if value is not None:
-            first.value, first.op, first.attrs, first.inputs = value, None, NO_ATTRS, ()
-        if value2 is not None:
-            second.value, second.op, second.attrs, second.inputs = value2, None, NO_ATTRS, ()
-        if value3 is not None:
-            third.value, third.op, third.attrs, third.inputs = value3, None, NO_ATTRS, ()
-        return True
-
-
-_NONE: tuple[Any, ...] = (None,) * (MOST - 1)
+        self._memory = arguments, table, code, plan.numbers
+        self.code = code.buffer_info()[0]
 
 
 def run() -> bool:
-    """Runs the trace if there is a short way; whether it has run."""
+    """Runs the trace if there is a short way for it; whether it has run."""
+    first: Any
+    second: Any = None
+    third: Any = None
+    x: Any
     nodes = trace[:]
-    for way in ways.get(tuple(map(_kind, nodes)), ()):
-        if way.run(nodes):
+    count = len(nodes)
+    if count == 1:
+        (first,) = nodes
+        like, inputs = first.kind, first.inputs
+    elif count == 2:
+        first, second = nodes
+        like, inputs = (first.kind, second.kind), first.inputs + second.inputs
+    elif count == MOST:
+        first, second, third = nodes
+        like, inputs = (first.kind, second.kind, third.kind), first.inputs + second.inputs + third.inputs
+    else:
+        return False
+    for way in ways.get(like, ()):
+        x = None
+        alone, kept = way.alone, way.kept
+        if (getrefcount(first) > alone[0]) is not kept[0]:
+            continue
+        if count > 1 and (getrefcount(second) > alone[1]) is not kept[1]:
+            continue
+        if count > 2 and (getrefcount(third) > alone[2]) is not kept[2]:
+            continue
+        leaves: list = []
+        given: list = []
+        for x, want in zip(inputs, way.wanted):
+            if want.__class__ is tuple:
+                if x.op is not None or x.dtype is not want[1] or x.shape != want[0] or x in leaves:
+                    break
+                leaves.append(x)
+                given.append(x.value)
+            elif want is not None and x is not (leaves[~want] if want < 0 else first if not want else second):
+                break
+        else:
+            made = [None if output is None else np.empty(*output) for output in way.outputs]
+            given += [value for value in made if value is not None]
+            for place in way.numbers:
+                given.append(inputs[place])
+            value, value2, value3 = made
+            if way.launch(way.code, *given) is not None:
+                return False
+            way.plan.runs += 1
+            if trace != nodes:
+                return False  # a signal handler has run it, or another thread has recorded more
+            del trace[:]  # no call from the line before on
+            if value is not None:
+                first.value, first.op, first.attrs, first.inputs = value, None, NO_ATTRS, ()
+            if value2 is not None:
+                second.value, second.op, second.attrs, second.inputs = value2, None, NO_ATTRS, ()
+            if value3 is not None:
+                third.value, third.op, third.attrs, third.inputs = value3, None, NO_ATTRS, ()
             return True
     return False
 
@@ -165,7 +175,9 @@ def note(plan: Plan, trace: Trace) -> None:
         return
     if set(plan.dynamic) - {~slot for slot in range(len(trace.leaves))} != {i for i, kept in enumerate(trace.key[1]) if kept}:
         return
-    like = tuple(map(_kind, trace.nodes))
+    like: Any = tuple(map(_kind, trace.nodes))
+    if len(like) == 1:
+        (like,) = like
     if any([way.plan is plan for way in ways.get(like, ())]):
         return
     if len(ways) >= MAX_WAYS:

@@ -61,18 +61,17 @@ def getitem(x: Tensor, key) -> Tensor:
 # data each is new, so there would be no use in recipes.
 
 
-def _row(x: Tensor, layout: Layout, i: int) -> tuple | None:
-    """The place of ``x[i]``; ``None`` where there is no such row."""
+def _row(x: Tensor, layout: Layout, i: int, d: int = 0) -> tuple | None:
+    """The place of ``x.select(d, i)``; ``None`` where there is no such row."""
     parts: dict = layout.parts  # type: ignore[assignment]
-    found = parts.get(None)
+    found = parts.get(d)
     if found is None:
         if not layout.shape:
             return None
-        steps = steps_of(layout)
-        shape = layout.shape[1:]
-        strides = normal_strides(shape, steps[1:])
-        window = little_window(layout, shape, strides)
-        found = parts[None] = layout.shape[0], steps[0], shape, strides, window
+        whole, steps = layout.shape, steps_of(layout)
+        shape = whole[:d] + whole[d + 1 :]
+        strides = normal_strides(shape, steps[:d] + steps[d + 1 :])
+        found = parts[d] = _at(whole, d), steps[d], shape, strides, little_window(layout, shape, strides)
     n, step, shape, strides, window = found
     if 0 <= i < n:
         return shape, strides, x._offset + i * step, window
@@ -84,6 +83,19 @@ def _place(x: Tensor, layout: Layout, key) -> tuple | None:
     if key.__class__ is not tuple:
         key = (key,)
     shape, steps, offset = layout.shape, steps_of(layout), x._offset
+    if len(key) == 2 == len(steps):  # rows, columns and elements of a matrix
+        i, j = key
+        if i.__class__ is int:
+            if j.__class__ is slice and j == _WHOLE:
+                return _row(x, layout, i)
+            if j.__class__ is int:
+                m, n = shape
+                if not (-m <= i < m and -n <= j < n):
+                    return None
+                offset += (i if i >= 0 else i + m) * steps[0] + (j if j >= 0 else j + n) * steps[1]
+                return SCALAR, None, offset, little_window(layout, SCALAR, None)
+        elif j.__class__ is int and i.__class__ is slice and i == _WHOLE:
+            return _row(x, layout, j, 1)
     extents: list[int] = []
     strides: list[int] = []
     d, n = 0, len(steps)
@@ -129,10 +141,9 @@ def _place(x: Tensor, layout: Layout, key) -> tuple | None:
     if d < n:
         extents += shape[d:]
         strides += steps[d:]
-    if not extents:
-        return SCALAR, None, offset, little_window(layout, SCALAR, None)
     found = size_of_ints(tuple(extents))
-    return found, normal_strides(found, tuple(strides)), offset, None
+    normal = normal_strides(found, tuple(strides)) if extents else None
+    return found, normal, offset, little_window(layout, found, normal)
 
 
 _at = tuple.__getitem__
@@ -156,7 +167,7 @@ def _view(x: Tensor, storage: Storage, layout: Layout, shape: Size, strides, off
         result._creation = creation_of(x, False)
     if window is not None and Storage.windowed and not layout.requires_grad:
         value = storage.node.value
-        if value.__class__ is np.ndarray and value.size > (shape.numel() if shape else 1):
+        if value.__class__ is np.ndarray and value.size > window.size:
             result._layout = window
     return result
 

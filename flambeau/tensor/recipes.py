@@ -10,7 +10,7 @@ later ones run: it makes a node, a storage, a tensor and an entry on the tape, a
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import copysign, inf
+from math import copysign, inf, prod
 
 import numpy as np
 
@@ -37,7 +37,7 @@ MAX_SEEN = 4096
 class Layout:
     """All that recording looks at in a tensor but its place in memory; equal layouts are one object."""
 
-    __slots__ = ("dtype", "inference", "memory", "offset", "parts", "requires_grad", "shape", "steps", "strides")
+    __slots__ = ("dtype", "inference", "little", "memory", "offset", "parts", "requires_grad", "shape", "size", "steps", "strides")
 
     def __init__(self, shape, strides, offset, dtype, memory, is_view: bool, requires_grad: bool, bits: frozenset, inference: bool) -> None:
         self.shape, self.strides, self.offset, self.dtype = shape, strides, offset, dtype
@@ -45,7 +45,9 @@ class Layout:
         self.requires_grad = requires_grad
         self.inference = inference  # made in inference mode
         # What parts are like (see tensor/indexing.py); None where they are not what is in memory.
-        self.parts: dict[None, tuple] | None = None if bits else {}
+        self.parts: dict[int, tuple] | None = None if bits else {}
+        self.little = memory is WINDOW and not bits and is_little(shape, strides)
+        self.size = prod(shape)
         self.steps: tuple[int, ...] | None = strides  # once they have been asked for, those of a row-major tensor too
 
 

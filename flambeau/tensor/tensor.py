@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -588,14 +589,17 @@ def _copied(t: Tensor, content: Node) -> Node:
     values = content.value
     if flight.aloft is not None:
         flight.settle(values)
-    shape, offset, strides = t._shape, t._offset, t._strides
-    flat = values if values.ndim == 1 else values.reshape(-1)
+    storage, shape, offset, strides = t._storage, t._shape, t._offset, t._strides
+    flat: Any = storage.buffer if storage.leaf is content else values.reshape(-1)
     if not shape:
         value = flat[offset, ...].copy()
     elif strides is None:
-        value = flat[offset : offset + shape.numel()].reshape(shape).copy()
+        value = flat[offset : offset + prod(shape)].copy()
+        if len(shape) > 1:
+            value = value.reshape(shape)
     else:
-        value = VIEW.kernel(values, shape, strides, offset, t._dtype).copy()
+        (step,) = strides
+        value = flat[offset : offset + prod(shape) * step : step].copy()
     return leaf(value, shape, t._dtype)
 
 
@@ -607,7 +611,7 @@ def is_window(t: Tensor) -> bool:
     value = node.value
     if value.__class__ is not np.ndarray or node.dtype is not t._dtype or t._requires_grad or t._grad_fn is not None:
         return False
-    size = t._shape.numel() if t._shape else 1
+    size = prod(t._shape)
     if not Storage.windowed or t._bits or not 0 < size < value.size:
         return False
     if is_little(t._shape, t._strides):
@@ -617,6 +621,12 @@ def is_window(t: Tensor) -> bool:
 
 def window_of(t: Tensor) -> Node | None:
     """What reading a window makes; ``None`` for a tensor that is none any more."""
+    layout = t._layout
+    if layout is not None and layout.little and Storage.windowed:  # is_window, in few steps
+        node = t._storage.node
+        value = node.value
+        if value.__class__ is np.ndarray and node.dtype is layout.dtype and layout.size < value.size:
+            return _copied(t, node)
     if is_window(t):
         return read(t)
     t._layout = None
