@@ -60,20 +60,16 @@ def run_pending(wanted: Node | None = None) -> None:
 
 def run_ahead(wanted: Node | None = None) -> None:
     """The same, but only ``wanted`` is sure to have its content on return: the rest may still be in the air."""
-    if len(graph.trace) > short.MOST or not _run_short():
-        _run(wanted, True)
-
-
-def _run_short() -> bool:
-    """Runs a little trace that there is a short way for; whether it has run."""
     done = False
-    with lock:
-        if current is None and not graph.written and not graph.history and flight.aloft is None and config.compiled:
-            try:
-                done = short.run()
-            except MemoryError as shortage:
-                raise out_of_memory(shortage) from None
-    return done
+    if len(graph.trace) <= short.MOST:
+        with lock:
+            if current is None and not graph.written and not graph.history and flight.aloft is None and config.compiled:
+                try:
+                    done = short.run()
+                except MemoryError as shortage:
+                    raise out_of_memory(shortage) from None
+    if not done:
+        _run(wanted, True)
 
 
 def _run(wanted: Node | None, ahead: bool) -> None:

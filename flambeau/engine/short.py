@@ -32,8 +32,8 @@ LITTLE = 4096
 MAX_WAYS, MAX_LIKE = 1024, 4
 """How many ways there are, and how many for traces of the same nodes, which differ in what they read and who is kept."""
 
-ways: dict[Any, list[Way]] = {}
-"""By the kinds of the nodes; of one alone, by its kind."""
+ways: dict[tuple, list[Way]] = {}
+"""By the kinds of the nodes (of one alone, its kind) and the shape of the first input."""
 
 _kind, _inputs = attrgetter("kind"), attrgetter("inputs")
 
@@ -123,7 +123,9 @@ def run() -> bool:
         like, inputs = (first.kind, second.kind, third.kind), first.inputs + second.inputs + third.inputs
     else:
         return False
-    for way in ways.get(like, ()):
+    if not inputs:
+        return False
+    for way in ways.get((like, getattr(inputs[0], "shape", None)), ()):
         x = None
         alone, kept = way.alone, way.kept
         if (getrefcount(first) > alone[0]) is not kept[0]:
@@ -143,11 +145,19 @@ def run() -> bool:
             elif want is not None and x is not (leaves[~want] if want < 0 else first if not want else second):
                 break
         else:
-            made = [None if output is None else np.empty(*output) for output in way.outputs]
-            given += [value for value in made if value is not None]
+            value = value2 = value3 = None
+            made, made2, made3 = way.outputs
+            if made is not None:
+                value = np.empty(*made)
+                given.append(value)
+            if made2 is not None:
+                value2 = np.empty(*made2)
+                given.append(value2)
+            if made3 is not None:
+                value3 = np.empty(*made3)
+                given.append(value3)
             for place in way.numbers:
                 given.append(inputs[place])
-            value, value2, value3 = made
             if way.launch(way.code, *given) is not None:
                 return False
             way.plan.runs += 1
@@ -171,13 +181,14 @@ def note(plan: Plan, trace: Trace) -> None:
     if any([node.op.checked for node in trace.nodes]) or any([step.checked for step in plan.steps]):
         return
     shapes = [x.shape for x in (*trace.nodes, *trace.leaves)]
+    if not trace.nodes or not trace.nodes[0].inputs:
+        return
     if any([node.dtype.__class__ is tuple for node in trace.nodes]) or sum(map(prod, shapes)) > LITTLE:
         return
     if set(plan.dynamic) - {~slot for slot in range(len(trace.leaves))} != {i for i, kept in enumerate(trace.key[1]) if kept}:
         return
-    like: Any = tuple(map(_kind, trace.nodes))
-    if len(like) == 1:
-        (like,) = like
+    kinds = tuple(map(_kind, trace.nodes))
+    like = kinds if len(kinds) > 1 else kinds[0], getattr(trace.nodes[0].inputs[0], "shape", None)
     if any([way.plan is plan for way in ways.get(like, ())]):
         return
     if len(ways) >= MAX_WAYS:

@@ -101,31 +101,50 @@ def _topk_kernel(x, k, dim, largest, sorted):
     n = x.shape[dim]
     if not k or not x.size:
         return np.take(x, range(k), axis=dim), np.zeros((*x.shape[:dim], k, *x.shape[dim + 1 :]), np.int64)
+    apart = False
     if n > _FULL_SORT and 0 < k <= n // 8:
         # Few of many: find them by partition, in the order of their places, and sort only these.
-        part = np.argpartition(x, n - k if largest else k - 1, axis=dim)
-        few = np.sort(np.take(part, range(n - k, n) if largest else range(k), axis=dim), axis=dim)
+        few = _beyond(x.reshape(-1), k, largest) if x.size == n else None
+        if few is not None:
+            apart, few = True, few.reshape([k if m == n else 1 for m in x.shape])
+        else:
+            part = np.argpartition(x, n - k if largest else k - 1, axis=dim)
+            few = np.sort(np.take(part, range(n - k, n) if largest else range(k), axis=dim), axis=dim)
         order = np.take_along_axis(few, _argsort(np.take_along_axis(x, few, dim), dim, largest), dim)
     else:
         order = np.take(_argsort(x, dim, largest), range(k), axis=dim)
     if x.size <= _MANY_TIES:
-        order = _as_selected(x, order, dim, largest, sorted)
+        order = _as_selected(x, order, dim, largest, sorted, apart)
     return np.take_along_axis(x, order, dim), order
+
+
+def _beyond(row: np.ndarray, k: int, largest: bool) -> np.ndarray | None:
+    """The places of the ``k`` greatest (or least) elements; ``None`` where these are not clear, for others are equal, or for NaN."""
+    at = row.size - k if largest else k - 1
+    edge = np.partition(row, at)[at]
+    places = np.flatnonzero(row >= edge if largest else row <= edge)
+    return places if places.size == k else None
 
 
 _MANY_TIES = 1 << 16
 """Elements among which equal ones are picked as PyTorch picks them; of more, the first ones are."""
 
 
-def _as_selected(x: np.ndarray, order: np.ndarray, dim: int, largest: bool, in_order: bool) -> np.ndarray:
-    """The places of the elements picked, where some are equal (or in no order) those that PyTorch's selection gives."""
+def _as_selected(x: np.ndarray, order: np.ndarray, dim: int, largest: bool, in_order: bool, apart: bool) -> np.ndarray:
+    """The places of the elements picked, where some are equal (or in no order) those that PyTorch's selection gives.
+
+    ``apart``: none of the others is equal to one that is picked.
+    """
     k, n = order.shape[dim], x.shape[dim]
     rows = np.moveaxis(x, dim, -1).reshape(-1, n)
     places = np.moveaxis(order, dim, -1).reshape(-1, k).copy()
     picked = np.take_along_axis(rows, places, 1)
-    last = picked[:, -1:]
-    equal = (rows == last) | ((rows != rows) & (last != last))
-    tied = equal.sum(1) > 1
+    if apart:
+        tied = np.zeros(len(rows), bool)
+    else:
+        last = picked[:, -1:]
+        equal = (rows == last) | ((rows != rows) & (last != last))
+        tied = equal.sum(1) > 1
     if k > 1:
         a, b = picked[:, 1:], picked[:, :-1]
         tied |= ((a == b) | ((a != a) & (b != b))).any(1)

@@ -220,6 +220,9 @@ class Tensor(Derived):
     def tolist(self):
         """The values as nested lists of Python numbers."""
         node = self._storage.node
+        if node.value is None:
+            run_ahead(node)
+            node = self._storage.node
         value, shape = node.value, self._shape
         if (
             value.__class__ is np.ndarray and node.shape == shape and self._strides is None and self._dtype is node.dtype
