@@ -379,6 +379,7 @@ def renorm(input, p, dim, maxnorm):
     if maxnorm < 0:
         raise RuntimeError(f"renorm: expected maxnorm to be >= 0 but got {maxnorm:g}")
     d = wrap_dim(dim, input.dim())
-    size = vector_norm(input, p, tuple([i for i in range(input.dim()) if i != d]), True)
-    scale = (maxnorm / (size + 1e-7)).masked_fill(size <= maxnorm, 1)
-    return input * scale
+    others = tuple([i for i in range(input.dim()) if i != d])
+    kept = ~(vector_norm(input.detach(), p, others, True) > maxnorm)  # NaN is
+    scaled = input.masked_fill(kept, 0)  # so that no gradient comes by way of the norms of the rest
+    return where(kept, input, scaled * (maxnorm / (vector_norm(scaled, p, others, True) + 1e-7)))

@@ -266,17 +266,24 @@ def _prod_gradient(g, input, out, dim, keepdim):
     x = input.reshape(-1) if whole else input
     d = 0 if whole else dim[0]
     g = g.reshape((1,)) if whole else restore(g, input.shape, dim, keepdim)
+
+    def divided():
+        return (out.reshape((1,)) if whole else restore(out, input.shape, dim, keepdim)) / x
+
     if dispatch.grad_mode.enabled:
         # A further derivative is wanted. out / x has one of every order, but only where no element is zero.
         if bool((input.detach() == 0).any()):
             others = leave_one_out(x, d).prod(d + 1)
         else:
-            others = (out.reshape((1,)) if whole else restore(out, input.shape, dim, keepdim)) / x
+            others = divided()
     else:
         first = dispatch.wrap(np.arange(x.shape[d]) == 0).reshape((-1,) + (1,) * (x.dim() - d - 1))
         before = x.roll(1, d).masked_fill(first, 1).cumprod(d)
         after = x.flip(d).roll(1, d).masked_fill(first, 1).cumprod(d).flip(d)
-        others = before * after
+        zero = x == 0
+        others = dispatch.where(zero.any(), before * after, divided())  # both are right but for what is not finite
+        if whole:
+            others = others.masked_fill(zero.sum() > 1, 0)
     return (g * others.conj_physical()).reshape(input.shape)
 
 
