@@ -9,7 +9,7 @@ import pytest
 
 import flambeau as torch
 from flambeau.autograd import repetition, rules
-from flambeau.autograd.graph import OpBackward
+from flambeau.autograd.entries import OpBackward
 from flambeau.core import config
 from flambeau.core.random import Generator
 from tests.test_ops import SAMPLED, as_function, has_derivative, samples

@@ -11,12 +11,12 @@ from types import MappingProxyType
 from flambeau import dispatch, ops
 from flambeau.autograd import repetition, rules
 from flambeau.autograd.anomaly import anomaly, forward_call, warn_of_error
+from flambeau.autograd.entries import OpBackward
 from flambeau.autograd.function import BackwardNode
 from flambeau.autograd.graph import (
     AccumulateGrad,
     GradientEdge,
     Node,
-    OpBackward,
     Task,
     check_replacement,
     edge_of,

@@ -15,7 +15,8 @@ from weakref import ref
 
 from flambeau import dispatch
 from flambeau.autograd.accumulation import Stores, accumulation_of
-from flambeau.autograd.graph import AccumulateGrad, Node, OpBackward, accumulate
+from flambeau.autograd.entries import OpBackward
+from flambeau.autograd.graph import AccumulateGrad, Node, accumulate
 from flambeau.autograd.saving import Saved, sort_of
 from flambeau.engine import graph
 from flambeau.engine.graph import Node as Value

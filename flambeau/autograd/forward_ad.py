@@ -19,7 +19,7 @@ from weakref import WeakSet
 
 from flambeau import dispatch, ops
 from flambeau.autograd.engine import grad
-from flambeau.autograd.graph import OpBackward
+from flambeau.autograd.entries import OpBackward
 from flambeau.autograd.modes import _Mode, enable_grad
 from flambeau.autograd.saving import Saved
 from flambeau.core import dtypes

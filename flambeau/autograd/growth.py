@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flambeau import dispatch
-from flambeau.autograd.graph import Node, OpBackward, next_sequence
+from flambeau.autograd.entries import OpBackward
+from flambeau.autograd.graph import Node, next_sequence
 from flambeau.autograd.saving import Saved
 from flambeau.engine.graph import Node as Value
 from flambeau.tensor.storage import Storage

@@ -18,18 +18,10 @@ from flambeau import dispatch
 from flambeau.autograd import rules
 from flambeau.autograd.accumulation import Accumulation, accumulation_of
 from flambeau.autograd.anomaly import anomaly
+from flambeau.autograd.entries import OpBackward, Pattern
 from flambeau.autograd.following import MAX_ENTRIES, contents_of, follower
 from flambeau.autograd.function import BackwardNode
-from flambeau.autograd.graph import (
-    AccumulateGrad,
-    Node,
-    OpBackward,
-    Pattern,
-    accumulate,
-    edge_of,
-    full_of,
-    next_sequence,
-)
+from flambeau.autograd.graph import AccumulateGrad, Node, accumulate, edge_of, full_of, next_sequence
 from flambeau.autograd.growth import Growth
 from flambeau.autograd.saving import Saved, saving_hooks, sort_of
 from flambeau.core import config, dtypes

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from copy import copy
 
 from flambeau import dispatch
-from flambeau.autograd.graph import Node, OpBackward
+from flambeau.autograd.entries import OpBackward
+from flambeau.autograd.graph import Node
 from flambeau.autograd.saving import Saved, sort_of
 from flambeau.core.size import Size
 from flambeau.engine import graph

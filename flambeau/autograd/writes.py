@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from flambeau import dispatch
-from flambeau.autograd.graph import Node, OpBackward, edge_of, move, zeros_for
+from flambeau.autograd.entries import OpBackward
+from flambeau.autograd.graph import Node, edge_of, move, zeros_for
 from flambeau.core.dtypes import dtype as Dtype
 from flambeau.core.size import Size, contiguous_strides
 from flambeau.ops.complexes import conj_of, conj_view, neg_view

@@ -16,7 +16,7 @@ from flambeau.batching.batched import Batched, Level, innermost
 from flambeau.batching.rules.families import COMPOSED, RULES, call_each, pointwise
 from flambeau.core import dtypes
 from flambeau.ops.record import Op
-from flambeau.tensor.record import cast_error
+from flambeau.tensor.assignment import cast_error
 from flambeau.tensor.tensor import Tensor
 
 

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from flambeau import dispatch
-from flambeau.autograd.graph import AccumulateGrad, OpBackward
+from flambeau.autograd.entries import OpBackward
+from flambeau.autograd.graph import AccumulateGrad
 from flambeau.autograd.saving import Saved
 from flambeau.compiling.arguments import Arguments
 from flambeau.compiling.guards import CONSTANTS, State

@@ -1,4 +1,4 @@
-"""Arithmetic: sums, products, quotients, remainders and powers."""
+"""Arithmetic: sums, products, quotients and powers."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from flambeau.core.scalars import factor, fitting
 from flambeau.ops import layouts, samples
 from flambeau.ops.comparison import where
 from flambeau.ops.complexes import conj_of
-from flambeau.ops.limits import can_divide
+from flambeau.ops.division import both_integer, floored_quotient, truncated_divide
 from flambeau.ops.numerics import in_double, select
 from flambeau.ops.record import ErrorSample, Sample, by_number, by_tensor, composite, pointwise
-from flambeau.ops.refusals import NOT_FLOATING, NOT_REAL_NUMBERS, no_derivative, refuse
+from flambeau.ops.refusals import NOT_FLOATING, refuse
 from flambeau.ops.rounding import trunc
 
 
@@ -205,165 +205,12 @@ def div(input, other, *, rounding_mode=None):
     if rounding_mode is None:
         return true_divide(input, other)
     if rounding_mode == "floor":
-        return _floored_quotient(input, other)
+        return floored_quotient(input, other)
     if rounding_mode == "trunc":
         if dispatch.result_type(input, other).kind == dtypes.FLOATING:
             return trunc(true_divide(input, other))  # the quotient is rounded to its dtype first
-        return _truncated_divide(input, other)
+        return truncated_divide(input, other)
     raise RuntimeError(f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{rounding_mode}'")
-
-
-def _is_integer(x) -> bool:
-    return x.dtype.kind in "iub" if isinstance(x, np.ndarray) else isinstance(x, int)
-
-
-def _both_integer(x, y) -> bool:
-    return _is_integer(x) and _is_integer(y)
-
-
-def _refuse_zero(x, y) -> None:
-    """Raises where integers are divided by 0."""
-    if _both_integer(x, y) and np.any(np.equal(y, 0)):
-        raise RuntimeError("ZeroDivisionError: an integer is divided by 0")
-
-
-def _floor_divide(x, y):
-    _refuse_zero(x, y)
-    return np.floor_divide(x, y)
-
-
-def _truncated(x, y):
-    _refuse_zero(x, y)
-    quotient = np.floor_divide(x, y)
-    return quotient + ((quotient < 0) & (quotient * y != x)).astype(quotient.dtype)
-
-
-def _remainder(x, y):
-    _refuse_zero(x, y)
-    if _both_integer(x, y):
-        return np.remainder(x, y)
-    # Not np.remainder: PyTorch keeps the sign of a zero from fmod.
-    r = np.fmod(x, y)
-    return select((r != 0) & ((r < 0) != np.less(y, 0)), r + y, r)
-
-
-def _fmod(x, y):
-    _refuse_zero(x, y)
-    return np.fmod(x, y)
-
-
-def _expand_division(lower):
-    def expand(e, x, y):
-        if e.node.dtype.kind != dtypes.FLOATING:
-            e.check(lambda b, x, y: b.eq(y, 0), x, y)
-        return e.map(lower, x, y)
-
-    return expand
-
-
-def _lower_remainder(b, x, y):
-    if b.result.kind != dtypes.FLOATING:
-        return b.rem(x, y)
-    r = b.fmod(x, y)
-    return b.select(b.and_(b.ne(r, 0), b.xor(b.lt(r, 0), b.lt(y, 0))), b.add(r, y), r)
-
-
-_no_gradient = {"input": lambda g: g * 0, "other": lambda g: g * 0}
-"""Of functions that are constant between their jumps."""
-
-
-def _integers_by_zero(make):
-    return [ErrorSample(RuntimeError, "ZeroDivisionError", (make(3) > 0).long(), 0)]
-
-
-@pointwise(
-    expand=_expand_division(lambda b, x, y: b.floordiv(x, y)),
-    kernel=_floor_divide,
-    tensors="input other",
-    grad={"input": no_derivative("floor_divide", aten=True), "other": no_derivative("floor_divide", aten=True)},
-    backward_name="NotImplemented",
-    checked=True,
-    sure=can_divide,
-    inplace=True,
-    out=True,
-    samples=samples.binary(low=0.6, high=0.9, number=0.4),
-    errors=_integers_by_zero,
-)
-def floor_divide(input, other):
-    """Element-wise quotient, rounded down, as Python's ``//``. ``RuntimeError`` where an integer is divided by 0.
-
-    It has no derivative, as in PyTorch: ``div(..., rounding_mode="floor")`` has one, which is 0.
-    """
-    refuse("div_floor_cpu", input, other, kinds=NOT_REAL_NUMBERS)
-    return (input, other), {}
-
-
-@pointwise(
-    wraps=True,
-    expand=_expand_division(lambda b, x, y: b.floordiv(x, y)),
-    kernel=_floor_divide,
-    tensors="input other",
-    grad=_no_gradient,
-    backward_name="DivBackward2",
-    checked=True,
-    sure=can_divide,
-    method=False,
-    errors=_integers_by_zero,
-)
-def _floored_quotient(input, other):
-    """Element-wise quotient, rounded down: what ``div`` records."""
-    refuse("div_floor_cpu", input, other, kinds=NOT_REAL_NUMBERS)
-    return (input, other), {}
-
-
-@pointwise(
-    expand=_expand_division(lambda b, x, y: b.truncdiv(x, y)), kernel=_truncated, tensors="input other", checked=True, sure=can_divide, method=False, errors=_integers_by_zero)
-def _truncated_divide(input, other):
-    """Element-wise quotient of integers, rounded towards zero."""
-    refuse("div_trunc_cpu", input, other, kinds=NOT_REAL_NUMBERS)
-    return (input, other), {}
-
-
-@pointwise(
-    overload=by_tensor(1),
-    expand=_expand_division(_lower_remainder),
-    kernel=_remainder,
-    tensors="input other",
-    grad={"input": lambda g: g, "other": lambda g, input, other: -g * _floored_quotient(input, other)},
-    checked=True,
-    sure=can_divide,
-    inplace=True,
-    out=True,
-    samples=samples.binary(low=0.6, high=0.9, number=0.4),
-    errors=_integers_by_zero,
-)
-def remainder(input, other):
-    r"""Element-wise remainder :math:`input - other \lfloor input / other \rfloor`, as Python's ``%``.
-
-    It has the sign of ``other``. ``RuntimeError`` where an integer is divided by 0.
-    """
-    refuse("remainder_cpu", input, other, kinds=NOT_REAL_NUMBERS)
-    return (input, other), {}
-
-
-@pointwise(
-    overload=by_tensor(1),
-    expand=_expand_division(lambda b, x, y: b.fmod(x, y)),
-    kernel=_fmod,
-    tensors="input other",
-    only="input",
-    grad={"input": lambda g: g, "other": lambda g, input, other: -g * trunc(input / other)},
-    checked=True,
-    sure=can_divide,
-    inplace=True,
-    out=True,
-    samples=samples.binary(low=0.6, high=0.9, number=0.4),
-    errors=_integers_by_zero,
-)
-def fmod(input, other):
-    """Element-wise remainder with the sign of ``input``, as C's ``fmod``."""
-    refuse("fmod_cpu", input, other, kinds=NOT_REAL_NUMBERS)
-    return (input, other), {}
 
 
 @pointwise(
@@ -401,7 +248,7 @@ def _power(x, y):
                 return 1 / x
             if y == -2:
                 return 1 / (x * x)
-    elif _both_integer(x, y) and y.dtype.kind == "i" and (y < 0).any():
+    elif both_integer(x, y) and y.dtype.kind == "i" and (y < 0).any():
         odd = y % 2 != 0
         fraction = select(np.equal(x, 1), 1, select(np.equal(x, -1), select(odd, -1, 1), 0))
         return select(y < 0, fraction, np.power(x, np.maximum(y, 0)))

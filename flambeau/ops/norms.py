@@ -11,6 +11,7 @@ from flambeau.core import dtypes
 from flambeau.core.dtypes import scalar_name
 from flambeau.core.size import wrap_dim
 from flambeau.ops import layouts
+from flambeau.ops.comparison import where
 from flambeau.ops.linalg import inv_ex, require_matrix, require_square
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 from flambeau.ops.reduction import accurate_sum, reduced_shape, restore, wrap_dims

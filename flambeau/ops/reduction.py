@@ -1,4 +1,4 @@
-"""Reductions: sums, products, extremes, and truth over dims."""
+"""Reductions: sums, means, extremes, and truth over dims."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def reduction_samples(make):
     ]
 
 
-def _one_dim_samples(make):
+def one_dim_samples(make):
     return [
         Sample(make(3, 4), dim=0),
         Sample(make(2, 3, 4), dim=-1, keepdim=True),
@@ -136,7 +136,7 @@ def _dim_errors(make):
     ]
 
 
-def _of_dims(inputs: tuple, attrs: dict) -> int:
+def of_dims(inputs: tuple, attrs: dict) -> int:
     """The overload of a reduction: 1 where it was given dims."""
     return int(attrs["keepdim"] or len(attrs["dim"]) < inputs[0].dim())
 
@@ -154,7 +154,7 @@ def _expand_sum(e, x, dim, keepdim):
     return e.sum(x if e.node.dtype.kind == dtypes.FLOATING else e.cast(x, e.node.dtype), dim, keepdim)
 
 
-@op(expand=_expand_sum, kernel=_sum_kernel, out="dtype", samples=reduction_samples, errors=_dim_errors, grad={"input": spread}, overload=_of_dims)
+@op(expand=_expand_sum, kernel=_sum_kernel, out="dtype", samples=reduction_samples, errors=_dim_errors, grad={"input": spread}, overload=of_dims)
 def sum_(input, dim=None, keepdim=False, *, dtype=None):
     """The sum over ``dim`` (an int or a tuple of ints; all dims without it).
 
@@ -203,7 +203,7 @@ def _mean_gradient(g, input_shape, dim, keepdim):
     return spread(g, input_shape, dim, keepdim) / n
 
 
-@op(expand=lambda e, x, dim, keepdim: e.mean(x, dim, keepdim), kernel=mean_kernel, out="dtype", samples=reduction_samples, errors=_dim_errors, grad={"input": _mean_gradient}, overload=_of_dims)
+@op(expand=lambda e, x, dim, keepdim: e.mean(x, dim, keepdim), kernel=mean_kernel, out="dtype", samples=reduction_samples, errors=_dim_errors, grad={"input": _mean_gradient}, overload=of_dims)
 def mean(input, dim=None, keepdim=False, *, dtype=None):
     r"""The mean over ``dim`` (all dims without it): :math:`\frac1n \sum_i x_i`. The input must be floating or complex.
 
@@ -247,66 +247,6 @@ def count_nonzero(input, dim=None):
     """
     dims = wrap_dims(dim, input.dim())
     return reduced_shape(input.shape, dims, False), dtypes.int64, (input,), {"dim": dims}
-
-
-# --- products ------------------------------------------------------------------------------------------------
-
-
-def leave_one_out(x, dim: int):
-    """``x`` repeated along a new dim after ``dim``, where copy ``k`` has 1 in place of its element ``k``."""
-    n = x.shape[dim]
-    own = dispatch.wrap(np.eye(n, dtype=bool)).reshape((n, n) + (1,) * (x.dim() - dim - 1))
-    return x.unsqueeze(dim).masked_fill(own, 1)
-
-
-def _prod_gradient(g, input, out, dim, keepdim):
-    if not dim:
-        return g
-    whole = len(dim) > 1
-    x = input.reshape(-1) if whole else input
-    d = 0 if whole else dim[0]
-    g = g.reshape((1,)) if whole else restore(g, input.shape, dim, keepdim)
-
-    def divided():
-        return (out.reshape((1,)) if whole else restore(out, input.shape, dim, keepdim)) / x
-
-    if dispatch.grad_mode.enabled:
-        # A further derivative is wanted. out / x has one of every order, but only where no element is zero.
-        if bool((input.detach() == 0).any()):
-            others = leave_one_out(x, d).prod(d + 1)
-        else:
-            others = divided()
-    else:
-        first = dispatch.wrap(np.arange(x.shape[d]) == 0).reshape((-1,) + (1,) * (x.dim() - d - 1))
-        before = x.roll(1, d).masked_fill(first, 1).cumprod(d)
-        after = x.flip(d).roll(1, d).masked_fill(first, 1).cumprod(d).flip(d)
-        zero = x == 0
-        others = dispatch.where(zero.any(), before * after, divided())  # both are right but for what is not finite
-        if whole:
-            others = others.masked_fill(zero.sum() > 1, 0)
-    return (g * others.conj_physical()).reshape(input.shape)
-
-
-@op(
-    expand=lambda e, x, dim, keepdim: e.fold("prod", x, dim, keepdim),
-    kernel=lambda x, dim, keepdim: np.prod(x, axis=dim, keepdims=keepdim),
-    out="dtype",
-    grad={"input": _prod_gradient},
-    overload=_of_dims,
-    samples=lambda make: [Sample(make(3, 2)), *_one_dim_samples(make), Sample(make(0)), Sample(make(2, 3).relu(), 1)],
-)
-def prod(input, dim=None, keepdim=False, *, dtype=None):
-    r"""The product :math:`\prod_i x_i` over ``dim`` (an int; all dims without it). The gradient is right where elements are 0.
-
-    Integers and booleans multiply to ``int64`` unless ``dtype`` says otherwise.
-
-    Source: https://docs.pytorch.org/docs/stable/generated/torch.prod.html
-    """
-    if dtype is None:
-        dtype = input.dtype if input.dtype.kind >= dtypes.FLOATING else dtypes.int64
-    dims = wrap_dims(None if dim is None else one_dim("prod", dim, input.dim()), input.dim())
-    shape = reduced_shape(input.shape, dims, keepdim)
-    return shape, dtype, (input.to(dtype),), {"dim": dims, "keepdim": bool(keepdim)}
 
 
 # --- extremes ------------------------------------------------------------------------------------------------
@@ -472,7 +412,7 @@ def _min_dim(input, dim, keepdim=False):
     return select_check("min", input, dim, keepdim)
 
 
-_three_forms = lambda make: [Sample(make(3, 4)), *_one_dim_samples(make), Sample(make(3, 1), make(4))]  # noqa: E731
+_three_forms = lambda make: [Sample(make(3, 4)), *one_dim_samples(make), Sample(make(3, 1), make(4))]  # noqa: E731
 
 
 @composite(out=True, samples=_three_forms, errors=_extreme_errors)
@@ -567,7 +507,7 @@ def _expand_arg(how):
     return expand
 
 
-@op(expand=_expand_arg("amax"), kernel=_arg_kernel(np.argmax), out="same", samples=lambda make: [Sample(make(3, 4)), *_one_dim_samples(make)])
+@op(expand=_expand_arg("amax"), kernel=_arg_kernel(np.argmax), out="same", samples=lambda make: [Sample(make(3, 4)), *one_dim_samples(make)])
 def argmax(input, dim=None, keepdim=False):
     """The index of the greatest element: along ``dim``, or in the flattened input. NaN counts as greatest.
 
@@ -580,7 +520,7 @@ def argmax(input, dim=None, keepdim=False):
     return _arg_check("argmax", input, dim, keepdim)
 
 
-@op(expand=_expand_arg("amin"), kernel=_arg_kernel(np.argmin), out="same", samples=lambda make: [Sample(make(3, 4)), *_one_dim_samples(make)])
+@op(expand=_expand_arg("amin"), kernel=_arg_kernel(np.argmin), out="same", samples=lambda make: [Sample(make(3, 4)), *one_dim_samples(make)])
 def argmin(input, dim=None, keepdim=False):
     """The index of the least element: along ``dim``, or in the flattened input. NaN counts as least.
 

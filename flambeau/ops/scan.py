@@ -10,8 +10,8 @@ from flambeau import dispatch
 from flambeau.core import dtypes
 from flambeau.core.size import wrap_dim
 from flambeau.ops.joining import cat
+from flambeau.ops.products import leave_one_out
 from flambeau.ops.record import ErrorSample, Sample, composite, op
-from flambeau.ops.reduction import leave_one_out
 from flambeau.ops.refusals import refuse
 
 # --- running sums and products -------------------------------------------------------------------------------

@@ -268,7 +268,7 @@ def _described(name: str, result: Result, values: dict) -> list[str]:
 
 
 def _entry(sources: tuple[Source, ...], inputs: str, pattern) -> list[str]:
-    """The tape's entry; as :func:`flambeau.autograd.graph.enter` makes it."""
+    """The tape's entry; as :func:`flambeau.autograd.entries.enter` makes it."""
     edges = []
     lines = [f"if saving_hooks or anomaly.enabled: enter(pattern, ({inputs},), result)", "else:"]
     for i, needed in enumerate(pattern.needs):

@@ -1,0 +1,334 @@
+"""The tape's entries of ops: what they keep, and how gradients are made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from flambeau import dispatch
+from flambeau.autograd.anomaly import anomaly, remember
+from flambeau.autograd.graph import Node, accumulator, edge_of, next_sequence, zeros_for
+from flambeau.autograd.saving import SECOND_TIME, Saved, saving_hooks
+from flambeau.core import dtypes
+from flambeau.dispatch import grad_mode
+from flambeau.engine.trace import exact
+from flambeau.tensor.storage import Storage
+from flambeau.tensor.tensor import Tensor, make_tensor
+
+_new = object.__new__
+
+
+class Rules:
+    """How the gradients of an op are made: the functions, and where the values of their arguments come from."""
+
+    def __init__(self, op) -> None:
+        plain = [t.lstrip("*") for t in op.tensors]
+        self.op = op
+        self.joint = op.grads.get("*")
+        self.single = {plain.index(k): f for k, f in op.grads.items() if k != "*"}
+        self.arguments = {f: f.__code__.co_varnames[: f.__code__.co_argcount] for f in op.grads.values()}
+        self.listed = next((i for i, t in enumerate(op.tensors) if t.startswith("*")), len(op.tensors))
+        self.overloads: dict[int | str, type] = {}
+        self._captures: dict[int, list] = {}
+
+    def captures(self, wanted: int) -> list | None:
+        """What to save, as ``(name, source, index)``, where the inputs in the bit mask ``wanted`` need gradients.
+
+        ``None`` where no gradient flows to any of them.
+        """
+        try:
+            return self._captures[wanted]
+        except KeyError:
+            functions = [self.joint] if self.joint else [f for i, f in self.single.items() if wanted >> i & 1]
+            names = dict.fromkeys(n for f in functions for n in self.arguments[f] if n not in ("g", "gs", "needs"))
+            found = [(name, *self._source(name)) for name in names] if functions else None
+            self._captures[wanted] = found  # type: ignore[assignment]
+            return found
+
+    def shown(self, inputs: tuple) -> tuple[int, ...]:
+        """Which inputs have a place among ``next_functions``: what PyTorch's op takes as tensors and has a derivative for."""
+        op, last = self.op, self.listed
+        tensors = [isinstance(x, Tensor) for x in inputs]
+        if self.joint is not None:
+            return tuple([
+                i for i, x in enumerate(inputs)
+                if (x is None or tensors[i] and x._dtype.kind >= dtypes.FLOATING)
+                and (i >= last or op.tensors[i] not in op.nondifferentiable)
+            ])  # fmt: skip
+        optional = any(tensors[1:])  # what is None is a tensor that is missing, and not a number
+        return tuple([
+            i for i, x in enumerate(inputs)
+            if min(i, last) in self.single and (op.wraps or tensors[i] or x is None and optional)
+        ])  # fmt: skip
+
+    def _source(self, name: str) -> tuple[str, int]:
+        op = self.op
+        plain = [t.lstrip("*") for t in op.tensors]
+        if name in plain:
+            i = plain.index(name)
+            return ("inputs" if op.tensors[i].startswith("*") else "input", i)
+        if name == "out":
+            return ("output", 0)
+        if name in op.outputs:
+            return ("output", op.outputs.index(name))
+        for suffix in ("_shape", "_dtype"):
+            if name.endswith(suffix) and name[: -len(suffix)] in plain:
+                return (suffix[1:], plain.index(name[: -len(suffix)]))
+        return ("attr", 0)
+
+
+class Pattern:
+    """What the tape's entries of like calls of one op have in common.
+
+    ``kept``   for each value that an entry saves: its name, the number of the input (``-1 - number`` of an output;
+               ``None`` for a list of all inputs from one on), and its layout (``None`` of a number)
+    ``shown``  the inputs that have a place among ``next_functions``
+    ``calls``  for each input that needs a gradient its number, the function that makes it, and which of the values
+               ``(gradient, gradients, needs, *constants, *kept)`` the function takes
+    ``single``  whether what the rule records depends on the layout of one gradient alone
+    ``recorded``  by the layouts of gradients, what the rule has recorded (see autograd/rules.py), or how often it has run
+    """
+
+    __slots__ = (
+        "calls", "constants", "holds", "joint", "kept", "lists", "metas", "names", "needs", "recorded", "several", "shown", "single", "type",
+    )  # fmt: skip
+
+    def __init__(self, type_: type, needs: tuple[bool, ...], metas: tuple, shown: tuple[int, ...]) -> None:
+        self.type, self.needs, self.metas, self.shown = type_, needs, metas, shown
+        self.several = bool(type_.op.outputs)  # type: ignore[attr-defined]
+        self.constants: list = []
+        self.names: list[str] = []  # of the constants
+        self.kept: list[tuple] = []
+        self.calls: list[tuple] = []
+        self.joint: tuple | None = None
+        self.recorded: dict[Any, Any] = {}
+
+    def finish(self) -> None:
+        """Finds the arguments of the functions that make the gradients."""
+        self.lists = any(index is None for _, index, _ in self.kept)
+        self.single = not self.several and all([index is not None and layout is not None for _, index, layout in self.kept])
+        op, rules = self.type.op, self.type.op.rules  # type: ignore[attr-defined]
+        self.holds = self.lists or any(layout is not None or op.wraps for _, _, layout in self.kept)
+        places = {"g": 0, "gs": 1, "needs": 2}
+        for name in (*self.names, *[name for name, *_ in self.kept]):
+            places[name] = len(places)
+        if rules.joint is not None:
+            self.joint = rules.joint, tuple([places[n] for n in rules.arguments[rules.joint]])
+            return
+        for i, f in rules.single.items():
+            if i < len(self.needs) and self.needs[i]:
+                self.calls.append((i, f, tuple([places[n] for n in rules.arguments[f]])))
+
+
+class OpBackward(Node):
+    """The tape's entry for one op; each op has a subclass of its own, named as PyTorch names it.
+
+    ``saved`` has for each of ``pattern.kept`` a :class:`Saved`, a list of them, ``(tensor, node)``: a tensor and its content
+    when it was saved, or ``(storage, node)`` of an output.
+    """
+
+    op = None
+    pattern: Pattern
+    saved: tuple | None
+    carrying: Callable | None = None  # gives the saved values the tangents that they had (see autograd/forward_ad.py)
+
+    def apply(self, grads: list) -> tuple:
+        saved, pattern = self.saved, self.pattern
+        if saved is None:
+            raise RuntimeError(SECOND_TIME)
+        first = grads[0]
+        values = [zeros_for(self.metas[0]) if first is None else first, grads, pattern.needs, *pattern.constants]
+        if pattern.kept:
+            for item, (_, index, layout) in zip(saved, pattern.kept):
+                values.append(unpacked(item, index, layout, self))
+            if self.carrying is not None:
+                values = self.carrying(values)
+        if pattern.joint is not None:
+            function, places = pattern.joint
+            return tuple(function(*[values[k] for k in places]))
+        results = [None] * len(pattern.needs)
+        for i, function, places in pattern.calls:
+            results[i] = function(*[values[k] for k in places])
+        return tuple(results)
+
+    def release(self) -> None:
+        if self.pattern.holds:  # shapes and settings may stay
+            self.saved = None
+
+    @property
+    def shown(self) -> tuple[int, ...]:
+        return self.pattern.shown
+
+    def __getattr__(self, name: str):
+        """``_saved_self``, ``_saved_result`` and their like: what the node keeps, under PyTorch's names."""
+        if name.startswith("_saved_"):
+            if self.saved is None:
+                raise RuntimeError(SECOND_TIME)
+            own = name[len("_saved_") :]
+            pattern = self.pattern
+            for key in (own, {"self": self.op.tensors[0] if self.op.tensors else "", "result": "out"}.get(own)):
+                if key in pattern.names:
+                    return pattern.constants[pattern.names.index(key)]
+                for item, (kept, index, layout) in zip(self.saved, pattern.kept, strict=True):
+                    if kept == key:
+                        return unpacked(item, index, layout, self)
+        raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
+
+
+def unpacked(item, index: int, layout, entry: OpBackward):
+    """A value that ``entry`` has saved, as its gradients take it."""
+    kind = item.__class__
+    if kind is tuple:
+        holder, node = item
+        if index < 0:
+            same = holder.node is node
+            t = make_tensor(holder if same else Storage(node), layout.shape, layout.dtype)
+            if layout.strides is not None:
+                t._strides = layout.strides
+            t._grad_fn, t._output_nr = entry, -1 - index
+            return t
+        if holder._layout is layout and holder._storage.node is node and not grad_mode.enabled:
+            return holder
+        return Saved.again(holder, node, layout, index).unpack(entry)
+    if kind is Saved:
+        return item.unpack(entry)
+    return tuple([v.unpack(entry) if v.__class__ is Saved else v for v in item]) if kind is list else item
+
+
+def _prepare(op) -> Rules:
+    """The rules of ``op``; also makes its class of entries."""
+    namespace = "" if op.backward_name[-1].isdigit() else "torch::autograd::"
+    op.node_type = type(op.backward_name, (OpBackward,), {"op": op, "namespace": namespace, "__module__": "torch.autograd.graph"})
+    op.rules = Rules(op)
+    return op.rules
+
+
+def _overload_type(op, number: int | str) -> type:
+    """The class of entries for one of the op's overloads: ``SumBackward1`` where ``sum`` was given dims."""
+    if not number:
+        return op.node_type
+    types = op.rules.overloads
+    if number not in types:
+        name = number if isinstance(number, str) else f"{op.backward_name.removesuffix('0')}{number}"
+        types[number] = type(name, (op.node_type,), {"__module__": "torch.autograd.graph"})
+    return types[number]
+
+
+def attach(op, results, inputs: tuple, attrs: dict) -> None:
+    """Puts ``results = op(*inputs)`` on the tape, where an input needs a gradient."""
+    edges: list[tuple | None] = []
+    wanted, bit = 0, 1
+    for x in inputs:
+        edge = edge_of(x) if isinstance(x, Tensor) else None
+        if edge is not None:
+            wanted |= bit
+        edges.append(edge)
+        bit += bit
+    if not wanted:
+        return
+    captures = (op.rules or _prepare(op)).captures(wanted)
+    if captures is None:
+        return
+    first = results
+    if op.outputs:
+        if not results:
+            return
+        first = results[0]
+    elif first._dtype.kind < dtypes.FLOATING:
+        return
+    metas = tuple([(r._shape, r._dtype) for r in results]) if op.outputs else ((first._shape, first._dtype),)
+    type_ = op.node_type if op.overload is None else _overload_type(op, op.overload(inputs, attrs))
+    pattern = Pattern(type_, tuple([e is not None for e in edges]), metas, op.rules.shown(inputs))
+    saved: list = []
+    for name, source, i in captures:
+        x = inputs[i] if source not in ("attr", "output") and i < len(inputs) else None
+        if source == "input" and x is not None:
+            is_tensor = isinstance(x, Tensor)
+            pattern.kept.append((name, i, (x._layout or dispatch.layout_of(x)) if is_tensor else None))
+            saved.append(Saved(x, i) if is_tensor else x)
+        elif source == "output":
+            result = (results[i] if op.outputs else results).detach()
+            pattern.kept.append((name, -1 - i, dispatch.layout_of(result)))
+            saved.append(Saved(result, -1 - i))
+        elif source == "inputs":
+            pattern.kept.append((name, None, None))
+            saved.append([Saved(x, j) if isinstance(x, Tensor) else x for j, x in enumerate(inputs) if j >= i])
+        else:
+            pattern.names.append(name)
+            pattern.constants.append(attrs[name] if source == "attr" else getattr(x, source) if isinstance(x, Tensor) else None)
+    pattern.finish()
+    _place(_shared(pattern), edges, saved, results)
+
+
+MAX_PATTERNS = 4096
+_patterns: dict[tuple, Pattern] = {}
+
+
+def _shared(pattern: Pattern) -> Pattern:
+    """The pattern of earlier calls that is equal to this one, if there is one: equal patterns are one object."""
+    p = pattern
+    key = (p.type, p.needs, p.metas, p.shown, *p.names, *[exact(c) for c in p.constants], *p.kept)
+    try:
+        if len(_patterns) >= MAX_PATTERNS:
+            _patterns.clear()
+        return _patterns.setdefault(key, pattern)
+    except TypeError:  # a setting that has no hash
+        return pattern
+
+
+def _place(pattern: Pattern, edges: list, saved: list, results) -> None:
+    """Makes the entry, and gives it to the results."""
+    entry = _new(pattern.type)
+    entry.pattern = pattern
+    entry.metas = pattern.metas
+    entry.edges = edges
+    entry.saved = tuple(saved)
+    entry.sequence = next_sequence()
+    if anomaly.enabled:
+        remember(entry)
+    if not pattern.several:
+        results._grad_fn = entry
+        return
+    op = pattern.type.op  # type: ignore[attr-defined]
+    for i, r in enumerate(results):
+        if r._dtype.kind >= dtypes.FLOATING and not (op.nondifferentiable and op.outputs[i] in op.nondifferentiable):
+            r._grad_fn, r._output_nr = entry, i
+
+
+def pattern_of(entry: Node) -> Pattern | None:
+    """What entries of calls like that of ``entry`` have in common; ``None`` where each is different."""
+    pattern = entry.pattern
+    return None if pattern is None or pattern.lists else pattern
+
+
+def enter(pattern: Pattern, inputs: Sequence, results) -> None:
+    """Puts a call on the tape whose entry follows ``pattern``."""
+    edges: list = []
+    for x, needed in zip(inputs, pattern.needs):
+        if needed:
+            fn = x._grad_fn
+            edges.append((fn, x._output_nr) if fn is not None else (accumulator(x), 0))
+        else:
+            edges.append(None)
+    edges += [None] * (len(pattern.needs) - len(edges))  # constants behind the arguments
+    saved: list = []
+    for _, i, layout in pattern.kept:
+        if layout is None:
+            saved.append(inputs[i])
+            continue
+        x = inputs[i] if i >= 0 else results[-1 - i] if pattern.several else results
+        if saving_hooks:
+            saved.append(Saved(x if i >= 0 else x.detach(), i))
+        else:
+            storage = x._storage
+            saved.append((x if i >= 0 else storage, storage.node))
+    _place(pattern, edges, saved, results)
+
+
+dispatch.attach = attach
+dispatch.enter = enter
+dispatch.pattern_of = pattern_of
+dispatch.tape_parts = lambda: {
+    "Saved": Saved, "accumulator": accumulator, "anomaly": anomaly, "enter": enter, "next_sequence": next_sequence,
+    "saving_hooks": saving_hooks,
+}  # fmt: skip
