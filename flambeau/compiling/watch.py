@@ -30,7 +30,7 @@ class Refused(Exception):
 
 # What flambeau's own code may be run by a captured function: what records, and nothing that has any other effect.
 _MAY_RUN = (
-    "__init__.py", "_C.py", "autograd/anomaly.py", "autograd/graph.py", "autograd/modes.py", "autograd/saving.py", "autograd/writes.py", "compiler.py",
+    "__init__.py", "_C.py", "autograd/anomaly.py", "autograd/entries.py", "autograd/graph.py", "autograd/modes.py", "autograd/saving.py", "autograd/writes.py", "compiler.py",
     "compiling/", "core/", "dispatch.py", "engine/flight.py", "engine/graph.py", "engine/run.py", "engine/segment.py", "engine/trace.py", "jit.py", "nn/",
     "ops/", "tensor/",
 )  # fmt: skip
