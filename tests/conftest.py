@@ -12,4 +12,4 @@ from flambeau.engine import plans
 config.strict = True
 plans.ALLOWANCE = math.inf
 repetition.OFTEN = 1
-rules.WRITE_AFTER = 0
+rules.AT_FIRST_SIGHT = True

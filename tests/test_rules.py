@@ -82,18 +82,29 @@ def test_a_rule_that_is_recorded_again_gives_what_running_it_gives(op, monkeypat
                 if len(gs) < len(entry.metas):
                     continue
                 with torch.no_grad():
-                    got = state(rules.run(entry, gs), gs)
+                    got = state(rules.run(entry, gs, k), gs)
                     assert got == state(rules.fitted(entry, entry.apply(gs)), gs), (sample, entry)
 
 
 def test_what_comes_once_is_not_written_down(monkeypatch):
-    monkeypatch.setattr(rules, "WRITE_AFTER", 1)
+    monkeypatch.setattr(rules, "AT_FIRST_SIGHT", False)
     x = leaf(1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0)
     for k in range(4):
         y = x.tan()
         y.backward(torch.ones(7))
         assert written_down(entry_of(x.tan())) == (k > 0)
         np.testing.assert_allclose(x.grad.numpy(), (k + 1) * (1 + np.tan(x.detach().numpy()) ** 2), rtol=1e-5)
+
+
+def test_what_comes_twice_in_one_pass_is_not_written_down_either(monkeypatch):
+    monkeypatch.setattr(rules, "AT_FIRST_SIGHT", False)
+    x = leaf(*[0.1] * 11)
+    for k in range(3):
+        y = x
+        for _ in range(5):
+            y = y.cos()
+        y.backward(torch.ones(11))
+        assert written_down(entry_of(y)) == (k > 0)
 
 
 def test_passes_of_another_structure_use_what_rules_have_recorded():

@@ -22,6 +22,7 @@ from flambeau.autograd.graph import (
     edge_of,
     full_of,
     name_of,
+    next_sequence,
 )
 from flambeau.autograd.graph import accumulate as add_to_leaves
 from flambeau.core import config, dtypes
@@ -89,6 +90,7 @@ def _run(
     buffers: dict[Node, list[Tensor | None]] = {}
     ready: list[tuple[int, int, Node]] = []
     reached: list[tuple[AccumulateGrad, Value]] = []  # leaves get their gradients at once, or before code of the user's runs
+    begun = next_sequence()
     push, pop = heapq.heappush, heapq.heappop
     in_full = grad_mode.enabled or grad_mode.inference or anomaly.enabled or config.eager or dispatch.watch or dispatch.autocast.cast
     for (node, number), g in zip(roots, grads, strict=True):
@@ -129,7 +131,7 @@ def _run(
                     if watcher is not None:
                         watcher.ran.append(node)
                     if not in_full and isinstance(node, OpBackward):
-                        results = rules.run(node, gs)
+                        results = rules.run(node, gs, begun)
                     else:
                         if anomaly.enabled:
                             results = _watched(node, gs)

@@ -86,7 +86,7 @@ class Pattern:
     ``calls``  for each input that needs a gradient its number, the function that makes it, and which of the values
                ``(gradient, gradients, needs, *constants, *kept)`` the function takes
     ``single``  whether what the rule records depends on the layout of one gradient alone
-    ``recorded``  by the layouts of gradients, what the rule has recorded (see autograd/rules.py), or how often it has run
+    ``recorded``  by the layouts of gradients, what the rule has recorded (see autograd/rules.py), or the pass that it first ran in
     """
 
     __slots__ = (

@@ -304,7 +304,7 @@ def _outcome(results: Sequence, contents: list[Value | None], given: list[Value]
 def is_worth_watching(found: Survey) -> bool:
     """Whether a pass of this kind comes again, and has not been watched in vain too often."""
     key = hash(found.key)
-    if key in _seen or not rules.WRITE_AFTER:
+    if key in _seen or rules.AT_FIRST_SIGHT:
         return _passes.get(found.key, 0) in (0, 1)
     if len(_seen) >= MAX_SEEN:
         _seen.clear()

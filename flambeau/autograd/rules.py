@@ -26,15 +26,18 @@ from flambeau.tensor.tensor import NO_GRAD, Tensor
 
 _new = object.__new__
 
-WRITE_AFTER = 1
-"""How often a rule, or a pass, runs as it is written before it is written down: most of what comes once never comes again."""
-MAX_TRIES = 2
+AT_FIRST_SIGHT = False
+"""Whether a rule, or a pass, is written down when it first runs: else when a later pass does the same, as most of what comes once
+never comes again. That a rule runs several times in one pass does not say that there will be another at these sizes."""
 MAX_KEYS = 8
 """Of one pattern: layouts of gradients and saved numbers; and of one key: shapes of inputs."""
 
 
-def run(entry: OpBackward, gs: list[Tensor | None]) -> Sequence[Tensor | None]:
-    """The gradients of an op's inputs, each with the shape and dtype of its input; off the tape, and without hooks."""
+def run(entry: OpBackward, gs: list[Tensor | None], begun: int) -> Sequence[Tensor | None]:
+    """The gradients of an op's inputs, each with the shape and dtype of its input; off the tape, and without hooks.
+
+    ``begun`` is a number that only this pass has.
+    """
     pattern, saved, g = entry.pattern, entry.saved, gs[0]
     if saved.__class__ is not tuple:  # it has gone, or comes when it is asked for
         return fitted(entry, entry.apply(gs))
@@ -50,18 +53,23 @@ def run(entry: OpBackward, gs: list[Tensor | None]) -> Sequence[Tensor | None]:
     if given is None or None in given:
         return fitted(entry, entry.apply(gs))
     known = pattern.recorded
-    found = known.get(key, 0)
+    found = known.get(key)
     if found.__class__ is tuple:
         for rule in found:
             results = rule.record(gs, given, entry.edges)
             if results is not None:
                 return results
-        return fitted(entry, entry.apply(gs)) if len(found) >= MAX_KEYS else _learn(entry, gs, key, found)
-    if not found and len(known) >= MAX_KEYS:
-        known.clear()
-    if found < WRITE_AFTER + MAX_TRIES:
-        known[key] = found + 1
-    return _learn(entry, gs, key) if WRITE_AFTER <= found < WRITE_AFTER + MAX_TRIES else fitted(entry, entry.apply(gs))
+        if 0 < len(found) < MAX_KEYS:
+            return _learn(entry, gs, key, found)
+    elif found is None:
+        if len(known) >= MAX_KEYS:
+            known.clear()
+        known[key] = begun
+        if AT_FIRST_SIGHT:
+            return _learn(entry, gs, key)
+    elif found != begun:
+        return _learn(entry, gs, key)
+    return fitted(entry, entry.apply(gs))
 
 
 def _key(saved: tuple, gs: list[Tensor | None]) -> tuple[tuple, list | None]:
@@ -174,18 +182,17 @@ def _learn(entry: OpBackward, gs: list, key, known: tuple = ()) -> Sequence[Tens
     last = trace[-1] if start else None
     apart, stand_ins = _apart(entry, gs)
     results = fitted(apart, apart.apply(gs))
-    try:
-        with lock:  # no other thread runs the trace meanwhile
-            if len(trace) < start or start and trace[start - 1] is not last:
-                raise KeyError("the trace has run")
+    with lock:  # no other thread runs the trace meanwhile
+        if len(trace) >= start and (not start or trace[start - 1] is last):  # nor has this one done so
             given: list = _key(apart.saved, gs)[1]  # type: ignore[arg-type,assignment]
-            if len(set(given)) < len(given):
-                raise KeyError("which of two gradients is it?")
             saved = set(given[sum([g is not None for g in gs]) :])
-            rule = RecordedRule(gs, given, saved, trace[start:], results, entry.edges)
-        entry.pattern.recorded[key] = (*known, rule)
-    except KeyError:
-        pass
+            try:
+                if len(set(given)) < len(given):
+                    raise KeyError("which of two gradients is it?")
+                known = (*known, RecordedRule(gs, given, saved, trace[start:], results, entry.edges))
+            except KeyError:
+                pass
+            entry.pattern.recorded[key] = known
     if stand_ins:
         for node in trace[start:]:
             node.inputs = tuple([stand_ins.get(x, x) if x.__class__ is Value else x for x in node.inputs])

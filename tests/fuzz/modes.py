@@ -34,7 +34,7 @@ from tests.fuzz.programs import Program, Repeat, namespace
 config.strict = True
 plans.ALLOWANCE = math.inf
 repetition.OFTEN = 1
-rules.WRITE_AFTER = 0
+rules.AT_FIRST_SIGHT = True
 
 
 class Guarded(plan.Output):
