@@ -344,7 +344,7 @@ def test_a_pass_that_is_no_longer_followed_gets_another_function(followed):
     w = leaf(1.0)
     warm(followed, lambda: (w * 2).sum(), [w])
     (functions,) = repetition._followers.values()
-    functions[:] = [lambda *_: False]
+    functions[:] = [(0, lambda *_: False)]
     for _ in range(3):
         (w * 2).sum().backward()
     start = followed.count
@@ -861,3 +861,48 @@ def test_threads(followed):
     for t in threads:
         t.join()
     assert not failed and followed.count
+
+
+def chain(w: torch.Tensor, depth: int) -> torch.Tensor:
+    h = w * 1
+    for _ in range(depth):
+        h = (h * w).tanh()
+    return h.sum()
+
+
+def test_passes_of_many_lengths_from_like_losses_are_all_followed(followed):
+    w, depths = leaf(0.5, -0.25), range(1, 25)
+    for depth in [*depths] * 3:
+        chain(w, depth).backward()
+    start = followed.count
+    for depth in [*depths, *reversed(depths)]:
+        w.grad = None
+        chain(w, depth).backward()
+        got = w.grad
+        (expected,) = torch.autograd.grad(chain(w, depth), w)
+        assert torch.equal(got, expected)
+    assert followed.since(start) == 2 * len(depths)
+    (functions,) = [found for found in repetition._followers.values() if len(found) >= len(depths)]
+    assert len(functions) <= repetition.MAX_FOLLOWERS
+
+
+def test_a_pass_is_followed_whatever_else_has_been_put_on_the_tape(followed):
+    w = leaf(0.5, -0.25)
+    warm(followed, lambda: chain(w, 3), [w])
+    start = followed.count
+    for others in (1, 5, 2):
+        kept = [w * k for k in range(others)]
+        chain(w, 3).backward()
+        del kept
+    assert followed.since(start) == 3
+
+
+def test_the_passes_that_have_not_been_met_for_long_are_forgotten_first(monkeypatch):
+    monkeypatch.setattr(repetition, "MAX_PASSES", 4)
+    w = leaf(0.5, -0.25)
+    for depth in (1, 2, 3, 1, 4, 5, 1, 6, 7, 8):
+        torch.autograd.grad(chain(w, depth), w)
+        assert len(repetition._passes) <= 4
+    kept = [*repetition._passes]
+    torch.autograd.grad(chain(w, 1), w)
+    assert [*repetition._passes] == [key for key in kept if key is not kept[0]] + [kept[0]]

@@ -62,6 +62,7 @@ def run_backward(
         add_to_leaves(watcher.gradients)
         return results
     finally:
+        repetition.begin()
         grad_mode.enabled = previous
 
 

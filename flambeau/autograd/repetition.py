@@ -77,11 +77,13 @@ _seen: set[int] = set()
 
 OFTEN = 16
 """Repetitions after which a pass gets a function: compiling that costs about as much as some dozens of them."""
-MAX_FOLLOWERS = 8
+MAX_FOLLOWERS = 64
 """Of passes that begin at the same pattern."""
+MAX_TRIED = 8
+"""Of functions for passes of other lengths than the one that is to be followed."""
 
-_followers: dict[Pattern, list[Callable]] = {}
-"""By the pattern of the first entry, the functions of passes that repeat often, the last one that was run first."""
+_followers: dict[Pattern, list[tuple[int, Callable]]] = {}
+"""By the pattern of the first entry, the lengths of passes that repeat often and their functions, the last one that was run first."""
 
 
 def forget() -> None:
@@ -100,22 +102,44 @@ def follow(t: Tensor, retain_graph: bool) -> bool | dict[Node, Sequence]:
     candidates = _followers.get(entry.pattern) if isinstance(entry, OpBackward) else None
     if candidates is None or config.eager or anomaly.enabled or dispatch.autocast.cast is not None:
         return False
+    length = _length(entry)
     previous = grad_mode.enabled
     grad_mode.enabled = previous and False
     try:
-        for function in candidates:
-            done = function(t, entry, retain_graph)
+        for candidate in candidates if len(candidates) == 1 else _likely(candidates, length):
+            done = candidate[1](t, entry, retain_graph)
             if done is not False:
                 break
         else:
             return False
     finally:
         grad_mode.enabled = previous
-    if function is not candidates[0]:
-        _followers[entry.pattern] = [function, *[other for other in candidates if other is not function]]
+    if candidate is not candidates[0] or candidate[0] != length:
+        others = [other for other in candidates if other is not candidate]
+        _followers[entry.pattern] = [(length, candidate[1]), *others]
+    begin()
     if len(graph.trace) >= config.max_pending_nodes:
         after_record()
     return done
+
+
+def begin() -> None:
+    """Notes that what is put on the tape from now on belongs to the next pass."""
+    global _begun
+    _begun = next_sequence()
+
+
+_begun = 0
+
+
+def _length(entry: Node) -> int:
+    """How many entries have been made since the last pass: that of this one is most likely one of as many entries."""
+    return entry.sequence - _begun
+
+
+def _likely(candidates: list[tuple[int, Callable]], length: int) -> list[tuple[int, Callable]]:
+    """Those for passes of this length, and some others."""
+    return [c for c in candidates if c[0] == length] + [c for c in candidates[:MAX_TRIED] if c[0] != length]
 
 
 class Survey:
@@ -236,7 +260,9 @@ def repeat(found: Survey, retain_graph: bool) -> list[Tensor | None] | dict[Node
     Where a custom function returns something else than it did then, the pass must run in full, with what the custom
     functions have returned already, by their entries.
     """
-    known = _passes.get(found.key)
+    known = _passes.pop(found.key, None)
+    if known is not None:
+        _passes[found.key] = known  # those that have not been met for the longest time come first
     if not isinstance(known, Pass):
         return None
     entries, given = found.entries, found.given
@@ -283,7 +309,8 @@ def _learn(found: Survey, known: Pass) -> None:
     is_given = given[0] is not one._storage.node or found.key[4] is not dispatch.layout_of(one)
     if shape.numel() == 1 and dtype.kind == dtypes.FLOATING and not is_given:
         function = follower(entries, number, given, known)
-        _followers[first.pattern] = [function, *_followers.get(first.pattern, ())][:MAX_FOLLOWERS]
+        others = _followers.get(first.pattern, ())
+        _followers[first.pattern] = [(_length(first), function), *others][:MAX_FOLLOWERS]
 
 
 def _contents(results: Sequence) -> list[Value | None]:
@@ -337,7 +364,7 @@ class Watcher:
         """Keeps what the pass has recorded and returned, if that is clear."""
         found = self.found
         if len(_passes) >= MAX_PASSES:
-            forget()
+            del _passes[next(iter(_passes))]
         try:
             with lock:  # no other thread runs the trace meanwhile
                 _passes[found.key] = self._pass(results)
