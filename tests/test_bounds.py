@@ -232,11 +232,12 @@ def test_kernels_of_indices_have_no_place_outside():
             lookup = Lookup(1, dtypes.int64, (1, 0), 4, 3, wraps)
             strides = ((0, 1), (3, 1)) if reads else ((3, 1), (0, 1))
             move = Move(0, (5, 3), (0, 0), strides, (lookup,), reads=reads)
-            kernel = movement_kernel(MovementSpec(dtypes.float32, 15 if reads else 12, 2, "zeros", (move,)))
+            kernel, words = movement_kernel(MovementSpec(dtypes.float32, 15 if reads else 12, 2, "zeros", (move,)))
             source = np.arange(15, dtype=np.float32)
             index = np.array([0, -1, 2**40, -(2**62), 3])
             out = np.full(15 + 1000, 9.0, np.float32)
-            arguments = (ctypes.c_void_p * 3)(source.ctypes.data, index.ctypes.data, out.ctypes.data)
+            pointers = source.ctypes.data, index.ctypes.data, out.ctypes.data
+            arguments = (ctypes.c_int64 * (3 + len(words)))(*pointers, *words)
             ctypes.CFUNCTYPE(None, ctypes.c_void_p)(kernel)(ctypes.addressof(arguments))
             assert (out[15 if reads else 12 :] == 9).all()
 

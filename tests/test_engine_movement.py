@@ -287,9 +287,10 @@ def test_large_moves_on_every_machine(level):
     from flambeau.engine.cpu.movement import movement_kernel
     from flambeau.engine.cpu.specs import Lookup, Move, MovementSpec
 
-    def call(address, *arrays):
-        pointers = (ctypes.c_void_p * len(arrays))(*[a.ctypes.data for a in arrays])
-        ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address)(ctypes.addressof(pointers))
+    def call(made, *arrays):
+        address, words = made
+        arguments = (ctypes.c_int64 * (len(arrays) + len(words)))(*[a.ctypes.data for a in arrays], *words)
+        ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address)(ctypes.addressof(arguments))
 
     on = Session(LEVELS[level]) if level else session()
     x = np.random.default_rng(0).standard_normal((900, 700)).astype(np.float32)

@@ -11,12 +11,9 @@ from flambeau.core import dtypes
 from flambeau.core.size import broadcast_shapes, contiguous_strides
 from flambeau.engine.cpu.specs import Lookup, Move, MovementSpec
 from flambeau.engine.grouping import Ref, Static
-from flambeau.engine.natives import FAULT, RESULT, Bound, Native
+from flambeau.engine.natives import FAULT, RESULT, Bound, Fault, Native, Result
 from flambeau.engine.shapes import broadcast_strides, reach
 from flambeau.engine.verify import BrokenPlan
-
-MAX_MOVES = 256
-"""Of one kernel: each of them is code."""
 
 _INDICES = (dtypes.int32, dtypes.int64)
 _HALF = (dtypes.float16, dtypes.bfloat16)
@@ -53,8 +50,6 @@ def _native(node, values: list[Ref], moves: list[Move], begin: str = "", number:
     """``number`` is the place among the plan's of the number that moves without a source write."""
     from flambeau.engine.cpu.movement import movement_kernel  # LLVM is loaded with the first plan
 
-    if len(moves) > MAX_MOVES:
-        return None
     if any(m.add for m in moves) and (node.dtype in _HALF or node.dtype.kind not in (dtypes.INTEGRAL, dtypes.FLOATING)):
         return None
     if number is not None and (node.dtype in _HALF or node.dtype.is_complex):
@@ -65,15 +60,20 @@ def _native(node, values: list[Ref], moves: list[Move], begin: str = "", number:
     _verify(node, values, moves)
     checked = bool(indices) and node.op.checked
     spec = MovementSpec(node.dtype, prod(node.shape), len(values), begin, tuple(moves), checked, number is not None)
-    given = dtypes.int64 if node.dtype.kind == dtypes.INTEGRAL else dtypes.float64
-    numbers = () if number is None else ((number, given),)
-    trusting = Native(partial(movement_kernel, spec._replace(checked=False)), (*values, RESULT), begin == "base", numbers)
+    kind = dtypes.int64 if node.dtype.kind == dtypes.INTEGRAL else dtypes.float64
+    numbers = () if number is None else ((number, kind),)
+    blind = spec._replace(checked=False)
+    trusting = Native(partial(movement_kernel, blind), _arguments(blind, values, RESULT), begin == "base", numbers)
     if not checked:
         return trusting
     facts = {Bound(_seen(values[x.argument]), x.extent, x.wraps) for m in moves for x in m.lookups}
-    return Native(
-        partial(movement_kernel, spec), (*values, RESULT, FAULT), begin == "base", numbers, frozenset(facts), trusting
-    )
+    given = _arguments(spec, values, RESULT, FAULT)
+    return Native(partial(movement_kernel, spec), given, begin == "base", numbers, frozenset(facts), trusting)
+
+
+def _arguments(spec: MovementSpec, values: list[Ref], *rest: Result | Fault) -> tuple[Ref | Result | Fault, ...]:
+    """A kernel's arguments; what it does not read stands behind them, up to the number that it is made for."""
+    return (*values, *rest, *[RESULT] * (spec.pointers - spec.numbers - len(values) - len(rest)))
 
 
 def _seen(ref: Ref) -> tuple:

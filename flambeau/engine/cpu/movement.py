@@ -1,216 +1,198 @@
 """Elements moved from place to place: along strides, and to or from where index tensors say.
 
-``movement_kernel(spec)`` gives the address of ``void kernel(i8** args)`` with ``args = {values..., result[, fault][, numbers]}``;
-``numbers`` points to those that are known only when the kernel runs, as doubles or ``i64``. What is added to one place is
-added in the order of the move's shape, by one thread. Every index is looked at before anything is written: where one is out
-of range, ``fault`` (an ``i64``) is set and nothing else happens. In a kernel that is not ``checked``, since somebody else has
-looked at them, such an index means the first place: there is none that leads outside of an argument.
+``movement_kernel(spec)`` gives the address of ``void kernel(i8** args)`` and the words that follow the pointers among its arguments:
+``args = {values..., result[, fault]...[, numbers], words...}``, where ``numbers`` points to those that are known only when the kernel
+runs, as doubles or ``i64``. What is added to one place is added in the order of the move's shape, by one thread. Every index is
+looked at before anything is written: where one is out of range, ``fault`` (an ``i64``) is set and nothing else happens. In a
+kernel that is not ``checked``, since somebody else has looked at them, such an index means the first place: there is none that
+leads outside of an argument.
+
+All that depends on sizes is decided here and stands in the words; :mod:`flambeau.engine.cpu.moves` has the code.
 """
 
 from __future__ import annotations
 
+from math import prod
+
+import numpy as np
+
 from flambeau.core import dtypes
-from flambeau.engine.cpu import memory
+from flambeau.core.dtypes import dtype as DType
+from flambeau.engine.cpu import threads
 from flambeau.engine.cpu.compiler import Session
 from flambeau.engine.cpu.compiler import session as process_session
-from flambeau.engine.cpu.emit import Code, Value
-from flambeau.engine.cpu.frame import Frame, bytes_on, kernel, parameter, run_part
+from flambeau.engine.cpu.moves import (
+    ADDED,
+    ALL,
+    ELEMENTS,
+    ENTRY,
+    HEAD,
+    PAIRS,
+    VECTORS,
+    Form,
+    Index,
+    movement_driver,
+    part,
+)
 from flambeau.engine.cpu.specs import Lookup, Move, MovementSpec
+from flambeau.engine.shapes import reach
 
 _BY_SIZE = {1: "i8", 2: "i16", 4: "i32", 8: "i64"}
 
 WORTH_DIVIDING = 1 << 21
-"""Moves of this many bytes are divided between threads."""
+"""Moves that read and write this many bytes are divided between threads, ..."""
+BLOCK = 1 << 18
+"""... who take this many at a time."""
+LONG = 512
+"""Rows of more bytes are copied by the library's ``memcpy``, which knows the machine."""
 
 
-def movement_kernel(spec: MovementSpec, session: Session | None = None) -> int:
-    """The address of the kernel for ``spec``."""
+def movement_kernel(spec: MovementSpec, session: Session | None = None) -> tuple[int, tuple[int, ...]]:
+    """The address of a kernel for ``spec``, and the words that follow the pointers among its arguments."""
     session = session or process_session()
-    spec = spec._replace(moves=tuple(m.collapsed() for m in spec.moves))
-    if spec not in session.memo:
-        session.memo[spec] = _written(session, spec)
-    address: int = session.memo[spec]
-    return address
+    return movement_driver(session, spec.pointers), _Binding(session, spec).words()
 
 
-def _written(session: Session, spec: MovementSpec) -> int:
-    writer = _Movement(session, spec)
-    large = 2 * spec.size * spec.dtype.itemsize >= WORTH_DIVIDING
-    apart = spec.begin == "" and len(spec.moves) == 1 and not spec.checked and spec.moves[0].shape
-    scatters = apart and spec.moves[0].lookups and not spec.moves[0].reads
-    if not (large and apart) or scatters:
-        writer.write()
-        return kernel(session, "movement", spec, writer.code)
-    outer = Code(session.machine)
-    tasks = writer.divide()
-    run_part(outer, parameter(outer, "args"), tasks, divided=tasks > 1)
-    return kernel(session, "movement", spec, outer, writer.code)
+class _Binding:
+    """Makes the words of a kernel."""
 
-
-class _Movement(Frame):
     def __init__(self, session: Session, spec: MovementSpec) -> None:
-        floating = any(m.add for m in spec.moves) and spec.dtype.kind == dtypes.FLOATING
-        kind = _BY_SIZE[spec.dtype.itemsize]
-        super().__init__(session, {"i32": "float", "i64": "double"}[kind] if floating else kind)
+        self.session = session
         self.spec = spec
-        self.values = self.arguments(spec.arguments)
-        self.result = self.arguments(spec.arguments + 1)[-1]
-        if spec.numbers:
-            self.number = self._number(self.arguments(spec.arguments + 2 + spec.checked)[-1])
+        self.size = spec.dtype.itemsize
+        self.result, self.fault, self.numbers = (8 * k for k in (spec.arguments, spec.arguments + 1, spec.pointers - 1))
+        self.table: list[tuple[int, tuple[int, ...], int, int, int]] = []  # (part, job, last, block, tasks)
 
-    def _number(self, numbers: Value) -> Value:
-        """The number that is given, as an element."""
-        if self.spec.dtype.kind == dtypes.FLOATING:
-            value = numbers.load("double")
-            return (
-                value.convert("fptrunc", "float").bits() if self.kind == "i32" else value.convert("bitcast", self.kind)
-            )
-        if self.spec.dtype is dtypes.bool:
-            return numbers.load("double").compare("une", 0.0).convert("zext", "i8")
-        return numbers.load("i64").convert("trunc", self.kind)
+    def words(self) -> tuple[int, ...]:
+        spec = self.spec
+        moves = [m.collapsed() for m in spec.moves]
+        if spec.checked:
+            for lookup, shape in {x: m.shape for m in moves for x in m.lookups}.items():
+                self.check(lookup, shape)
+        checks = len(self.table)
+        if spec.begin:
+            self.call((spec.begin,), (self.result, spec.size * self.size))
+        for move in moves:
+            for piece in self.pieces(move):
+                self.move(piece)
+        place = 8 * (HEAD + ENTRY * len(self.table))
+        rows: list[int] = [checks, len(self.table) - checks, self.fault]
+        for address, job, last, block, tasks in self.table:
+            rows += [address, place, last, threads.entry(light=False) if tasks > 1 else 0, block, tasks]
+            place += 8 * len(job)
+        return (*rows, *(word for _, job, *_ in self.table for word in job))
 
-    def scalar(self, move: Move) -> Value | None:
-        """What a move writes that has no source."""
+    def call(self, form: Form | tuple, job: tuple[int, ...], last: int = 1, block: int = 1, tasks: int = 1) -> None:
+        self.table.append((part(self.session, form), job, last, block, tasks))
+
+    def check(self, lookup: Lookup, shape: tuple[int, ...]) -> None:
+        """Has a look at all entries of an index tensor."""
+        walked = [(n, s) for n, s in zip(shape, lookup.strides, strict=True) if s]
+        dims: list[tuple[int, int]] = []
+        for n, s in walked:
+            if dims and dims[-1][1] == n * s:
+                n *= dims.pop()[0]
+            dims.append((n, s))
+        low = lookup.extent if lookup.wraps else 0
+        size = lookup.dtype.itemsize
+        job = self.fault, 8 * lookup.argument, low, low + lookup.extent
+        lanes = self.session.machine.vector_bytes // 8 if dims and dims[-1][1] == 1 else 0
+        self.call(("check", _BY_SIZE[size], len(dims), lanes), (*job, *(x for n, s in dims for x in (n, s * size))))
+
+    # --- moves -------------------------------------------------------------------------------------------
+
+    def pieces(self, move: Move) -> list[Move]:
+        """A move as several, such that threads can divide it: one long row is cut."""
+        if len(move.shape) != 1 or any(any(x.strides) for x in move.lookups) or not self.divides(move):
+            return [move]
+        (n,), most = move.shape, BLOCK // self.size
+        cut = _with_dims(move, [(0, n // most, most), (0, most, 1)])
+        rest = _with_dims(move, [(0, n % most, 1)])
+        source, target = (start + (n - n % most) * s[0] for start, s in zip(move.starts, move.strides, strict=True))
+        return [cut, rest._replace(starts=(source, target))] if n % most else [cut]
+
+    def divides(self, move: Move) -> bool:
+        """Whether a move is worth dividing, and steps along its outermost dim write to places of their own."""
+        if 2 * prod(move.shape) * self.size < WORTH_DIVIDING or move.add or (move.lookups and not move.reads):
+            return False
+        low, high = reach(move.shape[1:], move.strides[1][1:])
+        return abs(move.strides[1][0]) > high - low
+
+    def move(self, move: Move) -> None:
+        """The part that does it, and its job."""
+        size, shape = self.size, move.shape
+        rank, lookups = len(shape), move.lookups
+        looked = next((d for d in range(rank + 1) if not any(any(x.strides[d:]) for x in lookups)), 0)
+        n, steps = (shape[-1], (move.strides[0][-1], move.strides[1][-1])) if rank > looked else (1, (0, 0))
+        row, width, kind, value = self.row(move, n, steps)
+        loops = rank if row == ELEMENTS else rank - 1
+        walks = [*zip(move.strides, (size, size)), *((x.strides, x.dtype.itemsize) for x in lookups)]
+        inner: tuple[int, ...] = ()
+        if row == ELEMENTS and loops:
+            walked = walks if looked == loops else walks[:2]
+            inner = tuple([s[-1] if s[-1] in (0, 1) else 2 for s, _ in walked])
+        indices = tuple([Index(_BY_SIZE[x.dtype.itemsize], x.wraps) for x in lookups])
+        form = Form(kind, loops, row, width, value, move.add, indices, looked, move.reads, inner)
+        source = self.numbers if move.source < 0 else 8 * move.source
+        if move.source < 0 and move.constant is not None:
+            source = self.result  # nothing is read
+        job = [self.result, move.starts[1] * size, source, move.starts[0] * size]
+        job += [n if move.add else n * size, 0 if move.constant is None else _bits(move.constant, self.spec.dtype)]
+        for x in lookups:
+            job += [8 * x.argument, x.extent, x.step * size]
+        for d in range(loops):
+            job += [shape[d], *(strides[d] * each for strides, each in walks)]
+        last = block = tasks = 1
+        if loops:
+            last = shape[0]
+            if self.divides(move):
+                block = max(1, BLOCK // (prod(shape[1:]) * size))
+                tasks = -(-last // block)
+        self.call(form, tuple(job), last, block, tasks)
+
+    def row(self, move: Move, n: int, steps: tuple[int, int]) -> tuple[str, int, str, str]:
+        """How rows of ``n`` elements are moved, in vectors of how many bytes, as what kind of elements, and where the value comes
+        from; see :class:`Form`."""
+        size, kind, widest = self.size, _BY_SIZE[self.size], self.session.machine.vector_bytes
+        along = n > 1 and steps[1] == 1
+        if move.add:
+            if self.spec.dtype.kind == dtypes.FLOATING:
+                kind = {4: "float", 8: "double"}[size]
+            if not (along and steps[0] in (0, 1)):
+                return ELEMENTS, 0, kind, "each"
+            return ADDED, widest, kind, "each" if steps[0] else "row"
+        value = self.number(move) if move.source < 0 else "each" if steps[0] else "row"
+        if not along or (move.source >= 0 and steps[0] not in (0, 1)):
+            return ELEMENTS, 0, kind, value if move.source < 0 else "each"
+        if value != "each":
+            width = next((w for w in (64, 32, 16) if w <= min(widest, n * size)), 0)
+            return (VECTORS, width, kind, value) if width else (ELEMENTS, 0, kind, value if move.source < 0 else "each")
+        if n * size > LONG:
+            return ALL, 0, "i8", value
+        width = next(w for w in (64, 32, 16, 8, 4, 2, 1) if w <= widest and w < n * size)
+        return PAIRS if n * size <= 2 * width else VECTORS, width, _BY_SIZE[min(width, 8)], value
+
+    def number(self, move: Move) -> str:
         if move.constant is not None:
-            kind = {"float32": "float", "float64": "double"}.get(self.spec.dtype.name, self.kind)
-            value = self.code.const(move.constant, kind)
-            return (
-                value
-                if kind == self.kind
-                else self.code.new(f"bitcast {kind} {value.ref} to {self.kind}", self.kind, 0)
-            )
-        return self.number if move.source < 0 else None
+            return "bits"
+        return {"float32": "float", "float64": "double", "bool": "i1"}.get(self.spec.dtype.name, "i64")
 
-    def write(self) -> None:
-        """The whole kernel."""
-        if not self.spec.checked:
-            self.all()
-            return
-        fault = self.arguments(self.spec.arguments + 2)[-1]
-        wrong = self.code.const(False, "i1")
-        for lookup in {x: None for m in self.spec.moves for x in m.lookups}:
-            wrong = wrong | self.beyond(lookup, self.shape_of(lookup))
-        self.when(wrong, lambda: fault.store(self.code.index(1)))
-        self.when(~wrong, self.all)
 
-    def divide(self) -> int:
-        """The only move as parts for threads; gives how many."""
-        move = self.spec.moves[0]
-        rows, inner = move.shape[0], self.spec.size * self.size // move.shape[0]
-        block = max(1, (1 << 18) // max(inner, 1))
+def _with_dims(move: Move, dims: list[tuple[int, int, int]]) -> Move:
+    """A move with other dims: of each, which one of the move's it is a part of, its extent, and how many of its steps are one."""
 
-        def part(first: Value | int, count: int) -> None:
-            starts = [
-                self.go(self.go(p, first, s[0]), a, 1) for p, s, a in zip(self.ends(move), move.strides, move.starts)
-            ]
-            indices = [self.at_index(self.values[x.argument], first, x.strides[0], x) for x in move.lookups]
-            self.nest(move, (count, *move.shape[1:]), 0, starts, indices)
+    def walk(strides: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple([strides[d] * steps for d, _, steps in dims])
 
-        self.walk(rows, block, part, divided=True)
-        return -(-rows // block)
+    lookups = tuple([x._replace(strides=walk(x.strides)) for x in move.lookups])
+    strides = walk(move.strides[0]), walk(move.strides[1])
+    return move._replace(shape=tuple([n for _, n, _ in dims]), strides=strides, lookups=lookups)
 
-    def shape_of(self, lookup: Lookup) -> tuple[int, ...]:
-        return next(m.shape for m in self.spec.moves if lookup in m.lookups)
 
-    def ends(self, move: Move) -> tuple[Value, Value]:
-        return self.result if move.source < 0 else self.values[move.source], self.result
-
-    def all(self) -> None:
-        spec, code = self.spec, self.code
-        size = code.index(spec.size * self.size)
-        no = Value(code, "false", "i1", 0)
-        if spec.begin == "zeros":
-            code.perform("llvm.memset.p0.i64", [self.result, Value(code, "0", "i8", 0), size, no])
-        elif spec.begin == "base":
-            base = self.values[0]
-            same = code.new(f"icmp ne ptr {base.ref}, {self.result.ref}", "i1", 0)
-            self.when(same, lambda: code.perform("llvm.memcpy.p0.p0.i64", [self.result, base, size, no]))
-        for move in spec.moves:
-            starts = [self.go(p, a, 1) for p, a in zip(self.ends(move), move.starts)]
-            self.nest(move, move.shape, 0, starts, [self.values[x.argument] for x in move.lookups])
-
-    # --- indices -----------------------------------------------------------------------------------------
-
-    def at_index(self, pointer: Value, i: Value | int, stride: int, lookup: Lookup) -> Value:
-        return bytes_on(pointer, i * (stride * lookup.dtype.itemsize)) if stride else pointer
-
-    def entry(self, pointer: Value, lookup: Lookup) -> Value:
-        return pointer.load(_BY_SIZE[lookup.dtype.itemsize]).convert("sext", "i64")
-
-    def beyond(self, lookup: Lookup, shape: tuple[int, ...]) -> Value:
-        """Whether an entry of an index tensor is out of range."""
-        code = self.code
-        dims = [(n, s) for n, s in zip(shape, lookup.strides, strict=True) if s]
-
-        def walk(d: int, pointer: Value, wrong: Value) -> Value:
-            if d == len(dims):
-                i = self.entry(pointer, lookup)
-                if lookup.wraps:
-                    return wrong | (i + lookup.extent).compare("uge", 2 * lookup.extent)
-                return wrong | i.compare("uge", lookup.extent)
-            n, stride = dims[d]
-
-            def step(i: Value, carried: list[Value]) -> list[Value]:
-                return [walk(d + 1, self.at_index(pointer, i, stride, lookup), carried[0])]
-
-            return code.loop(code.index(0), code.index(n), 1, [wrong], step)[0]
-
-        return walk(0, self.values[lookup.argument], code.const(False, "i1"))
-
-    def shifted(self, move: Move, ends: list[Value], indices: list[Value]) -> list[Value]:
-        """The places in source and result with what the indices say."""
-        which = 0 if move.reads else 1
-        for pointer, lookup in zip(indices, move.lookups, strict=True):
-            i = self.entry(pointer, lookup)
-            if lookup.wraps:
-                i = i.compare("slt", 0).select(i + lookup.extent, i)
-            if not self.spec.checked:  # it has been looked at elsewhere: whatever it is now, it is no place outside
-                i = i.compare("ult", lookup.extent).select(i, 0)
-            ends = list(ends)
-            ends[which] = self.go(ends[which], i, lookup.step)
-        return ends
-
-    # --- loops -------------------------------------------------------------------------------------------
-
-    def nest(self, move: Move, shape: tuple[int, ...], d: int, ends: list[Value], indices: list[Value]) -> None:
-        """The loops over the dims of ``shape`` from number ``d`` on."""
-        if indices and not any(any(x.strides[d:]) for x in move.lookups):
-            ends, indices = self.shifted(move, ends, indices), []
-        if d >= len(shape) - 1 and not indices:
-            n, *strides = (shape[d], move.strides[0][d], move.strides[1][d]) if d < len(shape) else (1, 1, 1)
-            self.row(move, n, strides[0], strides[1], ends)
-            return
-
-        def body(i: Value | int) -> None:
-            at = [self.go(p, i, s[d]) for p, s in zip(ends, move.strides, strict=True)]
-            places = [self.at_index(p, i, x.strides[d], x) for p, x in zip(indices, move.lookups)]
-            self.nest(move, shape, d + 1, at, places)
-
-        self.each(shape[d], body)
-
-    def row(self, move: Move, n: int, source: int, target: int, ends: list[Value]) -> None:
-        """Moves ``n`` elements with those strides."""
-        code, kind, lanes = self.code, self.kind, self.lanes
-        if not move.add and source == target == 1 and n > 1 and move.source >= 0:
-            size, no = code.index(n * self.size), Value(code, "false", "i1", 0)
-            code.perform("llvm.memcpy.p0.p0.i64", [ends[1], ends[0], size, no])
-            return
-        scalar = self.scalar(move)
-        many = None if scalar is None else scalar.splat(lanes)
-        if target == 1 and source in (0, 1) and n >= lanes:
-
-            def vectors(j: Value | int, count: int) -> None:
-                mask = None if count == lanes else code.vector([k < count for k in range(lanes)], "i1")
-                value = many or memory.load(self.go(ends[0], j, source), kind, lanes, source, mask)
-                place = self.go(ends[1], j, 1)
-                memory.store(place, memory.load(place, kind, lanes, 1, mask) + value if move.add else value, 1, mask)
-
-            self.walk(n, lanes, vectors)
-            return
-
-        def single(i: Value | int) -> None:
-            value = scalar or self.go(ends[0], i, source).load(kind)
-            place = self.go(ends[1], i, target)
-            place.store(place.load(kind) + value if move.add else value)
-
-        self.each(n, single)
+def _bits(number: float, dtype: DType) -> int:
+    """The representation of a number as an element."""
+    if dtype.kind == dtypes.INTEGRAL:
+        return int(number) & ((1 << 8 * dtype.itemsize) - 1)
+    with np.errstate(over="ignore"):
+        element = np.array(number).astype(dtype.np)
+    return int.from_bytes(element.tobytes(), "little")

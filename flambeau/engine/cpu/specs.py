@@ -233,7 +233,8 @@ class Move(NamedTuple):
 
 class MovementSpec(NamedTuple):
     """Moves, done in order. ``begin`` is what the result of ``size`` elements holds before: ``""`` for nothing that anybody
-    reads, ``"zeros"``, or ``"base"``: the first argument, which may be the result's own memory."""
+    reads, ``"zeros"``, or ``"base"``: the first argument, which may be the result's own memory. ``arguments`` counts the values;
+    where it is ``checked`` a fault follows the result, and a pointer to ``numbers`` comes last."""
 
     dtype: DType
     size: int
@@ -242,6 +243,12 @@ class MovementSpec(NamedTuple):
     moves: tuple[Move, ...]
     checked: bool = False
     numbers: bool = False
+
+    @property
+    def pointers(self) -> int:
+        """How many pointers the kernel is given; of more than a few a power of two, since each number takes a kernel."""
+        count = self.arguments + 1 + self.checked + self.numbers
+        return count if count <= 8 else 1 << (count - 1).bit_length()
 
 
 class RecurrentSpec(NamedTuple):
