@@ -119,5 +119,12 @@ refuse_write: Callable = None  # type: ignore[assignment]
 vmap: Callable = None  # type: ignore[assignment]
 """``vmap(function)``: ``function`` of one sample as one of many (see flambeau/batching)."""
 
+apply_batched: Any = None
+"""``apply_batched(function, args, kwargs)``: a user's Function inside of ``vmap``; ``NotImplemented`` where nothing is batched, and
+``None`` outside."""
+
+batched_grad: Any = None
+"""``batched_grad(grad, outputs, inputs, weights, **settings)``: the same for ``autograd.grad``."""
+
 regenerate: Callable = None  # type: ignore[assignment]
 """``regenerate(view)``: brings a view's place on the tape up to date after a write to its base."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from flambeau import autograd, ops
-from flambeau.autograd import enable_grad
+from flambeau.autograd import enable_grad, inference_mode
 from flambeau.batching import vmap
 from flambeau.batching.batched import Batched, over, under
 from flambeau.batching.interception import interception
@@ -33,19 +33,27 @@ __all__ = [
 # --- a function that is differentiated -----------------------------------------------------------------------------
 
 
-class _Transform(enable_grad):
+class _Transform(inference_mode):
     """A function that is differentiated: ``no_grad`` around it is about its result, not about what it computes.
 
     Inside of ``vmap`` the tape is that of the tensors with all samples, so the samples of each argument must be its own: an
     argument that all of them share is taken apart first (as a view), or its gradient would be the sum of theirs.
     """
 
+    def __new__(cls) -> _Transform:
+        return super().__new__(cls, False)
+
     def __enter__(self) -> _Transform:  # type: ignore[override]
         self.records = bool(grad_mode.enabled)  # whether the result has a place on the tape
         super().__enter__()
         self.levels = tuple(interception.levels)
         self.own: list[Tensor] = []
+        self.is_open = True
         return self
+
+    def __exit__(self, *exc: Any) -> None:
+        self.is_open = False
+        super().__exit__(*exc)
 
     def track(self, nest: Any) -> Any:
         """The nest with tensors to differentiate by in place of its own, that nothing outside the function depends on."""
@@ -54,9 +62,12 @@ class _Transform(enable_grad):
     def _track(self, x: Any) -> Any:
         if not isinstance(x, Tensor):
             raise ValueError(f"Thing passed to transform API must be Tensor, got {type(x)}")
-        x = under(x, self.levels)
+        if x.dtype.kind < dtypes.FLOATING:
+            raise RuntimeError("only Tensors of floating point dtype can require gradients")
+        x = under(x.clone() if x.is_inference() else x, self.levels)
         x = x.view_as(x) if x.requires_grad and self.records else x.detach().requires_grad_()
         self.own.append(x)
+        x._transform = self
         return over(x, self.levels)
 
     def gradients(self, outputs: Sequence[Tensor], inputs: Sequence[Tensor], weights: Sequence | None = None) -> list[Tensor]:
@@ -68,10 +79,11 @@ class _Transform(enable_grad):
                 pairs.append((o, ops.ones_like(o) if weights is None else under(weights[i], self.levels)))
         found: Sequence = [None] * len(inputs)
         if pairs:
-            found = interception.backward(
-                autograd.grad, [o for o, _ in pairs], inputs, [w for _, w in pairs], retain_graph=True, create_graph=True,
-                allow_unused=True,
-            )  # fmt: skip
+            with inference_mode(False):
+                found = interception.backward(
+                    autograd.grad, [o for o, _ in pairs], inputs, [w for _, w in pairs], retain_graph=True, create_graph=True,
+                    allow_unused=True,
+                )  # fmt: skip
         return [over(ops.zeros_like(x) if g is None else g, self.levels) for g, x in zip(found, inputs, strict=True)]
 
     def finish(self, nest: Any) -> Any:
@@ -79,7 +91,9 @@ class _Transform(enable_grad):
         return tree_map(self._finish, nest)
 
     def _finish(self, value: Any) -> Any:
-        if not isinstance(value, Tensor) or not value.requires_grad:
+        if not isinstance(value, Tensor):
+            raise RuntimeError(f"Expected tensors, got unsupported type {type(value)}")
+        if not value.requires_grad:
             return value
         if value.__class__ is Batched:
             if value._level.depth > len(self.levels):
@@ -101,7 +115,9 @@ def _depends_on_others(value: Tensor, own: list[Tensor]) -> bool:
         seen.add(node)
         variable = getattr(node, "variable", None)
         if variable is not None and id(variable) not in ours:
-            return True
+            transform = getattr(variable, "_transform", None)
+            if transform is None or transform.is_open:  # else it was the own of a function inside of ours, which has returned
+                return True
         waiting.extend(edge[0] for edge in node.edges if edge is not None)
     return False
 
@@ -177,8 +193,8 @@ def grad_and_value(func: Callable, argnums: int | tuple[int, ...] = 0, has_aux: 
                     f"{output.dim()} dims. Maybe you wanted to use the vjp or jacrev APIs instead?"
                 )
             gradient = transform.finish(_rebuilt(chosen, transform.gradients([output], own)))
-            value, aux = transform.finish(output), transform.finish(aux)
-        return gradient, ((value, aux) if has_aux else value)
+            value = transform.finish(output)
+            return gradient, ((value, transform.finish(aux)) if has_aux else value)
 
     return wrapper
 

@@ -362,6 +362,11 @@ def grad(
         grad_outputs = (grad_outputs,)
     if is_grads_batched:
         return _batched_grad(outputs, inputs, grad_outputs, retain_graph, create_graph, allow_unused)
+    if dispatch.batched_grad is not None:
+        settings = {"retain_graph": retain_graph, "create_graph": create_graph, "allow_unused": allow_unused}
+        found = dispatch.batched_grad(grad, outputs, inputs, grad_outputs, **settings)
+        if found is not NotImplemented:
+            return found
     grads = _root_gradients(outputs, grad_outputs)
     targets = _targets(inputs)
     retain = create_graph if retain_graph is None else retain_graph

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from flambeau import dispatch
 from flambeau.autograd import forward_ad
 from flambeau.autograd.anomaly import anomaly, remember
 from flambeau.autograd.graph import Node, edge_of, zeros_for
@@ -213,9 +214,19 @@ class Function(FunctionCtx, metaclass=FunctionMeta):
     def jvp(ctx: Any, *grad_inputs: Any) -> Any:
         raise NotImplementedError("You must implement the jvp function for custom autograd.Function to use it with forward mode AD.")
 
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple, *args: Any) -> Any:
+        raise NotImplementedError(
+            "To use autograd.Function with vmap, you must either override the vmap staticmethod or set generate_vmap_rule=True."
+        )
+
     @classmethod
     def apply(cls, *args, **kwargs):
         """Runs ``forward`` and, where an input needs a gradient, puts the operation on the tape; then ``jvp`` for dual inputs."""
+        if dispatch.apply_batched is not None:
+            result = dispatch.apply_batched(cls, args, kwargs)
+            if result is not NotImplemented:
+                return result
         if not forward_ad.is_active():
             return cls._apply(None, *args, **kwargs)
         tangents = [forward_ad.tangent_of(a) if isinstance(a, Tensor) else None for a in args]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
 from flambeau.core.size import Size
@@ -99,17 +99,35 @@ class Batched(Tensor):
         raise RuntimeError(_LEAF.format("requires_grad_", "requires_grad_"))
 
     @property
-    def grad_fn(self) -> Any:
-        return self._value.grad_fn
+    def grad_fn(self) -> None:
+        """``None``: what is on the tape is the tensor with all samples."""
 
     def is_inference(self) -> bool:
         return self._value.is_inference()
+
+    def register_hook(self, hook: Callable) -> Any:
+        """Calls ``hook`` with each sample's gradient."""
+        from flambeau.batching.interception import interception
+
+        level, levels = self._level, list(interception.levels)
+
+        def of_all(g: Tensor) -> Tensor | None:
+            with interception.within(levels):
+                replaced = hook(batched(g, level))
+                return None if replaced is None else level.expanded(replaced)
+
+        return self._value.register_hook(of_all)
 
     def detach(self) -> Tensor:
         return batched(self._value.detach(), self._level)
 
     def _alias(self, cls: type | None = None) -> Tensor:
         return batched(self._value._alias(), self._level)
+
+    def _become(self, view: Batched) -> Batched:
+        """Takes over what ``view`` is a view of."""
+        self.__dict__.update({"_strides": None, "_offset": 0, "_bits": frozenset(), **view.__dict__})
+        return self
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:
         inner = self._value.__repr__() if self._value.__class__ is Batched else tensor_repr(self._value)

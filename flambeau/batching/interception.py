@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from threading import get_ident
 from typing import Any
 
-from flambeau import dispatch
-from flambeau.batching.batched import Batched, Level, innermost
+from flambeau import dispatch, ops
+from flambeau.batching.batched import Batched, Level, innermost, over, under
 from flambeau.batching.rules.families import COMPOSED, RULES, call_each, pointwise
 from flambeau.core import dtypes
 from flambeau.ops.record import Op
@@ -30,44 +30,61 @@ class Interception:
         self.own: dict[str, Any] = {
             "watch": self, "compose": self.compose, "inplace": self.inplace, "assign": self.assign, "put": self.put,
             "record_in_order": self.record_in_order, "known": self.known, "refuse_overlap": self.refuse_overlap,
-            "refuse_out": self.refuse_out,
+            "refuse_out": self.refuse_out, "batched_grad": self.grad, "apply_batched": self.apply,
         }  # fmt: skip
 
     @contextmanager
     def level(self, size: int, randomness: str) -> Iterator[Level]:
         """Opens a level inside of those that are open."""
-        if self.levels and get_ident() != self.thread:
-            raise RuntimeError("vmap: another thread is inside of vmap")
         level = Level(size, randomness, len(self.levels) + 1)
-        if not self.levels:
-            self.thread = get_ident()
-            self.outer = {name: getattr(dispatch, name) for name in self.own}
-            fill(self.own)
-        self.levels.append(level)
-        try:
+        with self.within([*self.levels, level]):
             yield level
-        finally:
-            self.levels.pop()
-            if not self.levels:
-                fill(self.outer)
 
     @contextmanager
-    def below(self, depth: int) -> Iterator[None]:
-        """Inside, only the outermost ``depth`` levels are open."""
-        hidden, self.levels = self.levels, self.levels[:depth]
-        if not depth:
-            fill(self.outer)
+    def within(self, levels: list[Level]) -> Iterator[None]:
+        """Inside, just these levels are open: all but the innermost, say, or those that were open when a hook was registered."""
+        if self.levels and get_ident() != self.thread:
+            raise RuntimeError("vmap: another thread is inside of vmap")
+        before = self.levels
+        self._open(levels)
         try:
             yield
         finally:
-            self.levels = hidden
-            if not depth:
-                fill(self.own)
+            self._open(before)
+
+    def _open(self, levels: list[Level]) -> None:
+        if levels and not self.levels:
+            self.thread, self.outer = get_ident(), {name: getattr(dispatch, name) for name in self.own}
+            fill(self.own)
+        elif self.levels and not levels:
+            fill(self.outer)
+        self.levels = levels
+
+    def grad(self, run: Callable, outputs: tuple, inputs: tuple, weights: Any, **settings: Any) -> Any:
+        """``autograd.grad`` of batched tensors by batched tensors: each sample's; ``NotImplemented`` where none is batched."""
+        level = innermost((*outputs, *inputs))
+        if level is None:
+            return NotImplemented
+        levels = self.levels[: level.depth]
+        own = []
+        for x in inputs:
+            for level in reversed(levels):
+                if not level.has(x):
+                    raise RuntimeError("element 0 of tensors does not require grad and does not have a grad_fn: the samples share it")
+                x = x._value
+            own.append(x)
+        roots, given = [], []
+        for o, w in zip(outputs, weights or [None] * len(outputs)):
+            if w is None and o.numel() != 1:
+                raise RuntimeError("grad can be implicitly created only for scalar outputs")
+            roots.append(under(o, levels))
+            given.append(ops.ones_like(roots[-1]) if w is None else under(w, levels))
+        return tuple([g if g is None else over(g, levels) for g in self.backward(run, roots, own, given, **settings)])
 
     def backward(self, run: Callable, outputs: list, inputs: Any, weights: list, **settings: Any) -> Any:
         """A pass over a tape of tensors with all samples (see ``under``): batched only where the gradients that go in are."""
         if self.levels and not any([w.__class__ is Batched for w in weights]):
-            with self.below(0):
+            with self.within([]):
                 return run(outputs, inputs, weights, **settings)
         return run(outputs, inputs, weights, **settings)
 
@@ -123,6 +140,11 @@ class Interception:
     def known(self, tensor: Tensor) -> Any:
         """The values of a batched tensor are not those of a sample, so they are not known."""
         return None if tensor.__class__ is Batched else self.outer["known"](tensor)
+
+    def apply(self, function: type, args: tuple, kwargs: dict) -> Any:
+        from flambeau.batching.functions import apply  # which opens levels
+
+        return apply(function, args, kwargs)
 
     # --- writes ----------------------------------------------------------------------------------------------------
 

@@ -114,7 +114,7 @@ def ldl_factor(A, *, hermitian=False):
     """
     require_square("torch.linalg.ldl_factor", A)
     LD, pivots, info = ldl_factor_ex(A, hermitian=hermitian)
-    if bool(info.any()):
+    if not info._opaque and bool(info.any()):
         raise LinAlgError("torch.linalg.ldl_factor: D has an element that is zero: the input matrix is singular.")
     return _LDL((LD, pivots))
 

@@ -420,7 +420,7 @@ def _quantile(name: str, input, q, dim, keepdim, interpolation, ignore_nan: bool
         raise RuntimeError(f"{name}() q must be a scalar or 1D tensor, got shape {list(q.shape)}")
     elif q.dtype is not input.dtype:
         raise RuntimeError(f"{name}() q tensor must be same dtype as the input tensor: {q.dtype} and {input.dtype}")
-    elif bool(((q < 0) | (q > 1)).any()):
+    elif not q._opaque and bool(((q < 0) | (q > 1)).any()):
         raise RuntimeError(f"{name}() q values must be in the range [0, 1]")
 
     shape = input.shape

@@ -217,6 +217,8 @@ def _geometry_in_place(name: str):
     function = registry[name].function
 
     def method(self, *args, **kwargs):
+        if self._opaque:
+            return self._become(function(self._alias(), *args, **kwargs))
         self._storage.check_write()
         on_tape = dispatch.grad_mode.enabled and self.requires_grad
         if on_tape:

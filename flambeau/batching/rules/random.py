@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flambeau import ops
-from flambeau.batching.batched import Level, batched, innermost
+from flambeau.batching.batched import Level, innermost
 from flambeau.batching.rules.families import COMPOSED, RULES
 from flambeau.tensor.tensor import Tensor
 
@@ -34,7 +34,7 @@ def _drawn(draw: Any, is_random: Any = None) -> Any:
         values = draw(level, op, args, kwargs)
         if values is None:
             return args[0]
-        with interception.below(level.depth - 1):
+        with interception.within(interception.levels[: level.depth - 1]):
             return level.wrap(values())
 
     return rule
@@ -44,11 +44,11 @@ def _same(interception: Any, level: Level, op: Any, args: tuple, kwargs: dict) -
     """One sample's numbers, for all of them."""
     if op.name in _WITH_PARAMETERS and innermost((*args, *kwargs.values())) is level:
         raise RuntimeError(_SAME)
-    if level.has(args[0]) and op.name.endswith("_like"):
+    if args and level.has(args[0]) and op.name.endswith("_like"):
         args = (ops.empty(args[0].shape, dtype=args[0].dtype), *args[1:])
-    if level.has(args[0]):
+    if args and level.has(args[0]):
         return op.check(*args, **kwargs)
-    with interception.below(level.depth - 1):
+    with interception.within(interception.levels[: level.depth - 1]):
         return op.function(*args, **kwargs)
 
 
@@ -101,14 +101,13 @@ def _in_place(level: Level, op: Any, args: tuple, kwargs: dict) -> Any:
 def _channels(level: Level, op: Any, args: tuple, kwargs: dict) -> Any:
     """Dropout of whole channels: of (N, C, ...) for each sample."""
     x = level.expanded(args[0])
-    if not hasattr(x, "flatten") or x.dim() < 4 and "feature" not in op.name:
+    if x.dim() < 4 and "feature" not in op.name:  # (C, ...)
         return lambda: op.function(x, *args[1:], **kwargs)
     return lambda: op.function(x.flatten(0, 1), *args[1:], **kwargs).unflatten(0, x.shape[:2])
 
 
 def _drops(op: Any, args: tuple, kwargs: dict) -> bool:
     """Whether a call of dropout draws numbers."""
-    given = dict(zip(op.check.__code__.co_varnames, op.check.__defaults__ or ())) if False else {}
     code, tail = op.check.__code__, op.check.__defaults__ or ()
     names = code.co_varnames[: code.co_argcount]
     given = dict(zip(names[len(names) - len(tail) :], tail)) | dict(zip(names, args)) | kwargs
@@ -145,4 +144,3 @@ def _slopes(level: Level, function: Any, args: tuple, kwargs: dict) -> Any:
 
 
 RULES["_random_slopes"] = _slopes
-_ = batched

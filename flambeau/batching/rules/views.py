@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 from flambeau.batching.rules.families import Call, along, moved, rule
 from flambeau.core import dtypes
+from flambeau.core.size import Size
 
 
 @rule("_alias", "_conj", "_neg_view", "view_as_real", "view_as_complex")
@@ -90,6 +92,9 @@ def as_strided(call: Call) -> Any:
     """The strides of the samples stay; where a sample begins says its place in the memory that all of them share."""
     value, size, stride = call.input._value, tuple(call.size), tuple(call.stride)
     offset = value._offset if call.storage_offset is None else call.storage_offset
+    if value.stride(0) == 0 and call.level.size > 1:  # all samples are in the same place: each gets one of its own
+        offset -= value._offset
+        value = value.clone()
     own = sum([(n - 1) * s for n, s in zip(call.input.shape, call.input.stride(), strict=True)])
     last = offset + sum([(n - 1) * s for n, s in zip(size, stride, strict=True)])
     if 0 not in size and last > value._offset + own:
@@ -105,8 +110,6 @@ def as_strided(call: Call) -> Any:
 @rule("_strided_scatter")
 def strided_scatter(call: Call) -> Any:
     """What :func:`as_strided` takes from a row of memory, put back into a row of zeros: into one for each sample."""
-    level, row = call.level, call.size.numel()
-    result = call(
-        g_in=level.expanded(call.g_in), size=type(call.size)((level.size * row,)), strides=(row, *call.strides), offset=call.offset
-    )
+    level, row = call.level, prod(call.size)
+    result = call(g_in=level.expanded(call.g_in), size=Size((level.size * row,)), strides=(row, *call.strides), offset=call.offset)
     return level.wrap(result.view(level.size, *call.size))
