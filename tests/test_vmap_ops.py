@@ -18,6 +18,7 @@ REFUSED = (
     "vmap: We do not support batching operators that can",
     "vmap: It looks like you're",
     "vmap: Attempted to vmap over `mask`",
+    "When vmap-ing torch.nn.functional.one_hot",
     "vmap over torch.allclose",
     "vmap: we do not yet support",
     "Batching rule not implemented",

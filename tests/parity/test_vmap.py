@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import flambeau
+from flambeau.core import config
 
 torch = pytest.importorskip("torch")
 
@@ -67,6 +68,11 @@ grad(lambda x: jacrev(f)(x).pow(2).sum())(xs[1])
 (lambda w: (vmap(lambda x: f(x) * w[:1])(xs).sum().backward(), w.grad)[1])(w.clone().requires_grad_())
 (lambda w: (vmap(grad(lambda x: (f(x) * w[:1]).sum()))(xs).sum().backward(), w.grad)[1])(w.clone().requires_grad_())
 (lambda y, x: torch.autograd.grad(y, x, torch.eye(3)[:, :y.numel()].reshape(3, *y.shape), is_grads_batched=True))(*(lambda x: (f(x), x))(xs[0].clone().requires_grad_()))"""
+
+
+@pytest.fixture(autouse=True)
+def interpreted(monkeypatch):
+    monkeypatch.setattr(config, "compiled", False)  # kernels have tests of their own
 
 
 def scope(library):
