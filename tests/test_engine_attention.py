@@ -25,8 +25,9 @@ def team():
     threads.resize(config.num_threads)
 
 
-def call(address: int, *arrays: np.ndarray) -> None:
-    block = (ctypes.c_void_p * len(arrays))(*(a.ctypes.data for a in arrays))
+def call(kernel: tuple, *arrays: np.ndarray) -> None:
+    address, words = kernel
+    block = (ctypes.c_int64 * (len(arrays) + len(words)))(*(a.ctypes.data for a in arrays), *words)
     ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address)(ctypes.addressof(block))
 
 
@@ -73,43 +74,74 @@ def results(session, shape, causal, dtype, q, k, v, g, rows_first=True):
     return out, top, total, *grads
 
 
-@pytest.mark.parametrize("level", ["", "avx2", "generic"])
-@pytest.mark.parametrize("dtype", [D.float32, D.float64], ids=str)
-@pytest.mark.parametrize("causal", [False, True])
-def test_values_and_gradients(level, dtype, causal):
+def session_of(level):
     try:
         machine = compiler.machine(level)
     except ValueError as e:
         pytest.skip(str(e))
-    session = compiler.Session(machine)
     threads.pool()  # kernels of other sessions call the pool of this process
-    rng = np.random.default_rng(0)
+    return compiler.Session(machine, compiler.session().disk)
+
+
+def arrays(rng, shape, dtype, packed=True):
+    """Queries, keys, values and a gradient of the result, as parts of packed projections or each on its own."""
+    batch, heads, queries, keys, width, depth = shape
+    if not packed:
+        return [rng.standard_normal((batch, heads, *s)).astype(dtype.np) for s in ((queries, width), (keys, width), (keys, depth), (queries, depth))]
+    projected = rng.standard_normal((batch, max(queries, keys), heads * (2 * width + depth))).astype(dtype.np)
+    q = heads_of(projected, 0, heads, width)[:, :, :queries]
+    k = heads_of(projected, heads * width, heads, width)[:, :, :keys]
+    v = heads_of(projected, 2 * heads * width, heads, depth)[:, :, :keys]
+    return q, k, v, heads_of(rng.standard_normal((batch, queries, heads * depth)).astype(dtype.np), 0, heads, depth)
+
+
+def check(session, shape, causal, dtype, given, rows_first):
+    got = results(session, shape, causal, dtype, *given, rows_first)
+    want = expected(*(x.astype(np.float64) for x in given), causal, 0.3)
+    # Sums of up to some hundred products; gradients are differences of terms of the size of the values'.
+    tolerance = 40 * np.finfo(dtype.np).eps
+    for name, a, b in zip(("out", "top", "total", "dq", "dk", "dv"), got, want, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * max(1.0, np.abs(b).max()), err_msg=f"{name} of {shape}")
+
+
+LEVELS = ["", "avx2", "generic"]
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("dtype", [D.float32, D.float64], ids=str)
+@pytest.mark.parametrize("causal", [False, True])
+def test_values_and_gradients(level, dtype, causal):
+    on, rng = session_of(level), np.random.default_rng(0)
     for shape in SHAPES:
-        batch, heads, queries, keys, width, depth = shape
-        rows = max(queries, keys)
-        packed = rng.standard_normal((batch, rows, heads * (2 * width + depth))).astype(dtype.np)
-        q = heads_of(packed, 0, heads, width)[:, :, :queries]
-        k = heads_of(packed, heads * width, heads, width)[:, :, :keys]
-        v = heads_of(packed, 2 * heads * width, heads, depth)[:, :, :keys]
-        g = heads_of(rng.standard_normal((batch, queries, heads * depth)).astype(dtype.np), 0, heads, depth)
-        got = results(session, shape, causal, dtype, q, k, v, g, heads % 2 == 0)
-        want = expected(*(x.astype(np.float64) for x in (q, k, v, g)), causal, 0.3)
-        # Sums of up to 150 products; gradients are differences of terms of the size of the values'.
-        tolerance = 40 * np.finfo(dtype.np).eps
-        for name, a, b in zip(("out", "top", "total", "dq", "dk", "dv"), got, want, strict=True):
-            np.testing.assert_allclose(
-                a, b, rtol=0, atol=tolerance * max(1.0, np.abs(b).max()), err_msg=f"{name} of {shape}"
-            )
+        check(on, shape, causal, dtype, arrays(rng, shape, dtype), shape[1] % 2 == 0)
 
 
-def test_same_bits_on_threads(team):
-    shape = (2, 4, 64, 64, 32, 32)
-    rng = np.random.default_rng(1)
-    q, k, v, g = (rng.standard_normal((2, 4, 64, 32)).astype(np.float32) for _ in range(4))
+@pytest.mark.parametrize("level", LEVELS)
+def test_random_sizes_by_few_kernels(level):
+    """Of every kind there is one kernel, which is right for sizes that it was not first asked for."""
+    on, rng = session_of(level), np.random.default_rng(3)
+    addresses = {}
+    for _ in range(40):
+        queries, keys = (int(rng.choice([1, 2, 7, 8, 16, 31, 32, 33, 65, rng.integers(1, 150)])) for _ in range(2))
+        width, depth = (int(rng.choice([1, 3, 8, 16, 17, 32, rng.integers(1, 70)])) for _ in range(2))
+        shape = (int(rng.integers(1, 4)), int(rng.integers(1, 4)), queries, keys, width, depth)
+        dtype, causal, packed, rows_first = (bool(b) for b in rng.integers(0, 2, 4))
+        kind = D.float64 if dtype else D.float32
+        check(on, shape, causal, kind, arrays(rng, shape, kind, packed), rows_first)
+        seen = ((1, 1, 1),) * 4
+        for part, inputs in (("forward", 3), ("backward", 4)):
+            spec = AttentionSpec(part, kind, *shape, causal, 0.3, rows_first, seen[:inputs])
+            addresses.setdefault((part, kind, causal), set()).add(attention_kernel(spec, on)[0])
+    assert len(addresses) == 8 and all(len(found) == 1 for found in addresses.values())
+
+
+@pytest.mark.parametrize("shape", [(2, 4, 64, 64, 32, 32), (5, 1, 41, 70, 24, 40)])
+def test_same_bits_on_threads(team, shape):
+    given = arrays(np.random.default_rng(1), shape, D.float32)
     found = []
     for count in (1, 2, 3):
         team(count)
-        found.append(results(compiler.session(), shape, True, D.float32, q, k, v, g))
+        found.append(results(compiler.session(), shape, True, D.float32, *given))
     for other in found[1:]:
         for a, b in zip(found[0], other, strict=True):
             np.testing.assert_array_equal(a, b)

@@ -19,14 +19,15 @@ from flambeau.engine.run import run_pending
 from flambeau.ops.recurrent import CELLS, _recurrence_grad, recurrence
 
 
-def call(address, arrays):
-    pointers = (ctypes.c_void_p * len(arrays))(*[a.ctypes.data for a in arrays])
-    ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address)(ctypes.addressof(pointers))
+def call(kernel, arrays):
+    address, words = kernel
+    block = (ctypes.c_int64 * (len(arrays) + len(words)))(*[a.ctypes.data for a in arrays], *words)
+    ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address)(ctypes.addressof(block))
 
 
 @pytest.fixture(scope="module", params=["", "avx2", "generic"])
 def on(request):
-    return Session(LEVELS[request.param]) if request.param else session()
+    return Session(LEVELS[request.param], session().disk) if request.param else session()
 
 
 @pytest.mark.parametrize("mode", CELLS)
@@ -43,12 +44,31 @@ def on(request):
     ],
 )
 def test_kernels(on, mode, steps, batch, width, reverse, dtype, given):
-    rng, gates = np.random.default_rng(0), CELLS[mode].gates
+    check(on, np.random.default_rng(0), mode, (steps, batch, 2 * batch % 7 + 1, width), reverse, dtype, given)
+
+
+@pytest.mark.parametrize("mode", CELLS)
+def test_random_sizes(on, mode):
+    """Kernels are right for sizes that they were not first asked for: there is one for each form."""
+    rng, found, gated = np.random.default_rng(1), set(), CELLS[mode].inner
+    sizes = [1, 2, 3, 8, 9, 16, 17, 32, 33]
+    for _ in range(12):
+        steps, batch, features, width = (int(rng.choice([*sizes, rng.integers(1, 70)])) for _ in range(4))
+        sizes_here = min(steps, 20), batch, features, width
+        found |= check(on, rng, mode, sizes_here, gated, "float32", (1, int(gated), 0))
+    assert len(found) <= 12  # whole vectors or not; with each of two biases or not; with a gradient of the input or not
+
+
+def check(on, rng, mode, sizes, reverse, dtype, given):
+    """Both kernels against their meaning; ``given`` says which results have gradients. Gives their addresses."""
+    addresses = set()
+    steps, batch, features, width = sizes
+    gates = CELLS[mode].gates
 
     def make(*shape, scale=0.7):
         return (rng.standard_normal(shape) * scale).astype(dtype)
 
-    features, many = 2 * batch % 7 + 1, gates * width
+    many = gates * width
     x, h = make(steps * batch, features), make(batch, width)
     w = make(many, features, scale=0.7 / features**0.5), make(many, width, scale=0.7 / width**0.5)
     c = make(batch, width) if mode == "LSTM" else None
@@ -58,7 +78,9 @@ def test_kernels(on, mode, steps, batch, width, reverse, dtype, given):
 
     def compare(spec, inputs, expected):
         found = [np.full_like(v, np.nan) for v in expected]
-        call(recurrent_kernel(spec, on), [v for v in inputs if v is not None] + found)
+        kernel = recurrent_kernel(spec, on)
+        addresses.add(kernel[0])
+        call(kernel, [v for v in inputs if v is not None] + found)
         for ours, theirs in zip(found, expected, strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance)
 
@@ -76,6 +98,7 @@ def test_kernels(on, mode, steps, batch, width, reverse, dtype, given):
         seen = 0 if w_ih is None else features
         spec = RecurrentSpec("backward", mode, kind, steps, batch, seen, width, reverse, (False, False), strides)
         compare(spec, (*gs, *results, h, c, w_ih, w[1]), expected)
+    return addresses
 
 
 @pytest.mark.parametrize("mode", ["LSTM", "GRU", "RNN"])

@@ -1,29 +1,33 @@
 """Scaled dot-product attention and its gradient, a few queries at a time: no matrix of all weights is made.
 
-``attention_kernel(spec)`` gives the address of ``void kernel(i8** args)``; ``args`` are
+``attention_kernel(spec)`` gives the address of ``void kernel(i8** args)``, and words. ``args`` are, before the words,
 
     forward:  q, k, v, out, top, total
     backward: g, q, k, v, out, top, total, dq, dk, dv
 
-with the meaning that ``ops/attention.py`` gives them. A task is one head of one element of the batch. Keys (and, for the
-gradient, values) are packed once, transposed, as register tiles read them; a block of queries then has its scores, their
-softmax and the product with the values while they are in the cache. The gradient makes the weights again from the largest
-score and the sum of each row (Dao et al., "FlashAttention", 2022, section 3.1). Under a causal mask what is masked for all
-queries of a block is left out.
+with the meaning that ``ops/attention.py`` gives them. All sizes are among the words: one kernel serves all of a dtype, with a
+causal mask or without.
+
+A task is one head of one element of the batch. Keys (and, for the gradient, values) are packed once, transposed, as register
+tiles read them; a block of queries then has its scores, their softmax and the product with the values while they are in the
+cache. The gradient makes the weights again from the largest score and the sum of each row (Dao et al., "FlashAttention", 2022,
+section 3.1). Under a causal mask what is masked for all queries of a block is left out.
 """
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from typing import NamedTuple
 
 from flambeau.core.dtypes import dtype as DType
-from flambeau.engine.cpu import packing, tiles, vmath
+from flambeau.engine.cpu import threads, tiles, vmath
 from flambeau.engine.cpu.compiler import Session
 from flambeau.engine.cpu.compiler import session as process_session
 from flambeau.engine.cpu.emit import Code, Value
-from flambeau.engine.cpu.frame import Frame, evenly, kernel, parameter, run_part
+from flambeau.engine.cpu.frame import Frame, Reader, bytes_on, evenly, kernel, lanes_of, parameter, run_divided
 from flambeau.engine.cpu.gemm import WORTH_DIVIDING
+from flambeau.engine.cpu.panels import WORDS, Product, cut
 from flambeau.engine.cpu.specs import KINDS
 
 BLOCK, LONG_BLOCK = 32, 64
@@ -54,198 +58,167 @@ class AttentionSpec(NamedTuple):
         return self.batch * self.heads * self.queries * self.keys * each // (1 + self.causal)
 
 
-def attention_kernel(spec: AttentionSpec, session: Session | None = None) -> int:
-    """The address of the kernel for ``spec``."""
+# The words: these numbers; the strides, in bytes, of the arrays that have rows; how the products are cut.
+NUMBERS = "entry", "tasks", "heads", "queries", "keys", "width", "depth", "block", "padded", "scale"
+SEEN = "q", "k", "v", "g"
+MADE = {"forward": ("out",), "backward": ("out", "dq", "dk", "dv")}
+STRIDES = "batch", "head", "row"
+PRODUCTS = {"forward": ("scores", "values"), "backward": ("scores", "slopes", "dq", "dk", "dv")}
+
+
+class Form(NamedTuple):
+    """What the text of a kernel depends on."""
+
+    part: str
+    kind: str
+    causal: bool
+
+    def names(self) -> list[str]:
+        """Those of the numbers."""
+        rows = *SEEN[: 4 if self.part == "backward" else 3], *MADE[self.part]
+        return [*NUMBERS, *(f"{name}_{stride}" for name in rows for stride in STRIDES)]
+
+
+def attention_kernel(spec: AttentionSpec, session: Session | None = None) -> tuple[int, list[int]]:
+    """The address of a kernel for ``spec``, and the words that follow the pointers among its arguments."""
     session = session or process_session()
-    if spec not in session.memo:
-        writer = (_Forward if spec.part == "forward" else _Backward)(session, spec)
+    form = Form(spec.part, KINDS[spec.dtype.name], spec.causal)
+    if form not in session.memo:
+        writer = (_Forward if spec.part == "forward" else _Backward)(session, form)
         writer.write()
-        outer, tasks = Code(session.machine), spec.batch * spec.heads
-        run_part(outer, parameter(outer, "args"), tasks, divided=tasks > 1 and spec.steps() >= WORTH_DIVIDING)
-        session.memo[spec] = kernel(session, "attention", spec, outer, writer.code)
-    address: int = session.memo[spec]
-    return address
+        outer = Code(session.machine)
+        args = parameter(outer, "args")
+        number = Reader(args.offset(len(writer.arrays), "i64"), form.names())
+        run_divided(outer, args, number("tasks"), number("entry", "ptr"))
+        session.memo[form] = kernel(session, "attention", form, outer, writer.code)
+    address: int = session.memo[form]
+    return address, _words(session, form, spec)
 
 
-class _Product:
-    """``c = alpha * a @ b``, or that added to ``c``, for matrices of ``columns`` columns with the same strides each time.
+def _words(session: Session, form: Form, spec: AttentionSpec) -> list[int]:
+    heads, queries, keys, width, depth = spec[3:8]
+    lanes, few, size = lanes_of(session, form.kind), session.machine.registers < 32, spec.dtype.itemsize
+    block = evenly(queries, BLOCK if queries <= 4 * BLOCK else LONG_BLOCK)
+    # Rows of weights have an odd number of vectors: read down, they do not compete for places in the cache.
+    padded = (-(-keys // lanes) | 1) * lanes
+    tasks = spec.batch * heads
+    entry = threads.entry(False) if tasks > 1 and spec.steps() >= WORTH_DIVIDING else 0
+    (scale,) = struct.unpack("q", struct.pack("d", spec.scale))
+    words = [entry, tasks, heads, queries, keys, width, depth, block, padded, scale]
+    words += [size * s for strides in spec.strides for s in strides]
+    for rows, wide in ((queries, depth), (queries, width), (keys, width), (keys, depth))[: len(MADE[spec.part])]:
+        within = (wide, heads * wide) if spec.rows_first else (rows * wide, wide)
+        words += [size * s for s in (rows * heads * wide, *within)]
+    blocks, even = (block, queries % block), min(8, lanes)
 
-    ``a`` are the strides of A (row, step), ``b_row`` and ``c_row`` those of the rows; B is packed if ``b_row`` is ``None``.
-    """
-
-    def __init__(
-        self,
-        frame: _Heads,
-        columns: int,
-        a: tuple[int, int],
-        b_row: int | None,
-        c_row: int,
-        alpha: float = 1.0,
-        add: bool = False,
-        rows: int = 0,
-    ) -> None:
-        self.frame, self.columns, self.a, self.c_row, self.packed = frame, columns, a, c_row, b_row is None
-        self.steps = 1  # of B, if it is packed
-        few, total = frame.session.machine.registers < 32, -(-columns // frame.lanes)
-        if rows:
-            self.rows, self.vectors = rows, 3 if total % 3 == 0 and not few else 2
-        elif few:
-            self.rows, self.vectors = (6, 2) if total > 1 else (8, 1)
-        elif total <= 2:
-            self.rows, self.vectors = 12, total
+    def product(columns: int) -> list[int]:
+        """Of a block of queries."""
+        total = -(-columns // lanes)
+        if few:
+            tile = (6, 2) if total > 1 else (8, 1)
         else:
-            self.rows, self.vectors = (6, 4) if total % 4 == 0 else (8, 3)
-        self.vectors = min(self.vectors, total)
-        self.job, size = frame.stack(tiles.JOB_BYTES), frame.size
-        one = frame.code.const(1.0, "double")
-        fields: dict[int, Value | int] = {tiles.A_ROWS + r: a[0] * size * (r + 1) for r in range(4)}
-        fields |= {tiles.A_STEP: a[1] * size, tiles.C_ROW: c_row * size, tiles.D_ROW: c_row * size}
-        fields |= {tiles.ADDEND: int(add), tiles.ALPHA: frame.code.const(alpha, "double"), tiles.BETA: one}
-        fields |= {tiles.B_STEP: (b_row or 0) * size}
-        for field, number in fields.items():
-            frame.set(self.job, field, number)
+            tile = (12, total) if total <= 2 else (6, 4) if total % 4 == 0 else (8, 3)
+        return cut(session, form.kind, columns, *tile, blocks)
 
-    def pack(self, to: Value, source: Value, steps: int, across: int) -> None:
-        """Packs B, whose columns lie ``across`` elements apart and have no gaps."""
-        frame, self.steps = self.frame, steps
+    def sums(columns: int) -> list[int]:
+        """Over queries: what a block does not see begins with a vector, and so with a tile."""
+        return cut(session, form.kind, columns, even, 3 if -(-columns // lanes) % 3 == 0 and not few else 2, (keys, 0))
 
-        def panel(first: Value | int, columns: int) -> None:
-            width = -(-columns // frame.lanes) * frame.lanes * frame.size
-            target, begin = frame.go(to, first, steps), frame.go(source, first, across)
-
-            def strip(left: Value | int, count: int) -> None:
-                part = packing.pack_transposed(frame.session, frame.kind)
-                into, from_ = frame.go(target, left, 1), frame.go(begin, left, across)
-                frame.perform(part, into, from_, steps, across * frame.size, count, width)
-
-            frame.walk(columns, frame.lanes, strip)
-
-        frame.walk(self.columns, self.vectors * frame.lanes, panel)
-
-    def multiply(
-        self,
-        a: Value,
-        b: Value,
-        c: Value,
-        rows: int,
-        steps: Value | int,
-        right: Value | None = None,
-        bottom: Value | None = None,
-    ) -> None:
-        """For that many rows. Tiles from column ``right`` or from row ``bottom`` on are left out."""
-        frame = self.frame
-
-        def panel(first: Value | int, columns: int) -> None:
-            frame.only(right, first, lambda: down(first, columns))
-
-        def down(first: Value | int, columns: int) -> None:
-            vectors, rest = -(-columns // frame.lanes), columns % frame.lanes
-            frame.set(self.job, tiles.MASK, (1 << rest) - 1)
-            if self.packed:
-                frame.set(self.job, tiles.B_STEP, vectors * frame.lanes * frame.size)
-            from_b, to = frame.go(b, first, self.steps), frame.go(c, first, 1)
-
-            def tile(top: Value | int, high: int) -> None:
-                name = tiles.tile(frame.session, frame.kind, high, vectors, rest != 0)
-                x, y = frame.go(a, top, self.a[0]), frame.go(to, top, self.c_row)
-                frame.only(bottom, top, lambda: frame.perform(name, x, from_b, y, y, steps, self.job))
-
-            frame.walk(rows, min(self.rows, rows), tile)
-
-        frame.walk(self.columns, self.vectors * frame.lanes, panel)
+    scores = product(keys)
+    if spec.part == "forward":
+        return words + scores + product(depth)
+    return words + scores + scores + product(width) + sums(width) + sums(depth)
 
 
 class _Heads(Frame):
     """Writes ``part(args, first, last)``, a range of the heads."""
 
-    names: tuple[str, ...]
+    arrays: tuple[str, ...]
 
-    def __init__(self, session: Session, spec: AttentionSpec) -> None:
-        super().__init__(session, KINDS[spec.dtype.name])
-        self.spec = spec
-        self.at = dict(zip(self.names, self.arguments(len(self.names))))
-        strides = dict(zip(("q", "k", "v", "g"), spec.strides))
-        rows = {"out": (spec.queries, spec.depth), "dq": (spec.queries, spec.width)}
-        rows |= {"dk": (spec.keys, spec.width), "dv": (spec.keys, spec.depth)}
-        for name, (count, wide) in rows.items():
-            within = (wide, spec.heads * wide) if spec.rows_first else (count * wide, wide)
-            strides[name] = (count * spec.heads * wide, *within)
-        strides |= dict.fromkeys(("top", "total"), (spec.heads * spec.queries, spec.queries, 1))
-        self.strides = strides
-        self.block = evenly(spec.queries, BLOCK if spec.queries <= 4 * BLOCK else LONG_BLOCK)
-        # Rows of weights have an odd number of vectors: read down, they do not compete for places in the cache.
-        self.padded = (-(-spec.keys // self.lanes) | 1) * self.lanes
-
-    def row(self, name: str) -> int:
-        return self.strides[name][2]
+    def __init__(self, session: Session, form: Form) -> None:
+        super().__init__(session, form.kind)
+        self.form, names = form, form.names()
+        self.at = dict(zip(self.arrays, self.arguments(len(self.arrays))))
+        words = parameter(self.code, "args").offset(len(self.arrays), "i64")
+        self.number = Reader(words, names)
+        starts = range(len(names), len(names) + WORDS * len(PRODUCTS[form.part]), WORDS)
+        self.cuts = {name: words.offset(k, "i64") for name, k in zip(PRODUCTS[form.part], starts, strict=True)}
+        self.line = self.number("padded") * self.size  # bytes of a row of weights
+        self.scale = self.number("scale", "double")
 
     def write(self) -> None:
         """Everything."""
-        self.prepare()
-        self.memory, held = self.heap()
-        self.walk(self.spec.batch * self.spec.heads, 1, self.head, divided=True)
+        rooms = self.prepare()
+        ends = [self.code.index(0)]
+        for size in rooms.values():
+            ends.append(ends[-1] + ((size + 63) & -64))
+        memory, held = self.heap(ends[-1])
+        self.room = {name: bytes_on(memory, start) for name, start in zip(rooms, ends)}
+        self.between(parameter(self.code, "first", "i64"), parameter(self.code, "last", "i64"), self.head)
         self.release(held)
 
-    def room(self, elements: int) -> Callable[[], Value]:
-        """Memory of a task."""
-        start = self.take(elements)
-        return lambda: self.memory.offset(start, "i8")
+    def product(self, name: str, a: tuple[Value, Value | int], c_row: Value, **more) -> Product:
+        return Product(self, self.cuts[name], a, c_row, **more)
 
-    def head(self, i: Value | int, _: int) -> None:
-        assert isinstance(i, Value)
-        b, h = i.binary("udiv", self.spec.heads), i.binary("urem", self.spec.heads)
-        here = {n: self.go(self.go(p, b, self.strides[n][0]), h, self.strides[n][1]) for n, p in self.at.items()}
+    def row(self, name: str) -> Value:
+        """The bytes from row to row of an array."""
+        return self.number(name + "_row")
+
+    def head(self, i: Value) -> None:
+        """One head of one element of the batch."""
+        heads, queries = self.number("heads"), self.number("queries")
+        b, h = i.binary("udiv", heads), i.binary("urem", heads)
+        here = {}
+        for name, pointer in self.at.items():
+            if name in ("top", "total"):
+                here[name] = bytes_on(pointer, i * queries * self.size)
+            else:
+                here[name] = bytes_on(pointer, b * self.number(name + "_batch") + h * self.number(name + "_head"))
         self.begin(here)
-        self.walk(self.spec.queries, self.block, lambda top, rows: self.queries(here, top, rows))
 
-    def limit(self, top: Value | int, rows: int) -> Value | None:
+        def block(top: Value, _: list[Value]) -> list[Value]:
+            size = self.number("block")
+            rows = (queries - top).intrinsic("smin", size)
+            self.queries(here, top, rows, rows.compare("ne", size).convert("zext", "i64"))
+            return []
+
+        self.code.loop(self.code.index(0), queries, self.number("block"), [], block)
+
+    def limit(self, top: Value, rows: Value) -> Value | None:
         """How many keys the queries of a block see; all if ``None``."""
-        if not self.spec.causal:
-            return None
-        end = top + rows
-        end = end if isinstance(end, Value) else self.code.index(end)
-        return end.intrinsic("umin", self.spec.keys)
+        return (top + rows).intrinsic("umin", self.number("keys")) if self.form.causal else None
 
-    def only(self, limit: Value | None, place: Value | int, body: Callable[[], None]) -> None:
-        """``body()`` where ``place`` is before the limit."""
-        if limit is None:
-            body()
-        else:
-            self.when(limit.compare("ugt", place), body)
-
-    def rows_of(self, top: Value | int, rows: int, body: Callable[[Value, Value], None]) -> None:
+    def rows_of(self, top: Value, rows: Value, body: Callable[[Value, Value], None]) -> None:
         """``body(r, seen)`` for each row of a block, with the number of keys that this query sees."""
+        keys = self.number("keys")
 
         def row(r: Value) -> None:
-            seen = (
-                (r + top + 1).intrinsic("umin", self.spec.keys) if self.spec.causal else self.code.index(self.spec.keys)
-            )
-            body(r, seen)
+            body(r, (r + top + 1).intrinsic("umin", keys) if self.form.causal else keys)
 
-        self.between(self.code.index(0), self.code.index(rows), row)
+        self.between(self.code.index(0), rows, row)
 
-    def along(self, count: Value | int, carried: list[Value], body: Callable[..., list[Value]]) -> list[Value]:
-        """Vectors of ``count`` elements: ``body(j, mask, carried)``."""
+    def along(
+        self, count: Value, carried: list[Value], body: Callable[..., list[Value]], end: Value | None = None
+    ) -> list[Value]:
+        """Vectors of ``count`` elements, or as many as there are to ``end``: ``body(j, mask, carried)``."""
         code, lanes = self.code, self.lanes
-        end = count if isinstance(count, Value) else code.index(count)
 
         def vector(j: Value, carried: list[Value]) -> list[Value]:
-            return body(
-                j, (j.splat(lanes) + code.vector(range(lanes), "i64")).compare("slt", end.splat(lanes)), carried
-            )
+            mask = (j.splat(lanes) + code.vector(range(lanes), "i64")).compare("slt", count.splat(lanes))
+            return body(j, mask, carried)
 
-        return code.loop(code.index(0), end, lanes, carried, vector)
+        return code.loop(code.index(0), count if end is None else end, lanes, carried, vector)
 
-    def prepare(self) -> None:
-        """Memory and products, the same for all heads."""
+    def prepare(self) -> dict[str, Value]:
+        """Products, the same for all heads, and the memory of a task: how many bytes each room has."""
         raise NotImplementedError
 
     def begin(self, here: dict[str, Value]) -> None:
         """What comes before the blocks of a head."""
         raise NotImplementedError
 
-    def queries(self, here: dict[str, Value], top: Value | int, rows: int) -> None:
-        """A block of queries."""
+    def queries(self, here: dict[str, Value], top: Value, rows: Value, which: Value) -> None:
+        """A block of queries; ``which`` is 1 if there are fewer than in others, else 0."""
         raise NotImplementedError
 
 
@@ -263,29 +236,26 @@ def _larger(x: Value, y: Value) -> Value:
 
 
 class _Forward(_Heads):
-    names = ("q", "k", "v", "out", "top", "total")
+    arrays = ("q", "k", "v", "out", "top", "total")
 
-    def prepare(self) -> None:
-        spec = self.spec
-        self.scores = _Product(self, spec.keys, (self.row("q"), 1), None, self.padded, spec.scale)
-        self.values = _Product(self, spec.depth, (self.padded, 1), self.row("v"), self.row("out"))
-        self.packed = self.room(self.padded * spec.width)
-        self.weights = self.room(self.block * self.padded)
+    def prepare(self) -> dict[str, Value]:
+        width, line = self.number("width"), self.line
+        self.scores = self.product("scores", (self.row("q"), self.size), line, steps=width, alpha=self.scale)
+        self.values = self.product("values", (line, self.size), self.row("out"), b_row=self.row("v"))
+        return {"keys": line * width, "weights": line * self.number("block")}
 
     def begin(self, here: dict[str, Value]) -> None:
-        self.scores.pack(self.packed(), here["k"], self.spec.width, self.row("k"))
+        self.scores.pack(self.room["keys"], here["k"], self.number("width"), self.row("k"))
 
-    def queries(self, here: dict[str, Value], top: Value | int, rows: int) -> None:
-        spec, code, kind, lanes, weights = self.spec, self.code, self.kind, self.lanes, self.weights()
+    def queries(self, here: dict[str, Value], top: Value, rows: Value, which: Value) -> None:
+        code, kind, lanes, weights = self.code, self.kind, self.lanes, self.room["weights"]
+        q, out = (bytes_on(here[n], top * self.row(n)) for n in ("q", "out"))
+        sums = [here[n].offset(top, kind) for n in ("top", "total")]
         limit = self.limit(top, rows)
-        self.scores.multiply(
-            self.go(here["q"], top, self.row("q")), self.packed(), weights, rows, spec.width, right=limit
-        )
-        out = self.go(here["out"], top, self.row("out"))
-        sums = [self.go(here[n], top, 1) for n in ("top", "total")]
+        self.scores.multiply(which, q, self.room["keys"], weights, self.number("width"), end=limit)
 
         def softmax(r: Value, seen: Value) -> None:
-            line = self.go(weights, r, self.padded)
+            line = bytes_on(weights, r * self.line)
             lowest = code.const(float("-inf"), kind, lanes)
 
             def largest(j: Value, mask: Value, found: list[Value]) -> list[Value]:
@@ -305,7 +275,7 @@ class _Forward(_Heads):
             for place, number in zip(sums, (most, total), strict=True):
                 place.offset(r, kind).store(number)
             if limit is not None:  # what others of the block see and this one does not
-                start = (seen + (lanes - 1)).binary("udiv", lanes) * lanes
+                start = (seen + (lanes - 1)) & -lanes
 
                 def clear(j: Value, _: list[Value]) -> list[Value]:
                     line.offset(j, kind).store(code.const(0.0, kind, lanes))
@@ -314,85 +284,82 @@ class _Forward(_Heads):
                 code.loop(start, limit, lanes, [], clear)
 
         def divide(r: Value, _: Value) -> None:
-            line, total = self.go(out, r, self.row("out")), sums[1].offset(r, kind).load(kind).splat(lanes)
+            line, total = bytes_on(out, r * self.row("out")), sums[1].offset(r, kind).load(kind).splat(lanes)
 
             def vector(j: Value, mask: Value, _: list[Value]) -> list[Value]:
                 place = line.offset(j, kind)
                 tiles.masked_store(place, tiles.masked_load(place, kind, mask) / total, mask)
                 return []
 
-            self.along(spec.depth, [], vector)
+            self.along(self.number("depth"), [], vector)
 
         self.rows_of(top, rows, softmax)
-        self.values.multiply(weights, here["v"], out, rows, spec.keys if limit is None else limit)
+        self.values.multiply(which, weights, here["v"], out, self.number("keys") if limit is None else limit)
         self.rows_of(top, rows, divide)
 
 
 class _Backward(_Heads):
-    names = ("g", "q", "k", "v", "out", "top", "total", "dq", "dk", "dv")
+    arrays = ("g", "q", "k", "v", "out", "top", "total", "dq", "dk", "dv")
 
-    def prepare(self) -> None:
-        spec = self.spec
-        even = min(8, self.lanes)  # rows of a tile: what a block does not see begins with a vector, and so with a tile
-        self.scores = _Product(self, spec.keys, (self.row("q"), 1), None, self.padded, spec.scale)
-        self.slopes = _Product(self, spec.keys, (self.row("g"), 1), None, self.padded)
-        self.dq = _Product(self, spec.width, (self.padded, 1), self.row("k"), self.row("dq"))
-        self.dk = _Product(self, spec.width, (1, self.padded), self.row("q"), self.row("dk"), add=True, rows=even)
-        self.dv = _Product(self, spec.depth, (1, self.padded), self.row("g"), self.row("dv"), add=True, rows=even)
-        self.packed_k = self.room(self.padded * spec.width)
-        self.packed_v = self.room(self.padded * spec.depth)
-        self.weights = self.room(self.block * self.padded)
-        self.changes = self.room(self.block * self.padded)
+    def prepare(self) -> dict[str, Value]:
+        width, depth, line, size, row = self.number("width"), self.number("depth"), self.line, self.size, self.row
+        self.scores = self.product("scores", (row("q"), size), line, steps=width, alpha=self.scale)
+        self.slopes = self.product("slopes", (row("g"), size), line, steps=depth)
+        self.dq = self.product("dq", (line, size), row("dq"), b_row=row("k"))
+        self.dk = self.product("dk", (self.code.index(size), line), row("dk"), d_row=row("dk"), b_row=row("q"))
+        self.dv = self.product("dv", (self.code.index(size), line), row("dv"), d_row=row("dv"), b_row=row("g"))
+        weights = line * self.number("block")
+        return {"keys": line * width, "values": line * depth, "weights": weights, "changes": weights}
 
     def begin(self, here: dict[str, Value]) -> None:
-        spec, code = self.spec, self.code
-        self.scores.pack(self.packed_k(), here["k"], spec.width, self.row("k"))
-        self.slopes.pack(self.packed_v(), here["v"], spec.depth, self.row("v"))
-        for name, wide in (("dk", spec.width), ("dv", spec.depth)):
+        code = self.code
+        for product, name, to, wide in ((self.scores, "k", "keys", "width"), (self.slopes, "v", "values", "depth")):
+            product.pack(self.room[to], here[name], self.number(wide), self.row(name))
+        for name, wide in (("dk", "width"), ("dv", "depth")):
 
-            def row(r: Value, name: str = name, wide: int = wide) -> None:
-                line = self.go(here[name], r, self.row(name))
+            def row(r: Value, name: str = name, wide: str = wide) -> None:
+                line = bytes_on(here[name], r * self.row(name))
 
                 def clear(j: Value, mask: Value, _: list[Value]) -> list[Value]:
                     tiles.masked_store(line.offset(j, self.kind), code.const(0.0, self.kind, self.lanes), mask)
                     return []
 
-                self.along(wide, [], clear)
+                self.along(self.number(wide), [], clear)
 
-            self.between(code.index(0), code.index(spec.keys), row)
+            self.between(code.index(0), self.number("keys"), row)
 
-    def queries(self, here: dict[str, Value], top: Value | int, rows: int) -> None:
-        spec, code, kind, lanes = self.spec, self.code, self.kind, self.lanes
-        weights, changes, limit = self.weights(), self.changes(), self.limit(top, rows)
-        q, g, out, dq = (self.go(here[n], top, self.row(n)) for n in ("q", "g", "out", "dq"))
-        self.scores.multiply(q, self.packed_k(), weights, rows, spec.width, right=limit)
-        self.slopes.multiply(g, self.packed_v(), changes, rows, spec.depth, right=limit)
-        sums = [self.go(here[n], top, 1) for n in ("top", "total")]
-        zero = code.const(0.0, kind, lanes)
+    def queries(self, here: dict[str, Value], top: Value, rows: Value, which: Value) -> None:
+        code, kind, lanes, none = self.code, self.kind, self.lanes, self.code.index(0)
+        weights, changes, limit = self.room["weights"], self.room["changes"], self.limit(top, rows)
+        q, g, out, dq = (bytes_on(here[n], top * self.row(n)) for n in ("q", "g", "out", "dq"))
+        self.scores.multiply(which, q, self.room["keys"], weights, self.number("width"), end=limit)
+        self.slopes.multiply(which, g, self.room["values"], changes, self.number("depth"), end=limit)
+        sums = [here[n].offset(top, kind) for n in ("top", "total")]
+        zero, scale = code.const(0.0, kind, lanes), self.scale.convert("fptrunc", kind).splat(lanes)
 
         def change(r: Value, seen: Value) -> None:
-            g_line, out_line = self.go(g, r, self.row("g")), self.go(out, r, self.row("out"))
+            g_line, out_line = (bytes_on(p, r * self.row(n)) for n, p in (("g", g), ("out", out)))
 
             def dot(j: Value, mask: Value, found: list[Value]) -> list[Value]:
                 x, y = (tiles.masked_load(p.offset(j, kind), kind, mask) for p in (g_line, out_line))
                 return [found[0] + x * y]
 
-            mean = _halves(self.along(spec.depth, [zero], dot)[0], lambda x, y: x + y).splat(lanes)
+            mean = _halves(self.along(self.number("depth"), [zero], dot)[0], lambda x, y: x + y).splat(lanes)
             most, total = (p.offset(r, kind).load(kind) for p in sums)
             most, share = most.splat(lanes), (1.0 / total).splat(lanes)
+            lines = [bytes_on(p, r * self.line) for p in (weights, changes)]
 
-            def vector(j: Value, _: list[Value]) -> list[Value]:
-                mask = (j.splat(lanes) + code.vector(range(lanes), "i64")).compare("slt", seen.splat(lanes))
-                places = [self.go(p, r, self.padded).offset(j, kind) for p in (weights, changes)]
+            def vector(j: Value, mask: Value, _: list[Value]) -> list[Value]:
+                places = [p.offset(j, kind) for p in lines]
                 score, slope = (p.load(kind, lanes) for p in places)
                 weight = mask.select(vmath.exp(score - most) * share, zero)
                 places[0].store(weight)
-                places[1].store(mask.select(weight * (slope - mean) * spec.scale, zero))
+                places[1].store(mask.select(weight * (slope - mean) * scale, zero))
                 return []
 
-            code.loop(code.index(0), code.index(spec.keys) if limit is None else limit, lanes, [], vector)
+            self.along(seen, [], vector, limit)
 
         self.rows_of(top, rows, change)
-        self.dq.multiply(changes, here["k"], dq, rows, spec.keys if limit is None else limit)
-        self.dk.multiply(changes, q, here["dk"], spec.keys, rows, bottom=limit)
-        self.dv.multiply(weights, g, here["dv"], spec.keys, rows, bottom=limit)
+        self.dq.multiply(which, changes, here["k"], dq, self.number("keys") if limit is None else limit)
+        self.dk.multiply(none, changes, q, here["dk"], rows, bottom=limit)
+        self.dv.multiply(none, weights, g, here["dv"], rows, bottom=limit)

@@ -296,7 +296,7 @@ class Code:
         self,
         start: Value,
         stop: Value,
-        step: int,
+        step: int | Value,
         carried: Sequence[Value],
         body: Callable[[Value, list[Value]], Sequence[Value]],
     ) -> list[Value]:
@@ -314,7 +314,7 @@ class Code:
         self.line(f"br i1 %more{n}, label %body{n}, label %exit{n}")
         self._label(f"body{n}")
         results = body(index, values)
-        self.line(f"%next{n} = add i64 %i{n}, {step}")
+        self.line(f"%next{n} = add i64 %i{n}, {step.ref if isinstance(step, Value) else step}")
         self.line(f"br label %head{n}")
         self.lines[phis] = f"  %i{n} = phi i64 [ {start.ref}, %{before} ], [ %next{n}, %{self.block} ]"
         for k, (first, value, result) in enumerate(zip(carried, values, results, strict=True)):

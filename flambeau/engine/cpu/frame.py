@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -64,6 +64,22 @@ def run_part(code: Code, context: Value, tasks: int, divided: bool) -> None:
         code.line(f"call void @part(ptr {context.ref}, i64 0, i64 {tasks})")
 
 
+def run_divided(code: Code, context: Value, tasks: Value, entry: Value) -> None:
+    """The same, by the function at ``entry`` if there is one (:func:`~flambeau.engine.cpu.threads.entry`)."""
+    part, nobody = Value(code, "@part", "ptr", 0), entry.compare("eq", Value(code, "null", "ptr", 0))
+
+    def alone() -> list[Value]:
+        code.invoke(part, [context, code.index(0), tasks])
+        return []
+
+    def together() -> list[Value]:
+        code.invoke(entry, [part, context, tasks])
+        return []
+
+    code.when(nobody, [], alone)
+    code.when(~nobody, [], together)
+
+
 def kernel(session: Session, prefix: str, what: object, code: Code, part: Code | None = None) -> int:
     """The address of the kernel ``code``, named after ``what`` it computes, with the ``part`` that it runs."""
     name = f"flambeau_{prefix}_" + sha256(repr(what).encode()).hexdigest()[:24]
@@ -71,6 +87,20 @@ def kernel(session: Session, prefix: str, what: object, code: Code, part: Code |
     if part is not None:
         functions.append(Function("part", "ptr %args, i64 %first, i64 %last", part, "internal"))
     return session.compile_ir(module(*functions), name)
+
+
+class Reader:
+    """Numbers among the words behind a kernel's pointers, by name.
+
+    They are read where they are needed: a load costs less than to keep one in a register. ``words`` is where they begin.
+    """
+
+    def __init__(self, words: Value, names: Sequence[str]) -> None:
+        self.words = words
+        self.names = names
+
+    def __call__(self, name: str, kind: str = "i64") -> Value:
+        return self.words.offset(self.names.index(name), "i64").load(kind)
 
 
 class Frame:

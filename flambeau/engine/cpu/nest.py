@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from flambeau.engine.cpu.compiler import Session
 from flambeau.engine.cpu.emit import Code, Value
-from flambeau.engine.cpu.frame import Frame, bytes_on, kernel, parameter
+from flambeau.engine.cpu.frame import Frame, Reader, bytes_on, kernel, parameter
 
 
 class Form(NamedTuple):
@@ -91,8 +91,7 @@ class Numbers(NamedTuple):
     n: int = 0
 
 
-PLACES = {name: k for k, name in enumerate(Numbers._fields)}
-CALLS = len(PLACES)
+CALLS = len(Numbers._fields)
 """Where the calls begin; each block has four pairs."""
 
 
@@ -117,7 +116,7 @@ def _kernel(session: Session, form: Form) -> int:
         return kernel(session, "gemm", form, nest.code)
     code = Code(session.machine)
     args = context = parameter(code, "args")
-    numbers = Reader(args.offset(form.arguments, "ptr"))
+    numbers = Reader(args.offset(form.arguments, "ptr"), Numbers._fields)
     if form.divided == "blocks":
         sums, context = code.allocate("i8", numbers("sums")), code.allocate("ptr", 2)
         context.store(args)
@@ -130,16 +129,6 @@ def _kernel(session: Session, form: Form) -> int:
     return kernel(session, "gemm", form, code, nest.code)
 
 
-class Reader:
-    """Numbers, read where they are needed: a load costs less than to keep one in a register. ``words`` is where they begin."""
-
-    def __init__(self, words: Value) -> None:
-        self.words = words
-
-    def __call__(self, name: str, kind: str = "i64") -> Value:
-        return self.words.offset(PLACES[name], "i64").load(kind)
-
-
 class Nest(Frame):
     """Writes the loops of a form."""
 
@@ -149,7 +138,7 @@ class Nest(Frame):
         args = parameter(self.code, "args")
         if form.divided == "blocks":  # the tasks are given a place for their sums
             args, self.sums = args.load("ptr"), args.offset(1, "ptr").load("ptr")
-        self.number = Reader(args.offset(form.arguments, "ptr"))
+        self.number = Reader(args.offset(form.arguments, "ptr"), Numbers._fields)
         places = self.number("a"), self.number("b"), 2, self.number("d")
         self.pointers = [args.offset(i, "ptr").load("ptr") for i in places]
 

@@ -1,12 +1,14 @@
 """Recurrent layers: all steps of a sequence, or of its gradient, in one kernel.
 
-``recurrent_kernel(spec)`` gives the address of ``void kernel(i8** args)``; ``args`` are
+``recurrent_kernel(spec)`` gives the address of ``void kernel(i8** args)``, and words. ``args`` are, before the words,
 
     forward:  input, h, [c], w_ih, w_hh, [bias], [hidden_bias], outputs, inner, gates
     backward: [g], [ginner], [ggates], outputs, inner, gates, h, [c], [w_ih], w_hh, dx, dproduct, dinput, dh, dc
 
 with the meaning that ``ops/recurrent.py`` gives them; what a kind of cell does not have is an empty result that is not
-touched. The sequences of a batch do not need each other, so a task is some of them for all steps, and threads meet only at
+touched. All sizes are among the words: a kernel serves all layers of its :class:`Form`.
+
+The sequences of a batch do not need each other, so a task is some of them for all steps, and threads meet only at
 the end. The weights are packed once, in the order in which register tiles read them. A step is the product of the state,
 and the gates of the same rows while they are in the first cache; the products of the input are done for some steps at once,
 shortly before or after, so that what they write or read is in the second cache.
@@ -17,13 +19,15 @@ The gradient of the first state is where the gradient of the state is carried fr
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
-from flambeau.engine.cpu import memory, packing, tiles, vmath
+from flambeau.engine.cpu import memory, packing, threads, vmath
 from flambeau.engine.cpu.compiler import Session
 from flambeau.engine.cpu.compiler import session as process_session
 from flambeau.engine.cpu.emit import Value
-from flambeau.engine.cpu.frame import Frame, bytes_on, evenly, kernel, parameter, run_part
+from flambeau.engine.cpu.frame import Frame, Reader, bytes_on, evenly, kernel, lanes_of, parameter, run_divided
 from flambeau.engine.cpu.gemm import WORTH_DIVIDING
+from flambeau.engine.cpu.panels import PANEL, WORDS, Matrix, Product, cut
 from flambeau.engine.cpu.specs import KINDS, RecurrentSpec
 
 ROWS = (8, 32)
@@ -35,101 +39,72 @@ LARGE = 3 << 19
 STEPS = 8
 """Steps whose inputs are multiplied at once."""
 
+# The words: these numbers; the bytes from row to row of the gradients that are given; what copies whole and narrow panels of the
+# state's weight and of the input's, where these are not transposed; how the products with them are cut.
+NUMBERS = "entry", "tasks", "steps", "batch", "features", "width", "block", "chunk"
+GIVEN = "g", "ginner", "ggates"
+COPIES = "own", "own_narrow", "ins", "ins_narrow"
 
-def recurrent_kernel(spec: RecurrentSpec, session: Session | None = None) -> int:
-    """The address of the kernel for ``spec``."""
+
+class Form(NamedTuple):
+    """What the text of a kernel depends on."""
+
+    part: str
+    mode: str
+    kind: str
+    reverse: bool
+    biases: tuple[bool, bool]
+    given: tuple[str, ...]
+    features: bool  # whether the input has a share, or needs a gradient
+    masked: bool  # whether the last vector of a state is not whole
+
+    @property
+    def gates(self) -> int:
+        return {"LSTM": 4, "GRU": 3}.get(self.mode, 1)
+
+    def names(self) -> list[str]:
+        """Those of the numbers."""
+        return [*NUMBERS, *self.given, *COPIES]
+
+
+def recurrent_kernel(spec: RecurrentSpec, session: Session | None = None) -> tuple[int, list[int]]:
+    """The address of a kernel for ``spec``, and the words that follow the pointers among its arguments."""
     session = session or process_session()
-    if spec not in session.memo:
-        writer = (_Forward if spec.part == "forward" else _Backward)(session, spec)
+    kind = KINDS[spec.dtype.name]
+    given = tuple([name for name, stride in zip(GIVEN, spec.given, strict=True) if stride is not None])
+    masked = spec.width % lanes_of(session, kind) != 0
+    form = Form(spec.part, spec.mode, kind, spec.reverse, spec.biases, given, spec.features > 0, masked)
+    if form not in session.memo:
+        writer = (_Forward if spec.part == "forward" else _Backward)(session, form)
         writer.write()
-        session.memo[spec] = kernel(session, "recurrent", spec, writer.outer.code, writer.code)
-    address: int = session.memo[spec]
-    return address
+        session.memo[form] = kernel(session, "recurrent", form, writer.outer.code, writer.code)
+    address: int = session.memo[form]
+    return address, _words(session, form, spec)
 
 
-class _Panels:
-    """A matrix (steps, columns) that is packed for tiles once, and multiplied from the left by a few rows at a time."""
+def _words(session: Session, form: Form, spec: RecurrentSpec) -> list[int]:
+    batch, features, width = spec.batch, spec.features, spec.width
+    few, size, many = session.machine.registers < 32, spec.dtype.itemsize, form.gates * width
+    block = evenly(batch, ROWS[many * (width + features) * size > LARGE])
+    tasks, work = -(-batch // block), spec.steps * batch * many * (width + features)
+    entry = threads.entry(False) if tasks > 1 and work >= WORTH_DIVIDING else 0
+    rows = evenly(block, 6 if few else 8)
+    vectors = 2 if few else 4 if rows <= 6 else 3
+    words = [entry, tasks, spec.steps, batch, features, width, block, evenly(spec.steps, STEPS)]
+    words += [size * stride for stride in spec.given if stride is not None]
+    cuts: list[int] = []
+    for columns in (many, many) if form.part == "forward" else (width, features):
+        here = cut(session, form.kind, columns, rows, vectors, (block, batch % block)) if columns else [0] * WORDS
+        words += [0, 0] if form.part == "forward" else _copies(session, form.kind, columns, here[PANEL])
+        cuts += here
+    return words + cuts
 
-    def __init__(self, frame: Frame, steps: int, columns: int, rows: int) -> None:
-        self.frame = frame
-        self.steps = steps
-        self.columns = columns
-        few = frame.session.machine.registers < 32
-        self.rows = evenly(rows, 6 if few else 8)
-        total = -(-columns // frame.lanes)
-        self.vectors = min(total, 2 if few else 4 if self.rows <= 6 else 3)
 
-    def elements(self) -> int:
-        return -(-self.columns // self.frame.lanes) * self.frame.lanes * self.steps
-
-    def pack(self, frame: Frame, to: Value, source: Value, down: int, across: int) -> None:
-        """Copies the matrix with these strides, of which one is 1."""
-        lanes, size = frame.lanes, frame.size
-
-        def panel(first: Value | int, columns: int) -> None:
-            vectors, rest = -(-columns // lanes), columns % lanes
-            width = vectors * lanes * size
-            target, begin = frame.go(to, first, self.steps), frame.go(source, first, across)
-            if across == 1:
-                part = packing.pack_rows(frame.session, frame.kind, vectors, rest != 0)
-                frame.perform(part, target, begin, self.steps, down * size, (1 << rest) - 1, width)
-                return
-
-            def strip(left: Value | int, count: int) -> None:
-                part = packing.pack_transposed(frame.session, frame.kind)
-                from_, into = frame.go(begin, left, across), frame.go(target, left, 1)
-                frame.perform(part, into, from_, self.steps, across * size, count, width)
-
-            frame.walk(columns, lanes, strip)
-
-        frame.walk(self.columns, self.vectors * lanes, panel)
-
-    def job(self, a_row: int, c_row: int, d_row: int | None) -> Value:
-        """What the tiles have in common: the strides of the rows; ``d_row`` is ``None`` without an addend."""
-        frame, size = self.frame, self.frame.size
-        job, one = frame.stack(tiles.JOB_BYTES), frame.code.const(1.0, "double")
-        fields: dict[int, Value | int] = {tiles.A_ROWS + r: a_row * size * (r + 1) for r in range(4)}
-        fields |= {tiles.A_STEP: size, tiles.C_ROW: c_row * size, tiles.ALPHA: one, tiles.BETA: one}
-        fields |= {tiles.D_ROW: (d_row or 0) * size, tiles.ADDEND: int(d_row is not None)}
-        for field, number in fields.items():
-            frame.set(job, field, number)
-        self.strides = (a_row, c_row, d_row or 0)
-        return job
-
-    def multiply(
-        self,
-        job: Value,
-        packed: Value,
-        a: Value,
-        c: Value,
-        d: Value,
-        rows: int,
-        times: int = 1,
-        apart: tuple[int, int] = (0, 0),
-    ) -> None:
-        """``c = a @ matrix + d`` for that many rows, and for ``times`` such blocks of ``a`` and ``c`` that are ``apart``."""
-        frame = self.frame
-
-        def panel(first: Value | int, columns: int) -> None:
-            vectors, rest = -(-columns // frame.lanes), columns % frame.lanes
-            frame.set(job, tiles.MASK, (1 << rest) - 1)
-            frame.set(job, tiles.B_STEP, vectors * frame.lanes * frame.size)
-            b = frame.go(packed, first, self.steps)
-
-            def block(i: Value | int) -> None:
-                from_a, to = frame.go(a, i, apart[0]), frame.go(frame.go(c, i, apart[1]), first, 1)
-                other = to if d is c else frame.go(d, first, 1)
-
-                def tile(top: Value | int, high: int) -> None:
-                    name = tiles.tile(frame.session, frame.kind, high, vectors, rest != 0)
-                    x, y, z = (frame.go(p, top, s) for p, s in zip((from_a, to, other), self.strides, strict=True))
-                    frame.perform(name, x, b, y, z, self.steps, job)
-
-                frame.walk(rows, self.rows, tile)
-
-            frame.each(times, block)
-
-        frame.walk(self.columns, self.vectors * frame.lanes, panel)
+def _copies(session: Session, kind: str, columns: int, panel: int) -> list[int]:
+    """The addresses of what copies whole panels, and the one that has fewer columns."""
+    lanes = lanes_of(session, kind)
+    wide = (panel if columns >= panel else 0, columns % panel) if columns else (0, 0)
+    return [session.memo[packing.pack_rows(session, kind, -(-n // lanes), n % lanes != 0)] if n else 0 for n in wide]
 
 
 class _Sequence(Frame):
@@ -138,175 +113,195 @@ class _Sequence(Frame):
     The context has the kernel's arguments and the packed weight.
     """
 
-    memory: Value
-
-    def __init__(self, session: Session, spec: RecurrentSpec, names: list[str]) -> None:
-        super().__init__(session, KINDS[spec.dtype.name])
-        self.spec = spec
+    def __init__(self, session: Session, form: Form, arrays: list[str]) -> None:
+        super().__init__(session, form.kind)
+        self.form = form
         self.outer = Frame(session, self.kind)
         args, self.packed = self.arguments(2)
-        self.at = dict(zip(names, self.arguments(len(names), args)))
-        self.outer_at = dict(zip(names, self.outer.arguments(len(names))))
-        self.many = spec.gates * spec.width
-        large = self.many * (spec.width + spec.features) * self.size > LARGE
-        self.block = evenly(spec.batch, ROWS[large])
+        self.at = dict(zip(arrays, self.arguments(len(arrays), args)))
+        self.number, self.cuts = self._read(args, len(arrays))
+        self.outer_at = dict(zip(arrays, self.outer.arguments(len(arrays))))
+        self.outer_number, self.outer_cuts = self._read(parameter(self.outer.code, "args"), len(arrays))
+        self.batch, self.features, self.width = (self.number(n) for n in ("batch", "features", "width"))
+        self.many = self.width * form.gates
+        self.x_row, self.row, self.gate_row = (n * self.size for n in (self.features, self.width, self.many))
+
+    def _read(self, args: Value, arrays: int) -> tuple[Reader, list[Value]]:
+        names, words = self.form.names(), args.offset(arrays, "i64")
+        return Reader(words, names), [words.offset(len(names) + k * WORDS, "i64") for k in range(2)]
 
     def write(self) -> None:
         """Everything."""
-        spec, outer, many, width, features = self.spec, self.outer, self.many, self.spec.width, self.spec.features
-        if spec.part == "forward":
-            self.own, self.ins = _Panels(self, width, many, self.block), _Panels(self, features, many, self.block)
-            strides = (1, width), (1, features)
-        else:
-            self.own, self.ins = _Panels(self, many, width, self.block), _Panels(self, many, features, self.block)
-            strides = (width, 1), (features, 1)
-        outer.take(self.own.elements())
-        start = outer.take(self.ins.elements())
-        packed, held = outer.heap()
-        self.own.pack(outer, packed, self.outer_at["w_hh"], *strides[0])
-        if features:
-            self.ins.pack(outer, bytes_on(packed, start), self.outer_at["w_ih"], *strides[1])
-        self.packed_ins = bytes_on(self.packed, start)
+        self._pack()
         self.prepare()
-        self.walk(spec.batch, self.block, self.sequences, divided=True)
-        if self.taken:
-            self.release(self.memory)
-        context = outer.code.allocate("ptr", 2)
+        size = self.number("block")
+
+        def task(i: Value) -> None:
+            top = i * size
+            rows = (self.batch - top).intrinsic("smin", size)
+            self.sequences(top, rows, rows.compare("ne", size).convert("zext", "i64"))
+
+        self.between(parameter(self.code, "first", "i64"), parameter(self.code, "last", "i64"), task)
+        self.finish()
+
+    def _pack(self) -> None:
+        """The kernel: packs the weights, and runs the parts."""
+        outer, number, forward = self.outer, self.outer_number, self.form.part == "forward"
+        features, width = number("features"), number("width")
+        many = width * self.form.gates
+        own, ins = (Matrix(outer, words) for words in self.outer_cuts)
+        depth, rows = (width, features), (width * self.size, features * self.size)
+        steps = depth if forward else (many, many)
+        start = (own.vectors(own.columns) * steps[0] + 63) & -64
+        packed, held = outer.heap(start + ins.vectors(ins.columns) * steps[1])
+        matrices = [(own, "own", "w_hh", packed), *[(ins, "ins", "w_ih", bytes_on(packed, start))] * self.form.features]
+        for k, (matrix, name, weight, to) in enumerate(matrices):
+            copies = None if forward else [number(name, "ptr"), number(name + "_narrow", "ptr")]
+            matrix.pack(to, self.outer_at[weight], steps[k], rows[k], copies)
+        context = outer.code.allocate("ptr", 3)
         context.store(parameter(outer.code, "args"))
         context.offset(1, "ptr").store(packed)
-        tasks = -(-spec.batch // self.block)
-        work = spec.steps * spec.batch * many * (width + features)
-        run_part(outer.code, context, tasks, divided=tasks > 1 and work >= WORTH_DIVIDING)
+        context.offset(2, "i64").store(start)
+        run_divided(outer.code, context, number("tasks"), number("entry", "ptr"))
         outer.release(held)
+        self.packed_ins = bytes_on(self.packed, parameter(self.code, "args").offset(2, "i64").load("i64"))
 
     def prepare(self) -> None:
         """What is the same for all tasks of a call."""
         raise NotImplementedError
 
-    def sequences(self, top: Value | int, rows: int) -> None:
-        """All steps of some sequences."""
+    def sequences(self, top: Value, rows: Value, which: Value) -> None:
+        """All steps of some sequences; ``which`` is 1 if there are fewer than in other tasks, else 0."""
         raise NotImplementedError
 
-    def each_chunk(self, backwards: bool, body: Callable[[Value, Value, int], None]) -> None:
+    def finish(self) -> None:
+        """What comes after the tasks of a call."""
+
+    def each_chunk(self, backwards: bool, body: Callable[[Value, Value, Value], None]) -> None:
         """``body(count, low, steps)`` for some steps at once: how many have run before, and the first in the sequence."""
-        code, total = self.code, self.spec.steps
+        code, total, size = self.code, self.number("steps"), self.number("chunk")
 
-        def chunk(start: Value | int, steps: int) -> None:
-            count = start if isinstance(start, Value) else code.index(start)
-            body(count, code.index(total - steps) - count if backwards else count, steps)
+        def chunk(count: Value, _: list[Value]) -> list[Value]:
+            left = total - count
+            steps = left.intrinsic("smin", size)
+            body(count, left - steps if backwards else count, steps)
+            return []
 
-        self.walk(total, evenly(total, STEPS), chunk)
+        code.loop(code.index(0), total, size, [], chunk)
 
-    def each_step(self, backwards: bool, low: Value, steps: int, body: Callable[[Value | int, Value], None]) -> None:
+    def each_step(self, backwards: bool, low: Value, steps: Value, body: Callable[[Value, Value], None]) -> None:
         """``body(place, at)`` for those steps: the place among them, and in the sequence."""
 
-        def step(s: Value | int) -> None:
+        def step(s: Value) -> None:
             place = steps - 1 - s if backwards else s
             body(place, low + place)
 
-        self.each(steps, step)
+        self.between(self.code.index(0), steps, step)
 
-    def rows_at(self, name: str, place: Value, top: Value | int, width: int) -> Value:
-        """The rows of these sequences in a step of a value."""
-        return self.go(self.go(self.at[name], place, self.spec.batch * width), top, width)
+    def rows_at(self, name: str, place: Value, top: Value, row: Value) -> Value:
+        """The rows of these sequences in a step of a value whose rows are so many bytes apart."""
+        return bytes_on(self.at[name], (place * self.batch + top) * row)
 
-    def before(self, name: str, first: str, at: Value, begins: Value, top: Value | int) -> Value:
+    def before(self, name: str, first: str, at: Value, begins: Value, top: Value) -> Value:
         """The rows of the step that ran before the one at ``at``; those of the first state where it ``begins``."""
-        width = self.spec.width
-        return begins.select(
-            self.go(self.at[first], top, width), self.rows_at(name, at + (1 if self.spec.reverse else -1), top, width)
-        )
+        row, place = self.width * self.size, at + (1 if self.form.reverse else -1)
+        return begins.select(bytes_on(self.at[first], top * row), self.rows_at(name, place, top, row))
 
-    def elementwise(self, rows: int, pointers: list[tuple[Value, int]], body: Callable[..., None]) -> None:
+    def elementwise(self, rows: Value, pointers: list[tuple[Value, Value]], body: Callable[..., None]) -> None:
         """``body(load, store)`` for the vectors of each row.
 
-        ``pointers`` are the rows and their widths. ``load(k, gate)`` is a vector of the ``k``-th, of its part ``gate``;
-        ``store(k, value, gate)`` writes one.
+        ``pointers`` are the rows and the bytes from one to the next. ``load(k, gate)`` is a vector of the ``k``-th, of its part
+        ``gate``; ``store(k, value, gate)`` writes one.
         """
-        width, lanes, kind, code = self.spec.width, self.lanes, self.kind, self.code
-        masked = width % lanes != 0
+        width, lanes, kind, code = self.width, self.lanes, self.kind, self.code
+        gates = [width * gate for gate in range(self.form.gates)]
 
-        def row(r: Value | int) -> None:
-            at = [self.go(p, r, wide) for p, wide in pointers]
+        def row(r: Value) -> None:
+            at = [bytes_on(p, r * apart) for p, apart in pointers]
 
             def vector(j: Value, _: list[Value]) -> list[Value]:
                 mask = None
-                if masked:
-                    mask = (j.splat(lanes) + code.vector(range(lanes), "i64")).compare("slt", width)
+                if self.form.masked:
+                    mask = (j.splat(lanes) + code.vector(range(lanes), "i64")).compare("slt", width.splat(lanes))
+
+                def place(k: int, gate: int) -> Value:
+                    return at[k].offset(gates[gate] + j if gate else j, kind)
 
                 def load(k: int, gate: int = 0) -> Value:
-                    return memory.load(at[k].offset(j + gate * width, kind), kind, lanes, 1, mask)
+                    return memory.load(place(k, gate), kind, lanes, 1, mask)
 
                 def store(k: int, value: Value, gate: int = 0) -> None:
-                    memory.store(at[k].offset(j + gate * width, kind), value, 1, mask)
+                    memory.store(place(k, gate), value, 1, mask)
 
                 body(load, store)
                 return []
 
-            code.loop(code.index(0), code.index(width), lanes, [], vector)
+            code.loop(code.index(0), width, lanes, [], vector)
 
-        self.each(rows, row)
+        self.between(code.index(0), rows, row)
 
 
 class _Forward(_Sequence):
     """Writes the steps of a layer."""
 
-    def __init__(self, session: Session, spec: RecurrentSpec) -> None:
-        biases = [n for n, there in zip(("bias", "hidden_bias"), spec.biases, strict=True) if there]
-        names = ["input", "h", *["c"] * (spec.mode == "LSTM"), "w_ih", "w_hh", *biases, "outputs", "inner", "gates"]
-        super().__init__(session, spec, names)
-        self.target = "outputs" if spec.mode.startswith("RNN") else "gates"  # where products go
+    def __init__(self, session: Session, form: Form) -> None:
+        biases = [n for n, there in zip(("bias", "hidden_bias"), form.biases, strict=True) if there]
+        arrays = ["input", "h", *["c"] * (form.mode == "LSTM"), "w_ih", "w_hh", *biases, "outputs", "inner", "gates"]
+        super().__init__(session, form, arrays)
+        self.target = "outputs" if form.mode.startswith("RNN") else "gates"  # where products go
 
     def prepare(self) -> None:
-        width, many, (bias, hidden_bias) = self.spec.width, self.many, self.spec.biases
-        self.ins_job = self.ins.job(self.spec.features, many, 0 if bias else None)
-        if self.spec.mode == "GRU":  # its shares are not simply added
-            self.own_job = self.own.job(width, many, 0 if hidden_bias else None)
-            self.take(evenly(self.spec.steps, STEPS) * self.block * many)
-            self.shares, self.memory = self.heap()
-        else:
-            self.own_job = self.own.job(width, many, many)
+        bias, hidden_bias = self.form.biases
+        own_row: Value | int | None = self.gate_row
+        if self.form.mode == "GRU":  # its shares are not simply added
+            own_row = 0 if hidden_bias else None
+            self.shares, self.held = self.heap(self.number("chunk") * self.number("block") * self.gate_row)
+        own, ins = self.cuts
+        self.own = Product(self, own, (self.row, self.size), self.gate_row, own_row, steps=self.width)
+        self.ins = Product(self, ins, (self.x_row, self.size), self.gate_row, 0 if bias else None, steps=self.features)
 
-    def sequences(self, top: Value | int, rows: int) -> None:
-        spec, many, features = self.spec, self.many, self.spec.features
-        gru = spec.mode == "GRU"
+    def finish(self) -> None:
+        if self.form.mode == "GRU":
+            self.release(self.held)
 
-        def chunk(count: Value, low: Value, steps: int) -> None:
-            x = self.rows_at("input", low, top, features)
-            to = self.shares if gru else self.rows_at(self.target, low, top, many)
-            apart = (spec.batch * features, (rows if gru else spec.batch) * many)
-            bias = self.at.get("bias", x)
-            self.ins.multiply(self.ins_job, self.packed_ins, x, to, bias, rows, steps, apart)
+    def sequences(self, top: Value, rows: Value, which: Value) -> None:
+        gru, reverse = self.form.mode == "GRU", self.form.reverse
+
+        def chunk(count: Value, low: Value, steps: Value) -> None:
+            x = self.rows_at("input", low, top, self.x_row)
+            to = self.shares if gru else self.rows_at(self.target, low, top, self.gate_row)
+            times = steps, self.batch * self.x_row, (rows if gru else self.batch) * self.gate_row
+            self.ins.multiply(which, x, self.packed_ins, to, self.features, self.at.get("bias"), times=times)
             begins = count.compare("eq", 0)
 
-            def step(place: Value | int, at: Value) -> None:
-                here = place if isinstance(place, Value) else self.code.index(place)
-                first = begins & here.compare("eq", steps - 1 if spec.reverse else 0)
-                self.step(top, rows, at, first, self.go(self.shares, place, rows * many) if gru else to)
+            def step(place: Value, at: Value) -> None:
+                first = begins & place.compare("eq", steps - 1 if reverse else 0)
+                shares = bytes_on(self.shares, place * rows * self.gate_row) if gru else to
+                self.step(top, rows, which, at, first, shares)
 
-            self.each_step(spec.reverse, low, steps, step)
+            self.each_step(reverse, low, steps, step)
 
-        self.each_chunk(spec.reverse, chunk)
+        self.each_chunk(reverse, chunk)
 
-    def step(self, top: Value | int, rows: int, at: Value, first: Value, shares: Value) -> None:
-        width, many = self.spec.width, self.many
-        h, out = self.before("outputs", "h", at, first, top), self.rows_at("outputs", at, top, width)
+    def step(self, top: Value, rows: Value, which: Value, at: Value, first: Value, shares: Value) -> None:
+        row, many = self.row, self.gate_row
+        h, out = self.before("outputs", "h", at, first, top), self.rows_at("outputs", at, top, row)
         target = self.rows_at(self.target, at, top, many)
-        if self.spec.mode == "GRU":
-            inner, bias = self.rows_at("inner", at, top, width), self.at.get("hidden_bias", h)
-            self.own.multiply(self.own_job, self.packed, h, target, bias, rows)
-            self.elementwise(rows, [(target, many), (shares, many), (h, width), (inner, width), (out, width)], self.gru)
+        if self.form.mode == "GRU":
+            inner = self.rows_at("inner", at, top, row)
+            self.own.multiply(which, h, self.packed, target, self.width, self.at.get("hidden_bias"))
+            self.elementwise(rows, [(target, many), (shares, many), (h, row), (inner, row), (out, row)], self.gru)
             return
-        self.own.multiply(self.own_job, self.packed, h, target, target, rows)
-        if self.spec.mode == "LSTM":
-            c, inner = self.before("inner", "c", at, first, top), self.rows_at("inner", at, top, width)
-            self.elementwise(rows, [(target, many), (c, width), (inner, width), (out, width)], self.lstm)
+        self.own.multiply(which, h, self.packed, target, self.width)
+        if self.form.mode == "LSTM":
+            c, inner = self.before("inner", "c", at, first, top), self.rows_at("inner", at, top, row)
+            self.elementwise(rows, [(target, many), (c, row), (inner, row), (out, row)], self.lstm)
         else:
-            self.elementwise(rows, [(out, width)], self.plain)
+            self.elementwise(rows, [(out, row)], self.plain)
 
     def plain(self, load: Callable, store: Callable) -> None:
         x = load(0)
-        if self.spec.mode == "RNN_TANH":
+        if self.form.mode == "RNN_TANH":
             store(0, vmath.tanh(x))
         else:
             store(0, x.compare("olt", 0.0).select(0.0, x))  # NaN stays
@@ -333,54 +328,45 @@ class _Forward(_Sequence):
 class _Backward(_Sequence):
     """Writes the steps of its gradient."""
 
-    def __init__(self, session: Session, spec: RecurrentSpec) -> None:
-        self.given = {n: s for n, s in zip(("g", "ginner", "ggates"), spec.given, strict=True) if s is not None}
-        kept = [
-            "outputs",
-            "inner",
-            "gates",
-            "h",
-            *["c"] * (spec.mode == "LSTM"),
-            *["w_ih"] * (spec.features > 0),
-            "w_hh",
-        ]
-        super().__init__(session, spec, [*self.given, *kept, "dx", "dproduct", "dinput", "dh", "dc"])
+    def __init__(self, session: Session, form: Form) -> None:
+        states = ["h", *["c"] * (form.mode == "LSTM")]
+        kept = ["outputs", "inner", "gates", *states, *["w_ih"] * form.features, "w_hh"]
+        super().__init__(session, form, [*form.given, *kept, "dx", "dproduct", "dinput", "dh", "dc"])
 
     def prepare(self) -> None:
-        many, width = self.many, self.spec.width
-        self.own_job = self.own.job(many, width, width if self.spec.mode == "GRU" else None)
-        self.ins_job = self.ins.job(many, self.spec.features, None)
+        own, ins = self.cuts
+        a = self.gate_row, self.size
+        self.own = Product(self, own, a, self.row, self.row if self.form.mode == "GRU" else None, steps=self.many)
+        if self.form.features:
+            self.ins = Product(self, ins, a, self.x_row, steps=self.many)
 
-    def sequences(self, top: Value | int, rows: int) -> None:
-        spec, at = self.spec, self.at
-        width, many, features = spec.width, self.many, spec.features
-        carried = [self.go(at[name], top, width) for name in (("dh", "dc") if spec.mode == "LSTM" else ("dh",))]
-        zero, no = Value(self.code, "0", "i8", 0), Value(self.code, "false", "i1", 0)
+    def sequences(self, top: Value, rows: Value, which: Value) -> None:
+        form, at, code, row = self.form, self.at, self.code, self.row
+        carried = [bytes_on(at[name], top * row) for name in (("dh", "dc") if form.mode == "LSTM" else ("dh",))]
+        zero, no = Value(code, "0", "i8", 0), Value(code, "false", "i1", 0)
         for pointer in carried:
-            count = self.code.index(rows * width * self.size)
-            self.code.perform("llvm.memset.p0.i64", [pointer, zero, count, no])
-        wide = {"gates": many, "dx": many, "dproduct": many, **self.given}
-        has = {"LSTM": ("outputs", "inner", "gates"), "GRU": ("outputs", "inner", "gates")}.get(spec.mode, ("outputs",))
-        names = [n for n in ("g", "ginner", "ggates", *has, "dx") if n in at] + ["dproduct"] * (spec.mode == "GRU")
+            code.perform("llvm.memset.p0.i64", [pointer, zero, rows * row, no])
+        wide = dict.fromkeys(("gates", "dx", "dproduct"), self.gate_row) | {n: self.number(n) for n in form.given}
+        has = {"LSTM": ("outputs", "inner", "gates"), "GRU": ("outputs", "inner", "gates")}.get(form.mode, ("outputs",))
+        names = [n for n in ("g", "ginner", "ggates", *has, "dx") if n in at] + ["dproduct"] * (form.mode == "GRU")
 
-        def chunk(_: Value, low: Value, steps: int) -> None:
-            self.each_step(not spec.reverse, low, steps, step)
-            if features:
-                d, to = self.rows_at("dx", low, top, many), self.rows_at("dinput", low, top, features)
-                self.ins.multiply(
-                    self.ins_job, self.packed_ins, d, to, to, rows, steps, (spec.batch * many, spec.batch * features)
-                )
+        def chunk(_: Value, low: Value, steps: Value) -> None:
+            self.each_step(not form.reverse, low, steps, step)
+            if form.features:
+                d, to = self.rows_at("dx", low, top, self.gate_row), self.rows_at("dinput", low, top, self.x_row)
+                times = steps, self.batch * self.gate_row, self.batch * self.x_row
+                self.ins.multiply(which, d, self.packed_ins, to, self.many, times=times)
 
-        def step(_: Value | int, place: Value) -> None:
-            begins = place.compare("eq", spec.steps - 1 if spec.reverse else 0)
-            pointers = {n: (self.rows_at(n, place, top, wide.get(n, width)), wide.get(n, width)) for n in names}
-            pointers |= {n: (p, width) for n, p in zip(("dh", "dc"), carried)}
-            if spec.mode == "LSTM":
-                pointers["before"] = (self.before("inner", "c", place, begins, top), width)
-            elif spec.mode == "GRU":
-                pointers["before"] = (self.before("outputs", "h", place, begins, top), width)
+        def step(_: Value, place: Value) -> None:
+            begins = place.compare("eq", self.number("steps") - 1 if form.reverse else 0)
+            pointers = {n: (self.rows_at(n, place, top, wide.get(n, row)), wide.get(n, row)) for n in names}
+            pointers |= {n: (p, row) for n, p in zip(("dh", "dc"), carried)}
+            if form.mode == "LSTM":
+                pointers["before"] = (self.before("inner", "c", place, begins, top), row)
+            elif form.mode == "GRU":
+                pointers["before"] = (self.before("outputs", "h", place, begins, top), row)
             number = {n: k for k, n in enumerate(pointers)}
-            back = {"LSTM": self.lstm, "GRU": self.gru}.get(spec.mode, self.plain)
+            back = {"LSTM": self.lstm, "GRU": self.gru}.get(form.mode, self.plain)
 
             def body(load: Callable, store: Callable) -> None:
                 def get(name: str, gate: int = 0) -> Value | None:
@@ -389,16 +375,16 @@ class _Backward(_Sequence):
                 back(get, lambda name, value, gate=0: store(number[name], value, gate))
 
             self.elementwise(rows, list(pointers.values()), body)
-            d = pointers["dproduct" if spec.mode == "GRU" else "dx"][0]
-            self.own.multiply(self.own_job, self.packed, d, carried[0], carried[0], rows)
+            d = pointers["dproduct" if form.mode == "GRU" else "dx"][0]
+            self.own.multiply(which, d, self.packed, carried[0], self.many)
 
-        self.each_chunk(not spec.reverse, chunk)
+        self.each_chunk(not form.reverse, chunk)
 
     def plain(self, get: Callable, put: Callable) -> None:
         dh, h = _plus(get("dh"), get("g")), get("outputs")
         put(
             "dx",
-            dh * (1.0 - h * h) if self.spec.mode == "RNN_TANH" else dh * h.compare("ogt", 0.0).select(h.like(1.0), 0.0),
+            dh * (1.0 - h * h) if self.form.mode == "RNN_TANH" else dh * h.compare("ogt", 0.0).select(h.like(1.0), 0.0),
         )
 
     def lstm(self, get: Callable, put: Callable) -> None:
