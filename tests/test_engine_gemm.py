@@ -12,7 +12,7 @@ pytest.importorskip("llvmlite")
 
 from flambeau.core import config, dtypes  # noqa: E402
 from flambeau.engine.cpu import compiler, threads  # noqa: E402
-from flambeau.engine.cpu.gemm import choose, gemm_kernel  # noqa: E402
+from flambeau.engine.cpu.gemm import choose, gemm_kernel, tiling  # noqa: E402
 from flambeau.engine.cpu.specs import GemmSpec  # noqa: E402
 
 LEVELS = ["", "avx2", "generic"]
@@ -370,6 +370,44 @@ def test_products_of_any_kind(rng, level, dtype):
         check(a, b, c, lambda p, d=d: 0.5 * p if d is None else 0.5 * p - 2.0 * d.astype(np.float64), 0.5, extra)
         c[...] = 7
         assert (around == 7).all(), "something outside of C was written"
+
+
+def sums_in_order(a, b, block, lanes, fma):
+    """Yields the sums of blocks of the inner dimension, each added step by step; where there are ``lanes``, as so many sums
+    apart from each other, of which halves are added."""
+    dtype = a.dtype.type
+    wide = np.longdouble if fma else dtype  # holds a product of two of these numbers exactly
+    for start in range(0, max(1, a.shape[1]), block):
+        x, y = a[:, start : start + block], b[start : start + block]
+        fill = -x.shape[1] % lanes
+        x = np.pad(x, ((0, 0), (0, fill))).reshape(a.shape[0], -1, lanes).astype(wide)
+        y = np.pad(y, ((0, fill), (0, 0))).reshape(-1, lanes, b.shape[1]).astype(wide)
+        sums = np.zeros((a.shape[0], b.shape[1], lanes), dtype)
+        for step in range(x.shape[1]):
+            sums = (x[:, None, step] * y[step].T[None] + sums).astype(dtype)
+        while sums.shape[-1] > 1:
+            half = sums.shape[-1] // 2
+            sums = sums[..., :half] + sums[..., half:]
+        yield sums[..., 0]
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_order_of_sums(rng, level):
+    """The bits are those of sums in the order that ``tiling`` and ``choose`` decide on, whatever else is decided."""
+    on, one = session(level), np.float32
+    for _ in range(25):
+        a, b, d = random_product(rng, one)
+        if a.ndim > 2 or a.shape[1] > 1500 or a.shape[0] * b.shape[1] > 30_000:
+            continue
+        c = np.full((a.shape[0], b.shape[1]), np.nan, one)
+        run(a, b, c, d, alpha=0.7, beta=-2.1, level=level)
+        spec = GemmSpec(dtypes.float32, *c.shape, a.shape[1], strides(a), strides(b), strides(c)).oriented()
+        lanes = on.machine.vector_bytes // 4
+        block, lanes = (a.shape[1], lanes) if choose(spec) == "dots" else (tiling(on, spec).block, 1)
+        total = None if d is None else d * one(-2.1)
+        for found in sums_in_order(a, b, block, lanes, on.machine.fma):
+            total = found * one(0.7) if total is None else total + found * one(0.7)
+        np.testing.assert_array_equal(c, total)
 
 
 def test_a_kernel_computes_products_of_other_sizes(rng):
