@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from flambeau import dispatch
+from flambeau import dispatch, ops
 from flambeau.autograd import forward_ad
 from flambeau.autograd.engine import grad
 from flambeau.core import config, dtypes
@@ -43,14 +43,34 @@ def gradcheck(
     with central differences.
 
     Inputs should be float64; with ``fast_mode`` random directions are compared instead of whole Jacobians.
+
+    Args:
+        check_undefined_grad: whether each output of several has a gradient that can be asked for without the others'.
+        check_grad_dtypes: whether gradients have the dtypes of their inputs.
+        check_batched_grad: whether several gradients at once (under ``vmap``) are those that are computed one by one.
+        check_batched_forward_grad: the same of tangents, which is refused: dual tensors have no batches.
+        masked: about sparse tensors, of which there are none.
     """
-    assert check_forward_ad or check_backward_ad, "Expected at least one of check_forward_ad or check_backward_ad to be True"
+    if not (check_forward_ad or check_backward_ad):
+        raise AssertionError("Expected at least one of check_forward_ad or check_backward_ad to be True")
+    if check_batched_grad and not check_backward_ad:
+        raise AssertionError("Setting check_batched_grad=True requires check_backward_ad to be True")
+    if check_batched_forward_grad and not check_forward_ad:
+        raise AssertionError("Setting check_batched_forward_grad=True requires check_forward_ad to be True")
+    if check_batched_forward_grad:
+        raise NotImplementedError("check_batched_forward_grad: tangents of dual tensors cannot be batched; torch.func.jvp can, under vmap")
     inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
     compiled, config.compiled = config.compiled, False  # a plan's last bits are not the interpreter's
     try:
         leaves = _leaves(inputs)
         if check_backward_ad:
             _check(func, inputs, leaves, eps, atol, rtol, nondet_tol, fast_mode)
+            if check_undefined_grad:
+                _check_undefined(func, inputs, leaves)
+            if check_grad_dtypes:
+                _check_dtypes(func, inputs, leaves)
+            if check_batched_grad:
+                _check_batched(func, inputs, leaves)
         if check_forward_ad:
             _check_forward(func, inputs, leaves, eps, atol, rtol, fast_mode)
     except GradcheckError:
@@ -100,6 +120,61 @@ def _check(func, inputs, leaves, eps, atol, rtol, nondet_tol, fast_mode) -> None
                     "Backward is not reentrant, i.e., running backward with same input and grad_output multiple times gives "
                     "different values, although analytical gradient matches numerical gradient."
                 )
+
+
+def _check_undefined(func, inputs, leaves) -> None:
+    outputs = _differentiable(func(*inputs))
+    for out in outputs if len(outputs) > 1 else ():
+        try:
+            grad(out, leaves, ops.zeros_like(out), retain_graph=True, allow_unused=True)
+        except Exception as error:
+            raise GradcheckError(
+                "Expected backward function to handle undefined output grads. Please look at \"Notes about undefined output gradients\" "
+                f"in \"tools/autograd/derivatives.yaml\": {error}"
+            ) from error
+
+
+def _check_dtypes(func, inputs, leaves) -> None:
+    for i, out in enumerate(_differentiable(func(*inputs))):
+        for j, (x, g) in enumerate(zip(leaves, grad(out, leaves, ops.ones_like(out), retain_graph=True, allow_unused=True), strict=True)):
+            if g is not None and g.dtype is not x.dtype:
+                raise GradcheckError(f"Gradient of output {i} with respect to input {j} has dtype mismatch: {g.dtype}, but {x.dtype}")
+
+
+_BATCH = 2
+
+
+def _batch_of(t: Tensor, seed: int) -> Tensor:
+    """Random values for as many tensors like ``t`` as there are in a batch."""
+    rng = np.random.default_rng(seed)
+    values = rng.standard_normal((_BATCH, *t.shape))
+    values = values + 1j * rng.standard_normal(values.shape) if t.dtype.is_complex else values
+    return dispatch.wrap(np.asarray(values).astype(t.dtype.np), t.dtype)
+
+
+def _check_batched(func, inputs, leaves) -> None:
+    for i, out in enumerate(_differentiable(func(*inputs))):
+        weights = _batch_of(out, i)
+
+        def gradients(w, batched: bool, out=out):
+            return grad(out, leaves, w, retain_graph=True, allow_unused=True, is_grads_batched=batched)
+
+        rows = [gradients(w, False) for w in weights.unbind(0)]
+        _compare_batched("batched gradient", lambda: gradients(weights, True), rows, i)  # noqa: B023
+
+
+def _compare_batched(what: str, batched: Callable, rows: list[tuple], place: int) -> None:
+    start = f"gradcheck or gradgradcheck failed while testing {what} computation"
+    try:
+        together = batched()
+    except Exception as error:
+        raise GradcheckError(f"{start}: it raised {type(error).__name__}: {error}") from error
+    for k, (values, alone) in enumerate(zip(together, zip(*rows, strict=True), strict=True)):
+        if values is None or any(row is None for row in alone):
+            continue
+        expected = np.stack([row.detach()._array() for row in alone])
+        if not np.allclose(values.detach()._array(), expected, equal_nan=True):
+            raise GradcheckError(f"{start}: at place {place}, value {k} is\n{values}\nand one by one\n{ops.stack(list(alone))}")
 
 
 def _vjp(out: Tensor, xs: list[Tensor], v: np.ndarray) -> list[np.ndarray]:
@@ -264,5 +339,7 @@ def gradgradcheck(
         return True  # the gradient is constant
     return gradcheck(
         first_order, inputs + tuple(grad_outputs), eps=eps, atol=atol, rtol=rtol, raise_exception=raise_exception,
-        nondet_tol=nondet_tol, fast_mode=fast_mode, check_forward_ad=check_fwd_over_rev, check_backward_ad=check_rev_over_rev,
+        nondet_tol=nondet_tol, check_undefined_grad=check_undefined_grad and check_rev_over_rev, check_grad_dtypes=check_grad_dtypes,
+        check_batched_grad=check_batched_grad and check_rev_over_rev, fast_mode=fast_mode, check_forward_ad=check_fwd_over_rev,
+        check_backward_ad=check_rev_over_rev,
     )  # fmt: skip
