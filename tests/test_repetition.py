@@ -565,3 +565,51 @@ def test_a_step_is_a_trace_of_its_own():
         optimizer.step()
         assert not graph.trace
     np.testing.assert_allclose(w.tolist(), [0.6] * 3, rtol=1e-6)
+
+
+ROWS_AS_GRADIENTS = {
+    "given": lambda x, y, row: torch.autograd.grad(y, x, row)[0],
+    "given, kept": lambda x, y, row: torch.autograd.grad(y, x, row, retain_graph=True)[0],
+    "given to backward": lambda x, y, row: (y.backward(row), x.grad)[1],
+    "given with another": lambda x, y, row: torch.autograd.grad([y, (x * x).sum()], x, [row, row.sum()])[0],
+    "of a Function": lambda x, y, row: torch.autograd.grad(_returning(row, y), x)[0],
+    "of a hook": lambda x, y, row: (y.register_hook(lambda g: row), torch.autograd.grad(y.sum(), x)[0])[1],
+}
+BEFORE = {
+    "product": lambda x: x * 2, "flip": lambda x: x.flip(0), "sum": lambda x: x.expand(2, 3).sum(0), "view": lambda x: x.view(1, 3)[0],
+    "exp": lambda x: x.exp(), "cat": lambda x: torch.cat([x, x])[1:4], "cumsum": lambda x: x.cumsum(0), "number": lambda x: x.sum(),
+}  # fmt: skip
+
+
+class RowAsGradient(torch.autograd.Function):
+    row = None
+
+    @staticmethod
+    def forward(ctx, y):
+        return y.sum()
+
+    @staticmethod
+    def backward(ctx, g):
+        return RowAsGradient.row
+
+
+def _returning(row, y):
+    RowAsGradient.row = row
+    return RowAsGradient.apply(y)
+
+
+@pytest.mark.parametrize("way", ROWS_AS_GRADIENTS)
+@pytest.mark.parametrize("before", BEFORE)
+def test_gradients_that_are_rows_of_one_table(way, before):
+    """Passes that repeat take each row for what it is, wherever it lies."""
+    table = torch.arange(12.0).view(4, 3) + 1
+    table.sum().item()
+    for _ in range(3):
+        for i in range(4):
+            found = []
+            for copied in (False, True):
+                x = torch.tensor([0.5, 1.0, 1.5], requires_grad=True)
+                y = BEFORE[before](x)
+                row = table[i] if y.dim() else table[i][1]
+                found.append(ROWS_AS_GRADIENTS[way](x, y, row.clone() if copied else row).tolist())
+            assert found[0] == found[1], i

@@ -28,7 +28,7 @@ from flambeau.autograd.graph import accumulate as add_to_leaves
 from flambeau.core import config, dtypes
 from flambeau.dispatch import grad_mode
 from flambeau.engine.graph import Node as Value
-from flambeau.tensor.tensor import Tensor, read
+from flambeau.tensor.tensor import Tensor, placeless, read
 
 
 def run_backward(
@@ -482,5 +482,5 @@ def _root_gradients(outputs: tuple, grads) -> list[Tensor]:
                     f"dtype: grad_output[{i}] has a dtype of {g._dtype} and output[{i}] has a dtype of {out._dtype}."
                 )
             g = g.to(out._dtype)
-        result.append(g)
+        result.append(placeless(g))
     return result

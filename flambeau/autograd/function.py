@@ -16,7 +16,7 @@ from flambeau.autograd.saving import SECOND_TIME, Saved
 from flambeau.autograd.writes import written
 from flambeau.core import dtypes
 from flambeau.dispatch import grad_mode
-from flambeau.tensor.tensor import CUSTOM, MANY, Tensor
+from flambeau.tensor.tensor import CUSTOM, MANY, Tensor, placeless
 
 
 class FunctionCtx:
@@ -120,7 +120,7 @@ class BackwardNode(Node, FunctionCtx):
                     f"function {name} returned a gradient different than None at position {i + 1}, but the corresponding "
                     "forward input was not a Variable"
                 )
-        return results
+        return tuple([None if r is None else placeless(r) for r in results])
 
     def release(self) -> None:
         self._saved = None

@@ -622,6 +622,16 @@ def is_window(t: Tensor) -> bool:
     return t._strides is None and not storage.busy and (storage.buffer is None or storage.leaf is node)
 
 
+def placeless(t: Tensor) -> Tensor:
+    """``t``, or a tensor of its own with the same values where it is a window, so that nothing made of it can tell where it lies.
+
+    Backward passes that repeat take gradients of one layout for alike, and all windows have one.
+    """
+    if "_storage" in t.__dict__ and is_window(t):  # a batched tensor has none
+        return make_tensor(Storage(read(t)), t._shape, t._dtype)
+    return t
+
+
 def window_of(t: Tensor) -> Node | None:
     """What reading a window makes; ``None`` for a tensor that is none any more."""
     layout = t._layout
