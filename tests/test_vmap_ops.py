@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -54,9 +56,9 @@ def patterns(n: int):
     """Which of ``n`` tensors are batched, and along which dim."""
     yield (0,) * n
     yield (-1,) * n
-    if n > 1:
-        for i in range(min(n, 3)):
-            yield tuple(0 if j == i else None for j in range(n))
+    for some in itertools.product((0, None), repeat=min(n, 3)):
+        if set(some) == {0, None}:
+            yield (*some, *[None] * (n - len(some)))
 
 
 def cases(op):
@@ -149,3 +151,30 @@ def test_as_loop(op, monkeypatch):
                     assert a is None and b is None or not (a if b is None else b).any(), (sample, dims)
                 else:
                     close(a, b, (sample, dims, "gradient"))
+
+
+@pytest.mark.parametrize("op", SAMPLED, ids=lambda op: op.name)
+def test_levels(op, monkeypatch):
+    """One ``vmap`` inside another: every other tensor has the samples of the outer one, and the rest those of the inner."""
+    monkeypatch.setattr(config, "compiled", False)
+    for sample, function, tensors in cases(op):
+        n = len(tensors[0])
+        outer = tuple(0 if i % 2 == 0 or n == 1 else None for i in range(n))
+        inner = tuple(0 if i % 2 or n == 1 else None for i in range(n))
+        given = stacked(tensors, (0,) * n)
+        if n == 1:
+            given = [torch.stack([given[0], given[0].flip(0)])]
+        mapped = torch.vmap(torch.vmap(function, in_dims=inner, randomness="same"), in_dims=outer, randomness="same")
+        try:
+            found = mapped(*given)
+        except (RuntimeError, ValueError) as error:
+            if any(word in str(error) for word in REFUSED):
+                continue
+            raise
+        rows = []
+        for i in range(2 if n == 1 else BATCH):
+            for j in range(BATCH):
+                rows.append(function(*[given[0][i, j]] if n == 1 else [t[j if d is None else i] for t, d in zip(given, outer)]))
+        for a, column in zip(found, zip(*rows), strict=True):
+            b = torch.stack(column)
+            close(a, b.reshape(-1, BATCH, *b.shape[1:]), sample)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flambeau import ops
-from flambeau.batching.batched import Level, innermost
+from flambeau.batching.batched import Level, innermost, over, under
 from flambeau.batching.rules.families import COMPOSED, Call, call_each, moved, rule
 from flambeau.core.size import broadcast_shapes
 from flambeau.tensor.tensor import Tensor
@@ -148,8 +148,9 @@ def join(call: Call) -> Any:
 def _written_part(interception: Any, op: Any, args: tuple, kwargs: dict) -> Any:
     """A copy of the first argument with others written into it: of each sample's own, if what is written is."""
     level = innermost((*args, *kwargs.values()))
-    if level is not None and args and not level.has(args[0]):
-        args = (level.wrap(level.expanded(args[0])), *args[1:])
+    if level is not None and args:
+        levels = interception.levels[: level.depth]
+        args = (over(under(args[0], levels), levels), *args[1:])
     return interception.as_written(op, args, kwargs)
 
 
@@ -161,6 +162,11 @@ for _name in ("select_scatter", "slice_scatter", "diagonal_scatter", "as_strided
 def pad(call: Call) -> Any:
     return call.level.wrap(call(input=call.input._value)) if not call.level.has(call.value) else call_each(
         call.level, call.function, (), dict(call.arguments))  # fmt: skip
+
+
+@rule("_mapped_pad_grad")
+def mapped_pad_grad(call: Call) -> Any:
+    return call.level.wrap(call(grad=call.grad._value, shape=(call.level.size, *call.shape)))
 
 
 @rule("searchsorted")

@@ -27,15 +27,15 @@ def _from_channels(x: Tensor, n: int) -> Tensor:
 def convolution(call: Call) -> Any:
     level, name = call.level, next(iter(call.arguments))
     x, weight, bias = call.arguments[name], call.weight, call.bias
-    if level.has(bias) and not level.has(weight):
-        found = call.function(*[None if k == "bias" else v for k, v in call.arguments.items()]) if level.has(x) else None
-        if found is None:
-            plain = call(bias=None)
-            return level.wrap(plain + bias._value.reshape(level.size, 1, -1, *(1,) * (plain.dim() - 2)))
-        return found + bias.reshape(-1, *(1,) * (found.dim() - 2))
     if not level.has(weight):
-        found = call(**{name: x._value.flatten(0, 1)})
-        return level.wrap(found.unflatten(0, x._value.shape[:2]))
+        given = {"bias": None if level.has(bias) else bias}
+        if level.has(x):
+            found = call(**{name: x._value.flatten(0, 1)}, **given).unflatten(0, x._value.shape[:2])
+        else:
+            found = call(**given)
+        if level.has(bias):
+            found = found + bias._value.reshape(level.size, 1, -1, *(1,) * (len(call.stride)))
+        return level.wrap(found)
     own = None if bias is None else level.expanded(bias).flatten(0, 1)
     found = call(**{name: _as_channels(level.expanded(x))}, weight=weight._value.flatten(0, 1), bias=own, groups=call.groups * level.size)
     return level.wrap(_from_channels(found, level.size))
