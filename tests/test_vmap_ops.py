@@ -177,4 +177,4 @@ def test_levels(op, monkeypatch):
                 rows.append(function(*[given[0][i, j]] if n == 1 else [t[j if d is None else i] for t, d in zip(given, outer)]))
         for a, column in zip(found, zip(*rows), strict=True):
             b = torch.stack(column)
-            close(a, b.reshape(-1, BATCH, *b.shape[1:]), sample)
+            close(a, b.unflatten(0, (len(rows) // BATCH, BATCH)), sample)
