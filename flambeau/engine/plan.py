@@ -15,6 +15,7 @@ import os
 import sys
 from array import array
 from collections.abc import Callable, Sequence
+from functools import partial
 from math import prod
 
 import numpy as np
@@ -111,7 +112,7 @@ arena = _Arena()
 class _Step:
     """One kernel of a plan: native ones have ``kernel`` and arguments, others the template to compute in NumPy."""
 
-    __slots__ = ("arguments", "checked", "kernel", "node", "numbers", "words")
+    __slots__ = ("arguments", "checked", "kernel", "node", "numbers", "special", "words")
 
     def __init__(self, node: int = -1, kernel: int = 0) -> None:
         self.node = node
@@ -120,9 +121,35 @@ class _Step:
         self.arguments: list[tuple] = []  # (source, offset in bytes); the source is ``None`` for the plan's fault
         self.numbers: list[tuple[int, Dtype]] = []  # (which number, dtype)
         self.words: Sequence[int] = ()  # the sizes of a kernel for all of them
+        self.special: Callable[[], int] | None = None  # makes the kernel for these sizes alone
 
 
 _WORD = (1 << 64) - 1
+
+
+def loop_of(group: Group, stored: list[int], nodes: list) -> Loop:
+    """The loop of a group, of whose members those that are ``stored`` come into memory."""
+    shape, body = group.shape, group.body
+    assert body is not None
+    order = sorted(range(len(shape)), key=lambda d: d in group.reduced)
+    reduce = len(group.reduced)
+    rest: tuple[int, ...] = ()
+    if group.reduces and not group.reduced:  # only dims of extent 1, which groups do not have
+        rest, reduce = (1,), 1
+    if group.reduced and min(group.reduced) == 0 and max(group.reduced) == reduce - 1 and reduce < len(shape):
+        order, reduce = list(range(len(shape))), -reduce  # leading dims: a sum of rows, column by column
+
+    def permuted(strides: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple([strides[d] for d in order]) + (0,) * len(rest)
+
+    inputs = tuple(Access(dtype, permuted(strides)) for _, _, strides, dtype in group.inputs)
+    outputs = tuple(
+        (group.values[i].number, Access(nodes[i].dtype, permuted(group.strides_of(i)))) for i in stored
+    )
+    scalars = tuple(dtype for _, dtype in group.scalars)
+    extents = tuple([shape[d] for d in order]) + rest
+    places = [permuted(strides) for strides in group.places]
+    return collapse(Loop(extents, reduce, inputs, scalars, tuple(body.instrs), outputs, len(group.block)), places)
 
 
 class Plan:
@@ -132,6 +159,8 @@ class Plan:
     """How often it has run."""
     interpreted = 0.0
     """Seconds that its trace takes in the interpreter, about."""
+    special_after = 0.0
+    """How often it shall run before it gets kernels for its own sizes."""
     sampled = (0, 0.0)
     """How many of its runs were timed, and the seconds that these took."""
     flight: int | None = None
@@ -142,10 +171,8 @@ class Plan:
     """Who is telling the kernels where values are."""
 
     def __init__(self, trace: Trace) -> None:
-        from flambeau.engine.cpu.codegen import loop_kernel  # LLVM is loaded with the first plan
-        from flambeau.engine.cpu.compiler import driver
+        from flambeau.engine.cpu.compiler import driver  # LLVM is loaded with the first plan
 
-        self._loop_kernel = loop_kernel
         self.drive = driver()
         done = (passes := Passes()).done
         self.passes = passes
@@ -251,41 +278,26 @@ class Plan:
         stored = [i for i in group.members if i in self.in_memory]
         if not stored:
             return []
-        step = _Step(kernel=self._loop_kernel(self._loop(group, stored)))
+        step = self._loop_step(loop_of(group, stored, self.nodes))
         step.arguments = [(source, offset * dtype.itemsize) for source, offset, _, dtype in group.inputs]
         step.arguments += [(i, 0) for i in stored]
         step.numbers = list(group.scalars)
         step.checked = any([i in self.checks for i in stored])
         return [step]
 
+    def _loop_step(self, loop: Loop) -> _Step:
+        from flambeau.engine.cpu import codegen, forms  # LLVM is loaded with the first plan
+
+        form, words = forms.bind(loop)
+        step = _Step(kernel=forms.form_kernel(form))
+        step.words, step.special = words, partial(codegen.loop_kernel, loop)
+        return step
+
     def _argument(self, i: int, x: Ref | Result | Fault) -> tuple[int | None, int]:
         """Where an argument of node ``i``'s kernel is: (source, offset in bytes)."""
         if isinstance(x, Ref):
             return x.source, x.offset * x.dtype.itemsize
         return (None if isinstance(x, Fault) else self.results[i][x.index]), 0
-
-    def _loop(self, group: Group, stored: list[int]) -> Loop:
-        shape, body = group.shape, group.body
-        assert body is not None
-        order = sorted(range(len(shape)), key=lambda d: d in group.reduced)
-        reduce = len(group.reduced)
-        rest: tuple[int, ...] = ()
-        if group.reduces and not group.reduced:  # only dims of extent 1, which groups do not have
-            rest, reduce = (1,), 1
-        if group.reduced and min(group.reduced) == 0 and max(group.reduced) == reduce - 1 and reduce < len(shape):
-            order, reduce = list(range(len(shape))), -reduce  # leading dims: a sum of rows, column by column
-
-        def permuted(strides: tuple[int, ...]) -> tuple[int, ...]:
-            return tuple([strides[d] for d in order]) + (0,) * len(rest)
-
-        inputs = tuple(Access(dtype, permuted(strides)) for _, _, strides, dtype in group.inputs)
-        outputs = tuple(
-            (group.values[i].number, Access(self.nodes[i].dtype, permuted(group.strides_of(i)))) for i in stored
-        )
-        scalars = tuple(dtype for _, dtype in group.scalars)
-        extents = tuple([shape[d] for d in order]) + rest
-        places = [permuted(strides) for strides in group.places]
-        return collapse(Loop(extents, reduce, inputs, scalars, tuple(body.instrs), outputs, len(group.block)), places)
 
     def _sources(self, step: _Step) -> list[int]:
         """The values that a step reads and, where it is native, writes."""
@@ -338,7 +350,7 @@ class Plan:
                 continue
             every = Access(dtype, (1,))
             loop = Loop((prod(shape),), 0, (every,), (), (Instr("input", dtype, (), 0),), ((0, every),))
-            step = _Step(kernel=self._loop_kernel(collapse(loop, [])))
+            step = self._loop_step(collapse(loop, []))
             copies[i] = j = len(self.nodes)
             step.arguments = [(i, 0), (j, 0)]
             self.nodes.append(self.nodes[i])
@@ -440,6 +452,7 @@ class Plan:
         One ends with a step that may refuse its values, so that nothing is written to leaves if it does.
         """
         ended = False
+        self.special: list[tuple[int, Callable[[], int]]] = []  # the kernels for all sizes: their places in the table, and others
         base = self.arguments.buffer_info()[0]
         table = array("Q")
         runs: list = []
@@ -448,6 +461,8 @@ class Plan:
                 if not runs or isinstance(runs[-1], int) or ended:
                     runs.append([len(table) // 2, 0])
                 runs[-1][1] += 1
+                if step.special is not None:
+                    self.special.append((len(table), step.special))
                 table.extend((step.kernel, base + 8 * start))
                 ended = step.checked
             else:
@@ -476,6 +491,16 @@ class Plan:
             return False
         journal.execution = execution  # no call between this and the line before
         return execution.go_on(wanted, worth)
+
+    def specialise(self) -> None:
+        """Puts kernels that are made for these sizes in the place of those for all: they give the same bits, sooner."""
+        if flight.aloft is not None:
+            flight.land()
+        while self.special:
+            place, kernel = entry = self.special[-1]
+            self.table[place] = kernel()
+            if self.special and self.special[-1] is entry:  # no signal handler has done this meanwhile
+                self.special.pop()
 
     def ready(self, launched: int, value: np.ndarray) -> int:
         """How many of the kernels behind step ``launched`` must have run until a result has its content."""

@@ -13,6 +13,7 @@ decided what is compiled, the last bits of a program's results would differ from
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
 import time
 import warnings
@@ -97,6 +98,8 @@ def find(trace: Trace) -> Plan | None:
         if plan is None:
             return None
     plan.runs += 1
+    if plan.special and plan.runs >= plan.special_after:
+        _specialise(plan)
     return plan
 
 
@@ -158,6 +161,27 @@ def _forget(*but: tuple) -> None:
     signatures.forget({structure for structure, _ in (*plans, *but)})
 
 
+GAIN = 0.25
+"""How much of the interpreter's time kernels for a plan's own sizes save, about."""
+
+
+def _specialise(plan: Plan) -> None:
+    """Gives a plan kernels for its own sizes, for which it has run often enough: their bits are the same."""
+    from flambeau.engine.cpu.compiler import session
+
+    stats = session().stats
+    if totals.code > MAX_CODE or totals.kernels > MAX_KERNELS:
+        plan.special_after = math.inf
+        return
+    start, known = time.perf_counter(), stats.compiled + stats.loaded
+    try:
+        plan.specialise()
+    finally:
+        totals.seconds += time.perf_counter() - start
+        totals.cost += KERNEL * (stats.compiled + stats.loaded - known)
+        totals.code, totals.kernels = stats.bytes, stats.compiled + stats.loaded
+
+
 def _worthwhile(trace: Trace, before: Seen | None) -> bool:
     if before is None:  # compiled on first sight, by request
         return True
@@ -195,6 +219,7 @@ def _compile(trace: Trace) -> Plan | None:
     totals.code, totals.kernels = stats.bytes, stats.compiled + stats.loaded
     if before is not None:
         plan.interpreted = before.cost
+    plan.special_after = KERNEL * len(plan.special) / (GAIN * max(CALL, plan.interpreted or cost_of(trace)))
     if len(plans) >= MAX_PLANS:
         _drop(sorted(plans, key=lambda key: plans[key].runs)[: MAX_PLANS // 2])
         for kept in plans.values():  # what was used long ago counts for less and less

@@ -96,9 +96,9 @@ class Form:
         return -(-extent // TILE) if dim == self.schedule.tile else extent // self.lanes if dim == self.schedule.lane_dim else extent
 
 
-def bind(loop: Loop, machine: Machine) -> Bound:
+def bind(loop: Loop, machine: Machine | None = None) -> Bound:
     """The form of ``loop``, and its sizes."""
-    schedule = Schedule(loop, machine)
+    schedule = Schedule(loop, machine or session().machine)
     form = Form(schedule)
     accesses = [*loop.inputs, *(a for _, a in loop.outputs)]
     entry = 0

@@ -1,0 +1,82 @@
+"""Plans are made of kernels for all sizes, and get kernels for their own sizes when these pay: the bits are the same."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("llvmlite")
+
+import flambeau as torch
+from flambeau.core import config
+from flambeau.engine import plans
+from flambeau.nn import functional as F
+
+
+@pytest.fixture(autouse=True)
+def compiled(monkeypatch):
+    monkeypatch.setattr(config, "compiled", True)
+    monkeypatch.setattr(config, "compile_after", 0)
+    plans.clear()
+
+
+def net():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(
+        torch.nn.Linear(20, 33), torch.nn.GELU(), torch.nn.LayerNorm(33), torch.nn.Linear(33, 17), torch.nn.ReLU(), torch.nn.Linear(17, 5)
+    )
+    return model, torch.optim.AdamW(model.parameters(), 1e-2)
+
+
+def step(model, optimizer, x, y):
+    optimizer.zero_grad()
+    loss = F.cross_entropy(model(x), y)
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+def kernels():
+    stats = torch.engine_stats()
+    return stats["kernels_compiled"] + stats["kernels_loaded"]
+
+
+def test_plans_for_new_sizes_need_few_kernels():
+    """After some sizes, others need tiles for what is left of their rows at most."""
+    model, optimizer = net()
+    counts = []
+    for n in (40, 7, 90, 21, 64, 33, 47, 58, 75, 83, 29, 61):
+        before = kernels()
+        step(model, optimizer, torch.randn(n, 20), torch.randint(0, 5, (n,)))
+        counts.append(kernels() - before)
+    assert sum(counts[4:]) < 12, counts
+
+
+def test_kernels_for_a_plans_own_sizes_give_the_same_bits():
+    weights = []
+    for specialised in (False, True):
+        plans.clear()
+        model, optimizer = net()
+        torch.manual_seed(1)
+        for n in (40, 40, 300, 40, 300, 40):
+            step(model, optimizer, torch.randn(n, 20), torch.randint(0, 5, (n,)))
+            if specialised:
+                for plan in plans.plans.values():
+                    plan.specialise()
+                    assert not plan.special
+        weights.append([p.detach().numpy().copy() for p in model.parameters()])
+    for a, b in zip(*weights):
+        np.testing.assert_array_equal(a.view(np.uint8), b.view(np.uint8))
+
+
+def test_plans_that_run_often_get_kernels_of_their_own():
+    """By counts and estimates, not by the clock."""
+    x, w = torch.randn(90, 70), torch.randn(70, 3)  # more than a little trace has
+    torch.mm(x, w).exp().sum().item()
+    (plan,) = plans.plans.values()
+    assert plan.special
+    while plan.runs < plan.special_after:
+        assert plan.special
+        torch.mm(x, w).exp().sum().item()
+    torch.mm(x, w).exp().sum().item()
+    assert not plan.special
