@@ -212,23 +212,17 @@ class Move(NamedTuple):
 
     def collapsed(self) -> Move:
         """The same move without dims of extent 1, neighbours joined that everything walks as one."""
-        walks = [*self.strides, *(x.strides for x in self.lookups)]
-        shape: list[int] = []
-        kept: list[list[int]] = [[] for _ in walks]
-        for d, n in enumerate(self.shape):
+        dims: list[tuple[int, ...]] = []  # extent and strides of each
+        for dim in zip(self.shape, *self.strides, *[x.strides for x in self.lookups], strict=True):
+            n, *strides = dim
             if n == 1:
                 continue
-            if shape and all(k[-1] == w[d] * n for k, w in zip(kept, walks, strict=True)):
-                shape[-1] *= n
-                for k, w in zip(kept, walks, strict=True):
-                    k[-1] = w[d]
-            else:
-                shape.append(n)
-                for k, w in zip(kept, walks, strict=True):
-                    k.append(w[d])
-        new = [tuple(k) for k in kept]
-        lookups = tuple(x._replace(strides=s) for x, s in zip(self.lookups, new[2:], strict=True))
-        return self._replace(shape=tuple(shape), strides=(new[0], new[1]), lookups=lookups)
+            if dims and dims[-1][1:] == tuple([s * n for s in strides]):
+                dim = dims.pop()[0] * n, *strides
+            dims.append(dim)
+        shape, source, target, *walks = zip(*dims) if dims else ((),) * (3 + len(self.lookups))
+        lookups = tuple([x._replace(strides=s) for x, s in zip(self.lookups, walks, strict=True)])
+        return self._replace(shape=shape, strides=(source, target), lookups=lookups)
 
 
 class MovementSpec(NamedTuple):
