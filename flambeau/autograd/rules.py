@@ -17,12 +17,13 @@ from flambeau.autograd.saving import Saved, sort_of
 from flambeau.core.size import Size
 from flambeau.engine import graph
 from flambeau.engine.flight import lock
+from flambeau.engine.graph import VIEW
 from flambeau.engine.graph import Node as Value
 from flambeau.engine.segment import Segment
 from flambeau.tensor.recipes import WINDOW
 from flambeau.tensor.record import look_again
 from flambeau.tensor.storage import Storage
-from flambeau.tensor.tensor import NO_GRAD, Tensor
+from flambeau.tensor.tensor import NO_GRAD, Tensor, geometry_of, make_tensor
 
 _new = object.__new__
 
@@ -177,10 +178,10 @@ class RecordedRule:
 
 def _learn(entry: OpBackward, gs: list, key, known: tuple = ()) -> Sequence[Tensor | None]:
     """Runs a rule, and remembers what it records if that is clear."""
+    apart = _apart(entry, gs)
     trace = graph.trace
     start = len(trace)
     last = trace[-1] if start else None
-    apart, stand_ins = _apart(entry, gs)
     results = fitted(apart, apart.apply(gs))
     with lock:  # no other thread runs the trace meanwhile
         if len(trace) >= start and (not start or trace[start - 1] is last):  # nor has this one done so
@@ -193,28 +194,21 @@ def _learn(entry: OpBackward, gs: list, key, known: tuple = ()) -> Sequence[Tens
             except KeyError:
                 pass
             entry.pattern.recorded[key] = known
-    if stand_ins:
-        for node in trace[start:]:
-            node.inputs = tuple([stand_ins.get(x, x) if x.__class__ is Value else x for x in node.inputs])
-        for t in results:
-            if t is not None:
-                t._storage.node = stand_ins.get(t._storage.node, t._storage.node)
     return results
 
 
-def _apart(entry: OpBackward, gs: list) -> tuple[OpBackward, dict[Value, Value]]:
-    """The entry with copies of nodes in place of saved values that are given more than once, as both factors of a square are,
-    and what they stand for. So what has been recorded tells which of them is read where.
+def _apart(entry: OpBackward, gs: list) -> OpBackward:
+    """The entry with another node in place of each saved value that is given more than once, as both factors of a square are.
+
+    So what is recorded tells which of them is read where.
     """
     given = {g._storage.node for g in gs if g is not None}
-    stand_ins: dict[Value, Value] = {}
     saved: list = []
     for item in entry.saved or ():
         kind = item.__class__
         node = item[1] if kind is tuple else item.node if kind is Saved else None
         if node is not None and node in given:
-            node = copy(node)
-            stand_ins[node] = item[1] if kind is tuple else item.node
+            node = Value(VIEW, (node,), geometry_of(make_tensor(Storage(node), node.shape, node.dtype)), node.shape, node.dtype)
             if kind is tuple:
                 item = item[0], node
             else:
@@ -222,10 +216,9 @@ def _apart(entry: OpBackward, gs: list) -> tuple[OpBackward, dict[Value, Value]]
                 item.node = node
         given.add(node)
         saved.append(item)
-    if stand_ins:
-        entry = copy(entry)
-        entry.saved = tuple(saved)
-    return entry, stand_ins
+    entry = copy(entry)
+    entry.saved = tuple(saved)
+    return entry
 
 
 def fitted(node: Node, results: Sequence) -> Sequence[Tensor | None]:
