@@ -109,70 +109,63 @@ class RecordedRule:
     """What an entry's rule has recorded, to be recorded again on other values.
 
     ``segment``  the nodes, on the gradients and the saved values one by one
-    ``results``  for each input: its gradient's shape, dtype, storage and layout; ``None`` where there is none. The storage is a
-                 new one on that result of the segment, or the one of the gradient ``-1 - number``; without a layout the result
-                 is that gradient itself
+    ``results``  for each input that gets a gradient: its number, shape and dtype, then the gradient's layout and storage. That is a
+                 new one on a result of the segment, or the one of the given gradient ``-1 - number``. Without a layout it is one
+                 of the tensors that there are: the result ``number``, or that gradient itself
     """
 
     __slots__ = ("results", "segment")
 
     def __init__(self, gs: list, given: list[Value], saved: set, nodes: list[Value], results: Sequence, edges: Sequence) -> None:
         """``given`` are the nodes of the gradients ``gs`` and those ``saved``. Raises ``KeyError`` where it is not clear what happened."""
-        storages = {id(g._storage): i for i, g in reversed([*enumerate(gs)]) if g is not None}
         wanted: list[Value] = []
         self.results: list = []
         for i, t in enumerate(results):
             if t is None:
-                self.results.append(None)
                 continue
             storage, layout = t._storage, t._layout or dispatch.layout_of(t)
             if t._grad_fn is not None or t._requires_grad or t._bits or layout.memory is WINDOW:
                 raise KeyError("a gradient that is more than its values")
-            same = next((j for j in range(i) if results[j] is t), None)
-            target, number = edges[i]
-            meta = target.metas[number]
-            own = next((j for j, g in enumerate(gs) if g is t), None)
-            if own is not None:
-                self.results.append((*meta, -1 - own, None, same))
-            elif id(storage) in storages:
-                self.results.append((*meta, -1 - storages[id(storage)], layout, same))
-            elif storage.version or storage.exposed or storage.node in saved or storage.node in wanted and same is None:
-                raise KeyError("memory that is somebody's already")
+            target, output = edges[i]
+            number = next((j for j, other in enumerate(results[:i]) if other is t), None)
+            if number is None:
+                number = next((-1 - j for j, g in enumerate(gs) if g is t), None)
+            if number is not None:
+                layout = None
             else:
-                self.results.append((*meta, len(wanted), layout, same))
+                number = next((-1 - j for j, g in enumerate(gs) if g is not None and g._storage is storage), None)
+            if number is None:
+                if storage.version or storage.exposed or storage.node in saved or storage.node in wanted:
+                    raise KeyError("memory that is somebody's already")
+                number = len(wanted)
                 wanted.append(storage.node)
+            self.results.append((i, *target.metas[output], layout, number))
         self.segment = Segment(nodes, given, wanted, frozenset(graph.shared.values()), look_again)
 
     def record(self, gs: list, given: list[Value], edges: Sequence) -> list[Tensor | None] | None:
         """The results on other values; ``None`` where the inputs are of other shapes or dtypes."""
         described = self.results
-        for what, edge in zip(described, edges):
-            if what is not None:
-                shape, dtype = edge[0].metas[edge[1]]
-                if shape is not what[0] and shape != what[0] or dtype is not what[1]:
-                    return None
+        for i, shape, dtype, _, _ in described:
+            target, output = edges[i]
+            meta = target.metas[output]
+            if meta[0] is not shape and meta[0] != shape or meta[1] is not dtype:
+                return None
         values = self.segment.record(given)
-        results: list[Tensor | None] = []
-        for what in described:
-            t = None
-            if what is not None:
-                shape, dtype, number, layout, same = what
-                if same is not None:
-                    t = results[same]
-                elif layout is None:
-                    t = gs[-1 - number]
-                else:
-                    t = _new(Tensor)
-                    t._shape, t._dtype, t._layout = shape, dtype, layout
-                    if number >= 0:
-                        t._storage = storage = _new(Storage)
-                        storage.node = values[number]
-                    else:
-                        g = gs[-1 - number]
-                        t._storage, t._base, t._creation = g._storage, g if g._base is None else g._base, NO_GRAD
-                    if layout.memory is not None:
-                        t._strides, t._offset = layout.strides, layout.offset
-            results.append(t)
+        results: list[Tensor | None] = [None] * len(edges)
+        for i, shape, dtype, layout, number in described:
+            if layout is None:
+                results[i] = results[number] if number >= 0 else gs[-1 - number]
+                continue
+            t = results[i] = _new(Tensor)
+            t._shape, t._dtype, t._layout = shape, dtype, layout
+            if number >= 0:
+                t._storage = storage = _new(Storage)
+                storage.node = values[number]
+            else:
+                g = gs[-1 - number]
+                t._storage, t._base, t._creation = g._storage, g if g._base is None else g._base, NO_GRAD
+            if layout.memory is not None:
+                t._strides, t._offset = layout.strides, layout.offset
         return results
 
 
