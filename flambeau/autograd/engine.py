@@ -91,7 +91,7 @@ def _run(
     buffers: dict[Node, list[Tensor | None]] = {}
     ready: list[tuple[int, int, Node]] = []
     reached: list[tuple[AccumulateGrad, Value]] = []  # leaves get their gradients at once, or before code of the user's runs
-    begun = next_sequence()
+    begun = next_sequence() if watcher is None else None
     push, pop = heapq.heappush, heapq.heappop
     in_full = grad_mode.enabled or grad_mode.inference or anomaly.enabled or config.eager or dispatch.watch or dispatch.autocast.cast
     for (node, number), g in zip(roots, grads, strict=True):

@@ -34,10 +34,10 @@ MAX_KEYS = 8
 """Of one pattern: layouts of gradients and saved numbers; and of one key: shapes of inputs."""
 
 
-def run(entry: OpBackward, gs: list[Tensor | None], begun: int) -> Sequence[Tensor | None]:
+def run(entry: OpBackward, gs: list[Tensor | None], begun: int | None) -> Sequence[Tensor | None]:
     """The gradients of an op's inputs, each with the shape and dtype of its input; off the tape, and without hooks.
 
-    ``begun`` is a number that only this pass has.
+    ``begun`` is a number that only this pass has; ``None``: the pass is written down as a whole.
     """
     pattern, saved, g = entry.pattern, entry.saved, gs[0]
     if saved.__class__ is not tuple:  # it has gone, or comes when it is asked for
@@ -68,7 +68,7 @@ def run(entry: OpBackward, gs: list[Tensor | None], begun: int) -> Sequence[Tens
         known[key] = begun
         if AT_FIRST_SIGHT:
             return _learn(entry, gs, key)
-    elif found != begun:
+    elif begun is not None and found != begun:
         return _learn(entry, gs, key)
     return fitted(entry, entry.apply(gs))
 
