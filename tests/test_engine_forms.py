@@ -194,17 +194,16 @@ def test_loops_of_plans(monkeypatch):
     import flambeau as torch
     from flambeau.core import config
     from flambeau.engine import plans
-    from flambeau.engine.cpu import codegen
     from flambeau.nn import functional as F
 
     found = {}
 
-    def kernel(loop, on=None):
+    def seen(loop, machine=None):
         found[str(loop)] = loop
-        return made(loop, on)
+        return bind(loop, machine)
 
-    made = codegen.loop_kernel
-    monkeypatch.setattr(codegen, "loop_kernel", kernel)
+    bind = forms.bind
+    monkeypatch.setattr(forms, "bind", seen)
     monkeypatch.setattr(config, "compile_after", 0)
     monkeypatch.setattr(config, "compiled", True)
     plans.clear()
@@ -221,6 +220,7 @@ def test_loops_of_plans(monkeypatch):
         F.gelu(F.avg_pool2d(images, 3)).cumsum(1).square().mean().backward()
         assert all(p.grad is None or p.grad.isfinite().all() for p in encoder.parameters())
     assert len(found) > 40
+    monkeypatch.setattr(forms, "bind", bind)
     rng, on = np.random.default_rng(0), compiler.session()
     keys = set()
     for loop in found.values():

@@ -52,6 +52,18 @@ def test_plans_for_new_sizes_need_few_kernels():
     assert sum(counts[4:]) < 12, counts
 
 
+def test_constants_that_follow_from_sizes_are_given():
+    """What means are divided by, how many classes there are: no kernel for each of them."""
+    for n in (30, 50):
+        F.cross_entropy(torch.randn(n, n), torch.randint(0, n, (n,))).item()
+        (torch.randn(n, 40).mean((0, 1)) + torch.randn(n, 40).var(unbiased=False)).item()
+    before = kernels()
+    for n in (33, 47, 61):
+        F.cross_entropy(torch.randn(n, n), torch.randint(0, n, (n,))).item()
+        (torch.randn(n, 40).mean((0, 1)) + torch.randn(n, 40).var(unbiased=False)).item()
+    assert kernels() == before
+
+
 def test_kernels_for_a_plans_own_sizes_give_the_same_bits():
     weights = []
     for specialised in (False, True):
@@ -69,8 +81,9 @@ def test_kernels_for_a_plans_own_sizes_give_the_same_bits():
         np.testing.assert_array_equal(a.view(np.uint8), b.view(np.uint8))
 
 
-def test_plans_that_run_often_get_kernels_of_their_own():
+def test_plans_that_run_often_get_kernels_of_their_own(monkeypatch):
     """By counts and estimates, not by the clock."""
+    monkeypatch.setattr(plans, "GAIN", 20.0)
     x, w = torch.randn(90, 70), torch.randn(70, 3)  # more than a little trace has
     torch.mm(x, w).exp().sum().item()
     (plan,) = plans.plans.values()

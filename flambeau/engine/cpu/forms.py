@@ -11,21 +11,22 @@ than a short row has elements, more levels of blocks than a short sum needs (the
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from hashlib import sha256
 from typing import NamedTuple
 
 import llvmlite.binding as llvm
 
-from flambeau.core.dtypes import FLOATING
-from flambeau.engine.cpu import threads
+from flambeau.core.dtypes import FLOATING, float32, float64, int64
+from flambeau.engine.cpu import operations, threads
 from flambeau.engine.cpu.codegen import define, joined
 from flambeau.engine.cpu.compiler import Machine, Session, session
 from flambeau.engine.cpu.division import Finish, Parts, Rows
 from flambeau.engine.cpu.emit import Code, Value
 from flambeau.engine.cpu.kernel import FAN, Kernel
 from flambeau.engine.cpu.schedule import TILE, Schedule
-from flambeau.engine.loops import Loop, text, verify
+from flambeau.engine.loops import Instr, Loop, text, verify
 
 # The words behind the pointers in a kernel's arguments.
 ENTRY, TASKS, STEPS, SLOTS, EXTENTS = range(5)
@@ -53,6 +54,7 @@ class Form:
     ``varies``  of each operand, whether it differs along the dimensions inside
     ``steps``   of each operand, the stride from lane to lane: 0, 1, or 2 for any other
     ``levels``  of each dimension inside, in how many levels of blocks sums are made
+    ``given``   constants that may follow from sizes, such as what a mean is divided by: they are given with these
     """
 
     def __init__(self, schedule: Schedule) -> None:
@@ -73,9 +75,12 @@ class Form:
         adds = any(i.op == "sum" and i.dtype.kind == FLOATING for i in loop.body)
         self.levels = [self._levels(d) if adds else 1 for d in schedule.reduced]
         places = {d: k for k, d in enumerate(self.order)}
+        self.given = [i for i in loop.body if _is_given(i)]
         body = tuple([i._replace(const=places.get(i.const, -1)) if i.op == "index" else i for i in loop.body])  # type: ignore[arg-type]
+        numbers = {i: len(loop.scalars) + k for k, i in enumerate(self.given)}
+        body = tuple([Instr("scalar", i.dtype, (), numbers[i]) if _is_given(i) else i for i in body])
         flat = loop._replace(
-            shape=(2,), reduce=0, block=0, body=body,
+            shape=(2,), reduce=0, block=0, body=body, scalars=(*loop.scalars, *[i.dtype for i in self.given]),
             inputs=tuple([a._replace(strides=(s,)) for a, s in zip(loop.inputs, self.steps)]),
             outputs=tuple([(v, a._replace(strides=(s,))) for (v, a), s in zip(loop.outputs, self.steps[len(loop.inputs) :])]),
         )  # fmt: skip
@@ -110,7 +115,24 @@ def bind(loop: Loop, machine: Machine | None = None) -> Bound:
     words += [loop.shape[d] for d in form.order]
     for access in accesses:
         words += [access.strides[d] for d in form.order]
+    words += [_word(i) for i in form.given]
     return Bound(form, words)
+
+
+def _is_given(instr: Instr) -> bool:
+    """Whether an instruction is a constant that may follow from sizes: a whole number that is not one of the smallest."""
+    value = instr.const
+    if instr.op != "const" or value is None or instr.dtype not in (float32, float64, int64):
+        return False
+    return 2 < abs(value) < 1 << 53 and value == int(value)
+
+
+def _word(instr: Instr) -> int:
+    """A constant as it is given: a double, or an integer."""
+    value: int = instr.const  # type: ignore[assignment]
+    if instr.dtype is not int64:
+        (value,) = struct.unpack("<q", struct.pack("<d", float(value)))
+    return value
 
 
 def form_kernel(form: Form, on: Session | None = None) -> int:
@@ -195,6 +217,15 @@ class _Whole(Kernel):
             if form.steps[number] == 2:
                 stride = self.strides[number, lane].convert("trunc", "i32").splat(self.lanes)
                 self.places[number] = stride * self.code.vector(range(self.lanes), "i32")
+
+        self.first_given = first + EXTENTS + count * (1 + len(self.accesses))
+        self.args = args
+
+    def _evaluate_once(self, instr: Instr) -> Value:
+        if not _is_given(instr):
+            return super()._evaluate_once(instr)
+        place = self.args.offset(self.first_given + self.form.given.index(instr), "i64")
+        return place.load("i64") if instr.dtype is int64 else place.load("double").convert("fptrunc", operations.kind(instr.dtype))
 
     def _is_empty(self) -> bool:
         return False
