@@ -222,7 +222,8 @@ def einsum(equation, *operands):
         needed = {label for _, later in parts[i + 1 :] for label in later} | set(out)
         result, labels = _contract(result, labels, *parts[i], needed)
     result, labels = _sum_out(result, labels, set(out))
-    return result.permute([labels.index(label) for label in out]) if labels else result
+    order = [labels.index(label) for label in out]
+    return result if order == sorted(order) else result.permute(order)
 
 
 # --- sums over chosen dims -----------------------------------------------------------------------------------

@@ -382,10 +382,10 @@ def expand_as(input, other):
     return input.expand(other.shape)
 
 
-@composite(samples=lambda make: [Sample(make(1, 3), (2, 3)), Sample(make(3), (2, 3))])
-def broadcast_to(input, size):
+@composite(samples=lambda make: [Sample(make(1, 3), (2, 3)), Sample(make(3), 2, 3)])
+def broadcast_to(input, *size):
     """``input.expand(size)``."""
-    return input.expand(size)
+    return input.expand(*size)
 
 
 # --- parts of complex numbers --------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import flambeau
 from flambeau.autograd import forward_ad
 from flambeau.ops.record import registry
 from flambeau.ops.samples import Make
+from tests.parity.samples import as_torch, replaced, tensors
 
 torch = pytest.importorskip("torch")
 
@@ -33,30 +34,6 @@ OTHERWISE = {
 }  # fmt: skip
 
 OPS = sorted({id(op): op for op in registry.values() if op.samples and op.name.rpartition(".")[2][0] != "_"}.values(), key=lambda op: op.name)
-
-
-def replaced(value, function):
-    if isinstance(value, dict):
-        return {k: replaced(v, function) for k, v in value.items()}
-    if type(value) in (tuple, list):
-        return type(value)(replaced(v, function) for v in value)
-    return function(value)
-
-
-def tensors(value, kind):
-    if isinstance(value, kind):
-        return [value]
-    return [t for v in value for t in tensors(v, kind)] if isinstance(value, (tuple, list)) else []
-
-
-def as_torch(known, x):
-    if not isinstance(x, flambeau.Tensor):
-        name = str(x) if type(x).__module__.startswith("flambeau") else ""
-        return getattr(torch, name[len("torch.") :]) if name.startswith("torch.") else x
-    if id(x) not in known:
-        values = torch.from_numpy(np.array(x.detach()._array()))
-        known[id(x)] = x, torch.empty_strided(tuple(x.shape), x.stride(), dtype=values.dtype).copy_(values)
-    return known[id(x)][1]
 
 
 def dual(lib, module, known, x):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 import warnings
 
-import numpy as np
 import pytest
 
 import flambeau
 from flambeau.ops.record import registry
 from flambeau.ops.samples import Make
+from tests.parity.samples import as_torch, replaced, tensors
 
 torch = pytest.importorskip("torch")
 
@@ -44,36 +44,8 @@ def seen(fn, depth=4):
     return type(fn).__name__, fn.name(), [(seen(f, depth - 1), i) for f, i in fn.next_functions]
 
 
-def tensors(value, kind):
-    if isinstance(value, kind):
-        return [value]
-    if isinstance(value, dict):
-        value = list(value.values())
-    return [t for v in value for t in tensors(v, kind)] if isinstance(value, (tuple, list)) else []
-
-
-def replaced(value, function):
-    if isinstance(value, dict):
-        return {k: replaced(v, function) for k, v in value.items()}
-    if type(value) in (tuple, list):
-        return type(value)(replaced(v, function) for v in value)
-    return function(value)
-
-
 def as_leaf(x):
     return x.detach().requires_grad_() if isinstance(x, flambeau.Tensor) and x.grad_fn is not None else x
-
-
-def as_torch(known, x):
-    """The same for PyTorch, tensors with the same strides."""
-    if not isinstance(x, flambeau.Tensor):
-        name = str(x) if type(x).__module__.startswith("flambeau") else ""
-        return getattr(torch, name[len("torch.") :]) if name.startswith("torch.") else x
-    if id(x) not in known:
-        values = torch.from_numpy(np.array(x.detach()._array()))
-        t = torch.empty_strided(tuple(x.shape), x.stride(), dtype=values.dtype)
-        known[id(x)] = t.copy_(values).requires_grad_(x.requires_grad)
-    return known[id(x)]
 
 
 def graphs(result, kind):
@@ -88,7 +60,7 @@ def test_ops(op):
         pytest.skip("PyTorch has no op of this name")
     for sample in op.samples(Make()):
         args, kwargs = replaced([list(sample.args), sample.kwargs], as_leaf)
-        t_args, t_kwargs = replaced([args, kwargs], functools.partial(as_torch, {}))
+        t_args, t_kwargs = replaced([args, kwargs], functools.partial(as_torch, {}, leaves=True))
         try:
             expected = theirs(*t_args, **t_kwargs)
         except (RuntimeError, TypeError):
@@ -212,3 +184,13 @@ def test_writes(program):
         exec(program, scope)
         found.append({k: graphs(v, library.Tensor) for k, v in scope.items() if isinstance(v, library.Tensor)})
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("equation", ["ij,jk->ik", "bij,jk->bik", "ij->ji", "i,i->"])
+def test_last_entries_of_sums_of_products(equation):
+    names = []
+    for t in (torch, flambeau):
+        terms = equation.partition("->")[0].split(",")
+        operands = [t.ones([3] * len(term), requires_grad=True) for term in terms]
+        names.append(t.einsum(equation, *operands).grad_fn.name())
+    assert names[1] == names[0]

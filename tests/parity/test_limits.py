@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -99,3 +101,36 @@ def test_reductions(name):
 @pytest.mark.parametrize("name", OF_NUMBERS)
 def test_with_numbers(name):
     _agree(OF_NUMBERS[name], np.array(LIMITS))
+
+
+THREE = list(itertools.product([2.0, 0.0, -1.5, float("nan"), float("inf"), -float("inf")], repeat=3))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+def test_products_of_what_is_not_finite(dtype):
+    """Gradients among zeros, NaN and infinities: of the products of rows, and of all elements."""
+    for rows in (THREE, [row for row in THREE if 0.0 not in row]):
+        grads = []
+        for t in (torch, flambeau):
+            x = t.tensor(rows, dtype=getattr(t, dtype), requires_grad=True)
+            grads.append(t.autograd.grad(x.prod(1), x, t.ones(len(rows), dtype=x.dtype))[0].double().tolist())
+        np.testing.assert_allclose(grads[1], grads[0], rtol=2e-2)
+    for row in THREE:
+        grads = []
+        for t in (torch, flambeau):
+            x = t.tensor([row], dtype=getattr(t, dtype), requires_grad=True)
+            grads.append(t.autograd.grad(x.prod(), x)[0].double().tolist())
+        np.testing.assert_allclose(grads[1], grads[0], rtol=2e-2, err_msg=str(row))
+
+
+@pytest.mark.parametrize("dim", [0, 1, -1])
+@pytest.mark.parametrize("p", [1, 2, 3.0, float("inf")])
+def test_renorm_of_what_is_not_finite(p, dim):
+    seen = []
+    for t in (torch, flambeau):
+        x = t.tensor([[2.0, 0.5, float("nan")], [0.1, 0.2, 0.3], [3.0, 4.0, 0.0], [0.0, 0.0, 0.0]], requires_grad=True)
+        y = x.renorm(p, dim, 1.0)
+        (g,) = t.autograd.grad(y, x, t.arange(1.0, 13.0).view(4, 3))
+        seen.append([v.detach().numpy() for v in (y, g)])
+    for got, wanted in zip(seen[1], seen[0], strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-5)

@@ -254,13 +254,8 @@ def _check_step(module: Module, name: str, step: Module) -> None:
     after = step(before)
     if not isinstance(after, Tensor):
         raise ValueError(f"A parametrization must return a tensor. Got {type(after).__name__}.")
-    for what in ("dtype", "shape"):
-        if getattr(after, what) != getattr(before, what):
-            raise ValueError(
-                f"Registering a parametrization may not change the {what} of the tensor, unless the `unsafe` flag is enabled.\n"
-                f"module.{name}.{what}: {getattr(before, what)}\n"
-                f"parametrization(module.{name}).{what}: {getattr(after, what)}"
-            )
+    own = f"module.{name}"
+    _require_alike("Registering a parametrization may not change the {} of the tensor", {f"{own}.{{}}": before, f"parametrization({own}).{{}}": after})
     if not hasattr(step, "right_inverse"):
         return
     try:
@@ -269,13 +264,17 @@ def _check_step(module: Module, name: str, step: Module) -> None:
         return
     if not isinstance(back, Tensor):
         raise ValueError(f"parametrization.right_inverse must return a tensor. Got: {type(back).__name__}")
+    _require_alike(f"The tensor returned by parametrization.right_inverse must have the same {{}} as {own}", {f"{own}.{{}}": before, "returned {}": back})
+
+
+def _require_alike(rule: str, tensors: dict[str, Tensor]) -> None:
+    """Raises ``ValueError`` where two tensors, by their names, differ in dtype or shape, which breaks ``rule``."""
     for what in ("dtype", "shape"):
-        if getattr(back, what) != getattr(before, what):
-            raise ValueError(
-                f"The tensor returned by parametrization.right_inverse must have the same {what} as module.{name}, unless the "
-                f"`unsafe` flag is enabled.\nmodule.{name}.{what}: {getattr(before, what)}\n"
-                f"returned {what}: {getattr(back, what)}"
-            )
+        values = {name: getattr(t, what) for name, t in tensors.items()}
+        first, second = values.values()
+        if first != second:
+            told = "".join([f"\n{name.format(what)}: {value}" for name, value in values.items()])
+            raise ValueError(f"{rule.format(what)}, unless the `unsafe` flag is enabled.{told}")
 
 
 def is_parametrized(module: Module, tensor_name: str | None = None) -> bool:
