@@ -20,6 +20,7 @@ from flambeau.engine.flight import lock
 from flambeau.engine.graph import VIEW
 from flambeau.engine.graph import Node as Value
 from flambeau.engine.segment import Segment
+from flambeau.ops.views import summed_to
 from flambeau.tensor.recipes import WINDOW
 from flambeau.tensor.record import look_again
 from flambeau.tensor.storage import Storage
@@ -241,7 +242,7 @@ def fit(g: Tensor, meta: tuple, node: Node, i: int) -> Tensor:
                 f"Function {node.name()} returned an invalid gradient at index {i} - got {list(g._shape)} but expected "
                 f"shape compatible with {list(shape)}"
             )
-        g = g.sum_to_size(shape)
+        g = summed_to(g, shape)
     if g._dtype is not dtype:
         if g._dtype.is_complex and not dtype.is_complex:
             g = g.real

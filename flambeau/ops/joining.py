@@ -12,6 +12,7 @@ from flambeau.core.dtypes import promote_types
 from flambeau.core.size import wrap_dim
 from flambeau.ops import layouts
 from flambeau.ops.record import ErrorSample, Sample, composite, op
+from flambeau.ops.views import summed_to
 
 
 def _cat_gradient(g, dim, sizes, needs):
@@ -458,5 +459,4 @@ def sum_to_size(input, *size):
     lead = len(shape) - len(size)
     if lead < 0 or any(a not in (1, b) for a, b in zip(size, shape[lead:], strict=True)):
         raise RuntimeError(f"size {{{list(size)}}} is not expandable to size {{{list(shape)}}}.")
-    dims = [*range(lead), *(lead + i for i, n in enumerate(size) if n == 1 and shape[lead + i] != 1)]
-    return input.sum(dims, keepdim=True).reshape(size)
+    return summed_to(input, size)

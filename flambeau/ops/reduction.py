@@ -12,6 +12,7 @@ from flambeau.core.dtypes import scalar_name
 from flambeau.core.size import wrap_dim
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 from flambeau.ops.refusals import refuse, refuse_complex
+from flambeau.ops.views import reshaped
 
 # --- what reductions share -----------------------------------------------------------------------------------
 
@@ -52,7 +53,7 @@ def restore(t, shape, dims: tuple[int, ...], keepdim: bool):
     """A reduced tensor with its dims back, of size 1, so that it broadcasts against ``shape``."""
     if keepdim or t.dim() == 0 or len(dims) == 0:
         return t
-    return t.reshape(reduced_shape(shape, dims, True))
+    return reshaped(t, reduced_shape(shape, dims, True))
 
 
 def spread(g, input_shape, dim, keepdim):
