@@ -21,13 +21,14 @@ from flambeau.core import dtypes
 from flambeau.core.nests import tree_leaves, tree_map, tree_structure, tree_unflatten
 from flambeau.core.random import Generator
 from flambeau.dispatch import grad_mode
+from flambeau.nn.modules.batchnorm import _BatchNorm
 from flambeau.nn.modules.module import Module
 from flambeau.nn.utils.stateless import functional_call
 from flambeau.tensor import Tensor
 
 __all__ = [
     "debug_unwrap", "functional_call", "functionalize", "grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp", "linearize",
-    "stack_module_state", "vjp", "vmap",
+    "replace_all_batch_norm_modules_", "stack_module_state", "vjp", "vmap",
 ]  # fmt: skip
 
 # --- a function that is differentiated -----------------------------------------------------------------------------
@@ -527,3 +528,20 @@ def stack_module_state(models: Sequence[Module]) -> tuple[dict[str, Tensor], dic
         return stacked
 
     return together([dict(m.named_parameters()) for m in models]), together([dict(m.named_buffers()) for m in models])
+
+
+def replace_all_batch_norm_modules_(root: Module) -> Module:
+    """Lets all batch norms in ``root`` do without running statistics, which the samples of :func:`vmap` would have to share.
+
+    >>> import flambeau as torch
+    >>> net = torch.func.replace_all_batch_norm_modules_(torch.nn.BatchNorm1d(2))
+    >>> net.track_running_stats, net.running_mean
+    (False, None)
+
+    Source: https://docs.pytorch.org/docs/stable/func.batch_norm.html
+    """
+    for module in root.modules():
+        if isinstance(module, _BatchNorm) and module.track_running_stats:
+            module.running_mean = module.running_var = module.num_batches_tracked = None
+            module.track_running_stats = False
+    return root

@@ -163,8 +163,8 @@ def jacobian(
     """The derivative of every element of the outputs by every element of the inputs: shape ``output + input``.
 
     Args:
-        vectorize: taken as PyTorch takes it. Products with the Jacobian are recorded one after the other all the same, and run
-            together.
+        vectorize: one backward pass for all elements of an output, whose gradients are batched as in ``torch.vmap``, rather than
+            one for each of them.
         strategy: ``"reverse-mode"``, one backward pass for each element of the outputs, or ``"forward-mode"``, one call of the
             function for each element of the inputs; that needs ``vectorize=True``, as in PyTorch.
 
@@ -188,14 +188,27 @@ def jacobian(
             raise RuntimeError(_NOT_TOGETHER.format("strict=True", "vectorized=True", "", "strict=False", "vectorize=False"))
         blocks = []
         for i, out in enumerate(outputs):
+            if vectorize:
+                blocks.append([rows.reshape(out.shape + x.shape) for rows, x in zip(_all_rows(out, inputs, create_graph), inputs, strict=True)])
+                continue
             missing = f"Output {i} of the user-provided function is independent of input {{}}. This is not allowed in strict mode."
             columns: list[list[Tensor]] = [[] for _ in inputs]
             for element in out.reshape(-1).unbind(0):
-                found = _gradients((element,), inputs, (ops.ones_like(element) if vectorize else None,), create_graph)
+                found = _gradients((element,), inputs, (None,), create_graph)
                 for column, g in zip(columns, _filled(found, inputs, strict, create_graph, missing, "jacobian"), strict=True):
                     column.append(g)
             blocks.append([_stacked(column, out, x).reshape(out.shape + x.shape) for column, x in zip(columns, inputs, strict=True)])
         return _nested([[b if create_graph else b.detach() for b in row] for row in blocks], several_out, several_in)
+
+
+def _all_rows(out: Tensor, inputs: tuple, create_graph: bool) -> list[Tensor]:
+    """For each input the gradients of all elements of ``out``, stacked."""
+    n = out.numel()
+    found: Sequence[Tensor | None] = (None,) * len(inputs)
+    if n and out.requires_grad:
+        weights = ops.eye(n, dtype=out.dtype).reshape((n, *out.shape))
+        found = grad((out,), inputs, (weights,), True, create_graph, allow_unused=True, is_grads_batched=True)
+    return [x.new_zeros((n, *x.shape)) if g is None else g for g, x in zip(found, inputs, strict=True)]
 
 
 _NOT_TOGETHER = (

@@ -6,6 +6,7 @@ A level fills slots of :mod:`flambeau.dispatch`, so while there is none nothing 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import get_ident
@@ -20,18 +21,33 @@ from flambeau.tensor.assignment import cast_error
 from flambeau.tensor.tensor import Tensor
 
 
+class _Open(threading.local):
+    """The levels that are open, from the outermost to the innermost, per thread."""
+
+    levels: list[Level] = []
+
+
 class Interception:
-    """What fills the slots."""
+    """What fills the slots.
+
+    These are one set for all threads, so one thread has levels at a time, and others that want some wait. What else they call
+    meanwhile comes here too, and goes on to where it would have gone.
+    """
 
     def __init__(self) -> None:
-        self.levels: list[Level] = []
-        self.thread = 0
+        self._open_levels = _Open()
+        self._lock = threading.Lock()
+        self.thread = 0  # whose levels are open
         self.outer: dict[str, Any] = {}  # what was in the slots before
         self.own: dict[str, Any] = {
             "watch": self, "compose": self.compose, "inplace": self.inplace, "assign": self.assign, "put": self.put,
             "record_in_order": self.record_in_order, "known": self.known, "refuse_overlap": self.refuse_overlap,
             "refuse_out": self.refuse_out, "batched_grad": self.grad, "apply_batched": self.apply,
         }  # fmt: skip
+
+    @property
+    def levels(self) -> list[Level]:
+        return self._open_levels.levels
 
     @contextmanager
     def level(self, size: int, randomness: str) -> Iterator[Level]:
@@ -43,8 +59,6 @@ class Interception:
     @contextmanager
     def within(self, levels: list[Level]) -> Iterator[None]:
         """Inside, just these levels are open: all but the innermost, say, or those that were open when a hook was registered."""
-        if self.levels and get_ident() != self.thread:
-            raise RuntimeError("vmap: another thread is inside of vmap")
         before = self.levels
         self._open(levels)
         try:
@@ -54,11 +68,13 @@ class Interception:
 
     def _open(self, levels: list[Level]) -> None:
         if levels and not self.levels:
+            self._lock.acquire()
             self.thread, self.outer = get_ident(), {name: getattr(dispatch, name) for name in self.own}
             fill(self.own)
         elif self.levels and not levels:
             fill(self.outer)
-        self.levels = levels
+            self._lock.release()
+        self._open_levels.levels = levels
 
     def grad(self, run: Callable, outputs: tuple, inputs: tuple, weights: Any, **settings: Any) -> Any:
         """``autograd.grad`` of batched tensors by batched tensors: each sample's; ``NotImplemented`` where none is batched."""
@@ -121,7 +137,7 @@ class Interception:
     def compose(self, op: Op, args: tuple, kwargs: dict) -> Any:
         """A composite: as it is written, unless it is one whose meaning for a batch does not follow from its primitives'."""
         rule = COMPOSED.get(op.name)
-        if rule is not None:
+        if rule is not None and self.levels:
             return rule(self, op, args, kwargs)
         return self.as_written(op, args, kwargs)
 
