@@ -320,3 +320,58 @@ def test_a_compiled_function_that_looks_at_a_value_is_not_captured():
         assert twice_or_thrice(x, flag).tolist() == [2.0] * 3
     flag.fill_(False)
     assert twice_or_thrice(x, flag).tolist() == [3.0] * 3
+
+
+def test_writes_to_parts_of_what_is_pending():
+    """They wait with it, but not for ever: then the content is there, and the next are done at once."""
+    x = torch.arange(20.0)
+    x.tolist()
+    pending = [x * k for k in range(6)]
+    c = torch.zeros(20) + 0
+    for i in range(20):
+        c[i] = x[i] + 1
+        c[i] += i
+        if i > 10:
+            assert len(graph.trace) <= 2
+    assert c.tolist() == [2.0 * i + 1 for i in range(20)]
+    assert [p.tolist() for p in pending] == [[float(i * k) for i in range(20)] for k in range(6)]
+
+
+def test_little_traces_that_refuse_their_values():
+    n, d = torch.tensor([4, 7, -9]), torch.tensor([2, 2, 4])
+    n.tolist(), d.tolist()
+    for _ in range(6):
+        assert (n // d).tolist() == [2, 3, -3] and (n[:2] % 3).tolist() == [1, 1]
+    d[1] = 0
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+            (n // d).tolist()
+    d[1] = 7
+    assert (n // d).tolist() == [2, 1, -3]
+
+
+def test_rows_of_the_same_memory():
+    x = torch.arange(12.0).reshape(4, 3) + 0
+    x.tolist()
+    x[0] = x[2]
+    x[1] += x[0]
+    x[3, :] = x[1, :] * 2
+    assert x.tolist() == [[6, 7, 8], [9, 11, 13], [6, 7, 8], [18, 22, 26]]
+    version = x._version
+    x[2] = x[2]
+    assert x._version == version + 1 and x[2].tolist() == [6, 7, 8]
+    data = x.data
+    data[0, 0] = 5.0
+    assert x._version == version + 1 and data._version > 0 and x[0, 0].item() == 5
+
+
+def test_a_part_is_written_between_two_reads_of_it():
+    """Its values are known, then they are not: what the tape keeps is what was read."""
+    for _ in range(4):
+        x, w = torch.arange(6.0).reshape(2, 3) + 0, torch.ones(3, requires_grad=True)
+        x.tolist()
+        row, column = x[1], x[:, 1]
+        x.add_(1)
+        ((w * row).sum() + (w[:2] * column).sum()).backward()
+        x.mul_(0)
+        assert w.grad.tolist() == [4.0 + 2.0, 5.0 + 5.0, 6.0]

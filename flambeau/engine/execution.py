@@ -66,7 +66,7 @@ class Execution:
             if not address:
                 if x.value.__class__ is Failed:
                     return False
-                address = address_of_leaf(x)
+                address = x.address = plan.address_of(x.value)
             if known[source] != address:
                 plan.tell(source, address)
         if plan.number_order:

@@ -171,9 +171,9 @@ class Plan:
     """Who is telling the kernels where values are."""
 
     def __init__(self, trace: Trace) -> None:
-        from flambeau.engine.cpu.compiler import driver  # LLVM is loaded with the first plan
+        from flambeau.engine.cpu.compiler import addresser, driver  # LLVM is loaded with the first plan
 
-        self.drive = driver()
+        self.drive, self.address_of = driver(), addresser()
         done = (passes := Passes()).done
         self.passes = passes
         self.nodes = templates(trace)

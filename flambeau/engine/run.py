@@ -53,23 +53,31 @@ def run_pending(wanted: Node | None = None) -> None:
     Raises the first error that a kernel raised, after everything that does not depend on it has run. Where memory ran out,
     nodes stay pending, and the error is raised again for who wants one of these.
     """
-    _run(wanted, False)
+    if len(graph.trace) > short.MOST or not _run_short():
+        _run(wanted, False)
     if flight.aloft is not None:
         flight.land()
 
 
 def run_ahead(wanted: Node | None = None) -> None:
     """The same, but only ``wanted`` is sure to have its content on return: the rest may still be in the air."""
-    done = False
-    if len(graph.trace) <= short.MOST:
-        with lock:
-            if current is None and not graph.written and not graph.history and flight.aloft is None and config.compiled:
-                try:
-                    done = short.run()
-                except MemoryError as shortage:
-                    raise out_of_memory(shortage) from None
-    if not done:
+    if len(graph.trace) > short.MOST or not _run_short():
         _run(wanted, True)
+
+
+def _run_short() -> bool:
+    """Runs a little trace that there is a short way for; whether it has run."""
+    global fresh_bytes
+    done = False
+    with lock:
+        if current is None and not graph.written and not graph.history and flight.aloft is None and config.compiled:
+            try:
+                done = short.run()
+            except MemoryError as shortage:
+                raise out_of_memory(shortage) from None
+    if done:
+        fresh_bytes = 0
+    return done
 
 
 def _run(wanted: Node | None, ahead: bool) -> None:
@@ -252,9 +260,12 @@ def _restore(history: list, storages: dict) -> None:
                 storages[storage] = node
 
 
+FEW = 3
+
+
 def is_short(nodes: list) -> bool:
     """Whether so little is pending that waiting for more gains nothing where a value is about to be written away."""
-    return len(nodes) <= short.MOST
+    return len(nodes) <= FEW
 
 
 fresh_bytes = 0

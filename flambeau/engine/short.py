@@ -12,22 +12,23 @@ from __future__ import annotations
 from array import array
 from itertools import chain
 from math import prod
-from operator import attrgetter
+from operator import attrgetter, gt
 from sys import getrefcount
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from flambeau.core import config
+from flambeau.engine import graph
 from flambeau.engine.graph import NO_ATTRS, Node, trace
+from flambeau.engine.trace import Trace, kind_of
 
 if TYPE_CHECKING:
     from flambeau.engine.plan import Plan
-    from flambeau.engine.trace import Trace
 
-MOST = 3
-"""Nodes of a little trace."""
-LITTLE = 4096
+MOST, KEPT = 8, 3
+"""Nodes of a little trace, and results of it that somebody sees."""
+LITTLE = 1 << 14
 """Elements that a little trace reads and makes, and passes from node to node; its kernels run with the GIL held."""
 MAX_WAYS, MAX_LIKE = 1024, 4
 """How many ways there are, and how many for traces of the same nodes, which differ in what they read and who is kept."""
@@ -38,23 +39,32 @@ ways: dict[tuple, list[Way]] = {}
 _kind, _inputs = attrgetter("kind"), attrgetter("inputs")
 
 
+class Output(NamedTuple):
+    """The result of a node that somebody sees."""
+
+    number: int
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+
 class Way:
     """How one sort of little traces runs.
 
-    ``wanted``   for each input of the nodes, one after the other: ``None`` for a number; the number of the node that it is; of a leaf
-                 its shape and dtype, or ``~slot`` where it is read again
-    ``alone``    how many references to each node :func:`run` finds if nobody else sees it; ``kept``: whether somebody does
-    ``numbers``  which inputs kernels take as numbers
-    ``outputs``  shape and dtype of the results that are kept
+    ``wanted``      for each input of the nodes, one after the other: ``None`` for a number; the number of the node that it is; of a
+                    leaf its shape and dtype, or ``~slot`` where it is read again
+    ``alone``       how many references to each node :func:`run` finds if nobody else sees it; ``references``: that there were last time
+    ``kept``        which nodes somebody sees, and ``outputs``: what these get
+    ``numbers``     which inputs kernels take as numbers
+    ``fault``       where kernels note that they refuse their values
     """
 
-    __slots__ = ("_memory", "alone", "code", "kept", "launch", "numbers", "outputs", "plan", "wanted")
+    __slots__ = ("_memory", "alone", "code", "fault", "kept", "launch", "numbers", "outputs", "plan", "references", "wanted")
 
     def __init__(self, plan: Plan, trace: Trace) -> None:
         from flambeau.engine.cpu.compiler import launcher
 
         structure, kept = trace.key
-        self.plan, self.launch = plan, launcher()
+        self.plan, self.launch, self.fault = plan, launcher(), plan.fault
         inputs = list(chain.from_iterable(map(_inputs, trace.nodes)))
         numbered = {node: i for i, node in enumerate(trace.nodes)}
         slots: dict[Node, int] = {}
@@ -71,17 +81,15 @@ class Way:
                 self.wanted.append((x.shape, x.dtype))
         places = [i for i, x in enumerate(inputs) if x is not None and x.__class__ is not Node]
         self.numbers = [places[n] for n in plan.number_order]
-        lists = 1 if len(trace.nodes) == 1 else 2  # that have what nodes read
-        rest = MOST - len(trace.nodes)
-        self.alone = [4 + lists * uses for uses in structure.uses] + [0] * rest  # two lists, a variable and an argument
-        self.kept = (*kept, *[False] * rest)
-        self.outputs = [(self._shape(i), plan.nodes[i].dtype.np) if is_kept else None for i, is_kept in enumerate(self.kept)]
-        self._lay_out(len(slots))
+        self.alone = [3 + uses for uses in structure.uses]  # two lists and an argument
+        self.references: list[int] | None = None
+        self.kept = kept
+        places = [i for i, is_kept in enumerate(kept) if is_kept]
+        outputs = [Output(i, tuple(plan.nodes[i].shape), plan.nodes[i].dtype.np) for i in places]
+        self.outputs: list[Any] = [*outputs, *[None] * (KEPT - len(outputs))]
+        self._lay_out(len(slots), places)
 
-    def _shape(self, i: int) -> tuple[int, ...]:
-        return tuple(self.plan.nodes[i].shape)
-
-    def _lay_out(self, leaves: int) -> None:
+    def _lay_out(self, leaves: int, places: list[int]) -> None:
         """Makes arguments of its own, since those of the plan are told only of what has changed since it ran last."""
         plan = self.plan
         arguments = array("Q", plan.arguments)
@@ -89,8 +97,7 @@ class Way:
         table = array("Q", plan.table)
         for i in range(1, len(table), 2):
             table[i] += new - old
-        kept = [i for i, output in enumerate(self.outputs) if output is not None]
-        given = {~slot: slot for slot in range(leaves)} | {i: leaves + k for k, i in enumerate(kept)}
+        given = {~slot: slot for slot in range(leaves)} | {i: leaves + k for k, i in enumerate(places)}
         code = array("Q", (table.buffer_info()[0], len(table) // 2, 0, id(np.ndarray)))
         for source, where in plan.dynamic.items():
             for place, offset in where:
@@ -98,7 +105,7 @@ class Way:
         integers = {place for place, _ in plan.integers}
         numbers = plan.numbers.buffer_info()[0]
         for k in range(len(plan.number_order)):
-            code.extend((2 if k in integers else 1, 1 + leaves + len(kept) + k, numbers + 8 * k, 0))
+            code.extend((2 if k in integers else 1, 1 + leaves + len(places) + k, numbers + 8 * k, 0))
         code[2] = (len(code) - 4) // 4
         self._memory = arguments, table, code, plan.numbers
         self.code = code.buffer_info()[0]
@@ -106,34 +113,25 @@ class Way:
 
 def run() -> bool:
     """Runs the trace if there is a short way for it; whether it has run."""
-    first: Any
-    second: Any = None
-    third: Any = None
-    x: Any
     nodes = trace[:]
-    count = len(nodes)
-    if count == 1:
-        (first,) = nodes
-        like, inputs = first.kind, first.inputs
-    elif count == 2:
-        first, second = nodes
-        like, inputs = (first.kind, second.kind), first.inputs + second.inputs
-    elif count == MOST:
-        first, second, third = nodes
-        like, inputs = (first.kind, second.kind, third.kind), first.inputs + second.inputs + third.inputs
+    if not nodes or not nodes[0].inputs:
+        return False
+    like: Any
+    inputs: Any
+    if len(nodes) == 1:
+        references, inputs = [getrefcount(nodes[0])], nodes[0].inputs
+        like = nodes[0].kind or kind_of(nodes[0])
+    elif len(nodes) == 2:
+        references, inputs = [getrefcount(nodes[0]), getrefcount(nodes[1])], nodes[0].inputs + nodes[1].inputs
+        like = nodes[0].kind or kind_of(nodes[0]), nodes[1].kind or kind_of(nodes[1])
     else:
-        return False
-    if not inputs:
-        return False
+        references, inputs = list(map(getrefcount, nodes)), [x for node in nodes for x in node.inputs]
+        like = tuple([node.kind or kind_of(node) for node in nodes])
     for way in ways.get((like, getattr(inputs[0], "shape", None)), ()):
-        x = None
-        alone, kept = way.alone, way.kept
-        if (getrefcount(first) > alone[0]) is not kept[0]:
-            continue
-        if count > 1 and (getrefcount(second) > alone[1]) is not kept[1]:
-            continue
-        if count > 2 and (getrefcount(third) > alone[2]) is not kept[2]:
-            continue
+        if references != way.references:
+            if tuple(map(gt, references, way.alone)) != way.kept:
+                continue
+            way.references = references
         leaves: list = []
         given: list = []
         for x, want in zip(inputs, way.wanted):
@@ -142,34 +140,39 @@ def run() -> bool:
                     break
                 leaves.append(x)
                 given.append(x.value)
-            elif want is not None and x is not (leaves[~want] if want < 0 else first if not want else second):
+            elif want is not None and x is not (leaves[~want] if want < 0 else nodes[want]):
                 break
         else:
-            value = value2 = value3 = None
-            made, made2, made3 = way.outputs
-            if made is not None:
-                value = np.empty(*made)
-                given.append(value)
-            if made2 is not None:
-                value2 = np.empty(*made2)
+            first, second, third = way.outputs
+            value2 = value3 = None
+            value = np.empty(first.shape, first.dtype)
+            given.append(value)
+            if second is not None:
+                value2 = np.empty(second.shape, second.dtype)
                 given.append(value2)
-            if made3 is not None:
-                value3 = np.empty(*made3)
+            if third is not None:
+                value3 = np.empty(third.shape, third.dtype)
                 given.append(value3)
             for place in way.numbers:
                 given.append(inputs[place])
             if way.launch(way.code, *given) is not None:
                 return False
+            if 1 in way.fault:  # it has refused its values: the interpreter says why
+                way.fault[:] = array("q", [0] * len(way.fault))
+                return False
             way.plan.runs += 1
             if trace != nodes:
                 return False  # a signal handler has run it, or another thread has recorded more
             del trace[:]  # no call from the line before on
-            if value is not None:
-                first.value, first.op, first.attrs, first.inputs = value, None, NO_ATTRS, ()
-            if value2 is not None:
-                second.value, second.op, second.attrs, second.inputs = value2, None, NO_ATTRS, ()
-            if value3 is not None:
-                third.value, third.op, third.attrs, third.inputs = value3, None, NO_ATTRS, ()
+            graph.fallible = False
+            x = nodes[first.number]
+            x.value, x.op, x.attrs, x.inputs = value, None, NO_ATTRS, ()
+            if second is not None:
+                x = nodes[second.number]
+                x.value, x.op, x.attrs, x.inputs = value2, None, NO_ATTRS, ()
+            if third is not None:
+                x = nodes[third.number]
+                x.value, x.op, x.attrs, x.inputs = value3, None, NO_ATTRS, ()
             return True
     return False
 
@@ -178,7 +181,7 @@ def note(plan: Plan, trace: Trace) -> None:
     """Remembers the short way of a trace whose plan is about to run, if there is one."""
     if not plan.all_native or len(plan.calls) != 1 or trace.targets or len(trace.nodes) > MOST or config.guard:
         return
-    if any([node.op.checked for node in trace.nodes]) or any([step.checked for step in plan.steps]):
+    if not 0 < sum(trace.key[1]) <= KEPT:
         return
     shapes = [x.shape for x in (*trace.nodes, *trace.leaves)]
     if not trace.nodes or not trace.nodes[0].inputs:

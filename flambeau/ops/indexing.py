@@ -489,12 +489,18 @@ def masked_scatter(input, mask, source):
     return tuple(broadcast_shapes(input.shape, mask.shape)), input.dtype, (input, mask, source), {}
 
 
+def _nonzero_kernel(x):
+    if x.ndim == 1:
+        return x.nonzero()[0][:, None]
+    return np.argwhere(x) if x.ndim else np.zeros((int(bool(x)), 0), np.int64)
+
+
 @op(
     layout=layouts.columns,
     name="_nonzero",
     method=False,
     eager=True,
-    kernel=lambda x: np.argwhere(x) if x.ndim else np.zeros((int(bool(x)), 0), np.int64),
+    kernel=_nonzero_kernel,
 )
 def _nonzero(input):
     """The indices of all elements that are not zero, as rows."""

@@ -16,7 +16,7 @@ from flambeau.core.size import Size, contiguous_strides
 from flambeau.dispatch import grad_mode
 from flambeau.engine import graph
 from flambeau.engine.graph import VIEW, Node, leaf
-from flambeau.engine.run import after_record
+from flambeau.engine.run import after_record, is_short, run_ahead
 from flambeau.ops.indexing import index_copy
 from flambeau.tensor.overlap import SAME_EVERYWHERE, refuse_overlap, refuse_repeated
 from flambeau.tensor.record import cast_node, flipped
@@ -30,6 +30,8 @@ def inplace(function, input: Tensor, args: tuple, kwargs: dict) -> Tensor:
         refuse_overlap(function.op, input, args)
     # An alias stands for the old value: what the tape saves of it does not change with ``input``.
     on_tape = grad_mode.enabled and input._dtype.kind >= dtypes.FLOATING
+    if on_tape and not kwargs and _is_off_tape(input):
+        on_tape = not all([_is_off_tape(x) for x in args if isinstance(x, Tensor)])
     try:
         result = function(input._alias() if on_tape else input, *args, **kwargs)
     except TypeError as error:
@@ -78,6 +80,10 @@ def assign(input: Tensor, result: Tensor, repeated: bool = False) -> Tensor:
             return _write(input, result)
         storage.write(result._storage.node)
         return input
+    if base is not None and _is_off_tape(input) and _is_off_tape(base) and not result.requires_grad:  # nor here
+        if base._from_data:
+            storage.unseen += 1
+        return _write(input, result)
     content, history = storage.node, storage.history
     places = [(t, dict(t.__dict__)) for t in (input, base) if t is not None]
     try:
@@ -96,7 +102,37 @@ def _may_be_on_tape(t: Tensor) -> bool:
     return t._grad_fn is not None or t._requires_grad or t._base is not None
 
 
+def _is_off_tape(t: Tensor) -> bool:
+    """Whether the tape knows nothing of a tensor; ``False`` for a view where that must be found out."""
+    return t._grad_fn is None and not t._requires_grad and t._tangent is None and (t._base is None or t._history == t._storage.history)
+
+
+MANY_WRITTEN = 4096
+"""With so many elements a write to a part may wait, like anything else."""
+
+
+MOST_PARTS = 8
+"""After so many writes to parts of memory off the tape what is pending runs: with the content there, the next are done at once."""
+
+
+def _written_now(input: Tensor, result: Tensor) -> bool:
+    """Writes a result to a part of some memory, whose content is there, at once, if little else is pending; whether it did."""
+    storage = input._storage
+    if storage.node.value.__class__ is not np.ndarray or not input._dtype is storage.node.dtype is result._dtype:
+        return False
+    if input._bits or not Storage.windowed or dispatch.watch is not None or is_plain(input) or grad_mode.enabled and not _is_off_tape(input):
+        return False
+    if result._storage.node.value is None:
+        if not is_short(graph.trace) or input._shape.numel() > MANY_WRITTEN:
+            return False
+        run_ahead(result._storage.node)
+    values = values_of(result)
+    return values is not None and storage.put(values, input._shape, input._strides, input._offset)
+
+
 def _write(input: Tensor, result: Tensor) -> Tensor:
+    if input._base is not None and _written_now(input, result):
+        return input
     node = read(result)
     if node.dtype is not input._dtype:
         node = cast_node(node, input._dtype)
@@ -116,7 +152,13 @@ def _write(input: Tensor, result: Tensor) -> Tensor:
         storage.store(node, geometry_of(input))
     else:  # part of the memory, or all of it seen as another dtype (``x.view(torch.int32)``, ``view_as_real``)
         written = _rows_written(input, content, node) if Storage.windowed else None
+        waiting = content.value is None
         storage.write(written or Node(graph.WRITE, (content, node), geometry_of(input), content.shape, content.dtype))
+        del written, node, content
+        storage.parts = storage.parts + 1 if waiting else 1
+        if storage.parts >= MOST_PARTS and Storage.windowed and dispatch.watch is None and _is_off_tape(input):
+            storage.parts = 0
+            run_ahead()
     if config.eager or len(graph.trace) >= config.max_pending_nodes:
         after_record()
     return input

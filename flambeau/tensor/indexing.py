@@ -6,6 +6,7 @@ Source: https://docs.pytorch.org/docs/stable/tensor_view.html and NumPy's indexi
 from __future__ import annotations
 
 import warnings
+from math import prod
 
 import numpy as np
 
@@ -301,8 +302,23 @@ def _put(x: Tensor, key, value) -> bool:
     if place is None:
         return False
     shape, strides, offset, _ = place
+    base = x if x._base is None else x._base
     values = _ready(value, x, shape)
-    return values is not None and storage.put(values, shape, strides, offset)
+    if values is None:
+        if value.__class__ is not Tensor or value._storage is not storage or value._shape != shape or value._bits or value._tangent is not None:
+            return False
+        if value._offset == offset and value._strides == strides:  # x[i] += 1 has written it already
+            storage.check_write()
+            storage.version += 1
+            storage.unseen += base._from_data
+            return True
+        if strides is not None or value._strides is not None or abs(value._offset - offset) < prod(shape):
+            return False  # these may be rows that overlap
+        values = values_of(value)
+    if not storage.put(values, shape, strides, offset):
+        return False
+    storage.unseen += base._from_data
+    return True
 
 
 def _ready(value, x: Tensor, shape: Size | None):

@@ -47,6 +47,7 @@ class Storage:
     ``version``  counts the writes, ``unseen`` those through ``.data``; ``history`` counts those that the tape had to know of
     ``windows``  leaves that show parts of the content, by where these begin and their shape; see :meth:`window`
     ``untyped``  what programs see of it, while they do; see ``storages.py``
+    ``parts``    how many writes to parts of it wait, one on the other
     ``busy``     so many views are read as such before there are windows again: ``meetings`` counts the writes that met some
     """
 
@@ -63,6 +64,7 @@ class Storage:
     windows: WeakValues[Node] | None = None
     untyped: weakref.ref | None = None
     busy = meetings = 0
+    parts = 0
     is_inference = False
 
     def __init__(self, node: Node) -> None:

@@ -322,6 +322,19 @@ run:
 """
 
 
+_ADDRESS = """
+declare ptr @PyLong_FromVoidPtr(ptr)
+
+define ptr @flambeau_address(ptr %none, ptr %arguments, i64 %number) {
+  %array = load ptr, ptr %arguments
+  %field = getelementptr i8, ptr %array, i64 DATA
+  %data = load ptr, ptr %field
+  %address = call ptr @PyLong_FromVoidPtr(ptr %data)
+  ret ptr %address
+}
+"""
+
+
 class _MethodDef(ctypes.Structure):
     _fields_ = [("name", ctypes.c_char_p), ("code", ctypes.c_void_p), ("flags", ctypes.c_int), ("doc", ctypes.c_char_p)]
 
@@ -367,6 +380,12 @@ def driver() -> Callable[[int, int], None]:
     llvm.add_symbol("flambeau_run", session().compile_ir(_RUN, "flambeau_run"))
     llvm.add_symbol("flambeau_drive", session().compile_ir(with_clock(_DRIVE), "flambeau_drive"))
     return method("flambeau_drive")
+
+
+@cache
+def addresser() -> Callable:
+    """``address_of(array)``: where the memory of an array begins; NumPy's own way takes ten times as long."""
+    return builtin("flambeau_address", session().compile_ir(_ADDRESS.replace("DATA", str(object.__basicsize__)), "flambeau_address"))
 
 
 @cache
