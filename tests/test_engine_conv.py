@@ -328,7 +328,7 @@ def test_plans(drawn, dtype):
     for a, b in zip(expected[-2:], seen[-2:], strict=True):  # numbers here may grow beyond what is exact
         np.testing.assert_allclose(b, a, rtol=1e-5, atol=1e-5 * np.abs(a).max(initial=0))
     assert plans.plans
-    inside = [plan.nodes[step.node].op.name for plan in plans.plans.values() for step in plan.steps if not step.kernel]
+    inside = [plan.nodes[step.node].op.name for plan in plans.plans.values() for step in plan.steps if not step.compiled]
     assert not [name for name in inside if "convolution" in name]
 
 

@@ -41,7 +41,7 @@ def runs(monkeypatch, function, *tensors, native: bool = True):
         found = function(*[t + 0 if t.dtype is not torch.bool else t ^ False for t in tensors])
         run_pending()
         if native and made:
-            left = [made[-1].nodes[s.node].op.name for s in made[-1].steps if not s.kernel]
+            left = [made[-1].nodes[s.node].op.name for s in made[-1].steps if not s.compiled]
             left = [name for name in left if name in movement.FORMS]
             assert not left, f"these ran by their kernels in NumPy: {left}"
     return expected, found

@@ -126,7 +126,7 @@ def test_tables_are_bounded(monkeypatch):
         step(1)  # one that is used all the time
         assert len(plans.plans) <= 4 and sum(len(kept) for _, kept in plans.seen) <= 20
         assert len(signatures.structures) < 20 and len(signatures.kinds) < 60
-    assert any(key for key, plan in plans.plans.items() if plan.slot_shapes and tuple(plan.slot_shapes[0][0]) == (1,))
+    assert any(key for key, plan in plans.plans.items() if plan.lowered.slot_shapes and tuple(plan.lowered.slot_shapes[0][0]) == (1,))
     stats = torch.engine_stats()
     assert stats["hits"] + stats["misses"] == hits + 19
 
@@ -143,7 +143,7 @@ def test_a_trace_that_cannot_be_compiled_is_interpreted(monkeypatch, capsys):
     monkeypatch.setattr(config, "strict", False)
     monkeypatch.setattr(config, "log", frozenset(["plan"]))
 
-    monkeypatch.setattr("flambeau.engine.plan.Grouper", None)  # a bug of the engine's own, and not an error that came from outside
+    monkeypatch.setattr("flambeau.engine.lowered.Grouper", None)  # a bug of the engine's own, and not an error that came from outside
     assert [step() for _ in range(4)] == [9.0] * 4
     assert capsys.readouterr().err.count("is not compiled: TypeError") == 1
     assert torch.engine_stats()["misses"] == 4
@@ -246,7 +246,7 @@ def plan():
 
 def test_a_plan_is_sound(plan):
     order = sorted(i for group in plan.groups for i in group.members)
-    verify.verify_groups(plan, order)
+    verify.verify_groups(plan.lowered, order)
     verify.verify_memory(plan)
 
 
@@ -254,18 +254,18 @@ def test_a_node_that_is_not_placed(plan):
     order = sorted(i for group in plan.groups for i in group.members)
     plan.groups[-1].members.pop()
     with pytest.raises(verify.BrokenPlan, match="are in no group"):
-        verify.verify_groups(plan, order)
+        verify.verify_groups(plan.lowered, order)
 
 
 def test_groups_out_of_order(plan):
     order = sorted(i for group in plan.groups for i in group.members)
     plan.groups.reverse()
     with pytest.raises(verify.BrokenPlan, match="which runs later or not at all"):
-        verify.verify_groups(plan, order)
+        verify.verify_groups(plan.lowered, order)
 
 
 def test_memory_that_is_shared(plan):
-    first, second = sorted(i for i in plan.in_memory if i in plan.views)[:2]
+    first, second = sorted(i for i in plan.in_memory if i in plan.static)[:2]
     plan.static[second] = plan.static[first]
     with pytest.raises(verify.BrokenPlan, match="share memory"):
         verify.verify_memory(plan)
@@ -279,12 +279,12 @@ def test_steps_out_of_order(plan):
 
 def test_memory_that_is_written_too_early(plan):
     """A step that runs once more after the update: it reads what is no longer there."""
-    verify.verify_targets(plan)
+    verify.verify_targets(plan.lowered)
     k, slot = next((k, ~s) for k, step in enumerate(plan.steps) for s, _ in step.arguments if s is not None and ~s in plan.in_place.values())
     plan.groups.append(plan.groups[k])
     plan.steps.append(plan.steps[k])
     with pytest.raises(verify.BrokenPlan, match=f"reads leaf {slot}, whose memory holds"):
-        verify.verify_targets(plan)
+        verify.verify_targets(plan.lowered)
 
 
 def test_a_view_out_of_bounds(plan):
@@ -296,7 +296,7 @@ def test_a_view_out_of_bounds(plan):
     good = node.inputs[at]
     node.inputs[at] = Ref(good.source, good.shape, good.dtype, good.strides, good.offset + 10_000, True)
     with pytest.raises(verify.BrokenPlan, match="reads elements"):
-        verify.verify_nodes(plan, order)
+        verify.verify_nodes(plan.lowered, order)
 
 
 @pytest.mark.skipif(config.eager, reason="no trace is long enough")

@@ -134,7 +134,7 @@ def test_training_compiled_as_at_once(monkeypatch, mode, packed):
     monkeypatch.setattr(plans_of.Plan, "__init__", lambda self, *given: (made.append(self), init(self, *given))[1])
     found = train()
     np.testing.assert_allclose(found, expected, rtol=2e-5, atol=1e-6)
-    kernels = [p.nodes[s.node].op.name for p in made for s in p.steps if not s.kernel]
+    kernels = [p.nodes[s.node].op.name for p in made for s in p.steps if not s.compiled]
     assert packed or not [name for name in kernels if name.startswith("_recurrence")]
 
 

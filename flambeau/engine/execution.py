@@ -70,7 +70,7 @@ class Execution:
             if known[source] != address:
                 plan.tell(source, address)
         if plan.number_order:
-            numbers = trace.numbers
+            numbers = (*trace.numbers, *plan.fixed) if plan.fixed else trace.numbers
             try:
                 plan.numbers[:] = array("d", [numbers[n] for n in plan.number_order])
             except OverflowError:  # an int that no float can hold
@@ -199,6 +199,9 @@ class Execution:
 
     def _finish(self) -> None:
         nodes, values, known = self.trace.nodes, self.values, self.plan.known
+        if self.plan.sizes is not None:  # there may be many such plans, so they hold on to no memory
+            for output in self.plan.outputs.values():
+                output.array = ()
         for i, place, has_address in self.plan.kept:
             node, value = nodes[i], values[place]
             address = known.get(place, 0) if has_address else 0

@@ -22,11 +22,11 @@ from math import prod
 
 from flambeau.core import dtypes
 from flambeau.core.dtypes import dtype as Dtype
-from flambeau.core.size import broadcast_shapes, contiguous_strides
+from flambeau.core.size import contiguous_strides
 from flambeau.engine.graph import NO_ATTRS, PROJECT
 from flambeau.engine.grouping import NATIVE, Ref, Static
 from flambeau.engine.lowering import Body, Refused, Val
-from flambeau.engine.shapes import is_whole, restride
+from flambeau.engine.shapes import common_shape, is_whole, restride
 from flambeau.engine.templates import Part, Template
 
 
@@ -69,7 +69,7 @@ class Expansion:
 
     def check(self, lower: Callable, *inputs) -> None:
         """Lets the plan stop where ``lower`` is true anywhere; the op's own kernel then says what is wrong."""
-        form = broadcast_shapes(*[x.shape for x in inputs if isinstance(x, Ref)])
+        form = common_shape((), *[x.shape for x in inputs if isinstance(x, Ref)])
         if form == ():
             part = self.map(lambda b, *values: b.cast(lower(b, *values), dtypes.int64), *inputs)
         else:
@@ -132,7 +132,7 @@ class Expansion:
 
     def _part(self, lower: Callable, inputs: tuple, dims: tuple[int, ...] | None, keepdim: bool, shape) -> Ref:
         refs = [x for x in inputs if isinstance(x, Ref)]
-        form = tuple(broadcast_shapes(shape, *[r.shape for r in refs]))
+        form = common_shape(shape, *[r.shape for r in refs])
         operands = [
             x if x is None or isinstance(x, Ref) else x.place if isinstance(x, Number) else Static(x) for x in inputs
         ]
@@ -190,6 +190,7 @@ def _tried(lower: Callable, inputs: tuple, dims: tuple[int, ...] | None, count: 
         else:
             values.append(x)
     body.place = lambda dim: body.emit("index", dtypes.int64, (), 0, row=False)
+    body.given = lambda number, dtype: 0
     result = lower(body, *values)
     assert isinstance(result, Val)
     return result.dtype, body.result

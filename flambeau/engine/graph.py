@@ -89,6 +89,9 @@ def private_leaf(x: Node) -> Node:
 
 NO_ATTRS: dict = {}
 
+SIZES = frozenset(["affine", "form", "offset", "outputs", "shape", "sizes", "strides"])
+"""The names of settings that are sizes, which may change from step to step as those of tensors do."""
+
 trace: list[Node] = []
 """Nodes recorded and not yet run, in program order. One list object for the life of the process."""
 

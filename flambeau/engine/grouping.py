@@ -14,6 +14,7 @@ from flambeau.core import dtypes
 from flambeau.core.size import contiguous_strides
 from flambeau.engine.lowering import Body, Refused, Val
 from flambeau.engine.shapes import broadcast_strides, joined, refined, restride, split_dims, split_kept, split_strides
+from flambeau.engine.symbols import Symbol, hint_of
 
 MAX_INPUTS = 20
 MAX_INSTRUCTIONS = 160
@@ -80,7 +81,7 @@ class Group:
         self.members: list[int] = []
         self.body = Body() if native else None
         self.inputs: dict[tuple, int] = {}  # (source, offset, strides over self.shape, dtype) -> input number
-        self.scalars: dict[tuple, int] = {}  # (scalar's number, dtype) -> scalar number
+        self.scalars: dict[tuple, int] = {}  # (scalar's number, or a tuple with a size, dtype) -> scalar number
         self.places: dict[tuple, int] = {}  # strides over self.shape of an index -> its number
         self.values: dict[int, Val] = {}
         self.by_row: dict[int, bool] = {}  # whether a member has one element for each row
@@ -254,7 +255,9 @@ class Grouper:
         none: frozenset[int] = frozenset()
         rows, dims = split_dims(group.shape, group.reduced, shape), split_dims(seat.shape, seat.reduced, shape)
         last = len(shape) - len(rows) - 1  # of the dims that are not the rows'
-        if last not in dims or min(rows) < last or prod(shape[last + 1 :]) > WIDE:
+        if last not in dims or min(rows) < last or hint_of(prod(shape[last + 1 :])) > WIDE:
+            return shape, none
+        if any([n.__class__ is Symbol for n in shape]):  # there is no size of blocks that divides all
             return shape, none
         if any(strides[-1] not in (0, 1) for _, _, strides, _ in group.inputs):
             return shape, none
@@ -312,7 +315,7 @@ class Grouper:
             if k not in seen and not waiting >> k & 1:
                 seen.add(k)
                 yield k
-        if size <= SMALL:
+        if hint_of(size) <= SMALL:
             for k in range(max(0, len(self.groups) - 1 - NEARBY), len(self.groups) - 1):
                 if k not in seen and not waiting >> k & 1 and not known & ~self.before[k]:
                     yield k
@@ -398,10 +401,11 @@ class Grouper:
         if by_row and not any(isinstance(s, Val) for s in sources):
             raise _Misfit  # nothing in common with this group
         late = any(isinstance(x, Ref) and x.source in group.late for x in node.inputs)
-        if late and not by_row and group.size > LONG and not group.row_shape():
+        if late and not by_row and hint_of(group.size) > LONG and not group.row_shape():
             raise _Misfit
         args = [self._load(group, s, node, by_row) for s in sources]
         body.place = place
+        body.given = lambda number, dtype: group.scalars.setdefault(((number,), dtype), len(group.scalars))
         body.reducing, body.totals = bool(node.reduced), node.totals
         body.result = dtypes.float32 if node.dtype in _HALF else node.dtype
         body.count = prod(node.form[d] for d in node.reduced)

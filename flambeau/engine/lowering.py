@@ -12,6 +12,7 @@ from collections.abc import Callable
 from flambeau.core import dtypes
 from flambeau.core.dtypes import dtype as Dtype
 from flambeau.engine.loops import SOURCES, Instr, check_types, is_reduction
+from flambeau.engine.symbols import Symbol
 
 REDUCTIONS = {"sum": "sum", "prod": "prod", "amax": "max", "amin": "min", "any": "any", "all": "all"}
 
@@ -40,6 +41,7 @@ class Body:
     reducing: bool  # whether it reduces
     totals: bool  # whether the sum that it ends with is one over blocks of rows
     place: Callable[[int], Val]  # its place along a dim
+    given: Callable[[Symbol, Dtype], int]  # the number of a scalar that is a size
 
     def __init__(self) -> None:
         self.instrs: list[Instr] = []
@@ -92,7 +94,9 @@ class Body:
         return x if x.dtype is dtypes.bool else self.ne(x, 0)
 
     def const(self, value, dtype: Dtype) -> Val:
-        """A number that is part of the kernel."""
+        """A number that is part of the kernel, unless it is a size that differs between runs."""
+        if value.__class__ is Symbol:
+            return self.emit("scalar", dtype, (), self.given(value, dtype))
         if dtype.kind == dtypes.FLOATING:
             value = float(value)
         elif dtype is dtypes.bool:

@@ -17,40 +17,24 @@ from array import array
 from collections.abc import Callable, Sequence
 from functools import partial
 from math import prod
+from typing import NamedTuple
 
 import numpy as np
 
 from flambeau.core import config, dtypes
-from flambeau.core.dtypes import dtype as Dtype
 from flambeau.core.size import contiguous_strides
-from flambeau.engine import (
-    attention,
-    convolutions,
-    flight,
-    movement,
-    pooling,
-    products,
-    recurrent,
-    resizing,
-    scans,
-    verify,
-)
+from flambeau.engine import flight, verify
+from flambeau.engine.cpu import forms
+from flambeau.engine.cpu.codegen import loop_kernel
+from flambeau.engine.cpu.compiler import addresser, driver, session
 from flambeau.engine.execution import Execution, address_of
-from flambeau.engine.expansion import Part, expand
-from flambeau.engine.fusion import join_rectifiers, lay_out_convolutions, turn_products
-from flambeau.engine.graph import PROJECT, Node, strided
-from flambeau.engine.grouping import Group, Grouper, Ref
+from flambeau.engine.graph import Node, strided
 from flambeau.engine.interpreter import ONE_HOLDER
-from flambeau.engine.loops import Access, Instr, Loop
-from flambeau.engine.natives import FAULT, Bound, Fault, Result
+from flambeau.engine.loops import Loop
+from flambeau.engine.lowered import Lowered, Step
 from flambeau.engine.report import Passes
-from flambeau.engine.shapes import collapse
-from flambeau.engine.templates import Template, templates
+from flambeau.engine.templates import Template
 from flambeau.engine.trace import Trace
-
-FORMS: dict[str, Callable] = {**products.FORMS, **attention.FORMS, **convolutions.FORMS, **pooling.FORMS, **resizing.FORMS, **recurrent.FORMS, **movement.FORMS, **scans.FORMS}
-"""What makes a kernel of a node of its own, by the op's name; see :mod:`flambeau.engine.natives`."""
-
 
 # --- where values are ----------------------------------------------------------------------------------------
 
@@ -109,47 +93,19 @@ _MAP_NORESERVE = 0x4000  # Python 3.13 has a name for it
 arena = _Arena()
 
 
-class _Step:
-    """One kernel of a plan: native ones have ``kernel`` and arguments, others the template to compute in NumPy."""
+class Kernel(NamedTuple):
+    """A step's kernel: its address (0: NumPy computes it), its arguments as (source, offset in bytes), and what follows them.
 
-    __slots__ = ("arguments", "checked", "kernel", "node", "numbers", "special", "words")
+    ``special`` makes the kernel for these sizes alone, where this one is for all.
+    """
 
-    def __init__(self, node: int = -1, kernel: int = 0) -> None:
-        self.node = node
-        self.kernel = kernel
-        self.checked = False  # whether it may refuse its values
-        self.arguments: list[tuple] = []  # (source, offset in bytes); the source is ``None`` for the plan's fault
-        self.numbers: list[tuple[int, Dtype]] = []  # (which number, dtype)
-        self.words: Sequence[int] = ()  # the sizes of a kernel for all of them
-        self.special: Callable[[], int] | None = None  # makes the kernel for these sizes alone
+    address: int
+    arguments: Sequence[tuple]
+    words: Sequence[int] = ()
+    special: Callable[[], int] | None = None
 
 
 _WORD = (1 << 64) - 1
-
-
-def loop_of(group: Group, stored: list[int], nodes: list) -> Loop:
-    """The loop of a group, of whose members those that are ``stored`` come into memory."""
-    shape, body = group.shape, group.body
-    assert body is not None
-    order = sorted(range(len(shape)), key=lambda d: d in group.reduced)
-    reduce = len(group.reduced)
-    rest: tuple[int, ...] = ()
-    if group.reduces and not group.reduced:  # only dims of extent 1, which groups do not have
-        rest, reduce = (1,), 1
-    if group.reduced and min(group.reduced) == 0 and max(group.reduced) == reduce - 1 and reduce < len(shape):
-        order, reduce = list(range(len(shape))), -reduce  # leading dims: a sum of rows, column by column
-
-    def permuted(strides: tuple[int, ...]) -> tuple[int, ...]:
-        return tuple([strides[d] for d in order]) + (0,) * len(rest)
-
-    inputs = tuple(Access(dtype, permuted(strides)) for _, _, strides, dtype in group.inputs)
-    outputs = tuple(
-        (group.values[i].number, Access(nodes[i].dtype, permuted(group.strides_of(i)))) for i in stored
-    )
-    scalars = tuple(dtype for _, dtype in group.scalars)
-    extents = tuple([shape[d] for d in order]) + rest
-    places = [permuted(strides) for strides in group.places]
-    return collapse(Loop(extents, reduce, inputs, scalars, tuple(body.instrs), outputs, len(group.block)), places)
 
 
 class Plan:
@@ -170,228 +126,85 @@ class Plan:
     binder: Execution | None = None
     """Who is telling the kernels where values are."""
 
-    def __init__(self, trace: Trace) -> None:
-        from flambeau.engine.cpu.compiler import addresser, driver  # LLVM is loaded with the first plan
-
+    def __init__(self, lowered: Lowered, sizes: Sequence[int] | None = None) -> None:
+        """``sizes`` are those of the trace that it is for, where it was lowered for all; ``Unfit`` where they do not fit."""
+        self.lowered = lowered
         self.drive, self.address_of = driver(), addresser()
-        done = (passes := Passes()).done
-        self.passes = passes
-        self.nodes = templates(trace)
-        done("templates")
-        self.slot_shapes = [(x.shape, x.dtype) for x in trace.leaves]
-        order = turn_products(self.nodes, expand(self.nodes))
-        order = join_rectifiers(self.nodes, lay_out_convolutions(self.nodes, order))
-        verify.verify_nodes(self, order)
-        done("expansion")
-        grouper = Grouper(self.nodes, order)
-        self.groups = grouper.groups
-        verify.verify_groups(self, order)
-        done("grouping")
-        self._find_natives()
-        self.checks = [i for i in order if self.nodes[i].op.__class__ is Part and self.nodes[i].op.checked]
-        self.in_memory = self._find_materialized()
-        done("natives")
-        self.steps = [step for group in self.groups for step in self._steps_of(group)]
-        done("kernels")
-        self.makers: dict[int | None, int] = {}  # of a value that kernels make, how many steps must have run until it is there
-        for k, step in enumerate(self.steps, 1):
-            if step.kernel:
-                for source, _ in step.arguments:
-                    self.makers.setdefault(source, k)
-        self.native_nodes = {i for group in self.groups if group.body is not None for i in group.members}
-        self.native_nodes.update(i for results in self.results.values() for i in results)
-        self.in_place = self._find_in_place(trace)
-        self.copies = self._copy_to_storages(trace)
-        self._lay_out(trace)
-        if len(self.in_place) < len(trace.targets):  # storages copy what has been computed
+        self.passes = passes = Passes(lowered.passes)
+        self.groups, self.steps = lowered.groups, lowered.steps
+        self.results, self.in_memory, self.checks = lowered.results, lowered.in_memory, lowered.checks
+        self.makers, self.in_place, self.copies = lowered.makers, lowered.in_place, lowered.copies
+        self.sizes = None if sizes is None else lowered.symbols.fit(sizes)  # type: ignore[union-attr]
+        if self.sizes is None:
+            self.nodes, self.natives = lowered.nodes, lowered.natives
+        else:
+            values = self.sizes
+            self.nodes = [node.at(values) if i in lowered.visible else node for i, node in enumerate(lowered.nodes)]
+            self.natives = lowered.natives_at(self.nodes)
+        passes.done("sizes")
+        kernels = [self._kernel(step) for step in self.steps]
+        passes.done("kernels")
+        self._lay_out(kernels)
+        if len(self.in_place) < len(lowered.targets):  # storages copy what has been computed
             self.flight = None
         verify.verify_memory(self)
-        verify.verify_targets(self)
-        done("layout")
+        if self.sizes is not None:  # there may be many such plans: of the nodes only those that NumPy computes are still needed
+            inside = {step.node for step in self.steps if not step.compiled}
+            self.nodes = [node if i in inside else lowered.nodes[i] for i, node in enumerate(self.nodes)]
+            self.natives = lowered.natives
+        passes.done("layout")
 
-    # --- compiling ---------------------------------------------------------------------------------------
+    def _kernel(self, step: Step) -> Kernel:
+        """The kernel of a step; none where NumPy computes it."""
+        if step.native:
+            native = self.natives[step.node]
+            address, words = native.made()
+            return Kernel(address, self.lowered.arguments_of(step.node, native), words)
+        if step.loop is None:
+            return Kernel(0, [])
+        value_of = self._value_of
+        if step.sized is None:
+            step.sized = forms.sized(step.loop, session())
+        address, words = step.sized.kernel(value_of(forms.numbers_of(step.loop)), session())
+        return Kernel(address, value_of(step.arguments), words, partial(self._special, step.loop))
 
-    def _find_natives(self) -> None:
-        """The nodes that have a kernel of their own, and the nodes that stand for their results.
+    def _special(self, loop: Loop) -> int:
+        return loop_kernel(self._value_of(loop))
 
-        A result of several that nobody reads has no node yet; it gets one, since the kernel writes it. Where all of them
-        together are kept, for they are taken apart in a trace to come, NumPy's kernel makes them.
-        """
-        alone = [group.members[0] for group in self.groups if group.body is None]
-        alone = [i for i in alone if not (self.nodes[i].kept and self.nodes[i].dtype.__class__ is tuple)]
-        self.natives = {
-            i: found for i in alone
-            if (form := FORMS.get(self.nodes[i].op.name)) is not None and (found := form(self.nodes[i])) is not None
-        }  # fmt: skip
-        known: set[Bound] = set()
-        for i in alone:  # in the order in which they run: what one has refused to go on without, later ones need not look at
-            native = self.natives.get(i)
-            if native is not None and native.trusting is not None and all(b.follows_from(known) for b in native.bounds):
-                self.natives[i] = native.trusting
-            elif native is not None:
-                known |= native.bounds
-        self.results: dict[int, list[int]] = {}
-        for i in self.natives:
-            node = self.nodes[i]
-            if node.dtype.__class__ is not tuple:
-                self.results[i] = [i]
-                continue
-            read = {
-                n.attrs["index"]: k for k, n in enumerate(self.nodes)
-                if n is not None and n.op is PROJECT and n.inputs[0].source == i
-            }  # fmt: skip
-            for index, (shape, dtype) in enumerate(zip(node.shape, node.dtype, strict=True)):
-                if index not in read:
-                    read[index] = len(self.nodes)
-                    self.nodes.append(Template(PROJECT, {"index": index}, shape, dtype, [Ref(i, (), node.dtype)]))
-            self.results[i] = [read[index] for index in range(len(node.shape))]
-
-    def _find_materialized(self) -> set[int]:
-        """The nodes whose value must be in memory: kept, or read from outside their group or through a view."""
-        found = {i for i, node in enumerate(self.nodes) if node and node.kept and not node.is_view and i not in self.natives}
-        found.update(self.checks)
-        found.update(i for results in self.results.values() for i in results)
-        for group in self.groups:
-            if group.body is None:
-                for ref in self.nodes[group.members[0]].inputs:
-                    if isinstance(ref, Ref) and ref.source >= 0:
-                        found.add(ref.source)
-            else:
-                found.update(source for source, *_ in group.inputs if source >= 0)
-        return {i for i in found if i not in self.natives or self.results[i] == [i]}
-
-    def _steps_of(self, group: Group) -> list[_Step]:
-        if group.body is None:
-            i = group.members[0]
-            node = self.nodes[i]
-            if node.op is PROJECT and node.inputs[0].source in self.natives:
-                return []  # its memory is written by the kernel of the node that it is a result of
-            step = _Step(i)
-            if i in self.natives:
-                native = self.natives[i]
-                (step.kernel, step.words), step.checked = native.made(), FAULT in native.arguments
-                step.arguments = [self._argument(i, x) for x in native.arguments]
-                step.numbers = list(native.numbers)
-            else:
-                step.checked = node.op.checked
-            return [step]
-        stored = [i for i in group.members if i in self.in_memory]
-        if not stored:
-            return []
-        step = self._loop_step(loop_of(group, stored, self.nodes))
-        step.arguments = [(source, offset * dtype.itemsize) for source, offset, _, dtype in group.inputs]
-        step.arguments += [(i, 0) for i in stored]
-        step.numbers = list(group.scalars)
-        step.checked = any([i in self.checks for i in stored])
-        return [step]
-
-    def _loop_step(self, loop: Loop) -> _Step:
-        from flambeau.engine.cpu import codegen, forms  # LLVM is loaded with the first plan
-
-        form, words = forms.bind(loop)
-        step = _Step(kernel=forms.form_kernel(form))
-        step.words, step.special = words, partial(codegen.loop_kernel, loop)
-        return step
-
-    def _argument(self, i: int, x: Ref | Result | Fault) -> tuple[int | None, int]:
-        """Where an argument of node ``i``'s kernel is: (source, offset in bytes)."""
-        if isinstance(x, Ref):
-            return x.source, x.offset * x.dtype.itemsize
-        return (None if isinstance(x, Fault) else self.results[i][x.index]), 0
-
-    def _sources(self, step: _Step) -> list[int]:
-        """The values that a step reads and, where it is native, writes."""
-        if step.kernel:
-            return [source for source, _ in step.arguments]
-        return [r.source for r in self.nodes[step.node].inputs if isinstance(r, Ref)]
-
-    def _find_in_place(self, trace: Trace) -> dict[int, int]:
-        """Nodes that may be written right into the memory that a leaf's slot stands for: node -> slot."""
-        found: dict[int, int] = {}
-        # As long as a step may refuse its values, leaves are not written to: after an error the interpreter needs them.
-        # A kernel of its own refuses before it writes, a loop when it has written.
-        checked = [k + (s.node < 0) for k, s in enumerate(self.steps) if s.checked]
-        last_use: dict[int, int] = {}  # of a value, the last step
-        writers = {i: count - 1 for i, count in self.makers.items()}
-        for k, step in enumerate(self.steps):
-            for source in self._sources(step):
-                last_use[source] = k
-        group_of = {i: group for group in self.groups for i in group.members}
-        taken: set[int] = set()
-        for _, i, slot in trace.targets:
-            if i not in self.native_nodes or slot in taken or self.slot_shapes[slot][0] != self.nodes[i].shape:
-                continue
-            last_read, writer = last_use.get(~slot, -1), writers.get(i, -1)
-            same_element = True
-            group = group_of[i]
-            if group.body is None:
-                arguments = self.steps[writer].arguments
-                same_element = i in self.natives and self.natives[i].updates and arguments[0] == (~slot, 0)
-                same_element = same_element and [source for source, _ in arguments].count(~slot) == 1
-            else:  # a loop stores what belongs to a row in its last pass over that row
-                natural = group.strides_of(i)
-                for source, offset, strides, _ in group.inputs:
-                    if source == ~slot and (offset or strides != natural):
-                        same_element = False
-            if checked and writer < checked[-1]:
-                continue
-            if last_read < writer or (last_read == writer and same_element):
-                found[i] = slot
-                taken.add(slot)
-        return found
-
-    def _copy_to_storages(self, trace: Trace) -> dict[int, int]:
-        """Where the content of a storage is made while its memory is still needed, a copy in the end: node -> node of the copy."""
-        copies: dict[int, int] = {}
-        for _, i, slot in trace.targets:
-            shape, dtype = self.slot_shapes[slot]
-            done = i in copies or i in self.in_place or slot in self.in_place.values()
-            if done or i not in self.native_nodes & self.in_memory or self.nodes[i].shape != shape or not prod(shape):
-                continue
-            every = Access(dtype, (1,))
-            loop = Loop((prod(shape),), 0, (every,), (), (Instr("input", dtype, (), 0),), ((0, every),))
-            step = self._loop_step(collapse(loop, []))
-            copies[i] = j = len(self.nodes)
-            step.arguments = [(i, 0), (j, 0)]
-            self.nodes.append(self.nodes[i])
-            self.native_nodes.add(j)
-            self.in_place[j] = slot
-            self.steps.append(step)
-            self.makers[i] = len(self.steps)
-        return copies
+    def _value_of(self, x):
+        """``x`` with numbers in place of symbols, if there are any."""
+        return x if self.sizes is None else self.sizes.value_of(x)
 
     # --- memory ------------------------------------------------------------------------------------------
 
-    def _lay_out(self, trace: Trace) -> None:
+    def _lay_out(self, kernels: list[Kernel]) -> None:
         """Gives every materialized value its place and writes down what is the same in each run."""
+        lowered = self.lowered
         self.outputs = {
             i: Output(self.nodes[i].shape, self.nodes[i].dtype)
-            for i in self.native_nodes & self.in_memory
+            for i in lowered.native_nodes & self.in_memory
             if self.nodes[i].kept and i not in self.in_place and i not in self.copies
         }
-        arena_nodes = (self.in_memory & self.native_nodes).difference(self.checks)
+        arena_nodes = (self.in_memory & lowered.native_nodes).difference(self.checks)
         places = self._allocate([i for i in arena_nodes if not self.nodes[i].kept or i in self.copies])
         self.memory = arena.take(self.arena_size)
-        self.cells = cells = self._cells(places)
-        self.static: dict = {i: address_of(cell) for i, cell in cells.items()}
+        self.cells = self._cells(places)
+        base = address_of(self.memory)
+        self.static: dict = {i: base + offset for i, offset in places.items()}
+        self.static |= {i: address_of(cell) for i, cell in self.cells.items()}
         self.fault = array("q", [0] * (1 + len(self.checks)))  # of kernels of their own, and of each check in a loop
         self.static[None] = self.fault.buffer_info()[0]
         self.static |= {i: self.static[None] + 8 * k for k, i in enumerate(self.checks, 1)}
-        self.views = {
-            i: strided(cell, self.nodes[i].shape, contiguous_strides(self.nodes[i].shape), 0, self.nodes[i].dtype)
-            for i, cell in cells.items()
-        }
         self.arguments = array("Q")
         self.dynamic: dict[int, list[tuple[int, int]]] = {}  # source -> [(place in arguments, offset in bytes)]
         self.numbers = array("d", [0.0] * sum(len(s.numbers) for s in self.steps))
-        self.number_order: list[int] = []
+        self.number_order: list[int] = []  # which of the trace's numbers, or from the end, which of those that are fixed
+        fixed: list[float] = []
         self.integers: list[tuple[int, int]] = []
         starts = []
-        for step in self.steps:
+        for step, kernel in zip(self.steps, kernels, strict=True):
             starts.append(len(self.arguments))
-            if not step.kernel:
-                continue
-            for source, offset in step.arguments:
+            for source, offset in kernel.arguments:
                 if source in self.static:
                     self.arguments.append(self.static[source] + offset)
                 else:
@@ -400,33 +213,44 @@ class Plan:
             if step.numbers:
                 self.arguments.append(self.numbers.buffer_info()[0] + 8 * len(self.number_order))
                 for which, dtype in step.numbers:
+                    place = which
+                    if isinstance(which, tuple):  # a size
+                        fixed += self._value_of(which)
+                        place = -len(fixed)
                     if dtype.kind == dtypes.INTEGRAL:
-                        self.integers.append((len(self.number_order), which))
-                    self.number_order.append(which)
-            self.arguments.extend([word & _WORD for word in step.words])
+                        self.integers.append((len(self.number_order), place))  # type: ignore[arg-type]
+                    self.number_order.append(place)  # type: ignore[arg-type]
+            self.arguments.extend([word & _WORD for word in kernel.words])
+        self.fixed = tuple(fixed[::-1])
         self.integer_view = memoryview(self.numbers).cast("B").cast("q")
-        self._group_calls(starts)
+        self._group_calls(starts, kernels)
+        self.views = {}
+        if not self.all_native:
+            self.views = {i: self._view(self.nodes[i], self.cells.get(i, self.memory[offset:])) for i, offset in places.items()}
         self.known = dict.fromkeys(self.dynamic, 0)
-        kept = [i for i, is_kept in enumerate(trace.key[1]) if is_kept]
-        self.kept = [(i, self.copies.get(i, i), i in self.outputs or i in self.in_place or i in self.copies) for i in kept]
+        self.kept = [(i, self.copies.get(i, i), i in self.outputs or i in self.in_place or i in self.copies) for i in lowered.kept]
         self.bound = [(~source, source) for source in self.dynamic if source < 0]  # leaves whose address kernels need
         self.rewritten = [  # (which target, the node whose value it takes in place, the slot of its old content)
             (k, self.copies.get(i, i), slot)
-            for k, (_, i, slot) in enumerate(trace.targets)
+            for k, (i, slot) in enumerate(lowered.targets)
             if self.in_place.get(self.copies.get(i, i)) == slot
         ]
 
     def _cells(self, places: dict[int, int]) -> dict[int, np.ndarray]:
-        """The memory of each value that does not outlive a run: the arena's from its place on, or, with guards, its own."""
-        if config.guard:
-            return {i: np.empty(max(1, prod(self.nodes[i].shape)) * self.nodes[i].dtype.itemsize, np.uint8) for i in places}
-        return {i: self.memory[offset:] for i, offset in places.items()}
+        """With guards, memory of its own for each value that does not outlive a run; else they lie in the arena."""
+        if not config.guard:
+            return {}
+        return {i: np.empty(max(1, prod(self.nodes[i].shape)) * self.nodes[i].dtype.itemsize, np.uint8) for i in places}
+
+    def _view(self, node: Template, memory: np.ndarray) -> np.ndarray:
+        """The value of a node that lies at the beginning of some memory."""
+        return strided(memory, node.shape, contiguous_strides(node.shape), 0, node.dtype)
 
     def _allocate(self, nodes: list[int]) -> dict[int, int]:
         """Offsets in the arena: first fit, each value from the step that writes it to the last that reads it."""
         life: dict[int, list[int]] = {}
         for k, step in enumerate(self.steps):
-            sources = self._sources(step)
+            sources = self.lowered.sources(step)
             for source in sources:
                 life.setdefault(source, [k, k])[1] = k
         alive: list[tuple[int, int, int]] = []  # (start, end, last step), by start
@@ -446,7 +270,7 @@ class Plan:
             self.arena_size = max(self.arena_size, start + size)
         return places
 
-    def _group_calls(self, starts: list[int]) -> None:
+    def _group_calls(self, starts: list[int], kernels: list[Kernel]) -> None:
         """Runs of native steps become one call each: ``calls`` has (address of the list, count) or a node's number.
 
         One ends with a step that may refuse its values, so that nothing is written to leaves if it does.
@@ -456,14 +280,14 @@ class Plan:
         base = self.arguments.buffer_info()[0]
         table = array("Q")
         runs: list = []
-        for step, start in zip(self.steps, starts, strict=True):
-            if step.kernel:
+        for step, start, kernel in zip(self.steps, starts, kernels, strict=True):
+            if kernel.address:
                 if not runs or isinstance(runs[-1], int) or ended:
                     runs.append([len(table) // 2, 0])
                 runs[-1][1] += 1
-                if step.special is not None:
-                    self.special.append((len(table), step.special))
-                table.extend((step.kernel, base + 8 * start))
+                if kernel.special is not None:
+                    self.special.append((len(table), kernel.special))
+                table.extend((kernel.address, base + 8 * start))
                 ended = step.checked
             else:
                 runs.append(step.node)

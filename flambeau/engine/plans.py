@@ -1,7 +1,10 @@
 """The plans of a process: which traces are compiled, when, and what came of it.
 
-A trace that is new runs in the interpreter, which needs no preparation. One that comes again is compiled, at once: all that
-a program can lose by this is :data:`ALLOWANCE`. Beyond it compiling has to pay: either plans have saved by now what
+A trace that is new runs in the interpreter, which needs no preparation. One that comes again is compiled, at once. Where
+traces come again and again that differ in their sizes alone, a *family*, what a plan does is decided for all sizes (see
+:mod:`flambeau.engine.lowered`), and a new member of the family needs no more than that its numbers are put in.
+
+All that a program can lose by compiling is :data:`ALLOWANCE`. Beyond it compiling has to pay: either plans have saved by now what
 compiling has cost, or the trace in question has already spent in the interpreter what its compilation will take, so
 that it cannot cost more than twice what would have been best. So a program whose graphs come twice each and never again
 soon stops compiling.
@@ -25,18 +28,28 @@ from flambeau.core.errors import is_passing
 from flambeau.engine import flight, report, short
 from flambeau.engine import trace as signatures
 from flambeau.engine.graph import Node
+from flambeau.engine.symbols import Unfit
 from flambeau.engine.trace import Trace
 
 if TYPE_CHECKING:
+    from flambeau.engine.lowered import Lowered
     from flambeau.engine.plan import Plan
 
 ALLOWANCE = 2.0
 """Seconds of compiling that need not pay."""
-PLANNING, KERNEL = 0.5e-3, 10e-3
-"""Seconds that compiling takes for each node, and for each kernel that the process has not had before, about."""
+PLANNING, FITTING, KERNEL = 0.5e-3, 15e-6, 10e-3
+"""Seconds that compiling takes for each node, that other sizes take for each node, and that each kernel takes which the
+process has not had before, about."""
+SIZES = 2
+"""How many members of a family are interpreted before a plan is made for all of them, ..."""
+WAYS = 8
+"""... and how many such plans a family may have, for sizes that are not treated alike."""
+MAX_FAMILIES = 1024
 CALL, ELEMENT = 8e-6, 1e-9
 """Seconds that the interpreter takes for each node, and for each element that it reads or makes, about."""
 MAX_PLANS = 512
+MAX_NODES = 1 << 17
+"""How many nodes all plans together have that were made for a member of a family; what is new is made again soon enough."""
 MAX_SEEN = 1 << 18
 """How many nodes all traces together have that are remembered without a plan."""
 MAX_CODE = 256 << 20
@@ -58,10 +71,29 @@ class Seen:
         self.refused = False  # whether compiling it has failed
 
 
+class Family:
+    """Traces that differ in their sizes alone.
+
+    ``times``    how many of them have been interpreted when they came for the first time, and the seconds that this took, about
+    ``kernels``  how many kernels were new in the last plan for one of them
+    ``lowered``  what is decided for all sizes; ``refused`` where that has failed
+    """
+
+    __slots__ = ("cost", "kernels", "lowered", "refused", "times")
+
+    def __init__(self) -> None:
+        self.times = self.kernels = 0
+        self.refused = False
+        self.cost = 0.0
+        self.lowered: list[Lowered] = []
+
+
 plans: dict[tuple, Plan] = {}
 """By signature."""
 seen: dict[tuple, Seen] = {}
 """Signatures without a plan."""
+families: dict[tuple, Family] = {}
+"""By signature without sizes."""
 
 
 class Totals:
@@ -75,6 +107,8 @@ class Totals:
         self.code = 0  # bytes of machine code
         self.kernels = 0  # that it is made of
         self.seen = 0  # the nodes of the traces that have been seen without a plan
+        self.fitted = 0  # plans that were made by putting in numbers, and ...
+        self.fitted_nodes = 0  # ... the nodes of those that are there
         self.interpreted = 0  # traces
         self.interpreted_seconds = 0.0
         self.hits = 0  # of plans that have been dropped
@@ -92,15 +126,41 @@ def find(trace: Trace) -> Plan | None:
     if plan is None:
         before = seen.get(trace.key)
         times = 0 if before is None else before.times
-        if times < config.compile_after or not _worthwhile(trace, before):
+        if before is not None and before.refused:
             return None
-        plan = _compile(trace)
+        if times >= config.compile_after:
+            if before is None or _worthwhile(len(trace.nodes), times * before.cost):  # on first sight by request
+                plan = _compile(trace)
+        elif times == 0:
+            plan = _member(trace)
         if plan is None:
             return None
     plan.runs += 1
     if plan.special and plan.runs >= plan.special_after:
         _specialise(plan)
     return plan
+
+
+def _member(trace: Trace) -> Plan | None:
+    """A plan for a trace that has not come before, though others of its family have."""
+    key, sizes = trace.form()
+    family = families.get(key)
+    if family is None:
+        if len(families) >= MAX_FAMILIES:
+            families.clear()
+        family = families[key] = Family()
+    if family.refused:
+        return None
+    cost = cost_of(trace)
+    if family.lowered and (family.kernels * KERNEL < cost or _affordable()):
+        for lowered in family.lowered:
+            with contextlib.suppress(Unfit):
+                return _compile(trace, family, sizes, lowered)
+    family.times += 1
+    family.cost += cost
+    if family.times <= max(SIZES, config.compile_after) or len(family.lowered) >= WAYS:
+        return None
+    return _compile(trace, family, sizes) if _worthwhile(len(trace.nodes), family.cost) else None
 
 
 SAMPLED = 16
@@ -150,6 +210,7 @@ def cost_of(trace: Trace) -> float:
 
 def clear() -> None:
     """Forgets all plans and what was seen."""
+    families.clear()
     _drop(list(plans))
     _forget()
 
@@ -182,33 +243,50 @@ def _specialise(plan: Plan) -> None:
         totals.code, totals.kernels = stats.bytes, stats.compiled + stats.loaded
 
 
-def _worthwhile(trace: Trace, before: Seen | None) -> bool:
-    if before is None:  # compiled on first sight, by request
-        return True
-    if before.refused or totals.code > MAX_CODE or totals.kernels > MAX_KERNELS:
+def _worthwhile(nodes: int, spent: float) -> bool:
+    """Whether so many nodes may be compiled, for which the interpreter has taken so many seconds by now."""
+    if totals.code > MAX_CODE or totals.kernels > MAX_KERNELS:
         return False
-    if totals.cost < ALLOWANCE + SAVED * (totals.saved + sum(map(_replaced, plans.values()))):
-        return True
-    return before.times * before.cost > totals.cost / max(1, totals.nodes) * len(trace.nodes)
+    return _affordable() or spent > totals.cost / max(1, totals.nodes) * nodes
 
 
-def _compile(trace: Trace) -> Plan | None:
+def _affordable() -> bool:
+    """Whether compiling has taken no more than is allowed, or has been worth it by now."""
+    return totals.cost < ALLOWANCE or totals.cost < ALLOWANCE + SAVED * (totals.saved + sum(map(_replaced, plans.values())))
+
+
+def _compile(trace: Trace, family: Family | None = None, sizes: list[int] | None = None, lowered: Lowered | None = None) -> Plan | None:
+    """Makes a plan: for a trace with its sizes, or for all sizes of a family and then for these, or by what was ``lowered`` for all."""
     before = seen.pop(trace.key, None)
     start = time.perf_counter()
-    totals.cost += PLANNING * len(trace.nodes)
     try:
         from flambeau.engine.cpu.compiler import session  # LLVM and what uses it are loaded with the first plan
+        from flambeau.engine.lowered import Lowered
         from flambeau.engine.plan import Plan
 
-        trace.mark()
         stats = session().stats
         known = stats.compiled + stats.loaded
-        plan = Plan(trace)
-        totals.cost += KERNEL * (stats.compiled + stats.loaded - known)
+        if lowered is None:
+            totals.cost += PLANNING * len(trace.nodes)
+            trace.mark()
+            lowered = Lowered(trace, sizes)
+            if family is not None:
+                family.lowered.append(lowered)
+        totals.cost += FITTING * len(trace.nodes)
+        plan = Plan(lowered, sizes)
+        fresh = stats.compiled + stats.loaded - known
+        totals.cost += KERNEL * fresh
+        if family is not None:
+            family.kernels = fresh
+    except Unfit:
+        raise
     except Exception as error:
         if config.strict or is_passing(error) or None in trace.nodes:  # a signal handler has had it run meanwhile
             raise
         _note_refusal(trace, error)
+        if family is not None:
+            family.refused = True
+            return None
         seen[trace.key] = before = before or Seen(cost_of(trace))
         before.refused = True
         return None
@@ -217,18 +295,26 @@ def _compile(trace: Trace) -> Plan | None:
     totals.compiled += 1
     totals.nodes += len(trace.nodes)
     totals.code, totals.kernels = stats.bytes, stats.compiled + stats.loaded
-    if before is not None:
-        plan.interpreted = before.cost
-    plan.special_after = KERNEL * len(plan.special) / (GAIN * max(CALL, plan.interpreted or cost_of(trace)))
-    if len(plans) >= MAX_PLANS:
-        _drop(sorted(plans, key=lambda key: plans[key].runs)[: MAX_PLANS // 2])
-        for kept in plans.values():  # what was used long ago counts for less and less
-            _retire(kept)
-            kept.runs = 0
+    plan.interpreted = cost_of(trace) if before is None else before.cost
+    plan.special_after = KERNEL * len(plan.special) / (GAIN * max(CALL, plan.interpreted))
+    if sizes is not None:
+        totals.fitted += 1
+        totals.fitted_nodes += len(plan.nodes)
+    if len(plans) >= MAX_PLANS or totals.fitted_nodes > MAX_NODES:
+        _make_room()
     plans[trace.key] = plan
     if report.wanted("plan"):
         report.write("plan", str(report.PlanReport(plan)))
     return plan
+
+
+def _make_room() -> None:
+    """Drops the plans that have run the least."""
+    _drop(sorted(plans, key=lambda key: plans[key].runs)[: len(plans) // 2])
+    for kept in plans.values():  # what was used long ago counts for less and less
+        _retire(kept)
+        kept.runs = 0
+    signatures.forget({structure for structure, _ in (*plans, *seen)})
 
 
 MAX_REASONS = 64
@@ -255,7 +341,10 @@ def _note_refusal(trace: Trace, error: Exception) -> None:
 def _drop(keys: list[tuple]) -> None:
     short.ways.clear()
     for key in keys:
-        _retire(plans.pop(key))
+        plan = plans.pop(key)
+        _retire(plan)
+        if plan.sizes is not None:
+            totals.fitted_nodes -= len(plan.nodes)
 
 
 def _retire(plan: Plan) -> None:
@@ -281,6 +370,7 @@ def engine_stats() -> dict[str, Any]:
     ======================  ==================================================================================
     ``plans``               plans that are there now
     ``compiled``            plans that have been compiled
+    ``fitted``              those of them that took no more than other numbers for what is known of all sizes
     ``compile_ms``          what that took, loading LLVM included
     ``hits``                traces that a plan has run
     ``misses``              traces that the interpreter has run, for lack of a plan
@@ -304,6 +394,7 @@ def engine_stats() -> dict[str, Any]:
     return {
         "plans": len(plans),
         "compiled": totals.compiled,
+        "fitted": totals.fitted,
         "compile_ms": totals.seconds * 1e3,
         "hits": totals.hits + sum(plan.runs for plan in plans.values()),
         "misses": totals.interpreted,

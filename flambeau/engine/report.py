@@ -27,8 +27,8 @@ def write(topic: str, text: str) -> None:
 class Passes:
     """The passes that make a plan, in order: ``done("templates")`` ends one and times it."""
 
-    def __init__(self) -> None:
-        self.ms: dict[str, float] = {}
+    def __init__(self, before: Passes | None = None) -> None:
+        self.ms: dict[str, float] = {} if before is None else dict(before.ms)
         self._last = time.perf_counter()
 
     def done(self, name: str) -> None:
@@ -79,7 +79,7 @@ class PlanReport:
         self.nodes = sum(1 for node in plan.nodes if node is not None)
         self.passes = dict(plan.passes.ms)
         self.groups = [_group(plan, group) for group in plan.groups]
-        self.kernels = sum(1 for step in plan.steps if step.kernel)
+        self.kernels = sum(1 for step in plan.steps if step.compiled)
         self.calls = sum(1 for call in plan.calls if isinstance(call, tuple))
         self.arena = plan.arena_size
         self.outputs = sum(prod(output.shape) * output.dtype.itemsize for output in plan.outputs.values())

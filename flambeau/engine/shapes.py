@@ -30,6 +30,17 @@ def broadcast_strides(shape: tuple[int, ...], strides: tuple[int, ...], form: tu
     return (0,) * lead + tuple([0 if n == 1 else s for n, s in zip(shape, strides, strict=True)])
 
 
+def common_shape(*shapes: tuple[int, ...]) -> tuple[int, ...]:
+    """What shapes that do broadcast against each other broadcast to."""
+    rank = max([len(shape) for shape in shapes])
+    result: list[int] = [1] * rank
+    for shape in shapes:
+        for d, n in enumerate(shape, rank - len(shape)):
+            if n != 1:
+                result[d] = n
+    return tuple(result)
+
+
 def restride(shape: tuple[int, ...], strides: tuple[int, ...], new: tuple[int, ...]) -> tuple[int, ...] | None:
     """The strides that show the elements of a geometry, in their order, in the shape ``new``; ``None`` if none do."""
     if new == shape and 1 not in shape:

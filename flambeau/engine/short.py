@@ -85,7 +85,7 @@ class Way:
         self.references: list[int] | None = None
         self.kept = kept
         places = [i for i, is_kept in enumerate(kept) if is_kept]
-        outputs = [Output(i, tuple(plan.nodes[i].shape), plan.nodes[i].dtype.np) for i in places]
+        outputs = [Output(i, tuple(trace.nodes[i].shape), trace.nodes[i].dtype.np) for i in places]
         self.outputs: list[Any] = [*outputs, *[None] * (KEPT - len(outputs))]
         self._lay_out(len(slots), places)
 
@@ -179,7 +179,7 @@ def run() -> bool:
 
 def note(plan: Plan, trace: Trace) -> None:
     """Remembers the short way of a trace whose plan is about to run, if there is one."""
-    if not plan.all_native or len(plan.calls) != 1 or trace.targets or len(trace.nodes) > MOST or config.guard:
+    if not plan.all_native or len(plan.calls) != 1 or plan.fixed or trace.targets or len(trace.nodes) > MOST or config.guard:
         return
     if not 0 < sum(trace.key[1]) <= KEPT:
         return

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from flambeau.core import dtypes
 from flambeau.core.dtypes import dtype as Dtype
-from flambeau.engine.graph import NO_ATTRS, VIEW, EngineOp, Node
+from flambeau.engine.graph import NO_ATTRS, SIZES, VIEW, EngineOp, Node
 from flambeau.engine.grouping import Ref, Static, is_native, reduced_dims
+from flambeau.engine.symbols import Sizes
 from flambeau.engine.trace import Trace
 
 COPY = EngineOp("copy", lambda x: x, lambda b, x: x)
@@ -67,6 +68,19 @@ class Template:
                 self.form = self.inputs[0].shape
         self.compute = computing(self.dtype, self.inputs)
 
+    def at(self, sizes: Sizes) -> Template:
+        """The same with numbers in place of symbols."""
+        value_of, new = sizes.value_of, object.__new__(Template)
+        new.op, new.dtype, new.kept, new.is_view, new.totals = self.op, self.dtype, self.kept, self.is_view, self.totals
+        new.native, new.reduced, new.compute = self.native, self.reduced, self.compute
+        new.shape, new.form = value_of(self.shape), value_of(self.form)
+        new.attrs = self.attrs if SIZES.isdisjoint(self.attrs) else {k: value_of(v) for k, v in self.attrs.items()}
+        new.inputs = [
+            Ref(x.source, value_of(x.shape), x.dtype, value_of(x.strides), value_of(x.offset), x.view) if x.__class__ is Ref else x
+            for x in self.inputs
+        ]
+        return new
+
     def begin_fold(self, shape: tuple[int, ...], strides: list, dims: frozenset[int], totals: bool) -> Template:
         """A template that reduces ``dims`` of what this one reduces, seen in ``shape``; these are blocks where it ``totals``."""
         inputs = [
@@ -104,8 +118,12 @@ def computing(dtype: Dtype, inputs: list) -> Dtype:
     return dtypes.float32 if dtype in (dtypes.float16, dtypes.bfloat16) else dtype
 
 
-def templates(trace: Trace) -> list[Template]:
-    """The trace without its values; views are replaced by how their readers see what they show."""
+def templates(trace: Trace, size_of: Callable | None = None) -> list[Template]:
+    """The trace without its values; views are replaced by how their readers see what they show.
+
+    ``size_of`` gives shapes and their like with symbols in place of sizes.
+    """
+    size_of = size_of or (lambda x: x)
     slots = {x: ~i for i, x in enumerate(trace.leaves)}
     found: list = []
     count = 0
@@ -123,17 +141,20 @@ def templates(trace: Trace) -> list[Template]:
                 continue
             source = x.number if x.op is not None else slots[x]
             if x.op is VIEW and not found[source].is_view:
-                inputs.append(Ref(source, x.shape, x.dtype))  # a view that became a copy
+                inputs.append(Ref(source, size_of(x.shape), x.dtype))  # a view that became a copy
             elif x.op is VIEW:
                 if node.op is VIEW:
                     found[source].materialize()
-                    inputs.append(Ref(source, x.shape, x.dtype))
+                    inputs.append(Ref(source, size_of(x.shape), x.dtype))
                 else:
                     base, a = found[source].inputs[0].source, found[source].attrs
                     inputs.append(Ref(base, a["shape"], a["dtype"], a["strides"], a["offset"], True))
             else:
-                inputs.append(Ref(source, x.shape if x.dtype.__class__ is not tuple else (), x.dtype))
-        template = Template(node.op, node.attrs, node.shape, node.dtype, inputs, node.kept)
+                inputs.append(Ref(source, size_of(x.shape) if x.dtype.__class__ is not tuple else (), x.dtype))
+        attrs, shape = node.attrs, size_of(node.shape)
+        if not SIZES.isdisjoint(attrs):
+            attrs = {name: size_of(value) if name in SIZES else value for name, value in attrs.items()}
+        template = Template(node.op, attrs, shape, node.dtype, inputs, node.kept)
         if template.is_view and template.kept:
             template.materialize()
         found.append(template)

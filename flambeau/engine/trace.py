@@ -6,10 +6,57 @@ from collections.abc import Callable, Sequence
 from operator import attrgetter, gt, itemgetter
 from sys import getrefcount
 
-from flambeau.engine.graph import Node
+from flambeau.engine.graph import SIZES, Node
 
 MAX_KINDS = 65536
-kinds: dict[tuple, object] = {}
+
+
+class Kind:
+    """What nodes of the same op, settings, shape and dtype have in common; equal ones are one object.
+
+    Its ``parts`` are the same without sizes, and the sizes: the extents of its shape and, of a view, its strides and offset.
+    """
+
+    __slots__ = ("_key", "_names", "_parts")
+
+    def __init__(self, key: tuple, names: tuple[str, ...]) -> None:
+        self._key = key
+        self._names = names  # of the settings
+        self._parts: tuple | None = None
+
+    def parts(self) -> tuple[object, tuple[int, ...]]:
+        """The form, and the sizes."""
+        if self._parts is None:
+            op, shape, dtype, numbers, *settings = self._key
+            sizes: list[int] = []
+            form = [op, _sizes_apart(shape, sizes), dtype, numbers]
+            settings = [
+                _sizes_apart(_plain(x), sizes) if name in SIZES else x for name, x in zip(self._names, settings, strict=True)
+            ]
+            key = (*form, *settings)
+            self._parts = _forms.setdefault(key, key), tuple(sizes)
+        return self._parts
+
+
+_forms: dict[tuple, tuple] = {}
+
+
+def _sizes_apart(x, sizes: list[int]):
+    """``x`` with ``int`` in place of each size, which is appended to ``sizes``."""
+    if x.__class__ is int:
+        sizes.append(x)
+        return int
+    return tuple([_sizes_apart(part, sizes) for part in x]) if isinstance(x, tuple) else x
+
+
+def _plain(x):
+    """The setting that :func:`exact` made ``x`` of."""
+    if x.__class__ is tuple and len(x) == 2 and x[0] is None:
+        return x[1]
+    return tuple([_plain(part) for part in x]) if x.__class__ is tuple else x
+
+
+kinds: dict[tuple, Kind] = {}
 """By everything that matters of a node but who its inputs are: the object that stands for it in signatures."""
 
 
@@ -26,7 +73,10 @@ def kind_of(node: Node) -> object:
     key = (op, node.shape, node.dtype, numbers, *[exact(value) for value in node.attrs.values()])
     if len(kinds) >= MAX_KINDS:
         kinds.clear()  # a plan that is found by old ones is made again
-    found = node.kind = kinds.setdefault(key, object())
+    found = kinds.get(key)
+    if found is None:
+        found = kinds.setdefault(key, Kind(key, tuple(node.attrs)))
+    node.kind = found
     return found
 
 
@@ -48,10 +98,11 @@ class Structure:
 
     __slots__ = (
         "_firsts", "_layouts", "_new_targets", "_numbers", "_reads", "_sources", "_target_leaves", "_target_nodes",
-        "key", "leaf_uses", "references", "target_places", "unseen", "uses",
+        "key", "leaf_uses", "references", "signature", "target_places", "unseen", "uses",
     )  # fmt: skip
 
-    def __init__(self, nodes: list[Node], leaves: list[Node], targets: list[tuple]) -> None:
+    def __init__(self, signature: tuple, nodes: list[Node], leaves: list[Node], targets: list[tuple]) -> None:
+        self.signature = signature
         self.uses = [0] * len(nodes)
         self.leaf_uses = [0] * len(leaves)
         firsts: list[int] = []
@@ -140,7 +191,7 @@ def forget(used: set[Structure]) -> None:
     for signature in [signature for signature, structure in structures.items() if structure not in used]:
         del structures[signature]
     _latest.clear()
-    kept = {part for signature in structures for part in signature if part.__class__ is object}
+    kept = {part for signature in structures for part in signature if part.__class__ is Kind}
     for key in [key for key, kind in kinds.items() if kind not in kept]:
         del kinds[key]
 
@@ -213,9 +264,22 @@ class Trace:
         signature = tuple(key)
         structure = structures.get(signature)
         if structure is None:
-            structure = structures[signature] = Structure(self.nodes, leaves, targets)
+            structure = structures[signature] = Structure(signature, self.nodes, leaves, targets)
         self.leaves, self.numbers, self.targets = leaves, numbers, targets
         return structure
+
+    def form(self) -> tuple[tuple, list[int]]:
+        """The signature without sizes, and the sizes, in the same order for all traces of that form."""
+        key: list = [self.key[1]]
+        sizes: list[int] = []
+        for part in self.structure.signature:
+            if part.__class__ is Kind:
+                part, more = part.parts()
+                sizes += more
+            elif isinstance(part, tuple):  # the shape of a leaf
+                part = _sizes_apart(part, sizes)
+            key.append(part)
+        return tuple(key), sizes
 
     def mark(self) -> None:
         """Marks the nodes that are kept, and finds those that nobody needs."""

@@ -17,6 +17,7 @@ from flambeau.engine.shapes import is_whole, reach
 from flambeau.engine.templates import Part
 
 if TYPE_CHECKING:
+    from flambeau.engine.lowered import Lowered
     from flambeau.engine.plan import Plan
 
 
@@ -24,52 +25,52 @@ class BrokenPlan(AssertionError):
     """A pass has made something that does not make sense."""
 
 
-def verify_nodes(plan: Plan, order: Iterable[int]) -> None:
+def verify_nodes(lowered: Lowered, order: Iterable[int]) -> None:
     """After the expansion: who is read comes first, and what is seen of it lies inside of its memory."""
     known: set[int] = set()
     for i in order:
-        node = plan.nodes[i]
+        node = lowered.nodes[i]
         for ref in node.inputs:
             if not isinstance(ref, Ref):
                 continue
-            source = plan.nodes[ref.source] if ref.source >= 0 else None
+            source = lowered.nodes[ref.source] if ref.source >= 0 else None
             if source is not None and ref.source not in known and not source.is_view:
                 raise BrokenPlan(f"expansion: node {i} ({node.op.name}) reads node {ref.source}, which comes later or not at all")
-            _inside("expansion", f"node {i} ({node.op.name})", plan, ref.source, ref.dtype, ref.offset, ref.shape, ref.strides)
+            _inside("expansion", f"node {i} ({node.op.name})", lowered, ref.source, ref.dtype, ref.offset, ref.shape, ref.strides)
         known.add(i)
 
 
-def verify_groups(plan: Plan, order: Iterable[int]) -> None:
+def verify_groups(lowered: Lowered, order: Iterable[int]) -> None:
     """After the grouping: each node runs once, after what it needs, and loops stay inside of the memory they read."""
-    placed = [i for group in plan.groups for i in group.members]
-    lost = {i for i in order if not plan.nodes[i].is_view}.difference(placed)
+    placed = [i for group in lowered.groups for i in group.members]
+    lost = {i for i in order if not lowered.nodes[i].is_view}.difference(placed)
     if lost or len(placed) != len(set(placed)):
         raise BrokenPlan(f"grouping: nodes {sorted(lost)} are in no group, {sorted(i for i in placed if placed.count(i) > 1)} in many")
     known: set[int] = set()
-    for k, group in enumerate(plan.groups):
+    for k, group in enumerate(lowered.groups):
         if group.body is None:
-            node = plan.nodes[group.members[0]]
+            node = lowered.nodes[group.members[0]]
             if isinstance(node.op, Part):
                 raise BrokenPlan(f"grouping: a part of {node.op.name} of shape {node.shape} is in no loop, and NumPy cannot compute it")
             sources = [r.source for r in node.inputs if isinstance(r, Ref)]
         else:
             sources = [source for source, *_ in group.inputs]
             for source, offset, strides, dtype in group.inputs:
-                _inside("grouping", f"group {k}", plan, source, dtype, offset, group.shape, strides)
-            _verify_totals(k, group, plan)
+                _inside("grouping", f"group {k}", lowered, source, dtype, offset, group.shape, strides)
+            _verify_totals(k, group, lowered)
         for source in sources:
             if source >= 0 and source not in known:
                 raise BrokenPlan(f"grouping: group {k} reads node {source}, which runs later or not at all")
         known.update(group.members)
 
 
-def _verify_totals(k: int, group: Group, plan: Plan) -> None:
+def _verify_totals(k: int, group: Group, lowered: Lowered) -> None:
     """Totals are made over the last dims that are not reduced, and there is room for one row for each block."""
     rows = [d for d in range(len(group.shape)) if d not in group.reduced]
     if group.block != frozenset(rows[len(rows) - len(group.block) :]) or bool(group.block) != bool(group.totals):
         raise BrokenPlan(f"grouping: group {k} makes totals {sorted(group.totals)} over dims {sorted(group.block)} of {group.shape}")
     for i in group.totals:
-        node = plan.nodes[i]
+        node = lowered.nodes[i]
         count = prod(n for d, n in enumerate(group.shape) if d not in group.block)
         if prod(node.shape) != count or group.by_row[i]:
             raise BrokenPlan(f"grouping: group {k} makes {count} totals for node {i} ({node.op.name}) of shape {node.shape}")
@@ -81,7 +82,7 @@ def verify_memory(plan: Plan) -> None:
     life: dict[int, list[int]] = {}
     own = {source for source in plan.in_memory if source in plan.static}
     for k, (step, results) in enumerate(zip(plan.steps, _results(plan), strict=True)):
-        sources = {s for s, _ in step.arguments} if step.kernel else {
+        sources = {s for s, _ in step.arguments} if step.compiled else {
             r.source for r in plan.nodes[step.node].inputs if isinstance(r, Ref)
         }  # fmt: skip
         for source in sources - results:
@@ -102,54 +103,54 @@ def verify_memory(plan: Plan) -> None:
                 raise BrokenPlan(f"layout: nodes {i} and {j} share memory at {max(start, other_start)} while both are needed")
 
 
-def verify_targets(plan: Plan) -> None:
+def verify_targets(lowered: Lowered) -> None:
     """After the layout: what is written right into a tensor's memory is written when nobody needs its old content any more.
 
     That is after all steps that read it, or in the last one of them, if that reads at each point the element that it writes.
     """
     readers: dict[int, list[int]] = {}  # of the leaves, the steps
     writers: dict[int, int] = {}
-    groups = _groups(plan)
-    for k, (step, results) in enumerate(zip(plan.steps, _results(plan), strict=True)):
-        for source in set(plan._sources(step)) - {None}:
+    groups = _groups(lowered)
+    for k, (step, results) in enumerate(zip(lowered.steps, _results(lowered), strict=True)):
+        for source in set(lowered.sources(step)) - {None}:
             if source < 0:
                 readers.setdefault(~source, []).append(k)
         for i in results:
             writers.setdefault(i, k)
-    for i, slot in plan.in_place.items():
-        shape, dtype = plan.slot_shapes[slot]
-        node = plan.nodes[i]
+    for i, slot in lowered.in_place.items():
+        shape, dtype = lowered.slot_shapes[slot]
+        node = lowered.nodes[i]
         if tuple(shape) != tuple(node.shape) or dtype is not node.dtype:
             raise BrokenPlan(f"layout: node {i} ({node.op.name}) of shape {node.shape} is written into memory of shape {shape}")
         for k in readers.get(slot, ()):
-            if k > writers[i] or k == writers[i] and not _reads_what_it_writes(plan, i, slot, groups[k]):
+            if k > writers[i] or k == writers[i] and not _reads_what_it_writes(lowered, i, slot, groups[k]):
                 raise BrokenPlan(f"layout: step {k} reads leaf {slot}, whose memory holds node {i} ({node.op.name}) by then")
 
 
-def _reads_what_it_writes(plan: Plan, i: int, slot: int, group: Group | None) -> bool:
+def _reads_what_it_writes(lowered: Lowered, i: int, slot: int, group: Group | None) -> bool:
     """Whether the step of ``group`` that makes node ``i`` reads a leaf only where it writes, and once it has been read."""
     if group is None:
         return False
     if group.body is None:
-        native = plan.natives.get(group.members[0])
+        native = lowered.natives.get(group.members[0])
         places = [k for k, x in enumerate(native.arguments) if isinstance(x, Ref) and x.source == ~slot] if native else []
         return native is not None and native.updates and places == [0] and native.arguments[0].offset == 0  # type: ignore[union-attr]
     own = group.strides_of(i)
     return all(o == 0 and strides == own for source, o, strides, _ in group.inputs if source == ~slot)
 
 
-def _groups(plan: Plan) -> list[Group | None]:
+def _groups(lowered: Lowered) -> list[Group | None]:
     """The group that each step computes; ``None`` for copies to storages."""
-    made = [group for group in plan.groups if _written_by(plan, group)]
-    return [*made, *[None] * (len(plan.steps) - len(made))]
+    made = [group for group in lowered.groups if _written_by(lowered, group)]
+    return [*made, *[None] * (len(lowered.steps) - len(made))]
 
 
-def _results(plan: Plan) -> list[set[int]]:
+def _results(plan: Plan | Lowered) -> list[set[int]]:
     """The nodes that each step writes."""
     return [results for group in plan.groups if (results := _written_by(plan, group))] + [{j} for j in plan.copies.values()]
 
 
-def _written_by(plan: Plan, group: Group) -> set[int]:
+def _written_by(plan: Plan | Lowered, group: Group) -> set[int]:
     first = group.members[0]
     if group.body is not None:
         return {i for i in group.members if i in plan.in_memory}
@@ -159,10 +160,10 @@ def _written_by(plan: Plan, group: Group) -> set[int]:
 
 
 def _inside(
-    stage: str, reader: str, plan: Plan, source: int, dtype, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]
+    stage: str, reader: str, lowered: Lowered, source: int, dtype, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]
 ) -> None:
     """Refuses a view that reaches beyond the memory of what it shows; it may see that as another ``dtype``."""
-    extent, own = (plan.nodes[source].shape, plan.nodes[source].dtype) if source >= 0 else plan.slot_shapes[~source]
+    extent, own = (lowered.nodes[source].shape, lowered.nodes[source].dtype) if source >= 0 else lowered.slot_shapes[~source]
     if not offset and own is dtype and shape == extent and is_whole(shape, strides):
         return
     if own.__class__ is tuple or 0 in shape:

@@ -29,6 +29,7 @@ from flambeau.core import config
 from flambeau.engine import execution, flight, interpreter, plan, plans
 from flambeau.engine.lowering import Body
 from flambeau.engine.run import run_ahead, run_pending
+from flambeau.engine.symbols import Unfit
 from tests.fuzz.programs import Program, Repeat, namespace
 
 config.strict = True
@@ -95,6 +96,30 @@ def interpreted(pending: int = 4096):
 
 def compiled(after: int = 0, pending: int = 4096):
     return settings(eager=False, compiled=True, compile_after=after, max_pending_nodes=pending)
+
+
+@contextlib.contextmanager
+def for_all_sizes() -> Iterator[None]:
+    """Every plan is lowered for all sizes, and then, or by what was lowered for others, fitted to those of its trace."""
+
+    def find(trace):
+        found = plans.plans.get(trace.key)
+        if found is None:
+            key, sizes = trace.form()
+            family = plans.families.setdefault(key, plans.Family())
+            for lowered in family.lowered:
+                with contextlib.suppress(Unfit):
+                    found = found or plans._compile(trace, family, sizes, lowered)
+            found = found or plans._compile(trace, family, sizes)
+        found.runs += 1
+        return found
+
+    before, plans.find = plans.find, find
+    try:
+        with compiled():
+            yield
+    finally:
+        plans.find = before
 
 
 @contextlib.contextmanager
@@ -262,7 +287,7 @@ EXACT = MAXIMA | frozenset(
 
 def _is_composite(node) -> bool:
     """Whether plans compute ``node`` in a way of their own: as several loops, or by a kernel that was written for it."""
-    from flambeau.engine.plan import FORMS
+    from flambeau.engine.lowered import FORMS
 
     op = node.op
     several = getattr(op, "expand", None) is not None or op.name in FORMS or op.name in COMPOSITES
@@ -534,7 +559,7 @@ def check(program: Program, seed: int, counts: dict[str, int] | None = None) -> 
     short = 3 + seed % 5
     for mode, context in [
         ("interpreted", interpreted()), ("interpreted in short traces", interpreted(short)),
-        ("compiled", compiled()), ("compiled in short traces", compiled(0, short)),
+        ("compiled", compiled()), ("compiled in short traces", compiled(0, short)), ("for all sizes", for_all_sizes()),
     ]:  # fmt: skip
         plans.clear()
         with context, threads(1):

@@ -12,7 +12,7 @@ than a short row has elements, more levels of blocks than a short sum needs (the
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -27,6 +27,7 @@ from flambeau.engine.cpu.emit import Code, Value
 from flambeau.engine.cpu.kernel import FAN, Kernel
 from flambeau.engine.cpu.schedule import TILE, Schedule
 from flambeau.engine.loops import Instr, Loop, text, verify
+from flambeau.engine.symbols import Symbols, Unfit
 
 # The words behind the pointers in a kernel's arguments.
 ENTRY, TASKS, STEPS, SLOTS, EXTENTS = range(5)
@@ -133,6 +134,69 @@ def _word(instr: Instr) -> int:
     if instr.dtype is not int64:
         (value,) = struct.unpack("<q", struct.pack("<d", float(value)))
     return value
+
+
+class SizedLoop:
+    """A loop whose sizes are symbols: its kernels, and what they must be told, for the numbers that these are.
+
+    ``numbers`` are the extents and the strides of all operands. How a loop is scheduled is decided on symbols of its own, so
+    that other numbers mostly take a look at guards.
+    """
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+        self._known: dict[tuple[int, ...], tuple[int, list[int]]] = {}
+        self._variants: list[tuple[Symbols, Bound]] = []
+
+    def kernel(self, numbers: tuple[int, ...], on: Session) -> tuple[int, list[int]]:
+        """The address of a kernel, and the words that follow its pointers."""
+        found = self._known.get(numbers)
+        if found is None:
+            if len(self._known) >= MAX_NUMBERS:
+                self._known.clear()
+            found = self._known[numbers] = self._fitted(numbers, on)
+        return found
+
+    def _fitted(self, numbers: tuple[int, ...], on: Session) -> tuple[int, list[int]]:
+        for table, bound in self._variants:
+            try:
+                return form_kernel(bound.form, on), table.fit(numbers).value_of(bound.words)
+            except Unfit:
+                pass
+        if len(self._variants) < MAX_VARIANTS:
+            table = Symbols(numbers)
+            self._variants.append((table, bind(_with_numbers(self._loop, table.in_symbols(numbers)), on.machine)))
+            return self._fitted(numbers, on)
+        bound = bind(_with_numbers(self._loop, numbers), on.machine)
+        return form_kernel(bound.form, on), bound.words
+
+
+MAX_NUMBERS, MAX_VARIANTS = 256, 8
+"""Of one loop."""
+
+
+def numbers_of(loop: Loop) -> tuple:
+    """The extents and the strides of a loop."""
+    return (*loop.shape, *[s for a in loop.inputs for s in a.strides], *[s for _, a in loop.outputs for s in a.strides])
+
+
+def _with_numbers(loop: Loop, numbers: Sequence) -> Loop:
+    """The same loop with other extents and strides."""
+    rank = len(loop.shape)
+    rows = iter([tuple(numbers[k : k + rank]) for k in range(0, len(numbers), rank)])
+    shape = next(rows)
+    inputs = tuple([a._replace(strides=next(rows)) for a in loop.inputs])
+    return loop._replace(shape=shape, inputs=inputs, outputs=tuple([(v, a._replace(strides=next(rows))) for v, a in loop.outputs]))
+
+
+def sized(loop: Loop, on: Session) -> SizedLoop:
+    """The :class:`SizedLoop` for all loops that differ from ``loop`` in their numbers alone."""
+    like = _with_numbers(loop, [0] * len(numbers_of(loop)))
+    key = "sized " + text(like)
+    found = on.memo.get(key)
+    if found is None:
+        found = on.memo[key] = SizedLoop(like)
+    return found  # type: ignore[return-value]
 
 
 def form_kernel(form: Form, on: Session | None = None) -> int:

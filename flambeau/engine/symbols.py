@@ -1,0 +1,222 @@
+"""Sizes as symbols: what is computed with them is written down, and what is decided by them becomes a guard.
+
+A :class:`Symbol` stands for a size of one trace and behaves as the number that it is there. Arithmetic with symbols gives
+symbols, and a table, :class:`Symbols`, keeps the formulas. A comparison is answered for the sizes at hand; the question
+and the answer are kept too. So code that knows nothing of symbols, such as the passes that make a plan, can be run on them:
+afterwards the table says for which other sizes it would have gone the same way, and what it would have computed for these.
+
+Whatever needs a plain number (``range(n)``, ``float(n)``) fixes that size: the guard says that it is this number.
+
+    >>> from flambeau.engine.symbols import Symbols
+    >>> table = Symbols([6, 4, 6])
+    >>> rows, columns = table.in_symbols((6, 4))
+    >>> size = rows * columns if rows > columns else columns
+    >>> table.fit([7, 5, 7]).value_of((size, rows))
+    (35, 7)
+    >>> table.fit([5, 7, 5])        # there it would have been something else
+    Traceback (most recent call last):
+        ...
+    flambeau.engine.symbols.Unfit
+
+The idea is that of PyTorch's symbolic shapes (``torch.fx.experimental.symbolic_shapes``).
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+
+class Unfit(Exception):
+    """What was decided for some sizes does not hold for others."""
+
+
+class Symbols:
+    """The formulas and guards of one run of some code on symbols.
+
+    There is one symbol for all ``sizes`` that are equal, which is a guard too. Numbers below 2 stay numbers: what has one
+    element, or none, is different in kind.
+
+    A formula is (function, place, place) among the values, the first of which are those of the symbols; a constant is one
+    that has no function. A guard is (question, place, place), with the answer.
+    """
+
+    def __init__(self, sizes: Sequence[int]) -> None:
+        distinct = list(dict.fromkeys([n for n in sizes if n > 1]))
+        places = {n: k for k, n in enumerate(distinct)}
+        self._places = [places.get(n, n - 2) for n in sizes]  # of a number that stays one, itself, less 2
+        self._count = len(distinct)
+        self._hints: list = distinct
+        self._formulas: dict[tuple, int] = {}  # in the order in which they were met
+        self._guards: dict[tuple, bool] = {}
+        self._symbols = {n: Symbol(self, k) for n, k in places.items()}
+
+    def in_symbols(self, x: Any) -> Any:
+        """``x`` with symbols in place of the sizes that have one; tuples are gone through."""
+        if x.__class__ is int:
+            return self._symbols.get(x, x)
+        return tuple([self.in_symbols(part) for part in x]) if isinstance(x, tuple) else x
+
+    def compute(self, function: Callable, a: Any, b: Any) -> Any:
+        """The symbol for ``function(a, b)``, one or both of which are symbols."""
+        key = function, self._place(a), self._place(b)
+        place = self._formulas.get(key)
+        if place is None:
+            value = function(self._hints[key[1]], self._hints[key[2]])
+            place = self._formulas[key] = len(self._hints)
+            self._hints.append(value)
+        return Symbol(self, place)
+
+    def decide(self, question: Callable, a: Any, b: Any) -> bool:
+        """The answer to a comparison, for the sizes at hand."""
+        key = question, self._place(a), self._place(b)
+        answer = self._guards.get(key)
+        if answer is None:
+            answer = self._guards[key] = question(self._hints[key[1]], self._hints[key[2]])
+        return answer
+
+    def hint(self, place: int) -> Any:
+        return self._hints[place]
+
+    def here(self) -> Sizes:
+        """The numbers that symbols are in the trace at hand."""
+        return Sizes(self._hints)
+
+    def _place(self, x: Any) -> int:
+        if x.__class__ is Symbol:
+            return x.place
+        key = None, x.__class__, x
+        place = self._formulas.get(key)
+        if place is None:
+            place = self._formulas[key] = len(self._hints)
+            self._hints.append(x)
+        return place
+
+    def fit(self, sizes: Sequence[int]) -> Sizes:
+        """What symbols and formulas are for other sizes, in the same order; ``Unfit`` where a guard does not hold for them."""
+        values: list = [0] * self._count
+        for n, place in zip(sizes, self._places, strict=True):
+            if place < 0:
+                if n != place + 2:
+                    raise Unfit
+            elif values[place] != n:
+                if values[place] or n < 2:
+                    raise Unfit
+                values[place] = n
+        add = values.append
+        try:
+            for function, a, b in self._formulas:
+                add(b if function is None else function(values[a], values[b]))
+        except ZeroDivisionError:
+            raise Unfit from None
+        for (question, a, b), answer in self._guards.items():
+            if question(values[a], values[b]) is not answer:
+                raise Unfit
+        return Sizes(values)
+
+    def __str__(self) -> str:
+        names = [f"s{i}" for i in range(self._count)]
+        for function, a, b in self._formulas:
+            names.append(repr(b) if function is None else f"{function.__name__}({names[a]}, {names[b]})")
+        guards = [f"{q.__name__}({names[a]}, {names[b]}) is {answer}" for (q, a, b), answer in self._guards.items()]
+        return "\n".join([f"sizes {self._hints[: self._count]}", *guards])
+
+
+class Sizes:
+    """Numbers for the symbols of a table."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: list) -> None:
+        self._values = values
+
+    def value_of(self, x: Any) -> Any:
+        """``x`` with numbers in place of symbols; tuples and lists are gone through."""
+        kind = x.__class__
+        if kind is Symbol:
+            return self._values[x.place]
+        if kind is tuple or kind is list:
+            return kind([self._values[part.place] if part.__class__ is Symbol else self.value_of(part) for part in x])
+        if isinstance(x, tuple):  # with names
+            return x._make([self.value_of(part) for part in x])  # type: ignore[attr-defined]
+        return x
+
+
+class Symbol:
+    """A size, or what was computed from sizes."""
+
+    __slots__ = ("_table", "place")
+
+    def __init__(self, table: Symbols, place: int) -> None:
+        self._table = table
+        self.place = place
+
+    @property
+    def hint(self) -> Any:
+        """The number that it is in the trace at hand, for choices that are a matter of speed alone: no guard comes of it."""
+        return self._table.hint(self.place)
+
+    def fixed(self) -> Any:
+        """The number that it is, from now on."""
+        value = self.hint
+        self._table.decide(operator.eq, self, value)
+        return value
+
+    def __hash__(self) -> int:
+        # Equal sizes are compared, which is a guard. Different ones may be taken for different: that loses speed at most.
+        return hash(self.hint)
+
+    def __index__(self) -> int:
+        return operator.index(self.fixed())
+
+    def __int__(self) -> int:
+        return int(self.fixed())
+
+    def __float__(self) -> float:
+        return float(self.fixed())
+
+    def __bool__(self) -> bool:
+        return self._table.decide(operator.ne, self, 0)
+
+    def __neg__(self):
+        return self._table.compute(operator.sub, 0, self)
+
+    def __repr__(self) -> str:
+        return f"<{self.hint}>"
+
+
+def _arithmetic(function: Callable) -> tuple[Callable, Callable]:
+    def forward(self, other):
+        return self._table.compute(function, self, other) if other.__class__ in _NUMBERS else NotImplemented
+
+    def backward(self, other):
+        return self._table.compute(function, other, self) if other.__class__ in _NUMBERS else NotImplemented
+
+    return forward, backward
+
+
+def _comparison(question: Callable) -> Callable:
+    def compare(self, other):
+        if other.__class__ not in _NUMBERS:
+            return NotImplemented
+        if other.__class__ is Symbol and (other._table is not self._table or other.place == self.place):
+            return question(0, 0) if other._table is self._table else NotImplemented
+        return self._table.decide(question, self, other)
+
+    return compare
+
+
+_NUMBERS = (Symbol, int, float, bool)
+
+for _name in ("add", "sub", "mul", "floordiv", "truediv", "mod"):
+    _forward, _backward = _arithmetic(getattr(operator, _name))
+    setattr(Symbol, f"__{_name}__", _forward)
+    setattr(Symbol, f"__r{_name}__", _backward)
+for _name in ("eq", "ne", "lt", "le", "gt", "ge"):
+    setattr(Symbol, f"__{_name}__", _comparison(getattr(operator, _name)))
+
+
+def hint_of(x: Any) -> Any:
+    """``x``, or the number that the symbol ``x`` is in the trace at hand; see :attr:`Symbol.hint`."""
+    return x.hint if x.__class__ is Symbol else x
