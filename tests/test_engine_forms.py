@@ -224,3 +224,15 @@ def test_loops_of_plans(monkeypatch):
         for a, b in zip(specialised, general):
             np.testing.assert_array_equal(a.view(np.uint8), b.view(np.uint8), str(loop))
     assert len(keys) < len(found)
+
+
+def test_given_constants_are_no_scalars():
+    """They are found in another place among the arguments, though a body of either reads alike."""
+    access = Access(D.float32, (1,))
+    bodies = [
+        (Instr("input", D.float32, (), 0), divisor, Instr("div", D.float32, (0, 1)))
+        for divisor in (Instr("const", D.float32, (), 42.0), Instr("scalar", D.float32, (), 0))
+    ]
+    loops = [Loop((50,), 0, (access,), scalars, body, ((2, access),)) for scalars, body in zip(((), (D.float32,)), bodies)]
+    keys = {forms.bind(loop, compiler.session().machine).form.key for loop in loops}
+    assert len(keys) == 2

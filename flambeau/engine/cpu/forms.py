@@ -87,7 +87,7 @@ class Form:
         )  # fmt: skip
         fetched = None if schedule.fetching is None else [schedule.fetches(a) for a in accesses]
         self.key = repr((
-            text(flat), len(schedule.kept), len(schedule.reduced), loop.reduce != 0, [places[d] for d in loop.blocked if d in places],
+            text(flat), len(self.given), len(schedule.kept), len(schedule.reduced), loop.reduce != 0, [places[d] for d in loop.blocked if d in places],
             schedule.across, schedule.tile is not None, self.how, self.lanes, self.levels, self.varies,
             schedule.rooms, schedule.fetching, fetched,
         ))  # fmt: skip
