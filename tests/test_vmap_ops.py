@@ -136,8 +136,8 @@ def test_as_loop(op, monkeypatch):
                 raise
             for a, b in zip(found, loop(*given), strict=True):
                 close(a, b, (sample, dims))
-            if any(dims):
-                continue  # what is differentiated is the same as along the first dim
+            if any(dims) or dims[0] is None:
+                continue  # what is differentiated there are ops that the others have shown to be right
             wanted = [t.requires_grad for t in tensors[0]]
             theirs = told(gradients, loop, given, wanted) if any(wanted) else None
             if theirs is None:

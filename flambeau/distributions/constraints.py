@@ -286,6 +286,8 @@ _NUMPY_ALIKE = frozenset((float32, float64, int64))  # with Python numbers, thes
 
 def satisfied(constraint, value: Tensor) -> bool:
     """Whether ``constraint`` allows all of ``value``."""
+    if value._opaque:
+        return True  # each sample's own values are not known inside of vmap
     each = constraint
     while isinstance(each, _IndependentConstraint) and value.dim() >= each.event_dim:
         each = each.base_constraint

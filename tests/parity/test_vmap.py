@@ -279,7 +279,12 @@ F.dropout(x, 0.0)
 F.alpha_dropout(x, 0.5, training=True)
 F.dropout1d(x.expand(4, 3))
 F.dropout2d(x.expand(2, 4, 3, 3))
-F.gumbel_softmax(x)"""
+F.gumbel_softmax(x)
+(lambda y: (F.dropout(y, inplace=True), y)[1])(x.clone())
+torch.distributions.Normal(x, 1.0).sample()
+torch.distributions.Normal(x, 1.0).log_prob(w)
+torch.distributions.Categorical(logits=x).sample()
+torch.distributions.Bernoulli(x.sigmoid()).sample()"""
 
 
 @pytest.mark.parametrize("program", PROGRAMS.split("\n"))

@@ -57,8 +57,8 @@ def _inner(call: Call, a: Any, b: Any, conj: bool = False) -> Any:
 def addmm(call: Call) -> Any:
     level, bias = call.level, call.input
     if not level.has(bias) and not level.has(call.mat2) and bias.dim() < 2:
-        rows = call.mat1._value.flatten(0, 1)
-        return level.wrap(call(mat1=rows).unflatten(0, (level.size, -1)) if level.size else ops.matmul(call.mat1._value, call.mat2))
+        rows = call.mat1._value
+        return level.wrap(call(mat1=rows.flatten(0, 1)).unflatten(0, rows.shape[:2]))
     return _added(call, ops.matmul(level.aligned(call.mat1, 2), level.aligned(call.mat2, 2)), 2)
 
 

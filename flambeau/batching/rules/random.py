@@ -21,21 +21,19 @@ _UNBATCHED = (
 
 
 def _drawn(draw: Any, is_random: Any = None) -> Any:
-    """The rule of an op that draws numbers: ``draw(level, op, args, kwargs)`` makes those of all samples, each of its own."""
+    """The rule of an op that draws numbers: ``draw(level, op, args, kwargs)`` draws for all samples, each its own."""
 
     def rule(interception: Any, op: Any, args: tuple, kwargs: dict) -> Any:
-        level = interception.levels[-1] if interception.levels else None
-        if level is None or is_random is not None and not is_random(op, args, kwargs):
+        level = interception.levels[-1]
+        if is_random is not None and not is_random(op, args, kwargs):
             return interception.as_written(op, args, kwargs)
         if level.randomness == "error":
             raise RuntimeError(_ERROR)
         if level.randomness == "same":
             return _same(interception, level, op, args, kwargs)
-        values = draw(level, op, args, kwargs)
-        if values is None:
-            return args[0]
-        with interception.within(interception.levels[: level.depth - 1]):
-            return level.wrap(values())
+        with interception.within(interception.levels[:-1]):
+            found = level.wrap(draw(level, op, args, kwargs))
+        return args[0] if op.name.endswith("_") else found
 
     return rule
 
@@ -48,7 +46,7 @@ def _same(interception: Any, level: Level, op: Any, args: tuple, kwargs: dict) -
         args = (ops.empty(args[0].shape, dtype=args[0].dtype), *args[1:])
     if args and level.has(args[0]):
         return op.check(*args, **kwargs)
-    with interception.within(interception.levels[: level.depth - 1]):
+    with interception.within(interception.levels[:-1]):
         return op.function(*args, **kwargs)
 
 
@@ -56,21 +54,20 @@ def _sized(level: Level, op: Any, args: tuple, kwargs: dict) -> Any:
     """rand, randn: sizes, to which the number of samples comes."""
     size = kwargs.get("size", args)
     size = tuple(size[0]) if len(size) == 1 and isinstance(size[0], (tuple, list)) else tuple(size)
-    named = {k: v for k, v in kwargs.items() if k != "size"}
-    return lambda: op.function(level.size, *size, **named)
+    return op.function(level.size, *size, **{k: v for k, v in kwargs.items() if k != "size"})
 
 
 def _with_size(level: Level, op: Any, args: tuple, kwargs: dict) -> Any:
     """randint, normal with a size."""
     if kwargs.get("size") is not None:
-        return lambda: op.function(*args, **{**kwargs, "size": (level.size, *kwargs["size"])})
+        return op.function(*args, **{**kwargs, "size": (level.size, *kwargs["size"])})
     if isinstance(args[-1], (tuple, list)):
-        return lambda: op.function(*args[:-1], (level.size, *args[-1]), **kwargs)
+        return op.function(*args[:-1], (level.size, *args[-1]), **kwargs)
     return _of_tensors(level, op, args, kwargs)
 
 
 def _one_by_one(level: Level, op: Any, args: tuple, kwargs: dict) -> Any:
-    return lambda: ops.stack([op.function(*args, **kwargs) for _ in range(level.size)])
+    return ops.stack([op.function(*args, **kwargs) for _ in range(level.size)])
 
 
 def _of_tensors(level: Level, op: Any, args: tuple, kwargs: dict) -> Any:
@@ -78,32 +75,31 @@ def _of_tensors(level: Level, op: Any, args: tuple, kwargs: dict) -> Any:
     n = max([x.dim() for x in (*args, *kwargs.values()) if isinstance(x, Tensor)])
 
     def every(x: Any) -> Any:
-        return level.aligned(x, n) if level.has(x) else level.expanded(x) if x is args[0] else x
+        return level.expanded(x).contiguous() if x is args[0] and not level.has(x) else level.aligned(x, n)
 
-    given, named = [every(x) for x in args], {k: every(x) for k, x in kwargs.items()}
-    return lambda: op.function(*[x.contiguous() if isinstance(x, Tensor) else x for x in given], **named)
+    return op.function(*[every(x) if isinstance(x, Tensor) else x for x in args], **{k: level.aligned(x, n) for k, x in kwargs.items()})
 
 
 def _multinomial(level: Level, op: Any, args: tuple, kwargs: dict) -> Any:
     rows = level.expanded(args[0])
     if rows.dim() < 3:
-        return lambda: op.function(rows, *args[1:], **kwargs)
-    return lambda: op.function(rows.flatten(0, 1), *args[1:], **kwargs).unflatten(0, rows.shape[:2])
+        return op.function(rows, *args[1:], **kwargs)
+    return op.function(rows.flatten(0, 1), *args[1:], **kwargs).unflatten(0, rows.shape[:2])
 
 
 def _in_place(level: Level, op: Any, args: tuple, kwargs: dict) -> Any:
     if not level.has(args[0]):
         raise RuntimeError(_UNBATCHED)
-    values = [level.aligned(x, args[0].dim()) for x in args]
-    return lambda: op.function(*values, **{k: level.aligned(x, args[0].dim()) for k, x in kwargs.items()})
+    n = args[0].dim()
+    return op.function(*[level.aligned(x, n) for x in args], **{k: level.aligned(x, n) for k, x in kwargs.items()})
 
 
 def _channels(level: Level, op: Any, args: tuple, kwargs: dict) -> Any:
     """Dropout of whole channels: of (N, C, ...) for each sample."""
     x = level.expanded(args[0])
     if x.dim() < 4 and "feature" not in op.name:  # (C, ...)
-        return lambda: op.function(x, *args[1:], **kwargs)
-    return lambda: op.function(x.flatten(0, 1), *args[1:], **kwargs).unflatten(0, x.shape[:2])
+        return op.function(x, *args[1:], **kwargs)
+    return op.function(x.flatten(0, 1), *args[1:], **kwargs).unflatten(0, x.shape[:2])
 
 
 def _drops(op: Any, args: tuple, kwargs: dict) -> bool:
