@@ -54,6 +54,20 @@ def test_first_time_compiles_by_request(monkeypatch):
     assert torch.engine_stats()["compiled"] == 1 and torch.engine_stats()["misses"] == 0
 
 
+def test_what_takes_long_is_compiled_on_first_sight():
+    """If the interpreter would take longer, this time alone, than compiling takes: a large product, but no small one."""
+    from flambeau.engine.cpu import compiler
+
+    compiler.session()  # loading LLVM takes its time too
+    for n, compiled in ((50, 0), (1500, 1)):
+        a, b = torch.ones(n, n), torch.ones(n, n)
+        assert torch.mm(a, b).amax().item() == n
+        assert (torch.engine_stats()["compiled"], torch.engine_stats()["misses"]) == (compiled, 1)
+    weight, images = torch.ones(64, 64, 3, 3), torch.ones(8, 64, 60, 60)
+    assert F.conv2d(images, weight)[0, 0, 0, 0].item() == 64 * 9
+    assert torch.engine_stats()["misses"] == 1
+
+
 def test_shapes_that_come_twice_do_not_compile_for_ever(monkeypatch):
     """Once the allowance is used up, a trace is compiled when the interpreter has spent on it what compiling takes."""
     monkeypatch.setattr(plans, "ALLOWANCE", 0.0)

@@ -1,6 +1,7 @@
 """The plans of a process: which traces are compiled, when, and what came of it.
 
-A trace that is new runs in the interpreter, which needs no preparation. One that comes again is compiled, at once. Where
+A trace that is new runs in the interpreter, which needs no preparation, unless that would take longer than compiling does.
+One that comes again is compiled, at once. Where
 traces come again and again that differ in their sizes alone, a *family*, what a plan does is decided for all sizes (see
 :mod:`flambeau.engine.lowered`), and a new member of the family needs no more than that its numbers are put in.
 
@@ -20,6 +21,7 @@ import math
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -45,8 +47,11 @@ SIZES = 2
 WAYS = 8
 """... and how many such plans a family may have, for sizes that are not treated alike."""
 MAX_FAMILIES = 1024
-CALL, ELEMENT = 8e-6, 1e-9
-"""Seconds that the interpreter takes for each node, and for each element that it reads or makes, about."""
+LOADING = 0.15
+"""Seconds that loading LLVM takes, about."""
+CALL, ELEMENT, PRODUCT = 8e-6, 1e-9, 4e-11
+"""Seconds that the interpreter takes for each node, for each element that it reads or makes, and for each multiplication of
+products and convolutions, about."""
 MAX_PLANS = 512
 MAX_NODES = 1 << 17
 """How many nodes all plans together have that were made for a member of a family; what is new is made again soon enough."""
@@ -133,6 +138,8 @@ def find(trace: Trace) -> Plan | None:
                 plan = _compile(trace)
         elif times == 0:
             plan = _member(trace)
+            if plan is None and _is_heavy(trace):
+                plan = _compile(trace)
         if plan is None:
             return None
     plan.runs += 1
@@ -199,13 +206,34 @@ def interpreted(key: tuple, nodes: int, cost: float, seconds: float) -> None:
 
 def cost_of(trace: Trace) -> float:
     """The seconds that the interpreter takes for a trace, about."""
-    elements = 0
+    if trace.cost:
+        return trace.cost
+    elements = products = 0
     for node in trace.nodes:
         for x in (node, *node.inputs):
             if x.__class__ is Node:
                 shapes = x.shape if x.dtype.__class__ is tuple else (x.shape,)
                 elements += sum([prod(shape) for shape in shapes])
-    return CALL * len(trace.nodes) + ELEMENT * elements
+        multiplied = MULTIPLIED.get(node.op.name)
+        if multiplied is not None:
+            products += multiplied(node, *node.inputs)
+    trace.cost = CALL * len(trace.nodes) + ELEMENT * elements + PRODUCT * products
+    return trace.cost
+
+
+def _inner(node: Node, a: Node) -> int:
+    """The multiplications of a matrix product whose left side is ``a``."""
+    return prod(node.shape) * a.shape[-1] if a.shape else 0
+
+
+MULTIPLIED: dict[str, Callable[..., int]] = {
+    **dict.fromkeys(["mm", "bmm", "mv", "dot", "aten.matmul"], lambda node, a, b: _inner(node, a)),
+    **dict.fromkeys(["addmm", "baddbmm"], lambda node, d, a, *rest: _inner(node, a)),
+    "_convolution": lambda node, x, weight, *bias: prod(node.shape) * prod(weight.shape[1:]),
+    "_convolution_input": lambda node, grad, weight, *bias: prod(grad.shape) * prod(weight.shape[1:]),
+    "_convolution_weight": lambda node, x, grad: prod(grad.shape) * prod(node.shape[1:]),
+}
+"""How many numbers are multiplied, by the op's name, for ops that multiply many for each element."""
 
 
 def clear() -> None:
@@ -241,6 +269,18 @@ def _specialise(plan: Plan) -> None:
         totals.seconds += time.perf_counter() - start
         totals.cost += KERNEL * (stats.compiled + stats.loaded - known)
         totals.code, totals.kernels = stats.bytes, stats.compiled + stats.loaded
+
+
+def _is_heavy(trace: Trace) -> bool:
+    """Whether the interpreter would take longer for a trace, this time alone, than compiling it will."""
+    cost = cost_of(trace)
+    if cost < PLANNING * len(trace.nodes) or totals.code > MAX_CODE or totals.kernels > MAX_KERNELS:
+        return False
+    kernels = len({node.op for node in trace.nodes} | {node.kind for node in trace.nodes if node.op.name in MULTIPLIED})
+    compiling = PLANNING * len(trace.nodes) + KERNEL * kernels
+    if totals.nodes:
+        compiling = min(compiling, totals.cost / totals.nodes * len(trace.nodes))
+    return cost > compiling + (0.0 if "flambeau.engine.cpu.compiler" in sys.modules else LOADING)
 
 
 def _worthwhile(nodes: int, spent: float) -> bool:

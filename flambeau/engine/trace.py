@@ -203,10 +203,11 @@ class Trace:
     be seen; for a structure that is known, by comparing them with what they are where nobody looks.
     """
 
-    __slots__ = ("dead", "key", "leaves", "nodes", "numbers", "structure", "targets")
+    __slots__ = ("cost", "dead", "key", "leaves", "nodes", "numbers", "structure", "targets")
 
     def __init__(self, nodes: list[Node], storages: dict, history: list) -> None:
         self.nodes = nodes
+        self.cost = 0.0  # seconds that the interpreter takes for it, where that has been asked
         like = tuple(map(_kind, nodes))
         structure = _latest.get(like)
         if structure is None:  # some may have no kind yet
