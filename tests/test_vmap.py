@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
 
 import pytest
@@ -48,6 +49,8 @@ def test_batched_tensors_outside():
     """What has leaked has no values, and says so."""
     kept = []
     torch.vmap(lambda x: kept.append(x) or x)(torch.ones(2, 3))
+    with pytest.raises(NotImplementedError, match="storage"):
+        pickle.dumps(kept[0])
     for use in (lambda x: x + 1, lambda x: x.tolist(), lambda x: x.numpy(), lambda x: x.sum().item(), lambda x: x.zero_()):
         with pytest.raises(RuntimeError, match="storage|item"):
             use(kept[0])

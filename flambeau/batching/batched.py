@@ -163,6 +163,9 @@ class Batched(Tensor):
     def __deepcopy__(self, memo: dict) -> NoReturn:
         raise NotImplementedError("Cannot access storage of BatchedTensorImpl")
 
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        raise NotImplementedError("Cannot access storage of BatchedTensorImpl")
+
     @property
     def data(self) -> NoReturn:
         raise RuntimeError("accessing `data` under vmap transform is not allowed")
