@@ -259,7 +259,8 @@ def short_of_luck():
 
 def test_errors_are_those_of_the_long_way():
     x, n = torch.zeros(3, 2), torch.zeros(3, dtype=torch.int8)
-    x.tolist(), n.tolist()
+    k = torch.tensor([1, 0])
+    x.tolist(), n.tolist(), k.tolist()
     w = torch.ones(3, requires_grad=True)
     for error, match, wrong in [
         (IndexError, "index 3 is out of bounds for dimension 0 with size 3", lambda: x[3]),
@@ -275,10 +276,17 @@ def test_errors_are_those_of_the_long_way():
         (ValueError, "only one element tensors can be converted to Python scalars", lambda: float(x[0])),
         (RuntimeError, "Boolean value of Tensor with more than one value is ambiguous", lambda: bool(x[0])),
         (ValueError, "step must be greater than zero", lambda: x[::-1]),
+        (IndexError, "index 3 is out of bounds for dimension 0 with size 3", lambda: x[torch.tensor([0, 3])]),
+        (IndexError, "index 4 is out of bounds for dimension 0 with size 3", lambda: x.__setitem__(torch.tensor([0, 4]), 1.0)),
+        (IndexError, "shape of the mask", lambda: x[torch.tensor([True, False])]),
+        (IndexError, "could not be broadcast together", lambda: x[torch.tensor([0, 1]), torch.tensor([0, 1, 1])]),
+        (RuntimeError, "shape mismatch", lambda: x.__setitem__(torch.tensor([0, 1]), torch.ones(3, 2))),
+        (RuntimeError, "single memory location", lambda: k.__setitem__(k, 1)),
+        (RuntimeError, "dtypes match", lambda: x.__setitem__(torch.tensor([0, 1]), torch.ones(2, 2).double())),
     ]:
         with pytest.raises(error, match=match):
             wrong()
-    assert x.sum().item() == 0 and n.tolist() == [0, 0, 0] and w.tolist() == [1.0] * 3
+    assert x.sum().item() == 0 and n.tolist() == [0, 0, 0] and k.tolist() == [1, 0] and w.tolist() == [1.0] * 3
 
 
 def test_the_tape_knows_of_what_is_written():

@@ -192,7 +192,7 @@ def expand_masks(input, indices) -> tuple:
                     )
             out.extend(dispatch.wrap(a, dtypes.int64) for a in np.nonzero(i._array()))
         elif i.dtype in (dtypes.int64, dtypes.int32):
-            out.append(i.to(dtypes.int64))
+            out.append(i if i.dtype is dtypes.int64 else i.to(dtypes.int64))
         else:
             raise IndexError(f"tensors used as indices must be long, int, byte or bool tensors, got {i.dtype}")
     if len(out) > input.dim():

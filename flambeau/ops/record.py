@@ -148,7 +148,9 @@ class Op:
         self.numbers = frozenset(x for i, n in enumerate(names) if n in self.tensors and runs for x in (i, n))
         # How many leading arguments a recipe may know by their layouts alone, or as numbers whose values do not matter.
         self.by_layout = next((n for n in (3, 2) if len(names) >= n and set(names[:n]) <= set(self.tensors)), 1 if names else 0)
-        self.listed = bool(self.tensors) and self.tensors[0].startswith("*")  # the first argument is a list of tensors
+        # Which argument is a list of tensors; ``None``: there is none.
+        first = 0 if self.tensors and self.tensors[0].startswith("*") else None
+        self.listed = next((i for i, n in enumerate(names) if "*" + n in self.tensors), first)
         self.recipes: dict = {}
         self.seen: set = set()  # keys of calls that have come once
         self.closed: set = set()  # keys of calls that depend on the numbers' values all the same

@@ -36,7 +36,7 @@ def compose(op: Op, args: tuple, kwargs: dict):
     key = key_of(op, args, kwargs)
     follow = op.recipes.get(key)
     if follow is not None:
-        result = follow(given(op, args, kwargs) if kwargs or op.listed else args)
+        result = follow(given(op, args, kwargs) if kwargs or op.listed is not None else args)
         if result is not None:
             return result
         if follow in _TRIES and not config.eager and dispatch.autocast.cast is None:

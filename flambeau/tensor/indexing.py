@@ -240,6 +240,8 @@ def _put_at(x: Tensor, indices: tuple, value) -> bool:
         return False
     if storage.node.value.__class__ is not np.ndarray or storage.node.dtype is not x._dtype:
         return False
+    if any([i is not None and i._storage is storage for i in indices]):
+        return False
     if grad_mode.enabled and (x.requires_grad or x._base is not None and x._base.requires_grad):
         return False
     values = _ready(value, x, None)
@@ -302,22 +304,22 @@ def _put(x: Tensor, key, value) -> bool:
     if place is None:
         return False
     shape, strides, offset, _ = place
-    base = x if x._base is None else x._base
-    values = _ready(value, x, shape)
-    if values is None:
-        if value.__class__ is not Tensor or value._storage is not storage or value._shape != shape or value._bits or value._tangent is not None:
-            return False
+    if value.__class__ is Tensor and value._storage is storage and value._shape == shape and not value._bits and value._tangent is None:
         if value._offset == offset and value._strides == strides:  # x[i] += 1 has written it already
             storage.check_write()
             storage.version += 1
-            storage.unseen += base._from_data
-            return True
-        if strides is not None or value._strides is not None or abs(value._offset - offset) < prod(shape):
-            return False  # these may be rows that overlap
-        values = values_of(value)
-    if not storage.put(values, shape, strides, offset):
+            values = None
+        elif strides is None is value._strides and abs(value._offset - offset) >= prod(shape):  # rows that do not overlap
+            values = values_of(value)
+        else:
+            return False
+    else:
+        values = _ready(value, x, shape)
+        if values is None:
+            return False
+    if values is not None and not storage.put(values, shape, strides, offset):
         return False
-    storage.unseen += base._from_data
+    storage.unseen += (x if x._base is None else x._base)._from_data
     return True
 
 

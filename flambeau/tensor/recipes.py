@@ -110,12 +110,11 @@ def _key(op: Op, args: tuple, kwargs: dict, numbers: frozenset) -> tuple | None:
     key: list = []
     append = key.append
     try:
-        start = 0
-        if op.listed and _takes_list(op, args):
-            append(tuple([layout_or_class(x) for x in args[0]]))
-            start = 1
-        for i, x in enumerate(args[start:], start) if start else enumerate(args):
-            if isinstance(x, Tensor):
+        listed = op.listed if op.listed is not None and _takes_list(op, args) else None
+        for i, x in enumerate(args):
+            if i == listed:
+                append(tuple([layout_or_class(x) for x in x]))
+            elif isinstance(x, Tensor):
                 append(x._layout or layout_of(x))
             elif x.__class__ is int:
                 append(int if i in numbers else x)
@@ -142,14 +141,16 @@ MAX_LISTED = 32
 
 
 def _takes_list(op: Op, args: tuple) -> bool:
-    """Whether the first argument is a list of the op's tensors."""
-    return op.listed and bool(args) and args[0].__class__ in (list, tuple) and len(args[0]) <= MAX_LISTED
+    """Whether an argument is a list of the op's tensors."""
+    i = op.listed
+    return i is not None and len(args) > i and args[i].__class__ in (list, tuple) and len(args[i]) <= MAX_LISTED
 
 
 def given(op: Op, args: tuple, kwargs: dict) -> tuple:
     """The arguments one by one, those of a list too."""
-    if op.listed and _takes_list(op, args):
-        args = (*args[0], *args[1:])
+    i = op.listed
+    if i is not None and _takes_list(op, args):
+        args = (*args[:i], *args[i], *args[i + 1 :])
     return (*args, *kwargs.values()) if kwargs else args
 
 

@@ -13,7 +13,7 @@ from flambeau.core import dtypes, memory_format
 from flambeau.core.size import Size, contiguous_strides, wrap_dim
 from flambeau.dispatch import grad_mode
 from flambeau.engine import flight
-from flambeau.engine.graph import VIEW, Node, leaf
+from flambeau.engine.graph import NO_ATTRS, VIEW, Node
 from flambeau.engine.run import run_ahead
 from flambeau.tensor.storage import Storage, looks
 
@@ -589,11 +589,10 @@ def is_little(shape: Size, strides: tuple[int, ...] | None) -> bool:
 
 def _copied(t: Tensor, content: Node) -> Node:
     """A leaf with a copy of a part of some data."""
-    values = content.value
     if flight.aloft is not None:
-        flight.settle(values)
+        flight.settle(content.value)
     storage, shape, offset, strides = t._storage, t._shape, t._offset, t._strides
-    flat: Any = storage.buffer if storage.leaf is content else values.reshape(-1)
+    flat: Any = storage.buffer if storage.leaf is content else content.value.reshape(-1)
     if not shape:
         value = flat[offset, ...].copy()
     elif strides is None:
@@ -603,7 +602,9 @@ def _copied(t: Tensor, content: Node) -> Node:
     else:
         (step,) = strides
         value = flat[offset : offset + prod(shape) * step : step].copy()
-    return leaf(value, shape, t._dtype)
+    found = _new(Node)  # as graph.leaf makes it
+    found.op, found.inputs, found.attrs, found.shape, found.dtype, found.value = None, (), NO_ATTRS, shape, t._dtype, value
+    return found
 
 
 def is_window(t: Tensor) -> bool:
