@@ -54,11 +54,11 @@ class Way:
                     leaf its shape and dtype, or ``~slot`` where it is read again
     ``alone``       how many references to each node :func:`run` finds if nobody else sees it; ``references``: that there were last time
     ``kept``        which nodes somebody sees, and ``outputs``: what these get
-    ``numbers``     which inputs kernels take as numbers
+    ``numbers``     which inputs kernels take as numbers; behind these come the ``fixed`` ones
     ``fault``       where kernels note that they refuse their values
     """
 
-    __slots__ = ("_memory", "alone", "code", "fault", "kept", "launch", "numbers", "outputs", "plan", "references", "wanted")
+    __slots__ = ("_memory", "alone", "code", "fault", "fixed", "kept", "launch", "numbers", "outputs", "plan", "references", "wanted")
 
     def __init__(self, plan: Plan, trace: Trace) -> None:
         from flambeau.engine.cpu.compiler import launcher
@@ -80,7 +80,8 @@ class Way:
                 slots[x] = len(slots)
                 self.wanted.append((x.shape, x.dtype))
         places = [i for i, x in enumerate(inputs) if x is not None and x.__class__ is not Node]
-        self.numbers = [places[n] for n in plan.number_order]
+        self.numbers = [places[n] for n in plan.number_order if n >= 0]
+        self.fixed = [plan.fixed[n] for n in plan.number_order if n < 0]
         self.alone = [3 + uses for uses in structure.uses]  # two lists and an argument
         self.references: list[int] | None = None
         self.kept = kept
@@ -104,8 +105,9 @@ class Way:
                 code.extend((0, 1 + given[source], new + 8 * place, offset))
         integers = {place for place, _ in plan.integers}
         numbers = plan.numbers.buffer_info()[0]
-        for k in range(len(plan.number_order)):
-            code.extend((2 if k in integers else 1, 1 + leaves + len(places) + k, numbers + 8 * k, 0))
+        order = [k for k, n in enumerate(plan.number_order) if n >= 0] + [k for k, n in enumerate(plan.number_order) if n < 0]
+        for argument, k in enumerate(order, 1 + leaves + len(places)):
+            code.extend((2 if k in integers else 1, argument, numbers + 8 * k, 0))
         code[2] = (len(code) - 4) // 4
         self._memory = arguments, table, code, plan.numbers
         self.code = code.buffer_info()[0]
@@ -155,6 +157,8 @@ def run() -> bool:
                 given.append(value3)
             for place in way.numbers:
                 given.append(inputs[place])
+            if way.fixed:
+                given += way.fixed
             if way.launch(way.code, *given) is not None:
                 return False
             if 1 in way.fault:  # it has refused its values: the interpreter says why
@@ -179,7 +183,7 @@ def run() -> bool:
 
 def note(plan: Plan, trace: Trace) -> None:
     """Remembers the short way of a trace whose plan is about to run, if there is one."""
-    if not plan.all_native or len(plan.calls) != 1 or plan.fixed or trace.targets or len(trace.nodes) > MOST or config.guard:
+    if not plan.all_native or len(plan.calls) != 1 or trace.targets or len(trace.nodes) > MOST or config.guard:
         return
     if not 0 < sum(trace.key[1]) <= KEPT:
         return
