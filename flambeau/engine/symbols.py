@@ -163,6 +163,10 @@ class Symbol:
         self._table.decide(operator.eq, self, value)
         return value
 
+    def whole(self) -> Symbol:
+        """The symbol without what is behind the point."""
+        return self._table.compute(_whole, self, None)
+
     def __hash__(self) -> int:
         # Equal sizes are compared, which is a guard. Different ones may be taken for different: that loses speed at most.
         return hash(self.hint)
@@ -220,3 +224,12 @@ for _name in ("eq", "ne", "lt", "le", "gt", "ge"):
 def hint_of(x: Any) -> Any:
     """``x``, or the number that the symbol ``x`` is in the trace at hand; see :attr:`Symbol.hint`."""
     return x.hint if x.__class__ is Symbol else x
+
+
+def whole(x: Any) -> Any:
+    """``int(x)``, which of a symbol is one."""
+    return x.whole() if x.__class__ is Symbol else int(x)
+
+
+def _whole(x: Any, _: None) -> int:
+    return int(x)

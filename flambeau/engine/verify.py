@@ -168,7 +168,7 @@ def _inside(
         return
     if own.__class__ is tuple or 0 in shape:
         return
-    if min(shape, default=0) < 0:
+    if any([n < 0 for n in shape]):
         raise BrokenPlan(f"{stage}: {reader} sees {source} in the shape {tuple(shape)}")
     count = prod(extent) * own.itemsize // dtype.itemsize
     low, high = reach(shape, strides, offset)

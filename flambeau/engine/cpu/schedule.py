@@ -9,6 +9,7 @@ from __future__ import annotations
 from flambeau.core.dtypes import BOOLEAN
 from flambeau.engine.cpu.compiler import Machine
 from flambeau.engine.loops import Access, Loop, is_reduction
+from flambeau.engine.symbols import whole
 
 # Levels at which a value is computed: once, once a row, at every point.
 ONCE, ROW, POINT = range(3)
@@ -284,7 +285,7 @@ class Schedule:
         few = tasks < (4 * FEW if self.across else FEW) or (self.across and self._far())
         if few and len(self.passes) == 1 and self.passes[0][1]:
             trips = self.trips(self.reduced[0]) if self.reduced else 1
-            parts = min(trips, int(work / PART), SPLIT_BYTES // self.part_bytes())
+            parts = min(trips, whole(work / PART), SPLIT_BYTES // self.part_bytes())
             if parts > max(tasks, 1):
                 self.divided, self.split = self.reduced[0], True
                 self.steps = -(-trips // parts)
