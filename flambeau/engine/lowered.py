@@ -69,7 +69,7 @@ class Lowered:
     ``makers``     of a value that kernels make, how many steps must have run until it is there
     ``in_place``   nodes that are written right into the memory that a leaf's slot stands for: node -> slot
     ``copies``     of what is made elsewhere while that memory is still needed, a copy in the end: node -> node of the copy
-    ``visible``    the nodes whose size a plan must know: those in memory, and those with a kernel of their own or of NumPy
+    ``bytes``      how long the values are that kernels leave in memory
     ``symbols``    the table of the sizes, where they are symbols
     """
 
@@ -105,7 +105,8 @@ class Lowered:
         self.native_nodes.update(i for results in self.results.values() for i in results)
         self.in_place = self._find_in_place()
         self.copies = self._copy_to_storages()
-        self.visible = {*self.in_memory, *self.native_nodes, *(group.members[0] for group in self.groups if group.body is None)}
+        stored = self.native_nodes & self.in_memory
+        self.bytes = {i: prod(self.nodes[i].shape) * self.nodes[i].dtype.itemsize for i in stored}
         verify.verify_targets(self)
         done("steps")
 
@@ -113,7 +114,7 @@ class Lowered:
 
     def natives_at(self, nodes: list[Template]) -> dict[int, Native]:
         """The kernels of their own that nodes with other sizes have; ``Unfit`` where these are used in another way."""
-        found = _natives(nodes, self._alone())
+        found = _natives(nodes, self.alone())
         if found.keys() != self.natives.keys():
             raise Unfit
         for i, native in found.items():
@@ -126,7 +127,8 @@ class Lowered:
 
     # --- kernels of their own ----------------------------------------------------------------------------
 
-    def _alone(self) -> list[int]:
+    def alone(self) -> list[int]:
+        """The nodes that may have a kernel of their own."""
         alone = [group.members[0] for group in self.groups if group.body is None]
         return [i for i in alone if not (self.nodes[i].kept and self.nodes[i].dtype.__class__ is tuple)]
 
@@ -137,7 +139,7 @@ class Lowered:
         together are kept, for they are taken apart in a trace to come, NumPy's kernel makes them.
         """
         here = None if self.symbols is None else self.symbols.here()
-        self.natives = _natives(self.nodes if here is None else [n and n.at(here) for n in self.nodes], self._alone())
+        self.natives = _natives(self.nodes if here is None else [n and n.at(here) for n in self.nodes], self.alone())
         self.results = {}
         for i in self.natives:
             node = self.nodes[i]

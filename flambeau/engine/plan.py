@@ -16,7 +16,6 @@ import sys
 from array import array
 from collections.abc import Callable, Sequence
 from functools import partial
-from math import prod
 from typing import NamedTuple
 
 import numpy as np
@@ -135,12 +134,12 @@ class Plan:
         self.results, self.in_memory, self.checks = lowered.results, lowered.in_memory, lowered.checks
         self.makers, self.in_place, self.copies = lowered.makers, lowered.in_place, lowered.copies
         self.sizes = None if sizes is None else lowered.symbols.fit(sizes)  # type: ignore[union-attr]
-        if self.sizes is None:
-            self.nodes, self.natives = lowered.nodes, lowered.natives
-        else:
-            values = self.sizes
-            self.nodes = [node.at(values) if i in lowered.visible else node for i, node in enumerate(lowered.nodes)]
+        self.nodes, self.natives = lowered.nodes, lowered.natives
+        if self.sizes is not None:
+            values, apart = self.sizes, {group.members[0] for group in self.groups if group.body is None}
+            self.nodes = [node.at(values) if i in apart else node for i, node in enumerate(lowered.nodes)]
             self.natives = lowered.natives_at(self.nodes)
+        self.bytes = dict(zip(lowered.bytes, self._value_of(list(lowered.bytes.values()))))
         passes.done("sizes")
         kernels = [self._kernel(step) for step in self.steps]
         passes.done("kernels")
@@ -181,7 +180,7 @@ class Plan:
         """Gives every materialized value its place and writes down what is the same in each run."""
         lowered = self.lowered
         self.outputs = {
-            i: Output(self.nodes[i].shape, self.nodes[i].dtype)
+            i: Output(self._value_of(self.nodes[i].shape), self.nodes[i].dtype)
             for i in lowered.native_nodes & self.in_memory
             if self.nodes[i].kept and i not in self.in_place and i not in self.copies
         }
@@ -240,11 +239,12 @@ class Plan:
         """With guards, memory of its own for each value that does not outlive a run; else they lie in the arena."""
         if not config.guard:
             return {}
-        return {i: np.empty(max(1, prod(self.nodes[i].shape)) * self.nodes[i].dtype.itemsize, np.uint8) for i in places}
+        return {i: np.empty(max(self.bytes[i], self.nodes[i].dtype.itemsize), np.uint8) for i in places}
 
     def _view(self, node: Template, memory: np.ndarray) -> np.ndarray:
         """The value of a node that lies at the beginning of some memory."""
-        return strided(memory, node.shape, contiguous_strides(node.shape), 0, node.dtype)
+        shape = self._value_of(tuple(node.shape))
+        return strided(memory, shape, contiguous_strides(shape), 0, node.dtype)
 
     def _allocate(self, nodes: list[int]) -> dict[int, int]:
         """Offsets in the arena: first fit, each value from the step that writes it to the last that reads it."""
@@ -257,7 +257,7 @@ class Plan:
         places: dict[int, int] = {}
         self.arena_size = 0
         for i in sorted(nodes, key=lambda i: life[i][0]):
-            size = -(-max(1, prod(self.nodes[i].shape)) * self.nodes[i].dtype.itemsize // 64) * 64
+            size = -(-max(1, self.bytes[i]) // 64) * 64
             first, last = life[i]
             alive = [t for t in alive if t[2] >= first]
             start = at = 0

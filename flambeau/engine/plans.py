@@ -162,12 +162,12 @@ def _member(trace: Trace) -> Plan | None:
     if family.lowered and (family.kernels * KERNEL < cost or _affordable()):
         for lowered in family.lowered:
             with contextlib.suppress(Unfit):
-                return _compile(trace, family, sizes, lowered)
+                return _compile(trace, family, sizes, lowered, cost)
     family.times += 1
     family.cost += cost
     if family.times <= max(SIZES, config.compile_after) or len(family.lowered) >= WAYS:
         return None
-    return _compile(trace, family, sizes) if _worthwhile(len(trace.nodes), family.cost) else None
+    return _compile(trace, family, sizes, None, cost) if _worthwhile(len(trace.nodes), family.cost) else None
 
 
 SAMPLED = 16
@@ -295,8 +295,13 @@ def _affordable() -> bool:
     return totals.cost < ALLOWANCE or totals.cost < ALLOWANCE + SAVED * (totals.saved + sum(map(_replaced, plans.values())))
 
 
-def _compile(trace: Trace, family: Family | None = None, sizes: list[int] | None = None, lowered: Lowered | None = None) -> Plan | None:
-    """Makes a plan: for a trace with its sizes, or for all sizes of a family and then for these, or by what was ``lowered`` for all."""
+def _compile(
+    trace: Trace, family: Family | None = None, sizes: list[int] | None = None, lowered: Lowered | None = None, cost: float = 0.0
+) -> Plan | None:
+    """Makes a plan: for a trace with its sizes, or for all sizes of a family and then for these, or by what was ``lowered`` for all.
+
+    ``cost`` is what the interpreter takes for it, about, if that is known.
+    """
     before = seen.pop(trace.key, None)
     start = time.perf_counter()
     try:
@@ -335,7 +340,7 @@ def _compile(trace: Trace, family: Family | None = None, sizes: list[int] | None
     totals.compiled += 1
     totals.nodes += len(trace.nodes)
     totals.code, totals.kernels = stats.bytes, stats.compiled + stats.loaded
-    plan.interpreted = cost_of(trace) if before is None else before.cost
+    plan.interpreted = cost or (cost_of(trace) if before is None else before.cost)
     plan.special_after = KERNEL * len(plan.special) / (GAIN * max(CALL, plan.interpreted))
     if sizes is not None:
         totals.fitted += 1

@@ -92,7 +92,7 @@ def verify_memory(plan: Plan) -> None:
         for source in (sources | results) & own:
             life.setdefault(source, [k, k])[1] = k
     places = sorted(
-        (plan.static[i], plan.static[i] + prod(plan.nodes[i].shape) * plan.nodes[i].dtype.itemsize, *life[i], i)
+        (plan.static[i], plan.static[i] + plan.bytes[i], *life[i], i)
         for i in life if i not in plan.checks
     )  # fmt: skip
     for n, (start, end, first, last, i) in enumerate(places):
