@@ -68,6 +68,33 @@ def test_what_takes_long_is_compiled_on_first_sight():
     assert torch.engine_stats()["misses"] == 1
 
 
+def test_numpys_products_use_one_thread(monkeypatch):
+    """In the interpreter they are small: threads would wait for each other. The user's own have as many as before."""
+    from flambeau.engine.cpu import blas
+
+    if blas.get_num_threads() is None:
+        pytest.skip("this BLAS does not let itself be asked")
+    before = torch.get_num_threads()
+    seen = []
+    kernel = torch.mm.op.kernel
+
+    def watched(*args):
+        seen.append(blas.get_num_threads())
+        return kernel(*args)
+
+    try:
+        torch.set_num_threads(2)
+        monkeypatch.setattr(torch.mm.op, "kernel", watched)
+        torch.mm(torch.ones(5, 6), torch.ones(6, 7)).sum().item()
+        assert seen == [1] and blas.get_num_threads() == 2
+        monkeypatch.setattr(torch.mm.op, "kernel", lambda *args: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            torch.mm(torch.ones(5, 8), torch.ones(8, 7)).sum().item()
+        assert blas.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_shapes_that_come_twice_do_not_compile_for_ever(monkeypatch):
     """Once the allowance is used up, a trace is compiled when the interpreter has spent on it what compiling takes."""
     monkeypatch.setattr(plans, "ALLOWANCE", 0.0)

@@ -235,6 +235,22 @@ MULTIPLIED: dict[str, Callable[..., int]] = {
 }
 """How many numbers are multiplied, by the op's name, for ops that multiply many for each element."""
 
+PRODUCTS = frozenset([*MULTIPLIED, "_attention", "_attention_grad", "_recurrence", "_recurrence_grad"])
+"""The ops whose meaning in NumPy is made of products."""
+
+
+def calm(nodes: list) -> contextlib.AbstractContextManager:
+    """What a trace for which there is no plan is interpreted in: NumPy's products then use one thread.
+
+    They are small, or the trace would have been compiled. More threads gain nothing, wait for each other where other
+    processes use the cores, and change the last bits.
+    """
+    if PRODUCTS.isdisjoint([node.op.name for node in nodes]):
+        return contextlib.nullcontext()
+    from flambeau.engine.cpu import blas  # ctypes, which most programs do without
+
+    return blas.one_thread()
+
 
 def clear() -> None:
     """Forgets all plans and what was seen."""

@@ -9,6 +9,7 @@ on with a plan whose kernels have begun, and puts anything else back to what is 
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from sys import is_finalizing
 from threading import get_ident
 from time import perf_counter
@@ -154,9 +155,10 @@ def _execute(run: Run, wanted: Node | None, ahead: bool) -> list[tuple[Exception
     flight.land()
     start = perf_counter()
     forget_uses(nodes)
-    _hold(history)
-    mark_needed(nodes)
-    errors = interpret(nodes, set(run.storages.values()))
+    with nullcontext() if seen is None else plans.calm(nodes):
+        _hold(history)
+        mark_needed(nodes)
+        errors = interpret(nodes, set(run.storages.values()))
     if seen is not None and not errors:  # one that fails is not seen: what is wrong with it may be what plans rely on
         plans.interpreted(*seen, perf_counter() - start)
     return errors

@@ -6,7 +6,9 @@ libraries than OpenBLAS, static builds), nothing is known and nothing is set.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+from collections.abc import Iterator
 from functools import cache
 
 import numpy.linalg._umath_linalg as linked
@@ -34,3 +36,17 @@ def set_num_threads(count: int) -> None:
     function = _function("set_num_threads")
     if function is not None:
         function(count)
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Has the library use one thread meanwhile."""
+    count = get_num_threads()
+    if count is None or count == 1:
+        yield
+        return
+    try:
+        set_num_threads(1)
+        yield
+    finally:
+        set_num_threads(count)
