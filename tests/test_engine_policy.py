@@ -48,6 +48,15 @@ def test_second_time_compiles_third_time_runs():
     assert torch.engine_stats()["code_bytes"] > 0
 
 
+def test_nodes_are_counted_by_who_runs_them():
+    for _ in range(3):
+        step()  # three nodes
+    stats = torch.engine_stats()
+    assert (stats["nodes_native"], stats["nodes_numpy"]) == (2 * 3, 3)
+    plans.clear()
+    assert torch.engine_stats()["nodes_native"] == stats["nodes_native"]
+
+
 def test_first_time_compiles_by_request(monkeypatch):
     monkeypatch.setattr(config, "compile_after", 0)
     step()

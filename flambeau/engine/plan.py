@@ -110,6 +110,8 @@ _WORD = (1 << 64) - 1
 class Plan:
     """A compiled trace."""
 
+    recorded = 0
+    """How many nodes its trace has."""
     runs = 0
     """How often it has run."""
     interpreted = 0.0

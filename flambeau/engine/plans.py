@@ -117,6 +117,8 @@ class Totals:
         self.interpreted = 0  # traces
         self.interpreted_seconds = 0.0
         self.hits = 0  # of plans that have been dropped
+        self.native_nodes = 0  # that these have run by kernels
+        self.numpy_nodes = 0  # that they, or the interpreter, have run by NumPy
         self.native_seconds = 0.0  # in them
         self.saved = 0.0  # seconds in the interpreter that they have replaced, as estimated
         self.refused: dict[str, int] = {}  # traces that could not be compiled, by what went wrong
@@ -195,6 +197,7 @@ def interpreted(key: tuple, nodes: int, cost: float, seconds: float) -> None:
     """Takes note that the interpreter has run a trace for which there was no plan, at a cost as :func:`cost_of` gives it."""
     totals.interpreted += 1
     totals.interpreted_seconds += seconds
+    totals.numpy_nodes += nodes
     before = seen.get(key)
     if before is None:
         if totals.seen + nodes > MAX_SEEN:
@@ -356,6 +359,7 @@ def _compile(
     totals.compiled += 1
     totals.nodes += len(trace.nodes)
     totals.code, totals.kernels = stats.bytes, stats.compiled + stats.loaded
+    plan.recorded = len(trace.nodes)
     plan.interpreted = cost or (cost_of(trace) if before is None else before.cost)
     plan.special_after = KERNEL * len(plan.special) / (GAIN * max(CALL, plan.interpreted))
     if sizes is not None:
@@ -410,8 +414,17 @@ def _drop(keys: list[tuple]) -> None:
 
 def _retire(plan: Plan) -> None:
     totals.hits += plan.runs
+    native, numpy = _nodes_run(plan)
+    totals.native_nodes += native
+    totals.numpy_nodes += numpy
     totals.native_seconds += _running(plan)
     totals.saved += _replaced(plan)
+
+
+def _nodes_run(plan: Plan) -> tuple[int, int]:
+    """How many nodes a plan has run by kernels, and by NumPy."""
+    numpy = sum([not step.compiled for step in plan.steps])
+    return plan.runs * (plan.recorded - numpy), plan.runs * numpy
 
 
 def _running(plan: Plan) -> float:
@@ -435,6 +448,8 @@ def engine_stats() -> dict[str, Any]:
     ``compile_ms``          what that took, loading LLVM included
     ``hits``                traces that a plan has run
     ``misses``              traces that the interpreter has run, for lack of a plan
+    ``nodes_native``        nodes that kernels have run
+    ``nodes_numpy``         nodes that NumPy has run, in the interpreter or within plans
     ``refused``             how many traces could not be compiled, by the reason: a bug, where there are any
     ``interpreted_ms``      what that took
     ``native_ms``           time in plans' runs, estimated from one in 16
@@ -452,6 +467,7 @@ def engine_stats() -> dict[str, Any]:
     """
     plan, compiler = (sys.modules.get(f"flambeau.engine.{name}") for name in ("plan", "cpu.compiler"))
     kernels = compiler.session().stats if compiler is not None else None
+    nodes = [_nodes_run(plan) for plan in plans.values()]
     return {
         "plans": len(plans),
         "compiled": totals.compiled,
@@ -459,6 +475,8 @@ def engine_stats() -> dict[str, Any]:
         "compile_ms": totals.seconds * 1e3,
         "hits": totals.hits + sum(plan.runs for plan in plans.values()),
         "misses": totals.interpreted,
+        "nodes_native": totals.native_nodes + sum([n for n, _ in nodes]),
+        "nodes_numpy": totals.numpy_nodes + sum([n for _, n in nodes]),
         "refused": dict(totals.refused),
         "interpreted_ms": totals.interpreted_seconds * 1e3,
         "native_ms": (totals.native_seconds + sum(map(_running, plans.values()))) * 1e3,
