@@ -187,14 +187,14 @@ class Full:
 
 
 def test_a_write_that_finds_no_memory_for_what_others_see_is_not_done(monkeypatch):
-    data = torch.arange(20.0).reshape(10, 2) + 0
+    data = torch.arange(20000.0).reshape(10000, 2) + 0
     data.sum().item()
-    sums = data[2:4] * 1
+    sums = data[2:9000] * 1
     (window,) = data._storage.windows.values()
     value, window.value = window.value, Full(window.value)
     with pytest.raises(RuntimeError, match="can't allocate memory"):
         data.add_(1)
     window.value = value
     data.add_(1)
-    assert sums.tolist() == [[4.0, 5.0], [6.0, 7.0]]
+    assert sums[:2].tolist() == [[4.0, 5.0], [6.0, 7.0]]
     assert data[2].tolist() == [5.0, 6.0]
