@@ -575,7 +575,7 @@ def values_of(t: Tensor, own: bool = False) -> np.ndarray | None:
 WINDOW = object()
 """The memory, in a layout, of a tensor that is read through a window: all of them are alike, wherever they begin."""
 LITTLE, SPREAD = 64, 1024
-"""Elements of a part that is copied rather than looked at where it is; and of a row whose elements lie apart."""
+"""Elements of a part that is copied rather than looked at where it is; and of one whose elements, or rows, lie apart."""
 
 
 def is_little(shape: Size, strides: tuple[int, ...] | None) -> bool:
@@ -584,7 +584,9 @@ def is_little(shape: Size, strides: tuple[int, ...] | None) -> bool:
         return True
     if strides is None:
         return 0 < shape.numel() <= LITTLE
-    return len(shape) == 1 and 0 < tuple.__getitem__(shape, 0) <= SPREAD and strides[0] > 0
+    if len(shape) == 1:
+        return 0 < tuple.__getitem__(shape, 0) <= SPREAD and strides[0] > 0
+    return strides[-1] == 1 and 0 < prod(shape) <= SPREAD and min(strides) > 0  # rows from some column on
 
 
 def _copied(t: Tensor, content: Node) -> Node:
@@ -599,9 +601,11 @@ def _copied(t: Tensor, content: Node) -> Node:
         value = flat[offset : offset + prod(shape)].copy()
         if len(shape) > 1:
             value = value.reshape(shape)
-    else:
+    elif len(shape) == 1:
         (step,) = strides
         value = flat[offset : offset + prod(shape) * step : step].copy()
+    else:
+        value = VIEW.kernel(flat, shape, strides, offset, t._dtype).copy()
     found = _new(Node)  # as graph.leaf makes it
     found.op, found.inputs, found.attrs, found.shape, found.dtype, found.value = None, (), NO_ATTRS, shape, t._dtype, value
     return found
