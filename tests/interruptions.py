@@ -277,8 +277,13 @@ class Checked:
             return f"{place}: neither before nor after: {self._differences(found, k)}"
         if k < len(self.steps) and "_model" in s:  # a graph that has been freed, a loss that was not made
             return self._again()
-        for step in self.steps[k:]:
-            step(s)
+        try:
+            for step in self.steps[k:]:
+                step(s)
+        except RuntimeError as error:  # a backward pass had begun, so a part of its graph is gone, as in PyTorch
+            if "a second time" not in str(error):
+                raise
+            return self._again()
         return None if same(state_of(s), self.states[-1]) else f"{place}: what came after is wrong"
 
     def _again(self) -> str | None:
