@@ -383,3 +383,36 @@ def test_a_part_is_written_between_two_reads_of_it():
         ((w * row).sum() + (w[:2] * column).sum()).backward()
         x.mul_(0)
         assert w.grad.tolist() == [4.0 + 2.0, 5.0 + 5.0, 6.0]
+
+
+@pytest.mark.filterwarnings("ignore:flambeau cannot compile")
+def test_parts_of_memory_that_became_smaller(monkeypatch):
+    monkeypatch.setattr(config, "strict", False)
+    x = torch.arange(6.0)
+    parts = x[4], x[1:], x[::2], x[5:]
+    for _ in range(4):
+        for part in parts:
+            (part * 2).tolist()
+    x.untyped_storage().resize_(8)
+    for part in parts:
+        for use in (lambda: part.tolist(), lambda: (part * 2).tolist(), lambda: part.fill_(3.0).tolist()):  # noqa: B023
+            with pytest.raises((RuntimeError, ValueError, TypeError, IndexError)):
+                use()
+    for use in (lambda: x[5].item(), lambda: x.__setitem__(5, 1.0)):
+        with pytest.raises((RuntimeError, ValueError, TypeError, IndexError)):
+            use()
+    assert x[1].item() == 1.0
+
+
+def test_writing_to_what_shows_memory_more_than_once():
+    """PyTorch refuses it, but for what is there already."""
+    for pending in (False, True):
+        x = torch.arange(3.0) + 0
+        wide = x[:, None].expand(3, 2)
+        if not pending:
+            x.tolist()
+        wide[...] = wide
+        wide[0] = wide[0]
+        with pytest.raises(RuntimeError, match="more than one element of the written-to tensor"):
+            wide[0] = 1.0
+        assert x.tolist() == [0.0, 1.0, 2.0]

@@ -116,7 +116,7 @@ class Way:
 def run() -> bool:
     """Runs the trace if there is a short way for it; whether it has run."""
     nodes = trace[:]
-    if not nodes or not nodes[0].inputs:
+    if not nodes:
         return False
     like: Any
     inputs: Any
@@ -129,6 +129,8 @@ def run() -> bool:
     else:
         references, inputs = list(map(getrefcount, nodes)), [x for node in nodes for x in node.inputs]
         like = tuple([node.kind or kind_of(node) for node in nodes])
+    if not inputs:  # there are none, or a signal handler has run the trace
+        return False
     for way in ways.get((like, getattr(inputs[0], "shape", None)), ()):
         if references != way.references:
             if tuple(map(gt, references, way.alone)) != way.kept:

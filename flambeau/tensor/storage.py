@@ -216,6 +216,8 @@ class Storage:
         if flight.aloft is not None:
             flight.land()
         memory: np.ndarray = self.buffer  # type: ignore[assignment]
+        if offset >= memory.size:
+            return False
         part, place = memory, where or offset
         if shape or where:
             if strides is None:

@@ -210,7 +210,7 @@ class Tensor(Derived):
             node = self._storage.node
         value = node.value
         dtype = self._dtype
-        if value.__class__ is not np.ndarray or dtype is not node.dtype or self._bits or dtype is dtypes.bfloat16 or not value.size:
+        if value.__class__ is not np.ndarray or dtype is not node.dtype or self._bits or dtype is dtypes.bfloat16 or self._offset >= value.size:
             value = self._array().reshape(())  # one that could not be computed, or is not what is in memory
             return value.astype(np.float32).item() if dtype is dtypes.bfloat16 else value.item()
         if flight.aloft is not None:
@@ -595,15 +595,17 @@ def _copied(t: Tensor, content: Node) -> Node:
         flight.settle(content.value)
     storage, shape, offset, strides = t._storage, t._shape, t._offset, t._strides
     flat: Any = storage.buffer if storage.leaf is content else content.value.reshape(-1)
-    if not shape:
-        value = flat[offset, ...].copy()
-    elif strides is None:
-        value = flat[offset : offset + prod(shape)].copy()
-        if len(shape) > 1:
-            value = value.reshape(shape)
-    elif len(shape) == 1:
-        (step,) = strides
-        value = flat[offset : offset + prod(shape) * step : step].copy()
+    if strides is None or len(shape) == 1:
+        step = 1 if strides is None else strides[0]
+        end = offset + (prod(shape) - 1) * step + 1
+        if end > flat.size:  # of memory that has become smaller
+            VIEW.kernel(flat, (end,), (1,), 0, t._dtype)  # raises
+        if not shape:
+            value = flat[offset, ...].copy()
+        else:
+            value = flat[offset:end:step].copy()
+            if len(shape) > 1:
+                value = value.reshape(shape)
     else:
         value = VIEW.kernel(flat, shape, strides, offset, t._dtype).copy()
     found = _new(Node)  # as graph.leaf makes it
