@@ -73,7 +73,7 @@ def check(on, rng, mode, sizes, reverse, dtype, given):
     w = make(many, features, scale=0.7 / features**0.5), make(many, width, scale=0.7 / width**0.5)
     c = make(batch, width) if mode == "LSTM" else None
     bias, hidden_bias = make(many) if batch % 2 else None, make(many) if mode == "GRU" and steps % 2 else None
-    attrs = {"mode": mode, "sizes": (batch,) * steps, "reverse": reverse}
+    attrs = {"mode": mode, "sizes": ((steps, batch),), "reverse": reverse}
     tolerance = 1e-5 if dtype == "float32" else 1e-12
 
     def compare(spec, inputs, expected):

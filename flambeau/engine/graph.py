@@ -89,7 +89,7 @@ def private_leaf(x: Node) -> Node:
 
 NO_ATTRS: dict = {}
 
-SIZES = frozenset(["affine", "form", "offset", "outputs", "shape", "sizes", "strides"])
+SIZES = frozenset(["affine", "form", "offset", "outputs", "shape", "size", "sizes", "strides"])
 """The names of settings that are sizes, which may change from step to step as those of tensors do."""
 
 trace: list[Node] = []

@@ -14,8 +14,8 @@ def _layer(part: str, node) -> Native | None:
     from flambeau.engine.cpu.recurrent import recurrent_kernel  # LLVM is loaded with the first plan
 
     refs = [r for r in node.inputs if isinstance(r, Ref)]
-    sizes, dtype = node.attrs["sizes"], refs[0].dtype
-    if sizes[-1] != sizes[0] or not sizes[0] or dtype.name not in KINDS or any(0 in r.shape[1:] for r in refs):
+    runs, dtype = node.attrs["sizes"], refs[0].dtype
+    if len(runs) > 1 or not runs[0][1] or dtype.name not in KINDS or any(0 in r.shape[1:] for r in refs):
         return None
     given = node.inputs[:3] if part == "backward" else (None,) * 3
     if any(r.dtype is not dtype or (r not in given and r.strides != contiguous_strides(r.shape)) for r in refs):
@@ -33,7 +33,7 @@ def _layer(part: str, node) -> Native | None:
     mode, reverse = node.attrs["mode"], node.attrs["reverse"]
     g, ginner, ggates = (None if r is None else r.strides[0] for r in given)
     spec = RecurrentSpec(
-        part, mode, dtype, len(sizes), sizes[0], features, first.shape[1], reverse, biases, (g, ginner, ggates)
+        part, mode, dtype, runs[0][0], runs[0][1], features, first.shape[1], reverse, biases, (g, ginner, ggates)
     )
     results = tuple(Result(k) for k in range(len(node.shape)))
     return Native(partial(recurrent_kernel, spec), (*refs, *results))

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -174,12 +175,21 @@ def step(mode: str, x, product, h, c=None) -> tuple:
 # --- sequences -----------------------------------------------------------------------------------------------
 
 
-def _walk(sizes: Sequence[int], reverse: bool) -> list[tuple[int, int]]:
+Runs = tuple[tuple[int, int], ...]
+"""How many rows the steps have: (how many steps follow each other, rows of each). So it is of one form for layers of any length."""
+
+
+def runs_of(sizes: Sequence[int]) -> Runs:
+    """The rows of each step, as runs of steps that have as many."""
+    return tuple([(len(list(steps)), n) for n, steps in groupby(sizes)])
+
+
+def _walk(runs: Runs, reverse: bool) -> list[tuple[int, int]]:
     """Where the rows of each step begin and how many there are, in the order in which the steps run."""
     found, start = [], 0
-    for n in sizes:
-        found.append((start, n))
-        start += n
+    for steps, n in runs:
+        found += [(start + k * n, n) for k in range(steps)]
+        start += steps * n
     return found[::-1] if reverse else found
 
 
@@ -191,14 +201,14 @@ def _resized(f, state, first, n: int):
     return state[:n] if have > n else f.cat((state, first[have:n]))
 
 
-def previous(f, values, first, sizes: tuple[int, ...], reverse: bool):
+def previous(f, values, first, runs: Runs, reverse: bool):
     """For each row of ``values`` that of the step that ran before it, or that of ``first``."""
-    batch = sizes[0]
-    if sizes[-1] == batch:
+    steps, batch = runs[0]
+    if len(runs) == 1:
         parts = (values[batch:], first) if reverse else (first, values[: values.shape[0] - batch])
-        return f.cat(parts) if len(sizes) > 1 else first
+        return f.cat(parts) if steps > 1 else first
     index, before = [], np.arange(batch)
-    for start, n in _walk(sizes, reverse):
+    for start, n in _walk(runs, reverse):
         if len(before) < n:
             before = np.concatenate((before, np.arange(len(before), n)))
         index.append(before[:n])
@@ -206,15 +216,16 @@ def previous(f, values, first, sizes: tuple[int, ...], reverse: bool):
     return f.take(f.cat((first, values)), np.concatenate(index[::-1] if reverse else index))
 
 
-def last(values, sizes: tuple[int, ...], reverse: bool):
-    """The rows of each sequence's last step."""
-    batch = sizes[0]
+def last(values, sizes: Sequence[int], reverse: bool):
+    """The rows of each sequence's last step; ``sizes`` are how many each step has."""
+    runs = runs_of(sizes)
+    batch = runs[0][1]
     if reverse:
         return values[:batch]
-    if sizes[-1] == batch:
+    if len(runs) == 1:
         return values[values.shape[0] - batch :]
     ends = np.zeros(batch, np.int64)
-    for start, n in _walk(sizes, False):
+    for start, n in _walk(runs, False):
         ends[:n] = np.arange(start, start + n)
     return _Tensors.take(values, ends)
 
@@ -359,4 +370,4 @@ def recurrence(input, h, c, w_ih, w_hh, bias, hidden_bias, mode, sizes, reverse)
     rows, width = input._shape[0], h._shape[1]
     shapes = ((rows, width), (rows, width) if cell.inner else (0,), (rows, cell.kept * width) if cell.kept else (0,))
     inputs = (input, h, c, w_ih, w_hh, bias, hidden_bias)
-    return shapes, (input._dtype,) * 3, inputs, {"mode": mode, "sizes": sizes, "reverse": reverse}
+    return shapes, (input._dtype,) * 3, inputs, {"mode": mode, "sizes": runs_of(sizes), "reverse": reverse}
