@@ -31,6 +31,7 @@ from flambeau.engine import flight, report, short
 from flambeau.engine import trace as signatures
 from flambeau.engine.graph import Node
 from flambeau.engine.symbols import Unfit
+from flambeau.engine.verify import OutOfBounds
 from flambeau.engine.trace import Trace
 
 if TYPE_CHECKING:
@@ -52,6 +53,9 @@ LOADING = 0.15
 CALL, ELEMENT, PRODUCT = 8e-6, 1e-9, 4e-11
 """Seconds that the interpreter takes for each node, for each element that it reads or makes, and for each multiplication of
 products and convolutions, about."""
+MOST = 1000.0
+"""Seconds in the interpreter from which on a trace is not compiled before it has run: its values may be more than memory holds,
+which a loop that keeps none of them would not find out."""
 MAX_PLANS = 512
 MAX_NODES = 1 << 17
 """How many nodes all plans together have that were made for a member of a family; what is new is made again soon enough."""
@@ -138,7 +142,7 @@ def find(trace: Trace) -> Plan | None:
         if times >= config.compile_after:
             if before is None or _worthwhile(len(trace.nodes), times * before.cost):  # on first sight by request
                 plan = _compile(trace)
-        elif times == 0:
+        elif times == 0 and cost_of(trace) < MOST:
             plan = _member(trace)
             if plan is None and _is_heavy(trace):
                 plan = _compile(trace)
@@ -343,6 +347,10 @@ def _compile(
         if family is not None:
             family.kernels = fresh
     except Unfit:
+        raise
+    except OutOfBounds:
+        if before is None:  # the interpreter shall find out
+            return None
         raise
     except Exception as error:
         if config.strict or is_passing(error) or None in trace.nodes:  # a signal handler has had it run meanwhile

@@ -25,6 +25,10 @@ class BrokenPlan(AssertionError):
     """A pass has made something that does not make sense."""
 
 
+class OutOfBounds(BrokenPlan):
+    """Something looks beyond its memory. In a trace that has not run yet that may be the program's: a storage was made smaller."""
+
+
 def verify_nodes(lowered: Lowered, order: Iterable[int]) -> None:
     """After the expansion: who is read comes first, and what is seen of it lies inside of its memory."""
     known: set[int] = set()
@@ -169,8 +173,8 @@ def _inside(
     if own.__class__ is tuple or 0 in shape:
         return
     if any([n < 0 for n in shape]):
-        raise BrokenPlan(f"{stage}: {reader} sees {source} in the shape {tuple(shape)}")
+        raise OutOfBounds(f"{stage}: {reader} sees {source} in the shape {tuple(shape)}")
     count = prod(extent) * own.itemsize // dtype.itemsize
     low, high = reach(shape, strides, offset)
     if low < 0 or high >= count:
-        raise BrokenPlan(f"{stage}: {reader} reads elements {low} to {high} of {source}, which has {count}")
+        raise OutOfBounds(f"{stage}: {reader} reads elements {low} to {high} of {source}, which has {count}")

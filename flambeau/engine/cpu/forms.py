@@ -34,8 +34,8 @@ ENTRY, TASKS, STEPS, SLOTS, EXTENTS = range(5)
 
 LANES = (4, 16)
 """Rows that are shorter than their vectors would be have vectors of so many lanes."""
-LEVELS = (1, 2, 4)
-"""In how many levels of blocks sums are made: of up to 64, 4,096 and 16 million vectors."""
+LEVELS = (1, 2, 4, 5, 6)
+"""In how many levels of blocks sums are made: of up to 64, 4,096, 16 million, 1 billion and 68 billion vectors."""
 
 ROWS, SPLIT, WHOLE = "rows", "split", "whole"
 """What threads divide among them: rows, the reduction of each row, or nothing."""
@@ -94,7 +94,7 @@ class Form:
 
     def _levels(self, dim: int) -> int:
         steps = self.schedule.steps if self.schedule.split and dim == self.schedule.divided else self.schedule.trips(dim)
-        return next(n for n in LEVELS if FAN**n >= steps)
+        return next((n for n in LEVELS if FAN**n >= steps), LEVELS[-1])  # nothing in memory is longer
 
     def trips(self, dim: int) -> int:
         """Steps of a walk over ``dim`` of the form's own schedule."""
