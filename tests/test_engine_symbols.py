@@ -52,6 +52,7 @@ def fresh(monkeypatch):
     plans.clear()
     monkeypatch.setattr(plans, "SIZES", 0)
     monkeypatch.setattr(plans, "_affordable", lambda: True)
+    monkeypatch.setattr(plans, "_is_heavy", lambda trace: False)
     monkeypatch.setattr(config, "compile_after", 1)
     yield
     plans.clear()

@@ -137,7 +137,7 @@ def find(trace: Trace) -> Plan | None:
     if plan is None:
         before = seen.get(trace.key)
         times = 0 if before is None else before.times
-        if before is not None and before.refused:
+        if before is not None and before.refused or sys.is_finalizing():  # when nothing can be imported any more
             return None
         if times >= config.compile_after:
             if before is None or _worthwhile(len(trace.nodes), times * before.cost):  # on first sight by request
