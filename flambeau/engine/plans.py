@@ -31,8 +31,8 @@ from flambeau.engine import flight, report, short
 from flambeau.engine import trace as signatures
 from flambeau.engine.graph import Node
 from flambeau.engine.symbols import Unfit
-from flambeau.engine.verify import OutOfBounds
 from flambeau.engine.trace import Trace
+from flambeau.engine.verify import OutOfBounds
 
 if TYPE_CHECKING:
     from flambeau.engine.lowered import Lowered
@@ -252,7 +252,7 @@ def calm(nodes: list) -> contextlib.AbstractContextManager:
     They are small, or the trace would have been compiled. More threads gain nothing, wait for each other where other
     processes use the cores, and change the last bits.
     """
-    if PRODUCTS.isdisjoint([node.op.name for node in nodes]):
+    if PRODUCTS.isdisjoint([node.op.name for node in nodes]) or sys.is_finalizing():
         return contextlib.nullcontext()
     from flambeau.engine.cpu import blas  # ctypes, which most programs do without
 
