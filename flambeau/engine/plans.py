@@ -58,7 +58,8 @@ MOST = 1000.0
 which a loop that keeps none of them would not find out."""
 MAX_PLANS = 512
 MAX_NODES = 1 << 17
-"""How many nodes all plans together have that were made for a member of a family; what is new is made again soon enough."""
+"""How many nodes all plans together have that were made for a member of a family, and all that was lowered for families; what is
+forgotten is made again soon enough."""
 MAX_SEEN = 1 << 18
 """How many nodes all traces together have that are remembered without a plan."""
 MAX_CODE = 256 << 20
@@ -118,6 +119,7 @@ class Totals:
         self.seen = 0  # the nodes of the traces that have been seen without a plan
         self.fitted = 0  # plans that were made by putting in numbers, and ...
         self.fitted_nodes = 0  # ... the nodes of those that are there
+        self.lowered_nodes = 0  # the nodes of what is lowered for all sizes
         self.interpreted = 0  # traces
         self.interpreted_seconds = 0.0
         self.hits = 0  # of plans that have been dropped
@@ -159,8 +161,9 @@ def _member(trace: Trace) -> Plan | None:
     key, sizes = trace.form()
     family = families.get(key)
     if family is None:
-        if len(families) >= MAX_FAMILIES:
+        if len(families) >= MAX_FAMILIES or totals.lowered_nodes > MAX_NODES:
             families.clear()
+            totals.lowered_nodes = 0
         family = families[key] = Family()
     if family.refused:
         return None
@@ -173,7 +176,12 @@ def _member(trace: Trace) -> Plan | None:
     family.cost += cost
     if family.times <= max(SIZES, config.compile_after) or len(family.lowered) >= WAYS:
         return None
-    return _compile(trace, family, sizes, None, cost) if _worthwhile(len(trace.nodes), family.cost) else None
+    if not _worthwhile(len(trace.nodes), family.cost):
+        return None
+    plan = _compile(trace, family, sizes, None, cost)
+    if family.lowered:
+        totals.lowered_nodes += len(family.lowered[-1].nodes)
+    return plan
 
 
 SAMPLED = 16
@@ -262,6 +270,7 @@ def calm(nodes: list) -> contextlib.AbstractContextManager:
 def clear() -> None:
     """Forgets all plans and what was seen."""
     families.clear()
+    totals.lowered_nodes = 0
     _drop(list(plans))
     _forget()
 
