@@ -223,3 +223,20 @@ def test_files_of_users_are_read_into_memory(zipped):
     torch.save(torch.arange(99), f, _use_new_zipfile_serialization=zipped)
     mine = Mine(f.getvalue())
     assert torch.load(mine).tolist() == list(range(99)) and mine.into > 99 * 8
+
+
+def test_resizing_a_tensor_of_its_own_looks_at_no_other_object(monkeypatch):
+    import gc
+
+    def looked(*objects):
+        raise AssertionError("all objects were looked at")
+
+    monkeypatch.setattr(gc, "get_referrers", looked)
+    t = torch.ones(2)
+    (t * 1).sum().item()
+    t.resize_(5)
+    assert t[:2].tolist() == [1.0, 1.0] and (t[2:] * 1).shape == (3,)
+    part = t[1:]
+    with pytest.raises(AssertionError, match="looked at"):
+        t.resize_(9)
+    del part

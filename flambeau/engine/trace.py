@@ -34,6 +34,8 @@ class Kind:
                 _sizes_apart(_plain(x), sizes) if name in SIZES else x for name, x in zip(self._names, settings, strict=True)
             ]
             key = (*form, *settings)
+            if len(_forms) >= MAX_KINDS:
+                _forms.clear()
             self._parts = _forms.setdefault(key, key), tuple(sizes)
         return self._parts
 

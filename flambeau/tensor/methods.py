@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from sys import getrefcount
 
 import numpy as np
 
@@ -173,13 +174,18 @@ def resize_(self, *sizes, memory_format=None):
     return self
 
 
+_ONE_TENSOR = 3
+"""References to a storage: one tensor's, that of a variable, and the question's."""
+
+
 def _grow(t: Tensor, elements: int) -> None:
     """Makes the memory of ``t`` long enough for so many elements of its dtype."""
     storage = t._storage
     need = -(-elements * t._dtype.itemsize // storage.dtype.itemsize)
     if need <= storage.size:
         return
-    resize(storage, need * storage.dtype.itemsize)
+    alone = getrefcount(storage) <= _ONE_TENSOR
+    resize(storage, need * storage.dtype.itemsize, alone)
 
 
 def resize_as_(self, other, *, memory_format=None):

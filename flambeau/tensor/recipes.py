@@ -28,9 +28,9 @@ from flambeau.tensor.following import Result, Source, follower, view_follower
 from flambeau.tensor.order import COPY
 from flambeau.tensor.tensor import WINDOW, Tensor, geometry_of, is_little, is_plain, is_window
 
-MAX_RECIPES = 1024
+MAX_RECIPES = 256
 """Of one op: a program whose shapes never repeat begins anew."""
-MAX_SEEN = 4096
+MAX_SEEN = 512
 """Calls of one op that have come once."""
 
 

@@ -28,10 +28,10 @@ _ORDERS = {"native": sys.byteorder, "little": "little", "big": "big"}
 _ONE_BYTE = frozenset({dtypes.uint8, dtypes.int8, dtypes.bool})
 
 
-def resize(storage: Storage, nbytes: int) -> None:
+def resize(storage: Storage, nbytes: int, alone: bool = False) -> None:
     """Gives ``storage`` so many bytes; what is new holds zeros.
 
-    Tensors that show more than is left raise an error when they are read.
+    Tensors that show more than is left raise an error when they are read. ``alone``: no tensor but the caller's is on it.
 
     Raises:
         RuntimeError: somebody outside, such as NumPy or another process, also uses the memory.
@@ -41,7 +41,9 @@ def resize(storage: Storage, nbytes: int) -> None:
     if storage.segment is not None or storage.exposed:
         raise RuntimeError("Trying to resize storage that is not resizable")
     storage.resize(nbytes)
-    for holder in gc.get_referrers(storage):  # what is known of the tensors on it is true no longer
+    if alone:
+        return
+    for holder in gc.get_referrers(storage):  # what is known of the tensors on it is true no longer; this looks at all objects
         if isinstance(holder, Tensor):
             holder._layout = None
         elif isinstance(holder, dict) and holder.get("_storage") is storage:

@@ -25,6 +25,14 @@ from flambeau.nn import functional as F
 from tests.fuzz import layers, overlaps
 
 
+def _is_leaf(t) -> bool:
+    """Whether the tape has no entry for ``t``, or one that must not be asked for."""
+    try:
+        return t.grad_fn is None
+    except RuntimeError:
+        return True
+
+
 class Repeat(NamedTuple):
     """Statements that run ``times`` times."""
 
@@ -494,7 +502,7 @@ class Generator:
             self.attempt(f"del {self.random.choice(found)}")
 
     def backward(self) -> None:
-        y = self.tensor(lambda t: t.requires_grad and t.grad_fn is not None)
+        y = self.tensor(lambda t: t.requires_grad and not _is_leaf(t))
         if not self.names[y].requires_grad:
             return
         leaf = self.tensor(lambda t: t.requires_grad and t.is_leaf)
