@@ -275,7 +275,8 @@ def setitem(x: Tensor, key, value) -> None:
     if indices is None:
         if isinstance(value, Tensor):
             _check_fits(view, value)
-            same = value._storage is view._storage and value._shape == view._shape and value.stride() == view.stride()
+            same = value._storage is view._storage and isinstance(view._storage, Storage)  # a batched tensor has none
+            same = same and value._shape == view._shape and value.stride() == view.stride()
             if same and value._offset == view._offset and value._dtype is view._dtype and value._bits == view._bits:
                 if not (grad_mode.enabled and (view.requires_grad or value.requires_grad)):
                     view._storage.check_write()
