@@ -13,21 +13,14 @@ from flambeau.core import dtypes as D
 from flambeau.engine.cpu import compiler, forms
 from flambeau.engine.loops import Access, Instr, Loop, verify
 from flambeau.engine.shapes import collapse
-from tests.test_engine_loops import MACHINES, call, contiguous, random_loop, room
+from tests.test_engine_loops import MACHINES, call, contiguous, random_loop, room, session_of
 
 f32, f64 = D.float32, D.float64
-SESSIONS: dict[str, compiler.Session] = {}
 
 
 @pytest.fixture(params=MACHINES, ids=lambda m: m or "host")
 def session(request):
-    if request.param not in SESSIONS:
-        try:
-            machine = compiler.machine(request.param)
-        except ValueError as e:
-            pytest.skip(str(e))
-        SESSIONS[request.param] = compiler.Session(machine)
-    return SESSIONS[request.param]
+    return session_of(request.param)
 
 
 def call_form(loop, inputs, outputs, scalars, session):

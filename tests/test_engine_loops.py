@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import zlib
+from functools import cache
 
 import numpy as np
 import pytest
@@ -16,20 +17,26 @@ from flambeau.engine.cpu.codegen import loop_ir, loop_kernel
 from flambeau.engine.loops import REDUCTIONS, Access, Instr, Loop, is_reduction, verify
 
 MACHINES = ["", "avx512", "avx2", "generic"]
-SESSIONS: dict[str, compiler.Session] = {}
 
 f32, f64, i32, i64, u8, boolean = D.float32, D.float64, D.int32, D.int64, D.uint8, D.bool
 
 
+@cache
+def _session(name: str) -> compiler.Session:
+    return compiler.Session(compiler.machine(name))
+
+
+def session_of(name: str) -> compiler.Session:
+    """A session for the machine called ``name``, one for all tests; the test is skipped where this CPU is not such a one."""
+    try:
+        return _session(name)
+    except ValueError as e:
+        pytest.skip(str(e))
+
+
 @pytest.fixture(params=MACHINES, ids=lambda m: m or "host")
 def session(request):
-    if request.param not in SESSIONS:
-        try:
-            machine = compiler.machine(request.param)
-        except ValueError as e:
-            pytest.skip(str(e))
-        SESSIONS[request.param] = compiler.Session(machine)
-    return SESSIONS[request.param]
+    return session_of(request.param)
 
 
 class Body:

@@ -11,32 +11,21 @@ import pytest
 pytest.importorskip("llvmlite")
 
 from flambeau.core import dtypes as D
-from flambeau.engine.cpu import compiler
 from flambeau.engine.cpu.movement import WORTH_DIVIDING, movement_kernel
 from flambeau.engine.cpu.scan import scan_kernel
 from flambeau.engine.cpu.specs import Lookup, Move, MovementSpec, ScanSpec
 from flambeau.engine.shapes import reach
-from tests.test_engine_loops import MACHINES
+from tests.test_engine_loops import MACHINES, session_of
 
 DTYPES = [D.float32, D.float64, D.int64, D.int32, D.int8, D.uint8, D.int16, D.bool, D.bfloat16, D.float16, D.complex64]
 SUMS = DTYPES[:7]
 GIVEN = [D.float32, D.float64, D.int64, D.int32, D.int8, D.bool]
 EXTENTS = [1, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 64, 65, 130, 257, 600]
-SESSIONS: dict[str, compiler.Session] = {}
 
 
 @pytest.fixture(params=MACHINES, ids=lambda m: m or "host")
 def session(request):
     return session_of(request.param)
-
-
-def session_of(level):
-    if level not in SESSIONS:
-        try:
-            SESSIONS[level] = compiler.Session(compiler.machine(level))
-        except ValueError as e:
-            pytest.skip(str(e))
-    return SESSIONS[level]
 
 
 def run(spec, values, result, numbers, made, place=None):

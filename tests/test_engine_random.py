@@ -18,10 +18,9 @@ from flambeau.core import config, random
 from flambeau.core.random import Generator, native
 from flambeau.core.random.generator import _starting
 from flambeau.engine import streams
-from flambeau.engine.cpu import compiler
 from flambeau.engine.cpu.random import KERNELS, kernel
+from tests.test_engine_loops import session_of
 
-SESSIONS: dict[str, compiler.Session] = {}
 SIZES = [1, 2, 15, 16, 17, 31, 32, 33, 100, 623, 624, 625, 1024, 1025, 1040, 5000, (3, 7, 11), (0, 4), ()]
 
 DRAWS = {
@@ -66,13 +65,7 @@ DRAWS = {
 
 @pytest.fixture(params=["", "avx2", "generic"], ids=lambda m: m or "host")
 def session(request):
-    if request.param not in SESSIONS:
-        try:
-            machine = compiler.machine(request.param)
-        except ValueError as e:
-            pytest.skip(str(e))
-        SESSIONS[request.param] = compiler.Session(machine)
-    return SESSIONS[request.param]
+    return session_of(request.param)
 
 
 @pytest.fixture

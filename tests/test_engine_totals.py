@@ -15,7 +15,7 @@ import flambeau as torch  # noqa: E402
 from flambeau.core import config  # noqa: E402
 from flambeau.core import dtypes as D  # noqa: E402
 from flambeau.engine import plans  # noqa: E402
-from flambeau.engine.cpu import compiler, threads  # noqa: E402
+from flambeau.engine.cpu import threads  # noqa: E402
 from flambeau.engine.execution import Execution  # noqa: E402
 from flambeau.engine.grouping import BLOCK  # noqa: E402
 from flambeau.engine.loops import Access, Instr, Loop, verify  # noqa: E402
@@ -23,16 +23,7 @@ from flambeau.engine.plan import Plan  # noqa: E402
 from flambeau.engine.run import run_pending  # noqa: E402
 from flambeau.engine.shapes import collapse  # noqa: E402
 from flambeau.nn import functional as F  # noqa: E402
-from tests.test_engine_loops import MACHINES, SESSIONS, Body, call, check, contiguous, room  # noqa: E402
-
-
-def session(name: str) -> compiler.Session:
-    if name not in SESSIONS:
-        try:
-            SESSIONS[name] = compiler.Session(compiler.machine(name))
-        except ValueError as e:
-            pytest.skip(str(e))
-    return SESSIONS[name]
+from tests.test_engine_loops import MACHINES, Body, call, check, contiguous, room, session_of  # noqa: E402
 
 
 def totals(shape, block, reduce, flipped: bool) -> tuple[int, ...]:
@@ -93,10 +84,10 @@ def test_totals(machine, loop, seed):
     ]
     size = float(np.prod([loop.shape[d] for d in loop.blocked]))
     rtol, atol = (1e-5, 1e-5 * size) if loop.inputs[1].dtype is D.float32 else (1e-12, 1e-12 * size)
-    check(loop, arrays, session=session(machine), rtol=rtol, atol=atol)
+    check(loop, arrays, session=session_of(machine), rtol=rtol, atol=atol)
     simple = collapse(loop)
     verify(simple)
-    check(simple, arrays, session=session(machine), rtol=rtol, atol=atol)
+    check(simple, arrays, session=session_of(machine), rtol=rtol, atol=atol)
 
 
 def test_a_total_begins_with_zero():
@@ -108,7 +99,7 @@ def test_a_total_begins_with_zero():
         inputs = (Access(D.float32, (20 * rows, 20, 1)),)
         loop = Loop((3, rows, 20), 1, inputs, (), tuple(b.instrs), ((total, Access(D.float32, (20, 0, 1))),), 1)
         out = np.full(60, np.nan, np.float32)
-        call(loop, [np.full(60 * rows, -0.0, np.float32)], [out], (), session(""))
+        call(loop, [np.full(60 * rows, -0.0, np.float32)], [out], (), session_of(""))
         assert (out == 0).all() and not np.signbit(out).any()
 
 

@@ -11,23 +11,16 @@ import pytest
 pytest.importorskip("llvmlite")
 
 from flambeau.core import dtypes as D
-from flambeau.engine.cpu import compiler
 from flambeau.engine.cpu.codegen import loop_kernel
 from flambeau.engine.loops import Access, Instr, Loop
+from tests.test_engine_loops import session_of
 
-SESSIONS: dict[str, compiler.Session] = {}
 INF, NAN = np.inf, np.nan
 
 
 @pytest.fixture(params=["", "avx2", "generic"], ids=lambda m: m or "host")
 def session(request):
-    if request.param not in SESSIONS:
-        try:
-            machine = compiler.machine(request.param)
-        except ValueError as e:
-            pytest.skip(str(e))
-        SESSIONS[request.param] = compiler.Session(machine)
-    return SESSIONS[request.param]
+    return session_of(request.param)
 
 
 def evaluate(op, session, *arrays):

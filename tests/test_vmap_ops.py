@@ -11,6 +11,7 @@ import flambeau as torch
 from flambeau.core import config
 from flambeau.ops.record import registry
 from flambeau.ops.samples import Make
+from tests.test_ops import leaves, rebuild
 
 OPS = sorted({id(op): op for op in registry.values()}.values(), key=lambda op: op.name)
 SAMPLED = [op for op in OPS if op.samples]
@@ -28,28 +29,6 @@ REFUSED = (
     "must only return Tensors",
 )
 """What PyTorch refuses too, in its words."""
-
-
-def leaves(value, found=None):
-    found = [] if found is None else found
-    if isinstance(value, torch.Tensor):
-        found.append(value)
-    elif isinstance(value, (tuple, list)):
-        for v in value:
-            leaves(v, found)
-    elif isinstance(value, dict):
-        leaves(list(value.values()), found)
-    return found
-
-
-def rebuild(value, tensors):
-    if isinstance(value, torch.Tensor):
-        return next(tensors)
-    if type(value) in (tuple, list):
-        return type(value)(rebuild(v, tensors) for v in value)
-    if isinstance(value, dict):
-        return {k: rebuild(v, tensors) for k, v in value.items()}
-    return value
 
 
 def patterns(n: int):

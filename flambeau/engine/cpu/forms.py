@@ -16,8 +16,6 @@ from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
-import llvmlite.binding as llvm
-
 from flambeau.core.dtypes import FLOATING, float32, float64, int64
 from flambeau.engine.cpu import operations, threads
 from flambeau.engine.cpu.codegen import define, joined
@@ -107,10 +105,7 @@ def bind(loop: Loop, machine: Machine | None = None) -> Bound:
     schedule = Schedule(loop, machine or session().machine)
     form = Form(schedule)
     accesses = [*loop.inputs, *(a for _, a in loop.outputs)]
-    entry = 0
-    if schedule.divided is not None:
-        threads.pool()
-        entry = llvm.address_of_symbol(threads.LIGHT_ENTRY if schedule.light else threads.ENTRY)
+    entry = 0 if schedule.divided is None else threads.entry(schedule.light)
     tasks = schedule.tasks if schedule.split else form.trips(form.order[0]) if form.how == ROWS else 1
     words = [entry, tasks, schedule.steps, schedule.slots() if schedule.split else 0]
     words += [loop.shape[d] for d in form.order]
