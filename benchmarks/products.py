@@ -128,8 +128,8 @@ def convolutions(args: argparse.Namespace, clock: Callable[[], float]) -> None:
         for i, (part, given, result) in enumerate(
             [("forward", (x, w), dy), ("input", (dy, w), x), ("weight", (x, dy), w)]
         ):
-            address = conv.conv_kernel(ConvSpec(part, dtypes.float32, *geometry))
-            calls = {"ours": kernel(address, *given, np.empty_like(result))}
+            address, words = conv.conv_kernel(ConvSpec(part, dtypes.float32, *geometry))
+            calls = {"ours": kernel(address, *given, np.empty_like(result), words=words)}
             if "torch" in args.against and torch is not None:
                 tx, tw, tdy = (torch.from_numpy(a) for a in (x, w, dy))
                 settings = ([stride] * 2, [padding] * 2, [1, 1], False, [0, 0], 1)

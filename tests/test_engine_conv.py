@@ -136,7 +136,9 @@ def run(part: str, case: Case, x, w, dy, bias=None, level: str = "") -> np.ndarr
     seen = strides(out if part == "input" else x), strides(out if part == "forward" else dy)
     spec = ConvSpec(part, TYPES[x.dtype.type], *case, *seen, bias is not None)
     arrays = [*given, out] + ([bias] if bias is not None else [])
-    CALL(conv_kernel(spec, session(level)))((ctypes.c_void_p * len(arrays))(*(a.ctypes.data for a in arrays)))
+    address, words = conv_kernel(spec, session(level))
+    given = [*(a.ctypes.data for a in arrays), *words]
+    CALL(address)((ctypes.c_int64 * len(given))(*given))
     return out
 
 

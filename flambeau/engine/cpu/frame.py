@@ -159,6 +159,25 @@ class Frame:
 
         self.code.loop(first, last, 1, [], step)
 
+    def times(self, count: Value, body: Callable[[Value], None]) -> None:
+        """``body(i)`` for every ``i`` below ``count``."""
+        self.between(self.code.index(0), count, body)
+
+    def parts(self, total: Value, size: Value, body: Callable[[Value, Value, Value], None]) -> None:
+        """``body(start, count, is_rest)`` for parts of ``size`` and the rest of ``total``."""
+
+        def part(start: Value, _: list[Value]) -> list[Value]:
+            count = (total - start).intrinsic("umin", size)
+            body(start, count, count.compare("ult", size))
+            return []
+
+        self.code.loop(self.code.index(0), total, size, [], part)
+
+    def clear(self, place: Value, size: Value) -> None:
+        """Zeros, so many bytes."""
+        zero, no = Value(self.code, "0", "i8", 0), Value(self.code, "false", "i1", 0)
+        self.code.perform("llvm.memset.p0.i64", [place, zero, size, no])
+
     def when(self, condition: Value, body: Callable[[], None]) -> None:
         """``body()`` where the condition holds."""
 
