@@ -129,14 +129,14 @@ def operands(case: Case, dtype, last: bool = False):
     return x, w, dy
 
 
-def run(part: str, case: Case, x, w, dy, bias=None, level: str = "") -> np.ndarray:
-    """Runs the kernel into memory that held NaNs."""
+def run(part: str, case: Case, x, w, dy, bias=None, level: str | compiler.Session = "") -> np.ndarray:
+    """Runs the kernel into memory that held NaNs, of a session or of the one for a level."""
     given = {"forward": (x, w), "input": (dy, w), "weight": (x, dy)}[part]
     out = np.full_like({"forward": dy, "input": x, "weight": w}[part], np.nan)
     seen = strides(out if part == "input" else x), strides(out if part == "forward" else dy)
     spec = ConvSpec(part, TYPES[x.dtype.type], *case, *seen, bias is not None)
     arrays = [*given, out] + ([bias] if bias is not None else [])
-    address, words = conv_kernel(spec, session(level))
+    address, words = conv_kernel(spec, session(level) if isinstance(level, str) else level)
     given = [*(a.ctypes.data for a in arrays), *words]
     CALL(address)((ctypes.c_int64 * len(given))(*given))
     return out
@@ -250,6 +250,20 @@ def test_no_images(part):
     case = CASES["padded"]._replace(n=0)
     result = run(part, case, *operands(case, np.float32))
     assert result.size == 0 or (result == 0).all()
+
+
+def test_a_few_kernels_for_all_sizes():
+    fresh = compiler.Session(compiler.machine(""))
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        n, c, h, w, o = (int(k) for k in rng.integers(1, [5, 20, 60, 60, 40]))
+        stride, last = (int(k) for k in rng.integers(1, 3, 2))
+        case = Case(n, c, h, w, o, stride=(stride, stride), padding=(1, 1))
+        x, weight, dy = operands(case, np.float32, last == 2)
+        for part in PARTS:
+            run(part, case, x, weight, dy, level=fresh)
+    assert len([key for key in fresh.memo if key[0] == "convolution"]) == 4
+    assert fresh.stats.compiled + fresh.stats.loaded < 120  # most of them tiles
 
 
 def test_what_has_no_kernel():
