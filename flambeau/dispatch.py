@@ -60,7 +60,7 @@ compose: Callable = None  # type: ignore[assignment]
 
 watch: Any = None
 """``watch(function, args, kwargs)``: makes a primitive's call for a composite that is being learned; ``None`` while none is.
-``watch.note_write(input, result)`` is told of what is assigned."""
+``watch.note_write(input, result)`` is told of what is assigned; one that has ``whole`` makes the calls of composites too."""
 
 inplace: Callable = None  # type: ignore[assignment]
 """``inplace(function, input, args, kwargs)``: computes ``function(input, ...)`` and writes the result into ``input``."""

@@ -1,21 +1,38 @@
-"""``torch.fx`` without its tracer: only what programs use to mark and to recognise what is traced."""
+"""``torch.fx``: programs as graphs that can be read, changed and run.
 
-from __future__ import annotations
+:func:`symbolic_trace` calls a module or function with :class:`Proxy` objects and writes down what is done with them, as a
+:class:`Graph` of calls; :class:`GraphModule` makes code of a graph again. :class:`Interpreter` runs a graph node by node,
+:class:`Transformer` makes another of it, :func:`replace_pattern` replaces parts.
 
-from typing import Any
+>>> import flambeau as torch
+>>> traced = torch.fx.symbolic_trace(lambda x: torch.relu(x) + 1)
+>>> print(traced.code.strip())
+def forward(self, x):
+    relu = torch.relu(x);  x = None
+    add = relu + 1;  relu = None
+    return add
 
-from flambeau.fx import _pytree
+Source: https://docs.pytorch.org/docs/stable/fx.html
+"""
 
-__all__ = ["Proxy", "_pytree", "wrap"]
+from flambeau.fx import _pytree, graph_module, immutable_collections, interpreter, node, proxy, traceback
+from flambeau.fx._symbolic_trace import (
+    PH,
+    ProxyableClassMeta,
+    Tracer,
+    is_fx_symbolic_tracing,
+    is_fx_tracing,
+    symbolic_trace,
+    wrap,
+)
+from flambeau.fx.graph import CodeGen, Graph
+from flambeau.fx.graph_module import GraphModule
+from flambeau.fx.interpreter import Interpreter, Transformer
+from flambeau.fx.node import Node, has_side_effect, map_arg
+from flambeau.fx.proxy import Proxy
+from flambeau.fx.subgraph_rewriter import replace_pattern
 
-
-class Proxy:
-    """What stands for a value while a program is traced; there are none, so ``isinstance(x, Proxy)`` is False."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        raise RuntimeError("torch.fx.Proxy: flambeau has no tracer; call the function with tensors")
-
-
-def wrap(fn_or_name: Any) -> Any:
-    """Returns the function, or the name, as it is: there is no tracer to look into it."""
-    return fn_or_name
+__all__ = [
+    "CodeGen", "Graph", "GraphModule", "Interpreter", "Node", "PH", "Proxy", "ProxyableClassMeta", "Tracer", "Transformer", "has_side_effect",
+    "is_fx_symbolic_tracing", "is_fx_tracing", "map_arg", "replace_pattern", "symbolic_trace", "wrap",
+]  # fmt: skip

@@ -249,7 +249,7 @@ def _public_function(record: Op, names: tuple[str, ...]) -> Callable:
 
     def function(*args, **kwargs):
         watch = dispatch.watch
-        if watch is not None and not composed:
+        if watch is not None and (not composed or getattr(watch, "whole", False)):
             return watch(function, args, kwargs)
         if policy is not None and autocast.cast is not None:
             return _autocast(policy, function, args, kwargs)

@@ -1,0 +1,98 @@
+"""How calls of ops with proxies among their arguments come to the proxies: as long as there are some."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from flambeau import dispatch
+from flambeau.tensor import Tensor
+
+__all__ = ["Interception"]
+
+
+def overriding(args: Any, found: list) -> list:
+    """What is no tensor among arguments and has a ``__torch_function__``; nests are searched too."""
+    for a in args:
+        kind = type(a)
+        if kind in (list, tuple):
+            overriding(a, found)
+        elif kind is dict:
+            overriding(a.values(), found)
+        elif kind is slice:
+            overriding((a.start, a.stop, a.step), found)
+        elif hasattr(kind, "__torch_function__") and not isinstance(a, Tensor):
+            found.append(a)
+    return found
+
+
+class Interception:
+    """Fills ``dispatch.watch`` and ``dispatch.inplace`` while there are proxies, and asks these for what they are given to."""
+
+    whole = True  # composites come here too
+
+    def __init__(self) -> None:
+        self.living = 0
+        self.before: Any = None
+        self.inplace: Callable | None = None
+
+    def enter(self) -> None:
+        """There is one more proxy."""
+        self.living += 1
+        if self.inplace is None:
+            self.inplace, dispatch.inplace = dispatch.inplace, self._in_place
+        if dispatch.watch is not self:
+            self.before, dispatch.watch = dispatch.watch, self
+
+    def leave(self) -> None:
+        """There is one less."""
+        self.living -= 1
+        if not self.living:
+            if dispatch.watch is self:
+                dispatch.watch = self.before
+            if self.inplace is not None and dispatch.inplace == self._in_place:
+                dispatch.inplace, self.inplace = self.inplace, None
+
+    def __call__(self, function: Callable, args: tuple, kwargs: dict) -> Any:
+        found = overriding(args, [])
+        if kwargs:
+            overriding(kwargs.values(), found)
+        if found:
+            return ask(function, found, args, kwargs)
+        before = self.before
+        dispatch.watch = before
+        try:
+            return function(*args, **kwargs)
+        finally:
+            dispatch.watch = self if self.living else before
+
+    def note_write(self, input: Any, result: Any) -> None:
+        if self.before is not None:
+            self.before.note_write(input, result)
+
+    def _in_place(self, function: Callable, input: Any, args: tuple, kwargs: dict) -> Any:
+        found = overriding((input, *args, *kwargs.values()), [])
+        if found:
+            name = function.__name__ + "_"
+            return ask(_in_place_form(name), found, (input, *args), kwargs)
+        assert self.inplace is not None
+        return self.inplace(function, input, args, kwargs)
+
+
+def _in_place_form(name: str) -> Any:
+    import flambeau
+
+    return getattr(flambeau, name)
+
+
+def ask(function: Callable, found: list, args: tuple, kwargs: dict) -> Any:
+    """What the first of ``found`` that knows makes of the call."""
+    types = tuple(dict.fromkeys(type(a) for a in found))
+    for a in found:
+        result = type(a).__torch_function__(function, types, args, kwargs)
+        if result is not NotImplemented:
+            return result
+    raise TypeError(f"no implementation found for '{function.__module__}.{function.__name__}' on types that implement __torch_function__: {list(types)}")
+
+
+interception = Interception()
