@@ -105,11 +105,12 @@ def memory_order(shape: tuple[int, ...], operands: Iterable[tuple[tuple, tuple]]
         return 0
 
     order = list(range(n))
-    for i in range(n - 2, -1, -1):  # insertion sort from the innermost: equal dims stay as they are
-        for j in range(i, n - 1):
-            told = inside(order[j], order[j + 1])
+    for at in range(n - 2, -1, -1):  # insertion sort from the innermost; a dim that cannot be told is passed over
+        for j in range(at + 1, n):
+            told = inside(order[at], order[j])
             if told > 0:
-                order[j], order[j + 1] = order[j + 1], order[j]
+                order[at], order[j] = order[j], order[at]
+                at = j
             elif told < 0:
                 break
     return None if order == sorted(order) else tuple(order)

@@ -87,15 +87,36 @@ def _drop_broadcast(x, labels: list, sizes: dict):
     return x, labels
 
 
-def _contract(a, a_labels: list, b, b_labels: list, kept) -> tuple:
-    """The contraction of two operands over the labels that both have and nobody needs after."""
+def _multiply(a, a_labels: list, b, b_labels: list, place) -> tuple:
+    """The product of two operands of which nothing is summed, with their dims as they stand in the result."""
+    labels = sorted({*a_labels, *b_labels}, key=place)
+
+    def spread(x, own: list):
+        x = x.permute([own.index(k) for k in labels if k in own])
+        for d, k in enumerate(labels):
+            if k not in own:
+                x = x.unsqueeze(d)
+        return x
+
+    return spread(a, a_labels) * spread(b, b_labels), labels
+
+
+def _contract(a, a_labels: list, b, b_labels: list, kept, place) -> tuple:
+    """The contraction of two operands over the labels that both have and nobody needs after.
+
+    Its dims lie in memory as in PyTorch: those of ``b`` alone before those of ``a`` alone where the result has them all so.
+    """
     a, a_labels = _sum_out(a, a_labels, set(b_labels) | kept)
     b, b_labels = _sum_out(b, b_labels, set(a_labels) | kept)
-    both = [label for label in a_labels if label in b_labels]
+    both = sorted([label for label in a_labels if label in b_labels], key=place)
     batch = [label for label in both if label in kept]
     summed = [label for label in both if label not in kept]
-    left = [label for label in a_labels if label not in both]
-    right = [label for label in b_labels if label not in both]
+    if not summed:
+        return _multiply(a, a_labels, b, b_labels, place)
+    left = sorted([label for label in a_labels if label not in both], key=place)
+    right = sorted([label for label in b_labels if label not in both], key=place)
+    if left and right and place(right[-1]) < place(left[0]):
+        a, a_labels, left, b, b_labels, right = b, b_labels, right, a, a_labels, left
     size = dict(zip(a_labels, a.shape, strict=True)) | dict(zip(b_labels, b.shape, strict=True))
 
     def shape(labels) -> tuple[int, ...]:
@@ -104,11 +125,7 @@ def _contract(a, a_labels: list, b, b_labels: list, kept) -> tuple:
     a = a.permute([a_labels.index(k) for k in batch + left + summed])
     b = b.permute([b_labels.index(k) for k in batch + summed + right])
     rows, inner, columns = prod(shape(left)), prod(shape(summed)), prod(shape(right))
-    if not summed:
-        result = a.reshape(shape(batch + left) + (1,) * len(right)) * b.reshape(
-            shape(batch) + (1,) * len(left) + shape(right)
-        )
-    elif batch:
+    if batch:
         count = prod(shape(batch))
         result = bmm(a.reshape((count, rows, inner)), b.reshape((count, inner, columns)))
     else:
@@ -217,10 +234,14 @@ def einsum(equation, *operands):
         parts.append((x, labels))
     parts = [_drop_broadcast(x, labels, sizes) for x, labels in parts]
 
+    def place(label) -> tuple[int, str]:
+        """Dims of the result as they stand there, then all others."""
+        return (out.index(label), "") if label in out else (len(out), str(label))
+
     result, labels = parts[0]
     for i in range(1, len(parts)):
         needed = {label for _, later in parts[i + 1 :] for label in later} | set(out)
-        result, labels = _contract(result, labels, *parts[i], needed)
+        result, labels = _contract(result, labels, *parts[i], needed, place)
     result, labels = _sum_out(result, labels, set(out))
     order = [labels.index(label) for label in out]
     return result if order == sorted(order) else result.permute(order)

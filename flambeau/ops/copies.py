@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from math import prod
+
+import numpy as np
+
+from flambeau import dispatch
 from flambeau.core import dtypes
 from flambeau.core.memory_format import contiguous_format
 from flambeau.ops.record import ErrorSample, Op, Sample, composite, registry
@@ -141,11 +146,11 @@ def unravel_index(indices, shape):
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
     if any(n < 0 for n in shape):
         raise ValueError(f"'shape' cannot have negative values, but got {shape}")
-    coordinates, rest = [], indices
-    for n in reversed(shape):
-        coordinates.append(rest % n)
-        rest = rest.div(n, rounding_mode="floor")
-    return tuple(reversed(coordinates))
+    if not shape:
+        return ()
+    steps = [prod(shape[d + 1 :]) for d in range(len(shape))]
+    sizes, steps = [dispatch.wrap(np.array(numbers), indices.dtype) for numbers in (shape, steps)]
+    return (indices.unsqueeze(-1).div(steps, rounding_mode="floor") % sizes).unbind(-1)
 
 
 @composite(out="same", samples=lambda make: [Sample(make(2, 3), size=4), Sample(make(2, 3), size=8, fill_value=7)])

@@ -39,6 +39,7 @@ def margin_ranking_loss(input1, input2, target, margin=0, size_average=None, red
 
 
 @composite(
+    layout=layouts.as_inputs,
     name="nn.functional.hinge_embedding_loss",
     samples=lambda make: [
         Sample(make(3, 4), _signs(make, 3, 4), margin=3.0),

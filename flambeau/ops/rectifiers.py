@@ -12,7 +12,7 @@ from flambeau.core import dtypes
 from flambeau.core.random import default_generator
 from flambeau.core.random import distributions as streams
 from flambeau.core.scalars import fitting
-from flambeau.ops import samples
+from flambeau.ops import layouts, samples
 from flambeau.ops.comparison import where
 from flambeau.ops.numerics import select
 from flambeau.ops.record import ErrorSample, Sample, composite, op, pointwise, registry
@@ -209,7 +209,7 @@ def _random_slopes(input, lower, upper):
     return None, input._dtype, (input,), {"lower": float(lower), "upper": float(upper)}
 
 
-@composite( method=False, inplace=True)
+@composite(layout=layouts.row_major, method=False, inplace=True)
 def rrelu(input, lower=1 / 8, upper=1 / 3, training=False, generator=None):
     """Leaky rectifier with a random slope; see :func:`torch.nn.functional.rrelu`."""
     if not training:
@@ -218,7 +218,7 @@ def rrelu(input, lower=1 / 8, upper=1 / 3, training=False, generator=None):
     return input * _random_slopes(input.detach(), lower, upper)
 
 
-@composite( name="nn.functional.rrelu", samples=with_inplace())
+@composite(name="nn.functional.rrelu", samples=with_inplace())
 def functional_rrelu(input, lower=1 / 8, upper=1 / 3, training=False, inplace=False):
     """Leaky rectifier whose slope for negative values is drawn from [``lower``, ``upper``) in training, else their mean.
 

@@ -88,3 +88,27 @@ def test_numbers(name):
             if not same:
                 wrong.append((dtype, n, ours, theirs))
     assert not wrong, "\n".join(map(str, wrong))
+
+
+FILLS = (
+    "torch.nn.functional.pad(x, (1, 1), value=v)", "torch.constant_pad_nd(x, (1, -1), v)", "torch.full_like(x, v)", "x.new_full((3,), v)",
+    "x.masked_fill(x > 2, v)", "x.clone().fill_(v)", "torch.fill(x, v)", "x.index_fill(0, torch.tensor([0]), v)", "x.clamp(min=v)",
+    "torch.where(x > 2, x, v)", "x.scatter(0, torch.tensor([0]), v)", "torch.nn.functional.threshold(x, v, v)",
+    "torch.nn.utils.rnn.pad_sequence([x, x[:2]], padding_value=v)", "torch.full((3,), v, dtype=x.dtype)",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("value", [2.0, 2.7, -1.0, 3, True])
+@pytest.mark.parametrize("dtype", ["int64", "uint8", "bool", "float16"])
+@pytest.mark.parametrize("fill", FILLS)
+def test_fills(fill, dtype, value):
+    """What is filled with a number of another kind is computed with later, when the call is new and when it is repeated."""
+
+    def run(library) -> list:
+        names = {"torch": library, "v": value, "x": library.arange(5).to(getattr(library, dtype))}
+        try:
+            return [(eval(fill, names) + 1).tolist() for _ in range(4)]
+        except RuntimeError:
+            return ["refused"]
+
+    assert run(flambeau) == run(torch)
