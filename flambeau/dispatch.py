@@ -98,6 +98,9 @@ pattern_of: Callable = None  # type: ignore[assignment]
 layout_of: Callable = None  # type: ignore[assignment]
 """``layout_of(tensor)``: what recording looks at in a tensor, as one object for all equal ones."""
 
+valueless: Callable = None  # type: ignore[assignment]
+"""``valueless(shape, dtype, strides=None)``: a tensor on the device ``meta``."""
+
 assign: Callable = None  # type: ignore[assignment]
 """``assign(input, result)``: writes a fresh result of ``input``'s shape into ``input``."""
 

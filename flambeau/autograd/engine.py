@@ -7,6 +7,7 @@ import itertools
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 from flambeau import dispatch, ops
 from flambeau.autograd import repetition, rules
@@ -21,6 +22,7 @@ from flambeau.autograd.graph import (
     check_replacement,
     edge_of,
     full_of,
+    meta_of,
     name_of,
     next_sequence,
 )
@@ -28,6 +30,7 @@ from flambeau.autograd.graph import accumulate as add_to_leaves
 from flambeau.core import config, dtypes
 from flambeau.dispatch import grad_mode
 from flambeau.engine.graph import Node as Value
+from flambeau.tensor.meta import run_inside
 from flambeau.tensor.tensor import Tensor, placeless, read
 
 
@@ -49,7 +52,8 @@ def run_backward(
     grad_mode.enabled = create_graph
     try:
         if anomaly.enabled or (accumulate if inputs is not None else create_graph) or any([g._opaque for g in grads]):
-            return _run(roots, grads, retain_graph, inputs, accumulate, None)
+            opaque = any([g._opaque for g in grads])
+            return run_inside(_run, (roots, grads, retain_graph, inputs, accumulate, None), {"in_full": opaque})
         found = repetition.survey(roots, grads, inputs)
         done = None if found is None else repetition.repeat(found, retain_graph)
         if done.__class__ is list:
@@ -74,10 +78,11 @@ def _run(
     accumulate: bool,
     watcher: repetition.Watcher | None,
     returned: Mapping[Node, Sequence] = MappingProxyType({}),
+    in_full: Any = False,
 ) -> list[Tensor | None]:
     """Runs the entries. A watcher takes the gradients of leaves, which else are accumulated at once.
 
-    ``returned`` has the results of entries that have run already.
+    ``returned`` has the results of entries that have run already. ``in_full``: no rule is repeated.
     """
     waiting = _count_dependencies(roots)
     task = Task(roots, waiting)
@@ -93,7 +98,7 @@ def _run(
     reached: list[tuple[AccumulateGrad, Value]] = []  # leaves get their gradients at once, or before code of the user's runs
     begun = next_sequence() if watcher is None else None
     push, pop = heapq.heappush, heapq.heappop
-    in_full = grad_mode.enabled or grad_mode.inference or anomaly.enabled or config.eager or dispatch.watch or dispatch.autocast.cast
+    in_full = in_full or grad_mode.enabled or grad_mode.inference or anomaly.enabled or config.eager or dispatch.watch or dispatch.autocast.cast
     for (node, number), g in zip(roots, grads, strict=True):
         _send(buffers, node, number, g)
     for node in buffers:
@@ -123,7 +128,7 @@ def _run(
                     pass
                 elif watcher is not None and isinstance(node, AccumulateGrad):
                     watcher.gradients.append((node, read(gs[0])))
-                elif isinstance(node, AccumulateGrad) and not grad_mode.enabled and not node.post_hooks:
+                elif isinstance(node, AccumulateGrad) and not grad_mode.enabled and not node.post_hooks and not gs[0]._storage.is_meta:
                     reached.append((node, read(gs[0])))
                     if node.variable._post_accumulate_grad_hooks:
                         gradients, reached = reached, []
@@ -468,7 +473,7 @@ def _root_gradients(outputs: tuple, grads) -> list[Tensor]:
                 )
             if out._dtype.kind != dtypes.FLOATING:
                 raise RuntimeError(f"grad can be implicitly created only for real scalar outputs but got {out._dtype}")
-            g = full_of(1, (out._shape, out._dtype))
+            g = full_of(1, meta_of(out))
         elif not isinstance(g, Tensor):
             raise TypeError(f"gradients can be either Tensors or None, but got {type(g).__name__}")
         elif g._shape != out._shape:

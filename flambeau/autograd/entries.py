@@ -7,7 +7,7 @@ from typing import Any
 
 from flambeau import dispatch
 from flambeau.autograd.anomaly import anomaly, remember
-from flambeau.autograd.graph import Node, accumulator, edge_of, next_sequence, zeros_for
+from flambeau.autograd.graph import Node, accumulator, edge_of, meta_of, next_sequence, zeros_for
 from flambeau.autograd.saving import SECOND_TIME, Saved, saving_hooks
 from flambeau.core import dtypes
 from flambeau.dispatch import grad_mode
@@ -236,7 +236,7 @@ def attach(op, results, inputs: tuple, attrs: dict) -> None:
         first = results[0]
     elif first._dtype.kind < dtypes.FLOATING:
         return
-    metas = tuple([(r._shape, r._dtype) for r in results]) if op.outputs else ((first._shape, first._dtype),)
+    metas = tuple([meta_of(r) for r in results]) if op.outputs else (meta_of(first),)
     type_ = op.node_type if op.overload is None else _overload_type(op, op.overload(inputs, attrs))
     pattern = Pattern(type_, tuple([e is not None for e in edges]), metas, op.rules.shown(inputs))
     saved: list = []
@@ -257,7 +257,7 @@ def attach(op, results, inputs: tuple, attrs: dict) -> None:
             pattern.names.append(name)
             pattern.constants.append(attrs[name] if source == "attr" else getattr(x, source) if isinstance(x, Tensor) else None)
     pattern.finish()
-    _place(_shared(pattern), edges, saved, results)
+    _place(pattern if first._storage.is_meta else _shared(pattern), edges, saved, results)
 
 
 MAX_PATTERNS = 4096

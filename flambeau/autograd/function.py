@@ -10,7 +10,7 @@ from typing import Any
 from flambeau import dispatch
 from flambeau.autograd import forward_ad
 from flambeau.autograd.anomaly import anomaly, remember
-from flambeau.autograd.graph import Node, edge_of, zeros_for
+from flambeau.autograd.graph import Node, edge_of, meta_of, zeros_for
 from flambeau.autograd.nesting import nested
 from flambeau.autograd.saving import SECOND_TIME, Saved
 from flambeau.autograd.writes import written
@@ -377,7 +377,7 @@ def _put_on_tape(ctx: BackwardNode, inputs: list, edges: list, outputs: tuple, m
     ctx.edges = tuple(edges)
     if anomaly.enabled:
         remember(ctx)
-    ctx.metas = tuple((o.shape, o.dtype) if isinstance(o, Tensor) else None for o in outputs)
+    ctx.metas = tuple(meta_of(o) if isinstance(o, Tensor) else None for o in outputs)
     ctx._tensor_inputs = tuple(isinstance(a, Tensor) for a in inputs)
     ctx._saved = tuple(_as_saved(t, ctx, inputs, outputs) for t in ctx._to_save)
     ctx._to_save = ()

@@ -157,7 +157,12 @@ class AccumulateGrad(Node):
 
     def apply(self, grads: list) -> tuple:
         variable, g = self.variable, grads[0]
-        if not grad_mode.enabled:
+        if g._storage.is_meta:
+            if not variable._storage.is_meta:
+                g._storage.array()  # raises
+            variable._grad = g if variable._grad is None else variable._grad + g
+            self._tell()
+        elif not grad_mode.enabled:
             accumulate([(self, read(g))])
         elif variable._requires_grad:
             variable._grad = laid_out_as(variable, g.clone()) if variable._grad is None else variable._grad + g
@@ -206,14 +211,25 @@ def accumulator(t: Tensor) -> AccumulateGrad:
     node = None if ref is None else ref()
     if node is None:
         node = _new(AccumulateGrad)
-        node.variable, node.metas, node.sequence = t, ((t._shape, t._dtype),), next_sequence()
+        node.variable, node.metas, node.sequence = t, (meta_of(t),), next_sequence()
         t._accumulator = weakref.ref(node)
     return node
+
+
+class Valueless(tuple):
+    """Shape and dtype of an output on the device ``meta``."""
+
+
+def meta_of(t: Tensor) -> tuple:
+    """What a gradient of ``t`` must have: its shape and dtype."""
+    return Valueless((t._shape, t._dtype)) if t._storage.is_meta else (t._shape, t._dtype)
 
 
 def full_of(number: float, meta: tuple) -> Tensor:
     """A gradient full of one number, for an output of this shape and dtype."""
     shape, dtype = meta
+    if meta.__class__ is Valueless:
+        return dispatch.valueless(shape, dtype)
     return make_tensor(Storage(shared_leaf(number, shape, dtype)), shape, dtype)
 
 

@@ -46,7 +46,7 @@ class Saved:
             self.node, self.tensor = None, _without_tape(pack, tensor.detach())
             return
         storage = tensor._storage
-        if storage.exposed and storage.is_shared() or is_window(tensor) or tensor._bits:
+        if not storage.is_meta and (storage.exposed and storage.is_shared() or is_window(tensor) or tensor._bits):
             node = read(tensor)
             keep = make_tensor(Storage(node), tensor._shape, tensor._dtype)
             keep._grad_fn, keep._output_nr, keep._requires_grad = tensor._grad_fn, tensor._output_nr, tensor._requires_grad

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from flambeau import dispatch
 from flambeau.autograd.entries import OpBackward
-from flambeau.autograd.graph import Node, edge_of, move, zeros_for
+from flambeau.autograd.graph import Node, edge_of, meta_of, move, zeros_for
 from flambeau.core.dtypes import dtype as Dtype
 from flambeau.core.size import Size, contiguous_strides
 from flambeau.ops.complexes import conj_of, conj_view, neg_view
@@ -86,7 +86,7 @@ class CopyBackwards(Node):
     namespace = "torch::autograd::"
 
     def __init__(self, input: Tensor, fn: OpBackward | None = None) -> None:
-        super().__init__((edge_of(input), *(fn.edges[1:] if fn else ())), ((input._shape, input._dtype),))
+        super().__init__((edge_of(input), *(fn.edges[1:] if fn else ())), (meta_of(input),))
         self.fn = fn
 
     def apply(self, grads: list) -> tuple:
@@ -109,7 +109,7 @@ class CopySlices(Node):
         within = isinstance(fn, OpBackward) and not fn.hooked and len(fn.metas) == 1 and fn.edges[0] == edge_of(view)
         self.fn = fn if within and fn.edges[0] is not None else None
         edges = (to, edge) if self.fn is None else (to, *self.fn.edges[1:])
-        super().__init__(edges, ((base._shape, base._dtype),))
+        super().__init__(edges, (meta_of(base),))
         self.base, self.view = Place.of(base), Place.of(view)
 
     @property
@@ -232,7 +232,7 @@ def regenerate(view: Tensor) -> None:
     if edge is None:
         view._grad_fn, view._layout = None, None
         return
-    node = AsStridedBackward0((edge,), ((view._shape, view._dtype),))
+    node = AsStridedBackward0((edge,), (meta_of(view),))
     node.base, node.view = Place.of(base), Place.of(view)  # type: ignore[arg-type]
     move(view, node, 0)
 

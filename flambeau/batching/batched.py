@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
+from flambeau.core.device import device
 from flambeau.core.size import Size
 from flambeau.tensor.order import normal_strides
 from flambeau.tensor.printing import tensor_repr
@@ -32,7 +33,7 @@ _LEAF = (
 class _NoStorage:
     """In place of a batched tensor's storage: whatever reads memory without knowing of batches fails here."""
 
-    history, exposed, is_inference = 0, True, False
+    history, exposed, is_inference, is_meta = 0, True, False, False
 
     def __getattr__(self, name: str) -> NoReturn:
         raise RuntimeError(_NO_MEMORY)
@@ -83,7 +84,7 @@ class Batched(Tensor):
     _value: Tensor
     _level: Level
     _storage: Any = _NoStorage()
-    _opaque = True
+    _opaque = True  # type: ignore[assignment]
 
     # --- what is known of one sample ---------------------------------------------------------------------------
 
@@ -101,6 +102,14 @@ class Batched(Tensor):
     @property
     def grad_fn(self) -> None:
         """``None``: what is on the tape is the tensor with all samples."""
+
+    @property
+    def device(self) -> device:
+        return self._value.device
+
+    @property
+    def is_meta(self) -> bool:
+        return self._value.is_meta
 
     def is_inference(self) -> bool:
         return self._value.is_inference()

@@ -1,4 +1,4 @@
-"""``torch.device``. flambeau computes on the CPU; ``meta`` tensors are not supported."""
+"""``torch.device``. flambeau computes on the CPU; tensors on ``meta`` have shapes and dtypes, and no values."""
 
 from __future__ import annotations
 
@@ -68,6 +68,7 @@ def _device(type: str, index: int | None = None) -> device:
 
 device.__module__ = "torch"
 CPU = device("cpu")
+META = device("meta")
 
 
 def check(d) -> device:
@@ -79,6 +80,8 @@ def check(d) -> device:
         if d.index not in (None, 0, -1):
             raise RuntimeError(f"Invalid device, must be cpu:0 or cpu, got {d}")
         return CPU
+    if d.type == "meta":
+        return META
     if d.type == "cuda":
         raise AssertionError("Torch not compiled with CUDA enabled: flambeau computes on the CPU; use device='cpu'")
     raise NotImplementedError(f"Could not run on device '{d}': flambeau computes on the CPU; use device='cpu'")

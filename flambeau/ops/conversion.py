@@ -10,7 +10,7 @@ from flambeau.core import dtypes
 from flambeau.core.dtypes import scalar_name
 from flambeau.core.errors import warn
 from flambeau.core.memory_format import memory_format as memory_format_type
-from flambeau.core.size import broadcast_shapes, memory_order
+from flambeau.core.size import broadcast_shapes, contiguous_strides, memory_order
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 
 
@@ -115,7 +115,7 @@ def to(input, *args, dtype=None, device=None, non_blocking=False, copy=False, me
         if isinstance(a, (dtypes.dtype, type)):
             dtype = dtypes.as_dtype(a, "to")
         elif isinstance(a, dispatch.Tensor):
-            dtype = a.dtype
+            device, dtype = a.device, a.dtype
         elif isinstance(a, (str, devices.device)):
             device = a
         elif isinstance(a, bool) or a is None:
@@ -131,11 +131,26 @@ def to(input, *args, dtype=None, device=None, non_blocking=False, copy=False, me
             )
     if len(rest) > 1:
         copy = rest[1]
-    if device is not None:
-        devices.check(device)
+    if device is not None and devices.check(device) is not input.device:
+        return _elsewhere(input, dtype or input.dtype, memory_format)
     if copy or dtype not in (None, input.dtype):
         return _cast_in_order(input, dtype or input.dtype, _order(input, memory_format))
     return input if memory_format is None or not memory_format.orders else input.contiguous(memory_format)
+
+
+def _elsewhere(input, dtype: dtypes.dtype, memory_format):
+    """``input`` on the device ``meta``; no values come back from there."""
+    if input.is_meta:
+        raise NotImplementedError("Cannot copy out of meta tensor; no data!")
+    order = _order(input, memory_format)
+    strides = None
+    if order is not None:
+        inner = contiguous_strides([input.shape[d] for d in order])
+        strides = tuple([inner[order.index(d)] for d in range(len(order))])
+    result = dispatch.valueless(input.shape, dtype, strides)
+    if dispatch.grad_mode.enabled:
+        dispatch.attach(to_dtype.op, result, (input,), {"dtype": dtype})
+    return result
 
 
 def _conversion(name: str, dtype: dtypes.dtype) -> None:
@@ -157,7 +172,7 @@ for _name, _dtype in (
 def type_(input, dtype=None, non_blocking=False):
     """The name of the tensor's type, or the tensor converted to ``dtype`` (a dtype or a legacy name)."""
     if dtype is None:
-        return f"torch.{scalar_name(input.dtype)}Tensor"
+        return f"torch.{'meta.' if input.is_meta else ''}{scalar_name(input.dtype)}Tensor"
     if isinstance(dtype, str):
         names = {f"torch.{scalar_name(d)}Tensor": d for d in dtypes.ALL}
         if dtype not in names:
@@ -181,7 +196,7 @@ def to_dense(input, dtype=None, *, masked_grad=None):
 @composite(name="Tensor.cpu")
 def cpu(input, memory_format=None):
     """``input`` itself: it is on the CPU."""
-    return input
+    return input.to(devices.CPU, memory_format=memory_format) if input.is_meta else input
 
 
 @composite(name="Tensor.cuda")
@@ -212,7 +227,7 @@ def _copy(input, src):
 def copy_(input, src, non_blocking=False):
     """Writes ``src``'s values into ``input``, broadcast and converted."""
     if not isinstance(src, dispatch.Tensor):
-        src = dispatch.wrap(np.asarray(src), None).to(input.dtype)
+        src = dispatch.wrap(np.asarray(src), None).to(input)
     if broadcast_shapes(input.shape, src.shape) != input.shape:
         src.expand(input.shape)  # raises
     if src._storage is input._storage:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -36,15 +37,26 @@ def sizes_of(size: tuple, name: str) -> tuple[int, ...]:
 
 def finish(array: np.ndarray, dtype: dtypes.dtype, device, requires_grad: bool):
     """A new tensor over ``array``, on ``device``, perhaps a leaf of the tape."""
-    if device is not None:
-        devices.check(device)
-    result = dispatch.wrap(array, dtype)
+    if device is not None and devices.check(device) is devices.META:
+        result = dispatch.valueless(array.shape, dtype)
+    else:
+        result = dispatch.wrap(array, dtype)
+    return result.requires_grad_() if requires_grad else result
+
+
+def made(shape: tuple[int, ...], make: Callable[[], np.ndarray], dtype: dtypes.dtype, device, requires_grad: bool):
+    """The same of what ``make()`` gives: an array of this shape, which is not made where nobody could see its values."""
+    if device is not None and devices.check(device) is devices.META:
+        result = dispatch.valueless(shape, dtype)
+    else:
+        result = dispatch.wrap(make(), dtype)
     return result.requires_grad_() if requires_grad else result
 
 
 def _filled(name, size, value, dtype, device, requires_grad):
     d = dtype or dtypes.get_default_dtype()
-    return finish(_full(sizes_of(size, name), value, d), d, device, requires_grad)
+    shape = sizes_of(size, name)
+    return made(shape, lambda: _full(shape, value, d), d, device, requires_grad)
 
 
 def _constant(result):
@@ -84,7 +96,8 @@ def zeros(*size, dtype=None, layout=None, device=None, requires_grad=False, pin_
     Source: https://docs.pytorch.org/docs/stable/generated/torch.zeros.html
     """
     d = dtype or dtypes.get_default_dtype()
-    return _constant(finish(np.zeros(sizes_of(size, "zeros"), d.np), d, device, requires_grad))
+    shape = sizes_of(size, "zeros")
+    return _constant(made(shape, lambda: np.zeros(shape, d.np), d, device, requires_grad))
 
 
 @composite(**_FILL_SAMPLES)
@@ -112,12 +125,13 @@ def full(size, fill_value, *, dtype=None, layout=None, device=None, requires_gra
     d = dtype or dispatch.result_type(fill_value)
     if dtype is None and d is dtypes.uint64:  # an integer is one of int64's unless said otherwise
         fitting(fill_value, dtypes.int64)
-    return finish(_full(sizes_of((size,), "full"), fill_value, d), d, device, requires_grad)
+    shape = sizes_of((size,), "full")
+    return made(shape, lambda: _full(shape, fill_value, d), d, device, requires_grad)
 
 
 def _like(input, value, dtype, device, requires_grad, memory_format=None):
     d = dtype or input.dtype
-    out = finish(_full(input._shape, value, d), d, device, False)
+    out = made(input._shape, lambda: _full(input._shape, value, d), d, input.device if device is None else device, False)
     if memory_format is not None and memory_format.name not in ("preserve_format", "contiguous_format"):
         out = out.contiguous(memory_format=memory_format)
     elif input._strides is not None and (memory_format is None or memory_format.name == "preserve_format"):
@@ -171,31 +185,32 @@ def empty_strided(size, stride, *, dtype=None, layout=None, device=None, require
 @composite(name="Tensor.new_zeros", samples=lambda make: [Sample(make(1), (2, 3)), Sample(make(1), 2, 3)])
 def new_zeros(input, *size, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False):
     """Zeros of ``input``'s dtype."""
-    return _constant(_filled("new_zeros", size, 0, dtype or input.dtype, device, requires_grad))
+    return _constant(_filled("new_zeros", size, 0, dtype or input.dtype, input.device if device is None else device, requires_grad))
 
 
 @composite(name="Tensor.new_ones", samples=lambda make: [Sample(make(1), (2, 3))])
 def new_ones(input, *size, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False):
     """Ones of ``input``'s dtype."""
-    return _constant(_filled("new_ones", size, 1, dtype or input.dtype, device, requires_grad))
+    return _constant(_filled("new_ones", size, 1, dtype or input.dtype, input.device if device is None else device, requires_grad))
 
 
 @composite(name="Tensor.new_empty")
 def new_empty(input, *size, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False):
     """A tensor of ``input``'s dtype whose content is not promised."""
-    return _filled("new_empty", size, 0, dtype or input.dtype, device, requires_grad)
+    return _filled("new_empty", size, 0, dtype or input.dtype, input.device if device is None else device, requires_grad)
 
 
 @composite(name="Tensor.new_full", samples=lambda make: [Sample(make(1), (2, 3), 7)])
 def new_full(input, size, fill_value, *, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False):
     """A tensor of ``input``'s dtype filled with ``fill_value``."""
     value = fill_value.item() if isinstance(fill_value, dispatch.Tensor) else fill_value
-    return _filled("new_full", (size,), value, dtype or input.dtype, device, requires_grad)
+    return _filled("new_full", (size,), value, dtype or input.dtype, input.device if device is None else device, requires_grad)
 
 
 @composite(name="Tensor.new_empty_strided")
 def new_empty_strided(input, size, stride, *, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False):
     """A tensor of ``input``'s dtype with given shape and strides."""
+    device = input.device if device is None else device
     return empty_strided(size, stride, dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
 
 

@@ -20,7 +20,7 @@ from flambeau.core.errors import describe, warn
 from flambeau.core.random import Generator, default_generator, native
 from flambeau.core.size import broadcast_shapes, memory_order
 from flambeau.engine import streams as engine_streams
-from flambeau.ops.creation import empty_like, finish, sizes_of
+from flambeau.ops.creation import empty_like, made, sizes_of
 from flambeau.ops.record import ErrorSample, composite
 
 Generator.present_state = staticmethod(lambda state: dispatch.wrap(state))
@@ -43,6 +43,8 @@ def _in_memory_order(like, draw: Callable[..., np.ndarray], *parameters: np.ndar
 
     ``parameters`` are arrays that broadcast to the shape.
     """
+    if like.is_meta:
+        return empty_like(like)
     if like.is_contiguous():
         return dispatch.wrap(draw(like.shape, *parameters), like.dtype)
     order = memory_order(like.shape, [(like.shape, like.stride())]) or range(like.dim())
@@ -83,8 +85,8 @@ def rand(
     Source: https://docs.pytorch.org/docs/stable/generated/torch.rand.html
     """
     d = dtype or dtypes.get_default_dtype()
-    values = streams.uniform(_source(generator, "rand"), sizes_of(size, "rand"), 0.0, 1.0, d.np)
-    return finish(values, d, device, requires_grad)
+    g, shape = _source(generator, "rand"), sizes_of(size, "rand")
+    return made(shape, lambda: streams.uniform(g, shape, 0.0, 1.0, d.np), d, device, requires_grad)
 
 
 @composite(**_MADE)
@@ -100,8 +102,8 @@ def randn(
     Source: https://docs.pytorch.org/docs/stable/generated/torch.randn.html
     """
     d = dtype or dtypes.get_default_dtype()
-    values = streams.normal(_source(generator, "randn"), sizes_of(size, "randn"), 0.0, 1.0, d.np)
-    return finish(values, d, device, requires_grad)
+    g, shape = _source(generator, "randn"), sizes_of(size, "randn")
+    return made(shape, lambda: streams.normal(g, shape, 0.0, 1.0, d.np), d, device, requires_grad)
 
 
 def _whole(value, name: str, argument: str, position: int) -> int:
@@ -149,8 +151,8 @@ def randint(
         )
     low, high = _whole(low, "randint", "low", 1), _whole(high, "randint", "high", place)
     d = dtype or dtypes.int64
-    values = streams.integers(_source(generator, "randint"), sizes_of((size,), "randint"), low, high, d.np)
-    return finish(values, d, device, requires_grad)
+    g, shape = _source(generator, "randint"), sizes_of((size,), "randint")
+    return made(shape, lambda: streams.integers(g, shape, low, high, d.np), d, device, requires_grad)
 
 
 @composite(
@@ -168,8 +170,8 @@ def randperm(
     Source: https://docs.pytorch.org/docs/stable/generated/torch.randperm.html
     """
     d = dtype or dtypes.int64
-    values = streams.permutation(_source(generator, "randperm"), _whole(n, "randperm", "n", 1), d.np)
-    return finish(values, d, device, requires_grad)
+    g, n = _source(generator, "randperm"), _whole(n, "randperm", "n", 1)
+    return made((n,), lambda: streams.permutation(g, n, d.np), d, device, requires_grad)
 
 
 @composite(
@@ -196,8 +198,11 @@ def normal(
         )
     if size is not None:
         d = dtype or dtypes.get_default_dtype()
-        return finish(streams.normal(g, sizes_of((size,), "normal"), mean, std, d.np), d, device, requires_grad)
+        shape = sizes_of((size,), "normal")
+        return made(shape, lambda: streams.normal(g, shape, mean, std, d.np), d, device, requires_grad)
     d = tensors[0].dtype
+    if any([t.is_meta for t in tensors]):
+        return dispatch.valueless(broadcast_shapes(*[t.shape for t in tensors]), d)
     mean, std = [x._array() if isinstance(x, dispatch.Tensor) else x for x in (mean, std)]
     return dispatch.wrap(streams.normal(g, broadcast_shapes(*[t.shape for t in tensors]), mean, std, d.np), d)
 
@@ -209,7 +214,8 @@ def _like(input, draw, dtype, device, requires_grad, memory_format):
     """``draw(size, dtype, contiguous)`` as a tensor like ``input``."""
     if input._strides is None and memory_format is None:
         d = dtype or input.dtype
-        return finish(draw(input.shape, d.np, True), d, device, requires_grad)
+        device = input.device if device is None else device
+        return made(input.shape, lambda: draw(input.shape, d.np, True), d, device, requires_grad)
     out = empty_like(input, dtype=dtype, device=device, memory_format=memory_format)
     out = _fill(out, lambda size: draw(size, out.dtype.np, out.is_contiguous()))
     return out.requires_grad_() if requires_grad else out
@@ -272,6 +278,8 @@ def bernoulli(input, p=None, *, generator=None):
     Source: https://docs.pytorch.org/docs/stable/generated/torch.bernoulli.html
     """
     p = input if p is None else p
+    if input.is_meta:
+        return empty_like(input)
     p = p._array() if isinstance(p, dispatch.Tensor) else p
     d = input.dtype
     return dispatch.wrap(streams.bernoulli(_source(generator, "bernoulli"), input.shape, p, d.np), d)
@@ -294,6 +302,8 @@ def multinomial(input, num_samples, replacement=False, *, generator=None):
     Source: https://docs.pytorch.org/docs/stable/generated/torch.multinomial.html
     """
     g = _source(generator, "multinomial")
+    if input.is_meta:
+        return dispatch.valueless((*input.shape[:-1], num_samples), dtypes.int64)
     return dispatch.wrap(streams.multinomial(g, input._array(), num_samples, replacement), dtypes.int64)
 
 
@@ -305,12 +315,16 @@ def poisson(input, generator=None):
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.poisson.html
     """
+    if input.is_meta:
+        return empty_like(input)
     return dispatch.wrap(streams.poisson(_source(generator, "poisson"), input._array()))
 
 
 @composite(method=False, tensors="count prob")
 def binomial(count, prob, generator=None):
     """How many of ``count`` trials succeed, each with chance ``prob``."""
+    if count.is_meta:
+        return empty_like(count)
     return dispatch.wrap(streams.binomial(_source(generator, "binomial"), count._array(), prob._array()))
 
 
@@ -350,7 +364,7 @@ def random_(input, *bounds, to=None, generator=None):
 def bernoulli_(input, p=0.5, *, generator=None):
     """Fills with ones, with probability ``p`` (a number or a tensor that broadcasts), and zeros."""
     g, d = _source(generator, "bernoulli_"), input.dtype.np
-    if isinstance(p, dispatch.Tensor):
+    if isinstance(p, dispatch.Tensor) and not input.is_meta:
         return _fill(input, lambda size, p: streams.bernoulli(g, size, p, d), p._array())
     return _fill(input, lambda size: streams.bernoulli(g, size, p, d))
 
@@ -417,7 +431,8 @@ def _dropped(input, p: float, train: bool, *, features: bool = False, alpha: boo
         return streams.bernoulli(default_generator, size, 1 - p, d.np, one)
 
     if features:
-        kept = dispatch.wrap(draw((*input.shape[:2], *(1,) * (input.dim() - 2))))
+        shape = (*input.shape[:2], *(1,) * (input.dim() - 2))
+        kept = made(shape, lambda: draw(shape), d, input.device, False)
     else:
         kept = _in_memory_order(input, draw)
     noise = kept * scale if alpha else kept

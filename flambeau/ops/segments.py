@@ -167,17 +167,19 @@ def segment_reduce(data, reduce, *, lengths=None, indices=None, offsets=None, ax
         )
     given, size = given.to(dtypes.int64), data.shape[axis]
     if name == "lengths":
-        if not unsafe and given.numel():
+        if not unsafe and given.numel() and not given.is_meta:
             if bool((given < 0).any()):
                 raise RuntimeError("lengths contains negative value!")
             if not bool((given.sum(-1) == size).all()):
                 raise RuntimeError(
                     "segment_reduce(): Expected all rows of lengths along axis to sum to data.size(lengths.dim()-1) when !unsafe."
                 )
-        given = cat([zeros(*given.shape[:-1], 1, dtype=dtypes.int64), given.cumsum(-1)], -1)
-    if bool((given[..., 1:] < given[..., :-1]).any()):
+        given = cat([zeros(*given.shape[:-1], 1, dtype=dtypes.int64, device=given.device), given.cumsum(-1)], -1)
+    if given.is_meta:
+        pass
+    elif bool((given[..., 1:] < given[..., :-1]).any()):
         raise RuntimeError("Expected segment_length >= 0 to be true, but got false.")
-    if given.numel() and bool(((given[..., 0] < 0) | (given[..., -1] > size)).any()):
+    elif given.numel() and bool(((given[..., 0] < 0) | (given[..., -1] > size)).any()):
         raise RuntimeError(f"segment_reduce(): A segment is outside of the {size} elements that data has along axis {axis}")
     shape = Size((*data.shape[:axis], max(given.shape[-1] - 1, 0), *data.shape[axis + 1 :]))
     return shape, data.dtype, (data, given), {"reduce": reduce, "axis": axis, "initial": initial}

@@ -97,16 +97,24 @@ class CheckpointPickler(_PythonPickler):
         return NotImplemented
 
     def _reduce_tensor(self, t: Tensor) -> tuple:
+        make: Any
+        args: tuple
+        if t.is_meta:
+            make, args = rebuilding.rebuild_meta_tensor, (t.dtype, tuple(t.shape), t.stride(), t.requires_grad)
+            return self._of_its_class(t, make, args, (*args[:3], False))
         ref = self._ref(t._storage, t.dtype)
-        args: tuple = (ref, t.storage_offset(), tuple(t.shape), t.stride(), t.requires_grad, OrderedDict())
-        make: Any = rebuilding.rebuild_tensor_v2
+        args = (ref, t.storage_offset(), tuple(t.shape), t.stride(), t.requires_grad, OrderedDict())
+        make = rebuilding.rebuild_tensor_v2
         if t.dtype not in STORAGE_TYPES:
             make, args = rebuilding.rebuild_tensor_v3, (*args, t.dtype)
         if t._bits:
             args = (*args, dict.fromkeys(sorted(t._bits), True))
+        return self._of_its_class(t, make, args, (*args[:4], False, *args[5:]))
+
+    def _of_its_class(self, t: Tensor, make: Any, args: tuple, data: tuple) -> tuple:
+        """``make(*args)`` for ``t``; ``data`` are the arguments that make the tensor of a parameter."""
         attributes = user_attributes(t)
         if type(t) is Parameter:
-            data = (*args[:4], False, *args[5:])
             args = (_Call(make, data), t.requires_grad, OrderedDict())
             make = rebuilding.rebuild_parameter
             if attributes:

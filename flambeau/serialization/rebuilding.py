@@ -18,6 +18,7 @@ from flambeau.core.dtypes import dtype as Dtype
 from flambeau.core.size import Size
 from flambeau.nn import Module
 from flambeau.nn.parameter import Parameter
+from flambeau.ops import empty_strided
 from flambeau.tensor import Tensor
 from flambeau.tensor.storages import AnyStorage
 from flambeau.tensor.typed_storages import LEGACY
@@ -82,6 +83,14 @@ def rebuild_tensor_v2(
     """A tensor of the storage's own dtype over part of it."""
     dtype = storage.dtype if isinstance(storage, AnyStorage) else None
     return rebuild_tensor_v3(storage, offset, size, stride, requires_grad, backward_hooks, dtype, metadata)  # type: ignore[arg-type]
+
+
+def rebuild_meta_tensor(dtype: Dtype, size: Sequence[int], stride: Sequence[int], requires_grad: bool) -> Tensor:
+    """A tensor on the device ``meta``."""
+    if not isinstance(dtype, Dtype):
+        raise TypeError("a tensor has a dtype")
+    check_geometry(size, stride, 0, dtype.itemsize, 1 << 62)
+    return empty_strided(tuple(size), tuple(stride), dtype=dtype, device="meta", requires_grad=plain(requires_grad, bool, int) != 0)
 
 
 def rebuild_parameter(data: Tensor, requires_grad: bool, backward_hooks: Any) -> Parameter:
@@ -150,6 +159,7 @@ TENSOR_MAKERS: dict[str, Callable] = {
     "torch._utils._rebuild_tensor": rebuild_tensor_v2,
     "torch._utils._rebuild_tensor_v2": rebuild_tensor_v2,
     "torch._utils._rebuild_tensor_v3": rebuild_tensor_v3,
+    "torch._utils._rebuild_meta_tensor_no_storage": rebuild_meta_tensor,
     "torch._utils._rebuild_parameter": rebuild_parameter,
     "torch._utils._rebuild_parameter_with_state": rebuild_parameter_with_state,
 }

@@ -8,6 +8,7 @@ from typing import Any
 
 from flambeau.core.device import device
 from flambeau.serialization.rebuilding import as_text
+from flambeau.tensor.storage import MetaStorage
 from flambeau.tensor.storages import AnyStorage, UntypedStorage
 from flambeau.tensor.typed_storages import TypedStorage
 
@@ -49,6 +50,8 @@ def place(storage: UntypedStorage, location: str, map_location: MapLocation) -> 
             "running on a CPU-only machine, please use torch.load with map_location=torch.device('cpu') to map your "
             "storages to the CPU."
         )
+    if kind == "meta":
+        return UntypedStorage._of(MetaStorage(storage._storage.size, storage._storage.dtype))
     if kind != "cpu":
         raise RuntimeError(
             f"don't know how to restore data location of torch.storage.UntypedStorage (tagged with {location:.40}): "

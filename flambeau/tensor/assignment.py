@@ -131,6 +131,12 @@ def _written_now(input: Tensor, result: Tensor) -> bool:
 
 
 def _write(input: Tensor, result: Tensor) -> Tensor:
+    if result._storage.is_meta or input._storage.is_meta:
+        if not input._storage.is_meta:
+            result._storage.array()  # raises
+        input._storage.check_write()
+        input._storage.version += 1
+        return input
     if input._base is not None and _written_now(input, result):
         return input
     node = read(result)

@@ -18,9 +18,10 @@ from flambeau.core.random import Generator, default_generator
 from flambeau.core.results import ReturnType
 from flambeau.ops.record import Op
 from flambeau.tensor.following import Call, composite_follower
+from flambeau.tensor.meta import is_any_on_meta, run_inside
 from flambeau.tensor.order import is_strided, laid_out
 from flambeau.tensor.recipes import MAX_RECIPES, given, key_of, layout_of, layout_or_class
-from flambeau.tensor.storage import Storage, looks
+from flambeau.tensor.storage import MetaStorage, Storage, looks
 from flambeau.tensor.tensor import WINDOW, Tensor
 
 MAX_CALLS = 64
@@ -32,7 +33,7 @@ def compose(op: Op, args: tuple, kwargs: dict):
     if op.layout is not None and (op.always_laid_out or is_strided((*args, *kwargs.values()))):
         return in_full(op, args, kwargs)
     if not op.patience or dispatch.watch is not None:
-        return op.check(*args, **kwargs)
+        return in_full(op, args, kwargs)
     key = key_of(op, args, kwargs)
     follow = op.recipes.get(key)
     if follow is not None:
@@ -41,6 +42,8 @@ def compose(op: Op, args: tuple, kwargs: dict):
             return result
         if follow in _TRIES and not config.eager and dispatch.autocast.cast is None:
             return _learn(op, key, args, kwargs)  # type: ignore[arg-type]
+    if key is None and MetaStorage.some and is_any_on_meta(*args, *kwargs.values()):
+        return run_inside(op.check, args, kwargs)
     if key is None or follow is _never:
         _lose_patience(op)
     elif follow is None and _has_room(op):
@@ -62,7 +65,10 @@ def _never(args: tuple) -> None:
 
 def in_full(op: Op, args: tuple, kwargs: dict):
     """The result of a composite by running it as it is written."""
-    result = op.check(*args, **kwargs)
+    if MetaStorage.some and is_any_on_meta(*args, *kwargs.values()):
+        result = run_inside(op.check, args, kwargs)
+    else:
+        result = op.check(*args, **kwargs)
     return result if op.layout is None else laid_out(op, (*args, *kwargs.values()), result)
 
 

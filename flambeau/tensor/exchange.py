@@ -30,8 +30,6 @@ def tensor(data, *, dtype=None, device=None, requires_grad: bool = False, pin_me
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.tensor.html
     """
-    if device is not None:
-        devices.check(device)
     dtype = dtype and dtypes.as_dtype(dtype, "tensor")
     if isinstance(data, Tensor):
         warnings.warn(
@@ -44,19 +42,25 @@ def tensor(data, *, dtype=None, device=None, requires_grad: bool = False, pin_me
     else:
         array, found = _as_array(data, dtype)
         out = dispatch.wrap(array, dtype or found)
+    if device is not None:
+        out = _on(out, device)
     return out.requires_grad_() if requires_grad else out
+
+
+def _on(t: Tensor, device) -> Tensor:
+    """``t``, which is on the CPU or without values, on ``device``."""
+    return t if devices.check(device) is t._storage.device else t.to(device)
 
 
 def as_tensor(data, dtype=None, device=None) -> Tensor:
     """``data`` as a tensor, without a copy where it is a tensor or an array of the right dtype."""
-    devices.check(device)
     dtype = dtype and dtypes.as_dtype(dtype, "as_tensor")
     if isinstance(data, Tensor):
-        return data if dtype is None else data.to(dtype)
+        return data if dtype is device is None else data.to(device, dtype)
     if isinstance(data, np.ndarray) and data.flags.writeable:
         out = from_numpy(data)
-        return out if dtype is None else out.to(dtype)
-    return tensor(data, dtype=dtype)
+        return out if dtype is device is None else out.to(device, dtype)
+    return tensor(data, dtype=dtype, device=device)
 
 
 def asarray(obj, *, dtype=None, device=None, copy=None, requires_grad: bool = False) -> Tensor:
@@ -67,7 +71,7 @@ def asarray(obj, *, dtype=None, device=None, copy=None, requires_grad: bool = Fa
         obj = frombuffer(obj, dtype=dtype and dtypes.as_dtype(dtype, "asarray") or dtypes.get_default_dtype())
     if copy is False and not isinstance(obj, (Tensor, np.ndarray)):
         raise ValueError(f"can't alias arbitrary sequence into a tensor: a {type(obj).__name__} has no memory to share")
-    out = tensor(obj, dtype=dtype) if copy and not isinstance(obj, Tensor) else as_tensor(obj, dtype)
+    out = tensor(obj, dtype=dtype, device=device) if copy and not isinstance(obj, Tensor) else as_tensor(obj, dtype, device)
     if copy and out is obj:
         out = out.clone()
     return out.detach().requires_grad_() if requires_grad else out
@@ -297,6 +301,8 @@ def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:
                 else "Can't call numpy() on Tensor that has negative bit set. Use tensor.resolve_neg().numpy() instead."
             )
         self = self.resolve_conj().resolve_neg()
+    if self._storage.is_meta:
+        raise TypeError("can't convert meta device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory first.")
     if self._dtype is dtypes.bfloat16:
         raise TypeError("Got unsupported ScalarType BFloat16: NumPy has no such type; convert with .float() first")
     flat = self._storage.array()
@@ -364,7 +370,7 @@ def legacy_tensor(cls, only: dtypes.dtype | None, args: tuple, kwargs: dict) -> 
     ``only`` is the dtype of ``torch.LongTensor`` and its like; without it a tensor is taken as it is.
     """
     dtype = only or dtypes.get_default_dtype()
-    devices.check(kwargs.pop("device", None))
+    device = kwargs.pop("device", None)
     if kwargs:
         raise TypeError(f"new() received unexpected keyword arguments: {', '.join(kwargs)}")
     if not args:
@@ -385,6 +391,8 @@ def legacy_tensor(cls, only: dtypes.dtype | None, args: tuple, kwargs: dict) -> 
         if not all(isinstance(n, int) for n in shape):
             raise TypeError(f"new() received an invalid combination of arguments - got ({', '.join(type(a).__name__ for a in args)})")
         out = dispatch.wrap(np.zeros(shape, dtype.np), dtype)
+    if device is not None:
+        out = _on(out, device)
     return out._alias(cls) if cls is not Tensor else out
 
 

@@ -199,7 +199,7 @@ def _where(indices: tuple) -> tuple | None:
 def _is_there(t: Tensor) -> bool:
     """Whether the values of a tensor are there; what is pending runs for it, if that is little."""
     if t._storage.node.value is not None:
-        return True
+        return not t._storage.is_meta
     if not is_short(graph.trace) or t._shape.numel() > MANY:
         return False
     run_ahead(t._storage.node)

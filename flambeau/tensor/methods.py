@@ -223,7 +223,7 @@ def _geometry_in_place(name: str):
     function = registry[name].function
 
     def method(self, *args, **kwargs):
-        if self._opaque:
+        if type(self)._opaque is True:  # of many samples
             return self._become(function(self._alias(), *args, **kwargs))
         self._storage.check_write()
         on_tape = dispatch.grad_mode.enabled and self.requires_grad
@@ -293,6 +293,8 @@ def is_shared(self) -> bool:
 
 
 def pin_memory(self, device=None):
+    if self._storage.is_meta:
+        raise RuntimeError(f"cannot pin '{self.type()}' only dense CPU tensors can be pinned")
     return self
 
 
@@ -304,6 +306,7 @@ def dim_order(self) -> tuple[int, ...]:
 
 def new_tensor(self, data, *, dtype=None, device=None, requires_grad=False):
     """A tensor with a copy of ``data`` and this tensor's dtype."""
+    device = self._storage.device if device is None else device
     return tensor(data, dtype=dtype or self._dtype, device=device, requires_grad=requires_grad)
 
 
@@ -326,8 +329,8 @@ def install() -> None:
         setattr(Tensor, function.__name__, function)
     for name in ("t", "transpose", "squeeze", "unsqueeze", "swapaxes", "swapdims", "as_strided"):
         setattr(Tensor, name + "_", _geometry_in_place(name))
-    for name, value in {"is_cuda": False, "is_sparse": False, "is_quantized": False, "is_meta": False, "is_mkldnn": False,
-                        "is_mps": False, "is_nested": False, "is_cpu": True, "is_xla": False,
+    for name, value in {"is_cuda": False, "is_sparse": False, "is_quantized": False, "is_mkldnn": False,
+                        "is_mps": False, "is_nested": False, "is_xla": False,
                         "is_sparse_csr": False}.items():  # fmt: skip
         setattr(Tensor, name, value)
     Tensor.is_pinned = lambda self, device=None: False

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from flambeau import dispatch
 from flambeau.core.size import Size, contiguous_strides
 from flambeau.engine.graph import VIEW, Node, leaf
 from flambeau.ops.record import registry
@@ -42,7 +43,7 @@ def laid_out(op, inputs: tuple, results):
         if order is None and t._strides is None or order is not None and _has_order(t, order):
             found.append(t)
             continue
-        moved = in_memory_order(read(t), order)
+        moved = dispatch.record_in_order(COPY, t, {}, t._dtype, order) if t._storage.is_meta else in_memory_order(read(t), order)
         moved._grad_fn, moved._output_nr = t.grad_fn, t._output_nr
         if t._tangent is not None:
             moved._tangent = t._tangent

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.core.dtypes import dtype as Dtype
-from flambeau.tensor.storage import InferenceStorage, Storage
+from flambeau.tensor.storage import InferenceStorage, MetaStorage, Storage
 from flambeau.tensor.storages import UntypedStorage
 from flambeau.tensor.tensor import Tensor
 from flambeau.tensor.typed_storages import TypedStorage
@@ -57,3 +57,4 @@ def rebuild_typed(storage: Storage, dtype: Dtype) -> TypedStorage:
 
 copyreg.pickle(Storage, reduce_storage)
 copyreg.pickle(InferenceStorage, reduce_storage)
+copyreg.pickle(MetaStorage, lambda storage: (MetaStorage, (storage.size, storage.dtype)))

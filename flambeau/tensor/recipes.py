@@ -56,8 +56,13 @@ _layouts: dict[tuple, Layout] = {}
 
 
 def layout_of(t: Tensor) -> Layout:
-    """The layout of ``t``, which remembers it; whatever changes it sets ``t._layout`` back to ``None``."""
+    """The layout of ``t``, which remembers it; whatever changes it sets ``t._layout`` back to ``None``.
+
+    Tensors without values are never alike, and so never part of what is remembered.
+    """
     node = t._storage.node
+    if t._storage.is_meta:
+        return Layout(t._shape, t._strides, t._offset, t._dtype, (), t._base is not None, t.requires_grad, t._bits, t._storage.is_inference)
     requires_grad = t.requires_grad
     memory, offset = None, t._offset
     if not is_plain(t):
@@ -105,17 +110,17 @@ _NO_NUMBERS: frozenset = frozenset()
 
 
 def _key(op: Op, args: tuple, kwargs: dict, numbers: frozenset) -> tuple | None:
-    if numbers and not kwargs and len(args) <= op.by_layout:
-        return (*[layout_or_class(x) for x in args], grad_mode.enabled)
     key: list = []
     append = key.append
     try:
+        if numbers and not kwargs and len(args) <= op.by_layout:
+            return (*[layout_or_class(x) for x in args], grad_mode.enabled)
         listed = op.listed if op.listed is not None and _takes_list(op, args) else None
         for i, x in enumerate(args):
             if i == listed:
                 append(tuple([layout_or_class(x) for x in x]))
             elif isinstance(x, Tensor):
-                append(x._layout or layout_of(x))
+                append(x._layout or known_layout(x))
             elif x.__class__ is int:
                 append(int if i in numbers else x)
             else:
@@ -129,7 +134,7 @@ def _key(op: Op, args: tuple, kwargs: dict, numbers: frozenset) -> tuple | None:
                 elif x.__class__ is int:
                     append(int if name in numbers else x)
                 else:
-                    append(x._layout or layout_of(x) if isinstance(x, Tensor) else _setting(x, name in numbers))
+                    append(x._layout or known_layout(x) if isinstance(x, Tensor) else _setting(x, name in numbers))
     except _Unclear:
         return None
     append(grad_mode.enabled)
@@ -161,8 +166,15 @@ class _Unclear(Exception):
     """An argument that is no part of a recipe's key."""
 
 
+def known_layout(t: Tensor) -> Layout:
+    """:func:`layout_of`, where that is to be part of a key."""
+    if t._storage.is_meta:
+        raise _Unclear
+    return layout_of(t)
+
+
 def layout_or_class(x):
-    return x._layout or layout_of(x) if isinstance(x, Tensor) else x.__class__
+    return x._layout or known_layout(x) if isinstance(x, Tensor) else x.__class__
 
 
 def _setting(x, is_number: bool):

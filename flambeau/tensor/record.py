@@ -24,9 +24,11 @@ from flambeau.engine.trace import kind_of
 from flambeau.ops.arithmetic import neg
 from flambeau.ops.complexes import conj_physical
 from flambeau.ops.layouts import elementwise as elementwise_layout
+from flambeau.tensor import meta
+from flambeau.tensor.meta import is_any_on_meta
 from flambeau.tensor.order import in_memory_order, in_order, is_strided, normal_strides, reordered
 from flambeau.tensor.recipes import CAST, learn, learn_view
-from flambeau.tensor.storage import Storage, looks, storage_of
+from flambeau.tensor.storage import MetaStorage, Storage, looks, storage_of
 from flambeau.tensor.tensor import Tensor, creation_of, geometry_of, is_plain, make_tensor, read
 
 _new = object.__new__
@@ -38,6 +40,8 @@ def record(op, args: tuple, kwargs: dict):
     """Records a primitive: ``op.check`` gives shape, dtype, inputs and settings."""
     looked_before, warned = looks.count, errors.warned
     shape, dtype, inputs, attrs = op.check(*args, **kwargs)
+    if MetaStorage.some and is_any_on_meta(*args, *kwargs.values(), *inputs):
+        return meta.record(op, shape, dtype, inputs, attrs)
     looked = looks.count != looked_before or errors.warned != warned  # neither is part of a recipe
     given, order = inputs, None
     if op.layout is elementwise_layout and is_strided(inputs):
@@ -193,6 +197,8 @@ def record_pointwise(op, args: tuple, kwargs: dict) -> Tensor:
 
 def elementwise(op, inputs: tuple, attrs: dict) -> Tensor:
     """The result of ``op`` on ``inputs``, which are tensors, Python numbers or ``None``."""
+    if MetaStorage.some and is_any_on_meta(*inputs):
+        return _general(op, inputs, attrs)
     shape = dtype = None
     numbers = False
     nodes = []
@@ -259,6 +265,8 @@ def _general(op, inputs: tuple, attrs: dict) -> Tensor:
         if t._strides is not None:
             strided = True
     order = (op.layout or elementwise_layout)(inputs, shape, attrs) if strided else None
+    if MetaStorage.some and is_any_on_meta(*inputs):
+        return _finish_on_meta(op, inputs, attrs, shape, dtype, order)
     nodes = []
     for x in inputs:
         if isinstance(x, Tensor):
@@ -271,8 +279,18 @@ def _general(op, inputs: tuple, attrs: dict) -> Tensor:
     return _finish(op, inputs, tuple(nodes), attrs, shape, dtype, order)
 
 
+def _finish_on_meta(op, inputs: tuple, attrs: dict, shape, dtype: dtypes.dtype, order: tuple[int, ...] | None) -> Tensor:
+    meta.refuse_others(inputs)
+    result = meta.in_order(shape, dtype, order)
+    if grad_mode.enabled and op.grads:
+        dispatch.attach(op, result, inputs, attrs)
+    return result
+
+
 def record_in_order(op, input: Tensor, attrs: dict, dtype: dtypes.dtype, order: tuple[int, ...] | None) -> Tensor:
     """Records an op on the elements of one tensor whose result lies in memory with its dims in ``order``."""
+    if input._storage.is_meta:
+        return _finish_on_meta(op, (input,), attrs, input._shape, dtype, order)
     node = read(input if order is None else _permuted(input, order))
     return _finish(op, (input,), (node,), attrs, input._shape, dtype, order)
 

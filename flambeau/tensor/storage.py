@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from flambeau.core import device as devices
 from flambeau.core.dtypes import dtype as Dtype
 from flambeau.core.dtypes import uint8
 from flambeau.core.errors import out_of_memory
@@ -65,7 +66,8 @@ class Storage:
     untyped: weakref.ref | None = None
     busy = meetings = 0
     parts = 0
-    is_inference = False
+    is_inference = is_meta = False
+    device = devices.CPU
 
     def __init__(self, node: Node) -> None:
         self.node = node
@@ -319,6 +321,10 @@ class Storage:
         storage.segment = segment
         return storage
 
+    def copied(self) -> Storage:
+        """Another one with the same content."""
+        return Storage.from_numpy(self.array().copy(), self.dtype)
+
     def store(self, node: Node, geometry: dict) -> None:
         """Writes the value of ``node`` to a part of memory that others may write to elsewhere meanwhile, and touches no more."""
         self.array()
@@ -382,6 +388,63 @@ class InferenceStorage(Storage):
     def resize(self, nbytes: int) -> None:
         self.check_write()
         super().resize(nbytes)
+
+
+_NO_DATA = "Cannot copy out of meta tensor; no data!"
+
+
+class MetaStorage(Storage):
+    """What tensors on the device ``meta`` have in place of memory: a size. Its content is one that could not be computed."""
+
+    is_meta = True
+    device = devices.META
+    exposed = True  # so that nobody takes a short way to values
+    some = False
+    """Whether there has been one."""
+
+    def __init__(self, size: int, dtype: Dtype) -> None:
+        MetaStorage.some = True
+        self.node = _without_value(None, dtype)  # no tensor is known to be all of it
+        self._size = size
+        self.is_inference = grad_mode.enabled is None
+
+    @property
+    def size(self) -> int:
+        return self._size
+
+    def is_shared(self) -> bool:
+        return True
+
+    def array(self) -> np.ndarray:
+        raise NotImplementedError(_NO_DATA)
+
+    _memory = array
+
+    def snapshot(self, shape, strides, offset: int, dtype: Dtype) -> Node:
+        return _without_value(shape, dtype)
+
+    def write(self, node: Node) -> None:
+        self.version += 1
+
+    def put(self, values, shape, strides: tuple[int, ...] | None, offset: int, where: tuple | None = None) -> bool:
+        self.version += 1
+        return True
+
+    def resize(self, nbytes: int) -> None:
+        self._size = -(-nbytes // self.dtype.itemsize)
+
+    def copied(self) -> Storage:
+        return MetaStorage(self.size, self.dtype)
+
+    def share(self) -> Segment:
+        raise RuntimeError("_share_fd_: only available on CPU")
+
+    def expose(self) -> None:
+        raise NotImplementedError(_NO_DATA)
+
+
+def _without_value(shape, dtype: Dtype) -> Node:
+    return leaf(Failed(NotImplementedError(_NO_DATA)), shape, dtype)  # type: ignore[arg-type]
 
 
 def storage_of(node: Node) -> Storage:

@@ -21,7 +21,7 @@ from flambeau.core import device as devices
 from flambeau.core import dtypes
 from flambeau.core.dtypes import dtype as Dtype
 from flambeau.core.size import Size
-from flambeau.tensor.storage import Storage
+from flambeau.tensor.storage import MetaStorage, Storage
 from flambeau.tensor.tensor import Tensor, make_tensor
 
 _ORDERS = {"native": sys.byteorder, "little": "little", "big": "big"}
@@ -38,7 +38,7 @@ def resize(storage: Storage, nbytes: int, alone: bool = False) -> None:
     """
     if nbytes < 0:
         raise RuntimeError(f"a storage cannot have {nbytes} bytes: the size must not be negative")
-    if storage.segment is not None or storage.exposed:
+    if storage.segment is not None or storage.exposed and not storage.is_meta:
         raise RuntimeError("Trying to resize storage that is not resizable")
     storage.resize(nbytes)
     if alone:
@@ -60,7 +60,7 @@ class AnyStorage:
 
     @property
     def device(self) -> devices.device:
-        return devices.CPU
+        return self._storage.device
 
     def get_device(self) -> int | None:
         """The number of the device; ``None``, as the CPU has none."""
@@ -72,6 +72,8 @@ class AnyStorage:
 
     def data_ptr(self) -> int:
         """The address of the first byte."""
+        if self._storage.is_meta:
+            return 0
         return self._storage.array().ctypes.data
 
     @property
@@ -83,7 +85,7 @@ class AnyStorage:
 
     def resizable(self) -> bool:
         """Whether :meth:`resize_` can be called: nobody outside uses the memory."""
-        return self._storage.segment is None and not self._storage.exposed
+        return self._storage.is_meta or self._storage.segment is None and not self._storage.exposed
 
     def is_shared(self) -> bool:
         """Whether other processes may see the memory."""
@@ -118,8 +120,11 @@ class AnyStorage:
         return self
 
     def to(self, *, device: Any, non_blocking: bool = False) -> Any:
-        devices.check(device)
-        return self
+        if devices.check(device) is self._storage.device:
+            return self
+        if self._storage.is_meta:
+            self._storage.array()  # raises
+        return self._like(MetaStorage(self._storage.size, self._storage.dtype))  # type: ignore[attr-defined]
 
     def cuda(self, device: Any = None, non_blocking: bool = False) -> Any:
         devices.check("cuda")
@@ -128,7 +133,7 @@ class AnyStorage:
         raise RuntimeError("Cannot access accelerator device when none is available: memory is pinned for a GPU")
 
     def _copied(self) -> Storage:
-        return Storage.from_numpy(self._storage.array().copy(), self._storage.dtype)
+        return self._storage.copied()
 
     def _shape(self) -> str:
         return f"(device={self.device}) of size {len(self)}"  # type: ignore[arg-type]
@@ -169,7 +174,11 @@ class UntypedStorage(AnyStorage):
     dtype = dtypes.uint8
 
     def __init__(self, size: int | Sequence[int] = 0, *, device: Any = None) -> None:
-        devices.check(device)
+        device = devices.check(device)
+        if isinstance(size, SupportsIndex) and device is devices.META:
+            self._storage = MetaStorage(checked_size(size), dtypes.uint8)
+            self._storage.untyped = weakref.ref(self)
+            return
         if isinstance(size, SupportsIndex):
             data = np.zeros(checked_size(size), np.uint8)
         elif isinstance(size, Sequence):
@@ -224,6 +233,8 @@ class UntypedStorage(AnyStorage):
         return type(self)._of(self._copied())
 
     def tolist(self) -> list[int]:
+        if self._storage.is_meta:
+            raise NotImplementedError("Not available for 'meta' device type")
         return self._storage.array().view(np.uint8).tolist()
 
     def __iter__(self) -> Iterator[int]:
@@ -316,6 +327,9 @@ class UntypedStorage(AnyStorage):
         self = cls._of(Storage.from_numpy(data, dtypes.uint8, exposed=True))
         self.filename = name if shared else None
         return self
+
+    def __repr__(self) -> str:
+        return f"...\n[{self._shape()}]" if self._storage.is_meta else super().__repr__()
 
     def _shape(self) -> str:
         return f"torch.storage.UntypedStorage{super()._shape()}"

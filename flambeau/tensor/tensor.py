@@ -56,7 +56,6 @@ class Tensor(Derived):
     _from_data = False  # made by .data: writes through it do not count in the versions of others
     _version_before = 0  # how much of its version it brings along from a storage that it was on before
     _layout: Any = None  # what recipes know it by (see tensor/recipes.py); None: not known, or no longer
-    _opaque = False  # whether it has no values of its own, and stands for those of many samples (see flambeau/batching)
     _tangent: Any = None  # what it carries inside of a dual level (see autograd/forward_ad.py)
     _accumulator = None  # weak reference to the tape's node that adds to .grad
     _storage: Storage
@@ -120,7 +119,21 @@ class Tensor(Derived):
 
     @property
     def device(self) -> devices.device:
-        return devices.CPU
+        return self._storage.device
+
+    @property
+    def is_meta(self) -> bool:
+        """Whether it has a shape and a dtype, and no values."""
+        return self._storage.is_meta
+
+    @property
+    def is_cpu(self) -> bool:
+        return not self._storage.is_meta
+
+    @property
+    def _opaque(self) -> bool:
+        """Whether it has no values of its own, as on the device ``meta``, or stands for those of many samples (see flambeau/batching)."""
+        return self._storage.is_meta
 
     @property
     def layout(self) -> memory_format.layout:
@@ -180,7 +193,9 @@ class Tensor(Derived):
 
     def data_ptr(self) -> int:
         """The address of the first element."""
-        return self._storage.array().ctypes.data + self._offset * self._dtype.itemsize if self._shape.numel() else 0
+        if not self._shape.numel() or self._storage.is_meta:
+            return 0
+        return self._storage.array().ctypes.data + self._offset * self._dtype.itemsize
 
     # --- values --------------------------------------------------------------------------------------------
 
@@ -211,6 +226,8 @@ class Tensor(Derived):
         value = node.value
         dtype = self._dtype
         if value.__class__ is not np.ndarray or dtype is not node.dtype or self._bits or dtype is dtypes.bfloat16 or self._offset >= value.size:
+            if self._opaque:
+                raise RuntimeError("Tensor.item() cannot be called on meta tensors")
             value = self._array().reshape(())  # one that could not be computed, or is not what is in memory
             return value.astype(np.float32).item() if dtype is dtypes.bfloat16 else value.item()
         if flight.aloft is not None:
@@ -463,7 +480,7 @@ class Tensor(Derived):
             )
         storage = memo.get(id(self._storage))
         if storage is None:
-            storage = memo[id(self._storage)] = Storage.from_numpy(self._storage.array().copy(), self._storage.dtype)
+            storage = memo[id(self._storage)] = self._storage.copied()
         out = _new(type(self))
         out.__dict__.update(
             {k: v for k, v in self.__dict__.items() if k in ("_shape", "_dtype", "_strides", "_offset", "_bits", "_requires_grad")}

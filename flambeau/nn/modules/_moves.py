@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from flambeau import ops
 from flambeau.autograd import no_grad
+from flambeau.core import device as devices
 from flambeau.core import dtypes
 from flambeau.core.device import device as Device
 from flambeau.tensor import Tensor
@@ -63,6 +64,11 @@ class Movable:
                 )
 
         def convert(t: Tensor) -> Tensor:
+            if t.is_meta and device is not None and devices.check(device) is not t.device:
+                raise NotImplementedError(
+                    "Cannot copy out of meta tensor; no data! Please use torch.nn.Module.to_empty() instead of torch.nn.Module.to() "
+                    "when moving module from meta to a different device."
+                )
             target = dtype if t.is_floating_point() or t.is_complex() else None
             if memory_format is not None and t.dim() in (4, 5):
                 return t.to(device, target, non_blocking, memory_format=memory_format)
