@@ -19,8 +19,8 @@ from tests.parity.test_elementwise import get  # noqa: E402
 OPS = sorted({id(op): op for op in registry.values() if op.samples}.values(), key=lambda op: op.name)
 OTHER_STRIDES = frozenset(
     "copysign fft.hfft2 fft.hfftn fft.rfft2 fft.rfftn linalg.eig linalg.matrix_norm linalg.solve linalg.solve_ex linalg.solve_triangular "
-    "linalg.svd svd svd_lowrank pca_lowrank angle floor_divide nn.functional.logsigmoid nn.functional.pixel_unshuffle nonzero_static "
-    "unravel_index".split()
+    "linalg.svd svd svd_lowrank pca_lowrank angle floor_divide nn.functional.logsigmoid nn.functional.pixel_unshuffle nn.functional.rrelu "
+    "nonzero_static unravel_index".split()
 )
 """Here PyTorch's rule for ``meta`` says other strides than its kernels have, which are those here (see test_memory_format.py)."""
 OTHER_SHAPES = {"native_batch_norm", "nn.functional.multi_margin_loss"}
