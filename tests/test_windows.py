@@ -7,9 +7,11 @@ import pytest
 
 import flambeau as torch
 from flambeau import dispatch
+from flambeau.autograd import entries
 from flambeau.core import config
 from flambeau.engine import plans
 from flambeau.nn import functional as F
+from flambeau.tensor.tensor import WINDOW
 
 pytestmark = pytest.mark.skipif(config.eager, reason="nothing is remembered in immediate mode")
 
@@ -19,6 +21,21 @@ def any_number_of_kernels(monkeypatch):
     """The tests before these may have made as many as a process takes."""
     monkeypatch.setattr(plans, "MAX_KERNELS", 1 << 20)
     monkeypatch.setattr(plans, "MAX_CODE", 1 << 40)
+
+
+@pytest.fixture(autouse=True)
+def kept_as_it_is_described(monkeypatch):
+    """What the tape keeps of a part is what the entry's pattern says: the part itself, or all of the memory."""
+    place = entries._place
+
+    def checked(pattern, edges, saved, results):
+        for item, (_, _, layout) in zip(saved, pattern.kept, strict=True):
+            if layout is not None and isinstance(item, entries.Saved) and item.node is not None:
+                apart = layout.memory is not None and layout.memory is not WINDOW
+                assert tuple(item.node.shape) == tuple(layout.memory[0] if apart else layout.shape)
+        place(pattern, edges, saved, results)
+
+    monkeypatch.setattr(entries, "_place", checked)
 
 
 def misses(step, first: int, last: int) -> int:

@@ -244,8 +244,11 @@ def attach(op, results, inputs: tuple, attrs: dict) -> None:
         x = inputs[i] if source not in ("attr", "output") and i < len(inputs) else None
         if source == "input" and x is not None:
             is_tensor = isinstance(x, Tensor)
-            pattern.kept.append((name, i, (x._layout or dispatch.layout_of(x)) if is_tensor else None))
             saved.append(Saved(x, i) if is_tensor else x)
+            layout = x._layout if is_tensor else None
+            if is_tensor and (layout is None or layout.memory is not None):  # a part may be read in another way than it was then
+                layout = dispatch.layout_of(x)
+            pattern.kept.append((name, i, layout))
         elif source == "output":
             result = (results[i] if op.outputs else results).detach()
             pattern.kept.append((name, -1 - i, dispatch.layout_of(result)))
@@ -260,7 +263,7 @@ def attach(op, results, inputs: tuple, attrs: dict) -> None:
     _place(pattern if first._storage.is_meta else _shared(pattern), edges, saved, results)
 
 
-MAX_PATTERNS = 4096
+MAX_PATTERNS = 16384
 _patterns: dict[tuple, Pattern] = {}
 
 

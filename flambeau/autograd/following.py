@@ -263,7 +263,8 @@ def _differs(x, y) -> bool:
 def _made(lines: list[str], known: dict[str, Any]) -> Callable:
     names = sorted(known)
     body = "\n".join("        " + line for line in lines)
-    text = f"def make({', '.join(names)}):\n    def follow(t, e0, retain_graph):\n{body}\n        return True\n    return follow"
+    given = "".join(f", {name}={name}" for name in names)
+    text = f"def make({', '.join(names)}):\n    def follow(t, e0, retain_graph{given}):\n{body}\n        return True\n    return follow"
     maker = _makers.get(text)
     if maker is None:
         if len(_makers) >= MAX_MAKERS:

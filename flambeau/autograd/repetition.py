@@ -35,7 +35,7 @@ from flambeau.tensor.record import look_again
 from flambeau.tensor.storage import Storage
 from flambeau.tensor.tensor import Tensor, make_tensor, read
 
-MAX_PASSES = 256
+MAX_PASSES = 1024
 MAX_SEEN = 4096
 
 

@@ -179,11 +179,11 @@ def _learn(entry: OpBackward, gs: list, key, known: tuple = ()) -> Sequence[Tens
     results = fitted(apart, apart.apply(gs))
     with lock:  # no other thread runs the trace meanwhile
         if len(trace) >= start and (not start or trace[start - 1] is last):  # nor has this one done so
-            given: list = _key(apart.saved, gs)[1]  # type: ignore[arg-type,assignment]
-            saved = set(given[sum([g is not None for g in gs]) :])
+            _, given = _key(apart.saved, gs)  # type: ignore[arg-type]
             try:
-                if len(set(given)) < len(given):
+                if given is None or len(set(given)) < len(given):
                     raise KeyError("which of two gradients is it?")
+                saved = set(given[sum([g is not None for g in gs]) :])
                 known = (*known, RecordedRule(gs, given, saved, trace[start:], results, entry.edges))
             except KeyError:
                 pass

@@ -14,8 +14,7 @@ import mmap
 import os
 import sys
 from array import array
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -29,7 +28,6 @@ from flambeau.engine.cpu.compiler import addresser, driver, session
 from flambeau.engine.execution import Execution, address_of
 from flambeau.engine.graph import Node, strided
 from flambeau.engine.interpreter import ONE_HOLDER
-from flambeau.engine.loops import Loop
 from flambeau.engine.lowered import Lowered, Step
 from flambeau.engine.report import Passes
 from flambeau.engine.templates import Template
@@ -95,13 +93,13 @@ arena = _Arena()
 class Kernel(NamedTuple):
     """A step's kernel: its address (0: NumPy computes it), its arguments as (source, offset in bytes), and what follows them.
 
-    ``special`` makes the kernel for these sizes alone, where this one is for all.
+    ``special`` if there is another for these sizes alone, where this one is for all.
     """
 
     address: int
     arguments: Sequence[tuple]
     words: Sequence[int] = ()
-    special: Callable[[], int] | None = None
+    special: bool = False
 
 
 _WORD = (1 << 64) - 1
@@ -167,10 +165,7 @@ class Plan:
         if step.sized is None:
             step.sized = forms.sized(step.loop, session())
         address, words = step.sized.kernel(value_of(forms.numbers_of(step.loop)), session())
-        return Kernel(address, value_of(step.arguments), words, partial(self._special, step.loop))
-
-    def _special(self, loop: Loop) -> int:
-        return loop_kernel(self._value_of(loop))
+        return Kernel(address, value_of(step.arguments), words, True)
 
     def _value_of(self, x):
         """``x`` with numbers in place of symbols, if there are any."""
@@ -197,7 +192,7 @@ class Plan:
         self.static[None] = self.fault.buffer_info()[0]
         self.static |= {i: self.static[None] + 8 * k for k, i in enumerate(self.checks, 1)}
         self.arguments = array("Q")
-        self.dynamic: dict[int, list[tuple[int, int]]] = {}  # source -> [(place in arguments, offset in bytes)]
+        dynamic: dict[int, list[tuple[int, int]]] = {}  # source -> [(place in arguments, offset in bytes)]
         self.numbers = array("d", [0.0] * sum(len(s.numbers) for s in self.steps))
         self.number_order: list[int] = []  # which of the trace's numbers, or from the end, which of those that are fixed
         fixed: list[float] = []
@@ -209,7 +204,7 @@ class Plan:
                 if source in self.static:
                     self.arguments.append(self.static[source] + offset)
                 else:
-                    self.dynamic.setdefault(source, []).append((len(self.arguments), offset))
+                    dynamic.setdefault(source, []).append((len(self.arguments), offset))
                     self.arguments.append(0)
             if step.numbers:
                 self.arguments.append(self.numbers.buffer_info()[0] + 8 * len(self.number_order))
@@ -222,6 +217,7 @@ class Plan:
                         self.integers.append((len(self.number_order), place))  # type: ignore[arg-type]
                     self.number_order.append(place)  # type: ignore[arg-type]
             self.arguments.extend([word & _WORD for word in kernel.words])
+        self.dynamic = {source: tuple(places) for source, places in dynamic.items()}  # which Python need not look through for garbage
         self.fixed = tuple(fixed[::-1])
         self.integer_view = memoryview(self.numbers).cast("B").cast("q")
         self._group_calls(starts, kernels)
@@ -278,17 +274,19 @@ class Plan:
         One ends with a step that may refuse its values, so that nothing is written to leaves if it does.
         """
         ended = False
-        self.special: list[tuple[int, Callable[[], int]]] = []  # the kernels for all sizes: their places in the table, and others
+        self.special: list[int] = []  # the steps whose kernels are for all sizes
+        self.entries = array("q", [-1] * len(self.steps))  # where the table has each step's kernel
         base = self.arguments.buffer_info()[0]
         table = array("Q")
         runs: list = []
-        for step, start, kernel in zip(self.steps, starts, kernels, strict=True):
+        for k, (step, start, kernel) in enumerate(zip(self.steps, starts, kernels, strict=True)):
             if kernel.address:
                 if not runs or isinstance(runs[-1], int) or ended:
                     runs.append([len(table) // 2, 0])
                 runs[-1][1] += 1
-                if kernel.special is not None:
-                    self.special.append((len(table), kernel.special))
+                self.entries[k] = len(table)
+                if kernel.special:
+                    self.special.append(k)
                 table.extend((kernel.address, base + 8 * start))
                 ended = step.checked
             else:
@@ -323,9 +321,9 @@ class Plan:
         if flight.aloft is not None:
             flight.land()
         while self.special:
-            place, kernel = entry = self.special[-1]
-            self.table[place] = kernel()
-            if self.special and self.special[-1] is entry:  # no signal handler has done this meanwhile
+            k = self.special[-1]
+            self.table[self.entries[k]] = loop_kernel(self._value_of(self.steps[k].loop))
+            if self.special and self.special[-1] == k:  # no signal handler has done this meanwhile
                 self.special.pop()
 
     def ready(self, launched: int, value: np.ndarray) -> int:

@@ -56,8 +56,8 @@ products and convolutions, about."""
 MOST = 1000.0
 """Seconds in the interpreter from which on a trace is not compiled before it has run: its values may be more than memory holds,
 which a loop that keeps none of them would not find out."""
-MAX_PLANS = 512
-MAX_NODES = 1 << 17
+MAX_PLANS = 1024
+MAX_NODES = 1 << 18
 """How many nodes all plans together have that were made for a member of a family, and all that was lowered for families; what is
 forgotten is made again soon enough."""
 MAX_SEEN = 1 << 18

@@ -135,7 +135,7 @@ class Structure:
         self._new_targets = _picker([slots.index(slot) for slot in range(len(firsts), len(leaves))])
         self._target_nodes = _picker([number for _, number, _ in targets])
         self._target_leaves = _picker(slots)
-        self._layouts = list(map(_layout, leaves))
+        self._layouts = [_layouts.setdefault(x, x) for x in map(_layout, leaves)]
         self._firsts, self._reads, self._sources, self._numbers = map(_picker, (firsts, reads, sources, numbers))
 
     def matches(self, nodes: list[Node], storages: dict) -> tuple | None:
@@ -157,6 +157,8 @@ class Structure:
 
 
 _kind, _content, _layout = attrgetter("kind"), attrgetter("leaf"), attrgetter("op", "shape", "dtype")
+_layouts: dict[tuple, tuple] = {}
+"""Of leaves: equal ones are one object."""
 
 
 def _inputs(nodes: list[Node]) -> list:
@@ -193,6 +195,7 @@ def forget(used: set[Structure]) -> None:
     for signature in [signature for signature, structure in structures.items() if structure not in used]:
         del structures[signature]
     _latest.clear()
+    _layouts.clear()
     kept = {part for signature in structures for part in signature if part.__class__ is Kind}
     for key in [key for key, kind in kinds.items() if kind not in kept]:
         del kinds[key]

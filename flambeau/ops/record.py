@@ -152,7 +152,7 @@ class Op:
         first = 0 if self.tensors and self.tensors[0].startswith("*") else None
         self.listed = next((i for i, n in enumerate(names) if "*" + n in self.tensors), first)
         self.recipes: dict = {}
-        self.seen: set = set()  # keys of calls that have come once
+        self.seen: dict = {}  # keys of calls that have no recipe yet: in which trace, and how often (see tensor/recipes.py)
         self.closed: set = set()  # keys of calls that depend on the numbers' values all the same
         self.patience = 64  # of a composite: how often it is looked for a recipe in vain (see tensor/composites.py)
         self.rules = None  # what the tape makes of ``grads`` when it first needs them

@@ -20,7 +20,7 @@ from flambeau.ops.record import Op
 from flambeau.tensor.following import Call, composite_follower
 from flambeau.tensor.meta import is_any_on_meta, run_inside
 from flambeau.tensor.order import is_strided, laid_out
-from flambeau.tensor.recipes import MAX_RECIPES, given, key_of, layout_of, layout_or_class
+from flambeau.tensor.recipes import MAX_RECIPES, comes_again, given, key_of, layout_of, layout_or_class
 from flambeau.tensor.storage import MetaStorage, Storage, looks
 from flambeau.tensor.tensor import WINDOW, Tensor
 
@@ -40,7 +40,8 @@ def compose(op: Op, args: tuple, kwargs: dict):
         result = follow(given(op, args, kwargs) if kwargs or op.listed is not None else args)
         if result is not None:
             return result
-        if follow in _TRIES and not config.eager and dispatch.autocast.cast is None:
+        again = follow in _TRIES and (follow is not _seen or comes_again(op, key))  # type: ignore[arg-type]
+        if again and not config.eager and dispatch.autocast.cast is None:
             return _learn(op, key, args, kwargs)  # type: ignore[arg-type]
     if key is None and MetaStorage.some and is_any_on_meta(*args, *kwargs.values()):
         return run_inside(op.check, args, kwargs)
@@ -48,6 +49,7 @@ def compose(op: Op, args: tuple, kwargs: dict):
         _lose_patience(op)
     elif follow is None and _has_room(op):
         op.recipes[key] = _seen
+        comes_again(op, key)
     return op.check(*args, **kwargs)
 
 

@@ -2,7 +2,7 @@
 
 Following a recipe is most of what a program's Python costs here, so there is nothing to look up or to loop over in it:
 how many arguments there are, which are numbers, what the tape keeps is all known. The text of such a function depends on
-the form only, so calls of the same form share it; shapes, settings and the rest are its closure.
+the form only, so calls of the same form share it; shapes, settings and the rest are its defaults.
 """
 
 from __future__ import annotations
@@ -310,9 +310,11 @@ def _of_tape(pattern) -> dict[str, Any]:
 
 
 def _made(lines: list[str], result: str, values: dict) -> Callable:
+    """The function with that text, which has its values as defaults: one tuple, where a closure would have a cell for each."""
     names = sorted(values)
     body = "\n".join("        " + line for line in lines)
-    text = f"def make({', '.join(names)}):\n    def follow(args):\n{body}\n        return {result}\n    return follow"
+    given = "".join(f", {name}={name}" for name in names)
+    text = f"def make({', '.join(names)}):\n    def follow(args{given}):\n{body}\n        return {result}\n    return follow"
     maker = _makers.get(text)
     if maker is None:
         scope = {**_SCOPE, **dispatch.tape_parts()}

@@ -19,6 +19,7 @@ from flambeau.core import config, dtypes
 from flambeau.core.scalars import open_range
 from flambeau.core.size import Size, contiguous_strides
 from flambeau.dispatch import grad_mode
+from flambeau.engine import run
 from flambeau.engine.flight import lock
 from flambeau.engine.graph import VIEW, Node
 from flambeau.engine.trace import kind_of
@@ -28,9 +29,9 @@ from flambeau.tensor.following import Result, Source, follower, view_follower
 from flambeau.tensor.order import COPY
 from flambeau.tensor.tensor import WINDOW, Tensor, geometry_of, is_little, is_plain, is_window
 
-MAX_RECIPES = 256
+MAX_RECIPES = 4096
 """Of one op: a program whose shapes never repeat begins anew."""
-MAX_SEEN = 512
+MAX_SEEN = 4096
 """Calls of one op that have come once."""
 
 
@@ -51,7 +52,7 @@ class Layout:
         self.steps: tuple[int, ...] | None = strides  # once they have been asked for, those of a row-major tensor too
 
 
-MAX_LAYOUTS = 16384
+MAX_LAYOUTS = 32768
 _layouts: dict[tuple, Layout] = {}
 
 
@@ -71,7 +72,8 @@ def layout_of(t: Tensor) -> Layout:
     found = _layouts.get(key)
     if found is None:
         if len(_layouts) >= MAX_LAYOUTS:
-            _layouts.clear()  # recipes under the old ones are found by tensors that have them, and give way in time
+            _layouts.clear()
+            forget()  # tensors that are made from now on would not find them
         found = _layouts[key] = Layout(*key)
     t._layout = found
     return found
@@ -289,11 +291,27 @@ def _comes_again(op: Op, args: tuple, kwargs: dict) -> bool:
     key = key_of(op, args, kwargs)
     if key is None or key in op.recipes:  # which this time did not know what to do
         return False
-    if key in op.seen:
-        return True
+    return comes_again(op, key)
+
+
+OFTEN = 4
+"""How often a call comes in one trace until that counts as coming again."""
+
+
+def comes_again(op: Op, key: tuple) -> bool:
+    """Whether a call with that key has been made before: in another trace, since that one came to an end, or often in this one.
+
+    Layers that are alike make the same calls, also in a step whose sizes will not come again.
+    """
+    before, now = op.seen.get(key), run.taken * OFTEN
+    if before is not None:
+        if before < now or before == now + OFTEN - 1:
+            return True
+        op.seen[key] = before + 1
+        return False
     if len(op.seen) >= MAX_SEEN:
         op.seen.clear()
-    op.seen.add(key)
+    op.seen[key] = now + 1
     return False
 
 
@@ -306,7 +324,7 @@ def _keep(op: Op, args: tuple, kwargs: dict, result: Tensor, make: Callable) -> 
     if len(op.recipes) >= MAX_RECIPES:
         op.recipes.clear()
     op.recipes[key] = make(pattern)
-    op.seen.discard(key)
+    op.seen.pop(key, None)
 
 
 def _made(content: Node, op: Op) -> Node:
