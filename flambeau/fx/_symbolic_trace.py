@@ -435,6 +435,7 @@ def _annotation_of_result(fn: Any) -> Any:
     return None if isinstance(found, str) else found
 
 
+
 def _assert_same(out: Any, value: Any, name: str) -> None:
     """Refuses another value of an argument than the one with which a function was traced."""
     if not isinstance(out, Tensor) and not (out is value or out == value):

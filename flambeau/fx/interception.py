@@ -58,7 +58,7 @@ class Interception:
         if kwargs:
             overriding(kwargs.values(), found)
         if found:
-            return ask(function, found, args, kwargs)
+            return ask(function, found, _spread(function, args), kwargs)
         before = self.before
         dispatch.watch = before
         try:
@@ -77,6 +77,13 @@ class Interception:
             return ask(_in_place_form(name), found, (input, *args), kwargs)
         assert self.inplace is not None
         return self.inplace(function, input, args, kwargs)
+
+
+def _spread(function: Callable, args: tuple) -> tuple:
+    """The arguments of ``einsum`` one by one, where they came as a list."""
+    if function.__name__ == "einsum" and len(args) == 2 and isinstance(args[1], (list, tuple)):
+        return args[0], *args[1]
+    return args
 
 
 def _in_place_form(name: str) -> Any:

@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import flambeau
 from flambeau.core import memory_format as formats
 from flambeau.core.device import device
 from flambeau.core.dtypes import dtype
@@ -221,7 +222,7 @@ class Proxy:
         if self.tracer.trace_asserts:
             message = _asserted(sys._getframe(1))
             if message is not None:
-                self.tracer.create_proxy("call_function", _assert_true, (self,), {})
+                self.tracer.create_proxy("call_function", flambeau._assert, (self, "assertion error"), {})
                 return True
         return self.tracer.to_bool(self)
 
@@ -334,13 +335,6 @@ def _asserted(frame: Any) -> bool | None:
     return True if following else None
 
 
-def _assert_true(condition: Any) -> None:
-    """What a traced ``assert`` does."""
-    if not condition:
-        raise AssertionError
-
-
-_assert_true.__name__ = "_assert"
 _REFLECTED = {
     "add": operator.add, "sub": operator.sub, "mul": operator.mul, "floordiv": operator.floordiv, "truediv": operator.truediv,
     "mod": operator.mod, "pow": operator.pow, "lshift": operator.lshift, "rshift": operator.rshift, "and": operator.and_,
