@@ -22,6 +22,7 @@ import numpy as np
 
 _ALIGNMENT = 64
 _CHUNK = 16 << 20
+_MOST_CODE = 64 << 20  # bytes of one record of code
 _LOCAL_HEADER = 30  # bytes before the name of a record
 _NOT_READABLE = "PytorchStreamReader failed reading zip archive: "
 
@@ -100,10 +101,11 @@ class ArchiveWriter:
 class ArchiveReader:
     """Reads records; what the archive says of itself is checked before anything is believed.
 
-    ``path``: where given, storages are mapped from that file instead of being read.
+    ``path``: where given, storages are mapped from that file instead of being read. ``code``: it may have code, as archives of
+    ``torch.jit.save`` do, whose records are compressed.
     """
 
-    def __init__(self, file: IO[bytes], path: str | None = None) -> None:
+    def __init__(self, file: IO[bytes], path: str | None = None, code: bool = False) -> None:
         self._file = file
         size = file.seek(0, os.SEEK_END)
         try:
@@ -115,7 +117,8 @@ class ArchiveReader:
         entries = self._zip.infolist()
         if not entries or "/" not in entries[0].filename:
             raise RuntimeError(f"{_NOT_READABLE}its records are not in a folder, as those of torch.save are")
-        if sum(entry.file_size for entry in entries) > size:
+        self._code = code
+        if sum(entry.file_size for entry in entries if not self._is_code(entry)) > size:
             raise RuntimeError(
                 f"{_NOT_READABLE}its {len(entries)} records claim more bytes than the {size} bytes of the file, so it is "
                 "compressed, corrupted or hostile; torch.save writes records uncompressed"
@@ -124,7 +127,7 @@ class ArchiveReader:
         self._entries = {entry.filename.removeprefix(root): entry for entry in entries}
         if len(self._entries) != len(entries):
             raise RuntimeError(f"{_NOT_READABLE}two records have the same name")
-        if "version" not in self:
+        if "version" not in self and not (code and ".data/version" in self):
             raise RuntimeError('Expected hasRecord("version") to be true, but got false: it was not written by torch.save')
         self._map = None
         if path is not None:
@@ -135,13 +138,22 @@ class ArchiveReader:
             raise RuntimeError(f"Invalid load endianness: expected 'little' or 'big', got {order!r:.40}")
         self._swapped = order != sys.byteorder
 
+    def _is_code(self, entry: zipfile.ZipInfo) -> bool:
+        return self._code and entry.filename.partition("/")[2].startswith("code/")
+
     def __contains__(self, name: str) -> bool:
         return name in self._entries
+
+    def names(self) -> list[str]:
+        """The names of all records."""
+        return list(self._entries)
 
     def _entry(self, name: str) -> zipfile.ZipInfo:
         entry = self._entries.get(name)
         if entry is None:
             raise RuntimeError(f"PytorchStreamReader failed locating file {name}: file not found")
+        if entry.compress_type == zipfile.ZIP_DEFLATED and self._is_code(entry) and entry.file_size <= _MOST_CODE:
+            return entry
         if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1:
             raise RuntimeError(f"{_NOT_READABLE}record {name} is compressed or encrypted; torch.save does neither")
         return entry

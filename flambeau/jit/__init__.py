@@ -6,10 +6,12 @@ TorchScript's file format (``save``, ``load``) is not there.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import contextmanager
 from typing import Any, Final
 
+from flambeau.jit.modules import RecursiveScriptModule, ScriptFunction, ScriptModule
 from flambeau.nn.modules.module import Module
 from flambeau.nn.parameter import is_lazy
 
@@ -22,14 +24,34 @@ __all__ = [
 _isinstance = isinstance
 
 
-class ScriptModule(Module):
-    """A base class for modules whose methods are marked by :func:`script_method`; other modules are none, scripted or not."""
+def load(f: Any, map_location: Any = None, _extra_files: dict[str, Any] | None = None, _restore_shapes: bool = False) -> Any:
+    """Reads an archive of ``torch.jit.save``, flambeau's or PyTorch's, from a path or an open binary file.
 
+    Nothing of the file is run as Python: its code is a small language (:mod:`flambeau.jit.language`) that is read statement by
+    statement, and can only call operators on tensors and plain values. What it does not have raises ``RuntimeError``.
 
-class ScriptFunction:
-    """What PyTorch makes of a scripted function. Here it stays the function that it was, so nothing is an instance."""
+    >>> import flambeau as torch, io
+    >>> f = io.BytesIO()
+    >>> net = torch.nn.Linear(2, 2)
+    >>> torch.jit.save(torch.jit.trace(net, torch.ones(1, 2)), f)
+    >>> _ = f.seek(0)
+    >>> torch.equal(torch.jit.load(f)(torch.ones(1, 2)), net(torch.ones(1, 2)))
+    True
 
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.jit.load.html
+    """
+    from flambeau.jit.archive import read
+    from flambeau.serialization.files import Seekable, file_path
 
+    path = file_path(f)
+    if path is None:
+        return read(Seekable.of(f), map_location, _extra_files)  # type: ignore[arg-type]
+    if not os.path.exists(path):
+        raise ValueError(f"The provided filename {path} does not exist")
+    if os.path.isdir(path):
+        raise ValueError(f"The provided filename {path} is a directory")
+    with open(path, "rb") as file:
+        return read(file, map_location, _extra_files)
 
 
 def script(obj: Any, optimize: Any = None, _frames_up: int = 0, _rcb: Any = None, example_inputs: Any = None) -> Any:
