@@ -11,13 +11,14 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from typing import Any, Final
 
+import flambeau
 from flambeau.jit.modules import RecursiveScriptModule, ScriptFunction, ScriptModule
 from flambeau.nn.modules.module import Module
 from flambeau.nn.parameter import is_lazy
 
 __all__ = [
     "Attribute", "Final", "ScriptFunction", "ScriptModule", "annotate", "export", "freeze", "ignore", "is_scripting",
-    "is_tracing", "isinstance", "optimize_for_inference", "optimized_execution", "script", "script_if_tracing",
+    "is_tracing", "isinstance", "load", "optimize_for_inference", "optimized_execution", "save", "script", "script_if_tracing",
     "script_method", "trace", "trace_module", "unused",
 ]  # fmt: skip
 
@@ -71,14 +72,96 @@ def script(obj: Any, optimize: Any = None, _frames_up: int = 0, _rcb: Any = None
     return obj
 
 
-def trace(func: Any, example_inputs: Any = None, *args: Any, **settings: Any) -> Any:
-    """Returns ``func`` as it is: unlike a trace, it still takes every branch as its arguments ask."""
-    return func
+def trace(
+    func: Any, example_inputs: Any = None, optimize: Any = None, check_trace: bool = True, check_inputs: Any = None, check_tolerance: float = 1e-5,
+    strict: bool = True, _force_outplace: bool = False, _module_class: Any = None, _compilation_unit: Any = None, example_kwarg_inputs: dict | None = None,
+    _store_inputs: bool = True,
+) -> Any:  # fmt: skip
+    """What ``func``, a module or a function, calls for example inputs, as a module or function that calls the same again.
+
+    Branches are those that the example took; sizes may be others. A traced module shares the parameters of ``func`` and can be
+    saved by :func:`save`. Where something cannot be traced (an op is given an object that code cannot name), ``RuntimeError``
+    says what.
+
+    Args:
+        check_trace: run both again, and warn where they do not compute the same.
+        check_inputs: lists of arguments to check with; by default the example.
+
+    >>> import flambeau as torch
+    >>> traced = torch.jit.trace(lambda x: x.relu() + 1, torch.ones(2))
+    >>> print(traced.code)
+    def forward(argument_0):
+        _1_0 = ops.flambeau.relu(argument_0)
+        _2_1 = ops.flambeau.add(_1_0, 1)
+        return _2_1
+    >>> traced(torch.tensor([-1.0, 1.0]))
+    tensor([1., 2.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.jit.trace.html
+    """
+    if _isinstance(func, (ScriptModule, ScriptFunction)):
+        return func
+    if example_inputs is None and example_kwarg_inputs is None:
+        raise RuntimeError("example_kwarg_inputs should be a dict, or example_inputs be given")
+    args = () if example_inputs is None else example_inputs if _isinstance(example_inputs, tuple) else (example_inputs,)
+    if _isinstance(example_inputs, list):
+        args = tuple(example_inputs)
+    kwargs = dict(example_kwarg_inputs or {})
+    root = func if _isinstance(func, Module) else getattr(func, "__self__", None)
+    root = root if _isinstance(root, Module) else None
+    return _traced(func, root, {"forward": (func, args, kwargs)}, check_trace, check_inputs, check_tolerance)
 
 
-def trace_module(mod: Module, inputs: dict, **settings: Any) -> Module:
-    """Returns the module as it is."""
-    return mod
+def _traced(func: Any, root: Any, calls: dict, check_trace: bool, check_inputs: Any, tolerance: float) -> Any:
+    from flambeau.jit import tracing
+    from flambeau.jit.modules import made_of
+
+    made: dict[str, tracing.Trace] = {}
+    constants: list = []
+    for name, (function, args, kwargs) in calls.items():
+        found, _, reason = tracing.record(function, root, args, kwargs, name)
+        if found is None:
+            raise RuntimeError(f"Tracing failed: {reason}. Call the module itself; torch.jit.script keeps it as it is")
+        if constants:
+            raise RuntimeError("Tracing failed: several methods with constants")
+        made[name], constants = found, found.constants
+    if root is None:
+        result: Any = ScriptFunction(made["forward"].function, getattr(func, "__name__", "forward"), constants)
+    else:
+        result = made_of(root, type(root).__name__, {name: t.source for name, t in made.items()}, constants)
+    if check_trace:
+        from flambeau.autograd import no_grad
+
+        function, args, kwargs = next(iter(calls.values()))
+        for given in [args] if check_inputs is None else check_inputs:
+            given = given if _isinstance(given, tuple) else (given,)
+            with no_grad():
+                state = flambeau.get_rng_state()
+                theirs = function(*given, **kwargs)
+                flambeau.set_rng_state(state)
+                own = getattr(result, next(iter(calls)))(*given, **kwargs) if root is not None else result(*given, **kwargs)
+                tracing.check(own, theirs, tolerance, tolerance)
+    return result
+
+
+def trace_module(mod: Module, inputs: dict, optimize: Any = None, check_trace: bool = True, check_inputs: Any = None, check_tolerance: float = 1e-5, **settings: Any) -> Any:
+    """As :func:`trace`, for methods of a module: ``inputs`` are example inputs by the names of methods."""
+    calls = {}
+    for name, given in inputs.items():
+        calls[name] = (mod if name == "forward" else getattr(mod, name), given if _isinstance(given, tuple) else (given,), {})
+    return _traced(mod, mod, calls, check_trace, None, check_tolerance)
+
+
+def save(m: Any, f: Any, _extra_files: dict[str, Any] | None = None) -> None:
+    """Writes what :func:`trace` or :func:`script` made to ``f``, a path or an open binary file, for :func:`load`.
+
+    Flambeau's archives are read by flambeau; those of PyTorch are read too.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.jit.save.html
+    """
+    from flambeau.jit import saving
+
+    saving.save(m, f, _extra_files)
 
 
 def script_method(function: Callable) -> Callable:
@@ -124,7 +207,10 @@ def is_scripting() -> bool:
 
 
 def is_tracing() -> bool:
-    return False
+    """Whether a program is being traced."""
+    from flambeau.jit import tracing
+
+    return tracing.is_tracing()
 
 
 def annotate(the_type: Any, the_value: Any) -> Any:

@@ -14,7 +14,8 @@ from pickle import UnpicklingError
 from typing import IO, Any
 
 from flambeau.jit.language import Function, Refused, Scope
-from flambeau.jit.modules import RecursiveScriptModule, ScriptFunction, ScriptObject
+from flambeau.jit.modules import RecursiveScriptModule, ScriptFunction, ScriptObject, as_method, made_of
+from flambeau.nn.modules.module import Module
 from flambeau.nn.parameter import Parameter
 from flambeau.serialization.archive import ArchiveReader
 from flambeau.serialization.storages import MapLocation, parse_id, place, typed
@@ -76,13 +77,22 @@ class _Archive:
             if part is None:
                 if path.rpartition(".")[0] not in self.spaces:
                     raise RuntimeError(f"Unknown type name '{full_name}': the archive has no code for it")
-                return getattr(self.find(path), name)  # a static function or a constructor of a class
+                return self._of_class(self.find(path), name)
             if isinstance(part, ast.FunctionDef):
                 self.made[full_name] = ScriptFunction(Function(part, self.scope), full_name)
             else:
                 assert isinstance(part, ast.ClassDef)
                 self.made[full_name] = self._class(part, full_name)
         return self.made[full_name]
+
+    def _of_class(self, cls: Any, name: str) -> Any:
+        """What code may name of a class: its methods, and how an object is made."""
+        if isinstance(cls, type) and getattr(cls, "_of_archive", False):
+            if name in cls._methods:
+                return cls._methods[name]
+            if name == "__new__" and issubclass(cls, ScriptObject):
+                return lambda kind: cls._empty()
+        raise Refused(f"TorchScript has no attribute {name!r} of a class")
 
     def _class(self, code: ast.ClassDef, full_name: str) -> type:
         base = code.bases[0].id if code.bases and isinstance(code.bases[0], ast.Name) else None
@@ -108,7 +118,7 @@ class _Archive:
             raise RuntimeError(f"class {code.name} of the archive is a {base}: flambeau reads modules, classes and named tuples")
         settings["_types"], settings["_methods"] = types, methods
         for name, method in methods.items():
-            settings.setdefault(name, _as_method(method))
+            settings.setdefault(name, as_method(method))
         constants = {k: v for k, v in settings.items() if types.get(k, "").startswith("Final")}
         if base is None:
             return type(code.name, (ScriptObject,), settings)
@@ -116,14 +126,6 @@ class _Archive:
             del settings[name]
         settings["_final"] = constants
         return type(code.name, (RecursiveScriptModule,), settings)
-
-
-def _as_method(function: Function) -> Any:
-    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return function(self, *args, **kwargs)
-
-    method.__name__ = function.__name__
-    return method
 
 
 class _Names(Vocabulary):
@@ -209,6 +211,8 @@ def read(file: IO[bytes], map_location: MapLocation = None, extra_files: dict[st
     if "constants.pkl" not in archive.reader:
         raise RuntimeError("PytorchStreamReader failed locating file constants.pkl: file not found; the file is one of torch.save, not of torch.jit.save")
     found = archive.unpickle("data")
+    if "flambeau.json" in archive.reader:
+        return _own(found, archive.constants)
     if isinstance(found, RecursiveScriptModule):
         _share(found)
     return found
@@ -220,3 +224,38 @@ def _share(module: RecursiveScriptModule) -> None:
         names = inner.__dict__.get("_flat_weights_names")
         if isinstance(inner.__dict__.get("_flat_weights"), list) and isinstance(names, list) and all(n in inner._parameters for n in names):
             inner.__dict__["_flat_weights"] = [inner._parameters[n] for n in names]
+
+
+def _own(tree: Any, constants: list[Any]) -> Any:
+    """What flambeau has written (see :mod:`flambeau.jit.saving`)."""
+    if tree.get("function"):
+        code = ast.parse(tree["code"]["forward"]).body[0]
+        if not isinstance(code, ast.FunctionDef):
+            raise Refused("the code of a function is something else")
+        return ScriptFunction(Function(code, Scope(constants, lambda name: None)), tree["name"], constants)
+    return made_of(_module_of(tree), tree["name"], tree["code"], constants)
+
+
+def _module_of(tree: Any) -> Module:
+    """A module with the state that was written."""
+    module = type(str(tree["name"]), (Module,), {})()
+    for name, value in tree["values"].items():
+        module.__dict__[_own_name(name)] = value
+    for name, value in tree["tensors"].items():
+        module.__dict__[_own_name(name)] = value
+    for name, value in tree["parameters"].items():
+        module.register_parameter(name, value)
+    for name, value in tree["buffers"].items():
+        module.register_buffer(name, value, name not in tree["transient"])
+    for name, inner in tree["modules"].items():
+        module.add_module(name, None if inner is None else _module_of(inner))
+    return module
+
+
+def _own_name(name: Any) -> str:
+    if type(name) is not str or name.startswith("__") or name in _FIELDS:
+        raise UnpicklingError(f"{name!r:.40} is no name of an attribute")
+    return name
+
+
+_FIELDS = frozenset(n for n in vars(Module()) if n != "training")

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flambeau.jit.operators import find_operator
+from flambeau.nn.modules.module import Module
 
 __all__ = ["Function", "Refused", "Scope"]
 
@@ -248,6 +249,8 @@ class _Compiler:
             try:
                 for make, put in items:
                     context = make(env)
+                    if not getattr(type(context), "_of_archive", False) or "__enter__" not in type(context)._methods:
+                        raise Refused(f"a {type(context).__name__} is no context manager of TorchScript")
                     value = context.__enter__()
                     entered.append(context)
                     if put is not None:
@@ -458,8 +461,15 @@ def _kinds(e: ast.expr) -> list[Callable[[Any], bool]]:
 
 def get_attribute(holder: Any, name: str) -> Any:
     """An attribute of an object of the archive; of tensors and plain values those that TorchScript has."""
-    if getattr(type(holder), "_of_archive", False):
-        return getattr(holder, name)
+    kind = type(holder)
+    if getattr(kind, "_of_archive", False):
+        if name in kind._methods:
+            return getattr(holder, name)
+        state = vars(holder)
+        for part in (state.get("_parameters"), state.get("_buffers"), state.get("_modules"), state):
+            if part is not None and name in part and name not in _MACHINERY:
+                return part[name]
+        raise RuntimeError(f"Module '{kind.__name__}' has no attribute '{name}'")
     if isinstance(holder, tuple) and name in getattr(holder, "_fields", ()):
         return getattr(holder, name)
     raise Refused(f"TorchScript has no attribute {name!r} of a {type(holder).__name__}")
@@ -467,6 +477,11 @@ def get_attribute(holder: Any, name: str) -> Any:
 
 def set_attribute(holder: Any, name: str, value: Any) -> None:
     """Sets an attribute of an object of the archive."""
-    if not getattr(type(holder), "_of_archive", False) or name.startswith("__"):
-        raise Refused(f"TorchScript does not set attribute {name!r} of a {type(holder).__name__}")
+    kind = type(holder)
+    if not getattr(kind, "_of_archive", False) or name not in kind._types or name in _MACHINERY:
+        raise Refused(f"TorchScript does not set attribute {name!r} of a {kind.__name__}")
     setattr(holder, name, value)
+
+
+_MACHINERY = frozenset(vars(Module())) - {"training"}
+"""What every module has to be one."""

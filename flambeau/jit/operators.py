@@ -6,6 +6,7 @@ import math
 import operator
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import flambeau
@@ -463,8 +464,7 @@ def _tensor_operator(name: str) -> Callable:
         if base is not None and any(f"{space}{base}" in registry and registry[f"{space}{base}"].inplace for space in ("", "Tensor.")):
             function = getattr(Tensor, name)
         elif base is not None and f"nn.functional.{base}" in registry:
-            inner = registry[f"nn.functional.{base}"].function
-            function = lambda *a, **k: inner(*a, inplace=True, **k)  # noqa: E731
+            function = partial(registry[f"nn.functional.{base}"].function, inplace=True)
         elif name.startswith(("linalg_", "fft_", "special_")) and name.replace("_", ".", 1) in registry:
             function = registry[name.replace("_", ".", 1)].function
         else:
@@ -486,12 +486,31 @@ def _tensor_operator(name: str) -> Callable:
     return call
 
 
+_OWN: dict[str, Any] = {
+    "getitem": Tensor.__getitem__, "setitem": Tensor.__setitem__, "slice": slice, "dtype": lambda name: _BY_NAME[name],
+    "format": memory_format._named, "device": device, "detach": Tensor.detach, "size": lambda t, i: t._shape[i],
+}  # fmt: skip
+
+
+def _own_operator(name: str) -> Any:
+    """What traces call: public functions by the full names of their records, and their forms in place."""
+    if name in _OWN:
+        return _OWN[name]
+    if name in registry:
+        return registry[name].function
+    if name.endswith("_") and name[:-1] in registry:
+        return getattr(Tensor, name.rpartition(".")[2])
+    raise RuntimeError(f"Unknown builtin op: flambeau::{name}")
+
+
 def find_operator(path: str) -> Callable:
     """The operator ``torch.NAME`` or ``ops.prim.NAME``; ``RuntimeError`` where there is none."""
     space, _, name = path.partition(".")
     if space == "torch":
         return _TABLE.get(name) or _tensor_operator(name)
     kind, _, name = name.partition(".")
+    if kind == "flambeau":
+        return _own_operator(name)
     if kind == "prim" and name in _PRIM:
         return _PRIM[name]
     if kind == "aten":
