@@ -53,13 +53,13 @@ for _name, _function in ops.namespace("").items():
 
 # --- dtypes, formats, constants ------------------------------------------------------------------------------
 
-globals().update({_d.name: _d for _d in _dtypes.ALL} | _dtypes.ALIASES)
+globals().update({_d.name: _d for _d in (*_dtypes.ALL, *_dtypes.STORED)} | _dtypes.ALIASES)
 contiguous_format, preserve_format = _formats.contiguous_format, _formats.preserve_format
 channels_last, channels_last_3d = _formats.channels_last, _formats.channels_last_3d
 strided, sparse_coo, sparse_csr = _formats.strided, _formats.sparse_coo, _formats.sparse_csr
 inf, nan, pi, e, newaxis = math.inf, math.nan, math.pi, math.e, None
 
-for _dtype in _dtypes.ALL:
+for _dtype in (*_dtypes.ALL, *_dtypes.STORED):
     if not _dtype.is_complex and _dtype.name not in ("uint16", "uint32", "uint64"):
         _name = _dtypes.scalar_name(_dtype) + "Tensor"
         globals()[_name] = _exchange.legacy_type(_name, _dtype)

@@ -15,7 +15,7 @@ import numpy as np
 class dtype:
     """The type of a tensor's elements, for example ``torch.float32``."""
 
-    __slots__ = ("name", "np", "itemsize", "is_floating_point", "is_complex", "is_signed", "kind", "code")
+    __slots__ = ("name", "np", "itemsize", "is_floating_point", "is_complex", "is_signed", "is_stored", "is_extension", "kind", "code")
 
     def __init__(self, name: str, np_type: type, kind: int, code: int) -> None:
         self.name = name
@@ -26,6 +26,8 @@ class dtype:
         self.is_floating_point = kind == FLOATING
         self.is_complex = kind == COMPLEX
         self.is_signed = name not in ("bool", "uint8", "uint16", "uint32", "uint64")
+        self.is_stored = kind == FLOATING and self.itemsize == 1  # it is stored, moved and converted, but not computed with
+        self.is_extension = np_type.__module__ == "ml_dtypes"  # NumPy itself does not know it
 
     def __repr__(self) -> str:
         return "torch." + self.name
@@ -68,6 +70,11 @@ float16 = dtype("float16", np.float16, FLOATING, 5)
 float32 = dtype("float32", np.float32, FLOATING, 6)
 float64 = dtype("float64", np.float64, FLOATING, 7)
 bfloat16 = dtype("bfloat16", ml_dtypes.bfloat16, FLOATING, 15)
+float8_e5m2 = dtype("float8_e5m2", ml_dtypes.float8_e5m2, FLOATING, 23)
+float8_e4m3fn = dtype("float8_e4m3fn", ml_dtypes.float8_e4m3fn, FLOATING, 24)
+float8_e5m2fnuz = dtype("float8_e5m2fnuz", ml_dtypes.float8_e5m2fnuz, FLOATING, 25)
+float8_e4m3fnuz = dtype("float8_e4m3fnuz", ml_dtypes.float8_e4m3fnuz, FLOATING, 26)
+float8_e8m0fnu = dtype("float8_e8m0fnu", ml_dtypes.float8_e8m0fnu, FLOATING, 44)
 complex64 = dtype("complex64", np.complex64, COMPLEX, 9)
 complex128 = dtype("complex128", np.complex128, COMPLEX, 10)
 
@@ -75,14 +82,16 @@ ALL = (
     bool, uint8, int8, int16, int32, int64, uint16, uint32, uint64,
     float16, bfloat16, float32, float64, complex64, complex128,
 )  # fmt: skip
+STORED = (float8_e4m3fn, float8_e5m2, float8_e4m3fnuz, float8_e5m2fnuz, float8_e8m0fnu)
+"""Those that tensors are stored and moved in, but not computed with; all others are in ``ALL``."""
 ALIASES = {
     "half": float16, "float": float32, "double": float64, "cfloat": complex64, "cdouble": complex128,
     "short": int16, "int": int32, "long": int64,
 }  # fmt: skip
 _PYTHON_TYPES.update({type(0.0): float64, type(0): int64, type(True): bool, type(0j): complex128})
 
-_BY_NAME = {d.name: d for d in ALL} | ALIASES
-_BY_NUMPY = {d.np: d for d in ALL}
+_BY_NAME = {d.name: d for d in (*ALL, *STORED)} | ALIASES
+_BY_NUMPY = {d.np: d for d in (*ALL, *STORED)}
 _COMPLEX_OF = {float16: complex64, bfloat16: complex64, float32: complex64, float64: complex128}
 _REAL_OF = {complex64: float32, complex128: float64}
 
@@ -108,6 +117,7 @@ _SCALAR_NAMES = {
     "bool": "Bool", "uint8": "Byte", "int8": "Char", "int16": "Short", "int32": "Int", "int64": "Long",
     "uint16": "UInt16", "uint32": "UInt32", "uint64": "UInt64", "float16": "Half", "bfloat16": "BFloat16",
     "float32": "Float", "float64": "Double", "complex64": "ComplexFloat", "complex128": "ComplexDouble",
+    **{d.name: d.name.capitalize() for d in STORED},
 }  # fmt: skip
 
 _C_NAMES = {
@@ -131,11 +141,37 @@ def from_numpy(np_dtype: np.dtype) -> dtype:
     try:
         return _BY_NUMPY[np_dtype.newbyteorder("=")]
     except KeyError:
-        names = ", ".join(str(d.np) for d in ALL if d is not bfloat16)
+        names = ", ".join(str(d.np) for d in ALL if not d.is_extension)
         raise TypeError(
             f"can't convert np.ndarray of type {np_dtype if np_dtype != object else 'numpy.object_'}. "
             f"The only supported types are: {names}."
         ) from None
+
+
+def stored(values: np.ndarray, d: dtype) -> np.ndarray:
+    """``values`` in a dtype of ``STORED``: the nearest ones, among equally near ones the even one.
+
+    Where there is no infinity, what is too large becomes the largest value; the scale ``float8_e8m0fnu`` has no sign and no 0.
+    """
+    values = np.asarray(values, np.float32)  # by way of which PyTorch converts other numbers
+    if d is float8_e4m3fn:
+        values = np.where(np.isnan(values), values, np.clip(values, -448, 448))
+    if d is float8_e8m0fnu:
+        return _scales(values)
+    with np.errstate(all="ignore"):
+        found = values.astype(d.np)
+    if d is float8_e5m2:
+        bits = found.view(np.uint8)
+        bits[np.isnan(values)] |= 0x7F
+    return found
+
+
+def _scales(values: np.ndarray) -> np.ndarray:
+    """Powers of two: the exponents of floats, one more from the middle on, as to which even is the larger one."""
+    bits = values.view(np.uint32)
+    exponents, mantissas = bits >> 23 & 0xFF, bits & 0x7FFFFF
+    up = (mantissas > 1 << 22) | (mantissas == 1 << 22) & (exponents > 0)
+    return np.where(exponents == 0xFF, 0xFF, exponents + up).astype(np.uint8).view(float8_e8m0fnu.np)
 
 
 # --- the default dtype ---------------------------------------------------------------------------------------
@@ -171,6 +207,9 @@ depending_on_default: list[Callable[[], None]] = []
 def _promote(a: dtype, b: dtype) -> dtype:
     if a is b:
         return a
+    if a.is_stored or b.is_stored:
+        names = scalar_name(a), scalar_name(b)
+        raise RuntimeError(f"Promotion for Float8 Types is not supported, attempted to promote {names[0]} and {names[1]}")
     if a.kind < b.kind:
         a, b = b, a
     if a.kind != FLOATING and not {"uint16", "uint32", "uint64"}.isdisjoint((a.name, b.name)):
@@ -219,11 +258,11 @@ class finfo:
         if d.kind < FLOATING:
             raise TypeError(f"torch.finfo() requires a floating point input type. Use torch.iinfo to handle '{d}'")
         d = d.to_real()
-        info = ml_dtypes.finfo(d.np) if d is bfloat16 else np.finfo(d.np)
+        info = ml_dtypes.finfo(d.np) if d.is_extension else np.finfo(d.np)
         self.bits = d.itemsize * 8
         self.eps, self.max, self.min = float(info.eps), float(info.max), float(info.min)
         self.tiny = self.smallest_normal = float(info.smallest_normal)
-        self.resolution = float(f"{float(info.resolution):.0e}")  # a power of ten, which bfloat16 rounds
+        self.resolution = 1.0 if d.is_stored else float(f"{float(info.resolution):.0e}")  # a power of ten, which bfloat16 rounds
         self.dtype = d.name
 
     def __eq__(self, other: object):

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.core.dtypes import bfloat16
 from flambeau.core.dtypes import dtype as Dtype
 
 
@@ -126,7 +125,7 @@ def strided(base: np.ndarray, shape, strides, offset: int, dtype: Dtype) -> np.n
         return np.empty(shape, dtype.np)
     if not base.size:  # for which NumPy would not look whether the strides fit
         raise RuntimeError(f"a tensor of shape {list(shape)} is read, but its storage was resized to 0 bytes")
-    if base.dtype == bfloat16.np:  # has no buffer protocol of its own
+    if base.dtype.type.__module__ == "ml_dtypes":  # which has no buffer protocol of its own
         base = base.reshape(-1).view(np.uint8)
     size = dtype.itemsize
     return np.ndarray(shape, dtype.np, base, offset * size, [s * size for s in strides])

@@ -17,7 +17,7 @@ from flambeau.ops.record import ErrorSample, Sample, composite, op
 def _cast(x: np.ndarray, dtype: dtypes.dtype) -> np.ndarray:
     if x.dtype.kind == "c" and not dtype.is_complex:
         x = x.real if dtype is not dtypes.bool else x != 0
-    return x.astype(dtype.np)
+    return dtypes.stored(x, dtype) if dtype.is_stored else x.astype(dtype.np)
 
 
 @op(
@@ -174,7 +174,7 @@ def type_(input, dtype=None, non_blocking=False):
     if dtype is None:
         return f"torch.{'meta.' if input.is_meta else ''}{scalar_name(input.dtype)}Tensor"
     if isinstance(dtype, str):
-        names = {f"torch.{scalar_name(d)}Tensor": d for d in dtypes.ALL}
+        names = {f"torch.{scalar_name(d)}Tensor": d for d in (*dtypes.ALL, *dtypes.STORED)}
         if dtype not in names:
             raise ValueError(f"invalid type: '{dtype}'")
         dtype = names[dtype]

@@ -44,7 +44,7 @@ def _real(x):
 
 
 def _refuse_bool(name: str, dtype: dtypes.dtype, *, complex: bool = False) -> None:
-    if dtype is dtypes.bool or complex and dtype.is_complex:
+    if dtype is dtypes.bool or dtype.is_stored or complex and dtype.is_complex:
         raise NotImplementedError(f"\"{name}_cpu\" not implemented for '{dtypes.scalar_name(dtype)}'")
 
 

@@ -102,7 +102,7 @@ FUNCTIONS: dict[str, Callable] = {
     "_codecs.encode": make_bytes,
 }
 VALUES: dict[str, Any] = {
-    **{f"torch.{dtype.name}": dtype for dtype in dtypes.ALL},
+    **{f"torch.{dtype.name}": dtype for dtype in (*dtypes.ALL, *dtypes.STORED)},
     **{f"torch.{name}": cls for name, cls in LEGACY.items()},
     "torch.storage.UntypedStorage": UntypedStorage,
     "torch.Tensor": Tensor,

@@ -215,6 +215,8 @@ def _converted(leaves, dtype: dtypes.dtype, kinds: set[type] | None = None) -> n
     array = np.array(leaves)
     if array.dtype == dtype.np:
         return array
+    if dtype.is_stored:
+        return dtypes.stored(array, dtype)
     if array.dtype.kind == "c" and dtype.kind == dtypes.FLOATING:
         raise TypeError("must be real number, not complex")
     with np.errstate(over="ignore"):  # too large for the type: inf
@@ -303,8 +305,9 @@ def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:
         self = self.resolve_conj().resolve_neg()
     if self._storage.is_meta:
         raise TypeError("can't convert meta device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory first.")
-    if self._dtype is dtypes.bfloat16:
-        raise TypeError("Got unsupported ScalarType BFloat16: NumPy has no such type; convert with .float() first")
+    if self._dtype.is_extension:
+        name = dtypes.scalar_name(self._dtype)
+        raise TypeError(f"Got unsupported ScalarType {name}: NumPy has no such type; convert with .float() first")
     flat = self._storage.array()
     self._storage.expose()
     return strided(flat, self._shape, self.stride(), self._offset, self._dtype) if 0 not in self._shape else np.empty(self._shape, self._dtype.np)

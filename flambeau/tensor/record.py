@@ -43,6 +43,7 @@ def record(op, args: tuple, kwargs: dict):
     if MetaStorage.some and is_any_on_meta(*args, *kwargs.values(), *inputs):
         return meta.record(op, shape, dtype, inputs, attrs)
     looked = looks.count != looked_before or errors.warned != warned  # neither is part of a recipe
+    _refuse_stored(op, inputs)
     given, order = inputs, None
     if op.layout is elementwise_layout and is_strided(inputs):
         order = op.layout(inputs, shape[0] if op.outputs else shape, attrs)
@@ -206,6 +207,8 @@ def elementwise(op, inputs: tuple, attrs: dict) -> Tensor:
         if isinstance(x, Tensor):
             if dtype is None:
                 shape, dtype = x._shape, x._dtype
+                if dtype.is_stored:
+                    _refuse_stored(op, inputs)
             elif x._dtype is not dtype or (x._shape is not shape and x._shape != shape):
                 return _general(op, inputs, attrs)
             if x._strides is not None:
@@ -223,6 +226,22 @@ def elementwise(op, inputs: tuple, attrs: dict) -> Tensor:
     if dtype is None or dtype.kind < dtypes.FLOATING and (numbers or op.result == "float"):
         return _general(op, inputs, attrs)
     return _finish(op, inputs, tuple(nodes), attrs, shape, dtypes.bool if op.result == "bool" else dtype)
+
+
+_OF_STORED = frozenset(
+    ["_to_dtype", "_clone", "_copy", "fill", "cat", "stack", "flip", "roll", "constant_pad_nd", "_where", "_index", "_index_put"]
+    + ["_strided_scatter", "write", "index_select", "index_copy", "_embedding", "abs", "eq", "ne", "isnan", "any", "all"]
+)
+"""What can be done with numbers that are stored, but not computed with."""
+
+
+def _refuse_stored(op, inputs: tuple) -> None:
+    """Raises where an op would compute with a dtype that numbers are stored in only."""
+    for x in inputs:
+        if isinstance(x, Tensor) and x._dtype.is_stored and op.name not in _OF_STORED:
+            if op.form == "pointwise":
+                result_type(*[y for y in inputs if isinstance(y, Tensor)])  # which refuses others beside it
+            raise NotImplementedError(f"\"{op.short_name}_cpu\" not implemented for '{dtypes.scalar_name(x._dtype)}'")
 
 
 def _finish(op, inputs: tuple, nodes: tuple, attrs: dict, shape, dtype, order=None) -> Tensor:

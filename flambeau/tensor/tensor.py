@@ -225,11 +225,11 @@ class Tensor(Derived):
             node = self._storage.node
         value = node.value
         dtype = self._dtype
-        if value.__class__ is not np.ndarray or dtype is not node.dtype or self._bits or dtype is dtypes.bfloat16 or self._offset >= value.size:
+        if value.__class__ is not np.ndarray or dtype is not node.dtype or self._bits or dtype.is_extension or self._offset >= value.size:
             if self._opaque:
                 raise RuntimeError("Tensor.item() cannot be called on meta tensors")
             value = self._array().reshape(())  # one that could not be computed, or is not what is in memory
-            return value.astype(np.float32).item() if dtype is dtypes.bfloat16 else value.item()
+            return value.astype(np.float32).item() if dtype.is_extension else value.item()
         if flight.aloft is not None:
             flight.settle(value)
         return value.item(self._offset)
@@ -243,14 +243,14 @@ class Tensor(Derived):
         value, shape = node.value, self._shape
         if (
             value.__class__ is np.ndarray and node.shape == shape and self._strides is None and self._dtype is node.dtype
-            and not self._offset and self._dtype is not dtypes.bfloat16
+            and not self._offset and not self._dtype.is_extension
         ):  # fmt: skip
             looks.count += 1
             if flight.aloft is not None:
                 flight.settle(value)
             return value.tolist()
         array = self._array()
-        return (array.astype(np.float32) if self._dtype is dtypes.bfloat16 else array).tolist()
+        return (array.astype(np.float32) if self._dtype.is_extension else array).tolist()
 
     def __bool__(self) -> bool:
         n = self._shape.numel() if self._shape else 1
