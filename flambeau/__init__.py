@@ -181,7 +181,7 @@ Storage = _typed_storages.LEGACY["FloatStorage"]
 _LAZY = frozenset(
     {"nn", "optim", "utils", "linalg", "fft", "special", "cuda", "backends", "serialization", "compat", "distributions", "amp",
      "func", "jit", "testing", "masked", "signal", "overrides", "compiler", "onnx", "multiprocessing", "distributed",
-     "return_types", "_C", "_dynamo", "accelerator", "cpu", "fx", "hub", "mps", "profiler", "storage", "xpu"}
+     "return_types", "library", "_C", "_dynamo", "accelerator", "cpu", "fx", "hub", "mps", "profiler", "storage", "xpu"}
 )  # fmt: skip
 _LAZY_NAMES = {
     "save": "serialization", "load": "serialization", "vmap": "func", "autocast": "amp", "GradScaler": "amp",

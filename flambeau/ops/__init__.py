@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flambeau.ops.record import registry
 
@@ -34,6 +34,15 @@ def namespace(prefix: str) -> dict:
 
 globals().update(namespace(""))
 
-if TYPE_CHECKING:
+# What else ``torch.ops`` is: operators by namespace. They come with their first use (see flambeau/library/operators.py).
+_OF_OPERATORS = ("load_library", "loaded_libraries", "load_all_libraries", "import_module")
 
-    def __getattr__(name: str) -> Any: ...
+
+def __getattr__(name: str) -> Any:
+    if name.startswith("__"):
+        raise AttributeError(f"module 'torch.ops' has no attribute '{name}'")
+    operators = import_module("flambeau.library.operators").ops
+    if name in _OF_OPERATORS:
+        return getattr(operators, name)
+    found = globals()[name] = operators.namespace(name)
+    return found
