@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+from typing import Any
+
 from flambeau.core.device import device
 from flambeau.core.dtypes import dtype
 from flambeau.core.memory_format import layout, memory_format
@@ -17,3 +20,30 @@ def _log_api_usage_once(event: str) -> None:
 
 def _get_tracing_state() -> None:
     """None: nothing is traced."""
+
+
+class DisableTorchFunctionSubclass:
+    """Inside, functions do not ask classes of tensors what they do with them."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *exc: Any) -> None:
+        pass
+
+
+_ELSEWHERE = {
+    "DispatchKey": "library.keys", "DispatchKeySet": "library.keys", "_ExcludeDispatchKeyGuard": "library.keys:ExcludeDispatchKeyGuard",
+    "_AutoDispatchBelowAutograd": "library.keys:AutoDispatchBelowAutograd", "FunctionSchema": "library.schema", "Argument": "library.schema",
+    "TensorType": "library.schema", "OptionalType": "library.schema", "ListType": "library.schema", "parse_schema": "library.schema",
+    "_jit_get_schemas_for_operator": "library.operators:schemas_of", "_jit_get_all_schemas": "library.operators:all_schemas",
+    "_dispatch_has_kernel_for_dispatch_key": "library.operators:has_kernel",
+}  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ELSEWHERE:
+        raise AttributeError(f"module 'torch._C' has no attribute '{name}'", name=name)
+    module, _, own = _ELSEWHERE[name].partition(":")
+    found = globals()[name] = getattr(importlib.import_module(f"flambeau.{module}"), own or name)
+    return found

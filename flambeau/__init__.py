@@ -181,12 +181,14 @@ Storage = _typed_storages.LEGACY["FloatStorage"]
 _LAZY = frozenset(
     {"nn", "optim", "utils", "linalg", "fft", "special", "cuda", "backends", "serialization", "compat", "distributions", "amp",
      "func", "jit", "testing", "masked", "signal", "overrides", "compiler", "onnx", "multiprocessing", "distributed",
-     "return_types", "library", "_C", "_dynamo", "accelerator", "cpu", "fx", "hub", "mps", "profiler", "storage", "xpu"}
+     "return_types", "library", "ao", "_C", "_dynamo", "accelerator", "cpu", "fx", "hub", "mps", "profiler", "storage", "xpu"}
 )  # fmt: skip
 _LAZY_NAMES = {
     "save": "serialization", "load": "serialization", "vmap": "func", "autocast": "amp", "GradScaler": "amp",
     "is_autocast_enabled": "amp", "get_autocast_dtype": "amp", "types": "tensor", "compile": "compiler",
-    "engine_stats": "engine.plans", "synchronize": "cpu",
+    "engine_stats": "engine.plans", "synchronize": "cpu", "Tag": "library.tags", "_assert": "checks", "_check": "checks",
+    "_check_index": "checks", "_check_is_size": "checks", "_check_not_implemented": "checks", "_check_tensor_all": "checks",
+    "_check_type": "checks", "_check_value": "checks", "_check_with": "checks",
 }  # fmt: skip
 
 

@@ -36,6 +36,23 @@ class _Backend:
         return None
 
 
+class _Cpu:
+    @staticmethod
+    def get_cpu_capability() -> str:
+        """The widest vectors that the CPU has, in PyTorch's words: ``"AVX512"``, ``"AVX2"``, ``"DEFAULT"``."""
+        from flambeau.engine.cpu.compiler import machine
+
+        return {64: "AVX512", 32: "AVX2"}.get(machine().vector_bytes, "DEFAULT")
+
+
+class _Quantized:
+    """Kernels of quantized tensors: there are none."""
+
+    supported_engines = ["none"]
+    engine = "none"
+
+
+cpu, quantized = _Cpu(), _Quantized()
 cudnn = _Backend(enabled=False, benchmark=False, deterministic=True, allow_tf32=False)
 cuda = _Backend(matmul=_Backend(allow_tf32=False, allow_fp16_reduced_precision_reduction=False))
 mps = _Backend()

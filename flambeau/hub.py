@@ -18,6 +18,40 @@ from flambeau.serialization.files import replacing
 
 __all__ = ["download_url_to_file", "get_dir", "load_state_dict_from_url", "set_dir"]
 
+class _Quiet:
+    """In place of a bar that shows progress, where the package tqdm is not installed: an iterable as it is, and nothing shown."""
+
+    def __init__(self, iterable: Any = (), total: Any = None, **settings: Any) -> None:
+        self.iterable, self.total, self.n = iterable, total, 0
+
+    def __iter__(self) -> Any:
+        return iter(self.iterable)
+
+    def update(self, n: int = 1) -> None:
+        self.n += n
+
+    def set_postfix(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing is shown."""
+
+    set_description = close = set_postfix
+
+    def __enter__(self) -> _Quiet:
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        pass
+
+
+def __getattr__(name: str) -> Any:
+    if name != "tqdm":
+        raise AttributeError(f"module 'torch.hub' has no attribute '{name}'", name=name)
+    try:
+        from tqdm import tqdm  # type: ignore[import-untyped]
+    except ImportError:
+        return _Quiet
+    return tqdm
+
+
 _HASH = re.compile(r"-([a-f0-9]*)\.")
 _dir: str | None = None
 
@@ -26,9 +60,13 @@ def get_dir() -> str:
     """Where downloads are kept: what :func:`set_dir` set, else ``$TORCH_HOME/hub``, ``$XDG_CACHE_HOME/torch/hub``."""
     if _dir is not None:
         return _dir
+    return os.path.join(_get_torch_home(), "hub")
+
+
+def _get_torch_home() -> str:
+    """Where caches are kept: ``$TORCH_HOME``, else ``$XDG_CACHE_HOME/torch``."""
     cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
-    home = os.environ.get("TORCH_HOME", os.path.join(cache, "torch"))
-    return os.path.join(os.path.expanduser(home), "hub")
+    return os.path.expanduser(os.environ.get("TORCH_HOME", os.path.join(cache, "torch")))
 
 
 def set_dir(d: str | os.PathLike) -> None:

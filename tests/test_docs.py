@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-import flambeau  # noqa: F401  (fills the registry)
+import flambeau.ops.regions  # noqa: F401  (fills the registry)
 from flambeau.ops.record import registry
 
 ROOT = Path(__file__).parent.parent

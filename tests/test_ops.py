@@ -7,6 +7,7 @@ import pytest
 
 import flambeau as torch
 from flambeau.core import config
+from flambeau.ops import regions  # noqa: F401  (not among the families that are always there)
 from flambeau.ops.record import registry
 from flambeau.ops.samples import Make
 

@@ -9,12 +9,14 @@ import pytest
 
 import flambeau as torch
 from flambeau.core import config
+from flambeau.ops import regions  # noqa: F401  (not among the families that are always there)
 from flambeau.ops.record import registry
 from flambeau.ops.samples import Make
 from tests.test_ops import leaves, rebuild
 
 OPS = sorted({id(op): op for op in registry.values()}.values(), key=lambda op: op.name)
-SAMPLED = [op for op in OPS if op.samples]
+# How many boxes stay depends on their values, so batches of nms have no result.
+SAMPLED = [op for op in OPS if op.samples and op.name != "torchvision.nms"]
 BATCH = 3
 
 REFUSED = (

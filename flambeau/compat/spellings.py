@@ -9,9 +9,17 @@ from typing import Any
 
 # PyTorch's module -> where its names are looked up, in this order: modules, or "module:object" for an object's names.
 SPELLINGS: dict[str, tuple[str, ...]] = {
+    "torch._custom_ops": ("flambeau.library",),
+    "torch._dynamo.utils": ("flambeau._dynamo",),
+    "torch._library": ("flambeau.library",),
+    "torch._library.custom_ops": ("flambeau.library.custom",),
+    "torch._library.infer_schema": ("flambeau.library.schema",),
+    "torch._ops": ("flambeau.library.operators",),
     "torch._tensor": ("flambeau.tensor.tensor",),
     "torch.autograd.grad_mode": ("flambeau.autograd",),
     "torch.autograd.profiler": ("flambeau.profiler",),
+    "torch.backends.cpu": ("flambeau.backends:cpu",),
+    "torch.backends.quantized": ("flambeau.backends:quantized",),
     "torch.backends.cuda": ("flambeau.backends:cuda",),
     "torch.backends.cudnn": ("flambeau.backends:cudnn",),
     "torch.backends.mkl": ("flambeau.backends:mkl",),
@@ -24,6 +32,10 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
     "torch.cuda.amp.autocast_mode": ("flambeau.cuda.amp",),
     "torch.cuda.amp.grad_scaler": ("flambeau.cuda.amp",),
     "torch.functional": ("flambeau",),
+    "torch.ao.nn.quantized.modules": ("flambeau.ao.nn.quantized",),
+    "torch.ao.quantization.stubs": ("flambeau.ao.quantization",),
+    "torch.nn.quantized": ("flambeau.ao.nn.quantized",),
+    "torch.quantization": ("flambeau.ao.quantization",),
     "torch.multiprocessing.reductions": ("flambeau.tensor.sharing",),
     "torch.types": ("flambeau.tensor.types",),
     "torch.utils._pytree": ("flambeau.core.nests",),

@@ -168,7 +168,7 @@ def script_method(function: Callable) -> Callable:
     return function
 
 
-script_if_tracing = export = script_method
+script_if_tracing = _script_if_tracing = _overload = _overload_method = export = script_method
 
 
 def unused(function: Callable) -> Callable:

@@ -56,11 +56,6 @@ def custom_op(
     >>> @torch.library.custom_op("docs::numpy_sin", mutates_args=())
     ... def numpy_sin(x: torch.Tensor) -> torch.Tensor:
     ...     return torch.from_numpy(np.sin(x.numpy()))
-    >>> @numpy_sin.register_autograd
-    ... def _(ctx, grad):
-    ...     return grad * ctx.saved_tensors[0].cos()
-    Traceback (most recent call last):
-    TypeError: ...
     >>> def keep(ctx, inputs, output):
     ...     ctx.save_for_backward(*inputs)
     >>> numpy_sin.register_autograd(lambda ctx, grad: grad * ctx.saved_tensors[0].cos(), setup_context=keep)
@@ -99,11 +94,12 @@ class CustomOpDef:
 
     def __init__(self, namespace: str, name: str, schema: str, fn: Callable, tags: Any = None) -> None:
         self._namespace, self._name, self._schema, self._init_fn = namespace, name, schema, fn
+        self._disabled: set[str | None] = set()
+        self._opoverload: operators.OpOverload
         parsed = parse_schema(f"{namespace}::{name}{schema}")
         if (previous := definitions.pop(self._qualname, None)) is not None:
             operators.forget(previous._opoverload)  # as where a notebook's cell runs again
         self._opoverload = operators.define(parsed, tuple(tags) if isinstance(tags, (list, tuple)) else () if tags is None else (tags,))
-        self._disabled: set[str | None] = set()
         self._fake: Callable | None = None
         self._opoverload.fake = self._call_fake
         self._opoverload.autograd = gradients.differentiable(self._opoverload, None, None)
@@ -182,8 +178,6 @@ class CustomOpDef:
 
     def register_autograd(self, backward: Callable, /, *, setup_context: Callable | None = None) -> None:
         """Registers the gradient; see :func:`flambeau.library.register_autograd`."""
-        if setup_context is None and backward.__name__ == "_":
-            raise TypeError("register_autograd is no decorator: give backward, and setup_context= to save what it needs")
         check_autograd(self, self._opoverload)
         self._opoverload.autograd = gradients.differentiable(self._opoverload, backward, setup_context)
 

@@ -7,9 +7,11 @@ from typing import Any
 
 from flambeau import dispatch
 from flambeau.autograd.function import Function
+from flambeau.core.nests import tree_flatten, tree_map, tree_unflatten
 from flambeau.dispatch import grad_mode
 from flambeau.library.keys import AutoDispatchBelowAutograd
 from flambeau.library.operators import OpOverload, lists_tensors
+from flambeau.ops.joining import stack
 from flambeau.tensor import Tensor
 
 __all__ = ["differentiable"]
@@ -27,7 +29,8 @@ class _Call:
 
 def _flat(args: list, lists: list[bool]) -> tuple[list, list]:
     """The arguments with their lists of tensors spread out, and how long each of these is."""
-    flat, sizes = [], []
+    flat: list = []
+    sizes: list = []
     for value, listed in zip(args, lists, strict=True):
         if listed and value is not None:
             flat.extend(value)
@@ -47,6 +50,15 @@ def _nested(flat: Any, sizes: list) -> list:
     return args
 
 
+def _together(results: Any, call: _Call) -> Any:
+    """Results with their lists put together again."""
+    if call.listed is None:
+        return results
+    several, sizes = call.listed
+    parts = _nested(results, sizes)
+    return tuple(parts) if several else parts[0]
+
+
 def differentiable(op: OpOverload, backward: Callable | None, setup_context: Callable | None) -> Callable:
     """What calls ``op`` with ``(args, kwargs)`` and puts it on the tape.
 
@@ -57,25 +69,27 @@ def differentiable(op: OpOverload, backward: Callable | None, setup_context: Cal
     lists = [lists_tensors(a) for a in op._schema.positional]
     named = any(a.kwarg_only for a in op._schema.arguments)
 
-    def forward(ctx: Any, *flat: Any) -> Any:
+    def forward(*flat: Any) -> Any:
         call = flat[-1]
-        args = _nested(flat[:-1], call.sizes)
         with AutoDispatchBelowAutograd():
-            result = op.below_autograd(args, call.kwargs)
-        ctx._call = call
-        if any(lists):
-            ctx.needs_input_grad = (*_nested(ctx.needs_input_grad[:-1], call.sizes),)
-        if setup_context is not None:
-            if named:
-                setup_context(ctx=ctx, inputs=tuple(args), keyword_only_inputs=call.kwargs, output=result)
-            else:
-                setup_context(ctx=ctx, inputs=tuple(args), output=result)
+            result = op.below_autograd(_nested(flat[:-1], call.sizes), call.kwargs)
         if isinstance(result, list) or isinstance(result, tuple) and any(isinstance(r, list) for r in result):
             parts = result if isinstance(result, tuple) else [result]
             results, sizes = _flat(list(parts), [isinstance(p, list) for p in parts])
             call.listed = [isinstance(result, tuple), sizes]
             return tuple(results)
         return result
+
+    def setup(ctx: Any, flat: tuple, output: Any) -> None:
+        call = ctx._call = flat[-1]
+        if any(lists):
+            ctx.needs_input_grad = (*_nested(ctx.needs_input_grad[:-1], call.sizes),)
+        if setup_context is not None:
+            inputs, output = tuple(_nested(flat[:-1], call.sizes)), _together(output, call)
+            if named:
+                setup_context(ctx=ctx, inputs=inputs, keyword_only_inputs=call.kwargs, output=output)
+            else:
+                setup_context(ctx=ctx, inputs=inputs, output=output)
 
     def back(ctx: Any, *grads: Any) -> tuple:
         if backward is None:
@@ -94,34 +108,34 @@ def differentiable(op: OpOverload, backward: Callable | None, setup_context: Cal
                 f"Expected the return from backward to be of the same structure as the inputs: {len(call.sizes)} gradients, "
                 f"but got {len(results)}"
             )
-        flat = []
+        flat: list = []
         for grad, size in zip(results, call.sizes, strict=True):
             flat.extend([grad] if size is None else [None] * size if grad is None else grad)
         return (*flat, None)
 
     def in_batches(info: Any, in_dims: tuple, *flat: Any) -> Any:
         call = flat[-1]
-        assert op.vmap is not None
-        return op.vmap(info, tuple(_nested(in_dims[:-1], call.sizes)), *_nested(flat[:-1], call.sizes), **call.kwargs)
+        if op.vmap is not None:
+            return op.vmap(info, tuple(_nested(in_dims[:-1], call.sizes)), *_nested(flat[:-1], call.sizes), **call.kwargs)
+        samples = []
+        for i in range(info.batch_size):
+            each = [x if dim is None else x.select(dim, i) for x, dim in zip(flat[:-1], in_dims[:-1], strict=True)]
+            samples.append(tree_flatten(this(_nested(each, call.sizes), call.kwargs)))
+        joined = tree_unflatten([stack(parts) for parts in zip(*[leaves for leaves, _ in samples], strict=True)], samples[0][1])
+        return joined, tree_map(lambda _: 0, joined)
 
     name = f"GeneratedBackwardFor_{op.namespace}_{op._overloadpacket.__name__}_{op._overloadname}"
-    members = {"forward": staticmethod(forward), "backward": staticmethod(back), "vmap": staticmethod(in_batches)}
-    function: Any = type(name, (Function,), members)
+    members = {"forward": forward, "setup_context": setup, "backward": back, "vmap": in_batches}
+    function: Any = type(name, (Function,), {name: staticmethod(member) for name, member in members.items()})
 
-    def call(args: list, kwargs: dict[str, Any]) -> Any:
+    def this(args: list, kwargs: dict[str, Any]) -> Any:
         flat, sizes = _flat(args, lists)
-        batched = op.vmap is not None and dispatch.apply_batched is not None
-        if not batched and not (grad_mode.enabled and any(isinstance(a, Tensor) and a.requires_grad for a in flat)):
+        if dispatch.apply_batched is None and not (grad_mode.enabled and any(isinstance(a, Tensor) and a.requires_grad for a in flat)):
             with AutoDispatchBelowAutograd():
                 return op.below_autograd(args, kwargs)
-        this = _Call(sizes, kwargs)
-        result = function.apply(*flat, this)
-        if this.listed is None:
-            return result
-        several, sizes = this.listed
-        parts = _nested(result, sizes)
-        return tuple(parts) if several else parts[0]
+        call = _Call(sizes, kwargs)
+        return _together(function.apply(*flat, call), call)
 
-    return call
+    return this
 
 

@@ -22,9 +22,7 @@ _NAMES = [
     "CompositeExplicitAutogradNonFunctional",
 ]  # fmt: skip
 
-DispatchKey: Any = Enum("DispatchKey", {name: place for place, name in enumerate(_NAMES)})  # type: ignore[misc]
-DispatchKey.__module__ = "torch._C"
-DispatchKey.__str__ = lambda self: f"DispatchKey.{self.name}"
+DispatchKey: Any = Enum("DispatchKey", {name: place for place, name in enumerate(_NAMES)}, module="torch._C")  # type: ignore[misc]
 DispatchKey.__doc__ = "A kind of call that an operator may have a kernel of its own for."
 
 
@@ -48,7 +46,7 @@ class DispatchKeySet:
         return DispatchKeySet(self._keys - {key})
 
     def highestPriorityTypeId(self) -> Any:
-        return max(self._keys, key=lambda k: k.value, default=DispatchKey.Undefined)
+        return max(self._keys, key=lambda k: k.value, default=DispatchKey["Undefined"])
 
     def __iter__(self):
         return iter(sorted(self._keys, key=lambda k: k.value))

@@ -17,9 +17,8 @@ from importlib import import_module
 from typing import Any
 
 from flambeau import dispatch
-from flambeau.dispatch import grad_mode
 from flambeau.library.keys import AUTOGRAD, DispatchKey, excluded
-from flambeau.library.schema import Argument, FunctionSchema, OptionalType, ListType, TensorType
+from flambeau.library.schema import Argument, FunctionSchema, ListType, OptionalType, TensorType
 from flambeau.tensor import Tensor
 
 __all__ = ["OpOverload", "OpOverloadPacket", "find", "lookup", "namespaces", "ops"]
@@ -107,9 +106,8 @@ class OpOverload:
         """A decorator: the kernel of a call with ``key``, which may also be a mode or a class of tensors."""
 
         def register(function: Callable) -> Callable:
-            name = getattr(key, "name", None)
             if isinstance(key, DispatchKey):
-                self.kernels[name] = function
+                self.kernels[key.name] = function
             else:
                 self.py_kernels[key] = function
             return function
@@ -307,7 +305,8 @@ class OpNamespace(types.ModuleType):
 
     def __init__(self, name: str, hidden: Any = None) -> None:
         super().__init__("torch.ops." + name)
-        self.name, self._dir, self._hidden = name, [], hidden
+        self.name, self._hidden = name, hidden
+        self._dir: list[str] = []
         self.__file__ = "torch.ops"
 
     def __getattr__(self, name: str) -> Any:
@@ -429,6 +428,24 @@ def forget(overload: OpOverload) -> None:
         space_object = _spaces.get(space)
         if space_object is not None:
             space_object.__dict__.pop(short, None)
+
+
+def schemas_of(name: str) -> list[FunctionSchema]:
+    """The schemas of all overloads of ``namespace::name``."""
+    packet = find_packet(name, missing=None)
+    return [] if packet is None else [overload._schema for overload in packet._overloads.values()]
+
+
+def all_schemas() -> list[FunctionSchema]:
+    """The schemas of all operators."""
+    for space in [*KNOWN]:
+        _open(space)
+    return [o._schema for packets in namespaces.values() for packet in packets.values() for o in packet._overloads.values()]
+
+
+def has_kernel(name: str, key: str) -> bool:
+    """Whether an operator has a kernel for a dispatch key."""
+    return lookup(name).has_kernel_for_dispatch_key(key)
 
 
 _spaces: dict[str, OpNamespace] = {}

@@ -202,7 +202,7 @@ def _printed(value: Any, argument: Argument) -> str:
         if argument.N is not None and value and all(v == value[0] for v in value):
             return str(value[0])
         return f"[{', '.join(map(str, value))}]"
-    return getattr(value, "_schema_name", None) or str(value).removeprefix("torch.")
+    return str(value)
 
 
 class FunctionSchema:
@@ -468,17 +468,16 @@ def _default(words: _Words, type: Type) -> Any:
     return _named_constant(word)
 
 
-def _named_constant(word: str) -> Any:
-    """``long``, ``contiguous_format``, ``Mean`` and the like."""
-    if word in ("Mean", "Sum"):
-        return {"Mean": 1, "Sum": 2}[word]
-    if word in ("contiguous_format", "preserve_format", "strided"):
-        return getattr(memory_format, word)
-    import flambeau
+_NUMBERS = {"Mean": 1, "Sum": 2, "contiguous_format": 0, "preserve_format": 1, "channels_last": 2, "strided": 0}
 
-    found = getattr(flambeau, word, None)
-    if isinstance(found, dtypes.dtype):
-        return found
+
+def _named_constant(word: str) -> Any:
+    """The number that PyTorch has for ``long``, ``contiguous_format``, ``Mean`` and the like."""
+    if word in _NUMBERS:
+        return _NUMBERS[word]
+    found = {d.name: d for d in dtypes.ALL} | dtypes.ALIASES
+    if word in found:
+        return found[word].code
     raise RuntimeError(f"Unknown default value: {word}")
 
 
@@ -598,4 +597,7 @@ def _annotations(function: Callable) -> dict[str, Any]:
     try:
         return typing.get_type_hints(function)
     except (NameError, TypeError) as error:
-        raise ValueError(f"infer_schema(func): unsupported type annotation; could not resolve it: {error}") from None
+        raise ValueError(
+            f"infer_schema(func): Unsupported type annotation: it is not a type. ({error}). With 'from __future__ import annotations' "
+            "they are looked up among the names of the function's module"
+        ) from None

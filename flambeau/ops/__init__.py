@@ -41,6 +41,10 @@ _OF_OPERATORS = ("load_library", "loaded_libraries", "load_all_libraries", "impo
 def __getattr__(name: str) -> Any:
     if name.startswith("__"):
         raise AttributeError(f"module 'torch.ops' has no attribute '{name}'")
+    from importlib.util import find_spec
+
+    if find_spec(f"flambeau.ops.{name}") is not None:  # a family that comes with its first use
+        return import_module(f"flambeau.ops.{name}")
     operators = import_module("flambeau.library.operators").ops
     if name in _OF_OPERATORS:
         return getattr(operators, name)

@@ -329,7 +329,7 @@ def install() -> None:
         setattr(Tensor, function.__name__, function)
     for name in ("t", "transpose", "squeeze", "unsqueeze", "swapaxes", "swapdims", "as_strided"):
         setattr(Tensor, name + "_", _geometry_in_place(name))
-    for name, value in {"is_cuda": False, "is_sparse": False, "is_quantized": False, "is_mkldnn": False,
+    for name, value in {"is_cuda": False, "is_sparse": False, "is_quantized": False, "is_mkldnn": False, "is_ipu": False, "is_maia": False, "is_mtia": False, "is_vulkan": False, "is_xpu": False,
                         "is_mps": False, "is_nested": False, "is_xla": False,
                         "is_sparse_csr": False}.items():  # fmt: skip
         setattr(Tensor, name, value)

@@ -1,0 +1,1 @@
+"""``torch.ao``: where PyTorch keeps quantisation."""

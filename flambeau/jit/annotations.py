@@ -1,0 +1,18 @@
+"""``torch.jit.annotations``: annotations that only TorchScript has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = [f"BroadcastingList{n}" for n in range(1, 7)]
+
+
+class BroadcastingListCls:
+    """An annotation: a list of a given length, for which one element may be given. ``BroadcastingList2[int]``."""
+
+    def __getitem__(self, types: Any) -> None:
+        """Python needs none."""
+
+
+BroadcastingList1, BroadcastingList2, BroadcastingList3 = BroadcastingListCls(), BroadcastingListCls(), BroadcastingListCls()
+BroadcastingList4, BroadcastingList5, BroadcastingList6 = BroadcastingListCls(), BroadcastingListCls(), BroadcastingListCls()
