@@ -82,7 +82,7 @@ def nms(dets, scores, iou_threshold):
 
     >>> import flambeau as torch
     >>> boxes = torch.tensor([[0.0, 0, 2, 2], [0, 0, 2, 1.9], [5, 5, 6, 6]])
-    >>> nms(boxes, torch.tensor([0.5, 0.9, 0.1]), 0.5)
+    >>> torch.ops.torchvision.nms(boxes, torch.tensor([0.5, 0.9, 0.1]), 0.5)
     tensor([1, 2])
 
     Source: https://docs.pytorch.org/vision/stable/generated/torchvision.ops.nms.html
@@ -246,7 +246,7 @@ def roi_align(input, rois, spatial_scale, pooled_height, pooled_width, sampling_
 
     >>> import flambeau as torch
     >>> x = torch.arange(16.0).reshape(1, 1, 4, 4)
-    >>> roi_align(x, torch.tensor([[0.0, 0, 0, 3, 3]]), 1.0, 1, 1, 2, False)
+    >>> torch.ops.torchvision.roi_align(x, torch.tensor([[0.0, 0, 0, 3, 3]]), 1.0, 1, 1, 2, False)
     tensor([[[[7.5000]]]])
 
     Source: https://docs.pytorch.org/vision/stable/generated/torchvision.ops.roi_align.html
