@@ -10,8 +10,28 @@ from flambeau.core.dtypes import dtype
 from flambeau.core.memory_format import layout, memory_format
 from flambeau.core.random import Generator
 from flambeau.core.size import Size
+from flambeau.tensor.overriding import DisableTorchFunction, DisableTorchFunctionSubclass, state
+from flambeau.tensor.tensor import Tensor as TensorBase
+from flambeau.tensor.tensor import disabled_torch_function as _disabled_torch_function_impl
 
-__all__ = ["Generator", "Size", "device", "dtype", "layout", "memory_format"]
+__all__ = [
+    "_disabled_torch_function_impl", "DisableTorchFunction", "DisableTorchFunctionSubclass", "Generator", "Size", "TensorBase", "device", "dtype", "layout", "memory_format",
+]  # fmt: skip
+
+
+def _is_torch_function_enabled() -> bool:
+    """Whether classes of tensors are asked."""
+    return state.subclasses
+
+
+def _is_torch_function_all_disabled() -> bool:
+    """Whether nobody is asked, modes included."""
+    return not state.functions
+
+
+def _len_torch_function_stack() -> int:
+    """How many modes are on."""
+    return len(state.modes)
 
 
 def _log_api_usage_once(event: str) -> None:

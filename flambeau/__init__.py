@@ -35,8 +35,10 @@ from flambeau.random import get_rng_state, initial_seed, manual_seed, seed, set_
 from flambeau.tensor import exchange as _exchange
 from flambeau.tensor import storages as _storages
 from flambeau.tensor import typed_storages as _typed_storages
+from flambeau.tensor.default_device import get_default_device, set_default_device
 from flambeau.tensor.exchange import as_tensor, asarray, from_dlpack, from_numpy, frombuffer
 from flambeau.tensor.methods import inplace_function as _inplace_function
+from flambeau.tensor.overriding import told as _told
 from flambeau.tensor.printing import get_printoptions, set_printoptions
 from flambeau.core.results import ReturnType
 from flambeau.tensor.record import result_type
@@ -85,36 +87,43 @@ def is_storage(obj) -> bool:
     return isinstance(obj, _storages.AnyStorage)
 
 
+@_told
 def numel(input: Tensor) -> int:
     """The number of elements."""
     return input.numel()
 
 
+@_told
 def is_floating_point(input: Tensor) -> bool:
     """Whether the dtype is a floating-point one."""
     return input.is_floating_point()
 
 
+@_told
 def is_complex(input: Tensor) -> bool:
     """Whether the dtype is a complex one."""
     return input.is_complex()
 
 
+@_told
 def is_nonzero(input: Tensor) -> bool:
     """Whether a tensor with one element is not zero."""
     return input.__bool__()
 
 
+@_told
 def is_conj(input: Tensor) -> bool:
     """Whether ``input`` shows the conjugates of what is in its memory."""
     return input.is_conj()
 
 
+@_told
 def is_neg(input: Tensor) -> bool:
     """Whether ``input`` shows what is in its memory with the other sign."""
     return input.is_neg()
 
 
+@_told
 def is_inference(input: Tensor) -> bool:
     """Whether the memory of ``input`` was made in inference mode."""
     return input.is_inference()
@@ -132,18 +141,6 @@ def set_default_tensor_type(t) -> None:
     """Sets the default dtype by a legacy type or its name."""
     d = t.dtype if isinstance(t, type) else globals()[t.rpartition(".")[2]].dtype
     set_default_dtype(d)
-
-
-def get_default_device() -> device:
-    """The CPU."""
-    return device("cpu")
-
-
-def set_default_device(d) -> None:
-    """Sets where new tensors are made; only the CPU is there."""
-    from flambeau.core.device import check
-
-    check(d)
 
 
 def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:

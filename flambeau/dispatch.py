@@ -55,6 +55,15 @@ record_in_order: Callable = None  # type: ignore[assignment]
 view: Callable = None  # type: ignore[assignment]
 """``view(op, args, kwargs)``: the same for an op whose results share their input's storage."""
 
+overridden: Callable = None  # type: ignore[assignment]
+"""``overridden(function, args, kwargs)``: what a ``__torch_function__`` among the arguments gives; ``NotImplemented`` where none is."""
+
+offered: Callable = None  # type: ignore[assignment]
+"""``offered(function, args, kwargs)``: what a mode makes of a call of a function that is no op; ``None`` where none is on."""
+
+adopt: Callable = None  # type: ignore[assignment]
+"""``adopt(cls)``: sees to it that a new subclass of Tensor is asked so."""
+
 compose: Callable = None  # type: ignore[assignment]
 """``compose(op, args, kwargs)``: runs a composite, or makes the calls that it made of like arguments before."""
 

@@ -31,6 +31,7 @@ from flambeau.core import config, dtypes
 from flambeau.dispatch import grad_mode
 from flambeau.engine.graph import Node as Value
 from flambeau.tensor.meta import run_inside
+from flambeau.tensor.overriding import told
 from flambeau.tensor.tensor import Tensor, placeless, read
 
 
@@ -284,6 +285,7 @@ def _check_nan(node: Node, results: Sequence) -> None:
             raise RuntimeError(f"Function '{node.name()}' returned nan values in its {i}th output. {forward_call(node)}")
 
 
+@told
 def backward(
     tensors: Tensor | Sequence[Tensor],
     grad_tensors=None,
@@ -336,6 +338,7 @@ def follow(t: Tensor, retain_graph: bool) -> bool:
     return True
 
 
+@told
 def grad(
     outputs: Tensor | Sequence[Tensor],
     inputs: Tensor | Sequence[Tensor],

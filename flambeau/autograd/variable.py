@@ -6,7 +6,7 @@ import warnings
 from collections import OrderedDict
 
 from flambeau import dispatch
-from flambeau.autograd.engine import backward as run
+from flambeau.autograd import engine
 from flambeau.autograd.engine import follow
 from flambeau.autograd.graph import move
 from flambeau.core.hooks import RemovableHandle
@@ -28,7 +28,7 @@ def backward(self: Tensor, gradient=None, retain_graph=None, create_graph: bool 
     """
     if gradient is None and inputs is None and not create_graph and follow(self, bool(retain_graph)):
         return
-    run((self,), None if gradient is None else (gradient,), retain_graph, create_graph, inputs=inputs)
+    engine.backward.__wrapped__((self,), None if gradient is None else (gradient,), retain_graph, create_graph, inputs=inputs)
 
 
 def register_hook(self: Tensor, hook) -> RemovableHandle:

@@ -9,7 +9,7 @@ from flambeau.core.device import device
 from flambeau.core.size import Size
 from flambeau.tensor.order import normal_strides
 from flambeau.tensor.printing import tensor_repr
-from flambeau.tensor.tensor import Tensor
+from flambeau.tensor.tensor import Tensor, disabled_torch_function
 
 _new = object.__new__
 
@@ -80,6 +80,8 @@ class Level:
 
 class Batched(Tensor):
     """A tensor inside of ``vmap``: one sample, as far as one can see, and ``_value`` has all of them along its first dim."""
+
+    __torch_function__ = disabled_torch_function
 
     _value: Tensor
     _level: Level

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 _TYPES = ("cpu", "cuda", "meta", "mps", "xpu", "xla", "hpu", "mtia", "ipu", "vulkan", "privateuseone")
 
 
@@ -55,11 +58,11 @@ class device:
         return _device, (self.type,) if self.index is None else (self.type, self.index)  # by a function, since the class is called torch.device
 
     def __enter__(self) -> device:
-        check(self)
+        enter(self)
         return self
 
     def __exit__(self, *exc) -> None:
-        pass
+        leave()
 
 
 def _device(type: str, index: int | None = None) -> device:
@@ -85,3 +88,8 @@ def check(d) -> device:
     if d.type == "cuda":
         raise AssertionError("Torch not compiled with CUDA enabled: flambeau computes on the CPU; use device='cpu'")
     raise NotImplementedError(f"Could not run on device '{d}': flambeau computes on the CPU; use device='cpu'")
+
+
+enter: Callable[[device], Any] = check
+leave: Callable[[], Any] = bool
+"""What ``with device:`` does; see :mod:`flambeau.tensor.default_device`, which fills them."""

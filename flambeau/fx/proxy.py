@@ -20,6 +20,7 @@ from flambeau.fx.graph import Graph
 from flambeau.fx.interception import interception
 from flambeau.fx.node import Node, map_aggregate
 from flambeau.tensor import Tensor
+from flambeau.tensor.overriding import is_method
 
 __all__ = ["Attribute", "GraphAppendingTracer", "ParameterProxy", "Proxy", "Scope", "ScopeContextManager", "TraceError", "TracerBase"]
 
@@ -164,8 +165,8 @@ class GraphAppendingTracer(TracerBase):
 
 
 def _is_method(function: Any) -> bool:
-    """Whether a function is found as a method of tensors only."""
-    return bool(getattr(getattr(function, "op", None), "name", "").startswith("Tensor."))
+    """Whether a function is a method of tensors."""
+    return is_method(function) or bool(getattr(getattr(function, "op", None), "name", "").startswith("Tensor."))
 
 
 class Proxy:

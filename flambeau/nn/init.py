@@ -17,6 +17,7 @@ from flambeau import linalg, ops
 from flambeau.autograd import no_grad
 from flambeau.core.random import Generator
 from flambeau.tensor import Tensor
+from flambeau.tensor.overriding import told
 
 __all__ = [
     "calculate_gain",
@@ -79,12 +80,14 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     return math.sqrt(2.0 / (1 + slope**2))
 
 
+@told
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Fill with values from U(a, b)."""
     with no_grad():
         return tensor.uniform_(a, b, generator=generator)
 
 
+@told
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Fill with values from N(mean, std^2)."""
     with no_grad():
@@ -149,6 +152,7 @@ def _thinned_uniform(like: Tensor, mean: float, std: float, a: float, b: float, 
     return values
 
 
+@told
 def constant_(tensor: Tensor, val: float) -> Tensor:
     """Fill with `val`."""
     with no_grad():
@@ -236,6 +240,7 @@ def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Generator | Non
     return normal_(tensor, 0.0, std, generator)
 
 
+@told
 def kaiming_uniform_(
     tensor: Tensor,
     a: float = 0,

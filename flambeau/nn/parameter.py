@@ -8,6 +8,7 @@ from typing import Any, Self
 from flambeau import ops
 from flambeau.core.size import Size
 from flambeau.tensor import Tensor
+from flambeau.tensor.tensor import disabled_torch_function
 
 __all__ = ["Buffer", "Parameter", "UninitializedBuffer", "UninitializedParameter", "is_lazy"]
 
@@ -28,6 +29,8 @@ class Parameter(Tensor):
 
     See https://pytorch.org/docs/stable/generated/torch.nn.parameter.Parameter.html
     """
+
+    __torch_function__ = disabled_torch_function
 
     def __new__(cls, data: Tensor | None = None, requires_grad: bool = True) -> Parameter:
         if data is None:

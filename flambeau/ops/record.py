@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from copy import copy
+from typing import Any
 
 from flambeau import dispatch
 from flambeau.core.dtypes import as_dtype, scalar_name
@@ -164,7 +165,7 @@ class Op:
         if verify is not None:
             self.verified = copy(self)
             self.verified.checked = False
-        self.function = _public_function(self, names)
+        self.function = public_function(self)
         for full in (self.name, *self.aliases):
             if full in registry:
                 raise ValueError(f"two records for the op {full}")
@@ -220,10 +221,15 @@ def _decorator(form: str, check: Callable | None, settings: dict):
 _SPELLINGS = {"axis": "dim", "keepdims": "keepdim", "x": "input", "a": "input", "x1": "input", "x2": "other"}
 
 
-def _public_function(record: Op, names: tuple[str, ...]) -> Callable:
+plain: set[type] = {int, float, bool, complex, str}
+"""Classes of arguments that are never asked what a call is to do; see :mod:`flambeau.tensor.overriding`."""
+
+
+def public_function(record: Op, slots: Any = dispatch) -> Callable:
     """The function users call: records the op, writes ``out=``, and explains a call that does not fit."""
     check = record.check
     code = check.__code__
+    names = code.co_varnames[: code.co_argcount]
     variadic = code.co_varnames[code.co_argcount + code.co_kwonlyargcount] if code.co_flags & _TAKES_VARARGS else None
     slot = {"op": "record", "pointwise": "record_pointwise", "view": "view", "composite": "compose"}[record.form]
     composed, makes = slot == "compose", record.out in ("dtype", "row")
@@ -248,7 +254,7 @@ def _public_function(record: Op, names: tuple[str, ...]) -> Callable:
         return getattr(dispatch, slot)(record, args, respelled)
 
     def function(*args, **kwargs):
-        watch = dispatch.watch
+        watch = slots.watch
         if watch is not None and (not composed or getattr(watch, "whole", False)):
             return watch(function, args, kwargs)
         if policy is not None and autocast.cast is not None:
@@ -280,6 +286,10 @@ def _public_function(record: Op, names: tuple[str, ...]) -> Callable:
                 result = dispatch.repeat(record, args, kwargs)
             if result is not None:
                 return result if out is None else dispatch.write_out(record, result, out)
+        if kwargs or not plain.issuperset(map(type, args)):
+            result = dispatch.overridden(function, args, kwargs if out is None else {**kwargs, "out": out})
+            if result is not NotImplemented:
+                return result
         try:
             result = getattr(dispatch, slot)(record, args, kwargs)
         except (TypeError, MemoryError, AttributeError) as error:

@@ -16,7 +16,7 @@ from flambeau import dispatch
 from flambeau.core import config, errors
 from flambeau.core.random import Generator, default_generator
 from flambeau.core.results import ReturnType
-from flambeau.ops.record import Op
+from flambeau.ops.record import Op, plain
 from flambeau.tensor.following import Call, composite_follower
 from flambeau.tensor.meta import is_any_on_meta, run_inside
 from flambeau.tensor.order import is_strided, laid_out
@@ -43,6 +43,8 @@ def compose(op: Op, args: tuple, kwargs: dict):
         again = follow in _TRIES and (follow is not _seen or comes_again(op, key))  # type: ignore[arg-type]
         if again and not config.eager and dispatch.autocast.cast is None:
             return _learn(op, key, args, kwargs)  # type: ignore[arg-type]
+    if key is None and any([x.__class__ not in plain for x in args if isinstance(x, Tensor)]):
+        return op.check(*args, **kwargs)
     if key is None and MetaStorage.some and is_any_on_meta(*args, *kwargs.values()):
         return run_inside(op.check, args, kwargs)
     if key is None or follow is _never:
@@ -83,7 +85,8 @@ def _learn(op: Op, key: tuple, args: tuple, kwargs: dict):
     try:
         result = op.check(*args, **kwargs)
     finally:
-        dispatch.watch = None
+        if dispatch.watch is watch:
+            dispatch.watch = None
     follow = watch.follower(result)
     if follow is None:
         before = op.recipes.get(key)
@@ -132,6 +135,8 @@ def _has_room(op: Op) -> bool:
 
 class Watch:
     """What a composite calls while it runs; fills ``dispatch.watch``."""
+
+    learns = True
 
     def __init__(self, arguments: tuple) -> None:
         self._thread = get_ident()

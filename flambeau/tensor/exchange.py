@@ -30,6 +30,8 @@ def tensor(data, *, dtype=None, device=None, requires_grad: bool = False, pin_me
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.tensor.html
     """
+    if dispatch.watch is not None and (offered := _offered(tensor, (data,), dtype=dtype, device=device, requires_grad=requires_grad)) is not None:
+        return offered
     dtype = dtype and dtypes.as_dtype(dtype, "tensor")
     if isinstance(data, Tensor):
         warnings.warn(
@@ -52,8 +54,15 @@ def _on(t: Tensor, device) -> Tensor:
     return t if devices.check(device) is t._storage.device else t.to(device)
 
 
+def _offered(function, args: tuple, **settings):
+    """What a mode makes of a call; ``None`` where none is on."""
+    return dispatch.offered(function, args, {name: value for name, value in settings.items() if value is not None and value is not False})
+
+
 def as_tensor(data, dtype=None, device=None) -> Tensor:
     """``data`` as a tensor, without a copy where it is a tensor or an array of the right dtype."""
+    if dispatch.watch is not None and (offered := _offered(as_tensor, (data,), dtype=dtype, device=device)) is not None:
+        return offered
     dtype = dtype and dtypes.as_dtype(dtype, "as_tensor")
     if isinstance(data, Tensor):
         return data if dtype is device is None else data.to(device, dtype)
@@ -65,6 +74,10 @@ def as_tensor(data, dtype=None, device=None) -> Tensor:
 
 def asarray(obj, *, dtype=None, device=None, copy=None, requires_grad: bool = False) -> Tensor:
     """``obj`` as a tensor; ``copy`` says whether it must (True) or must not (False) be a copy."""
+    if dispatch.watch is not None:
+        settings = {"dtype": dtype, "device": device, "copy": copy, "requires_grad": requires_grad}
+        if (offered := _offered(asarray, (obj,), **settings)) is not None:
+            return offered
     if type(obj).__name__ == "PyCapsule" or hasattr(obj, "__dlpack__") and not isinstance(obj, (Tensor, np.ndarray)):
         obj = from_dlpack(obj)
     elif not isinstance(obj, (Tensor, np.ndarray, np.generic, str)) and _is_buffer(obj):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from sys import getrefcount
+from types import CellType, FunctionType
 
 import numpy as np
 
@@ -20,6 +22,19 @@ from flambeau.tensor.order import normal_strides
 from flambeau.tensor.storages import AnyStorage, resize
 from flambeau.tensor.tensor import Tensor
 from flambeau.tensor.typed_storages import TypedStorage
+
+
+def as_method(function: Callable, name: str) -> Callable:
+    """The function as a method: another object, since programs tell ``torch.add`` and ``torch.Tensor.add`` apart."""
+    code, closure = function.__code__, function.__closure__  # type: ignore[attr-defined]
+    cells = {free: cell for free, cell in zip(code.co_freevars, closure, strict=True)}
+    own = cells["function"] = CellType()
+    method = FunctionType(code, function.__globals__, name, None, tuple([cells[free] for free in code.co_freevars]))  # type: ignore[attr-defined]
+    method.__dict__.update(function.__dict__)
+    method.__doc__, method.__module__, method.__qualname__ = function.__doc__, "torch", f"Tensor.{name}"
+    own.cell_contents = method
+    return method
+
 
 _OPERANDS = (Tensor, int, float, complex, np.generic)
 
@@ -45,16 +60,18 @@ def derive() -> None:
         if short.startswith("_") or space not in ("", "Tensor"):
             continue
         if op.method and short not in Tensor.__dict__:
-            setattr(Tensor, short, op.function)
+            setattr(Tensor, short, as_method(op.function, short))
         if op.inplace and short + "_" not in Tensor.__dict__:
             setattr(Tensor, short + "_", inplace_function(op, short))
 
 
 def _operator(name: str, reflected: bool = False):
-    function = registry[name].function
+    function = Tensor.__dict__.get(_METHODS.get(name, name), registry[name].function)
 
     def method(self, other):
         if not isinstance(other, _OPERANDS):
+            if hasattr(type(other), "__torch_function__"):
+                return function(other, self) if reflected else function(self, other)
             if not isinstance(other, np.ndarray):
                 return NotImplemented
             other = dispatch.wrap(np.array(other))
@@ -76,6 +93,8 @@ def _inplace_operator(name: str):
     return method
 
 
+_METHODS = {"true_divide": "div"}
+"""The methods that arithmetic is known by, where these are other ops'."""
 _BINARY = {
     "add": "add", "sub": "sub", "mul": "mul", "truediv": "true_divide", "div": "true_divide", "floordiv": "floor_divide", "mod": "remainder",
     "pow": "pow", "matmul": "matmul", "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor",
@@ -86,16 +105,21 @@ _COMPARISON = ("eq", "ne", "lt", "le", "gt", "ge")
 
 def derive_operators() -> None:
     """``+`` and its like, forwards, reflected and in place."""
+    made = {}
     for python, name in _BINARY.items():
-        setattr(Tensor, f"__{python}__", _operator(name))
-        setattr(Tensor, f"__r{python}__", _operator(name, reflected=True))
-        setattr(Tensor, f"__i{python}__", _inplace_operator(name))
-    Tensor.__radd__, Tensor.__rmul__, Tensor.__rsub__ = _operator("add"), _operator("mul"), _operator("rsub")
-    Tensor.__rtruediv__ = lambda self, other: self.reciprocal() * other
-    for name in _COMPARISON:
-        setattr(Tensor, f"__{name}__", _operator(name))
-    for python, name in {"neg": "neg", "pos": "positive", "abs": "abs", "invert": "bitwise_not"}.items():
-        setattr(Tensor, f"__{python}__", registry[name].function)
+        made[f"__{python}__"], made[f"__r{python}__"] = _operator(name), _operator(name, reflected=True)
+        made[f"__i{python}__"] = _inplace_operator(name)
+    made["__radd__"], made["__rmul__"], made["__rsub__"] = _operator("add"), _operator("mul"), _operator("rsub")
+    made["__rtruediv__"] = lambda self, other: self.reciprocal() * other
+    made |= {f"__{name}__": _operator(name) for name in _COMPARISON}
+    made["__invert__"] = lambda self: self.bitwise_not()
+    made["__reversed__"] = lambda self: self.flip(0) if self.dim() else self
+    for name, method in made.items():
+        method.__name__, method.__qualname__ = name, f"Tensor.{name}"
+        setattr(Tensor, name, method)
+    Tensor.__rdiv__ = Tensor.__rtruediv__
+    for python, name in {"neg": "neg", "pos": "positive", "abs": "abs"}.items():
+        setattr(Tensor, f"__{python}__", Tensor.__dict__[name])
 
 
 # --- what is no op: geometry and identity --------------------------------------------------------------------
@@ -332,5 +356,5 @@ def install() -> None:
     for name, value in {"is_cuda": False, "is_sparse": False, "is_quantized": False, "is_mkldnn": False, "is_ipu": False, "is_maia": False, "is_mtia": False, "is_vulkan": False, "is_xpu": False,
                         "is_mps": False, "is_nested": False, "is_xla": False,
                         "is_sparse_csr": False}.items():  # fmt: skip
-        setattr(Tensor, name, value)
+        setattr(Tensor, name, property(lambda self, value=value: value))
     Tensor.is_pinned = lambda self, device=None: False

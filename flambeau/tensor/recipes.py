@@ -24,7 +24,7 @@ from flambeau.engine.flight import lock
 from flambeau.engine.graph import VIEW, Node
 from flambeau.engine.trace import kind_of
 from flambeau.ops.conversion import to_dtype
-from flambeau.ops.record import Op, registry
+from flambeau.ops.record import Op, plain, registry
 from flambeau.tensor.following import Result, Source, follower, view_follower
 from flambeau.tensor.order import COPY
 from flambeau.tensor.tensor import WINDOW, Tensor, geometry_of, is_little, is_plain, is_window
@@ -170,7 +170,7 @@ class _Unclear(Exception):
 
 def known_layout(t: Tensor) -> Layout:
     """:func:`layout_of`, where that is to be part of a key."""
-    if t._storage.is_meta:
+    if t._storage.is_meta or t.__class__ not in plain:
         raise _Unclear
     return layout_of(t)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
     from flambeau.tensor.derived import Derived
 else:
     Derived = object
+
+
+def disabled_torch_function(func: Callable, types: Iterable[type], args: tuple = (), kwargs: dict | None = None) -> Any:
+    """In place of ``__torch_function__`` it says that a class is not asked: its tensors are computed with as plain ones."""
+    return func(*args, **(kwargs or {}))
 
 
 class Tensor(Derived):
@@ -64,6 +70,10 @@ class Tensor(Derived):
 
     __array_priority__ = 1000
 
+    def __init_subclass__(cls, **settings: Any) -> None:
+        super().__init_subclass__(**settings)
+        dispatch.adopt(cls)
+
     def __new__(cls, *args, **kwargs):
         return dispatch.legacy_tensor(cls, None, args, kwargs)
 
@@ -86,16 +96,14 @@ class Tensor(Derived):
         self._offset = offset
         return self
 
-    def as_subclass(self, cls: type) -> Tensor:
-        """The same tensor as an instance of a subclass of Tensor."""
-        return self._alias(cls)
-
     def _alias(self, cls: type | None = None) -> Tensor:
         """Another tensor object with the same storage, geometry and place on the tape."""
         out = _new(cls or Tensor)
         out._storage, out._shape, out._dtype = self._storage, self._shape, self._dtype
         out._strides, out._offset = self._strides, self._offset
-        out._grad_fn, out._output_nr = self.grad_fn, self._output_nr
+        if self._base is not None and self._history != self._storage.history:
+            dispatch.regenerate(self)
+        out._grad_fn, out._output_nr = self._grad_fn, self._output_nr
         out._base, out._history = self._base, self._history
         if self._creation is not None:
             out._creation = self._creation
@@ -291,7 +299,7 @@ class Tensor(Derived):
         return self._shape[0]
 
     def __iter__(self):
-        if not self._shape:
+        if not self.dim():
             raise TypeError("iteration over a 0-d tensor")
         return iter(self.unbind(0))
 

@@ -11,6 +11,6 @@ __all__ = ["data"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("checkpoint", "dlpack"):
+    if name in ("_device", "checkpoint", "dlpack"):
         return importlib.import_module(f"flambeau.utils.{name}")
     raise AttributeError(f"module 'torch.utils' has no attribute '{name}'", name=name)
