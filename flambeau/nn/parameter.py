@@ -82,6 +82,8 @@ class Buffer(Tensor, metaclass=_BufferType):
     See https://pytorch.org/docs/stable/generated/torch.nn.parameter.Buffer.html
     """
 
+    __torch_function__ = disabled_torch_function
+
     def __new__(cls, data: Tensor | None = None, *, persistent: bool = True) -> Tensor:
         if data is None:
             data = ops.empty(0)
@@ -96,6 +98,8 @@ class _Uninitialized(Tensor):
 
     It can be cast and moved, copied and pickled. Whatever else would look at its shape raises.
     """
+
+    __torch_function__ = disabled_torch_function
 
     cls_to_become: type
 
