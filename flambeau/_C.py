@@ -42,16 +42,6 @@ def _get_tracing_state() -> None:
     """None: nothing is traced."""
 
 
-class DisableTorchFunctionSubclass:
-    """Inside, functions do not ask classes of tensors what they do with them."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *exc: Any) -> None:
-        pass
-
-
 _ELSEWHERE = {
     "DispatchKey": "library.keys", "DispatchKeySet": "library.keys", "_ExcludeDispatchKeyGuard": "library.keys:ExcludeDispatchKeyGuard",
     "_AutoDispatchBelowAutograd": "library.keys:AutoDispatchBelowAutograd", "FunctionSchema": "library.schema", "Argument": "library.schema",
