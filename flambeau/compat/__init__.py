@@ -1,8 +1,8 @@
 """The disguise: after :func:`install`, ``import torch`` means flambeau.
 
 ``torch.x.y`` is the very module ``flambeau.x.y``, so classes are the same whichever way they are imported. Modules that
-PyTorch has in other places are given by :mod:`flambeau.compat.spellings`; what flambeau lacks is explained by
-:mod:`flambeau.compat.missing`.
+PyTorch has in other places are given by :mod:`flambeau.compat.spellings`, and classes say that they are defined where PyTorch
+defines them (:mod:`flambeau.compat.homes`). What flambeau lacks is explained by :mod:`flambeau.compat.missing`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import sys
 import flambeau
 from flambeau.compat.children import disguise
 from flambeau.compat.finder import TorchFinder, alias_hidden_modules, is_public
+from flambeau.compat.homes import named_as_in_torch
 from flambeau.compat.missing import explain_missing_names
 
 __all__ = ["install"]
@@ -44,6 +45,8 @@ def install() -> None:
     for name, module in list(sys.modules.items()):
         if is_public(name):
             explain_missing_names(module, name.replace("flambeau", "torch", 1))
+        if name.partition(".")[0] == "flambeau":
+            named_as_in_torch(module, is_public(name))
     sys.modules["torch"] = flambeau
     flambeau.torch = flambeau  # type: ignore[attr-defined]  # PyTorch has this too, and libraries write torch.torch
     # In front of the path finder, which would load flambeau's files a second time under their torch names.

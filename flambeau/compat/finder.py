@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from flambeau.compat.children import disguise
+from flambeau.compat.homes import MOVED, named_as_in_torch
 from flambeau.compat.missing import explain_missing_names, missing_module
 from flambeau.compat.spellings import SPELLINGS, SpelledModule
 
@@ -67,6 +68,25 @@ class _SameModule(importlib.abc.Loader):
         alias_hidden_modules(module, name)
 
 
+class _Named(importlib.abc.Loader):
+    """Loads one of flambeau's modules; what it defines is named as in PyTorch."""
+
+    def __init__(self, own: importlib.abc.Loader) -> None:
+        self.own = own
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
+        return self.own.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        spec = module.__spec__
+        assert spec is not None
+        spec.loader = module.__loader__ = self.own
+        self.own.exec_module(module)
+        named_as_in_torch(module, is_public(spec.name))
+        if is_public(spec.name):
+            explain_missing_names(module, spec.name.replace("flambeau", "torch", 1))
+
+
 class _Spelled(importlib.abc.Loader):
     """Loads a module of PyTorch's layout whose names live elsewhere in flambeau."""
 
@@ -110,6 +130,11 @@ class TorchFinder(importlib.abc.MetaPathFinder):
                 spec.loader = _Spawn(spec.loader)
             return spec
         top, _, rest = fullname.partition(".")
+        if top == "flambeau":
+            spec = importlib.machinery.PathFinder.find_spec(fullname, path)
+            if spec is not None and spec.loader is not None and (is_public(fullname) or fullname in MOVED):
+                spec.loader = _Named(spec.loader)
+            return spec
         if top != "torch":
             return None
         real = f"flambeau.{rest}" if rest else "flambeau"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import importlib
 import sys
 from types import ModuleType
 from typing import Any
@@ -37,6 +38,16 @@ def _public_names(module: ModuleType) -> tuple[str, ...]:
     return tuple(name for name in dir(module) if not name.startswith("_"))
 
 
+def _elsewhere(torch_name: str, name: str) -> Any:
+    """What flambeau defines in another module than PyTorch, or a module that is not imported yet."""
+    from flambeau.compat.spellings import further_name  # which imports what it leads to
+
+    try:
+        return further_name(torch_name, name)
+    except AttributeError:
+        return importlib.import_module(f"{torch_name}.{name}")
+
+
 def explain_missing_names(module: ModuleType, torch_name: str) -> None:
     """Give `module` a ``__getattr__`` that says which name of `torch_name` is lacking, and what to use."""
     own = module.__dict__.get("__getattr__")
@@ -53,6 +64,11 @@ def explain_missing_names(module: ModuleType, torch_name: str) -> None:
                 if isinstance(value, ModuleType):
                     explain_missing_names(value, f"{torch_name}.{name}")
                 return value
+        if not name.startswith("__"):
+            try:
+                return _elsewhere(torch_name, name)
+            except (AttributeError, ModuleNotFoundError):
+                pass
         problem = f"module '{torch_name}' has no attribute '{name}'"
         if not name.startswith("__"):
             use = _what_to_use(f"{torch_name}.{name}", _public_names(module), _ANY_NAME)

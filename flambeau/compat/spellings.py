@@ -7,7 +7,10 @@ import importlib
 from types import ModuleType
 from typing import Any
 
-# PyTorch's module -> where its names are looked up, in this order: modules, or "module:object" for an object's names.
+from flambeau.compat.homes import MOVED
+
+# PyTorch's module -> where its names are looked up, in this order: modules, or "module:object" for an object's names. Where
+# flambeau has such a module itself, this is where it looks for what it does not have; :data:`~flambeau.compat.homes.MOVED` adds to it.
 SPELLINGS: dict[str, tuple[str, ...]] = {
     "torch._custom_ops": ("flambeau.library",),
     "torch._dynamo.utils": ("flambeau._dynamo",),
@@ -16,7 +19,6 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
     "torch._library.infer_schema": ("flambeau.library.schema",),
     "torch._ops": ("flambeau.library.operators",),
     "torch._tensor": ("flambeau.tensor.tensor",),
-    "torch.autograd.grad_mode": ("flambeau.autograd",),
     "torch.autograd.profiler": ("flambeau.profiler",),
     "torch.backends.cpu": ("flambeau.backends:cpu",),
     "torch.backends.quantized": ("flambeau.backends:quantized",),
@@ -27,37 +29,39 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
     "torch.backends.mps": ("flambeau.backends:mps",),
     "torch.backends.openmp": ("flambeau.backends:openmp",),
     "torch.backends.opt_einsum": ("flambeau.backends:opt_einsum",),
-    "torch.amp.autocast_mode": ("flambeau.amp",),
-    "torch.amp.grad_scaler": ("flambeau.amp",),
-    "torch.cuda.amp.autocast_mode": ("flambeau.cuda.amp",),
-    "torch.cuda.amp.grad_scaler": ("flambeau.cuda.amp",),
     "torch.functional": ("flambeau",),
     "torch.ao.nn.quantized.modules": ("flambeau.ao.nn.quantized",),
     "torch.ao.quantization.stubs": ("flambeau.ao.quantization",),
     "torch.nn.quantized": ("flambeau.ao.nn.quantized",),
     "torch.quantization": ("flambeau.ao.quantization",),
-    "torch.multiprocessing.reductions": ("flambeau.tensor.sharing",),
     "torch.types": ("flambeau.tensor.types",),
-    "torch.utils._pytree": ("flambeau.core.nests",),
-    "torch.utils.data._utils.collate": ("flambeau.utils.data.collate",),
     "torch.utils.data._utils.worker": ("flambeau.utils.data.info",),
 }
 
-# PyTorch has a module for each distribution.
-_DISTRIBUTIONS = {
-    "composed": "independent mixture_same_family transformed_distribution",
-    "continuous": "cauchy exponential generalized_pareto laplace normal uniform von_mises",
-    "discrete": "bernoulli binomial categorical continuous_bernoulli geometric multinomial negative_binomial "
-    "one_hot_categorical poisson",
-    "distribution": "exp_family",
-    "gamma_family": "beta chi2 dirichlet fishersnedecor gamma studentT",
-    "multivariate": "lowrank_multivariate_normal multivariate_normal",
-    "relaxed": "relaxed_bernoulli relaxed_categorical",
-    "transformed": "gumbel half_cauchy half_normal inverse_gamma kumaraswamy log_normal logistic_normal pareto weibull",
-}
-for _module, _names in _DISTRIBUTIONS.items():
-    for _name in _names.split():
-        SPELLINGS[f"torch.distributions.{_name}"] = (f"flambeau.distributions.{_module}",)
+
+
+def _add_moved() -> None:
+    """PyTorch's modules in which it defines what flambeau defines elsewhere."""
+    for ours, names in MOVED.items():
+        for theirs in dict.fromkeys(names.values()):
+            places = SPELLINGS.get(theirs, ())
+            if ours not in places:
+                SPELLINGS[theirs] = (*places, ours)
+
+
+_add_moved()
+
+
+def further_name(torch_module: str, name: str) -> Any:
+    """What PyTorch defines in a module that flambeau has too, and flambeau in another; ``AttributeError`` if nothing."""
+    for place in SPELLINGS.get(torch_module, ()):
+        moved = MOVED.get(place, {})
+        if torch_module not in moved.values() or torch_module in (moved.get(name), moved.get("*")):
+            try:
+                return getattr(_home(place), name)
+            except AttributeError:
+                continue
+    raise AttributeError(name)
 
 
 def _home(place: str) -> Any:

@@ -329,7 +329,7 @@ class State(Guards):
             forward = kind.__dict__.get("forward")
             if forward.__class__ is FunctionType and issubclass(kind, Module):
                 self.require(f"{k}.forward is {self.name(forward)}", f"{kind.__name__}.forward has been replaced")
-            if not issubclass(kind, (Module, Tensor)) and kind.__module__.startswith("flambeau.optim"):
+            if not issubclass(kind, (Module, Tensor)) and kind.__module__.startswith(("flambeau.optim", "torch.optim")):
                 raise Refused(f"{what} is an optimizer")
             return
         if not _is_user_class(kind):

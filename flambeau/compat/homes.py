@@ -1,0 +1,158 @@
+"""Where PyTorch defines what flambeau defines elsewhere: under the disguise classes and functions have PyTorch's ``__module__``.
+
+Programs compare and print these names, and pickles contain them, so that what is pickled here can be read there.
+"""
+
+from __future__ import annotations
+
+from types import FunctionType, ModuleType
+from typing import Any
+
+__all__ = ["MOVED", "home_of", "named_as_in_torch"]
+
+# flambeau's module -> PyTorch's: the names that live there ("*": all others). What is not here has the same place in both.
+_TABLE = """
+amp -> .: get_autocast_dtype is_autocast_enabled
+amp -> amp.autocast_mode: autocast custom_bwd custom_fwd is_autocast_available
+amp -> amp.grad_scaler: GradScaler
+autograd.anomaly -> .: is_anomaly_check_nan_enabled is_anomaly_enabled
+autograd.anomaly -> autograd.anomaly_mode: *
+autograd.engine -> autograd: backward grad
+autograd.modes -> .: is_grad_enabled is_inference_mode_enabled
+autograd.modes -> autograd.grad_mode: *
+autograd.saving -> autograd.graph: *
+batching.vmap -> func: vmap
+compiler -> .: compile
+core.dtypes -> .: can_cast finfo get_default_dtype iinfo promote_types set_default_dtype
+core.errors -> .: is_warn_always_enabled set_warn_always
+core.hooks -> utils.hooks: *
+core.nests -> utils._pytree: *
+core.random.generator -> _C: Generator
+core.size -> functional: broadcast_shapes
+cuda.amp -> cuda.amp.autocast_mode: autocast
+cuda.amp -> cuda.amp.grad_scaler: GradScaler
+distributions.composed -> distributions.independent: Independent
+distributions.composed -> distributions.mixture_same_family: MixtureSameFamily
+distributions.composed -> distributions.transformed_distribution: TransformedDistribution
+distributions.continuous -> distributions.cauchy: Cauchy
+distributions.continuous -> distributions.exponential: Exponential
+distributions.continuous -> distributions.generalized_pareto: GeneralizedPareto
+distributions.continuous -> distributions.laplace: Laplace
+distributions.continuous -> distributions.normal: Normal
+distributions.continuous -> distributions.uniform: Uniform
+distributions.continuous -> distributions.von_mises: VonMises
+distributions.discrete -> distributions.bernoulli: Bernoulli
+distributions.discrete -> distributions.binomial: Binomial
+distributions.discrete -> distributions.categorical: Categorical
+distributions.discrete -> distributions.continuous_bernoulli: ContinuousBernoulli
+distributions.discrete -> distributions.geometric: Geometric
+distributions.discrete -> distributions.multinomial: Multinomial
+distributions.discrete -> distributions.negative_binomial: NegativeBinomial
+distributions.discrete -> distributions.one_hot_categorical: OneHotCategorical OneHotCategoricalStraightThrough
+distributions.discrete -> distributions.poisson: Poisson
+distributions.distribution -> distributions.exp_family: ExponentialFamily
+distributions.gamma_family -> distributions.beta: Beta
+distributions.gamma_family -> distributions.chi2: Chi2
+distributions.gamma_family -> distributions.dirichlet: Dirichlet
+distributions.gamma_family -> distributions.fishersnedecor: FisherSnedecor
+distributions.gamma_family -> distributions.gamma: Gamma
+distributions.gamma_family -> distributions.studentT: StudentT
+distributions.matrices -> distributions.lkj_cholesky: LKJCholesky
+distributions.matrices -> distributions.wishart: Wishart
+distributions.multivariate -> distributions.lowrank_multivariate_normal: LowRankMultivariateNormal
+distributions.multivariate -> distributions.multivariate_normal: MultivariateNormal
+distributions.relaxed -> distributions.relaxed_bernoulli: LogitRelaxedBernoulli RelaxedBernoulli
+distributions.relaxed -> distributions.relaxed_categorical: ExpRelaxedCategorical RelaxedOneHotCategorical
+distributions.transformed -> distributions.gumbel: Gumbel
+distributions.transformed -> distributions.half_cauchy: HalfCauchy
+distributions.transformed -> distributions.half_normal: HalfNormal
+distributions.transformed -> distributions.inverse_gamma: InverseGamma
+distributions.transformed -> distributions.kumaraswamy: Kumaraswamy
+distributions.transformed -> distributions.log_normal: LogNormal
+distributions.transformed -> distributions.logistic_normal: LogisticNormal
+distributions.transformed -> distributions.pareto: Pareto
+distributions.transformed -> distributions.weibull: Weibull
+fx.codegen -> fx.graph: CodeGen PythonCode
+jit -> _jit_internal: ignore is_scripting unused
+jit -> jit._freeze: freeze optimize_for_inference
+jit -> jit._fuser: optimized_execution
+jit -> jit._script: Attribute ScriptModule script script_method
+jit -> jit._trace: is_tracing trace trace_module
+masked -> masked._ops: *
+nn.modules._hooks -> nn.modules.module: *
+nn.modules.attention -> nn.modules.activation: MultiheadAttention
+nn.modules.lazy -> nn.modules.batchnorm: LazyBatchNorm1d LazyBatchNorm2d LazyBatchNorm3d
+nn.modules.lazy -> nn.modules.conv: LazyConv1d LazyConv2d LazyConv3d LazyConvTranspose1d LazyConvTranspose2d
+    LazyConvTranspose3d
+nn.modules.lazy -> nn.modules.instancenorm: LazyInstanceNorm1d LazyInstanceNorm2d LazyInstanceNorm3d
+nn.modules.lazy -> nn.modules.linear: LazyLinear
+nn.modules.linear_cross_entropy -> nn.modules.loss: *
+nn.modules.sync_batchnorm -> nn.modules.batchnorm: *
+nn.parallel -> nn.parallel.data_parallel: DataParallel
+nn.utils.weight_norm -> .: norm_except_dim
+optim.adafactor -> optim: Adafactor
+optim.lr_scheduler.base -> optim.lr_scheduler: *
+optim.lr_scheduler.combine -> optim.lr_scheduler: *
+optim.lr_scheduler.cosine -> optim.lr_scheduler: *
+optim.lr_scheduler.cyclic -> optim.lr_scheduler: *
+optim.lr_scheduler.decay -> optim.lr_scheduler: *
+optim.lr_scheduler.plateau -> optim.lr_scheduler: *
+optim.muon -> optim: Muon
+profiler -> autograd.profiler: emit_itt emit_nvtx profile record_function
+profiler -> profiler.profiler: *
+serialization.archive -> serialization: *
+serialization.vocabulary -> serialization: *
+tensor.exchange -> .: as_tensor asarray from_numpy frombuffer tensor
+tensor.exchange -> utils.dlpack: from_dlpack
+tensor.printing -> _tensor_str: *
+tensor.record -> .: result_type
+tensor.sharing -> multiprocessing.reductions: *
+tensor.storage -> types: Storage
+testing.comparison -> testing._comparison: *
+testing.creation -> testing._creation: *
+threads -> .: get_num_interop_threads get_num_threads set_num_interop_threads set_num_threads
+utils.data.collate -> utils.data._utils.collate: *
+utils.data.info -> utils.data._utils.worker: *
+utils.data.worker -> utils.data._utils.worker: *
+"""
+
+
+def _read() -> dict[str, dict[str, str]]:
+    table: dict[str, dict[str, str]] = {}
+    for line in _TABLE.replace("\n    ", " ").strip().splitlines():
+        places, _, names = line.partition(": ")
+        ours, _, theirs = places.partition(" -> ")
+        for name in names.split():
+            table.setdefault(f"flambeau.{ours}", {})[name] = "torch" if theirs == "." else f"torch.{theirs}"
+    return table
+
+
+MOVED = _read()
+"""flambeau's module -> names (or ``"*"``) -> PyTorch's module."""
+
+
+def home_of(module: str, name: str) -> str:
+    """The module in which PyTorch defines what ``module`` of flambeau calls ``name``.
+
+    >>> home_of("flambeau.optim.lr_scheduler.decay", "StepLR"), home_of("flambeau.nn.modules.linear", "Linear")
+    ('torch.optim.lr_scheduler', 'torch.nn.modules.linear')
+    """
+    moved = MOVED.get(module, {})
+    return moved.get(name) or moved.get("*") or "torch" + module[len("flambeau") :]
+
+
+def named_as_in_torch(module: ModuleType, is_public: bool) -> None:
+    """Gives the classes and functions that ``module`` defines PyTorch's ``__module__``.
+
+    A module that PyTorch has in no place keeps its names, but for those that it defines for another.
+    """
+    ours = module.__name__
+    moved = MOVED.get(ours)
+    if not is_public and moved is None:
+        return
+    value: Any
+    for value in list(vars(module).values()):
+        if isinstance(value, (type, FunctionType)) and value.__module__ == ours:
+            name = value.__qualname__
+            if is_public or moved is not None and (name in moved or "*" in moved):
+                value.__module__ = home_of(ours, name)
