@@ -88,7 +88,6 @@ nn.modules.lazy -> nn.modules.instancenorm: LazyInstanceNorm1d LazyInstanceNorm2
 nn.modules.lazy -> nn.modules.linear: LazyLinear
 nn.modules.linear_cross_entropy -> nn.modules.loss: *
 nn.modules.sync_batchnorm -> nn.modules.batchnorm: *
-nn.parallel -> nn.parallel.data_parallel: DataParallel
 nn.utils.weight_norm -> .: norm_except_dim
 optim.adafactor -> optim: Adafactor
 optim.lr_scheduler.base -> optim.lr_scheduler: *
@@ -114,6 +113,8 @@ threads -> .: get_num_interop_threads get_num_threads set_num_interop_threads se
 utils.data.collate -> utils.data._utils.collate: *
 utils.data.info -> utils.data._utils.worker: *
 utils.data.worker -> utils.data._utils.worker: *
+distributed._group -> distributed.distributed_c10d: *
+distributed._collectives -> distributed.distributed_c10d: *
 """
 
 

@@ -3,14 +3,53 @@
 from __future__ import annotations
 
 import importlib
+import weakref
+from types import ModuleType
 from typing import Any
 
+from flambeau.tensor import Tensor
 from flambeau.utils import data
 
-__all__ = ["data"]
+__all__ = ["data", "set_module", "swap_tensors"]
+
+_LAZY = frozenset(
+    ("_device", "_pytree", "benchmark", "checkpoint", "collect_env", "cpp_extension", "deterministic", "dlpack", "flop_counter", "hooks", "model_zoo",
+     "module_tracker", "tensorboard", "weak")
+)  # fmt: skip
 
 
-def __getattr__(name: str) -> Any:
-    if name in ("_device", "checkpoint", "dlpack"):
+def set_module(obj: Any, mod: Any) -> None:
+    """Says that ``obj`` is defined in the module ``mod``, which must be a string."""
+    if not isinstance(mod, str):
+        raise TypeError("The mod argument should be a string")
+    obj.__module__ = mod
+
+
+def swap_tensors(t1: Tensor, t2: Tensor) -> None:
+    """Gives each tensor what the other was: type, memory, gradient and attributes, while both stay the objects that they are.
+
+    >>> import flambeau as torch
+    >>> a, b = torch.zeros(2), torch.nn.Parameter(torch.ones(3))
+    >>> torch.utils.swap_tensors(a, b)
+    >>> a.shape, type(a).__name__, b
+    (torch.Size([3]), 'Parameter', tensor([0., 0.]))
+
+    Raises:
+        RuntimeError: there are weak references to one of them, or it is on the tape: what holds it would hold another.
+    """
+    for name, t in (("t1", t1), ("t2", t2)):
+        if t._accumulator is not None and t._accumulator() is not None:
+            raise RuntimeError(f"Cannot swap {name}: a graph whose gradients it is to get is still there; swap before forward or after backward.")
+        if weakref.getweakrefs(t):
+            raise RuntimeError(f"Cannot swap {name} because it has weakref associated with it")
+    t1.__class__, t2.__class__ = t2.__class__, t1.__class__
+    first, second = dict(t1.__dict__), dict(t2.__dict__)
+    for t, own in ((t1, second), (t2, first)):
+        t.__dict__.clear()
+        t.__dict__.update(own)
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in _LAZY:
         return importlib.import_module(f"flambeau.utils.{name}")
     raise AttributeError(f"module 'torch.utils' has no attribute '{name}'", name=name)

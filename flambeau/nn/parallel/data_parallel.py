@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from flambeau.core.device import check
 from flambeau.nn.modules.module import Module
 
-__all__ = ["DataParallel"]
+__all__ = ["DataParallel", "data_parallel"]
 
 
 class DataParallel(Module):
@@ -30,3 +31,17 @@ class DataParallel(Module):
 
     def forward(self, *inputs: Any, **kwargs: Any) -> Any:
         return self.module(*inputs, **kwargs)
+
+
+def data_parallel(
+    module: Module, inputs: Any, device_ids: Any = None, output_device: Any = None, dim: int = 0, module_kwargs: dict | None = None
+) -> Any:
+    """``module`` of ``inputs``, on the one device that there is; GPUs are refused.
+
+    >>> import flambeau as torch
+    >>> torch.nn.parallel.data_parallel(torch.nn.Identity(), torch.ones(2)).tolist()
+    [1.0, 1.0]
+    """
+    for d in device_ids or ():
+        check(f"cuda:{d}" if isinstance(d, int) else d)
+    return module(*(inputs if isinstance(inputs, tuple) else (inputs,)), **(module_kwargs or {}))
