@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from flambeau.engine.run import run_pending
 
-__all__ = ["current_device", "device_count", "is_available", "is_initialized", "set_device", "synchronize"]
+__all__ = ["Event", "Stream", "StreamContext", "current_device", "current_stream", "device_count", "is_available", "is_initialized", "set_device", "stream", "synchronize"]
 
 
 def is_available() -> bool:
@@ -33,3 +34,87 @@ def set_device(device: Any) -> None:
 def synchronize(device: Any = None) -> None:
     """Waits until all that has been recorded has run, as :func:`torch.synchronize` does."""
     run_pending()
+
+
+class Stream:
+    """A queue of work: the CPU has one, in which everything is done in order."""
+
+    def __init__(self, priority: int = -1) -> None:
+        self.priority = priority
+
+    def wait_stream(self, stream: Stream) -> None:
+        """What the other stream has to do comes first anyhow."""
+
+    def wait_event(self, event: Event) -> None:
+        """What comes before the event comes first anyhow."""
+
+    def record_event(self, event: Event | None = None) -> Event:
+        """An event after all that has been asked for."""
+        event = event or Event()
+        event.record()
+        return event
+
+    def synchronize(self) -> None:
+        """Waits until all that has been recorded has run."""
+        run_pending()
+
+    def query(self) -> bool:
+        """Whether all work is done: it is afterwards."""
+        run_pending()
+        return True
+
+
+class Event:
+    """A point in the program; waiting for it is waiting for all work."""
+
+    def __init__(self, enable_timing: bool = False) -> None:
+        self.enable_timing = enable_timing
+        self._time: float | None = None
+
+    def record(self, stream: Stream | None = None) -> None:
+        """The event is here."""
+        run_pending()
+        self._time = time.perf_counter()
+
+    def wait(self, stream: Stream | None = None) -> None:
+        """Work that comes later is done later anyhow."""
+
+    def query(self) -> bool:
+        """Whether what comes before it is done."""
+        return True
+
+    def synchronize(self) -> None:
+        """Waits until what comes before it is done."""
+        run_pending()
+
+    def elapsed_time(self, end_event: Event) -> float:
+        """The milliseconds from this event to another; both must have been made with ``enable_timing``."""
+        if not self.enable_timing or not end_event.enable_timing or self._time is None or end_event._time is None:
+            raise RuntimeError("elapsed_time: both events must have been recorded, with enable_timing=True")
+        return (end_event._time - self._time) * 1000
+
+
+_stream = Stream()
+
+
+def current_stream(device: Any = None) -> Stream:
+    """The one queue that there is."""
+    return _stream
+
+
+class StreamContext:
+    """``with torch.cpu.stream(s):`` changes nothing: all work is done in order."""
+
+    def __init__(self, stream: Stream | None) -> None:
+        self.stream = stream
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *exc: Any) -> None:
+        return None
+
+
+def stream(stream: Stream | None) -> StreamContext:
+    """A ``with`` block that changes nothing."""
+    return StreamContext(stream)

@@ -8,7 +8,7 @@ import importlib.machinery
 import importlib.util
 import sys
 from collections.abc import Iterator, Sequence
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 from flambeau.compat.children import disguise
@@ -36,6 +36,13 @@ def _exists(name: str) -> bool:
         raise
 
 
+def _has_parts(real: str, torch_name: str) -> bool:
+    """Whether modules can be imported from below it; others can be run as programs."""
+    spec = importlib.util.find_spec(real)
+    assert spec is not None
+    return spec.submodule_search_locations is not None or any(name.startswith(torch_name + ".") for name in SPELLINGS)
+
+
 def alias_hidden_modules(package: ModuleType, torch_name: str) -> None:
     """Makes known the modules of ``package`` whose names there mean functions, as ``gradcheck`` in ``torch.autograd``.
 
@@ -60,6 +67,11 @@ class _SameModule(importlib.abc.Loader):
         self.real_spec = module.__spec__
         return module
 
+    def get_code(self, fullname: str) -> CodeType | None:
+        """For ``python -m torch.x.y``."""
+        spec = importlib.util.find_spec(self.real)
+        return None if spec is None else getattr(spec.loader, "get_code")(self.real)  # noqa: B009
+
     def exec_module(self, module: ModuleType) -> None:
         assert module.__spec__ is not None
         name = module.__spec__.name
@@ -73,6 +85,9 @@ class _Named(importlib.abc.Loader):
 
     def __init__(self, own: importlib.abc.Loader) -> None:
         self.own = own
+
+    def __getattr__(self, name: str) -> Any:  # what else loaders are asked for: code, source, files
+        return getattr(self.own, name)
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
         return self.own.create_module(spec)
@@ -139,7 +154,7 @@ class TorchFinder(importlib.abc.MetaPathFinder):
             return None
         real = f"flambeau.{rest}" if rest else "flambeau"
         if is_public(real) and _exists(real):
-            return importlib.machinery.ModuleSpec(fullname, _SameModule(real), is_package=True)
+            return importlib.machinery.ModuleSpec(fullname, _SameModule(real), is_package=_has_parts(real, fullname))
         if fullname in SPELLINGS:
             return importlib.machinery.ModuleSpec(fullname, _Spelled(), is_package=True)
         raise missing_module(fullname)

@@ -79,6 +79,7 @@ jit -> jit._fuser: optimized_execution
 jit -> jit._script: Attribute ScriptModule script script_method
 jit -> jit._trace: is_tracing trace trace_module
 masked -> masked._ops: *
+nn.modules._hooks -> utils.hooks: BackwardHook
 nn.modules._hooks -> nn.modules.module: *
 nn.modules.attention -> nn.modules.activation: MultiheadAttention
 nn.modules.lazy -> nn.modules.batchnorm: LazyBatchNorm1d LazyBatchNorm2d LazyBatchNorm3d
