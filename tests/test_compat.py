@@ -223,3 +223,35 @@ def test_scripted_modules_are_no_script_modules() -> None:
         assert Net()(torch.ones(1)).item() == 2 and isinstance(Net(), torch.jit.ScriptModule)
         """.replace("python", "print")
     )
+
+
+def test_names_and_pickles_are_pytorchs() -> None:
+    printed = python(
+        """
+        import pickle, torch
+        net = torch.nn.Linear(1, 1)
+        optimizer = torch.optim.SGD(net.parameters(), 0.1)
+        scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1)
+        print(type(net.bias), type(net), scheduler.__module__, torch.distributions.Normal.__module__, type(torch.Generator()))
+        text = pickle.dumps([net, optimizer, scheduler, torch.distributions.Normal(0.0, 1.0), torch.utils.data.default_collate], 0)
+        for home in (b"torch.optim.lr_scheduler", b"torch.optim.sgd", b"torch.nn.modules.linear", b"torch.nn.parameter", b"torch.distributions.normal"):
+            assert b"c" + home + b"\\n" in text, home
+        assert not [part for part in (b"flambeau.nn", b"flambeau.optim", b"flambeau.dist", b"flambeau.utils") if part in text]
+        again = pickle.loads(text)
+        assert type(again[0]) is torch.nn.Linear and again[2].state_dict() == scheduler.state_dict()
+        from torch.distributions import multinomial
+        import torch.utils.data
+        assert multinomial.Multinomial is torch.distributions.Multinomial
+        assert torch.utils.data.dataloader.DataLoader is torch.utils.data.DataLoader
+        """
+    ).splitlines()
+    assert printed == [
+        "<class 'torch.nn.parameter.Parameter'> <class 'torch.nn.modules.linear.Linear'> torch.optim.lr_scheduler torch.distributions.normal "
+        "<class 'torch._C.Generator'>"
+    ]
+
+
+def test_a_module_of_torch_can_be_run() -> None:
+    command = [sys.executable, "-m", "flambeau", "run", "-m", "torch.utils.collect_env"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert "Is CUDA available: False" in result.stdout, result.stderr

@@ -55,10 +55,13 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
     "torch.distributed.fsdp.fully_sharded_data_parallel": ("flambeau.distributed.fsdp",),
     "torch.distributed.constants": ("flambeau.distributed",),
     "torch.distributed.checkpoint.state_dict": ("flambeau.distributed.checkpoint",),
+    "torch.ao.nn.quantized.modules": ("flambeau.ao.nn.quantized",),
+    "torch.ao.quantization.stubs": ("flambeau.ao.quantization",),
+    "torch.nn.quantized": ("flambeau.ao.nn.quantized",),
+    "torch.quantization": ("flambeau.ao.quantization",),
     "torch.types": ("flambeau.tensor.types",),
     "torch.utils.data._utils.worker": ("flambeau.utils.data.info",),
 }
-
 
 
 def _add_moved() -> None:
