@@ -42,7 +42,9 @@ def strides(x: np.ndarray) -> tuple[int, ...]:
 
 
 def run(spec, arrays, level: str = "") -> None:
-    CALL(pool_kernel(spec, session(level)))((ctypes.c_void_p * len(arrays))(*(a.ctypes.data for a in arrays)))
+    address, words = pool_kernel(spec, session(level))
+    block = np.array([*(a.ctypes.data for a in arrays), *words], np.int64)
+    CALL(address)(block.ctypes.data)
 
 
 def guarded(shape, dtype) -> np.ndarray:
@@ -61,7 +63,7 @@ def windows(draw, means: bool = False):
     """Settings of a pool of a plane, and how many windows it has."""
     size, kernel, stride, padding, dilation, outputs = [], [], [], [], [], []
     for _ in range(2):
-        n, k, s = draw(st.integers(1, 40)), draw(st.integers(1, 4)), draw(st.sampled_from([1, 2, 2, 3, 18]))
+        n, k, s = draw(st.integers(1, 40)), draw(st.sampled_from([1, 2, 3, 4, 9])), draw(st.sampled_from([1, 2, 2, 3, 18]))
         d = 1 if means else draw(st.integers(1, 2))
         n = max(n, d * (k - 1) + 1)
         p = draw(st.integers(0, k // 2))
@@ -77,7 +79,14 @@ def images(draw, shape, dtype: str, special: bool = False) -> np.ndarray:
     if special:
         x.flat[rng.integers(x.size, size=x.size // 8)] = np.nan
         x.flat[rng.integers(x.size, size=x.size // 4)] = -np.inf
-    layout = draw(st.sampled_from([(0, 1, 2, 3), (0, 2, 3, 1), (0, 1, 3, 2)]))
+    layout = draw(st.sampled_from([(0, 1, 2, 3), (0, 2, 3, 1), (0, 1, 3, 2), "part", "one column"]))
+    if layout == "part":
+        wide = np.zeros((*shape[:2], shape[2] + 1, 2 * shape[3] + 1), x.dtype)
+        part = wide[:, :, 1:, 1::2]
+        part[...] = x
+        return part
+    if layout == "one column":
+        return np.broadcast_to(x[..., :1], shape)
     return np.ascontiguousarray(x.transpose(layout)).transpose(np.argsort(layout))
 
 
@@ -189,6 +198,44 @@ def test_same_bits_for_any_number_of_threads():
     for other in results[1:]:
         for a, b in zip(results[0], other, strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+def many(count: int, make) -> int:
+    """How many kernels LLVM compiles for so many specs."""
+    fresh = compiler.Session(compiler.machine(""))
+    for _ in range(count):
+        address, words = pool_kernel(make(), fresh)
+        assert address and all(isinstance(w, int) for w in words)
+    return fresh.stats.compiled
+
+
+@pytest.mark.parametrize("last", [False, True], ids=["rows", "channels last"])
+def test_sizes_need_no_kernels(last):
+    rng = np.random.default_rng(0)
+
+    def plane(part: str, kernel: int, stride: int, padding: int, ceil: bool, padded: bool = True) -> PoolSpec:
+        (n, c), size = rng.integers(2, 20, 2).tolist(), tuple(rng.integers(9, 300, 2).tolist())
+        outputs = tuple([pooling._windows(x, kernel, stride, padding, 1, ceil) for x in size])
+        h, w = outputs if part == "mean gradient" else size
+        apart = (c * h * w, 1, w * c, c) if last else (c * h * w, h * w, w, 1)
+        settings = [(x, x) for x in (kernel, stride, padding, 1)]
+        return PoolSpec(part, dtypes.float32, (n, c), size, outputs, *settings, apart, None, padded)
+
+    def bins(part: str) -> BinSpec:
+        (n, c), size = rng.integers(2, 20, 2).tolist(), tuple(rng.integers(9, 300, 2).tolist())
+        outputs = (1, 1) if rng.random() < 0.5 else (3, 5)
+        h, w = outputs if part == "mean gradient" else size
+        return BinSpec(part, dtypes.float32, (n, c), size, outputs, (c * h * w, 1, w * c, c) if last else (c * h * w, h * w, w, 1))
+
+    # One for planes as narrow as a vector and one for others, times two where sizes decide about borders.
+    for part, *case in (("max", 2, 2, 0, False), ("max", 3, 2, 1, False), ("mean", 2, 2, 0, False), ("mean", 3, 1, 1, False, False)):
+        assert many(50, lambda: plane(part, *case)) <= 2  # noqa: B023
+        if part == "mean":
+            assert many(50, lambda: plane("mean gradient", *case)) <= 2  # noqa: B023
+    assert many(50, lambda: plane("max", 3, 2, 0, True)) <= 8
+    for part in ("max", "mean", "mean gradient"):
+        assert many(50, lambda: bins(part)) <= 5  # noqa: B023
+    assert many(50, lambda: ScatterSpec(dtypes.float32, (3, 4), *(n := rng.integers(2, 99, 2).tolist())[:1], tuple(n), (99, 9, 5, 1))) == 1
 
 
 # --- in plans ----------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -13,8 +14,12 @@ import pytest
 pytest.importorskip("llvmlite")
 
 import flambeau as torch  # noqa: E402
-from flambeau.core import config  # noqa: E402
+from flambeau.core import config, dtypes  # noqa: E402
 from flambeau.engine import plans  # noqa: E402
+from flambeau.engine.cpu import compiler  # noqa: E402
+from flambeau.engine.cpu.resizing import resize_kernel  # noqa: E402
+from flambeau.engine.cpu.specs import ResizeSpec, Taps  # noqa: E402
+from flambeau.engine.resizing import _taps  # noqa: E402
 from flambeau.engine.run import run_pending  # noqa: E402
 from flambeau.nn import functional as F  # noqa: E402
 
@@ -107,3 +112,47 @@ def test_infinity_stays_where_it_is():
         config.compiled, config.compile_after = before
     for a, b in zip(*results, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def resized(x: np.ndarray, taps: Taps) -> np.ndarray:
+    """What the sums over rows mean, term by term."""
+    out = np.zeros((*x.shape[:2], len(taps.counts), x.shape[3]), x.dtype)
+    for i, (first, last) in enumerate(zip(taps.starts, taps.starts[1:], strict=False)):
+        for k in range(first, last):
+            out[:, :, i] += x[:, :, taps.elements[k]] * x.dtype.type(taps.weights[k])
+    return out
+
+
+@pytest.mark.parametrize("level", ["", "avx2", "generic"])
+def test_many_sizes_have_few_kernels(level):
+    try:
+        session = compiler.Session(compiler.machine(level))
+    except ValueError as error:
+        pytest.skip(str(error))
+    rng = np.random.default_rng(0)
+    for k in range(60):
+        kind = ("nearest", "linear", "cubic", "nearest-exact")[k % 4]
+        dtype = (dtypes.float32, dtypes.float64)[k % 3 == 0]
+        antialias, back = kind in ("linear", "cubic") and k % 5 == 0, k % 8 > 3
+        sizes, outputs = (rng.integers(1, 50, 2).tolist() for _ in range(2))
+        precise = dtype is dtypes.float64 and not kind.startswith("nearest")
+        rows, columns = (_taps((kind, n, m, None, False, antialias, precise), n, back) for n, m in zip(sizes, outputs, strict=True))
+        given = outputs if back else sizes
+        x = rng.standard_normal((2, 3, *given)).astype(dtype.np)
+        if k % 7 > 3:
+            x = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+        wanted = resized(resized(x, rows).swapaxes(2, 3), columns).swapaxes(2, 3)
+        around = np.full(wanted.size + 64, -77, dtype.np)
+        y = around[32:-32].reshape(wanted.shape)
+        strides = tuple(s // x.itemsize for s in x.strides)
+        address, words = resize_kernel(ResizeSpec(dtype, (2, 3), tuple(given), strides, rows, columns), session)
+        block = np.array([x.ctypes.data, y.ctypes.data, *words], np.int64)
+        ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address)(block.ctypes.data)
+        np.testing.assert_array_equal(y, wanted, str((kind, sizes, outputs, back)))
+        assert (around[:32] == -77).all() and (around[-32:] == -77).all()
+    known = session.stats.compiled
+    assert known <= 40
+    for n in range(2, 200, 5):  # what has been met in other sizes needs none
+        rows, columns = (_taps(("linear", n, m, None, False, False, False), n, False) for m in (2 * n, 3 * n))
+        resize_kernel(ResizeSpec(dtypes.float32, (2, 3), (n, n), (3 * n * n, n * n, n, 1), rows, columns), session)
+    assert session.stats.compiled <= known + 1

@@ -95,6 +95,17 @@ class Attending(nn.Module):
         return self.head(self.layer(self.embedding(x)))
 
 
+class Pooling(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(2, 1, 1))
+
+    def forward(self, x):
+        x = F.max_pool2d(x * self.weight, 3, 2, 1) + F.avg_pool2d(x, 3, 2, 1, count_include_pad=False)
+        x = F.interpolate(x, scale_factor=2, mode="bilinear") + F.interpolate(x, (2 * x.shape[2], 2 * x.shape[3]))
+        return F.adaptive_avg_pool2d(x, (2, 3)) * F.adaptive_avg_pool2d(x, 1) + F.adaptive_max_pool2d(x, (2, 3))
+
+
 def sequences(model, size):
     x = torch.randint(0, 20, size)
     return F.cross_entropy(model(x).flatten(0, 1), x.flatten())
@@ -111,6 +122,7 @@ MODELS = {
         lambda m, size: F.cross_entropy(m(torch.randint(0, 9, size)).mean(1), torch.arange(size[0]) % 3),
         [(3, 7), (4, 5), (6, 8), (3, 3), (8, 9), (1, 4), (4, 1)],
     ),
+    "pools": (Pooling, images, [(2, 8), (3, 21), (1, 9), (4, 40), (2, 6), (5, 33), (2, 17), (3, 30)]),
     "convolutions": (
         lambda: nn.Sequential(nn.Conv2d(2, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 2, 3)),
         images,

@@ -14,6 +14,8 @@ from flambeau.engine.natives import RESULT, Native, Result
 
 _LARGEST = 1 << 30
 """Elements of a plane whose places kernels can count."""
+_MOST_TERMS = 64
+"""Windows that an element is in at most: of a gradient's kernel, each is code of its own."""
 
 
 def two(values, missing: int = 1) -> tuple[int, int]:
@@ -54,7 +56,7 @@ def _windows(part: str, ref: Ref, size, outputs, settings: dict, dtype, divisor=
     if planes is None:
         return None
     kernel, stride, padding, dilation = (settings[n] for n in ("kernel", "stride", "padding", "dilation"))
-    if prod(kernel) > 64:  # each element of a window is code of its own
+    if part == "mean gradient" and prod([-(-k // s) for k, s in zip(kernel, stride, strict=True)]) > _MOST_TERMS:
         return None
     return PoolSpec(
         part, dtype, planes[0], two(size), two(outputs), two(kernel), two(stride), two(padding, 0), two(dilation),
@@ -75,19 +77,13 @@ def _means(node, dtype, part: str) -> PoolSpec | None:
     return _windows(part, x, a["sizes"], a["outputs"], settings, dtype, a["divisor_override"], a["count_include_pad"])
 
 
-def _bins(node, dtype, part: str) -> PoolSpec | BinSpec | None:
-    """Windows that cover a plane evenly; those that do not overlap are windows that slide."""
+def _bins(node, dtype, part: str) -> BinSpec | None:
+    """Windows that cover a plane evenly."""
     (x,) = node.inputs
     if part == "mean gradient":
         size, outputs = node.attrs["sizes"], x.shape[-len(node.attrs["sizes"]) :]
     else:
         size, outputs = x.shape[-len(node.attrs["outputs"]) :], node.attrs["outputs"]
-    if all(n % m == 0 for n, m in zip(size, outputs, strict=True)):
-        kernel, ones = tuple([n // m for n, m in zip(size, outputs, strict=True)]), (1,) * len(size)
-        settings = {"kernel": kernel, "stride": kernel, "padding": (0,) * len(size), "dilation": ones}
-        found = _windows(part, x, size, outputs, settings, dtype)
-        if found is not None:
-            return found
     planes = planes_of(x, len(size))
     return None if planes is None else BinSpec(part, dtype, planes[0], two(size), two(outputs), planes[1])
 
@@ -111,7 +107,7 @@ _FORMS["_avg_pool_grad"] = partial(_means, part="mean gradient")
 _FORMS["_adaptive_avg_pool_grad"] = partial(_bins, part="mean gradient")
 
 
-def _pool_kernel(spec: PoolSpec | BinSpec | ScatterSpec) -> int:
+def _pool_kernel(spec: PoolSpec | BinSpec | ScatterSpec) -> tuple[int, tuple[int, ...]]:
     from flambeau.engine.cpu.pooling import pool_kernel  # LLVM is loaded with the first plan
 
     return pool_kernel(spec)

@@ -2,52 +2,56 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import lru_cache, partial
+
+import numpy as np
 
 from flambeau.core import dtypes
-from flambeau.engine.cpu.specs import ResizeSpec, Weights
+from flambeau.engine.cpu.specs import LONGEST, ResizeSpec, Taps
 from flambeau.engine.pooling import native, planes_of
 from flambeau.engine.sampling import taps_of
-
-_LONGEST = 1 << 12
-"""Columns that a kernel takes: it has a row on the stack."""
 
 _MOST_TERMS = 32
 """Elements that a column is made of at most."""
 
 
-def _weights(settings: tuple, size: int, back: bool) -> Weights:
+@lru_cache(128)
+def _taps(settings: tuple, size: int, back: bool) -> Taps:
     """What :func:`~flambeau.engine.sampling.taps_of` says; its transpose for the way ``back`` to so many elements."""
-    taps, weights = (a.tolist() for a in taps_of(*settings))
+    taps, weights = taps_of(*settings)
+    count, terms = taps.shape
     if not back:
-        return tuple([tuple(zip(t, w, strict=True)) for t, w in zip(taps, weights, strict=True)])
-    found: list[list[tuple[int, float]]] = [[] for _ in range(size)]
-    for k in range(len(taps[0])):
-        for i, (t, w) in enumerate(zip(taps, weights, strict=True)):
-            found[t[k]].append((i, w[k]))
-    return tuple(map(tuple, found))
+        return Taps(np.arange(0, count * terms + 1, terms), taps.ravel(), weights.ravel())
+    elements = taps.T.ravel()
+    order = np.argsort(elements, kind="stable")
+    starts = np.concatenate([[0], np.bincount(elements, minlength=size).cumsum()])
+    return Taps(starts, np.tile(np.arange(count), terms)[order], weights.T.ravel()[order])
+
+
+_ALONE = Taps(np.array([0, 1]), np.array([0]), np.array([1.0]))
+"""The row of a sequence."""
 
 
 def _resize(node, dtype, back: bool) -> ResizeSpec | None:
     (x,) = node.inputs
     kind, sizes, outputs, factors, align_corners, antialias = node.attrs.values()
     planes = planes_of(x, len(sizes))
-    if planes is None or max(*sizes, *outputs) > _LONGEST:
+    if planes is None or max(*sizes, *outputs) > LONGEST:
         return None
     precise = dtype is dtypes.float64 and not kind.startswith("nearest")
     each = [
-        _weights((kind, n, m, factor, align_corners, antialias, precise), n, back)
+        _taps((kind, n, m, factor, align_corners, antialias, precise), n, back)
         for n, m, factor in zip(sizes, outputs, factors, strict=True)
     ]
-    if max(map(len, each[-1])) > _MOST_TERMS:
+    if each[-1].counts.max() > _MOST_TERMS:
         return None
     given = outputs if back else sizes
     if len(each) == 1:
-        each, given = [(((0, 1.0),),), *each], (1, *given)
+        each, given = [_ALONE, *each], (1, *given)
     return ResizeSpec(dtype, planes[0], tuple(given), planes[1], each[0], each[1])
 
 
-def _kernel(spec: ResizeSpec) -> int:
+def _kernel(spec: ResizeSpec) -> tuple[int, tuple[int, ...]]:
     from flambeau.engine.cpu.resizing import resize_kernel  # LLVM is loaded with the first plan
 
     return resize_kernel(spec)

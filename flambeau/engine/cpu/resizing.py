@@ -1,127 +1,147 @@
 """Resizing: planes whose rows and columns are weighted sums of those of other planes.
 
-``resize_kernel(spec)`` gives the address of ``void kernel(i8** args)``; ``args`` are ``{x, y}``. For each row of the result
-the rows of the source are added first; then its columns are gathered, a vector of neighbours at a time.
+``resize_kernel(spec)`` gives the address of ``void kernel(i8** args)`` with ``args = {x, y, words...}``, and the words. For each row of
+the result the rows of the source are added first; then its columns are gathered, a vector of neighbours at a time. Which ones these
+are, and with which weights, stands in tables among the words.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
 
 from flambeau.engine.cpu.compiler import Session
 from flambeau.engine.cpu.compiler import session as process_session
-from flambeau.engine.cpu.emit import BITS, Value, literal
+from flambeau.engine.cpu.emit import BITS, Value
+from flambeau.engine.cpu.frame import bytes_on, lanes_of
 from flambeau.engine.cpu.memory import store
-from flambeau.engine.cpu.planes import Planes
-from flambeau.engine.cpu.specs import ResizeSpec, Weights
+from flambeau.engine.cpu.planes import NUMPY, SHARED, Planes, gathers, planes_kernel, shared_by
+from flambeau.engine.cpu.specs import KINDS, LONGEST, ResizeSpec
 
 _UNROLLED = 4
 """Terms of a column that are code of their own."""
+NONE = -(1 << 31)
+"""In the table of columns: no column."""
 
 
-def resize_kernel(spec: ResizeSpec, session: Session | None = None) -> int:
-    """The address of the kernel for ``spec``."""
+class Form(NamedTuple):
+    """What the text of a kernel depends on."""
+
+    kind: str
+    picks_rows: bool  # whether each row, and each column, is one of those of the source
+    picks_columns: bool
+    terms: int  # of a column; 0 for a number that is given at run time
+    places: str  # the kind of the numbers of columns in the table
+    reads: str  # how neighbouring columns of the source lie, see ``gathers``
+
+
+def resize_kernel(spec: ResizeSpec, session: Session | None = None) -> tuple[int, tuple[int, ...]]:
+    """The address of a kernel for ``spec``, and the words that follow the pointers among its arguments."""
     session = session or process_session()
-    if spec not in session.memo:
-        session.memo[spec] = _Resize(session, spec).kernel("resize")
-    address: int = session.memo[spec]
-    return address
+    kind = KINDS[spec.dtype.name]
+    lanes, dtype = lanes_of(session, kind), NUMPY[kind]
+    down, across = spec.rows, spec.columns
+    high, wide, terms = len(down.counts), len(across.counts), max(1, int(across.counts.max()))
+    apart = spec.strides[3] if down.picks() else 1  # rows that are added lie in a line
+    index = np.int32 if abs(apart) * spec.size[1] < 1 << 31 else np.int64
+    # Columns by vectors, the terms of a vector after each other; NONE where a column has fewer terms.
+    vectors = -(-wide // lanes)
+    columns, weights = np.full((vectors * lanes, terms), NONE, index), np.zeros((vectors * lanes, terms), dtype)
+    place = np.repeat(np.arange(wide), across.counts), np.arange(len(across.elements)) - np.repeat(across.starts[:-1], across.counts)
+    columns[place], weights[place] = across.elements * apart, across.weights
+    by_vectors = [x.reshape(vectors, lanes, terms).swapaxes(1, 2).ravel() for x in (columns, weights)]
+    rows = down.elements.astype(np.int64) * (spec.strides[2] * spec.dtype.itemsize)
+    tables = [down.starts.astype(np.int64), rows, down.weights.astype(dtype), *by_vectors]
+    sizes = [-(-x.nbytes // 8) for x in tables]
+    text = b"".join([x.tobytes().ljust(8 * n, b"\0") for x, n in zip(tables, sizes, strict=True)])
+    places = dict(zip(_TABLES, (8 * sum(sizes[:k]) for k in range(len(sizes))), strict=True))
+    form = Form(kind, down.picks(), across.picks(), terms if terms <= _UNROLLED else 0, f"i{8 * index().itemsize}", gathers(spec.strides[3]))
+    words = {"made": high * wide, "high": high, "wide": wide, "terms": terms, "size": spec.size[1]}
+    words |= shared_by(spec, high * wide * terms) | places
+    return planes_kernel(session, _Resize, form, words, np.frombuffer(text, np.int64).tolist())
 
 
-def _picks(weights: Weights) -> bool:
-    """Whether each result is one of the elements."""
-    return all(len(terms) == 1 and terms[0][1] == 1 for terms in weights)
+_TABLES = ("starts", "rows", "row_weights", "columns", "column_weights")
+"""The tables, which begin so many bytes behind the words: where the terms of each row begin, where these rows are, in bytes, and
+their weights; for each vector of columns where those of each term are, in elements, and their weights."""
 
 
 class _Resize(Planes):
-    def __init__(self, session: Session, spec: ResizeSpec) -> None:
-        super().__init__(session, spec)
-        made = len(spec.rows) * len(spec.columns)
-        self.others = [(self.kind, made)]
-        self.terms = max(1, *map(len, spec.columns))
-        self.work = made * self.terms
-        down, up = spec.strides[2] * self.size, range(len(spec.rows))
-        starts = [sum(map(len, spec.rows[:t])) for t in (*up, len(spec.rows))]
-        self.starts = self.constant("starts", "i64", starts)
-        self.rows = self.constant("rows", "i64", [n * down for terms in spec.rows for n, _ in terms])
-        self.row_weights = self.constant("row_weights", self.kind, [w for terms in spec.rows for _, w in terms])
-        # Columns by vectors, the terms of a vector after each other; -1 where a column has fewer terms.
-        padded = [[*terms, *[(-1, 0.0)] * (self.terms - len(terms))] for terms in spec.columns]
-        padded += [[(-1, 0.0)] * self.terms] * (-len(padded) % self.lanes)
-        order = [
-            padded[u + lane][k]
-            for u in range(0, len(padded), self.lanes) for k in range(self.terms) for lane in range(self.lanes)
-        ]  # fmt: skip
-        self.columns = self.constant("columns", "i32", [n for n, _ in order])
-        self.column_weights = self.constant("column_weights", self.kind, [w for _, w in order])
-        self.line = self.code.allocate(self.kind, spec.size[1] + self.lanes)
+    names = (*SHARED, "made", "high", "wide", "terms", "size", *_TABLES)
+    made = (("", "made"),)
+    form: Form
 
-    def constant(self, name: str, kind: str, numbers: Sequence[float]) -> Value:
-        """A table in the kernel's memory."""
-        text = ", ".join(f"{kind} {literal(n, kind)}" for n in numbers or [0])
-        count = max(1, len(numbers))
-        self.code.declarations[name] = f"@{name} = internal constant [{count} x {kind}] [{text}], align 64"
-        return Value(self.code, f"@{name}", "ptr", 0)
+    def prepare(self) -> None:
+        n = self.n
+        for name in _TABLES:
+            setattr(n, name, bytes_on(self.tables, getattr(n, name)))
+        if self.form.terms:
+            n.terms = self.code.index(self.form.terms)
+        self.sizes = self.wide(n.size), self.wide(n.wide)
+        self.lanes_apart = self.apart(n.column, self.form.reads)
+        if not self.form.picks_rows:
+            self.line = self.code.allocate(self.kind, LONGEST + self.lanes)
 
     def plane(self, x: Value, *others: Value) -> None:
-        spec, code = self.spec, self.code
-        wide = len(spec.columns)
+        form, code, n = self.form, self.code, self.n
 
-        def row(t: Value) -> None:
-            first = self.starts.offset(t, "i64").load("i64")
-            if _picks(spec.rows):
-                line, across = x.offset(self.rows.offset(first, "i64").load("i64"), "i8"), spec.strides[3]
+        def row(t: Value, at: list[Value]) -> list[Value]:
+            (to,) = at
+            first = n.starts.offset(t, "i64").load("i64")
+            if form.picks_rows:
+                line = bytes_on(x, n.rows.offset(first, "i64").load("i64"))
             else:
-                self.add_rows(x, first, self.starts.offset(t + 1, "i64").load("i64"))
-                line, across = self.line, 1
+                self.add_rows(x, first, n.starts.offset(t + 1, "i64").load("i64"))
+                line = self.line
 
-            def columns(u: Value, _: list[Value]) -> list[Value]:
-                written = (u.splat(self.lanes) + code.vector(range(self.lanes), "i64")).compare("slt", wide)
-                store(others[0].offset(t * wide + u, self.kind), self.gathered(line, across, u * self.terms), 1, written)
-                return []
+            def columns(u: Value, place: list[Value]) -> list[Value]:
+                written = self.along(u).compare("slt", self.sizes[1])
+                store(to.offset(u, self.kind), self.gathered(line, place[0]), 1, written)
+                return [place[0] + n.terms * self.lanes]
 
-            code.loop(code.index(0), code.index(wide), self.lanes, [], columns)
+            code.loop(code.index(0), n.wide, self.lanes, [code.index(0)], columns)
+            return [to.offset(n.wide, self.kind)]
 
-        self.between(code.index(0), code.index(len(spec.rows)), row)
+        code.loop(code.index(0), n.high, 1, [others[0]], row)
 
     def add_rows(self, x: Value, first: Value, last: Value) -> None:
         """The sum of rows, with their weights, into ``line``."""
-        spec, code, lanes = self.spec, self.code, self.lanes
+        code, n, lanes = self.code, self.n, self.lanes
 
         def piece(u: Value, _: list[Value]) -> list[Value]:
-            inside = (u.splat(lanes) + code.vector(range(lanes), "i64")).compare("slt", spec.size[1])
+            inside = self.along(u).compare("slt", self.sizes[0])
+            column = x.offset(u if self.lanes_apart is None else u * n.column, self.kind)
 
             def term(k: Value, sums: list[Value]) -> list[Value]:
-                source = x.offset(self.rows.offset(k, "i64").load("i64"), "i8").offset(u * spec.strides[3], self.kind)
-                weight = self.row_weights.offset(k, self.kind).load(self.kind)
-                return [sums[0] + self.masked(source, inside, 0.0, spec.strides[3]) * weight.splat(lanes)]
+                source = bytes_on(column, n.rows.offset(k, "i64").load("i64"))
+                weight = n.row_weights.offset(k, self.kind).load(self.kind)
+                return [sums[0] + self.masked(source, inside, 0.0, self.lanes_apart) * weight.splat(lanes)]
 
             (total,) = code.loop(first, last, 1, [code.const(0.0, self.kind, lanes)], term)
             self.line.offset(u, self.kind).store(total)
             return []
 
-        code.loop(code.index(0), code.index(spec.size[1]), lanes, [], piece)
+        code.loop(code.index(0), n.size, lanes, [], piece)
 
-    def gathered(self, line: Value, across: int, place: Value) -> Value:
+    def gathered(self, line: Value, place: Value) -> Value:
         """The columns whose terms begin at ``place`` in the tables."""
-        code, lanes = self.code, self.lanes
+        code, n, lanes, bits = self.code, self.n, self.lanes, BITS[self.kind]
 
         def picked(k: Value | int) -> Value:
             at = place + k * lanes
-            numbers = self.columns.offset(at, "i32").load("i32", lanes)
-            there = numbers.compare("sge", 0)
-            places = line.offset(numbers * across if across != 1 else numbers, self.kind)
-            args = [places, code.const(self.size, "i32"), there, code.const(0.0, self.kind, lanes)]
-            bits = BITS[self.kind]
+            numbers = n.columns.offset(at, self.form.places).load(self.form.places, lanes)
+            there = numbers.compare("ne", NONE)
+            args = [line.offset(numbers, self.kind), code.const(self.size, "i32"), there, code.const(0.0, self.kind, lanes)]
             value = code.call(f"llvm.masked.gather.v{lanes}f{bits}.v{lanes}p0", args, self.kind, lanes)
-            if _picks(self.spec.columns):
+            if self.form.picks_columns:
                 return value
-            return value * self.column_weights.offset(at, self.kind).load(self.kind, lanes)
+            return value * n.column_weights.offset(at, self.kind).load(self.kind, lanes)
 
-        if self.terms > _UNROLLED:
+        if not self.form.terms:
             zero = code.const(0.0, self.kind, lanes)
-            return code.loop(code.index(0), code.index(self.terms), 1, [zero], lambda k, sums: [sums[0] + picked(k)])[0]
+            return code.loop(code.index(0), n.terms, 1, [zero], lambda k, sums: [sums[0] + picked(k)])[0]
         total = picked(0)
-        for k in range(1, self.terms):
+        for k in range(1, self.form.terms):
             total = total + picked(k)
         return total

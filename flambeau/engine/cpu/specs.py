@@ -5,6 +5,8 @@ from __future__ import annotations
 from math import prod
 from typing import NamedTuple
 
+import numpy as np
+
 from flambeau.core.dtypes import dtype as DType
 
 KINDS = {"float32": "float", "float64": "double"}
@@ -277,8 +279,26 @@ class ScanSpec(NamedTuple):
     dim: int
 
 
-Weights = tuple[tuple[tuple[int, float], ...], ...]
-"""For each result along a dim, the elements that it is the sum of, and their factors."""
+class Taps(NamedTuple):
+    """For each result along a dim, the elements that it is the sum of, and their factors: those of result ``i`` stand from
+    ``starts[i]`` to before ``starts[i + 1]``."""
+
+    starts: np.ndarray
+    elements: np.ndarray
+    weights: np.ndarray
+
+    @property
+    def counts(self) -> np.ndarray:
+        """How many elements each result is the sum of."""
+        return np.diff(self.starts)
+
+    def picks(self) -> bool:
+        """Whether each result is one of the elements."""
+        return bool((self.counts == 1).all() and (self.weights == 1).all())
+
+
+LONGEST = 1 << 12
+"""Columns of planes that are resized: kernels have a row on the stack."""
 
 
 class ResizeSpec(NamedTuple):
@@ -288,5 +308,5 @@ class ResizeSpec(NamedTuple):
     planes: tuple[int, int]
     size: tuple[int, int]
     strides: tuple[int, int, int, int]
-    rows: Weights
-    columns: Weights
+    rows: Taps
+    columns: Taps
