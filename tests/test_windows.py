@@ -147,6 +147,20 @@ def test_second_derivatives_on_other_rows():
         torch.testing.assert_close(second, torch.autograd.grad((g * g).sum(), w)[0])
 
 
+@pytest.mark.parametrize("shape", [(1, 2), (2, 1), (2, 2), (3, 3), (1, 3, 3), (3, 1, 2)], ids=str)
+def test_parts_beside_tensors_in_another_order_of_memory(shape):
+    """An elementwise op reads all of its inputs in one order, a part of some data too."""
+    rng = np.random.default_rng(0)
+    for i in range(5):
+        data = torch.tensor(rng.standard_normal(40).astype(np.float32))
+        values = np.array(data.tolist(), np.float32)
+        part, expected = data.as_strided(shape, (1,) * len(shape), i), np.lib.stride_tricks.as_strided(values[i:], shape, [4] * len(shape))
+        turned = torch.tensor(rng.standard_normal(shape[::-1]).astype(np.float32)).permute(*range(len(shape))[::-1])
+        other = np.array(turned.tolist(), np.float32).reshape(shape)
+        np.testing.assert_array_equal(np.array((part * turned).tolist()).reshape(shape), expected * other)
+        np.testing.assert_array_equal(np.array((turned - part).tolist()).reshape(shape), other - expected)
+
+
 def test_what_is_written_all_the_time_is_read_as_it_is():
     """No copies are made for what a buffer shows, once that has been in the way of a write."""
     state, w = torch.zeros(8, 200), torch.ones(200, requires_grad=True)

@@ -41,7 +41,15 @@ def verify_nodes(lowered: Lowered, order: Iterable[int]) -> None:
             if source is not None and ref.source not in known and not source.is_view:
                 raise BrokenPlan(f"expansion: node {i} ({node.op.name}) reads node {ref.source}, which comes later or not at all")
             _inside("expansion", f"node {i} ({node.op.name})", lowered, ref.source, ref.dtype, ref.offset, ref.shape, ref.strides)
+            if node.native and not _broadcasts(ref.shape, node.form):
+                raise BrokenPlan(f"expansion: node {i} ({node.op.name}) of shape {node.form} reads {ref.source} in the shape {ref.shape}")
         known.add(i)
+
+
+def _broadcasts(shape: tuple[int, ...], form: tuple[int, ...]) -> bool:
+    """Whether a loop over ``form`` reads a value of that shape element by element."""
+    extra = len(form) - len(shape)
+    return extra >= 0 and all([n == 1 or n == m for n, m in zip(shape, form[extra:], strict=True)])
 
 
 def verify_groups(lowered: Lowered, order: Iterable[int]) -> None:

@@ -356,6 +356,8 @@ def _sources(op: Op, given: tuple, inputs: tuple, made: Node, in_order: bool, is
             steps = _steps_from_leaf(node)
             if place is None or steps is None or steps[0] is x._storage.node:
                 return None
+            if in_order or steps[0].shape != x._shape:  # it was read with its dims in another order
+                return None
             found.append(Source(place, None, steps[1], False, x._base is not None, True))
         elif isinstance(x, Tensor):
             is_copy = node.op is None and x._storage.exposed  # of memory that somebody else may write to
