@@ -73,6 +73,19 @@ def _check_tensor_all(cond: Any, message: Callable[[], Any] | None = None) -> No
     _check_with(RuntimeError, bool(cond.all()), message)
 
 
+def _assert_async(input: Tensor, assert_msg: str = "") -> None:
+    """Raises a ``RuntimeError`` where a tensor of one element is zero."""
+    if not bool(input):
+        raise RuntimeError(assert_msg or "Expected Tensor with single nonzero value, but got zero")
+
+
+def _shape_as_tensor(self: Tensor) -> Tensor:
+    """The shape as an int64 tensor."""
+    from flambeau.onnx.operators import shape_as_tensor
+
+    return shape_as_tensor(self)
+
+
 def _assert(condition: Any, message: str) -> None:
     """``assert condition, message`` as a function, which symbolic tracing can follow."""
     assert condition, message

@@ -123,3 +123,10 @@ def standard_gamma(concentration):
 def sample_dirichlet(concentration):
     """Samples of the Dirichlet distribution with the given concentrations in the last dimension."""
     return _SampleDirichlet.apply(concentration)
+
+
+def _sample_dirichlet(input, generator=None):
+    """The same under the name that programs have found in ``torch``."""
+    if generator is not None:
+        raise NotImplementedError("torch._sample_dirichlet: only the default generator is used")
+    return sample_dirichlet(input)

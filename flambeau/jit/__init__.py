@@ -25,6 +25,15 @@ __all__ = [
 _isinstance = isinstance
 
 
+class TracerWarning(Warning):
+    """Of what a trace cannot follow: a value that became a Python number."""
+
+    @staticmethod
+    def ignore_lib_warnings() -> None:
+        """Has warnings from PyTorch's own files passed over; there are none here."""
+
+
+
 def load(f: Any, map_location: Any = None, _extra_files: dict[str, Any] | None = None, _restore_shapes: bool = False) -> Any:
     """Reads an archive of ``torch.jit.save``, flambeau's or PyTorch's, from a path or an open binary file.
 

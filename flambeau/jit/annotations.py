@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Dict, Final, List, Optional, Tuple, Union  # noqa: UP035  (programs take them from here)
 
-__all__ = [f"BroadcastingList{n}" for n in range(1, 7)]
+__all__ = [*[f"BroadcastingList{n}" for n in range(1, 7)], "Any", "Dict", "Final", "List", "Optional", "Tuple", "Union"]
 
 
 class BroadcastingListCls:

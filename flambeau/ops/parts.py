@@ -319,9 +319,13 @@ def chunk(input, chunks, dim=0):
     return split(input, size, dim)
 
 
-@composite(samples=lambda make: [Sample(make(5, 2), 2), Sample(make(2, 4), (1, 3), 1)])
-def tensor_split(input, indices_or_sections, dim=0):
-    """Views of pieces of ``dim``: so many, or cut at the given indices."""
+@composite(samples=lambda make: [Sample(make(5, 2), 2), Sample(make(2, 4), (1, 3), 1), Sample(make(2, 4), indices=(1, 3), dim=1)])
+def tensor_split(input, indices_or_sections=None, dim=0, *, indices=None, sections=None, tensor_indices_or_sections=None):
+    """Views of pieces of ``dim``: so many, or cut at the given indices. By name either may be given as what it is."""
+    given = [v for v in (indices_or_sections, indices, sections, tensor_indices_or_sections) if v is not None]
+    if len(given) != 1:
+        raise TypeError("tensor_split() takes either indices or sections: where to cut, or into how many pieces")
+    (indices_or_sections,) = given
     if isinstance(indices_or_sections, dispatch.Tensor):
         if indices_or_sections.dtype is not dtypes.int64:
             kind = dtypes.scalar_name(indices_or_sections.dtype)

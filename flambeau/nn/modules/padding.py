@@ -130,7 +130,11 @@ class ZeroPad3d(ConstantPad3d):
         return f"{self.padding}"
 
 
-class ReflectionPad1d(_PadNd):
+class _ReflectionPadNd(_PadNd):
+    _mode = "reflect"
+
+
+class ReflectionPad1d(_ReflectionPadNd):
     """The input mirrored at its first and last value.
 
     >>> import flambeau as torch
@@ -141,30 +145,31 @@ class ReflectionPad1d(_PadNd):
     """
 
     _dimensions = 1
-    _mode = "reflect"
 
 
-class ReflectionPad2d(_PadNd):
+class ReflectionPad2d(_ReflectionPadNd):
     """The input mirrored at its borders, in the last two dimensions.
 
     See https://pytorch.org/docs/stable/generated/torch.nn.ReflectionPad2d.html
     """
 
     _dimensions = 2
-    _mode = "reflect"
 
 
-class ReflectionPad3d(_PadNd):
+class ReflectionPad3d(_ReflectionPadNd):
     """The input mirrored at its borders, in the last three dimensions.
 
     See https://pytorch.org/docs/stable/generated/torch.nn.ReflectionPad3d.html
     """
 
     _dimensions = 3
-    _mode = "reflect"
 
 
-class ReplicationPad1d(_PadNd):
+class _ReplicationPadNd(_PadNd):
+    _mode = "replicate"
+
+
+class ReplicationPad1d(_ReplicationPadNd):
     """The first and the last value repeated.
 
     >>> import flambeau as torch
@@ -175,27 +180,24 @@ class ReplicationPad1d(_PadNd):
     """
 
     _dimensions = 1
-    _mode = "replicate"
 
 
-class ReplicationPad2d(_PadNd):
+class ReplicationPad2d(_ReplicationPadNd):
     """The border repeated, in the last two dimensions.
 
     See https://pytorch.org/docs/stable/generated/torch.nn.ReplicationPad2d.html
     """
 
     _dimensions = 2
-    _mode = "replicate"
 
 
-class ReplicationPad3d(_PadNd):
+class ReplicationPad3d(_ReplicationPadNd):
     """The border repeated, in the last three dimensions.
 
     See https://pytorch.org/docs/stable/generated/torch.nn.ReplicationPad3d.html
     """
 
     _dimensions = 3
-    _mode = "replicate"
 
 
 class _CircularPadNd(_PadNd):

@@ -1,0 +1,1 @@
+"""``torch._subclasses``: tensors without data that claim to be on a device."""
