@@ -47,6 +47,14 @@ def bits_of(number: float, kind: str) -> int:
         return int.from_bytes(np.array(number).astype(NUMPY[kind]).tobytes(), "little", signed=True)
 
 
+def added(values: list[Value]) -> Value:
+    """Their sum, from the first on."""
+    total = values[0]
+    for value in values[1:]:
+        total = total + value
+    return total
+
+
 def planes_kernel(
     session: Session, writer: type[Planes], form: tuple, words: Mapping[str, int], tables: Sequence[int] = ()
 ) -> tuple[int, tuple[int, ...]]:

@@ -9,10 +9,10 @@ from flambeau.engine.cpu.compiler import Session
 from flambeau.engine.cpu.emit import Value
 from flambeau.engine.cpu.frame import bytes_on, lanes_of
 from flambeau.engine.cpu.memory import store
-from flambeau.engine.cpu.planes import Planes, gathers, planes_kernel, shared_by
+from flambeau.engine.cpu.planes import Planes, added, gathers, planes_kernel, shared_by
 from flambeau.engine.cpu.specs import KINDS, PoolSpec
 from flambeau.engine.cpu.tiles import shuffle
-from flambeau.engine.cpu.windows import WINDOWS, Divisors, added, counts_of, numbers_of
+from flambeau.engine.cpu.windows import WINDOWS, Divisors, counts_of, numbers_of
 
 
 class Form(NamedTuple):

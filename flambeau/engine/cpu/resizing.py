@@ -16,7 +16,7 @@ from flambeau.engine.cpu.compiler import session as process_session
 from flambeau.engine.cpu.emit import BITS, Value
 from flambeau.engine.cpu.frame import bytes_on, lanes_of
 from flambeau.engine.cpu.memory import store
-from flambeau.engine.cpu.planes import NUMPY, SHARED, Planes, gathers, planes_kernel, shared_by
+from flambeau.engine.cpu.planes import NUMPY, SHARED, Planes, added, gathers, planes_kernel, shared_by
 from flambeau.engine.cpu.specs import KINDS, LONGEST, ResizeSpec
 
 _UNROLLED = 4
@@ -32,6 +32,7 @@ class Form(NamedTuple):
     picks_rows: bool  # whether each row, and each column, is one of those of the source
     picks_columns: bool
     terms: int  # of a column; 0 for a number that is given at run time
+    narrow: bool  # whether one vector holds a row of the result
     places: str  # the kind of the numbers of columns in the table
     reads: str  # how neighbouring columns of the source lie, see ``gathers``
 
@@ -56,7 +57,7 @@ def resize_kernel(spec: ResizeSpec, session: Session | None = None) -> tuple[int
     sizes = [-(-x.nbytes // 8) for x in tables]
     text = b"".join([x.tobytes().ljust(8 * n, b"\0") for x, n in zip(tables, sizes, strict=True)])
     places = dict(zip(_TABLES, (8 * sum(sizes[:k]) for k in range(len(sizes))), strict=True))
-    form = Form(kind, down.picks(), across.picks(), terms if terms <= _UNROLLED else 0, f"i{8 * index().itemsize}", gathers(spec.strides[3]))
+    form = Form(kind, down.picks(), across.picks(), terms if terms <= _UNROLLED else 0, wide <= lanes, f"i{8 * index().itemsize}", gathers(spec.strides[3]))
     words = {"made": high * wide, "high": high, "wide": wide, "terms": terms, "size": spec.size[1]}
     words |= shared_by(spec, high * wide * terms) | places
     return planes_kernel(session, _Resize, form, words, np.frombuffer(text, np.int64).tolist())
@@ -80,11 +81,13 @@ class _Resize(Planes):
             n.terms = self.code.index(self.form.terms)
         self.sizes = self.wide(n.size), self.wide(n.wide)
         self.lanes_apart = self.apart(n.column, self.form.reads)
+        if self.form.narrow:
+            self.whole = self.terms_at(self.code.index(0))
         if not self.form.picks_rows:
             self.line = self.code.allocate(self.kind, LONGEST + self.lanes)
 
     def plane(self, x: Value, *others: Value) -> None:
-        form, code, n = self.form, self.code, self.n
+        form, code, n, zero = self.form, self.code, self.n, self.code.index(0)
 
         def row(t: Value, at: list[Value]) -> list[Value]:
             (to,) = at
@@ -97,13 +100,16 @@ class _Resize(Planes):
 
             def columns(u: Value, place: list[Value]) -> list[Value]:
                 written = self.along(u).compare("slt", self.sizes[1])
-                store(to.offset(u, self.kind), self.gathered(line, place[0]), 1, written)
+                store(to.offset(u, self.kind), self.gathered(line, place[0], self.terms_at(place[0])), 1, written)
                 return [place[0] + n.terms * self.lanes]
 
-            code.loop(code.index(0), n.wide, self.lanes, [code.index(0)], columns)
+            if form.narrow:
+                store(to, self.gathered(line, zero, self.whole), 1, self.along(zero).compare("slt", self.sizes[1]))
+            else:
+                code.loop(zero, n.wide, self.lanes, [zero], columns)
             return [to.offset(n.wide, self.kind)]
 
-        code.loop(code.index(0), n.high, 1, [others[0]], row)
+        code.loop(zero, n.high, 1, [others[0]], row)
 
     def add_rows(self, x: Value, first: Value, last: Value) -> None:
         """The sum of rows, with their weights, into ``line``."""
@@ -124,24 +130,26 @@ class _Resize(Planes):
 
         code.loop(code.index(0), n.size, lanes, [], piece)
 
-    def gathered(self, line: Value, place: Value) -> Value:
-        """The columns whose terms begin at ``place`` in the tables."""
-        code, n, lanes, bits = self.code, self.n, self.lanes, BITS[self.kind]
+    def terms_at(self, place: Value) -> list[tuple[Value, Value]]:
+        """The terms, if they are code of their own, of the columns for which these begin at ``place`` in the tables."""
+        return [self.term(place + k * self.lanes) for k in range(self.form.terms)]
 
-        def picked(k: Value | int) -> Value:
-            at = place + k * lanes
-            numbers = n.columns.offset(at, self.form.places).load(self.form.places, lanes)
+    def term(self, at: Value) -> tuple[Value, Value]:
+        """Which elements a term of some columns is, and their weights."""
+        numbers = self.n.columns.offset(at, self.form.places).load(self.form.places, self.lanes)
+        return numbers, self.n.column_weights.offset(at, self.kind).load(self.kind, self.lanes)
+
+    def gathered(self, line: Value, place: Value, terms: list[tuple[Value, Value]]) -> Value:
+        """The columns whose terms begin at ``place`` in the tables."""
+        code, lanes, bits = self.code, self.lanes, BITS[self.kind]
+
+        def picked(numbers: Value, weight: Value) -> Value:
             there = numbers.compare("ne", NONE)
             args = [line.offset(numbers, self.kind), code.const(self.size, "i32"), there, code.const(0.0, self.kind, lanes)]
             value = code.call(f"llvm.masked.gather.v{lanes}f{bits}.v{lanes}p0", args, self.kind, lanes)
-            if self.form.picks_columns:
-                return value
-            return value * n.column_weights.offset(at, self.kind).load(self.kind, lanes)
+            return value if self.form.picks_columns else value * weight
 
-        if not self.form.terms:
-            zero = code.const(0.0, self.kind, lanes)
-            return code.loop(code.index(0), n.terms, 1, [zero], lambda k, sums: [sums[0] + picked(k)])[0]
-        total = picked(0)
-        for k in range(1, self.form.terms):
-            total = total + picked(k)
-        return total
+        if terms:
+            return added([picked(*term) for term in terms])
+        zero, end = code.const(0.0, self.kind, lanes), place + self.n.terms * lanes
+        return code.loop(place, end, lanes, [zero], lambda at, sums: [sums[0] + picked(*self.term(at))])[0]

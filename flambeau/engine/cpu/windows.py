@@ -15,7 +15,7 @@ from flambeau.engine.cpu.compiler import Session
 from flambeau.engine.cpu.emit import Value
 from flambeau.engine.cpu.frame import bytes_on, lanes_of
 from flambeau.engine.cpu.memory import store
-from flambeau.engine.cpu.planes import SHARED, Planes, bits_of, gathers, planes_kernel, shared_by
+from flambeau.engine.cpu.planes import SHARED, Planes, added, bits_of, gathers, planes_kernel, shared_by
 from flambeau.engine.cpu.specs import KINDS, PoolSpec
 from flambeau.engine.cpu.tiles import shuffle
 
@@ -333,14 +333,6 @@ class _Means(_Windows):
             return each[1:] if shared else []
 
         return lambda x, y: self.rows(x, u, partial(row, y), lambda top, corner: lines(top, corner, range(shared)))
-
-
-def added(values: list[Value]) -> Value:
-    """Their sum, from the first on."""
-    total = values[0]
-    for value in values[1:]:
-        total = total + value
-    return total
 
 
 class Divisors:
