@@ -15,7 +15,7 @@ from flambeau.engine.natives import RESULT, Native, Result
 _LARGEST = 1 << 30
 """Elements of a plane whose places kernels can count."""
 _MOST_TERMS = 64
-"""Windows that an element is in at most: of a gradient's kernel, each is code of its own."""
+"""Columns from window to window, and windows that an element is in, at most: of a gradient's kernel, each is code of its own."""
 
 
 def two(values, missing: int = 1) -> tuple[int, int]:
@@ -56,7 +56,7 @@ def _windows(part: str, ref: Ref, size, outputs, settings: dict, dtype, divisor=
     if planes is None:
         return None
     kernel, stride, padding, dilation = (settings[n] for n in ("kernel", "stride", "padding", "dilation"))
-    if part == "mean gradient" and prod([-(-k // s) for k, s in zip(kernel, stride, strict=True)]) > _MOST_TERMS:
+    if part == "mean gradient" and max(stride[-1], prod([-(-k // s) for k, s in zip(kernel, stride, strict=True)])) > _MOST_TERMS:
         return None
     return PoolSpec(
         part, dtype, planes[0], two(size), two(outputs), two(kernel), two(stride), two(padding, 0), two(dilation),
