@@ -59,6 +59,7 @@ globals().update({_d.name: _d for _d in (*_dtypes.ALL, *_dtypes.STORED)} | _dtyp
 contiguous_format, preserve_format = _formats.contiguous_format, _formats.preserve_format
 channels_last, channels_last_3d = _formats.channels_last, _formats.channels_last_3d
 strided, sparse_coo, sparse_csr = _formats.strided, _formats.sparse_coo, _formats.sparse_csr
+sparse_csc, sparse_bsr, sparse_bsc = _formats.sparse_csc, _formats.sparse_bsr, _formats.sparse_bsc
 inf, nan, pi, e, newaxis = math.inf, math.nan, math.pi, math.e, None
 
 for _dtype in (*_dtypes.ALL, *_dtypes.STORED):
@@ -178,7 +179,7 @@ Storage = _typed_storages.LEGACY["FloatStorage"]
 _LAZY = frozenset(
     {"nn", "optim", "utils", "linalg", "fft", "special", "cuda", "backends", "serialization", "compat", "distributions", "amp",
      "func", "jit", "testing", "masked", "signal", "overrides", "compiler", "onnx", "multiprocessing", "distributed",
-     "return_types", "library", "ao", "_C", "_dynamo", "__config__", "_logging", "accelerator", "futures", "quasirandom", "cpu", "fx", "hub",
+     "return_types", "library", "ao", "sparse", "_C", "_dynamo", "__config__", "_logging", "accelerator", "futures", "quasirandom", "cpu", "fx", "hub",
      "mps", "profiler", "storage", "xpu"}
 )  # fmt: skip
 _LAZY_NAMES = {
@@ -188,11 +189,15 @@ _LAZY_NAMES = {
     "_check": "checks", "_assert_async": "checks", "_shape_as_tensor": "checks",
     "_check_index": "checks", "_check_is_size": "checks", "_check_not_implemented": "checks", "_check_tensor_all": "checks",
     "_check_type": "checks", "_check_value": "checks", "_check_with": "checks", "_sample_dirichlet": "distributions.gradients",
+    "sparse_coo_tensor": "sparse.creation", "sparse_csr_tensor": "sparse.creation", "sparse_csc_tensor": "sparse.creation",
+    "sparse_bsr_tensor": "sparse.creation", "sparse_bsc_tensor": "sparse.creation", "sparse_compressed_tensor": "sparse.creation",
+    "smm": "sparse.rules", "sspaddmm": "sparse.rules",
 }  # fmt: skip
 
 
 # What the tape needs of a floor above it, and most programs do without.
 _dispatch.vmap = lambda function: importlib.import_module("flambeau.batching").vmap(function)
+_dispatch.sparse = lambda: importlib.import_module("flambeau.sparse.creation")
 
 
 def __getattr__(name: str) -> Any:

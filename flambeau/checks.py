@@ -88,4 +88,9 @@ def _shape_as_tensor(self: Tensor) -> Tensor:
 
 def _assert(condition: Any, message: str) -> None:
     """``assert condition, message`` as a function, which symbolic tracing can follow."""
+    if not isinstance(condition, Tensor) and hasattr(type(condition), "__torch_function__"):
+        from flambeau.overrides import handle_torch_function
+
+        handle_torch_function(_assert, (condition,), condition, message)
+        return
     assert condition, message

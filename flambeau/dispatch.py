@@ -128,6 +128,9 @@ rebase: Callable = None  # type: ignore[assignment]
 refuse_write: Callable = None  # type: ignore[assignment]
 """``refuse_write(input)``: raises where the tape does not allow an in-place change of ``input``."""
 
+sparse: Callable = None  # type: ignore[assignment]
+"""``sparse()``: the module that makes sparse tensors (see flambeau/sparse), imported when it is first wanted."""
+
 vmap: Callable = None  # type: ignore[assignment]
 """``vmap(function)``: ``function`` of one sample as one of many (see flambeau/batching)."""
 

@@ -52,7 +52,7 @@ def run_backward(
     previous = grad_mode.enabled
     grad_mode.enabled = create_graph
     try:
-        if anomaly.enabled or (accumulate if inputs is not None else create_graph) or any([g._opaque for g in grads]):
+        if anomaly.enabled or (accumulate if inputs is not None else create_graph) or dispatch.watch is not None or any([g._opaque for g in grads]):
             opaque = any([g._opaque for g in grads])
             return run_inside(_run, (roots, grads, retain_graph, inputs, accumulate, None), {"in_full": opaque})
         found = repetition.survey(roots, grads, inputs)
@@ -129,6 +129,10 @@ def _run(
                     pass
                 elif watcher is not None and isinstance(node, AccumulateGrad):
                     watcher.gradients.append((node, read(gs[0])))
+                elif dispatch.watch is not None and isinstance(node, AccumulateGrad) and node.is_sparse(gs[0]):
+                    gradients, reached = reached, []
+                    add_to_leaves(gradients)
+                    node.add(gs[0])
                 elif isinstance(node, AccumulateGrad) and not grad_mode.enabled and not node.post_hooks and not gs[0]._storage.is_meta:
                     reached.append((node, read(gs[0])))
                     if node.variable._post_accumulate_grad_hooks:

@@ -23,6 +23,7 @@ from flambeau.autograd.saving import (
 )
 from flambeau.core import config
 from flambeau.core.hooks import RemovableHandle
+from flambeau.core.memory_format import strided
 from flambeau.dispatch import grad_mode
 from flambeau.engine.graph import Node as Value
 from flambeau.engine.graph import shared_leaf, trace
@@ -168,6 +169,19 @@ class AccumulateGrad(Node):
             variable._grad = laid_out_as(variable, g.clone()) if variable._grad is None else variable._grad + g
             self._tell()
         return ()
+
+    def is_sparse(self, g: Tensor) -> bool:
+        """Whether a gradient, or what it is added to, is sparse."""
+        before = self.variable._grad
+        return g.layout is not strided or before is not None and before.layout is not strided
+
+    def add(self, g: Tensor) -> None:
+        """Adds a gradient where one of both is sparse."""
+        variable = self.variable
+        if variable._requires_grad:
+            before = variable._grad
+            variable._grad = g if before is None else g + before if before.layout is not strided else before + g
+            self._tell()
 
     def _tell(self) -> None:
         hooks = self.variable._post_accumulate_grad_hooks

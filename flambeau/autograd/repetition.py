@@ -100,7 +100,7 @@ def follow(t: Tensor, retain_graph: bool) -> bool | dict[Node, Sequence]:
     """
     entry = t.grad_fn
     candidates = _followers.get(entry.pattern) if isinstance(entry, OpBackward) else None
-    if candidates is None or config.eager or anomaly.enabled or dispatch.autocast.cast is not None:
+    if candidates is None or config.eager or anomaly.enabled or dispatch.autocast.cast is not None or dispatch.watch is not None:
         return False
     length = _length(entry)
     previous = grad_mode.enabled

@@ -11,10 +11,8 @@ from typing import Any
 
 # What serves instead, for names that programs ask for and whose purpose does not follow from a similar name.
 _INSTEAD = {
-    "torch.jit": "functions stay Python functions: save a module's state_dict with torch.save",
     "torch.distributed": "run in one process",
     "torch.multiprocessing": "use Python's multiprocessing",
-    "torch.sparse": "use dense tensors",
     "torch.onnx": "save the state_dict with torch.save",
     "torch.profiler": "use Python's cProfile",
 }

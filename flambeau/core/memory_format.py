@@ -51,7 +51,7 @@ channels_last_3d = memory_format("channels_last_3d", {5: (0, 2, 3, 4, 1)})
 
 
 class layout:
-    """How a tensor is stored; flambeau has ``torch.strided``."""
+    """How a tensor is stored: ``torch.strided``, ``torch.sparse_coo``, ``torch.sparse_csr``, ``torch.sparse_csc``."""
 
     __slots__ = ("name",)
 
@@ -69,8 +69,11 @@ layout.__module__ = "torch"
 strided = layout("strided")
 sparse_coo = layout("sparse_coo")
 sparse_csr = layout("sparse_csr")
+sparse_csc = layout("sparse_csc")
+sparse_bsr = layout("sparse_bsr")
+sparse_bsc = layout("sparse_bsc")
 
-_ALL = {x.name: x for x in (contiguous_format, preserve_format, channels_last, channels_last_3d, strided, sparse_coo, sparse_csr)}
+_ALL = {x.name: x for x in (contiguous_format, preserve_format, channels_last, channels_last_3d, strided, sparse_coo, sparse_csr, sparse_csc, sparse_bsr, sparse_bsc)}
 
 
 def _named(name: str) -> memory_format | layout:

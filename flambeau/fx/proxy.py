@@ -17,9 +17,9 @@ from flambeau.core.device import device
 from flambeau.core.dtypes import dtype
 from flambeau.core.size import Size
 from flambeau.fx.graph import Graph
-from flambeau.fx.interception import interception
 from flambeau.fx.node import Node, map_aggregate
 from flambeau.tensor import Tensor
+from flambeau.tensor.interception import interception
 from flambeau.tensor.overriding import is_method
 
 __all__ = ["Attribute", "GraphAppendingTracer", "ParameterProxy", "Proxy", "Scope", "ScopeContextManager", "TraceError", "TracerBase"]
@@ -238,6 +238,10 @@ class Proxy:
             "'len' is not supported in symbolic tracing by default. If you want this call to be recorded, please call "
             "torch.fx.wrap('len') at module scope"
         )
+
+    @classmethod
+    def _intercept(cls, function: Any, types: Any, args: tuple, kwargs: dict) -> Any:
+        return cls.__torch_function__(function, types, args, kwargs)
 
     @classmethod
     def __torch_function__(cls, orig_method: Any, types: Any, args: tuple | None = None, kwargs: dict | None = None) -> Any:

@@ -159,7 +159,7 @@ def embedding(input, weight, padding_idx=None, max_norm=None, norm_type=2.0, sca
 
     The row ``padding_idx`` gets no gradient. With ``max_norm``, rows that are looked up and whose ``norm_type``-norm
     is greater are first scaled down to it, in place. ``scale_grad_by_freq`` divides each row's gradient by how often
-    it was looked up. The gradient is dense, also with ``sparse=True``.
+    it was looked up. With ``sparse=True`` the gradient of ``weight`` is a sparse tensor with one element for each row of the result.
 
     >>> import flambeau as torch
     >>> weight = torch.tensor([[0.0, 1.0], [2.0, 3.0]])
@@ -177,6 +177,8 @@ def embedding(input, weight, padding_idx=None, max_norm=None, norm_type=2.0, sca
     _check_indices("embedding", input)
     if max_norm is not None:
         _renormalise(weight, input, max_norm, norm_type)
+    if sparse and weight.requires_grad and dispatch.grad_mode.enabled:
+        return dispatch.sparse().lookup(weight, input, lambda w, i: _embedding(w, i, -1, False), padding_idx, bool(scale_grad_by_freq))
     return _embedding(weight, input, padding_idx, bool(scale_grad_by_freq))
 
 
@@ -280,7 +282,7 @@ def embedding_bag(
 
     ``input`` (bags, n) has bags of equal length; ``input`` (n,) has the bags one after the other, which begin at
     ``offsets``. An empty bag gives zeros. Entries equal to ``padding_idx`` do not count. ``per_sample_weights``, of the
-    input's shape, multiply the rows of a sum. The gradient is dense, also with ``sparse=True``.
+    input's shape, multiply the rows of a sum. With ``sparse=True`` the gradient of ``weight`` is sparse.
 
     >>> import flambeau as torch
     >>> weight = torch.tensor([[0.0, 1.0], [2.0, 3.0]])
@@ -298,7 +300,12 @@ def embedding_bag(
     if max_norm is not None:
         _renormalise(weight, indices, max_norm, norm_type)
     padding_idx = _padding(padding_idx, weight._shape[0], "padding_idx must be within the number of embeddings", RuntimeError)
-    rows = _embedding(weight, indices, padding_idx, bool(scale_grad_by_freq), True)
+    if sparse and weight.requires_grad and dispatch.grad_mode.enabled:
+        if mode == "max" or scale_grad_by_freq:
+            raise RuntimeError("embedding_bag: sparse gradients are supported for mode 'sum' and 'mean' without scale_grad_by_freq")
+        rows = dispatch.sparse().lookup(weight, indices, lambda w, i: _embedding(w, i, -1, False, True), padding_idx, False)
+    else:
+        rows = _embedding(weight, indices, padding_idx, bool(scale_grad_by_freq), True)
     if per_sample_weights is not None:
         rows = rows * per_sample_weights.unsqueeze(1)
     shape = (offsets._shape[0], weight._shape[1])

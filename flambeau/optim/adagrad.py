@@ -92,6 +92,18 @@ class Adagrad(ElementwiseOptimizer):
             start = complex(start, start)
         return {"step": new_scalar(0, group["fused"]), "sum": ops.full_like(param, start)}
 
+    def _update_sparse(self, param: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
+        if group["weight_decay"]:
+            raise RuntimeError("weight_decay option is not compatible with sparse gradients")
+        state = self.state[param]
+        state["step"] += 1
+        rate = float(group["lr"]) / (1 + (float(state["step"]) - 1) * group["lr_decay"])
+        grad = grad.coalesce()
+        values = grad._values()
+        state["sum"].add_(grad._with(values.pow(2)))
+        root = state["sum"].sparse_mask(grad)._values().sqrt() + group["eps"]
+        param.add_(grad._with(values / root), alpha=-rate)
+
     def _state_names(self, group: dict[str, Any]) -> tuple[str, ...]:
         return ("sum",)
 

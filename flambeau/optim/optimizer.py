@@ -19,11 +19,13 @@ from typing import Any
 from flambeau import ops
 from flambeau.core.dtypes import float32
 from flambeau.core.hooks import RemovableHandle
+from flambeau.core.memory_format import strided
 from flambeau.dispatch import grad_mode
 from flambeau.engine.run import run_ahead
 from flambeau.nn.modules._hooks import add_hook
 from flambeau.nn.modules._messages import typename
 from flambeau.tensor import Tensor
+from flambeau.tensor.interception import interception
 
 from .scalars import new_scalar
 
@@ -227,12 +229,25 @@ class Optimizer:
                 loss = closure()
             grad_mode.enabled = recording if recording is None else self.defaults.get("differentiable", False)
             for group in self.param_groups:
-                self._update_group(group)
+                self._update_group(self._without_sparse(group) if interception.living else group)
         finally:
             grad_mode.enabled = recording
         return loss
 
     step = profile_hook_step(step)
+
+    def _without_sparse(self, group: dict[str, Any]) -> dict[str, Any]:
+        """Updates the parameters of a group whose gradients are sparse; the group of the others."""
+        sparse = [p for p in group["params"] if p._grad is not None and p._grad.layout is not strided]
+        for param in sparse:
+            grad = param._grad
+            assert grad is not None
+            self._update_sparse(param, -grad if group.get("maximize") else grad, group)
+        return {**group, "params": [p for p in group["params"] if not any([p is s for s in sparse])]} if sparse else group
+
+    def _update_sparse(self, param: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
+        """One step for a parameter with a sparse gradient."""
+        raise RuntimeError(f"{type(self).__name__} does not support sparse gradients, please consider SparseAdam instead")
 
     def _update_group(self, group: dict[str, Any]) -> None:
         """One step for the parameters of one group."""

@@ -87,6 +87,9 @@ class SGD(Optimizer):
         super().__init__(params, defaults)
         self._check_implementation()
 
+    def _update_sparse(self, param: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
+        _take_sparse(param, grad, self.state[param], group)
+
     def _update_group(self, group: dict[str, Any]) -> None:
         # Not the base's loop: without momentum nothing is remembered, the first momentum is the gradient, and complex
         # numbers need no detour, since every operation is linear.
@@ -116,6 +119,22 @@ class SGD(Optimizer):
             buffer = state["momentum_buffer"] = grad.detach().clone()
             direction = buffer if ahead is None else plus(grad, buffer, ahead)
             Update(_update, (rate, None))(direction, param)
+
+
+def _take_sparse(param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
+    """A step along a sparse gradient: only its rows change, unless there is momentum."""
+    decay, momentum = group["weight_decay"], group["momentum"]
+    if decay:
+        grad = grad.add(param, alpha=decay)  # refused, as in PyTorch
+    if momentum:
+        buffer = state.get("momentum_buffer")
+        if buffer is None:
+            buffer = grad.clone()
+        else:
+            buffer = (buffer * momentum).add(grad, alpha=1 - group["dampening"])
+        state["momentum_buffer"] = buffer
+        grad = grad.add(buffer, alpha=momentum) if group["nesterov"] else buffer
+    param.add_(grad, alpha=-float(group["lr"]))
 
 
 def _update(numbers, grad, param):

@@ -16,6 +16,7 @@ import numpy as np
 from flambeau import nn, ops, optim
 from flambeau.core.device import device
 from flambeau.core.dtypes import dtype as Dtype
+from flambeau.core.memory_format import layout, strided
 from flambeau.core.size import Size
 from flambeau.nn import functional
 from flambeau.nn.parameter import Parameter
@@ -92,6 +93,8 @@ class CheckpointPickler(_PythonPickler):
             return self._reduce_tensor(obj)
         if isinstance(obj, Dtype):
             return obj.name  # a global: see save_global
+        if isinstance(obj, layout):
+            return rebuilding.get_layout, (repr(obj),)
         if isinstance(obj, (Size, device)):
             return type(obj), obj.__reduce__()[1]
         return NotImplemented
@@ -99,6 +102,10 @@ class CheckpointPickler(_PythonPickler):
     def _reduce_tensor(self, t: Tensor) -> tuple:
         make: Any
         args: tuple
+        if t.layout is not strided:
+            from flambeau.sparse.rebuilding import parts_of
+
+            return rebuilding.rebuild_sparse_tensor, (t.layout, parts_of(t))
         if t.is_meta:
             make, args = rebuilding.rebuild_meta_tensor, (t.dtype, tuple(t.shape), t.stride(), t.requires_grad)
             return self._of_its_class(t, make, args, (*args[:3], False))

@@ -13,8 +13,9 @@ from math import prod
 from pickle import UnpicklingError
 from typing import Any
 
-from flambeau.core import dtypes
+from flambeau.core import dtypes, memory_format
 from flambeau.core.dtypes import dtype as Dtype
+from flambeau.core.memory_format import layout
 from flambeau.core.size import Size
 from flambeau.nn import Module
 from flambeau.nn.parameter import Parameter
@@ -155,7 +156,26 @@ def plain(value: Any, *types: type) -> Any:
     return value
 
 
+def rebuild_sparse_tensor(kind: layout, data: tuple) -> Tensor:
+    """A sparse tensor of its parts; what they say is checked."""
+    from flambeau.sparse import rebuilding
+
+    if not isinstance(kind, layout) or not all(isinstance(part, (Tensor, Size, tuple, list, bool)) for part in plain(data, tuple)):
+        raise TypeError("a sparse tensor is made of a layout, tensors and a size")
+    return rebuilding.rebuild_sparse_tensor(kind, data)
+
+
+def get_layout(name: str) -> layout:
+    """The layout of a name: ``torch.sparse_coo``."""
+    found = getattr(memory_format, plain(name, str).removeprefix("torch."), None)
+    if not isinstance(found, layout):
+        raise UnpicklingError(f"{name!r:.40} is no layout")
+    return found
+
+
 TENSOR_MAKERS: dict[str, Callable] = {
+    "torch._utils._rebuild_sparse_tensor": rebuild_sparse_tensor,
+    "torch.serialization._get_layout": get_layout,
     "torch._utils._rebuild_tensor": rebuild_tensor_v2,
     "torch._utils._rebuild_tensor_v2": rebuild_tensor_v2,
     "torch._utils._rebuild_tensor_v3": rebuild_tensor_v3,

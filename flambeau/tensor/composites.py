@@ -154,6 +154,10 @@ class Watch:
         self._clear = len(self._known) == len(self._texts)  # no argument was given twice
         self._effects = _effects()
 
+    def abandon(self) -> None:
+        """Another one takes the place: what was seen cannot be repeated."""
+        self._clear = False
+
     def __call__(self, function: Callable, args: tuple, kwargs: dict):
         """The result of a primitive's call, which is noted."""
         if get_ident() != self._thread:

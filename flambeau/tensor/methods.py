@@ -11,7 +11,7 @@ import numpy as np
 
 from flambeau import dispatch
 from flambeau.core.dtypes import scalar_name
-from flambeau.core.memory_format import channels_last, channels_last_3d, contiguous_format
+from flambeau.core.memory_format import channels_last, channels_last_3d, contiguous_format, sparse_csc, sparse_csr
 from flambeau.core.size import Size, contiguous_strides
 from flambeau.ops.complexes import conj_view, neg_view
 from flambeau.ops.creation import sizes_of
@@ -339,6 +339,55 @@ def new(self, *args, **kwargs):
     return dispatch.legacy_tensor(Tensor, self._dtype, args, kwargs)
 
 
+def to_sparse(self, *args, **kwargs):
+    """The elements that are not zero, as a sparse tensor: ``to_sparse(sparse_dim)`` or ``to_sparse(layout=...)``.
+
+    >>> import flambeau as torch
+    >>> torch.tensor([0.0, 3.0]).to_sparse()
+    tensor(indices=tensor([[1]]),
+           values=tensor([3.]),
+           size=(2,), nnz=1, layout=torch.sparse_coo)
+    """
+    return dispatch.sparse().to_sparse(self, *args, **kwargs)
+
+
+def to_sparse_coo(self):
+    """The elements that are not zero, with their coordinates."""
+    return to_sparse(self)
+
+
+def to_sparse_csr(self, dense_dim=None):
+    """The elements of a matrix that are not zero, row by row."""
+    return to_sparse(self, layout=sparse_csr)
+
+
+def to_sparse_csc(self, dense_dim=None):
+    """The elements of a matrix that are not zero, column by column."""
+    return to_sparse(self, layout=sparse_csc)
+
+
+def to_dense(self, dtype=None, *, masked_grad=None):
+    """The tensor itself, which is dense."""
+    return self if dtype is None else self.to(dtype)
+
+
+def sparse_mask(self, mask):
+    """The elements at the places of a sparse tensor."""
+    return dispatch.sparse().masked(self, mask)
+
+
+def _of_sparse(name: str):
+    """A method that only sparse tensors have."""
+
+    def method(self, *args, **kwargs):
+        kind = "compressed row" if "crow" in name or "col_" in name else "coordinate"
+        raise RuntimeError(f"{name} expected sparse {kind} tensor layout but got Strided: make one by to_sparse()")
+
+    method.__name__ = method.__qualname__ = name
+    method.__doc__ = f"``{name}`` of a sparse tensor."
+    return method
+
+
 def install() -> None:
     """Completes the class."""
     derive()
@@ -349,7 +398,8 @@ def install() -> None:
     Tensor.H = _transposed("H", adjoint=True, batches=False)
     Tensor.real = _part("real", 0)
     Tensor.imag = _part("imaginary", 1)
-    for function in (resize_, resize_as_, set_, apply_, map_, __delitem__, is_set_to, is_same_size, share_memory_, is_shared, pin_memory, dim_order, new_tensor, new):
+    for function in (resize_, resize_as_, set_, apply_, map_, __delitem__, is_set_to, is_same_size, share_memory_, is_shared, pin_memory, dim_order, new_tensor, new, to_sparse,
+                     to_sparse_coo, to_sparse_csr, to_sparse_csc, to_dense, sparse_mask):  # fmt: skip
         setattr(Tensor, function.__name__, function)
     for name in ("t", "transpose", "squeeze", "unsqueeze", "swapaxes", "swapdims", "as_strided"):
         setattr(Tensor, name + "_", _geometry_in_place(name))
@@ -357,4 +407,9 @@ def install() -> None:
                         "is_mps": False, "is_nested": False, "is_xla": False,
                         "is_sparse_csr": False}.items():  # fmt: skip
         setattr(Tensor, name, property(lambda self, value=value: value))
+    for name in ("coalesce", "is_coalesced", "indices", "values", "_indices", "_values", "_nnz", "sparse_dim", "crow_indices", "col_indices", "ccol_indices",
+                 "row_indices", "sparse_resize_", "sparse_resize_and_clear_"):  # fmt: skip
+        if name not in Tensor.__dict__:
+            setattr(Tensor, name, _of_sparse(name))
+    Tensor.dense_dim = lambda self: self.dim()
     Tensor.is_pinned = lambda self, device=None: False

@@ -94,7 +94,7 @@ def tensor_repr(t: Tensor, tensor_contents: str | None = None) -> str:
             suffixes.append(f"dtype={t.dtype}")
         suffixes += [f"grad_fn=<{type(grad_fn).__name__}>"] if grad_fn is not None else ["requires_grad=True"] * t.requires_grad
         name = "tensor" if ours else cls.__name__
-        return _append(f"{name}({tensor_contents or '...'}", suffixes, len(name) + 1) + ")"
+        return append(f"{name}({tensor_contents or '...'}", suffixes, len(name) + 1) + ")"
     return format_tensor(
         t._array(),
         t.dtype,
@@ -139,7 +139,7 @@ def format_tensor(
         suffixes.append("requires_grad=True")
     if tangent is not None:
         suffixes.append(f"tangent={tangent}")
-    return _append(f"{name}({contents}", suffixes, indent) + ")"
+    return append(f"{name}({contents}", suffixes, indent) + ")"
 
 
 def format_values(array: np.ndarray, indent: int = 0) -> str:
@@ -219,7 +219,7 @@ def _layout(array: np.ndarray, indent: int, summarize: bool, write: Callable[[An
     return "[" + (",\n" + " " * inner).join(lines) + "]"
 
 
-def _append(text: str, suffixes: list[str], indent: int) -> str:
+def append(text: str, suffixes: list[str], indent: int) -> str:
     """``text`` with the suffixes after it, each on a new line where it no longer fits."""
     column = len(text) - text.rfind("\n") + 1
     for suffix in suffixes:

@@ -58,7 +58,7 @@ class Embedding(_Table):
         max_norm: rows that are looked up are first scaled down in place to this norm.
         norm_type: the p of that norm.
         scale_grad_by_freq: divide each row's gradient by the number of times it was looked up.
-        sparse: kept for PyTorch's signature; the gradient is always dense.
+        sparse: the gradient of ``weight`` is a sparse tensor, for :class:`~flambeau.optim.SparseAdam`, SGD and Adagrad.
 
     >>> import flambeau as torch
     >>> torch.nn.Embedding(10, 3)(torch.tensor([[1, 2, 4, 5]])).shape

@@ -1,18 +1,22 @@
-"""How calls of ops with proxies among their arguments come to the proxies: as long as there are some."""
+"""How calls of ops come to arguments that are not what ops compute with: proxies of traces, sparse tensors.
+
+As long as there are such objects, calls are looked at: where one is among the arguments, its class is asked
+(``_intercept(function, types, args, kwargs)``). While there are none, nothing is to be done.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
 from flambeau import dispatch
-from flambeau.tensor import Tensor
 
-__all__ = ["Interception"]
+__all__ = ["Interception", "ask", "interception", "overriding"]
 
 
 def overriding(args: Any, found: list) -> list:
-    """What is no tensor among arguments and has a ``__torch_function__``; nests are searched too."""
+    """What calls are to be asked of among arguments; nests are searched too."""
     for a in args:
         kind = type(a)
         if kind in (list, tuple):
@@ -21,13 +25,13 @@ def overriding(args: Any, found: list) -> list:
             overriding(a.values(), found)
         elif kind is slice:
             overriding((a.start, a.stop, a.step), found)
-        elif hasattr(kind, "__torch_function__") and not isinstance(a, Tensor):
+        elif hasattr(kind, "_intercept"):
             found.append(a)
     return found
 
 
 class Interception:
-    """Fills ``dispatch.watch`` and ``dispatch.inplace`` while there are proxies, and asks these for what they are given to."""
+    """Fills ``dispatch.watch`` and ``dispatch.inplace`` while there are such objects, and asks these for what they are given to."""
 
     whole = True  # composites come here too
 
@@ -37,12 +41,16 @@ class Interception:
         self.inplace: Callable | None = None
 
     def enter(self) -> None:
-        """There is one more proxy."""
+        """There is one more such object."""
         self.living += 1
         if self.inplace is None:
             self.inplace, dispatch.inplace = dispatch.inplace, self._in_place
         if dispatch.watch is not self:
-            self.before, dispatch.watch = dispatch.watch, self
+            before = dispatch.watch
+            if hasattr(before, "abandon"):
+                before.abandon()
+                before = None
+            self.before, dispatch.watch = before, self
 
     def leave(self) -> None:
         """There is one less."""
@@ -73,8 +81,7 @@ class Interception:
     def _in_place(self, function: Callable, input: Any, args: tuple, kwargs: dict) -> Any:
         found = overriding((input, *args, *kwargs.values()), [])
         if found:
-            name = function.__name__ + "_"
-            return ask(_in_place_form(name), found, (input, *args), kwargs)
+            return ask(_in_place_form(function), found, (input, *args), kwargs)
         assert self.inplace is not None
         return self.inplace(function, input, args, kwargs)
 
@@ -86,17 +93,25 @@ def _spread(function: Callable, args: tuple) -> tuple:
     return args
 
 
-def _in_place_form(name: str) -> Any:
-    import flambeau
+def _in_place_form(function: Callable) -> Callable:
+    """``torch.add_`` for ``torch.add``."""
+    from flambeau.tensor.methods import inplace_function
 
-    return getattr(flambeau, name)
+    op = function.op  # type: ignore[attr-defined]
+    if op not in _in_place_forms:
+        public = sys.modules["flambeau"]  # which has one under that name already
+        _in_place_forms[op] = getattr(public, op.short_name + "_", None) or inplace_function(op, op.short_name)
+    return _in_place_forms[op]
+
+
+_in_place_forms: dict[Any, Callable] = {}
 
 
 def ask(function: Callable, found: list, args: tuple, kwargs: dict) -> Any:
     """What the first of ``found`` that knows makes of the call."""
     types = tuple(dict.fromkeys(type(a) for a in found))
     for a in found:
-        result = type(a).__torch_function__(function, types, args, kwargs)
+        result = type(a)._intercept(function, types, args, kwargs)
         if result is not NotImplemented:
             return result
     raise TypeError(f"no implementation found for '{function.__module__}.{function.__name__}' on types that implement __torch_function__: {list(types)}")

@@ -1,0 +1,172 @@
+"""Making sparse tensors of coordinates and values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import flambeau
+from flambeau.core import dtypes
+from flambeau.core.device import check as check_device
+from flambeau.core.memory_format import layout, sparse_bsc, sparse_bsr, sparse_csc, sparse_csr, strided
+from flambeau.core.size import Size
+from flambeau.sparse.tensor import SparseTensor, compressed, coo, from_dense
+from flambeau.tensor.tensor import Tensor
+
+__all__ = ["sparse_bsc_tensor", "sparse_bsr_tensor", "sparse_compressed_tensor", "sparse_coo_tensor", "sparse_csc_tensor", "sparse_csr_tensor", "to_sparse"]
+
+
+def _integers(x: Any) -> Tensor:
+    t = x if isinstance(x, Tensor) else flambeau.tensor(x)
+    if t.dtype is dtypes.int64:
+        return t.detach()
+    if t.dtype.kind >= dtypes.FLOATING and t.numel():
+        raise RuntimeError(f"indices must be an int64 tensor, but got {t.dtype}")
+    return t.detach().to(dtypes.int64)
+
+
+def _values(values: Any, dtype: Any) -> Tensor:
+    t = values if isinstance(values, Tensor) else flambeau.tensor(values, dtype=dtype)
+    return t if dtype is None or t.dtype is dtype else t.to(dtype)
+
+
+def _finished(x: SparseTensor, requires_grad: bool) -> SparseTensor:
+    if requires_grad:
+        x._v = x._v.detach()
+        x.requires_grad_()
+    return x
+
+
+def sparse_coo_tensor(
+    indices: Any = None, values: Any = None, size: Any = None, *, dtype: Any = None, device: Any = None, pin_memory: bool = False,
+    requires_grad: bool = False, check_invariants: bool | None = None, is_coalesced: bool | None = None,
+) -> Tensor:  # fmt: skip
+    """A sparse tensor of coordinates (dims, elements) and values (elements, ...): layout ``torch.sparse_coo``.
+
+    Values at one place are added up. ``sparse_coo_tensor(size)`` has no elements. Gradients flow to ``values``.
+
+    >>> import flambeau as torch
+    >>> torch.sparse_coo_tensor([[0, 1, 1], [2, 0, 2]], [3.0, 4.0, 5.0], (2, 3)).to_dense()
+    tensor([[0., 0., 3.],
+            [4., 0., 5.]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.sparse_coo_tensor.html
+    """
+    check_device(device)
+    if values is None:
+        shape = Size(size if size is not None else indices if not isinstance(indices, int) else (indices,))
+        empty = flambeau.zeros(0, dtype=dtype)
+        return _finished(coo(flambeau.zeros(len(shape), 0, dtype=dtypes.int64), empty, shape, True), requires_grad)
+    places, elements = _integers(indices), _values(values, dtype)
+    if places.dim() != 2:
+        raise RuntimeError(f"indices must be sparse_dim x nnz, but got: {list(places.shape)}")
+    if not elements.dim():
+        elements = elements.expand(places.shape[1])
+    if elements.shape[0] != places.shape[1]:
+        raise RuntimeError(f"number of dimensions must be sparse_dim ({places.shape[0]}) + dense_dim: indices and values must have same nnz, but got nnz from indices: {places.shape[1]}, nnz from values: {elements.shape[0]}")
+    known = places._array()
+    if size is None:
+        if known.size and known.min() < 0:
+            raise RuntimeError(f"found negative index {known.min()}")
+        largest = known.max(axis=1) + 1 if known.shape[1] else np.zeros(len(known), np.int64)
+        size = (*[int(n) for n in largest], *elements.shape[1:])
+    else:
+        size = Size(size)
+        if len(size) != places.shape[0] + elements.dim() - 1:
+            raise RuntimeError(
+                f"number of dimensions must be sparse_dim ({places.shape[0]}) + dense_dim ({elements.dim() - 1}), but got {len(size)}"
+            )
+        if tuple(size[places.shape[0] :]) != tuple(elements.shape[1:]):
+            raise RuntimeError(f"values has incorrect size, expected {[elements.shape[0], *size[places.shape[0] :]]}, got {list(elements.shape)}")
+        for d, row in enumerate(known):
+            if row.size and (row.min() < 0 or row.max() >= size[d]):
+                if row.min() < 0:
+                    raise RuntimeError(f"found negative index {row.min()} for dim {d}")
+                raise RuntimeError(f"size is inconsistent with indices: for dim {d}, size is {size[d]} but found index {row.max()}")
+    return _finished(coo(places, elements, size, bool(is_coalesced)), requires_grad)
+
+
+def sparse_compressed_tensor(
+    compressed_indices: Any, plain_indices: Any, values: Any, size: Any = None, *, dtype: Any = None, layout: layout | None = None, device: Any = None,
+    pin_memory: bool = False, requires_grad: bool = False, check_invariants: bool | None = None,
+) -> Tensor:  # fmt: skip
+    """A sparse matrix of where its rows (CSR) or columns (CSC) begin, the other coordinate of each element, and the values."""
+    check_device(device)
+    if layout in (sparse_bsr, sparse_bsc):
+        raise NotImplementedError(f"{layout}: flambeau has the layouts torch.sparse_coo, torch.sparse_csr and torch.sparse_csc")
+    if layout not in (sparse_csr, sparse_csc):
+        raise RuntimeError(f"sparse_compressed_tensor: expected layout torch.sparse_csr or torch.sparse_csc, but got {layout}")
+    begins, others, elements = _integers(compressed_indices), _integers(plain_indices), _values(values, dtype)
+    if begins.dim() != 1:
+        raise NotImplementedError("batches of sparse compressed tensors: flambeau has single matrices")
+    lines = begins.shape[0] - 1
+    known, columns = begins._array(), others._array()
+    if lines < 0 or known[0] != 0 or known[-1] != len(columns) or (np.diff(known) < 0).any() or elements.shape[0] != len(columns):
+        raise RuntimeError("`compressed_indices` must begin with 0, end with the number of elements and never fall")
+    if size is None:
+        widest = int(columns.max()) + 1 if len(columns) else 0
+        size = (lines, widest) if layout is sparse_csr else (widest, lines)
+    elif len(size) != 2 + elements.dim() - 1 or size[0 if layout is sparse_csr else 1] != lines:
+        raise RuntimeError(f"size {list(size)} does not fit {lines} lines")
+    if len(columns) and (columns.min() < 0 or columns.max() >= size[1 if layout is sparse_csr else 0]):
+        raise RuntimeError("`plain_indices` must be within the size")
+    return _finished(compressed(layout, begins, others, elements, (*size, *elements.shape[1:]) if len(size) == 2 else size), requires_grad)
+
+
+def sparse_csr_tensor(crow_indices: Any, col_indices: Any, values: Any, size: Any = None, **settings: Any) -> Tensor:
+    """A sparse matrix of layout ``torch.sparse_csr``: ``crow_indices`` says where rows begin, ``col_indices`` the column of each value.
+
+    >>> import flambeau as torch
+    >>> torch.sparse_csr_tensor([0, 2, 3], [0, 1, 1], [1.0, 2.0, 3.0], (2, 2)).to_dense()
+    tensor([[1., 2.],
+            [0., 3.]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.sparse_csr_tensor.html
+    """
+    return sparse_compressed_tensor(crow_indices, col_indices, values, size, **{**settings, "layout": sparse_csr})
+
+
+def sparse_csc_tensor(ccol_indices: Any, row_indices: Any, values: Any, size: Any = None, **settings: Any) -> Tensor:
+    """A sparse matrix of layout ``torch.sparse_csc``."""
+    return sparse_compressed_tensor(ccol_indices, row_indices, values, size, **{**settings, "layout": sparse_csc})
+
+
+def sparse_bsr_tensor(*args: Any, **settings: Any) -> Tensor:
+    """Raises ``NotImplementedError``: flambeau has no blocks."""
+    raise NotImplementedError("torch.sparse_bsr: flambeau has the layouts torch.sparse_coo, torch.sparse_csr and torch.sparse_csc")
+
+
+def sparse_bsc_tensor(*args: Any, **settings: Any) -> Tensor:
+    """Raises ``NotImplementedError``: flambeau has no blocks."""
+    return sparse_bsr_tensor()
+
+
+def lookup(weight: Tensor, indices: Tensor, rows: Any, padding_idx: int, scale: bool) -> Tensor:
+    """``rows(weight, indices)``, with a sparse gradient of ``weight``."""
+    from flambeau.sparse.lookup import lookup
+
+    return lookup(weight, indices, rows, padding_idx, scale)
+
+
+def masked(x: Tensor, mask: Any) -> Tensor:
+    """The elements of a dense tensor at the places of a sparse one."""
+    from flambeau.sparse.rules import _at
+
+    if not isinstance(mask, SparseTensor):
+        raise RuntimeError("sparse_mask(): the mask must be a sparse tensor")
+    if x.shape != mask.shape:
+        raise RuntimeError(f"sparse_mask(): operands have incompatible sizes; self has size {list(x.shape)} but mask has size {list(mask.shape)}")
+    made = mask.coalesce() if mask.is_sparse else mask
+    return made._with(_at(x, made))
+
+
+def to_sparse(x: Tensor, *args: Any, layout: Any = None, sparse_dim: Any = None, dense_dim: Any = None, blocksize: Any = None) -> Tensor:
+    """The elements of a dense tensor that are not zero."""
+    if layout is strided:
+        return x
+    if layout in (sparse_csr, sparse_csc):
+        return from_dense(x, 2).to_compressed(layout)
+    if layout in (sparse_bsr, sparse_bsc):
+        return sparse_bsr_tensor()
+    return from_dense(x, args[0] if args else sparse_dim)

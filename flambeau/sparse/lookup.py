@@ -1,0 +1,50 @@
+"""Lookups in tables whose gradients are sparse: only the rows that were looked up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flambeau.autograd.function import Function
+from flambeau.sparse.tensor import coo, from_array
+from flambeau.tensor.interception import interception
+from flambeau.tensor.tensor import Tensor
+
+__all__ = ["lookup"]
+
+
+class _Token:
+    """Has calls looked at (see :mod:`flambeau.tensor.interception`) until the lookup's gradient is computed, or its tape let go."""
+
+    def __init__(self) -> None:
+        interception.enter()
+
+    def __del__(self) -> None:
+        interception.leave()
+
+
+class Embedding(Function):
+    """The rows of a table; the gradient of the table has coordinates, one for each row that was looked up."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, indices: Tensor, rows: Any, padding_idx: int, scale: bool) -> Tensor:  # type: ignore[override]
+        ctx.indices, ctx.shape, ctx.padding_idx, ctx.scale = indices, weight.shape, padding_idx, scale
+        ctx.token = _Token()
+        return rows(weight, indices)  # type: ignore[no-any-return]
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple:  # type: ignore[override]
+        indices = ctx.indices.reshape(-1).long()
+        values = g.reshape(-1, g.shape[-1])
+        if ctx.padding_idx >= 0:
+            kept = from_array((indices._array() != ctx.padding_idx).nonzero()[0])
+            indices, values = indices[kept], values[kept]
+        if ctx.scale:
+            values = values / indices.bincount(minlength=ctx.shape[0])[indices].unsqueeze(1)
+        return coo(indices.unsqueeze(0), values, ctx.shape), None, None, None, None
+
+
+def lookup(weight: Tensor, indices: Tensor, rows: Any, padding_idx: int, scale: bool) -> Tensor:
+    """``rows(weight, indices)``, with a sparse gradient of ``weight``."""
+    return Embedding.apply(weight, indices, rows, padding_idx, scale)  # type: ignore[no-any-return]
+
+

@@ -1,0 +1,617 @@
+"""What ops do with sparse tensors: each by dense ops of the values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import flambeau
+from flambeau.core import dtypes
+from flambeau.core.memory_format import sparse_coo, sparse_csc, sparse_csr, strided
+from flambeau.core.size import wrap_dim
+from flambeau.sparse.tensor import SparseTensor, _make, added_rows, compressed, coo, from_array, from_dense, unflat
+from flambeau.tensor.tensor import Tensor
+
+__all__ = ["apply", "getitem", "log_softmax", "mm", "softmax", "total"]
+
+RULES: dict[str, Callable] = {}
+IN_PLACE: dict[str, Callable] = {}
+
+
+def apply(function: Any, args: tuple, kwargs: dict) -> Any:
+    """The result of an op one of whose arguments is sparse."""
+    op = function.op
+    in_place = function.__name__.endswith("_") and function is not op.function
+    rule = (IN_PLACE if in_place else RULES).get(op.name)
+    if rule is None:
+        name = function.__name__
+        kind = next((a._kind for a in (*args, *kwargs.values()) if isinstance(a, SparseTensor)), sparse_coo)
+        backend = "SparseCPU" if kind is sparse_coo else "SparseCsrCPU"
+        raise NotImplementedError(
+            f"Could not run 'aten::{name}' with arguments from the '{backend}' backend: flambeau has no rule for {kind}; "
+            "use .to_dense(), or .values() of a coalesced tensor"
+        )
+    out = kwargs.pop("out", None) if "out" in kwargs else None
+    result = rule(*args, **kwargs)
+    if out is None:
+        return result
+    return out._take(result) if isinstance(out, SparseTensor) else out.copy_(result)
+
+
+def _rule(*names: str) -> Callable:
+    def note(function: Callable) -> Callable:
+        for name in names:
+            RULES[name] = function
+        return function
+
+    return note
+
+
+def _sparse(x: Any) -> bool:
+    return isinstance(x, SparseTensor)
+
+
+def _coalesced(x: SparseTensor) -> SparseTensor:
+    return x.coalesce() if x._kind is sparse_coo else x
+
+
+# --- element by element ---------------------------------------------------------------------------------------
+
+
+def _on_values(name: str, linear: bool) -> None:
+    """A function that is zero at zero: of the values. Of values at one place that are added up, unless it is linear, only then."""
+    from flambeau.ops.record import registry
+
+    if name not in registry:
+        return
+    function = registry[name].function
+
+    def rule(x: SparseTensor, *args: Any, **kwargs: Any) -> Tensor:
+        x = x if linear else _coalesced(x)
+        values = function(x._v, *args, **kwargs)
+        return _make(x._kind, x._parts, values, x._shape, x._is_coalesced)
+
+    RULES[name] = rule
+    IN_PLACE[name] = lambda x, *args, **kwargs: x._take(rule(x, *args, **kwargs))
+
+
+for _name in ("neg", "clone", "contiguous", "_copy", "to", "Tensor.to", "float", "double", "half", "long", "int", "bool", "bfloat16", "conj", "Tensor.float", "Tensor.double", "Tensor.half", "Tensor.long", "Tensor.int", "Tensor.bool", "Tensor.type_as", "positive", "real", "alias"):  # fmt: skip
+    _on_values(_name, linear=True)
+for _name in (
+    "abs", "sqrt", "sin", "tan", "asin", "atan", "sinh", "tanh", "asinh", "atanh", "expm1", "log1p", "sgn", "sign", "floor", "ceil", "trunc", "round",
+    "relu", "nn.functional.relu", "deg2rad", "rad2deg", "isnan", "isinf", "isposinf", "isneginf", "signbit", "square", "erf", "erfinv", "frac", "nan_to_num", "angle",
+    "nn.functional.leaky_relu", "logical_not_of_values",
+):  # fmt: skip
+    _on_values(_name, linear=False)
+
+
+@_rule("detach")
+def _detach(x: SparseTensor) -> Tensor:
+    return x.detach()
+
+
+@_rule("pow")
+def _pow(x: Any, exponent: Any) -> Tensor:
+    if _sparse(exponent) or isinstance(exponent, Tensor) and exponent.dim():
+        raise NotImplementedError("pow of sparse tensors takes a number as exponent")
+    if not float(exponent) > 0:
+        raise RuntimeError("pow of a sparse tensor takes an exponent greater than 0: the others are not zero at zero")
+    x = _coalesced(x)
+    return x._with(x._v**exponent)  # type: ignore[attr-defined]
+
+
+@_rule("zeros_like", "empty_like")
+def _zeros_like(x: SparseTensor, *, dtype: Any = None, layout: Any = None, **settings: Any) -> Tensor:
+    if layout is strided:
+        return flambeau.zeros(x.shape, dtype=dtype or x.dtype)
+    if x._kind is not sparse_coo:
+        begins = flambeau.zeros_like(x._parts[0])
+        return compressed(x._kind, begins, x._parts[1][:0], x._v[:0].to(dtype or x.dtype), x.shape)
+    return coo(x._parts[0][:, :0], flambeau.zeros((0, *x._v.shape[1:]), dtype=dtype or x.dtype), x.shape, True)
+
+
+def _zero_(x: SparseTensor) -> Tensor:
+    return x._take(_zeros_like(x))  # type: ignore[arg-type]
+
+
+IN_PLACE["zero"] = IN_PLACE["Tensor.zero"] = _zero_
+
+
+def _is_number(x: Any) -> bool:
+    return not isinstance(x, Tensor) or not _sparse(x) and not x.dim()
+
+
+def _multiplied(name: str) -> Callable:
+    function = getattr(flambeau, name)
+
+    def rule(a: Any, b: Any, **kwargs: Any) -> Tensor:
+        if _sparse(a) and _is_number(b):
+            return a._with(function(a._v, b, **kwargs))  # type: ignore[no-any-return]
+        if name == "mul" and _is_number(a):
+            return b._with(function(a, b._v))  # type: ignore[no-any-return]
+        if name != "mul":
+            if _sparse(a) and not _sparse(b):
+                x = _coalesced(a)
+                return x._with(function(x._v, _at(b, x), **kwargs))
+            raise RuntimeError("Sparse division requires a scalar or zero-dim dense tensor divisor (got shape " f"{list(b.shape)} for divisor)")
+        if _sparse(a) and _sparse(b):
+            return _product(a, b)
+        x, dense = (a, b) if _sparse(a) else (b, a)
+        x = _coalesced(x)
+        return x._with(x._v * _at(dense, x))  # type: ignore[no-any-return]
+
+    return rule
+
+
+for _name in ("mul", "multiply"):
+    RULES[_name] = _multiplied("mul")
+for _name in ("div", "true_divide", "divide"):
+    RULES[_name] = _multiplied("div")
+RULES["floor_divide"] = _multiplied("floor_divide")
+for _name in ("mul", "div", "true_divide", "divide", "multiply", "floor_divide"):
+    IN_PLACE[_name] = lambda x, y, _of=RULES[_name], **k: x._take(_of(x, y, **k))
+
+
+def _at(dense: Tensor, x: SparseTensor) -> Tensor:
+    """The elements of a dense tensor, which may be broadcast, at the places of a sparse one."""
+    dense = dense.expand(x.shape)
+    c = x.to_coo()
+    sizes = c.shape[: c.sparse_dim()]
+    rows = dense.reshape(int(np.prod(sizes)) if sizes else 1, *c.shape[c.sparse_dim() :])
+    return rows[from_array(c._flat())]
+
+
+def _product(a: SparseTensor, b: SparseTensor) -> Tensor:
+    """Element by element: at the places that both have."""
+    if a.shape != b.shape:
+        raise RuntimeError(f"mul: expected 'self' and 'other' to have the same size, but self has size {list(a.shape)} while other has size {list(b.shape)}")
+    kind = a._kind
+    x, y = a.to_coo().coalesce(), b.to_coo().coalesce()
+    places, i, j = np.intersect1d(x._flat(), y._flat(), assume_unique=True, return_indices=True)
+    made = coo(from_array(unflat(places, tuple(x.shape[: x.sparse_dim()]))), x._v[from_array(i)] * y._v[from_array(j)], x.shape, True)
+    return made if kind is sparse_coo else made.to_compressed(kind)
+
+
+@_rule("add")
+def _add(a: Any, b: Any, *, alpha: Any = 1) -> Tensor:
+    if not isinstance(a, Tensor) or not isinstance(b, Tensor):
+        raise RuntimeError("add(sparse, dense) is not supported: a number is added to a dense tensor. Use .to_dense() first")
+    if _sparse(a) and _sparse(b):
+        return _sum_of_two(a, b, alpha)
+    if _sparse(a):
+        if a._kind is not sparse_coo:
+            return a.to_dense() + b * alpha
+        raise RuntimeError("add(sparse, dense) is not supported. Use add(dense, sparse) instead.")
+    return a + b.to_dense() * alpha if alpha != 1 else a + b.to_dense()
+
+
+def _sum_of_two(a: SparseTensor, b: SparseTensor, alpha: Any) -> Tensor:
+    if a.shape != b.shape:
+        raise RuntimeError(f"add: expected sizes of 'self' and 'other' to match, but {list(a.shape)} != {list(b.shape)}")
+    kind, both = a._kind, a._is_coalesced and b._is_coalesced
+    x, y = a.to_coo(), b.to_coo()
+    if x.sparse_dim() != y.sparse_dim():
+        raise RuntimeError(f"add: expected sparse dims to match, but {x.sparse_dim()} != {y.sparse_dim()}")
+    if not x._nnz() and not y._nnz():
+        return a
+    right = y._v if alpha == 1 else y._v * alpha
+    dtype = flambeau.result_type(x._v, right)
+    made = coo(flambeau.cat([x._parts[0], y._parts[0]], 1), flambeau.cat([x._v.to(dtype), right.to(dtype)]), x.shape)
+    if both or kind is not sparse_coo:
+        made = made.coalesce()
+    return made if kind is sparse_coo else made.to_compressed(kind)
+
+
+@_rule("sub", "subtract")
+def _sub(a: Any, b: Any, *, alpha: Any = 1) -> Tensor:
+    return _add(a, b, alpha=-alpha)  # type: ignore[no-any-return]
+
+
+@_rule("rsub")
+def _rsub(a: Any, b: Any, *, alpha: Any = 1) -> Tensor:
+    return _sub(b, a, alpha=alpha)  # type: ignore[no-any-return]
+
+
+def _add_(x: Any, y: Any, *, alpha: Any = 1) -> Tensor:
+    if _sparse(x):
+        return x._take(_add(x, y, alpha=alpha))  # type: ignore[no-any-return]
+    c = y.to_coo()
+    sizes = c.shape[: c.sparse_dim()]
+    if tuple(c.shape) != tuple(x.shape) or not x.is_contiguous():
+        return x.add_(c.to_dense(), alpha=alpha)
+    rows = x.view(int(np.prod(sizes)) if sizes else 1, *c.shape[c.sparse_dim() :])
+    rows.index_add_(0, from_array(c._flat()), c._v.to(x.dtype), alpha=alpha)
+    return x
+
+
+IN_PLACE["add"] = _add_
+IN_PLACE["sub"] = IN_PLACE["subtract"] = lambda x, y, *, alpha=1: _add_(x, y, alpha=-alpha)
+
+
+def _copy_(x: Any, y: Any, non_blocking: bool = False) -> Tensor:
+    if not _sparse(x):
+        raise RuntimeError("copy_() between dense and sparse Tensors is not implemented! Found self type = torch.FloatTensor and src type = torch.sparse.FloatTensor")
+    return x._take(y if y.dtype is x.dtype else y._with(y._v.to(x.dtype)))  # type: ignore[no-any-return]
+
+
+IN_PLACE["copy"] = IN_PLACE["Tensor.copy"] = _copy_
+
+
+@_rule("eq", "ne", "lt", "gt", "le", "ge")
+def _compare(*args: Any) -> Tensor:
+    raise NotImplementedError("comparisons of sparse tensors: use .to_dense()")
+
+
+@_rule("equal")
+def _equal(a: Any, b: Any) -> bool:
+    if not _sparse(a) or not _sparse(b) or a._kind is not b._kind or a.shape != b.shape:
+        return False
+    x, y = a.to_coo().coalesce(), b.to_coo().coalesce()
+    return flambeau.equal(x._parts[0], y._parts[0]) and flambeau.equal(x._v, y._v)
+
+
+@_rule("allclose")
+def _allclose(a: Any, b: Any, *args: Any, **kwargs: Any) -> bool:
+    return flambeau.allclose(*[x.to_dense() if _sparse(x) else x for x in (a, b)], *args, **kwargs)
+
+
+# --- sums -----------------------------------------------------------------------------------------------------
+
+
+@_rule("sum")
+def total(x: SparseTensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+    """The sum of all elements, or over some dims: sparse where sparse dims are left."""
+    if dim is None or dim == () or dim == []:
+        return x._v.sum(dtype=dtype)
+    dims = sorted({wrap_dim(d, x.dim()) for d in (dim if isinstance(dim, (tuple, list)) else (dim,))})
+    kind, c = x._kind, x.to_coo()
+    n = c.sparse_dim()
+    values = c._v if dtype is None else c._v.to(dtype)
+    dense = [d - n + 1 for d in dims if d >= n]
+    if dense:
+        values = values.sum(dense, keepdim)
+    kept = [d for d in range(n) if d not in dims]
+    rest = list(values.shape[1:])
+    if not kept:
+        out = values.sum(0)
+        return out.reshape([1] * n + rest) if keepdim else out
+    parts = c._parts[0][flambeau.tensor(kept)]
+    sizes = [c.shape[d] for d in kept]
+    if keepdim:
+        zeros = flambeau.zeros_like(c._parts[0][:1])
+        parts = flambeau.cat([c._parts[0][d : d + 1] if d in kept else zeros for d in range(n)])
+        sizes = [c.shape[d] if d in kept else 1 for d in range(n)]
+    made = coo(parts, values, (*sizes, *rest), c._is_coalesced and len(kept) == n).coalesce()
+    return made if kind is sparse_coo or made.sparse_dim() != 2 else made.to_compressed(kind)
+
+
+@_rule("mean")
+def _mean(x: SparseTensor, *, dtype: Any = None) -> Tensor:
+    return x._v.sum(dtype=dtype) / x.numel()
+
+
+@_rule("norm", "linalg.norm", "linalg.vector_norm")
+def _norm(x: SparseTensor, p: Any = "fro", *args: Any, **kwargs: Any) -> Tensor:
+    return flambeau.linalg.vector_norm(_coalesced(x)._v, 2 if p in ("fro", None) else p)
+
+
+@_rule("any")
+def _any(x: SparseTensor) -> Tensor:
+    return _coalesced(x)._v.any()
+
+
+@_rule("count_nonzero")
+def _count(x: SparseTensor) -> Tensor:
+    return flambeau.count_nonzero(_coalesced(x)._v)
+
+
+@_rule("amax")
+def _amax(x: SparseTensor, *args: Any, **kwargs: Any) -> Tensor:
+    return x.to_dense().amax(*args, **kwargs)
+
+
+# --- shapes ---------------------------------------------------------------------------------------------------
+
+
+@_rule("transpose", "swapaxes", "swapdims")
+def _transpose(x: SparseTensor, dim0: int, dim1: int) -> Tensor:
+    order = list(range(x.dim()))
+    a, b = wrap_dim(dim0, x.dim()), wrap_dim(dim1, x.dim())
+    order[a], order[b] = b, a
+    return _permute(x, order)  # type: ignore[no-any-return]
+
+
+@_rule("t")
+def _t(x: SparseTensor) -> Tensor:
+    if x.dim() > 2:
+        raise RuntimeError(f"t() expects a tensor with <= 2 sparse and 0 dense dimensions, but got {x.sparse_dim()} sparse and {x.dense_dim()} dense dimensions")
+    return x if x.dim() < 2 else _permute(x, [1, 0])  # type: ignore[no-any-return]
+
+
+@_rule("permute")
+def _permute(x: SparseTensor, *dims: Any) -> Tensor:
+    order = [wrap_dim(d, x.dim()) for d in (dims[0] if len(dims) == 1 and not isinstance(dims[0], int) else dims)]
+    if order == list(range(x.dim())):
+        return x
+    shape = [x.shape[d] for d in order]
+    if x._kind is not sparse_coo:
+        return _make(sparse_csc if x._kind is sparse_csr else sparse_csr, x._parts, x._v, shape, True)
+    n = x.sparse_dim()
+    if any(d >= n for d in order[:n]):
+        raise RuntimeError("transpose of a sparse tensor: a sparse and a dense dim cannot be exchanged")
+    values = x._v.permute(0, *[d - n + 1 for d in order[n:]]) if order[n:] != list(range(n, x.dim())) else x._v
+    return _make(sparse_coo, (x._parts[0][flambeau.tensor(order[:n])],), values, shape, False)
+
+
+@_rule("select", "Tensor.select")
+def _select(x: SparseTensor, dim: int, index: int) -> Tensor:
+    dim = wrap_dim(dim, x.dim())
+    index = int(index)
+    if not -x.shape[dim] <= index < x.shape[dim]:
+        raise IndexError(f"select(): index {index} out of range for tensor of size {list(x.shape)} at dimension {dim}")
+    index %= x.shape[dim]
+    c = x.to_coo()
+    n = c.sparse_dim()
+    shape = [s for d, s in enumerate(c.shape) if d != dim]
+    if dim >= n:
+        return coo(c._parts[0], c._v.select(dim - n + 1, index), shape, c._is_coalesced)
+    there = from_array(np.flatnonzero(c._parts[0]._array()[dim] == index))
+    values = c._v[there]
+    if n == 1:
+        return values.sum(0)
+    rows = flambeau.tensor([d for d in range(n) if d != dim])
+    return coo(c._parts[0][rows][:, there], values, shape, c._is_coalesced)
+
+
+@_rule("index_select", "Tensor.index_select")
+def _index_select(x: SparseTensor, dim: int, index: Tensor) -> Tensor:
+    dim = wrap_dim(dim, x.dim())
+    kind, c = x._kind, x.to_coo()
+    n = c.sparse_dim()
+    shape = list(c.shape)
+    shape[dim] = index.numel()
+    if dim >= n:
+        return coo(c._parts[0], c._v.index_select(dim - n + 1, index), shape, c._is_coalesced)
+    wanted, have = index._array().reshape(-1), c._parts[0]._array()[dim]
+    order = np.argsort(have, kind="stable")
+    low, high = np.searchsorted(have[order], wanted, "left"), np.searchsorted(have[order], wanted, "right")
+    counts = high - low
+    new = np.repeat(np.arange(len(wanted)), counts)
+    old = order[np.concatenate([np.arange(a, b) for a, b in zip(low, high)])] if counts.sum() else np.zeros(0, np.int64)
+    places = c._parts[0]._array()[:, old].copy()
+    places[dim] = new
+    made = coo(from_array(places), c._v[from_array(old)], shape).coalesce()
+    return made if kind is sparse_coo else made.to_compressed(kind)
+
+
+@_rule("narrow", "Tensor.narrow", "narrow_copy")
+def _narrow(x: SparseTensor, dim: int, start: int, length: int) -> Tensor:
+    return _index_select(x, dim, flambeau.arange(start, start + length))  # type: ignore[no-any-return]
+
+
+@_rule("unsqueeze")
+def _unsqueeze(x: SparseTensor, dim: int) -> Tensor:
+    dim = wrap_dim(dim, x.dim() + 1)
+    c = x.to_coo()
+    shape = [*c.shape[:dim], 1, *c.shape[dim:]]
+    if dim > c.sparse_dim():
+        return coo(c._parts[0], c._v.unsqueeze(dim - c.sparse_dim() + 1), shape, c._is_coalesced)
+    zeros = flambeau.zeros(1, c._nnz(), dtype=dtypes.int64)
+    return coo(flambeau.cat([c._parts[0][:dim], zeros, c._parts[0][dim:]]), c._v, shape, c._is_coalesced)
+
+
+@_rule("squeeze")
+def _squeeze(x: SparseTensor, dim: Any = None) -> Tensor:
+    c = x.to_coo()
+    dims = [d for d in range(c.dim()) if c.shape[d] == 1] if dim is None else [d for d in [wrap_dim(dim, c.dim())] if c.shape[d] == 1]
+    for d in reversed(dims):
+        c = _select(c, d, 0)  # type: ignore[assignment]
+    return c
+
+
+@_rule("reshape", "Tensor.reshape", "view", "Tensor.view", "flatten")
+def _reshape(*args: Any, **kwargs: Any) -> Tensor:
+    raise RuntimeError("reshape is not implemented for sparse tensors: use .to_dense() first")
+
+
+@_rule("cat", "concat", "concatenate")
+def _cat(tensors: Any, dim: int = 0, **kwargs: Any) -> Tensor:
+    if not all(map(_sparse, tensors)):
+        raise RuntimeError("Concatenating sparse tensors, but a dense tensor was found among them")
+    first = tensors[0].to_coo()
+    dim = wrap_dim(dim, first.dim())
+    n = first.sparse_dim()
+    shape = list(first.shape)
+    shape[dim] = sum(t.shape[dim] for t in tensors)
+    parts, values, before = [], [], 0
+    dtype = first.dtype
+    for t in tensors[1:]:
+        dtype = flambeau.promote_types(dtype, t.dtype)
+    for t in tensors:
+        c = t.to_coo()
+        if c.sparse_dim() != n or any(a != b for d, (a, b) in enumerate(zip(c.shape, first.shape)) if d != dim):
+            raise RuntimeError(f"All tensors must have the same shape: {list(first.shape)} (except in the concatenating dimension), but found shape: {list(c.shape)}")
+        places, v = c._parts[0], c._v.to(dtype)
+        if dim < n:
+            shift = np.zeros((n, 1), np.int64)
+            shift[dim] = before
+            places = places + from_array(shift)
+        else:
+            pad = [v.new_zeros((v.shape[0], *[before if d + n == dim else s for d, s in enumerate(v.shape[1:])]))]
+            after = shape[dim] - before - c.shape[dim]
+            pad += [v, v.new_zeros((v.shape[0], *[after if d + n == dim else s for d, s in enumerate(v.shape[1:])]))]
+            v = flambeau.cat(pad, dim - n + 1)
+        parts.append(places)
+        values.append(v)
+        before += c.shape[dim]
+    return coo(flambeau.cat(parts, 1), flambeau.cat(values), shape)
+
+
+@_rule("stack")
+def _stack(tensors: Any, dim: int = 0, **kwargs: Any) -> Tensor:
+    return _cat([_unsqueeze(t, dim) for t in tensors], dim)  # type: ignore[no-any-return]
+
+
+def getitem(x: SparseTensor, key: Any) -> Tensor:
+    """``x[key]``: numbers, slices, tensors of integers and ``None``."""
+    out: Any = x
+    dim = 0
+    keys = key if isinstance(key, tuple) else (key,)
+    if ... in [k for k in keys if k is ...]:
+        at = next(i for i, k in enumerate(keys) if k is ...)
+        missing = x.dim() - sum(k is not None and k is not ... for k in keys)
+        keys = (*keys[:at], *[slice(None)] * missing, *keys[at + 1 :])
+    for k in keys:
+        if k is None:
+            out = _unsqueeze(out, dim)
+            dim += 1
+        elif isinstance(k, slice):
+            start, stop, step = k.indices(out.shape[dim])
+            if (start, stop, step) != (0, out.shape[dim], 1):
+                out = _index_select(out, dim, flambeau.arange(start, max(start, stop), step)) if _sparse(out) else out[(slice(None),) * dim + (k,)]
+            dim += 1
+        elif isinstance(k, Tensor) and k.dim() == 1:
+            picked = k.nonzero().reshape(-1) if k.dtype is dtypes.bool else k
+            out = _index_select(out, dim, picked) if _sparse(out) else out.index_select(dim, picked)
+            dim += 1
+        elif hasattr(k, "__index__"):
+            out = _select(out, dim, k.__index__()) if _sparse(out) else out.select(dim, k.__index__())
+        else:
+            raise NotImplementedError(f"indexing a sparse tensor with a {type(k).__name__}")
+    return out  # type: ignore[no-any-return]
+
+
+# --- products -------------------------------------------------------------------------------------------------
+
+
+def _times_dense(a: SparseTensor, b: Tensor) -> Tensor:
+    """A sparse matrix (m, k) times a dense one (k, n)."""
+    c = a.to_coo()
+    if c.sparse_dim() != 2 or c.dense_dim():
+        raise RuntimeError(f"mm: expected a sparse matrix with 2 sparse dims, but got {c.sparse_dim()} sparse and {c.dense_dim()} dense dims")
+    rows, columns = c._parts[0][0], c._parts[0][1]
+    dtype = flambeau.promote_types(c.dtype, b.dtype)
+    terms = c._v.to(dtype).unsqueeze(1) * b.to(dtype).index_select(0, columns)
+    return added_rows(terms, rows, c.shape[0])
+
+
+def mm(a: Any, b: Any) -> Tensor:
+    """The product of two matrices, of which one or both are sparse."""
+    if a.dim() != 2 or b.dim() != 2:
+        raise RuntimeError(f"mm: expected 2D tensors, but got {a.dim()}D and {b.dim()}D tensors")
+    if a.shape[1] != b.shape[0]:
+        raise RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({a.shape[0]}x{a.shape[1]} and {b.shape[0]}x{b.shape[1]})")
+    if _sparse(a) and _sparse(b):
+        return _times_sparse(a, b)
+    if _sparse(a):
+        return _times_dense(a, b)
+    return _times_dense(b.t(), a.t()).t().contiguous()
+
+
+def _times_sparse(a: SparseTensor, b: SparseTensor) -> Tensor:
+    """Each element of ``a`` times the row of ``b`` that it meets."""
+    kind = a._kind
+    x, y = a.to_coo().coalesce(), b.to_coo().coalesce()
+    left, right = x._parts[0]._array(), y._parts[0]._array()
+    begins = np.searchsorted(right[0], np.arange(b.shape[0] + 1))
+    counts = np.diff(begins)[left[1]]
+    mine = np.repeat(np.arange(left.shape[1]), counts)
+    starts = np.repeat(begins[left[1]] - np.concatenate([[0], np.cumsum(counts)[:-1]]), counts) if len(mine) else np.zeros(0, np.int64)
+    theirs = np.arange(len(mine)) + starts
+    values = x._v[from_array(mine)] * y._v[from_array(theirs)]
+    places = np.stack([left[0][mine], right[1][theirs]]) if len(mine) else np.zeros((2, 0), np.int64)
+    made = coo(from_array(places), values, (a.shape[0], b.shape[1])).coalesce()
+    return made if kind is sparse_coo else made.to_compressed(kind)
+
+
+@_rule("mm", "smm", "matmul", "mv")
+def _matmul(a: Any, b: Any) -> Tensor:
+    if a.dim() == 2 and b.dim() == 1:
+        if _sparse(b):
+            raise NotImplementedError("a matrix times a sparse vector: use .to_dense()")
+        if a.shape[1] != b.shape[0]:
+            raise RuntimeError(f"size mismatch, got input ({a.shape[0]}x{a.shape[1]}), vec ({b.shape[0]})")
+        return _times_dense(a, b.unsqueeze(1)).squeeze(1)
+    if a.dim() == 2 and b.dim() == 2:
+        return mm(a, b)
+    if a.dim() == 3 and _sparse(a):
+        return _bmm(a, b)  # type: ignore[no-any-return]
+    if a.dim() == 1 and b.dim() == 2 and not _sparse(a):
+        return mm(a.unsqueeze(0), b).squeeze(0)
+    if _sparse(a) and b.dim() > 2:
+        return flambeau.stack([_matmul(a, m) for m in b.reshape(-1, *b.shape[-2:])]).reshape(*b.shape[:-2], a.shape[0], b.shape[-1])
+    raise NotImplementedError(f"matmul of tensors with {a.dim()} and {b.dim()} dims, one of them sparse")
+
+
+@_rule("bmm")
+def _bmm(a: Any, b: Any) -> Tensor:
+    if not _sparse(a):
+        return _bmm(b.transpose(1, 2), a.transpose(1, 2)).transpose(1, 2)  # type: ignore[no-any-return]
+    return flambeau.stack([mm(_select(a, 0, i), b[i]) for i in range(a.shape[0])])
+
+
+@_rule("addmm", "Tensor.addmm")
+def addmm(input: Any, mat1: Any, mat2: Any, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    """``beta * input + alpha * mat1 @ mat2``."""
+    product = mm(mat1, mat2)
+    product = product if alpha == 1 else product * alpha
+    if _sparse(product) and not _sparse(input):
+        product = product.to_dense()
+    scaled = input if beta == 1 else input * beta
+    return scaled + product if not _sparse(scaled) or _sparse(product) else product + scaled.to_dense()
+
+
+@_rule("sspaddmm", "hspmm")
+def sspaddmm(input: Any, mat1: Any, mat2: Any, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    """As ``addmm``, with a sparse result."""
+    return _add(input * beta, from_dense(mm(mat1, mat2) * alpha))  # type: ignore[no-any-return]
+
+
+@_rule("nn.functional.linear")
+def _linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
+    out = mm(input, weight.t())
+    return out if bias is None else out + bias
+
+
+# --- softmax --------------------------------------------------------------------------------------------------
+
+
+def _softmax(x: SparseTensor, dim: int, dtype: Any, log: bool) -> Tensor:
+    """Over the elements that are there: what is missing counts as minus infinity."""
+    dim = wrap_dim(dim, x.dim())
+    c = x.to_coo().coalesce()
+    n = c.sparse_dim()
+    values = c._v if dtype is None else c._v.to(dtype)
+    if dim >= n:
+        picked = values.log_softmax(dim - n + 1) if log else values.softmax(dim - n + 1)
+        return coo(c._parts[0], picked, c.shape, True)
+    places = c._parts[0]._array()
+    flat = np.zeros(places.shape[1], np.int64)
+    for d in range(n):
+        if d != dim:
+            flat = flat * c.shape[d] + places[d]
+    _, groups = np.unique(flat, return_inverse=True)
+    groups = groups.reshape(-1)
+    count = int(groups.max()) + 1 if len(groups) else 0
+    where = from_array(groups)
+    known = values.detach()._array()
+    largest = np.full((count, *known.shape[1:]), -np.inf, known.dtype)
+    np.maximum.at(largest, groups, known)
+    shifted = values - flambeau.from_numpy(largest)[where]
+    powers = shifted.exp()
+    sums = added_rows(powers, where, count)[where]
+    return coo(c._parts[0], shifted - sums.log() if log else powers / sums, c.shape, True)
+
+
+@_rule("softmax", "nn.functional.softmax")
+def softmax(x: SparseTensor, dim: int, dtype: Any = None) -> Tensor:
+    """Softmax over the elements that are there."""
+    return _softmax(x, dim, dtype, False)
+
+
+@_rule("log_softmax", "nn.functional.log_softmax")
+def log_softmax(x: SparseTensor, dim: int, dtype: Any = None) -> Tensor:
+    """Its logarithm."""
+    return _softmax(x, dim, dtype, True)

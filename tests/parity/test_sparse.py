@@ -1,0 +1,253 @@
+"""Sparse tensors beside PyTorch's: what ops make of them, gradients, texts, files and optimizers."""
+
+from __future__ import annotations
+
+import io
+import itertools
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import flambeau  # noqa: E402
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def _known(x):
+    """A result as plain values, whichever library it is of."""
+    if isinstance(x, (torch.Tensor, flambeau.Tensor)):
+        layout, dtype = str(x.layout), str(x.dtype)
+        dense = x.to_dense() if layout != "torch.strided" else x
+        values = dense.detach().to(torch.float64 if isinstance(x, torch.Tensor) else flambeau.float64).tolist()
+        return layout, dtype, tuple(x.shape), values
+    if isinstance(x, (list, tuple)):
+        return [_known(v) for v in x]
+    return x
+
+
+def _same(own, theirs):
+    a, b = _known(own), _known(theirs)
+    if isinstance(a, list):
+        assert len(a) == len(b)
+        for x, y in zip(own, theirs):
+            _same(x, y)
+    elif isinstance(a, tuple):
+        assert a[:3] == b[:3]
+        assert torch.allclose(torch.tensor(a[3], dtype=torch.float64), torch.tensor(b[3], dtype=torch.float64), rtol=1e-5, atol=1e-6, equal_nan=True)
+    else:
+        assert a == b
+
+
+def _matrix(t, seed, rows, columns, dtype="float32", layout="coo", twice=False, dense=()):
+    """The same matrix for both libraries, made of numbers that PyTorch draws."""
+    g = torch.Generator().manual_seed(seed)
+    nnz = max(1, rows * columns // 2)
+    places = torch.stack([torch.randint(0, rows, (nnz,), generator=g), torch.randint(0, columns, (nnz,), generator=g)])
+    values = torch.randn(nnz, *dense, generator=g) * 3
+    made = t.sparse_coo_tensor(
+        t.tensor(places.tolist(), dtype=t.int64), t.tensor(values.tolist()).to(getattr(t, dtype)), (rows, columns, *dense)
+    )
+    if not twice:
+        made = made.coalesce()
+    return made if layout == "coo" else made.coalesce().to_sparse_csr()
+
+
+def _dense(t, seed, *shape, dtype="float32"):
+    return t.tensor(torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).tolist()).to(getattr(t, dtype))
+
+
+UNARY = """neg abs sqrt sin tan asin sinh tanh asinh expm1 log1p sgn sign floor ceil trunc round relu deg2rad rad2deg isnan signbit square erf
+    clone detach float double""".split()
+
+
+@pytest.mark.parametrize("name", UNARY)
+@pytest.mark.parametrize("layout,twice", [("coo", False), ("coo", True), ("csr", False)])
+def test_elementwise(name, layout, twice):
+    if layout == "csr" and name in ("square",):
+        pytest.skip("PyTorch has no such op for CSR")
+    results = []
+    for t in (flambeau, torch):
+        x = _matrix(t, 3, 4, 5, layout=layout, twice=twice)
+        results.append(getattr(x.abs() if name in ("sqrt", "log1p") else x, name)())
+    _same(*results)
+
+
+PROGRAMS = {
+    "scale": lambda t, x, y, d: [x * 2, 3 * x, x / 4, -x, x * t.tensor(2.0)],
+    "add": lambda t, x, y, d: [x + y, x - y, t.add(x, y, alpha=2), d + x, d - x],
+    "mul": lambda t, x, y, d: [x * y, x * d, d * x],
+    "pow": lambda t, x, y, d: [x**2, x.pow(3)],
+    "sums": lambda t, x, y, d: [x.sum(), t.sparse.sum(x), t.sparse.sum(x, 0), t.sparse.sum(x, 1), t.sparse.sum(x, (0, 1)), x.sum(dim=0)],
+    "shapes": lambda t, x, y, d: [x.t(), x.transpose(0, 1), x.unsqueeze(0), x.unsqueeze(1), t.cat([x, y]), t.cat([x, y], 1), t.stack([x, y])],
+    "rows": lambda t, x, y, d: [x[0], x[-1], x.select(1, 2), x.index_select(0, t.tensor([2, 0, 2])), x.index_select(1, t.tensor([1])), x.narrow_copy(0, 1, 2)],
+    "products": lambda t, x, y, d: [t.sparse.mm(x, d.t()), x @ d.t(), t.mm(x, d.t()), x.matmul(d[0]), t.mv(x, d[0]), t.sparse.mm(x, y.t())],
+    "addmm": lambda t, x, y, d: [t.addmm(t.ones(4, 4), x, d.t()), t.sparse.addmm(t.ones(4, 4), x, d.t(), beta=0.5, alpha=2)],
+    "softmax": lambda t, x, y, d: [t.sparse.softmax(x, 0), t.sparse.softmax(x, 1), t.sparse.log_softmax(x, 1)],
+    "forms": lambda t, x, y, d: [x.to_dense(), x.coalesce(), x.to_sparse_csr(), x.to_sparse_csr().to_sparse(), x.to_sparse_csc(), x.to_sparse_csr().to_dense()],
+    "mask": lambda t, x, y, d: [d.sparse_mask(x.coalesce()), t.zeros_like(x)],
+    "norm": lambda t, x, y, d: [x.coalesce().norm()],
+    "facts": lambda t, x, y, d: [x._nnz(), x.is_coalesced(), x.sparse_dim(), x.dense_dim(), x.dim(), x.numel(), x.is_sparse, len(x), tuple(x.size()), str(x.layout)],
+    "in_place": lambda t, x, y, d: [x.clone().mul_(2), x.clone().add_(y), d.clone().add_(x), d.clone().add_(x, alpha=-0.5), x.clone().zero_(), x.clone().div_(2)],
+    "parts": lambda t, x, y, d: [x.coalesce().indices(), x.coalesce().values(), x._indices(), x._values()],
+}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("dtype,twice", [("float32", False), ("float32", True), ("float64", False)])
+def test_programs_of_coordinates(name, dtype, twice):
+    results = []
+    for t in (flambeau, torch):
+        x, y = _matrix(t, 1, 4, 5, dtype, twice=twice), _matrix(t, 2, 4, 5, dtype, twice=twice)
+        d = _dense(t, 5, 4, 5, dtype=dtype)
+        before = t.get_default_dtype()
+        t.set_default_dtype(getattr(t, dtype))
+        try:
+            results.append(PROGRAMS[name](t, x, y, d))
+        finally:
+            t.set_default_dtype(before)
+    _same(*results)
+
+
+CSR_PROGRAMS = {
+    "products": lambda t, x, d: [x @ d, t.mm(x, d), t.sparse.mm(x, d), x @ d[:, 0], t.addmm(t.ones(4, 3), x, d)],
+    "scale": lambda t, x, d: [x * 2, -x, x.t().to_dense(), x.to_dense(), x.sum()],
+    "parts": lambda t, x, d: [x.crow_indices(), x.col_indices(), x.values(), x.t().ccol_indices(), x.t().row_indices()],
+    "add": lambda t, x, d: [x + x],
+}
+
+
+@pytest.mark.parametrize("name", CSR_PROGRAMS)
+def test_programs_of_rows(name):
+    results = [CSR_PROGRAMS[name](t, _matrix(t, 1, 4, 5, layout="csr"), _dense(t, 2, 5, 3)) for t in (flambeau, torch)]
+    _same(*results)
+
+
+def test_dense_dims():
+    results = []
+    for t in (flambeau, torch):
+        x = _matrix(t, 1, 3, 4, dense=(2,), twice=True)
+        d = _dense(t, 2, 3, 4, 2)
+        results.append([x.to_dense(), x.coalesce(), x * 2, d + x, t.sparse.sum(x, 2), t.sparse.sum(x, 0), t.sparse.softmax(x.coalesce(), 2), x[1], d.to_sparse(2), x.transpose(0, 1)])
+    _same(*results)
+
+
+GRADIENTS = {
+    "mm": lambda t, x, d: t.sparse.mm(x, d.t()).pow(2).sum(),
+    "mm_of_two": lambda t, x, d: t.sparse.mm(x, x.t()).to_dense().pow(2).sum(),
+    "dense": lambda t, x, d: (x.to_dense() * d).pow(2).sum(),
+    "sum": lambda t, x, d: t.sparse.sum(x, 0).to_dense().pow(2).sum(),
+    "mul": lambda t, x, d: (x * 3).to_dense().pow(2).sum(),
+    "softmax": lambda t, x, d: (t.sparse.softmax(x, 1).to_dense() * d).sum(),
+}
+
+
+@pytest.mark.parametrize("name", GRADIENTS)
+def test_gradients(name):
+    results = []
+    for t in (flambeau, torch):
+        x, d = _matrix(t, 1, 4, 5).requires_grad_(), _dense(t, 2, 4, 5).requires_grad_()
+        GRADIENTS[name](t, x, d).backward()
+        results.append([x.grad.to_dense(), *([d.grad] if d.grad is not None else [])])
+    _same(*results)
+
+
+def test_gradients_of_values_and_of_dense_tensors():
+    results = []
+    for t in (flambeau, torch):
+        values = t.tensor([1.0, 2.0, 3.0], requires_grad=True)
+        x = t.sparse_coo_tensor(t.tensor([[0, 1, 1], [2, 0, 0]]), values, (2, 3))
+        (t.sparse.mm(x, t.ones(3, 2)) * t.tensor([[1.0], [5.0]])).sum().backward()
+        dense = t.tensor([[0.0, 2.0], [3.0, 0.0]], requires_grad=True)
+        (dense.to_sparse() * 2).to_dense().pow(2).sum().backward()
+        results.append([values.grad, dense.grad])
+    _same(*results)
+
+
+def test_texts():
+    for make in [
+        lambda t: _matrix(t, 1, 2, 3), lambda t: _matrix(t, 1, 2, 3, "float64", twice=True), lambda t: t.sparse_coo_tensor((2, 3)),
+        lambda t: t.sparse_coo_tensor(t.tensor([[0, 1]]), t.arange(4).reshape(2, 2)), lambda t: t.eye(40).to_sparse(), lambda t: t.eye(3).to_sparse_csr(),
+        lambda t: t.eye(3).double().to_sparse_csr(), lambda t: t.eye(2).to_sparse_csc(), lambda t: _matrix(t, 1, 2, 2).requires_grad_(), lambda t: t.eye(60).to_sparse_csr(),
+        lambda t: (t.eye(2) > 0).to_sparse(),
+    ]:  # fmt: skip
+        assert repr(make(flambeau)) == repr(make(torch))
+
+
+def test_files_in_both_directions():
+    for layout, (write, read) in itertools.product(("coo", "csr"), [(flambeau, torch), (torch, flambeau), (flambeau, flambeau)]):
+        f = io.BytesIO()
+        write.save({"x": _matrix(write, 1, 3, 4, layout=layout)}, f)
+        f.seek(0)
+        loaded = read.load(f)["x"]
+        _same(loaded if read is flambeau else _matrix(flambeau, 1, 3, 4, layout=layout), _matrix(torch, 1, 3, 4, layout=layout) if read is flambeau else loaded)
+        if layout == "coo":
+            assert loaded.is_coalesced()
+
+
+OPTIMIZERS = [("SGD", {"lr": 0.1}), ("SGD", {"lr": 0.1, "momentum": 0.9}), ("SGD", {"lr": 0.1, "momentum": 0.9, "nesterov": True}), ("Adagrad", {"lr": 0.1}),
+              ("Adagrad", {"lr": 0.1, "lr_decay": 0.1, "maximize": True}), ("SparseAdam", {"lr": 0.1}), ("SparseAdam", {"lr": 0.1, "maximize": True})]  # fmt: skip
+
+
+@pytest.mark.parametrize("name,settings", OPTIMIZERS)
+def test_optimizers_of_embeddings(name, settings):
+    results = []
+    for t in (flambeau, torch):
+        t.manual_seed(0)
+        table, head = t.nn.Embedding(6, 3, sparse=True, padding_idx=1), t.nn.Linear(3, 1)
+        optimizers = [getattr(t.optim, name)(table.parameters(), **settings), t.optim.SGD(head.parameters(), lr=0.1)]
+        for _ in range(5):
+            indices = t.randint(0, 6, (2, 3))
+            for o in optimizers:
+                o.zero_grad()
+            head(table(indices)).pow(2).sum().backward()
+            for o in optimizers:
+                o.step()
+        assert table.weight.grad.is_sparse
+        results.append([table.weight, head.weight, table.weight.grad.coalesce().to_dense()])
+    _same(*results)
+
+
+def test_sparse_and_dense_gradients_add_up():
+    results = []
+    for t in (flambeau, torch):
+        table = t.nn.Embedding.from_pretrained(t.ones(4, 2), freeze=False, sparse=True)
+        found = []
+        for _ in range(3):
+            table(t.tensor([1, 1, 2])).sum().backward()
+            found.append(table.weight.grad.to_dense())
+        (table.weight * 2).sum().backward()
+        found.append(table.weight.grad.clone())
+        table(t.tensor([0])).sum().backward()
+        found += [table.weight.grad, t.autograd.grad(table(t.tensor([3])).sum(), table.weight)[0].to_dense()]
+        bag = t.nn.EmbeddingBag.from_pretrained(t.ones(5, 2), freeze=False, mode="sum", sparse=True)
+        bag(t.tensor([0, 1, 1, 4]), t.tensor([0, 2])).sum().backward()
+        results.append([*found, bag.weight.grad.to_dense()])
+    _same(*results)
+
+
+REFUSALS = [
+    lambda t, x: x.indices(), lambda t, x: x.values(), lambda t, x: x.exp(), lambda t, x: x + t.ones(2, 3), lambda t, x: t.ones(2).coalesce(), lambda t, x: x.numpy(),
+    lambda t, x: t.optim.SparseAdam([t.ones(1, requires_grad=True)], lr=-1), lambda t, x: t.sparse_coo_tensor(t.tensor([[0]]), t.ones(2), (1,)),
+    lambda t, x: t.sparse.mm(x, t.ones(2, 2)), lambda t, x: x.crow_indices(),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", range(len(REFUSALS)))
+def test_refusals(number):
+    errors = []
+    for t in (flambeau, torch):
+        x = t.sparse_coo_tensor(t.tensor([[0, 1, 1], [2, 0, 0]]), t.tensor([1.0, 2.0, 3.0]), (2, 3))
+        with pytest.raises(Exception) as caught:  # noqa: B017, PT011
+            REFUSALS[number](t, x)
+        errors.append(caught.type.__name__)
+    assert errors[0] == errors[1]
+
+
+def test_nothing_is_left_behind():
+    from flambeau import dispatch
+
+    x = flambeau.eye(2).to_sparse()
+    assert dispatch.watch is not None
+    del x
+    assert dispatch.watch is None
