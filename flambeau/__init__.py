@@ -68,16 +68,6 @@ for _dtype in (*_dtypes.ALL, *_dtypes.STORED):
         globals()[_name] = _exchange.legacy_type(_name, _dtype)
 
 
-def _assert(condition, message) -> None:
-    """An ``assert`` that can be traced (see :mod:`torch.fx`)."""
-    if not isinstance(condition, Tensor) and hasattr(type(condition), "__torch_function__"):
-        from flambeau.overrides import handle_torch_function
-
-        return handle_torch_function(_assert, (condition,), condition, message)
-    if not condition:
-        raise AssertionError(message)
-
-
 def is_tensor(obj) -> bool:
     """Whether ``obj`` is a tensor."""
     return isinstance(obj, Tensor)
