@@ -68,6 +68,14 @@ def _text_of_int(x: Any) -> str:
 for _name, _symbol in {"add": "+", "sub": "-", "mul": "*", "floordiv": "//", "mod": "%"}.items():
     _arithmetic(_name, _symbol)
 
+def text_of_path(path: str) -> str:
+    """The code for what a module has at a path: ``getattr(self.layers, '0').weight``."""
+    text = "self"
+    for part in path.split("."):
+        text = f"{text}.{part}" if part.isidentifier() else f"getattr({text}, {part!r})"
+    return text
+
+
 _recorder: Recorder | None = None
 
 
@@ -81,7 +89,8 @@ class Recorder:
 
     whole = True
 
-    def __init__(self, root: Module | None) -> None:
+    def __init__(self, root: Module | None, dynamic: bool = True) -> None:
+        self.dynamic = dynamic  # whether sizes are those of the arguments, whatever these are
         self.names: dict[int, str] = {}
         self.kept: list[Any] = []
         self.memory: dict[int, list[Tensor]] = {}
@@ -93,7 +102,7 @@ class Recorder:
             for path, module in root.named_modules():
                 for name, value in [*module._parameters.items(), *module._buffers.items(), *module.__dict__.items()]:
                     if isinstance(value, Tensor):
-                        self.know(value, ".".join(p for p in ("self", path, name) if p))
+                        self.know(value, text_of_path(f"{path}.{name}" if path else name))
 
     def know(self, t: Tensor, name: str) -> None:
         self.names.setdefault(id(t), name)
@@ -205,7 +214,7 @@ class Recorder:
             return own.observe(path, lambda x, *a, **k: inplace(function, x, a, k), (input, *args), kwargs)
 
         def sizes(t: Tensor) -> Size:
-            if own.busy or id(t) not in own.names:
+            if own.busy or not own.dynamic or id(t) not in own.names:
                 return t._shape
             return size_of_ints(tuple([_traced(n, f"ops.flambeau.size({own.names[id(t)]}, {i})") for i, n in enumerate(t._shape)]))
 
@@ -249,19 +258,21 @@ def _plain(x: Any) -> Any:
 class Trace:
     """Code of one straight line, and the constants in it."""
 
-    def __init__(self, source: str, constants: list[Tensor]) -> None:
-        self.source, self.constants = source, constants
+    def __init__(self, source: str, constants: list[Tensor], values: dict[str, Tensor]) -> None:
+        self.source, self.constants, self.values = source, constants, values
         code = ast.parse(source).body[0]
         assert isinstance(code, ast.FunctionDef)
         self.function = Function(code, Scope(constants, lambda name: None))
 
 
-def record(function: Callable, root: Module | None, args: tuple, kwargs: dict, name: str = "forward") -> tuple[Trace | None, Any, str | None]:
+def record(
+    function: Callable, root: Module | None, args: tuple, kwargs: dict, name: str = "forward", names: list[str] | None = None, dynamic: bool = True
+) -> tuple[Trace | None, Any, str | None]:
     """Runs a function; what it called, what it returned, and, where it cannot be traced, why."""
     from flambeau.core import nests
 
-    recorder = Recorder(root)
-    names = [f"argument_{i}" for i in range(len(args))]
+    recorder = Recorder(root, dynamic)
+    names = names or [f"argument_{i}" for i in range(len(args))]
     for given, value in [*zip(names, args), *kwargs.items()]:
         _know_argument(recorder, value, given)
     with recorder.running():
@@ -276,7 +287,8 @@ def record(function: Callable, root: Module | None, args: tuple, kwargs: dict, n
         return None, result, recorder.failure
     parameters = ", ".join([*(["self"] if root is not None else []), *names, *kwargs])
     body = "\n".join("  " + line for line in [*recorder.lines, f"return {returned}"])
-    return Trace(f"def {name}({parameters}):\n{body}\n", recorder.constants), result, None
+    values = {recorder.names[id(t)]: t for t in recorder.kept if isinstance(t, Tensor)}
+    return Trace(f"def {name}({parameters}):\n{body}\n", recorder.constants, values), result, None
 
 
 def _know_argument(recorder: Recorder, value: Any, name: str) -> None:

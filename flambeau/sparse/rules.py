@@ -526,7 +526,7 @@ def _times_sparse(a: SparseTensor, b: SparseTensor) -> Tensor:
     return made if kind is sparse_coo else made.to_compressed(kind)
 
 
-@_rule("mm", "smm", "matmul", "mv")
+@_rule("mm", "matmul", "mv")
 def _matmul(a: Any, b: Any) -> Tensor:
     if a.dim() == 2 and b.dim() == 1:
         if _sparse(b):
@@ -563,7 +563,11 @@ def addmm(input: Any, mat1: Any, mat2: Any, *, beta: Any = 1, alpha: Any = 1) ->
     return scaled + product if not _sparse(scaled) or _sparse(product) else product + scaled.to_dense()
 
 
-@_rule("sspaddmm", "hspmm")
+def smm(input: Any, mat: Any) -> Tensor:
+    """The product of a sparse and a dense matrix, as a sparse one."""
+    return from_dense(mm(input, mat))
+
+
 def sspaddmm(input: Any, mat1: Any, mat2: Any, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """As ``addmm``, with a sparse result."""
     return _add(input * beta, from_dense(mm(mat1, mat2) * alpha))  # type: ignore[no-any-return]
