@@ -14,6 +14,7 @@ COMMANDS = {
     "ladder": "train one small net in many ways, from NumPy by hand to an own layer, and compare them",
     "demo": "train a classifier of handwritten digits and show how well it does",
     "info": "say what flambeau runs on here",
+    "shim": "make plain `import torch` mean flambeau in this environment",
 }
 
 

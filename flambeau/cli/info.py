@@ -15,6 +15,7 @@ import numpy as np
 
 import flambeau
 from flambeau import version
+from flambeau.cli import shim
 from flambeau.cli.text import table
 from flambeau.core import config
 
@@ -40,6 +41,7 @@ def main(arguments: Sequence[str]) -> int:
         ["mode", _mode()],
         *_compiler(),
         ["CUDA", "not available"],
+        ["import torch", shim.describe()],
     ]
     for package, purpose in _OPTIONAL.items():
         there = importlib.util.find_spec(package) is not None

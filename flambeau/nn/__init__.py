@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+from types import ModuleType
+
 from flambeau.nn import attention, functional, init, modules, parallel, parameter, utils
 from flambeau.nn.modules import *  # noqa: F403
 from flambeau.nn.parallel import DataParallel
@@ -27,3 +30,9 @@ __all__ = [
     "parameter",
     "utils",
 ]
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in ("common_types", "grad"):
+        return importlib.import_module(f"flambeau.nn.{name}")
+    raise AttributeError(f"module 'torch.nn' has no attribute '{name}'", name=name)

@@ -35,18 +35,29 @@ def swap_tensors(t1: Tensor, t2: Tensor) -> None:
     (torch.Size([3]), 'Parameter', tensor([0., 0.]))
 
     Raises:
-        RuntimeError: there are weak references to one of them, or it is on the tape: what holds it would hold another.
+        RuntimeError: there are weak references to one of them: what holds it would hold another. A graph that leads to one of them is
+            refused when it is run backwards.
     """
     for name, t in (("t1", t1), ("t2", t2)):
-        if t._accumulator is not None and t._accumulator() is not None:
-            raise RuntimeError(f"Cannot swap {name}: a graph whose gradients it is to get is still there; swap before forward or after backward.")
         if weakref.getweakrefs(t):
             raise RuntimeError(f"Cannot swap {name} because it has weakref associated with it")
+    for t in (t1, t2):
+        node = t._accumulator and t._accumulator()
+        if node is not None:
+            node.register_prehook(_refuse_gradients)
+            t._accumulator = None
     t1.__class__, t2.__class__ = t2.__class__, t1.__class__
     first, second = dict(t1.__dict__), dict(t2.__dict__)
     for t, own in ((t1, second), (t2, first)):
         t.__dict__.clear()
         t.__dict__.update(own)
+
+
+def _refuse_gradients(grads: Any) -> None:
+    raise RuntimeError(
+        "Trying to execute AccumulateGrad node that was poisoned by swap_tensors this can happen when you try to run backward on a tensor that "
+        "was swapped: swap tensors before forward, or after backward."
+    )
 
 
 def __getattr__(name: str) -> ModuleType:

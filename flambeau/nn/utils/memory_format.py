@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-import flambeau
 from flambeau.core.memory_format import memory_format as MemoryFormat
 from flambeau.nn.modules.conv import Conv2d, Conv3d, ConvTranspose2d, ConvTranspose3d
 from flambeau.nn.modules.module import Module
@@ -17,8 +16,7 @@ M = TypeVar("M", bound=Module)
 def _convert(module: Module, kinds: tuple[type, ...], memory_format: MemoryFormat) -> None:
     for part in module.modules():
         if isinstance(part, kinds):
-            with flambeau.no_grad():
-                part.weight.data = part.weight.detach().clone(memory_format=memory_format)
+            part.weight.data = part.weight.detach().clone(memory_format=memory_format)
 
 
 def convert_conv2d_weight_memory_format(module: M, memory_format: MemoryFormat) -> M:
