@@ -13,7 +13,6 @@ from flambeau.compat.homes import MOVED
 # flambeau has such a module itself, this is where it looks for what it does not have; :data:`~flambeau.compat.homes.MOVED` adds to it.
 SPELLINGS: dict[str, tuple[str, ...]] = {
     "torch._custom_ops": ("flambeau.library",),
-    "torch._dynamo.utils": ("flambeau._dynamo",),
     "torch._library": ("flambeau.library",),
     "torch._library.custom_ops": ("flambeau.library.custom",),
     "torch._library.infer_schema": ("flambeau.library.schema",),
