@@ -93,7 +93,7 @@ def _reshape_samples(make):
         ErrorSample(RuntimeError, "view size is not compatible", make(4, 3).t(), (12,)),
     ],
 )
-def view_(input, *size):
+def view_(input, *size, dtype=None):
     """The same memory seen in another shape; one size may be ``-1``. ``view(dtype)`` reinterprets the bytes.
 
     ``RuntimeError`` where the strides do not allow it (then use ``reshape``).
@@ -104,6 +104,8 @@ def view_(input, *size):
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.view.html
     """
+    if dtype is not None:
+        return _reinterpreted(input, dtype)
     if len(size) == 1 and isinstance(size[0], dtypes.dtype):
         return _reinterpreted(input, size[0])
     sizes = infer_size(as_sizes(size, "view"), input.numel())

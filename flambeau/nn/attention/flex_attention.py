@@ -8,14 +8,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from flambeau import ops
 from flambeau.tensor import Tensor
 
-__all__ = ["BlockMask", "and_masks", "create_block_mask", "create_mask", "flex_attention", "noop_mask", "or_masks"]
+__all__ = ["AuxOutput", "AuxRequest", "BlockMask", "and_masks", "create_block_mask", "create_mask", "flex_attention", "noop_mask", "or_masks"]
 
 _DEFAULT_SPARSE_BLOCK_SIZE = 128
+
+
+class AuxRequest(NamedTuple):
+    """What :func:`flex_attention` is to return besides: the logarithms of the sums of the exponentials of the scores, and the greatest
+    scores of each query."""
+
+    lse: bool = False
+    max_scores: bool = False
+
+
+class AuxOutput(NamedTuple):
+    """What was asked for by an :class:`AuxRequest`, each (B, H, L); ``None`` where it was not."""
+
+    lse: Tensor | None = None
+    max_scores: Tensor | None = None
 
 
 def noop_mask(batch: Tensor, head: Tensor, token_q: Tensor, token_kv: Tensor) -> Tensor:
@@ -96,11 +111,13 @@ def create_block_mask(
 def flex_attention(
     query: Tensor, key: Tensor, value: Tensor, score_mod: Callable | None = None, block_mask: BlockMask | None = None,
     scale: float | None = None, enable_gqa: bool = False, return_lse: bool = False, kernel_options: Any = None,
+    *, return_aux: AuxRequest | None = None,
 ) -> Any:  # fmt: skip
     """Attention of queries (B, H, L, E) to keys (B, H, S, E) and values (B, H, S, V): (B, H, L, V).
 
     ``score_mod(score, b, h, q, kv)`` changes the scores before the softmax. With ``enable_gqa`` several heads of queries
-    share one of keys. ``return_lse`` also returns the logarithms of the sums of the exponentials of the scores.
+    share one of keys. ``return_aux`` says what is returned besides the result, in an :class:`AuxOutput`; ``return_lse`` is the old way
+    to ask for the logarithms of the sums of the exponentials of the scores.
 
     >>> import flambeau as torch
     >>> from flambeau.nn.attention.flex_attention import flex_attention
@@ -109,6 +126,10 @@ def flex_attention(
     tensor([[[[1.0000, 0.0000],
               [0.5000, 0.5000]]]])
     """
+    if return_lse and return_aux is not None:
+        raise ValueError(
+            "Cannot specify both return_lse and return_aux. return_lse is deprecated, please use return_aux=AuxRequest(lse=True) instead."
+        )
     if enable_gqa:
         times = query.shape[1] // key.shape[1]
         key, value = key.repeat_interleave(times, 1), value.repeat_interleave(times, 1)
@@ -126,4 +147,6 @@ def flex_attention(
     lse = scores.logsumexp(-1)
     weights = (scores - lse.unsqueeze(-1)).exp().nan_to_num(0.0)  # a row that sees nothing gives zeros
     result = weights.to(value.dtype) @ value
+    if return_aux is not None:
+        return result, AuxOutput(lse if return_aux.lse else None, scores.amax(-1) if return_aux.max_scores else None)
     return (result, lse) if return_lse else result
