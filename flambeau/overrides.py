@@ -235,7 +235,7 @@ def _known() -> tuple[dict[str, list], dict[Callable, str]]:
             names.setdefault(getattr(torch, name), f"torch.{name}")
     own = overriding.originals()
     for name in dir(Tensor):
-        value = own.get(name, Tensor.__dict__.get(name))
+        value = own.get(name, vars(Tensor).get(name))
         if isinstance(value, property):
             add("torch.Tensor", f"{name}.__get__", value.__get__)
             if value.fset is not None:

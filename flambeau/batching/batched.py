@@ -9,7 +9,7 @@ from flambeau.core.device import device
 from flambeau.core.size import Size
 from flambeau.tensor.order import normal_strides
 from flambeau.tensor.printing import tensor_repr
-from flambeau.tensor.tensor import Tensor, disabled_torch_function
+from flambeau.tensor.tensor import Tensor, contents_of, disabled_torch_function
 
 _new = object.__new__
 
@@ -137,7 +137,7 @@ class Batched(Tensor):
 
     def _become(self, view: Batched) -> Batched:
         """Takes over what ``view`` is a view of."""
-        self.__dict__.update({"_strides": None, "_offset": 0, "_bits": frozenset(), **view.__dict__})
+        contents_of(self).update({"_strides": None, "_offset": 0, "_bits": frozenset(), **contents_of(view)})
         return self
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:

@@ -27,7 +27,7 @@ from flambeau.core.size import Size
 from flambeau.nn.modules import _hooks
 from flambeau.nn.modules.module import Module
 from flambeau.nn.parameter import Buffer, Parameter
-from flambeau.tensor.tensor import Tensor
+from flambeau.tensor.tensor import Tensor, contents_of
 
 MAX_OBJECTS = 8192
 MAX_LENGTH = 256
@@ -225,7 +225,7 @@ class State(Guards):
             raise Refused(f"{what} shares its memory with NumPy")
         if t._grad_fn is not None:
             raise Refused(f"{what} is no leaf of the tape")
-        for name in t.__dict__:
+        for name in contents_of(t):
             if name in self.names and not name.startswith("_"):
                 raise Refused(f"it may read the attribute {name} of {what}")
         self.tensors[id(t)] = t

@@ -25,7 +25,7 @@ from flambeau.engine.trace import kind_of
 from flambeau.ops.record import Op
 from flambeau.tensor.record import arguments_of, look_again
 from flambeau.tensor.storage import InferenceStorage, Storage
-from flambeau.tensor.tensor import Tensor
+from flambeau.tensor.tensor import Tensor, contents_of
 
 _ENTRY = {"pattern", "metas", "edges", "saved", "sequence"}
 _PLAIN = {
@@ -231,7 +231,7 @@ class _Replay:
             t = self.before.tensors[key]
             if t._grad_fn is not entry or t._output_nr != number:
                 raise Refused("it changes the place of a tensor on the tape")
-            for name in t.__dict__:
+            for name in contents_of(t):
                 if name in self.guards.names and not name.startswith("_"):
                     raise Refused(f"it may read or set the attribute {name} of a tensor")
         return found
@@ -286,7 +286,7 @@ class _Replay:
         found = self.tensors.get(id(t))
         if found is not None:
             return found
-        if t.__class__ is not Tensor or not t.__dict__.keys() <= _PLAIN or t._requires_grad:
+        if t.__class__ is not Tensor or not contents_of(t).keys() <= _PLAIN or t._requires_grad:
             raise Refused("a result is a tensor of a special kind")
         entry = t.grad_fn
         storage = self.storage(t._storage)

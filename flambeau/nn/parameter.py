@@ -8,7 +8,7 @@ from typing import Any, Self
 from flambeau import ops
 from flambeau.core.size import Size
 from flambeau.tensor import Tensor
-from flambeau.tensor.tensor import disabled_torch_function
+from flambeau.tensor.tensor import contents_of, disabled_torch_function
 
 __all__ = ["Buffer", "Parameter", "UninitializedBuffer", "UninitializedParameter", "is_lazy"]
 
@@ -129,10 +129,10 @@ class _Uninitialized(Tensor):
 
     @_shape.setter
     def _shape(self, value: Size) -> None:
-        vars(self)["_shape"] = value  # of no elements, and hidden until there is a shape
+        contents_of(self)["_shape"] = value  # of no elements, and hidden until there is a shape
 
     def size(self, dim: int | None = None) -> Any:
-        return vars(self)["_shape"] if dim is None else 0
+        return contents_of(self)["_shape"] if dim is None else 0
 
     @property
     def data(self) -> Tensor:
@@ -141,7 +141,7 @@ class _Uninitialized(Tensor):
     @data.setter
     def data(self, value: Tensor) -> None:
         self._storage, self._dtype = value._storage, value._dtype
-        vars(self)["_shape"] = Size((0,))
+        contents_of(self)["_shape"] = Size((0,))
 
     def to(self, *args: Any, **kwargs: Any) -> Self:
         """The same in another dtype; arguments as those of ``Tensor.to``."""
@@ -168,7 +168,7 @@ class _Uninitialized(Tensor):
 
 def _with_attributes(tensor: Any, other: Any) -> Any:
     for name in ("persistent", "_is_buffer"):
-        if name in vars(other):
+        if name in contents_of(other):
             setattr(tensor, name, getattr(other, name))
     return tensor
 

@@ -21,7 +21,7 @@ from flambeau.ops.indexing import index_copy
 from flambeau.tensor.overlap import SAME_EVERYWHERE, refuse_overlap, refuse_repeated
 from flambeau.tensor.record import cast_node, flipped
 from flambeau.tensor.storage import Storage
-from flambeau.tensor.tensor import Tensor, geometry_of, is_plain, read, values_of
+from flambeau.tensor.tensor import Tensor, contents_of, geometry_of, is_plain, read, values_of
 
 
 def inplace(function, input: Tensor, args: tuple, kwargs: dict) -> Tensor:
@@ -85,15 +85,15 @@ def assign(input: Tensor, result: Tensor, repeated: bool = False) -> Tensor:
             storage.unseen += 1
         return _write(input, result)
     content, history = storage.node, storage.history
-    places = [(t, dict(t.__dict__)) for t in (input, base) if t is not None]
+    places = [(t, dict(contents_of(t))) for t in (input, base) if t is not None]
     try:
         dispatch.rebase(input, result)
         return _write(input, result)
     except BaseException:
         if storage.node is content:  # not written: the tape is as before
             for t, before in places:
-                t.__dict__.clear()
-                t.__dict__.update(before)
+                contents_of(t).clear()
+                contents_of(t).update(before)
             storage.history = history
         raise
 

@@ -19,8 +19,8 @@ from flambeau.tensor.typed_storages import TypedStorage
 
 
 def user_attributes(t: Tensor) -> dict[str, Any]:
-    """What a program has set on ``t`` itself; names with an underscore are flambeau's own."""
-    return {name: value for name, value in vars(t).items() if not name.startswith("_")}
+    """What a program has set on ``t`` itself."""
+    return dict(vars(t))
 
 
 def reduce_tensor(t: Tensor) -> tuple:

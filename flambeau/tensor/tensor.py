@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from functools import cache
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +22,58 @@ from flambeau.tensor.storage import Storage, looks
 _new = object.__new__
 
 
+class TensorBase:
+    """Gives tensors their dictionary, of which programs see a part."""
+
+
+TensorBase.__module__ = "torch._C"
+contents_of: Callable[[Any], dict] = TensorBase.__dict__["__dict__"].__get__
+"""``contents_of(tensor)``: all that an instance has of its own."""
+
 if TYPE_CHECKING:
     from flambeau.tensor.derived import Derived
 else:
-    Derived = object
+    Derived = TensorBase
+
+
+class Attributes(MutableMapping):
+    """``tensor.__dict__``: what programs have set on a tensor, and not what makes it one."""
+
+    __slots__ = ("_contents",)
+
+    def __init__(self, contents: dict) -> None:
+        self._contents = contents
+
+    def __getitem__(self, name: str) -> Any:
+        if name in _internal_names():
+            raise KeyError(name)
+        return self._contents[name]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        if name not in _internal_names():
+            self._contents[name] = value
+
+    def __delitem__(self, name: str) -> None:
+        del self._contents[name]
+
+    def __iter__(self) -> Iterator[str]:
+        hidden = _internal_names()
+        return iter([name for name in self._contents if name not in hidden])
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def copy(self) -> dict:
+        return dict(self)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+
+@cache
+def _internal_names() -> frozenset[str]:
+    names = [name for name in Tensor.__dict__ if name[0] == "_" and name[:2] != "__"]
+    return frozenset([*names, "_storage", "_shape", "_dtype", "_value", "_level"])
 
 
 def disabled_torch_function(func: Callable, types: Iterable[type], args: tuple = (), kwargs: dict | None = None) -> Any:
@@ -69,6 +118,17 @@ class Tensor(Derived):
     _dtype: dtypes.dtype
 
     __array_priority__ = 1000
+
+    @property  # type: ignore[misc]
+    def __dict__(self) -> Attributes:  # type: ignore[override]
+        """What programs have set on the tensor."""
+        return Attributes(contents_of(self))
+
+    @__dict__.setter
+    def __dict__(self, value: Mapping[str, Any]) -> None:
+        attributes = Attributes(contents_of(self))
+        attributes.clear()
+        attributes.update(value)
 
     def __init_subclass__(cls, **settings: Any) -> None:
         super().__init_subclass__(**settings)
@@ -490,8 +550,8 @@ class Tensor(Derived):
         if storage is None:
             storage = memo[id(self._storage)] = self._storage.copied()
         out = _new(type(self))
-        out.__dict__.update(
-            {k: v for k, v in self.__dict__.items() if k in ("_shape", "_dtype", "_strides", "_offset", "_bits", "_requires_grad")}
+        contents_of(out).update(
+            {k: v for k, v in contents_of(self).items() if k in ("_shape", "_dtype", "_strides", "_offset", "_bits", "_requires_grad")}
         )
         out._storage = storage
         memo[id(self)] = out
@@ -500,8 +560,7 @@ class Tensor(Derived):
         from copy import deepcopy
 
         for name, value in self.__dict__.items():
-            if not name.startswith("_"):
-                out.__dict__[name] = deepcopy(value, memo)
+            contents_of(out)[name] = deepcopy(value, memo)
         return out
 
     def __reduce_ex__(self, protocol: int):
@@ -659,7 +718,7 @@ def placeless(t: Tensor) -> Tensor:
 
     Backward passes that repeat take gradients of one layout for alike, and all windows have one.
     """
-    if "_storage" in t.__dict__ and is_window(t):  # a batched tensor has none
+    if "_storage" in contents_of(t) and is_window(t):  # a batched tensor has none
         return make_tensor(Storage(read(t)), t._shape, t._dtype)
     return t
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -18,7 +20,8 @@ def test_what_is_returned_besides(request_):
 
     def run(lib, module):
         q, k, v = [lib.tensor(x) for x in values]
-        with lib.no_grad():
+        with lib.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PyTorch would rather be compiled
             result, aux = module.flex_attention(q, k, v, lambda s, b, h, i, j: s + h, return_aux=module.AuxRequest(*request_))
         return result.numpy(), [None if x is None else x.numpy() for x in aux]
 

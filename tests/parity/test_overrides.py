@@ -276,3 +276,24 @@ def test_default_devices():
         return [*shown, str(lib.ones(2).device), str(lib.get_default_device())]
 
     both(program)
+
+
+def test_attributes():
+    """A tensor's dictionary is what a program has set, and may be handed on."""
+
+    def program(lib):
+        import copy
+        import pickle
+
+        t = lib.nn.Parameter(lib.ones(2))
+        shown = [dict(t.__dict__), dict(vars(lib.nn.Parameter(lib.ones(2), **t.__dict__)))]
+        t.name_, t._marked = "a", True
+        t.__dict__["more"] = 3
+        t.__dict__.update({"last": 4})
+        other = lib.nn.Parameter(lib.zeros(3))
+        other.__dict__.update(t.__dict__)
+        shown += [dict(t.__dict__), dict(other.__dict__), other.tolist(), dict(vars(copy.deepcopy(t))), dict(vars(pickle.loads(pickle.dumps(t))))]
+        t.__dict__ = {"only": 1}
+        return [*shown, dict(vars(t)), t.tolist(), isinstance(t, lib._C.TensorBase), [c.__name__ for c in lib.Tensor.__mro__]]
+
+    both(program)

@@ -32,8 +32,9 @@ from flambeau.nn.modules._messages import (
     typename,
 )
 from flambeau.nn.modules._moves import Movable
+from flambeau.nn.modules._state import EXTRA_STATE as _EXTRA_STATE_KEY_SUFFIX  # noqa: F401  # programs import it from here
 from flambeau.nn.modules._state import Stateful
-from flambeau.nn.modules._state import _IncompatibleKeys as _IncompatibleKeys  # programs import it from here
+from flambeau.nn.modules._state import _IncompatibleKeys as _IncompatibleKeys  # and this
 from flambeau.nn.parameter import Buffer, Parameter
 from flambeau.tensor import Tensor
 
