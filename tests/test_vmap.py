@@ -12,14 +12,14 @@ from flambeau import dispatch, func
 from flambeau.batching.interception import interception
 from flambeau.testing import assert_close
 
-SLOTS = {name: getattr(dispatch, name) for name in interception.own}
 
 
 @pytest.fixture(autouse=True)
 def closed():
     """Whatever happens inside, outside of ``vmap`` nothing is left of it."""
+    before = {name: getattr(dispatch, name) for name in interception.own}
     yield
-    assert not interception.levels and {name: getattr(dispatch, name) for name in SLOTS} == SLOTS
+    assert not interception.levels and {name: getattr(dispatch, name) for name in before} == before
 
 
 def test_the_function_runs_once():

@@ -73,7 +73,7 @@ class Attributes(MutableMapping):
 @cache
 def _internal_names() -> frozenset[str]:
     names = [name for name in Tensor.__dict__ if name[0] == "_" and name[:2] != "__"]
-    return frozenset([*names, "_storage", "_shape", "_dtype", "_value", "_level"])
+    return frozenset([*names, "_storage", "_shape", "_dtype", "_value", "_level", "_memory"])
 
 
 def disabled_torch_function(func: Callable, types: Iterable[type], args: tuple = (), kwargs: dict | None = None) -> Any:

@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch")
 from torch.nn.attention import flex_attention as theirs  # noqa: E402
 
 
-@pytest.mark.parametrize("request_", [(False, False), (True, False), (False, True), (True, True)])
+@pytest.mark.parametrize("request_", [(False, False), (True, False)])  # PyTorch gives no greatest scores on a CPU
 def test_what_is_returned_besides(request_):
     values = [np.random.default_rng(i).standard_normal((1, 2, 16, 16)).astype(np.float32) for i in range(3)]
 
@@ -31,3 +31,9 @@ def test_what_is_returned_besides(request_):
     for x, y in zip(mine, expected, strict=True):
         if x is not None:
             np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6)
+
+
+def test_greatest_scores():
+    q = flambeau.randn(1, 2, 16, 16)
+    _, aux = ours.flex_attention(q, q, q, return_aux=ours.AuxRequest(max_scores=True))
+    assert aux.lse is None and (aux.max_scores == (q @ q.mT / 4).amax(-1)).all()
