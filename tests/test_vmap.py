@@ -13,7 +13,6 @@ from flambeau.batching.interception import interception
 from flambeau.testing import assert_close
 
 
-
 @pytest.fixture(autouse=True)
 def closed():
     """Whatever happens inside, outside of ``vmap`` nothing is left of it."""
