@@ -229,3 +229,22 @@ def test_given_constants_are_no_scalars():
     loops = [Loop((50,), 0, (access,), scalars, body, ((2, access),)) for scalars, body in zip(((), (D.float32,)), bodies)]
     keys = {forms.bind(loop, compiler.session().machine).form.key for loop in loops}
     assert len(keys) == 2
+
+
+def test_sizes_that_are_put_in_are_those_of_the_loop():
+    """What a loop of symbols tells its kernel of some numbers is what it would be told of a loop with these numbers."""
+    on = compiler.Session(compiler.machine(""))
+    rng = np.random.default_rng(0)
+    body = (Instr("input", f32, (), 0), Instr("input", f32, (), 1), Instr("add", f32, (0, 1)))
+    for rank in (1, 2, 3):
+        access = Access(f32, (1,) * rank)
+        loop = Loop((2,) * rank, 0, (access, access), (), body, ((2, access),))
+        sized = forms.sized(loop, on)
+        for _ in range(400):
+            shape = tuple(int(n) for n in rng.integers(2, 6, rank))
+            own = contiguous(shape)
+            kept = [rng.random(rank) < 0.6 for _ in range(2)]  # an operand is the same along other dims, and counts its own
+            strides = [tuple(np.array(contiguous([n if k else 1 for n, k in zip(shape, some)])) * some) for some in kept]
+            numbers = (*shape, *[int(s) for row in (*strides, own) for s in row])
+            _, words = sized.kernel(numbers, on)
+            assert list(words) == list(forms.bind(forms._with_numbers(loop, numbers), on.machine).words)

@@ -4,12 +4,17 @@ would but for the order of additions, and whatever does not fit is not run."""
 import numpy as np
 import pytest
 
-import flambeau as torch
-from flambeau.core import config
-from flambeau.engine import plans
-from flambeau.engine.symbols import Symbols, Unfit, hint_of
-from flambeau.ops.record import registry
-from flambeau.ops.samples import Make
+pytest.importorskip("hypothesis")
+
+from hypothesis import given  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
+
+import flambeau as torch  # noqa: E402
+from flambeau.core import config  # noqa: E402
+from flambeau.engine import plans  # noqa: E402
+from flambeau.engine.symbols import Symbols, Unfit, hint_of  # noqa: E402
+from flambeau.ops.record import registry  # noqa: E402
+from flambeau.ops.samples import Make  # noqa: E402
 
 nn, F = torch.nn, torch.nn.functional
 
@@ -37,6 +42,22 @@ def test_what_needs_a_number_fixes_it(use):
     if use is not bool:  # that it is not 0 is known of all
         with pytest.raises(Unfit):
             table.fit([7, 4])
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=6), st.data())
+def test_other_sizes_are_what_they_are_or_do_not_fit(sizes, data):
+    """Zeros, ones and sizes that are equal or not, in all combinations."""
+    table = Symbols(sizes)
+    given_symbols = table.in_symbols(tuple(sizes))
+    other = data.draw(st.lists(st.integers(0, 6), min_size=len(sizes), max_size=len(sizes)))
+    alike = all((a < 2 or b < 2) <= (a == b) for a, b in zip(sizes, other)) and all(
+        other[i] == other[k] for i in range(len(sizes)) for k in range(i) if sizes[i] == sizes[k]
+    )
+    if alike:
+        assert table.fit(other).value_of(given_symbols) == tuple(other)
+    else:
+        with pytest.raises(Unfit):
+            table.fit(other)
 
 
 def test_symbols_of_two_tables_are_different():

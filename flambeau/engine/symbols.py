@@ -95,15 +95,17 @@ class Symbols:
 
     def fit(self, sizes: Sequence[int]) -> Sizes:
         """What symbols and formulas are for other sizes, in the same order; ``Unfit`` where a guard does not hold for them."""
-        values: list = [0] * self._count
+        values: list = [None] * self._count
         for n, place in zip(sizes, self._places, strict=True):
             if place < 0:
                 if n != place + 2:
                     raise Unfit
-            elif values[place] != n:
-                if values[place] or n < 2:
+            elif values[place] is None:
+                if n < 2:
                     raise Unfit
                 values[place] = n
+            elif values[place] != n:
+                raise Unfit
         add = values.append
         try:
             for function, a, b in self._formulas:
