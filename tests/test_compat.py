@@ -208,13 +208,14 @@ def test_importing_modules_replaces_no_functions() -> None:
     )
 
 
-def test_scripted_modules_are_no_script_modules() -> None:
+def test_scripted_modules_are_script_modules() -> None:
     python(
         """
         import torch
         net, function = torch.nn.Linear(1, 1), torch.jit.script(lambda x: x)
-        for value in (net, torch.jit.script(net), torch.nn.Module(), function, len, python):
+        for value in (net, torch.nn.Module(), function, len, python):
             assert not isinstance(value, (torch.jit.ScriptModule, torch.jit.ScriptFunction))
+        assert isinstance(torch.jit.script(net), torch.jit.ScriptModule) and isinstance(torch.jit.script(net), torch.nn.Linear)
         assert issubclass(torch.jit.ScriptModule, torch.nn.Module)
         class Net(torch.jit.ScriptModule):
             @torch.jit.script_method

@@ -113,3 +113,104 @@ def test_what_is_no_archive(tmp_path):
         torch.jit.load(tmp_path / "x.pt")
     with pytest.raises(ValueError, match="does not exist"):
         torch.jit.load(tmp_path / "y.pt")
+
+
+# --- scripted modules ---------------------------------------------------------------------------------------------
+
+
+def twice_of(x, times: int = 2):
+    return x * times
+
+
+LIMIT = 3
+
+
+class Scripted(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(4, 4), nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.LayerNorm(4))])
+        self.lstm = nn.LSTM(4, 3, batch_first=True)
+        self.attention = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True, activation=F.gelu)
+        self.conv = nn.Conv1d(4, 2, 3, padding="same")
+        self.norm = nn.BatchNorm1d(2)
+        self.names = ["a", "b"]
+        self.scale = 1.5
+        self.register_buffer("shift", torch.ones(4))
+
+    def forward(self, x, flag: bool = True, n: int = 2):
+        """Branches, loops, lists and helpers."""
+        for i, layer in enumerate(self.layers):
+            x = x + layer(x) * self.scale + i
+        out = [self.attention(x)]
+        while n > 0:
+            out.append(self.helper(x, n))
+            n -= 1
+        if not flag:
+            raise ValueError(f"bad flag: {n:d}")
+        z, (h, _) = self.lstm(out[-1])
+        parts = {"a": torch.cat(out, dim=0)[..., : len(self.names) + 1]}
+        sizes = [t.shape[0] * 2 for t in out if t.dim() == LIMIT]
+        y = self.norm(self.conv(x.transpose(1, 2)))
+        with torch.no_grad():
+            total = x.sum().item()
+        return parts["a"] + self.shift[:3], z, h, sizes, F.softmax(y, dim=-1), 0.0 < total < 1e9, x.view(*x.shape[:1], -1), x.float().to(torch.float64)
+
+    def helper(self, x, k: int):
+        return twice_of(x.abs(), times=k).clamp(min=0.1)
+
+    @torch.jit.export
+    def extra(self, x):
+        return x.pow(2) if x.numel() > LIMIT else x
+
+
+def test_scripted_modules_are_saved_with_their_code(tmp_path):
+    torch.manual_seed(0)
+    net, x = Scripted().eval(), torch.randn(2, 5, 4)
+    scripted = torch.jit.script(net)
+    assert isinstance(scripted, torch.jit.ScriptModule) and isinstance(scripted, Scripted) and scripted.original_name == "Scripted"
+    assert scripted.layers[0].weight is net.layers[0].weight and "twice_of" not in scripted.code
+    scripted.save(tmp_path / "net.pt")
+    loaded = torch.jit.load(tmp_path / "net.pt")
+    for settings in ({}, {"n": 3}, {"n": 0}):
+        for a, b in zip(loaded(x, **settings), net(x, **settings), strict=True):
+            if isinstance(b, torch.Tensor):
+                assert torch.allclose(a, b, atol=1e-6)
+            else:
+                assert a == b
+    assert torch.equal(loaded.extra(x), net.extra(x))
+    assert sorted(loaded.state_dict()) == sorted(net.state_dict())
+    with pytest.raises(ValueError, match="bad flag: 0"):
+        loaded(x, False)
+    again = io.BytesIO()
+    loaded.save(again)
+    again.seek(0)
+    assert torch.allclose(torch.jit.load(again)(x)[1], net(x)[1])
+    loaded.train()
+    loaded(x)[0].sum().backward()
+    assert loaded.layers[0].weight.grad is not None
+
+
+def test_scripted_functions_are_saved():
+    @torch.jit.script
+    def f(x, n: int = 2):
+        for _ in range(n):
+            x = twice_of(x)
+        return x if n > LIMIT else -x
+
+    g = io.BytesIO()
+    f.save(g)
+    g.seek(0)
+    loaded = torch.jit.load(g)
+    assert loaded(torch.ones(1)).item() == f(torch.ones(1)).item() == -4.0
+    assert loaded(torch.ones(1), n=4).item() == 16.0
+
+
+def test_what_cannot_be_written_says_why():
+    class Opens(nn.Module):
+        def forward(self, x):
+            return x + len(open("file").read())
+
+    with pytest.raises(RuntimeError, match=r"forward cannot be written: it uses 'open' \(line 2\)"):
+        torch.jit.script(Opens()).save(io.BytesIO())
+    with pytest.raises(AttributeError, match=r"use torch\.jit\.trace or torch\.jit\.script"):
+        torch.jit.save(nn.Linear(1, 1), io.BytesIO())

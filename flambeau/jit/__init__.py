@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import contextmanager
+from types import FunctionType
 from typing import Any, Final
 
 import flambeau
@@ -65,7 +66,7 @@ def load(f: Any, map_location: Any = None, _extra_files: dict[str, Any] | None =
 
 
 def script(obj: Any, optimize: Any = None, _frames_up: int = 0, _rcb: Any = None, example_inputs: Any = None) -> Any:
-    """Returns ``obj`` (a function, class or module) as it is.
+    """``obj`` (a function, class or module), which runs as the Python that it is, and can be saved by :func:`save`.
 
     >>> import flambeau as torch
     >>> @torch.jit.script
@@ -78,7 +79,44 @@ def script(obj: Any, optimize: Any = None, _frames_up: int = 0, _rcb: Any = None
         lazy = [name for name, value in [*obj.named_parameters(), *obj.named_buffers()] if is_lazy(value)]
         if lazy:
             raise RuntimeError(f"{type(obj).__name__!r} has uninitialized parameters {lazy}. Did you forget to run a forward pass?")
+        return obj if _isinstance(obj, (RecursiveScriptModule, _ScriptedModule)) else _scripted(obj)
+    if _isinstance(obj, FunctionType):
+        obj._scripted = True  # type: ignore[attr-defined]
+        obj.save = lambda f, **settings: save(obj, f, **settings)  # type: ignore[attr-defined]
     return obj
+
+
+class _ScriptedModule(ScriptModule):
+    """What :func:`script` adds to the class of a module: how it is saved, and its code."""
+
+    _scripted = True
+
+    def save(self, f: Any, **settings: Any) -> None:
+        """As :func:`torch.jit.save`."""
+        save(self, f, **settings)
+
+    @property
+    def original_name(self) -> str:
+        return self._original_class.__name__  # type: ignore[attr-defined, no-any-return]
+
+    @property
+    def code(self) -> str:
+        """The text of ``forward``, as it is saved."""
+        from flambeau.jit.scripting import Script, methods_of
+
+        return methods_of(self, Script())["forward"]
+
+    graph = code
+
+
+def _scripted(module: Module) -> Module:
+    """The module, with the same state, of a class that can be saved."""
+    cls = type(module)
+    made = object.__new__(type(cls.__name__, (_ScriptedModule, cls), {"_original_class": cls, "__module__": cls.__module__, "__doc__": cls.__doc__}))
+    made.__dict__.update(module.__dict__)
+    return made
+
+
 
 
 def trace(
@@ -177,7 +215,13 @@ def script_method(function: Callable) -> Callable:
     return function
 
 
-script_if_tracing = _script_if_tracing = _overload = _overload_method = export = script_method
+script_if_tracing = _script_if_tracing = _overload = _overload_method = script_method
+
+
+def export(function: Callable) -> Callable:
+    """Marks a method that is saved beside ``forward``."""
+    function._torchscript_modifier = "export"  # type: ignore[attr-defined]
+    return function
 
 
 def unused(function: Callable) -> Callable:

@@ -13,8 +13,11 @@ from collections import namedtuple
 from pickle import UnpicklingError
 from typing import IO, Any
 
+from flambeau import nn
 from flambeau.jit.language import Function, Refused, Scope
 from flambeau.jit.modules import RecursiveScriptModule, ScriptFunction, ScriptObject, as_method, made_of
+from flambeau.jit.operators import find_operator
+from flambeau.jit.scripting import is_builtin
 from flambeau.nn.modules.module import Module
 from flambeau.nn.parameter import Parameter
 from flambeau.serialization.archive import ArchiveReader
@@ -228,27 +231,55 @@ def _share(module: RecursiveScriptModule) -> None:
 
 def _own(tree: Any, constants: list[Any]) -> Any:
     """What flambeau has written (see :mod:`flambeau.jit.saving`)."""
+    functions: dict[str, ScriptFunction] = {}
+    scope = Scope(constants, lambda name: functions[name.removeprefix("__torch__.")])
+    for name, text in tree["functions"].items():
+        functions[name] = ScriptFunction(Function(_function_of(text), scope), name)
     if tree.get("function"):
-        code = ast.parse(tree["code"]["forward"]).body[0]
-        if not isinstance(code, ast.FunctionDef):
-            raise Refused("the code of a function is something else")
-        return ScriptFunction(Function(code, Scope(constants, lambda name: None)), tree["name"], constants)
-    return made_of(_module_of(tree), tree["name"], tree["code"], constants)
+        made: Any = ScriptFunction(Function(_function_of(tree["code"]["forward"]), scope), tree["name"], constants)
+    else:
+        made = _module_of(tree, constants, scope.find)
+    if functions or _has_code(tree):
+        made.__dict__["_written"] = tree
+    return made
 
 
-def _module_of(tree: Any) -> Module:
-    """A module with the state that was written."""
-    module = type(str(tree["name"]), (Module,), {})()
-    for name, value in tree["values"].items():
-        module.__dict__[_own_name(name)] = value
-    for name, value in tree["tensors"].items():
-        module.__dict__[_own_name(name)] = value
+def _has_code(tree: Any) -> bool:
+    return any(inner is not None and (inner["code"] or inner["layer"] or _has_code(inner)) for inner in tree.get("modules", {}).values())
+
+
+def _function_of(text: str) -> ast.FunctionDef:
+    code = ast.parse(text).body
+    if len(code) != 1 or not isinstance(code[0], ast.FunctionDef):
+        raise Refused("the code of a function is something else")
+    return code[0]
+
+
+def _module_of(tree: Any, constants: list[Any], find: Any) -> Module:
+    """A module with the state, and the code or class, that was written."""
+    if tree["layer"]:
+        cls = getattr(nn, tree["name"], None)
+        if not (isinstance(cls, type) and issubclass(cls, Module)) or not is_builtin(object.__new__(cls)):
+            raise RuntimeError(f"Unknown type name '{tree['name']}': torch.nn has no such layer")
+        module = object.__new__(cls)
+        Module.__init__(module)
+    else:
+        module = type(str(tree["name"]), (Module,), {})()
+    state = module.__dict__
+    for name, value in [*tree["values"].items(), *tree["tensors"].items()]:
+        state[_own_name(name)] = value
+    for name, op in tree["operators"].items():
+        state[_own_name(name)] = find_operator(f"ops.flambeau.{op}")
     for name, value in tree["parameters"].items():
         module.register_parameter(name, value)
     for name, value in tree["buffers"].items():
         module.register_buffer(name, value, name not in tree["transient"])
     for name, inner in tree["modules"].items():
-        module.add_module(name, None if inner is None else _module_of(inner))
+        module._modules[_own_name(name)] = None if inner is None else _module_of(inner, constants, find)
+    if not tree["layer"]:
+        module = made_of(module, tree["name"], tree["code"], constants, find)
+    state = module.__dict__
+    state["training"], state["_complete"] = bool(tree["training"]), True
     return module
 
 

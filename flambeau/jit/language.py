@@ -15,8 +15,10 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-from flambeau.jit.operators import find_operator
+from flambeau.core.size import Size
+from flambeau.jit.operators import PYTHON, find_operator, is_method_of_tensors
 from flambeau.nn.modules.module import Module
+from flambeau.tensor import Tensor
 
 __all__ = ["Function", "Refused", "Scope"]
 
@@ -240,6 +242,19 @@ class _Compiler:
 
         return loop
 
+    def _Raise(self, s: ast.Raise) -> Callable[[Env], None]:
+        if s.exc is None:
+            raise Refused(f"TorchScript has no 'raise' without an exception (line {s.lineno})")
+        error = self.expression(s.exc)
+
+        def fail(env: Env) -> None:
+            made = error(env)
+            if not (isinstance(made, Exception) or isinstance(made, type) and issubclass(made, Exception)):
+                raise Refused(f"a {type(made).__name__} is no exception")
+            raise made
+
+        return fail
+
     def _With(self, s: ast.With) -> Callable[[Env], None]:
         items = [(self.expression(i.context_expr), self.target(i.optional_vars) if i.optional_vars is not None else None) for i in s.items]
         body = self.block(s.body)
@@ -249,7 +264,8 @@ class _Compiler:
             try:
                 for make, put in items:
                     context = make(env)
-                    if not getattr(type(context), "_of_archive", False) or "__enter__" not in type(context)._methods:
+                    own = getattr(type(context), "_of_archive", False) and "__enter__" in type(context)._methods
+                    if not own and type(context) not in (PYTHON["no_grad"], PYTHON["enable_grad"]):
                         raise Refused(f"a {type(context).__name__} is no context manager of TorchScript")
                     value = context.__enter__()
                     entered.append(context)
@@ -366,10 +382,48 @@ class _Compiler:
     def _Compare(self, e: ast.Compare) -> Callable[[Env], Any]:
         first = self.expression(e.left)
         rest = [(_COMPARE[type(op)], self.expression(x)) for op, x in zip(e.ops, e.comparators, strict=True)]
-        if len(rest) != 1:
-            raise Refused("TorchScript compares two values at a time")
-        op, second = rest[0]
-        return lambda env: op(first(env), second(env))
+        if len(rest) == 1:
+            op, second = rest[0]
+            return lambda env: op(first(env), second(env))
+
+        def chain(env: Env) -> Any:
+            left, result = first(env), None
+            for op, other in rest:
+                right = other(env)
+                result = op(left, right)
+                if not result:
+                    break
+                left = right
+            return result
+
+        return chain
+
+    def _ListComp(self, e: ast.ListComp) -> Callable[[Env], Any]:
+        if len(e.generators) != 1 or e.generators[0].is_async:
+            raise Refused(f"TorchScript has lists of one 'for' (line {e.lineno})")
+        g = e.generators[0]
+        element, put, values = self.expression(e.elt), self.target(g.target), self.expression(g.iter)
+        tests = [self.expression(t) for t in g.ifs]
+
+        def make(env: Env) -> list:
+            inner, out = dict(env), []
+            for value in values(env):
+                put(inner, value)
+                if all([t(inner) for t in tests]):
+                    out.append(element(inner))
+            return out
+
+        return make
+
+    def _JoinedStr(self, e: ast.JoinedStr) -> Callable[[Env], Any]:
+        parts = [self.expression(v) for v in e.values]
+        return lambda env: "".join([str(p(env)) for p in parts])
+
+    def _FormattedValue(self, e: ast.FormattedValue) -> Callable[[Env], Any]:
+        value = self.expression(e.value)
+        spec = self.expression(e.format_spec) if e.format_spec is not None else lambda env: ""
+        shown = {-1: lambda x: x, 115: str, 114: repr, 97: ascii}[e.conversion]
+        return lambda env: format(shown(value(env)), spec(env))
 
     def _IfExp(self, e: ast.IfExp) -> Callable[[Env], Any]:
         test, yes, no = self.expression(e.test), self.expression(e.body), self.expression(e.orelse)
@@ -407,8 +461,8 @@ class _Compiler:
         return load
 
     def _Call(self, e: ast.Call) -> Callable[[Env], Any]:
-        if any(isinstance(a, ast.Starred) for a in e.args) or any(k.arg is None for k in e.keywords):
-            raise Refused("TorchScript has no * in calls")
+        if any(k.arg is None for k in e.keywords):
+            raise Refused("TorchScript has no ** in calls")
         name = e.func.id if isinstance(e.func, ast.Name) else None
         if name in ("annotate", "unchecked_cast"):
             return self.expression(e.args[1])
@@ -417,6 +471,8 @@ class _Compiler:
         if name == "isinstance":
             value, kinds = self.expression(e.args[0]), _kinds(e.args[1])
             return lambda env: any(check(value(env)) for check in kinds)
+        if any(isinstance(a, ast.Starred) for a in e.args):
+            return self._spread(e)
         args = [self.expression(a) for a in e.args]
         kwargs = [(k.arg, self.expression(k.value)) for k in e.keywords]
         if name == "getattr" and len(args) == 2:
@@ -425,6 +481,22 @@ class _Compiler:
         if not kwargs:
             return lambda env: called(env)(*[a(env) for a in args])
         return lambda env: called(env)(*[a(env) for a in args], **{k: v(env) for k, v in kwargs})
+
+
+    def _spread(self, e: ast.Call) -> Callable[[Env], Any]:
+        """A call with ``*`` among its arguments."""
+        called = self.expression(e.func)
+        parts = [(isinstance(a, ast.Starred), self.expression(a.value if isinstance(a, ast.Starred) else a)) for a in e.args]
+        kwargs = [(str(k.arg), self.expression(k.value)) for k in e.keywords]
+
+        def call(env: Env) -> Any:
+            args: list[Any] = []
+            for spread, part in parts:
+                value = part(env)
+                args += list(value) if spread else [value]
+            return called(env)(*args, **{k: v(env) for k, v in kwargs})
+
+        return call
 
 
 def _as_load(t: ast.expr) -> ast.expr:
@@ -470,6 +542,13 @@ def get_attribute(holder: Any, name: str) -> Any:
             if part is not None and name in part and name not in _MACHINERY:
                 return part[name]
         raise RuntimeError(f"Module '{kind.__name__}' has no attribute '{name}'")
+    if isinstance(holder, Tensor) and is_method_of_tensors(name) or name in _METHODS.get(kind, ()):
+        return getattr(holder, name)
+    if isinstance(holder, Module):  # a layer of torch.nn
+        state = vars(holder)
+        for part in (state["_parameters"], state["_buffers"], state["_modules"], state):
+            if name in part and name not in _MACHINERY:
+                return part[name]
     if isinstance(holder, tuple) and name in getattr(holder, "_fields", ()):
         return getattr(holder, name)
     raise Refused(f"TorchScript has no attribute {name!r} of a {type(holder).__name__}")
@@ -483,5 +562,12 @@ def set_attribute(holder: Any, name: str, value: Any) -> None:
     setattr(holder, name, value)
 
 
+_METHODS: dict[type, frozenset[str]] = {
+    list: frozenset("append extend insert pop clear reverse sort copy index count remove".split()),
+    dict: frozenset("keys values items get pop update setdefault clear copy".split()),
+    str: frozenset("format join split strip lower upper startswith endswith replace find".split()) - {"format"},
+    Size: frozenset(["numel"]),
+}
+"""What code may call of plain values."""
 _MACHINERY = frozenset(vars(Module())) - {"training"}
 """What every module has to be one."""

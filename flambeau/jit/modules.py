@@ -25,6 +25,7 @@ class RecursiveScriptModule(ScriptModule):
     _final: dict[str, Any] = {}
     _full_name = ""
     _constants: list[Tensor] = []
+    _written: dict[str, Any] | None = None  # what a scripted module was read from
 
     @classmethod
     def _empty(cls) -> RecursiveScriptModule:
@@ -51,11 +52,6 @@ class RecursiveScriptModule(ScriptModule):
 
         save(self, f, **settings)
 
-    def _source(self) -> tuple[dict[str, str], list[Tensor]]:
-        if self._full_name.startswith("__torch__."):
-            raise RuntimeError("a module of an archive that PyTorch wrote is not written again: keep that file")
-        return {name: method.source for name, method in self._methods.items()}, self._constants
-
     def extra_repr(self) -> str:
         return f"original_name={self.original_name}"
 
@@ -70,9 +66,9 @@ class TopLevelTracedModule(RecursiveScriptModule):
         return type(self).__name__ if type(self)._methods else self.original_name
 
 
-def made_of(module: Module, name: str, methods: dict[str, str], constants: list[Tensor]) -> RecursiveScriptModule:
+def made_of(module: Module, name: str, methods: dict[str, str], constants: list[Tensor], find: Any = lambda name: None) -> RecursiveScriptModule:
     """A module with the state of another one, shared with it, and methods of a text."""
-    scope = Scope(constants, lambda name: None)
+    scope = Scope(constants, find)
     functions = {}
     for key, text in methods.items():
         code = ast.parse(text).body
@@ -88,8 +84,13 @@ def made_of(module: Module, name: str, methods: dict[str, str], constants: list[
     made._buffers.update(module._buffers)
     made._non_persistent_buffers_set = set(module._non_persistent_buffers_set)
     for key, inner in module._modules.items():
-        made._modules[key] = inner if inner is None else made_of(inner, type(inner).__name__, {}, constants)
+        made._modules[key] = inner if inner is None or is_complete(inner) else made_of(inner, type(inner).__name__, {}, constants)
     return made
+
+
+def is_complete(module: Module) -> bool:
+    """Whether a module is one that was read, or a layer of ``torch.nn`` with code of its own."""
+    return module.__dict__.get("_complete", False)
 
 
 def as_method(function: Function) -> Any:
@@ -120,6 +121,8 @@ class ScriptObject:
 class ScriptFunction:
     """A function of an archive or a trace."""
 
+    _written: dict[str, Any] | None = None
+
     def __init__(self, function: Function, name: str, constants: list[Tensor] | None = None) -> None:
         self._function, self.qualified_name, self._constants = function, name, constants or []
         self.__name__ = function.__name__
@@ -139,6 +142,3 @@ class ScriptFunction:
         from flambeau.jit.saving import save
 
         save(self, f, **settings)
-
-    def _source(self) -> tuple[dict[str, str], list[Tensor]]:
-        return {"forward": self.code}, self._constants

@@ -486,6 +486,15 @@ def _tensor_operator(name: str) -> Callable:
     return call
 
 
+PYTHON: dict[str, Any] = {
+    **{f.__name__: f for f in (len, range, int, float, bool, str, abs, min, max, sum, enumerate, zip, list, tuple, dict, sorted, reversed, print, round, any, all, divmod, complex)},
+    **{f"math_{name}": f for name, f in vars(math).items() if callable(f) and not name.startswith("_")},
+    "no_grad": flambeau.no_grad, "enable_grad": flambeau.enable_grad,
+    "ValueError": ValueError, "RuntimeError": RuntimeError, "TypeError": TypeError, "IndexError": IndexError, "KeyError": KeyError,
+    "NotImplementedError": NotImplementedError, "AssertionError": AssertionError, "Exception": Exception,
+}  # fmt: skip
+"""Functions and classes of Python that scripted code may use."""
+
 _OWN: dict[str, Any] = {
     "getitem": Tensor.__getitem__, "setitem": Tensor.__setitem__, "slice": slice, "dtype": lambda name: _BY_NAME[name],
     "format": memory_format._named, "device": device, "detach": Tensor.detach, "size": lambda t, i: t._shape[i],
@@ -503,6 +512,20 @@ def _own_operator(name: str) -> Any:
     raise RuntimeError(f"Unknown builtin op: flambeau::{name}")
 
 
+_PROPERTIES = frozenset(
+    """shape dtype device size dim ndim numel nelement T mT H mH real imag item tolist detach data requires_grad is_floating_point is_complex is_contiguous
+    stride new_tensor layout is_cuda is_sparse is_quantized element_size itemsize nbytes type_as to cpu""".split()
+)
+
+
+def is_method_of_tensors(name: str) -> bool:
+    """Whether code may ask a tensor for an attribute: an op, its form in place, or a fact."""
+    if name in _PROPERTIES:
+        return True
+    base = name[:-1] if name.endswith("_") else name
+    return not name.startswith("_") and any(f"{space}{n}" in registry for n in (name, base) for space in ("", "Tensor."))
+
+
 def find_operator(path: str) -> Callable:
     """The operator ``torch.NAME`` or ``ops.prim.NAME``; ``RuntimeError`` where there is none."""
     space, _, name = path.partition(".")
@@ -511,6 +534,8 @@ def find_operator(path: str) -> Callable:
     kind, _, name = name.partition(".")
     if kind == "flambeau":
         return _own_operator(name)
+    if kind == "python" and name in PYTHON:
+        return PYTHON[name]
     if kind == "prim" and name in _PRIM:
         return _PRIM[name]
     if kind == "aten":

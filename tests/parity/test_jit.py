@@ -157,7 +157,7 @@ def test_functions_and_optional_arguments():
 
 HOSTILE = [
     "import os", "return ().__class__", "return x.__class__", "return x._storage", "return eval('1')", "return open('f')",
-    "return [y for y in x]", "exec('1')", "return __import__('os')", "return torch.hub.load('a', 'b')", "return ops.prim.__class__",
+    "exec('1')", "return __import__('os')", "return torch.hub.load('a', 'b')", "return ops.prim.__class__",
     "return (lambda: 1)()", "self.__class__ = x", "return self.forward.__globals__", "return getattr(x, '__class__')", "return torch.__dict__",
     "return (self).save('file')", "return self.__class__", "return self.register_forward_hook(x)", "self.forward = x", "self._modules = x",
     "return __torch__.torch.nn.modules.activation.ReLU.__init__.__globals__", "return __torch__.torch.nn.modules.activation.ReLU.__subclasses__()",
