@@ -119,6 +119,11 @@ class Library:
         if key not in DispatchKey.__members__:
             raise RuntimeError(f"could not parse dispatch key: {key}")
         name = self._name(op_name, "impl")
+        if self.ns == "aten":
+            raise NotImplementedError(
+                f"Library.impl: {name} is flambeau's own, and its functions do not look for other kernels; wrap them in a "
+                "torch.overrides.TorchFunctionMode"
+            )
         if fn is fallthrough_kernel:
             return
         if with_keyset:

@@ -310,7 +310,7 @@ class OpNamespace(types.ModuleType):
         self.__file__ = "torch.ops"
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("__file__", "_hidden") or name.startswith("__"):
+        if name in ("__file__", "__path__", "__all__", "__wrapped__", "_hidden"):  # which Python asks modules for
             raise AttributeError(name)
         packet = find_packet(f"{self.name}::{name}", missing=None)
         if packet is None:
@@ -352,7 +352,8 @@ _RAISE: Any = object()
 def find_packet(name: str, missing: Any = _RAISE) -> OpOverloadPacket:
     """The packet of ``namespace::name``."""
     space, _, short = name.partition("::")
-    found = (_open(space) or {}).get(short)
+    packets = _open(space)
+    found = None if packets is None else packets.get(short)
     if found is None:
         if missing is _RAISE:
             raise RuntimeError(f"operator {name} does not exist")

@@ -132,6 +132,8 @@ _SIMPLE: dict[str, Type] = {
     "Device": Type("Device", "Device", lambda v: isinstance(v, (device, str))),
     "Generator": Type("Generator", "Generator", lambda v: isinstance(v, Generator)),
 }
+NumberOrTensor = TensorType("Tensor", "Tensor", lambda v: isinstance(v, (Tensor, bool, int, float, complex)))
+"""Of PyTorch's own operators: a number stands for a tensor of it."""
 _ANYTHING = ("t", "Any", "AnyEnumType", "Dimname", "DimnameList", "Stream", "Storage", "QScheme", "ConstQuantizerPtr", "NoneType")
 
 
@@ -199,7 +201,7 @@ def _printed(value: Any, argument: Argument) -> str:
         text = f"{value:.17g}"
         return text if any(c in text for c in ".en") else text + "."
     if isinstance(value, list):
-        if argument.N is not None and value and all(v == value[0] for v in value):
+        if argument.N is not None and len(value) > 1 and all(v == value[0] for v in value):
             return str(value[0])
         return f"[{', '.join(map(str, value))}]"
     return str(value)

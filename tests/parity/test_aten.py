@@ -1,0 +1,136 @@
+"""``torch.ops.aten``: what PyTorch's functions call below the tape, called again here with the same arguments.
+
+For the samples of every record PyTorch's function runs with its operators watched, and each of them that ``torch.ops.aten`` has here
+must give the same.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import numpy as np  # noqa: E402
+from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
+
+import flambeau  # noqa: E402
+from flambeau.ops.record import registry  # noqa: E402
+from flambeau.ops.samples import Make  # noqa: E402
+from tests.aten_schemas import FILE, schemas  # noqa: E402
+from tests.parity.samples import as_torch, replaced, tensors  # noqa: E402
+
+OPS = sorted({id(op): op for op in registry.values() if op.samples and not op.name.startswith("torchvision.")}.values(), key=lambda op: op.name)
+
+
+def get(root, name):
+    for part in name.split("."):
+        root = getattr(root, part)
+    return root
+
+
+class Watch(TorchDispatchMode):
+    """Notes each operator with copies of its arguments, and its results."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        copies = replaced([list(args), kwargs or {}], lambda v: _copied(v))
+        result = func(*args, **(kwargs or {}))
+        self.calls.append((func, copies, replaced(result, lambda v: _copied(v))))
+        return result
+
+
+def _copied(v):
+    if isinstance(v, torch.Tensor):
+        return torch.empty_strided(v.shape, v.stride(), dtype=v.dtype).copy_(v) if not (v.is_sparse or v.is_conj() or v.is_neg()) else v.clone()
+    return v
+
+
+def as_flambeau(v):
+    if isinstance(v, torch.Tensor):
+        v = v.resolve_conj().resolve_neg()
+        if v.dtype is torch.bfloat16:
+            return flambeau.tensor(v.float().numpy()).bfloat16()
+        t = flambeau.empty_strided(tuple(v.shape), v.stride(), dtype=getattr(flambeau, str(v.dtype)[6:]))
+        return t.copy_(flambeau.from_numpy(np.array(v.detach().numpy())))
+    name = str(v)
+    if type(v).__module__ == "torch" and name.startswith("torch."):
+        return getattr(flambeau, name[6:])
+    return flambeau.device(v.type) if isinstance(v, torch.device) else v
+
+
+# Their results are random, or whatever memory holds, or what PyTorch keeps for its gradients and is its own affair.
+UNLIKE = {
+    "rand", "randn", "bernoulli", "bernoulli_", "empty", "empty_like", "empty_strided", "native_dropout", "uniform_", "normal_", "exponential_",
+    "geometric_", "cauchy_", "log_normal_", "random_", "multinomial", "poisson", "binomial", "rand_like", "randn_like", "randint", "randperm",
+    "new_empty", "new_empty_strided", "rrelu_with_noise", "resize_", "normal", "randint_like", "_fused_dropout", "svd", "linalg_eig", "linalg_eigh",
+    "_linalg_eigh", "linalg_qr", "geqrf",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
+def test_operators(op):
+    try:
+        function = get(torch, op.name)
+    except AttributeError:
+        pytest.skip("PyTorch has no such function")
+    wrong = []
+    for sample in op.samples(Make(requires_grad=False)):
+        known: dict = {}
+        args, kwargs = replaced([list(sample.args), sample.kwargs], lambda v, known=known: as_torch(known, v))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                with Watch() as watch:
+                    function(*args, **kwargs)
+            except Exception:
+                continue
+            for func, (given, named), expected in watch.calls:
+                space, _, name = func._schema.name.partition("::")
+                packet = getattr(flambeau.ops.aten, name, None) if space == "aten" else None
+                if packet is None or name in UNLIKE:
+                    continue
+                overload = getattr(packet, func._overloadname, None)
+                if overload is None:
+                    continue
+                if any(t.dtype not in (torch.bfloat16,) and not hasattr(flambeau, str(t.dtype)[6:]) for t in tensors([given, named], torch.Tensor)):
+                    continue
+                problem = difference(overload, given, named, expected)
+                if problem:
+                    wrong.append(f"{func._schema.name}.{func._overloadname}: {problem}")
+    assert not wrong, "\n".join(sorted(set(wrong)))
+
+
+def difference(overload, given, named, expected):
+    try:
+        found = overload(*replaced(given, as_flambeau), **replaced(named, as_flambeau))
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"[:300]
+    ours, theirs = tensors([found], flambeau.Tensor), tensors([expected], torch.Tensor)
+    if len(ours) != len(theirs):
+        return f"{len(ours)} results, not {len(theirs)}"
+    for x, y in zip(ours, theirs, strict=True):
+        if tuple(x.shape) != tuple(y.shape) or str(x.dtype) != str(y.dtype):
+            return f"{tuple(x.shape)} {x.dtype}, not {tuple(y.shape)} {y.dtype}"
+        if y.dtype in (torch.bfloat16, torch.float16):
+            x, y = x.float(), y.float()
+        y = y.resolve_conj().resolve_neg().detach().numpy()
+        if not np.allclose(x.detach().resolve_conj().numpy(), y, rtol=1e-5, atol=1e-6, equal_nan=True):
+            return "other values"
+    return None
+
+
+def test_schemas_are_pytorchs():
+    """The file is what ``python -m tests.aten_schemas`` writes."""
+    assert FILE.read_text(encoding="utf-8").splitlines() == schemas()
+
+
+def test_every_schema_is_read():
+    """And printed again as it was."""
+    for text in FILE.read_text(encoding="utf-8").splitlines():
+        name, _, overload = text.partition("(")[0].partition(".")
+        assert str(getattr(getattr(flambeau.ops.aten, name), overload or "default")._schema) == "aten::" + text
