@@ -19,7 +19,8 @@ from typing import Any
 from flambeau import dispatch
 from flambeau.library.keys import AUTOGRAD, DispatchKey, excluded
 from flambeau.library.schema import Argument, FunctionSchema, ListType, OptionalType, TensorType
-from flambeau.tensor import Tensor
+from flambeau.tensor import Tensor, overriding
+from flambeau.tensor.overriding import state
 
 __all__ = ["OpOverload", "OpOverloadPacket", "find", "lookup", "namespaces", "ops"]
 
@@ -115,9 +116,9 @@ class OpOverload:
         return register
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        overriding = [a for a in (*args, *kwargs.values()) if _overrides(a)]
-        if overriding:
-            return _to_torch_function(self, overriding, args, kwargs)
+        asked = _asked(self, args, kwargs)
+        if asked is not NotImplemented:
+            return asked
         return self._run(*self._schema.bind(args, kwargs))
 
     def _run(self, args: list, kwargs: dict[str, Any]) -> Any:
@@ -203,28 +204,12 @@ def _is_above_backends(name: str) -> bool:
     return name in AUTOGRAD or name.startswith("Autocast")
 
 
-def _overrides(value: Any) -> bool:
-    """Whether an argument, not a tensor of flambeau's own, says itself what calls do with it."""
-    if isinstance(value, (list, tuple)):
-        return any(map(_overrides, value))
-    kind = type(value)
-    return hasattr(kind, "__torch_function__") and kind is not Tensor and not _is_plain(kind)
-
-
-def _is_plain(kind: type) -> bool:
-    """Whether a class of tensors has the ``__torch_function__`` that all have."""
-    own = getattr(kind, "__torch_function__", None)
-    base = getattr(Tensor, "__torch_function__", None)
-    if not issubclass(kind, Tensor):
-        return False
-    return getattr(own, "__func__", own) is getattr(base, "__func__", base) or "Disabled" in getattr(own, "__name__", "")
-
-
-def _to_torch_function(function: Any, overriding: list, args: tuple, kwargs: dict[str, Any]) -> Any:
-    from flambeau.overrides import handle_torch_function
-
-    flat = [v for a in overriding for v in (a if isinstance(a, (list, tuple)) else (a,)) if _overrides(v)]
-    return handle_torch_function(function, flat, *args, **kwargs)
+def _asked(function: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
+    """What a mode, or a class among the arguments, makes of a call; ``NotImplemented`` where nobody is to be asked."""
+    found = overriding.overriding((*args, *kwargs.values()), []) if state.subclasses else []
+    if not found and not (state.modes and state.functions):
+        return NotImplemented
+    return overriding.handle(function, found, args, kwargs)
 
 
 class OpOverloadPacket:
@@ -264,9 +249,9 @@ class OpOverloadPacket:
         return iter(self._overloads)
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        overriding = [a for a in (*args, *kwargs.values()) if _overrides(a)]
-        if overriding:
-            return _to_torch_function(self, overriding, args, kwargs)
+        asked = _asked(self, args, kwargs)
+        if asked is not NotImplemented:
+            return asked
         overloads = self._overloads
         if len(overloads) == 1:
             for overload in overloads.values():

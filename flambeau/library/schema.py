@@ -201,7 +201,7 @@ def _printed(value: Any, argument: Argument) -> str:
         text = f"{value:.17g}"
         return text if any(c in text for c in ".en") else text + "."
     if isinstance(value, list):
-        if argument.N is not None and len(value) > 1 and all(v == value[0] for v in value):
+        if argument.N is not None and len(value) > 1 and all(v == value[0] for v in value) and "SymInt" not in argument.written:
             return str(value[0])
         return f"[{', '.join(map(str, value))}]"
     return str(value)
@@ -414,7 +414,7 @@ def _type(words: _Words) -> tuple[Type, str, AliasInfo | None]:
             word = words.take()
             depth += (word == "(") - (word == ")")
             if depth:
-                inside += f" {word} " if word in ("->", "|") else word + (", " if word == "," else "")
+                inside += f" {word} " if word == "->" else word + (", " if word == "," else "")
         if name in ("Dict", "Future", "Await", "RRef", "Union"):
             name += f"({inside.replace(',  ', ', ')})"
         else:

@@ -79,7 +79,7 @@ def test_operators(op):
     except AttributeError:
         pytest.skip("PyTorch has no such function")
     wrong = []
-    for sample in op.samples(Make(requires_grad=False)):
+    for sample in op.samples(Make(requires_grad=False))[:4]:
         known: dict = {}
         args, kwargs = replaced([list(sample.args), sample.kwargs], lambda v, known=known: as_torch(known, v))
         with warnings.catch_warnings():

@@ -277,6 +277,32 @@ def test_vmap_rule():
     assert found == expected
 
 
+def test_classes_and_modes_are_asked():
+    def program(t):
+        lib, op = scale(t, "CPU")
+
+        class Sub(t.Tensor):
+            pass
+
+        class Own:
+            @classmethod
+            def __torch_function__(cls, func, types, args=(), kwargs=None):
+                return str(func), [c.__name__ for c in types], len(args), kwargs
+
+        class Mode(t.overrides.TorchFunctionMode):
+            def __torch_function__(self, func, types, args=(), kwargs=None):
+                return "mode", str(func)
+
+        found = [type(op(t.ones(2).as_subclass(Sub))).__name__, op(Own(), 2.0, mode="x"), op.default(Own())]
+        with Mode():
+            found.append(op(t.ones(2)))
+        lib._destroy()
+        return found
+
+    expected, found = both(program)
+    assert found == expected
+
+
 def test_wrong_libraries():
     calls = [
         lambda t: t.library.Library("x", "OTHER"),
