@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 FILE = Path(__file__).parent.parent / "flambeau" / "library" / "aten.txt"
-_NOT_TENSORS = re.compile(r"\b(t|Dict|Future|Await|AnyClassType|NoneType|Any)\b")
+_NOT_TENSORS = re.compile(r"\b(t|Dict|Future|Await|AnyClassType|NoneType|Any)\b|\.\.\.")
 
 
 def schemas() -> list[str]:
