@@ -19,6 +19,9 @@ __all__ = [
 ]  # fmt: skip
 
 
+_TensorMeta = type(TensorBase)
+
+
 def _is_torch_function_enabled() -> bool:
     """Whether classes of tensors are asked."""
     return state.subclasses

@@ -22,6 +22,7 @@ from flambeau import tensor as _tensors  # noqa: F401
 from flambeau import autograd  # isort: skip  (needs the tensors)
 from flambeau.autograd import enable_grad, inference_mode, is_grad_enabled, is_inference_mode_enabled, no_grad, set_grad_enabled
 from flambeau.autograd import is_anomaly_check_nan_enabled, is_anomaly_enabled
+from flambeau.core import device as _devices
 from flambeau.core import dtypes as _dtypes
 from flambeau.core import memory_format as _formats
 from flambeau.core.device import device
@@ -143,6 +144,25 @@ def are_deterministic_algorithms_enabled() -> bool:
     return True
 
 
+def is_deterministic_algorithms_warn_only_enabled() -> bool:
+    """False: nothing has to be warned of."""
+    return False
+
+
+class OutOfMemoryError(RuntimeError):
+    """The memory of a device is full; there is no device but the CPU, whose ``MemoryError`` is Python's."""
+
+
+class AcceleratorError(RuntimeError):
+    """An accelerator has failed: there is none."""
+
+
+def get_device_module(device: Any = None) -> Any:  # noqa: F811
+    """The module of a kind of device: ``torch.cpu``, where none is named."""
+    name = "cpu" if device is None else _devices.device(device).type
+    return importlib.import_module(f"flambeau.{name}")
+
+
 def set_flush_denormal(mode: bool) -> bool:
     """Returns False: not supported; denormal numbers are kept."""
     return False
@@ -175,7 +195,7 @@ _LAZY = frozenset(
 _LAZY_NAMES = {
     "save": "serialization", "load": "serialization", "vmap": "func", "autocast": "amp", "GradScaler": "amp",
     "is_autocast_enabled": "amp", "get_autocast_dtype": "amp", "types": "tensor", "compile": "compiler",
-    "engine_stats": "engine.plans", "synchronize": "cpu", "Tag": "library.tags", "TensorType": "library.schema", "OptionalType": "library.schema", "ListType": "library.schema", "_assert": "checks", **dict.fromkeys(("SymInt", "SymFloat", "SymBool", "sym_int", "sym_float", "sym_not", "sym_max", "sym_min", "sym_sum", "sym_ite", "sym_sqrt"), "symbolic"),
+    "engine_stats": "engine.plans", "synchronize": "cpu", "Stream": "cpu", "Event": "cpu", "Tag": "library.tags", "TensorType": "library.schema", "OptionalType": "library.schema", "ListType": "library.schema", "_assert": "checks", **dict.fromkeys(("SymInt", "SymFloat", "SymBool", "sym_int", "sym_float", "sym_not", "sym_max", "sym_min", "sym_sum", "sym_ite", "sym_sqrt"), "symbolic"),
     "_check": "checks", "_assert_async": "checks", "_shape_as_tensor": "checks",
     "_check_index": "checks", "_check_is_size": "checks", "_check_not_implemented": "checks", "_check_tensor_all": "checks",
     "_check_type": "checks", "_check_value": "checks", "_check_with": "checks", "_sample_dirichlet": "distributions.gradients",

@@ -16,7 +16,7 @@ from typing import Any
 
 __all__ = [
     "allow_in_graph", "assume_constant_result", "compile", "cudagraph_mark_step_begin", "disable", "is_compiling",
-    "is_dynamo_compiling", "is_exporting", "list_backends", "reset",
+    "is_dynamo_compiling", "is_exporting", "list_backends", "reset", "set_stance",
 ]  # fmt: skip
 
 
@@ -104,3 +104,54 @@ def reset() -> None:
 
 def cudagraph_mark_step_begin() -> None:
     """There are no CUDA graphs."""
+
+
+STANCES = ("default", "eager_then_compile", "aot_eager_then_compile", "force_eager", "eager_on_recompile", "fail_on_recompile")
+
+
+class set_stance:
+    """How compiled functions behave from now on, inside of a ``with`` block, or in a function that it decorates.
+
+    ``"default"`` (also ``"eager_then_compile"``: the first call of a form always runs as it is written); ``"force_eager"``: as if
+    nothing were compiled; ``"eager_on_recompile"``: what is captured is used, and nothing else is captured;
+    ``"fail_on_recompile"``: a call of a form that has not come before raises a ``RuntimeError``.
+
+    >>> import flambeau as torch
+    >>> f = torch.compile(lambda x: x + 1)
+    >>> with torch.compiler.set_stance("force_eager"):
+    ...     f(torch.ones(1))
+    tensor([2.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.compiler.set_stance.html
+    """
+
+    def __init__(self, stance: str = "default", *, skip_guard_eval_unsafe: bool = False, force_backend: Any = None) -> None:
+        if stance not in STANCES:
+            raise RuntimeError(f"invalid torch.compile stance '{stance}': known are {', '.join(STANCES)}")
+        if force_backend is not None and stance != "default":
+            raise RuntimeError("non-default stance cannot have force_backend set")
+        if skip_guard_eval_unsafe:
+            raise RuntimeError("skip_guard_eval_unsafe: guards are always evaluated, since a wrong replay would go unnoticed")
+        from flambeau.compiling.function import set_stance as apply
+        from flambeau.compiling.function import stance as current
+
+        self.stance, self.before = stance, current.name
+        self._apply = apply
+        apply(stance)
+
+    def __enter__(self) -> None:
+        self._apply(self.stance)
+
+    def __exit__(self, *exc: Any) -> None:
+        self._apply(self.before)
+
+    def __call__(self, fn: Callable) -> Callable:
+        """``fn`` under the stance; what was set by making this is taken back."""
+        self._apply(self.before)
+
+        @functools.wraps(fn)
+        def under_the_stance(*args: Any, **kwargs: Any) -> Any:
+            with set_stance(self.stance):
+                return fn(*args, **kwargs)
+
+        return under_the_stance

@@ -27,7 +27,7 @@ def test_modules_are_the_same_objects() -> None:
         from torch.nn import Linear
         from torch import Tensor
         assert Linear is flambeau.nn.Linear and Tensor is flambeau.Tensor
-        assert nn.__name__ == nn.__spec__.name == "flambeau.nn"
+        assert nn.__name__ == "torch.nn" and nn.__spec__.name == "flambeau.nn" and torch.__name__ == "torch"
         """
     )
 
@@ -80,7 +80,7 @@ def test_every_spelling_leads_somewhere() -> None:
         from flambeau.compat.spellings import SPELLINGS
         for name in SPELLINGS:
             module = importlib.import_module(name)
-            assert module.__name__ in (name, name.replace("torch", "flambeau", 1)) and dir(module), name
+            assert module.__name__ == name and dir(module) or module.__name__ in name, (name, module.__name__)
         import torch, torch.backends.cudnn as cudnn
         cudnn.benchmark = True
         assert torch.backends.cudnn.benchmark is True and cudnn.is_available() is False

@@ -1047,3 +1047,42 @@ def test_targets_are_checked_each_time():
     with pytest.raises(IndexError, match="[Tt]arget"):
         loss(x, torch.tensor([4, 0]))
     assert torch.equal(loss(x, target)[1], F.cross_entropy(net(x), target))
+
+
+def test_stances():
+    calls = []
+
+    def f(x):
+        calls.append(0)
+        return x * 2
+
+    def g(x):
+        return x * 3
+
+    compiled = torch.compile(g)
+    ones = torch.ones(3)
+    with torch.compiler.set_stance("fail_on_recompile"), pytest.raises(RuntimeError, match="Detected recompile"):
+        compiled(ones)
+    for _ in range(3):
+        compiled(ones)
+    captured = list(compiled.captures.replays)
+    assert captured
+    with torch.compiler.set_stance("fail_on_recompile"):
+        assert compiled(ones).tolist() == [3.0] * 3
+        with pytest.raises(RuntimeError, match="Detected recompile.*\n.*capture 0"):
+            compiled(torch.ones(3, dtype=torch.float64))
+    with torch.compiler.set_stance("force_eager"):
+        assert not compiled.captures.replays and compiled(ones).tolist() == [3.0] * 3
+    assert compiled.captures.replays == captured
+    with torch.compiler.set_stance("eager_on_recompile"):
+        for _ in range(4):
+            compiled(torch.ones(4, dtype=torch.float64))
+    assert compiled.captures.replays == captured
+
+    @torch.compiler.set_stance("force_eager")
+    def plain():
+        return compiled.captures.replays == []
+
+    assert compiled.captures.replays == captured and plain() and compiled.captures.replays == captured
+    with pytest.raises(RuntimeError, match="invalid torch.compile stance"):
+        torch.compiler.set_stance("eager")

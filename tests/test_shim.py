@@ -43,7 +43,7 @@ def test_install_use_and_uninstall(environment, tmp_path):
     program.write_text(
         "import torch.nn as nn, importlib.metadata\n"
         "from torch import Tensor\nimport torch\n"
-        "print(torch.__name__, type(nn.Linear(1, 1)(torch.ones(1, 1))), isinstance(torch.ones(1), Tensor), importlib.metadata.version('torch'))\n"
+        "print(torch.__spec__.name, type(nn.Linear(1, 1)(torch.ones(1, 1))), isinstance(torch.ones(1), Tensor), importlib.metadata.version('torch'))\n"
     )
     printed = run(python, str(program))
     assert printed.stdout.startswith("flambeau <class 'torch.Tensor'> True 2."), printed.stderr

@@ -43,10 +43,10 @@ def install() -> None:
             "call flambeau.compat.install() before the first `import torch`"
         )
     for name, module in list(sys.modules.items()):
-        if is_public(name):
-            explain_missing_names(module, name.replace("flambeau", "torch", 1))
         if name.partition(".")[0] == "flambeau":
             named_as_in_torch(module, is_public(name))
+        if is_public(name):
+            explain_missing_names(module, name.replace("flambeau", "torch", 1))
     sys.modules["torch"] = flambeau
     flambeau.torch = flambeau  # type: ignore[attr-defined]  # PyTorch has this too, and libraries write torch.torch
     # In front of the path finder, which would load flambeau's files a second time under their torch names.

@@ -48,8 +48,10 @@ def alias_hidden_modules(package: ModuleType, torch_name: str) -> None:
 
     Python would put such a module in the place of the function when it is imported under its torch name.
     """
+    spec = package.__spec__
+    own = package.__name__ if spec is None else spec.name
     for name, value in list(vars(package).items()):
-        real = f"{package.__name__}.{name}"
+        real = f"{own}.{name}"
         module = sys.modules.get(real)
         if module is not None and module is not value and is_public(real):
             explain_missing_names(module, f"{torch_name}.{name}")

@@ -149,7 +149,8 @@ def named_as_in_torch(module: ModuleType, is_public: bool) -> None:
 
     A module that PyTorch has in no place keeps its names, but for those that it defines for another.
     """
-    ours = module.__name__
+    spec = module.__spec__
+    ours = module.__name__ if spec is None else spec.name
     moved = MOVED.get(ours)
     if not is_public and moved is None:
         return

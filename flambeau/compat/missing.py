@@ -47,7 +47,7 @@ def _elsewhere(torch_name: str, name: str) -> Any:
 
 
 def explain_missing_names(module: ModuleType, torch_name: str) -> None:
-    """Give `module` a ``__getattr__`` that says which name of `torch_name` is lacking, and what to use."""
+    """Give `module` a ``__getattr__`` that says which name of `torch_name` is lacking, and what to use; and that name."""
     own = module.__dict__.get("__getattr__")
     if getattr(own, "explains", False):
         return
@@ -74,6 +74,8 @@ def explain_missing_names(module: ModuleType, torch_name: str) -> None:
         raise AttributeError(problem, name=name)
 
     __getattr__.explains = True  # type: ignore[attr-defined]
+    if module.__name__.partition(".")[0] == "flambeau":
+        module.__name__ = torch_name  # as programs compare it; the import system goes by __spec__
     module.__getattr__ = __getattr__  # type: ignore[method-assign]
 
 

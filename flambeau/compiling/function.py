@@ -31,6 +31,15 @@ _one_at_a_time = threading.Lock()
 _all: WeakValues[Captures] = WeakValues()
 
 
+class _Stance:
+    """What programs have said of compiled functions: see :func:`flambeau.compiler.set_stance`."""
+
+    name = "default"
+
+
+stance = _Stance()
+
+
 class Unsupported(RuntimeError):
     """A function that cannot be captured as a whole (``fullgraph=True``)."""
 
@@ -44,16 +53,21 @@ class Captures:
         self.surveys: dict[tuple, _Survey] = {}
         self.failures: dict[tuple, int] = {}
         self.watched = 0  # how many calls were watched
+        self.aside: list[Callable] = []  # the captures, while nothing is to be compiled
         _all.add(id(self), self)
 
     def forget(self) -> None:
         self.replays.clear()
+        self.aside = []
         self.surveys.clear()
         self.failures.clear()
         self.watched = 0
 
     def call(self, args: tuple, kwargs: dict, misses: list[Miss]) -> Any:
         """Runs the function, and captures what it does where that is possible."""
+        if stance.name == "fail_on_recompile" and not self._is_known(args, kwargs):
+            reasons = "".join(f"\n  - capture {k}: {miss.reason}" for k, miss in enumerate(misses))
+            raise RuntimeError(f"Detected recompile when torch.compile stance is 'fail_on_recompile': {self.name}{reasons}")
         if self._must_be_plain() or not _one_at_a_time.acquire(blocking=False):
             return self.function(*args, **kwargs)
         try:
@@ -64,9 +78,20 @@ class Captures:
             _one_at_a_time.release()
         return self.function(*args, **kwargs)
 
+    def _key(self, arguments: Arguments, args: tuple) -> tuple:
+        return arguments.key, dispatch.grad_mode.enabled, dtypes.get_default_dtype(), _training(self.function, args)
+
+    def _is_known(self, args: tuple, kwargs: dict) -> bool:
+        """Whether a call of this form has come before, without being captured yet, or for good."""
+        try:
+            key = self._key(Arguments(args, kwargs), args)
+        except Refused:
+            return True
+        return key in self.surveys or key in self.failures
+
     def _must_be_plain(self) -> bool:
         return bool(
-            watching or config.eager or saving_hooks or anomaly.enabled or dispatch.autocast.cast is not None
+            stance.name not in ("default", "eager_then_compile", "aot_eager_then_compile") or watching or config.eager or saving_hooks or anomaly.enabled or dispatch.autocast.cast is not None
             or dispatch.watch is not None  # a dual level: each op is called
             or sys.getprofile() is not None or len(self.replays) >= MAX_CAPTURES or self.watched >= MAX_WATCHED
         )  # fmt: skip
@@ -77,7 +102,7 @@ class Captures:
         except Refused as refused:
             self._refused(("arguments",), str(refused))
             return None
-        key = arguments.key, dispatch.grad_mode.enabled, dtypes.get_default_dtype(), _training(self.function, args)
+        key = self._key(arguments, args)
         if self.failures.get(key, 0) >= MAX_FAILURES:
             return None
         for k, miss in enumerate(misses):
@@ -185,6 +210,18 @@ def compiled_function(function: Callable, fullgraph: bool = False, name: str | N
     compiled._torchdynamo_orig_callable = function  # type: ignore[attr-defined]
     compiled.captures = captures  # type: ignore[attr-defined]
     return compiled
+
+
+def set_stance(name: str) -> None:
+    """Sets the stance; captures are laid aside while functions are to run as they are written."""
+    stance.name = name
+    for captures in _all.values():
+        if name == "force_eager":
+            captures.aside += captures.replays
+            captures.replays.clear()
+        elif captures.aside:
+            captures.replays[:0] = captures.aside
+            captures.aside = []
 
 
 def forget_all() -> None:

@@ -47,6 +47,9 @@ __all__ = [
     "set_default_load_endianness",
 ]
 
+DEFAULT_PROTOCOL = 2
+"""The version of pickle's format in which files are written."""
+
 _ZIP_START = b"PK\x03\x04"
 
 MAP_LOCATION = MapLocation
@@ -58,7 +61,7 @@ def save(
     obj: object,
     f: str | os.PathLike | IO[bytes],
     pickle_module: Any = None,
-    pickle_protocol: int = 2,
+    pickle_protocol: int = DEFAULT_PROTOCOL,
     _use_new_zipfile_serialization: bool = True,
 ) -> None:
     """Writes ``obj`` to ``f``, a path or an open binary file, in PyTorch's format (the zip format of 1.6 and later).
