@@ -20,8 +20,8 @@ from flambeau.engine.cpu.specs import KINDS, PoolSpec
 from flambeau.engine.cpu.tiles import shuffle
 
 UNROLLED, UNROLLED_GATHERS = 64, 4
-"""Elements of a window that are code of their own; of windows that have more they are a loop. Gathers take so long that this is
-no loss."""
+"""Elements of a window that are code of their own; of windows that have more they are a loop. That is no loss where vectors are
+gathered, which takes long, and nothing that rows or columns have in common would be made anew."""
 
 
 class WindowForm(NamedTuple):
@@ -46,11 +46,14 @@ def window_kernel(spec: PoolSpec, session: Session) -> tuple[int, tuple[int, ...
     reads = gathers(spec.stride[1] * spec.strides[3])
     if spec.stride[1] == 2 and spec.strides[3] == 1 and prod(spec.kernel) <= UNROLLED:
         reads = "pairs"  # both halves of pairs are in windows: loaded once
-    unrolled = prod(spec.kernel) <= (UNROLLED if reads in ("", "pairs") else UNROLLED_GATHERS)
+    border = _border(spec, 0), _border(spec, 1)
+    slides = spec.part == "mean" and s == 1  # rows of windows have rows of the plane in common
+    looped = reads not in ("", "pairs") and not any(border) and not slides
+    unrolled = prod(spec.kernel) <= (UNROLLED_GATHERS if looped else UNROLLED)
     counts = "" if spec.part == "max" else counts_of(spec)
     form = WindowForm(
         kind, spec.kernel if unrolled else (0, 0), spec.dilation, s if s <= 2 else 0, int(spec.strides[3] == 1),
-        reads, (_border(spec, 0), _border(spec, 1)), spec.outputs[1] <= lanes_of(session, kind), spec.outputs[0] == 1,
+        reads, border, spec.outputs[1] <= lanes_of(session, kind), spec.outputs[0] == 1,
         counts, spec.padded or counts in ("by", "times"),
     )  # fmt: skip
     work = spec.outputs[0] * spec.outputs[1] * spec.kernel[0] * spec.kernel[1]
