@@ -9,7 +9,6 @@ from typing import Any
 
 from flambeau.core import nests
 from flambeau.core.nests import TreeSpec
-from flambeau.export.conversion import graph_of
 from flambeau.export.graph_signature import (
     ConstantArgument,
     ExportGraphSignature,
@@ -20,6 +19,7 @@ from flambeau.export.graph_signature import (
     TensorArgument,
 )
 from flambeau.fx.codegen import _PyTreeCodeGen, _PyTreeInfo
+from flambeau.fx.conversion import graph_of
 from flambeau.fx.graph import Graph
 from flambeau.fx.graph_module import GraphModule, _assign_attr
 from flambeau.fx.node import Node

@@ -15,7 +15,17 @@ def forward(self, x):
 Source: https://docs.pytorch.org/docs/stable/fx.html
 """
 
-from flambeau.fx import _pytree, graph_module, immutable_collections, interpreter, node, proxy, traceback
+from flambeau.fx import (
+    _pytree,
+    config,
+    graph_module,
+    immutable_collections,
+    interpreter,
+    node,
+    operator_schemas,
+    proxy,
+    traceback,
+)
 from flambeau.fx._symbolic_trace import (
     PH,
     ProxyableClassMeta,

@@ -13,17 +13,19 @@ from types import FunctionType
 from typing import Any, Final
 
 import flambeau
-from flambeau.jit.modules import RecursiveScriptModule, ScriptFunction, ScriptModule
+from flambeau.jit.modules import RecursiveScriptModule, ScriptFunction, ScriptModule, TopLevelTracedModule
+from flambeau.jit.tracing import TracingCheckError
 from flambeau.nn.modules.module import Module
 from flambeau.nn.parameter import is_lazy
 
 __all__ = [
-    "Attribute", "Final", "ScriptFunction", "ScriptModule", "annotate", "export", "freeze", "ignore", "is_scripting",
+    "Attribute", "CompilationUnit", "Error", "Final", "ScriptWarning", "TopLevelTracedModule", "TracedModule", "TracingCheckError", "enable_onednn_fusion", "export_opnames", "fork", "interface", "onednn_fusion_enabled", "run_frozen_optimizations", "set_fusion_strategy", "wait", "ScriptFunction", "ScriptModule", "annotate", "export", "freeze", "ignore", "is_scripting",
     "is_tracing", "isinstance", "load", "optimize_for_inference", "optimized_execution", "save", "script", "script_if_tracing",
     "script_method", "trace", "trace_module", "unused",
 ]  # fmt: skip
 
 _isinstance = isinstance
+TracedModule = TopLevelTracedModule
 
 
 class TracerWarning(Warning):
@@ -280,3 +282,70 @@ class Attribute:
 
     def __init__(self, value: Any, type: Any) -> None:
         self.value, self.type = value, type
+
+
+# --- tasks -------------------------------------------------------------------------------------------------------
+
+
+def fork(func: Callable, *args: Any, **kwargs: Any) -> Any:
+    """A future of ``func(*args, **kwargs)``, which is computed at once.
+
+    >>> import flambeau as torch
+    >>> torch.jit.wait(torch.jit.fork(torch.add, torch.ones(1), 1))
+    tensor([2.])
+    """
+    from flambeau.futures import Future
+
+    future: Any = Future()
+    future.set_result(func(*args, **kwargs))
+    return future
+
+
+def wait(future: Any) -> Any:
+    """The value of a future of :func:`fork`."""
+    return future.wait()
+
+
+class Error(RuntimeError):
+    """An error of scripted code."""
+
+
+class ScriptWarning(Warning):
+    """A warning about scripted code."""
+
+
+def export_opnames(m: Any) -> list[str]:
+    """The names of the operators that a traced module calls."""
+    import re
+
+    return sorted({f"aten::{name.rpartition('.')[2]}" for name in re.findall(r"ops\.flambeau\.([\w.]+)\(", m.code)})
+
+
+def enable_onednn_fusion(enabled: bool) -> None:
+    """There is no fuser of traces: plans are fused as all programs are."""
+
+
+def onednn_fusion_enabled() -> bool:
+    """False."""
+    return False
+
+
+def set_fusion_strategy(strategy: Any) -> list:
+    """Returns the strategy before, which is empty: plans are fused as all programs are."""
+    return []
+
+
+def run_frozen_optimizations(mod: Any, optimize_numerics: bool = True, preserved_methods: Any = None) -> None:
+    """Nothing is left to be done: plans are made when the module runs."""
+
+
+def interface(obj: type) -> type:
+    """Marks a class as a description of others; they are not checked."""
+    return obj
+
+
+class CompilationUnit:
+    """Refuses code as text: flambeau scripts what is Python."""
+
+    def __init__(self, lang: str | None = None, _frames_up: int = 0) -> None:
+        raise NotImplementedError("torch.jit.CompilationUnit: flambeau does not compile text; define functions in Python and use torch.jit.script")
