@@ -108,7 +108,8 @@ layout_of: Callable = None  # type: ignore[assignment]
 """``layout_of(tensor)``: what recording looks at in a tensor, as one object for all equal ones."""
 
 valueless: Callable = None  # type: ignore[assignment]
-"""``valueless(shape, dtype, strides=None)``: a tensor on the device ``meta``."""
+"""``valueless(shape, dtype, strides=None, like=None)``: a tensor on the device ``meta``, or of the kind that has ``like`` in place of
+memory."""
 
 assign: Callable = None  # type: ignore[assignment]
 """``assign(input, result)``: writes a fresh result of ``input``'s shape into ``input``."""

@@ -231,19 +231,25 @@ def accumulator(t: Tensor) -> AccumulateGrad:
 
 
 class Valueless(tuple):
-    """Shape and dtype of an output on the device ``meta``."""
+    """Shape and dtype of an output without values, and what that has in place of memory."""
+
+    like: Any
 
 
 def meta_of(t: Tensor) -> tuple:
     """What a gradient of ``t`` must have: its shape and dtype."""
-    return Valueless((t._shape, t._dtype)) if t._storage.is_meta else (t._shape, t._dtype)
+    if not t._storage.is_meta:
+        return t._shape, t._dtype
+    meta = Valueless((t._shape, t._dtype))
+    meta.like = t._storage
+    return meta
 
 
 def full_of(number: float, meta: tuple) -> Tensor:
     """A gradient full of one number, for an output of this shape and dtype."""
     shape, dtype = meta
     if meta.__class__ is Valueless:
-        return dispatch.valueless(shape, dtype)
+        return dispatch.valueless(shape, dtype, None, meta.like)  # type: ignore[attr-defined]
     return make_tensor(Storage(shared_leaf(number, shape, dtype)), shape, dtype)
 
 

@@ -140,14 +140,17 @@ def to(input, *args, dtype=None, device=None, non_blocking=False, copy=False, me
 
 def _elsewhere(input, dtype: dtypes.dtype, memory_format):
     """``input`` on the device ``meta``; no values come back from there."""
-    if input.is_meta:
+    like = None
+    if input._storage.is_meta and not input.is_meta:  # one that stands for another tensor
+        like = dispatch.valueless((), dtype)._storage
+    elif input.is_meta:
         raise NotImplementedError("Cannot copy out of meta tensor; no data!")
     order = _order(input, memory_format)
     strides = None
     if order is not None:
         inner = contiguous_strides([input.shape[d] for d in order])
         strides = tuple([inner[order.index(d)] for d in range(len(order))])
-    result = dispatch.valueless(input.shape, dtype, strides)
+    result = dispatch.valueless(input.shape, dtype, strides, like)
     if dispatch.grad_mode.enabled:
         dispatch.attach(to_dtype.op, result, (input,), {"dtype": dtype})
     return result

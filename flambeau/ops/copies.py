@@ -158,8 +158,8 @@ def nonzero_static(input, *, size, fill_value=-1):
     """The first ``size`` rows of :func:`nonzero`, filled up with rows of ``fill_value``."""
     if size < 0:
         raise RuntimeError(f"nonzero_static: 'size' must be an non-negative integer, but got {size}")
-    if input.is_meta:
-        return _other("full")((size, input.dim()), fill_value, dtype=dtypes.int64, device=input.device)
+    if input._storage.is_meta:
+        return dispatch.valueless((size, input.dim()), dtypes.int64, None, input._storage)
     found = _other("nonzero")(input)[:size]
     missing = _other("full")((size - found.shape[0], input.dim()), fill_value, dtype=found.dtype)
     return _other("cat")([found, missing])

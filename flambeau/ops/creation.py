@@ -44,9 +44,18 @@ def finish(array: np.ndarray, dtype: dtypes.dtype, device, requires_grad: bool):
     return result.requires_grad_() if requires_grad else result
 
 
+def place_of(input, device):
+    """Where a tensor like ``input`` is made: on ``device``, or where that is. What has no values has what stands for memory."""
+    if device is not None:
+        return device
+    return input._storage if input._storage.is_meta else input.device
+
+
 def made(shape: tuple[int, ...], make: Callable[[], np.ndarray], dtype: dtypes.dtype, device, requires_grad: bool):
     """The same of what ``make()`` gives: an array of this shape, which is not made where nobody could see its values."""
-    if device is not None and devices.check(device) is devices.META:
+    if getattr(device, "is_meta", False):
+        result = dispatch.valueless(shape, dtype, None, device)
+    elif device is not None and devices.check(device) is devices.META:
         result = dispatch.valueless(shape, dtype)
     else:
         result = dispatch.wrap(make(), dtype)
@@ -131,7 +140,7 @@ def full(size, fill_value, *, dtype=None, layout=None, device=None, requires_gra
 
 def _like(input, value, dtype, device, requires_grad, memory_format=None):
     d = dtype or input.dtype
-    out = made(input._shape, lambda: _full(input._shape, value, d), d, input.device if device is None else device, False)
+    out = made(input._shape, lambda: _full(input._shape, value, d), d, place_of(input, device), False)
     if memory_format is not None and memory_format.name not in ("preserve_format", "contiguous_format"):
         out = out.contiguous(memory_format=memory_format)
     elif input._strides is not None and (memory_format is None or memory_format.name == "preserve_format"):
@@ -185,32 +194,34 @@ def empty_strided(size, stride, *, dtype=None, layout=None, device=None, require
 @composite(name="Tensor.new_zeros", samples=lambda make: [Sample(make(1), (2, 3)), Sample(make(1), 2, 3)])
 def new_zeros(input, *size, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False):
     """Zeros of ``input``'s dtype."""
-    return _constant(_filled("new_zeros", size, 0, dtype or input.dtype, input.device if device is None else device, requires_grad))
+    return _constant(_filled("new_zeros", size, 0, dtype or input.dtype, place_of(input, device), requires_grad))
 
 
 @composite(name="Tensor.new_ones", samples=lambda make: [Sample(make(1), (2, 3))])
 def new_ones(input, *size, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False):
     """Ones of ``input``'s dtype."""
-    return _constant(_filled("new_ones", size, 1, dtype or input.dtype, input.device if device is None else device, requires_grad))
+    return _constant(_filled("new_ones", size, 1, dtype or input.dtype, place_of(input, device), requires_grad))
 
 
 @composite(name="Tensor.new_empty")
 def new_empty(input, *size, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False):
     """A tensor of ``input``'s dtype whose content is not promised."""
-    return _filled("new_empty", size, 0, dtype or input.dtype, input.device if device is None else device, requires_grad)
+    return _filled("new_empty", size, 0, dtype or input.dtype, place_of(input, device), requires_grad)
 
 
 @composite(name="Tensor.new_full", samples=lambda make: [Sample(make(1), (2, 3), 7)])
 def new_full(input, size, fill_value, *, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False):
     """A tensor of ``input``'s dtype filled with ``fill_value``."""
     value = fill_value.item() if isinstance(fill_value, dispatch.Tensor) else fill_value
-    return _filled("new_full", (size,), value, dtype or input.dtype, input.device if device is None else device, requires_grad)
+    return _filled("new_full", (size,), value, dtype or input.dtype, place_of(input, device), requires_grad)
 
 
 @composite(name="Tensor.new_empty_strided")
 def new_empty_strided(input, size, stride, *, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False):
     """A tensor of ``input``'s dtype with given shape and strides."""
-    device = input.device if device is None else device
+    if device is None and input._storage.is_meta:
+        out = dispatch.valueless(tuple(size), dtype or input.dtype, tuple(stride), input._storage)
+        return out.requires_grad_() if requires_grad else out
     return empty_strided(size, stride, dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
 
 

@@ -382,7 +382,7 @@ def one_hot(input, num_classes=-1):
             raise RuntimeError(f"Class values must be smaller than num_classes ({num_classes}).")
         if not input.numel():
             raise RuntimeError("Can not infer total number of classes from empty tensor.")
-        if input._opaque and not input.is_meta:
+        if input._opaque and not input._storage.is_meta:
             raise RuntimeError("When vmap-ing torch.nn.functional.one_hot, please provide an explicit positive num_classes argument.")
         num_classes = max(int(input.max().item()) + 1, 1)
     return _one_hot(input, int(num_classes))

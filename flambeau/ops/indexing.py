@@ -175,7 +175,7 @@ def expand_masks(input, indices) -> tuple:
         if i is None:
             out.append(None)
         elif i.dtype in (dtypes.bool, dtypes.uint8):
-            if i._opaque and not i.is_meta:
+            if i._opaque and not i._storage.is_meta:
                 raise RuntimeError(
                     "vmap: We do not support batching operators that can support dynamic shape. Attempting to batch over indexing "
                     "with a boolean mask."
@@ -190,7 +190,7 @@ def expand_masks(input, indices) -> tuple:
                         f"The shape of the mask {list(i.shape)} at index {k} does not match the shape of the indexed tensor "
                         f"{list(input.shape)} at index {d}"
                     )
-            if i.is_meta:
+            if i._storage.is_meta:
                 i.nonzero()  # raises
             out.extend(dispatch.wrap(a, dtypes.int64) for a in np.nonzero(i._array()))
         elif i.dtype in (dtypes.int64, dtypes.int32):

@@ -11,7 +11,6 @@ from flambeau.core import dtypes
 from flambeau.core.dtypes import promote_types
 from flambeau.core.size import wrap_dim
 from flambeau.ops import layouts
-from flambeau.ops.creation import empty
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 from flambeau.ops.views import summed_to
 
@@ -272,8 +271,8 @@ def repeat_interleave(input, repeats=None, dim=None, *, output_size=None):
             f"repeats must have the same size as input along dim, but got repeats.size(0) = {repeats.shape[0]} and "
             f"input.size({d}) = {input.shape[d]}"
         )
-    if repeats.is_meta and output_size is not None:
-        return input.index_select(d, empty(output_size, dtype=dtypes.int64, device=repeats.device))
+    if repeats._storage.is_meta and output_size is not None:
+        return input.index_select(d, repeats.new_empty(output_size, dtype=dtypes.int64))
     return input.index_select(d, dispatch.wrap(_numbers_repeated(repeats._array()), dtypes.int64))
 
 

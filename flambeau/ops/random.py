@@ -20,7 +20,7 @@ from flambeau.core.errors import describe, warn
 from flambeau.core.random import Generator, default_generator, native
 from flambeau.core.size import broadcast_shapes, memory_order
 from flambeau.engine import streams as engine_streams
-from flambeau.ops.creation import empty_like, made, sizes_of
+from flambeau.ops.creation import empty_like, made, place_of, sizes_of
 from flambeau.ops.record import ErrorSample, composite
 
 Generator.present_state = staticmethod(lambda state: dispatch.wrap(state))
@@ -43,7 +43,7 @@ def _in_memory_order(like, draw: Callable[..., np.ndarray], *parameters: np.ndar
 
     ``parameters`` are arrays that broadcast to the shape.
     """
-    if like.is_meta:
+    if like._storage.is_meta:
         return empty_like(like)
     if like.is_contiguous():
         return dispatch.wrap(draw(like.shape, *parameters), like.dtype)
@@ -201,8 +201,8 @@ def normal(
         shape = sizes_of((size,), "normal")
         return made(shape, lambda: streams.normal(g, shape, mean, std, d.np), d, device, requires_grad)
     d = tensors[0].dtype
-    if any([t.is_meta for t in tensors]):
-        return dispatch.valueless(broadcast_shapes(*[t.shape for t in tensors]), d)
+    if any([t._storage.is_meta for t in tensors]):
+        return dispatch.valueless(broadcast_shapes(*[t.shape for t in tensors]), d, None, next(t._storage for t in tensors if t._storage.is_meta))
     mean, std = [x._array() if isinstance(x, dispatch.Tensor) else x for x in (mean, std)]
     return dispatch.wrap(streams.normal(g, broadcast_shapes(*[t.shape for t in tensors]), mean, std, d.np), d)
 
@@ -214,7 +214,7 @@ def _like(input, draw, dtype, device, requires_grad, memory_format):
     """``draw(size, dtype, contiguous)`` as a tensor like ``input``."""
     if input._strides is None and memory_format is None:
         d = dtype or input.dtype
-        device = input.device if device is None else device
+        device = place_of(input, device)
         return made(input.shape, lambda: draw(input.shape, d.np, True), d, device, requires_grad)
     out = empty_like(input, dtype=dtype, device=device, memory_format=memory_format)
     out = _fill(out, lambda size: draw(size, out.dtype.np, out.is_contiguous()))
@@ -278,7 +278,7 @@ def bernoulli(input, p=None, *, generator=None):
     Source: https://docs.pytorch.org/docs/stable/generated/torch.bernoulli.html
     """
     p = input if p is None else p
-    if input.is_meta:
+    if input._storage.is_meta:
         return empty_like(input)
     p = p._array() if isinstance(p, dispatch.Tensor) else p
     d = input.dtype
@@ -302,8 +302,8 @@ def multinomial(input, num_samples, replacement=False, *, generator=None):
     Source: https://docs.pytorch.org/docs/stable/generated/torch.multinomial.html
     """
     g = _source(generator, "multinomial")
-    if input.is_meta:
-        return dispatch.valueless((*input.shape[:-1], num_samples), dtypes.int64)
+    if input._storage.is_meta:
+        return dispatch.valueless((*input.shape[:-1], num_samples), dtypes.int64, None, input._storage)
     return dispatch.wrap(streams.multinomial(g, input._array(), num_samples, replacement), dtypes.int64)
 
 
@@ -315,7 +315,7 @@ def poisson(input, generator=None):
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.poisson.html
     """
-    if input.is_meta:
+    if input._storage.is_meta:
         return empty_like(input)
     return dispatch.wrap(streams.poisson(_source(generator, "poisson"), input._array()))
 
@@ -323,7 +323,7 @@ def poisson(input, generator=None):
 @composite(method=False, tensors="count prob")
 def binomial(count, prob, generator=None):
     """How many of ``count`` trials succeed, each with chance ``prob``."""
-    if count.is_meta:
+    if count._storage.is_meta:
         return empty_like(count)
     return dispatch.wrap(streams.binomial(_source(generator, "binomial"), count._array(), prob._array()))
 
@@ -364,7 +364,7 @@ def random_(input, *bounds, to=None, generator=None):
 def bernoulli_(input, p=0.5, *, generator=None):
     """Fills with ones, with probability ``p`` (a number or a tensor that broadcasts), and zeros."""
     g, d = _source(generator, "bernoulli_"), input.dtype.np
-    if isinstance(p, dispatch.Tensor) and not input.is_meta:
+    if isinstance(p, dispatch.Tensor) and not input._storage.is_meta:
         return _fill(input, lambda size, p: streams.bernoulli(g, size, p, d), p._array())
     return _fill(input, lambda size: streams.bernoulli(g, size, p, d))
 
@@ -432,7 +432,7 @@ def _dropped(input, p: float, train: bool, *, features: bool = False, alpha: boo
 
     if features:
         shape = (*input.shape[:2], *(1,) * (input.dim() - 2))
-        kept = made(shape, lambda: draw(shape), d, input.device, False)
+        kept = made(shape, lambda: draw(shape), d, place_of(input, None), False)
     else:
         kept = _in_memory_order(input, draw)
     noise = kept * scale if alpha else kept

@@ -11,7 +11,7 @@ from flambeau.core import dtypes
 from flambeau.core.errors import describe
 from flambeau.core.size import Size, wrap_dim
 from flambeau.ops.comparison import where
-from flambeau.ops.creation import ones_like, zeros
+from flambeau.ops.creation import ones_like
 from flambeau.ops.joining import cat
 from flambeau.ops.record import ErrorSample, Sample, op
 from flambeau.ops.refusals import ALL_BUT_FLOATING, refuse
@@ -167,15 +167,15 @@ def segment_reduce(data, reduce, *, lengths=None, indices=None, offsets=None, ax
         )
     given, size = given.to(dtypes.int64), data.shape[axis]
     if name == "lengths":
-        if not unsafe and given.numel() and not given.is_meta:
+        if not unsafe and given.numel() and not given._storage.is_meta:
             if bool((given < 0).any()):
                 raise RuntimeError("lengths contains negative value!")
             if not bool((given.sum(-1) == size).all()):
                 raise RuntimeError(
                     "segment_reduce(): Expected all rows of lengths along axis to sum to data.size(lengths.dim()-1) when !unsafe."
                 )
-        given = cat([zeros(*given.shape[:-1], 1, dtype=dtypes.int64, device=given.device), given.cumsum(-1)], -1)
-    if given.is_meta:
+        given = cat([given.new_zeros(*given.shape[:-1], 1), given.cumsum(-1)], -1)
+    if given._storage.is_meta:
         pass
     elif bool((given[..., 1:] < given[..., :-1]).any()):
         raise RuntimeError("Expected segment_length >= 0 to be true, but got false.")

@@ -18,7 +18,7 @@ from flambeau.core.random import Generator, default_generator
 from flambeau.core.results import ReturnType
 from flambeau.ops.record import Op, plain
 from flambeau.tensor.following import Call, composite_follower
-from flambeau.tensor.meta import is_any_on_meta, run_inside
+from flambeau.tensor.meta import on_meta, run_inside
 from flambeau.tensor.order import is_strided, laid_out
 from flambeau.tensor.recipes import MAX_RECIPES, comes_again, given, key_of, layout_of, layout_or_class
 from flambeau.tensor.storage import MetaStorage, Storage, looks
@@ -45,7 +45,7 @@ def compose(op: Op, args: tuple, kwargs: dict):
             return _learn(op, key, args, kwargs)  # type: ignore[arg-type]
     if key is None and any([x.__class__ not in plain for x in args if isinstance(x, Tensor)]):
         return op.check(*args, **kwargs)
-    if key is None and MetaStorage.some and is_any_on_meta(*args, *kwargs.values()):
+    if key is None and MetaStorage.some and on_meta(*args, *kwargs.values()) is not None:
         return run_inside(op.check, args, kwargs)
     if key is None or follow is _never:
         _lose_patience(op)
@@ -69,7 +69,7 @@ def _never(args: tuple) -> None:
 
 def in_full(op: Op, args: tuple, kwargs: dict):
     """The result of a composite by running it as it is written."""
-    if MetaStorage.some and is_any_on_meta(*args, *kwargs.values()):
+    if MetaStorage.some and on_meta(*args, *kwargs.values()) is not None:
         result = run_inside(op.check, args, kwargs)
     else:
         result = op.check(*args, **kwargs)

@@ -30,27 +30,27 @@ from flambeau.tensor.storage import MetaStorage
 from flambeau.tensor.tensor import Tensor, make_tensor
 
 
-def valueless(shape: Any, dtype: Dtype, strides: tuple[int, ...] | None = None) -> Tensor:
-    """A tensor on the device ``meta``."""
+def valueless(shape: Any, dtype: Dtype, strides: tuple[int, ...] | None = None, like: MetaStorage | None = None) -> Tensor:
+    """A tensor on the device ``meta``, or of the kind that has ``like`` in place of memory."""
     shape = shape if shape.__class__ is Size else Size(shape)
     size = prod(shape)
     if strides is not None and size:
         size = 1 + sum([(n - 1) * s for n, s in zip(shape, strides, strict=True)])
-    t = make_tensor(MetaStorage(size, dtype), shape, dtype)
+    t = make_tensor(MetaStorage(size, dtype) if like is None else like.another(size, dtype), shape, dtype)
     if strides is not None:
         t._strides = normal_strides(shape, strides)
     return t
 
 
-def is_any_on_meta(*values: Any) -> bool:
-    """Whether a tensor among arguments, or lists of them, has no values."""
+def on_meta(*values: Any) -> MetaStorage | None:
+    """What the first tensor among arguments, or lists of them, has that has no values; ``None`` where all have."""
     for x in values:
         if isinstance(x, Tensor):
             if x._storage.is_meta:
-                return True
-        elif x.__class__ in (tuple, list) and is_any_on_meta(*x):
-            return True
-    return False
+                return x._storage  # type: ignore[return-value]
+        elif x.__class__ in (tuple, list) and (found := on_meta(*x)) is not None:
+            return found
+    return None
 
 
 class _Inside(threading.local):
@@ -76,18 +76,15 @@ def refuse_others(inputs: tuple) -> None:
     if _inside.composite:
         return
     tensors = [x for x in inputs if isinstance(x, Tensor) and (x._shape or x._storage.is_meta) and x._dtype.kind >= FLOATING]
-    for t in tensors[1:]:
-        if t._storage.is_meta is not tensors[0]._storage.is_meta:
-            raise RuntimeError(f"Tensor on device {t.device} is not on the expected device {tensors[0].device}!")
+    found = on_meta(*tensors)
+    if found is not None:
+        found.refuse_others(tensors)
 
 
-def record(op: Any, shape: Any, dtype: Any, inputs: tuple, attrs: dict) -> Any:
-    """The result of a primitive of which all but the values is known."""
+def record(op: Any, shape: Any, dtype: Any, inputs: tuple, attrs: dict, like: MetaStorage) -> Any:
+    """The result of a primitive of which all but the values is known; ``like`` is what an argument has in place of memory."""
     if op.eager or shape is None:
-        raise NotImplementedError(
-            f"aten::{op.short_name}: attempted to run this operator with Meta tensors, but there was no fake impl or Meta kernel "
-            "registered: the shape of its result depends on values"
-        )
+        like.refuse_shape(op.short_name.lstrip("_"))
     if op.name != "_copy":
         refuse_others(inputs)
     several = bool(op.outputs)
@@ -97,19 +94,19 @@ def record(op: Any, shape: Any, dtype: Any, inputs: tuple, attrs: dict) -> Any:
     orders = [rule(inputs, s, attrs) if asked and rule else None for rule, s in zip(rules, shapes, strict=True)]
     if op.layout is elementwise and several:
         orders = orders[:1] * len(orders)
-    results = tuple([in_order(s, d, order) for s, d, order in zip(shapes, kinds, orders, strict=True)])
+    results = tuple([in_order(s, d, order, like) for s, d, order in zip(shapes, kinds, orders, strict=True)])
     result: Any = results if several else results[0]
     if grad_mode.enabled and op.grads:
         dispatch.attach(op, result, inputs, attrs)
     return op.named_tuple()(results) if several else result
 
 
-def in_order(shape: Any, dtype: Dtype, order: tuple[int, ...] | None) -> Tensor:
+def in_order(shape: Any, dtype: Dtype, order: tuple[int, ...] | None, like: MetaStorage | None) -> Tensor:
     """A tensor whose dims lie in memory in ``order``."""
     if order is None:
-        return valueless(shape, dtype)
+        return valueless(shape, dtype, None, like)
     inner = contiguous_strides(reordered(shape, order))
-    return valueless(shape, dtype, tuple([inner[order.index(d)] for d in range(len(order))]))
+    return valueless(shape, dtype, tuple([inner[order.index(d)] for d in range(len(order))]), like)
 
 
 dispatch.valueless = valueless

@@ -88,12 +88,12 @@ def tensor_repr(t: Tensor, tensor_contents: str | None = None) -> str:
     cls = type(t)
     ours = cls.__module__.partition(".")[0] in ("flambeau", "torch")
     grad_fn = t.grad_fn
-    if t.is_meta:
-        suffixes = [f"device='{t.device}'", f"size={tuple(t.shape)}"]
+    if t._storage.is_meta:
+        suffixes = [*[f"device='{t.device}'"] * t.is_meta, f"size={tuple(t.shape)}"]
         if t.dtype is not dtypes.get_default_dtype():
             suffixes.append(f"dtype={t.dtype}")
         suffixes += [f"grad_fn=<{type(grad_fn).__name__}>"] if grad_fn is not None else ["requires_grad=True"] * t.requires_grad
-        name = "tensor" if ours else cls.__name__
+        name = t._storage.shown if ours else cls.__name__
         return append(f"{name}({tensor_contents or '...'}", suffixes, len(name) + 1) + ")"
     return format_tensor(
         t._array(),

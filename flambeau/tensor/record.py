@@ -25,7 +25,7 @@ from flambeau.ops.arithmetic import neg
 from flambeau.ops.complexes import conj_physical
 from flambeau.ops.layouts import elementwise as elementwise_layout
 from flambeau.tensor import meta
-from flambeau.tensor.meta import is_any_on_meta
+from flambeau.tensor.meta import on_meta
 from flambeau.tensor.order import in_memory_order, in_order, is_strided, normal_strides, reordered
 from flambeau.tensor.recipes import CAST, learn, learn_view
 from flambeau.tensor.storage import MetaStorage, Storage, looks, storage_of
@@ -40,8 +40,8 @@ def record(op, args: tuple, kwargs: dict):
     """Records a primitive: ``op.check`` gives shape, dtype, inputs and settings."""
     looked_before, warned = looks.count, errors.warned
     shape, dtype, inputs, attrs = op.check(*args, **kwargs)
-    if MetaStorage.some and is_any_on_meta(*args, *kwargs.values(), *inputs):
-        return meta.record(op, shape, dtype, inputs, attrs)
+    if MetaStorage.some and (like := on_meta(*args, *kwargs.values(), *inputs)) is not None:
+        return meta.record(op, shape, dtype, inputs, attrs, like)
     looked = looks.count != looked_before or errors.warned != warned  # neither is part of a recipe
     _refuse_stored(op, inputs)
     given, order = inputs, None
@@ -198,7 +198,7 @@ def record_pointwise(op, args: tuple, kwargs: dict) -> Tensor:
 
 def elementwise(op, inputs: tuple, attrs: dict) -> Tensor:
     """The result of ``op`` on ``inputs``, which are tensors, Python numbers or ``None``."""
-    if MetaStorage.some and is_any_on_meta(*inputs):
+    if MetaStorage.some and on_meta(*inputs) is not None:
         return _general(op, inputs, attrs)
     shape = dtype = None
     numbers = False
@@ -284,7 +284,7 @@ def _general(op, inputs: tuple, attrs: dict) -> Tensor:
         if t._strides is not None:
             strided = True
     order = (op.layout or elementwise_layout)(inputs, shape, attrs) if strided else None
-    if MetaStorage.some and is_any_on_meta(*inputs):
+    if MetaStorage.some and on_meta(*inputs) is not None:
         return _finish_on_meta(op, inputs, attrs, shape, dtype, order)
     nodes = []
     for x in inputs:
@@ -300,7 +300,7 @@ def _general(op, inputs: tuple, attrs: dict) -> Tensor:
 
 def _finish_on_meta(op, inputs: tuple, attrs: dict, shape, dtype: dtypes.dtype, order: tuple[int, ...] | None) -> Tensor:
     meta.refuse_others(inputs)
-    result = meta.in_order(shape, dtype, order)
+    result = meta.in_order(shape, dtype, order, on_meta(*inputs))
     if grad_mode.enabled and op.grads:
         dispatch.attach(op, result, inputs, attrs)
     return result

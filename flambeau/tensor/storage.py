@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
@@ -401,6 +401,8 @@ class MetaStorage(Storage):
     exposed = True  # so that nobody takes a short way to values
     some = False
     """Whether there has been one."""
+    shown = "tensor"
+    """What its tensors are called when they are printed."""
 
     def __init__(self, size: int, dtype: Dtype) -> None:
         MetaStorage.some = True
@@ -411,6 +413,27 @@ class MetaStorage(Storage):
     @property
     def size(self) -> int:
         return self._size
+
+    def another(self, size: int, dtype: Dtype) -> MetaStorage:
+        """Of a result that is computed with a tensor on this one."""
+        return MetaStorage(size, dtype)
+
+    def refuse_value(self) -> NoReturn:
+        """Raises where the number in a tensor is asked for."""
+        raise RuntimeError("Tensor.item() cannot be called on meta tensors")
+
+    def refuse_shape(self, name: str) -> NoReturn:
+        """Raises where the shape of a result depends on values."""
+        raise NotImplementedError(
+            f"aten::{name}: attempted to run this operator with Meta tensors, but there was no fake impl or Meta kernel registered: "
+            "the shape of its result depends on values"
+        )
+
+    def refuse_others(self, tensors: list) -> None:
+        """Raises where some of these, which are computed with together, have values."""
+        for t in tensors[1:]:
+            if t._storage.is_meta is not tensors[0]._storage.is_meta:
+                raise RuntimeError(f"Tensor on device {t.device} is not on the expected device {tensors[0].device}!")
 
     def is_shared(self) -> bool:
         return True
@@ -434,7 +457,7 @@ class MetaStorage(Storage):
         self._size = -(-nbytes // self.dtype.itemsize)
 
     def copied(self) -> Storage:
-        return MetaStorage(self.size, self.dtype)
+        return self.another(self.size, self.dtype)
 
     def share(self) -> Segment:
         raise RuntimeError("_share_fd_: only available on CPU")

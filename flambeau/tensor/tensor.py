@@ -191,12 +191,12 @@ class Tensor(Derived):
 
     @property
     def is_meta(self) -> bool:
-        """Whether it has a shape and a dtype, and no values."""
-        return self._storage.is_meta
+        """Whether it is on the device ``meta``: it has a shape and a dtype, and no values."""
+        return self._storage.device is devices.META
 
     @property
     def is_cpu(self) -> bool:
-        return not self._storage.is_meta
+        return self._storage.device is devices.CPU
 
     @property
     def _opaque(self) -> bool:
@@ -295,7 +295,7 @@ class Tensor(Derived):
         dtype = self._dtype
         if value.__class__ is not np.ndarray or dtype is not node.dtype or self._bits or dtype.is_extension or self._offset >= value.size:
             if self._opaque:
-                raise RuntimeError("Tensor.item() cannot be called on meta tensors")
+                self._storage.refuse_value()
             value = self._array().reshape(())  # one that could not be computed, or is not what is in memory
             return value.astype(np.float32).item() if dtype.is_extension else value.item()
         if flight.aloft is not None:

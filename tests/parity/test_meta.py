@@ -236,3 +236,37 @@ def test_ensembles():
         return tuple(out.shape), bool(lib.allclose(out, want)), str(lib.vmap(lambda x: (x * 2).sum())(lib.ones(2, 3, device="meta")))
 
     same(program)
+
+
+def test_fake_tensors():
+    """They stand for tensors on the CPU, and are made without values."""
+    import torch._subclasses.fake_tensor as theirs
+
+    import flambeau._subclasses.fake_tensor as ours
+
+    def program(lib):
+        fake = ours if lib is flambeau else theirs
+        mode = fake.FakeTensorMode()
+        real = lib.ones(4, 3, 8, 8, requires_grad=True)
+        x = mode.from_tensor(real)
+        shown = [mode.from_tensor(real) is x, fake.is_fake(x), fake.is_fake(real), isinstance(x, fake.FakeTensor), x.is_meta, x.is_leaf, str(x.device)]
+        with mode:
+            net = lib.nn.Sequential(lib.nn.Conv2d(3, 5, 3), lib.nn.BatchNorm2d(5), lib.nn.ReLU(), lib.nn.Flatten(), lib.nn.Linear(180, 2))
+            y = net(x)
+            y.sum().backward()
+            made = [lib.ones(2), lib.arange(3), lib.tensor([1.0]), lib.zeros_like(x), lib.randn(2, 2), lib.empty(10**6, 10**6), x.new_zeros(2)]
+        made += [y.detach(), x.grad, net[0].weight.grad, x.detach()[0], x.detach().view(-1), x.detach().double(), x.detach().clone().add_(1)]
+        shown += [str(t) for t in made] + [all(fake.is_fake(t) for t in made), isinstance(net[0].weight, lib.nn.Parameter), fake.is_fake(net[0].weight)]
+        refused = []
+        for call in (lambda: y.sum().item(), lambda: y.nonzero(), lambda: bool(y.sum())):
+            try:
+                call()
+            except Exception as error:
+                refused.append(type(error).__name__)
+        try:
+            y.detach() + lib.ones(1, 2)
+        except Exception as error:
+            refused.append("Please convert all Tensors to FakeTensors first" in str(error))
+        return shown, refused
+
+    same(program)
