@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
-from flambeau.engine.cpu import threads
 from flambeau.engine.cpu.compiler import Session
 from flambeau.engine.cpu.emit import BITS, Code, Value
 
@@ -55,17 +54,9 @@ def shared(session: Session, name: str, parameters: str, write: Callable[[Code],
     return name
 
 
-def run_part(code: Code, context: Value, tasks: int, divided: bool) -> None:
-    """Calls ``part(context, first, last)`` for all tasks, divided between threads or not."""
-    if divided:
-        threads.pool()
-        code.perform(threads.ENTRY, [Value(code, "@part", "ptr", 0), context, code.index(tasks)])
-    else:
-        code.line(f"call void @part(ptr {context.ref}, i64 0, i64 {tasks})")
-
-
 def run_divided(code: Code, context: Value, tasks: Value, entry: Value) -> None:
-    """The same, by the function at ``entry`` if there is one (:func:`~flambeau.engine.cpu.threads.entry`)."""
+    """Calls ``part(context, first, last)`` for all tasks, divided between threads by the function at ``entry``, if there is one
+    (:func:`~flambeau.engine.cpu.threads.entry`)."""
     part, nobody = Value(code, "@part", "ptr", 0), entry.compare("eq", Value(code, "null", "ptr", 0))
 
     def alone() -> list[Value]:
@@ -125,31 +116,6 @@ class Frame:
         self.taken += -(-elements * self.size // 64) * 64
         return start
 
-    def each(self, count: int, body: Callable[[Value | int], None]) -> None:
-        """``body(i)`` for every ``i`` below ``count``."""
-        if count == 1:
-            body(0)
-        elif count > 1:
-            self.between(self.code.index(0), self.code.index(count), body)
-
-    def walk(self, total: int, size: int, body: Callable[[Value | int, int], None], divided: bool = False) -> None:
-        """``body(start, size)`` for parts of ``size`` and the rest of ``total``.
-
-        ``divided`` if these parts are the kernel's tasks, of which this call does those from ``%first`` to ``%last``.
-        """
-        full, rest = divmod(total, size)
-        if not divided:
-            self.each(full, lambda i: body(i * size, size))
-            if rest:
-                body(full * size, rest)
-            return
-        code = self.code
-        first, last = parameter(code, "first", "i64"), parameter(code, "last", "i64")
-        whole = code.call("llvm.umin.i64", [last, code.index(full)], "i64", 0)
-        self.between(first, whole, lambda i: body(i * size, size))
-        if rest:
-            self.when(last.compare("ugt", full), lambda: body(full * size, rest))
-
     def between(self, first: Value, last: Value, body: Callable[[Value], None]) -> None:
         """``body(i)`` for every ``i`` from ``first`` to before ``last``."""
 
@@ -186,12 +152,6 @@ class Frame:
             return []
 
         self.code.when(condition, [], then)
-
-    def go(self, pointer: Value, i: Value | int, stride: int) -> Value:
-        """The address ``i * stride`` elements further on."""
-        if isinstance(i, int):
-            return bytes_on(pointer, i * stride * self.size)
-        return bytes_on(pointer, i * (stride * self.size)) if stride else pointer
 
     def stack(self, size: int) -> Value:
         """That many bytes of stack memory."""
