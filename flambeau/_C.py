@@ -60,3 +60,17 @@ def __getattr__(name: str) -> Any:
     module, _, own = _ELSEWHERE[name].partition(":")
     found = globals()[name] = getattr(importlib.import_module(f"flambeau.{module}"), own or name)
     return found
+
+
+class PyTorchFileReader:
+    """PyTorch's reader of its files in C++: here :func:`flambeau.load` reads them, and making one is refused."""
+
+    def __init__(self, *args: Any) -> None:
+        raise RuntimeError(f"{type(self).__name__} is a part of PyTorch's in C++; torch.load and torch.save read and write its files")
+
+
+class PyTorchFileWriter(PyTorchFileReader):
+    """The same for writing."""
+
+
+PyTorchFileReader.__module__ = PyTorchFileWriter.__module__ = "torch"

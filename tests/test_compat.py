@@ -256,3 +256,12 @@ def test_a_module_of_torch_can_be_run() -> None:
     command = [sys.executable, "-m", "flambeau", "run", "-m", "torch.utils.collect_env"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert "Is CUDA available: False" in result.stdout, result.stderr
+
+
+def test_annotations_can_be_evaluated() -> None:
+    python(
+        """
+        import typing, torch
+        assert typing.get_type_hints(torch.nn.Module) and typing.get_type_hints(torch.nn.Linear)
+        """
+    )

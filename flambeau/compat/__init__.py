@@ -11,7 +11,7 @@ import sys
 
 import flambeau
 from flambeau.compat.children import disguise
-from flambeau.compat.finder import TorchFinder, alias_hidden_modules, is_public
+from flambeau.compat.finder import TorchFinder, alias_hidden_modules, is_public, known_as_in_torch
 from flambeau.compat.homes import named_as_in_torch
 from flambeau.compat.missing import explain_missing_names
 
@@ -47,7 +47,7 @@ def install() -> None:
             named_as_in_torch(module, is_public(name))
         if is_public(name):
             explain_missing_names(module, name.replace("flambeau", "torch", 1))
-    sys.modules["torch"] = flambeau
+            known_as_in_torch(module, name.replace("flambeau", "torch", 1))
     flambeau.torch = flambeau  # type: ignore[attr-defined]  # PyTorch has this too, and libraries write torch.torch
     # In front of the path finder, which would load flambeau's files a second time under their torch names.
     sys.meta_path.insert(0, TorchFinder())

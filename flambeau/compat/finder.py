@@ -43,6 +43,13 @@ def _has_parts(real: str, torch_name: str) -> bool:
     return spec.submodule_search_locations is not None or any(name.startswith(torch_name + ".") for name in SPELLINGS)
 
 
+def known_as_in_torch(module: ModuleType, torch_name: str) -> None:
+    """Puts a module where Python looks for the names in annotations of classes that say that they are defined there."""
+    sys.modules.setdefault(torch_name, module)
+    if not hasattr(module, "__path__") and any(name.startswith(torch_name + ".") for name in SPELLINGS):
+        module.__path__ = []  # PyTorch's is a package
+
+
 def alias_hidden_modules(package: ModuleType, torch_name: str) -> None:
     """Makes known the modules of ``package`` whose names there mean functions, as ``gradcheck`` in ``torch.autograd``.
 
@@ -102,6 +109,7 @@ class _Named(importlib.abc.Loader):
         named_as_in_torch(module, is_public(spec.name))
         if is_public(spec.name):
             explain_missing_names(module, spec.name.replace("flambeau", "torch", 1))
+            known_as_in_torch(module, module.__name__)
 
 
 class _Spelled(importlib.abc.Loader):

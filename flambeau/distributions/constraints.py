@@ -78,9 +78,12 @@ class _Bounds(_Arithmetic):
 
     names: tuple[str, ...] = ("lower_bound", "upper_bound")
 
-    def __init__(self, *bounds) -> None:
-        for name, bound in zip(self.names, bounds, strict=True):
-            setattr(self, name, bound)
+    def __init__(self, *bounds, **named) -> None:
+        given = dict(zip(self.names, bounds)) | named
+        if given.keys() != set(self.names) or len(bounds) + len(named) != len(self.names):
+            raise TypeError(f"{type(self).__name__}() takes {', '.join(self.names)}, not {bounds or ''} {named or ''}")
+        for name in self.names:
+            setattr(self, name, given[name])
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={getattr(self, name)}" for name in self.names)

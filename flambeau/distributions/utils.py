@@ -87,3 +87,6 @@ class lazy_property:
             value = self.function(instance)
         setattr(instance, self.name, value)
         return value
+
+
+_sum_rightmost = sum_rightmost  # as libraries import it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, MutableMapping, MutableSequence, Sequence
 from copy import copy
 from typing import Any
@@ -166,3 +167,8 @@ def default_collate(batch: Sequence) -> Any:
     Source: https://docs.pytorch.org/docs/stable/data.html#torch.utils.data.default_collate
     """
     return collate(batch, collate_fn_map=default_collate_fn_map)
+
+
+np_str_obj_array_pattern = re.compile(r"[SaUO]")
+"""The kinds of NumPy arrays that no tensor can be made of, as libraries with a ``collate`` of their own ask for them."""
+default_collate_err_msg_format = "default_collate: batch must contain tensors, numpy arrays, numbers, dicts or lists; found {}"
