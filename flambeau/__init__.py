@@ -56,7 +56,7 @@ for _name, _function in ops.namespace("").items():
 
 # --- dtypes, formats, constants ------------------------------------------------------------------------------
 
-globals().update({_d.name: _d for _d in (*_dtypes.ALL, *_dtypes.STORED)} | _dtypes.ALIASES)
+globals().update({_d.name: _d for _d in (*_dtypes.ALL, *_dtypes.STORED, *_dtypes.ABSENT)} | _dtypes.ALIASES)
 contiguous_format, preserve_format = _formats.contiguous_format, _formats.preserve_format
 channels_last, channels_last_3d = _formats.channels_last, _formats.channels_last_3d
 strided, sparse_coo, sparse_csr = _formats.strided, _formats.sparse_coo, _formats.sparse_csr
@@ -101,6 +101,30 @@ def is_complex(input: Tensor) -> bool:
 def is_nonzero(input: Tensor) -> bool:
     """Whether a tensor with one element is not zero."""
     return input.__bool__()
+
+
+@_told
+def is_signed(input: Tensor) -> bool:
+    """Whether the dtype has negative numbers."""
+    return input.is_signed()
+
+
+@_told
+def is_same_size(input: Tensor, other: Tensor) -> bool:
+    """Whether two tensors are of one shape."""
+    return input.shape == other.shape
+
+
+@_told
+def detach(input: Tensor) -> Tensor:
+    """A view of the same memory of which the tape knows nothing; see :meth:`Tensor.detach`."""
+    return input.detach()
+
+
+@_told
+def detach_(input: Tensor) -> Tensor:
+    """Takes ``input`` off the tape; see :meth:`Tensor.detach_`."""
+    return input.detach_()
 
 
 @_told

@@ -6,6 +6,7 @@ import doctest
 import functools
 import hashlib
 import importlib
+import pickle
 import struct
 from contextlib import nullcontext
 
@@ -14,7 +15,7 @@ import pytest
 
 import flambeau as torch
 from flambeau import func, profiler
-from flambeau.core import config, nests
+from flambeau.core import config, dtypes, nests
 from flambeau.nn.attention import flex_attention
 from flambeau.testing import assert_close, make_tensor
 from flambeau.utils import tensorboard
@@ -464,3 +465,18 @@ def test_constraints_have_transforms():
         # 1e-4: the inverse of the sigmoid near 0 and 1, in float32
         assert_close(torch.distributions.biject_to(constraint).inv(y), x, rtol=1e-4, atol=1e-4)
     assert constraints.simplex.check(torch.distributions.biject_to(constraints.simplex)(x))
+
+
+@pytest.mark.parametrize("dtype", dtypes.ABSENT, ids=str)
+def test_dtypes_that_no_tensor_has(dtype):
+    """Programs may name them and compare; whatever would make a tensor of one refuses."""
+    x = torch.ones(2)
+    assert isinstance(dtype, torch.dtype) and x.dtype != dtype and getattr(torch, dtype.name) is dtype
+    assert pickle.loads(pickle.dumps(dtype)) is dtype
+    makers = [
+        lambda: x.to(dtype), lambda: torch.zeros(2, dtype=dtype), lambda: torch.tensor([1], dtype=dtype), lambda: x.view(dtype),
+        lambda: torch.empty(2, dtype=dtype), lambda: x.sum(dtype=dtype), lambda: torch.nn.Linear(2, 2).to(dtype),
+    ]  # fmt: skip
+    for make in makers:
+        with pytest.raises((NotImplementedError, TypeError, RuntimeError)):
+            make()

@@ -84,13 +84,40 @@ ALL = (
 )  # fmt: skip
 STORED = (float8_e4m3fn, float8_e5m2, float8_e4m3fnuz, float8_e5m2fnuz, float8_e8m0fnu)
 """Those that tensors are stored and moved in, but not computed with; all others are in ``ALL``."""
+
+
+class AbsentType(dtype):
+    """A dtype of PyTorch's that no tensor has here. Programs look whether others are of it; whatever would make one refuses."""
+
+    __slots__ = ()
+
+    def __init__(self, name: str, itemsize: int, kind: int, code: int) -> None:
+        self.name, self.itemsize, self.kind, self.code = name, itemsize, kind, code
+        self.is_floating_point, self.is_complex, self.is_signed = kind == FLOATING, kind == COMPLEX, name[0] != "u"
+        self.is_stored = self.is_extension = True
+
+    @property
+    def np(self):  # type: ignore[override]
+        raise NotImplementedError(f"flambeau has no tensors of the dtype {self}")
+
+
+AbsentType.__module__, AbsentType.__name__, AbsentType.__qualname__ = "torch", "dtype", "dtype"
+
+_bits = dict(zip(("bits1x8", "bits2x4", "bits4x2", "bits8", "bits16"), range(18, 23)))
+_few = {f"{sign}int{n}": code + n for sign, code in (("u", 29), ("", 36)) for n in range(1, 8)}
+ABSENT = (
+    AbsentType("complex32", 4, COMPLEX, 8), AbsentType("float4_e2m1fn_x2", 1, FLOATING, 45),
+    *[AbsentType(name, 4 if name == "qint32" else 1, INTEGRAL, code) for code, name in enumerate(("qint8", "quint8", "qint32"), 12)],
+    *[AbsentType(name, 1, INTEGRAL, code) for code, name in enumerate(("quint4x2", "quint2x4"), 16)],
+    *[AbsentType(name, 2 if name == "bits16" else 1, INTEGRAL, code) for name, code in (_bits | _few).items()],
+)  # fmt: skip
 ALIASES = {
     "half": float16, "float": float32, "double": float64, "cfloat": complex64, "cdouble": complex128,
-    "short": int16, "int": int32, "long": int64,
+    "short": int16, "int": int32, "long": int64, "chalf": ABSENT[0],
 }  # fmt: skip
 _PYTHON_TYPES.update({type(0.0): float64, type(0): int64, type(True): bool, type(0j): complex128})
 
-_BY_NAME = {d.name: d for d in (*ALL, *STORED)} | ALIASES
+_BY_NAME = {d.name: d for d in (*ALL, *STORED, *ABSENT)} | ALIASES
 _BY_NUMPY = {d.np: d for d in (*ALL, *STORED)}
 _COMPLEX_OF = {float16: complex64, bfloat16: complex64, float32: complex64, float64: complex128}
 _REAL_OF = {complex64: float32, complex128: float64}
@@ -105,6 +132,8 @@ def as_dtype(value, name: str) -> dtype:
     """The ``dtype=`` argument of the function ``name``: a dtype, or ``float``, ``int``, ``bool``, ``complex``."""
     if value.__class__ is dtype:
         return value
+    if value.__class__ is AbsentType:
+        return value.np  # which refuses
     try:
         return _PYTHON_TYPES[value]
     except (KeyError, TypeError):

@@ -10,7 +10,7 @@ from flambeau.autograd import no_grad
 from flambeau.core.dtypes import finfo
 from flambeau.distributions import constraints
 from flambeau.distributions.distribution import Distribution, ExponentialFamily
-from flambeau.distributions.utils import broadcast_all, expanded, lazy_property, standard_normal
+from flambeau.distributions.utils import _standard_normal, broadcast_all, expanded, lazy_property
 
 __all__ = ["Cauchy", "Exponential", "GeneralizedPareto", "Laplace", "Normal", "Uniform", "VonMises"]
 
@@ -57,7 +57,7 @@ class Normal(LocationScale, ExponentialFamily):
             return ops.normal(expanded(self.loc, shape), expanded(self.scale, shape))
 
     def rsample(self, sample_shape=()):
-        return self.loc + standard_normal(self._extended_shape(sample_shape), self.loc) * self.scale
+        return self.loc + _standard_normal(self._extended_shape(sample_shape), self.loc.dtype, self.loc.device) * self.scale
 
     def log_prob(self, value):
         if self._validate_args:

@@ -11,7 +11,7 @@ from flambeau.distributions import constraints
 from flambeau.distributions.continuous import LocationScale
 from flambeau.distributions.distribution import Distribution, ExponentialFamily
 from flambeau.distributions.gradients import sample_dirichlet, standard_gamma
-from flambeau.distributions.utils import broadcast_all, standard_normal
+from flambeau.distributions.utils import _standard_normal, broadcast_all
 
 __all__ = ["Beta", "Chi2", "Dirichlet", "FisherSnedecor", "Gamma", "StudentT"]
 
@@ -202,7 +202,7 @@ class StudentT(LocationScale):
         return ops.where(self.df > 2, finite, ops.where(self.df > 1, math.inf, math.nan))
 
     def rsample(self, sample_shape=()):
-        x = standard_normal(self._extended_shape(sample_shape), self.df)
+        x = _standard_normal(self._extended_shape(sample_shape), self.df.dtype, self.df.device)
         z = self._chi2.rsample(sample_shape)
         return self.loc + self.scale * x * (z / self.df).rsqrt()
 

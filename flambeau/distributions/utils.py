@@ -34,8 +34,9 @@ def broadcast_all(*values) -> tuple[Tensor, ...]:
     return tuple(ops.broadcast_tensors(*(v if isinstance(v, Tensor) else tensor(v, dtype=dtype) for v in values)))
 
 
-def standard_normal(shape: Size, like: Tensor) -> Tensor:
-    return ops.randn(shape, dtype=like.dtype)
+def _standard_normal(shape: Size, dtype, device) -> Tensor:
+    """Numbers of the standard normal distribution; libraries take it from here as well."""
+    return ops.randn(shape, dtype=dtype, device=device)
 
 
 def expanded(parameter: Tensor, shape: Size) -> Tensor:

@@ -201,7 +201,7 @@ def _reinterpreted(input, dtype):
                 f"torch.Tensor.view is not supported for {name} view tensors when converting to a different dtype: copy it first."
             )
     shape, strides, offset = input.shape, input.stride(), input.storage_offset()
-    old, new = input.dtype.itemsize, dtype.itemsize
+    old, new = input.dtype.itemsize, dtype.np.itemsize
     if old == new:
         return shape, strides, offset, None, dtype
     if not shape:
