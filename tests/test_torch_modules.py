@@ -475,7 +475,7 @@ def test_dtypes_that_no_tensor_has(dtype):
     assert pickle.loads(pickle.dumps(dtype)) is dtype
     makers = [
         lambda: x.to(dtype), lambda: torch.zeros(2, dtype=dtype), lambda: torch.tensor([1], dtype=dtype), lambda: x.view(dtype),
-        lambda: torch.empty(2, dtype=dtype), lambda: x.sum(dtype=dtype), lambda: torch.nn.Linear(2, 2).to(dtype),
+        lambda: torch.empty(2, dtype=dtype), lambda: x.sum(dtype=dtype), lambda: torch.nn.Linear(2, 2, dtype=dtype),
     ]  # fmt: skip
     for make in makers:
         with pytest.raises((NotImplementedError, TypeError, RuntimeError)):
