@@ -59,6 +59,7 @@ distributions.gamma_family -> distributions.gamma: Gamma
 distributions.gamma_family -> distributions.studentT: StudentT
 distributions.matrices -> distributions.lkj_cholesky: LKJCholesky
 distributions.matrices -> distributions.wishart: Wishart
+distributions.more_transforms -> distributions.transforms: *
 distributions.multivariate -> distributions.lowrank_multivariate_normal: LowRankMultivariateNormal
 distributions.multivariate -> distributions.multivariate_normal: MultivariateNormal
 distributions.relaxed -> distributions.relaxed_bernoulli: LogitRelaxedBernoulli RelaxedBernoulli

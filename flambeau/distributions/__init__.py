@@ -18,6 +18,7 @@ from flambeau.distributions import (
     kl,
     kl_families,
     matrices,
+    more_transforms,
     multivariate,
     relaxed,
     transformed,
@@ -32,11 +33,12 @@ from flambeau.distributions.distribution import *  # noqa: F403
 from flambeau.distributions.gamma_family import *  # noqa: F403
 from flambeau.distributions.kl import *  # noqa: F403
 from flambeau.distributions.matrices import *  # noqa: F403
+from flambeau.distributions.more_transforms import *  # noqa: F403
 from flambeau.distributions.multivariate import *  # noqa: F403
 from flambeau.distributions.relaxed import *  # noqa: F403
 from flambeau.distributions.transformed import *  # noqa: F403
 from flambeau.distributions.transforms import *  # noqa: F403
 
 __all__ = ["biject_to", "constraint_registry", "constraints", "kl", "kl_families", "transform_to", "transforms", "utils"]
-for _part in (composed, continuous, discrete, distribution, gamma_family, kl, matrices, multivariate, relaxed, transformed, transforms):
+for _part in (composed, continuous, discrete, distribution, gamma_family, kl, matrices, more_transforms, multivariate, relaxed, transformed, transforms):
     __all__ += _part.__all__

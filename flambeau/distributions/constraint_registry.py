@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from flambeau.distributions import constraints, transforms
+from flambeau.distributions import constraints, more_transforms, transforms
 
 __all__ = ["ConstraintRegistry", "biject_to", "transform_to"]
 
@@ -71,6 +71,14 @@ for _registry in (biject_to, transform_to):
         constraints.independent,
         lambda c, registry=_registry: transforms.IndependentTransform(registry(c.base_constraint), c.reinterpreted_batch_ndims),
     )
-    _registry.register(constraints.lower_cholesky, lambda c: transforms.LowerCholeskyTransform())
+    _registry.register(constraints.corr_cholesky, lambda c: more_transforms.CorrCholeskyTransform())
+    _registry.register(
+        constraints.cat, lambda c, registry=_registry: more_transforms.CatTransform([registry(part) for part in c.cseq], c.dim, c.lengths)
+    )
+    _registry.register(
+        constraints.stack, lambda c, registry=_registry: more_transforms.StackTransform([registry(part) for part in c.cseq], c.dim)
+    )
 biject_to.register(constraints.simplex, lambda c: transforms.StickBreakingTransform())
+transform_to.register(constraints.lower_cholesky, lambda c: transforms.LowerCholeskyTransform())
+transform_to.register(constraints.positive_definite, lambda c: more_transforms.PositiveDefiniteTransform())
 transform_to.register(constraints.simplex, lambda c: transforms.SoftmaxTransform())

@@ -528,3 +528,11 @@ class CumulativeDistributionTransform(Transform):
 
     def log_abs_det_jacobian(self, x, y):
         return self.distribution.log_prob(x)
+
+
+def __getattr__(name: str) -> Any:
+    from flambeau.distributions import more_transforms  # which is made of what is here
+
+    if name in more_transforms.__all__:
+        return getattr(more_transforms, name)
+    raise AttributeError(f"module 'torch.distributions.transforms' has no attribute '{name}'", name=name)

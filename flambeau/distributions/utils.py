@@ -91,3 +91,30 @@ class lazy_property:
 
 
 _sum_rightmost = sum_rightmost  # as libraries import it
+
+
+def _triangle(n: int, diag: int):
+    rows = ops.namespace("")["arange"](n)
+    return rows < rows.view(-1, 1) + (diag + 1)
+
+
+def vec_to_tril_matrix(vec, diag: int = 0):
+    """Matrices ``(..., n, n)`` whose lower triangles, up to diagonal ``diag``, have the elements of vectors, row by row."""
+    n = round((-(1 + 2 * diag) + ((1 + 2 * diag) ** 2 + 8 * vec.shape[-1] + 4 * abs(diag) * (diag + 1)) ** 0.5) / 2)
+    mat = vec.new_zeros((*vec.shape[:-1], n, n))
+    mat[..., _triangle(n, diag)] = vec
+    return mat
+
+
+def tril_matrix_to_vec(mat, diag: int = 0):
+    """The elements of lower triangles, up to diagonal ``diag``, row by row."""
+    n = mat.shape[-1]
+    if diag < -n or diag >= n:
+        raise ValueError(f"diag ({diag}) provided is outside [{-n}, {n - 1}].")
+    return mat[..., _triangle(n, diag)]
+
+
+def _standard_normal(shape, dtype, device):
+    """Normal numbers of mean 0 and deviation 1, as libraries draw them."""
+    zeros = ops.namespace("")["zeros"](shape, dtype=dtype, device=device)
+    return ops.namespace("")["normal"](zeros, ops.namespace("")["ones"](shape, dtype=dtype, device=device))

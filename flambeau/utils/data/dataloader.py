@@ -13,6 +13,7 @@ from flambeau.utils.data.collate import default_collate, default_convert
 from flambeau.utils.data.dataset import Dataset, IterableDataset
 from flambeau.utils.data.info import get_worker_info
 from flambeau.utils.data.iteration import Iter
+from flambeau.utils.data.iteration import Iter as _BaseDataLoaderIter  # noqa: F401  (libraries ask whether something is one)
 from flambeau.utils.data.sampler import BatchSampler, RandomSampler, Sampler, SequentialSampler
 
 __all__ = ["DataLoader", "default_collate", "default_convert", "get_worker_info"]
@@ -242,3 +243,13 @@ def _checked_context(context: Any, num_workers: int) -> Any:
             f"got multiprocessing_context={context}"
         )
     return context
+
+
+def __getattr__(name: str) -> Any:
+    if name == "_MultiProcessingDataLoaderIter":
+        from flambeau.utils.data.processes import WorkersIter  # which imports multiprocessing
+
+        return WorkersIter
+    if name == "_SingleProcessDataLoaderIter":
+        return Iter
+    raise AttributeError(f"module 'torch.utils.data.dataloader' has no attribute '{name}'", name=name)
