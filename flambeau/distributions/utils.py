@@ -112,9 +112,3 @@ def tril_matrix_to_vec(mat, diag: int = 0):
     if diag < -n or diag >= n:
         raise ValueError(f"diag ({diag}) provided is outside [{-n}, {n - 1}].")
     return mat[..., _triangle(n, diag)]
-
-
-def _standard_normal(shape, dtype, device):
-    """Normal numbers of mean 0 and deviation 1, as libraries draw them."""
-    zeros = ops.namespace("")["zeros"](shape, dtype=dtype, device=device)
-    return ops.namespace("")["normal"](zeros, ops.namespace("")["ones"](shape, dtype=dtype, device=device))
