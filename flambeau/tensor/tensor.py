@@ -36,6 +36,14 @@ else:
     Derived = TensorBase
 
 
+def no_torch_dispatch(name: str) -> NotImplementedError:
+    """The error where a ``__torch_dispatch__`` would be asked, of a class or a mode."""
+    return NotImplementedError(
+        f"{name}: __torch_dispatch__ is not called by flambeau, whose operations are not ATen's. Write a __torch_function__, or a "
+        "torch.overrides.TorchFunctionMode, which see each call of a function, a method or a property"
+    )
+
+
 class Attributes(MutableMapping):
     """``tensor.__dict__``: what programs have set on a tensor, and not what makes it one."""
 
@@ -138,6 +146,11 @@ class Tensor(Derived):
         return dispatch.legacy_tensor(cls, None, args, kwargs)
 
     @staticmethod
+    def _make_wrapper_subclass(cls: type, *args: Any, **kwargs: Any) -> Tensor:
+        """Refuses: there are no tensors that are made of others by ``__torch_dispatch__``."""
+        raise no_torch_dispatch(cls.__name__)
+
+    @staticmethod
     def _make_subclass(cls: type, data: Tensor, require_grad: bool = False) -> Tensor:
         """A tensor of class ``cls`` that shares ``data``'s storage and is a leaf."""
         if require_grad:
@@ -158,6 +171,8 @@ class Tensor(Derived):
 
     def _alias(self, cls: type | None = None) -> Tensor:
         """Another tensor object with the same storage, geometry and place on the tape."""
+        if cls is not None and hasattr(cls, "__torch_dispatch__"):
+            raise no_torch_dispatch(cls.__name__)
         out = _new(cls or Tensor)
         out._storage, out._shape, out._dtype = self._storage, self._shape, self._dtype
         out._strides, out._offset = self._strides, self._offset

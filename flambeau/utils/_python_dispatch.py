@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 from flambeau.tensor import Tensor
+from flambeau.tensor.tensor import no_torch_dispatch
 
-__all__ = ["is_traceable_wrapper_subclass", "is_traceable_wrapper_subclass_type"]
+__all__ = ["TorchDispatchMode", "is_traceable_wrapper_subclass", "is_traceable_wrapper_subclass_type"]
+
+
+class TorchDispatchMode:
+    """A mode that would be asked for each operation of ATen. Classes may be made of it; entering one raises ``NotImplementedError``."""
+
+    def __init__(self, _dispatch_key: Any = None) -> None:
+        pass
+
+    def __enter__(self) -> NoReturn:
+        raise no_torch_dispatch(type(self).__name__)
+
+    def __exit__(self, *exc: object) -> None:
+        pass
 
 
 def is_traceable_wrapper_subclass(t: Any) -> bool:
