@@ -45,6 +45,14 @@ def _get_tracing_state() -> None:
     """None: nothing is traced."""
 
 
+def _are_functorch_transforms_active() -> bool:
+    """Whether the program is inside of :func:`torch.vmap`, or of forward-mode derivatives."""
+    from flambeau import dispatch
+    from flambeau.autograd import forward_ad
+
+    return dispatch.apply_batched is not None or forward_ad.is_active()
+
+
 _ELSEWHERE = {
     "DispatchKey": "library.keys", "DispatchKeySet": "library.keys", "_ExcludeDispatchKeyGuard": "library.keys:ExcludeDispatchKeyGuard",
     "_AutoDispatchBelowAutograd": "library.keys:AutoDispatchBelowAutograd", "FunctionSchema": "library.schema", "Argument": "library.schema",
