@@ -289,8 +289,9 @@ def _split_evenly(input, split_sizes, dim):
 
 
 @composite(samples=lambda make: [Sample(make(5, 2), 2), Sample(make(2, 4), 3, 1), Sample(make(4), (1, 3))])
-def split(tensor, split_size_or_sections, dim=0):
+def split(tensor, split_size_or_sections=None, dim=0, *, split_size=None):
     """Views of consecutive pieces of ``dim``: all of one size (the last may be smaller), or of a list of sizes."""
+    split_size_or_sections = _only("split", split_size_or_sections, split_size)
     if not isinstance(split_size_or_sections, int):
         return split_with_sizes(tensor, split_size_or_sections, dim)
     if not tensor.dim():
@@ -365,6 +366,14 @@ def unbind(input, dim=0):
     return parts, {"dim": d, "shapes": (shape[:d] + (1,) + shape[d + 1 :],) * shape[d]}
 
 
+def _only(name: str, *given):
+    """The one argument among several spellings of it that has been given."""
+    found = [value for value in given if value is not None]
+    if len(found) != 1:
+        raise TypeError(f"{name}() takes one of its arguments that say where to cut, or into how many pieces; {len(found)} were given")
+    return found[0]
+
+
 def _even_pieces(name: str, input, indices_or_sections, dim: int, least: int):
     """:func:`tensor_split` along ``dim`` of a tensor of at least so many dims, which a number of pieces must divide."""
     if input.dim() < least:
@@ -379,21 +388,21 @@ def _even_pieces(name: str, input, indices_or_sections, dim: int, least: int):
 
 
 @composite(samples=lambda make: [Sample(make(4, 2), 2)])
-def vsplit(input, indices_or_sections):
+def vsplit(input, indices_or_sections=None, *, indices=None, sections=None):
     """:func:`tensor_split` along the rows, in pieces of the same size where their number is given."""
-    return _even_pieces("vsplit", input, indices_or_sections, 0, 2)
+    return _even_pieces("vsplit", input, _only("vsplit", indices_or_sections, indices, sections), 0, 2)
 
 
 @composite(samples=lambda make: [Sample(make(2, 4), 2)])
-def hsplit(input, indices_or_sections):
+def hsplit(input, indices_or_sections=None, *, indices=None, sections=None):
     """:func:`vsplit` along the columns (of a 1-d tensor: along its only dim)."""
-    return _even_pieces("hsplit", input, indices_or_sections, 0 if input.dim() <= 1 else 1, 1)
+    return _even_pieces("hsplit", input, _only("hsplit", indices_or_sections, indices, sections), 0 if input.dim() <= 1 else 1, 1)
 
 
 @composite(samples=lambda make: [Sample(make(2, 2, 4), 2)])
-def dsplit(input, indices_or_sections):
+def dsplit(input, indices_or_sections=None, *, indices=None, sections=None):
     """:func:`vsplit` along the third dim."""
-    return _even_pieces("dsplit", input, indices_or_sections, 2, 3)
+    return _even_pieces("dsplit", input, _only("dsplit", indices_or_sections, indices, sections), 2, 3)
 
 
 # --- copies with a part written ------------------------------------------------------------------------------
