@@ -17,7 +17,7 @@ from flambeau.distributed._group import GroupMember as GroupMember
 
 __all__ = [*_group.__all__, *_collectives.__all__, "is_available"]
 
-_LAZY = frozenset(("algorithms", "checkpoint", "device_mesh", "elastic", "fsdp", "nn", "optim", "tensor"))
+_LAZY = frozenset(("algorithms", "checkpoint", "device_mesh", "elastic", "fsdp", "nn", "optim", "rpc", "tensor"))
 
 
 def is_available() -> bool:

@@ -172,7 +172,22 @@ def _new(name: str) -> Callable:
     return make
 
 
+def _of_sparse(name: str) -> Callable:
+    """A method of sparse tensors."""
+    return lambda x, *args, **kwargs: getattr(x, name)(*args, **{k: v for k, v in kwargs.items() if v is not None})
+
+
+_SPARSE: dict[str, Callable] = {
+    **{n: _of_sparse(n) for n in ("_nnz", "_values", "_indices", "values", "indices", "coalesce", "is_coalesced", "sparse_dim", "dense_dim", "crow_indices", "col_indices",
+                                  "to_dense", "to_sparse", "to_sparse_csr", "to_sparse_csc", "sparse_mask")},
+    "_coalesce": _of_sparse("coalesce"), "_to_dense": _of_sparse("to_dense"), "_to_sparse": _of_sparse("to_sparse"),
+    "_sparse_mm": lambda a, b: flambeau.sparse.mm(a, b), "_sparse_addmm": lambda x, a, b, **k: flambeau.sparse.addmm(x, a, b, **k),
+    "_sparse_sum": lambda x, dim=None: flambeau.sparse.sum(x, dim), "_sparse_softmax": lambda x, dim, half: flambeau.sparse.softmax(x, dim),
+    "_sparse_log_softmax": lambda x, dim, half: flambeau.sparse.log_softmax(x, dim), "_pin_memory": lambda x, device=None: x.pin_memory(),
+    "is_pinned": lambda x, device=None: x.is_pinned(),
+}  # fmt: skip
 _OWN: dict[str, Callable] = {
+    **_SPARSE,
     "native_layer_norm": _native_layer_norm, "native_group_norm": _native_group_norm, "native_batch_norm": _native_batch_norm,
     "_native_batch_norm_legit": _native_batch_norm, "_softmax": _softmax(flambeau.softmax), "_log_softmax": _softmax(flambeau.log_softmax),
     "_to_copy": _to_copy, "native_dropout": _native_dropout, "nll_loss_forward": _nll_loss_forward, "nll_loss2d_forward": _nll_loss_forward,

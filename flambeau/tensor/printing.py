@@ -26,6 +26,26 @@ _PROFILES: dict[str, dict[str, Any]] = {
 _options: dict[str, Any] = {**_PROFILES["default"], "sci_mode": None}
 
 
+class _PrintOptions:
+    """The print options as attributes: ``PRINT_OPTS.precision``; they can be set."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in _options:
+            raise AttributeError(name)
+        return _options[name]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        _options[name] = value
+
+
+PRINT_OPTS = _PrintOptions()
+
+
+def _tensor_str(self: Tensor, indent: int) -> str:
+    """The bracketed values of a tensor, for a text whose first bracket stands in column ``indent``."""
+    return format_values(self.detach()._array(), indent) if self.numel() else "[]"
+
+
 def set_printoptions(
     precision: int | None = None,
     threshold: float | None = None,

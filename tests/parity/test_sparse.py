@@ -251,3 +251,12 @@ def test_nothing_is_left_behind():
     assert dispatch.watch is not None
     del x
     assert dispatch.watch is None
+
+
+def test_operators_of_aten():
+    results = []
+    for t in (flambeau, torch):
+        x, d = _matrix(t, 1, 4, 5), _dense(t, 2, 5, 3)
+        a = t.ops.aten
+        results.append([a._nnz(x), a._values(x), a.to_dense(x), a._sparse_mm(x, d), a.to_sparse(d)._nnz(), a._sparse_sum(x), a.sparse_dim(x), a.is_coalesced(x), a.indices(x)])
+    _same(*results)
