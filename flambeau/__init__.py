@@ -225,6 +225,7 @@ _LAZY_NAMES = {
     "_check_type": "checks", "_check_value": "checks", "_check_with": "checks", "_sample_dirichlet": "distributions.gradients",
     "sparse_coo_tensor": "sparse.creation", "sparse_csr_tensor": "sparse.creation", "sparse_csc_tensor": "sparse.creation",
     "sparse_bsr_tensor": "sparse.creation", "sparse_bsc_tensor": "sparse.creation", "sparse_compressed_tensor": "sparse.creation",
+    "_convert_indices_from_coo_to_csr": "sparse.creation", "_convert_indices_from_csr_to_coo": "sparse.creation",
     "Future": "futures", "smm": "sparse.rules", "sspaddmm": "sparse.rules",
 }  # fmt: skip
 

@@ -14,11 +14,13 @@ from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 from flambeau.core import nests
+from flambeau.fx._compatibility import compatibility as compatibility
 from flambeau.fx.codegen import _PyTreeCodeGen, _PyTreeInfo
 from flambeau.fx.graph import Graph
 from flambeau.fx.graph_module import GraphModule
 from flambeau.fx.node import Node, map_aggregate
 from flambeau.fx.proxy import ParameterProxy, Proxy, Scope, ScopeContextManager, TracerBase
+from flambeau.jit.modules import ScriptObject as ScriptObject
 from flambeau.nn.modules.module import Module
 from flambeau.nn.parameter import Parameter
 from flambeau.tensor import Tensor
@@ -73,7 +75,7 @@ class PHBase:
 PH = PHBase()
 
 
-class _Patches:
+class _Patcher:
     """Changes of attributes and of items of dicts that are taken back in the end."""
 
     def __init__(self) -> None:
@@ -104,6 +106,20 @@ class _Patches:
     def restore(self) -> None:
         while self.done:
             self.done.pop()()
+
+    # PyTorch's names, which tracers of libraries use.
+
+    def patch_method(self, cls: type, name: str, new_fn: Callable, deduplicate: bool = True) -> None:
+        self.attribute(cls, name, new_fn)
+
+    def patch(self, frame_dict: dict, name: str, new_fn: Callable, deduplicate: bool = True) -> None:
+        self.item(frame_dict, name, new_fn)
+
+    def __enter__(self) -> _Patcher:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.restore()
 
 
 _patches_nothing = object()
@@ -151,6 +167,23 @@ def _leaf(function: Callable) -> Callable:
     return wrapped
 
 
+_orig_module_call, _orig_module_getattr = Module.__call__, Module.__getattr__
+
+
+def _patch_wrapped_functions(patcher: _Patcher) -> None:
+    """Makes leaves of the functions that :func:`wrap` was told of."""
+    for (_, name), names in list(_wrapped_functions.items()):
+        if name in names or hasattr(builtins, name):
+            patcher.item(names, name, _leaf(names[name] if name in names else getattr_static(builtins, name)))
+
+
+def _autowrap_check(patcher: _Patcher, frame_dict: dict[str, Any], function_ids: set[int]) -> None:
+    """Makes leaves of the functions to be wrapped that a module knows."""
+    for name, value in list(frame_dict.items()):
+        if not name.startswith("_") and callable(value) and id(value) in function_ids:
+            patcher.item(frame_dict, name, _leaf(value))
+
+
 class Tracer(TracerBase):
     """Traces a module or a function; subclasses decide what is a leaf.
 
@@ -180,6 +213,7 @@ class Tracer(TracerBase):
         super().__init__()
         self._leaf_functions = [f for m in autowrap_modules for n, f in vars(m).items() if not n.startswith("_") and callable(f)]
         self._leaf_functions += list(autowrap_functions)
+        self._autowrap_function_ids = {id(f) for f in self._leaf_functions}
         self._autowrap_search = list(autowrap_modules)
         self.param_shapes_constant = param_shapes_constant
         self.submodule_paths: dict[Module, str] | None = None
@@ -367,7 +401,7 @@ class Tracer(TracerBase):
                 fn = _as_function(fn)
         self.graph = Graph(tracer_cls=type(self))
         self.tensor_attrs = self._tensors_of(self.root)
-        patches = _Patches()
+        patches = _Patcher()
         cache: dict[str, Any] = {}
         call, get = Module.__call__, Module.__getattr__
         before = _tracing
@@ -381,17 +415,15 @@ class Tracer(TracerBase):
                 def forward(*args: Any, **kwargs: Any) -> Any:
                     return call(mod, *args, **kwargs)
 
-                self._wrap_in(patches, getattr_static(mod.forward, "__globals__", {}))
+                _autowrap_check(patches, getattr_static(mod.forward, "__globals__", {}), self._autowrap_function_ids)
                 return self.call_module(mod, forward, args, kwargs)
 
             patches.attribute(Module, "__getattr__", module_getattr)
             patches.attribute(Module, "__call__", module_call)
-            for (_, name), names in list(_wrapped_functions.items()):
-                if name in names or hasattr(builtins, name):
-                    patches.item(names, name, _leaf(names[name] if name in names else getattr_static(builtins, name)))
-            self._wrap_in(patches, getattr_static(inspect.unwrap(fn), "__globals__", {}))
+            _patch_wrapped_functions(patches)
+            _autowrap_check(patches, getattr_static(inspect.unwrap(fn), "__globals__", {}), self._autowrap_function_ids)
             for module in self._autowrap_search:
-                self._wrap_in(patches, vars(module))
+                _autowrap_check(patches, vars(module), self._autowrap_function_ids)
             _tracing += 1
             result = fn(*args)
             self.create_node("output", "output", (self.create_arg(result),), {}, type_expr=_annotation_of_result(fn))
@@ -400,13 +432,6 @@ class Tracer(TracerBase):
             patches.restore()
             self.submodule_paths = None
         return self.graph
-
-    def _wrap_in(self, patches: _Patches, names: dict) -> None:
-        """Makes leaves of the functions to be wrapped that a module knows."""
-        leaves = {id(f) for f in self._leaf_functions}
-        for name, value in list(names.items()):
-            if not name.startswith("_") and callable(value) and id(value) in leaves:
-                patches.item(names, name, _leaf(value))
 
     @staticmethod
     def _tensors_of(root: Module) -> dict[Any, str]:

@@ -170,3 +170,19 @@ def to_sparse(x: Tensor, *args: Any, layout: Any = None, sparse_dim: Any = None,
     if layout in (sparse_bsr, sparse_bsc):
         return sparse_bsr_tensor()
     return from_dense(x, args[0] if args else sparse_dim)
+
+
+def _convert_indices_from_coo_to_csr(input: Tensor, size: int, *, out_int32: bool = False) -> Tensor:
+    """Where rows begin, for the sorted row of each element: (size + 1)."""
+    counts = np.bincount(input._array(), minlength=size) if input.numel() else np.zeros(size, np.int64)
+    begins = flambeau.from_numpy(np.concatenate([[0], np.cumsum(counts)]).astype(np.int64))
+    return begins.to(dtypes.int32) if out_int32 else begins
+
+
+def _convert_indices_from_csr_to_coo(crow_indices: Tensor, col_indices: Tensor, *, out_int32: bool = False, transpose: bool = False) -> Tensor:
+    """The row and column of each element, for where rows begin: (2, elements)."""
+    begins = crow_indices._array()
+    rows = flambeau.from_numpy(np.repeat(np.arange(len(begins) - 1), np.diff(begins)).astype(np.int64))
+    columns = col_indices.to(dtypes.int64)
+    pair = flambeau.stack([columns, rows] if transpose else [rows, columns])
+    return pair.to(dtypes.int32) if out_int32 else pair

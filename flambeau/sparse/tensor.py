@@ -194,6 +194,12 @@ class SparseTensor(Tensor):
         self._need(sparse_coo, "is_coalesced")
         return self._is_coalesced
 
+    def _coalesced_(self, coalesced: bool) -> SparseTensor:
+        """Says that places are sorted and each is there once, or that they are not."""
+        self._need(sparse_coo, "_coalesced_")
+        self._is_coalesced = coalesced
+        return self
+
     def indices(self) -> Tensor:
         """The coordinates (dims, elements) of a coalesced tensor."""
         self._need(sparse_coo, "indices")
