@@ -68,6 +68,26 @@ def test_a_cell_that_runs_again_defines_its_operator_anew():
         assert torch.ops.cells.f(torch.zeros(1)).item() == n
 
 
+def test_dispatch_to_modes_and_classes_is_refused():
+    """They would never be asked: ``__torch_function__`` is."""
+
+    @library.custom_op("refusing::f", mutates_args=())
+    def f(x: torch.Tensor) -> torch.Tensor:
+        return x + 1
+
+    for register in (
+        lambda: library.register_torch_dispatch("refusing::f", torch.Tensor, print),
+        lambda: f.register_torch_dispatch(torch.Tensor, print),
+        lambda: torch.ops.refusing.f.default.py_impl(torch.Tensor),
+        lambda: library.Library("refusing", "FRAGMENT").fallback(print, "CPU"),
+        lambda: library.Library("aten", "IMPL").impl("add.Tensor", print, "CPU"),
+        lambda: library.triton_op("refusing::t", print, mutates_args=()),
+        lambda: torch.ops.load_all_libraries(),
+    ):
+        with pytest.raises(NotImplementedError):
+            register()
+
+
 def test_compiled_libraries_are_refused():
     with pytest.raises(OSError, match="Could not load this library.*C\\+\\+"):
         torch.ops.load_library(sys.executable)

@@ -19,6 +19,7 @@ from flambeau.library.custom import CustomOpDef, check_autograd, custom_op, defi
 from flambeau.library.keys import DispatchKey
 from flambeau.library.operators import OpOverload
 from flambeau.library.schema import infer_schema, parse_schema
+from flambeau.tensor.tensor import no_torch_dispatch
 
 __all__ = [
     "CustomOpDef", "Library", "custom_op", "define", "fallthrough_kernel", "get_ctx", "get_kernel", "impl", "impl_abstract", "infer_schema", "opcheck",
@@ -150,7 +151,7 @@ class Library:
         operators.lookup(self._name(op_name, "_register_fake")).fake = fn
 
     def _register_torch_dispatch_rule(self, op_name: str, torch_dispatch_class: type, fn: Callable) -> None:
-        operators.lookup(self._name(op_name, "register_torch_dispatch")).torch_dispatch[torch_dispatch_class] = fn
+        raise no_torch_dispatch(getattr(torch_dispatch_class, "__name__", str(torch_dispatch_class)))
 
     def _destroy(self) -> None:
         self._finalizer()
@@ -345,15 +346,8 @@ def register_vmap(op: Any, func: Callable | None = None, /, *, lib: Library | No
 def register_torch_dispatch(
     op: Any, torch_dispatch_class: Any, func: Callable | None = None, /, *, lib: Library | None = None
 ) -> Any:
-    """Registers what a mode, or a class of tensors, does with an operator's calls: ``func(mode, func, types, args, kwargs)``."""
-    found = _opdef(op, "register_torch_dispatch")
-    overload = found._opoverload if isinstance(found, CustomOpDef) else operators.lookup(found)
-
-    def register(function: Callable) -> Callable:
-        overload.torch_dispatch[torch_dispatch_class] = function
-        return function
-
-    return register if func is None else register(func)
+    """Refused: modes and classes of tensors are asked by ``__torch_function__`` here, for users' operators too."""
+    raise no_torch_dispatch(getattr(torch_dispatch_class, "__name__", str(torch_dispatch_class)))
 
 
 def get_kernel(op: Any, dispatch_key: Any) -> Any:

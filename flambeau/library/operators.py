@@ -21,6 +21,7 @@ from flambeau.library.keys import AUTOGRAD, DispatchKey, excluded
 from flambeau.library.schema import Argument, FunctionSchema, ListType, OptionalType, TensorType
 from flambeau.tensor import Tensor, overriding
 from flambeau.tensor.overriding import state
+from flambeau.tensor.tensor import no_torch_dispatch
 
 __all__ = ["OpOverload", "OpOverloadPacket", "find", "lookup", "namespaces", "ops"]
 
@@ -61,11 +62,9 @@ class OpOverload:
         self._name = schema.name + (f".{schema.overload_name}" if schema.overload_name else "")
         self.__name__ = self.__qualname__ = f"{packet.__name__}.{self._overloadname}"
         self.kernels: dict[str, Callable] = {}
-        self.py_kernels: dict[Any, Callable] = {}
         self.autograd: Any = None  # the user's Function that register_autograd makes, see flambeau/library/gradients.py
         self.fake: Callable | None = None
         self.vmap: Callable | None = None
-        self.torch_dispatch: dict[type, Callable] = {}
 
     @property
     def namespace(self) -> str:
@@ -104,13 +103,12 @@ class OpOverload:
         return any(self.has_kernel_for_dispatch_key(key) for key in keys)
 
     def py_impl(self, key: Any) -> Callable:
-        """A decorator: the kernel of a call with ``key``, which may also be a mode or a class of tensors."""
+        """A decorator: the kernel of a call with the dispatch key ``key``. Modes and classes of tensors are refused."""
+        if not isinstance(key, DispatchKey):
+            raise no_torch_dispatch(getattr(key, "__name__", str(key)))
 
         def register(function: Callable) -> Callable:
-            if isinstance(key, DispatchKey):
-                self.kernels[key.name] = function
-            else:
-                self.py_kernels[key] = function
+            self.kernels[key.name] = function
             return function
 
         return register
