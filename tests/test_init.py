@@ -142,3 +142,13 @@ def test_a_generator_can_be_given():
     a = init.normal_(torch.empty(20), generator=torch.Generator().manual_seed(3))
     b = init.normal_(torch.empty(20), generator=torch.Generator().manual_seed(3))
     assert torch.equal(a, b)
+
+
+def test_truncated_values_of_tensors_without_data():
+    """Nothing is drawn, and nothing is looked at."""
+    torch.manual_seed(0)
+    w = torch.empty(3, 4, device="meta")
+    assert torch.nn.init.trunc_normal_(w) is w
+    drawn = torch.rand(1)
+    torch.manual_seed(0)
+    assert torch.equal(drawn, torch.rand(1))

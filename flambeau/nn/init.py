@@ -117,6 +117,8 @@ def trunc_normal_(
     def cumulative(x: float) -> float:
         return (1.0 + math.erf((x - mean) / std / math.sqrt(2.0))) / 2.0
 
+    if tensor.is_meta:  # no values to reject
+        return tensor
     with no_grad():
         draw = _normal_within if cumulative(b) - cumulative(a) > 0.3 else _thinned_uniform
         return tensor.copy_(draw(tensor, mean, std, a, b, generator))
