@@ -224,7 +224,7 @@ import {module} as mp
 import torch
 
 def child(i, x):
-    assert torch.__name__ == "flambeau", torch
+    assert torch is sys.modules["flambeau"], torch
     x[i] += i + 1
 
 if __name__ == "__main__":

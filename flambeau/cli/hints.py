@@ -58,7 +58,7 @@ def _unknown_name(name: str, line: str) -> str | None:
 
 
 def _missing_import(error: ImportError) -> str | None:
-    if (error.name or "").partition(".")[0] == "flambeau":
+    if (error.name or "").partition(".")[0] in ("flambeau", "torch"):  # which is flambeau under the disguise
         return "flambeau does not have this name of PyTorch's yet; dir() of the module lists what it has."
     return None
 

@@ -8,7 +8,7 @@ __all__: list[str] = []
 
 
 def __getattr__(name: str) -> Any:
-    if name.startswith("__"):
+    if name.startswith(("__", "pytest")):  # what pytest asks of every module is no operator
         raise AttributeError(f"module 'torch.onnx.symbolic_opset9' has no attribute '{name}'", name=name)
 
     def refused(*args: Any, **kwargs: Any) -> Any:

@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from flambeau.tensor import Tensor
+from flambeau.tensor.tensor import contents_of
 from flambeau.utils import data
 
 __all__ = ["data", "set_module", "swap_tensors"]
@@ -47,10 +48,10 @@ def swap_tensors(t1: Tensor, t2: Tensor) -> None:
             node.register_prehook(_refuse_gradients)
             t._accumulator = None
     t1.__class__, t2.__class__ = t2.__class__, t1.__class__
-    first, second = dict(t1.__dict__), dict(t2.__dict__)
+    first, second = dict(contents_of(t1)), dict(contents_of(t2))
     for t, own in ((t1, second), (t2, first)):
-        t.__dict__.clear()
-        t.__dict__.update(own)
+        contents_of(t).clear()
+        contents_of(t).update(own)
 
 
 def _refuse_gradients(grads: Any) -> None:
