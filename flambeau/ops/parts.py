@@ -289,9 +289,8 @@ def _split_evenly(input, split_sizes, dim):
 
 
 @composite(samples=lambda make: [Sample(make(5, 2), 2), Sample(make(2, 4), 3, 1), Sample(make(4), (1, 3))])
-def split(tensor, split_size_or_sections=None, dim=0, *, split_size=None):
+def split(tensor, split_size_or_sections, dim=0):
     """Views of consecutive pieces of ``dim``: all of one size (the last may be smaller), or of a list of sizes."""
-    split_size_or_sections = _only("split", split_size_or_sections, split_size)
     if not isinstance(split_size_or_sections, int):
         return split_with_sizes(tensor, split_size_or_sections, dim)
     if not tensor.dim():

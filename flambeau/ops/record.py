@@ -217,8 +217,11 @@ def _decorator(form: str, check: Callable | None, settings: dict):
     return lambda check: Op(check, form, **settings).function
 
 
-# NumPy's spellings, which PyTorch takes too.
-_SPELLINGS = {"axis": "dim", "keepdims": "keepdim", "x": "input", "a": "input", "x1": "input", "x2": "other"}
+# NumPy's spellings, which PyTorch takes too, and one of an overload.
+_SPELLINGS = {
+    "axis": "dim", "keepdims": "keepdim", "x": "input", "a": "input", "x1": "input", "x2": "other",
+    "split_size": "split_size_or_sections",
+}  # fmt: skip
 
 
 plain: set[type] = {int, float, bool, complex, str}
