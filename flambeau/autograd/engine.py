@@ -148,6 +148,8 @@ def _run(
                             results = _watched(node, gs)
                         elif node in returned:
                             results = returned[node]
+                        elif needed is not None and isinstance(node, OpBackward):
+                            results = node.apply(gs, needed)
                         else:
                             results = watcher.call(node, gs) if watcher and isinstance(node, BackwardNode) else node.apply(gs)
                         if node.edges:

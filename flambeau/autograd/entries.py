@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 from flambeau import dispatch
@@ -132,7 +132,8 @@ class OpBackward(Node):
     saved: tuple | None
     carrying: Callable | None = None  # gives the saved values the tangents that they had (see autograd/forward_ad.py)
 
-    def apply(self, grads: list) -> tuple:
+    def apply(self, grads: list, wanted: Container[Node] | None = None) -> tuple:
+        """The gradients of the inputs; of those on the way to ``wanted`` nodes, where that is given and they are made one by one."""
         saved, pattern = self.saved, self.pattern
         if saved is None:
             raise RuntimeError(SECOND_TIME)
@@ -148,7 +149,8 @@ class OpBackward(Node):
             return tuple(function(*[values[k] for k in places]))
         results = [None] * len(pattern.needs)
         for i, function, places in pattern.calls:
-            results[i] = function(*[values[k] for k in places])
+            if wanted is None or self.edges[i] is not None and self.edges[i][0] in wanted:
+                results[i] = function(*[values[k] for k in places])
         return tuple(results)
 
     def release(self) -> None:

@@ -282,6 +282,7 @@ class Task:
     def __init__(self, roots: Sequence[tuple[Node, int]], reached: Mapping[Node, Any]) -> None:
         self.roots, self.nodes = {node for node, _ in roots}, reached
         self.notes: dict[object, dict[int, Tensor]] = {}
+        self.callbacks: list[Callable[[], Any]] = []
 
     def executes(self, node: Node) -> bool:
         return node in self.nodes or node in self.roots
@@ -291,7 +292,11 @@ class Task:
         return self
 
     def __exit__(self, *exc) -> None:
-        _running.task = self.outer
+        try:
+            while self.callbacks and exc[0] is None:
+                self.callbacks.pop(0)()
+        finally:
+            _running.task = self.outer
 
 
 class _Running(threading.local):
@@ -306,6 +311,17 @@ _running = _Running()
 def current_task() -> Task | None:
     """The backward pass that runs now in this thread, the innermost one."""
     return _running.task
+
+
+def queue_callback(callback: Callable[[], Any]) -> None:
+    """Calls ``callback()`` at the end of the backward pass that runs now.
+
+    Raises:
+        RuntimeError: none does.
+    """
+    if _running.task is None:
+        raise RuntimeError("Final callbacks can only be installed during backward pass.")
+    _running.task.callbacks.append(callback)
 
 
 def register_multi_grad_hook(tensors: Sequence[Tensor], fn: Callable, *, mode: str = "all") -> MultiHandle:

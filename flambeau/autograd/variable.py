@@ -8,7 +8,7 @@ from collections import OrderedDict
 from flambeau import dispatch
 from flambeau.autograd import engine
 from flambeau.autograd.engine import follow
-from flambeau.autograd.graph import move
+from flambeau.autograd.graph import move, queue_callback
 from flambeau.core.hooks import RemovableHandle
 from flambeau.tensor.tensor import Tensor
 
@@ -98,11 +98,18 @@ class _VariableMeta(type):
         return isinstance(x, Tensor)
 
 
+class _Engine:
+    queue_callback = staticmethod(queue_callback)
+
+
 class Variable(metaclass=_VariableMeta):
     """``Variable(tensor, requires_grad=False)``: the wrapper of PyTorch before 0.4. It returns a tensor.
 
-    ``volatile=True`` has had no effect since 0.4 and gives a warning: use ``torch.no_grad()``.
+    ``volatile=True`` has had no effect since 0.4 and gives a warning: use ``torch.no_grad()``. Hooks find the engine that runs backward
+    passes here: ``Variable._execution_engine.queue_callback(f)`` has ``f()`` called at the end of the pass.
     """
+
+    _execution_engine = _Engine()
 
     def __new__(cls, data=None, requires_grad: bool = False, volatile: bool = False):
         if volatile:

@@ -20,6 +20,7 @@ from flambeau.library import operators
 from flambeau.library.operators import OpOverload, OpOverloadPacket
 from flambeau.library.schema import NumberOrTensor, TensorType, parse_schema
 from flambeau.nn import functional
+from flambeau.ops.convolution import _convolution, _convolution_input, _convolution_weight
 from flambeau.tensor import Tensor
 
 F: Any = functional
@@ -136,6 +137,20 @@ def _fractional(function: Callable) -> Callable:
     return lambda x, kernel, size, samples: function(x, kernel, output_size=size, return_indices=True, _random_samples=samples)
 
 
+def _convolution_backward(g: Tensor, x: Tensor, w: Tensor, bias_sizes: list[int] | None, stride: list[int], padding: list[int], dilation: list[int],
+                          transposed: bool, output_padding: list[int], groups: int, mask: list[bool]) -> tuple:  # fmt: skip
+    """The gradients of the input, the weight and the bias; ``None`` for those that nobody asks for."""
+    pads = tuple((p, p) for p in padding)
+    settings = tuple(stride), pads, tuple(dilation), groups
+    of_input = _convolution if transposed else _convolution_input
+    first, second = (g, x) if transposed else (x, g)
+    return (
+        of_input(g, w, None, *settings, tuple(x.shape[2:])) if mask[0] else None,
+        _convolution_weight(first, second, *settings, tuple(w.shape[2:])) if mask[1] else None,
+        g.sum([0, *range(2, g.dim())]) if mask[2] else None,
+    )
+
+
 def _each(function: Callable) -> Callable:
     """A function that programs give tensors one by one."""
     return lambda tensors, **settings: function(*tensors, **settings)
@@ -196,7 +211,7 @@ _OWN: dict[str, Callable] = {
     "_local_scalar_dense": lambda x: x.item(), "sym_size": lambda x, d=None: x.size(d) if d is not None else list(x.size()),
     "sym_numel": lambda x: x.numel(), "sym_stride": lambda x, d=None: x.stride(d) if d is not None else list(x.stride()),
     "sym_storage_offset": lambda x: x.storage_offset(), "_adaptive_avg_pool2d": F.adaptive_avg_pool2d, "_adaptive_avg_pool3d": F.adaptive_avg_pool3d,
-    "bernoulli": _bernoulli, "fill": _fill, "_prelu_kernel": lambda x, w: flambeau.where(x > 0, x, w * x), "grid_sampler_2d": lambda x, g, mode, pad, corners: F.grid_sample(x, g, ("bilinear", "nearest", "bicubic")[mode], ("zeros", "border", "reflection")[pad], corners),
+    "bernoulli": _bernoulli, "convolution_backward": _convolution_backward, "fill": _fill, "_prelu_kernel": lambda x, w: flambeau.where(x > 0, x, w * x), "grid_sampler_2d": lambda x, g, mode, pad, corners: F.grid_sample(x, g, ("bilinear", "nearest", "bicubic")[mode], ("zeros", "border", "reflection")[pad], corners),
     "lift": lambda x: x, "_conj": lambda x: x.conj(), "_conj_physical": lambda x: x.conj_physical(), "amax": _amax(flambeau.amax), "amin": _amax(flambeau.amin),
     "unfold": lambda x, *window: x.unfold(*window), "unique_consecutive": _unique_consecutive, "_unique2": _unique2, "unique_dim": _unique_dim,
     "max_unpool2d": _unpooled, "max_unpool3d": _unpooled, "adaptive_max_pool2d": _with_indices(F.adaptive_max_pool2d),

@@ -121,6 +121,12 @@ class OpOverload:
 
     def _run(self, args: list, kwargs: dict[str, Any]) -> Any:
         """The call with bound arguments."""
+        if observers:
+            return observers[-1](self, args, kwargs, self._chosen)
+        return self._chosen(args, kwargs)
+
+    def _chosen(self, args: list, kwargs: dict[str, Any]) -> Any:
+        """The call of the kernel that is to be called first."""
         kernels = self.kernels
         left_out = excluded.names
         if dispatch.autocast.cast is not None and "AutocastCPU" in kernels and "AutocastCPU" not in left_out:
@@ -200,6 +206,10 @@ def _again(name: str, overload: str) -> OpOverload:
 
 def _is_above_backends(name: str) -> bool:
     return name in AUTOGRAD or name.startswith("Autocast")
+
+
+observers: list[Any] = []
+"""``observer(overload, args, kwargs, run)`` makes the call of an operator, by ``run(args, kwargs)``; the last one is asked."""
 
 
 def _asked(function: Any, args: tuple, kwargs: dict[str, Any]) -> Any:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from typing import Any
 
+from flambeau.autograd.graph import current_task, queue_callback, register_multi_grad_hook
 from flambeau.nn.modules._hooks import register_module_forward_hook, register_module_forward_pre_hook
 from flambeau.nn.modules.module import Module
+from flambeau.tensor import Tensor
+from flambeau.utils._pytree import tree_leaves
 
 __all__ = ["ModuleTracker"]
 
 
 class ModuleTracker:
-    """While it is entered, ``parents`` has the names of all modules whose ``forward`` is running, and ``"Global"``.
+    """While it is entered, ``parents`` has the names of all modules whose ``forward`` is running, or whose gradients are made, and ``"Global"``.
 
     Names are those that the outermost module gives its parts, behind its class's name.
 
@@ -25,18 +29,21 @@ class ModuleTracker:
     >>> seen
     [['Global', 'Sequential', 'Sequential.0']]
 
-    Backward passes are not followed: ``is_bw`` is False.
+    In a backward pass a module is entered when the gradients of its results have been made, and left when those of its inputs have
+    been: at the end of the pass where no input needs one.
     """
 
     def __init__(self) -> None:
         self.parents = {"Global"}
         self._names: weakref.WeakKeyDictionary[Module, str] = weakref.WeakKeyDictionary()
         self._handles: list[Any] = []
-        self._stack: list[str] = []
+        self._hooks: list[Any] = []
+        self._will_reset = False
 
     @property
     def is_bw(self) -> bool:
-        return False
+        """Whether a backward pass is running."""
+        return current_task() is not None
 
     def name_of(self, module: Module) -> str:
         """The name of a module, which names all of its parts when it is met first."""
@@ -48,20 +55,36 @@ class ModuleTracker:
 
     def _enter(self, module: Module, inputs: Any) -> None:
         name = self.name_of(module)
-        self._stack.append(name)
         self.parents.add(name)
+        self._when_made(inputs, lambda *_: self.parents.discard(name))
 
     def _leave(self, module: Module, inputs: Any, output: Any) -> None:
         name = self.name_of(module)
-        if name in self._stack:
-            del self._stack[len(self._stack) - 1 - self._stack[::-1].index(name) :]
-        self.parents = {"Global", *self._stack}
+        self.parents.discard(name)
+
+        def enter(*_: Any) -> None:
+            if not self._will_reset:
+                self._will_reset = True
+                queue_callback(self._reset)
+            self.parents.add(name)
+
+        self._when_made(output, enter)
+
+    def _when_made(self, tensors: Any, hook: Callable) -> None:
+        """Calls ``hook`` when the gradients of tensors have been made."""
+        needing = [t for t in tree_leaves(tensors) if isinstance(t, Tensor) and t.requires_grad]
+        if needing:
+            self._hooks.append(register_multi_grad_hook(needing, hook))
+
+    def _reset(self) -> None:
+        self.parents, self._will_reset = {"Global"}, False
 
     def __enter__(self) -> ModuleTracker:
         self._handles = [register_module_forward_pre_hook(self._enter), register_module_forward_hook(self._leave, always_call=True)]
         return self
 
     def __exit__(self, *exc: Any) -> None:
-        for handle in self._handles:
+        for handle in (*self._handles, *self._hooks):
             handle.remove()
-        self.parents, self._stack = {"Global"}, []
+        self._hooks.clear()
+        self._reset()
