@@ -107,7 +107,7 @@ def test_counts_by_module(name, needs):
 
 @pytest.mark.parametrize("depth", [None, 0, 1, 2, 5])
 def test_table(depth):
-    if pytest.importorskip("tabulate").__version__ >= "0.10":
+    if not pytest.importorskip("tabulate").__version__.startswith("0.9."):
         pytest.skip("PyTorch asks tabulate to keep indents in a way that it no longer hears")
     tables = []
     for library in (flambeau, torch):
