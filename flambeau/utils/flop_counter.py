@@ -212,7 +212,7 @@ def _attention_gradient(q: Tensor, k: Tensor, v: Tensor) -> Iterator[Operation]:
 
 def _recurrence(args: tuple) -> Iterator[Operation]:
     x, h, _, w_ih, w_hh, bias = args[:6]
-    yield _mm(*x.shape, w_ih.shape[0], bias is not None)
+    yield _mm(x.shape[0], x.shape[1], w_ih.shape[0], bias is not None)
     yield _mm(x.shape[0], h.shape[1], w_hh.shape[0], bias is not None)
 
 
@@ -430,7 +430,7 @@ class FlopCounterMode:
             sums = sum(counts.values())
             subsumed = subsumed or sums >= total
             lines = [(name, sums), *[(f" - {k}", v) for k, v in counts.items()]]
-            return [[indent + text, f"{n / 1000**suffix:.3f}{_SUFFIXES[suffix]}", f"{n / total:.2%}" if total else "0%"] for text, n in lines]
+            return [[indent + text, _scaled(n, suffix), f"{n / total:.2%}" if total else "0%"] for text, n in lines]
 
         rows: list[list[str]] = []
         for name in sorted(self.flop_counts):
@@ -468,6 +468,10 @@ _SUFFIXES = ["", "K", "M", "B", "T"]
 def _suffix(number: int) -> int:
     """The number of the suffix that leaves one to three digits before the point."""
     return max(0, min(len(_SUFFIXES) - 1, (len(str(number)) - 2) // 3))
+
+
+def _scaled(number: int, suffix: int) -> str:
+    return f"{number / 1000**suffix:.3f}{_SUFFIXES[suffix]}" if suffix else f"{number:g}"
 
 
 def _table(rows: list[list[str]]) -> str:
