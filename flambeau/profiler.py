@@ -1,13 +1,16 @@
-"""``torch.profiler`` and ``torch.autograd.profiler``: how long the stretches of a program that :class:`record_function` names take.
+"""``torch.profiler`` and ``torch.autograd.profiler``: how long ops take, and the stretches of a program that :class:`record_function` names.
 
-Single operations are not listed, since they are recorded and run together; Python's ``cProfile`` tells of functions.
+Without a profile ops are recorded, fused and run together, so there is no time that is one op's. While a profile records, each op runs
+by itself as soon as it is called, and that is the time it gets: it tells which ops a program calls, on what, and how they compare, not
+how long the fused program takes. ``torch.utils.benchmark`` and ``flambeau.engine_stats`` tell of that.
+
 Source: https://docs.pytorch.org/docs/stable/profiler.html
 """
 
 from __future__ import annotations
 
-import json
 import os
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable
@@ -15,8 +18,14 @@ from contextlib import ContextDecorator
 from enum import Enum
 from typing import Any
 
+from flambeau.autograd.profiler_util import EventList, FunctionEvent, FunctionEventAvg
+from flambeau.engine.run import run_pending
+from flambeau.ops.record import Op
+from flambeau.tensor import Tensor
+from flambeau.tensor.observing import Observer
+
 __all__ = [
-    "ProfilerAction", "ProfilerActivity", "emit_itt", "emit_nvtx", "kineto_available", "profile", "record_function", "schedule",
+    "EventList", "FunctionEvent", "FunctionEventAvg", "ProfilerAction", "ProfilerActivity", "emit_itt", "emit_nvtx", "kineto_available", "profile", "record_function", "schedule",
     "supported_activities", "tensorboard_trace_handler",
 ]  # fmt: skip
 
@@ -38,6 +47,67 @@ class ProfilerAction(Enum):
     RECORD_AND_SAVE = 3
 
 
+class _Thread(threading.local):
+    def __init__(self) -> None:
+        self.open: list[FunctionEvent] = []
+        """The events on their way, from the outermost to the innermost."""
+
+
+class Recorder(Observer):
+    """Makes an event of each call of an op, which runs at once."""
+
+    def __init__(self, shapes: bool) -> None:
+        super().__init__()
+        self.shapes, self.events = shapes, EventList(note=_NOTE)
+        self._origin = time.perf_counter_ns()
+        self._thread = _Thread()
+
+    def _now(self) -> float:
+        return (time.perf_counter_ns() - self._origin) / 1e3
+
+    def begin(self, name: str, shapes: list | None = None, is_user_annotation: bool = False) -> FunctionEvent:
+        run_pending()  # what an open composite has waiting is not this one's
+        event = FunctionEvent(len(self.events) + 1, name, threading.get_ident(), 0.0, 0.0, shapes, is_user_annotation=is_user_annotation)
+        if self._thread.open:
+            self._thread.open[-1].append_cpu_child(event)
+            event.set_cpu_parent(self._thread.open[-1])
+        self._thread.open.append(event)
+        self.events.append(event)
+        event.time_range.start = event.time_range.end = self._now()
+        return event
+
+    def end(self, event: FunctionEvent) -> None:
+        try:
+            run_pending()
+        finally:
+            event.time_range.end = self._now()
+            if event in self._thread.open:
+                del self._thread.open[self._thread.open.index(event) :]
+
+    def called(self, op: Op, args: tuple, kwargs: dict[str, Any]) -> Any:
+        name = ("flambeau::" if op.short_name.startswith("_") else "aten::") + op.short_name
+        if self._thread.open and self._thread.open[-1].name == name:  # nn.functional.relu is torch.relu
+            return self.run(op, args, kwargs)
+        event = self.begin(name, _shapes(args, kwargs) if self.shapes else None)
+        try:
+            return self.run(op, args, kwargs)
+        finally:
+            self.end(event)
+
+
+def _shapes(args: tuple, kwargs: dict[str, Any]) -> list:
+    """The sizes of tensors, lists of them for lists, and ``[]`` for what has none."""
+
+    def of(x: Any) -> list:
+        if isinstance(x, Tensor):
+            return list(x.shape)
+        return [of(e) for e in x] if isinstance(x, (tuple, list)) and any([isinstance(e, Tensor) for e in x]) else []
+
+    return [of(x) for x in (*args, *kwargs.values())]
+
+
+_NOTE = "Each op ran by itself while it was profiled; otherwise ops run fused."
+
 _active: list[profile] = []
 
 
@@ -54,17 +124,15 @@ class record_function(ContextDecorator):
 
     def __init__(self, name: str, args: str | None = None) -> None:
         self.name, self.args = name, args
-        self._starts: list[int] = []
+        self._begun: list[list[tuple[Recorder, FunctionEvent]]] = []
 
     def __enter__(self) -> record_function:
-        self._starts.append(time.perf_counter_ns())
+        self._begun.append([(p.recorder, p.recorder.begin(self.name, None, True)) for p in _active if p.recorder is not None])
         return self
 
     def __exit__(self, *exc: Any) -> None:
-        start = self._starts.pop()
-        for p in _active:
-            if p.recording:
-                p.stretches.append((self.name, start, time.perf_counter_ns()))
+        for recorder, event in self._begun.pop():
+            recorder.end(event)
 
 
 def schedule(
@@ -88,61 +156,57 @@ def schedule(
     return action
 
 
-class Average:
-    """The times of all stretches of one name, in microseconds."""
-
-    def __init__(self, key: str, times: list[float]) -> None:
-        self.key, self.count = key, len(times)
-        self.cpu_time_total = sum(times)
-        self.cpu_time = self.cpu_time_total / self.count
-
-
-class Averages(list):
-    """A list of :class:`Average` that prints as a table."""
-
-    def table(self, sort_by: str | None = None, row_limit: int = 100, **settings: Any) -> str:
-        rows = sorted(self, key=lambda r: -r.cpu_time_total) if sort_by else self
-        lines = [f"{'Name':40} {'CPU total':>12} {'CPU time avg':>12} {'# of Calls':>10}"]
-        lines += [f"{r.key[:40]:40} {r.cpu_time_total:10.3f}us {r.cpu_time:10.3f}us {r.count:10}" for r in rows[:row_limit]]
-        return "\n".join(lines)
-
-
-_NOT_LISTED = "the profiler takes the times of what record_function names; single operations, which run together, are not listed"
-_OF_OPERATIONS = ("acc_events", "profile_memory", "record_shapes", "with_flops", "with_modules", "with_stack")
+_NOT_MEASURED = "memory, stacks, modules and numbers of operations are not measured"
+_IGNORED = ("profile_memory", "with_flops", "with_modules", "with_stack")
 _SETTINGS = frozenset(
-    (*_OF_OPERATIONS, "custom_trace_id_callback", "execution_trace_observer", "experimental_config", "post_processing_timeout_s")
+    (*_IGNORED, "custom_trace_id_callback", "execution_trace_observer", "experimental_config", "post_processing_timeout_s")
     + ("use_cpu", "use_cuda", "use_device", "use_kineto")
 )
 """What PyTorch's profilers may be told besides."""
 
 
 class profile:
-    """Takes the times of the named stretches of code inside, in the steps that ``schedule`` picks.
+    """Takes the times of ops, and of named stretches of code, in the steps that ``schedule`` picks.
 
-    Settings that are about single operations are taken, with a warning: none is listed.
+    Args:
+        schedule: from the number of a step to a :class:`ProfilerAction`, see :func:`schedule`; :meth:`step` begins the next.
+        on_trace_ready: called with the profile when what was to be recorded is.
+        record_shapes: whether events have the shapes of what ops were called with.
+        acc_events: whether events of earlier cycles of the schedule are kept.
+
+    Each op runs by itself while a profile records (see :mod:`flambeau.profiler`). Ops that an op is made of are events inside of its own;
+    those of a backward pass are events too, its entries
+    are not, and neither is reading a value. Memory, stacks and modules are not measured: asking for them warns.
+
+    >>> import flambeau as torch
+    >>> with profile(record_shapes=True) as p:
+    ...     y = torch.ones(2, 3).relu()
+    >>> [(e.name, e.input_shapes) for e in p.events() if e.name == "aten::relu"]
+    [('aten::relu', [[2, 3]])]
     """
 
     def __init__(
         self, *args: Any, activities: Iterable[ProfilerActivity] | None = None, schedule: Callable | None = None,
-        on_trace_ready: Callable[[profile], Any] | None = None, enabled: bool = True, **settings: Any,
+        on_trace_ready: Callable[[profile], Any] | None = None, enabled: bool = True, record_shapes: bool = False, acc_events: bool = False,
+        **settings: Any,
     ) -> None:  # fmt: skip
         unknown = next((name for name in settings if name not in _SETTINGS), None)
         if unknown is not None or len(args) > 1:
             raise TypeError(f"profile() got an unexpected {f'keyword argument {unknown!r}' if unknown else 'positional argument'}")
-        wanted = [name for name in _OF_OPERATIONS if settings.get(name)]
+        wanted = [name for name in _IGNORED if settings.get(name)]
         if wanted:
-            warnings.warn(f"{wanted[0]}=True has no effect: {_NOT_LISTED}", stacklevel=2)
+            warnings.warn(f"{wanted[0]}=True has no effect: {_NOT_MEASURED}", stacklevel=2)
         if settings.get("use_cuda") or settings.get("use_device") or ProfilerActivity.CUDA in (activities or ()):
             warnings.warn("CUDA is not available, disabling CUDA profiling", stacklevel=2)
         self.enabled = args[0] if args and isinstance(args[0], bool) else enabled  # of torch.autograd.profiler; else activities
-        self.schedule, self.on_trace_ready = schedule, on_trace_ready
+        self.schedule, self.on_trace_ready, self.record_shapes, self.acc_events = schedule, on_trace_ready, record_shapes, acc_events
         self.step_num = 0
-        self.stretches: list[tuple[str, int, int]] = []
-        self.recording = False
+        self.recorder: Recorder | None = None
+        self._last: Recorder | None = None  # which has the events
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("events", "export_memory_timeline", "export_stacks", "function_events", "kineto_results", "self_cpu_time_total", "total_average"):
-            raise AttributeError(f"a profile has no {name!r}: {_NOT_LISTED}")
+        if name in ("export_memory_timeline", "export_stacks", "kineto_results"):
+            raise AttributeError(f"a profile has no {name!r}: {_NOT_MEASURED}")
         raise AttributeError(f"'profile' object has no attribute {name!r}")
 
     def _action(self) -> ProfilerAction:
@@ -150,25 +214,40 @@ class profile:
             return ProfilerAction.NONE
         return self.schedule(self.step_num) if self.schedule is not None else ProfilerAction.RECORD
 
+    def _record(self, wanted: bool) -> None:
+        """Begins to record, or ends."""
+        if wanted and self.recorder is None:
+            run_pending()  # what was called before
+            if self._last is None or not self.acc_events:
+                self._last = Recorder(self.record_shapes)
+            self.recorder = self._last
+            self.recorder.open()
+        elif not wanted and self.recorder is not None:
+            run_pending()
+            self.recorder.close()
+            self.recorder = None
+
     def start(self) -> None:
-        self.recording = self._action() in (ProfilerAction.RECORD, ProfilerAction.RECORD_AND_SAVE)
+        """Begins."""
         _active.append(self)
+        self._record(self._action() in _RECORDING)
 
     def stop(self) -> None:
+        """Ends; what was recorded is ready."""
         _active.remove(self)
-        if self.recording and self.on_trace_ready is not None:
+        recorded = self.recorder is not None
+        self._record(False)
+        if recorded and self.on_trace_ready is not None:
             self.on_trace_ready(self)
-        self.recording = False
 
     def step(self) -> None:
         """Says that the program's next step begins."""
-        saved = self._action() is ProfilerAction.RECORD_AND_SAVE
-        if saved and self.on_trace_ready is not None:
-            self.on_trace_ready(self)
+        if self._action() is ProfilerAction.RECORD_AND_SAVE:
+            self._record(False)
+            if self.on_trace_ready is not None:
+                self.on_trace_ready(self)
         self.step_num += 1
-        if saved:
-            self.stretches = []
-        self.recording = self._action() in (ProfilerAction.RECORD, ProfilerAction.RECORD_AND_SAVE)
+        self._record(self._action() in _RECORDING)
 
     def __enter__(self) -> profile:
         self.start()
@@ -177,25 +256,38 @@ class profile:
     def __exit__(self, *exc: Any) -> None:
         self.stop()
 
-    def key_averages(self, group_by_input_shape: bool = False, group_by_stack_n: int = 0, **settings: Any) -> Averages:
-        """The times by name, in the order of the first stretch of each."""
-        times: dict[str, list[float]] = {}
-        for name, start, end in self.stretches:
-            times.setdefault(name, []).append((end - start) / 1000)
-        return Averages(Average(name, found) for name, found in times.items())
+    def events(self) -> EventList:
+        """What was recorded last, in the order in which it began."""
+        return EventList(note=_NOTE) if self._last is None else self._last.events
+
+    @property
+    def function_events(self) -> EventList:
+        """The same."""
+        return self.events()
+
+    @property
+    def self_cpu_time_total(self) -> float:
+        """The microseconds of all events."""
+        return self.events().self_cpu_time_total
+
+    def total_average(self) -> FunctionEventAvg:
+        """All events as one."""
+        return self.events().total_average()
+
+    def key_averages(self, group_by_input_shape: bool = False, group_by_stack_n: int = 0, group_by_overload_name: bool = False) -> EventList:
+        """The times by name, and by shapes if ``group_by_input_shape``, in the order of the first event of each."""
+        return self.events().key_averages(group_by_input_shape)
 
     def table(self, sort_by: str | None = None, row_limit: int = 100, **settings: Any) -> str:
-        """:meth:`key_averages` as text."""
-        return self.key_averages().table(sort_by, row_limit)
+        """The events as text, see :meth:`EventList.table`."""
+        return self.events().table(sort_by, row_limit, **settings)
 
     def export_chrome_trace(self, path: str | os.PathLike) -> None:
-        """Writes the stretches for ``chrome://tracing``."""
-        events = [
-            {"name": name, "ph": "X", "ts": start / 1000, "dur": (end - start) / 1000, "pid": os.getpid(), "tid": 0}
-            for name, start, end in self.stretches
-        ]
-        with open(path, "w", encoding="utf-8") as file:
-            json.dump({"traceEvents": events}, file)
+        """Writes the events for ``chrome://tracing``."""
+        self.events().export_chrome_trace(path)
+
+
+_RECORDING = (ProfilerAction.RECORD, ProfilerAction.RECORD_AND_SAVE)
 
 
 def tensorboard_trace_handler(dir_name: str, worker_name: str | None = None, use_gzip: bool = False) -> Callable[[profile], None]:

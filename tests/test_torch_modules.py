@@ -410,7 +410,7 @@ def test_profile_takes_the_times_of_the_steps_that_the_schedule_picks(tmp_path):
     p.export_chrome_trace(tmp_path / "trace.json")
 
 
-@pytest.mark.parametrize("settings", [{}, {"enabled": False}, {"record_shapes": True}, {"use_cuda": True}, {"use_kineto": False}, {"size": 3}])
+@pytest.mark.parametrize("settings", [{}, {"enabled": False}, {"profile_memory": True}, {"use_cuda": True}, {"use_kineto": False}, {"size": 3}])
 @pytest.mark.parametrize("module", [profiler, torch.autograd.profiler])
 def test_profiles_do_what_they_are_told_or_say_that_they_do_not(module, settings):
     name = next(iter(settings), "")
@@ -418,13 +418,13 @@ def test_profiles_do_what_they_are_told_or_say_that_they_do_not(module, settings
         with pytest.raises(TypeError, match="unexpected keyword argument 'size'"):
             module.profile(**settings)
         return
-    refused = {"record_shapes": "record_shapes=True has no effect", "use_cuda": "CUDA is not available"}.get(name)
+    refused = {"profile_memory": "profile_memory=True has no effect", "use_cuda": "CUDA is not available"}.get(name)
     with pytest.warns(UserWarning, match=refused) if refused else nullcontext(), module.profile(**settings) as p, module.record_function("part"):
         pass
     assert [row.key for row in p.key_averages()] == (["part"] if settings.get("enabled", True) else [])
     assert ("part" in p.table()) == settings.get("enabled", True)
-    with pytest.raises(AttributeError, match="single operations, which run together, are not listed"):
-        p.function_events  # noqa: B018
+    with pytest.raises(AttributeError, match="memory, stacks, modules and numbers of operations are not measured"):
+        p.export_stacks  # noqa: B018
     for mark in (module.emit_nvtx, module.emit_itt):
         with pytest.raises(NotImplementedError, match=mark.__name__):
             mark()

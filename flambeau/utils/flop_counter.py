@@ -17,14 +17,13 @@ from functools import wraps
 from math import prod
 from typing import Any, NamedTuple
 
-from flambeau import dispatch
 from flambeau.core import dtypes
 from flambeau.core.size import broadcast_shapes
 from flambeau.library import operators
 from flambeau.library.operators import OpOverload, OpOverloadPacket, find_packet
-from flambeau.ops.record import Op, public_function
+from flambeau.ops.record import Op
 from flambeau.tensor import Tensor
-from flambeau.tensor.overriding import offering
+from flambeau.tensor.observing import Observer
 from flambeau.utils._pytree import tree_map
 from flambeau.utils.module_tracker import ModuleTracker
 
@@ -263,20 +262,6 @@ def _is_one_kernel(op: Op, args: tuple, kwargs: dict[str, Any]) -> bool:
 # --- the mode ----------------------------------------------------------------------------------------------------
 
 
-class _Beneath:
-    """The slots of ``dispatch`` as an op that the observer runs sees them."""
-
-    def __init__(self, observer: _Observer) -> None:
-        self._observer = observer
-
-    @property
-    def watch(self) -> Any:
-        return self._observer.before
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(dispatch, name)
-
-
 class _State(threading.local):
     composites = 0
     """Calls of composites on their way: what they call is no rule of the tape's."""
@@ -284,41 +269,24 @@ class _State(threading.local):
     """Calls of what counts as one operation."""
 
 
-class _Observer:
-    """Fills ``dispatch.watch``: every call of an op comes here, and runs."""
-
-    whole = True  # composites come here too
+class _Observer(Observer):
+    """Counts what is called."""
 
     def __init__(self, count: Callable[[OpOverloadPacket, Any, tuple, dict], None], registry: dict[Any, Callable]) -> None:
+        super().__init__()
         self.count, self.registry = count, registry
-        self.before: Any = None
         self.state = _State()
-        self._beneath = _Beneath(self)
-        self._own: dict[Op, Callable] = {}
 
     def open(self) -> None:
-        slots = offering if dispatch.watch is offering else dispatch  # modes are offered calls first
-        name = "before" if slots is offering else "watch"
-        before = getattr(slots, name)
-        self.before = None if getattr(before, "learns", False) else before  # a composite, in another thread
-        setattr(slots, name, self)
+        super().open()
         operators.observers.append(self.operator)
 
     def close(self) -> None:
         operators.observers.remove(self.operator)
-        for slots, name in ((dispatch, "watch"), (offering, "before")):
-            if getattr(slots, name) is self:
-                setattr(slots, name, self.before)
+        super().close()
 
-    def note_write(self, input: Tensor, result: Tensor) -> None:
-        if self.before is not None:
-            self.before.note_write(input, result)
-
-    def __call__(self, function: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
-        op, state = function.op, self.state  # type: ignore[attr-defined]
-        own = self._own.get(op)
-        if own is None:
-            own = self._own[op] = public_function(op, self._beneath)
+    def called(self, op: Op, args: tuple, kwargs: dict[str, Any]) -> Any:
+        state = self.state
         composed = op.form == "composite"
         packet = None if state.paused else find_packet(f"aten::{op.short_name}", None)
         known = packet in self.registry
@@ -328,7 +296,7 @@ class _Observer:
         state.composites += composed
         state.paused += bool(quiet)
         try:
-            result = own(*args, **kwargs)
+            result = self.run(op, args, kwargs)
         finally:
             state.composites -= composed
             state.paused -= bool(quiet)
