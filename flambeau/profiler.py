@@ -175,8 +175,8 @@ class profile:
         acc_events: whether events of earlier cycles of the schedule are kept.
 
     Each op runs by itself while a profile records (see :mod:`flambeau.profiler`). Ops that an op is made of are events inside of its own;
-    those of a backward pass are events too, its entries
-    are not, and neither is reading a value. Memory, stacks and modules are not measured: asking for them warns.
+    those of a backward pass are events too, its entries are not, and neither is reading a value. Memory, stacks and modules are not
+    measured: asking for them warns.
 
     >>> import flambeau as torch
     >>> with profile(record_shapes=True) as p:

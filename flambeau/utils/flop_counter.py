@@ -353,7 +353,8 @@ class FlopCounterMode:
             has it called with tensors.
 
     Counts are PyTorch's on a CPU: there attention and LSTMs in one kernel, products of a matrix and a vector, and everything elementwise
-    count nothing. What a module does in a backward pass counts as its own if its results need a gradient.
+    count nothing. Unlike there, in-place products count, and so do ``addbmm`` and the inference of ``TransformerEncoderLayer``, which
+    are other operators of PyTorch's. What a module does in a backward pass counts as its own if its results need a gradient.
 
     >>> import flambeau as torch
     >>> net = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
@@ -361,8 +362,8 @@ class FlopCounterMode:
     ...     net(torch.ones(5, 3)).sum().backward()
     >>> counter.get_total_flops()
     480
-    >>> counter.get_flop_counts()["Sequential.0"]
-    {aten.addmm: 120, aten.mm: 120}
+    >>> {str(operator): n for operator, n in counter.get_flop_counts()["Sequential.0"].items()}
+    {'aten.addmm': 120, 'aten.mm': 120}
 
     Source: https://github.com/pytorch/pytorch/blob/main/torch/utils/flop_counter.py (behaviour)
     """
