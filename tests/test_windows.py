@@ -11,7 +11,7 @@ from flambeau.autograd import entries
 from flambeau.core import config
 from flambeau.engine import plans
 from flambeau.nn import functional as F
-from flambeau.tensor.tensor import WINDOW
+from flambeau.tensor.reading import WINDOW
 
 pytestmark = pytest.mark.skipif(config.eager, reason="nothing is remembered in immediate mode")
 

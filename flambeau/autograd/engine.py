@@ -32,7 +32,8 @@ from flambeau.dispatch import grad_mode
 from flambeau.engine.graph import Node as Value
 from flambeau.tensor.meta import run_inside
 from flambeau.tensor.overriding import told
-from flambeau.tensor.tensor import Tensor, placeless, read
+from flambeau.tensor.reading import placeless, read
+from flambeau.tensor.tensor import Tensor
 
 
 def run_backward(

@@ -16,7 +16,8 @@ from flambeau.autograd.saving import SECOND_TIME, Saved
 from flambeau.autograd.writes import written
 from flambeau.core import dtypes
 from flambeau.dispatch import grad_mode
-from flambeau.tensor.tensor import CUSTOM, MANY, Tensor, placeless
+from flambeau.tensor.reading import placeless
+from flambeau.tensor.tensor import CUSTOM, MANY, Tensor
 
 
 class FunctionCtx:

@@ -28,8 +28,9 @@ from flambeau.dispatch import grad_mode
 from flambeau.engine.graph import Node as Value
 from flambeau.engine.graph import shared_leaf, trace
 from flambeau.engine.run import after_record
+from flambeau.tensor.reading import read
 from flambeau.tensor.storage import Storage
-from flambeau.tensor.tensor import Tensor, make_tensor, read
+from flambeau.tensor.tensor import Tensor, make_tensor
 
 if TYPE_CHECKING:
     from flambeau.autograd.entries import Pattern

@@ -31,9 +31,10 @@ from flambeau.engine.flight import lock
 from flambeau.engine.graph import Node as Value
 from flambeau.engine.run import after_record
 from flambeau.engine.segment import Segment
+from flambeau.tensor.reading import read
 from flambeau.tensor.record import look_again
 from flambeau.tensor.storage import Storage
-from flambeau.tensor.tensor import Tensor, make_tensor, read
+from flambeau.tensor.tensor import Tensor, make_tensor
 
 MAX_PASSES = 1024
 MAX_SEEN = 4096

@@ -21,10 +21,11 @@ from flambeau.engine.graph import VIEW
 from flambeau.engine.graph import Node as Value
 from flambeau.engine.segment import Segment
 from flambeau.ops.views import summed_to
+from flambeau.tensor.reading import geometry_of
 from flambeau.tensor.recipes import WINDOW
 from flambeau.tensor.record import look_again
 from flambeau.tensor.storage import Storage
-from flambeau.tensor.tensor import NO_GRAD, Tensor, geometry_of, make_tensor
+from flambeau.tensor.tensor import NO_GRAD, Tensor, make_tensor
 
 _new = object.__new__
 

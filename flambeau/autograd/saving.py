@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from flambeau.dispatch import grad_mode
+from flambeau.tensor.reading import WINDOW, is_window, read
 from flambeau.tensor.storage import Storage
-from flambeau.tensor.tensor import WINDOW, Tensor, is_window, make_tensor, read
+from flambeau.tensor.tensor import Tensor, make_tensor
 
 SECOND_TIME = (
     "Trying to backward through the graph a second time (or directly access saved tensors after they have already been "

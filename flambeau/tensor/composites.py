@@ -20,9 +20,10 @@ from flambeau.ops.record import Op, plain
 from flambeau.tensor.following import Call, composite_follower
 from flambeau.tensor.meta import on_meta, run_inside
 from flambeau.tensor.order import is_strided, laid_out
+from flambeau.tensor.reading import WINDOW
 from flambeau.tensor.recipes import MAX_RECIPES, comes_again, given, key_of, layout_of, layout_or_class
 from flambeau.tensor.storage import MetaStorage, Storage, looks
-from flambeau.tensor.tensor import WINDOW, Tensor
+from flambeau.tensor.tensor import Tensor
 
 MAX_CALLS = 64
 """Of a composite that is remembered."""

@@ -18,8 +18,9 @@ from flambeau.dispatch import grad_mode
 from flambeau.engine import graph
 from flambeau.engine.graph import PROJECT, Node
 from flambeau.engine.run import after_record, run_pending
+from flambeau.tensor.reading import read, window_of
 from flambeau.tensor.storage import InferenceStorage, Storage
-from flambeau.tensor.tensor import INFERENCE, NO_GRAD, Tensor, creation_of, read, window_of
+from flambeau.tensor.tensor import INFERENCE, NO_GRAD, Tensor, creation_of
 
 
 class Source(NamedTuple):

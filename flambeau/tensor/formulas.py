@@ -27,7 +27,8 @@ from flambeau.engine.graph import NO_ATTRS, EngineOp, Node
 from flambeau.engine.run import after_record
 from flambeau.engine.trace import kind_of
 from flambeau.ops.record import Op, registry
-from flambeau.tensor.tensor import Tensor, is_plain, read
+from flambeau.tensor.reading import is_plain, read
+from flambeau.tensor.tensor import Tensor
 
 if TYPE_CHECKING:
     from flambeau.engine.lowering import Body

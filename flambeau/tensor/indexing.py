@@ -21,9 +21,10 @@ from flambeau.ops.creation import full
 from flambeau.ops.indexing import expand_masks, filling, index, index_put, index_put_
 from flambeau.ops.parts import alias, slice_
 from flambeau.tensor.order import is_strided, normal_strides
+from flambeau.tensor.reading import values_of
 from flambeau.tensor.recipes import Layout, layout_of, little_window, steps_of
 from flambeau.tensor.storage import Storage
-from flambeau.tensor.tensor import Tensor, creation_of, values_of
+from flambeau.tensor.tensor import Tensor, creation_of
 
 _new = object.__new__
 _WHOLE = slice(None)

@@ -11,8 +11,9 @@ from flambeau import dispatch
 from flambeau.core.size import Size, contiguous_strides
 from flambeau.engine.graph import VIEW, Node, leaf
 from flambeau.ops.record import registry
+from flambeau.tensor.reading import read
 from flambeau.tensor.storage import storage_of
-from flambeau.tensor.tensor import Tensor, make_tensor, read
+from flambeau.tensor.tensor import Tensor, make_tensor
 
 COPY = registry["_clone"]
 """The op that puts a result into another order."""

@@ -27,7 +27,8 @@ from flambeau.ops.conversion import to_dtype
 from flambeau.ops.record import Op, plain, registry
 from flambeau.tensor.following import Result, Source, follower, view_follower
 from flambeau.tensor.order import COPY
-from flambeau.tensor.tensor import WINDOW, Tensor, geometry_of, is_little, is_plain, is_window
+from flambeau.tensor.reading import WINDOW, geometry_of, is_little, is_plain, is_window
+from flambeau.tensor.tensor import Tensor
 
 MAX_RECIPES = 4096
 """Of one op: a program whose shapes never repeat begins anew."""
@@ -87,7 +88,7 @@ def steps_of(layout: Layout) -> tuple[int, ...]:
 
 
 def little_window(whole: Layout, shape: Size, strides: tuple[int, ...] | None) -> Layout | None:
-    """The layout of a little part of some data (see :func:`flambeau.tensor.tensor.is_little`); ``None`` for a larger part."""
+    """The layout of a little part of some data (see :func:`flambeau.tensor.reading.is_little`); ``None`` for a larger part."""
     if not is_little(shape, strides):
         return None
     key = (shape, strides, 0, whole.dtype, WINDOW, not whole.inference, False, Tensor._bits, whole.inference)

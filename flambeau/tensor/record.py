@@ -27,9 +27,10 @@ from flambeau.ops.layouts import elementwise as elementwise_layout
 from flambeau.tensor import meta
 from flambeau.tensor.meta import on_meta
 from flambeau.tensor.order import in_memory_order, in_order, is_strided, normal_strides, reordered
+from flambeau.tensor.reading import geometry_of, is_plain, read
 from flambeau.tensor.recipes import CAST, learn, learn_view
 from flambeau.tensor.storage import MetaStorage, Storage, looks, storage_of
-from flambeau.tensor.tensor import Tensor, creation_of, geometry_of, is_plain, make_tensor, read
+from flambeau.tensor.tensor import Tensor, creation_of, make_tensor
 
 _new = object.__new__
 _NUMBERS = (int, float, complex, np.number, np.bool_)

@@ -14,8 +14,8 @@ import numpy as np
 from flambeau import dispatch
 from flambeau.core.random import Generator, default_generator
 from flambeau.tensor import Tensor
+from flambeau.tensor.reading import is_plain
 from flambeau.tensor.record import known
-from flambeau.tensor.tensor import is_plain
 from flambeau.utils.data.sampler import shuffled
 
 __all__ = [
