@@ -362,3 +362,16 @@ def test_traces_that_take_turns_are_recognised(monkeypatch):
         x = inputs[i % 6]
         assert ((x + 1) * 2).sum().item() == 4 * len(x)
     assert not looked
+
+
+def test_what_there_is_no_memory_for_is_not_compiled():
+    """It stays pending and comes again and again; a kernel that sums it in one go needs no memory, but days."""
+    total = torch.ones(2).expand(10**15, 2).contiguous().sum()
+    with pytest.raises(RuntimeError, match="can't allocate memory"):
+        total.item()
+    for _ in range(4):
+        assert (torch.ones(3) + 1).tolist() == [2.0, 2.0, 2.0]
+        run_pending()
+    assert all(seen.cost < plans.MOST for seen in plans.seen.values())
+    with pytest.raises(RuntimeError, match="can't allocate memory"):
+        total.item()

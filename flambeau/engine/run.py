@@ -159,7 +159,9 @@ def _execute(run: Run, wanted: Node | None, ahead: bool) -> list[tuple[Exception
         _hold(history)
         mark_needed(nodes)
         errors = interpret(nodes, set(run.storages.values()))
-    if seen is not None and not errors:  # one that fails is not seen: what is wrong with it may be what plans rely on
+    # One that fails is not seen: what is wrong with it may be what plans rely on. Nor is one for which there was no memory:
+    # kernels that are one need none, and would run for days.
+    if seen is not None and not errors and not any(nodes):
         plans.interpreted(*seen, perf_counter() - start)
     return errors
 
