@@ -118,8 +118,8 @@ def _shorten(op: Op, args: tuple, follow: Callable) -> None:
 
 
 def _lose_patience(op: Op) -> None:
-    """Counts a call that cannot be remembered, of an op of which none was."""
-    if all([follow is _never or follow in _TRIES for follow in list(op.recipes.values())]):
+    """Counts a call that cannot be remembered, of an op of which none was or may still be."""
+    if all([follow is _never or follow is _tried for follow in list(op.recipes.values())]):
         op.patience -= 1
         if not op.patience:
             op.recipes.clear()
