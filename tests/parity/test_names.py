@@ -91,7 +91,7 @@ OTHERWISE = (
     "torch.profiler.profile torch.profiler.profiler.profile torch.autograd.function.NestedIOFunction torch.return_types.qr "
     "torch.return_types.slogdet torch.return_types.svd torch.nn.modules.module.BackwardHook torch.profiler.profiler.ProfilerActivity torch.serialization.Storage "
     "torch.backends.mkl.verbose torch.backends.mkldnn.verbose torch.cpu.amp.autocast_mode.autocast torch.cpu.amp.grad_scaler.GradScaler torch.cpu.amp.autocast "
-    "torch.cpu.amp.GradScaler torch.Future torch.hub.tqdm torch.utils.model_zoo.tqdm torch.Event torch.Stream torch.cpu.Event torch.cpu.Stream"
+    "torch.cpu.amp.GradScaler torch.Future torch.ScriptModule torch.ScriptFunction torch.hub.tqdm torch.utils.model_zoo.tqdm torch.Event torch.Stream torch.cpu.Event torch.cpu.Stream"
 ).split()  # fmt: skip
 
 
