@@ -2,7 +2,7 @@
 
 Checking arguments, inferring shapes, promoting dtypes and finding out what the tape must keep depend only on the
 tensors' *layouts* (shape, strides, dtype, whether a gradient is wanted), on the settings, and on whether gradients are
-recorded. So the second call of a kind leaves a recipe with its op, a function (see :mod:`flambeau.tensor.following`) that
+recorded. So a call of a kind that comes again leaves a recipe with its op, a function (see :mod:`flambeau.tensor.following`) that
 later ones run: it makes a node, a storage, a tensor and an entry on the tape, and nothing else. What a recipe cannot say
 (values that an op must look at) is recorded in full each time.
 """
