@@ -612,4 +612,4 @@ def test_gradients_that_are_rows_of_one_table(way, before):
                 y = BEFORE[before](x)
                 row = table[i] if y.dim() else table[i][1]
                 found.append(ROWS_AS_GRADIENTS[way](x, y, row.clone() if copied else row).tolist())
-            assert found[0] == found[1], i
+            assert found[0] == pytest.approx(found[1], rel=1e-6), i  # NumPy or a kernel: exp may round its last bit otherwise
