@@ -10,8 +10,8 @@ from flambeau.core.dtypes import dtype
 from flambeau.core.memory_format import layout, memory_format
 from flambeau.core.random import Generator
 from flambeau.core.size import Size
+from flambeau.tensor.attributes import TensorBase
 from flambeau.tensor.overriding import DisableTorchFunction, DisableTorchFunctionSubclass, state
-from flambeau.tensor.tensor import TensorBase
 from flambeau.tensor.tensor import disabled_torch_function as _disabled_torch_function_impl
 
 __all__ = [

@@ -53,8 +53,8 @@ def run_backward(
     previous = grad_mode.enabled
     grad_mode.enabled = create_graph
     try:
-        if anomaly.enabled or (accumulate if inputs is not None else create_graph) or dispatch.watch is not None or any([g._opaque for g in grads]):
-            opaque = any([g._opaque for g in grads])
+        opaque = any([g._opaque for g in grads])
+        if anomaly.enabled or (accumulate if inputs is not None else create_graph) or dispatch.watch is not None or opaque:
             return run_inside(_run, (roots, grads, retain_graph, inputs, accumulate, None), {"in_full": opaque})
         found = repetition.survey(roots, grads, inputs)
         done = None if found is None else repetition.repeat(found, retain_graph)

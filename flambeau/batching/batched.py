@@ -7,9 +7,10 @@ from typing import Any, NoReturn
 
 from flambeau.core.device import device
 from flambeau.core.size import Size
+from flambeau.tensor.attributes import contents_of
 from flambeau.tensor.order import normal_strides
 from flambeau.tensor.printing import tensor_repr
-from flambeau.tensor.tensor import Tensor, contents_of, disabled_torch_function
+from flambeau.tensor.tensor import Tensor, disabled_torch_function
 
 _new = object.__new__
 

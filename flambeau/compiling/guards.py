@@ -27,7 +27,8 @@ from flambeau.core.size import Size
 from flambeau.nn.modules import _hooks
 from flambeau.nn.modules.module import Module
 from flambeau.nn.parameter import Buffer, Parameter
-from flambeau.tensor.tensor import Tensor, contents_of
+from flambeau.tensor.attributes import contents_of
+from flambeau.tensor.tensor import Tensor
 
 MAX_OBJECTS = 8192
 MAX_LENGTH = 256

@@ -23,9 +23,10 @@ from flambeau.engine.graph import Node, leaf
 from flambeau.engine.run import after_record
 from flambeau.engine.trace import kind_of
 from flambeau.ops.record import Op
+from flambeau.tensor.attributes import contents_of
 from flambeau.tensor.record import arguments_of, look_again
 from flambeau.tensor.storage import InferenceStorage, Storage
-from flambeau.tensor.tensor import Tensor, contents_of
+from flambeau.tensor.tensor import Tensor
 
 _ENTRY = {"pattern", "metas", "edges", "saved", "sequence"}
 _PLAIN = {

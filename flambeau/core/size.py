@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from math import prod
 
@@ -79,6 +79,12 @@ def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
         strides.append(step)
         step *= n if n > 1 else 1
     return tuple(strides[::-1])
+
+
+def strides_in_order(shape: Sequence[int], order: Sequence[int]) -> tuple[int, ...]:
+    """The strides of a tensor without gaps whose dims lie in memory in ``order``, from the outermost to the innermost."""
+    inner = contiguous_strides(tuple([shape[d] for d in order]))
+    return tuple([inner[order.index(d)] for d in range(len(order))])
 
 
 def memory_order(shape: tuple[int, ...], operands: Iterable[tuple[tuple, tuple]]) -> tuple[int, ...] | None:

@@ -91,15 +91,11 @@ arena = _Arena()
 
 
 class Kernel(NamedTuple):
-    """A step's kernel: its address (0: NumPy computes it), its arguments as (source, offset in bytes), and what follows them.
-
-    ``special`` if there is another for these sizes alone, where this one is for all.
-    """
+    """A step's kernel: its address (0: NumPy computes it), its arguments as (source, offset in bytes), and what follows them."""
 
     address: int
     arguments: Sequence[tuple]
     words: Sequence[int] = ()
-    special: bool = False
 
 
 _WORD = (1 << 64) - 1
@@ -165,7 +161,7 @@ class Plan:
         if step.sized is None:
             step.sized = forms.sized(step.loop, session())
         address, words = step.sized.kernel(value_of(forms.numbers_of(step.loop)), session())
-        return Kernel(address, value_of(step.arguments), words, True)
+        return Kernel(address, value_of(step.arguments), words)
 
     def _value_of(self, x):
         """``x`` with numbers in place of symbols, if there are any."""
@@ -274,7 +270,7 @@ class Plan:
         One ends with a step that may refuse its values, so that nothing is written to leaves if it does.
         """
         ended = False
-        self.special: list[int] = []  # the steps whose kernels are for all sizes
+        self.special: list[int] = []  # the steps whose kernels are for all sizes: loops, until there are others for these alone
         self.entries = array("q", [-1] * len(self.steps))  # where the table has each step's kernel
         base = self.arguments.buffer_info()[0]
         table = array("Q")
@@ -285,7 +281,7 @@ class Plan:
                     runs.append([len(table) // 2, 0])
                 runs[-1][1] += 1
                 self.entries[k] = len(table)
-                if kernel.special:
+                if step.loop is not None:
                     self.special.append(k)
                 table.extend((kernel.address, base + 8 * start))
                 ended = step.checked

@@ -42,6 +42,18 @@ class _Continue(Exception):
     pass
 
 
+def _goes_on(body: list[Callable[[Env], None]], env: Env) -> bool:
+    """Runs the body of a loop once; whether the loop goes on."""
+    try:
+        for statement in body:
+            statement(env)
+    except _Continue:
+        pass
+    except _Break:
+        return False
+    return True
+
+
 _BINARY: dict[type, Callable] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv, ast.FloorDiv: operator.floordiv,
     ast.Mod: operator.mod, ast.Pow: operator.pow, ast.MatMult: operator.matmul, ast.BitAnd: operator.and_, ast.BitOr: operator.or_,
@@ -215,14 +227,8 @@ class _Compiler:
         test, body = self.expression(s.test), self.block(s.body)
 
         def loop(env: Env) -> None:
-            while test(env):
-                try:
-                    for statement in body:
-                        statement(env)
-                except _Continue:
-                    continue
-                except _Break:
-                    break
+            while test(env) and _goes_on(body, env):
+                pass
 
         return loop
 
@@ -232,12 +238,7 @@ class _Compiler:
         def loop(env: Env) -> None:
             for value in values(env):
                 put(env, value)
-                try:
-                    for statement in body:
-                        statement(env)
-                except _Continue:
-                    continue
-                except _Break:
+                if not _goes_on(body, env):
                     break
 
         return loop

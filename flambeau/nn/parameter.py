@@ -8,7 +8,8 @@ from typing import Any, Self
 from flambeau import ops
 from flambeau.core.size import Size
 from flambeau.tensor import Tensor
-from flambeau.tensor.tensor import contents_of, disabled_torch_function
+from flambeau.tensor.attributes import contents_of
+from flambeau.tensor.tensor import disabled_torch_function
 
 __all__ = ["Buffer", "Parameter", "UninitializedBuffer", "UninitializedParameter", "is_lazy"]
 

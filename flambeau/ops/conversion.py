@@ -10,7 +10,7 @@ from flambeau.core import dtypes
 from flambeau.core.dtypes import scalar_name
 from flambeau.core.errors import warn
 from flambeau.core.memory_format import memory_format as memory_format_type
-from flambeau.core.size import broadcast_shapes, contiguous_strides, memory_order
+from flambeau.core.size import broadcast_shapes, memory_order, strides_in_order
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 
 
@@ -146,10 +146,7 @@ def _elsewhere(input, dtype: dtypes.dtype, memory_format):
     elif input.is_meta:
         raise NotImplementedError("Cannot copy out of meta tensor; no data!")
     order = _order(input, memory_format)
-    strides = None
-    if order is not None:
-        inner = contiguous_strides([input.shape[d] for d in order])
-        strides = tuple([inner[order.index(d)] for d in range(len(order))])
+    strides = None if order is None else strides_in_order(input.shape, order)
     result = dispatch.valueless(input.shape, dtype, strides, like)
     if dispatch.grad_mode.enabled:
         dispatch.attach(to_dtype.op, result, (input,), {"dtype": dtype})

@@ -37,11 +37,7 @@ def sizes_of(size: tuple, name: str) -> tuple[int, ...]:
 
 def finish(array: np.ndarray, dtype: dtypes.dtype, device, requires_grad: bool):
     """A new tensor over ``array``, on ``device``, perhaps a leaf of the tape."""
-    if device is not None and devices.check(device) is devices.META:
-        result = dispatch.valueless(array.shape, dtype)
-    else:
-        result = dispatch.wrap(array, dtype)
-    return result.requires_grad_() if requires_grad else result
+    return made(array.shape, lambda: array, dtype, device, requires_grad)
 
 
 def place_of(input, device):

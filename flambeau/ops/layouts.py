@@ -13,7 +13,7 @@ from math import prod
 
 from flambeau import dispatch
 from flambeau.core import dtypes
-from flambeau.core.size import contiguous_strides, memory_order
+from flambeau.core.size import memory_order, strides_in_order
 
 Order = tuple[int, ...]
 
@@ -184,8 +184,7 @@ def transformed(inputs, shape, attrs) -> Order | None:
     if "n" in attrs:
         if len(dims) > 1:
             order = transformed(inputs, x.shape, {"dim": dims[:-1]}) or tuple(range(n))
-            inner = contiguous_strides(tuple([x.shape[d] for d in order]))
-            strides = tuple([inner[order.index(d)] for d in range(n)])
+            strides = strides_in_order(x.shape, order)
         dims = dims[-1:]
     real = not x.dtype.is_complex  # the last dim stays where it is: half of it is left out
     last = [*_by_stride(dims[:-1], strides), dims[-1]] if real else _by_stride(dims, strides)

@@ -18,11 +18,12 @@ from flambeau.engine import graph
 from flambeau.engine.graph import VIEW, Node, leaf
 from flambeau.engine.run import after_record, is_short, run_ahead
 from flambeau.ops.indexing import index_copy
+from flambeau.tensor.attributes import contents_of
 from flambeau.tensor.overlap import SAME_EVERYWHERE, refuse_overlap, refuse_repeated
 from flambeau.tensor.reading import geometry_of, is_plain, read, values_of
 from flambeau.tensor.record import cast_node, flipped
 from flambeau.tensor.storage import Storage
-from flambeau.tensor.tensor import Tensor, contents_of
+from flambeau.tensor.tensor import Tensor
 
 
 def inplace(function, input: Tensor, args: tuple, kwargs: dict) -> Tensor:

@@ -47,7 +47,7 @@ def compose(op: Op, args: tuple, kwargs: dict):
     if key is None and any([x.__class__ not in plain for x in args if isinstance(x, Tensor)]):
         return op.check(*args, **kwargs)
     if key is None and MetaStorage.some and on_meta(*args, *kwargs.values()) is not None:
-        return run_inside(op.check, args, kwargs)
+        return in_full(op, args, kwargs)
     if key is None or follow is _never:
         _lose_patience(op)
     elif follow is None and _has_room(op):

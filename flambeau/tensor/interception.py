@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flambeau import dispatch
+from flambeau.tensor.watching import Watcher
 
 __all__ = ["Interception", "ask", "interception", "overriding"]
 
@@ -30,14 +31,12 @@ def overriding(args: Any, found: list) -> list:
     return found
 
 
-class Interception:
+class Interception(Watcher):
     """Fills ``dispatch.watch`` and ``dispatch.inplace`` while there are such objects, and asks these for what they are given to."""
 
-    whole = True  # composites come here too
-
     def __init__(self) -> None:
+        super().__init__()
         self.living = 0
-        self.before: Any = None
         self.inplace: Callable | None = None
 
     def enter(self) -> None:
@@ -73,10 +72,6 @@ class Interception:
             return function(*args, **kwargs)
         finally:
             dispatch.watch = self if self.living else before
-
-    def note_write(self, input: Any, result: Any) -> None:
-        if self.before is not None:
-            self.before.note_write(input, result)
 
     def _in_place(self, function: Callable, input: Any, args: tuple, kwargs: dict) -> Any:
         found = overriding((input, *args, *kwargs.values()), [])

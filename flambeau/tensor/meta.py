@@ -22,10 +22,10 @@ from typing import Any
 from flambeau import dispatch
 from flambeau.core.dtypes import FLOATING
 from flambeau.core.dtypes import dtype as Dtype
-from flambeau.core.size import Size, contiguous_strides
+from flambeau.core.size import Size, strides_in_order
 from flambeau.dispatch import grad_mode
 from flambeau.ops.layouts import elementwise
-from flambeau.tensor.order import is_strided, normal_strides, reordered
+from flambeau.tensor.order import is_strided, normal_strides
 from flambeau.tensor.storage import MetaStorage
 from flambeau.tensor.tensor import Tensor, make_tensor
 
@@ -103,10 +103,7 @@ def record(op: Any, shape: Any, dtype: Any, inputs: tuple, attrs: dict, like: Me
 
 def in_order(shape: Any, dtype: Dtype, order: tuple[int, ...] | None, like: MetaStorage | None) -> Tensor:
     """A tensor whose dims lie in memory in ``order``."""
-    if order is None:
-        return valueless(shape, dtype, None, like)
-    inner = contiguous_strides(reordered(shape, order))
-    return valueless(shape, dtype, tuple([inner[order.index(d)] for d in range(len(order))]), like)
+    return valueless(shape, dtype, None if order is None else strides_in_order(shape, order), like)
 
 
 dispatch.valueless = valueless

@@ -6,37 +6,16 @@ from collections.abc import Callable
 from typing import Any
 
 from flambeau import dispatch
-from flambeau.ops.record import Op, public_function
+from flambeau.ops.record import Op
 from flambeau.tensor.overriding import offering
-from flambeau.tensor.tensor import Tensor
+from flambeau.tensor.watching import Watcher
 
 
-class _Beneath:
-    """The slots of ``dispatch`` as an op that an observer runs sees them."""
-
-    def __init__(self, observer: Observer) -> None:
-        self._observer = observer
-
-    @property
-    def watch(self) -> Any:
-        return self._observer.before
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(dispatch, name)
-
-
-class Observer:
+class Observer(Watcher):
     """Fills ``dispatch.watch`` while it is open: every call of an op comes to :meth:`called`, which makes it by :meth:`run`.
 
     Modes with a ``__torch_function__`` are offered calls first, and several observers see the same calls.
     """
-
-    whole = True  # composites come here too
-
-    def __init__(self) -> None:
-        self.before: Any = None
-        self._beneath = _Beneath(self)
-        self._own: dict[Op, Callable] = {}
 
     def open(self) -> None:
         slots, name = (offering, "before") if dispatch.watch is offering else (dispatch, "watch")
@@ -59,17 +38,6 @@ class Observer:
             found.append(watch)
             watch = watch.before
         return found
-
-    def note_write(self, input: Tensor, result: Tensor) -> None:
-        if self.before is not None:
-            self.before.note_write(input, result)
-
-    def run(self, op: Op, args: tuple, kwargs: dict[str, Any]) -> Any:
-        """The call of ``op``."""
-        own = self._own.get(op)
-        if own is None:
-            own = self._own[op] = public_function(op, self._beneath)
-        return own(*args, **kwargs)
 
     def called(self, op: Op, args: tuple, kwargs: dict[str, Any]) -> Any:
         return self.run(op, args, kwargs)

@@ -23,9 +23,10 @@ from flambeau.core import device as devices
 from flambeau.core import dtypes, memory_format
 from flambeau.core.random import Generator
 from flambeau.core.size import Size
-from flambeau.ops.record import Op, public_function, registry
 from flambeau.ops.record import plain as plain_types
+from flambeau.ops.record import registry
 from flambeau.tensor.tensor import Tensor, disabled_torch_function
+from flambeau.tensor.watching import Watcher
 
 
 class _State(threading.local):
@@ -220,27 +221,13 @@ def is_method(function: Callable) -> bool:
 # --- while a mode is on ------------------------------------------------------------------------------------------
 
 
-class _Slots:
-    """The slots of ``dispatch`` as an op that runs itself sees them: nobody is offered its call."""
-
-    @property
-    def watch(self) -> Any:
-        return offering.before
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(dispatch, name)
-
-
-class Offering:
+class Offering(Watcher):
     """Fills ``dispatch.watch`` while a mode is on in some thread."""
 
-    whole = True  # composites come here too
-
     def __init__(self) -> None:
-        self.before: Any = None
+        super().__init__()
         self._count = 0
         self._lock = threading.Lock()
-        self._own: dict[Op, Callable] = {}
 
     def open(self) -> None:
         with self._lock:
@@ -259,21 +246,14 @@ class Offering:
         if state.modes and state.functions and not state.inside:
             return answer(function, self._found(args, kwargs), args, kwargs)
         op = function.op  # type: ignore[attr-defined]
-        own = self._own.get(op)
-        if own is None:
-            own = self._own[op] = public_function(op, _Slots())
         if state.inside:
-            return own(*args, **kwargs)
+            return self.run(op, args, kwargs)
         if state.subclasses and (found := self._found(args, kwargs)):
             return answer(function, found, args, kwargs)
-        return inside(own, args, kwargs)
+        return inside(self.run, (op, args, kwargs), {})
 
     def _found(self, args: tuple, kwargs: dict) -> list:
         return overriding(kwargs.values(), overriding(args, [])) if state.subclasses else []
-
-    def note_write(self, input: Tensor, result: Tensor) -> None:
-        if self.before is not None:
-            self.before.note_write(input, result)
 
 
 offering = Offering()

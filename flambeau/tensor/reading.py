@@ -11,8 +11,9 @@ from flambeau import dispatch
 from flambeau.core.size import Size, contiguous_strides
 from flambeau.engine import flight
 from flambeau.engine.graph import NO_ATTRS, VIEW, Node
+from flambeau.tensor.attributes import contents_of
 from flambeau.tensor.storage import Storage
-from flambeau.tensor.tensor import Tensor, contents_of, make_tensor
+from flambeau.tensor.tensor import Tensor, make_tensor
 
 _new = object.__new__
 

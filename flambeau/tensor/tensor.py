@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
-from functools import cache
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,18 +15,11 @@ from flambeau.dispatch import grad_mode
 from flambeau.engine import flight
 from flambeau.engine.graph import VIEW
 from flambeau.engine.run import run_ahead
+from flambeau.tensor.attributes import Attributes, TensorBase, contents_of
 from flambeau.tensor.storage import Storage, looks
 
 _new = object.__new__
 
-
-class TensorBase:
-    """Gives tensors their dictionary, of which programs see a part."""
-
-
-TensorBase.__module__ = "torch._C"
-contents_of: Callable[[Any], dict] = TensorBase.__dict__["__dict__"].__get__
-"""``contents_of(tensor)``: all that an instance has of its own."""
 
 if TYPE_CHECKING:
     from flambeau.tensor.derived import Derived
@@ -41,46 +33,6 @@ def no_torch_dispatch(name: str) -> NotImplementedError:
         f"{name}: __torch_dispatch__ is not called by flambeau, whose operations are not ATen's. Write a __torch_function__, or a "
         "torch.overrides.TorchFunctionMode, which see each call of a function, a method or a property"
     )
-
-
-class Attributes(MutableMapping):
-    """``tensor.__dict__``: what programs have set on a tensor, and not what makes it one."""
-
-    __slots__ = ("_contents",)
-
-    def __init__(self, contents: dict) -> None:
-        self._contents = contents
-
-    def __getitem__(self, name: str) -> Any:
-        if name in _internal_names():
-            raise KeyError(name)
-        return self._contents[name]
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        if name not in _internal_names():
-            self._contents[name] = value
-
-    def __delitem__(self, name: str) -> None:
-        del self._contents[name]
-
-    def __iter__(self) -> Iterator[str]:
-        hidden = _internal_names()
-        return iter([name for name in self._contents if name not in hidden])
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-    def copy(self) -> dict:
-        return dict(self)
-
-    def __repr__(self) -> str:
-        return repr(dict(self))
-
-
-@cache
-def _internal_names() -> frozenset[str]:
-    names = [name for name in Tensor.__dict__ if name[0] == "_" and name[:2] != "__"]
-    return frozenset([*names, "_storage", "_shape", "_dtype", "_value", "_level", "_memory"])
 
 
 def disabled_torch_function(func: Callable, types: Iterable[type], args: tuple = (), kwargs: dict | None = None) -> Any:

@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from flambeau.tensor import Tensor
-from flambeau.tensor.tensor import contents_of
+from flambeau.tensor.attributes import contents_of
 from flambeau.utils import data
 
 __all__ = ["data", "set_module", "swap_tensors"]

@@ -38,32 +38,21 @@ from flambeau.engine.cpu.conv_copies import (
     dividing,
     passes,
     taps,
+    written,
 )
 from flambeau.engine.cpu.conv_weight import weight_kernel
 from flambeau.engine.cpu.emit import Value
-from flambeau.engine.cpu.frame import Frame, Reader, bytes_on, evenly, kernel, lanes_of
+from flambeau.engine.cpu.frame import Frame, Made, Reader, bytes_on, evenly, lanes_of, remembered
 from flambeau.engine.cpu.gemm import WORTH_DIVIDING
 from flambeau.engine.cpu.specs import KINDS, ConvSpec
 
-REMEMBERED = 512
-"""Convolutions whose words are kept."""
 
-
-def conv_kernel(spec: ConvSpec, session: Session | None = None) -> tuple[int, tuple[int, ...]]:
+def conv_kernel(spec: ConvSpec, session: Session | None = None) -> Made:
     """The address of a kernel for ``spec``, and the words that follow the pointers among its arguments.
 
     Raises ``ValueError`` where there is none (see ``ConvSpec.supported``).
     """
-    session = session or process_session()
-    known: dict[ConvSpec, tuple[int, tuple[int, ...]]] = session.memo.setdefault("convolutions", {})
-    found = known.get(spec)
-    if found is None:
-        if not spec.supported():
-            raise ValueError(f"no kernel for this convolution: {spec}")
-        if len(known) >= REMEMBERED:
-            known.clear()
-        found = known[spec] = (weight_kernel if spec.part == "weight" else _pass_kernel)(session, spec)
-    return found
+    return remembered(session or process_session(), "convolution", spec, weight_kernel if spec.part == "weight" else _pass_kernel)
 
 
 # --- words -------------------------------------------------------------------------------------------------------------
@@ -144,7 +133,7 @@ class Side(NamedTuple):
     short_last_tile: int
 
 
-def _pass_kernel(session: Session, spec: ConvSpec) -> tuple[int, tuple[int, ...]]:
+def _pass_kernel(session: Session, spec: ConvSpec) -> Made:
     kind, forward = KINDS[spec.dtype.name], spec.part == "forward"
     words = Words(Numbers._fields)
     source = (spec.h, spec.w) if forward else spec.size()
@@ -169,13 +158,7 @@ def _pass_kernel(session: Session, spec: ConvSpec) -> tuple[int, tuple[int, ...]
         from_image=from_strides[0] * size, from_group=from_strides[1] * channels * size,
         to_image=to_strides[0] * size, to_group=to_strides[1] * out * size, to_channel=to_strides[1] * size,
     )  # fmt: skip
-    form = spec.part, kind, spec.bias
-    key = ("convolution", form)
-    if key not in session.memo:
-        writer = _Passes(session, *form)
-        writer.write()
-        session.memo[key] = kernel(session, "conv", form, writer.outer.code, writer.code)
-    return session.memo[key], words.behind(numbers)
+    return written(session, _Passes, kind, spec.part, spec.bias), words.behind(numbers)
 
 
 class _PassWords:
@@ -261,7 +244,7 @@ class _PassWords:
 class _Passes(Convolution):
     """Writes the passes of a convolution or of the gradient of its input."""
 
-    def __init__(self, session: Session, part: str, kind: str, bias: bool) -> None:
+    def __init__(self, session: Session, kind: str, part: str, bias: bool) -> None:
         super().__init__(session, kind, 4 if bias else 3, Numbers._fields)
         self.turns = part == "input"
         self.bias = self.pointers[3] if bias else None

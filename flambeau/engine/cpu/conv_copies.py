@@ -7,12 +7,12 @@ is found by how many bytes it lies behind the first word. Distances in them are 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from flambeau.engine.cpu import packing, threads
 from flambeau.engine.cpu.compiler import Session
 from flambeau.engine.cpu.emit import Value
-from flambeau.engine.cpu.frame import Frame, Reader, bytes_on, evenly, parameter, run_divided
+from flambeau.engine.cpu.frame import Frame, Reader, bytes_on, evenly, kernel, parameter, run_divided
 from flambeau.engine.cpu.gemm import WORTH_DIVIDING
 from flambeau.engine.cpu.specs import ConvSpec
 
@@ -213,6 +213,17 @@ def taps(words: Words, p: Pass, copies: Copies, size: int) -> int:
 def dividing(work: int) -> int:
     """What divides so much work between threads, if anything."""
     return threads.entry(False) if work >= WORTH_DIVIDING else 0
+
+
+def written(session: Session, writer: type[Convolution], *form: Any) -> int:
+    """The address of the kernel that a writer makes for a form, compiled when it is first asked for."""
+    key = "convolution", writer.__name__, form
+    if key not in session.memo:
+        made = writer(session, *form)
+        made.write()
+        session.memo[key] = kernel(session, "conv", key[1:], made.outer.code, made.code)
+    address: int = session.memo[key]
+    return address
 
 
 # --- kernels -----------------------------------------------------------------------------------------------------------

@@ -26,9 +26,10 @@ from flambeau.engine.cpu.conv_copies import (
     dividing,
     passes,
     taps,
+    written,
 )
 from flambeau.engine.cpu.emit import BITS, Code, Value
-from flambeau.engine.cpu.frame import bytes_on, evenly, kernel, lanes_of, parameter, shared
+from flambeau.engine.cpu.frame import Made, bytes_on, evenly, lanes_of, parameter, shared
 from flambeau.engine.cpu.gemm import WORTH_DIVIDING
 from flambeau.engine.cpu.specs import KINDS, ConvSpec
 
@@ -47,19 +48,13 @@ TASKS = 4
 _ITSELF = (Tap(0, 0, 0),)
 
 
-def weight_kernel(session: Session, spec: ConvSpec) -> tuple[int, tuple[int, ...]]:
+def weight_kernel(session: Session, spec: ConvSpec) -> Made:
     """The address of a kernel for ``spec``, whichever is faster, and the words that follow the pointers among its arguments."""
     outer = _OuterWords(session, spec)
     filled = outer.out >= 0.6 * outer.wide and outer.all_channels * len(outer.p.taps) >= FEWEST
     worth = filled and min(spec.n, outer.p.rows, outer.p.columns) > 0
     words, writes = (outer.made(), _Outer) if worth else (_DotsWords(session, spec).made(), _Dots)
-    kind = KINDS[spec.dtype.name]
-    form = writes.__name__, kind
-    if ("convolution", form) not in session.memo:
-        writer = writes(session, kind)
-        writer.write()
-        session.memo["convolution", form] = kernel(session, "conv", form, writer.outer.code, writer.code)
-    return session.memo["convolution", form], words
+    return written(session, writes, outer.kind), words
 
 
 def _gradients(p: Pass, spec: ConvSpec, rows: int) -> tuple[Pass, Copies]:
@@ -69,6 +64,19 @@ def _gradients(p: Pass, spec: ConvSpec, rows: int) -> tuple[Pass, Copies]:
     copies.none = spec.y[3] == 1 and spec.y[2] == p.columns
     copies.rows = rows
     return same, copies
+
+
+class _Words:
+    """What the words of both sorts of gradients are made from."""
+
+    def __init__(self, session: Session, spec: ConvSpec) -> None:
+        self.session = session
+        self.spec = spec
+        self.kind = KINDS[spec.dtype.name]
+        self.lanes = lanes_of(session, self.kind)
+        self.size = spec.dtype.itemsize
+        (self.p,) = passes(spec)
+        self.out, self.all_channels = spec.o // spec.groups, spec.c // spec.groups
 
 
 # --- inner products ----------------------------------------------------------------------------------------------------
@@ -119,18 +127,12 @@ class _DotsNumbers(NamedTuple):
     calls: int  # for each block, strip and tile, whether whole or not: what adds to its sums, and what makes the total of them
 
 
-class _DotsWords:
+class _DotsWords(_Words):
     """The words of a gradient that is made of inner products."""
 
     def __init__(self, session: Session, spec: ConvSpec) -> None:
-        self.session = session
-        self.spec = spec
-        self.kind = KINDS[spec.dtype.name]
-        self.lanes = lanes_of(session, self.kind)
-        self.size = spec.dtype.itemsize
-        (self.p,) = passes(spec)
-        self.out, self.channels = spec.o // spec.groups, spec.c // spec.groups
-        self.columns = self.channels * len(self.p.taps)  # of the weight seen as a matrix
+        super().__init__(session, spec)
+        self.columns = self.all_channels * len(self.p.taps)  # of the weight seen as a matrix
         self.height, self.width = (4, 6) if session.machine.registers >= 32 else (2, 5)
 
     def made(self) -> tuple[int, ...]:
@@ -163,9 +165,9 @@ class _DotsWords:
             for make in (tiles.dot, tiles.totals)
         ]
         numbers = _DotsNumbers(
-            tasks=spec.groups * (self.channels // channels) * (self.out // out), entry=dividing(work), shared=shared.size,
-            scratch=0, clear=0, parts=self.channels // channels, out_parts=self.out // out,
-            x_group=spec.x[1] * self.channels * size, x_part=spec.x[1] * channels * size,
+            tasks=spec.groups * (self.all_channels // channels) * (self.out // out), entry=dividing(work), shared=shared.size,
+            scratch=0, clear=0, parts=self.all_channels // channels, out_parts=self.out // out,
+            x_group=spec.x[1] * self.all_channels * size, x_part=spec.x[1] * channels * size,
             dy_group=spec.y[1] * self.out * size, dy_part=spec.y[1] * out * size,
             dw_group=self.out * self.columns * size, dw_part=columns * size, dw_out=out * self.columns * size,
             n=spec.n, together=together, rows=p.rows, band=copies.rows, row=p.columns,
@@ -187,9 +189,9 @@ class _DotsWords:
         per_channel = self.out * len(self.p.taps) * self.lanes * self.size
         most = max(1, SUMS // per_channel)
         if work >= WORTH_DIVIDING and self.spec.groups < TASKS:
-            most = min(most, max(-(-self.channels // TASKS), -(-2 * self.width // len(self.p.taps))))
-        channels = next(n for n in range(min(most, self.channels), 0, -1) if self.channels % n == 0)
-        if channels == self.channels and work >= WORTH_DIVIDING and self.spec.groups == 1:
+            most = min(most, max(-(-self.all_channels // TASKS), -(-2 * self.width // len(self.p.taps))))
+        channels = next(n for n in range(min(most, self.all_channels), 0, -1) if self.all_channels % n == 0)
+        if channels == self.all_channels and work >= WORTH_DIVIDING and self.spec.groups == 1:
             for out in range(self.height, self.out, self.height):
                 if self.out % out == 0 and self.out // out <= TASKS:
                     return channels, out
@@ -355,17 +357,11 @@ class _OuterNumbers(NamedTuple):
     calls: int  # for each panel and tile, whether whole or not
 
 
-class _OuterWords:
+class _OuterWords(_Words):
     """The words of a gradient that is made of outer products."""
 
     def __init__(self, session: Session, spec: ConvSpec) -> None:
-        self.session = session
-        self.spec = spec
-        self.kind = KINDS[spec.dtype.name]
-        self.lanes = lanes_of(session, self.kind)
-        self.size = spec.dtype.itemsize
-        (self.p,) = passes(spec)
-        self.out, self.all_channels = spec.o // spec.groups, spec.c // spec.groups
+        super().__init__(session, spec)
         self.vectors, count, many = -(-self.out // self.lanes), len(self.p.taps), session.machine.registers >= 32
         self.wide = self.vectors * self.lanes
         most = max(1, min(self.all_channels, SUMS // max(1, count * self.wide * self.size)))

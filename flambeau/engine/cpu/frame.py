@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from hashlib import sha256
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from flambeau.engine.cpu.compiler import Session
 from flambeau.engine.cpu.emit import BITS, Code, Value
@@ -80,6 +80,29 @@ def kernel(session: Session, prefix: str, what: object, code: Code, part: Code |
     return session.compile_ir(module(*functions), name)
 
 
+REMEMBERED = 512
+"""Specs of one sort whose words are kept."""
+
+Made = tuple[int, tuple[int, ...]]
+"""The address of a kernel, and the words that follow the pointers among its arguments."""
+
+
+def remembered(session: Session, what: str, spec: Any, make: Callable[[Session, Any], Made]) -> Made:
+    """What ``make(session, spec)`` gives, which describes a ``"product"`` or the like, and gave before for an equal one.
+
+    Raises ``ValueError`` where there is no kernel.
+    """
+    known: dict[Any, Made] = session.memo.setdefault(f"{what}s", {})
+    found = known.get(spec)
+    if found is None:
+        if not spec.supported():
+            raise ValueError(f"no kernel for this {what}: {spec}")
+        if len(known) >= REMEMBERED:
+            known.clear()
+        found = known[spec] = make(session, spec)
+    return found
+
+
 class Reader:
     """Numbers among the words behind a kernel's pointers, by name.
 
@@ -103,18 +126,11 @@ class Frame:
         self.kind = kind
         self.size = BITS[kind] // 8
         self.lanes = lanes_of(session, kind)
-        self.taken = 0
 
     def arguments(self, count: int, args: Value | None = None) -> list[Value]:
         """The kernel's first arguments."""
         args = args or parameter(self.code, "args")
         return [args.offset(i, "ptr").load("ptr") for i in range(count)]
-
-    def take(self, elements: int) -> int:
-        """Reserves room in memory that :meth:`heap` is to get; gives where it begins, in bytes."""
-        start = self.taken
-        self.taken += -(-elements * self.size // 64) * 64
-        return start
 
     def between(self, first: Value, last: Value, body: Callable[[Value], None]) -> None:
         """``body(i)`` for every ``i`` from ``first`` to before ``last``."""
@@ -157,11 +173,9 @@ class Frame:
         """That many bytes of stack memory."""
         return self.code.allocate("i8", max(size, 64))
 
-    def heap(self, size: Value | None = None) -> tuple[Value, Value]:
-        """That many bytes, or those that were taken, at the beginning of a cache line, and what to :meth:`release` when
-        they are done with."""
-        wanted = self.code.index(self.taken) if size is None else size
-        memory = self.code.call("malloc", [wanted + 64], "ptr", 0)
+    def heap(self, size: Value) -> tuple[Value, Value]:
+        """That many bytes, at the beginning of a cache line, and what to :meth:`release` when they are done with."""
+        memory = self.code.call("malloc", [size + 64], "ptr", 0)
         place = self.code.new(f"ptrtoint ptr {memory.ref} to i64", "i64", 0) & 63
         return bytes_on(memory, 64 - place), memory
 

@@ -25,7 +25,7 @@ from typing import NamedTuple
 from flambeau.engine.cpu import packing, threads, tiles
 from flambeau.engine.cpu.compiler import Session
 from flambeau.engine.cpu.compiler import session as process_session
-from flambeau.engine.cpu.frame import evenly, lanes_of
+from flambeau.engine.cpu.frame import Made, evenly, lanes_of, remembered
 from flambeau.engine.cpu.nest import CALLS, Form, Numbers, calls_of, product_kernel
 from flambeau.engine.cpu.schedule import BUFFER_BYTES
 from flambeau.engine.cpu.specs import KINDS, GemmSpec
@@ -134,28 +134,16 @@ LIGHT = 1 << 19
 """... such products between those that are awake."""
 
 
-def gemm_kernel(spec: GemmSpec, session: Session | None = None) -> tuple[int, tuple[int, ...]]:
+def gemm_kernel(spec: GemmSpec, session: Session | None = None) -> Made:
     """The address of a kernel for ``spec``, and the words that follow the pointers among its arguments.
 
     Raises ``ValueError`` where there is none (see ``GemmSpec.supported``).
     """
-    session = session or process_session()
-    known: dict[GemmSpec, tuple[int, tuple[int, ...]]] = session.memo.setdefault("products", {})
-    found = known.get(spec)
-    if found is None:
-        if not spec.supported():
-            raise ValueError(f"no kernel for this product: {spec}")
-        if len(known) >= REMEMBERED:
-            known.clear()
-        found = known[spec] = _made(session, spec.merged())
-    return found
+    return remembered(session or process_session(), "product", spec, _made)
 
 
-REMEMBERED = 512
-"""Products whose words are kept."""
-
-
-def _made(session: Session, spec: GemmSpec) -> tuple[int, tuple[int, ...]]:
+def _made(session: Session, spec: GemmSpec) -> Made:
+    spec = spec.merged()
     if spec.empty():
         return product_kernel(session, Form(3 + (spec.d is not None), tall=True, wide=True)), (0,) * (CALLS + 8)
     oriented = spec.oriented()

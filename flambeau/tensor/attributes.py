@@ -1,0 +1,58 @@
+"""A tensor's dictionary: all that it has of its own, and the part of it that programs see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, MutableMapping
+from functools import cache
+from typing import Any
+
+
+class TensorBase:
+    """Gives tensors their dictionary, of which programs see a part."""
+
+
+TensorBase.__module__ = "torch._C"
+contents_of: Callable[[Any], dict] = TensorBase.__dict__["__dict__"].__get__
+"""``contents_of(tensor)``: all that an instance has of its own."""
+
+
+class Attributes(MutableMapping):
+    """``tensor.__dict__``: what programs have set on a tensor, and not what makes it one."""
+
+    __slots__ = ("_contents",)
+
+    def __init__(self, contents: dict) -> None:
+        self._contents = contents
+
+    def __getitem__(self, name: str) -> Any:
+        if name in _internal_names():
+            raise KeyError(name)
+        return self._contents[name]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        if name not in _internal_names():
+            self._contents[name] = value
+
+    def __delitem__(self, name: str) -> None:
+        del self._contents[name]
+
+    def __iter__(self) -> Iterator[str]:
+        hidden = _internal_names()
+        return iter([name for name in self._contents if name not in hidden])
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def copy(self) -> dict:
+        return dict(self)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+
+@cache
+def _internal_names() -> frozenset[str]:
+    from flambeau.tensor.tensor import Tensor  # the class is made of what is here
+
+    names = [name for name in Tensor.__dict__ if name[0] == "_" and name[:2] != "__"]
+    return frozenset([*names, "_storage", "_shape", "_dtype", "_value", "_level", "_memory"])
