@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 import warnings
 import weakref
@@ -11,6 +10,7 @@ import pytest
 
 import flambeau as torch
 from flambeau.autograd import Function
+from tests.growth import objects_kept
 
 
 def leaf(*values):
@@ -708,14 +708,11 @@ def test_steps_leave_nothing_behind():
             w.grad = None
         return loss.item()
 
-    for _ in range(20):  # the compiled tier keeps its plans, and what is in the air
-        step()
-    gc.collect()
-    before = len(gc.get_objects())
-    for _ in range(20):
-        step()
-    assert gc.collect() == 0  # no cycles: everything went when it was done with
-    assert len(gc.get_objects()) - before < 20
+    def steps():
+        for _ in range(20):
+            step()
+
+    assert objects_kept(steps) < 20  # no circles either: everything went when it was done with
 
 
 def test_warnings_are_not_the_rule():

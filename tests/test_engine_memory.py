@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import subprocess
 import sys
 
@@ -15,6 +14,7 @@ from flambeau.core import config
 from flambeau.engine import plan as planning
 from flambeau.engine import plans
 from flambeau.engine.run import run_pending
+from tests.growth import objects_kept
 
 
 @pytest.fixture(autouse=True)
@@ -137,16 +137,14 @@ def test_an_arena_without_reserved_addresses(monkeypatch):
 
 
 def test_tensors_give_back_their_memory():
-    gc.collect()
     x = torch.ones(1000)
     nodes = [torch.ones(10) * k for k in range(50)]
     sum(nodes[1:], nodes[0]).sum().item()
     del nodes
-    for _ in range(4):
-        y = [x * 2 for _ in range(20)]
-        sum(y[1:], y[0]).sum().item()
-    objects = len(gc.get_objects())
-    for _ in range(20):
-        y = [x * 2 for _ in range(20)]
-        sum(y[1:], y[0]).sum().item()
-    assert len(gc.get_objects()) - objects < 50
+
+    def work():
+        for _ in range(20):
+            y = [x * 2 for _ in range(20)]
+            sum(y[1:], y[0]).sum().item()
+
+    assert objects_kept(work) < 50
