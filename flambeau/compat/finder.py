@@ -14,7 +14,7 @@ from typing import Any
 from flambeau.compat.children import disguise
 from flambeau.compat.homes import MOVED, named_as_in_torch
 from flambeau.compat.missing import explain_missing_names, missing_module
-from flambeau.compat.spellings import SPELLINGS, SpelledModule
+from flambeau.compat.spellings import SPELLINGS, SpelledModule, is_package
 
 # Rooms of flambeau's house that PyTorch does not have, or that have the name of something else there (torch.tensor is
 # a function).
@@ -40,14 +40,14 @@ def _has_parts(real: str, torch_name: str) -> bool:
     """Whether modules can be imported from below it; others can be run as programs."""
     spec = importlib.util.find_spec(real)
     assert spec is not None
-    return spec.submodule_search_locations is not None or any(name.startswith(torch_name + ".") for name in SPELLINGS)
+    return spec.submodule_search_locations is not None or is_package(torch_name)
 
 
 def known_as_in_torch(module: ModuleType, torch_name: str) -> None:
     """Puts a module where Python looks for the names in annotations of classes that say that they are defined there."""
     sys.modules.setdefault(torch_name, module)
-    if not hasattr(module, "__path__") and any(name.startswith(torch_name + ".") for name in SPELLINGS):
-        module.__path__ = []  # PyTorch's is a package
+    if not hasattr(module, "__path__") and is_package(torch_name):
+        module.__path__ = []
 
 
 def alias_hidden_modules(package: ModuleType, torch_name: str) -> None:

@@ -62,6 +62,20 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
     "torch.utils.data._utils.worker": ("flambeau.utils.data.info",),
 }
 
+# What is one file in flambeau and a package in PyTorch. As a package it can be asked for parts that neither has, or that others provide.
+_PACKAGES = frozenset(
+    "torch." + name
+    for name in """
+    _C _logging accelerator amp backends compiler cpu cuda.amp distributed.checkpoint distributed.elastic.multiprocessing.errors
+    distributed.fsdp distributed.nn distributed.optim distributed.rpc distributed.tensor fft func futures linalg masked mps profiler
+    signal.windows special utils.data._utils utils.tensorboard xpu""".split()
+)
+
+
+def is_package(torch_name: str) -> bool:
+    """Whether PyTorch's module of that name is a package, where flambeau's need not be one."""
+    return torch_name in _PACKAGES or any(name.startswith(torch_name + ".") for name in SPELLINGS)
+
 
 def _add_moved() -> None:
     """PyTorch's modules in which it defines what flambeau defines elsewhere."""

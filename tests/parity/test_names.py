@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import pathlib
 import pkgutil
 import subprocess
 import sys
@@ -84,6 +85,17 @@ for place in given[0]:
 print(json.dumps(found))
 """
 
+PACKAGES = """
+found = []
+for name in given[0]:
+    try:
+        if not hasattr(importlib.import_module(name), "__path__"):
+            found.append(name)
+    except ImportError:
+        pass
+print(json.dumps(found))
+"""
+
 # Classes that are made in another way here: by the modules of C++, or for what PyTorch leaves to Python.
 OTHERWISE = (
     "torch.Node torch.DeviceType torch.SymInt torch.SymFloat torch.SymBool torch.linalg.LinAlgError torch.nn.attention.SDPBackend "
@@ -100,6 +112,13 @@ def test_every_module_can_be_imported():
     modules = _modules()
     assert len(modules) > 180
     assert _ours(IMPORTS, modules) == {}
+
+
+def test_packages_are_packages():
+    """So that somebody else's finder may answer for what is below them, and who asks for a part is told that there is none."""
+    top = pathlib.Path(torch.__file__).parent
+    packages = [".".join(("torch", *init.parent.relative_to(top).parts)) for init in top.rglob("__init__.py")]
+    assert _ours(PACKAGES, [*packages, "torch._C"]) == []
 
 
 def test_classes_are_defined_where_pytorch_defines_them():
