@@ -226,6 +226,12 @@ _LAZY_NAMES = {
     "sparse_coo_tensor": "sparse.creation", "sparse_csr_tensor": "sparse.creation", "sparse_csc_tensor": "sparse.creation",
     "sparse_bsr_tensor": "sparse.creation", "sparse_bsc_tensor": "sparse.creation", "sparse_compressed_tensor": "sparse.creation",
     "_convert_indices_from_coo_to_csr": "sparse.creation", "_convert_indices_from_csr_to_coo": "sparse.creation",
+    **dict.fromkeys(
+        "batch_norm instance_norm layer_norm group_norm binary_cross_entropy_with_logits kl_div cosine_embedding_loss hinge_embedding_loss margin_ranking_loss "
+        "poisson_nll_loss triplet_margin_loss ctc_loss embedding embedding_bag embedding_renorm_ dropout_ alpha_dropout_ feature_dropout_ feature_alpha_dropout_ "
+        "native_dropout lstm gru rnn_tanh rnn_relu lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell affine_grid_generator frobenius_norm nuclear_norm".split(),
+        "nn.native",
+    ),
     "Future": "futures", "smm": "sparse.rules", "sspaddmm": "sparse.rules",
 }  # fmt: skip
 

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-import flambeau.ops.regions  # noqa: F401  (fills the registry)
+import flambeau.nn.native  # noqa: F401  (fills the registry, as the next)
+import flambeau.ops.regions  # noqa: F401
 from flambeau.ops.record import registry
 
 ROOT = Path(__file__).parent.parent

@@ -13,6 +13,7 @@ import flambeau
 from flambeau.core import dtypes, memory_format
 from flambeau.core.device import device
 from flambeau.nn import functional as F
+from flambeau.nn import native
 from flambeau.ops.record import registry
 from flambeau.tensor import Tensor
 
@@ -26,7 +27,6 @@ _DTYPES = [
 _NUMBERS = {name: i for i, name in enumerate(_DTYPES) if name}
 _BY_NAME = {d.name: d for d in dtypes.ALL}
 _FORMATS = {0: memory_format.contiguous_format, 1: memory_format.preserve_format, 2: memory_format.channels_last, 3: memory_format.channels_last_3d}
-_REDUCTIONS = {0: "none", 1: "mean", 2: "sum"}
 
 
 def dtype_of(number: Any) -> Any:
@@ -190,81 +190,6 @@ def _pool(name: str) -> Callable:
     return pool
 
 
-def _batch_norm(x: Tensor, w: Any, b: Any, mean: Any, var: Any, training: bool, momentum: float, eps: float, cudnn: bool = False) -> Tensor:
-    return F.batch_norm(x, mean, var, w, b, training, momentum, eps)
-
-
-def _instance_norm(x: Tensor, w: Any, b: Any, mean: Any, var: Any, use_input: bool, momentum: float, eps: float, cudnn: bool = False) -> Tensor:
-    return F.instance_norm(x, mean, var, w, b, use_input, momentum, eps)
-
-
-def _layer_norm(x: Tensor, shape: list, w: Any = None, b: Any = None, eps: float = 1e-5, cudnn: bool = False) -> Tensor:
-    return F.layer_norm(x, shape, w, b, eps)
-
-
-def _group_norm(x: Tensor, groups: int, w: Any = None, b: Any = None, eps: float = 1e-5, cudnn: bool = False) -> Tensor:
-    return F.group_norm(x, groups, w, b, eps)
-
-
-def _embedding(weight: Tensor, indices: Tensor, padding_idx: int = -1, scale: bool = False, sparse: bool = False) -> Tensor:
-    return F.embedding(indices, weight, None if padding_idx < 0 else padding_idx, None, 2.0, scale, sparse)
-
-
-def _dropout(name: str, inplace: bool) -> Callable:
-    function = getattr(F, name)
-
-    def dropout(x: Tensor, p: float, train: bool) -> Tensor:
-        return function(x, p, train, inplace)
-
-    return dropout
-
-
-def _recurrent(kind: str) -> Callable:
-    """``torch.lstm`` and its like, which are given all weights in one list."""
-
-    def run(input: Tensor, hx: Any, params: list, *settings: Any) -> Any:
-        if isinstance(settings[0], (list, tuple)) or isinstance(params, Tensor):
-            raise RuntimeError(f"torch.{kind.lower()} of packed sequences in an archive: flambeau reads those of padded ones")
-        has_biases, layers, dropout, train, bidirectional, batch_first = settings
-        hidden = params[0].shape[0] // {"LSTM": 4, "GRU": 3}.get(kind, 1)
-        extra = {"nonlinearity": kind[4:].lower()} if kind.startswith("RNN_") else {}
-        proj = params[4 if has_biases else 2].shape[0] if kind == "LSTM" and hx[0].shape[-1] != hidden else 0
-        layer = getattr(flambeau.nn, kind.partition("_")[0])(
-            input.shape[-1], hidden, layers, bias=has_biases, batch_first=batch_first, dropout=dropout, bidirectional=bidirectional,
-            device="cpu", dtype=params[0].dtype, **({"proj_size": proj} if proj else {}), **extra,
-        )  # fmt: skip
-        layer.train(train)
-        names = layer._flat_weights_names
-        for name, value in zip(names, params, strict=True):
-            del layer._parameters[name]
-            layer.__dict__[name] = value
-        given = tuple(hx) if kind == "LSTM" else hx
-        out, last = layer(input, given)
-        return (out, *last) if kind == "LSTM" else (out, last)
-
-    return run
-
-
-def _cell(kind: str) -> Callable:
-    def run(input: Tensor, hx: Any, w_ih: Tensor, w_hh: Tensor, b_ih: Any = None, b_hh: Any = None) -> Any:
-        gates = F.linear(input, w_ih, b_ih)
-        if kind == "lstm":
-            h, c = hx
-            i, f, g, o = (gates + F.linear(h, w_hh, b_hh)).chunk(4, 1)
-            c = f.sigmoid() * c + i.sigmoid() * g.tanh()
-            return o.sigmoid() * c.tanh(), c
-        rest = F.linear(hx, w_hh, b_hh)
-        if kind == "gru":
-            r, z, n = gates.chunk(3, 1)
-            r2, z2, n2 = rest.chunk(3, 1)
-            r, z = (r + r2).sigmoid(), (z + z2).sigmoid()
-            n = (n + r * n2).tanh()
-            return n + z * (hx - n)
-        return (gates + rest).tanh() if kind == "tanh" else (gates + rest).relu()
-
-    return run
-
-
 def _upsample(mode: str, corners: bool) -> Callable:
     def run(x: Tensor, size: Any, *rest: Any) -> Tensor:
         align = rest[0] if corners and rest and isinstance(rest[0], bool) else None
@@ -287,19 +212,27 @@ def _loss(function: Callable) -> Callable:
             order = ["weight", "reduction", "ignore_index", "label_smoothing"]
         elif name in ("binary_cross_entropy",):
             order = ["weight", "reduction"]
-        elif name == "binary_cross_entropy_with_logits":
-            order = ["weight", "pos_weight", "reduction"]
         elif name == "smooth_l1_loss":
             order = ["reduction", "beta"]
         elif name == "huber_loss":
             order = ["reduction", "delta"]
-        elif name == "kl_div":
-            order = ["reduction", "log_target"]
         else:
             order = ["reduction"]
         for key, value in zip(order, args_):
-            kwargs[key] = _REDUCTIONS[value] if key == "reduction" else value
+            kwargs[key] = native.reduction_of(value) if key == "reduction" else value
         return function(input, target, **kwargs)
+
+    return run
+
+
+def _mean_by_default(function: Callable) -> Callable:
+    """A loss as its schema says; the function of Python takes no mean where no reduction is named."""
+    place = function.op.check.__code__.co_varnames.index("reduction")  # type: ignore[attr-defined]
+
+    def run(*args: Any, **kwargs: Any) -> Tensor:
+        if len(args) <= place:
+            kwargs.setdefault("reduction", 1)
+        return function(*args, **kwargs)
 
     return run
 
@@ -417,10 +350,6 @@ _TABLE: dict[str, Callable] = {
     "set_grad_enabled": lambda on: flambeau.autograd.set_grad_enabled(on), "is_grad_enabled": flambeau.is_grad_enabled, "manual_seed": lambda n: flambeau.manual_seed(n),
     # tensors, where archives give other arguments than programs
     "slice": _slice, "size": _size, "to": _to, "tensor": _tensor, "_convolution": _convolution, "convolution": _convolution,
-    "batch_norm": _batch_norm, "instance_norm": _instance_norm, "layer_norm": _layer_norm, "group_norm": _group_norm, "embedding": _embedding,
-    "dropout": _dropout("dropout", False), "dropout_": _dropout("dropout", True), "feature_dropout": _dropout("dropout2d", False),
-    "alpha_dropout": _dropout("alpha_dropout", False), "lstm": _recurrent("LSTM"), "gru": _recurrent("GRU"), "rnn_tanh": _recurrent("RNN_tanh"),
-    "rnn_relu": _recurrent("RNN_relu"), "lstm_cell": _cell("lstm"), "gru_cell": _cell("gru"), "rnn_tanh_cell": _cell("tanh"), "rnn_relu_cell": _cell("relu"),
     "where": _where, "index_put": _index_put(False), "index_put_": _index_put(True), "pad": _pad, "constant_pad_nd": lambda x, p, v=0: F.pad(x, p, "constant", v),
     "softmax": _softmax("softmax"), "log_softmax": _softmax("log_softmax"), "scaled_dot_product_attention": _attention, "elu": _elu, "elu_": _elu,
     "numel": lambda x: x.numel(), "dim": lambda x: x.dim(), "detach": lambda x: x.detach(), "clone": _clone, "contiguous": _contiguous, "stride": lambda x, d=None: list(x.stride()) if d is None else x.stride(d),
@@ -440,9 +369,11 @@ for _name in ("zeros_like", "ones_like", "empty_like", "rand_like", "randn_like"
     _TABLE[_name] = _like(_name)
 for _name, _key in {
     "mse_loss": "mse_loss", "l1_loss": "l1_loss", "cross_entropy_loss": "cross_entropy", "nll_loss": "nll_loss", "nll_loss_nd": "nll_loss", "binary_cross_entropy": "binary_cross_entropy",
-    "binary_cross_entropy_with_logits": "binary_cross_entropy_with_logits", "smooth_l1_loss": "smooth_l1_loss", "huber_loss": "huber_loss", "kl_div": "kl_div", "soft_margin_loss": "soft_margin_loss",
+    "smooth_l1_loss": "smooth_l1_loss", "huber_loss": "huber_loss", "soft_margin_loss": "soft_margin_loss",
 }.items():  # fmt: skip
     _TABLE[_name] = _loss(getattr(F, _key))
+for _name in ("binary_cross_entropy_with_logits", "kl_div", "cosine_embedding_loss", "hinge_embedding_loss", "margin_ranking_loss", "triplet_margin_loss", "ctc_loss"):
+    _TABLE[_name] = _mean_by_default(getattr(native, _name))
 
 _PRIM: dict[str, Callable] = {
     "RaiseException": _raise, "NumToTensor": _number_to_tensor, "dtype": lambda x: number_of(x.dtype), "device": lambda x: x.device, "data": lambda x: x.data,

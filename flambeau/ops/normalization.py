@@ -185,7 +185,6 @@ def _check_parameters(name: str, input, *parameters) -> None:
 
 @composite(
     name="nn.functional.layer_norm",
-    aliases=("layer_norm",),
     samples=lambda make: [
         Sample(make(2, 3, 4), (4,)),
         Sample(make(3, 4), (4,), make(4), make(4)),
@@ -263,7 +262,6 @@ def rms_norm(input, normalized_shape, weight=None, eps=None):
 
 @composite(
     name="nn.functional.group_norm",
-    aliases=("group_norm",),
     samples=lambda make: [
         Sample(make(2, 4, 3), 2),
         Sample(make(2, 4, 2, 1), 2, make(4), make(4), 0.5),

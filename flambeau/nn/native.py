@@ -1,0 +1,345 @@
+"""Functions that PyTorch has under ``torch`` itself, as ``nn.functional`` calls them there: ``torch.batch_norm``, ``torch.lstm``, ...
+
+They have other arguments than those of ``nn.functional``: reductions are numbers (0 none, which is the default; 1 mean, 2 sum), modes too, hardly anything
+has a default, and ``cudnn_enabled`` changes nothing on a CPU. Older programs, traces and libraries that replace layers call them.
+
+Source: https://github.com/pytorch/pytorch/blob/main/aten/src/ATen/native/native_functions.yaml
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from flambeau import ops
+from flambeau.core import dtypes
+from flambeau.nn import _rnn
+from flambeau.nn import functional as functional_
+from flambeau.ops.embedding import _bag_numbers, _renormalise
+from flambeau.ops.random import feature_dropout
+from flambeau.ops.record import ErrorSample, Sample, composite, registry
+from flambeau.tensor import Tensor
+from flambeau.tensor.methods import inplace_function
+
+F: Any = functional_
+_REDUCTIONS = ("none", "mean", "sum")
+_MODES = ("sum", "mean", "max")
+
+
+def reduction_of(number: int) -> str:
+    """The name of a reduction.
+
+    Raises:
+        RuntimeError: there is none of that number.
+    """
+    if not 0 <= number < len(_REDUCTIONS):
+        raise RuntimeError(f"{number} is not a valid value for reduction: 0 is none, 1 mean and 2 sum")
+    return _REDUCTIONS[number]
+
+
+# --- normalisation -------------------------------------------------------------------------------------------
+
+
+def _norm_samples(make: Callable) -> list[Sample]:
+    def running() -> tuple:
+        return make(3, requires_grad=False), make(3, low=0.5, high=2, requires_grad=False)
+
+    return [Sample(make(4, 3, 2), make(3), make(3), None, None, True, 0.1, 1e-5, False), Sample(make(4, 3, 2), None, None, *running(), False, 0.1, 1e-5, True)]
+
+
+@composite(method=False, samples=_norm_samples)
+def batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps, cudnn_enabled):
+    """:func:`nn.functional.batch_norm`, with the weights before the running statistics."""
+    return F.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
+
+
+@composite(method=False, samples=_norm_samples)
+def instance_norm(input, weight, bias, running_mean, running_var, use_input_stats, momentum, eps, cudnn_enabled):
+    """:func:`nn.functional.instance_norm`, with the weights before the running statistics."""
+    return F.instance_norm(input, running_mean, running_var, weight, bias, use_input_stats, momentum, eps)
+
+
+@composite(method=False, samples=lambda make: [Sample(make(2, 3), (3,), make(3), make(3)), Sample(make(2, 3), (2, 3), None, None, 0.5)])
+def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5, cudnn_enable=True):
+    """:func:`nn.functional.layer_norm`."""
+    return F.layer_norm(input, normalized_shape, weight, bias, eps)
+
+
+@composite(method=False, samples=lambda make: [Sample(make(2, 4, 3), 2, make(4), make(4)), Sample(make(2, 4), 4, None, None, 0.5)])
+def group_norm(input, num_groups, weight=None, bias=None, eps=1e-5, cudnn_enabled=True):
+    """:func:`nn.functional.group_norm`."""
+    return F.group_norm(input, num_groups, weight, bias, eps)
+
+
+# --- losses --------------------------------------------------------------------------------------------------
+
+
+def _pairs(make: Callable) -> list[Sample]:
+    return [Sample(make(2, 3), make(2, 3, low=0.1, high=0.9)), Sample(make(3), make(3, low=0.1, high=0.9), reduction=2)]
+
+
+def _wrong_reduction(make: Callable) -> list[ErrorSample]:
+    return [ErrorSample(RuntimeError, "is not a valid value for reduction", make(3), make(3, low=0.1, high=0.9), reduction=4)]
+
+
+@composite(method=False, samples=_pairs, errors=_wrong_reduction)
+def binary_cross_entropy_with_logits(input, target, weight=None, pos_weight=None, reduction=0):
+    """:func:`nn.functional.binary_cross_entropy_with_logits`, with a number as ``reduction``."""
+    return F.binary_cross_entropy_with_logits(input, target, weight, reduction=reduction_of(reduction), pos_weight=pos_weight)
+
+
+@composite(method=False, samples=_pairs, errors=_wrong_reduction)
+def kl_div(input, target, reduction=0, *, log_target=False):
+    """:func:`nn.functional.kl_div`, with a number as ``reduction``; 1 is the mean over all elements."""
+    name = reduction_of(reduction)
+    loss = F.kl_div(input, target, reduction="sum" if name == "mean" else name, log_target=log_target)
+    return loss / input.numel() if name == "mean" else loss
+
+
+@composite(
+    method=False,
+    samples=lambda make: [Sample(make(3, 4), make(3, 4), make(3, requires_grad=False).sign()), Sample(make(4), make(4), make(requires_grad=False).sign(), 0.5, 0)],
+)
+def cosine_embedding_loss(input1, input2, target, margin=0.0, reduction=0):
+    """:func:`nn.functional.cosine_embedding_loss`, with a number as ``reduction``."""
+    return F.cosine_embedding_loss(input1, input2, target, margin, reduction=reduction_of(reduction))
+
+
+@composite(method=False, samples=lambda make: [Sample(make(3), make(3, requires_grad=False).sign(), 3.0), Sample(make(3), make(3, requires_grad=False).sign(), reduction=0)])
+def hinge_embedding_loss(input, target, margin=1.0, reduction=0):
+    """:func:`nn.functional.hinge_embedding_loss`, with a number as ``reduction``."""
+    return F.hinge_embedding_loss(input, target, margin, reduction=reduction_of(reduction))
+
+
+@composite(method=False, samples=lambda make: [Sample(make(3), make(3), make(3, requires_grad=False).sign(), 0.5), Sample(make(3), make(3), make(3, requires_grad=False).sign(), reduction=0)])
+def margin_ranking_loss(input1, input2, target, margin=0.0, reduction=0):
+    """:func:`nn.functional.margin_ranking_loss`, with a number as ``reduction``."""
+    return F.margin_ranking_loss(input1, input2, target, margin, reduction=reduction_of(reduction))
+
+
+@composite(method=False, samples=lambda make: [Sample(make(3), make(3, low=0.5, high=3), True, False, 1e-8, 1), Sample(make(3), make(3, low=0.5, high=3), True, True, 1e-8, 0)])
+def poisson_nll_loss(input, target, log_input, full, eps, reduction):
+    """:func:`nn.functional.poisson_nll_loss`, with a number as ``reduction``."""
+    return F.poisson_nll_loss(input, target, log_input, full, eps=eps, reduction=reduction_of(reduction))
+
+
+@composite(method=False, samples=lambda make: [Sample(make(3, 4), make(3, 4), make(3, 4), 2.0), Sample(make(3, 4), make(3, 4), make(3, 4), 2.0, 1.0, 1e-6, True, 0)])
+def triplet_margin_loss(anchor, positive, negative, margin=1.0, p=2.0, eps=1e-6, swap=False, reduction=0):
+    """:func:`nn.functional.triplet_margin_loss`, with a number as ``reduction``."""
+    return F.triplet_margin_loss(anchor, positive, negative, margin, p, eps, swap, reduction=reduction_of(reduction))
+
+
+@composite(method=False)
+def ctc_loss(log_probs, targets, input_lengths, target_lengths, blank=0, reduction=0, zero_infinity=False):
+    """:func:`nn.functional.ctc_loss`, with a number as ``reduction``."""
+    return F.ctc_loss(log_probs, targets, input_lengths, target_lengths, blank, reduction_of(reduction), zero_infinity)
+
+
+# --- lookups -------------------------------------------------------------------------------------------------
+
+
+def _indices(make: Callable, *shape: int) -> Tensor:
+    return make(*shape, low=0, high=5, requires_grad=False).long()
+
+
+@composite(method=False, samples=lambda make: [Sample(make(5, 2), _indices(make, 2, 3)), Sample(make(5, 2, requires_grad=False), _indices(make, 3), 1, True)])
+def embedding(weight, indices, padding_idx=-1, scale_grad_by_freq=False, sparse=False):
+    """:func:`nn.functional.embedding`, with the weights first; a negative ``padding_idx`` is none."""
+    return F.embedding(indices, weight, padding_idx if padding_idx >= 0 else None, None, 2.0, scale_grad_by_freq, sparse)
+
+
+@composite(method=False)
+def embedding_bag(
+    weight, indices, offsets, scale_grad_by_freq=False, mode=0, sparse=False, per_sample_weights=None, include_last_offset=False, padding_idx=None
+):  # fmt: skip
+    """:func:`nn.functional.embedding_bag` with the weights first and a number as ``mode`` (0 sum, 1 mean, 2 max).
+
+    Returns the result, for each index the number of its bag, for each bag how many of its indices count, and for the maximum which index
+    of the bag has it. What PyTorch keeps of these only for some modes is always there.
+    """
+    if not 0 <= mode < len(_MODES):
+        raise RuntimeError(f"embedding_bag: mode has to be 0 (sum), 1 (mean) or 2 (max), but got {mode}")
+    out = F.embedding_bag(
+        indices, weight, offsets, None, 2.0, scale_grad_by_freq, _MODES[mode], sparse, per_sample_weights, include_last_offset, padding_idx
+    )  # fmt: skip
+    starts = offsets[:-1] if include_last_offset else offsets
+    bags = _bag_numbers(starts, indices.shape[0])
+    counts = ops.ones_like(bags) if padding_idx is None else (indices != padding_idx).long()
+    sizes = counts.new_zeros(starts.shape[0]).index_add(0, bags, counts)
+    if _MODES[mode] != "max":
+        return out, bags, sizes, sizes
+    hits = (weight.detach().index_select(0, indices) == out.detach().index_select(0, bags)) & (counts > 0).unsqueeze(1)
+    first = ops.arange(indices.shape[0]).unsqueeze(1).where(hits, indices.shape[0])
+    place = first.new_full(out.shape, indices.shape[0]).scatter_reduce(0, bags.unsqueeze(1).expand_as(first), first, "amin")
+    found = indices.index_select(0, place.clamp(max=indices.shape[0] - 1).reshape(-1)).reshape(out.shape)
+    return out, bags, sizes, found.where(place < indices.shape[0], -1)
+
+
+def embedding_renorm_(input: Tensor, indices: Tensor, max_norm: float, norm_type: float) -> Tensor:
+    """Scales the rows of ``input`` that are looked up, and whose ``norm_type``-norm is greater, down to ``max_norm``, in place.
+
+    >>> import flambeau as torch
+    >>> torch.embedding_renorm_(torch.tensor([[3.0, 4.0], [6.0, 8.0]]), torch.tensor([1]), 5.0, 2.0)
+    tensor([[3.0000, 4.0000],
+            [3.0000, 4.0000]])
+    """
+    _renormalise(input, indices, max_norm, norm_type)
+    return input
+
+
+# --- dropout in place ----------------------------------------------------------------------------------------
+
+dropout_ = inplace_function(registry["dropout"], "dropout")
+alpha_dropout_ = inplace_function(registry["alpha_dropout"], "alpha_dropout")
+feature_dropout_ = inplace_function(feature_dropout.op, "feature_dropout")  # type: ignore[attr-defined]
+feature_alpha_dropout_ = inplace_function(registry["feature_alpha_dropout"], "feature_alpha_dropout")
+
+
+@composite(method=False)
+def native_dropout(input, p, train):
+    """``input`` with elements dropped with probability ``p`` where ``train``, and which were kept."""
+    if train is False or p == 0:
+        return input.clone(), ops.ones_like(input, dtype=dtypes.bool)
+    if p == 1:
+        return input * 0, ops.zeros_like(input, dtype=dtypes.bool)
+    mask = ops.rand_like(input) < 1 - p
+    return mask * input * (1.0 / (1.0 - p)), mask
+
+
+# --- recurrent networks --------------------------------------------------------------------------------------
+
+
+def _grouped(params: list[Tensor], has_biases: bool, states: int) -> list[list[Tensor]]:
+    """The weights of each layer and direction: two, their biases, and a projection where there is one."""
+    each = 4 if has_biases else 2
+    if len(params) != states * each:
+        each += 1
+    if len(params) != states * each:
+        raise RuntimeError(f"got an incorrect number of RNN parameters: {len(params)} for {states} layers and directions")
+    return [list(params[i : i + each]) for i in range(0, len(params), each)]
+
+
+_REST = ("params", "has_biases", "num_layers", "dropout", "train", "bidirectional")
+_PADDED, _PACKED = ("input", "hx", *_REST, "batch_first"), ("data", "batch_sizes", "hx", *_REST)
+
+
+def _sequences(mode: str, args: tuple, kwargs: dict[str, Any]) -> tuple:
+    """A recurrent network in either form, of padded sequences or of packed ones."""
+    packed = "batch_sizes" in kwargs or len(args) > 3 and isinstance(args[3], (list, tuple))
+    names = _PACKED if packed else _PADDED
+    given = {**dict(zip(names, args, strict=False)), **kwargs}
+    if given.keys() != set(names):
+        raise TypeError(f"{mode.lower()}() takes ({', '.join(_PADDED)}) or ({', '.join(_PACKED)}), but got ({', '.join(given)})")
+    batch_first = given.get("batch_first", False)
+    rows = given["data"] if packed else given["input"]
+    sizes = given["batch_sizes"].tolist() if packed else None
+    initial = tuple(given["hx"]) if mode == "LSTM" else (given["hx"],)
+    layers, bidirectional = given["num_layers"], given["bidirectional"]
+    params = _grouped(given["params"], given["has_biases"], layers * (2 if bidirectional else 1))
+    steps = rows.transpose(0, 1) if batch_first else rows
+    output, last = _rnn.sequence(mode, steps, sizes, initial, params, layers, given["dropout"], given["train"], bidirectional)
+    return (output.transpose(0, 1) if batch_first else output, *last)
+
+
+def _recurrent_samples(mode: str, gates: int) -> Callable:
+    def make_samples(make: Callable) -> list[Sample]:
+        params = [make(2 * gates, 3), make(2 * gates, 2), make(2 * gates), make(2 * gates)]
+        state = make(1, 2, 2)
+        hx = [state, make(1, 2, 2)] if mode == "LSTM" else state
+        return [Sample(make(2, 4, 3), hx, params, True, 1, 0.0, False, False, True), Sample(make(4, 2, 3), hx, params[:2], False, 1, 0.0, False, False, False)]
+
+    return make_samples
+
+
+@composite(method=False, samples=_recurrent_samples("LSTM", 4))
+def lstm(*args, **kwargs):
+    """The layers of :class:`nn.LSTM`, with all weights in a list: its output and the last states.
+
+    ``lstm(input, hx, params, has_biases, num_layers, dropout, train, bidirectional, batch_first)``, or of packed sequences
+    ``lstm(data, batch_sizes, hx, params, has_biases, num_layers, dropout, train, bidirectional)``.
+
+    >>> import flambeau as torch
+    >>> layer = torch.nn.LSTM(2, 3)
+    >>> zeros = torch.zeros(1, 4, 3)
+    >>> output, h, c = torch.lstm(torch.ones(5, 4, 2), (zeros, zeros), layer._flat_weights, True, 1, 0.0, False, False, False)
+    >>> output.shape, h.shape
+    (torch.Size([5, 4, 3]), torch.Size([1, 4, 3]))
+    """
+    return _sequences("LSTM", args, kwargs)
+
+
+@composite(method=False, samples=_recurrent_samples("GRU", 3))
+def gru(*args, **kwargs):
+    """The layers of :class:`nn.GRU`, with all weights in a list: its output and the last state; arguments as for :func:`lstm`."""
+    return _sequences("GRU", args, kwargs)
+
+
+@composite(method=False, samples=_recurrent_samples("RNN", 1))
+def rnn_tanh(*args, **kwargs):
+    """The layers of :class:`nn.RNN`, with all weights in a list: its output and the last state; arguments as for :func:`lstm`."""
+    return _sequences("RNN_TANH", args, kwargs)
+
+
+@composite(method=False, samples=_recurrent_samples("RNN", 1))
+def rnn_relu(*args, **kwargs):
+    """:func:`rnn_tanh` with rectifiers."""
+    return _sequences("RNN_RELU", args, kwargs)
+
+
+def _cell_samples(gates: int, states: int = 1) -> Callable:
+    def make_samples(make: Callable) -> list[Sample]:
+        hx = make(2, 2) if states == 1 else [make(2, 2), make(2, 2)]
+        weights = make(2 * gates, 3), make(2 * gates, 2)
+        return [Sample(make(2, 3), hx, *weights), Sample(make(2, 3), hx, *weights, make(2 * gates), make(2 * gates))]
+
+    return make_samples
+
+
+@composite(method=False, samples=_cell_samples(4, 2))
+def lstm_cell(input, hx, w_ih, w_hh, b_ih=None, b_hh=None):
+    """One step of :class:`nn.LSTMCell`: both states."""
+    return _rnn.cell("LSTM", input, tuple(hx), w_ih, w_hh, b_ih, b_hh)
+
+
+@composite(method=False, samples=_cell_samples(3))
+def gru_cell(input, hx, w_ih, w_hh, b_ih=None, b_hh=None):
+    """One step of :class:`nn.GRUCell`."""
+    return _rnn.cell("GRU", input, (hx,), w_ih, w_hh, b_ih, b_hh)[0]
+
+
+@composite(method=False, samples=_cell_samples(1))
+def rnn_tanh_cell(input, hx, w_ih, w_hh, b_ih=None, b_hh=None):
+    """One step of :class:`nn.RNNCell`."""
+    return _rnn.cell("RNN_TANH", input, (hx,), w_ih, w_hh, b_ih, b_hh)[0]
+
+
+@composite(method=False, samples=_cell_samples(1))
+def rnn_relu_cell(input, hx, w_ih, w_hh, b_ih=None, b_hh=None):
+    """One step of :class:`nn.RNNCell` with a rectifier."""
+    return _rnn.cell("RNN_RELU", input, (hx,), w_ih, w_hh, b_ih, b_hh)[0]
+
+
+# --- others --------------------------------------------------------------------------------------------------
+
+
+@composite(method=False, samples=lambda make: [Sample(make(1, 2, 3), (1, 1, 2, 3), True)])
+def affine_grid_generator(theta, size, align_corners):
+    """:func:`nn.functional.affine_grid`."""
+    return F.affine_grid(theta, size, align_corners)
+
+
+@composite(method=False, samples=lambda make: [Sample(make(2, 3), 1), Sample(make(2, 3), (0, 1), True)])
+def frobenius_norm(input, dim, keepdim=False):
+    """The square root of the sum of squares along ``dim``.
+
+    >>> import flambeau as torch
+    >>> torch.frobenius_norm(torch.tensor([[3.0, 4.0]]), 1)
+    tensor([5.])
+    """
+    return ops.norm(input, 2, dim, keepdim)
+
+
+@composite(method=False, samples=lambda make: [Sample(make(3, 2)), Sample(make(2, 3, 2), (0, 2), True)])
+def nuclear_norm(input, dim=None, keepdim=False):
+    """The sum of the singular values of a matrix, or of those along the two dims ``dim``."""
+    return ops.norm(input, "nuc", dim, keepdim)
