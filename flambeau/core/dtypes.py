@@ -7,6 +7,7 @@ Source: https://docs.pytorch.org/docs/stable/tensor_attributes.html#torch.dtype
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -17,7 +18,7 @@ class dtype:
 
     __slots__ = ("name", "np", "itemsize", "is_floating_point", "is_complex", "is_signed", "is_stored", "is_extension", "kind", "code")
 
-    def __init__(self, name: str, np_type: type, kind: int, code: int) -> None:
+    def __init__(self, name: str, np_type: np.typing.DTypeLike, kind: int, code: int) -> None:
         self.name = name
         self.np = np.dtype(np_type)
         self.itemsize = self.np.itemsize
@@ -26,8 +27,9 @@ class dtype:
         self.is_floating_point = kind == FLOATING
         self.is_complex = kind == COMPLEX
         self.is_signed = name not in ("bool", "uint8", "uint16", "uint32", "uint64")
-        self.is_stored = kind == FLOATING and self.itemsize == 1  # it is stored, moved and converted, but not computed with
-        self.is_extension = np_type.__module__ == "ml_dtypes"  # NumPy itself does not know it
+        # It is stored, moved and converted, but little or nothing is computed with it.
+        self.is_stored = kind == FLOATING and self.itemsize == 1 or kind == COMPLEX and self.itemsize == 4
+        self.is_extension = self.is_stored or self.np.kind == "V"  # NumPy itself does not know it
 
     def __repr__(self) -> str:
         return "torch." + self.name
@@ -75,6 +77,7 @@ float8_e4m3fn = dtype("float8_e4m3fn", ml_dtypes.float8_e4m3fn, FLOATING, 24)
 float8_e5m2fnuz = dtype("float8_e5m2fnuz", ml_dtypes.float8_e5m2fnuz, FLOATING, 25)
 float8_e4m3fnuz = dtype("float8_e4m3fnuz", ml_dtypes.float8_e4m3fnuz, FLOATING, 26)
 float8_e8m0fnu = dtype("float8_e8m0fnu", ml_dtypes.float8_e8m0fnu, FLOATING, 44)
+complex32 = dtype("complex32", [("real", np.float16), ("imag", np.float16)], COMPLEX, 8)
 complex64 = dtype("complex64", np.complex64, COMPLEX, 9)
 complex128 = dtype("complex128", np.complex128, COMPLEX, 10)
 
@@ -82,8 +85,9 @@ ALL = (
     bool, uint8, int8, int16, int32, int64, uint16, uint32, uint64,
     float16, bfloat16, float32, float64, complex64, complex128,
 )  # fmt: skip
-STORED = (float8_e4m3fn, float8_e5m2, float8_e4m3fnuz, float8_e5m2fnuz, float8_e8m0fnu)
-"""Those that tensors are stored and moved in, but not computed with; all others are in ``ALL``."""
+FLOATS8 = (float8_e4m3fn, float8_e5m2, float8_e4m3fnuz, float8_e5m2fnuz, float8_e8m0fnu)
+STORED = (*FLOATS8, complex32)
+"""Those that tensors are stored and moved in, but hardly computed with; all others are in ``ALL``."""
 
 
 class AbsentType(dtype):
@@ -106,21 +110,21 @@ AbsentType.__module__, AbsentType.__name__, AbsentType.__qualname__ = "torch", "
 _bits = dict(zip(("bits1x8", "bits2x4", "bits4x2", "bits8", "bits16"), range(18, 23)))
 _few = {f"{sign}int{n}": code + n for sign, code in (("u", 29), ("", 36)) for n in range(1, 8)}
 ABSENT = (
-    AbsentType("complex32", 4, COMPLEX, 8), AbsentType("float4_e2m1fn_x2", 1, FLOATING, 45),
+    AbsentType("float4_e2m1fn_x2", 1, FLOATING, 45),
     *[AbsentType(name, 4 if name == "qint32" else 1, INTEGRAL, code) for code, name in enumerate(("qint8", "quint8", "qint32"), 12)],
     *[AbsentType(name, 1, INTEGRAL, code) for code, name in enumerate(("quint4x2", "quint2x4"), 16)],
     *[AbsentType(name, 2 if name == "bits16" else 1, INTEGRAL, code) for name, code in (_bits | _few).items()],
 )  # fmt: skip
 ALIASES = {
     "half": float16, "float": float32, "double": float64, "cfloat": complex64, "cdouble": complex128,
-    "short": int16, "int": int32, "long": int64, "chalf": ABSENT[0],
+    "short": int16, "int": int32, "long": int64, "chalf": complex32,
 }  # fmt: skip
 _PYTHON_TYPES.update({type(0.0): float64, type(0): int64, type(True): bool, type(0j): complex128})
 
 _BY_NAME = {d.name: d for d in (*ALL, *STORED, *ABSENT)} | ALIASES
 _BY_NUMPY = {d.np: d for d in (*ALL, *STORED)}
-_COMPLEX_OF = {float16: complex64, bfloat16: complex64, float32: complex64, float64: complex128}
-_REAL_OF = {complex64: float32, complex128: float64}
+_COMPLEX_OF = {float16: complex32, bfloat16: complex64, float32: complex64, float64: complex128}
+_REAL_OF = {complex32: float16, complex64: float32, complex128: float64}
 
 
 def by_name(name: str) -> dtype:
@@ -145,13 +149,13 @@ def as_dtype(value, name: str) -> dtype:
 _SCALAR_NAMES = {
     "bool": "Bool", "uint8": "Byte", "int8": "Char", "int16": "Short", "int32": "Int", "int64": "Long",
     "uint16": "UInt16", "uint32": "UInt32", "uint64": "UInt64", "float16": "Half", "bfloat16": "BFloat16",
-    "float32": "Float", "float64": "Double", "complex64": "ComplexFloat", "complex128": "ComplexDouble",
-    **{d.name: d.name.capitalize() for d in STORED},
+    "float32": "Float", "float64": "Double", "complex32": "ComplexHalf", "complex64": "ComplexFloat", "complex128": "ComplexDouble",
+    **{d.name: d.name.capitalize() for d in FLOATS8},
 }  # fmt: skip
 
 _C_NAMES = {
     "bool": "bool", "float16": "c10::Half", "bfloat16": "c10::BFloat16", "float32": "float", "float64": "double",
-    "int32": "int", "complex64": "c10::complex<float>", "complex128": "c10::complex<double>",
+    "int32": "int", "complex32": "c10::complex<c10::Half>", "complex64": "c10::complex<float>", "complex128": "c10::complex<double>",
 }  # fmt: skip
 
 
@@ -177,11 +181,27 @@ def from_numpy(np_dtype: np.dtype) -> dtype:
         ) from None
 
 
+def cast(values: np.ndarray, d: dtype) -> np.ndarray:
+    """``values`` of a type that NumPy computes with in another dtype; an imaginary part must not be lost."""
+    return stored(values, d) if d.is_stored else values.astype(d.np)
+
+
+def widened(values: np.ndarray) -> np.ndarray:
+    """Values of a type that NumPy does not know, or of half precision, in the narrowest of those that it computes with."""
+    if values.dtype != complex32.np:
+        return values.astype(np.float32)
+    parts = np.ascontiguousarray(values).reshape(-1).view(np.float16)
+    return parts.astype(np.float32).view(np.complex64).reshape(values.shape)
+
+
 def stored(values: np.ndarray, d: dtype) -> np.ndarray:
     """``values`` in a dtype of ``STORED``: the nearest ones, among equally near ones the even one.
 
     Where there is no infinity, what is too large becomes the largest value; the scale ``float8_e8m0fnu`` has no sign and no 0.
     """
+    if d is complex32:
+        with np.errstate(over="ignore"):
+            return values.astype(np.complex64).reshape(-1).view(np.float32).astype(np.float16).view(d.np).reshape(values.shape)
     values = np.asarray(values, np.float32)  # by way of which PyTorch converts other numbers
     if d is float8_e4m3fn:
         values = np.where(np.isnan(values), values, np.clip(values, -448, 448))
@@ -236,7 +256,7 @@ depending_on_default: list[Callable[[], None]] = []
 def _promote(a: dtype, b: dtype) -> dtype:
     if a is b:
         return a
-    if a.is_stored or b.is_stored:
+    if a in FLOATS8 or b in FLOATS8:
         names = scalar_name(a), scalar_name(b)
         raise RuntimeError(f"Promotion for Float8 Types is not supported, attempted to promote {names[0]} and {names[1]}")
     if a.kind < b.kind:
@@ -247,7 +267,8 @@ def _promote(a: dtype, b: dtype) -> dtype:
             f"Promotion for uint16, uint32, uint64 types is not supported, attempted to promote {names[0]} and {names[1]}"
         )
     if a.kind == COMPLEX:
-        return complex128 if complex128 in (a, b) or b is float64 else complex64
+        real = a.to_real()
+        return (_promote(real, b.to_real()) if b.kind >= FLOATING else real).to_complex()
     if a.kind == FLOATING:
         if b.kind != FLOATING:
             return a
@@ -287,7 +308,7 @@ class finfo:
         if d.kind < FLOATING:
             raise TypeError(f"torch.finfo() requires a floating point input type. Use torch.iinfo to handle '{d}'")
         d = d.to_real()
-        info = ml_dtypes.finfo(d.np) if d.is_extension else np.finfo(d.np)
+        info: Any = ml_dtypes.finfo(d.np) if d.is_extension else np.finfo(d.np)
         self.bits = d.itemsize * 8
         self.eps, self.max, self.min = float(info.eps), float(info.max), float(info.min)
         self.tiny = self.smallest_normal = float(info.smallest_normal)

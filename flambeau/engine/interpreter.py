@@ -11,7 +11,7 @@ from collections.abc import Collection
 
 import numpy as np
 
-from flambeau.core.dtypes import bfloat16, float16
+from flambeau.core.dtypes import bfloat16, cast, complex32, float16, widened
 from flambeau.core.dtypes import dtype as Dtype
 from flambeau.core.errors import is_passing, out_of_memory
 from flambeau.engine.graph import NO_ATTRS, PROJECT, VIEW, WRITE, Node, strided
@@ -177,11 +177,11 @@ def compute(node, args: list):
 
 
 def _widened(args: list) -> list:
-    """Half-precision values as float32: kernels compute in float32 and round once, as PyTorch's do on the CPU."""
-    return [a.astype(np.float32) if a.__class__ is np.ndarray and a.dtype in _HALF else a for a in args]
+    """Half-precision values as float32 or complex64: kernels compute in them and round once, as PyTorch's do on the CPU."""
+    return [widened(a) if a.__class__ is np.ndarray and a.dtype in _HALF else a for a in args]
 
 
-_HALF = (float16.np, bfloat16.np)
+_HALF = (float16.np, bfloat16.np, complex32.np)
 
 
 def _owned(value, shape: tuple, dtype: Dtype, args: list, op) -> np.ndarray:
@@ -189,7 +189,7 @@ def _owned(value, shape: tuple, dtype: Dtype, args: list, op) -> np.ndarray:
     if value.__class__ is not np.ndarray:
         value = np.asarray(value)
     if value.dtype != dtype.np:
-        value = value.astype(dtype.np)
+        value = cast(value, dtype)
     if value.shape != shape:
         raise AssertionError(f"{op.name}: the kernel made shape {value.shape} where {tuple(shape)} was recorded")
     if not (value.flags.c_contiguous and value.flags.writeable):  # one element broadcast to one is read-only

@@ -195,4 +195,6 @@ def _polar(abs, angle):
 def polar(abs, angle):
     r"""The complex tensor :math:`abs \cdot e^{i \cdot angle}`, from two tensors of the same dtype."""
     _check_parts(abs, angle)
+    if abs._dtype is dtypes.float16:
+        raise NotImplementedError("\"polar_cpu\" not implemented for 'Half'")
     return broadcast_shapes(abs._shape, angle._shape), abs._dtype.to_complex(), (abs, angle), {}

@@ -17,7 +17,7 @@ from flambeau.ops.record import ErrorSample, Sample, composite, op
 def _cast(x: np.ndarray, dtype: dtypes.dtype) -> np.ndarray:
     if x.dtype.kind == "c" and not dtype.is_complex:
         x = x.real if dtype is not dtypes.bool else x != 0
-    return dtypes.stored(x, dtype) if dtype.is_stored else x.astype(dtype.np)
+    return dtypes.cast(x, dtype)
 
 
 @op(

@@ -76,7 +76,7 @@ def _full(shape: tuple[int, ...], value, dtype: dtypes.dtype) -> np.ndarray:
     if value == 0 and not (isinstance(value, float) and math.copysign(1.0, value) < 0):
         return np.zeros(shape, dtype.np)
     array = np.empty(shape, dtype.np)
-    array[...] = value
+    array[...] = dtypes.stored(np.asarray(value), dtype) if dtype.is_stored else value
     return array
 
 
@@ -236,6 +236,8 @@ def eye(n, m=None, *, dtype=None, layout=None, device=None, requires_grad=False,
         if size is not None and size < 0:
             raise RuntimeError(f"{name} must be greater or equal to 0, got {size}")
     d = dtype or dtypes.get_default_dtype()
+    if d is dtypes.complex32:
+        raise NotImplementedError("\"eye\" not implemented for 'ComplexHalf'")
     return finish(np.eye(n, m, dtype=np.uint8).astype(d.np), d, device, requires_grad)
 
 

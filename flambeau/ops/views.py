@@ -428,6 +428,9 @@ def _complex_of(g):
 @view(grad={"input": lambda g: view_as_real(g.contiguous().resolve_conj())}, samples=lambda make: [Sample(make(3, 2))])
 def view_as_complex(input):
     """A real tensor whose last dim has size 2 as complex numbers, on the same memory."""
+    if input.dtype not in (dtypes.float16, dtypes.float32, dtypes.float64):
+        kinds = "half, float and double tensors"
+        raise RuntimeError(f"view_as_complex is only supported for {kinds}, but got a tensor of scalar type: {dtypes.scalar_name(input.dtype)}")
     if not input.dim() or input.shape[-1] != 2:
         raise RuntimeError("Tensor must have a last dimension of size 2")
     if input.stride()[-1] != 1 or any(s % 2 for s in input.stride()[:-1]) or input.storage_offset() % 2:

@@ -228,10 +228,10 @@ def _converted(leaves, dtype: dtypes.dtype, kinds: set[type] | None = None) -> n
     array = np.array(leaves)
     if array.dtype == dtype.np:
         return array
-    if dtype.is_stored:
-        return dtypes.stored(array, dtype)
     if array.dtype.kind == "c" and dtype.kind == dtypes.FLOATING:
         raise TypeError("must be real number, not complex")
+    if dtype.is_stored:
+        return dtypes.stored(array, dtype)
     with np.errstate(over="ignore"):  # too large for the type: inf
         return array.astype(dtype.np)
 

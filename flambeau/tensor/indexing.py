@@ -340,7 +340,7 @@ def _ready(value, x: Tensor, shape: Size | None):
     if value.__class__ is float or value.__class__ is int:
         if dtype in _AS_IT_IS and -_EXACT <= value <= _EXACT:
             return value
-        return np.array(fitting(value, dtype)).astype(dtype.np)
+        return dtypes.cast(np.array(fitting(value, dtype)), dtype)
     if value.__class__ is not Tensor or value._dtype is not dtype or value._tangent is not None or value._bits:
         return None
     if shape is not None and value._shape and value._shape != shape or grad_mode.enabled and value.requires_grad:

@@ -164,6 +164,8 @@ def format_tensor(
 
 def format_values(array: np.ndarray, indent: int = 0) -> str:
     """The bracketed values alone, for a text whose first bracket stands in column ``indent``."""
+    if array.dtype == dtypes.complex32.np:
+        array = dtypes.widened(array)
     summarize = array.size > _options["threshold"]
     shown = _edges(array) if summarize else array
     write: Callable[[Any], str]

@@ -44,7 +44,9 @@ def record(op, args: tuple, kwargs: dict):
     if MetaStorage.some and (like := on_meta(*args, *kwargs.values(), *inputs)) is not None:
         return meta.record(op, shape, dtype, inputs, attrs, like)
     looked = looks.count != looked_before or errors.warned != warned  # neither is part of a recipe
-    _refuse_stored(op, inputs)
+    for x in inputs:
+        if isinstance(x, Tensor) and x._dtype.is_stored:
+            _refuse_stored(op, x._dtype)
     given, order = inputs, None
     if op.layout is elementwise_layout and is_strided(inputs):
         order = op.layout(inputs, shape[0] if op.outputs else shape, attrs)
@@ -209,7 +211,7 @@ def elementwise(op, inputs: tuple, attrs: dict) -> Tensor:
             if dtype is None:
                 shape, dtype = x._shape, x._dtype
                 if dtype.is_stored:
-                    _refuse_stored(op, inputs)
+                    return _general(op, inputs, attrs)
             elif x._dtype is not dtype or (x._shape is not shape and x._shape != shape):
                 return _general(op, inputs, attrs)
             if x._strides is not None:
@@ -234,15 +236,18 @@ _OF_STORED = frozenset(
     + ["_strided_scatter", "write", "index_select", "index_copy", "_embedding", "abs", "eq", "ne", "isnan", "any", "all"]
 )
 """What can be done with numbers that are stored, but not computed with."""
+_OF_COMPLEX32 = _OF_STORED - {"flip"} | frozenset(
+    "add sub rsub mul addcmul neg sgn conj_physical triu tril index_add index_fill masked_fill _convolution _convolution_input "
+    "_convolution_weight linalg.vector_norm std var _std_mean _var_mean isclose isinf isfinite isreal _nonzero count_nonzero".split()
+)
+"""What there is for complex numbers of half precision, with which PyTorch computes a little."""
 
 
-def _refuse_stored(op, inputs: tuple) -> None:
+def _refuse_stored(op, dtype: dtypes.dtype) -> None:
     """Raises where an op would compute with a dtype that numbers are stored in only."""
-    for x in inputs:
-        if isinstance(x, Tensor) and x._dtype.is_stored and op.name not in _OF_STORED:
-            if op.form == "pointwise":
-                result_type(*[y for y in inputs if isinstance(y, Tensor)])  # which refuses others beside it
-            raise NotImplementedError(f"\"{op.short_name}_cpu\" not implemented for '{dtypes.scalar_name(x._dtype)}'")
+    if op.name not in (_OF_COMPLEX32 if dtype is dtypes.complex32 else _OF_STORED):
+        name = "div" if op.short_name == "true_divide" else op.short_name
+        raise NotImplementedError(f"\"{name}_cpu\" not implemented for '{dtypes.scalar_name(dtype)}'")
 
 
 def _finish(op, inputs: tuple, nodes: tuple, attrs: dict, shape, dtype, order=None) -> Tensor:
@@ -276,6 +281,8 @@ def _general(op, inputs: tuple, attrs: dict) -> Tensor:
         compute = result_type(*[x for x in inputs if x is not None])
         if op.result == "float" and compute.kind < dtypes.FLOATING:
             compute = dtypes.get_default_dtype()
+    if compute.is_stored:
+        _refuse_stored(op, compute)
     dtype = dtypes.bool if op.result == "bool" else compute
     shape = tensors[0]._shape
     strided = False
@@ -505,7 +512,7 @@ def wrap(array: np.ndarray, dtype: dtypes.dtype | None = None) -> Tensor:
     if dtype is None:
         dtype = dtypes.from_numpy(array.dtype)
     elif array.dtype != dtype.np:
-        array = array.astype(dtype.np)
+        array = dtypes.cast(array, dtype)
     if not array.flags.c_contiguous:
         array = array.copy("C")
     shape = size_of_ints(array.shape)

@@ -241,8 +241,11 @@ class Tensor(Derived):
             return (from_storage if size == from_storage.size else from_storage[:size]).reshape(self._shape)
         values = VIEW.kernel(from_storage, self._shape, self.stride(), self._offset, self._dtype)
         if self._bits:
+            stored = values.dtype == dtypes.complex32.np
+            values = dtypes.widened(values) if stored else values
             values = values.conj() if "conj" in self._bits else values
             values = -values if "neg" in self._bits else values
+            values = dtypes.stored(values, self._dtype) if stored else values
         return values
 
     def item(self):
@@ -263,7 +266,7 @@ class Tensor(Derived):
             if self._opaque:
                 self._storage.refuse_value()
             value = self._array().reshape(())  # one that could not be computed, or is not what is in memory
-            return value.astype(np.float32).item() if dtype.is_extension else value.item()
+            return dtypes.widened(value).item() if dtype.is_extension else value.item()
         if flight.aloft is not None:
             flight.settle(value)
         return value.item(self._offset)
@@ -284,7 +287,7 @@ class Tensor(Derived):
                 flight.settle(value)
             return value.tolist()
         array = self._array()
-        return (array.astype(np.float32) if self._dtype.is_extension else array).tolist()
+        return (dtypes.widened(array) if self._dtype.is_extension else array).tolist()
 
     def __bool__(self) -> bool:
         n = self._shape.numel() if self._shape else 1

@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch")
 import flambeau  # noqa: E402
 from flambeau.core import dtypes  # noqa: E402
 
-NAMES = [d.name for d in dtypes.STORED]
+NAMES = [d.name for d in dtypes.FLOATS8]
 
 
 def numbers() -> np.ndarray:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import ml_dtypes
 import numpy as np
 
-from flambeau.core.dtypes import scalar_name
+from flambeau.core.dtypes import complex32, scalar_name
 
 from .boxmuller import by_pairs, by_sixteen, fma
 from .generator import Generator
@@ -26,7 +26,7 @@ Size = int | tuple[int, ...]
 BFLOAT16, HALF, FLOAT, DOUBLE = map(np.dtype, (ml_dtypes.bfloat16, np.float16, np.float32, np.float64))
 DIGITS: dict[np.dtype, int] = {DOUBLE: 53, FLOAT: 24, HALF: 11, BFLOAT16: 8}
 _LARGEST = {d: float(ml_dtypes.finfo(d).max) for d in DIGITS}
-_REAL: dict[np.dtype, np.dtype] = {np.dtype(np.complex64): FLOAT, np.dtype(np.complex128): DOUBLE}
+_REAL: dict[np.dtype, np.dtype] = {complex32.np: HALF, np.dtype(np.complex64): FLOAT, np.dtype(np.complex128): DOUBLE}
 _WIDE_UNSIGNED = frozenset(map(np.dtype, (np.uint16, np.uint32, np.uint64)))  # most kernels do not know them
 _INT64_MIN, _INT64_MAX = -(1 << 63), (1 << 63) - 1
 
