@@ -1,7 +1,9 @@
 """``torch.ops.aten``: PyTorch's own operators, by the records of flambeau's functions.
 
-``aten.txt`` has the schemas of those that there are; they are parsed when they are first asked for. A call goes to the function of the
-same name, or to one of the few here, whose arguments or results differ from those of a function that programs call.
+``aten.txt`` has PyTorch's schemas; they are parsed when they are first asked for. A call goes to the function of the
+same name, or to one of the few here, whose arguments or results differ from those of a function that programs call. Programs also ask for
+operators that they never call, to compare others with or to say what stands for them: so all are there, and what flambeau has
+no function for says so when it is called.
 
 Source: https://docs.pytorch.org/docs/stable/torch.compiler_ir.html
 """
@@ -9,7 +11,7 @@ Source: https://docs.pytorch.org/docs/stable/torch.compiler_ir.html
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from math import prod
+from math import inf, prod
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ import flambeau
 from flambeau.core import dtypes, memory_format
 from flambeau.jit.operators import find_operator
 from flambeau.library import operators
+from flambeau.library.aten_backward import BACKWARD, UPSAMPLING
 from flambeau.library.operators import OpOverload, OpOverloadPacket
 from flambeau.library.schema import NumberOrTensor, TensorType, parse_schema
 from flambeau.nn import functional
@@ -48,6 +51,15 @@ def _native_batch_norm(x: Tensor, weight: Any, bias: Any, mean: Any, var: Any, t
         return F.batch_norm(x, mean, var, weight, bias, False, momentum, eps), x.new_empty(0), x.new_empty(0)
     m, scale = _moments(x, [0, *range(2, x.dim())], eps)
     return F.batch_norm(x, mean, var, weight, bias, True, momentum, eps), m.reshape(-1), scale.reshape(-1)
+
+
+def _batch_norm_with_update(x: Tensor, weight: Any, bias: Any, mean: Any, var: Any, momentum: float, eps: float) -> tuple:
+    return *_native_batch_norm(x, weight, bias, mean, var, True, momentum, eps), x.new_empty(0, dtype=dtypes.uint8)
+
+
+def _safe_softmax(x: Tensor, dim: int, dtype: Any = None) -> Tensor:
+    """Zeros, not NaN, for rows in which everything is masked."""
+    return flambeau.softmax(x, dim, dtype=dtype).masked_fill((x == -inf).all(dim, keepdim=True), 0)
 
 
 def _softmax(function: Callable) -> Callable:
@@ -86,16 +98,6 @@ def _bernoulli(x: Tensor, p: Any = None, *, generator: Any = None) -> Tensor:
 
 def _fill(x: Tensor, value: Any) -> Tensor:
     return x.clone().fill_(value)
-
-
-def _upsampled(mode: str, dims: int, corners: bool) -> Callable:
-    def run(x: Tensor, size: list[int], *rest: Any) -> Tensor:
-        align, scales = (bool(rest[0]), rest[1:]) if corners and rest else (None, rest)
-        if len(scales) == dims and None not in scales:
-            return F.interpolate(x, scale_factor=tuple(scales), mode=mode, align_corners=align)
-        return F.interpolate(x, size=tuple(size), mode=mode, align_corners=align)
-
-    return run
 
 
 def _unpooled(x: Tensor, indices: Tensor, size: list[int], *windows: Any) -> Tensor:
@@ -204,7 +206,7 @@ _SPARSE: dict[str, Callable] = {
 _OWN: dict[str, Callable] = {
     **_SPARSE,
     "native_layer_norm": _native_layer_norm, "native_group_norm": _native_group_norm, "native_batch_norm": _native_batch_norm,
-    "_native_batch_norm_legit": _native_batch_norm, "_softmax": _softmax(flambeau.softmax), "_log_softmax": _softmax(flambeau.log_softmax),
+    "_native_batch_norm_legit": _native_batch_norm, "_batch_norm_with_update": _batch_norm_with_update, "_safe_softmax": _safe_softmax, "_softmax": _softmax(flambeau.softmax), "_log_softmax": _softmax(flambeau.log_softmax),
     "_to_copy": _to_copy, "native_dropout": _native_dropout, "nll_loss_forward": _nll_loss_forward, "nll_loss2d_forward": _nll_loss_forward,
     "_native_batch_norm_legit_no_training": lambda x, w, b, m, v, momentum, eps: _native_batch_norm(x, w, b, m, v, False, momentum, eps),
     "log_sigmoid_forward": _log_sigmoid_forward, "_unsafe_view": lambda x, size: x.reshape(size), "_reshape_alias": lambda x, size, stride: x.view(size),
@@ -218,11 +220,8 @@ _OWN: dict[str, Callable] = {
     "adaptive_max_pool3d": _with_indices(F.adaptive_max_pool3d), "fractional_max_pool2d": _fractional(F.fractional_max_pool2d),
     "fractional_max_pool3d": _fractional(F.fractional_max_pool3d), "block_diag": _each(flambeau.block_diag),
     "cartesian_prod": _each(flambeau.cartesian_prod), "meshgrid": _each(flambeau.meshgrid), "broadcast_tensors": _each(flambeau.broadcast_tensors),
-    "einsum": lambda equation, tensors, **k: flambeau.einsum(equation, *tensors), "upsample_linear1d": _upsampled("linear", 1, True),
-    "upsample_bilinear2d": _upsampled("bilinear", 2, True), "upsample_bicubic2d": _upsampled("bicubic", 2, True),
-    "upsample_trilinear3d": _upsampled("trilinear", 3, True), "upsample_nearest1d": _upsampled("nearest", 1, False),
-    "upsample_nearest2d": _upsampled("nearest", 2, False), "upsample_nearest3d": _upsampled("nearest", 3, False),
-    "view": lambda x, to: x.view(to), "size": lambda x, d=None: x.size(d) if d is not None else list(x.size()),
+    "einsum": lambda equation, tensors, **k: flambeau.einsum(equation, *tensors),
+    **UPSAMPLING, **BACKWARD, "view": lambda x, to: x.view(to), "size": lambda x, d=None: x.size(d) if d is not None else list(x.size()),
     "_cdist_forward": lambda a, b, p, mode=None: flambeau.cdist(a, b, p), "_assert_async": lambda x, *a: flambeau._assert_async(x, *a),
     "full": lambda size, value, **k: _of_size(flambeau.full)(size, value, **k), "arange": _arange, "linspace": _like(flambeau.linspace),
     "new_full": lambda x, size, value, **k: _new("new_full")(x, size, value, **k), "full_like": _like(flambeau.full_like),
@@ -238,6 +237,10 @@ for _name in ("new_zeros", "new_ones", "new_empty"):
     _OWN[_name] = _new(_name)
 
 
+def _unknown(name: str) -> NotImplementedError:
+    return NotImplementedError(f"Could not run 'aten::{name}' with arguments from the 'CPU' backend: flambeau has no function for this operator")
+
+
 def _function(name: str) -> Callable:
     """What does the work of an operator.
 
@@ -247,11 +250,11 @@ def _function(name: str) -> Callable:
     if name in _OWN:
         return _OWN[name]
     if name.startswith("_") and not name.startswith("__") and name not in ("_convolution",):
-        raise NotImplementedError(f"aten::{name}: flambeau has no such operator")  # what is called so here may be another
+        raise _unknown(name)  # what is called so here may be another
     try:
         found = find_operator(f"ops.aten.{name}")
     except RuntimeError:
-        raise NotImplementedError(f"aten::{name}: flambeau has no such operator") from None
+        raise _unknown(name) from None
 
     def call(*args: Any, **kwargs: Any) -> Any:
         if "memory_format" in kwargs:

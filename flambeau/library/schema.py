@@ -236,7 +236,7 @@ class FunctionSchema:
                 texts.append("*")
             texts.append(str(a))
         returns = ", ".join(map(str, self.returns))
-        if len(self.returns) != 1 or self.returns[0].name:
+        if len(self.returns) != 1:
             returns = f"({returns})"
         full = f"{self.name}.{self.overload_name}" if self.overload_name else self.name
         return f"{full}({', '.join(texts)}) -> {returns}"
@@ -386,7 +386,7 @@ def _returns(words: _Words) -> Iterator[Argument]:
         return
     if not words.skip("("):
         type, written, alias = _type(words)
-        yield Argument("", type, written, alias, _NO_DEFAULT, False)
+        yield Argument(words.take() if words.next() else "", type, written, alias, _NO_DEFAULT, False)
         return
     while not words.skip(")"):
         if words.skip("..."):
