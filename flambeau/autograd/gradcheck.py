@@ -327,10 +327,13 @@ def gradgradcheck(
     else:
         grad_outputs = (grad_outputs,) if isinstance(grad_outputs, Tensor) else tuple(grad_outputs)
     count = len(grad_outputs)
+    places = [k for k, x in enumerate(inputs + grad_outputs) if isinstance(x, Tensor) and x.requires_grad]
 
     def first_order(*args):
+        for k in places:
+            args[k].requires_grad_()  # which dual tensors do not say
         values, weights = args[:-count], args[-count:]
-        leaves = [x for x in values if isinstance(x, Tensor) and x.requires_grad]
+        leaves = [values[k] for k in places if k < len(values)]
         return tuple(
             g for g in grad(_differentiable(func(*values)), leaves, weights, create_graph=True, allow_unused=True) if g is not None
         )

@@ -397,6 +397,13 @@ def _rows(input):
     return input if input.dim() > 1 else input.reshape(1, -1)
 
 
+def _checked_rows(input):
+    """The input of a loss of margins as (samples, classes): there may be no samples, but not no classes."""
+    if input.dim() > 2 or input.dim() and input._shape[-1] == 0:
+        raise RuntimeError(f"Expected non-empty vector or matrix with optional 0-dim batch size, but got: {list(input._shape)}")
+    return _rows(input)
+
+
 @composite(
     name="nn.functional.multi_margin_loss",
     samples=lambda make: [
@@ -418,7 +425,7 @@ def multi_margin_loss(input, target, p=1, margin=1.0, weight=None, size_average=
     reduction = checked_reduction(reduction, size_average, reduce)
     if p not in (1, 2):
         raise ValueError("only p == 1 and p == 2 supported")
-    rows = _rows(input)
+    rows = _checked_rows(input)
     n, classes = rows._shape
     if target.numel() != n or target.dim() > 1:
         raise RuntimeError(
@@ -452,9 +459,10 @@ def multilabel_margin_loss(input, target, size_average=None, reduce=None, reduct
     ``target``, of the input's shape (N, C) or (C,), lists the right classes of each sample, up to the first -1.
     """
     reduction = checked_reduction(reduction, size_average, reduce)
-    if target._shape != input._shape or input.dim() > 2:
+    scores = _checked_rows(input)
+    if target._shape != input._shape:
         raise RuntimeError(f"inconsistent target size: {list(target._shape)} for input of size: {list(input._shape)}")
-    scores, labels = _rows(input), _rows(target)
+    labels = _rows(target)
     listed = (labels < 0).cumsum(1) == 0
     labels = labels.masked_fill(~listed, 0)
     right = scores.new_zeros(scores._shape).scatter_add(1, labels, listed.to(scores._dtype)) > 0

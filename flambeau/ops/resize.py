@@ -12,6 +12,7 @@ from math import prod
 
 import numpy as np
 
+from flambeau import dispatch
 from flambeau.core import dtypes
 from flambeau.core.dtypes import scalar_name
 from flambeau.core.errors import warn
@@ -157,7 +158,7 @@ def _output_size(input, size, scale_factor, recompute_scale_factor: bool):
                 )
         else:
             size = [size] * dims
-        if not all([hasattr(n, "__index__") for n in size]):
+        if not all([hasattr(n, "__index__") and not (isinstance(n, dispatch.Tensor) and n.is_floating_point()) for n in size]):
             raise TypeError(
                 "expected size to be one of int or Tuple[int] or Tuple[int, int] or Tuple[int, int, int], but got size with types "
                 f"{[type(n) for n in size]}"
@@ -177,7 +178,10 @@ def _output_size(input, size, scale_factor, recompute_scale_factor: bool):
     else:
         scale_factor = [scale_factor] * dims
     factors = tuple([float(f) for f in scale_factor])
-    outputs = tuple([math.floor(n * f) for n, f in zip(spatial, factors, strict=True)])
+    sizes = [n * f for n, f in zip(spatial, factors, strict=True)]
+    if not all([abs(n) < 2**63 for n in sizes]):  # NaN neither
+        raise RuntimeError("value cannot be converted to type int64_t without overflow")
+    outputs = tuple([math.floor(n) for n in sizes])
     return outputs, (None,) * dims if recompute_scale_factor else factors
 
 

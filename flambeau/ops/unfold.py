@@ -163,10 +163,14 @@ def fold(input, output_size, kernel_size, dilation=1, padding=0, stride=1):
             f"Expected size of input's dimension 1 to be divisible by the product of kernel_size, but got "
             f"input.size(1)={rows} and kernel_size={kernel}."
         )
-    if blocks != prod(outputs) or min(outputs) < 1:
+    given = f"Given output_size={sizes}, kernel_size={kernel}, dilation={dilation}, padding={padding}, stride={stride}, "
+    if min(outputs) < 1:
         raise RuntimeError(
-            f"Given output_size={sizes}, kernel_size={kernel}, dilation={dilation}, padding={padding}, stride={stride}, "
-            f"expected size of input's dimension 2 to match the calculated number of sliding blocks {outputs[0]} * "
+            f"{given}calculated shape of the array of sliding blocks as ({', '.join(map(str, outputs))}), which is too small (non-positive)"
+        )
+    if blocks != prod(outputs):
+        raise RuntimeError(
+            f"{given}expected size of input's dimension 2 to match the calculated number of sliding blocks {outputs[0]} * "
             f"{outputs[1]} = {prod(outputs)}, but got input.size(2)={blocks}."
         )
     return _col2im(input, *settings, sizes) if batched else _col2im(input.unsqueeze(0), *settings, sizes).squeeze(0)

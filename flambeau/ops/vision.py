@@ -165,6 +165,11 @@ def affine_grid(theta, size, align_corners=None):
         raise ValueError(f"Expected non-zero, positive output size. Got {size}")
     align_corners = _warn_default(align_corners)
     n, _, *spatial = size
+    if align_corners and min(spatial) == 1:
+        warn(
+            "Since version 1.3.0, affine_grid behavior has changed for unit-size grids when align_corners=True. This is not an intended "
+            "use case of affine_grid. See the documentation of affine_grid for details.",
+        )
     axes = np.meshgrid(*[_evenly(s, align_corners) for s in spatial], indexing="ij")
     base = np.stack([*axes[::-1], np.ones(spatial)], -1).reshape(1, -1, dims + 1)
     base = dispatch.wrap(base, theta._dtype).expand(n, prod(spatial), dims + 1)

@@ -418,9 +418,12 @@ def _find_namespace(full_name: str) -> type | None:
 
 def _find_module_class(module: str, name: str) -> type | None:
     """The ``nn.Module`` class of this name, of flambeau or of the running program."""
-    home = nn if module == "torch.nn" or module.startswith("torch.nn.") else sys.modules.get(module)
-    cls = vars(home).get(name) if home is not None else None
-    return cls if isinstance(cls, type) and issubclass(cls, nn.Module) else None
+    ours = module.replace("torch.nn", "flambeau.nn", 1) if module == "torch.nn" or module.startswith("torch.nn.") else None
+    for home in (sys.modules.get(module), *((sys.modules.get(ours), nn) if ours else ())):
+        cls = vars(home).get(name) if home is not None else None
+        if isinstance(cls, type) and issubclass(cls, nn.Module):
+            return cls
+    return None
 
 
 def _find_operation(module: str, name: str) -> Callable | None:

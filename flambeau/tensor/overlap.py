@@ -22,8 +22,8 @@ APART = frozenset(
 """Ops that move elements from place to place: what they write to may share no memory with what they read."""
 IN_ORDER = frozenset("copy_ where div divide ldexp float_power square selu celu cumsum cumprod max min cross".split())
 """Ops that are like elementwise ones here: an argument may be exactly what is written to, but not another part of it."""
-SAME_EVERYWHERE = frozenset(["fill", "zero"])
-"""Ops that write the same to all elements, so that it does not matter if some of these are one place in memory."""
+SAME_EVERYWHERE = frozenset(["fill", "threshold", "zero"])
+"""Ops that write the same however often they come to a place in memory, so that it does not matter if some elements are one place."""
 
 
 def refuse_overlap(op: Op, written: Tensor, arguments: Iterable) -> None:

@@ -75,3 +75,12 @@ def test_batched_tangents_are_refused():
     x = flambeau.rand(2, dtype=flambeau.float64).requires_grad_()
     with pytest.raises(NotImplementedError, match="check_batched_forward_grad"):
         flambeau.autograd.gradcheck(flambeau.sin, (x,), check_forward_ad=True, check_batched_forward_grad=True)
+
+
+@pytest.mark.parametrize("name", ["right", "several"])
+def test_second_derivatives_forward_over_reverse(name):
+    def outcome(t):
+        x = t.linspace(0.5, 1.5, 3, dtype=t.float64).requires_grad_()
+        return t.autograd.gradgradcheck(FUNCTIONS[name](t), (x,), check_fwd_over_rev=True)
+
+    assert outcome(flambeau) is outcome(torch) is True

@@ -113,33 +113,33 @@ class Movable:
         return self._apply(lambda t: t.share_memory_())
 
 
-def _parse_to(
-    *args: Any,
-    device: Any = None,
-    dtype: dtypes.dtype | None = None,
-    non_blocking: bool = False,
-    memory_format: Any = None,
-) -> tuple[Device | None, dtypes.dtype | None, bool, Any]:
-    """The arguments of ``Module.to``, in whichever of its three forms they came."""
-    given = list(args)
-    if given and isinstance(given[0], Tensor):
-        other = given.pop(0)
-        device, dtype = other.device, other.dtype
-    else:
-        if given and not isinstance(given[0], dtypes.dtype):
-            device = given.pop(0)
-        if given and (given[0] is None or isinstance(given[0], dtypes.dtype)):
-            dtype = given.pop(0)
-    if given:
-        non_blocking = given.pop(0)
-    if given or not isinstance(non_blocking, bool):
-        names = ", ".join(type(arg).__name__ for arg in args)
+def _parse_to(*args: Any, **kwargs: Any) -> tuple[Device | None, dtypes.dtype | None, bool, Any]:
+    """Device, dtype, ``non_blocking`` and memory format from the arguments of a ``to``, in whichever of its three forms they came."""
+    forms = {Tensor: ("tensor", "non_blocking", "copy"), dtypes.dtype: ("dtype", "non_blocking", "copy")}
+    names = next((form for kind, form in forms.items() if args and isinstance(args[0], kind)), ("device", "dtype", "non_blocking", "copy"))
+    given = dict(zip(names, args, strict=False))
+    other = {"tensor": kwargs["tensor"]} if isinstance(kwargs.get("tensor"), Tensor) and not args else {}
+    wrong = (
+        len(args) > len(names)
+        or kwargs.keys() & given.keys()
+        or kwargs.keys() - {"device", "dtype", "non_blocking", "copy", "memory_format"} - other.keys()
+    )
+    given |= kwargs
+    dtype, non_blocking = given.get("dtype"), given.get("non_blocking", False)
+    if wrong or not (dtype is None or isinstance(dtype, dtypes.dtype)) or not isinstance(non_blocking, bool):
+        came = ", ".join([*(type(a).__name__ for a in args), *(f"{k}={type(v).__name__}" for k, v in kwargs.items())]) + (", " if kwargs else "")
         raise TypeError(
-            f"to() received an invalid combination of arguments - got ({names}), but expected one of:\n"
-            " * (torch.device device = None, torch.dtype dtype = None, bool non_blocking = False)\n"
-            " * (torch.dtype dtype, bool non_blocking = False)\n"
-            " * (Tensor tensor, bool non_blocking = False)\n"
+            f"to() received an invalid combination of arguments - got ({came}), but expected one of:\n"
+            " * (torch.device device = None, torch.dtype dtype = None, bool non_blocking = False, bool copy = False, *, "
+            "torch.memory_format memory_format = None)\n"
+            " * (torch.dtype dtype, bool non_blocking = False, bool copy = False, *, torch.memory_format memory_format = None)\n"
+            " * (Tensor tensor, bool non_blocking = False, bool copy = False, *, torch.memory_format memory_format = None)\n"
         )
+    if "copy" in given:
+        raise RuntimeError(".to() does not accept copy argument")
+    if "tensor" in given:
+        return given["tensor"].device, given["tensor"].dtype, non_blocking, given.get("memory_format")
+    device = given.get("device")
     if device is not None and not isinstance(device, Device):
         device = Device(device)
-    return device, dtype, non_blocking, memory_format
+    return device, dtype, non_blocking, given.get("memory_format")

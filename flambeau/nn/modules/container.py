@@ -309,8 +309,7 @@ def _describe(value: Any, kind: str) -> str:
         return f"Object of type: {type(value).__name__}"
     size = "x".join(str(n) for n in value.shape)
     what = "Parameter" if isinstance(value, Parameter) else "Tensor"
-    device = "" if value.device.type == "cpu" else f" ({value.device})"
-    return f"{what} containing: [{kind} of size {size}{device}]"
+    return f"{what} containing: [{kind} of size {size}]"
 
 
 class ParameterList(Module):

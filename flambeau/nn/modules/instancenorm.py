@@ -13,7 +13,7 @@ __all__ = ["InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d"]
 
 
 class _InstanceNorm(_NormBase):
-    _spatial_dimensions: int
+    """Base of the layers; a subclass, of the user's too, says with how many dims a sample comes and which inputs it takes."""
 
     def __init__(
         self,
@@ -29,12 +29,15 @@ class _InstanceNorm(_NormBase):
     ) -> None:
         super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
 
-    def _check_input_dim(self, input: Tensor) -> None:
-        n = self._spatial_dimensions
-        if input.dim() not in (n + 1, n + 2):
-            raise ValueError(f"expected {n + 1}D or {n + 2}D input (got {input.dim()}D input)")
+    def _get_no_batch_dim(self) -> int:
+        raise NotImplementedError
 
-    def _normalize(self, input: Tensor) -> Tensor:
+    def _check_input_dim(self, input: Tensor) -> None:
+        n = self._get_no_batch_dim()
+        if input.dim() not in (n, n + 1):
+            raise ValueError(f"expected {n}D or {n + 1}D input (got {input.dim()}D input)")
+
+    def _apply_instance_norm(self, input: Tensor) -> Tensor:
         return F.instance_norm(
             input,
             self.running_mean,
@@ -48,23 +51,23 @@ class _InstanceNorm(_NormBase):
 
     def forward(self, input: Tensor) -> Tensor:
         self._check_input_dim(input)
-        batched = input.dim() == self._spatial_dimensions + 2
-        channels = input.size(1 if batched else 0)
+        dim = input.dim() - self._get_no_batch_dim()
+        channels = input.size(dim)
         if channels != self.num_features:
             if self.affine:
                 raise ValueError(
-                    f"expected input's size at dim={1 if batched else 0} to match num_features "
+                    f"expected input's size at dim={dim} to match num_features "
                     f"({self.num_features}), but got: {channels}."
                 )
             warnings.warn(
-                f"input's size at dim={1 if batched else 0} does not match num_features. "
+                f"input's size at dim={dim} does not match num_features. "
                 "You can silence this warning by not passing in num_features, "
                 "which is not used because affine=False",
                 stacklevel=3,
             )
-        if batched:
-            return self._normalize(input)
-        return self._normalize(input.unsqueeze(0)).squeeze(0)
+        if dim:
+            return self._apply_instance_norm(input)
+        return self._apply_instance_norm(input.unsqueeze(0)).squeeze(0)
 
 
 class InstanceNorm1d(_InstanceNorm):
@@ -80,7 +83,8 @@ class InstanceNorm1d(_InstanceNorm):
     See https://pytorch.org/docs/stable/generated/torch.nn.InstanceNorm1d.html
     """
 
-    _spatial_dimensions = 1
+    def _get_no_batch_dim(self) -> int:
+        return 2
 
 
 class InstanceNorm2d(_InstanceNorm):
@@ -89,7 +93,8 @@ class InstanceNorm2d(_InstanceNorm):
     See https://pytorch.org/docs/stable/generated/torch.nn.InstanceNorm2d.html
     """
 
-    _spatial_dimensions = 2
+    def _get_no_batch_dim(self) -> int:
+        return 3
 
 
 class InstanceNorm3d(_InstanceNorm):
@@ -98,4 +103,5 @@ class InstanceNorm3d(_InstanceNorm):
     See https://pytorch.org/docs/stable/generated/torch.nn.InstanceNorm3d.html
     """
 
-    _spatial_dimensions = 3
+    def _get_no_batch_dim(self) -> int:
+        return 4

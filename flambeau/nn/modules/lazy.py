@@ -254,7 +254,7 @@ class _LazyNorm(LazyModuleMixin):
 
 
 def _channel_dim(module: _BatchNorm | _InstanceNorm, input: Tensor) -> int:
-    unbatched = isinstance(module, _InstanceNorm) and input.dim() == module._spatial_dimensions + 1
+    unbatched = isinstance(module, _InstanceNorm) and input.dim() == module._get_no_batch_dim()
     return 0 if unbatched else 1
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from flambeau.core.random import default_generator
 from flambeau.nn.modules.module import Module
 
 __all__ = ["skip_init"]
@@ -24,9 +23,5 @@ def skip_init(module_cls: type[Module], *args: Any, **kwargs: Any) -> Module:
         raise RuntimeError(f"Expected a Module; got {module_cls}")
     if "device" not in inspect.signature(module_cls).parameters:
         raise RuntimeError("Module must support a 'device' arg to skip initialization")
-    # What uninitialised weights hold is nobody's business; that no random numbers are spent is.
-    state = default_generator.get_state()
-    try:
-        return module_cls(*args, **kwargs)
-    finally:
-        default_generator.set_state(state)
+    device = kwargs.pop("device", "cpu")
+    return module_cls(*args, device="meta", **kwargs).to_empty(device=device)
