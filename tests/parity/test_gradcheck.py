@@ -77,6 +77,7 @@ def test_batched_tangents_are_refused():
         flambeau.autograd.gradcheck(flambeau.sin, (x,), check_forward_ad=True, check_batched_forward_grad=True)
 
 
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", ["right", "several"])
 def test_second_derivatives_forward_over_reverse(name):
     def outcome(t):
