@@ -61,7 +61,10 @@ contiguous_format, preserve_format = _formats.contiguous_format, _formats.preser
 channels_last, channels_last_3d = _formats.channels_last, _formats.channels_last_3d
 strided, sparse_coo, sparse_csr = _formats.strided, _formats.sparse_coo, _formats.sparse_csr
 sparse_csc, sparse_bsr, sparse_bsc = _formats.sparse_csc, _formats.sparse_bsr, _formats.sparse_bsc
+legacy_contiguous_format = contiguous_format
 inf, nan, pi, e, newaxis = math.inf, math.nan, math.pi, math.e, None
+has_lapack = has_mkl = has_openmp = has_spectral = True
+"""What PyTorch was built with: that there are factorisations, Fourier transforms and threads."""
 
 for _dtype in (*_dtypes.ALL, *_dtypes.STORED):
     if not _dtype.is_complex and _dtype.name not in ("uint16", "uint32", "uint64"):
@@ -128,6 +131,12 @@ def detach_(input: Tensor) -> Tensor:
 
 
 @_told
+def as_strided_(input: Tensor, size: Any, stride: Any, storage_offset: int | None = None) -> Tensor:
+    """Makes ``input`` the view that :func:`as_strided` gives; see :meth:`Tensor.as_strided_`."""
+    return input.as_strided_(size, stride, storage_offset)
+
+
+@_told
 def is_conj(input: Tensor) -> bool:
     """Whether ``input`` shows the conjugates of what is in its memory."""
     return input.is_conj()
@@ -137,6 +146,18 @@ def is_conj(input: Tensor) -> bool:
 def is_neg(input: Tensor) -> bool:
     """Whether ``input`` shows what is in its memory with the other sign."""
     return input.is_neg()
+
+
+@_told
+def is_distributed(input: Tensor) -> bool:
+    """False: no tensor is spread over several devices."""
+    return False
+
+
+@_told
+def get_device(input: Tensor) -> int:
+    """The number of the device, -1 on the CPU."""
+    return input.get_device()
 
 
 @_told
@@ -159,20 +180,6 @@ def set_default_tensor_type(t) -> None:
     set_default_dtype(d)
 
 
-def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
-    """flambeau is deterministic: there is nothing to switch."""
-
-
-def are_deterministic_algorithms_enabled() -> bool:
-    """True."""
-    return True
-
-
-def is_deterministic_algorithms_warn_only_enabled() -> bool:
-    """False: nothing has to be warned of."""
-    return False
-
-
 class OutOfMemoryError(RuntimeError):
     """The memory of a device is full; there is no device but the CPU, whose ``MemoryError`` is Python's."""
 
@@ -185,21 +192,6 @@ def get_device_module(device: Any = None) -> Any:  # noqa: F811
     """The module of a kind of device: ``torch.cpu``, where none is named."""
     name = "cpu" if device is None else _devices.device(device).type
     return importlib.import_module(f"flambeau.{name}")
-
-
-def set_flush_denormal(mode: bool) -> bool:
-    """Returns False: not supported; denormal numbers are kept."""
-    return False
-
-
-def set_float32_matmul_precision(precision: str) -> None:
-    """Checks the name; products of float32 matrices are always computed in float32."""
-    if precision not in ("highest", "high", "medium"):
-        raise RuntimeError(f"{precision} is not one of 'highest', 'high', 'medium'")
-
-
-def get_float32_matmul_precision() -> str:
-    return "highest"
 
 
 tensor = _exchange.tensor
@@ -219,7 +211,7 @@ _LAZY = frozenset(
 _LAZY_NAMES = {
     "save": "serialization", "load": "serialization", "vmap": "func", "autocast": "amp", "GradScaler": "amp",
     "is_autocast_enabled": "amp", "get_autocast_dtype": "amp", "types": "tensor", "compile": "compiler",
-    "engine_stats": "engine.plans", "synchronize": "cpu", "Stream": "cpu", "Event": "cpu", "ScriptModule": "jit", "ScriptFunction": "jit", "PyTorchFileReader": "_C", "PyTorchFileWriter": "_C", "Tag": "library.tags", "TensorType": "library.schema", "OptionalType": "library.schema", "ListType": "library.schema", "_assert": "checks", **dict.fromkeys(("SymInt", "SymFloat", "SymBool", "sym_int", "sym_float", "sym_not", "sym_max", "sym_min", "sym_sum", "sym_ite", "sym_sqrt"), "symbolic"),
+    "engine_stats": "engine.plans", "synchronize": "cpu", "Stream": "cpu", "Event": "cpu", "ScriptModule": "jit", "ScriptFunction": "jit", "PyTorchFileReader": "_C", "PyTorchFileWriter": "_C", "Tag": "library.tags", "TensorType": "library.schema", "OptionalType": "library.schema", "ListType": "library.schema", "_assert": "checks", **dict.fromkeys(("SymInt", "SymFloat", "SymBool", "sym_constrain_range", "sym_constrain_range_for_size", "sym_fresh_size", "sym_int", "sym_float", "sym_not", "sym_max", "sym_min", "sym_sum", "sym_ite", "sym_sqrt"), "symbolic"),
     "_check": "checks", "_assert_async": "checks", "_shape_as_tensor": "checks",
     "_check_index": "checks", "_check_is_size": "checks", "_check_not_implemented": "checks", "_check_tensor_all": "checks",
     "_check_type": "checks", "_check_value": "checks", "_check_with": "checks", "_sample_dirichlet": "distributions.gradients",
@@ -229,10 +221,28 @@ _LAZY_NAMES = {
     **dict.fromkeys(
         "batch_norm instance_norm layer_norm group_norm binary_cross_entropy_with_logits kl_div cosine_embedding_loss hinge_embedding_loss margin_ranking_loss "
         "poisson_nll_loss triplet_margin_loss ctc_loss embedding embedding_bag embedding_renorm_ dropout_ alpha_dropout_ feature_dropout_ feature_alpha_dropout_ "
-        "native_dropout lstm gru rnn_tanh rnn_relu lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell affine_grid_generator frobenius_norm nuclear_norm".split(),
+        "native_dropout lstm gru rnn_tanh rnn_relu lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell affine_grid_generator frobenius_norm nuclear_norm batch_norm_update_stats".split(),
         "nn.native",
     ),
-    "Future": "futures", "smm": "sparse.rules", "sspaddmm": "sparse.rules",
+    **dict.fromkeys(
+        "use_deterministic_algorithms are_deterministic_algorithms_enabled is_deterministic_algorithms_warn_only_enabled set_deterministic_debug_mode "
+        "get_deterministic_debug_mode set_anomaly_enabled set_flush_denormal set_float32_matmul_precision get_float32_matmul_precision init_num_threads "
+        "compiled_with_cxx11_abi is_vulkan_available cudnn_is_acceptable".split(),
+        "settings",
+    ),
+    **dict.fromkeys(
+        "set_autocast_enabled set_autocast_dtype is_autocast_cache_enabled set_autocast_cache_enabled clear_autocast_cache autocast_increment_nesting "
+        "autocast_decrement_nesting get_autocast_cpu_dtype set_autocast_cpu_dtype is_autocast_cpu_enabled set_autocast_cpu_enabled get_autocast_gpu_dtype "
+        "set_autocast_gpu_dtype get_autocast_ipu_dtype set_autocast_ipu_dtype is_autocast_ipu_enabled set_autocast_ipu_enabled get_autocast_xla_dtype "
+        "set_autocast_xla_dtype is_autocast_xla_enabled set_autocast_xla_enabled".split(),
+        "autocast_mode",
+    ),
+    **dict.fromkeys(("eig", "lstsq", "matrix_rank", "solve", "symeig"), "_linalg_utils"),
+    **dict.fromkeys(("cond", "while_loop"), "_higher_order_ops"), **dict.fromkeys(("fork", "wait"), "jit"),
+    **dict.fromkeys(("smm", "sspaddmm", "saddmm", "hspmm", "hsmm", "spmm", "dsmm", "values_copy", "indices_copy", "crow_indices_copy", "col_indices_copy", "ccol_indices_copy", "row_indices_copy"), "sparse.functions"), "classes": "library.classes", "from_file": "tensor.typed_storages", "thread_safe_generator": "random",
+    "DisableTorchFunction": "_C", "DisableTorchFunctionSubclass": "_C", "DispatchKey": "library.keys", "DispatchKeySet": "library.keys",
+    "FunctionSchema": "library.schema", "Argument": "library.schema", "parse_schema": "library.schema", "windows": "signal",
+    "Future": "futures",
 }  # fmt: skip
 
 
@@ -244,6 +254,8 @@ _dispatch.sparse = lambda: importlib.import_module("flambeau.sparse.creation")
 def __getattr__(name: str) -> Any:
     if name in _LAZY_NAMES:
         value = getattr(importlib.import_module(f"flambeau.{_LAZY_NAMES[name]}"), name)
+    elif name.startswith(("cudnn_", "miopen_", "mkldnn_", "fbgemm_", "batch_norm_", "native_norm")):
+        value = getattr(importlib.import_module("flambeau.elsewhere"), name)
     elif name.startswith("_foreach_"):
         value = getattr(importlib.import_module("flambeau.foreach"), name)
     elif name in _LAZY:

@@ -19,14 +19,19 @@ from flambeau.tensor import Tensor
 
 __all__ = ["GradScaler", "autocast", "custom_bwd", "custom_fwd", "is_autocast_available"]
 
-_DEVICES = ("cpu", "cuda", "mps", "xpu")
 _SHORT = (dtypes.bfloat16, dtypes.float16)
-default_dtypes = {"cpu": dtypes.bfloat16, "cuda": dtypes.float16}
+default_dtypes = {
+    "cpu": dtypes.bfloat16, "hpu": dtypes.bfloat16, "xla": dtypes.bfloat16,
+    **dict.fromkeys(("cuda", "mps", "xpu", "mtia", "ipu", "maia", "privateuseone"), dtypes.float16),
+}  # fmt: skip
+"""What products are cast to where nothing else is said, by the kind of device."""
+elsewhere: dict[str, bool] = {}
+"""Whether autocast has been turned on for kinds of devices that are absent; see :mod:`flambeau.autocast_mode`."""
 
 
 def is_autocast_available(device_type: str) -> bool:
     """Whether ``device_type`` is one that programs may name; only on the CPU does autocast do something here."""
-    return device_type in _DEVICES
+    return device_type in default_dtypes
 
 
 def _to(x: Any, change: Callable[[Tensor], Dtype]) -> Any:
@@ -95,7 +100,7 @@ class autocast:
         if not is_autocast_available(device_type):
             raise RuntimeError(f"User specified an unsupported autocast device_type '{device_type}'")
         self.device = device_type
-        self.fast_dtype = dtype if dtype is not None else default_dtypes.get(device_type, dtypes.float16)
+        self.fast_dtype = dtype if dtype is not None else default_dtypes[device_type]
         if enabled and device_type != "cpu":
             if device_type == "cuda":
                 warnings.warn("CUDA is not available or torch_xla is imported. Disabling autocast.", stacklevel=2)
@@ -130,13 +135,15 @@ class autocast:
 
 def is_autocast_enabled(device_type: str = "cuda") -> bool:
     """Whether ops are cast now on ``device_type``."""
-    return device_type == "cpu" and _mode.cast is not None
+    return _mode.cast is not None if device_type == "cpu" else elsewhere.get(device_type, False)
 
 
 def get_autocast_dtype(device_type: str) -> Dtype:
     """The dtype that products are cast to on ``device_type`` inside autocast."""
     if device_type == "cpu" and _mode.cast is not None:
         return _mode.cast.dtype
+    if device_type not in default_dtypes:
+        raise RuntimeError(f"unsupported scalarType: autocast knows no dtype for devices of the kind {device_type!r}")
     return default_dtypes[device_type]
 
 

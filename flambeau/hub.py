@@ -1,6 +1,6 @@
 """Weights from the network: downloads into a cache, checked by the hash in their names.
 
-Loading a model's code from a repository (``torch.hub.load``) is not there.
+Models of repositories, with their code, are in :mod:`flambeau.repositories`.
 Source: https://docs.pytorch.org/docs/stable/hub.html
 """
 
@@ -16,7 +16,8 @@ from urllib.request import Request, urlopen
 from flambeau import serialization
 from flambeau.serialization.files import replacing
 
-__all__ = ["download_url_to_file", "get_dir", "load_state_dict_from_url", "set_dir"]
+__all__ = ["download_url_to_file", "get_dir", "help", "list", "load", "load_state_dict_from_url", "set_dir"]  # noqa: F822  (three come with their first use)
+
 
 class _Quiet:
     """In place of a bar that shows progress, where the package tqdm is not installed: an iterable as it is, and nothing shown."""
@@ -43,6 +44,10 @@ class _Quiet:
 
 
 def __getattr__(name: str) -> Any:
+    if name in ("help", "list", "load"):
+        from flambeau import repositories
+
+        return getattr(repositories, name)
     if name != "tqdm":
         raise AttributeError(f"module 'torch.hub' has no attribute '{name}'", name=name)
     try:

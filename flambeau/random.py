@@ -14,7 +14,7 @@ from flambeau.core.random import Generator, default_generator
 if TYPE_CHECKING:
     from flambeau.tensor import Tensor
 
-__all__ = ["default_generator", "fork_rng", "get_rng_state", "initial_seed", "manual_seed", "seed", "set_rng_state"]
+__all__ = ["default_generator", "fork_rng", "get_rng_state", "initial_seed", "manual_seed", "seed", "set_rng_state", "thread_safe_generator"]
 
 
 def manual_seed(seed: int) -> Generator:
@@ -36,6 +36,14 @@ def seed() -> int:
 def initial_seed() -> int:
     """The seed that the default generator started from."""
     return default_generator.initial_seed()
+
+
+def thread_safe_generator() -> Generator | None:
+    """The generator of the thread that loads data, in a worker that is a thread; ``None`` (the default one) everywhere else.
+
+    Workers are processes here, which have default generators of their own.
+    """
+    return None
 
 
 def get_rng_state() -> Tensor:

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["SymBool", "SymFloat", "SymInt", "sym_float", "sym_int", "sym_ite", "sym_max", "sym_min", "sym_not", "sym_sqrt", "sym_sum"]
+__all__ = ["SymBool", "SymFloat", "SymInt", "sym_constrain_range", "sym_constrain_range_for_size", "sym_float", "sym_fresh_size", "sym_int", "sym_ite", "sym_max", "sym_min", "sym_not", "sym_sqrt", "sym_sum"]
 
 
 class _Symbol:
@@ -73,3 +73,24 @@ def sym_ite(b: Any, t: Any, f: Any) -> Any:
 def sym_sqrt(a: Any) -> float:
     """The square root."""
     return math.sqrt(a)
+
+
+def sym_constrain_range(size: Any, *, min: int | None = None, max: int | None = None) -> None:
+    """Checks that a size lies between two bounds.
+
+    Raises:
+        RuntimeError: it does not.
+    """
+    low, high = -(2**63) if min is None else min, 2**63 - 1 if max is None else max
+    if not low <= int(size) <= high:
+        raise RuntimeError(f"Invalid value range for {int(size)} between [{low}, {high}].")
+
+
+def sym_constrain_range_for_size(size: Any, *, min: int | None = None, max: int | None = None) -> None:
+    """The same for a size, which is not negative."""
+    sym_constrain_range(size, min=0 if min is None else min, max=max)
+
+
+def sym_fresh_size(expr: Any) -> Any:
+    """A size that is not yet known: here the number itself."""
+    return expr

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from flambeau.torch_version import TorchVersion
+
 release = "0.1.0"
-__version__ = f"2.13.0+flambeau{release}"
+__version__ = TorchVersion(f"2.13.0+flambeau{release}")
 
 debug = False
 git_version = None

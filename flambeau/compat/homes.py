@@ -102,6 +102,7 @@ optim.lr_scheduler.plateau -> optim.lr_scheduler: *
 optim.muon -> optim: Muon
 profiler -> autograd.profiler: emit_itt emit_nvtx profile record_function
 profiler -> profiler.profiler: *
+repositories -> hub: *
 serialization.archive -> serialization: *
 serialization.vocabulary -> serialization: *
 tensor.exchange -> .: as_tensor asarray from_numpy frombuffer tensor

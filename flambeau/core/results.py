@@ -27,8 +27,20 @@ def _made(name: str, fields: tuple[str, ...], values: tuple) -> ReturnType:
     return return_type(name, *fields)(values)
 
 
+by_name: dict[str, type[ReturnType]] = {}
+"""The types that have been made; of two with the same name the first."""
+
+
 @functools.cache
 def return_type(name: str, *fields: str) -> type[ReturnType]:
     """The type of a tuple of results called ``name``, made from the sequence of its entries."""
     members: dict = {field: property(operator.itemgetter(i)) for i, field in enumerate(fields)}
-    return type(name, (ReturnType,), {"__slots__": (), "__match_args__": fields, "__module__": "torch.return_types", **members})
+    members |= {"n_fields": len(fields), "n_sequence_fields": len(fields), "n_unnamed_fields": 0}
+    made = type(name, (ReturnType,), {"__slots__": (), "__match_args__": fields, "__module__": "torch.return_types", **members})
+    by_name.setdefault(name, made)
+    return made
+
+
+def written_type(kind: type[ReturnType]) -> type[ReturnType]:
+    """The type of the same results where they have been written into ``out=``: ``max_out`` of ``max``."""
+    return return_type(kind.__name__ + "_out", *kind.__match_args__)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from types import ModuleType
+from typing import Any
 
 from flambeau.nn import attention, functional, init, modules, parallel, parameter, utils
 from flambeau.nn.modules import *  # noqa: F403
@@ -30,6 +31,27 @@ __all__ = [
     "parameter",
     "utils",
 ]
+
+
+def factory_kwargs(kwargs: dict[str, Any] | None) -> dict[str, Any]:
+    """What a module's keywords say for the functions that make its tensors: ``device``, ``dtype`` and ``memory_format``.
+
+    Those in ``kwargs["factory_kwargs"]`` are for them where a module has arguments of the same name.
+
+    Raises:
+        TypeError: there are others, or one is given twice.
+    """
+    if kwargs is None:
+        return {}
+    simple = {"device", "dtype", "memory_format"}
+    if unexpected := kwargs.keys() - simple - {"factory_kwargs"}:
+        raise TypeError(f"unexpected kwargs {unexpected}")
+    found = dict(kwargs.get("factory_kwargs", {}))
+    for key in simple & kwargs.keys():
+        if key in found:
+            raise TypeError(f"{key} specified twice, in **kwargs and in factory_kwargs")
+        found[key] = kwargs[key]
+    return found
 
 
 def __getattr__(name: str) -> ModuleType:

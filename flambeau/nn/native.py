@@ -16,6 +16,7 @@ from flambeau.core import dtypes
 from flambeau.nn import _rnn
 from flambeau.nn import functional as functional_
 from flambeau.ops.embedding import _bag_numbers, _renormalise
+from flambeau.ops.normalization import _move, _unbiased
 from flambeau.ops.random import feature_dropout
 from flambeau.ops.record import ErrorSample, Sample, composite, registry
 from flambeau.tensor import Tensor
@@ -343,3 +344,13 @@ def frobenius_norm(input, dim, keepdim=False):
 def nuclear_norm(input, dim=None, keepdim=False):
     """The sum of the singular values of a matrix, or of those along the two dims ``dim``."""
     return ops.norm(input, "nuc", dim, keepdim)
+
+
+@composite(method=False, samples=lambda make: [Sample(make(4, 3), make(3, requires_grad=False), make(3, requires_grad=False), 0.1), Sample(make(2, 3, 2), None, None, 0.1)])
+def batch_norm_update_stats(input, running_mean, running_var, momentum):
+    """The mean and the variance of each channel (dim 1); the running ones move by ``momentum`` towards them, to the unbiased variance."""
+    dims = [0, *range(2, input.dim())]
+    mean, var = input.mean(dims), input.var(dims, correction=0)
+    count = input.numel() // input.shape[1]
+    _move((running_mean, mean, momentum, 1.0), (running_var, var, momentum, _unbiased(count)))
+    return mean, var

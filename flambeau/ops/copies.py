@@ -20,7 +20,7 @@ def _other(name: str):
 # --- <view>_copy: the view's elements in memory of their own -----------------------------------------------------
 
 _VIEWS = {
-    "alias": "Tensor.view_as", "as_strided": "as_strided", "diagonal": "diagonal", "expand": "Tensor.expand",
+    "alias": "Tensor.view_as", "detach": "Tensor.view_as", "as_strided": "as_strided", "diagonal": "diagonal", "expand": "Tensor.expand",
     "narrow": "narrow", "permute": "permute", "select": "select", "slice": "_slice", "split": "split",
     "split_with_sizes": "split_with_sizes", "squeeze": "squeeze", "t": "t", "transpose": "transpose", "unbind": "unbind",
     "unfold": "Tensor.unfold", "unsqueeze": "unsqueeze", "view": "Tensor.view", "view_as_complex": "view_as_complex",
@@ -52,7 +52,7 @@ def _copy_of(name: str, view) -> None:
 
 
 for _name, _full in _VIEWS.items():
-    if _name == "alias":
+    if _name in ("alias", "detach"):
         _copy_of(_name, lambda input: input)
     elif _name == "slice":
         _copy_of(_name, lambda input, dim=0, start=None, end=None, step=1: _sliced(input, dim, start, end, step))

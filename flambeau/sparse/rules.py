@@ -11,7 +11,7 @@ import flambeau
 from flambeau.core import dtypes
 from flambeau.core.memory_format import sparse_coo, sparse_csc, sparse_csr, strided
 from flambeau.core.size import wrap_dim
-from flambeau.sparse.tensor import SparseTensor, _make, added_rows, compressed, coo, from_array, from_dense, unflat
+from flambeau.sparse.tensor import SparseTensor, _make, added_rows, compressed, coo, from_array, unflat
 from flambeau.tensor.tensor import Tensor
 
 __all__ = ["apply", "getitem", "log_softmax", "mm", "softmax", "total"]
@@ -561,16 +561,6 @@ def addmm(input: Any, mat1: Any, mat2: Any, *, beta: Any = 1, alpha: Any = 1) ->
         product = product.to_dense()
     scaled = input if beta == 1 else input * beta
     return scaled + product if not _sparse(scaled) or _sparse(product) else product + scaled.to_dense()
-
-
-def smm(input: Any, mat: Any) -> Tensor:
-    """The product of a sparse and a dense matrix, as a sparse one."""
-    return from_dense(mm(input, mat))
-
-
-def sspaddmm(input: Any, mat1: Any, mat2: Any, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
-    """As ``addmm``, with a sparse result."""
-    return _add(input * beta, from_dense(mm(mat1, mat2) * alpha))  # type: ignore[no-any-return]
 
 
 @_rule("nn.functional.linear")

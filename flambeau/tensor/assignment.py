@@ -11,7 +11,7 @@ from flambeau import dispatch
 from flambeau.core import config, dtypes
 from flambeau.core.dtypes import c_name, scalar_name
 from flambeau.core.errors import describe
-from flambeau.core.results import ReturnType
+from flambeau.core.results import ReturnType, written_type
 from flambeau.core.size import Size, contiguous_strides
 from flambeau.dispatch import grad_mode
 from flambeau.engine import graph
@@ -226,7 +226,7 @@ def write_out(op, result, out):
     if isinstance(result, tuple):
         for r, o in zip(result, out, strict=True):
             write_out(op, r, o)
-        return type(result)(out) if isinstance(result, ReturnType) else out
+        return written_type(type(result))(out) if isinstance(result, ReturnType) else out
     name = op.short_name
     if not isinstance(out, Tensor):
         raise TypeError(f"{name}(): argument 'out' must be Tensor, not {describe(out)}")

@@ -256,4 +256,21 @@ def storage_type(self: Tensor) -> type:
     return LEGACY[_NAME_OF[self._dtype]]
 
 
+def from_file(
+    filename: str, shared: bool | None = None, size: int | None = 0, *, dtype: Dtype | None = None, layout: Any = None, device: Any = None,
+    pin_memory: bool | None = None,
+) -> Tensor:  # fmt: skip
+    """A tensor (size,) whose memory is a file's. With ``shared``, writes reach the file, which is made or grows where it must.
+
+    Raises:
+        RuntimeError: without ``shared``, the file is too short.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.from_file.html
+    """
+    devices.check(device)
+    kind = dtype or dtypes.get_default_dtype()
+    count = size or 0
+    return UntypedStorage.from_file(filename, bool(shared), count * kind.itemsize).as_tensor(kind)
+
+
 Tensor.storage, Tensor.storage_type = storage, storage_type  # type: ignore[attr-defined]

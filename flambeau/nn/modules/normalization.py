@@ -12,7 +12,7 @@ from flambeau.nn.modules.module import Module
 from flambeau.nn.parameter import Parameter
 from flambeau.tensor import Tensor
 
-__all__ = ["GroupNorm", "LayerNorm", "LocalResponseNorm", "RMSNorm"]
+__all__ = ["CrossMapLRN2d", "GroupNorm", "LayerNorm", "LocalResponseNorm", "RMSNorm"]
 
 
 def _as_shape(normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
@@ -46,6 +46,24 @@ class LocalResponseNorm(Module):
 
     def extra_repr(self) -> str:
         return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
+
+
+class CrossMapLRN2d(LocalResponseNorm):
+    """Its older form, of images (N, C, H, W). The square of the first channel stays in the sum of all that follow, as in PyTorch.
+
+    See https://pytorch.org/docs/stable/generated/torch.nn.CrossMapLRN2d.html
+    """
+
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1) -> None:
+        super().__init__(size, alpha, beta, k)
+
+    def forward(self, input: Tensor) -> Tensor:
+        if input.dim() != 4:
+            raise ValueError(f"CrossMapLRN2d: Expected input to be 4D, got {input.dim()}D instead.")
+        places = ops.arange(input.shape[1])
+        summed = ((places.unsqueeze(1) - places).abs() < (self.size - 1) // 2 + 1) | (places == 0)
+        squares = ops.tensordot(summed.to(input.dtype), input * input, dims=([1], [1])).transpose(0, 1)
+        return input * (squares * (self.alpha / self.size) + self.k) ** -self.beta
 
 
 class LayerNorm(Module):
