@@ -346,7 +346,10 @@ def nuclear_norm(input, dim=None, keepdim=False):
     return ops.norm(input, "nuc", dim, keepdim)
 
 
-@composite(method=False, samples=lambda make: [Sample(make(4, 3), make(3, requires_grad=False), make(3, requires_grad=False), 0.1), Sample(make(2, 3, 2), None, None, 0.1)])
+@composite(
+    method=False,
+    samples=lambda make: [Sample(make(4, 3, requires_grad=False), make(3, requires_grad=False), make(3, requires_grad=False), 0.1), Sample(make(2, 3, 2, requires_grad=False), None, None, 0.1)],
+)
 def batch_norm_update_stats(input, running_mean, running_var, momentum):
     """The mean and the variance of each channel (dim 1); the running ones move by ``momentum`` towards them, to the unbiased variance."""
     dims = [0, *range(2, input.dim())]
