@@ -17,6 +17,8 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
     "torch._library.custom_ops": ("flambeau.library.custom",),
     "torch._library.infer_schema": ("flambeau.library.schema",),
     "torch._ops": ("flambeau.library.operators",),
+    "torch._higher_order_ops.cond": ("flambeau._higher_order_ops",),
+    "torch._higher_order_ops.while_loop": ("flambeau._higher_order_ops",),
     "torch._tensor": ("flambeau.tensor.tensor",),
     "torch.autograd.profiler": ("flambeau.profiler",),
     "torch.backends.cpu": ("flambeau.backends:cpu",),
