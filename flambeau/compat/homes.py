@@ -102,9 +102,8 @@ optim.lr_scheduler.plateau -> optim.lr_scheduler: *
 optim.muon -> optim: Muon
 profiler -> autograd.profiler: emit_itt emit_nvtx profile record_function
 profiler -> profiler.profiler: *
-library.keys -> .: DispatchKey DispatchKeySet
 library.schema -> .: Argument FunctionSchema
-tensor.overriding -> .: DisableTorchFunction DisableTorchFunctionSubclass
+tensor.overriding -> _C: DisableTorchFunction DisableTorchFunctionSubclass
 repositories -> hub: *
 serialization.archive -> serialization: *
 serialization.vocabulary -> serialization: *

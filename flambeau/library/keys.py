@@ -22,7 +22,7 @@ _NAMES = [
     "CompositeExplicitAutogradNonFunctional",
 ]  # fmt: skip
 
-DispatchKey: Any = Enum("DispatchKey", {name: place for place, name in enumerate(_NAMES)}, module="torch._C")  # type: ignore[misc]
+DispatchKey: Any = Enum("DispatchKey", {name: place for place, name in enumerate(_NAMES)}, module="torch")  # type: ignore[misc]
 DispatchKey.__doc__ = "A kind of call that an operator may have a kernel of its own for."
 
 
@@ -70,7 +70,7 @@ class DispatchKeySet:
         return f"DispatchKeySet({', '.join(key.name for key in self)})"
 
 
-DispatchKeySet.__module__ = "torch._C"
+DispatchKeySet.__module__ = "torch"
 
 
 class _Excluded(threading.local):
