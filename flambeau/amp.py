@@ -5,8 +5,10 @@ Source: https://docs.pytorch.org/docs/stable/amp.html
 
 from __future__ import annotations
 
+import enum
 import functools
 import warnings
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -187,6 +189,22 @@ def custom_bwd(bwd: Callable | None = None, *, device_type: str) -> Callable:
     return backward
 
 
+class OptState(enum.Enum):
+    """What has been done with an optimizer's gradients since the last ``update``."""
+
+    READY = 0
+    UNSCALED = 1
+    STEPPED = 2
+
+
+def _refresh_per_optimizer_state() -> dict[str, Any]:
+    return {"stage": OptState.READY, "found_inf_per_device": {}}
+
+
+def _found_inf(state: dict[str, Any]) -> bool:
+    return any(found.item() for found in state["found_inf_per_device"].values())
+
+
 class GradScaler:
     """Multiplies the loss by a scale so that float16 gradients do not vanish, and divides them before the step.
 
@@ -216,36 +234,50 @@ class GradScaler:
         if growth_factor <= 1.0 or backoff_factor >= 1.0:
             raise AssertionError("The growth factor must be > 1.0 and the backoff factor must be < 1.0.")
         self._enabled = enabled
-        self._scale, self._growth_tracker = float(init_scale), 0
+        self._init_scale, self._growth_tracker = float(init_scale), 0
+        self._scale: float | None = None  # until something is scaled
         self._growth_factor, self._backoff_factor, self._growth_interval = growth_factor, backoff_factor, growth_interval
-        self._unscaled: dict[int, bool] = {}  # by the optimizer: whether its gradients were finite
-        self._stepped: set[int] = set()
+        self._per_optimizer_states: dict[int, dict[str, Any]] = defaultdict(_refresh_per_optimizer_state)
 
     def scale(self, outputs: Any) -> Any:
         """``outputs``, a tensor or a nest of them, multiplied by the scale."""
         if not self._enabled:
             return outputs
+        if self._scale is None:
+            self._scale = self._init_scale
         if isinstance(outputs, Tensor):
             return outputs * self._scale
         if isinstance(outputs, (list, tuple)):
             return type(outputs)(self.scale(o) for o in outputs)
         raise ValueError("outputs must be a Tensor or an iterable of Tensors")
 
+    def _current(self, caller: str) -> float:
+        if self._scale is None:
+            raise AssertionError(
+                f"Attempted {caller} but _scale is None.  This may indicate your script did not use scaler.scale(loss or "
+                "outputs) earlier in the iteration."
+            )
+        return self._scale
+
     def unscale_(self, optimizer: Any) -> None:
         """Divides the gradients of the optimizer's parameters by the scale, to look at or to clip them before ``step``."""
         if not self._enabled:
             return
-        if id(optimizer) in self._stepped:
+        scale = self._current("unscale_")
+        state = self._per_optimizer_states[id(optimizer)]
+        if state["stage"] is OptState.STEPPED:
             raise RuntimeError("unscale_() is being called after step().")
-        if id(optimizer) in self._unscaled:
+        if state["stage"] is OptState.UNSCALED:
             raise RuntimeError("unscale_() has already been called on this optimizer since the last update().")
         grads = [p.grad.detach() for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         if any(grad.dtype is dtypes.float16 for grad in grads):
             raise ValueError("Attempting to unscale FP16 gradients.")
         for grad in grads:
-            grad.mul_(1.0 / self._scale)
-        # One value for all: the graph runs once.
-        self._unscaled[id(optimizer)] = not grads or bool(ops.stack([grad.isfinite().all() for grad in grads]).all())
+            grad.mul_(1.0 / scale)
+        state["stage"] = OptState.UNSCALED
+        if grads:  # one value for all: the graph runs once
+            found_inf = 1.0 - ops.stack([grad.isfinite().all() for grad in grads]).all().float()
+            state["found_inf_per_device"] = {found_inf.device: found_inf}
 
     def step(self, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
         """``optimizer.step(...)``, unless a gradient is infinite or not a number."""
@@ -253,33 +285,41 @@ class GradScaler:
             return optimizer.step(*args, **kwargs)
         if "closure" in kwargs:
             raise RuntimeError("Closure use is not currently supported if GradScaler is enabled.")
-        if id(optimizer) in self._stepped:
+        self._current("step")
+        state = self._per_optimizer_states[id(optimizer)]
+        if state["stage"] is OptState.STEPPED:
             raise RuntimeError("step() has already been called since the last update().")
-        if id(optimizer) not in self._unscaled:
+        if state["stage"] is OptState.READY:
             self.unscale_(optimizer)
-        self._stepped.add(id(optimizer))
-        return optimizer.step(*args, **kwargs) if self._unscaled[id(optimizer)] else None
+        if not state["found_inf_per_device"]:
+            raise AssertionError("No inf checks were recorded for this optimizer.")
+        result = None if _found_inf(state) else optimizer.step(*args, **kwargs)
+        state["stage"] = OptState.STEPPED
+        return result
 
     def update(self, new_scale: float | Tensor | None = None) -> None:
         """Adapts the scale to how the steps since the last update went, or sets it."""
         if not self._enabled:
             return
+        scale = self._current("update")
         if new_scale is not None:
             self._scale = float(new_scale)
         else:
-            if not self._unscaled:
+            states = [state for state in self._per_optimizer_states.values() if state["found_inf_per_device"]]
+            if not states:
                 raise AssertionError("No inf checks were recorded prior to update.")
-            if all(self._unscaled.values()):
+            if not any(map(_found_inf, states)):
                 self._growth_tracker += 1
                 if self._growth_tracker == self._growth_interval:
-                    self._scale, self._growth_tracker = self._scale * self._growth_factor, 0
+                    self._scale, self._growth_tracker = scale * self._growth_factor, 0
             else:
-                self._scale, self._growth_tracker = self._scale * self._backoff_factor, 0
-        self._unscaled.clear()
-        self._stepped.clear()
+                self._scale, self._growth_tracker = scale * self._backoff_factor, 0
+        self._per_optimizer_states.clear()
 
     def get_scale(self) -> float:
-        return self._scale if self._enabled else 1.0
+        if not self._enabled:
+            return 1.0
+        return self._init_scale if self._scale is None else self._scale
 
     def is_enabled(self) -> bool:
         return self._enabled
@@ -317,6 +357,8 @@ class GradScaler:
             raise RuntimeError(
                 "The source state dict is empty, possibly because it was saved from a disabled instance of GradScaler."
             )
-        self._scale, self._growth_tracker = state_dict["scale"], state_dict["_growth_tracker"]
+        self._init_scale, self._growth_tracker = state_dict["scale"], state_dict["_growth_tracker"]
+        if self._scale is not None:
+            self._scale = self._init_scale
         self._growth_factor, self._backoff_factor = state_dict["growth_factor"], state_dict["backoff_factor"]
         self._growth_interval = state_dict["growth_interval"]

@@ -14,7 +14,7 @@ __all__ = ["MOVED", "home_of", "named_as_in_torch"]
 _TABLE = """
 amp -> .: get_autocast_dtype is_autocast_enabled
 amp -> amp.autocast_mode: autocast custom_bwd custom_fwd is_autocast_available
-amp -> amp.grad_scaler: GradScaler
+amp -> amp.grad_scaler: GradScaler OptState
 autograd.anomaly -> .: is_anomaly_check_nan_enabled is_anomaly_enabled
 autograd.anomaly -> autograd.anomaly_mode: *
 autograd.engine -> autograd: backward grad

@@ -11,6 +11,7 @@ from flambeau.core.errors import warn
 from flambeau.core.random import Generator
 from flambeau.utils.data.collate import default_collate, default_convert
 from flambeau.utils.data.dataset import Dataset, IterableDataset
+from flambeau.utils.data.fetching import _DatasetKind
 from flambeau.utils.data.info import get_worker_info
 from flambeau.utils.data.iteration import Iter
 from flambeau.utils.data.iteration import Iter as _BaseDataLoaderIter  # noqa: F401  (libraries ask whether something is one)
@@ -87,8 +88,9 @@ class DataLoader(Generic[T]):
         in_order: bool = True,
     ) -> None:
         _check_workers(num_workers, timeout, prefetch_factor, persistent_workers)
-        self._iterable = isinstance(dataset, IterableDataset)
-        if self._iterable:
+        iterable = isinstance(dataset, IterableDataset)
+        self._dataset_kind = _DatasetKind.Iterable if iterable else _DatasetKind.Map
+        if iterable:
             given = {"shuffle": shuffle or None, "sampler": sampler, "batch_sampler": batch_sampler}
             for name, value in given.items():
                 if value is not None:
@@ -106,7 +108,7 @@ class DataLoader(Generic[T]):
         elif batch_size is None and drop_last:
             raise ValueError("batch_size=None option disables auto-batching and is mutually exclusive with drop_last")
         if sampler is None:
-            if self._iterable:
+            if iterable:
                 sampler = _Endless()
             elif shuffle:
                 sampler = RandomSampler(dataset, generator=generator)  # type: ignore[arg-type]
@@ -131,7 +133,7 @@ class DataLoader(Generic[T]):
         self.generator = generator
         self.collate_fn = collate_fn or (default_convert if batch_sampler is None else default_collate)
         self.persistent_workers = persistent_workers
-        self._length_told: int | None = None
+        self._IterableDataset_len_called: int | None = None
         self._iterator: Any = None  # that of persistent workers
         self._initialized = True
         self.check_worker_number_rationality()
@@ -178,11 +180,6 @@ class DataLoader(Generic[T]):
     def multiprocessing_context(self, context: Any) -> None:
         self._multiprocessing_context = None if context is None else _checked_context(context, self.num_workers)
 
-    def _context(self) -> Any:
-        from multiprocessing import get_context
-
-        return self._multiprocessing_context or get_context()
-
     def check_worker_number_rationality(self) -> None:
         """Warns where there are more workers than CPUs that this process may use."""
         aware = hasattr(os, "sched_getaffinity")
@@ -197,9 +194,9 @@ class DataLoader(Generic[T]):
             )
 
     def __len__(self) -> int:
-        if not self._iterable:
+        if self._dataset_kind == _DatasetKind.Map:
             return len(self._index_sampler)
-        length = self._length_told = len(self.dataset)  # type: ignore[arg-type]
+        length = self._IterableDataset_len_called = len(self.dataset)  # type: ignore[arg-type]
         if self.batch_size is not None:
             length = (length if self.drop_last else length + self.batch_size - 1) // self.batch_size
         return length

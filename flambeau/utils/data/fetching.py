@@ -14,11 +14,33 @@ _MAP = dict(default_collate_fn_map)
 Fetch = Callable[[Any], Any]
 
 
-def make_fetch(dataset: Any, iterable: bool, batched: bool, collate_fn: Callable, drop_last: bool) -> Fetch:
-    """The function that gets a batch of ``dataset``, or a sample if not ``batched``, for an index or a list of them."""
-    if not iterable:
-        return _fetch_by_index(dataset, batched, collate_fn)
-    return _fetch_next(iter(dataset), batched, collate_fn, drop_last)
+class _MapDatasetFetcher:
+    """``fetch`` gets the batch, or the sample where there is no ``auto_collation``, of a list of indices or of one."""
+
+    def __init__(self, dataset: Any, auto_collation: bool, collate_fn: Callable, drop_last: bool) -> None:
+        self.fetch: Fetch = _fetch_by_index(dataset, auto_collation, collate_fn)
+
+
+class _IterableDatasetFetcher:
+    """``fetch`` gets as many of the next samples as it is given indices; which ones does not matter."""
+
+    def __init__(self, dataset: Any, auto_collation: bool, collate_fn: Callable, drop_last: bool) -> None:
+        self.fetch: Fetch = _fetch_next(iter(dataset), auto_collation, collate_fn, drop_last)
+
+
+class _DatasetKind:
+    """Whether samples of a dataset are got by their index, or one after the other."""
+
+    Map = 0
+    Iterable = 1
+
+    @staticmethod
+    def create_fetcher(
+        kind: int, dataset: Any, auto_collation: bool, collate_fn: Callable, drop_last: bool
+    ) -> _MapDatasetFetcher | _IterableDatasetFetcher:
+        """What fetches from a dataset of that kind."""
+        fetcher = _MapDatasetFetcher if kind == _DatasetKind.Map else _IterableDatasetFetcher
+        return fetcher(dataset, auto_collation, collate_fn, drop_last)
 
 
 def _fetch_by_index(dataset: Any, batched: bool, collate_fn: Callable) -> Fetch:

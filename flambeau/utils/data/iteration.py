@@ -6,7 +6,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from flambeau.engine.run import run_ahead
-from flambeau.utils.data.fetching import make_fetch
+from flambeau.utils.data.fetching import _DatasetKind
 from flambeau.utils.data.sampler import draw_seed
 
 if TYPE_CHECKING:
@@ -24,14 +24,17 @@ class Iter:
 
     def _begin(self) -> None:
         self._indices = iter(self._loader._index_sampler)
-        self._length_told = self._loader._length_told
+        self._length_told = self._loader._IterableDataset_len_called
         self._yielded = 0
 
     def _start(self) -> None:
         if self._loader.timeout:
             raise AssertionError("_SingleProcessDataLoaderIter requires timeout == 0: only workers can be late")
         loader = self._loader
-        self._fetch = make_fetch(loader.dataset, loader._iterable, loader._auto_collation, loader.collate_fn, loader.drop_last)
+        fetcher = _DatasetKind.create_fetcher(
+            loader._dataset_kind, loader.dataset, loader._auto_collation, loader.collate_fn, loader.drop_last
+        )
+        self._fetch = fetcher.fetch
 
     def __iter__(self) -> Iter:
         return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 from itertools import cycle
 from time import perf_counter
 from typing import Any
@@ -22,10 +23,10 @@ class WorkersIter(Iter):
             raise AssertionError("prefetch_factor must be greater than 0 for MultiProcessingDataLoaderIter")
         run_pending()  # or a forked worker would
         job = Job(
-            loader.dataset, loader._iterable, loader._auto_collation, loader.collate_fn, loader.drop_last,
+            loader.dataset, loader._dataset_kind, loader._auto_collation, loader.collate_fn, loader.drop_last,
             self._base_seed, loader.worker_init_fn, loader.num_workers,
         )  # fmt: skip
-        self._team = Team(loader._context(), job)
+        self._team = Team(loader.multiprocessing_context or multiprocessing, job)
         self._epoch = 0
         self._costs = Costs(self._team.starting)
         self._begin()  # a second time, as PyTorch does before its workers' first pass

@@ -21,7 +21,7 @@ import numpy as np
 from flambeau.core.random import default_generator
 from flambeau.threads import set_num_threads
 from flambeau.utils.data.channel import Channel, Message, pickle_by_value
-from flambeau.utils.data.fetching import Fetch, make_fetch
+from flambeau.utils.data.fetching import Fetch, _DatasetKind
 from flambeau.utils.data.info import WorkerInfo, set_worker_info
 
 LOOK = 1000
@@ -33,7 +33,7 @@ class Job:
     """What all workers of a loader are to do."""
 
     dataset: Any
-    iterable: bool
+    kind: int
     batched: bool
     collate_fn: Callable
     drop_last: bool
@@ -170,7 +170,7 @@ class _Loader:
 
     def _new_fetch(self) -> Fetch:
         job = self.job
-        return make_fetch(job.dataset, job.iterable, job.batched, job.collate_fn, job.drop_last)
+        return _DatasetKind.create_fetcher(job.kind, job.dataset, job.batched, job.collate_fn, job.drop_last).fetch
 
     def load(self, task: Task) -> tuple[Any] | None:
         """The data of a task, in a tuple; ``None`` where there is nothing to be said."""
@@ -188,7 +188,7 @@ class _Loader:
                 raise RuntimeError("the worker could not begin to load: see its first error")
             return (self.fetch(task.index),)
         except StopIteration as error:
-            if not self.job.iterable:
+            if self.job.kind == _DatasetKind.Map:
                 return (Caught(error, self.id),)
             self.ended = True
             return (ENDED,)
