@@ -112,7 +112,7 @@ class WorkersIter(Iter):
         self._costs.spent += perf_counter() - start
         self._add_task()
         if isinstance(data, Caught):
-            data.raise_again()
+            data.reraise()
         return data
 
     def _receive(self) -> None:

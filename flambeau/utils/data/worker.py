@@ -10,7 +10,6 @@ import select
 import signal
 import socket
 import threading
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
@@ -18,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from flambeau._utils import ExceptionWrapper
 from flambeau.core.random import default_generator
 from flambeau.threads import set_num_threads
 from flambeau.utils.data.channel import Channel, Message, pickle_by_value
@@ -79,35 +79,15 @@ ENDED = _Ended()
 """The worker's copy of an iterable dataset has no more samples."""
 
 
-class _Raw(str):
-    """A message that ``KeyError`` shows as it is: it would show another one's ``repr``."""
-
-    def __repr__(self) -> str:
-        return self
-
-
-class Caught:
-    """An exception on its way from a worker: its class and its whole traceback, as text."""
+class Caught(ExceptionWrapper):
+    """An exception on its way from a worker."""
 
     def __init__(self, error: Exception, worker: int) -> None:
-        name = type(error).__name__
-        trace = "".join(traceback.format_exception(error))
-        self.message = f"Caught {name} in DataLoader worker process {worker}.\nOriginal {trace}"
-        self.cls: type[Exception] = type(error)
+        super().__init__((type(error), error, error.__traceback__), f"in DataLoader worker process {worker}")
         try:
-            pickle.loads(pickle.dumps(self.cls))
+            pickle.loads(pickle.dumps(self.exc_type))
         except Exception:  # of a class that only the worker knows
-            self.cls = RuntimeError
-
-    def raise_again(self) -> None:
-        """Raises an exception of the same class, where one can be made of a message, or else a ``RuntimeError``."""
-        if getattr(self.cls, "message", None):
-            raise self.cls(message=self.message)  # type: ignore[call-arg]
-        try:
-            error = self.cls(_Raw(self.message) if self.cls is KeyError else self.message)
-        except Exception:
-            error = RuntimeError(self.message)
-        raise error from None
+            self.exc_type = RuntimeError
 
 
 def run(end: socket.socket, job: Job, id: int) -> None:

@@ -11,6 +11,7 @@ from flambeau.core.memory_format import layout, memory_format
 from flambeau.core.random import Generator
 from flambeau.core.size import Size
 from flambeau.tensor.attributes import TensorBase
+from flambeau.tensor.default_device import get_default_device
 from flambeau.tensor.overriding import DisableTorchFunction, DisableTorchFunctionSubclass, state
 from flambeau.tensor.tensor import disabled_torch_function as _disabled_torch_function_impl
 
@@ -45,6 +46,26 @@ def _get_tracing_state() -> None:
     """None: nothing is traced."""
 
 
+def _is_tracing() -> bool:
+    """False: nothing is traced; ``torch.jit.trace`` listens to a run like any other."""
+    return False
+
+
+def _is_torch_function_mode_enabled() -> bool:
+    """Whether a ``TorchFunctionMode`` is on."""
+    return bool(state.modes)
+
+
+def _get_privateuse1_backend_name() -> str:
+    """The name of the backend that no one has registered."""
+    return "privateuseone"
+
+
+def _get_default_device() -> str:
+    """The type of device on which tensors are made."""
+    return get_default_device().type
+
+
 def _are_functorch_transforms_active() -> bool:
     """Whether the program is inside of :func:`torch.vmap`, or of forward-mode derivatives."""
     from flambeau import dispatch
@@ -59,10 +80,13 @@ _ELSEWHERE = {
     "TensorType": "library.schema", "OptionalType": "library.schema", "ListType": "library.schema", "parse_schema": "library.schema",
     "_jit_get_schemas_for_operator": "library.operators:schemas_of", "_jit_get_all_schemas": "library.operators:all_schemas",
     "_dispatch_has_kernel_for_dispatch_key": "library.operators:has_kernel",
+    "_LinAlgError": "linalg:LinAlgError",
 }  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
+    if name in ("_nn", "_functorch"):
+        return importlib.import_module(f"flambeau._C.{name}")
     if name not in _ELSEWHERE:
         raise AttributeError(f"module 'torch._C' has no attribute '{name}'", name=name)
     module, _, own = _ELSEWHERE[name].partition(":")
