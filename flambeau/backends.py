@@ -6,12 +6,42 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+_frozen = False
+
+
+def disable_global_flags() -> None:
+    """From now on switches are set by ``flags()`` only, which sets them back."""
+    global _frozen
+    _frozen = True
+
+
+def flags_frozen() -> bool:
+    """Whether :func:`disable_global_flags` was called."""
+    return _frozen
+
+
+@contextmanager
+def __allow_nonbracketed_mutation() -> Iterator[None]:
+    """Inside, switches can be set all the same."""
+    global _frozen
+    before, _frozen = _frozen, False
+    try:
+        yield
+    finally:
+        _frozen = before
+
 
 class _Backend:
     """A backend that is not there: its switches can be set, and ``is_available()`` is False."""
 
     def __init__(self, **switches: Any) -> None:
         self.__dict__.update(switches)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if _frozen and name[:1] != "_":
+            own = next((f"torch.backends.{n}" for n, backend in globals().items() if backend is self), "torch.backends")
+            raise RuntimeError(f"not allowed to set {own} flags after disable_global_flags; please use flags() context manager instead")
+        self.__dict__[name] = value
 
     @staticmethod
     def is_available() -> bool:

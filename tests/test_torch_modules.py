@@ -7,7 +7,6 @@ import functools
 import hashlib
 import importlib
 import pickle
-import struct
 from contextlib import nullcontext
 
 import numpy as np
@@ -18,7 +17,6 @@ from flambeau import func, profiler
 from flambeau.core import config, dtypes, nests
 from flambeau.nn.attention import flex_attention
 from flambeau.testing import assert_close, make_tensor
-from flambeau.utils import tensorboard
 from flambeau.utils.checkpoint import CheckpointError, checkpoint, checkpoint_sequential
 
 MODULES = [
@@ -352,38 +350,6 @@ def test_a_capsule_can_be_imported():
     y = torch.utils.dlpack.from_dlpack(torch.utils.dlpack.to_dlpack(x))
     y[0] = 7
     assert x[0] == 7
-
-
-def read_events(path):
-    """The payloads of an event file; their checksums are checked against an independent value."""
-    data, events = path.read_bytes(), []
-    while data:
-        (length,) = struct.unpack("<Q", data[:8])
-        assert struct.unpack("<I", data[8:12])[0] == tensorboard.masked_crc(data[:8])
-        events.append(data[12 : 12 + length])
-        assert struct.unpack("<I", data[12 + length : 16 + length])[0] == tensorboard.masked_crc(events[-1])
-        data = data[16 + length :]
-    return events
-
-
-def test_event_files(tmp_path):
-    # RFC 3720, B.4: the CRC-32C of 32 bytes of zeros is 8A9136AA.
-    rotated = (0x8A9136AA >> 15 | 0x8A9136AA << 17) & 0xFFFFFFFF
-    assert tensorboard.masked_crc(bytes(32)) == (rotated + 0xA282EAD8) & 0xFFFFFFFF
-    with tensorboard.SummaryWriter(tmp_path) as writer:
-        writer.add_scalar("loss", torch.tensor(0.5), 3, walltime=1.0)
-        writer.add_histogram("weights", torch.arange(10.0), 4)
-        writer.add_text("note", "hello")
-        writer.add_image("picture", torch.rand(3, 4, 5))
-        writer.add_scalars("both", {"a": 1.0, "b": 2.0}, 1)
-    (path,) = tmp_path.glob("events.*")
-    version, scalar, *others = read_events(path)
-    assert version.endswith(b"brain.Event:2")
-    value = b"\n\x04loss\x15" + struct.pack("<f", 0.5)
-    summary = b"\n" + bytes([len(value)]) + value
-    assert scalar == b"\x09" + struct.pack("<d", 1.0) + b"\x10\x03" + b"*" + bytes([len(summary)]) + summary
-    assert [name in event for name, event in zip((b"weights", b"note/text_summary", b"PNG"), others, strict=True)] == [True] * 3
-    assert {p.parent.name for p in tmp_path.glob("*/events.*")} == {"both_a", "both_b"}
 
 
 def test_flex_attention_is_attention():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import Any
 
 from flambeau.core.device import device
@@ -42,13 +43,15 @@ def _log_api_usage_once(event: str) -> None:
     """Nothing is logged."""
 
 
-def _get_tracing_state() -> None:
-    """None: nothing is traced."""
+def _get_tracing_state() -> Any:
+    """Who writes down what is called, while ``torch.jit._get_trace_graph`` runs a module; else ``None``."""
+    graph = sys.modules.get("flambeau._C.graph")
+    return graph and graph.tracing_state()
 
 
 def _is_tracing() -> bool:
-    """False: nothing is traced; ``torch.jit.trace`` listens to a run like any other."""
-    return False
+    """Whether somebody does."""
+    return _get_tracing_state() is not None
 
 
 def _is_torch_function_mode_enabled() -> bool:
@@ -80,7 +83,7 @@ _ELSEWHERE = {
     "TensorType": "library.schema", "OptionalType": "library.schema", "ListType": "library.schema", "parse_schema": "library.schema",
     "_jit_get_schemas_for_operator": "library.operators:schemas_of", "_jit_get_all_schemas": "library.operators:all_schemas",
     "_dispatch_has_kernel_for_dispatch_key": "library.operators:has_kernel",
-    "_LinAlgError": "linalg:LinAlgError",
+    "Graph": "_C.graph", "Node": "_C.graph", "Value": "_C.graph", "Use": "_C.graph", "_LinAlgError": "linalg:LinAlgError",
 }  # fmt: skip
 
 

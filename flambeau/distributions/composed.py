@@ -31,8 +31,11 @@ class Independent(Distribution):
         super().__init__(batch[: len(batch) - n], batch[len(batch) - n :] + event, validate_args=validate_args)
 
     def expand(self, batch_shape, _instance=None):
+        new = self._get_checked_instance(Independent, _instance)
         extra = self._event_shape[: self.reinterpreted_batch_ndims]
-        return type(self)(self.base_dist.expand((*batch_shape, *extra)), self.reinterpreted_batch_ndims, False)
+        Independent.__init__(new, self.base_dist.expand((*batch_shape, *extra)), self.reinterpreted_batch_ndims, False)
+        new._validate_args = self._validate_args
+        return new
 
     @property
     def has_rsample(self):
@@ -202,7 +205,10 @@ class MixtureSameFamily(Distribution):
     def expand(self, batch_shape, _instance=None):
         k = self._component_distribution.batch_shape[-1]
         component = self._component_distribution.expand((*batch_shape, k))
-        return type(self)(self._mixture_distribution.expand(batch_shape), component, False)
+        new = self._get_checked_instance(MixtureSameFamily, _instance)
+        MixtureSameFamily.__init__(new, self._mixture_distribution.expand(batch_shape), component, False)
+        new._validate_args = self._validate_args
+        return new
 
     @property
     def mixture_distribution(self):

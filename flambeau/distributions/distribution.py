@@ -120,10 +120,24 @@ class Distribution:
         new = type(self).__new__(type(self)) if _instance is None else _instance
         for name, value in self.__dict__.items():
             if name in self.arg_constraints and isinstance(value, Tensor):
-                value = value.expand(batch_shape + value.shape[value.dim() - self._event_dims(name) :])
-            new.__dict__[name] = value
+                new.__dict__[name] = value.expand(batch_shape + value.shape[value.dim() - self._event_dims(name) :])
+            else:
+                new.__dict__.setdefault(name, value)
         new._batch_shape = batch_shape
         return new
+
+    def _get_checked_instance(self, cls: type, _instance: Any = None) -> Any:
+        """What ``expand`` of ``cls`` fills: ``_instance``, or else an empty object of this one's class.
+
+        Raises:
+            NotImplementedError: that is a subclass with an ``__init__`` of its own, of which ``cls`` does not know.
+        """
+        if _instance is None and type(self).__init__ != cls.__init__:  # type: ignore[misc]
+            raise NotImplementedError(
+                f"Subclass {type(self).__name__} of {cls.__name__} that defines a custom __init__ method must also define a custom "
+                ".expand() method."
+            )
+        return type(self).__new__(type(self)) if _instance is None else _instance
 
     def _event_dims(self, name: str) -> int:
         """How many of the last dimensions of the parameter belong to one distribution."""

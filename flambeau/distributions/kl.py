@@ -26,7 +26,7 @@ from flambeau.distributions.utils import functional, sum_rightmost
 
 __all__ = ["kl_divergence", "register_kl"]
 
-_rules: dict[tuple[type, type], Callable] = {}
+_KL_REGISTRY: dict[tuple[type, type], Callable] = {}
 
 
 def register_kl(type_p: type, type_q: type) -> Callable:
@@ -36,7 +36,7 @@ def register_kl(type_p: type, type_q: type) -> Callable:
             raise TypeError(f"Expected type_p and type_q to be Distribution classes but got {t}")
 
     def decorate(function: Callable) -> Callable:
-        _rules[type_p, type_q] = function
+        _KL_REGISTRY[type_p, type_q] = function
         return function
 
     return decorate
@@ -56,7 +56,7 @@ def kl_divergence(p, q):
     # The pair of classes that is nearest to the pair of types, the first of the two before the second.
     for class_p in type(p).__mro__:
         for class_q in type(q).__mro__:
-            rule = _rules.get((class_p, class_q))
+            rule = _KL_REGISTRY.get((class_p, class_q))
             if rule is not None:
                 return rule(p, q)
     raise NotImplementedError(

@@ -306,14 +306,19 @@ class ExpTransform(_Elementwise):
         return x
 
 
+def _clipped_sigmoid(x):
+    """The sigmoid of ``x``, kept away from 0 and 1."""
+    info = finfo(x.dtype)
+    return x.sigmoid().clamp(min=info.tiny, max=1.0 - info.eps)
+
+
 class SigmoidTransform(_Elementwise):
     """y = 1 / (1 + exp(-x)), kept away from 0 and 1"""
 
     codomain: Any = constraints.unit_interval
 
     def _call(self, x):
-        info = finfo(x.dtype)
-        return x.sigmoid().clamp(min=info.tiny, max=1.0 - info.eps)
+        return _clipped_sigmoid(x)
 
     def _inverse(self, y):
         info = finfo(y.dtype)
@@ -471,7 +476,7 @@ class StickBreakingTransform(_Elementwise):
         return x.shape[-1] + 1 - ops.ones(x.shape[-1], dtype=x.dtype).cumsum(-1)
 
     def _call(self, x):
-        z = SigmoidTransform()(x - self._offset(x).log())
+        z = _clipped_sigmoid(x - self._offset(x).log())
         left = (1 - z).cumprod(-1)
         return functional["pad"](z, [0, 1], value=1) * functional["pad"](left, [1, 0], value=1)
 

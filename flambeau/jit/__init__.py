@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import contextmanager
+from importlib import import_module
 from types import FunctionType
 from typing import Any, Final
 
@@ -349,3 +350,9 @@ class CompilationUnit:
 
     def __init__(self, lang: str | None = None, _frames_up: int = 0) -> None:
         raise NotImplementedError("torch.jit.CompilationUnit: flambeau does not compile text; define functions in Python and use torch.jit.script")
+
+
+def __getattr__(name: str) -> Any:
+    if name == "_get_trace_graph":  # it names operators, which the floor above has
+        return import_module("flambeau._C.graph")._get_trace_graph
+    raise AttributeError(f"module 'torch.jit' has no attribute '{name}'", name=name)

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from flambeau.ao.quantization.fake_quantize import FakeQuantizeBase
+from flambeau.ao.quantization.observer import ObserverBase
 from flambeau.nn.modules.module import Module
 from flambeau.tensor import Tensor
 
-__all__ = ["DeQuantStub", "QuantStub", "QuantWrapper"]
+__all__ = ["DeQuantStub", "FakeQuantizeBase", "ObserverBase", "QuantStub", "QuantWrapper"]
 
 
 class QuantStub(Module):
