@@ -224,6 +224,12 @@ _LAZY_NAMES = {
         "native_dropout lstm gru rnn_tanh rnn_relu lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell affine_grid_generator frobenius_norm nuclear_norm batch_norm_update_stats".split(),
         "nn.native",
     ),
+    **dict.fromkeys(("quantize_per_tensor", "quantize_per_channel", "quantize_per_tensor_dynamic", "dequantize", "_choose_qparams_per_tensor",
+                     "_empty_affine_quantized", "_make_per_channel_quantized_tensor", "_make_per_tensor_quantized_tensor", "int_repr", "q_scale", "q_zero_point",
+                     "q_per_channel_scales", "q_per_channel_zero_points", "q_per_channel_axis"), "quantized.creation"),
+    **dict.fromkeys(("fake_quantize_per_tensor_affine", "fake_quantize_per_channel_affine"), "ops.quantization"),
+    **dict.fromkeys(("qscheme", "per_tensor_affine", "per_channel_affine", "per_tensor_symmetric", "per_channel_symmetric",
+                     "per_channel_affine_float_qparams"), "core.qscheme"),
     **dict.fromkeys(
         "use_deterministic_algorithms are_deterministic_algorithms_enabled is_deterministic_algorithms_warn_only_enabled set_deterministic_debug_mode "
         "get_deterministic_debug_mode set_anomaly_enabled set_flush_denormal set_float32_matmul_precision get_float32_matmul_precision init_num_threads "

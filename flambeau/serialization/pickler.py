@@ -17,6 +17,7 @@ from flambeau import nn, ops, optim
 from flambeau.core.device import device
 from flambeau.core.dtypes import dtype as Dtype
 from flambeau.core.memory_format import layout, strided
+from flambeau.core.qscheme import qscheme
 from flambeau.core.size import Size
 from flambeau.nn import functional
 from flambeau.nn.parameter import Parameter
@@ -91,7 +92,7 @@ class CheckpointPickler(_PythonPickler):
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, Tensor):
             return self._reduce_tensor(obj)
-        if isinstance(obj, Dtype):
+        if isinstance(obj, (Dtype, qscheme)):
             return obj.name  # a global: see save_global
         if isinstance(obj, layout):
             return rebuilding.get_layout, (repr(obj),)
@@ -102,6 +103,11 @@ class CheckpointPickler(_PythonPickler):
     def _reduce_tensor(self, t: Tensor) -> tuple:
         make: Any
         args: tuple
+        if t.is_quantized:
+            q: Any = t
+            own = (q._scale, q._zero) if q._axis is None else (q._scale, q._zero, q._axis)
+            ref = self._ref(t._storage, t.dtype)
+            return rebuilding.rebuild_quantized_tensor, (ref, t.storage_offset(), tuple(t.shape), t.stride(), (q.qscheme(), *own), False, OrderedDict())
         if t.layout is not strided:
             from flambeau.sparse.rebuilding import parts_of
 
@@ -154,7 +160,7 @@ class _Call:
 
 def _torch_name(obj: Any) -> str | None:
     """The name that PyTorch has for ``obj``; ``None`` where pickle's own way of finding one is right."""
-    if isinstance(obj, Dtype):
+    if isinstance(obj, (Dtype, qscheme)):
         return f"torch.{obj.name}"
     if not isinstance(obj, (type, FunctionType)):
         return None

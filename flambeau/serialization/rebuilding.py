@@ -29,6 +29,9 @@ MAX_DIMS = 64
 
 STORAGE_TYPES: dict[Dtype, Any] = {cls.dtype: cls for cls in LEGACY.values()}  # type: ignore[attr-defined]
 """The classes by which files name the dtype of a storage's elements."""
+QUANTIZED = {"QInt8Storage": dtypes.int8, "QUInt8Storage": dtypes.uint8, "QInt32Storage": dtypes.int32}
+"""The names of PyTorch's classes of storages of quantized tensors, and of what dtype their integers are."""
+STORAGE_TYPES.update({dtypes.by_name(name[:-7].lower()): type(name, (), {"dtype": d}) for name, d in QUANTIZED.items()})
 
 
 def check_geometry(size: Sequence[int], stride: Sequence[int], offset: int, itemsize: int, bytes_there: int) -> None:
@@ -173,7 +176,28 @@ def get_layout(name: str) -> layout:
     return found
 
 
+def rebuild_quantized_tensor(
+    storage: AnyStorage, offset: int, size: Sequence[int], stride: Sequence[int], how: tuple, requires_grad: bool = False, backward_hooks: Any = None
+) -> Tensor:
+    """A quantized tensor of its integers, and of how they stand for numbers: a scheme with a scale and a zero point, or with tensors of them."""
+    from flambeau.quantized.tensor import per_channel, per_tensor
+
+    ints: Any = rebuild_tensor_v2(storage, offset, size, stride)
+    dtype = next((q for q, d in _INTEGERS.items() if d is ints.dtype), None)
+    if dtype is None or len(plain(how, tuple)) not in (3, 4):
+        raise UnpicklingError("a quantized tensor is made of integers, a scheme, scales and zero points")
+    if len(how) == 3:
+        return per_tensor(ints, float(plain(how[1], float, int)), plain(how[2], int), dtype, integers=True)
+    _, scales, zero_points, axis = how
+    if not all(isinstance(t, Tensor) and t.shape == (ints.shape[axis],) for t in (scales, zero_points)):
+        raise UnpicklingError("a tensor that is quantized by channels has a scale and a zero point for each")
+    return per_channel(ints, scales, zero_points, plain(axis, int), dtype, integers=True)
+
+
+_INTEGERS = {dtypes.by_name(name[:-7].lower()): d for name, d in QUANTIZED.items()}
+
 TENSOR_MAKERS: dict[str, Callable] = {
+    "torch._utils._rebuild_qtensor": rebuild_quantized_tensor,
     "torch._utils._rebuild_sparse_tensor": rebuild_sparse_tensor,
     "torch.serialization._get_layout": get_layout,
     "torch._utils._rebuild_tensor": rebuild_tensor_v2,

@@ -22,11 +22,14 @@ from flambeau import nn, ops
 from flambeau.core import dtypes
 from flambeau.core.device import device
 from flambeau.core.dtypes import dtype as Dtype
+from flambeau.core.qscheme import SCHEMES
 from flambeau.core.size import Size
 from flambeau.nn import functional
 from flambeau.nn.parameter import Parameter
 from flambeau.serialization.rebuilding import (
     MAX_DIMS,
+    QUANTIZED,
+    STORAGE_TYPES,
     TENSOR_MAKERS,
     check_methods,
     plain,
@@ -104,6 +107,9 @@ FUNCTIONS: dict[str, Callable] = {
 VALUES: dict[str, Any] = {
     **{f"torch.{dtype.name}": dtype for dtype in (*dtypes.ALL, *dtypes.STORED)},
     **{f"torch.{name}": cls for name, cls in LEGACY.items()},
+    **{f"torch.{name}": STORAGE_TYPES[d] for name, d in QUANTIZED.items()},
+    **{f"torch.{name[:-7].lower()}": dtypes.by_name(name[:-7].lower()) for name in QUANTIZED},
+    **{f"torch.{name}": scheme for name, scheme in SCHEMES.items()},
     "torch.storage.UntypedStorage": UntypedStorage,
     "torch.Tensor": Tensor,
     "torch.nn.parameter.Parameter": Parameter,

@@ -388,6 +388,17 @@ def _of_sparse(name: str):
     return method
 
 
+def _of_quantized(name: str):
+    """A method that only quantized tensors have."""
+
+    def method(self):
+        raise NotImplementedError(f"Could not run 'aten::{name}' with arguments from the 'CPU' backend: the tensor is not quantized")
+
+    method.__name__ = method.__qualname__ = name
+    method.__doc__ = f"``{name}`` of a quantized tensor."
+    return method
+
+
 def install() -> None:
     """Completes the class."""
     derive()
@@ -411,5 +422,8 @@ def install() -> None:
                  "row_indices", "sparse_resize_", "sparse_resize_and_clear_"):  # fmt: skip
         if name not in Tensor.__dict__:
             setattr(Tensor, name, _of_sparse(name))
+    for name in ("int_repr", "qscheme", "q_scale", "q_zero_point", "q_per_channel_scales", "q_per_channel_zero_points", "q_per_channel_axis"):
+        setattr(Tensor, name, _of_quantized(name))
+    Tensor.dequantize = lambda self: self.float()
     Tensor.dense_dim = lambda self: self.dim()
     Tensor.is_pinned = lambda self, device=None: False
