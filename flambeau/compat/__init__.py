@@ -46,8 +46,8 @@ def install() -> None:
         if name.partition(".")[0] == "flambeau":
             named_as_in_torch(module, is_public(name))
         if is_public(name):
-            explain_missing_names(module, name.replace("flambeau", "torch", 1))
             known_as_in_torch(module, name.replace("flambeau", "torch", 1))
+            explain_missing_names(module, name.replace("flambeau", "torch", 1))
     flambeau.torch = flambeau  # type: ignore[attr-defined]  # PyTorch has this too, and libraries write torch.torch
     # In front of the path finder, which would load flambeau's files a second time under their torch names.
     sys.meta_path.insert(0, TorchFinder())

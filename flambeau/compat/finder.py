@@ -14,7 +14,7 @@ from typing import Any
 from flambeau.compat.children import disguise
 from flambeau.compat.homes import MOVED, named_as_in_torch
 from flambeau.compat.missing import explain_missing_names, missing_module
-from flambeau.compat.spellings import SPELLINGS, SpelledModule, is_package
+from flambeau.compat.spellings import SPELLINGS, SpelledModule, give_further_names, is_package
 
 # Rooms of flambeau's house that PyTorch does not have, or that have the name of something else there (torch.tensor is
 # a function).
@@ -44,8 +44,14 @@ def _has_parts(real: str, torch_name: str) -> bool:
 
 
 def known_as_in_torch(module: ModuleType, torch_name: str) -> None:
-    """Puts a module where Python looks for the names in annotations of classes that say that they are defined there."""
+    """Gives a module of flambeau PyTorch's name, what PyTorch has there besides, and its place among the modules that are imported.
+
+    Python looks there for the names in annotations of classes that say that they are defined there.
+    """
     sys.modules.setdefault(torch_name, module)
+    if module.__name__.partition(".")[0] == "flambeau":
+        module.__name__ = torch_name  # as programs compare it; the import system goes by __spec__
+    give_further_names(module, torch_name)
     if not hasattr(module, "__path__") and is_package(torch_name):
         module.__path__ = []
 
@@ -108,8 +114,8 @@ class _Named(importlib.abc.Loader):
         self.own.exec_module(module)
         named_as_in_torch(module, is_public(spec.name))
         if is_public(spec.name):
+            known_as_in_torch(module, spec.name.replace("flambeau", "torch", 1))
             explain_missing_names(module, spec.name.replace("flambeau", "torch", 1))
-            known_as_in_torch(module, module.__name__)
 
 
 class _Spelled(importlib.abc.Loader):

@@ -36,18 +36,8 @@ def _public_names(module: ModuleType) -> tuple[str, ...]:
     return tuple(name for name in dir(module) if not name.startswith("_"))
 
 
-def _elsewhere(torch_name: str, name: str) -> Any:
-    """What flambeau defines in another module than PyTorch, or a module that is not imported yet."""
-    from flambeau.compat.spellings import further_name  # which imports what it leads to
-
-    try:
-        return further_name(torch_name, name)
-    except AttributeError:
-        return importlib.import_module(f"{torch_name}.{name}")
-
-
 def explain_missing_names(module: ModuleType, torch_name: str) -> None:
-    """Give `module` a ``__getattr__`` that says which name of `torch_name` is lacking, and what to use; and that name."""
+    """Give `module` a ``__getattr__`` that says which name of `torch_name` is lacking, and what to use; and modules below it."""
     own = module.__dict__.get("__getattr__")
     if getattr(own, "explains", False):
         return
@@ -64,8 +54,8 @@ def explain_missing_names(module: ModuleType, torch_name: str) -> None:
                 return value
         if not name.startswith("__"):
             try:
-                return _elsewhere(torch_name, name)
-            except (AttributeError, ModuleNotFoundError):
+                return importlib.import_module(f"{torch_name}.{name}")
+            except ModuleNotFoundError:
                 pass
         problem = f"module '{torch_name}' has no attribute '{name}'"
         if not name.startswith("__"):
@@ -74,8 +64,6 @@ def explain_missing_names(module: ModuleType, torch_name: str) -> None:
         raise AttributeError(problem, name=name)
 
     __getattr__.explains = True  # type: ignore[attr-defined]
-    if module.__name__.partition(".")[0] == "flambeau":
-        module.__name__ = torch_name  # as programs compare it; the import system goes by __spec__
     module.__getattr__ = __getattr__  # type: ignore[method-assign]
 
 

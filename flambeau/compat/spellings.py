@@ -103,6 +103,27 @@ def further_name(torch_module: str, name: str) -> Any:
     raise AttributeError(name)
 
 
+def give_further_names(module: ModuleType, torch_name: str) -> None:
+    """Gives `module` a ``__getattr__`` that also finds what PyTorch has in `torch_name` and flambeau elsewhere."""
+    own = module.__dict__.get("__getattr__")
+    if getattr(own, "finds_further_names", False):
+        return
+
+    def __getattr__(name: str) -> Any:
+        if own is not None:
+            try:
+                return own(name)
+            except AttributeError:
+                pass
+        try:
+            return further_name(torch_name, name)
+        except AttributeError:
+            raise AttributeError(f"module '{torch_name}' has no attribute '{name}'", name=name) from None
+
+    __getattr__.finds_further_names = True  # type: ignore[attr-defined]
+    module.__getattr__ = __getattr__  # type: ignore[method-assign]
+
+
 def _home(place: str) -> Any:
     module, _, path = place.partition(":")
     return functools.reduce(getattr, path.split(".") if path else (), importlib.import_module(module))
