@@ -152,6 +152,11 @@ def _get_device_module(device_type: str) -> Any:
     return module
 
 
+def _is_privateuse1_backend_available() -> bool:
+    """Whether somebody has registered a type of device of their own, which cannot be done."""
+    return False
+
+
 def _element_size(dtype: Dtype) -> int:
     """The bytes of an element."""
     if not isinstance(dtype, Dtype):

@@ -125,7 +125,7 @@ class _Spelled(importlib.abc.Loader):
         return SpelledModule(spec.name, SPELLINGS[spec.name])
 
     def exec_module(self, module: ModuleType) -> None:
-        pass
+        explain_missing_names(module, module.__name__)
 
 
 class _Spawn(importlib.abc.Loader):

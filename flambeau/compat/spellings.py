@@ -139,16 +139,15 @@ class SpelledModule(ModuleType):
         super().__init__(name, f"Names of {', '.join(places)} where PyTorch programs look for them.")
         self.__path__: list[str] = []
         self._homes = tuple(_home(place) for place in places)
+        self.__dict__["__getattr__"] = self._find  # as modules have it
 
-    def __getattr__(self, name: str) -> Any:
+    def _find(self, name: str) -> Any:
         for home in self._homes:
             try:
                 return getattr(home, name)
             except AttributeError:
                 continue
-        raise AttributeError(
-            f"module '{self.__name__}' has no attribute '{name}': flambeau has no such name", name=name
-        )
+        raise AttributeError(f"module '{self.__name__}' has no attribute '{name}'", name=name)
 
     def __dir__(self) -> list[str]:
         return sorted({name for home in self._homes for name in dir(home) if not name.startswith("__")})

@@ -233,3 +233,34 @@ def test_errors_of_workers(error, options):
         return found
 
     assert_alike(loop)
+
+
+@pytest.mark.parametrize("error", [KeyError("a"), ValueError("b"), UnicodeDecodeError("utf-8", b"x", 0, 1, "bad")], ids=lambda e: type(e).__name__)
+def test_exceptions_from_elsewhere(error):
+    """``torch._utils.ExceptionWrapper``, with which programs carry exceptions from threads of their own."""
+
+    def told(t):
+        try:
+            raise error
+        except Exception:
+            caught = t._utils.ExceptionWrapper(where="in thread 1")
+        with pytest.raises(Exception) as raised:
+            caught.reraise()
+        return caught.exc_type, caught.where, raised.type, str(raised.value)
+
+    import flambeau._utils
+
+    assert told(flambeau)[:3] == told(torch)[:3]
+    assert told(flambeau)[3].splitlines()[:2] == told(torch)[3].splitlines()[:2]
+    assert told(flambeau)[3].splitlines()[-1] == told(torch)[3].splitlines()[-1]
+
+
+def test_tensors_in_one_piece():
+    def told(t):
+        parts = [t.arange(3.0), t.arange(4.0).reshape(2, 2), t.tensor(7.0)]
+        flat = t._utils._flatten_dense_tensors(parts)
+        return flat.tolist(), [p.tolist() for p in t._utils._unflatten_dense_tensors(flat, parts)]
+
+    import flambeau._utils
+
+    assert told(flambeau) == told(torch)

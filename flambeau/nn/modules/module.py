@@ -11,6 +11,10 @@ from flambeau.nn.modules import _hooks
 from flambeau.nn.modules._hooks import (
     Hookable,
     call_with_hooks,
+    global_backward_hooks,
+    global_backward_pre_hooks,
+    global_forward_hooks,
+    global_forward_pre_hooks,
     register_module_backward_hook,
     register_module_buffer_registration_hook,
     register_module_forward_hook,
@@ -20,10 +24,6 @@ from flambeau.nn.modules._hooks import (
     register_module_module_registration_hook,
     register_module_parameter_registration_hook,
 )
-from flambeau.nn.modules._hooks import global_backward_hooks as _global_backward_hooks
-from flambeau.nn.modules._hooks import global_backward_pre_hooks as _global_backward_pre_hooks
-from flambeau.nn.modules._hooks import global_forward_hooks as _global_forward_hooks
-from flambeau.nn.modules._hooks import global_forward_pre_hooks as _global_forward_pre_hooks
 from flambeau.nn.modules._messages import (
     before_init,
     misspelt_init,
@@ -37,6 +37,10 @@ from flambeau.nn.modules._state import Stateful
 from flambeau.nn.modules._state import _IncompatibleKeys as _IncompatibleKeys  # and this
 from flambeau.nn.parameter import Buffer, Parameter
 from flambeau.tensor import Tensor
+
+# PyTorch's names for them, that programs look at. A program that puts a new dictionary there takes no hook away.
+_global_backward_hooks, _global_backward_pre_hooks = global_backward_hooks, global_backward_pre_hooks
+_global_forward_hooks, _global_forward_pre_hooks = global_forward_hooks, global_forward_pre_hooks
 
 __all__ = [
     "Module",
@@ -122,10 +126,10 @@ class Module(Hookable, Movable, Stateful):
                 or self._backward_pre_hooks
                 or self._forward_hooks
                 or self._forward_pre_hooks
-                or _global_backward_pre_hooks
-                or _global_backward_hooks
-                or _global_forward_hooks
-                or _global_forward_pre_hooks
+                or global_backward_pre_hooks
+                or global_backward_hooks
+                or global_forward_hooks
+                or global_forward_pre_hooks
             ):
                 return self.forward(*args, **kwargs)
             return call_with_hooks(self, args, kwargs)
