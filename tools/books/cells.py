@@ -1,0 +1,139 @@
+"""Sections of a book and their cells: from d2l's Markdown, Jupyter notebooks and the scripts of a sphinx gallery."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+SUFFIXES = {".md", ".ipynb", ".py"}
+FRAMEWORK = "pytorch"
+
+_FENCE = re.compile(r"^```\{\.python[^\n]*\}[^\n]*\n(.*?)^```", re.M | re.S)
+_TAB = re.compile(r"^(?:#@tab|%%tab)\s+(.+)$", re.M)
+_RULE = re.compile(r"^(?:#{20,}|# ?%%.*)$", re.M)
+_COUNT = re.compile(r"^(?:n|num|max)?_*(?:epochs?|iters?|iterations|episodes|EPOCHS?)$")
+
+FEW = {"epoch": 2, "episode": 4}  # what is left of a count whose name says this; of other loops:
+SOME = 20
+LONG = 300  # a `for _ in range(...)` from here on is a training loop or a measurement
+
+
+@dataclass
+class Section:
+    """One page of a book: where it stands below the book's folder, and its cells in order."""
+
+    name: str
+    cells: list[str]
+
+
+def sections(book: Path) -> Iterator[Section]:
+    """All sections below a folder that have code for PyTorch, or the one that a file is."""
+    root, files = (book.parent, [book]) if book.is_file() else (book, sorted(book.rglob("*")))
+    for file in files:
+        name = file.relative_to(root)
+        if file.suffix not in SUFFIXES or any(part.startswith(".") for part in name.parts) or "_origin" in file.stem:
+            continue
+        found = [shorten(text) for text in map(without_magic, _READERS[file.suffix](file.read_text("utf-8"))) if text]
+        if found:
+            yield Section(str(name), found)
+
+
+def _markdown(text: str) -> list[str]:
+    """The cells of a page of Dive into Deep Learning that are for PyTorch.
+
+    A cell names its frameworks in a line ``#@tab pytorch, jax`` or ``%%tab all``. Where others do, one without is the
+    first framework's, which is not PyTorch.
+    """
+    cells = [match.group(1) for match in _FENCE.finditer(text)]
+    tabs = [_TAB.search(cell) for cell in cells]
+    if not any(tabs):
+        return cells
+    chosen = []
+    for cell, tab in zip(cells, tabs):
+        if tab and {FRAMEWORK, "all"} & {word.strip() for word in tab.group(1).split(",")}:
+            chosen.append(_TAB.sub("", cell))
+    return chosen if any(FRAMEWORK in tab.group(1) for tab in tabs if tab) or "torch" in "".join(chosen) else []
+
+
+def _notebook(text: str) -> list[str]:
+    cells = json.loads(text)["cells"]
+    return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+
+
+def _gallery(text: str) -> list[str]:
+    """The blocks of a script between its rules: ``# %%`` or a line of ``#``; the text between them is comments."""
+    try:
+        ast.parse(text)
+    except SyntaxError:
+        return []
+    return [part for part in _RULE.split(text) if "torch" in text]
+
+
+_READERS = {".md": _markdown, ".ipynb": _notebook, ".py": _gallery}
+
+
+def without_magic(cell: str) -> str:
+    """A cell without what only a notebook understands: ``%matplotlib inline``, ``!pip install``; "" where nothing is left."""
+    lines = [re.sub(r"^(\s*)[%!].*$", r"\1pass", line) for line in cell.strip("\n").splitlines()]
+    text = "\n".join(lines)
+    try:
+        statements = ast.parse(text).body
+    except SyntaxError:
+        return text  # the reader is told where it runs
+    docstring = (
+        len(statements) == 1 and isinstance(statements[0], ast.Expr) and isinstance(statements[0].value, ast.Constant)
+    )
+    return "" if docstring or all(isinstance(s, ast.Pass) for s in statements) else text
+
+
+def shorten(cell: str) -> str:
+    """A cell whose training ends soon: small numbers of epochs and of rounds of long loops.
+
+    >>> print(shorten("num_epochs, lr = 50, 0.1"))
+    num_epochs, lr = 2, 0.1
+    >>> print(shorten("train(net, max_epochs=10)"))
+    train(net, max_epochs=2)
+    >>> print(shorten("for step in range(100_000):  # long\\n    update()"))
+    for step in range(20):  # long
+        update()
+    """
+    try:
+        tree = ast.parse(cell)
+    except SyntaxError:
+        return cell
+    edits: dict[tuple[int, int, int], int] = {}
+
+    def cap(name: str, value: ast.expr) -> None:
+        if _COUNT.match(name) and isinstance(value, ast.Constant) and isinstance(value.value, int):
+            most = next((few for word, few in FEW.items() if word in name.lower()), SOME)
+            note(value, most)
+
+    def note(value: ast.Constant, most: int) -> None:
+        if value.value > most:
+            edits[(value.lineno, value.col_offset, value.end_col_offset or 0)] = most
+
+    for node in ast.walk(tree):
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                cap(name, value)
+            case ast.Assign(targets=[ast.Tuple(elts=names)], value=ast.Tuple(elts=values)):
+                for one, value in zip(names, values):
+                    cap(getattr(one, "id", ""), value)
+            case ast.keyword(arg=str(name), value=value):
+                cap(name, value)
+            case ast.arguments(args=args, defaults=defaults) if defaults:
+                for arg, value in zip(args[-len(defaults) :], defaults):
+                    cap(arg.arg, value)
+            case ast.For(
+                iter=ast.Call(func=ast.Name(id="range"), args=[*_, ast.Constant(value=int(count)) as value])
+            ) if count >= LONG:
+                note(value, SOME)
+    lines = [line.encode() for line in cell.splitlines()]
+    for (row, start, end), most in sorted(edits.items(), reverse=True):
+        line = lines[row - 1]
+        lines[row - 1] = line[:start] + str(most).encode() + line[end:]
+    return b"\n".join(lines).decode()

@@ -1,0 +1,31 @@
+"""What stands in for the world around a book: a notebook's display, downloads, data sets and their weights.
+
+Both sides get the same: small, synthetic, made from fixed seeds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+
+from tools.books.standins import folders, notebook, steadiness, vision, web
+
+perturb = steadiness.perturb
+
+
+def before() -> None:
+    """What must stand before any package is imported."""
+    notebook.install()
+
+
+def after(program: str) -> None:
+    """What is put into packages once they are there, and the files beside a program that it mentions."""
+    folders.place(program)
+    web.install()
+    steadiness.one_process()
+    with contextlib.suppress(ImportError):
+        vision.install()
+
+
+def names() -> dict:
+    """Names that a notebook has from the start."""
+    return {"tab": notebook.Tab(), "get_ipython": lambda: None, "display": lambda *things, **settings: None}
