@@ -46,7 +46,9 @@ def sections_of(folder, **files):
 
 
 def test_cells_of_every_kind_of_book(tmp_path):
-    notebook = json.dumps({"cells": [{"cell_type": "markdown", "source": ["#"]}, {"cell_type": "code", "source": ["a = 1\n", "a"]}]})
+    notebook = json.dumps(
+        {"cells": [{"cell_type": "markdown", "source": ["#"]}, {"cell_type": "code", "source": ["a = 1\n", "a"]}]}
+    )
     found = sections_of(tmp_path, new_md=PAGE, old_md=OLD_PAGE, book_ipynb=notebook, script_py=SCRIPT)
     assert [cell.strip() for cell in found["new.md"]] == [
         "pass\nimport torch",
@@ -63,6 +65,7 @@ def test_cells_of_every_kind_of_book(tmp_path):
         ("epochs = 100", "epochs = 2"),
         ("lr, num_epochs = 0.1, 10", "lr, num_epochs = 0.1, 2"),
         ("def train(net, num_epochs=50): pass", "def train(net, num_epochs=50): pass".replace("50", "2")),
+        ("batch_size, n = 128, 128", "batch_size, n = 8, 128"),
         ("n_iters = 100_000; print_every = 5000", "n_iters = 20; print_every = 5000"),
         ("for i in range(300):\n    'µ', i", "for i in range(20):\n    'µ', i"),
         ("'µ'; num_epochs = 30", "'µ'; num_epochs = 2"),
@@ -106,7 +109,17 @@ def test_a_book_run_to_its_table(tmp_path):
     sections_of(book, page_md=PAGE, broken_md=broken, script_py=SCRIPT)
     python = f"{sys.executable} -m flambeau run"
     page = tmp_path / "books.md"
-    arguments = [str(book), "--torch", python, "--flambeau", python, "--work", str(tmp_path / "work"), "--table", str(page)]
+    arguments = [
+        str(book),
+        "--torch",
+        python,
+        "--flambeau",
+        python,
+        "--work",
+        str(tmp_path / "work"),
+        "--table",
+        str(page),
+    ]
     assert command.main(arguments) == 0
     text = page.read_text()
     assert "2 of 2 sections agree" in text

@@ -15,11 +15,14 @@ FRAMEWORK = "pytorch"
 _FENCE = re.compile(r"^```\{\.python[^\n]*\}[^\n]*\n(.*?)^```", re.M | re.S)
 _TAB = re.compile(r"^(?:#@tab|%%tab)\s+(.+)$", re.M)
 _RULE = re.compile(r"^(?:#{20,}|# ?%%.*)$", re.M)
-_COUNT = re.compile(r"^(?:n|num|max)?_*(?:epochs?|iters?|iterations|episodes|EPOCHS?)$")
-
-FEW = {"epoch": 2, "episode": 4}  # what is left of a count whose name says this; of other loops:
-SOME = 20
-LONG = 300  # a `for _ in range(...)` from here on is a training loop or a measurement
+# What is left of a number by its name: of epochs, of episodes, of other rounds, and of the samples in a batch.
+_NAMES = [
+    (re.compile(r"(?i)^(?:n|num|max)?_*epochs?$"), range(3, 1 << 40), 2),
+    (re.compile(r"(?i)^(?:n|num|max)?_*episodes$"), range(5, 1 << 40), 4),
+    (re.compile(r"(?i)^(?:n|num|max)?_*(?:iters?|iterations)$"), range(21, 1 << 40), 20),
+    (re.compile(r"(?i)^(?:train_|test_)?batch_size$"), range(16, 257), 8),
+]
+_ROUNDS, _LONG = 20, 300  # a `for _ in range(300)` or more is a training loop or a measurement
 
 
 @dataclass
@@ -91,7 +94,7 @@ def without_magic(cell: str) -> str:
 
 
 def shorten(cell: str) -> str:
-    """A cell whose training ends soon: small numbers of epochs and of rounds of long loops.
+    """A cell whose training ends soon: small numbers of epochs, of rounds of long loops, and of samples in a batch.
 
     >>> print(shorten("num_epochs, lr = 50, 0.1"))
     num_epochs, lr = 2, 0.1
@@ -108,13 +111,13 @@ def shorten(cell: str) -> str:
     edits: dict[tuple[int, int, int], int] = {}
 
     def cap(name: str, value: ast.expr) -> None:
-        if _COUNT.match(name) and isinstance(value, ast.Constant) and isinstance(value.value, int):
-            most = next((few for word, few in FEW.items() if word in name.lower()), SOME)
-            note(value, most)
+        if isinstance(value, ast.Constant) and isinstance(value.value, int):
+            for pattern, many, few in _NAMES:
+                if pattern.match(name) and value.value in many:
+                    note(value, few)
 
-    def note(value: ast.Constant, most: int) -> None:
-        if value.value > most:
-            edits[(value.lineno, value.col_offset, value.end_col_offset or 0)] = most
+    def note(value: ast.Constant, few: int) -> None:
+        edits[(value.lineno, value.col_offset, value.end_col_offset or 0)] = few
 
     for node in ast.walk(tree):
         match node:
@@ -130,10 +133,10 @@ def shorten(cell: str) -> str:
                     cap(arg.arg, value)
             case ast.For(
                 iter=ast.Call(func=ast.Name(id="range"), args=[*_, ast.Constant(value=int(count)) as value])
-            ) if count >= LONG:
-                note(value, SOME)
+            ) if count >= _LONG:
+                note(value, _ROUNDS)
     lines = [line.encode() for line in cell.splitlines()]
-    for (row, start, end), most in sorted(edits.items(), reverse=True):
+    for (row, start, end), few in sorted(edits.items(), reverse=True):
         line = lines[row - 1]
-        lines[row - 1] = line[:start] + str(most).encode() + line[end:]
+        lines[row - 1] = line[:start] + str(few).encode() + line[end:]
     return b"\n".join(lines).decode()

@@ -57,12 +57,12 @@ def tarred(files: Mapping[str, bytes | str], mode: str = "w") -> bytes:
 
 @file("timemachine.txt")
 def time_machine() -> str:
-    return "\n".join(["The Time Machine, by H. G. Wells [1898]", "", *sentences(1500, seed=1)])
+    return "\n".join(["The Time Machine, by H. G. Wells [1898]", "", *sentences(600, seed=1)])
 
 
 @file("fra-eng.zip")
 def french() -> bytes:
-    english = sentences(1500, seed=2, size=60, low=1, high=5)
+    english = sentences(700, seed=2, size=60, low=1, high=5)
     pairs = [
         f"{text.capitalize()}.\t{' '.join(word[::-1] for word in text.split()).capitalize()} !" for text in english
     ]
@@ -190,7 +190,7 @@ def _pictures(folder: str, names: list[str], side: int, seed: int, form: str = "
 @file("banana-detection.zip")
 def bananas() -> bytes:
     files: dict[str, bytes | str] = {}
-    for part, count in (("train", 64), ("val", 32)):
+    for part, count in (("train", 40), ("val", 16)):
         names = [f"{i}.png" for i in range(count)]
         files |= _pictures(f"banana-detection/bananas_{part}/images", names, 256, seed=count)
         stream = random.Random(count)
@@ -223,7 +223,7 @@ def voc() -> bytes:
 @file("hotdog.zip")
 def hotdogs() -> bytes:
     files = {}
-    for part, count in (("train", 32), ("test", 16)):
+    for part, count in (("train", 24), ("test", 8)):
         for kind in ("hotdog", "not-hotdog"):
             files |= _pictures(f"hotdog/{part}/{kind}", [f"{i}.png" for i in range(count)], 256, seed=count + len(kind))
     return zipped(files)
@@ -297,7 +297,7 @@ def insects() -> bytes:
 
 @file("celeba.zip")
 def people() -> bytes:
-    return zipped(_pictures("celeba/img_align_celeba", [f"{i}.jpg" for i in range(256)], 80, 5, "JPEG"))
+    return zipped(_pictures("celeba/img_align_celeba", [f"{i}.jpg" for i in range(96)], 80, 5, "JPEG"))
 
 
 @file("faces.zip")
@@ -311,7 +311,7 @@ def faces() -> bytes:
 
 @file("mnist.pkl.gz")
 def mnist() -> bytes:
-    parts = [pictures.arrays(count, 28, 1, 10, count) for count in (512, 256)]
+    parts = [pictures.arrays(count, 28, 1, 10, count) for count in (256, 64)]
     pairs = tuple(
         (data.reshape(len(data), -1).astype(np.float32) / 255, labels.astype(np.int64)) for data, labels in parts
     )

@@ -7,9 +7,9 @@ from typing import Any
 
 from tools.books.standins import pictures
 
-COUNT = {True: 512, False: 256}  # pictures for training, for testing
+COUNT = {True: 48, False: 24}  # pictures for training, for testing
 
-_CLOTHES = "T-shirt/top Trouser Pullover Dress Coat Sandal Shirt Sneaker Bag Ankle_boot".replace("_", " ").split()
+_CLOTHES = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
 _THINGS = "airplane automobile bird cat deer dog frog horse ship truck".split()
 _DIGITS = "0 1 2 3 4 5 6 7 8 9".split()
 
@@ -28,6 +28,20 @@ def install() -> None:
     ):
         setattr(torchvision.datasets, name, _dataset(name, side, channels, classes))
     WeightsEnum.verify = classmethod(lambda cls, weights: None)
+    torchvision.io.read_image = torchvision.io.image.read_image = _read_image
+
+
+def _read_image(path: Any, mode: Any = None) -> Any:
+    """A picture as (C, H, W) of uint8, without torchvision's native decoder, which not every build of it has."""
+    import numpy as np
+    import torch
+    from PIL import Image
+
+    picture = Image.open(path)
+    name = getattr(mode, "name", "UNCHANGED")
+    picture = picture if name == "UNCHANGED" else picture.convert({"GRAY": "L", "RGB_ALPHA": "RGBA"}.get(name, name))
+    values = np.asarray(picture)
+    return torch.from_numpy(np.ascontiguousarray(values[None] if values.ndim == 2 else values.transpose(2, 0, 1)))
 
 
 def _dataset(name: str, side: int, channels: int, classes: list[str]) -> type:
