@@ -17,6 +17,7 @@ from flambeau import func, profiler
 from flambeau.core import config, dtypes, nests
 from flambeau.nn.attention import flex_attention
 from flambeau.testing import assert_close, make_tensor
+from flambeau.utils import checkpoint as checkpoints
 from flambeau.utils.checkpoint import CheckpointError, checkpoint, checkpoint_sequential
 
 MODULES = [
@@ -116,6 +117,22 @@ def test_checkpoint_gives_the_same_gradients(use_reentrant, monkeypatch):
     assert_close(gradients(lambda net, x: checkpoint(net, x, use_reentrant=use_reentrant)), expected, rtol=0, atol=0)
     by_parts = gradients(lambda net, x: checkpoint_sequential(net, 2, x, use_reentrant=use_reentrant))
     assert_close(by_parts, expected, rtol=0, atol=0)
+
+
+def test_pieces_of_checkpoints():
+    expected = gradients(lambda net, x: net(x))
+    found = gradients(lambda net, x: checkpoints.CheckpointFunction.apply(net, True, x))
+    assert_close(found, expected)
+    x = torch.ones(2, requires_grad=True)
+    (inner, number) = checkpoints.detach_variable((x * 2, 3))
+    assert inner.is_leaf and inner.requires_grad and number == 3
+    with pytest.raises(RuntimeError, match="Only tuple of tensors is supported"):
+        checkpoints.detach_variable(x)
+    with pytest.warns(UserWarning, match="None of the inputs have requires_grad=True"):
+        checkpoints.check_backward_validity([x.detach(), 3])
+    checkpoints.set_device_states(*checkpoints.get_device_states(x))
+    with pytest.raises(RuntimeError, match="no accelerators"):
+        checkpoints.set_device_states([0], [x])
 
 
 def test_checkpoint_runs_the_function_again_once():

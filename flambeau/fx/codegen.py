@@ -311,8 +311,8 @@ class _Writer:
         for name, value in self.style.additional_globals():
             self.globals[name] = value
         head = self.style.gen_fn_def(self.free, self.returns)
-        wraps = "\n".join(f'{self.name_of("torch.fx.wrap", flambeau.fx.wrap)}("{name}")' for name in self.wrapped)
-        before = wraps + "\n\n\n" if wraps else "\n\n\n"
+        wraps = "\n".join(f'{self.name_of("torch.fx._symbolic_trace.wrap", flambeau.fx.wrap)}("{name}")' for name in self.wrapped)
+        before = f"\n{wraps}\n\n" if wraps else "\n\n\n"
         src = before + head + "\n" + "\n".join("    " + line for line in body) + "\n    "
         first = before.count("\n") + head.count("\n") + 2
         return PythonCode(src, self.globals, {line + first: i for line, i in starts.items()}, first)

@@ -81,11 +81,6 @@ def _assign_attr(from_obj: Any, to_module: Module, target: str) -> None:
     _put(to_module, field, from_obj)
 
 
-class _Repr(str):
-    def __repr__(self) -> str:
-        return str(self)
-
-
 class GraphModule(Module):
     """A module whose ``forward`` is the code of a graph; ``root`` has the submodules and parameters that the graph names.
 
@@ -154,7 +149,7 @@ class GraphModule(Module):
         """The code of ``forward``."""
         if "_code" not in self.__dict__:
             raise RuntimeError("Code has not been generated! Please report a bug to PyTorch")
-        return _Repr(self._code)
+        return self._code
 
     def recompile(self) -> PythonCode:
         """Writes ``forward`` anew, after the graph has been changed."""

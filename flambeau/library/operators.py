@@ -26,7 +26,13 @@ from flambeau.tensor.tensor import no_torch_dispatch
 __all__ = ["OpOverload", "OpOverloadPacket", "find", "lookup", "namespaces", "ops"]
 
 # Namespaces whose operators flambeau has, and the module that defines them when one of them is first asked for.
-KNOWN = {"aten": "flambeau.library.aten", "quantized": "flambeau.library.quantized", "torchvision": "flambeau.library.torchvision", "image": "flambeau.library.images"}
+KNOWN = {
+    "aten": "flambeau.library.aten",
+    "image": "flambeau.library.images",
+    "profiler": "flambeau.library.profiler",
+    "quantized": "flambeau.library.quantized",
+    "torchvision": "flambeau.library.torchvision",
+}
 # Compiled libraries that are known by the names of their files: what they define is written in flambeau.
 LIBRARIES = {"torchvision/_C": "torchvision", "torchvision/image": "image"}
 

@@ -16,6 +16,17 @@ from typing import Any, NoReturn
 import flambeau
 from flambeau.sparse import rules
 from flambeau.sparse.creation import sparse_coo_tensor
+from flambeau.sparse.legacy import (
+    BFloat16Tensor,
+    ByteTensor,
+    CharTensor,
+    DoubleTensor,
+    FloatTensor,
+    HalfTensor,
+    IntTensor,
+    LongTensor,
+    ShortTensor,
+)  # fmt: skip
 from flambeau.sparse.tensor import SparseTensor
 from flambeau.tensor.tensor import Tensor
 

@@ -19,7 +19,10 @@ from flambeau.nn.modules.container import Sequential
 from flambeau.random import fork_rng
 from flambeau.tensor import Tensor
 
-__all__ = ["CheckpointError", "checkpoint", "checkpoint_sequential", "noop_context_fn", "set_checkpoint_early_stop"]
+__all__ = [
+    "CheckpointError", "CheckpointFunction", "DefaultDeviceType", "check_backward_validity", "checkpoint", "checkpoint_sequential",
+    "detach_variable", "get_device_states", "noop_context_fn", "set_checkpoint_early_stop", "set_device_states",
+]  # fmt: skip
 
 
 class CheckpointError(RuntimeError):
@@ -70,9 +73,9 @@ def checkpoint(
         use_reentrant = True
     if determinism_check not in ("default", "none"):
         raise ValueError(f"determinism_check should be one of 'default', 'none', but got {determinism_check}")
-    if use_reentrant and not any(isinstance(a, Tensor) and a.requires_grad for a in args):
+    if use_reentrant and not _differentiable(args):
         if is_grad_enabled():
-            warnings.warn("None of the inputs have requires_grad=True. Gradients will be None", stacklevel=2)
+            check_backward_validity(args)
         with no_grad():
             return function(*args, **kwargs)
     forward_context, recompute_context = context_fn()
@@ -198,3 +201,63 @@ def checkpoint_sequential(
         input = checkpoint(run(start, start + size), input, use_reentrant=use_reentrant, **kwargs)
         start += size
     return run(start, len(parts))(input)
+
+
+class CheckpointFunction:
+    """What ``checkpoint(use_reentrant=True)`` is in PyTorch, for those who call it by this name."""
+
+    @staticmethod
+    def apply(run_function: Callable, preserve_rng_state: bool, *args: Any) -> Any:
+        """``run_function(*args)``, which runs a second time in the backward pass."""
+        return checkpoint(run_function, *args, use_reentrant=True, preserve_rng_state=preserve_rng_state)
+
+
+# Pieces for those who write a checkpoint of their own.
+
+
+def _differentiable(inputs: Iterable[Any]) -> bool:
+    return any(isinstance(x, Tensor) and x.requires_grad for x in inputs)
+
+
+def check_backward_validity(inputs: Iterable[Any]) -> None:
+    """Warns where no gradient can come of ``inputs``."""
+    if not _differentiable(inputs):
+        warnings.warn("None of the inputs have requires_grad=True. Gradients will be None", stacklevel=3)
+
+
+def detach_variable(inputs: tuple) -> tuple:
+    """The inputs with their tensors cut off from the tape; those that take gradients still do.
+
+    >>> import flambeau as torch
+    >>> x = torch.ones(2, requires_grad=True) * 2
+    >>> detach_variable((x, 3))
+    (tensor([2., 2.], requires_grad=True), 3)
+    """
+    if not isinstance(inputs, tuple):
+        raise RuntimeError(f"Only tuple of tensors is supported. Got Unsupported input type: {type(inputs).__name__}")
+    return tuple(x.detach().requires_grad_(x.requires_grad) if isinstance(x, Tensor) else x for x in inputs)
+
+
+def get_device_states(*args: Any) -> tuple[list[int], list[Tensor]]:
+    """The accelerators on which tensors among ``args`` are, and the states of their random streams: there are none."""
+    return [], []
+
+
+def set_device_states(devices: list[int], states: list[Tensor], *, device_type: str | None = None) -> None:
+    """Puts back what :func:`get_device_states` has found."""
+    if devices:
+        raise RuntimeError(f"set_device_states: there are no accelerators here, but got states of the devices {devices}")
+
+
+class DefaultDeviceType:
+    """Which kind of device a checkpoint takes where its arguments name none; with tensors of the CPU alone it is never asked."""
+
+    _device_type = "cpu"
+
+    @staticmethod
+    def set_device_type(device: str = "cuda") -> None:
+        DefaultDeviceType._device_type = device
+
+    @staticmethod
+    def get_device_type() -> str:
+        return DefaultDeviceType._device_type

@@ -221,9 +221,19 @@ def f_of_module_level(x):
     return flambeau.relu(x) + len_of(x)
 
 
+def g_of_module_level(x):
+    return torch.relu(x) + len_of_theirs(x)
+
+
 def len_of(x):
     return x.shape[0]
 
+
+def len_of_theirs(x):
+    return x.shape[0]
+
+
+torch.fx.wrap("len_of_theirs")
 
 flambeau.fx.wrap("len_of")
 
@@ -233,6 +243,11 @@ def test_wrapped_functions_are_leaves_and_called_in_the_end():
     assert [n.name for n in traced.graph.nodes] == ["x", "relu", "len_of", "add", "output"]
     assert traced(flambeau.zeros(3)).tolist() == [3.0] * 3
     assert len_of(flambeau.zeros(2)) == 2
+
+
+def test_code_names_wrapped_functions_as_pytorch_does():
+    ours, theirs = flambeau.fx.symbolic_trace(f_of_module_level).code, torch.fx.symbolic_trace(g_of_module_level).code
+    assert type(ours) is str and ours == theirs.replace("len_of_theirs", "len_of")
 
 
 def test_pickled():

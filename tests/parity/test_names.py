@@ -22,7 +22,7 @@ LEFT_OUT = (
     "torch.nativert torch.onnx torch.package torch.quantization torch.sparse torch.testing._internal torch.utils.benchmark.examples "
     "torch.utils.benchmark.op_fuzzers torch.utils.bottleneck torch.utils.data.datapipes torch.utils.hipify torch.utils.jit "
     "torch.utils.serialization torch.utils.tensorboard torch.utils.viz torch.utils.model_dump torch.utils.mkldnn torch.utils.mobile_optimizer "
-    "torch.utils.throughput_benchmark torch.utils.bundled_inputs torch.utils.checkpoint.set_device_states torch.xpu torch.mps torch.nested "
+    "torch.utils.throughput_benchmark torch.utils.bundled_inputs torch.xpu torch.mps torch.nested "
     "torch.library torch.headeronly torch.backends.python_native torch.backends.xeon torch.nn.qat torch.nn.quantized torch.nn.quantizable "
     "torch.nn.intrinsic torch.nn.backends torch.utils.debug_log torch.utils.show_pickle torch.accelerator.graphs torch.torch_version "
     "torch.monitor torch.numa torch.autograd.profiler_legacy torch.autograd.profiler_util torch.nn.cpp torch.optim.sparse_adam torch.profiler.itt "

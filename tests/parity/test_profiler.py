@@ -70,3 +70,13 @@ def test_rows_of_a_program(tmp_path):
         traced = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
         found[-1] += ({e["cat"] for e in traced if e["ph"] == "X" and e["name"] in wanted},)
     assert found[0] == found[1]
+
+
+def test_stretches_by_their_operators():
+    def names(t):
+        with t.profiler.profile() as p:
+            handle = t.ops.profiler._record_function_enter("part")
+            t.ops.profiler._record_function_exit(handle)
+        return [event.name for event in p.events() if "::" not in event.name], str(t.ops.profiler._record_function_enter.default._schema)
+
+    assert names(flambeau) == names(torch)

@@ -260,3 +260,18 @@ def test_operators_of_aten():
         a = t.ops.aten
         results.append([a._nnz(x), a._values(x), a.to_dense(x), a._sparse_mm(x, d), a.to_sparse(d)._nnz(), a._sparse_sum(x), a.sparse_dim(x), a.is_coalesced(x), a.indices(x)])
     _same(*results)
+
+
+def test_types_by_name():
+    def made(t):
+        i, v = t.tensor([[0, 1], [1, 0]]), t.tensor([1.0, 2.0])
+        a = t.sparse.FloatTensor(i, v, t.Size([2, 3]))
+        kinds = [isinstance(x, k) for x in (a, v) for k in (t.sparse.FloatTensor, t.sparse.DoubleTensor)]
+        empty = [t.sparse.FloatTensor(), t.sparse.FloatTensor(2, 3), t.sparse.LongTensor(t.Size([2, 3]))]
+        return [a, t.sparse.FloatTensor(i, v), *empty, kinds, a.type(), a.type("torch.sparse.DoubleTensor"), str(t.sparse.FloatTensor)]
+
+    _same(made(flambeau), made(torch))
+    for wrong in ([[[0], [1]], [2.0]], [(2, 3)], [0.5]):
+        for t in (torch, flambeau):
+            with pytest.raises(TypeError, match="invalid combination|only accepts sizes"):
+                t.sparse.FloatTensor(*wrong)
