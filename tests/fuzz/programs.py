@@ -13,6 +13,7 @@ import random
 import re
 import warnings
 from collections.abc import Callable
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -193,7 +194,7 @@ class Generator:
             config.eager = not self.large
             exec(compile(statement, "<program>", "exec"), self.names)
             if self.large:  # shapes are known before anything is computed
-                if any(node.dtype.__class__ is not tuple and node.shape.numel() > overlaps.MOST for node in graph.trace):
+                if any(node.dtype.__class__ is not tuple and prod(node.shape) > overlaps.MOST for node in graph.trace):
                     del graph.trace[:], graph.written[:]
                     raise TooLarge
                 run_pending()
