@@ -5,6 +5,8 @@ Backward passes have functions of their own as soon as they repeat.
 
 import math
 
+import pytest
+
 from flambeau.autograd import repetition, rules
 from flambeau.core import config
 from flambeau.engine import plans
@@ -13,3 +15,9 @@ config.strict = True
 plans.ALLOWANCE = math.inf
 repetition.OFTEN = 1
 rules.AT_FIRST_SIGHT = True
+
+
+@pytest.fixture(autouse=True)
+def no_training_yet():
+    """Whether there has been an optimizer decides when traces are compiled; each test begins without."""
+    config.training = False

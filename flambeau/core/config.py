@@ -14,6 +14,13 @@ compiled: bool = importlib.util.find_spec("llvmlite") is not None and os.environ
 compile_after: int = int(os.environ.get("FLAMBEAU_COMPILE_AFTER", "1"))
 """How often a trace runs in the interpreter before it is compiled; 0 compiles it on first sight."""
 
+deterministic: bool = False
+"""Whether results may depend on nothing but the program and its data; see :mod:`flambeau.determinism`."""
+
+training: bool = False
+"""Whether there has been an optimizer. Then traces are compiled on first sight, if compiling has been worth its time: kernels add up
+in another order than NumPy, and a training that goes on from a checkpoint shall do so with the same bits."""
+
 log: frozenset[str] = frozenset(os.environ.get("FLAMBEAU_LOG", "").replace(",", " ").split())
 """What the engine talks about on stderr: ``plan`` (``FLAMBEAU_LOG``, topics with commas between them)."""
 

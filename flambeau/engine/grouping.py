@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from math import prod
 
-from flambeau.core import dtypes
+from flambeau.core import config, dtypes
 from flambeau.core.size import contiguous_strides
 from flambeau.engine.lowering import Body, Refused, Val
 from flambeau.engine.shapes import broadcast_strides, joined, refined, restride, split_dims, split_kept, split_strides
@@ -257,7 +257,7 @@ class Grouper:
         last = len(shape) - len(rows) - 1  # of the dims that are not the rows'
         if last not in dims or min(rows) < last or hint_of(prod(shape[last + 1 :])) > WIDE:
             return shape, none
-        if any([n.__class__ is Symbol for n in shape]):  # there is no size of blocks that divides all
+        if config.deterministic or any([n.__class__ is Symbol for n in shape]):  # no size of blocks divides all
             return shape, none
         if any(strides[-1] not in (0, 1) for _, _, strides, _ in group.inputs):
             return shape, none

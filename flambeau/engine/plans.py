@@ -146,7 +146,7 @@ def find(trace: Trace) -> Plan | None:
                 plan = _compile(trace)
         elif times == 0 and cost_of(trace) < MOST:
             plan = _member(trace)
-            if plan is None and _is_heavy(trace):
+            if plan is None and (_is_heavy(trace) or _at_once() and _worthwhile(len(trace.nodes), 0.0)):
                 plan = _compile(trace)
         if plan is None:
             return None
@@ -168,13 +168,13 @@ def _member(trace: Trace) -> Plan | None:
     if family.refused:
         return None
     cost = cost_of(trace)
-    if family.lowered and (family.kernels * KERNEL < cost or _affordable()):
+    if family.lowered and (config.deterministic or family.kernels * KERNEL < cost or _affordable()):
         for lowered in family.lowered:
             with contextlib.suppress(Unfit):
                 return _compile(trace, family, sizes, lowered, cost)
     family.times += 1
     family.cost += cost
-    if family.times <= max(SIZES, config.compile_after) or len(family.lowered) >= WAYS:
+    if family.times <= (1 if _at_once() else max(SIZES, config.compile_after)) or len(family.lowered) >= WAYS:
         return None
     if not _worthwhile(len(trace.nodes), family.cost):
         return None
@@ -182,6 +182,11 @@ def _member(trace: Trace) -> Plan | None:
     if family.lowered:
         totals.lowered_nodes += len(family.lowered[-1].nodes)
     return plan
+
+
+def _at_once() -> bool:
+    """Whether traces are compiled on first sight, so that the bits of results do not depend on what has run before in the process."""
+    return config.deterministic or config.training and not config.eager
 
 
 SAMPLED = 16
@@ -319,7 +324,7 @@ def _worthwhile(nodes: int, spent: float) -> bool:
     """Whether so many nodes may be compiled, for which the interpreter has taken so many seconds by now."""
     if totals.code > MAX_CODE or totals.kernels > MAX_KERNELS:
         return False
-    return _affordable() or spent > totals.cost / max(1, totals.nodes) * nodes
+    return config.deterministic or _affordable() or spent > totals.cost / max(1, totals.nodes) * nodes
 
 
 def _affordable() -> bool:

@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import Any
 
 from flambeau import ops
+from flambeau.core import config
 from flambeau.core.dtypes import float32
 from flambeau.core.hooks import RemovableHandle
 from flambeau.core.memory_format import strided
@@ -105,6 +106,7 @@ class Optimizer:
     _options_since: dict[str, Any] = {}
 
     def __init__(self, params: ParamsT, defaults: dict[str, Any]) -> None:
+        config.training = True
         self.defaults = defaults
         self._init_hooks()
         if isinstance(params, Tensor):

@@ -88,7 +88,7 @@ def record(op, args: tuple, kwargs: dict):
     if not looked:
         learn(op, args, kwargs, inputs, results)
     if config.eager or len(graph.trace) >= config.max_pending_nodes:
-        del nodes  # views among them are not kept: kernels see the same strides as in a longer trace
+        del nodes, node, parts  # views among them are not kept: kernels see the same strides as in a longer trace
         after_record()
     return op.named_tuple()(results) if op.outputs else results
 

@@ -1,10 +1,13 @@
 """How a loop will be walked: which dimension goes to vector lanes, what is computed where, in how many passes.
 
 Everything here is decided from the loop and the machine alone, so that the order of additions, and with it every
-bit of a result, is the same however many threads there are.
+bit of a result, is the same however many threads there are. What decides on the order is what is summed, and not what else the
+loop computes: so it is also the same in whatever loop the sum is.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from flambeau.core.dtypes import BOOLEAN
 from flambeau.engine.cpu.compiler import Machine
@@ -27,6 +30,8 @@ LIGHT = 4_000
 """... such loops among those that are awake; ..."""
 PART = 5_000
 """... a long reduction into parts of so many ns at least."""
+SUMMING = 0.1
+"""... at so many ns a point."""
 FEW = 8
 """Fewer rows than these do not make enough tasks."""
 SPLIT_BYTES = 1 << 19
@@ -117,6 +122,8 @@ class Schedule:
         ease = -4 if self.loop.shape[dim] < 8 else 0
         for weight, access in [(2, a) for a in self.loop.inputs] + [(3, a) for _, a in self.loop.outputs]:
             stride = access.strides[dim]
+            if self.loop.reduce and not any([access.strides[d] for d in self.loop.reduced]):
+                continue  # once a row
             ease += weight if stride == 1 else -2 * weight if stride else 0
         return ease
 
@@ -165,6 +172,8 @@ class Schedule:
         plenty = self.machine.registers >= 32
         if gathers:
             lanes = min(lanes, 16)
+        elif self.loop.reduce and not self.across:  # each lane has a sum of its own
+            lanes *= 2
         elif cost <= (12 if plenty else 6):
             lanes *= 4
         elif cost <= (60 if plenty else 20):
@@ -282,10 +291,11 @@ class Schedule:
         if candidate in self.loop.blocked:
             candidate = None
         tasks = self.trips(candidate) if candidate is not None else 1
-        few = tasks < (4 * FEW if self.across else FEW) or (self.across and self._far())
+        few = self._steps(candidate) < (4 * FEW if self.across else FEW) or (self.across and self._far())
         if few and len(self.passes) == 1 and self.passes[0][1]:
+            # Whatever else is computed at the points, the same sum is split in the same way.
             trips = self.trips(self.reduced[0]) if self.reduced else 1
-            parts = min(trips, whole(work / PART), SPLIT_BYTES // self.part_bytes())
+            parts = min(trips, whole(self._points(range(len(self.loop.shape))) * SUMMING / PART), SPLIT_BYTES // self._sums())
             if parts > max(tasks, 1):
                 self.divided, self.split = self.reduced[0], True
                 self.steps = -(-trips // parts)
@@ -293,6 +303,16 @@ class Schedule:
                 return
         if tasks > 1:
             self.divided, self.tasks = candidate, tasks
+
+    def _steps(self, dim: int | None) -> int:
+        """About how many steps a walk over ``dim`` has, whatever is computed in each."""
+        if dim is None:
+            return 1
+        return self.loop.shape[dim] // (self.machine.vector_bytes // 2) if dim == self.lane_dim else self.loop.shape[dim]
+
+    def _sums(self) -> int:
+        """About how many bytes the sums of a part are."""
+        return 8 * self._points(self.kept) * (1 if self.across else self.lanes)
 
     def _far(self) -> bool:
         """Whether the reduced dimension of some input goes from page to page."""
@@ -312,10 +332,13 @@ class Schedule:
         """A rough estimate of the time that the loop takes, in ns."""
         count = len(self.loop.inputs) + len(self.loop.outputs)
         cost = sum(_COSTS.get(i.op, 1) for i, level in zip(self.loop.body, self.level) if level == POINT)
+        return self._points(range(len(self.loop.shape))) * (0.05 * count + 0.015 * cost)
+
+    def _points(self, dims: Iterable[int]) -> int:
         points = 1
-        for n in self.loop.shape:
-            points *= n
-        return points * (0.05 * count + 0.015 * cost)
+        for d in dims:
+            points *= self.loop.shape[d]
+        return points
 
     def slots(self) -> int:
         """Elements of one accumulator for all rows."""
