@@ -8,10 +8,11 @@ tensor([2., 3.])
 
 from __future__ import annotations
 
-from flambeau.batching.batched import Batched
+from flambeau.batching.batched import Batched, Level, batched
+from flambeau.batching.interception import interception
 from flambeau.tensor import Tensor
 
-__all__ = ["get_unwrapped", "is_batchedtensor", "is_functorch_wrapped_tensor", "is_gradtrackingtensor", "is_legacy_batchedtensor", "maybe_get_bdim", "maybe_get_level"]  # fmt: skip
+__all__ = ["_add_batch_dim", "_remove_batch_dim", "get_unwrapped", "is_batchedtensor", "is_functorch_wrapped_tensor", "is_gradtrackingtensor", "is_legacy_batchedtensor", "maybe_get_bdim", "maybe_get_level"]  # fmt: skip
 
 
 def is_batchedtensor(tensor: Tensor) -> bool:
@@ -53,3 +54,20 @@ def get_unwrapped(tensor: Tensor) -> Tensor:
     if not isinstance(tensor, Batched):
         raise RuntimeError("No wrappers present!")
     return tensor._value
+
+
+def _level(number: int) -> Level:
+    for level in interception.levels:
+        if level.depth == number:
+            return level
+    raise RuntimeError(f"there is no vmap of level {number} around this call: levels are counted from 1, the outermost")
+
+
+def _add_batch_dim(tensor: Tensor, batch_dim: int, level: int) -> Tensor:
+    """One sample of ``tensor``, whose samples lie along ``batch_dim``, inside of a ``vmap`` of that level."""
+    return batched(tensor.movedim(batch_dim, 0), _level(level))
+
+
+def _remove_batch_dim(tensor: Tensor, level: int, batch_size: int, out_dim: int) -> Tensor:
+    """The tensor of all samples along ``out_dim``; of a tensor that is no sample, the same for each of them."""
+    return _level(level).expanded(tensor).movedim(0, out_dim)

@@ -20,9 +20,10 @@ from weakref import WeakSet
 from flambeau import dispatch, ops
 from flambeau.autograd.engine import grad
 from flambeau.autograd.entries import OpBackward
-from flambeau.autograd.modes import _Mode, enable_grad
+from flambeau.autograd.modes import enable_grad
 from flambeau.autograd.saving import Saved
 from flambeau.core import dtypes
+from flambeau.core.contexts import _DecoratorContextManager
 from flambeau.core.random import default_generator
 from flambeau.core.size import contiguous_strides
 from flambeau.dispatch import grad_mode
@@ -378,7 +379,7 @@ def unpack_dual(tensor: Tensor, *, level: int | None = None) -> UnpackedDualTens
     return UnpackedDualTensor(_primal_of(tensor), tangent_of(tensor))
 
 
-class dual_level(_Mode):
+class dual_level(_DecoratorContextManager):
     """Opens a level for the length of a ``with`` block; a decorator too.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.autograd.forward_ad.dual_level.html

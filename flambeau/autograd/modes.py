@@ -2,36 +2,10 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 from collections.abc import Callable
-from types import GeneratorType
-from typing import Any
 
+from flambeau.core.contexts import _DecoratorContextManager, _NoParamDecoratorContextManager
 from flambeau.dispatch import grad_mode
-
-
-class _Mode:
-    """A context manager that is also a decorator; each ``with`` remembers the mode it found."""
-
-    def __call__(self, function: Callable) -> Callable:
-        if inspect.isgeneratorfunction(function):
-
-            @functools.wraps(function)
-            def generating(*args, **kwargs):
-                return (yield from _under(self, function(*args, **kwargs)))
-
-            return generating
-
-        @functools.wraps(function)
-        def wrapped(*args, **kwargs):
-            with self.clone():
-                return function(*args, **kwargs)
-
-        return wrapped
-
-    def clone(self):
-        return type(self)()
 
 
 def _switch(on: bool) -> tuple:
@@ -43,28 +17,7 @@ def _switch(on: bool) -> tuple:
     return previous
 
 
-def _under(mode: _Mode, generator: GeneratorType):
-    """Runs each step of ``generator`` under ``mode``, and the code between the steps under its own."""
-    step: Callable = generator.send
-    given: Any = None
-    while True:
-        try:
-            with mode.clone():
-                value = step(given)
-        except StopIteration as stop:
-            return stop.value
-        try:
-            given = yield value
-            step = generator.send
-        except GeneratorExit:
-            with mode.clone():
-                generator.close()
-            raise
-        except BaseException as error:  # thrown in, to be raised where the generator waits
-            given, step = error, generator.throw
-
-
-class no_grad(_Mode):
+class no_grad(_NoParamDecoratorContextManager):
     """Operations inside are not put on the tape.
 
     >>> import flambeau as torch
@@ -76,10 +29,6 @@ class no_grad(_Mode):
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.no_grad.html
     """
-
-    def __new__(cls, function: Callable | None = None):
-        self = object.__new__(cls)
-        return self if function is None else self(function)
 
     def __enter__(self) -> None:
         self.previous = _switch(False)
@@ -95,7 +44,7 @@ class enable_grad(no_grad):
         self.previous = _switch(True)
 
 
-class set_grad_enabled(_Mode):
+class set_grad_enabled(_DecoratorContextManager):
     """Turns the tape on or off, at once when called as a function, and back at the end of a ``with``."""
 
     def __init__(self, mode: bool) -> None:
@@ -116,7 +65,7 @@ class set_grad_enabled(_Mode):
         return type(self)(self.mode)
 
 
-class inference_mode(_Mode):
+class inference_mode(_DecoratorContextManager):
     """As :class:`no_grad`, for code whose results never take part in a gradient."""
 
     def __new__(cls, mode=True):
@@ -138,7 +87,7 @@ class inference_mode(_Mode):
         return type(self)(self.mode)
 
 
-class set_multithreading_enabled(_Mode):
+class set_multithreading_enabled(_DecoratorContextManager):
     """Whether a backward pass may use threads. It runs in the thread that calls it, whatever is said: its kernels have their own."""
 
     def __init__(self, mode: bool) -> None:

@@ -79,7 +79,7 @@ jit -> jit._freeze: freeze optimize_for_inference
 jit -> jit._fuser: optimized_execution
 jit -> jit._script: Attribute ScriptModule script script_method
 jit -> jit._trace: is_tracing trace trace_module
-library.schema -> .: BoolType DictType FloatType IntType ListType NoneType NumberType OptionalType StringType TensorType TupleType
+library.schema -> .: BoolType DeviceObjType DictType FloatType IntType ListType NoneType NumberType OptionalType StringType TensorType TupleType
 masked -> masked._ops: *
 nn.modules._hooks -> utils.hooks: BackwardHook
 nn.modules._hooks -> nn.modules.module: *

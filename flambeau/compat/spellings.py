@@ -51,7 +51,11 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
     "torch.xpu.streams": ("flambeau.xpu",),
     "torch._tensor_str": ("flambeau.tensor.printing",),
     "torch.distributed.distributed_c10d": ("flambeau.distributed",),
+    "torch.distributed._composable": ("flambeau.distributed.fsdp",),
+    "torch.distributed._composable.fsdp": ("flambeau.distributed.fsdp",),
     "torch.distributed._tensor": ("flambeau.distributed.tensor",),
+    "torch.distributed._tensor.experimental": ("flambeau.distributed.sharding",),
+    "torch.distributed.tensor.experimental": ("flambeau.distributed.sharding",),
     "torch.distributed.nn.functional": ("flambeau.distributed.nn",),
     "torch.distributed.fsdp.fully_sharded_data_parallel": ("flambeau.distributed.fsdp",),
     "torch.distributed.constants": ("flambeau.distributed",),
@@ -61,7 +65,7 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
     "torch.nn.quantized": ("flambeau.ao.nn.quantized",),
     "torch.quantization": ("flambeau.ao.quantization",),
     "torch.types": ("flambeau.tensor.types",),
-    "torch.utils.data._utils.worker": ("flambeau.utils.data.info",),
+    "torch.utils.data._utils.worker": ("flambeau.utils.data.info", "flambeau.utils.data.worker"),
 }
 
 # What is one file in flambeau and a package in PyTorch. As a package it can be asked for parts that neither has, or that others provide.

@@ -114,6 +114,10 @@ class FloatType(Type):
         return float(value) if isinstance(value, int) else value
 
 
+class DeviceObjType(Type):
+    pass
+
+
 _int = IntType("int", "int", _is_int)
 _SIMPLE: dict[str, Type] = {
     "Tensor": TensorType("Tensor", "Tensor", lambda v: isinstance(v, Tensor)),
@@ -129,7 +133,7 @@ _SIMPLE: dict[str, Type] = {
     "ScalarType": Type("ScalarType", "int", lambda v: isinstance(v, (dtypes.dtype, int))),
     "Layout": Type("Layout", "int", lambda v: isinstance(v, (memory_format.layout, int))),
     "MemoryFormat": Type("MemoryFormat", "int", lambda v: isinstance(v, (memory_format.memory_format, int))),
-    "Device": Type("Device", "Device", lambda v: isinstance(v, (device, str))),
+    "Device": DeviceObjType("Device", "Device", lambda v: isinstance(v, (device, str))),
     "Generator": Type("Generator", "Generator", lambda v: isinstance(v, Generator)),
 }
 NumberOrTensor = TensorType("Tensor", "Tensor", lambda v: isinstance(v, (Tensor, bool, int, float, complex)))

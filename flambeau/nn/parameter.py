@@ -94,7 +94,7 @@ class Buffer(Tensor, metaclass=_BufferType):
         return buffer
 
 
-class _Uninitialized(Tensor):
+class UninitializedTensorMixin(Tensor):
     """A tensor whose shape is not known yet; ``materialize`` gives it one.
 
     It can be cast and moved, copied and pickled. Whatever else would look at its shape raises.
@@ -176,13 +176,13 @@ def _with_attributes(tensor: Any, other: Any) -> Any:
 
 for _name in ("half", "bfloat16", "float", "double", "char", "short", "int", "long", "cpu", "cuda"):
 
-    def _cast(self: _Uninitialized, *args: Any, _name: str = _name, **kwargs: Any) -> _Uninitialized:
+    def _cast(self: UninitializedTensorMixin, *args: Any, _name: str = _name, **kwargs: Any) -> UninitializedTensorMixin:
         return self.to(dtype=getattr(self.data, _name)(*args, **kwargs).dtype)
 
-    setattr(_Uninitialized, _name, _cast)
+    setattr(UninitializedTensorMixin, _name, _cast)
 
 
-class UninitializedParameter(_Uninitialized, Parameter):
+class UninitializedParameter(UninitializedTensorMixin, Parameter):
     """A Parameter of a lazy module before its first call.
 
     See https://pytorch.org/docs/stable/generated/torch.nn.parameter.UninitializedParameter.html
@@ -194,7 +194,7 @@ class UninitializedParameter(_Uninitialized, Parameter):
         return Tensor._make_subclass(cls, ops.empty(0, device=device, dtype=dtype), requires_grad)
 
 
-class UninitializedBuffer(_Uninitialized):
+class UninitializedBuffer(UninitializedTensorMixin):
     """A buffer of a lazy module before its first call.
 
     See https://pytorch.org/docs/stable/generated/torch.nn.parameter.UninitializedBuffer.html
@@ -218,4 +218,4 @@ class UninitializedBuffer(_Uninitialized):
 
 def is_lazy(tensor: Any) -> bool:
     """Whether a parameter or buffer has no shape yet."""
-    return isinstance(tensor, _Uninitialized)
+    return isinstance(tensor, UninitializedTensorMixin)

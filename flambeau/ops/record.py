@@ -28,6 +28,7 @@ from flambeau.core.errors import explain_arguments, out_of_memory
 from flambeau.core.results import return_type
 from flambeau.dispatch import grad_mode
 from flambeau.ops.autocasting import POLICIES
+from flambeau.ops.older_forms import as_today
 
 _TAKES_VARARGS = 0x04  # of a code object's flags: the function takes *args
 
@@ -252,6 +253,9 @@ def public_function(record: Op, slots: Any = dispatch) -> Callable:
         respelled = {_SPELLINGS[k] if k in _SPELLINGS and k not in names else k: v for k, v in kwargs.items()}
         if variadic in respelled and len(args) == len(names):
             args = (*args, respelled.pop(variadic))  # flip(x, dims=(0, 1)) for flip(x, 0, 1)
+        older = as_today(record.short_name, len(names), args, kwargs)
+        if older is not None:
+            return getattr(dispatch, slot)(record, *older)
         if respelled.keys() == kwargs.keys():
             raise explain_arguments(record.short_name, check, args, kwargs, error) from None
         return getattr(dispatch, slot)(record, args, respelled)

@@ -129,6 +129,11 @@ class Optimizer:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        cls._patch_step_function()
+
+    @classmethod
+    def _patch_step_function(cls) -> None:
+        """Has ``step`` call the hooks. What replaces it in a class that is there already calls this, as PyTorch's optimizers do when made."""
         step = cls.__dict__.get("step")
         if step is not None and not getattr(step, "hooked", False):
             cls.step = cls.profile_hook_step(step)  # type: ignore[method-assign]

@@ -21,7 +21,7 @@ from flambeau.tensor import Tensor
 
 __all__ = [
     "CheckpointError", "CheckpointFunction", "DefaultDeviceType", "check_backward_validity", "checkpoint", "checkpoint_sequential",
-    "detach_variable", "get_device_states", "noop_context_fn", "set_checkpoint_early_stop", "set_device_states",
+    "detach_variable", "get_device_states", "noop_context_fn", "set_checkpoint_debug_enabled", "set_checkpoint_early_stop", "set_device_states",
 ]  # fmt: skip
 
 
@@ -45,6 +45,19 @@ def set_checkpoint_early_stop(enable: bool) -> Iterator[None]:
         yield
     finally:
         _early_stop.pop()
+
+
+_debug: list[bool | None] = []
+
+
+@contextmanager
+def set_checkpoint_debug_enabled(enabled: bool | None) -> Iterator[None]:
+    """Inside, what counts instead of ``debug`` where ``checkpoint`` is called; ``None``: ``debug`` does."""
+    _debug.append(enabled)
+    try:
+        yield
+    finally:
+        _debug.pop()
 
 
 def checkpoint(
@@ -92,6 +105,8 @@ def checkpoint(
         finally:
             autocast.cast = found
 
+    if _debug and _debug[-1] is not None:
+        debug = _debug[-1]
     region = _Region(again, _early_stop[-1] if _early_stop else early_stop, determinism_check == "default", debug)
     with saved_tensors_hooks(region.pack, region.unpack), forward_context:
         result = function(*args, **kwargs)

@@ -121,13 +121,18 @@ def run(end: socket.socket, job: Job, id: int) -> None:
         del data, reply, message, task  # what may be large, while this waits
 
 
+def _generate_state(base_seed: int, worker_id: int) -> list[int]:
+    """What NumPy's generator is seeded with in a worker: four words that are unlike those of any other."""
+    words = [worker_id, base_seed & 0xFFFFFFFF, base_seed >> 32, 0]
+    return np.random.SeedSequence(words).generate_state(4).tolist()
+
+
 def _set_up(job: Job, id: int) -> None:
     seed = job.base_seed + id
     set_num_threads(1)  # the other cores are other workers'
     random.seed(seed)
     default_generator.manual_seed(seed)
-    words = [id, job.base_seed & 0xFFFFFFFF, job.base_seed >> 32, 0]
-    np.random.seed(np.random.SeedSequence(words).generate_state(4))
+    np.random.seed(_generate_state(job.base_seed, id))
     set_worker_info(WorkerInfo(id, job.num_workers, seed, job.dataset))
 
 

@@ -13,7 +13,7 @@ for _ in range(3):
     flows += [nf.flows.AffineCouplingBlock(nf.nets.MLP([1, 16, 16, 2], init_zeros=True)), nf.flows.Permute(2, mode="swap"), nf.flows.ActNorm(2)]
 flows.append(nf.flows.AutoregressiveRationalQuadraticSpline(2, 1, 8))
 model = nf.NormalizingFlow(base, flows)
-optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+optimizer = torch.optim.SGD(model.parameters(), 1e-2)
 target = nf.distributions.TwoMoons()
 x = target.sample(64)
 for step in range(3):
