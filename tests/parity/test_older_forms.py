@@ -36,5 +36,5 @@ def test_numbers_among_tensors(form):
 
 
 def test_others_are_refused_as_ever():
-    with pytest.raises(TypeError, match="received an invalid combination"):
+    with pytest.raises(TypeError, match="expected"):
         flambeau.ones(2).addcmul(2, flambeau.ones(2))
