@@ -4,17 +4,15 @@ def R(name, *values):
 
 
 import torch
-from torchdata.nodes import Batcher, IterableWrapper, Loader, Mapper
-from torchdata.stateful_dataloader import StatefulDataLoader
+from torchdata.nodes import Batcher, IterableWrapper, Loader, MapStyleWrapper, Mapper, Prefetcher
 
 torch.manual_seed(0)
 node = Batcher(Mapper(IterableWrapper(range(10)), lambda i: i * i), 4, drop_last=False)
 R("nodes", list(Loader(node)))
-loader = StatefulDataLoader(torch.arange(12), batch_size=4, shuffle=True)
-it = iter(loader)
-first = next(it)
+loader = Loader(Prefetcher(Batcher(MapStyleWrapper({i: torch.full((2,), i) for i in range(6)}, sampler=[5, 3, 1, 0, 2]), 2, drop_last=False), 2))
+batches = iter(loader)
+first = next(batches)
 state = loader.state_dict()
-rest = [b.tolist() for b in it]
-again = StatefulDataLoader(torch.arange(12), batch_size=4, shuffle=True)
-again.load_state_dict(state)
-R("stateful", first.tolist(), rest, [b.tolist() for b in again] == rest)
+rest = [[t.tolist() for t in b] for b in batches]
+loader.load_state_dict(state)
+R("resumed", [t.tolist() for t in first], rest, [[t.tolist() for t in b] for b in loader] == rest)

@@ -14,6 +14,9 @@ try:
 except ImportError:  # only its mel filters are used, which are replaced here by numbers
     librosa = types.ModuleType("librosa")
     librosa.filters = types.SimpleNamespace(mel=lambda sr, n_fft, n_mels, fmin, fmax: np.random.default_rng(0).random((n_mels, n_fft // 2 + 1)))
+    from scipy.signal import get_window
+
+    librosa.filters.get_window = lambda window, n, fftbins=True: get_window(window, n, fftbins=fftbins)
     librosa.util = types.SimpleNamespace(pad_center=lambda data, size, **k: np.pad(data, (size - len(data)) // 2))
     sys.modules["librosa"] = librosa
 from torchlibrosa.augmentation import SpecAugmentation
