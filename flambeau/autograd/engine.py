@@ -394,6 +394,8 @@ def grad(
         accumulate=False,
     )
     for i, (t, g) in enumerate(zip(inputs, results, strict=True)):
+        if g is not None and isinstance(t, Tensor) and t._on_tape is not t:
+            results[i] = t._with(g)
         if g is None:
             if not allow_unused:
                 raise RuntimeError(
@@ -448,6 +450,7 @@ def _targets(inputs: tuple) -> list[tuple[Node, int]]:
 
 def _place_of(t: Tensor) -> tuple[Node, int] | None:
     """The place on the tape of a tensor that has one: a view made under ``no_grad`` has none, though its base wants a gradient."""
+    t = t._on_tape
     edge = edge_of(t)
     return edge if t._requires_grad or t._grad_fn is not None else None
 
@@ -473,6 +476,8 @@ def _root_gradients(outputs: tuple, grads) -> list[Tensor]:
     for i, (out, g) in enumerate(zip(outputs, grads, strict=True)):
         if isinstance(out, GradientEdge):
             out = full_of(1, out.node.metas[out.output_nr])
+        elif out._on_tape is not out:
+            out, g = out._on_tape, g if g is None else out._values_of(g)
         elif g is None:
             _root(out)
         if g is None:

@@ -14,6 +14,7 @@ from flambeau import dispatch, ops
 from flambeau.autograd import forward_ad
 from flambeau.autograd.engine import grad
 from flambeau.core import config, dtypes
+from flambeau.core.memory_format import strided
 from flambeau.tensor.tensor import Tensor
 
 
@@ -48,8 +49,8 @@ def gradcheck(
         check_undefined_grad: whether each output of several has a gradient that can be asked for without the others'.
         check_grad_dtypes: whether gradients have the dtypes of their inputs.
         check_batched_grad: whether several gradients at once (under ``vmap``) are those that are computed one by one.
-        check_batched_forward_grad: the same of tangents, which is refused: dual tensors have no batches.
-        masked: about sparse tensors, of which there are none.
+        check_batched_forward_grad: the same of tangents.
+        masked: of sparse inputs only the elements that they have are changed; so it is in either case.
     """
     if not (check_forward_ad or check_backward_ad):
         raise AssertionError("Expected at least one of check_forward_ad or check_backward_ad to be True")
@@ -57,8 +58,6 @@ def gradcheck(
         raise AssertionError("Setting check_batched_grad=True requires check_backward_ad to be True")
     if check_batched_forward_grad and not check_forward_ad:
         raise AssertionError("Setting check_batched_forward_grad=True requires check_forward_ad to be True")
-    if check_batched_forward_grad:
-        raise NotImplementedError("check_batched_forward_grad: tangents of dual tensors cannot be batched; torch.func.jvp can, under vmap")
     inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
     compiled, config.compiled = config.compiled, False  # a plan's last bits are not the interpreter's
     try:
@@ -73,6 +72,8 @@ def gradcheck(
                 _check_batched(func, inputs, leaves)
         if check_forward_ad:
             _check_forward(func, inputs, leaves, eps, atol, rtol, fast_mode)
+            if check_batched_forward_grad:
+                _check_batched_forward(func, inputs, leaves)
     except GradcheckError:
         if raise_exception:
             raise
@@ -83,8 +84,10 @@ def gradcheck(
 
 
 def _differentiable(values) -> list[Tensor]:
-    values = (values,) if isinstance(values, Tensor) else tuple(values)
-    return [v for v in values if isinstance(v, Tensor) and v.requires_grad]
+    found = [v for v in _listed(values) if isinstance(v, Tensor) and v.requires_grad]
+    if any(v.layout is not strided for v in found):
+        raise ValueError("Sparse output is not supported at gradcheck yet. Please call to_dense(masked_grad=...) on the output of fn for gradcheck.")
+    return found
 
 
 def _leaves(inputs) -> list[Tensor]:
@@ -101,13 +104,16 @@ def _leaves(inputs) -> list[Tensor]:
                 "likely fail if all the inputs are not of double precision floating point or complex. ",
                 stacklevel=3,
             )
-        if any(s == 0 for s, n in zip(x.stride(), x.shape, strict=True) if n > 1):
+        if x.layout is strided and any(s == 0 for s, n in zip(x.stride(), x.shape, strict=True) if n > 1):
             raise RuntimeError(f"The {i}th input has a dimension with stride 0. gradcheck only supports inputs that are non-overlapping")
     return leaves
 
 
 def _check(func, inputs, leaves, eps, atol, rtol, nondet_tol, fast_mode) -> None:
-    outputs = _differentiable(func(*inputs))
+    results = func(*inputs)
+    outputs = _differentiable(results)
+    if not outputs:
+        _check_constant(func, inputs, leaves, _listed(results), eps)
     for i, out in enumerate(outputs):
         for j, x in enumerate(leaves):
             check = _compare_directions if fast_mode else _compare_jacobians
@@ -120,6 +126,17 @@ def _check(func, inputs, leaves, eps, atol, rtol, nondet_tol, fast_mode) -> None
                     "Backward is not reentrant, i.e., running backward with same input and grad_output multiple times gives "
                     "different values, although analytical gradient matches numerical gradient."
                 )
+
+
+def _check_constant(func, inputs, leaves, results: tuple, eps: float) -> None:
+    """Outputs that are not on the tape must not change with the inputs."""
+    for i, out in enumerate(results):
+        for x in leaves if isinstance(out, Tensor) and (out.is_floating_point() or out.is_complex()) else ():
+            n = x._on_tape.numel()
+            for direction in np.eye(n).reshape(n, *x._on_tape.shape):
+                up, down = (_moved(lambda *given: _listed(func(*given))[i], inputs, x, step * direction) for step in (eps, -eps))  # noqa: B023
+                if not np.array_equal(up._array(), down._array(), equal_nan=True):
+                    raise GradcheckError("Numerical gradient for function expected to be zero")
 
 
 def _check_undefined(func, inputs, leaves) -> None:
@@ -180,23 +197,24 @@ def _compare_batched(what: str, batched: Callable, rows: list[tuple], place: int
 def _vjp(out: Tensor, xs: list[Tensor], v: np.ndarray) -> list[np.ndarray]:
     g = dispatch.wrap(np.asarray(v, out.dtype.np), out.dtype)
     grads = grad([out], xs, [g], retain_graph=True, allow_unused=True)
-    return [np.zeros(x.shape, x.dtype.np) if g is None else np.array(g.detach()._array()) for g, x in zip(grads, xs, strict=True)]
+    return [
+        np.zeros(x._on_tape.shape, x.dtype.np) if g is None else np.array(g._on_tape.detach()._array()) for g, x in zip(grads, xs, strict=True)
+    ]
 
 
-def _shifted(func, inputs, x: Tensor, i: int, step: np.ndarray) -> Tensor:
+def _moved(func, inputs, x: Tensor, step: np.ndarray) -> Tensor:
     """``func`` at ``x + step``; ``x`` is as it was afterwards."""
-    data = x.detach()
+    data = x._on_tape.detach()
     before = np.array(data._array())
     try:
         data.copy_(dispatch.wrap((before + step).astype(before.dtype), x.dtype))
-        return _differentiable(func(*inputs))[i].detach().clone()
+        return func(*inputs).detach().clone()
     finally:
         data.copy_(dispatch.wrap(before, x.dtype))
 
 
 def _numerical(func, inputs, x: Tensor, i: int, direction: np.ndarray, eps: float) -> np.ndarray:
-    up = _shifted(func, inputs, x, i, eps * direction)
-    down = _shifted(func, inputs, x, i, -eps * direction)
+    up, down = (_moved(lambda *given: _differentiable(func(*given))[i], inputs, x, step * direction) for step in (eps, -eps))
     for what in ("shape", "dtype"):
         if getattr(up, what) != getattr(down, what):
             raise AssertionError(
@@ -208,16 +226,17 @@ def _numerical(func, inputs, x: Tensor, i: int, direction: np.ndarray, eps: floa
 
 def _compare_jacobians(func, inputs, i, j, out, x, eps, atol, rtol) -> None:
     """Column by column; for complex numbers both along the real and the imaginary axis (Wirtinger, as PyTorch)."""
-    n, m = int(np.prod(x.shape)), int(np.prod(out.shape))
+    shape = x._on_tape.shape
+    n, m = int(np.prod(shape)), int(np.prod(out.shape))
     units = [1.0, 1j] if x.dtype.is_complex else [1.0]
     numerical = np.zeros((len(units), n, m), np.complex128)
     for u, unit in enumerate(units):
         for k in range(n):
             direction = np.zeros(n, np.complex128 if x.dtype.is_complex else np.float64)
             direction[k] = unit
-            numerical[u, k] = _numerical(func, inputs, x, i, direction.reshape(x.shape), eps).reshape(-1)
-    parts = [1.0, 1j] if out.dtype.is_complex else [1.0]
-    for part in parts:
+            numerical[u, k] = _numerical(func, inputs, x, i, direction.reshape(shape), eps).reshape(-1)
+    parts = {1j: "While considering the imaginary part of complex outputs only, ", 1.0: "While considering the real part of complex outputs only, "}
+    for part, start in parts.items() if out.dtype.is_complex else {1.0: ""}.items():
         analytical = np.zeros((n, m), np.complex128)
         for k in range(m):
             v = np.zeros(m, np.complex128 if out.dtype.is_complex else np.float64)
@@ -227,15 +246,15 @@ def _compare_jacobians(func, inputs, i, j, out, x, eps, atol, rtol) -> None:
         expected = np.real(np.conj(part) * numerical[0]).astype(np.complex128)
         if len(units) == 2:
             expected = expected + 1j * np.real(np.conj(part) * numerical[1])
-        _raise_if_different(analytical, expected, i, j, atol, rtol)
+        _raise_if_different(analytical, expected, i, j, atol, rtol, f"{start}Jacobian mismatch")
 
 
 def _compare_directions(func, inputs, i, j, out, x, eps, atol, rtol) -> None:
     rng = np.random.default_rng(0)
 
     def random(t: Tensor) -> np.ndarray:
-        u = rng.standard_normal(t.shape)
-        u = u + 1j * rng.standard_normal(t.shape) if t.dtype.is_complex else u
+        u = rng.standard_normal(t._on_tape.shape)
+        u = u + 1j * rng.standard_normal(u.shape) if t.dtype.is_complex else u
         return u / (np.linalg.norm(u) or 1.0)
 
     u, v = random(x), random(out)
@@ -254,18 +273,30 @@ def _check_forward(func, inputs, leaves, eps, atol, rtol, fast_mode) -> None:
         if fast_mode:
             directions = rng.standard_normal((1, n)) + (1j * rng.standard_normal((1, n)) if x.dtype.is_complex else 0)
         for direction in directions.astype(kind).reshape(len(directions), *x.shape):
-            found = _tangents(func, inputs, leaves, x, direction)
+            found = _tangents(func, inputs, leaves, x, dispatch.wrap(np.array(direction, x.dtype.np), x.dtype))
             for i, k in enumerate(places):
                 numerical, t = _numerical(func, inputs, x, i, direction, eps), found[k]
                 analytical = np.zeros_like(numerical) if t is None else np.array(t.detach()._array())
                 _raise_if_different(analytical, numerical, i, j, atol, rtol, "Jacobian computed with forward mode mismatch")
 
 
+def _check_batched_forward(func, inputs, leaves) -> None:
+    """The tangents of several directions at once against those of each."""
+    for j, x in enumerate(leaves):
+        directions = _batch_of(x, j)
+
+        def tangents(direction, x=x) -> tuple:
+            return tuple(t for t in _tangents(func, inputs, leaves, x, direction) if t is not None)
+
+        rows = [tangents(d) for d in directions.unbind(0)]
+        _compare_batched("forward-mode gradient", lambda: dispatch.vmap(tangents)(directions), rows, j)  # noqa: B023
+
+
 def _listed(values) -> tuple:
     return (values,) if isinstance(values, Tensor) else tuple(values)
 
 
-def _tangents(func, inputs, leaves, x: Tensor, direction: np.ndarray) -> list[Tensor | None]:
+def _tangents(func, inputs, leaves, x: Tensor, direction: Tensor) -> list[Tensor | None]:
     """The tangents of the outputs where ``x`` has the tangent ``direction``, and the other leaves zero; nothing requires grad."""
 
     def given(value):
@@ -274,8 +305,7 @@ def _tangents(func, inputs, leaves, x: Tensor, direction: np.ndarray) -> list[Te
         primal = value.detach()
         if not any(value is leaf for leaf in leaves):
             return primal
-        tangent = direction if value is x else np.zeros(value.shape)
-        return forward_ad.make_dual(primal, dispatch.wrap(np.array(tangent, value.dtype.np), value.dtype))
+        return forward_ad.make_dual(primal, direction if value is x else ops.zeros_like(value))
 
     with forward_ad.dual_level():
         outputs = _listed(func(*map(given, inputs)))

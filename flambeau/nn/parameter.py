@@ -14,10 +14,20 @@ from flambeau.tensor.tensor import disabled_torch_function
 __all__ = ["Buffer", "Parameter", "UninitializedBuffer", "UninitializedParameter", "is_lazy"]
 
 
-class Parameter(Tensor):
+class _ParameterType(type(Tensor)):
+    """A tensor of a class of its own, of the user's or a sparse one, is a Parameter if it has been marked as one."""
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        if super().__instancecheck__(instance):
+            return True
+        return cls is Parameter and isinstance(instance, Tensor) and getattr(instance, "_is_param", False)
+
+
+class Parameter(Tensor, metaclass=_ParameterType):
     """A tensor that a Module counts among its ``parameters()`` when it is assigned as an attribute.
 
-    It shares the memory of ``data`` and is a leaf of the graph.
+    It shares the memory of ``data`` and is a leaf of the graph. Where ``data`` is of a class of its own, so is the result, which
+    is then known as a Parameter by a mark.
 
     Args:
         data: the tensor to wrap (an empty one when left out).
@@ -48,6 +58,16 @@ class Parameter(Tensor):
                 "Only Tensors of floating point and complex dtype can require gradients: "
                 f"got {data.dtype}; convert it, or pass requires_grad=False"
             )
+        if cls is Parameter and type(data) not in (Tensor, Parameter):
+            own = data.detach().requires_grad_(requires_grad)
+            if type(own) is not type(data):
+                raise RuntimeError(
+                    f"Creating a Parameter from an instance of type {type(data).__name__} requires that detach() returns an instance of the "
+                    f"same type, but return type {type(own).__name__} was found instead. To use the type as a Parameter, please correct the "
+                    "detach() semantics defined by its __torch_dispatch__() implementation."
+                )
+            own._is_param = True
+            return own
         return Tensor._make_subclass(cls, data, requires_grad)
 
     def __deepcopy__(self, memo: dict) -> Parameter:

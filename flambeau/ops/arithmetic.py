@@ -286,14 +286,15 @@ def _grad_of_exponent(g, out, input, exponent):
     if not isinstance(input, dispatch.Tensor):
         if input == 0:
             return where(_nonnegative(exponent), 0, g * float("-inf") * out)
-        if isinstance(input, complex):
+        if isinstance(input, complex) or out._dtype.kind == dtypes.COMPLEX:
             return g * conj_of(out * cmath.log(input))
         return g * conj_of(out * (math.log(input) if input > 0 else math.nan))
-    return where((input == 0) & _nonnegative(exponent), 0, g * conj_of(out * input.log()))
+    base = input.to(out._dtype) if out._dtype.kind == dtypes.COMPLEX else input  # a negative base has a logarithm there
+    return where((input == 0) & _nonnegative(exponent), 0, g * conj_of(out * base.log()))
 
 
 def _nonnegative(x):
-    return (x.real if x._dtype.kind == dtypes.COMPLEX else x) >= 0
+    return (x.real >= 0) & (x.imag == 0) if x._dtype.kind == dtypes.COMPLEX else x >= 0
 
 
 @pointwise(

@@ -21,8 +21,6 @@ def _integers(x: Any) -> Tensor:
     t = x if isinstance(x, Tensor) else flambeau.tensor(x)
     if t.dtype is dtypes.int64:
         return t.detach()
-    if t.dtype.kind >= dtypes.FLOATING and t.numel():
-        raise RuntimeError(f"indices must be an int64 tensor, but got {t.dtype}")
     return t.detach().to(dtypes.int64)
 
 

@@ -565,8 +565,10 @@ def addmm(input: Any, mat1: Any, mat2: Any, *, beta: Any = 1, alpha: Any = 1) ->
 
 @_rule("nn.functional.linear")
 def _linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
-    out = mm(input, weight.t())
-    return out if bias is None else out + bias
+    rows = input if input.dim() == 2 else input.reshape(-1, input.shape[-1])
+    out = mm(rows, weight.t())
+    out = out if bias is None else out + bias
+    return out if input.dim() == 2 else out.reshape(*input.shape[:-1], weight.shape[0])
 
 
 # --- softmax --------------------------------------------------------------------------------------------------

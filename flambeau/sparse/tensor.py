@@ -107,6 +107,22 @@ class SparseTensor(Tensor):
         self._v.grad = None if value is None else value._v  # type: ignore[attr-defined]
 
     @property
+    def _on_tape(self) -> Tensor:  # type: ignore[override]
+        return self._v
+
+    def _values_of(self, gradient: Tensor) -> Tensor:
+        """A gradient of this tensor as one of its values: of the elements that it has."""
+        if isinstance(gradient, SparseTensor):
+            same = gradient._kind is self._kind and all(p is q or p.equal(q) for p, q in zip(gradient._parts, self._parts, strict=True))
+            if same:
+                return gradient._v
+            gradient = gradient.to_dense()
+        return gradient.sparse_mask(self)._values()  # type: ignore[no-any-return]
+
+    def backward(self, gradient: Tensor | None = None, retain_graph: bool | None = None, create_graph: bool = False, inputs: Any = None) -> None:
+        flambeau.autograd.backward(self, gradient, retain_graph, create_graph, inputs=inputs)
+
+    @property
     def data(self) -> Tensor:  # type: ignore[override]
         return self.detach()
 

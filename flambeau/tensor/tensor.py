@@ -170,6 +170,11 @@ class Tensor(Derived):
         return self._storage.is_meta
 
     @property
+    def _on_tape(self) -> Tensor:
+        """The tensor whose place on the tape this one's is: of a sparse tensor, its values."""
+        return self
+
+    @property
     def layout(self) -> memory_format.layout:
         """``torch.strided``: elements lie at multiples of strides."""
         return memory_format.strided

@@ -71,10 +71,90 @@ def test_settings_of_second_derivatives(name, settings):
     assert got == wanted
 
 
-def test_batched_tangents_are_refused():
-    x = flambeau.rand(2, dtype=flambeau.float64).requires_grad_()
-    with pytest.raises(NotImplementedError, match="check_batched_forward_grad"):
-        flambeau.autograd.gradcheck(flambeau.sin, (x,), check_forward_ad=True, check_batched_forward_grad=True)
+def checked(t, check, *args, **settings):
+    try:
+        return getattr(t.autograd, check)(*args, **settings)
+    except (RuntimeError, AssertionError, ValueError, TypeError) as error:
+        return type(error).__name__, str(error)[:60].replace(",", "")
+
+
+def batched_tangents(t, name):
+    class Doubled(t.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, factor):
+            return x * 2
+
+        @staticmethod
+        def vjp(ctx, g):
+            return g * 2, None
+
+        @staticmethod
+        def jvp(ctx, tangent, _):
+            return tangent * 2
+
+    functions = {"several": lambda x: (x.clone(), x + 1), "sum": lambda x: (x * x).sum(), "own": lambda x: Doubled.apply(x, 1), "unused": lambda x, y: x.clone()}
+    x = t.linspace(0.5, 1.5, 3, dtype=t.float64).requires_grad_()
+    inputs = (x, x.detach().clone().requires_grad_()) if name == "unused" else (x,)
+    settings = {"check_batched_forward_grad": True, "check_forward_ad": True, "check_backward_ad": False, "check_undefined_grad": False}
+    return checked(t, "gradcheck", functions[name], inputs, check_batched_grad=False, **settings)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["several", "sum", "own", "unused"])
+def test_batched_tangents(name):
+    assert batched_tangents(flambeau, name) is batched_tangents(torch, name) is True
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize("form", ["to_sparse", "to_sparse_csr", "to_sparse_csc"])
+def test_sparse_inputs(form, fast):
+    def told(t):
+        def made(rows=2):
+            x = getattr(t.linspace(0.5, 2.0, 2 * rows, dtype=t.float64).reshape(rows, 2), form)()
+            return x.requires_grad_()
+
+        dense = t.linspace(1.0, 2.0, 4, dtype=t.float64).reshape(2, 2).requires_grad_()
+        settings = {"fast_mode": fast, "check_batched_grad": False, "masked": True}
+        found = [checked(t, "gradcheck", t.sum, (made(),), **settings), checked(t, "gradcheck", lambda x: x.to_dense(), (made(),), **settings)]
+        if form == "to_sparse":
+            found.append(checked(t, "gradcheck", lambda x, y: x * y.coalesce().to_dense(), (dense, made()), **settings))
+        found.append(checked(t, "gradcheck", lambda x: x * 2, (made(),), **settings))
+        return found
+
+    assert told(flambeau) == told(torch)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["not on the tape", "no outputs", "constant", "integers"])
+def test_outputs_without_gradients(name):
+    functions = {
+        "not on the tape": lambda t: lambda x: x.detach() * 2,
+        "no outputs": lambda t: lambda x: (),
+        "constant": lambda t: lambda x: t.ones(2),
+        "integers": lambda t: lambda x: x.detach().long(),
+    }
+
+    def told(t):
+        x = t.ones(1, dtype=t.float64).requires_grad_()
+        return checked(t, "gradcheck", functions[name](t), (x,)), checked(t, "gradcheck", functions[name](t), (x,), raise_exception=False)
+
+    assert told(flambeau) == told(torch)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["complex to complex", "real to complex", "complex to real"])
+def test_which_part_of_complex_outputs_is_wrong(name):
+    def told(t):
+        def wrong(x):
+            y = {"complex to complex": lambda: x.clone(), "real to complex": lambda: t.complex(x, x), "complex to real": lambda: t.real(x)}[name]()
+            y.register_hook(lambda g: g + 1e-2)
+            return y
+
+        x = t.ones(2, dtype=t.float64 if name.startswith("real") else t.complex128).requires_grad_()
+        return checked(t, "gradcheck", wrong, (x,))
+
+    assert told(flambeau) == told(torch)
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -112,3 +112,15 @@ def test_fills(fill, dtype, value):
             return ["refused"]
 
     assert run(flambeau) == run(torch)
+
+
+@pytest.mark.parametrize("base", [-1.0, -2.0, 2.0, 0.0])
+@pytest.mark.parametrize("as_tensor", [False, True])
+def test_gradient_of_a_complex_exponent_of_a_real_base(base, as_tensor):
+    def told(t):
+        z = t.tensor([0.5 + 1j, -0.3j, 2.0], dtype=t.complex128).requires_grad_()
+        x = t.tensor([base] * 3, dtype=t.float64) if as_tensor else base
+        t.pow(x, z).abs().sum().backward()
+        return z.grad.tolist()
+
+    np.testing.assert_allclose(told(flambeau), told(torch), rtol=1e-12, atol=1e-12)

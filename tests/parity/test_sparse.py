@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -275,3 +276,45 @@ def test_types_by_name():
         for t in (torch, flambeau):
             with pytest.raises(TypeError, match="invalid combination|only accepts sizes"):
                 t.sparse.FloatTensor(*wrong)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("form", ["to_sparse", "to_sparse_csr", "to_sparse_csc"])
+def test_gradients_of_sparse_leaves_and_of_sparse_results(form):
+    """Asked for by ``autograd.grad``, and given to ``backward``; a sparse tensor is a Parameter, too."""
+
+    def told(t):
+        layer = t.nn.Linear(3, 3)
+        dense = t.linspace(-1, 1, 9).reshape(3, 3)
+        layer.weight = t.nn.Parameter(getattr(dense, form)())
+        layer.bias.data.fill_(0.5)
+        x = t.linspace(0, 1, 3).requires_grad_()
+        results = [layer(x), (layer.weight.to_dense() * x).sum(1) + layer.bias]
+        g = t.tensor([1.0, 2.0, 3.0])
+        found = [[y.to_dense().tolist() for y in t.autograd.grad(r, [layer.weight, x], g)] for r in results]
+        y = dense.clone().requires_grad_()
+        getattr(y, form)().backward(getattr(dense + 2, form)())
+        kinds = isinstance(layer.weight, t.nn.Parameter), layer.weight.is_leaf, str(layer.weight.layout)
+        return [*found, y.grad.to_dense().tolist()], [n for n, _ in layer.named_parameters()], kinds
+
+    ours, theirs = told(flambeau), told(torch)
+    assert ours[1:] == theirs[1:]
+    flat = [np.concatenate([np.ravel(b) for a in values for b in a]) for values in (ours[0], theirs[0])]
+    np.testing.assert_allclose(*flat, rtol=1e-5, atol=1e-6)
+
+
+def test_subclasses_of_tensors_stay_such_as_parameters():
+    def told(t):
+        class Own(t.Tensor):
+            pass
+
+        own = t.ones(2).as_subclass(Own)
+        p = t.nn.Parameter(own, requires_grad=False)
+        return type(p) is Own, isinstance(p, t.nn.Parameter), isinstance(own, t.nn.Parameter), p.requires_grad
+
+    assert told(flambeau) == told(torch)
+
+
+def test_coordinates_of_floats():
+    for t in (flambeau, torch):
+        assert t.sparse_coo_tensor(t.tensor([[0.7, 2.0]]), t.ones(2), (3,)).to_dense().tolist() == [1.0, 0.0, 1.0]
