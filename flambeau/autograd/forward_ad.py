@@ -222,7 +222,9 @@ def _part(value: Tensor, view: Tensor) -> Tensor:
 
 
 def _laid_out(value: Tensor, like: Tensor) -> Tensor:
-    """``value``, or a copy that lies in memory as ``like`` does."""
+    """``value``, or a copy that lies in memory as ``like`` does. What stands for many samples lies nowhere."""
+    if type(value)._opaque is True:
+        return value
     strides, expected = value.stride(), like.stride()
     same = [a == b for a, b, n in zip(strides, expected, like._shape, strict=True) if n > 1]
     size = like._storage.size * like._storage.dtype.itemsize
