@@ -4,7 +4,7 @@ def R(name, *values):
 
 
 import torch
-from torchdata.nodes import Batcher, IterableWrapper, Loader, MapStyleWrapper, Mapper, Prefetcher
+from torchdata.nodes import Batcher, IterableWrapper, Loader, Mapper, MapStyleWrapper, Prefetcher
 
 torch.manual_seed(0)
 node = Batcher(Mapper(IterableWrapper(range(10)), lambda i: i * i), 4, drop_last=False)
