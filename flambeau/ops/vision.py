@@ -133,7 +133,7 @@ def _evenly(n: int, align_corners: bool) -> np.ndarray:
     name="nn.functional.affine_grid",
     samples=lambda make: [
         Sample(make(1, 2, 3), (1, 1, 2, 3), align_corners=False),
-        Sample(make(2, 2, 3), (2, 1, 3, 1), align_corners=True),
+        Sample(make(2, 2, 3), (2, 1, 3, 2), align_corners=True),
         Sample(make(1, 3, 4), (1, 1, 2, 1, 2), align_corners=False),
     ],
     errors=lambda make: [
