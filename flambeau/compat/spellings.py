@@ -9,6 +9,21 @@ from typing import Any
 
 from flambeau.compat.homes import MOVED
 
+_OF_QUANTIZATION = ("observer", "fake_quantize", "qconfig", "quantize", "quantization_mappings", "fuse_modules", "stubs")
+_OF_LAYERS = ("quantized", "quantized.dynamic", "intrinsic", "intrinsic.qat", "intrinsic.quantized", "intrinsic.quantized.dynamic", "qat")
+_QUANTIZATION: dict[str, tuple[str, ...]] = {
+    "torch.quantization": ("flambeau.ao.quantization",),
+    **{f"torch.quantization.{name}": (f"flambeau.ao.quantization.{name}",) for name in _OF_QUANTIZATION},
+    **{f"torch.nn.{name}": (f"flambeau.ao.nn.{name}",) for name in _OF_LAYERS},
+    **{f"torch.{ao}nn.{name}.modules": (f"flambeau.ao.nn.{name}",) for name in _OF_LAYERS for ao in ("ao.", "")},
+    "torch.ao.nn.intrinsic.modules.fused": ("flambeau.ao.nn.intrinsic",),
+    **{f"torch.ao.nn.quantized.modules.{name}": ("flambeau.ao.nn.quantized.weights",) for name in ("linear", "conv", "utils")},
+    **{f"torch.ao.nn.quantized.modules.{name}": ("flambeau.ao.nn.quantized.layers",) for name in ("activation", "batchnorm", "normalization", "embedding_ops", "dropout")},
+    "torch.ao.nn.quantized.modules.functional_modules": ("flambeau.ao.nn.quantized.functional_modules",),
+    "torch.ao.nn.quantized.dynamic.modules.linear": ("flambeau.ao.nn.quantized.dynamic",),
+    "torch.ao.nn.quantized.dynamic.modules.rnn": ("flambeau.ao.nn.quantized.dynamic.recurrent",),
+}  # fmt: skip
+
 # PyTorch's module -> where its names are looked up, in this order: modules, or "module:object" for an object's names. Where
 # flambeau has such a module itself, this is where it looks for what it does not have; :data:`~flambeau.compat.homes.MOVED` adds to it.
 SPELLINGS: dict[str, tuple[str, ...]] = {
@@ -60,10 +75,7 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
     "torch.distributed.fsdp.fully_sharded_data_parallel": ("flambeau.distributed.fsdp",),
     "torch.distributed.constants": ("flambeau.distributed",),
     "torch.distributed.checkpoint.state_dict": ("flambeau.distributed.checkpoint",),
-    "torch.ao.nn.quantized.modules": ("flambeau.ao.nn.quantized",),
-    "torch.ao.quantization.stubs": ("flambeau.ao.quantization",),
-    "torch.nn.quantized": ("flambeau.ao.nn.quantized",),
-    "torch.quantization": ("flambeau.ao.quantization",),
+    **_QUANTIZATION,
     "torch.types": ("flambeau.tensor.types",),
     "torch.utils.data._utils.worker": ("flambeau.utils.data.info", "flambeau.utils.data.worker"),
 }

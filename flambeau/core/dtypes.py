@@ -122,6 +122,7 @@ ALIASES = {
 _PYTHON_TYPES.update({type(0.0): float64, type(0): int64, type(True): bool, type(0j): complex128})
 
 _BY_NAME = {d.name: d for d in (*ALL, *STORED, *ABSENT)} | ALIASES
+qint8, quint8, qint32 = _BY_NAME["qint8"], _BY_NAME["quint8"], _BY_NAME["qint32"]  # of quantized tensors
 _BY_NUMPY = {d.np: d for d in (*ALL, *STORED)}
 _COMPLEX_OF = {float16: complex32, bfloat16: complex64, float32: complex64, float64: complex128}
 _REAL_OF = {complex32: float16, complex64: float32, complex128: float64}

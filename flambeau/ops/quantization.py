@@ -61,11 +61,16 @@ def multiply_add(input, factor, addend):
     return (input, factor, addend), {}
 
 
-def choose(lowest: float, highest: float, low: int, high: int) -> tuple[float, int]:
+def choose(lowest: float, highest: float, low: int, high: int, symmetric: bool = False) -> tuple[float, int]:
     """The scale and zero point by which the numbers between ``lowest`` and ``highest`` become integers between ``low`` and ``high``.
 
-    Zero is always one of the numbers that are exact.
+    Zero is always one of the numbers that are exact; ``symmetric``: it is the middle one, if there are numbers on both sides.
     """
+    symmetric = symmetric and lowest < 0 < highest
+    if symmetric:
+        above = (high - low) // 2
+        step = max(abs(lowest / (above + 1)), abs(highest / above))
+        lowest, highest = -step * (above + 1), step * above
     lowest, highest = min(lowest, 0.0), max(highest, 0.0)
     scale = (highest - lowest) / (high - low)
     if np.float32(scale) == 0 or scale * 3.4e38 < 1:  # also where one over it would be infinite
@@ -78,6 +83,8 @@ def choose(lowest: float, highest: float, low: int, high: int) -> tuple[float, i
             lowest = -scale * (high - low)
         else:
             lowest, highest = lowest * scale / before, highest * scale / before
+    if symmetric:
+        return scale, int((low + high) / 2)
     at_low, at_high = lowest / scale, highest / scale
     zero_point = low - at_low if abs(low) - abs(at_low) < abs(high) - abs(at_high) else high - at_high
     return scale, int(min(max(np.rint(zero_point), low), high))

@@ -30,7 +30,7 @@ class LinearWeight:
     def __init__(self, weight: QuantizedTensor, bias: Tensor | None = None) -> None:
         if weight.dtype.name != "qint8":
             raise RuntimeError(f"quantized weights must be of torch.qint8, got {weight.dtype}")
-        self.ints, self.bias = weight._ints.contiguous(), None if bias is None else bias.detach()
+        self.ints, self.bias = weight._ints.contiguous(), bias
         self.zero, self.axis = weight._zero, weight._axis
         self.factor: Any = float(np.float32(weight._scale)) if self.axis is None else weight._scale.float()
         array = self.ints._array().astype(np.int64)
@@ -46,8 +46,8 @@ class LinearWeight:
     def weight(self) -> QuantizedTensor:
         """The weight as a quantized tensor."""
         if self.axis is None:
-            return per_tensor(self.ints, self.factor, self.zero, dtypes.by_name("qint8"), integers=True)
-        return per_channel(self.ints, self.factor, self.zero, self.axis, dtypes.by_name("qint8"), integers=True)
+            return per_tensor(self.ints, self.factor, self.zero, dtypes.qint8, integers=True)
+        return per_channel(self.ints, self.factor, self.zero, self.axis, dtypes.qint8, integers=True)
 
     def unpack(self) -> tuple[QuantizedTensor, Tensor | None]:
         """The weight and the bias."""
@@ -123,7 +123,7 @@ class HalfWeight:
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
         largest = 65504.0
-        self.half, self.bias = weight.detach().clamp(-largest, largest).half(), None if bias is None else bias.detach()
+        self.half, self.bias = weight.detach().clamp(-largest, largest).half(), bias
 
     def unpack(self) -> tuple[Tensor, Tensor | None]:
         """The weight in float32, and the bias."""
@@ -146,13 +146,13 @@ def dynamic(x: Tensor, packed: LinearWeight | HalfWeight, reduce_range: bool = F
     """
     x = x.detach()
     if isinstance(packed, HalfWeight):
-        y = F.linear(x, packed.half.float(), packed.bias)
+        y = F.linear(x, packed.half.float(), None if packed.bias is None else packed.bias.detach())
     else:
         scale, inverse, zero_point = choose_quantization(x, 0, 127 if reduce_range else 255)
         offsets = whole_numbers(x, inverse, zero_point, 0, 255) - zero_point
         sums = packed.sums(offsets)
         factor = packed.along_outputs(packed.product_of_scales(scale), sums)
-        bias = None if packed.bias is None else packed.along_outputs(packed.bias, sums)
+        bias = None if packed.bias is None else packed.along_outputs(packed.bias.detach(), sums)
         y = sums * factor if bias is None else multiply_add(sums, factor, bias)
     return y.clamp_min(0) if relu else y  # type: ignore[no-any-return]
 
@@ -164,6 +164,6 @@ def static(q: QuantizedTensor, packed: LinearWeight, scale: float, zero_point: i
     sums = packed.sums(q._offsets())
     act = packed.product_of_scales(q._scale)
     if packed.bias is not None:
-        sums = sums + packed.along_outputs(packed.bias / act, sums)
+        sums = sums + packed.along_outputs(packed.bias.detach() / act, sums)
     factor = act / float(np.float32(scale)) if isinstance(act, Tensor) else float(np.float32(act) / np.float32(scale))
     return requantized(sums, packed.along_outputs(factor, sums), zero_point, scale, q.dtype, relu)

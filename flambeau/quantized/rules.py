@@ -32,6 +32,8 @@ _OF_NUMBERS = frozenset(
     "threshold relu6 hardtanh leaky_relu adaptive_avg_pool1d avg_pool1d constant_pad_nd nn.functional.pad nn.functional.max_unpool2d".split()
 )
 """Are computed of the numbers, and quantized as those were."""
+_MEANS = frozenset(name for name in _OF_NUMBERS if name == "mean" or "avg_pool" in name or "interpolate" in name or "upsample" in name)
+"""What stands for a mean is the mean of the integers."""
 _BETWEEN: dict[str, tuple[float, int, float, int]] = {
     # by op: the scale and zero point of its results without a sign, and those with one
     "sigmoid": (1 / 256, 0, 1 / 256, -128), "nn.functional.sigmoid": (1 / 256, 0, 1 / 256, -128),
@@ -76,8 +78,9 @@ def apply(function: Any, args: tuple, kwargs: dict) -> Any:
 
 
 def _of_numbers(function: Any, first: QuantizedTensor, args: tuple, kwargs: dict) -> Tensor:
-    if function.op.name in ("mean", "nn.functional.interpolate"):  # what stands for a mean is the mean of the integers
-        return first.with_integers(function(first._ints.float(), *args[1:], **kwargs).round().to(first._ints.dtype))
+    if function.op.name in _MEANS:
+        mean = function(first._offsets(), *args[1:], **kwargs) + float(first.q_zero_point())
+        return first.with_integers(mean.round().to(first._ints.dtype))
     given = _each((args, kwargs), arithmetic.numbers)
     return arithmetic.of_numbers(function)(first, *given[0][1:], scale=first.q_scale(), zero_point=first.q_zero_point(), **given[1])
 

@@ -19,9 +19,7 @@ from flambeau.tensor.tensor import Tensor, disabled_torch_function
 
 __all__ = ["INTEGERS", "QuantizedTensor", "limits", "per_channel", "per_tensor", "whole"]
 
-INTEGERS = {
-    dtypes.by_name("qint8"): dtypes.int8, dtypes.by_name("quint8"): dtypes.uint8, dtypes.by_name("qint32"): dtypes.int32,
-}  # fmt: skip
+INTEGERS: dict[dtypes.dtype, dtypes.dtype] = {dtypes.qint8: dtypes.int8, dtypes.quint8: dtypes.uint8, dtypes.qint32: dtypes.int32}
 """The dtypes of quantized tensors, and those of their integers."""
 _NAMES = {"qint8": "QInt8", "quint8": "QUInt8", "qint32": "QInt32"}
 

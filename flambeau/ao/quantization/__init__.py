@@ -1,51 +1,30 @@
-"""``torch.ao.quantization``: the places in a model where quantisation would begin and end.
+"""``torch.ao.quantization``: models made to ones that compute with integers, after training or for it.
 
 Source: https://docs.pytorch.org/docs/stable/quantization.html
 """
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any
 
-from flambeau.ao.quantization.fake_quantize import FakeQuantizeBase
-from flambeau.ao.quantization.observer import ObserverBase
-from flambeau.nn.modules.module import Module
-from flambeau.tensor import Tensor
-
-__all__ = ["DeQuantStub", "FakeQuantizeBase", "ObserverBase", "QuantStub", "QuantWrapper"]
-
-
-class QuantStub(Module):
-    """Where floating-point values become quantized ones. In a model that is not converted it passes them on.
-
-    >>> import flambeau as torch
-    >>> torch.ao.quantization.QuantStub()(torch.ones(2))
-    tensor([1., 1.])
-    """
-
-    def __init__(self, qconfig: Any = None) -> None:
-        super().__init__()
-        if qconfig:
-            self.qconfig = qconfig
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x
+from flambeau.ao.quantization import (
+    fake_quantize,
+    fuse_modules,
+    observer,
+    qconfig,
+    quantization_mappings,
+    quantize,
+    stubs,
+)
 
 
-class DeQuantStub(QuantStub):
-    """Where quantized values become floating-point ones; see :class:`QuantStub`."""
+def _is_shown(name: str, value: Any) -> bool:
+    """What the modules here define, or make of it: classes, functions, and defaults."""
+    made_of = (qconfig.QConfig, observer._PartialWrapper, dict)
+    home = getattr(value, "__module__", "") or ""
+    return name[0] != "_" and not isinstance(value, ModuleType) and (isinstance(value, made_of) or str(home).startswith("flambeau.ao.quantization"))
 
 
-class QuantWrapper(Module):
-    """A module between a :class:`QuantStub` and a :class:`DeQuantStub`."""
-
-    def __init__(self, module: Module) -> None:
-        super().__init__()
-        qconfig = getattr(module, "qconfig", None)
-        self.add_module("quant", QuantStub(qconfig))
-        self.add_module("dequant", DeQuantStub(qconfig))
-        self.add_module("module", module)
-        self.train(module.training)
-
-    def forward(self, X: Tensor) -> Tensor:
-        return self.dequant(self.module(self.quant(X)))
+for _module in (stubs, observer, fake_quantize, qconfig, quantization_mappings, fuse_modules, quantize):
+    globals().update({_name: _value for _name, _value in vars(_module).items() if _is_shown(_name, _value)})  # a function wins over its module

@@ -1,53 +1,53 @@
-"""``torch.ao.nn.quantized``: what models that can be quantized hold before they are.
+"""``torch.ao.nn.quantized``: layers of quantized tensors.
 
-Source: https://docs.pytorch.org/docs/stable/generated/torch.ao.nn.quantized.FloatFunctional.html
+Source: https://docs.pytorch.org/docs/stable/quantization-support.html#torch-ao-nn-quantized
 """
 
-from __future__ import annotations
-
+from importlib import import_module
 from typing import Any
 
-from flambeau import ops
-from flambeau.nn.modules.linear import Identity
-from flambeau.nn.modules.module import Module
-from flambeau.tensor import Tensor
+from flambeau.ao.nn.quantized.functional_modules import FloatFunctional, FXFloatFunctional, QFunctional
+from flambeau.ao.nn.quantized.layers import (
+    ELU,
+    BatchNorm2d,
+    BatchNorm3d,
+    DeQuantize,
+    Dropout,
+    Embedding,
+    EmbeddingBag,
+    GroupNorm,
+    Hardswish,
+    InstanceNorm1d,
+    InstanceNorm2d,
+    InstanceNorm3d,
+    LayerNorm,
+    LeakyReLU,
+    MaxPool2d,
+    PReLU,
+    Quantize,
+    ReLU6,
+    Sigmoid,
+    Softmax,
+)
+from flambeau.ao.nn.quantized.weights import (
+    Conv1d,
+    Conv2d,
+    Conv3d,
+    ConvTranspose1d,
+    ConvTranspose2d,
+    ConvTranspose3d,
+    Linear,
+    LinearPackedParams,
+)
 
-__all__ = ["FloatFunctional"]
+__all__ = [
+    "ELU", "BatchNorm2d", "BatchNorm3d", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d", "DeQuantize", "Dropout",
+    "Embedding", "EmbeddingBag", "FXFloatFunctional", "FloatFunctional", "GroupNorm", "Hardswish", "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d",
+    "LayerNorm", "LeakyReLU", "Linear", "LinearPackedParams", "MaxPool2d", "PReLU", "QFunctional", "Quantize", "ReLU6", "Sigmoid", "Softmax",
+]  # fmt: skip
 
 
-class FloatFunctional(Module):
-    """Arithmetic as a module, so that an observer can stand behind it.
-
-    >>> import flambeau as torch
-    >>> add = torch.ao.nn.quantized.FloatFunctional()
-    >>> add.add(torch.ones(2), torch.ones(2))
-    tensor([2., 2.])
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.activation_post_process = Identity()
-
-    def forward(self, x: Any) -> Any:
-        raise RuntimeError("FloatFunctional is not intended to use the 'forward'. Please use the underlying operation")
-
-    def add(self, x: Tensor, y: Tensor) -> Tensor:
-        return self.activation_post_process(ops.add(x, y))
-
-    def add_scalar(self, x: Tensor, y: float) -> Tensor:
-        return ops.add(x, y)
-
-    def mul(self, x: Tensor, y: Tensor) -> Tensor:
-        return self.activation_post_process(ops.mul(x, y))
-
-    def mul_scalar(self, x: Tensor, y: float) -> Tensor:
-        return ops.mul(x, y)
-
-    def cat(self, x: list[Tensor], dim: int = 0) -> Tensor:
-        return self.activation_post_process(ops.cat(x, dim=dim))
-
-    def add_relu(self, x: Tensor, y: Tensor) -> Tensor:
-        return self.activation_post_process(ops.relu(ops.add(x, y)))
-
-    def matmul(self, x: Tensor, y: Tensor) -> Tensor:
-        return self.activation_post_process(x @ y)
+def __getattr__(name: str) -> Any:
+    if name in ("dynamic",):  # it is made of what stands here
+        return import_module(f"flambeau.ao.nn.quantized.{name}")
+    raise AttributeError(f"module 'torch.ao.nn.quantized' has no attribute '{name}': flambeau does not have it", name=name)
