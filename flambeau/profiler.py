@@ -278,6 +278,9 @@ class profile:
         """The times by name, and by shapes if ``group_by_input_shape``, in the order of the first event of each."""
         return self.events().key_averages(group_by_input_shape)
 
+    def __str__(self) -> str:
+        return self.table()
+
     def table(self, sort_by: str | None = None, row_limit: int = 100, **settings: Any) -> str:
         """The events as text, see :meth:`EventList.table`."""
         return self.events().table(sort_by, row_limit, **settings)

@@ -44,7 +44,15 @@ class Saved:
             raise RuntimeError(OF_INFERENCE)
         if saving_hooks:
             pack, self.unpack_hook = saving_hooks[-1]
-            self.node, self.tensor = None, _without_tape(pack, tensor.detach())
+            given = tensor.detach()
+            version = given._version
+            self.node, self.tensor = None, _without_tape(pack, given)
+            if given._version != version:
+                raise RuntimeError(
+                    "A saved tensor pack hook is modifying its input in place. Tensors provided as input to pack hook cannot be modified by "
+                    "in-place operations as this can lead to unexpected side-effects. Please open an issue if you need to perform in-place "
+                    "operations on the input to a pack hook."
+                )
             return
         storage = tensor._storage
         if not storage.is_meta and (storage.exposed and storage.is_shared() or is_window(tensor) or tensor._bits):

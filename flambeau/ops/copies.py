@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from math import prod
 
 import numpy as np
@@ -69,22 +70,32 @@ def _sliced(input, dim, start, end, step):
 # --- pieces without a view's bookkeeping -------------------------------------------------------------------------
 
 
+def _one_by_one(input, sizes, dim):
+    """Views of consecutive pieces, each of which may be written to: they are not several results of one function."""
+    starts = itertools.accumulate(sizes, initial=0)
+    return tuple([input.narrow(dim, start, n) for start, n in zip(starts, sizes, strict=False)])
+
+
+def _sizes(pieces, dim):
+    return [piece.shape[dim] for piece in pieces]
+
+
 @composite(samples=lambda make: [Sample(make(5, 2), 2), Sample(make(2, 4), 3, 1)])
 def unsafe_chunk(input, chunks, dim=0):
-    """As :func:`chunk`."""
-    return _other("chunk")(input, chunks, dim)
+    """As :func:`chunk`, of pieces that may be written to."""
+    return _one_by_one(input, _sizes(_other("chunk")(input.detach(), chunks, dim), dim), dim)
 
 
 @composite(samples=lambda make: [Sample(make(5, 2), 2), Sample(make(2, 4), 3, 1)])
 def unsafe_split(tensor, split_size, dim=0):
-    """As :func:`split`."""
-    return _other("split")(tensor, split_size, dim)
+    """As :func:`split`, of pieces that may be written to."""
+    return _one_by_one(tensor, _sizes(_other("split")(tensor.detach(), split_size, dim), dim), dim)
 
 
 @composite(samples=lambda make: [Sample(make(5, 2), (2, 3))])
 def unsafe_split_with_sizes(input, split_sizes, dim=0):
-    """As :func:`split_with_sizes`."""
-    return _other("split_with_sizes")(input, split_sizes, dim)
+    """As :func:`split_with_sizes`, of pieces that may be written to."""
+    return _one_by_one(input, _sizes(_other("split_with_sizes")(input.detach(), split_sizes, dim), dim), dim)
 
 
 # --- made from nothing -------------------------------------------------------------------------------------------

@@ -30,9 +30,14 @@ def sizes_of(size: tuple, name: str) -> tuple[int, ...]:
         ) from None
     if shape and min(shape) < 0:
         raise RuntimeError(f"Trying to create tensor with negative dimension {min(shape)}: {list(shape)}")
+    refuse_too_many(shape)
+    return shape
+
+
+def refuse_too_many(shape: tuple[int, ...]) -> None:
+    """Raises for a shape that no memory could hold, as numbers that programs give can make it."""
     if math.prod(shape) >= _TOO_MANY:
         raise RuntimeError(f"Storage size calculation overflowed with sizes={list(shape)}")
-    return shape
 
 
 def finish(array: np.ndarray, dtype: dtypes.dtype, device, requires_grad: bool):

@@ -64,6 +64,18 @@ def channels_last(inputs, shape, attrs) -> Order | None:
     return _order(len(shape)) if len(x.shape) == len(shape) and is_channels_last(x.shape, x.stride()) else None
 
 
+def normalised(inputs, shape, attrs) -> Order | None:
+    """The same where the input is not row-major, and where it could be called so: dims of one element do not say otherwise."""
+    x = inputs[0]
+    if x.is_contiguous():
+        return None
+    if len(shape) in (4, 5):
+        order = _order(len(shape))
+        if all(n == 1 or a == b for n, a, b in zip(shape, x.stride(), strides_in_order(shape, order), strict=True)):
+            return order
+    return channels_last(inputs, shape, attrs)
+
+
 def images(inputs, shape, attrs) -> Order | None:
     """The same of images only."""
     return channels_last(inputs, shape, attrs) if len(shape) == 4 else None

@@ -93,7 +93,7 @@ def _grad_of_norm_grad(gs, needs, grad, input, mean, var, weight, form, axes, af
 
 
 @op(
-    layout=(layouts.channels_last, None, None),
+    layout=(layouts.normalised, None, None),
     name="_normalization_grad",
     tensors="grad input mean var weight",
     kernel=kernels.backward,
@@ -137,7 +137,7 @@ def _norm_record(name: str, backward_name: str, layout=None):
 
 _layer_norm = _norm_record("_layer_norm", "NativeLayerNormBackward0")
 _group_norm = _norm_record("_group_norm", "NativeGroupNormBackward0", (layouts.channels_last, None, None))
-_batch_norm = _norm_record("_batch_norm", "NativeBatchNormBackward0", (layouts.channels_last, None, None))
+_batch_norm = _norm_record("_batch_norm", "NativeBatchNormBackward0", (layouts.normalised, None, None))
 
 # --- layer norm, RMS norm ------------------------------------------------------------------------------------
 
@@ -355,7 +355,7 @@ def _grad_of_scaled(g, needs, input, weight, running_mean, running_var, eps):
 
 
 @op(
-    layout=layouts.channels_last,
+    layout=layouts.normalised,
     expand=kernels.expand_inference,
     name="_batch_norm_inference",
     tensors="input weight bias running_mean running_var",

@@ -9,6 +9,7 @@ import numpy as np
 
 from flambeau.core import dtypes
 from flambeau.ops import layouts
+from flambeau.ops.creation import refuse_too_many
 from flambeau.ops.matmul import require_tensors
 from flambeau.ops.pooling import avg_pool1d, avg_pool2d, avg_pool3d, max_pool_grad, max_pooled
 from flambeau.ops.record import ErrorSample, Sample, composite, op
@@ -37,6 +38,7 @@ def _output_size(name: str, input, output_size, dims: int) -> tuple[int, ...]:
         raise RuntimeError(
             f"{name}: elements of output_size must be greater than or equal to 0 but received {{{', '.join(map(str, sizes))}}}"
         )
+    refuse_too_many((*shape[:-dims], *sizes))
     refuse(name, input, kinds=NOT_FLOATING)
     return sizes
 

@@ -18,6 +18,7 @@ from flambeau.core.dtypes import scalar_name
 from flambeau.core.errors import warn
 from flambeau.engine.sampling import taps_of
 from flambeau.ops import layouts
+from flambeau.ops.creation import refuse_too_many
 from flambeau.ops.pooling_adaptive import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 
@@ -186,6 +187,7 @@ def _output_size(input, size, scale_factor, recompute_scale_factor: bool):
 
 
 def _check_sizes(input, outputs) -> None:
+    refuse_too_many((*input._shape[:2], *outputs))
     names = "DHW"[-len(outputs) :] if len(outputs) > 1 else "W"
     if min(*outputs, *input._shape[2:]) < 1:
         came = ", ".join(f"{name}: {n}" for name, n in zip(names, input._shape[2:], strict=True))

@@ -34,7 +34,9 @@ class Embedding(Function):
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple:  # type: ignore[override]
         indices = ctx.indices.reshape(-1).long()
-        values = g.reshape(-1, g.shape[-1])
+        values = g.reshape(indices.numel(), ctx.shape[1])
+        if not values.numel():
+            indices, values = indices[:0], values[:0]
         if ctx.padding_idx >= 0:
             kept = from_array((indices._array() != ctx.padding_idx).nonzero()[0])
             indices, values = indices[kept], values[kept]

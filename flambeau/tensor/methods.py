@@ -234,6 +234,7 @@ def set_(self, source=None, storage_offset=0, size=None, stride=None):
         dispatch.rebase(self, source)  # which refuses leaves and their views
         raise RuntimeError("derivative for set_ is not implemented: set the tensor under torch.no_grad()")
     self._storage, self._dtype, self._layout = source._storage, source._dtype, None
+    self._accumulator = None  # gradients have another shape from now on
     if size is None:
         self._shape, self._strides, self._offset, self._bits = source._shape, source._strides, source._offset, source._bits
     else:

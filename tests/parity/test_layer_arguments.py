@@ -28,6 +28,11 @@ CALLS = {
         f"multilabel_margin {x} {y}": lambda t, x=x, y=y: t.nn.functional.multilabel_margin_loss(t.ones(x), t.zeros(y, dtype=t.int64))
         for x, y in (((0,), (10,)), ((10, 0), (10, 0)), ((3, 4), (3,)), ((3,), (4,)), ((2, 3, 4), (2, 3, 4)), ((0, 4), (0, 4)), ((), ()))
     },
+    **{
+        f"more than memory holds: {name} {size}": lambda t, name=name, size=size: getattr(t.nn, name)(size)(t.ones([2] * (2 + int(name[-2]))))
+        for name in ("AdaptiveMaxPool2d", "AdaptiveMaxPool3d")
+        for size in (0x3FFFFFFFFFFFFFFF, 0)
+    },
     "fold without blocks": lambda t: t.nn.functional.fold(t.ones(1, 12, 12), (4, 5), 2, dilation=8),
     "fold of other blocks": lambda t: t.nn.functional.fold(t.ones(1, 12, 11), (4, 5), 2),
     "to copy": lambda t: t.nn.Linear(2, 2).to("cpu", copy=True),
@@ -56,6 +61,65 @@ def test_told(name):
             except Exception as error:
                 return type(error).__name__, str(error)[:110]
         return (tuple(result.shape), str(result.dtype)) if isinstance(result, t.Tensor) else str(result)
+
+    assert told(flambeau) == told(torch)
+
+
+def written_pieces(t, name, *given):
+    a = t.arange(9.0).reshape(3, 3).requires_grad_()
+    pieces = getattr(a + a, name)(*given)
+    pieces[0].mul_(pieces[1])
+    pieces[0].sum().backward()
+    return a.grad.tolist()
+
+
+@pytest.mark.parametrize("given", [("unsafe_split", 1), ("unsafe_split_with_sizes", (1, 1, 1)), ("unsafe_chunk", 3)], ids=lambda g: g[0])
+def test_pieces_that_may_be_written_to(given):
+    assert written_pieces(flambeau, *given) == written_pieces(torch, *given)
+
+
+def test_hooks_that_write_to_what_is_saved():
+    def told(t):
+        a = t.ones(2, requires_grad=True)
+        with pytest.raises(RuntimeError) as raised, t.autograd.graph.saved_tensors_hooks(lambda x: x.add_(1), lambda x: x):
+            a.exp()
+        return str(raised.value)[:60]
+
+    assert told(flambeau) == told(torch)
+
+
+def test_a_parameter_that_becomes_smaller():
+    def told(t):
+        p = t.nn.Parameter(t.ones(4))
+        for _ in range(2):
+            with t.no_grad():
+                p.set_(p[1:])
+                p.grad = None
+            t.cat((p, p)).sum().backward()
+        return p.grad.tolist()
+
+    assert told(flambeau) == told(torch)
+
+
+@pytest.mark.parametrize("rows, columns, indices", [(0, 0, []), (4, 0, [[0, 2], [1, 3]]), (4, 3, [])])
+def test_sparse_gradients_of_empty_lookups(rows, columns, indices):
+    def told(t):
+        table = t.nn.Embedding(rows, columns, sparse=True)
+        table(t.tensor(indices, dtype=t.int64)).sum().backward()
+        g = table.weight.grad
+        return g.is_sparse, tuple(g.shape), tuple(g._indices().shape), tuple(g._values().shape)
+
+    assert told(flambeau) == told(torch)
+
+
+@pytest.mark.parametrize("train", [False, True])
+@pytest.mark.parametrize("shape", [(1, 3, 2, 1), (1, 3, 2, 2), (2, 1, 3, 2), (2, 3, 1, 1)])
+def test_memory_of_normalised_images(shape, train):
+    """A dim of one element does not hide that channels are innermost."""
+
+    def told(t):
+        x = t.arange(float(shape[0] * shape[1] * shape[2] * shape[3])).reshape(shape).permute(0, 2, 1, 3)
+        return t.nn.BatchNorm2d(shape[2]).train(train)(x).stride()
 
     assert told(flambeau) == told(torch)
 
