@@ -23,6 +23,7 @@ from flambeau import autograd  # isort: skip  (needs the tensors)
 from flambeau.autograd import enable_grad, inference_mode, is_grad_enabled, is_inference_mode_enabled, no_grad, set_grad_enabled
 from flambeau.autograd import is_anomaly_check_nan_enabled, is_anomaly_enabled
 from flambeau.core import device as _devices
+from flambeau.core import garbage as _garbage
 from flambeau.core import dtypes as _dtypes
 from flambeau.core import memory_format as _formats
 from flambeau.core.device import device
@@ -48,6 +49,8 @@ from flambeau.tensor.record import result_type
 from flambeau.tensor.tensor import Tensor
 from flambeau.threads import get_num_interop_threads, get_num_threads, set_num_interop_threads, set_num_threads
 from flambeau.version import __version__
+
+_garbage.relax()
 
 # --- the ops, under their torch names ------------------------------------------------------------------------
 
