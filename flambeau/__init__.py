@@ -232,6 +232,7 @@ _LAZY_NAMES = {
     **dict.fromkeys(("quantize_per_tensor", "quantize_per_channel", "quantize_per_tensor_dynamic", "dequantize", "_choose_qparams_per_tensor",
                      "_empty_affine_quantized", "_make_per_channel_quantized_tensor", "_make_per_tensor_quantized_tensor", "int_repr", "q_scale", "q_zero_point",
                      "q_per_channel_scales", "q_per_channel_zero_points", "q_per_channel_axis"), "quantized.creation"),
+    **dict.fromkeys(("_convert_weight_to_int4pack_for_cpu", "_int_mm", "_weight_int4pack_mm_for_cpu", "_weight_int8pack_mm"), "quantized.weight_only"),
     "fused_moving_avg_obs_fake_quant": "ao.quantization.fake_quantize",
     **dict.fromkeys(("fake_quantize_per_tensor_affine", "fake_quantize_per_channel_affine"), "ops.quantization"),
     **dict.fromkeys(("qscheme", "per_tensor_affine", "per_channel_affine", "per_tensor_symmetric", "per_channel_symmetric",

@@ -237,6 +237,16 @@ for _name in ("new_zeros", "new_ones", "new_empty"):
     _OWN[_name] = _new(_name)
 
 
+def _later(name: str) -> Callable:
+    """A function of ``torch`` itself that is imported with its first use."""
+    return lambda *args, **kwargs: getattr(flambeau, name)(*args, **kwargs)
+
+
+for _name in ("_int_mm", "_weight_int8pack_mm", "_weight_int4pack_mm_for_cpu", "_convert_weight_to_int4pack_for_cpu", "_make_per_tensor_quantized_tensor",
+              "_make_per_channel_quantized_tensor", "_empty_affine_quantized"):  # fmt: skip
+    _OWN[_name] = _later(_name)
+
+
 def _unknown(name: str) -> NotImplementedError:
     return NotImplementedError(f"Could not run 'aten::{name}' with arguments from the 'CPU' backend: flambeau has no function for this operator")
 

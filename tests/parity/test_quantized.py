@@ -251,3 +251,34 @@ def test_fake_quantization(scale, zero_point):
             y.sum().backward()
             found.append((y.tolist(), x.grad.tolist()))
     assert found[:5] == found[5:]
+
+
+# --- weights alone --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_weights_of_8_and_4_bits(dtype):
+    rng = np.random.default_rng(0)
+    x, scales, zeros = (rng.standard_normal(s).astype(np.float32) for s in ((5, 64), 112, (2, 112, 2)))
+    bytes_, nibbles = rng.integers(-128, 128, (112, 64)).astype(np.int8), rng.integers(0, 16, (112, 64)).astype(np.int32)
+    found = []
+    for t in LIBRARIES:
+        of = [t.from_numpy(a).to(getattr(t, dtype)) for a in (x, scales * 0.01, zeros)]
+        packed = t.ops.aten._convert_weight_to_int4pack_for_cpu(t.from_numpy(nibbles), 1)
+        by_8 = t.ops.aten._weight_int8pack_mm(of[0], t.from_numpy(bytes_), of[1])
+        by_4 = t.ops.aten._weight_int4pack_mm_for_cpu(of[0], packed, 32, of[2])
+        found.append((packed.tolist(), str(by_8.dtype), by_8.float().numpy(), by_4.float().numpy()))
+    wanted, got = found
+    assert got[:2] == wanted[:2]
+    np.testing.assert_allclose(got[2], wanted[2], rtol=1e-5 if dtype == "float32" else 1e-2, atol=1e-5 if dtype == "float32" else 1e-2)
+    # PyTorch rounds the weight to 16 bits where numbers have 16
+    np.testing.assert_allclose(got[3], wanted[3], rtol=1e-4 if dtype == "float32" else 0.02, atol=1e-3 if dtype == "float32" else 1.0)
+
+
+def test_product_of_bytes():
+    """Also where sums are too large for float32."""
+    rng = np.random.default_rng(0)
+    for inner in (16, 3000):
+        a, b = rng.integers(-128, 128, (20, inner)).astype(np.int8), rng.integers(-128, 128, (inner, 24)).astype(np.int8)
+        found = [t._int_mm(t.from_numpy(a), t.from_numpy(b)) for t in LIBRARIES]
+        assert found[0].tolist() == found[1].tolist() and found[1].dtype is flambeau.int32
