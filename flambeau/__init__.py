@@ -226,7 +226,7 @@ _LAZY_NAMES = {
     **dict.fromkeys(
         "batch_norm instance_norm layer_norm group_norm binary_cross_entropy_with_logits kl_div cosine_embedding_loss hinge_embedding_loss margin_ranking_loss "
         "poisson_nll_loss triplet_margin_loss ctc_loss embedding embedding_bag embedding_renorm_ dropout_ alpha_dropout_ feature_dropout_ feature_alpha_dropout_ "
-        "native_dropout lstm gru rnn_tanh rnn_relu lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell affine_grid_generator frobenius_norm nuclear_norm batch_norm_update_stats".split(),
+        "native_dropout lstm gru rnn_tanh rnn_relu lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell affine_grid_generator frobenius_norm nuclear_norm norm_except_dim batch_norm_update_stats".split(),
         "nn.native",
     ),
     **dict.fromkeys(("quantize_per_tensor", "quantize_per_channel", "quantize_per_tensor_dynamic", "dequantize", "_choose_qparams_per_tensor",

@@ -64,6 +64,9 @@ class set_grad_enabled(_DecoratorContextManager):
     def clone(self) -> set_grad_enabled:
         return type(self)(self.mode)
 
+    def __repr__(self) -> str:
+        return f"torch.autograd.grad_mode.set_grad_enabled(mode={self.mode})"
+
 
 class inference_mode(_DecoratorContextManager):
     """As :class:`no_grad`, for code whose results never take part in a gradient."""

@@ -15,12 +15,14 @@ from flambeau import ops
 from flambeau.core import dtypes
 from flambeau.nn import _rnn
 from flambeau.nn import functional as functional_
+from flambeau.nn.utils.weight_norm import norm_except_dim as norm_of_slices
 from flambeau.ops.embedding import _bag_numbers, _renormalise
 from flambeau.ops.normalization import _move, _unbiased
 from flambeau.ops.random import feature_dropout
 from flambeau.ops.record import ErrorSample, Sample, composite, registry
 from flambeau.tensor import Tensor
 from flambeau.tensor.methods import inplace_function
+from flambeau.tensor.overriding import told
 
 F: Any = functional_
 _REDUCTIONS = ("none", "mean", "sum")
@@ -176,6 +178,7 @@ def embedding_bag(
     return out, bags, sizes, found.where(place < indices.shape[0], -1)
 
 
+@told
 def embedding_renorm_(input: Tensor, indices: Tensor, max_norm: float, norm_type: float) -> Tensor:
     """Scales the rows of ``input`` that are looked up, and whose ``norm_type``-norm is greater, down to ``max_norm``, in place.
 
@@ -343,7 +346,21 @@ def frobenius_norm(input, dim, keepdim=False):
 @composite(method=False, samples=lambda make: [Sample(make(3, 2)), Sample(make(2, 3, 2), (0, 2), True)])
 def nuclear_norm(input, dim=None, keepdim=False):
     """The sum of the singular values of a matrix, or of those along the two dims ``dim``."""
+    if isinstance(dim, bool):  # nuclear_norm(input, keepdim)
+        dim, keepdim = None, dim
     return ops.norm(input, "nuc", dim, keepdim)
+
+
+@composite(method=False, samples=lambda make: [Sample(make(3, 2)), Sample(make(2, 3, 2), 1, 1), Sample(make(3, 2), 2, -1)])
+def norm_except_dim(v, pow=2, dim=0):
+    """The ``pow``-norms of the slices along ``dim``, or of all elements for -1: what :func:`torch.nn.utils.weight_norm` divides by.
+
+    >>> import flambeau as torch
+    >>> torch.norm_except_dim(torch.tensor([[3.0, 4.0], [6.0, 8.0]]))
+    tensor([[ 5.],
+            [10.]])
+    """
+    return norm_of_slices(v, dim, pow)
 
 
 @composite(

@@ -173,7 +173,7 @@ def _refuse_histogram(name: str, input, weight) -> None:
         Sample(make(5), 4, range=(-1.0, 1.0), density=True),
     ],
 )
-def histogram(input, bins, *, range=None, weight=None, density=False):
+def histogram(input, bins=100, *, range=None, weight=None, density=False):
     """Counts of elements (or sums of their ``weight``) in bins, and the bins' edges, as ``(hist, bin_edges)``.
 
     ``bins`` is a number of equal bins, over ``range`` or the data's, or the edges themselves. ``density`` divides so

@@ -350,14 +350,14 @@ def fill_diagonal_(input, fill_value, wrap=False):
 
 
 @composite(method=False, tensors="", samples=lambda make: [Sample(5), Sample(4, periodic=False)])
-def hann_window(window_length, periodic=True, *, dtype=None, layout=None, device=None, requires_grad=False):
+def hann_window(window_length, periodic=True, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
     """The Hann window :math:`\\frac12 (1 - \\cos(2 \\pi n / N))`."""
     return _cosine_window(window_length, periodic, 0.5, 0.5, dtype, device, requires_grad)
 
 
 @composite(method=False, tensors="", samples=lambda make: [Sample(5), Sample(4, periodic=False)])
 def hamming_window(
-    window_length, periodic=True, alpha=0.54, beta=0.46, *, dtype=None, layout=None, device=None, requires_grad=False
+    window_length, periodic=True, alpha=0.54, beta=0.46, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False
 ):
     """The Hamming window :math:`\\alpha - \\beta \\cos(2 \\pi n / N)`."""
     return _cosine_window(window_length, periodic, alpha, beta, dtype, device, requires_grad)

@@ -249,9 +249,10 @@ def tile(input, *dims):
         ErrorSample(RuntimeError, "Storage size calculation overflowed", make(4), make(4).long() * 0 + 2**62),
     ],
 )
-def repeat_interleave(input, repeats=None, dim=None, *, output_size=None):
+def repeat_interleave(input=None, repeats=None, dim=None, *, output_size=None):
     """Each slice repeated in place: ``repeats`` times, or as often as its entry in a tensor says."""
-    if repeats is None:
+    if input is None or repeats is None:
+        input = repeats if input is None else input
         return dispatch.wrap(_numbers_repeated(input._array().reshape(-1)), dtypes.int64)
     if dim is None:
         input, dim = input.reshape(-1), 0

@@ -10,7 +10,7 @@ from typing import Any
 from flambeau.core.errors import warn_once
 
 _NUMBERS = {
-    "add": ("alpha",), "sub": ("alpha",), "addcmul": ("value",), "addcdiv": ("value",), "addmm": ("beta", "alpha"), "addmv": ("beta", "alpha"), "addr": ("beta", "alpha"),
+    "add": ("alpha",), "sub": ("alpha",), "rsub": ("alpha",), "addcmul": ("value",), "addcdiv": ("value",), "addmm": ("beta", "alpha"), "addmv": ("beta", "alpha"), "addr": ("beta", "alpha"),
     "addbmm": ("beta", "alpha"), "baddbmm": ("beta", "alpha"), "sspaddmm": ("beta", "alpha"),
 }  # fmt: skip
 """What the numbers of a call are, in their order."""
@@ -27,6 +27,8 @@ def as_today(name: str, positional: int, args: tuple, kwargs: dict[str, Any]) ->
         return None
     numbers = [a for a in args if _is_number(a)]
     tensors = tuple(a for a in args if not _is_number(a))
+    if len(tensors) == 1 and len(numbers) == 2 and name in ("add", "sub", "rsub"):  # add(input, 2, alpha), which is none of the older ones
+        return (*tensors, numbers[0]), {"alpha": numbers[1]}
     if not 0 < len(numbers) <= len(names) or len(tensors) != positional or _is_number(args[-1]):
         return None
     given = dict(zip(names, numbers, strict=False))

@@ -28,9 +28,7 @@ from flambeau.core.errors import explain_arguments, out_of_memory
 from flambeau.core.results import return_type
 from flambeau.dispatch import grad_mode
 from flambeau.ops.autocasting import POLICIES
-from flambeau.ops.older_forms import as_today
-
-_TAKES_VARARGS = 0x04  # of a code object's flags: the function takes *args
+from flambeau.ops.spelling import in_other_words
 
 registry: dict[str, Op] = {}
 """Every op by its full name: ``"add"``, ``"nn.functional.relu"``, ``"linalg.inv"``, ``"Tensor.view"``."""
@@ -218,13 +216,6 @@ def _decorator(form: str, check: Callable | None, settings: dict):
     return lambda check: Op(check, form, **settings).function
 
 
-# NumPy's spellings, which PyTorch takes too, and one of an overload.
-_SPELLINGS = {
-    "axis": "dim", "keepdims": "keepdim", "x": "input", "a": "input", "x1": "input", "x2": "other",
-    "split_size": "split_size_or_sections",
-}  # fmt: skip
-
-
 plain: set[type] = {int, float, bool, complex, str}
 """Classes of arguments that are never asked what a call is to do; see :mod:`flambeau.tensor.overriding`."""
 
@@ -234,7 +225,6 @@ def public_function(record: Op, slots: Any = dispatch) -> Callable:
     check = record.check
     code = check.__code__
     names = code.co_varnames[: code.co_argcount]
-    variadic = code.co_varnames[code.co_argcount + code.co_kwonlyargcount] if code.co_flags & _TAKES_VARARGS else None
     slot = {"op": "record", "pointwise": "record_pointwise", "view": "view", "composite": "compose"}[record.form]
     composed, makes = slot == "compose", record.out in ("dtype", "row")
     recipes, autocast, policy = record.recipes, dispatch.autocast, POLICIES.get(record.name)
@@ -250,15 +240,10 @@ def public_function(record: Op, slots: Any = dispatch) -> Callable:
             raise meant from error
         if not str(error).startswith(check.__qualname__ + "() "):
             raise error  # not from Python's refusal to bind the arguments
-        respelled = {_SPELLINGS[k] if k in _SPELLINGS and k not in names else k: v for k, v in kwargs.items()}
-        if variadic in respelled and len(args) == len(names):
-            args = (*args, respelled.pop(variadic))  # flip(x, dims=(0, 1)) for flip(x, 0, 1)
-        older = as_today(record.short_name, len(names), args, kwargs)
-        if older is not None:
-            return getattr(dispatch, slot)(record, *older)
-        if respelled.keys() == kwargs.keys():
+        meant = in_other_words(record.short_name, check, args, kwargs)
+        if meant is None:
             raise explain_arguments(record.short_name, check, args, kwargs, error) from None
-        return getattr(dispatch, slot)(record, args, respelled)
+        return getattr(dispatch, slot)(record, *meant)
 
     def function(*args, **kwargs):
         watch = slots.watch

@@ -16,6 +16,7 @@ from flambeau.core.size import Size, contiguous_strides
 from flambeau.ops.complexes import conj_view, neg_view
 from flambeau.ops.creation import sizes_of
 from flambeau.ops.record import Op, registry
+from flambeau.ops.spelling import respelled
 from flambeau.ops.views import view_as_real
 from flambeau.tensor.exchange import tensor
 from flambeau.tensor.order import normal_strides
@@ -43,7 +44,12 @@ def inplace_function(op: Op, short: str):
     """``name_``: computes the op and writes the result into its first argument."""
     function = op.function
 
-    def in_place(input, *args, **kwargs):
+    def in_place(input=None, *args, **kwargs):
+        if input is None:  # given by a keyword
+            kwargs = respelled(("input",), kwargs)
+            if "input" not in kwargs:
+                raise TypeError(f"{short}_() missing 1 required positional arguments: \"input\"")
+            input = kwargs.pop("input")
         return dispatch.inplace(function, input, args, kwargs)
 
     in_place.__name__ = in_place.__qualname__ = short + "_"
@@ -269,15 +275,16 @@ def _geometry_in_place(name: str):
     return method
 
 
-def is_set_to(self, other) -> bool:
+def is_set_to(self, tensor) -> bool:
     """Whether both tensors are the same view of the same memory."""
     return (
-        self._storage is other._storage
-        and (self._shape, self.stride(), self._offset) == (other._shape, other.stride(), other._offset)
+        self._storage is tensor._storage
+        and (self._shape, self.stride(), self._offset) == (tensor._shape, tensor.stride(), tensor._offset)
     )
 
 
-def is_same_size(self, other) -> bool:
+def is_same_size(self, other):
+    """Whether both tensors are of one shape."""
     return self._shape == other._shape
 
 

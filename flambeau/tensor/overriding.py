@@ -25,6 +25,7 @@ from flambeau.core.random import Generator
 from flambeau.core.size import Size
 from flambeau.ops.record import plain as plain_types
 from flambeau.ops.record import registry
+from flambeau.ops.spelling import respelled
 from flambeau.tensor.tensor import Tensor, disabled_torch_function
 from flambeau.tensor.watching import Watcher
 
@@ -293,8 +294,12 @@ _INITIALIZERS = frozenset(["uniform_", "normal_", "constant_", "kaiming_uniform_
 def told(function: Callable) -> Callable:
     """A function that is no op as one whose calls are offered, too."""
 
+    names = function.__code__.co_varnames[: function.__code__.co_argcount]  # type: ignore[attr-defined]
+
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
+        if kwargs and not kwargs.keys() <= set(names):
+            kwargs = respelled(names, kwargs)
         if dispatch.watch is None and plain_types.issuperset(map(type, args)) and (not kwargs or plain_types.issuperset(map(type, kwargs.values()))):
             return function(*args, **kwargs)
         return offered(call, args, kwargs, function)

@@ -373,7 +373,7 @@ def _permuted(t: Tensor, order: tuple[int, ...]) -> Tensor:
     return out
 
 
-def result_type(*operands) -> dtypes.dtype:
+def result_type(*operands, **named) -> dtypes.dtype:
     """The dtype of arithmetic between tensors and numbers.
 
     Tensors with dimensions decide; 0-dim tensors, then Python numbers, only where they are of a higher category
@@ -381,7 +381,7 @@ def result_type(*operands) -> dtypes.dtype:
     Source: https://docs.pytorch.org/docs/stable/tensor_attributes.html#torch.dtype
     """
     dimensioned = zero_dim = number = None
-    for x in operands:
+    for x in (*operands, *named.values()):  # named ``tensor`` and ``other``, or by what NumPy calls them
         if isinstance(x, Tensor):
             if x._shape:
                 dimensioned = x._dtype if dimensioned is None else promote_types(dimensioned, x._dtype)

@@ -188,7 +188,8 @@ class Tensor(Derived):
 
     ndimension = dim
 
-    def size(self, dim: int | None = None):
+    def size(self, dim: int | None = None, *, axis: int | None = None):
+        dim = axis if dim is None else dim
         return self._shape if dim is None else self._shape[self._dim(dim)]
 
     def _dim(self, dim: int) -> int:
@@ -197,7 +198,8 @@ class Tensor(Derived):
             raise IndexError(f"Dimension specified as {dim} but tensor has no dimensions")
         return wrap_dim(dim, len(self._shape))
 
-    def stride(self, dim: int | None = None):
+    def stride(self, dim: int | None = None, *, axis: int | None = None):
+        dim = axis if dim is None else dim
         strides = self._strides if self._strides is not None else contiguous_strides(self._shape)
         return strides if dim is None else strides[self._dim(dim)]
 

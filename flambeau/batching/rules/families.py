@@ -8,7 +8,8 @@ from typing import Any
 from flambeau import dispatch, ops
 from flambeau.batching.batched import Level
 from flambeau.core.size import wrap_dim
-from flambeau.ops.record import _SPELLINGS, Op, registry
+from flambeau.ops.record import Op, registry
+from flambeau.ops.spelling import in_other_words, respelled
 from flambeau.tensor.tensor import Tensor
 
 RULES: dict[str, Callable] = {}
@@ -40,7 +41,9 @@ def _bound(op: Op, function: Callable) -> Callable:
 
     def bound(level: Level, public: Callable, args: tuple, kwargs: dict) -> Any:
         if kwargs:
-            kwargs = {k if k in names or k in keywords else _SPELLINGS.get(k, k): v for k, v in kwargs.items()}
+            kwargs = respelled((*names, *keywords), kwargs)
+        if len(args) > len(names) and variadic is None:
+            args, kwargs = in_other_words(op.short_name, op.check, args, kwargs) or (args, kwargs)
         given = dict(defaults)
         given.update(zip(names, args))
         if variadic is not None:

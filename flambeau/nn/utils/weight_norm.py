@@ -12,12 +12,12 @@ from flambeau.tensor import Tensor
 __all__ = ["norm_except_dim", "remove_weight_norm", "weight_norm"]
 
 
-def norm_except_dim(v: Tensor, dim: int | None) -> Tensor:
-    """The 2-norm of `v` over all dimensions but `dim` (None or -1: over all), with its shape kept."""
+def norm_except_dim(v: Tensor, dim: int | None, pow: float = 2) -> Tensor:
+    """The norm of `v` over all dimensions but `dim` (None or -1: over all), with its shape kept."""
     if dim is None or dim == -1:
-        return v.norm()
+        return v.norm(pow)
     others = [d for d in range(v.dim()) if d != dim % v.dim()]
-    return v.norm(2, dim=others, keepdim=True) if others else v.abs()
+    return v.norm(pow, dim=others, keepdim=True) if others else v.abs()
 
 
 class WeightNorm:
