@@ -168,6 +168,8 @@ def __getattr__(name: str) -> Any:
     """What makes tensors of what is in files."""
     from flambeau.serialization.rebuilding import TENSOR_MAKERS  # with it comes all of nn
 
+    if name == "torch":  # by way of which PyTorch's pickles name memory formats
+        return sys.modules["flambeau"]
     maker = TENSOR_MAKERS.get(f"torch._utils.{name}")
     if maker is None:
         raise AttributeError(f"module 'torch._utils' has no attribute '{name}'", name=name)

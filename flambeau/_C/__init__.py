@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import sys
 from typing import Any
 
 from flambeau.core.device import device
@@ -95,6 +96,20 @@ def __getattr__(name: str) -> Any:
     module, _, own = _ELSEWHERE[name].partition(":")
     found = globals()[name] = getattr(importlib.import_module(f"flambeau.{module}"), own or name)
     return found
+
+
+class _Functions(type):
+    """Of a class that has the functions of ``torch`` as attributes."""
+
+    def __getattr__(cls, name: str) -> Any:
+        return getattr(sys.modules["flambeau"], name)
+
+
+class _VariableFunctionsClass(metaclass=_Functions):
+    """The functions of ``torch``, as PyTorch's compiled part has them: pickles name them so."""
+
+
+_VariableFunctions = _VariableFunctionsClass
 
 
 class PyTorchFileReader:

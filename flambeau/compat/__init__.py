@@ -8,14 +8,22 @@ defines them (:mod:`flambeau.compat.homes`). What flambeau lacks is explained by
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import flambeau
 from flambeau.compat.children import disguise
 from flambeau.compat.finder import TorchFinder, alias_hidden_modules, is_public, known_as_in_torch
 from flambeau.compat.homes import named_as_in_torch
 from flambeau.compat.missing import explain_missing_names
+from flambeau.core import config
 
 __all__ = ["install"]
+
+
+def _pickled(obj: Any) -> str | tuple:
+    from flambeau.serialization import pickles  # with it comes all of nn
+
+    return pickles.reduced(obj)
 
 
 def install() -> None:
@@ -48,6 +56,7 @@ def install() -> None:
         if is_public(name):
             known_as_in_torch(module, name.replace("flambeau", "torch", 1))
             explain_missing_names(module, name.replace("flambeau", "torch", 1))
+    config.pickled = _pickled
     flambeau.torch = flambeau  # type: ignore[attr-defined]  # PyTorch has this too, and libraries write torch.torch
     # In front of the path finder, which would load flambeau's files a second time under their torch names.
     sys.meta_path.insert(0, TorchFinder())

@@ -106,6 +106,10 @@ library.schema -> .: Argument FunctionSchema
 tensor.overriding -> _C: DisableTorchFunction DisableTorchFunctionSubclass
 repositories -> hub: *
 serialization.archive -> serialization: *
+serialization.pickles -> storage: _load_from_bytes
+serialization.rebuilding -> serialization: _get_layout
+serialization.rebuilding -> _tensor: _rebuild_from_type_v2
+serialization.rebuilding -> _utils: *
 serialization.vocabulary -> serialization: *
 tensor.exchange -> .: as_tensor asarray from_numpy frombuffer tensor
 tensor.exchange -> utils.dlpack: from_dlpack

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Callable
 
 eager: bool = os.environ.get("FLAMBEAU_EAGER", "") not in ("", "0")
 """Immediate mode: every op runs as it is called (``FLAMBEAU_EAGER=1``)."""
@@ -32,6 +33,9 @@ guard: bool = os.environ.get("FLAMBEAU_GUARD", "0") != "0"
 
 ahead: float = float(os.environ.get("FLAMBEAU_AHEAD", "50")) * 1e-6
 """Kernels that take longer than this (``FLAMBEAU_AHEAD``, in microseconds) may run while Python goes on; ``inf``: none do."""
+
+pickled: Callable | None = None
+"""How objects are pickled where ``torch`` means flambeau: in PyTorch's words; see :mod:`flambeau.serialization.pickles`."""
 
 legacy: bool = False
 """Spellings of PyTorch before 0.4 work with a DeprecationWarning (``flambeau run --legacy``)."""

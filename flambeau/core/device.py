@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from flambeau.core import config
+
 _TYPES = ("cpu", "cuda", "meta", "mps", "xpu", "xla", "hpu", "mtia", "ipu", "vulkan", "privateuseone")
 
 
@@ -55,6 +57,8 @@ class device:
         return hash((self.type, self.index))
 
     def __reduce__(self):
+        if config.pickled is not None:
+            return config.pickled(self)
         return _device, (self.type,) if self.index is None else (self.type, self.index)  # by a function, since the class is called torch.device
 
     def __enter__(self) -> device:

@@ -12,6 +12,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from flambeau.core import config
+
 
 class dtype:
     """The type of a tensor's elements, for example ``torch.float32``."""
@@ -35,7 +37,7 @@ class dtype:
         return "torch." + self.name
 
     def __reduce__(self) -> str | tuple:
-        return (by_name, (self.name,))
+        return (by_name, (self.name,)) if config.pickled is None else config.pickled(self)
 
     def __copy__(self) -> dtype:
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flambeau.core import config
 from flambeau.core.size import contiguous_strides
 
 
@@ -18,7 +19,7 @@ class memory_format:
         return f"torch.{self.name}"
 
     def __reduce__(self):
-        return _named, (self.name,)
+        return (_named, (self.name,)) if config.pickled is None else config.pickled(self)
 
     def order(self, ndim: int) -> tuple[int, ...]:
         """The dims from the outermost in memory to the innermost."""
@@ -62,7 +63,7 @@ class layout:
         return f"torch.{self.name}"
 
     def __reduce__(self):
-        return _named, (self.name,)
+        return (_named, (self.name,)) if config.pickled is None else config.pickled(self)
 
 
 layout.__module__ = "torch"

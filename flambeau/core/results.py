@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import operator
 
+from flambeau.core import config
+
 
 class ReturnType(tuple):
     """A tuple whose entries are also attributes, named by ``__match_args__``.
@@ -20,6 +22,8 @@ class ReturnType(tuple):
         return f"torch.return_types.{type(self).__name__}(\n{fields})"
 
     def __reduce__(self):
+        if config.pickled is not None:
+            return config.pickled(self)
         return _made, (type(self).__name__, self.__match_args__, tuple(self))
 
 

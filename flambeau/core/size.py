@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from math import prod
 
+from flambeau.core import config
+
 
 class Size(tuple):
     """A tensor's shape: behaves as a tuple; ``numel()`` is the product of its entries.
@@ -50,6 +52,8 @@ class Size(tuple):
     __rmul__ = __mul__
 
     def __reduce__(self):
+        if config.pickled is not None:
+            return config.pickled(self)
         return _size, (tuple(self),)  # by a function, since the class is called torch.Size
 
 

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 import flambeau
-from flambeau.core import dtypes, qscheme
+from flambeau.core import config, dtypes, qscheme
 from flambeau.ops.quantization import along, inverse_of, whole_numbers
 from flambeau.tensor.interception import interception
 from flambeau.tensor.printing import append, format_values
@@ -171,6 +171,8 @@ class QuantizedTensor(Tensor):
         return append(f"tensor({contents}", suffixes, indent) + ")"
 
     def __reduce_ex__(self, protocol: Any) -> tuple:
+        if config.pickled is not None:
+            return config.pickled(self)
         return _make, (self._ints, self._dtype, self._scale, self._zero, self._axis)
 
     def type(self, dtype: Any = None, non_blocking: bool = False) -> str:  # type: ignore[override]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pickle
 from collections import OrderedDict
+from collections.abc import Callable
 from types import FunctionType
 from typing import IO, Any
 
@@ -91,50 +92,14 @@ class CheckpointPickler(_PythonPickler):
 
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, Tensor):
-            return self._reduce_tensor(obj)
+            return tensor_as_call(obj, self._ref, _Call)
         if isinstance(obj, (Dtype, qscheme)):
             return obj.name  # a global: see save_global
         if isinstance(obj, layout):
-            return rebuilding.get_layout, (repr(obj),)
+            return rebuilding._get_layout, (repr(obj),)
         if isinstance(obj, (Size, device)):
             return type(obj), obj.__reduce__()[1]
         return NotImplemented
-
-    def _reduce_tensor(self, t: Tensor) -> tuple:
-        make: Any
-        args: tuple
-        if t.is_quantized:
-            q: Any = t
-            own = (q._scale, q._zero) if q._axis is None else (q._scale, q._zero, q._axis)
-            ref = self._ref(t._storage, t.dtype)
-            return rebuilding.rebuild_quantized_tensor, (ref, t.storage_offset(), tuple(t.shape), t.stride(), (q.qscheme(), *own), False, OrderedDict())
-        if t.layout is not strided:
-            from flambeau.sparse.rebuilding import parts_of
-
-            return rebuilding.rebuild_sparse_tensor, (t.layout, parts_of(t))
-        if t.is_meta:
-            make, args = rebuilding.rebuild_meta_tensor, (t.dtype, tuple(t.shape), t.stride(), t.requires_grad)
-            return self._of_its_class(t, make, args, (*args[:3], False))
-        ref = self._ref(t._storage, t.dtype)
-        args = (ref, t.storage_offset(), tuple(t.shape), t.stride(), t.requires_grad, OrderedDict())
-        make = rebuilding.rebuild_tensor_v2
-        if t.dtype not in STORAGE_TYPES:
-            make, args = rebuilding.rebuild_tensor_v3, (*args, t.dtype)
-        if t._bits:
-            args = (*args, dict.fromkeys(sorted(t._bits), True))
-        return self._of_its_class(t, make, args, (*args[:4], False, *args[5:]))
-
-    def _of_its_class(self, t: Tensor, make: Any, args: tuple, data: tuple) -> tuple:
-        """``make(*args)`` for ``t``; ``data`` are the arguments that make the tensor of a parameter."""
-        attributes = user_attributes(t)
-        if type(t) is Parameter:
-            args = (_Call(make, data), t.requires_grad, OrderedDict())
-            make = rebuilding.rebuild_parameter
-            if attributes:
-                make, args = rebuilding.rebuild_parameter_with_state, (*args, attributes)
-        elif type(t) is not Tensor or attributes:
-            make, args = rebuilding.rebuild_from_type, (make, type(t), args, attributes)
-        return make, args
 
     def save_global(self, obj: Any, name: str | None = None) -> None:
         torch_name = _torch_name(obj)
@@ -146,6 +111,43 @@ class CheckpointPickler(_PythonPickler):
         self.memoize(obj)
 
     dispatch = {**_PythonPickler.dispatch, FunctionType: save_global}
+
+
+def tensor_as_call(t: Tensor, ref: Callable[[Storage, Dtype], Any], call: Callable[[Any, tuple], Any]) -> tuple:
+    """A tensor as a function of PyTorch's and its arguments; ``ref`` stands for a storage, and ``call`` for a call among them."""
+    make: Any
+    args: tuple
+    if t.is_quantized:
+        q: Any = t
+        own = (q._scale, q._zero) if q._axis is None else (q._scale, q._zero, q._axis)
+        return rebuilding._rebuild_qtensor, (ref(t._storage, t.dtype), t.storage_offset(), tuple(t.shape), t.stride(), (q.qscheme(), *own), False, OrderedDict())
+    if t.layout is not strided:
+        from flambeau.sparse.rebuilding import parts_of
+
+        return rebuilding._rebuild_sparse_tensor, (t.layout, parts_of(t))
+    if t.is_meta:
+        make, args = rebuilding._rebuild_meta_tensor_no_storage, (t.dtype, tuple(t.shape), t.stride(), t.requires_grad)
+        return _of_its_class(t, call, make, args, (*args[:3], False))
+    args = (ref(t._storage, t.dtype), t.storage_offset(), tuple(t.shape), t.stride(), t.requires_grad, OrderedDict())
+    make = rebuilding._rebuild_tensor_v2
+    if t.dtype not in STORAGE_TYPES:
+        make, args = rebuilding._rebuild_tensor_v3, (*args, t.dtype)
+    if t._bits:
+        args = (*args, dict.fromkeys(sorted(t._bits), True))
+    return _of_its_class(t, call, make, args, (*args[:4], False, *args[5:]))
+
+
+def _of_its_class(t: Tensor, call: Callable, make: Any, args: tuple, data: tuple) -> tuple:
+    """``make(*args)`` for ``t``; ``data`` are the arguments that make the tensor of a parameter."""
+    attributes = user_attributes(t)
+    if type(t) is Parameter:
+        args = (call(make, data), t.requires_grad, OrderedDict())
+        make = rebuilding._rebuild_parameter
+        if attributes:
+            make, args = rebuilding._rebuild_parameter_with_state, (*args, attributes)
+    elif type(t) is not Tensor or attributes:
+        make, args = rebuilding._rebuild_from_type_v2, (make, type(t), args, attributes)
+    return make, args
 
 
 class _Call:

@@ -52,7 +52,7 @@ def check_geometry(size: Sequence[int], stride: Sequence[int], offset: int, item
         )
 
 
-def rebuild_tensor_v3(
+def _rebuild_tensor_v3(
     storage: AnyStorage,
     offset: int,
     size: Sequence[int],
@@ -75,7 +75,7 @@ def rebuild_tensor_v3(
     return tensor.requires_grad_(plain(requires_grad, bool, int) != 0)
 
 
-def rebuild_tensor_v2(
+def _rebuild_tensor_v2(
     storage: AnyStorage,
     offset: int,
     size: Sequence[int],
@@ -86,10 +86,10 @@ def rebuild_tensor_v2(
 ) -> Tensor:
     """A tensor of the storage's own dtype over part of it."""
     dtype = storage.dtype if isinstance(storage, AnyStorage) else None
-    return rebuild_tensor_v3(storage, offset, size, stride, requires_grad, backward_hooks, dtype, metadata)  # type: ignore[arg-type]
+    return _rebuild_tensor_v3(storage, offset, size, stride, requires_grad, backward_hooks, dtype, metadata)  # type: ignore[arg-type]
 
 
-def rebuild_meta_tensor(dtype: Dtype, size: Sequence[int], stride: Sequence[int], requires_grad: bool) -> Tensor:
+def _rebuild_meta_tensor_no_storage(dtype: Dtype, size: Sequence[int], stride: Sequence[int], requires_grad: bool) -> Tensor:
     """A tensor on the device ``meta``."""
     if not isinstance(dtype, Dtype):
         raise TypeError("a tensor has a dtype")
@@ -97,17 +97,17 @@ def rebuild_meta_tensor(dtype: Dtype, size: Sequence[int], stride: Sequence[int]
     return empty_strided(tuple(size), tuple(stride), dtype=dtype, device="meta", requires_grad=plain(requires_grad, bool, int) != 0)
 
 
-def rebuild_parameter(data: Tensor, requires_grad: bool, backward_hooks: Any) -> Parameter:
+def _rebuild_parameter(data: Tensor, requires_grad: bool, backward_hooks: Any) -> Parameter:
     return Parameter(data, bool(requires_grad))
 
 
-def rebuild_parameter_with_state(data: Tensor, requires_grad: bool, backward_hooks: Any, state: Any) -> Tensor:
+def _rebuild_parameter_with_state(data: Tensor, requires_grad: bool, backward_hooks: Any, state: Any) -> Tensor:
     parameter = Parameter(data, bool(requires_grad))
     set_attributes(parameter, _public(state))
     return parameter
 
 
-def rebuild_from_type(function: Callable, cls: type, args: tuple, state: Any) -> Tensor:
+def _rebuild_from_type_v2(function: Callable, cls: type, args: tuple, state: Any) -> Tensor:
     """A tensor with attributes, or of a subclass that the user has declared safe."""
     if function not in TENSOR_MAKERS.values() or not (isinstance(cls, type) and issubclass(cls, Tensor)):
         raise UnpicklingError(
@@ -159,7 +159,7 @@ def plain(value: Any, *types: type) -> Any:
     return value
 
 
-def rebuild_sparse_tensor(kind: layout, data: tuple) -> Tensor:
+def _rebuild_sparse_tensor(kind: layout, data: tuple) -> Tensor:
     """A sparse tensor of its parts; what they say is checked."""
     from flambeau.sparse import rebuilding
 
@@ -168,7 +168,7 @@ def rebuild_sparse_tensor(kind: layout, data: tuple) -> Tensor:
     return rebuilding.rebuild_sparse_tensor(kind, data)
 
 
-def get_layout(name: str) -> layout:
+def _get_layout(name: str) -> layout:
     """The layout of a name: ``torch.sparse_coo``."""
     found = getattr(memory_format, plain(name, str).removeprefix("torch."), None)
     if not isinstance(found, layout):
@@ -176,13 +176,13 @@ def get_layout(name: str) -> layout:
     return found
 
 
-def rebuild_quantized_tensor(
+def _rebuild_qtensor(
     storage: AnyStorage, offset: int, size: Sequence[int], stride: Sequence[int], how: tuple, requires_grad: bool = False, backward_hooks: Any = None
 ) -> Tensor:
     """A quantized tensor of its integers, and of how they stand for numbers: a scheme with a scale and a zero point, or with tensors of them."""
     from flambeau.quantized.tensor import per_channel, per_tensor
 
-    ints: Any = rebuild_tensor_v2(storage, offset, size, stride)
+    ints: Any = _rebuild_tensor_v2(storage, offset, size, stride)
     dtype = next((q for q, d in _INTEGERS.items() if d is ints.dtype), None)
     if dtype is None or len(plain(how, tuple)) not in (3, 4):
         raise UnpicklingError("a quantized tensor is made of integers, a scheme, scales and zero points")
@@ -197,14 +197,14 @@ def rebuild_quantized_tensor(
 _INTEGERS = {dtypes.by_name(name[:-7].lower()): d for name, d in QUANTIZED.items()}
 
 TENSOR_MAKERS: dict[str, Callable] = {
-    "torch._utils._rebuild_qtensor": rebuild_quantized_tensor,
-    "torch._utils._rebuild_sparse_tensor": rebuild_sparse_tensor,
-    "torch.serialization._get_layout": get_layout,
-    "torch._utils._rebuild_tensor": rebuild_tensor_v2,
-    "torch._utils._rebuild_tensor_v2": rebuild_tensor_v2,
-    "torch._utils._rebuild_tensor_v3": rebuild_tensor_v3,
-    "torch._utils._rebuild_meta_tensor_no_storage": rebuild_meta_tensor,
-    "torch._utils._rebuild_parameter": rebuild_parameter,
-    "torch._utils._rebuild_parameter_with_state": rebuild_parameter_with_state,
+    "torch._utils._rebuild_qtensor": _rebuild_qtensor,
+    "torch._utils._rebuild_sparse_tensor": _rebuild_sparse_tensor,
+    "torch.serialization._get_layout": _get_layout,
+    "torch._utils._rebuild_tensor": _rebuild_tensor_v2,
+    "torch._utils._rebuild_tensor_v2": _rebuild_tensor_v2,
+    "torch._utils._rebuild_tensor_v3": _rebuild_tensor_v3,
+    "torch._utils._rebuild_meta_tensor_no_storage": _rebuild_meta_tensor_no_storage,
+    "torch._utils._rebuild_parameter": _rebuild_parameter,
+    "torch._utils._rebuild_parameter_with_state": _rebuild_parameter_with_state,
 }
 """PyTorch's names of the functions above."""

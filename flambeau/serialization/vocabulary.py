@@ -31,9 +31,9 @@ from flambeau.serialization.rebuilding import (
     QUANTIZED,
     STORAGE_TYPES,
     TENSOR_MAKERS,
+    _rebuild_from_type_v2,
     check_methods,
     plain,
-    rebuild_from_type,
     set_attributes,
 )
 from flambeau.tensor import Tensor
@@ -93,7 +93,7 @@ def _key(value: Any) -> Any:
 
 FUNCTIONS: dict[str, Callable] = {
     **TENSOR_MAKERS,
-    "torch._tensor._rebuild_from_type_v2": rebuild_from_type,
+    "torch._tensor._rebuild_from_type_v2": _rebuild_from_type_v2,
     "torch.Size": make_size,
     "torch.device": make_device,
     "collections.OrderedDict": make_ordered_dict,

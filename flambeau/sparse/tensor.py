@@ -14,8 +14,8 @@ from typing import Any, NoReturn
 import numpy as np
 
 import flambeau
+from flambeau.core import config, dtypes
 from flambeau.core import device as devices
-from flambeau.core import dtypes
 from flambeau.core.memory_format import layout, sparse_coo, sparse_csc, sparse_csr
 from flambeau.core.size import Size
 from flambeau.tensor.interception import interception
@@ -51,6 +51,7 @@ class SparseTensor(Tensor):
     _storage: Any = _NoStorage()
     is_sparse = property(lambda self: self._kind is sparse_coo)  # type: ignore[assignment]
     is_sparse_csr = property(lambda self: self._kind is sparse_csr)  # type: ignore[assignment]
+    is_meta = property(lambda self: False)  # type: ignore[assignment]
 
     @classmethod
     def _intercept(cls, function: Any, types: Any, args: tuple, kwargs: dict) -> Any:
@@ -184,6 +185,8 @@ class SparseTensor(Tensor):
         return sparse_repr(self)
 
     def __reduce_ex__(self, protocol: int) -> tuple:
+        if config.pickled is not None:
+            return config.pickled(self)
         from flambeau.sparse.rebuilding import reduce_sparse
 
         return reduce_sparse(self)

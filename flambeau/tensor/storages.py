@@ -17,8 +17,8 @@ from typing import Any, SupportsIndex
 import numpy as np
 
 from flambeau import dispatch
+from flambeau.core import config, dtypes
 from flambeau.core import device as devices
-from flambeau.core import dtypes
 from flambeau.core.dtypes import dtype as Dtype
 from flambeau.core.size import Size
 from flambeau.tensor.storage import MetaStorage, Storage
@@ -335,6 +335,8 @@ class UntypedStorage(AnyStorage):
         return f"torch.storage.UntypedStorage{super()._shape()}"
 
     def __reduce__(self) -> tuple:
+        if config.pickled is not None:
+            return config.pickled(self)
         from flambeau.tensor.pickling import rebuild_untyped
 
         return rebuild_untyped, (self._storage,)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flambeau import dispatch
+from flambeau.core import config, dtypes, memory_format
 from flambeau.core import device as devices
-from flambeau.core import dtypes, memory_format
 from flambeau.core.size import Size, contiguous_strides, wrap_dim
 from flambeau.dispatch import grad_mode
 from flambeau.engine import flight
@@ -540,6 +540,8 @@ class Tensor(Derived):
         return out
 
     def __reduce_ex__(self, protocol: int):
+        if config.pickled is not None:
+            return config.pickled(self)
         from flambeau.tensor.pickling import reduce_tensor
 
         return reduce_tensor(self)

@@ -13,8 +13,8 @@ from typing import Any, SupportsIndex
 import numpy as np
 
 from flambeau import dispatch
+from flambeau.core import config, dtypes
 from flambeau.core import device as devices
-from flambeau.core import dtypes
 from flambeau.core.dtypes import dtype as Dtype
 from flambeau.core.dtypes import scalar_name
 from flambeau.core.errors import warn_once
@@ -186,6 +186,8 @@ class TypedStorage(AnyStorage):
         return f"torch.storage.TypedStorage(dtype={self.dtype}, device={self.device}) of size {len(self)}"
 
     def __reduce__(self) -> tuple:
+        if config.pickled is not None:
+            return config.pickled(self)
         from flambeau.tensor.pickling import rebuild_typed
 
         return rebuild_typed, (self._storage, self.dtype)

@@ -141,6 +141,13 @@ class RNNBase(Module):
         """The weights of each layer and direction."""
         return [[getattr(self, name) for name in names] for names in self._all_weights]
 
+    def __getstate__(self) -> dict[str, Any]:
+        # With what PyTorch's class keeps beside the parameters, so that it can be made of this.
+        return {**self.__dict__, "_flat_weights_names": self._flat_weights_names, "_flat_weights": self._flat_weights, "_flat_weight_refs": []}
+
+    def __setstate__(self, state: dict) -> None:
+        super().__setstate__({name: value for name, value in state.items() if not name.startswith("_flat_weight")})
+
     def flatten_parameters(self) -> None:
         """Nothing to do here: it arranges the weights in memory for cuDNN."""
 
