@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import sys
-import sys
 from typing import Any
 
 from flambeau.core.device import device
