@@ -13,6 +13,7 @@ import itertools
 import os
 import random
 import re
+import signal
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -85,6 +86,7 @@ def calls() -> Iterator[str]:
     """For each overload one choice of arguments, in all forms that PyTorch takes."""
     import torch
 
+    torch.set_num_threads(1)  # others would not be there after a fork
     schemas = [s for s in torch._C._jit_get_all_schemas() if s.name.startswith("aten::") and not _LEFT_OUT.search(s.name[6:])]
     seen = set()
     for schema in sorted(schemas, key=lambda s: (s.name, s.overload_name)):
@@ -113,6 +115,7 @@ def _in_child(function: Callable[[], list[str]]) -> list[str]:
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
+        signal.alarm(60)
         with os.fdopen(writing, "w") as file:
             file.write("\n".join(function()))
         os._exit(0)
