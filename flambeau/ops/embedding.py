@@ -7,7 +7,7 @@ import numpy as np
 from flambeau import dispatch
 from flambeau.core import dtypes
 from flambeau.core.dtypes import scalar_name
-from flambeau.core.errors import describe
+from flambeau.core.errors import describe, warn
 from flambeau.ops.limits import is_index_of
 from flambeau.ops.matmul import require_tensors
 from flambeau.ops.numerics import all_below
@@ -292,6 +292,12 @@ def embedding_bag(
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.embedding_bag.html
     """
+    if weight._dtype is dtypes.int64 and input.is_floating_point():
+        warn(
+            "Argument order of nn.functional.embedding_bag was changed. Usage `embedding_bag(weight, input, ...)` is deprecated, and should "
+            "now be `embedding_bag(input, weight, ...)`."
+        )
+        weight, input = input, weight
     if input.dim() == 1 and offsets is not None and include_last_offset:
         if not offsets._shape[0]:
             raise RuntimeError("include_last_offset: number of offset should be at least 1")

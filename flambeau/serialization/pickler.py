@@ -68,17 +68,18 @@ class CheckpointPickler(_PythonPickler):
         super().__init__(file, protocol)
         self.protocol = protocol
         self._rest = () if zipped else (None,)  # the older format says of which storage one is a part
-        self._refs: dict[int, StorageRef] = {}
+        self._refs: dict[tuple[int, Dtype | None], StorageRef] = {}
 
     @property
     def storages(self) -> list[StorageRef]:
         return list(self._refs.values())
 
     def _ref(self, storage: Storage, dtype: Dtype) -> StorageRef:
-        ref = self._refs.get(id(storage))
+        key = id(storage), None if storage.size else dtype  # what has no elements may be seen as several dtypes
+        ref = self._refs.get(key)
         if ref is None:
-            ref = self._refs[id(storage)] = StorageRef(str(len(self._refs)), storage, dtype)
-        elif ref.dtype is not dtype and storage.size:
+            ref = self._refs[key] = StorageRef(str(len(self._refs)), storage, dtype)
+        elif ref.dtype is not dtype:
             raise RuntimeError(
                 "Cannot save multiple tensors or storages that view the same data as different types: "
                 f"one is {ref.dtype}, another {dtype}; clone() one of them"

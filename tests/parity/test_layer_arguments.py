@@ -127,6 +127,7 @@ def test_memory_of_normalised_images(shape, train):
 WARNINGS = {
     "grid of one row": lambda t: t.nn.functional.affine_grid(t.ones(1, 2, 3), (1, 1, 2, 1), align_corners=True),
     "load into meta": lambda t: t.nn.Linear(3, 5, device="meta").load_state_dict(t.nn.Linear(3, 5).state_dict()),
+    "bags in the old order": lambda t: t.nn.functional.embedding_bag(t.ones(4, 2), t.tensor([0, 1, 3]), t.tensor([0, 1])),
     "instance norm of more channels": lambda t: t.nn.InstanceNorm1d(4)(t.ones(3, 2, 2)),
 }
 
@@ -176,3 +177,43 @@ def test_a_subclass_says_how_samples_of_an_instance_norm_come():
     ours, theirs = told(flambeau), told(torch)
     assert ours[0] == [pytest.approx(row, abs=1e-6) for row in theirs[0]]
     assert [r for s in ours[1] for r in s] == [pytest.approx(row, abs=1e-6) for s in theirs[1] for row in s]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_module_hooks_in_a_second_backward_pass():
+    """Its gradient comes to the input by a way that does not lead through the output."""
+
+    def told(t):
+        class Product(t.nn.Module):
+            def forward(self, x, y):
+                return (x * y).sin().sum()
+
+        calls = []
+        module = Product()
+        module.register_full_backward_hook(lambda *given: calls.append(1))
+        x, y = t.tensor([1.0, 2.0], requires_grad=True), t.tensor([3.0, 4.0], requires_grad=True)
+        (g,) = t.autograd.grad(module(x, y), x, create_graph=True)
+        (h,) = t.autograd.grad(g.sum(), x)
+        return len(calls), h.tolist()
+
+    ours, theirs = told(flambeau), told(torch)
+    assert ours[0] == theirs[0] and ours[1] == pytest.approx(theirs[1])
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("zipped", [True, False])
+def test_what_has_no_elements_is_saved_as_several_dtypes(zipped):
+    def told(t):
+        found = []
+        for dtype in (t.float64, t.int64):
+            for other in (t.float64, t.float32, t.bool):
+                a = t.tensor([], dtype=dtype)
+                s = t.TypedStorage(wrap_storage=a.storage().untyped(), dtype=other)
+                for pair in ([a, s], [a.storage(), s]):
+                    file = io.BytesIO()
+                    t.save(pair, file, _use_new_zipfile_serialization=zipped)
+                    file.seek(0)
+                    found.append([str(x.dtype) for x in t.load(file)])
+        return found
+
+    assert told(flambeau) == told(torch)

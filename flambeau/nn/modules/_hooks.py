@@ -257,12 +257,7 @@ class BackwardHook:
     def _after_backward(self, grads: tuple) -> tuple:
         """The gradient of the input has arrived."""
         if self.grad_output is None:
-            raise RuntimeError(
-                "Module backward hook for grad_input is called before the grad_output one. This "
-                "happens because the gradient in your nn.Module flows to the Module's input without "
-                "passing through the Module's output. Make sure that the output depends on the input "
-                "and that the loss is computed based on the output."
-            )
+            return grads  # it has not passed through the module's output, as in a second backward pass
         grad_input = _spread(grads, self.input_places, self.n_inputs)
         for hook in self.hooks:
             grad_input = _replaced(hook(self.module, grad_input, self.grad_output), grad_input, "grad_input")
