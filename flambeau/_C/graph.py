@@ -417,13 +417,17 @@ def _arguments(op: Op, packet: Any, args: tuple, kwargs: dict[str, Any]) -> tupl
         if p.kind is p.VAR_POSITIONAL:  # sizes that programs give one by one
             row = given[p.name]
             given[p.name] = row[0] if len(row) == 1 and isinstance(row[0], (tuple, list)) else list(row)
-    said = {p.name for p in parameters if given[p.name] is not None and given[p.name] is not p.default}
+    said = {p.name for p in parameters if p.name[0] != "_" and not _is_default(given[p.name], p.default)}
     overloads: list[OpOverload] = [packet._overloads[name] for name in packet._overloads if "out" not in name]
     for overload in overloads:
         found = _fitted(overload._schema, given, said)
         if found is not None:
             return overload._schema.name, overload._schema, found
     return f"aten::{op.short_name}", None, list(given.values())
+
+
+def _is_default(value: Any, default: Any) -> bool:
+    return value is None or value is default or type(value) is type(default) and not isinstance(value, Tensor) and value == default
 
 
 def _fitted(schema: FunctionSchema, given: dict[str, Any], said: set[str]) -> list | None:

@@ -1,15 +1,30 @@
-"""``torch.onnx``: nothing is exported to ONNX; save the ``state_dict`` with ``torch.save``.
-
-Programs and libraries may register how operators of theirs are exported, and name the types that ONNX knows.
-"""
+"""``torch.onnx``: modules as files of ONNX's (:mod:`flambeau.onnx.exporter`), and the numbers of the types that it knows."""
 
 from __future__ import annotations
 
 import enum
+import importlib
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["TensorProtoDataType", "is_in_onnx_export", "register_custom_op_symbolic", "unregister_custom_op_symbolic"]
+__all__ = ["OperatorExportTypes", "TensorProtoDataType", "TrainingMode", "is_in_onnx_export", "register_custom_op_symbolic", "unregister_custom_op_symbolic"]
+
+
+class TrainingMode(enum.IntEnum):
+    """In which mode a module is exported: for evaluation, as it is, or for training."""
+
+    EVAL = 0
+    PRESERVE = 1
+    TRAINING = 2
+
+
+class OperatorExportTypes(enum.IntEnum):
+    """Which operators may be in a file: ONNX's alone, or others too."""
+
+    ONNX = 0
+    ONNX_ATEN = 2
+    ONNX_ATEN_FALLBACK = 3
+    ONNX_FALLTHROUGH = 1
 
 
 class TensorProtoDataType(enum.IntEnum):
@@ -62,7 +77,7 @@ def unregister_custom_op_symbolic(symbolic_name: str, opset_version: int) -> Non
     """Forgets it again."""
     symbolics.pop((symbolic_name, opset_version), None)
 
-
-def export(*args: Any, **kwargs: Any) -> Any:
-    """Refused."""
-    raise NotImplementedError("torch.onnx.export: flambeau exports nothing to ONNX; save the state_dict with torch.save")
+def __getattr__(name: str) -> Any:
+    if name in ("export", "ONNXProgram", "OnnxExporterError"):
+        return getattr(importlib.import_module("flambeau.onnx.exporter"), name)
+    raise AttributeError(f"module 'torch.onnx' has no attribute '{name}'", name=name)
