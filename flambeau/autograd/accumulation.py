@@ -120,6 +120,8 @@ def laid_out_as(variable: Tensor, grad: Tensor) -> Tensor:
             dense *= variable._shape[d]
     if grad.stride() == strides:
         return grad
+    if order == list(range(len(order))):
+        return grad.contiguous()
     packed = grad.permute(order).contiguous()
     if grad.grad_fn is not None:
         return packed.permute([order.index(d) for d in range(len(order))])

@@ -77,6 +77,9 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
     "torch.distributed.checkpoint.state_dict": ("flambeau.distributed.checkpoint",),
     **_QUANTIZATION,
     "torch.types": ("flambeau.tensor.types",),
+    "torch.utils.data._utils.collate": ("flambeau.utils.data.collate",),
+    "torch.utils.data._utils.fetch": ("flambeau.utils.data.fetching",),
+    "torch.utils.data._utils.pin_memory": ("flambeau.utils.data.pin_memory",),
     "torch.utils.data._utils.worker": ("flambeau.utils.data.info", "flambeau.utils.data.worker"),
 }
 

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from functools import cache
 from typing import Any
 
 
-class TensorBase:
+class _TensorMeta(type):
+    """Gives a class whose first base is no tensor's, such as ``class Tagged(Mixin, Tensor)``, the dictionary that tensors show: it would
+    have the mixin's, which shows all of it."""
+
+    def __new__(mcls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **settings: Any) -> Any:
+        if bases and not isinstance(bases[0], _TensorMeta):
+            namespace.setdefault("__dict__", shown)
+        return super().__new__(mcls, name, bases, namespace, **settings)
+
+
+class TensorBase(metaclass=_TensorMeta):
     """Gives tensors their dictionary, of which programs see a part."""
 
 
-TensorBase.__module__ = "torch._C"
+TensorBase.__module__ = _TensorMeta.__module__ = "torch._C"
 contents_of: Callable[[Any], dict] = TensorBase.__dict__["__dict__"].__get__
 """``contents_of(tensor)``: all that an instance has of its own."""
 
@@ -48,6 +58,21 @@ class Attributes(MutableMapping):
 
     def __repr__(self) -> str:
         return repr(dict(self))
+
+
+def _show(tensor: Any) -> Attributes:
+    """What programs have set on the tensor."""
+    return Attributes(contents_of(tensor))
+
+
+def _replace(tensor: Any, value: Mapping[str, Any]) -> None:
+    attributes = Attributes(contents_of(tensor))
+    attributes.clear()
+    attributes.update(value)
+
+
+shown = property(_show, _replace)
+"""``tensor.__dict__``."""
 
 
 @cache

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from flambeau.dispatch import grad_mode
 from flambeau.engine import flight
 from flambeau.engine.graph import VIEW
 from flambeau.engine.run import run_ahead
-from flambeau.tensor.attributes import Attributes, TensorBase, contents_of
+from flambeau.tensor.attributes import TensorBase, contents_of, shown
 from flambeau.tensor.storage import Storage, looks
 
 _new = object.__new__
@@ -78,16 +78,7 @@ class Tensor(Derived):
 
     __array_priority__ = 1000
 
-    @property  # type: ignore[misc]
-    def __dict__(self) -> Attributes:  # type: ignore[override]
-        """What programs have set on the tensor."""
-        return Attributes(contents_of(self))
-
-    @__dict__.setter
-    def __dict__(self, value: Mapping[str, Any]) -> None:
-        attributes = Attributes(contents_of(self))
-        attributes.clear()
-        attributes.update(value)
+    __dict__ = shown  # type: ignore[assignment]
 
     def __init_subclass__(cls, **settings: Any) -> None:
         super().__init_subclass__(**settings)
