@@ -6,9 +6,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from tests.parity.conftest import outcome  # noqa: E402
-
 import flambeau  # noqa: E402
+from tests.parity.conftest import outcome  # noqa: E402
 
 PROGRAMS = [
     # a mixin before Tensor: its instances' dictionaries are those of other tensors
