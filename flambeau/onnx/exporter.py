@@ -273,7 +273,7 @@ def _free_shapes(graph: Graph, model: Any, args: tuple, kwargs: Any, training: A
             continue
         for x, y in zip(a.outputs(), b.outputs(), strict=True):
             sizes, others = x.type().sizes(), y.type().sizes()
-            if sizes is None or sizes == others:
+            if sizes is None or others is None or sizes == others:
                 continue
             shapes[a] = [s if s == o else -1 for s, o in zip(sizes, others, strict=True)]
             if shapes[a].count(-1) > 1 and a.kind() in ("aten::view", "aten::reshape", "aten::unflatten"):
