@@ -9,8 +9,9 @@
 with PyTorch and the same packages. ``pip install --no-deps`` puts packages beside flambeau without PyTorch, and so does pip itself after
 ``flambeau shim --install``. ``--sites FOLDER`` is for packages that were installed one to a folder (``pip install --target FOLDER/timm timm``).
 
-A program, ``cases/case_NAME.py`` (``NAME.py`` would hide a package of that name), names the distributions it needs in its first line and prints lines ``RESULT name numbers``. They must agree
-to 0.2 %, which is what a few steps of training make of the last bit. Nothing is downloaded: models are small and made on the spot.
+A program, ``cases/case_NAME.py`` (``NAME.py`` would hide a package of that name), names the distributions that it needs in its first line, and
+in a second one those that it is about, if that is not just the first. It prints lines ``RESULT name numbers``, which must agree to 0.2 %: that is
+what a few steps of training make of the last bit. Nothing is downloaded: models are small and made on the spot.
 """
 
 from __future__ import annotations
@@ -49,9 +50,14 @@ def program(name: str) -> Path:
 
 
 def needs(case: Path) -> list[str]:
-    """The distributions that a program needs; the first is the one that it is about."""
-    with case.open() as file:
-        return file.readline().partition(":")[2].split()
+    """The distributions that a program needs."""
+    return case.read_text().splitlines()[0].partition(":")[2].split()
+
+
+def about(case: Path) -> list[str]:
+    """Those that it is about."""
+    first, second, *_ = case.read_text().splitlines()
+    return second.partition(":")[2].split() if second.startswith("# about:") else first.partition(":")[2].split()[:1]
 
 
 def environment(case: Path, sites: str | None) -> dict[str, str]:
@@ -65,7 +71,7 @@ def environment(case: Path, sites: str | None) -> dict[str, str]:
 def run(case: Path, python: list[str], command: list[str], sites: str | None, limit: float) -> Run:
     """Runs a program in a folder of its own."""
     env, start = environment(case, sites), time.time()
-    listed = subprocess.run([*python, "-c", VERSIONS, *needs(case)], env=env, capture_output=True, text=True, check=False)
+    listed = subprocess.run([*python, "-c", VERSIONS, *needs(case), *about(case)], env=env, capture_output=True, text=True, check=False)
     versions = dict(line.split() for line in listed.stdout.splitlines())
     with tempfile.TemporaryDirectory() as folder:
         env.update(YOLO_CONFIG_DIR=folder, TORCH_HOME=folder, HF_HOME=folder)
@@ -109,17 +115,21 @@ def load(results: Path) -> dict[str, dict[str, Run]]:
 
 
 def table(runs: dict[str, dict[str, Run]]) -> str:
-    """A Markdown table of everything that ran with PyTorch."""
-    rows = ["| package | version | what was run | on flambeau |", "|---|---|---|---|"]
+    """A Markdown table of everything that ran with PyTorch, and how many packages it is."""
+    rows, packages = [], set()
     for name, sides in sorted(runs.items()):
         case = program(name)
         if not case.exists() or len(sides) < 2 or sides["torch"].returncode:
             continue
-        package = needs(case)[0]
-        what = ", ".join(dict.fromkeys(line.split()[0].rstrip("0123456789") for line in sides["torch"].results))
-        version = sides["flambeau"].versions.get(package, sides["torch"].versions.get(package, ""))
-        rows.append(f"| [{package}](../tools/packages/cases/case_{name}.py) | {version} | {what} | {verdict(sides['torch'], sides['flambeau'])} |")
-    return "\n".join(rows)
+        versions = {**sides["torch"].versions, **sides["flambeau"].versions}
+        packages.update(about(case))
+        listed = ", ".join(f"{package} {versions.get(package, '')}".strip() for package in about(case))
+        what = ", ".join(dict.fromkeys(line.split()[0].rstrip("0123456789") or line.split()[0] for line in sides["torch"].results))
+        outcome = verdict(sides["torch"], sides["flambeau"]).replace("|", "\\|")
+        rows.append((listed.lower(), f"| {listed} | [{name}](../tools/packages/cases/case_{name}.py): {what} | {outcome} |"))
+    agree = sum("| agrees in" in row for _, row in rows)
+    head = f"{len(packages)} packages in {len(rows)} programs, of which {agree} agree."
+    return "\n".join([head, "", "| package | what was run | on flambeau |", "|---|---|---|", *[row for _, row in sorted(rows)]])
 
 
 def main() -> None:

@@ -1,4 +1,5 @@
 # needs: lion-pytorch schedulefree prodigyopt pytorch-warmup deps
+# about: lion-pytorch schedulefree prodigyopt pytorch-warmup
 def R(name, *values):
     print("RESULT", name, *(f"{v:.6g}" if isinstance(v, float) else v for v in values), flush=True)
 

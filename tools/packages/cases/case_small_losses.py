@@ -1,4 +1,5 @@
 # needs: pytorch-msssim torch-ema geoopt efficientnet-pytorch julius pytorch-optimizer deps
+# about: pytorch-msssim torch-ema geoopt efficientnet-pytorch julius pytorch-optimizer
 def R(name, *values):
     print("RESULT", name, *(f"{v:.6g}" if isinstance(v, float) else v for v in values), flush=True)
 

@@ -1,4 +1,5 @@
 # needs: deps
+# about: tensorboard
 def R(name, *values):
     print("RESULT", name, *(f"{v:.6g}" if isinstance(v, float) else v for v in values), flush=True)
 
