@@ -46,6 +46,11 @@ class Interception:
         }  # fmt: skip
 
     @property
+    def before(self) -> Any:
+        """Who is told of calls after this one."""
+        return self.outer.get("watch")
+
+    @property
     def levels(self) -> list[Level]:
         return self._open_levels.levels
 

@@ -44,12 +44,19 @@ class Interception(Watcher):
         self.living += 1
         if self.inplace is None:
             self.inplace, dispatch.inplace = dispatch.inplace, self._in_place
-        if dispatch.watch is not self:
+        if not self._is_reached():
             before = dispatch.watch
             if hasattr(before, "abandon"):
                 before.abandon()
                 before = None
             self.before, dispatch.watch = before, self
+
+    def _is_reached(self) -> bool:
+        """Whether calls come here, perhaps from others who are told of them first."""
+        watch = dispatch.watch
+        while watch is not None and watch is not self:
+            watch = getattr(watch, "before", None)
+        return watch is self
 
     def leave(self) -> None:
         """There is one less."""

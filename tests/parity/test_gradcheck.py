@@ -113,6 +113,19 @@ def test_sparse_inputs(form, fast):
 
 
 @pytest.mark.filterwarnings("ignore")
+def test_gradients_of_sparse_inputs_in_batches():
+    """There are none. A sparse tensor that is made under ``vmap`` leaves everything as it was."""
+
+    def told(t):
+        x = t.linspace(0.5, 2.0, 4, dtype=t.float64).reshape(2, 2).to_sparse().requires_grad_()
+        found = checked(t, "gradcheck", lambda x: x.to_dense(), (x,), masked=True, check_batched_grad=True)
+        return found, (t.ones(2) + 1).tolist(), t.vmap(lambda a: a * 2)(t.ones(2)).tolist()
+
+    ours, theirs = told(flambeau), told(torch)
+    assert ours[0][0] == theirs[0][0] == "GradcheckError" and ours[1:] == theirs[1:] and (flambeau.ones(1) * 2).tolist() == [2.0]
+
+
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", ["not on the tape", "no outputs", "constant", "integers"])
 def test_outputs_without_gradients(name):
     functions = {
