@@ -103,7 +103,7 @@ def verdict(reference: Run, ours: Run) -> str:
     wrong = [a.split()[0] for a, b in zip(reference.results, ours.results, strict=False) if differs(a, b)]
     if wrong or len(reference.results) != len(ours.results):
         return f"differs in {len(wrong)} of {len(reference.results)} lines: {', '.join(wrong)}"
-    return f"agrees in {len(reference.results)} lines"
+    return f"agrees in {len(reference.results)} line{'s' * (len(reference.results) != 1)}"
 
 
 def load(results: Path) -> dict[str, dict[str, Run]]:
