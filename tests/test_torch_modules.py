@@ -23,7 +23,8 @@ from flambeau.utils.checkpoint import CheckpointError, checkpoint, checkpoint_se
 MODULES = [
     "amp", "compiler", "distributions.composed", "distributions.continuous", "distributions.discrete", "distributions.kl",
     "distributions.multivariate", "distributions.utils", "func", "jit", "masked", "core.nests", "nn.attention", "nn.attention.flex_attention",
-    "nn.modules.sync_batchnorm", "profiler", "return_types", "testing.comparison", "testing.creation", "utils.checkpoint", "utils.tensorboard.writer",
+    "nn.modules.sync_batchnorm", "profiler", "return_types", "testing.comparison", "testing.creation", "utils.checkpoint", "utils.tensorboard.writer", "utils.tensorboard.events", "utils.tensorboard.messages",
+    "_utils", "_C.graph", "_C._functorch",
 ]  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from flambeau.utils import data
 __all__ = ["data", "set_module", "swap_tensors"]
 
 _LAZY = frozenset(
-    ("_device", "_pytree", "_python_dispatch", "benchmark", "checkpoint", "collect_env", "cpp_extension", "deterministic", "dlpack", "flop_counter", "hooks", "model_zoo",
+    ("_contextlib", "_device", "_pytree", "_python_dispatch", "benchmark", "checkpoint", "collect_env", "cpp_extension", "deterministic", "dlpack", "flop_counter", "hooks", "model_zoo",
      "module_tracker", "tensorboard", "weak")
 )  # fmt: skip
 

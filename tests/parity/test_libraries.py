@@ -28,6 +28,17 @@ PROGRAMS = [
     "w = torch.nn.Parameter(torch.tensor(1.0))\no = torch.optim.SGD([w], lr=0.5)\ns = torch.amp.GradScaler('cpu', growth_interval=2)\nseen = []\n"
     "for k in range(5):\n    o.zero_grad()\n    s.scale(w * w if k != 2 else w * float('inf')).backward()\n    s.unscale_(o)\n    seen.append(s._per_optimizer_states[id(o)]['stage'].name)\n"
     "    s.step(o)\n    seen.append(s._per_optimizer_states[id(o)]['stage'].name)\n    s.update()\n    seen.append(s.state_dict())\nseen",
+    # many tensors as one, and exceptions on their way
+    "ts = [torch.arange(6.0).view(2, 3), torch.ones(2), torch.zeros(1, 2)]\nf = torch._utils._flatten_dense_tensors(ts)\n[f, torch._utils._unflatten_dense_tensors(f, ts)]",
+    "ts = [torch.zeros(3), torch.zeros(2).long(), torch.zeros(4), torch.zeros(1).long()]\ngroups = list(torch._utils._take_tensors(ts, 20))\n"
+    "[[tuple(t.shape) for t in g] for g in groups] + [torch._utils._reorder_tensors_as([ts[0], ts[2], ts[1], ts[3]], ts)]",
+    "try:\n    {}['a']\nexcept KeyError:\n    w = torch._utils.ExceptionWrapper(where='in a thread')\ntry:\n    w.reraise()\nexcept KeyError as e:\n    text = str(e)\ntext.splitlines()[0]",
+    "[torch._utils._get_device_index('cpu', allow_cpu=True), torch._utils._get_device_index(3), torch._utils._element_size(torch.complex64)]",
+    "torch._utils._get_device_index('cpu')",
+    "[torch._C._nn._parse_to('cpu', torch.float64), torch._C._nn._parse_to(torch.ones(1)), torch._C._nn.gelu(torch.ones(2))]",
+    # decorating contexts
+    "from contextlib import contextmanager\nlog = []\n@contextmanager\ndef c():\n    log.append('in')\n    yield\n    log.append('out')\n"
+    "def g():\n    yield 1\n    yield 2\n[list(torch.utils._contextlib.context_decorator(c, g)()), log]",
     # graphs of operators
     "net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, stride=2), torch.nn.BatchNorm2d(4), torch.nn.ReLU(), torch.nn.MaxPool2d(2), torch.nn.Flatten(), torch.nn.Linear(16, 5)).eval()\n"
     "graph, out = torch.jit._get_trace_graph(net, (torch.ones(2, 3, 10, 10),))\n"
