@@ -208,7 +208,7 @@ Storage = _typed_storages.LEGACY["FloatStorage"]
 # --- rooms that are opened when they are entered -------------------------------------------------------------
 
 _LAZY = frozenset(
-    {"nn", "optim", "utils", "linalg", "fft", "special", "cuda", "backends", "serialization", "compat", "distributions", "amp",
+    {"nested", "nn", "optim", "utils", "linalg", "fft", "special", "cuda", "backends", "serialization", "compat", "distributions", "amp",
      "func", "jit", "testing", "masked", "signal", "overrides", "compiler", "onnx", "multiprocessing", "distributed",
      "return_types", "library", "ao", "sparse", "export", "_C", "_dynamo", "_subclasses", "__config__", "_logging", "_utils", "accelerator", "futures", "quasirandom", "cpu", "fx", "hub",
      "mps", "profiler", "storage", "xpu"}
@@ -237,6 +237,7 @@ _LAZY_NAMES = {
     **dict.fromkeys(("fake_quantize_per_tensor_affine", "fake_quantize_per_channel_affine"), "ops.quantization"),
     **dict.fromkeys(("qscheme", "per_tensor_affine", "per_channel_affine", "per_tensor_symmetric", "per_channel_symmetric",
                      "per_channel_affine_float_qparams"), "core.qscheme"),
+    "jagged": "core.memory_format",
     **dict.fromkeys(
         "use_deterministic_algorithms are_deterministic_algorithms_enabled is_deterministic_algorithms_warn_only_enabled set_deterministic_debug_mode "
         "get_deterministic_debug_mode set_anomaly_enabled set_flush_denormal set_float32_matmul_precision get_float32_matmul_precision init_num_threads "

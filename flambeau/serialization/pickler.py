@@ -118,6 +118,8 @@ def tensor_as_call(t: Tensor, ref: Callable[[Storage, Dtype], Any], call: Callab
     """A tensor as a function of PyTorch's and its arguments; ``ref`` stands for a storage, and ``call`` for a call among them."""
     make: Any
     args: tuple
+    if t.is_nested:
+        raise NotImplementedError("torch.save of a nested tensor: save its .values() and .offsets(), of which nested_tensor_from_jagged makes it again")
     if t.is_quantized:
         q: Any = t
         own = (q._scale, q._zero) if q._axis is None else (q._scale, q._zero, q._axis)

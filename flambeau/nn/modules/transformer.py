@@ -7,8 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 from flambeau import ops
+from flambeau.autograd import is_grad_enabled
+from flambeau.core import dtypes
 from flambeau.nn import functional as F
 from flambeau.nn import init
+from flambeau.nn.modules.activation import GELU, ReLU
 from flambeau.nn.modules.attention import MultiheadAttention
 from flambeau.nn.modules.container import ModuleList
 from flambeau.nn.modules.dropout import Dropout
@@ -258,8 +261,8 @@ def _copies(module: Module, n: int) -> ModuleList:
 class TransformerEncoder(Module):
     """``num_layers`` copies of an encoder layer, one after the other, then ``norm``.
 
-    ``enable_nested_tensor`` and ``mask_check`` are kept for PyTorch's signature; they choose no
-    other computation here.
+    Where PyTorch computes without padding (in evaluation, without gradients, with a padding mask, see :meth:`_skips_padding`), results are
+    zero at padded places.
 
     >>> import flambeau as torch
     >>> layer = torch.nn.TransformerEncoderLayer(d_model=8, nhead=2, dim_feedforward=16)
@@ -302,7 +305,26 @@ class TransformerEncoder(Module):
                 is_causal=is_causal,
                 src_key_padding_mask=src_key_padding_mask,
             )
+        if src_key_padding_mask is not None and self._skips_padding(src, mask, src_key_padding_mask):
+            padded = src_key_padding_mask if src_key_padding_mask.dtype is dtypes.bool else src_key_padding_mask != 0
+            output = output.masked_fill(padded.unsqueeze(-1), 0.0)
         return output if self.norm is None else self.norm(output)
+
+    def _skips_padding(self, src: Tensor, mask: Tensor | None, padding: Tensor) -> bool:
+        """Whether PyTorch would take a batch apart into sequences of their own lengths, and put it together again."""
+        layer: Any = self.layers[0]
+        if not (self.enable_nested_tensor and isinstance(layer, TransformerEncoderLayer)) or layer.training or mask is not None:
+            return False
+        attention = layer.self_attn
+        usual = (
+            src.dim() == 3 and not layer.norm_first and attention.batch_first and attention._qkv_same_embed_dim and attention.in_proj_bias is not None
+            and attention.num_heads % 2 == 0 and layer.norm1.eps == layer.norm2.eps
+            and (layer.activation in (F.relu, F.gelu) or isinstance(layer.activation, (ReLU, GELU)))
+        )  # fmt: skip
+        if not usual or is_grad_enabled() and any(t.requires_grad for t in (src, *layer.parameters())):
+            return False
+        kept = padding.logical_not() if padding.dtype is dtypes.bool else padding == 0
+        return not self.mask_check or bool((kept[:, 1:] <= kept[:, :-1]).all())  # what is kept stands on the left
 
 
 class TransformerDecoder(Module):
