@@ -1,4 +1,4 @@
-"""Writes ``flambeau/library/aten.txt``: PyTorch's schemas of its operators of tensors. Needs PyTorch.
+"""Writes ``flambeau/library/aten.txt``: PyTorch's schemas of its operators of tensors, and ``implicit.txt``: those that it makes of others. Needs PyTorch.
 
     python -m tests.aten_schemas
 """
@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 FILE = Path(__file__).parent.parent / "flambeau" / "library" / "aten.txt"
+IMPLICIT = FILE.parent / "implicit.txt"
 _NOT_TENSORS = re.compile(r"\b(t|Dict|Future|Await|AnyClassType|NoneType|Any)\b|\.\.\.")
 
 
@@ -22,10 +23,27 @@ def schemas() -> list[str]:
         for overload in torch._C._jit_get_operation(name)[1]:
             schema = torch._C._get_schema(name, overload)
             text = str(schema).removeprefix("aten::")
-            if "Tensor" in text and not _NOT_TENSORS.search(text) or short.startswith("sym_"):
+            if "Tensor" in text and not _NOT_TENSORS.search(text.partition("(")[2]) or short.startswith("sym_"):
                 found.setdefault(short, []).append(text)
     return [text for texts in found.values() for text in texts]
 
 
+def implicit() -> list[str]:
+    """The operators that PyTorch makes of others, in all of their overloads."""
+    import torch
+
+    made: dict[str, bool] = {}
+    for schema in torch._C._jit_get_all_schemas():
+        if schema.name.startswith("aten::"):
+            full = schema.name + (f".{schema.overload_name}" if schema.overload_name else "")
+            try:
+                of_others = torch._C._dispatch_has_kernel_for_dispatch_key(full, "CompositeImplicitAutograd")
+            except RuntimeError:  # of TorchScript alone
+                continue
+            made[schema.name[6:]] = made.get(schema.name[6:], True) and of_others
+    return sorted(name for name, of_others in made.items() if of_others and name[0] != "_" and name[-1] != "_")
+
+
 if __name__ == "__main__":
     FILE.write_text("\n".join(schemas()) + "\n", encoding="utf-8")
+    IMPLICIT.write_text("\n".join(implicit()) + "\n", encoding="utf-8")

@@ -28,10 +28,10 @@ else:
 
 
 def no_torch_dispatch(name: str) -> NotImplementedError:
-    """The error where a ``__torch_dispatch__`` would be asked, of a class or a mode."""
+    """The error where a ``__torch_dispatch__`` of a class would be asked."""
     return NotImplementedError(
-        f"{name}: __torch_dispatch__ is not called by flambeau, whose operations are not ATen's. Write a __torch_function__, or a "
-        "torch.overrides.TorchFunctionMode, which see each call of a function, a method or a property"
+        f"{name}: flambeau asks no __torch_dispatch__ of classes of tensors. Write a __torch_function__, or a mode: a TorchFunctionMode, which sees each call of a "
+        "function, a method or a property, or a TorchDispatchMode, which sees ATen's operators"
     )
 
 

@@ -2,25 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from flambeau.tensor import Tensor
-from flambeau.tensor.tensor import no_torch_dispatch
+
+if TYPE_CHECKING:
+    from typing import Self
 
 __all__ = ["TorchDispatchMode", "is_traceable_wrapper_subclass", "is_traceable_wrapper_subclass_type"]
 
 
 class TorchDispatchMode:
-    """A mode that would be asked for each operation of ATen. Classes may be made of it; entering one raises ``NotImplementedError``."""
+    """A mode that is asked for each operator of ATen that a program comes to, in backward passes too; see :mod:`flambeau.library.dispatching`.
+
+    >>> import flambeau as torch
+    >>> class Log(TorchDispatchMode):
+    ...     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+    ...         print(func)
+    ...         return func(*args, **(kwargs or {}))
+    >>> with Log():
+    ...     y = torch.nn.functional.linear(torch.ones(1, 2), torch.ones(3, 2)).relu()
+    aten.t.default
+    aten.mm.default
+    aten.relu.default
+    """
 
     def __init__(self, _dispatch_key: Any = None) -> None:
         pass
 
-    def __enter__(self) -> NoReturn:
-        raise no_torch_dispatch(type(self).__name__)
+    def __torch_dispatch__(self, func: Any, types: tuple, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} has no __torch_dispatch__")
+
+    def __enter__(self) -> Self:
+        importlib.import_module("flambeau.library.dispatching").dispatching.push(self)
+        return self
 
     def __exit__(self, *exc: object) -> None:
-        pass
+        importlib.import_module("flambeau.library.dispatching").dispatching.pop()
 
 
 def is_traceable_wrapper_subclass(t: Any) -> bool:

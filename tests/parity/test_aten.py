@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 import flambeau  # noqa: E402
 from flambeau.ops.record import registry  # noqa: E402
 from flambeau.ops.samples import Make  # noqa: E402
-from tests.aten_schemas import FILE, schemas  # noqa: E402
+from tests.aten_schemas import FILE, IMPLICIT, implicit, schemas  # noqa: E402
 from tests.parity.samples import as_torch, replaced, tensors  # noqa: E402
 
 OPS = sorted({id(op): op for op in registry.values() if op.samples and not op.name.startswith("torchvision.")}.values(), key=lambda op: op.name)
@@ -201,7 +201,8 @@ def difference(overload, given, named, expected):
 
 
 def test_schemas_are_pytorchs():
-    """The file is what ``python -m tests.aten_schemas`` writes."""
+    """The files are what ``python -m tests.aten_schemas`` writes."""
+    assert IMPLICIT.read_text(encoding="utf-8").splitlines() == implicit()
     assert FILE.read_text(encoding="utf-8").splitlines() == schemas()
 
 
