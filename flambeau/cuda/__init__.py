@@ -13,6 +13,7 @@ from typing import Any
 from flambeau.core.absent import AbsentDevice, count_of_none, does_nothing, empty_dict, refusing, refusing_class
 
 _HERE = __name__
+_initialized = False  # which checkpoints of other libraries look at before they keep states of devices
 
 
 def is_available() -> bool:

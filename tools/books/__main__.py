@@ -14,6 +14,7 @@ PyTorch's numbers are kept in --work and are not made anew; --afresh makes them.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import shlex
@@ -39,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--flambeau", default=f"{sys.executable} -m flambeau run", metavar="COMMAND")
     parser.add_argument("--only", default="", help="only sections whose name contains one of these words")
-    parser.add_argument("--limit", type=float, default=300, help="seconds for one section")
+    parser.add_argument("--limit", type=int, default=120, help="seconds of processor time for one section")
     parser.add_argument("--work", type=Path, default=Path("out/books"), help="where sections run and results are kept")
     parser.add_argument("--afresh", action="store_true", help="make PyTorch's numbers anew")
     parser.add_argument("--table", type=Path, help="write the table of results there")
@@ -56,11 +57,11 @@ def _book(book: Path, options: argparse.Namespace) -> dict[str, tuple[Verdict, s
     words = [word for word in options.only.split(",") if word]
     found = [section for section in cells.sections(book) if not words or any(word in section.name for word in words)]
     work = options.work.resolve() / book.name
-    missing = [s for s in found if options.afresh or not _report(work, "torch", s.name).exists()]
+    missing = [s for s in found if options.afresh or not _is_there(work, "torch", s)]
     _run(options, options.torch, "torch", book, missing, work)
     _run(options, options.flambeau, "flambeau", book, found, work)
     again = [s for s in found if not _verdict(work, s.name)[0].agrees]
-    again = [s for s in again if options.afresh or not _report(work, "again", s.name).exists()]
+    again = [s for s in again if options.afresh or not _is_there(work, "again", s)]
     _run(options, options.torch, "again", book, again, work)
     results = {}
     for section in found:
@@ -71,6 +72,16 @@ def _book(book: Path, options: argparse.Namespace) -> dict[str, tuple[Verdict, s
 
 def _report(work: Path, side: str, name: str) -> Path:
     return work / side / f"{name.replace(os.sep, '.')}.jsonl"
+
+
+def _key(section: cells.Section) -> str:
+    return hashlib.sha1("\n".join(section.cells).encode()).hexdigest()
+
+
+def _is_there(work: Path, side: str, section: cells.Section) -> bool:
+    """Whether there are results of these very cells."""
+    file = _report(work, side, section.name)
+    return file.exists() and f'"key": "{_key(section)}"' in file.read_text()
 
 
 def _records(work: Path, side: str, name: str) -> tuple[list[dict], str]:
@@ -101,6 +112,7 @@ def _run(
         {
             "name": s.name,
             "cells": s.cells,
+            "key": _key(s),
             "folder": str(_folder(book, work / "run" / side, s.name)),
             "report": str(_report(work, side, s.name)),
         }

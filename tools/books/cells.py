@@ -19,8 +19,8 @@ _RULE = re.compile(r"^(?:#{20,}|# ?%%.*)$", re.M)
 _NAMES = [
     (re.compile(r"(?i)^(?:n|num|max)?_*epochs?$"), range(3, 1 << 40), 2),
     (re.compile(r"(?i)^(?:n|num|max)?_*episodes$"), range(5, 1 << 40), 4),
-    (re.compile(r"(?i)^(?:n|num|max)?_*(?:iters?|iterations)$"), range(21, 1 << 40), 20),
-    (re.compile(r"(?i)^(?:train_|test_)?batch_size$"), range(16, 257), 8),
+    (re.compile(r"(?i)^(?:n|num|max)?_*(?:iters?|iterations?)$"), range(21, 1 << 40), 20),
+    (re.compile(r"(?i)^(?:train_|test_)?batch_size$"), range(32, 257), 8),
 ]
 _ROUNDS, _LONG = 20, 300  # a `for _ in range(300)` or more is a training loop or a measurement
 

@@ -284,6 +284,21 @@ def english_french() -> bytes:
     )
 
 
+@file("movie-corpus.zip")
+def films() -> bytes:
+    rows = []
+    for i, text in enumerate(sentences(600, seed=8, size=40, low=2, high=7)):
+        row = {
+            "id": f"L{i}",
+            "conversation_id": f"L{i - i % 4}",
+            "speaker": f"u{i % 2}",
+            "text": text,
+            "meta": {"movie_id": "m0"},
+        }
+        rows.append(json.dumps(row))
+    return zipped({"movie-corpus/utterances.jsonl": "\n".join(rows[::-1])})
+
+
 @file("hymenoptera_data.zip")
 def insects() -> bytes:
     files = {}

@@ -16,8 +16,9 @@ UNPACKED = {
     "hymenoptera_data": ("hymenoptera_data.zip", "data"),
     "data/faces": ("faces.zip", "data"),
     "celeba": ("celeba.zip", "data"),
+    "movie-corpus": ("movie-corpus.zip", "data"),
 }
-PICTURES = {"dancing.jpg": "data/images", "picasso.jpg": "data/images", "catdog.jpg": "img"}
+PICTURES = {"dancing.jpg": "data/images", "picasso.jpg": "data/images", "catdog.jpg": "img", "cat.jpg": "img"}
 
 
 def place(program: str) -> None:
