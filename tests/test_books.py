@@ -89,7 +89,7 @@ def test_numbers_are_compared_to_their_last_digit():
     assert not compare(records("a 1 2"), records("a 1")).agrees
     assert not compare(records("ran"), records("", error="ValueError: no")).agrees
     assert compare(records("", error="NameError"), []).cells == 0
-    timed = compare(records("0.5 s, loss 2.0"), records("0.1 s, loss 2.0"), records("0.8 s, loss 2.0"))
+    timed = compare(records("took 0.5, loss 2.0"), records("took 0.1, loss 2.0"), records("took 0.8, loss 2.0"))
     assert (timed.agrees, timed.numbers, timed.unsteady) == (True, 1, 1)
 
 

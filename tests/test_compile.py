@@ -767,6 +767,23 @@ def test_fullgraph_says_why():
         assert torch.equal(f(x3), x3 * 2)
 
 
+def test_fullgraph_is_content_where_pytorch_captures():
+    """What flambeau runs as it is written, though it is one graph in PyTorch, is no error."""
+
+    @torch.library.custom_op("test_compile::doubled", mutates_args=())
+    def doubled(x: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(x.numpy() * 2)
+
+    programs = [lambda x: doubled(x) + 1, lambda x: torch.ops.aten.add(x, 1), lambda x: nn.functional.dropout(x, 0.5)]
+    for program in programs:
+        g = torch.compile(program, fullgraph=True)
+        for _ in range(4):
+            torch.manual_seed(0)
+            found = g(x3)
+            torch.manual_seed(0)
+            assert torch.equal(found, program(x3))
+
+
 def test_reasons_are_logged(capsys, monkeypatch):
     monkeypatch.setattr(config, "log", frozenset({"guards"}))
     net = nn.Linear(3, 2)

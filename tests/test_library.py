@@ -145,3 +145,13 @@ def test_images(tmp_path):
         ops.read_file(str(tmp_path / "nothing"))
     with pytest.raises(RuntimeError, match="uint8"):
         ops.encode_png(image.float(), 6)
+
+
+def test_an_operator_that_only_writes_needs_no_fake():
+    @torch.library.custom_op("test_library::sine_into", mutates_args={"out"})
+    def sine_into(x: torch.Tensor, out: torch.Tensor) -> None:
+        out.copy_(x.sin())
+
+    torch.library.opcheck(sine_into, (torch.randn(3), torch.empty(3)))
+    with torch.device("meta"):
+        assert sine_into(torch.empty(3), torch.empty(3)) is None

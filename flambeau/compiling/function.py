@@ -14,7 +14,7 @@ from flambeau.autograd.saving import saving_hooks
 from flambeau.compiling.arguments import Arguments
 from flambeau.compiling.guards import Miss, State
 from flambeau.compiling.replay import Before, capture
-from flambeau.compiling.watch import Refused, Watch, watching
+from flambeau.compiling.watch import LIMITS, Refused, Watch, watching
 from flambeau.core import config, dtypes
 from flambeau.core.weak import WeakValues
 from flambeau.engine import graph, report
@@ -155,7 +155,7 @@ class Captures:
     def _refused(self, key: tuple, reason: str, again: bool = False) -> None:
         self.failures[key] = self.failures.get(key, 0) + 1
         report.write("guards", f"{self.name}: not captured: {reason}")
-        if self.fullgraph and not again:
+        if self.fullgraph and not again and reason not in LIMITS:
             raise Unsupported(f"{self.name} cannot be captured as a whole, as fullgraph=True asks: {reason}")
 
 

@@ -36,8 +36,10 @@ _MAY_RUN = (
 )  # fmt: skip
 _MAY_NOT = {
     "core/random/": "it draws random numbers", "nn/utils/": "it uses torch.nn.utils", "tensor/printing.py": "it prints a tensor",
-    "tensor/pickling.py": "it pickles a tensor",
+    "tensor/pickling.py": "it pickles a tensor", "library/": "it calls operators by torch.ops or of the user's own",
 }  # fmt: skip
+LIMITS = {_MAY_NOT[path] for path in ("core/random/", "nn/utils/", "library/")}
+"""Reasons that lie in flambeau, not in the program: PyTorch captures such functions as a whole."""
 _LOOKS = {
     run._run.__code__: "it looks at values",
     Storage.array.__code__: "it looks at values",

@@ -119,6 +119,9 @@ class CustomOpDef:
 
     def _call_fake(self, *args: Any, **kwargs: Any) -> Any:
         if self._fake is None:
+            schema = self._opoverload._schema
+            if schema.is_mutable and not schema.returns:
+                return None  # what it writes to keeps its form
             raise RuntimeError(
                 f"There was no fake impl registered for {self}. This is necessary for torch.compile/export/fx tracing to work. "
                 f"Please use `{self._init_fn.__name__}.register_fake` to add an fake impl."

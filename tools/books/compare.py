@@ -6,7 +6,9 @@ import re
 from dataclasses import dataclass, field
 
 NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w])|(?<!\w)[-+]?(?:nan|inf)(?!\w)")
-ADDRESS = re.compile(r"0x[0-9a-fA-F]+")
+UNCOMPARED = re.compile(
+    r"0x[0-9a-fA-F]+|[-+.\de]+ *(?:(?:examples|tokens|steps)/)?(?:sec\b|seconds\b|ms\b|[uµ]s\b)"
+)  # addresses, times
 
 RELATIVE, ABSOLUTE = 1e-3, 2e-6
 UNSTEADY = 0.1  # a number that PyTorch itself changes by more than this part of it is left out
@@ -29,12 +31,12 @@ class Verdict:
 
 
 def numbers(text: str) -> list[str]:
-    """The numbers in a text as it has them.
+    """The numbers in a text as it has them, but for addresses and times.
 
-    >>> numbers("loss 0.25, step 3 on cpu:0 <Net at 0x7f3a> [1., -2e-05]")
+    >>> numbers("loss 0.25, step 3 on cpu:0, 12.5 sec <Net at 0x7f3a> [1., -2e-05]")
     ['0.25', '3', '0', '1.', '-2e-05']
     """
-    return NUMBER.findall(ADDRESS.sub("", text))
+    return NUMBER.findall(UNCOMPARED.sub("", text))
 
 
 def unit(number: str) -> float:

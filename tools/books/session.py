@@ -45,8 +45,7 @@ def main(path: str) -> None:
                 _child(section, specification, report)
             ended = _wait(process, specification["limit"])
             report.write(
-                json.dumps({"ended": ended, "key": section["key"], "seconds": round(_used() - start, 1)})
-                + "\n"
+                json.dumps({"ended": ended, "key": section["key"], "seconds": round(_used() - start, 1)}) + "\n"
             )
         print(section["name"], ended, flush=True)
 
