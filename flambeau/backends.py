@@ -189,10 +189,17 @@ class _Mkl(_Backend):
 
 
 class _Quantized(_Backend):
-    """``torch.backends.quantized``: by which library quantized layers are computed; there is one way."""
+    """``torch.backends.quantized``: by which of PyTorch's libraries quantized layers would be computed; here there is one way for all."""
+
+    supported_engines: list[str]
 
     def __init__(self) -> None:
-        super().__init__(engine="none", supported_engines=["none"])
+        super().__init__(engine="x86", supported_engines=["qnnpack", "onednn", "x86", "fbgemm"])
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "engine" and "supported_engines" in vars(self) and value not in self.supported_engines:
+            raise RuntimeError(f"{value} is not a valid value for quantized engine, or is not supported: {self.supported_engines}")
+        super().__setattr__(name, value)
 
 
 cpu = _Cpu()

@@ -265,3 +265,26 @@ def test_annotations_can_be_evaluated() -> None:
         assert typing.get_type_hints(torch.nn.Module) and typing.get_type_hints(torch.nn.Linear)
         """
     )
+
+
+def test_quantisation_under_all_its_names() -> None:
+    """Older programs import it from other places; classes say where PyTorch defines them."""
+    found = python(
+        """
+        import torch, torch.nn.quantized.dynamic as old, torch.nn.intrinsic.qat, torch.nn.qat, torch.nn.quantized.modules, torch.quantization
+        import torch.ao.nn.quantized.dynamic.modules.rnn, torch.ao.nn.intrinsic.modules.fused, torch.nested._internal.nested_tensor
+        from torch.quantization import QuantStub, convert, fuse_modules, get_default_qconfig, prepare, quantize_dynamic
+        from torch.quantization.observer import MinMaxObserver
+        from torch.ao.nn.quantized.modules.linear import LinearPackedParams
+        model = quantize_dynamic(torch.nn.Sequential(torch.nn.Linear(4, 4)), {torch.nn.Linear}, dtype=torch.qint8)
+        assert isinstance(model[0], old.Linear) and MinMaxObserver is torch.ao.quantization.observer.MinMaxObserver
+        print(type(model[0]), old.LSTM, torch.ao.nn.intrinsic.ConvReLU2d, torch.ao.quantization.QConfig, sep=chr(10))
+        torch.backends.quantized.engine = "qnnpack"
+        try:
+            torch.backends.quantized.engine = "nonsense"
+        except RuntimeError:
+            print(torch.backends.quantized.engine)
+        """
+    )
+    names = ("nn.quantized.dynamic.modules.linear.Linear", "nn.quantized.dynamic.modules.rnn.LSTM", "nn.intrinsic.modules.fused.ConvReLU2d", "quantization.qconfig.QConfig")
+    assert found.split("\n")[:-1] == [*[f"<class 'torch.ao.{name}'>" for name in names], "qnnpack"]

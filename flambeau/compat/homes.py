@@ -12,6 +12,21 @@ __all__ = ["MOVED", "home_of", "named_as_in_torch"]
 
 # flambeau's module -> PyTorch's: the names that live there ("*": all others). What is not here has the same place in both.
 _TABLE = """
+ao.nn.intrinsic -> ao.nn.intrinsic.modules.fused: *
+ao.nn.intrinsic.qat -> ao.nn.intrinsic.qat.modules.conv_fused: *
+ao.nn.intrinsic.quantized -> ao.nn.intrinsic.quantized.modules.conv_relu: *
+ao.nn.quantized.dynamic -> ao.nn.quantized.dynamic.modules.conv: Conv1d Conv2d Conv3d ConvTranspose1d ConvTranspose2d ConvTranspose3d
+ao.nn.quantized.dynamic -> ao.nn.quantized.dynamic.modules.linear: Linear
+ao.nn.quantized.dynamic.recurrent -> ao.nn.quantized.dynamic.modules.rnn: *
+ao.nn.quantized.functional_modules -> ao.nn.quantized.modules.functional_modules: *
+ao.nn.quantized.layers -> ao.nn.quantized.modules: DeQuantize Quantize
+ao.nn.quantized.layers -> ao.nn.quantized.modules.activation: ELU Hardswish LeakyReLU PReLU ReLU6 Sigmoid Softmax
+ao.nn.quantized.layers -> ao.nn.quantized.modules.batchnorm: BatchNorm2d BatchNorm3d
+ao.nn.quantized.layers -> ao.nn.quantized.modules.dropout: Dropout
+ao.nn.quantized.layers -> ao.nn.quantized.modules.embedding_ops: Embedding EmbeddingBag EmbeddingPackedParams
+ao.nn.quantized.layers -> ao.nn.quantized.modules.normalization: GroupNorm InstanceNorm1d InstanceNorm2d InstanceNorm3d LayerNorm
+ao.nn.quantized.weights -> ao.nn.quantized.modules.conv: Conv1d Conv2d Conv3d ConvTranspose1d ConvTranspose2d ConvTranspose3d
+ao.nn.quantized.weights -> ao.nn.quantized.modules.linear: Linear LinearPackedParams
 amp -> .: get_autocast_dtype is_autocast_enabled
 amp -> amp.autocast_mode: autocast custom_bwd custom_fwd is_autocast_available
 amp -> amp.grad_scaler: GradScaler OptState
@@ -100,6 +115,8 @@ optim.lr_scheduler.cyclic -> optim.lr_scheduler: *
 optim.lr_scheduler.decay -> optim.lr_scheduler: *
 optim.lr_scheduler.plateau -> optim.lr_scheduler: *
 optim.muon -> optim: Muon
+quantized.creation -> .: *
+quantized.weight_only -> .: *
 profiler -> autograd.profiler: emit_itt emit_nvtx profile record_function
 profiler -> profiler.profiler: *
 library.schema -> .: Argument FunctionSchema

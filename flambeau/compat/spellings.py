@@ -76,6 +76,8 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
     "torch.distributed.constants": ("flambeau.distributed",),
     "torch.distributed.checkpoint.state_dict": ("flambeau.distributed.checkpoint",),
     **_QUANTIZATION,
+    "torch.nested._internal": ("flambeau.nested",),
+    "torch.nested._internal.nested_tensor": ("flambeau.nested.tensor",),
     "torch.types": ("flambeau.tensor.types",),
     "torch.utils.data._utils.collate": ("flambeau.utils.data.collate",),
     "torch.utils.data._utils.fetch": ("flambeau.utils.data.fetching",),

@@ -61,7 +61,7 @@ def _deform_conv2d_backward(g: Tensor, *args: Any) -> tuple:
 
 def _refused(name: str) -> Callable:
     def refused(*args: Any) -> Any:
-        raise NotImplementedError(f"torchvision::{name}: flambeau has no quantized tensors")
+        raise NotImplementedError(f"torchvision::{name}: flambeau computes it of numbers: call .dequantize() first")
 
     return refused
 
