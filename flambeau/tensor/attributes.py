@@ -7,21 +7,11 @@ from functools import cache
 from typing import Any
 
 
-class _TensorMeta(type):
-    """Gives a class whose first base is no tensor's, such as ``class Tagged(Mixin, Tensor)``, the dictionary that tensors show: it would
-    have the mixin's, which shows all of it."""
-
-    def __new__(mcls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **settings: Any) -> Any:
-        if bases and not isinstance(bases[0], _TensorMeta):
-            namespace.setdefault("__dict__", shown)
-        return super().__new__(mcls, name, bases, namespace, **settings)
-
-
-class TensorBase(metaclass=_TensorMeta):
+class TensorBase:
     """Gives tensors their dictionary, of which programs see a part."""
 
 
-TensorBase.__module__ = _TensorMeta.__module__ = "torch._C"
+TensorBase.__module__ = "torch._C"
 contents_of: Callable[[Any], dict] = TensorBase.__dict__["__dict__"].__get__
 """``contents_of(tensor)``: all that an instance has of its own."""
 
@@ -73,6 +63,28 @@ def _replace(tensor: Any, value: Mapping[str, Any]) -> None:
 
 shown = property(_show, _replace)
 """``tensor.__dict__``."""
+
+
+def show_part(cls: type) -> None:
+    """Has a class whose first base is no tensor's, such as ``class Tagged(Mixin, Tensor)``, show what tensors show: its ``__dict__`` is
+    the mixin's, which has all of it. (A metaclass could put another into the class, and would cost each ``isinstance`` 70 ns.)"""
+    if next(c for c in cls.__mro__ if "__dict__" in c.__dict__).__dict__["__dict__"] is shown:
+        return
+    get, put = cls.__getattribute__, cls.__setattr__
+    if getattr(get, "shows_part", False):  # that of a base
+        return
+
+    def __getattribute__(self: Any, name: str) -> Any:
+        return _show(self) if name == "__dict__" else get(self, name)
+
+    def __setattr__(self: Any, name: str, value: Any) -> None:
+        if name == "__dict__":
+            _replace(self, value)
+        else:
+            put(self, name, value)
+
+    __getattribute__.shows_part = True  # type: ignore[attr-defined]
+    cls.__getattribute__, cls.__setattr__ = __getattribute__, __setattr__  # type: ignore[method-assign, assignment]
 
 
 @cache

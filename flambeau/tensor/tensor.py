@@ -15,7 +15,7 @@ from flambeau.dispatch import grad_mode
 from flambeau.engine import flight
 from flambeau.engine.graph import VIEW
 from flambeau.engine.run import run_ahead
-from flambeau.tensor.attributes import TensorBase, contents_of, shown
+from flambeau.tensor.attributes import TensorBase, contents_of, show_part, shown
 from flambeau.tensor.storage import Storage, looks
 
 _new = object.__new__
@@ -82,6 +82,7 @@ class Tensor(Derived):
 
     def __init_subclass__(cls, **settings: Any) -> None:
         super().__init_subclass__(**settings)
+        show_part(cls)
         dispatch.adopt(cls)
 
     def __new__(cls, *args, **kwargs):
