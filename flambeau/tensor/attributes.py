@@ -65,7 +65,7 @@ shown = property(_show, _replace)
 """``tensor.__dict__``."""
 
 
-def show_part(cls: type) -> None:
+def show_part(cls: Any) -> None:
     """Has a class whose first base is no tensor's, such as ``class Tagged(Mixin, Tensor)``, show what tensors show: its ``__dict__`` is
     the mixin's, which has all of it. (A metaclass could put another into the class, and would cost each ``isinstance`` 70 ns.)"""
     if next(c for c in cls.__mro__ if "__dict__" in c.__dict__).__dict__["__dict__"] is shown:
@@ -84,7 +84,7 @@ def show_part(cls: type) -> None:
             put(self, name, value)
 
     __getattribute__.shows_part = True  # type: ignore[attr-defined]
-    cls.__getattribute__, cls.__setattr__ = __getattribute__, __setattr__  # type: ignore[method-assign, assignment]
+    cls.__getattribute__, cls.__setattr__ = __getattribute__, __setattr__
 
 
 @cache
