@@ -43,6 +43,14 @@ def _has_parts(real: str, torch_name: str) -> bool:
     return spec.submodule_search_locations is not None or is_package(torch_name)
 
 
+def _part_of(module: ModuleType, name: str) -> ModuleType | None:
+    """The module of flambeau that is called so in `module`, which ``from module import name`` asks for before it looks for files."""
+    if name.startswith("__") or "__path__" not in vars(module) or module.__spec__ is None:
+        return None
+    full = f"{module.__spec__.name}.{name}"
+    return importlib.import_module(full) if is_public(full) and _exists(full) else None
+
+
 def known_as_in_torch(module: ModuleType, torch_name: str) -> None:
     """Gives a module of flambeau PyTorch's name, what PyTorch has there besides, and its place among the modules that are imported.
 
@@ -51,7 +59,7 @@ def known_as_in_torch(module: ModuleType, torch_name: str) -> None:
     sys.modules.setdefault(torch_name, module)
     if module.__name__.partition(".")[0] == "flambeau":
         module.__name__ = torch_name  # as programs compare it; the import system goes by __spec__
-    give_further_names(module, torch_name)
+    give_further_names(module, torch_name, _part_of)
     if not hasattr(module, "__path__") and is_package(torch_name):
         module.__path__ = []
 

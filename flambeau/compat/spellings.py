@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -124,8 +125,8 @@ def further_name(torch_module: str, name: str) -> Any:
     raise AttributeError(name)
 
 
-def give_further_names(module: ModuleType, torch_name: str) -> None:
-    """Gives `module` a ``__getattr__`` that also finds what PyTorch has in `torch_name` and flambeau elsewhere."""
+def give_further_names(module: ModuleType, torch_name: str, part_of: Callable[[ModuleType, str], ModuleType | None]) -> None:
+    """Gives `module` a ``__getattr__`` that also finds what PyTorch has in `torch_name` and flambeau elsewhere, and its parts (``part_of``)."""
     own = module.__dict__.get("__getattr__")
     if getattr(own, "finds_further_names", False):
         return
@@ -136,6 +137,9 @@ def give_further_names(module: ModuleType, torch_name: str) -> None:
                 return own(name)
             except AttributeError:
                 pass
+        part = part_of(module, name)
+        if part is not None:
+            return part
         try:
             return further_name(torch_name, name)
         except AttributeError:

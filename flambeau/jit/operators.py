@@ -10,11 +10,10 @@ from functools import partial
 from typing import Any
 
 import flambeau
-import flambeau.nn.native as native  # from flambeau.nn, a __getattr__ that somebody else has put there would be asked
 from flambeau.core import dtypes, memory_format
 from flambeau.core.device import device
 from flambeau.nn import functional as F
-from flambeau.nn.native import reduction_of
+from flambeau.nn import native
 from flambeau.ops.record import registry
 from flambeau.tensor import Tensor
 
@@ -220,7 +219,7 @@ def _loss(function: Callable) -> Callable:
         else:
             order = ["reduction"]
         for key, value in zip(order, args_):
-            kwargs[key] = reduction_of(value) if key == "reduction" else value
+            kwargs[key] = native.reduction_of(value) if key == "reduction" else value
         return function(input, target, **kwargs)
 
     return run

@@ -312,7 +312,7 @@ def tanhshrink(input):
 @pointwise(
     lower=lambda b, x: b.div(b.mul(x, b.min(b.max(b.add(x, 3), 0), 6)), 6),
     kernel=lambda x: x * np.minimum(np.maximum(x + 3, 0), 6) / 6,
-    grad={"input": lambda g, input: where(input <= -3, 0, where(input < 3, g * (input / 3 + 0.5), g))},
+    grad={"input": lambda g, input: where(input <= -3, 0, where(input < 3, g * ((input * 2 + 3) / 6), g))},
     method=False,
     backward_name="HardswishBackward0",
 )
