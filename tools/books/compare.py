@@ -6,9 +6,10 @@ import re
 from dataclasses import dataclass, field
 
 NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w])|(?<!\w)[-+]?(?:nan|inf)(?!\w)")
+# addresses, and times in English and Chinese
 UNCOMPARED = re.compile(
-    r"0x[0-9a-fA-F]+|[-+.\de]+ *(?:(?:examples|tokens|steps)/)?(?:sec\b|seconds\b|ms\b|[uµ]s\b)"
-)  # addresses, times
+    r"0x[0-9a-fA-F]+|[-+.\de]+ *(?:(?:examples|tokens|steps)/)?(?:sec\b|seconds\b|ms\b|[uµ]s\b|词元/秒)"
+)
 
 RELATIVE, ABSOLUTE = 1e-3, 2e-6
 UNSTEADY = 0.1  # a number that PyTorch itself changes by more than this part of it is left out

@@ -10,7 +10,8 @@ HEAD = """# Books on flambeau
 
 Made by `python -m tools.books`: each section's cells run in order in one process, under PyTorch 2.13 and under flambeau with
 equal seeds, with small synthetic data where a download would be needed and training loops cut short; printed numbers must
-agree to 0.1 % and their last digit. *Cells* are those that PyTorch itself runs on a CPU without further packages.
+agree to 0.1 % and their last digit. *Cells* are those that PyTorch itself runs so. Times are not compared, nor what PyTorch
+itself changes when its gradients are changed in their last bits.
 """
 
 

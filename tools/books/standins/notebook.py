@@ -27,6 +27,8 @@ def install() -> None:
             "Markdown",
             "set_matplotlib_formats",
         ],
+        "IPython.core": [],
+        "IPython.core.debugger": ["set_trace"],
         "matplotlib_inline": [],
         "matplotlib_inline.backend_inline": ["set_matplotlib_formats"],
     }.items():
