@@ -362,6 +362,8 @@ def _check_copied(input, d, index, source):
 def index_add(input, dim, index, source, *, alpha=1):
     """``input`` with ``alpha * source``'s slices added at the entries of ``index``."""
     d = _check_slices("index_add", input, dim, index, source)
+    if source.dtype.kind == dtypes.INTEGRAL:
+        alpha = int(alpha)  # as PyTorch
     if alpha != 1:
         source = (source * alpha).to(source.dtype)
     return tuple(input.shape), input.dtype, (input, index, source), {"dim": d}

@@ -48,6 +48,10 @@ def require_matrix(name: str, A) -> None:
 
 def require_square(name: str, A) -> None:
     require_matrix(name, A)
+    _require_square_shape(name, A)
+
+
+def _require_square_shape(name: str, A) -> None:
     if A.shape[-1] != A.shape[-2]:
         raise RuntimeError(
             f"{name}: A must be batches of square matrices, but they are {A.shape[-2]} by {A.shape[-1]} matrices"
@@ -500,7 +504,9 @@ def linalg_matrix_power(A, n):
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.matrix_power.html
     """
-    require_square("linalg.matrix_power", A)
+    if A.dim() < 2 or A.dtype.kind >= dtypes.FLOATING:
+        require_matrix("linalg.matrix_power", A)
+    _require_square_shape("linalg.matrix_power", A)
     if n == 0:
         return A.clone().copy_(eye(A.shape[-1], A))
     if n < 0:

@@ -17,7 +17,7 @@ def norm_except_dim(v: Tensor, dim: int | None, pow: float = 2) -> Tensor:
     if dim is None or dim == -1:
         return v.norm(pow)
     others = [d for d in range(v.dim()) if d != dim % v.dim()]
-    return v.norm(pow, dim=others, keepdim=True) if others else v.abs()
+    return v.norm(pow, dim=others, keepdim=True) if others else v.unsqueeze(-1).norm(pow, dim=-1)
 
 
 class WeightNorm:
