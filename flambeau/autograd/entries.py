@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Sequence
+from copy import copy
 from typing import Any
 
 from flambeau import dispatch
@@ -12,6 +13,7 @@ from flambeau.autograd.saving import SECOND_TIME, Saved, saving_hooks
 from flambeau.core import dtypes
 from flambeau.dispatch import grad_mode
 from flambeau.engine.trace import exact
+from flambeau.tensor.reading import WINDOW
 from flambeau.tensor.storage import Storage
 from flambeau.tensor.tensor import Tensor, make_tensor
 
@@ -118,6 +120,17 @@ class Pattern:
         for i, f in rules.single.items():
             if i < len(self.needs) and self.needs[i]:
                 self.calls.append((i, f, tuple([places[n] for n in rules.arguments[f]])))
+
+
+    def keeping(self, i: int, tensor: Tensor) -> Pattern:
+        """The pattern of an entry that keeps ``tensor`` of input ``i``: that itself, or a copy in place of the memory that it shows."""
+        layout = tensor._layout or dispatch.layout_of(tensor)
+        if all([index != i or kept is layout for _, index, kept in self.kept]):
+            return self
+        other = copy(self)
+        other.kept = [(name, index, layout if index == i else kept) for name, index, kept in self.kept]
+        other.recorded = {}
+        return _shared(other)
 
 
 class OpBackward(Node):
@@ -246,10 +259,13 @@ def attach(op, results, inputs: tuple, attrs: dict) -> None:
         x = inputs[i] if source not in ("attr", "output") and i < len(inputs) else None
         if source == "input" and x is not None:
             is_tensor = isinstance(x, Tensor)
-            saved.append(Saved(x, i) if is_tensor else x)
+            item = Saved(x, i) if is_tensor else x
+            saved.append(item)
             layout = x._layout if is_tensor else None
             if is_tensor and (layout is None or layout.memory is not None):  # a part may be read in another way than it was then
                 layout = dispatch.layout_of(x)
+                if x._storage.exposed and item.node is not None and layout.memory is not WINDOW:
+                    layout = dispatch.layout_of(item.tensor)  # of memory that others may write to it is a copy
             pattern.kept.append((name, i, layout))
         elif source == "output":
             result = (results[i] if op.outputs else results).detach()

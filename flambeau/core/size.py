@@ -85,6 +85,17 @@ def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(strides[::-1])
 
 
+def may_overlap(shape: Sequence[int], strides: Sequence[int]) -> bool:
+    """Whether elements may lie in one place in memory, as those of windows that overlap do."""
+    reach = 0  # of the inner dims
+    for stride, n in sorted(zip(strides, shape, strict=True)):
+        if n > 1:
+            if stride <= reach:
+                return True
+            reach += (n - 1) * stride
+    return False
+
+
 def strides_in_order(shape: Sequence[int], order: Sequence[int]) -> tuple[int, ...]:
     """The strides of a tensor without gaps whose dims lie in memory in ``order``, from the outermost to the innermost."""
     inner = contiguous_strides(tuple([shape[d] for d in order]))

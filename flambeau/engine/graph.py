@@ -128,7 +128,8 @@ def strided(base: np.ndarray, shape, strides, offset: int, dtype: Dtype) -> np.n
     if base.dtype.type.__module__ == "ml_dtypes":  # which has no buffer protocol of its own
         base = base.reshape(-1).view(np.uint8)
     size = dtype.itemsize
-    return np.ndarray(shape, dtype.np, base, offset * size, [s * size for s in strides])
+    steps = [s * size if n > 1 else size for n, s in zip(shape, strides, strict=True)]  # that of one element may be anything
+    return np.ndarray(shape, dtype.np, base, offset * size, steps)
 
 
 def write_into(base: np.ndarray, value: np.ndarray, **geometry) -> np.ndarray:
@@ -137,6 +138,24 @@ def write_into(base: np.ndarray, value: np.ndarray, **geometry) -> np.ndarray:
     return base
 
 
+def write_changed(base: np.ndarray, value: np.ndarray, **geometry) -> np.ndarray:
+    """The same where elements of the view may lie in one place: those that are what they were are not written.
+
+    So an element that was written in one row of overlapping windows keeps its value in the next.
+    """
+    base = base.copy()
+    shown = strided(base, **geometry)
+    changed = (_bytes(shown) != _bytes(value)).any(-1).reshape(shown.shape)
+    shown[changed] = value[changed]
+    return base
+
+
+def _bytes(values: np.ndarray) -> np.ndarray:
+    """The bytes of each element, which tell zeros of both signs apart and NaN not."""
+    return np.ascontiguousarray(values).reshape(-1, 1).view(np.uint8)
+
+
 VIEW = EngineOp("view", strided)
 WRITE = EngineOp("write", lambda base, value, **geometry: write_into(base.copy(), value, **geometry))
+WRITE_CHANGED = EngineOp("write_changed", write_changed)
 PROJECT = EngineOp("project", lambda values, index: values[index])

@@ -8,7 +8,7 @@ from itertools import product
 from math import prod
 
 from flambeau.core import dtypes
-from flambeau.core.size import broadcast_shapes, contiguous_strides
+from flambeau.core.size import broadcast_shapes, contiguous_strides, may_overlap
 from flambeau.engine.cpu.specs import Lookup, Move, MovementSpec
 from flambeau.engine.grouping import Ref, Static
 from flambeau.engine.natives import FAULT, RESULT, Bound, Fault, Native, Result
@@ -276,9 +276,9 @@ def _scattered_part(node) -> Native | None:
 def _written(node) -> Native | None:
     base, value = node.inputs
     a = node.attrs
-    if a["dtype"] is not node.dtype:
-        return None
     shape = tuple(a["shape"])
+    if a["dtype"] is not node.dtype or may_overlap(shape, a["strides"]):  # what is left in the end would be up to the kernel's order
+        return None
     source = broadcast_strides(value.shape, value.strides, shape)
     return _onto(node, [base, value], Move(1, shape, (0, a["offset"]), (source, tuple(a["strides"]))))
 

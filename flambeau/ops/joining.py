@@ -372,7 +372,8 @@ def _triangle(name: str, kernel, compare: str, doc: str):
     def check(input, diagonal=0):
         if input.dim() < 2:
             raise RuntimeError(f"{name}: input tensor must have at least 2 dimensions")
-        return input.shape, input.dtype, (input,), {"diagonal": diagonal}
+        rows, columns = input.shape[-2:]  # beyond which there is nothing
+        return input.shape, input.dtype, (input,), {"diagonal": max(-rows, min(columns, diagonal))}
 
     check.__name__ = check.__qualname__ = name
     check.__doc__ = doc

@@ -12,14 +12,14 @@ from flambeau.core import config, dtypes
 from flambeau.core.dtypes import c_name, scalar_name
 from flambeau.core.errors import describe
 from flambeau.core.results import ReturnType, written_type
-from flambeau.core.size import Size, contiguous_strides
+from flambeau.core.size import Size, contiguous_strides, may_overlap
 from flambeau.dispatch import grad_mode
 from flambeau.engine import graph
 from flambeau.engine.graph import VIEW, Node, leaf
 from flambeau.engine.run import after_record, is_short, run_ahead
 from flambeau.ops.indexing import index_copy
 from flambeau.tensor.attributes import contents_of
-from flambeau.tensor.overlap import SAME_EVERYWHERE, refuse_overlap, refuse_repeated
+from flambeau.tensor.overlap import PARTLY, SAME_EVERYWHERE, refuse_overlap, refuse_repeated
 from flambeau.tensor.reading import geometry_of, is_plain, read, values_of
 from flambeau.tensor.record import cast_node, flipped
 from flambeau.tensor.storage import Storage
@@ -51,7 +51,8 @@ def inplace(function, input: Tensor, args: tuple, kwargs: dict) -> Tensor:
         )
     if result._dtype is not input._dtype and not dtypes.can_cast(result._dtype, input._dtype):
         raise cast_error(result._dtype, input._dtype)
-    return assign(input, result, function.op.short_name in SAME_EVERYWHERE)
+    name = function.op.short_name
+    return assign(input, result, name in SAME_EVERYWHERE, name in PARTLY)
 
 
 def cast_error(source: dtypes.dtype, target: dtypes.dtype) -> RuntimeError:
@@ -60,10 +61,10 @@ def cast_error(source: dtypes.dtype, target: dtypes.dtype) -> RuntimeError:
     )
 
 
-def assign(input: Tensor, result: Tensor, repeated: bool = False) -> Tensor:
+def assign(input: Tensor, result: Tensor, repeated: bool = False, partly: bool = False) -> Tensor:
     """Writes ``result``, a fresh tensor of ``input``'s shape, into ``input``; the tape follows.
 
-    ``repeated``: it may be written to the same memory more than once.
+    ``repeated``: it may be written to the same memory more than once. ``partly``: elements that are what they were are not written.
     """
     if dispatch.watch is not None:
         dispatch.watch.note_write(input, result)
@@ -72,25 +73,26 @@ def assign(input: Tensor, result: Tensor, repeated: bool = False) -> Tensor:
         return input
     if input._strides is not None and not repeated:
         refuse_repeated(input)
+    partly = partly and input._strides is not None and may_overlap(input._shape, input._strides)
     if not grad_mode.enabled:
-        return _write(input, result)
+        return _write(input, result, partly)
     storage, base = input._storage, input._base
     if base is None and not (_may_be_on_tape(input) or _may_be_on_tape(result)):  # dispatch.rebase has nothing to do
         if input._from_data:
             storage.unseen += 1
         if not _fills(result, input) or config.eager:
-            return _write(input, result)
+            return _write(input, result, partly)
         storage.write(result._storage.node)
         return input
     if base is not None and _is_off_tape(input) and _is_off_tape(base) and not result.requires_grad:  # nor here
         if base._from_data:
             storage.unseen += 1
-        return _write(input, result)
+        return _write(input, result, partly)
     content, history = storage.node, storage.history
     places = [(t, dict(contents_of(t))) for t in (input, base) if t is not None]
     try:
         dispatch.rebase(input, result)
-        return _write(input, result)
+        return _write(input, result, partly)
     except BaseException:
         if storage.node is content:  # not written: the tape is as before
             for t, before in places:
@@ -132,14 +134,14 @@ def _written_now(input: Tensor, result: Tensor) -> bool:
     return values is not None and storage.put(values, input._shape, input._strides, input._offset)
 
 
-def _write(input: Tensor, result: Tensor) -> Tensor:
+def _write(input: Tensor, result: Tensor, partly: bool = False) -> Tensor:
     if result._storage.is_meta or input._storage.is_meta:
         if not input._storage.is_meta:
             result._storage.array()  # raises
         input._storage.check_write()
         input._storage.version += 1
         return input
-    if input._base is not None and _written_now(input, result):
+    if input._base is not None and not partly and _written_now(input, result):
         return input
     node = read(result)
     if node.dtype is not input._dtype:
@@ -159,9 +161,10 @@ def _write(input: Tensor, result: Tensor) -> Tensor:
     elif storage.segment is not None:
         storage.store(node, geometry_of(input))
     else:  # part of the memory, or all of it seen as another dtype (``x.view(torch.int32)``, ``view_as_real``)
+        op = graph.WRITE_CHANGED if partly else graph.WRITE
         written = _rows_written(input, content, node) if Storage.windowed else None
         waiting = content.value is None
-        storage.write(written or Node(graph.WRITE, (content, node), geometry_of(input), content.shape, content.dtype))
+        storage.write(written or Node(op, (content, node), geometry_of(input), content.shape, content.dtype))
         del written, node, content
         storage.parts = storage.parts + 1 if waiting else 1
         if storage.parts >= MOST_PARTS and Storage.windowed and dispatch.watch is None and _is_off_tape(input):

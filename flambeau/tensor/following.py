@@ -225,6 +225,8 @@ def _input(i: int, source: Source, kept: bool, nodes: list[str], values: dict) -
     if not kept:
         return [f"if s{k}.exposed: n{i} = read(a{k})", "else:", *[f"    {line}" for line in lines]]
     copied = f"    k{i} = Saved(a{k}, {i}); n{i} = k{i}.node"
+    if source.steps:
+        copied += f"; pattern = pattern.keeping({i}, k{i}.tensor)"
     return [f"if s{k}.exposed and s{k}.is_shared():", copied, "else:", *[f"    {line}" for line in lines]]
 
 

@@ -251,7 +251,7 @@ def _put_at(x: Tensor, indices: tuple, value) -> bool:
     where = _where(indices)
     try:
         return where is not None and storage.put(values, x._shape, x._strides, x._offset, where)
-    except (IndexError, ValueError):
+    except (IndexError, TypeError, ValueError):
         return False  # nothing has been written: PyTorch says it in other words
 
 
@@ -290,7 +290,7 @@ def setitem(x: Tensor, key, value) -> None:
     value = filling(view, indices, value) if isinstance(value, Tensor) else _as_values(view, value)
     masks = expand_masks(view, indices)
     dispatch.refuse_overlap(index_put_.op, view, (value, *masks))
-    dispatch.assign(view, index_put(view._alias(), masks, value, False))
+    dispatch.assign(view, index_put(view._alias(), masks, value, False), partly=True)
 
 
 def _put(x: Tensor, key, value) -> bool:

@@ -22,6 +22,10 @@ APART = frozenset(
 """Ops that move elements from place to place: what they write to may share no memory with what they read."""
 IN_ORDER = frozenset("copy_ where div divide ldexp float_power square selu celu cumsum cumprod max min cross".split())
 """Ops that are like elementwise ones here: an argument may be exactly what is written to, but not another part of it."""
+PARTLY = frozenset(
+    "index_add index_copy index_fill index_put index_reduce scatter scatter_add scatter_reduce put masked_fill masked_scatter".split()
+)
+"""Ops that write to some elements and leave the others alone."""
 SAME_EVERYWHERE = frozenset(["fill", "threshold", "zero"])
 """Ops that write the same however often they come to a place in memory, so that it does not matter if some elements are one place."""
 

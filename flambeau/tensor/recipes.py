@@ -254,7 +254,14 @@ def _learn(op: Op, args: tuple, kwargs: dict, inputs: tuple, results) -> None:
         described = tuple([(n.attrs, n.shape, kind_of(n), _described(r, n)) for n, r in zip(parts, results, strict=True)])
     else:
         described = _described(results, node)
-    _keep(op, args, kwargs, first, lambda pattern: follower(node, kind_of(node), len(arguments), sources, described, pattern, verify))
+
+    def make(pattern):
+        for _, i, layout in pattern.kept if pattern is not None else ():
+            if layout is not None and i >= 0 and inputs[i]._storage.exposed:  # this time it may be a copy
+                pattern = pattern.keeping(i, inputs[i])
+        return follower(node, kind_of(node), len(arguments), sources, described, pattern, verify)
+
+    _keep(op, args, kwargs, first, make)
 
 
 def learn_view(op: Op, args: tuple, kwargs: dict, results) -> None:
