@@ -16,7 +16,10 @@ def norm_except_dim(v: Tensor, dim: int | None, pow: float = 2) -> Tensor:
     """The norm of `v` over all dimensions but `dim` (None or -1: over all), with its shape kept."""
     if dim is None or dim == -1:
         return v.norm(pow)
-    others = [d for d in range(v.dim()) if d != dim % v.dim()]
+    dim %= v.dim()
+    if 0 < dim < v.dim() - 1:  # PyTorch's strides
+        return norm_except_dim(v.transpose(0, dim), 0, pow).transpose(0, dim)
+    others = [d for d in range(v.dim()) if d != dim]
     return v.norm(pow, dim=others, keepdim=True) if others else v.unsqueeze(-1).norm(pow, dim=-1)
 
 
