@@ -348,7 +348,10 @@ def nuclear_norm(input, dim=None, keepdim=False):
     """The sum of the singular values of a matrix, or of those along the two dims ``dim``."""
     if isinstance(dim, bool):  # nuclear_norm(input, keepdim)
         dim, keepdim = None, dim
-    return ops.norm(input, "nuc", dim, keepdim)
+    if dim is None or not keepdim:
+        return ops.norm(input, "nuc", dim, keepdim)
+    first, second = sorted([d % input.dim() for d in dim])
+    return ops.norm(input, "nuc", dim)[..., None, None].movedim((-2, -1), (first, second))  # with PyTorch's strides
 
 
 @composite(method=False, samples=lambda make: [Sample(make(3, 2)), Sample(make(2, 3, 2), 1, 1), Sample(make(3, 2), 2, -1)])
