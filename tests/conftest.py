@@ -10,6 +10,8 @@ import pytest
 from flambeau.autograd import repetition, rules
 from flambeau.core import config
 from flambeau.engine import plans
+from flambeau.nn import native  # noqa: F401  (records that are not always there, as the next: tests are made of all)
+from flambeau.ops import regions  # noqa: F401
 
 config.strict = True
 plans.ALLOWANCE = math.inf

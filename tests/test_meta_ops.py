@@ -7,7 +7,6 @@ import pytest
 import flambeau as torch
 from flambeau.engine import graph
 from flambeau.engine.interpreter import Failed
-from flambeau.nn import native  # noqa: F401  (its ops are not always there)
 from flambeau.ops.record import registry
 from flambeau.ops.samples import Make
 

@@ -7,7 +7,6 @@ import pytest
 
 import flambeau as torch
 from flambeau.core import config
-from flambeau.nn import native  # noqa: F401  (not among the families that are always there, as the next)
 from flambeau.ops import quantization, regions  # noqa: F401
 from flambeau.ops.record import registry
 from flambeau.ops.samples import Make

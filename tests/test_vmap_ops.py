@@ -9,8 +9,6 @@ import pytest
 
 import flambeau as torch
 from flambeau.core import config
-from flambeau.nn import native  # noqa: F401  (not among the families that are always there, as the next)
-from flambeau.ops import regions  # noqa: F401
 from flambeau.ops.record import registry
 from flambeau.ops.samples import Make
 from tests.test_ops import leaves, rebuild

@@ -26,6 +26,7 @@ DIFFERENT = {
     "linalg.lstsq": LAPACK, "linalg.solve": LAPACK, "linalg.solve_ex": LAPACK, "linalg.solve_triangular": LAPACK,
     "linalg.matrix_power": "made of other products", "histogram": "made of other ops",
     "nn.functional.batch_norm": "statistics whose elements share memory are refused", "nn.functional.threshold": "the same",
+    "batch_norm_update_stats": "the same",
     "nn.functional.scaled_dot_product_attention": "the kernels are others",
     "view_copy": "refused where no view is possible",
 }  # fmt: skip

@@ -9,7 +9,6 @@ import warnings
 import pytest
 
 import flambeau
-from flambeau.nn import native  # noqa: F401  (its ops are not always there)
 from flambeau.ops.record import registry
 from flambeau.ops.samples import Make
 
