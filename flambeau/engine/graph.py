@@ -139,9 +139,9 @@ def write_into(base: np.ndarray, value: np.ndarray, **geometry) -> np.ndarray:
 
 
 def write_changed(base: np.ndarray, value: np.ndarray, **geometry) -> np.ndarray:
-    """The same where elements of the view may lie in one place: those that are what they were are not written.
+    """``base`` after those elements of ``value`` have been written that are not what the view shows already.
 
-    So an element that was written in one row of overlapping windows keeps its value in the next.
+    So an element that was written in one of several windows which overlap keeps its value in the next.
     """
     base = base.copy()
     shown = strided(base, **geometry)

@@ -1,7 +1,7 @@
 """The plans of a process: which traces are compiled, when, and what came of it.
 
-A trace that is new runs in the interpreter, which needs no preparation, unless that would take longer than compiling does.
-One that comes again is compiled, at once. Where
+A trace that is new runs in the interpreter, which needs no preparation, unless that would take longer than compiling does, or the
+program trains, which shall give the same bits whatever ran before. One that comes again is compiled, at once. Where
 traces come again and again that differ in their sizes alone, a *family*, what a plan does is decided for all sizes (see
 :mod:`flambeau.engine.lowered`), and a new member of the family needs no more than that its numbers are put in.
 
