@@ -25,6 +25,7 @@ REFUSED = (
     "When vmap-ing torch.nn.functional.one_hot",
     "vmap over torch.allclose",
     "vmap: we do not yet support",
+    "vmap: inplace arithmetic(self, *extra_args) is not possible",
     "Batching rule not implemented",
     "can not return a BatchedTensor",
     "must only return Tensors",

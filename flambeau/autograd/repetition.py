@@ -365,7 +365,7 @@ class Watcher:
         """Keeps what the pass has recorded and returned, if that is clear."""
         found = self.found
         if len(_passes) >= MAX_PASSES:
-            del _passes[next(iter(_passes))]
+            _passes.pop(next(iter(_passes)), None)  # which another thread may have put at the end meanwhile
         try:
             with lock:  # no other thread runs the trace meanwhile
                 _passes[found.key] = self._pass(results)

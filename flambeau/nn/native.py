@@ -183,9 +183,9 @@ def embedding_renorm_(input: Tensor, indices: Tensor, max_norm: float, norm_type
     """Scales the rows of ``input`` that are looked up, and whose ``norm_type``-norm is greater, down to ``max_norm``, in place.
 
     >>> import flambeau as torch
-    >>> torch.embedding_renorm_(torch.tensor([[3.0, 4.0], [6.0, 8.0]]), torch.tensor([1]), 5.0, 2.0)
+    >>> torch.embedding_renorm_(torch.tensor([[3.0, 4.0], [6.0, 8.0]]), torch.tensor([1]), 4.0, 2.0)
     tensor([[3.0000, 4.0000],
-            [3.0000, 4.0000]])
+            [2.4000, 3.2000]])
     """
     _renormalise(input, indices, max_norm, norm_type)
     return input

@@ -21,8 +21,9 @@ class TorchDispatchMode:
     ...     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
     ...         print(func)
     ...         return func(*args, **(kwargs or {}))
+    >>> x, w = torch.ones(1, 2), torch.ones(3, 2)
     >>> with Log():
-    ...     y = torch.nn.functional.linear(torch.ones(1, 2), torch.ones(3, 2)).relu()
+    ...     y = torch.nn.functional.linear(x, w).relu()
     aten.t.default
     aten.mm.default
     aten.relu.default

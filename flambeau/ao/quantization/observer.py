@@ -158,7 +158,7 @@ class MinMaxObserver(UniformQuantizationObserverBase):
     >>> observer = torch.ao.quantization.MinMaxObserver()
     >>> _ = observer(torch.tensor([-1.0, 1.55]))
     >>> observer.calculate_qparams()
-    (tensor([0.0100]), tensor([100]))
+    (tensor([0.0100]), tensor([100], dtype=torch.int32))
     """
 
     min_val: Tensor
