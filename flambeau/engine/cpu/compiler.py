@@ -105,10 +105,7 @@ class Session:
             start = time.perf_counter()
             code = self.disk.load(key) if self.disk is not None else None
             if code is None or not _is_object(code):
-                module = llvm.parse_assembly(ir)
-                for function in module.functions:  # tables for unwinding would refer to code by 32 bits, and nothing unwinds
-                    function.add_function_attribute("nounwind")
-                code = self._target.emit_object(module)
+                code = undisturbed(lambda: self._object_code(ir))
                 if self.disk is not None:
                     self.disk.store(key, code)
                 self.stats.compiled += 1
@@ -125,6 +122,13 @@ class Session:
             raise RuntimeError(f"the compiled module does not define {name}")
         return address
 
+    def _object_code(self, ir: str) -> bytes:
+        module = llvm.parse_assembly(ir)
+        for function in module.functions:  # tables for unwinding would refer to code by 32 bits, and nothing unwinds
+            function.add_function_attribute("nounwind")
+        code: bytes = self._target.emit_object(module)
+        return code
+
     def address(self, name: str) -> int:
         """The address of another function of a module that has been compiled."""
         address: int = self._engine.get_function_address(name)
@@ -133,6 +137,33 @@ class Session:
     def assembly(self, ir: str) -> str:
         """The machine code of ``ir`` in readable form."""
         return self._target.emit_assembly(llvm.parse_assembly(ir))
+
+
+def undisturbed(work: Callable[[], bytes]) -> bytes:
+    """``work()``, in another thread where this is the main one, in which signal handlers run.
+
+    One that raises in the middle of llvmlite lets it free memory twice. Here it ends the waiting.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return work()
+    results: list[bytes] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(work())
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run, name="flambeau compiles", daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:  # there can be no more threads
+        return work()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return results[0]
 
 
 def _is_object(code: bytes) -> bool:
