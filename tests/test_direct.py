@@ -214,6 +214,8 @@ def test_the_short_way_gives_the_same_bits(which, mode, monkeypatch):
 def test_little_traces_take_the_short_way(mode):
     if mode != "compiled":
         pytest.skip("kernels are called")
+    if config.guard:
+        pytest.skip("each value has memory of its own: there is no short way")
     x, y = torch.randn(6), torch.randn(6)
     for _ in range(4):
         (x * y).sum().item()
