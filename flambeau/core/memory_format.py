@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flambeau.core import config
-from flambeau.core.size import contiguous_strides
+from flambeau.core.size import contiguous_strides, strides_in_order
 
 
 class memory_format:
@@ -31,9 +31,7 @@ class memory_format:
 
     def strides(self, shape) -> tuple[int, ...]:
         """The strides of a tensor of ``shape`` without gaps whose dims are in this order."""
-        order = self.order(len(shape))
-        rows = contiguous_strides(tuple([shape[d] for d in order]))
-        return tuple([rows[order.index(d)] for d in range(len(shape))])
+        return strides_in_order(shape, self.order(len(shape)))
 
     def matches(self, shape, strides) -> bool:
         """Whether a tensor of this shape and strides is in this order."""

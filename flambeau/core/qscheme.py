@@ -17,12 +17,6 @@ class qscheme:
     def __reduce__(self) -> tuple:
         return by_name, (self.name,)
 
-    def __copy__(self) -> qscheme:
-        return self
-
-    def __deepcopy__(self, memo: dict) -> qscheme:
-        return self
-
 
 qscheme.__module__ = "torch"
 per_tensor_affine = qscheme("per_tensor_affine")

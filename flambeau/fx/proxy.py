@@ -19,7 +19,7 @@ from flambeau.core.size import Size
 from flambeau.fx.graph import Graph
 from flambeau.fx.node import Node, map_aggregate
 from flambeau.tensor import Tensor
-from flambeau.tensor.interception import interception
+from flambeau.tensor.interception import Presence
 from flambeau.tensor.overriding import is_method
 
 __all__ = ["Attribute", "GraphAppendingTracer", "ParameterProxy", "Proxy", "Scope", "ScopeContextManager", "TraceError", "TracerBase"]
@@ -189,18 +189,13 @@ class Proxy:
     def __init__(self, node: Node, tracer: TracerBase | None = None) -> None:
         self.tracer = tracer if tracer is not None else GraphAppendingTracer(node.graph)
         self.node = node
-        self._entered = True
-        interception.enter()
-
-    def __del__(self) -> None:
-        if self.__dict__.get("_entered"):
-            interception.leave()
+        self._presence = Presence()
 
     def __repr__(self) -> str:
         return f"Proxy({self.node.name})"
 
     def __getattr__(self, k: str) -> Attribute:
-        if k in ("node", "tracer", "_entered"):
+        if k in ("node", "tracer", "_presence"):
             raise AttributeError(k)
         return Attribute(self, k)
 
@@ -271,7 +266,7 @@ class Attribute(Proxy):
         self._node: Node | None = None
 
     def __getattr__(self, k: str) -> Attribute:
-        if k in ("root", "attr", "_node", "tracer", "_entered"):
+        if k in ("root", "attr", "_node", "tracer", "_presence"):
             raise AttributeError(k)
         return Attribute(self, k)
 

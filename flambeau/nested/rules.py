@@ -10,6 +10,7 @@ from flambeau.core.memory_format import strided
 from flambeau.core.results import ReturnType
 from flambeau.nested.tensor import NestedTensor, of_parts
 from flambeau.ops import layouts
+from flambeau.tensor.interception import rules_in
 from flambeau.tensor.tensor import Tensor
 
 __all__ = ["apply", "getitem", "padded"]
@@ -26,13 +27,7 @@ _REDUCTIONS = frozenset("sum mean amax amin prod all any max min aten.max aten.m
 _RULES: dict[str, Callable] = {}
 
 
-def _rule(*names: str) -> Callable:
-    def note(function: Callable) -> Callable:
-        for name in names:
-            _RULES[name] = function
-        return function
-
-    return note
+_rule = rules_in(_RULES)
 
 
 def apply(function: Any, args: tuple, kwargs: dict) -> Any:

@@ -16,7 +16,7 @@ import flambeau
 from flambeau.core import device as devices
 from flambeau.core.memory_format import jagged, layout, strided
 from flambeau.core.size import Size, size_of_ints
-from flambeau.tensor.interception import interception
+from flambeau.tensor.interception import Presence
 from flambeau.tensor.tensor import Tensor, disabled_torch_function
 
 __all__ = ["NestedTensor", "RaggedSize", "nested"]
@@ -61,6 +61,7 @@ class NestedTensor(Tensor):
 
     __torch_function__ = disabled_torch_function  # calls come by _intercept
     _v: Tensor
+    _presence: Presence
     _ragged: _Ragged
     _at: int  # the dim that parts differ in, counted with the batch
     _leaf = False
@@ -71,10 +72,6 @@ class NestedTensor(Tensor):
         from flambeau.nested.rules import apply
 
         return apply(function, args, kwargs)
-
-    def __del__(self) -> None:
-        if "_at" in self.__dict__:
-            interception.leave()
 
     # --- what it is -------------------------------------------------------------------------------------------
 
@@ -243,7 +240,7 @@ def nested(values: Tensor, ragged: _Ragged, at: int = 1) -> NestedTensor:
     sizes[at - 1] = ragged.size
     self._v, self._ragged, self._shape, self._dtype = values, ragged, size_of_ints((len(ragged.counts), *sizes)), values.dtype
     self._storage = values._storage
-    interception.enter()
+    self._presence = Presence()
     self._at = at
     return self
 

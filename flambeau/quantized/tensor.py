@@ -13,7 +13,7 @@ import numpy as np
 import flambeau
 from flambeau.core import config, dtypes, qscheme
 from flambeau.ops.quantization import along, inverse_of, whole_numbers
-from flambeau.tensor.interception import interception
+from flambeau.tensor.interception import Presence
 from flambeau.tensor.printing import append, format_values
 from flambeau.tensor.tensor import Tensor, disabled_torch_function
 
@@ -37,6 +37,7 @@ class QuantizedTensor(Tensor):
 
     __torch_function__ = disabled_torch_function  # calls come by _intercept
     _ints: Tensor
+    _presence: Presence
     _scale: Any  # a number, or for each channel one, in a tensor
     _zero: Any
     _axis: int | None  # the dim of the channels
@@ -47,10 +48,6 @@ class QuantizedTensor(Tensor):
         from flambeau.quantized.rules import apply
 
         return apply(function, args, kwargs)
-
-    def __del__(self) -> None:
-        if "_axis" in self.__dict__:
-            interception.leave()
 
     # --- what it is made of -----------------------------------------------------------------------------------
 
@@ -188,7 +185,7 @@ def _make(ints: Tensor, dtype: Any, scale: Any, zero: Any, axis: int | None) -> 
     self = object.__new__(QuantizedTensor)
     self._ints, self._dtype, self._scale, self._zero = ints, dtype, scale, zero
     self._storage, self._shape, self._strides, self._offset = ints._storage, ints._shape, ints._strides, ints._offset
-    interception.enter()
+    self._presence = Presence()
     self._axis = axis
     return self
 

@@ -6,20 +6,10 @@ from typing import Any
 
 from flambeau.autograd.function import Function
 from flambeau.sparse.tensor import coo, from_array
-from flambeau.tensor.interception import interception
+from flambeau.tensor.interception import Presence
 from flambeau.tensor.tensor import Tensor
 
 __all__ = ["lookup"]
-
-
-class _Token:
-    """Has calls looked at (see :mod:`flambeau.tensor.interception`) until the lookup's gradient is computed, or its tape let go."""
-
-    def __init__(self) -> None:
-        interception.enter()
-
-    def __del__(self) -> None:
-        interception.leave()
 
 
 class Embedding(Function):
@@ -28,7 +18,7 @@ class Embedding(Function):
     @staticmethod
     def forward(ctx: Any, weight: Tensor, indices: Tensor, rows: Any, padding_idx: int, scale: bool) -> Tensor:  # type: ignore[override]
         ctx.indices, ctx.shape, ctx.padding_idx, ctx.scale = indices, weight.shape, padding_idx, scale
-        ctx.token = _Token()
+        ctx.presence = Presence()  # until the gradient is computed, or the tape let go
         return rows(weight, indices)  # type: ignore[no-any-return]
 
     @staticmethod

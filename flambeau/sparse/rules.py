@@ -12,6 +12,7 @@ from flambeau.core import dtypes
 from flambeau.core.memory_format import sparse_coo, sparse_csc, sparse_csr, strided
 from flambeau.core.size import wrap_dim
 from flambeau.sparse.tensor import SparseTensor, _make, added_rows, compressed, coo, from_array, unflat
+from flambeau.tensor.interception import rules_in
 from flambeau.tensor.tensor import Tensor
 
 __all__ = ["apply", "getitem", "log_softmax", "mm", "softmax", "total"]
@@ -40,13 +41,7 @@ def apply(function: Any, args: tuple, kwargs: dict) -> Any:
     return out._take(result) if isinstance(out, SparseTensor) else out.copy_(result)
 
 
-def _rule(*names: str) -> Callable:
-    def note(function: Callable) -> Callable:
-        for name in names:
-            RULES[name] = function
-        return function
-
-    return note
+_rule = rules_in(RULES)
 
 
 def _sparse(x: Any) -> bool:

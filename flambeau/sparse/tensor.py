@@ -18,7 +18,7 @@ from flambeau.core import config, dtypes
 from flambeau.core import device as devices
 from flambeau.core.memory_format import layout, sparse_coo, sparse_csc, sparse_csr
 from flambeau.core.size import Size
-from flambeau.tensor.interception import interception
+from flambeau.tensor.interception import Presence
 from flambeau.tensor.tensor import Tensor, disabled_torch_function
 
 __all__ = ["SparseTensor", "compressed", "coo"]
@@ -45,6 +45,7 @@ class SparseTensor(Tensor):
     _kind: layout
     _parts: tuple[Tensor, ...]  # of COO: (indices,); of CSR and CSC: (where rows begin, columns)
     _v: Tensor
+    _presence: Presence
     _is_coalesced = False
     _leaf = False
     _opaque = True  # type: ignore[assignment]
@@ -58,10 +59,6 @@ class SparseTensor(Tensor):
         from flambeau.sparse.rules import apply
 
         return apply(function, args, kwargs)
-
-    def __del__(self) -> None:
-        if "_v" in self.__dict__:
-            interception.leave()
 
     # --- what it is -------------------------------------------------------------------------------------------
 
@@ -361,7 +358,7 @@ SparseTensor.__module__, SparseTensor.__name__, SparseTensor.__qualname__ = "tor
 
 def _make(kind: layout, parts: tuple[Tensor, ...], values: Tensor, shape: Any, coalesced: bool) -> SparseTensor:
     self = object.__new__(SparseTensor)
-    interception.enter()
+    self._presence = Presence()
     self._kind, self._parts, self._v, self._shape, self._dtype = kind, parts, values, Size(shape), values.dtype
     self._is_coalesced = coalesced
     return self

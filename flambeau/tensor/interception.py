@@ -13,7 +13,7 @@ from typing import Any
 from flambeau import dispatch
 from flambeau.tensor.watching import Watcher
 
-__all__ = ["Interception", "ask", "interception", "overriding"]
+__all__ = ["Interception", "Presence", "ask", "interception", "overriding", "rules_in"]
 
 
 def overriding(args: Any, found: list) -> list:
@@ -120,3 +120,28 @@ def ask(function: Callable, found: list, args: tuple, kwargs: dict) -> Any:
 
 
 interception = Interception()
+
+
+class Presence:
+    """Has calls looked at as long as it is there: each such object holds one, or shares that of what it was made of."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        interception.enter()
+
+    def __del__(self) -> None:
+        interception.leave()
+
+
+def rules_in(table: dict[str, Callable]) -> Callable[..., Callable[[Callable], Callable]]:
+    """A decorator that puts a function into ``table`` under the names of the ops that it stands for."""
+
+    def rule(*names: str) -> Callable[[Callable], Callable]:
+        def note(function: Callable) -> Callable:
+            table.update(dict.fromkeys(names, function))
+            return function
+
+        return note
+
+    return rule

@@ -74,16 +74,21 @@ UNLIKE = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
-def test_operators(op):
+def calls(op):
+    """PyTorch's function, and the arguments of some samples."""
     try:
         function = get(torch, op.name)
     except AttributeError:
         pytest.skip("PyTorch has no such function")
-    wrong = []
     for sample in op.samples(Make(requires_grad=False))[:4]:
         known: dict = {}
-        args, kwargs = replaced([list(sample.args), sample.kwargs], lambda v, known=known: as_torch(known, v))
+        yield function, *replaced([list(sample.args), sample.kwargs], lambda v, known=known: as_torch(known, v))
+
+
+@pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
+def test_operators(op):
+    wrong = []
+    for function, args, kwargs in calls(op):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
@@ -98,14 +103,8 @@ def test_operators(op):
 @pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
 def test_operators_of_backward_passes(op):
     """Those that PyTorch's tape calls. The gradient is one of some steps, since zeros and ones hide what is wrong."""
-    try:
-        function = get(torch, op.name)
-    except AttributeError:
-        pytest.skip("PyTorch has no such function")
     wrong = []
-    for sample in op.samples(Make(requires_grad=False))[:4]:
-        known: dict = {}
-        args, kwargs = replaced([list(sample.args), sample.kwargs], lambda v, known=known: as_torch(known, v))
+    for function, args, kwargs in calls(op):
         for t in tensors([args, kwargs], torch.Tensor):
             t.requires_grad_(t.is_floating_point())
         with warnings.catch_warnings():
