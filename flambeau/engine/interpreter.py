@@ -14,7 +14,7 @@ import numpy as np
 from flambeau.core.dtypes import bfloat16, cast, complex32, float16, widened
 from flambeau.core.dtypes import dtype as Dtype
 from flambeau.core.errors import is_passing, out_of_memory
-from flambeau.engine.graph import NO_ATTRS, PROJECT, VIEW, WRITE, Node, strided
+from flambeau.engine.graph import NO_ATTRS, PROJECT, VIEW, WRITE, WRITE_CHANGED, Node, strided
 
 
 class Failed:
@@ -168,7 +168,7 @@ def compute(node, args: list):
         return value.copy() if node.kept else value
     if op is PROJECT:
         return args[0][node.attrs["index"]]
-    if op is WRITE:
+    if op is WRITE or op is WRITE_CHANGED:  # elements as they are
         return op.kernel(*args, **node.attrs)
     value = op.kernel(*_widened(args), **node.attrs)
     if value.__class__ is tuple:

@@ -45,6 +45,26 @@ def test_a_write_to_one_of_the_windows(name, eager, on_tape, monkeypatch):
     assert list(map(repr, found)) == list(map(repr, expected))
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "complex64", "uint8", "bool"])
+@pytest.mark.parametrize("name", ["x[[4]] +=", "index_fill_", "masked_fill_", "x[4] ="])
+def test_windows_of_other_dtypes(name, dtype):
+    def run(t):
+        found = []
+        for _ in range(3):  # the last is compiled
+            base = (t.arange(12.0) % 5).to(getattr(t, dtype)) * 1
+            WRITES[name](t, base.unfold(0, 2, 1))
+            found.append(base.tolist())
+        return found
+
+    try:
+        expected = run(torch)
+    except (RuntimeError, TypeError, ValueError) as error:
+        with pytest.raises(type(error)):
+            run(flambeau)
+    else:
+        assert list(map(repr, run(flambeau))) == list(map(repr, expected))
+
+
 @pytest.mark.parametrize("diagonal", [-(2**63), -4, -3, 3, 4, 2**63 - 1])
 @pytest.mark.parametrize("name", ["tril", "triu"])
 def test_triangles_beyond_the_matrix(name, diagonal):
