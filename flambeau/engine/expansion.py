@@ -110,17 +110,18 @@ class Expansion:
         """``x`` converted; costs nothing where it has the dtype."""
         return x if x.dtype is dtype else self.map(lambda b, x: b.cast(x, dtype), x)
 
-    def in_single(self, *inputs, **attrs) -> Ref:
-        """The same op on half-precision inputs as float32, by the kernel that it has for these."""
-        if self.node.dtype not in (dtypes.float16, dtypes.bfloat16):
+    def widened(self, *inputs, **attrs) -> Ref:
+        """The same op on half-precision inputs as float32, on short integers as int32, by the kernel that it has for these."""
+        if self.node.dtype not in _WIDER:
             self.refuse("computed as it is")
+        dtype = _WIDER[self.node.dtype]
         operands = [
-            self.cast(x, dtypes.float32) if isinstance(x, Ref) else x.place if isinstance(x, Number) else None if x is None else Static(x)
+            self.cast(x, dtype) if isinstance(x, Ref) else x.place if isinstance(x, Number) else None if x is None else Static(x)
             for x in inputs
         ]
-        self.nodes.append(Template(self.node.op, attrs, self.node.shape, dtypes.float32, operands))
+        self.nodes.append(Template(self.node.op, attrs, self.node.shape, dtype, operands))
         self.parts.append(len(self.nodes) - 1)
-        return Ref(self.parts[-1], self.node.shape, dtypes.float32)
+        return Ref(self.parts[-1], self.node.shape, dtype)
 
     def view(self, x: Ref, shape) -> Ref:
         """``x`` in another shape; costs nothing where it lies in memory so that a view can show it."""
@@ -170,6 +171,10 @@ class Expansion:
             for ref in self.nodes[n].inputs:
                 if isinstance(ref, Ref) and ref.source == source:
                     ref.source = number
+
+
+_WIDER = dict.fromkeys((dtypes.float16, dtypes.bfloat16), dtypes.float32)
+_WIDER |= dict.fromkeys((dtypes.int8, dtypes.uint8, dtypes.int16), dtypes.int32)
 
 
 def _computing(dtype: Dtype) -> Dtype:

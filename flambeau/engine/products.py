@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from functools import partial
 
-from flambeau.core import dtypes
 from flambeau.core.size import contiguous_strides
-from flambeau.engine.cpu.specs import GemmSpec
+from flambeau.engine.cpu.specs import FACTORS, GemmSpec
 from flambeau.engine.grouping import Ref, Static
 from flambeau.engine.natives import RECTIFIED, RESULT, Native
 
 
 def product(form, node) -> Native | None:
     """The product that ``node`` is; ``None`` where it is none that a native kernel takes."""
-    if node.dtype not in (dtypes.float32, dtypes.float64) or 0 in node.shape:
+    if node.dtype.name not in FACTORS or 0 in node.shape:
         return None
     refs = [r for r in node.inputs if isinstance(r, Ref)]
     if any(0 in r.shape or r.dtype is not node.dtype for r in refs):
@@ -57,8 +56,8 @@ def _with_addend(node) -> Native | None:
     if not (isinstance(beta, Static) and isinstance(alpha, Static)):
         return None
     if beta.value == 0:
-        return _plain(node, a, b, None, float(alpha.value))
-    return _plain(node, a, b, d, float(alpha.value), float(beta.value))
+        return _plain(node, a, b, None, alpha.value)
+    return _plain(node, a, b, d, alpha.value, beta.value)
 
 
 def _matrix_vector(node) -> Native | None:

@@ -109,17 +109,32 @@ def _input_gradient(g, beta):
     return _times(g, beta.conjugate())
 
 
-def in_single(e, *inputs, **attrs):
-    """A product in half precision is computed in float32, and rounded once."""
-    return e.in_single(*inputs, **attrs)
+def widened(e, *inputs, **attrs):
+    """A product in half precision is computed in float32, and rounded once; one of short integers wraps around when it is done."""
+    return e.widened(*inputs, **attrs)
+
+
+_WORTH = 1 << 14
+"""Multiplications of integers from which on it pays to look how large they are."""
+
+
+def array_product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """``a @ b``. NumPy multiplies integers one by one; if no sum of theirs can be inexact in float64, that is 50 times as fast."""
+    if a.dtype.kind not in "iu" or b.ndim < 2 or a.size * b.shape[-1] < _WORTH:
+        return np.matmul(a, b)
+    largest = [max(abs(int(x.min())), abs(int(x.max()))) for x in (a, b)]
+    if largest[0] * largest[1] * a.shape[-1] >= 1 << 53:
+        return np.matmul(a, b)
+    # Through int64, so that what is too large for the dtype wraps around.
+    return np.matmul(a.astype(np.float64), b.astype(np.float64)).astype(np.int64).astype(a.dtype)
 
 
 # --- matrix @ matrix -----------------------------------------------------------------------------------------
 
 
 @op(
-    kernel=np.matmul,
-    expand=in_single,
+    kernel=array_product,
+    expand=widened,
     tensors="input mat2",
     out="same",
     grad={
@@ -157,8 +172,8 @@ def mm(input, mat2):
 
 @op(
     static=True,
-    kernel=lambda input, mat1, mat2, beta, alpha: _scaled_sum(np.matmul(mat1, mat2), input, beta, alpha),
-    expand=in_single,
+    kernel=lambda input, mat1, mat2, beta, alpha: _scaled_sum(array_product(mat1, mat2), input, beta, alpha),
+    expand=widened,
     tensors="input mat1 mat2 beta alpha",
     out="same",
     inplace=True,
@@ -224,8 +239,8 @@ def _wrong_batch(a, b) -> str:
 
 
 @op(
-    kernel=np.matmul,
-    expand=in_single,
+    kernel=array_product,
+    expand=widened,
     tensors="input mat2",
     out="same",
     grad={
@@ -253,8 +268,8 @@ def bmm(input, mat2):
 
 
 @op(
-    kernel=np.matmul,
-    expand=in_single,
+    kernel=array_product,
+    expand=widened,
     name="aten.matmul",
     backward_name="BmmBackward0",
     tensors="input other",
@@ -348,7 +363,7 @@ def _batch_samples(make):
 
 @op(
     static=True,
-    kernel=lambda input, batch1, batch2, beta, alpha: _scaled_sum(np.matmul(batch1, batch2), input, beta, alpha),
+    kernel=lambda input, batch1, batch2, beta, alpha: _scaled_sum(array_product(batch1, batch2), input, beta, alpha),
     tensors="input batch1 batch2 beta alpha",
     out="same",
     inplace=True,
@@ -430,8 +445,8 @@ def _require_mv(name: str, mat, vec, input_dims: int = 1) -> None:
 
 
 @op(
-    kernel=np.matmul,
-    expand=in_single,
+    kernel=array_product,
+    expand=widened,
     tensors="input vec",
     out="same",
     grad={

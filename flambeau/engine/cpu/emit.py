@@ -139,8 +139,8 @@ class Value:
         return self.intrinsic("sqrt")
 
     def fma(self, b: Value | float, c: Value | float) -> Value:
-        """``self * b + c``, rounded once where the machine can do that."""
-        if not self.code.machine.fma:
+        """``self * b + c``; of floating-point numbers rounded once, where the machine can do that."""
+        if self.kind not in FLOATS or not self.code.machine.fma:
             return self * b + c
         return self.intrinsic("fma", b, c)
 

@@ -28,7 +28,7 @@ from flambeau.engine.cpu.compiler import session as process_session
 from flambeau.engine.cpu.frame import Made, evenly, lanes_of, remembered
 from flambeau.engine.cpu.nest import CALLS, Form, Numbers, calls_of, product_kernel
 from flambeau.engine.cpu.schedule import BUFFER_BYTES
-from flambeau.engine.cpu.specs import KINDS, GemmSpec
+from flambeau.engine.cpu.specs import FACTORS, KINDS, GemmSpec
 
 
 class Tiling(NamedTuple):
@@ -45,7 +45,7 @@ class Tiling(NamedTuple):
 
 def tiling(session: Session, spec: GemmSpec) -> Tiling:
     """The tiles for an oriented product, from what was measured (``benchmarks/products.py``)."""
-    lanes, size = lanes_of(session, KINDS[spec.dtype.name]), spec.dtype.itemsize
+    lanes, size = lanes_of(session, FACTORS[spec.dtype.name]), spec.dtype.itemsize
     total = max(1, -(-spec.n // lanes))
     contiguous = spec.b[-1] == 1 or spec.n == 1
     apart = spec.b[-2] * size  # bytes from row to row of B: far apart, they compete for few places in the cache
@@ -158,7 +158,7 @@ class Words:
     def __init__(self, session: Session, spec: GemmSpec, turned: bool, cut: Tiling) -> None:
         """``turned`` if the product was transposed, such that A is the second argument."""
         self.session = session
-        self.kind = KINDS[spec.dtype.name]
+        self.kind = FACTORS[spec.dtype.name]
         self.lanes = lanes_of(session, self.kind)
         self.size = spec.dtype.itemsize
         self.turned = turned
@@ -170,7 +170,8 @@ class Words:
         self.scattered = spec.scattered()
         self.ahead = self.after()
         self.lines = () if self.ahead is None else (*_NOTHING, *self.ahead, *self.lines_of_result())
-        self.alpha, self.beta = (_ONE if factor == 1.0 else _bits(factor) for factor in (spec.alpha, spec.beta))
+        bits_of = _bits if spec.dtype.name in KINDS else _wrapped
+        self.alpha, self.beta, self.one = (bits_of(factor) for factor in (spec.alpha, spec.beta, 1))
         self.jobs: dict[tuple[int, ...], int] = {}  # where each begins, in words
 
     def made(self) -> tuple[Form, tuple[int, ...]]:
@@ -295,7 +296,7 @@ class Words:
         mask = (1 << (spec.k if cut.dots else columns) % lanes) - 1
         return (
             row, 2 * row, 3 * row, 4 * row, step, b_step * size, c_row, d_row, mask, int(adds),
-            self.alpha, _ONE if later else self.beta, *self.lines,
+            self.alpha, self.one if later else self.beta, *self.lines,
         )  # fmt: skip
 
     def lines_of_result(self) -> list[int]:
@@ -329,6 +330,10 @@ def _bits(number: float) -> int:
     return bits
 
 
-_ONE = _bits(1.0)
+def _wrapped(number: float) -> int:
+    """An integer, as a word."""
+    return (int(number) + (1 << 63)) % (1 << 64) - (1 << 63)
+
+
 _NOTHING = (0,) * (tiles.AHEAD - tiles.BETA - 1)
 """What lies in a job between the numbers of all tiles and those of tiles that fetch ahead."""

@@ -10,7 +10,9 @@ import numpy as np
 from flambeau.core.dtypes import dtype as DType
 
 KINDS = {"float32": "float", "float64": "double"}
-"""LLVM's names of the types that products are made of."""
+"""LLVM's names of the floating-point types that kernels of this library are made for."""
+FACTORS = KINDS | {"int32": "i32", "int64": "i64"}
+"""The same of all that products of matrices are made of."""
 
 
 class GemmSpec(NamedTuple):
@@ -74,9 +76,9 @@ class GemmSpec(NamedTuple):
         return self._replace(m=m, a=a, b=b, c=c, d=d[0] if d else None, batch=tuple(batch))
 
     def supported(self) -> bool:
-        """Whether there is a kernel: floating point, and no gaps between the columns (or else the rows) of C."""
+        """Whether there is a kernel: of that dtype, and no gaps between the columns (or else the rows) of C."""
         o = self.oriented()
-        return self.dtype.name in KINDS and (self.empty() or o.n == 1 or o.c[-1] == 1)
+        return self.dtype.name in FACTORS and (self.empty() or o.n == 1 or o.c[-1] == 1)
 
     def steps(self) -> int:
         """How many numbers are multiplied."""

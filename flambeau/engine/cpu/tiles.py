@@ -11,14 +11,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from flambeau.engine.cpu.compiler import Session
-from flambeau.engine.cpu.emit import BITS, Code, Value
+from flambeau.engine.cpu.emit import BITS, FLOATS, Code, Value
 from flambeau.engine.cpu.frame import bytes_on, lanes_of, parameter, shared
+from flambeau.engine.cpu.memory import load, store
 
 # A job: what tiles of one kind have in common, as 8-byte fields in memory.
 A_ROWS, A_STEP, B_STEP, C_ROW, D_ROW, MASK, ADDEND, ALPHA, BETA, TABLE, IMAGES, A_IMAGE, B_IMAGE = 0, *range(4, 16)
 AHEAD, AHEAD_STEP, LINES = 16, 17, 18
 """Offsets of the first four rows of A after the first; other strides, all in bytes; the columns that the last vector really
-has (as bits); whether there is an addend; the scale factors (doubles); where each row of B lies; for :func:`dot` how many
+has (as bits); whether there is an addend; the scale factors (see :func:`factor`); where each row of B lies; for :func:`dot` how many
 pieces the inner dimension has, and the bytes from one to the next; for tiles that fetch what comes after them, how far from
 A that begins, the bytes from one step's to the next, and where the lines of the result lie."""
 MOST_LINES = 32
@@ -54,16 +55,12 @@ class Columns:
 
 def masked_load(pointer: Value, kind: str, mask: Value) -> Value:
     """Lanes whose mask is set, from neighbours in memory; zeros in the others, whose memory is not touched."""
-    code, lanes = pointer.code, mask.lanes
-    args = [pointer, Value(code, str(BITS[kind] // 8), "i32", 0), mask, code.const(0.0, kind, lanes)]
-    return code.call(f"llvm.masked.load.v{lanes}f{BITS[kind]}.p0", args, kind, lanes)
+    return load(pointer, kind, mask.lanes, 1, mask)
 
 
 def masked_store(pointer: Value, value: Value, mask: Value) -> None:
     """Stores the lanes whose mask is set."""
-    code, lanes = pointer.code, mask.lanes
-    args = [value, pointer, Value(code, str(BITS[value.kind] // 8), "i32", 0), mask]
-    code.perform(f"llvm.masked.store.v{lanes}f{BITS[value.kind]}.p0", args)
+    store(pointer, value, 1, mask)
 
 
 def mask_of(bits: Value, lanes: int) -> Value:
@@ -145,22 +142,19 @@ def _tile(
     carried = code.loop(code.index(0), steps, 1, [*a_pointers, b, *[zero] * (rows * vectors), *after], step)
     sums = carried[len(a_pointers) + 1 :][: rows * vectors]
 
-    def factor(number: int) -> Value:
-        return field(number, "double").convert("fptrunc", kind).splat(lanes)
-
-    alpha = factor(ALPHA)
+    alpha = factor(job, ALPHA, kind).splat(lanes)
     scaled = [s * alpha for s in sums]
     addend = field(ADDEND)
 
     def put(add: bool) -> list[Value]:
         to, other, d_row = c, d, field(D_ROW)
-        beta = factor(BETA) if add else None
+        beta = factor(job, BETA, kind).splat(lanes) if add else None
         for r in range(rows):
             values = scaled[r * vectors : (r + 1) * vectors]
             if beta is not None:
                 values = [old * beta + value for old, value in zip(columns.load(other), values, strict=True)]
             if rectified:  # NaN and -0.0 stay
-                values = [value.compare("olt", 0.0).select(zero, value) for value in values]
+                values = [value.compare("olt" if kind in FLOATS else "slt", 0).select(zero, value) for value in values]
             columns.store(to, values)
             to, other = bytes_on(to, c_row), bytes_on(other, d_row)
         return []
@@ -179,7 +173,7 @@ def sum_of_blocks(session: Session, kind: str) -> str:
     def write(code: Code) -> None:
         job, rows, columns = parameter(code, "job"), parameter(code, "rows", "i64"), parameter(code, "columns", "i64")
         c_row, d_row, addend = (job.offset(f, "i64").load("i64") for f in (C_ROW, D_ROW, ADDEND))
-        beta = job.offset(BETA, "i64").load("double").convert("fptrunc", kind).splat(lanes)
+        beta = factor(job, BETA, kind).splat(lanes)
         one, blocks = rows * columns, parameter(code, "blocks", "i64")
 
         def put(add: bool) -> list[Value]:
@@ -211,6 +205,13 @@ def sum_of_blocks(session: Session, kind: str) -> str:
 
     parameters = "ptr %c, ptr %sums, ptr %d, ptr %job, i64 %rows, i64 %columns, i64 %blocks"
     return shared(session, f"flambeau_blocks_{kind}", parameters, write)
+
+
+def factor(job: Value, field: int, kind: str) -> Value:
+    """A scale factor of a job's: a double, or an integer where integers are multiplied."""
+    if kind in FLOATS:
+        return job.offset(field, "i64").load("double").convert("fptrunc", kind)
+    return job.offset(field, "i64").load("i64").convert("trunc", kind)
 
 
 def row_offsets(field) -> list[Value | int]:
@@ -330,7 +331,7 @@ def _store_totals(code: Code, kind: str, lanes: int, rows: int, columns: int, su
     def field(number: int, what: str = "i64") -> Value:
         return job.offset(number, "i64").load(what)
 
-    alpha, beta = (field(number, "double").convert("fptrunc", kind) for number in (ALPHA, BETA))
+    alpha, beta = factor(job, ALPHA, kind), factor(job, BETA, kind)
 
     def put(add: bool) -> list[Value]:
         c, d = parameter(code, "c"), parameter(code, "d")
