@@ -9,6 +9,7 @@ from flambeau.core import dtypes
 from flambeau.core.errors import describe
 from flambeau.core.size import wrap_dim
 from flambeau.ops import layouts
+from flambeau.ops.ranking import have_ties, picked, places, places_at, ranks, stable_order
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 from flambeau.ops.reduction import pick, select_check, selected_gradient
 from flambeau.ops.refusals import no_derivative, refuse, refuse_complex
@@ -17,20 +18,11 @@ from flambeau.ops.selection import topk_places
 # --- sorting -------------------------------------------------------------------------------------------------
 
 
-def _argsort(x: np.ndarray, dim: int, descending: bool) -> np.ndarray:
-    """The stable order of the elements along ``dim``; NaN counts as greatest."""
-    if not descending:
-        return np.argsort(x, axis=dim, kind="stable")
-    # Sorted backwards and read backwards, equal elements keep their order.
-    order = np.flip(np.argsort(np.flip(x, dim), axis=dim, kind="stable"), dim)
-    return x.shape[dim] - 1 - order
-
-
 def _sort_kernel(x, dim, descending):
     if x.ndim == 0:
         return x, np.zeros((), np.int64)
-    order = _argsort(x, dim, descending)
-    return np.take_along_axis(x, order, dim), order
+    order = stable_order(x, dim, descending)
+    return picked(x, order, dim), order
 
 
 def _placed_gradient(g, input_shape, indices, dim):
@@ -90,66 +82,67 @@ def msort(input):
     return sort(input, 0)[0]
 
 
-_FULL_SORT = 1024
-
-
 def _topk_kernel(x, k, dim, largest, sorted):
     if x.ndim == 0:
         return x, np.zeros((), np.int64)
     n = x.shape[dim]
     if not k or not x.size:
         return np.take(x, range(k), axis=dim), np.zeros((*x.shape[:dim], k, *x.shape[dim + 1 :]), np.int64)
-    apart = False
-    if n > _FULL_SORT and 0 < k <= n // 8:
-        # Few of many: find them by partition, in the order of their places, and sort only these.
-        few = _beyond(x.reshape(-1), k, largest) if x.size == n else None
-        if few is not None:
-            apart, few = True, few.reshape([k if m == n else 1 for m in x.shape])
-        else:
-            part = np.argpartition(x, n - k if largest else k - 1, axis=dim)
-            few = np.sort(np.take(part, range(n - k, n) if largest else range(k), axis=dim), axis=dim)
-        order = np.take_along_axis(few, _argsort(np.take_along_axis(x, few, dim), dim, largest), dim)
+    few = _candidates(x.reshape(-1), k, largest) if x.size == n and n >= _MANY and k <= n // 8 else None
+    if few is not None:
+        first = few[stable_order(x.reshape(-1)[few], 0, largest)[:k]]
+        order = first.reshape([k if d == dim else 1 for d in range(x.ndim)])
+        tied = _tied(x, order, dim) if n <= _MANY_TIES else None
+    elif (found := ranks(x, dim, largest)) is None:
+        order = np.take(stable_order(x, dim, largest), range(k), axis=dim)
+        tied = _tied(x, order, dim) if x.size <= _MANY_TIES else None
     else:
-        order = np.take(_argsort(x, dim, largest), range(k), axis=dim)
-    if x.size <= _MANY_TIES:
-        order = _as_selected(x, order, dim, largest, sorted, apart)
-    return np.take_along_axis(x, order, dim), order
+        # The first of those that are not picked tells whether it could have been picked as well.
+        some = min(k + 1, n)
+        if some < n:
+            found = np.partition(found, some - 1, axis=-1)[..., :some]
+        found = np.sort(found, axis=-1)
+        order = np.moveaxis(places(found[..., :k], n), -1, dim)
+        tied = have_ties(found, n) if x.size <= _MANY_TIES else None
+    if tied is not None and (tied.any() or not sorted):
+        order = _as_selected(x, order, dim, largest, sorted, tied.reshape(-1))
+    return picked(x, order, dim), order
 
 
-def _beyond(row: np.ndarray, k: int, largest: bool) -> np.ndarray | None:
-    """The places of the ``k`` greatest (or least) elements; ``None`` where these are not clear, for others are equal, or for NaN."""
+_MANY = 1 << 13
+"""Elements of one row of which so few are sorted only if they are not beyond the last that is picked."""
+
+
+def _candidates(row: np.ndarray, k: int, largest: bool) -> np.ndarray | None:
+    """The places of the elements that are not less (or greater) than the ``k``-th; ``None`` where that is NaN."""
     at = row.size - k if largest else k - 1
     edge = np.partition(row, at)[at]
-    places = np.flatnonzero(row >= edge if largest else row <= edge)
-    return places if places.size == k else None
+    found = np.flatnonzero(row >= edge if largest else row <= edge)
+    return found if found.size else None
+
+
+def _tied(x: np.ndarray, order: np.ndarray, dim: int) -> np.ndarray:
+    """For each row whether some of the elements picked are equal, or one of them and one that is not picked."""
+    rows, order = np.moveaxis(x, dim, -1), np.moveaxis(order, dim, -1)
+    chosen = np.take_along_axis(rows, order, -1)
+    last = chosen[..., -1:]
+    tied = ((rows == last) | ((rows != rows) & (last != last))).sum(-1) > 1
+    a, b = chosen[..., 1:], chosen[..., :-1]
+    return tied | ((a == b) | ((a != a) & (b != b))).any(-1)
 
 
 _MANY_TIES = 1 << 16
 """Elements among which equal ones are picked as PyTorch picks them; of more, the first ones are."""
 
 
-def _as_selected(x: np.ndarray, order: np.ndarray, dim: int, largest: bool, in_order: bool, apart: bool) -> np.ndarray:
-    """The places of the elements picked, where some are equal (or in no order) those that PyTorch's selection gives.
-
-    ``apart``: none of the others is equal to one that is picked.
-    """
-    k, n = order.shape[dim], x.shape[dim]
-    rows = np.moveaxis(x, dim, -1).reshape(-1, n)
-    places = np.moveaxis(order, dim, -1).reshape(-1, k).copy()
-    picked = np.take_along_axis(rows, places, 1)
-    if apart:
-        tied = np.zeros(len(rows), bool)
-    else:
-        last = picked[:, -1:]
-        equal = (rows == last) | ((rows != rows) & (last != last))
-        tied = equal.sum(1) > 1
-    if k > 1:
-        a, b = picked[:, 1:], picked[:, :-1]
-        tied |= ((a == b) | ((a != a) & (b != b))).any(1)
+def _as_selected(x: np.ndarray, order: np.ndarray, dim: int, largest: bool, in_order: bool, tied: np.ndarray) -> np.ndarray:
+    """The places of the elements picked; in rows that are ``tied``, or if they shall be in no order, those that PyTorch's selection gives."""
+    rows = np.moveaxis(x, dim, -1)
+    found = np.moveaxis(order, dim, -1).copy()
+    flat, lines = found.reshape(-1, found.shape[-1]), rows.reshape(-1, rows.shape[-1])
     for i in np.flatnonzero(tied | (not in_order)):
-        places[i] = topk_places(rows[i], k, largest, in_order)
-    shape = (*x.shape[:dim], *x.shape[dim + 1 :], k)
-    return np.moveaxis(places.reshape(shape), -1, dim)
+        flat[i] = topk_places(lines[i], flat.shape[-1], largest, in_order)
+    return np.moveaxis(found, -1, dim)
 
 
 @op(
@@ -192,7 +185,8 @@ def topk(input, k, dim=-1, largest=True, sorted=True):
 def _kthvalue_kernel(x, k, dim, keepdim):
     if x.ndim == 0:
         return x, np.zeros((), np.int64)
-    return pick(x, np.take(_argsort(x, dim, False), [k - 1], axis=dim), dim, keepdim)
+    at = np.full([1 if d == dim else n for d, n in enumerate(x.shape)], k - 1)
+    return pick(x, places_at(x, at, dim), dim, keepdim)
 
 
 @op(

@@ -10,6 +10,7 @@ from flambeau import dispatch
 from flambeau.core import dtypes
 from flambeau.core.errors import warn
 from flambeau.core.size import wrap_dim
+from flambeau.ops.ranking import picked, places_at, stable_order
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 from flambeau.ops.reduction import (
     accurate_sum,
@@ -281,9 +282,8 @@ def _median_kernels(place):
     def along(x, dim, keepdim):
         if x.ndim == 0:
             return x, np.zeros((), np.int64)
-        order = np.argsort(x, axis=dim, kind="stable")
         at = place(_count_numbers(x, dim), x.shape[dim])
-        return pick(x, np.take_along_axis(order, at, dim), dim, keepdim)
+        return pick(x, places_at(x, at, dim), dim, keepdim)
 
     def whole(x):
         if x.size == 0:
@@ -369,8 +369,8 @@ def nanmedian(input, dim=None, keepdim=False):
 def _mode_kernel(x, dim, keepdim):
     if x.ndim == 0:
         return x, np.zeros((), np.int64)
-    order = np.argsort(x, axis=dim, kind="stable")
-    ranked = np.moveaxis(np.take_along_axis(x, order, dim), dim, -1)
+    order = stable_order(x, dim)
+    ranked = np.moveaxis(picked(x, order, dim), dim, -1)
     place = np.arange(ranked.shape[-1])
     start = np.zeros(ranked.shape, np.int64)
     start[..., 1:] = np.where(ranked[..., 1:] != ranked[..., :-1], place[1:], 0)
