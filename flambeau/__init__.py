@@ -118,12 +118,6 @@ def is_signed(input: Tensor) -> bool:
 
 
 @_told
-def is_same_size(input: Tensor, other: Tensor) -> bool:
-    """Whether two tensors are of one shape."""
-    return input.shape == other.shape
-
-
-@_told
 def detach(input: Tensor) -> Tensor:
     """A view of the same memory of which the tape knows nothing; see :meth:`Tensor.detach`."""
     return input.detach()

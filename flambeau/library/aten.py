@@ -59,7 +59,8 @@ def _batch_norm_with_update(x: Tensor, weight: Any, bias: Any, mean: Any, var: A
 
 def _safe_softmax(x: Tensor, dim: int, dtype: Any = None) -> Tensor:
     """Zeros, not NaN, for rows in which everything is masked."""
-    return flambeau.softmax(x, dim, dtype=dtype).masked_fill((x == -inf).all(dim, keepdim=True), 0)
+    masked = (x == -inf).all(dim, keepdim=True)
+    return flambeau.softmax(x.masked_fill(masked, 0), dim, dtype=dtype).masked_fill(masked, 0)
 
 
 def _softmax(function: Callable) -> Callable:

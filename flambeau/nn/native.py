@@ -87,7 +87,9 @@ def _wrong_reduction(make: Callable) -> list[ErrorSample]:
 
 @composite(method=False, samples=_pairs, errors=_wrong_reduction)
 def binary_cross_entropy_with_logits(input, target, weight=None, pos_weight=None, reduction=0):
-    """:func:`nn.functional.binary_cross_entropy_with_logits`, with a number as ``reduction``."""
+    """:func:`nn.functional.binary_cross_entropy_with_logits`, with a number as ``reduction``; shapes broadcast."""
+    if input.shape != target.shape:
+        input, target = ops.broadcast_tensors(input, target)
     return F.binary_cross_entropy_with_logits(input, target, weight, reduction=reduction_of(reduction), pos_weight=pos_weight)
 
 
@@ -95,8 +97,8 @@ def binary_cross_entropy_with_logits(input, target, weight=None, pos_weight=None
 def kl_div(input, target, reduction=0, *, log_target=False):
     """:func:`nn.functional.kl_div`, with a number as ``reduction``; 1 is the mean over all elements."""
     name = reduction_of(reduction)
-    loss = F.kl_div(input, target, reduction="sum" if name == "mean" else name, log_target=log_target)
-    return loss / input.numel() if name == "mean" else loss
+    loss = F.kl_div(input, target, reduction="none" if name == "mean" else name, log_target=log_target)
+    return loss.mean() if name == "mean" else loss
 
 
 @composite(
@@ -116,7 +118,8 @@ def hinge_embedding_loss(input, target, margin=1.0, reduction=0):
 
 @composite(method=False, samples=lambda make: [Sample(make(3), make(3), make(3, requires_grad=False).sign(), 0.5), Sample(make(3), make(3), make(3, requires_grad=False).sign(), reduction=0)])
 def margin_ranking_loss(input1, input2, target, margin=0.0, reduction=0):
-    """:func:`nn.functional.margin_ranking_loss`, with a number as ``reduction``."""
+    """:func:`nn.functional.margin_ranking_loss`, with a number as ``reduction``; shapes broadcast."""
+    input1, input2, target = ops.broadcast_tensors(input1, input2, target)
     return F.margin_ranking_loss(input1, input2, target, margin, reduction=reduction_of(reduction))
 
 

@@ -293,6 +293,12 @@ def allclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False):
 
 
 @composite
+def is_same_size(input, other):
+    """Whether two tensors are of one shape."""
+    return input.shape == other.shape
+
+
+@composite
 def equal(input, other):
     """Whether two tensors have the same shape and equal elements, as a Python bool."""
     return input._shape == other._shape and bool(eq(input, other).all())

@@ -10,6 +10,7 @@ import numpy as np
 from flambeau import dispatch
 from flambeau.core import dtypes
 from flambeau.core.memory_format import contiguous_format
+from flambeau.core.size import wrap_dim
 from flambeau.ops.record import ErrorSample, Op, Sample, composite, registry
 
 
@@ -22,7 +23,7 @@ def _other(name: str):
 
 _VIEWS = {
     "alias": "Tensor.view_as", "detach": "Tensor.view_as", "as_strided": "as_strided", "diagonal": "diagonal", "expand": "Tensor.expand",
-    "narrow": "narrow", "permute": "permute", "select": "select", "slice": "_slice", "split": "split",
+    "narrow": "narrow", "permute": "permute", "select": "select", "split": "split",
     "split_with_sizes": "split_with_sizes", "squeeze": "squeeze", "t": "t", "transpose": "transpose", "unbind": "unbind",
     "unfold": "Tensor.unfold", "unsqueeze": "unsqueeze", "view": "Tensor.view", "view_as_complex": "view_as_complex",
     "view_as_real": "view_as_real",
@@ -32,6 +33,9 @@ _SAMPLES = {
     "split": (1,), "split_with_sizes": ((1, 2), 1), "transpose": (0, 1), "unfold": (1, 2, 1), "unsqueeze": (0,),
     "view": ((3, 2),), "diagonal": (), "squeeze": (), "t": (), "unbind": (),
 }  # fmt: skip
+
+
+_SEVERAL = ("split", "split_with_sizes", "unbind")
 
 
 def _own(value):
@@ -44,27 +48,35 @@ def _copy_of(name: str, view) -> None:
     def copied(input, *args, **kwargs):
         return _own(view(input, *args, **kwargs))
 
-    copied.__name__ = copied.__qualname__ = f"{name}_copy"
-    copied.__doc__ = f"As ``{name}``, with memory of its own instead of the input's."
+    def copies(input, *args, out=None, **kwargs):
+        parts = view(input, *args, **kwargs)
+        if out is None:
+            return _own(parts)
+        record = registry[f"{name}_copy"]
+        for part, target in zip(parts, out, strict=True):
+            dispatch.write_out(record, part, target)
+        return None  # as PyTorch does where there are several results, and no fixed number of them
+
+    several = name in _SEVERAL
+    made = copies if several else copied
+    made.__name__ = made.__qualname__ = f"{name}_copy"
+    made.__doc__ = f"As ``{name}``, with memory of its own instead of the input's."
     arguments = _SAMPLES.get(name)
     samples = None if arguments is None else lambda make: [Sample(make(2, 3), *arguments)]
-    method = name == "narrow"
-    Op(copied, "composite", out="same" if name != "split" else False, method=method, samples=samples)
+    Op(made, "composite", out=False if several else "same", method=name == "narrow", samples=samples)
 
 
 for _name, _full in _VIEWS.items():
     if _name in ("alias", "detach"):
         _copy_of(_name, lambda input: input)
-    elif _name == "slice":
-        _copy_of(_name, lambda input, dim=0, start=None, end=None, step=1: _sliced(input, dim, start, end, step))
     else:
         _copy_of(_name, _other(_full))
 
 
-def _sliced(input, dim, start, end, step):
-    where = [slice(None)] * input.dim()
-    where[dim] = slice(start, end, step)
-    return input[tuple(where)]
+@composite(out="same", method=False, samples=lambda make: [Sample(make(4, 3), 1, 0, 2), Sample(make(5), step=2)])
+def slice_copy(input, dim=0, start=None, end=None, step=1):
+    """The elements ``start:end:step`` of a dim, with memory of their own."""
+    return _own(_other("_slice")(input, wrap_dim(dim, input.dim()), start, end, step))
 
 
 # --- pieces without a view's bookkeeping -------------------------------------------------------------------------

@@ -41,6 +41,9 @@ def _refuse_complex_bounds(*operands) -> None:
     for x in operands:
         if x.__class__ is complex or isinstance(x, dispatch.Tensor) and x._dtype.kind == dtypes.COMPLEX:
             raise NotImplementedError("clamp is not supported for complex types")
+    bounds = [x for x in operands[1:] if x is not None]
+    if len(bounds) == 1 and isinstance(bounds[0], dispatch.Tensor):
+        return  # a minimum or a maximum, which booleans have too
     if all([x is None or x.__class__ is bool or isinstance(x, dispatch.Tensor) and x._dtype is dtypes.bool for x in operands]):
         raise NotImplementedError("\"clamp_scalar_cpu\" not implemented for 'Bool'")
 

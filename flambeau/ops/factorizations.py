@@ -565,6 +565,8 @@ def ormqr(input, tau, other, left=True, transpose=False):
         product = ormqr(input, tau, conjugate_transpose(other), True, not transpose)
         return conjugate_transpose(product)
     order = range(tau.shape[-1])
+    if not order:
+        return other.clone()
     conjugate = transpose and tau.dtype.is_complex
     for i in order if transpose else reversed(order):
         factor = tau[..., i]

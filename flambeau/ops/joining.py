@@ -457,6 +457,8 @@ def combinations(input, r=2, with_replacement=False):
 def sum_to_size(input, *size):
     """``input`` summed over the dims in which ``size`` was broadcast to it."""
     size = tuple(size[0]) if len(size) == 1 and not isinstance(size[0], int) else tuple(size)
+    if not size:
+        return input.sum()
     shape = input.shape
     if shape == size:
         return input

@@ -50,7 +50,7 @@ def hinge_embedding_loss(input, target, margin=1.0, size_average=None, reduce=No
     r""":math:`x` where the target is 1, :math:`\max(0, margin - x)` where it is -1."""
     reduction = checked_reduction(reduction, size_average, reduce)
     apart = (margin - input).clamp(min=0).masked_fill(target == 1, 0)
-    return reduced(apart + input.masked_fill(target == -1, 0), reduction)
+    return reduced((apart + input.masked_fill(target == -1, 0)).to(input.dtype), reduction)
 
 
 @composite(

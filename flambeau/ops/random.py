@@ -21,6 +21,7 @@ from flambeau.core.random import Generator, default_generator, native
 from flambeau.core.size import broadcast_shapes, memory_order
 from flambeau.engine import streams as engine_streams
 from flambeau.ops.creation import empty_like, made, place_of, sizes_of
+from flambeau.ops.drawn import drawn_with
 from flambeau.ops.record import ErrorSample, composite
 
 Generator.present_state = staticmethod(lambda state: dispatch.wrap(state))
@@ -53,13 +54,14 @@ def _in_memory_order(like, draw: Callable[..., np.ndarray], *parameters: np.ndar
     return dispatch.wrap(values).permute(sorted(range(len(order)), key=order.__getitem__))
 
 
-def _fill(input, draw: Callable[..., np.ndarray], *parameters: np.ndarray):
+def _fill(input, entry: str, draw: Callable[..., np.ndarray], *parameters: Any):
     if input._strides is not None and any(s == 0 and n > 1 for s, n in zip(input._strides, input.shape, strict=True)):
         raise RuntimeError(
             "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
             "Please clone() the tensor before performing the operation."
         )
-    return dispatch.assign(input, _in_memory_order(input, draw, *parameters))
+    samples = _in_memory_order(input, draw, *[p._array() for p in parameters])
+    return dispatch.assign(input, drawn_with(samples, entry, input, *parameters))
 
 
 # --- made from nothing -------------------------------------------------------------------------------------------
@@ -203,8 +205,10 @@ def normal(
     d = tensors[0].dtype
     if any([t._storage.is_meta for t in tensors]):
         return dispatch.valueless(broadcast_shapes(*[t.shape for t in tensors]), d, None, next(t._storage for t in tensors if t._storage.is_meta))
-    mean, std = [x._array() if isinstance(x, dispatch.Tensor) else x for x in (mean, std)]
-    return dispatch.wrap(streams.normal(g, broadcast_shapes(*[t.shape for t in tensors]), mean, std, d.np), d)
+    entry = "NormalBackward3" if len(tensors) == 2 else "NormalBackward1" if tensors[0] is mean else "NormalBackward2"
+    arrays = [x._array() if isinstance(x, dispatch.Tensor) else x for x in (mean, std)]
+    samples = dispatch.wrap(streams.normal(g, broadcast_shapes(*[t.shape for t in tensors]), *arrays, d.np), d)
+    return drawn_with(samples, entry, mean, std)
 
 
 # --- like another tensor -----------------------------------------------------------------------------------------
@@ -217,7 +221,7 @@ def _like(input, draw, dtype, device, requires_grad, memory_format):
         device = place_of(input, device)
         return made(input.shape, lambda: draw(input.shape, d.np, True), d, device, requires_grad)
     out = empty_like(input, dtype=dtype, device=device, memory_format=memory_format)
-    out = _fill(out, lambda size: draw(size, out.dtype.np, out.is_contiguous()))
+    out = dispatch.assign(out, _in_memory_order(out, lambda size: draw(size, out.dtype.np, out.is_contiguous())))
     return out.requires_grad_() if requires_grad else out
 
 
@@ -280,9 +284,9 @@ def bernoulli(input, p=None, *, generator=None):
     p = input if p is None else p
     if input._storage.is_meta:
         return empty_like(input)
-    p = p._array() if isinstance(p, dispatch.Tensor) else p
-    d = input.dtype
-    return dispatch.wrap(streams.bernoulli(_source(generator, "bernoulli"), input.shape, p, d.np), d)
+    chances, d = p._array() if isinstance(p, dispatch.Tensor) else p, input.dtype
+    samples = dispatch.wrap(streams.bernoulli(_source(generator, "bernoulli"), input.shape, chances, d.np), d)
+    return drawn_with(samples, "BernoulliBackward0", p)
 
 
 @composite(
@@ -317,7 +321,7 @@ def poisson(input, generator=None):
     """
     if input._storage.is_meta:
         return empty_like(input)
-    return dispatch.wrap(streams.poisson(_source(generator, "poisson"), input._array()))
+    return drawn_with(dispatch.wrap(streams.poisson(_source(generator, "poisson"), input._array())), "PoissonBackward0", input)
 
 
 @composite(method=False, tensors="count prob")
@@ -335,14 +339,14 @@ def binomial(count, prob, generator=None):
 def uniform_(input, from_=0.0, to=1.0, *, generator=None):
     """Fills with samples of the uniform distribution on [from, to)."""
     g = _source(generator, "uniform_")
-    return _fill(input, lambda size: streams.uniform(g, size, from_, to, input.dtype.np))
+    return _fill(input, "UniformBackward0", lambda size: streams.uniform(g, size, from_, to, input.dtype.np))
 
 
 @composite(name="Tensor.normal_")
 def normal_(input, mean=0.0, std=1.0, *, generator=None):
     """Fills with samples of the normal distribution."""
     g = _source(generator, "normal_")
-    return _fill(input, lambda size: streams.normal(g, size, mean, std, input.dtype.np, input.is_contiguous()))
+    return _fill(input, "NormalBackward0", lambda size: streams.normal(g, size, mean, std, input.dtype.np, input.is_contiguous()))
 
 
 @composite(name="Tensor.random_")
@@ -350,14 +354,14 @@ def random_(input, *bounds, to=None, generator=None):
     """Fills with integers: ``random_(from, to)`` or ``random_(to)`` below ``to``, ``random_()`` over all that the dtype counts."""
     g = _source(generator, "random_")
     if not bounds and to is None:
-        return _fill(input, lambda size: streams.random(g, size, input.dtype.np))
+        return _fill(input, "RandomBackward2", lambda size: streams.random(g, size, input.dtype.np))
     if len(bounds) == 2:
-        low, to = bounds
+        entry, (low, to) = "RandomBackward0", bounds
     elif to is None:
-        low, (to,) = 0, bounds
+        entry, low, (to,) = "RandomBackward1", 0, bounds
     else:
-        low = bounds[0] if bounds else 0
-    return _fill(input, lambda size: streams.integers(g, size, low, to, input.dtype.np))
+        entry, low = ("RandomBackward0", bounds[0]) if bounds else ("RandomBackward1", 0)
+    return _fill(input, entry, lambda size: streams.integers(g, size, low, to, input.dtype.np))
 
 
 @composite(name="Tensor.bernoulli_")
@@ -365,36 +369,36 @@ def bernoulli_(input, p=0.5, *, generator=None):
     """Fills with ones, with probability ``p`` (a number or a tensor that broadcasts), and zeros."""
     g, d = _source(generator, "bernoulli_"), input.dtype.np
     if isinstance(p, dispatch.Tensor) and not input._storage.is_meta:
-        return _fill(input, lambda size, p: streams.bernoulli(g, size, p, d), p._array())
-    return _fill(input, lambda size: streams.bernoulli(g, size, p, d))
+        return _fill(input, "BernoulliBackward1", lambda size, p: streams.bernoulli(g, size, p, d), p)
+    return _fill(input, "BernoulliBackward2", lambda size: streams.bernoulli(g, size, p, d))
 
 
 @composite(name="Tensor.exponential_")
 def exponential_(input, lambd=1.0, *, generator=None):
     r"""Fills with samples of the exponential distribution, :math:`f(x) = \lambda e^{-\lambda x}`."""
     g = _source(generator, "exponential_")
-    return _fill(input, lambda size: streams.exponential(g, size, lambd, input.dtype.np))
+    return _fill(input, "ExponentialBackward0", lambda size: streams.exponential(g, size, lambd, input.dtype.np))
 
 
 @composite(name="Tensor.geometric_")
 def geometric_(input, p, *, generator=None):
     """Fills with how many trials, each with chance ``p``, it takes to succeed."""
     g = _source(generator, "geometric_")
-    return _fill(input, lambda size: streams.geometric(g, size, p, input.dtype.np))
+    return _fill(input, "GeometricBackward0", lambda size: streams.geometric(g, size, p, input.dtype.np))
 
 
 @composite(name="Tensor.cauchy_")
 def cauchy_(input, median=0.0, sigma=1.0, *, generator=None):
     """Fills with samples of the Cauchy distribution."""
     g = _source(generator, "cauchy_")
-    return _fill(input, lambda size: streams.cauchy(g, size, median, sigma, input.dtype.np))
+    return _fill(input, "CauchyBackward0", lambda size: streams.cauchy(g, size, median, sigma, input.dtype.np))
 
 
 @composite(name="Tensor.log_normal_")
 def log_normal_(input, mean=1.0, std=2.0, *, generator=None):
     """Fills with samples whose logarithms are normally distributed with ``mean`` and ``std``."""
     g = _source(generator, "log_normal_")
-    return _fill(input, lambda size: streams.log_normal(g, size, mean, std, input.dtype.np))
+    return _fill(input, "LogNormalBackward0", lambda size: streams.log_normal(g, size, mean, std, input.dtype.np))
 
 
 # --- dropout -----------------------------------------------------------------------------------------------------

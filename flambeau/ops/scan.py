@@ -276,8 +276,6 @@ def _steps(name: str, y, x, dx, dim):
         return sums, x.diff().reshape((-1,) + (1,) * (y.dim() - dim - 1)), dim
     if x.dim() < y.dim():
         x = x.reshape((1,) * (y.dim() - x.dim()) + tuple(x.shape))
-    if x.shape[dim] != n:
-        raise RuntimeError(f"{name}: There must be one `x` value for each sample point, got {x.shape[dim]} for {n}")
     return sums, x.diff(dim=dim), dim
 
 

@@ -283,11 +283,6 @@ def is_set_to(self, tensor) -> bool:
     )
 
 
-def is_same_size(self, other):
-    """Whether both tensors are of one shape."""
-    return self._shape == other._shape
-
-
 def apply_(self, function):
     """Replaces each element by ``function(element)``, slowly; for tensors off the tape."""
     if self.requires_grad:
@@ -417,7 +412,7 @@ def install() -> None:
     Tensor.H = _transposed("H", adjoint=True, batches=False)
     Tensor.real = _part("real", 0)
     Tensor.imag = _part("imaginary", 1)
-    for function in (resize_, resize_as_, set_, apply_, map_, __delitem__, is_set_to, is_same_size, share_memory_, is_shared, pin_memory, dim_order, new_tensor, new, to_sparse,
+    for function in (resize_, resize_as_, set_, apply_, map_, __delitem__, is_set_to, share_memory_, is_shared, pin_memory, dim_order, new_tensor, new, to_sparse,
                      to_sparse_coo, to_sparse_csr, to_sparse_csc, to_dense, sparse_mask):  # fmt: skip
         setattr(Tensor, function.__name__, function)
     for name in ("t", "transpose", "squeeze", "unsqueeze", "swapaxes", "swapdims", "as_strided"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from flambeau import dispatch
+from flambeau.core.results import ReturnType
 from flambeau.core.size import Size, contiguous_strides
 from flambeau.engine.graph import VIEW, Node, leaf
 from flambeau.ops.record import registry
@@ -51,7 +52,7 @@ def laid_out(op, inputs: tuple, results):
         found.append(moved)
     if not several:
         return found[0]
-    return results.__class__(found) if hasattr(results, "_fields") else tuple(found)
+    return results.__class__(found) if isinstance(results, ReturnType) else tuple(found)
 
 
 def _has_order(t: Tensor, order: tuple[int, ...]) -> bool:
