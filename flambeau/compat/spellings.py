@@ -53,6 +53,8 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
     "torch.backends.openmp": ("flambeau.backends:openmp",),
     "torch.backends.opt_einsum": ("flambeau.backends:opt_einsum",),
     "torch.functional": ("flambeau",),
+    "torch.optim._adafactor": ("flambeau.optim.adafactor",),
+    "torch.optim._muon": ("flambeau.optim.muon",),
     "torch.accelerator.memory": ("flambeau.accelerator",),
     "torch.cpu.amp": ("flambeau.amp",),
     "torch.cpu.amp.autocast_mode": ("flambeau.amp",),

@@ -13,7 +13,7 @@ from .optimizer import ParamsT
 from .scalars import hyperparameter, new_scalar
 from .updates import ElementwiseOptimizer, average_of_squares, nonzero, plus
 
-__all__ = ["Adadelta"]
+__all__ = ["Adadelta", "adadelta"]
 
 
 class Adadelta(ElementwiseOptimizer):
@@ -105,6 +105,30 @@ class Adadelta(ElementwiseOptimizer):
         squares = average_of_squares(squares, grad, keep, take)
         delta = _delta(deltas, squares, grad, eps)
         return plus(param, delta, rate), squares, average_of_squares(deltas, delta, keep, take)
+
+
+def adadelta(
+    params: list[Tensor],
+    grads: list[Tensor],
+    square_avgs: list[Tensor],
+    acc_deltas: list[Tensor],
+    state_steps: list[Tensor],
+    capturable: bool = False,
+    foreach: bool | None = None,
+    differentiable: bool = False,
+    has_complex: bool = False,
+    *,
+    lr: float,
+    rho: float,
+    eps: float,
+    weight_decay: float,
+    maximize: bool,
+) -> None:
+    """One step of :class:`Adadelta`, of whose state each list has a tensor per parameter; all is changed in place."""
+    Adadelta.functional_step(
+        params, grads, {"square_avg": square_avgs, "acc_delta": acc_deltas, "step": state_steps},
+        lr=lr, rho=rho, eps=eps, weight_decay=weight_decay, maximize=maximize,
+    )  # fmt: skip
 
 
 @formula

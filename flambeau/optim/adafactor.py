@@ -13,7 +13,7 @@ from .optimizer import Optimizer, ParamsT
 from .scalars import advance, hyperparameter, new_scalar
 from .updates import decay_weights
 
-__all__ = ["Adafactor"]
+__all__ = ["Adafactor", "adafactor"]
 
 
 class Adafactor(Optimizer):
@@ -132,6 +132,33 @@ class Adafactor(Optimizer):
         update = variance.clamp(min=eps1 * eps1).rsqrt().mul(grad)
         excess = max(1.0, update.norm(2).item() / (size * d))
         param.add_(update, alpha=-step_size / excess)
+
+
+def adafactor(
+    params: list[Tensor],
+    grads: list[Tensor],
+    row_vars: list[Tensor | None],
+    col_vars: list[Tensor | None],
+    variances: list[Tensor | None],
+    state_steps: list[Tensor],
+    foreach: bool | None = None,
+    grad_scale: Tensor | None = None,
+    found_inf: Tensor | None = None,
+    has_complex: bool = False,
+    *,
+    d: float,
+    lr: float | Tensor,
+    beta2_decay: float,
+    weight_decay: float,
+    eps1: float,
+    eps2: float,
+    maximize: bool,
+) -> None:
+    """One step of :class:`Adafactor`, of whose state each list has a tensor per parameter; all is changed in place."""
+    Adafactor.functional_step(
+        params, grads, {"row_var": row_vars, "col_var": col_vars, "variance": variances, "step": state_steps},
+        d=d, lr=lr, beta2_decay=beta2_decay, weight_decay=weight_decay, eps=(eps1, eps2), maximize=maximize,
+    )  # fmt: skip
 
 
 def _mean_square(grad: Tensor, dim: int) -> Tensor:

@@ -13,7 +13,7 @@ from .optimizer import ParamsT
 from .scalars import hyperparameter, new_scalar
 from .updates import ElementwiseOptimizer, decayed, descend_by_root, nonzero, penalty
 
-__all__ = ["Adagrad"]
+__all__ = ["Adagrad", "adagrad"]
 
 
 class Adagrad(ElementwiseOptimizer):
@@ -117,6 +117,33 @@ class Adagrad(ElementwiseOptimizer):
         penalized = penalty(param, decay)
         total = _with_square(total, grad, *penalized)
         return descend_by_root(param, grad, total, rate, eps, *penalized), total
+
+
+def adagrad(
+    params: list[Tensor],
+    grads: list[Tensor],
+    state_sums: list[Tensor],
+    state_steps: list[Tensor],
+    fused: bool | None = None,
+    grad_scale: Tensor | None = None,
+    found_inf: Tensor | None = None,
+    has_sparse_grad: bool = False,
+    foreach: bool | None = None,
+    differentiable: bool = False,
+    has_complex: bool = False,
+    *,
+    lr: float,
+    weight_decay: float,
+    lr_decay: float,
+    eps: float,
+    maximize: bool,
+) -> None:
+    """One step of :class:`Adagrad`, of whose state each list has a tensor per parameter; all is changed in place."""
+    Adagrad.functional_step(
+        params, grads, {"sum": state_sums, "step": state_steps},
+        lr=lr, weight_decay=weight_decay, lr_decay=lr_decay, eps=eps, maximize=maximize,
+        scaled=(fused, grad_scale, found_inf),
+    )  # fmt: skip
 
 
 @formula

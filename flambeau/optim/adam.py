@@ -13,7 +13,7 @@ from .optimizer import ParamsT
 from .scalars import _to_scalar, hyperparameter, new_scalar
 from .updates import ElementwiseOptimizer, average, average_of_squares, decays, penalty, shrunk
 
-__all__ = ["Adam"]
+__all__ = ["Adam", "adam"]
 
 
 class Adam(ElementwiseOptimizer):
@@ -135,6 +135,41 @@ class Adam(ElementwiseOptimizer):
             return _step(param, mean, squares, rate, scale, eps, factor), mean, squares
         largest = _maximum(largest, squares)
         return _step(param, mean, largest, rate, scale, eps, factor), mean, squares, largest
+
+
+def adam(
+    params: list[Tensor],
+    grads: list[Tensor],
+    exp_avgs: list[Tensor],
+    exp_avg_sqs: list[Tensor],
+    max_exp_avg_sqs: list[Tensor],
+    state_steps: list[Tensor],
+    foreach: bool | None = None,
+    capturable: bool = False,
+    differentiable: bool = False,
+    fused: bool | None = None,
+    grad_scale: Tensor | None = None,
+    found_inf: Tensor | None = None,
+    has_complex: bool = False,
+    decoupled_weight_decay: bool = False,
+    *,
+    amsgrad: bool,
+    beta1: float | Tensor,
+    beta2: float | Tensor,
+    lr: float | Tensor,
+    weight_decay: float,
+    eps: float,
+    maximize: bool,
+) -> None:
+    """One step of :class:`Adam`, of whose state each list has a tensor per parameter; all is changed in place."""
+    state = {"exp_avg": exp_avgs, "exp_avg_sq": exp_avg_sqs, "step": state_steps}
+    if amsgrad:
+        state["max_exp_avg_sq"] = max_exp_avg_sqs
+    Adam.functional_step(
+        params, grads, state,
+        amsgrad=amsgrad, betas=(beta1, beta2), lr=lr, weight_decay=weight_decay, eps=eps, maximize=maximize,
+        scaled=(fused, grad_scale, found_inf), decoupled_weight_decay=decoupled_weight_decay,
+    )  # fmt: skip
 
 
 @formula

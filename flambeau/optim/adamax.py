@@ -13,7 +13,7 @@ from .optimizer import ParamsT
 from .scalars import hyperparameter, new_scalar
 from .updates import ElementwiseOptimizer, average, decayed, nonzero, penalty
 
-__all__ = ["Adamax"]
+__all__ = ["Adamax", "adamax"]
 
 
 class Adamax(ElementwiseOptimizer):
@@ -103,6 +103,31 @@ class Adamax(ElementwiseOptimizer):
         mean = average(mean, grad, weight, *penalized)
         norm = _largest(norm, grad, keep, eps, *penalized)
         return _step(param, mean, norm, rate), mean, norm
+
+
+def adamax(
+    params: list[Tensor],
+    grads: list[Tensor],
+    exp_avgs: list[Tensor],
+    exp_infs: list[Tensor],
+    state_steps: list[Tensor],
+    foreach: bool | None = None,
+    maximize: bool = False,
+    differentiable: bool = False,
+    capturable: bool = False,
+    has_complex: bool = False,
+    *,
+    eps: float,
+    beta1: float,
+    beta2: float,
+    lr: float,
+    weight_decay: float,
+) -> None:
+    """One step of :class:`Adamax`, of whose state each list has a tensor per parameter; all is changed in place."""
+    Adamax.functional_step(
+        params, grads, {"exp_avg": exp_avgs, "exp_inf": exp_infs, "step": state_steps},
+        eps=eps, betas=(beta1, beta2), lr=lr, weight_decay=weight_decay, maximize=maximize,
+    )  # fmt: skip
 
 
 @formula

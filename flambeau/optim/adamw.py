@@ -9,7 +9,7 @@ from flambeau.tensor import Tensor
 from .adam import Adam
 from .optimizer import ParamsT
 
-__all__ = ["AdamW"]
+__all__ = ["AdamW", "adamw"]
 
 
 class AdamW(Adam):
@@ -65,3 +65,37 @@ class AdamW(Adam):
         super().__setstate__(state)
         for group in self.param_groups:  # checkpoints of a plain Adam load as AdamW
             group["decoupled_weight_decay"] = True
+
+
+def adamw(
+    params: list[Tensor],
+    grads: list[Tensor],
+    exp_avgs: list[Tensor],
+    exp_avg_sqs: list[Tensor],
+    max_exp_avg_sqs: list[Tensor],
+    state_steps: list[Tensor],
+    foreach: bool | None = None,
+    capturable: bool = False,
+    differentiable: bool = False,
+    fused: bool | None = None,
+    grad_scale: Tensor | None = None,
+    found_inf: Tensor | None = None,
+    has_complex: bool = False,
+    *,
+    amsgrad: bool,
+    beta1: float | Tensor,
+    beta2: float | Tensor,
+    lr: float | Tensor,
+    weight_decay: float,
+    eps: float,
+    maximize: bool,
+) -> None:
+    """One step of :class:`AdamW`, of whose state each list has a tensor per parameter; all is changed in place."""
+    state = {"exp_avg": exp_avgs, "exp_avg_sq": exp_avg_sqs, "step": state_steps}
+    if amsgrad:
+        state["max_exp_avg_sq"] = max_exp_avg_sqs
+    AdamW.functional_step(
+        params, grads, state,
+        amsgrad=amsgrad, betas=(beta1, beta2), lr=lr, weight_decay=weight_decay, eps=eps, maximize=maximize,
+        scaled=(fused, grad_scale, found_inf), decoupled_weight_decay=True,
+    )  # fmt: skip

@@ -13,7 +13,7 @@ from .optimizer import ParamsT
 from .scalars import _get_value, hyperparameter, new_scalar, read, write
 from .updates import ElementwiseOptimizer, decayed, nonzero, penalty
 
-__all__ = ["ASGD"]
+__all__ = ["ASGD", "asgd"]
 
 
 class ASGD(ElementwiseOptimizer):
@@ -105,6 +105,32 @@ class ASGD(ElementwiseOptimizer):
         rate, factor, mu, decay = numbers
         param = _step(param, grad, rate, factor, *penalty(param, decay))
         return param, _mean(mean, param, mu) if mu is not None else _copy(param)
+
+
+def asgd(
+    params: list[Tensor],
+    grads: list[Tensor],
+    axs: list[Tensor],
+    mus: list[Tensor],
+    etas: list[Tensor],
+    state_steps: list[Tensor],
+    foreach: bool | None = None,
+    maximize: bool = False,
+    differentiable: bool = False,
+    capturable: bool = False,
+    has_complex: bool = False,
+    *,
+    lambd: float,
+    lr: float,
+    t0: float,
+    alpha: float,
+    weight_decay: float,
+) -> None:
+    """One step of :class:`ASGD`, of whose state each list has a tensor per parameter; all is changed in place."""
+    ASGD.functional_step(
+        params, grads, {"ax": axs, "mu": mus, "eta": etas, "step": state_steps},
+        lambd=lambd, lr=lr, t0=t0, alpha=alpha, weight_decay=weight_decay, maximize=maximize,
+    )  # fmt: skip
 
 
 @formula

@@ -119,6 +119,30 @@ class Muon(Optimizer):
         param.add_(update, alpha=-lr * ratio)
 
 
+def muon(
+    params: list[Tensor],
+    grads: list[Tensor],
+    muon_momentum_bufs: list[Tensor],
+    *,
+    foreach: bool | None = None,
+    lr: float,
+    weight_decay: float,
+    momentum: float,
+    nesterov: bool,
+    ns_coefficients: tuple[float, float, float],
+    ns_steps: int,
+    eps: float,
+    adjust_lr_fn: str | None,
+    has_complex: bool,
+) -> None:
+    """One step of :class:`Muon`, of whose state the list has a tensor per parameter; all is changed in place."""
+    Muon.functional_step(
+        params, grads, {"momentum_buffer": muon_momentum_bufs},
+        lr=lr, weight_decay=weight_decay, momentum=momentum, nesterov=nesterov, ns_coefficients=ns_coefficients,
+        ns_steps=ns_steps, eps=eps, adjust_lr_fn=adjust_lr_fn,
+    )  # fmt: skip
+
+
 def orthogonal(matrix: Tensor, coefficients: tuple[float, float, float], steps: int, eps: float) -> Tensor:
     """About ``U @ V.T`` where ``U @ S @ V.T`` is the singular value decomposition of ``matrix``."""
     if steps >= 100:

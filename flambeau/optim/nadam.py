@@ -13,7 +13,7 @@ from .optimizer import ParamsT
 from .scalars import hyperparameter, new_scalar, scale
 from .updates import ElementwiseOptimizer, average, average_of_squares, decayed, decays, penalty, shrunk
 
-__all__ = ["NAdam"]
+__all__ = ["NAdam", "nadam"]
 
 
 class NAdam(ElementwiseOptimizer):
@@ -121,6 +121,35 @@ class NAdam(ElementwiseOptimizer):
         mean = average(mean, grad, weight, *penalized)
         squares = average_of_squares(squares, grad, keep, take, *penalized)
         return _step(param, grad, mean, squares, *others, *penalized), mean, squares
+
+
+def nadam(
+    params: list[Tensor],
+    grads: list[Tensor],
+    exp_avgs: list[Tensor],
+    exp_avg_sqs: list[Tensor],
+    mu_products: list[Tensor],
+    state_steps: list[Tensor],
+    decoupled_weight_decay: bool = False,
+    foreach: bool | None = None,
+    capturable: bool = False,
+    differentiable: bool = False,
+    has_complex: bool = False,
+    maximize: bool = False,
+    *,
+    beta1: float,
+    beta2: float,
+    lr: float,
+    weight_decay: float,
+    momentum_decay: float,
+    eps: float,
+) -> None:
+    """One step of :class:`NAdam`, of whose state each list has a tensor per parameter; all is changed in place."""
+    NAdam.functional_step(
+        params, grads, {"exp_avg": exp_avgs, "exp_avg_sq": exp_avg_sqs, "mu_product": mu_products, "step": state_steps},
+        betas=(beta1, beta2), lr=lr, weight_decay=weight_decay, momentum_decay=momentum_decay, eps=eps,
+        decoupled_weight_decay=decoupled_weight_decay, maximize=maximize,
+    )  # fmt: skip
 
 
 @formula

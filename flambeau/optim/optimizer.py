@@ -272,6 +272,49 @@ class Optimizer:
                 state = {key: ops.view_as_real(value) if value.is_complex() else value for key, value in state.items()}
             self._update(param, -grad if maximize else grad, state, **options)
 
+    @classmethod
+    def functional_step(
+        cls,
+        params: list[Tensor],
+        grads: list[Tensor],
+        state: dict[str, list[Any]],
+        *,
+        scaled: tuple[bool | None, Tensor | None, Tensor | None] = (None, None, None),
+        **options: Any,
+    ) -> None:
+        """One step without an optimizer: what is behind ``torch.optim.adam.adam`` and its like.
+
+        Args:
+            params, grads: the parameters, which are updated in place, and their gradients.
+            state: by name, what is remembered about each parameter, in their order; ``None``: nothing yet.
+            scaled: ``(fused, grad_scale, found_inf)``; a fused step divides the gradients, and is left out where one is not finite.
+            options: those of a parameter group.
+        """
+        if "step" in cls._scalar_state and not all([isinstance(step, Tensor) for step in state["step"]]):
+            raise RuntimeError("API has changed, `state_steps` argument must contain a list of singleton tensors")
+        fused, grad_scale, found_inf = scaled
+        if not fused and (grad_scale is not None or found_inf is not None):
+            raise AssertionError("Expected grad_scale and found_inf to be None")
+        if found_inf is not None and found_inf.item():
+            return
+        if grad_scale is not None:
+            for grad in grads:
+                grad.div_(grad_scale)
+        self = cls.__new__(cls)
+        self.defaults, self.state = options, defaultdict(dict)
+        own = [param._grad for param in params]
+        try:
+            for i, (param, grad) in enumerate(zip(params, grads, strict=True)):
+                self.state[param] = {name: values[i] for name, values in state.items() if values[i] is not None}
+                param._grad = grad
+            group = {"params": params, **options}
+            self._update_group(self._without_sparse(group) if interception.living else group)
+        finally:
+            for param, grad in zip(params, own, strict=True):
+                param._grad = grad
+        for name, values in state.items():
+            values[:] = [self.state[param].get(name) for param in params]
+
     def _init_state(self, param: Tensor, group: dict[str, Any]) -> dict[str, Any]:
         """What is remembered about ``param`` before its first step."""
         raise NotImplementedError(f"{type(self).__name__} defines neither step() nor _init_state()")

@@ -13,7 +13,7 @@ from .optimizer import ParamsT
 from .scalars import hyperparameter, new_scalar
 from .updates import ElementwiseOptimizer, average, average_of_squares, decays, penalty, shrunk
 
-__all__ = ["RAdam"]
+__all__ = ["RAdam", "radam"]
 
 
 class RAdam(ElementwiseOptimizer):
@@ -125,6 +125,33 @@ class RAdam(ElementwiseOptimizer):
         if rectified[0] is None:
             return _step(param, mean, correction, lr, factor), mean, squares
         return _rectified_step(param, mean, squares, correction, lr, factor, *rectified), mean, squares
+
+
+def radam(
+    params: list[Tensor],
+    grads: list[Tensor],
+    exp_avgs: list[Tensor],
+    exp_avg_sqs: list[Tensor],
+    state_steps: list[Tensor],
+    decoupled_weight_decay: bool = False,
+    foreach: bool | None = None,
+    differentiable: bool = False,
+    capturable: bool = False,
+    has_complex: bool = False,
+    maximize: bool = False,
+    *,
+    beta1: float,
+    beta2: float,
+    lr: float,
+    weight_decay: float,
+    eps: float,
+) -> None:
+    """One step of :class:`RAdam`, of whose state each list has a tensor per parameter; all is changed in place."""
+    RAdam.functional_step(
+        params, grads, {"exp_avg": exp_avgs, "exp_avg_sq": exp_avg_sqs, "step": state_steps},
+        betas=(beta1, beta2), lr=lr, weight_decay=weight_decay, eps=eps,
+        decoupled_weight_decay=decoupled_weight_decay, maximize=maximize,
+    )  # fmt: skip
 
 
 @formula

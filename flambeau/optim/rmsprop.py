@@ -13,7 +13,7 @@ from .optimizer import ParamsT
 from .scalars import hyperparameter, new_scalar
 from .updates import ElementwiseOptimizer, average, average_of_squares, decayed, nonzero, penalty, plus
 
-__all__ = ["RMSprop"]
+__all__ = ["RMSprop", "rmsprop"]
 
 
 class RMSprop(ElementwiseOptimizer):
@@ -123,6 +123,39 @@ class RMSprop(ElementwiseOptimizer):
             return _step(param, grad, rate, *root, *penalized), squares, *means
         buffer = _momentum(buffers[0], grad, momentum, *root, *penalized)
         return plus(param, buffer, rate), squares, buffer, *means
+
+
+def rmsprop(
+    params: list[Tensor],
+    grads: list[Tensor],
+    square_avgs: list[Tensor],
+    grad_avgs: list[Tensor],
+    momentum_buffer_list: list[Tensor],
+    state_steps: list[Tensor],
+    foreach: bool | None = None,
+    maximize: bool = False,
+    differentiable: bool = False,
+    capturable: bool = False,
+    has_complex: bool = False,
+    *,
+    lr: float,
+    alpha: float,
+    eps: float,
+    weight_decay: float,
+    momentum: float,
+    centered: bool,
+) -> None:
+    """One step of :class:`RMSprop`, of whose state each list has a tensor per parameter; all is changed in place."""
+    state = {"square_avg": square_avgs, "step": state_steps}
+    if centered:
+        state["grad_avg"] = grad_avgs
+    if momentum > 0:
+        state["momentum_buffer"] = momentum_buffer_list
+    RMSprop.functional_step(
+        params, grads, state,
+        lr=lr, alpha=alpha, eps=eps, weight_decay=weight_decay, momentum=momentum, centered=centered,
+        maximize=maximize,
+    )  # fmt: skip
 
 
 def _root(x, squares, mean, eps):

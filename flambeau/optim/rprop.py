@@ -13,7 +13,7 @@ from .optimizer import ParamsT
 from .scalars import _get_value, hyperparameter, new_scalar
 from .updates import ElementwiseOptimizer
 
-__all__ = ["Rprop"]
+__all__ = ["Rprop", "rprop"]
 
 
 class Rprop(ElementwiseOptimizer):
@@ -101,6 +101,30 @@ class Rprop(ElementwiseOptimizer):
         size = _size(size, grad, prev, *numbers)
         grad = _unless_turned(grad, prev)
         return _step(param, grad, size), grad, size
+
+
+def rprop(
+    params: list[Tensor],
+    grads: list[Tensor],
+    prevs: list[Tensor],
+    step_sizes: list[Tensor],
+    state_steps: list[Tensor],
+    foreach: bool | None = None,
+    capturable: bool = False,
+    maximize: bool = False,
+    differentiable: bool = False,
+    has_complex: bool = False,
+    *,
+    step_size_min: float,
+    step_size_max: float,
+    etaminus: float,
+    etaplus: float,
+) -> None:
+    """One step of :class:`Rprop`, of whose state each list has a tensor per parameter; all is changed in place."""
+    Rprop.functional_step(
+        params, grads, {"prev": prevs, "step_size": step_sizes, "step": state_steps},
+        etas=(etaminus, etaplus), step_sizes=(step_size_min, step_size_max), maximize=maximize,
+    )  # fmt: skip
 
 
 @formula

@@ -12,7 +12,7 @@ from .optimizer import Optimizer, ParamsT
 from .scalars import hyperparameter
 from .updates import decayed, nonzero, penalty, plus
 
-__all__ = ["SGD"]
+__all__ = ["SGD", "sgd"]
 
 
 class SGD(Optimizer):
@@ -119,6 +119,32 @@ class SGD(Optimizer):
             buffer = state["momentum_buffer"] = grad.detach().clone()
             direction = buffer if ahead is None else plus(grad, buffer, ahead)
             Update(_update, (rate, None))(direction, param)
+
+
+def sgd(
+    params: list[Tensor],
+    d_p_list: list[Tensor],
+    momentum_buffer_list: list[Tensor | None],
+    has_sparse_grad: bool = False,
+    foreach: bool | None = None,
+    fused: bool | None = None,
+    grad_scale: Tensor | None = None,
+    found_inf: Tensor | None = None,
+    *,
+    weight_decay: float,
+    momentum: float,
+    lr: float,
+    dampening: float,
+    nesterov: bool,
+    maximize: bool,
+) -> None:
+    """One step of :class:`SGD`, of whose state each list has a tensor per parameter; all is changed in place."""
+    state = {"momentum_buffer": momentum_buffer_list} if momentum else {}
+    SGD.functional_step(
+        params, d_p_list, state,
+        weight_decay=weight_decay, momentum=momentum, lr=lr, dampening=dampening, nesterov=nesterov,
+        maximize=maximize, scaled=(fused, grad_scale, found_inf),
+    )  # fmt: skip
 
 
 def _take_sparse(param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
