@@ -206,8 +206,8 @@ def normal(
     if any([t._storage.is_meta for t in tensors]):
         return dispatch.valueless(broadcast_shapes(*[t.shape for t in tensors]), d, None, next(t._storage for t in tensors if t._storage.is_meta))
     entry = "NormalBackward3" if len(tensors) == 2 else "NormalBackward1" if tensors[0] is mean else "NormalBackward2"
-    arrays = [x._array() if isinstance(x, dispatch.Tensor) else x for x in (mean, std)]
-    samples = dispatch.wrap(streams.normal(g, broadcast_shapes(*[t.shape for t in tensors]), *arrays, d.np), d)
+    loc, scale = [x._array() if isinstance(x, dispatch.Tensor) else x for x in (mean, std)]
+    samples = dispatch.wrap(streams.normal(g, broadcast_shapes(*[t.shape for t in tensors]), loc, scale, d.np), d)
     return drawn_with(samples, entry, mean, std)
 
 
