@@ -22,7 +22,7 @@ def stable_order(x: np.ndarray, dim: int, descending: bool = False) -> np.ndarra
     found = ranks(x, dim, descending) if x.size > _FEW else None
     if found is not None:
         found.sort(axis=-1)
-        return np.moveaxis(places(found, x.shape[dim]), -1, dim)
+        return places(found, x.shape[dim]).swapaxes(dim, -1)
     if not descending:
         return np.argsort(x, axis=dim, kind="stable")
     # Sorted backwards and read backwards, equal elements keep their order.
@@ -32,7 +32,7 @@ def stable_order(x: np.ndarray, dim: int, descending: bool = False) -> np.ndarra
 
 def ranks(x: np.ndarray, dim: int, descending: bool = False) -> np.ndarray | None:
     """The ranks along ``dim``, which becomes the last one; ``None`` where 64 bits do not hold them."""
-    rows = np.moveaxis(x, dim, -1)
+    rows = x.swapaxes(dim, -1)
     n = rows.shape[-1]
     width = _width(n)
     if x.dtype.itemsize <= 4 and width <= 32:
@@ -86,7 +86,7 @@ def places_at(x: np.ndarray, at: np.ndarray, dim: int) -> np.ndarray:
     if found is None:
         return np.take_along_axis(stable_order(x, dim), at, dim)
     found = np.partition(found, np.unique(at), axis=-1)
-    return np.moveaxis(places(np.take_along_axis(found, np.moveaxis(at, dim, -1), -1), x.shape[dim]), -1, dim)
+    return places(np.take_along_axis(found, at.swapaxes(dim, -1), -1), x.shape[dim]).swapaxes(dim, -1)
 
 
 def have_ties(ranks: np.ndarray, n: int) -> np.ndarray:
@@ -99,6 +99,6 @@ def picked(x: np.ndarray, order: np.ndarray, dim: int) -> np.ndarray:
     """``np.take_along_axis(x, order, dim)``, which takes three times as long."""
     if x.ndim == 1 or x.size <= _FEW:
         return np.take_along_axis(x, order, dim)
-    rows, order = np.moveaxis(x, dim, -1), np.moveaxis(order, dim, -1)
+    rows, order = x.swapaxes(dim, -1), order.swapaxes(dim, -1)
     starts = np.arange(0, x.size, x.shape[dim] or 1).reshape((*rows.shape[:-1], 1))
-    return np.moveaxis(rows.reshape(-1).take(order + starts), -1, dim)
+    return rows.reshape(-1).take(order + starts).swapaxes(dim, -1)

@@ -90,9 +90,10 @@ def _topk_kernel(x, k, dim, largest, sorted):
         return np.take(x, range(k), axis=dim), np.zeros((*x.shape[:dim], k, *x.shape[dim + 1 :]), np.int64)
     few = _candidates(x.reshape(-1), k, largest) if x.size == n and n >= _MANY and k <= n // 8 else None
     if few is not None:
-        first = few[stable_order(x.reshape(-1)[few], 0, largest)[:k]]
-        order = first.reshape([k if d == dim else 1 for d in range(x.ndim)])
-        tied = _tied(x, order, dim) if n <= _MANY_TIES else None
+        among = x.reshape(-1)[few]
+        first = stable_order(among, 0, largest)[:k]
+        order = few[first].reshape([k if d == dim else 1 for d in range(x.ndim)])
+        tied = _tied(among, first, 0) if n <= _MANY_TIES else None
     elif (found := ranks(x, dim, largest)) is None:
         order = np.take(stable_order(x, dim, largest), range(k), axis=dim)
         tied = _tied(x, order, dim) if x.size <= _MANY_TIES else None
@@ -102,7 +103,7 @@ def _topk_kernel(x, k, dim, largest, sorted):
         if some < n:
             found = np.partition(found, some - 1, axis=-1)[..., :some]
         found = np.sort(found, axis=-1)
-        order = np.moveaxis(places(found[..., :k], n), -1, dim)
+        order = places(found[..., :k], n).swapaxes(dim, -1)
         tied = have_ties(found, n) if x.size <= _MANY_TIES else None
     if tied is not None and (tied.any() or not sorted):
         order = _as_selected(x, order, dim, largest, sorted, tied.reshape(-1))
@@ -123,7 +124,7 @@ def _candidates(row: np.ndarray, k: int, largest: bool) -> np.ndarray | None:
 
 def _tied(x: np.ndarray, order: np.ndarray, dim: int) -> np.ndarray:
     """For each row whether some of the elements picked are equal, or one of them and one that is not picked."""
-    rows, order = np.moveaxis(x, dim, -1), np.moveaxis(order, dim, -1)
+    rows, order = x.swapaxes(dim, -1), order.swapaxes(dim, -1)
     chosen = np.take_along_axis(rows, order, -1)
     last = chosen[..., -1:]
     tied = ((rows == last) | ((rows != rows) & (last != last))).sum(-1) > 1
@@ -137,12 +138,12 @@ _MANY_TIES = 1 << 16
 
 def _as_selected(x: np.ndarray, order: np.ndarray, dim: int, largest: bool, in_order: bool, tied: np.ndarray) -> np.ndarray:
     """The places of the elements picked; in rows that are ``tied``, or if they shall be in no order, those that PyTorch's selection gives."""
-    rows = np.moveaxis(x, dim, -1)
-    found = np.moveaxis(order, dim, -1).copy()
+    rows = x.swapaxes(dim, -1)
+    found = order.swapaxes(dim, -1).copy()
     flat, lines = found.reshape(-1, found.shape[-1]), rows.reshape(-1, rows.shape[-1])
     for i in np.flatnonzero(tied | (not in_order)):
         flat[i] = topk_places(lines[i], flat.shape[-1], largest, in_order)
-    return np.moveaxis(found, -1, dim)
+    return found.swapaxes(dim, -1)
 
 
 @op(
