@@ -1,4 +1,4 @@
-"""Which nodes resize images, and how."""
+"""Which nodes resize images, or take samples of them, and how."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from functools import lru_cache, partial
 import numpy as np
 
 from flambeau.core import dtypes
+from flambeau.engine import grids
 from flambeau.engine.cpu.specs import LONGEST, ResizeSpec, Taps
 from flambeau.engine.pooling import native, planes_of
 from flambeau.engine.sampling import taps_of
@@ -60,5 +61,6 @@ def _kernel(spec: ResizeSpec) -> tuple[int, tuple[int, ...]]:
 FORMS = {
     "_upsample": partial(native, partial(_resize, back=False), _kernel),
     "_upsample_grad": partial(native, partial(_resize, back=True), _kernel),
+    **grids.FORMS,
 }
 """How each op becomes a kernel, by name; see :mod:`flambeau.engine.natives`."""

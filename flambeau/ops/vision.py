@@ -1,15 +1,13 @@
-"""Images: channels and pixels rearranged, and samples taken on a grid."""
+"""Images: channels and pixels rearranged, and affine grids."""
 
 from __future__ import annotations
 
-from itertools import product
 from math import prod
 
 import numpy as np
 
 from flambeau import dispatch
 from flambeau.core import dtypes
-from flambeau.core.dtypes import scalar_name
 from flambeau.core.errors import warn
 from flambeau.ops import layouts, pooling_fractional, resize, unfold  # noqa: F401  (the other families for images)
 from flambeau.ops.record import ErrorSample, Sample, composite
@@ -114,7 +112,7 @@ def channel_shuffle(input, groups):
 # --- affine grids --------------------------------------------------------------------------------------------
 
 
-def _warn_default(align_corners: bool | None) -> bool:
+def warn_default(align_corners: bool | None) -> bool:
     if align_corners is None:
         warn(
             "Default grid_sample and affine_grid behavior has changed to align_corners=False since 1.3.0. Please specify "
@@ -163,7 +161,7 @@ def affine_grid(theta, size, align_corners=None):
         )
     if min(size) <= 0:
         raise ValueError(f"Expected non-zero, positive output size. Got {size}")
-    align_corners = _warn_default(align_corners)
+    align_corners = warn_default(align_corners)
     n, _, *spatial = size
     if align_corners and min(spatial) == 1:
         warn(
@@ -174,172 +172,3 @@ def affine_grid(theta, size, align_corners=None):
     base = np.stack([*axes[::-1], np.ones(spatial)], -1).reshape(1, -1, dims + 1)
     base = dispatch.wrap(base, theta._dtype).expand(n, prod(spatial), dims + 1)
     return base.bmm(theta.transpose(1, 2)).reshape(n, *spatial, dims)
-
-
-# --- sampling on a grid --------------------------------------------------------------------------------------
-
-
-def _reflected(x, n: int, align_corners: bool):
-    """Coordinates folded back into the image at its outermost centres, or edges."""
-    low, high = (0.0, n - 1.0) if align_corners else (-0.5, n - 0.5)
-    span = high - low
-    if span == 0:
-        return x * 0
-    x = (x - low).abs()
-    rest = x.fmod(span)
-    odd = (x / span).floor().remainder(2) == 1
-    return low + (span - rest).where(odd, rest)
-
-
-def _bounded(x, n: int, padding_mode: str, align_corners: bool):
-    if padding_mode == "zeros":
-        return x
-    if padding_mode == "reflection":
-        x = _reflected(x, n, align_corners)
-    return x.nan_to_num(0.0).clamp(0, n - 1)  # NaN, and what an infinite one is folded to, count as 0
-
-
-class _Image:
-    """An input whose values can be taken at whole coordinates; zero outside."""
-
-    def __init__(self, input) -> None:
-        self.sizes = input._shape[2:]
-        self.flat = input.reshape(*input._shape[:2], prod(self.sizes))
-
-    def at(self, coordinates: list):
-        """The values (N, C, places) at coordinates (N, places), one for each spatial dim."""
-        index, inside = 0, None
-        for x, n in zip(coordinates, self.sizes, strict=True):
-            within = (x >= 0) & (x <= n - 1)
-            inside = within if inside is None else inside & within
-            index = index * n + x.clamp(0, n - 1).nan_to_num(0.0).long()  # NaN is outside
-        shape = (*self.flat._shape[:2], index._shape[1])
-        values = self.flat.gather(2, index.unsqueeze(1).expand(shape))
-        return values.masked_fill(~inside.unsqueeze(1), 0)
-
-
-def _multilinear(image: _Image, coordinates: list):
-    floors = [x.detach().floor() for x in coordinates]
-    total = None
-    for corner in product((0, 1), repeat=len(floors)):
-        weight = 1
-        for x, low, up in zip(coordinates, floors, corner, strict=True):
-            weight = weight * (x - low if up else low + 1 - x)
-        part = image.at([low + up for low, up in zip(floors, corner, strict=True)]) * weight.unsqueeze(1)
-        total = part if total is None else total + part
-    return total
-
-
-def _cubic_weights(t, a: float = -0.75) -> list:
-    """Keys' cubic convolution kernel at 1 + t, t, 1 - t and 2 - t."""
-
-    def near(x):
-        return ((a + 2) * x - (a + 3)) * x * x + 1
-
-    def far(x):
-        return ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
-
-    return [far(t + 1), near(t), near(1 - t), far(2 - t)]
-
-
-def _bicubic(image: _Image, coordinates: list, padding_mode: str, align_corners: bool):
-    floors = [x.detach().floor() for x in coordinates]
-    weights = [_cubic_weights(x - low) for x, low in zip(coordinates, floors, strict=True)]
-    total = None
-    for i in range(4):
-        row = None
-        for j in range(4):
-            places = [
-                _bounded(low + k - 1, n, padding_mode, align_corners)
-                for low, k, n in zip(floors, (i, j), image.sizes, strict=True)
-            ]
-            part = image.at(places) * weights[1][j].unsqueeze(1)
-            row = part if row is None else row + part
-        part = row * weights[0][i].unsqueeze(1)
-        total = part if total is None else total + part
-    return total
-
-
-def _check_grid(input, grid, mode: str, padding_mode: str) -> None:
-    if mode not in ("bilinear", "nearest", "bicubic"):
-        raise ValueError(
-            f"nn.functional.grid_sample(): expected mode to be 'bilinear', 'nearest' or 'bicubic', but got: '{mode}'"
-        )
-    if padding_mode not in ("zeros", "border", "reflection"):
-        raise ValueError(
-            "nn.functional.grid_sample(): expected padding_mode to be 'zeros', 'border', or 'reflection', but got: "
-            f"'{padding_mode}'"
-        )
-    shapes = f"but got input with sizes {list(input._shape)} and grid with sizes {list(grid._shape)}"
-    if input._shape[:1] != grid._shape[:1]:
-        raise RuntimeError(f"grid_sampler(): expected grid and input to have same batch size, {shapes}")
-    dims = input.dim() - 2
-    if grid._shape[-1] != dims:
-        raise RuntimeError(
-            f"grid_sampler(): expected grid to have size {dims} in last dimension, but got grid with sizes "
-            f"{list(grid._shape)}"
-        )
-    if dims not in (2, 3) or grid.dim() != input.dim():
-        raise RuntimeError(
-            f"grid_sampler(): expected {4 if dims < 3 else 5}D input and grid with same number of dimensions, {shapes}"
-        )
-    for d in range(2, dims + 2):
-        if input._shape[d] == 0:
-            raise RuntimeError(
-                "grid_sampler(): expected input to have non-empty spatial dimensions, but input has sizes "
-                f"{list(input._shape)} with dimension {d} being empty"
-            )
-    if mode == "bicubic" and dims == 3:
-        raise RuntimeError("grid_sampler(): bicubic interpolation only supports 4D input")
-    if input._dtype is not grid._dtype:
-        raise RuntimeError(
-            f"expected scalar type {scalar_name(input._dtype)} but found {scalar_name(grid._dtype)}: input and grid must "
-            "have the same dtype"
-        )
-
-
-@composite(
-    name="nn.functional.grid_sample",
-    samples=lambda make: [
-        Sample(make(1, 2, 3, 4), make(1, 2, 2, 2, low=-0.9, high=0.9), align_corners=False),
-        Sample(make(1, 1, 3, 3), make(1, 2, 2, 2, low=-1.4, high=1.4), padding_mode="border", align_corners=True),
-        Sample(make(1, 1, 3, 3), make(1, 2, 2, 2, low=-1.4, high=1.4), padding_mode="reflection", align_corners=False),
-        Sample(make(1, 1, 3, 3), make(1, 2, 2, 2, low=-0.9, high=0.9), "bicubic", align_corners=False),
-        Sample(make(1, 1, 3, 3), make(1, 2, 2, 2, low=-0.9, high=0.9), "nearest", align_corners=False),
-        Sample(make(1, 1, 2, 2, 3), make(1, 1, 2, 1, 3, low=-0.9, high=0.9), align_corners=True),
-    ],
-    errors=lambda make: [
-        ErrorSample(
-            ValueError, "expected mode to be", make(1, 1, 3, 3), make(1, 2, 2, 2), "linear", align_corners=True
-        ),
-        ErrorSample(RuntimeError, "same batch size", make(1, 1, 3, 3), make(2, 2, 2, 2), align_corners=True),
-        ErrorSample(RuntimeError, "size 2 in last dimension", make(1, 1, 3, 3), make(1, 2, 2, 3), align_corners=True),
-    ],
-)
-def grid_sample(input, grid, mode="bilinear", padding_mode="zeros", align_corners=None):
-    """The values of an input (N, C, H, W) at the places of a grid (N, h, w, 2): (N, C, h, w). Likewise in three dims.
-
-    A place is (x, y) with -1 and 1 at the left and right, or upper and lower, border: the outermost centres with
-    ``align_corners``, else the outermost edges. ``mode``: ``"bilinear"``, ``"nearest"`` or ``"bicubic"``. Outside the
-    image ``padding_mode`` ``"zeros"`` gives 0, ``"border"`` the border's value, ``"reflection"`` the mirror image.
-
-    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.grid_sample.html
-    """
-    _check_grid(input, grid, mode, padding_mode)
-    align_corners = _warn_default(align_corners)
-    image = _Image(input)
-    n, *places, dims = grid._shape
-    coordinates = []
-    for d, size in enumerate(image.sizes):
-        x = grid.select(-1, dims - 1 - d).reshape(n, prod(places))
-        x = (x + 1) * ((size - 1) / 2) if align_corners else ((x + 1) * size - 1) / 2
-        coordinates.append(x if mode == "bicubic" else _bounded(x, size, padding_mode, align_corners))
-    if mode == "nearest":
-        result = image.at([x.round() for x in coordinates])
-        if grid.requires_grad:  # the result depends on the grid, though its gradient is 0
-            result = result - (coordinates[0] * 0).nan_to_num(0.0).abs().unsqueeze(1)
-    elif mode == "bilinear":
-        result = _multilinear(image, coordinates)
-    else:
-        result = _bicubic(image, coordinates, padding_mode, align_corners)
-    return result.reshape(n, input._shape[1], *places)

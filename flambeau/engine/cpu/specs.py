@@ -312,3 +312,26 @@ class ResizeSpec(NamedTuple):
     strides: tuple[int, int, int, int]
     rows: Taps
     columns: Taps
+
+
+class GridSpec(NamedTuple):
+    """Samples of images at the places of a grid (see :mod:`flambeau.ops.grids`), or one of their gradients.
+
+    ``part`` is ``"sample"`` (images, grid -> samples), ``"scatter"`` (g, grid -> the gradient of the images) or ``"slopes"`` (g, images,
+    grid -> that of the grid). ``places`` is how many places an image's grid has. Strides are in elements: ``image`` those of image,
+    channel and each dim; ``grid`` those of image, place and coordinate; ``g`` those of image, channel and place. What is made is
+    contiguous.
+    """
+
+    part: str
+    dtype: DType
+    nearest: bool
+    padding: str
+    align_corners: bool
+    images: int
+    channels: int
+    sizes: tuple[int, ...]
+    places: int
+    image: tuple[int, ...]
+    grid: tuple[int, int, int]
+    g: tuple[int, int, int]
