@@ -23,10 +23,10 @@ def test_a_namespace_may_have_the_name_of_a_family_of_ops():
         assert getattr(torch.ops, name).twice(torch.ones(1)).item() == 2
         lib._destroy()
     from flambeau.ops import conv2d
-    from flambeau.ops.vision import grid_sample
+    from flambeau.ops.vision import affine_grid
 
     assert conv2d(torch.ones(1, 1, 3, 3), torch.ones(1, 1, 3, 3)).item() == 9
-    assert callable(grid_sample) and callable(torch.ops.conv2d)
+    assert callable(affine_grid) and callable(torch.ops.conv2d)
     assert torch.nn.functional.conv2d(torch.ones(1, 1, 2, 2), torch.ones(1, 1, 2, 2)).item() == 4
 
 

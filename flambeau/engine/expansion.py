@@ -17,7 +17,7 @@ Whatever no one reads of what a rule makes is dropped.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import prod
 
 from flambeau.core import dtypes
@@ -115,13 +115,14 @@ class Expansion:
         if self.node.dtype not in _WIDER:
             self.refuse("computed as it is")
         dtype = _WIDER[self.node.dtype]
-        operands = [
-            self.cast(x, dtype) if isinstance(x, Ref) else x.place if isinstance(x, Number) else None if x is None else Static(x)
-            for x in inputs
-        ]
-        self.nodes.append(Template(self.node.op, attrs, self.node.shape, dtype, operands))
+        return self.node_of(self.node.op, self.node.shape, [self.cast(x, dtype) if isinstance(x, Ref) else x for x in inputs], attrs)
+
+    def node_of(self, op, shape: tuple[int, ...], inputs: Sequence, attrs: dict) -> Ref:
+        """What ``op``, a record, makes of inputs, the first of which has the dtype of the result."""
+        dtype = next(x.dtype for x in inputs if isinstance(x, Ref))
+        self.nodes.append(Template(op, attrs, shape, dtype, _operands(inputs)))
         self.parts.append(len(self.nodes) - 1)
-        return Ref(self.parts[-1], self.node.shape, dtype)
+        return Ref(self.parts[-1], shape, dtype)
 
     def view(self, x: Ref, shape) -> Ref:
         """``x`` in another shape; costs nothing where it lies in memory so that a view can show it."""
@@ -134,9 +135,7 @@ class Expansion:
     def _part(self, lower: Callable, inputs: tuple, dims: tuple[int, ...] | None, keepdim: bool, shape) -> Ref:
         refs = [x for x in inputs if isinstance(x, Ref)]
         form = common_shape(shape, *[r.shape for r in refs])
-        operands = [
-            x if x is None or isinstance(x, Ref) else x.place if isinstance(x, Number) else Static(x) for x in inputs
-        ]
+        operands = _operands(inputs)
         shape = form
         if dims is not None:
             shape = tuple(1 if d in dims else n for d, n in enumerate(form) if keepdim or d not in dims)
@@ -154,12 +153,7 @@ class Expansion:
         result = self.cast(result, dtype)
         source = result.source
         whole = result.offset == 0 and is_whole(result.shape, result.strides)
-        if (
-            source not in self.parts
-            or source in self.finished
-            or not whole
-            or prod(self.nodes[source].shape) != prod(shape)
-        ):
+        if source not in self.parts or source in self.finished or not whole or not _can_have(self.nodes[source], shape):
             result = self.map(lambda b, x: b.cast(x, dtype), result)
             source = result.source
         part = self.nodes[source]
@@ -175,6 +169,16 @@ class Expansion:
 
 _WIDER = dict.fromkeys((dtypes.float16, dtypes.bfloat16), dtypes.float32)
 _WIDER |= dict.fromkeys((dtypes.int8, dtypes.uint8, dtypes.int16), dtypes.int32)
+
+
+def _can_have(part: Template, shape: tuple[int, ...]) -> bool:
+    """Whether a part may be seen in another shape. What a kernel of its own makes depends on it, what loops make does not."""
+    return prod(part.shape) == prod(shape) if part.op.__class__ is Part else tuple(part.shape) == tuple(shape)
+
+
+def _operands(inputs: Sequence) -> list:
+    """Inputs of a rule as those of a template."""
+    return [x if x is None or isinstance(x, Ref) else x.place if isinstance(x, Number) else Static(x) for x in inputs]
 
 
 def _computing(dtype: Dtype) -> Dtype:

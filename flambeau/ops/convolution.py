@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from flambeau.core.dtypes import BOOLEAN, scalar_name
 from flambeau.ops import convolution_kernels as kernels
+from flambeau.ops import convolution_volumes as volumes
 from flambeau.ops import layouts
 from flambeau.ops.complexes import conj_of
 from flambeau.ops.matmul import require_tensors
@@ -29,6 +30,7 @@ def _over_places(g):
     name="_convolution",
     tensors="input weight bias",
     kernel=kernels.forward,
+    expand=volumes.forward,
     grad={
         "input": lambda g, weight, input_shape, stride, pads, dilation, groups: _convolution_input(
             g, conj_of(weight), None, stride, pads, dilation, groups, input_shape[2:]
@@ -52,6 +54,7 @@ def _convolution(input, weight, bias, stride, pads, dilation, groups, outputs):
     name="_convolution_input",
     tensors="grad weight bias",
     kernel=kernels.input_gradient,
+    expand=volumes.input_gradient,
     grad={
         "grad": lambda g, weight, grad_shape, stride, pads, dilation, groups: _convolution(
             g, conj_of(weight), None, stride, pads, dilation, groups, grad_shape[2:]
@@ -75,6 +78,7 @@ def _convolution_input(grad, weight, bias, stride, pads, dilation, groups, sizes
     name="_convolution_weight",
     tensors="input grad",
     kernel=kernels.weight_gradient,
+    expand=volumes.weight_gradient,
     grad={
         "input": lambda g, grad, input_shape, stride, pads, dilation, groups: _convolution_input(
             conj_of(grad), g, None, stride, pads, dilation, groups, input_shape[2:]
