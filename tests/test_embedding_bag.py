@@ -37,3 +37,26 @@ def test_wrong_offsets():
     with pytest.raises(RuntimeError, match=r"offsets\[-1\] can not be greater"):
         F.embedding_bag(numbers, table, torch.tensor([0, 3]))
     assert F.embedding_bag(torch.tensor([], dtype=torch.int64), table, torch.tensor([0, 0])).tolist() == [[0, 0], [0, 0]]
+
+
+@pytest.mark.parametrize("mode", ["sum", "mean", "max"])
+@pytest.mark.parametrize("bags, length, width, rows", [(1, 1, 1, 1), (3, 4, 5, 7), (16, 20, 33, 50), (2, 7, 3, 2)])
+def test_bags_of_equal_length(mode, bags, length, width, rows):
+    """They are computed as a whole; what offsets say bag by bag is the same, in the interpreter and in plans."""
+    rng = np.random.default_rng(0)
+    table, index = rng.standard_normal((rows, width)), rng.integers(0, rows, (bags, length))
+    if mode == "max":  # equal rows share a gradient in one way, and the first of them has it in the other
+        rows = bags * length
+        table, index = rng.standard_normal((rows, width)), rng.permutation(rows).reshape(bags, length)
+    offsets, weights = torch.arange(bags) * length, rng.standard_normal((bags, width))
+
+    def program(whole: bool) -> tuple[np.ndarray, np.ndarray]:
+        weight, i = torch.tensor(table, requires_grad=True), torch.tensor(index)
+        made = F.embedding_bag(i, weight, mode=mode) if whole else F.embedding_bag(i.reshape(-1), weight, offsets, mode=mode)
+        (made * torch.tensor(weights)).sum().backward()
+        return made.detach().numpy(), weight.grad.numpy()
+
+    expected = program(False)
+    for _ in range(3):
+        for a, b in zip(expected, program(True), strict=True):
+            np.testing.assert_allclose(b, a, rtol=1e-12, atol=1e-12)

@@ -130,6 +130,15 @@ def _rows(node) -> Native | None:
     return _native(node, [table, index], [move])
 
 
+def _summed_rows(node) -> Native | None:
+    """The rows of a table in each of some bags added up."""
+    x, index = node.inputs
+    lookup = Lookup(1, index.dtype, (*index.strides, 0), x.shape[0], x.strides[0], False)
+    shape = (*index.shape, x.shape[1])
+    move = Move(0, shape, (0, 0), ((0, 0, x.strides[1]), (shape[2], 0, 1)), (lookup,), add=True, reads=True)
+    return _native(node, [x, index], [move], "zeros")
+
+
 def _added_rows(node) -> Native | None:
     """A table to which rows are added."""
     g, index = node.inputs
@@ -376,6 +385,7 @@ def _rolled(node) -> Native | None:
 _FORMS: dict[str, Callable] = {
     "_embedding": _rows,
     "_embedding_grad": _added_rows,
+    "_bag_sums": _summed_rows,
     "_index": _indexed,
     "_index_put": _put,
     "index_select": _selected,

@@ -244,6 +244,35 @@ def _number_bags(offsets, count):
     return np.cumsum(np.bincount(offsets, minlength=count)[:count]) - 1
 
 
+def _sum_rows(weight, indices, scale_grad_by_freq):
+    _check_range(indices, len(weight), True)
+    return np.add.reduce(weight[indices], axis=1, initial=0)  # of -0.0 alone it is 0.0
+
+
+def _grad_of_sums(g, indices, weight_shape, scale_grad_by_freq):
+    g = g.unsqueeze(1).expand(*indices._shape, weight_shape[1])
+    return _grad_of_lookup(g, indices, weight_shape, -1, scale_grad_by_freq)
+
+
+def _verify_sums(inputs: tuple, attrs: dict) -> bool:
+    return _verify(inputs, {"in_bags": True})
+
+
+@op(
+    name="_bag_sums",
+    tensors="weight indices",
+    kernel=_sum_rows,
+    grad={"weight": _grad_of_sums},
+    checked=True,
+    verify=_verify_sums,
+    method=False,
+    backward_name="EmbeddingBagBackward0",
+)
+def _bag_sums(weight, indices, scale_grad_by_freq):
+    """The sums of the rows of ``weight`` in bags of equal length: for indices (bags, length)."""
+    return (indices._shape[0], weight._shape[1]), weight._dtype, (weight, indices), {"scale_grad_by_freq": scale_grad_by_freq}
+
+
 @op(name="_bag_numbers", kernel=_number_bags, checked=True, method=False)
 def _bag_numbers(offsets, count):
     """For each of ``count`` elements the number of the bag that it is in."""
@@ -302,11 +331,19 @@ def embedding_bag(
         if not offsets._shape[0]:
             raise RuntimeError("include_last_offset: number of offset should be at least 1")
         offsets = offsets[:-1]
+    length = input._shape[1] if input.dim() == 2 else 0
     indices, offsets, per_sample_weights = _check_bags(input, weight, offsets, mode, per_sample_weights)
     if max_norm is not None:
         _renormalise(weight, indices, max_norm, norm_type)
     padding_idx = _padding(padding_idx, weight._shape[0], "padding_idx must be within the number of embeddings", RuntimeError)
-    if sparse and weight.requires_grad and dispatch.grad_mode.enabled:
+    dense = not (sparse and weight.requires_grad and dispatch.grad_mode.enabled)
+    if length and dense and padding_idx < 0 and per_sample_weights is None:
+        if mode == "max":
+            rows = _embedding(weight, indices, -1, bool(scale_grad_by_freq), True)
+            return rows.reshape(-1, length, weight._shape[1]).max(1)[0]
+        total = _bag_sums(weight, indices.reshape(-1, length), bool(scale_grad_by_freq))
+        return total if mode == "sum" else total / length
+    if not dense:
         if mode == "max" or scale_grad_by_freq:
             raise RuntimeError("embedding_bag: sparse gradients are supported for mode 'sum' and 'mean' without scale_grad_by_freq")
         rows = dispatch.sparse().lookup(weight, indices, lambda w, i: _embedding(w, i, -1, False, True), padding_idx, False)
