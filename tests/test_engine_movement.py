@@ -304,3 +304,31 @@ def test_large_moves_on_every_machine(level):
     move = Move(0, flat.shape, (0, 0), ((1, 700), (900, 1)))
     call(movement_kernel(MovementSpec(dtypes.float32, flat.size, 1, "", (move,)), on), x, flat)
     assert np.array_equal(flat, x.T)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "int32", "uint8"])
+@pytest.mark.parametrize("reduce", ["sum", "mean", "amax", "amin", "prod"])
+@pytest.mark.parametrize("shape, count, dim", [((6, 5), 9, 0), ((5, 6), 9, 1), ((40, 33), 60, 0)])
+@pytest.mark.parametrize("include_self", [False, True])
+@pytest.mark.parametrize("rows", [False, True])
+def test_scatter_reduce(dtype, reduce, shape, count, dim, include_self, rows):
+    """The interpreter and plans agree, whether the index is one for whole rows or not; what is not hit stays."""
+    rng = np.random.default_rng(0)
+    given = (count, shape[1]) if dim == 0 else (shape[0], count)
+    base, source = ((rng.standard_normal(s) * 9).astype(dtype) for s in (shape, given))
+    index = torch.tensor(rng.integers(0, shape[dim], given))
+    if rows:
+        index = index.narrow(1 - dim, 0, 1).expand(given)
+
+    def program() -> np.ndarray:
+        return (torch.tensor(base) * 1).scatter_reduce(dim, index, torch.tensor(source), reduce, include_self=include_self).numpy()
+
+    before = config.compiled, config.compile_after
+    try:
+        config.compiled, config.compile_after = False, 0
+        expected = program()
+        config.compiled = True
+        found = program()
+    finally:
+        config.compiled, config.compile_after = before
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)

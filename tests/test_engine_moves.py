@@ -70,8 +70,8 @@ def meant(spec, values, result, number):
             new = np.broadcast_to(np.array(number if m.constant is None else m.constant).astype(result.dtype), ends[1].shape)
         else:
             new = values[m.source][ends[0]]
-        if m.add:
-            np.add.at(result, ends[1], new)
+        if m.fold:
+            {"add": np.add, "max": np.maximum, "min": np.minimum}[m.fold].at(result, ends[1], new)
         else:
             for at, x in ((ends[1], new),) if len(set(ends[1])) == len(ends[1]) else zip(ends[1], new):
                 result[at] = x
@@ -83,7 +83,8 @@ class Case:
     def __init__(self, rng, dtype=None, large=False) -> None:
         add = rng.random() < 0.4
         self.dtype = dtype = dtype or (SUMS if add else DTYPES)[rng.integers(len(SUMS if add else DTYPES))]
-        self.add, self.rng, self.large = add and dtype in SUMS, rng, large
+        folds = ["add", "max", "min"] if dtype.is_signed else ["add"]
+        self.fold, self.rng, self.large = str(rng.choice(folds)) if add and dtype in SUMS else "", rng, large
         self.values: list[np.ndarray] = []
         self.numbers = False
         self.size = 1
@@ -118,10 +119,10 @@ class Case:
         if self.large:
             shape.insert(int(rng.integers(0, rank + 1)), int(rng.integers(1, 3)) * WORTH_DIVIDING // prod([*shape, 3]) + 1)
         shape = tuple(shape)
-        fills = not self.add and rng.random() < 0.25
-        reads = not fills and not self.add and rng.random() < 0.5
+        fills = not self.fold and rng.random() < 0.25
+        reads = not fills and not self.fold and rng.random() < 0.5
         lookups = tuple([self.lookup(shape) for _ in range(0 if self.large and not reads else rng.choice([0, 0, 1, 1, 2]))])
-        strides = (0,) * len(shape) if fills else self.layout(shape, True), self.layout(shape, self.add)
+        strides = (0,) * len(shape) if fills else self.layout(shape, True), self.layout(shape, bool(self.fold))
         extra = sum(abs((x.extent - 1) * x.step) for x in lookups)
         lows, highs = zip(*[reach(shape, s) for s in strides])
         starts = tuple([-low + int(rng.integers(0, 3)) for low in lows])
@@ -131,9 +132,9 @@ class Case:
             given = self.dtype in GIVEN and rng.random() < 0.5
             self.numbers |= given
             constant = None if given else 1.0 if self.dtype is D.bool else float(rng.integers(0, 100)) + (0.5 if self.dtype.is_floating_point else 0)
-            return Move(-1, shape, (0, starts[1]), strides, lookups, False, False, constant)
+            return Move(-1, shape, (0, starts[1]), strides, lookups, False, "", constant)
         self.values.append(self.elements(sizes[0]))
-        return Move(len(self.values) - 1, shape, starts, strides, lookups, reads, self.add)
+        return Move(len(self.values) - 1, shape, starts, strides, lookups, reads, self.fold)
 
     def lookup(self, shape):
         rng = self.rng
@@ -218,7 +219,7 @@ def test_few_kernels_serve_all_sizes():
         rows, n, w = (int(n) for n in rng.integers(1, 200, 3))
         lookup = Lookup(1, D.int64, (1, 0), rows, w, False)
         yield MovementSpec(D.float32, n * w, 2, "", (Move(0, (n, w), (0, 0), ((0, 1), (w, 1)), (lookup,), reads=True),), True)
-        yield MovementSpec(D.float32, rows * w, 2, "zeros", (Move(0, (n, w), (0, 0), ((w, 1), (0, 1)), (lookup,), add=True),), True)
+        yield MovementSpec(D.float32, rows * w, 2, "zeros", (Move(0, (n, w), (0, 0), ((w, 1), (0, 1)), (lookup,), fold="add"),), True)
         k = int(rng.integers(1, 80))
         moves = tuple([Move(i, (n, w), (0, i * w), ((w, 1), (k * w, 1))) for i in range(k)])
         yield MovementSpec(D.float32, n * w * k, k, "", moves)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from itertools import product
-from math import prod
+from math import inf, prod
 
 from flambeau.core import dtypes
 from flambeau.core.size import broadcast_shapes, contiguous_strides, may_overlap
@@ -50,7 +50,10 @@ def _native(node, values: list[Ref], moves: list[Move], begin: str = "", number:
     """``number`` is the place among the plan's of the number that moves without a source write."""
     from flambeau.engine.cpu.movement import movement_kernel  # LLVM is loaded with the first plan
 
-    if any(m.add for m in moves) and (node.dtype in _HALF or node.dtype.kind not in (dtypes.INTEGRAL, dtypes.FLOATING)):
+    folds = {m.fold for m in moves} - {""}
+    if folds and (node.dtype in _HALF or node.dtype.kind not in (dtypes.INTEGRAL, dtypes.FLOATING)):
+        return None
+    if folds - {"add"} and not node.dtype.is_signed:
         return None
     if number is not None and (node.dtype in _HALF or node.dtype.is_complex):
         return None
@@ -135,7 +138,7 @@ def _summed_rows(node) -> Native | None:
     x, index = node.inputs
     lookup = Lookup(1, index.dtype, (*index.strides, 0), x.shape[0], x.strides[0], False)
     shape = (*index.shape, x.shape[1])
-    move = Move(0, shape, (0, 0), ((0, 0, x.strides[1]), (shape[2], 0, 1)), (lookup,), add=True, reads=True)
+    move = Move(0, shape, (0, 0), ((0, 0, x.strides[1]), (shape[2], 0, 1)), (lookup,), fold="add", reads=True)
     return _native(node, [x, index], [move], "zeros")
 
 
@@ -144,7 +147,7 @@ def _added_rows(node) -> Native | None:
     g, index = node.inputs
     width, padding = node.shape[1], node.attrs["padding_idx"]
     lookup = Lookup(1, index.dtype, (*index.strides, 0), node.shape[0], width, False)
-    moves = [Move(0, g.shape, (0, 0), (g.strides, (0,) * len(index.shape) + (1,)), (lookup,), add=True)]
+    moves = [Move(0, g.shape, (0, 0), (g.strides, (0,) * len(index.shape) + (1,)), (lookup,), fold="add")]
     if padding >= 0:
         moves.append(Move(-1, (width,), (0, padding * width), ((0,), (1,)), constant=0))
     return _native(node, [g, index], moves, "zeros")
@@ -178,7 +181,7 @@ def _put(node) -> Native | None:
     base, values, *indices = node.inputs
     shape, lookups, others = _lookups(base.shape, contiguous_strides(base.shape), indices, 2)
     source = broadcast_strides(values.shape, values.strides, shape)
-    move = Move(1, shape, (0, 0), (source, others), tuple(lookups), add=node.attrs["accumulate"])
+    move = Move(1, shape, (0, 0), (source, others), tuple(lookups), fold="add" if node.attrs["accumulate"] else "")
     return _onto(node, [base, values, *[i for i in indices if i is not None]], move)
 
 
@@ -198,14 +201,14 @@ def _only(ndim: int, dim: int, index: Ref) -> tuple[int, ...]:
     return tuple([index.strides[0] if d == dim and index.shape else 0 for d in range(ndim)])
 
 
-def _slices(add: bool, node) -> Native | None:
+def _slices(fold: str, node) -> Native | None:
     """Whole slices written or added."""
     base, index, source = node.inputs
     dim = node.attrs["dim"]
     if not base.shape or not source.shape:
         return None
     lookup = Lookup(1, index.dtype, _only(len(base.shape), dim, index), base.shape[dim], _step(base, dim), False)
-    move = Move(2, source.shape, (0, 0), (source.strides, _across(base, dim)), (lookup,), add=add)
+    move = Move(2, source.shape, (0, 0), (source.strides, _across(base, dim)), (lookup,), fold=fold)
     return _onto(node, [base, index, source], move)
 
 
@@ -220,7 +223,7 @@ def _gathered(node) -> Native | None:
     return _native(node, [x, index], [move])
 
 
-def _scattered(add: bool, node) -> Native | None:
+def _scattered(fold: str, node) -> Native | None:
     base, index, source = node.inputs
     dim = node.attrs["dim"]
     if not base.shape or not index.shape:
@@ -230,8 +233,31 @@ def _scattered(add: bool, node) -> Native | None:
         return _onto(node, [base, index], *_filled(source, index.shape, 0, _across(base, dim), (lookup,)))
     if not source.shape:
         return None
-    move = Move(2, index.shape, (0, 0), (source.strides, _across(base, dim)), (lookup,), add=add)
+    move = Move(2, index.shape, (0, 0), (source.strides, _across(base, dim)), (lookup,), fold=fold)
     return _onto(node, [base, index, source], move)
+
+
+def _reduced(node) -> Native | None:
+    """What is scattered becomes one with what is there, or with what else is scattered there."""
+    base, index, source = node.inputs
+    dim, fold = node.attrs["dim"], _FOLDS.get(node.attrs["reduce"])
+    if fold is None or not base.shape or not index.shape or not source.shape:
+        return None
+    if node.attrs["include_self"]:
+        return _scattered(fold, node)
+    lookup = Lookup(1, index.dtype, index.strides, base.shape[dim], _step(base, dim), False)
+    across, strides = _across(base, dim), contiguous_strides(base.shape)
+    info = None if node.dtype.kind == dtypes.FLOATING else dtypes.iinfo(node.dtype)
+    nothing = {"add": 0, "max": info.min if info else -inf, "min": info.max if info else inf}[fold]
+    moves = [
+        Move(0, base.shape, (0, 0), (base.strides, strides)),
+        Move(-1, index.shape, (0, 0), ((0,) * len(across), across), (lookup,), constant=nothing),
+        Move(2, index.shape, (0, 0), (source.strides, across), (lookup,), fold=fold),
+    ]
+    return _native(node, [base, index, source], moves)
+
+
+_FOLDS = {"sum": "add", "amax": "max", "amin": "min"}
 
 
 def _filled_slices(node) -> Native | None:
@@ -278,7 +304,7 @@ def _stacked(node) -> Native | None:
 
 def _scattered_part(node) -> Native | None:
     (g,), a = node.inputs, node.attrs
-    move = Move(0, g.shape, (0, a["offset"]), (g.strides, tuple(a["strides"])), add=a["overlaps"])
+    move = Move(0, g.shape, (0, a["offset"]), (g.strides, tuple(a["strides"])), fold="add" if a["overlaps"] else "")
     return _native(node, [g], [move], "zeros")
 
 
@@ -335,7 +361,7 @@ def _mapped_moves(shape: tuple, strides: tuple, wide: tuple, pairs: tuple, mode:
         inner = sum(first * s for (_, _, first, _), s in zip(chosen, strides, strict=True))
         outer = sum(begin * s for (begin, _, _, _), s in zip(chosen, wide, strict=True))
         walk = tuple([step * s for (_, _, _, step), s in zip(chosen, strides, strict=True)])
-        moves.append(Move(0, part, (outer, inner), (wide, walk), add=True) if back
+        moves.append(Move(0, part, (outer, inner), (wide, walk), fold="add") if back
                      else Move(0, part, (inner, outer), (walk, wide)))  # fmt: skip
     return moves
 
@@ -389,11 +415,12 @@ _FORMS: dict[str, Callable] = {
     "_index": _indexed,
     "_index_put": _put,
     "index_select": _selected,
-    "index_add": partial(_slices, True),
-    "index_copy": partial(_slices, False),
+    "index_add": partial(_slices, "add"),
+    "index_copy": partial(_slices, ""),
     "gather": _gathered,
-    "_scatter": partial(_scattered, False),
-    "scatter_add": partial(_scattered, True),
+    "_scatter": partial(_scattered, ""),
+    "scatter_reduce": _reduced,
+    "scatter_add": partial(_scattered, "add"),
     "cat": _joined,
     "stack": _stacked,
     "_strided_scatter": _scattered_part,

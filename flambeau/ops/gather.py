@@ -12,7 +12,7 @@ from flambeau.core.size import broadcast_shapes, wrap_dim
 from flambeau.ops import layouts
 from flambeau.ops.indexing import in_range, index_put, verify_along
 from flambeau.ops.indexing import index as elements_at
-from flambeau.ops.record import ErrorSample, Sample, composite, op
+from flambeau.ops.record import ErrorSample, Sample, composite, op, registry
 
 # --- element by element: gather and scatter ------------------------------------------------------------------
 
@@ -100,11 +100,11 @@ def _scatter_kernel(x, index, src, dim, reduce, include_self=True):
         return out
     if not include_self:
         flat[places] = {"sum": 0, "mean": 0, "prod": 1, "amax": _lowest(out.dtype), "amin": _highest(out.dtype)}[reduce]
-    _UFUNCS[reduce].at(flat, places, src)
+    # Flat, since that is what NumPy has a fast loop for.
+    row, at = flat.reshape(-1), np.ravel_multi_index(places, flat.shape).reshape(-1)
+    _UFUNCS[reduce].at(row, at, src.reshape(-1) if isinstance(src, np.ndarray) else src)
     if reduce == "mean":
-        counts = np.full(flat.shape, int(include_self))
-        np.add.at(counts, places, 1)
-        counts[counts == 0] = 1
+        counts = np.maximum(np.bincount(at, minlength=flat.size) + int(include_self), 1).reshape(flat.shape)
         flat[...] = flat // counts if out.dtype.kind in "iu" else flat / counts
     return out
 
@@ -247,6 +247,17 @@ def _scatter_reduce_gradient(g, needs, input, index, src, out, dim, reduce, incl
     return own, None, theirs if needs[2] else None
 
 
+def _expand_scatter_mean(e, input, index, src, dim, reduce, include_self):
+    """Sums, divided by how many are added up."""
+    if reduce != "mean" or input.dtype not in (dtypes.float32, dtypes.float64):
+        e.refuse("computed as it is")
+    sums = e.node_of(e.node.op, input.shape, [input, index, src], {"dim": dim, "reduce": "sum", "include_self": include_self})
+    one = e.map(lambda b, i: b.cast(b.eq(i, i), input.dtype), index)
+    own = e.map(lambda b, x: b.const(int(include_self), x.dtype), input)
+    counts = e.node_of(registry["scatter_add"], input.shape, [own, index, one], {"dim": dim})
+    return e.map(lambda b, x, n: b.div(x, b.select(b.eq(n, 0), 1, n)), sums, counts)
+
+
 @op(
     tensors="input index src",
     checked=True,
@@ -254,6 +265,7 @@ def _scatter_reduce_gradient(g, needs, input, index, src, out, dim, reduce, incl
     inplace=True,
     out="same",
     kernel=_scatter_kernel,
+    expand=_expand_scatter_mean,
     grad={"*": _scatter_reduce_gradient},
     samples=lambda make: [
         Sample(make(3, 2), 0, make.index(3, 4, 2), make(4, 2), reduce, include_self=include)

@@ -71,6 +71,8 @@ def all_below(index: np.ndarray, n: int) -> bool:
     if 0 < index.size <= _FEW:
         values = index.reshape(-1).tolist()
         return min(values) >= 0 and max(values) < n
+    if 0 in index.strides:  # expanded: each is there many times
+        index = index[tuple([slice(None) if s else slice(1) for s in index.strides])]
     unsigned = index.view(_UNSIGNED.get(index.dtype, index.dtype))
     return not index.size or bool(np.maximum.reduce(unsigned, axis=None) < n)
 

@@ -22,10 +22,10 @@ from flambeau.engine.cpu import threads
 from flambeau.engine.cpu.compiler import Session
 from flambeau.engine.cpu.compiler import session as process_session
 from flambeau.engine.cpu.moves import (
-    ADDED,
     ALL,
     ELEMENTS,
     ENTRY,
+    FOLDED,
     HEAD,
     PAIRS,
     VECTORS,
@@ -113,7 +113,7 @@ class _Binding:
 
     def divides(self, move: Move) -> bool:
         """Whether a move is worth dividing, and steps along its outermost dim write to places of their own."""
-        if 2 * prod(move.shape) * self.size < WORTH_DIVIDING or move.add or (move.lookups and not move.reads):
+        if 2 * prod(move.shape) * self.size < WORTH_DIVIDING or move.fold or (move.lookups and not move.reads):
             return False
         low, high = reach(move.shape[1:], move.strides[1][1:])
         return abs(move.strides[1][0]) > high - low
@@ -132,12 +132,12 @@ class _Binding:
             walked = walks if looked == loops else walks[:2]
             inner = tuple([s[-1] if s[-1] in (0, 1) else 2 for s, _ in walked])
         indices = tuple([Index(_BY_SIZE[x.dtype.itemsize], x.wraps) for x in lookups])
-        form = Form(kind, loops, row, width, value, move.add, indices, looked, move.reads, inner)
+        form = Form(kind, loops, row, width, value, move.fold, indices, looked, move.reads, inner)
         source = self.numbers if move.source < 0 else 8 * move.source
         if move.source < 0 and move.constant is not None:
             source = self.result  # nothing is read
         job = [self.result, move.starts[1] * size, source, move.starts[0] * size]
-        job += [n if move.add else n * size, 0 if move.constant is None else _bits(move.constant, self.spec.dtype)]
+        job += [n if move.fold else n * size, 0 if move.constant is None else _bits(move.constant, self.spec.dtype)]
         for x in lookups:
             job += [8 * x.argument, x.extent, x.step * size]
         for d in range(loops):
@@ -155,12 +155,12 @@ class _Binding:
         from; see :class:`Form`."""
         size, kind, widest = self.size, _BY_SIZE[self.size], self.session.machine.vector_bytes
         along = n > 1 and steps[1] == 1
-        if move.add:
+        if move.fold:
             if self.spec.dtype.kind == dtypes.FLOATING:
                 kind = {4: "float", 8: "double"}[size]
             if not (along and steps[0] in (0, 1)):
                 return ELEMENTS, 0, kind, "each"
-            return ADDED, widest, kind, "each" if steps[0] else "row"
+            return FOLDED, widest, kind, "each" if steps[0] else "row"
         value = self.number(move) if move.source < 0 else "each" if steps[0] else "row"
         if not along or (move.source >= 0 and steps[0] not in (0, 1)):
             return ELEMENTS, 0, kind, value if move.source < 0 else "each"

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from flambeau.engine.cpu.compiler import Session
-from flambeau.engine.cpu.emit import BITS, Code, Value
+from flambeau.engine.cpu.emit import BITS, FLOATS, Code, Value
 from flambeau.engine.cpu.frame import bytes_on, kernel, parameter, shared
 
 HEAD, ENTRY = 3, 6
@@ -26,7 +26,7 @@ HEAD, ENTRY = 3, 6
 
 PART = "ptr %args, ptr %job, i64 %first, i64 %last"
 
-ELEMENTS, PAIRS, VECTORS, ADDED, ALL = "elements", "pairs", "vectors", "added", "all"
+ELEMENTS, PAIRS, VECTORS, FOLDED, ALL = "elements", "pairs", "vectors", "folded", "all"
 """How rows are moved: element by element; in two vectors, or in several, of which the last one may write again what the one
 before has written; in vectors and what is left in shorter ones, nothing of it twice; by the library's ``memcpy``."""
 UNROLLED = 4
@@ -43,7 +43,7 @@ class Index(NamedTuple):
 class Form(NamedTuple):
     """What the code of a part depends on.
 
-    ``kind``    of the elements: floating point where these are added up, else integers of their size
+    ``kind``    of the elements: floating point where these are folded in, else integers of their size
     ``rank``    how many dims are walked by loops; a row that is not moved element by element is one dim more
     ``row``     how rows are moved; ``width`` is that of its vectors, in bytes
     ``value``   where it comes from: ``"each"`` element of the source, the first of each ``"row"``, ``"bits"`` in the job, or a
@@ -57,7 +57,7 @@ class Form(NamedTuple):
     row: str
     width: int = 0
     value: str = "each"
-    add: bool = False
+    fold: str = ""
     indices: tuple[Index, ...] = ()
     looked: int = 0
     reads: bool = False  # whether indices say where to read
@@ -154,7 +154,7 @@ def _flat(x: object) -> list:
 class _Part:
     """Writes a move. Its job is
 
-    {the result, the source or number, and where in each it begins}, bytes of a row, or elements where they are added, bits,
+    {the result, the source or number, and where in each it begins}, bytes of a row, or elements where they are folded in, bits,
     {place, extent, step} of each index, {extent, strides of the source, the result and each index} of each dim.
     """
 
@@ -253,9 +253,9 @@ class _Part:
             code.perform("llvm.memcpy.p0.p0.i64", [target, source, self.row, Value(code, "false", "i1", 0)])
         elif form.row == ELEMENTS:
             value = self.value or source.load(kind)
-            target.store(target.load(kind) + value if form.add else value)
-        elif form.row == ADDED:
-            self.add(source, target)
+            target.store(self.folded(target.load(kind), value) if form.fold else value)
+        elif form.row == FOLDED:
+            self.fold(source, target)
         else:
             many = self.value or (source.load(kind).splat(lanes) if form.value == "row" else None)
 
@@ -270,15 +270,25 @@ class _Part:
                 self.vectors(last, form.width, vector)
             vector(last)
 
-    def add(self, source: Value, target: Value) -> None:
-        """Adds a row."""
+    def folded(self, old: Value, new: Value) -> Value:
+        """What becomes of what is there and one more."""
+        if self.form.fold == "add":
+            return old + new
+        ordered = "o" if new.kind in FLOATS else "s"
+        chosen = new.compare(ordered + ("gt" if self.form.fold == "max" else "lt"), old)
+        if new.kind in FLOATS:  # NaN stays, whichever it is
+            chosen = chosen | new.compare("uno", new)
+        return chosen.select(new, old)
+
+    def fold(self, source: Value, target: Value) -> None:
+        """Folds a row in."""
         code, kind, spread = self.code, self.form.kind, self.form.value == "row"
         one = source.load(kind) if spread else None
 
         def vector(i: Value, lanes: int) -> None:
             value = source.offset(i, kind).load(kind, lanes) if one is None else one.splat(lanes)
             place = target.offset(i, kind)
-            place.store(place.load(kind, lanes) + value, align=self.size)
+            place.store(self.folded(place.load(kind, lanes), value), align=self.size)
 
         def rest(lanes: int) -> Callable[[], list[Value]]:
             def write() -> list[Value]:

@@ -202,7 +202,8 @@ class Move(NamedTuple):
     number that is given at run time, if ``source`` is -1.
 
     ``starts`` and ``strides`` are those of the source and of the result. The indices shift the place in the source
-    (``reads``) or in the result.
+    (``reads``) or in the result. Where elements do not replace what is there, ``fold`` says what becomes of both: ``"add"`` is
+    their sum, ``"max"`` and ``"min"`` the greater and the lesser one, or NaN.
     """
 
     source: int
@@ -211,7 +212,7 @@ class Move(NamedTuple):
     strides: tuple[tuple[int, ...], tuple[int, ...]]
     lookups: tuple[Lookup, ...] = ()
     reads: bool = False
-    add: bool = False
+    fold: str = ""
     constant: float | None = None
 
     def collapsed(self) -> Move:
