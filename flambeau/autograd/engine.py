@@ -130,7 +130,7 @@ def _run(
                     pass
                 elif watcher is not None and isinstance(node, AccumulateGrad):
                     watcher.gradients.append((node, read(gs[0])))
-                elif dispatch.watch is not None and isinstance(node, AccumulateGrad) and node.is_sparse(gs[0]):
+                elif dispatch.watch is not None and isinstance(node, AccumulateGrad) and node.is_special(gs[0]):
                     gradients, reached = reached, []
                     add_to_leaves(gradients)
                     node.add(gs[0])

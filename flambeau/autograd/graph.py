@@ -171,13 +171,12 @@ class AccumulateGrad(Node):
             self._tell()
         return ()
 
-    def is_sparse(self, g: Tensor) -> bool:
-        """Whether a gradient, or what it is added to, is sparse."""
-        before = self.variable._grad
-        return g.layout is not strided or before is not None and before.layout is not strided
+    def is_special(self, g: Tensor) -> bool:
+        """Whether a gradient, or what it is added to, is not what ops compute with: sparse, or masked."""
+        return hasattr(type(g), "_intercept") or hasattr(type(self.variable._grad), "_intercept")
 
     def add(self, g: Tensor) -> None:
-        """Adds a gradient where one of both is sparse."""
+        """Adds a gradient where one of both is special."""
         variable = self.variable
         if variable._requires_grad:
             before = variable._grad

@@ -95,7 +95,9 @@ jit -> jit._fuser: optimized_execution
 jit -> jit._script: Attribute ScriptModule script script_method
 jit -> jit._trace: is_tracing trace trace_module
 library.schema -> .: BoolType DeviceObjType DictType FloatType IntType ListType NoneType NumberType OptionalType StringType TensorType TupleType
-masked -> masked._ops: *
+masked.reductions -> masked._ops: *
+masked.tensor -> masked.maskedtensor.core: MaskedTensor is_masked_tensor
+masked.tensor -> masked.maskedtensor.creation: as_masked_tensor masked_tensor
 nn.modules._hooks -> utils.hooks: BackwardHook
 nn.modules._hooks -> nn.modules.module: *
 nn.modules.attention -> nn.modules.activation: MultiheadAttention

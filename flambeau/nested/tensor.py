@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import flambeau
-from flambeau.core import device as devices
 from flambeau.core.memory_format import jagged, layout, strided
-from flambeau.core.size import Size, size_of_ints
+from flambeau.core.size import size_of_ints
 from flambeau.tensor.interception import Presence
-from flambeau.tensor.tensor import Tensor, disabled_torch_function
+from flambeau.tensor.tensor import Tensor
+from flambeau.tensor.wrapping import WrappingTensor
 
 __all__ = ["NestedTensor", "RaggedSize", "nested"]
 
@@ -56,15 +56,11 @@ class _Ragged:
         self.counts: list[int] = [b - a for a, b in itertools.pairwise(bounds)] if lengths is None else lengths.tolist()
 
 
-class NestedTensor(Tensor):
+class NestedTensor(WrappingTensor):
     """A batch of tensors of different sizes in one dim."""
 
-    __torch_function__ = disabled_torch_function  # calls come by _intercept
-    _v: Tensor
-    _presence: Presence
     _ragged: _Ragged
     _at: int  # the dim that parts differ in, counted with the batch
-    _leaf = False
     is_nested = property(lambda self: True)  # type: ignore[assignment]
 
     @classmethod
@@ -78,10 +74,6 @@ class NestedTensor(Tensor):
     @property
     def layout(self) -> layout:  # type: ignore[override]
         return self._ragged.kind
-
-    @property
-    def shape(self) -> Size:  # type: ignore[override]
-        return self._shape
 
     def size(self, dim: int | None = None, *, axis: int | None = None) -> Any:
         dim = axis if dim is None else dim
@@ -101,10 +93,6 @@ class NestedTensor(Tensor):
 
     def is_contiguous(self, memory_format: Any = None) -> bool:
         return self._at == 1 and self._ragged.lengths is None and self._v.is_contiguous()
-
-    @property
-    def device(self) -> devices.device:
-        return self._v.device
 
     def offsets(self) -> Tensor:
         """Where the parts begin, and where the last ends."""
@@ -129,58 +117,9 @@ class NestedTensor(Tensor):
         """Another tensor with parts of the same lengths."""
         return nested(values, self._ragged, self._at if at is None else at)
 
-    # --- gradients --------------------------------------------------------------------------------------------
-
-    @property  # type: ignore[misc]
-    def requires_grad(self) -> bool:  # type: ignore[override]
-        return self._v.requires_grad
-
-    @requires_grad.setter
-    def requires_grad(self, value: bool) -> None:
-        self._v.requires_grad_(value)
-
-    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
-        self._v.requires_grad_(requires_grad)
-        return self
-
-    @property
-    def grad_fn(self) -> Any:  # type: ignore[override]
-        return self._v.grad_fn
-
-    @property
-    def is_leaf(self) -> bool:  # type: ignore[override]
-        return self._v.grad_fn is None
-
-    @property
-    def grad(self) -> Tensor | None:  # type: ignore[override]
-        return None if self._v.grad is None else self.with_values(self._v.grad)
-
-    @grad.setter
-    def grad(self, value: Any) -> None:
-        self._v.grad = None if value is None else value._v
-
-    @property  # type: ignore[misc]
-    def data(self) -> Tensor:  # type: ignore[override]
-        return self.detach()
-
-    def detach(self) -> Tensor:
-        return self.with_values(self._v.detach())
-
-    def backward(self, gradient: Any = None, *args: Any, **kwargs: Any) -> None:
-        self._v.backward(gradient._v if isinstance(gradient, NestedTensor) else gradient, *args, **kwargs)
-
-    def _alias(self, cls: type | None = None) -> Tensor:
-        return self.with_values(self._v)
+    _with = with_values
 
     # --- as a tensor ------------------------------------------------------------------------------------------
-
-    def _array(self) -> NoReturn:
-        raise RuntimeError(".numpy() is not supported for tensor subclasses. Use .values(), .unbind() or .to_padded_tensor() first.")
-
-    numpy = _array  # type: ignore[assignment]
-
-    def tolist(self) -> NoReturn:
-        raise RuntimeError(".tolist() is not supported for tensor subclasses, got NestedTensor")
 
     def item(self) -> Any:
         if self.numel() != 1:
@@ -206,11 +145,6 @@ class NestedTensor(Tensor):
 
     def __setitem__(self, key: Any, value: Any) -> NoReturn:
         raise RuntimeError("NestedTensor does not support assignment: build it anew of its parts")
-
-    def __deepcopy__(self, memo: dict) -> Tensor:
-        if id(self) not in memo:
-            memo[id(self)] = self.with_values(self._v.detach().clone().requires_grad_(self._v.requires_grad))
-        return memo[id(self)]
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
         if self._ragged.kind is strided:

@@ -1,4 +1,4 @@
-r"""``torch.masked``: reductions and normalizations of the elements that a mask selects.
+r"""Reductions and normalizations of the elements that a mask selects.
 
 Elements where ``mask`` is False count as the operation's identity (0 for sums, 1 for products, minus infinity for the
 greatest) or not at all (means, variances). The mask broadcasts with the input. Normalizations and running sums leave at
@@ -10,11 +10,14 @@ Source: https://docs.pytorch.org/docs/stable/masked.html
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from flambeau import ops
 from flambeau.core import dtypes
 from flambeau.core.dtypes import dtype as Dtype
+from flambeau.masked.tensor import MaskedTensor
 from flambeau.ops.reduction import wrap_dims
 from flambeau.tensor import Tensor
 
@@ -24,6 +27,19 @@ __all__ = [
 ]  # fmt: skip
 
 Dims = Any
+
+
+def _given(function: Callable) -> Callable:
+    """Takes a :class:`MaskedTensor` for its data and its mask."""
+
+    @wraps(function)
+    def call(input: Tensor, *args: Any, mask: Tensor | None = None, **kwargs: Any) -> Any:
+        if isinstance(input, MaskedTensor):
+            own = input.get_mask()
+            input, mask = input.get_data(), own if mask is None else own & mask
+        return function(input, *args, mask=mask, **kwargs)
+
+    return call
 
 
 def _dims(input: Tensor, dim: Dims) -> tuple[int, ...]:
@@ -54,6 +70,7 @@ def _typed(input: Tensor, dtype: Dtype | None, widen: bool = False) -> Tensor:
     return input if dtype is None else input.to(dtype)
 
 
+@_given
 def sum(input: Tensor, dim: Dims = None, *, keepdim: bool = False, dtype: Dtype | None = None, mask: Tensor | None = None):
     """The sum of the elements that ``mask`` selects.
 
@@ -65,6 +82,7 @@ def sum(input: Tensor, dim: Dims = None, *, keepdim: bool = False, dtype: Dtype 
     return x.sum(_dims(x, dim), keepdim) if x.dim() else x.clone()
 
 
+@_given
 def prod(input: Tensor, dim: Dims = None, *, keepdim: bool = False, dtype: Dtype | None = None, mask: Tensor | None = None):
     """The product of the elements that ``mask`` selects."""
     x = _filled(_typed(input, dtype, widen=True), mask, 1)
@@ -73,18 +91,21 @@ def prod(input: Tensor, dim: Dims = None, *, keepdim: bool = False, dtype: Dtype
     return x
 
 
+@_given
 def amax(input: Tensor, dim: Dims = None, *, keepdim: bool = False, dtype: Dtype | None = None, mask: Tensor | None = None):
     """The greatest of the elements that ``mask`` selects."""
     x = _typed(input, dtype)
     return _filled(x, mask, _least(x.dtype)).amax(_dims(x, dim), keepdim)
 
 
+@_given
 def amin(input: Tensor, dim: Dims = None, *, keepdim: bool = False, dtype: Dtype | None = None, mask: Tensor | None = None):
     """The least of the elements that ``mask`` selects."""
     x = _typed(input, dtype)
     return _filled(x, mask, _most(x.dtype)).amin(_dims(x, dim), keepdim)
 
 
+@_given
 def argmax(
     input: Tensor, dim: int | None = None, *, keepdim: bool = False, dtype: Dtype | None = None, mask: Tensor | None = None
 ):
@@ -93,6 +114,7 @@ def argmax(
     return _filled(x, mask, _least(x.dtype)).argmax(dim, keepdim).to(x.dtype)
 
 
+@_given
 def argmin(
     input: Tensor, dim: int | None = None, *, keepdim: bool = False, dtype: Dtype | None = None, mask: Tensor | None = None
 ):
@@ -101,16 +123,19 @@ def argmin(
     return _filled(x, mask, _most(x.dtype)).argmin(dim, keepdim).to(x.dtype)
 
 
+@_given
 def cumsum(input: Tensor, dim: int, *, dtype: Dtype | None = None, mask: Tensor | None = None):
     """Running sums of the elements that ``mask`` selects."""
     return _filled(_typed(input, dtype), mask, 0).cumsum(dim)
 
 
+@_given
 def cumprod(input: Tensor, dim: int, *, dtype: Dtype | None = None, mask: Tensor | None = None):
     """Running products of the elements that ``mask`` selects."""
     return _filled(_typed(input, dtype), mask, 1).cumprod(dim)
 
 
+@_given
 def softmax(input: Tensor, dim: int, *, dtype: Dtype | None = None, mask: Tensor | None = None):
     """The softmax over the elements that ``mask`` selects.
 
@@ -121,16 +146,19 @@ def softmax(input: Tensor, dim: int, *, dtype: Dtype | None = None, mask: Tensor
     return _filled(_typed(input, dtype), mask, -math.inf).softmax(dim)
 
 
+@_given
 def log_softmax(input: Tensor, dim: int, *, dtype: Dtype | None = None, mask: Tensor | None = None):
     """The logarithm of the softmax over the elements that ``mask`` selects."""
     return _filled(_typed(input, dtype), mask, -math.inf).log_softmax(dim)
 
 
+@_given
 def softmin(input: Tensor, dim: int, *, dtype: Dtype | None = None, mask: Tensor | None = None):
     """The softmax of the negative elements that ``mask`` selects."""
     return ops.namespace("nn.functional")["softmin"](_filled(_typed(input, dtype), mask, math.inf), dim)
 
 
+@_given
 def logsumexp(
     input: Tensor, dim: Dims = None, *, keepdim: bool = False, dtype: Dtype | None = None, mask: Tensor | None = None
 ):
@@ -153,6 +181,7 @@ def _how_many(input: Tensor, dims: tuple, keepdim: bool, mask: Tensor | None) ->
     return ones.sum(dims, keepdim) if input.dim() else ones
 
 
+@_given
 def mean(input: Tensor, dim: Dims = None, *, keepdim: bool = False, dtype: Dtype | None = None, mask: Tensor | None = None):
     """The mean of the elements that ``mask`` selects; NaN where it selects none.
 
@@ -166,6 +195,7 @@ def mean(input: Tensor, dim: Dims = None, *, keepdim: bool = False, dtype: Dtype
     return sum(x, dim, keepdim=keepdim, mask=mask) / _how_many(x, _dims(x, dim), keepdim, mask)
 
 
+@_given
 def median(input: Tensor, dim: int = -1, *, keepdim: bool = False, dtype: Dtype | None = None, mask: Tensor | None = None):
     """The lower median of the elements that ``mask`` selects."""
     x = _typed(input, dtype)
@@ -173,6 +203,7 @@ def median(input: Tensor, dim: int = -1, *, keepdim: bool = False, dtype: Dtype 
     return _filled(floats, mask, math.nan).nanmedian(dim, keepdim).values.to(x.dtype)
 
 
+@_given
 def norm(
     input: Tensor, ord: float | None = 2.0, dim: Dims = None, *, keepdim: bool = False, dtype: Dtype | None = None,
     mask: Tensor | None = None,
@@ -184,6 +215,7 @@ def norm(
     return ops.namespace("linalg")["vector_norm"](_filled(x, mask, outside), order, _dims(x, dim), keepdim)
 
 
+@_given
 def normalize(
     input: Tensor, ord: float, dim: int, *, eps: float = 1e-12, dtype: Dtype | None = None, mask: Tensor | None = None
 ):
@@ -201,6 +233,7 @@ def _correction(unbiased: bool | None, correction: float | None) -> float:
     return 1 if unbiased is None or unbiased else 0
 
 
+@_given
 def var(
     input: Tensor, dim: Dims = None, unbiased: bool | None = None, *, correction: float | None = None,
     keepdim: bool = False, dtype: Dtype | None = None, mask: Tensor | None = None,
@@ -218,6 +251,7 @@ def var(
     return (total / (count - _correction(unbiased, correction)).clamp(min=0)).to(x.dtype)
 
 
+@_given
 def std(
     input: Tensor, dim: Dims = None, unbiased: bool | None = None, *, correction: float | None = None,
     keepdim: bool = False, dtype: Dtype | None = None, mask: Tensor | None = None,
