@@ -1,5 +1,12 @@
 """``torch.masked``: tensors with a mask that says which elements count, and reductions of the elements that a mask selects.
 
+>>> import flambeau as torch
+>>> mt = torch.masked.masked_tensor(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([[True, False], [False, False]]))
+>>> mt.sum(1)
+MaskedTensor(
+  [  1.0000,       --]
+)
+
 Source: https://docs.pytorch.org/docs/stable/masked.html
 """
 

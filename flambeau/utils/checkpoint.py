@@ -18,11 +18,21 @@ from flambeau.dispatch import autocast
 from flambeau.nn.modules.container import Sequential
 from flambeau.random import fork_rng
 from flambeau.tensor import Tensor
+from flambeau.utils.selective import (
+    CheckpointPolicy,
+    SelectiveCheckpointContext,
+    create_selective_checkpoint_contexts,
+    ignored_operators,
+)
 
 __all__ = [
-    "CheckpointError", "CheckpointFunction", "DefaultDeviceType", "check_backward_validity", "checkpoint", "checkpoint_sequential",
-    "detach_variable", "get_device_states", "noop_context_fn", "set_checkpoint_debug_enabled", "set_checkpoint_early_stop", "set_device_states",
+    "SAC_IGNORED_OPS", "CheckpointError", "CheckpointFunction", "CheckpointPolicy", "DefaultDeviceType", "SelectiveCheckpointContext",
+    "check_backward_validity", "checkpoint", "checkpoint_sequential", "create_selective_checkpoint_contexts", "detach_variable", "get_device_states",
+    "noop_context_fn", "set_checkpoint_debug_enabled", "set_checkpoint_early_stop", "set_device_states",
 ]  # fmt: skip
+
+SAC_IGNORED_OPS: set[Any]
+"""The operators that no policy of selective checkpointing is asked of; made when it is asked for, as that takes PyTorch's operators."""
 
 
 class CheckpointError(RuntimeError):
@@ -276,3 +286,9 @@ class DefaultDeviceType:
     @staticmethod
     def get_device_type() -> str:
         return DefaultDeviceType._device_type
+
+
+def __getattr__(name: str) -> Any:
+    if name == "SAC_IGNORED_OPS":
+        return set(ignored_operators())
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
