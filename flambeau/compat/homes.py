@@ -98,6 +98,7 @@ library.schema -> .: BoolType DeviceObjType DictType FloatType IntType ListType 
 masked.reductions -> masked._ops: *
 masked.tensor -> masked.maskedtensor.core: MaskedTensor is_masked_tensor
 masked.tensor -> masked.maskedtensor.creation: as_masked_tensor masked_tensor
+utils.selective -> utils.checkpoint: CheckpointPolicy SelectiveCheckpointContext create_selective_checkpoint_contexts
 nn.modules._hooks -> utils.hooks: BackwardHook
 nn.modules._hooks -> nn.modules.module: *
 nn.modules.attention -> nn.modules.activation: MultiheadAttention
