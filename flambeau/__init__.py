@@ -18,6 +18,7 @@ if _config.guard:  # first of all, so that it has all memory
 
 from flambeau import dispatch as _dispatch
 from flambeau import ops
+from flambeau.core import uncaught as _uncaught
 from flambeau import tensor as _tensors  # noqa: F401
 from flambeau import autograd  # isort: skip  (needs the tensors)
 from flambeau.autograd import enable_grad, inference_mode, is_grad_enabled, is_inference_mode_enabled, no_grad, set_grad_enabled
@@ -208,6 +209,7 @@ _LAZY = frozenset(
      "mps", "profiler", "storage", "xpu"}
 )  # fmt: skip
 _LAZY_NAMES = {
+    "doctor": "diagnosis.doctor",
     "save": "serialization", "load": "serialization", "vmap": "func", "autocast": "amp", "GradScaler": "amp",
     "is_autocast_enabled": "amp", "get_autocast_dtype": "amp", "types": "tensor", "compile": "compiler",
     "engine_stats": "engine.plans", "synchronize": "cpu", "Stream": "cpu", "Event": "cpu", "ScriptModule": "jit", "ScriptFunction": "jit", "PyTorchFileReader": "_C", "PyTorchFileWriter": "_C", "Tag": "library.tags", "DeviceObjType": "library.schema", "TensorType": "library.schema", "OptionalType": "library.schema", "ListType": "library.schema", "_assert": "checks", **dict.fromkeys(("SymInt", "SymFloat", "SymBool", "sym_constrain_range", "sym_constrain_range_for_size", "sym_fresh_size", "sym_int", "sym_float", "sym_not", "sym_max", "sym_min", "sym_sum", "sym_ite", "sym_sqrt"), "symbolic"),
@@ -257,6 +259,9 @@ _LAZY_NAMES = {
 # What the tape needs of a floor above it, and most programs do without.
 _dispatch.vmap = lambda function: importlib.import_module("flambeau.batching").vmap(function)
 _dispatch.sparse = lambda: importlib.import_module("flambeau.sparse.creation")
+
+
+_uncaught.install()
 
 
 def __getattr__(name: str) -> Any:

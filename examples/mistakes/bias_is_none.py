@@ -1,4 +1,6 @@
 # Wrong: forward adds self.bias, which is None with bias=False. Seen: TypeError at the addition.
+# Code: FB-TYPE-05
+# Fix: "        input_ = torch.pow(input, 2) + self.bias\n" => "        input_ = torch.pow(input, 2) if self.bias is None else torch.pow(input, 2) + self.bias\n"
 import torch
 
 

@@ -1,4 +1,6 @@
 # Wrong: forward is indented into __init__. Seen: NotImplementedError at the first call, the class has no forward.
+# Code: FB-MODULE-03
+# Fix: "\n        def forward(self, x):\n            return" => "\n    def forward(self, x):\n        return"
 import torch
 
 

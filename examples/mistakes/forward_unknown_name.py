@@ -1,4 +1,6 @@
 # Wrong: forward is given input and uses x. Seen: UnboundLocalError, x is assigned further down and so is local.
+# Code: FB-NAME-01
+# Fix: "torch.mm(x, w1)" => "torch.mm(input, w1)"
 import torch
 
 

@@ -1,4 +1,6 @@
 # Wrong: le-6 (letter l) for 1e-6 (digit one). Seen: NameError, Python reads "le minus 6".
+# Code: FB-NAME-02
+# Fix: "le-6\n" => "1e-6\n"
 import torch
 
 w = torch.randn(3, requires_grad=True)

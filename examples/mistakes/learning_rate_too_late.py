@@ -1,4 +1,7 @@
 # Wrong: learning_rate is changed after the optimizer was made. Seen: no error; the optimizer keeps the old one.
+# Code: FB-LOOP-04
+# Fix: "learning_rate = 1e-4" => "learning_rate = 1e-3"
+# Fix: "learning_rate = 1e-6\n" => ""
 import torch
 
 torch.manual_seed(0)

@@ -1,4 +1,6 @@
 # Wrong: the optimizer is called optimzer in one line and optimer in the next. Seen: NameError.
+# Code: FB-NAME-04
+# Fix: "\noptimer." => "\noptimzer."
 import torch
 
 models = torch.nn.Linear(4, 2)

@@ -1,4 +1,6 @@
 # Wrong: torch.nn.module for torch.nn.Module. Seen: AttributeError where the class is defined.
+# Code: FB-NAME-05
+# Fix: "torch.nn.module" => "torch.nn.Module"
 import torch
 
 

@@ -1,4 +1,6 @@
 # Wrong: loss.backward() is missing. Seen: TypeError at the update, w1.grad is still None.
+# Code: FB-TYPE-05
+# Fix: "with torch.no_grad():" => "loss.backward()\nwith torch.no_grad():"
 import torch
 
 x, y = torch.randn(16, 4), torch.randn(16, 2)

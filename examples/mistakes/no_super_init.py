@@ -1,4 +1,6 @@
 # Wrong: super().__init__() is missing. Seen: AttributeError at the first layer.
+# Code: FB-MODULE-01
+# Fix: "(self):\n" => "(self):\n        super().__init__()\n"
 import torch
 
 

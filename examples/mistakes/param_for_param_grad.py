@@ -1,4 +1,6 @@
 # Wrong: param -= lr * param for param.grad. Seen: no error; the weights shrink, nothing is learnt.
+# Code: FB-LOOP-03
+# Fix: "1e-3 * param\n" => "1e-3 * param.grad\n"
 import torch
 
 torch.manual_seed(0)

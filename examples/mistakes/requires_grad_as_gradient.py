@@ -1,4 +1,6 @@
 # Wrong: w2.requires_grad for w2.grad in the update. Seen: no error; True counts as 1, w2 sinks by lr at every step.
+# Code: FB-LOOP-03
+# Fix: "w2.requires_grad\n" => "w2.grad\n"
 import torch
 
 torch.manual_seed(0)

@@ -1,4 +1,6 @@
 # Wrong: a semicolon between the layers. Seen: SyntaxError before anything runs.
+# Code: FB-SYNTAX-02
+# Fix: "torch.nn.ReLU();" => "torch.nn.ReLU(),"
 import torch
 
 model = torch.nn.Sequential(

@@ -1,4 +1,7 @@
 # Wrong: _init_ for __init__. Seen: TypeError when the model is made, nothing takes the arguments.
+# Code: FB-MODULE-02
+# Fix: "_init_(self, D" => "__init__(self, D"
+# Fix: "._init_()" => ".__init__()"
 import torch
 
 

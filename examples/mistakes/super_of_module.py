@@ -1,4 +1,6 @@
 # Wrong: super(Module, self) in class Model. Seen: NameError, there is no name Module here.
+# Code: FB-NAME-03
+# Fix: "super(Module, self)" => "super()"
 import torch
 
 

@@ -1,4 +1,6 @@
 # Wrong: super(Module, self) with Module imported skips Module.__init__. Seen: AttributeError at the first layer.
+# Code: FB-MODULE-01
+# Fix: "super(Module, self)" => "super()"
 import torch
 from torch.nn import Module
 

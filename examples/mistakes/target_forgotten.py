@@ -1,4 +1,6 @@
 # Wrong: the loss leaves y out. Seen: no error; the net learns to answer zero.
+# Code: FB-LOOP-05
+# Fix: "(y_pred).pow" => "(y_pred - y).pow"
 import torch
 
 torch.manual_seed(0)

@@ -1,4 +1,6 @@
 # Wrong: Parameter(torch.Tensor(n, m)) is used as it comes. Seen: no error; it starts from whatever the memory held.
+# Code: FB-PARAM-01
+# Fix: "out_features))\n" => "out_features))\n        torch.nn.init.xavier_uniform_(self.weight)\n"
 import torch
 
 

@@ -1,4 +1,6 @@
 # Wrong: w1.grad is zeroed twice, w2.grad never. Seen: no error; w2 moves by the sum of all its gradients so far.
+# Code: FB-LOOP-01
+# Fix: "        w1.grad.zero_()\n        w1.grad.zero_()" => "        w1.grad.zero_()\n        w2.grad.zero_()"
 import torch
 
 torch.manual_seed(0)

@@ -1,4 +1,6 @@
 # Wrong: model.zero_grad without (). Seen: no error; gradients of all steps add up.
+# Code: FB-LOOP-02
+# Fix: "model.zero_grad\n" => "model.zero_grad()\n"
 import torch
 
 torch.manual_seed(0)

@@ -187,7 +187,7 @@ def refuse_write(input: Tensor, gains: bool = False) -> None:
     if input._requires_grad and input.grad_fn is None:
         raise RuntimeError(
             "a leaf Variable that requires grad is being used in an in-place operation. Write to it under "
-            "torch.no_grad(), or make a new tensor instead (w = w - ... instead of w -= ...)."
+            "torch.no_grad()."
         )
     if base is not None and base._requires_grad:
         raise RuntimeError(

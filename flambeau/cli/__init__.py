@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 COMMANDS = {
     "run": "run a PyTorch script, unmodified, on flambeau",
+    "explain": "say what a code of an error (FB-SHAPE-01) means, with an example",
     "ladder": "train one small net in many ways, from NumPy by hand to an own layer, and compare them",
     "demo": "train a classifier of handwritten digits and show how well it does",
     "info": "say what flambeau runs on here",

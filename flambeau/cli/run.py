@@ -7,16 +7,11 @@ import importlib.machinery
 import os
 import runpy
 import sys
-from collections.abc import Iterator, Sequence
-from types import ModuleType, TracebackType
+from collections.abc import Sequence
+from types import ModuleType
 
-import flambeau
 from flambeau import compat
-from flambeau.cli.hints import hint
 from flambeau.core import config
-
-_PACKAGE = os.path.dirname(flambeau.__file__) + os.sep
-_EXAMPLES = os.path.join(_PACKAGE, "examples") + os.sep
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -40,6 +35,8 @@ def main(arguments: Sequence[str]) -> int:
         parser.error(f"argument {program[0]}: expected one argument")
 
     config.legacy = options.legacy
+    if options.full_traceback:
+        os.environ["FLAMBEAU_TRACEBACK"] = "full"
     compat.install()
     try:
         if program[0] == "-m":
@@ -51,12 +48,7 @@ def main(arguments: Sequence[str]) -> int:
     except SystemExit:
         raise
     except BaseException as error:
-        if not options.full_traceback:
-            _keep_user_frames(error)
-        note = hint(error)
-        if note:
-            error.add_note(note)
-        sys.excepthook(type(error), error, error.__traceback__)
+        sys.excepthook(type(error), error, error.__traceback__)  # which explains it
         return 130 if isinstance(error, KeyboardInterrupt) else 1
     return 0
 
@@ -107,26 +99,3 @@ def _run_module(name: str, arguments: list[str]) -> None:
     sys.argv[:] = [name, *arguments]
     _set_path(os.getcwd())
     runpy.run_module(name, run_name="__main__", alter_sys=True)
-
-
-def _keep_user_frames(error: BaseException | None) -> None:
-    """Drop flambeau's frames, and those of Python's own import system, from `error` and from what caused it."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        kept: TracebackType | None = None
-        for frame in reversed(list(_entries(error.__traceback__))):
-            if not _is_ours(frame.tb_frame.f_code.co_filename):
-                kept = TracebackType(kept, frame.tb_frame, frame.tb_lasti, frame.tb_lineno)
-        error.__traceback__ = kept
-        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-
-
-def _entries(traceback: TracebackType | None) -> Iterator[TracebackType]:
-    while traceback is not None:
-        yield traceback
-        traceback = traceback.tb_next
-
-
-def _is_ours(file: str) -> bool:
-    return (file.startswith(_PACKAGE) and not file.startswith(_EXAMPLES)) or file.startswith("<frozen ")

@@ -11,6 +11,9 @@ from typing import Any
 
 # What serves instead, for names that programs ask for and whose purpose does not follow from a similar name.
 _INSTEAD = {
+    "torch.nn.Activation": "use a layer of its own, such as nn.ReLU()",
+    "torch.nn.Dense": "use nn.Linear(in_features, out_features)",
+    "torch.nn.Input": "modules take their inputs when they are called",
     "torch.distributed": "run in one process",
     "torch.multiprocessing": "use Python's multiprocessing",
     "torch.onnx": "save the state_dict with torch.save",

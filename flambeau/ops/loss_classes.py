@@ -196,7 +196,8 @@ def _check_classes(input, target, weight):
         if len(given) > 1:
             raise RuntimeError(
                 f"0D or 1D target tensor expected, multi-target not supported: the target has shape {list(given)}, and "
-                f"{shape[0]} samples need {shape[0]} class numbers; for one-hot rows give target.argmax(1)"
+                f"{shape[0]} samples need {shape[0]} class numbers; "
+                f"{'for a column of them give target.squeeze(1)' if given[1] == 1 else 'for one-hot rows give target.argmax(1)'}"
             )
     elif len(shape) == 4 and len(given) != 3:
         raise RuntimeError(

@@ -51,8 +51,9 @@ def require_tensors(name: str, **operands) -> None:
 
 
 def _fix(a, b, first: str, second: str) -> str:
-    """How to make the dtypes of two operands agree: the lower category, or ``second``, gives way."""
-    name, target = (first, b.dtype) if a.dtype.kind < b.dtype.kind else (second, a.dtype)
+    """How to make the dtypes of two operands agree: the lower category gives way, else data to weights, else ``second``."""
+    gives_way = a.dtype.kind < b.dtype.kind or a.dtype.kind == b.dtype.kind and b.requires_grad and not a.requires_grad
+    name, target = (first, b.dtype) if gives_way else (second, a.dtype)
     return f"Convert one, for example {name}.to({target})."
 
 
@@ -80,8 +81,6 @@ def _cannot_multiply(a, b) -> str:
     )
     if a.shape[1] == b.shape[1]:
         text += "; perhaps mat2 should be transposed (mat2.t())"
-    elif a.shape[0] == b.shape[0]:
-        text += "; perhaps mat1 should be transposed (mat1.t())"
     return text
 
 

@@ -1,0 +1,232 @@
+"""Slips of the pen, and names: what Python refuses before a tensor is reached."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import re
+import sys
+
+from flambeau.diagnosis.language import Text
+from flambeau.diagnosis.scene import Scene
+from flambeau.diagnosis.slips import slip
+from flambeau.tensor import Tensor
+
+_FULL_WIDTH = dict(zip("（）【】，：；“”‘’！＝＋－＊／．　《》｛｝", "()[],:;\"\"''!=+-*/. <>{}", strict=True))
+
+_ELSEWHERE = {  # names of other frameworks, and what they are called here
+    "Dense": "nn.Linear(in_features, out_features)",
+    "Conv2D": "nn.Conv2d",
+    "MaxPooling2D": "nn.MaxPool2d",
+    "BatchNormalization": "nn.BatchNorm1d or nn.BatchNorm2d",
+    "Activation": "nn.ReLU() or another layer of its own",
+    "Input": "nothing: modules take their inputs when they are called",
+    "concatenate": "torch.cat([a, b], dim=0)",
+    "concat_v2": "torch.cat([a, b], dim=0)",
+    "reduce_mean": "torch.mean",
+    "reduce_sum": "torch.sum",
+    "array": "torch.tensor",
+    "random": "torch.rand or torch.randn",
+    "constant": "torch.tensor",
+    "placeholder": "nothing: call the model with the data",
+}
+_METHODS_ELSEWHERE = {  # methods that arrays and lists have
+    "astype": "x.to(torch.float32)",
+    "copy": "x.clone()",
+    "ndims": "x.ndim",
+    "append": "torch.cat([x, y]), or a Python list and torch.stack at the end",
+    "shape_": "x.shape",
+    "zero": "x.zero_(): methods that write in place end in _",
+    "cuda_": "x.to(device)",
+    "len": "len(x)",
+}
+
+
+@slip("FB-SYNTAX-01", SyntaxError)
+def full_width(scene: Scene) -> Text | None:
+    found = [c for c in scene.line if c in _FULL_WIDTH]
+    if not found or not scene.found("invalid character|invalid decimal|unterminated string"):
+        return None
+    mended = "".join(_FULL_WIDTH.get(c, c) for c in scene.line).strip()
+    return Text(
+        f"{found[0]!r} is full-width punctuation of a Chinese keyboard or a web page; Python takes {_FULL_WIDTH[found[0]]!r}: write {mended}",
+        f"{found[0]!r} 是全角标点(中文输入法或网页带来的);Python 只认半角的 {_FULL_WIDTH[found[0]]!r}:写成 {mended}",
+    )
+
+
+@slip("FB-SYNTAX-02", SyntaxError)
+def semicolon(scene: Scene) -> Text | None:
+    if not re.search(r"\)\s*;\s*$", scene.line):
+        return None
+    mended = scene.line.strip()[:-1].rstrip() + ","
+    return Text(f"arguments are separated by commas, here is a semicolon: write {mended}", f"参数之间用逗号分隔,这里是分号:写成 {mended}")
+
+
+@slip("FB-SYNTAX-03", SyntaxError, "expected ':'|was never closed|unmatched|forgot a comma")
+def bracket_or_colon(scene: Scene) -> Text | None:
+    if scene.found("expected ':'"):
+        return Text(f"the line ends without a colon: write {scene.line.strip()}:", f"行末缺少冒号:写成 {scene.line.strip()}:")
+    if scene.found("forgot a comma"):
+        return Text("two values stand beside each other: put a comma between them", "两个值之间缺少逗号:请补上")
+    return Text("brackets do not match: count those on this line, every ( needs one )", "括号不配对:数一数这一行的括号,每个 ( 都要有一个 )")
+
+
+@slip("FB-NAME-01", UnboundLocalError)
+def unbound_local(scene: Scene) -> Text | None:
+    name = scene.found(r"'(\w+)'")
+    if name is None or scene.frame is None:
+        return None
+    code = scene.frame.f_code
+    given = ", ".join(inspect.getargs(code).args)
+    return Text(
+        f"{code.co_name}() was given ({given}). It assigns {name[1]!r} itself, so {name[1]!r} is local and valueless before that: expected one "
+        f"of the names it was given, or {name[1]!r} among its parameters",
+        f"{code.co_name}() 的参数是 ({given})。它自己给 {name[1]!r} 赋值,所以在那之前 {name[1]!r} 是没有值的局部变量:请用它得到的某个参数名,或把 {name[1]!r} 加进参数表",
+    )
+
+
+@slip("FB-NAME-02", NameError)
+def letter_for_digit(scene: Scene) -> Text | None:
+    name = getattr(scene.error, "name", None) or ""
+    if not (re.fullmatch(r"[lI]e\d*", name) and re.search(rf"\b{name}-?\d", scene.line)):
+        return None
+    return Text(
+        "a number starts with a digit: expected 1e-6 (one), got le-6 (the letter l), which is `le` minus 6",
+        "数字要以数字开头:应为 1e-6(数字一),这里是 le-6(字母 l),Python 读成 `le` 减 6",
+    )
+
+
+@slip("FB-NAME-03", NameError)
+def super_of_other(scene: Scene) -> Text | None:
+    name = getattr(scene.error, "name", None) or ""
+    if f"super({name}, self)" not in scene.line:
+        return None
+    return Text(
+        f"super() takes the class it stands in, not {name!r}: write super().__init__()",
+        f"super() 要的是它所在的类,而不是 {name!r}:写成 super().__init__()",
+    )
+
+
+@slip("FB-NAME-04", NameError)
+def without_torch(scene: Scene) -> Text | None:
+    import flambeau
+
+    name = getattr(scene.error, "name", None) or ""
+    homes = {"nn": "import torch.nn as nn", "F": "import torch.nn.functional as F", "np": "import numpy as np", "optim": "import torch.optim as optim",
+             "plt": "import matplotlib.pyplot as plt", "torch": "import torch", "Variable": "from torch.autograd import Variable",
+             "DataLoader": "from torch.utils.data import DataLoader", "Dataset": "from torch.utils.data import Dataset",
+             "TensorDataset": "from torch.utils.data import TensorDataset"}  # fmt: skip
+    if name in homes:
+        return Text(f"{name!r} is not imported: begin the program with {homes[name]}", f"没有导入 {name!r}:在程序开头写 {homes[name]}")
+    close = difflib.get_close_matches(name, [n for n in scene.names if not n.startswith("__")], n=1, cutoff=0.75)
+    if close:
+        return Text(f"{name!r} has no value here: did you mean {close[0]!r}?", f"这里没有 {name!r}:你是想写 {close[0]!r} 吗?")
+    if f"{name}(" in scene.line and hasattr(flambeau, name):
+        return Text(
+            f"{name}() is torch's: write torch.{name}(...), or from torch import {name}", f"{name}() 是 torch 的:写成 torch.{name}(...),或 from torch import {name}"
+        )
+    from flambeau import nn
+
+    if f"{name}(" in scene.line and hasattr(nn, name):
+        return Text(f"{name} is a layer of torch.nn: write torch.nn.{name}(...)", f"{name} 在 torch.nn 里:写成 torch.nn.{name}(...)")
+    return None
+
+
+@slip("FB-IMPORT-01", ImportError)
+def missing_import(scene: Scene) -> Text | None:
+    root = (getattr(scene.error, "name", None) or "").partition(".")[0]
+    if root not in ("flambeau", "torch"):  # which is flambeau under the disguise
+        return None
+    return Text(
+        "flambeau does not have this name of PyTorch's yet; dir() of the module lists what it has",
+        "flambeau 还没有 PyTorch 的这个名字;对模块用 dir() 可以列出它有什么",
+    )
+
+
+@slip("FB-NAME-05", AttributeError, r"module '(?:torch|flambeau)[\w.]*' has no attribute '\w+'")
+def missing_in_module(scene: Scene) -> Text | None:
+    found = scene.found(r"module '(?:torch|flambeau)([\w.]*)' has no attribute '(\w+)'")
+    assert found is not None
+    place, name = found[1].strip("."), found[2]
+    if name in _ELSEWHERE:
+        return Text(f"torch calls it {_ELSEWHERE[name]}", f"在 torch 里它叫 {_ELSEWHERE[name]}")
+    module = sys.modules.get("flambeau" + found[1])
+    here = [n for n in dir(module) if not n.startswith("_")]
+    close = [n for n in here if n.lower() == name.lower()] or difflib.get_close_matches(name, here, n=1, cutoff=0.7)
+    if not close:
+        return None
+    spelt = ".".join(filter(None, ("torch", place, close[0])))
+    return Text(f"did you mean {spelt}?", f"你是想写 {spelt} 吗?")
+
+
+@slip("FB-NAME-06", AttributeError)
+def missing_in_tensor(scene: Scene) -> Text | None:
+    error = scene.error
+    if not (isinstance(error, AttributeError) and isinstance(error.obj, Tensor)):
+        return None
+    name = error.name
+    if name in _METHODS_ELSEWHERE:
+        return Text(f"tensors have no {name}; write {_METHODS_ELSEWHERE[name]}", f"张量没有 {name};写成 {_METHODS_ELSEWHERE[name]}")
+    close = difflib.get_close_matches(name, [n for n in dir(error.obj) if not n.startswith("_")], n=1, cutoff=0.7)
+    if close:
+        return Text(f"did you mean {close[0]}?", f"你是想写 {close[0]} 吗?")
+    return Text(f"flambeau's Tensor has no {name!r}; dir(torch.Tensor) lists what it has", f"flambeau 的 Tensor 没有 {name!r};dir(torch.Tensor) 可以列出它有什么")
+
+
+@slip("FB-CALL-01", AttributeError)
+def layer_for_result(scene: Scene) -> Text | None:
+    from flambeau.nn import Module
+
+    error = scene.error
+    if not (isinstance(error, AttributeError) and isinstance(error.obj, Module) and hasattr(Tensor, error.name or "")):
+        return None
+    name = type(error.obj).__name__
+    return Text(
+        f"{name}(...) makes a layer; expected a tensor here: make the layer first, then call it with the data, {name}()(x)",
+        f"{name}(...) 只是建一个层;这里需要张量:先建层,再用数据调用它,{name}()(x)",
+    )
+
+
+@slip("FB-NAME-07", AttributeError)
+def missing_in_module_object(scene: Scene) -> Text | None:
+    from flambeau.nn import Module
+
+    error = scene.error
+    if not (isinstance(error, AttributeError) and isinstance(error.obj, Module)):
+        return None
+    own = [n for n in (*vars(error.obj).get("_modules", ()), *vars(error.obj).get("_parameters", ()), *dir(type(error.obj))) if not n.startswith("__")]
+    close = difflib.get_close_matches(error.name or "", own, n=1, cutoff=0.7)
+    if not close:
+        return None
+    return Text(f"{type(error.obj).__name__} has {close[0]!r}: did you mean that?", f"{type(error.obj).__name__} 有 {close[0]!r}:你是想写它吗?")
+
+
+@slip("FB-MODULE-01", (AttributeError, TypeError), r"before Module\.__init__\(\) call")
+def no_super_init(scene: Scene) -> Text | None:
+    return Text(
+        "layers are registered by nn.Module.__init__: make super().__init__() the first line of __init__",
+        "层要由 nn.Module.__init__ 登记:把 super().__init__() 写在 __init__ 的第一行",
+    )
+
+
+@slip("FB-MODULE-02", TypeError, r"did you mean '__init__'")
+def misspelt_init(scene: Scene) -> Text | None:
+    found = scene.found(r"defines '(\w+)'")
+    name = found[1] if found else "_init_"
+    return Text(f"write __init__, with two underscores on either side, instead of {name}", f"把 {name} 写成 __init__,两边各两个下划线")
+
+
+@slip("FB-MODULE-03", NotImplementedError, r'Module \[\w+\] is missing the required "forward" function')
+def no_forward(scene: Scene) -> Text | None:
+    found = scene.found(r"Module \[(\w+)\]")
+    assert found is not None
+    if found[1] in ("ModuleList", "ModuleDict", "ParameterList", "ParameterDict"):
+        return Text(
+            f"a {found[1]} only keeps its modules, it does not say in which order they run: use nn.Sequential(*layers), or "
+            "`for layer in self.layers: x = layer(x)`",
+            f"{found[1]} 只是存放模块,并没有规定怎样运行:用 nn.Sequential(*layers),或 `for layer in self.layers: x = layer(x)`",
+        )
+    return Text(
+        f"expected a method forward(self, ...) in class {found[1]}, got none: is it misspelt, or indented too far?",
+        f"类 {found[1]} 里应有方法 forward(self, ...),但没有:是拼错了,还是缩进太深?",
+    )
