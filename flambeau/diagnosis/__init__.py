@@ -43,8 +43,8 @@ def explain_error(error: BaseException) -> str | None:
     fix: rows times columns, (n, m) @ (m, p): expected b of shape (3, 4), got (2, 4); make b with 3 rows
     more: flambeau explain FB-SHAPE-01
     """
-    known = getattr(error, "_flambeau_code", ...)
-    if known is not ...:
+    if hasattr(error, "_flambeau_code"):
+        known: str | None = error._flambeau_code
         return known
     if not isinstance(error, Exception):
         if not is_full():

@@ -164,7 +164,7 @@ def missing_in_tensor(scene: Scene) -> Text | None:
     error = scene.error
     if not (isinstance(error, AttributeError) and isinstance(error.obj, Tensor)):
         return None
-    name = error.name
+    name = error.name or ""
     if name in _METHODS_ELSEWHERE:
         return Text(f"tensors have no {name}; write {_METHODS_ELSEWHERE[name]}", f"张量没有 {name};写成 {_METHODS_ELSEWHERE[name]}")
     close = difflib.get_close_matches(name, [n for n in dir(error.obj) if not n.startswith("_")], n=1, cutoff=0.7)
