@@ -1,0 +1,7 @@
+"""Rooms that are made of an optional library are left out of the examples that run where it is not installed."""
+
+import importlib.util
+
+_NEEDS = {"starlette": "flambeau/serve/*"}
+
+collect_ignore_glob = [files for library, files in _NEEDS.items() if importlib.util.find_spec(library) is None]

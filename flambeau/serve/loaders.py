@@ -1,0 +1,154 @@
+"""Files of models, by their endings: how each becomes something that can be called.
+
+Nothing of a file of weights is ever run. Code comes from two places that whoever runs the server chooses: the factory
+(``package.module:function``) and the handler file.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import os
+import sys
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import flambeau as torch
+from flambeau import nn
+from flambeau.serve.config import ModelConfig, ModelError, TensorSpec
+
+HANDLER = "handler.py"
+
+
+@dataclass
+class Loaded:
+    """What a file became: called with tensors in the order of ``inputs``; what it says itself of these and of its outputs."""
+
+    call: Callable[..., Any]
+    inputs: tuple[TensorSpec, ...] = ()
+    outputs: tuple[TensorSpec, ...] = ()
+
+
+Loader = Callable[[Path, ModelConfig], Loaded]
+
+
+def _state_dict(path: Path, config: ModelConfig) -> Loaded:
+    state = torch.load(path, map_location="cpu", weights_only=True, mmap=config.mmap or None)
+    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
+        state = state["state_dict"]
+    return _module(path, config, state)
+
+
+def _safetensors(path: Path, config: ModelConfig) -> Loaded:
+    try:
+        from safetensors.numpy import load_file
+    except ImportError:
+        raise ModelError(f"{path.name}: reading it takes the package safetensors: pip install 'flambeau[serve]'") from None
+    return _module(path, config, {name: torch.from_numpy(array) for name, array in load_file(path).items()})
+
+
+def _exported(path: Path, config: ModelConfig) -> Loaded:
+    program = torch.export.load(path)
+    return Loaded(program.module(), _specs_of(program))
+
+
+LOADERS: dict[str, Loader] = {
+    ".pt": _state_dict,
+    ".pth": _state_dict,
+    ".safetensors": _safetensors,
+    ".pt2": _exported,
+}
+"""Ending of a file -> what loads it."""
+
+
+def load(path: Path, config: ModelConfig) -> Loaded:
+    """The model in a file.
+
+    Raises:
+        ModelError: there is no such file, its ending is not known, or it needs a factory and has none.
+    """
+    if not path.is_file():
+        raise ModelError(f"{path}: there is no such file")
+    loader = LOADERS.get(path.suffix)
+    if loader is None:
+        raise ModelError(f"{path.name}: models are files that end in {', '.join(LOADERS)}")
+    return loader(path, config)
+
+
+def model_file(folder: Path) -> Path | None:
+    """The one file of a model in a folder; ``None`` where there is none.
+
+    Raises:
+        ModelError: there are several.
+    """
+    found = sorted(p for p in folder.iterdir() if p.is_file() and p.suffix in LOADERS and not p.name.startswith("."))
+    if len(found) > 1:
+        raise ModelError(f"{folder}: several models, {', '.join(p.name for p in found)}; a folder holds one")
+    return found[0] if found else None
+
+
+def run_file(path: Path) -> ModuleType:
+    """Runs a Python file as a module of its own, under a name that no other module has."""
+    name = f"_flambeau_serve_{uuid.uuid4().hex}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ModelError(f"{path}: not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # where dataclasses and the like look for it while it runs
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        del sys.modules[name]
+    return module
+
+
+def make_module(factory: str) -> nn.Module:
+    """The module that ``package.module:function`` makes; the folder that the server was started in is looked at too."""
+    module_name, _, function_name = factory.partition(":")
+    if not module_name or not function_name:
+        raise ModelError(f"factory {factory!r}: expected package.module:function")
+    if (here := os.getcwd()) not in sys.path:
+        sys.path.append(here)
+    try:
+        made: Any = importlib.import_module(module_name)
+        for part in function_name.split("."):
+            made = getattr(made, part)
+        made = made()
+    except (ImportError, AttributeError) as error:
+        raise ModelError(f"factory {factory!r}: {error}") from error
+    if not isinstance(made, nn.Module):
+        raise ModelError(f"factory {factory!r}: it made a {type(made).__name__}, not a torch.nn.Module")
+    return made
+
+
+def _module(path: Path, config: ModelConfig, state: Any) -> Loaded:
+    if config.factory is None:
+        raise ModelError(f"{path.name} holds weights: --factory package.module:function (or config.json) must say what makes the module that they are for")
+    if not isinstance(state, dict) or not all(isinstance(t, torch.Tensor) for t in state.values()):
+        raise ModelError(f"{path.name}: expected a state dict, tensors by name (torch.save(model.state_dict(), path))")
+    module = make_module(config.factory)
+    try:
+        module.load_state_dict(state, assign=config.mmap)
+    except RuntimeError as error:
+        raise ModelError(f"{path.name}: {error}") from error
+    module.eval()
+    return Loaded(module, tuple(TensorSpec(name) for name in _parameter_names(module.forward)))
+
+
+def _parameter_names(function: Callable) -> list[str]:
+    """The arguments that must be given."""
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return [p.name for p in inspect.signature(function).parameters.values() if p.kind in kinds and p.default is p.empty]
+
+
+def _specs_of(program: Any) -> tuple[TensorSpec, ...]:
+    """An exported program's arguments: names, and sizes; dims that were said to be dynamic are -1."""
+    recipe = program._recipe
+    return tuple(
+        TensorSpec(name, None, tuple(n if isinstance(n, int) else -1 for n in recipe.fixed[name])) for name in recipe.leaves if name in recipe.fixed
+    )  # fmt: skip

@@ -1,0 +1,175 @@
+"""``flambeau serve`` as a process: what clients of other servers make of it, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests import serving
+
+import httpx2 as httpx  # isort: skip  (serving skips where it is not installed)
+
+
+class Running:
+    """A server that was started, and what it has written to its log."""
+
+    def __init__(self, *arguments: object, **environment: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "flambeau", "serve", *map(str, arguments), "--port", "0"],
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **environment},
+            cwd=Path(__file__).parent.parent,
+        )
+        self.lines: list[str] = []
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.lines.append(line)
+
+    def logged(self, event: str, count: int = 1) -> list[dict]:
+        """Waits until the log has so many lines of an event."""
+        until = time.monotonic() + 60
+        while True:
+            over = self.process.poll() is not None
+            if over:
+                self.reader.join()
+            found = [line for line in map(json.loads, list(self.lines)) if line["event"] == event]
+            if len(found) >= count:
+                return found
+            assert not over and time.monotonic() < until, "".join(self.lines)
+            time.sleep(0.02)
+
+    @property
+    def address(self) -> str:
+        return self.logged("starting")[0]["address"]
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(30)
+
+
+@contextmanager
+def running(*arguments: object, **environment: str) -> Iterator[Running]:
+    server = Running(*arguments, **environment)
+    try:
+        yield server
+    finally:
+        if server.process.poll() is None:
+            server.process.kill()
+        server.process.wait()
+        server.reader.join()
+        assert server.process.stderr is not None
+        server.process.stderr.close()
+
+
+def scaled(folder: Path) -> tuple[object, ...]:
+    return serving.save_scaled(folder / "scaled.pt", 3.0), "--factory", serving.FACTORY, "--input", "input:FP32:-1x1", "--max-batch", "4"
+
+
+def test_triton_client(tmp_path: Path) -> None:
+    triton = pytest.importorskip("tritonclient.http")
+    with running(*scaled(tmp_path)) as server:
+        server.logged("model loaded")
+        client = triton.InferenceServerClient(server.address.removeprefix("http://"))
+        assert client.is_server_live() and client.is_server_ready() and client.is_model_ready("scaled")
+        assert client.get_server_metadata()["name"] == "flambeau"
+        assert client.get_model_metadata("scaled", "1")["inputs"][0]["shape"] == [-1, 1]
+        assert client.get_model_repository_index()[0]["state"] == "READY"
+        values = np.array([[1.0], [2.0], [-0.5]], np.float32)
+        for binary in (True, False):
+            x = triton.InferInput("input", [3, 1], "FP32")
+            x.set_data_from_numpy(values, binary_data=binary)
+            for packed in (None, "gzip", "deflate"):
+                result = client.infer("scaled", [x], outputs=[triton.InferRequestedOutput("output", binary_data=binary)], request_compression_algorithm=packed)
+                assert np.array_equal(result.as_numpy("output"), values * 3)
+        with pytest.raises(Exception, match="expected the shape"):
+            wrong = triton.InferInput("input", [3], "FP32")
+            wrong.set_data_from_numpy(values[:, 0])
+            client.infer("scaled", [wrong])
+        client.unload_model("scaled")
+        assert not client.is_model_ready("scaled")
+        client.load_model("scaled")
+        assert client.is_model_ready("scaled")
+        client.close()
+        assert server.end() == 0
+        assert server.logged("stopped")
+
+
+def test_it_ends_after_it_has_answered(tmp_path: Path) -> None:
+    serving.save_handler(tmp_path / "slow", serving.SLOW, max_batch=1)
+    with running(tmp_path) as server:
+        server.logged("model loaded")
+        answers: list[httpx.Response] = []
+
+        def ask() -> None:
+            with httpx.Client(base_url=server.address, timeout=30) as client:
+                answers.append(serving.infer(client, "slow", serving.tensor("x", [[1.0]])))
+
+        asking = [threading.Thread(target=ask) for _ in range(3)]
+        for thread in asking:
+            thread.start()
+        with httpx.Client(base_url=server.address) as client:
+            while 'flambeau_serve_queue{model="slow",version="1"} 2.0' not in client.get("/metrics").text:
+                time.sleep(0.02)
+        server.process.send_signal(signal.SIGTERM)
+        (tmp_path / "slow" / "go").touch()
+        assert server.process.wait(30) == 0
+        for thread in asking:
+            thread.join()
+        assert [serving.outputs_of(answer)["x"].item() for answer in answers] == [1.0] * 3
+
+
+def test_who_has_gone_leaves_the_queue(tmp_path: Path) -> None:
+    serving.save_handler(tmp_path / "slow", serving.SLOW, max_batch=1)
+    with running(tmp_path) as server:
+        server.logged("model loaded")
+        for _ in range(4):
+            with httpx.Client(base_url=server.address, timeout=0.1) as client, pytest.raises(httpx.TimeoutException):
+                serving.infer(client, "slow", serving.tensor("x", [[1.0]]))
+        assert {line["status"] for line in server.logged("request", 4)} == {499}
+        (tmp_path / "slow" / "go").touch()
+        with httpx.Client(base_url=server.address, timeout=30) as client:
+            serving.outputs_of(serving.infer(client, "slow", serving.tensor("x", [[1.0]])))
+            text = client.get("/metrics").text
+        ran = re.search(r'flambeau_serve_batch_rows_count{model="slow",version="1"} (\d+)', text)
+        assert ran and int(ran[1]) <= 2  # the first, if it ran already, and the last
+
+
+def test_several_workers(tmp_path: Path) -> None:
+    with running(*scaled(tmp_path), "--workers", 2, FLAMBEAU_SERVE_TOKEN="secret") as server:
+        server.logged("model loaded", 2)
+        headers = {"Authorization": "Bearer secret"}
+        for i in range(20):
+            assert httpx.post(f"{server.address}/predictions/scaled", json=[[i]], headers=headers).json() == [[3.0 * i]]
+        assert httpx.post(f"{server.address}/predictions/scaled", json=[[1]]).status_code == 401
+        text = httpx.get(f"{server.address}/metrics", headers=headers).text
+        assert 'flambeau_serve_requests_total{code="200",route="/predictions/{model}"} 20.0' in text  # of both together
+        assert server.end() == 0
+
+
+def test_what_cannot_start_says_why_and_ends(tmp_path: Path) -> None:
+    (tmp_path / "bad.pt").write_bytes(b"no model")
+    for workers in (1, 2):
+        with running(tmp_path / "bad.pt", "--factory", serving.FACTORY, "--workers", workers) as server:
+            assert server.process.wait(60) == 3
+            assert server.logged("model not loaded")[0]["reason"]
+    with running(tmp_path / "not there") as server:
+        assert server.process.wait(60) == 2
+        server.reader.join()
+        assert "no such file or folder" in server.lines[-1]
