@@ -206,13 +206,13 @@ _LAZY = frozenset(
     {"nested", "nn", "optim", "utils", "linalg", "fft", "special", "cuda", "backends", "serialization", "compat", "distributions", "amp",
      "func", "jit", "testing", "masked", "signal", "overrides", "compiler", "onnx", "multiprocessing", "distributed",
      "return_types", "library", "ao", "sparse", "export", "_C", "_dynamo", "_subclasses", "__config__", "_logging", "_utils", "accelerator", "futures", "quasirandom", "cpu", "fx", "hub",
-     "mps", "profiler", "storage", "xpu"}
+     "mps", "profiler", "slim", "storage", "xpu"}
 )  # fmt: skip
 _LAZY_NAMES = {
     "doctor": "diagnosis.doctor",
     "save": "serialization", "load": "serialization", "vmap": "func", "autocast": "amp", "GradScaler": "amp",
     "is_autocast_enabled": "amp", "get_autocast_dtype": "amp", "types": "tensor", "compile": "compiler",
-    "engine_stats": "engine.plans", "synchronize": "cpu", "Stream": "cpu", "Event": "cpu", "ScriptModule": "jit", "ScriptFunction": "jit", "PyTorchFileReader": "_C", "PyTorchFileWriter": "_C", "Tag": "library.tags", "DeviceObjType": "library.schema", "TensorType": "library.schema", "OptionalType": "library.schema", "ListType": "library.schema", "_assert": "checks", **dict.fromkeys(("SymInt", "SymFloat", "SymBool", "sym_constrain_range", "sym_constrain_range_for_size", "sym_fresh_size", "sym_int", "sym_float", "sym_not", "sym_max", "sym_min", "sym_sum", "sym_ite", "sym_sqrt"), "symbolic"),
+    "engine_stats": "engine.plans", "export_slim": "slim", "load_slim": "slim", "synchronize": "cpu", "Stream": "cpu", "Event": "cpu", "ScriptModule": "jit", "ScriptFunction": "jit", "PyTorchFileReader": "_C", "PyTorchFileWriter": "_C", "Tag": "library.tags", "DeviceObjType": "library.schema", "TensorType": "library.schema", "OptionalType": "library.schema", "ListType": "library.schema", "_assert": "checks", **dict.fromkeys(("SymInt", "SymFloat", "SymBool", "sym_constrain_range", "sym_constrain_range_for_size", "sym_fresh_size", "sym_int", "sym_float", "sym_not", "sym_max", "sym_min", "sym_sum", "sym_ite", "sym_sqrt"), "symbolic"),
     "_check": "checks", "_assert_async": "checks", "_shape_as_tensor": "checks",
     "_check_index": "checks", "_check_is_size": "checks", "_check_not_implemented": "checks", "_check_tensor_all": "checks",
     "_check_type": "checks", "_check_value": "checks", "_check_with": "checks", "_sample_dirichlet": "distributions.gradients",

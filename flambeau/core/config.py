@@ -34,6 +34,10 @@ guard: bool = os.environ.get("FLAMBEAU_GUARD", "0") != "0"
 ahead: float = float(os.environ.get("FLAMBEAU_AHEAD", "50")) * 1e-6
 """Kernels that take longer than this (``FLAMBEAU_AHEAD``, in microseconds) may run while Python goes on; ``inf``: none do."""
 
+values_unknown: bool = False
+"""Whether what is recorded shall hold for all values: then no op looks at those that it relies on, but is one that checks them when
+it runs; see :mod:`flambeau.slim.recording`."""
+
 pickled: Callable | None = None
 """How objects are pickled where ``torch`` means flambeau: in PyTorch's words; see :mod:`flambeau.serialization.pickles`."""
 

@@ -28,7 +28,7 @@ from flambeau.core import nests
 from flambeau.core.nests import TreeSpec
 from flambeau.export import graph_signature
 from flambeau.export.dims import Dim, ShapesCollection, _Hint, dims, places
-from flambeau.export.exported_program import LIFTED, ExportedProgram, Recipe, argument_names
+from flambeau.export.exported_program import LIFTED, ExportedProgram, Recipe, argument_names, leaf_names
 from flambeau.export.graph_signature import ExportGraphSignature, InputKind, InputSpec, OutputKind, OutputSpec
 from flambeau.jit.tracing import record, text_of_path
 from flambeau.nn.modules.module import Module
@@ -76,31 +76,12 @@ def export_for_training(mod: Module, args: tuple, kwargs: dict[str, Any] | None 
     return export(mod, args, kwargs, dynamic_shapes=dynamic_shapes, strict=strict)
 
 
-def _leaf_names(names: list[str], args: tuple, kwargs: dict) -> list[str]:
-    given = {**dict(zip(names, args)), **kwargs}
-    found: list[str] = []
-
-    def walk(value: Any, name: str) -> None:
-        if isinstance(value, (tuple, list)) and not isinstance(value, Tensor):
-            for i, part in enumerate(value):
-                walk(part, f"{name}_{i}")
-        elif isinstance(value, dict):
-            for key, part in value.items():
-                walk(part, f"{name}_{key}")
-        else:
-            found.append(name)
-
-    for name, value in given.items():
-        walk(value, name)
-    return found
-
-
 def _export(mod: Module, args: tuple, kwargs: dict, names: list[str], free: list[dict[int, Any]]) -> ExportedProgram:
     leaves, in_spec = nests.tree_flatten((args, kwargs))
-    leaf_names = _leaf_names(names, args, kwargs)
-    if len(leaf_names) != len(leaves):
+    paths = leaf_names(names, args, kwargs)
+    if len(paths) != len(leaves):
         raise UserError("arguments must be nests of tuples, lists and dicts")
-    fixed, bounds = _shapes(leaf_names, leaves, free)
+    fixed, bounds = _shapes(paths, leaves, free)
     state = _state_of(mod)
     result: dict[str, Any] = {}
 
@@ -110,17 +91,17 @@ def _export(mod: Module, args: tuple, kwargs: dict, names: list[str], free: list
         result["leaves"], result["spec"] = nests.tree_flatten(out)
         return result["leaves"]
 
-    source, made, shapes = _trace(flat, mod, leaf_names, leaves, dynamic=bool(bounds))
+    source, made, shapes = _trace(flat, mod, paths, leaves, dynamic=bool(bounds))
     if bounds:
         for others in _others(leaves, free):
-            if _trace(flat, mod, leaf_names, others, dynamic=True)[0] == source:
+            if _trace(flat, mod, paths, others, dynamic=True)[0] == source:
                 continue
             raise UserError(
                 f"Constraints violated ({', '.join(bounds)})! The program does something else for other sizes: it takes another branch, or "
                 "has a number that depends on one. Give the dim as a fixed one, or use Dim.AUTO"
             )
     values = {i: x for i, x in enumerate(leaves) if not isinstance(x, Tensor)}
-    recipe = Recipe(source, leaf_names, names, values, fixed, bounds, in_spec, result["spec"], mod.training)
+    recipe = Recipe(source, paths, names, values, fixed, bounds, in_spec, result["spec"], mod.training)
     constants = {f"{LIFTED}{i}": t for i, t in enumerate(made)}
     for path, inner in mod.named_modules():
         for name, value in inner.__dict__.items():

@@ -295,3 +295,23 @@ def argument_names(function: Any, args: tuple, kwargs: dict) -> list[str]:
         elif kind is not inspect.Parameter.VAR_KEYWORD and key not in kwargs:
             names.append(key)
     return [*names, *kwargs]
+
+
+def leaf_names(names: list[str], args: tuple, kwargs: dict) -> list[str]:
+    """The names of all that is nested in the arguments with these names: ``state_0``, ``state_1`` for a pair."""
+    given = {**dict(zip(names, args)), **kwargs}
+    found: list[str] = []
+
+    def walk(value: Any, name: str) -> None:
+        if isinstance(value, (tuple, list)) and not isinstance(value, Tensor):
+            for i, part in enumerate(value):
+                walk(part, f"{name}_{i}")
+        elif isinstance(value, dict):
+            for key, part in value.items():
+                walk(part, f"{name}_{key}")
+        else:
+            found.append(name)
+
+    for name, value in given.items():
+        walk(value, name)
+    return found

@@ -62,6 +62,9 @@ def record(op, args: tuple, kwargs: dict):
         if values is None:  # of what has failed
             run_pending()
         node = _run_now(op, nodes if values is None else values, attrs, dtype)
+    elif op.checked and config.values_unknown:  # it looks at them when it runs
+        node = Node(op, nodes, attrs, shape, dtype)
+        may_fail(node)
     elif op.verify is not None and dtype.is_floating_point and _verify(op, inputs, attrs):
         node = Node(op.verified, nodes, attrs, shape, dtype)
     elif op.checked and (values := _values(nodes, op.sure is None or not op.sure(nodes))) is not None:
@@ -258,7 +261,7 @@ def _finish(op, inputs: tuple, nodes: tuple, attrs: dict, shape, dtype, order=No
     if op.checked:
         node = result._storage.node
         may_fail(node)
-        if op.sure is not None and not op.sure(nodes):
+        if op.sure is not None and not op.sure(nodes) and not config.values_unknown:
             run_pending(node)
             del node
     if grad_mode.enabled and op.grads:

@@ -11,7 +11,9 @@ import os
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from hashlib import sha256
 from typing import NamedTuple
@@ -134,6 +136,11 @@ class Session:
         address: int = self._engine.get_function_address(name)
         return address
 
+    def symbol(self, name: str) -> int:
+        """The address of a function that has been made known to all modules."""
+        address: int = llvm.address_of_symbol(name)
+        return address
+
     def assembly(self, ir: str) -> str:
         """The machine code of ``ir`` in readable form."""
         return self._target.emit_assembly(llvm.parse_assembly(ir))
@@ -182,12 +189,30 @@ _ELF = struct.Struct("=4sB11xH22xQ10xHH2x")  # of 64 bits, relocatable: the tabl
 
 
 @cache
-def session() -> Session:
-    """The session of this process."""
+def _own_session() -> Session:
     return Session(machine(os.environ.get("FLAMBEAU_CPU", "")), Cache.default())
 
 
-_RUN = """
+_other: ContextVar[Session | None] = ContextVar("other session", default=None)
+
+
+def session() -> Session:
+    """The session of this process; inside of :func:`compiling_for`, the one that is given there."""
+    return _other.get() or _own_session()
+
+
+@contextmanager
+def compiling_for(other: Session) -> Iterator[None]:
+    """Kernels are made by ``other``, for its machine; in this thread, and what runs this process's own kernels is there already."""
+    driver(), addresser()
+    token = _other.set(other)
+    try:
+        yield
+    finally:
+        _other.reset(token)
+
+
+RUN = """
 define void @flambeau_run(ptr %calls, i64 %count) {
 entry:
   %end = getelementptr [2 x ptr], ptr %calls, i64 %count
@@ -408,7 +433,7 @@ def driver() -> Callable[[int, int], None]:
     how many of them have been called, which the driver counts on. It comes back before it is done so that Python can run
     signal handlers: between two kernels an interrupt takes effect, and the count says what is left to do.
     """
-    llvm.add_symbol("flambeau_run", session().compile_ir(_RUN, "flambeau_run"))
+    llvm.add_symbol("flambeau_run", session().compile_ir(RUN, "flambeau_run"))
     llvm.add_symbol("flambeau_drive", session().compile_ir(with_clock(_DRIVE), "flambeau_drive"))
     return method("flambeau_drive")
 
@@ -438,9 +463,12 @@ def launcher() -> Callable:
 _CLOCKS = {"x86_64": ("llvm.readcyclecounter", 50_000_000), "aarch64": ("llvm.readsteadycounter", 500_000)}
 
 
-def with_clock(ir: str) -> str:
-    """``ir`` with a clock for the word ``CLOCK``, and how far it goes in a moment for ``SLICE``; it stands where there is none."""
-    name, slice = _CLOCKS.get(llvm.get_process_triple().split("-")[0], ("", 1))
+def with_clock(ir: str, triple: str | None = None) -> str:
+    """``ir`` with a clock for the word ``CLOCK``, and how far it goes in a moment for ``SLICE``; it stands where there is none.
+
+    ``triple`` says for which machine, where it is not this one.
+    """
+    name, slice = _CLOCKS.get((triple or llvm.get_process_triple()).split("-")[0], ("", 1))
     ir = ir.replace("CLOCK_DECLARATION", f"declare i64 @{name}()" if name else "").replace("SLICE", str(slice))
     return ir.replace("CLOCK\n", f"call i64 @{name}()\n" if name else "add i64 0, 0\n")
 

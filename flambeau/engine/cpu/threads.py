@@ -76,9 +76,7 @@ def resize(threads: int) -> None:
     pool().limit(min(threads, MOST) - 1)
 
 
-@cache
 def entry(light: bool) -> int:
     """The address of ``flambeau_parallel``, or of the one for short regions, for kernels that are told it when they run."""
     pool()
-    address: int = llvm.address_of_symbol(LIGHT_ENTRY if light else ENTRY)
-    return address
+    return session().symbol(LIGHT_ENTRY if light else ENTRY)

@@ -6,7 +6,6 @@ What it does is told in :mod:`flambeau.engine.cpu.threads`.
 from __future__ import annotations
 
 import re
-import sys
 
 import llvmlite.binding as llvm
 
@@ -559,13 +558,14 @@ declare i32 @sched_setaffinity(i32, i64, ptr)
 """
 
 
-def runtime() -> str:
-    """The module for this machine; without a clock no wait counts as long, without affinities no thread is moved."""
-    kind, ir = llvm.get_process_triple().split("-")[0], with_clock(_IR)
+def runtime(triple: str | None = None) -> str:
+    """The module for a machine, or this one; without a clock no wait counts as long, without affinities no thread is moved."""
+    triple = triple or llvm.get_process_triple()
+    kind, ir = triple.split("-")[0], with_clock(_IR, triple)
     type, name, argument = _PAUSES.get(kind, ("", "", ""))
     ir = ir.replace("PAUSE_DECLARATION", f"declare {type} @{name}({argument.partition(' ')[0]})" if name else "")
     ir = ir.replace("PAUSE\n", f"call {type} @{name}({argument})\n" if name else "\n")
-    linux = sys.platform.startswith("linux")
+    linux = "linux" in triple
     ir = ir.replace("AFFINITY_DECLARATIONS", _AFFINITY if linux else "")
     for word, name in (("CURRENT_CPU", "getcpu"), ("GET_AFFINITY", "getaffinity"), ("SET_AFFINITY", "setaffinity")):
         ir = re.sub(rf"call i32 @{word}(\(.*\))", rf"call i32 @sched_{name}\1" if linux else "add i32 0, -1", ir)

@@ -1,0 +1,202 @@
+"""A call of a model, recorded on arguments whose values nobody knows yet.
+
+The arguments are nodes of an op of their own, which refuses to be run. So whatever would look at a value while the model runs is
+refused by name, and what has been recorded holds for all values. In the end these nodes get the values of the example, and what was
+recorded is pending as it would be after any other call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, NoReturn
+
+import numpy as np
+
+from flambeau import random
+from flambeau.autograd import no_grad
+from flambeau.core import config, dtypes, nests
+from flambeau.core.dtypes import dtype as Dtype
+from flambeau.core.size import Size
+from flambeau.engine import flight, graph
+from flambeau.engine.graph import NO_ATTRS, EngineOp, Node
+from flambeau.engine.run import run_pending
+from flambeau.engine.trace import Trace
+from flambeau.export.exported_program import argument_names, leaf_names
+from flambeau.nn import Module
+from flambeau.tensor import Tensor
+from flambeau.tensor.storage import storage_of
+from flambeau.tensor.tensor import make_tensor
+
+
+class ExportError(RuntimeError):
+    """A model that cannot be exported as it is; the message says why."""
+
+
+class Argument(NamedTuple):
+    """An argument, or a result, that is a tensor."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: Dtype
+
+
+class Weight(NamedTuple):
+    """What the model reads besides its arguments."""
+
+    name: str
+    value: np.ndarray
+    dtype: Dtype
+
+
+class Recording:
+    """What a model does with arguments of given shapes and dtypes.
+
+    ``trace``      the nodes, with those that make the result as the only ones that are kept
+    ``inputs``     the arguments, and ``weights`` what else is read; ``slots`` says for each leaf of the trace which it is:
+                   ``("input", i)`` or ``("weight", i)``
+    ``outputs``    the numbers of the nodes that make the results, which are ``results``
+    ``nest``       how the results are nested: lists, ``{"tuple": [...]}``, ``{"dict": [[key, ...], ...]}``, a number for the result
+                   of that place, ``{"value": x}`` for what is no tensor
+    """
+
+    def __init__(self, model: Callable, args: tuple, kwargs: dict[str, Any]) -> None:
+        given, spec = nests.tree_flatten((args, kwargs))
+        function = model.forward if isinstance(model, Module) else model
+        names = leaf_names(argument_names(function, args, kwargs), args, kwargs)
+        run_pending()
+        flight.land()
+        unknown: dict[int, Node] = {}
+        values: dict[int, np.ndarray] = {}
+        for i, x in enumerate(given):
+            if isinstance(x, Tensor):
+                values[i] = _value_of(x, names[i])
+        drawn = _random_state()
+        eager, config.eager = config.eager, False
+        config.values_unknown = True
+        try:
+            leaves = list(given)
+            for i in values:
+                unknown[i] = Node(_ARGUMENT, (), {"name": names[i]}, tuple(given[i].shape), given[i].dtype)
+                leaves[i] = make_tensor(storage_of(unknown[i]), Size(given[i].shape), given[i].dtype)
+            positional, named = nests.tree_unflatten(leaves, spec)
+            del leaves
+            with no_grad():
+                result = model(*positional, **named)
+                found, nest = nests.tree_flatten(result)
+                tensors = [_contiguous(x) for x in found if isinstance(x, Tensor)]
+            del positional, named, result
+        finally:
+            config.eager, config.values_unknown = eager, False
+            asked = _give_values(unknown, values)
+        if asked:  # and somebody has caught the error
+            _refuse(names[asked[0]])
+        if _random_state() != drawn:
+            raise ExportError("the model draws random numbers, which would be the same at each call: call model.eval() first")
+        nodes = list(graph.trace)
+        if any(ref() is not None for ref in graph.written):
+            run_pending()
+            raise ExportError("the model writes to tensors that it keeps, such as the statistics of a BatchNorm: call model.eval() first")
+        self.inputs = [Argument(names[i], tuple(x.shape), x.dtype) for i, x in unknown.items()]
+        self.results = [Argument(f"output_{k}", tuple(t.shape), t.dtype) for k, t in enumerate(tensors)]
+        self.nest = _plain(nest, iter(_places(found)))
+        self.trace = Trace(nodes, {}, [])
+        places = {node: i for i, node in enumerate(nodes)}
+        self.outputs = [places[t._storage.node] for t in tensors]
+        structure, kept = self.trace.key
+        self.trace.key = structure, tuple([i in self.outputs for i in range(len(kept))])
+        self._sort_leaves(model, unknown)
+
+    def _sort_leaves(self, model: Callable, unknown: dict[int, Node]) -> None:
+        """Says what each leaf is. Weights are named as the model names them."""
+        inputs = {node: k for k, node in enumerate(unknown.values())}
+        names: dict[Node, str] = {}
+        if isinstance(model, Module):
+            for name, t in [*model.named_parameters(), *model.named_buffers()]:
+                names.setdefault(t._storage.node, name)
+        self.slots: list[tuple[str, int]] = []
+        self.weights: list[Weight] = []
+        for node in self.trace.leaves:
+            if node in inputs:
+                self.slots.append(("input", inputs[node]))
+                continue
+            self.slots.append(("weight", len(self.weights)))
+            name = names.get(node, f"constant_{len(self.weights)}")
+            self.weights.append(Weight(name, node.value, node.dtype))
+
+
+def _random_state() -> bytes:
+    return bytes(random.get_rng_state().numpy())
+
+
+def _give_values(unknown: dict[int, Node], values: dict[int, np.ndarray]) -> list[int]:
+    """Makes leaves of the arguments' nodes; returns which of them have been asked for their value before."""
+    asked = []
+    for i, node in unknown.items():
+        if node.value is None:
+            graph.trace.remove(node)
+            node.value, node.op, node.attrs = values[i], None, NO_ATTRS
+        else:
+            asked.append(i)
+    return asked
+
+
+def _refuse(name: str) -> NoReturn:
+    raise ExportError(
+        f"the model looks at values that depend on its argument {name!r} while it runs (item, tolist, bool, a size that depends on values, ...): "
+        "what it would do next cannot be known when it is exported"
+    )
+
+
+_ARGUMENT = EngineOp("argument", _refuse)
+"""What stands for an argument: no inputs, and a value that is not known."""
+
+
+def _value_of(t: Tensor, name: str) -> np.ndarray:
+    if t.dtype not in _EXCHANGED:
+        raise ExportError(f"argument {name!r} is of {t.dtype}, which NumPy does not have: give it as float32, and let the model cast it")
+    return np.array(t.detach().contiguous().numpy())
+
+
+_EXCHANGED = (
+    dtypes.float32, dtypes.float64, dtypes.float16, dtypes.int64, dtypes.int32, dtypes.int16, dtypes.int8, dtypes.uint8, dtypes.bool,
+)  # fmt: skip
+
+
+def _contiguous(t: Tensor) -> Tensor:
+    """``t``, or a copy, as all of the memory of a node of the trace."""
+    if t.dtype not in _EXCHANGED:
+        raise ExportError(f"a result is of {t.dtype}, which NumPy does not have: let the model return it as float32")
+    t = t.detach().contiguous()
+    node = t._storage.node
+    if node.op is None or node.op is _ARGUMENT or t._bits or t._offset or node.shape != t.shape or node.dtype is not t.dtype:
+        t = t.clone()
+    return t
+
+
+def _places(found: list) -> list:
+    """For each leaf of a result the place that it has among the tensors, or its value."""
+    places: list = []
+    count = 0
+    for x in found:
+        if isinstance(x, Tensor):
+            places.append(count)
+            count += 1
+        elif x is None or isinstance(x, (bool, int, float, str)):
+            places.append({"value": x})
+        else:
+            raise ExportError(f"the model returns a {type(x).__name__}: tensors, numbers, text, tuples, lists and dicts can be exported")
+    return places
+
+
+def _plain(spec: nests.TreeSpec, leaves: Any) -> Any:
+    """How results are nested, for JSON."""
+    if spec.type is None:
+        return next(leaves)
+    parts = [_plain(child, leaves) for child in spec.children_specs]
+    if spec.type is list:
+        return parts
+    if spec.type is tuple:
+        return {"tuple": parts}
+    if issubclass(spec.type, dict) and all(isinstance(key, str) for key in spec.context):
+        return {"dict": [[key, part] for key, part in zip(spec.context, parts, strict=True)]}
+    raise ExportError(f"the model returns a {spec.type.__name__}: tensors, numbers, text, tuples, lists and dicts with text as keys can be exported")

@@ -1,0 +1,426 @@
+"""Slim models: what is exported computes the same bits without flambeau, and what is damaged is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import threading
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import flambeau as torch
+import flambeau_slim
+from flambeau import nn
+from flambeau.cli.demo import DigitNet
+from flambeau.core import config
+from flambeau.slim import ExportError
+from flambeau.slim.archive import write
+
+BEST = flambeau_slim.targets()[0]
+TESTS = Path(__file__).parent
+
+
+@pytest.fixture(autouse=True)
+def compiled_at_once(monkeypatch):
+    """So that flambeau itself computes by kernels, whose bits are compared."""
+    monkeypatch.setattr(config, "compile_after", 0)
+
+
+# --- the same bits ---------------------------------------------------------------------------------------------
+
+
+class Block(nn.Module):
+    """Two convolutions beside a shortcut."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.shortcut = nn.Sequential()
+        if stride != 1:
+            self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+
+    def forward(self, x):
+        y = self.bn2(self.conv2(torch.relu(self.bn1(self.conv1(x)))))
+        return torch.relu(y + self.shortcut(x))
+
+
+class ResNet(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(inplace=True))
+        self.blocks = nn.Sequential(Block(16, 16, 1), Block(16, 32, 2), Block(32, 64, 2))
+        self.head = nn.Linear(64, 10)
+
+    def forward(self, x):
+        return self.head(nn.functional.adaptive_avg_pool2d(self.blocks(self.stem(x)), 1).flatten(1))
+
+
+class Tagger(nn.Module):
+    """Words to scores of tags, by an LSTM in both directions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = nn.Embedding(100, 16, padding_idx=0)
+        self.lstm = nn.LSTM(16, 24, 2, batch_first=True, bidirectional=True)
+        self.tags = nn.Linear(48, 7)
+
+    def forward(self, words, lengths=None):
+        states, (h, c) = self.lstm(self.words(words))
+        return {"scores": self.tags(states).log_softmax(-1), "last": [h, c], "layers": 2}
+
+
+class Many(nn.Module):
+    """Results that are views, arguments, weights, of several dtypes; numbers and casts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("table", torch.arange(12.0).reshape(3, 4))
+
+    def forward(self, x, mask, scale=2.0):
+        y = torch.where(mask, x.double() * scale, x.double()).to(torch.float16)
+        best, place = x.max(1)
+        return y, x.T, x[1:], self.table, x, best, place, (x * 7).long() // (place[:, None] + 2), mask.any(0), (x.bfloat16() + 1).float()
+
+
+def models() -> dict:
+    """Names to (model, arguments)."""
+    torch.manual_seed(3)
+    layer = nn.TransformerEncoderLayer(32, 4, 64, batch_first=True)
+    made = {
+        "digits": (DigitNet(), (torch.rand(5, 1, 8, 8),)),
+        "resnet": (ResNet(), (torch.randn(2, 3, 16, 16),)),
+        "transformer": (nn.TransformerEncoder(layer, 2), (torch.randn(3, 10, 32),)),
+        "lstm": (Tagger(), (torch.randint(0, 100, (4, 9)),)),
+        "gru": (nn.GRU(8, 12), (torch.randn(5, 2, 8), torch.zeros(1, 2, 12))),
+        "many": (Many(), (torch.randn(3, 4), torch.rand(3, 4) > 0.5)),
+        "function": (lambda x: (x @ x.T).softmax(0).sum(0, keepdim=True) + 1e-3, (torch.randn(33, 9),)),
+    }
+    for model, _ in made.values():
+        if isinstance(model, nn.Module):
+            model.eval()
+    return made
+
+
+def flat(x) -> list:
+    """The tensors of nested results."""
+    if isinstance(x, torch.Tensor):
+        return [x]
+    parts = x.values() if isinstance(x, dict) else x if isinstance(x, (list, tuple)) else ()
+    return [t for part in parts for t in flat(part)]
+
+
+def run_alone(folder: Path, target: str = BEST) -> None:
+    """Runs all models of a folder in a process whose path has NumPy alone."""
+    packages = folder / "packages"
+    packages.mkdir()
+    (packages / "flambeau_slim.py").write_bytes(Path(flambeau_slim.__file__).read_bytes())
+    home = Path(np.__file__).parent
+    for place in (home, home.with_name("numpy.libs")):
+        if place.exists():
+            (packages / place.name).symlink_to(place)
+    command = [sys.executable, "-I", "-S", str(TESTS / "slim_alone.py"), str(packages), str(folder), target]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+
+
+def same(folder: Path, name: str, want: list) -> None:
+    with np.load(folder / f"{name}.out.npz") as found:
+        assert len(found) == len(want), name
+        for k, value in enumerate(want):
+            array = found[str(k)]
+            assert (array.dtype, array.shape) == (value.dtype, value.shape), name
+            assert array.tobytes() == np.ascontiguousarray(value).tobytes(), name
+
+
+def test_same_bits_without_flambeau(tmp_path) -> None:
+    want = {}
+    for name, (model, args) in models().items():
+        torch.export_slim(model, args, tmp_path / f"{name}.slim", targets=[BEST])
+        np.savez(tmp_path / f"{name}.npz", **{str(k): a.numpy() for k, a in enumerate(args)})
+        with torch.no_grad():
+            want[name] = [t.numpy() for t in flat(model(*args))]
+    run_alone(tmp_path)
+    for name, values in want.items():
+        same(tmp_path, name, values)
+
+
+@pytest.mark.parametrize(("cpu", "target"), [("", BEST), ("generic", "x86-64-v2")])
+def test_the_ladder(tmp_path, cpu: str, target: str) -> None:
+    """Each target has the bits that flambeau has on such a machine."""
+    command = [sys.executable, str(TESTS / "slim_ladder.py"), str(tmp_path), target]
+    subprocess.run(command, check=True, timeout=300, stdout=subprocess.DEVNULL, env={**os.environ, "FLAMBEAU_CPU": cpu})
+    rungs = [path.stem for path in tmp_path.glob("*.slim")]
+    assert len(rungs) == 12
+    run_alone(tmp_path, target)
+    for rung in rungs:
+        same(tmp_path, rung, [np.load(tmp_path / f"{rung}.want.npy")])
+
+
+def test_all_levels_are_in_one_file(tmp_path) -> None:
+    model, (x,) = models()["digits"]
+    torch.export_slim(model, (x,), tmp_path / "m.slim")
+    for level in flambeau_slim.targets():
+        slim = torch.load_slim(tmp_path / "m.slim", target=level)
+        assert slim.target == level
+        np.testing.assert_allclose(slim(x.numpy()), model(x).detach().numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_threads_change_no_bit(tmp_path) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 32, 3), nn.Flatten(), nn.Linear(32 * 30 * 30, 16)).eval()
+    x = torch.randn(8, 3, 32, 32)
+    torch.export_slim(model, (x,), tmp_path / "m.slim", targets=[BEST])
+    alone, together = (torch.load_slim(tmp_path / "m.slim", threads=n) for n in (1, 3))
+    want = alone(x.numpy())
+    for _ in range(5):
+        assert together(x.numpy()).tobytes() == want.tobytes()
+
+
+def test_callers_in_several_threads_get_their_own_results(tmp_path) -> None:
+    torch.export_slim(lambda x: (x * 2).cumsum(0).exp(), (torch.ones(50),), tmp_path / "m.slim", targets=[BEST])
+    slim = torch.load_slim(tmp_path / "m.slim")
+    wrong: list = []
+
+    def call(k: int) -> None:
+        x = np.full(50, k / 1000, np.float32)
+        want = slim(x).tobytes()
+        wrong.extend(k for _ in range(100) if slim(x).tobytes() != want)
+
+    threads = [threading.Thread(target=call, args=(k,)) for k in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+# --- arguments -------------------------------------------------------------------------------------------------
+
+
+def test_a_model_says_what_it_takes(tmp_path) -> None:
+    model, args = models()["many"]
+    digest = torch.export_slim(model, args, tmp_path / "m.slim", kwargs={"scale": 3.0}, targets=[BEST])
+    slim = torch.load_slim(tmp_path / "m.slim", digest=digest)
+    assert [(x.name, x.dtype.name, x.shape) for x in slim.inputs] == [("x", "float32", (3, 4)), ("mask", "bool", (3, 4))]
+    x, mask = (a.numpy() for a in args)
+    assert slim(x, mask=mask)[0].dtype == np.float16
+    assert slim(x[::-1][::-1], mask.tolist())[3].tolist() == torch.arange(12.0).reshape(3, 4).tolist()
+    for wrong in ((x,), (x, mask, x), (x[:2], mask), (x.astype(np.float64), mask), (x, x)):
+        with pytest.raises((TypeError, ValueError)):
+            slim(*wrong)
+    with pytest.raises(TypeError, match="takes 2 arrays"):
+        slim(x, mask, x=x)
+    with pytest.raises(flambeau_slim.SlimError, match="not the one that is expected"):
+        torch.load_slim(tmp_path / "m.slim", digest="0" * 64)
+
+
+def test_an_index_out_of_range_is_an_error(tmp_path) -> None:
+    model, _ = models()["lstm"]
+    words = torch.randint(0, 100, (2, 3))
+    for _ in range(6):  # what is remembered of its calls has looked at these words
+        model(words)
+    torch.export_slim(model, (words,), tmp_path / "m.slim", targets=[BEST])
+    slim = torch.load_slim(tmp_path / "m.slim")
+    with pytest.raises(IndexError, match="embedding"):
+        slim(np.array([[1, 2, 3], [4, 100, 6]]))
+    with pytest.raises(IndexError, match="embedding"):
+        slim(np.array([[1, 2, 3], [4, -1, 6]]))
+    assert slim(words.numpy())["scores"].shape == (2, 3, 7)
+
+
+# --- what cannot be exported -----------------------------------------------------------------------------------
+
+
+class Counting(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(1))
+
+    def forward(self, x):
+        self.calls += x.sum()
+        return x + self.calls
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        (lambda x: x * x.sum().item(), "argument 'x'"),
+        (lambda x: x[x > 0], "argument 'x'"),
+        (lambda x: x if bool(x.sum() > 0) else -x, "argument 'x'"),
+        (lambda x: nn.functional.dropout(x), "draws random numbers"),
+        (Counting(), "writes to tensors"),
+        (lambda x: torch.linalg.svdvals(x), "svd"),
+        (lambda x: torch.fft.fft(x).real, "fft"),
+        (lambda x: x.bfloat16(), "bfloat16"),
+        (lambda x: {1: x}, "dict"),
+        (lambda x: {"set": {1, 2}, "x": x}, "a set"),
+    ],
+)
+def test_refused_by_name(tmp_path, model, reason: str) -> None:
+    x = torch.ones(3, 3)
+    with pytest.raises(ExportError, match=reason):
+        torch.export_slim(model, (x,), tmp_path / "m.slim", targets=[BEST])
+    assert not list(tmp_path.iterdir())
+    assert (x + 1).tolist() == [[2.0] * 3] * 3
+
+
+def test_export_is_a_call_of_the_model(tmp_path) -> None:
+    """What a refused model has written is what it writes when it is called."""
+    model, x = Counting(), torch.ones(2)
+    with pytest.raises(ExportError):
+        torch.export_slim(model, (x,), tmp_path / "m.slim", targets=[BEST])
+    assert model.calls.tolist() == [2.0]
+    assert model(x).tolist() == [5.0, 5.0]
+
+
+def test_unknown_targets(tmp_path) -> None:
+    for targets in (["arm"], []):
+        with pytest.raises(ValueError, match="there are x86-64-v4"):
+            torch.export_slim(lambda x: x + 1, (torch.ones(1),), tmp_path / "m.slim", targets=targets)
+    torch.export_slim(lambda x: x + 1, (torch.ones(1),), tmp_path / "m.slim", targets=["aarch64"])
+    with pytest.raises(flambeau_slim.SlimError, match="code for aarch64; this machine"):
+        torch.load_slim(tmp_path / "m.slim")
+
+
+# --- damaged and hostile files ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory) -> tuple:
+    """A file, an argument and the result."""
+    path = tmp_path_factory.mktemp("slim") / "m.slim"
+    torch.export_slim(nn.Sequential(nn.Linear(6, 5), nn.Tanh()).eval(), (torch.ones(2, 6),), path, targets=[BEST])
+    x = np.linspace(-1, 1, 12, dtype=np.float32).reshape(2, 6)
+    return path, x, torch.load_slim(path)(x).tobytes()
+
+
+def refused_or_right(path: Path, x: np.ndarray, want: bytes) -> bool:
+    """Whether a file is refused; if it is not, its result must be right."""
+    try:
+        slim = flambeau_slim.load(path)
+    except flambeau_slim.SlimError:
+        return True
+    assert slim(x).tobytes() == want
+    return False
+
+
+def test_damaged_files(saved, tmp_path) -> None:
+    path, x, want = saved
+    whole, draw = path.read_bytes(), random.Random(7)
+    refused = 0
+    for k in range(500):
+        data = bytearray(whole)
+        place, count = draw.randrange(len(data)), draw.randrange(1, 200)
+        if k % 5 == 0:
+            data[place] ^= 1 << draw.randrange(8)
+        elif k % 5 == 1:
+            data[place : place + count] = draw.randbytes(len(data[place : place + count]))
+        elif k % 5 == 2:
+            del data[place : place + count]
+        elif k % 5 == 3:
+            data[place:place] = draw.randbytes(count)
+        else:
+            other = draw.randrange(len(data))
+            data[place : place + count] = whole[other : other + count]
+        (tmp_path / "m.slim").write_bytes(data)
+        refused += refused_or_right(tmp_path / "m.slim", x, want)
+    assert refused > 400
+
+
+def members_of(path: Path) -> tuple[dict, dict]:
+    with zipfile.ZipFile(path) as archive:
+        members = {name: [archive.read(name)] for name in archive.namelist()}
+    manifest = json.loads(members.pop("manifest.json")[0])
+    manifest.pop("members")
+    return manifest, members
+
+
+def places_in(x, path=()) -> list:
+    """The paths to all values in a nest."""
+    if isinstance(x, (dict, list)):
+        return [path, *(p for key, part in (x.items() if isinstance(x, dict) else enumerate(x)) for p in places_in(part, (*path, key)))]
+    return [path]
+
+
+def put(x, path: tuple, value) -> None:
+    for key in path[:-1]:
+        x = x[key]
+    x[path[-1]] = value
+
+
+FREE = ("model", "made_by", "offsets", "numbers", "calls")
+"""What is text or a number of any sort; offsets are only known to lie in their memory."""
+WRONG = (-1, 1 << 62, 10**30, 2.5, None, "x", [], {}, [[0]], "../../etc/passwd", float("nan"))
+
+
+def test_hostile_offsets(saved, tmp_path) -> None:
+    """No kernel is told of a place outside of the memory that it is to find there."""
+    path, *_ = saved
+    manifest, members = members_of(path)
+    plan = json.loads(members[f"targets/{BEST}/plan.json"][0])
+    for k in range(0, len(plan["sources"]), 5):
+        for wrong in (-1, 1 << 40, "malloc") if plan["sources"][k] else ("malloc", 1.5, 1 << 64):
+            other = plan | {"offsets": [*plan["offsets"][:k], wrong, *plan["offsets"][k + 1 :]]}
+            write(tmp_path / "m.slim", manifest, members | {f"targets/{BEST}/plan.json": [json.dumps(other).encode()]})
+            with pytest.raises(flambeau_slim.SlimError):
+                flambeau_slim.load(tmp_path / "m.slim")
+
+
+def test_hostile_manifests(saved, tmp_path) -> None:
+    """With hashes that are right again: values that cannot be what they stand for are refused, whatever else is in the file."""
+    path, x, want = saved
+    draw = random.Random(5)
+    for _ in range(150):
+        manifest, members = members_of(path)
+        plan = json.loads(members[f"targets/{BEST}/plan.json"][0])
+        changed = manifest if draw.random() < 0.5 else plan
+        places = [p for p in places_in(changed) if p and p[0] not in FREE and p[-1] != "name"]
+        put(changed, draw.choice(places), draw.choice(WRONG))
+        members[f"targets/{BEST}/plan.json"] = [json.dumps(plan).encode()]
+        write(tmp_path / "m.slim", manifest, members)
+        with pytest.raises(flambeau_slim.SlimError):
+            flambeau_slim.load(tmp_path / "m.slim")
+
+
+def test_hostile_archives(saved, tmp_path) -> None:
+    path, x, want = saved
+    manifest, members = members_of(path)
+    other = tmp_path / "m.slim"
+    write(other, manifest, members | {"../evil": [b"x"]})
+    flambeau_slim.load(other)  # a member that is not used is only checked
+    with zipfile.ZipFile(other, "a") as archive:
+        archive.writestr("more", b"x")
+    with pytest.raises(flambeau_slim.SlimError, match="not those of the manifest"):
+        flambeau_slim.load(other)
+    del members["weights.safetensors"]
+    write(other, manifest, members)
+    with pytest.raises(flambeau_slim.SlimError):
+        flambeau_slim.load(other)
+    for data in (b"", b"PK", path.read_bytes()[:-1], bytes(1000)):
+        other.write_bytes(data)
+        with pytest.raises(flambeau_slim.SlimError):
+            flambeau_slim.load(other)
+    with pytest.raises(FileNotFoundError):
+        flambeau_slim.load(tmp_path / "none.slim")
+
+
+def test_code_is_never_writable_and_executable(saved) -> None:
+    path, *_ = saved
+    slim = flambeau_slim.load(path)
+    address = slim._program.code.address
+    rights = {}
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        span, rights_of, *_ = line.split()
+        start, end = (int(x, 16) for x in span.split("-"))
+        if start < address + slim._program.code.size and end > address:
+            rights[start - address] = rights_of[:3]
+    assert rights[0] == "r-x"
+    assert all("w" not in r or "x" not in r for r in rights.values())
