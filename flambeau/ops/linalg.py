@@ -7,7 +7,7 @@ forward and reverse mode algorithmic differentiation (2008), in the conjugate co
 
 from __future__ import annotations
 
-from math import inf
+from math import inf, prod
 
 import numpy as np
 
@@ -284,31 +284,48 @@ def solve_ex(A, B, *, left=True, check_errors=False):
     return _SolveEx((X.masked_fill((info != 0).reshape((*info.shape, *(1,) * (X.dim() - info.dim()))), float("nan")), info))
 
 
-_SMALL = 32
-
-
-def _forward_substitution(a, b, unit: bool):
-    """``x`` with ``a @ x = b``, ``a`` lower triangular; large systems are halved, so that most work is products."""
-    n = a.shape[-1]
-    x = np.empty((*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), *b.shape[-2:]), b.dtype)
-    if n > _SMALL:
-        h = n // 2
-        x[..., :h, :] = _forward_substitution(a[..., :h, :h], b[..., :h, :], unit)
-        rest = b[..., h:, :] - a[..., h:, :h] @ x[..., :h, :]
-        x[..., h:, :] = _forward_substitution(a[..., h:, h:], rest, unit)
-        return x
-    for i in range(n):
-        row = b[..., i, :] - (a[..., i : i + 1, :i] @ x[..., :i, :])[..., 0, :]
-        x[..., i, :] = row if unit else row / a[..., i, i, None]
-    return x
+_SMALL, _MEDIUM = 32, 256
+"""Up to so many rows a system is solved row by row, or by BLAS; larger ones are halved, so that most work is products."""
 
 
 def substitute(a, b, upper: bool, unit: bool = False):
     """``a^-1 @ b`` for a triangular ``a``, whose other triangle is not read."""
-    if not upper:
-        return _forward_substitution(a, b, unit)
-    # Read backwards, an upper triangular matrix is lower triangular.
-    return _forward_substitution(a[..., ::-1, ::-1], b[..., ::-1, :], unit)[..., ::-1, :]
+    from flambeau.engine.cpu import blas  # ctypes, which most programs do without
+
+    n, batch = a.shape[-1], np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    by_blas = blas.solves_triangular(b.dtype) and a.dtype == b.dtype
+    if n > (_MEDIUM if by_blas else _SMALL):
+        return _by_halves(a, b, upper, unit)
+    if by_blas and prod(batch) <= 2 * n and b.size:  # of many small ones each step is done for all at once
+        x = np.array(np.broadcast_to(b, (*batch, *b.shape[-2:])), order="C")
+        each = np.broadcast_to(a, (*batch, n, n)).reshape(-1, n, n) if batch else a[None]
+        with blas.one_thread():
+            for matrix, made in zip(each, x.reshape(-1, *x.shape[-2:]), strict=True):
+                blas.solve_triangular(matrix, made, upper, unit)
+        return x
+    if upper:  # read backwards, it is lower triangular
+        return _by_rows(a[..., ::-1, ::-1], b[..., ::-1, :], unit)[..., ::-1, :]
+    return _by_rows(a, b, unit)
+
+
+def _by_halves(a, b, upper: bool, unit: bool):
+    h = a.shape[-1] // 2
+    first, last = slice(h), slice(h, None)
+    if upper:
+        first, last = last, first
+    x = np.empty((*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), *b.shape[-2:]), b.dtype)
+    x[..., first, :] = substitute(a[..., first, first], b[..., first, :], upper, unit)
+    rest = b[..., last, :] - a[..., last, first] @ x[..., first, :]
+    x[..., last, :] = substitute(a[..., last, last], rest, upper, unit)
+    return x
+
+
+def _by_rows(a, b, unit: bool):
+    x = np.empty((*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), *b.shape[-2:]), b.dtype)
+    for i in range(a.shape[-1]):
+        row = b[..., i, :] - (a[..., i : i + 1, :i] @ x[..., :i, :])[..., 0, :]
+        x[..., i, :] = row if unit else row / a[..., i, i, None]
+    return x
 
 
 def _triangular_right(g, A, upper, unit):

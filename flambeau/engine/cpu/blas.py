@@ -1,4 +1,4 @@
-"""The threads of the BLAS library that NumPy brings.
+"""The BLAS library that NumPy brings: its threads, and what NumPy has no function for.
 
 It is found through the symbols of the NumPy extension that is linked with it. Where it does not let itself be asked (other
 libraries than OpenBLAS, static builds), nothing is known and nothing is set.
@@ -11,9 +11,18 @@ import ctypes
 from collections.abc import Iterator
 from functools import cache
 
+import numpy as np
 import numpy.linalg._umath_linalg as linked
 
 _NAMES = ("scipy_openblas_{}64_", "scipy_openblas_{}", "openblas_{}64_", "openblas_{}")
+
+
+_ROUTINES = (
+    ("scipy_cblas_{}64_", ctypes.c_int64), ("scipy_cblas_{}", ctypes.c_int), ("cblas_{}64_", ctypes.c_int64), ("cblas_{}", ctypes.c_int),
+)  # fmt: skip
+"""How its routines are called, and the integers that they take."""
+
+_ROW_MAJOR, _LEFT, _AS_IT_IS, _TRANSPOSED, _UPPER, _LOWER, _NOT_UNIT, _UNIT = 101, 141, 111, 112, 121, 122, 131, 132
 
 
 @cache
@@ -50,3 +59,42 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         set_num_threads(count)
+
+
+@cache
+def _triangular_solver(kind: str) -> ctypes._FuncPtr | None:  # type: ignore[name-defined]
+    """``cblas_?trsm`` for NumPy's letter of a dtype."""
+    letter = {"f": "s", "d": "d", "F": "c", "D": "z"}.get(kind)
+    if letter is None:
+        return None
+    try:
+        library = ctypes.CDLL(linked.__file__)
+    except OSError:
+        return None
+    for name, integer in _ROUTINES:
+        function = getattr(library, name.format(letter + "trsm"), None)
+        if function is not None:
+            number = {"s": ctypes.c_float, "d": ctypes.c_double}.get(letter, ctypes.c_void_p)
+            matrix = ctypes.c_void_p, integer
+            function.argtypes = [*[ctypes.c_int] * 5, integer, integer, number, *matrix, *matrix]
+            function.restype = None
+            return function
+    return None
+
+
+def solves_triangular(dtype: np.dtype) -> bool:
+    """Whether :func:`solve_triangular` takes matrices of this dtype."""
+    return _triangular_solver(dtype.char) is not None
+
+
+def solve_triangular(a: np.ndarray, b: np.ndarray, upper: bool, unit: bool) -> None:
+    """Replaces the matrix ``b``, which has its rows one after the other, by ``a^-1 @ b`` for a triangular ``a``."""
+    function = _triangular_solver(b.dtype.char)
+    assert function is not None and b.flags.c_contiguous
+    turned = not a.flags.c_contiguous and a.flags.f_contiguous
+    a = a if turned else np.ascontiguousarray(a)
+    one = np.ones((), b.dtype)
+    function(
+        _ROW_MAJOR, _LEFT, _UPPER if upper ^ turned else _LOWER, _TRANSPOSED if turned else _AS_IT_IS, _UNIT if unit else _NOT_UNIT,
+        *b.shape, one.ctypes.data if b.dtype.kind == "c" else 1.0, a.ctypes.data, max(len(a), 1), b.ctypes.data, max(b.shape[1], 1),
+    )  # fmt: skip
