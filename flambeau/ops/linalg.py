@@ -199,9 +199,10 @@ def _solve_kernel(a, b):
         raise LinAlgError("torch.linalg.solve: The solver failed because the input matrix is singular.") from None
 
 
-def _solve_right(g, A):
-    """What ``g`` becomes on its way back through ``A^-1 @ B``, at ``B``."""
-    return _solve(conjugate_transpose(A), g)
+def _solve_gradients(g, needs, A, out):
+    """On its way back through ``A^-1 @ B``, at ``B`` and at ``A``."""
+    right = _solve_again(conjugate_transpose(A), g)
+    return -(right @ conjugate_transpose(out)) if needs[0] else None, right
 
 
 @op(
@@ -211,13 +212,34 @@ def _solve_right(g, A):
     backward_name="LinalgSolveExBackward0",
     tensors="A B",
     checked=True,
-    grad={
-        "A": lambda g, A, out: -(_solve_right(g, A) @ conjugate_transpose(out)),
-        "B": lambda g, A: _solve_right(g, A),
-    },
+    grad={"*": _solve_gradients},
 )
 def _solve(A, B):
     """``A^-1 @ B`` for matrices ``B``: what ``linalg.solve`` records."""
+    return _solution(A, B)
+
+
+def _solve_again_kernel(a, b):
+    try:
+        return _solve_kernel(a, b)
+    except LinAlgError:  # where rounding has it so, the gradient is not a number
+        return np.full((*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), *b.shape[-2:]), np.nan, b.dtype)
+
+
+@op(
+    layout=layouts.columns,
+    kernel=_solve_again_kernel,
+    name="aten.linalg_solve_again",
+    backward_name="LinalgSolveExBackward0",
+    tensors="A B",
+    grad={"*": _solve_gradients},
+)
+def _solve_again(A, B):
+    """The same of the transpose of an ``A`` that has been found to have an inverse: nothing is to be refused."""
+    return _solution(A, B)
+
+
+def _solution(A, B) -> tuple:
     batch = broadcast_shapes(A.shape[:-2], B.shape[:-2])
     return (*batch, *B.shape[-2:]), A.dtype, (A, B), {}
 

@@ -176,7 +176,7 @@ def qr(call: Call) -> Any:
     return results.__class__((Q if call.mode == "r" else call.level.wrap(Q), call.level.wrap(R)))
 
 
-@rule("aten.matmul", "aten.linalg_solve", "aten.linalg_solve_triangular", "cholesky_solve")
+@rule("aten.matmul", "aten.linalg_solve", "aten.linalg_solve_again", "aten.linalg_solve_triangular", "cholesky_solve")
 def broadcasting(call: Call) -> Any:
     """Two matrices, with leading dims that broadcast."""
     tensors = {k: x for k, x in call.arguments.items() if isinstance(x, Tensor)}
