@@ -12,12 +12,15 @@ from math import prod
 
 from flambeau.core import config, dtypes
 from flambeau.core.size import contiguous_strides
+from flambeau.engine.loops import COSTS
 from flambeau.engine.lowering import Body, Refused, Val
 from flambeau.engine.shapes import broadcast_strides, joined, refined, restride, split_dims, split_kept, split_strides
 from flambeau.engine.symbols import Symbol, hint_of
 
 MAX_INPUTS = 20
 MAX_INSTRUCTIONS = 160
+MAX_COST = 320
+"""What a loop's instructions may cost (see ``loops.COSTS``) when one more node joins, so that LLVM is done with it in a tenth of a second."""
 NEARBY = 12
 """How many of the newest groups a node may join that has nothing in common with them, and ..."""
 SMALL = 1 << 14
@@ -113,6 +116,12 @@ class Group:
     def is_row(self, strides: tuple[int, ...]) -> bool:
         """Whether what is read with ``strides`` is the same all along a row."""
         return self.reduces and not any([strides[d] for d in self.reduced])
+
+    def is_long(self) -> bool:
+        """Whether it has so many instructions, or such long ones, that nothing more should join."""
+        assert self.body is not None
+        instrs = self.body.instrs
+        return len(instrs) > MAX_INSTRUCTIONS or sum([COSTS.get(i.op, 1) for i in instrs]) > MAX_COST
 
     def split(self, shape: tuple[int, ...]) -> None:
         """Takes on a shape that splits dims of the one it has."""
@@ -344,7 +353,7 @@ class Grouper:
 
     def _try(self, i: int, node, number: int, seat: _Seat) -> bool:
         group = self.groups[number]
-        if group.body is None or len(group.body.instrs) > MAX_INSTRUCTIONS:
+        if group.body is None or group.is_long():
             return False
         by_row = seat.size != group.size
         # What has a value for each row of a group that reduces is computed beside the rows' sums.

@@ -91,6 +91,13 @@ SOURCES = frozenset(["input", "scalar", "const", "index"])
 REDUCTIONS = frozenset(["sum", "prod", "max", "min", "any", "all"])
 COMPARISONS = frozenset(["eq", "ne", "lt", "le", "gt", "ge"])
 
+COSTS = {
+    "div": 4, "sqrt": 4, "rsqrt": 8, "exp": 16, "exp2": 16, "expm1": 16, "log": 16, "log2": 16, "log10": 16,
+    "log1p": 20, "tanh": 20, "sigmoid": 20, "erf": 30, "sin": 40, "cos": 40, "tan": 40, "pow": 100,
+    "rem": 100, "floordiv": 100, "fmod": 100, "truncdiv": 100,
+}  # fmt: skip
+"""Rough costs of instructions, in vector instructions of the machine; 1 where not named."""
+
 # Number of arguments, and the kinds of dtype that the op computes in.
 _NUMBERS = (INTEGRAL, FLOATING)
 _BITS = (BOOLEAN, INTEGRAL)

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from flambeau.core.dtypes import BOOLEAN
 from flambeau.engine.cpu.compiler import Machine
-from flambeau.engine.loops import Access, Loop, is_reduction
+from flambeau.engine.loops import COSTS, Access, Loop, is_reduction
 from flambeau.engine.symbols import whole
 
 # Levels at which a value is computed: once, once a row, at every point.
@@ -39,12 +39,6 @@ SPLIT_BYTES = 1 << 19
 FAR = 1024
 """Bytes between rows from which on a walk down columns is slow: each row is on another page. Then few rows at a time."""
 
-# Rough costs in vector instructions, 1 where not named.
-_COSTS = {
-    "div": 4, "sqrt": 4, "rsqrt": 8, "exp": 16, "exp2": 16, "expm1": 16, "log": 16, "log2": 16, "log10": 16,
-    "log1p": 20, "tanh": 20, "sigmoid": 20, "erf": 30, "sin": 40, "cos": 40, "tan": 40, "pow": 100,
-    "rem": 100, "floordiv": 100, "fmod": 100, "truncdiv": 100,
-}  # fmt: skip
 _STORE = 1
 """The cost of keeping a value for later passes, each of which then loads it."""
 
@@ -162,7 +156,7 @@ class Schedule:
         gathers = False
         for instr, level in zip(self.loop.body, self.level):
             if level == POINT:
-                cost += _COSTS.get(instr.op, 1)
+                cost += COSTS.get(instr.op, 1)
                 if instr.dtype.kind != BOOLEAN:
                     sizes[instr.dtype.itemsize] = sizes.get(instr.dtype.itemsize, 0) + 1
         for access in (*self.loop.inputs, *(a for _, a in self.loop.outputs)):
@@ -270,7 +264,7 @@ class Schedule:
     def _cost(self, number: int, instrs: list[int]) -> int:
         """What pass ``number`` spends on ``instrs``, but for what it finds in buffers."""
         body = self.loop.body
-        return sum(_COSTS.get(body[v].op, 1) for v in instrs if v not in self.buffered or self.stage[v] >= number)
+        return sum(COSTS.get(body[v].op, 1) for v in instrs if v not in self.buffered or self.stage[v] >= number)
 
     # --- threads --------------------------------------------------------------------------------------------
 
@@ -331,7 +325,7 @@ class Schedule:
     def _work(self) -> float:
         """A rough estimate of the time that the loop takes, in ns."""
         count = len(self.loop.inputs) + len(self.loop.outputs)
-        cost = sum(_COSTS.get(i.op, 1) for i, level in zip(self.loop.body, self.level) if level == POINT)
+        cost = sum(COSTS.get(i.op, 1) for i, level in zip(self.loop.body, self.level) if level == POINT)
         return self._points(range(len(self.loop.shape))) * (0.05 * count + 0.015 * cost)
 
     def _points(self, dims: Iterable[int]) -> int:
