@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from flambeau.engine.run import run_ahead
@@ -52,6 +53,12 @@ class Iter:
         if self._length_told is not None and self._yielded > self._length_told:
             self._warn_of_length()
         return data
+
+    def skip(self, count: int) -> None:
+        """Passes over ``count`` batches. Where this process looks up samples by their index, only the sampler is asked for them."""
+        looked_up = self._loader._dataset_kind == _DatasetKind.Map and not self._loader.num_workers
+        for _ in islice(self._indices if looked_up else self, count):
+            pass
 
     def _warn_of_length(self) -> None:
         message = (
