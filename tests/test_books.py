@@ -36,7 +36,7 @@ only = 'of the first framework'
 ```
 """
 OLD_PAGE = "```{.python .input}\nimport mxnet\n```\n\n```{.python .input}\n#@tab pytorch\nimport torch\n```\n"
-SCRIPT = '"""\nTitle\n"""\n# %%\n# Words.\nimport torch\n\n####################\nprint(torch.ones(2).sum())\n'
+SCRIPT = '"""\nTitle\n"""\n# %%\n# Words.\nimport torch\n\n####################\nprint(torch.ones(2).sum(), """\n# %%\n""")\n'
 
 
 def sections_of(folder, **files):
@@ -56,7 +56,7 @@ def test_cells_of_every_kind_of_book(tmp_path):
     ]
     assert found["old.md"] == ["import torch"]
     assert found["book.ipynb"] == ["a = 1\na"]
-    assert [cell.splitlines()[-1] for cell in found["script.py"]] == ["import torch", "print(torch.ones(2).sum())"]
+    assert [cell.splitlines()[-1] for cell in found["script.py"]] == ["import torch", '""")']
 
 
 @pytest.mark.parametrize(
@@ -76,6 +76,12 @@ def test_cells_of_every_kind_of_book(tmp_path):
 )
 def test_shortened_training(long, short):
     assert cells.shorten(long) == short
+
+
+def test_only_what_is_no_python_is_a_command_of_the_notebook():
+    assert cells.without_magic("print('%d'\n      % 3)") == "print('%d'\n      % 3)"
+    assert cells.without_magic("!pip install d2l\nx = 1") == "pass\nx = 1"
+    assert cells.without_magic("%matplotlib inline") == ""
 
 
 def test_numbers_are_compared_to_their_last_digit():

@@ -5,7 +5,8 @@
 BOOK is the reader's own copy: a folder (or one file) of Dive into Deep Learning's Markdown, of notebooks, or of the
 scripts of PyTorch's tutorials. Each section's cells run in order in one process. What would be downloaded is replaced by
 small synthetic data, and training loops are cut short, the same on both sides. A section that differs is run under PyTorch
-once more with gradients changed in their last bits: what this changes (times, chaotic losses) is not counted.
+once more with gradients changed in their last bits and clocks that go faster: what this changes (chaotic losses, times) is
+not counted. One that still differs is run on both sides in float64; if that agrees, what differed is rounding.
 
 Packages that a book needs (matplotlib, pandas, torchvision, ...) must be importable on both sides, e.g. by PYTHONPATH.
 PyTorch's numbers are kept in --work and are not made anew; --afresh makes them.
@@ -62,7 +63,11 @@ def _book(book: Path, options: argparse.Namespace) -> dict[str, tuple[Verdict, s
     _run(options, options.flambeau, "flambeau", book, found, work)
     again = [s for s in found if not _verdict(work, s.name)[0].agrees]
     again = [s for s in again if options.afresh or not _is_there(work, "again", s)]
-    _run(options, options.torch, "again", book, again, work)
+    _run(options, options.torch, "again", book, again, work, "perturbed")
+    differing = [s for s in found if _differs(_verdict(work, s.name)[0])]
+    missing = [s for s in differing if options.afresh or not _is_there(work, "torch64", s)]
+    _run(options, options.torch, "torch64", book, missing, work, "double")
+    _run(options, options.flambeau, "flambeau64", book, differing, work, "double")
     results = {}
     for section in found:
         results[section.name] = verdict, note = _verdict(work, section.name)
@@ -98,11 +103,26 @@ def _verdict(work: Path, name: str) -> tuple[Verdict, str]:
     ours, _ = _records(work, "flambeau", name)
     again = _records(work, "again", name)[0] or None
     errors = [record["error"] for record in theirs if record["error"]]
-    return compare(theirs, ours, again), ended or (errors[0] if errors else "")
+    verdict = compare(theirs, ours, again)
+    if _differs(verdict):
+        precise = compare(_records(work, "torch64", name)[0], _records(work, "flambeau64", name)[0], again)
+        verdict.rounding = precise.agrees and precise.cells == verdict.cells
+    return verdict, ended or (errors[0] if errors else "")
+
+
+def _differs(verdict: Verdict) -> bool:
+    """Whether all cells ran, and printed other numbers."""
+    return verdict.ran == verdict.cells and not verdict.agrees
 
 
 def _run(
-    options: argparse.Namespace, command: str, side: str, book: Path, sections: list[cells.Section], work: Path
+    options: argparse.Namespace,
+    command: str,
+    side: str,
+    book: Path,
+    sections: list[cells.Section],
+    work: Path,
+    variation: str = "",
 ) -> None:
     """Runs sections on one side, each in a folder that looks like its place in the book."""
     if not sections:
@@ -127,7 +147,7 @@ def _run(
                 "search": [str(root)],
                 "preload": PRELOAD,
                 "limit": options.limit,
-                "perturb": side == "again",
+                "variation": variation,
             }
         )
     )

@@ -14,7 +14,8 @@ FRAMEWORK = "pytorch"
 
 _FENCE = re.compile(r"^```\{\.python[^\n]*\}[^\n]*\n(.*?)^```", re.M | re.S)
 _TAB = re.compile(r"^(?:#@tab|%%tab)\s+(.+)$", re.M)
-_RULE = re.compile(r"^(?:#{20,}|# ?%%.*)$", re.M)
+_MAGIC = re.compile(r"^(\s*)[%!].*$", re.M)
+_RULE = re.compile(r"(?:#{20,}|# ?%%.*)$")
 # What is left of a number by its name: of epochs, of episodes, of other rounds, and of the samples in a batch.
 _NAMES = [
     (re.compile(r"(?i)^(?:n|num|max)?_*epochs?$"), range(3, 1 << 40), 2),
@@ -68,24 +69,41 @@ def _notebook(text: str) -> list[str]:
 
 
 def _gallery(text: str) -> list[str]:
-    """The blocks of a script between its rules: ``# %%`` or a line of ``#``; the text between them is comments."""
-    try:
-        ast.parse(text)
-    except SyntaxError:
+    """The blocks of a script between its rules: ``# %%`` or a line of ``#``; the text between them is comments.
+
+    What looks like a rule within a statement (a string of many lines, say) is none.
+    """
+    statements = _statements(text)
+    if statements is None or "torch" not in text:
         return []
-    return [part for part in _RULE.split(text) if "torch" in text]
+    inside = {line for node in statements for line in range(node.lineno, node.end_lineno or 0)}
+    parts: list[list[str]] = [[]]
+    for number, line in enumerate(text.splitlines(), 1):
+        if _RULE.match(line) and number not in inside:
+            parts.append([])
+        else:
+            parts[-1].append(line)
+    return ["\n".join(part) for part in parts]
 
 
 _READERS = {".md": _markdown, ".ipynb": _notebook, ".py": _gallery}
 
 
+def _statements(text: str) -> list[ast.stmt] | None:
+    """The statements of a text, if it is Python."""
+    try:
+        return ast.parse(text).body
+    except SyntaxError:
+        return None
+
+
 def without_magic(cell: str) -> str:
     """A cell without what only a notebook understands: ``%matplotlib inline``, ``!pip install``; "" where nothing is left."""
-    lines = [re.sub(r"^(\s*)[%!].*$", r"\1pass", line) for line in cell.strip("\n").splitlines()]
-    text = "\n".join(lines)
-    try:
-        statements = ast.parse(text).body
-    except SyntaxError:
+    text = cell.strip("\n")
+    if _statements(text) is None:
+        text = _MAGIC.sub(r"\1pass", text)
+    statements = _statements(text)
+    if statements is None:
         return text  # the reader is told where it runs
     docstring = (
         len(statements) == 1 and isinstance(statements[0], ast.Expr) and isinstance(statements[0].value, ast.Constant)
@@ -104,9 +122,8 @@ def shorten(cell: str) -> str:
     for step in range(20):  # long
         update()
     """
-    try:
-        tree = ast.parse(cell)
-    except SyntaxError:
+    statements = _statements(cell)
+    if statements is None:
         return cell
     edits: dict[tuple[int, int, int], int] = {}
 
@@ -119,7 +136,7 @@ def shorten(cell: str) -> str:
     def note(value: ast.Constant, few: int) -> None:
         edits[(value.lineno, value.col_offset, value.end_col_offset or 0)] = few
 
-    for node in ast.walk(tree):
+    for node in ast.walk(ast.Module(statements, [])):
         match node:
             case ast.Assign(targets=[ast.Name(id=name)], value=value):
                 cap(name, value)

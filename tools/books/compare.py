@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass, field
 
 NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w])|(?<!\w)[-+]?(?:nan|inf)(?!\w)")
-# addresses, and times in English and Chinese
+# addresses (an `id` is one too), and times in English and Chinese
 UNCOMPARED = re.compile(
-    r"0x[0-9a-fA-F]+|[-+.\de]+ *(?:(?:examples|tokens|steps)/)?(?:sec\b|seconds\b|ms\b|[uµ]s\b|词元/秒)"
+    r"0x[0-9a-fA-F]+|(?<![\w.])\d{14,16}(?![\w.])|[-+.\de]+ *(?:(?:examples|tokens|steps)/)?(?:sec\b|seconds\b|ms\b|[uµ]s\b|词元/秒)"
 )
 
 RELATIVE, ABSOLUTE = 1e-3, 2e-6
@@ -17,13 +17,17 @@ UNSTEADY = 0.1  # a number that PyTorch itself changes by more than this part of
 
 @dataclass
 class Verdict:
-    """How far one section came: cells that PyTorch runs, those that run here, and the numbers that they print."""
+    """How far one section came: cells that PyTorch runs, those that run here, and the numbers that they print.
+
+    ``rounding`` says that all cells ran, and that in float64 all of their numbers agree.
+    """
 
     cells: int = 0
     ran: int = 0
     numbers: int = 0
     equal: int = 0
     unsteady: int = 0
+    rounding: bool = False
     why: list[str] = field(default_factory=list)
 
     @property

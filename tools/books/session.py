@@ -82,9 +82,7 @@ def _child(section: dict, specification: dict, report: io.TextIOBase) -> None:
         silence = os.open(os.devnull, os.O_RDWR)
         for stream in (0, 1, 2):
             os.dup2(silence, stream)
-        standins.after("\n".join(section["cells"]))
-        if specification["perturb"]:
-            standins.perturb()
+        standins.after("\n".join(section["cells"]), specification["variation"])
         _seed()
         for line in run(section["cells"], Path(section["folder"], "program.py")):
             report.write(json.dumps(line) + "\n")

@@ -9,7 +9,11 @@ import contextlib
 
 from tools.books.standins import folders, notebook, steadiness, vision, web
 
-perturb = steadiness.perturb
+VARIATIONS = {
+    "": [],
+    "perturbed": [steadiness.perturb, steadiness.hasten],
+    "double": [steadiness.double],
+}
 
 
 def before() -> None:
@@ -17,15 +21,22 @@ def before() -> None:
     notebook.install()
 
 
-def after(program: str) -> None:
-    """What is put into packages once they are there, and the files beside a program that it mentions."""
+def after(program: str, variation: str = "") -> None:
+    """What is put into packages once they are there, and the files beside a program that it mentions.
+
+    Args:
+        variation: how this run is to be another one than the first, a key of ``VARIATIONS``.
+    """
     folders.place(program)
     web.install()
     steadiness.one_process()
     with contextlib.suppress(ImportError):
         vision.install()
+    for change in VARIATIONS[variation]:
+        change()
 
 
 def names() -> dict:
     """Names that a notebook has from the start."""
-    return {"tab": notebook.Tab(), "get_ipython": lambda: None, "display": lambda *things, **settings: None}
+    silent = notebook.show_nothing
+    return {"tab": notebook.Tab(), "get_ipython": silent, "display": silent, "help": silent}

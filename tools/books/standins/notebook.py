@@ -8,8 +8,8 @@ from types import ModuleType
 from typing import Any
 
 
-def _nothing(*arguments: Any, **settings: Any) -> None:
-    """Shows nothing: pictures are not compared."""
+def show_nothing(*arguments: Any, **settings: Any) -> None:
+    """Shows nothing: pictures and documentation are not compared."""
 
 
 def install() -> None:
@@ -35,7 +35,7 @@ def install() -> None:
         module = ModuleType(name)
         module.__path__ = []
         for member in members:
-            setattr(module, member, _nothing)
+            setattr(module, member, show_nothing)
         sys.modules[name] = module
         module.version_info = (9, 0, 0)  # what matplotlib asks for
         parent, _, child = name.rpartition(".")
