@@ -6,7 +6,7 @@ from typing import Any
 
 from flambeau import dispatch
 from flambeau.compiling.guards import CONSTANTS, TENSORS, Guards
-from flambeau.compiling.watch import Refused
+from flambeau.compiling.watch import SUBCLASS, Refused
 from flambeau.core.size import Size
 from flambeau.tensor.tensor import Tensor
 
@@ -58,7 +58,7 @@ class Arguments:
         add(kind)
         if isinstance(x, Tensor):
             if kind not in TENSORS:
-                raise Refused(f"{what} is a {kind.__name__}")
+                raise Refused(SUBCLASS)
             place = self._places.get(id(x))
             if place is not None:
                 add(place)

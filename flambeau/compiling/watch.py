@@ -38,7 +38,8 @@ _MAY_NOT = {
     "core/random/": "it draws random numbers", "nn/utils/": "it uses torch.nn.utils", "tensor/printing.py": "it prints a tensor",
     "tensor/pickling.py": "it pickles a tensor", "library/": "it calls operators by torch.ops or of the user's own",
 }  # fmt: skip
-LIMITS = {_MAY_NOT[path] for path in ("core/random/", "nn/utils/", "library/")}
+SUBCLASS = "an argument is a tensor of a subclass"
+LIMITS = {_MAY_NOT[path] for path in ("core/random/", "nn/utils/", "library/")} | {SUBCLASS}
 """Reasons that lie in flambeau, not in the program: PyTorch captures such functions as a whole."""
 _LOOKS = {
     run._run.__code__: "it looks at values",

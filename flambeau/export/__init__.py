@@ -51,7 +51,7 @@ def export(
 
     Branches are those that the example took. Sizes are those of the example, but for dims that ``dynamic_shapes`` names: a dict by
     argument, or a tuple, of ``{dim: Dim("batch")}``, or ``Dim.DYNAMIC`` and ``Dim.AUTO``. Where the program fixes such a dim, by a
-    branch or a number, that is refused (with ``Dim.AUTO`` the dim is fixed).
+    branch, a number or a parameter, that is refused (with ``Dim.AUTO`` the dim is fixed).
 
     Source: https://docs.pytorch.org/docs/stable/export/api_reference.html#torch.export.export
     """
@@ -65,10 +65,40 @@ def export(
     try:
         return _export(mod, args, kwargs, names, free)
     except UserError:
-        fixed = [{d: what for d, what in places_of.items() if not (isinstance(what, _Hint) and what.__name__ == "AUTO")} for places_of in free]
-        if fixed == free:
+        if not any(_is_auto(what) for places_of in free for what in places_of.values()):
             raise
-        return _export(mod, args, kwargs, names, fixed)
+        return _export_as_free(mod, args, kwargs, names, free)
+
+
+def _is_auto(what: Any) -> bool:
+    return isinstance(what, _Hint) and what.__name__ == "AUTO"
+
+
+def _export_as_free(mod: Module, args: tuple, kwargs: dict, names: list[str], free: list[dict[int, Any]]) -> ExportedProgram:
+    """The program with as many of the dims of ``Dim.AUTO`` free as it allows, tried one after the other.
+
+    Dims of the same size are tried as one, since they often belong together (a batch), and then each for itself.
+    """
+    leaves = nests.tree_leaves((args, kwargs))
+    chosen = [{d: what for d, what in places_of.items() if not _is_auto(what)} for places_of in free]
+    program = _export(mod, args, kwargs, names, chosen)
+    by_size: dict[int, list[tuple[int, int]]] = {}
+    for i, places_of in enumerate(free):
+        for d, what in places_of.items():
+            if _is_auto(what):
+                by_size.setdefault(leaves[i].shape[d], []).append((i, d))
+    for equal in by_size.values():
+        for together in (equal, *([place] for place in equal if len(equal) > 1)):
+            symbol = Dim(f"s_{together[0][0]}_{together[0][1]}")
+            trial = [{**places_of, **{d: symbol for j, d in together if i == j}} for i, places_of in enumerate(chosen)]
+            try:
+                program = _export(mod, args, kwargs, names, trial)
+            except UserError:
+                continue
+            chosen = trial
+            if together is equal:
+                break
+    return program
 
 
 def export_for_training(mod: Module, args: tuple, kwargs: dict[str, Any] | None = None, *, dynamic_shapes: Any = None, strict: bool = False, **settings: Any) -> ExportedProgram:
@@ -94,8 +124,11 @@ def _export(mod: Module, args: tuple, kwargs: dict, names: list[str], free: list
     source, made, shapes = _trace(flat, mod, paths, leaves, dynamic=bool(bounds))
     if bounds:
         for others in _others(leaves, free):
-            if _trace(flat, mod, paths, others, dynamic=True)[0] == source:
-                continue
+            try:
+                if _trace(flat, mod, paths, others, dynamic=True)[0] == source:
+                    continue
+            except (RuntimeError, ValueError, IndexError) as error:
+                raise UserError(f"Constraints violated ({', '.join(bounds)})! The program fails for other sizes: {error}") from error
             raise UserError(
                 f"Constraints violated ({', '.join(bounds)})! The program does something else for other sizes: it takes another branch, or "
                 "has a number that depends on one. Give the dim as a fixed one, or use Dim.AUTO"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Iterator
+from types import FunctionType
 from typing import Any
 
 from flambeau.core import nests
@@ -203,9 +204,16 @@ class ExportedProgram:
 
 
 def _changes(node: Node) -> bool:
-    """Whether a call writes to one of its arguments."""
+    """Whether a call writes to one of its arguments: by its name, with ``inplace=True`` or with ``out=``."""
+    if node.op != "call_function":
+        return False
     name = getattr(node.target, "__name__", "")
-    return node.op == "call_function" and (name.endswith("_") and not name.endswith("__") or name in ("setitem", "batch_norm", "__setitem__"))
+    if name.endswith("_") and not name.endswith("__") or name in ("setitem", "batch_norm", "instance_norm", "__setitem__"):
+        return True
+    given = dict(node.kwargs)
+    if node.args and isinstance(node.target, FunctionType):
+        given.update(zip(inspect.signature(node.target).parameters, node.args, strict=False))
+    return bool(given.get("inplace")) or given.get("out") is not None
 
 
 def _keep(module: Module, path: str, value: Any) -> None:

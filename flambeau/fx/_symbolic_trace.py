@@ -8,11 +8,13 @@ import functools
 import inspect
 import math
 import sys
+import warnings
 from collections.abc import Callable
 from functools import partial
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
+from flambeau import checks
 from flambeau.core import nests
 from flambeau.fx._compatibility import compatibility as compatibility
 from flambeau.fx.codegen import _PyTreeCodeGen, _PyTreeInfo
@@ -327,27 +329,39 @@ class Tracer(TracerBase):
     # --- arguments --------------------------------------------------------------------------------------------
 
     def _proxy_placeholder(self, name: str, concrete_args: Any, sig: inspect.Signature, fn_for_analysis: Callable) -> Any:
+        key = name.lstrip("*")
+        default: tuple = ()
+        if not name.startswith("*") and key in sig.parameters and sig.parameters[key].default is not inspect.Parameter.empty:
+            default = (sig.parameters[key].default,)
         if concrete_args is not None and name in concrete_args:
             count = 0
 
             def replace(x: Any) -> Any:
                 nonlocal count
                 count += 1
+                out = self.create_proxy("placeholder", f"{name}_{count}", default, {})
                 if isinstance(x, PHBase):
-                    return self.create_proxy("placeholder", f"{name}_{count}", (), {})
-                if isinstance(x, (bool, int, float, str)) or x is None:
-                    # The caller must give the same again.
-                    out = self.create_proxy("placeholder", f"{name}_{count}", (), {})
-                    self.create_proxy("call_function", _assert_same, (out, x, name), {})
+                    return out
+                self._check_given(name, out, x)
                 return x
 
             return nests.tree_map(replace, concrete_args[name])
-        key = name.lstrip("*")
-        default: tuple = ()
-        if not name.startswith("*") and key in sig.parameters and sig.parameters[key].default is not inspect.Parameter.empty:
-            default = (sig.parameters[key].default,)
         annotation = getattr_static(fn_for_analysis, "__annotations__").get(key)
         return self.create_proxy("placeholder", name, default, {}, type_expr=annotation if not isinstance(annotation, str) else None)
+
+    def _check_given(self, name: str, out: Proxy, value: Any) -> None:
+        """Records a check that the caller gives the value again with which an argument was traced, where values can be compared."""
+        message = f"{name} has been specialized to have value {value} but got another value"
+        if value is None:
+            self.create_proxy("call_function", _assert_is_none, (out, message), {})
+        elif isinstance(value, (bool, int, float, str)):
+            self.create_proxy("call_function", checks._assert, (out == value, message), {})
+        else:
+            warnings.warn(
+                f"Was not able to add assertion to guarantee correct input {name} to specialized function. It is up to the user to make "
+                "sure that your inputs match the inputs you specialized the function with.",
+                stacklevel=2,
+            )
 
     def create_args_for_root(self, root_fn: Callable, is_module: bool, concrete_args: dict[str, Any] | tuple | None = None) -> tuple:
         """The function to call, and the proxies to call it with: one for each argument that ``concrete_args`` does not give."""
@@ -376,11 +390,9 @@ class Tracer(TracerBase):
             if code.co_flags & inspect.CO_VARKEYWORDS:
                 args.append(self._proxy_placeholder("**" + next(names), concrete_args, sig, analysed))
             root_fn = _without_stars(analysed, len(args))
-        flat = nests.tree_leaves(tuple(args))
-        if concrete_args is not None and (not all(isinstance(x, Proxy) or x is self.root for x in flat) or len(flat) != len(args)):
-            self.graph._codegen = _PyTreeCodeGen(
-                _PyTreeInfo(["self", *names_of_args] if is_module else names_of_args, nests.tree_structure(list(args[skip:])), None)
-            )
+        structure = nests.tree_structure(list(args[skip:]))
+        if not all(child.is_leaf() for child in structure.children_specs):
+            self.graph._codegen = _PyTreeCodeGen(_PyTreeInfo(["self", *names_of_args] if is_module else names_of_args, structure, None))
         return root_fn, args
 
     # --- tracing ----------------------------------------------------------------------------------------------
@@ -461,13 +473,9 @@ def _annotation_of_result(fn: Any) -> Any:
 
 
 
-def _assert_same(out: Any, value: Any, name: str) -> None:
-    """Refuses another value of an argument than the one with which a function was traced."""
-    if not isinstance(out, Tensor) and not (out is value or out == value):
-        raise AssertionError(f"{name} has been specialized to have value {value} but got another value")
-
-
-_assert_same.__name__ = "_assert_is_none"
+def _assert_is_none(value: Any, message: str) -> None:
+    """Refuses a value of an argument that was traced without one."""
+    assert value is None, message
 
 
 def _as_function(fn: Callable) -> FunctionType:

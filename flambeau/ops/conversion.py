@@ -9,8 +9,10 @@ from flambeau.core import device as devices
 from flambeau.core import dtypes
 from flambeau.core.dtypes import scalar_name
 from flambeau.core.errors import warn
+from flambeau.core.memory_format import channels_last, channels_last_3d, contiguous_format, preserve_format
 from flambeau.core.memory_format import memory_format as memory_format_type
 from flambeau.core.size import broadcast_shapes, memory_order, strides_in_order
+from flambeau.ops import layouts
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 
 
@@ -70,6 +72,13 @@ def _order(input, format: memory_format_type | None) -> tuple[int, ...] | None:
     return memory_order(input.shape, [(input.shape, input.stride())])
 
 
+def _format_of(input) -> memory_format_type:
+    """The format that the strides look like; every other order counts as ``contiguous_format``."""
+    if not layouts.is_channels_last(input.shape, input.stride()):
+        return contiguous_format
+    return channels_last if input.dim() == 4 else channels_last_3d
+
+
 @composite(samples=lambda make: [Sample(make(2, 3)), Sample(make(3, 2).t())])
 def clone(input, *, memory_format=None):
     """A copy with memory of its own; gradients flow through it to ``input``.
@@ -82,6 +91,8 @@ def clone(input, *, memory_format=None):
 @composite(name="Tensor.contiguous", samples=lambda make: [Sample(make(3, 2).t()), Sample(make(2, 3))])
 def contiguous(input, memory_format=None):
     """``input`` itself where it is contiguous, else a contiguous copy."""
+    if memory_format is preserve_format and not input.is_contiguous():
+        raise RuntimeError("preserve memory format is unsupported by the contiguous operator: ask for contiguous_format, or clone()")
     if memory_format is not None and memory_format.orders:
         if memory_format.matches(input.shape, input.stride()):
             return input
@@ -135,7 +146,9 @@ def to(input, *args, dtype=None, device=None, non_blocking=False, copy=False, me
         return _elsewhere(input, dtype or input.dtype, memory_format)
     if copy or dtype not in (None, input.dtype):
         return _cast_in_order(input, dtype or input.dtype, _order(input, memory_format))
-    return input if memory_format is None or not memory_format.orders else input.contiguous(memory_format)
+    if memory_format in (None, preserve_format, _format_of(input)):
+        return input
+    return _cast_in_order(input, input.dtype, _order(input, memory_format))
 
 
 def _elsewhere(input, dtype: dtypes.dtype, memory_format):
@@ -195,15 +208,15 @@ def to_dense(input, dtype=None, *, masked_grad=None):
 
 @composite(name="Tensor.cpu")
 def cpu(input, memory_format=None):
-    """``input`` itself: it is on the CPU."""
-    return input.to(devices.CPU, memory_format=memory_format) if input.is_meta else input
+    """``input`` itself where it is on the CPU, and in that memory format."""
+    return input.to(devices.CPU, memory_format=memory_format)
 
 
 @composite(name="Tensor.cuda")
 def cuda(input, device=None, non_blocking=False, memory_format=None):
     """Raises the error that PyTorch raises on a machine without CUDA."""
-    devices.check("cuda" if device is None else device)
-    return input
+    device = devices.check("cuda" if device is None else device)
+    raise RuntimeError(f"Invalid device, must be cuda device, got {device}")
 
 
 @op(

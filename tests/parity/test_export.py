@@ -132,6 +132,57 @@ def test_fixed_branches_and_automatic_dims():
             both(t.ones(5), t.ones(4))
 
 
+WRITES = {
+    **{
+        name: (lambda t, x, name=name: getattr(t.nn.functional, name)(x, inplace=True))
+        for name in "relu relu6 hardtanh elu leaky_relu silu mish hardswish hardsigmoid selu celu".split()
+    },
+    "positional": lambda t, x: t.nn.functional.relu(x, True),
+    "threshold": lambda t, x: t.nn.functional.threshold(x, 0.1, 20.0, inplace=True),
+    "out": lambda t, x: t.add(x, 1, out=x),
+    "method": lambda t, x: x.add_(1),
+    "item": lambda t, x: x.__setitem__(0, 5.0),
+}
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_writes_into_what_is_returned(name):
+    """A call that nobody takes the result of is not dead if it writes."""
+    results = []
+    for t in (flambeau, torch):
+
+        class Net(t.nn.Module):
+            def forward(self, x):
+                y = x + 0
+                WRITES[name](t, y)  # noqa: B023
+                return y
+
+        x = t.tensor([-2.0, -0.5, 0.5, 7.0])
+        results.append(t.export.export(Net(), (x,)).module()(x).tolist())
+    assert results[0] == pytest.approx(results[1])
+
+
+def test_automatic_dims_are_as_free_as_the_program_lets_them():
+    for t in (flambeau, torch):
+
+        class Net(t.nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.inner = t.nn.Linear(5, 3)
+
+            def forward(self, w, x, y):
+                return self.inner(w), x + y
+
+        auto = t.export.Dim.AUTO
+        program = t.export.export(Net(), (t.ones(6, 5), t.ones(4), t.ones(8, 4)), dynamic_shapes={"w": (auto, auto), "x": (auto,), "y": (auto, auto)})
+        first, second = program.module()(t.ones(2, 5), t.ones(7), t.ones(3, 7))
+        assert tuple(first.shape) == (2, 3) and tuple(second.shape) == (3, 7)
+        with pytest.raises(AssertionError):
+            program.module()(t.ones(2, 4), t.ones(7), t.ones(3, 7))
+        with pytest.raises(AssertionError):
+            program.module()(t.ones(2, 5), t.ones(7), t.ones(3, 6))
+
+
 def test_gradients_reach_the_parameters():
     net = _net(flambeau)
     args, kwargs = _given(flambeau, 2)

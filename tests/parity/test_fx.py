@@ -148,7 +148,10 @@ def concrete(t):
     traced = t.fx.symbolic_trace(f, concrete_args={"flag": False})
     names = [n.name for n in traced.graph.nodes if n.op == "placeholder"]
     whole = t.fx.symbolic_trace(f, concrete_args={"flag": True, "pair": (t.fx._symbolic_trace.PH, t.fx._symbolic_trace.PH)})
-    return names, whole(t.ones(1), True, (t.ones(1), t.ones(1))).tolist()
+    with pytest.warns(UserWarning, match="Was not able to add assertion"):
+        fixed = t.fx.symbolic_trace(lambda x, y, z=None: y if x.sum() > 0 and z is None else -y, concrete_args={"x": t.ones(2), "z": None})
+    fixed_nodes = [(n.op, n.name, n.args if n.op == "placeholder" else ()) for n in fixed.graph.nodes]
+    return names, whole(t.ones(1), True, (t.ones(1), t.ones(1))).tolist(), fixed_nodes, fixed(-t.ones(2), t.ones(1)).tolist()
 
 
 def interpreted(t):

@@ -5,7 +5,11 @@ Source: https://docs.pytorch.org/docs/stable/nn.attention.bias.html
 
 from __future__ import annotations
 
+import inspect
+import warnings
+from collections.abc import Callable, Iterable
 from enum import IntEnum
+from typing import Any
 
 import flambeau
 from flambeau.tensor import Tensor
@@ -21,20 +25,48 @@ class CausalVariant(IntEnum):
 
 
 class CausalBias(Tensor):
-    """A mask for ``scaled_dot_product_attention``, True where a query sees a key; made by the functions below."""
+    """A mask for ``scaled_dot_product_attention``, True where a query sees a key.
+
+    Attention knows its form, so a mask of the upper left corner, or of as many queries as keys, is computed as ``is_causal=True``.
+    """
 
     variant: CausalVariant
     seq_len_q: int
     seq_len_kv: int
 
+    def __new__(cls, variant: CausalVariant, seq_len_q: int, seq_len_kv: int) -> CausalBias:
+        diagonal = seq_len_kv - seq_len_q if variant is CausalVariant.LOWER_RIGHT else 0
+        return flambeau.ones(seq_len_q, seq_len_kv, dtype=flambeau.bool).tril(diagonal).as_subclass(cls)
+
+    def __init__(self, variant: CausalVariant, seq_len_q: int, seq_len_kv: int) -> None:
+        self.variant, self.seq_len_q, self.seq_len_kv = variant, seq_len_q, seq_len_kv
+        if variant is CausalVariant.LOWER_RIGHT and seq_len_q > seq_len_kv:
+            warnings.warn("Lower right causal bias will produce NaNs in the output when seq_len_q > seq_len_kv!", stacklevel=3)
+
+    def _materialize(self, device: Any = None) -> Tensor:
+        """The mask as an ordinary tensor."""
+        return self.as_subclass(Tensor).to(device)
+
+    @classmethod
+    def __torch_function__(cls, func: Callable, types: Iterable[type], args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
+        attention = flambeau.nn.functional.scaled_dot_product_attention
+        if func is not attention:
+            return super().__torch_function__(func, types, args, kwargs)
+        call = inspect.signature(attention).bind(*args, **(kwargs or {}))
+        bias = call.arguments["attn_mask"]
+        if call.arguments.get("is_causal"):
+            raise ValueError("CausalBias should not be used with causal=True")
+        if bias.variant is CausalVariant.UPPER_LEFT or bias.seq_len_q == bias.seq_len_kv:
+            call.arguments.update(attn_mask=None, is_causal=True)
+        else:
+            call.arguments["attn_mask"] = bias._materialize()
+        return attention(*call.args, **call.kwargs)
+
 
 def _made(variant: CausalVariant, size: tuple[int, ...]) -> CausalBias:
     if len(size) != 2:
-        raise RuntimeError(f"{variant.name.lower()} only supports 2D tensors, got {size}")
-    q, kv = size
-    mask = flambeau.ones(q, kv, dtype=flambeau.bool).tril(kv - q if variant is CausalVariant.LOWER_RIGHT else 0).as_subclass(CausalBias)
-    mask.variant, mask.seq_len_q, mask.seq_len_kv = variant, q, kv
-    return mask
+        raise RuntimeError(f"causal_{variant.name.lower()} only supports 2D tensors, got {size}")
+    return CausalBias(variant, *size)
 
 
 def causal_upper_left(*size: int) -> CausalBias:
