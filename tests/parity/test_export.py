@@ -168,7 +168,7 @@ def test_automatic_dims_are_as_free_as_the_program_lets_them():
         class Net(t.nn.Module):
             def __init__(self):
                 super().__init__()
-                self.inner = t.nn.Linear(5, 3)
+                self.inner = t.nn.Linear(5, 3)  # noqa: B023
 
             def forward(self, w, x, y):
                 return self.inner(w), x + y
