@@ -12,6 +12,7 @@ import pytest
 
 import flambeau as torch
 from flambeau import library
+from flambeau.utils._python_dispatch import TorchDispatchMode
 
 
 def test_a_namespace_may_have_the_name_of_a_family_of_ops():
@@ -68,16 +69,37 @@ def test_a_cell_that_runs_again_defines_its_operator_anew():
         assert torch.ops.cells.f(torch.zeros(1)).item() == n
 
 
-def test_dispatch_to_modes_and_classes_is_refused():
-    """They would never be asked: ``__torch_function__`` is."""
+def test_rules_for_modes_and_classes_take_the_place_of_their_torch_dispatch():
+    @library.custom_op("ruling::f", mutates_args=())
+    def f(x: torch.Tensor) -> torch.Tensor:
+        return x + 1
+
+    class Wrapper(torch.Tensor):
+        __torch_function__ = torch._C._disabled_torch_function_impl
+
+        @classmethod
+        def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
+            raise NotImplementedError
+
+    class Mode(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            raise NotImplementedError
+
+    f.register_torch_dispatch(Wrapper, lambda cls, func, types, args, kwargs: (cls.__name__, str(func), types == (Wrapper,)))
+    library.register_torch_dispatch("ruling::f", Mode, lambda mode, func, types, args, kwargs: (type(mode).__name__, str(func)))
+    assert f(torch.Tensor._make_wrapper_subclass(Wrapper, (2,))) == ("Wrapper", "ruling.f.default", True)
+    x = torch.ones(2)
+    with Mode():
+        assert f(x) == ("Mode", "ruling.f.default")
+
+
+def test_what_has_no_meaning_here_is_refused():
 
     @library.custom_op("refusing::f", mutates_args=())
     def f(x: torch.Tensor) -> torch.Tensor:
         return x + 1
 
     for register in (
-        lambda: library.register_torch_dispatch("refusing::f", torch.Tensor, print),
-        lambda: f.register_torch_dispatch(torch.Tensor, print),
         lambda: torch.ops.refusing.f.default.py_impl(torch.Tensor),
         lambda: library.Library("refusing", "FRAGMENT").fallback(print, "CPU"),
         lambda: library.Library("aten", "IMPL").impl("add.Tensor", print, "CPU"),

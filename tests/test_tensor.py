@@ -471,15 +471,17 @@ def test_items_of_one_element(dtype, shape):
         assert value == 1 and isinstance(value, float) is dtype.is_floating_point
 
 
-def test_torch_dispatch_of_classes_is_refused_where_it_would_be_used():
+def test_classes_with_a_torch_dispatch_are_asked_for_operators():
+    asked = []
+
     class Logged(torch.Tensor):
         @classmethod
         def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
-            return func(*args, **(kwargs or {}))
+            asked.append((str(func), types, len(args)))
+            return torch.zeros(2)
 
-    for use in (
-        lambda: torch.ones(2).as_subclass(Logged), lambda: Logged([1.0]), lambda: torch.Tensor._make_subclass(Logged, torch.ones(2)),
-        lambda: torch.Tensor._make_wrapper_subclass(Logged, (2,)),
-    ):  # fmt: skip
-        with pytest.raises(NotImplementedError, match="__torch_function__"):
-            use()
+    for x in (torch.ones(2).as_subclass(Logged), Logged([1.0, 1.0]), torch.Tensor._make_subclass(Logged, torch.ones(2)), torch.Tensor._make_wrapper_subclass(Logged, (2,))):
+        assert isinstance(x, Logged) and x.shape == (2,)
+        with torch._C.DisableTorchFunctionSubclass():
+            assert (x + 1).tolist() == [0.0, 0.0]
+        assert asked.pop() == ("aten.add.Tensor", (Logged,), 2) and not asked

@@ -19,7 +19,6 @@ from flambeau.library.custom import CustomOpDef, check_autograd, custom_op, defi
 from flambeau.library.keys import DispatchKey
 from flambeau.library.operators import OpOverload
 from flambeau.library.schema import infer_schema, parse_schema
-from flambeau.tensor.tensor import no_torch_dispatch
 
 __all__ = [
     "CustomOpDef", "Library", "custom_op", "define", "fallthrough_kernel", "get_ctx", "get_kernel", "impl", "impl_abstract", "infer_schema", "opcheck",
@@ -151,7 +150,7 @@ class Library:
         operators.lookup(self._name(op_name, "_register_fake")).fake = fn
 
     def _register_torch_dispatch_rule(self, op_name: str, torch_dispatch_class: type, fn: Callable) -> None:
-        raise no_torch_dispatch(getattr(torch_dispatch_class, "__name__", str(torch_dispatch_class)))
+        operators.lookup(self._name(op_name, "_register_torch_dispatch_rule")).rules[torch_dispatch_class] = fn
 
     def _destroy(self) -> None:
         self._finalizer()
@@ -346,8 +345,18 @@ def register_vmap(op: Any, func: Callable | None = None, /, *, lib: Library | No
 def register_torch_dispatch(
     op: Any, torch_dispatch_class: Any, func: Callable | None = None, /, *, lib: Library | None = None
 ) -> Any:
-    """Refused: modes and classes of tensors are asked by ``__torch_function__`` here, for users' operators too."""
-    raise no_torch_dispatch(getattr(torch_dispatch_class, "__name__", str(torch_dispatch_class)))
+    """Registers what is called in place of the ``__torch_dispatch__`` of a mode, or a class of tensors, for one operator.
+
+    It is ``func(mode_or_class, operator, types, args, kwargs)``; a decorator, too.
+    """
+    found = _opdef(op, "register_torch_dispatch")
+    overload = found._opoverload if isinstance(found, CustomOpDef) else operators.lookup(found)
+
+    def register(function: Callable) -> Callable:
+        overload.rules[torch_dispatch_class] = function
+        return function
+
+    return register if func is None else register(func)
 
 
 def get_kernel(op: Any, dispatch_key: Any) -> Any:

@@ -12,7 +12,6 @@ from flambeau.library import gradients, operators
 from flambeau.library.keys import DispatchKey, DispatchKeySet, ExcludeDispatchKeyGuard
 from flambeau.library.schema import infer_schema, parse_schema
 from flambeau.tensor import Tensor
-from flambeau.tensor.tensor import no_torch_dispatch
 
 __all__ = ["CustomOpDef", "custom_op", "definitions", "key_of_device"]
 
@@ -194,8 +193,13 @@ class CustomOpDef:
         return register if func is None else register(func)
 
     def register_torch_dispatch(self, torch_dispatch_class: Any, fn: Callable | None = None, /) -> Any:
-        """Refused: modes and classes of tensors are asked by ``__torch_function__`` here, for this operator too."""
-        raise no_torch_dispatch(getattr(torch_dispatch_class, "__name__", str(torch_dispatch_class)))
+        """Registers what is called in place of the ``__torch_dispatch__`` of a mode, or a class of tensors; a decorator, too."""
+
+        def register(function: Callable) -> Callable:
+            self._opoverload.rules[torch_dispatch_class] = function
+            return function
+
+        return register if fn is None else register(fn)
 
     def register_autocast(self, device_type: str, cast_inputs: Any) -> None:
         """Has autocast cast floating-point arguments to the dtype ``cast_inputs``."""

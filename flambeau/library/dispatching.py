@@ -47,9 +47,12 @@ def ask(overload: OpOverload, args: list, kwargs: dict[str, Any]) -> Any:
     """What the innermost mode makes of a call with bound arguments; in the meantime it is off."""
     given, named = overload._schema.without_defaults(args, kwargs)
     before = stack.modes
-    stack.modes = before[:-1]
+    mode, stack.modes = before[-1], before[:-1]
+    rule = overload.rules.get(type(mode))
     try:
-        return before[-1].__torch_dispatch__(overload, (), tuple(given), named)
+        if rule is not None:
+            return rule(mode, overload, (), tuple(given), named)
+        return mode.__torch_dispatch__(overload, (), tuple(given), named)
     finally:
         stack.modes = before
 
@@ -98,6 +101,12 @@ def overload_of(op: Op, args: tuple, kwargs: dict[str, Any], name: str | None = 
     return None
 
 
+def apart(op: Op, args: tuple, kwargs: dict[str, Any]) -> Any:
+    """What a call is in terms of the operators that PyTorch makes it of; ``NotImplemented`` where it is one itself."""
+    parts = _APART.get(op.name)
+    return NotImplemented if parts is None else parts(*args, **kwargs)
+
+
 class Dispatching(Observer):
     """Fills ``dispatch.watch``, and sees writes in place, while a mode is on in some thread."""
 
@@ -128,8 +137,7 @@ class Dispatching(Observer):
     def called(self, op: Op, args: tuple, kwargs: dict[str, Any]) -> Any:
         if not stack.modes:
             return self.run(op, args, kwargs)
-        apart = _APART.get(op.name)
-        result = NotImplemented if apart is None else apart(*args, **kwargs)
+        result = apart(op, args, kwargs)
         if result is not NotImplemented:
             return result
         found = overload_of(op, args, kwargs)
@@ -161,7 +169,7 @@ def _linear(input: Tensor, weight: Tensor, bias: Any = None) -> Any:
     return A.view.default(A.addmm.default(bias, rows, turned), size)
 
 
-def _matmul(input: Tensor, other: Tensor) -> Any:
+def matmul(input: Tensor, other: Tensor) -> Any:
     n, m = input.dim(), other.dim()
     if (n, m) in ((1, 1), (2, 1), (2, 2)):
         return (A.dot if n == 1 else A.mv if m == 1 else A.mm).default(input, other)
@@ -292,7 +300,7 @@ _END = 2**63 - 1
 _APART: dict[str, Callable] = {
     "_to_dtype": lambda input, dtype: A._to_copy.default(input, dtype=dtype), "_slice": _slice, "_index": lambda input, indices: A.index.Tensor(input, list(indices)),
     "_clone": lambda input: A.clone.default(input, memory_format=contiguous_format), "_where_active": lambda g, out: A.threshold_backward.default(g, out, 0),
-    "nn.functional.linear": _linear, "matmul": _matmul, "nn.functional.softmax": _softmax("_softmax"), "softmax": _softmax("_softmax"),
+    "nn.functional.linear": _linear, "matmul": matmul, "nn.functional.softmax": _softmax("_softmax"), "softmax": _softmax("_softmax"),
     "nn.functional.log_softmax": _softmax("_log_softmax"), "log_softmax": _softmax("_log_softmax"), "nn.functional.layer_norm": _layer_norm,
     "nn.functional.group_norm": _group_norm, "nn.functional.batch_norm": _batch_norm, "nn.functional.cross_entropy": _cross_entropy,
     "nn.functional.dropout": _dropout, "nn.functional.embedding": _embedding, "nn.functional.adaptive_avg_pool2d": _adaptive_avg_pool2d,

@@ -21,7 +21,6 @@ from flambeau.library.keys import AUTOGRAD, DispatchKey, excluded
 from flambeau.library.schema import Argument, FunctionSchema, ListType, OptionalType, TensorType
 from flambeau.tensor import Tensor, overriding
 from flambeau.tensor.overriding import state
-from flambeau.tensor.tensor import no_torch_dispatch
 
 __all__ = ["OpOverload", "OpOverloadPacket", "find", "lookup", "namespaces", "ops"]
 
@@ -71,6 +70,7 @@ class OpOverload:
         self.autograd: Any = None  # the user's Function that register_autograd makes, see flambeau/library/gradients.py
         self.fake: Callable | None = None
         self.vmap: Callable | None = None
+        self.rules: dict[type, Callable] = {}  # by the class of a mode, or of tensors, what is called in place of its __torch_dispatch__
 
     @property
     def namespace(self) -> str:
@@ -111,7 +111,7 @@ class OpOverload:
     def py_impl(self, key: Any) -> Callable:
         """A decorator: the kernel of a call with the dispatch key ``key``. Modes and classes of tensors are refused."""
         if not isinstance(key, DispatchKey):
-            raise no_torch_dispatch(getattr(key, "__name__", str(key)))
+            raise NotImplementedError(f"py_impl: {key} is no dispatch key; what a mode or a class of tensors does is said by torch.library.register_torch_dispatch")
 
         def register(function: Callable) -> Callable:
             self.kernels[key.name] = function
@@ -127,9 +127,7 @@ class OpOverload:
 
     def _run(self, args: list, kwargs: dict[str, Any]) -> Any:
         """The call with bound arguments."""
-        if observers:
-            return observers[-1](self, args, kwargs, self._chosen)
-        return self._chosen(args, kwargs)
+        return _told(len(observers), self, args, kwargs) if observers else self._chosen(args, kwargs)
 
     def _chosen(self, args: list, kwargs: dict[str, Any]) -> Any:
         """The call of the kernel that is to be called first."""
@@ -215,7 +213,14 @@ def _is_above_backends(name: str) -> bool:
 
 
 observers: list[Any] = []
-"""``observer(overload, args, kwargs, run)`` makes the call of an operator, by ``run(args, kwargs)``; the last one is asked."""
+"""``observer(overload, args, kwargs, run)`` makes the call of an operator, by ``run(args, kwargs)``; the last one is asked first."""
+
+
+def _told(count: int, overload: OpOverload, args: list, kwargs: dict[str, Any]) -> Any:
+    """What the first ``count`` observers make of a call."""
+    if not count:
+        return overload._chosen(args, kwargs)
+    return observers[count - 1](overload, args, kwargs, lambda args, kwargs: _told(count - 1, overload, args, kwargs))
 
 
 def _asked(function: Any, args: tuple, kwargs: dict[str, Any]) -> Any:

@@ -92,4 +92,4 @@ def _internal_names() -> frozenset[str]:
     from flambeau.tensor.tensor import Tensor  # the class is made of what is here
 
     names = [name for name in Tensor.__dict__ if name[0] == "_" and name[:2] != "__"]
-    return frozenset([*names, "_storage", "_shape", "_dtype", "_value", "_level", "_memory"])
+    return frozenset([*names, "_storage", "_shape", "_dtype", "_value", "_level", "_memory", "_presence"])

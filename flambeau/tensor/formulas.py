@@ -149,7 +149,10 @@ class Update:
 
     def _compute(self, source: Tensor, values: Sequence[Tensor], old: Sequence[Tensor]) -> None:
         for t, result in zip(values, self._function(self._numbers, source, *old), strict=True):
-            dispatch.assign(t, result)
+            if hasattr(type(t), "_intercept"):  # its class says what it is to take a value
+                t.copy_(result)
+            else:
+                dispatch.assign(t, result)
 
     def _learn(self, values: Sequence[Tensor]) -> Callable | None:
         recipes = self._recipes

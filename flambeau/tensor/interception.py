@@ -73,6 +73,9 @@ class Interception(Watcher):
             overriding(kwargs.values(), found)
         if found:
             return ask(function, found, _spread(function, args), kwargs)
+        op = function.op  # type: ignore[attr-defined]
+        if function is not op.function:  # as somebody runs it who is told before this one
+            return self.run(op, args, kwargs)
         before = self.before
         dispatch.watch = before
         try:

@@ -401,15 +401,20 @@ def _telling(name: str, original: Any) -> Any:
 
 def adopt(cls: type) -> None:
     """Sees to it that a new class of tensors is asked."""
-    if not overrides(cls):
+    if not overrides(cls) and getattr(cls, "__torch_dispatch__", None) is None:
         plain_types.add(cls)
         return
     own = {name for base in cls.__mro__[: cls.__mro__.index(Tensor)] for name in base.__dict__}
-    for name, original in originals().items():
-        if name not in own:
-            setattr(cls, name, _telling(name, original))
+    if overrides(cls):
+        for name, original in originals().items():
+            if name not in own:
+                setattr(cls, name, _telling(name, original))
     if "_layout" not in own:
         cls._layout = _NoLayout()  # type: ignore[attr-defined]
+    if getattr(cls, "__torch_dispatch__", None) is not None:
+        from flambeau.tensor.dispatched import adopt_dispatching
+
+        adopt_dispatching(cls, own)
     _watch_writes()
 
 

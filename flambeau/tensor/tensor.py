@@ -27,14 +27,6 @@ else:
     Derived = TensorBase
 
 
-def no_torch_dispatch(name: str) -> NotImplementedError:
-    """The error where a ``__torch_dispatch__`` of a class would be asked."""
-    return NotImplementedError(
-        f"{name}: flambeau asks no __torch_dispatch__ of classes of tensors. Write a __torch_function__, or a mode: a TorchFunctionMode, which sees each call of a "
-        "function, a method or a property, or a TorchDispatchMode, which sees ATen's operators"
-    )
-
-
 def disabled_torch_function(func: Callable, types: Iterable[type], args: tuple = (), kwargs: dict | None = None) -> Any:
     """In place of ``__torch_function__`` it says that a class is not asked: its tensors are computed with as plain ones."""
     return func(*args, **(kwargs or {}))
@@ -89,9 +81,16 @@ class Tensor(Derived):
         return dispatch.legacy_tensor(cls, None, args, kwargs)
 
     @staticmethod
-    def _make_wrapper_subclass(cls: type, *args: Any, **kwargs: Any) -> Tensor:
-        """Refuses: there are no tensors that are made of others by ``__torch_dispatch__``."""
-        raise no_torch_dispatch(cls.__name__)
+    def _make_wrapper_subclass(cls: type, size: Any, **settings: Any) -> Tensor:
+        """A tensor of a class with a ``__torch_dispatch__``, which knows what it is made of; it has no values itself.
+
+        Args:
+            size: its shape.
+            strides, storage_offset, dtype, layout, device, requires_grad: what it says that it has.
+        """
+        from flambeau.tensor.dispatched import make_wrapper
+
+        return make_wrapper(cls, size, settings)
 
     @staticmethod
     def _make_subclass(cls: type, data: Tensor, require_grad: bool = False) -> Tensor:
@@ -114,9 +113,11 @@ class Tensor(Derived):
 
     def _alias(self, cls: type | None = None) -> Tensor:
         """Another tensor object with the same storage, geometry and place on the tape."""
-        if cls is not None and hasattr(cls, "__torch_dispatch__"):
-            raise no_torch_dispatch(cls.__name__)
         out = _new(cls or Tensor)
+        if hasattr(cls, "__torch_dispatch__"):
+            from flambeau.tensor.interception import Presence
+
+            out._presence = Presence()
         out._storage, out._shape, out._dtype = self._storage, self._shape, self._dtype
         out._strides, out._offset = self._strides, self._offset
         if self._base is not None and self._history != self._storage.history:
