@@ -22,7 +22,7 @@ def outcome(source: str, file: str) -> dict:
     import flambeau
 
     linecache.cache[file] = (len(source), None, source.splitlines(True), file)
-    doctor = flambeau.doctor(source=file)
+    doctor = flambeau.doctor(source=file, quiet=True)
     error: BaseException | None = None
     try:
         code = compile(source, file, "exec")

@@ -8,3 +8,4 @@ for t in range(3):
     loss = (w * w).sum()
     loss.backward()
     w -= 0.1 * w.grad
+    w.grad = None

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 COMMANDS = {
     "run": "run a PyTorch script, unmodified, on flambeau",
+    "doctor": "run a script and find its mistakes that raise no error",
     "explain": "say what a code of an error (FB-SHAPE-01) means, with an example",
     "ladder": "train one small net in many ways, from NumPy by hand to an own layer, and compare them",
     "demo": "train a classifier of handwritten digits and show how well it does",
@@ -56,4 +57,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _is_program(word: str) -> bool:
-    return word in ("-m", "-c", "--legacy", "--full-traceback") or word.endswith(".py") or os.path.isfile(word)
+    return word in ("-m", "-c", "--legacy", "--check", "--full-traceback") or word.endswith(".py") or os.path.isfile(word)

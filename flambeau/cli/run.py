@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.machinery
 import os
 import runpy
@@ -15,15 +16,16 @@ from flambeau.core import config
 
 
 def main(arguments: Sequence[str]) -> int:
-    """``flambeau run [--legacy] (script.py | -m module | -c code) [args ...]``"""
+    """``flambeau run [--legacy] [--check] (script.py | -m module | -c code) [args ...]``"""
     ours, program, theirs = _split(arguments)
     parser = argparse.ArgumentParser(
         prog="flambeau run",
-        usage="flambeau run [--legacy] [--full-traceback] (script.py | -m MODULE | -c CODE) [ARGUMENTS ...]",
+        usage="flambeau run [--legacy] [--check] [--full-traceback] (script.py | -m MODULE | -c CODE) [ARGUMENTS ...]",
         description="Run a PyTorch program, unmodified: `import torch` gives flambeau.",
     )
     parser.add_argument("--legacy", action="store_true", help="let spellings of PyTorch before 0.4 work (loss.data[0])")
     parser.add_argument("--full-traceback", action="store_true", help="show flambeau's own lines in tracebacks too")
+    parser.add_argument("--check", action="store_true", help="look for mistakes that raise nothing, and report them at the end (flambeau doctor)")
     parser.add_argument("-m", metavar="MODULE", help="run a module by its name, as python -m does")
     parser.add_argument("-c", metavar="CODE", help="run the code given here, as python -c does")
     options = parser.parse_args(ours)
@@ -38,19 +40,37 @@ def main(arguments: Sequence[str]) -> int:
     if options.full_traceback:
         os.environ["FLAMBEAU_TRACEBACK"] = "full"
     compat.install()
+    checked = _Checked(program[0]) if options.check else contextlib.nullcontext()
     try:
-        if program[0] == "-m":
-            _run_module(program[1], theirs)
-        elif program[0] == "-c":
-            _run_code(program[1], theirs)
-        else:
-            _run_script(program[0], theirs)
+        with checked:
+            if program[0] == "-m":
+                _run_module(program[1], theirs)
+            elif program[0] == "-c":
+                _run_code(program[1], theirs)
+            else:
+                _run_script(program[0], theirs)
     except SystemExit:
         raise
     except BaseException as error:
         sys.excepthook(type(error), error, error.__traceback__)  # which explains it
         return 130 if isinstance(error, KeyboardInterrupt) else 1
     return 0
+
+
+class _Checked:
+    """The doctor beside a whole program: what he finds is reported when it ends, however it does."""
+
+    def __init__(self, program: str) -> None:
+        from flambeau.diagnosis.doctor import doctor
+
+        self._doctor = doctor(source=os.path.abspath(program) if os.path.isfile(program) else "", quiet=True)
+
+    def __enter__(self) -> None:
+        self._doctor.__enter__()
+
+    def __exit__(self, *error: object) -> None:
+        self._doctor.__exit__(*error)
+        self._doctor.report()
 
 
 def _split(arguments: Sequence[str]) -> tuple[list[str], list[str], list[str]]:

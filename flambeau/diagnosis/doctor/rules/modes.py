@@ -1,0 +1,178 @@
+"""Training mode, eval mode, and gradients: each in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from flambeau.diagnosis.doctor.rule import Rule
+from flambeau.diagnosis.doctor.watching import Call, Root, Site
+from flambeau.diagnosis.language import Text
+from flambeau.nn import Module
+from flambeau.nn.modules.batchnorm import _BatchNorm
+from flambeau.nn.modules.dropout import _DropoutNd
+from flambeau.tensor import Tensor
+
+_JUDGING = ("argmax", "max", "topk", "nn.functional.cross_entropy", "nn.functional.nll_loss", "nn.functional.mse_loss",
+            "nn.functional.binary_cross_entropy_with_logits", "nn.functional.binary_cross_entropy")  # fmt: skip
+
+
+def has_modes(module: Module) -> list[Module]:
+    """The layers of a net that behave otherwise in eval mode."""
+    return [m for m in module.modules() if isinstance(m, _BatchNorm) or isinstance(m, _DropoutNd) and m.p > 0]
+
+
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from tensors_in(item)
+
+
+class TrainingInTest(Rule):
+    """A net that is being trained is judged under no_grad while its dropout or batch norm is in training mode."""
+
+    code = "FB-MODE-01"
+    innocent = (
+        """
+import torch
+
+generator = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.BatchNorm1d(4))
+judge = torch.nn.Linear(4, 1)
+optimizer = torch.optim.SGD(judge.parameters(), lr=0.1)
+for t in range(3):
+    with torch.no_grad():
+        fake = generator(torch.randn(8, 4))
+    optimizer.zero_grad()
+    torch.nn.functional.binary_cross_entropy_with_logits(judge(fake), torch.zeros(8, 1)).backward()
+    optimizer.step()
+""",
+    )
+
+    def __init__(self, watch: Any) -> None:
+        super().__init__(watch)
+        self._answers: dict[int, tuple[Tensor, Root]] = {}
+        self._said: set[Site] = set()
+
+    def left(self, root: Root) -> None:
+        if not root.grad and root.training and self.watch.steps and any(m.training for m in has_modes(root.module)):
+            for tensor in tensors_in(root.output):
+                self._answers[id(tensor)] = tensor, root
+
+    def before_backward(self, loss: Tensor, site: Site) -> None:
+        self._answers.clear()
+
+    def ran(self, call: Call) -> None:
+        if call.op not in _JUDGING or not call.tensors or id(call.tensors[0]) not in self._answers:
+            return
+        root = self._answers[id(call.tensors[0])][1]
+        if root.site in self._said:
+            return
+        self._said.add(root.site)
+        layers = sorted({type(m).__name__ for m in has_modes(root.module)})
+        self.report(
+            root.site,
+            Text(
+                f"{type(root.module).__name__} is judged in training mode: {', '.join(layers)} drop values at random, or use and change the statistics of "
+                "this batch",
+                f"在训练模式下测试 {type(root.module).__name__}:{'、'.join(layers)} 会随机丢弃数值,或使用并改变这一批的统计量",
+            ),
+            Text("model.eval() before the test, model.train() after it", "测试之前 model.eval(),之后 model.train()"),
+        )
+
+
+class EvalInTraining(Rule):
+    """A net that was trained in training mode goes on being trained in eval mode."""
+
+    code = "FB-MODE-02"
+
+    def __init__(self, watch: Any) -> None:
+        super().__init__(watch)
+        self._trained: set[int] = set()
+        self._suspects: dict[int, tuple[Root, int]] = {}
+
+    def before_backward(self, loss: Tensor, site: Site) -> None:
+        for root in self.watch.roots:
+            if not root.grad or not any(p.requires_grad for p in root.module.parameters()):
+                continue
+            if root.training:
+                self._trained.add(id(root.module))
+            elif id(root.module) in self._trained and has_modes(root.module) and _reaches(loss, root):
+                self._suspects[id(root.module)] = root, self.watch.steps
+
+    def finished(self) -> None:
+        for root, steps in self._suspects.values():
+            if self.watch.steps > steps:  # a step was made of it
+                self.report(
+                    root.site,
+                    Text(
+                        f"{type(root.module).__name__} began in training mode and is now trained in eval mode: its dropout is off, its batch norm learns no "
+                        "statistics",
+                        f"{type(root.module).__name__} 起初在训练模式,现在却在评估模式下训练:dropout 关闭,batch norm 不再学习统计量",
+                    ),
+                    Text("model.train() at the beginning of each epoch", "每个 epoch 开始时调用 model.train()"),
+                )
+
+
+def _reaches(loss: Tensor, root: Root) -> bool:
+    """Whether the graph of a loss goes through what a net gave."""
+    wanted = {id(t.grad_fn) for t in tensors_in(root.output) if t.grad_fn is not None}
+    seen: set[int] = set()
+    rest = [loss.grad_fn]
+    while rest:
+        node = rest.pop()
+        if node is None or id(node) in seen:
+            continue
+        if id(node) in wanted:
+            return True
+        seen.add(id(node))
+        rest += [before for before, _ in node.next_functions]
+    return False
+
+
+class GraphInTest(Rule):
+    """After training in steps a net answers in eval mode, again and again, with a graph that nobody goes back through."""
+
+    code = "FB-MODE-03"
+    innocent = (
+        """
+import torch
+
+x = torch.randn(8, 4)
+model = torch.nn.Linear(4, 2)
+model.eval()
+for t in range(4):
+    image = x.clone().requires_grad_()
+    model(image).sum().backward()  # gradients of the input, as for a map of what the net looks at
+""",
+    )
+
+    def __init__(self, watch: Any) -> None:
+        super().__init__(watch)
+        self._tests: dict[Site, int] = {}
+
+    def left(self, root: Root) -> None:
+        judged = root.grad and not root.training and self.watch.steps and any(t.requires_grad for t in tensors_in(root.output))
+        if judged and id(root.module) in self.watch.modules and any(p._grad is not None for p in root.module.parameters()):
+            self._tests[root.site] = self._tests.get(root.site, 0) + 1
+
+    def before_backward(self, loss: Tensor, site: Site) -> None:
+        for root in self.watch.roots:
+            if root.site in self._tests and _reaches(loss, root):
+                del self._tests[root.site]
+
+    def finished(self) -> None:
+        for where, times in self._tests.items():
+            if times >= 3:
+                self.report(
+                    where,
+                    Text(
+                        f"{times} answers in eval mode were recorded for a backward pass that never came: this takes memory and time",
+                        f"评估模式下有 {times} 次输出被记录在计算图上,却从未反向传播:浪费内存和时间",
+                    ),
+                    Text("with torch.no_grad(): around the test", "用 with torch.no_grad(): 包住测试"),
+                )
+
+
+RULES = (TrainingInTest, EvalInTraining, GraphInTest)
