@@ -10,8 +10,9 @@ A ``.slim`` file is a zip archive whose members are not compressed:
     manifest.json               the version, what goes in and comes out, and the SHA-256 of every other member
     weights.safetensors         the weights, in the format of https://github.com/huggingface/safetensors; mapped, never copied
     graph.json                  what the model computes, for people and tools: it is not read here
-    targets/NAME/code.bin       machine code for a kind of machine, such as x86-64-v3
-    targets/NAME/plan.json      how it lies in memory, and which kernels run on what
+    targets/NAME/code.bin       machine code for a kind of machine, such as x86-64-v3,
+    targets/NAME/code.json      and how it lies in memory
+    targets/NAME/plan-0.json    which kernels run on what; one such plan for each size that arguments may have
 
 The archive's comment ends with the SHA-256 of the manifest, so a file that is damaged anywhere is refused. That is no protection against
 who writes such a file on purpose: it has machine code, so load files of people whose programs you would run, or say which one you
@@ -34,6 +35,8 @@ import sys
 import threading
 import weakref
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from typing import Any, NamedTuple, NoReturn
 
@@ -53,15 +56,14 @@ class SlimError(ValueError):
 
 
 class Array(NamedTuple):
-    """An array that goes in or comes out."""
+    """An array that goes in or comes out. Sizes that may be others are ``None``."""
 
     name: str
     dtype: np.dtype
-    shape: tuple[int, ...]
+    shape: tuple[int | None, ...]
 
-    @property
-    def bytes(self) -> int:
-        return math.prod(self.shape) * self.dtype.itemsize
+    def __str__(self) -> str:
+        return f"{self.name}: {self.dtype}[{', '.join('?' if n is None else str(n) for n in self.shape)}]"
 
 
 def load(path: str | os.PathLike, *, target: str | None = None, threads: int | None = None, digest: str | None = None) -> Model:
@@ -73,13 +75,22 @@ def load(path: str | os.PathLike, *, target: str | None = None, threads: int | N
 
     Raises ``SlimError`` where the file is not as it should be, and ``OSError`` where it cannot be read.
     """
-    with open(path, "rb") as file:
-        try:
-            return _Loader(_Archive(file), target, digest).model(threads)
-        except SlimError as error:
-            raise SlimError(f"{os.fspath(path)}: {error}") from None
-        except (KeyError, IndexError, TypeError, ValueError, OverflowError, RecursionError, MemoryError, struct.error, zipfile.BadZipFile) as error:
-            raise SlimError(f"{os.fspath(path)}: damaged ({type(error).__name__}: {error})") from error
+    count = int(os.environ.get("FLAMBEAU_SLIM_THREADS", "1")) if threads is None else threads
+    if not 1 <= count <= 64:
+        raise ValueError(f"threads: {count}, which is not between 1 and 64")
+    with open(path, "rb") as file, _reading(os.fspath(path)):
+        return Model(_Loader(_Archive(file), os.fspath(path), target, digest), count)
+
+
+@contextmanager
+def _reading(path: str) -> Iterator[None]:
+    """Whatever goes wrong inside is the file's fault."""
+    try:
+        yield
+    except SlimError as error:
+        raise SlimError(f"{path}: {error}") from None
+    except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError, RecursionError, MemoryError, struct.error, zipfile.BadZipFile) as error:
+        raise SlimError(f"{path}: damaged ({type(error).__name__}: {error})") from error
 
 
 def _refuse(reason: str) -> NoReturn:
@@ -161,66 +172,79 @@ def _count(x: Any, most: int = 1 << 48) -> int:
     return x if type(x) is int and 0 <= x <= most else _refuse(f"{str(x)[:40]!r} is no size")
 
 
-def _array(name: Any, dtype: Any, shape: Any) -> Array:
-    if type(name) is not str:
-        _refuse(f"{name!r} is no name")
-    array = Array(name, _DTYPES[dtype], tuple([_count(n) for n in shape]))
-    _count(array.bytes)
-    return array
+def _shape(sizes: Any, of: Array | None = None) -> tuple[int, ...]:
+    """A shape; one that an array may have."""
+    shape = tuple([_count(n) for n in sizes])
+    if of is not None and (len(shape) != len(of.shape) or any(n not in (None, m) for n, m in zip(of.shape, shape))):
+        _refuse(f"{of} cannot be of shape {shape}")
+    return shape
+
+
+def _array(entry: Any) -> Array:
+    name, sizes = entry["name"], [None if n is None else _count(n) for n in entry["shape"]]
+    return Array(name if type(name) is str else _refuse(f"{name!r} is no name"), _DTYPES[entry["dtype"]], tuple(sizes))
 
 
 class _Loader:
-    """Makes a model of an archive, and trusts nothing that it says."""
+    """Makes plans of an archive, and trusts nothing that it says."""
 
-    def __init__(self, archive: _Archive, target: str | None, digest: str | None) -> None:
-        self.archive, self.manifest = archive, archive.manifest
+    def __init__(self, archive: _Archive, path: str, target: str | None, digest: str | None) -> None:
+        self.archive, self.path = archive, path
+        manifest = archive.manifest
         if digest is not None and digest != archive.digest:
             _refuse(f"its digest is {archive.digest}, and not the one that is expected")
-        if (self.manifest["format"], self.manifest["version"]) != (FORMAT, VERSION):
+        if (manifest["format"], manifest["version"]) != (FORMAT, VERSION):
             _refuse(f"it is of another version than {VERSION} of this format")
-        self.inputs = [_array(x["name"], x["dtype"], x["shape"]) for x in self.manifest["inputs"]]
-        self.results = [_array(x["name"], x["dtype"], x["shape"]) for x in self.manifest["outputs"]]
-        self.target = _chosen(self.manifest["targets"], target)
-        self.plan = archive.json(f"targets/{self.target}/plan.json")
+        self.inputs, self.outputs = [_array(x) for x in manifest["inputs"]], [_array(x) for x in manifest["outputs"]]
+        self.nest = _checked(manifest["nest"], len(self.outputs))
+        self.shapes = []
+        for entry in manifest["plans"]:
+            given, made = entry["inputs"], entry["outputs"]
+            inputs = tuple([_shape(n, x) for n, x in zip(given, self.inputs, strict=True)])
+            self.shapes.append((inputs, [_shape(n, x) for n, x in zip(made, self.outputs, strict=True)]))
+        self.places = {inputs: k for k, (inputs, _) in enumerate(self.shapes)}
+        self.target = _chosen(manifest["targets"], target)
+        self.weights = self._weights(manifest["weights"])
+        self.code = _Code(archive.read(self._member("code.bin")), archive.json(self._member("code.json")))
+        self.arena = _aligned(0)
 
-    def model(self, threads: int | None) -> Model:
-        plan, weights = self.plan, self._weights()
-        code = _Code(self.archive.read(f"targets/{self.target}/code.bin"), plan["code"])
-        outputs = [_array("", dtype, shape) for shape, dtype in plan["outputs"]]
-        made = [outputs[_count(k)] for k in plan["results"]]
-        given = [_array(x.name, dtype, shape) for x, (shape, dtype) in zip(self.inputs, plan["inputs"], strict=True)]
-        if given != self.inputs or [x[1:] for x in made] != [x[1:] for x in self.results]:
-            _refuse("the plan's arguments and results are not those of the manifest")
-        numbers = np.array(plan["numbers"], np.int64)
-        arena, faults = _aligned(_count(plan["arena"])), np.zeros(_count(plan["faults"], 1 << 20), np.int64)
-        own, passed = [arena, faults, numbers], [*self.inputs, *outputs]
-        sizes = [0, code.size, *(x.nbytes for x in own), *(x.bytes for x in passed), *(x.nbytes for x in weights)]
-        bases = np.array([0, code.address, *map(_address, own), *(0 for _ in passed), *map(_address, weights)], np.int64)
-        sources = np.array([_count(s, len(sizes) - 1) for s in plan["sources"]], np.intp)
-        offsets = np.array([self._offset(s, x, sizes, code) for s, x in zip(plan["sources"], plan["offsets"], strict=True)], np.int64)
-        starts = [_count(s, len(sources)) for s in plan["starts"]]
-        kernels = [code.function(name) for name in plan["kernels"]]
-        calls = [(_count(count), message if message is None else str(message)) for count, message in plan["calls"]]
+    def _member(self, name: str) -> str:
+        return f"targets/{self.target}/{name}"
+
+    def plan(self, place: int) -> _Plan:
+        """The plan for arguments of the shapes of that place."""
+        entry, code, (inputs, results) = self.archive.json(self._member(f"plan-{place}.json")), self.code, self.shapes[place]
+        outputs = [(_shape(shape), _DTYPES[dtype]) for shape, dtype in entry["outputs"]]
+        picked = [_count(k) for k in entry["results"]]
+        if [outputs[k] for k in picked] != [(shape, x.dtype) for shape, x in zip(results, self.outputs)]:
+            _refuse("a plan's results are not those of the manifest")
+        passed = [(shape, x.dtype) for shape, x in zip(inputs, self.inputs)] + outputs
+        faults, numbers, arena = np.zeros(_count(entry["faults"], 1 << 20), np.int64), np.array(entry["numbers"], np.int64), self.arena
+        if arena.nbytes < _count(entry["arena"]):  # plans share it, for they run one at a time; those that have it keep theirs
+            arena = self.arena = _aligned(entry["arena"])
+        own = [arena, faults, numbers]
+        sizes = [0, code.size, *(x.nbytes for x in own), *(_bytes(*x) for x in passed), *(x.nbytes for x in self.weights)]
+        bases = np.array([0, code.address, *map(_address, own), *(0 for _ in passed), *map(_address, self.weights)], np.int64)
+        sources = np.array([_count(s, len(sizes) - 1) for s in entry["sources"]], np.intp)
+        offsets = np.array([self._offset(s, x, sizes) for s, x in zip(entry["sources"], entry["offsets"], strict=True)], np.int64)
+        starts = [_count(s, len(sources)) for s in entry["starts"]]
+        kernels = [code.function(name) for name in entry["kernels"]]
+        calls = [(_count(count), message if message is None else str(message)) for count, message in entry["calls"]]
         if len(starts) != len(kernels) or sum(count for count, _ in calls) != len(kernels):
-            _refuse("the plan runs other kernels than it has")
-        arguments = np.zeros(len(sources), np.int64)
-        table = np.zeros((len(kernels), 2), np.int64)
+            _refuse("a plan runs other kernels than it has")
+        arguments, table = np.zeros(len(sources), np.int64), np.zeros((len(kernels), 2), np.int64)
         table[:, 0], table[:, 1] = kernels, arguments.ctypes.data + 8 * np.array(starts, np.int64)
-        program = _Program(code, bases, sources, offsets, arguments, table, calls, faults, (arena, numbers, *weights, self.archive.memory))
-        nest = _checked(self.manifest["nest"], len(self.results))
-        model = Model(self.inputs, self.results, nest, outputs, list(plan["results"]), program, self.target, self.archive.digest)
-        code.start(model, int(os.environ.get("FLAMBEAU_SLIM_THREADS", "1")) if threads is None else threads)
-        return model
+        return _Plan(bases, sources, offsets, arguments, table, calls, faults, outputs, picked, (arena, numbers))
 
-    def _offset(self, source: int, offset: Any, sizes: list[int], code: _Code) -> int:
+    def _offset(self, source: int, offset: Any, sizes: list[int]) -> int:
         """What is added to the beginning of a source: a place inside of it, or a function of the code."""
         if source == _CODE:
-            return code.function(offset) - code.address
+            return self.code.function(offset) - self.code.address
         if source == _NUMBER:
             return offset if type(offset) is int and -1 << 63 <= offset < 1 << 63 else _refuse("a word that is none")
         return _count(offset, sizes[source])
 
-    def _weights(self) -> list[memoryview]:
+    def _weights(self, names: list[str]) -> list[memoryview]:
         """The bytes of each weight, in the order of the manifest."""
         content = self.archive.read("weights.safetensors")
         length = int.from_bytes(content[:8], "little")
@@ -229,12 +253,16 @@ class _Loader:
         data, found, end = content[8 + length :], {}, 0
         for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
             start, stop = entry["data_offsets"]
-            if start != end or stop - start != math.prod([_count(n) for n in entry["shape"]]) * _SIZES[entry["dtype"]] or stop > len(data):
+            if start != end or stop - start != math.prod(_shape(entry["shape"])) * _SIZES[entry["dtype"]] or stop > len(data):
                 _refuse(f"the weight {name!r} does not lie where it should")
             found[name], end = data[start:stop], stop
         if end != len(data):
             _refuse("there is more than the weights behind them")
-        return [found[name] for name in self.manifest["weights"]]
+        return [found[name] for name in names]
+
+
+def _bytes(shape: tuple[int, ...], dtype: np.dtype) -> int:
+    return _count(math.prod(shape) * dtype.itemsize)
 
 
 def _address(memory: np.ndarray | memoryview) -> int:
@@ -332,6 +360,8 @@ class _Code:
             self.memory[start : start + size] = content[taken : taken + size]
             taken += size
         library = ctypes.CDLL(None)
+        if type(layout["moved"]) is not list:
+            _refuse("the code does not say which of its words are addresses")
         for place in layout["moved"]:
             self._fill(place, self.address + _count(self._word(place), end))
         for name, places in layout["imports"].items():
@@ -364,8 +394,6 @@ class _Code:
 
     def start(self, owner: object, threads: int) -> None:
         """Lets so many threads compute as long as there is ``owner``."""
-        if not 1 <= threads <= 64:
-            raise ValueError(f"threads: {threads}, which is not between 1 and 64")
         if threads == 1 or "flambeau_threads_reset" not in self.symbols:  # what is too little to be divided
             return
         nothing, number = ctypes.CFUNCTYPE(None), ctypes.CFUNCTYPE(None, ctypes.c_int64)
@@ -380,15 +408,14 @@ class _Code:
 # --- running -----------------------------------------------------------------------------------------------------
 
 
-class _Program(NamedTuple):
+class _Plan(NamedTuple):
     """A plan in memory.
 
     Each argument of a kernel is the beginning of a source, one of ``bases``, and an offset. ``table`` has the address of each kernel
-    and of its arguments; ``calls`` how many of them run before somebody looks whether one has refused its values. ``kept`` is memory
-    that kernels read.
+    and of its arguments; ``calls`` how many of them run before somebody looks whether one has refused its values. ``results`` are
+    those of the ``outputs`` that kernels make which the model returns. ``kept`` is memory that kernels use.
     """
 
-    code: _Code
     bases: np.ndarray
     sources: np.ndarray
     offsets: np.ndarray
@@ -396,13 +423,31 @@ class _Program(NamedTuple):
     table: np.ndarray
     calls: list[tuple[int, str | None]]
     faults: np.ndarray
+    outputs: list[tuple[tuple[int, ...], np.dtype]]
+    results: list[int]
     kept: tuple
+
+    def run(self, given: list[np.ndarray], code: _Code) -> list[np.ndarray]:
+        """The results for arrays that are as they must be."""
+        made = [np.empty(shape, dtype) for shape, dtype in self.outputs]
+        for k, array in enumerate([*given, *made], _FIRST):
+            self.bases[k] = array.ctypes.data
+        np.add(self.bases[self.sources], self.offsets, out=self.arguments)
+        first = 0
+        for count, refusal in self.calls:
+            code.run(self.table.ctypes.data + 16 * first, count)
+            first += count
+            if refusal is not None and 1 in self.faults:
+                self.faults[:] = 0
+                raise IndexError(refusal)
+        return [made[k] for k in self.results]
 
 
 class Model:
     """A model: call it with an array for each of its ``inputs``, in their order or by name.
 
     ``inputs``, ``outputs``   names, dtypes and shapes
+    ``sizes``                 the shapes of the inputs for which there are plans
     ``target``                the kind of machine that its code is for
     ``digest``                what :func:`load` can be told to expect
 
@@ -410,33 +455,29 @@ class Model:
     of range is an ``IndexError``.
     """
 
-    def __init__(
-        self, inputs: list[Array], outputs: list[Array], nest: Any, made: list[Array], results: list[int], program: _Program, target: str, digest: str,
-    ) -> None:  # fmt: skip
-        self.inputs, self.outputs, self.target, self.digest = inputs, outputs, target, digest
-        self._nest, self._made, self._results, self._program = nest, made, results, program
+    def __init__(self, loader: _Loader, threads: int) -> None:
+        self.inputs, self.outputs, self.target, self.digest = loader.inputs, loader.outputs, loader.target, loader.archive.digest
+        self.sizes = list(loader.places)
+        self._loader, self._plans = loader, {0: loader.plan(0)}
         self._lock = threading.Lock()
+        loader.code.start(self, threads)
 
     def __repr__(self) -> str:
-        inputs, outputs = (", ".join(f"{x.name}: {x.dtype}{list(x.shape)}" for x in arrays) for arrays in (self.inputs, self.outputs))
+        inputs, outputs = (", ".join(map(str, arrays)) for arrays in (self.inputs, self.outputs))
         return f"<slim model ({inputs}) -> ({outputs}), {self.target}>"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         given = self._given(args, kwargs)
-        made = [np.empty(x.shape, x.dtype) for x in self._made]
-        program, faults = self._program, self._program.faults
+        place = self._loader.places.get(tuple([x.shape for x in given]))
+        if place is None:
+            raise ValueError(f"there is no plan for arguments of the shapes {', '.join(str(x.shape) for x in given)}: .sizes has those that there are")
         with self._lock:
-            for k, array in enumerate([*given, *made], _FIRST):
-                program.bases[k] = array.ctypes.data
-            np.add(program.bases[program.sources], program.offsets, out=program.arguments)
-            first = 0
-            for count, refusal in program.calls:
-                program.code.run(program.table.ctypes.data + 16 * first, count)
-                first += count
-                if refusal is not None and 1 in faults:
-                    faults[:] = 0
-                    raise IndexError(refusal)
-        return _nested(self._nest, [made[k] for k in self._results])
+            plan = self._plans.get(place)
+            if plan is None:
+                with _reading(self._loader.path):
+                    plan = self._plans[place] = self._loader.plan(place)
+            results = plan.run(given, self._loader.code)
+        return _nested(self._loader.nest, results)
 
     def _given(self, args: tuple, kwargs: dict[str, Any]) -> list[np.ndarray]:
         """The arguments as arrays that kernels can read."""
@@ -450,8 +491,8 @@ class Model:
         for x in self.inputs:
             value = values[x.name]
             array = value if isinstance(value, np.ndarray) else np.asarray(value, None if hasattr(value, "dtype") else x.dtype)
-            if array.dtype != x.dtype or array.shape != x.shape:
-                raise ValueError(f"{x.name}: expected {x.dtype} of shape {x.shape}, got {array.dtype} of shape {array.shape}")
+            if array.dtype != x.dtype or array.ndim != len(x.shape) or any(n not in (None, m) for n, m in zip(x.shape, array.shape)):
+                raise ValueError(f"expected {x}, got {array.dtype} of shape {array.shape}")
             found.append(np.require(array, x.dtype, ["C", "A"]))
         return found
 

@@ -202,6 +202,30 @@ def test_callers_in_several_threads_get_their_own_results(tmp_path) -> None:
     assert not wrong
 
 
+def test_sizes(tmp_path) -> None:
+    """There is a plan for each size, which has the bits that flambeau has for it."""
+    batch, words = torch.export.Dim("batch", min=1, max=3), torch.export.Dim("words", min=4, max=6)
+    model, _ = models()["lstm"]
+    torch.export_slim(model, (torch.zeros(2, 5, dtype=torch.int64),), tmp_path / "m.slim", targets=[BEST], dynamic_shapes={"words": {0: batch, 1: 2 * words}})
+    slim = torch.load_slim(tmp_path / "m.slim")
+    assert [x.shape for x in slim.inputs] == [(None, None)]
+    assert [x.shape for x in slim.outputs] == [(None, None, 7), (4, None, 24), (4, None, 24)]
+    assert slim.sizes == [((n, 2 * m),) for n in (1, 2, 3) for m in (4, 5, 6)]
+    for ((n, m),) in slim.sizes:
+        x = torch.randint(0, 100, (n, m))
+        with torch.no_grad():
+            want = model(x)
+        found = slim(x.numpy())
+        assert found["scores"].tobytes() == want["scores"].numpy().tobytes()
+        assert found["last"][0].tobytes() == want["last"][0].numpy().tobytes()
+    with pytest.raises(ValueError, match=r"no plan for arguments of the shapes \(4, 8\)"):
+        slim(np.zeros((4, 8), np.int64))
+    with pytest.raises(ExportError, match="no upper bound"):
+        torch.export_slim(torch.relu, (torch.ones(2),), tmp_path / "m.slim", dynamic_shapes=({0: torch.export.Dim("n")},))
+    with pytest.raises(ExportError, match="2000 combinations"):
+        torch.export_slim(torch.relu, (torch.ones(2),), tmp_path / "m.slim", dynamic_shapes=({0: torch.export.Dim("n", min=1, max=2000)},))
+
+
 # --- arguments -------------------------------------------------------------------------------------------------
 
 
@@ -213,6 +237,7 @@ def test_a_model_says_what_it_takes(tmp_path) -> None:
     x, mask = (a.numpy() for a in args)
     assert slim(x, mask=mask)[0].dtype == np.float16
     assert slim(x[::-1][::-1], mask.tolist())[3].tolist() == torch.arange(12.0).reshape(3, 4).tolist()
+    assert str(slim.inputs[0]) == "x: float32[3, 4]"
     for wrong in ((x,), (x, mask, x), (x[:2], mask), (x.astype(np.float64), mask), (x, x)):
         with pytest.raises((TypeError, ValueError)):
             slim(*wrong)
@@ -356,8 +381,8 @@ def put(x, path: tuple, value) -> None:
     x[path[-1]] = value
 
 
-FREE = ("model", "made_by", "offsets", "numbers", "calls")
-"""What is text or a number of any sort; offsets are only known to lie in their memory."""
+FREE = ("model", "made_by", "nest", "offsets", "numbers", "calls")
+"""What may be other text, another number or nest; of offsets it is only known that they lie in their memory."""
 WRONG = (-1, 1 << 62, 10**30, 2.5, None, "x", [], {}, [[0]], "../../etc/passwd", float("nan"))
 
 
@@ -365,26 +390,29 @@ def test_hostile_offsets(saved, tmp_path) -> None:
     """No kernel is told of a place outside of the memory that it is to find there."""
     path, *_ = saved
     manifest, members = members_of(path)
-    plan = json.loads(members[f"targets/{BEST}/plan.json"][0])
+    plan = json.loads(members[f"targets/{BEST}/plan-0.json"][0])
     for k in range(0, len(plan["sources"]), 5):
         for wrong in (-1, 1 << 40, "malloc") if plan["sources"][k] else ("malloc", 1.5, 1 << 64):
             other = plan | {"offsets": [*plan["offsets"][:k], wrong, *plan["offsets"][k + 1 :]]}
-            write(tmp_path / "m.slim", manifest, members | {f"targets/{BEST}/plan.json": [json.dumps(other).encode()]})
+            write(tmp_path / "m.slim", manifest, members | {f"targets/{BEST}/plan-0.json": [json.dumps(other).encode()]})
             with pytest.raises(flambeau_slim.SlimError):
                 flambeau_slim.load(tmp_path / "m.slim")
 
 
 def test_hostile_manifests(saved, tmp_path) -> None:
     """With hashes that are right again: values that cannot be what they stand for are refused, whatever else is in the file."""
-    path, x, want = saved
+    path, *_ = saved
     draw = random.Random(5)
     for _ in range(150):
         manifest, members = members_of(path)
-        plan = json.loads(members[f"targets/{BEST}/plan.json"][0])
-        changed = manifest if draw.random() < 0.5 else plan
-        places = [p for p in places_in(changed) if p and p[0] not in FREE and p[-1] != "name"]
-        put(changed, draw.choice(places), draw.choice(WRONG))
-        members[f"targets/{BEST}/plan.json"] = [json.dumps(plan).encode()]
+        name = draw.choice(["plan-0", "code", ""])
+        changed = json.loads(members[f"targets/{BEST}/{name}.json"][0]) if name else manifest
+        place, wrong = draw.choice([p for p in places_in(changed) if p and p[0] not in FREE and p[-1] != "name"]), draw.choice(WRONG)
+        if wrong is None and "shape" in place:  # any size, of which there are still no plans but one
+            continue
+        put(changed, place, wrong)
+        if name:
+            members[f"targets/{BEST}/{name}.json"] = [json.dumps(changed).encode()]
         write(tmp_path / "m.slim", manifest, members)
         with pytest.raises(flambeau_slim.SlimError):
             flambeau_slim.load(tmp_path / "m.slim")
@@ -415,12 +443,12 @@ def test_hostile_archives(saved, tmp_path) -> None:
 def test_code_is_never_writable_and_executable(saved) -> None:
     path, *_ = saved
     slim = flambeau_slim.load(path)
-    address = slim._program.code.address
+    address = slim._loader.code.address
     rights = {}
     for line in Path("/proc/self/maps").read_text().splitlines():
         span, rights_of, *_ = line.split()
         start, end = (int(x, 16) for x in span.split("-"))
-        if start < address + slim._program.code.size and end > address:
+        if start < address + slim._loader.code.size and end > address:
             rights[start - address] = rights_of[:3]
     assert rights[0] == "r-x"
     assert all("w" not in r or "x" not in r for r in rights.values())

@@ -18,34 +18,42 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flambeau.core import config
-from flambeau.slim.recording import ExportError, Recording
+from flambeau.slim.recording import Argument, ExportError, Recording, Weights, names_of_arguments
 from flambeau.version import release
 from flambeau_slim import FORMAT, VERSION
 
 if TYPE_CHECKING:
+    from flambeau.slim.targets import Assembly
     from flambeau_slim import Model
 
 __all__ = ["ExportError", "export_slim", "load_slim"]
 
 
 def export_slim(
-    model: Callable, args: tuple, path: str | os.PathLike, *, kwargs: dict[str, Any] | None = None, targets: Sequence[str] | None = None
-) -> str:
+    model: Callable, args: tuple, path: str | os.PathLike, *, kwargs: dict[str, Any] | None = None, dynamic_shapes: Any = None,
+    targets: Sequence[str] | None = None,
+) -> str:  # fmt: skip
     """Writes what ``model`` computes for arguments like ``args`` and ``kwargs`` to a file that runs without flambeau.
 
-    ``model`` is a module (in evaluation mode, where it has dropout or batch norm) or a function of tensors. It is called once; shapes
-    and dtypes are those of the example, and arguments that are no tensors keep their value. ``targets`` are the kinds of machines that
-    it shall run on: ``"x86-64-v4"`` (AVX-512), ``"x86-64-v3"`` (AVX2), ``"x86-64-v2"`` and ``"aarch64"``, all on Linux; the levels of
-    x86-64 if none are named. Returns the file's digest, by which :func:`load_slim` can make sure that it loads this very file.
+    ``model`` is a module (in evaluation mode, where it has dropout or batch norm) or a function of tensors. It is called once, and
+    arguments that are no tensors keep their value. Shapes are those of the example, but for dims that ``dynamic_shapes`` gives a name,
+    as for ``torch.export``: ``({0: Dim("batch", min=1, max=32)},)``. Then the model is called, and planned, for each of these sizes.
+    ``targets`` are the kinds of machines that it shall run on: ``"x86-64-v4"`` (AVX-512), ``"x86-64-v3"`` (AVX2), ``"x86-64-v2"`` and
+    ``"aarch64"``, all on Linux; the levels of x86-64 if none are named. Returns the file's digest, by which :func:`load_slim` can make
+    sure that it loads this very file.
 
     Raises :class:`ExportError` where the model looks at values while it runs, draws random numbers, writes to tensors that it keeps, or
     has ops without machine code, which are named.
 
-    >>> import flambeau as torch, tempfile, os
-    >>> path = os.path.join(tempfile.mkdtemp(), "sign.slim")
+    >>> import flambeau as torch, numpy as np, tempfile, os
+    >>> path = os.path.join(tempfile.mkdtemp(), "rows.slim")
+    >>> rows = torch.export.Dim("rows", min=1, max=4)
+    >>> digest = torch.export_slim(lambda x: x.sum(1), (torch.ones(2, 3),), path, dynamic_shapes=({0: rows},))
+    >>> torch.load_slim(path)(np.ones((4, 3), np.float32))
+    array([3., 3., 3., 3.], dtype=float32)
     >>> digest = torch.export_slim(lambda x: x if x.sum() > 0 else -x, (torch.ones(2),), path)
     Traceback (most recent call last):
         ...
@@ -54,31 +62,53 @@ def export_slim(
     if not config.compiled:
         raise ExportError("export_slim compiles kernels, which needs llvmlite (and FLAMBEAU_COMPILE must not be 0)")
     from flambeau.slim import archive
-    from flambeau.slim.planning import plan_of
+    from flambeau.slim.sizes import common, examples
     from flambeau.slim.targets import TARGETS, Assembly, targets_of
 
     if not isinstance(args, tuple):
         raise TypeError(f"export_slim(): args is a tuple of arguments, got {type(args).__name__}: write (x,) for one tensor")
-    chosen = targets_of(targets)
-    recording = Recording(model, args, kwargs or {})
-    members = {"weights.safetensors": archive.safetensors(recording.weights)}
-    for name in chosen:
-        assembly = Assembly(TARGETS[name])
-        plan = plan_of(recording, assembly)
+    assemblies = {name: Assembly(TARGETS[name]) for name in targets_of(targets)}
+    weights, names = Weights(), names_of_arguments(model, args, kwargs or {})
+    sizes = [_planned(model, *given, weights, assemblies) for given in examples(names, args, kwargs or {}, dynamic_shapes)]
+    nest, dtypes = sizes[0].nest, [x.dtype for x in sizes[0].outputs]
+    if any(size.nest != nest or [x.dtype for x in size.outputs] != dtypes for size in sizes):
+        raise ExportError("the model returns other things for other sizes")
+    members = {"weights.safetensors": archive.safetensors(weights.all)}
+    for name, assembly in assemblies.items():
         image = assembly.image()
-        plan["code"] = {"parts": image.parts, "moved": image.moved, "imports": image.imports, "symbols": image.symbols}
-        members[f"targets/{name}/plan.json"] = [json.dumps(plan).encode()]
+        layout = {"parts": image.parts, "moved": image.moved, "imports": image.imports, "symbols": image.symbols}
         members[f"targets/{name}/code.bin"] = [image.content]
+        members[f"targets/{name}/code.json"] = [json.dumps(layout).encode()]
+        members |= {f"targets/{name}/plan-{k}.json": [json.dumps(size.plans[name]).encode()] for k, size in enumerate(sizes)}
+
+    def signature(arrays: list[list[Argument]]) -> list[dict[str, Any]]:
+        return [{"name": x[0].name, "dtype": x[0].dtype.name, "shape": common([y.shape for y in x])} for x in zip(*arrays, strict=True)]
+
     manifest = {
         "format": FORMAT, "version": VERSION, "made_by": f"flambeau {release}", "model": getattr(model, "__name__", type(model).__name__),
-        "inputs": _signature(recording.inputs), "outputs": _signature(recording.results), "nest": recording.nest,
-        "weights": [weight.name for weight in recording.weights], "targets": chosen,
+        "inputs": signature([size.inputs for size in sizes]), "outputs": signature([size.outputs for size in sizes]), "nest": nest,
+        "plans": [{"inputs": [x.shape for x in size.inputs], "outputs": [x.shape for x in size.outputs]} for size in sizes],
+        "weights": [weight.name for weight in weights.all], "targets": list(assemblies),
     }  # fmt: skip
     return archive.write(path, manifest, members)
 
 
-def _signature(arrays: list) -> list[dict[str, Any]]:
-    return [{"name": x.name, "dtype": x.dtype.name, "shape": list(x.shape)} for x in arrays]
+class _Size(NamedTuple):
+    """What a model does for arguments of one size, with a plan for each target."""
+
+    inputs: list[Argument]
+    outputs: list[Argument]
+    nest: Any
+    plans: dict[str, dict[str, Any]]
+
+
+def _planned(model: Callable, args: tuple, kwargs: dict[str, Any], weights: Weights, assemblies: dict[str, Assembly]) -> _Size:
+    """Records a call of the model, and plans it before anything else is recorded."""
+    from flambeau.slim.planning import plan_of
+
+    recording = Recording(model, args, kwargs)
+    plans = {name: plan_of(recording, assembly, weights) for name, assembly in assemblies.items()}
+    return _Size(recording.inputs, recording.results, recording.nest, plans)
 
 
 def load_slim(path: str | os.PathLike, *, target: str | None = None, threads: int | None = None, digest: str | None = None) -> Model:

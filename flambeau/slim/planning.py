@@ -16,7 +16,7 @@ from flambeau.engine.cpu import threads
 from flambeau.engine.cpu.compiler import compiling_for
 from flambeau.engine.lowered import Lowered, Step
 from flambeau.engine.plan import Kernel, Plan
-from flambeau.slim.recording import ExportError, Recording
+from flambeau.slim.recording import ExportError, Recording, Weights
 from flambeau.slim.targets import Assembly
 
 NUMBER, CODE, ARENA, FAULTS, NUMBERS, FIRST = range(6)
@@ -32,14 +32,13 @@ class _Plan(Plan):
         super()._lay_out(kernels)
 
 
-def plan_of(recording: Recording, assembly: Assembly) -> dict[str, Any]:
+def plan_of(recording: Recording, assembly: Assembly, weights: Weights) -> dict[str, Any]:
     """The plan for a target, whose kernels ``assembly`` makes.
 
     ``arena``     bytes for intermediate values; ``faults`` words for refusals; ``numbers`` those that kernels are told, as words
     ``kernels``   the names of the kernels in their order, and ``starts`` for each the first of its arguments
     ``sources``   of all arguments, one kernel's behind the other's, and their ``offsets``: names where the source is the code
     ``calls``     (how many kernels, the op that may have refused its values when they have run, or ``None``)
-    ``inputs``    (shape, dtype) of each
     ``results``   for each result which of the ``outputs``, (shape, dtype), it is
     """
     threads.pool()
@@ -50,11 +49,11 @@ def plan_of(recording: Recording, assembly: Assembly) -> dict[str, Any]:
     if left:
         names = ", ".join(dict.fromkeys(name.lstrip("_") for name in left))
         raise ExportError(f"no kernels of machine code compute {names} here, which a slim model would need NumPy's meaning for")
-    return _Writer(recording, assembly, plan).plan()
+    return _Writer(recording, assembly, plan, weights).plan()
 
 
 class _Writer:
-    def __init__(self, recording: Recording, assembly: Assembly, plan: _Plan) -> None:
+    def __init__(self, recording: Recording, assembly: Assembly, plan: _Plan, weights: Weights) -> None:
         self.recording, self.assembly, self.made = recording, assembly, plan
         self.sources: list[int] = []
         self.offsets: list[int | str] = []
@@ -63,7 +62,8 @@ class _Writer:
         self.outputs = outputs
         self.places: dict[int, int] = {i: FIRST + inputs + k for k, i in enumerate(outputs)}  # sources of nodes and, inverted, of slots
         for slot, (kind, k) in enumerate(recording.slots):
-            self.places[~slot] = FIRST + k if kind == "input" else FIRST + inputs + len(outputs) + k
+            weight = None if kind == "input" else weights.place(recording.weights[k])
+            self.places[~slot] = FIRST + k if weight is None else FIRST + inputs + len(outputs) + weight
 
     def plan(self) -> dict[str, Any]:
         plan = self.made
@@ -75,7 +75,6 @@ class _Writer:
         return {
             "arena": plan.arena_size, "faults": len(plan.fault), "numbers": self.numbers, "kernels": names, "starts": starts,
             "sources": self.sources, "offsets": self.offsets, "calls": list(self._calls()),
-            "inputs": [[list(x.shape), x.dtype.name] for x in self.recording.inputs],
             "outputs": [[list(plan.outputs[i].shape), plan.outputs[i].dtype.name] for i in self.outputs],
             "results": [self.outputs.index(i) for i in self.recording.outputs],
         }  # fmt: skip

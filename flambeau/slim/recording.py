@@ -8,6 +8,7 @@ recorded is pending as it would be after any other call.
 from __future__ import annotations
 
 from collections.abc import Callable
+from hashlib import sha256
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -41,7 +42,7 @@ class Argument(NamedTuple):
 
 
 class Weight(NamedTuple):
-    """What the model reads besides its arguments."""
+    """What the model reads besides its arguments: a parameter or buffer, or a constant without a name."""
 
     name: str
     value: np.ndarray
@@ -61,8 +62,7 @@ class Recording:
 
     def __init__(self, model: Callable, args: tuple, kwargs: dict[str, Any]) -> None:
         given, spec = nests.tree_flatten((args, kwargs))
-        function = model.forward if isinstance(model, Module) else model
-        names = leaf_names(argument_names(function, args, kwargs), args, kwargs)
+        names = leaf_names(names_of_arguments(model, args, kwargs), args, kwargs)
         run_pending()
         flight.land()
         unknown: dict[int, Node] = {}
@@ -120,8 +120,31 @@ class Recording:
                 self.slots.append(("input", inputs[node]))
                 continue
             self.slots.append(("weight", len(self.weights)))
-            name = names.get(node, f"constant_{len(self.weights)}")
-            self.weights.append(Weight(name, node.value, node.dtype))
+            self.weights.append(Weight(names.get(node, ""), node.value, node.dtype))
+
+
+class Weights:
+    """The weights that several recordings of a model read, ``all`` of them once."""
+
+    def __init__(self) -> None:
+        self.all: list[Weight] = []
+        self._places: dict[tuple, int] = {}
+
+    def place(self, weight: Weight) -> int:
+        """Which of them a weight is. Constants are one if their contents are, since each recording makes them anew."""
+        key: tuple = (weight.name,)
+        if not weight.name:
+            content = np.ascontiguousarray(weight.value).reshape(-1).view(np.uint8)
+            key = weight.dtype, weight.value.shape, sha256(content.data).digest()
+        if key not in self._places:
+            self._places[key] = len(self.all)
+            self.all.append(weight if weight.name else weight._replace(name=f"constant_{len(self.all)}"))
+        return self._places[key]
+
+
+def names_of_arguments(model: Callable, args: tuple, kwargs: dict[str, Any]) -> list[str]:
+    """What the model calls the arguments that it is given."""
+    return argument_names(model.forward if isinstance(model, Module) else model, args, kwargs)
 
 
 def _random_state() -> bytes:
