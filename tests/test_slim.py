@@ -17,8 +17,11 @@ import pytest
 import flambeau as torch
 import flambeau_slim
 from flambeau import nn
+from flambeau.cli import export
 from flambeau.cli.demo import DigitNet
 from flambeau.core import config
+from flambeau.serve import loaders
+from flambeau.serve.config import ModelConfig, ModelError, TensorSpec
 from flambeau.slim import ExportError
 from flambeau.slim.archive import write
 
@@ -452,3 +455,27 @@ def test_code_is_never_writable_and_executable(saved) -> None:
             rights[start - address] = rights_of[:3]
     assert rights[0] == "r-x"
     assert all("w" not in r or "x" not in r for r in rights.values())
+
+
+# --- the command line, and servers -----------------------------------------------------------------------------
+
+
+def test_flambeau_export(tmp_path, capsys) -> None:
+    torch.manual_seed(1)
+    model = DigitNet().eval()
+    torch.save(model.state_dict(), tmp_path / "digits.pt")
+    words = [str(tmp_path / "digits.pt"), "--factory", "flambeau.cli.demo:DigitNet", "--out", str(tmp_path / "digits.slim"), "--target", BEST]
+    assert export.main([*words, "--input", "images:FP32:-1x1x8x8", "--max-size", "4"]) == 0
+    assert torch.load_slim(tmp_path / "digits.slim").digest in capsys.readouterr().out
+    images = torch.rand(3, 1, 8, 8)
+    loaded = loaders.load(tmp_path / "digits.slim", ModelConfig(max_batch=4))
+    with torch.no_grad():
+        assert loaded.call(images).tobytes() == model(images).numpy().tobytes()
+    assert loaded.inputs == (TensorSpec("images", "FP32", (-1, 1, 8, 8)),)
+    with pytest.raises(ModelError, match="1 to 4 rows, not for batches of up to 32"):
+        loaders.load(tmp_path / "digits.slim", ModelConfig())
+    assert export.main([*words, "--input", "images:FP32:1x8x8"]) == 1
+    assert "expected 4D input" in capsys.readouterr().err
+    for wrong in ("images", "images:FP32", "images:FP33:1"):
+        with pytest.raises(SystemExit):
+            export.main([*words, "--input", wrong])

@@ -15,6 +15,7 @@ COMMANDS = {
     "explain": "say what a code of an error (FB-SHAPE-01) means, with an example",
     "ladder": "train one small net in many ways, from NumPy by hand to an own layer, and compare them",
     "demo": "train a classifier of handwritten digits and show how well it does",
+    "export": "write a model to a file that runs with NumPy alone",
     "serve": "answer requests for models over HTTP (KServe's and Triton's protocol)",
     "info": "say what flambeau runs on here",
     "shim": "make plain `import torch` mean flambeau in this environment",

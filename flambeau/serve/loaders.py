@@ -21,6 +21,7 @@ from typing import Any
 import flambeau as torch
 from flambeau import nn
 from flambeau.serve.config import ModelConfig, ModelError, TensorSpec
+from flambeau.serve.protocol import datatype_of
 
 HANDLER = "handler.py"
 
@@ -57,11 +58,26 @@ def _exported(path: Path, config: ModelConfig) -> Loaded:
     return Loaded(program.module(), _specs_of(program))
 
 
+def _slim(path: Path, config: ModelConfig) -> Loaded:
+    model = torch.load_slim(path)
+    rows = {shape[0] for shapes in model.sizes for shape in shapes[:1] if shape}
+    if not rows.issuperset(1 << k for k in range(config.max_batch.bit_length())):
+        raise ModelError(f"{path.name} has plans for {min(rows, default=0)} to {max(rows, default=0)} rows, not for batches of up to {config.max_batch}: see --max-batch")
+    inputs = tuple(TensorSpec(x.name, datatype_of(x.dtype), _with_any(x.shape)) for x in model.inputs)
+    outputs = tuple(TensorSpec(x.name, datatype_of(x.dtype), _with_any(x.shape)) for x in model.outputs)
+    return Loaded(lambda *tensors: model(*[t.numpy() for t in tensors]), inputs, outputs)
+
+
+def _with_any(shape: tuple[int | None, ...]) -> tuple[int, ...]:
+    return tuple(-1 if n is None else n for n in shape)
+
+
 LOADERS: dict[str, Loader] = {
     ".pt": _state_dict,
     ".pth": _state_dict,
     ".safetensors": _safetensors,
     ".pt2": _exported,
+    ".slim": _slim,
 }
 """Ending of a file -> what loads it."""
 
