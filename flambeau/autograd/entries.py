@@ -31,6 +31,7 @@ class Rules:
         self.arguments = {f: f.__code__.co_varnames[: f.__code__.co_argcount] for f in op.grads.values()}
         self.listed = next((i for i, t in enumerate(op.tensors) if t.startswith("*")), len(op.tensors))
         self.overloads: dict[int | str, type] = {}
+        self.forms: dict[tuple, Form] = {}
         self._captures: dict[int, list] = {}
 
     def captures(self, wanted: int) -> list | None:
@@ -79,41 +80,35 @@ class Rules:
         return ("attr", 0)
 
 
-class Pattern:
-    """What the tape's entries of like calls of one op have in common.
+class Form:
+    """What the tape's entries of one op's calls have in common whose tensors differ in shape alone.
 
-    ``kept``   for each value that an entry saves: its name, the number of the input (``-1 - number`` of an output;
-               ``None`` for a list of all inputs from one on), and its layout (``None`` of a number)
     ``shown``  the inputs that have a place among ``next_functions``
+    ``saves``  what to save, as (name, :data:`TENSOR` and its like, index)
     ``calls``  for each input that needs a gradient its number, the function that makes it, and which of the values
-               ``(gradient, gradients, needs, *constants, *kept)`` the function takes
+               ``(gradient, gradients, needs, *constants, *kept)`` the function takes; ``joint`` is one function for all
+    ``names``  of the constants
+    ``lists``  whether a list of tensors is saved; ``holds`` whether anything is that should not stay longer than it must
     ``single``  whether what the rule records depends on the layout of one gradient alone
-    ``recorded``  by the layouts of gradients, what the rule has recorded (see autograd/rules.py), or the pass that it first ran in
     """
 
-    __slots__ = (
-        "calls", "constants", "holds", "joint", "kept", "lists", "metas", "names", "needs", "recorded", "several", "shown", "single", "type",
-    )  # fmt: skip
+    __slots__ = ("calls", "holds", "joint", "lists", "names", "needs", "saves", "several", "shown", "single", "type")
 
-    def __init__(self, type_: type, needs: tuple[bool, ...], metas: tuple, shown: tuple[int, ...]) -> None:
-        self.type, self.needs, self.metas, self.shown = type_, needs, metas, shown
-        self.several = bool(type_.op.outputs)  # type: ignore[attr-defined]
-        self.constants: list = []
-        self.names: list[str] = []  # of the constants
-        self.kept: list[tuple] = []
+    def __init__(self, type_: type, captures: list, inputs: tuple, edges: list) -> None:
+        op, rules = type_.op, type_.op.rules  # type: ignore[attr-defined]
+        self.type, self.shown, self.several = type_, rules.shown(inputs), bool(op.outputs)
+        self.needs = tuple([e is not None for e in edges])
+        self.saves = [(name, _sort(source, inputs[i] if i < len(inputs) else None), i) for name, source, i in captures]
+        sorts = [sort for _, sort, _ in self.saves if sort in (TENSOR, NUMBER, OUTPUT, LIST)]
+        self.lists = LIST in sorts
+        self.single = not self.several and all([sort in (TENSOR, OUTPUT) for sort in sorts])
+        self.holds = any([sort is not NUMBER or op.wraps for sort in sorts])
+        self.names = [name for name, sort, _ in self.saves if sort not in (TENSOR, NUMBER, OUTPUT, LIST)]
+        places = {"g": 0, "gs": 1, "needs": 2}
+        for name in (*self.names, *[name for name, sort, _ in self.saves if sort in (TENSOR, NUMBER, OUTPUT, LIST)]):
+            places[name] = len(places)
         self.calls: list[tuple] = []
         self.joint: tuple | None = None
-        self.recorded: dict[Any, Any] = {}
-
-    def finish(self) -> None:
-        """Finds the arguments of the functions that make the gradients."""
-        self.lists = any(index is None for _, index, _ in self.kept)
-        self.single = not self.several and all([index is not None and layout is not None for _, index, layout in self.kept])
-        op, rules = self.type.op, self.type.op.rules  # type: ignore[attr-defined]
-        self.holds = self.lists or any(layout is not None or op.wraps for _, _, layout in self.kept)
-        places = {"g": 0, "gs": 1, "needs": 2}
-        for name in (*self.names, *[name for name, *_ in self.kept]):
-            places[name] = len(places)
         if rules.joint is not None:
             self.joint = rules.joint, tuple([places[n] for n in rules.arguments[rules.joint]])
             return
@@ -121,6 +116,38 @@ class Pattern:
             if i < len(self.needs) and self.needs[i]:
                 self.calls.append((i, f, tuple([places[n] for n in rules.arguments[f]])))
 
+
+TENSOR, NUMBER, OUTPUT, LIST, ATTR, SHAPE, DTYPE, NOTHING = "tensor", "number", "output", "list", "attr", "_shape", "_dtype", "nothing"
+"""What an entry saves: an input, a result, all inputs from one on, and constants: a setting, or what is known of an input."""
+
+
+def _sort(source: str, x: Any) -> str:
+    """What is saved from a source (see :meth:`Rules.captures`), where the input is ``x``."""
+    is_tensor = isinstance(x, Tensor)
+    if source == "input":
+        return TENSOR if is_tensor else NOTHING if x is None else NUMBER
+    if source in ("shape", "dtype"):
+        return (SHAPE if source == "shape" else DTYPE) if is_tensor else NOTHING
+    return {"output": OUTPUT, "inputs": LIST, "attr": ATTR}[source]
+
+
+class Pattern:
+    """What the tape's entries of like calls of one op have in common: that of their :class:`Form`, and
+
+    ``kept``   for each value that an entry saves: its name, the number of the input (``-1 - number`` of an output;
+               ``None`` for a list of all inputs from one on), and its layout (``None`` of a number)
+    ``constants``  the values of the form's names; ``metas``: shapes and dtypes of the results
+    ``recorded``  by the layouts of gradients, what the rule has recorded (see autograd/rules.py), or the pass that it first ran in
+    """
+
+    __slots__ = ("calls", "constants", "form", "holds", "joint", "kept", "lists", "metas", "names", "needs", "recorded", "several", "shown", "single", "type")
+
+    def __init__(self, form: Form, metas: tuple, constants: list, kept: list[tuple]) -> None:
+        self.form, self.metas, self.constants, self.kept = form, metas, constants, kept
+        self.type, self.needs, self.shown, self.names = form.type, form.needs, form.shown, form.names
+        self.calls, self.joint, self.several = form.calls, form.joint, form.several
+        self.lists, self.holds, self.single = form.lists, form.holds, form.single
+        self.recorded: dict[Any, Any] = {}
 
     def keeping(self, i: int, tensor: Tensor) -> Pattern:
         """The pattern of an entry that keeps ``tensor`` of input ``i``: that itself, or a copy in place of the memory that it shows."""
@@ -232,16 +259,23 @@ def _overload_type(op, number: int | str) -> type:
 def attach(op, results, inputs: tuple, attrs: dict) -> None:
     """Puts ``results = op(*inputs)`` on the tape, where an input needs a gradient."""
     edges: list[tuple | None] = []
+    sorts: list = []
     wanted, bit = 0, 1
     for x in inputs:
-        edge = edge_of(x) if isinstance(x, Tensor) else None
-        if edge is not None:
-            wanted |= bit
+        edge = None
+        if isinstance(x, Tensor):
+            sorts.append(x._dtype.kind >= dtypes.FLOATING)
+            edge = edge_of(x)
+            if edge is not None:
+                wanted |= bit
+        else:
+            sorts.append(None if x is None else "number")
         edges.append(edge)
         bit += bit
     if not wanted:
         return
-    captures = (op.rules or _prepare(op)).captures(wanted)
+    rules = op.rules or _prepare(op)
+    captures = rules.captures(wanted)
     if captures is None:
         return
     first = results
@@ -253,32 +287,43 @@ def attach(op, results, inputs: tuple, attrs: dict) -> None:
         return
     metas = tuple([meta_of(r) for r in results]) if op.outputs else (meta_of(first),)
     type_ = op.node_type if op.overload is None else _overload_type(op, op.overload(inputs, attrs))
-    pattern = Pattern(type_, tuple([e is not None for e in edges]), metas, op.rules.shown(inputs))
-    saved: list = []
-    for name, source, i in captures:
-        x = inputs[i] if source not in ("attr", "output") and i < len(inputs) else None
-        if source == "input" and x is not None:
-            is_tensor = isinstance(x, Tensor)
-            item = Saved(x, i) if is_tensor else x
+    key = (type_, wanted, *sorts)
+    form = rules.forms.get(key)
+    if form is None:
+        form = rules.forms[key] = Form(type_, captures, inputs, edges)
+    saved, kept, constants = [], [], []
+    for name, sort, i in form.saves:
+        if sort is TENSOR:
+            item, layout = _kept(inputs[i], i)
             saved.append(item)
-            layout = x._layout if is_tensor else None
-            if is_tensor and (layout is None or layout.memory is not None):  # a part may be read in another way than it was then
-                layout = dispatch.layout_of(x)
-                if x._storage.exposed and item.node is not None and layout.memory is not WINDOW:
-                    layout = dispatch.layout_of(item.tensor)  # of memory that others may write to it is a copy
-            pattern.kept.append((name, i, layout))
-        elif source == "output":
+            kept.append((name, i, layout))
+        elif sort is OUTPUT:
             result = (results[i] if op.outputs else results).detach()
-            pattern.kept.append((name, -1 - i, dispatch.layout_of(result)))
+            kept.append((name, -1 - i, dispatch.layout_of(result)))
             saved.append(Saved(result, -1 - i))
-        elif source == "inputs":
-            pattern.kept.append((name, None, None))
+        elif sort is ATTR:
+            constants.append(attrs[name])
+        elif sort is NUMBER:
+            saved.append(inputs[i])
+            kept.append((name, i, None))
+        elif sort is LIST:
             saved.append([Saved(x, j) if isinstance(x, Tensor) else x for j, x in enumerate(inputs) if j >= i])
+            kept.append((name, None, None))
         else:
-            pattern.names.append(name)
-            pattern.constants.append(attrs[name] if source == "attr" else getattr(x, source) if isinstance(x, Tensor) else None)
-    pattern.finish()
+            constants.append(None if sort is NOTHING else getattr(inputs[i], sort))
+    pattern = Pattern(form, metas, constants, kept)
     _place(pattern if first._storage.is_meta else _shared(pattern), edges, saved, results)
+
+
+def _kept(x: Tensor, i: int) -> tuple[Any, Any]:
+    """What an entry saves of input ``i``, and its layout."""
+    item = Saved(x, i)
+    layout = x._layout
+    if layout is None or layout.memory is not None:  # a part may be read in another way than it was then
+        layout = dispatch.layout_of(x)
+        if x._storage.exposed and item.node is not None and layout.memory is not WINDOW:
+            layout = dispatch.layout_of(item.tensor)  # of memory that others may write to it is a copy
+    return item, layout
 
 
 MAX_PATTERNS = 16384
@@ -288,7 +333,7 @@ _patterns: dict[tuple, Pattern] = {}
 def _shared(pattern: Pattern) -> Pattern:
     """The pattern of earlier calls that is equal to this one, if there is one: equal patterns are one object."""
     p = pattern
-    key = (p.type, p.needs, p.metas, p.shown, *p.names, *[exact(c) for c in p.constants], *p.kept)
+    key = (p.form, p.metas, *[exact(c) for c in p.constants], *p.kept)
     try:
         if len(_patterns) >= MAX_PATTERNS:
             _patterns.clear()
