@@ -6,6 +6,7 @@ Backward passes have functions of their own as soon as they repeat.
 import math
 
 import pytest
+from hypothesis import settings
 
 from flambeau.autograd import repetition, rules
 from flambeau.core import config
@@ -13,6 +14,8 @@ from flambeau.engine import plans
 from flambeau.nn import native  # noqa: F401  (records that are not always there, as the next: tests are made of all)
 from flambeau.ops import regions  # noqa: F401
 
+settings.register_profile("flambeau", deadline=None)  # no test depends on the clock
+settings.load_profile("flambeau")
 config.strict = True
 plans.ALLOWANCE = math.inf
 repetition.OFTEN = 1

@@ -93,3 +93,15 @@ def test_plans_that_run_often_get_kernels_of_their_own(monkeypatch):
         torch.mm(x, w).exp().sum().item()
     torch.mm(x, w).exp().sum().item()
     assert not plan.special
+
+
+def test_crops_at_random_places_are_the_same_step():
+    """Where a part of some pictures begins is no size that the engine has to prepare for."""
+    pictures = torch.arange(2 * 3 * 20 * 24.0).reshape(2, 3, 20, 24)
+    model = torch.nn.Conv2d(3, 2, 3)
+    for y, x in [(y, x) for y in range(8) for x in range(1, 9)]:
+        result = model(pictures[:, :, y : y + 12, x : x + 16]).square().mean()
+        result.backward()
+        expected = model(torch.from_numpy(pictures.numpy()[:, :, y : y + 12, x : x + 16].copy())).square().mean()
+        assert result.item() == pytest.approx(expected.item(), rel=1e-6)
+    assert len(plans.plans) < 8

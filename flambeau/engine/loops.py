@@ -259,3 +259,8 @@ def _show(instr: Instr) -> str:
     if instr.const is not None:
         operands.append(repr(instr.const))
     return f"{instr.op}.{instr.dtype.name} {', '.join(operands)}"
+
+
+def numbers_of(loop: Loop) -> tuple:
+    """The extents and the strides of a loop."""
+    return (*loop.shape, *[s for a in loop.inputs for s in a.strides], *[s for _, a in loop.outputs for s in a.strides])

@@ -6,8 +6,9 @@ No kernel is made yet and no memory has its place, so it can be decided for all 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from flambeau.core.dtypes import dtype as Dtype
@@ -23,14 +24,15 @@ from flambeau.engine import (
     verify,
 )
 from flambeau.engine.expansion import Part, expand
+from flambeau.engine.frame import Frame
 from flambeau.engine.fusion import join_rectifiers, lay_out_convolutions, turn_products
 from flambeau.engine.graph import PROJECT
 from flambeau.engine.grouping import Group, Grouper, Ref
-from flambeau.engine.loops import Access, Instr, Loop
+from flambeau.engine.loops import Access, Instr, Loop, numbers_of
 from flambeau.engine.natives import FAULT, Bound, Fault, Native, Result
 from flambeau.engine.report import Passes
 from flambeau.engine.shapes import collapse
-from flambeau.engine.symbols import Symbol, Symbols, Unfit
+from flambeau.engine.symbols import Sizes, Symbol, Symbols, Unfit
 from flambeau.engine.templates import Template, templates
 from flambeau.engine.trace import Trace
 
@@ -44,7 +46,7 @@ FORMS: dict[str, Callable] = {**products.FORMS, **attention.FORMS, **convolution
 class Step:
     """One kernel of a plan: that of a ``loop``, or of its own where it is ``native``; else ``node`` is computed in NumPy."""
 
-    __slots__ = ("arguments", "checked", "loop", "native", "node", "numbers", "sized")
+    __slots__ = ("arguments", "checked", "extents", "loop", "native", "node", "numbers", "offsets", "same", "sized")
 
     def __init__(self, node: int = -1, loop: Loop | None = None, native: bool = False) -> None:
         self.node = node
@@ -54,6 +56,10 @@ class Step:
         self.checked = False  # whether it may refuse its values
         self.arguments: list[tuple] = []  # (source, offset in bytes); the source is ``None`` for the plan's fault
         self.numbers: list[tuple[int | tuple[Symbol], Dtype]] = []  # (which number, or a size, and its dtype)
+        # Where sizes are symbols, what gives the extents and strides of its loop, and the offsets of its arguments.
+        self.extents: Callable[[Sizes], tuple] | None = None
+        self.offsets: Callable[[Sizes], tuple] | None = None
+        self.same: tuple | None = None  # its kernel, once it is known, if that is the same for all sizes
 
     @property
     def compiled(self) -> bool:
@@ -108,17 +114,34 @@ class Lowered:
         stored = self.native_nodes & self.in_memory
         self.bytes = {i: prod(self.nodes[i].shape) * self.nodes[i].dtype.itemsize for i in stored}
         verify.verify_targets(self)
+        self.life: dict[int, list[int]] | None = None  # of values, the first and the last step that know them, once that has been verified
+        self.frame = Frame(self)
+        self.varying = {i for i in self.alone() if self.nodes[i].varies()}  # nodes of their own that other sizes change
+        self.lengths = self._getter(tuple(self.bytes.values()))
+        for step in self.steps:
+            if step.loop is not None:
+                step.extents = self._getter(numbers_of(step.loop))
+                step.offsets = self._getter(tuple([offset for _, offset in step.arguments]))
         done("steps")
+
+    def _getter(self, numbers: tuple) -> Callable[[Sizes], tuple] | None:
+        """What gives ``numbers`` for other sizes; ``None`` where they are the same for all."""
+        if all([n.__class__ is not Symbol for n in numbers]):
+            return None
+        return self.symbols.getter(numbers)  # type: ignore[union-attr]
 
     # --- other sizes -------------------------------------------------------------------------------------
 
     def natives_at(self, nodes: list[Template]) -> dict[int, Native]:
         """The kernels of their own that nodes with other sizes have; ``Unfit`` where these are used in another way."""
-        found = _natives(nodes, self.alone())
+        same = {i: native for i, native in self.natives.items() if i not in self.varying and not native.bounds and native.trusting is None}
+        found = _natives(nodes, self.alone(), same)
         if found.keys() != self.natives.keys():
             raise Unfit
         for i, native in found.items():
             before = self.natives[i]
+            if native is before:
+                continue
             if native.numbers != before.numbers or native.updates != before.updates:
                 raise Unfit
             if [_use(x) for x in native.arguments] != [_use(x) for x in before.arguments]:
@@ -304,13 +327,15 @@ def _with_sizes_given(loop: Loop, group: Group) -> Loop:
     return loop._replace(body=tuple(body), scalars=tuple([dtype for _, dtype in group.scalars]))
 
 
-def _natives(nodes: list, alone: list[int]) -> dict[int, Native]:
-    """The kernels of their own of those nodes that have one."""
+def _natives(nodes: list, alone: list[int], known_natives: Mapping[int, Native] = MappingProxyType({})) -> dict[int, Native]:
+    """The kernels of their own of those nodes that have one; some are known."""
     natives: dict[int, Native] = {}
     known: set[Bound] = set()
     for i in alone:  # in the order in which they run: what one has refused to go on without, later ones need not look at
-        form = FORMS.get(nodes[i].op.name)
-        native = None if form is None else form(nodes[i])
+        native = known_natives.get(i)
+        if native is None:
+            form = FORMS.get(nodes[i].op.name)
+            native = None if form is None else form(nodes[i])
         if native is None:
             continue
         if native.trusting is not None and all(b.follows_from(known) for b in native.bounds):

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flambeau.core import config, dtypes
+from flambeau.core import config
 from flambeau.core.size import contiguous_strides
 from flambeau.engine import flight, verify
 from flambeau.engine.cpu import forms
@@ -28,6 +28,7 @@ from flambeau.engine.cpu.compiler import addresser, driver, session
 from flambeau.engine.execution import Execution, address_of
 from flambeau.engine.graph import Node, strided
 from flambeau.engine.interpreter import ONE_HOLDER
+from flambeau.engine.loops import numbers_of
 from flambeau.engine.lowered import Lowered, Step
 from flambeau.engine.report import Passes
 from flambeau.engine.templates import Template
@@ -101,6 +102,11 @@ class Kernel(NamedTuple):
 _WORD = (1 << 64) - 1
 
 
+def _masked(words: Sequence[int]) -> Sequence[int]:
+    """Words as they are in memory, where negative ones are large."""
+    return words if min(words, default=0) >= 0 else [word & _WORD for word in words]
+
+
 class Plan:
     """A compiled trace."""
 
@@ -120,6 +126,10 @@ class Plan:
     """Two words for the next execution."""
     binder: Execution | None = None
     """Who is telling the kernels where values are."""
+    outputs: dict[int, Output]
+    fault: array
+    dynamic: dict[int, tuple[tuple[int, int], ...]]
+    all_native: bool
 
     def __init__(self, lowered: Lowered, sizes: Sequence[int] | None = None) -> None:
         """``sizes`` are those of the trace that it is for, where it was lowered for all; ``Unfit`` where they do not fit."""
@@ -132,17 +142,19 @@ class Plan:
         self.sizes = None if sizes is None else lowered.symbols.fit(sizes)  # type: ignore[union-attr]
         self.nodes, self.natives = lowered.nodes, lowered.natives
         if self.sizes is not None:
-            values, apart = self.sizes, {group.members[0] for group in self.groups if group.body is None}
-            self.nodes = [node.at(values) if i in apart else node for i, node in enumerate(lowered.nodes)]
+            values, varying = self.sizes, lowered.varying
+            self.nodes = [node.at(values) if i in varying else node for i, node in enumerate(lowered.nodes)]
             self.natives = lowered.natives_at(self.nodes)
-        self.bytes = dict(zip(lowered.bytes, self._value_of(list(lowered.bytes.values()))))
+        self.bytes = lowered.bytes
+        if lowered.lengths is not None:
+            self.bytes = dict(zip(lowered.bytes, lowered.lengths(self.sizes)))  # type: ignore[arg-type]
         passes.done("sizes")
         kernels = [self._kernel(step) for step in self.steps]
         passes.done("kernels")
         self._lay_out(kernels)
         if len(self.in_place) < len(lowered.targets):  # storages copy what has been computed
             self.flight = None
-        verify.verify_memory(self)
+        lowered.life = verify.verify_memory(self, lowered.life)
         if self.sizes is not None:  # there may be many such plans: of the nodes only those that NumPy computes are still needed
             inside = {step.node for step in self.steps if not step.compiled}
             self.nodes = [node if i in inside else lowered.nodes[i] for i, node in enumerate(self.nodes)]
@@ -151,17 +163,28 @@ class Plan:
 
     def _kernel(self, step: Step) -> Kernel:
         """The kernel of a step; none where NumPy computes it."""
+        if step.same is not None:
+            return Kernel(*step.same)
         if step.native:
             native = self.natives[step.node]
             address, words = native.made()
-            return Kernel(address, self.lowered.arguments_of(step.node, native), words)
-        if step.loop is None:
-            return Kernel(0, [])
-        value_of = self._value_of
-        if step.sized is None:
-            step.sized = forms.sized(step.loop, session())
-        address, words = step.sized.kernel(value_of(forms.numbers_of(step.loop)), session())
-        return Kernel(address, value_of(step.arguments), words)
+            kernel = Kernel(address, self.lowered.arguments_of(step.node, native), _masked(words))
+            varies = self.sizes is not None and step.node in self.lowered.varying or native is not self.lowered.natives[step.node]
+        elif step.loop is None:
+            kernel, varies = Kernel(0, []), False
+        else:
+            if step.sized is None:
+                step.sized = forms.sized(step.loop, session())
+            extents = numbers_of(step.loop) if step.extents is None else step.extents(self.sizes)  # type: ignore[arg-type]
+            address, words = step.sized.kernel(extents, session())
+            arguments = step.arguments
+            if step.offsets is not None:
+                arguments = [(source, offset) for (source, _), offset in zip(arguments, step.offsets(self.sizes))]  # type: ignore[arg-type]
+            kernel = Kernel(address, arguments, _masked(words))
+            varies = step.extents is not None or step.offsets is not None
+        if not varies:
+            step.same = kernel
+        return kernel
 
     def _value_of(self, x):
         """``x`` with numbers in place of symbols, if there are any."""
@@ -171,14 +194,9 @@ class Plan:
 
     def _lay_out(self, kernels: list[Kernel]) -> None:
         """Gives every materialized value its place and writes down what is the same in each run."""
-        lowered = self.lowered
-        self.outputs = {
-            i: Output(self._value_of(self.nodes[i].shape), self.nodes[i].dtype)
-            for i in lowered.native_nodes & self.in_memory
-            if self.nodes[i].kept and i not in self.in_place and i not in self.copies
-        }
-        arena_nodes = (self.in_memory & lowered.native_nodes).difference(self.checks)
-        places = self._allocate([i for i in arena_nodes if not self.nodes[i].kept or i in self.copies])
+        frame = self.lowered.frame
+        self.outputs = {i: Output(self._value_of(self.nodes[i].shape), self.nodes[i].dtype) for i in frame.outputs}
+        places = self._allocate()
         self.memory = arena.take(self.arena_size)
         self.cells = self._cells(places)
         base = address_of(self.memory)
@@ -188,46 +206,29 @@ class Plan:
         self.static[None] = self.fault.buffer_info()[0]
         self.static |= {i: self.static[None] + 8 * k for k, i in enumerate(self.checks, 1)}
         self.arguments = array("Q")
-        dynamic: dict[int, list[tuple[int, int]]] = {}  # source -> [(place in arguments, offset in bytes)]
-        self.numbers = array("d", [0.0] * sum(len(s.numbers) for s in self.steps))
-        self.number_order: list[int] = []  # which of the trace's numbers, or from the end, which of those that are fixed
-        fixed: list[float] = []
-        self.integers: list[tuple[int, int]] = []
+        self.numbers = array("d", [0.0] * frame.numbers)
+        self.number_order, self.integers = frame.number_order, frame.integers
+        numbers = self.numbers.buffer_info()[0]
         starts = []
+        static, more = self.static, self.arguments.extend
         for step, kernel in zip(self.steps, kernels, strict=True):
             starts.append(len(self.arguments))
-            for source, offset in kernel.arguments:
-                if source in self.static:
-                    self.arguments.append(self.static[source] + offset)
-                else:
-                    dynamic.setdefault(source, []).append((len(self.arguments), offset))
-                    self.arguments.append(0)
+            more([static[source] + offset if source in static else 0 for source, offset in kernel.arguments])
             if step.numbers:
-                self.arguments.append(self.numbers.buffer_info()[0] + 8 * len(self.number_order))
-                for which, dtype in step.numbers:
-                    place = which
-                    if isinstance(which, tuple):  # a size
-                        fixed += self._value_of(which)
-                        place = -len(fixed)
-                    if dtype.kind == dtypes.INTEGRAL:
-                        self.integers.append((len(self.number_order), place))  # type: ignore[arg-type]
-                    self.number_order.append(place)  # type: ignore[arg-type]
-            self.arguments.extend([word & _WORD for word in kernel.words])
-        self.dynamic = {source: tuple(places) for source, places in dynamic.items()}  # which Python need not look through for garbage
-        self.fixed = tuple(fixed[::-1])
+                self.arguments.append(numbers)
+                numbers += 8 * len(step.numbers)
+            more(kernel.words)
+        self.dynamic = {  # which Python need not look through for garbage
+            source: tuple([(starts[k] + j, kernels[k].arguments[j][1]) for k, j in places]) for source, places in frame.told
+        }
+        self.fixed = self._value_of(frame.fixed)
         self.integer_view = memoryview(self.numbers).cast("B").cast("q")
         self._group_calls(starts, kernels)
         self.views = {}
         if not self.all_native:
             self.views = {i: self._view(self.nodes[i], self.cells.get(i, self.memory[offset:])) for i, offset in places.items()}
         self.known = dict.fromkeys(self.dynamic, 0)
-        self.kept = [(i, self.copies.get(i, i), i in self.outputs or i in self.in_place or i in self.copies) for i in lowered.kept]
-        self.bound = [(~source, source) for source in self.dynamic if source < 0]  # leaves whose address kernels need
-        self.rewritten = [  # (which target, the node whose value it takes in place, the slot of its old content)
-            (k, self.copies.get(i, i), slot)
-            for k, (i, slot) in enumerate(lowered.targets)
-            if self.in_place.get(self.copies.get(i, i)) == slot
-        ]
+        self.kept, self.bound, self.rewritten = frame.kept, frame.bound, frame.rewritten
 
     def _cells(self, places: dict[int, int]) -> dict[int, np.ndarray]:
         """With guards, memory of its own for each value that does not outlive a run; else they lie in the arena."""
@@ -240,19 +241,13 @@ class Plan:
         shape = self._value_of(tuple(node.shape))
         return strided(memory, shape, contiguous_strides(shape), 0, node.dtype)
 
-    def _allocate(self, nodes: list[int]) -> dict[int, int]:
+    def _allocate(self) -> dict[int, int]:
         """Offsets in the arena: first fit, each value from the step that writes it to the last that reads it."""
-        life: dict[int, list[int]] = {}
-        for k, step in enumerate(self.steps):
-            sources = self.lowered.sources(step)
-            for source in sources:
-                life.setdefault(source, [k, k])[1] = k
         alive: list[tuple[int, int, int]] = []  # (start, end, last step), by start
         places: dict[int, int] = {}
         self.arena_size = 0
-        for i in sorted(nodes, key=lambda i: life[i][0]):
+        for i, first, last in self.lowered.frame.arena:
             size = -(-max(1, self.bytes[i]) // 64) * 64
-            first, last = life[i]
             alive = [t for t in alive if t[2] >= first]
             start = at = 0
             for s, e, _ in alive:

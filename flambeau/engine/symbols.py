@@ -51,6 +51,7 @@ class Symbols:
         self._formulas: dict[tuple, int] = {}  # in the order in which they were met
         self._guards: dict[tuple, bool] = {}
         self._symbols = {n: Symbol(self, k) for n, k in places.items()}
+        self._fitted = False  # from then on there are no new places for constants
 
     def in_symbols(self, x: Any) -> Any:
         """``x`` with symbols in place of the sizes that have one; tuples are gone through."""
@@ -81,7 +82,7 @@ class Symbols:
 
     def here(self) -> Sizes:
         """The numbers that symbols are in the trace at hand."""
-        return Sizes(self._hints)
+        return Sizes(self, self._hints)
 
     def _place(self, x: Any) -> int:
         if x.__class__ is Symbol:
@@ -95,6 +96,7 @@ class Symbols:
 
     def fit(self, sizes: Sequence[int]) -> Sizes:
         """What symbols and formulas are for other sizes, in the same order; ``Unfit`` where a guard does not hold for them."""
+        self._fitted = True
         values: list = [None] * self._count
         for n, place in zip(sizes, self._places, strict=True):
             if place < 0:
@@ -115,7 +117,15 @@ class Symbols:
         for (question, a, b), answer in self._guards.items():
             if question(values[a], values[b]) is not answer:
                 raise Unfit
-        return Sizes(values)
+        return Sizes(self, values)
+
+    def getter(self, x: Any) -> Callable[[Sizes], Any]:
+        """What gives ``x`` for sizes that are fit later on: as :meth:`Sizes.value_of`, in few steps."""
+        if not self._fitted and x.__class__ is tuple and not any([isinstance(part, (tuple, list)) for part in x]) and has_symbols(x):
+            places = [self._place(part) for part in x]
+            pick = operator.itemgetter(*places) if len(places) > 1 else lambda values: (values[places[0]],)
+            return lambda sizes: pick(sizes.values)
+        return (lambda sizes: sizes.value_of(x)) if has_symbols(x) else lambda sizes: x
 
     def __str__(self) -> str:
         names = [f"s{i}" for i in range(self._count)]
@@ -128,18 +138,19 @@ class Symbols:
 class Sizes:
     """Numbers for the symbols of a table."""
 
-    __slots__ = ("_values",)
+    __slots__ = ("table", "values")
 
-    def __init__(self, values: list) -> None:
-        self._values = values
+    def __init__(self, table: Symbols, values: list) -> None:
+        self.table = table
+        self.values = values
 
     def value_of(self, x: Any) -> Any:
         """``x`` with numbers in place of symbols; tuples and lists are gone through."""
         kind = x.__class__
         if kind is Symbol:
-            return self._values[x.place]
+            return self.values[x.place]
         if kind is tuple or kind is list:
-            return kind([self._values[part.place] if part.__class__ is Symbol else self.value_of(part) for part in x])
+            return kind([self.values[part.place] if part.__class__ is Symbol else self.value_of(part) for part in x])
         if isinstance(x, tuple):  # with names
             return x._make([self.value_of(part) for part in x])  # type: ignore[attr-defined]
         return x
@@ -226,6 +237,11 @@ for _name in ("eq", "ne", "lt", "le", "gt", "ge"):
 def hint_of(x: Any) -> Any:
     """``x``, or the number that the symbol ``x`` is in the trace at hand; see :attr:`Symbol.hint`."""
     return x.hint if x.__class__ is Symbol else x
+
+
+def has_symbols(x: Any) -> bool:
+    """Whether there is a symbol in ``x``; tuples and lists are gone through."""
+    return x.__class__ is Symbol or isinstance(x, (tuple, list)) and any(map(has_symbols, x))
 
 
 def whole(x: Any) -> Any:

@@ -8,7 +8,7 @@ from flambeau.core import dtypes
 from flambeau.core.dtypes import dtype as Dtype
 from flambeau.engine.graph import NO_ATTRS, SIZES, VIEW, EngineOp, Node
 from flambeau.engine.grouping import Ref, Static, is_native, reduced_dims
-from flambeau.engine.symbols import Sizes
+from flambeau.engine.symbols import Sizes, Symbols, has_symbols
 from flambeau.engine.trace import Trace
 
 COPY = EngineOp("copy", lambda x: x, lambda b, x: x)
@@ -46,7 +46,7 @@ class Template:
     ``totals``    whether what it reduces are blocks of rows, in a loop over rows
     """
 
-    __slots__ = ("attrs", "compute", "dtype", "form", "inputs", "is_view", "kept", "native", "op", "reduced", "shape",
+    __slots__ = ("attrs", "compute", "dtype", "form", "getters", "inputs", "is_view", "kept", "native", "op", "reduced", "shape",
                  "totals")  # fmt: skip
 
     def __init__(self, op, attrs: dict, shape, dtype, inputs: list, kept: bool = False) -> None:
@@ -56,6 +56,7 @@ class Template:
         self.inputs = inputs
         self.is_view = op is VIEW
         self.totals = False
+        self.getters: tuple | None = None
         self.finish()
 
     def finish(self) -> None:
@@ -68,18 +69,35 @@ class Template:
                 self.form = self.inputs[0].shape
         self.compute = computing(self.dtype, self.inputs)
 
+    def varies(self) -> bool:
+        """Whether it has symbols that other sizes would replace."""
+        refs = [x for x in self.inputs if x.__class__ is Ref]
+        return has_symbols((self.shape, self.form, *self.attrs.values(), *[(x.shape, x.strides, x.offset) for x in refs]))
+
     def at(self, sizes: Sizes) -> Template:
         """The same with numbers in place of symbols."""
-        value_of, new = sizes.value_of, object.__new__(Template)
+        if self.getters is None:
+            self.getters = self._getters(sizes.table)
+        shape, form, attrs, inputs = self.getters
+        new = object.__new__(Template)
         new.op, new.dtype, new.kept, new.is_view, new.totals = self.op, self.dtype, self.kept, self.is_view, self.totals
-        new.native, new.reduced, new.compute = self.native, self.reduced, self.compute
-        new.shape, new.form = value_of(self.shape), value_of(self.form)
-        new.attrs = self.attrs if SIZES.isdisjoint(self.attrs) else {k: value_of(v) for k, v in self.attrs.items()}
+        new.native, new.reduced, new.compute, new.getters = self.native, self.reduced, self.compute, None
+        new.shape, new.form = shape(sizes), form(sizes)
+        new.attrs = {**self.attrs, **{name: value(sizes) for name, value in attrs}} if attrs else self.attrs
         new.inputs = [
-            Ref(x.source, value_of(x.shape), x.dtype, value_of(x.strides), value_of(x.offset), x.view) if x.__class__ is Ref else x
-            for x in self.inputs
+            x if numbers is None else Ref(x.source, numbers[0](sizes), x.dtype, numbers[1](sizes), numbers[2](sizes)[0], x.view)
+            for x, numbers in zip(self.inputs, inputs)
         ]
         return new
+
+    def _getters(self, table: Symbols) -> tuple:
+        """What gives shape, form, settings that are sizes, and the shape, strides and offset of each input, for other sizes."""
+        get = table.getter
+        attrs = [(name, get(value)) for name, value in self.attrs.items() if name in SIZES]
+        inputs = [
+            (get(tuple(x.shape)), get(tuple(x.strides)), get((x.offset,))) if x.__class__ is Ref else None for x in self.inputs
+        ]
+        return get(self.shape), get(self.form), attrs, inputs
 
     def begin_fold(self, shape: tuple[int, ...], strides: list, dims: frozenset[int], totals: bool) -> Template:
         """A template that reduces ``dims`` of what this one reduces, seen in ``shape``; these are blocks where it ``totals``."""

@@ -88,8 +88,28 @@ def _verify_totals(k: int, group: Group, lowered: Lowered) -> None:
             raise BrokenPlan(f"grouping: group {k} makes {count} totals for node {i} ({node.op.name}) of shape {node.shape}")
 
 
-def verify_memory(plan: Plan) -> None:
-    """After the layout: steps read what has been written, and what lives at the same time lies apart."""
+def verify_memory(plan: Plan, life: dict[int, list[int]] | None = None) -> dict[int, list[int]]:
+    """After the layout: steps read what has been written, and what lives at the same time lies apart.
+
+    Returns the first and the last step that know a value, which are the same for other sizes: only the rest need be verified for these.
+    """
+    if life is None:
+        life = _lives(plan)
+    places = sorted(
+        (plan.static[i], plan.static[i] + plan.bytes[i], *life[i], i)
+        for i in life if i not in plan.checks
+    )  # fmt: skip
+    for n, (start, end, first, last, i) in enumerate(places):
+        for other_start, _, other_first, other_last, j in places[n + 1 :]:
+            if other_start >= end:
+                break
+            if first <= other_last and other_first <= last:
+                raise BrokenPlan(f"layout: nodes {i} and {j} share memory at {max(start, other_start)} while both are needed")
+    return life
+
+
+def _lives(plan: Plan) -> dict[int, list[int]]:
+    """The first and the last step that know a value in the plan's own memory. Raises where a step reads what none has written."""
     written: set[int | None] = {None, *plan.checks}
     life: dict[int, list[int]] = {}
     own = {source for source in plan.in_memory if source in plan.static}
@@ -103,16 +123,7 @@ def verify_memory(plan: Plan) -> None:
         written |= results
         for source in (sources | results) & own:
             life.setdefault(source, [k, k])[1] = k
-    places = sorted(
-        (plan.static[i], plan.static[i] + plan.bytes[i], *life[i], i)
-        for i in life if i not in plan.checks
-    )  # fmt: skip
-    for n, (start, end, first, last, i) in enumerate(places):
-        for other_start, _, other_first, other_last, j in places[n + 1 :]:
-            if other_start >= end:
-                break
-            if first <= other_last and other_first <= last:
-                raise BrokenPlan(f"layout: nodes {i} and {j} share memory at {max(start, other_start)} while both are needed")
+    return life
 
 
 def verify_targets(lowered: Lowered) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -24,7 +25,7 @@ from flambeau.engine.cpu.division import Finish, Parts, Rows
 from flambeau.engine.cpu.emit import Code, Value
 from flambeau.engine.cpu.kernel import FAN, Kernel
 from flambeau.engine.cpu.schedule import TILE, Schedule
-from flambeau.engine.loops import Instr, Loop, text, verify
+from flambeau.engine.loops import Instr, Loop, numbers_of, text, verify
 from flambeau.engine.symbols import Symbols, Unfit
 
 # The words behind the pointers in a kernel's arguments.
@@ -140,10 +141,10 @@ class SizedLoop:
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
-        self._known: dict[tuple[int, ...], tuple[int, list[int]]] = {}
-        self._variants: list[tuple[Symbols, Bound]] = []
+        self._known: dict[tuple[int, ...], tuple[int, Sequence[int]]] = {}
+        self._variants: list[tuple[Symbols, Form, Callable]] = []  # with what gives the words
 
-    def kernel(self, numbers: tuple[int, ...], on: Session) -> tuple[int, list[int]]:
+    def kernel(self, numbers: tuple[int, ...], on: Session) -> tuple[int, Sequence[int]]:
         """The address of a kernel, and the words that follow its pointers."""
         found = self._known.get(numbers)
         if found is None:
@@ -152,15 +153,15 @@ class SizedLoop:
             found = self._known[numbers] = self._fitted(numbers, on)
         return found
 
-    def _fitted(self, numbers: tuple[int, ...], on: Session) -> tuple[int, list[int]]:
-        for table, bound in self._variants:
-            try:
-                return form_kernel(bound.form, on), table.fit(numbers).value_of(bound.words)
-            except Unfit:
-                pass
+    def _fitted(self, numbers: tuple[int, ...], on: Session) -> tuple[int, Sequence[int]]:
+        for table, form, words in self._variants:
+            with suppress(Unfit):
+                sizes = table.fit(numbers)
+                return form_kernel(form, on), words(sizes)
         if len(self._variants) < MAX_VARIANTS:
             table = Symbols(numbers)
-            self._variants.append((table, bind(_with_numbers(self._loop, table.in_symbols(numbers)), on.machine)))
+            bound = bind(_with_numbers(self._loop, table.in_symbols(numbers)), on.machine)
+            self._variants.append((table, bound.form, table.getter(tuple(bound.words))))
             return self._fitted(numbers, on)
         bound = bind(_with_numbers(self._loop, numbers), on.machine)
         return form_kernel(bound.form, on), bound.words
@@ -168,11 +169,6 @@ class SizedLoop:
 
 MAX_NUMBERS, MAX_VARIANTS = 256, 8
 """Of one loop."""
-
-
-def numbers_of(loop: Loop) -> tuple:
-    """The extents and the strides of a loop."""
-    return (*loop.shape, *[s for a in loop.inputs for s in a.strides], *[s for _, a in loop.outputs for s in a.strides])
 
 
 def _with_numbers(loop: Loop, numbers: Sequence) -> Loop:
