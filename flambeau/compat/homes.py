@@ -143,8 +143,15 @@ threads -> .: get_num_interop_threads get_num_threads set_num_interop_threads se
 utils.data.collate -> utils.data._utils.collate: *
 utils.data.info -> utils.data._utils.worker: *
 utils.data.worker -> utils.data._utils.worker: *
-distributed._group -> distributed.distributed_c10d: *
 distributed._collectives -> distributed.distributed_c10d: *
+distributed._errors -> distributed: *
+distributed._group -> distributed.distributed_c10d: *
+distributed._messages -> distributed.distributed_c10d: *
+distributed._objects -> distributed.distributed_c10d: *
+distributed._reduction -> distributed.distributed_c10d: *
+distributed._store -> distributed: *
+distributed._tcp_store -> distributed: *
+distributed._work -> distributed.distributed_c10d: *
 """
 
 

@@ -14,7 +14,6 @@ _INSTEAD = {
     "torch.nn.Activation": "use a layer of its own, such as nn.ReLU()",
     "torch.nn.Dense": "use nn.Linear(in_features, out_features)",
     "torch.nn.Input": "modules take their inputs when they are called",
-    "torch.distributed": "run in one process",
     "torch.multiprocessing": "use Python's multiprocessing",
     "torch.onnx": "save the state_dict with torch.save",
     "torch.profiler": "use Python's cProfile",

@@ -1,7 +1,12 @@
-"""``torch.distributed`` for one process: a group of it alone can be made, and collective operations are what they are over one.
+"""``torch.distributed``: processes that work together, on one machine or several.
 
-flambeau computes in one process, on all of its threads. Programs that are written for several processes run as the only one
-of a group (``world_size=1``); a larger group is refused when it is made, and what needs another process when it is called.
+Data goes through MPI (mpi4py; ``pip install 'flambeau[distributed]'``), whatever has started the processes: torchrun,
+``multiprocessing.spawn``, two shells, ``mpiexec``, ``srun``. They meet in a *store* (``_store``, ``_tcp_store``, found by
+``rendezvous``), which also answers MPI's questions to its launcher (``_pmi``). Layers, from below: a *transport* moves arrays
+(``_transport``; ``_mpi`` between processes), *works* are waited for (``_work``), *groups* are made (``_group``), and tensors
+(``_collectives``, ``_messages``) and objects (``_objects``) are exchanged. One process alone needs no MPI.
+
+An operation runs when it is called, and waits for its operands: it is no node of the recorded graph.
 Source: https://docs.pytorch.org/docs/stable/distributed.html
 """
 
@@ -10,19 +15,38 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
-from flambeau.distributed import _collectives, _group
+from flambeau.distributed import (
+    _collectives,
+    _errors,
+    _group,
+    _messages,
+    _objects,
+    _reduction,
+    _store,
+    _tcp_store,
+    _work,
+)
+from flambeau.distributed import rendezvous as _rendezvous
 from flambeau.distributed._collectives import *  # noqa: F403
+from flambeau.distributed._errors import *  # noqa: F403
 from flambeau.distributed._group import *  # noqa: F403
-from flambeau.distributed._group import GroupMember as GroupMember
+from flambeau.distributed._messages import *  # noqa: F403
+from flambeau.distributed._objects import *  # noqa: F403
+from flambeau.distributed._reduction import *  # noqa: F403
+from flambeau.distributed._store import *  # noqa: F403
+from flambeau.distributed._tcp_store import *  # noqa: F403
+from flambeau.distributed._work import *  # noqa: F403
+from flambeau.distributed.rendezvous import *  # noqa: F403
 
-__all__ = [*_group.__all__, *_collectives.__all__, "is_available"]
+_ROOMS = (_collectives, _errors, _group, _messages, _objects, _reduction, _rendezvous, _store, _tcp_store, _work)
+__all__ = [*(name for room in _ROOMS for name in room.__all__), "is_available"]
 
 _LAZY = frozenset(("algorithms", "checkpoint", "device_mesh", "elastic", "fsdp", "nn", "optim", "rpc", "tensor"))
 
 
 def is_available() -> bool:
-    """False: there are no other processes to talk to. Programs that ask do without, which is what they do on one device."""
-    return False
+    """Whether there are groups of processes: always."""
+    return True
 
 
 def __getattr__(name: str) -> ModuleType:

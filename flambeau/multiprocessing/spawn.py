@@ -65,7 +65,8 @@ def _run(fn: Callable, i: int, args: tuple, error_file: str) -> None:
         fn(i, *args)
     except KeyboardInterrupt:
         pass  # the parent has been interrupted too, and says so
-    except Exception:
+    except Exception as error:
+        sys.last_value = error  # as Python notes what ends a program, for what is asked at its end
         with open(error_file, "wb") as file:
             pickle.dump(traceback.format_exc(), file)
         sys.exit(1)
