@@ -1,10 +1,11 @@
-"""Which nodes are running sums and products."""
+"""Which nodes do line by line along a dim what cannot be done element by element: running sums and products, Fourier transforms."""
 
 from __future__ import annotations
 
 from functools import partial
 
 from flambeau.core.dtypes import BOOLEAN, COMPLEX
+from flambeau.engine import transforms
 from flambeau.engine.cpu.specs import ScanSpec
 from flambeau.engine.natives import RESULT, Native
 
@@ -21,5 +22,5 @@ def _scan(product: bool, node) -> Native | None:
     return Native(partial(scan_kernel, spec), (x, RESULT))
 
 
-FORMS = {"cumsum": partial(_scan, False), "cumprod": partial(_scan, True)}
+FORMS = {"cumsum": partial(_scan, False), "cumprod": partial(_scan, True), **transforms.FORMS}
 """How each op becomes a kernel, by name; see :mod:`flambeau.engine.natives`."""

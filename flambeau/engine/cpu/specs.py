@@ -336,3 +336,20 @@ class GridSpec(NamedTuple):
     image: tuple[int, ...]
     grid: tuple[int, int, int]
     g: tuple[int, int, int]
+
+
+class FourierSpec(NamedTuple):
+    """Discrete Fourier transforms along ``dims``, one after the other; ``n`` is the size of the result's last one.
+
+    ``part`` is ``"c2c"``, ``"r2c"`` (real numbers to the half of the spectrum along the last of ``dims``) or ``"c2r"`` (back). ``dtype`` is
+    that of the real numbers. ``strides`` are those of what is read, in its elements; the result is contiguous, and multiplied by ``factor``.
+    """
+
+    part: str
+    dtype: DType
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    dims: tuple[int, ...]
+    n: int
+    forward: bool
+    factor: float
