@@ -8,15 +8,16 @@ from flambeau import dispatch
 from flambeau.core import dtypes
 from flambeau.core.dtypes import scalar_name
 from flambeau.core.results import return_type
+from flambeau.ops.numerics import all_below
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 
 
 def _bincount_kernel(x, weights, minlength):
-    if x.size and x.min() < 0:
-        raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
-    x = x.astype(np.int64)
+    x = x.astype(np.int64, copy=False)
     most = np.iinfo(np.int64).max
-    if x.size and x.max() == most:  # NumPy counts one more, and writes outside of its result
+    if not all_below(x, most):  # of the greatest number NumPy counts one more, and writes outside of its result
+        if x.min() < 0:
+            raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
         raise RuntimeError(f"maximum value of input overflowed, it should be < {most} but got {most}")
     return np.bincount(x, weights, minlength)
 

@@ -29,6 +29,12 @@ def _list_of_tensors(tensors, name: str) -> list:
             f"{name}(): argument 'tensors' (position 1) must be tuple of Tensors, not {type(tensors).__name__}"
         )
     tensors = list(tensors)
+    if {t.__class__ for t in tensors} != {dispatch.Tensor}:
+        _refuse_others(tensors, name)
+    return tensors
+
+
+def _refuse_others(tensors: list, name: str) -> None:
     for i, t in enumerate(tensors):
         if not isinstance(t, dispatch.Tensor):
             raise TypeError(f"expected Tensor as element {i} in argument 0, but got {type(t).__name__}")
@@ -36,7 +42,6 @@ def _list_of_tensors(tensors, name: str) -> list:
         if name == "cat":
             raise ValueError("torch.cat(): expected a non-empty list of Tensors")
         raise RuntimeError(f"{name} expects a non-empty TensorList")
-    return tensors
 
 
 @op(
@@ -74,9 +79,11 @@ def cat(tensors, dim=0):
 def _promoted(tensors: list) -> tuple[tuple, dtypes.dtype]:
     """The tensors in the dtype that they have in common, and that dtype."""
     dtype = tensors[0]._dtype
-    for t in tensors:
-        if t._dtype is not dtype:
-            dtype = promote_types(dtype, t._dtype)
+    others = {t._dtype for t in tensors}
+    if len(others) == 1:
+        return tuple(tensors), dtype
+    for other in others:
+        dtype = promote_types(dtype, other)
     return tuple([t if t._dtype is dtype else t.to(dtype) for t in tensors]), dtype
 
 
@@ -110,12 +117,20 @@ def _joined(tensors: tuple, dim: int, dtype) -> tuple:
     return shape, dtype, tensors, {"dim": d, "sizes": tuple(sizes)}
 
 
+def _stacked(*tensors, dim):
+    shape = tensors[0].shape
+    if dim == len(shape):
+        return np.stack(tensors, dim)
+    # As they are joined along the dim before which they are stacked; that takes half as long.
+    return np.concatenate(tensors, dim).reshape((*shape[:dim], len(tensors), *shape[dim:]))
+
+
 @op(
     layout=layouts.stacked,
     tensors="*tensors",
     method=False,
     out=True,
-    kernel=lambda *tensors, dim: np.stack(tensors, dim),
+    kernel=_stacked,
     grad={"*": lambda g, dim: g.unbind(dim)},
     samples=lambda make: [Sample([make(2, 3), make(2, 3)]), Sample([make(2), make(2)], -1)],
     errors=lambda make: [ErrorSample(RuntimeError, "stack expects each tensor to be equal size", [make(2), make(3)])],
@@ -125,12 +140,12 @@ def stack(tensors, dim=0):
     tensors, dtype = _promoted(_list_of_tensors(tensors, "stack"))
     shape = tensors[0]._shape
     d = wrap_dim(dim, len(shape) + 1)
-    for i, t in enumerate(tensors):
-        if t._shape != shape:
-            raise RuntimeError(
-                f"stack expects each tensor to be equal size, but got {list(shape)} at entry 0 and "
-                f"{list(t._shape)} at entry {i}"
-            )
+    if {t._shape for t in tensors} != {shape}:
+        i, t = next((i, t) for i, t in enumerate(tensors) if t._shape != shape)
+        raise RuntimeError(
+            f"stack expects each tensor to be equal size, but got {list(shape)} at entry 0 and "
+            f"{list(t._shape)} at entry {i}"
+        )
     return (*shape[:d], len(tensors), *shape[d:]), dtype, tensors, {"dim": d}
 
 

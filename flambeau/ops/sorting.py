@@ -219,6 +219,8 @@ def kthvalue(input, k, dim=-1, keepdim=False):
 
 def _unique_kernel(x, dim):
     # As a sequence of elements, or of slices along ``dim`` that are compared as a whole.
+    if dim is None and (counted := _counted(x)) is not None:
+        return counted
     if dim is None:
         values, inverse, counts = np.unique(x.ravel(), return_inverse=True, return_counts=True, equal_nan=False)
         return values, inverse.reshape(x.shape), counts
@@ -226,15 +228,35 @@ def _unique_kernel(x, dim):
     return values, inverse.ravel(), counts
 
 
+_DENSE = 4
+"""So many numbers for each element are counted sooner than the elements are sorted."""
+
+
+def _counted(x: np.ndarray) -> tuple | None:
+    """The distinct integers, where they lie so near to each other that each may be counted; else ``None``."""
+    if x.dtype.kind not in "iu" or not x.size:
+        return None
+    low, high = int(x.min()), int(x.max())
+    span = high - low + 1
+    if span > _DENSE * x.size or high > np.iinfo(np.int64).max:
+        return None
+    at = x.reshape(-1).astype(np.int64) - low
+    found = np.bincount(at, minlength=span)
+    present = np.flatnonzero(found)
+    numbers = np.empty(span, np.int64)
+    numbers[present] = np.arange(len(present))
+    return (present + low).astype(x.dtype), numbers.take(at).reshape(x.shape), found[present]
+
+
 def _unique_consecutive_kernel(x, dim):
     rows = x.ravel() if dim is None else np.moveaxis(x, dim, 0)
     n = len(rows)
-    starts = np.ones(n, bool)
     differs = rows[1:] != rows[:-1]
-    starts[1:] = differs.reshape(len(differs), -1).any(axis=1) if n > 1 else False
-    inverse = np.cumsum(starts) - 1
-    values = rows[starts]
-    places = np.append(np.flatnonzero(starts), n)
+    starts = np.ones(n, bool)
+    starts[1:] = differs if differs.ndim == 1 else differs.reshape(len(differs), -1).any(axis=1) if n > 1 else False
+    first = np.flatnonzero(starts)
+    places = np.append(first, n)
+    values, inverse = rows.take(first, axis=0), np.repeat(np.arange(len(first)), np.diff(places))
     if dim is None:
         return values, inverse.reshape(x.shape), np.diff(places)
     return np.moveaxis(values, 0, dim), inverse, np.diff(places)
@@ -320,11 +342,19 @@ def unique_consecutive(input, return_inverse=False, return_counts=False, dim=Non
 # --- searching -----------------------------------------------------------------------------------------------
 
 
+_LONG_ROWS = 16
+"""Values of a row from which on rows are searched one by one."""
+
+
 def _searchsorted_kernel(sequence, values, sorter, right):
     if sorter is not None:
         sequence = np.take_along_axis(sequence, sorter, -1)
+    side = "right" if right else "left"
     if sequence.ndim == 1:
-        return np.searchsorted(sequence, values, "right" if right else "left")
+        return np.searchsorted(sequence, values, side)
+    if values.shape[-1] >= _LONG_ROWS and values.size:
+        pairs = zip(sequence.reshape(-1, sequence.shape[-1]), values.reshape(-1, values.shape[-1]), strict=True)
+        return np.concatenate([row.searchsorted(v, side) for row, v in pairs]).reshape(values.shape)
     # Each row of values has its own sequence: one bisection for all.
     low = np.zeros(values.shape, np.int64)
     high = np.full(values.shape, sequence.shape[-1])
