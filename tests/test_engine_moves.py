@@ -199,7 +199,7 @@ def test_random_scans(seed):
     dim = dim % x.ndim
     if rng.random() < 0.3:
         x = np.ascontiguousarray(x)
-    spec = ScanSpec(dtype, product, x.shape, tuple([s // x.itemsize for s in x.strides]), dim)
+    spec = ScanSpec(dtype, "product" if product else "sum", x.shape, tuple([s // x.itemsize for s in x.strides]), dim)
     address, words = scan_kernel(spec)
     out = np.empty(x.shape, dtype.np)
     block = np.array([x.ctypes.data, out.ctypes.data, *words], np.int64)

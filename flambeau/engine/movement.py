@@ -302,6 +302,18 @@ def _stacked(node) -> Native | None:
     return _native(node, node.inputs, moves)
 
 
+def _padded_sequences(node) -> Native | None:
+    """All of the result filled with the number, then the sequences in their places."""
+    a, strides = node.attrs, contiguous_strides(node.shape)
+    row, step = strides[:2] if a["batch_first"] else strides[1::-1]
+    fill = Move(-1, tuple(node.shape), (0, 0), ((0,) * len(strides), strides), constant=a["value"])
+    moves = [fill]
+    for k, (x, n) in enumerate(zip(node.inputs, a["sizes"], strict=True)):
+        start = k * row + (max(a["sizes"]) - n if a["left"] else 0) * step
+        moves.append(Move(k, x.shape, (0, start), (x.strides, (step, *strides[2:]))))
+    return _native(node, node.inputs, moves)
+
+
 def _scattered_part(node) -> Native | None:
     (g,), a = node.inputs, node.attrs
     move = Move(0, g.shape, (0, a["offset"]), (g.strides, tuple(a["strides"])), fold="add" if a["overlaps"] else "")
@@ -423,6 +435,7 @@ _FORMS: dict[str, Callable] = {
     "scatter_add": partial(_scattered, "add"),
     "cat": _joined,
     "stack": _stacked,
+    "_pad_sequence": _padded_sequences,
     "_strided_scatter": _scattered_part,
     "write": _written,
     "index_fill": _filled_slices,

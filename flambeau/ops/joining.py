@@ -149,6 +149,34 @@ def stack(tensors, dim=0):
     return (*shape[:d], len(tensors), *shape[d:]), dtype, tensors, {"dim": d}
 
 
+# --- sequences of unequal length -----------------------------------------------------------------------------
+
+
+def _padded_rows(*sequences, batch_first, value, left, sizes):
+    longest = max(sizes)
+    rows = np.full((len(sequences), longest, *sequences[0].shape[1:]), value, sequences[0].dtype)
+    for row, s in zip(rows, sequences, strict=True):
+        row[longest - len(s) if left else 0 :][: len(s)] = s
+    return rows if batch_first else rows.swapaxes(0, 1)
+
+
+def _padded_gradient(g, needs, batch_first, left, sizes):
+    rows, longest = g.unbind(0 if batch_first else 1), max(sizes)
+    return tuple([
+        row.narrow(0, longest - n if left else 0, n) if needed else None for row, n, needed in zip(rows, sizes, needs, strict=True)
+    ])  # fmt: skip
+
+
+@op(name="_pad_sequence", tensors="*tensors", method=False, kernel=_padded_rows, grad={"*": _padded_gradient}, backward_name="TransposeBackward0")
+def pad_sequence(tensors, batch_first, value, left):
+    """Sequences (length, ...), alike but for their lengths, as one tensor in which all have the longest's: what
+    ``nn.utils.rnn.pad_sequence`` records."""
+    sizes = tuple([t._shape[0] for t in tensors])
+    lead = (len(sizes), max(sizes)) if batch_first else (max(sizes), len(sizes))
+    attrs = {"batch_first": batch_first, "value": value, "left": left, "sizes": sizes}
+    return (*lead, *tensors[0]._shape[1:]), tensors[0]._dtype, tuple(tensors), attrs
+
+
 def _at_least(t, n: int):
     if n == 1:
         return t.reshape(1) if t.dim() == 0 else t

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from flambeau import dispatch
@@ -349,7 +351,7 @@ _LONG_ROWS = 16
 def _searchsorted_kernel(sequence, values, sorter, right):
     if sorter is not None:
         sequence = np.take_along_axis(sequence, sorter, -1)
-    side = "right" if right else "left"
+    side: Any = "right" if right else "left"
     if sequence.ndim == 1:
         return np.searchsorted(sequence, values, side)
     if values.shape[-1] >= _LONG_ROWS and values.size:

@@ -273,10 +273,11 @@ class RecurrentSpec(NamedTuple):
 
 
 class ScanSpec(NamedTuple):
-    """A running sum or product along ``dim`` of an input of ``shape`` and ``strides``; the result is row-major."""
+    """A running ``"sum"`` or ``"product"`` along ``dim`` of an input of ``shape`` and ``strides``, or the greatest (``"max"``) or least
+    (``"min"``) element so far with its place. Results are row-major."""
 
     dtype: DType
-    product: bool
+    how: str
     shape: tuple[int, ...]
     strides: tuple[int, ...]
     dim: int

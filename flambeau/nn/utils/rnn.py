@@ -13,6 +13,7 @@ from typing import Any
 from flambeau import ops
 from flambeau.core import dtypes
 from flambeau.nn import functional as F
+from flambeau.ops.joining import pad_sequence as pad_together
 from flambeau.tensor import Tensor
 from flambeau.tensor.exchange import as_tensor, tensor
 
@@ -269,6 +270,10 @@ def pad_sequence(
     sequences = list(sequences)
     if not sequences:
         raise RuntimeError("received an empty list of sequences")
+    first = sequences[0]
+    alike = {(s.dtype, s.shape[1:]) for s in sequences} == {(first.dtype, first.shape[1:])} and first.dim() > 0
+    if alike and (padding_value == 0 or first.is_floating_point()) and not first.is_complex():
+        return pad_together(sequences, batch_first, float(padding_value), padding_side == "left")
     longest = max(s.size(0) for s in sequences)
 
     def pad(s: Tensor) -> Tensor:
