@@ -247,7 +247,7 @@ _LAZY_NAMES = {
         "set_autocast_xla_dtype is_autocast_xla_enabled set_autocast_xla_enabled".split(),
         "autocast_mode",
     ),
-    **dict.fromkeys(("eig", "lstsq", "matrix_rank", "solve", "symeig"), "_linalg_utils"),
+    **dict.fromkeys(("eig", "lstsq", "matrix_rank", "solve", "symeig"), "_linalg_utils"), "lobpcg": "_lobpcg",
     **dict.fromkeys(("cond", "while_loop"), "_higher_order_ops"), **dict.fromkeys(("fork", "wait"), "jit"),
     **dict.fromkeys(("smm", "sspaddmm", "saddmm", "hspmm", "hsmm", "spmm", "dsmm", "values_copy", "indices_copy", "crow_indices_copy", "col_indices_copy", "ccol_indices_copy", "row_indices_copy"), "sparse.functions"), "classes": "library.classes", "from_file": "tensor.typed_storages", "thread_safe_generator": "random",
     "DisableTorchFunction": "_C", "DisableTorchFunctionSubclass": "_C", "DispatchKey": "library.keys", "DispatchKeySet": "library.keys",
