@@ -10,14 +10,20 @@ each time. ``FLAMBEAU_LOG=guards`` says what is captured, and why not.
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
+import numpy as np
+
 __all__ = [
-    "allow_in_graph", "assume_constant_result", "compile", "cudagraph_mark_step_begin", "disable", "is_compiling",
-    "is_dynamo_compiling", "is_exporting", "list_backends", "reset", "set_stance",
+    "allow_in_graph", "assume_constant_result", "compile", "cudagraph_mark_step_begin", "disable", "get_default_backend", "is_compiling",
+    "is_dynamo_compiling", "is_exporting", "list_backends", "load_cache_artifacts", "nested_compile_region", "reset", "save_cache_artifacts",
+    "set_default_backend", "set_stance", "substitute_in_graph", "wrap_numpy",
 ]  # fmt: skip
+
+_default_backend: Any = "inductor"
 
 
 def compile(
@@ -104,6 +110,81 @@ def reset() -> None:
 
 def cudagraph_mark_step_begin() -> None:
     """There are no CUDA graphs."""
+
+
+def get_default_backend() -> Any:
+    """What :func:`set_default_backend` has set: the name that :func:`compile` takes for granted. It makes no difference here."""
+    return _default_backend
+
+
+def set_default_backend(backend: Any) -> None:
+    """Remembers a backend, a name or a function, for those who ask; ``None``: "inductor" again."""
+    global _default_backend
+    if backend is not None and not isinstance(backend, str) and not callable(backend):
+        raise TypeError(f"backend must be a string or callable, got {type(backend)}")
+    _default_backend = "inductor" if backend is None else backend
+
+
+def nested_compile_region(fn: Callable | None = None, *, options: Any = None, max_reuse_entries: int = 8, reuse_hash_fn: Any = None) -> Any:
+    """``fn`` as it is, also as a decorator: what repeats inside of a captured function is compiled once in any case."""
+    return allow_in_graph if fn is None else fn
+
+
+def substitute_in_graph(original_fn: Callable, *, can_constant_fold_through: bool = False, skip_signature_check: bool = False) -> Callable:
+    """A decorator for another version of ``original_fn`` that a compiler can look into. flambeau captures what functions do, so the
+    original is what is called, as in PyTorch outside of compiled functions.
+
+    Raises:
+        TypeError: the arguments are not those of ``original_fn``, as far as that says what it takes.
+    """
+
+    def decorator(fn: Callable) -> Callable:
+        if not skip_signature_check:
+            try:
+                known = inspect.signature(original_fn)
+            except (TypeError, ValueError):
+                known = inspect.signature(fn)
+            if [(p.name, p.kind) for p in known.parameters.values()] != [(p.name, p.kind) for p in inspect.signature(fn).parameters.values()]:
+                raise TypeError(f"Signature mismatch between {original_fn} and {fn}: {known} != {inspect.signature(fn)}")
+
+        @functools.wraps(fn)
+        def original(*args: Any, **kwargs: Any) -> Any:
+            return original_fn(*args, **kwargs)
+
+        return original
+
+    return decorator
+
+
+def wrap_numpy(fn: Callable) -> Callable:
+    """A function of NumPy's arrays as one of tensors, which gradients do not flow through.
+
+    >>> import flambeau as torch, numpy as np
+    >>> torch.compiler.wrap_numpy(lambda a: np.cumsum(a))(torch.ones(3))
+    tensor([1., 2., 3.])
+    """
+    from flambeau.core.nests import tree_map
+    from flambeau.tensor import Tensor
+
+    def given(x: Any) -> Any:
+        return x.detach().numpy() if isinstance(x, Tensor) else x
+
+    @functools.wraps(fn)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        from flambeau.tensor.exchange import as_tensor
+
+        result = fn(*tree_map(given, args), **tree_map(given, kwargs))
+        return tree_map(lambda x: as_tensor(x) if isinstance(x, (np.ndarray, np.generic)) else x, result)
+
+    return wrapped
+
+
+def save_cache_artifacts() -> None:
+    """``None``: there is nothing to save. Kernels are kept on the disk as they are made, for all programs of this user."""
+
+
+def load_cache_artifacts(serialized_artifacts: bytes) -> None:
+    """``None``: nothing is taken from bytes, since a kernel that another machine has made is never run."""
 
 
 STANCES = ("default", "eager_then_compile", "aot_eager_then_compile", "force_eager", "eager_on_recompile", "fail_on_recompile")

@@ -7,7 +7,7 @@ from typing import Any
 
 from flambeau.engine.run import run_pending
 
-__all__ = ["Event", "Stream", "StreamContext", "current_device", "current_stream", "device_count", "is_available", "is_initialized", "set_device", "stream", "synchronize"]
+__all__ = ["Event", "Stream", "StreamContext", "current_device", "current_stream", "device_count", "get_capabilities", "is_available", "is_initialized", "set_device", "stream", "synchronize"]
 
 
 def is_available() -> bool:
@@ -25,6 +25,33 @@ def device_count() -> int:
 
 def current_device() -> str:
     return "cpu"
+
+
+_FEATURES = (
+    "sse sse2 sse3 ssse3 sse4_1 sse4_2 sse4a avx avx2 avx512_f avx512_cd avx512_dq avx512_bw avx512_vl avx512_ifma avx512_vbmi avx512_vbmi2 avx512_bitalg "
+    "avx512_vpopcntdq avx512_vnni avx512_bf16 avx512_fp16 avx512_vp2intersect avx_vnni avx_vnni_int8 avx_vnni_int16 avx_ne_convert amx_bf16 amx_tile amx_int8 "
+    "amx_fp16 fma4 f16c lzcnt popcnt bmi bmi2 aes sha clflushopt clwb".split()
+)
+
+
+def get_capabilities() -> dict[str, Any]:
+    """What the processor has: its instructions, by PyTorch's names for them, its caches and cores.
+
+    >>> get_capabilities()["num_logical_cores"] >= 1
+    True
+    """
+    import os
+    import platform
+
+    import llvmlite.binding as llvm
+
+    features = {name.replace("-", "").replace(".", "").replace("_", ""): there for name, there in llvm.get_host_cpu_features().items()}
+    found: dict[str, Any] = {"architecture": platform.machine(), "cpu_name": llvm.get_host_cpu_name(), "fma3": bool(features.get("fma"))}
+    found |= {name: bool(features.get(name.replace("_", ""))) for name in _FEATURES}
+    sizes = {"l1d_cache_size": "SC_LEVEL1_DCACHE_SIZE", "l2_cache_size": "SC_LEVEL2_CACHE_SIZE"}
+    found |= {name: os.sysconf(key) for name, key in sizes.items() if key in os.sysconf_names}
+    found["num_logical_cores"] = os.cpu_count()
+    return found
 
 
 def set_device(device: Any) -> None:

@@ -26,6 +26,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from types import FunctionType
 from typing import Any
 
 from flambeau.tensor import Tensor, overriding
@@ -34,7 +35,7 @@ from flambeau.tensor.overriding import state
 __all__ = [
     "BaseTorchFunctionMode", "TorchFunctionMode", "enable_reentrant_dispatch", "get_default_nowrap_functions", "get_ignored_functions",
     "get_overridable_functions", "get_testing_overrides", "handle_torch_function", "has_torch_function", "has_torch_function_unary",
-    "has_torch_function_variadic", "is_tensor_like", "is_tensor_method_or_property", "resolve_name", "wrap_torch_function",
+    "has_torch_function_variadic", "is_tensor_like", "is_tensor_method_or_property", "redispatch_function", "resolve_name", "wrap_torch_function",
 ]  # fmt: skip
 
 
@@ -46,6 +47,9 @@ def has_torch_function(relevant_args: Iterable[Any]) -> bool:
 
     Then :func:`handle_torch_function` asks them. Objects of the classes Tensor and Parameter themselves do not count.
     """
+    if state.passing:  # see :func:`redispatch_function`
+        state.passing = False
+        return False
     if state.modes and state.functions and not state.inside:
         return True
     return state.subclasses and any([overriding.overrides(type(a)) for a in relevant_args])
@@ -76,6 +80,35 @@ def handle_torch_function(public_api: Callable, relevant_args: Iterable[Any], *a
         name = f"{public_api.__module__}.{public_api.__name__}"
         asked = [type(a) for a in found]
         raise TypeError(f"no implementation found for '{name}' on types that implement __torch_function__: {asked}") from None
+
+
+def redispatch_function(func: Callable, types: Any, args: tuple, kwargs: dict[str, Any] | None) -> Any:
+    """``func(*args, **kwargs)``, of which itself nobody is asked: classes and modes are for what it calls.
+
+    >>> import flambeau as torch
+    >>> def doubled(x):
+    ...     if torch.overrides.has_torch_function((x,)):
+    ...         return torch.overrides.handle_torch_function(doubled, (x,), x)
+    ...     return x * 2
+    >>> class Loud(torch.Tensor):
+    ...     @classmethod
+    ...     def __torch_function__(cls, func, types, args=(), kwargs=None):
+    ...         print(func.__name__)
+    ...         return torch.overrides.redispatch_function(func, types, args, kwargs)
+    >>> y = doubled(torch.ones(1).as_subclass(Loud))
+    doubled
+    mul
+    """
+    written = isinstance(func, FunctionType) and not hasattr(func, "op") and not is_tensor_method_or_property(func)
+    before = state.subclasses, state.functions, state.passing
+    if written:  # it asks itself whether there is somebody to be asked
+        state.passing = True
+    else:
+        state.subclasses = state.functions = False
+    try:
+        return func(*args, **(kwargs or {}))
+    finally:
+        state.subclasses, state.functions, state.passing = before
 
 
 def wrap_torch_function(dispatcher: Callable) -> Callable:

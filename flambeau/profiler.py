@@ -9,9 +9,11 @@ Source: https://docs.pytorch.org/docs/stable/profiler.html
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import time
+import uuid
 import warnings
 from collections.abc import Callable, Iterable
 from contextlib import ContextDecorator
@@ -203,9 +205,12 @@ class profile:
         self.step_num = 0
         self.recorder: Recorder | None = None
         self._last: Recorder | None = None  # which has the events
+        self._metadata: dict[str, Any] = {}
+        self._trace_id: str | None = None
+        self._make_trace_id: Callable[[], str] = settings.get("custom_trace_id_callback") or (lambda: uuid.uuid4().hex.upper())
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("export_memory_timeline", "export_stacks", "kineto_results"):
+        if name in ("export_memory_timeline", "export_stacks", "kineto_results", "toggle_collection_dynamic"):
             raise AttributeError(f"a profile has no {name!r}: {_NOT_MEASURED}")
         raise AttributeError(f"'profile' object has no attribute {name!r}")
 
@@ -221,6 +226,7 @@ class profile:
             if self._last is None or not self.acc_events:
                 self._last = Recorder(self.record_shapes)
             self.recorder = self._last
+            self._trace_id = self._make_trace_id()
             self.recorder.open()
         elif not wanted and self.recorder is not None:
             run_pending()
@@ -286,8 +292,42 @@ class profile:
         return self.events().table(sort_by, row_limit, **settings)
 
     def export_chrome_trace(self, path: str | os.PathLike) -> None:
-        """Writes the events for ``chrome://tracing``."""
+        """Writes the events for ``chrome://tracing``, and what :meth:`add_metadata` has noted."""
         self.events().export_chrome_trace(path)
+        if self._metadata:
+            with open(path, encoding="utf-8") as file:
+                trace = json.load(file)
+            with open(path, "w", encoding="utf-8") as file:
+                json.dump({**trace, **self._metadata}, file)
+
+    def add_metadata(self, key: str, value: str) -> None:
+        """Notes a text for the file that :meth:`export_chrome_trace` writes."""
+        self._metadata[key] = value
+
+    def add_metadata_json(self, key: str, value: str) -> None:
+        """The same for a value that is given as JSON."""
+        self._metadata[key] = json.loads(value)
+
+    preset_metadata_json = add_metadata_json
+
+    def get_trace_id(self) -> str | None:
+        """The name of the last recording; ``None`` before there was one."""
+        return self._trace_id
+
+    def set_custom_trace_id_callback(self, callback: Callable[[], str]) -> None:
+        """Says what names recordings from the next one on."""
+        self._make_trace_id = callback
+
+    def prepare_trace(self) -> None:
+        """Nothing has to be prepared."""
+
+    def start_trace(self) -> None:
+        """Begins to record, whatever the schedule says."""
+        self._record(True)
+
+    def stop_trace(self) -> None:
+        """Ends what :meth:`start_trace` began."""
+        self._record(False)
 
 
 _RECORDING = (ProfilerAction.RECORD, ProfilerAction.RECORD_AND_SAVE)

@@ -10,7 +10,7 @@ import itertools
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flambeau import dispatch
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from flambeau.autograd.entries import Pattern
 
 __all__ = [
-    "GradientEdge", "Node", "allow_mutation_on_saved_tensors", "disable_saved_tensors_hooks", "get_gradient_edge", "register_multi_grad_hook", "save_on_cpu",
+    "GradientEdge", "Node", "allow_mutation_on_saved_tensors", "disable_saved_tensors_hooks", "get_gradient_edge", "increment_version", "register_multi_grad_hook", "save_on_cpu",
     "saved_tensors_hooks",
 ]  # fmt: skip
 
@@ -373,3 +373,17 @@ class MultiHandle:
 
 
 dispatch.accumulator = accumulator
+
+
+def increment_version(tensor: Tensor | Iterable[Tensor]) -> None:
+    """Says that the memory of a tensor, or of several, has been written to by something else than torch.
+
+    >>> import flambeau as torch
+    >>> x = torch.ones(2)
+    >>> torch.autograd.graph.increment_version(x)
+    >>> x._version
+    1
+    """
+    for t in (tensor,) if isinstance(tensor, Tensor) else tensor:
+        if not t._storage.is_inference:
+            t._storage.version += 1

@@ -125,6 +125,7 @@ profiler -> profiler.profiler: *
 library.schema -> .: Argument FunctionSchema
 tensor.overriding -> _C: DisableTorchFunction DisableTorchFunctionSubclass
 repositories -> hub: *
+serialization.locations -> serialization: *
 serialization.archive -> serialization: *
 serialization.pickles -> storage: _load_from_bytes
 serialization.rebuilding -> serialization: _get_layout

@@ -283,6 +283,31 @@ class _Stack(_Cat):
         return ops.stack([c.check(v) for c, v in zip(self.cseq, slices, strict=True)], self.dim)
 
 
+class MixtureSameFamilyConstraint(Constraint):
+    """What a mixture's components allow, of values that lack the dimension which counts the components."""
+
+    def __init__(self, base_constraint: Constraint) -> None:
+        self.base_constraint = base_constraint
+        super().__init__()
+
+    @property
+    def is_discrete(self) -> bool:
+        return self.base_constraint.is_discrete
+
+    @property
+    def event_dim(self) -> int:
+        return self.base_constraint.event_dim
+
+    def check(self, value):
+        if value.dim() < self.event_dim:
+            raise ValueError(f"Expected value.dim() >= {self.event_dim} but got {value.dim()}")
+        found = self.base_constraint.check(value.unsqueeze(-1 - self.event_dim))
+        return found.reshape((*found.shape[: value.dim() - self.event_dim], -1)).all(-1)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.base_constraint!r})"
+
+
 _FEW = 4096  # elements: NumPy is done with them before their check is recorded
 _NUMPY_ALIKE = frozenset((float32, float64, int64))  # with Python numbers, these mean the same to NumPy
 

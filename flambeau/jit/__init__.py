@@ -7,6 +7,7 @@ TorchScript's file format (``save``, ``load``) is not there.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable
 from contextlib import contextmanager
 from importlib import import_module
@@ -20,7 +21,7 @@ from flambeau.nn.modules.module import Module
 from flambeau.nn.parameter import is_lazy
 
 __all__ = [
-    "Attribute", "CompilationUnit", "Error", "Final", "ScriptWarning", "TopLevelTracedModule", "TracedModule", "TracingCheckError", "enable_onednn_fusion", "export_opnames", "fork", "interface", "onednn_fusion_enabled", "run_frozen_optimizations", "set_fusion_strategy", "wait", "ScriptFunction", "ScriptModule", "annotate", "export", "freeze", "ignore", "is_scripting",
+    "Attribute", "CompilationUnit", "Error", "Final", "ScriptWarning", "TopLevelTracedModule", "TracedModule", "TracingCheckError", "enable_onednn_fusion", "export_opnames", "fork", "interface", "onednn_fusion_enabled", "run_frozen_optimizations", "set_fusion_strategy", "strict_fusion", "wait", "ScriptFunction", "ScriptModule", "annotate", "export", "freeze", "ignore", "is_scripting",
     "is_tracing", "isinstance", "load", "optimize_for_inference", "optimized_execution", "save", "script", "script_if_tracing",
     "script_method", "trace", "trace_module", "unused",
 ]  # fmt: skip
@@ -345,6 +346,20 @@ def interface(obj: type) -> type:
     return obj
 
 
+class strict_fusion:  # noqa: N801  # PyTorch's name
+    """Inside, TorchScript must fuse what it runs; as in PyTorch it means nothing outside of scripts, which it says."""
+
+    def __init__(self) -> None:
+        if not is_scripting():
+            warnings.warn("Only works in script mode", stacklevel=2)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *exc: object) -> None:
+        pass
+
+
 class CompilationUnit:
     """Refuses code as text: flambeau scripts what is Python."""
 
@@ -353,6 +368,8 @@ class CompilationUnit:
 
 
 def __getattr__(name: str) -> Any:
+    if name == "Future":
+        return import_module("flambeau.futures").Future
     if name == "_get_trace_graph":  # it names operators, which the floor above has
         return import_module("flambeau._C.graph")._get_trace_graph
     raise AttributeError(f"module 'torch.jit' has no attribute '{name}'", name=name)

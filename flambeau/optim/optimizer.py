@@ -10,7 +10,8 @@ from __future__ import annotations
 import functools
 import warnings
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from itertools import chain
 from types import MappingProxyType
@@ -35,6 +36,7 @@ __all__ = [
     "register_optimizer_step_post_hook",
     "register_optimizer_step_pre_hook",
     "required",
+    "swap_in_optimizer_params_and_state",
 ]
 
 ParamsT = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]
@@ -541,3 +543,35 @@ class Optimizer:
     def register_load_state_dict_post_hook(self, hook: Callable, prepend: bool = False) -> RemovableHandle:
         """Registers ``hook(optimizer)`` to run after :meth:`load_state_dict`."""
         return add_hook(self._optimizer_load_state_dict_post_hooks, hook, prepend)
+
+
+@contextmanager
+def swap_in_optimizer_params_and_state(
+    optimizer: Optimizer, swapin_parameters: dict[str, Tensor], swapin_optim_state: dict[str, Any]
+) -> Iterator[None]:
+    """Inside, the optimizer has other parameters, and the state and options of a ``state_dict()``; afterwards its own again.
+
+    Args:
+        swapin_parameters: the parameters, in the order of the optimizer's.
+        swapin_optim_state: as :meth:`Optimizer.state_dict` gives it; what is done to its tensors in place stays done.
+    """
+    groups = swapin_optim_state["param_groups"]
+    sizes = [len(group["params"]) for group in optimizer.param_groups]
+    if [len(group["params"]) for group in groups] != sizes or len(swapin_parameters) != sum(sizes):
+        raise ValueError(f"the swapped-in parameters and groups do not fit the optimizer's, which have {sizes} parameters")
+    own_state, own_groups = optimizer.state, [dict(group) for group in optimizer.param_groups]
+    rest = iter(swapin_parameters.values())
+    state: defaultdict[Tensor, Any] = defaultdict(dict)
+    try:
+        for group, given in zip(optimizer.param_groups, groups, strict=True):
+            group.update({key: value for key, value in given.items() if key != "params"})
+            group["params"] = [next(rest) for _ in given["params"]]
+            for param, number in zip(group["params"], given["params"], strict=True):
+                state[param] = dict(swapin_optim_state["state"].get(number, {}))
+        optimizer.state = state
+        yield
+    finally:
+        for group, own in zip(optimizer.param_groups, own_groups, strict=True):
+            group.clear()
+            group.update(own)
+        optimizer.state = own_state

@@ -12,6 +12,8 @@ from contextlib import nullcontext
 from pickle import UnpicklingError
 from typing import IO, Any
 
+import numpy as np
+
 from flambeau.serialization import legacy
 from flambeau.serialization.archive import (
     ArchiveReader,
@@ -21,6 +23,20 @@ from flambeau.serialization.archive import (
     set_default_load_endianness,
 )
 from flambeau.serialization.files import OnlyWritten, Seekable, file_path, replacing
+from flambeau.serialization.locations import (
+    SourceChangeWarning,
+    check_module_version_greater_or_equal,
+    default_restore_location,
+    get_crc32_options,
+    get_default_mmap_options,
+    location_tag,
+    register_package,
+    set_crc32_options,
+    set_default_mmap_options,
+    settings,
+    skip_data,
+    validate_cuda_device,
+)  # fmt: skip
 from flambeau.serialization.pickler import CheckpointPickler
 from flambeau.serialization.storages import MapLocation, parse_id, place, typed
 from flambeau.serialization.unpickler import Unpickler, globals_of
@@ -103,7 +119,8 @@ def _write(file: IO[bytes], pickled: memoryview, pickler: CheckpointPickler) -> 
         archive.write(".storage_alignment", b"64")
         archive.write("byteorder", sys.byteorder.encode())
         for ref in pickler.storages:
-            archive.write(f"data/{ref.key}", ref.bytes().data)
+            data = ref.bytes()
+            archive.write(f"data/{ref.key}", bytes(data.size) if settings.skip_data else data.data)
         archive.close()
     except BaseException:
         archive.abandon()
@@ -188,7 +205,8 @@ def _read(file: IO[bytes], map_location: MapLocation, weights_only: bool, encodi
         def storage(id: Any) -> AnyStorage:
             kind, key, location, count = parse_id(id)
             if key not in storages:
-                array = archive.array(f"data/{key}", kind.dtype.np, count)
+                read = archive.array if not settings.skip_data else _without_data
+                array = read(f"data/{key}", kind.dtype.np, count)
                 made = UntypedStorage._of(Storage.from_numpy(array, kind.dtype))
                 storages[key] = typed(place(made, location, map_location), kind)
             return storages[key]
@@ -196,6 +214,10 @@ def _read(file: IO[bytes], map_location: MapLocation, weights_only: bool, encodi
         return Unpickler(io.BytesIO(archive.read("data.pkl")), vocabulary, storage, encoding).load()
     except UnpicklingError as error:
         raise UnpicklingError(_refusal(error, weights_only)) from error
+
+
+def _without_data(name: str, dtype: np.dtype, count: int) -> np.ndarray:
+    return np.zeros(count, dtype)
 
 
 def _refusal(error: UnpicklingError, weights_only: bool) -> str:

@@ -23,6 +23,7 @@ from flambeau.core.size import Size
 from flambeau.nn import functional
 from flambeau.nn.parameter import Parameter
 from flambeau.serialization import rebuilding, vocabulary
+from flambeau.serialization.locations import location_tag
 from flambeau.serialization.rebuilding import STORAGE_TYPES
 from flambeau.tensor import Tensor
 from flambeau.tensor.pickling import user_attributes
@@ -58,7 +59,7 @@ class StorageRef:
     def persistent_id(self) -> tuple:
         storage_type = STORAGE_TYPES.get(self.dtype, UntypedStorage)
         count = self.bytes().size // storage_type.dtype.itemsize
-        return ("storage", storage_type, self.key, "cpu", count)
+        return ("storage", storage_type, self.key, location_tag(UntypedStorage._of(self.storage)), count)
 
 
 class CheckpointPickler(_PythonPickler):

@@ -7,8 +7,8 @@ from pickle import UnpicklingError
 from typing import Any
 
 from flambeau.core.device import device
+from flambeau.serialization.locations import default_restore_location
 from flambeau.serialization.rebuilding import as_text
-from flambeau.tensor.storage import MetaStorage
 from flambeau.tensor.storages import AnyStorage, UntypedStorage
 from flambeau.tensor.typed_storages import TypedStorage
 
@@ -34,7 +34,7 @@ def typed(storage: UntypedStorage, storage_type: Any) -> AnyStorage:
 
 
 def place(storage: UntypedStorage, location: str, map_location: MapLocation) -> UntypedStorage:
-    """``storage``, which was saved at ``location``, where the user wants it; the error where that is not the CPU."""
+    """``storage``, which was saved at ``location``, where the user wants it; an error where nothing can be."""
     if isinstance(map_location, dict):
         location = map_location.get(location, location)
     elif isinstance(map_location, (str, device)):
@@ -43,18 +43,4 @@ def place(storage: UntypedStorage, location: str, map_location: MapLocation) -> 
         placed = map_location(storage, location)
         if isinstance(placed, UntypedStorage):
             return placed
-    kind = location.partition(":")[0]
-    if kind == "cuda":
-        raise RuntimeError(
-            "Attempting to deserialize object on a CUDA device but torch.cuda.is_available() is False. If you are "
-            "running on a CPU-only machine, please use torch.load with map_location=torch.device('cpu') to map your "
-            "storages to the CPU."
-        )
-    if kind == "meta":
-        return UntypedStorage._of(MetaStorage(storage._storage.size, storage._storage.dtype))
-    if kind != "cpu":
-        raise RuntimeError(
-            f"don't know how to restore data location of torch.storage.UntypedStorage (tagged with {location:.40}): "
-            "flambeau computes on the CPU; use map_location='cpu'"
-        )
-    return storage
+    return default_restore_location(storage, location)

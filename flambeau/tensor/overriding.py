@@ -37,6 +37,7 @@ class _State(threading.local):
     subclasses = True
     functions = True
     inside = False  # of an op, whose calls are its own
+    passing = False  # who asks next whether there is somebody to be asked is told that there is not
 
 
 state = _State()
