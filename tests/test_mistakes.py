@@ -127,9 +127,11 @@ def test_in_ipython() -> None:
     code = (
         "from IPython.core.interactiveshell import InteractiveShell as S\n"
         "s = S.instance(colors='NoColor'); s.run_cell('import flambeau as torch')\n"
-        "s.run_cell('torch.ones(2, 3).mm(torch.ones(2, 4))')"
+        "s.run_cell('torch.ones(2, 3).mm(torch.ones(2, 4))')\n"
+        "s.run_cell('%%doctor\\nx = torch.randn(2, 3, 4).view(2, 4, 3)')"
     )
     result = flambeau("-c", code)
+    assert "FB-SHAPE-11" in result.stderr
     assert "FB-SHAPE-01" in result.stdout
     assert "matmul.py" not in result.stdout
 
@@ -156,3 +158,13 @@ def test_legacy_lets_loss_data_0_work() -> None:
     assert result.returncode == 0
     assert re.fullmatch(r"Loss:\d+\.\d{4}\n", result.stdout)
     assert "DeprecationWarning" in result.stderr
+
+
+def test_pages_are_current() -> None:
+    from tools.mistakes import codes_page
+
+    for language, name in (("en", "codes.md"), ("zh", "codes.zh.md")):
+        assert (ROOT / "docs" / name).read_text(encoding="utf-8") == codes_page(language), "run python tools/mistakes.py"
+    for name in ("mistakes.md", "mistakes.zh.md"):
+        page = (ROOT / "docs" / name).read_text(encoding="utf-8")
+        assert {s.path.name for s in samples()} == set(re.findall(r"\(\.\./examples/mistakes/(\w+\.py)\)", page)), "run python tools/mistakes.py --torch"

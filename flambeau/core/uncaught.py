@@ -32,7 +32,7 @@ def install() -> None:
 
 
 def _install_in_ipython() -> None:
-    """The same for the shell of IPython or a notebook, unless somebody else shows its errors."""
+    """The same for the shell of IPython or a notebook, unless somebody else shows its errors; and the magic ``%%doctor``."""
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     if shell is None or getattr(shell, "custom_exceptions", None) != ():
         return
@@ -41,4 +41,9 @@ def _install_in_ipython() -> None:
         explain(error)
         shell.showtraceback((kind, error, error.__traceback__), tb_offset=tb_offset)
 
+    def doctor(line: str, cell: str) -> None:
+        with importlib.import_module("flambeau").doctor(source=""):
+            shell.run_cell(cell)
+
     shell.set_custom_exc((Exception,), show)
+    shell.register_magic_function(doctor, "cell", "doctor")

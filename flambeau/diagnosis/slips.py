@@ -40,7 +40,7 @@ def slip(code: str, kinds: type[BaseException] | tuple[type[BaseException], ...]
 
 def recognized(scene: Scene) -> tuple[str, Text] | None:
     """The code of the slip behind an error, and what to do."""
-    from flambeau.diagnosis import slips_of_python, slips_of_shapes, slips_of_training, slips_of_types  # noqa: F401
+    from flambeau.diagnosis import slips_of_layers, slips_of_python, slips_of_calls, slips_of_shapes, slips_of_training, slips_of_types  # noqa: F401  # isort: skip
 
     for rule in SLIPS:
         if isinstance(scene.error, rule.kinds) and rule.pattern.search(scene.message):

@@ -188,17 +188,21 @@ def layer_for_result(scene: Scene) -> Text | None:
 
 
 @slip("FB-NAME-07", AttributeError)
-def missing_in_module_object(scene: Scene) -> Text | None:
+def missing_in_object(scene: Scene) -> Text | None:
     from flambeau.nn import Module
 
     error = scene.error
-    if not (isinstance(error, AttributeError) and isinstance(error.obj, Module)):
+    owner = error.obj if isinstance(error, AttributeError) else None
+    if not (isinstance(owner, Module) or type(owner).__module__.partition(".")[0] in ("flambeau", "torch")):
         return None
-    own = [n for n in (*vars(error.obj).get("_modules", ()), *vars(error.obj).get("_parameters", ()), *dir(type(error.obj))) if not n.startswith("__")]
-    close = difflib.get_close_matches(error.name or "", own, n=1, cutoff=0.7)
+    own = [n for n in dir(owner) if not n.startswith("_")]
+    close = difflib.get_close_matches(getattr(error, "name", None) or "", own, n=1, cutoff=0.6)
     if not close:
-        return None
-    return Text(f"{type(error.obj).__name__} has {close[0]!r}: did you mean that?", f"{type(error.obj).__name__} 有 {close[0]!r}:你是想写它吗?")
+        return Text(
+            f"{type(owner).__name__} has no {getattr(error, 'name', '')!r}: is it assigned to self in __init__, under this name?",
+            f"{type(owner).__name__} 没有 {getattr(error, 'name', '')!r}:在 __init__ 里用这个名字赋给 self 了吗?",
+        )
+    return Text(f"{type(owner).__name__} has {close[0]!r}: did you mean that?", f"{type(owner).__name__} 有 {close[0]!r}:你是想写它吗?")
 
 
 @slip("FB-MODULE-01", (AttributeError, TypeError), r"before Module\.__init__\(\) call")

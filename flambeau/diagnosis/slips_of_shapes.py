@@ -63,12 +63,17 @@ def channels(scene: Scene) -> Text | None:
     if found is None:
         return None
     shape, wanted, got = [int(n) for n in found[1].split(",")], int(found[2]), int(found[3])
+    weight = scene.found(r"weight of size \[(.*?)\]")
+    space = weight[1].count(",") - 1 if weight is not None else 2
+    names = "LHW"[0] if space == 1 else "DHW"[-space:]
+    form = ", ".join(("N", "C", *names))
     if shape[-1] == wanted:
-        dims = [0, len(shape) - 1, *range(1, len(shape) - 1)] if len(shape) == 4 else [len(shape) - 1, *range(len(shape) - 1)]
-        order = ", ".join(map(str, dims))
+        first = [0] if len(shape) == space + 2 else []
+        last = len(shape) - 1
+        order = ", ".join(map(str, [*first, last, *range(len(first), last)]))
         return Text(
-            f"expected (N, C, H, W) with C={wanted}, got {shape}, whose channels are last: write x.permute({order})",
-            f"应为 (N, C, H, W),C={wanted},得到 {shape},通道在最后一维:写 x.permute({order})",
+            f"expected ({form}) with C={wanted}, got {shape}, whose channels are last: write x.permute({order})",
+            f"应为 ({form}),C={wanted},得到 {shape},通道在最后一维:写 x.permute({order})",
         )
     if len(shape) == 3 and wanted == 1:
         return Text(
@@ -81,7 +86,7 @@ def channels(scene: Scene) -> Text | None:
     )
 
 
-@slip("FB-SHAPE-04", RuntimeError, r"[Ee]xpected .*\(?unbatched\)? or .*batched\)? ?input|Expected \dD")
+@slip("FB-SHAPE-04", (RuntimeError, ValueError), r"expected (?:\dD or )?\dD (?:or \dD )?input \(got|[Ee]xpected .*\(?unbatched\)? or .*batched\)? ?input|Expected \dD")
 def dims_of_layer(scene: Scene) -> Text | None:
     operand = scene.operand("input")
     if operand is None:
@@ -243,7 +248,14 @@ def no_such_dim(scene: Scene) -> Text | None:
     if not owners:
         return None
     o = owners[0]
+    shape = list(o.value.shape)
+    found = scene.found(r"index (-?\d+) is out of bounds for dimension (\d+) with size (\d+)")
+    if found is not None:
+        return Text(
+            f"{o.name} has shape {shape}: in dim {found[2]} there are indices 0 to {int(found[3]) - 1}, got {found[1]}",
+            f"{o.name} 的形状是 {shape}:第 {found[2]} 维的下标是 0 到 {int(found[3]) - 1},得到 {found[1]}",
+        )
     return Text(
-        f"{o.name} has shape {list(o.value.shape)}: its dims are 0 to {max(o.value.ndim - 1, 0)}, and indices in each begin at 0",
-        f"{o.name} 的形状是 {list(o.value.shape)}:维号是 0 到 {max(o.value.ndim - 1, 0)},每维的下标从 0 开始",
+        f"{o.name} has shape {shape}: its dims are counted from 0 to {max(o.value.ndim - 1, 0)}, and -1 is the last; use no more indices than dims",
+        f"{o.name} 的形状是 {shape}:维号从 0 到 {max(o.value.ndim - 1, 0)},-1 是最后一维;下标个数不要超过维数",
     )

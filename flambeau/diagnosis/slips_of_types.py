@@ -42,7 +42,7 @@ def float_index(scene: Scene) -> Text | None:
     return Text(f"rows are looked up by integers, got floats: write {name}.long()", f"查表用的下标应为整数,得到浮点数:写 {name}.long()")
 
 
-@slip("FB-DTYPE-04", RuntimeError, r"Only Tensors of floating point and complex dtype can require gradients")
+@slip("FB-DTYPE-04", RuntimeError, r"[Oo]nly Tensors of floating point and complex dtype can require gradients")
 def integer_gradient(scene: Scene) -> Text | None:
     return Text(
         "expected floats, got integers, which have no gradient: write 1.0 instead of 1, or dtype=torch.float32",
@@ -95,6 +95,8 @@ def one_list(scene: Scene) -> Text | None:
 
 @slip("FB-TYPE-04", TypeError, r"is not a Module subclass")
 def class_for_layer(scene: Scene) -> Text | None:
+    if scene.found(r"^(?:list|tuple) is not"):
+        return Text("expected layers one by one: write nn.Sequential(*layers), or without the [ ]", "层要逐个给出:写 nn.Sequential(*layers),或去掉 [ ]")
     found = scene.found(r"([A-Z]\w*)\(\.\.\.\)\?|\.(\w+) is not a Module")
     name = (found[1] or found[2]) if found else "ReLU"
     return Text(f"expected a layer, got the class: write nn.{name}() with brackets", f"应为一个层,得到的是类:写 nn.{name}(),要有括号")
@@ -137,6 +139,8 @@ def none_in_arithmetic(scene: Scene) -> Text | None:
                 f"{name} is None: the function that made it returns nothing; end it with return (a forward, too)",
                 f"{name} 是 None:得到它的函数没有返回值;在函数末尾写 return(forward 也一样)",
             )
+    if scene.found("must be Tensor, not NoneType"):
+        return Text("expected a tensor, got None: does forward end with return?", "应为张量,得到 None:forward 末尾写 return 了吗?")
     return None
 
 
@@ -195,7 +199,13 @@ def numpy_or_index(scene: Scene) -> Text | None:
 def list_of_tensors(scene: Scene) -> Text | None:
     if scene.found("only one element"):
         return Text("a list of tensors becomes one by torch.stack(list)", "张量的列表用 torch.stack(list) 合成一个")
-    return None
+    value = next((v for v in scene.names.values() if isinstance(v, Tensor) and re.search(r"=\s*\w+\s*$", scene.line)), None)
+    if value is None:
+        return None
+    return Text(
+        "a tensor unpacks into its rows: this is one result, not several; write out = ..., or take columns, out[:, 0] and out[:, 1]",
+        "张量解包得到的是各行:这里是一个结果,不是几个;写 out = ...,或取各列,out[:, 0] 和 out[:, 1]",
+    )
 
 
 @slip("FB-LOSS-01", RuntimeError, r"all elements of input should be between 0 and 1")

@@ -10,7 +10,9 @@ from flambeau.diagnosis.language import Text
 
 HIDES = {  # a cause hides what follows from it
     "FB-LOOP-02": ("FB-LOOP-01", "FB-LOOP-06"),
+    "FB-GRAPH-10": ("FB-LOOP-07", "FB-PARAM-05", "FB-NUMBER-06"),
     "FB-LOOP-03": ("FB-LOOP-06",),
+    "FB-LOOP-07": ("FB-NUMBER-06",),
     "FB-NUMBER-01": ("FB-NUMBER-03",),
     "FB-NUMBER-03": ("FB-NUMBER-04", "FB-NUMBER-05"),
     "FB-NUMBER-04": ("FB-NUMBER-05", "FB-PARAM-05"),
@@ -19,7 +21,7 @@ HIDES = {  # a cause hides what follows from it
     "FB-PARAM-04": ("FB-PARAM-03", "FB-PARAM-05"),
     "FB-LOSS-02": ("FB-NUMBER-03",),
 }
-RANKS = ("FB-LOOP", "FB-PARAM", "FB-LOSS", "FB-SHAPE", "FB-NUMBER", "FB-DATA", "FB-MODE", "FB-MEMORY")
+RANKS = ("FB-GRAPH", "FB-LOOP", "FB-PARAM", "FB-LOSS", "FB-SHAPE", "FB-NUMBER", "FB-DATA", "FB-MODE", "FB-MEMORY")
 """What stops a net from learning comes before what makes it worse, and that before what costs memory and time."""
 
 

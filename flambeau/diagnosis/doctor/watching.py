@@ -46,6 +46,7 @@ class Call(NamedTuple):
     op: str
     tensors: list[Tensor]
     args: tuple
+    keywords: dict[str, Any]
     result: Any
     site: Site
 
@@ -77,7 +78,7 @@ class Watch(Observer):
         self.modules: dict[int, Module] = {}
         """The nets that were called."""
         self.uses: dict[int, int] = {}
-        """How often each module was called with gradients on, by its id."""
+        """How often each module was called while its net was called with gradients on, by its id."""
         self.parameters: dict[int, tuple[str, Tensor, int]] = {}
         """The parameters of those nets by id: name, tensor, and its version when it was first seen."""
         self.optimizers: list[Optimizer] = []
@@ -86,7 +87,9 @@ class Watch(Observer):
         """Optimizers that have made a step, by id."""
         self._producers: dict[int, Call] = {}
         self._inside = 0
-        self._depth = 0
+        self.inside: list[Module] = []
+        """The modules whose calls are on their way, from the outermost to the innermost."""
+        self._with_grad = False
         self._undo: list[Callable[[], None]] = []
         self._listening = {
             event: [getattr(rule, event) for rule in self.rules if event in _defined(rule)]
@@ -115,7 +118,7 @@ class Watch(Observer):
         for a in args:
             if isinstance(a, (list, tuple)):
                 tensors += [t for t in a if isinstance(t, Tensor)]
-        call = Call(op.name, tensors, args, result, site())
+        call = Call(op.name, tensors, args, kwargs, result, site())
         if len(self.calls) < _MOST_CALLS:
             self.calls.append(call)
             for made in result if isinstance(result, tuple) else (result,):
@@ -136,13 +139,16 @@ class Watch(Observer):
     # --- modules -----------------------------------------------------------------------------------------------
 
     def _entered(self, module: Module, args: tuple) -> None:
-        self._depth += 1
+        if not self.inside:
+            self._with_grad = bool(dispatch.grad_mode.enabled)
+        self.inside.append(module)
 
     def _left(self, module: Module, args: tuple, output: Any) -> None:
-        self._depth -= 1
-        if dispatch.grad_mode.enabled:
+        while self.inside and self.inside.pop() is not module:  # hooks of those that raised may not have come
+            pass
+        if self._with_grad:
             self.uses[id(module)] = self.uses.get(id(module), 0) + 1
-        if self._depth:
+        if self.inside:
             return
         if id(module) not in self.modules:
             self.modules[id(module)] = module

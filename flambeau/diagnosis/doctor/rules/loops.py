@@ -127,4 +127,62 @@ class StepMissing(Rule):
                 )
 
 
-RULES = (NeverZeroed, StepMissing)
+class ZeroedTooEarly(Rule):
+    """The gradients of a backward pass are gone when the optimizer makes its step, each time."""
+
+    code = "FB-LOOP-07"
+
+    def __init__(self, watch: Any) -> None:
+        super().__init__(watch)
+        self._computed: set[int] = set()  # parameters with a gradient, after the backward passes since the last step
+        self._times = 0
+
+    def after_backward(self, loss: Tensor, site: Site) -> None:
+        for key, (_, parameter, _) in self.watch.parameters.items():
+            grad = parameter._grad
+            if grad is not None and not grad.is_sparse and bool((grad != 0).any()):
+                self._computed.add(key)
+
+    def before_step(self, optimizer: Any, site: Site) -> None:
+        mine = [p for group in optimizer.param_groups for p in group["params"]]
+        computed = [p for p in mine if id(p) in self._computed]
+        if computed and all(p._grad is None or p._grad.is_sparse or not bool((p._grad != 0).any()) for p in mine):
+            self._times += 1
+            if self._times == 2:
+                self.report(
+                    site,
+                    Text(
+                        "there is no gradient left when step() is called: zero_grad() comes between backward() and step(), or step() before backward()",
+                        "调用 step() 时梯度已经没有了:zero_grad() 写在了 backward() 和 step() 之间,或 step() 在 backward() 之前",
+                    ),
+                    Text("optimizer.zero_grad(), loss.backward(), optimizer.step(), in this order", "依次为 optimizer.zero_grad()、loss.backward()、optimizer.step()"),
+                )
+        self._computed -= {id(p) for p in mine}
+
+
+class LeafLoss(Rule):
+    """backward() of a loss that was made a leaf: nothing that it was computed from gets a gradient."""
+
+    code = "FB-GRAPH-10"
+    innocent = (
+        """
+import torch
+
+w = torch.tensor(2.0, requires_grad=True)
+w.backward()  # of itself, and no net is there
+""",
+    )
+
+    def before_backward(self, loss: Tensor, site: Site) -> None:
+        if loss.grad_fn is None and loss.requires_grad and id(loss) not in self.watch.parameters and self.watch.roots:
+            self.report(
+                site,
+                Text(
+                    "this loss was made anew with requires_grad, by torch.tensor(...), .data or detach(): it has no graph, and no weight gets a gradient",
+                    "这个损失是用 torch.tensor(...)、.data 或 detach() 新建并设了 requires_grad:它没有计算图,没有权重得到梯度",
+                ),
+                Text("call backward() on the tensor that the loss function gave", "对损失函数返回的张量调用 backward()"),
+            )
+
+
+RULES = (NeverZeroed, StepMissing, ZeroedTooEarly, LeafLoss)

@@ -175,4 +175,36 @@ for t in range(4):
                 )
 
 
-RULES = (TrainingInTest, EvalInTraining, GraphInTest)
+class DropoutInEval(Rule):
+    """``F.dropout(x)`` without ``training=self.training`` goes on dropping in eval mode."""
+
+    code = "FB-MODE-04"
+    innocent = (
+        """
+import torch
+
+
+class Net(torch.nn.Module):
+    def forward(self, x):
+        return torch.nn.functional.dropout(x, 0.5, training=self.training)
+
+
+Net().eval()(torch.randn(4))
+""",
+    )
+
+    def ran(self, call: Call) -> None:
+        inside = self.watch.inside
+        if call.op != "nn.functional.dropout" or not inside or inside[-1].training or len(call.args) > 2 or "training" in call.keywords:
+            return
+        self.report(
+            call.site,
+            Text(
+                f"F.dropout drops values although {type(inside[-1]).__name__} is in eval mode: it does not know the mode of the module",
+                f"{type(inside[-1]).__name__} 处于评估模式,F.dropout 仍在丢弃数值:它不知道模块的模式",
+            ),
+            Text("F.dropout(x, p, training=self.training), or nn.Dropout(p) in __init__", "F.dropout(x, p, training=self.training),或在 __init__ 里用 nn.Dropout(p)"),
+        )
+
+
+RULES = (TrainingInTest, EvalInTraining, GraphInTest, DropoutInEval)

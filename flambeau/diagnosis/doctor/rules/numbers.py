@@ -136,6 +136,33 @@ class Explodes(Rule):
             )
 
 
+class StandsStill(Rule):
+    """Twenty steps with a tiny learning rate have not changed the loss by a thousandth."""
+
+    code = "FB-NUMBER-06"
+
+    def __init__(self, watch: Any) -> None:
+        super().__init__(watch)
+        self._history: dict[Site, list[float]] = defaultdict(list)
+
+    def before_backward(self, loss: Tensor, site: Site) -> None:
+        if loss.numel() == 1 and loss.dtype.is_floating_point:
+            self._history[site].append(float(loss.detach()))
+
+    def finished(self) -> None:
+        rates = [float(group["lr"]) for o in self.watch.optimizers for group in o.param_groups if "lr" in group]
+        for where, losses in self._history.items():
+            if self.watch.steps >= 20 and len(losses) >= 20 and rates and max(rates) < 1e-5 and max(losses) - min(losses) <= 1e-3 * abs(losses[0]):
+                self.report(
+                    where,
+                    Text(
+                        f"after {len(losses)} steps the loss is {losses[-1]:.5g}, it was {losses[0]:.5g}: with lr={max(rates):g} nothing moves",
+                        f"{len(losses)} 步之后损失是 {losses[-1]:.5g},起初是 {losses[0]:.5g}:lr={max(rates):g} 时几乎不动",
+                    ),
+                    Text("try lr=1e-3 with Adam, 1e-2 with SGD, and go on from there", "Adam 先试 lr=1e-3,SGD 先试 1e-2,再作调整"),
+                )
+
+
 class DeadReLU(Rule):
     """A ReLU gives nothing but zeros, in three backward passes in a row."""
 
@@ -209,4 +236,4 @@ class Vanishes(Rule):
             )
 
 
-RULES = (FirstNaN, Explodes, DeadReLU, Vanishes)
+RULES = (FirstNaN, Explodes, StandsStill, DeadReLU, Vanishes)

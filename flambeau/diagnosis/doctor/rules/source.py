@@ -154,15 +154,19 @@ class TargetUnused(SourceRule):
     """Targets are made beside the inputs, something is trained, and nobody reads them."""
 
     code = "FB-LOOP-05"
-    innocent = ("import torch\n\nx, _ = torch.randn(2, 3), 0\nw = torch.ones(3, requires_grad=True)\n(x @ w).sum().backward()\n",)
+    innocent = (
+        "import torch\n\nimages, labels = next(iter([(torch.ones(3), 0)]))\nw = torch.ones(3, requires_grad=True)\n(images @ w).backward()\n",
+        "import torch\n\nx, _ = torch.randn(2, 3), 0\nw = torch.ones(3, requires_grad=True)\n(x @ w).sum().backward()\n",
+    )
     names = {"y", "target", "targets", "labels", "y_train"}
+    makers = {"rand", "randn", "randint", "tensor", "from_numpy", "zeros", "ones", "load"}
 
     def read(self, tree: ast.Module) -> None:
         if not any(isinstance(n, ast.Attribute) and n.attr == "backward" for n in ast.walk(tree)):
             return
         read = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
         for node in tree.body:
-            if not isinstance(node, ast.Assign):
+            if not isinstance(node, ast.Assign) or not any(_last_name(c.func) in self.makers for c in _calls(node.value)):
                 continue
             made = {n.id for t in node.targets for n in ast.walk(t) if isinstance(n, ast.Name)}
             for name in sorted(made & self.names - read):
@@ -235,4 +239,33 @@ class Layer(torch.nn.Module):
         )
 
 
-RULES = (NotCalled, NoGradientInUpdate, TooLate, TargetUnused, Uninitialised)
+class KeptInList(SourceRule):
+    """``losses.append(loss)`` of a loss whose ``backward()`` is called."""
+
+    code = "FB-MEMORY-01"
+    innocent = (
+        """
+import torch
+
+w = torch.ones(3, requires_grad=True)
+losses = []
+for x in torch.randn(3, 3):
+    loss = (w * x).sum()
+    losses.append(loss)
+sum(losses).backward()
+""",
+    )
+
+    def read(self, tree: ast.Module) -> None:
+        gone_back = {_last_name(c.func.value) for c in _calls(tree) if isinstance(c.func, ast.Attribute) and c.func.attr == "backward"}
+        for call in _calls(tree):
+            if _last_name(call.func) == "append" and len(call.args) == 1 and isinstance(call.args[0], ast.Name) and call.args[0].id in gone_back:
+                name = call.args[0].id
+                self.found(
+                    call,
+                    Text(f"the list keeps {name} as a tensor, and with it the graph of every step", f"列表保存的 {name} 是张量,连同每一步的计算图"),
+                    Text(f"append {name}.item(), or {name}.detach()", f"append {name}.item(),或 {name}.detach()"),
+                )
+
+
+RULES = (NotCalled, NoGradientInUpdate, TooLate, TargetUnused, Uninitialised, KeptInList)

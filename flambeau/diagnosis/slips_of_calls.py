@@ -1,0 +1,185 @@
+"""Slips in a call: arguments that are missing, unknown or of another kind, and methods that are not called."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import re
+
+from flambeau.diagnosis.language import Text
+from flambeau.diagnosis.scene import Scene
+from flambeau.diagnosis.slips import slip
+from flambeau.tensor import Tensor
+
+
+@slip("FB-CALL-06", TypeError, r"received an invalid combination of arguments")
+def other_arguments(scene: Scene) -> Text | None:
+    found = scene.found(r"^(\w+)\(\).*but expected (\w+\(.*?\)) \((.*)\)$")
+    if found is None:
+        return None
+    return Text(f"{found[3]}: write {_short(found[2])}", f"参数不符({found[3]}):写 {_short(found[2])}")
+
+
+@slip("FB-CALL-02", TypeError, r"missing \d+ required (?:positional|keyword-only) argument")
+def missing_argument(scene: Scene) -> Text | None:
+    found = scene.found(r"missing \d+ required [\w-]+ arguments?: ([^)]*)")
+    assert found is not None
+    lacking = found[1].strip().replace("'", "")
+    call = scene.found(r"(\w+)\.(__init__|forward)\(\)")
+    if call is not None and call[2] == "__init__":
+        return Text(
+            f"{call[1]}(...) needs {lacking} too: write {call[1]}({_parameters(scene, call[1]) or lacking})",
+            f"{call[1]}(...) 还需要 {lacking}:写 {call[1]}({_parameters(scene, call[1]) or lacking})",
+        )
+    if call is not None and call[1].endswith("Loss"):
+        return Text(f"a loss compares two: write loss_fn(pred, {lacking})", f"损失要比较两者:写 loss_fn(pred, {lacking})")
+    if call is not None:
+        return Text(
+            f"forward of {call[1]} needs {lacking} too: give it in the call, or give it a default in def forward",
+            f"{call[1]} 的 forward 还需要 {lacking}:调用时给出,或在 def forward 里给默认值",
+        )
+    if "self" in lacking.split(", "):
+        return Text("this is called on the class: make an object first, Net(), then call it", "这里是对类调用:先建对象 Net(),再调用")
+    return Text(f"{lacking} is missing: give it in the call", f"缺少 {lacking}:调用时给出")
+
+
+def _parameters(scene: Scene, name: str) -> str:
+    """The parameters of a class of flambeau's or the user's that have no default, as one writes them."""
+    from flambeau import nn, optim
+    from flambeau.optim import lr_scheduler
+
+    cls = next((getattr(home, name) for home in (nn, optim, lr_scheduler) if hasattr(home, name)), None) or scene.names.get(name)
+    try:
+        signature = inspect.signature(cls)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return ""
+    return ", ".join(p.name for p in signature.parameters.values() if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD))
+
+
+@slip("FB-CALL-03", TypeError, r"got an unexpected keyword argument '\w+'")
+def unknown_keyword(scene: Scene) -> Text | None:
+    found = scene.found(r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'")
+    if found is None:
+        return None
+    from flambeau import nn, optim
+
+    target = next((getattr(home, found[1]) for home in (nn, optim) if hasattr(home, found[1])), None) or scene.names.get(found[1])
+    known = list(inspect.signature(target).parameters) if callable(target) else []
+    close = difflib.get_close_matches(found[2], known, n=1, cutoff=0.5)
+    if close:
+        return Text(f"{found[1]} has no {found[2]!r}: did you mean {close[0]!r}?", f"{found[1]} 没有参数 {found[2]!r}:你是想写 {close[0]!r} 吗?")
+    names = ", ".join(n for n in known if n not in ("self", "args", "kwargs"))
+    return Text(f"{found[1]} has no {found[2]!r}; it takes {names}", f"{found[1]} 没有参数 {found[2]!r};它接受 {names}")
+
+
+@slip("FB-CALL-04", TypeError, r"'(?:method|builtin_function_or_method|function)' object is not (?:iterable|subscriptable)")
+def not_called(scene: Scene) -> Text | None:
+    size = re.search(r"([\w.]+)\.size\[(.+?)\]", scene.line)
+    if size is not None:
+        return Text(f"size is a method: write {size[1]}.size({size[2]}), or {size[1]}.shape[{size[2]}]", f"size 是方法:写 {size[1]}.size({size[2]}),或 {size[1]}.shape[{size[2]}]")
+    for path in re.findall(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+(?![\w(])", scene.line):
+        if inspect.ismethod(scene.value(path)):
+            return Text(f"{path} is a method: call it, {path}()", f"{path} 是方法:要调用它,{path}()")
+    return Text("a method is named where its result is meant: put () behind it", "这里需要方法的结果:在后面加 ()")
+
+
+@slip("FB-CALL-05", TypeError, r"'(?:Size|dtype|device|Tensor)' object is not callable")
+def called_by_mistake(scene: Scene) -> Text | None:
+    found = re.search(r"([\w.]+)\.(shape|dtype|device|grad|data|T)\(", scene.line)
+    if found is None:
+        return None
+    return Text(
+        f"{found[2]} is a value, not a method: write {found[1]}.{found[2]}, without ()", f"{found[2]} 是值,不是方法:写 {found[1]}.{found[2]},不加 ()"
+    )
+
+
+def _short(signature: str) -> str:
+    """A signature without what has defaults."""
+    name, _, inside = signature.partition("(")
+    needed = [part.strip() for part in inside.rstrip(")").split(",") if "=" not in part and part.strip() != "*"]
+    return f"{name}({', '.join(needed)})"
+
+
+@slip("FB-GRAPH-08", AttributeError, r"'(?:float|int)' object has no attribute 'backward'")
+def backward_of_number(scene: Scene) -> Text | None:
+    return Text(
+        "this loss is a Python number, item() has made it one: keep the tensor for backward(), and use item() for printing alone",
+        "这个损失是 Python 数,是 item() 的结果:对张量调用 backward(),item() 只用于打印",
+    )
+
+
+@slip("FB-TYPE-11", TypeError, r"unsupported operand type\(s\) for .*'Tensor' and '(?:list|str)'|unsupported operand type\(s\) for .*'(?:list|str)' and 'Tensor'")
+def tensor_with_list(scene: Scene) -> Text | None:
+    return Text("expected a tensor or a number on either side: write torch.tensor(the list)", "两边都应是张量或数:写 torch.tensor(列表)")
+
+
+@slip("FB-TYPE-12", TypeError, r"can only concatenate tuple|unsupported operand type\(s\) for .*'(?:tuple|max|min|sort|topk|median|mode)'")
+def pair_of_results(scene: Scene) -> Text | None:
+    return Text(
+        "max, min, sort, topk and median along a dim give (values, indices): write x.max(dim=1).values, or values, indices = x.max(dim=1)",
+        "沿维的 max、min、sort、topk、median 返回 (values, indices):写 x.max(dim=1).values,或 values, indices = x.max(dim=1)",
+    )
+
+
+@slip("FB-OPTIM-03", (TypeError, ValueError), r"params argument given to the optimizer should be an iterable")
+def one_tensor(scene: Scene) -> Text | None:
+    tensor = scene.given("params")
+    name = next((n for n, v in scene.names.items() if v is tensor), "w") if isinstance(tensor, Tensor) else "w"
+    return Text(f"expected a list of parameters: write [{name}]", f"应为参数的列表:写 [{name}]")
+
+
+@slip("FB-OPTIM-04", (TypeError, ValueError), r"Invalid (?:learning rate|lr|momentum|weight_decay)|'<=?' not supported between instances of 'float' and 'str'")
+def wrong_rate(scene: Scene) -> Text | None:
+    return Text("expected a number of 0 or more: write lr=0.1, without quotes or sign", "应为不小于 0 的数:写 lr=0.1,不加引号和负号")
+
+
+@slip("FB-STATE-02", TypeError, r"Expected state_dict to be dict-like")
+def path_for_state(scene: Scene) -> Text | None:
+    return Text(
+        "load_state_dict takes what torch.load gives: model.load_state_dict(torch.load(path))",
+        "load_state_dict 要的是 torch.load 的结果:model.load_state_dict(torch.load(path))",
+    )
+
+
+@slip("FB-MODULE-04", TypeError, r"cannot assign '.*' as (?:parameter|child module)")
+def assigned_to_parameter(scene: Scene) -> Text | None:
+    found = scene.found(r"as (parameter|child module) '(\w+)'")
+    if found is None:
+        return None
+    if found[1] == "parameter":
+        return Text(
+            f"{found[2]} is a parameter: write `with torch.no_grad(): m.{found[2]}.copy_(values)`, or m.{found[2]} = nn.Parameter(values)",
+            f"{found[2]} 是参数:写 `with torch.no_grad(): m.{found[2]}.copy_(values)`,或 m.{found[2]} = nn.Parameter(values)",
+        )
+    return Text(f"{found[2]} is a layer: give its result another name than self.{found[2]}", f"{found[2]} 是层:结果不要赋给 self.{found[2]},换个名字")
+
+
+@slip("FB-DATA-02", ValueError, r"expected sequence of length \d+ at dim \d+|too many dimensions 'str'")
+def no_table(scene: Scene) -> Text | None:
+    if scene.found("'str'"):
+        return Text(
+            "tensors hold numbers: give each word a number, {w: i for i, w in enumerate(words)}", "张量只存数:给每个词一个编号,{w: i for i, w in enumerate(words)}"
+        )
+    return Text(
+        "rows must be of one length: pad them, nn.utils.rnn.pad_sequence([torch.tensor(r) for r in rows], batch_first=True)",
+        "各行长度必须相同:填充,nn.utils.rnn.pad_sequence([torch.tensor(r) for r in rows], batch_first=True)",
+    )
+
+
+@slip("FB-DATA-03", TypeError, r"object of type '\w+' has no len\(\)")
+def no_length(scene: Scene) -> Text | None:
+    from flambeau.utils.data import Dataset
+
+    found = scene.found(r"object of type '(\w+)'")
+    assert found is not None
+    if not any(isinstance(v, Dataset) or isinstance(v, type) and issubclass(v, Dataset) and v.__name__ == found[1] for v in scene.names.values()):
+        return None
+    return Text(f"{found[1]} has no length: add def __len__(self): return len(self.data)", f"{found[1]} 没有长度:加上 def __len__(self): return len(self.data)")
+
+
+@slip("FB-DEVICE-01", (AssertionError, RuntimeError), r"Torch not compiled with CUDA enabled")
+def no_cuda(scene: Scene) -> Text | None:
+    return Text(
+        "there is no CUDA here: write device = 'cuda' if torch.cuda.is_available() else 'cpu', and x.to(device)",
+        "这里没有 CUDA:写 device = 'cuda' if torch.cuda.is_available() else 'cpu',以及 x.to(device)",
+    )

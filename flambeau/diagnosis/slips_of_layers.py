@@ -1,0 +1,151 @@
+"""Slips whose error one kind of layer, or of op, raises."""
+
+from __future__ import annotations
+
+from flambeau.diagnosis.language import Text
+from flambeau.diagnosis.scene import Scene
+from flambeau.diagnosis.slips import slip
+from flambeau.tensor import Tensor
+
+
+@slip("FB-SHAPE-12", RuntimeError, r"running_mean should contain \d+ elements not \d+")
+def batch_norm(scene: Scene) -> Text | None:
+    found = scene.found(r"should contain (\d+) elements not (\d+)")
+    assert found is not None
+    return Text(
+        f"batch norm works along dim 1, here of size {found[1]}: make the layer with num_features={found[1]}, got {found[2]}",
+        f"batch norm 作用于第 1 维,这里大小为 {found[1]}:建该层时写 num_features={found[1]},得到 {found[2]}",
+    )
+
+
+@slip("FB-SHAPE-13", RuntimeError, r"input\.size\(-1\) must be equal to input_size|input has inconsistent input_size|For (?:un)?batched .*-D input, hx")
+def recurrent(scene: Scene) -> Text | None:
+    found = scene.found(r"Expected (\d+), got (\d+)")
+    if found is None:
+        return Text(
+            "the state is (layers, N, hidden): leave it out to begin with zeros, or make it with the N of this batch",
+            "状态的形状是 (层数, N, hidden):省略则从零开始,或按这一批的 N 来建",
+        )
+    return Text(
+        f"inputs are (steps, N, features), or (N, steps, features) with batch_first=True: expected {found[1]} features, got {found[2]}; write "
+        f"input_size={found[2]}, or turn the dims",
+        f"输入是 (步数, N, 特征),batch_first=True 时是 (N, 步数, 特征):应有 {found[1]} 个特征,得到 {found[2]} 个;写 input_size={found[2]},或调换维",
+    )
+
+
+@slip("FB-INDEX-01", IndexError, r"index out of range in self")
+def embedding(scene: Scene) -> Text | None:
+    found = scene.found(r"the table has (\d+) rows, and an index is (-?\d+)")
+    if found is None:
+        return None
+    rows, index = int(found[1]), int(found[2])
+    if index < 0:
+        return Text(f"rows are numbered from 0 to {rows - 1}, got {index}: give unknown words a number of their own", f"行号是 0 到 {rows - 1},得到 {index}:给未知词一个自己的编号")
+    return Text(
+        f"{rows} rows are numbered from 0 to {rows - 1}, got {index}: make the layer with as many rows as there are words, at least "
+        f"nn.Embedding({index + 1}, ...)",
+        f"{rows} 行的编号是 0 到 {rows - 1},得到 {index}:行数应等于词数,至少 nn.Embedding({index + 1}, ...)",
+    )
+
+
+@slip("FB-DTYPE-07", RuntimeError, r"the `-` operator, with (?:a|two) bool tensors? (?:is|are) not supported")
+def boolean_minus(scene: Scene) -> Text | None:
+    return Text("for truths, `not` is ~: write ~mask instead of 1 - mask; or mask.float() to compute with", "真假值取反用 ~:写 ~mask 而不是 1 - mask;要计算则用 mask.float()")
+
+
+@slip("FB-CLASS-05", (ValueError, RuntimeError), r"For 1D input, 1D target must have size 1|expected target dtype to be Long")
+def swapped(scene: Scene) -> Text | None:
+    scores, target = scene.operand("input"), scene.operand("target")
+    if scores is None or target is None or scores.value.dtype.is_floating_point or not target.value.dtype.is_floating_point:
+        return None
+    return Text(
+        f"the scores come first: write cross_entropy({target.name}, {scores.name})", f"得分在前:写 cross_entropy({target.name}, {scores.name})"
+    )
+
+
+@slip("FB-SHAPE-14", RuntimeError, r"size mismatch, got input|must be a matrix|inconsistent tensor size, expected tensor")
+def matrix_and_vector(scene: Scene) -> Text | None:
+    if scene.found("must be a matrix"):
+        return Text("mm takes two matrices: for a vector write a @ v, or v.unsqueeze(1), which is (n, 1)", "mm 要两个矩阵:向量用 a @ v,或 v.unsqueeze(1),即 (n, 1)")
+    return Text(
+        "(n, m) @ (m,) gives (n,): the vector has as many elements as the matrix columns; transpose the matrix, a.t(), if its rows are meant",
+        "(n, m) @ (m,) 得 (n,):向量的元素个数等于矩阵的列数;若指的是行,转置矩阵 a.t()",
+    )
+
+
+@slip("FB-SHAPE-15", RuntimeError, r"Output size is too small|Kernel size can't be greater than actual input size")
+def kernel_too_large(scene: Scene) -> Text | None:
+    return Text(
+        "the picture has become smaller than the kernel: pool less often, use a smaller kernel_size, or padding",
+        "图像已比卷积核(窗口)小:减少池化,减小 kernel_size,或加 padding",
+    )
+
+
+@slip("FB-LOSS-06", ValueError, r"[Tt]arget size \(torch\.Size\(.*\) (?:that is different to the|must be the same as) input size")
+def other_target_shape(scene: Scene) -> Text | None:
+    scores, target = scene.operand("input"), scene.operand("target")
+    if scores is None or target is None:
+        return Text("bring both to one shape: target.view_as(pred)", "使两者形状相同:target.view_as(pred)")
+    return Text(
+        f"expected {list(scores.value.shape)}, as {scores.name} has it, got {list(target.value.shape)}: write {target.name}.view_as({scores.name}), or "
+        f"{scores.name}.squeeze(1)",
+        f"应为 {list(scores.value.shape)}(同 {scores.name}),得到 {list(target.value.shape)}:写 {target.name}.view_as({scores.name}),或 {scores.name}.squeeze(1)",
+    )
+
+
+@slip("FB-TYPE-13", (IndexError, RuntimeError, TypeError))
+def state_of_lstm(scene: Scene) -> Text | None:
+    from flambeau.nn import LSTM
+
+    if not (isinstance(scene.given("hx"), Tensor) and isinstance(scene.given("self"), LSTM)):
+        return None
+    return Text("the state of an LSTM is a pair: write lstm(x, (h, c))", "LSTM 的状态是一对:写 lstm(x, (h, c))")
+
+
+@slip("FB-SHAPE-16", (RuntimeError, ValueError), r"number of dimensions in the tensor input does not match the length of the desired ordering")
+def all_dims(scene: Scene) -> Text | None:
+    return Text(
+        "permute names every dim once: x.permute(0, 2, 1) for three; to turn two write x.transpose(a, b)", "permute 要列出每一维:三维写 x.permute(0, 2, 1);只换两维用 x.transpose(a, b)"
+    )
+
+
+@slip("FB-SHAPE-17", (AssertionError, ValueError), r"embed_dim must be divisible by num_heads")
+def heads(scene: Scene) -> Text | None:
+    return Text("each head takes an equal part: choose embed_dim (d_model) as a multiple of num_heads (nhead)", "每个头分得相等的一份:embed_dim(d_model)应是 num_heads(nhead)的倍数")
+
+
+@slip("FB-RANGE-01", ValueError, r"dropout probability has to be between 0 and 1")
+def dropout(scene: Scene) -> Text | None:
+    return Text("a probability is between 0 and 1: write 0.5 for 50 %", "概率在 0 与 1 之间:50% 写 0.5")
+
+
+@slip("FB-INDEX-02", IndexError, r"The shape of the mask .* does not match the shape of the indexed tensor")
+def mask(scene: Scene) -> Text | None:
+    return Text(
+        "a mask has the shape of what it picks from, or of its first dims: make it from that tensor, x[x > 0]", "掩码的形状应与被取的张量(或其前几维)相同:由该张量来做,x[x > 0]"
+    )
+
+
+@slip("FB-GRAPH-09", RuntimeError, r"you can only change requires_grad flags of leaf variables|support the deepcopy protocol")
+def only_leaves(scene: Scene) -> Text | None:
+    return Text("this tensor was computed: write x = x.detach() first, which is a leaf", "该张量是算出来的:先写 x = x.detach(),它是叶子")
+
+
+@slip("FB-SHAPE-18", RuntimeError, r"expects a non-empty (?:TensorList|list of Tensors)|expected a non-empty list of Tensors")
+def nothing_to_join(scene: Scene) -> Text | None:
+    return Text("the list is empty: was anything appended before, in this loop?", "列表是空的:之前(在循环里)append 过吗?")
+
+
+@slip("FB-DTYPE-03", RuntimeError, r"one_hot is only applicable to index tensor")
+def one_hot_of_floats(scene: Scene) -> Text | None:
+    return Text("class numbers are integers: write F.one_hot(y.long())", "类别编号是整数:写 F.one_hot(y.long())")
+
+
+@slip("FB-TYPE-02", AttributeError, r"Parameter expects a Tensor")
+def parameter_of_list(scene: Scene) -> Text | None:
+    return Text("expected a tensor: write nn.Parameter(torch.tensor(data))", "应为张量:写 nn.Parameter(torch.tensor(data))")
+
+
+@slip("FB-SHAPE-04", ValueError, r"expected 4D input \(got 2D input\)")
+def batch_norm_of_rows(scene: Scene) -> Text | None:
+    return Text("BatchNorm2d takes (N, C, H, W): for rows, (N, C), write nn.BatchNorm1d", "BatchNorm2d 接受 (N, C, H, W):对 (N, C) 的行用 nn.BatchNorm1d")
