@@ -166,7 +166,8 @@ class TargetUnused(SourceRule):
             return
         read = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
         for node in tree.body:
-            if not isinstance(node, ast.Assign) or not any(_last_name(c.func) in self.makers for c in _calls(node.value)):
+            called = {_last_name(c.func) for c in _calls(node.value)} if isinstance(node, ast.Assign) else set()
+            if not isinstance(node, ast.Assign) or not called & self.makers or "next" in called:
                 continue
             made = {n.id for t in node.targets for n in ast.walk(t) if isinstance(n, ast.Name)}
             for name in sorted(made & self.names - read):
