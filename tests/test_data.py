@@ -148,7 +148,7 @@ def test_samplers():
         (ValueError, "batch_size should be a positive", lambda: BatchSampler([1], 1.5, False)),
         (ValueError, "drop_last should be a boolean", lambda: BatchSampler([1], 1, 0)),
         (ValueError, "Invalid rank 2, rank should be in the interval", lambda: DistributedSampler([1], 2, 2)),
-        (RuntimeError, "Requires distributed package to be available", lambda: DistributedSampler([1])),
+        (ValueError, "Default process group has not been initialized", lambda: DistributedSampler([1])),
     ],
 )
 def test_errors_of_samplers(error, message, make):

@@ -21,10 +21,12 @@ from flambeau.autograd.graph import (
     Task,
     check_replacement,
     edge_of,
+    finishing,
     full_of,
     meta_of,
     name_of,
     next_sequence,
+    tell_finished,
 )
 from flambeau.autograd.graph import accumulate as add_to_leaves
 from flambeau.core import config, dtypes
@@ -329,20 +331,24 @@ def backward(
         if isinstance(t, Tensor) and t.grad_fn is not None:
             t.retain_grad()  # so it is in PyTorch: it keeps its gradient from now on
     run_backward([_root(t) for t in tensors], grads, retain_graph=retain, create_graph=create_graph, inputs=targets)
+    if finishing:
+        tell_finished()
 
 
 def follow(t: Tensor, retain_graph: bool) -> bool:
     """Does ``t.backward()``, and says so, if it is like passes that have repeated often."""
     done = repetition.follow(t, retain_graph)
-    if done.__class__ is not dict:
-        return done  # type: ignore[return-value]
-    previous = grad_mode.enabled
-    grad_mode.enabled = previous and False
-    try:
-        _run([_root(t)], _root_gradients((t,), None), retain_graph, None, True, None, done)  # type: ignore[arg-type]
-    finally:
-        grad_mode.enabled = previous
-    return True
+    if done.__class__ is dict:
+        previous = grad_mode.enabled
+        grad_mode.enabled = previous and False
+        try:
+            _run([_root(t)], _root_gradients((t,), None), retain_graph, None, True, None, done)  # type: ignore[arg-type]
+        finally:
+            grad_mode.enabled = previous
+        done = True
+    if done and finishing:
+        tell_finished()
+    return done  # type: ignore[return-value]
 
 
 @told

@@ -219,6 +219,22 @@ def accumulate(gradients: Sequence[tuple[AccumulateGrad, Value]]) -> None:
             leaf._tell()
 
 
+finishing: list[weakref.WeakMethod] = []
+"""Methods that are called at the end of each backward pass that adds to ``.grad``, as long as their objects are there."""
+
+
+def tell_finished() -> None:
+    """Calls the methods in ``finishing``, unless the pass is part of another one."""
+    if _running.task is not None:
+        return
+    for ref in list(finishing):
+        method = ref()
+        if method is None:
+            finishing.remove(ref)
+        else:
+            method()
+
+
 def accumulator(t: Tensor) -> AccumulateGrad:
     """The node that adds to ``t.grad``. The tape keeps it alive, and it keeps ``t``."""
     ref = t._accumulator

@@ -18,6 +18,7 @@ COMMANDS = {
     "export": "write a model to a file that runs with NumPy alone",
     "serve": "answer requests for models over HTTP (KServe's and Triton's protocol)",
     "info": "say what flambeau runs on here",
+    "torchrun": "run a program in several processes, which find each other by torch.distributed",
     "shim": "make plain `import torch` mean flambeau in this environment",
 }
 

@@ -14,7 +14,7 @@ __all__ = ["DistributedSampler"]
 class DistributedSampler(Sampler[int]):
     """Every ``num_replicas``-th index, beginning with ``rank``, of an order that all replicas share.
 
-    All replicas get equally many: the first indices are repeated at the end, or with ``drop_last`` the last ones are
+    Where ``num_replicas`` or ``rank`` is not given it is that of ``torch.distributed``. All replicas get equally many: the first indices are repeated at the end, or with ``drop_last`` the last ones are
     left out. The order is shuffled by ``seed`` plus the epoch: call :meth:`set_epoch` before each.
 
     >>> from flambeau.utils.data import DistributedSampler
@@ -34,10 +34,10 @@ class DistributedSampler(Sampler[int]):
         drop_last: bool = False,
     ) -> None:
         if num_replicas is None or rank is None:
-            raise RuntimeError(
-                "Requires distributed package to be available, or num_replicas and rank to be given: flambeau runs in one "
-                "process"
-            )
+            from flambeau import distributed  # only here: most programs do without
+
+            num_replicas = distributed.get_world_size() if num_replicas is None else num_replicas
+            rank = distributed.get_rank() if rank is None else rank
         if not 0 <= rank < num_replicas:
             raise ValueError(f"Invalid rank {rank}, rank should be in the interval [0, {num_replicas - 1}]")
         self.dataset = dataset
