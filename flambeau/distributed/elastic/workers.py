@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from typing import IO
+from typing import IO, TextIO
 
 from flambeau.distributed.elastic.multiprocessing.errors import ProcessFailure
 
@@ -114,7 +114,7 @@ class Workers:
             thread.join(1.0)  # what processes of theirs still print is not waited for
 
 
-def _copy(source: IO[bytes], file: IO[bytes], prefix: bytes, to: IO[str]) -> None:
+def _copy(source: IO[bytes], file: IO[bytes], prefix: bytes, to: TextIO) -> None:
     with source, file:
         for line in source:
             file.write(line)
