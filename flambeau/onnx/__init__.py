@@ -80,4 +80,6 @@ def unregister_custom_op_symbolic(symbolic_name: str, opset_version: int) -> Non
 def __getattr__(name: str) -> Any:
     if name in ("export", "ONNXProgram", "OnnxExporterError"):
         return getattr(importlib.import_module("flambeau.onnx.exporter"), name)
+    if name in ("load", "OnnxModule"):
+        return getattr(importlib.import_module("flambeau.onnx.importing"), name)
     raise AttributeError(f"module 'torch.onnx' has no attribute '{name}'", name=name)
