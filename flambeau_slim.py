@@ -9,7 +9,6 @@ A ``.slim`` file is a zip archive whose members are not compressed:
 
     manifest.json               the version, what goes in and comes out, and the SHA-256 of every other member
     weights.safetensors         the weights, in the format of https://github.com/huggingface/safetensors; mapped, never copied
-    graph.json                  what the model computes, for people and tools: it is not read here
     targets/NAME/code.bin       machine code for a kind of machine, such as x86-64-v3,
     targets/NAME/code.json      and how it lies in memory
     targets/NAME/plan-0.json    which kernels run on what; one such plan for each size that arguments may have
