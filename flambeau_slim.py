@@ -166,6 +166,13 @@ _NUMBER, _CODE, _ARENA, _FAULTS, _NUMBERS, _FIRST = range(6)
 """What an argument of a kernel is relative to: nothing, and memory of various sorts; inputs, results and weights follow."""
 
 
+_REFUSALS: dict[str, tuple[type[Exception], str]] = {
+    "index": (IndexError, "an index is out of range"),
+    "value": (ValueError, "a value that it refuses (a division by 0, a probability or a class out of range)"),
+}
+"""What kernels refuse to go on with."""
+
+
 def _count(x: Any, most: int = 1 << 48) -> int:
     """``x``, which must be a size."""
     return x if type(x) is int and 0 <= x <= most else _refuse(f"{str(x)[:40]!r} is no size")
@@ -228,7 +235,7 @@ class _Loader:
         offsets = np.array([self._offset(s, x, sizes) for s, x in zip(entry["sources"], entry["offsets"], strict=True)], np.int64)
         starts = [_count(s, len(sources)) for s in entry["starts"]]
         kernels = [code.function(name) for name in entry["kernels"]]
-        calls = [(_count(count), message if message is None else str(message)) for count, message in entry["calls"]]
+        calls = [(_count(count), refusal and (_REFUSALS[refusal[0]], str(refusal[1]))) for count, refusal in entry["calls"]]
         if len(starts) != len(kernels) or sum(count for count, _ in calls) != len(kernels):
             _refuse("a plan runs other kernels than it has")
         arguments, table = np.zeros(len(sources), np.int64), np.zeros((len(kernels), 2), np.int64)
@@ -420,7 +427,7 @@ class _Plan(NamedTuple):
     offsets: np.ndarray
     arguments: np.ndarray
     table: np.ndarray
-    calls: list[tuple[int, str | None]]
+    calls: list[tuple[int, Any]]
     faults: np.ndarray
     outputs: list[tuple[tuple[int, ...], np.dtype]]
     results: list[int]
@@ -438,7 +445,8 @@ class _Plan(NamedTuple):
             first += count
             if refusal is not None and 1 in self.faults:
                 self.faults[:] = 0
-                raise IndexError(refusal)
+                (error, what), op = refusal
+                raise error(f"{op}: {what}")
         return [made[k] for k in self.results]
 
 
@@ -451,7 +459,7 @@ class Model:
     ``digest``                what :func:`load` can be told to expect
 
     Results are new arrays, nested as the model that was exported nests its tensors. Threads may call it; they take turns. An index out
-    of range is an ``IndexError``.
+    of range is an ``IndexError``, another value that an op refuses a ``ValueError``.
     """
 
     def __init__(self, loader: _Loader, threads: int) -> None:

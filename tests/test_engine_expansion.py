@@ -338,3 +338,15 @@ def test_what_waits_for_a_long_sum_is_a_loop_of_its_own(monkeypatch):
     for n, together in ((1000, True), (300_000, False)):
         same(lambda n=n: program(n), monkeypatch)
         assert any("sum part" in names and "true_divide" in names for names in loops()) == together
+
+
+def test_a_number_before_what_is_checked(monkeypatch) -> None:
+    """What an op checks of its values is a part that may begin with a number."""
+    x = torch.tensor([1, 2, -3])
+
+    def quotients() -> list:
+        divisor = x * 3
+        return [7 // divisor + 1, 7 % divisor + 1]
+
+    for found, want in zip(results(quotients, True, monkeypatch), results(quotients, False, monkeypatch), strict=True):
+        assert found.tolist() == want.tolist()

@@ -64,9 +64,10 @@ class Template:
         self.form = tuple(self.shape)
         self.reduced: tuple[int, ...] | None = ()
         if self.native and self.op.reduces is not None:
-            self.reduced = reduced_dims(self.op.reduces(**self.attrs), len(self.inputs[0].shape))
+            shape = next(x.shape for x in self.inputs if isinstance(x, Ref))  # what comes before may be numbers
+            self.reduced = reduced_dims(self.op.reduces(**self.attrs), len(shape))
             if self.reduced:
-                self.form = self.inputs[0].shape
+                self.form = shape
         self.compute = computing(self.dtype, self.inputs)
 
     def varies(self) -> bool:

@@ -14,6 +14,7 @@ from flambeau.core import dtypes
 from flambeau.core.dtypes import dtype as Dtype
 from flambeau.engine.cpu import threads
 from flambeau.engine.cpu.compiler import compiling_for
+from flambeau.engine.graph import PROJECT
 from flambeau.engine.lowered import Lowered, Step
 from flambeau.engine.plan import Kernel, Plan
 from flambeau.slim.recording import ExportError, Recording, Weights
@@ -38,16 +39,16 @@ def plan_of(recording: Recording, assembly: Assembly, weights: Weights) -> dict[
     ``arena``     bytes for intermediate values; ``faults`` words for refusals; ``numbers`` those that kernels are told, as words
     ``kernels``   the names of the kernels in their order, and ``starts`` for each the first of its arguments
     ``sources``   of all arguments, one kernel's behind the other's, and their ``offsets``: names where the source is the code
-    ``calls``     (how many kernels, the op that may have refused its values when they have run, or ``None``)
+    ``calls``     (how many kernels, and what may have refused its values when they have run: ``("index", op)``, ``("value", op)`` or ``None``)
     ``results``   for each result which of the ``outputs``, (shape, dtype), it is
     """
     threads.pool()
     with compiling_for(assembly):
         recording.trace.mark()
         plan = _Plan(Lowered(recording.trace))
-    left = [plan.nodes[step.node].op.name.removeprefix("aten.") for step in plan.steps if not step.compiled]
+    left = [plan.nodes[step.node].op for step in plan.steps if not step.compiled]
     if left:
-        names = ", ".join(dict.fromkeys(name.lstrip("_") for name in left))
+        names = ", ".join(dict.fromkeys(_name(op.name) for op in left if op is not PROJECT))
         raise ExportError(f"no kernels of machine code compute {names} here, which a slim model would need NumPy's meaning for")
     return _Writer(recording, assembly, plan, weights).plan()
 
@@ -100,19 +101,24 @@ class _Writer:
         self.sources.append(source)
         self.offsets.append(offset)
 
-    def _calls(self) -> Iterator[tuple[int, str | None]]:
+    def _calls(self) -> Iterator[tuple[int, tuple[str, str] | None]]:
         """Runs of kernels: one that may refuse its values ends such a run."""
-        plan = self.made
-        steps = iter(plan.steps)
-        for _, count in plan.calls:
+        steps = iter(self.made.steps)
+        for _, count in self.made.calls:
             *_, last = [next(steps) for _ in range(count)]
-            yield count, self._name_of(last) if last.checked else None
+            yield count, self._refusal(last) if last.checked else None
 
-    def _name_of(self, step: Step) -> str:
-        """The op that a step computes and may refuse."""
-        checks = [source for source, _ in step.arguments if source in self.made.checks]
-        node = step.node if step.node >= 0 or not checks else checks[0]
-        return str(self.made.nodes[node].op.name).lstrip("_")
+    def _refusal(self, step: Step) -> tuple[str, str]:
+        """What a step may refuse: kernels of their own do so for an index, loops for the values that a part of theirs checks."""
+        if step.native:
+            return "index", _name(self.made.nodes[step.node].op.name)
+        check = next(source for source, _ in step.arguments if source in self.made.checks)
+        return "value", _name(self.made.nodes[check].op.name.removesuffix(" part"))
+
+
+def _name(op: str) -> str:
+    """An op's name as users know it."""
+    return op.removeprefix("aten.").lstrip("_")
 
 
 def _word(number: float, dtype: Dtype) -> int:
