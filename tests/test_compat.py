@@ -307,3 +307,20 @@ def test_parts_come_before_what_somebody_else_gives_for_missing_names() -> None:
                 raise AssertionError(name)
         """
     )
+
+
+def test_functorch_is_part_of_the_disguise() -> None:
+    python(
+        """
+        import functorch, torch
+        from functorch import make_functional, vmap
+        from functorch.experimental.control_flow import cond, map
+        from torch._functorch.eager_transforms import jvp
+        from torch._functorch.make_functional import make_functional as same
+        assert vmap is torch.func.vmap and jvp is torch.func.jvp and cond is torch.cond and make_functional is same
+        try:
+            import functorch.dim
+        except ModuleNotFoundError as error:
+            assert error.name == "functorch.dim"
+        """
+    )

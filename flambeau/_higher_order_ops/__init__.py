@@ -1,4 +1,4 @@
-"""Control flow as functions of functions: ``torch.cond`` and ``torch.while_loop``.
+"""Control flow as functions of functions: ``torch.cond`` and ``torch.while_loop``; :mod:`.loops` has maps and scans.
 
 For PyTorch's compiler they are the way to keep a branch that depends on values in a graph. Here they run what they are given.
 

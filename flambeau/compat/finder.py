@@ -151,7 +151,7 @@ class _Spawn(importlib.abc.Loader):
 
 
 class TorchFinder(importlib.abc.MetaPathFinder):
-    """A ``sys.meta_path`` entry that answers for ``torch`` and everything below it, and for what starts new processes."""
+    """A ``sys.meta_path`` entry that answers for ``torch`` and everything below it, for ``functorch``, and for what starts new processes."""
 
     def find_distributions(self, context: Any = None) -> Iterator[Any]:
         """The installed package ``torch``, of whose version libraries ask ``importlib.metadata``."""
@@ -174,10 +174,10 @@ class TorchFinder(importlib.abc.MetaPathFinder):
             if spec is not None and spec.loader is not None and (is_public(fullname) or fullname in MOVED):
                 spec.loader = _Named(spec.loader)
             return spec
-        if top != "torch":
+        if top != "torch" and fullname not in SPELLINGS:
             return None
         real = f"flambeau.{rest}" if rest else "flambeau"
-        if is_public(real) and _exists(real):
+        if top == "torch" and is_public(real) and _exists(real):
             return importlib.machinery.ModuleSpec(fullname, _SameModule(real), is_package=_has_parts(real, fullname))
         if fullname in SPELLINGS:
             return importlib.machinery.ModuleSpec(fullname, _Spelled(), is_package=True)
