@@ -196,7 +196,8 @@ def get_device_module(device: Any = None) -> Any:  # noqa: F811
 
 tensor = _exchange.tensor
 to_dlpack = _exchange.to_dlpack
-UntypedStorage, TypedStorage = _storages.UntypedStorage, _typed_storages.TypedStorage
+UntypedStorage = StorageBase = _storages.UntypedStorage
+TypedStorage = _typed_storages.TypedStorage
 globals().update(_typed_storages.LEGACY)
 Storage = _typed_storages.LEGACY["FloatStorage"]
 
@@ -205,7 +206,7 @@ Storage = _typed_storages.LEGACY["FloatStorage"]
 _LAZY = frozenset(
     {"nested", "nn", "optim", "utils", "linalg", "fft", "special", "cuda", "backends", "serialization", "compat", "distributions", "amp",
      "func", "jit", "testing", "masked", "signal", "overrides", "compiler", "onnx", "multiprocessing", "distributed",
-     "return_types", "library", "ao", "sparse", "export", "_C", "_dynamo", "_subclasses", "__config__", "_logging", "_utils", "accelerator", "futures", "quasirandom", "cpu", "fx", "hub",
+     "return_types", "library", "ao", "sparse", "export", "_C", "_dynamo", "_guards", "_subclasses", "__config__", "_logging", "_utils", "accelerator", "futures", "quasirandom", "cpu", "fx", "hub",
      "mps", "profiler", "slim", "storage", "xpu"}
 )  # fmt: skip
 _LAZY_NAMES = {

@@ -41,8 +41,7 @@ def vmap(
     @functools.wraps(func)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         _check_out_dims(func, out_dims)
-        given, spec = tree_flatten(args)
-        dims, size = _mapped_dims(func, in_dims, given, spec)
+        size, dims, given, spec = steps.taken_apart(func, in_dims, args)
         if chunk_size is None or chunk_size >= size:
             return _call(func, size, given, dims, spec, out_dims, randomness, kwargs)
         starts = range(0, size, chunk_size)
@@ -60,9 +59,20 @@ def _call(
     func: Callable, size: int, given: Sequence, dims: list, spec: TreeSpec, out_dims: Any, randomness: str, kwargs: dict
 ) -> Any:
     with interception.level(size, randomness) as level:
-        samples = [t if d is None else level.wrap(t.movedim(d, 0) if d else t) for t, d in zip(given, dims)]
-        results = func(*tree_unflatten(samples, spec), **kwargs)
-        return _unwrapped(func, level, results, out_dims)
+        results = func(*steps.samples_of(level, dims, given, spec), **kwargs)
+        return steps.unwrapped(func, level, results, out_dims)
+
+
+def taken_apart(func: Callable, in_dims: Any, args: tuple) -> tuple[int, list, list, TreeSpec]:
+    """How many samples there are; the dim of each tensor among the arguments that they lie along; these, and their structure."""
+    given, spec = tree_flatten(args)
+    dims, size = _mapped_dims(func, in_dims, given, spec)
+    return size, dims, given, spec
+
+
+def samples_of(level: Level, dims: Sequence, given: Sequence, spec: TreeSpec) -> Any:
+    """The arguments of one sample."""
+    return tree_unflatten([t if d is None else level.wrap(t.movedim(d, 0) if d else t) for t, d in zip(given, dims)], spec)
 
 
 def _mapped_dims(func: Callable, in_dims: Any, given: list, spec: TreeSpec) -> tuple[list, int]:
@@ -113,7 +123,7 @@ def _mapped_dims(func: Callable, in_dims: Any, given: list, spec: TreeSpec) -> t
     return dims, sizes[0]
 
 
-def _unwrapped(func: Callable, level: Level, results: Any, out_dims: Any) -> Any:
+def unwrapped(func: Callable, level: Level, results: Any, out_dims: Any) -> Any:
     """The results with their samples along ``out_dims``."""
     if results.__class__ is Batched and results._level is level and out_dims.__class__ is int and not out_dims:
         return results._value
@@ -127,11 +137,11 @@ def _unwrapped(func: Callable, level: Level, results: Any, out_dims: Any) -> Any
             f"vmap({_name(func)}, ..., out_dims={out_dims})(<inputs>): out_dims is not compatible with the structure of `outputs`. "
             f"out_dims has structure {tree_structure(out_dims)} but outputs has structure {spec}."
         )
-    return tree_unflatten([_samples(func, level, x, dim) for x, dim in zip(found, dims, strict=True)], spec)
+    return tree_unflatten([joined(_name(func), level, x, dim) for x, dim in zip(found, dims, strict=True)], spec)
 
 
-def _samples(func: Callable, level: Level, x: Any, dim: int | None) -> Any:
-    name = _name(func)
+def joined(name: str, level: Level, x: Any, dim: int | None) -> Any:
+    """A result of all samples, along a dim; ``None`` says that they have it in common."""
     if dim is None:
         if level.has(x):
             raise ValueError(f"vmap({name}, ...): `{name}` can not return a BatchedTensor when out_dim is None")
@@ -165,3 +175,12 @@ def _name(func: Callable) -> str:
     if hasattr(func, "__name__"):
         return func.__name__
     return f"functools.partial({_name(func.func)}, ...)" if isinstance(func, functools.partial) else repr(func)
+
+
+class Steps:
+    """What ``vmap`` does around a function; :mod:`flambeau._functorch.vmap` has others where libraries replace them."""
+
+    taken_apart, samples_of, unwrapped = staticmethod(taken_apart), staticmethod(samples_of), staticmethod(unwrapped)
+
+
+steps = Steps()

@@ -37,16 +37,19 @@ class Transform:
             raise ValueError("cache_size must be 0 or 1")
         self._cache_size = cache_size
         self._cached_x_y: tuple = (None, None)
+        self._inv: Transform | None = None
 
     @property
     def inv(self) -> Transform:
-        return _InverseTransform(self)
+        if self._inv is None:
+            self._inv = _InverseTransform(self)
+        return self._inv
 
     def with_cache(self, cache_size: int = 1) -> Transform:
         if self._cache_size == cache_size:
             return self
         new = type(self).__new__(type(self))
-        new.__dict__.update(self.__dict__, _cache_size=cache_size, _cached_x_y=(None, None))
+        new.__dict__.update(self.__dict__, _cache_size=cache_size, _cached_x_y=(None, None), _inv=None)
         return new
 
     def __call__(self, x):

@@ -14,7 +14,7 @@ from flambeau.tensor.tensor import disabled_torch_function
 __all__ = ["Buffer", "Parameter", "UninitializedBuffer", "UninitializedParameter", "is_lazy"]
 
 
-class _ParameterType(type(Tensor)):
+class _ParameterMeta(type(Tensor)):
     """A tensor of a class of its own, of the user's or a sparse one, is a Parameter if it has been marked as one."""
 
     def __instancecheck__(cls, instance: object) -> bool:
@@ -23,7 +23,7 @@ class _ParameterType(type(Tensor)):
         return cls is Parameter and isinstance(instance, Tensor) and getattr(instance, "_is_param", False)
 
 
-class Parameter(Tensor, metaclass=_ParameterType):
+class Parameter(Tensor, metaclass=_ParameterMeta):
     """A tensor that a Module counts among its ``parameters()`` when it is assigned as an attribute.
 
     It shares the memory of ``data`` and is a leaf of the graph. Where ``data`` is of a class of its own, so is the result, which
@@ -81,14 +81,14 @@ class Parameter(Tensor, metaclass=_ParameterType):
         return "Parameter containing:\n" + super().__repr__()
 
 
-class _BufferType(type(Tensor)):
+class _BufferMeta(type(Tensor)):
     """A Buffer is any Tensor that has been marked as one."""
 
     def __instancecheck__(cls, instance: object) -> bool:
         return isinstance(instance, Tensor) and getattr(instance, "_is_buffer", False)
 
 
-class Buffer(Tensor, metaclass=_BufferType):
+class Buffer(Tensor, metaclass=_BufferMeta):
     """A tensor that a Module registers as a buffer when it is assigned as an attribute.
 
     A buffer is state without a gradient (running statistics, masks). It moves with the module and,

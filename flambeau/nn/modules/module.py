@@ -41,6 +41,9 @@ from flambeau.tensor import Tensor
 # PyTorch's names for them, that programs look at. A program that puts a new dictionary there takes no hook away.
 _global_backward_hooks, _global_backward_pre_hooks = global_backward_hooks, global_backward_pre_hooks
 _global_forward_hooks, _global_forward_pre_hooks = global_forward_hooks, global_forward_pre_hooks
+_global_buffer_registration_hooks = _hooks.buffer_registration_hooks
+_global_module_registration_hooks = _hooks.module_registration_hooks
+_global_parameter_registration_hooks = _hooks.parameter_registration_hooks
 
 __all__ = [
     "Module",
