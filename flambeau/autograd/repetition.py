@@ -18,7 +18,7 @@ from flambeau import dispatch
 from flambeau.autograd import rules
 from flambeau.autograd.accumulation import Accumulation, accumulation_of
 from flambeau.autograd.anomaly import anomaly
-from flambeau.autograd.entries import OpBackward, Pattern
+from flambeau.autograd.entries import OpBackward
 from flambeau.autograd.following import MAX_ENTRIES, contents_of, follower
 from flambeau.autograd.function import BackwardNode
 from flambeau.autograd.graph import AccumulateGrad, Node, accumulate, edge_of, full_of, next_sequence
@@ -79,12 +79,14 @@ _seen: set[int] = set()
 OFTEN = 16
 """Repetitions after which a pass gets a function: compiling that costs about as much as some dozens of them."""
 MAX_FOLLOWERS = 64
-"""Of passes that begin at the same pattern."""
+"""Of passes that begin alike."""
 MAX_TRIED = 8
 """Of functions for passes of other lengths than the one that is to be followed."""
 
-_followers: dict[Pattern, list[tuple[int, Callable]]] = {}
-"""By the pattern of the first entry, the lengths of passes that repeat often and their functions, the last one that was run first."""
+_followers: dict[tuple, list[tuple[int, Callable]]] = {}
+"""By where passes that repeat often begin (see :func:`_begin_of`), their lengths and functions, the last one that was run first."""
+MAX_BEGINS = 1024
+DEPTH = 4
 
 
 def forget() -> None:
@@ -100,7 +102,8 @@ def follow(t: Tensor, retain_graph: bool) -> bool | dict[Node, Sequence]:
     Where it must run in full after all, what custom functions have returned already, by their entries.
     """
     entry = t.grad_fn
-    candidates = _followers.get(entry.pattern) if isinstance(entry, OpBackward) else None
+    begins = _begin_of(entry) if isinstance(entry, OpBackward) else ()
+    candidates = _followers.get(begins)
     if candidates is None or config.eager or anomaly.enabled or dispatch.autocast.cast is not None or dispatch.watch is not None:
         return False
     length = _length(entry)
@@ -117,7 +120,7 @@ def follow(t: Tensor, retain_graph: bool) -> bool | dict[Node, Sequence]:
         grad_mode.enabled = previous
     if candidate is not candidates[0] or candidate[0] != length:
         others = [other for other in candidates if other is not candidate]
-        _followers[entry.pattern] = [(length, candidate[1]), *others]
+        _followers[begins] = [(length, candidate[1]), *others]
     begin()
     if len(graph.trace) >= config.max_pending_nodes:
         after_record()
@@ -136,6 +139,18 @@ _begun = 0
 def _length(entry: Node) -> int:
     """How many entries have been made since the last pass: that of this one is most likely one of as many entries."""
     return entry.sequence - _begun
+
+
+def _begin_of(entry: Node) -> tuple:
+    """The patterns of the first entries of a pass, one behind the other: steps of other sizes often have the same first one, a scalar's."""
+    found = [entry.pattern]
+    while len(found) < DEPTH and entry.edges:
+        edge = entry.edges[0]
+        if edge is None:
+            break
+        entry = edge[0]
+        found.append(entry.pattern)
+    return tuple(found)
 
 
 def _likely(candidates: list[tuple[int, Callable]], length: int) -> list[tuple[int, Callable]]:
@@ -310,8 +325,11 @@ def _learn(found: Survey, known: Pass) -> None:
     is_given = given[0] is not one._storage.node or found.key[4] is not dispatch.layout_of(one)
     if shape.numel() == 1 and dtype.kind == dtypes.FLOATING and not is_given:
         function = follower(entries, number, given, known)
-        others = _followers.get(first.pattern, ())
-        _followers[first.pattern] = [(_length(first), function), *others][:MAX_FOLLOWERS]
+        begins = _begin_of(first)
+        others = _followers.get(begins, ())
+        if len(_followers) >= MAX_BEGINS:
+            _followers.clear()
+        _followers[begins] = [(_length(first), function), *others][:MAX_FOLLOWERS]
 
 
 def _contents(results: Sequence) -> list[Value | None]:

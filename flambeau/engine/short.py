@@ -26,7 +26,7 @@ from flambeau.engine.trace import Trace, kind_of
 if TYPE_CHECKING:
     from flambeau.engine.plan import Plan
 
-MOST, KEPT = 8, 3
+MOST, KEPT = 24, 12
 """Nodes of a little trace, and results of it that somebody sees."""
 LITTLE = 1 << 14
 """Elements that a little trace reads and makes, and passes from node to node; its kernels run with the GIL held."""
@@ -37,6 +37,10 @@ ways: dict[tuple, list[Way]] = {}
 """By the kinds of the nodes (of one alone, its kind) and the shape of the first input."""
 
 _kind, _inputs = attrgetter("kind"), attrgetter("inputs")
+
+
+_names = [[name for name in ("value", "op", "attrs", "inputs") for _ in range(count)] for count in range(KEPT + 1)]
+"""Of what changes in so many nodes when they become leaves."""
 
 
 class Output(NamedTuple):
@@ -87,7 +91,7 @@ class Way:
         self.kept = kept
         places = [i for i, is_kept in enumerate(kept) if is_kept]
         outputs = [Output(i, tuple(trace.nodes[i].shape), trace.nodes[i].dtype.np) for i in places]
-        self.outputs: list[Any] = [*outputs, *[None] * (KEPT - len(outputs))]
+        self.outputs = outputs
         self._lay_out(len(slots), places)
 
     def _lay_out(self, leaves: int, places: list[int]) -> None:
@@ -147,16 +151,13 @@ def run() -> bool:
             elif want is not None and x is not (leaves[~want] if want < 0 else nodes[want]):
                 break
         else:
-            first, second, third = way.outputs
-            value2 = value3 = None
+            outputs = way.outputs
+            first = outputs[0]
             value = np.empty(first.shape, first.dtype)
             given.append(value)
-            if second is not None:
-                value2 = np.empty(second.shape, second.dtype)
-                given.append(value2)
-            if third is not None:
-                value3 = np.empty(third.shape, third.dtype)
-                given.append(value3)
+            if len(outputs) > 1:
+                values = [value, *[np.empty(shape, dtype) for _, shape, dtype in outputs[1:]]]
+                given += values[1:]
             for place in way.numbers:
                 given.append(inputs[place])
             if way.fixed:
@@ -167,18 +168,17 @@ def run() -> bool:
                 way.fault[:] = array("q", [0] * len(way.fault))
                 return False
             way.plan.runs += 1
+            others: Any = ()
+            if len(outputs) > 1:  # in one call, which no code of Python's interrupts
+                made, count = [nodes[number] for number, _, _ in outputs], len(outputs)
+                others = map(setattr, made * 4, _names[count], [*values, *[None] * count, *[NO_ATTRS] * count, *[()] * count])
             if trace != nodes:
                 return False  # a signal handler has run it, or another thread has recorded more
-            del trace[:]  # no call from the line before on
+            del trace[:]  # no call between this line and the last
             graph.fallible = False
             x = nodes[first.number]
             x.value, x.op, x.attrs, x.inputs = value, None, NO_ATTRS, ()
-            if second is not None:
-                x = nodes[second.number]
-                x.value, x.op, x.attrs, x.inputs = value2, None, NO_ATTRS, ()
-            if third is not None:
-                x = nodes[third.number]
-                x.value, x.op, x.attrs, x.inputs = value3, None, NO_ATTRS, ()
+            any(others)
             return True
     return False
 

@@ -37,7 +37,8 @@ _NO_DIMS = (
 def getitem(x: Tensor, key) -> Tensor:
     """``x[key]``: a view for numbers (0-dim integer tensors too), slices, ``None`` and ``...``; a copy where tensors or masks
     index."""
-    if x.__class__ is Tensor and dispatch.watch is None and x._tangent is None:
+    by_tensor = key.__class__ is Tensor and key._shape
+    if not by_tensor and x.__class__ is Tensor and dispatch.watch is None and x._tangent is None:
         layout, storage = x._layout or layout_of(x), x._storage
         if layout.parts is not None and x._history == storage.history and not (layout.requires_grad and grad_mode.enabled):
             place = _row(x, layout, key) if key.__class__ is int else _place(x, layout, key)
@@ -50,7 +51,7 @@ def getitem(x: Tensor, key) -> Tensor:
         return x
     if key.__class__ is Tensor and not key._shape and x._shape and _is_number(key):
         return getitem(x, key.item())
-    view, indices = (x, (key,)) if key.__class__ is Tensor and key._shape and x._shape else _apply_basic(x, key)
+    view, indices = (x, (key,)) if by_tensor and x._shape else _apply_basic(x, key)
     if indices is None:
         return view if view is not x else _slice(x, 0, key) if key.__class__ is slice and x._shape else alias(x)
     picked = _picked(view, indices)
@@ -82,43 +83,89 @@ def _row(x: Tensor, layout: Layout, i: int, d: int = 0) -> tuple | None:
 
 def _place(x: Tensor, layout: Layout, key) -> tuple | None:
     """The place of ``x[key]`` for numbers, slices, ``None`` and ``...``; ``None`` for whatever is more than that, or wrong."""
-    if key.__class__ is not tuple:
-        key = (key,)
-    shape, steps, offset = layout.shape, steps_of(layout), x._offset
-    if len(key) == 2 == len(steps):  # rows, columns and elements of a matrix
+    if key.__class__ is tuple and len(key) == 2 and key[1].__class__ is int and len(layout.shape) == 2:  # an element, or a column
         i, j = key
         if i.__class__ is int:
-            if j.__class__ is slice and j == _WHOLE:
-                return _row(x, layout, i)
-            if j.__class__ is int:
-                m, n = shape
-                if not (-m <= i < m and -n <= j < n):
-                    return None
-                offset += (i if i >= 0 else i + m) * steps[0] + (j if j >= 0 else j + n) * steps[1]
-                return SCALAR, None, offset, little_window(layout, SCALAR, None)
-        elif j.__class__ is int and i.__class__ is slice and i == _WHOLE:
+            (m, n), (row, column) = layout.shape, steps_of(layout)
+            if not (-m <= i < m and -n <= j < n):
+                return None
+            return SCALAR, None, x._offset + (i % m) * row + (j % n) * column, little_window(layout, SCALAR, None)
+        if i.__class__ is slice and i == _WHOLE:
             return _row(x, layout, j, 1)
+    cut: list = []
+    numbers: list[int] = []
+    for part in key if key.__class__ is tuple else (key,):
+        kind = part.__class__
+        if kind is slice:
+            start, stop, step = part.start, part.stop, part.step
+            if start.__class__ not in _SIMPLE or stop.__class__ not in _SIMPLE or step.__class__ not in _SIMPLE:
+                return None
+            cut.append((start, stop, step))
+        elif kind is int:
+            cut.append(int)
+            numbers.append(part)
+        elif part is None or part is Ellipsis:
+            cut.append(part)
+        elif kind is Tensor and not part._shape and _is_number(part):
+            cut.append(int)
+            numbers.append(part.item())
+        else:
+            return None
+    parts: dict = layout.parts  # type: ignore[assignment]
+    known = tuple(cut)
+    found = parts.get(known)
+    if found is None:
+        found = _cut(layout, known)
+        if found is None:
+            return None
+        if len(parts) >= MAX_PARTS:
+            parts.clear()
+        parts[known] = found
+    shape, strides, offset, window, steps = found
+    offset += x._offset
+    for i, (n, step) in zip(numbers, steps):
+        if i < 0:
+            i += n
+        if not 0 <= i < n:
+            return None
+        offset += i * step
+    return shape, strides, offset, window
+
+
+MAX_PARTS = 256
+"""Of one layout, how many parts are remembered."""
+
+
+def _cut(layout: Layout, cut: tuple) -> tuple | None:
+    """What tensors of ``layout`` show where they are cut so: shape, strides, offset and :func:`little_window`, and for each number,
+    which stands as ``int`` in ``cut``, the extent and the step of its dim. Slices are (start, stop, step)."""
+    shape, steps = layout.shape, steps_of(layout)
     extents: list[int] = []
     strides: list[int] = []
-    d, n = 0, len(steps)
-    for part in key:
-        kind = part.__class__
-        if kind is Tensor and not part._shape and _is_number(part):
-            part, kind = part.item(), int
-        if kind is int:
-            if d == n:
+    walks: list[tuple[int, int]] = []
+    offset = d = 0
+    n = len(steps)
+    for part in cut:
+        if part is Ellipsis:
+            end = n - (len([p for p in cut if p is not None]) - 1 - d)
+            if end < d:
                 return None
-            extent = _at(shape, d)
-            if not -extent <= part < extent:
-                return None
-            offset += (part if part >= 0 else part + extent) * steps[d]
-            d += 1
-        elif kind is slice:
-            if d == n or not _SIMPLE.issuperset((part.start.__class__, part.stop.__class__, part.step.__class__)):
-                return None
+            extents += shape[d:end]
+            strides += steps[d:end]
+            d = end
+        elif part is None:
+            extents.append(1)
+            strides.append(_at(shape, d) * steps[d] if d < n else 1)
+        elif d == n:
+            return None
+        else:
             extent, step = _at(shape, d), steps[d]
-            if part != _WHOLE:
-                start, stop, by = part.indices(extent) if part.step is None or part.step > 0 else (0, 0, 0)
+            d += 1
+            if part is int:
+                walks.append((extent, step))
+                continue
+            if part != _ALL:
+                start, stop, by = slice(*part).indices(extent) if part[2] is None or part[2] > 0 else (0, 0, 0)
                 if not by:
                     return None
                 extent = max(0, (stop - start + by - 1) // by)
@@ -126,30 +173,17 @@ def _place(x: Tensor, layout: Layout, key) -> tuple | None:
                 step *= by
             extents.append(extent)
             strides.append(step)
-            d += 1
-        elif part is None:
-            extents.append(1)
-            strides.append(_at(shape, d) * steps[d] if d < n else 1)
-        elif part is Ellipsis:
-            behind = [p for p in key if p is not None]
-            end = n - (len(behind) - 1 - d)
-            if end < d:
-                return None
-            extents += shape[d:end]
-            strides += steps[d:end]
-            d = end
-        else:
-            return None
     if d < n:
         extents += shape[d:]
         strides += steps[d:]
     found = size_of_ints(tuple(extents))
     normal = normal_strides(found, tuple(strides)) if extents else None
-    return found, normal, offset, little_window(layout, found, normal)
+    return found, normal, offset, little_window(layout, found, normal), walks
 
 
 _at = tuple.__getitem__
 _SIMPLE = frozenset((int, type(None)))
+_ALL = (None, None, None)
 SCALAR = Size(())
 
 
@@ -198,10 +232,11 @@ def _where(indices: tuple) -> tuple | None:
 
 
 def _is_there(t: Tensor) -> bool:
-    """Whether the values of a tensor are there; what is pending runs for it, if that is little."""
+    """Whether the values of a tensor are there; what is pending runs for it, if that is little or it is a mask, whose values say how many
+    elements there will be."""
     if t._storage.node.value is not None:
         return not t._storage.is_meta
-    if not is_short(graph.trace) or t._shape.numel() > MANY:
+    if t._shape.numel() > MANY or t._dtype is not dtypes.bool and not is_short(graph.trace):
         return False
     run_ahead(t._storage.node)
     return True

@@ -111,7 +111,11 @@ def _copied(t: Tensor, content: Node) -> Node:
             if len(shape) > 1:
                 value = value.reshape(shape)
     else:
-        value = VIEW.kernel(flat, shape, strides, offset, t._dtype).copy()
+        numbers, size = t._dtype.np, flat.itemsize
+        if numbers.kind != "V" and flat.size:  # as VIEW.kernel looks at it, in fewer steps
+            value = np.ndarray(shape, numbers, flat, offset * size, [s * size for s in strides]).copy()
+        else:
+            value = VIEW.kernel(flat, shape, strides, offset, t._dtype).copy()
     found = _new(Node)  # as graph.leaf makes it
     found.op, found.inputs, found.attrs, found.shape, found.dtype, found.value = None, (), NO_ATTRS, shape, t._dtype, value
     return found

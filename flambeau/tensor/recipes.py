@@ -224,6 +224,9 @@ def learn(op: Op, args: tuple, kwargs: dict, inputs: tuple, results) -> None:
         return
     with lock:  # what another thread has run says no longer what it was
         _learn(op, args, kwargs, inputs, results)
+    key = key_of(op, args, kwargs)
+    if key is not None and key not in op.recipes:
+        op.seen[key] = (run.taken + PATIENCE) * OFTEN  # it was not clear, and is not likely to be soon
 
 
 def _learn(op: Op, args: tuple, kwargs: dict, inputs: tuple, results) -> None:
@@ -302,6 +305,8 @@ def _comes_again(op: Op, args: tuple, kwargs: dict) -> bool:
     return comes_again(op, key)
 
 
+PATIENCE = 64
+"""Traces until a call is looked at again of which it was not clear how it was recorded."""
 OFTEN = 4
 """How often a call comes in one trace until that counts as coming again."""
 
