@@ -9,17 +9,21 @@ import os
 import sys
 from collections.abc import Sequence
 
+from flambeau.diagnosis.language import Text
+
 COMMANDS = {
-    "run": "run a PyTorch script, unmodified, on flambeau",
-    "doctor": "run a script and find its mistakes that raise no error",
-    "explain": "say what a code of an error (FB-SHAPE-01) means, with an example",
-    "ladder": "train one small net in many ways, from NumPy by hand to an own layer, and compare them",
-    "demo": "train a classifier of handwritten digits and show how well it does",
-    "export": "write a model to a file that runs with NumPy alone",
-    "serve": "answer requests for models over HTTP (KServe's and Triton's protocol)",
-    "info": "say what flambeau runs on here",
-    "torchrun": "run a program in several processes, which find each other by torch.distributed",
-    "shim": "make plain `import torch` mean flambeau in this environment",
+    "run": Text("run a PyTorch script, unmodified, on flambeau", "不加修改地运行 PyTorch 脚本"),
+    "doctor": Text("run a script and find its mistakes that raise no error", "运行脚本,找出不报错的错误"),
+    "explain": Text("say what a code of an error (FB-SHAPE-01) means, with an example", "说明错误代码(如 FB-SHAPE-01)的含义,附例子"),
+    "ladder": Text(
+        "train one small net in many ways, from NumPy by hand to an own layer, and compare them", "用多种写法训练同一个小网络(从 NumPy 手写到自定义层)并比较"
+    ),
+    "demo": Text("train a classifier of handwritten digits and show how well it does", "训练手写数字分类器并展示效果"),
+    "export": Text("write a model to a file that runs with NumPy alone", "把模型写成只需 NumPy 即可运行的文件"),
+    "serve": Text("answer requests for models over HTTP (KServe's and Triton's protocol)", "通过 HTTP 提供模型服务(KServe 和 Triton 的协议)"),
+    "info": Text("say what flambeau runs on here", "显示 flambeau 的运行环境"),
+    "torchrun": Text("run a program in several processes, which find each other by torch.distributed", "用多个进程运行程序,它们通过 torch.distributed 相互找到"),
+    "shim": Text("make plain `import torch` mean flambeau in this environment", "让此环境中的 `import torch` 得到 flambeau"),
 }
 
 
@@ -31,10 +35,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     parser = argparse.ArgumentParser(
         prog="flambeau",
-        description="PyTorch programs, unmodified, in Python you can read.",
-        epilog="commands:\n"
+        description=str(Text("PyTorch programs, unmodified, in Python you can read.", "不加修改地运行 PyTorch 程序,用读得懂的 Python 写成。")),
+        epilog=f"{Text('commands', '命令')}:\n"
         + "\n".join(f"  {name:8} {summary}" for name, summary in COMMANDS.items())
-        + "\n\n`flambeau COMMAND --help` says more; `flambeau script.py` is short for `flambeau run script.py`.",
+        + "\n\n"
+        + str(
+            Text(
+                "`flambeau COMMAND --help` says more; `flambeau script.py` is short for `flambeau run script.py`.",
+                "`flambeau COMMAND --help` 有详细说明;`flambeau script.py` 是 `flambeau run script.py` 的简写。",
+            )
+        ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         usage="flambeau COMMAND ...",
     )

@@ -129,3 +129,5 @@ _code("FB-GRAPH-10", "A loss that was made a leaf", "损失成了叶子", "torch
 _code("FB-LOOP-07", "No gradient is left for step()", "step() 时已没有梯度", "zero_grad(), backward(), step(): in this order.", "顺序是 zero_grad()、backward()、step()。")
 _code("FB-MODE-04", "F.dropout in eval mode", "评估模式下的 F.dropout", "F.dropout drops unless it is told training=False.", "F.dropout 默认总在丢弃,除非 training=False。")
 _code("FB-NUMBER-06", "A learning rate that does nothing", "学习率过小", "Steps that are far too small leave everything where it is.", "步子太小,一切都不动。")
+_code("FB-PARAM-06", "A tensor that is no parameter", "张量不是参数", "nn.Parameter registers a tensor with its module.", "nn.Parameter 把张量登记到模块。")
+_code("FB-LOSS-07", "softmax over the batch", "对批做 softmax", "Classes are in dim 1 of (N, C).", "(N, C) 中类别在第 1 维。")

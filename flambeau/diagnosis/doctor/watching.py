@@ -40,6 +40,11 @@ def site() -> Site:
     return (frame.f_code.co_filename, frame.f_lineno) if frame is not None else ("", 0)
 
 
+def state(tensor: Tensor) -> tuple[int, int]:
+    """Another one after each write to a tensor, one through its ``.data`` too."""
+    return id(tensor._storage), getattr(tensor._storage, "version", 0)
+
+
 class Call(NamedTuple):
     """A call of an op by the program or by a layer; not those that ops make in turn."""
 
@@ -79,8 +84,8 @@ class Watch(Observer):
         """The nets that were called."""
         self.uses: dict[int, int] = {}
         """How often each module was called while its net was called with gradients on, by its id."""
-        self.parameters: dict[int, tuple[str, Tensor, int]] = {}
-        """The parameters of those nets by id: name, tensor, and its version when it was first seen."""
+        self.parameters: dict[int, tuple[str, Tensor, tuple[int, int]]] = {}
+        """The parameters of those nets by id: name, tensor, and its state when it was first seen."""
         self.optimizers: list[Optimizer] = []
         """Those that were made or have made a step: kept, as a program's function ends before the doctor looks."""
         self.stepped: set[int] = set()
@@ -154,7 +159,7 @@ class Watch(Observer):
             self.modules[id(module)] = module
         for name, parameter in module.named_parameters():
             if id(parameter) not in self.parameters:
-                self.parameters[id(parameter)] = (f"{type(module).__name__}.{name}", parameter, parameter._version)
+                self.parameters[id(parameter)] = (f"{type(module).__name__}.{name}", parameter, state(parameter))
         if not self._inside:
             root = Root(module, module.training, bool(dispatch.grad_mode.enabled), output, site())
             self.roots.append(root)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flambeau.diagnosis.doctor.rule import Rule
-from flambeau.diagnosis.doctor.watching import Call, Site
+from flambeau.diagnosis.doctor.watching import Call, Site, state
 from flambeau.diagnosis.language import Text
 from flambeau.tensor import Tensor
 
@@ -49,7 +49,7 @@ for t in range(4):
     def __init__(self, watch: Any) -> None:
         super().__init__(watch)
         self._leaves: dict[int, Tensor] = {}
-        self._version: dict[int, int] = {}  # of each leaf when its last backward pass was over
+        self._state: dict[int, tuple[int, int]] = {}  # of each leaf when its last backward pass was over
         self._old: set[int] = set()  # leaves whose gradient holds what an update has used
         self._times: dict[int, int] = {}
         self._site: Site = ("", 0)
@@ -64,7 +64,7 @@ for t in range(4):
         for key, leaf in self._leaves.items():
             grad = leaf._grad
             there = grad is not None and not grad.is_sparse and bool((grad != 0).any())
-            updated = key in self._version and leaf._version != self._version[key]
+            updated = key in self._state and state(leaf) != self._state[key]
             if not there:
                 self._old.discard(key)
             elif updated:
@@ -77,7 +77,7 @@ for t in range(4):
         self._site = site
 
     def after_backward(self, loss: Tensor, site: Site) -> None:
-        self._version = {key: leaf._version for key, leaf in self._leaves.items()}
+        self._state = {key: state(leaf) for key, leaf in self._leaves.items()}
 
     def finished(self) -> None:
         self._look()
@@ -116,7 +116,7 @@ class StepMissing(Rule):
         for optimizer in self.watch.optimizers:
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
             known = [self.watch.parameters[id(p)] for p in parameters if id(p) in self.watch.parameters and p._grad is not None]
-            if id(optimizer) not in self.watch.stepped and known and all(p._version == version for _, p, version in known):
+            if id(optimizer) not in self.watch.stepped and known and all(state(p) == first for _, p, first in known):
                 self.report(
                     self._sites[-1],
                     Text(

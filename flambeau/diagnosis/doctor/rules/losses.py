@@ -9,6 +9,7 @@ from flambeau.diagnosis.language import Text
 from flambeau.tensor import Tensor
 
 _DIFFERENCES = ("sub", "rsub", "nn.functional.mse_loss", "nn.functional.l1_loss", "nn.functional.smooth_l1_loss", "nn.functional.huber_loss")
+_EQUALITIES = ("eq", "ne")
 _ASKED_FOR = ("unsqueeze", "expand", "repeat", "Tensor.expand", "Tensor.repeat", "broadcast_to")
 
 
@@ -24,6 +25,8 @@ class ColumnAgainstRow(Rule):
         """
 import torch
 
+labels = torch.randint(0, 2, (8,))
+same = labels[:, None] == labels
 points = torch.randn(8, requires_grad=True)
 others = torch.randn(8)
 table = (points.unsqueeze(1) - others).abs()
@@ -34,15 +37,15 @@ distances = x - torch.randn(8)
     )
 
     def ran(self, call: Call) -> None:
-        if call.op not in _DIFFERENCES or len(call.tensors) < 2:
+        if call.op not in (*_DIFFERENCES, *_EQUALITIES) or len(call.tensors) < 2:
             return
         a, b = call.tensors[:2]
         shapes = sorted((tuple(a.shape), tuple(b.shape)), key=len)
         if not (len(shapes[0]) == 1 and shapes[0][0] > 1 and shapes[1] == (shapes[0][0], 1)):
             return
-        if a.requires_grad == b.requires_grad:
-            return
         column = a if a.ndim == 2 else b
+        if column._base is not None if call.op in _EQUALITIES else a.requires_grad == b.requires_grad:
+            return
         made = self.watch.producer(column)
         if made is not None and made.op in _ASKED_FOR:
             return
@@ -128,6 +131,36 @@ torch.nn.NLLLoss()(torch.log(torch.softmax(scores, 1)), torch.tensor([0, 1, 2, 0
             )
 
 
+class OverTheBatch(Rule):
+    """log_softmax over dim 0 of rows of scores, before nll_loss: samples compete, and not classes."""
+
+    code = "FB-LOSS-07"
+    innocent = (
+        """
+import torch
+
+torch.softmax(torch.randn(4, 3, requires_grad=True), dim=0).sum().backward()  # weights of the samples: perhaps it is meant
+""",
+    )
+
+    def ran(self, call: Call) -> None:
+        if call.op != "nn.functional.nll_loss" or not call.tensors or call.tensors[0].ndim != 2:
+            return
+        made = self.watch.producer(call.tensors[0])
+        if made is None or made.op.rpartition(".")[2] != "log_softmax":
+            return
+        dim = made.keywords.get("dim", made.args[1] if len(made.args) > 1 else None)
+        if dim in (0, -2):
+            self.report(
+                made.site,
+                Text(
+                    "log_softmax over dim 0 makes the samples of a batch compete, not the classes of a sample",
+                    "对第 0 维做 log_softmax 是让一批中的样本相互竞争,而不是一个样本的各类别",
+                ),
+                Text("log_softmax(scores, dim=1)", "log_softmax(scores, dim=1)"),
+            )
+
+
 class ViewForPermute(Rule):
     """view or reshape to the same sizes in another order, as only permute would turn them."""
 
@@ -194,4 +227,4 @@ v = torch.randn(3, requires_grad=True)
             )
 
 
-RULES = (ColumnAgainstRow, SoftmaxTwice, SigmoidTwice, NoLogarithm, ViewForPermute, Float64)
+RULES = (ColumnAgainstRow, SoftmaxTwice, SigmoidTwice, NoLogarithm, OverTheBatch, ViewForPermute, Float64)

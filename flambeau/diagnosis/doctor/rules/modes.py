@@ -16,6 +16,8 @@ from flambeau.tensor import Tensor
 _JUDGING = ("argmax", "max", "topk", "nn.functional.cross_entropy", "nn.functional.nll_loss", "nn.functional.mse_loss",
             "nn.functional.binary_cross_entropy_with_logits", "nn.functional.binary_cross_entropy")  # fmt: skip
 
+_CHOOSING = ("argmax", "max", "topk")
+
 
 def has_modes(module: Module) -> list[Module]:
     """The layers of a net that behave otherwise in eval mode."""
@@ -53,30 +55,53 @@ for t in range(3):
     def __init__(self, watch: Any) -> None:
         super().__init__(watch)
         self._answers: dict[int, tuple[Tensor, Root]] = {}
+        self._judged: list[Root] = []  # with a graph: perhaps of the loss that comes
+        self._times: dict[Site, int] = {}
         self._said: set[Site] = set()
 
     def left(self, root: Root) -> None:
-        if not root.grad and root.training and self.watch.steps and any(m.training for m in has_modes(root.module)):
+        if root.training and self.watch.steps and any(m.training for m in has_modes(root.module)):
             for tensor in tensors_in(root.output):
                 self._answers[id(tensor)] = tensor, root
 
+    def ran(self, call: Call) -> None:
+        found = self._answers.get(id(call.tensors[0])) if call.op in _JUDGING and call.tensors else None
+        if found is None:
+            return
+        root = found[1]
+        if not root.grad:
+            self._say(root)
+        elif call.op in _CHOOSING and all(root is not r for r in self._judged):
+            self._judged.append(root)
+
     def before_backward(self, loss: Tensor, site: Site) -> None:
+        self._count([root for root in self._judged if not reaches(loss, root)])
         self._answers.clear()
 
-    def ran(self, call: Call) -> None:
-        if call.op not in _JUDGING or not call.tensors or id(call.tensors[0]) not in self._answers:
-            return
-        root = self._answers[id(call.tensors[0])][1]
+    def finished(self) -> None:
+        self._count(self._judged)
+
+    def _count(self, tests: list[Root]) -> None:
+        """Choices that no loss was made of: where there are several, it is a test."""
+        for root in tests:
+            self._times[root.site] = self._times.get(root.site, 0) + 1
+            if self._times[root.site] == 3:
+                self._say(root)
+        self._judged = []
+
+    def _say(self, root: Root) -> None:
         if root.site in self._said:
             return
         self._said.add(root.site)
-        layers = sorted({type(m).__name__ for m in has_modes(root.module)})
+        layers = has_modes(root.module)
+        names = ", ".join(sorted({type(m).__name__ for m in layers}))
+        drops = any(isinstance(m, _DropoutNd) for m in layers)
         self.report(
             root.site,
             Text(
-                f"{type(root.module).__name__} is judged in training mode: {', '.join(layers)} drop values at random, or use and change the statistics of "
-                "this batch",
-                f"在训练模式下测试 {type(root.module).__name__}:{'、'.join(layers)} 会随机丢弃数值,或使用并改变这一批的统计量",
+                f"{type(root.module).__name__} is tested in training mode: its {names} "
+                + ("drops values at random" if drops else "goes by the statistics of this batch, and changes what it has learnt"),
+                f"在训练模式下测试 {type(root.module).__name__}:其中的 {names} " + ("会随机丢弃数值" if drops else "使用这一批的统计量,并改变已学到的"),
             ),
             Text("model.eval() before the test, model.train() after it", "测试之前 model.eval(),之后 model.train()"),
         )
@@ -98,7 +123,7 @@ class EvalInTraining(Rule):
                 continue
             if root.training:
                 self._trained.add(id(root.module))
-            elif id(root.module) in self._trained and has_modes(root.module) and _reaches(loss, root):
+            elif id(root.module) in self._trained and has_modes(root.module) and reaches(loss, root):
                 self._suspects[id(root.module)] = root, self.watch.steps
 
     def finished(self) -> None:
@@ -115,7 +140,7 @@ class EvalInTraining(Rule):
                 )
 
 
-def _reaches(loss: Tensor, root: Root) -> bool:
+def reaches(loss: Tensor, root: Root) -> bool:
     """Whether the graph of a loss goes through what a net gave."""
     wanted = {id(t.grad_fn) for t in tensors_in(root.output) if t.grad_fn is not None}
     seen: set[int] = set()
@@ -159,7 +184,7 @@ for t in range(4):
 
     def before_backward(self, loss: Tensor, site: Site) -> None:
         for root in self.watch.roots:
-            if root.site in self._tests and _reaches(loss, root):
+            if root.site in self._tests and reaches(loss, root):
                 del self._tests[root.site]
 
     def finished(self) -> None:

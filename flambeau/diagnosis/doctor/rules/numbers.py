@@ -132,7 +132,9 @@ class Explodes(Rule):
                     f"the loss grows from step to step, from {finite[0]:.4g} to {finite[-1]:.4g}: each step goes too far{rate}",
                     f"损失一步比一步大,从 {finite[0]:.4g} 到 {finite[-1]:.4g}:步子太大{rate}",
                 ),
-                Text("take a tenth of the learning rate, and again, until the loss falls", "把学习率降到十分之一,直到损失下降"),
+                Text("take a tenth of the learning rate, and again, until the loss falls", "把学习率降到十分之一,直到损失下降")
+                if rates
+                else Text("take a tenth of the learning rate; and is the sign right, w -= lr * w.grad?", "把学习率降到十分之一;符号对吗,是 w -= lr * w.grad?"),
             )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from flambeau.diagnosis.doctor.rule import Rule
-from flambeau.diagnosis.doctor.watching import Root, Site
+from flambeau.diagnosis.doctor.watching import Root, Site, state
 from flambeau.diagnosis.language import Text
 from flambeau.nn import Module
 from flambeau.tensor import Tensor
@@ -99,7 +99,7 @@ for t in range(3):
         if watch.steps < 2:
             return
         optimized = {id(p): p for o in watch.optimizers if id(o) in watch.stepped for group in o.param_groups for p in group["params"]}
-        lost = [(n, p) for n, p, version in watch.parameters.values() if id(p) not in optimized and p._grad is not None and p._version == version]
+        lost = [(n, p) for n, p, first in watch.parameters.values() if id(p) not in optimized and p._grad is not None and state(p) == first]
         if not lost or not optimized:
             return
         names = ", ".join(n for n, _ in lost[:4]) + (", ..." if len(lost) > 4 else "")
@@ -109,8 +109,9 @@ for t in range(3):
                 "FB-PARAM-04",
                 self._site,
                 Text(
-                    f"the optimizer has {len(strangers)} parameters that no net uses, and lacks {names}: a layer was replaced after it was made",
-                    f"优化器里有 {len(strangers)} 个网络不用的参数,却没有 {names}:建优化器之后层被替换了",
+                    f"the optimizer has {len(strangers)} parameters that no net uses, and lacks {names}: it was made for another net, or a layer was "
+                    "replaced after it was made",
+                    f"优化器里有 {len(strangers)} 个网络不用的参数,却没有 {names}:它是为另一个网络建的,或建好之后层被替换了",
                 ),
                 Text(
                     "make the optimizer when the net is complete, or optimizer.add_param_group({'params': layer.parameters()})",
@@ -195,4 +196,56 @@ for t in range(3):
                 )
 
 
-RULES = (PlainContainer, Untrained, NoGradient)
+class PlainTensor(Rule):
+    """A tensor that a module holds gets gradients, but is no Parameter, and no optimizer has it."""
+
+    code = "FB-PARAM-06"
+    innocent = (
+        """
+import torch
+
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scale = torch.ones(1, requires_grad=True)
+        self.linear = torch.nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.linear(x) * self.scale
+
+
+model = Net()
+optimizer = torch.optim.SGD([*model.parameters(), model.scale], lr=0.01)
+for t in range(3):
+    optimizer.zero_grad()
+    model(torch.randn(8, 4)).pow(2).mean().backward()
+    optimizer.step()
+""",
+    )
+
+    def __init__(self, watch: Any) -> None:
+        super().__init__(watch)
+        self._suspects: dict[int, tuple[Module, str, Tensor, tuple[int, int], Site]] = {}
+
+    def left(self, root: Root) -> None:
+        for module in root.module.modules():
+            for name, value in vars(module).items():
+                if isinstance(value, Tensor) and value._requires_grad and value.is_leaf and id(value) not in self._suspects:
+                    self._suspects[id(value)] = module, name, value, state(value), root.site
+
+    def finished(self) -> None:
+        optimized = {id(p) for o in self.watch.optimizers for group in o.param_groups for p in group["params"]}
+        for module, name, value, first, called in self._suspects.values():
+            if self.watch.steps >= 2 and value._grad is not None and id(value) not in optimized and state(value) == first:
+                self.report(
+                    line_of(type(module), rf"self\.{name}\s*=") or called,
+                    Text(
+                        f"{type(module).__name__}.{name} gets gradients, but is no parameter: parameters() leaves it out, and it is not trained or saved",
+                        f"{type(module).__name__}.{name} 得到了梯度,但不是参数:parameters() 里没有它,它不会被训练或保存",
+                    ),
+                    Text(f"self.{name} = nn.Parameter(...)", f"self.{name} = nn.Parameter(...)"),
+                )
+
+
+RULES = (PlainContainer, Untrained, NoGradient, PlainTensor)
