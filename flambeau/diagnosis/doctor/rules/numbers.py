@@ -120,9 +120,10 @@ class Explodes(Rule):
     def finished(self) -> None:
         rates = [float(group["lr"]) for o in self.watch.optimizers for group in o.param_groups if "lr" in group]
         for where, losses in self._history.items():
-            finite = [abs(v) for v in losses if math.isfinite(v)]
+            finite = [v for v in losses if math.isfinite(v)]
             last = finite[-5:]
-            if len(finite) < 4 or any(b <= a for a, b in zip(last, last[1:])) or finite[-1] < 20 * max(finite[0], 1e-6):
+            # What explodes does so by a factor a step; losses of critics and the like wander, also through 0.
+            if len(finite) < 4 or finite[0] <= 0 or any(b < 1.1 * a for a, b in zip(last, last[1:])) or finite[-1] < max(20 * finite[0], 1):
                 continue
             rate = f" (lr={max(rates):g})" if rates else ""
             self.watch.findings = [f for f in self.watch.findings if f.code != "FB-NUMBER-01"]  # NaN is where it ended
