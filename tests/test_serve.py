@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import importlib.util
 import json
 import os
 import random
@@ -359,10 +360,33 @@ def test_files_of_every_kind(tmp_path: Path) -> None:
     numpy_files.save_file({"weight": np.array([[7.0]], np.float32)}, tmp_path / "safetensors" / "model.safetensors")
     batch = torch.export.Dim("batch")
     torch.export.save(torch.export.export(net, (torch.ones(2, 1),), dynamic_shapes=({0: batch},)), tmp_path / "pt2" / "model.pt2")
+    if importlib.util.find_spec("onnx"):
+        (tmp_path / "onnx").mkdir()
+        torch.onnx.export(net, (torch.ones(2, 1),), tmp_path / "onnx" / "model.onnx", input_names=["x"], output_names=["y"], dynamic_axes={"x": {0: "n"}, "y": {0: "n"}})
     with serving.serving(tmp_path, ModelConfig(factory=serving.FACTORY, mmap=True)) as client:
-        assert {row["name"] for row in client.post("/v2/repository/index", json={"ready": True}).json()} == {"pt", "safetensors", "pt2"}
-        for kind in ("pt", "safetensors", "pt2"):
-            assert client.post(f"/predictions/{kind}", json=[[1], [2], [3]]).json() == [[7.0], [14.0], [21.0]]
+        names = {row["name"] for row in client.post("/v2/repository/index", json={"ready": True}).json()}
+        assert names == {f.name for f in tmp_path.iterdir()}
+        for name in names:
+            assert client.post(f"/predictions/{name}", json=[[1], [2], [3]]).json() == [[7.0], [14.0], [21.0]]
+
+
+@pytest.mark.parametrize("kind", ["slim", "pt2"])
+def test_models_of_one_shape_answer_in_that_shape(tmp_path: Path, kind: str) -> None:
+    if kind == "slim":
+        pytest.importorskip("llvmlite")
+        torch.export_slim(lambda x: x * 2, (torch.ones(2, 3),), tmp_path / "m.slim")
+    else:
+        net = torch.nn.Hardtanh(-2.0, 2.0)
+        torch.export.save(torch.export.export(net, (torch.ones(2, 3),)), tmp_path / "m.pt2")
+    with serving.serving(tmp_path / f"m.{kind}") as client, ThreadPoolExecutor(4) as threads:
+        x = np.arange(6, dtype=np.float32).reshape(2, 3) / 3
+        (about,) = client.get("/v2/models/m").json()["inputs"]
+        assert about["shape"] == [2, 3]
+        ask = lambda i: serving.outputs_of(serving.infer(client, "m", serving.tensor(about["name"], x * i)))  # noqa: E731
+        for i, found in enumerate(threads.map(ask, range(8))):
+            (y,) = found.values()
+            np.testing.assert_array_equal(y, x * i * 2 if kind == "slim" else np.clip(x * i, -2, 2))
+        assert serving.infer(client, "m", serving.tensor(about["name"], x[:1])).status_code == 400
 
 
 class Trap:

@@ -61,7 +61,8 @@ def _exported(path: Path, config: ModelConfig) -> Loaded:
 def _slim(path: Path, config: ModelConfig) -> Loaded:
     model = torch.load_slim(path)
     rows = {shape[0] for shapes in model.sizes for shape in shapes[:1] if shape}
-    if not rows.issuperset(1 << k for k in range(config.max_batch.bit_length())):
+    free = any(x.shape and x.shape[0] is None for x in model.inputs)
+    if free and not rows.issuperset(1 << k for k in range(config.max_batch.bit_length())):
         raise ModelError(f"{path.name} has plans for {min(rows, default=0)} to {max(rows, default=0)} rows, not for batches of up to {config.max_batch}: see --max-batch")
     inputs = tuple(TensorSpec(x.name, datatype_of(x.dtype), _with_any(x.shape)) for x in model.inputs)
     outputs = tuple(TensorSpec(x.name, datatype_of(x.dtype), _with_any(x.shape)) for x in model.outputs)
@@ -72,11 +73,28 @@ def _with_any(shape: tuple[int | None, ...]) -> tuple[int, ...]:
     return tuple(-1 if n is None else n for n in shape)
 
 
+def _onnx(path: Path, config: ModelConfig) -> Loaded:
+    try:
+        import onnx
+    except ImportError:
+        raise ModelError(f"{path.name}: reading it takes the package onnx: pip install 'flambeau[onnx]'") from None
+    proto = onnx.load(path)
+    module = torch.onnx.load(proto)
+    given = {value.name: value.type.tensor_type for value in proto.graph.input}
+    inputs = []
+    for name in module.input_names:
+        dims = given[name].shape.dim
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(given[name].elem_type)
+        inputs.append(TensorSpec(name, datatype_of(dtype), tuple(d.dim_value if d.HasField("dim_value") else -1 for d in dims)))
+    return Loaded(module, tuple(inputs), tuple(TensorSpec(name) for name in module.output_names))
+
+
 LOADERS: dict[str, Loader] = {
     ".pt": _state_dict,
     ".pth": _state_dict,
     ".safetensors": _safetensors,
     ".pt2": _exported,
+    ".onnx": _onnx,
     ".slim": _slim,
 }
 """Ending of a file -> what loads it."""

@@ -57,6 +57,8 @@ class Model:
         self.platform = "flambeau_handler" if path is None else f"flambeau_{path.suffix[1:]}"
         self.inputs = config.inputs or loaded.inputs
         self.outputs = config.outputs or loaded.outputs
+        fixed = any(spec.shape and spec.shape[0] != -1 for spec in loaded.inputs)  # by the file: it runs as often as there are requests
+        self.max_batch = 0 if fixed else config.max_batch
         call = loaded.call
         predict = hooks.get("predict")
         self._predict: Callable[[Mapping[str, Any]], Any] = (lambda inputs: call(*inputs.values())) if predict is None else lambda inputs: predict(call, inputs)
@@ -92,14 +94,14 @@ class Model:
         Where the inputs are not known in full, that is none. The outputs are noted, where nobody has said what they are.
         """
         specs = self.inputs
-        if not specs or any(spec.shape is None or -1 in spec.shape[bool(self.config.max_batch) :] or spec.datatype == "BYTES" for spec in specs):
+        if not specs or any(spec.shape is None or -1 in spec.shape[bool(self.max_batch) :] or spec.datatype == "BYTES" for spec in specs):
             return 0
-        sizes = _sizes(self.config.max_batch)
+        sizes = _sizes(self.max_batch)
         for rows in sizes:
             for _ in range(_REPETITIONS):
-                outputs = self.predict({spec.name: _example(spec, rows if self.config.max_batch else None) for spec in specs})
+                outputs = self.predict({spec.name: _example(spec, rows if self.max_batch else None) for spec in specs})
         if not self.outputs or not all(spec.shape for spec in self.outputs):
-            first = [-1] if self.config.max_batch else []
+            first = [-1] if self.max_batch else []
             self.outputs = tuple(TensorSpec(name, datatype_of(y.dtype), (*first, *y.shape[len(first) :])) for name, y in outputs.items())
         return len(sizes)
 

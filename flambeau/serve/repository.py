@@ -296,7 +296,7 @@ class Repository:
             return False
         config = source.config
         batcher = Batcher(
-            name, model.predict, self._thread, config.max_batch, config.max_queue, config.max_delay,
+            name, model.predict, self._thread, model.max_batch, config.max_queue, config.max_delay,
             lambda rows, waited, took: self._seen(name, version, rows, waited, took),
         )  # fmt: skip
         self._drop(entry, version)
