@@ -27,7 +27,8 @@ shapes = st.lists(st.integers(1, 12), min_size=1, max_size=3)
 
 @pytest.fixture(autouse=True)
 def always(monkeypatch):
-    monkeypatch.setattr(ranking, "_FEW", 0)
+    monkeypatch.setattr(ranking, "FEW", 0)
+    monkeypatch.setattr(sorting, "FEW", 0)
     monkeypatch.setattr(sorting, "_MANY", 8)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-_FEW = 1024
+FEW = 1024
 """Elements of which the order is found sooner than ranks are made."""
 
 
@@ -19,7 +19,7 @@ def stable_order(x: np.ndarray, dim: int, descending: bool = False) -> np.ndarra
     >>> stable_order(np.array([2.0, np.nan, 1.0, 2.0]), 0, descending=True)
     array([1, 0, 3, 2])
     """
-    found = ranks(x, dim, descending) if x.size > _FEW else None
+    found = ranks(x, dim, descending) if x.size > FEW else None
     if found is not None:
         found.sort(axis=-1)
         return places(found, x.shape[dim]).swapaxes(dim, -1)
@@ -89,15 +89,9 @@ def places_at(x: np.ndarray, at: np.ndarray, dim: int) -> np.ndarray:
     return places(np.take_along_axis(found, at.swapaxes(dim, -1), -1), x.shape[dim]).swapaxes(dim, -1)
 
 
-def have_ties(ranks: np.ndarray, n: int) -> np.ndarray:
-    """Of ranks in order: for each row whether two neighbours have equal elements."""
-    keys = ranks >> np.uint64(_width(n))
-    return (keys[..., 1:] == keys[..., :-1]).any(axis=-1)
-
-
 def picked(x: np.ndarray, order: np.ndarray, dim: int) -> np.ndarray:
     """``np.take_along_axis(x, order, dim)``, which takes three times as long."""
-    if x.ndim == 1 or x.size <= _FEW:
+    if x.ndim == 1 or x.size <= FEW:
         return np.take_along_axis(x, order, dim)
     rows, order = x.swapaxes(dim, -1), order.swapaxes(dim, -1)
     starts = np.arange(0, x.size, x.shape[dim] or 1).reshape((*rows.shape[:-1], 1))

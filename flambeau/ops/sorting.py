@@ -11,7 +11,7 @@ from flambeau.core import dtypes
 from flambeau.core.errors import describe
 from flambeau.core.size import wrap_dim
 from flambeau.ops import layouts
-from flambeau.ops.ranking import have_ties, picked, places, places_at, ranks, stable_order
+from flambeau.ops.ranking import FEW, picked, places, places_at, ranks, stable_order
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 from flambeau.ops.reduction import pick, select_check, selected_gradient
 from flambeau.ops.refusals import no_derivative, refuse, refuse_complex
@@ -84,36 +84,46 @@ def msort(input):
     return sort(input, 0)[0]
 
 
+_MANY = 1 << 13
+"""Elements of one row of which few are sorted only if they are not beyond the last that is picked."""
+_MANY_TIES = 1 << 16
+"""Elements among which equal ones are picked as PyTorch picks them; of more, the first ones are."""
+
+
 def _topk_kernel(x, k, dim, largest, sorted):
     if x.ndim == 0:
         return x, np.zeros((), np.int64)
-    n = x.shape[dim]
     if not k or not x.size:
         return np.take(x, range(k), axis=dim), np.zeros((*x.shape[:dim], k, *x.shape[dim + 1 :]), np.int64)
-    few = _candidates(x.reshape(-1), k, largest) if x.size == n and n >= _MANY and k <= n // 8 else None
-    if few is not None:
-        among = x.reshape(-1)[few]
-        first = stable_order(among, 0, largest)[:k]
-        order = few[first].reshape([k if d == dim else 1 for d in range(x.ndim)])
-        tied = _tied(among, first, 0) if n <= _MANY_TIES else None
-    elif (found := ranks(x, dim, largest)) is None:
-        order = np.take(stable_order(x, dim, largest), range(k), axis=dim)
-        tied = _tied(x, order, dim) if x.size <= _MANY_TIES else None
-    else:
-        # The first of those that are not picked tells whether it could have been picked as well.
-        some = min(k + 1, n)
-        if some < n:
-            found = np.partition(found, some - 1, axis=-1)[..., :some]
-        found = np.sort(found, axis=-1)
-        order = places(found[..., :k], n).swapaxes(dim, -1)
-        tied = have_ties(found, n) if x.size <= _MANY_TIES else None
-    if tied is not None and (tied.any() or not sorted):
-        order = _as_selected(x, order, dim, largest, sorted, tied.reshape(-1))
-    return picked(x, order, dim), order
+    rows = x.swapaxes(dim, -1)
+    first = _first_places(rows, k, largest)
+    chosen = picked(rows, first, -1)
+    order, values = first[..., :k], chosen[..., :k]
+    if x.size <= _MANY_TIES:
+        a, b = chosen[..., 1:], chosen[..., :-1]
+        tied = ((a == b) | ((a != a) & (b != b))).any(-1)
+        if tied.any() or not sorted:
+            order = _as_selected(rows, order, largest, sorted, tied)
+            values = picked(rows, order, -1)
+    return values.swapaxes(dim, -1), order.swapaxes(dim, -1)
 
 
-_MANY = 1 << 13
-"""Elements of one row of which so few are sorted only if they are not beyond the last that is picked."""
+def _first_places(rows: np.ndarray, k: int, largest: bool) -> np.ndarray:
+    """The places of the ``k`` greatest (or least) elements of each row in order, and of the one after them, which tells whether it could
+    have been picked as well; without it where it is known to be another."""
+    n = rows.shape[-1]
+    some = min(k + 1, n)
+    if rows.size == n and n >= _MANY and k <= n // 8:
+        row = rows.reshape(-1)
+        few = _candidates(row, k, largest)
+        if few is not None:
+            return few[stable_order(row[few], 0, largest)[:some]].reshape((*rows.shape[:-1], -1))
+    found = ranks(rows, -1, largest) if rows.size > FEW else None
+    if found is None:
+        return stable_order(rows, -1, largest)[..., :some]
+    if some < n:
+        found = np.partition(found, some - 1, axis=-1)[..., :some]
+    return places(np.sort(found, axis=-1), n)
 
 
 def _candidates(row: np.ndarray, k: int, largest: bool) -> np.ndarray | None:
@@ -124,28 +134,13 @@ def _candidates(row: np.ndarray, k: int, largest: bool) -> np.ndarray | None:
     return found if found.size else None
 
 
-def _tied(x: np.ndarray, order: np.ndarray, dim: int) -> np.ndarray:
-    """For each row whether some of the elements picked are equal, or one of them and one that is not picked."""
-    rows, order = x.swapaxes(dim, -1), order.swapaxes(dim, -1)
-    chosen = np.take_along_axis(rows, order, -1)
-    last = chosen[..., -1:]
-    tied = ((rows == last) | ((rows != rows) & (last != last))).sum(-1) > 1
-    a, b = chosen[..., 1:], chosen[..., :-1]
-    return tied | ((a == b) | ((a != a) & (b != b))).any(-1)
-
-
-_MANY_TIES = 1 << 16
-"""Elements among which equal ones are picked as PyTorch picks them; of more, the first ones are."""
-
-
-def _as_selected(x: np.ndarray, order: np.ndarray, dim: int, largest: bool, in_order: bool, tied: np.ndarray) -> np.ndarray:
+def _as_selected(rows: np.ndarray, order: np.ndarray, largest: bool, in_order: bool, tied: np.ndarray) -> np.ndarray:
     """The places of the elements picked; in rows that are ``tied``, or if they shall be in no order, those that PyTorch's selection gives."""
-    rows = x.swapaxes(dim, -1)
-    found = order.swapaxes(dim, -1).copy()
+    found = order.copy()
     flat, lines = found.reshape(-1, found.shape[-1]), rows.reshape(-1, rows.shape[-1])
     for i in np.flatnonzero(tied | (not in_order)):
         flat[i] = topk_places(lines[i], flat.shape[-1], largest, in_order)
-    return found.swapaxes(dim, -1)
+    return found
 
 
 @op(
