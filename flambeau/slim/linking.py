@@ -123,10 +123,10 @@ class _Linker:
 
     def _relocate(self, at: int, kind: int, name: str, section: int, value: int) -> None:
         """Fills in the place ``at``, which refers to ``value`` bytes behind the beginning of a section, or of a function of others'."""
-        if section in self.starts:
+        through_table = self.machine == _AARCH64 and kind in _THROUGH_TABLE
+        if section in self.starts and not through_table:
             target = self.starts[section] + value
         elif not section and name in self.stubs and not value:
-            through_table = self.machine == _AARCH64 and kind in _THROUGH_TABLE
             target = self.imports[name][0] if through_table else self.stubs[name]
         else:
             raise ValueError(f"machine code refers to {name or 'something'} in a way that is not known")

@@ -91,7 +91,7 @@ class Assembly(Session):
         for function in whole.functions:  # as in a session: nothing unwinds
             function.add_function_attribute("nounwind")
         for value in (*whole.functions, *whole.global_variables):  # nobody else has a say in what they are
-            if not value.is_declaration and str(value.linkage) == "Linkage.external":
+            if not value.is_declaration and value.linkage == llvm.Linkage.external:
                 value.visibility = "hidden"
         image = link(self._target.emit_object(whole))
         known = {name: at for name, at in image.symbols.items() if name in self._names or name in _CALLED}
