@@ -9,10 +9,12 @@ import pytest
 
 import flambeau as torch
 from flambeau import nn
+from flambeau.autograd import repetition, rules
 from flambeau.core import config
 from flambeau.engine import plans
 from flambeau.engine.run import run_pending
 from flambeau.nn import functional as F
+from flambeau.tensor import recipes
 
 pytest.importorskip("llvmlite", reason="NumPy computes, whose products use BLAS's threads")
 
@@ -214,3 +216,21 @@ def test_the_names_of_modes():
         torch.set_deterministic_debug_mode("often")
     with pytest.raises(TypeError, match="debug_mode must be str or int"):
         torch.set_deterministic_debug_mode(1.5)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_step_is_the_same_trace_whether_new_or_repeated(name, monkeypatch):
+    """What is recorded in full, by recipes, or as a whole backward pass, is the same: one plan serves all."""
+    monkeypatch.setattr(rules, "AT_FIRST_SIGHT", False)
+    monkeypatch.setattr(repetition, "OFTEN", 3)
+    recipes.forget()
+    repetition.forget()
+    _fresh()
+    training = Training(name, "AdamW")
+    training.batches = [(x, y.reshape(2, -1).clone().flatten()) for x, y in training.batches]  # views, of which values are looked at
+    for k in range(STEPS):
+        training.run(k, k + 1)
+        run_pending()
+        if k == 1:  # the optimizer's state, and gradients to add to, have come since the first
+            known = len(plans.plans)
+    assert len(plans.plans) == known

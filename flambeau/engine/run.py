@@ -68,7 +68,7 @@ def run_ahead(wanted: Node | None = None) -> None:
 
 def _run_short() -> bool:
     """Runs a little trace that there is a short way for; whether it has run."""
-    global fresh_bytes
+    global fresh_bytes, taken
     done = False
     with lock:
         if current is None and not graph.written and not graph.history and flight.aloft is None and config.compiled:
@@ -76,6 +76,8 @@ def _run_short() -> bool:
                 done = short.run()
             except MemoryError as shortage:
                 raise out_of_memory(shortage) from None
+            if done:
+                taken += 1
     if done:
         fresh_bytes = 0
     return done

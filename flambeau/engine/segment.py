@@ -9,7 +9,7 @@ from typing import Any
 
 from flambeau.core.errors import caller_site
 from flambeau.engine import graph
-from flambeau.engine.graph import Node
+from flambeau.engine.graph import PROJECT, Node
 from flambeau.engine.trace import kind_of
 
 _new = object.__new__
@@ -27,7 +27,8 @@ def may_fail(node: Node) -> None:
 class Segment:
     """Nodes that read each other, numbers and *given* nodes; ``results`` are those that somebody wants.
 
-    Only what leads to a result, or may refuse its values, is part of it.
+    Only what leads to a result, or may refuse its values, is part of it, and all results of such a node: so a step that is recorded by
+    segments has the nodes that it had when it was recorded in full.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Segment:
             if node in needed or node.op.checked:
                 needed.add(node)
                 needed.update(x for x in node.inputs if x.__class__ is Node)
+        needed.update([node for node in nodes if node.op is PROJECT and node.inputs[0] in needed])
         self.constants: list = []
         places: dict[Node, int] = {}
         for i, node in enumerate(given):

@@ -27,7 +27,7 @@ from flambeau.ops.layouts import elementwise as elementwise_layout
 from flambeau.tensor import meta
 from flambeau.tensor.meta import on_meta
 from flambeau.tensor.order import in_memory_order, in_order, is_strided, normal_strides, reordered
-from flambeau.tensor.reading import geometry_of, is_plain, read
+from flambeau.tensor.reading import geometry_of, is_plain, read, values_of
 from flambeau.tensor.recipes import CAST, learn, learn_view
 from flambeau.tensor.storage import MetaStorage, Storage, looks, storage_of
 from flambeau.tensor.tensor import Tensor, creation_of, make_tensor
@@ -161,17 +161,18 @@ def _values(nodes: tuple, now: bool = False) -> tuple | None:
 def known(t: Tensor) -> np.ndarray | None:
     """The values of ``t``, not for writing, where nothing must run to have them."""
     looks.count += 1
-    value = t._storage.node.value
-    if value is None or t._storage.exposed or not is_plain(t):
+    storage = t._storage
+    if storage.node.value is None or storage.exposed or t._bits:
         values = _values((read(t),))
         if values is None:
             return None
         value = values[0].value if values[0].__class__ is Node else values[0]
-    if value.__class__ is not np.ndarray:
-        return None  # that of an op that failed
-    if flight.aloft is not None:
-        flight.settle(value)
-    return value
+        if value.__class__ is not np.ndarray:
+            return None  # that of an op that failed
+        if flight.aloft is not None:
+            flight.settle(value)
+        return value
+    return values_of(t)  # no node is made for a look
 
 
 def _run_now(op, nodes: tuple, attrs: dict, dtype) -> Node:
