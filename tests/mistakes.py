@@ -31,6 +31,7 @@ def outcome(source: str, file: str) -> dict:
     except Exception as raised:
         error = raised
         explain_error(error)
+    assert doctor.failures == []
     lines = []
     trace = error.__traceback__ if error is not None else None
     while trace is not None:

@@ -13,6 +13,7 @@ from types import ModuleType
 
 from flambeau import compat
 from flambeau.core import config
+from flambeau.core.uncaught import explain
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -52,7 +53,8 @@ def main(arguments: Sequence[str]) -> int:
     except SystemExit:
         raise
     except BaseException as error:
-        sys.excepthook(type(error), error, error.__traceback__)  # which explains it
+        explain(error)  # the program may have put another hook in place
+        sys.excepthook(type(error), error, error.__traceback__)
         return 130 if isinstance(error, KeyboardInterrupt) else 1
     return 0
 

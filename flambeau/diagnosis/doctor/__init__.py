@@ -22,7 +22,7 @@ class doctor:
 
     Args:
         source: the file whose text is read too; by default the one that has the ``with``.
-        quiet: say nothing; the findings are in ``findings``, ranked.
+        quiet: say nothing; the findings are in ``findings``, ranked. ``failures`` has what the doctor's own rules raised.
 
     >>> import flambeau as torch
     >>> model = torch.nn.Linear(4, 1)
@@ -35,6 +35,7 @@ class doctor:
 
     def __init__(self, source: str | None = None, quiet: bool = False) -> None:
         self.findings: list[Finding] = []
+        self.failures: list[Exception] = []
         self._source, self._quiet = source, quiet
         self._watch: Watch | None = None
 
@@ -53,6 +54,7 @@ class doctor:
         assert self._watch is not None
         self._watch.close()
         self.findings = ranked(self._watch.finish())
+        self.failures = self._watch.failures
         self._watch = None
         if not self._quiet:
             self.report()

@@ -74,6 +74,8 @@ class Watch(Observer):
         self.source = source
         self.rules = [rule(self) for rule in rules]
         self.findings: list[Finding] = []
+        self.failures: list[Exception] = []
+        """What rules raised, which none should."""
         self.calls: list[Call] = []
         """The calls since the last backward pass."""
         self.roots: list[Root] = []
@@ -111,8 +113,12 @@ class Watch(Observer):
     def tell(self, event: str, *what: Any) -> None:
         self._inside += 1  # what rules compute is none of the program's
         try:
-            for listener in self._listening[event]:
-                listener(*what)
+            for listener in list(self._listening[event]):
+                try:
+                    listener(*what)
+                except Exception as error:  # of a rule: the program goes on without it
+                    self._listening[event].remove(listener)
+                    self.failures.append(error)
         finally:
             self._inside -= 1
 
