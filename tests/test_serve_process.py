@@ -78,13 +78,26 @@ def running(*arguments: object, **environment: str) -> Iterator[Running]:
         server.process.stderr.close()
 
 
-def scaled(folder: Path) -> tuple[object, ...]:
-    return serving.save_scaled(folder / "scaled.pt", 3.0), "--factory", serving.FACTORY, "--input", "input:FP32:-1x1", "--max-batch", "4"
+NET = """
+import torch
+
+def make():
+    return torch.nn.Linear(1, 1, bias=False)
+"""
 
 
-def test_triton_client(tmp_path: Path) -> None:
+@pytest.fixture
+def scaled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[object, ...]:
+    """The command line for a model that multiplies by three; its factory is written for PyTorch."""
+    (tmp_path / "net_of_the_test.py").write_text(NET)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    weights = serving.save_scaled(tmp_path / "scaled.pt", 3.0)
+    return weights, "--factory", "net_of_the_test:make", "--input", "input:FP32:-1x1", "--max-batch", "4"
+
+
+def test_triton_client(scaled: tuple[object, ...]) -> None:
     triton = pytest.importorskip("tritonclient.http")
-    with running(*scaled(tmp_path)) as server:
+    with running(*scaled) as server:
         server.logged("model loaded")
         client = triton.InferenceServerClient(server.address.removeprefix("http://"))
         assert client.is_server_live() and client.is_server_ready() and client.is_model_ready("scaled")
@@ -151,8 +164,8 @@ def test_who_has_gone_leaves_the_queue(tmp_path: Path) -> None:
         assert ran and int(ran[1]) <= 2  # the first, if it ran already, and the last
 
 
-def test_several_workers(tmp_path: Path) -> None:
-    with running(*scaled(tmp_path), "--workers", 2, FLAMBEAU_SERVE_TOKEN="secret") as server:
+def test_several_workers(scaled: tuple[object, ...]) -> None:
+    with running(*scaled, "--workers", 2, FLAMBEAU_SERVE_TOKEN="secret") as server:
         server.logged("model loaded", 2)
         headers = {"Authorization": "Bearer secret"}
         for i in range(20):

@@ -7,6 +7,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from flambeau import compat
+
 
 def main(arguments: Sequence[str]) -> int:
     """``flambeau serve MODEL_OR_FOLDER [--factory package.module:function] [--port N] [...]``"""
@@ -57,6 +59,7 @@ def main(arguments: Sequence[str]) -> int:
         timeout=options.timeout,
         mmap=options.workers > 1,
     )
+    compat.install()  # factories and handlers may be written for PyTorch
     return serve(
         Options(
             root=options.model.resolve(),

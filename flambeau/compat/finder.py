@@ -18,7 +18,7 @@ from flambeau.compat.spellings import SPELLINGS, SpelledModule, give_further_nam
 
 # Rooms of flambeau's house that PyTorch does not have, or that have the name of something else there (torch.tensor is
 # a function).
-_PRIVATE = frozenset({"__main__", "checkpoint", "cli", "compat", "core", "dispatch", "engine", "examples", "ops", "serve", "tensor"})
+_PRIVATE = frozenset({"__main__", "checkpoint", "cli", "compat", "core", "dispatch", "engine", "examples", "ops", "serve", "tensor", "weights"})
 
 
 def is_public(name: str) -> bool:

@@ -22,6 +22,7 @@ import flambeau as torch
 from flambeau import nn
 from flambeau.serve.config import ModelConfig, ModelError, TensorSpec
 from flambeau.serve.protocol import datatype_of
+from flambeau.weights import load_file
 
 HANDLER = "handler.py"
 
@@ -46,11 +47,7 @@ def _state_dict(path: Path, config: ModelConfig) -> Loaded:
 
 
 def _safetensors(path: Path, config: ModelConfig) -> Loaded:
-    try:
-        from safetensors.numpy import load_file
-    except ImportError:
-        raise ModelError(f"{path.name}: reading it takes the package safetensors: pip install 'flambeau[serve]'") from None
-    return _module(path, config, {name: torch.from_numpy(array) for name, array in load_file(path).items()})
+    return _module(path, config, load_file(path))
 
 
 def _exported(path: Path, config: ModelConfig) -> Loaded:
