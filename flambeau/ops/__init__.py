@@ -12,7 +12,7 @@ FAMILIES = (
     "division", "arithmetic", "comparison", "logic", "rounding", "elementary", "trigonometric", "complexes", "error_functions",
     "gamma_functions", "bessel_functions", "airy", "orthogonal_polynomials", "rectifiers", "activation", "softmax",
     "reduction", "products", "extremes", "statistics", "norms", "scan", "sorting", "counting", "hashing", "segments", "matmul", "linear",
-    "contraction", "linalg", "factorizations", "ldl", "spectra", "tensor_equations",
+    "contraction", "linalg", "matrix_powers", "factorizations", "ldl", "spectra", "tensor_equations",
     "fft", "stft", "spectral_windows", "copies", "distance", "padding", "resize", "unfold", "pooling_adaptive", "pooling_fractional", "loss_ctc",
     "random", "loss", "loss_classes", "loss_margin", "embedding", "normalization", "convolution", "pooling", "vision", "grids",
     "attention", "recurrent",
