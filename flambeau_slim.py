@@ -164,8 +164,6 @@ _SIZES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, 
 """Bytes of an element, by safetensors' names of dtypes."""
 _NUMBER, _CODE, _ARENA, _FAULTS, _NUMBERS, _FIRST = range(6)
 """What an argument of a kernel is relative to: nothing, and memory of various sorts; inputs, results and weights follow."""
-
-
 _REFUSALS: dict[str, tuple[type[Exception], str]] = {
     "index": (IndexError, "an index is out of range"),
     "value": (ValueError, "a value that it refuses (a division by 0, a probability or a class out of range)"),
@@ -406,9 +404,8 @@ class _Code:
         reset, stop = nothing(self.function("flambeau_threads_reset")), nothing(self.function("flambeau_threads_stop"))
         reset()
         number(self.function("flambeau_threads_limit"))(threads - 1)
-        alive = weakref.finalize(owner, stop)
-        keep, this = weakref.ref(self), reset
-        os.register_at_fork(after_in_child=lambda: this() if keep() is not None and alive.alive else None)
+        there = weakref.finalize(owner, stop)  # before its memory goes, or the program ends
+        os.register_at_fork(after_in_child=lambda: reset() if there.alive else None)
 
 
 # --- running -----------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ import numpy as np
 from flambeau.core import dtypes
 from flambeau.core.dtypes import dtype as Dtype
 from flambeau.serialization.files import replacing
-from flambeau.slim.recording import Weight
+from flambeau.slim.recording import ExportError, Weight
 from flambeau_slim import COMMENT
 
 ALIGNED = 64
@@ -65,8 +65,8 @@ def safetensors(weights: list[Weight]) -> list[bytes]:
     """
     for weight in weights:
         if weight.dtype not in _NAMES:
-            raise TypeError(f"{weight.name} is of {weight.dtype}, which files of weights do not have")
-    order = sorted({w.name: w for w in weights}.values(), key=lambda w: (w.value.nbytes % ALIGNED != 0, -w.dtype.itemsize))
+            raise ExportError(f"the weight {weight.name!r} is of {weight.dtype}, which files of weights do not have")
+    order = sorted(weights, key=lambda w: (w.value.nbytes % ALIGNED != 0, -w.dtype.itemsize))
     header: dict[str, Any] = {}
     end = 0
     for weight in order:

@@ -26,7 +26,10 @@ their values; numbers that they are told. From the last on come the inputs, the 
 
 
 class _Plan(Plan):
-    """A plan that keeps what its kernels are told."""
+    """A plan that keeps what its kernels are told, with all intermediate values in one arena."""
+
+    def _cells(self, places: dict[int, int]) -> dict:
+        return {}
 
     def _lay_out(self, kernels: list[Kernel]) -> None:
         self.kernels = kernels

@@ -7,7 +7,8 @@ recorded is pending as it would be after any other call.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from typing import Any, NamedTuple, NoReturn
 
@@ -17,6 +18,7 @@ from flambeau import random
 from flambeau.autograd import no_grad
 from flambeau.core import config, dtypes, nests
 from flambeau.core.dtypes import dtype as Dtype
+from flambeau.core.dtypes import from_numpy
 from flambeau.core.size import Size
 from flambeau.engine import flight, graph
 from flambeau.engine.graph import NO_ATTRS, EngineOp, Node
@@ -63,44 +65,27 @@ class Recording:
     def __init__(self, model: Callable, args: tuple, kwargs: dict[str, Any]) -> None:
         given, spec = nests.tree_flatten((args, kwargs))
         names = leaf_names(names_of_arguments(model, args, kwargs), args, kwargs)
+        values = {i: _value_of(x, names[i]) for i, x in enumerate(given) if isinstance(x, Tensor)}
         run_pending()
         flight.land()
-        unknown: dict[int, Node] = {}
-        values: dict[int, np.ndarray] = {}
-        for i, x in enumerate(given):
-            if isinstance(x, Tensor):
-                values[i] = _value_of(x, names[i])
         drawn = _random_state()
-        eager, config.eager = config.eager, False
-        config.values_unknown = True
-        try:
+        with _unknown(values, names) as unknown:
             leaves = list(given)
-            for i in values:
-                unknown[i] = Node(_ARGUMENT, (), {"name": names[i]}, tuple(given[i].shape), given[i].dtype)
-                leaves[i] = make_tensor(storage_of(unknown[i]), Size(given[i].shape), given[i].dtype)
-            positional, named = nests.tree_unflatten(leaves, spec)
-            del leaves
-            with no_grad():
-                result = model(*positional, **named)
-                found, nest = nests.tree_flatten(result)
-                tensors = [_contiguous(x) for x in found if isinstance(x, Tensor)]
-            del positional, named, result
-        finally:
-            config.eager, config.values_unknown = eager, False
-            asked = _give_values(unknown, values)
-        if asked:  # and somebody has caught the error
-            _refuse(names[asked[0]])
+            for i, node in unknown.items():
+                leaves[i] = make_tensor(storage_of(node), Size(node.shape), node.dtype)
+            args, kwargs = nests.tree_unflatten(leaves, spec)
+            found, nest = nests.tree_flatten(model(*args, **kwargs))
+            tensors = [_contiguous(x) for x in found if isinstance(x, Tensor)]
         if _random_state() != drawn:
             raise ExportError("the model draws random numbers, which would be the same at each call: call model.eval() first")
-        nodes = list(graph.trace)
         if any(ref() is not None for ref in graph.written):
             run_pending()
             raise ExportError("the model writes to tensors that it keeps, such as the statistics of a BatchNorm: call model.eval() first")
         self.inputs = [Argument(names[i], tuple(x.shape), x.dtype) for i, x in unknown.items()]
         self.results = [Argument(f"output_{k}", tuple(t.shape), t.dtype) for k, t in enumerate(tensors)]
         self.nest = _plain(nest, iter(_places(found)))
-        self.trace = Trace(nodes, {}, [])
-        places = {node: i for i, node in enumerate(nodes)}
+        self.trace = Trace(list(graph.trace), {}, [])
+        places = {node: i for i, node in enumerate(self.trace.nodes)}
         self.outputs = [places[t._storage.node] for t in tensors]
         structure, kept = self.trace.key
         self.trace.key = structure, tuple([i in self.outputs for i in range(len(kept))])
@@ -138,7 +123,7 @@ class Weights:
             key = weight.dtype, weight.value.shape, sha256(content.data).digest()
         if key not in self._places:
             self._places[key] = len(self.all)
-            self.all.append(weight if weight.name else weight._replace(name=f"constant_{len(self.all)}"))
+            self.all.append(weight if weight.name else weight._replace(name=f"constants/{len(self.all)}"))
         return self._places[key]
 
 
@@ -151,16 +136,22 @@ def _random_state() -> bytes:
     return bytes(random.get_rng_state().numpy())
 
 
-def _give_values(unknown: dict[int, Node], values: dict[int, np.ndarray]) -> list[int]:
-    """Makes leaves of the arguments' nodes; returns which of them have been asked for their value before."""
-    asked = []
-    for i, node in unknown.items():
-        if node.value is None:
-            graph.trace.remove(node)
-            node.value, node.op, node.attrs = values[i], None, NO_ATTRS
-        else:
-            asked.append(i)
-    return asked
+@contextmanager
+def _unknown(values: dict[int, np.ndarray], names: list[str]) -> Iterator[dict[int, Node]]:
+    """Nodes whose values nobody knows as long as this lasts; then they have ``values``. What is called meanwhile is recorded, and no more."""
+    eager, config.eager, config.values_unknown = config.eager, False, True
+    nodes = {i: Node(_ARGUMENT, (), {"name": names[i]}, value.shape, from_numpy(value.dtype)) for i, value in values.items()}
+    try:
+        with no_grad():
+            yield nodes
+    finally:
+        config.eager, config.values_unknown = eager, False
+        waiting = [i for i, node in nodes.items() if node.value is None]
+        for i in waiting:
+            graph.trace.remove(nodes[i])
+            nodes[i].value, nodes[i].op, nodes[i].attrs = values[i], None, NO_ATTRS
+    for i in nodes.keys() - waiting:  # its value has been asked for, and somebody has caught the error
+        _refuse(names[i])
 
 
 def _refuse(name: str) -> NoReturn:
