@@ -183,3 +183,35 @@ def no_cuda(scene: Scene) -> Text | None:
         "there is no CUDA here: write device = 'cuda' if torch.cuda.is_available() else 'cpu', and x.to(device)",
         "这里没有 CUDA:写 device = 'cuda' if torch.cuda.is_available() else 'cpu',以及 x.to(device)",
     )
+
+
+@slip("FB-CALL-07", TypeError, r"takes \d+ positional arguments? but \d+ (?:was|were) given")
+def too_many(scene: Scene) -> Text | None:
+    found = scene.found(r"(\w+)\.(\w+)\(\) takes (\d+) positional arguments? but (\d+)")
+    if found is None:
+        return None
+    name, method, takes = found[1], found[2], int(found[3])
+    cls = scene.names.get(name)
+    if method == "__init__" and takes == 1 and isinstance(cls, type):
+        return Text(
+            f"{name}(...) makes a net, and its __init__ takes nothing: make it first and then call it, {name}()(x)",
+            f"{name}(...) 是建网络,它的 __init__ 没有参数:先建再调用,{name}()(x)",
+        )
+    if method == "forward" and takes == 1:
+        return Text(f"forward of {name} lacks self: write def forward(self, x)", f"{name} 的 forward 缺少 self:写 def forward(self, x)")
+    return Text(
+        f"{name}.{method} takes {takes - 1} arguments (self aside), got {int(found[4]) - 1}: leave out the rest", f"{name}.{method} 接受 {takes - 1} 个参数(不算 self),得到 {int(found[4]) - 1} 个:去掉多余的"
+    )
+
+
+@slip("FB-CALL-08", TypeError, r"'module' object is not callable")
+def module_called(scene: Scene) -> Text | None:
+    for path in re.findall(r"[A-Za-z_]\w*(?:\.\w+)+(?=\()", scene.line):
+        module = scene.value(path)
+        if inspect.ismodule(module):
+            name = path.rpartition(".")[2]
+            close = next((n for n in dir(module) if n.lower() == name.lower() and n != name and callable(getattr(module, n))), None)
+            if close is not None:
+                mended = f"{path.rpartition('.')[0]}.{close}"
+                return Text(f"{path} is a module; the class in it begins with a capital: write {mended}(...)", f"{path} 是模块;其中的类以大写开头:写 {mended}(...)")
+    return None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+import re
+
 from flambeau.diagnosis.language import Text
 from flambeau.diagnosis.scene import Scene
 from flambeau.diagnosis.slips import slip
@@ -149,3 +152,32 @@ def parameter_of_list(scene: Scene) -> Text | None:
 @slip("FB-SHAPE-04", ValueError, r"expected 4D input \(got 2D input\)")
 def batch_norm_of_rows(scene: Scene) -> Text | None:
     return Text("BatchNorm2d takes (N, C, H, W): for rows, (N, C), write nn.BatchNorm1d", "BatchNorm2d 接受 (N, C, H, W):对 (N, C) 的行用 nn.BatchNorm1d")
+
+
+@slip("FB-CLASS-06", RuntimeError, r"Expected target size \[.*\], got \[")
+def scores_of_steps(scene: Scene) -> Text | None:
+    scores = scene.operand("input")
+    shape = list(scores.value.shape) if scores is not None else []
+    if len(shape) != 3:
+        return None
+    return Text(
+        f"got scores of shape {shape}; with three dims they are (N, C, steps). For one answer a sequence take its last step, out[:, -1]; for one a step "
+        "write out.permute(0, 2, 1)",
+        f"得分的形状是 {shape};三维时应为 (N, C, 步数)。每个序列一个答案就取最后一步 out[:, -1];每步一个答案则写 out.permute(0, 2, 1)",
+    )
+
+
+@slip("FB-DATA-04", AssertionError, r"Size mismatch between tensors")
+def rows_differ(scene: Scene) -> Text | None:
+    return Text("inputs and targets of a data set have as many rows: cut them alike", "数据集的输入与目标行数必须相同:按同样方式切分")
+
+
+@slip("FB-STATE-03", KeyError)
+def no_such_key(scene: Scene) -> Text | None:
+    for path in re.findall(r"([\w.]+)\[", scene.line):
+        kept = scene.value(path)
+        if isinstance(kept, dict) and kept and all(isinstance(v, Tensor) for v in kept.values()):
+            close = difflib.get_close_matches(str(scene.error.args[0]), list(kept), n=3, cutoff=0.5)
+            names = ", ".join(map(repr, close or list(kept)[:5]))
+            return Text(f"{path} has no {scene.error.args[0]!r}; it has {names}", f"{path} 没有 {scene.error.args[0]!r};它有 {names}")
+    return None

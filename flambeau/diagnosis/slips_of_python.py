@@ -71,6 +71,37 @@ def bracket_or_colon(scene: Scene) -> Text | None:
     return Text("brackets do not match: count those on this line, every ( needs one )", "括号不配对:数一数这一行的括号,每个 ( 都要有一个 )")
 
 
+@slip("FB-SYNTAX-04", IndentationError)
+def indentation(scene: Scene) -> Text | None:
+    if scene.found("expected an indented block"):
+        return Text(
+            "what belongs to the line above must stand further to the right, by four spaces: text that is copied from web pages has often lost them",
+            "属于上一行的语句要向右缩进四个空格:从网页复制的代码常常丢失缩进",
+        )
+    return Text(
+        "lines of one block begin in one column, with spaces alone: set this line below those that it belongs to",
+        "同一代码块的各行从同一列开始,只用空格:把这一行与同块的行对齐",
+    )
+
+
+@slip("FB-SYNTAX-05", SyntaxError, r"Missing parentheses in call to|invalid syntax")
+def another_python(scene: Scene) -> Text | None:
+    if scene.found("Missing parentheses"):
+        words = scene.line.strip().split(None, 1)
+        mended = f"{words[0]}({words[1]})" if len(words) == 2 else "print(...)"
+        return Text(f"this is Python 2; today print is a function: write {mended}", f"这是 Python 2 的写法;现在 print 是函数:写成 {mended}")
+    column = (getattr(scene.error, "offset", None) or 1) - 1
+    rest, before = scene.line[column:].strip(), scene.line[:column].strip()
+    if not before:
+        return None
+    if not rest:
+        return Text(f"the line is not finished: {before} ...", f"这一行没有写完:{before} ...")
+    return Text(
+        f"Python cannot go on at {rest!r}: a second statement belongs on a line of its own, a second value behind a comma",
+        f"Python 在 {rest!r} 处读不下去:第二条语句要另起一行,第二个值之前要有逗号",
+    )
+
+
 @slip("FB-NAME-01", UnboundLocalError)
 def unbound_local(scene: Scene) -> Text | None:
     name = scene.found(r"'(\w+)'")
@@ -116,9 +147,11 @@ def without_torch(scene: Scene) -> Text | None:
              "plt": "import matplotlib.pyplot as plt", "torch": "import torch", "Variable": "from torch.autograd import Variable",
              "DataLoader": "from torch.utils.data import DataLoader", "Dataset": "from torch.utils.data import Dataset",
              "TensorDataset": "from torch.utils.data import TensorDataset"}  # fmt: skip
+    if hasattr(scene.names.get("self"), name):
+        return Text(f"{name} belongs to the module: write self.{name}", f"{name} 属于模块:写 self.{name}")
     if name in homes:
         return Text(f"{name!r} is not imported: begin the program with {homes[name]}", f"没有导入 {name!r}:在程序开头写 {homes[name]}")
-    close = difflib.get_close_matches(name, [n for n in scene.names if not n.startswith("__")], n=1, cutoff=0.75)
+    close = difflib.get_close_matches(name, [n for n in scene.names if not n.startswith("__")], n=1, cutoff=0.66)
     if close:
         return Text(f"{name!r} has no value here: did you mean {close[0]!r}?", f"这里没有 {name!r}:你是想写 {close[0]!r} 吗?")
     if f"{name}(" in scene.line and hasattr(flambeau, name):
@@ -129,7 +162,9 @@ def without_torch(scene: Scene) -> Text | None:
 
     if f"{name}(" in scene.line and hasattr(nn, name):
         return Text(f"{name} is a layer of torch.nn: write torch.nn.{name}(...)", f"{name} 在 torch.nn 里:写成 torch.nn.{name}(...)")
-    return None
+    return Text(
+        f"{name!r} has no value here: assign it, or import it, before this line", f"这里没有 {name!r}:在这一行之前给它赋值或导入它"
+    )
 
 
 @slip("FB-IMPORT-01", ImportError)

@@ -35,7 +35,7 @@ def float_classes(scene: Scene) -> Text | None:
     )
 
 
-@slip("FB-DTYPE-03", RuntimeError, r"argument #1 'indices' to have one of the following scalar types|tensors used as indices must be")
+@slip("FB-DTYPE-03", (RuntimeError, IndexError), r"argument #1 'indices' to have one of the following scalar types|tensors used as indices must be")
 def float_index(scene: Scene) -> Text | None:
     indices = next((o for o in scene.operands if o.value.dtype.is_floating_point and not o.value.requires_grad), None)
     name = indices.name if indices is not None else "index"
