@@ -115,6 +115,21 @@ def test_memory_that_others_use_is_not_resized():
             x.untyped_storage().resize_(1000)
 
 
+@pytest.mark.parametrize("look", [lambda x: None, lambda x: (x * 2).sum().item(), lambda x: x.add_(1), lambda x: x[0, 0].item()])
+def test_memory_that_numpy_has_had_is_not_resized(look):
+    """Whether somebody has found out since that NumPy's array is gone makes no difference, as in PyTorch."""
+    x = torch.ones(3, 3) * 2
+    array = x.numpy()
+    del array
+    look(x)
+    assert not x.untyped_storage().resizable()
+    for grow in (lambda: x.resize_(100), lambda: x.untyped_storage().resize_(1000), lambda: torch.exp(torch.ones(2, 3, 3), out=x[1])):
+        with pytest.raises(RuntimeError, match="not resizable"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            grow()
+    assert x.resize_(2, 2).shape == (2, 2)  # which needs no more memory
+
+
 def test_files(tmp_path):
     path = tmp_path / "numbers"
     shared = torch.IntStorage.from_file(str(path), True, 4)

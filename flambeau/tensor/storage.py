@@ -43,7 +43,7 @@ class Storage:
     ``node``     the newest content, perhaps not computed yet
     ``buffer``   a flat NumPy array, the memory; it never moves
     ``leaf``     the node whose value is what the buffer holds now
-    ``exposed``  memory that NumPy or another library may also see: it is read and written immediately
+    ``exposed``  memory that NumPy or another library may also see: it is read and written immediately; ``resizable``: nobody ever did
     ``segment``  what other processes map this memory by, if they may; see :meth:`share`
     ``version``  counts the writes, ``unseen`` those through ``.data``; ``history`` counts those that the tape had to know of
     ``windows``  leaves that show parts of the content, by where these begin and their shape; see :meth:`window`
@@ -58,6 +58,7 @@ class Storage:
     buffer: np.ndarray | None = None
     leaf: Node | None = None
     exposed = False
+    resizable = True
     segment: Segment | None = None
     version = 0
     unseen = 0
@@ -81,7 +82,7 @@ class Storage:
         storage = storage_of(content)
         storage.buffer, storage.leaf = buffer, content
         if exposed:
-            storage.exposed = True
+            storage.exposed, storage.resizable = True, False
         return storage
 
     @property
@@ -292,7 +293,7 @@ class Storage:
             self._part()
         if sys.getrefcount(self.leaf) > ONE_HOLDER + 1:  # held by more than ``leaf`` and ``node``
             run_pending()
-        self.exposed = True
+        self.exposed, self.resizable = True, False
 
     def share(self) -> Segment:
         """Moves the content into memory that other processes may map. It is read and written at once from then on."""

@@ -34,11 +34,11 @@ def resize(storage: Storage, nbytes: int, alone: bool = False) -> None:
     Tensors that show more than is left raise an error when they are read. ``alone``: no tensor but the caller's is on it.
 
     Raises:
-        RuntimeError: somebody outside, such as NumPy or another process, also uses the memory.
+        RuntimeError: somebody outside, such as NumPy or another process, has been given the memory.
     """
     if nbytes < 0:
         raise RuntimeError(f"a storage cannot have {nbytes} bytes: the size must not be negative")
-    if storage.segment is not None or storage.exposed and not storage.is_meta:
+    if not storage.is_meta and (storage.segment is not None or not storage.resizable):
         raise RuntimeError("Trying to resize storage that is not resizable")
     storage.resize(nbytes)
     if alone:
@@ -84,8 +84,8 @@ class AnyStorage:
         return False
 
     def resizable(self) -> bool:
-        """Whether :meth:`resize_` can be called: nobody outside uses the memory."""
-        return self._storage.is_meta or self._storage.segment is None and not self._storage.exposed
+        """Whether :meth:`resize_` can be called: nobody outside has ever used the memory."""
+        return self._storage.is_meta or self._storage.segment is None and self._storage.resizable
 
     def is_shared(self) -> bool:
         """Whether other processes may see the memory."""
