@@ -203,8 +203,8 @@ class Layer(torch.nn.Module):
 
     def read(self, tree: ast.Module) -> None:
         for cls in (n for n in ast.walk(tree) if isinstance(n, ast.ClassDef)):
-            whole = any(_last_name(c.func) == "parameters" for c in _calls(cls))
-            if whole or any(f.attr == "parameters" and "init" in ast.unparse(tree) for f in ast.walk(tree) if isinstance(f, ast.Attribute) and "init" in ast.unparse(f)):
+            # All parameters at once: for p in self.parameters(): ..., or net.apply(initialize).
+            if any(_last_name(c.func) == "parameters" for c in _calls(cls)) or any(_last_name(c.func) == "apply" for c in _calls(tree)):
                 continue
             for node in (n for n in ast.walk(cls) if isinstance(n, ast.Assign) and isinstance(n.value, ast.Call)):
                 call = node.value
@@ -255,10 +255,25 @@ for x in torch.randn(3, 3):
     losses.append(loss)
 sum(losses).backward()
 """,
+        """
+import torch
+
+w = torch.ones(3, requires_grad=True)
+losses = []
+for x in torch.randn(3, 3):
+    loss = (w * x).sum()
+    loss.backward()
+    w.grad = None
+    loss = loss.item()
+    losses.append(loss)
+""",
     )
 
     def read(self, tree: ast.Module) -> None:
         gone_back = {_last_name(c.func.value) for c in _calls(tree) if isinstance(c.func, ast.Attribute) and c.func.attr == "backward"}
+        for node in ast.walk(tree):  # names that are a number, or off the tape, at some place
+            if isinstance(node, ast.Assign) and any(_last_name(c.func) in ("item", "detach", "float") for c in _calls(node.value)):
+                gone_back -= {t.id for t in node.targets if isinstance(t, ast.Name)}
         for call in _calls(tree):
             if _last_name(call.func) == "append" and len(call.args) == 1 and isinstance(call.args[0], ast.Name) and call.args[0].id in gone_back:
                 name = call.args[0].id
