@@ -130,7 +130,11 @@ class Expansion:
         if strides is None:
             x = self.map(lambda b, x: x, x)
             strides = contiguous_strides(tuple(shape))
-        return Ref(x.source, shape, x.dtype, strides, x.offset, True)
+        return self.seen(x, shape, strides, x.offset)
+
+    def seen(self, x: Ref, shape: tuple, strides: tuple, offset: int) -> Ref:
+        """The memory that ``x`` is in, seen through a geometry of its own; ``offset`` counts elements from where that begins."""
+        return Ref(x.source, shape, x.dtype, strides, offset, True)
 
     def _part(self, lower: Callable, inputs: tuple, dims: tuple[int, ...] | None, keepdim: bool, shape) -> Ref:
         refs = [x for x in inputs if isinstance(x, Ref)]

@@ -8,12 +8,14 @@ needs no copy. The gradient of the input adds such images to the slices that the
 from __future__ import annotations
 
 from math import prod
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flambeau.core import dtypes
 from flambeau.core.size import contiguous_strides
-from flambeau.engine.grouping import Ref
 from flambeau.ops.record import registry
+
+if TYPE_CHECKING:
+    from flambeau.engine.grouping import Ref
 
 _VOLUME = 5
 """Dims of a volume: batch, channel, depth, row, column."""
@@ -60,7 +62,7 @@ def _slices(e, x: Ref, depth: _Depth) -> Ref:
     elif x.strides != contiguous_strides(whole):
         x = e.map(lambda b, x: x, x)
     shape, strides = depth.images(whole)
-    copied = e.map(lambda b, x: x, Ref(x.source, shape, x.dtype, strides, x.offset, True))
+    copied = e.map(lambda b, x: x, e.seen(x, shape, strides, x.offset))
     return e.view(copied, _as_images(shape))
 
 
@@ -72,7 +74,7 @@ def _as_images(shape: tuple) -> tuple:
 def _as_slices(e, g: Ref) -> Ref:
     """A volume of results as images: (batch * place, channel, row, column)."""
     batch, channels, places, *image = g.shape
-    turned = Ref(g.source, (batch, places, channels, *image), g.dtype, _turned(g.strides), g.offset, True)
+    turned = e.seen(g, (batch, places, channels, *image), _turned(g.strides), g.offset)
     return e.view(turned, (batch * places, channels, *image))
 
 
@@ -95,7 +97,7 @@ def forward(e, x, weight, bias, stride, pads, dilation, groups, outputs):
     settings = {**depth.settings, "outputs": tuple(outputs[1:])}
     made = e.node_of(registry["_convolution"], shape, [images, _flat(e, weight), bias], settings)
     found = e.view(made, (x.shape[0], outputs[0], *shape[1:]))
-    return Ref(found.source, _turned(found.shape), found.dtype, _turned(found.strides), found.offset, True)
+    return e.seen(found, _turned(found.shape), _turned(found.strides), found.offset)
 
 
 def input_gradient(e, grad, weight, bias, stride, pads, dilation, groups, sizes):
@@ -111,7 +113,7 @@ def input_gradient(e, grad, weight, bias, stride, pads, dilation, groups, sizes)
     added = e.node_of(registry["_strided_scatter"], whole, [e.view(images, shape)], lying)
     inner = (*whole[:2], *sizes)
     strides = contiguous_strides(whole)
-    found = Ref(added.source, inner, added.dtype, strides, depth.pads[0] * prod(whole[3:]), True)
+    found = e.seen(added, inner, strides, depth.pads[0] * prod(whole[3:]))
     if bias is None:
         return found
     return e.map(lambda b, x, y: b.add(x, y), found, e.view(bias, (bias.shape[0], 1, 1, 1)))
