@@ -13,7 +13,7 @@ Source: https://docs.pytorch.org/docs/stable/distributed.html
 from __future__ import annotations
 
 import importlib
-from types import ModuleType
+from typing import Any
 
 from flambeau.distributed import (
     _collectives,
@@ -49,7 +49,11 @@ def is_available() -> bool:
     return True
 
 
-def __getattr__(name: str) -> ModuleType:
+def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return importlib.import_module(f"flambeau.distributed.{name}")
+    if name == "GradBucket":
+        from flambeau.distributed.reducer import GradBucket
+
+        return GradBucket
     raise AttributeError(f"module 'torch.distributed' has no attribute '{name}'", name=name)
