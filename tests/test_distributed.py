@@ -156,3 +156,11 @@ def test_the_last_user_of_a_file_deletes_it(tmp_path):
     assert path.exists()
     del second
     assert not path.exists()
+
+
+def test_what_divides_models_is_refused():
+    with pytest.raises(RuntimeError, match="FullyShardedDataParallel divides a model"):
+        dist.fsdp.FullyShardedDataParallel(torch.nn.Linear(1, 1))
+    assert not isinstance(torch.nn.Linear(1, 1), dist.fsdp.FullyShardedDataParallel)
+    with pytest.raises(RuntimeError, match="no functions in other processes"):
+        dist.rpc.init_rpc("name")

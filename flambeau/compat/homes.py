@@ -149,6 +149,7 @@ distributed._errors -> distributed: *
 distributed._group -> distributed.distributed_c10d: *
 distributed._messages -> distributed.distributed_c10d: *
 distributed._objects -> distributed.distributed_c10d: *
+distributed.placements -> distributed.tensor.placement_types: *
 distributed._reduction -> distributed.distributed_c10d: *
 distributed._store -> distributed: *
 distributed._tcp_store -> distributed: *

@@ -25,6 +25,15 @@ _QUANTIZATION: dict[str, tuple[str, ...]] = {
     "torch.ao.nn.quantized.dynamic.modules.rnn": ("flambeau.ao.nn.quantized.dynamic.recurrent",),
 }  # fmt: skip
 
+_OF_SHARDING = {
+    "fsdp": "_flat_param api sharded_grad_scaler wrap",
+    "checkpoint": "_consolidate_hf_safetensors default_planner format_utils hf_storage optimizer state_dict state_dict_loader state_dict_saver",
+    "tensor": "_utils parallel placement_types",
+}
+_UNAVAILABLE = """
+    _functional_collectives algorithms._checkpoint algorithms._checkpoint.checkpoint_wrapper algorithms.ddp_comm_hooks.post_localSGD_hook
+    algorithms.ddp_comm_hooks.powerSGD_hook algorithms.model_averaging algorithms.model_averaging.averagers launcher launcher.api pipelining utils"""
+
 # PyTorch's module -> where its names are looked up, in this order: modules, or "module:object" for an object's names. Where
 # flambeau has such a module itself, this is where it looks for what it does not have; :data:`~flambeau.compat.homes.MOVED` adds to it.
 SPELLINGS: dict[str, tuple[str, ...]] = {
@@ -83,7 +92,9 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
     "torch.distributed.nn.functional": ("flambeau.distributed.nn",),
     "torch.distributed.fsdp.fully_sharded_data_parallel": ("flambeau.distributed.fsdp",),
     "torch.distributed.constants": ("flambeau.distributed",),
-    "torch.distributed.checkpoint.state_dict": ("flambeau.distributed.checkpoint",),
+    **{f"torch.distributed.{room}.{name}": (f"flambeau.distributed.{room}",) for room, names in _OF_SHARDING.items() for name in names.split()},
+    "torch.distributed.tensor.experimental._attention": ("flambeau.distributed.sharding",),
+    **{f"torch.distributed.{name}": ("flambeau.distributed.unavailable",) for name in _UNAVAILABLE.split()},
     **_QUANTIZATION,
     "torch.nested._internal": ("flambeau.nested",),
     "torch.nested._internal.nested_tensor": ("flambeau.nested.tensor",),

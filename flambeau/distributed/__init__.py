@@ -30,6 +30,7 @@ from flambeau.distributed import rendezvous as _rendezvous
 from flambeau.distributed._collectives import *  # noqa: F403
 from flambeau.distributed._errors import *  # noqa: F403
 from flambeau.distributed._group import *  # noqa: F403
+from flambeau.distributed._group import member as _get_default_group
 from flambeau.distributed._messages import *  # noqa: F403
 from flambeau.distributed._objects import *  # noqa: F403
 from flambeau.distributed._reduction import *  # noqa: F403

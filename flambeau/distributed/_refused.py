@@ -1,4 +1,4 @@
-"""Classes and functions that share a model or its state among processes: there is one, so they refuse when they are used."""
+"""Classes and functions that divide a model or its state among processes, which is not there yet: they refuse when they are used."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import Any, NoReturn
 
 
 def refuse(name: str) -> NoReturn:
-    """Says that ``name`` needs several processes."""
-    raise RuntimeError(f"{name} shares a model among processes; flambeau computes in one: use the model as it is, and torch.save for its state")
+    """Says that ``name`` is not there, and what to use."""
+    raise RuntimeError(
+        f"{name} divides a model or its state among processes, which flambeau does not do yet: use DistributedDataParallel, and torch.save in one process"
+    )
 
 
 def refused_class(name: str, module: str) -> type:
@@ -17,7 +19,7 @@ def refused_class(name: str, module: str) -> type:
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
         refuse(name)
 
-    return type(name, (), {"__init__": __init__, "__module__": module, "__doc__": "Refuses: there are no other processes to share with."})
+    return type(name, (), {"__init__": __init__, "__module__": module, "__doc__": "Refuses: models are not divided among processes yet."})
 
 
 def refused_function(name: str, module: str) -> Callable:
@@ -28,7 +30,7 @@ def refused_function(name: str, module: str) -> Callable:
 
     refused.__name__ = refused.__qualname__ = name
     refused.__module__ = module
-    refused.__doc__ = "Refuses: there are no other processes to share with."
+    refused.__doc__ = "Refuses: models are not divided among processes yet."
     return refused
 
 

@@ -1,4 +1,4 @@
-"""``torch.distributed.rpc``: calls of functions in other processes, of which there are none: what needs one is refused when it is called.
+"""``torch.distributed.rpc``: calls of functions in other processes, which are not there: what needs them is refused when it is called.
 
 Source: https://docs.pytorch.org/docs/stable/rpc.html
 """
@@ -15,7 +15,7 @@ __all__ = [
     "BackendType", "RRef", "TensorPipeRpcBackendOptions", "WorkerInfo", "get_worker_info", "init_rpc", "is_available", "remote", "rpc_async", "rpc_sync", "shutdown",
 ]  # fmt: skip
 
-_NONE = "flambeau computes in one process: there is no other one to call functions in"
+_NONE = "flambeau calls no functions in other processes; torch.distributed exchanges tensors and objects"
 
 
 class BackendType(Enum):

@@ -1,1 +1,1 @@
-"""``torch.distributed.algorithms``: how gradients are sent between processes; there are none to send to."""
+"""``torch.distributed.algorithms``: how gradients are sent between processes, and how unequal numbers of inputs are dealt with."""
