@@ -207,7 +207,7 @@ _LAZY = frozenset(
     {"nested", "nn", "optim", "utils", "linalg", "fft", "special", "cuda", "backends", "serialization", "compat", "distributions", "amp",
      "func", "jit", "testing", "masked", "signal", "overrides", "compiler", "onnx", "multiprocessing", "distributed",
      "return_types", "library", "ao", "sparse", "export", "_C", "_dynamo", "_guards", "_subclasses", "__config__", "_logging", "_utils", "accelerator", "futures", "quasirandom", "cpu", "fx", "hub",
-     "mps", "profiler", "slim", "storage", "xpu"}
+     "monitor", "mps", "profiler", "slim", "storage", "xpu"}
 )  # fmt: skip
 _LAZY_NAMES = {
     "doctor": "diagnosis.doctor",
@@ -226,6 +226,7 @@ _LAZY_NAMES = {
         "native_dropout lstm gru rnn_tanh rnn_relu lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell affine_grid_generator frobenius_norm nuclear_norm norm_except_dim batch_norm_update_stats".split(),
         "nn.native",
     ),
+    **dict.fromkeys(("quantized_max_pool1d", "quantized_max_pool2d", "quantized_max_pool3d", "quantized_batch_norm"), "quantized.functions"),
     **dict.fromkeys(("quantize_per_tensor", "quantize_per_channel", "quantize_per_tensor_dynamic", "dequantize", "_choose_qparams_per_tensor",
                      "_empty_affine_quantized", "_make_per_channel_quantized_tensor", "_make_per_tensor_quantized_tensor", "int_repr", "q_scale", "q_zero_point",
                      "q_per_channel_scales", "q_per_channel_zero_points", "q_per_channel_axis"), "quantized.creation"),

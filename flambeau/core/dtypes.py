@@ -36,6 +36,17 @@ class dtype:
     def __repr__(self) -> str:
         return "torch." + self.name
 
+    @property
+    def abbr(self) -> str:
+        """The name in short: ``f32`` of ``float32``."""
+        name = {"bool": "b8", "bfloat16": "bf16", "bits8": "b8x1", "bits16": "b16x1"}.get(self.name, self.name.replace("_", ""))
+        if name.lstrip("uint") in tuple("1234567"):
+            return name
+        for word, letter in (("float", "f"), ("complex", "c"), ("uint", "u"), ("int", "i"), ("bits", "b")):
+            if name.startswith(word):
+                return letter + name[len(word) :]
+        return name
+
     def __reduce__(self) -> str | tuple:
         return (by_name, (self.name,)) if config.pickled is None else config.pickled(self)
 

@@ -14,7 +14,7 @@ FAMILIES = (
     "reduction", "products", "extremes", "statistics", "norms", "scan", "sorting", "counting", "hashing", "segments", "matmul", "linear",
     "contraction", "linalg", "matrix_powers", "factorizations", "ldl", "spectra", "tensor_equations",
     "fft", "stft", "spectral_windows", "copies", "distance", "padding", "resize", "unfold", "pooling_adaptive", "pooling_fractional", "loss_ctc",
-    "random", "loss", "loss_classes", "loss_margin", "embedding", "normalization", "convolution", "pooling", "vision", "grids",
+    "grouped", "random", "loss", "loss_classes", "loss_margin", "embedding", "normalization", "convolution", "pooling", "vision", "grids",
     "attention", "recurrent",
 )  # fmt: skip
 

@@ -28,6 +28,17 @@ CALLS = (
     "C = torch.compiler\nfirst = C.get_default_backend()\nC.set_default_backend('eager')\nr = C.get_default_backend()\nC.set_default_backend(None)\nfirst, r, C.get_default_backend()",
     "torch.compiler.wrap_numpy(lambda a: np.cumsum(a))(torch.ones(3))", "torch.compiler.nested_compile_region(lambda x: x + 1)(torch.ones(1))",
     "torch.compiler.set_default_backend(3)",
+    "[(str(d), d.abbr) for d in (torch.float32, torch.int64, torch.bfloat16, torch.bool, torch.complex64, torch.uint8, torch.float8_e4m3fn, torch.uint16, torch.qint8, torch.int4, torch.bits8)]",
+    "torch.nn.Linear(1, 1).ipu()", "torch.nn.Linear(1, 1).xpu()", "torch.nn.Linear(1, 1).mtia()", "torch.nn.ReLU().xpu()",
+    *[f"q = torch.quantize_per_tensor(torch.arange({n}.0).reshape({shape}), 0.5, 3, torch.quint8)\n{call}" for n, shape, call in (
+        (16, "1, 1, 4, 4", "torch.quantized_max_pool2d(q, (2, 2))"), (16, "1, 1, 4, 4", "torch.quantized_max_pool2d(q, (2, 2), (1, 1), (1, 1))"),
+        (16, "1, 4, 4", "torch.quantized_max_pool1d(q, 2)"),
+        (32, "1, 2, 4, 4", "torch.quantized_batch_norm(q, torch.ones(2), torch.zeros(2), torch.ones(2), torch.ones(2), 1e-5, 0.25, 2)"))],
+    "torch.quantized_max_pool2d(torch.ones(1, 1, 2, 2), (2, 2))",
+    *[f"i32 = torch.int32\na, b = torch.arange(24.0).reshape(6, 4), torch.arange(64.0).reshape(2, 4, 8) / 10\nends = torch.tensor([2, 6], dtype=i32)\nF.grouped_mm({arguments})" for arguments in (
+        "a, b, offs=ends", "b.mT, b", "a.t().reshape(2, 3, 4), torch.ones(4, 8), offs=torch.tensor([4, 8], dtype=i32)",
+        "torch.ones(3, 8), b.reshape(8, 8), offs=torch.tensor([4, 8], dtype=i32)", "a, b", "a, b, offs=torch.tensor([2, 5])", "a, b, offs=ends[:1]", "a, b, offs=ends, bias=torch.ones(8)",
+        "a, b, offs=ends, out_dtype=torch.float64", "a[:, :3], b, offs=ends")],
 )  # fmt: skip
 
 
@@ -174,3 +185,27 @@ def test_originals_are_called():
             with lib.jit.strict_fusion():
                 pass
         assert any("script mode" in str(w.message) for w in caught)
+
+
+def test_monitor():
+    import datetime
+
+    def found(lib):
+        monitor, events = part(lib, "monitor"), []
+        handle = monitor.register_event_handler(lambda event: events.append((event.name, event.data)))
+        monitor.log_event(monitor.Event("epoch", datetime.datetime(2024, 1, 1), {"loss": 0.5, "name": "a"}))
+        stat = monitor.Stat("s", [monitor.Aggregation.SUM, monitor.COUNT, monitor.MEAN, monitor.MAX, monitor.MIN], datetime.timedelta(hours=1), 2)
+        for v in (1, 4, 9):
+            stat.add(v)
+        got, count = {str(k): v for k, v in stat.get().items()}, stat.count
+        other = monitor.Stat("t", [monitor.SUM], datetime.timedelta(hours=1))
+        other.add(3)
+        waiting = other.count
+        del other
+        monitor.unregister_event_handler(handle)
+        monitor.log_event(monitor.Event("late", datetime.datetime(2024, 1, 1), {}))
+        with pytest.raises(TypeError):
+            monitor.Event("x", datetime.datetime(2024, 1, 1), {"a": [1]})
+        return events, got, count, waiting, stat.name, {k: v.value for k, v in monitor.Aggregation.__members__.items()}
+
+    assert found(flambeau) == found(torch)

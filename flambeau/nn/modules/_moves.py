@@ -14,6 +14,10 @@ from flambeau.core.device import device as Device
 from flambeau.tensor import Tensor
 
 
+def _elsewhere(error: Exception) -> Any:
+    raise error
+
+
 class Movable:
     """What Module inherits to cast and to move its parameters and buffers."""
 
@@ -103,6 +107,18 @@ class Movable:
     def cuda(self, device: Any = None) -> Self:
         """Move all parameters and buffers to the GPU."""
         return self._apply(lambda t: t.cuda(device))
+
+    def ipu(self, device: Any = None) -> Self:
+        """Refuses, as there is no such device."""
+        return self._apply(lambda t: _elsewhere(RuntimeError("PyTorch is not linked with support for ipu devices")))
+
+    def xpu(self, device: Any = None) -> Self:
+        """Refuses, as there is no such device."""
+        return self._apply(lambda t: _elsewhere(AssertionError("Torch not compiled with XPU enabled")))
+
+    def mtia(self, device: Any = None) -> Self:
+        """Refuses, as there is no such device."""
+        return self._apply(lambda t: _elsewhere(AssertionError("Torch not compiled with MTIA enabled")))
 
     def to_empty(self, *, device: Any, recurse: bool = True) -> Self:
         """Move to `device` without copying the values."""
