@@ -110,7 +110,7 @@ _PACKAGES = frozenset(
     "torch." + name
     for name in """
     _C _logging accelerator amp backends compiler cpu cuda.amp distributed.checkpoint distributed.elastic.agent distributed.elastic.multiprocessing.errors
-    distributed.fsdp distributed.nn distributed.optim distributed.rpc distributed.tensor fft func futures linalg masked mps profiler
+    distributed.fsdp distributed.nn distributed.optim distributed.rpc distributed.tensor fft func futures linalg masked monitor mps profiler
     signal.windows special utils.data._utils utils.tensorboard xpu""".split()
 )
 
