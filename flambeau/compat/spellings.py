@@ -68,6 +68,7 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
     "torch.backends.openmp": ("flambeau.backends:openmp",),
     "torch.backends.opt_einsum": ("flambeau.backends:opt_einsum",),
     "torch.functional": ("flambeau",),
+    "torch.masked.maskedtensor": ("flambeau.masked.tensor",),
     "torch.optim._adafactor": ("flambeau.optim.adafactor",),
     "torch.optim._muon": ("flambeau.optim.muon",),
     "torch.accelerator.memory": ("flambeau.accelerator",),
@@ -110,7 +111,7 @@ _PACKAGES = frozenset(
     "torch." + name
     for name in """
     _C _logging accelerator amp backends compiler cpu cuda.amp distributed.checkpoint distributed.elastic.agent distributed.elastic.multiprocessing.errors
-    distributed.fsdp distributed.nn distributed.optim distributed.rpc distributed.tensor fft func futures linalg masked monitor mps profiler
+    distributed.fsdp distributed.nn distributed.optim distributed.rpc distributed.tensor fft func futures linalg monitor mps profiler
     signal.windows special utils.data._utils utils.tensorboard xpu""".split()
 )
 
