@@ -36,13 +36,9 @@ from flambeau.serve.protocol import (
     parse_json,
     plain,
 )
-from flambeau.serve.repository import Repository
+from flambeau.serve.repository import CLIENT_GONE, Repository
 
 log = logging.getLogger("flambeau.serve")
-
-CLIENT_GONE = 499
-"""The status in the log of a request whose client did not wait."""
-
 
 class Server:
     """The application of one process: ``Server(...).app`` is ASGI.
@@ -197,22 +193,13 @@ class Server:
         return JSONResponse(next(iter(values.values())) if len(values) == 1 else values)
 
     async def _answer(self, request: Request, name: str, version: str | None, asked: InferRequest) -> tuple[dict[str, np.ndarray], str]:
-        """Waits for the model, or until the client has gone: then the request leaves the queue."""
-        answer = asyncio.ensure_future(self.repository.infer(name, version, asked))
-        leaving = asyncio.ensure_future(_left(request))
         try:
-            await asyncio.wait((answer, leaving), return_when=asyncio.FIRST_COMPLETED)
-            if not answer.done():
-                raise ClientDisconnect
-            return answer.result()
-        except (RequestError, ClientDisconnect):
+            return await self.repository.infer(name, version, asked, lambda: _left(request))
+        except RequestError:
             raise
         except Exception as error:  # the model's own
             log.error("model failed", extra={"fields": {"model": name, "version": version}}, exc_info=error)
             raise RequestError(f"model {name!r} failed: {type(error).__name__}: {error}", 500) from None
-        finally:
-            leaving.cancel()
-            answer.cancel()
 
     # --- about the server -------------------------------------------------------------------------------------
 

@@ -40,13 +40,6 @@ class Job:
         )
 
 
-class Stopped(RequestError):
-    """The model is being unloaded, and takes no more requests."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(f"model {name!r} is being unloaded", 503, 1)
-
-
 class Batcher:
     """The queue of one version of a model.
 
@@ -72,38 +65,37 @@ class Batcher:
         self.max_batch, self.max_queue, self.max_delay = max_batch, max_queue, max_delay
         self._queue: deque[Job] = deque()
         self._running: asyncio.Task[None] | None = None
-        self._stopped = False
+        self._draining = False
         self._pace = 0.0  # seconds a request, lately
 
     @property
     def waiting(self) -> int:
         return len(self._queue)
 
-    async def submit(self, inputs: Arrays) -> Arrays:
-        """The model's outputs for ``inputs``. If the caller is cancelled, the request leaves the queue.
+    def submit(self, inputs: Arrays) -> asyncio.Future[Arrays]:
+        """The model's outputs for ``inputs``, when they are there. A request whose future is cancelled leaves the queue.
 
         Raises:
             RequestError: the queue is full, or the inputs have no common number of rows.
         """
         rows = self._rows(inputs)
-        if self._stopped:
-            raise Stopped(self._name)
         if len(self._queue) >= self.max_queue:
             seconds = min(60, max(1, math.ceil(self._pace * len(self._queue))))
             raise RequestError(f"model {self._name!r} is busy: {len(self._queue)} requests wait", 503, seconds)
         job = Job(inputs, rows, asyncio.get_running_loop().create_future())
+        job.answer.add_done_callback(lambda answer: self._leave(job) if answer.cancelled() else None)
         self._queue.append(job)
         if self._running is None:
             self._running = asyncio.create_task(self._run())
-        try:
-            return await job.answer
-        finally:
-            if job.answer.cancelled() and job in self._queue:
-                self._queue.remove(job)
+        return job.answer
+
+    def _leave(self, job: Job) -> None:
+        if job in self._queue:
+            self._queue.remove(job)
 
     async def drain(self) -> None:
-        """Takes no more requests, and returns when those that came before are answered."""
-        self._stopped = True
+        """Returns when all requests are answered, of which no more must come; batches wait for no more rows."""
+        self._draining = True
         if self._running is not None:
             await self._running
 
@@ -128,7 +120,7 @@ class Batcher:
     async def _gather(self) -> None:
         """Waits until there is a full batch, or the oldest request has waited long enough."""
         until = self._queue[0].came + self.max_delay
-        while self._queue and not self._stopped and sum(job.rows for job in self._queue) < self.max_batch and time.monotonic() < until:
+        while self._queue and not self._draining and sum(job.rows for job in self._queue) < self.max_batch and time.monotonic() < until:
             await asyncio.sleep(min(0.001, self.max_delay))
 
     def _take(self) -> list[Job]:

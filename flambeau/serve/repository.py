@@ -19,19 +19,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from flambeau.serve import loaders
-from flambeau.serve.batching import Arrays, Batcher, Stopped
+from flambeau.serve.batching import Arrays, Batcher
 from flambeau.serve.config import ModelConfig, ModelError
 from flambeau.serve.model import Model
 from flambeau.serve.protocol import InferRequest, RequestError
 
 log = logging.getLogger("flambeau.serve")
+
+CLIENT_GONE = 499
+"""The status in the log of a request whose client did not wait."""
 
 Stamp = tuple[tuple[str, int, int], ...]
 """Names, times and sizes of the files that a version was loaded from."""
@@ -102,24 +105,29 @@ class Repository:
 
     # --- answering --------------------------------------------------------------------------------------------
 
-    async def infer(self, name: str, version: str | None, request: InferRequest) -> tuple[Arrays, str]:
+    async def infer(self, name: str, version: str | None, request: InferRequest, gone: Callable[[], Coroutine[Any, Any, None]]) -> tuple[Arrays, str]:
         """The outputs of a model, and which version they are from.
 
+        Args:
+            gone: returns when the client has gone; a request that still waits then leaves the queue.
+
         Raises:
-            RequestError: no such model, inputs that it does not take, a full queue, a deadline that has passed.
+            RequestError: no such model, inputs that it does not take, a full queue, a deadline that has passed, a client that has gone.
         """
-        while True:
-            found = self.find(name, version)
-            inputs = found.model.checked(request.inputs)
-            timeout = min(request.timeout or found.model.config.timeout, found.model.config.timeout)
-            try:
-                return await asyncio.wait_for(found.batcher.submit(inputs), timeout), found.model.version
-            except TimeoutError:
-                raise RequestError(f"model {name!r} has not answered within {timeout:g} s", 504) from None
-            except Stopped:
-                if self._entries[name].versions.get(found.model.version) is found:
-                    raise
-                # another has taken its place meanwhile
+        found = self.find(name, version)
+        timeout = min(request.timeout or found.model.config.timeout, found.model.config.timeout)
+        answer = found.batcher.submit(found.model.checked(request.inputs))
+        leaving = asyncio.ensure_future(gone())
+        try:
+            await asyncio.wait([answer, leaving], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            if answer.done():
+                return answer.result(), found.model.version
+            if leaving.done():
+                raise RequestError("the client has gone", CLIENT_GONE)
+            raise RequestError(f"model {name!r} has not answered within {timeout:g} s", 504)
+        finally:
+            answer.cancel()
+            leaving.cancel()
 
     def failure(self) -> str | None:
         """Why the model of a single file does not answer, if it does not."""
