@@ -202,6 +202,8 @@ def _fork(work: Callable[[], int]) -> int:
     status = 1
     try:
         status = work()
+    except SystemExit as end:  # uvicorn's way to say that it could not start
+        status = end.code if isinstance(end.code, int) else 1
     except BaseException:
         log.error("worker failed", exc_info=True)
     finally:
