@@ -196,7 +196,7 @@ def get_device_module(device: Any = None) -> Any:  # noqa: F811
 
 tensor = _exchange.tensor
 to_dlpack = _exchange.to_dlpack
-UntypedStorage = StorageBase = _storages.UntypedStorage
+UntypedStorage, StorageBase = _storages.UntypedStorage, _storages.StorageBase
 TypedStorage = _typed_storages.TypedStorage
 globals().update(_typed_storages.LEGACY)
 Storage = _typed_storages.LEGACY["FloatStorage"]

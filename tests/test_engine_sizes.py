@@ -105,3 +105,12 @@ def test_crops_at_random_places_are_the_same_step():
         expected = model(torch.from_numpy(pictures.numpy()[:, :, y : y + 12, x : x + 16].copy())).square().mean()
         assert result.item() == pytest.approx(expected.item(), rel=1e-6)
     assert len(plans.plans) < 8
+
+
+@pytest.mark.parametrize("rows, columns", [(100_000, 2**63 - 1), (2**40, 2**40), (3, 2**62)])
+def test_sizes_that_nothing_can_hold(rows, columns):
+    """A plan is made, for whose words the sizes may be too large; what is raised is what NumPy says of them."""
+    for _ in range(3):
+        x = torch.ones(1, 1) * 1
+        with pytest.raises((ValueError, RuntimeError)):
+            (x.expand(rows, columns) + 1).tolist()

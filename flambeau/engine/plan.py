@@ -103,8 +103,8 @@ _WORD = (1 << 64) - 1
 
 
 def _masked(words: Sequence[int]) -> Sequence[int]:
-    """Words as they are in memory, where negative ones are large."""
-    return words if min(words, default=0) >= 0 else [word & _WORD for word in words]
+    """Words as they are in memory, where negative ones are large. Those of a size that nobody can run may be too large for one."""
+    return words if not words or min(words) >= 0 and max(words) <= _WORD else [word & _WORD for word in words]
 
 
 class Plan:

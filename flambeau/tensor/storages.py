@@ -155,7 +155,14 @@ class AnyStorage:
         return object.__sizeof__(self) + self.nbytes()
 
 
-class UntypedStorage(AnyStorage):
+class StorageBase(AnyStorage):
+    """What untyped storages are: memory without a dtype."""
+
+
+StorageBase.__module__ = "torch._C"
+
+
+class UntypedStorage(StorageBase):
     """The memory of tensors as bytes: ``tensor.untyped_storage()``.
 
     ``UntypedStorage(3)`` has three bytes, ``UntypedStorage([1, 2, 3])`` these.
