@@ -205,10 +205,12 @@ def different(rank, size, url):
     model = DistributedDataParallel(buffers)
     buffers.running_mean += rank
     model(torch.ones(3, 2))
-    copied = copy.deepcopy(buffers)
+    copied = copy.deepcopy(model)
+    copied(torch.ones(3, 2) + rank).sum().backward()
+    assert copied.module.weight is not buffers.weight and copied.module.weight.grad is not None
     from flambeau.utils.data import DistributedSampler
 
-    return copied.running_mean.tolist(), list(DistributedSampler(range(4), shuffle=False))
+    return buffers.running_mean.tolist(), list(DistributedSampler(range(4), shuffle=False))
 
 
 def test_modules_and_buffers_of_all_processes():

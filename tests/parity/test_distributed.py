@@ -88,7 +88,7 @@ TOGETHER = [
 ]  # fmt: skip
 
 GRADIENTS = [
-    f"x = (torch.ones(2) * (rank + 1)).requires_grad_(); y = {call}; (y * (rank + 2)).sum().backward(); (y.detach() if {'reduce(' not in call or 'all' in call} or rank == 0 else None, x.grad)"
+    f"x = (torch.ones(2) * (rank + 1)).requires_grad_(); y = {call}; (y * (rank + 2)).sum().backward(); (y.detach() if {call != 'nn.reduce(x, 0)'} or rank == 0 else None, x.grad)"
     for call in (
         "nn.all_reduce(x)", "nn.all_gather(x)[0]", "nn.all_gather(x)[1]", "nn.broadcast(x, 1)", "nn.reduce(x, 0)", "nn.gather(x, 1)[0]",
         "nn.scatter([x * (i + 1) for i in range(size)], 1)", "nn.reduce_scatter(torch.empty(2), [x * (i + 1) for i in range(size)])",

@@ -80,9 +80,14 @@ class DistributedDataParallel(Module, Joinable):
         if init_sync:
             self._check_shapes([p for _, p in trained])
             self._take_state_of(0)
-        limit = int((bucket_cap_mb or DEFAULT_BUCKET) * MEGABYTE)
-        unused = find_unused_parameters or static_graph
-        self.reducer = Reducer([p for _, p in trained], [name for name, _ in trained], self.process_group, limit, unused, gradient_as_bucket_view)
+        self._bucket_bytes = int((bucket_cap_mb or DEFAULT_BUCKET) * MEGABYTE)
+        self._trained = trained
+        self._make_reducer()
+
+    def _make_reducer(self) -> None:
+        names, parameters = zip(*self._trained, strict=True)
+        unused = self.find_unused_parameters or self.static_graph
+        self.reducer = Reducer(parameters, names, self.process_group, self._bucket_bytes, unused, self.gradient_as_bucket_view)
 
     def _check_shapes(self, parameters: list[Tensor]) -> None:
         shapes = [tuple(p.shape) for p in parameters]
@@ -194,16 +199,14 @@ class DistributedDataParallel(Module, Joinable):
     def _set_static_graph(self) -> None:
         self.static_graph = self.reducer._unused = True
 
-    def train(self, mode: bool = True) -> DistributedDataParallel:
-        super().train(mode)
-        return self
-
     def __getstate__(self) -> dict[str, Any]:
-        """Groups and reducers stay with their process."""
-        state = self.__dict__.copy()
-        for name in ("process_group", "reducer"):
-            state.pop(name, None)
-        return state
+        """Everything but the group and what works with it: a copy is made for the group of all processes."""
+        return {name: value for name, value in self.__dict__.items() if name not in ("process_group", "reducer")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self.process_group = member()
+        self._make_reducer()
 
 
 class _Shadow(JoinHook):
