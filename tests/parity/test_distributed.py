@@ -63,7 +63,7 @@ TOGETHER = [
     "dist.reduce_scatter_tensor(out := torch.zeros(2), torch.arange(2. * size) + rank); out",
     "dist.all_to_all_single(out := torch.zeros(size * 2), torch.arange(2. * size) + 10 * rank); out",
     "dist.all_to_all_single(out := torch.zeros(size * (rank + 1), 2), torch.arange(2. * sum(range(1, size + 1))).view(-1, 2) + 100 * rank, [rank + 1] * size, list(range(1, size + 1))); out",
-    "s = r + 0; work = dist.all_reduce(r, async_op=True); other = dist.all_reduce(s, op=dist.ReduceOp.MAX, async_op=True); (other.wait(), work.wait(), r, s)",
+    "work = dist.all_reduce(r, async_op=True); (work.wait(), r)",
     "dist.all_gather_object(out := [None] * size, {'rank': [rank] * (rank + 1)}); out",
     "dist.gather_object('x' * rank, out := [None] * size if rank == 1 else None, dst=1); out",
     "dist.scatter_object_list(out := [None], [('to', i) for i in range(size)] if rank == 1 else None, src=1); out",
