@@ -167,11 +167,12 @@ def test_who_has_gone_leaves_the_queue(tmp_path: Path) -> None:
 def test_several_workers(scaled: tuple[object, ...]) -> None:
     with running(*scaled, "--workers", 2, FLAMBEAU_SERVE_TOKEN="secret") as server:
         server.logged("model loaded", 2)
-        headers = {"Authorization": "Bearer secret"}
-        for i in range(20):
-            assert httpx.post(f"{server.address}/predictions/scaled", json=[[i]], headers=headers).json() == [[3.0 * i]]
-        assert httpx.post(f"{server.address}/predictions/scaled", json=[[1]]).status_code == 401
-        text = httpx.get(f"{server.address}/metrics", headers=headers).text
+        headers = {"Authorization": "Bearer secret", "Connection": "close"}  # so that both workers are met
+        with httpx.Client(base_url=server.address) as client:
+            for i in range(20):
+                assert client.post("/predictions/scaled", json=[[i]], headers=headers).json() == [[3.0 * i]]
+            assert client.post("/predictions/scaled", json=[[1]]).status_code == 401
+            text = client.get("/metrics", headers=headers).text
         assert 'flambeau_serve_requests_total{code="200",route="/predictions/{model}"} 20.0' in text  # of both together
         assert server.end() == 0
 
