@@ -882,8 +882,8 @@ def test_passes_of_many_lengths_from_like_losses_are_all_followed(followed):
         (expected,) = torch.autograd.grad(chain(w, depth), w)
         assert torch.equal(got, expected)
     assert followed.since(start) == 2 * len(depths)
-    (functions,) = [found for found in repetition._followers.values() if len(found) >= len(depths)]
-    assert len(functions) <= repetition.MAX_FOLLOWERS
+    functions = max(repetition._followers.values(), key=len)  # the shortest chains begin otherwise
+    assert len(depths) - repetition.DEPTH <= len(functions) <= repetition.MAX_FOLLOWERS
 
 
 def test_a_pass_is_followed_whatever_else_has_been_put_on_the_tape(followed):

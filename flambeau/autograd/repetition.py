@@ -143,13 +143,13 @@ def _length(entry: Node) -> int:
 
 def _begin_of(entry: Node) -> tuple:
     """The patterns of the first entries of a pass, one behind the other: steps of other sizes often have the same first one, a scalar's."""
-    found = [entry.pattern]
+    found: list = [entry.pattern]
     while len(found) < DEPTH and entry.edges:
         edge = entry.edges[0]
         if edge is None:
             break
         entry = edge[0]
-        found.append(entry.pattern)
+        found.append(entry.pattern if isinstance(entry, OpBackward) else entry.__class__)
     return tuple(found)
 
 

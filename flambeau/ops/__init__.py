@@ -38,8 +38,11 @@ globals().update(namespace(""))
 _OF_OPERATORS = ("load_library", "loaded_libraries", "load_all_libraries", "import_module")
 
 
+_OF_TESTS = ("setUpModule", "setup_module", "tearDownModule", "teardown_module", "setup_function", "teardown_function")
+
+
 def __getattr__(name: str) -> Any:
-    if name.startswith(("__", "pytest")):  # what pytest asks of every module is no operator
+    if name.startswith(("__", "pytest")) or name in _OF_TESTS:  # what pytest asks of every module is no operator
         raise AttributeError(f"module 'torch.ops' has no attribute '{name}'")
     from importlib.util import find_spec
 
