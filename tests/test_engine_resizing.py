@@ -156,3 +156,10 @@ def test_many_sizes_have_few_kernels(level):
         rows, columns = (_taps(("linear", n, m, None, False, False, False), n, False) for m in (2 * n, 3 * n))
         resize_kernel(ResizeSpec(dtypes.float32, (2, 3), (n, n), (3 * n * n, n * n, n, 1), rows, columns), session)
     assert session.stats.compiled <= known + 1
+
+
+@pytest.mark.parametrize("step", [2, 2**40, 2**63 - 1])
+def test_rows_of_one_that_lie_anywhere(step):
+    for _ in range(3):
+        x = (torch.arange(3.0).reshape(1, 3) - 1).clone()[::step]
+        assert F.interpolate(x[None, None], size=2).tolist() == [[[[-1.0, 0.0], [-1.0, 0.0]]]]

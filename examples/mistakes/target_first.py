@@ -1,4 +1,4 @@
-# Wrong: cross_entropy(target, scores). Seen: ValueError, the scores come first.
+# Wrong: cross_entropy(target, scores). Seen: NotImplementedError, the scores come first.
 # Code: FB-CLASS-05
 # Fix: "(target, scores)" => "(scores, target)"
 import torch

@@ -56,7 +56,7 @@ def boolean_minus(scene: Scene) -> Text | None:
     return Text("for truths, `not` is ~: write ~mask instead of 1 - mask; or mask.float() to compute with", "真假值取反用 ~:写 ~mask 而不是 1 - mask;要计算则用 mask.float()")
 
 
-@slip("FB-CLASS-05", (ValueError, RuntimeError), r"For 1D input, 1D target must have size 1|expected target dtype to be Long")
+@slip("FB-CLASS-05", (NotImplementedError, ValueError, RuntimeError), r"log_softmax_lastdim_kernel_impl|expected target dtype to be Long")
 def swapped(scene: Scene) -> Text | None:
     scores, target = scene.operand("input"), scene.operand("target")
     if scores is None or target is None or scores.value.dtype.is_floating_point or not target.value.dtype.is_floating_point:

@@ -189,10 +189,10 @@ def note(plan: Plan, trace: Trace) -> None:
         return
     if not 0 < sum(trace.key[1]) <= KEPT:
         return
-    shapes = [x.shape for x in (*trace.nodes, *trace.leaves)]
     if not trace.nodes or not trace.nodes[0].inputs:
         return
-    if any([node.dtype.__class__ is tuple for node in trace.nodes]) or sum(map(prod, shapes)) > LITTLE:
+    values = [*trace.nodes, *trace.leaves]
+    if any([x.dtype.__class__ is tuple for x in values]) or sum([prod(x.shape) for x in values]) > LITTLE:
         return
     if set(plan.dynamic) - {~slot for slot in range(len(trace.leaves))} != {i for i, kept in enumerate(trace.key[1]) if kept}:
         return

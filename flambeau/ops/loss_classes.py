@@ -364,6 +364,8 @@ def cross_entropy(
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
     if not input._shape:
         raise ValueError("Expected 1 or more dimensions (got 0)")
+    if target._shape != input._shape:
+        refuse("log_softmax_lastdim_kernel_impl", input, kinds=NOT_FLOATING)
     dim = 1 if input.dim() > 1 else 0
     probabilities = target._shape == input._shape
     if probabilities:

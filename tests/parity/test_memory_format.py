@@ -28,6 +28,7 @@ DIFFERENT = {
     "nn.functional.batch_norm": "statistics whose elements share memory are refused", "nn.functional.threshold": "the same",
     "batch_norm_update_stats": "the same",
     "nn.functional.scaled_dot_product_attention": "the kernels are others",
+    "nn.functional.grouped_mm": "PyTorch's takes half precision alone",
     "view_copy": "refused where no view is possible",
 }  # fmt: skip
 """Records some of whose results lie in another order than PyTorch's, and why."""
