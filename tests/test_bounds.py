@@ -259,3 +259,10 @@ def test_wrong_indices_of_all_records(part):
     command = [sys.executable, "-m", "tests.stress_bounds", "--records", f"{part}/4"]
     done = subprocess.run(command, env=os.environ | {"FLAMBEAU_GUARD": "1"}, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_step_that_finds_no_memory_is_no_end_of_all_others():
+    """A plan whose NumPy step can never have its memory is given up: whoever reads something else goes on."""
+    import tests.stress_bounds as stress
+
+    assert [stress.check(seed, {}) for seed in (3248512,) * 3] == [None] * 3

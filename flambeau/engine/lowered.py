@@ -261,9 +261,9 @@ class Lowered:
     def _find_in_place(self) -> dict[int, int]:
         """Nodes that may be written right into the memory that a leaf's slot stands for: node -> slot."""
         found: dict[int, int] = {}
-        # As long as a step may refuse its values, leaves are not written to: after an error the interpreter needs them.
-        # A kernel of its own refuses before it writes, a loop when it has written.
-        checked = [k + (s.node < 0) for k, s in enumerate(self.steps) if s.checked]
+        # As long as a step may refuse its values, or find no memory as NumPy may, leaves are not written to: after an error the
+        # interpreter needs them. A kernel of its own refuses before it writes, a loop when it has written.
+        checked = [k + (s.node < 0) for k, s in enumerate(self.steps) if s.checked or not s.compiled]
         last_use: dict[int, int] = {}  # of a value, the last step
         writers = {i: count - 1 for i, count in self.makers.items()}
         for k, step in enumerate(self.steps):
