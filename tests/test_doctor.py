@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from flambeau.diagnosis.doctor.finding import HIDES, RANKS, Finding, ranked
 from flambeau.diagnosis.doctor.rules import all_rules
 from flambeau.diagnosis.language import Text
 from flambeau.diagnosis.samples import samples
+from flambeau.tensor.overriding import tell_of_methods
 from tests.mistakes import outcome
 
 ROOT = Path(__file__).parent.parent
@@ -105,3 +107,13 @@ def test_a_cause_hides_what_follows_from_it() -> None:
     assert [f.code for f in ranked(found)] == ["FB-LOOP-02", "FB-MEMORY-01"]
     codes = {s.code for s in samples()}
     assert {*HIDES, *(c for hidden in HIDES.values() for c in hidden)} <= codes
+
+
+def test_works_where_methods_offer_their_calls():
+    """As they do once there has been a mode or a subclass with ``__torch_function__``."""
+    tell_of_methods()
+    assert not inspect.isfunction(torch.Tensor.__dict__["backward"])
+    w = torch.ones(3, requires_grad=True)
+    with torch.doctor():
+        w.sum().backward()
+    assert w.grad.tolist() == [1, 1, 1]

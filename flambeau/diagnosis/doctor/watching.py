@@ -173,15 +173,18 @@ class Watch(Observer):
 
     # --- backward passes and steps -----------------------------------------------------------------------------
 
-    def _backward(self, original: Callable) -> Callable:
+    def _backward(self, before: Any) -> Callable:
+        """``before`` is what stands on the class: a function, or what offers its calls to subclasses and modes first."""
+
         def backward(tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
+            original = before.__get__(tensor, type(tensor))
             if self._inside:
-                return original(tensor, *args, **kwargs)
+                return original(*args, **kwargs)
             where = site()
             self.tell("before_backward", tensor, where)
             self._inside += 1
             try:
-                result = original(tensor, *args, **kwargs)
+                result = original(*args, **kwargs)
             finally:
                 self._inside -= 1
             self.backwards += 1
