@@ -160,9 +160,13 @@ def fresh():
 @pytest.mark.filterwarnings("ignore")
 def test_several_processes(size, fresh):
     theirs = fresh.submit(answers_of, "torch", size)
-    ours, theirs = answers_of("flambeau", size), theirs.result()
+    ours = answers_of("flambeau", size)
+    try:
+        expected = theirs.result()
+    except AssertionError:  # gloo with three processes hangs now and then
+        pytest.skip("PyTorch's own processes do not answer: there is nothing to compare with")
     for i, program in enumerate([*TOGETHER, *GRADIENTS, *WRONG, *reductions()]):
-        assert [a[i] for a in ours] == [a[i] for a in theirs], program
+        assert [a[i] for a in ours] == [a[i] for a in expected], program
 
 
 @pytest.mark.parametrize("program", ALONE)
