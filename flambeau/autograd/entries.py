@@ -99,13 +99,14 @@ class Form:
         self.type, self.shown, self.several = type_, rules.shown(inputs), bool(op.outputs)
         self.needs = tuple([e is not None for e in edges])
         self.saves = [(name, _sort(source, inputs[i] if i < len(inputs) else None), i) for name, source, i in captures]
-        sorts = [sort for _, sort, _ in self.saves if sort in (TENSOR, NUMBER, OUTPUT, LIST)]
+        kept = [(name, sort) for name, sort, _ in self.saves if sort in KEPT]
+        sorts = [sort for _, sort in kept]
         self.lists = LIST in sorts
         self.single = not self.several and all([sort in (TENSOR, OUTPUT) for sort in sorts])
         self.holds = any([sort is not NUMBER or op.wraps for sort in sorts])
-        self.names = [name for name, sort, _ in self.saves if sort not in (TENSOR, NUMBER, OUTPUT, LIST)]
+        self.names = [name for name, sort, _ in self.saves if sort not in KEPT]
         places = {"g": 0, "gs": 1, "needs": 2}
-        for name in (*self.names, *[name for name, sort, _ in self.saves if sort in (TENSOR, NUMBER, OUTPUT, LIST)]):
+        for name in (*self.names, *[name for name, _ in kept]):
             places[name] = len(places)
         self.calls: list[tuple] = []
         self.joint: tuple | None = None
@@ -119,6 +120,8 @@ class Form:
 
 TENSOR, NUMBER, OUTPUT, LIST, ATTR, SHAPE, DTYPE, NOTHING = "tensor", "number", "output", "list", "attr", "_shape", "_dtype", "nothing"
 """What an entry saves: an input, a result, all inputs from one on, and constants: a setting, or what is known of an input."""
+KEPT = (TENSOR, NUMBER, OUTPUT, LIST)
+"""Those that each entry has of its own; the others are its pattern's."""
 
 
 def _sort(source: str, x: Any) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from flambeau.tensor import Tensor
 
-from .adam import Adam
+from .adam import Adam, adam
 from .optimizer import ParamsT
 
 __all__ = ["AdamW", "adamw"]
@@ -91,11 +91,7 @@ def adamw(
     maximize: bool,
 ) -> None:
     """One step of :class:`AdamW`, of whose state each list has a tensor per parameter; all is changed in place."""
-    state = {"exp_avg": exp_avgs, "exp_avg_sq": exp_avg_sqs, "step": state_steps}
-    if amsgrad:
-        state["max_exp_avg_sq"] = max_exp_avg_sqs
-    AdamW.functional_step(
-        params, grads, state,
-        amsgrad=amsgrad, betas=(beta1, beta2), lr=lr, weight_decay=weight_decay, eps=eps, maximize=maximize,
-        scaled=(fused, grad_scale, found_inf), decoupled_weight_decay=True,
+    adam(
+        params, grads, exp_avgs, exp_avg_sqs, max_exp_avg_sqs, state_steps, foreach, capturable, differentiable, fused, grad_scale, found_inf,
+        has_complex, True, amsgrad=amsgrad, beta1=beta1, beta2=beta2, lr=lr, weight_decay=weight_decay, eps=eps, maximize=maximize,
     )  # fmt: skip
