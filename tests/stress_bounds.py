@@ -177,11 +177,14 @@ class Run:
                 del graph.trace[:]
                 raise Large
             found = tuple(x.shape), x.dtype, x.tolist()
+            content = x._storage.node.value
+            if content is not None and content.dtype == np.bool_ and np.any(content.reshape(-1).view(np.uint8) > 1):
+                raise NoTruth
             if not self.caught:
                 self.events.append(found)
 
     def note(self, error: Exception, goes_on: bool = False) -> None:
-        if isinstance(error, Large):
+        if isinstance(error, Large | NoTruth):
             raise error
         if (asked := re.search(r"tried to allocate (\d+) bytes", str(error))) and int(asked[1]) < ANYWHERE:
             raise Large from error
@@ -231,6 +234,10 @@ class Large(Exception):
     """Something has too many elements to look at."""
 
 
+class NoTruth(Exception):
+    """There are bools whose bytes are neither 0 nor 1, written as another dtype: which of them stay what they are is nobody's rule."""
+
+
 def same(a: list, b: list) -> bool:
     """Whether two runs saw the same up to the first error: where it comes late, what follows may differ."""
     for x, y in zip(a, b, strict=False):
@@ -259,8 +266,9 @@ def check(seed: int, counts: dict[str, int]) -> str | None:
             got = run(chain)
             if not same(wanted, got):
                 return f"--- chain {seed}, compiled run {k + 1}\n{chain.script()}\nexpected {wanted}\ngot {got}"
-    except Large:
-        counts["too large to look at"] = counts.get("too large to look at", 0) + 1
+    except (Large, NoTruth) as unlike:
+        kind = "too large to look at" if isinstance(unlike, Large) else "bools that are neither"
+        counts[kind] = counts.get(kind, 0) + 1
         return None
     finally:
         config.eager, config.compiled, config.compile_after = before
