@@ -25,7 +25,7 @@ def _compiler() -> str:
     try:
         import llvmlite
     except ImportError:
-        return "kernels of NumPy"
+        return "kernels of NumPy: llvmlite is not installed"
     return f"kernels compiled with llvmlite {llvmlite.__version__}"
 
 

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from flambeau.core import config
+
 _frozen = False
 
 
@@ -140,6 +142,8 @@ class _Cpu(_Backend):
     @staticmethod
     def get_cpu_capability() -> str:
         """``"AVX512"``, ``"AVX2"`` or ``"DEFAULT"``: the widest vectors that kernels are compiled for here."""
+        if not config.compiled:
+            return "DEFAULT"
         from flambeau.engine.cpu.compiler import machine
 
         return {64: "AVX512", 32: "AVX2"}.get(machine().vector_bytes, "DEFAULT")

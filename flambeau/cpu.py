@@ -43,15 +43,27 @@ def get_capabilities() -> dict[str, Any]:
     import os
     import platform
 
-    import llvmlite.binding as llvm
-
-    features = {name.replace("-", "").replace(".", "").replace("_", ""): there for name, there in llvm.get_host_cpu_features().items()}
-    found: dict[str, Any] = {"architecture": platform.machine(), "cpu_name": llvm.get_host_cpu_name(), "fma3": bool(features.get("fma"))}
+    cpu_name, known = _processor()
+    features = {name.lower().replace("-", "").replace(".", "").replace("_", ""): there for name, there in known.items()}
+    found: dict[str, Any] = {"architecture": platform.machine(), "cpu_name": cpu_name, "fma3": bool(features.get("fma") or features.get("fma3"))}
     found |= {name: bool(features.get(name.replace("_", ""))) for name in _FEATURES}
     sizes = {"l1d_cache_size": "SC_LEVEL1_DCACHE_SIZE", "l2_cache_size": "SC_LEVEL2_CACHE_SIZE"}
     found |= {name: os.sysconf(key) for name, key in sizes.items() if key in os.sysconf_names}
     found["num_logical_cores"] = os.cpu_count()
     return found
+
+
+def _processor() -> tuple[str, dict[str, bool]]:
+    """The processor's name, and which features it has by their names: LLVM's, or those fewer that NumPy knows."""
+    try:
+        import llvmlite.binding as llvm
+    except ImportError:
+        import platform
+
+        from numpy._core import _multiarray_umath  # type: ignore[attr-defined]
+
+        return platform.processor() or platform.machine(), _multiarray_umath.__cpu_features__
+    return llvm.get_host_cpu_name(), llvm.get_host_cpu_features()
 
 
 def set_device(device: Any) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from flambeau.engine.cpu.cache import Cache
 
 # Packages that flambeau can do without -> what they are for.
-_OPTIONAL = {"llvmlite": "compiled kernels", "matplotlib": "pictures as .png", "starlette": "flambeau serve"}
+_OPTIONAL = {"llvmlite": "compiled kernels: pip install 'flambeau[compile]'", "matplotlib": "pictures as .png", "starlette": "flambeau serve"}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -81,7 +81,10 @@ def _cache(disk: Cache | None) -> str:
 def _mode() -> str:
     if config.eager:
         return "every operation runs at once (FLAMBEAU_EAGER=1)"
-    how = "compiled when a trace is seen again" if config.compiled else "in NumPy"
+    if config.compiled:
+        how = "compiled when a trace is seen again"
+    else:
+        how = "in NumPy: " + ("llvmlite is not installed" if config.lacks_compiler else "FLAMBEAU_COMPILE=0")
     return f"operations run when a value is asked for, {how}"
 
 

@@ -9,8 +9,12 @@ from collections.abc import Callable
 eager: bool = os.environ.get("FLAMBEAU_EAGER", "") not in ("", "0")
 """Immediate mode: every op runs as it is called (``FLAMBEAU_EAGER=1``)."""
 
-compiled: bool = importlib.util.find_spec("llvmlite") is not None and os.environ.get("FLAMBEAU_COMPILE", "1") != "0"
+_wanted = os.environ.get("FLAMBEAU_COMPILE", "1") != "0"
+compiled: bool = _wanted and importlib.util.find_spec("llvmlite") is not None
 """Traces that are seen again are compiled, where there is llvmlite; ``FLAMBEAU_COMPILE=0`` leaves all to the interpreter."""
+
+lacks_compiler: bool = _wanted and not compiled
+"""Whether only the missing llvmlite keeps traces from being compiled; false once the user has been told that this costs speed."""
 
 compile_after: int = int(os.environ.get("FLAMBEAU_COMPILE_AFTER", "1"))
 """How often a trace runs in the interpreter before it is compiled; 0 compiles it on first sight."""

@@ -17,7 +17,7 @@ from typing import Any
 
 from flambeau.core import config
 from flambeau.core.errors import is_passing, out_of_memory
-from flambeau.engine import flight, graph, short
+from flambeau.engine import flight, graph, short, uncompiled
 from flambeau.engine.flight import lock
 from flambeau.engine.graph import VIEW, Node
 from flambeau.engine.interpreter import Failed, forget_uses, interpret, mark_needed, why_pending
@@ -154,6 +154,8 @@ def _execute(run: Run, wanted: Node | None, ahead: bool) -> list[tuple[Exception
                 raise
         del trace
         run.execution = None
+    elif config.lacks_compiler:
+        uncompiled.note(nodes)
     flight.land()
     start = perf_counter()
     forget_uses(nodes)

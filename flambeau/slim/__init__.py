@@ -60,7 +60,7 @@ def export_slim(
     flambeau.slim.recording.ExportError: the model looks at values that depend on its argument 'x' while it runs ...
     """
     if not config.compiled:
-        raise ExportError("export_slim compiles kernels, which needs llvmlite (and FLAMBEAU_COMPILE must not be 0)")
+        raise ExportError("export_slim compiles kernels: pip install 'flambeau[compile]', and do not set FLAMBEAU_COMPILE=0")
     from flambeau.slim import archive
     from flambeau.slim.sizes import common, examples
     from flambeau.slim.targets import TARGETS, Assembly, targets_of
