@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.distributed._group import GroupMember, ProcessGroup, get_rank, member
+from flambeau.distributed._progress import move_on
 from flambeau.distributed._reduction import ReduceOp, check_reduction
 from flambeau.distributed._tensors import array_of, check_dtypes, check_tensor, check_tensors, joined, write
 from flambeau.distributed._transport import Pending
@@ -60,6 +61,7 @@ def started(group: ProcessGroup, name: str, pending: Pending, finish: Callable[[
         earlier.is_completed()
     if async_op:
         group.outstanding.add(work)
+        move_on(pending)
         return work
     work.wait()
     return None

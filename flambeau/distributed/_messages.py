@@ -15,6 +15,7 @@ import numpy as np
 from flambeau.distributed._collectives import group_for, root_of, started, writing
 from flambeau.distributed._group import ProcessGroup, member
 from flambeau.distributed._tensors import array_of, check_tensor
+from flambeau.distributed._transport import Pending
 from flambeau.distributed._work import Work
 from flambeau.tensor import Tensor
 
@@ -48,20 +49,23 @@ def irecv(tensor: Tensor, src: int | None = None, group: Any = None, tag: int = 
     """Starts :func:`recv`."""
     check_tensor(tensor, "tensor")
     of = group_for(group, "irecv")
-    if of is None:
-        return None
+    return None if of is None else started(of, "recv", _receive(of, tensor, src, tag, group_src), writing(tensor), async_op=True)
+
+
+def _receive(of: ProcessGroup, tensor: Tensor, src: int | None, tag: int, group_src: int | None) -> Pending:
     source = None if src is None and group_src is None else root_of(of, src, group_src)
-    pending = of.transport.receive(np.empty(tensor.numel(), tensor.dtype.np), source, tag)
-    return started(of, "recv", pending, writing(tensor), async_op=True)
+    return of.transport.receive(np.empty(tensor.numel(), tensor.dtype.np), source, tag)
 
 
 def recv(tensor: Tensor, src: int | None = None, group: Any = None, tag: int = 0, group_src: int | None = None) -> int:
     """Writes what the process ``src`` sends, or any if not given, into ``tensor``; gives the rank of the sender, or -1 outside of the group."""
-    work = irecv(tensor, src, group, tag, group_src)
-    if work is None:
+    check_tensor(tensor, "tensor")
+    of = group_for(group, "recv")
+    if of is None:
         return -1
+    work = Work(of, "recv", _receive(of, tensor, src, tag, group_src), writing(tensor))
     work.wait()
-    return member(group).ranks[work.source_rank()]
+    return of.ranks[work.source_rank()]
 
 
 class P2POp:

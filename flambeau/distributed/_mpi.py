@@ -13,6 +13,7 @@ import ctypes
 import multiprocessing.util
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterable
 from datetime import timedelta
@@ -21,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.core import dtypes
+from flambeau.distributed import _progress
 from flambeau.distributed._errors import DistBackendError, DistError
 from flambeau.distributed._peers import Peer
 from flambeau.distributed._pmi import Gateway, process_mapping
@@ -109,7 +111,10 @@ class World:
         Who ends by an error does not: the others shall see at once that it has gone. What a launcher has started ends MPI too. The others just end, which leaves nothing behind: MPI would ask the gateway once
         more when Python and its threads have gone already.
         """
-        if os.getpid() != self.me.pid or self.failed is not None or getattr(sys, "last_value", None) is not None:
+        if os.getpid() != self.me.pid:
+            return
+        _progress.stop()
+        if self.failed is not None or getattr(sys, "last_value", None) is not None:
             return
         if self.launched:
             self.mpi.Finalize()
@@ -234,16 +239,33 @@ class _Request(Pending):
         self._transport, self._request, self._held = transport, request, held
         self._status = transport.mpi.Status()
         self._done = False
+        self._error: DistBackendError | None = None
+        self._asking = threading.Lock()
 
     def test(self) -> bool:
-        if not self._done:
+        if not self._done and self._asking.acquire(blocking=False):  # else another thread is about to find out
             try:
-                self._done = self._request.Test(self._status)
-            except self._transport.mpi.Exception as error:
-                raise DistBackendError(f"MPI: {error}") from error
-            if self._done:
-                self.source, self._held = self._status.Get_source(), ()
+                self._ask()
+            finally:
+                self._asking.release()
+        if self._error is not None:
+            raise self._error
         return self._done
+
+    def _ask(self) -> None:
+        if self._done or self._error is not None:
+            return
+        if self._transport.world.failed is not None:
+            self._error = DistBackendError(f"the processes are no longer connected: {self._transport.world.failed}")
+            return
+        try:
+            done = self._request.Test(self._status)
+        except self._transport.mpi.Exception as error:
+            self._error = DistBackendError(f"MPI: {error}")
+            return
+        if done:
+            self.source, self._held = self._status.Get_source(), ()
+            self._done = True
 
 
 class MPITransport(Transport):
@@ -285,9 +307,10 @@ class MPITransport(Transport):
     def barrier(self) -> Pending:
         return self._start(self._comm.Ibarrier)
 
-    def all_reduce(self, array: np.ndarray, op: ReduceOp) -> Pending:
-        out = np.empty_like(array)
-        return self._start(self._comm.Iallreduce, _numbers(array), _numbers(out), self.world.operation(op, array.dtype), result=out)
+    def all_reduce(self, array: np.ndarray, op: ReduceOp, in_place: bool = False) -> Pending:
+        out = array if in_place else np.empty_like(array)
+        source = self.mpi.IN_PLACE if in_place else _numbers(array)
+        return self._start(self._comm.Iallreduce, source, _numbers(out), self.world.operation(op, array.dtype), result=out)
 
     def reduce(self, array: np.ndarray, op: ReduceOp, root: int) -> Pending:
         out = np.empty_like(array) if self.rank == root else None

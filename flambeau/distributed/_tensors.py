@@ -10,11 +10,14 @@ import numpy as np
 from flambeau.core.dtypes import dtype as Dtype
 from flambeau.core.size import Size
 from flambeau.dispatch import grad_mode
+from flambeau.engine import flight
+from flambeau.engine.graph import VIEW
+from flambeau.engine.run import run_ahead
 from flambeau.tensor import Tensor
 from flambeau.tensor.storage import Storage
 from flambeau.tensor.tensor import make_tensor
 
-__all__ = ["array_of", "check_tensor", "check_tensors", "joined", "tensor_of", "write"]
+__all__ = ["array_of", "check_tensor", "check_tensors", "joined", "settled", "tensor_of", "write"]
 
 
 def check_tensor(x: Any, name: str) -> None:
@@ -40,6 +43,19 @@ def array_of(t: Tensor, copied: bool = False) -> np.ndarray:
     """The values of ``t`` in a flat array, which is not for writing: perhaps it is the tensor's memory."""
     values = t._array()
     return values.flatten() if copied else np.ascontiguousarray(values).reshape(-1)
+
+
+def settled(t: Tensor) -> np.ndarray:
+    """The same, and waits for nothing but these values: what has been recorded after them may still be computed (``engine.flight``)."""
+    node = t._storage.node
+    if node.value is None:
+        run_ahead(node)
+        node = t._storage.node
+    value = node.value
+    if not isinstance(value, np.ndarray) or t._bits or value.dtype != t.dtype.np:
+        return array_of(t)
+    flight.settle(value)
+    return np.ascontiguousarray(VIEW.kernel(value.reshape(-1), t.shape, t.stride(), t.storage_offset(), t.dtype)).reshape(-1)
 
 
 def joined(tensors: Sequence[Tensor]) -> np.ndarray:

@@ -48,8 +48,8 @@ class Transport:
         """Nothing, once all are here."""
         raise NotImplementedError
 
-    def all_reduce(self, array: np.ndarray, op: ReduceOp) -> Pending:
-        """The arrays of all, reduced; of an average, their sum."""
+    def all_reduce(self, array: np.ndarray, op: ReduceOp, in_place: bool = False) -> Pending:
+        """The arrays of all, reduced; of an average, their sum. ``in_place``: in the memory of ``array``."""
         raise NotImplementedError
 
     def reduce(self, array: np.ndarray, op: ReduceOp, root: int) -> Pending:
@@ -97,7 +97,7 @@ class Alone(Transport):
     def barrier(self) -> Pending:
         return Pending()
 
-    def all_reduce(self, array: np.ndarray, op: ReduceOp) -> Pending:
+    def all_reduce(self, array: np.ndarray, op: ReduceOp, in_place: bool = False) -> Pending:
         return Pending(array)
 
     def reduce(self, array: np.ndarray, op: ReduceOp, root: int) -> Pending:

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 __all__ = ["Work"]
 
 _SPINS = 200
-_LONGEST_NAP = 0.001
+_SHORTEST_NAP, _LONGEST_NAP = 20e-6, 0.001
+_NAPS = 20
+"""Who has waited for so many times as long sleeps: a message takes hardly longer for it, and long waits cost nothing."""
 _LOOK = 0.5
 """Seconds between looks whether the others are still there."""
 
@@ -34,7 +36,7 @@ def wait_for(pending: Pending, group: ProcessGroup, name: str, timeout: timedelt
         if pending.test():
             return
     begun = time.monotonic()
-    end, look, nap = begun + timeout.total_seconds(), begun + _LOOK, 20e-6
+    end, look = begun + timeout.total_seconds(), begun + _LOOK
     while not pending.test():
         now = time.monotonic()
         if now > end:
@@ -44,8 +46,7 @@ def wait_for(pending: Pending, group: ProcessGroup, name: str, timeout: timedelt
             lost = group.transport.lost(pending.peer)
             if lost is not None and not pending.test():
                 raise group.fail(f"{lost}, while this process waited in {name}")
-        time.sleep(nap)
-        nap = min(_LONGEST_NAP, nap * 1.5)
+        time.sleep(min(_LONGEST_NAP, max(_SHORTEST_NAP, (now - begun) / _NAPS)))
 
 
 class Work:

@@ -1,4 +1,7 @@
-"""Averages gradients over processes at the end of a backward pass, several of them at a time.
+"""Averages gradients over processes after a backward pass, several of them at a time.
+
+A pass that is recorded is not computed yet. The reducer asks for the gradients of one bucket after the other, from the last layer to the
+first, and each bucket goes its way (``_progress``) while a worker still computes the rest of the pass (``engine.flight``).
 
 Source: Li et al., "PyTorch Distributed: Experiences on Accelerating Data Parallel Training", 2020.
 """
@@ -7,16 +10,18 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
+from sys import getrefcount
 from typing import Any
 
 import numpy as np
 
 from flambeau import ops
+from flambeau.autograd import no_grad
 from flambeau.autograd.graph import finishing
-from flambeau.dispatch import grad_mode
 from flambeau.distributed._group import ProcessGroup
+from flambeau.distributed._progress import move_on
 from flambeau.distributed._reduction import ReduceOp
-from flambeau.distributed._tensors import array_of, tensor_of, write
+from flambeau.distributed._tensors import array_of, settled, tensor_of, write
 from flambeau.distributed._transport import Pending
 from flambeau.distributed._work import wait_for
 from flambeau.tensor import Tensor
@@ -26,6 +31,7 @@ __all__ = ["GradBucket", "Reducer", "buckets_of"]
 MEGABYTE = 1 << 20
 FIRST_BUCKET = MEGABYTE
 """Bytes of the first bucket, which is small so that sending begins soon."""
+_OURS = 2  # references to memory that nobody else has: a variable's, and that of who counts
 
 
 def buckets_of(tensors: Sequence[Tensor], limits: Sequence[int]) -> list[list[int]]:
@@ -95,10 +101,12 @@ class Reducer:
     def __init__(
         self, parameters: Sequence[Tensor], names: Sequence[str], group: ProcessGroup, bucket_bytes: int, unused: bool, views: bool,
     ) -> None:  # fmt: skip
-        self.parameters, self._names, self.group, self._unused, self._views = list(parameters), list(names), group, unused, views
+        self.parameters, self._names, self.group, self._unused, self._as_views = list(parameters), list(names), group, unused, views
         self.buckets = buckets_of(self.parameters, [min(FIRST_BUCKET, bucket_bytes), bucket_bytes])
         self.hook: Callable[[GradBucket], Any] | None = None
         self.divisor = group.size()
+        self._held: dict[int, np.ndarray] = {}
+        self._views: weakref.WeakValueDictionary[int, Tensor] = weakref.WeakValueDictionary()
         self._expecting = False
         self._seen: list[tuple[Any, int]] = []
         self._ready: set[int] = set()
@@ -144,11 +152,14 @@ class Reducer:
             self.reduce(self._ready)
 
     def reduce(self, used: set[int]) -> None:
-        """Averages the gradients now. ``used`` are the numbers of the parameters that have some here; all reducers call this together."""
+        """Averages the gradients now. ``used`` are the numbers of the parameters that have some here; all reducers call this together.
+
+        A bucket is on its way as soon as its gradients are there, while others are still computed, if that is done ahead of Python.
+        """
         anywhere = self._used_anywhere(used) if self._unused else None
-        started = [self._start(index, bucket, used) for index, bucket in enumerate(self.buckets)]
-        for bucket, wait in zip(self.buckets, started, strict=True):
-            self._store(bucket, wait(), anywhere)
+        started = [self._start(index, used) for index in range(len(self.buckets))]
+        for index, wait in enumerate(started):
+            self._store(index, wait(), anywhere)
 
     def _used_anywhere(self, used: set[int]) -> np.ndarray:
         marks = np.array([i in used for i in range(len(self.parameters))], np.uint8)
@@ -158,17 +169,29 @@ class Reducer:
         wait_for(pending, self.group, "all_reduce", self.group.timeout)
         return pending.result
 
-    def _start(self, index: int, bucket: list[int], used: set[int]) -> Callable[[], np.ndarray]:
+    def _memory(self, index: int) -> np.ndarray:
+        """Memory for a bucket: that of the last pass, unless somebody still has tensors on it."""
+        bucket, held = self.buckets[index], self._held.pop(index, None)
+        if held is None or getrefcount(held) > _OURS:
+            held = np.empty(sum(self.parameters[i].numel() for i in bucket), self.parameters[bucket[0]].dtype.np)
+        return held
+
+    def _start(self, index: int, used: set[int]) -> Callable[[], np.ndarray]:
         """Starts sending a bucket; gives a function that waits for the average."""
-        parts = []
+        bucket, flat = self.buckets[index], self._memory(index)
+        factor, position = 1.0 if self.hook is not None else 1.0 / self.divisor, 0
         for i in bucket:
             p = self.parameters[i]
             grad = p._grad if i in used else None
-            parts.append(np.zeros(p.numel(), p.dtype.np) if grad is None else array_of(grad))
-        flat = np.concatenate(parts)
+            part = flat[position : position + p.numel()]
+            position += part.size
+            if grad is None:
+                part.fill(0)
+            else:
+                _put(part, settled(grad), factor)
+        self._held[index] = flat
         if self.hook is None:
-            flat = (flat / self.divisor).astype(flat.dtype, copy=False)
-            pending = self.group.transport.all_reduce(flat, ReduceOp.SUM)
+            pending = move_on(self.group.transport.all_reduce(flat, ReduceOp.SUM, in_place=True))
             return lambda: self._wait(pending)
         members = [self.parameters[i] for i in bucket]
         future = self.hook(GradBucket(index, index == len(self.buckets) - 1, tensor_of(flat, (flat.size,), members[0].dtype), members))
@@ -179,22 +202,29 @@ class Reducer:
 
         return wait
 
-    def _store(self, bucket: list[int], flat: np.ndarray, anywhere: np.ndarray | None) -> None:
+    def _store(self, index: int, flat: np.ndarray, anywhere: np.ndarray | None) -> None:
         """Makes what has come the gradients. With views they share the memory of the bucket."""
-        position = 0
-        whole = tensor_of(flat, (flat.size,), self.parameters[bucket[0]].dtype) if self._views else None
-        before, grad_mode.enabled = grad_mode.enabled, False
-        try:
+        position, bucket = 0, self.buckets[index]
+        whole = tensor_of(flat, (flat.size,), self.parameters[bucket[0]].dtype) if self._as_views else None
+        with no_grad():
             for i in bucket:
                 p = self.parameters[i]
                 end = position + p.numel()
                 if anywhere is None or anywhere[i]:
-                    if whole is not None:
-                        p.grad = whole[position:end].view(p.shape)
+                    if whole is not None and (p._grad is None or self._views.get(i) is not p._grad):
+                        self._views[i] = p.grad = whole[position:end].view(p.shape)
                     else:
                         if p._grad is None:
                             p.grad = ops.zeros_like(p)
                         write(p._grad, flat[position:end])  # type: ignore[arg-type]
                 position = end
-        finally:
-            grad_mode.enabled = before
+
+
+def _put(into: np.ndarray, values: np.ndarray, factor: float) -> None:
+    """Writes ``factor`` times ``values``, computed in float32 where that is more than half precision."""
+    if factor == 1.0:
+        into[...] = values
+    elif into.dtype.kind in "fc" and into.dtype != np.float16:
+        np.multiply(values, factor, out=into)
+    else:
+        into[...] = values.astype(np.float32) * np.float32(factor)
