@@ -57,4 +57,6 @@ def __getattr__(name: str) -> Any:
         from flambeau.distributed.reducer import GradBucket
 
         return GradBucket
+    if name in ("DeviceMesh", "init_device_mesh"):
+        return getattr(importlib.import_module("flambeau.distributed.device_mesh"), name)
     raise AttributeError(f"module 'torch.distributed' has no attribute '{name}'", name=name)

@@ -1,4 +1,4 @@
-"""How a tensor would lie on several processes: values that say so. Tensors that are divided are not there yet.
+"""How a tensor lies on several processes: values that say so.
 
 Source: https://docs.pytorch.org/docs/stable/distributed.tensor.html
 """
