@@ -210,7 +210,7 @@ _LAZY = frozenset(
      "monitor", "mps", "profiler", "slim", "storage", "xpu"}
 )  # fmt: skip
 _LAZY_NAMES = {
-    "doctor": "diagnosis.doctor",
+    "doctor": "diagnosis.doctor", "explain": "pictures.explaining",
     "save": "serialization", "load": "serialization", "vmap": "func", "autocast": "amp", "GradScaler": "amp",
     "is_autocast_enabled": "amp", "get_autocast_dtype": "amp", "types": "tensor", "compile": "compiler",
     "engine_stats": "engine.plans", "export_slim": "slim", "load_slim": "slim", "synchronize": "cpu", "Stream": "cpu", "Event": "cpu", "ScriptModule": "jit", "ScriptFunction": "jit", "PyTorchFileReader": "_C", "PyTorchFileWriter": "_C", "Tag": "library.tags", "DeviceObjType": "library.schema", "TensorType": "library.schema", "OptionalType": "library.schema", "ListType": "library.schema", "_assert": "checks", **dict.fromkeys(("SymInt", "SymFloat", "SymBool", "sym_constrain_range", "sym_constrain_range_for_size", "sym_fresh_size", "sym_int", "sym_float", "sym_not", "sym_max", "sym_min", "sym_sum", "sym_ite", "sym_sqrt"), "symbolic"),

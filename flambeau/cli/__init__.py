@@ -14,7 +14,7 @@ from flambeau.diagnosis.language import Text
 COMMANDS = {
     "run": Text("run a PyTorch script, unmodified, on flambeau", "不加修改地运行 PyTorch 脚本"),
     "doctor": Text("run a script and find its mistakes that raise no error", "运行脚本,找出不报错的错误"),
-    "explain": Text("say what a code of an error (FB-SHAPE-01) means, with an example", "说明错误代码(如 FB-SHAPE-01)的含义,附例子"),
+    "explain": Text("say what a code of an error (FB-SHAPE-01) means, or make a page of a step of script.py", "说明错误代码(如 FB-SHAPE-01)的含义,或把 script.py 的一步做成网页"),
     "ladder": Text(
         "train one small net in many ways, from NumPy by hand to an own layer, and compare them", "用多种写法训练同一个小网络(从 NumPy 手写到自定义层)并比较"
     ),

@@ -49,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
             elif program[0] == "-c":
                 _run_code(program[1], theirs)
             else:
-                _run_script(program[0], theirs)
+                run_script(program[0], theirs)
     except SystemExit:
         raise
     except BaseException as error:
@@ -99,7 +99,8 @@ def _set_path(first: str) -> None:
         sys.path[0] = first
 
 
-def _run_script(path: str, arguments: list[str]) -> None:
+def run_script(path: str, arguments: list[str]) -> None:
+    """Runs a file as ``python path arguments`` would."""
     module = _new_main()
     file = os.path.abspath(path)
     loader = importlib.machinery.SourceFileLoader("__main__", file)

@@ -46,6 +46,11 @@ class Scene:
             return ""
         return linecache.getline(self.frame.f_code.co_filename, self._line, self.frame.f_globals).strip()
 
+    @property
+    def site(self) -> tuple[str, int] | None:
+        """The file and the number of the user's line."""
+        return None if self.frame is None else (self.frame.f_code.co_filename, self._line)
+
     @cached_property
     def names(self) -> Mapping[str, Any]:
         """What the names on the user's line stand for."""
