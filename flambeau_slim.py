@@ -12,6 +12,7 @@ A ``.slim`` file is a zip archive whose members are not compressed:
     targets/NAME/code.bin       machine code for a kind of machine, such as x86-64-v3,
     targets/NAME/code.json      and how it lies in memory
     targets/NAME/plan-0.json    which kernels run on what; one such plan for each size that arguments may have
+    graph.json                  the calls of functions that all this was made of; flambeau reads it, this module does not
 
 The archive's comment ends with the SHA-256 of the manifest, so a file that is damaged anywhere is refused. That is no protection against
 who writes such a file on purpose: it has machine code, so load files of people whose programs you would run, or say which one you
@@ -208,7 +209,8 @@ class _Loader:
             self.shapes.append((inputs, [_shape(n, x) for n, x in zip(made, self.outputs, strict=True)]))
         self.places = {inputs: k for k, (inputs, _) in enumerate(self.shapes)}
         self.target = _chosen(manifest["targets"], target)
-        self.weights = self._weights(manifest["weights"])
+        weights = _weights(archive)
+        self.weights = [weights[name] for name in manifest["weights"]]
         self.code = _Code(archive.read(self._member("code.bin")), archive.json(self._member("code.json")))
         self.arena = _aligned(0)
 
@@ -248,21 +250,22 @@ class _Loader:
             return offset if type(offset) is int and -1 << 63 <= offset < 1 << 63 else _refuse("a word that is none")
         return _count(offset, sizes[source])
 
-    def _weights(self, names: list[str]) -> list[memoryview]:
-        """The bytes of each weight, in the order of the manifest."""
-        content = self.archive.read("weights.safetensors")
-        length = int.from_bytes(content[:8], "little")
-        header = json.loads(bytes(content[8 : 8 + _count(length, len(content) - 8)]).decode())
-        header.pop("__metadata__", None)
-        data, found, end = content[8 + length :], {}, 0
-        for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
-            start, stop = entry["data_offsets"]
-            if start != end or stop - start != math.prod(_shape(entry["shape"])) * _SIZES[entry["dtype"]] or stop > len(data):
-                _refuse(f"the weight {name!r} does not lie where it should")
-            found[name], end = data[start:stop], stop
-        if end != len(data):
-            _refuse("there is more than the weights behind them")
-        return [found[name] for name in names]
+
+def _weights(archive: _Archive) -> dict[str, memoryview]:
+    """The bytes of each weight."""
+    content = archive.read("weights.safetensors")
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(bytes(content[8 : 8 + _count(length, len(content) - 8)]).decode())
+    header.pop("__metadata__", None)
+    data, found, end = content[8 + length :], {}, 0
+    for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
+        start, stop = entry["data_offsets"]
+        if start != end or stop - start != math.prod(_shape(entry["shape"])) * _SIZES[entry["dtype"]] or stop > len(data):
+            _refuse(f"the weight {name!r} does not lie where it should")
+        found[name], end = data[start:stop], stop
+    if end != len(data):
+        _refuse("there is more than the weights behind them")
+    return found
 
 
 def _bytes(shape: tuple[int, ...], dtype: np.dtype) -> int:

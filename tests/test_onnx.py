@@ -59,6 +59,39 @@ def test_files_compute_what_modules_do(name, free):
     np.testing.assert_allclose(found, module(x).detach().numpy(), rtol=1e-4, atol=1e-5)
 
 
+RECURRENT = {
+    "lstm": (lambda: nn.LSTM(5, 6, 2, bidirectional=True), (4, 3, 5)),
+    "gru": (lambda: nn.GRU(5, 6, batch_first=True, bias=False), (3, 4, 5)),
+    "rnn": (lambda: nn.RNN(5, 6), (4, 3, 5)),
+    "projected": (lambda: nn.LSTM(5, 6, proj_size=2), (4, 3, 5)),
+    "cell": (lambda: nn.LSTMCell(5, 6), (4, 5)),
+}
+
+
+@pytest.mark.parametrize("name", RECURRENT)
+def test_recurrent_layers(name):
+    onnx = pytest.importorskip("onnx")
+    torch.manual_seed(0)
+    make, shape = RECURRENT[name]
+    module, x = make().eval(), torch.randn(shape)
+    program = torch.onnx.export(module, (x,))
+    onnx.checker.check_model(program.model_proto)
+    x = torch.randn(shape)
+    wanted = torch.utils._pytree.tree_leaves(module(x))
+    found = program(x)
+    assert len(found) == len(wanted)
+    for a, b in zip(found, wanted):
+        np.testing.assert_allclose(a.numpy(), b.detach().numpy(), rtol=1e-4, atol=1e-6)
+
+
+def test_what_recurrent_layers_do_not_say():
+    pytest.importorskip("onnx")
+    layer = nn.GRU(5, 6)
+    lengths = Calls(lambda x: layer(nn.utils.rnn.pack_padded_sequence(x, torch.tensor([4, 2])))[1])
+    with pytest.raises(torch.onnx.OnnxExporterError, match="sequences of several lengths"):
+        torch.onnx.export(lengths, (torch.randn(4, 2, 5),))
+
+
 def test_programs_run_and_errors_say_what_is_wrong():
     pytest.importorskip("onnx")
     program = torch.onnx.export(nn.Linear(3, 2), (torch.ones(1, 3),))

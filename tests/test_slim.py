@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import random
@@ -24,6 +25,7 @@ from flambeau.serve import loaders
 from flambeau.serve.config import ModelConfig, ModelError, TensorSpec
 from flambeau.slim import ExportError
 from flambeau.slim.archive import write
+from tests.slim_models import flat, models
 
 BEST = flambeau_slim.targets()[0]
 TESTS = Path(__file__).parent
@@ -36,89 +38,6 @@ def compiled_at_once(monkeypatch):
 
 
 # --- the same bits ---------------------------------------------------------------------------------------------
-
-
-class Block(nn.Module):
-    """Two convolutions beside a shortcut."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(outputs)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(outputs)
-        self.shortcut = nn.Sequential()
-        if stride != 1:
-            self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
-
-    def forward(self, x):
-        y = self.bn2(self.conv2(torch.relu(self.bn1(self.conv1(x)))))
-        return torch.relu(y + self.shortcut(x))
-
-
-class ResNet(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(inplace=True))
-        self.blocks = nn.Sequential(Block(16, 16, 1), Block(16, 32, 2), Block(32, 64, 2))
-        self.head = nn.Linear(64, 10)
-
-    def forward(self, x):
-        return self.head(nn.functional.adaptive_avg_pool2d(self.blocks(self.stem(x)), 1).flatten(1))
-
-
-class Tagger(nn.Module):
-    """Words to scores of tags, by an LSTM in both directions."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.words = nn.Embedding(100, 16, padding_idx=0)
-        self.lstm = nn.LSTM(16, 24, 2, batch_first=True, bidirectional=True)
-        self.tags = nn.Linear(48, 7)
-
-    def forward(self, words, lengths=None):
-        states, (h, c) = self.lstm(self.words(words))
-        return {"scores": self.tags(states).log_softmax(-1), "last": [h, c], "layers": 2}
-
-
-class Many(nn.Module):
-    """Results that are views, arguments, weights, of several dtypes; numbers and casts."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("table", torch.arange(12.0).reshape(3, 4))
-
-    def forward(self, x, mask, scale=2.0):
-        y = torch.where(mask, x.double() * scale, x.double()).to(torch.float16)
-        best, place = x.max(1)
-        return y, x.T, x[1:], self.table, x, best, place, (x * 7).long() // (place[:, None] + 2), mask.any(0), (x.bfloat16() + 1).float()
-
-
-def models() -> dict:
-    """Names to (model, arguments)."""
-    torch.manual_seed(3)
-    layer = nn.TransformerEncoderLayer(32, 4, 64, batch_first=True)
-    made = {
-        "digits": (DigitNet(), (torch.rand(5, 1, 8, 8),)),
-        "resnet": (ResNet(), (torch.randn(2, 3, 16, 16),)),
-        "transformer": (nn.TransformerEncoder(layer, 2), (torch.randn(3, 10, 32),)),
-        "lstm": (Tagger(), (torch.randint(0, 100, (4, 9)),)),
-        "gru": (nn.GRU(8, 12), (torch.randn(5, 2, 8), torch.zeros(1, 2, 12))),
-        "many": (Many(), (torch.randn(3, 4), torch.rand(3, 4) > 0.5)),
-        "function": (lambda x: (x @ x.T).softmax(0).sum(0, keepdim=True) + 1e-3, (torch.randn(33, 9),)),
-    }
-    for model, _ in made.values():
-        if isinstance(model, nn.Module):
-            model.eval()
-    return made
-
-
-def flat(x) -> list:
-    """The tensors of nested results."""
-    if isinstance(x, torch.Tensor):
-        return [x]
-    parts = x.values() if isinstance(x, dict) else x if isinstance(x, (list, tuple)) else ()
-    return [t for part in parts for t in flat(part)]
 
 
 def run_alone(folder: Path, target: str = BEST) -> None:
@@ -165,7 +84,12 @@ def test_the_ladder(tmp_path, cpu: str, target: str) -> None:
     assert len(rungs) == 12
     run_alone(tmp_path, target)
     for rung in rungs:
-        same(tmp_path, rung, [np.load(tmp_path / f"{rung}.want.npy")])
+        want = np.load(tmp_path / f"{rung}.want.npy")
+        same(tmp_path, rung, [want])
+        if target == BEST:  # the calls that it was made of
+            with np.load(tmp_path / f"{rung}.npz") as given, torch.no_grad():
+                found = torch.load_slim_program(tmp_path / f"{rung}.slim").module()(*[torch.from_numpy(given[str(k)]) for k in range(len(given))])
+            np.testing.assert_allclose(found.numpy(), want, rtol=1e-5, atol=1e-5 * max(1.0, np.abs(want).max()))
 
 
 def test_all_levels_are_in_one_file(tmp_path) -> None:
@@ -478,8 +402,14 @@ def test_flambeau_export(tmp_path, capsys) -> None:
     assert loaded.inputs == (TensorSpec("images", "FP32", (-1, 1, 8, 8)),)
     with pytest.raises(ModelError, match="1 to 4 rows, not for batches of up to 32"):
         loaders.load(tmp_path / "digits.slim", ModelConfig())
+    if importlib.util.find_spec("onnx") is not None:
+        assert export.main([str(tmp_path / "digits.slim"), "--out", str(tmp_path / "digits.onnx")]) == 0
+        with torch.no_grad():
+            assert torch.onnx.load(tmp_path / "digits.onnx")(images).allclose(model(images), atol=1e-5)
     assert export.main([*words, "--input", "images:FP32:1x8x8"]) == 1
     assert "expected 4D input" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        export.main([str(tmp_path / "digits.slim"), "--out", str(tmp_path / "digits.pt")])
     for wrong in ("images", "images:FP32", "images:FP33:1"):
         with pytest.raises(SystemExit):
             export.main([*words, "--input", wrong])

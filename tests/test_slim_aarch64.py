@@ -17,7 +17,7 @@ import flambeau as torch
 from flambeau.slim.planning import CODE, plan_of
 from flambeau.slim.recording import Recording, Weights
 from flambeau.slim.targets import TARGETS, Assembly
-from tests.test_slim import flat, models
+from tests.slim_models import flat, models
 
 EMULATOR = shutil.which("qemu-aarch64") or shutil.which("qemu-aarch64-static")
 pytestmark = pytest.mark.skipif(EMULATOR is None, reason="needs qemu-aarch64")

@@ -18,21 +18,28 @@ from flambeau.serve.protocol import DATATYPES
 
 
 def main(arguments: Sequence[str]) -> int:
-    """``flambeau export MODEL --factory MODULE:FUNCTION --input NAME:DATATYPE:SIZES [...] --out FILE``"""
+    """``flambeau export MODEL --factory MODULE:FUNCTION --input NAME:DATATYPE:SIZES [...] --out FILE``, ``flambeau export A.slim --out A.onnx``"""
     parser = argparse.ArgumentParser(
         prog="flambeau export",
-        description="Write a model to a .slim file: weights and machine code, which the one-file module flambeau_slim runs with NumPy alone.",
+        description="Write a model to a .slim file: weights and machine code, which the one-file module flambeau_slim runs with NumPy alone. "
+        "Of a .slim file it makes one of ONNX's.",
         epilog="example: flambeau export digits.pt --factory flambeau.cli.demo:DigitNet --input images:FP32:-1x1x8x8 --out digits.slim. "
         "docs/slim.md tells the rest.",
     )
     add = parser.add_argument
-    add("model", type=Path, metavar="MODEL", help="a file of weights or an exported program")
+    add("model", type=Path, metavar="MODEL", help="a file of weights, an exported program, or a .slim file")
     add("--factory", metavar="MODULE:FUNCTION", help="what makes the module that weights are for, for example shop.nets:make")
-    add("--input", action="append", required=True, metavar="NAME:DATATYPE:SIZES", help="an input, in the order of the model's arguments; -1 is any size, the same in all places")
+    add("--input", action="append", default=[], metavar="NAME:DATATYPE:SIZES", help="an input, in the order of the model's arguments; -1 is any size, the same in all places")
     add("--max-size", type=int, default=32, metavar="N", help="the largest size that -1 stands for (default: 32)")
     add("--target", action="append", metavar="TARGET", help="x86-64-v4, x86-64-v3, x86-64-v2 or aarch64 (default: the levels of x86-64)")
     add("--out", type=Path, required=True, metavar="FILE", help="where the model goes")
     options = parser.parse_args(arguments)
+    if options.model.suffix == ".slim":
+        if options.out.suffix != ".onnx" or options.input or options.factory or options.target:
+            parser.error("of a .slim file one of ONNX's is made, and nothing else is to be said: flambeau export model.slim --out model.onnx")
+        return _to_onnx(options.model, options.out)
+    if not options.input:
+        parser.error("give the model's inputs: --input NAME:DATATYPE:SIZES")
     try:
         specs = [parse_spec(text) for text in options.input]
         if any(spec.datatype is None or spec.shape is None for spec in specs):
@@ -56,3 +63,14 @@ def main(arguments: Sequence[str]) -> int:
 def _example(spec: TensorSpec) -> Any:
     shape = [1 if n == -1 else n for n in spec.shape or ()]
     return torch.from_numpy(np.zeros(shape, DATATYPES[spec.datatype or "FP32"]))
+
+
+def _to_onnx(slim: Path, out: Path) -> int:
+    """Writes the graph of a slim model as a file of ONNX's."""
+    try:
+        torch.onnx.export(torch.load_slim_program(slim), f=out)
+    except (ImportError, OSError, ValueError, RuntimeError) as error:
+        print(f"flambeau export: {error}", file=sys.stderr)
+        return 1
+    print(f"{out}: {out.stat().st_size:,} bytes")
+    return 0

@@ -25,10 +25,17 @@ from typing import Any
 
 from flambeau import dispatch, ops
 from flambeau.core import nests
-from flambeau.core.nests import TreeSpec
 from flambeau.export import graph_signature
 from flambeau.export.dims import Dim, ShapesCollection, _Hint, dims, places
-from flambeau.export.exported_program import LIFTED, ExportedProgram, Recipe, argument_names, leaf_names
+from flambeau.export.exported_program import (
+    LIFTED,
+    ExportedProgram,
+    Recipe,
+    argument_names,
+    leaf_names,
+    plain_spec,
+    spec_of,
+)
 from flambeau.export.graph_signature import ExportGraphSignature, InputKind, InputSpec, OutputKind, OutputSpec
 from flambeau.jit.tracing import record, text_of_path
 from flambeau.nn.modules.module import Module
@@ -204,21 +211,6 @@ def _others(leaves: list, free: list[dict[int, Any]]) -> Iterator[list]:
 # --- files -------------------------------------------------------------------------------------------------------
 
 
-def _plain_spec(spec: TreeSpec) -> Any:
-    if spec.type is None:
-        return None
-    if spec.type not in (tuple, list, dict):
-        raise ValueError(f"torch.export.save: a {spec.type.__name__} among arguments or results; tuples, lists and dicts are saved")
-    return [spec.type.__name__, list(spec.context) if spec.context is not None else None, [_plain_spec(c) for c in spec.children_specs]]
-
-
-def _spec_of(plain: Any) -> TreeSpec:
-    if plain is None:
-        return TreeSpec()
-    name, context, children = plain
-    return TreeSpec({"tuple": tuple, "list": list, "dict": dict}[name], context, [_spec_of(c) for c in children])
-
-
 def save(ep: ExportedProgram, f: Any, *, extra_files: dict[str, Any] | None = None, **settings: Any) -> None:
     """Writes an exported program to a path or a file, for :func:`load`.
 
@@ -236,8 +228,8 @@ def save(ep: ExportedProgram, f: Any, *, extra_files: dict[str, Any] | None = No
     r = ep._recipe
     write(
         {
-            "flambeau.export": 1, "source": r.source, "leaves": r.leaves, "names": r.names, "values": r.constants, "fixed": r.fixed, "bounds": r.bounds, "in_spec": _plain_spec(r.in_spec),
-            "out_spec": _plain_spec(r.out_spec), "training": r.training, "state": ep._state_dict, "constants": ep._tensors, "transient": sorted(ep._transient),
+            "flambeau.export": 1, "source": r.source, "leaves": r.leaves, "names": r.names, "values": r.constants, "fixed": r.fixed, "bounds": r.bounds, "in_spec": plain_spec(r.in_spec),
+            "out_spec": plain_spec(r.out_spec), "training": r.training, "state": ep._state_dict, "constants": ep._tensors, "transient": sorted(ep._transient),
             "extra": {k: v if isinstance(v, bytes) else str(v).encode() for k, v in (extra_files or {}).items()},
         },
         f,
@@ -254,7 +246,7 @@ def load(f: Any, *, extra_files: dict[str, Any] | None = None, **settings: Any) 
     if extra_files is not None:
         extra_files.update({k: v for k, v in data["extra"].items() if k in extra_files})
     recipe = Recipe(
-        data["source"], data["leaves"], data["names"], data["values"], data["fixed"], data["bounds"], _spec_of(data["in_spec"]), _spec_of(data["out_spec"]), data["training"]
+        data["source"], data["leaves"], data["names"], data["values"], data["fixed"], data["bounds"], spec_of(data["in_spec"]), spec_of(data["out_spec"]), data["training"]
     )
     return ExportedProgram(recipe, dict(data["state"]), dict(data["constants"]), set(data["transient"]))
 

@@ -323,3 +323,20 @@ def leaf_names(names: list[str], args: tuple, kwargs: dict) -> list[str]:
     for name, value in given.items():
         walk(value, name)
     return found
+
+
+def plain_spec(spec: TreeSpec) -> Any:
+    """How arguments or results are nested, as plain values."""
+    if spec.type is None:
+        return None
+    if spec.type not in (tuple, list, dict):
+        raise ValueError(f"a {spec.type.__name__} among arguments or results; tuples, lists and dicts are saved")
+    return [spec.type.__name__, list(spec.context) if spec.context is not None else None, [plain_spec(c) for c in spec.children_specs]]
+
+
+def spec_of(plain: Any) -> TreeSpec:
+    """What :func:`plain_spec` says."""
+    if plain is None:
+        return TreeSpec()
+    name, context, children = plain
+    return TreeSpec({"tuple": tuple, "list": list, "dict": dict}[name], context, [spec_of(c) for c in children])

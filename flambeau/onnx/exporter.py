@@ -18,6 +18,7 @@ import numpy as np
 import flambeau
 from flambeau._C.graph import Graph, Node, Value, _get_trace_graph
 from flambeau.core import nests
+from flambeau.export import ExportedProgram
 from flambeau.nn.modules.module import Module
 from flambeau.onnx.translations import TRANSLATIONS
 from flambeau.tensor import Tensor
@@ -170,6 +171,7 @@ def export(
     """Writes what a module computes for arguments like ``args`` to ``f``, a path or an open file; without one it gives an :class:`ONNXProgram`.
 
     Args:
+        model: a module, a function of tensors, or a program of ``torch.export``, which brings arguments, names and free dims.
         input_names, output_names: the names of the file's inputs, its tensors among ``args`` and ``kwargs``, and of its outputs.
         dynamic_axes: which of their dims are free: name -> dims, or dims with names.
         opset_version: 18, or a later one.
@@ -189,6 +191,16 @@ def export(
     except ImportError:
         raise ImportError("torch.onnx.export writes files by the package onnx: pip install onnx") from None
     args = args if isinstance(args, tuple) else (args,)
+    if isinstance(model, ExportedProgram):
+        recipe = model._recipe
+        leaves = [name for name in recipe.leaves if name in recipe.fixed]
+        input_names = input_names or leaves
+        if dynamic_axes is None and dynamic_shapes is None:
+            free = {new: _free_dims(recipe.fixed[name]) for new, name in zip(input_names, leaves)}
+            dynamic_axes = {name: dims for name, dims in free.items() if dims}
+        if not args and not kwargs and model.example_inputs is not None:
+            args, kwargs = model.example_inputs
+        model = model.module()
     if opset_version is not None and opset_version < OPSET:
         raise ValueError(f"torch.onnx.export writes operators of opset {OPSET} or later, got opset_version={opset_version}")
     if settings.get("custom_opsets") or settings.get("custom_translation_table"):
@@ -224,6 +236,16 @@ def _trace(model: Any, args: tuple, kwargs: Any, training: Any) -> tuple[Graph, 
     finally:
         for m, mode in modes.items():
             m.training = mode
+
+
+def _free_dims(sizes: Sequence[Any]) -> dict[int, str]:
+    """The free dims of an argument of an exported program, of which a size is a number or (symbol, factor, shift)."""
+    free = {}
+    for d, n in enumerate(sizes):
+        if not isinstance(n, int):
+            symbol, factor, shift = n
+            free[d] = f"{f'{factor}*' * (factor != 1)}{symbol}{f' + {shift}' * (shift > 0)}{f' - {-shift}' * (shift < 0)}"
+    return free
 
 
 def _names(kind: str, given: Sequence[str] | None, n: int) -> list[str]:

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.onnx.recurrent import recurrence
+
 TRANSLATIONS: dict[str, Callable] = {}
 """By the operator's name, as ``relu``."""
 
@@ -446,3 +448,6 @@ def _gather(w: Any, x: Any, dim: int, index: Any, *rest: Any) -> Any:
 @_translates("tril", "triu")
 def _triangle(w: Any, x: Any, diagonal: int = 0) -> Any:
     return w.op("Trilu", x, w.constant(np.array(diagonal, np.int64)), upper=int(w.name == "triu"))
+
+
+TRANSLATIONS["_recurrence"] = recurrence

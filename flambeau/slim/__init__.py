@@ -21,15 +21,16 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flambeau.core import config
-from flambeau.slim.recording import Argument, ExportError, Recording, Weights, names_of_arguments
+from flambeau.slim.recording import Argument, Draws, ExportError, Recording, Weights, names_of_arguments
 from flambeau.version import release
 from flambeau_slim import FORMAT, VERSION
 
 if TYPE_CHECKING:
+    from flambeau.export import ExportedProgram
     from flambeau.slim.targets import Assembly
     from flambeau_slim import Model
 
-__all__ = ["ExportError", "export_slim", "load_slim"]
+__all__ = ["ExportError", "export_slim", "load_slim", "load_slim_program"]
 
 
 def export_slim(
@@ -69,11 +70,13 @@ def export_slim(
         raise TypeError(f"export_slim(): args is a tuple of arguments, got {type(args).__name__}: write (x,) for one tensor")
     assemblies = {name: Assembly(TARGETS[name]) for name in targets_of(targets)}
     weights, names = Weights(), names_of_arguments(model, args, kwargs or {})
-    sizes = [_planned(model, *given, weights, assemblies) for given in examples(names, args, kwargs or {}, dynamic_shapes)]
+    draws = Draws()
+    sizes = [_planned(model, *given, weights, assemblies, draws) for given in examples(names, args, kwargs or {}, dynamic_shapes)]
     nest, dtypes = sizes[0].nest, [x.dtype for x in sizes[0].outputs]
     if any(size.nest != nest or [x.dtype for x in size.outputs] != dtypes for size in sizes):
         raise ExportError("the model returns other things for other sizes")
-    members = {"weights.safetensors": archive.safetensors(weights.all)}
+    members = {"graph.json": [json.dumps(_graph(model, args, kwargs or {}, dynamic_shapes, weights, draws)).encode()]}
+    members["weights.safetensors"] = archive.safetensors(weights.all)
     for name, assembly in assemblies.items():
         image = assembly.image()
         layout = {"parts": image.parts, "moved": image.moved, "imports": image.imports, "symbols": image.symbols}
@@ -93,6 +96,22 @@ def export_slim(
     return archive.write(path, manifest, members)
 
 
+def _graph(model: Callable, args: tuple, kwargs: dict[str, Any], dynamic_shapes: Any, weights: Weights, draws: Draws) -> dict[str, Any]:
+    """The graph of the model, or why there is none: code and plans do not need it."""
+    from flambeau.export import export
+    from flambeau.nn import Module
+    from flambeau.slim.graphs import graph_of
+
+    if not isinstance(model, Module):
+        function, model = model, Module()
+        model.forward = function
+    draws.again()
+    try:
+        return graph_of(export(model, args, kwargs, dynamic_shapes=dynamic_shapes), weights)
+    except Exception as error:
+        return {"none": f"{type(error).__name__}: {error}"}
+
+
 class _Size(NamedTuple):
     """What a model does for arguments of one size, with a plan for each target."""
 
@@ -102,10 +121,11 @@ class _Size(NamedTuple):
     plans: dict[str, dict[str, Any]]
 
 
-def _planned(model: Callable, args: tuple, kwargs: dict[str, Any], weights: Weights, assemblies: dict[str, Assembly]) -> _Size:
+def _planned(model: Callable, args: tuple, kwargs: dict[str, Any], weights: Weights, assemblies: dict[str, Assembly], draws: Draws) -> _Size:
     """Records a call of the model, and plans it before anything else is recorded."""
     from flambeau.slim.planning import plan_of
 
+    draws.again()
     recording = Recording(model, args, kwargs)
     plans = {name: plan_of(recording, assembly, weights) for name, assembly in assemblies.items()}
     return _Size(recording.inputs, recording.results, recording.nest, plans)
@@ -123,3 +143,36 @@ def load_slim(path: str | os.PathLike, *, target: str | None = None, threads: in
     import flambeau_slim
 
     return flambeau_slim.load(path, target=target, threads=threads, digest=digest)
+
+
+def load_slim_program(path: str | os.PathLike, *, digest: str | None = None) -> ExportedProgram:
+    """The calls that a file of :func:`export_slim` was made of, as a program of ``torch.export``. No machine code is looked at.
+
+    Its ``module()`` computes what the model computes, in sizes that dims with names may have, and has its parameters; ``torch.onnx.export``
+    and ``torch.export.save`` take it. Nothing of the file is run but the operators that its graph names.
+
+    Raises ``SlimError`` where the file is damaged, or has no graph: a model that does other things for other sizes has none.
+
+    >>> import flambeau as torch, tempfile, os
+    >>> path = os.path.join(tempfile.mkdtemp(), "rows.slim")
+    >>> rows = torch.export.Dim("rows", min=1, max=4)
+    >>> digest = torch.export_slim(torch.nn.Linear(3, 2).eval(), (torch.ones(2, 3),), path, dynamic_shapes=({0: rows},))
+    >>> program = torch.load_slim_program(path)
+    >>> program.module()(torch.ones(4, 3)).shape, [name for name, p in program.named_parameters()]
+    (torch.Size([4, 2]), ['weight', 'bias'])
+    """
+    import flambeau_slim
+    from flambeau.slim.graphs import program_of
+
+    with open(path, "rb") as file, flambeau_slim._reading(os.fspath(path)):
+        archive = flambeau_slim._Archive(file)
+        if digest not in (None, archive.digest):
+            raise flambeau_slim.SlimError(f"its digest is {archive.digest}, and not the one that is expected")
+        graph = archive.json("graph.json")
+        if "none" in graph:
+            raise flambeau_slim.SlimError(f"it has no graph, because the model could not be written as one: {graph['none']}")
+        weights, dtypes = flambeau_slim._weights(archive), {x["name"]: x["dtype"] for x in archive.manifest["inputs"]}
+        try:
+            return program_of(graph, weights, dtypes)
+        except (RuntimeError, SyntaxError) as error:  # an operator that there is not, or code that is none
+            raise flambeau_slim.SlimError(f"its graph is damaged: {error}") from error

@@ -7,6 +7,7 @@ recorded is pending as it would be after any other call.
 
 from __future__ import annotations
 
+import random as plain
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
@@ -130,6 +131,17 @@ class Weights:
 def names_of_arguments(model: Callable, args: tuple, kwargs: dict[str, Any]) -> list[str]:
     """What the model calls the arguments that it is given."""
     return argument_names(model.forward if isinstance(model, Module) else model, args, kwargs)
+
+
+class Draws:
+    """Python's and NumPy's generators as they stand now, so that a model which decides by them decides alike in each call of an export."""
+
+    def __init__(self) -> None:
+        self._plain, self._numpy = plain.getstate(), np.random.get_state()
+
+    def again(self) -> None:
+        plain.setstate(self._plain)
+        np.random.set_state(self._numpy)
 
 
 def _random_state() -> bytes:
