@@ -76,9 +76,9 @@ def tuple_of_a_recurrent_layer(scene: Scene) -> Text | None:
     )
 
 
-@slip("FB-TYPE-02", TypeError, r"must be Tensor, not (?:list|ndarray|float|int|tuple)")
+@slip("FB-TYPE-02", TypeError, r"must be Tensor, not (?:list|(?:numpy\.)?ndarray|float|int|tuple)")
 def no_tensor(scene: Scene) -> Text | None:
-    found = scene.found(r"must be Tensor, not (\w+)")
+    found = scene.found(r"must be Tensor, not (?:numpy\.)?(\w+)")
     assert found is not None
     how = "torch.from_numpy(x).float()" if found[1] == "ndarray" else "torch.tensor(x)"
     value = scene.given("input")

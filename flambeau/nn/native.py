@@ -9,7 +9,7 @@ Source: https://github.com/pytorch/pytorch/blob/main/aten/src/ATen/native/native
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flambeau import ops
 from flambeau.core import dtypes
@@ -20,9 +20,13 @@ from flambeau.ops.embedding import _bag_numbers, _renormalise
 from flambeau.ops.normalization import _move, _unbiased
 from flambeau.ops.random import feature_dropout
 from flambeau.ops.record import ErrorSample, Sample, composite, registry
+from flambeau.ops.wrong_tensors import type_name
 from flambeau.tensor import Tensor
 from flambeau.tensor.methods import inplace_function
 from flambeau.tensor.overriding import told
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 F: Any = functional_
 _REDUCTIONS = ("none", "mean", "sum")
@@ -51,25 +55,59 @@ def _norm_samples(make: Callable) -> list[Sample]:
 
 
 @composite(method=False, samples=_norm_samples)
-def batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps, cudnn_enabled):
+def batch_norm(
+    input: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+    cudnn_enabled: bool,
+) -> Tensor:
     """:func:`nn.functional.batch_norm`, with the weights before the running statistics."""
     return F.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
 
 
 @composite(method=False, samples=_norm_samples)
-def instance_norm(input, weight, bias, running_mean, running_var, use_input_stats, momentum, eps, cudnn_enabled):
+def instance_norm(
+    input: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    use_input_stats: bool,
+    momentum: float,
+    eps: float,
+    cudnn_enabled: bool,
+) -> Tensor:
     """:func:`nn.functional.instance_norm`, with the weights before the running statistics."""
     return F.instance_norm(input, running_mean, running_var, weight, bias, use_input_stats, momentum, eps)
 
 
 @composite(method=False, samples=lambda make: [Sample(make(2, 3), (3,), make(3), make(3)), Sample(make(2, 3), (2, 3), None, None, 0.5)])
-def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5, cudnn_enable=True):
+def layer_norm(
+    input: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+    cudnn_enable: bool = True,
+) -> Tensor:
     """:func:`nn.functional.layer_norm`."""
     return F.layer_norm(input, normalized_shape, weight, bias, eps)
 
 
 @composite(method=False, samples=lambda make: [Sample(make(2, 4, 3), 2, make(4), make(4)), Sample(make(2, 4), 4, None, None, 0.5)])
-def group_norm(input, num_groups, weight=None, bias=None, eps=1e-5, cudnn_enabled=True):
+def group_norm(
+    input: Tensor,
+    num_groups: int,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+    cudnn_enabled: bool = True,
+) -> Tensor:
     """:func:`nn.functional.group_norm`."""
     return F.group_norm(input, num_groups, weight, bias, eps)
 
@@ -86,7 +124,9 @@ def _wrong_reduction(make: Callable) -> list[ErrorSample]:
 
 
 @composite(method=False, samples=_pairs, errors=_wrong_reduction)
-def binary_cross_entropy_with_logits(input, target, weight=None, pos_weight=None, reduction=0):
+def binary_cross_entropy_with_logits(
+    input: Tensor, target: Tensor, weight: Tensor | None = None, pos_weight: Tensor | None = None, reduction: int = 0
+) -> Tensor:
     """:func:`nn.functional.binary_cross_entropy_with_logits`, with a number as ``reduction``; shapes broadcast."""
     if input.shape != target.shape:
         input, target = ops.broadcast_tensors(input, target)
@@ -94,7 +134,7 @@ def binary_cross_entropy_with_logits(input, target, weight=None, pos_weight=None
 
 
 @composite(method=False, samples=_pairs, errors=_wrong_reduction)
-def kl_div(input, target, reduction=0, *, log_target=False):
+def kl_div(input: Tensor, target: Tensor, reduction: int = 0, *, log_target: bool = False) -> Tensor:
     """:func:`nn.functional.kl_div`, with a number as ``reduction``; 1 is the mean over all elements."""
     name = reduction_of(reduction)
     loss = F.kl_div(input, target, reduction="none" if name == "mean" else name, log_target=log_target)
@@ -105,38 +145,59 @@ def kl_div(input, target, reduction=0, *, log_target=False):
     method=False,
     samples=lambda make: [Sample(make(3, 4), make(3, 4), make(3, requires_grad=False).sign()), Sample(make(4), make(4), make(requires_grad=False).sign(), 0.5, 0)],
 )
-def cosine_embedding_loss(input1, input2, target, margin=0.0, reduction=0):
+def cosine_embedding_loss(
+    input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0.0, reduction: int = 0
+) -> Tensor:
     """:func:`nn.functional.cosine_embedding_loss`, with a number as ``reduction``."""
     return F.cosine_embedding_loss(input1, input2, target, margin, reduction=reduction_of(reduction))
 
 
 @composite(method=False, samples=lambda make: [Sample(make(3), make(3, requires_grad=False).sign(), 3.0), Sample(make(3), make(3, requires_grad=False).sign(), reduction=0)])
-def hinge_embedding_loss(input, target, margin=1.0, reduction=0):
+def hinge_embedding_loss(input: Tensor, target: Tensor, margin: float = 1.0, reduction: int = 0) -> Tensor:
     """:func:`nn.functional.hinge_embedding_loss`, with a number as ``reduction``."""
     return F.hinge_embedding_loss(input, target, margin, reduction=reduction_of(reduction))
 
 
 @composite(method=False, samples=lambda make: [Sample(make(3), make(3), make(3, requires_grad=False).sign(), 0.5), Sample(make(3), make(3), make(3, requires_grad=False).sign(), reduction=0)])
-def margin_ranking_loss(input1, input2, target, margin=0.0, reduction=0):
+def margin_ranking_loss(
+    input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0.0, reduction: int = 0
+) -> Tensor:
     """:func:`nn.functional.margin_ranking_loss`, with a number as ``reduction``; shapes broadcast."""
     input1, input2, target = ops.broadcast_tensors(input1, input2, target)
     return F.margin_ranking_loss(input1, input2, target, margin, reduction=reduction_of(reduction))
 
 
 @composite(method=False, samples=lambda make: [Sample(make(3), make(3, low=0.5, high=3), True, False, 1e-8, 1), Sample(make(3), make(3, low=0.5, high=3), True, True, 1e-8, 0)])
-def poisson_nll_loss(input, target, log_input, full, eps, reduction):
+def poisson_nll_loss(input: Tensor, target: Tensor, log_input: bool, full: bool, eps: float, reduction: int) -> Tensor:
     """:func:`nn.functional.poisson_nll_loss`, with a number as ``reduction``."""
     return F.poisson_nll_loss(input, target, log_input, full, eps=eps, reduction=reduction_of(reduction))
 
 
 @composite(method=False, samples=lambda make: [Sample(make(3, 4), make(3, 4), make(3, 4), 2.0), Sample(make(3, 4), make(3, 4), make(3, 4), 2.0, 1.0, 1e-6, True, 0)])
-def triplet_margin_loss(anchor, positive, negative, margin=1.0, p=2.0, eps=1e-6, swap=False, reduction=0):
+def triplet_margin_loss(
+    anchor: Tensor,
+    positive: Tensor,
+    negative: Tensor,
+    margin: float = 1.0,
+    p: float = 2.0,
+    eps: float = 1e-6,
+    swap: bool = False,
+    reduction: int = 0,
+) -> Tensor:
     """:func:`nn.functional.triplet_margin_loss`, with a number as ``reduction``."""
     return F.triplet_margin_loss(anchor, positive, negative, margin, p, eps, swap, reduction=reduction_of(reduction))
 
 
 @composite(method=False)
-def ctc_loss(log_probs, targets, input_lengths, target_lengths, blank=0, reduction=0, zero_infinity=False):
+def ctc_loss(
+    log_probs: Tensor,
+    targets: Tensor,
+    input_lengths: Tensor | Sequence[int],
+    target_lengths: Tensor | Sequence[int],
+    blank: int = 0,
+    reduction: int = 0,
+    zero_infinity: bool = False,
+):
     """:func:`nn.functional.ctc_loss`, with a number as ``reduction``."""
     return F.ctc_loss(log_probs, targets, input_lengths, target_lengths, blank, reduction_of(reduction), zero_infinity)
 
@@ -149,14 +210,16 @@ def _indices(make: Callable, *shape: int) -> Tensor:
 
 
 @composite(method=False, samples=lambda make: [Sample(make(5, 2), _indices(make, 2, 3)), Sample(make(5, 2, requires_grad=False), _indices(make, 3), 1, True)])
-def embedding(weight, indices, padding_idx=-1, scale_grad_by_freq=False, sparse=False):
+def embedding(
+    weight: Tensor, indices: Tensor, padding_idx: int = -1, scale_grad_by_freq: bool = False, sparse: bool = False
+) -> Tensor:
     """:func:`nn.functional.embedding`, with the weights first; a negative ``padding_idx`` is none."""
     return F.embedding(indices, weight, padding_idx if padding_idx >= 0 else None, None, 2.0, scale_grad_by_freq, sparse)
 
 
 @composite(method=False)
 def embedding_bag(
-    weight, indices, offsets, scale_grad_by_freq=False, mode=0, sparse=False, per_sample_weights=None, include_last_offset=False, padding_idx=None
+    weight: Tensor, indices: Tensor, offsets: Tensor, scale_grad_by_freq: bool = False, mode: int = 0, sparse: bool = False, per_sample_weights: Tensor | None = None, include_last_offset: bool = False, padding_idx: int | None = None
 ):  # fmt: skip
     """:func:`nn.functional.embedding_bag` with the weights first and a number as ``mode`` (0 sum, 1 mean, 2 max).
 
@@ -203,7 +266,7 @@ feature_alpha_dropout_ = inplace_function(registry["feature_alpha_dropout"], "fe
 
 
 @composite(method=False)
-def native_dropout(input, p, train):
+def native_dropout(input: Tensor, p: float, train: bool | None):
     """``input`` with elements dropped with probability ``p`` where ``train``, and which were kept."""
     if train is False or p == 0:
         return input.clone(), ops.ones_like(input, dtype=dtypes.bool)
@@ -238,6 +301,10 @@ def _sequences(mode: str, args: tuple, kwargs: dict[str, Any]) -> tuple:
     if given.keys() != set(names):
         raise TypeError(f"{mode.lower()}() takes ({', '.join(_PADDED)}) or ({', '.join(_PACKED)}), but got ({', '.join(given)})")
     batch_first = given.get("batch_first", False)
+    tensors = [given["data" if packed else "input"], *(given["hx"] if mode == "LSTM" else [given["hx"]])]
+    if not all(isinstance(x, Tensor) for x in tensors):
+        got = ", ".join([type_name(x) for x in given.values()])
+        raise TypeError(f"{mode.lower()}() received an invalid combination of arguments - got ({got}): data and states are tensors")
     rows = given["data"] if packed else given["input"]
     sizes = given["batch_sizes"].tolist() if packed else None
     initial = tuple(given["hx"]) if mode == "LSTM" else (given["hx"],)
@@ -259,7 +326,7 @@ def _recurrent_samples(mode: str, gates: int) -> Callable:
 
 
 @composite(method=False, samples=_recurrent_samples("LSTM", 4))
-def lstm(*args, **kwargs):
+def lstm(*args: Any, **kwargs: Any):
     """The layers of :class:`nn.LSTM`, with all weights in a list: its output and the last states.
 
     ``lstm(input, hx, params, has_biases, num_layers, dropout, train, bidirectional, batch_first)``, or of packed sequences
@@ -276,19 +343,19 @@ def lstm(*args, **kwargs):
 
 
 @composite(method=False, samples=_recurrent_samples("GRU", 3))
-def gru(*args, **kwargs):
+def gru(*args: Any, **kwargs: Any):
     """The layers of :class:`nn.GRU`, with all weights in a list: its output and the last state; arguments as for :func:`lstm`."""
     return _sequences("GRU", args, kwargs)
 
 
 @composite(method=False, samples=_recurrent_samples("RNN", 1))
-def rnn_tanh(*args, **kwargs):
+def rnn_tanh(*args: Any, **kwargs: Any):
     """The layers of :class:`nn.RNN`, with all weights in a list: its output and the last state; arguments as for :func:`lstm`."""
     return _sequences("RNN_TANH", args, kwargs)
 
 
 @composite(method=False, samples=_recurrent_samples("RNN", 1))
-def rnn_relu(*args, **kwargs):
+def rnn_relu(*args: Any, **kwargs: Any):
     """:func:`rnn_tanh` with rectifiers."""
     return _sequences("RNN_RELU", args, kwargs)
 
@@ -303,25 +370,38 @@ def _cell_samples(gates: int, states: int = 1) -> Callable:
 
 
 @composite(method=False, samples=_cell_samples(4, 2))
-def lstm_cell(input, hx, w_ih, w_hh, b_ih=None, b_hh=None):
+def lstm_cell(
+    input: Tensor,
+    hx: Sequence[Tensor],
+    w_ih: Tensor,
+    w_hh: Tensor,
+    b_ih: Tensor | None = None,
+    b_hh: Tensor | None = None,
+):
     """One step of :class:`nn.LSTMCell`: both states."""
     return _rnn.cell("LSTM", input, tuple(hx), w_ih, w_hh, b_ih, b_hh)
 
 
 @composite(method=False, samples=_cell_samples(3))
-def gru_cell(input, hx, w_ih, w_hh, b_ih=None, b_hh=None):
+def gru_cell(
+    input: Tensor, hx: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor | None = None, b_hh: Tensor | None = None
+) -> Tensor:
     """One step of :class:`nn.GRUCell`."""
     return _rnn.cell("GRU", input, (hx,), w_ih, w_hh, b_ih, b_hh)[0]
 
 
 @composite(method=False, samples=_cell_samples(1))
-def rnn_tanh_cell(input, hx, w_ih, w_hh, b_ih=None, b_hh=None):
+def rnn_tanh_cell(
+    input: Tensor, hx: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor | None = None, b_hh: Tensor | None = None
+) -> Tensor:
     """One step of :class:`nn.RNNCell`."""
     return _rnn.cell("RNN_TANH", input, (hx,), w_ih, w_hh, b_ih, b_hh)[0]
 
 
 @composite(method=False, samples=_cell_samples(1))
-def rnn_relu_cell(input, hx, w_ih, w_hh, b_ih=None, b_hh=None):
+def rnn_relu_cell(
+    input: Tensor, hx: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor | None = None, b_hh: Tensor | None = None
+) -> Tensor:
     """One step of :class:`nn.RNNCell` with a rectifier."""
     return _rnn.cell("RNN_RELU", input, (hx,), w_ih, w_hh, b_ih, b_hh)[0]
 
@@ -330,13 +410,13 @@ def rnn_relu_cell(input, hx, w_ih, w_hh, b_ih=None, b_hh=None):
 
 
 @composite(method=False, samples=lambda make: [Sample(make(1, 2, 3), (1, 1, 2, 3), True)])
-def affine_grid_generator(theta, size, align_corners):
+def affine_grid_generator(theta: Tensor, size: Sequence[int], align_corners: bool) -> Tensor:
     """:func:`nn.functional.affine_grid`."""
     return F.affine_grid(theta, size, align_corners)
 
 
 @composite(method=False, samples=lambda make: [Sample(make(2, 3), 1), Sample(make(2, 3), (0, 1), True)])
-def frobenius_norm(input, dim, keepdim=False):
+def frobenius_norm(input: Tensor, dim: int | Sequence[int], keepdim: bool = False) -> Tensor:
     """The square root of the sum of squares along ``dim``.
 
     >>> import flambeau as torch
@@ -347,7 +427,7 @@ def frobenius_norm(input, dim, keepdim=False):
 
 
 @composite(method=False, samples=lambda make: [Sample(make(3, 2)), Sample(make(2, 3, 2), (0, 2), True)])
-def nuclear_norm(input, dim=None, keepdim=False):
+def nuclear_norm(input: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> Tensor:
     """The sum of the singular values of a matrix, or of those along the two dims ``dim``."""
     if isinstance(dim, bool):  # nuclear_norm(input, keepdim)
         dim, keepdim = None, dim
@@ -358,7 +438,7 @@ def nuclear_norm(input, dim=None, keepdim=False):
 
 
 @composite(method=False, samples=lambda make: [Sample(make(3, 2)), Sample(make(2, 3, 2), 1, 1), Sample(make(3, 2), 2, -1)])
-def norm_except_dim(v, pow=2, dim=0):
+def norm_except_dim(v: Tensor, pow: int = 2, dim: int = 0) -> Tensor:
     """The ``pow``-norms of the slices along ``dim``, or of all elements for -1: what :func:`torch.nn.utils.weight_norm` divides by.
 
     >>> import flambeau as torch
@@ -373,7 +453,7 @@ def norm_except_dim(v, pow=2, dim=0):
     method=False,
     samples=lambda make: [Sample(make(4, 3, requires_grad=False), make(3, requires_grad=False), make(3, requires_grad=False), 0.1), Sample(make(2, 3, 2, requires_grad=False), None, None, 0.1)],
 )
-def batch_norm_update_stats(input, running_mean, running_var, momentum):
+def batch_norm_update_stats(input: Tensor, running_mean: Tensor | None, running_var: Tensor | None, momentum: float):
     """The mean and the variance of each channel (dim 1); the running ones move by ``momentum`` towards them, to the unbiased variance."""
     dims = [0, *range(2, input.dim())]
     mean, var = input.mean(dims), input.var(dims, correction=0)

@@ -6,6 +6,7 @@ The functions with a leading underscore are the elementwise records behind ``nn.
 from __future__ import annotations
 
 from math import pi, sqrt
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +20,9 @@ from flambeau.ops.record import ErrorSample, Sample, composite, pointwise
 from flambeau.ops.rectifiers import activate, in_place_name, with_inplace
 from flambeau.ops.refusals import ALL_BUT_FLOATING, NOT_FLOATING, refuse
 from flambeau.ops.trigonometric import tanh
+
+if TYPE_CHECKING:
+    from flambeau.tensor.types import Number, Tensor
 
 # --- exponential linear units --------------------------------------------------------------------------------
 
@@ -40,14 +44,14 @@ def _grad_of_elu(g, input, alpha, scale, rate):
 @pointwise(
     lower=_lower_elu, kernel=_elu_kernel, grad={"input": _grad_of_elu}, method=False, backward_name="EluBackward0"
 )
-def _elu(input, alpha, scale=1.0, rate=1.0):
+def _elu(input: Tensor, alpha, scale: float = 1.0, rate: float = 1.0):
     r""":math:`scale \cdot x` for positive :math:`x`, else :math:`scale \cdot alpha (e^{rate \cdot x} - 1)`."""
     refuse("elu_cpu", input, kinds=ALL_BUT_FLOATING)
     return (input,), {"alpha": float(alpha), "scale": float(scale), "rate": float(rate)}
 
 
 @composite(name="nn.functional.elu", samples=with_inplace(alpha=1.5))
-def elu(input, alpha=1.0, inplace=False):
+def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     r"""Element-wise :math:`x` where positive, else :math:`alpha (e^x - 1)`.
 
     Clevert, Unterthiner, Hochreiter (2016), "Fast and accurate deep network learning by exponential linear units".
@@ -60,13 +64,13 @@ _SELU_SCALE = 1.0507009873554804934193349852946
 
 
 @composite(method=False, inplace=True)
-def selu(input):
+def selu(input: Tensor):
     """Element-wise self-normalising unit; see :func:`torch.nn.functional.selu`."""
     return _elu(input, _SELU_ALPHA, _SELU_SCALE)
 
 
 @composite(name="nn.functional.selu", samples=with_inplace())
-def functional_selu(input, inplace=False):
+def functional_selu(input: Tensor, inplace: bool = False) -> Tensor:
     r"""Element-wise :math:`1.0507 \cdot \mathrm{elu}(x, 1.6733)`, which keeps mean 0 and variance 1.
 
     Klambauer et al. (2017), "Self-normalizing neural networks".
@@ -75,7 +79,7 @@ def functional_selu(input, inplace=False):
 
 
 @composite(method=False, inplace=True)
-def celu(input, alpha=1.0):
+def celu(input: Tensor, alpha: Number | complex = 1.0):
     """Element-wise continuously differentiable unit; see :func:`torch.nn.functional.celu`."""
     if alpha == 0:
         raise RuntimeError("ZeroDivisionError: alpha cannot be 0 for CELU")
@@ -83,7 +87,7 @@ def celu(input, alpha=1.0):
 
 
 @composite(name="nn.functional.celu", samples=with_inplace(alpha=1.5))
-def functional_celu(input, alpha=1.0, inplace=False):
+def functional_celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     r"""Element-wise :math:`x` where positive, else :math:`alpha (e^{x / alpha} - 1)`.
 
     Barron (2017), "Continuously differentiable exponential linear units".
@@ -111,7 +115,7 @@ def _grad_of_silu_slope(g, input):
 
 
 @pointwise(lower=_lower_silu_slope, kernel=_silu_slope_kernel, grad={"input": _grad_of_silu_slope}, method=False)
-def _silu_slope(input):
+def _silu_slope(input: Tensor):
     return (input,), {}
 
 
@@ -130,13 +134,13 @@ def _conj_slope(slope):
     kernel=lambda x: x / (1 + np.exp(-x)), grad={"input": _conj_slope(_silu_slope)}, method=False,
     backward_name="SiluBackward0",
 )  # fmt: skip
-def _silu(input):
+def _silu(input: Tensor):
     refuse("silu_cpu", input, kinds=NOT_FLOATING)
     return (input,), {}
 
 
 @composite(name="nn.functional.silu", samples=with_inplace())
-def silu(input, inplace=False):
+def silu(input: Tensor, inplace: bool = False) -> Tensor:
     r"""Element-wise :math:`x \cdot \sigma(x)`, also called swish.
 
     Elfwing, Uchibe, Doya (2018), "Sigmoid-weighted linear units for neural network function approximation".
@@ -164,7 +168,7 @@ def _lower_softplus(b, x, beta, threshold):
     out="same",
     samples=lambda make: [*samples.unary(-2, 2)(make), Sample(make(3), beta=2.0), Sample(make(3), threshold=-5)],
 )
-def softplus(input, beta=1.0, threshold=20.0):
+def softplus(input: Tensor, beta: Number | complex = 1.0, threshold: Number | complex = 20.0):
     r"""Element-wise :math:`\frac{1}{beta} \ln(1 + e^{beta \cdot x})`; :math:`x` itself where :math:`beta \cdot x > threshold`."""
     refuse("softplus_cpu", input, kinds=ALL_BUT_FLOATING)
     return (input,), {"beta": float(beta), "threshold": float(threshold)}
@@ -187,7 +191,7 @@ def _lower_mish_slope(b, x):
 
 
 @pointwise(lower=_lower_mish_slope, kernel=_mish_slope_kernel, grad={"input": _grad_of_mish_slope}, method=False)
-def _mish_slope(input):
+def _mish_slope(input: Tensor):
     return (input,), {}
 
 
@@ -198,13 +202,13 @@ def _mish_slope(input):
     method=False,
     backward_name="MishBackward0",
 )
-def _mish(input):
+def _mish(input: Tensor):
     refuse("mish_cpu", input, kinds=ALL_BUT_FLOATING)
     return (input,), {}
 
 
 @composite(name="nn.functional.mish", samples=with_inplace())
-def mish(input, inplace=False):
+def mish(input: Tensor, inplace: bool = False) -> Tensor:
     r"""Element-wise :math:`x \tanh(\ln(1 + e^x))`. Misra (2019), "Mish: A self regularized non-monotonic activation function"."""
     return activate(_mish, input, inplace)
 
@@ -266,7 +270,7 @@ _tanh = tanh
 
 
 @pointwise(lower=_lower_gelu_slope, kernel=_gelu_slope_kernel, grad={"input": _grad_of_gelu_slope}, method=False)
-def _gelu_slope(input, tanh):
+def _gelu_slope(input: Tensor, tanh):
     return (input,), {"tanh": tanh}
 
 
@@ -279,7 +283,7 @@ def _gelu_slope(input, tanh):
     samples=lambda make: [*samples.unary()(make), *samples.unary(approximate="tanh")(make)],
     errors=lambda make: [ErrorSample(RuntimeError, "approximate argument must be", make(2), approximate="fast")],
 )
-def gelu(input, approximate="none"):
+def gelu(input: Tensor, approximate: str = "none"):
     r"""Element-wise :math:`x \Phi(x)`, :math:`\Phi` the normal distribution function.
 
     ``approximate="tanh"`` computes :math:`\frac{x}{2}(1 + \tanh(\sqrt{2 / \pi}(x + 0.044715 x^3)))`.
@@ -302,14 +306,14 @@ def gelu(input, approximate="none"):
     backward_name="LogSigmoidBackward0",
     samples=samples.unary(),
 )
-def logsigmoid(input):
+def logsigmoid(input: Tensor):
     r"""Element-wise :math:`\ln \frac{1}{1 + e^{-x}}`, without overflow on the way."""
     refuse("log_sigmoid_cpu", input, kinds=ALL_BUT_FLOATING)
     return (input,), {}
 
 
 @composite(name="nn.functional.softsign", samples=samples.unary())
-def softsign(input):
+def softsign(input: Tensor) -> Tensor:
     r"""Element-wise :math:`\frac{x}{1 + |x|}`."""
     return input / (input.abs() + 1)
 
@@ -320,7 +324,7 @@ def softsign(input):
     samples=lambda make: [Sample(make(3, 4)), Sample(make(4, 3), 0), Sample(make(2, 2, 2), dim=1)],
     errors=lambda make: [ErrorSample(RuntimeError, "Halving dimension must be even", make(3))],
 )
-def glu(input, dim=-1):
+def glu(input: Tensor, dim: int = -1) -> Tensor:
     r"""Gated linear unit: :math:`a \cdot \sigma(b)`, where :math:`a` and :math:`b` are the halves of ``input`` along ``dim``.
 
     Dauphin et al. (2017), "Language modeling with gated convolutional networks".

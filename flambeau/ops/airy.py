@@ -15,12 +15,16 @@ from __future__ import annotations
 
 from functools import cache
 from math import gamma, pi, sqrt
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from flambeau.ops.numerics import in_double
 from flambeau.ops.record import Sample, pointwise
 from flambeau.ops.refusals import refuse
+
+if TYPE_CHECKING:
+    from flambeau.tensor.types import Tensor
 
 _NODES, _POWER = 40, -1 / 6
 _NEAR = 1.5
@@ -69,7 +73,7 @@ def _kernel(x):
 
 
 @pointwise(kernel=_kernel, result="float", out=True, name="special.airy_ai", samples=lambda make: [Sample(make(3, 4, low=-5.0, high=5.0, requires_grad=False))])
-def airy_ai(input):
+def airy_ai(input: Tensor):
     """Element-wise Airy function Ai; it has no gradient.
 
     >>> import flambeau as torch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cmath
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +21,9 @@ from flambeau.ops.numerics import in_double, select
 from flambeau.ops.record import ErrorSample, Sample, by_number, by_tensor, composite, pointwise
 from flambeau.ops.refusals import NOT_FLOATING, refuse
 from flambeau.ops.rounding import trunc
+
+if TYPE_CHECKING:
+    from flambeau.tensor.types import Number, Tensor
 
 
 def _is_bool(x) -> bool:
@@ -61,7 +65,7 @@ def _checked_alpha(input, other, alpha):
         ErrorSample(RuntimeError, "argument alpha must not be a floating", make(3) > 0, make(3) > 0, alpha=0.5),
     ],
 )
-def add(input, other, *, alpha=1):
+def add(input: Tensor, other: Tensor | Number | complex, *, alpha: Number | complex = 1):
     r"""Element-wise sum :math:`input + alpha \times other`, with broadcasting and type promotion.
 
     >>> import flambeau as torch
@@ -86,7 +90,7 @@ def add(input, other, *, alpha=1):
         ErrorSample(RuntimeError, "Subtraction, the `-` operator, with a bool", make(3), make(3) > 0),
     ],
 )
-def sub(input, other, *, alpha=1):
+def sub(input: Tensor, other: Tensor | Number | complex, *, alpha: Number | complex = 1):
     r"""Element-wise difference :math:`input - alpha \times other`. Not for bools: use ``^`` or ``logical_xor``."""
     _refuse_bools(input, other)
     return (input, other, None if alpha == 1 and alpha is not True else _checked_alpha(input, other, alpha)), {}
@@ -115,7 +119,7 @@ def _refuse_bools(input, other) -> None:
     grad={"input": lambda g, alpha: -g if alpha is None else g * -conj_of(alpha), "other": lambda g: g},
     samples=samples.binary(),
 )
-def rsub(input, other, *, alpha=1):
+def rsub(input: Tensor, other: Tensor | Number | complex, *, alpha: Number | complex = 1):
     r"""Element-wise :math:`other - alpha \times input`."""
     _refuse_bools(input, other)
     return (input, other, None if alpha == 1 and alpha is not True else _checked_alpha(other, input, alpha)), {}
@@ -130,7 +134,7 @@ def rsub(input, other, *, alpha=1):
     aliases=("negative",),
     samples=samples.unary(),
 )
-def neg(input):
+def neg(input: Tensor):
     """Element-wise :math:`-input`."""
     if input._dtype is dtypes.bool:
         raise RuntimeError(
@@ -155,7 +159,7 @@ def neg(input):
     samples=samples.binary(),
     errors=lambda make: [ErrorSample(RuntimeError, "must match the size", make(3), make(4))],
 )
-def mul(input, other):
+def mul(input: Tensor, other: Tensor | Number | complex):
     r"""Element-wise product :math:`input \times other`."""
     return (input, other), {}
 
@@ -176,7 +180,7 @@ def _grad_of_divisor(g, out, other):
     backward_name="DivBackward0",
     samples=samples.binary(low=0.5, high=3.0),
 )
-def true_divide(input, other):
+def true_divide(input: Tensor, other: Tensor | Number | complex):
     """Element-wise quotient :math:`input / other`; integers are divided as floating-point numbers."""
     return (input, other), {}
 
@@ -192,7 +196,7 @@ def true_divide(input, other):
     ],
     errors=lambda make: [ErrorSample(RuntimeError, "div expected rounding_mode", make(3), 2, rounding_mode="up")],
 )
-def div(input, other, *, rounding_mode=None):
+def div(input: Tensor, other: Tensor | Number | complex, *, rounding_mode: str | None = None) -> Tensor:
     """Element-wise quotient :math:`input / other`.
 
     ``rounding_mode``: ``None`` (true division, integers give floating-point results), ``"trunc"`` (rounded towards
@@ -222,7 +226,7 @@ def div(input, other, *, rounding_mode=None):
     out=True,
     samples=samples.unary(low=0.5, high=3.0),
 )
-def reciprocal(input):
+def reciprocal(input: Tensor):
     """Element-wise :math:`1 / input`; integers give floating-point numbers."""
     return (input,), {}
 
@@ -313,7 +317,7 @@ def _nonnegative(x):
     ],
     errors=lambda make: [ErrorSample(RuntimeError, "Integers to negative integer powers", (make(3) > 0).long(), -1)],
 )
-def pow_(input, exponent):
+def pow_(input: Tensor | Number | complex, exponent: Tensor | Number | complex):
     """Element-wise power :math:`input^{exponent}`. Either argument may be a number.
 
     >>> import flambeau as torch
@@ -334,7 +338,7 @@ def pow_(input, exponent):
 
 
 @composite(inplace=True, out=True, samples=samples.unary())
-def square(input):
+def square(input: Tensor) -> Tensor:
     """Element-wise :math:`input^2`."""
     return pow_(input, 2)
 
@@ -351,7 +355,7 @@ def _in_double(x):
     out="same",
     samples=lambda make: [*samples.binary(low=0.5, high=2.0)(make), Sample(2.0, make(3))],
 )
-def float_power(input, exponent):
+def float_power(input: Tensor | Number | complex, exponent: Tensor | Number | complex) -> Tensor:
     """Element-wise power, computed and returned in ``float64`` (``complex128`` for complex arguments)."""
     return pow_(_in_double(input), _in_double(exponent))
 
@@ -365,7 +369,7 @@ def float_power(input, exponent):
     out=True,
     samples=samples.unary(low=0.5, high=3.0),
 )
-def sqrt(input):
+def sqrt(input: Tensor):
     r"""Element-wise :math:`\sqrt{input}`; NaN for negative real numbers."""
     return (input,), {}
 
@@ -379,7 +383,7 @@ def sqrt(input):
     out=True,
     samples=samples.unary(low=0.5, high=3.0),
 )
-def rsqrt(input):
+def rsqrt(input: Tensor):
     r"""Element-wise :math:`1 / \sqrt{input}`."""
     return (input,), {}
 
@@ -426,7 +430,13 @@ def _scaled(g, value):
     out=True,
     samples=_triples,
 )
-def addcmul(input, tensor1, tensor2, *, value=1):
+def addcmul(
+    input: Tensor,
+    tensor1: Tensor,
+    tensor2: Tensor,
+    *,
+    value: Number | complex = 1,
+):
     r"""Element-wise :math:`input + value \times tensor1 \times tensor2`; not for bools."""
     if all([isinstance(x, dispatch.Tensor) and x._dtype is dtypes.bool for x in (input, tensor1, tensor2)]):
         raise NotImplementedError("\"addcmul_cpu_out\" not implemented for 'Bool'")
@@ -446,7 +456,13 @@ def addcmul(input, tensor1, tensor2, *, value=1):
     out=True,
     samples=_triples,
 )
-def addcdiv(input, tensor1, tensor2, *, value=1):
+def addcdiv(
+    input: Tensor,
+    tensor1: Tensor,
+    tensor2: Tensor,
+    *,
+    value: Number | complex = 1,
+):
     r"""Element-wise :math:`input + value \times tensor1 / tensor2`; not for a quotient of integers."""
     if _is_integral(tensor1) and _is_integral(tensor2):
         raise RuntimeError(
@@ -491,7 +507,7 @@ def _lower_lerp(b, start, end, weight):
     ],
     errors=lambda make: [ErrorSample(RuntimeError, "expected dtype .* for `end`", make(3), make(3).float(), 0.5)],
 )
-def lerp(input, end, weight):
+def lerp(input: Tensor, end: Tensor | Number | complex, weight: Tensor | Number | complex):
     r"""Linear interpolation :math:`input + weight \times (end - input)`; ``weight`` is a tensor or a number.
 
     >>> import flambeau as torch

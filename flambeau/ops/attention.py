@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +15,9 @@ from flambeau.ops.matmul import require_tensors
 from flambeau.ops.padding import pad
 from flambeau.ops.random import functional_dropout as dropout
 from flambeau.ops.record import ErrorSample, Sample, composite, op
+
+if TYPE_CHECKING:
+    from flambeau.tensor.types import Tensor
 
 # --- one head ------------------------------------------------------------------------------------------------
 
@@ -98,7 +102,18 @@ def _attention_grad_kernel(g, query, key, value, out, top, total, causal, scale,
     outputs=("query", "key", "value"),
     method=False,
 )
-def _attention_grad(g, query, key, value, out, top, total, causal, scale, rows_first):
+def _attention_grad(
+    g: Tensor,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    out: Tensor,
+    top: Tensor,
+    total: Tensor,
+    causal,
+    scale,
+    rows_first,
+):
     """The gradients that ``_attention`` needs, laid out as its result is."""
     shapes = tuple([_shape_of(x._shape, rows_first) for x in (query, key, value)])
     attrs = {"causal": causal, "scale": scale, "rows_first": rows_first}
@@ -134,7 +149,7 @@ def _grad_of_attention(gs, needs, query, key, value, out, top, total, causal, sc
     method=False,
     backward_name="ScaledDotProductFlashAttentionForCpuBackward0",
 )
-def _attention(query, key, value, causal, scale, rows_first):
+def _attention(query: Tensor, key: Tensor, value: Tensor, causal, scale, rows_first):
     """Attention over (batch, heads, L, E), and of each row the largest score and the sum of the weights before division."""
     stats = query._shape[:3]
     shapes = (_shape_of((*stats, value._shape[3]), rows_first), stats, stats)
@@ -182,8 +197,15 @@ def _weights(query, key, attn_mask, is_causal: bool, scale: float):
     ],
 )
 def scaled_dot_product_attention(
-    query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False
-):
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
     r""":math:`softmax(q k^T scale + mask)\,v` for query (\*, L, E), key (\*, S, E) and value (\*, S, V): (\*, L, V).
 
     ``scale`` is by default :math:`1 / \sqrt E`. ``attn_mask``, which broadcasts to (\*, L, S), is added, or if it is
@@ -335,31 +357,31 @@ def _check_static(t, name: str, heads: int, head_dim: int):
     ],
 )  # fmt: skip
 def multi_head_attention_forward(
-    query,
-    key,
-    value,
-    embed_dim_to_check,
-    num_heads,
-    in_proj_weight,
-    in_proj_bias,
-    bias_k,
-    bias_v,
-    add_zero_attn,
-    dropout_p,
-    out_proj_weight,
-    out_proj_bias,
-    training=True,
-    key_padding_mask=None,
-    need_weights=True,
-    attn_mask=None,
-    use_separate_proj_weight=False,
-    q_proj_weight=None,
-    k_proj_weight=None,
-    v_proj_weight=None,
-    static_k=None,
-    static_v=None,
-    average_attn_weights=True,
-    is_causal=False,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    embed_dim_to_check: int,
+    num_heads: int,
+    in_proj_weight: Tensor | None,
+    in_proj_bias: Tensor | None,
+    bias_k: Tensor | None,
+    bias_v: Tensor | None,
+    add_zero_attn: bool,
+    dropout_p: float,
+    out_proj_weight: Tensor,
+    out_proj_bias: Tensor | None,
+    training: bool = True,
+    key_padding_mask: Tensor | None = None,
+    need_weights: bool = True,
+    attn_mask: Tensor | None = None,
+    use_separate_proj_weight: bool = False,
+    q_proj_weight: Tensor | None = None,
+    k_proj_weight: Tensor | None = None,
+    v_proj_weight: Tensor | None = None,
+    static_k: Tensor | None = None,
+    static_v: Tensor | None = None,
+    average_attn_weights: bool = True,
+    is_causal: bool = False,
 ):
     """What ``nn.MultiheadAttention`` computes: projections, attention in each head, and a projection of the results.
 

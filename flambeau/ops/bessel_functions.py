@@ -9,6 +9,7 @@ Source of the formulas: NIST Digital Library of Mathematical Functions, chapter 
 from __future__ import annotations
 
 from math import pi
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from flambeau.ops import samples
 from flambeau.ops.numerics import in_blocks, in_double, polynomial
 from flambeau.ops.record import pointwise
 from flambeau.ops.refusals import refuse
+
+if TYPE_CHECKING:
+    from flambeau.tensor.types import Tensor
 
 _FAR = 30.0
 """From here on the asymptotic series are used."""
@@ -81,7 +85,7 @@ def _i(scaled):
     kernel=_i(i0e_kernel), result="float", grad={"input": lambda g, input: g * i1(input)}, inplace=True, out=True,
     aliases=("special.i0", "special.modified_bessel_i0"), samples=samples.unary(),
 )  # fmt: skip
-def i0(input):
+def i0(input: Tensor):
     """Element-wise modified Bessel function of the first kind of order 0."""
     refuse("i0", input)
     return (input,), {}
@@ -91,7 +95,7 @@ def i0(input):
     kernel=i0e_kernel, result="float", grad={"input": lambda g, input, out: g * (i1e(input) - input.sgn() * out)},
     out=True, name="special.i0e", samples=samples.unary(),
 )  # fmt: skip
-def i0e(input):
+def i0e(input: Tensor):
     r"""Element-wise scaled modified Bessel function :math:`e^{-|x|} I_0(x)`."""
     refuse("i0e", input)
     return (input,), {}
@@ -106,7 +110,7 @@ def _over(out, input, at_zero: float):
     kernel=_i(i1e_kernel), result="float", grad={"input": lambda g, input: g * _at_zero(i0(input) - _over(i1(input), input, 0.5), input)},
     out=True, name="special.i1", aliases=("special.modified_bessel_i1",), samples=samples.unary(),
 )  # fmt: skip
-def i1(input):
+def i1(input: Tensor):
     """Element-wise modified Bessel function of the first kind of order 1."""
     refuse("i1", input)
     return (input,), {}
@@ -125,7 +129,7 @@ def _at_zero(slope, input):
 @pointwise(
     kernel=i1e_kernel, result="float", grad={"input": _grad_of_i1e}, out=True, name="special.i1e", samples=samples.unary(),
 )  # fmt: skip
-def i1e(input):
+def i1e(input: Tensor):
     r"""Element-wise scaled modified Bessel function :math:`e^{-|x|} I_1(x)`."""
     refuse("i1e", input)
     return (input,), {}
@@ -204,7 +208,7 @@ def _bessel_y(order: int):
     kernel=_bessel_j(0), result="float", grad={"input": lambda g, input: -g * bessel_j1(input)}, out=True,
     name="special.bessel_j0", samples=samples.unary(),
 )  # fmt: skip
-def bessel_j0(input):
+def bessel_j0(input: Tensor):
     """Element-wise Bessel function of the first kind of order 0."""
     refuse("bessel_j0_cpu", input)
     return (input,), {}
@@ -215,7 +219,7 @@ def bessel_j0(input):
     grad={"input": lambda g, input: g * (bessel_j0(input) - _over(bessel_j1(input), input, 0.5))}, out=True,
     name="special.bessel_j1", samples=samples.unary(),
 )  # fmt: skip
-def bessel_j1(input):
+def bessel_j1(input: Tensor):
     """Element-wise Bessel function of the first kind of order 1."""
     refuse("bessel_j1_cpu", input)
     return (input,), {}
@@ -225,7 +229,7 @@ def bessel_j1(input):
     kernel=_bessel_y(0), result="float", grad={"input": lambda g, input: -g * bessel_y1(input)}, out=True,
     name="special.bessel_y0", samples=samples.unary(0.5, 3.0),
 )  # fmt: skip
-def bessel_y0(input):
+def bessel_y0(input: Tensor):
     """Element-wise Bessel function of the second kind of order 0; NaN for negative numbers."""
     refuse("bessel_y0_cpu", input)
     return (input,), {}
@@ -236,7 +240,7 @@ def bessel_y0(input):
     grad={"input": lambda g, input: g * (bessel_y0(input) - bessel_y1(input) / input)}, out=True,
     name="special.bessel_y1", samples=samples.unary(0.5, 3.0),
 )  # fmt: skip
-def bessel_y1(input):
+def bessel_y1(input: Tensor):
     """Element-wise Bessel function of the second kind of order 1; NaN for negative numbers."""
     refuse("bessel_y1_cpu", input)
     return (input,), {}
@@ -248,7 +252,7 @@ def bessel_y1(input):
     out=True,
     name="special.spherical_bessel_j0",
 )
-def spherical_bessel_j0(input):
+def spherical_bessel_j0(input: Tensor):
     r"""Element-wise spherical Bessel function :math:`\sin(x) / x`."""
     refuse("spherical_bessel_j0_cpu", input)
     return (input,), {}
@@ -305,7 +309,7 @@ def _k(scaled):
     kernel=_k(_scaled_k(0)), result="float", out=True, name="special.modified_bessel_k0",
     grad={"input": lambda g, input: -g * modified_bessel_k1(input)}, samples=samples.unary(0.5, 3.0),
 )  # fmt: skip
-def modified_bessel_k0(input):
+def modified_bessel_k0(input: Tensor):
     """Element-wise modified Bessel function of the second kind of order 0."""
     refuse("modified_bessel_k0_cpu", input)
     return (input,), {}
@@ -316,7 +320,7 @@ def modified_bessel_k0(input):
     grad={"input": lambda g, input: -g * (modified_bessel_k0(input) + modified_bessel_k1(input) / input)},
     samples=samples.unary(0.5, 3.0),
 )  # fmt: skip
-def modified_bessel_k1(input):
+def modified_bessel_k1(input: Tensor):
     """Element-wise modified Bessel function of the second kind of order 1."""
     refuse("modified_bessel_k1_cpu", input)
     return (input,), {}
@@ -326,7 +330,7 @@ def modified_bessel_k1(input):
     kernel=_scaled_k(0), result="float", out=True, name="special.scaled_modified_bessel_k0",
     grad={"input": lambda g, out, input: g * (out - scaled_modified_bessel_k1(input))}, samples=samples.unary(0.5, 3.0),
 )  # fmt: skip
-def scaled_modified_bessel_k0(input):
+def scaled_modified_bessel_k0(input: Tensor):
     """Element-wise :math:`e^x K_0(x)`."""
     refuse("scaled_modified_bessel_k0_cpu", input)
     return (input,), {}
@@ -337,7 +341,7 @@ def scaled_modified_bessel_k0(input):
     grad={"input": lambda g, out, input: g * (out - scaled_modified_bessel_k0(input) - out / input)},
     samples=samples.unary(0.5, 3.0),
 )  # fmt: skip
-def scaled_modified_bessel_k1(input):
+def scaled_modified_bessel_k1(input: Tensor):
     """Element-wise :math:`e^x K_1(x)`."""
     refuse("scaled_modified_bessel_k1_cpu", input)
     return (input,), {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from flambeau import dispatch
@@ -14,6 +16,9 @@ from flambeau.ops import layouts, samples
 from flambeau.ops.numerics import select
 from flambeau.ops.record import ErrorSample, Sample, by_tensor, composite, op, pointwise
 from flambeau.ops.refusals import refuse, refuse_complex
+
+if TYPE_CHECKING:
+    from flambeau.tensor.types import Number, Tensor
 
 # --- comparisons ---------------------------------------------------------------------------------------------
 
@@ -28,7 +33,7 @@ from flambeau.ops.refusals import refuse, refuse_complex
     out=True,
     samples=samples.binary(),
 )
-def eq(input, other):
+def eq(input: Tensor, other: Tensor | Number | complex):
     """Element-wise ``input == other``, as a bool tensor.
 
     >>> import flambeau as torch
@@ -43,7 +48,7 @@ def eq(input, other):
     kernel=np.not_equal, tensors="input other", only="input", result="bool", inplace=True, out=True, aliases=("not_equal",),
     samples=samples.binary(),
 )  # fmt: skip
-def ne(input, other):
+def ne(input: Tensor, other: Tensor | Number | complex):
     """Element-wise ``input != other``, as a bool tensor."""
     return (input, other), {}
 
@@ -53,7 +58,7 @@ def ne(input, other):
     kernel=np.less, tensors="input other", only="input", result="bool", inplace=True, out=True, aliases=("less",),
     samples=samples.binary(),
 )  # fmt: skip
-def lt(input, other):
+def lt(input: Tensor, other: Tensor | Number | complex):
     """Element-wise ``input < other``, as a bool tensor."""
     refuse("lt_cpu", input, other)
     return (input, other), {}
@@ -64,7 +69,7 @@ def lt(input, other):
     kernel=np.less_equal, tensors="input other", only="input", result="bool", inplace=True, out=True, aliases=("less_equal",),
     samples=samples.binary(),
 )  # fmt: skip
-def le(input, other):
+def le(input: Tensor, other: Tensor | Number | complex):
     """Element-wise ``input <= other``, as a bool tensor."""
     refuse("le_cpu", input, other)
     return (input, other), {}
@@ -75,7 +80,7 @@ def le(input, other):
     kernel=np.greater, tensors="input other", only="input", result="bool", inplace=True, out=True, aliases=("greater",),
     samples=samples.binary(),
 )  # fmt: skip
-def gt(input, other):
+def gt(input: Tensor, other: Tensor | Number | complex):
     """Element-wise ``input > other``, as a bool tensor."""
     refuse("gt_cpu", input, other)
     return (input, other), {}
@@ -86,7 +91,7 @@ def gt(input, other):
     kernel=np.greater_equal, tensors="input other", only="input", result="bool", inplace=True, out=True, aliases=("greater_equal",),
     samples=samples.binary(),
 )  # fmt: skip
-def ge(input, other):
+def ge(input: Tensor, other: Tensor | Number | complex):
     """Element-wise ``input >= other``, as a bool tensor."""
     refuse("ge_cpu", input, other)
     return (input, other), {}
@@ -111,7 +116,7 @@ def ge(input, other):
     method=False,
     backward_name="WhereBackward0",
 )
-def _where(condition, input, other):
+def _where(condition: Tensor, input: Tensor, other: Tensor):
     """``input`` where ``condition`` holds, else ``other``: :func:`where` with all three arguments."""
     if not isinstance(condition, dispatch.Tensor):
         raise TypeError(f"where(): argument 'condition' (position 1) must be Tensor, not {describe(condition)}")
@@ -156,7 +161,9 @@ def _where(condition, input, other):
         ErrorSample(RuntimeError, "must match the size", make(3) > 0, make(2), make(3)),
     ],
 )
-def where(condition, input=None, other=None):
+def where(
+    condition: Tensor, input: Tensor | Number | complex | None = None, other: Tensor | Number | complex | None = None
+) -> Tensor:
     """``input`` where ``condition`` holds, else ``other``; the three broadcast.
 
     ``input`` and ``other`` may be numbers. With ``condition`` alone: the indices of its nonzero elements, as
@@ -173,7 +180,7 @@ def where(condition, input=None, other=None):
 
 
 @composite(name="Tensor.where")
-def _where_method(self, condition, other):
+def _where_method(self: Any, condition: Tensor, other: Tensor | Number | complex):
     """``self`` where ``condition`` holds, else ``other``; see :func:`torch.where`."""
     return _where(condition, self, other)
 
@@ -202,7 +209,7 @@ def _where_method(self, condition, other):
         ErrorSample(RuntimeError, "must match the size", make(2), make(3) > 0, 0),
     ],
 )
-def masked_fill(input, mask, value):
+def masked_fill(input: Tensor, mask: Tensor, value: Tensor | Number | complex):
     """``input`` with ``value`` (a number or 0-dim tensor) where ``mask``, a bool tensor that broadcasts, holds.
 
     >>> import flambeau as torch
@@ -268,7 +275,9 @@ def _lower_isclose(b, x, y, rtol, atol, equal_nan):
         ErrorSample(RuntimeError, "rtol must be greater", make(2), make(2), rtol=-1),
     ],
 )
-def isclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False):
+def isclose(
+    input: Tensor, other: Tensor | Number | complex, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False
+):
     r"""Whether each :math:`|input - other| \le atol + rtol \times |other|`, as a bool tensor.
 
     Equal infinities are close; NaN is close to NaN only with ``equal_nan=True``.
@@ -287,19 +296,19 @@ def isclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False):
 
 
 @composite
-def allclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False):
+def allclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False):
     """Whether all elements are close, as a Python bool; see :func:`isclose`."""
     return bool(isclose(input, other, rtol, atol, equal_nan).all())
 
 
 @composite
-def is_same_size(input, other):
+def is_same_size(input: Tensor, other: Tensor):
     """Whether two tensors are of one shape."""
     return input.shape == other.shape
 
 
 @composite
-def equal(input, other):
+def equal(input: Tensor, other: Tensor):
     """Whether two tensors have the same shape and equal elements, as a Python bool."""
     return input._shape == other._shape and bool(eq(input, other).all())
 
@@ -308,7 +317,7 @@ def equal(input, other):
 
 
 @pointwise(lower=lambda b, x: b.ne(x, x), kernel=np.isnan, result="bool", samples=samples.unary())
-def isnan(input):
+def isnan(input: Tensor):
     """Whether each element is NaN (of a complex number: either part)."""
     return (input,), {}
 
@@ -320,20 +329,20 @@ def _lower_infinite(b, x, sign=0):
 
 
 @pointwise(lower=_lower_infinite, kernel=np.isinf, result="bool", samples=samples.unary())
-def isinf(input):
+def isinf(input: Tensor):
     """Whether each element is infinite (of a complex number: either part)."""
     return (input,), {}
 
 
 @pointwise(
     lower=lambda b, x: b.lt(b.abs(x), np.inf) if x.dtype.kind == dtypes.FLOATING else b.eq(x, x), kernel=np.isfinite, result="bool", samples=samples.unary())
-def isfinite(input):
+def isfinite(input: Tensor):
     """Whether each element is neither infinite nor NaN."""
     return (input,), {}
 
 
 @pointwise(lower=lambda b, x: _lower_infinite(b, x, 1), kernel=lambda x: x == np.inf, result="bool", out="same", samples=samples.unary())
-def isposinf(input):
+def isposinf(input: Tensor):
     """Whether each element is positive infinity."""
     if input._dtype.kind == dtypes.COMPLEX:
         raise RuntimeError("isposinf does not support complex inputs.")
@@ -341,7 +350,7 @@ def isposinf(input):
 
 
 @pointwise(lower=lambda b, x: _lower_infinite(b, x, -1), kernel=lambda x: x == -np.inf, result="bool", out="same", samples=samples.unary())
-def isneginf(input):
+def isneginf(input: Tensor):
     """Whether each element is negative infinity."""
     if input._dtype.kind == dtypes.COMPLEX:
         raise RuntimeError("isneginf does not support complex inputs.")
@@ -349,7 +358,7 @@ def isneginf(input):
 
 
 @pointwise(kernel=np.isreal, result="bool", samples=samples.unary())
-def isreal(input):
+def isreal(input: Tensor):
     """Whether each element's imaginary part is 0."""
     return (input,), {}
 
@@ -361,7 +370,7 @@ def isreal(input):
     method=False,
     samples=lambda make: [Sample(make(3, 4).round(), make(5).round()), Sample(make(3).round(), 1.0, invert=True)],
 )
-def isin(elements, test_elements, *, assume_unique=False, invert=False):
+def isin(elements: Tensor | Number | complex, test_elements: Tensor | Number | complex, *, assume_unique: bool = False, invert: bool = False):
     """Whether each of ``elements`` is among ``test_elements`` (with ``invert=True``: is not). One may be a number.
 
     >>> import flambeau as torch
@@ -371,5 +380,7 @@ def isin(elements, test_elements, *, assume_unique=False, invert=False):
     for x in (elements, test_elements):
         if isinstance(x, dispatch.Tensor):
             refuse_complex("isin", x)
+        elif not isinstance(x, (int, float, complex)):
+            raise TypeError(f"isin() received an invalid combination of arguments - got ({describe(elements)}, {describe(test_elements)})")
     shape = elements._shape if isinstance(elements, dispatch.Tensor) else ()
     return shape, dtypes.bool, (elements, test_elements), {"invert": bool(invert)}

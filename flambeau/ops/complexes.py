@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from flambeau import dispatch
@@ -10,6 +12,9 @@ from flambeau.core.dtypes import scalar_name
 from flambeau.core.size import broadcast_shapes
 from flambeau.ops import layouts
 from flambeau.ops.record import ErrorSample, Sample, composite, op, pointwise, view
+
+if TYPE_CHECKING:
+    from flambeau.tensor.types import Tensor
 
 
 def conj_of(x):
@@ -31,25 +36,25 @@ def _complex_samples(make):
 @pointwise(
     kernel=np.conjugate, grad={"input": lambda g: conj_of(g)}, inplace=True, out="same", samples=_complex_samples
 )  # fmt: skip
-def conj_physical(input):
+def conj_physical(input: Tensor):
     """Element-wise complex conjugate, as a new tensor."""
     return (input,), {}
 
 
 @view(name="_conj", method=False, grad={"input": lambda g: conj_of(g)}, backward_name="ConjBackward0", samples=lambda make: _complex_samples(make)[:3])
-def conj_view(input):
+def conj_view(input: Tensor):
     """The same memory, whose elements are conjugated when they are read, and when they are written."""
     return input.shape, input.stride(), input.storage_offset(), {}, input.dtype, "conj"
 
 
 @view(name="_neg_view", method=False, grad={"input": lambda g: -g}, backward_name="NegViewBackward0", samples=_complex_samples)
-def neg_view(input):
+def neg_view(input: Tensor):
     """The same memory, whose elements change their sign when they are read, and when they are written."""
     return input.shape, input.stride(), input.storage_offset(), {}, input.dtype, "neg"
 
 
 @composite(samples=_complex_samples)
-def conj(input):
+def conj(input: Tensor) -> Tensor:
     """Element-wise complex conjugate, as a view of ``input``'s memory; a real tensor is returned as it is.
 
     >>> import flambeau as torch
@@ -66,25 +71,25 @@ def conj(input):
 
 
 @composite(samples=_complex_samples)
-def resolve_conj(input):
+def resolve_conj(input: Tensor) -> Tensor:
     """``input``, or a copy where it is a conjugate view."""
     return input.clone() if input.is_conj() else input
 
 
 @composite(samples=_complex_samples)
-def resolve_neg(input):
+def resolve_neg(input: Tensor) -> Tensor:
     """``input``, or a copy where it is a view with the other sign."""
     return input.clone() if input.is_neg() else input
 
 
 @composite(method=False, samples=_complex_samples)
-def real(input):
+def real(input: Tensor) -> Tensor:
     """The real part, as a view of ``input``'s memory; a real tensor is returned as it is."""
     return input.real
 
 
 @composite(method=False)
-def imag(input):
+def imag(input: Tensor):
     """The imaginary part, as a view of ``input``'s memory. ``input`` must be complex."""
     return input.imag
 
@@ -107,7 +112,7 @@ def _grad_of_angle(g, input):
 
 
 @op(layout=layouts.of_real, kernel=_angle, grad={"input": _grad_of_angle}, out=True, samples=_complex_samples)
-def angle(input):
+def angle(input: Tensor):
     r"""Element-wise angle :math:`\arg(z)` in radians, in :math:`(-\pi, \pi]`; of a real number 0 or :math:`\pi`.
 
     >>> import flambeau as torch
@@ -164,7 +169,7 @@ def _complex(real, imag):
     samples=_pairs,
     errors=_different_parts,
 )
-def complex_(real, imag):
+def complex_(real: Tensor, imag: Tensor):
     """The complex tensor with real part ``real`` and imaginary part ``imag``, two tensors of the same dtype.
 
     >>> import flambeau as torch
@@ -192,7 +197,7 @@ def _polar(abs, angle):
     samples=_pairs,
     errors=_different_parts,
 )
-def polar(abs, angle):
+def polar(abs: Tensor, angle: Tensor):
     r"""The complex tensor :math:`abs \cdot e^{i \cdot angle}`, from two tensors of the same dtype."""
     _check_parts(abs, angle)
     if abs._dtype is dtypes.float16:

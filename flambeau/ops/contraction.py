@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import prod
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +13,11 @@ from flambeau.ops import layouts
 from flambeau.ops.matmul import bmm, dot, mm
 from flambeau.ops.norms import vector_norm
 from flambeau.ops.record import ErrorSample, Sample, composite, op
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flambeau.tensor.types import Tensor
 
 # --- einsum --------------------------------------------------------------------------------------------------
 
@@ -196,7 +202,7 @@ def _parse(equation: str, operands: list) -> tuple[list[list], list]:
         ErrorSample(RuntimeError, "does not match the number of dimensions", "ij", make(2, 3, 4)),
     ],
 )
-def einsum(equation, *operands):
+def einsum(equation: str, *operands: Tensor | Sequence[Tensor]) -> Tensor:
     r"""Sums of products, by Einstein's notation.
 
     ``equation`` names the dims of each operand with letters; letters that are not in the result are summed over;
@@ -259,7 +265,7 @@ def einsum(equation, *operands):
     ],
     errors=lambda make: [ErrorSample(RuntimeError, "contracted dimensions need to match", make(2, 3), make(4, 5), 1)],
 )
-def tensordot(a, b, dims=2):
+def tensordot(a: Tensor, b: Tensor, dims: int | Sequence[int] = 2) -> Tensor:
     """The sum of products over chosen dims: the last ``dims`` of ``a`` with the first of ``b``, or lists of dims of each.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.tensordot.html
@@ -302,7 +308,7 @@ def tensordot(a, b, dims=2):
     samples=lambda make: [Sample(make(3), make(3)), Sample(make(2, 3), make(4, 3)), Sample(make(2, 3), make())],
     errors=lambda make: [ErrorSample(RuntimeError, "the last dimension must match", make(2, 3), make(4))],
 )
-def inner(input, other):
+def inner(input: Tensor, other: Tensor) -> Tensor:
     """The dot products over the last dim of each: shapes ``(*a, n)`` and ``(*b, n)`` give ``(*a, *b)``.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.inner.html
@@ -323,7 +329,7 @@ def inner(input, other):
     out=True,
     samples=lambda make: [Sample(make(2, 3), make(3, 2)), Sample(make(2), make(2, 2)), Sample(make(), make(3))],
 )
-def kron(input, other):
+def kron(input: Tensor, other: Tensor) -> Tensor:
     r"""The Kronecker product: every element of ``input`` times the whole of ``other``.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.kron.html
@@ -339,7 +345,7 @@ def kron(input, other):
     samples=lambda make: [Sample(make(3, 3)), Sample(make(2, 3))],
     errors=lambda make: [ErrorSample(RuntimeError, "trace: expected a matrix", make(2))],
 )
-def trace(input):
+def trace(input: Tensor) -> Tensor:
     r"""The sum of a matrix's diagonal: :math:`\sum_i A_{ii}`.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.trace.html
@@ -375,7 +381,7 @@ def _best_order(sizes: list[int]) -> list[list[int]]:
     samples=lambda make: [Sample([make(2, 3), make(3, 4), make(4, 2)]), Sample([make(3), make(3, 4), make(4)])],
     errors=lambda make: [ErrorSample(RuntimeError, "expected at least 2 tensors but got 1", [make(2, 3)])],
 )
-def multi_dot(tensors):
+def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
     """The product of two or more matrices, in the order that needs the fewest multiplications.
 
     The first may be a vector (a row) and the last too (a column).
@@ -416,7 +422,7 @@ def _product(chain, split, i: int, j: int):
 
 
 @composite(method=False, samples=lambda make: [Sample(make(2, 3), make(3, 4), make(4, 2))])
-def chain_matmul(*matrices):
+def chain_matmul(*matrices: Any) -> Tensor:
     """The product of matrices in the cheapest order: :func:`linalg.multi_dot`, with the matrices as arguments.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.chain_matmul.html
@@ -436,7 +442,7 @@ def chain_matmul(*matrices):
     samples=lambda make: [Sample(make(2, 3), make(2, 3)), Sample(make(3, 2), make(3, 1), dim=0)],
     errors=lambda make: [ErrorSample(RuntimeError, "must have length 3", make(2, 2), make(2, 2))],
 )
-def linalg_cross(input, other, *, dim=-1):
+def linalg_cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
     r"""The cross product of vectors of 3 elements along ``dim``; other dims broadcast.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.cross.html
@@ -459,7 +465,7 @@ def linalg_cross(input, other, *, dim=-1):
     samples=lambda make: [Sample(make(2, 3), make(2, 3)), Sample(make(3, 2), make(3, 2), dim=0)],
     errors=lambda make: [ErrorSample(RuntimeError, "no dimension of size 3 in input", make(2, 2), make(2, 2))],
 )
-def cross(input, other, dim=None):
+def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
     """The cross product along ``dim``; without it, along the first dim of size 3.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.cross.html
@@ -503,7 +509,7 @@ def _toward(weights, a, b):
         "x2": lambda g, out, x1, x2: _toward(_distance_weights(g, out).mT, x2, x1),
     },
 )
-def _cdist_euclidean(x1, x2, by_product):
+def _cdist_euclidean(x1: Tensor, x2: Tensor, by_product):
     """Euclidean distances between rows: what ``cdist`` with ``p=2`` records."""
     batch = broadcast_shapes(x1.shape[:-2], x2.shape[:-2])
     return (*batch, x1.shape[-2], x2.shape[-2]), x1.dtype, (x1, x2), {"by_product": by_product}
@@ -518,7 +524,9 @@ def _cdist_euclidean(x1, x2, by_product):
     ],
     errors=lambda make: [ErrorSample(RuntimeError, "must have the same number of columns", make(2, 3), make(2, 4))],
 )
-def cdist(x1, x2, p=2.0, compute_mode="use_mm_for_euclid_dist_if_necessary"):
+def cdist(
+    x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: int | None = "use_mm_for_euclid_dist_if_necessary"
+) -> Tensor:
     r"""The ``p``-norm distance between each row of ``x1``, ``(*, n, m)``, and of ``x2``, ``(*, r, m)``: ``(*, n, r)``.
 
     Where either has more than 25 rows, Euclidean distances are computed with a matrix product, as in PyTorch

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from flambeau import dispatch
@@ -14,6 +16,10 @@ from flambeau.core.memory_format import memory_format as memory_format_type
 from flambeau.core.size import broadcast_shapes, memory_order, strides_in_order
 from flambeau.ops import layouts
 from flambeau.ops.record import ErrorSample, Sample, composite, op
+
+if TYPE_CHECKING:
+    from flambeau.core.dtypes import dtype
+    from flambeau.tensor.types import Device, Tensor
 
 
 def _cast(x: np.ndarray, dtype: dtypes.dtype) -> np.ndarray:
@@ -31,7 +37,7 @@ def _cast(x: np.ndarray, dtype: dtypes.dtype) -> np.ndarray:
     backward_name="ToCopyBackward0",
     samples=lambda make: [Sample(make(2, 3, requires_grad=False), dtypes.float32), Sample(make(2, 3), dtypes.complex128)],
 )
-def to_dtype(input, dtype):
+def to_dtype(input: Tensor, dtype: dtype | None):
     """``input``'s values converted to ``dtype``: towards zero for integers."""
     return input.shape, dtype, (input,), {"dtype": dtype}
 
@@ -45,7 +51,7 @@ def to_dtype(input, dtype):
     backward_name="CloneBackward0",
     samples=lambda make: [Sample(make(2, 3)), Sample(make(3, 2).t()), Sample(make())],
 )
-def row_major(input):
+def row_major(input: Tensor):
     """A row-major copy."""
     return input.shape, input.dtype, (input,), {}
 
@@ -80,7 +86,7 @@ def _format_of(input) -> memory_format_type:
 
 
 @composite(samples=lambda make: [Sample(make(2, 3)), Sample(make(3, 2).t())])
-def clone(input, *, memory_format=None):
+def clone(input: Tensor, *, memory_format: memory_format_type | None = None) -> Tensor:
     """A copy with memory of its own; gradients flow through it to ``input``.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.clone.html
@@ -89,7 +95,7 @@ def clone(input, *, memory_format=None):
 
 
 @composite(name="Tensor.contiguous", samples=lambda make: [Sample(make(3, 2).t()), Sample(make(2, 3))])
-def contiguous(input, memory_format=None):
+def contiguous(input: Tensor, memory_format: memory_format_type | None = None) -> Tensor:
     """``input`` itself where it is contiguous, else a contiguous copy."""
     if memory_format is preserve_format and not input.is_contiguous():
         raise RuntimeError("preserve memory format is unsupported by the contiguous operator: ask for contiguous_format, or clone()")
@@ -101,7 +107,7 @@ def contiguous(input, memory_format=None):
 
 
 @composite(name="Tensor.laid_out_as", method=True)
-def laid_out_as(input, like):
+def laid_out_as(input: Tensor, like: Any):
     """A copy of ``input`` with the order of dims in memory that ``like`` of the same shape has."""
     return _cast_in_order(input, input.dtype, memory_order(like.shape, [(like.shape, like.stride())]))
 
@@ -115,7 +121,15 @@ def laid_out_as(input, like):
     ],
     errors=lambda make: [ErrorSample(AssertionError, "not compiled with CUDA", make(2), "cuda")],
 )
-def to(input, *args, dtype=None, device=None, non_blocking=False, copy=False, memory_format=None):
+def to(
+    input: Tensor,
+    *args: Any,
+    dtype: dtype | None = None,
+    device: Device = None,
+    non_blocking: bool = False,
+    copy: bool = False,
+    memory_format: memory_format_type | None = None,
+) -> Tensor:
     """``input`` with the given dtype and device: itself where it has them already (unless ``copy``).
 
     Called as ``to(dtype)``, ``to(device, dtype)`` or ``to(other)``.
@@ -167,7 +181,7 @@ def _elsewhere(input, dtype: dtypes.dtype, memory_format):
 
 
 def _conversion(name: str, dtype: dtypes.dtype) -> None:
-    def convert(input, memory_format=None):
+    def convert(input: Tensor, memory_format: memory_format_type | None = None):
         return input.to(dtype, memory_format=memory_format)
 
     convert.__name__ = convert.__qualname__ = name
@@ -182,7 +196,7 @@ for _name, _dtype in (
 
 
 @composite(name="Tensor.type")
-def type_(input, dtype=None, non_blocking=False):
+def type_(input: Tensor, dtype: dtype | None = None, non_blocking: bool = False):
     """The name of the tensor's type, or the tensor converted to ``dtype`` (a dtype or a legacy name)."""
     if dtype is None:
         return f"torch.{'meta.' if input.is_meta else ''}{scalar_name(input.dtype)}Tensor"
@@ -195,25 +209,25 @@ def type_(input, dtype=None, non_blocking=False):
 
 
 @composite(name="Tensor.type_as")
-def type_as(input, other):
+def type_as(input: Tensor, other: Tensor):
     """``input.to(other.dtype)``."""
     return input.to(other.dtype)
 
 
 @composite(name="Tensor.to_dense")
-def to_dense(input, dtype=None, *, masked_grad=None):
+def to_dense(input: Tensor, dtype: dtype | None = None, *, masked_grad: bool | None = None):
     """``input`` itself, or converted to ``dtype``: every tensor is dense."""
     return input if dtype is None else input.to(dtype)
 
 
 @composite(name="Tensor.cpu")
-def cpu(input, memory_format=None):
+def cpu(input: Tensor, memory_format: memory_format_type | None = None):
     """``input`` itself where it is on the CPU, and in that memory format."""
     return input.to(devices.CPU, memory_format=memory_format)
 
 
 @composite(name="Tensor.cuda")
-def cuda(input, device=None, non_blocking=False, memory_format=None):
+def cuda(input: Tensor, device: Device = None, non_blocking: bool = False, memory_format: memory_format_type | None = None):
     """Raises the error that PyTorch raises on a machine without CUDA."""
     device = devices.check("cuda" if device is None else device)
     raise RuntimeError(f"Invalid device, must be cuda device, got {device}")
@@ -228,7 +242,7 @@ def cuda(input, device=None, non_blocking=False, memory_format=None):
     grad={"src": lambda g: g},
     backward_name="CopyBackwards",
 )
-def _copy(input, src):
+def _copy(input: Tensor, src: Tensor):
     """``src`` broadcast to ``input``'s shape and converted to its dtype."""
     return input.shape, input.dtype, (None, src), {"shape": tuple(input.shape), "dtype": input.dtype}
 
@@ -237,7 +251,7 @@ def _copy(input, src):
     name="Tensor.copy_",
     errors=lambda make: [ErrorSample(RuntimeError, "doesn't match|must match", make(2), make(3))],
 )
-def copy_(input, src, non_blocking=False):
+def copy_(input: Tensor, src: Tensor, non_blocking: bool = False):
     """Writes ``src``'s values into ``input``, broadcast and converted."""
     if not isinstance(src, dispatch.Tensor):
         src = dispatch.wrap(np.asarray(src), None).to(input)

@@ -7,6 +7,8 @@ its transpose in the weight.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from flambeau.core.dtypes import BOOLEAN, scalar_name
 from flambeau.ops import convolution_kernels as kernels
 from flambeau.ops import convolution_volumes as volumes
@@ -16,6 +18,11 @@ from flambeau.ops.matmul import require_tensors
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 from flambeau.ops.refusals import refuse
 from flambeau.ops.windows import per_dim
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flambeau.tensor.types import Tensor
 
 # --- the three primitives ------------------------------------------------------------------------------------
 
@@ -43,7 +50,16 @@ def _over_places(g):
     method=False,
     backward_name="ConvolutionBackward0",
 )
-def _convolution(input, weight, bias, stride, pads, dilation, groups, outputs):
+def _convolution(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Sequence[int],
+    pads,
+    dilation: Sequence[int],
+    groups: int,
+    outputs,
+):
     """The cross-correlation of an input (N, C, ...) with a weight (O, C / groups, ...), at ``outputs`` places."""
     attrs = {"stride": stride, "pads": pads, "dilation": dilation, "groups": groups, "outputs": tuple(outputs)}
     return (input._shape[0], weight._shape[0], *outputs), input._dtype, (input, weight, bias), attrs
@@ -67,7 +83,9 @@ def _convolution(input, weight, bias, stride, pads, dilation, groups, outputs):
     method=False,
     backward_name="ConvolutionBackward0",
 )
-def _convolution_input(grad, weight, bias, stride, pads, dilation, groups, sizes):
+def _convolution_input(
+    grad: Tensor, weight: Tensor, bias: Tensor, stride, pads, dilation, groups, sizes: int | Sequence[int]
+):
     """The transpose of :func:`_convolution` in its input, for an input of ``sizes``."""
     attrs = {"stride": stride, "pads": pads, "dilation": dilation, "groups": groups, "sizes": tuple(sizes)}
     return (grad._shape[0], weight._shape[1] * groups, *sizes), grad._dtype, (grad, weight, bias), attrs
@@ -90,7 +108,7 @@ def _convolution_input(grad, weight, bias, stride, pads, dilation, groups, sizes
     method=False,
     backward_name="ConvolutionBackwardBackward0",
 )
-def _convolution_weight(input, grad, stride, pads, dilation, groups, kernel):
+def _convolution_weight(input: Tensor, grad: Tensor, stride, pads, dilation, groups, kernel):
     """The transpose of :func:`_convolution` in its weight, for a ``kernel`` of this size."""
     attrs = {"stride": stride, "pads": pads, "dilation": dilation, "groups": groups, "kernel": tuple(kernel)}
     return (grad._shape[1], input._shape[1] // groups, *kernel), grad._dtype, (input, grad), attrs
@@ -259,13 +277,29 @@ def _conv_errors(dims: int):
 
 
 @composite(name="nn.functional.conv1d", aliases=("conv1d",), samples=_conv_samples(1), errors=_conv_errors(1))
-def conv1d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+def conv1d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int | Sequence[int] = 1,
+    padding: int | str | Sequence[int] = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+) -> Tensor:
     """:func:`conv2d` in one dim: input (N, C, L) or (C, L), weight (O, C / groups, K)."""
     return _convolved(1, input, weight, bias, stride, padding, dilation, groups)
 
 
 @composite(name="nn.functional.conv2d", aliases=("conv2d",), samples=_conv_samples(2), errors=_conv_errors(2))
-def conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+def conv2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int | Sequence[int] = 1,
+    padding: int | str | Sequence[int] = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+) -> Tensor:
     r"""Cross-correlation of an input (N, C, H, W) or (C, H, W) with a weight (O, C / groups, kH, kW).
 
     :math:`out_{o,y,x} = b_o + \sum_{c,i,j} w_{o,c,i,j}\; in_{c,\; y s + i d - p,\; x s + j d - p}` with stride s,
@@ -284,7 +318,15 @@ def conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
 
 
 @composite(name="nn.functional.conv3d", aliases=("conv3d",), samples=_conv_samples(3), errors=_conv_errors(3))
-def conv3d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+def conv3d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int | Sequence[int] = 1,
+    padding: int | str | Sequence[int] = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+) -> Tensor:
     """:func:`conv2d` in three dims: input (N, C, D, H, W) or (C, D, H, W)."""
     return _convolved(3, input, weight, bias, stride, padding, dilation, groups)
 
@@ -363,7 +405,16 @@ def _transpose_errors(dims: int):
     samples=_transpose_samples(1),
     errors=_transpose_errors(1),
 )
-def conv_transpose1d(input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):
+def conv_transpose1d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    output_padding: int | Sequence[int] = 0,
+    groups: int = 1,
+    dilation: int | Sequence[int] = 1,
+) -> Tensor:
     """:func:`conv_transpose2d` in one dim: input (N, C, L) or (C, L), weight (C, O / groups, K)."""
     return _transposed(1, input, weight, bias, stride, padding, output_padding, groups, dilation)
 
@@ -374,7 +425,16 @@ def conv_transpose1d(input, weight, bias=None, stride=1, padding=0, output_paddi
     samples=_transpose_samples(2),
     errors=_transpose_errors(2),
 )
-def conv_transpose2d(input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):
+def conv_transpose2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    output_padding: int | Sequence[int] = 0,
+    groups: int = 1,
+    dilation: int | Sequence[int] = 1,
+) -> Tensor:
     r"""The transpose of :func:`conv2d`: its gradient for the input, as an op of its own.
 
     Input (N, C, H, W) or (C, H, W), weight (C, O / groups, kH, kW). Each element of the input adds the kernel, times its
@@ -396,7 +456,16 @@ def conv_transpose2d(input, weight, bias=None, stride=1, padding=0, output_paddi
     samples=_transpose_samples(3),
     errors=_transpose_errors(3),
 )
-def conv_transpose3d(input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):
+def conv_transpose3d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    output_padding: int | Sequence[int] = 0,
+    groups: int = 1,
+    dilation: int | Sequence[int] = 1,
+) -> Tensor:
     """:func:`conv_transpose2d` in three dims: input (N, C, D, H, W) or (C, D, H, W)."""
     return _transposed(3, input, weight, bias, stride, padding, output_padding, groups, dilation)
 
@@ -408,7 +477,17 @@ def conv_transpose3d(input, weight, bias=None, stride=1, padding=0, output_paddi
         Sample(make(1, 2, 4), make(2, 3, 2), make(3), (2,), (1,), (1,), True, (1,), 1),
     ],
 )
-def convolution(input, weight, bias, stride, padding, dilation, transposed, output_padding, groups):
+def convolution(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    transposed: bool,
+    output_padding: Sequence[int],
+    groups: int,
+) -> Tensor:
     """:func:`conv2d`, or if ``transposed`` :func:`conv_transpose2d`, in as many dims as the weight has."""
     dims = weight.dim() - 2
     if transposed:
@@ -421,6 +500,6 @@ def convolution(input, weight, bias, stride, padding, dilation, transposed, outp
     aliases=("conv_tbc",),
     samples=lambda make: [Sample(make(4, 1, 2), make(3, 2, 2), make(2), 1)],
 )
-def conv_tbc(input, weight, bias, pad=0):
+def conv_tbc(input: Tensor, weight: Tensor, bias: Tensor, pad: int = 0) -> Tensor:
     """:func:`conv1d` of an input (time, batch, channels) with a weight (kernel, in, out)."""
     return conv1d(input.permute(1, 2, 0), weight.permute(2, 1, 0), bias, padding=pad).permute(2, 0, 1).contiguous()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from math import prod
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +13,13 @@ from flambeau.core import dtypes
 from flambeau.core.memory_format import contiguous_format
 from flambeau.core.size import wrap_dim
 from flambeau.ops.record import ErrorSample, Op, Sample, composite, registry
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flambeau.core.dtypes import dtype
+    from flambeau.core.memory_format import layout, memory_format
+    from flambeau.tensor.types import Device, Number, Tensor
 
 
 def _other(name: str):
@@ -45,10 +53,10 @@ def _own(value):
 
 
 def _copy_of(name: str, view) -> None:
-    def copied(input, *args, **kwargs):
+    def copied(input: Tensor, *args: Any, **kwargs: Any):
         return _own(view(input, *args, **kwargs))
 
-    def copies(input, *args, out=None, **kwargs):
+    def copies(input: Tensor, *args: Any, out: Any = None, **kwargs: Any):
         parts = view(input, *args, **kwargs)
         if out is None:
             return _own(parts)
@@ -74,7 +82,7 @@ for _name, _full in _VIEWS.items():
 
 
 @composite(out="same", method=False, samples=lambda make: [Sample(make(4, 3), 1, 0, 2), Sample(make(5), step=2)])
-def slice_copy(input, dim=0, start=None, end=None, step=1):
+def slice_copy(input: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1) -> Tensor:
     """The elements ``start:end:step`` of a dim, with memory of their own."""
     return _own(_other("_slice")(input, wrap_dim(dim, input.dim()), start, end, step))
 
@@ -93,19 +101,19 @@ def _sizes(pieces, dim):
 
 
 @composite(samples=lambda make: [Sample(make(5, 2), 2), Sample(make(2, 4), 3, 1)])
-def unsafe_chunk(input, chunks, dim=0):
+def unsafe_chunk(input: Tensor, chunks: int, dim: int = 0):
     """As :func:`chunk`, of pieces that may be written to."""
     return _one_by_one(input, _sizes(_other("chunk")(input.detach(), chunks, dim), dim), dim)
 
 
 @composite(samples=lambda make: [Sample(make(5, 2), 2), Sample(make(2, 4), 3, 1)])
-def unsafe_split(tensor, split_size, dim=0):
+def unsafe_split(tensor: Tensor, split_size: int, dim: int = 0):
     """As :func:`split`, of pieces that may be written to."""
     return _one_by_one(tensor, _sizes(_other("split")(tensor.detach(), split_size, dim), dim), dim)
 
 
 @composite(samples=lambda make: [Sample(make(5, 2), (2, 3))])
-def unsafe_split_with_sizes(input, split_sizes, dim=0):
+def unsafe_split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0):
     """As :func:`split_with_sizes`, of pieces that may be written to."""
     return _one_by_one(input, _sizes(_other("split_with_sizes")(input.detach(), split_sizes, dim), dim), dim)
 
@@ -114,14 +122,31 @@ def unsafe_split_with_sizes(input, split_sizes, dim=0):
 
 
 @composite(method=False, tensors="", samples=lambda make: [Sample(2.5), Sample(True, dtype=dtypes.int64)])
-def scalar_tensor(s, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
+def scalar_tensor(
+    s: Number | complex,
+    *,
+    dtype: dtype | None = None,
+    layout: layout | None = None,
+    device: Device = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+) -> Tensor:
     """A tensor of no dimensions with the value ``s``, of the default dtype unless another is given."""
     dtype = dtype or dtypes.get_default_dtype()
     return _other("full")((), s, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
 @composite(method=False, tensors="")
-def empty_permuted(size, physical_layout, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
+def empty_permuted(
+    size: Sequence[int],
+    physical_layout: Sequence[int],
+    *,
+    dtype: dtype | None = None,
+    layout: layout | None = None,
+    device: Device = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+):
     """A tensor whose dimensions lie in memory in the order ``physical_layout``, the outermost first; values are any."""
     order, n = tuple(physical_layout), len(size)
     if sorted(order) != list(range(n)):
@@ -137,7 +162,7 @@ def empty_permuted(size, physical_layout, *, dtype=None, layout=None, device=Non
 
 
 @composite(name="resize_as_", method=False)
-def resize_as_(input, the_template, *, memory_format=None):
+def resize_as_(input: Tensor, the_template: Tensor, *, memory_format: memory_format | None = None):
     """Gives ``input`` the shape of another tensor (see :meth:`Tensor.resize_`)."""
     return input.resize_as_(the_template, memory_format=memory_format)
 
@@ -155,7 +180,7 @@ def _indices_and_shape(make):
     samples=_indices_and_shape,
     errors=lambda make: [ErrorSample(TypeError, "expected 'indices' to be integer dtype", make(2), (2, 3))],
 )
-def unravel_index(indices, shape):
+def unravel_index(indices: Tensor, shape: int | Sequence[int]):
     """The coordinates, one tensor for each dimension, of flat ``indices`` into an array of the given shape.
 
     >>> import flambeau as torch
@@ -177,7 +202,7 @@ def unravel_index(indices, shape):
 
 
 @composite(out="same", samples=lambda make: [Sample(make(2, 3), size=4), Sample(make(2, 3), size=8, fill_value=7)])
-def nonzero_static(input, *, size, fill_value=-1):
+def nonzero_static(input: Tensor, *, size: int, fill_value: int = -1) -> Tensor:
     """The first ``size`` rows of :func:`nonzero`, filled up with rows of ``fill_value``."""
     if size < 0:
         raise RuntimeError(f"nonzero_static: 'size' must be an non-negative integer, but got {size}")
@@ -199,7 +224,9 @@ def nonzero_static(input, *, size, fill_value=-1):
     ],
     errors=lambda make: [ErrorSample(RuntimeError, "Expected reduce to be one of", make(3), 0, make.index(3, 2), make(2), "sum")],
 )
-def index_reduce(input, dim, index, source, reduce, *, include_self=True):
+def index_reduce(
+    input: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *, include_self: bool = True
+) -> Tensor:
     """``input`` with ``source``'s slices for each entry of ``index`` reduced by prod, mean, amax or amin.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.index_reduce_.html
@@ -222,7 +249,7 @@ _MODES, _PADDINGS = ("bilinear", "nearest", "bicubic"), ("zeros", "border", "ref
 
 
 def _sampler(name: str, dims: int | None) -> None:
-    def sampler(input, grid, interpolation_mode, padding_mode, align_corners):
+    def sampler(input: Tensor, grid: Tensor, interpolation_mode: int, padding_mode: int, align_corners: bool):
         if dims is not None and input.dim() != dims:
             raise RuntimeError(f"{name}(): expected an input of {dims} dimensions, but got {list(input.shape)}")
         return _other("nn.functional.grid_sample")(input, grid, _MODES[interpolation_mode], _PADDINGS[padding_mode], align_corners)

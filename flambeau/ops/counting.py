@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from flambeau import dispatch
@@ -10,6 +12,11 @@ from flambeau.core.dtypes import scalar_name
 from flambeau.core.results import return_type
 from flambeau.ops.numerics import all_below
 from flambeau.ops.record import ErrorSample, Sample, composite, op
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flambeau.tensor.types import Number, Tensor
 
 
 def _bincount_kernel(x, weights, minlength):
@@ -35,7 +42,7 @@ def _bincount_kernel(x, weights, minlength):
         ErrorSample(RuntimeError, "maximum value of input overflowed", make(2).long() * 0 + (2**63 - 1)),
     ],
 )
-def bincount(input, weights=None, minlength=0):
+def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0):
     """How often each of 0, 1, ... occurs in a 1-D integer tensor, or the sum of the ``weights`` where it occurs.
 
     >>> import flambeau as torch
@@ -85,7 +92,7 @@ def _histc_kernel(x, bins, low, high):
     samples=lambda make: [Sample(make(2, 5), 4), Sample(make(6), bins=3, min=-1, max=1)],
     errors=lambda make: [ErrorSample(RuntimeError, "bins must be > 0", make(3), 0)],
 )
-def histc(input, bins=100, min=0, max=0):
+def histc(input: Tensor, bins: int = 100, min: Number | complex = 0, max: Number | complex = 0):
     """How many elements fall into each of ``bins`` equal intervals of [``min``, ``max``]; of the data's range without it.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.histc.html
@@ -126,7 +133,7 @@ def _bin_edges_kernel(x, bins, low, high, given):
 
 
 @op(kernel=_bin_edges_kernel, name="aten.bin_edges", checked=True)
-def _bin_edges(input, bins, bounds):
+def _bin_edges(input: Tensor, bins, bounds):
     """The edges of equal bins over the bounds, or over the data's range: what ``histogram`` records first."""
     low, high = bounds or (0.0, 0.0)
     if low > high:
@@ -146,7 +153,7 @@ def _bin_counts_kernel(x, weight, *edges, equal, density):
 
 
 @op(kernel=_bin_counts_kernel, name="aten.bin_counts", tensors="input weight *edges")
-def _bin_counts(input, weight, edges, equal, density):
+def _bin_counts(input: Tensor, weight: Tensor, edges: Sequence[Tensor], equal, density):
     """How many samples, the last dim of ``input``, fall in each cell between the edges: what ``histogram`` records then."""
     shape = tuple([e.shape[0] - 1 for e in edges])
     return shape, input.dtype, (input, weight, *edges), {"equal": equal, "density": bool(density)}
@@ -174,7 +181,14 @@ def _refuse_histogram(name: str, input, weight) -> None:
         Sample(make(5), 4, range=(-1.0, 1.0), density=True),
     ],
 )
-def histogram(input, bins=100, *, range=None, weight=None, density=False):
+def histogram(
+    input: Tensor,
+    bins: Tensor | int = 100,
+    *,
+    range: Sequence[float] | None = None,
+    weight: Tensor | None = None,
+    density: bool = False,
+):
     """Counts of elements (or sums of their ``weight``) in bins, and the bins' edges, as ``(hist, bin_edges)``.
 
     ``bins`` is a number of equal bins, over ``range`` or the data's, or the edges themselves. ``density`` divides so
@@ -196,7 +210,14 @@ def histogram(input, bins=100, *, range=None, weight=None, density=False):
         Sample(make(4, 1), (make(4).sort()[0],)),
     ],
 )
-def histogramdd(input, bins, *, range=None, weight=None, density=False):
+def histogramdd(
+    input: Tensor,
+    bins: int | Sequence[int] | Sequence[Tensor],
+    *,
+    range: Sequence[float] | None = None,
+    weight: Tensor | None = None,
+    density: bool = False,
+):
     """The histogram of samples of several coordinates (the last dim of ``input``): ``(hist, bin_edges)``.
 
     ``bins`` is the number of equal bins of each coordinate (or one number for all), over ``range`` (the coordinates'
@@ -206,14 +227,14 @@ def histogramdd(input, bins, *, range=None, weight=None, density=False):
     """
     _refuse_histogram("histogramdd", input, weight)
     columns = input.reshape((-1, input.shape[-1])).unbind(1)
-    bins = [bins] * len(columns) if isinstance(bins, int) else list(bins)
-    if len(bins) != len(columns):
+    edges: list[Any] = [bins] * len(columns) if isinstance(bins, int) else list(bins)
+    if len(edges) != len(columns):
         raise RuntimeError(
             "histogramdd(): The size of bins must be equal to the innermost dimension of the input: got "
-            f"{len(bins)} for {len(columns)}"
+            f"{len(edges)} for {len(columns)}"
         )
-    equal = not isinstance(bins[0], dispatch.Tensor)
+    equal = not isinstance(edges[0], dispatch.Tensor)
     if equal:
-        bounds = [None] * len(bins) if range is None else list(zip(range[::2], range[1::2], strict=True))
-        bins = [_bin_edges(c, int(n), b) for c, n, b in zip(columns, bins, bounds, strict=True)]
-    return _HistogramDD((_bin_counts(input, weight, bins, equal, density), tuple(bins)))
+        bounds = [None] * len(edges) if range is None else list(zip(range[::2], range[1::2], strict=True))
+        edges = [_bin_edges(c, int(n), b) for c, n, b in zip(columns, edges, bounds, strict=True)]
+    return _HistogramDD((_bin_counts(input, weight, edges, equal, density), tuple(edges)))

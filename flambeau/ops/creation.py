@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +14,13 @@ from flambeau.core import dtypes
 from flambeau.core.scalars import fitting
 from flambeau.core.size import broadcast
 from flambeau.ops.record import ErrorSample, Sample, by_tensor, composite, op
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flambeau.core.dtypes import dtype
+    from flambeau.core.memory_format import layout, memory_format
+    from flambeau.tensor.types import Device, Number, Tensor
 
 _TOO_MANY = 1 << 60  # elements: their addresses do not fit into 64 bits
 
@@ -95,7 +103,15 @@ _FILL_SAMPLES = {
 
 
 @composite(**_FILL_SAMPLES)
-def zeros(*size, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False, names=None):
+def zeros(
+    *size: int | Sequence[int],
+    dtype: dtype | None = None,
+    layout: layout | None = None,
+    device: Device = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+    names: Any = None,
+) -> Tensor:
     """A tensor of zeros. ``dtype`` defaults to the default dtype.
 
     >>> import flambeau as torch
@@ -111,22 +127,40 @@ def zeros(*size, dtype=None, layout=None, device=None, requires_grad=False, pin_
 
 
 @composite(**_FILL_SAMPLES)
-def ones(*size, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False, names=None):
+def ones(
+    *size: int | Sequence[int],
+    dtype: dtype | None = None,
+    layout: layout | None = None,
+    device: Device = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+    names: Any = None,
+) -> Tensor:
     """A tensor of ones. Source: https://docs.pytorch.org/docs/stable/generated/torch.ones.html"""
     return _constant(_filled("ones", size, 1, dtype, device, requires_grad))
 
 
 @composite(**_FILL_SAMPLES)
 def empty(
-    *size, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False, memory_format=None, names=None
-):  # fmt: skip
+    *size: int | Sequence[int], dtype: dtype | None = None, layout: layout | None = None, device: Device = None, requires_grad: bool = False, pin_memory: bool = False, memory_format: memory_format | None = None, names: Any = None
+) -> Tensor:  # fmt: skip
     """A tensor whose content is not promised (zeros here, so that programs are deterministic)."""
     result = _filled("empty", size, 0, dtype, device, requires_grad)
     return result.contiguous(memory_format=memory_format) if memory_format is not None else result
 
 
 @composite(tensors="", method=False, out="dtype", samples=lambda make: [Sample((2, 3), 1.5), Sample((), 2), Sample((2,), True)])
-def full(size, fill_value, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False, names=None):
+def full(
+    size: Sequence[int],
+    fill_value: Number | complex,
+    *,
+    dtype: dtype | None = None,
+    layout: layout | None = None,
+    device: Device = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+    names: Any = None,
+) -> Tensor:
     """A tensor filled with ``fill_value``; its dtype follows the value where not given."""
     if not isinstance(size, (tuple, list)):
         raise TypeError(f"full(): argument 'size' (position 1) must be tuple of ints, not {type(size).__name__}")
@@ -153,34 +187,78 @@ _LIKE = {"method": False, "samples": lambda make: [Sample(make(2, 3)), Sample(ma
 
 
 @composite(**_LIKE)
-def zeros_like(input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, pin_memory=False):
+def zeros_like(
+    input: Tensor,
+    *,
+    dtype: dtype | None = None,
+    layout: layout | None = None,
+    device: Device = None,
+    requires_grad: bool = False,
+    memory_format: memory_format | None = None,
+    pin_memory: bool = False,
+) -> Tensor:
     """Zeros of ``input``'s shape and dtype."""
     return _constant(_like(input, 0, dtype, device, requires_grad, memory_format))
 
 
 @composite(**_LIKE)
-def ones_like(input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, pin_memory=False):
+def ones_like(
+    input: Tensor,
+    *,
+    dtype: dtype | None = None,
+    layout: layout | None = None,
+    device: Device = None,
+    requires_grad: bool = False,
+    memory_format: memory_format | None = None,
+    pin_memory: bool = False,
+) -> Tensor:
     """Ones of ``input``'s shape and dtype."""
     return _constant(_like(input, 1, dtype, device, requires_grad, memory_format))
 
 
 @composite(**_LIKE)
-def empty_like(input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, pin_memory=False):
+def empty_like(
+    input: Tensor,
+    *,
+    dtype: dtype | None = None,
+    layout: layout | None = None,
+    device: Device = None,
+    requires_grad: bool = False,
+    memory_format: memory_format | None = None,
+    pin_memory: bool = False,
+) -> Tensor:
     """A tensor of ``input``'s shape and dtype whose content is not promised."""
     return _constant(_like(input, 0, dtype, device, requires_grad, memory_format))
 
 
 @composite(method=False, samples=lambda make: [Sample(make(2, 3), 2.5)])
 def full_like(
-    input, fill_value, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, pin_memory=False
-):
+    input: Tensor,
+    fill_value: Number | complex,
+    *,
+    dtype: dtype | None = None,
+    layout: layout | None = None,
+    device: Device = None,
+    requires_grad: bool = False,
+    memory_format: memory_format | None = None,
+    pin_memory: bool = False,
+) -> Tensor:
     """A tensor of ``input``'s shape and dtype filled with ``fill_value``."""
     value = fill_value.item() if isinstance(fill_value, dispatch.Tensor) else fill_value
     return _like(input, value, dtype, device, requires_grad, memory_format)
 
 
 @composite(method=False, tensors="")
-def empty_strided(size, stride, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
+def empty_strided(
+    size: Sequence[int],
+    stride: Sequence[int],
+    *,
+    dtype: dtype | None = None,
+    layout: layout | None = None,
+    device: Device = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+):
     """A tensor of given shape and strides whose content is not promised."""
     size, stride = tuple(size), tuple(stride)
     extent = 0 if 0 in size else 1 + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
@@ -193,32 +271,76 @@ def empty_strided(size, stride, *, dtype=None, layout=None, device=None, require
 
 
 @composite(name="Tensor.new_zeros", samples=lambda make: [Sample(make(1), (2, 3)), Sample(make(1), 2, 3)])
-def new_zeros(input, *size, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False):
+def new_zeros(
+    input: Tensor,
+    *size: int | Sequence[int],
+    dtype: dtype | None = None,
+    device: Device = None,
+    requires_grad: bool = False,
+    layout: layout | None = None,
+    pin_memory: bool = False,
+) -> Tensor:
     """Zeros of ``input``'s dtype."""
     return _constant(_filled("new_zeros", size, 0, dtype or input.dtype, place_of(input, device), requires_grad))
 
 
 @composite(name="Tensor.new_ones", samples=lambda make: [Sample(make(1), (2, 3))])
-def new_ones(input, *size, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False):
+def new_ones(
+    input: Tensor,
+    *size: int | Sequence[int],
+    dtype: dtype | None = None,
+    device: Device = None,
+    requires_grad: bool = False,
+    layout: layout | None = None,
+    pin_memory: bool = False,
+) -> Tensor:
     """Ones of ``input``'s dtype."""
     return _constant(_filled("new_ones", size, 1, dtype or input.dtype, place_of(input, device), requires_grad))
 
 
 @composite(name="Tensor.new_empty")
-def new_empty(input, *size, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False):
+def new_empty(
+    input: Tensor,
+    *size: int | Sequence[int],
+    dtype: dtype | None = None,
+    device: Device = None,
+    requires_grad: bool = False,
+    layout: layout | None = None,
+    pin_memory: bool = False,
+):
     """A tensor of ``input``'s dtype whose content is not promised."""
     return _filled("new_empty", size, 0, dtype or input.dtype, place_of(input, device), requires_grad)
 
 
 @composite(name="Tensor.new_full", samples=lambda make: [Sample(make(1), (2, 3), 7)])
-def new_full(input, size, fill_value, *, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False):
+def new_full(
+    input: Tensor,
+    size: Sequence[int],
+    fill_value: Number | complex,
+    *,
+    dtype: dtype | None = None,
+    device: Device = None,
+    requires_grad: bool = False,
+    layout: layout | None = None,
+    pin_memory: bool = False,
+) -> Tensor:
     """A tensor of ``input``'s dtype filled with ``fill_value``."""
     value = fill_value.item() if isinstance(fill_value, dispatch.Tensor) else fill_value
     return _filled("new_full", (size,), value, dtype or input.dtype, place_of(input, device), requires_grad)
 
 
 @composite(name="Tensor.new_empty_strided")
-def new_empty_strided(input, size, stride, *, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False):
+def new_empty_strided(
+    input: Tensor,
+    size: Sequence[int],
+    stride: Sequence[int],
+    *,
+    dtype: dtype | None = None,
+    device: Device = None,
+    requires_grad: bool = False,
+    layout: layout | None = None,
+    pin_memory: bool = False,
+):
     """A tensor of ``input``'s dtype with given shape and strides."""
     if device is None and input._storage.is_meta:
         out = dispatch.valueless(tuple(size), dtype or input.dtype, tuple(stride), input._storage)
@@ -233,7 +355,16 @@ def new_empty_strided(input, size, stride, *, dtype=None, device=None, requires_
     tensors="", method=False, out="dtype", samples=lambda make: [Sample(3), Sample(2, 4)],
     errors=lambda make: [ErrorSample(RuntimeError, "n must be greater or equal to 0", -1)],
 )  # fmt: skip
-def eye(n, m=None, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
+def eye(
+    n: int,
+    m: int | None = None,
+    *,
+    dtype: dtype | None = None,
+    layout: layout | None = None,
+    device: Device = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+) -> Tensor:
     """Ones on the diagonal, zeros elsewhere."""
     for name, size in (("n", n), ("m", m)):
         if size is not None and not hasattr(size, "__index__"):
@@ -253,19 +384,35 @@ def _triangle_indices(pick, row, col, offset, dtype, device):
 
 
 @composite(tensors="", method=False, samples=lambda make: [Sample(3, 3), Sample(2, 4, 1)])
-def tril_indices(row, col, offset=0, *, dtype=None, device=None, layout=None):
+def tril_indices(
+    row: int,
+    col: int,
+    offset: int = 0,
+    *,
+    dtype: dtype | None = None,
+    device: Device = None,
+    layout: layout | None = None,
+) -> Tensor:
     """Row and column numbers of the lower triangle, as a (2, n) tensor."""
     return _triangle_indices(np.tril, row, col, offset, dtype, device)
 
 
 @composite(tensors="", method=False, samples=lambda make: [Sample(3, 3), Sample(2, 4, 1)])
-def triu_indices(row, col, offset=0, *, dtype=None, device=None, layout=None):
+def triu_indices(
+    row: int,
+    col: int,
+    offset: int = 0,
+    *,
+    dtype: dtype | None = None,
+    device: Device = None,
+    layout: layout | None = None,
+) -> Tensor:
     """Row and column numbers of the upper triangle, as a (2, n) tensor."""
     return _triangle_indices(np.triu, row, col, offset, dtype, device)
 
 
 @composite(method=False, samples=lambda make: [Sample(make(2), make(3)), Sample(make(2), make(3), indexing="xy")])
-def meshgrid(*tensors, indexing="ij"):
+def meshgrid(*tensors: Tensor | Sequence[Tensor], indexing: str | None = "ij"):
     """Grids of coordinates: views of each 1-d tensor expanded along the others' dims."""
     if len(tensors) == 1 and isinstance(tensors[0], (tuple, list)):
         tensors = tuple(tensors[0])
@@ -295,7 +442,7 @@ def _broadcast(*tensors):
 
 
 @composite(method=False, samples=lambda make: [Sample(make(1, 3), make(2, 1))])
-def broadcast_tensors(*tensors):
+def broadcast_tensors(*tensors: Tensor | Sequence[Tensor]):
     """The tensors expanded to their common shape."""
     if len(tensors) == 1 and isinstance(tensors[0], (tuple, list)):
         tensors = tuple(tensors[0])
@@ -314,7 +461,7 @@ def broadcast_tensors(*tensors):
     samples=lambda make: [Sample(make(2, 3), 1.5), Sample(make(2, 3), make())],
     errors=lambda make: [ErrorSample(RuntimeError, "fill_ only supports 0-dimension value tensor", make(2), make(2))],
 )  # fmt: skip
-def fill(input, value):
+def fill(input: Tensor, value: Tensor | Number | complex):
     """A tensor of ``input``'s shape and dtype filled with ``value``."""
     if isinstance(value, dispatch.Tensor) and value.dim():
         raise RuntimeError(f"fill_ only supports 0-dimension value tensor but got tensor with {value.dim()} dimensions.")
@@ -327,13 +474,13 @@ def fill(input, value):
 
 
 @composite(name="zero", inplace=True, method=False)
-def zero(input):
+def zero(input: Tensor):
     """Zeros of ``input``'s shape."""
     return fill(input, 0)
 
 
 @composite(name="Tensor.fill_diagonal_")
-def fill_diagonal_(input, fill_value, wrap=False):
+def fill_diagonal_(input: Tensor, fill_value: Number | complex, wrap: bool = False):
     """Writes ``fill_value`` on the main diagonal."""
     if input.dim() < 2:
         raise RuntimeError("dimensions must larger than 1")
@@ -350,15 +497,33 @@ def fill_diagonal_(input, fill_value, wrap=False):
 
 
 @composite(method=False, tensors="", samples=lambda make: [Sample(5), Sample(4, periodic=False)])
-def hann_window(window_length, periodic=True, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
+def hann_window(
+    window_length: int,
+    periodic: bool = True,
+    *,
+    dtype: dtype | None = None,
+    layout: layout | None = None,
+    device: Device = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+) -> Tensor:
     """The Hann window :math:`\\frac12 (1 - \\cos(2 \\pi n / N))`."""
     return _cosine_window(window_length, periodic, 0.5, 0.5, dtype, device, requires_grad)
 
 
 @composite(method=False, tensors="", samples=lambda make: [Sample(5), Sample(4, periodic=False)])
 def hamming_window(
-    window_length, periodic=True, alpha=0.54, beta=0.46, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False
-):
+    window_length: int,
+    periodic: bool = True,
+    alpha: float = 0.54,
+    beta: float = 0.46,
+    *,
+    dtype: dtype | None = None,
+    layout: layout | None = None,
+    device: Device = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+) -> Tensor:
     """The Hamming window :math:`\\alpha - \\beta \\cos(2 \\pi n / N)`."""
     return _cosine_window(window_length, periodic, alpha, beta, dtype, device, requires_grad)
 

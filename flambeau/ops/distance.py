@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from flambeau import dispatch
@@ -10,6 +12,9 @@ from flambeau.core.dtypes import scalar_name
 from flambeau.core.size import broadcast_shapes
 from flambeau.ops.matmul import require_tensors
 from flambeau.ops.record import ErrorSample, Sample, composite
+
+if TYPE_CHECKING:
+    from flambeau.tensor.types import Tensor
 
 
 @composite(
@@ -23,7 +28,7 @@ from flambeau.ops.record import ErrorSample, Sample, composite
     ],
     errors=lambda make: [ErrorSample(IndexError, "Dimension out of range", make(3), make(3), 2)],
 )
-def cosine_similarity(x1, x2, dim=1, eps=1e-8):
+def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     r""":math:`x_1 \cdot x_2 / (\max(\|x_1\|, eps) \max(\|x_2\|, eps))` along ``dim`` of the broadcast operands.
 
     >>> import flambeau as torch
@@ -52,7 +57,7 @@ def cosine_similarity(x1, x2, dim=1, eps=1e-8):
         Sample(make(4), make(4), p=3.0, eps=0.1),
     ],
 )
-def pairwise_distance(x1, x2, p=2.0, eps=1e-6, keepdim=False):
+def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
     r""":math:`\|x_1 - x_2 + eps\|_p` along the last dim of the broadcast operands."""
     return (x1 - x2 + eps).norm(p, -1, keepdim)
 
@@ -63,7 +68,7 @@ def pairwise_distance(x1, x2, p=2.0, eps=1e-6, keepdim=False):
     samples=lambda make: [Sample(make(4, 3)), Sample(make(3, 2), p=1.0), Sample(make(3, 2), p=3.0), Sample(make(1, 2))],
     errors=lambda make: [ErrorSample(RuntimeError, "pdist only supports 2D tensors", make(3))],
 )
-def pdist(input, p=2):
+def pdist(input: Tensor, p: float = 2) -> Tensor:
     """The p-norm distances between the rows of an input (N, M): row pairs (0, 1), (0, 2), ..., (N - 2, N - 1).
 
     >>> import flambeau as torch
@@ -90,7 +95,7 @@ def pdist(input, p=2):
     ],
     errors=lambda make: [ErrorSample(IndexError, "Dimension out of range", make(3))],
 )
-def normalize(input, p=2.0, dim=1, eps=1e-12):
+def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
     r""":math:`x / \max(\|x\|_p, eps)` along ``dim``: vectors of length 1.
 
     >>> import flambeau as torch

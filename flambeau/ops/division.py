@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from flambeau.core import dtypes
@@ -11,6 +13,9 @@ from flambeau.ops.numerics import select
 from flambeau.ops.record import ErrorSample, by_tensor, pointwise
 from flambeau.ops.refusals import NOT_REAL_NUMBERS, no_derivative, refuse
 from flambeau.ops.rounding import trunc
+
+if TYPE_CHECKING:
+    from flambeau.tensor.types import Number, Tensor
 
 
 def _is_integer(x) -> bool:
@@ -89,7 +94,7 @@ def _integers_by_zero(make):
     samples=samples.binary(low=0.6, high=0.9, number=0.4),
     errors=_integers_by_zero,
 )
-def floor_divide(input, other):
+def floor_divide(input: Tensor, other: Tensor | Number | complex):
     """Element-wise quotient, rounded down, as Python's ``//``. ``RuntimeError`` where an integer is divided by 0.
 
     It has no derivative, as in PyTorch: ``div(..., rounding_mode="floor")`` has one, which is 0.
@@ -111,7 +116,7 @@ def floor_divide(input, other):
     method=False,
     errors=_integers_by_zero,
 )
-def floored_quotient(input, other):
+def floored_quotient(input: Tensor, other: Tensor | Number | complex):
     """Element-wise quotient, rounded down: what ``div`` records."""
     refuse("div_floor_cpu", input, other, kinds=NOT_REAL_NUMBERS)
     return (input, other), {}
@@ -127,7 +132,7 @@ def floored_quotient(input, other):
     method=False,
     errors=_integers_by_zero,
 )
-def truncated_divide(input, other):
+def truncated_divide(input: Tensor, other: Tensor | Number | complex):
     """Element-wise quotient of integers, rounded towards zero."""
     refuse("div_trunc_cpu", input, other, kinds=NOT_REAL_NUMBERS)
     return (input, other), {}
@@ -146,7 +151,7 @@ def truncated_divide(input, other):
     samples=samples.binary(low=0.6, high=0.9, number=0.4),
     errors=_integers_by_zero,
 )
-def remainder(input, other):
+def remainder(input: Tensor | Number | complex, other: Tensor | Number | complex):
     r"""Element-wise remainder :math:`input - other \lfloor input / other \rfloor`, as Python's ``%``.
 
     It has the sign of ``other``. ``RuntimeError`` where an integer is divided by 0.
@@ -169,7 +174,7 @@ def remainder(input, other):
     samples=samples.binary(low=0.6, high=0.9, number=0.4),
     errors=_integers_by_zero,
 )
-def fmod(input, other):
+def fmod(input: Tensor, other: Tensor | Number | complex):
     """Element-wise remainder with the sign of ``input``, as C's ``fmod``."""
     refuse("fmod_cpu", input, other, kinds=NOT_REAL_NUMBERS)
     return (input, other), {}

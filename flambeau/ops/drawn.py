@@ -5,11 +5,14 @@ PyTorch gives the parameters gradients of zeros, so that a program may run backw
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flambeau import dispatch
 from flambeau.dispatch import grad_mode
 from flambeau.ops.record import op
+
+if TYPE_CHECKING:
+    from flambeau.tensor.types import Tensor
 
 
 def _none_at_all(g, shape, dtype):
@@ -26,7 +29,7 @@ def _none_at_all(g, shape, dtype):
     },
     overload=lambda inputs, attrs: attrs["entry"],
 )
-def _drawn(samples, first, second, entry):
+def _drawn(samples: Tensor, first: Tensor, second: Tensor, entry):
     return samples.shape, samples.dtype, (samples, first, second), {"entry": entry}
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +19,9 @@ from flambeau.ops.numerics import in_double
 from flambeau.ops.record import Sample, by_number, pointwise
 from flambeau.ops.refusals import NOT_FLOATING, refuse
 
+if TYPE_CHECKING:
+    from flambeau.tensor.types import Number, Tensor
+
 # --- exponentials --------------------------------------------------------------------------------------------
 
 
@@ -26,7 +30,7 @@ from flambeau.ops.refusals import NOT_FLOATING, refuse
     kernel=np.exp, result="float", grad={"input": lambda g, out: g * conj_of(out)}, inplace=True, out=True,
     samples=samples.unary(),
 )  # fmt: skip
-def exp(input):
+def exp(input: Tensor):
     """Element-wise exponential :math:`e^{input}`.
 
     >>> import flambeau as torch
@@ -41,7 +45,7 @@ def exp(input):
     kernel=np.exp2, result="float", grad={"input": lambda g, out: g * conj_of(out) * math.log(2)}, inplace=True,
     out=True, aliases=("special.exp2",), samples=samples.unary(),
 )  # fmt: skip
-def exp2(input):
+def exp2(input: Tensor):
     """Element-wise :math:`2^{input}`."""
     return (input,), {}
 
@@ -51,7 +55,7 @@ def exp2(input):
     kernel=np.expm1, result="float", grad={"input": lambda g, out: g * conj_of(out + 1)}, inplace=True, out=True,
     aliases=("special.expm1",), samples=samples.unary(),
 )  # fmt: skip
-def expm1(input):
+def expm1(input: Tensor):
     """Element-wise :math:`e^{input} - 1`, accurate near 0."""
     return (input,), {}
 
@@ -61,7 +65,7 @@ def expm1(input):
     kernel=lambda x: 1 / (1 + np.exp(-x)), result="float", grad={"input": lambda g, out: g * conj_of((1 - out) * out)},
     inplace=True, out=True, aliases=("special.expit", "nn.functional.sigmoid"), samples=samples.unary(),
 )  # fmt: skip
-def sigmoid(input):
+def sigmoid(input: Tensor):
     r"""Element-wise logistic function :math:`\frac{1}{1 + e^{-input}}`."""
     return (input,), {}
 
@@ -74,7 +78,7 @@ def sigmoid(input):
     kernel=in_double(np.log), result="float", grad={"input": lambda g, input: g / conj_of(input)}, inplace=True,
     out=True, samples=samples.unary(0.5, 3.0),
 )  # fmt: skip
-def log(input):
+def log(input: Tensor):
     r"""Element-wise natural logarithm :math:`\ln(input)`; :math:`-\infty` at 0, NaN for negative real numbers."""
     return (input,), {}
 
@@ -84,7 +88,7 @@ def log(input):
     kernel=np.log2, result="float", grad={"input": lambda g, input: g / conj_of(input * math.log(2))}, inplace=True,
     out=True, samples=samples.unary(0.5, 3.0),
 )  # fmt: skip
-def log2(input):
+def log2(input: Tensor):
     r"""Element-wise logarithm :math:`\log_2(input)`."""
     return (input,), {}
 
@@ -94,7 +98,7 @@ def log2(input):
     kernel=in_double(np.log10), result="float", grad={"input": lambda g, input: g / conj_of(input * math.log(10))},
     inplace=True, out=True, samples=samples.unary(0.5, 3.0),
 )  # fmt: skip
-def log10(input):
+def log10(input: Tensor):
     r"""Element-wise logarithm :math:`\log_{10}(input)`."""
     return (input,), {}
 
@@ -104,7 +108,7 @@ def log10(input):
     kernel=np.log1p, result="float", grad={"input": lambda g, input: g / conj_of(input + 1)}, inplace=True, out=True,
     aliases=("special.log1p",), samples=samples.unary(-0.5, 3.0),
 )  # fmt: skip
-def log1p(input):
+def log1p(input: Tensor):
     r"""Element-wise :math:`\ln(1 + input)`, accurate near 0."""
     return (input,), {}
 
@@ -135,7 +139,7 @@ def _lower_logit(b, x, eps):
     aliases=("special.logit",),
     samples=lambda make: [*samples.unary(0.2, 0.8)(make), Sample(make(5, low=0.0, high=1.0), eps=0.15)],
 )
-def logit(input, eps=None):
+def logit(input: Tensor, eps: float | None = None):
     r"""Element-wise :math:`\ln\frac{x}{1 - x}`, the inverse of :func:`sigmoid`; ``eps`` bounds :math:`x` away from 0 and 1."""
     refuse("logit_cpu", input)
     return (input,), {"eps": None if eps is None or eps < 0 else float(eps)}
@@ -171,7 +175,7 @@ def _lower_xlogy(log: str):
     aliases=("special.xlogy",),
     samples=lambda make: [*samples.binary(0.5, 2.0)(make), Sample(2.0, make(3, low=0.5, high=2.0))],
 )
-def xlogy(input, other):
+def xlogy(input: Tensor | Number | complex, other: Tensor | Number | complex):
     r"""Element-wise :math:`input \ln(other)`; 0 where ``input`` is 0, unless ``other`` is NaN."""
     return (input, other), {}
 
@@ -194,7 +198,7 @@ def _xlog1py(x, y):
     name="special.xlog1py",
     samples=lambda make: [*samples.binary(0.5, 2.0)(make), Sample(2.0, make(3, low=0.5, high=2.0))],
 )
-def xlog1py(input, other):
+def xlog1py(input: Tensor | Number | complex, other: Tensor | Number | complex):
     r"""Element-wise :math:`input \ln(1 + other)`; 0 where ``input`` is 0, unless ``other`` is NaN."""
     return (input, other), {}
 
@@ -207,7 +211,7 @@ def xlog1py(input, other):
     name="special.entr",
     samples=samples.unary(0.5, 2.0),
 )
-def entr(input):
+def entr(input: Tensor):
     r"""Element-wise :math:`-x \ln(x)`, the part of an entropy; 0 at 0, :math:`-\infty` for negative numbers."""
     return (input,), {}
 
@@ -242,7 +246,7 @@ def _lower_logaddexp(b, x, y):
     out=True,
     samples=samples.binary(number=None),
 )
-def logaddexp(input, other):
+def logaddexp(input: Tensor, other: Tensor):
     r"""Element-wise :math:`\ln(e^{input} + e^{other})`, without overflow on the way."""
     refuse("logaddexp_cpu", input, other, kinds=NOT_FLOATING)
     return (input, other), {}
@@ -259,7 +263,7 @@ def logaddexp(input, other):
     out=True,
     samples=samples.binary(number=None),
 )
-def logaddexp2(input, other):
+def logaddexp2(input: Tensor, other: Tensor):
     r"""Element-wise :math:`\log_2(2^{input} + 2^{other})`, without overflow on the way."""
     refuse("logaddexp2_cpu", input, other, kinds=NOT_FLOATING)
     return (input, other), {}

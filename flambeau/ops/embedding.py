@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from flambeau import dispatch
@@ -12,6 +14,9 @@ from flambeau.ops.limits import is_index_of
 from flambeau.ops.matmul import require_tensors
 from flambeau.ops.numerics import all_below
 from flambeau.ops.record import ErrorSample, Sample, composite, op
+
+if TYPE_CHECKING:
+    from flambeau.tensor.types import Tensor
 
 
 def _check_indices(name: str, indices, position: str = "argument #1 'indices'") -> None:
@@ -69,7 +74,7 @@ def _verify(inputs: tuple, attrs: dict) -> bool:
     method=False,
     backward_name="EmbeddingBackward0",
 )
-def _embedding(weight, indices, padding_idx, scale_grad_by_freq, in_bags=False):
+def _embedding(weight: Tensor, indices: Tensor, padding_idx, scale_grad_by_freq, in_bags: bool = False):
     """The rows of ``weight`` at ``indices``; ``in_bags`` says which error a wrong one is."""
     attrs = {"padding_idx": padding_idx, "scale_grad_by_freq": scale_grad_by_freq, "in_bags": in_bags}
     return (*indices._shape, *weight._shape[1:]), weight._dtype, (weight, indices), attrs
@@ -111,7 +116,7 @@ def _grad_of_added_rows(g, indices, padding_idx):
     method=False,
     backward_name="EmbeddingDenseBackwardBackward0",
 )
-def _embedding_grad(grad, indices, rows, padding_idx):
+def _embedding_grad(grad: Tensor, indices: Tensor, rows, padding_idx):
     """A table of ``rows`` rows to which each row of ``grad`` is added at its index, but at ``padding_idx``."""
     return (rows, grad._shape[-1]), grad._dtype, (grad, indices), {"rows": rows, "padding_idx": padding_idx}
 
@@ -154,7 +159,15 @@ def _indices(make, *shape, n: int = 5):
         ErrorSample(AssertionError, "Padding_idx must be within", _indices(make, 3), make(5, 2), padding_idx=5),
     ],
 )
-def embedding(input, weight, padding_idx=None, max_norm=None, norm_type=2.0, scale_grad_by_freq=False, sparse=False):
+def embedding(
+    input: Tensor,
+    weight: Tensor,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Tensor:
     """The rows of ``weight`` (rows, width) whose numbers are in ``input`` (any shape): (\\*, width).
 
     The row ``padding_idx`` gets no gradient. With ``max_norm``, rows that are looked up and whose ``norm_type``-norm
@@ -268,13 +281,13 @@ def _verify_sums(inputs: tuple, attrs: dict) -> bool:
     method=False,
     backward_name="EmbeddingBagBackward0",
 )
-def _bag_sums(weight, indices, scale_grad_by_freq):
+def _bag_sums(weight: Tensor, indices: Tensor, scale_grad_by_freq):
     """The sums of the rows of ``weight`` in bags of equal length: for indices (bags, length)."""
     return (indices._shape[0], weight._shape[1]), weight._dtype, (weight, indices), {"scale_grad_by_freq": scale_grad_by_freq}
 
 
 @op(name="_bag_numbers", kernel=_number_bags, checked=True, method=False)
-def _bag_numbers(offsets, count):
+def _bag_numbers(offsets: Tensor, count):
     """For each of ``count`` elements the number of the bag that it is in."""
     return (count,), dtypes.int64, (offsets,), {"count": count}
 
@@ -295,18 +308,18 @@ def _bag_numbers(offsets, count):
     ],
 )
 def embedding_bag(
-    input,
-    weight,
-    offsets=None,
-    max_norm=None,
-    norm_type=2,
-    scale_grad_by_freq=False,
-    mode="mean",
-    sparse=False,
-    per_sample_weights=None,
-    include_last_offset=False,
-    padding_idx=None,
-):
+    input: Tensor,
+    weight: Tensor,
+    offsets: Tensor | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2,
+    scale_grad_by_freq: bool = False,
+    mode: str = "mean",
+    sparse: bool = False,
+    per_sample_weights: Tensor | None = None,
+    include_last_offset: bool = False,
+    padding_idx: int | None = None,
+) -> Tensor:
     """The sum, mean or maximum of the rows of ``weight`` (rows, width) that are in each bag: (bags, width).
 
     ``input`` (bags, n) has bags of equal length; ``input`` (n,) has the bags one after the other, which begin at
@@ -388,7 +401,7 @@ def _one_hot_kernel(x, classes):
 
 
 @op(name="_one_hot", kernel=_one_hot_kernel, checked=True, method=False)
-def _one_hot(input, classes):
+def _one_hot(input: Tensor, classes):
     """:func:`one_hot` for a known number of classes."""
     return (*input._shape, classes), dtypes.int64, (input,), {"classes": classes}
 
@@ -408,7 +421,7 @@ def _one_hot(input, classes):
         ErrorSample(RuntimeError, "infer total number of classes from empty", _indices(make, 0)),
     ],
 )
-def one_hot(input, num_classes=-1):
+def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
     """Class numbers (\\*) as rows (\\*, num_classes) that are 1 at the class and else 0.
 
     ``num_classes=-1``: one more than the greatest number in ``input``.

@@ -9,6 +9,7 @@ The inverses improve a first guess by Halley's method.
 from __future__ import annotations
 
 from math import pi, sqrt
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from flambeau.ops import samples
 from flambeau.ops.numerics import chebyshev, in_blocks, in_double, polynomial
 from flambeau.ops.record import pointwise
 from flambeau.ops.refusals import refuse
+
+if TYPE_CHECKING:
+    from flambeau.tensor.types import Tensor
 
 # -ln(erfc(x)) / x: in powers of x on [0, 3.9] for float32, in Chebyshev polynomials on [0, 6] for float64.
 _DECAY_SINGLE = (
@@ -157,7 +161,7 @@ def log_ndtr_kernel(x: np.ndarray) -> np.ndarray:
     aliases=("special.erf",),
     samples=samples.unary(),
 )
-def erf(input):
+def erf(input: Tensor):
     r"""Element-wise error function :math:`\frac{2}{\sqrt{\pi}} \int_0^x e^{-t^2} dt`.
 
     >>> import flambeau as torch
@@ -177,7 +181,7 @@ def erf(input):
     aliases=("special.erfc",),
     samples=samples.unary(),
 )
-def erfc(input):
+def erfc(input: Tensor):
     r"""Element-wise complementary error function :math:`1 - \mathrm{erf}(x)`, accurate for large :math:`x`."""
     refuse("erfc_vml_cpu", input)
     return (input,), {}
@@ -191,7 +195,7 @@ def erfc(input):
     name="special.erfcx",
     samples=samples.unary(),
 )
-def erfcx(input):
+def erfcx(input: Tensor):
     r"""Element-wise scaled complementary error function :math:`e^{x^2} \mathrm{erfc}(x)`."""
     refuse("erfcx_cpu", input)
     return (input,), {}
@@ -206,7 +210,7 @@ def erfcx(input):
     aliases=("special.erfinv",),
     samples=samples.unary(-0.9, 0.9),
 )
-def erfinv(input):
+def erfinv(input: Tensor):
     """Element-wise inverse of :func:`erf`, on :math:`(-1, 1)`."""
     refuse("erfinv_vml_cpu", input)
     return (input,), {}
@@ -220,7 +224,7 @@ def erfinv(input):
     name="special.ndtr",
     samples=samples.unary(),
 )
-def ndtr(input):
+def ndtr(input: Tensor):
     r"""Element-wise distribution function of the standard normal distribution, :math:`\frac{1}{2} \mathrm{erfc}(-x / \sqrt{2})`."""
     refuse("ndtr_cpu", input)
     return (input,), {}
@@ -234,7 +238,7 @@ def ndtr(input):
     name="special.ndtri",
     samples=samples.unary(0.1, 0.9),
 )
-def ndtri(input):
+def ndtri(input: Tensor):
     """Element-wise inverse of :func:`torch.special.ndtr`, on :math:`(0, 1)`."""
     refuse("ndtri_cpu", input)
     return (input,), {}
@@ -248,7 +252,7 @@ def ndtri(input):
     name="special.log_ndtr",
     samples=samples.unary(),
 )
-def log_ndtr(input):
+def log_ndtr(input: Tensor):
     """Element-wise logarithm of :func:`torch.special.ndtr`, accurate also for large negative numbers."""
     refuse("log_ndtr_cpu", input)
     return (input,), {}

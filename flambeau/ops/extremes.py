@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from flambeau import dispatch
@@ -10,6 +12,9 @@ from flambeau.ops import samples
 from flambeau.ops.comparison import where
 from flambeau.ops.record import ErrorSample, Sample, by_tensor, pointwise
 from flambeau.ops.refusals import ALL_BUT_FLOATING, refuse
+
+if TYPE_CHECKING:
+    from flambeau.tensor.types import Number, Tensor
 
 # --- bounds --------------------------------------------------------------------------------------------------
 
@@ -74,7 +79,7 @@ def _lower_clamp(b, x, low, high):
     ],
     errors=lambda make: [ErrorSample(RuntimeError, "At least one of 'min' or 'max' must not be None", make(2))],
 )
-def clamp(input, min=None, max=None):
+def clamp(input: Tensor, min: Tensor | Number | complex | None = None, max: Tensor | Number | complex | None = None):
     r"""Element-wise :math:`\min(\max(input, min), max)`. The bounds are numbers or tensors; either may be ``None``.
 
     Where ``min > max`` the result is ``max``.
@@ -104,7 +109,7 @@ def clamp(input, min=None, max=None):
     out=True,
     samples=samples.binary(number=0.1),
 )
-def clamp_min(input, min):
+def clamp_min(input: Tensor, min: Tensor | Number | complex):
     r"""Element-wise :math:`\max(input, min)`."""
     _refuse_complex_bounds(input, min)
     return (input, min), {}
@@ -125,7 +130,7 @@ def clamp_min(input, min):
     out=True,
     samples=samples.binary(number=0.1),
 )
-def clamp_max(input, max):
+def clamp_max(input: Tensor, max: Tensor | Number | complex):
     r"""Element-wise :math:`\min(input, max)`."""
     _refuse_complex_bounds(input, max)
     return (input, max), {}
@@ -154,7 +159,7 @@ def _halved_at_ties(g, input, other):
     out=True,
     samples=samples.binary(number=None),
 )
-def maximum(input, other):
+def maximum(input: Tensor, other: Tensor):
     """Element-wise larger of two tensors; NaN where either is NaN. At ties each gets half of the gradient."""
     _refuse_complex("maximum", input, other)
     return (input, other), {}
@@ -171,7 +176,7 @@ def maximum(input, other):
     out=True,
     samples=samples.binary(number=None),
 )
-def minimum(input, other):
+def minimum(input: Tensor, other: Tensor):
     """Element-wise smaller of two tensors; NaN where either is NaN. At ties each gets half of the gradient."""
     _refuse_complex("minimum", input, other)
     return (input, other), {}
@@ -188,7 +193,7 @@ def minimum(input, other):
     out=True,
     samples=samples.binary(number=None),
 )
-def fmax(input, other):
+def fmax(input: Tensor, other: Tensor):
     """Element-wise larger of two tensors; where one is NaN, the other."""
     _refuse_complex("fmax", input, other)
     return (input, other), {}
@@ -205,7 +210,7 @@ def fmax(input, other):
     out=True,
     samples=samples.binary(number=None),
 )
-def fmin(input, other):
+def fmin(input: Tensor, other: Tensor):
     """Element-wise smaller of two tensors; where one is NaN, the other."""
     _refuse_complex("fmin", input, other)
     return (input, other), {}
@@ -220,7 +225,7 @@ def fmin(input, other):
     out=True,
     samples=samples.binary(0.5, 2.0, number=None),
 )
-def hypot(input, other):
+def hypot(input: Tensor, other: Tensor):
     r"""Element-wise length :math:`\sqrt{input^2 + other^2}`, without overflow on the way."""
     refuse("hypot_cpu", input, other, kinds=ALL_BUT_FLOATING)
     return (input, other), {}
@@ -244,7 +249,7 @@ def _lower_nan_to_num(b, x, nan, posinf, neginf):
     out="same",
     samples=lambda make: [*samples.unary()(make), Sample(make(3), nan=1.0, posinf=2.0, neginf=-2.0)],
 )
-def nan_to_num(input, nan=None, posinf=None, neginf=None):
+def nan_to_num(input: Tensor, nan: float | None = None, posinf: float | None = None, neginf: float | None = None):
     """``input`` with NaN replaced by ``nan`` (0) and infinities by ``posinf`` and ``neginf`` (the dtype's extremes)."""
     if input._dtype.kind < dtypes.FLOATING:
         return (input,), {"nan": 0, "posinf": 0, "neginf": 0}
@@ -270,14 +275,14 @@ _NOT_INTEGERS = (dtypes.BOOLEAN, dtypes.FLOATING, dtypes.COMPLEX)
 
 
 @pointwise(kernel=np.gcd, tensors="input other", only="input other", inplace=True, out=True, samples=_integers)
-def gcd(input, other):
+def gcd(input: Tensor, other: Tensor):
     """Element-wise greatest common divisor of integers, not negative."""
     refuse("gcd_cpu", input, other, kinds=_NOT_INTEGERS)
     return (input, other), {}
 
 
 @pointwise(kernel=np.lcm, tensors="input other", only="input other", inplace=True, out=True, samples=_integers)
-def lcm(input, other):
+def lcm(input: Tensor, other: Tensor):
     """Element-wise least common multiple of integers, not negative."""
     refuse("lcm_cpu", input, other, kinds=_NOT_INTEGERS)
     return (input, other), {}

@@ -8,6 +8,7 @@ Roberts, QR and LQ decomposition matrix backpropagation algorithms (2020).
 from __future__ import annotations
 
 from math import prod
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -30,6 +31,10 @@ from flambeau.ops.linalg import (
 )
 from flambeau.ops.matmul import conjugate_transpose
 from flambeau.ops.record import ErrorSample, Sample, composite, op
+
+if TYPE_CHECKING:
+    from flambeau.core.dtypes import dtype
+    from flambeau.tensor.types import Tensor
 
 # --- Cholesky ------------------------------------------------------------------------------------------------
 
@@ -86,13 +91,13 @@ def _positive_samples(make):
     checked=True,
     grad={"A": _cholesky_gradient},
 )
-def _cholesky(A):
+def _cholesky(A: Tensor):
     """The lower Cholesky factor: what ``linalg.cholesky`` records."""
     return A.shape, A.dtype, (A,), {}
 
 
 @composite(name="linalg.cholesky", out="same", samples=_positive_samples, errors=square_errors)
-def linalg_cholesky(A, *, upper=False):
+def linalg_cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
     r"""The Cholesky factor of a symmetric (Hermitian) positive-definite matrix: :math:`A = L L^H`; :math:`L^H` where ``upper``.
 
     Reads the lower triangle (the upper where ``upper``). Raises ``LinAlgError`` where ``A`` is not positive-definite.
@@ -113,13 +118,13 @@ def linalg_cholesky(A, *, upper=False):
     nondifferentiable=("info",),
     grad={"A": lambda g, L: _cholesky_gradient(g, L)},
 )
-def _cholesky_ex(A):
+def _cholesky_ex(A: Tensor):
     """The lower Cholesky factor and ``info``: what ``linalg.cholesky_ex`` records."""
     return (A.shape, A.shape[:-2]), (A.dtype, dtypes.int32), (A,), {}
 
 
 @composite(name="linalg.cholesky_ex", out=True, samples=_positive_samples, errors=square_errors)
-def cholesky_ex(A, *, upper=False, check_errors=False):
+def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False):
     """The Cholesky factor, and ``info``: 0, or the order of the first minor that is not positive-definite.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.cholesky_ex.html
@@ -132,7 +137,7 @@ def cholesky_ex(A, *, upper=False, check_errors=False):
 
 
 @composite(out=True, samples=_positive_samples, errors=square_errors)
-def cholesky(input, upper=False):
+def cholesky(input: Tensor, upper: bool = False) -> Tensor:
     """The Cholesky factor: :func:`linalg.cholesky`.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.cholesky.html
@@ -168,7 +173,7 @@ def _factor_gradient(common, L, upper):
         Sample(make(3, 2), make(3, 3, requires_grad=False), upper=True),
     ],
 )
-def cholesky_solve(B, L, upper=False):
+def cholesky_solve(B: Tensor, L: Tensor, upper: bool = False):
     r"""The solution of :math:`A X = B`, given the Cholesky factor of ``A``.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.cholesky_solve.html
@@ -184,7 +189,7 @@ def cholesky_solve(B, L, upper=False):
     name="aten.cholesky_inverse",
     grad={"L": lambda g, L, out, upper: _factor_gradient(out @ g @ out, L, upper)},
 )
-def _cholesky_inverse(L, upper):
+def _cholesky_inverse(L: Tensor, upper: bool):
     """The inverse from a factor, of which one triangle is read: what ``cholesky_inverse`` records."""
     return L.shape, L.dtype, (L,), {"upper": upper}
 
@@ -194,7 +199,7 @@ def _cholesky_inverse(L, upper):
     samples=lambda make: [Sample(make(3, 3, requires_grad=False)), Sample(make(3, 3, requires_grad=False), upper=True)],
     errors=square_errors,
 )
-def cholesky_inverse(L, upper=False):
+def cholesky_inverse(L: Tensor, upper: bool = False) -> Tensor:
     """The inverse of a matrix, given its Cholesky factor.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.cholesky_inverse.html
@@ -244,7 +249,7 @@ def _permutation_kernel(pivots, m):
 
 
 @op(kernel=_permutation_kernel, name="aten.permutation_of_pivots")
-def _permutation(pivots, m, dtype):
+def _permutation(pivots: Tensor, m, dtype: dtype | None):
     """The permutation matrix ``P`` that a sequence of row exchanges makes."""
     return (*pivots.shape[:-1], m, m), dtype, (pivots,), {"m": m}
 
@@ -300,7 +305,7 @@ def _lu_samples(make):
         ErrorSample(RuntimeError, "LU without pivoting is not implemented on the CPU", make(2, 2), pivot=False)
     ],
 )
-def lu_factor_ex(A, *, pivot=True, check_errors=False):
+def lu_factor_ex(A: Tensor, *, pivot: bool = True, check_errors: bool = False):
     """The LU factorization in one matrix, the pivots, and ``info``: 0, or the number of the first pivot that is 0.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.lu_factor_ex.html
@@ -319,7 +324,7 @@ _PLU = return_type("linalg_lu", "P", "L", "U")
 
 
 @composite(name="linalg.lu_factor", out=True, samples=_lu_samples)
-def linalg_lu_factor(A, *, pivot=True):
+def linalg_lu_factor(A: Tensor, *, pivot: bool = True):
     r"""The LU factorization :math:`A = P L U` in one matrix, and the pivots as LAPACK's row exchanges, counted from 1.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.lu_factor.html
@@ -329,7 +334,7 @@ def linalg_lu_factor(A, *, pivot=True):
 
 
 @composite(name="linalg.lu", out=True, samples=_lu_samples)
-def linalg_lu(A, *, pivot=True):
+def linalg_lu(A: Tensor, *, pivot: bool = True):
     r"""The LU factorization :math:`A = P L U`: a permutation, a lower triangle with ones on the diagonal, an upper triangle.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.lu.html
@@ -344,7 +349,7 @@ _LUWithInfo = return_type("lu", "LU", "pivots", "info")
 
 
 @composite(out=True, samples=lambda make: [Sample(make(3, 3))])
-def lu(A, pivot=True, get_infos=False):
+def lu(A: Tensor, pivot: bool = True, get_infos: bool = False):
     """The LU factorization in one matrix and the pivots; with ``get_infos`` ``info`` as well.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.lu.html
@@ -357,7 +362,7 @@ _Unpacked = return_type("lu_unpack", "P", "L", "U")
 
 
 @composite(method=False, out=True)
-def lu_unpack(LU_data, LU_pivots, unpack_data=True, unpack_pivots=True):
+def lu_unpack(LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True, unpack_pivots: bool = True):
     """``(P, L, U)`` from what :func:`linalg.lu_factor` gives; what is not asked for is empty.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.lu_unpack.html
@@ -373,7 +378,7 @@ def lu_unpack(LU_data, LU_pivots, unpack_data=True, unpack_pivots=True):
 
 
 @composite(name="linalg.lu_solve", out=True)
-def linalg_lu_solve(LU, pivots, B, *, left=True, adjoint=False):
+def linalg_lu_solve(LU: Tensor, pivots: Tensor, B: Tensor, *, left: bool = True, adjoint: bool = False):
     r"""The solution of :math:`A X = B` given the LU factorization of ``A``; of :math:`A^H X = B` where ``adjoint``, of
     :math:`X A = B` where not ``left``.
 
@@ -394,7 +399,7 @@ def linalg_lu_solve(LU, pivots, B, *, left=True, adjoint=False):
 
 
 @composite(out=True)
-def lu_solve(b, LU_data, LU_pivots):
+def lu_solve(b: Tensor, LU_data: Tensor, LU_pivots: Tensor):
     """The solution of a linear system, given an LU factorization: :func:`linalg.lu_solve`.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.lu_solve.html
@@ -458,7 +463,7 @@ def _qr_kernel(a, mode):
     samples=lambda make: [Sample(make(3, 3)), Sample(make(2, 4, 2)), Sample(make(2, 3))],
     errors=lambda make: [ErrorSample(RuntimeError, "qr received unrecognized mode 'full'", make(2, 2), "full")],
 )
-def linalg_qr(A, mode="reduced"):
+def linalg_qr(A: Tensor, mode: str = "reduced"):
     r"""The QR factorization :math:`A = Q R`: orthonormal columns and an upper triangle.
 
     ``mode`` is ``reduced``, ``complete`` (a square ``Q``) or ``r`` (an empty ``Q``).
@@ -477,7 +482,7 @@ def linalg_qr(A, mode="reduced"):
 
 
 @composite(out=True, samples=lambda make: [Sample(make(3, 2))])
-def qr(input, some=True):
+def qr(input: Tensor, some: bool = True):
     """The QR factorization, with a square ``Q`` where not ``some``: :func:`linalg.qr`.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.qr.html
@@ -498,7 +503,7 @@ def _geqrf_kernel(a):
     out=True,
     samples=lambda make: [Sample(make(3, 2, requires_grad=False))],
 )
-def geqrf(input):
+def geqrf(input: Tensor):
     """The QR factorization as LAPACK's Householder reflectors: ``(a, tau)``, for :func:`linalg.householder_product`.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.geqrf.html
@@ -529,7 +534,7 @@ def _reflect(Q, v, tau):
     out=True,
     samples=lambda make: [Sample(make(3, 2), make(2)), Sample(make(2, 3, 3), make(2, 2))],
 )
-def householder_product(A, tau):
+def householder_product(A: Tensor, tau: Tensor) -> Tensor:
     r"""The first columns of a product of Householder reflections :math:`H_i = I - \tau_i v_i v_i^H`.
 
     The ``v_i`` stand below the diagonal of ``A``, as :func:`geqrf` gives them.
@@ -556,7 +561,7 @@ def householder_product(A, tau):
         Sample(make(3, 2), make(2), make(2, 3), left=False, transpose=True),
     ],
 )
-def ormqr(input, tau, other, left=True, transpose=False):
+def ormqr(input: Tensor, tau: Tensor, other: Tensor, left: bool = True, transpose: bool = False) -> Tensor:
     """The product of a matrix with the orthogonal matrix that Householder reflectors make.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.ormqr.html

@@ -7,6 +7,8 @@ at the other end.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from flambeau.core import dtypes
@@ -16,6 +18,13 @@ from flambeau.ops import layouts
 from flambeau.ops.creation import finish
 from flambeau.ops.padding import constant_pad_nd
 from flambeau.ops.record import ErrorSample, Sample, composite, op
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flambeau.core.dtypes import dtype
+    from flambeau.core.memory_format import layout
+    from flambeau.tensor.types import Device, Tensor
 
 _ADJOINT_NORM = {"backward": "forward", "forward": "backward", "ortho": "ortho"}
 
@@ -33,7 +42,7 @@ def _c2c_kernel(x, dim, norm, forward):
     backward_name="FftC2CBackward0",
     grad={"input": lambda g, dim, norm, forward: _c2c(g, dim, _ADJOINT_NORM[norm], not forward)},
 )
-def _c2c(input, dim, norm, forward):
+def _c2c(input: Tensor, dim: int, norm, forward):
     """Complex to complex over ``dim``."""
     return input.shape, input.dtype, (input,), {"dim": dim, "norm": norm, "forward": forward}
 
@@ -54,7 +63,7 @@ def _r2c_gradient(g, input_shape, dim, norm):
 
 
 @op(layout=layouts.transformed, kernel=_r2c_kernel, name="aten.fft_r2c", backward_name="FftR2CBackward0", grad={"input": _r2c_gradient})
-def _r2c(input, dim, norm):
+def _r2c(input: Tensor, dim: int, norm):
     """Real to the half of the spectrum, along the last of ``dim``, that determines the rest."""
     shape = list(input.shape)
     shape[dim[-1]] = _half(shape[dim[-1]])
@@ -75,7 +84,7 @@ def _c2r_gradient(g, input_shape, dim, norm, n):
 
 
 @op(layout=layouts.transformed, kernel=_c2r_kernel, name="aten.fft_c2r", backward_name="FftC2RBackward0", grad={"input": _c2r_gradient})
-def _c2r(input, dim, norm, n):
+def _c2r(input: Tensor, dim: int, norm, n):
     """Half of a spectrum along the last of ``dim`` to ``n`` real values there."""
     shape = list(input.shape)
     shape[dim[-1]] = n
@@ -216,7 +225,7 @@ def _errors_2d(make):
 
 
 @composite(name="fft.fft", out="same", samples=_samples, errors=_errors)
-def fft(input, n=None, dim=-1, norm=None):
+def fft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
     r"""The discrete Fourier transform: :math:`X_k = \sum_j e^{-2 \pi i j k / n} x_j`.
 
     ``n`` points: zeros are added, or elements dropped, at the end. ``norm`` says where :math:`1/n` stands: at the
@@ -232,7 +241,7 @@ def fft(input, n=None, dim=-1, norm=None):
 
 
 @composite(name="fft.ifft", out="same", samples=_samples, errors=_errors)
-def ifft(input, n=None, dim=-1, norm=None):
+def ifft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
     """The inverse of :func:`fft.fft`.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.ifft.html
@@ -243,7 +252,7 @@ def ifft(input, n=None, dim=-1, norm=None):
 
 
 @composite(name="fft.rfft", out="same", samples=_samples, errors=_errors)
-def rfft(input, n=None, dim=-1, norm=None):
+def rfft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
     """The transform of real values: the first ``n // 2 + 1`` elements, of which the others are the conjugates.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.rfft.html
@@ -252,7 +261,7 @@ def rfft(input, n=None, dim=-1, norm=None):
 
 
 @composite(name="fft.irfft", out=True, samples=_samples, errors=_errors)
-def irfft(input, n=None, dim=-1, norm=None):
+def irfft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
     """The inverse of :func:`fft.rfft`: ``n`` real values, an even number unless given.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.irfft.html
@@ -261,7 +270,7 @@ def irfft(input, n=None, dim=-1, norm=None):
 
 
 @composite(name="fft.hfft", out=True, samples=_samples, errors=_errors)
-def hfft(input, n=None, dim=-1, norm=None):
+def hfft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
     """The real transform of a signal that is conjugate-symmetric, given by its first half.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.hfft.html
@@ -270,7 +279,7 @@ def hfft(input, n=None, dim=-1, norm=None):
 
 
 @composite(name="fft.ihfft", out="same", samples=_samples, errors=_errors)
-def ihfft(input, n=None, dim=-1, norm=None):
+def ihfft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
     """The inverse of :func:`fft.hfft`.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.ihfft.html
@@ -282,7 +291,9 @@ def ihfft(input, n=None, dim=-1, norm=None):
 
 
 @composite(name="fft.fftn", out="same", samples=_samples_2d, errors=_errors_2d)
-def fftn(input, s=None, dim=None, norm=None):
+def fftn(
+    input: Tensor, s: int | Sequence[int] | None = None, dim: int | Sequence[int] | None = None, norm: str | None = None
+) -> Tensor:
     """The transform over several dims (all, or the last ``len(s)``, unless given). See :func:`fft.fft`.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.fftn.html
@@ -291,7 +302,9 @@ def fftn(input, s=None, dim=None, norm=None):
 
 
 @composite(name="fft.ifftn", out="same", samples=_samples_2d, errors=_errors_2d)
-def ifftn(input, s=None, dim=None, norm=None):
+def ifftn(
+    input: Tensor, s: int | Sequence[int] | None = None, dim: int | Sequence[int] | None = None, norm: str | None = None
+) -> Tensor:
     """The inverse of :func:`fft.fftn`.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.ifftn.html
@@ -300,7 +313,9 @@ def ifftn(input, s=None, dim=None, norm=None):
 
 
 @composite(name="fft.rfftn", out="same", samples=_samples_2d, errors=_errors_2d)
-def rfftn(input, s=None, dim=None, norm=None):
+def rfftn(
+    input: Tensor, s: int | Sequence[int] | None = None, dim: int | Sequence[int] | None = None, norm: str | None = None
+) -> Tensor:
     """The transform of real values over several dims: half of the spectrum along the last.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.rfftn.html
@@ -309,7 +324,9 @@ def rfftn(input, s=None, dim=None, norm=None):
 
 
 @composite(name="fft.irfftn", out=True, samples=_samples_2d, errors=_errors_2d)
-def irfftn(input, s=None, dim=None, norm=None):
+def irfftn(
+    input: Tensor, s: int | Sequence[int] | None = None, dim: int | Sequence[int] | None = None, norm: str | None = None
+) -> Tensor:
     """The inverse of :func:`fft.rfftn`.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.irfftn.html
@@ -318,7 +335,9 @@ def irfftn(input, s=None, dim=None, norm=None):
 
 
 @composite(name="fft.hfftn", out=True, samples=_samples_2d, errors=_errors_2d)
-def hfftn(input, s=None, dim=None, norm=None):
+def hfftn(
+    input: Tensor, s: int | Sequence[int] | None = None, dim: int | Sequence[int] | None = None, norm: str | None = None
+) -> Tensor:
     """The real transform over several dims of a conjugate-symmetric signal, given by its first half along the last.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.hfftn.html
@@ -327,7 +346,9 @@ def hfftn(input, s=None, dim=None, norm=None):
 
 
 @composite(name="fft.ihfftn", out="same", samples=_samples_2d, errors=_errors_2d)
-def ihfftn(input, s=None, dim=None, norm=None):
+def ihfftn(
+    input: Tensor, s: int | Sequence[int] | None = None, dim: int | Sequence[int] | None = None, norm: str | None = None
+) -> Tensor:
     """The inverse of :func:`fft.hfftn`.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.ihfftn.html
@@ -341,7 +362,9 @@ def ihfftn(input, s=None, dim=None, norm=None):
 
 
 @composite(name="fft.fft2", out="same", samples=_samples_2d, errors=_errors_2d)
-def fft2(input, s=None, dim=(-2, -1), norm=None):
+def fft2(
+    input: Tensor, s: int | Sequence[int] | None = None, dim: int | Sequence[int] = (-2, -1), norm: str | None = None
+) -> Tensor:
     """The transform over the last two dims. See :func:`fft.fftn`.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.fft2.html
@@ -350,7 +373,9 @@ def fft2(input, s=None, dim=(-2, -1), norm=None):
 
 
 @composite(name="fft.ifft2", out="same", samples=_samples_2d, errors=_errors_2d)
-def ifft2(input, s=None, dim=(-2, -1), norm=None):
+def ifft2(
+    input: Tensor, s: int | Sequence[int] | None = None, dim: int | Sequence[int] = (-2, -1), norm: str | None = None
+) -> Tensor:
     """The inverse of :func:`fft.fft2`.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.ifft2.html
@@ -359,7 +384,9 @@ def ifft2(input, s=None, dim=(-2, -1), norm=None):
 
 
 @composite(name="fft.rfft2", out="same", samples=_samples_2d, errors=_errors_2d)
-def rfft2(input, s=None, dim=(-2, -1), norm=None):
+def rfft2(
+    input: Tensor, s: int | Sequence[int] | None = None, dim: int | Sequence[int] = (-2, -1), norm: str | None = None
+) -> Tensor:
     """The transform of real values over the last two dims. See :func:`fft.rfftn`.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.rfft2.html
@@ -368,7 +395,9 @@ def rfft2(input, s=None, dim=(-2, -1), norm=None):
 
 
 @composite(name="fft.irfft2", out=True, samples=_samples_2d, errors=_errors_2d)
-def irfft2(input, s=None, dim=(-2, -1), norm=None):
+def irfft2(
+    input: Tensor, s: int | Sequence[int] | None = None, dim: int | Sequence[int] = (-2, -1), norm: str | None = None
+) -> Tensor:
     """The inverse of :func:`fft.rfft2`.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.irfft2.html
@@ -377,7 +406,9 @@ def irfft2(input, s=None, dim=(-2, -1), norm=None):
 
 
 @composite(name="fft.hfft2", out=True, samples=_samples_2d, errors=_errors_2d)
-def hfft2(input, s=None, dim=(-2, -1), norm=None):
+def hfft2(
+    input: Tensor, s: int | Sequence[int] | None = None, dim: int | Sequence[int] = (-2, -1), norm: str | None = None
+) -> Tensor:
     """:func:`fft.hfftn` over the last two dims.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.hfft2.html
@@ -386,7 +417,9 @@ def hfft2(input, s=None, dim=(-2, -1), norm=None):
 
 
 @composite(name="fft.ihfft2", out="same", samples=_samples_2d, errors=_errors_2d)
-def ihfft2(input, s=None, dim=(-2, -1), norm=None):
+def ihfft2(
+    input: Tensor, s: int | Sequence[int] | None = None, dim: int | Sequence[int] = (-2, -1), norm: str | None = None
+) -> Tensor:
     """The inverse of :func:`fft.hfft2`.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.ihfft2.html
@@ -403,7 +436,15 @@ def _frequencies(counts: np.ndarray, n: int, d: float, dtype, device, requires_g
 
 
 @composite(name="fft.fftfreq", out=True)
-def fftfreq(n, d=1.0, *, dtype=None, layout=None, device=None, requires_grad=False):
+def fftfreq(
+    n: int,
+    d: float = 1.0,
+    *,
+    dtype: dtype | None = None,
+    layout: layout | None = None,
+    device: Device = None,
+    requires_grad: bool = False,
+):
     """The frequencies of the elements of :func:`fft.fft` of ``n`` samples ``d`` apart; negative ones stand last.
 
     >>> import flambeau as torch
@@ -416,7 +457,15 @@ def fftfreq(n, d=1.0, *, dtype=None, layout=None, device=None, requires_grad=Fal
 
 
 @composite(name="fft.rfftfreq", out=True)
-def rfftfreq(n, d=1.0, *, dtype=None, layout=None, device=None, requires_grad=False):
+def rfftfreq(
+    n: int,
+    d: float = 1.0,
+    *,
+    dtype: dtype | None = None,
+    layout: layout | None = None,
+    device: Device = None,
+    requires_grad: bool = False,
+):
     """The frequencies of the elements of :func:`fft.rfft` of ``n`` samples ``d`` apart.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.rfftfreq.html
@@ -435,7 +484,7 @@ def _shifted(input, dim, half):
 
 
 @composite(name="fft.fftshift", samples=_shift_samples)
-def fftshift(input, dim=None):
+def fftshift(input: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
     """Moves frequency 0 to the middle.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.fftshift.html
@@ -444,7 +493,7 @@ def fftshift(input, dim=None):
 
 
 @composite(name="fft.ifftshift", samples=_shift_samples)
-def ifftshift(input, dim=None):
+def ifftshift(input: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
     """The inverse of :func:`fft.fftshift`.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.ifftshift.html

@@ -7,6 +7,7 @@ Source of the formulas: NIST Digital Library of Mathematical Functions, chapters
 from __future__ import annotations
 
 from math import factorial, log, pi
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +15,9 @@ from flambeau.ops import layouts, samples
 from flambeau.ops.numerics import in_blocks, in_double, polynomial
 from flambeau.ops.record import ErrorSample, Sample, by_number, composite, pointwise
 from flambeau.ops.refusals import no_derivative, refuse
+
+if TYPE_CHECKING:
+    from flambeau.tensor.types import Number, Tensor
 
 _BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510, 43867 / 798, -174611 / 330)
 """The Bernoulli numbers B2, B4, ..."""
@@ -194,7 +198,7 @@ def _regularised(upper: bool):
     aliases=("special.gammaln",),
     samples=samples.unary(0.5, 3.0),
 )
-def lgamma(input):
+def lgamma(input: Tensor):
     r"""Element-wise :math:`\ln|\Gamma(x)|`.
 
     >>> import flambeau as torch
@@ -214,7 +218,7 @@ def lgamma(input):
     aliases=("special.digamma", "special.psi"),
     samples=samples.unary(0.5, 3.0),
 )
-def digamma(input):
+def digamma(input: Tensor):
     r"""Element-wise digamma function :math:`\psi(x) = \Gamma'(x) / \Gamma(x)`."""
     refuse("digamma", input)
     return (input,), {}
@@ -227,7 +231,7 @@ def digamma(input):
     method=False,
     backward_name="PolygammaBackward0",
 )
-def _polygamma(input, n):
+def _polygamma(input: Tensor, n):
     refuse("polygamma", input)
     return (input,), {"n": n}
 
@@ -239,7 +243,7 @@ def _polygamma(input, n):
     samples=lambda make: [Sample(n, make(3, low=0.5, high=3.0)) for n in (0, 1, 2, 4)],
     errors=lambda make: [ErrorSample(RuntimeError, "does not support negative n", -1, make(2))],
 )
-def polygamma(n, input):
+def polygamma(n: int, input: Tensor) -> Tensor:
     r"""Element-wise :math:`\psi^{(n)}(x)`, the derivative of order ``n`` of :func:`digamma`."""
     if n < 0:
         raise RuntimeError(f"polygamma(n, x) does not support negative n, but got n = {n}.")
@@ -247,7 +251,7 @@ def polygamma(n, input):
 
 
 @composite(name="Tensor.polygamma", inplace=True)
-def _polygamma_method(input, n):
+def _polygamma_method(input: Tensor, n: int):
     """See :func:`torch.polygamma`."""
     return polygamma(n, input)
 
@@ -260,7 +264,7 @@ def _polygamma_method(input, n):
     samples=samples.unary(2.0, 4.0, p=3),
     errors=lambda make: [ErrorSample(RuntimeError, "p has to be greater than or equal to 1", make(2), 0)],
 )
-def mvlgamma(input, p):
+def mvlgamma(input: Tensor, p: int) -> Tensor:
     r"""Element-wise logarithm of the multivariate gamma function of dimension ``p``.
 
     :math:`\frac{p (p - 1)}{4} \ln \pi + \sum_{j=1}^{p} \ln \Gamma(x - \frac{j - 1}{2})`.
@@ -286,7 +290,7 @@ def mvlgamma(input, p):
         Sample(2.5, make(3, low=0.5, high=3.0)),
     ],
 )
-def zeta(input, other):
+def zeta(input: Tensor | Number | complex, other: Tensor | Number | complex):
     r"""Element-wise Hurwitz zeta function :math:`\sum_{k=0}^{\infty} (other + k)^{-input}`."""
     refuse("zeta", input, other)
     return (input, other), {}
@@ -315,7 +319,7 @@ def _gamma_pairs(make):
     aliases=("special.gammainc",),
     samples=_gamma_pairs,
 )
-def igamma(input, other):
+def igamma(input: Tensor, other: Tensor):
     r"""Element-wise lower incomplete gamma function :math:`\frac{1}{\Gamma(a)} \int_0^x t^{a-1} e^{-t} dt`.
 
     ``input`` is :math:`a`, ``other`` is :math:`x`.
@@ -335,7 +339,7 @@ def igamma(input, other):
     aliases=("special.gammaincc",),
     samples=_gamma_pairs,
 )
-def igammac(input, other):
+def igammac(input: Tensor, other: Tensor):
     r"""Element-wise upper incomplete gamma function :math:`\frac{1}{\Gamma(a)} \int_x^\infty t^{a-1} e^{-t} dt`.
 
     ``input`` is :math:`a`, ``other`` is :math:`x`.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from flambeau import dispatch
@@ -13,6 +15,9 @@ from flambeau.ops import layouts
 from flambeau.ops.indexing import in_range, index_put, verify_along
 from flambeau.ops.indexing import index as elements_at
 from flambeau.ops.record import ErrorSample, Sample, composite, op, registry
+
+if TYPE_CHECKING:
+    from flambeau.tensor.types import Number, Tensor
 
 # --- element by element: gather and scatter ------------------------------------------------------------------
 
@@ -79,7 +84,7 @@ def _gather_kernel(x, index, dim):
         ErrorSample(RuntimeError, "Index tensor must have the same number of dimensions", make(3, 2), 0, make.index(3, 2)),
     ],
 )  # fmt: skip
-def gather(input, dim, index, *, sparse_grad=False):
+def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False):
     """``out[i][j] = input[index[i][j]][j]`` for ``dim=0``, and so on."""
     d = _check_gather("gather", input, dim, index)
     return tuple(index.shape), input.dtype, (input, index), {"dim": d}
@@ -158,7 +163,7 @@ def _into(g, src_shape, name):
     },
     backward_name="ScatterBackward0",
 )
-def _scatter(input, dim, index, src):
+def _scatter(input: Tensor, dim: int, index: Tensor, src: Tensor):
     """``input`` with ``src`` (a tensor or a number) written at the places that ``index`` names along ``dim``."""
     d = _scatter_inputs("scatter", input, dim, index, src)
     return tuple(input.shape), input.dtype, (input, index, src), {"dim": d, "reduce": None}
@@ -171,7 +176,15 @@ def _scatter(input, dim, index, src):
         Sample(make(3, 2), 0, make.index(3, 1, 2), make(1, 2)), Sample(make(3, 2), 0, make.index(3, 1, 2), 1.5),
     ],
 )  # fmt: skip
-def scatter(input, dim, index, src=None, *, value=None, reduce=None):
+def scatter(
+    input: Tensor,
+    dim: int,
+    index: Tensor,
+    src: Tensor | Number | complex | None = None,
+    *,
+    value: Number | complex | None = None,
+    reduce: str | None = None,
+) -> Tensor:
     """``input`` with ``src`` written at ``index``: ``out[index[i][j]][j] = src[i][j]`` for ``dim=0``, and so on."""
     src = value if src is None else src
     if reduce is None:
@@ -203,7 +216,7 @@ def scatter(input, dim, index, src=None, *, value=None, reduce=None):
     },
     samples=lambda make: [Sample(make(3, 2), 0, make.index(3, 4, 2), make(4, 2)), Sample(make(2, 3), 1, make.index(3, 2, 2), make(2, 2))],
 )
-def scatter_add(input, dim, index, src):
+def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor):
     """``input`` with ``src`` added at ``index``: ``out[index[i][j]][j] += src[i][j]`` for ``dim=0``, and so on."""
     if not isinstance(src, dispatch.Tensor):
         raise TypeError(f"scatter_add(): argument 'src' (position 3) must be Tensor, not {describe(src)}")
@@ -274,9 +287,11 @@ def _expand_scatter_mean(e, input, index, src, dim, reduce, include_self):
     ],
     errors=lambda make: [ErrorSample(RuntimeError, "reduce argument must be", make(3), 0, make.index(3, 2), make(2), "max")],
 )
-def scatter_reduce(input, dim, index, src, reduce, *, include_self=True):
+def scatter_reduce(input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True):
     """``input`` with ``src``'s entries for each place reduced by sum, prod, mean, amax or amin."""
     d = _scatter_inputs("scatter_reduce", input, dim, index, src)
+    if not isinstance(src, dispatch.Tensor):
+        raise TypeError(f"scatter_reduce(): argument 'src' (position 4) must be Tensor, not {describe(src)}")
     if reduce not in _UFUNCS:
         raise RuntimeError(f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}.")
     attrs = {"dim": d, "reduce": reduce, "include_self": include_self}
@@ -284,7 +299,7 @@ def scatter_reduce(input, dim, index, src, reduce, *, include_self=True):
 
 
 @composite(out="same", samples=lambda make: [Sample(make(2, 3), make.index(3, 2, 3), 1), Sample(make(2, 3), make.index(6, 4))])
-def take_along_dim(input, indices, dim=None):
+def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
     """The elements at ``indices`` along ``dim`` (as ``numpy.take_along_axis``, with broadcasting)."""
     if indices.dtype is not dtypes.int64:
         raise RuntimeError(f"torch.take_along_dim(): dtype of indices should be Long but got {dtypes.scalar_name(indices.dtype)}")
@@ -305,7 +320,7 @@ def take_along_dim(input, indices, dim=None):
 
 
 @composite(layout=layouts.row_major, out="same", samples=lambda make: [Sample(make(2, 3), make.index(6, 2, 2))])
-def take(input, index):
+def take(input: Tensor, index: Tensor) -> Tensor:
     """The elements at ``index`` of ``input`` seen as one row, in ``index``'s shape."""
     if index.dtype is not dtypes.int64:
         raise RuntimeError(f"take(): Expected a long tensor for index, but got {index.dtype}")
@@ -314,7 +329,7 @@ def take(input, index):
 
 
 @composite(layout=layouts.as_first, name="put", inplace=True, samples=lambda make: [Sample(make(2, 3), make.index(6, 2, unique=True), make(2))])
-def put(input, index, source, accumulate=False):
+def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
     """``input`` with ``source`` written (or added) at ``index`` of ``input`` seen as one row."""
     row = index_put(input.reshape(-1), (index.reshape(-1),), source.reshape(-1), bool(accumulate))
     return row.reshape(input.shape)

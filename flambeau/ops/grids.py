@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import product
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,11 @@ from flambeau.core.dtypes import scalar_name
 from flambeau.ops.joining import stack
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 from flambeau.ops.vision import warn_default
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flambeau.tensor.types import Tensor
 
 # --- arrays and tensors --------------------------------------------------------------------------------------
 
@@ -217,13 +222,13 @@ def _sloped(g, input, grid, padding_mode, align_corners):
 
 
 @op(name="_grid_scatter", tensors="grad grid", kernel=_scattered, method=False)
-def _grid_scatter(grad, grid, sizes, mode, padding_mode, align_corners):
+def _grid_scatter(grad: Tensor, grid: Tensor, sizes: int | Sequence[int], mode, padding_mode, align_corners):
     attrs = {"sizes": sizes, "mode": mode, "padding_mode": padding_mode, "align_corners": align_corners}
     return (*grad._shape[:2], *sizes), grad._dtype, (grad, grid), attrs
 
 
 @op(name="_grid_slopes", tensors="grad input grid", kernel=_sloped, method=False)
-def _grid_slopes(grad, input, grid, padding_mode, align_corners):
+def _grid_slopes(grad: Tensor, input: Tensor, grid: Tensor, padding_mode, align_corners):
     return grid._shape, grid._dtype, (grad, input, grid), {"padding_mode": padding_mode, "align_corners": align_corners}
 
 
@@ -248,7 +253,7 @@ def _gradient_of_grid(g, input, grid, mode, padding_mode, align_corners):
     backward_name="GridSampler2DBackward0",
     overload=lambda inputs, attrs: f"GridSampler{len(inputs[0].shape) - 2}DBackward0",
 )
-def _grid_sample(input, grid, mode, padding_mode, align_corners):
+def _grid_sample(input: Tensor, grid: Tensor, mode, padding_mode, align_corners):
     """:func:`grid_sample` of one of the nearest elements, or of those around, after the checks."""
     attrs = {"mode": mode, "padding_mode": padding_mode, "align_corners": align_corners}
     return (*input._shape[:2], *grid._shape[1:-1]), input._dtype, (input, grid), attrs
@@ -344,7 +349,9 @@ def _check_grid(input, grid, mode: str, padding_mode: str) -> None:
         ErrorSample(RuntimeError, "size 2 in last dimension", make(1, 1, 3, 3), make(1, 2, 2, 3), align_corners=True),
     ],
 )
-def grid_sample(input, grid, mode="bilinear", padding_mode="zeros", align_corners=None):
+def grid_sample(
+    input: Tensor, grid: Tensor, mode: str = "bilinear", padding_mode: str = "zeros", align_corners: bool | None = None
+) -> Tensor:
     """The values of an input (N, C, H, W) at the places of a grid (N, h, w, 2): (N, C, h, w). Likewise in three dims.
 
     A place is (x, y) with -1 and 1 at the left and right, or upper and lower, border: the outermost centres with

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,6 +11,10 @@ from flambeau import dispatch
 from flambeau.core import dtypes
 from flambeau.ops.joining import cat, stack
 from flambeau.ops.record import ErrorSample, Sample, composite
+
+if TYPE_CHECKING:
+    from flambeau.core.dtypes import dtype
+    from flambeau.tensor.types import Tensor
 
 _DTYPES = (dtypes.float64, dtypes.float32, dtypes.bfloat16, dtypes.float16)
 
@@ -53,7 +58,14 @@ def _refuse(mat_a, mat_b, offs, bias, out_dtype) -> None:
         ErrorSample(RuntimeError, "matrix batch sizes have to match", make(5, 3), make(2, 3, 4), offs=_ends(5)),
     ],
 )
-def grouped_mm(mat_a, mat_b, *, offs=None, bias=None, out_dtype=None):
+def grouped_mm(
+    mat_a: Tensor,
+    mat_b: Tensor,
+    *,
+    offs: Tensor | None = None,
+    bias: Tensor | None = None,
+    out_dtype: dtype | None = None,
+) -> Tensor:
     """A product for each group, of which ``offs`` says where they end in the dim that a 2-d operand has them in.
 
     A 2-d ``mat_a`` and a 3-d ``mat_b``: groups of rows, each with its matrix. 3-d and 2-d: each matrix with its columns. Both 2-d: groups

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from flambeau.core import dtypes
 from flambeau.ops.record import ErrorSample, Sample, op
 from flambeau.ops.reduction import reduced_shape, wrap_dims
 from flambeau.ops.refusals import refuse
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flambeau.tensor.types import Tensor
 
 
 def _xor_kernel(x, dim, keepdim):
@@ -26,7 +33,7 @@ def _xor_kernel(x, dim, keepdim):
         ErrorSample(IndexError, "Expected reduction dim 0 to have non-zero size", make(0, 3), 0),
     ],
 )
-def hash_tensor(input, dim=(), *, keepdim=False, mode=0):
+def hash_tensor(input: Tensor, dim: int | Sequence[int] = (), *, keepdim: bool = False, mode: int = 0):
     """A hash of the elements, in all or along ``dim``: the exclusive or of their bits, as ``float64`` or ``int64``; of dtype ``uint64``.
 
     >>> import flambeau as torch

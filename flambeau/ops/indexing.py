@@ -6,6 +6,7 @@ Index tensors are int64 for the kernels. What is out of range raises where the o
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +19,11 @@ from flambeau.ops import layouts
 from flambeau.ops.limits import is_index_of
 from flambeau.ops.numerics import all_below
 from flambeau.ops.record import ErrorSample, Sample, by_tensor, composite, op
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flambeau.tensor.types import Number, Tensor
 
 
 def _check_index(index, name: str) -> None:
@@ -126,7 +132,7 @@ def index_shape(shape: tuple[int, ...], indices: tuple) -> tuple[int, ...]:
     grad={"*": _index_gradient},
     backward_name="IndexBackward0",
 )
-def index(input, indices):
+def index(input: Tensor, indices: Sequence[Tensor]):
     """``input`` at index tensors (int64, or ``None`` for a whole dim), with NumPy's rules."""
     return index_shape(tuple(input.shape), indices), input.dtype, (input, *indices), {}
 
@@ -148,7 +154,7 @@ def _index_put_gradient(g, needs, accumulate, indices):
     grad={"*": _index_put_gradient},
     backward_name="IndexPutBackward0",
 )
-def index_put(input, indices, values, accumulate):
+def index_put(input: Tensor, indices: Sequence[Tensor], values: Tensor, accumulate):
     """``input`` with ``values`` written, or added, at index tensors."""
     target = index_shape(tuple(input.shape), indices)
     try:
@@ -214,7 +220,9 @@ def filling(input, indices, values):
 
 
 @composite(layout=layouts.as_first, name="index_put", inplace=True)
-def index_put_(input, indices, values, accumulate=False):
+def index_put_(
+    input: Tensor, indices: Sequence[Tensor | None] | Sequence[Tensor], values: Tensor, accumulate: bool = False
+):
     """``input`` with ``values`` written (or added) at the tuple of index tensors ``indices``."""
     if all(i is None for i in indices):
         raise RuntimeError("at least one index must be provided")
@@ -250,7 +258,7 @@ def _index_select_gradient(g, input_shape, dim, index):
         ErrorSample(RuntimeError, "Expected dtype int32/int64", make(3), 0, make(2)),
     ],
 )  # fmt: skip
-def index_select(input, dim, index):
+def index_select(input: Tensor, dim: int, index: Tensor):
     """The slices of ``dim`` at the entries of the 1-d ``index``, as a copy."""
     d = wrap_dim(dim, input.dim())
     _check_index(index, "index_select")
@@ -359,7 +367,7 @@ def _check_copied(input, d, index, source):
     },
     samples=lambda make: [Sample(make(3, 2), 0, make.index(3, 2), make(2, 2)), Sample(make(3), 0, make.index(3, 4), make(4), alpha=2)],
 )
-def index_add(input, dim, index, source, *, alpha=1):
+def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Number | complex = 1):
     """``input`` with ``alpha * source``'s slices added at the entries of ``index``."""
     d = _check_slices("index_add", input, dim, index, source)
     if source.dtype.kind == dtypes.INTEGRAL:
@@ -391,7 +399,7 @@ def _index_copy_kernel(x, index, source, dim):
     },
     samples=lambda make: [Sample(make(3, 2), 0, make.index(3, 2, unique=True), make(2, 2))],
 )
-def index_copy(input, dim, index, source):
+def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor):
     """``input`` with ``source``'s slices written at the entries of ``index``."""
     d = _check_slices("index_copy", input, dim, index, source)
     return tuple(input.shape), input.dtype, (input, index, source), {"dim": d}
@@ -423,7 +431,7 @@ def _index_fill_kernel(x, index, value, dim):
     },
     samples=lambda make: [Sample(make(3, 2), 0, make.index(3, 2), 1.5), Sample(make(2, 3), 1, make.index(3, 1), make())],
 )
-def index_fill(input, dim, index, value):
+def index_fill(input: Tensor, dim: int, index: Tensor, value: Tensor | Number | complex):
     """``input`` with ``value`` in the slices of ``dim`` at the entries of ``index``."""
     d = wrap_dim(dim, input.dim())
     if index.dtype is not dtypes.int64:
@@ -447,7 +455,7 @@ def index_fill(input, dim, index, value):
 
 
 @composite(out="same", samples=lambda make: [Sample(make(2, 3), make.mask(2, 3)), Sample(make(2, 3), make.mask(3))])
-def masked_select(input, mask):
+def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     """The elements where ``mask`` is true, as one row."""
     if mask.dtype is not dtypes.bool:
         raise RuntimeError(f"masked_select: expected BoolTensor for mask, got {mask.dtype}")
@@ -484,7 +492,7 @@ def _masked_scatter_source_gradient(g, mask, source_shape):
     grad={"input": lambda g, mask: g.masked_fill(mask, 0), "source": _masked_scatter_source_gradient},
     samples=lambda make: [Sample(make(2, 3), make.mask(2, 3), make(6))],
 )
-def masked_scatter(input, mask, source):
+def masked_scatter(input: Tensor, mask: Tensor, source: Tensor):
     """``input`` with ``source``'s elements, in order, where ``mask`` is true."""
     if mask.dtype is not dtypes.bool:
         raise RuntimeError(f"masked_scatter_ only supports boolean masks, but got mask with dtype {mask.dtype}")
@@ -506,13 +514,13 @@ def _nonzero_kernel(x):
     eager=True,
     kernel=_nonzero_kernel,
 )
-def _nonzero(input):
+def _nonzero(input: Tensor):
     """The indices of all elements that are not zero, as rows."""
     return None, dtypes.int64, (input,), {}
 
 
 @composite(out="same", samples=lambda make: [Sample(make(2, 3)), Sample(make.mask(3), as_tuple=True)])
-def nonzero(input, *, as_tuple=False):
+def nonzero(input: Tensor, *, as_tuple: bool = False):
     """The indices of all elements that are not zero: as rows of one tensor, or one tensor a dim."""
     rows = _nonzero(input)
     if not as_tuple:
@@ -521,6 +529,6 @@ def nonzero(input, *, as_tuple=False):
 
 
 @composite(samples=lambda make: [Sample(make(2, 3))])
-def argwhere(input):
+def argwhere(input: Tensor) -> Tensor:
     """:func:`nonzero` as rows."""
     return _nonzero(input)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +14,11 @@ from flambeau.core.size import wrap_dim
 from flambeau.ops import layouts
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 from flambeau.ops.views import summed_to
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flambeau.tensor.types import Tensor
 
 
 def _cat_gradient(g, dim, sizes, needs):
@@ -61,7 +67,7 @@ def _refuse_others(tensors: list, name: str) -> None:
         ErrorSample(RuntimeError, "zero-dimensional tensor", [make(), make()]),
     ],
 )  # fmt: skip
-def cat(tensors, dim=0):
+def cat(tensors: Sequence[Tensor], dim: int = 0):
     """The tensors one after the other along ``dim``; all other sizes must be equal.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.cat.html
@@ -143,7 +149,7 @@ def _stack_gradient(g, needs, dim):
     samples=lambda make: [Sample([make(2, 3), make(2, 3)]), Sample([make(2), make(2)], -1)],
     errors=lambda make: [ErrorSample(RuntimeError, "stack expects each tensor to be equal size", [make(2), make(3)])],
 )
-def stack(tensors, dim=0):
+def stack(tensors: Sequence[Tensor], dim: int = 0):
     """The tensors, all of one shape, along a new dim."""
     tensors, dtype = _promoted(_list_of_tensors(tensors, "stack"))
     shape = tensors[0]._shape
@@ -176,7 +182,7 @@ def _padded_gradient(g, needs, batch_first, left, sizes):
 
 
 @op(name="_pad_sequence", tensors="*tensors", method=False, kernel=_padded_rows, grad={"*": _padded_gradient}, backward_name="TransposeBackward0")
-def pad_sequence(tensors, batch_first, value, left):
+def pad_sequence(tensors: Sequence[Tensor], batch_first, value, left):
     """Sequences (length, ...), alike but for their lengths, as one tensor in which all have the longest's: what
     ``nn.utils.rnn.pad_sequence`` records."""
     sizes = tuple([t._shape[0] for t in tensors])
@@ -204,50 +210,50 @@ def _at_least_all(tensors: tuple, n: int):
 
 
 @composite(method=False, samples=lambda make: [Sample(make()), Sample(make(2), make())])
-def atleast_1d(*tensors):
+def atleast_1d(*tensors: Tensor | Sequence[Tensor]):
     """Tensors with at least one dim."""
     return _at_least_all(tensors, 1)
 
 
 @composite(method=False, samples=lambda make: [Sample(make()), Sample(make(2), make())])
-def atleast_2d(*tensors):
+def atleast_2d(*tensors: Tensor | Sequence[Tensor]):
     """Tensors with at least two dims."""
     return _at_least_all(tensors, 2)
 
 
 @composite(method=False, samples=lambda make: [Sample(make()), Sample(make(2), make(2, 2))])
-def atleast_3d(*tensors):
+def atleast_3d(*tensors: Tensor | Sequence[Tensor]):
     """Tensors with at least three dims."""
     return _at_least_all(tensors, 3)
 
 
 @composite(method=False, out=True, samples=lambda make: [Sample([make(2), make(3)]), Sample([make(2, 1), make(2, 2)])])
-def hstack(tensors):
+def hstack(tensors: Sequence[Tensor]) -> Tensor:
     """The tensors side by side: along dim 1, or dim 0 where they are 1-d."""
     tensors = _at_least_all((_list_of_tensors(tensors, "hstack"),), 1)
     return cat(tensors, 0 if tensors[0].dim() == 1 else 1)
 
 
 @composite(method=False, out=True, aliases=("row_stack",), samples=lambda make: [Sample([make(2), make(2)])])
-def vstack(tensors):
+def vstack(tensors: Sequence[Tensor]) -> Tensor:
     """The tensors on top of each other, as rows."""
     return cat(_at_least_all((_list_of_tensors(tensors, "vstack"),), 2), 0)
 
 
 @composite(method=False, out=True, samples=lambda make: [Sample([make(2), make(2)])])
-def dstack(tensors):
+def dstack(tensors: Sequence[Tensor]) -> Tensor:
     """The tensors one behind the other, along the third dim."""
     return cat(_at_least_all((_list_of_tensors(tensors, "dstack"),), 3), 2)
 
 
 @composite(method=False, out=True, samples=lambda make: [Sample([make(2), make(2, 3)])])
-def column_stack(tensors):
+def column_stack(tensors: Sequence[Tensor]) -> Tensor:
     """The tensors side by side; 1-d tensors are columns."""
     return cat([t.reshape(t.numel(), 1) if t.dim() <= 1 else t for t in _list_of_tensors(tensors, "column_stack")], 1)
 
 
 @composite(method=False, samples=lambda make: [Sample(make(2, 2), make(1, 3), make(2))])
-def block_diag(*tensors):
+def block_diag(*tensors: Tensor | Sequence[Tensor]) -> Tensor:
     """A matrix with the given matrices along its diagonal."""
     if not tensors:
         return dispatch.wrap(np.empty((1, 0), dtypes.get_default_dtype().np))
@@ -272,7 +278,7 @@ def block_diag(*tensors):
     samples=lambda make: [Sample(make(2, 3), (2, 1)), Sample(make(3), 2, 2), Sample(make(), 3)],
     errors=lambda make: [ErrorSample(RuntimeError, "can not be smaller than number of dimensions", make(2, 3), 2)],
 )
-def repeat(input, *repeats):
+def repeat(input: Tensor, *repeats: int | Sequence[int]) -> Tensor:
     """``input`` laid out again and again along each dim."""
     counts = tuple(repeats[0]) if len(repeats) == 1 and not isinstance(repeats[0], int) else tuple(repeats)
     if len(counts) < input.dim():
@@ -287,7 +293,7 @@ def repeat(input, *repeats):
 
 
 @composite(samples=lambda make: [Sample(make(2, 3), (2,)), Sample(make(3), (2, 2))])
-def tile(input, *dims):
+def tile(input: Tensor, *dims: int | Sequence[int]) -> Tensor:
     """As ``repeat``, with missing leading counts taken as 1."""
     counts = tuple(dims[0]) if len(dims) == 1 and not isinstance(dims[0], int) else tuple(dims)
     return input.repeat((1,) * (input.dim() - len(counts)) + counts)
@@ -300,7 +306,13 @@ def tile(input, *dims):
         ErrorSample(RuntimeError, "Storage size calculation overflowed", make(4), make(4).long() * 0 + 2**62),
     ],
 )
-def repeat_interleave(input=None, repeats=None, dim=None, *, output_size=None):
+def repeat_interleave(
+    input: Tensor | None = None,
+    repeats: Tensor | int | None = None,
+    dim: int | None = None,
+    *,
+    output_size: int | None = None,
+) -> Tensor:
     """Each slice repeated in place: ``repeats`` times, or as often as its entry in a tensor says."""
     if input is None or repeats is None:
         input = repeats if input is None else input
@@ -348,7 +360,7 @@ def _numbers_repeated(counts: np.ndarray) -> np.ndarray:
     samples=lambda make: [Sample(make(2, 3), (0,)), Sample(make(2, 3), (0, -1)), Sample(make(2, 3), 1)],
     errors=lambda make: [ErrorSample(RuntimeError, "appears multiple times", make(2, 3), (0, 0))],
 )
-def flip(input, *dims):
+def flip(input: Tensor, *dims: int | Sequence[int]):
     """``input`` in reverse order along ``dims``."""
     if not dims:
         raise TypeError('flip() missing 1 required positional arguments: "dims"')
@@ -361,7 +373,7 @@ def flip(input, *dims):
 
 
 @composite(samples=lambda make: [Sample(make(2, 3))])
-def fliplr(input):
+def fliplr(input: Tensor) -> Tensor:
     """Columns in reverse order."""
     if input.dim() < 2:
         raise RuntimeError("Input must be >= 2-d.")
@@ -369,7 +381,7 @@ def fliplr(input):
 
 
 @composite(samples=lambda make: [Sample(make(2, 3))])
-def flipud(input):
+def flipud(input: Tensor) -> Tensor:
     """Rows in reverse order."""
     if input.dim() < 1:
         raise RuntimeError("Input must be >= 1-d.")
@@ -377,7 +389,7 @@ def flipud(input):
 
 
 @composite(samples=lambda make: [Sample(make(2, 3)), Sample(make(2, 3), 2), Sample(make(2, 3, 2), -1, (1, 2))])
-def rot90(input, k=1, dims=(0, 1)):
+def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
     """Rotates the plane of two dims by ``k`` quarter turns, from the first towards the second."""
     if len(dims) != 2:
         raise RuntimeError(f"expected total rotation dims == 2, but got dims = {len(dims)}")
@@ -403,7 +415,7 @@ def rot90(input, k=1, dims=(0, 1)):
     samples=lambda make: [Sample(make(2, 3), 1), Sample(make(2, 3), (1, -1), (0, 1)), Sample(make(2, 3), 4, 1)],
     errors=lambda make: [ErrorSample(RuntimeError, "shifts and dimensions must align", make(2, 3), (1, 2), (0,))],
 )
-def roll(input, shifts, dims=None):
+def roll(input: Tensor, shifts: int | Sequence[int], dims: int | Sequence[int] | None = None):
     """``input`` shifted along ``dims``, what leaves at one end coming in at the other; without dims: as one row."""
     shifts = (shifts,) if isinstance(shifts, int) else tuple(shifts)
     if dims is None or dims == ():
@@ -420,7 +432,7 @@ def roll(input, shifts, dims=None):
 
 
 def _triangle(name: str, kernel, compare: str, doc: str):
-    def check(input, diagonal=0):
+    def check(input: Tensor, diagonal: int = 0):
         if input.dim() < 2:
             raise RuntimeError(f"{name}: input tensor must have at least 2 dimensions")
         rows, columns = input.shape[-2:]  # beyond which there is nothing
@@ -446,7 +458,7 @@ triu = _triangle("triu", np.triu, "ge", "The upper triangle of the last two dims
 
 
 @composite(out="same", samples=lambda make: [Sample(make(3)), Sample(make(2, 3)), Sample(make(3), 1), Sample(make(3, 3), -1)])
-def diag(input, diagonal=0):
+def diag(input: Tensor, diagonal: int = 0) -> Tensor:
     """A vector as the diagonal of a matrix, or the diagonal of a matrix as a vector."""
     if input.dim() == 1:
         return diag_embed(input, diagonal)
@@ -456,7 +468,7 @@ def diag(input, diagonal=0):
 
 
 @composite(samples=lambda make: [Sample(make(2, 3)), Sample(make(2, 3), 1, 0, 2)])
-def diag_embed(input, offset=0, dim1=-2, dim2=-1):
+def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
     """The last dim as diagonals of planes ``dim1``, ``dim2`` of a tensor with one dim more."""
     ndim = input.dim() + 1
     a, b = wrap_dim(dim1, ndim), wrap_dim(dim2, ndim)
@@ -473,13 +485,13 @@ def diag_embed(input, offset=0, dim1=-2, dim2=-1):
 
 
 @composite(samples=lambda make: [Sample(make(2), 1), Sample(make(4), -1)])
-def diagflat(input, offset=0):
+def diagflat(input: Tensor, offset: int = 0) -> Tensor:
     """All elements as the diagonal of a matrix."""
     return diag_embed(input.reshape(-1), offset)
 
 
 @composite(method=False, samples=lambda make: [Sample(make(2), make(3))])
-def cartesian_prod(*tensors):
+def cartesian_prod(*tensors: Tensor | Sequence[Tensor]) -> Tensor:
     """All combinations of one element from each 1-d tensor, as rows."""
     if len(tensors) == 1:
         return tensors[0]
@@ -491,7 +503,7 @@ def cartesian_prod(*tensors):
 
 
 @composite(method=False, samples=lambda make: [Sample(make(4)), Sample(make(3), 2, True)])
-def combinations(input, r=2, with_replacement=False):
+def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> Tensor:
     """All ``r``-element combinations of a 1-d tensor, as rows, in the order of ``itertools``."""
     if not r:
         return input.new_empty(0)
@@ -505,7 +517,7 @@ def combinations(input, r=2, with_replacement=False):
     samples=lambda make: [Sample(make(2, 3), (1, 3)), Sample(make(2, 3), (3,)), Sample(make(2, 3), ())],
     errors=lambda make: [ErrorSample(RuntimeError, "is not expandable to size", make(2, 3), (2, 2))],
 )
-def sum_to_size(input, *size):
+def sum_to_size(input: Tensor, *size: int | Sequence[int]) -> Tensor:
     """``input`` summed over the dims in which ``size`` was broadcast to it."""
     size = tuple(size[0]) if len(size) == 1 and not isinstance(size[0], int) else tuple(size)
     if not size:

@@ -7,6 +7,8 @@ equal negative numbers where ``D`` has a block of 2 x 2 and the second row was e
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from flambeau.core import dtypes
@@ -14,7 +16,11 @@ from flambeau.core.results import return_type
 from flambeau.core.size import broadcast_shapes
 from flambeau.ops import layouts
 from flambeau.ops.linalg import LinAlgError, require_matrix, require_square, square_errors
+from flambeau.ops.matmul import require_tensors
 from flambeau.ops.record import ErrorSample, Sample, composite, op
+
+if TYPE_CHECKING:
+    from flambeau.tensor.types import Tensor
 
 _ALPHA = (1 + 17**0.5) / 8  # bounds the growth of elements for blocks of either size
 
@@ -89,7 +95,7 @@ def _symmetric_samples(make):
     samples=_symmetric_samples,
     errors=square_errors,
 )
-def ldl_factor_ex(A, *, hermitian=False, check_errors=False):
+def ldl_factor_ex(A: Tensor, *, hermitian: bool = False, check_errors: bool = False):
     """The LDL factorization, and ``info``: 0, or the number of the first element of ``D`` that is 0.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.ldl_factor_ex.html
@@ -105,7 +111,7 @@ _LDL = return_type("linalg_ldl_factor", "LD", "pivots")
 
 
 @composite(name="linalg.ldl_factor", out=True, samples=_symmetric_samples, errors=square_errors)
-def ldl_factor(A, *, hermitian=False):
+def ldl_factor(A: Tensor, *, hermitian: bool = False):
     r"""The factorization :math:`A = L D L^T` (:math:`L D L^H` where ``hermitian``), for :func:`linalg.ldl_solve`.
 
     ``LD`` holds the unit lower triangle ``L`` and the block diagonal ``D``; ``pivots`` the exchanges of rows.
@@ -170,13 +176,14 @@ def _factored(make):
         ErrorSample(RuntimeError, "Incompatible matrix sizes", make(3, 3), make(3).int(), make(2, 1)),
     ],
 )
-def ldl_solve(LD, pivots, B, *, hermitian=False):
+def ldl_solve(LD: Tensor, pivots: Tensor, B: Tensor, *, hermitian: bool = False):
     r"""The solution of :math:`A X = B`, given what :func:`linalg.ldl_factor` makes of ``A``.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.ldl_solve.html
     """
     require_square("torch.linalg.ldl_solve", LD)
     require_matrix("torch.linalg.ldl_solve", B)
+    require_tensors("linalg_ldl_solve", LD=LD, pivots=pivots)
     if LD.shape[-1] != B.shape[-2]:
         raise RuntimeError(
             f"Incompatible matrix sizes for torch.linalg.ldl_solve: each A matrix is {LD.shape[-2]} by {LD.shape[-1]} but "

@@ -8,6 +8,7 @@ matrix derivative results for forward and reverse mode algorithmic differentiati
 from __future__ import annotations
 
 from math import prod
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +20,9 @@ from flambeau.core.size import broadcast_shapes
 from flambeau.ops import layouts
 from flambeau.ops.matmul import conjugate_transpose
 from flambeau.ops.record import ErrorSample, Sample, composite, op
+
+if TYPE_CHECKING:
+    from flambeau.tensor.types import Tensor
 
 # --- what linear algebra shares ------------------------------------------------------------------------------
 
@@ -141,7 +145,7 @@ def _inv_gradient(g, out):
     samples=square_samples,
     errors=square_errors,
 )
-def inv(A):
+def inv(A: Tensor):
     r"""The inverse of a square matrix: :math:`A A^{-1} = I`. Raises ``LinAlgError`` where there is none.
 
     >>> import flambeau as torch
@@ -156,7 +160,7 @@ def inv(A):
 
 
 @composite(out="same", samples=square_samples)
-def inverse(input):
+def inverse(input: Tensor) -> Tensor:
     """The inverse of a square matrix: :func:`linalg.inv`.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.inverse.html
@@ -176,7 +180,7 @@ def inverse(input):
     samples=square_samples,
     errors=square_errors,
 )
-def inv_ex(A, *, check_errors=False):
+def inv_ex(A: Tensor, *, check_errors: bool = False):
     """The inverse, and ``info``: 0, or the number of the pivot that is zero. Raises only where ``check_errors``.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.inv_ex.html
@@ -213,7 +217,7 @@ def _solve_gradients(g, needs, A, out):
     checked=True,
     grad={"*": _solve_gradients},
 )
-def _solve(A, B):
+def _solve(A: Tensor, B: Tensor):
     """``A^-1 @ B`` for matrices ``B``: what ``linalg.solve`` records."""
     return _solution(A, B)
 
@@ -233,7 +237,7 @@ def _solve_again_kernel(a, b):
     tensors="A B",
     grad={"*": _solve_gradients},
 )
-def _solve_again(A, B):
+def _solve_again(A: Tensor, B: Tensor):
     """The same of the transpose of an ``A`` that has been found to have an inverse: nothing is to be refused."""
     return _solution(A, B)
 
@@ -261,7 +265,7 @@ def _is_vector(A, B) -> bool:
         ErrorSample(RuntimeError, "Incompatible shapes of A and B", make(3, 3), make(2, 2)),
     ],
 )
-def solve(A, B, *, left=True):
+def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     r"""The solution of :math:`A X = B`, or of :math:`X A = B` where not ``left``.
 
     ``B`` is a matrix, or a vector: ``(n,)``, or ``(*, n)`` for a batch ``(*, n, n)``. Raises ``LinAlgError`` where ``A``
@@ -294,7 +298,7 @@ _SolveEx = return_type("linalg_solve_ex", "result", "info")
 
 
 @composite(name="linalg.solve_ex", out=True, samples=lambda make: [Sample(make(3, 3), make(3, 2))])
-def solve_ex(A, B, *, left=True, check_errors=False):
+def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = False):
     """The solution of a linear system, and ``info``: 0, or the number of the pivot that is zero. See :func:`linalg.solve`.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.solve_ex.html
@@ -366,7 +370,7 @@ def _triangular_left(g, A, out, upper, unit):
     tensors="A B",
     grad={"A": _triangular_left, "B": _triangular_right},
 )
-def _solve_triangular(A, B, upper, unit):
+def _solve_triangular(A: Tensor, B: Tensor, upper: bool, unit):
     """``A^-1 @ B`` for a triangular ``A``: what ``linalg.solve_triangular`` records."""
     batch = broadcast_shapes(A.shape[:-2], B.shape[:-2])
     return (*batch, *B.shape[-2:]), A.dtype, (A, B), {"upper": bool(upper), "unit": bool(unit)}
@@ -385,7 +389,7 @@ def _solve_triangular(A, B, upper, unit):
         ErrorSample(RuntimeError, "Incompatible shapes of A and B", make(3, 3), make(2, 2), upper=True),
     ],
 )
-def solve_triangular(A, B, *, upper, left=True, unitriangular=False):
+def solve_triangular(A: Tensor, B: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False) -> Tensor:
     r"""The solution of :math:`A X = B` (:math:`X A = B` where not ``left``) for a triangular ``A``.
 
     Only the ``upper`` or the lower triangle is read; with ``unitriangular`` the diagonal counts as ones.
@@ -412,7 +416,7 @@ _TriangularSolve = return_type("triangular_solve", "solution", "cloned_coefficie
     out=True,
     samples=lambda make: [Sample(make(3, 2), make(3, 3)), Sample(make(3, 2), make(3, 3), upper=False, transpose=True)],
 )
-def triangular_solve(b, A, upper=True, transpose=False, unitriangular=False):
+def triangular_solve(b: Tensor, A: Tensor, upper: bool = True, transpose: bool = False, unitriangular: bool = False):
     """The solution of a triangular system and a copy of ``A``; see :func:`linalg.solve_triangular`.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.triangular_solve.html
@@ -439,7 +443,7 @@ def _cofactor_kernel(a):
 
 
 @op(kernel=_cofactor_kernel, name="aten.conjugate_cofactors")
-def _cofactors(A):
+def _cofactors(A: Tensor):
     """The derivative of the determinant, for gradients that are not differentiated again."""
     return A.shape, A.dtype, (A,), {}
 
@@ -460,7 +464,7 @@ def _det_gradient(g, A, out):
     samples=square_samples,
     errors=square_errors,
 )
-def det(A):
+def det(A: Tensor):
     """The determinant of a square matrix.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.det.html
@@ -489,7 +493,7 @@ def _slogdet_gradient(gs, A, sign):
     samples=square_samples,
     errors=square_errors,
 )
-def linalg_slogdet(A):
+def linalg_slogdet(A: Tensor):
     """The sign of the determinant and the logarithm of its magnitude: ``(sign, logabsdet)``.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.slogdet.html
@@ -499,7 +503,7 @@ def linalg_slogdet(A):
 
 
 @composite(name="det", samples=square_samples)
-def torch_det(input):
+def torch_det(input: Tensor) -> Tensor:
     """The determinant of a square matrix: :func:`linalg.det`.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.det.html
@@ -508,7 +512,7 @@ def torch_det(input):
 
 
 @composite(out=True, samples=square_samples)
-def slogdet(input):
+def slogdet(input: Tensor):
     """The sign of the determinant and the logarithm of its magnitude: :func:`linalg.slogdet`.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.slogdet.html
@@ -517,7 +521,7 @@ def slogdet(input):
 
 
 @composite(samples=lambda make: [Sample(make(3, 3))])
-def logdet(input):
+def logdet(input: Tensor) -> Tensor:
     """The logarithm of the determinant: NaN where it is negative, ``-inf`` where it is 0.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.logdet.html

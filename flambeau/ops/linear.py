@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from flambeau import dispatch
 from flambeau.ops.matmul import addmm, as_rows, bmm, mm, require_tensors, sizes
 from flambeau.ops.record import ErrorSample, Sample, composite
+
+if TYPE_CHECKING:
+    from flambeau.tensor.types import Tensor
 
 
 @composite(
@@ -23,7 +28,7 @@ from flambeau.ops.record import ErrorSample, Sample, composite
         ),
     ],
 )
-def linear(input, weight, bias=None):
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     r"""An affine map of the last dim: :math:`y = x A^T + b`.
 
     ``input`` is ``(*, in_features)``, ``weight`` ``(out_features, in_features)`` and ``bias`` ``(out_features)``; the
@@ -69,7 +74,7 @@ def linear(input, weight, bias=None):
         ErrorSample(RuntimeError, "input1 size does not match weight size", make(2, 3), make(2, 2), make(4, 4, 2)),
     ],
 )
-def bilinear(input1, input2, weight, bias=None):
+def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     r"""A bilinear map of the last dims: :math:`y_o = x_1^T A_o x_2 + b_o`.
 
     ``input1`` is ``(*, in1)``, ``input2`` ``(*, in2)``, ``weight`` ``(out, in1, in2)``, ``bias`` ``(out)``; the result

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from flambeau.core.dtypes import BOOLEAN, COMPLEX, FLOATING
 from flambeau.ops.record import ErrorSample, Sample, pointwise
 from flambeau.ops.refusals import NOT_INTEGRAL, refuse
+
+if TYPE_CHECKING:
+    from flambeau.tensor.types import Number, Tensor
 
 # --- truth values --------------------------------------------------------------------------------------------
 
@@ -30,7 +35,7 @@ def _truths(make):
     out=True,
     samples=_truths,
 )
-def logical_and(input, other):
+def logical_and(input: Tensor, other: Tensor):
     """Element-wise "and"; what is not 0 counts as true."""
     return (input, other), {}
 
@@ -45,13 +50,13 @@ def logical_and(input, other):
     out=True,
     samples=_truths,
 )
-def logical_or(input, other):
+def logical_or(input: Tensor, other: Tensor):
     """Element-wise "or"; what is not 0 counts as true."""
     return (input, other), {}
 
 
 @pointwise(kernel=np.logical_xor, tensors="input other", only="input other", result="bool", inplace=True, out=True, samples=_truths)
-def logical_xor(input, other):
+def logical_xor(input: Tensor, other: Tensor):
     """Element-wise "either, not both"; what is not 0 counts as true."""
     return (input, other), {}
 
@@ -64,7 +69,7 @@ def logical_xor(input, other):
     out=True,
     samples=lambda make: [Sample(make(3, 4) > 0), Sample(make(4, 3).round().t()), Sample(make().round())],
 )
-def logical_not(input):
+def logical_not(input: Tensor):
     """Element-wise "not"; what is not 0 counts as true."""
     return (input,), {}
 
@@ -92,7 +97,7 @@ def _not_of_floats(make):
 @pointwise(
     lower=lambda b, x, y: b.and_(x, y), kernel=np.bitwise_and, tensors="input other", inplace=True, out=True, samples=_bits, errors=_not_of_floats
 )  # fmt: skip
-def bitwise_and(input, other):
+def bitwise_and(input: Tensor | Number | complex, other: Tensor | Number | complex):
     """Element-wise ``input & other`` of integers or bools."""
     refuse("bitwise_and_cpu", input, other, kinds=NOT_INTEGRAL)
     return (input, other), {}
@@ -101,7 +106,7 @@ def bitwise_and(input, other):
 @pointwise(
     lower=lambda b, x, y: b.or_(x, y), kernel=np.bitwise_or, tensors="input other", inplace=True, out=True, samples=_bits, errors=_not_of_floats
 )  # fmt: skip
-def bitwise_or(input, other):
+def bitwise_or(input: Tensor | Number | complex, other: Tensor | Number | complex):
     """Element-wise ``input | other`` of integers or bools."""
     refuse("bitwise_or_cpu", input, other, kinds=NOT_INTEGRAL)
     return (input, other), {}
@@ -110,7 +115,7 @@ def bitwise_or(input, other):
 @pointwise(
     lower=lambda b, x, y: b.xor(x, y), kernel=np.bitwise_xor, tensors="input other", inplace=True, out=True, samples=_bits, errors=_not_of_floats
 )  # fmt: skip
-def bitwise_xor(input, other):
+def bitwise_xor(input: Tensor | Number | complex, other: Tensor | Number | complex):
     """Element-wise ``input ^ other`` of integers or bools."""
     refuse("bitwise_xor_cpu", input, other, kinds=NOT_INTEGRAL)
     return (input, other), {}
@@ -124,7 +129,7 @@ def bitwise_xor(input, other):
     samples=lambda make: [Sample(make(3, 4) > 0), Sample(make(4, 3, low=-9, high=9).long().t())],
     errors=lambda make: [ErrorSample(NotImplementedError, "not implemented for 'Double'", make(2))],
 )
-def bitwise_not(input):
+def bitwise_not(input: Tensor):
     """Element-wise ``~input``: all bits of an integer inverted; of a bool, "not"."""
     refuse("bitwise_not_cpu", input, kinds=NOT_INTEGRAL)
     return (input,), {}
@@ -141,7 +146,7 @@ def _shifts(make):
 @pointwise(
     kernel=np.left_shift, tensors="input other", inplace=True, out=True, samples=_shifts, errors=_not_of_floats
 )  # fmt: skip
-def bitwise_left_shift(input, other):
+def bitwise_left_shift(input: Tensor | Number | complex, other: Tensor | Number | complex):
     """Element-wise ``input << other``; 0 where all bits are shifted out."""
     refuse("lshift_cpu", input, other, kinds=(BOOLEAN, FLOATING, COMPLEX))
     return (input, other), {}
@@ -150,7 +155,7 @@ def bitwise_left_shift(input, other):
 @pointwise(
     kernel=np.right_shift, tensors="input other", inplace=True, out=True, samples=_shifts, errors=_not_of_floats
 )  # fmt: skip
-def bitwise_right_shift(input, other):
+def bitwise_right_shift(input: Tensor | Number | complex, other: Tensor | Number | complex):
     """Element-wise ``input >> other``, keeping the sign."""
     refuse("rshift_cpu", input, other, kinds=(BOOLEAN, FLOATING, COMPLEX))
     return (input, other), {}

@@ -7,6 +7,7 @@ element or sample). ``size_average`` and ``reduce`` are PyTorch's older way of s
 from __future__ import annotations
 
 from math import prod
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,6 +22,9 @@ from flambeau.ops.limits import are_probabilities
 from flambeau.ops.matmul import require_tensors
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 from flambeau.ops.refusals import NOT_FLOATING, refuse
+
+if TYPE_CHECKING:
+    from flambeau.tensor.types import Tensor
 
 # --- reductions ----------------------------------------------------------------------------------------------
 
@@ -158,7 +162,7 @@ def _lower_squared(b, x, y):
     backward_name="MseLossBackward0",
     samples=lambda make: [Sample(make(3, 4), make(3, 4), r) for r in ("none", "mean", "sum")],
 )
-def _mse_loss(input, target, reduction):
+def _mse_loss(input: Tensor, target: Tensor, reduction: str):
     """:func:`mse_loss` without its weight."""
     shape, dtype, inputs = paired("mse_cpu", input, target)
     return shape if reduction == "none" else (), dtype, inputs, {"reduction": reduction}
@@ -169,7 +173,14 @@ def _mse_loss(input, target, reduction):
     samples=lambda make: [*_pairs(make), Sample(make(3, 4), make(3, 4), weight=make(3, 4, low=0.5, high=1.0))],
     errors=_wrong_reduction,
 )
-def mse_loss(input, target, size_average=None, reduce=None, reduction="mean", weight=None):
+def mse_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    weight: Tensor | None = None,
+) -> Tensor:
     r"""Squared error :math:`(input - target)^2`.
 
     With ``weight`` (of the input's shape) each element is weighted, and the mean is the weighted mean. A target of
@@ -193,7 +204,14 @@ def mse_loss(input, target, size_average=None, reduce=None, reduction="mean", we
     samples=lambda make: [*_pairs(make), Sample(make(3, 4), make(3, 4), weight=make(3, 4, low=0.5, high=1.0))],
     errors=_wrong_reduction,
 )
-def l1_loss(input, target, size_average=None, reduce=None, reduction="mean", weight=None):
+def l1_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    weight: Tensor | None = None,
+) -> Tensor:
     r"""Absolute error :math:`|input - target|`; ``weight`` as in :func:`mse_loss`."""
     _check_sizes("l1_loss", input, target)
     reduction = checked_reduction(reduction, size_average, reduce)
@@ -230,7 +248,7 @@ def _lower_smooth_l1(b, x, y, beta):
     backward_name="SmoothL1LossBackward0",
     samples=lambda make: [Sample(make(3, 4), make(3, 4), r, 0.5) for r in ("none", "mean", "sum")],
 )
-def _smooth_l1_loss(input, target, reduction, beta):
+def _smooth_l1_loss(input: Tensor, target: Tensor, reduction: str, beta):
     """:func:`smooth_l1_loss` for a positive ``beta``."""
     shape, dtype, inputs = paired("smooth_l1_cpu", input, target)
     return shape if reduction == "none" else (), dtype, inputs, {"reduction": reduction, "beta": beta}
@@ -241,7 +259,14 @@ def _smooth_l1_loss(input, target, reduction, beta):
     samples=lambda make: [*_pairs(make), Sample(make(3), make(3), beta=0.5), Sample(make(3), make(3), beta=0)],
     errors=lambda make: [*_wrong_reduction(make), ErrorSample(RuntimeError, "negative", make(3), make(3), beta=-1.0)],
 )
-def smooth_l1_loss(input, target, size_average=None, reduce=None, reduction="mean", beta=1.0):
+def smooth_l1_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    beta: float = 1.0,
+) -> Tensor:
     r"""With :math:`d = |input - target|`: :math:`d^2 / (2\,beta)` where :math:`d < beta`, else :math:`d - beta / 2`."""
     _check_sizes("smooth_l1_loss", input, target)
     reduction = checked_reduction(reduction, size_average, reduce)
@@ -281,7 +306,7 @@ def _lower_huber(b, x, y, delta):
     backward_name="HuberLossBackward0",
     samples=lambda make: [Sample(make(3, 4), make(3, 4), r, 0.5) for r in ("none", "mean", "sum")],
 )
-def _huber_loss(input, target, reduction, delta):
+def _huber_loss(input: Tensor, target: Tensor, reduction: str, delta):
     """:func:`huber_loss` without its weight."""
     shape, dtype, inputs = paired("huber_cpu", input, target)
     return shape if reduction == "none" else (), dtype, inputs, {"reduction": reduction, "delta": delta}
@@ -296,7 +321,9 @@ def _huber_loss(input, target, reduction, delta):
     ],
     errors=lambda make: [*_wrong_reduction(make), ErrorSample(RuntimeError, "delta", make(3), make(3), delta=0.0)],
 )
-def huber_loss(input, target, reduction="mean", delta=1.0, weight=None):
+def huber_loss(
+    input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0, weight: Tensor | None = None
+) -> Tensor:
     r"""With :math:`d = |input - target|`: :math:`d^2 / 2` where :math:`d < delta`, else :math:`delta (d - delta / 2)`.
 
     ``weight`` multiplies each element's loss; the mean is over the elements, not their weights.
@@ -366,7 +393,7 @@ def _expand_binary_entropy(e, x, y, weight, reduction):
     method=False,
     backward_name="BinaryCrossEntropyBackward0",
 )
-def _binary_cross_entropy(input, target, weight, reduction):
+def _binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor, reduction: str):
     """:func:`binary_cross_entropy` after the checks."""
     refuse("binary_cross_entropy", input, kinds=NOT_FLOATING)
     for x in (target, weight):
@@ -398,7 +425,14 @@ def _probability_pairs(make) -> list[Sample]:
         *_wrong_reduction(make),
     ],
 )
-def binary_cross_entropy(input, target, weight=None, size_average=None, reduce=None, reduction="mean"):
+def binary_cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
     r""":math:`-w\,(t \log x + (1 - t) \log(1 - x))` of probabilities ``input`` and targets in [0, 1].
 
     The logarithms are not less than -100, so the loss is finite at 0 and 1. ``RuntimeError`` for an input outside
@@ -459,7 +493,9 @@ def _lower_logistic_entropy(b, x, y, weight, pos_weight):
     method=False,
     backward_name="BinaryCrossEntropyWithLogitsBackward0",
 )
-def _binary_cross_entropy_with_logits(input, target, weight, pos_weight, reduction):
+def _binary_cross_entropy_with_logits(
+    input: Tensor, target: Tensor, weight: Tensor, pos_weight: Tensor, reduction: str
+):
     """:func:`binary_cross_entropy_with_logits` after the checks."""
     shape, dtype, inputs = paired("binary_cross_entropy_with_logits", input, target, weight, pos_weight)
     return shape if reduction == "none" else (), dtype, inputs, {"reduction": reduction}
@@ -475,8 +511,14 @@ def _binary_cross_entropy_with_logits(input, target, weight, pos_weight, reducti
     errors=lambda make: [ErrorSample(ValueError, "must be the same as input size", make(3), make(3, 1))],
 )
 def binary_cross_entropy_with_logits(
-    input, target, weight=None, size_average=None, reduce=None, reduction="mean", pos_weight=None
-):
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    pos_weight: Tensor | None = None,
+) -> Tensor:
     r""":func:`binary_cross_entropy` of ``sigmoid(input)``, computed without overflow.
 
     :math:`w\,((1 - t)\,x + (1 + (p - 1)\,t) \log(1 + e^{-x}))`; ``pos_weight`` :math:`p` weights the positive targets.
@@ -504,7 +546,14 @@ def binary_cross_entropy_with_logits(
     ],
     errors=lambda make: [ErrorSample(ValueError, "is not a valid value", make(3), make(3), reduction="max")],
 )
-def kl_div(input, target, size_average=None, reduce=None, reduction="mean", log_target=False):
+def kl_div(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    log_target: bool = False,
+) -> Tensor:
     r"""Kullback-Leibler divergence :math:`t (\log t - x)` of log-probabilities ``input`` from probabilities ``target``.
 
     ``log_target``: the target holds log-probabilities too. ``reduction="batchmean"`` divides the sum by the first
@@ -537,8 +586,15 @@ def kl_div(input, target, size_average=None, reduce=None, reduction="mean", log_
     errors=_wrong_reduction,
 )
 def poisson_nll_loss(
-    input, target, log_input=True, full=False, size_average=None, eps=1e-8, reduce=None, reduction="mean"
-):
+    input: Tensor,
+    target: Tensor,
+    log_input: bool = True,
+    full: bool = False,
+    size_average: bool | None = None,
+    eps: float = 1e-8,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
     r"""Negative log-likelihood of Poisson counts: :math:`e^x - t x`, or :math:`x - t \log(x + eps)` unless ``log_input``.
 
     ``full`` adds Stirling's approximation of :math:`\log t!` for targets above 1.
@@ -564,7 +620,9 @@ def poisson_nll_loss(
         ErrorSample(ValueError, "negative", make(3, 4), make(3, 4), -1.0),
     ],
 )
-def gaussian_nll_loss(input, target, var, full=False, eps=1e-6, reduction="mean"):
+def gaussian_nll_loss(
+    input: Tensor, target: Tensor, var: Tensor | float, full: bool = False, eps: float = 1e-6, reduction: str = "mean"
+) -> Tensor:
     r"""Negative log-likelihood :math:`\frac12 (\log v + (x - t)^2 / v)` under a normal distribution.
 
     ``var`` :math:`v`, not less than ``eps``: of the input's shape, without its last dim, or with 1 there. ``full`` adds

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from flambeau import dispatch
@@ -15,6 +17,11 @@ from flambeau.ops.matmul import require_tensors
 from flambeau.ops.numerics import all_below
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 from flambeau.ops.refusals import NOT_FLOATING, refuse
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flambeau.tensor.types import Tensor
 
 # --- negative log-likelihood ---------------------------------------------------------------------------------
 
@@ -136,7 +143,9 @@ def _nll_loss_of_gradient(g, target, weight, ignore_index, reduction):
     method=False,
     backward_name="NllLossBackwardBackward0",
 )
-def _nll_loss_grad(grad, target, weight, shape, ignore_index, reduction):
+def _nll_loss_grad(
+    grad: Tensor, target: Tensor, weight: Tensor, shape: int | Sequence[int], ignore_index, reduction: str
+):
     """The gradient of :func:`nll_loss` with respect to its input, of the input's ``shape``."""
     attrs = {"shape": tuple(shape), "ignore_index": ignore_index, "reduction": reduction}
     return tuple(shape), grad._dtype, (grad, target, weight), attrs
@@ -145,7 +154,7 @@ def _nll_loss_grad(grad, target, weight, shape, ignore_index, reduction):
 def _nll_record(name: str, backward_name: str):
     """The record of the loss; PyTorch names the gradient of images' losses apart."""
 
-    def check(input, target, weight, ignore_index, reduction):
+    def check(input: Tensor, target: Tensor, weight: Tensor, ignore_index, reduction: str):
         """:func:`nll_loss` after the checks."""
         inputs, attrs = (input, target, weight), {"ignore_index": ignore_index, "reduction": reduction}
         return target._shape if reduction == "none" else (), input._dtype, inputs, attrs
@@ -252,7 +261,15 @@ def _classes(make, *shape, n: int = 4):
         ErrorSample(IndexError, "Target 9 is out of bounds", make(3, 4), _classes(make, 3) * 0 + 9),
     ],
 )
-def nll_loss(input, target, weight=None, size_average=None, ignore_index=-100, reduce=None, reduction="mean"):
+def nll_loss(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
     r"""Negative log-likelihood :math:`-w_t\,x_t` of log-probabilities ``input`` (N, C, ...) at classes ``target`` (N, ...).
 
     ``weight`` (C,) weights the classes, and the mean is the weighted mean. Targets equal to ``ignore_index`` do not
@@ -336,15 +353,15 @@ def _against_probabilities(logp, target, weight, reduction, smoothing):
     ],
 )
 def cross_entropy(
-    input,
-    target,
-    weight=None,
-    size_average=None,
-    ignore_index=-100,
-    reduce=None,
-    reduction="mean",
-    label_smoothing=0.0,
-):
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
     r"""Cross-entropy of unnormalised scores ``input`` (N, C, ...) against ``target``.
 
     ``target`` holds class numbers (N, ...), or class probabilities (the input's shape, floating-point). For classes,
@@ -420,7 +437,16 @@ def _checked_rows(input):
         ErrorSample(RuntimeError, "inconsistent weight size", make(3, 4), _classes(make, 3), weight=make(3)),
     ],
 )
-def multi_margin_loss(input, target, p=1, margin=1.0, weight=None, size_average=None, reduce=None, reduction="mean"):
+def multi_margin_loss(
+    input: Tensor,
+    target: Tensor,
+    p: int = 1,
+    margin: float = 1.0,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
     r"""Multi-class hinge loss :math:`\frac1C \sum_{j \ne t} w_t \max(0, margin - x_t + x_j)^p`, :math:`p` 1 or 2.
 
     ``input`` (N, C), ``target`` (N,) of class numbers; or (C,) and ().
@@ -456,7 +482,9 @@ def multi_margin_loss(input, target, p=1, margin=1.0, weight=None, size_average=
     ],
     errors=lambda make: [ErrorSample(RuntimeError, "inconsistent target size", make(3, 4), _classes(make, 3, 3))],
 )
-def multilabel_margin_loss(input, target, size_average=None, reduce=None, reduction="mean"):
+def multilabel_margin_loss(
+    input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
+) -> Tensor:
     r"""Hinge loss of several right classes: :math:`\frac1C \sum_{i \in t} \sum_{j \notin t} \max(0, 1 - x_i + x_j)`.
 
     ``target``, of the input's shape (N, C) or (C,), lists the right classes of each sample, up to the first -1.
@@ -483,7 +511,14 @@ def multilabel_margin_loss(input, target, size_average=None, reduce=None, reduct
         Sample(make(4), (make(4) > 0).double(), reduction="sum"),
     ],
 )
-def multilabel_soft_margin_loss(input, target, weight=None, size_average=None, reduce=None, reduction="mean"):
+def multilabel_soft_margin_loss(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
     r"""The mean over classes of :math:`-w\,(t \log \sigma(x) + (1 - t) \log \sigma(-x))`, for targets of 0 and 1."""
     reduction = checked_reduction(reduction, size_average, reduce)
     loss = -(target * logsigmoid(input) + (1 - target) * logsigmoid(-input))
@@ -500,17 +535,17 @@ def multilabel_soft_margin_loss(input, target, weight=None, size_average=None, r
     ],
 )
 def linear_cross_entropy(
-    input,
-    linear_weight,
-    target,
+    input: Tensor,
+    linear_weight: Tensor,
+    target: Tensor,
     *,
-    linear_bias=None,
-    weight=None,
-    reduction="mean",
-    ignore_index=None,
-    label_smoothing=0.0,
-    options=None,
-):
+    linear_bias: Tensor | None = None,
+    weight: Tensor | None = None,
+    reduction: str = "mean",
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+    options: Any = None,
+) -> Tensor:
     """:func:`cross_entropy` of scores ``linear(input, linear_weight, linear_bias)``.
 
     ``linear_weight`` (C, in_features), or (C, ..., in_features) for a target (N, ...). ``options``, which in PyTorch say

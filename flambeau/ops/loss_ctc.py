@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from flambeau import dispatch
 from flambeau.core import dtypes
 from flambeau.ops.loss import checked_reduction
 from flambeau.ops.record import ErrorSample, Sample, composite, op
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flambeau.tensor.types import Tensor
 
 # --- the sums over alignments --------------------------------------------------------------------------------
 
@@ -141,7 +148,15 @@ def _no_second_derivative(g):
     grad={"grad": _no_second_derivative, "log_probs": _no_second_derivative},
     method=False,
 )
-def _ctc_loss_grad(grad, log_probs, targets, input_lengths, target_lengths, blank, zero_infinity):
+def _ctc_loss_grad(
+    grad: Tensor,
+    log_probs: Tensor,
+    targets: Tensor,
+    input_lengths: Tensor | Sequence[int],
+    target_lengths: Tensor | Sequence[int],
+    blank,
+    zero_infinity,
+):
     """The gradient of :func:`_ctc_loss`."""
     inputs = (grad, log_probs, targets, input_lengths, target_lengths)
     return log_probs._shape, log_probs._dtype, inputs, {"blank": blank, "zero_infinity": zero_infinity}
@@ -167,7 +182,14 @@ def _verify(inputs: tuple, attrs: dict) -> bool:
     method=False,
     backward_name="CtcLossBackward0",
 )  # fmt: skip
-def _ctc_loss(log_probs, targets, input_lengths, target_lengths, blank, zero_infinity):
+def _ctc_loss(
+    log_probs: Tensor,
+    targets: Tensor,
+    input_lengths: Tensor | Sequence[int],
+    target_lengths: Tensor | Sequence[int],
+    blank: int,
+    zero_infinity: bool,
+):
     """The loss of each sample."""
     attrs = {"blank": blank, "zero_infinity": zero_infinity}
     return (log_probs._shape[1],), log_probs._dtype, (log_probs, targets, input_lengths, target_lengths), attrs
@@ -205,7 +227,15 @@ def _lengths(value, name: str, samples: int):
         ErrorSample(RuntimeError, "size at least 3", make(4, 2, 3), make(2, 2).long(), (4, 4), (3, 2)),
     ],
 )  # fmt: skip
-def ctc_loss(log_probs, targets, input_lengths, target_lengths, blank=0, reduction="mean", zero_infinity=False):
+def ctc_loss(
+    log_probs: Tensor,
+    targets: Tensor,
+    input_lengths: Tensor | Sequence[int],
+    target_lengths: Tensor | Sequence[int],
+    blank: int = 0,
+    reduction: str = "mean",
+    zero_infinity: bool = False,
+) -> Tensor:
     r"""Negative log-likelihood of label sequences, summed over all alignments with the input.
 
     ``log_probs`` (T, N, C) or (T, C): log-probabilities of the classes at each step, such as ``log_softmax`` gives.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from flambeau.ops import (
@@ -11,6 +13,11 @@ from flambeau.ops import (
 from flambeau.ops.distance import pairwise_distance
 from flambeau.ops.loss import checked_reduction, paired, per_element, reduced, reducing
 from flambeau.ops.record import ErrorSample, Sample, composite, op
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flambeau.tensor.types import Tensor
 
 
 def _signs(make, *shape):
@@ -27,7 +34,15 @@ def _signs(make, *shape):
     ],
     errors=lambda make: [ErrorSample(RuntimeError, "margin_ranking_loss", make(3, 4), make(3, 4), make(3))],
 )
-def margin_ranking_loss(input1, input2, target, margin=0, size_average=None, reduce=None, reduction="mean"):
+def margin_ranking_loss(
+    input1: Tensor,
+    input2: Tensor,
+    target: Tensor,
+    margin: float = 0,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
     r""":math:`\max(0, -t (x_1 - x_2) + margin)`: targets of 1 ask for :math:`x_1 > x_2`, targets of -1 for the reverse."""
     reduction = checked_reduction(reduction, size_average, reduce)
     if not input1.dim() == input2.dim() == target.dim():
@@ -46,7 +61,14 @@ def margin_ranking_loss(input1, input2, target, margin=0, size_average=None, red
         Sample(make(3, 4), _signs(make, 4), margin=3.0, reduction="none"),
     ],
 )
-def hinge_embedding_loss(input, target, margin=1.0, size_average=None, reduce=None, reduction="mean"):
+def hinge_embedding_loss(
+    input: Tensor,
+    target: Tensor,
+    margin: float = 1.0,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
     r""":math:`x` where the target is 1, :math:`\max(0, margin - x)` where it is -1."""
     reduction = checked_reduction(reduction, size_average, reduce)
     apart = (margin - input).clamp(min=0).masked_fill(target == 1, 0)
@@ -66,7 +88,15 @@ def hinge_embedding_loss(input, target, margin=1.0, size_average=None, reduce=No
         ErrorSample(RuntimeError, "0D target tensor expects 1D input tensors", make(3, 4), make(3, 4), make()),
     ],
 )
-def cosine_embedding_loss(input1, input2, target, margin=0, size_average=None, reduce=None, reduction="mean"):
+def cosine_embedding_loss(
+    input1: Tensor,
+    input2: Tensor,
+    target: Tensor,
+    margin: float = 0,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
     r""":math:`1 - \cos(x_1, x_2)` where the target is 1, :math:`\max(0, \cos(x_1, x_2) - margin)` where it is -1.
 
     ``input1`` and ``input2`` (N, D) and ``target`` (N,); or (D,) and ().
@@ -119,8 +149,17 @@ def _check_triplet(anchor, positive, negative, margin) -> None:
     ],
 )
 def triplet_margin_loss(
-    anchor, positive, negative, margin=1.0, p=2, eps=1e-6, swap=False, size_average=None, reduce=None, reduction="mean"
-):
+    anchor: Tensor,
+    positive: Tensor,
+    negative: Tensor,
+    margin: float = 1.0,
+    p: float = 2,
+    eps: float = 1e-6,
+    swap: bool = False,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
     r""":math:`\max(0, margin + d(a, p) - d(a, n))` with the p-norm distance along the last dim.
 
     ``swap``: uses :math:`d(p, n)` where that is less than :math:`d(a, n)`.
@@ -141,8 +180,15 @@ def triplet_margin_loss(
     ],
 )
 def triplet_margin_with_distance_loss(
-    anchor, positive, negative, *, distance_function=None, margin=1.0, swap=False, reduction="mean"
-):
+    anchor: Tensor,
+    positive: Tensor,
+    negative: Tensor,
+    *,
+    distance_function: Callable[[Tensor, Tensor], Tensor] | None = None,
+    margin: float = 1.0,
+    swap: bool = False,
+    reduction: str = "mean",
+) -> Tensor:
     """:func:`triplet_margin_loss` with a distance of one's own (by default :func:`pairwise_distance`)."""
     reduction = checked_reduction(reduction)
     _check_triplet(anchor, positive, negative, margin)
@@ -164,7 +210,7 @@ def _grad_of_soft_margin(g, reduction, input, target):
     method=False,
     backward_name="SoftMarginLossBackward0",
 )
-def _soft_margin_loss(input, target, reduction):
+def _soft_margin_loss(input: Tensor, target: Tensor, reduction: str):
     """:func:`soft_margin_loss` after the checks."""
     shape, dtype, inputs = paired("soft_margin_loss", input, target)
     return shape if reduction == "none" else (), dtype, inputs, {"reduction": reduction}
@@ -177,6 +223,8 @@ def _soft_margin_loss(input, target, reduction):
         Sample(make(3, 4), _signs(make, 4)),
     ],
 )
-def soft_margin_loss(input, target, size_average=None, reduce=None, reduction="mean"):
+def soft_margin_loss(
+    input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
+) -> Tensor:
     r"""Logistic loss :math:`\log(1 + e^{-t x})` for targets of 1 and -1."""
     return _soft_margin_loss(input, target, checked_reduction(reduction, size_average, reduce))

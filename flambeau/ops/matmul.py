@@ -7,6 +7,7 @@ place, so that a gradient such as ``g @ mat2.t()`` copies nothing.
 from __future__ import annotations
 
 from math import prod
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from flambeau.core.scalars import factor
 from flambeau.core.size import broadcast_shapes
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 from flambeau.ops.refusals import refuse
+
+if TYPE_CHECKING:
+    from flambeau.tensor.types import Number, Tensor
 
 # --- what products share -------------------------------------------------------------------------------------
 
@@ -150,7 +154,7 @@ def array_product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         ErrorSample(RuntimeError, "mat2 must be a matrix", make(2, 3), make(3)),
     ],
 )
-def mm(input, mat2):
+def mm(input: Tensor, mat2: Tensor):
     r"""The matrix product of an ``(n, m)`` and an ``(m, p)`` matrix: :math:`C_{ik} = \sum_j A_{ij} B_{jk}`.
 
     >>> import flambeau as torch
@@ -191,7 +195,7 @@ def mm(input, mat2):
         ErrorSample(RuntimeError, "The expanded size of the tensor", make(3), make(2, 3), make(3, 5)),
     ],
 )
-def addmm(input, mat1, mat2, *, beta=1, alpha=1):
+def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Number | complex = 1, alpha: Number | complex = 1):
     r"""A matrix product added to a tensor: :math:`\beta\,\text{input} + \alpha\,(\text{mat1} @ \text{mat2})`.
 
     ``input`` broadcasts to the product's shape; where ``beta`` is 0 it is ignored, NaN included.
@@ -256,7 +260,7 @@ def _wrong_batch(a, b) -> str:
         ErrorSample(RuntimeError, "Expected size for first two dimensions of batch2", make(2, 3, 4), make(2, 3, 5)),
     ],
 )
-def bmm(input, mat2):
+def bmm(input: Tensor, mat2: Tensor):
     r"""The matrix products of two batches: ``(b, n, m)`` and ``(b, m, p)`` give ``(b, n, p)``.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.bmm.html
@@ -277,7 +281,7 @@ def bmm(input, mat2):
         "other": lambda g, input: conjugate_transpose(input).matmul(g),
     },
 )
-def _broadcast_matmul(input, other):
+def _broadcast_matmul(input: Tensor, other: Tensor):
     """The matrix products of tensors of at least two dims, whose leading dims broadcast: a case of ``matmul``."""
     batch = broadcast_shapes(input.shape[:-2], other.shape[:-2])
     if input.shape[-1] != other.shape[-2]:
@@ -314,7 +318,7 @@ def _broadcast_matmul(input, other):
         ErrorSample(RuntimeError, "Expected size for first two dimensions of batch2", make(2, 2, 3), make(2, 4, 5)),
     ],
 )
-def matmul(input, other):
+def matmul(input: Tensor, other: Tensor) -> Tensor:
     """The matrix product ``input @ other``.
 
     Two vectors give their dot product; a vector before a matrix counts as a row and after it as a column, and that
@@ -378,7 +382,7 @@ def _batch_samples(make):
         )
     ],
 )
-def baddbmm(input, batch1, batch2, *, beta=1, alpha=1):
+def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Number | complex = 1, alpha: Number | complex = 1):
     r"""A batch of matrix products added to a tensor: :math:`\beta\,\text{input}_i + \alpha\,(\text{batch1}_i @ \text{batch2}_i)`.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.baddbmm.html
@@ -402,7 +406,9 @@ def _require_input_dtype(input, other) -> None:
 @composite(
     out="same", inplace=True, samples=lambda make: [Sample(make(2, 2), make(2, 2, 3), make(2, 3, 2), beta=0.5, alpha=2.0)]
 )
-def addbmm(input, batch1, batch2, *, beta=1, alpha=1):
+def addbmm(
+    input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Number | complex = 1, alpha: Number | complex = 1
+) -> Tensor:
     r"""The sum of a batch of matrix products, added to a matrix.
 
     .. math:: \beta\,\text{input} + \alpha\sum_i \text{batch1}_i @ \text{batch2}_i
@@ -455,7 +461,7 @@ def _require_mv(name: str, mat, vec, input_dims: int = 1) -> None:
     samples=lambda make: [Sample(make(2, 3), make(3)), Sample(make(3, 2).t(), make(3)), Sample(make(2, 0), make(0))],
     errors=lambda make: [ErrorSample(RuntimeError, "size mismatch, got input", make(2, 3), make(4))],
 )
-def mv(input, vec):
+def mv(input: Tensor, vec: Tensor):
     r"""The product of an ``(n, m)`` matrix and an ``(m,)`` vector.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.mv.html
@@ -481,7 +487,7 @@ def mv(input, vec):
     ],
     errors=lambda make: [ErrorSample(RuntimeError, "size mismatch, got input", make(2), make(2, 3), make(4))],
 )
-def addmv(input, mat, vec, *, beta=1, alpha=1):
+def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Number | complex = 1, alpha: Number | complex = 1):
     r"""A matrix-vector product added to a vector: :math:`\beta\,\text{input} + \alpha\,(\text{mat} @ \text{vec})`.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.addmv.html
@@ -525,7 +531,7 @@ def _dot_errors(make):
     samples=lambda make: [Sample(make(3), make(3)), Sample(make(0), make(0))],
     errors=_dot_errors,
 )
-def dot(input, tensor):
+def dot(input: Tensor, tensor: Tensor):
     r"""The dot product of two vectors: :math:`\sum_i x_i y_i`.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.dot.html
@@ -543,7 +549,7 @@ def dot(input, tensor):
     samples=lambda make: [Sample(make(3), make(3))],
     errors=_dot_errors,
 )
-def vdot(input, other):
+def vdot(input: Tensor, other: Tensor):
     r"""The dot product of two vectors, the first conjugated: :math:`\sum_i \bar x_i y_i`.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.vdot.html
@@ -561,7 +567,7 @@ def vdot(input, other):
         ErrorSample(RuntimeError, "outer: Expected 1-D argument self, but got 2-D", make(2, 2), make(3))
     ],
 )
-def outer(input, vec2):
+def outer(input: Tensor, vec2: Tensor) -> Tensor:
     r"""The outer product of two vectors: :math:`A_{ij} = x_i y_j`.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.outer.html
@@ -578,7 +584,9 @@ def outer(input, vec2):
     inplace=True,
     samples=lambda make: [Sample(make(2, 3), make(2), make(3)), Sample(make(3), make(2), make(3), beta=0.5, alpha=2.0)],
 )
-def addr(input, vec1, vec2, *, beta=1, alpha=1):
+def addr(
+    input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Number | complex = 1, alpha: Number | complex = 1
+) -> Tensor:
     r"""An outer product added to a matrix: :math:`\beta\,\text{input} + \alpha\,(\text{vec1} \otimes \text{vec2})`.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.addr.html

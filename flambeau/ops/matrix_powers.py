@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import inf
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +21,9 @@ from flambeau.ops.linalg import (
 from flambeau.ops.matmul import conjugate_transpose
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 
+if TYPE_CHECKING:
+    from flambeau.tensor.types import Tensor
+
 
 @composite(
     name="linalg.matrix_power",
@@ -27,7 +31,7 @@ from flambeau.ops.record import ErrorSample, Sample, composite, op
     samples=lambda make: [Sample(make(3, 3), n) for n in (0, 1, 3, -2)],
     errors=lambda make: [ErrorSample(RuntimeError, "must be batches of square matrices", make(2, 3), 2)],
 )
-def linalg_matrix_power(A, n):
+def linalg_matrix_power(A: Tensor, n: int) -> Tensor:
     r"""The ``n``-th power of a square matrix; of its inverse where ``n`` is negative.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.matrix_power.html
@@ -50,7 +54,7 @@ def linalg_matrix_power(A, n):
 
 
 @composite(out="same", samples=lambda make: [Sample(make(3, 3), 2)])
-def matrix_power(input, n):
+def matrix_power(input: Tensor, n: int) -> Tensor:
     """The ``n``-th power of a square matrix: :func:`linalg.matrix_power`.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.matrix_power.html
@@ -108,7 +112,7 @@ def _matrix_exp_gradient(g, A):
     samples=square_samples,
     errors=square_errors,
 )
-def matrix_exp(A):
+def matrix_exp(A: Tensor):
     r"""The exponential of a square matrix: :math:`\sum_k A^k / k!`.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.matrix_exp.html
@@ -118,7 +122,7 @@ def matrix_exp(A):
 
 
 @composite(name="matrix_exp", samples=square_samples)
-def torch_matrix_exp(input):
+def torch_matrix_exp(input: Tensor) -> Tensor:
     """The exponential of a square matrix: :func:`linalg.matrix_exp`.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.matrix_exp.html

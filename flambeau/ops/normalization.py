@@ -8,6 +8,7 @@ are taken over, and ``affine``, the shape in which weight and bias broadcast aga
 from __future__ import annotations
 
 from math import prod
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,6 +22,11 @@ from flambeau.ops.padding import pad
 from flambeau.ops.pooling import avg_pool2d
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 from flambeau.ops.refusals import NOT_FLOATING, refuse
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flambeau.tensor.types import Tensor
 
 # --- the computation -----------------------------------------------------------------------------------------
 
@@ -102,7 +108,9 @@ def _grad_of_norm_grad(gs, needs, grad, input, mean, var, weight, form, axes, af
     outputs=("grad_input", "grad_weight", "grad_bias"),
     method=False,
 )
-def _normalization_grad(grad, input, mean, var, weight, form, axes, affine, eps, needs):
+def _normalization_grad(
+    grad: Tensor, input: Tensor, mean: Tensor, var: Tensor, weight: Tensor, form, axes, affine, eps: float, needs
+):
     """The gradients of a normalisation for input, weight and bias. What is not needed may be empty or 0."""
     shape = input._shape if needs[0] else (0,)
     attrs = {"form": form, "axes": axes, "affine": affine, "eps": eps, "needs": needs}
@@ -113,7 +121,7 @@ def _normalization_grad(grad, input, mean, var, weight, form, axes, affine, eps,
 def _norm_record(name: str, backward_name: str, layout=None):
     """A record of the computation; PyTorch names the gradients of the norms apart."""
 
-    def check(input, weight, bias, form, axes, affine, eps):
+    def check(input: Tensor, weight: Tensor, bias: Tensor, form, axes, affine, eps: float):
         """Normalises ``input`` in the shape ``form`` over ``axes``; returns also mean and variance."""
         stats = tuple([1 if i in axes else n for i, n in enumerate(form)])
         # Mean and variance of half-precision inputs are kept in full.
@@ -200,7 +208,13 @@ def _check_parameters(name: str, input, *parameters) -> None:
         ErrorSample(TypeError, "must be tuple of ints", make(3, 4), 4),
     ],
 )
-def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5):
+def layer_norm(
+    input: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
     r""":math:`(x - mean) / \sqrt{var + eps}\,w + b` over the last dims, which have ``normalized_shape``.
 
     The variance is the biased one. ``weight`` and ``bias`` have ``normalized_shape``.
@@ -226,7 +240,9 @@ def _layer_normalised(input, normalized_shape, weight, bias, eps):
     method=False,
     samples=lambda make: [Sample(make(3, 4), (4,), make(4), make(4), 1e-5), Sample(make(2, 4), (4,), None, None, 1e-5)],
 )
-def native_layer_norm(input, normalized_shape, weight, bias, eps):
+def native_layer_norm(
+    input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None, bias: Tensor | None, eps: float
+):
     """:func:`layer_norm`, with mean and reciprocal standard deviation."""
     out, mean, var = _layer_normalised(input, normalized_shape, weight, bias, eps)
     stats = (*input._shape[: -len(normalized_shape)], *[1] * len(normalized_shape))
@@ -244,7 +260,9 @@ def native_layer_norm(input, normalized_shape, weight, bias, eps):
     ],
     errors=lambda make: [ErrorSample(RuntimeError, "Given normalized_shape", make(3, 4), (3,))],
 )
-def rms_norm(input, normalized_shape, weight=None, eps=None):
+def rms_norm(
+    input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None
+) -> Tensor:
     r""":math:`x / \sqrt{mean(x^2) + eps}\,w` over the last dims, which have ``normalized_shape``.
 
     ``eps`` is by default the dtype's machine epsilon.
@@ -275,7 +293,9 @@ def rms_norm(input, normalized_shape, weight=None, eps=None):
         ErrorSample(ValueError, "more than 1 value per channel", make(1, 2, 1), 2),
     ],
 )
-def group_norm(input, num_groups, weight=None, bias=None, eps=1e-5):
+def group_norm(
+    input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
+) -> Tensor:
     """:func:`layer_norm` of each of ``num_groups`` groups of channels: input (N, C, ...), weight and bias (C,).
 
     Source: Wu and He, Group Normalization (2018), https://arxiv.org/abs/1803.08494
@@ -311,8 +331,12 @@ def group_norm(input, num_groups, weight=None, bias=None, eps=1e-5):
         Sample(make(2, 4, 3), None, None, 2, 4, 3, 1, 1e-5),
     ],
 )
-def native_group_norm(input, weight, bias, N, C, HxW, group, eps):
+def native_group_norm(
+    input: Tensor, weight: Tensor | None, bias: Tensor | None, N: int, C: int, HxW: int, group: int, eps: float
+):
     """:func:`group_norm` of (N, C, HxW), with the means and reciprocal standard deviations (N, group)."""
+    given = {"input": input, "weight": weight, "bias": bias}
+    require_tensors("native_group_norm", **{name: x for name, x in given.items() if x is not None})
     form = (N, group, C // group, HxW)
     out, mean, var = _group_norm(input, weight, bias, form, (2, 3), (1, *form[1:3], 1), float(eps))
     return out, mean.reshape(N, group).to(out._dtype), (var + eps).rsqrt().reshape(N, group).to(out._dtype)
@@ -365,7 +389,9 @@ def _grad_of_scaled(g, needs, input, weight, running_mean, running_var, eps):
     method=False,
     backward_name="NativeBatchNormBackward0",
 )
-def _batch_norm_inference(input, weight, bias, running_mean, running_var, eps):
+def _batch_norm_inference(
+    input: Tensor, weight: Tensor, bias: Tensor, running_mean: Tensor, running_var: Tensor, eps: float
+):
     """Batch norm with given mean and variance."""
     return input._shape, input._dtype, (input, weight, bias, running_mean, running_var), {"eps": eps}
 
@@ -441,7 +467,16 @@ def _normalised_batch(input, running_mean, running_var, weight, bias, momentum, 
         ErrorSample(ValueError, "more than 1 value per channel", make(1, 3), None, None, training=True),
     ],
 )
-def batch_norm(input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):
+def batch_norm(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
     r""":math:`(x - mean) / \sqrt{var + eps}\,w + b` for each channel of an input (N, C, ...).
 
     In training mean and variance are the batch's, over all dims but the channels', and ``running_mean`` and
@@ -491,15 +526,15 @@ def batch_norm(input, running_mean, running_var, weight=None, bias=None, trainin
     ],
 )
 def instance_norm(
-    input,
-    running_mean=None,
-    running_var=None,
-    weight=None,
-    bias=None,
-    use_input_stats=True,
-    momentum=0.1,
-    eps=1e-5,
-):
+    input: Tensor,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
     """:func:`batch_norm` with mean and variance of each sample's channel, over the other dims.
 
     Source: Ulyanov et al., Instance Normalization (2016), https://arxiv.org/abs/1607.08022
@@ -539,7 +574,16 @@ def instance_norm(
         ),
     ],  # fmt: skip
 )
-def native_batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps):
+def native_batch_norm(
+    input: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+):
     """:func:`batch_norm`, with the mean and the reciprocal standard deviation of a training batch."""
     if not training:
         out = batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
@@ -558,7 +602,7 @@ def native_batch_norm(input, weight, bias, running_mean, running_var, training, 
     samples=lambda make: [Sample(make(2, 4, 3), 2), Sample(make(1, 4, 2, 2), 3, alpha=0.5, beta=0.5, k=2.0)],
     errors=lambda make: [ErrorSample(ValueError, "Expected 3D or higher dimensionality", make(3, 4), 2)],
 )
-def local_response_norm(input, size, alpha=1e-4, beta=0.75, k=1.0):
+def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
     r""":math:`x_c / (k + alpha \cdot mean(x_{c'}^2))^{beta}`, with the mean over ``size`` neighbouring channels.
 
     Source: Krizhevsky et al., ImageNet Classification with Deep Convolutional Neural Networks (2012)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import reduce
 from math import inf
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +17,12 @@ from flambeau.ops.linalg import inv_ex, require_matrix, require_square
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 from flambeau.ops.reduction import accurate_sum, reduced_shape, restore, wrap_dims
 from flambeau.ops.spectra import svdvals
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flambeau.core.dtypes import dtype
+    from flambeau.tensor.types import Number, Tensor
 
 # --- vectors -------------------------------------------------------------------------------------------------
 
@@ -134,7 +141,14 @@ def _expand_vector_norm(e, x, ord, dim, keepdim):
         ErrorSample(IndexError, "Dimension out of range", make(2, 3), dim=2),
     ],
 )
-def vector_norm(x, ord=2, dim=None, keepdim=False, *, dtype=None):
+def vector_norm(
+    x: Tensor,
+    ord: Number | complex = 2,
+    dim: int | Sequence[int] | None = None,
+    keepdim: bool = False,
+    *,
+    dtype: dtype | None = None,
+):
     r"""The vector norm :math:`(\sum_i |x_i|^p)^{1/p}` over ``dim`` (all dims without it), with ``p`` given as ``ord``.
 
     ``inf`` and ``-inf`` give the greatest and least magnitude, 0 the number of elements that are not 0. The result is
@@ -207,13 +221,13 @@ def _joined(b, totals, ord):
         Sample(*[make(2) for _ in range(20)], ord=3.0),
     ],
 )
-def _total_norm(*tensors, ord):
+def _total_norm(*tensors: Tensor | Sequence[Tensor], ord):
     """The norm of tensors of one dtype as if they were one vector; off the tape."""
     return (), tensors[0]._dtype, tensors, {"ord": ord}
 
 
 @composite(out=True, method=True, samples=lambda make: [Sample(make(2, 3), make(2, 3)), Sample(make(2, 3), make(3), 1)])
-def dist(input, other, p=2):
+def dist(input: Tensor, other: Tensor, p: Number | complex = 2) -> Tensor:
     """The ``p``-norm of the difference: :func:`linalg.vector_norm` of ``input - other``.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.dist.html
@@ -246,7 +260,14 @@ def _matrix_dims(dim, ndim: int) -> tuple[int, int]:
         ErrorSample(RuntimeError, "order 3 not supported", make(2, 2), 3),
     ],
 )
-def matrix_norm(A, ord="fro", dim=(-2, -1), keepdim=False, *, dtype=None):
+def matrix_norm(
+    A: Tensor,
+    ord: Number | complex | str = "fro",
+    dim: Sequence[int] = (-2, -1),
+    keepdim: bool = False,
+    *,
+    dtype: dtype | None = None,
+) -> Tensor:
     r"""A norm of matrices: ``fro`` (Frobenius), ``nuc`` (sum of singular values), 2 and -2 (the greatest and the least of
     them), ``inf`` and ``-inf`` (greatest and least sum of a row's magnitudes), 1 and -1 (of a column's).
 
@@ -290,7 +311,14 @@ def matrix_norm(A, ord="fro", dim=(-2, -1), keepdim=False, *, dtype=None):
         Sample(make(3), inf),
     ],
 )
-def linalg_norm(A, ord=None, dim=None, keepdim=False, *, dtype=None):
+def linalg_norm(
+    A: Tensor,
+    ord: Number | complex | str | None = None,
+    dim: int | Sequence[int] | None = None,
+    keepdim: bool = False,
+    *,
+    dtype: dtype | None = None,
+) -> Tensor:
     """A vector or matrix norm: the 2-norm of all elements; with ``ord``, of a vector for one dim and of a matrix for two.
 
     See :func:`linalg.vector_norm` and :func:`linalg.matrix_norm`.
@@ -321,7 +349,13 @@ def linalg_norm(A, ord=None, dim=None, keepdim=False, *, dtype=None):
         Sample(make(2, 3), 2, 0, True),
     ],
 )
-def norm(input, p="fro", dim=None, keepdim=False, dtype=None):
+def norm(
+    input: Tensor,
+    p: float | str | None = "fro",
+    dim: int | Sequence[int] | None = None,
+    keepdim: bool = False,
+    dtype: dtype | None = None,
+) -> Tensor:
     """The ``p``-norm of all elements, or over ``dim``, as of a vector; ``nuc`` is the matrix norm.
 
     >>> import flambeau as torch
@@ -342,7 +376,7 @@ def norm(input, p="fro", dim=None, keepdim=False, dtype=None):
     out=True,
     samples=lambda make: [Sample(make(3, 3)), Sample(make(3, 3), 1), Sample(make(2, 3), -2)],
 )
-def cond(A, p=None):
+def cond(A: Tensor, p: Number | complex | str | None = None) -> Tensor:
     r"""The condition number :math:`\|A\| \, \|A^{-1}\|` in the norm ``p``: 2 unless given; see :func:`linalg.matrix_norm`.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.cond.html
@@ -368,7 +402,7 @@ def cond(A, p=None):
     samples=lambda make: [Sample(make(2, 3), 2, 0, 0.5), Sample(make(2, 3), 1, 1, 10.0)],
     errors=lambda make: [ErrorSample(RuntimeError, "needs at least 2 dimensions", make(3), 2, 0, 1.0)],
 )
-def renorm(input, p, dim, maxnorm):
+def renorm(input: Tensor, p: Number | complex, dim: int, maxnorm: Number | complex) -> Tensor:
     """Each slice along ``dim`` scaled down to the ``p``-norm ``maxnorm`` where its norm is greater.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.renorm.html

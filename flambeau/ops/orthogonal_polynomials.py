@@ -6,12 +6,16 @@ Source of the formulas: NIST Digital Library of Mathematical Functions, 18.9, ht
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from flambeau.ops.numerics import in_double
 from flambeau.ops.record import Sample, pointwise
 from flambeau.ops.refusals import refuse
+
+if TYPE_CHECKING:
+    from flambeau.tensor.types import Number, Tensor
 
 
 def _by_recurrence(first: Callable, step: Callable, shifted: bool = False) -> Callable:
@@ -49,28 +53,28 @@ _SAMPLES = {
 
 
 @pointwise(kernel=_by_recurrence(lambda x: x, _chebyshev), name="special.chebyshev_polynomial_t", **_SAMPLES)
-def chebyshev_polynomial_t(input, n):
+def chebyshev_polynomial_t(input: Tensor | Number | complex, n: Tensor | Number | complex):
     r"""Element-wise Chebyshev polynomial of the first kind :math:`T_n(x) = \cos(n \arccos x)`; 0 for negative ``n``."""
     refuse("chebyshev_polynomial_t_cpu", input, n)
     return (input, n), {}
 
 
 @pointwise(kernel=_by_recurrence(lambda x: 2 * x, _chebyshev), name="special.chebyshev_polynomial_u", **_SAMPLES)
-def chebyshev_polynomial_u(input, n):
+def chebyshev_polynomial_u(input: Tensor | Number | complex, n: Tensor | Number | complex):
     """Element-wise Chebyshev polynomial of the second kind; 0 for negative ``n``."""
     refuse("chebyshev_polynomial_u_cpu", input, n)
     return (input, n), {}
 
 
 @pointwise(kernel=_by_recurrence(lambda x: 2 * x - 1, _chebyshev), name="special.chebyshev_polynomial_v", **_SAMPLES)
-def chebyshev_polynomial_v(input, n):
+def chebyshev_polynomial_v(input: Tensor | Number | complex, n: Tensor | Number | complex):
     """Element-wise Chebyshev polynomial of the third kind; 0 for negative ``n``."""
     refuse("chebyshev_polynomial_v_cpu", input, n)
     return (input, n), {}
 
 
 @pointwise(kernel=_by_recurrence(lambda x: 2 * x + 1, _chebyshev), name="special.chebyshev_polynomial_w", **_SAMPLES)
-def chebyshev_polynomial_w(input, n):
+def chebyshev_polynomial_w(input: Tensor | Number | complex, n: Tensor | Number | complex):
     """Element-wise Chebyshev polynomial of the fourth kind; 0 for negative ``n``."""
     refuse("chebyshev_polynomial_w_cpu", input, n)
     return (input, n), {}
@@ -79,7 +83,7 @@ def chebyshev_polynomial_w(input, n):
 @pointwise(
     kernel=_by_recurrence(lambda x: x, _chebyshev, shifted=True), name="special.shifted_chebyshev_polynomial_t", **_SAMPLES
 )  # fmt: skip
-def shifted_chebyshev_polynomial_t(input, n):
+def shifted_chebyshev_polynomial_t(input: Tensor | Number | complex, n: Tensor | Number | complex):
     """Element-wise Chebyshev polynomial of the first kind of :math:`2x - 1`; 0 for negative ``n``."""
     refuse("shifted_chebyshev_polynomial_t_cpu", input, n)
     return (input, n), {}
@@ -89,7 +93,7 @@ def shifted_chebyshev_polynomial_t(input, n):
     kernel=_by_recurrence(lambda x: 2 * x, _chebyshev, shifted=True), name="special.shifted_chebyshev_polynomial_u",
     **_SAMPLES,
 )  # fmt: skip
-def shifted_chebyshev_polynomial_u(input, n):
+def shifted_chebyshev_polynomial_u(input: Tensor | Number | complex, n: Tensor | Number | complex):
     """Element-wise Chebyshev polynomial of the second kind of :math:`2x - 1`; 0 for negative ``n``."""
     refuse("shifted_chebyshev_polynomial_u_cpu", input, n)
     return (input, n), {}
@@ -99,7 +103,7 @@ def shifted_chebyshev_polynomial_u(input, n):
     kernel=_by_recurrence(lambda x: 2 * x - 1, _chebyshev, shifted=True), name="special.shifted_chebyshev_polynomial_v",
     **_SAMPLES,
 )  # fmt: skip
-def shifted_chebyshev_polynomial_v(input, n):
+def shifted_chebyshev_polynomial_v(input: Tensor | Number | complex, n: Tensor | Number | complex):
     """Element-wise Chebyshev polynomial of the third kind of :math:`2x - 1`; 0 for negative ``n``."""
     refuse("shifted_chebyshev_polynomial_v_cpu", input, n)
     return (input, n), {}
@@ -109,7 +113,7 @@ def shifted_chebyshev_polynomial_v(input, n):
     kernel=_by_recurrence(lambda x: 2 * x + 1, _chebyshev, shifted=True), name="special.shifted_chebyshev_polynomial_w",
     **_SAMPLES,
 )  # fmt: skip
-def shifted_chebyshev_polynomial_w(input, n):
+def shifted_chebyshev_polynomial_w(input: Tensor | Number | complex, n: Tensor | Number | complex):
     """Element-wise Chebyshev polynomial of the fourth kind of :math:`2x - 1`; 0 for negative ``n``."""
     refuse("shifted_chebyshev_polynomial_w_cpu", input, n)
     return (input, n), {}
@@ -119,7 +123,7 @@ def shifted_chebyshev_polynomial_w(input, n):
     kernel=_by_recurrence(lambda x: 2 * x, lambda k, x, p, q: 2 * x * p - 2 * (k - 1) * q),
     name="special.hermite_polynomial_h", **_SAMPLES,
 )  # fmt: skip
-def hermite_polynomial_h(input, n):
+def hermite_polynomial_h(input: Tensor | Number | complex, n: Tensor | Number | complex):
     """Element-wise physicist's Hermite polynomial; 0 for negative ``n``."""
     refuse("hermite_polynomial_h_cpu", input, n)
     return (input, n), {}
@@ -129,7 +133,7 @@ def hermite_polynomial_h(input, n):
     kernel=_by_recurrence(lambda x: x, lambda k, x, p, q: x * p - (k - 1) * q), name="special.hermite_polynomial_he",
     **_SAMPLES,
 )  # fmt: skip
-def hermite_polynomial_he(input, n):
+def hermite_polynomial_he(input: Tensor | Number | complex, n: Tensor | Number | complex):
     """Element-wise probabilist's Hermite polynomial; 0 for negative ``n``."""
     refuse("hermite_polynomial_he_cpu", input, n)
     return (input, n), {}
@@ -139,7 +143,7 @@ def hermite_polynomial_he(input, n):
     kernel=_by_recurrence(lambda x: 1 - x, lambda k, x, p, q: ((2 * k - 1 - x) * p - (k - 1) * q) / k),
     name="special.laguerre_polynomial_l", **_SAMPLES,
 )  # fmt: skip
-def laguerre_polynomial_l(input, n):
+def laguerre_polynomial_l(input: Tensor | Number | complex, n: Tensor | Number | complex):
     """Element-wise Laguerre polynomial; 0 for negative ``n``."""
     refuse("laguerre_polynomial_l_cpu", input, n)
     return (input, n), {}
@@ -149,7 +153,7 @@ def laguerre_polynomial_l(input, n):
     kernel=_by_recurrence(lambda x: x, lambda k, x, p, q: ((2 * k - 1) * x * p - (k - 1) * q) / k),
     name="special.legendre_polynomial_p", **_SAMPLES,
 )  # fmt: skip
-def legendre_polynomial_p(input, n):
+def legendre_polynomial_p(input: Tensor | Number | complex, n: Tensor | Number | complex):
     """Element-wise Legendre polynomial; 0 for negative ``n``."""
     refuse("legendre_polynomial_p_cpu", input, n)
     return (input, n), {}

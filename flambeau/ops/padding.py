@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from flambeau.core.errors import describe
@@ -10,6 +12,11 @@ from flambeau.ops import layouts
 from flambeau.ops.matmul import require_tensors
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 from flambeau.ops.windows import padded
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flambeau.tensor.types import Number, Tensor
 
 
 def _pairs(pad: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
@@ -42,7 +49,7 @@ def _output_shape(shape, pairs) -> tuple[int, ...]:
         ErrorSample(RuntimeError, "two times the", make(3), (1, 1, 1, 1)),
     ],
 )
-def constant_pad_nd(input, pad, value=0):
+def constant_pad_nd(input: Tensor, pad: Sequence[int], value: Number | complex = 0):
     """``input`` with ``value`` around it: ``pad`` is (before, after) of the last dim, then of the one before, ..."""
     pad = tuple([int(n) for n in pad])
     if len(pad) % 2:
@@ -112,7 +119,7 @@ _PADS = {"reflect": "ReflectionPad", "replicate": "ReplicationPad", "circular": 
     method=False,
     overload=lambda inputs, attrs: f"{_PADS[attrs['mode']]}{len(attrs['pairs'])}DBackward0",
 )
-def _mapped_pad(input, pairs, mode):
+def _mapped_pad(input: Tensor, pairs, mode):
     """:func:`pad` by the input's own values."""
     return _output_shape(input._shape, pairs), input._dtype, (input,), {"pairs": pairs, "mode": mode}
 
@@ -124,7 +131,7 @@ def _mapped_pad(input, pairs, mode):
     grad={"grad": lambda g, pairs, mode: _mapped_pad(g, pairs, mode)},
     method=False,
 )
-def _mapped_pad_grad(grad, pairs, mode, shape):
+def _mapped_pad_grad(grad: Tensor, pairs, mode, shape: int | Sequence[int]):
     """The gradient of :func:`_mapped_pad`: what was copied to several places is their sum."""
     return tuple(shape), grad._dtype, (grad,), {"pairs": pairs, "mode": mode, "shape": tuple(shape)}
 
@@ -186,7 +193,7 @@ def _check_mapped(shape, pad: tuple[int, ...], mode: str) -> None:
         ErrorSample(RuntimeError, "doesn't take in value", make(3, 3), (1, 1), "reflect", 1.0),
     ],
 )
-def pad(input, pad, mode="constant", value=None):
+def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
     """``input`` made larger at its edges: ``pad`` is (before, after) of the last dim, then of the one before, ...
 
     ``mode``: ``"constant"`` (``value``, by default 0), ``"reflect"`` (mirrored at the border, which is not repeated),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +20,9 @@ from flambeau.ops import layouts
 from flambeau.ops.joining import cat
 from flambeau.ops.record import ErrorSample, Sample, composite, op, view
 
+if TYPE_CHECKING:
+    from flambeau.tensor.types import Tensor
+
 # --- one part ------------------------------------------------------------------------------------------------
 
 
@@ -29,7 +33,7 @@ from flambeau.ops.record import ErrorSample, Sample, composite, op, view
     tensors="g_in",
     method=False,
 )
-def strided_scatter(g_in, size, strides, offset):
+def strided_scatter(g_in: Tensor, size: int | Sequence[int], strides, offset):
     """Zeros of shape ``size`` with ``g_in`` added at ``offset + sum(i * stride)`` of the flat result."""
     shape = tuple(g_in.shape)
     attrs = {"shape": shape, "strides": strides, "offset": offset, "size": tuple(size), "overlaps": _overlaps(shape, strides)}
@@ -87,7 +91,7 @@ def _index(value) -> int:
     samples=lambda make: [Sample(make(2, 3), 0, 1), Sample(make(2, 3, 2), -1, -1), Sample(make(4, 3).t(), 1, 2)],
     errors=lambda make: [ErrorSample(IndexError, r"select\(\): index 5 out of range", make(2, 3), 0, 5)],
 )
-def select(input, dim, index):
+def select(input: Tensor, dim: int, index: int):
     """The slice at ``index`` of ``dim``, without that dim."""
     if not input.dim():
         raise IndexError("select() cannot be applied to a 0-dim tensor.")
@@ -101,7 +105,7 @@ def select(input, dim, index):
 
 
 @view(name="_slice", method=False, tensors="input", grad={"input": _part_gradient}, backward_name="SliceBackward0")
-def slice_(input, dim, start, stop, step):
+def slice_(input: Tensor, dim: int, start, stop, step):
     """``input[start:stop:step]`` along ``dim``, with Python's rules for what is out of range."""
     n, strides = input.shape[dim], input.stride()
     start, stop, step = slice(start, stop, step).indices(n)
@@ -114,7 +118,7 @@ def slice_(input, dim, start, stop, step):
 
 
 @view(name="_alias", method=False, tensors="input", grad={"input": lambda g: g}, backward_name="AliasBackward0")
-def alias(input):
+def alias(input: Tensor):
     """All of ``input``, as a view: ``x[...]``."""
     return input.shape, input.stride(), input.storage_offset(), {}
 
@@ -123,7 +127,7 @@ def alias(input):
     samples=lambda make: [Sample(make(4, 3), 0, 1, 2), Sample(make(4, 3), -1, -2, 1)],
     errors=lambda make: [ErrorSample(RuntimeError, "exceeds dimension size", make(4, 3), 0, 3, 2)],
 )
-def narrow(input, dim, start, length):
+def narrow(input: Tensor, dim: int, start: Tensor | int, length: int) -> Tensor:
     """``length`` slices of ``dim``, from ``start`` on."""
     if not input.dim():
         raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
@@ -146,7 +150,7 @@ def narrow(input, dim, start, length):
     samples=lambda make: [Sample(make(3, 4)), Sample(make(3, 4), 1), Sample(make(2, 3, 4), -1, 0, 2)],
     errors=lambda make: [ErrorSample(RuntimeError, "cannot be identical", make(3, 4), 0, 0, 0)],
 )
-def diagonal(input, offset=0, dim1=0, dim2=1):
+def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1):
     """A view of the diagonals of the planes of ``dim1`` and ``dim2``, as the last dim."""
     a, b = wrap_dim(dim1, input.dim()), wrap_dim(dim2, input.dim())
     if a == b:
@@ -177,7 +181,7 @@ def diagonal(input, offset=0, dim1=0, dim2=1):
         ErrorSample(IndexError, "Dimension out of range", make(), 1, 1, 1),
     ],
 )
-def unfold(input, dimension, size, step):
+def unfold(input: Tensor, dimension: int, size: int, step: int):
     """All windows of ``size`` along ``dimension``, ``step`` apart, as a last dim; a view."""
     d = wrap_dim(dimension, input.dim())
     n = input.shape[d] if input.dim() else 1
@@ -218,7 +222,7 @@ def _as_strided_gradient(g, input_shape, input_geometry, shape, strides, offset)
         ErrorSample(RuntimeError, "invalid storage offset -1", make(3), (1,), (1,), -1),
     ],
 )
-def as_strided(input, size, stride, storage_offset=None):
+def as_strided(input: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None):
     """A view of the input's storage with any shape, strides and offset (in elements)."""
     size, stride = tuple(size), tuple(stride)
     offset = input.storage_offset() if storage_offset is None else storage_offset
@@ -266,7 +270,7 @@ def _join(gs, input_dtype, dim, shapes):
     samples=lambda make: [Sample(make(5, 2), (2, 3)), Sample(make(2, 4), (1, 0, 3), 1)],
     errors=lambda make: [ErrorSample(RuntimeError, "split_with_sizes expects split_sizes to sum exactly to 5", make(5), (2, 2))],
 )
-def split_with_sizes(input, split_sizes, dim=0):
+def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0):
     """Views of consecutive pieces of ``dim``, of the given sizes."""
     d = wrap_dim(dim, input.dim())
     sizes = tuple([_index(n) for n in split_sizes])
@@ -283,13 +287,13 @@ def split_with_sizes(input, split_sizes, dim=0):
 
 
 @view(name="_split_evenly", outputs=("*",), method=False, tensors="input", grad={"input": _join}, backward_name="SplitBackward0")
-def _split_evenly(input, split_sizes, dim):
+def _split_evenly(input: Tensor, split_sizes, dim: int):
     """:func:`split_with_sizes`, of sizes that follow from one."""
     return split_with_sizes.op.check(input, split_sizes, dim)
 
 
 @composite(samples=lambda make: [Sample(make(5, 2), 2), Sample(make(2, 4), 3, 1), Sample(make(4), (1, 3))])
-def split(tensor, split_size_or_sections, dim=0):
+def split(tensor: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0):
     """Views of consecutive pieces of ``dim``: all of one size (the last may be smaller), or of a list of sizes."""
     if not isinstance(split_size_or_sections, int):
         return split_with_sizes(tensor, split_size_or_sections, dim)
@@ -306,7 +310,7 @@ def split(tensor, split_size_or_sections, dim=0):
 
 
 @composite(samples=lambda make: [Sample(make(5, 2), 2), Sample(make(2, 4), 3, 1)])
-def chunk(input, chunks, dim=0):
+def chunk(input: Tensor, chunks: int, dim: int = 0):
     """At most ``chunks`` views of consecutive pieces of ``dim``, each of ``ceil(n / chunks)``."""
     if chunks <= 0:
         raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
@@ -320,7 +324,15 @@ def chunk(input, chunks, dim=0):
 
 
 @composite(samples=lambda make: [Sample(make(5, 2), 2), Sample(make(2, 4), (1, 3), 1), Sample(make(2, 4), indices=(1, 3), dim=1)])
-def tensor_split(input, indices_or_sections=None, dim=0, *, indices=None, sections=None, tensor_indices_or_sections=None):
+def tensor_split(
+    input: Tensor,
+    indices_or_sections: Tensor | int | Sequence[int] | None = None,
+    dim: int = 0,
+    *,
+    indices: Sequence[int] | None = None,
+    sections: int | None = None,
+    tensor_indices_or_sections: Tensor | None = None,
+):
     """Views of pieces of ``dim``: so many, or cut at the given indices. By name either may be given as what it is."""
     given = [v for v in (indices_or_sections, indices, sections, tensor_indices_or_sections) if v is not None]
     if len(given) != 1:
@@ -354,7 +366,7 @@ def _unbind_gradient(gs, dim, shapes):
     grad={"input": _unbind_gradient},
     samples=lambda make: [Sample(make(3, 2)), Sample(make(2, 3), 1)],
 )
-def unbind(input, dim=0):
+def unbind(input: Tensor, dim: int = 0):
     """Views of all slices of ``dim``, without that dim."""
     d = wrap_dim(dim, input.dim())
     if not input.dim():
@@ -387,19 +399,37 @@ def _even_pieces(name: str, input, indices_or_sections, dim: int, least: int):
 
 
 @composite(samples=lambda make: [Sample(make(4, 2), 2)])
-def vsplit(input, indices_or_sections=None, *, indices=None, sections=None):
+def vsplit(
+    input: Tensor,
+    indices_or_sections: Tensor | int | Sequence[int] | None = None,
+    *,
+    indices: Sequence[int] | None = None,
+    sections: int | None = None,
+):
     """:func:`tensor_split` along the rows, in pieces of the same size where their number is given."""
     return _even_pieces("vsplit", input, _only("vsplit", indices_or_sections, indices, sections), 0, 2)
 
 
 @composite(samples=lambda make: [Sample(make(2, 4), 2)])
-def hsplit(input, indices_or_sections=None, *, indices=None, sections=None):
+def hsplit(
+    input: Tensor,
+    indices_or_sections: Tensor | int | Sequence[int] | None = None,
+    *,
+    indices: Sequence[int] | None = None,
+    sections: int | None = None,
+):
     """:func:`vsplit` along the columns (of a 1-d tensor: along its only dim)."""
     return _even_pieces("hsplit", input, _only("hsplit", indices_or_sections, indices, sections), 0 if input.dim() <= 1 else 1, 1)
 
 
 @composite(samples=lambda make: [Sample(make(2, 2, 4), 2)])
-def dsplit(input, indices_or_sections=None, *, indices=None, sections=None):
+def dsplit(
+    input: Tensor,
+    indices_or_sections: Tensor | int | Sequence[int] | None = None,
+    *,
+    indices: Sequence[int] | None = None,
+    sections: int | None = None,
+):
     """:func:`vsplit` along the third dim."""
     return _even_pieces("dsplit", input, _only("dsplit", indices_or_sections, indices, sections), 2, 3)
 
@@ -419,24 +449,28 @@ def _with_part(input, src, part):
 
 
 @composite(samples=lambda make: [Sample(make(2, 3), make(3), 0, 1)])
-def select_scatter(input, src, dim, index):
+def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
     """A copy of ``input`` with ``src`` written at ``index`` of ``dim``."""
     return _with_part(input, src, lambda out: out.select(dim, index))
 
 
 @composite(out="same", samples=lambda make: [Sample(make(4, 3), make(2, 3), 0, 1, 3), Sample(make(4), make(2), step=2)])
-def slice_scatter(input, src, dim=0, start=None, end=None, step=1):
+def slice_scatter(
+    input: Tensor, src: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
+) -> Tensor:
     """A copy of ``input`` with ``src`` written at ``start:end:step`` of ``dim``."""
     return _with_part(input, src, lambda out: slice_(out, wrap_dim(dim, out.dim()), start, end, step))
 
 
 @composite(samples=lambda make: [Sample(make(3, 3), make(3)), Sample(make(3, 3), make(2), 1)])
-def diagonal_scatter(input, src, offset=0, dim1=0, dim2=1):
+def diagonal_scatter(input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """A copy of ``input`` with ``src`` written on a diagonal."""
     return _with_part(input, src, lambda out: out.diagonal(offset, dim1, dim2))
 
 
 @composite(layout=layouts.as_first, samples=lambda make: [Sample(make(3, 3), make(2, 2), (2, 2), (1, 2))])
-def as_strided_scatter(input, src, size, stride, storage_offset=None):
+def as_strided_scatter(
+    input: Tensor, src: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None
+) -> Tensor:
     """A copy of ``input`` with ``src`` written where ``as_strided`` would look."""
     return _with_part(input.contiguous(), src, lambda out: out.as_strided(size, stride, storage_offset))

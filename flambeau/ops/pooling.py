@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from math import prod
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +17,11 @@ from flambeau.ops.matmul import require_tensors
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 from flambeau.ops.refusals import refuse
 from flambeau.ops.windows import padded, per_dim, tap
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flambeau.tensor.types import Tensor
 
 # --- windows -------------------------------------------------------------------------------------------------
 
@@ -178,7 +184,7 @@ def _gathered(t, indices, sizes):
     method=False,
     backward_name="MaxPoolBackwardBackward0",
 )
-def max_pool_grad(grad, indices, sizes):
+def max_pool_grad(grad: Tensor, indices: Tensor, sizes: int | Sequence[int]):
     """The gradient of a max pool: each window's gradient added at its maximum."""
     return (*grad._shape[: -len(sizes)], *sizes), grad._dtype, (grad, indices), {"sizes": tuple(sizes)}
 
@@ -188,7 +194,7 @@ def _grad_of_max_pool(g, indices, input_shape, outputs):
 
 
 def _max_record(dims: int):
-    def check(input, kernel_size, stride, padding, dilation, ceil_mode):
+    def check(input: Tensor, kernel_size, stride, padding, dilation, ceil_mode):
         """Maxima of windows and where they are in the plane."""
         name = f"max_pool{dims}d"
         check_input(name, input, dims, name)
@@ -248,7 +254,15 @@ def _max_pool_results(dims, input, kernel_size, stride, padding, dilation, ceil_
 @composite(
     name="nn.functional.max_pool1d", aliases=("max_pool1d",), samples=_max_pool_samples(1), errors=_pool_errors(1)
 )
-def max_pool1d(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
+def max_pool1d(
+    input: Tensor,
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    padding: int | Sequence[int] = 0,
+    dilation: int | Sequence[int] = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Tensor:
     """:func:`max_pool2d` of an input (N, C, L) or (C, L)."""
     return _max_pool_results(1, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
@@ -256,7 +270,15 @@ def max_pool1d(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode
 @composite(
     name="nn.functional.max_pool2d", aliases=("max_pool2d",), samples=_max_pool_samples(2), errors=_pool_errors(2)
 )
-def max_pool2d(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
+def max_pool2d(
+    input: Tensor,
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    padding: int | Sequence[int] = 0,
+    dilation: int | Sequence[int] = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+):
     """The maximum of each window of an input (N, C, H, W) or (C, H, W).
 
     Windows of ``kernel_size``, ``stride`` apart (by default the kernel's size), with ``dilation`` between their
@@ -275,14 +297,28 @@ def max_pool2d(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode
 @composite(
     name="nn.functional.max_pool3d", aliases=("max_pool3d",), samples=_max_pool_samples(3), errors=_pool_errors(3)
 )
-def max_pool3d(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
+def max_pool3d(
+    input: Tensor,
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    padding: int | Sequence[int] = 0,
+    dilation: int | Sequence[int] = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Tensor:
     """:func:`max_pool2d` of an input (N, C, D, H, W) or (C, D, H, W)."""
     return _max_pool_results(3, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
 @composite(name="nn.functional.max_pool1d_with_indices", aliases=("max_pool1d_with_indices",))
 def max_pool1d_with_indices(
-    input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=True
+    input: Tensor,
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    padding: int | Sequence[int] = 0,
+    dilation: int | Sequence[int] = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = True,
 ):
     """:func:`max_pool1d`, and the places of the maxima."""
     return _max_pool_results(1, input, kernel_size, stride, padding, dilation, ceil_mode, True)
@@ -290,7 +326,13 @@ def max_pool1d_with_indices(
 
 @composite(name="nn.functional.max_pool2d_with_indices")
 def max_pool2d_with_indices(
-    input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=True
+    input: Tensor,
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    padding: int | Sequence[int] = 0,
+    dilation: int | Sequence[int] = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = True,
 ):
     """:func:`max_pool2d`, and the places of the maxima."""
     return _max_pool_results(2, input, kernel_size, stride, padding, dilation, ceil_mode, True)
@@ -298,7 +340,13 @@ def max_pool2d_with_indices(
 
 @composite(name="nn.functional.max_pool3d_with_indices")
 def max_pool3d_with_indices(
-    input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=True
+    input: Tensor,
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    padding: int | Sequence[int] = 0,
+    dilation: int | Sequence[int] = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = True,
 ):
     """:func:`max_pool3d`, and the places of the maxima."""
     return _max_pool_results(3, input, kernel_size, stride, padding, dilation, ceil_mode, True)
@@ -374,7 +422,9 @@ def _grad_of_avg_pool(g, kernel, stride, padding, outputs, sizes, count_include_
     method=False,
     backward_name="AvgPoolBackwardBackward0",
 )  # fmt: skip
-def _avg_pool_grad(grad, kernel, stride, padding, outputs, sizes, count_include_pad, divisor_override):
+def _avg_pool_grad(
+    grad: Tensor, kernel, stride, padding, outputs, sizes: int | Sequence[int], count_include_pad, divisor_override
+):
     """The gradient of a mean pool: each window's gradient, divided, at all its elements."""
     attrs = {
         "kernel": kernel, "stride": stride, "padding": padding, "outputs": outputs, "sizes": sizes,
@@ -384,7 +434,9 @@ def _avg_pool_grad(grad, kernel, stride, padding, outputs, sizes, count_include_
 
 
 def _avg_record(dims: int):
-    def check(input, kernel, stride, padding, outputs, sizes, count_include_pad, divisor_override):
+    def check(
+        input: Tensor, kernel, stride, padding, outputs, sizes: int | Sequence[int], count_include_pad, divisor_override
+    ):
         """Means of windows."""
         attrs = {
             "kernel": kernel, "stride": stride, "padding": padding, "outputs": outputs, "sizes": sizes,
@@ -438,15 +490,28 @@ def _avg_pool_samples(dims: int):
 @composite(
     name="nn.functional.avg_pool1d", aliases=("avg_pool1d",), samples=_avg_pool_samples(1), errors=_pool_errors(1)
 )
-def avg_pool1d(input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True):
+def avg_pool1d(
+    input: Tensor,
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    padding: int | Sequence[int] = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Tensor:
     """:func:`avg_pool2d` of an input (N, C, L) or (C, L)."""
     return _avg_pooled(1, input, kernel_size, stride, padding, ceil_mode, count_include_pad)
 
 
 @composite(name="nn.functional.avg_pool2d", out="same", samples=_avg_pool_samples(2), errors=_pool_errors(2))
 def avg_pool2d(
-    input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None
-):
+    input: Tensor,
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    padding: int | Sequence[int] = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Tensor:
     """The mean of each window of an input (N, C, H, W) or (C, H, W).
 
     The windows are those of :func:`max_pool2d`; ``padding`` adds zeros, which count unless ``count_include_pad`` is
@@ -463,7 +528,13 @@ def avg_pool2d(
 
 @composite(name="nn.functional.avg_pool3d", out="same", samples=_avg_pool_samples(3), errors=_pool_errors(3))
 def avg_pool3d(
-    input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None
-):
+    input: Tensor,
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    padding: int | Sequence[int] = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Tensor:
     """:func:`avg_pool2d` of an input (N, C, D, H, W) or (C, D, H, W)."""
     return _avg_pooled(3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)

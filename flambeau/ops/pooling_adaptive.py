@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from math import prod
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +16,11 @@ from flambeau.ops.pooling import avg_pool1d, avg_pool2d, avg_pool3d, max_pool_gr
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 from flambeau.ops.refusals import NOT_FLOATING, refuse
 from flambeau.ops.windows import per_dim, require_elements
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flambeau.tensor.types import Tensor
 
 
 @lru_cache(256)
@@ -99,14 +105,14 @@ def _require_gradient(grad) -> None:
     grad={"grad": lambda g, grad_shape, sizes: _adaptive_avg_pool[len(sizes)](g, tuple(grad_shape[-len(sizes) :]))},
     method=False,
 )
-def _adaptive_avg_pool_grad(grad, sizes):
+def _adaptive_avg_pool_grad(grad: Tensor, sizes: int | Sequence[int]):
     """The gradient of an adaptive mean pool: each window's gradient, divided, at all its elements."""
     _require_gradient(grad)
     return (*grad._shape[: -len(sizes)], *sizes), grad._dtype, (grad,), {"sizes": sizes}
 
 
 def _adaptive_avg_record(dims: int):
-    def check(input, outputs):
+    def check(input: Tensor, outputs):
         """Means of adaptive windows."""
         return (*input._shape[:-dims], *outputs), input._dtype, (input,), {"outputs": outputs}
 
@@ -153,7 +159,7 @@ def _adaptive_errors(make, dims: int) -> list[ErrorSample]:
     samples=_adaptive_samples(1),
     errors=lambda make: _adaptive_errors(make, 1),
 )
-def adaptive_avg_pool1d(input, output_size):
+def adaptive_avg_pool1d(input: Tensor, output_size: int | Sequence[int]) -> Tensor:
     """:func:`adaptive_avg_pool2d` of an input (N, C, L) or (C, L)."""
     return _adaptive_avg_pooled(1, input, output_size)
 
@@ -164,7 +170,7 @@ def adaptive_avg_pool1d(input, output_size):
     samples=_adaptive_samples(2),
     errors=lambda make: _adaptive_errors(make, 2),
 )
-def adaptive_avg_pool2d(input, output_size):
+def adaptive_avg_pool2d(input: Tensor, output_size: int | Sequence[int]) -> Tensor:
     r"""Means of as many windows as ``output_size`` says, of an input (N, C, H, W) or (C, H, W).
 
     Window i of n along a dim of m elements goes from :math:`\lfloor i m / n \rfloor` to
@@ -182,7 +188,7 @@ def adaptive_avg_pool2d(input, output_size):
     samples=_adaptive_samples(3),
     errors=lambda make: _adaptive_errors(make, 3),
 )
-def adaptive_avg_pool3d(input, output_size):
+def adaptive_avg_pool3d(input: Tensor, output_size: int | Sequence[int]) -> Tensor:
     """:func:`adaptive_avg_pool2d` of an input (N, C, D, H, W) or (C, D, H, W)."""
     return _adaptive_avg_pooled(3, input, output_size)
 
@@ -215,7 +221,7 @@ def _grad_of_maxima(g, indices, sizes):
 
 
 def _adaptive_max_record(dims: int):
-    def check(input, output_size):
+    def check(input: Tensor, output_size):
         """Maxima of adaptive windows and where they are in the plane."""
         outputs = _output_size(f"adaptive_max_pool{dims}d", input, output_size, dims)
         shape = (*input._shape[:-dims], *outputs)
@@ -246,7 +252,7 @@ def _adaptive_max_results(dims: int, input, output_size, return_indices: bool):
     samples=_adaptive_samples(1),
     errors=lambda make: _adaptive_errors(make, 1),
 )
-def adaptive_max_pool1d(input, output_size, return_indices=False):
+def adaptive_max_pool1d(input: Tensor, output_size: int | Sequence[int], return_indices: bool = False) -> Tensor:
     """:func:`adaptive_max_pool2d` of an input (N, C, L) or (C, L)."""
     return _adaptive_max_results(1, input, output_size, return_indices)
 
@@ -256,7 +262,7 @@ def adaptive_max_pool1d(input, output_size, return_indices=False):
     samples=_adaptive_samples(2),
     errors=lambda make: _adaptive_errors(make, 2),
 )
-def adaptive_max_pool2d(input, output_size, return_indices=False):
+def adaptive_max_pool2d(input: Tensor, output_size: int | Sequence[int], return_indices: bool = False) -> Tensor:
     """Maxima of the windows of :func:`adaptive_avg_pool2d`; with ``return_indices`` also their places in the plane."""
     return _adaptive_max_results(2, input, output_size, return_indices)
 
@@ -266,25 +272,25 @@ def adaptive_max_pool2d(input, output_size, return_indices=False):
     samples=_adaptive_samples(3),
     errors=lambda make: _adaptive_errors(make, 3),
 )
-def adaptive_max_pool3d(input, output_size, return_indices=False):
+def adaptive_max_pool3d(input: Tensor, output_size: int | Sequence[int], return_indices: bool = False) -> Tensor:
     """:func:`adaptive_max_pool2d` of an input (N, C, D, H, W) or (C, D, H, W)."""
     return _adaptive_max_results(3, input, output_size, return_indices)
 
 
 @composite(name="nn.functional.adaptive_max_pool1d_with_indices", aliases=("adaptive_max_pool1d",))
-def adaptive_max_pool1d_with_indices(input, output_size, return_indices=True):
+def adaptive_max_pool1d_with_indices(input: Tensor, output_size: int | Sequence[int], return_indices: bool = True):
     """:func:`adaptive_max_pool1d`, and the places of the maxima."""
     return _adaptive_max_results(1, input, output_size, True)
 
 
 @composite(name="nn.functional.adaptive_max_pool2d_with_indices")
-def adaptive_max_pool2d_with_indices(input, output_size, return_indices=True):
+def adaptive_max_pool2d_with_indices(input: Tensor, output_size: int | Sequence[int], return_indices: bool = True):
     """:func:`adaptive_max_pool2d`, and the places of the maxima."""
     return _adaptive_max_results(2, input, output_size, True)
 
 
 @composite(name="nn.functional.adaptive_max_pool3d_with_indices")
-def adaptive_max_pool3d_with_indices(input, output_size, return_indices=True):
+def adaptive_max_pool3d_with_indices(input: Tensor, output_size: int | Sequence[int], return_indices: bool = True):
     """:func:`adaptive_max_pool3d`, and the places of the maxima."""
     return _adaptive_max_results(3, input, output_size, True)
 
@@ -308,13 +314,15 @@ def _lp_samples(*shape: int):
 
 
 @composite(name="nn.functional.lp_pool1d", samples=_lp_samples(2, 5))
-def lp_pool1d(input, norm_type, kernel_size, stride=None, ceil_mode=False):
+def lp_pool1d(input: Tensor, norm_type: float, kernel_size: int, stride: int | Sequence[int] | None = None, ceil_mode: bool = False) -> Tensor:
     """:func:`lp_pool2d` of an input (N, C, L) or (C, L)."""
     return _lp_pooled(1, input, norm_type, kernel_size, stride, ceil_mode)
 
 
 @composite(name="nn.functional.lp_pool2d", samples=_lp_samples(2, 4, 4))
-def lp_pool2d(input, norm_type, kernel_size, stride=None, ceil_mode=False):
+def lp_pool2d(
+    input: Tensor, norm_type: float, kernel_size: int | Sequence[int], stride: int | Sequence[int] | None = None, ceil_mode: bool = False
+) -> Tensor:
     r""":math:`(\sum x^p)^{1/p}` over each window of an input (N, C, H, W) or (C, H, W), with p = ``norm_type``.
 
     The windows are those of :func:`avg_pool2d`.
@@ -323,7 +331,9 @@ def lp_pool2d(input, norm_type, kernel_size, stride=None, ceil_mode=False):
 
 
 @composite(name="nn.functional.lp_pool3d", samples=_lp_samples(1, 2, 3, 2))
-def lp_pool3d(input, norm_type, kernel_size, stride=None, ceil_mode=False):
+def lp_pool3d(
+    input: Tensor, norm_type: float, kernel_size: int | Sequence[int], stride: int | Sequence[int] | None = None, ceil_mode: bool = False
+) -> Tensor:
     """:func:`lp_pool2d` of an input (N, C, D, H, W) or (C, D, H, W)."""
     return _lp_pooled(3, input, norm_type, kernel_size, stride, ceil_mode)
 
@@ -378,7 +388,9 @@ def _max_unpooled(dims: int, input, indices, kernel_size, stride, padding, outpu
     name="nn.functional.max_unpool1d",
     samples=lambda make: [Sample(make(2, 3), make(2, 3, requires_grad=False).argsort(1) * 2, 2)],
 )
-def max_unpool1d(input, indices, kernel_size, stride=None, padding=0, output_size=None):
+def max_unpool1d(
+    input: Tensor, indices: Tensor, kernel_size: int | Sequence[int], stride: int | Sequence[int] | None = None, padding: int | Sequence[int] = 0, output_size: int | Sequence[int] | None = None
+) -> Tensor:
     """:func:`max_unpool2d` of an input (N, C, L) or (C, L)."""
     return _max_unpooled(1, input, indices, kernel_size, stride, padding, output_size)
 
@@ -395,7 +407,14 @@ def max_unpool1d(input, indices, kernel_size, stride=None, padding=0, output_siz
         ErrorSample(ValueError, "invalid output_size", make(1, 2, 2), make(1, 2, 2).long(), 2, output_size=(9, 9)),
     ],
 )
-def max_unpool2d(input, indices, kernel_size, stride=None, padding=0, output_size=None):
+def max_unpool2d(
+    input: Tensor,
+    indices: Tensor,
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    padding: int | Sequence[int] = 0,
+    output_size: int | Sequence[int] | None = None,
+) -> Tensor:
     """Puts the maxima that :func:`max_pool2d` found back where they were; zeros elsewhere.
 
     ``indices`` are those of the pool with ``return_indices``; ``output_size`` tells apart the input sizes that pool to
@@ -408,6 +427,13 @@ def max_unpool2d(input, indices, kernel_size, stride=None, padding=0, output_siz
     name="nn.functional.max_unpool3d",
     samples=lambda make: [Sample(make(2, 1, 1, 4), make(2, 1, 1, 4, requires_grad=False).argsort(3), 2)],
 )
-def max_unpool3d(input, indices, kernel_size, stride=None, padding=0, output_size=None):
+def max_unpool3d(
+    input: Tensor,
+    indices: Tensor,
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    padding: int | Sequence[int] = 0,
+    output_size: int | Sequence[int] | None = None,
+) -> Tensor:
     """:func:`max_unpool2d` of an input (N, C, D, H, W) or (C, D, H, W)."""
     return _max_unpooled(3, input, indices, kernel_size, stride, padding, output_size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import prod
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,6 +12,11 @@ from flambeau.ops.pooling import max_pool_grad
 from flambeau.ops.random import rand
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 from flambeau.ops.windows import per_dim, require_elements
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flambeau.tensor.types import Tensor
 
 
 def _starts(samples: np.ndarray, n: int, pool: int, output: int) -> np.ndarray:
@@ -55,7 +61,7 @@ def _fractional_kernel(x, samples, kernel, outputs):
     method=False,
     backward_name="FractionalMaxPoolBackward0",
 )
-def _fractional_max_pool(input, samples, kernel, outputs):
+def _fractional_max_pool(input: Tensor, samples: Tensor, kernel, outputs):
     """Maxima of windows at random places, and where they are in the plane."""
     shape = (*input._shape[: -len(kernel)], *outputs)
     return (shape, shape), (input._dtype, dtypes.int64), (input, samples), {"kernel": kernel, "outputs": outputs}
@@ -114,8 +120,13 @@ def _errors(dims: int):
 
 @composite(name="nn.functional.fractional_max_pool2d", samples=_samples(2), errors=_errors(2))
 def fractional_max_pool2d(
-    input, kernel_size, output_size=None, output_ratio=None, return_indices=False, _random_samples=None
-):
+    input: Tensor,
+    kernel_size: int | Sequence[int],
+    output_size: int | Sequence[int] | None = None,
+    output_ratio: float | Sequence[float] | None = None,
+    return_indices: bool = False,
+    _random_samples: Tensor | None = None,
+) -> Tensor:
     """Maxima of windows of ``kernel_size`` that stand at pseudo-random steps, so that the size shrinks by any ratio.
 
     Input (N, C, H, W) or (C, H, W). Either ``output_size`` or ``output_ratio`` says how many windows there are.
@@ -126,15 +137,25 @@ def fractional_max_pool2d(
 
 @composite(name="nn.functional.fractional_max_pool3d", samples=_samples(3), errors=_errors(3))
 def fractional_max_pool3d(
-    input, kernel_size, output_size=None, output_ratio=None, return_indices=False, _random_samples=None
-):
+    input: Tensor,
+    kernel_size: int | Sequence[int],
+    output_size: int | Sequence[int] | None = None,
+    output_ratio: float | Sequence[float] | None = None,
+    return_indices: bool = False,
+    _random_samples: Tensor | None = None,
+) -> Tensor:
     """:func:`fractional_max_pool2d` of an input (N, C, D, H, W) or (C, D, H, W)."""
     return _fractional(3, input, kernel_size, output_size, output_ratio, return_indices, _random_samples)
 
 
 @composite(name="nn.functional.fractional_max_pool2d_with_indices")
 def fractional_max_pool2d_with_indices(
-    input, kernel_size, output_size=None, output_ratio=None, return_indices=True, _random_samples=None
+    input: Tensor,
+    kernel_size: int | Sequence[int],
+    output_size: int | Sequence[int] | None = None,
+    output_ratio: float | Sequence[float] | None = None,
+    return_indices: bool = True,
+    _random_samples: Tensor | None = None,
 ):
     """:func:`fractional_max_pool2d`, and the places of the maxima."""
     return _fractional(2, input, kernel_size, output_size, output_ratio, True, _random_samples)
@@ -142,7 +163,12 @@ def fractional_max_pool2d_with_indices(
 
 @composite(name="nn.functional.fractional_max_pool3d_with_indices")
 def fractional_max_pool3d_with_indices(
-    input, kernel_size, output_size=None, output_ratio=None, return_indices=True, _random_samples=None
+    input: Tensor,
+    kernel_size: int | Sequence[int],
+    output_size: int | Sequence[int] | None = None,
+    output_ratio: float | Sequence[float] | None = None,
+    return_indices: bool = True,
+    _random_samples: Tensor | None = None,
 ):
     """:func:`fractional_max_pool3d`, and the places of the maxima."""
     return _fractional(3, input, kernel_size, output_size, output_ratio, True, _random_samples)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from flambeau import dispatch
@@ -9,6 +11,10 @@ from flambeau.core import dtypes
 from flambeau.ops.comparison import where
 from flambeau.ops.record import Sample, op
 from flambeau.ops.reduction import of_dims, one_dim, one_dim_samples, reduced_shape, restore, wrap_dims
+
+if TYPE_CHECKING:
+    from flambeau.core.dtypes import dtype
+    from flambeau.tensor.types import Tensor
 
 
 def leave_one_out(x, dim: int):
@@ -54,7 +60,7 @@ def _prod_gradient(g, input, out, dim, keepdim):
     overload=of_dims,
     samples=lambda make: [Sample(make(3, 2)), *one_dim_samples(make), Sample(make(0)), Sample(make(2, 3).relu(), 1)],
 )
-def prod(input, dim=None, keepdim=False, *, dtype=None):
+def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: dtype | None = None):
     r"""The product :math:`\prod_i x_i` over ``dim`` (an int; all dims without it). The gradient is right where elements are 0.
 
     Integers and booleans multiply to ``int64`` unless ``dtype`` says otherwise.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,6 +23,13 @@ from flambeau.engine import streams as engine_streams
 from flambeau.ops.creation import empty_like, made, place_of, sizes_of
 from flambeau.ops.drawn import drawn_with
 from flambeau.ops.record import ErrorSample, composite
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flambeau.core.dtypes import dtype
+    from flambeau.core.memory_format import layout, memory_format
+    from flambeau.tensor.types import Device, Tensor
 
 Generator.present_state = staticmethod(lambda state: dispatch.wrap(state))
 native.provide = engine_streams.kernel
@@ -76,7 +83,7 @@ _MADE: dict[str, Any] = {
 
 @composite(**_MADE)
 def rand(
-    *size, generator=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False, names=None
+    *size: int | Sequence[int], generator: Generator | None = None, dtype: dtype | None = None, layout: layout | None = None, device: Device = None, requires_grad: bool = False, pin_memory: bool = False, names: Any = None
 ):  # fmt: skip
     """Samples of the uniform distribution on [0, 1).
 
@@ -93,7 +100,7 @@ def rand(
 
 @composite(**_MADE)
 def randn(
-    *size, generator=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False, names=None
+    *size: int | Sequence[int], generator: Generator | None = None, dtype: dtype | None = None, layout: layout | None = None, device: Device = None, requires_grad: bool = False, pin_memory: bool = False, names: Any = None
 ):  # fmt: skip
     """Samples of the normal distribution with mean 0 and variance 1 (complex ones share it between their parts).
 
@@ -123,8 +130,8 @@ def _whole(value, name: str, argument: str, position: int) -> int:
     ],
 )  # fmt: skip
 def randint(
-    *args, low=None, high=None, size=None, generator=None, dtype=None, layout=None, device=None, requires_grad=False,
-    pin_memory=False,
+    *args: Any, low: int | None = None, high: int | None = None, size: Sequence[int] | None = None, generator: Generator | None = None, dtype: dtype | None = None, layout: layout | None = None, device: Device = None, requires_grad: bool = False,
+    pin_memory: bool = False,
 ):  # fmt: skip
     """Integers from ``low`` (0 where not given) to ``high - 1``: ``randint(high, size)``, ``randint(low, high, size)``.
 
@@ -161,7 +168,7 @@ def randint(
     method=False, tensors="", out="dtype", errors=lambda make: [ErrorSample(RuntimeError, "negative dimension", -1)]
 )
 def randperm(
-    n, *, generator=None, dtype=dtypes.int64, layout=None, device=None, requires_grad=False, pin_memory=False
+    n: int, *, generator: Generator | None = None, dtype: dtype | None = dtypes.int64, layout: layout | None = None, device: Device = None, requires_grad: bool = False, pin_memory: bool = False
 ):  # fmt: skip
     """The integers ``0 .. n - 1`` in a random order.
 
@@ -184,8 +191,8 @@ def randperm(
     ],
 )  # fmt: skip
 def normal(
-    mean=0.0, std=1.0, size=None, *, generator=None, dtype=None, layout=None, device=None, requires_grad=False,
-    pin_memory=False,
+    mean: Tensor | float = 0.0, std: Tensor | float = 1.0, size: Sequence[int] | None = None, *, generator: Generator | None = None, dtype: dtype | None = None, layout: layout | None = None, device: Device = None, requires_grad: bool = False,
+    pin_memory: bool = False,
 ):  # fmt: skip
     """Samples of normal distributions: one for each element of the tensors ``mean`` and ``std``, or ``size`` of one.
 
@@ -227,7 +234,7 @@ def _like(input, draw, dtype, device, requires_grad, memory_format):
 
 @composite(method=False)
 def rand_like(
-    input, *, generator=None, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, pin_memory=False
+    input: Tensor, *, generator: Generator | None = None, dtype: dtype | None = None, layout: layout | None = None, device: Device = None, requires_grad: bool = False, memory_format: memory_format | None = None, pin_memory: bool = False
 ):  # fmt: skip
     """Samples of the uniform distribution on [0, 1), of ``input``'s shape and dtype."""
     g = _source(generator, "rand_like")
@@ -240,7 +247,7 @@ def rand_like(
 
 @composite(method=False)
 def randn_like(
-    input, *, generator=None, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, pin_memory=False
+    input: Tensor, *, generator: Generator | None = None, dtype: dtype | None = None, layout: layout | None = None, device: Device = None, requires_grad: bool = False, memory_format: memory_format | None = None, pin_memory: bool = False
 ):  # fmt: skip
     """Samples of the standard normal distribution, of ``input``'s shape and dtype."""
     g = _source(generator, "randn_like")
@@ -253,8 +260,8 @@ def randn_like(
 
 @composite(method=False)
 def randint_like(
-    input, *bounds, low=0, high=None, generator=None, dtype=None, layout=None, device=None, requires_grad=False,
-    memory_format=None, pin_memory=False,
+    input: Tensor, *bounds: Any, low: int = 0, high: Tensor | int | None = None, generator: Generator | None = None, dtype: dtype | None = None, layout: layout | None = None, device: Device = None, requires_grad: bool = False,
+    memory_format: memory_format | None = None, pin_memory: bool = False,
 ):  # fmt: skip
     """Integers from ``low`` to ``high - 1``, of ``input``'s shape and dtype: ``(input, high)`` or ``(input, low, high)``."""
     if bounds:
@@ -276,7 +283,7 @@ def randint_like(
     out="any",
     errors=lambda make: [ErrorSample(RuntimeError, "Expected p_in >= 0 && p_in <= 1", make(2, low=1.5, high=2.0))],
 )
-def bernoulli(input, p=None, *, generator=None):
+def bernoulli(input: Tensor, p: Tensor | float | None = None, *, generator: Generator | None = None):
     """Ones with the probabilities in ``input`` (or ``p``), else zeros.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.bernoulli.html
@@ -296,7 +303,7 @@ def bernoulli(input, p=None, *, generator=None):
         ErrorSample(RuntimeError, "prob_dist must be 1 or 2 dim", make(2, 2, 2, low=0.5, high=1.0), 1),
     ],
 )
-def multinomial(input, num_samples, replacement=False, *, generator=None):
+def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, generator: Generator | None = None):
     """``num_samples`` indices from each row of ``input``, in proportion to its (non-negative) entries.
 
     >>> import flambeau as torch
@@ -314,7 +321,7 @@ def multinomial(input, num_samples, replacement=False, *, generator=None):
 @composite(
     method=False, errors=lambda make: [ErrorSample(RuntimeError, "invalid Poisson rate", make(2, low=-2.0, high=-1.0))]
 )
-def poisson(input, generator=None):
+def poisson(input: Tensor, generator: Generator | None = None):
     """Samples of Poisson distributions with the rates in ``input``.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.poisson.html
@@ -325,7 +332,7 @@ def poisson(input, generator=None):
 
 
 @composite(method=False, tensors="count prob")
-def binomial(count, prob, generator=None):
+def binomial(count: Tensor, prob: Tensor, generator: Generator | None = None):
     """How many of ``count`` trials succeed, each with chance ``prob``."""
     if count._storage.is_meta:
         return empty_like(count)
@@ -336,21 +343,21 @@ def binomial(count, prob, generator=None):
 
 
 @composite(name="Tensor.uniform_")
-def uniform_(input, from_=0.0, to=1.0, *, generator=None):
+def uniform_(input: Tensor, from_: float = 0.0, to: float = 1.0, *, generator: Generator | None = None):
     """Fills with samples of the uniform distribution on [from, to)."""
     g = _source(generator, "uniform_")
     return _fill(input, "UniformBackward0", lambda size: streams.uniform(g, size, from_, to, input.dtype.np))
 
 
 @composite(name="Tensor.normal_")
-def normal_(input, mean=0.0, std=1.0, *, generator=None):
+def normal_(input: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None):
     """Fills with samples of the normal distribution."""
     g = _source(generator, "normal_")
     return _fill(input, "NormalBackward0", lambda size: streams.normal(g, size, mean, std, input.dtype.np, input.is_contiguous()))
 
 
 @composite(name="Tensor.random_")
-def random_(input, *bounds, to=None, generator=None):
+def random_(input: Tensor, *bounds: Any, to: int | None = None, generator: Generator | None = None):
     """Fills with integers: ``random_(from, to)`` or ``random_(to)`` below ``to``, ``random_()`` over all that the dtype counts."""
     g = _source(generator, "random_")
     if not bounds and to is None:
@@ -365,7 +372,7 @@ def random_(input, *bounds, to=None, generator=None):
 
 
 @composite(name="Tensor.bernoulli_")
-def bernoulli_(input, p=0.5, *, generator=None):
+def bernoulli_(input: Tensor, p: Tensor | float = 0.5, *, generator: Generator | None = None):
     """Fills with ones, with probability ``p`` (a number or a tensor that broadcasts), and zeros."""
     g, d = _source(generator, "bernoulli_"), input.dtype.np
     if isinstance(p, dispatch.Tensor) and not input._storage.is_meta:
@@ -374,28 +381,28 @@ def bernoulli_(input, p=0.5, *, generator=None):
 
 
 @composite(name="Tensor.exponential_")
-def exponential_(input, lambd=1.0, *, generator=None):
+def exponential_(input: Tensor, lambd: float = 1.0, *, generator: Generator | None = None):
     r"""Fills with samples of the exponential distribution, :math:`f(x) = \lambda e^{-\lambda x}`."""
     g = _source(generator, "exponential_")
     return _fill(input, "ExponentialBackward0", lambda size: streams.exponential(g, size, lambd, input.dtype.np))
 
 
 @composite(name="Tensor.geometric_")
-def geometric_(input, p, *, generator=None):
+def geometric_(input: Tensor, p: float, *, generator: Generator | None = None):
     """Fills with how many trials, each with chance ``p``, it takes to succeed."""
     g = _source(generator, "geometric_")
     return _fill(input, "GeometricBackward0", lambda size: streams.geometric(g, size, p, input.dtype.np))
 
 
 @composite(name="Tensor.cauchy_")
-def cauchy_(input, median=0.0, sigma=1.0, *, generator=None):
+def cauchy_(input: Tensor, median: float = 0.0, sigma: float = 1.0, *, generator: Generator | None = None):
     """Fills with samples of the Cauchy distribution."""
     g = _source(generator, "cauchy_")
     return _fill(input, "CauchyBackward0", lambda size: streams.cauchy(g, size, median, sigma, input.dtype.np))
 
 
 @composite(name="Tensor.log_normal_")
-def log_normal_(input, mean=1.0, std=2.0, *, generator=None):
+def log_normal_(input: Tensor, mean: float = 1.0, std: float = 2.0, *, generator: Generator | None = None):
     """Fills with samples whose logarithms are normally distributed with ``mean`` and ``std``."""
     g = _source(generator, "log_normal_")
     return _fill(input, "LogNormalBackward0", lambda size: streams.log_normal(g, size, mean, std, input.dtype.np))
@@ -449,25 +456,25 @@ def _dropped(input, p: float, train: bool, *, features: bool = False, alpha: boo
 
 
 @composite(tensors="input", method=False)
-def dropout(input, p, train):
+def dropout(input: Tensor, p: float, train: bool):
     """``input`` with elements dropped with probability ``p`` where ``train``; see :func:`nn.functional.dropout`."""
     return _dropped(input, p, train)
 
 
 @composite(tensors="input", method=False)
-def feature_dropout(input, p, train):
+def feature_dropout(input: Tensor, p: float, train: bool):
     """``input`` with whole channels dropped with probability ``p`` where ``train``."""
     return _dropped(input, p, train, features=True)
 
 
 @composite(tensors="input", method=False)
-def alpha_dropout(input, p, train):
+def alpha_dropout(input: Tensor, p: float, train: bool):
     """``input`` with elements set to SELU's floor; see :func:`nn.functional.alpha_dropout`."""
     return _dropped(input, p, train, alpha=True)
 
 
 @composite(tensors="input", method=False)
-def feature_alpha_dropout(input, p, train):
+def feature_alpha_dropout(input: Tensor, p: float, train: bool):
     """``input`` with whole channels set to SELU's floor; see :func:`nn.functional.feature_alpha_dropout`."""
     return _dropped(input, p, train, features=True, alpha=True)
 
@@ -482,7 +489,7 @@ def _dropout_errors(*shape: int) -> dict:
 
 
 @composite(name="nn.functional.dropout", **_dropout_errors(3))
-def functional_dropout(input, p=0.5, training=True, inplace=False):
+def functional_dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False):
     """In training each element becomes 0 with probability ``p``, and the others grow by 1 / (1 - p).
 
     >>> import flambeau as torch
@@ -497,7 +504,7 @@ def functional_dropout(input, p=0.5, training=True, inplace=False):
 
 
 @composite(name="nn.functional.alpha_dropout", **_dropout_errors(3))
-def functional_alpha_dropout(input, p=0.5, training=False, inplace=False):
+def functional_alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False):
     """Dropout that goes with SELU: it keeps mean and variance.
 
     Klambauer et al. (2017), "Self-normalizing neural networks".
@@ -508,7 +515,7 @@ def functional_alpha_dropout(input, p=0.5, training=False, inplace=False):
 
 
 @composite(name="nn.functional.feature_alpha_dropout", **_dropout_errors(2, 3))
-def functional_feature_alpha_dropout(input, p=0.5, training=False, inplace=False):
+def functional_feature_alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False):
     """Alpha dropout of whole channels: ``input`` is (N, C, ...)."""
     _check_probability(p)
     return _dropped(input, p, training, features=True, alpha=True, inplace=inplace)
@@ -529,7 +536,7 @@ def _dropped_channels(input, p: float, training: bool, inplace: bool, batched: b
         ErrorSample(RuntimeError, "Expected 2D or 3D input", make(3)),
     ],
 )
-def dropout1d(input, p=0.5, training=True, inplace=False):
+def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False):
     """Dropout of whole channels of (N, C, L) or (C, L).
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.dropout1d.html
@@ -545,7 +552,7 @@ def dropout1d(input, p=0.5, training=True, inplace=False):
 
 
 @composite(name="nn.functional.dropout2d", **_dropout_errors(2, 3, 2, 2))
-def dropout2d(input, p=0.5, training=True, inplace=False):
+def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False):
     """Dropout of whole channels of (N, C, H, W). As in PyTorch 3-D input is taken as (N, C, L), with a warning.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.dropout2d.html
@@ -562,7 +569,7 @@ def dropout2d(input, p=0.5, training=True, inplace=False):
 
 
 @composite(name="nn.functional.dropout3d", **_dropout_errors(2, 3, 2, 2, 2))
-def dropout3d(input, p=0.5, training=True, inplace=False):
+def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False):
     """Dropout of whole channels of (N, C, D, H, W) or (C, D, H, W).
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.dropout3d.html

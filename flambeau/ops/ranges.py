@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import platform
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +20,11 @@ from flambeau.core.scalars import as_python, fitting
 from flambeau.ops.creation import finish
 from flambeau.ops.numerics import fused_multiply_add
 from flambeau.ops.record import ErrorSample, Sample, composite
+
+if TYPE_CHECKING:
+    from flambeau.core.dtypes import dtype
+    from flambeau.core.memory_format import layout
+    from flambeau.tensor.types import Device, Number, Tensor
 
 _VECTOR = 16 if platform.machine().lower() in ("aarch64", "arm64") else 32
 """Bytes of the vectors in which PyTorch's ``arange`` counts: those of AVX2, also where the processor has wider ones."""
@@ -70,7 +76,17 @@ def _in_vectors(make: Callable, of_vector: Callable, n: int, dtype: dtypes.dtype
         ErrorSample(RuntimeError, "unsupported range", 0, float("inf"), 1),
     ],
 )  # fmt: skip
-def arange(*bounds, start=0, end=None, step=1, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
+def arange(
+    *bounds: Any,
+    start: Number | complex = 0,
+    end: Number | complex | None = None,
+    step: Number | complex = 1,
+    dtype: dtype | None = None,
+    layout: layout | None = None,
+    device: Device = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+) -> Tensor:
     """``start, start + step, ...`` below ``end``; ``int64`` where all are integers, else the default dtype.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.arange.html
@@ -129,7 +145,17 @@ def _count(start, end, step, dtype: dtypes.dtype) -> int:
 
 
 @composite(method=False, tensors="", name="range", out="row")
-def range_(start=0, end=None, step=1, *, dtype=None, device=None, requires_grad=False, layout=None, out=None):
+def range_(
+    start: Number | complex = 0,
+    end: Number | complex | None = None,
+    step: Number | complex = 1,
+    *,
+    dtype: dtype | None = None,
+    device: Device = None,
+    requires_grad: bool = False,
+    layout: layout | None = None,
+    out: Any = None,
+):
     """As :func:`arange` with ``end`` included (deprecated in PyTorch)."""
     warn(
         "torch.range is deprecated and will be removed in a future release because its behavior is inconsistent with "
@@ -170,7 +196,17 @@ def _bounds(name: str, start, end, steps, dtype) -> tuple:
         ErrorSample(RuntimeError, "value cannot be converted to type uint8_t without overflow", 0, 300, 2, dtype=dtypes.uint8),
     ],
 )  # fmt: skip
-def linspace(start, end, steps, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
+def linspace(
+    start: Tensor | Number | complex,
+    end: Tensor | Number | complex,
+    steps: int,
+    *,
+    dtype: dtype | None = None,
+    layout: layout | None = None,
+    device: Device = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+) -> Tensor:
     """``steps`` numbers from ``start`` to ``end``, both included, evenly spaced."""
     start, end, steps, d = _bounds("linspace", start, end, steps, dtype)
     if steps == 1:
@@ -213,7 +249,18 @@ def _rounded(x, dtype: dtypes.dtype) -> np.ndarray:
     samples=lambda make: [Sample(0, 2, 3), Sample(-1.0, 1.0, 4, base=2.0), Sample(0, 4, 5, dtype=dtypes.int32)],
     errors=lambda make: [ErrorSample(RuntimeError, "number of steps must be non-negative", 0, 1, -1)],
 )  # fmt: skip
-def logspace(start, end, steps, base=10.0, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
+def logspace(
+    start: Tensor | Number | complex,
+    end: Tensor | Number | complex,
+    steps: int,
+    base: float = 10.0,
+    *,
+    dtype: dtype | None = None,
+    layout: layout | None = None,
+    device: Device = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+) -> Tensor:
     """``base`` to the powers of :func:`linspace`."""
     start, end, steps, d = _bounds("logspace", start, end, steps, dtype)
     base = _number(base, "logspace", "base")

@@ -29,6 +29,7 @@ from flambeau.core.results import return_type
 from flambeau.dispatch import grad_mode
 from flambeau.ops.autocasting import POLICIES
 from flambeau.ops.spelling import in_other_words
+from flambeau.ops.wrong_tensors import wrong_tensor
 
 registry: dict[str, Op] = {}
 """Every op by its full name: ``"add"``, ``"nn.functional.relu"``, ``"linalg.inv"``, ``"Tensor.view"``."""
@@ -223,27 +224,27 @@ plain: set[type] = {int, float, bool, complex, str}
 def public_function(record: Op, slots: Any = dispatch) -> Callable:
     """The function users call: records the op, writes ``out=``, and explains a call that does not fit."""
     check = record.check
-    code = check.__code__
-    names = code.co_varnames[: code.co_argcount]
     slot = {"op": "record", "pointwise": "record_pointwise", "view": "view", "composite": "compose"}[record.form]
     composed, makes = slot == "compose", record.out in ("dtype", "row")
     recipes, autocast, policy = record.recipes, dispatch.autocast, POLICIES.get(record.name)
 
-    def explained(error: Exception, args: tuple, kwargs: dict):
-        """Raises what the error means, or returns the result for other spellings of the arguments."""
+    def explained(called: Callable, error: Exception, args: tuple, kwargs: dict):
+        """Raises what an error means, or returns the result for other spellings of the arguments; ``NotImplemented``: it says all."""
         if isinstance(error, MemoryError):
             raise out_of_memory(error) from None
-        if isinstance(error, AttributeError):
-            meant = not_a_tensor(record, names, args, kwargs, str(error))
+        text = str(error) if isinstance(error, TypeError) else ""
+        own = text.startswith(check.__qualname__ + "() ")
+        if own and "invalid combination" in text:
+            return NotImplemented
+        if own:  # Python refuses to bind the arguments
+            meant = in_other_words(record.short_name, check, args, kwargs)
             if meant is None:
-                raise error
-            raise meant from error
-        if not str(error).startswith(check.__qualname__ + "() "):
-            raise error  # not from Python's refusal to bind the arguments
-        meant = in_other_words(record.short_name, check, args, kwargs)
-        if meant is None:
-            raise explain_arguments(record.short_name, check, args, kwargs, error) from None
-        return getattr(dispatch, slot)(record, *meant)
+                raise explain_arguments(record.short_name, check, args, kwargs, error) from None
+            return getattr(dispatch, slot)(record, *meant)
+        wrong = wrong_tensor(called, args, kwargs)
+        if wrong is not None:
+            raise wrong from None
+        return NotImplemented
 
     def function(*args, **kwargs):
         watch = slots.watch
@@ -284,8 +285,10 @@ def public_function(record: Op, slots: Any = dispatch) -> Callable:
                 return result
         try:
             result = getattr(dispatch, slot)(record, args, kwargs)
-        except (TypeError, MemoryError, AttributeError) as error:
-            result = explained(error, args, kwargs)
+        except Exception as error:
+            result = explained(function, error, args, kwargs)
+            if result is NotImplemented:
+                raise
         return result if out is None else dispatch.write_out(record, result, out)
 
     function.__name__ = function.__qualname__ = record.short_name
@@ -317,24 +320,6 @@ def _autocast(policy: str | Callable, function: Callable, args: tuple, kwargs: d
         return function(*args, **kwargs)
     finally:
         dispatch.autocast.cast = cast
-
-
-def not_a_tensor(record: Op, names: tuple[str, ...], args: tuple, kwargs: dict, error: str) -> TypeError | None:
-    """The error for a call one of whose tensor arguments is something else; ``None`` where that is not so.
-
-    Behind the first, which is always a tensor, it is the one that ``error`` says has no such attribute, of a composite any.
-    """
-    composed = record.form == "composite"
-    for i, argument in enumerate(dict.fromkeys([*record.tensors, *names]) if composed else record.tensors):
-        name = argument.lstrip("*")
-        place = names.index(name) if name in names else i
-        given = args[place] if place < len(args) else kwargs.get(name)
-        kind = type(given).__name__
-        if isinstance(given, dispatch.Tensor) or kind in ("list", "tuple") and argument[0] == "*":
-            continue
-        if i == 0 or (given is not None or composed) and error.startswith(f"'{kind}' object has no attribute"):
-            return TypeError(f"{record.short_name}(): argument '{name}' (position {place + 1}) must be Tensor, not {kind}")
-    return None
 
 
 class Sample:

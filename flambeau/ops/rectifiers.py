@@ -5,6 +5,8 @@ The functions with a leading underscore are the elementwise records behind ``nn.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from flambeau import dispatch
@@ -19,6 +21,10 @@ from flambeau.ops.record import ErrorSample, Sample, composite, op, pointwise, r
 from flambeau.ops.refusals import ALL_BUT_FLOATING, NOT_REAL_NUMBERS, refuse
 from flambeau.ops.trigonometric import tanh
 
+if TYPE_CHECKING:
+    from flambeau.core.random import Generator
+    from flambeau.tensor.types import Number, Tensor
+
 
 def activate(function, input, inplace: bool, *args):
     """``function(input, *args)``, written into ``input`` where ``inplace``."""
@@ -30,7 +36,7 @@ def in_place_name(name: str, function) -> None:
     if not hasattr(function, "op"):
         function.op = registry[f"nn.functional.{name}"]  # what is said of in-place forms of an op is said of this one
 
-    def check(input, *args, **kwargs):
+    def check(input: Tensor, *args: Any, **kwargs: Any):
         return dispatch.inplace(function, input, args, kwargs)
 
     check.__doc__ = f"In-place version of :func:`torch.nn.functional.{name}`."
@@ -52,7 +58,7 @@ def with_inplace(low: float = -2.0, high: float = 2.0, **kwargs):
     grad={"g": lambda g, out: _where_active(g, out)},
     method=False,
 )
-def _where_active(g, out):
+def _where_active(g: Tensor | Number | complex, out: Tensor | Number | complex):
     """The gradient of :func:`relu`: ``g`` where the result ``out`` is not 0."""
     return (g, out), {}
 
@@ -65,7 +71,7 @@ def _where_active(g, out):
     samples=samples.unary(),
     errors=lambda make: [ErrorSample(RuntimeError, "Boolean inputs not supported", make(2) > 0)],
 )
-def relu(input):
+def relu(input: Tensor):
     r"""Element-wise rectifier :math:`\max(0, x)`.
 
     >>> import flambeau as torch
@@ -81,7 +87,7 @@ def relu(input):
 
 
 @composite(name="nn.functional.relu", samples=with_inplace())
-def functional_relu(input, inplace=False):
+def functional_relu(input: Tensor, inplace: bool = False) -> Tensor:
     r"""Element-wise rectifier :math:`\max(0, x)`."""
     return activate(relu, input, inplace)
 
@@ -97,7 +103,7 @@ def _hardtanh_kernel(x, low, high):
     method=False,
     backward_name="HardtanhBackward0",
 )
-def _hardtanh(input, low, high):
+def _hardtanh(input: Tensor, low, high):
     """``input`` between two bounds, without gradient at them."""
     if input._dtype.kind == dtypes.BOOLEAN:
         raise RuntimeError("Bool inputs not supported for hardtanh")
@@ -114,7 +120,7 @@ def _hardtanh(input, low, high):
     samples=with_inplace(min_val=-0.5, max_val=0.7),
     errors=lambda make: [ErrorSample(ValueError, "min_val cannot be greater than max_val", make(2), 1.0, -1.0)],
 )
-def hardtanh(input, min_val=-1.0, max_val=1.0, inplace=False):
+def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
     """``input`` with values below ``min_val`` and above ``max_val`` replaced by these bounds."""
     if min_val > max_val:
         raise ValueError(f"min_val cannot be greater than max_val: got {min_val} and {max_val}")
@@ -122,7 +128,7 @@ def hardtanh(input, min_val=-1.0, max_val=1.0, inplace=False):
 
 
 @composite(name="nn.functional.relu6", samples=with_inplace())
-def relu6(input, inplace=False):
+def relu6(input: Tensor, inplace: bool = False) -> Tensor:
     r"""Element-wise :math:`\min(\max(0, x), 6)`."""
     return activate(_hardtanh, input, inplace, 0, 6)
 
@@ -134,13 +140,13 @@ def relu6(input, inplace=False):
     method=False,
     backward_name="LeakyReluBackward0",
 )
-def _leaky_relu(input, slope):
+def _leaky_relu(input: Tensor, slope):
     refuse("leaky_relu_cpu", input, kinds=ALL_BUT_FLOATING)
     return (input,), {"slope": float(slope)}
 
 
 @composite(name="nn.functional.leaky_relu", samples=with_inplace(negative_slope=0.2))
-def leaky_relu(input, negative_slope=0.01, inplace=False):
+def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """Element-wise ``input``, its negative values multiplied by ``negative_slope``."""
     return activate(_leaky_relu, input, inplace, negative_slope)
 
@@ -156,7 +162,7 @@ def leaky_relu(input, negative_slope=0.01, inplace=False):
     method=False,
     backward_name="PreluKernelBackward0",
 )
-def _prelu(input, weight):
+def _prelu(input: Tensor, weight: Tensor | Number | complex):
     refuse("prelu_cpu", input, kinds=ALL_BUT_FLOATING)
     return (input, weight), {}
 
@@ -171,7 +177,7 @@ def _prelu(input, weight):
     ],
     errors=lambda make: [ErrorSample(RuntimeError, "Mismatch of parameter numbers", make(2, 3), make(4))],
 )
-def prelu(input, weight):
+def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """Element-wise ``input``, its negative values multiplied by ``weight``: one number, or one for each channel (dim 1).
 
     He et al. (2015), "Delving deep into rectifiers".
@@ -204,13 +210,19 @@ def _draw_slopes(x, lower, upper):
 
 
 @op(kernel=_draw_slopes, eager=True, method=False)
-def _random_slopes(input, lower, upper):
+def _random_slopes(input: Tensor, lower, upper):
     """1 for positive elements; for each other one a number drawn from the default generator."""
     return None, input._dtype, (input,), {"lower": float(lower), "upper": float(upper)}
 
 
 @composite(layout=layouts.row_major, method=False, inplace=True)
-def rrelu(input, lower=1 / 8, upper=1 / 3, training=False, generator=None):
+def rrelu(
+    input: Tensor,
+    lower: Number | complex = 1 / 8,
+    upper: Number | complex = 1 / 3,
+    training: bool = False,
+    generator: Generator | None = None,
+):
     """Leaky rectifier with a random slope; see :func:`torch.nn.functional.rrelu`."""
     if not training:
         return _leaky_relu(input, (lower + upper) / 2)
@@ -219,7 +231,9 @@ def rrelu(input, lower=1 / 8, upper=1 / 3, training=False, generator=None):
 
 
 @composite(name="nn.functional.rrelu", samples=with_inplace())
-def functional_rrelu(input, lower=1 / 8, upper=1 / 3, training=False, inplace=False):
+def functional_rrelu(
+    input: Tensor, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False, inplace: bool = False
+) -> Tensor:
     """Leaky rectifier whose slope for negative values is drawn from [``lower``, ``upper``) in training, else their mean.
 
     Xu et al. (2015), "Empirical evaluation of rectified activations in convolutional network".
@@ -241,7 +255,7 @@ def _lower_threshold(b, x, threshold, value):
     method=False,
     samples=samples.unary(threshold=0.1, value=5.0),
 )
-def threshold(input, threshold, value):
+def threshold(input: Tensor, threshold: Number | complex, value: Number | complex):
     """Element-wise ``input`` where it is greater than ``threshold``, else ``value``."""
     refuse("threshold_cpu", input, kinds=NOT_REAL_NUMBERS)
     d = input._dtype
@@ -250,7 +264,7 @@ def threshold(input, threshold, value):
 
 
 @composite(name="nn.functional.threshold", samples=with_inplace(threshold=0.1, value=5.0))
-def functional_threshold(input, threshold, value, inplace=False):
+def functional_threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
     """Element-wise ``input`` where it is greater than ``threshold``, else ``value``."""
     return activate(_threshold, input, inplace, threshold, value)
 
@@ -269,7 +283,7 @@ _threshold = threshold
     aliases=("nn.functional.hardshrink",),
     samples=samples.unary(),
 )
-def hardshrink(input, lambd=0.5):
+def hardshrink(input: Tensor, lambd: Number | complex = 0.5):
     r"""Element-wise ``input``, with 0 where :math:`|x| \le lambd`."""
     refuse("hardshrink_cpu", input, kinds=ALL_BUT_FLOATING)
     return (input,), {"lambd": float(lambd)}
@@ -289,7 +303,7 @@ def _lower_softshrink(b, x, lambd):
     samples=samples.unary(),
     errors=lambda make: [ErrorSample(RuntimeError, "lambda must be in range", make(2), -1)],
 )
-def softshrink(input, lambd=0.5):
+def softshrink(input: Tensor, lambd: Number | complex = 0.5):
     r"""Element-wise ``input`` moved towards 0 by ``lambd``, and 0 where :math:`|x| \le lambd`."""
     refuse("softshrink_check", input, kinds=ALL_BUT_FLOATING)
     limit = dtypes.finfo(input._dtype).max
@@ -301,7 +315,7 @@ def softshrink(input, lambd=0.5):
 
 
 @composite(name="nn.functional.tanhshrink", samples=samples.unary())
-def tanhshrink(input):
+def tanhshrink(input: Tensor) -> Tensor:
     r"""Element-wise :math:`x - \tanh(x)`."""
     return input - tanh(input)
 
@@ -316,13 +330,13 @@ def tanhshrink(input):
     method=False,
     backward_name="HardswishBackward0",
 )
-def _hardswish(input):
+def _hardswish(input: Tensor):
     refuse("hardswish_cpu", input, kinds=ALL_BUT_FLOATING)
     return (input,), {}
 
 
 @composite(name="nn.functional.hardswish", samples=with_inplace())
-def hardswish(input, inplace=False):
+def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     r"""Element-wise :math:`x \cdot \min(\max(x + 3, 0), 6) / 6`. Howard et al. (2019), "Searching for MobileNetV3"."""
     return activate(_hardswish, input, inplace)
 
@@ -338,13 +352,13 @@ _ONE_SIXTH = float(np.float32(1 / 6))
     method=False,
     backward_name="HardsigmoidBackward0",
 )
-def _hardsigmoid(input):
+def _hardsigmoid(input: Tensor):
     refuse("hardsigmoid_cpu", input, kinds=ALL_BUT_FLOATING)
     return (input,), {}
 
 
 @composite(name="nn.functional.hardsigmoid", samples=with_inplace())
-def hardsigmoid(input, inplace=False):
+def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     r"""Element-wise :math:`\min(\max(x + 3, 0), 6) / 6`."""
     return activate(_hardsigmoid, input, inplace)
 

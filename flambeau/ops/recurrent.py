@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -27,6 +27,9 @@ from flambeau.ops.joining import cat
 from flambeau.ops.record import Sample, op
 from flambeau.ops.rectifiers import relu
 from flambeau.ops.trigonometric import tanh
+
+if TYPE_CHECKING:
+    from flambeau.tensor.types import Tensor
 
 
 class _Arrays:
@@ -308,7 +311,21 @@ def _gradient_kernel(*values, **attrs):
     outputs=("x", "product", "input", "first", "first_cell"),
     method=False,
 )
-def _recurrence_grad(g, ginner, ggates, outputs, inner, gates, h, c, w_ih, w_hh, mode, sizes, reverse):
+def _recurrence_grad(
+    g: Tensor,
+    ginner: Tensor,
+    ggates: Tensor,
+    outputs: Tensor,
+    inner: Tensor,
+    gates: Tensor,
+    h: Tensor,
+    c: Tensor,
+    w_ih: Tensor,
+    w_hh: Tensor,
+    mode,
+    sizes: int | Sequence[int],
+    reverse,
+):
     """The gradients that ``_recurrence`` needs: of the input's share of the gates and, of a GRU, of the state's; of the
     input, where ``w_ih`` is given; of the states."""
     rows = outputs._shape[0]
@@ -358,7 +375,18 @@ def _samples(make):
     method=False,
     samples=_samples,
 )
-def recurrence(input, h, c, w_ih, w_hh, bias, hidden_bias, mode, sizes, reverse):
+def recurrence(
+    input: Tensor,
+    h: Tensor,
+    c: Tensor,
+    w_ih: Tensor,
+    w_hh: Tensor,
+    bias: Tensor,
+    hidden_bias: Tensor,
+    mode,
+    sizes: int | Sequence[int],
+    reverse,
+):
     """All steps of a layer in one direction.
 
     ``input`` is (rows, features); ``h`` and, of an LSTM, ``c`` (batch, width) are the first state; ``w_ih``

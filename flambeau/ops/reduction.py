@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import prod as product
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +14,12 @@ from flambeau.core.size import wrap_dim
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 from flambeau.ops.refusals import refuse, refuse_complex
 from flambeau.ops.views import reshaped
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flambeau.core.dtypes import dtype
+    from flambeau.tensor.types import Tensor
 
 # --- what reductions share -----------------------------------------------------------------------------------
 
@@ -156,7 +163,7 @@ def _expand_sum(e, x, dim, keepdim):
 
 
 @op(expand=_expand_sum, kernel=_sum_kernel, out="dtype", samples=reduction_samples, errors=_dim_errors, grad={"input": spread}, overload=of_dims)
-def sum_(input, dim=None, keepdim=False, *, dtype=None):
+def sum_(input: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = False, *, dtype: dtype | None = None):
     """The sum over ``dim`` (an int or a tuple of ints; all dims without it).
 
     Integers and booleans add up to ``int64`` unless ``dtype`` says otherwise; other inputs keep their dtype.
@@ -184,7 +191,7 @@ def _nansum_gradient(g, input, dim, keepdim):
 
 
 @op(kernel=_nansum_kernel, out="dtype", samples=reduction_samples, grad={"input": _nansum_gradient})
-def nansum(input, dim=None, keepdim=False, *, dtype=None):
+def nansum(input: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = False, *, dtype: dtype | None = None):
     """The sum over ``dim``, where NaN counts as zero.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nansum.html
@@ -205,7 +212,7 @@ def _mean_gradient(g, input_shape, dim, keepdim):
 
 
 @op(expand=lambda e, x, dim, keepdim: e.mean(x, dim, keepdim), kernel=mean_kernel, out="dtype", samples=reduction_samples, errors=_dim_errors, grad={"input": _mean_gradient}, overload=of_dims)
-def mean(input, dim=None, keepdim=False, *, dtype=None):
+def mean(input: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = False, *, dtype: dtype | None = None):
     r"""The mean over ``dim`` (all dims without it): :math:`\frac1n \sum_i x_i`. The input must be floating or complex.
 
     >>> import flambeau as torch
@@ -227,7 +234,9 @@ def mean(input, dim=None, keepdim=False, *, dtype=None):
 
 
 @composite(out=True, samples=reduction_samples)
-def nanmean(input, dim=None, keepdim=False, *, dtype=None):
+def nanmean(
+    input: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = False, *, dtype: dtype | None = None
+) -> Tensor:
     """The mean over ``dim`` of the elements that are not NaN.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nanmean.html
@@ -241,7 +250,7 @@ def nanmean(input, dim=None, keepdim=False, *, dtype=None):
 @op(expand=lambda e, x, dim: e.sum(e.map(lambda b, x: b.cast(b.truth(x), dtypes.int64), x), dim, False), kernel=lambda x, dim: np.count_nonzero(x, axis=dim) if dim else x != 0, samples=lambda make: [
     Sample(make(3, 4).relu()), Sample(make(3, 4).relu(), dim=1), Sample(make(2, 3, 4), dim=(0, 2)), Sample(make()),
 ])  # fmt: skip
-def count_nonzero(input, dim=None):
+def count_nonzero(input: Tensor, dim: int | Sequence[int] | None = None):
     """How many elements are not zero, over ``dim``.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.count_nonzero.html
@@ -322,7 +331,7 @@ def _expand_place(e, how, x, dim):
 
 
 @op(expand=_expand_max, kernel=_max_kernel, out="same", grad={"input": _extreme_gradient}, samples=reduction_samples, errors=_extreme_errors)
-def amax(input, dim=(), keepdim=False):
+def amax(input: Tensor, dim: int | Sequence[int] = (), keepdim: bool = False):
     """The greatest element over ``dim``; NaN if one is NaN. Elements that tie share the gradient evenly.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.amax.html
@@ -331,7 +340,7 @@ def amax(input, dim=(), keepdim=False):
 
 
 @op(expand=_expand_min, kernel=_min_kernel, out="same", grad={"input": _extreme_gradient}, samples=reduction_samples, errors=_extreme_errors)
-def amin(input, dim=(), keepdim=False):
+def amin(input: Tensor, dim: int | Sequence[int] = (), keepdim: bool = False):
     """The least element over ``dim``; NaN if one is NaN. Elements that tie share the gradient evenly.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.amin.html
@@ -340,14 +349,14 @@ def amin(input, dim=(), keepdim=False):
 
 
 @op(expand=_expand_max, kernel=_max_kernel, grad={"input": even_gradient}, name="aten.max_all", backward_name="MaxBackward1")
-def _max_all(input):
+def _max_all(input: Tensor):
     """The greatest element of all: what ``max(input)`` records."""
     refuse("max_all", input)
     return _extreme_check("max", input, None, False)
 
 
 @op(expand=_expand_min, kernel=_min_kernel, grad={"input": even_gradient}, name="aten.min_all", backward_name="MinBackward1")
-def _min_all(input):
+def _min_all(input: Tensor):
     """The least element of all: what ``min(input)`` records."""
     refuse("min_all", input)
     return _extreme_check("min", input, None, False)
@@ -395,7 +404,7 @@ def _selecting(arg):
     nondifferentiable=("indices",),
     grad={"input": selected_gradient},
 )
-def _max_dim(input, dim, keepdim=False):
+def _max_dim(input: Tensor, dim: int, keepdim: bool = False):
     """The greatest elements along ``dim`` and where they are: what ``max(input, dim)`` records."""
     return select_check("max", input, dim, keepdim)
 
@@ -408,7 +417,7 @@ def _max_dim(input, dim, keepdim=False):
     nondifferentiable=("indices",),
     grad={"input": selected_gradient},
 )
-def _min_dim(input, dim, keepdim=False):
+def _min_dim(input: Tensor, dim: int, keepdim: bool = False):
     """The least elements along ``dim`` and where they are: what ``min(input, dim)`` records."""
     return select_check("min", input, dim, keepdim)
 
@@ -417,7 +426,7 @@ _three_forms = lambda make: [Sample(make(3, 4)), *one_dim_samples(make), Sample(
 
 
 @composite(out=True, samples=_three_forms, errors=_extreme_errors)
-def max_(input, dim=None, keepdim=False, *, other=None):
+def max_(input: Tensor, dim: Tensor | int | None = None, keepdim: bool = False, *, other: Tensor | None = None):
     """The greatest element: of all (``max(x)``), along a dim (``max(x, dim)`` gives ``(values, indices)``), or of each
     pair (``max(x, other)``, as :func:`maximum`).
 
@@ -436,7 +445,7 @@ def max_(input, dim=None, keepdim=False, *, other=None):
 
 
 @composite(out=True, samples=_three_forms, errors=_extreme_errors)
-def min_(input, dim=None, keepdim=False, *, other=None):
+def min_(input: Tensor, dim: Tensor | int | None = None, keepdim: bool = False, *, other: Tensor | None = None):
     """The least element: of all (``min(x)``), along a dim (``min(x, dim)`` gives ``(values, indices)``), or of each
     pair (``min(x, other)``, as :func:`minimum`). See :func:`max`.
 
@@ -464,7 +473,7 @@ def _aminmax_gradient(gs, input, min, max, dim, keepdim):
     grad={"input": _aminmax_gradient},
     samples=lambda make: [Sample(make(3, 4)), Sample(make(3, 4), dim=1), Sample(make(2, 3), dim=0, keepdim=True)],
 )
-def aminmax(input, *, dim=None, keepdim=False):
+def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False):
     """The least and the greatest element, of all or along ``dim``, as ``(min, max)``.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.aminmax.html
@@ -509,7 +518,7 @@ def _expand_arg(how):
 
 
 @op(expand=_expand_arg("amax"), kernel=_arg_kernel(np.argmax), out="same", samples=lambda make: [Sample(make(3, 4)), *one_dim_samples(make)])
-def argmax(input, dim=None, keepdim=False):
+def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False):
     """The index of the greatest element: along ``dim``, or in the flattened input. NaN counts as greatest.
 
     >>> import flambeau as torch
@@ -522,7 +531,7 @@ def argmax(input, dim=None, keepdim=False):
 
 
 @op(expand=_expand_arg("amin"), kernel=_arg_kernel(np.argmin), out="same", samples=lambda make: [Sample(make(3, 4)), *one_dim_samples(make)])
-def argmin(input, dim=None, keepdim=False):
+def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False):
     """The index of the least element: along ``dim``, or in the flattened input. NaN counts as least.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.argmin.html
@@ -540,7 +549,7 @@ def _truth_check(input, dim, keepdim):
 
 
 @op(lower=lambda b, x, dim, keepdim: b.all(b.truth(x)), reduces=lambda dim, keepdim: dim, kernel=lambda x, dim, keepdim: np.all(x, axis=dim, keepdims=keepdim), out=True, samples=reduction_samples)
-def all_(input, dim=None, keepdim=False):
+def all_(input: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = False):
     """Whether every element over ``dim`` is true (not zero). ``uint8`` stays ``uint8``, as in PyTorch.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.all.html
@@ -549,7 +558,7 @@ def all_(input, dim=None, keepdim=False):
 
 
 @op(lower=lambda b, x, dim, keepdim: b.any(b.truth(x)), reduces=lambda dim, keepdim: dim, kernel=lambda x, dim, keepdim: np.any(x, axis=dim, keepdims=keepdim), out=True, samples=reduction_samples)
-def any_(input, dim=None, keepdim=False):
+def any_(input: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = False):
     """Whether some element over ``dim`` is true (not zero). ``uint8`` stays ``uint8``, as in PyTorch.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.any.html

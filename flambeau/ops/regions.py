@@ -11,6 +11,7 @@ Sources: https://docs.pytorch.org/vision/stable/ops.html; He et al., "Mask R-CNN
 from __future__ import annotations
 
 from math import prod
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,6 +22,11 @@ from flambeau.ops.contraction import einsum
 from flambeau.ops.joining import cat
 from flambeau.ops.ranges import arange
 from flambeau.ops.record import ErrorSample, Sample, composite, op
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flambeau.tensor.types import Tensor
 
 # --- suppression ---------------------------------------------------------------------------------------------
 
@@ -72,7 +78,7 @@ def _boxes(make, n: int):
         ErrorSample(RuntimeError, "dets should have the same type as scores", make(4, 4), make(4).float(), 0.5),
     ],
 )
-def nms(dets, scores, iou_threshold):
+def nms(dets: Tensor, scores: Tensor, iou_threshold: float):
     """The boxes that no better box overlaps by more than ``iou_threshold``: their indices, the best scores first.
 
     Args:
@@ -212,7 +218,7 @@ def _region_errors(*settings):
     grad={"grad": lambda g, rois, scale, pooled, sampling, aligned: roi_align(g, rois, scale, *pooled, sampling, aligned)},
     backward_name="RoiAlignBackwardBackward0",
 )
-def roi_align_grad(grad, rois, scale, pooled, sampling, aligned, shape):
+def roi_align_grad(grad: Tensor, rois: Tensor, scale, pooled, sampling, aligned, shape: int | Sequence[int]):
     """The gradient of :func:`roi_align`, which is linear in its input."""
     return tuple(shape), grad.dtype, (grad, rois), {
         "scale": float(scale), "pooled": tuple(pooled), "sampling": sampling, "aligned": aligned, "shape": tuple(shape),
@@ -232,7 +238,15 @@ def roi_align_grad(grad, rois, scale, pooled, sampling, aligned, shape):
     samples=_region_samples((0.5, 2, 3, 2, False), (1.0, 2, 2, -1, True), (0.7, 1, 1, 0, False)),
     errors=_region_errors(1.0, 2, 2, 2, False),
 )
-def roi_align(input, rois, spatial_scale, pooled_height, pooled_width, sampling_ratio, aligned):
+def roi_align(
+    input: Tensor,
+    rois: Tensor,
+    spatial_scale: float,
+    pooled_height: int,
+    pooled_width: int,
+    sampling_ratio: int,
+    aligned: bool,
+):
     """The mean of samples, interpolated between four elements, in each of ``pooled_height`` x ``pooled_width`` bins of a box.
 
     Args:
@@ -299,7 +313,7 @@ def _ps_shapes(input, rois, pooled):
     grad={"grad": lambda g, rois, scale, pooled, sampling: ps_roi_align(g, rois, scale, *pooled, sampling)[0]},
     backward_name="PsRoiAlignBackwardBackward0",
 )
-def ps_roi_align_grad(grad, rois, scale, pooled, sampling, shape):
+def ps_roi_align_grad(grad: Tensor, rois: Tensor, scale, pooled, sampling, shape: int | Sequence[int]):
     """The gradient of :func:`ps_roi_align`."""
     return tuple(shape), grad.dtype, (grad, rois), {
         "scale": float(scale), "pooled": tuple(pooled), "sampling": sampling, "shape": tuple(shape),
@@ -319,7 +333,9 @@ def ps_roi_align_grad(grad, rois, scale, pooled, sampling, shape):
     samples=_region_samples((0.5, 2, 2, 2), (1.0, 1, 2, -1), channels=4),
     errors=_region_errors(1.0, 2, 2, 2),
 )
-def ps_roi_align(input, rois, spatial_scale, pooled_height, pooled_width, sampling_ratio):
+def ps_roi_align(
+    input: Tensor, rois: Tensor, spatial_scale: float, pooled_height: int, pooled_width: int, sampling_ratio: int
+):
     """:func:`roi_align` where each bin has channels of its own; and which channel each result is of.
 
     Of input (N, C, H, W) the results are (K, C / (pooled_height * pooled_width), pooled_height, pooled_width).
@@ -400,7 +416,7 @@ def _at_places(g, rois, argmax, shape):
     grad={"grad": lambda g, rois, argmax, shape: _at_places(g, rois, argmax, shape)},
     backward_name="RoiPoolBackwardBackward0",
 )
-def roi_pool_grad(grad, rois, argmax, shape):
+def roi_pool_grad(grad: Tensor, rois: Tensor, argmax: Tensor, shape: int | Sequence[int]):
     """The gradient of :func:`roi_pool`: each bin's added at its maximum."""
     return tuple(shape), grad.dtype, (grad, rois, argmax), {"shape": tuple(shape)}
 
@@ -416,7 +432,7 @@ def roi_pool_grad(grad, rois, argmax, shape):
     samples=_region_samples((0.5, 2, 2), (1.0, 3, 2)),
     errors=_region_errors(1.0, 2, 2),
 )
-def roi_pool(input, rois, spatial_scale, pooled_height, pooled_width):
+def roi_pool(input: Tensor, rois: Tensor, spatial_scale: float, pooled_height: int, pooled_width: int):
     """The maximum in each bin of a box whose corners are rounded, and its place in the image (-1 where a bin is empty).
 
     Source: https://docs.pytorch.org/vision/stable/generated/torchvision.ops.roi_pool.html
@@ -462,7 +478,7 @@ def _ps_pool_grad(grad, rois, scale, pooled, shape):
     grad={"grad": lambda g, rois, scale, pooled: ps_roi_pool(g, rois, scale, *pooled)[0]},
     backward_name="PsRoiPoolBackwardBackward0",
 )
-def ps_roi_pool_grad(grad, rois, scale, pooled, shape):
+def ps_roi_pool_grad(grad: Tensor, rois: Tensor, scale, pooled, shape: int | Sequence[int]):
     """The gradient of :func:`ps_roi_pool`."""
     return tuple(shape), grad.dtype, (grad, rois), {"scale": float(scale), "pooled": tuple(pooled), "shape": tuple(shape)}
 
@@ -478,7 +494,7 @@ def ps_roi_pool_grad(grad, rois, scale, pooled, shape):
     samples=_region_samples((0.5, 2, 2), (1.0, 1, 2), channels=4),
     errors=_region_errors(1.0, 2, 2),
 )
-def ps_roi_pool(input, rois, spatial_scale, pooled_height, pooled_width):
+def ps_roi_pool(input: Tensor, rois: Tensor, spatial_scale: float, pooled_height: int, pooled_width: int):
     """The mean of each bin of a box whose corners are rounded, where each bin has channels of its own; and which these are.
 
     The last row and column of an image are never read, as in torchvision. (Its gradient reaches them; here it is that of the
@@ -535,8 +551,21 @@ def _deform_samples(make):
     ],
 )  # fmt: skip
 def deform_conv2d(
-    input, weight, offset, mask, bias, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, groups, offset_groups, use_mask
-):
+    input: Tensor,
+    weight: Tensor,
+    offset: Tensor,
+    mask: Tensor,
+    bias: Tensor,
+    stride_h: int,
+    stride_w: int,
+    pad_h: int,
+    pad_w: int,
+    dilation_h: int,
+    dilation_w: int,
+    groups: int,
+    offset_groups: int,
+    use_mask: bool,
+) -> Tensor:
     r"""A convolution each tap of which reads the input at a place, and with a weight, of its own.
 
     .. math:: y(p) = b + \sum_k w_k\, m_k(p)\, x(p + p_k + \Delta_k(p))

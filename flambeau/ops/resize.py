@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 from math import prod
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,6 +22,11 @@ from flambeau.ops import layouts
 from flambeau.ops.creation import refuse_too_many
 from flambeau.ops.pooling_adaptive import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
 from flambeau.ops.record import ErrorSample, Sample, composite, op
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flambeau.tensor.types import Tensor
 
 # --- along one dim -------------------------------------------------------------------------------------------
 
@@ -110,7 +116,7 @@ def _entry_name(inputs: tuple, attrs: dict) -> str:
         g, kind, sizes, outputs, factors, align_corners, antialias)},
     method=False,
 )  # fmt: skip
-def _upsample(input, kind, sizes, outputs, factors, align_corners, antialias):
+def _upsample(input: Tensor, kind, sizes: int | Sequence[int], outputs, factors, align_corners, antialias):
     """:func:`interpolate` after the checks."""
     attrs = {
         "kind": kind, "sizes": sizes, "outputs": outputs, "factors": factors, "align_corners": align_corners,
@@ -126,7 +132,7 @@ def _upsample(input, kind, sizes, outputs, factors, align_corners, antialias):
         g, kind, sizes, outputs, factors, align_corners, antialias)},
     method=False,
 )  # fmt: skip
-def _upsample_grad(grad, kind, sizes, outputs, factors, align_corners, antialias):
+def _upsample_grad(grad: Tensor, kind, sizes: int | Sequence[int], outputs, factors, align_corners, antialias):
     """The gradient of :func:`_upsample`, its transpose."""
     attrs = {
         "kind": kind, "sizes": sizes, "outputs": outputs, "factors": factors, "align_corners": align_corners,
@@ -225,14 +231,14 @@ def _check_sizes(input, outputs) -> None:
     ],
 )
 def interpolate(
-    input,
-    size=None,
-    scale_factor=None,
-    mode="nearest",
-    align_corners=None,
-    recompute_scale_factor=None,
-    antialias=False,
-):
+    input: Tensor,
+    size: int | None = None,
+    scale_factor: Sequence[float] | None = None,
+    mode: str = "nearest",
+    align_corners: bool | None = None,
+    recompute_scale_factor: bool | None = None,
+    antialias: bool = False,
+) -> Tensor:
     """An input (N, C, ...) of one to three spatial dims resized to ``size``, or by ``scale_factor``.
 
     ``mode``: ``"nearest"``, ``"nearest-exact"``, ``"linear"`` (one dim), ``"bilinear"`` or ``"bicubic"`` (two),
@@ -284,21 +290,27 @@ def _warn_deprecated(name: str) -> None:
 
 
 @composite(name="nn.functional.upsample")
-def upsample(input, size=None, scale_factor=None, mode="nearest", align_corners=None):
+def upsample(
+    input: Tensor,
+    size: int | Sequence[int] | None = None,
+    scale_factor: float | Sequence[float] | None = None,
+    mode: str = "nearest",
+    align_corners: bool | None = None,
+):
     """:func:`interpolate`, with a warning that it is deprecated."""
     _warn_deprecated("upsample")
     return interpolate(input, size, scale_factor, mode, align_corners)
 
 
 @composite(name="nn.functional.upsample_nearest")
-def upsample_nearest(input, size=None, scale_factor=None):
+def upsample_nearest(input: Tensor, size: int | Sequence[int] | None = None, scale_factor: float | Sequence[float] | None = None):
     """:func:`interpolate` with mode ``"nearest"``, with a warning that it is deprecated."""
     _warn_deprecated("upsample_nearest")
     return interpolate(input, size, scale_factor)
 
 
 @composite(name="nn.functional.upsample_bilinear")
-def upsample_bilinear(input, size=None, scale_factor=None):
+def upsample_bilinear(input: Tensor, size: int | Sequence[int] | None = None, scale_factor: float | Sequence[float] | None = None):
     """:func:`interpolate` with mode ``"bilinear"`` and ``align_corners``, with a warning that it is deprecated."""
     _warn_deprecated("upsample_bilinear")
     return interpolate(input, size, scale_factor, "bilinear", True)

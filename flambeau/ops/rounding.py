@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from flambeau import dispatch
@@ -12,6 +14,9 @@ from flambeau.ops.comparison import where
 from flambeau.ops.complexes import conj_of
 from flambeau.ops.record import ErrorSample, Sample, by_number, composite, op, pointwise
 from flambeau.ops.refusals import ALL_BUT_FLOATING, NOT_FLOATING, NOT_REAL_NUMBERS, no_derivative, refuse
+
+if TYPE_CHECKING:
+    from flambeau.tensor.types import Number, Tensor
 
 # --- to whole numbers ----------------------------------------------------------------------------------------
 
@@ -38,7 +43,7 @@ def _lower_rounding(name: str):
     lower=_lower_rounding("ceil"),
     kernel=_integers_unchanged(np.ceil), grad={"input": _flat}, inplace=True, out="same", samples=samples.unary(0.1, 0.9)
 )  # fmt: skip
-def ceil(input):
+def ceil(input: Tensor):
     r"""Element-wise :math:`\lceil input \rceil`, the smallest whole number not below."""
     _refuse_complex("ceil", input)
     refuse("ceil_vml_cpu", input, kinds=NOT_REAL_NUMBERS)
@@ -49,7 +54,7 @@ def ceil(input):
     lower=_lower_rounding("floor"),
     kernel=_integers_unchanged(np.floor), grad={"input": _flat}, inplace=True, out="same", samples=samples.unary(0.1, 0.9)
 )  # fmt: skip
-def floor(input):
+def floor(input: Tensor):
     r"""Element-wise :math:`\lfloor input \rfloor`, the largest whole number not above."""
     _refuse_complex("floor", input)
     refuse("floor_vml_cpu", input, kinds=NOT_REAL_NUMBERS)
@@ -61,7 +66,7 @@ def floor(input):
     kernel=_integers_unchanged(np.trunc), grad={"input": _flat}, inplace=True, out="same", aliases=("fix",),
     samples=samples.unary(0.1, 0.9),
 )  # fmt: skip
-def trunc(input):
+def trunc(input: Tensor):
     """Element-wise whole part: rounded towards zero."""
     _refuse_complex("trunc", input)
     refuse("trunc_vml_cpu", input, kinds=NOT_REAL_NUMBERS)
@@ -72,7 +77,7 @@ def trunc(input):
     lower=lambda b, x: b.sub(x, b.trunc(x)),
     kernel=lambda x: x - np.trunc(x), grad={"input": lambda g: g}, inplace=True, out="same", samples=samples.unary(0.1, 0.9)
 )  # fmt: skip
-def frac(input):
+def frac(input: Tensor):
     """Element-wise fractional part :math:`input - trunc(input)`, with the sign of ``input``."""
     refuse("frac_cpu", input, kinds=ALL_BUT_FLOATING)
     return (input,), {}
@@ -112,7 +117,7 @@ def _lower_round(b, x, decimals):
     samples=lambda make: [*samples.unary(0.1, 0.4)(make), Sample(make(3, low=0.11, high=0.14), decimals=1)],
     errors=lambda make: [ErrorSample(NotImplementedError, "not implemented for 'Long'", make(2).long(), decimals=1)],
 )
-def round_(input, *, decimals=0):
+def round_(input: Tensor, *, decimals: int = 0):
     """Element-wise nearest number with ``decimals`` digits after the point; halves go to the even neighbour.
 
     >>> import flambeau as torch
@@ -139,7 +144,7 @@ def _lower_sign(b, x):
 
 
 @pointwise(lower=_lower_sign, kernel=_sign, grad={"input": _flat}, inplace=True, out="same", samples=samples.unary(0.5, 2.0))
-def sign(input):
+def sign(input: Tensor):
     """Element-wise sign: -1, 0 or 1. For complex numbers see :func:`sgn`."""
     if input._dtype.kind == dtypes.COMPLEX:
         raise NotImplementedError(
@@ -173,7 +178,7 @@ def _grad_of_sgn(g, input):
     out="same",
     samples=lambda make: [*samples.unary(0.5, 2.0)(make), Sample(make(3, dtype=dtypes.complex128))],
 )
-def sgn(input):
+def sgn(input: Tensor):
     """Element-wise sign; of a complex number :math:`z / |z|`, and 0 of 0."""
     return (input,), {}
 
@@ -200,7 +205,7 @@ def _absolute(x):
         Sample(make(3, dtype=dtypes.complex128)),
     ],
 )
-def abs_(input):
+def abs_(input: Tensor):
     """Element-wise absolute value; of a complex number its length, a real number.
 
     >>> import flambeau as torch
@@ -212,7 +217,7 @@ def abs_(input):
 
 
 @composite
-def positive(input):
+def positive(input: Tensor):
     """``input`` itself: the ``+`` of a number. Not for bools."""
     if input._dtype is dtypes.bool:
         raise RuntimeError("The `+` operator, on a bool tensor is not supported.")
@@ -230,7 +235,7 @@ def _lower_signbit(b, x):
 
 
 @pointwise(lower=_lower_signbit, kernel=_signbit, result="bool", out="same", samples=samples.unary())
-def signbit(input):
+def signbit(input: Tensor):
     """Whether each element has its sign bit set: negative numbers and ``-0.0``."""
     if input._dtype.kind == dtypes.COMPLEX:
         raise NotImplementedError("signbit is not implemented for complex tensors.")
@@ -254,7 +259,7 @@ def _grad_of_copysign(g, out, input):
     out=True,
     samples=samples.binary(0.5, 2.0, number=-1.5),
 )
-def copysign(input, other):
+def copysign(input: Tensor, other: Tensor | Number | complex):
     """Element-wise magnitude of ``input`` with the sign of ``other`` (also of ``-0.0``)."""
     return (input, other), {}
 
@@ -269,7 +274,7 @@ def _heaviside(x, values):
     grad={"input": no_derivative("heaviside", aten=True), "values": no_derivative("heaviside", aten=True)},
     backward_name="NotImplemented",
 )
-def heaviside(input, values):
+def heaviside(input: Tensor, values: Tensor):
     """Element-wise step: 0 for negative ``input`` (and NaN), ``values`` for 0, 1 for positive."""
     if dtypes.COMPLEX in (input._dtype.kind, values._dtype.kind):
         raise RuntimeError("heaviside is not yet implemented for complex tensors.")
@@ -290,7 +295,7 @@ def heaviside(input, values):
     out=True,
     samples=samples.binary(number=None),
 )
-def nextafter(input, other):
+def nextafter(input: Tensor, other: Tensor):
     """Element-wise next floating-point number after ``input`` towards ``other``."""
     refuse("nextafter_cpu", input, other, kinds=ALL_BUT_FLOATING)
     return (input, other), {}
@@ -304,7 +309,7 @@ def nextafter(input, other):
     backward_name="LdexpBackward0",
     method=False,
 )
-def _ldexp(input, exponent):
+def _ldexp(input: Tensor, exponent: Tensor | Number | complex):
     return (input, exponent), {}
 
 
@@ -317,7 +322,7 @@ def _ldexp(input, exponent):
         Sample(make(2, low=1e-30, high=1e-20), make(2, low=90, high=200).long()),
     ],
 )
-def ldexp(input, other):
+def ldexp(input: Tensor, other: Tensor) -> Tensor:
     r"""Element-wise :math:`input \times 2^{other}`: exact for whole exponents, however large the power is by itself."""
     if not isinstance(other, dispatch.Tensor):
         raise TypeError(f"ldexp(): argument 'other' (position 2) must be Tensor, not {describe(other)}")
@@ -336,7 +341,7 @@ def ldexp(input, other):
     samples=samples.unary(0.6, 0.9),
     errors=lambda make: [ErrorSample(RuntimeError, "only supports floating-point", make(2).long())],
 )
-def frexp(input):
+def frexp(input: Tensor):
     r"""``(mantissa, exponent)`` with :math:`input = mantissa \times 2^{exponent}`, :math:`0.5 \le |mantissa| < 1`.
 
     >>> import flambeau as torch

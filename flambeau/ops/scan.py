@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import inf
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +14,12 @@ from flambeau.ops.joining import cat
 from flambeau.ops.products import leave_one_out
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 from flambeau.ops.refusals import refuse
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flambeau.core.dtypes import dtype
+    from flambeau.tensor.types import Number, Tensor
 
 # --- running sums and products -------------------------------------------------------------------------------
 
@@ -61,7 +68,7 @@ def _reversed_cumsum(x, dim):
     samples=_scan_samples,
     errors=_dim_errors,
 )
-def cumsum(input, dim, *, dtype=None):
+def cumsum(input: Tensor, dim: int, *, dtype: dtype | None = None):
     r"""The running sum along ``dim``: :math:`y_i = \sum_{j \le i} x_j`. Integers and booleans give ``int64``.
 
     >>> import flambeau as torch
@@ -117,7 +124,7 @@ def _cumprod_gradient_once(g, input, out, dim):
     samples=lambda make: [*_scan_samples(make), Sample(make(2, 4).relu(), 1)],
     errors=_dim_errors,
 )
-def cumprod(input, dim, *, dtype=None):
+def cumprod(input: Tensor, dim: int, *, dtype: dtype | None = None):
     r"""The running product along ``dim``: :math:`y_i = \prod_{j \le i} x_j`. The gradient is right where elements are 0.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.cumprod.html
@@ -167,7 +174,7 @@ def _logcumsumexp_gradient(g, input, out, dim):
     samples=lambda make: [Sample(make(5), 0), Sample(make(2, 3), -1), Sample(make(3, 2).t(), 0)],
     errors=_dim_errors,
 )
-def logcumsumexp(input, dim):
+def logcumsumexp(input: Tensor, dim: int):
     r"""The logarithm of the running sum of exponentials: :math:`y_i = \log \sum_{j \le i} e^{x_j}`.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.logcumsumexp.html
@@ -208,7 +215,7 @@ _PICKED = {"outputs": ("values", "indices"), "nondifferentiable": ("indices",), 
 
 
 @op(kernel=_running(np.maximum.accumulate), out="same", samples=_scan_samples, errors=_dim_errors, **_PICKED)
-def cummax(input, dim):
+def cummax(input: Tensor, dim: int):
     """The greatest element so far along ``dim``, and the last index where it stands, as ``(values, indices)``.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.cummax.html
@@ -217,7 +224,7 @@ def cummax(input, dim):
 
 
 @op(kernel=_running(np.minimum.accumulate), out="same", samples=_scan_samples, errors=_dim_errors, **_PICKED)
-def cummin(input, dim):
+def cummin(input: Tensor, dim: int):
     """The least element so far along ``dim``, and the last index where it stands, as ``(values, indices)``.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.cummin.html
@@ -238,7 +245,9 @@ def cummin(input, dim):
     ],
     errors=lambda make: [ErrorSample(RuntimeError, "diff expects input to be at least one-dimensional", make())],
 )
-def diff(input, n=1, dim=-1, prepend=None, append=None):
+def diff(
+    input: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None, append: Tensor | None = None
+) -> Tensor:
     """The ``n``-th differences along ``dim``: ``input[i + 1] - input[i]``; booleans give where they differ.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.diff.html
@@ -289,7 +298,7 @@ def _trapezoid_samples(make):
 
 
 @composite(method=False, samples=_trapezoid_samples, aliases=("trapz",))
-def trapezoid(y, x=None, *, dx=None, dim=-1):
+def trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Number | complex | None = None, dim: int = -1) -> Tensor:
     r"""The integral by the trapezoidal rule along ``dim``: :math:`\sum_i \frac{y_i + y_{i+1}}{2} (x_{i+1} - x_i)`.
 
     The points are ``x``, or ``dx`` (1 by default) apart.
@@ -301,7 +310,9 @@ def trapezoid(y, x=None, *, dx=None, dim=-1):
 
 
 @composite(method=False, samples=_trapezoid_samples)
-def cumulative_trapezoid(y, x=None, *, dx=None, dim=-1):
+def cumulative_trapezoid(
+    y: Tensor, x: Tensor | None = None, *, dx: Number | complex | None = None, dim: int = -1
+) -> Tensor:
     """The running integral by the trapezoidal rule along ``dim``: one element less than ``y``. See :func:`trapezoid`.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.cumulative_trapezoid.html
@@ -360,7 +371,13 @@ def _gradient_along(x, dim: int, coordinates, edge_order: int):
     ],
     errors=lambda make: [ErrorSample(RuntimeError, "each dimension size to be at least edge_order\\+1", make(1))],
 )
-def gradient(input, *, spacing=None, dim=None, edge_order=1):
+def gradient(
+    input: Tensor,
+    *,
+    spacing: Number | complex | Sequence[Number | complex] | Sequence[Tensor] | None = None,
+    dim: int | Sequence[int] | None = None,
+    edge_order: int = 1,
+):
     """Numerical derivatives of sampled values, one tensor for each of ``dim`` (all without it), as a list.
 
     ``spacing`` is the distance of samples (1 by default), or for each dim a distance or a tensor of coordinates.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import inf, nan
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from flambeau.ops.joining import cat
 from flambeau.ops.record import ErrorSample, Sample, op
 from flambeau.ops.refusals import ALL_BUT_FLOATING, refuse
 from flambeau.ops.sorting import searchsorted
+
+if TYPE_CHECKING:
+    from flambeau.tensor.types import Number, Tensor
 
 _REDUCTIONS = {"sum": (np.add, 0.0), "mean": (np.add, 0.0), "prod": (np.multiply, 1.0), "max": (np.maximum, -inf), "min": (np.minimum, inf)}
 """For each reduction how two elements are joined, and what a segment without elements gives."""
@@ -126,7 +130,17 @@ def _errors(make):
     samples=_samples,
     errors=_errors,
 )
-def segment_reduce(data, reduce, *, lengths=None, indices=None, offsets=None, axis=0, unsafe=False, initial=None):
+def segment_reduce(
+    data: Tensor,
+    reduce: str,
+    *,
+    lengths: Tensor | None = None,
+    indices: Tensor | None = None,
+    offsets: Tensor | None = None,
+    axis: int = 0,
+    unsafe: bool = False,
+    initial: Number | complex | None = None,
+):
     r"""Reduces each segment of the dim ``axis``; the segments may be of different lengths.
 
     Args:

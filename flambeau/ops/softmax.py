@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from flambeau.core import dtypes
@@ -11,6 +13,10 @@ from flambeau.ops.creation import empty_like, zeros_like
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 from flambeau.ops.reduction import accurate_sum
 from flambeau.ops.refusals import ALL_BUT_FLOATING, refuse
+
+if TYPE_CHECKING:
+    from flambeau.core.dtypes import dtype
+    from flambeau.tensor.types import Tensor
 
 
 def _shifted(x, dim):
@@ -85,7 +91,7 @@ def _grad_of_softmax(g, out, dim):
     samples=_samples,
     errors=_errors,
 )
-def softmax(input, dim, dtype=None):
+def softmax(input: Tensor, dim: int, dtype: dtype | None = None):
     r""":math:`\frac{e^{x_i}}{\sum_j e^{x_j}}` along ``dim``: positive numbers that sum to 1.
 
     ``dtype``: what ``input`` is converted to first.
@@ -111,7 +117,7 @@ def _grad_of_log_softmax(g, out, dim):
     samples=_samples,
     errors=_errors,
 )
-def log_softmax(input, dim, dtype=None):
+def log_softmax(input: Tensor, dim: int, dtype: dtype | None = None):
     r""":math:`\ln(\mathrm{softmax}(x))` along ``dim``, more accurate than the logarithm of the softmax."""
     return _checked("log_softmax", input, dim, dtype)
 
@@ -135,25 +141,29 @@ def _functional_samples(make):
 
 
 @composite(name="nn.functional.softmax", samples=_functional_samples)
-def functional_softmax(input, dim=None, _stacklevel=3, dtype=None):
+def functional_softmax(
+    input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: dtype | None = None
+) -> Tensor:
     """:func:`torch.softmax`. ``dim`` should be given; ``None`` means 0 for inputs with 0, 1 or 3 dims, else 1."""
     return softmax(input, _implicit_dim("softmax", len(input._shape), dim), dtype)
 
 
 @composite(name="nn.functional.log_softmax", samples=_functional_samples)
-def functional_log_softmax(input, dim=None, _stacklevel=3, dtype=None):
+def functional_log_softmax(
+    input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: dtype | None = None
+) -> Tensor:
     """:func:`torch.log_softmax`. ``dim`` should be given; ``None`` means 0 for inputs with 0, 1 or 3 dims, else 1."""
     return log_softmax(input, _implicit_dim("log_softmax", len(input._shape), dim), dtype)
 
 
 @composite(name="nn.functional.softmin", samples=_functional_samples)
-def softmin(input, dim=None, _stacklevel=3, dtype=None):
+def softmin(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: dtype | None = None) -> Tensor:
     r""":math:`\mathrm{softmax}(-x)` along ``dim``: the smallest element gets the largest share."""
     return softmax(-input, _implicit_dim("softmin", len(input._shape), dim), dtype)
 
 
 @composite(name="nn.functional.gumbel_softmax")
-def gumbel_softmax(logits, tau=1, hard=False, eps=1e-10, dim=-1):
+def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1):
     r"""A sample of the Gumbel-softmax distribution: :math:`\mathrm{softmax}((x + gumbel) / tau)` along ``dim``.
 
     ``hard=True`` gives one-hot samples, with the gradient of the soft ones.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from flambeau.ops.record import ErrorSample, Sample, composite, op
 from flambeau.ops.reduction import pick, select_check, selected_gradient
 from flambeau.ops.refusals import no_derivative, refuse, refuse_complex
 from flambeau.ops.selection import topk_places
+
+if TYPE_CHECKING:
+    from flambeau.tensor.types import Number, Tensor
 
 # --- sorting -------------------------------------------------------------------------------------------------
 
@@ -52,7 +55,7 @@ _SORTED = {"outputs": ("values", "indices"), "nondifferentiable": ("indices",)}
     errors=lambda make: [ErrorSample(IndexError, "Dimension out of range", make(2, 3), 2)],
     **_SORTED,
 )
-def sort(input, dim=-1, descending=False, *, stable=None):
+def sort(input: Tensor, dim: int = -1, descending: bool = False, *, stable: bool | None = None):
     """Sorts along ``dim``: ``(values, indices)``. Equal elements keep their order; NaN counts as greatest.
 
     >>> import flambeau as torch
@@ -67,7 +70,7 @@ def sort(input, dim=-1, descending=False, *, stable=None):
 
 
 @composite(samples=_sort_samples)
-def argsort(input, dim=-1, descending=False, *, stable=False):
+def argsort(input: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = False) -> Tensor:
     """The indices that sort ``input`` along ``dim``: the second result of :func:`sort`.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.argsort.html
@@ -76,7 +79,7 @@ def argsort(input, dim=-1, descending=False, *, stable=False):
 
 
 @composite(out="same", samples=lambda make: [Sample(make(3, 2))])
-def msort(input):
+def msort(input: Tensor) -> Tensor:
     """``input`` sorted along its first dim.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.msort.html
@@ -156,7 +159,7 @@ def _as_selected(rows: np.ndarray, order: np.ndarray, largest: bool, in_order: b
     errors=lambda make: [ErrorSample(RuntimeError, "selected index k out of range", make(3), 4)],
     **_SORTED,
 )
-def topk(input, k, dim=-1, largest=True, sorted=True):
+def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True):
     """The ``k`` greatest (or least) elements along ``dim``, in order: ``(values, indices)``.
 
     >>> import flambeau as torch
@@ -197,7 +200,7 @@ def _kthvalue_kernel(x, k, dim, keepdim):
     ],
     **_SORTED,
 )
-def kthvalue(input, k, dim=-1, keepdim=False):
+def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False):
     """The ``k``-th least element along ``dim`` (``k`` counts from 1): ``(values, indices)``.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.kthvalue.html
@@ -279,13 +282,13 @@ def _unique_settings(name: str, backward_name: str) -> dict:
 
 
 @op(kernel=_unique_kernel, name="aten.unique", **_unique_settings("_unique2", "Unique2Backward0"))
-def _unique(input, dim):
+def _unique(input: Tensor, dim: int):
     """The distinct elements, where each element went, and how many went there: what ``unique`` records."""
     return _unique_check("unique", input, dim)
 
 
 @op(kernel=_unique_kernel, name="aten.unique_dim", **_unique_settings("unique_dim", "UniqueDimBackward0"))
-def _unique_dim(input, dim):
+def _unique_dim(input: Tensor, dim: int):
     """The same for slices along a dim."""
     return _unique_check("unique", input, dim)
 
@@ -295,7 +298,7 @@ def _unique_dim(input, dim):
     name="aten.unique_consecutive",
     **_unique_settings("unique_consecutive", "UniqueConsecutiveBackward0"),
 )
-def _unique_consecutive(input, dim):
+def _unique_consecutive(input: Tensor, dim: int | None):
     """The same for runs of equal elements: what ``unique_consecutive`` records."""
     return _unique_check("unique_consecutive", input, dim)
 
@@ -314,7 +317,13 @@ def _asked(results, return_inverse: bool, return_counts: bool):
         Sample(make(3, 2), dim=0),
     ]
 )
-def unique(input, sorted=True, return_inverse=False, return_counts=False, dim=None):
+def unique(
+    input: Tensor,
+    sorted: bool = True,
+    return_inverse: bool = False,
+    return_counts: bool = False,
+    dim: int | None = None,
+):
     """The distinct elements, ascending; along ``dim``, the distinct slices. Optionally the index in the result of each
     element, and how often each occurs.
 
@@ -328,7 +337,9 @@ def unique(input, sorted=True, return_inverse=False, return_counts=False, dim=No
 
 
 @composite(samples=lambda make: [Sample(make(5)), Sample(make(3, 2), return_inverse=True, dim=0)])
-def unique_consecutive(input, return_inverse=False, return_counts=False, dim=None):
+def unique_consecutive(
+    input: Tensor, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
+):
     """The first of each run of equal elements; along ``dim``, of equal slices. See :func:`unique`.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.unique_consecutive.html
@@ -412,7 +423,15 @@ def _search(name: str, sequence, values, out_int32, right, side, sorter):
     samples=lambda make: [Sample(make(5).sort()[0], make(2, 3)), Sample(make(2, 4).sort()[0], make(2, 3), right=True)],
     errors=lambda make: [ErrorSample(RuntimeError, "first N-1 dimensions", make(2, 3), make(3, 3))],
 )
-def searchsorted(sorted_sequence, input, *, out_int32=False, right=False, side=None, sorter=None):
+def searchsorted(
+    sorted_sequence: Tensor,
+    input: Tensor | Number | complex,
+    *,
+    out_int32: bool = False,
+    right: bool = False,
+    side: str | None = None,
+    sorter: Tensor | None = None,
+):
     """Where elements of ``input`` belong in sequences that ascend along the last dim, so that these stay sorted.
 
     Before equal elements, or after them where ``right`` (or ``side="right"``). ``sorter`` sorts the sequence.
@@ -429,7 +448,7 @@ def searchsorted(sorted_sequence, input, *, out_int32=False, right=False, side=N
     out="same",
     samples=lambda make: [Sample(make(2, 3), make(5).sort()[0]), Sample(make(3), make(4).sort()[0], right=True)],
 )
-def bucketize(input, boundaries, *, out_int32=False, right=False):
+def bucketize(input: Tensor | Number | complex, boundaries: Tensor, *, out_int32: bool = False, right: bool = False):
     """Which of the buckets between ascending ``boundaries`` (1-D) each element of ``input`` falls in.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.bucketize.html

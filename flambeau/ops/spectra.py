@@ -8,6 +8,7 @@ differentiation of pseudo-inverses (1973).
 from __future__ import annotations
 
 from math import inf
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,6 +23,9 @@ from flambeau.ops.linalg import solve as linalg_solve
 from flambeau.ops.matmul import conjugate_transpose
 from flambeau.ops.random import randn
 from flambeau.ops.record import ErrorSample, Sample, composite, op
+
+if TYPE_CHECKING:
+    from flambeau.tensor.types import Tensor
 
 
 def _gaps(x, diagonal: float):
@@ -89,13 +93,13 @@ def _symmetric_samples(make):
     backward_name="LinalgEighBackward0",
     grad={"A": _eigh_gradient},
 )
-def _eigh(A, lower):
+def _eigh(A: Tensor, lower):
     """The eigenvalues and eigenvectors of a symmetric matrix, of which one triangle is read: what ``linalg.eigh`` records."""
     return (A.shape[:-1], A.shape), (A.dtype.to_real(), A.dtype), (A,), {"lower": lower}
 
 
 @composite(name="linalg.eigh", out=True, samples=_symmetric_samples, errors=square_errors)
-def eigh(A, UPLO="L"):
+def eigh(A: Tensor, UPLO: str = "L"):
     r"""The eigenvalues, ascending, and orthonormal eigenvectors of a symmetric (Hermitian) matrix: :math:`A = V \Lambda V^H`.
 
     Reads the triangle that ``UPLO`` names. The gradient is finite where eigenvalues are distinct.
@@ -129,13 +133,13 @@ def _eigvalsh_gradient(g, A, lower):
     backward_name="LinalgEighBackward0",
     grad={"A": _eigvalsh_gradient},
 )
-def _eigvalsh(A, lower):
+def _eigvalsh(A: Tensor, lower):
     """The eigenvalues of a symmetric matrix, of which one triangle is read: what ``linalg.eigvalsh`` records."""
     return A.shape[:-1], A.dtype.to_real(), (A,), {"lower": lower}
 
 
 @composite(name="linalg.eigvalsh", out="same", samples=_symmetric_samples, errors=square_errors)
-def eigvalsh(A, UPLO="L"):
+def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
     """The eigenvalues, ascending, of a symmetric (Hermitian) matrix. See :func:`linalg.eigh`.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.eigvalsh.html
@@ -183,7 +187,7 @@ def _eig_gradient(gs, eigenvalues, eigenvectors):
     samples=_distinct_samples,
     errors=square_errors,
 )
-def eig(A):
+def eig(A: Tensor):
     r"""The eigenvalues and eigenvectors (of norm 1) of a square matrix, both complex: :math:`A V = V \Lambda`.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.eig.html
@@ -216,7 +220,7 @@ def _eigvals_gradient(g, A):
     samples=_distinct_samples,
     errors=square_errors,
 )
-def eigvals(A):
+def eigvals(A: Tensor):
     """The eigenvalues of a square matrix, complex, in no particular order. See :func:`linalg.eig`.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.eigvals.html
@@ -282,7 +286,7 @@ def _svd_samples(make):
     samples=_svd_samples,
     errors=lambda make: [ErrorSample(RuntimeError, "must have at least 2 dimensions", make(3))],
 )
-def linalg_svd(A, full_matrices=True, *, driver=None):
+def linalg_svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None):
     r"""The singular value decomposition :math:`A = U \operatorname{diag}(S) V^H`, with ``S`` descending: ``(U, S, Vh)``.
 
     ``U`` and ``V`` are square where ``full_matrices``. The gradient is finite where singular values are distinct.
@@ -321,7 +325,7 @@ def _svdvals_gradient(g, A):
     grad={"A": _svdvals_gradient},
     samples=lambda make: [Sample(make(3, 2)), Sample(make(2, 2, 3))],
 )
-def svdvals(A, *, driver=None):
+def svdvals(A: Tensor, *, driver: str | None = None):
     """The singular values of a matrix, descending.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.svdvals.html
@@ -334,7 +338,7 @@ _SVD = return_type("svd", "U", "S", "V")
 
 
 @composite(out=True, samples=lambda make: [Sample(make(3, 3)), Sample(make(2, 2, 3))])
-def svd(input, some=True, compute_uv=True):
+def svd(input: Tensor, some: bool = True, compute_uv: bool = True):
     r"""The singular value decomposition :math:`A = U \operatorname{diag}(S) V^H` as ``(U, S, V)``; see :func:`linalg.svd`.
 
     ``U`` and ``V`` are square where not ``some``, and zeros where not ``compute_uv``.
@@ -398,7 +402,7 @@ def _pinv_gradient(g, A, out):
     tensors="A cutoff",
     grad={"A": _pinv_gradient},
 )
-def _pinv(A, cutoff, hermitian):
+def _pinv(A: Tensor, cutoff: Tensor, hermitian: bool):
     """The pseudo-inverse, given the size up to which singular values count as zero: what ``linalg.pinv`` records."""
     return (*A.shape[:-2], A.shape[-1], A.shape[-2]), A.dtype, (A, cutoff), {"hermitian": hermitian}
 
@@ -406,7 +410,14 @@ def _pinv(A, cutoff, hermitian):
 @composite(
     name="linalg.pinv", out=True, samples=lambda make: [Sample(make(3, 2)), Sample(make(2, 2, 3)), Sample(make(3, 3))]
 )
-def pinv(A, rcond=None, hermitian=False, *, atol=None, rtol=None):
+def pinv(
+    A: Tensor,
+    rcond: Tensor | float | None = None,
+    hermitian: bool = False,
+    *,
+    atol: Tensor | float | None = None,
+    rtol: Tensor | float | None = None,
+) -> Tensor:
     """The Moore-Penrose pseudo-inverse, by singular values (eigenvalues where ``hermitian``).
 
     Values up to ``max(atol, rtol * largest)`` count as zero; ``rtol`` is ``eps * max(rows, columns)`` unless given.
@@ -425,7 +436,7 @@ def pinv(A, rcond=None, hermitian=False, *, atol=None, rtol=None):
 
 
 @composite(samples=lambda make: [Sample(make(3, 2))])
-def pinverse(input, rcond=1e-15):
+def pinverse(input: Tensor, rcond: float = 1e-15) -> Tensor:
     """The pseudo-inverse: :func:`linalg.pinv`.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.pinverse.html
@@ -436,7 +447,14 @@ def pinverse(input, rcond=1e-15):
 @composite(
     name="linalg.matrix_rank", out=True, samples=lambda make: [Sample(make(3, 2)), Sample(make(2, 3, 3), atol=0.5)]
 )
-def matrix_rank(A, tol=None, hermitian=False, *, atol=None, rtol=None):
+def matrix_rank(
+    A: Tensor,
+    tol: Tensor | float | None = None,
+    hermitian: bool = False,
+    *,
+    atol: Tensor | float | None = None,
+    rtol: Tensor | float | None = None,
+) -> Tensor:
     """The number of singular values greater than ``max(atol, rtol * largest)``. See :func:`linalg.pinv` for these.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.matrix_rank.html
@@ -471,7 +489,7 @@ _DRIVERS = ("gels", "gelsy", *_BY_SINGULAR_VALUES)
         ErrorSample(RuntimeError, "size\\(-2\\) should match", make(3, 2), make(2, 2)),
     ],
 )
-def lstsq(A, B, rcond=None, *, driver=None):
+def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | None = None):
     r"""The least-squares solution of :math:`A X = B`, of the least norm where there are several.
 
     The result is ``(solution, residuals, rank, singular_values)``; what a driver does not give is empty. ``driver`` is
@@ -533,7 +551,7 @@ def _range_basis(A, q: int, niter: int):
 
 
 @composite(method=False, samples=lambda make: [Sample(make(4, 3), q=3), Sample(make(3, 4), q=3)])
-def svd_lowrank(A, q=6, niter=2, M=None):
+def svd_lowrank(A: Tensor, q: int | None = 6, niter: int | None = 2, M: Tensor | None = None):
     r"""An approximate singular value decomposition of low rank ``q`` of ``A - M``: ``(U, S, V)``, by random projections.
 
     Source: Halko, Martinsson and Tropp, Finding structure with randomness (2011), algorithm 5.1;
@@ -557,7 +575,7 @@ def svd_lowrank(A, q=6, niter=2, M=None):
     samples=lambda make: [Sample(make(4, 3), q=2), Sample(make(4, 3), q=3, center=False)],
     errors=lambda make: [ErrorSample(ValueError, "must be non-negative integer and not greater than", make(3, 3), q=4)],
 )
-def pca_lowrank(A, q=None, center=True, niter=2):
+def pca_lowrank(A: Tensor, q: int | None = None, center: bool = True, niter: int = 2):
     """The first ``q`` (6 unless given) principal components of the rows of ``A``: :func:`svd_lowrank` of ``A``, centred.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.pca_lowrank.html

@@ -7,11 +7,18 @@ with the discrete Fourier transform"; https://docs.pytorch.org/docs/stable/signa
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from flambeau.core import dtypes
 from flambeau.ops.creation import finish
 from flambeau.ops.record import Op
+
+if TYPE_CHECKING:
+    from flambeau.core.dtypes import dtype
+    from flambeau.core.memory_format import layout
+    from flambeau.tensor.types import Device
 
 _PI = np.pi
 
@@ -70,7 +77,16 @@ _OF_COSINES = ("blackman", "general_hamming", "hamming", "hann", "nuttall")
 def _signal(name: str, doc: str, compute, **defaults) -> None:
     """The record of ``torch.signal.windows.<name>(M, *, <settings>, sym=True)``."""
 
-    def window(M, *, sym=True, dtype=None, layout=None, device=None, requires_grad=False, **settings):
+    def window(
+        M: int,
+        *,
+        sym: bool = True,
+        dtype: dtype | None = None,
+        layout: layout | None = None,
+        device: Device = None,
+        requires_grad: bool = False,
+        **settings: Any,
+    ):
         unknown = settings.keys() - defaults.keys()
         if unknown:
             raise TypeError(f"{name}() got an unexpected keyword argument '{unknown.pop()}'")
@@ -109,8 +125,8 @@ def _plain(name: str, doc: str, compute, *settings: tuple[str, float]) -> None:
     """The record of the older ``torch.<name>_window(window_length, periodic=True, <settings>)``."""
 
     def window(
-        window_length, periodic=True, *values, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False,
-        **named,
+        window_length: int, periodic: bool = True, *values: Any, dtype: dtype | None = None, layout: layout | None = None, device: Device = None, requires_grad: bool = False, pin_memory: bool = False,
+        **named: Any,
     ):  # fmt: skip
         given = {**dict(settings), **dict(zip([s for s, _ in settings], values, strict=False)), **named}
         if given.keys() != dict(settings).keys():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import inf, prod
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -26,6 +27,11 @@ from flambeau.ops.reduction import (
     wrap_dims,
 )
 from flambeau.ops.refusals import refuse
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flambeau.tensor.types import Number, Tensor
 
 # --- variance ------------------------------------------------------------------------------------------------
 
@@ -108,7 +114,14 @@ def _var_errors(make):
 
 
 @op(expand=_expand_var, kernel=_var_kernel, out=True, grad={"input": _var_gradient}, samples=_var_samples, errors=_var_errors)
-def var(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
+def var(
+    input: Tensor,
+    dim: int | Sequence[int] | None = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: Number | complex | None = None,
+):
     r"""The variance over ``dim`` (all dims without it): :math:`\frac{1}{n - c} \sum_i |x_i - \bar x|^2`.
 
     ``correction`` is :math:`c`, 1 by default; ``unbiased=False`` means 0.
@@ -123,7 +136,14 @@ def var(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
 
 
 @op(expand=_expand_std, kernel=_std_kernel, out=True, grad={"input": _std_gradient}, samples=_var_samples, errors=_var_errors)
-def std(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
+def std(
+    input: Tensor,
+    dim: int | Sequence[int] | None = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: Number | complex | None = None,
+):
     """The standard deviation over ``dim``: the square root of :func:`var`.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.std.html
@@ -148,7 +168,7 @@ def _two_gradients(of_first):
 def _and_mean(name: str, kernel, expand, of_first):
     """The record of a statistic with the mean."""
 
-    def check(input, dim, unbiased, keepdim, correction):
+    def check(input: Tensor, dim: int, unbiased, keepdim: bool, correction: Number | complex):
         """The statistic and the mean over ``dim``."""
         shape, dtype, inputs, attrs = _var_check(f"{name}_mean", input, dim, unbiased, keepdim, correction)
         return (shape, shape), (dtype, input.dtype), inputs, attrs
@@ -171,7 +191,14 @@ _std_mean = _and_mean("std", _std_kernel, _expand_std, _std_gradient)
 
 
 @composite(method=False, out=True, samples=_var_samples)
-def var_mean(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
+def var_mean(
+    input: Tensor,
+    dim: int | Sequence[int] | None = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: Number | complex | None = None,
+):
     """The variance and the mean over ``dim``, as a tuple. See :func:`var`.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.var_mean.html
@@ -180,7 +207,14 @@ def var_mean(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
 
 
 @composite(method=False, out=True, samples=_var_samples)
-def std_mean(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
+def std_mean(
+    input: Tensor,
+    dim: int | Sequence[int] | None = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: Number | complex | None = None,
+):
     """The standard deviation and the mean over ``dim``, as a tuple. See :func:`std`.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.std_mean.html
@@ -200,7 +234,9 @@ def std_mean(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
     ],
     errors=lambda make: [ErrorSample(RuntimeError, "expected input to have two or fewer dimensions", make(2, 2, 2))],
 )
-def cov(input, *, correction=1, fweights=None, aweights=None):
+def cov(
+    input: Tensor, *, correction: int = 1, fweights: Tensor | None = None, aweights: Tensor | None = None
+) -> Tensor:
     r"""The covariance matrix of variables (rows) from observations (columns).
 
     .. math:: \frac{1}{w - c} \sum_j w_j (x_j - \bar x)(x_j - \bar x)^H
@@ -243,7 +279,7 @@ def cov(input, *, correction=1, fweights=None, aweights=None):
 
 
 @composite(samples=lambda make: [Sample(make(3, 4)), Sample(make(5))])
-def corrcoef(input):
+def corrcoef(input: Tensor) -> Tensor:
     r"""The correlations of variables (rows) from observations (columns): covariances divided by both deviations.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.corrcoef.html
@@ -300,7 +336,7 @@ _nanmedian_along, _nanmedian_whole = _median_kernels(_nanmedian_place)
 
 
 @op(kernel=_median_whole, name="aten.median_all", backward_name="MedianBackward0", grad={"input": even_gradient})
-def _median_all(input):
+def _median_all(input: Tensor):
     """The median of all elements: what ``median(input)`` records."""
     if input.numel():
         refuse("median_cpu", input)
@@ -313,7 +349,7 @@ def _median_all(input):
     backward_name="NanmedianBackward0",
     grad={"input": even_gradient},
 )
-def _nanmedian_all(input):
+def _nanmedian_all(input: Tensor):
     """The median of all elements that are not NaN: what ``nanmedian(input)`` records."""
     if input.numel():
         refuse("median_cpu", input)
@@ -324,13 +360,13 @@ _PICKED = {"outputs": ("values", "indices"), "nondifferentiable": ("indices",), 
 
 
 @op(kernel=_median_along, name="aten.median", backward_name="MedianBackward1", **_PICKED)
-def _median_dim(input, dim, keepdim=False):
+def _median_dim(input: Tensor, dim: int, keepdim: bool = False):
     """The medians along ``dim``: what ``median(input, dim)`` records."""
     return select_check("median", input, dim, keepdim)
 
 
 @op(kernel=_nanmedian_along, name="aten.nanmedian", backward_name="NanmedianBackward1", **_PICKED)
-def _nanmedian_dim(input, dim, keepdim=False):
+def _nanmedian_dim(input: Tensor, dim: int, keepdim: bool = False):
     """The medians along ``dim`` of what is not NaN: what ``nanmedian(input, dim)`` records."""
     return select_check("nanmedian", input, dim, keepdim)
 
@@ -344,7 +380,7 @@ def _median_samples(make):
     samples=_median_samples,
     errors=lambda make: [ErrorSample(IndexError, "Expected reduction dim 0 to have non-zero size", make(0, 3), 0)],
 )
-def median(input, dim=None, keepdim=False):
+def median(input: Tensor, dim: int | None = None, keepdim: bool = False):
     """The median of all elements, or ``(values, indices)`` along ``dim``. Of two middle elements, the lower; NaN if one
     is NaN.
 
@@ -358,7 +394,7 @@ def median(input, dim=None, keepdim=False):
 
 
 @composite(out=True, samples=_median_samples)
-def nanmedian(input, dim=None, keepdim=False):
+def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False):
     """The median of the elements that are not NaN. See :func:`median`.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nanmedian.html
@@ -386,7 +422,7 @@ def _mode_kernel(x, dim, keepdim):
     errors=lambda make: [ErrorSample(IndexError, "Expected reduction dim 0 to have non-zero size", make(0, 3), 0)],
     **_PICKED,
 )
-def mode(input, dim=-1, keepdim=False):
+def mode(input: Tensor, dim: int = -1, keepdim: bool = False):
     """The most frequent value along ``dim`` (the least of several), and the last index where it stands.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.mode.html
@@ -463,7 +499,9 @@ def _quantile_samples(make):
         ErrorSample(RuntimeError, "input tensor must be non-empty", make(0), 0.5),
     ],
 )
-def quantile(input, q, dim=None, keepdim=False, *, interpolation="linear"):
+def quantile(
+    input: Tensor, q: Tensor | float, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
+) -> Tensor:
     """The ``q``-th quantiles (``q`` a number or a 1-D tensor, whose dim comes first in the result) over ``dim``.
 
     ``interpolation`` between two elements: ``linear``, ``lower``, ``higher``, ``midpoint`` or ``nearest``. NaN if one
@@ -475,7 +513,9 @@ def quantile(input, q, dim=None, keepdim=False, *, interpolation="linear"):
 
 
 @composite(out="same", samples=_quantile_samples)
-def nanquantile(input, q, dim=None, keepdim=False, *, interpolation="linear"):
+def nanquantile(
+    input: Tensor, q: Tensor | float, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
+) -> Tensor:
     """The quantiles of what is not NaN. See :func:`quantile`.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nanquantile.html
@@ -516,7 +556,7 @@ def _expand_logsumexp(e, x, dim, keepdim):
     samples=lambda make: [Sample(make(3, 4), 0), Sample(make(2, 3, 2), (0, 2), keepdim=True), Sample(make(), 0)],
     errors=lambda make: [ErrorSample(IndexError, "Dimension out of range", make(2, 3), 2)],
 )
-def logsumexp(input, dim, keepdim=False):
+def logsumexp(input: Tensor, dim: int | Sequence[int], keepdim: bool = False):
     r"""The logarithm of the sum of exponentials over ``dim``, without overflow: :math:`\log \sum_i e^{x_i}`.
 
     >>> import flambeau as torch

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from flambeau import dispatch
@@ -11,6 +13,9 @@ from flambeau.ops.fft import fft, ifft, irfft, rfft
 from flambeau.ops.padding import constant_pad_nd, pad
 from flambeau.ops.record import ErrorSample, Sample, composite
 from flambeau.ops.views import view_as_real
+
+if TYPE_CHECKING:
+    from flambeau.tensor.types import Tensor
 
 
 def _centred_window(window, win_length: int, n_fft: int, like):
@@ -51,9 +56,9 @@ def _lengths(name: str, n_fft: int, hop_length, win_length, window) -> tuple[int
     ],
 )
 def stft(
-    input, n_fft, hop_length=None, win_length=None, window=None, center=True, pad_mode="reflect", normalized=False,
-    onesided=None, return_complex=None, align_to_window=None,
-):  # fmt: skip
+    input: Tensor, n_fft: int, hop_length: int | None = None, win_length: int | None = None, window: Tensor | None = None, center: bool = True, pad_mode: str = "reflect", normalized: bool = False,
+    onesided: bool | None = None, return_complex: bool | None = None, align_to_window: bool | None = None,
+) -> Tensor:  # fmt: skip
     r"""The spectra of windows of a signal ``(*, length)``: ``(*, frequencies, frames)``.
 
     Windows of ``n_fft`` elements start ``hop_length`` (a quarter of it unless given) apart, around each point where
@@ -127,9 +132,9 @@ def _overlapped(frames, hop: int):
     errors=lambda make: [ErrorSample(RuntimeError, "istft requires a complex-valued input tensor", make(3, 5), 4)],
 )
 def istft(
-    input, n_fft, hop_length=None, win_length=None, window=None, center=True, normalized=False, onesided=None, length=None,
-    return_complex=False,
-):  # fmt: skip
+    input: Tensor, n_fft: int, hop_length: int | None = None, win_length: int | None = None, window: Tensor | None = None, center: bool = True, normalized: bool = False, onesided: bool | None = None, length: int | None = None,
+    return_complex: bool = False,
+) -> Tensor:  # fmt: skip
     r"""The signal whose windows have the spectra ``input``, ``(*, frequencies, frames)``, in the sense of least squares.
 
     Frames are multiplied by the window, added where they overlap, and divided by the sum of squares of the windows.

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from math import prod
+from typing import TYPE_CHECKING
 
 from flambeau.core import dtypes
 from flambeau.ops.joining import cat
 from flambeau.ops.linalg import inv, solve
 from flambeau.ops.record import ErrorSample, Sample, composite
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flambeau.tensor.types import Tensor
 
 
 @composite(
@@ -16,7 +22,7 @@ from flambeau.ops.record import ErrorSample, Sample, composite
     samples=lambda make: [Sample(make(2, 3, 6)), Sample(make(4, 2, 2), ind=1)],
     errors=lambda make: [ErrorSample(RuntimeError, "prod\\(self.shape\\[ind:\\]\\)", make(2, 3, 4))],
 )
-def tensorinv(A, ind=2):
+def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
     """The inverse of :func:`tensordot` with ``A`` over ``ind`` dims.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.tensorinv.html
@@ -37,7 +43,7 @@ def tensorinv(A, ind=2):
     out=True,
     samples=lambda make: [Sample(make(2, 3, 6), make(2, 3)), Sample(make(6, 2, 3), make(2, 3), dims=(0,))],
 )
-def tensorsolve(A, B, dims=None):
+def tensorsolve(A: Tensor, B: Tensor, dims: Sequence[int] | None = None) -> Tensor:
     """The ``X`` whose :func:`tensordot` with ``A`` over its last dims is ``B``; ``dims`` of ``A`` go to its end first.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.tensorsolve.html
@@ -59,7 +65,7 @@ def tensorsolve(A, B, dims=None):
     out="same",
     samples=lambda make: [Sample(make(2, 3), make(2, 3)), Sample(make(3, 2), make(3, 1), dim=0)],
 )
-def vecdot(x, y, *, dim=-1):
+def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
     r"""The dot products along ``dim``: :math:`\sum_i \bar x_i y_i`.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.vecdot.html
@@ -68,7 +74,7 @@ def vecdot(x, y, *, dim=-1):
 
 
 @composite(name="linalg.diagonal", samples=lambda make: [Sample(make(3, 3)), Sample(make(2, 3, 4), offset=1)])
-def linalg_diagonal(A, *, offset=0, dim1=-2, dim2=-1):
+def linalg_diagonal(A: Tensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
     """The diagonals of matrices: :func:`diagonal`, of the last two dims by default.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.diagonal.html
@@ -77,7 +83,7 @@ def linalg_diagonal(A, *, offset=0, dim1=-2, dim2=-1):
 
 
 @composite(name="linalg.vander", samples=lambda make: [Sample(make(3)), Sample(make(2, 3), N=4)])
-def vander(x, N=None):
+def vander(x: Tensor, N: int | None = None) -> Tensor:
     r"""The Vandermonde matrix: rows :math:`1, x_i, x_i^2, \ldots, x_i^{N-1}`.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.vander.html
@@ -92,7 +98,7 @@ def vander(x, N=None):
 
 
 @composite(name="vander", method=False, samples=lambda make: [Sample(make(3)), Sample(make(3), 2, True)])
-def torch_vander(x, N=None, increasing=False):
+def torch_vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
     r"""The Vandermonde matrix of a vector, with powers descending from left to right unless ``increasing``.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.vander.html

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import pi
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from flambeau.ops.numerics import in_double
 from flambeau.ops.record import pointwise
 from flambeau.ops.refusals import refuse
 
+if TYPE_CHECKING:
+    from flambeau.tensor.types import Tensor
+
 # --- circular ------------------------------------------------------------------------------------------------
 
 
@@ -21,7 +25,7 @@ from flambeau.ops.refusals import refuse
     kernel=np.sin, result="float", grad={"input": lambda g, input: g * conj_of(cos(input))}, inplace=True, out=True,
     samples=samples.unary(),
 )  # fmt: skip
-def sin(input):
+def sin(input: Tensor):
     r"""Element-wise sine, of radians.
 
     >>> import flambeau as torch
@@ -36,7 +40,7 @@ def sin(input):
     kernel=np.cos, result="float", grad={"input": lambda g, input: -g * conj_of(sin(input))}, inplace=True, out=True,
     samples=samples.unary(),
 )  # fmt: skip
-def cos(input):
+def cos(input: Tensor):
     """Element-wise cosine, of radians."""
     return (input,), {}
 
@@ -46,7 +50,7 @@ def cos(input):
     kernel=in_double(np.tan), result="float", grad={"input": lambda g, out: g * conj_of(1 + out * out)}, inplace=True,
     out=True, samples=samples.unary(-1.0, 1.0),
 )  # fmt: skip
-def tan(input):
+def tan(input: Tensor):
     """Element-wise tangent, of radians."""
     return (input,), {}
 
@@ -56,7 +60,7 @@ def tan(input):
     grad={"input": lambda g, input: g * conj_of((1 - input * input).rsqrt())}, inplace=True, out=True,
     aliases=("arcsin",), samples=samples.unary(-0.9, 0.9),
 )  # fmt: skip
-def asin(input):
+def asin(input: Tensor):
     r"""Element-wise inverse sine, in :math:`[-\pi/2, \pi/2]`; NaN for real numbers outside of :math:`[-1, 1]`."""
     return (input,), {}
 
@@ -65,7 +69,7 @@ def asin(input):
     kernel=np.arccos, result="float", grad={"input": lambda g, input: -g * conj_of((1 - input * input).rsqrt())},
     inplace=True, out=True, aliases=("arccos",), samples=samples.unary(-0.9, 0.9),
 )  # fmt: skip
-def acos(input):
+def acos(input: Tensor):
     r"""Element-wise inverse cosine, in :math:`[0, \pi]`; NaN for real numbers outside of :math:`[-1, 1]`."""
     return (input,), {}
 
@@ -74,7 +78,7 @@ def acos(input):
     kernel=np.arctan, result="float", grad={"input": lambda g, input: g / conj_of(input * input + 1)}, inplace=True,
     out=True, aliases=("arctan",), samples=samples.unary(),
 )  # fmt: skip
-def atan(input):
+def atan(input: Tensor):
     r"""Element-wise inverse tangent, in :math:`[-\pi/2, \pi/2]`."""
     return (input,), {}
 
@@ -99,7 +103,7 @@ def _inverse_square_length(input, other):
     aliases=("arctan2",),
     samples=samples.binary(0.5, 2.0, number=None),
 )
-def atan2(input, other):
+def atan2(input: Tensor, other: Tensor):
     r"""Element-wise angle of the point with ordinate ``input`` and abscissa ``other``, in :math:`[-\pi, \pi]`."""
     refuse("atan2_cpu", input, other)
     return (input, other), {}
@@ -120,7 +124,7 @@ def _grad_of_sinc(g, input):
     kernel=_sinc, result="float", grad={"input": _grad_of_sinc}, inplace=True, out=True,
     aliases=("special.sinc",), samples=samples.unary(0.2, 2.0),
 )  # fmt: skip
-def sinc(input):
+def sinc(input: Tensor):
     r"""Element-wise :math:`\frac{\sin(\pi x)}{\pi x}`; 1 at 0."""
     return (input,), {}
 
@@ -129,7 +133,7 @@ def sinc(input):
     kernel=lambda x: x * (pi / 180), result="float", grad={"input": lambda g: g * (pi / 180)}, inplace=True, out=True,
     samples=samples.unary(),
 )  # fmt: skip
-def deg2rad(input):
+def deg2rad(input: Tensor):
     """Element-wise radians of degrees."""
     _refuse_complex("deg2rad", input)
     return (input,), {}
@@ -139,7 +143,7 @@ def deg2rad(input):
     kernel=lambda x: x * (180 / pi), result="float", grad={"input": lambda g: g * (180 / pi)}, inplace=True, out=True,
     samples=samples.unary(),
 )  # fmt: skip
-def rad2deg(input):
+def rad2deg(input: Tensor):
     """Element-wise degrees of radians."""
     _refuse_complex("rad2deg", input)
     return (input,), {}
@@ -157,7 +161,7 @@ def _refuse_complex(name: str, input) -> None:
     kernel=np.sinh, result="float", grad={"input": lambda g, input: g * conj_of(cosh(input))}, inplace=True, out=True,
     samples=samples.unary(),
 )  # fmt: skip
-def sinh(input):
+def sinh(input: Tensor):
     r"""Element-wise hyperbolic sine :math:`(e^x - e^{-x}) / 2`."""
     return (input,), {}
 
@@ -166,7 +170,7 @@ def sinh(input):
     kernel=np.cosh, result="float", grad={"input": lambda g, input: g * conj_of(sinh(input))}, inplace=True, out=True,
     samples=samples.unary(),
 )  # fmt: skip
-def cosh(input):
+def cosh(input: Tensor):
     r"""Element-wise hyperbolic cosine :math:`(e^x + e^{-x}) / 2`."""
     return (input,), {}
 
@@ -176,7 +180,7 @@ def cosh(input):
     kernel=np.tanh, result="float", grad={"input": lambda g, out: g * conj_of(1 - out * out)}, inplace=True, out=True,
     aliases=("nn.functional.tanh",), samples=samples.unary(),
 )  # fmt: skip
-def tanh(input):
+def tanh(input: Tensor):
     r"""Element-wise hyperbolic tangent :math:`\frac{e^x - e^{-x}}{e^x + e^{-x}}`."""
     return (input,), {}
 
@@ -185,7 +189,7 @@ def tanh(input):
     kernel=np.arcsinh, result="float", grad={"input": lambda g, input: g * conj_of((input * input + 1).rsqrt())},
     inplace=True, out=True, aliases=("arcsinh",), samples=samples.unary(),
 )  # fmt: skip
-def asinh(input):
+def asinh(input: Tensor):
     """Element-wise inverse hyperbolic sine."""
     return (input,), {}
 
@@ -200,7 +204,7 @@ def _grad_of_acosh(g, input):
     kernel=np.arccosh, result="float", grad={"input": _grad_of_acosh}, inplace=True, out=True, aliases=("arccosh",),
     samples=samples.unary(1.5, 3.0),
 )  # fmt: skip
-def acosh(input):
+def acosh(input: Tensor):
     """Element-wise inverse hyperbolic cosine; NaN for real numbers below 1."""
     return (input,), {}
 
@@ -209,6 +213,6 @@ def acosh(input):
     kernel=np.arctanh, result="float", grad={"input": lambda g, input: g / conj_of(1 - input * input)}, inplace=True,
     out=True, aliases=("arctanh",), samples=samples.unary(-0.9, 0.9),
 )  # fmt: skip
-def atanh(input):
+def atanh(input: Tensor):
     """Element-wise inverse hyperbolic tangent; NaN for real numbers outside of :math:`[-1, 1]`."""
     return (input,), {}

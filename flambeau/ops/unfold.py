@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from itertools import product
 from math import prod
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from flambeau.ops import layouts
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 from flambeau.ops.windows import padded, sliding, tap
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flambeau.tensor.types import Tensor
 
 
 def _unfolded(x, kernel, stride, padding, dilation, outputs):
@@ -34,7 +40,7 @@ def _folded(x, kernel, stride, padding, dilation, outputs, sizes):
     method=False,
     backward_name="Im2ColBackward0",
 )  # fmt: skip
-def _im2col(input, kernel, stride, padding, dilation, outputs):
+def _im2col(input: Tensor, kernel, stride, padding, dilation, outputs):
     """:func:`unfold` of a batch."""
     attrs = {"kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation, "outputs": outputs}
     n, c = input._shape[:2]
@@ -50,7 +56,7 @@ def _im2col(input, kernel, stride, padding, dilation, outputs):
     method=False,
     backward_name="Col2ImBackward0",
 )  # fmt: skip
-def _col2im(input, kernel, stride, padding, dilation, outputs, sizes):
+def _col2im(input: Tensor, kernel, stride, padding, dilation, outputs, sizes: int | Sequence[int]):
     """:func:`fold` of a batch."""
     attrs = {
         "kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation, "outputs": outputs,
@@ -107,7 +113,7 @@ def _batched(input, dims: int) -> bool:
         ErrorSample(RuntimeError, "It is expected kernel_size equals to 2", make(1, 2, 3, 3), (1, 1, 1)),
     ],
 )
-def unfold(input, kernel_size, dilation=1, padding=0, stride=1):
+def unfold(input: Tensor, kernel_size: int | Sequence[int], dilation: int | Sequence[int] = 1, padding: int | Sequence[int] = 0, stride: int | Sequence[int] = 1) -> Tensor:
     """The windows of an input (N, C, H, W) as columns: (N, C * kH * kW, windows), or without N.
 
     A convolution is ``weight.view(O, -1) @ unfold(input, kernel_size)``.
@@ -145,7 +151,9 @@ def unfold(input, kernel_size, dilation=1, padding=0, stride=1):
         ErrorSample(RuntimeError, "match the calculated number of sliding blocks", make(1, 4, 5), (3, 3), 2),
     ],
 )
-def fold(input, output_size, kernel_size, dilation=1, padding=0, stride=1):
+def fold(
+    input: Tensor, output_size: int | Sequence[int], kernel_size: int | Sequence[int], dilation: int | Sequence[int] = 1, padding: int | Sequence[int] = 0, stride: int | Sequence[int] = 1
+) -> Tensor:
     """Adds columns (N, C * kH * kW, windows) up to images (N, C, H, W): the transpose of :func:`unfold`.
 
     >>> import flambeau as torch

@@ -8,11 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from typing import TYPE_CHECKING
 
 from flambeau import dispatch
 from flambeau.core import dtypes
 from flambeau.core.size import contiguous_strides, wrap_dim
 from flambeau.ops.record import ErrorSample, Sample, composite, view
+
+if TYPE_CHECKING:
+    from flambeau.core.dtypes import dtype
+    from flambeau.tensor.types import Tensor
 
 
 def as_sizes(sizes: tuple, name: str) -> tuple[int, ...]:
@@ -93,7 +98,7 @@ def _reshape_samples(make):
         ErrorSample(RuntimeError, "view size is not compatible", make(4, 3).t(), (12,)),
     ],
 )
-def view_(input, *size, dtype=None):
+def view_(input: Tensor, *size: int | Sequence[int], dtype: dtype | None = None):
     """The same memory seen in another shape; one size may be ``-1``. ``view(dtype)`` reinterprets the bytes.
 
     ``RuntimeError`` where the strides do not allow it (then use ``reshape``).
@@ -120,7 +125,7 @@ def view_(input, *size, dtype=None):
 
 
 @composite(samples=_reshape_samples)
-def reshape(input, *shape):
+def reshape(input: Tensor, *shape: int | Sequence[int]) -> Tensor:
     """The elements in another shape: a view where the strides allow it, else a copy. One size may be ``-1``.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.reshape.html
@@ -146,19 +151,19 @@ def summed_to(t, shape: Sequence[int]):
 
 
 @composite(name="Tensor.view_as")
-def view_as(input, other):
+def view_as(input: Tensor, other: Tensor):
     """``input.view(other.size())``."""
     return input.view(other.shape)
 
 
 @composite(name="Tensor.reshape_as")
-def reshape_as(input, other):
+def reshape_as(input: Tensor, other: Tensor):
     """``input.reshape(other.size())``."""
     return input.reshape(other.shape)
 
 
 @composite(samples=lambda make: [Sample(make(2, 3, 2)), Sample(make(2, 3, 2), 1), Sample(make(2, 3, 2), 0, 1), Sample(make())])
-def flatten(input, start_dim=0, end_dim=-1):
+def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """Joins the dims from ``start_dim`` to ``end_dim`` into one."""
     ndim = input.dim()
     start, end = wrap_dim(start_dim, ndim), wrap_dim(end_dim, ndim)
@@ -173,13 +178,13 @@ def flatten(input, start_dim=0, end_dim=-1):
 
 
 @composite
-def ravel(input):
+def ravel(input: Tensor):
     """The elements as one row: a view where possible."""
     return input.contiguous().view(-1)
 
 
 @composite(samples=lambda make: [Sample(make(2, 6), 1, (2, 3)), Sample(make(2, 6), -1, (-1, 2))])
-def unflatten(input, dim, sizes):
+def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
     """Splits ``dim`` into dims of ``sizes``; one may be ``-1``."""
     d = wrap_dim(dim, input.dim())
     sizes = tuple(sizes)
@@ -231,7 +236,7 @@ def _reinterpreted(input, dtype):
         ErrorSample(RuntimeError, "duplicate dims are not allowed", make(2, 3), (0, 0)),
     ],
 )
-def permute(input, *dims):
+def permute(input: Tensor, *dims: int | Sequence[int]):
     """A view with the dims in another order.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.permute.html
@@ -264,7 +269,7 @@ def _inverse(dims: tuple[int, ...]) -> tuple[int, ...]:
     aliases=("swapaxes", "swapdims"),
     samples=lambda make: [Sample(make(2, 3, 4), 0, 2), Sample(make(2, 3), -1, 0), Sample(make(), 0, 0)],
 )
-def transpose(input, dim0, dim1):
+def transpose(input: Tensor, dim0: int, dim1: int):
     """A view with two dims exchanged."""
     ndim = input.dim()
     a, b = wrap_dim(dim0, ndim), wrap_dim(dim1, ndim)
@@ -281,7 +286,7 @@ def transpose(input, dim0, dim1):
     samples=lambda make: [Sample(make(2, 3)), Sample(make(3)), Sample(make())],
     errors=lambda make: [ErrorSample(RuntimeError, r"t\(\) expects a tensor with <= 2 dimensions", make(2, 3, 4))],
 )
-def t(input):
+def t(input: Tensor):
     """The transpose of a matrix, as a view; tensors of fewer dims stay as they are."""
     if input.dim() > 2:
         raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {input.dim()}D")
@@ -289,7 +294,7 @@ def t(input):
 
 
 @composite(samples=lambda make: [Sample(make(2, 3, 4), 0, 2), Sample(make(2, 3, 4), (0, 1), (1, 2))], aliases=("moveaxis",))
-def movedim(input, source, destination):
+def movedim(input: Tensor, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
     """A view with dims ``source`` at the positions ``destination``, the others in their order."""
     ndim = input.dim()
     source = (source,) if isinstance(source, int) else tuple(source)
@@ -310,7 +315,7 @@ def movedim(input, source, destination):
 
 
 @composite(samples=lambda make: [Sample(make(2, 3, 4))])
-def adjoint(input):
+def adjoint(input: Tensor) -> Tensor:
     """The conjugate transpose of the last two dims."""
     return input.mH
 
@@ -323,7 +328,7 @@ def adjoint(input):
     overload=lambda inputs, attrs: attrs["given"],
     samples=lambda make: [Sample(make(1, 3, 1)), Sample(make(1, 3, 1), 0), Sample(make(1, 3, 1), (0, -1)), Sample(make(2), 0)],
 )
-def squeeze(input, dim=None):
+def squeeze(input: Tensor, dim: int | Sequence[int] | None = None):
     """A view without the dims of size 1 (only those among ``dim``, where given)."""
     ndim = input.dim()
     if dim is None:
@@ -340,7 +345,7 @@ def squeeze(input, dim=None):
     grad={"input": lambda g, dim: g.squeeze(dim)},
     samples=lambda make: [Sample(make(2, 3), 0), Sample(make(2, 3), -1), Sample(make(), 0)],
 )
-def unsqueeze(input, dim):
+def unsqueeze(input: Tensor, dim: int):
     """A view with a dim of size 1 inserted at ``dim``."""
     ndim = input.dim()
     d = wrap_dim(dim, ndim + 1)
@@ -360,7 +365,7 @@ def unsqueeze(input, dim):
         ErrorSample(RuntimeError, "numel: integer multiplication overflow", make(1), (-2, 1)),
     ],
 )
-def expand(input, *size, implicit=False):
+def expand(input: Tensor, *size: int | Sequence[int], implicit: bool = False):
     """A view in which dims of size 1 are repeated (stride 0); ``-1`` keeps a size."""
     sizes = as_sizes(size, "expand")
     shape, old = input.shape, input.stride()
@@ -393,13 +398,13 @@ def expand(input, *size, implicit=False):
 
 
 @composite(name="Tensor.expand_as")
-def expand_as(input, other):
+def expand_as(input: Tensor, other: Tensor):
     """``input.expand(other.size())``."""
     return input.expand(other.shape)
 
 
 @composite(samples=lambda make: [Sample(make(1, 3), (2, 3)), Sample(make(3), 2, 3)])
-def broadcast_to(input, *size):
+def broadcast_to(input: Tensor, *size: int | Sequence[int]) -> Tensor:
     """``input.expand(size)``."""
     return input.expand(*size)
 
@@ -408,7 +413,7 @@ def broadcast_to(input, *size):
 
 
 @view(grad={"input": lambda g: _complex_of(g)}, samples=lambda make: [Sample(make(3, dtype=dtypes.complex128))])
-def view_as_real(input):
+def view_as_real(input: Tensor):
     """A complex tensor's memory as real pairs: a last dim of size 2."""
     if not input.dtype.is_complex:
         raise RuntimeError("view_as_real is only supported for complex tensors")
@@ -426,7 +431,7 @@ def _complex_of(g):
 
 
 @view(grad={"input": lambda g: view_as_real(g.contiguous().resolve_conj())}, samples=lambda make: [Sample(make(3, 2))])
-def view_as_complex(input):
+def view_as_complex(input: Tensor):
     """A real tensor whose last dim has size 2 as complex numbers, on the same memory."""
     if input.dtype not in (dtypes.float16, dtypes.float32, dtypes.float64):
         kinds = "half, float and double tensors"

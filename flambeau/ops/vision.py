@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import prod
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,6 +12,11 @@ from flambeau.core import dtypes
 from flambeau.core.errors import warn
 from flambeau.ops import layouts, pooling_fractional, resize, unfold  # noqa: F401  (the other families for images)
 from flambeau.ops.record import ErrorSample, Sample, composite
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flambeau.tensor.types import Tensor
 
 # --- channels and pixels -------------------------------------------------------------------------------------
 
@@ -26,7 +32,7 @@ from flambeau.ops.record import ErrorSample, Sample, composite
         ErrorSample(RuntimeError, "positive upscale_factor", make(1, 4, 2, 2), 0),
     ],
 )
-def pixel_shuffle(input, upscale_factor):
+def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     """(\\*, C r r, H, W) rearranged to (\\*, C, H r, W r), with r = ``upscale_factor``.
 
     Source: Shi et al., Real-Time Single Image and Video Super-Resolution Using an Efficient Sub-Pixel CNN (2016)
@@ -60,7 +66,7 @@ def pixel_shuffle(input, upscale_factor):
         ErrorSample(RuntimeError, "positive downscale_factor", make(1, 4, 2, 2), 0),
     ],
 )
-def pixel_unshuffle(input, downscale_factor):
+def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     """(\\*, C, H r, W r) rearranged to (\\*, C r r, H, W), with r = ``downscale_factor``: undoes :func:`pixel_shuffle`."""
     if input.dim() < 3:
         raise RuntimeError(
@@ -92,7 +98,7 @@ def pixel_unshuffle(input, downscale_factor):
         ErrorSample(RuntimeError, "must be positive", make(1, 4, 2), 0),
     ],
 )
-def channel_shuffle(input, groups):
+def channel_shuffle(input: Tensor, groups: int) -> Tensor:
     """The channels of an input (N, C, ...), seen as (groups, C / groups), transposed.
 
     Source: Zhang et al., ShuffleNet (2017)
@@ -140,7 +146,7 @@ def _evenly(n: int, align_corners: bool) -> np.ndarray:
         ErrorSample(ValueError, "Expected non-zero, positive output size", make(1, 2, 3), (1, 1, 2, 0), False),
     ],
 )
-def affine_grid(theta, size, align_corners=None):
+def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool | None = None) -> Tensor:
     """The grid for :func:`grid_sample` that maps an image by the affine matrices ``theta``.
 
     ``theta`` (N, 2, 3) and ``size`` (N, C, H, W) make a grid (N, H, W, 2); (N, 3, 4) and (N, C, D, H, W) one

@@ -18,6 +18,7 @@ from flambeau.engine import graph
 from flambeau.engine.graph import VIEW, Node, leaf
 from flambeau.engine.run import after_record, is_short, run_ahead
 from flambeau.ops.indexing import index_copy
+from flambeau.ops.wrong_tensors import wrong_tensor
 from flambeau.tensor.attributes import contents_of
 from flambeau.tensor.overlap import PARTLY, SAME_EVERYWHERE, refuse_overlap, refuse_repeated
 from flambeau.tensor.reading import geometry_of, is_plain, read, values_of
@@ -38,6 +39,9 @@ def inplace(function, input: Tensor, args: tuple, kwargs: dict) -> Tensor:
         result = function(input._alias() if on_tape else input, *args, **kwargs)
     except TypeError as error:
         name = function.op.short_name
+        wrong = wrong_tensor(function, (input, *args), kwargs, name + "_")
+        if wrong is not None and "invalid combination" not in str(error):
+            raise wrong from None
         if str(error).startswith(name + "()"):
             raise TypeError(str(error).replace(name, name + "_", 1)) from None
         raise

@@ -1,0 +1,57 @@
+"""Every op names the argument that should be a tensor and is not; nobody meets an AttributeError from inside."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+import flambeau as torch
+from flambeau.ops.samples import Make
+from flambeau.ops.wrong_tensors import wrong_tensor
+from tests.wrong_tensors import PUBLIC, calls, told
+
+NAMES_THE_ARGUMENT = re.compile(
+    r"must be Tensor|must be tuple of Tensors|expected Tensor as element|received an invalid combination|doesn't apply to a|argument '"
+    r"|expected \w+ tensors, but got|unsupported operand type|must be a number|cannot be interpreted|bad operand type|not supported between"
+)
+
+
+@pytest.mark.parametrize("op", PUBLIC, ids=lambda op: op.name)
+def test_anything_but_a_tensor(op):
+    for place, args, kwargs, wrongs in calls(op):
+        for wrong, put in wrongs:
+            if isinstance(wrong, str) or type(wrong).__name__ == "Thing":
+                name, text = told(op.function, *put(args, kwargs))
+                if name in ("RuntimeError", "ValueError") and isinstance(wrong, str):
+                    continue  # the name of a device, or of a mode
+                assert name == "TypeError" and NAMES_THE_ARGUMENT.search(text), (place, wrong, name, text)
+
+
+@pytest.mark.parametrize("op", PUBLIC, ids=lambda op: op.name)
+def test_calls_that_fit_are_not_wrong(op):
+    for sample in op.samples(Make()):
+        assert wrong_tensor(op.function, sample.args, sample.kwargs) is None
+    for sample in op.errors(Make()) if op.errors else ():
+        assert wrong_tensor(op.function, sample.args, sample.kwargs) is None or sample.error is TypeError
+
+
+def test_methods_count_without_their_tensor():
+    x = torch.ones(2)
+    for call, text in [
+        (lambda: x.maximum("a"), "maximum(): argument 'other' (position 1) must be Tensor, not str"),
+        (lambda: torch.maximum(x, "a"), "maximum(): argument 'other' (position 2) must be Tensor, not str"),
+        (lambda: torch.maximum(x, other="a"), "maximum(): argument 'other' must be Tensor, not str"),
+        (lambda: x.index_add_(0, "a", x + 1), "index_add_(): argument 'index' (position 2) must be Tensor, not str"),
+        (lambda: torch.cat([x, 1]), "expected Tensor as element 1 in argument 0, but got int"),
+        (lambda: torch.linalg.det("a"), "linalg_det(): argument 'A' (position 1) must be Tensor, not str"),
+    ]:
+        with pytest.raises(TypeError) as caught:
+            call()
+        assert str(caught.value) == text
+
+
+def test_other_errors_stay_as_they_are():
+    with pytest.raises(RuntimeError, match="must match the size") as caught:
+        torch.maximum(torch.ones(2), torch.ones(3))
+    assert caught.value.__cause__ is None
