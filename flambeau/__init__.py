@@ -210,7 +210,7 @@ _LAZY = frozenset(
      "monitor", "mps", "profiler", "slim", "storage", "xpu"}
 )  # fmt: skip
 _LAZY_NAMES = {
-    "doctor": "diagnosis.doctor", "explain": "pictures.explaining",
+    "doctor": "diagnosis.doctor", "explain": "pictures.explaining", "summary": "pictures.summary",
     "save": "serialization", "load": "serialization", "vmap": "func", "autocast": "amp", "GradScaler": "amp",
     "is_autocast_enabled": "amp", "get_autocast_dtype": "amp", "types": "tensor", "compile": "compiler",
     "engine_stats": "engine.plans", "export_slim": "slim", "load_slim": "slim", "load_slim_program": "slim", "synchronize": "cpu", "Stream": "cpu", "Event": "cpu", "ScriptModule": "jit", "ScriptFunction": "jit", "PyTorchFileReader": "_C", "PyTorchFileWriter": "_C", "Tag": "library.tags", "DeviceObjType": "library.schema", "TensorType": "library.schema", "OptionalType": "library.schema", "ListType": "library.schema", "_assert": "checks", **dict.fromkeys(("SymInt", "SymFloat", "SymBool", "sym_constrain_range", "sym_constrain_range_for_size", "sym_fresh_size", "sym_int", "sym_float", "sym_not", "sym_max", "sym_min", "sym_sum", "sym_ite", "sym_sqrt"), "symbolic"),
@@ -260,6 +260,7 @@ _LAZY_NAMES = {
 
 # What the tape needs of a floor above it, and most programs do without.
 _dispatch.vmap = lambda function: importlib.import_module("flambeau.batching").vmap(function)
+_dispatch.picture = lambda x: importlib.import_module("flambeau.pictures.notebooks").html(x)
 _dispatch.sparse = lambda: importlib.import_module("flambeau.sparse.creation")
 
 

@@ -129,6 +129,9 @@ rebase: Callable = None  # type: ignore[assignment]
 refuse_write: Callable = None  # type: ignore[assignment]
 """``refuse_write(input)``: raises where the tape does not allow an in-place change of ``input``."""
 
+picture: Callable = None  # type: ignore[assignment]
+"""``picture(x)``: a tensor, a module or an optimizer as HTML, for notebooks (see flambeau/pictures)."""
+
 sparse: Callable = None  # type: ignore[assignment]
 """``sparse()``: the module that makes sparse tensors (see flambeau/sparse), imported when it is first wanted."""
 

@@ -17,7 +17,7 @@ from itertools import chain
 from types import MappingProxyType
 from typing import Any
 
-from flambeau import ops
+from flambeau import dispatch, ops
 from flambeau.core import config
 from flambeau.core.dtypes import float32
 from flambeau.core.hooks import RemovableHandle
@@ -177,6 +177,10 @@ class Optimizer:
                 if key != "params":
                     text += f"    {key}: {group[key]}\n"
         return text + ")"
+
+    def _repr_html_(self) -> str | None:
+        """What notebooks show."""
+        return dispatch.picture(self)
 
     # -------------------------------------------------------------- stepping
 

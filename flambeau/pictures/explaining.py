@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 import webbrowser
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from flambeau import autograd, dispatch
-from flambeau.core.random import default_generator
+from flambeau import autograd
 from flambeau.diagnosis import explain_error
 from flambeau.diagnosis.language import Text
 from flambeau.diagnosis.scene import Scene
@@ -20,6 +18,7 @@ from flambeau.pictures.fusion import fused
 from flambeau.pictures.page import page
 from flambeau.pictures.record import Record
 from flambeau.pictures.recording import MOST, Full, Recorder
+from flambeau.pictures.restoring import restored
 from flambeau.tensor import Tensor
 from flambeau.utils._pytree import tree_leaves
 
@@ -107,7 +106,7 @@ def _of_call(function: Callable, args: tuple, kwargs: dict[str, Any], fusion: bo
         recorder.names[id(value)] = name
     result = None
     record = recorder.record
-    with _undone(function):
+    with restored(_modules(function, {})):
         recorder.open()
         try:
             result = function(*args, **kwargs)
@@ -161,7 +160,7 @@ def _go_back(recorder: Recorder, outputs: list[Tensor]) -> None:
 
 def _again(function: Callable, args: tuple, kwargs: dict[str, Any], leaves: list[Tensor]) -> Any:
     """The same call and its gradients, with nobody who holds what comes in between."""
-    with _undone(function):
+    with restored(_modules(function, {})):
         result = function(*args, **kwargs)
         tensors = [t for t in tree_leaves(result) if isinstance(t, Tensor)]
         root = next((t for t in tensors if t.requires_grad), None)
@@ -201,23 +200,6 @@ def _modules(function: Callable, bound: dict[str, Any]) -> list[Module]:
                 continue
         found += [m for m in seen if isinstance(m, Module)]
     return list({id(m): m for m in found}.values())
-
-
-@contextmanager
-def _undone(function: Callable) -> Iterator[None]:
-    """Puts the random stream, and the buffers of the modules that ``function`` uses, back to what they were."""
-    state = default_generator.get_state()
-    buffers = [(b, b.detach().clone()) for m in _modules(function, {}) for b in m.buffers()]
-    try:
-        yield
-    finally:
-        default_generator.set_state(state)
-        before, dispatch.grad_mode.enabled = dispatch.grad_mode.enabled, False
-        try:
-            for buffer, values in buffers:
-                buffer.copy_(values)
-        finally:
-            dispatch.grad_mode.enabled = before
 
 
 # --- tensors and errors ----------------------------------------------------------------------------------------

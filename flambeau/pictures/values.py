@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from flambeau import dispatch
+from flambeau import no_grad
 from flambeau.core import dtypes
 from flambeau.tensor import Tensor
 
@@ -23,16 +23,21 @@ def copied(tensor: Tensor) -> Tensor | None:
     """The values of ``tensor`` as they are now, off the tape; ``None`` where it has none (of the device ``meta``, or sparse)."""
     if tensor.is_meta or hasattr(type(tensor), "_intercept"):
         return None
-    before, dispatch.grad_mode.enabled = dispatch.grad_mode.enabled, False
-    try:
+    with no_grad():
         return tensor.detach().clone()
-    finally:
-        dispatch.grad_mode.enabled = before
 
 
 def short_dtype(dtype: dtypes.dtype) -> str:
     """``float32`` for ``torch.float32``."""
     return str(dtype).removeprefix("torch.")
+
+
+def numbers_of(tensor: Tensor) -> np.ndarray:
+    """The elements as numbers that NumPy computes with; of complex ones the absolute values."""
+    values = tensor.detach().resolve_conj().resolve_neg()
+    if tensor.is_complex():
+        values = values.abs()
+    return values.float().numpy() if values.dtype in (dtypes.float16, dtypes.bfloat16) else values.numpy()
 
 
 def described(tensor: Tensor) -> dict[str, Any]:
@@ -48,8 +53,7 @@ def described(tensor: Tensor) -> dict[str, Any]:
     found: dict[str, Any] = {"shape": list(tensor.shape), "dtype": short_dtype(tensor.dtype)}
     if tensor.is_meta:
         return found
-    array = tensor.detach().resolve_conj().resolve_neg().to(dtypes.float32).numpy() if tensor.dtype in _HALF else tensor.detach().numpy()
-    array = np.abs(array) if np.iscomplexobj(array) else array
+    array = numbers_of(tensor)
     flat = array.reshape(-1)
     if flat.size <= IN_FULL:
         found["full"] = _plain(array.tolist())
@@ -61,9 +65,6 @@ def described(tensor: Tensor) -> dict[str, Any]:
             found |= {name: float(f(finite)) for name, f in (("min", np.min), ("max", np.max), ("mean", np.mean), ("std", np.std))}
         found["bars"] = _bars(finite, found["min"], found["max"])
     return _plain(found)
-
-
-_HALF = (dtypes.float16, dtypes.bfloat16)
 
 
 def _bars(values: np.ndarray, low: float, high: float) -> list[int]:

@@ -503,6 +503,10 @@ class Tensor(Derived):
 
         return tensor_repr(self, tensor_contents)
 
+    def _repr_html_(self) -> str | None:
+        """What notebooks show."""
+        return dispatch.picture(self)
+
     def __format__(self, spec: str) -> str:
         return self.item().__format__(spec) if not self._shape and type(self) is Tensor else object.__format__(self, spec)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import Any, Self
 
+from flambeau import dispatch
 from flambeau.nn.modules import _hooks
 from flambeau.nn.modules._hooks import (
     Hookable,
@@ -525,6 +526,10 @@ class Module(Hookable, Movable, Stateful):
             return f"{self._get_name()}({extra})"
         lines += children
         return f"{self._get_name()}(" + ("\n  " + "\n  ".join(lines) + "\n" if lines else "") + ")"
+
+    def _repr_html_(self) -> str | None:
+        """What notebooks show."""
+        return dispatch.picture(self)
 
 
 def _addindent(text: str, spaces: int) -> str:
