@@ -32,8 +32,13 @@ def compile(
 ) -> Any:  # fmt: skip
     """``model``, a function or module, such that calls like earlier ones skip the Python in it; also a decorator.
 
-    With ``fullgraph`` a function that cannot be captured as a whole raises a ``RuntimeError`` that says why. ``dynamic``,
-    ``backend``, ``mode`` and ``options`` make no difference; ``disable`` returns ``model`` as it is.
+    With ``fullgraph`` a function that cannot be captured as a whole raises a ``RuntimeError`` that says why. ``backend`` is a name of
+    :func:`list_backends`, or a function of a graph and example inputs that returns what is called in the graph's place (see
+    :mod:`flambeau._dynamo.graphs`). ``mode``, ``options`` and ``dynamic`` are PyTorch's, and make no difference; ``disable`` returns ``model`` as it is.
+
+    Raises:
+        InvalidBackend: there is no backend of that name.
+        RuntimeError: there is no such mode or option, or both are given.
 
     >>> import flambeau as torch
     >>> @torch.compile
@@ -48,6 +53,7 @@ def compile(
         return functools.partial(
             compile, fullgraph=fullgraph, dynamic=dynamic, backend=backend, mode=mode, options=options, disable=disable
         )
+    kind = _kind_of(backend, mode, options)
     if disable:
         return model
     from flambeau.compiling.function import compiled_function
@@ -55,12 +61,51 @@ def compile(
     from flambeau.nn.modules.module import Module
 
     if isinstance(model, Module):
-        return OptimizedModule(model, fullgraph)
+        return OptimizedModule(model, fullgraph, kind)
     if not callable(model):
         raise RuntimeError(f"torch.compile() takes a function or a module, not {type(model).__name__}")
     if isinstance(model, FunctionType) and hasattr(model, "_torchdynamo_orig_callable"):
         model = model._torchdynamo_orig_callable  # it was compiled already
-    return compiled_function(model, fullgraph)
+    return compiled_function(model, fullgraph, kind=kind)
+
+
+def compile_forward(
+    module: Any, *, fullgraph: bool = False, dynamic: bool | None = None, backend: Any = "inductor", mode: str | None = None, options: Any = None, disable: bool = False
+) -> None:
+    """``module.compile()``: from now on ``module.forward`` is captured."""
+    kind = _kind_of(backend, mode, options)
+    if not disable:
+        from flambeau.compiling.module import CompiledForward
+
+        module.__dict__["forward"] = CompiledForward(module, fullgraph, kind)
+
+
+def _kind_of(backend: Any, mode: str | None, options: dict[str, Any] | None) -> Any:
+    """How functions are captured, by the settings of :func:`compile`; raises where these are none."""
+    from flambeau.compiling.function import Captures
+
+    if mode is not None and options is not None:
+        raise RuntimeError("Either mode or options can be specified, but both can't be specified at the same time.")
+    if backend == "inductor":
+        if mode is not None or options:
+            from flambeau._inductor.modes import check_settings
+
+            check_settings(mode, options)
+        backend = _default_backend
+    if backend == "inductor":
+        return Captures
+    from flambeau._dynamo.backends.registry import lookup_backend
+
+    function = lookup_backend(backend)
+    if function is None:
+        return Captures
+    from flambeau._dynamo.graphs import GraphCaptures
+
+    if not callable(function):
+        raise TypeError(f"backend must be a string or callable, got {type(backend)}")
+    if options:
+        function = functools.update_wrapper(functools.partial(function, options=options), function, updated=())
+    return functools.partial(GraphCaptures, backend=function)
 
 
 def disable(fn: Callable | None = None, recursive: bool = True, *, reason: str | None = None) -> Any:
@@ -96,9 +141,11 @@ def is_compiling() -> bool:
 is_dynamo_compiling = is_exporting = is_compiling
 
 
-def list_backends(exclude_tags: Any = ()) -> list[str]:
-    """``["inductor"]``, the name that :func:`compile` takes for granted."""
-    return ["inductor"]
+def list_backends(exclude_tags: Any = ("debug", "experimental")) -> list[str]:
+    """The names that :func:`compile` takes for ``backend``; see :mod:`flambeau._dynamo.backends.registry`."""
+    from flambeau._dynamo.backends.registry import list_backends as known
+
+    return known(exclude_tags)
 
 
 def reset() -> None:
@@ -113,12 +160,12 @@ def cudagraph_mark_step_begin() -> None:
 
 
 def get_default_backend() -> Any:
-    """What :func:`set_default_backend` has set: the name that :func:`compile` takes for granted. It makes no difference here."""
+    """What :func:`set_default_backend` has set: the backend of :func:`compile` where none is named."""
     return _default_backend
 
 
 def set_default_backend(backend: Any) -> None:
-    """Remembers a backend, a name or a function, for those who ask; ``None``: "inductor" again."""
+    """Sets the backend, a name or a function, of :func:`compile` where none is named; ``None``: "inductor" again."""
     global _default_backend
     if backend is not None and not isinstance(backend, str) and not callable(backend):
         raise TypeError(f"backend must be a string or callable, got {type(backend)}")

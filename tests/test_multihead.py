@@ -34,3 +34,9 @@ def test_batches_that_do_not_fit_are_refused(dims):
     layer, width = nn.MultiheadAttention(6, 2, **dims), dims.get("kdim", 6)
     with pytest.raises(RuntimeError):
         layer(torch.ones(4, 2, 6), torch.ones(5, 1, width), torch.ones(5, 1, width), need_weights=False)
+
+
+def test_attention_refuses_nested_tensors():
+    nested = torch.nested.nested_tensor([torch.ones(4, 4), torch.ones(2, 4)], layout=torch.jagged)
+    with pytest.raises(AssertionError, match="does not support NestedTensor outside of its fast path"):
+        nn.MultiheadAttention(4, 4, batch_first=True).eval()(nested, nested, nested)

@@ -7,8 +7,7 @@ tell PyTorch's compiler about sizes and addresses are checked, and change nothin
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from flambeau.compiler import (
@@ -23,42 +22,10 @@ from flambeau.compiler import (
 from flambeau.tensor import Tensor
 
 __all__ = [
-    "OptimizedModule", "allow_in_graph", "assume_constant_result", "config", "disable", "graph_break", "is_compile_supported", "is_compiling",
+    "OptimizedModule", "allow_in_graph", "assume_constant_result", "config", "disable", "explain", "graph_break", "is_compile_supported", "is_compiling",
     "is_dynamo_supported", "list_backends", "mark_dynamic", "mark_static", "mark_static_address", "mark_unbacked", "maybe_mark_dynamic",
-    "optimize", "reset",
+    "optimize", "register_backend", "reset",
 ]  # fmt: skip
-
-
-class _Config:
-    """Settings that programs make. They are kept, and change nothing here."""
-
-    def __init__(self, **settings: Any) -> None:
-        self.__dict__.update(settings)
-
-    @contextmanager
-    def patch(self, *args: Any, **settings: Any) -> Iterator[None]:
-        """Inside, some have other values: ``patch(verbose=True)``, ``patch("verbose", True)`` or ``patch({"verbose": True})``.
-
-        >>> import flambeau as torch
-        >>> with torch._dynamo.config.patch(verbose=True):
-        ...     print(torch._dynamo.config.verbose)
-        True
-        """
-        given = dict([args]) if len(args) == 2 else dict(*args)
-        before = dict(self.__dict__)
-        self.__dict__.update(given | settings)
-        try:
-            yield
-        finally:
-            self.__dict__.clear()
-            self.__dict__.update(before)
-
-
-config = _Config(
-    cache_size_limit=8, recompile_limit=8, accumulated_cache_size_limit=256, suppress_errors=False, verbose=False, capture_scalar_outputs=False,
-    capture_dynamic_output_shape_ops=False, automatic_dynamic_shapes=True, assume_static_by_default=True, optimize_ddp=True, disable=False,
-    error_on_recompile=False, inline_inbuilt_nn_modules=True, specialize_int=False, skip_fwd_side_effects_in_bwd_under_checkpoint=False,
-)  # fmt: skip
 
 
 def _marked(t: Tensor, index: int | Sequence[int] | None) -> None:
@@ -105,7 +72,7 @@ def _nothing() -> None:
 
 def optimize(backend: Any = "inductor", *, nopython: bool = False, **settings: Any) -> Callable:
     """The old way to say :func:`torch.compile`: a decorator."""
-    return lambda model: compile(model, fullgraph=nopython)
+    return lambda model: compile(model, fullgraph=nopython, backend=backend)
 
 
 def is_compile_supported(device_type: str) -> bool:
@@ -123,6 +90,14 @@ def __getattr__(name: str) -> Any:
         from flambeau.compiling.module import OptimizedModule
 
         return OptimizedModule
-    if name in ("eval_frame", "exc", "utils", "_trace_wrapped_higher_order_op"):
+    if name == "explain":
+        from flambeau._dynamo.graphs import explain
+
+        return explain
+    if name == "register_backend":
+        from flambeau._dynamo.backends.registry import register_backend
+
+        return register_backend
+    if name in ("backends", "config", "eval_frame", "exc", "utils", "_trace_wrapped_higher_order_op"):
         return importlib.import_module(f"flambeau._dynamo.{name}")
     raise AttributeError(f"module 'torch._dynamo' has no attribute '{name}'", name=name)

@@ -180,7 +180,7 @@ class AccumulateGrad(Node):
         variable = self.variable
         if variable._requires_grad:
             before = variable._grad
-            variable._grad = g if before is None else g + before if before.layout is not strided else before + g
+            variable._grad = g if before is None else g + before if before.layout is not strided and g.layout is strided else before + g
             self._tell()
 
     def _tell(self) -> None:

@@ -38,6 +38,8 @@ autograd.modes -> autograd.grad_mode: *
 autograd.saving -> autograd.graph: *
 batching.vmap -> func: vmap
 compiler -> .: compile
+compiling.errors -> _dynamo.exc: *
+compiling.module -> _dynamo.eval_frame: OptimizedModule
 core.dtypes -> .: can_cast finfo get_default_dtype iinfo promote_types set_default_dtype
 core.errors -> .: is_warn_always_enabled set_warn_always
 core.hooks -> utils.hooks: *

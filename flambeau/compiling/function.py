@@ -12,6 +12,7 @@ from flambeau import dispatch
 from flambeau.autograd.anomaly import anomaly
 from flambeau.autograd.saving import saving_hooks
 from flambeau.compiling.arguments import Arguments
+from flambeau.compiling.errors import Unsupported
 from flambeau.compiling.guards import Miss, State
 from flambeau.compiling.replay import Before, capture
 from flambeau.compiling.watch import LIMITS, Refused, Watch, watching
@@ -40,17 +41,13 @@ class _Stance:
 stance = _Stance()
 
 
-class Unsupported(RuntimeError):
-    """A function that cannot be captured as a whole (``fullgraph=True``)."""
-
-
 class Captures:
     """What is known of one function: its captures, newest last, and the surveys of calls that were run once."""
 
     def __init__(self, function: Callable, name: str, fullgraph: bool) -> None:
         self.function, self.name, self.fullgraph = function, name, fullgraph
         self.replays: list[Callable] = []
-        self.surveys: dict[tuple, _Survey] = {}
+        self.surveys: dict[tuple, Survey] = {}
         self.failures: dict[tuple, int] = {}
         self.watched = 0  # how many calls were watched
         self.aside: list[Callable] = []  # the captures, while nothing is to be compiled
@@ -68,7 +65,7 @@ class Captures:
         if stance.name == "fail_on_recompile" and not self._is_known(args, kwargs):
             reasons = "".join(f"\n  - capture {k}: {miss.reason}" for k, miss in enumerate(misses))
             raise RuntimeError(f"Detected recompile when torch.compile stance is 'fail_on_recompile': {self.name}{reasons}")
-        if self._must_be_plain() or not _one_at_a_time.acquire(blocking=False):
+        if self.must_be_plain() or not _one_at_a_time.acquire(blocking=False):
             return self.function(*args, **kwargs)
         try:
             watched = self._prepare(args, kwargs, misses)
@@ -78,18 +75,20 @@ class Captures:
             _one_at_a_time.release()
         return self.function(*args, **kwargs)
 
-    def _key(self, arguments: Arguments, args: tuple) -> tuple:
+    def key(self, arguments: Arguments, args: tuple) -> tuple:
+        """What is equal for calls of one form."""
         return arguments.key, dispatch.grad_mode.enabled, dtypes.get_default_dtype(), _training(self.function, args)
 
     def _is_known(self, args: tuple, kwargs: dict) -> bool:
         """Whether a call of this form has come before, without being captured yet, or for good."""
         try:
-            key = self._key(Arguments(args, kwargs), args)
+            key = self.key(Arguments(args, kwargs), args)
         except Refused:
             return True
         return key in self.surveys or key in self.failures
 
-    def _must_be_plain(self) -> bool:
+    def must_be_plain(self) -> bool:
+        """Whether functions are to run as they are written at the moment, or this one for good."""
         return bool(
             stance.name not in ("default", "eager_then_compile", "aot_eager_then_compile") or watching or config.eager or saving_hooks or anomaly.enabled or dispatch.autocast.cast is not None
             or dispatch.watch is not None  # a dual level: each op is called
@@ -102,7 +101,7 @@ class Captures:
         except Refused as refused:
             self._refused(("arguments",), str(refused))
             return None
-        key = self._key(arguments, args)
+        key = self.key(arguments, args)
         if self.failures.get(key, 0) >= MAX_FAILURES:
             return None
         for k, miss in enumerate(misses):
@@ -122,14 +121,14 @@ class Captures:
         watch = Watch()
         result = watch.call(self.function, arguments.args, arguments.kwargs)
         try:
-            self.surveys[key] = _Survey(self.function, watch, arguments)
+            self.surveys[key] = Survey(self.function, watch, arguments)
             if len(self.surveys) > 4 * MAX_CAPTURES:
                 self.surveys.pop(next(iter(self.surveys)))
         except Refused as refused:
             self._refused(key, str(refused))
         return result
 
-    def _capture(self, key: tuple, arguments: Arguments, survey: _Survey) -> Any:
+    def _capture(self, key: tuple, arguments: Arguments, survey: Survey) -> Any:
         """The second call: what the function reads is known, so it shows whether it leaves all that as it was."""
         state = State(survey.watch, self.function, arguments.objects)
         _separate(arguments, state)
@@ -159,7 +158,7 @@ class Captures:
             raise Unsupported(f"{self.name} cannot be captured as a whole, as fullgraph=True asks: {reason}")
 
 
-class _Survey:
+class Survey:
     """What a call read: its guards, to see whether a later call finds and leaves everything as it was."""
 
     def __init__(self, function: Callable, watch: Watch, arguments: Arguments) -> None:
@@ -169,6 +168,7 @@ class _Survey:
         watch.leaves.clear()
         watch.snapshots.clear()
         state = State(watch, function, arguments.objects)
+        self.tensors = list(state.tensors.values())  # that it reads besides its arguments
         self._check = state.function("check", "args, kwargs", state.lines, ["return None"])
 
     def changed(self, args: tuple, kwargs: dict) -> str | None:
@@ -192,9 +192,9 @@ def _training(function: Any, args: tuple) -> tuple:
     return tuple([m.training for root in modules for m in root.modules()])
 
 
-def compiled_function(function: Callable, fullgraph: bool = False, name: str | None = None) -> Callable:
-    """A function that does what ``function`` does, and is captured."""
-    captures = Captures(function, name or str(getattr(function, "__qualname__", type(function).__name__)), fullgraph)
+def compiled_function(function: Callable, fullgraph: bool = False, name: str | None = None, kind: Callable[..., Captures] = Captures) -> Callable:
+    """A function that does what ``function`` does, and is captured; ``kind``: how."""
+    captures = kind(function, name or str(getattr(function, "__qualname__", type(function).__name__)), fullgraph)
     replays = captures.replays
 
     def compiled(*args: Any, **kwargs: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from flambeau.compiling.function import compiled_function
+from flambeau.compiling.function import Captures, compiled_function
 from flambeau.compiling.guards import Miss
 from flambeau.nn.modules.module import Module
 
@@ -19,15 +19,15 @@ class OptimizedModule(Module):
     _orig_mod: Module
     _compiled: Callable
 
-    def __init__(self, module: Module, fullgraph: bool = False) -> None:
+    def __init__(self, module: Module, fullgraph: bool = False, kind: Callable[..., Captures] = Captures) -> None:
         super().__init__()
-        self.__dict__["_fullgraph"] = fullgraph
+        self.__dict__["_fullgraph"], self.__dict__["_kind"] = fullgraph, kind
         self._modules["_orig_mod"] = module
         self._compile()
 
     def _compile(self) -> None:
         module = self._modules["_orig_mod"]
-        self.__dict__["_compiled"] = compiled_function(module, self.__dict__["_fullgraph"], type(module).__name__)
+        self.__dict__["_compiled"] = compiled_function(module, self.__dict__["_fullgraph"], type(module).__name__, self.__dict__["_kind"])
         self.__dict__["_replays"] = self.__dict__["_compiled"].captures.replays
         self.__dict__["training"] = module.training  # type: ignore[union-attr]
 
@@ -79,18 +79,12 @@ class OptimizedModule(Module):
         self._compile()
 
 
-def compile_forward(module: Module, *, fullgraph: bool = False, disable: bool = False, **settings: Any) -> None:
-    """``module.compile()``: from now on ``module.forward`` is captured."""
-    if not disable:
-        module.__dict__["forward"] = CompiledForward(module, fullgraph)
-
-
 class CompiledForward:
     """``module.forward`` after ``module.compile()``: the method of its class, captured."""
 
-    def __init__(self, module: Module, fullgraph: bool = False) -> None:
-        self.module, self.fullgraph = module, fullgraph
-        self.compiled = compiled_function(type(module).forward.__get__(module), fullgraph, f"{type(module).__name__}.forward")
+    def __init__(self, module: Module, fullgraph: bool = False, kind: Callable[..., Captures] = Captures) -> None:
+        self.module, self.fullgraph, self.kind = module, fullgraph, kind
+        self.compiled = compiled_function(type(module).forward.__get__(module), fullgraph, f"{type(module).__name__}.forward", kind)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.compiled(*args, **kwargs)
@@ -98,7 +92,7 @@ class CompiledForward:
     def __deepcopy__(self, memo: dict) -> CompiledForward:
         from copy import deepcopy
 
-        return CompiledForward(deepcopy(self.module, memo), self.fullgraph)
+        return CompiledForward(deepcopy(self.module, memo), self.fullgraph, self.kind)
 
     def __reduce__(self) -> tuple:
-        return CompiledForward, (self.module, self.fullgraph)
+        return CompiledForward, (self.module, self.fullgraph, self.kind)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dis
+import functools
 import os
 import sys
 from types import CodeType, FrameType
@@ -51,6 +52,8 @@ _LOOKS = {
 }
 _ARRAY, _SNAPSHOT, _LEAF = Storage.array.__code__, Storage.snapshot.__code__, graph.leaf.__code__
 _KNOWN, _RECORD = known.__code__, record.__code__
+_CACHED = functools.cached_property.__get__.__code__
+"""Attributes of NumPy's that are computed when flambeau asks for them."""
 
 
 class Watch:
@@ -95,7 +98,7 @@ class Watch:
                 if code is not _ARRAY or below is None or below.f_code is not _SNAPSHOT:
                     self.refuse(f"{_LOOKS[code]} ({caller_site()})")
             key = code, id(frame.f_globals)
-            if key not in self._seen:
+            if key not in self._seen and not (code is _CACHED and frame.f_back is not None and is_own_file(frame.f_back.f_code.co_filename)):
                 self._seen.add(key)
                 self._classify(key, frame.f_globals)
         elif event == "return":

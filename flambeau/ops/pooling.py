@@ -74,7 +74,7 @@ def _settings(name: str, input, dims: int, kernel_size, stride, padding, dilatio
     outputs = tuple(map(_windows, sizes, kernel, stride, padding, dilation, [ceil_mode] * dims))
     if min(outputs) < 1:
         if name == "max_pool1d":
-            raise RuntimeError(f"max_pool1d() Invalid computed output size: {outputs[0]}")
+            raise RuntimeError(f"max_pool1d() Invalid computed output size: {outputs[0]}. Output size is too small: kernel_size {kernel} does not fit")
         channels = input._shape[-dims - 1]
         raise RuntimeError(
             f"Given input size: ({'x'.join(map(str, (channels, *sizes)))}). Calculated output size: "

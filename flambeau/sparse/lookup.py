@@ -23,7 +23,7 @@ class Embedding(Function):
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple:  # type: ignore[override]
-        indices = ctx.indices.reshape(-1).long()
+        indices = ctx.indices.reshape(-1).long().clone()  # the gradient stays as it is when the program writes to its indices
         values = g.reshape(indices.numel(), ctx.shape[1])
         if not values.numel():
             indices, values = indices[:0], values[:0]

@@ -318,3 +318,17 @@ def test_subclasses_of_tensors_stay_such_as_parameters():
 def test_coordinates_of_floats():
     for t in (flambeau, torch):
         assert t.sparse_coo_tensor(t.tensor([[0.7, 2.0]]), t.ones(2), (3,)).to_dense().tolist() == [1.0, 0.0, 1.0]
+
+
+def test_gradients_of_lookups_keep_their_indices():
+    """In the order of the passes, whatever becomes of the tensor that had them."""
+
+    def indices(lib):
+        table = lib.nn.Embedding(10, 2, sparse=True)
+        rows = lib.tensor([7, 1])
+        table(rows).sum().backward()
+        rows[0] = 8
+        table(rows).sum().backward()
+        return table.weight.grad._indices().tolist()
+
+    assert indices(flambeau) == indices(torch) == [[7, 1, 8, 1]]

@@ -144,6 +144,12 @@ class MultiheadAttention(Module):
             average_attn_weights: the mean of the heads' weights instead of all.
             is_causal: says that `attn_mask` is the causal one.
         """
+        if query.is_nested or key.is_nested or value.is_nested:
+            raise AssertionError(
+                "MultiheadAttention does not support NestedTensor outside of its fast path. The fast path was not hit because grad is enabled "
+                "and at least one of query or the input/output projection weights or biases requires_grad, or, without gradients, since flambeau "
+                "has none: pad the batch (torch.nested.to_padded_tensor) and give a key_padding_mask"
+            )
         swap = self.batch_first and query.dim() == 3
         if swap:
             query, key, value = _swapped(query, key, value)

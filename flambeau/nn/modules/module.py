@@ -506,7 +506,7 @@ class Module(Hookable, Movable, Stateful):
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Compile ``forward`` in place; arguments as :func:`torch.compile` takes them."""
-        import_module("flambeau.compiling.module").compile_forward(self, *args, **kwargs)
+        import_module("flambeau.compiler").compile_forward(self, *args, **kwargs)
 
     # ---- printing --------------------------------------------------------------------------------
 

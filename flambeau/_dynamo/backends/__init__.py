@@ -1,0 +1,1 @@
+"""Backends of :func:`torch.compile`: see :mod:`flambeau._dynamo.backends.registry`."""
