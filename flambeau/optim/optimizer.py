@@ -11,7 +11,7 @@ import functools
 import warnings
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from itertools import chain
 from types import MappingProxyType
@@ -28,7 +28,9 @@ from flambeau.nn.modules._hooks import add_hook
 from flambeau.nn.modules._messages import typename
 from flambeau.tensor import Tensor
 from flambeau.tensor.interception import interception
+from flambeau.tensor.wrapping import elements_of
 
+from .divided import parts_of
 from .scalars import new_scalar
 
 __all__ = [
@@ -102,6 +104,8 @@ class Optimizer:
     _optimizer_step_pre_hooks: Any = MappingProxyType({})
     _optimizer_step_post_hooks: Any = MappingProxyType({})
 
+    # Whether each element is updated alone, and whether there are parameters that lie on several processes.
+    _by_element = _divided = False
     # Names in a parameter's state that are 0-dim tensors; old checkpoints have numbers there.
     _scalar_state: tuple[str, ...] = ()
     # Options that old checkpoints lack, and what they meant then.
@@ -242,7 +246,9 @@ class Optimizer:
                 loss = closure()
             grad_mode.enabled = recording if recording is None else self.defaults.get("differentiable", False)
             for group in self.param_groups:
-                self._update_group(self._without_sparse(group) if interception.living else group)
+                group = self._without_sparse(group) if interception.living else group
+                with parts_of(self, group) if self._divided else nullcontext(group) as group:
+                    self._update_group(group)
         finally:
             grad_mode.enabled = recording
         return loss
@@ -384,6 +390,8 @@ class Optimizer:
                     "can't optimize a non-leaf Tensor: this one was computed from others "
                     f"({param.grad_fn.name()}); optimize those, or detach() it first"
                 )
+            if elements_of(param) is not param:
+                self._divided = True
         for name, default in self.defaults.items():
             if default is required and name not in param_group:
                 raise ValueError("parameter group didn't specify a value of required optimization parameter " + name)
@@ -509,6 +517,7 @@ class Optimizer:
             self._init_hooks()
         self.defaults.setdefault("differentiable", False)
         for group in self.param_groups:
+            self._divided = self._divided or any(elements_of(p) is not p for p in group["params"])
             for name, value in self._options_since.items():
                 group.setdefault(name, value)
             for p in group["params"]:

@@ -51,6 +51,8 @@ class SGD(Optimizer):
         "fused": False,
     }  # fmt: skip
 
+    _by_element = True
+
     def __init__(
         self,
         params: ParamsT,

@@ -86,6 +86,8 @@ class ElementwiseOptimizer(Optimizer):
     ``_update(numbers, grad, param, *state)``   the new contents of the parameter and of its state, by formulas.
     """
 
+    _by_element = True
+
     def _state_names(self, group: dict[str, Any]) -> tuple[str, ...]:
         raise NotImplementedError
 

@@ -1,4 +1,5 @@
-"""Tensors that are made of another one, which is on the tape in their place: base of nested and of masked tensors."""
+"""Tensors that are made of another one, which is on the tape in their place: base of nested and masked tensors, and of those that lie on
+several processes."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from typing import Any
 from flambeau.tensor.interception import Presence
 from flambeau.tensor.tensor import Tensor, disabled_torch_function
 
-__all__ = ["WrappingTensor"]
+__all__ = ["WrappingTensor", "elements_of"]
 
 
 class WrappingTensor(Tensor):
@@ -18,6 +19,8 @@ class WrappingTensor(Tensor):
     _v: Tensor
     _presence: Presence
     _leaf = False
+    _by_element = False
+    """Whether what is done to each element alone may be done to those of ``_v``."""
 
     def _with(self, values: Tensor) -> Tensor:
         raise NotImplementedError
@@ -93,3 +96,8 @@ class WrappingTensor(Tensor):
         if id(self) not in memo:
             memo[id(self)] = self._with(self._v.detach().clone().requires_grad_(self._v.requires_grad))
         return memo[id(self)]
+
+
+def elements_of(t: Tensor) -> Tensor:
+    """What an update of each element alone works on: of a tensor that lies on several processes, what this one has."""
+    return t._v if isinstance(t, WrappingTensor) and t._by_element else t

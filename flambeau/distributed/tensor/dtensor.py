@@ -26,6 +26,7 @@ class DTensor(WrappingTensor):
 
     _mesh: DeviceMesh
     _placements: Placements
+    _by_element = True
 
     def __new__(cls, *args: Any, **kwargs: Any) -> DTensor:
         raise RuntimeError("DTensor: use DTensor.from_local or distribute_tensor")

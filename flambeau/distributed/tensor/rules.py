@@ -39,6 +39,8 @@ def apply(function: Callable, args: tuple, kwargs: dict) -> Any:
         return _copy(*args, **kwargs)
     if name in _DRAWING:
         return _draw(function, args, kwargs)
+    if name == "_total_norm":
+        return _total_norm(*args, **kwargs)
     if name in _NORMS and (result := _norm(function, args, kwargs)) is not None:
         return result
     record = getattr(function, "op", None)
@@ -165,17 +167,28 @@ def _norm(function: Callable, args: tuple, kwargs: dict) -> DTensor | None:
     order = args[1] if len(args) > 1 else kwargs.get("ord", kwargs.get("p", 2))
     plain = all(kwargs.get(name) is None for name in ("dim", "dtype", "out")) and not kwargs.get("keepdim") and len(args) < 3
     order = 2 if order in (None, "fro") else order
-    if not plain or not isinstance(t, DTensor) or isinstance(order, str) or order <= 0:
-        return None
-    t = t._laid(_without_sums(t.placements))
-    part = ops.norm(t._v, order) if t._v.numel() else ops.zeros((), dtype=t.dtype)
-    if order != float("inf"):
-        part = part**order
-    cut = "max" if order == float("inf") else "sum"
-    source: Placements = tuple(Partial(cut) if isinstance(p, Shard) else p for p in t.placements)
-    total = moved(part, (), t.device_mesh, source, _without_sums(source))
-    total = total if order == float("inf") else total ** (1.0 / order)
-    return divided(total, total.shape, t.device_mesh, _without_sums(source))
+    return _total_norm(t, ord=order) if plain and isinstance(t, DTensor) and not isinstance(order, str) and order > 0 else None
+
+
+def _total_norm(*tensors: Tensor, ord: float) -> DTensor:
+    r"""The norm of tensors as if they were one vector, from norms of parts: :math:`(\sum_i |x_i|^p)^{1/p}`, or the greatest for infinity."""
+    mesh = next(_divided(tensors)).device_mesh
+    largest = ord == float("inf")
+    kinds: dict[Placements, list[Tensor]] = {}
+    for t in tensors:
+        if isinstance(t, DTensor):
+            if t.device_mesh != mesh:
+                raise RuntimeError("the norm of DTensors of different meshes: compute one for each mesh")
+            t = t._laid(_without_sums(t.placements))
+        laid = tuple(Partial("max" if largest else "sum") if isinstance(p, Shard) else Replicate() for p in t.placements) if isinstance(t, DTensor) else (Replicate(),) * mesh.ndim
+        kinds.setdefault(laid, []).append(t._v if isinstance(t, DTensor) else t)
+    totals = []
+    for laid, parts in kinds.items():
+        norms = [ops.norm(part, ord) for part in parts if part.numel()]
+        total = ops.norm(ops.stack(norms), ord) if norms else ops.zeros((), dtype=parts[0].dtype)
+        totals.append(moved(total if largest else total**ord, (), mesh, laid, _without_sums(laid)))
+    total = ops.stack(totals).max() if largest else ops.stack(totals).sum() ** (1.0 / ord)
+    return divided(total, total.shape, mesh, (Replicate(),) * mesh.ndim)
 
 
 def _everywhere(function: Callable, args: tuple, kwargs: dict) -> Any:

@@ -12,6 +12,7 @@ from flambeau.ops.norms import _total_norm
 from flambeau.tensor import Tensor
 from flambeau.tensor.exchange import tensor
 from flambeau.tensor.formulas import Update, formula
+from flambeau.tensor.wrapping import elements_of
 
 __all__ = [
     "clip_grad_norm",
@@ -76,7 +77,7 @@ def clip_grads_with_norm_(
     for param in _tensors(parameters):
         grad = param.grad
         if grad is not None:
-            scale(factor, grad)
+            scale(elements_of(factor), elements_of(grad))
 
 
 @formula
