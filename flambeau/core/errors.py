@@ -8,6 +8,8 @@ import warnings
 from collections.abc import Callable
 from math import prod
 
+from flambeau.core.keywords import meant
+
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
@@ -128,6 +130,9 @@ def explain_arguments(name: str, function: Callable, args: tuple, kwargs: dict, 
         return_annotation=signature.empty,
     )
     reason = str(error).partition("() ")[2]
+    unknown = reason.partition("unexpected keyword argument '")[2].partition("'")[0]
+    if unknown and "Did you mean" not in reason and (close := meant(unknown, list(signature.parameters))):
+        reason += f". Did you mean '{close}'?"
     return TypeError(
         f"{name}() received an invalid combination of arguments - got ({got}), but expected {name}{plain} ({reason})"
     )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import re
 
+from flambeau.core.keywords import meant
 from flambeau.diagnosis.language import Text
 from flambeau.diagnosis.scene import Scene
 from flambeau.diagnosis.slips import slip
@@ -65,9 +65,9 @@ def unknown_keyword(scene: Scene) -> Text | None:
 
     target = next((getattr(home, found[1]) for home in (nn, optim) if hasattr(home, found[1])), None) or scene.names.get(found[1])
     known = list(inspect.signature(target).parameters) if callable(target) else []
-    close = difflib.get_close_matches(found[2], known, n=1, cutoff=0.5)
+    close = meant(found[2], known)
     if close:
-        return Text(f"{found[1]} has no {found[2]!r}: did you mean {close[0]!r}?", f"{found[1]} 没有参数 {found[2]!r}:你是想写 {close[0]!r} 吗?")
+        return Text(f"{found[1]} has no {found[2]!r}: did you mean {close!r}?", f"{found[1]} 没有参数 {found[2]!r}:你是想写 {close!r} 吗?")
     names = ", ".join(n for n in known if n not in ("self", "args", "kwargs"))
     return Text(f"{found[1]} has no {found[2]!r}; it takes {names}", f"{found[1]} 没有参数 {found[2]!r};它接受 {names}")
 

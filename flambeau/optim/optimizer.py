@@ -21,6 +21,7 @@ from flambeau import dispatch, ops
 from flambeau.core import config
 from flambeau.core.dtypes import float32
 from flambeau.core.hooks import RemovableHandle
+from flambeau.core.keywords import NamesUnknown
 from flambeau.core.memory_format import strided
 from flambeau.dispatch import grad_mode
 from flambeau.engine.run import run_ahead
@@ -74,7 +75,7 @@ def register_optimizer_step_post_hook(hook: Callable) -> RemovableHandle:
     return add_hook(_global_post_hooks, hook)
 
 
-class Optimizer:
+class Optimizer(NamesUnknown):
     """Base class of all optimizers (torch.optim.Optimizer).
 
     Args:

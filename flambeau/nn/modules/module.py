@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any, Self
 
 from flambeau import dispatch
+from flambeau.core.keywords import NamesUnknown
 from flambeau.nn.modules import _hooks
 from flambeau.nn.modules._hooks import (
     Hookable,
@@ -87,7 +88,7 @@ def _new_fields() -> dict[str, Any]:
     }
 
 
-class Module(Hookable, Movable, Stateful):
+class Module(NamesUnknown, Hookable, Movable, Stateful):
     """The base class of all layers and networks: a tree of modules with parameters and buffers.
 
     Parameters, buffers and modules that are assigned as attributes are registered; ``parameters()``,

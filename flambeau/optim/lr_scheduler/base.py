@@ -14,6 +14,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+from flambeau.core.keywords import NamesUnknown
 from flambeau.optim.optimizer import Optimizer
 from flambeau.optim.scalars import _to_scalar
 from flambeau.tensor import Tensor
@@ -27,7 +28,7 @@ EPOCH_WARNING = (
 ORDER_URL = "https://pytorch.org/docs/stable/optim.html#how-to-adjust-learning-rate"
 
 
-class LRScheduler:
+class LRScheduler(NamesUnknown):
     """Base class of the schedulers (torch.optim.lr_scheduler.LRScheduler).
 
     A subclass gives :meth:`get_lr`: the rates for epoch ``self.last_epoch``, one for each group.
