@@ -22,7 +22,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="flambeau export",
         description="Write a model to a .slim file: weights and machine code, which the one-file module flambeau_slim runs with NumPy alone. "
-        "Of a .slim file it makes one of ONNX's.",
+        "With --out NAME.o a library for C, and its header NAME.h. Of a .slim file it makes one of ONNX's.",
         epilog="example: flambeau export digits.pt --factory flambeau.cli.demo:DigitNet --input images:FP32:-1x1x8x8 --out digits.slim. "
         "docs/slim.md tells the rest.",
     )
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str]) -> int:
     add("--factory", metavar="MODULE:FUNCTION", help="what makes the module that weights are for, for example shop.nets:make")
     add("--input", action="append", default=[], metavar="NAME:DATATYPE:SIZES", help="an input, in the order of the model's arguments; -1 is any size, the same in all places")
     add("--max-size", type=int, default=32, metavar="N", help="the largest size that -1 stands for (default: 32)")
-    add("--target", action="append", metavar="TARGET", help="x86-64-v4, x86-64-v3, x86-64-v2 or aarch64 (default: the levels of x86-64)")
+    add("--target", action="append", metavar="TARGET", help="x86-64-v4, x86-64-v3, x86-64-v2 or aarch64 (default: the levels of x86-64; of a library x86-64-v2)")
     add("--out", type=Path, required=True, metavar="FILE", help="where the model goes")
     options = parser.parse_args(arguments)
     if options.model.suffix == ".slim":
@@ -46,17 +46,24 @@ def main(arguments: Sequence[str]) -> int:
             raise ValueError("a model is exported for known inputs: give their names, datatypes and sizes")
     except ValueError as error:
         parser.error(f"--input: {error}")
+    if options.out.suffix == ".o" and len(options.target or ()) > 1:
+        parser.error("--target: a library is for one kind of machine")
     if options.max_size < 2:
         parser.error(f"--max-size: expected at least 2, got {options.max_size}")
     try:
         model = load(options.model, ModelConfig(factory=options.factory)).call
         size = Dim("size", min=1, max=options.max_size)
-        free = tuple({d: size for d, n in enumerate(spec.shape or ()) if n == -1} for spec in specs)
-        digest = torch.export_slim(model, tuple(map(_example, specs)), options.out, dynamic_shapes=free if any(free) else None, targets=options.target)
+        args, free = tuple(map(_example, specs)), tuple({d: size for d, n in enumerate(spec.shape or ()) if n == -1} for spec in specs)
+        shapes = free if any(free) else None
+        if options.out.suffix == ".o":
+            torch.export_c(model, args, options.out, dynamic_shapes=shapes, target=(options.target or ["x86-64-v2"])[0])
+            told = f"a library, with the header {options.out.with_suffix('.h')}"
+        else:
+            told = f"digest {torch.export_slim(model, args, options.out, dynamic_shapes=shapes, targets=options.target)}"
     except (ModelError, ValueError, RuntimeError) as error:
         print(f"flambeau export: {error}", file=sys.stderr)
         return 1
-    print(f"{options.out}: {options.out.stat().st_size:,} bytes, digest {digest}")
+    print(f"{options.out}: {options.out.stat().st_size:,} bytes, {told}")
     return 0
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flambeau.core import config
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from flambeau.slim.targets import Assembly
     from flambeau_slim import Model
 
-__all__ = ["ExportError", "export_slim", "load_slim", "load_slim_program"]
+__all__ = ["ExportError", "export_c", "export_slim", "load_slim", "load_slim_program"]
 
 
 def export_slim(
@@ -60,21 +60,14 @@ def export_slim(
         ...
     flambeau.slim.recording.ExportError: the model looks at values that depend on its argument 'x' while it runs ...
     """
-    if not config.compiled:
-        raise ExportError("export_slim compiles kernels: pip install 'flambeau[compile]', and do not set FLAMBEAU_COMPILE=0")
+    _check_compiler()
     from flambeau.slim import archive
-    from flambeau.slim.sizes import common, examples
+    from flambeau.slim.sizes import common
     from flambeau.slim.targets import TARGETS, Assembly, targets_of
 
-    if not isinstance(args, tuple):
-        raise TypeError(f"export_slim(): args is a tuple of arguments, got {type(args).__name__}: write (x,) for one tensor")
     assemblies = {name: Assembly(TARGETS[name]) for name in targets_of(targets)}
-    weights, names = Weights(), names_of_arguments(model, args, kwargs or {})
-    draws = Draws()
-    sizes = [_planned(model, *given, weights, assemblies, draws) for given in examples(names, args, kwargs or {}, dynamic_shapes)]
-    nest, dtypes = sizes[0].nest, [x.dtype for x in sizes[0].outputs]
-    if any(size.nest != nest or [x.dtype for x in size.outputs] != dtypes for size in sizes):
-        raise ExportError("the model returns other things for other sizes")
+    weights, draws = Weights(), Draws()
+    sizes = _sizes(model, args, kwargs or {}, dynamic_shapes, weights, assemblies, draws)
     members = {"graph.json": [json.dumps(_graph(model, args, kwargs or {}, dynamic_shapes, weights, draws)).encode()]}
     members["weights.safetensors"] = archive.safetensors(weights.all)
     for name, assembly in assemblies.items():
@@ -89,11 +82,46 @@ def export_slim(
 
     manifest = {
         "format": FORMAT, "version": VERSION, "made_by": f"flambeau {release}", "model": getattr(model, "__name__", type(model).__name__),
-        "inputs": signature([size.inputs for size in sizes]), "outputs": signature([size.outputs for size in sizes]), "nest": nest,
+        "inputs": signature([size.inputs for size in sizes]), "outputs": signature([size.outputs for size in sizes]), "nest": sizes[0].nest,
         "plans": [{"inputs": [x.shape for x in size.inputs], "outputs": [x.shape for x in size.outputs]} for size in sizes],
         "weights": [weight.name for weight in weights.all], "targets": list(assemblies),
     }  # fmt: skip
     return archive.write(path, manifest, members)
+
+
+def export_c(
+    model: Callable, args: tuple, path: str | os.PathLike, *, kwargs: dict[str, Any] | None = None, dynamic_shapes: Any = None, target: str = "x86-64-v2",
+) -> None:  # fmt: skip
+    """Writes what ``model`` computes as a library for programs in C: ``NAME.o``, which any linker takes, and beside it ``NAME.h``.
+
+    The arguments are those of :func:`export_slim`, and so is what can be exported; there is one target. ``NAME_run(inputs, outputs)`` takes
+    arrays of pointers, computes in the thread that calls it, and returns 0; the header tells the rest. No compiler is needed here.
+
+    Raises :class:`ExportError` as :func:`export_slim` does, and where the weights have more than a GiB; ``ValueError`` where the file is not
+    called by a name of C's.
+
+    >>> import flambeau as torch, tempfile, os
+    >>> folder = tempfile.mkdtemp()
+    >>> torch.export_c(torch.nn.Linear(3, 2).eval(), (torch.ones(1, 3),), os.path.join(folder, "net.o"))
+    >>> sorted(os.listdir(folder))
+    ['net.h', 'net.o']
+    """
+    _check_compiler()
+    from pathlib import Path
+
+    from flambeau.slim import objects
+
+    name, assembly, weights = objects.name_of(Path(path)), objects.ObjectAssembly(target), Weights()
+    sizes = _sizes(model, args, kwargs or {}, dynamic_shapes, weights, {target: assembly}, Draws())
+    if sum(weight.value.nbytes for weight in weights.all) > 1 << 30:
+        raise ExportError("a library has at most a GiB of weights: export_slim maps them instead")
+    plans = [size.plans[target] for size in sizes]
+    objects.write(Path(path), objects.Library(name, [size.inputs for size in sizes], [size.outputs for size in sizes], plans), weights, assembly)
+
+
+def _check_compiler() -> None:
+    if not config.compiled:
+        raise ExportError("kernels are to be compiled: pip install 'flambeau[compile]', and do not set FLAMBEAU_COMPILE=0")
 
 
 def _graph(model: Callable, args: tuple, kwargs: dict[str, Any], dynamic_shapes: Any, weights: Weights, draws: Draws) -> dict[str, Any]:
@@ -121,7 +149,23 @@ class _Size(NamedTuple):
     plans: dict[str, dict[str, Any]]
 
 
-def _planned(model: Callable, args: tuple, kwargs: dict[str, Any], weights: Weights, assemblies: dict[str, Assembly], draws: Draws) -> _Size:
+def _sizes(
+    model: Callable, args: tuple, kwargs: dict[str, Any], dynamic_shapes: Any, weights: Weights, assemblies: Mapping[str, Assembly], draws: Draws
+) -> list[_Size]:  # fmt: skip
+    """What a model does for all sizes that its arguments may have."""
+    from flambeau.slim.sizes import examples
+
+    if not isinstance(args, tuple):
+        raise TypeError(f"args is a tuple of arguments, got {type(args).__name__}: write (x,) for one tensor")
+    names = names_of_arguments(model, args, kwargs)
+    sizes = [_planned(model, *given, weights, assemblies, draws) for given in examples(names, args, kwargs, dynamic_shapes)]
+    nest, dtypes = sizes[0].nest, [x.dtype for x in sizes[0].outputs]
+    if any(size.nest != nest or [x.dtype for x in size.outputs] != dtypes for size in sizes):
+        raise ExportError("the model returns other things for other sizes")
+    return sizes
+
+
+def _planned(model: Callable, args: tuple, kwargs: dict[str, Any], weights: Weights, assemblies: Mapping[str, Assembly], draws: Draws) -> _Size:
     """Records a call of the model, and plans it before anything else is recorded."""
     from flambeau.slim.planning import plan_of
 

@@ -58,8 +58,14 @@ def link(code: bytes) -> Image:
     return _Linker(code).image()
 
 
+def place_of(code: bytes | bytearray, name: str) -> int:
+    """Where in an object file the content of a symbol is."""
+    linker = _Linker(code)
+    return next(linker.sections[section].offset + value for symbol, section, value in linker._symbols() if symbol == name)
+
+
 class _Linker:
-    def __init__(self, code: bytes) -> None:
+    def __init__(self, code: bytes | bytearray) -> None:
         self.code = code
         header = _HEADER.unpack_from(code)
         self.machine, start, count = header[3], header[7], header[13]

@@ -50,13 +50,13 @@ class Assembly(Session):
     _FIRST = 0xFFF5 << 48
     _names_of_pool = frozenset([threads.ENTRY, threads.LIGHT_ENTRY])
 
-    def __init__(self, target: Target) -> None:  # nothing of what a session needs to run code
+    def __init__(self, target: Target, reloc: str = "static") -> None:  # nothing of what a session needs to run code
         llvm.initialize_all_targets()
         llvm.initialize_all_asmprinters()
         self.machine, self.memo = target.machine, {}
         self._triple = target.triple
         self._target = llvm.Target.from_triple(target.triple).create_target_machine(
-            target.machine.cpu, target.machine.features, opt=2, reloc="static", codemodel=target.model
+            target.machine.cpu, target.machine.features, opt=2, reloc=reloc, codemodel=target.model
         )
         self._modules: list[str] = []
         self._names: list[str] = []
@@ -83,17 +83,27 @@ class Assembly(Session):
         place, rest = divmod((word & _WORD) - self._FIRST, 16)
         return self._names[place] if 0 <= place < len(self._names) and not rest else None
 
-    def image(self) -> Image:
-        """The machine code of all that has been made, with the functions that are known by name and what a loader calls."""
+    def object_code(self, public: Sequence[str] = ()) -> bytes:
+        """All that has been made as one object file. Of other files only the ``public`` functions are seen, so that several such files may be
+        linked; where there are none, nothing is seen from outside of what all is linked to."""
         whole = llvm.parse_assembly(self._modules[0])
         for ir in self._modules[1:]:
             whole.link_in(llvm.parse_assembly(ir))
         for function in whole.functions:  # as in a session: nothing unwinds
             function.add_function_attribute("nounwind")
         for value in (*whole.functions, *whole.global_variables):  # nobody else has a say in what they are
-            if not value.is_declaration and value.linkage == llvm.Linkage.external:
+            if value.is_declaration or value.linkage != llvm.Linkage.external or value.name in public:
+                continue
+            if public:
+                value.linkage = "internal"
+            else:
                 value.visibility = "hidden"
-        image = link(self._target.emit_object(whole))
+        code: bytes = self._target.emit_object(whole)
+        return code
+
+    def image(self) -> Image:
+        """The machine code of all that has been made, with the functions that are known by name and what a loader calls."""
+        image = link(self.object_code())
         known = {name: at for name, at in image.symbols.items() if name in self._names or name in _CALLED}
         return image._replace(symbols=known)
 
