@@ -2,6 +2,6 @@
 
 import importlib.util
 
-_NEEDS = {"safetensors": "flambeau/weights/*", "starlette": "flambeau/serve/*"}
+_NEEDS = {"safetensors": "flambeau/weights/*", "starlette": "flambeau/serve/*", "uvicorn": "flambeau/board/app.py"}
 
 collect_ignore_glob = [files for library, files in _NEEDS.items() if importlib.util.find_spec(library) is None]

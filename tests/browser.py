@@ -54,6 +54,10 @@ class Opened:
     def count(self, selector: str) -> int:
         return self.page.locator(selector).count()
 
+    def until(self, selector: str, text: str) -> None:
+        """Waits until an element has a text."""
+        self.page.locator(selector, has_text=text).first.wait_for(timeout=60_000)
+
     def press(self, *keys: str) -> None:
         for key in keys:
             self.page.keyboard.press(key)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import pytest
 
 import flambeau as torch
 from flambeau import nn
+from flambeau.utils.tensorboard import SummaryWriter
 from tests.browser import Opened, browser
 from tests.test_explain import EVIL, Net
 
@@ -81,3 +85,77 @@ def test_two_thousand_operations_open_within_two_seconds(opened):
     assert page.seconds() < 2 and page.count(".node") == 2002
     page.press("End")
     assert page.text("#detail h2") == "sum (2001)"
+
+
+# --- the board ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def board(chromium):
+    uvicorn = pytest.importorskip("uvicorn")
+    from flambeau.board.app import make_app
+    from flambeau.board.runs import Folder
+
+    ends = []
+
+    def open_(path):
+        server = uvicorn.Server(uvicorn.Config(make_app(Folder(path)), port=0, log_level="error"))
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        page = Opened(chromium, f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/")
+        ends.append((page, server, thread))
+        return page
+
+    yield open_
+    for page, server, thread in ends:
+        assert page.errors == []
+        page.page.close()
+        server.should_exit = True
+        thread.join()
+
+
+def test_runs_are_compared(board, tmp_path):
+    for name in ("first", "second"):
+        with SummaryWriter(tmp_path / name) as writer:
+            for i in range(50):
+                writer.add_scalar("loss/train", 1 / (i + 1), i)
+            writer.add_histogram("weights", torch.randn(100), 0)
+            writer.add_image("picture", torch.rand(3, 8, 8), 0)
+            writer.add_text("notes", EVIL, 0)
+    page = board(tmp_path)
+    page.until(".card .muted", "100 points")
+    assert page.count("#runs label") == 2 and page.count("canvas") == 1
+    page.page.hover("canvas")
+    assert "first" in page.text("#tip") and "second" in page.text("#tip")
+    page.page.fill("#filter-runs", "sec")
+    page.until(".card .muted", "50 points")
+    page.page.fill("#filter-runs", "")
+    page.page.click("#tab-images")
+    page.page.locator("#content img").nth(1).wait_for()
+    assert all(page.page.evaluate("Promise.all([...document.images].map((i) => i.decode().then(() => i.naturalWidth === 8)))"))
+    page.page.click("#tab-text")
+    page.page.wait_for_selector("pre")
+    assert page.text("pre") == EVIL and page.count("#content img") == 0
+    page.page.click("#tab-histograms")
+    page.page.wait_for_selector("canvas")
+    page.page.click("#tab-compare")
+    page.page.wait_for_selector("#comparison")
+    assert "0.02" in page.text("#comparison")
+
+
+def test_a_hundred_thousand_numbers_while_they_are_written(board, tmp_path):
+    with SummaryWriter(tmp_path / "long") as writer:
+        for i in range(99_990):
+            writer.add_scalar("loss", i % 100, i)
+        writer.flush()
+        page = board(tmp_path)
+        page.until(".card .muted", "99,990 points")
+        for i in range(99_990, 100_000):
+            writer.add_scalar("loss", i % 100, i)
+        writer.flush()
+        page.until(".card .muted", "100,000 points")
+    before = page.seconds()
+    page.page.hover("canvas")
+    assert "step" in page.text("#tip") and page.seconds() - before < 1

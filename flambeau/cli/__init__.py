@@ -21,6 +21,7 @@ COMMANDS = {
     "demo": Text("train a classifier of handwritten digits and show how well it does", "训练手写数字分类器并展示效果"),
     "export": Text("write a model to a file that runs with NumPy alone", "把模型写成只需 NumPy 即可运行的文件"),
     "serve": Text("answer requests for models over HTTP (KServe's and Triton's protocol)", "通过 HTTP 提供模型服务(KServe 和 Triton 的协议)"),
+    "board": Text("show what SummaryWriter has written, of several runs, live, in the browser", "在浏览器里实时显示 SummaryWriter 写入的各次运行"),
     "info": Text("say what flambeau runs on here", "显示 flambeau 的运行环境"),
     "torchrun": Text("run a program in several processes, which find each other by torch.distributed", "用多个进程运行程序,它们通过 torch.distributed 相互找到"),
     "shim": Text("make plain `import torch` mean flambeau in this environment", "让此环境中的 `import torch` 得到 flambeau"),

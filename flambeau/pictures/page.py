@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import json
 import linecache
+import re
+from collections.abc import Mapping
 from html import escape
 from importlib.resources import files
 from typing import Any
 
-from flambeau.diagnosis.language import language
+from flambeau.diagnosis.language import Text, language
 from flambeau.pictures.record import Item, Record, Site
 from flambeau.pictures.values import described
 from flambeau.pictures.words import WORDS
 from flambeau.tensor import Tensor
 
 
-def template(name: str) -> str:
+def template(name: str, package: str = "flambeau.pictures") -> str:
     """One of the files that pages are made of."""
-    return (files("flambeau.pictures") / "templates" / name).read_text(encoding="utf-8")
+    return (files(package) / "templates" / name).read_text(encoding="utf-8")
 
 
 def as_script(data: Any) -> str:
@@ -36,20 +38,17 @@ def as_script(data: Any) -> str:
     return text
 
 
-def assembled(name: str, title: str, data: Any) -> str:
-    """The page ``name``: its HTML with the title, its style, its data and its program in place."""
-    words = {key: str(text) for key, text in WORDS.items()}
-    html = template(f"{name}.html")
+def assembled(name: str, title: str, data: Any, package: str = "flambeau.pictures", words: Mapping[str, Text] = WORDS) -> str:
+    """The page ``name`` of a package: its HTML with the title, its style, its data and its program in place."""
+    html = template(f"{name}.html", package)
     parts = {
         "LANG": language(),
         "TITLE": escape(title),
-        "STYLE": template(f"{name}.css"),
-        "DATA": as_script({**data, "words": words}),
-        "PROGRAM": template(f"{name}.js"),
+        "STYLE": template(f"{name}.css", package),
+        "DATA": as_script({**data, "words": {key: str(text) for key, text in words.items()}}),
+        "PROGRAM": template(f"{name}.js", package),
     }
-    for key, text in parts.items():
-        html = html.replace(f"@@{key}@@", text, 1)
-    return html
+    return re.sub("@@([A-Z]+)@@", lambda found: parts[found[1]], html)
 
 
 def page(record: Record) -> str:
