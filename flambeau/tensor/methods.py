@@ -383,6 +383,9 @@ def _of_sparse(name: str):
     """A method that only sparse tensors have."""
 
     def method(self, *args, **kwargs):
+        own = getattr(type(self), name)
+        if own is not method:  # Tensor.crow_indices(x)
+            return own(self, *args, **kwargs)
         kind = "compressed row" if "crow" in name or "col_" in name else "coordinate"
         raise RuntimeError(f"{name} expected sparse {kind} tensor layout but got Strided: make one by to_sparse()")
 

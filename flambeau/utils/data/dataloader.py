@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 from flambeau.core.errors import warn
 from flambeau.core.random import Generator
 from flambeau.utils.data.collate import default_collate, default_convert
+from flambeau.utils.data.datapipes.datapipe import IterDataPipe
 from flambeau.utils.data.dataset import Dataset, IterableDataset
 from flambeau.utils.data.fetching import _DatasetKind
 from flambeau.utils.data.info import get_worker_info
@@ -93,6 +94,10 @@ class DataLoader(Generic[T]):
         iterable = isinstance(dataset, IterableDataset)
         self._dataset_kind = _DatasetKind.Iterable if iterable else _DatasetKind.Map
         if iterable:
+            if isinstance(dataset, IterDataPipe) and shuffle is not None:
+                from flambeau.utils.data.graph_settings import apply_shuffle_settings
+
+                dataset, shuffle = apply_shuffle_settings(dataset, shuffle), None
             given = {"shuffle": shuffle or None, "sampler": sampler, "batch_sampler": batch_sampler}
             for name, value in given.items():
                 if value is not None:

@@ -7,11 +7,20 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from flambeau.engine.run import run_ahead
+from flambeau.utils.data.datapipes.datapipe import IterDataPipe
 from flambeau.utils.data.fetching import _DatasetKind
 from flambeau.utils.data.sampler import draw_seed
 
 if TYPE_CHECKING:
     from flambeau.utils.data.dataloader import DataLoader
+
+
+def seed_pipes(dataset: Any, seed: int) -> None:
+    """Gives the data pipes that draw seeds of their own, the same in all processes that are told the same."""
+    from flambeau.core.random import Generator
+    from flambeau.utils.data.graph_settings import apply_random_seed
+
+    apply_random_seed(dataset, Generator().manual_seed(seed))
 
 
 class Iter:
@@ -27,6 +36,10 @@ class Iter:
         self._indices = iter(self._loader._index_sampler)
         self._length_told = self._loader._IterableDataset_len_called
         self._yielded = 0
+        dataset = self._loader.dataset
+        self._pipe_seed = draw_seed(self._loader.generator) if isinstance(dataset, IterDataPipe) else None
+        if self._pipe_seed is not None:
+            seed_pipes(dataset, self._pipe_seed)
 
     def _start(self) -> None:
         if self._loader.timeout:

@@ -81,7 +81,7 @@ class WorkersIter(Iter):
             return False
         number = self._sent
         self._tasks[number] = worker
-        self._team.post(worker, Task(self._epoch, number, self._drawn[0]))
+        self._team.post(worker, Task(self._epoch, number, self._drawn[0], self._pipe_seed))
         self._sent, self._drawn = number + 1, None  # both or none: no handler runs within a statement without calls
         return True
 

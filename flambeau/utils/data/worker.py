@@ -21,8 +21,10 @@ from flambeau._utils import ExceptionWrapper
 from flambeau.core.random import default_generator
 from flambeau.threads import set_num_threads
 from flambeau.utils.data.channel import Channel, Message, pickle_by_value
+from flambeau.utils.data.datapipes.datapipe import IterDataPipe
 from flambeau.utils.data.fetching import Fetch, _DatasetKind
 from flambeau.utils.data.info import WorkerInfo, set_worker_info
+from flambeau.utils.data.iteration import seed_pipes
 
 LOOK = 1000
 """Milliseconds after which a worker looks whether its parent is still there, where it is not told."""
@@ -53,11 +55,12 @@ def _unpickle_job(data: bytes) -> Job:
 
 @dataclass
 class Task:
-    """A batch to be loaded: in which pass over the dataset, its number in that pass, and its indices."""
+    """A batch to be loaded: in which pass over the dataset, its number in that pass, its indices, and the seed of data pipes in that pass."""
 
     epoch: int
     number: int
     index: Any
+    seed: int | None = None
 
 
 @dataclass
@@ -147,6 +150,10 @@ class _Loader:
         self.fetch: Fetch | None = None
         self.problem: Caught | None = None
         try:
+            if isinstance(job.dataset, IterDataPipe):
+                from flambeau.utils.data.graph_settings import apply_sharding
+
+                apply_sharding(job.dataset, job.num_workers, id)
             if job.init_fn is not None:
                 job.init_fn(id)
             self.fetch = self._new_fetch()
@@ -163,6 +170,8 @@ class _Loader:
             if task.epoch != self.epoch:
                 self.epoch, self.ended = task.epoch, False
                 self.fetch = None
+                if task.seed is not None:
+                    seed_pipes(self.job.dataset, task.seed)
                 self.fetch = self._new_fetch()
             if self.problem is not None:
                 found, self.problem = self.problem, None
