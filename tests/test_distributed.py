@@ -158,9 +158,9 @@ def test_the_last_user_of_a_file_deletes_it(tmp_path):
     assert not path.exists()
 
 
-def test_what_divides_models_is_refused():
-    with pytest.raises(RuntimeError, match="FullyShardedDataParallel divides a model"):
-        dist.fsdp.FullyShardedDataParallel(torch.nn.Linear(1, 1))
-    assert not isinstance(torch.nn.Linear(1, 1), dist.fsdp.FullyShardedDataParallel)
+def test_what_is_not_there_is_refused():
+    with pytest.raises(RuntimeError, match="ShardedGradScaler is not there yet"):
+        dist.fsdp.ShardedGradScaler()
+    assert not isinstance(torch.nn.Linear(1, 1), dist.tensor.ColwiseParallel)
     with pytest.raises(RuntimeError, match="no functions in other processes"):
         dist.rpc.init_rpc("name")

@@ -27,7 +27,8 @@ _QUANTIZATION: dict[str, tuple[str, ...]] = {
 
 _OF_SHARDING = {
     "fsdp": "_flat_param api sharded_grad_scaler wrap",
-    "checkpoint": "_consolidate_hf_safetensors default_planner format_utils hf_storage optimizer state_dict state_dict_loader state_dict_saver",
+    "checkpoint": "_consolidate_hf_safetensors api default_planner filesystem format_utils hf_storage metadata optimizer planner "
+    "state_dict state_dict_loader state_dict_saver stateful storage",
     "tensor": "_utils parallel placement_types",
 }
 _UNAVAILABLE = """

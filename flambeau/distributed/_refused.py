@@ -1,4 +1,4 @@
-"""Classes and functions that divide a model or its state among processes, which is not there yet: they refuse when they are used."""
+"""Classes and functions of ``torch.distributed`` that are not there yet: they refuse when they are used."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 def refuse(name: str) -> NoReturn:
     """Says that ``name`` is not there, and what to use."""
     raise RuntimeError(
-        f"{name} divides a model or its state among processes, which flambeau does not do yet: use DistributedDataParallel, and torch.save in one process"
+        f"{name} is not there yet in flambeau. There are DistributedDataParallel, fully_shard, DTensor and torch.distributed.checkpoint (save, load, get_state_dict)"
     )
 
 
@@ -19,7 +19,7 @@ def refused_class(name: str, module: str) -> type:
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
         refuse(name)
 
-    return type(name, (), {"__init__": __init__, "__module__": module, "__doc__": "Refuses: models are not divided among processes yet."})
+    return type(name, (), {"__init__": __init__, "__module__": module, "__doc__": "Refuses: it is not there yet."})
 
 
 def refused_function(name: str, module: str) -> Callable:
@@ -30,7 +30,7 @@ def refused_function(name: str, module: str) -> Callable:
 
     refused.__name__ = refused.__qualname__ = name
     refused.__module__ = module
-    refused.__doc__ = "Refuses: models are not divided among processes yet."
+    refused.__doc__ = "Refuses: it is not there yet."
     return refused
 
 
