@@ -22,7 +22,7 @@ from flambeau.engine.graph import Node as Value
 from flambeau.engine.segment import Segment
 from flambeau.ops.views import summed_to
 from flambeau.tensor.reading import geometry_of
-from flambeau.tensor.recipes import WINDOW
+from flambeau.tensor.recipes import WINDOW, whole
 from flambeau.tensor.record import look_again
 from flambeau.tensor.storage import Storage
 from flambeau.tensor.tensor import NO_GRAD, Tensor, make_tensor
@@ -41,6 +41,8 @@ def run(entry: OpBackward, gs: list[Tensor | None], begun: int | None) -> Sequen
 
     ``begun`` is a number that only this pass has; ``None``: the pass is written down as a whole.
     """
+    if begun is None:
+        return _written(entry, gs)
     pattern, saved, g = entry.pattern, entry.saved, gs[0]
     if saved.__class__ is not tuple:  # it has gone, or comes when it is asked for
         return fitted(entry, entry.apply(gs))
@@ -62,17 +64,14 @@ def run(entry: OpBackward, gs: list[Tensor | None], begun: int | None) -> Sequen
             results = rule.record(gs, given, entry.edges)
             if results is not None:
                 return results
-        if 0 < len(found) < MAX_KEYS:
-            return _learn(entry, gs, key, found)
-    elif found is None:
+        return _learn(entry, gs, key, found) if 0 < len(found) < MAX_KEYS else fitted(entry, entry.apply(gs))
+    if found is None:
         if len(known) >= MAX_KEYS:
             known.clear()
         known[key] = begun
-        if AT_FIRST_SIGHT:
-            return _learn(entry, gs, key)
-    elif begun is not None and found != begun:
+    if AT_FIRST_SIGHT or found is not None and found != begun:
         return _learn(entry, gs, key)
-    return fitted(entry, entry.apply(gs))
+    return _written(entry, gs)
 
 
 def _key(saved: tuple, gs: list[Tensor | None]) -> tuple[tuple, list | None]:
@@ -177,7 +176,7 @@ def _learn(entry: OpBackward, gs: list, key, known: tuple = ()) -> Sequence[Tens
     trace = graph.trace
     start = len(trace)
     last = trace[-1] if start else None
-    results = fitted(apart, apart.apply(gs))
+    results = _written(apart, gs)
     with lock:  # no other thread runs the trace meanwhile
         if len(trace) >= start and (not start or trace[start - 1] is last):  # nor has this one done so
             _, given = _key(apart.saved, gs)  # type: ignore[arg-type]
@@ -190,6 +189,15 @@ def _learn(entry: OpBackward, gs: list, key, known: tuple = ()) -> Sequence[Tens
                 pass
             entry.pattern.recorded[key] = known
     return results
+
+
+def _written(entry: OpBackward, gs: list) -> Sequence[Tensor | None]:
+    """Runs a rule of which all that it records is written down, now or when it comes again."""
+    before, whole.written = whole.written, True
+    try:
+        return fitted(entry, entry.apply(gs))
+    finally:
+        whole.written = before
 
 
 def _apart(entry: OpBackward, gs: list) -> OpBackward:

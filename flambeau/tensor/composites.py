@@ -21,7 +21,7 @@ from flambeau.tensor.following import Call, composite_follower
 from flambeau.tensor.meta import on_meta, run_inside
 from flambeau.tensor.order import is_strided, laid_out
 from flambeau.tensor.reading import WINDOW
-from flambeau.tensor.recipes import MAX_RECIPES, comes_again, given, key_of, layout_of, layout_or_class
+from flambeau.tensor.recipes import MAX_RECIPES, comes_again, given, key_of, layout_of, layout_or_class, whole
 from flambeau.tensor.storage import MetaStorage, Storage, looks
 from flambeau.tensor.tensor import Tensor
 
@@ -33,7 +33,7 @@ def compose(op: Op, args: tuple, kwargs: dict):
     """The result of a composite: by the calls that it made of like arguments before, or by running it."""
     if op.layout is not None and (op.always_laid_out or is_strided((*args, *kwargs.values()))):
         return in_full(op, args, kwargs)
-    if not op.patience or dispatch.watch is not None:
+    if not op.patience or dispatch.watch is not None or whole.written:
         return in_full(op, args, kwargs)
     key = key_of(op, args, kwargs)
     follow = op.recipes.get(key)

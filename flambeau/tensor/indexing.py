@@ -256,7 +256,11 @@ def _picked(x: Tensor, indices: tuple) -> Tensor | None:
         return None
     first = where[0]
     try:
-        if len(where) == 1 and first.dtype != bool:
+        if len(where) == 1:
+            if first.dtype == bool:
+                if first.shape != values.shape[: first.ndim] or not values.flags.c_contiguous or np.count_nonzero(first) > MANY:
+                    return None
+                values, first = values.reshape(first.size, *values.shape[first.ndim :]), np.flatnonzero(first)  # some times as fast
             if first.size * values.size > MANY * len(values):
                 return None
             array = values.take(first, 0)

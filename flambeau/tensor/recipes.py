@@ -215,12 +215,21 @@ def repeat(op: Op, args: tuple, kwargs: dict):
 # --- writing it down -----------------------------------------------------------------------------------------
 
 
+class _Whole:
+    """Whether all that is recorded is being written down as one: then the calls in it need no recipes of their own."""
+
+    written = False
+
+
+whole = _Whole()
+
+
 def learn(op: Op, args: tuple, kwargs: dict, inputs: tuple, results) -> None:
     """Remembers how a call was recorded, if that follows from its layouts and settings alone.
 
     The op has not looked at values while it checked its arguments.
     """
-    if op.checked and op.verify is None or op.eager or config.eager or not _comes_again(op, args, kwargs):
+    if whole.written or op.checked and op.verify is None or op.eager or config.eager or not _comes_again(op, args, kwargs):
         return
     with lock:  # what another thread has run says no longer what it was
         _learn(op, args, kwargs, inputs, results)
@@ -269,7 +278,7 @@ def _learn(op: Op, args: tuple, kwargs: dict, inputs: tuple, results) -> None:
 
 def learn_view(op: Op, args: tuple, kwargs: dict, results) -> None:
     """The same for a view, or several."""
-    if config.eager or not args or op.outputs and not results or not _comes_again(op, args, kwargs):
+    if whole.written or config.eager or not args or op.outputs and not results or not _comes_again(op, args, kwargs):
         return
     is_view = args[0]._base is not None
     first = results[0] if op.outputs else results

@@ -86,10 +86,11 @@ def record(op, args: tuple, kwargs: dict):
         results = tuple([in_memory_order(n, r and r(inputs, n.shape, attrs)) for n, r in zip(parts, rules, strict=True)])
     if not op.outputs:
         results = results[0]
-    if grad_mode.enabled and op.grads:
-        dispatch.attach(op, results, inputs, attrs)
-    if not looked:
-        learn(op, args, kwargs, inputs, results)
+    if many is None:  # which is of tensors that want no gradient, and no part of a recipe
+        if grad_mode.enabled and op.grads:
+            dispatch.attach(op, results, inputs, attrs)
+        if not looked:
+            learn(op, args, kwargs, inputs, results)
     if config.eager or len(graph.trace) >= config.max_pending_nodes:
         del nodes, node, parts  # views among them are not kept: kernels see the same strides as in a longer trace
         after_record()
