@@ -22,6 +22,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from itertools import chain
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -228,12 +229,12 @@ def cost_of(trace: Trace) -> float:
     """The seconds that the interpreter takes for a trace, about."""
     if trace.cost:
         return trace.cost
+    structure, nodes = trace.structure, trace.nodes
     elements = products = 0
-    for node in trace.nodes:
-        for x in (node, *node.inputs):
-            if x.__class__ is Node:
-                shapes = x.shape if x.dtype.__class__ is tuple else (x.shape,)
-                elements += sum([prod(shape) for shape in shapes])
+    touched = chain([n + 1 for n in structure.uses], structure.leaf_uses)  # how often each value is written or read
+    for x, uses in zip(chain(nodes, trace.leaves), touched):
+        elements += uses * (prod(x.shape) if x.dtype.__class__ is not tuple else sum(map(prod, x.shape)))
+    for node in nodes:
         multiplied = MULTIPLIED.get(node.op.name)
         if multiplied is not None:
             products += multiplied(node, *node.inputs)

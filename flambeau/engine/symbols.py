@@ -43,14 +43,16 @@ class Symbols:
     """
 
     def __init__(self, sizes: Sequence[int]) -> None:
+        small = dict.fromkeys([n for n in sizes if n < 2])
         distinct = list(dict.fromkeys([n for n in sizes if n > 1]))
-        places = {n: k for k, n in enumerate(distinct)}
-        self._places = [places.get(n, n - 2) for n in sizes]  # of a number that stays one, itself, less 2
-        self._count = len(distinct)
-        self._hints: list = distinct
+        self._hints: list = [*small, *distinct]
+        places = {n: k for k, n in enumerate(self._hints)}
+        self._small = tuple(small)
+        self._firsts = [sizes.index(n) for n in distinct]
+        self._placed = operator.itemgetter(0, *[places[n] for n in sizes])  # what the sizes are where the values are known
         self._formulas: dict[tuple, int] = {}  # in the order in which they were met
         self._guards: dict[tuple, bool] = {}
-        self._symbols = {n: Symbol(self, k) for n, k in places.items()}
+        self._symbols = {n: Symbol(self, places[n]) for n in distinct}
         self._fitted = False  # from then on there are no new places for constants
 
     def in_symbols(self, x: Any) -> Any:
@@ -97,17 +99,10 @@ class Symbols:
     def fit(self, sizes: Sequence[int]) -> Sizes:
         """What symbols and formulas are for other sizes, in the same order; ``Unfit`` where a guard does not hold for them."""
         self._fitted = True
-        values: list = [None] * self._count
-        for n, place in zip(sizes, self._places, strict=True):
-            if place < 0:
-                if n != place + 2:
-                    raise Unfit
-            elif values[place] is None:
-                if n < 2:
-                    raise Unfit
-                values[place] = n
-            elif values[place] != n:
-                raise Unfit
+        given = [sizes[i] for i in self._firsts]
+        values: list = [*self._small, *given]
+        if given and min(given) < 2 or values and self._placed(values)[1:] != tuple(sizes):
+            raise Unfit
         add = values.append
         try:
             for function, a, b in self._formulas:
@@ -128,11 +123,11 @@ class Symbols:
         return (lambda sizes: sizes.value_of(x)) if has_symbols(x) else lambda sizes: x
 
     def __str__(self) -> str:
-        names = [f"s{i}" for i in range(self._count)]
+        names = [repr(n) for n in self._small] + [f"s{i}" for i in range(len(self._firsts))]
         for function, a, b in self._formulas:
             names.append(repr(b) if function is None else f"{function.__name__}({names[a]}, {names[b]})")
         guards = [f"{q.__name__}({names[a]}, {names[b]}) is {answer}" for (q, a, b), answer in self._guards.items()]
-        return "\n".join([f"sizes {self._hints[: self._count]}", *guards])
+        return "\n".join([f"sizes {self._hints[len(self._small) : len(self._small) + len(self._firsts)]}", *guards])
 
 
 class Sizes:

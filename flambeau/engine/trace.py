@@ -196,7 +196,7 @@ def forget(used: set[Structure]) -> None:
         del structures[signature]
     _latest.clear()
     _layouts.clear()
-    kept = {part for signature in structures for part in signature if part.__class__ is Kind}
+    kept = {kind for kinds, *_ in structures for kind in kinds}
     for key in [key for key, kind in kinds.items() if kind not in kept]:
         del kinds[key]
 
@@ -220,7 +220,7 @@ class Trace:
             structure = _latest.get(like)
         found = structure.matches(nodes, storages) if structure is not None and not history else None
         if found is None or structure is None:
-            structure = self._look(storages)
+            structure = self._look(like, storages)
             _latest[like] = structure
         else:
             self.leaves, self.numbers = found
@@ -238,22 +238,20 @@ class Trace:
             structure.references, structure.key = references, key
         self.key = structure.key
 
-    def _look(self, storages: dict) -> Structure:
-        """Finds leaves, numbers, targets and structure of any trace."""
+    def _look(self, kinds: tuple, storages: dict) -> Structure:
+        """Finds leaves, numbers, targets and structure of any trace, whose nodes are of these kinds."""
         leaves: list[Node] = []
         numbers: list = []
-        key: list = []
-        add = key.append
+        reads: list = []  # which node or leaf each input is, and then what the targets take
+        add = reads.append
         targets: list[tuple] = []  # (storage, number of the node that it takes, slot of its old content)
         for i, node in enumerate(self.nodes):
             node.number = i
-            add(node.kind or kind_of(node))
             for x in node.inputs:
                 if x.__class__ is Node:
                     if x.op is None and not _has_slot(x, leaves):
                         x.number = ~len(leaves)
                         leaves.append(x)
-                        key += (x.shape, x.dtype)
                     add(x.number)
                 elif x is not None:
                     numbers.append(x)
@@ -264,10 +262,9 @@ class Trace:
             if not _has_slot(old, leaves):
                 old.number = ~len(leaves)
                 leaves.append(old)
-                key += (old.shape, old.dtype)
             targets.append((storage, node.number, ~old.number))
-            key += ("target", node.number, old.number)
-        signature = tuple(key)
+            reads += ("target", node.number, old.number)
+        signature = kinds, tuple(reads), tuple([(x.shape, x.dtype) for x in leaves])
         structure = structures.get(signature)
         if structure is None:
             structure = structures[signature] = Structure(signature, self.nodes, leaves, targets)
@@ -276,16 +273,14 @@ class Trace:
 
     def form(self) -> tuple[tuple, list[int]]:
         """The signature without sizes, and the sizes, in the same order for all traces of that form."""
-        key: list = [self.key[1]]
+        kinds, reads, leaves = self.structure.signature
+        forms: list = []
         sizes: list[int] = []
-        for part in self.structure.signature:
-            if part.__class__ is Kind:
-                part, more = part.parts()
-                sizes += more
-            elif isinstance(part, tuple):  # the shape of a leaf
-                part = _sizes_apart(part, sizes)
-            key.append(part)
-        return tuple(key), sizes
+        for kind in kinds:
+            form, more = kind.parts()
+            forms.append(form)
+            sizes += more
+        return (self.key[1], tuple(forms), reads, *[(_sizes_apart(shape, sizes), dtype) for shape, dtype in leaves]), sizes
 
     def mark(self) -> None:
         """Marks the nodes that are kept, and finds those that nobody needs."""

@@ -91,6 +91,8 @@ def _attention_grad_kernel(g, query, key, value, out, top, total, causal, scale,
         g, out = g.swapaxes(1, 2), out.swapaxes(1, 2)
     mean = (g * out).sum(-1)
     slopes = weights * (np.matmul(g, value.swapaxes(-1, -2)) - mean[..., None]) * scale
+    if causal:  # 0 times what is infinite would be NaN
+        slopes = np.where(np.tri(*slopes.shape[-2:], dtype=bool), slopes, slopes.dtype.type(0))
     made = np.matmul(slopes, key), np.matmul(slopes.swapaxes(-1, -2), query), np.matmul(weights.swapaxes(-1, -2), g)
     return tuple([_laid_out(x, rows_first) for x in made])
 

@@ -270,7 +270,7 @@ FUNCTIONS = frozenset(
 )  # fmt: skip
 TIES = frozenset(
     ["relu", "maximum", "minimum", "fmax", "fmin", "amax", "amin", "aten.max", "aten.min", "aten.max_all", "aten.min_all",
-     "aminmax", "clamp", "clamp_min", "clamp_max", "_hardtanh"]
+     "aminmax", "clamp", "clamp_min", "clamp_max", "_hardtanh", "scatter_reduce"]
 )  # fmt: skip
 """Of -0.0 and 0.0, which are equal, any may be the larger one."""
 CANCELLING = frozenset(["_silu_slope", "_gelu_slope", "_mish_slope", "nn.functional.gelu", "_elu", "log_softmax"])
@@ -406,6 +406,9 @@ def noise(seed: int) -> Iterator[None]:
         if node.op.name in TIES | MAXIMA:
             sign = 1 - 2 * (seed % 2) if seed < 2 else rng.choice([-1, 1])  # both signs come up, in whatever order
             return _each(lambda v: np.where(v == 0, np.copysign(v, sign), v).astype(v.dtype), value)
+        if node.op.name.startswith("_attention") and node.attrs["causal"] and not all(np.isfinite(a).all() for a in args if _is_floating(a)):
+            # What is masked for a whole block of queries is left out, else it counts times 0: where blocks end is the kernel's affair.
+            return _each(lambda v: np.where(np.isnan(v), lost, v).astype(v.dtype), value)
         if node.op.name == "prod" and _is_floating(args[0]):  # where a part over- or underflows, the order decides
             with np.errstate(all="ignore"):
                 sizes = np.abs(np.log2(np.abs(args[0].astype(np.float64))))

@@ -154,9 +154,12 @@ class SizedLoop:
         return found
 
     def _fitted(self, numbers: tuple[int, ...], on: Session) -> tuple[int, Sequence[int]]:
-        for table, form, words in self._variants:
+        for variant in self._variants:
+            table, form, words = variant
             with suppress(Unfit):
                 sizes = table.fit(numbers)
+                if variant is not self._variants[0]:  # the next numbers are likely to go the same way
+                    self._variants = [variant, *[v for v in self._variants if v is not variant]]
                 return form_kernel(form, on), words(sizes)
         if len(self._variants) < MAX_VARIANTS:
             table = Symbols(numbers)
