@@ -178,10 +178,10 @@ def compute(node, args: list):
 
 def _widened(args: list) -> list:
     """Half-precision values as float32 or complex64: kernels compute in them and round once, as PyTorch's do on the CPU."""
-    return [widened(a) if a.__class__ is np.ndarray and a.dtype in _HALF else a for a in args]
+    return [widened(a) if a.__class__ is np.ndarray and a.dtype.num in _HALF else a for a in args]
 
 
-_HALF = (float16.np, bfloat16.np, complex32.np)
+_HALF = frozenset([d.np.num for d in (float16, bfloat16, complex32)])
 
 
 def _owned(value, shape: tuple, dtype: Dtype, args: list, op) -> np.ndarray:

@@ -27,7 +27,7 @@ from flambeau.ops.layouts import elementwise as elementwise_layout
 from flambeau.tensor import meta
 from flambeau.tensor.meta import on_meta
 from flambeau.tensor.order import in_memory_order, in_order, is_strided, normal_strides, reordered
-from flambeau.tensor.reading import geometry_of, is_plain, read, values_of
+from flambeau.tensor.reading import geometry_of, read, values_of
 from flambeau.tensor.recipes import CAST, learn, learn_view
 from flambeau.tensor.storage import MetaStorage, Storage, looks, storage_of
 from flambeau.tensor.tensor import Tensor, creation_of, make_tensor
@@ -44,16 +44,16 @@ def record(op, args: tuple, kwargs: dict):
     if MetaStorage.some and (like := on_meta(*args, *kwargs.values(), *inputs)) is not None:
         return meta.record(op, shape, dtype, inputs, attrs, like)
     looked = looks.count != looked_before or errors.warned != warned  # neither is part of a recipe
-    for x in inputs:
+    many = _present(inputs) if len(inputs) >= MANY else None
+    for x in inputs if many is None else ():
         if isinstance(x, Tensor) and x._dtype.is_stored:
             _refuse_stored(op, x._dtype)
     given, order = inputs, None
-    if op.layout is elementwise_layout and is_strided(inputs):
+    if many is None and op.layout is elementwise_layout and is_strided(inputs):
         order = op.layout(inputs, shape[0] if op.outputs else shape, attrs)
         if order is not None:
             given = tuple([_permuted(x, order) if isinstance(x, Tensor) and x._shape else x for x in inputs])
             shape = tuple([reordered(s, order) for s in shape]) if op.outputs else reordered(shape, order)
-    many = _present(given) if len(given) >= MANY else None
     nodes = tuple([read(x) if isinstance(x, Tensor) else x for x in given]) if many is None else many
     if many is not None:
         node = _run_now(op, many, attrs, dtype)
@@ -123,15 +123,18 @@ MANY = 16
 
 
 def _present(inputs: tuple) -> tuple | None:
-    """The values of tensors, to be read at once; ``None`` where one has not run yet, or wants a gradient."""
-    found = []
+    """The values of tensors, to be read at once; ``None`` where one has not run yet, wants a gradient, or is not one that ops compute with."""
+    found: list = []
+    enabled = grad_mode.enabled
     for t in inputs:
-        if not isinstance(t, Tensor) or grad_mode.enabled and t.requires_grad:
+        if t.__class__ is not Tensor or t._bits or t._dtype.is_stored or enabled and t.requires_grad:
             return None
-        value = t._storage.node.value
-        if value.__class__ is not np.ndarray or t._bits:
+        node = t._storage.node
+        value = node.value
+        if value.__class__ is not np.ndarray:
             return None
-        found.append(value if is_plain(t) else VIEW.kernel(value, **geometry_of(t)))
+        plain = t._strides is None and not t._offset and node.shape == t._shape and node.dtype is t._dtype  # is_plain(t), in line
+        found.append(value if plain else VIEW.kernel(value, **geometry_of(t)))
     return tuple(found)
 
 
