@@ -283,3 +283,11 @@ class set_stance:
                 return fn(*args, **kwargs)
 
         return under_the_stance
+
+
+def __getattr__(name: str) -> Any:
+    if name == "config":
+        from flambeau._dynamo import compiler_config
+
+        return compiler_config
+    raise AttributeError(f"module 'torch.compiler' has no attribute '{name}'", name=name)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from flambeau import autograd, ops
+from flambeau._rearrange import rearrange
 from flambeau.autograd import enable_grad, inference_mode
 from flambeau.batching import vmap
 from flambeau.batching.batched import Batched, over, under
@@ -27,7 +28,7 @@ from flambeau.nn.utils.stateless import functional_call
 from flambeau.tensor import Tensor
 
 __all__ = [
-    "debug_unwrap", "functional_call", "functionalize", "grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp", "linearize",
+    "debug_unwrap", "functional_call", "functionalize", "grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp", "linearize", "rearrange",
     "replace_all_batch_norm_modules_", "stack_module_state", "vjp", "vmap",
 ]  # fmt: skip
 

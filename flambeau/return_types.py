@@ -9,10 +9,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from flambeau.core import nests
 from flambeau.core.results import by_name, written_type
 from flambeau.ops import registry
 
-__all__: list[str] = []
+__all__ = ["pytree_register_structseq"]
+
+
+def pytree_register_structseq(cls: type) -> None:
+    """Makes a named tuple of an op a nest of its own, as those of all ops are here."""
+    nests.register_pytree_node(cls, lambda t: (list(t), None), lambda values, context: cls(values))
 
 
 def _find(name: str) -> type | None:

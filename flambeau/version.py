@@ -11,4 +11,5 @@ debug = False
 git_version = None
 cuda = None
 hip = None
+rocm = None
 xpu = None

@@ -8,12 +8,38 @@ Source: https://docs.pytorch.org/docs/stable/cond.html
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from flambeau.core.nests import tree_leaves
 from flambeau.tensor import Tensor
 
-__all__ = ["cond", "while_loop"]
+__all__ = ["HigherOrderOperator", "cond", "while_loop"]
+
+
+class HigherOrderOperator:
+    """The base of PyTorch's operators that take functions: ``isinstance(f, HigherOrderOperator)``. Those here are plain functions.
+
+    A program may derive its own from it, and define ``__call__`` itself; there are no dispatch keys to register kernels for.
+    """
+
+    def __init__(self, name: str, *, cacheable: bool = False) -> None:
+        if type(self) is HigherOrderOperator:
+            raise RuntimeError("Direct instantiation of HigherOrderOperator is not allowed. Please subclass it.")
+        self.__name__ = name
+
+    def name(self) -> str:
+        """Its name."""
+        return self.__name__
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self._refuse()
+
+    def py_impl(self, k: Any) -> Any:
+        """Refuses: see the class."""
+        self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        raise NotImplementedError(f"{self.__name__}: flambeau has no dispatch keys for operators of functions; define __call__ in the class, or write a function")
 
 
 def cond(pred: bool | int | float | Tensor, true_fn: Callable, false_fn: Callable, operands: tuple | list = ()) -> Any:

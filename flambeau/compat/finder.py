@@ -14,7 +14,7 @@ from typing import Any
 from flambeau.compat.children import disguise
 from flambeau.compat.homes import MOVED, named_as_in_torch
 from flambeau.compat.missing import explain_missing_names, missing_module
-from flambeau.compat.spellings import SPELLINGS, SpelledModule, give_further_names, is_package
+from flambeau.compat.spellings import SAME, SPELLINGS, SpelledModule, give_further_names, is_package
 
 # Rooms of flambeau's house that PyTorch does not have, or that have the name of something else there (torch.tensor is
 # a function).
@@ -176,7 +176,7 @@ class TorchFinder(importlib.abc.MetaPathFinder):
             return spec
         if top != "torch" and fullname not in SPELLINGS:
             return None
-        real = f"flambeau.{rest}" if rest else "flambeau"
+        real = SAME.get(fullname) or (f"flambeau.{rest}" if rest else "flambeau")
         if top == "torch" and is_public(real) and _exists(real):
             return importlib.machinery.ModuleSpec(fullname, _SameModule(real), is_package=_has_parts(real, fullname))
         if fullname in SPELLINGS:

@@ -12,6 +12,8 @@ __all__ = ["MOVED", "home_of", "named_as_in_torch"]
 
 # flambeau's module -> PyTorch's: the names that live there ("*": all others). What is not here has the same place in both.
 _TABLE = """
+_higher_order_ops -> _ops: HigherOrderOperator
+_rearrange -> func: *
 ao.nn.intrinsic -> ao.nn.intrinsic.modules.fused: *
 ao.nn.intrinsic.qat -> ao.nn.intrinsic.qat.modules.conv_fused: *
 ao.nn.intrinsic.quantized -> ao.nn.intrinsic.quantized.modules.conv_relu: *

@@ -42,7 +42,7 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
     "torch._library": ("flambeau.library",),
     "torch._library.custom_ops": ("flambeau.library.custom",),
     "torch._library.infer_schema": ("flambeau.library.schema",),
-    "torch._ops": ("flambeau.library.operators",),
+    "torch._ops": ("flambeau.library.operators", "flambeau._higher_order_ops"),
     "torch._higher_order_ops.cond": ("flambeau._higher_order_ops",),
     "torch._higher_order_ops.while_loop": ("flambeau._higher_order_ops",),
     **{f"torch._higher_order_ops.{name}": ("flambeau._higher_order_ops.loops",) for name in ("associative_scan", "foreach_map", "map", "scan")},
@@ -106,6 +106,9 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
     "torch.utils.data._utils.pin_memory": ("flambeau.utils.data.pin_memory",),
     "torch.utils.data._utils.worker": ("flambeau.utils.data.info", "flambeau.utils.data.worker"),
 }
+
+# PyTorch's module -> the module of flambeau that is the same, settings and all.
+SAME = {"torch.compiler.config": "flambeau._dynamo.compiler_config"}
 
 # What is one file in flambeau and a package in PyTorch. As a package it can be asked for parts that neither has, or that others provide.
 _PACKAGES = frozenset(

@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import Any
 
 from flambeau import dispatch, ops
+from flambeau.autograd.modes import set_grad_enabled
 from flambeau.core import config
 from flambeau.core.dtypes import float32
 from flambeau.core.hooks import RemovableHandle
@@ -57,6 +58,31 @@ class _Required:
 
 
 required = _Required()
+
+
+# ------------------------------------------------------------------ what optimizers of other packages call
+
+
+def _use_grad_for_differentiable(func: Callable) -> Callable:
+    """A decorator for ``step``: gradients are recorded if ``differentiable`` was asked for."""
+
+    @functools.wraps(func)
+    def step(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
+        with set_grad_enabled(bool(self.defaults["differentiable"])):
+            return func(self, *args, **kwargs)
+
+    return step
+
+
+def _default_to_fused_or_foreach(params: list[Tensor], differentiable: bool, use_fused: bool = False) -> tuple[bool, bool]:
+    """Whether a fused kernel, and functions of lists, are the default: neither is on a CPU; what is recorded is fused anyway."""
+    fused = use_fused and not differentiable and all(p is None or p.is_floating_point() for p in params)
+    return fused, False
+
+
+def _get_capturable_supported_devices(supports_xla: bool = True) -> list[str]:
+    """The kinds of devices whose steps PyTorch can put into a graph of theirs: a CPU is none of them."""
+    return ["cuda", "xpu", "hpu", "privateuseone", *(["xla"] if supports_xla else [])]
 
 
 # ------------------------------------------------------------------ hooks
