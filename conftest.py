@@ -2,6 +2,9 @@
 
 import importlib.util
 
-_NEEDS = {"safetensors": "flambeau/weights/*", "starlette": "flambeau/serve/*", "uvicorn": "flambeau/board/app.py"}
+_NEEDS = {
+    "flambeau/board/app.py": "uvicorn", "flambeau/serve/*": "starlette", "flambeau/serve/messages.py": "grpc", "flambeau/serve/rpc.py": "grpc",
+    "flambeau/weights/*": "safetensors",
+}  # fmt: skip
 
-collect_ignore_glob = [files for library, files in _NEEDS.items() if importlib.util.find_spec(library) is None]
+collect_ignore_glob = [files for files, library in _NEEDS.items() if importlib.util.find_spec(library) is None]

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -121,3 +127,62 @@ def _elements(raw: bytes) -> list[bytes]:
         items.append(raw[at + 4 : at + 4 + size])
         at += 4 + size
     return items
+
+
+# --- a server as a process -----------------------------------------------------------------------------------------
+
+
+class Running:
+    """A server that was started, and what it has written to its log."""
+
+    def __init__(self, *arguments: object, **environment: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "flambeau", "serve", *map(str, arguments), "--port", "0"],
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **environment},
+            cwd=Path(__file__).parent.parent,
+        )
+        self.lines: list[str] = []
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.lines.append(line)
+
+    def logged(self, event: str, count: int = 1) -> list[dict]:
+        """Waits until the log has so many lines of an event."""
+        until = time.monotonic() + 60
+        while True:
+            over = self.process.poll() is not None
+            if over:
+                self.reader.join()
+            found = [line for line in map(json.loads, list(self.lines)) if line["event"] == event]
+            if len(found) >= count:
+                return found
+            assert not over and time.monotonic() < until, "".join(self.lines)
+            time.sleep(0.02)
+
+    @property
+    def address(self) -> str:
+        return self.logged("starting")[0]["address"]
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(30)
+
+
+@contextmanager
+def running(*arguments: object, **environment: str) -> Iterator[Running]:
+    server = Running(*arguments, **environment)
+    try:
+        yield server
+    finally:
+        if server.process.poll() is None:
+            server.process.kill()
+        server.process.wait()
+        server.reader.join()
+        assert server.process.stderr is not None
+        server.process.stderr.close()

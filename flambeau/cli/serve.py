@@ -25,6 +25,7 @@ def main(arguments: Sequence[str]) -> int:
     add("--input", action="append", metavar="NAME:DATATYPE:SIZES", help="an input, for example images:FP32:-1x1x8x8; known inputs are warmed up")
     add("--host", default="127.0.0.1", help="the address to listen on (default: 127.0.0.1)")
     add("--port", type=int, default=8080, help="the port; 0: any that is free (default: 8080)")
+    add("--grpc-port", type=int, metavar="PORT", help="answer by gRPC too, at this port; 0: any that is free (default: HTTP alone)")
     add("--workers", type=int, default=1, help="processes that answer (default: 1)")
     add("--max-batch", type=int, default=32, help="the most rows in a batch; 0: the model has no batches (default: 32)")
     add("--max-queue", type=int, default=256, help="requests that may wait; more are refused with 503 (default: 256)")
@@ -38,12 +39,18 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     if options.workers < 1 or (options.workers > 1 and not hasattr(os, "fork")):
         parser.error(f"--workers: expected at least 1 (and 1 where processes cannot be forked), got {options.workers}")
+    if options.grpc_port == 0 and options.workers > 1:
+        parser.error("--grpc-port: several workers share one port: name it")
     try:
+        if options.grpc_port is not None:
+            import google.protobuf  # noqa: F401
+            import grpc  # noqa: F401
         from flambeau.serve.config import ModelConfig, parse_spec
         from flambeau.serve.front import Limits
         from flambeau.serve.process import Options, serve
     except ModuleNotFoundError as error:
-        parser.error(f"there is no package {error.name}: pip install 'flambeau[serve]'")
+        extra = "grpc" if error.name in ("grpc", "google", "google.protobuf") else "serve"
+        parser.error(f"there is no package {error.name}: pip install 'flambeau[{extra}]'")
     if not options.model.exists():
         parser.error(f"{options.model}: there is no such file or folder")
     try:
@@ -74,5 +81,6 @@ def main(arguments: Sequence[str]) -> int:
             control=options.control,
             drain=options.drain,
             access=options.access,
+            grpc=options.grpc_port,
         )
     )

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from starlette.applications import Starlette
@@ -27,6 +27,7 @@ from flambeau.serve.front import Front, Limits, error_response, read_body
 from flambeau.serve.metrics import Metrics
 from flambeau.serve.protocol import (
     DATATYPES,
+    EXTENSIONS,
     HEADER_LENGTH,
     InferRequest,
     RequestError,
@@ -38,7 +39,14 @@ from flambeau.serve.protocol import (
 )
 from flambeau.serve.repository import CLIENT_GONE, Repository
 
+if TYPE_CHECKING:
+    from flambeau.serve.rpc import Service
+
 log = logging.getLogger("flambeau.serve")
+
+_GRACE = 30.0
+"""Seconds that requests by gRPC have when the server ends."""
+
 
 class Server:
     """The application of one process: ``Server(...).app`` is ASGI.
@@ -49,6 +57,7 @@ class Server:
         name, handler: of a single file; see :class:`Repository`.
         poll: how many seconds lie between two looks at ``root``; 0: it is looked at once.
         control: whether clients may load and unload models.
+        grpc: the address, ``host:port``, at which there is gRPC too.
     """
 
     def __init__(
@@ -60,11 +69,13 @@ class Server:
         handler: Path | None = None,
         poll: float = 2.0,
         control: bool = True,
+        grpc: str | None = None,
     ) -> None:
         self.limits = limits or Limits()
         self.metrics = Metrics()
         self.ready = False
-        self._poll, self._control = poll, control
+        self._poll, self._control, self._grpc = poll, control, grpc
+        self.service: Service | None = None  # while it runs, where there is gRPC
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="flambeau computes")
         self.repository = Repository(root, config or ModelConfig(), self._thread, name, handler, self.metrics.batch)
         self.metrics.follow(self.repository)
@@ -101,11 +112,18 @@ class Server:
             if reason := self.repository.failure():
                 raise ModelError(reason)
             self.ready = True
+        if self._grpc is not None:
+            from flambeau.serve.rpc import Service
+
+            self.service = Service(self, self._grpc)
+            await self.service.start()
         following = asyncio.create_task(self._follow())
         try:
             yield
         finally:
             self.ready = False
+            if self.service is not None:
+                await self.service.stop(_GRACE)
             following.cancel()
             with suppress(asyncio.CancelledError):
                 await following
@@ -123,8 +141,7 @@ class Server:
     # --- the protocol -----------------------------------------------------------------------------------------
 
     async def _about(self, request: Request) -> Response:
-        extensions = ["binary_tensor_data", "model_repository"]
-        return JSONResponse({"name": "flambeau", "version": version.release, "extensions": extensions})
+        return JSONResponse({"name": "flambeau", "version": version.release, "extensions": EXTENSIONS})
 
     async def _live(self, request: Request) -> Response:
         return JSONResponse({"live": True})
@@ -146,7 +163,7 @@ class Server:
     async def _infer(self, request: Request) -> Response:
         name = request.path_params["model"]
         asked = decode(await read_body(request, self.limits.max_body), request.headers.get(HEADER_LENGTH))
-        outputs, answered = await self._answer(request, name, request.path_params.get("version"), asked)
+        outputs, answered = await self.compute(name, request.path_params.get("version"), asked, lambda: _left(request))
         body, head = encode(outputs, asked, name, answered)
         if head is None:
             return Response(body, media_type="application/json")
@@ -160,16 +177,18 @@ class Server:
         return JSONResponse(rows)
 
     async def _load(self, request: Request) -> Response:
-        return await self._change(request, self.repository.load)
+        await self.change(self.repository.load, request.path_params["model"])
+        return JSONResponse({})
 
     async def _unload(self, request: Request) -> Response:
-        return await self._change(request, self.repository.unload)
+        await self.change(self.repository.unload, request.path_params["model"])
+        return JSONResponse({})
 
-    async def _change(self, request: Request, change: Callable[[str], Awaitable[None]]) -> Response:
+    async def change(self, change: Callable[[str], Awaitable[None]], name: str) -> None:
+        """Loads or unloads a model, where clients may ask for that."""
         if not self._control:
             raise RequestError("this server follows its folder alone: with several workers a request would reach one of them (or --no-control was given)", 403)
-        await change(request.path_params["model"])
-        return JSONResponse({})
+        await change(name)
 
     # --- the same by TorchServe's names -----------------------------------------------------------------------
 
@@ -188,13 +207,16 @@ class Server:
         for key, data in document.items():
             spec = specs.get(key)
             inputs[key] = from_numbers(key, data, DATATYPES[spec.datatype] if spec and spec.datatype else _guessed(data))
-        outputs, _ = await self._answer(request, name, request.path_params.get("version"), InferRequest(inputs))
+        outputs, _ = await self.compute(name, request.path_params.get("version"), InferRequest(inputs), lambda: _left(request))
         values = {key: plain(y) for key, y in outputs.items()}
         return JSONResponse(next(iter(values.values())) if len(values) == 1 else values)
 
-    async def _answer(self, request: Request, name: str, version: str | None, asked: InferRequest) -> tuple[dict[str, np.ndarray], str]:
+    async def compute(
+        self, name: str, version: str | None, asked: InferRequest, gone: Callable[[], Coroutine[Any, Any, Any]]
+    ) -> tuple[dict[str, np.ndarray], str]:  # fmt: skip
+        """What a model answers, and which version it was; its own errors are in the log. ``gone`` returns when nobody waits any more."""
         try:
-            return await self.repository.infer(name, version, asked, lambda: _left(request))
+            return await self.repository.infer(name, version, asked, gone)
         except RequestError:
             raise
         except Exception as error:  # the model's own

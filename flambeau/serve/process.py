@@ -48,6 +48,7 @@ class Options:
         drain: seconds for which a process that ends goes on answering new connections, while it says that it is not ready.
         grace: seconds after which requests that are still running are given up.
         access: whether each request is written to the log.
+        grpc: the port at which there is gRPC too.
     """
 
     root: Path
@@ -63,6 +64,7 @@ class Options:
     drain: float = 0.0
     grace: float = 30.0
     access: bool = True
+    grpc: int | None = None
 
 
 def serve(options: Options) -> int:
@@ -118,7 +120,11 @@ def _answer(options: Options, listening: socket.socket) -> int:
         signal.signal(number, lambda sig, frame: told.append(sig))
     from flambeau.serve.app import Server
 
-    server = Server(options.root, options.config, options.limits, options.name, options.handler, options.poll, options.control and options.workers == 1)
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    server = Server(
+        options.root, options.config, options.limits, options.name, options.handler, options.poll, options.control and options.workers == 1,
+        None if options.grpc is None else f"{host}:{options.grpc}",
+    )  # fmt: skip
     config = uvicorn.Config(
         server.app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=int(options.grace) or None, server_header=False,
     )  # fmt: skip

@@ -38,6 +38,9 @@ DATATYPES: dict[str, np.dtype] = {
 }
 """The protocol's names of element types. An element of ``BYTES`` is a Python ``bytes``."""
 
+EXTENSIONS = ["binary_tensor_data", "model_repository"]
+"""What servers say that they have beyond the protocol."""
+
 _NAMES = {dtype: name for name, dtype in DATATYPES.items()}
 _KINDS = {"b": "b", "i": "iu", "u": "iu", "f": "iuf"}  # kind of the datatype -> kinds of the numbers that it takes
 
@@ -142,7 +145,7 @@ def encode(outputs: dict[str, np.ndarray], request: InferRequest, model: str, ve
         array = outputs[one.name]
         entry: dict[str, Any] = {"name": one.name, "shape": list(array.shape), "datatype": datatype_of(array.dtype)}
         if one.binary:
-            data = _pack_bytes(array) if array.dtype.hasobject else np.ascontiguousarray(array).tobytes()
+            data = to_bytes(array)
             entry["parameters"] = {"binary_data_size": len(data)}
             raw.append(data)
         else:
@@ -236,16 +239,29 @@ def _tensor(name: str, tensor: dict, rest: memoryview) -> tuple[np.ndarray, memo
     else:
         if type(size) is not int or not 0 <= size <= len(rest):
             raise RequestError(f"input {name!r}: binary_data_size is {size!r:.40}, but {len(rest)} bytes follow")
-        if dtype.hasobject:
-            array = _unpack_bytes(name, rest[:size], count)
-        elif size != count * dtype.itemsize:
-            raise RequestError(f"input {name!r}: {datatype} of shape {shape} has {count * dtype.itemsize} bytes, but binary_data_size is {size}")
-        else:
-            array = np.frombuffer(rest[:size], np.uint8).view(dtype)
-        rest = rest[size:]
+        return from_bytes(name, rest[:size], datatype, shape), rest[size:]
     if array.size != count:
         raise RequestError(f"input {name!r}: shape {shape} has {count} elements, but {array.size} came")
     return array.reshape(shape), rest
+
+
+def from_bytes(name: str, data: memoryview, datatype: str, shape: list[int]) -> np.ndarray:
+    """The array that an input is, of its bytes; a view of them where the datatype has elements of one size."""
+    dtype, count = DATATYPES[datatype], math.prod(shape)
+    if dtype.hasobject:
+        array = _unpack_bytes(name, data, count)
+        if array.size != count:
+            raise RequestError(f"input {name!r}: shape {shape} has {count} elements, but {array.size} came")
+    elif len(data) != count * dtype.itemsize:
+        raise RequestError(f"input {name!r}: {datatype} of shape {shape} has {count * dtype.itemsize} bytes, but {len(data)} came")
+    else:
+        array = np.frombuffer(data, np.uint8).view(dtype)
+    return array.reshape(shape)
+
+
+def to_bytes(array: np.ndarray) -> bytes:
+    """The bytes of an output."""
+    return _pack_bytes(array) if array.dtype.hasobject else np.ascontiguousarray(array).tobytes()
 
 
 def _wanted(document: dict, everything: bool) -> list[Wanted]:
@@ -281,10 +297,11 @@ def _strings(name: str, data: Any) -> np.ndarray:
             raise RequestError(f"input {name!r}: BYTES takes strings, but its data have {type(part).__name__}")
 
     walk(data)
-    return _objects(flat)
+    return objects(flat)
 
 
-def _objects(items: list[bytes]) -> np.ndarray:
+def objects(items: list[bytes]) -> np.ndarray:
+    """Elements of BYTES as an array."""
     array = np.empty(len(items), object)
     array[:] = items
     return array
@@ -300,7 +317,7 @@ def _unpack_bytes(name: str, data: memoryview, count: int) -> np.ndarray:
             raise RequestError(f"input {name!r}: its bytes are not {count} elements, each behind its length in 4 bytes")
         items.append(bytes(data[at + 4 : at + 4 + size]))
         at += 4 + size
-    return _objects(items)
+    return objects(items)
 
 
 def _pack_bytes(array: np.ndarray) -> bytes:

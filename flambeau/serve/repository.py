@@ -105,7 +105,7 @@ class Repository:
 
     # --- answering --------------------------------------------------------------------------------------------
 
-    async def infer(self, name: str, version: str | None, request: InferRequest, gone: Callable[[], Coroutine[Any, Any, None]]) -> tuple[Arrays, str]:
+    async def infer(self, name: str, version: str | None, request: InferRequest, gone: Callable[[], Coroutine[Any, Any, Any]]) -> tuple[Arrays, str]:
         """The outputs of a model, and which version they are from.
 
         Args:
