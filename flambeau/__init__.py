@@ -206,7 +206,7 @@ Storage = _typed_storages.LEGACY["FloatStorage"]
 _LAZY = frozenset(
     {"nested", "nn", "optim", "utils", "linalg", "fft", "special", "cuda", "backends", "serialization", "compat", "distributions", "amp",
      "func", "jit", "testing", "masked", "signal", "overrides", "compiler", "onnx", "multiprocessing", "distributed",
-     "return_types", "library", "ao", "sparse", "export", "_C", "_dynamo", "_inductor", "_guards", "_subclasses", "__config__", "_logging", "_utils", "accelerator", "futures", "quasirandom", "cpu", "fx", "hub",
+     "return_types", "library", "ao", "sparse", "export", "_C", "_dynamo", "_inductor", "_guards", "_subclasses", "__config__", "__future__", "_logging", "_utils", "accelerator", "futures", "quasirandom", "cpu", "fx", "hub",
      "monitor", "mps", "profiler", "slim", "storage", "xpu"}
 )  # fmt: skip
 _LAZY_NAMES = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any, Self
 
 from flambeau import ops
@@ -11,11 +12,31 @@ from flambeau.autograd import no_grad
 from flambeau.core import device as devices
 from flambeau.core import dtypes
 from flambeau.core.device import device as Device
+from flambeau.nn.parameter import Parameter
 from flambeau.tensor import Tensor
+
+
+def exchange(a: Tensor, b: Tensor, problem: str) -> None:
+    """:func:`torch.utils.swap_tensors`, with the gradient of ``a`` left behind; ``RuntimeError(problem)`` where that is refused."""
+    before, a.grad = a.grad, None
+    try:
+        import_module("flambeau.utils").swap_tensors(a, b)
+    except RuntimeError as error:
+        a.grad = before
+        raise RuntimeError(problem) from error
 
 
 def _elsewhere(error: Exception) -> Any:
     raise error
+
+
+class _Conversion:
+    """What programs have said of casts: see ``torch.__future__``."""
+
+    overwrites = swaps = False
+
+
+conversion = _Conversion()
 
 
 class Movable:
@@ -26,19 +47,23 @@ class Movable:
         if recurse:
             for module in self.children():
                 module._apply(fn)
-        for param in self._parameters.values():
+        for name, param in self._parameters.items():
             if param is None:
                 continue
-            # Parameters keep their identity, so that optimizers go on knowing them.
             with no_grad():
                 data = fn(param)
-            if data is not param:
-                param.data = data
-            if param.grad is not None:
-                with no_grad():
-                    data = fn(param.grad)
-                if data is not param.grad:
-                    param.grad.data = data
+                grad = None if param.grad is None else fn(param.grad)
+            if conversion.swaps:
+                exchange(param, Parameter(data, requires_grad=param.requires_grad), f"_apply(): Couldn't swap {type(self).__name__}.{name}")
+                param.grad = grad
+            elif conversion.overwrites:
+                self._parameters[name] = made = Parameter(data, requires_grad=param.requires_grad)
+                made.grad = grad
+            else:  # parameters keep their identity, so that optimizers go on knowing them
+                if data is not param:
+                    param.data = data
+                if grad is not None and grad is not param.grad:
+                    param.grad.data = grad
         for name, buffer in self._buffers.items():
             if buffer is not None:
                 self._buffers[name] = fn(buffer)

@@ -11,6 +11,7 @@ from typing import Any
 from flambeau.autograd import no_grad
 from flambeau.core.hooks import RemovableHandle
 from flambeau.nn.modules._hooks import add_hook
+from flambeau.nn.modules._moves import conversion, exchange
 from flambeau.nn.parameter import Parameter, is_lazy
 from flambeau.tensor import Tensor
 
@@ -248,7 +249,9 @@ class Stateful:
                 stacklevel=2,
             )
         try:
-            if not assign:
+            if conversion.swaps:
+                _swap_in(current, given, assign, f"{type(self).__name__}.{name}")
+            elif not assign:
                 with no_grad():
                     current.copy_(given)
             elif isinstance(current, Parameter):
@@ -340,3 +343,14 @@ _EXTRA_STATE_CALLED = (
 
 def _has_extra_state(module: Stateful, method: str) -> bool:
     return getattr(type(module), method) is not getattr(Stateful, method)
+
+
+def _swap_in(current: Tensor, given: Tensor, assign: bool, name: str) -> None:
+    """Gives ``current`` the contents of what its class makes of ``given``: ``Tensor.module_load``."""
+    with no_grad():
+        made = current.module_load(given, assign=assign)
+    if made is given or made is current:
+        raise RuntimeError("module_load returned one of self or other, please .detach() the result if returning one of the inputs in module_load")
+    if isinstance(current, Parameter):
+        made = Parameter(made, requires_grad=made.requires_grad if assign else current.requires_grad)
+    exchange(current, made, f"_load_from_state_dict(): Couldn't swap {name}")

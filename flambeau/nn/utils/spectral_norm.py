@@ -39,6 +39,9 @@ def output_dim(module: Module) -> int:
 class SpectralNorm:
     """The hook: before each forward the weight is divided by its largest singular value."""
 
+    _version = 1
+    """Of what a state dict holds: since 1 it has ``v``."""
+
     def __init__(self, name: str, n_power_iterations: int, dim: int, eps: float) -> None:
         if n_power_iterations <= 0:
             raise ValueError(
@@ -61,6 +64,47 @@ class SpectralNorm:
 
     def __call__(self, module: Module, inputs: Any) -> None:
         setattr(module, self.name, self.compute_weight(module, module.training))
+
+
+class SpectralNormStateDictHook:
+    """Notes the version in the metadata of a state dict."""
+
+    def __init__(self, fn: SpectralNorm) -> None:
+        self.fn = fn
+
+    def __call__(self, module: Module, state_dict: dict, prefix: str, local_metadata: dict) -> None:
+        versions = local_metadata.setdefault("spectral_norm", {})
+        key = f"{self.fn.name}.version"
+        if key in versions:
+            raise RuntimeError(f"Unexpected key in metadata['spectral_norm']: {key}")
+        versions[key] = self.fn._version
+
+
+class SpectralNormLoadStateDictPreHook:
+    r"""Finds ``v`` for a state dict that is older than it: with :math:`W` the weight, :math:`u = W v / |W v|` and :math:`u W v = \sigma`."""
+
+    def __init__(self, fn: SpectralNorm) -> None:
+        self.fn = fn
+
+    def __call__(
+        self, state_dict: dict, prefix: str, local_metadata: dict, strict: bool, missing_keys: list, unexpected_keys: list, error_msgs: list
+    ) -> None:
+        version = local_metadata.get("spectral_norm", {}).get(f"{self.fn.name}.version")
+        key = prefix + self.fn.name
+        if version is not None and version >= self.fn._version:
+            return
+        if version is None and key not in state_dict and all(key + part in state_dict for part in ("_orig", "_u", "_v")):
+            return  # a new one, which somebody has put together without its metadata
+        missing = [key + part for part in ("_orig", "", "_u") if key + part not in state_dict]
+        if missing:
+            missing_keys += missing if strict else []
+            return
+        with no_grad():
+            whole = state_dict[key + "_orig"]
+            sigma = (whole / state_dict.pop(key)).mean()
+            matrix, u = as_matrix(whole, self.fn.dim), state_dict[key + "_u"]
+            v = ops.mv(ops.pinverse(matrix.t() @ matrix) @ matrix.t(), u)
+            state_dict[key + "_v"] = v * (sigma / ops.dot(u, ops.mv(matrix, v)))
 
 
 def _hook_of(module: Module, name: str) -> int | None:
@@ -106,6 +150,8 @@ def spectral_norm(
     module.register_buffer(name + "_u", u)
     module.register_buffer(name + "_v", v)
     module.register_forward_pre_hook(hook)
+    module._register_state_dict_hook(SpectralNormStateDictHook(hook))
+    module._register_load_state_dict_pre_hook(SpectralNormLoadStateDictPreHook(hook))
     return module
 
 
@@ -116,6 +162,10 @@ def remove_spectral_norm(module: Module, name: str = "weight") -> Module:
         raise ValueError(f"spectral_norm of '{name}' not found in {module}")
     with no_grad():
         weight = module._forward_pre_hooks.pop(key).compute_weight(module, False)
+    for hooks, kind in ((module._state_dict_hooks, SpectralNormStateDictHook), (module._load_state_dict_pre_hooks, SpectralNormLoadStateDictPreHook)):
+        for number, hook in list(hooks.items()):
+            if isinstance(hook, kind) and hook.fn.name == name:
+                del hooks[number]
     delattr(module, name)
     delattr(module, name + "_u")
     delattr(module, name + "_v")
