@@ -15,14 +15,14 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Any
 
 import numpy as np
 
 from flambeau.core import dtypes
-from flambeau.distributed import _progress
+from flambeau.distributed import _progress, _shared_memory
 from flambeau.distributed._errors import DistBackendError, DistError
 from flambeau.distributed._peers import Peer
 from flambeau.distributed._pmi import Gateway, process_mapping
@@ -39,6 +39,8 @@ _OF_BOOLS = {ReduceOp.SUM: "BOR", ReduceOp.MAX: "BOR", ReduceOp.PRODUCT: "BAND",
 _OF_NUMBERS = {ReduceOp.PRODUCT: "PROD", ReduceOp.AVG: "SUM"}
 _LEAVING = 5.0
 """Seconds that a process waits at its end for the others to end too."""
+_LOOK = 0.2
+"""Seconds between looks whether the others are still there, while MPI starts."""
 
 
 def is_installed() -> bool:
@@ -148,6 +150,7 @@ class World:
 
 
 _world: World | None = None
+_broken: str | None = None
 
 
 def world(store: Store, rank: int, size: int, timeout: timedelta) -> World:
@@ -169,10 +172,7 @@ def world(store: Store, rank: int, size: int, timeout: timedelta) -> World:
             _world = World(MPI, launched=True)
         else:
             _world = _start(mpi4py, store, rank, size, timeout)
-        if multiprocessing.parent_process() is None:
-            atexit.register(_world.leave)
-        else:  # where atexit may not be asked
-            multiprocessing.util.Finalize(None, _world.leave, exitpriority=0)
+        _at_exit(_world.leave)
     if size != -1 and (_world.size != size or not _world.launched and _world.rank != rank):
         raise RuntimeError(
             f"rank {rank} of {size}: this process is rank {_world.rank} of {_world.size} for MPI already, which cannot change before it ends"
@@ -180,8 +180,20 @@ def world(store: Store, rank: int, size: int, timeout: timedelta) -> World:
     return _world
 
 
+def _at_exit(function: Callable[[], None]) -> None:
+    """Has ``function`` called at the end of the process."""
+    if multiprocessing.parent_process() is None:
+        atexit.register(function)
+    else:  # where atexit may not be asked
+        multiprocessing.util.Finalize(None, function, exitpriority=0)
+
+
 def _start(mpi4py: Any, store: Store, rank: int, size: int, timeout: timedelta) -> World:
-    """Starts MPI in processes that meet in ``store``."""
+    """Starts MPI in processes that meet in ``store``. What goes wrong meanwhile leaves it unusable in this process."""
+    global _broken
+    if _broken is not None:
+        raise DistBackendError(f"MPI could not be started in this process before: {_broken}")
+    _shared_memory.sweep()
     me = Peer.myself()
     if rank == 0:
         store.set("name", f"flambeau_{os.urandom(8).hex()}")
@@ -195,31 +207,48 @@ def _start(mpi4py: Any, store: Store, rank: int, size: int, timeout: timedelta) 
     try:
         from mpi4py import MPI
 
-        provided = ctypes.c_int()
-        # By ctypes, since mpi4py would keep other threads of Python from running, and the gateway is one.
-        if ctypes.CDLL(MPI.__file__).MPI_Init_thread(None, None, _THREADS, ctypes.byref(provided)):
-            raise DistBackendError("MPI_Init_thread failed")
+        _initialize(MPI, me, peers, timeout)
+        store.barrier("started", size, timeout)
+    except DistError as error:
+        _broken = str(error)
+        gateway.stop()
+        _shared_memory.unlink_mapped()
+        _shared_memory.sweep(wait=True)
+        _at_exit(_shared_memory.unlink_mapped)  # MPI may have gone on until it asked the gateway for more
+        raise
     finally:
         for name in gateway.environment():  # programs that this one starts are no part of the group
             os.environ.pop(name, None)
             if name in before:
                 os.environ[name] = before[name]
+    _shared_memory.unlink_mapped()
     made = World(MPI, launched=False)
     made.peers, made.store = peers, store
-    store.barrier("started", size, timeout)
-    _unlink_shared_memory()
     return made
 
 
-def _unlink_shared_memory() -> None:
-    """Takes the names of MPI's shared memory away once all have it, so that none is left however the processes end."""
-    with open("/proc/self/maps") as maps:
-        files = {line.split(maxsplit=5)[5].strip() for line in maps if "/dev/shm/mpich_shm_" in line}
-    for file in files:
-        try:
-            os.unlink(file)
-        except OSError:  # another process of this machine has done it
-            pass
+def _initialize(mpi: Any, me: Peer, peers: list[Peer], timeout: timedelta) -> None:
+    """Starts MPI, in a thread of its own: it waits for the others, for ever if one has ended.
+
+    By ctypes, since mpi4py would keep other threads of Python from running, and the gateway is one.
+    """
+    codes: list[int] = []
+    provided = ctypes.c_int()
+    library = ctypes.CDLL(mpi.__file__)
+    thread = threading.Thread(
+        target=lambda: codes.append(library.MPI_Init_thread(None, None, _THREADS, ctypes.byref(provided))), name="flambeau-mpi", daemon=True
+    )
+    thread.start()
+    end = time.monotonic() + timeout.total_seconds()
+    while thread.is_alive():
+        thread.join(_LOOK)
+        for rank, peer in enumerate(peers):
+            if thread.is_alive() and peer.has_ended(me):
+                raise DistBackendError(f"Connection closed by peer: rank {rank} (process {peer.pid}) has ended, while MPI was started")
+        if thread.is_alive() and time.monotonic() > end:
+            raise DistBackendError(f"Timed out waiting {int(timeout.total_seconds() * 1000)}ms for MPI to start")
+    if codes != [0]:
+        raise DistBackendError("MPI_Init_thread failed")
 
 
 def _numbers(array: np.ndarray) -> np.ndarray:
