@@ -136,6 +136,26 @@ def test_backends_by_name():
     assert len(seen) == 2
 
 
+def test_stances():
+    backend = Recording()
+    f = torch.compile(lambda x: x + 1, backend=backend)
+    f(torch.ones(2))
+    with torch.compiler.set_stance("force_eager"):
+        f(torch.ones(2))
+        f(torch.ones(3))
+    assert (len(backend.graphs), backend.calls) == (1, 1)
+    with torch.compiler.set_stance("eager_on_recompile"):
+        f(torch.ones(2))
+        f(torch.ones(3))
+    assert (len(backend.graphs), backend.calls) == (1, 2)
+    with torch.compiler.set_stance("fail_on_recompile"):
+        f(torch.ones(2))
+        with pytest.raises(RuntimeError, match="Detected recompile"):
+            f(torch.ones(3))
+    f(torch.ones(3))
+    assert (len(backend.graphs), backend.calls) == (2, 4)
+
+
 def test_module_compile_takes_a_backend():
     backend = Recording()
     net = nn.Linear(2, 2)

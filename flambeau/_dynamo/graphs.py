@@ -19,7 +19,7 @@ from typing import Any
 from flambeau import dispatch
 from flambeau.compiling.arguments import Arguments
 from flambeau.compiling.errors import BackendCompilerFailed, Unsupported
-from flambeau.compiling.function import MAX_CAPTURES, MAX_FAILURES, Captures, Survey
+from flambeau.compiling.function import CAPTURING, MAX_CAPTURES, MAX_FAILURES, Captures, Survey, one_at_a_time, stance
 from flambeau.compiling.guards import Miss
 from flambeau.compiling.watch import Refused
 from flambeau.core import nests
@@ -51,7 +51,7 @@ class GraphCaptures(Captures):
 
     def call(self, args: tuple, kwargs: dict, misses: list[Miss]) -> Any:
         """Calls what the backend has made for such a call, or has it made."""
-        if self.must_be_plain():
+        if stance.name == "force_eager" or self.must_be_plain():
             return self.function(*args, **kwargs)
         try:
             arguments = Arguments(args, kwargs)
@@ -62,12 +62,20 @@ class GraphCaptures(Captures):
         for compiled in self.compiled.get(key, ()):
             if compiled.survey.changed(args, kwargs) is None:
                 return compiled(arguments.tensors)
-        if self.failures.get(key, 0) >= MAX_FAILURES or sum(map(len, self.compiled.values())) >= MAX_CAPTURES:
-            return self.function(*args, **kwargs)
-        survey = self.surveys.pop(key, None)
-        if survey is not None and survey.changed(args, kwargs) is None:
-            return self._compile(key, arguments, survey)
-        return self._survey(key, arguments)
+        self.refuse_new_forms(args, kwargs, misses)
+        if stance.name in CAPTURING and self._may_try(key) and one_at_a_time.acquire(blocking=False):
+            try:
+                survey = self.surveys.pop(key, None)
+                if survey is not None and survey.changed(args, kwargs) is None:
+                    return self._compile(key, arguments, survey)
+                return self._survey(key, arguments)
+            finally:
+                one_at_a_time.release()
+        return self.function(*args, **kwargs)
+
+    def _may_try(self, key: tuple) -> bool:
+        """Whether there may be more graphs, and this form has not been tried in vain too often."""
+        return self.failures.get(key, 0) < MAX_FAILURES and sum(map(len, self.compiled.values())) < MAX_CAPTURES
 
     def _survey(self, key: tuple, arguments: Arguments) -> Any:
         """The first call of a form."""

@@ -25,10 +25,12 @@ MAX_CAPTURES = 8
 """Of one function, as PyTorch's recompile limit; calls of other forms then run as they are written."""
 MAX_WATCHED = 128
 """Calls that are watched, which makes them slow, before a function that never repeats itself is left alone."""
+CAPTURING = ("default", "eager_then_compile", "aot_eager_then_compile")
+"""Stances in which functions are captured."""
 MAX_FAILURES = 3
 """How often a function is tried in vain on calls of one form."""
 
-_one_at_a_time = threading.Lock()
+one_at_a_time = threading.Lock()
 _all: WeakValues[Captures] = WeakValues()
 
 
@@ -62,18 +64,22 @@ class Captures:
 
     def call(self, args: tuple, kwargs: dict, misses: list[Miss]) -> Any:
         """Runs the function, and captures what it does where that is possible."""
-        if stance.name == "fail_on_recompile" and not self._is_known(args, kwargs):
-            reasons = "".join(f"\n  - capture {k}: {miss.reason}" for k, miss in enumerate(misses))
-            raise RuntimeError(f"Detected recompile when torch.compile stance is 'fail_on_recompile': {self.name}{reasons}")
-        if self.must_be_plain() or not _one_at_a_time.acquire(blocking=False):
+        self.refuse_new_forms(args, kwargs, misses)
+        if stance.name not in CAPTURING or self.must_be_plain() or not one_at_a_time.acquire(blocking=False):
             return self.function(*args, **kwargs)
         try:
             watched = self._prepare(args, kwargs, misses)
             if watched is not None:
                 return watched()
         finally:
-            _one_at_a_time.release()
+            one_at_a_time.release()
         return self.function(*args, **kwargs)
+
+    def refuse_new_forms(self, args: tuple, kwargs: dict, misses: list[Miss]) -> None:
+        """Raises where the stance asks for it and no call of this form has come before."""
+        if stance.name == "fail_on_recompile" and not self._is_known(args, kwargs):
+            reasons = "".join(f"\n  - capture {k}: {miss.reason}" for k, miss in enumerate(misses))
+            raise RuntimeError(f"Detected recompile when torch.compile stance is 'fail_on_recompile': {self.name}{reasons}")
 
     def key(self, arguments: Arguments, args: tuple) -> tuple:
         """What is equal for calls of one form."""
@@ -90,7 +96,7 @@ class Captures:
     def must_be_plain(self) -> bool:
         """Whether functions are to run as they are written at the moment, or this one for good."""
         return bool(
-            stance.name not in ("default", "eager_then_compile", "aot_eager_then_compile") or watching or config.eager or saving_hooks or anomaly.enabled or dispatch.autocast.cast is not None
+            watching or config.eager or saving_hooks or anomaly.enabled or dispatch.autocast.cast is not None
             or dispatch.watch is not None  # a dual level: each op is called
             or sys.getprofile() is not None or len(self.replays) >= MAX_CAPTURES or self.watched >= MAX_WATCHED
         )  # fmt: skip
