@@ -1,8 +1,9 @@
 """``torch.profiler`` and ``torch.autograd.profiler``: how long ops take, and the stretches of a program that :class:`record_function` names.
 
-Without a profile ops are recorded, fused and run together, so there is no time that is one op's. While a profile records, each op runs
-by itself as soon as it is called, and that is the time it gets: it tells which ops a program calls, on what, and how they compare, not
-how long the fused program takes. ``torch.utils.benchmark`` and ``flambeau.engine_stats`` tell of that.
+Ops are recorded, fused and computed later, as without a profile. The time that a call gets is that of recording it, and its part of the
+kernels that computed it: of a loop that computes several ops, the same part for each. What is left of running (finding a plan, compiling
+what is new) is the row ``flambeau::run``, inside of whatever asked for a value. Kernels run one after the other, which costs some 1 us each.
+Results that nobody reads, of a forward pass that is only profiled, are computed too, as PyTorch would.
 
 Source: https://docs.pytorch.org/docs/stable/profiler.html
 """
@@ -11,16 +12,21 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import threading
 import time
 import uuid
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ContextDecorator
 from enum import Enum
+from importlib import import_module
 from typing import Any
 
-from flambeau.autograd.profiler_util import EventList, FunctionEvent, FunctionEventAvg
+from flambeau.autograd.graph import current_task
+from flambeau.autograd.profiler_util import EventList, FunctionEvent, FunctionEventAvg, KernelEvent
+from flambeau.core.errors import is_own_file
+from flambeau.engine import graph, run, timing
 from flambeau.engine.run import run_pending
 from flambeau.ops.record import Op
 from flambeau.tensor import Tensor
@@ -56,35 +62,85 @@ class _Thread(threading.local):
 
 
 class Recorder(Observer):
-    """Makes an event of each call of an op, which runs at once."""
+    """Makes an event of each call of an op, and gives it its part of the kernels that compute what it has recorded."""
 
-    def __init__(self, shapes: bool) -> None:
+    def __init__(self, shapes: bool, stacks: bool) -> None:
         super().__init__()
-        self.shapes, self.events = shapes, EventList(note=_NOTE)
-        self._origin = time.perf_counter_ns()
+        self.shapes, self.stacks, self.events = shapes, stacks, EventList(note=_NOTE)
+        self._origin = time.perf_counter()
         self._thread = _Thread()
+        self._owners: dict[int, FunctionEvent] = {}
+        """Whose each node of the trace is, by its place; of the trace that is recorded now."""
+        self._trace = -1
+        """Which that is."""
+        self._unread: dict[int, Tensor] = {}
+        """Results that no call has read so far. They are held until what is pending runs: a program that only calls its net for a
+        profile wants to know what that takes, though without it nothing would be computed."""
+        self._began: dict[FunctionEvent, tuple[int, int]] = {}
+        """Of each event on its way, the trace that was recorded when it began, and how many nodes that had."""
+
+    def open(self) -> None:
+        super().open()
+        timing.listen(self._has_run)
+
+    def close(self) -> None:
+        timing.forget(self._has_run)
+        super().close()
 
     def _now(self) -> float:
-        return (time.perf_counter_ns() - self._origin) / 1e3
+        return self._since(time.perf_counter())
 
-    def begin(self, name: str, shapes: list | None = None, is_user_annotation: bool = False) -> FunctionEvent:
-        run_pending()  # what an open composite has waiting is not this one's
-        event = FunctionEvent(len(self.events) + 1, name, threading.get_ident(), 0.0, 0.0, shapes, is_user_annotation=is_user_annotation)
+    def _since(self, when: float) -> float:
+        return (when - self._origin) * 1e6
+
+    def _event(self, name: str, shapes: list | None, is_user_annotation: bool, start: float, end: float) -> FunctionEvent:
+        event = FunctionEvent(len(self.events) + 1, name, threading.get_ident(), start, end, shapes, _stack() if self.stacks else (), is_user_annotation)
         if self._thread.open:
             self._thread.open[-1].append_cpu_child(event)
             event.set_cpu_parent(self._thread.open[-1])
-        self._thread.open.append(event)
         self.events.append(event)
+        return event
+
+    def begin(self, name: str, shapes: list | None = None, is_user_annotation: bool = False) -> FunctionEvent:
+        event = self._event(name, shapes, is_user_annotation, 0.0, 0.0)
+        self._thread.open.append(event)
+        self._began[event] = run.taken, len(graph.trace)
         event.time_range.start = event.time_range.end = self._now()
         return event
 
     def end(self, event: FunctionEvent) -> None:
-        try:
-            run_pending()
-        finally:
-            event.time_range.end = self._now()
-            if event in self._thread.open:
-                del self._thread.open[self._thread.open.index(event) :]
+        event.time_range.end = self._now()
+        self._claim(event, len(graph.trace))
+        self._began.pop(event, None)
+        if event in self._thread.open:
+            del self._thread.open[self._thread.open.index(event) :]
+
+    def _claim(self, event: FunctionEvent, count: int) -> None:
+        """Says that nodes which were recorded since an event began, up to the ``count``-th, are its, if they are nobody's inside of it."""
+        if run.taken != self._trace:
+            self._owners, self._trace = {}, run.taken
+        trace, begun = self._began.get(event, (run.taken, 0))
+        for place in range(begun if trace == run.taken else 0, count):
+            self._owners.setdefault(place, event)
+
+    def _has_run(self, ran: timing.Ran) -> None:
+        owners = self._owners if self._trace == ran.number else {}
+        for event in reversed(self._thread.open):  # a call that asks for a value before it is over
+            trace, begun = self._began[event]
+            for place in range(begun, len(ran.names)) if trace == ran.number else ():
+                owners.setdefault(place, event)
+        self._unread.clear()
+        whole = self._event("flambeau::run", None, False, self._since(ran.start), self._since(ran.end))
+        for kernel in ran.kernels:
+            if not kernel.seconds:
+                continue
+            us = kernel.seconds * 1e6
+            places = kernel.nodes if kernel.kind == "loop" else kernel.nodes[:1]
+            calls = [owners[place] for place in places if place in owners]
+            for event in calls:
+                event.kernel_us += us / len(calls)
+            whole.kernel_us -= us if calls else 0.0
+            self.events.ran.append(KernelEvent(", ".join(kernel.ops), kernel.kind, self._since(kernel.start), us, sorted({event.id for event in calls})))
 
     def called(self, op: Op, args: tuple, kwargs: dict[str, Any]) -> Any:
         name = ("flambeau::" if op.short_name.startswith("_") else "aten::") + op.short_name
@@ -92,9 +148,34 @@ class Recorder(Observer):
             return self.run(op, args, kwargs)
         event = self.begin(name, _shapes(args, kwargs) if self.shapes else None)
         try:
-            return self.run(op, args, kwargs)
+            result = self.run(op, args, kwargs)
         finally:
             self.end(event)
+        if current_task() is None and all(outer.is_user_annotation for outer in self._thread.open):
+            for t in _tensors((*args, *kwargs.values())):
+                self._unread.pop(id(t), None)
+            self._unread.update({id(t): t for t in _tensors(result if isinstance(result, tuple) else (result,))})
+        return result
+
+
+def _tensors(values: Iterable) -> Iterator[Tensor]:
+    for x in values:
+        if isinstance(x, Tensor):
+            yield x
+        elif isinstance(x, (tuple, list)):
+            yield from (e for e in x if isinstance(e, Tensor))
+
+
+def _stack() -> list[str]:
+    """The lines of the program that are being run, the innermost first."""
+    frame = sys._getframe(1)
+    found: list[str] = []
+    while frame is not None and len(found) < 8:
+        code = frame.f_code
+        if not is_own_file(code.co_filename):
+            found.append(f"{code.co_filename}({frame.f_lineno}): {code.co_name}")
+        frame = frame.f_back  # type: ignore[assignment]
+    return found
 
 
 def _shapes(args: tuple, kwargs: dict[str, Any]) -> list:
@@ -108,7 +189,7 @@ def _shapes(args: tuple, kwargs: dict[str, Any]) -> list:
     return [of(x) for x in (*args, *kwargs.values())]
 
 
-_NOTE = "Each op ran by itself while it was profiled; otherwise ops run fused."
+_NOTE = "Times are those of recording and of kernels; the time of a loop is divided among its ops."
 
 _active: list[profile] = []
 
@@ -158,8 +239,8 @@ def schedule(
     return action
 
 
-_NOT_MEASURED = "memory, stacks, modules and numbers of operations are not measured"
-_IGNORED = ("profile_memory", "with_flops", "with_modules", "with_stack")
+_NOT_MEASURED = "memory, modules and numbers of operations are not measured"
+_IGNORED = ("profile_memory", "with_flops", "with_modules")
 _SETTINGS = frozenset(
     (*_IGNORED, "custom_trace_id_callback", "execution_trace_observer", "experimental_config", "post_processing_timeout_s")
     + ("use_cpu", "use_cuda", "use_device", "use_kineto")
@@ -174,10 +255,11 @@ class profile:
         schedule: from the number of a step to a :class:`ProfilerAction`, see :func:`schedule`; :meth:`step` begins the next.
         on_trace_ready: called with the profile when what was to be recorded is.
         record_shapes: whether events have the shapes of what ops were called with.
+        with_stack: whether events have the lines of the program that made them, for ``key_averages(group_by_stack_n=1)``.
         acc_events: whether events of earlier cycles of the schedule are kept.
 
-    Each op runs by itself while a profile records (see :mod:`flambeau.profiler`). Ops that an op is made of are events inside of its own;
-    those of a backward pass are events too, its entries are not, and neither is reading a value. Memory, stacks and modules are not
+    What is recorded runs later and fused, as without a profile, and calls get their part of that (see :mod:`flambeau.profiler`). Ops that an
+    op is made of are events inside of its own; those of a backward pass are events too, its entries are not. Memory and modules are not
     measured: asking for them warns.
 
     >>> import flambeau as torch
@@ -189,7 +271,7 @@ class profile:
 
     def __init__(
         self, *args: Any, activities: Iterable[ProfilerActivity] | None = None, schedule: Callable | None = None,
-        on_trace_ready: Callable[[profile], Any] | None = None, enabled: bool = True, record_shapes: bool = False, acc_events: bool = False,
+        on_trace_ready: Callable[[profile], Any] | None = None, enabled: bool = True, record_shapes: bool = False, acc_events: bool = False, with_stack: bool = False,
         **settings: Any,
     ) -> None:  # fmt: skip
         unknown = next((name for name in settings if name not in _SETTINGS), None)
@@ -202,6 +284,7 @@ class profile:
             warnings.warn("CUDA is not available, disabling CUDA profiling", stacklevel=2)
         self.enabled = args[0] if args and isinstance(args[0], bool) else enabled  # of torch.autograd.profiler; else activities
         self.schedule, self.on_trace_ready, self.record_shapes, self.acc_events = schedule, on_trace_ready, record_shapes, acc_events
+        self.with_stack = with_stack
         self.step_num = 0
         self.recorder: Recorder | None = None
         self._last: Recorder | None = None  # which has the events
@@ -224,7 +307,7 @@ class profile:
         if wanted and self.recorder is None:
             run_pending()  # what was called before
             if self._last is None or not self.acc_events:
-                self._last = Recorder(self.record_shapes)
+                self._last = Recorder(self.record_shapes, self.with_stack)
             self.recorder = self._last
             self._trace_id = self._make_trace_id()
             self.recorder.open()
@@ -281,8 +364,9 @@ class profile:
         return self.events().total_average()
 
     def key_averages(self, group_by_input_shape: bool = False, group_by_stack_n: int = 0, group_by_overload_name: bool = False) -> EventList:
-        """The times by name, and by shapes if ``group_by_input_shape``, in the order of the first event of each."""
-        return self.events().key_averages(group_by_input_shape)
+        """The times by name, and by shapes if ``group_by_input_shape``, by the ``group_by_stack_n`` innermost lines of the program (see
+        ``with_stack``), in the order of the first event of each."""
+        return self.events().key_averages(group_by_input_shape, group_by_stack_n)
 
     def __str__(self) -> str:
         return self.table()
@@ -299,6 +383,12 @@ class profile:
                 trace = json.load(file)
             with open(path, "w", encoding="utf-8") as file:
                 json.dump({**trace, **self._metadata}, file)
+
+    def export_html(self, path: str | os.PathLike) -> None:
+        """Writes a page that shows the calls and the kernels along the time, and sums by op, line and loop. It needs nothing else."""
+        page = import_module("flambeau.pictures.timeline").timeline(self.events())
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(page)
 
     def add_metadata(self, key: str, value: str) -> None:
         """Notes a text for the file that :meth:`export_chrome_trace` writes."""

@@ -159,3 +159,22 @@ def test_a_hundred_thousand_numbers_while_they_are_written(board, tmp_path):
     before = page.seconds()
     page.page.hover("canvas")
     assert "step" in page.text("#tip") and page.seconds() - before < 1
+
+
+# --- profiles -------------------------------------------------------------------------------------------------
+
+
+def test_a_timeline(chromium, tmp_path):
+    net, x = Net().eval(), torch.randn(4, 3)
+    with torch.profiler.profile(with_stack=True) as p:
+        for _ in range(3):
+            net(x).sum().backward()
+    p.export_html(tmp_path / "profile.html")
+    page = Opened(chromium, (tmp_path / "profile.html").resolve().as_uri())
+    assert page.text("#tables h2") == "by op" and page.count("#tables section") == 3
+    page.press("/")
+    page.page.keyboard.type("addmm")
+    assert int(page.text("#found").split()[0]) >= 6
+    page.press("Escape", "+", "ArrowRight", "0")
+    page.page.mouse.move(700, 65)
+    assert page.errors == [] and len(page.requests) == 1

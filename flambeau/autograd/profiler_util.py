@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
-__all__ = ["EventList", "FormattedTimesMixin", "FunctionEvent", "FunctionEventAvg", "Interval"]
+__all__ = ["EventList", "FormattedTimesMixin", "FunctionEvent", "FunctionEventAvg", "Interval", "KernelEvent"]
 
 
 def _format_time(us: float) -> str:
@@ -76,7 +76,8 @@ class FormattedTimesMixin:
 class FunctionEvent(FormattedTimesMixin):
     """A call of an op, or a stretch of code that :class:`~torch.profiler.record_function` names.
 
-    Times are in microseconds since the profile began. ``cpu_children`` are those inside it.
+    Times are in microseconds since the profile began. ``cpu_children`` are those inside it. ``time_range`` is when the call was made;
+    what it asked for was computed later, perhaps in one loop with others: ``kernel_us`` is its part of that, and counts to its times.
     """
 
     count = 1
@@ -91,6 +92,7 @@ class FunctionEvent(FormattedTimesMixin):
         self.kernels: list[Any] = []
         self.cpu_children: list[FunctionEvent] = []
         self.cpu_parent: FunctionEvent | None = None
+        self.kernel_us = 0.0
 
     def append_cpu_child(self, child: FunctionEvent) -> None:
         """Says that ``child`` ran inside."""
@@ -103,12 +105,12 @@ class FunctionEvent(FormattedTimesMixin):
     @property
     def cpu_time_total(self) -> float:  # type: ignore[override]
         """With everything inside."""
-        return self.time_range.elapsed_us()
+        return self.self_cpu_time_total + sum([child.cpu_time_total for child in self.cpu_children])
 
     @property
     def self_cpu_time_total(self) -> float:
         """Without what is inside."""
-        return self.cpu_time_total - sum([child.cpu_time_total for child in self.cpu_children])
+        return self.time_range.elapsed_us() - sum([child.time_range.elapsed_us() for child in self.cpu_children]) + self.kernel_us
 
     def __repr__(self) -> str:
         return (
@@ -150,6 +152,19 @@ class FunctionEventAvg(FormattedTimesMixin):
         )
 
 
+class KernelEvent(NamedTuple):
+    """A kernel that ran: what it computed, a ``"loop"``, a ``"kernel"`` of its own or one in ``"NumPy"``, and for which calls.
+
+    Times are in microseconds since the profile began; ``events`` are the ids of the calls.
+    """
+
+    name: str
+    kind: str
+    start: float
+    us: float
+    events: list[int]
+
+
 class EventList(list):
     """Events, or averages of them.
 
@@ -162,6 +177,8 @@ class EventList(list):
         super().__init__(*args)
         self._use_device, self._profile_memory, self._with_flops, self._note = use_device, profile_memory, with_flops, note
         self._tree_built = False
+        self.ran: list[KernelEvent] = []
+        """The kernels that ran, one after the other."""
 
     def __str__(self) -> str:
         return self.table()
@@ -172,14 +189,16 @@ class EventList(list):
         return sum([event.self_cpu_time_total for event in self])
 
     def key_averages(self, group_by_input_shapes: bool = False, group_by_stack_n: int = 0, group_by_overload_name: bool = False) -> EventList:
-        """One :class:`FunctionEventAvg` for each name; for each name and shapes where ``group_by_input_shapes``."""
+        """One :class:`FunctionEventAvg` for each name; for each name and shapes where ``group_by_input_shapes``, and for each that the
+        ``group_by_stack_n`` innermost lines of the program differ in."""
         found: dict[tuple, FunctionEventAvg] = {}
         for event in self:
-            key = (event.key, event.is_user_annotation, str(event.input_shapes) if group_by_input_shapes else "")
+            key = (event.key, event.is_user_annotation, str(event.input_shapes) if group_by_input_shapes else "", *event.stack[:group_by_stack_n])
             found.setdefault(key, FunctionEventAvg()).add(event)
         for row in found.values():
             if not group_by_input_shapes:
                 row.input_shapes = []
+            row.stack = row.stack[:group_by_stack_n]
         return EventList(found.values(), note=self._note)
 
     def total_average(self) -> FunctionEventAvg:
@@ -233,6 +252,9 @@ class EventList(list):
         ]
         if any(event.input_shapes for event in events):
             columns.append(("Input Shapes", width([str(event.input_shapes) for event in events], max_shapes_column_width), lambda e: str(e.input_shapes)))
+        if any(event.stack for event in events):
+            source = [event.stack[0] if event.stack else "" for event in events]
+            columns.append(("Source Location", width(source, max_src_column_width), lambda e: e.stack[0] if e.stack else ""))
         rule = "  ".join(["-" * w for _, w, _ in columns]) + "  "
 
         double = "=" * (len(rule) - 2)
@@ -250,12 +272,17 @@ class EventList(list):
         return "\n".join(lines) + "\n"
 
     def export_chrome_trace(self, path: str | os.PathLike) -> None:
-        """Writes the events for ``chrome://tracing`` and Perfetto."""
-        events = []
+        """Writes the events for ``chrome://tracing`` and Perfetto; kernels, which run later than they are asked for, have a row of their own."""
+        events: list[dict[str, Any]] = []
         for e in self:
-            what = {"Input Dims": e.input_shapes} if e.input_shapes else {}
+            what: dict[str, Any] = {"Input Dims": e.input_shapes} if e.input_shapes else {}
+            if e.stack:
+                what["Call stack"] = ";".join(e.stack)
             kind = "user_annotation" if e.is_user_annotation else "cpu_op"
             at = {"pid": os.getpid(), "tid": e.thread, "ts": e.time_range.start, "dur": e.time_range.elapsed_us()}
-            events.append({"ph": "X", "cat": kind, "name": e.name, **at, "args": {"External id": e.id, **what}})
+            events.append({"ph": "X", "cat": kind, "name": e.name, **at, "args": {"External id": e.id, "kernel us": e.kernel_us, **what}})
+        for k in self.ran:
+            place = {"pid": os.getpid(), "tid": "kernels", "ts": k.start, "dur": k.us}
+            events.append({"ph": "X", "cat": "kernel", "name": k.name, **place, "args": {"kind": k.kind, "External ids": k.events}})
         with open(path, "w", encoding="utf-8") as file:
             json.dump({"schemaVersion": 1, "displayTimeUnit": "ms", "traceEvents": events}, file)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from flambeau.core import config
-from flambeau.engine import graph, plans, short
+from flambeau.engine import graph, timing
 from flambeau.engine.report import PlanReport
 from flambeau.engine.run import run_pending
 from flambeau.ops.record import Op
@@ -40,6 +38,8 @@ class Places(Observer):
         super().__init__()
         self.calls: list[tuple[int, int]] = []
         """From which node of the trace on, and up to which, each call has recorded, in the order of calls."""
+        self.recorded = 0
+        """How many nodes there are in the end."""
         self.rules: list[tuple[int, int]] = []
         """How many nodes there were when the gradient arrived at a call's entry on the tape, and the call's number."""
 
@@ -55,6 +55,10 @@ class Places(Observer):
             first.grad_fn.register_prehook(lambda grads: self.rules.append((len(graph.trace), number)))
         return result
 
+    def close(self) -> None:
+        super().close()
+        self.recorded = len(graph.trace)
+
     def of_nodes(self, count: int) -> tuple[dict[int, int], dict[int, int]]:
         """The call of each of ``count`` nodes, and the call whose rule has recorded it."""
         calls = {node: number for number, (begin, end) in enumerate(self.calls) for node in range(begin, end)}
@@ -64,58 +68,23 @@ class Places(Observer):
         return calls, rules
 
 
-class _Plans:
-    """The plan that runs, and how long each of its kernels takes, by its place in the plan's table."""
-
-    def __init__(self) -> None:
-        self.plan: Any = None
-        self.seconds: dict[int, float] = {}
-
-    @contextmanager
-    def watching(self) -> Iterator[None]:
-        """Has what is pending compiled at first sight, and looked at."""
-        find, run_short, settings = plans.find, short.run, (config.compile_after, config.compiled)
-
-        def noted(trace: Any) -> Any:
-            plan = find(trace)
-            if plan is not None:
-                self.plan, self.seconds = plan, {}
-                self._time(plan)
-            return plan
-
-        plans.find, short.run = noted, lambda: False
-        config.compile_after, config.compiled = 0, True
-        try:
-            yield
-        finally:
-            plans.find, short.run = find, run_short
-            config.compile_after, config.compiled = settings
-            if self.plan is not None:
-                self.plan.drive, self.plan.flight = self._before
-
-    def _time(self, plan: Any) -> None:
-        """Has the kernels of ``plan`` run one by one. The driver is told where two words are: the first kernel's, and how many have run."""
-        self._before = plan.drive, plan.flight
-        drive, table = plan.drive, plan.table.buffer_info()[0]
-
-        def timed(state: int, count: int) -> None:
-            words = (ctypes.c_int64 * 2).from_address(state)
-            while words[1] < count:
-                done = words[1]
-                start = time.perf_counter()
-                while words[1] == done:
-                    drive(state, done + 1)
-                self.seconds[(words[0] - table) // 8 + 2 * done] = time.perf_counter() - start
-
-        plan.drive, plan.flight = timed, None
+@contextmanager
+def _compiling() -> Iterator[None]:
+    """Has what is pending compiled at first sight."""
+    settings = config.compile_after, config.compiled
+    config.compile_after, config.compiled = 0, True
+    try:
+        yield
+    finally:
+        config.compile_after, config.compiled = settings
 
 
 def fused(compute: Callable[[], Any]) -> list[Group]:
-    """Runs ``compute()`` so that it is compiled as one trace, twice, the second time with a clock; how it was fused.
+    """Runs ``compute()`` so that it is compiled as one trace, twice, the second time with what is known of it warm; how it was fused.
 
     Where nothing is compiled (there is no llvmlite, or values were asked for on the way) there are no groups.
     """
-    watched, places, recorded = _Plans(), Places(), 0
+    places, seen = Places(), []
     for _ in range(2):
         places = Places()
         run_pending()
@@ -124,31 +93,24 @@ def fused(compute: Callable[[], Any]) -> list[Group]:
             results = compute()
         finally:
             places.close()
-        recorded = len(graph.trace)
-        with watched.watching():
-            run_pending()
+        timing.listen(seen.append)
+        try:
+            with _compiling():
+                run_pending()
+        finally:
+            timing.forget(seen.append)
         del results
-    plan = watched.plan
-    return [] if plan is None or plan.recorded != recorded else _groups(plan, places, watched.seconds)
+    ran = seen[-1] if seen else None
+    return [] if ran is None or ran.plan is None or places.recorded != len(ran.names) else _groups(ran, places)
 
 
-def _groups(plan: Any, places: Places, seconds: dict[int, float]) -> list[Group]:
-    calls, rules = places.of_nodes(plan.recorded)
-    found, at = [], 0
-    for group, told in zip(plan.groups, PlanReport(plan).groups, strict=True):
-        ir, us = "", 0.0
-        if at < len(plan.steps) and _is_step_of(plan.steps[at], group, plan):
-            step = plan.steps[at]
-            ir, us = "" if step.loop is None else str(step.loop), 1e6 * seconds.get(plan.entries[at], 0.0)
-            at += 1
-        made = sorted({calls[i] for i in group.members if i in calls})
-        gradients = sorted({rules[i] for i in group.members if i in rules and i not in calls})
-        found.append(Group(told.kind, list(told.ops), made, gradients, str(told), ir, us))
+def _groups(ran: timing.Ran, places: Places) -> list[Group]:
+    calls, rules = places.of_nodes(len(ran.names))
+    loops = iter([str(step.loop) for step in ran.plan.steps if step.loop is not None])
+    found = []
+    for kernel, told in zip(ran.kernels, PlanReport(ran.plan).groups, strict=True):
+        made = sorted({calls[i] for i in kernel.nodes if i in calls})
+        gradients = sorted({rules[i] for i in kernel.nodes if i in rules and i not in calls})
+        ir = next(loops) if kernel.kind == "loop" else ""
+        found.append(Group(told.kind, kernel.ops, made, gradients, str(told), ir, 1e6 * kernel.seconds))
     return found
-
-
-def _is_step_of(step: Any, group: Any, plan: Any) -> bool:
-    """Whether a step of a plan is that of a group: most have one, in the same order."""
-    if group.body is None:
-        return step.loop is None and step.node == group.members[0]
-    return step.loop is not None and any(i in plan.in_memory for i in group.members)

@@ -44,6 +44,16 @@ WORDS = {
     "kernel": Text("kernel", "内核"),
     "microseconds": Text("µs", "微秒"),
     "noGradient": Text("no gradient reaches this", "没有梯度到达这里"),
+    "kernels": Text("kernels", "内核"),
+    "calls": Text("calls", "次调用"),
+    "recording": Text("recording", "记录"),
+    "byOp": Text("by op", "按运算"),
+    "byLine": Text("by line", "按代码行"),
+    "byKernel": Text("by loop and kernel", "按循环和内核"),
+    "searchCalls": Text("search: op, line (/)", "搜索:运算、代码行 (/)"),
+    "timelineKeys": Text(
+        "wheel or + − zooms, drag or ← → moves, 0 shows all; a click on a call marks its kernels", "滚轮或 + − 缩放,拖动或 ← → 移动,0 显示全部;点击调用可标出它的内核"
+    ),
     "found": Text("found", "个结果"),
 }
 """By the key that a page's program asks for."""
