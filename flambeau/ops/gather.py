@@ -22,31 +22,59 @@ if TYPE_CHECKING:
 # --- element by element: gather and scatter ------------------------------------------------------------------
 
 
-def _check_gather(name, input, dim, index, source=None):
-    d = wrap_dim(dim, input.dim())
-    if index.numel() == 0:
-        return d
+def _sizes(x) -> tuple[int, ...]:
+    """Of a tensor without dims, which counts as one number in a row, that."""
+    return tuple(x.shape) or (1,)
+
+
+def _check_index(name: str, input, index, called: str) -> tuple[tuple, tuple]:
+    """The sizes of ``input`` and of ``index``, of which there are as many."""
     if index.dtype not in (dtypes.int64, dtypes.int32):
         raise RuntimeError(f"{name}(): Expected dtype {'int64' if name == 'gather' else 'int32/int64'} for index")
-    if (index.dim() or 1) != (input.dim() or 1):
+    have, wanted = _sizes(input), _sizes(index)
+    if len(have) != len(wanted):
         raise RuntimeError(
-            f"Index tensor must have the same number of dimensions as {'self' if source is not None else 'input'} tensor: "
-            f"{name}() got index of shape {list(index.shape)} for a tensor of shape {list(input.shape)}"
+            f"Index tensor must have the same number of dimensions as {called} tensor: {name}() got index of shape "
+            f"{list(index.shape)} for a tensor of shape {list(input.shape)}"
         )
-    for k in range(input.dim()):
-        if k != d and index.shape[k] > input.shape[k]:
-            if source is not None or name.startswith("scatter"):
+    return have, wanted
+
+
+def _check_gather(name: str, input, dim: int, index) -> int:
+    d = wrap_dim(dim, input.dim())
+    if index.numel():
+        have, wanted = _check_index(name, input, index, "input")
+        for k, (n, m) in enumerate(zip(have, wanted, strict=True)):
+            if k != d and m > n:
                 raise RuntimeError(
-                    f"Expected index {list(index.shape)} to be no larger than self {list(input.shape)} apart from dimension {d}"
+                    f"Size does not match at dimension {k} expected index {list(index.shape)} to be no larger than self "
+                    f"{list(input.shape)} apart from dimension {d}"
                 )
+    return d
+
+
+def _check_scatter(name: str, input, dim: int, index, src=None) -> int:
+    """``src`` is the tensor that is written or added, if it is one."""
+    d = wrap_dim(dim, input.dim())
+    if not index.numel():
+        return d
+    have, wanted = _check_index(name, input, index, "self")
+    wrong = any([m > n for k, (n, m) in enumerate(zip(have, wanted, strict=True)) if k != d])
+    if src is not None:
+        given = _sizes(src)
+        if not wrong:
+            wrong = any([m > n for n, m in zip(given if src.shape else [1] * len(wanted), wanted, strict=False)])
+            if not wrong and src.shape and len(given) < len(wanted):  # which PyTorch notices first
+                raise IndexError(f"Dimension out of range (expected to be in range of [{-len(given)}, {len(given) - 1}], but got {len(given)})")
+        if len(given) != len(wanted):
             raise RuntimeError(
-                f"Size does not match at dimension {k} expected index {list(index.shape)} to be no larger than self "
-                f"{list(input.shape)} apart from dimension {d}"
+                f"Index tensor must have the same number of dimensions as src tensor: {name}() got index of shape {list(index.shape)} "
+                f"and src of shape {list(src.shape)}"
             )
-    if source is not None and any(i > s for i, s in zip(index.shape, source.shape, strict=False)):
+    if wrong:
         raise RuntimeError(
-            f"Expected index {list(index.shape)} to be no larger than self {list(input.shape)} apart from dimension {d} and "
-            f"to be no larger size than src {list(source.shape)}"
+            f"Expected index {list(index.shape)} to be no larger than self {list(input.shape)} apart from dimension {d}"
+            + (f" and to be no larger size than src {list(src.shape)}" if src is not None else "")
         )
     return d
 
@@ -126,7 +154,7 @@ def _highest(dtype):
 
 
 def _scatter_inputs(name, input, dim, index, src):
-    d = _check_gather(name, input, dim, index, src if isinstance(src, dispatch.Tensor) else None)
+    d = _check_scatter(name, input, dim, index, src if isinstance(src, dispatch.Tensor) else None)
     if isinstance(src, dispatch.Tensor) and src.dtype is not input.dtype:
         raise RuntimeError(f"{name}(): Expected self.dtype to be equal to src.dtype: got {input.dtype} and {src.dtype}")
     return d
@@ -285,7 +313,10 @@ def _expand_scatter_mean(e, input, index, src, dim, reduce, include_self):
         for reduce in ("sum", "prod", "mean", "amax", "amin")
         for include in (True, False)
     ],
-    errors=lambda make: [ErrorSample(RuntimeError, "reduce argument must be", make(3), 0, make.index(3, 2), make(2), "max")],
+    errors=lambda make: [
+        ErrorSample(RuntimeError, "reduce argument must be", make(3), 0, make.index(3, 2), make(2), "max"),
+        ErrorSample(RuntimeError, "Index tensor must have the same number of dimensions as src tensor", make(3), 0, make.index(3, 2), make(2, 1), "sum"),
+    ],
 )
 def scatter_reduce(input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True):
     """``input`` with ``src``'s entries for each place reduced by sum, prod, mean, amax or amin."""
