@@ -112,6 +112,7 @@ def disable(fn: Callable | None = None, recursive: bool = True, *, reason: str |
     """``fn`` such that no function that calls it is captured; without ``fn`` a decorator."""
     if fn is None:
         return functools.partial(disable, recursive=recursive, reason=reason)
+    from flambeau.compiling.extent import extent
     from flambeau.compiling.watch import watching
 
     inner = getattr(fn, "_torchdynamo_orig_callable", None) or fn
@@ -120,7 +121,11 @@ def disable(fn: Callable | None = None, recursive: bool = True, *, reason: str |
     def disabled(*args: Any, **kwargs: Any) -> Any:
         for watch in watching:
             watch.refuse(f"it calls {getattr(inner, '__name__', 'a function')}, which is not to be compiled")
-        return inner(*args, **kwargs)
+        before, extent.compiled = extent.compiled, 0
+        try:
+            return inner(*args, **kwargs)
+        finally:
+            extent.compiled = before
 
     disabled._torchdynamo_disable = True  # type: ignore[attr-defined]
     return disabled
@@ -134,11 +139,29 @@ assume_constant_result = allow_in_graph
 
 
 def is_compiling() -> bool:
-    """False: a function that is captured runs as it is written."""
-    return False
+    """Whether a compiled function, or a program that is exported, is being run: code that only plain Python should run asks for it.
+
+    >>> import flambeau as torch
+    >>> torch.compile(lambda: torch.compiler.is_compiling())(), torch.compiler.is_compiling()
+    (True, False)
+    """
+    from flambeau.compiling.extent import extent
+
+    return extent.compiled > 0 or extent.exported > 0
 
 
-is_dynamo_compiling = is_exporting = is_compiling
+def is_exporting() -> bool:
+    """Whether a program is being exported: :func:`torch.export.export`."""
+    from flambeau.compiling.extent import extent
+
+    return extent.exported > 0
+
+
+def is_dynamo_compiling() -> bool:
+    """Whether a compiled function is being run."""
+    from flambeau.compiling.extent import extent
+
+    return extent.compiled > 0
 
 
 def list_backends(exclude_tags: Any = ("debug", "experimental")) -> list[str]:

@@ -211,3 +211,28 @@ def test_packages(tmp_path):
     assert package(x).tolist() == [[1.0]] * 5
     with pytest.raises(AssertionError, match="ending in .pt2"):
         torch._inductor.aoti_compile_and_package(program, package_path="net.bin")
+
+
+def test_code_is_told_that_it_is_compiled():
+    seen = []
+
+    def f(x):
+        seen.append((torch.compiler.is_compiling(), torch.compiler.is_dynamo_compiling(), torch.compiler.is_exporting()))
+        return x + 1 if torch.compiler.is_compiling() else x - 1
+
+    g = torch.compile(f)  # it writes to a list, and so is never captured
+    assert [g(torch.zeros(1)).item() for _ in range(4)] == [1.0] * 4 and set(seen) == {(True, True, False)}
+    h = torch.compile(lambda x: x + 1 if torch.compiler.is_compiling() else x - 1)
+    assert [h(torch.zeros(1)).item() for _ in range(4)] == [1.0] * 4
+    with torch.compiler.set_stance("force_eager"):
+        assert h(torch.zeros(1)).item() == -1
+    plain = torch.compiler.disable(lambda: torch.compiler.is_compiling())
+    assert torch.compile(lambda: (plain(), torch.compiler.is_compiling()))() == (False, True)
+    seen.clear()
+
+    class Net(nn.Module):
+        def forward(self, x):
+            return f(x)
+
+    torch.export.export(Net(), (torch.zeros(1),))
+    assert set(seen) == {(True, False, True)} and not torch.compiler.is_compiling()

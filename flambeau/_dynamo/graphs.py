@@ -49,9 +49,9 @@ class GraphCaptures(Captures):
         super().forget()
         self.compiled.clear()
 
-    def call(self, args: tuple, kwargs: dict, misses: list[Miss]) -> Any:
+    def answer(self, args: tuple, kwargs: dict, misses: list[Miss]) -> Any:
         """Calls what the backend has made for such a call, or has it made."""
-        if stance.name == "force_eager" or self.must_be_plain():
+        if self.must_be_plain():
             return self.function(*args, **kwargs)
         try:
             arguments = Arguments(args, kwargs)

@@ -13,6 +13,7 @@ from flambeau.autograd.anomaly import anomaly
 from flambeau.autograd.saving import saving_hooks
 from flambeau.compiling.arguments import Arguments
 from flambeau.compiling.errors import Unsupported
+from flambeau.compiling.extent import extent
 from flambeau.compiling.guards import Miss, State
 from flambeau.compiling.replay import Before, capture
 from flambeau.compiling.watch import LIMITS, Refused, Watch, watching
@@ -63,7 +64,17 @@ class Captures:
         self.watched = 0
 
     def call(self, args: tuple, kwargs: dict, misses: list[Miss]) -> Any:
-        """Runs the function, and captures what it does where that is possible."""
+        """Runs the function, and captures what it does where that is possible. It is told that it is compiled, whether it is captured or not."""
+        if stance.name == "force_eager":
+            return self.function(*args, **kwargs)
+        extent.compiled += 1
+        try:
+            return self.answer(args, kwargs, misses)
+        finally:
+            extent.compiled -= 1
+
+    def answer(self, args: tuple, kwargs: dict, misses: list[Miss]) -> Any:
+        """What a call gives for which there is no capture."""
         self.refuse_new_forms(args, kwargs, misses)
         if stance.name not in CAPTURING or self.must_be_plain() or not one_at_a_time.acquire(blocking=False):
             return self.function(*args, **kwargs)

@@ -24,6 +24,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from flambeau import dispatch, ops
+from flambeau.compiling.extent import extent
 from flambeau.core import nests
 from flambeau.export import graph_signature
 from flambeau.export.dims import Dim, ShapesCollection, _Hint, dims, places
@@ -157,7 +158,11 @@ def _state_of(mod: Module) -> dict[str, Tensor]:
 
 
 def _trace(function: Any, mod: Module, names: list[str], leaves: list, dynamic: bool) -> tuple[str, list[Tensor], dict[str, Any]]:
-    trace, _, reason = record(function, mod, tuple(leaves), {}, "forward", names, dynamic)
+    extent.exported += 1
+    try:
+        trace, _, reason = record(function, mod, tuple(leaves), {}, "forward", names, dynamic)
+    finally:
+        extent.exported -= 1
     if trace is None:
         raise UserError(f"the program cannot be exported: {reason}")
     shapes = {name: dispatch.valueless(t._shape, t._dtype) for name, t in trace.values.items()}
