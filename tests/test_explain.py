@@ -12,8 +12,10 @@ import pytest
 import flambeau as torch
 from flambeau import nn
 from flambeau.core import config
+from flambeau.ops.record import registry
 from flambeau.pictures.page import data_of
 from flambeau.pictures.stepping import Step
+from tests.test_ops import samples
 
 EVIL = "</script><img src=x onerror=alert(1)>"
 
@@ -106,6 +108,18 @@ def test_in_place_writes_lead_to_what_was_written():
     assert named(shown, "sum")["inputs"][0][1] == named(shown, "add")["id"]
 
 
+def test_writes_through_views_lead_to_what_was_written():
+    def f(x):
+        y = x * 2
+        y[0] = x.sum()
+        return y * 3
+
+    shown = data(torch.explain(f, torch.ones(2, 2, requires_grad=True)))
+    write = named(shown, "write")
+    assert write["values"][0]["full"] == [[4.0, 4.0], [2.0, 2.0]] and write["grads"][0]["full"] == [[3.0, 3.0], [3.0, 3.0]]
+    assert shown["items"][shown["outputs"][0]]["inputs"][0] == ["input", write["id"]]
+
+
 def test_functions_of_the_users_own():
     class Cube(torch.autograd.Function):
         """Computes :math:`x^3`."""
@@ -137,6 +151,24 @@ def test_a_call_that_fails_is_shown():
         wrong(torch.ones(2, 3))
     shown = data(torch.explain(caught.value))
     assert "@ torch.ones(4, 4)" in shown["items"][-1]["op"] and "FB-SHAPE" in shown["items"][-1]["error"]
+
+
+def test_a_backward_pass_that_fails_is_shown():
+    shown = data(torch.explain(lambda x: torch.heaviside(x, torch.tensor([1.0])).sum(), torch.tensor([-1.0, 2.0], requires_grad=True)))
+    assert "not implemented" in named(shown, "heaviside")["error"] and named(shown, "sum")["grads"]
+
+
+SAMPLED = [op for op in sorted({id(op): op for op in registry.values()}.values(), key=lambda op: op.name) if op.samples is not None]
+
+
+@pytest.mark.parametrize("op", SAMPLED[::9], ids=lambda op: op.name)
+def test_calls_of_any_op(op):
+    sample = samples(op)[0]
+    expected = op.function(*sample.args, **sample.kwargs)
+    shown = data(torch.explain(op.function, *sample.args, fusion=False, **sample.kwargs))
+    result = expected[0] if isinstance(expected, (tuple, list)) else expected
+    if isinstance(result, torch.Tensor) and shown["outputs"]:
+        assert shown["items"][shown["outputs"][0]]["values"][0]["shape"] == list(result.shape)
 
 
 def test_a_tensor_is_explained_by_its_tape():
@@ -182,7 +214,7 @@ def test_fusion_names_the_loops(monkeypatch):
     explanation = torch.explain(lambda x: (torch.mm(x, w) * 2 + 1).tanh().sum(), torch.ones(30, 50))
     groups = explanation.record.groups
     loop = next(g for g in groups if g.kind == "loop" and "tanh" in g.ops)
-    assert {"mul", "add"} <= set(loop.ops) and "tanh.float32" in loop.ir and loop.us > 0
+    assert {"mul", "add"} <= set(loop.ops) and "tanh.float32" in loop.ir and loop.code.startswith("loop:") and loop.us > 0
     assert any(g.kind == "kernel" and g.gradients for g in groups)
     shown = data_of(explanation.record)
     assert named(shown, "mul")["group"] == named(shown, "tanh")["group"] == groups.index(loop)

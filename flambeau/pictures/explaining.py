@@ -120,7 +120,6 @@ def _of_call(function: Callable, args: tuple, kwargs: dict[str, Any], fusion: bo
                 record.notes.append(told)
             else:
                 failed.error = told
-            fusion = False
         try:
             outputs = [t for t in tree_leaves(result) if isinstance(t, Tensor)]
             record.outputs = [recorder.source(t) for t in outputs]
@@ -128,7 +127,7 @@ def _of_call(function: Callable, args: tuple, kwargs: dict[str, Any], fusion: bo
         finally:
             recorder.close()
             record.settle()
-    if fusion and outputs and record.calls:
+    if fusion and outputs and record.calls and not any(item.error for item in record.items):
         leaves = [t for _, t in recorder.leaves()]
         del result, outputs
         record.groups = fused(lambda: _again(function, args, kwargs, leaves))
@@ -144,10 +143,15 @@ def _go_back(recorder: Recorder, outputs: list[Tensor]) -> None:
     if root.numel() != 1:
         record.notes.append(Text("Gradients are those of the sum of the result's elements.", "梯度是结果所有元素之和的梯度。"))
     leaves = list(recorder.leaves())
+    found: tuple = ()
     recorder.before_backward()
     try:
-        ones = ones_like(root)
-        found = autograd.grad(root, [t for _, t in leaves], grad_outputs=ones, retain_graph=True, allow_unused=True) if leaves else ()
+        if leaves:
+            wanted = [t for _, t in leaves]
+            found = autograd.grad(root, wanted, grad_outputs=ones_like(root), retain_graph=True, allow_unused=True)
+    except Exception as error:
+        explain_error(error)
+        record.items[record.backward[-1] if record.backward else record.outputs[0]].error = _told(error)
     finally:
         recorder.after_backward()
     recorder.quiet += 1

@@ -8,18 +8,23 @@ from typing import Any, NamedTuple
 
 from flambeau.core import config
 from flambeau.engine import graph, timing
+from flambeau.engine.loops import Loop
 from flambeau.engine.report import PlanReport
 from flambeau.engine.run import run_pending
 from flambeau.ops.record import Op
 from flambeau.tensor import Tensor
 from flambeau.tensor.observing import Observer
 
+MOST_LOOPS, MOST_LINES = 32, 1500
+"""Machine code is told of so many loops, and where it has so many lines, at most."""
+
 
 class Group(NamedTuple):
     """What runs as one: a ``"loop"``, a ``"kernel"`` of its own, or a kernel in ``"NumPy"``.
 
     ``ops`` are the names of what it computes, ``calls`` numbers of the calls whose results it makes, ``gradients`` of those whose
-    gradients it makes. ``text`` is what the engine says of it, ``ir`` the loop, ``us`` the microseconds that it took (0: not known).
+    gradients it makes. ``text`` is what the engine says of it, ``ir`` the loop and ``code`` the machine code of it (``""``: there is none,
+    or it is too long), ``us`` the microseconds that it took (0: not known).
     """
 
     kind: str
@@ -28,6 +33,7 @@ class Group(NamedTuple):
     gradients: list[int]
     text: str
     ir: str
+    code: str
     us: float
 
 
@@ -106,11 +112,25 @@ def fused(compute: Callable[[], Any]) -> list[Group]:
 
 def _groups(ran: timing.Ran, places: Places) -> list[Group]:
     calls, rules = places.of_nodes(len(ran.names))
-    loops = iter([str(step.loop) for step in ran.plan.steps if step.loop is not None])
+    sizes = ran.plan.sizes
+    loops = [step.loop if sizes is None else sizes.value_of(step.loop) for step in ran.plan.steps if step.loop is not None]
+    texts = iter([(str(loop), _assembly(loop) if len(loops) <= MOST_LOOPS else "") for loop in loops])
     found = []
     for kernel, told in zip(ran.kernels, PlanReport(ran.plan).groups, strict=True):
         made = sorted({calls[i] for i in kernel.nodes if i in calls})
         gradients = sorted({rules[i] for i in kernel.nodes if i in rules and i not in calls})
-        ir = next(loops) if kernel.kind == "loop" else ""
-        found.append(Group(told.kind, kernel.ops, made, gradients, str(told), ir, 1e6 * kernel.seconds))
+        ir, code = next(texts) if kernel.kind == "loop" else ("", "")
+        found.append(Group(told.kind, kernel.ops, made, gradients, str(told), ir, code, 1e6 * kernel.seconds))
     return found
+
+
+def _assembly(loop: Loop) -> str:
+    """The machine code that a loop becomes here, as text."""
+    from flambeau.engine.cpu.codegen import loop_ir
+    from flambeau.engine.cpu.compiler import session
+
+    compiler = session()
+    text = compiler.assembly(loop_ir(loop, compiler.machine, "loop"))
+    text = text[text.find("\nloop:") + 1 :]  # behind the constants
+    lines = [line for line in text.splitlines() if not line.lstrip().startswith(".") or line.rstrip().endswith(":")]
+    return "\n".join(lines) if len(lines) <= MOST_LINES else ""

@@ -72,7 +72,7 @@ def data_of(record: Record) -> dict[str, Any]:
         "outputs": record.outputs,
         "backward": record.backward,
         "notes": [str(note) for note in record.notes],
-        "groups": [{"kind": g.kind, "ops": g.ops, "text": g.text, "ir": g.ir, "us": round(g.us, 2)} for g in record.groups],
+        "groups": [{"kind": g.kind, "ops": g.ops, "text": g.text, "ir": g.ir, "code": g.code, "us": round(g.us, 2)} for g in record.groups],
     }
 
 

@@ -77,8 +77,10 @@ class Recorder(Observer):
         wrote = self._wrote.get(id(tensor._storage))
         entry = tensor.grad_fn
         of_function = hasattr(type(entry), "_function") and id(entry) not in self.record.by_entry  # its result is that of an op inside
-        if (known is not None or wrote is not None) and not of_function:
-            return max(made[1] for made in (known, wrote) if made is not None)
+        if not of_function and known is not None:
+            return known[1] if wrote is None or wrote[1] <= known[1] else self._rewritten(tensor, known[1], wrote[1])
+        if not of_function and wrote is not None:
+            return wrote[1]
         if entry is None:
             return self.leaf(tensor)
         if id(entry) not in self.record.by_entry:  # an op of the user's own, or what was computed before
@@ -96,7 +98,17 @@ class Recorder(Observer):
         self._made[id(tensor)] = tensor, id_
         return id_
 
+    def _rewritten(self, tensor: Tensor, before: int, written: int) -> int:
+        """An item for ``tensor``, which was ``before``, now that something has been written to its memory through another tensor."""
+        item = self.record.item(self._open[-1], "write", "write", "", self.record.items[written].site)
+        item.inputs = [("memory", before), ("written", written)]
+        self._note(item, (tensor,))
+        self.record.place(item, tensor.grad_fn)
+        self._made[id(tensor)] = tensor, item.id
+        return item.id
+
     def leaf(self, tensor: Tensor) -> int:
+        """An item for a tensor from outside."""
         parent = self._open[-1] if isinstance(self.names.get(id(tensor)), str) and self._modules else -1
         item = self.record.item(parent, "", self.names.get(id(tensor)) or self._variable(tensor) or "")
         edge = None if tensor.grad_fn is not None else edge_of(tensor)

@@ -474,8 +474,9 @@ function showFusion() {
   const parts = [make("h3", { text: words.fusion })];
   if (!data.groups.length) parts.push(make("div", { class: "muted", text: words.noGroups }));
   data.groups.forEach((group, k) => {
-    const more = make("details", {}, make("summary", { class: "muted", text: group.ir ? "loop IR" : "…" }), make("pre", { text: group.text + (group.ir ? "\n\n" + group.ir : "") }));
-    parts.push(groupOf(k), more);
+    parts.push(groupOf(k));
+    for (const [name, text] of [[words.parts, group.text], [words.ir, group.ir], [words.code, group.code]])
+      if (text) parts.push(make("details", {}, make("summary", { class: "muted", text: name }), make("pre", { text })));
   });
   $("fusion").replaceChildren(...parts);
 }
