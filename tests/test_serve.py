@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import importlib.util
 import json
@@ -20,7 +21,8 @@ import pytest
 import flambeau as torch
 from tests import serving
 
-from flambeau.serve.config import ModelConfig, parse_spec  # isort: skip  (serving skips where there is no starlette)
+from flambeau.serve.batching import Batcher, ComputeThread  # isort: skip  (serving skips where there is no starlette)
+from flambeau.serve.config import ModelConfig, parse_spec  # isort: skip
 from flambeau.serve.front import Limits  # isort: skip
 from flambeau.serve.protocol import DATATYPES, HEADER_LENGTH, decode  # isort: skip
 
@@ -436,3 +438,38 @@ def test_a_single_model_that_cannot_be_loaded_starts_no_server(tmp_path: Path) -
     torch.save([1], tmp_path / "bad.pt")
     with pytest.raises(ModelError, match="state dict"), serving.serving(tmp_path / "bad.pt", serving.SCALED):
         pass
+
+
+def test_where_batches_run() -> None:
+    """Quick ones on the event loop, if nothing else computes; requests that come together are one batch there too."""
+    ran: list[tuple[bool, int]] = []
+    here = threading.get_ident()
+
+    def predict(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        ran.append((threading.get_ident() == here, len(inputs["x"])))
+        return inputs
+
+    async def main() -> None:
+        thread = ComputeThread()
+        batcher = Batcher("m", predict, thread, quick=lambda rows: rows <= 4)
+
+        async def ask(rows: int, count: int) -> None:
+            given = [{"x": np.full((rows, 1), float(k))} for k in range(count)]
+            answers = await asyncio.gather(*[batcher.submit(x) for x in given])
+            assert all((a["x"] == x["x"]).all() for a, x in zip(answers, given, strict=True))
+
+        await ask(1, 4)
+        await ask(8, 1)
+        going = threading.Event()
+        other = thread.submit(going.wait)  # such as another version that is being loaded
+        asked = asyncio.ensure_future(ask(1, 1))
+        await asyncio.sleep(0.05)
+        assert not asked.done()
+        going.set()
+        await asked
+        other.result()
+        await ask(2, 1)
+        thread.shutdown()
+
+    asyncio.run(main())
+    assert ran == [(True, 4), (False, 8), (False, 1), (True, 2)]

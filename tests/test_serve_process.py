@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import threading
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import flambeau as torch
 from tests import serving
 from tests.serving import running
 
@@ -127,3 +129,33 @@ def test_what_cannot_start_says_why_and_ends(tmp_path: Path) -> None:
         assert server.process.wait(60) == 2
         server.reader.join()
         assert "no such file or folder" in server.lines[-1]
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="reads the memory of a process from /proc")
+def test_reloads_leave_no_memory_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each version has 4 MiB of weights: if a quarter of the old ones were left, it would show."""
+    size, reloads, settled = 4 << 20, 40, 10
+    (tmp_path / "net_of_reloads.py").write_text("import torch\n\n\ndef make():\n    return torch.nn.Linear(1024, 1024, bias=False)\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    root = tmp_path / "models" / "net"
+    root.mkdir(parents=True)
+
+    def put(version: int) -> None:
+        (root / "new").mkdir()
+        torch.save({"weight": torch.full((1024, 1024), float(version))}, root / "new" / "model.pt")
+        os.rename(root / "new", root / str(version))
+
+    put(1)
+    words = (tmp_path / "models", "--factory", "net_of_reloads:make", "--input", "input:FP32:-1x1024", "--max-batch", "1", "--poll", "0", "--quiet")
+    with running(*words) as server:
+        server.logged("model loaded")
+        memory = []
+        for version in range(2, reloads + 2):
+            put(version)
+            assert httpx.post(server.address + "/v2/repository/models/net/load", timeout=60).status_code == 200
+            answer = httpx.post(server.address + "/predictions/net", json=[[1.0] * 1024]).json()
+            assert answer[0][0] == 1024.0 * version
+            shutil.rmtree(root / str(version - 1))
+            pages = int(Path(f"/proc/{server.process.pid}/statm").read_text().split()[1])
+            memory.append(pages * os.sysconf("SC_PAGE_SIZE"))
+        assert max(memory[-10:]) - max(memory[:settled]) < (reloads - settled) * size / 4

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,7 @@ from starlette.routing import Route
 
 from flambeau import version
 from flambeau.serve import pages
+from flambeau.serve.batching import ComputeThread
 from flambeau.serve.config import ModelConfig, ModelError
 from flambeau.serve.front import Front, Limits, error_response, read_body
 from flambeau.serve.metrics import Metrics
@@ -76,12 +76,14 @@ class Server:
         self.ready = False
         self._poll, self._control, self._grpc = poll, control, grpc
         self.service: Service | None = None  # while it runs, where there is gRPC
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="flambeau computes")
+        self._thread = ComputeThread()
         self.repository = Repository(root, config or ModelConfig(), self._thread, name, handler, self.metrics.batch)
         self.metrics.follow(self.repository)
         model = "/v2/models/{model}"
         versioned = model + "/versions/{version}"
-        routes = [
+        routes = [  # those that most requests ask for first
+            Route(model + "/infer", self._infer, methods=["POST"]),
+            Route(versioned + "/infer", self._infer, methods=["POST"]),
             Route("/", self._page),
             Route("/openapi.json", self._openapi),
             Route("/metrics", self._metrics),
@@ -96,11 +98,7 @@ class Server:
             Route("/v2/repository/models/{model}/unload", self._unload, methods=["POST"]),
         ]
         for prefix in (model, versioned):
-            routes += [
-                Route(prefix, self._metadata),
-                Route(prefix + "/ready", self._model_ready),
-                Route(prefix + "/infer", self._infer, methods=["POST"]),
-            ]
+            routes += [Route(prefix, self._metadata), Route(prefix + "/ready", self._model_ready)]
         handlers: dict[Any, Callable[..., Any]] = {RequestError: _refused, HTTPException: _not_routed, ClientDisconnect: _gone}
         self.app = Front(Starlette(routes=routes, lifespan=self._lifespan, exception_handlers=handlers), self.limits, self.metrics)
 

@@ -4,7 +4,8 @@ There is no timer: a request that finds the model idle runs at once, and batches
 model answers. What is in a batch together has the same inputs but for the number of rows; it is padded to a power of two, so that a
 few sizes come again and again and are compiled.
 
-Everything here runs on the event loop but for the model, which runs on the compute thread.
+Everything here runs on the event loop but for the model, which runs on the compute thread. A batch that is known to take less than a
+change of threads matters (see :meth:`~flambeau.serve.model.Model.is_quick`) runs on the loop too, where nothing runs on that thread.
 """
 
 from __future__ import annotations
@@ -14,14 +15,32 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Executor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from flambeau.serve.protocol import RequestError
 
 Arrays = dict[str, np.ndarray]
+
+
+class ComputeThread(ThreadPoolExecutor):
+    """The one thread on which models are loaded and run."""
+
+    def __init__(self) -> None:
+        super().__init__(1, thread_name_prefix="flambeau computes")
+        self._last: Future[Any] | None = None
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        self._last = super().submit(fn, *args, **kwargs)
+        return self._last
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether all that it was given is done: until the event loop gives it more, tensors may be used there."""
+        return self._last is None or self._last.done()
 
 
 @dataclass(eq=False)
@@ -48,6 +67,7 @@ class Batcher:
         max_batch: the most rows in a batch; 0: requests have no rows, and each runs alone.
         max_queue: how many requests may wait; one more is refused with 503.
         max_delay: how many seconds a batch that is not full waits for more.
+        quick: whether a batch of so many rows is done so soon that it may run on the event loop.
         seen: told of each batch that ran: its rows, seconds that its oldest request waited, and seconds that it took.
     """
 
@@ -55,13 +75,14 @@ class Batcher:
         self,
         name: str,
         predict: Callable[[Arrays], Arrays],
-        thread: Executor,
+        thread: ComputeThread,
         max_batch: int = 32,
         max_queue: int = 256,
         max_delay: float = 0.0,
         seen: Callable[[int, float, float], None] = lambda rows, waited, took: None,
+        quick: Callable[[int], bool] = lambda rows: False,
     ) -> None:
-        self._name, self._predict, self._thread, self._seen = name, predict, thread, seen
+        self._name, self._predict, self._thread, self._seen, self._quick = name, predict, thread, seen, quick
         self.max_batch, self.max_queue, self.max_delay = max_batch, max_queue, max_delay
         self._queue: deque[Job] = deque()
         self._running: asyncio.Task[None] | None = None
@@ -115,6 +136,8 @@ class Batcher:
             batch = self._take()
             if batch:
                 await self._answer(batch)
+                if self._queue:
+                    await asyncio.sleep(0)  # answers go out, and requests come in, before the next batch
         self._running = None
 
     async def _gather(self) -> None:
@@ -144,7 +167,10 @@ class Batcher:
         start = time.monotonic()
         results: list[Arrays | Exception]
         try:
-            results = list(await asyncio.get_running_loop().run_in_executor(self._thread, self._compute, batch))
+            if self._thread.is_idle and self._quick(sum(job.rows for job in batch)):
+                results = list(self._compute(batch))
+            else:
+                results = list(await asyncio.get_running_loop().run_in_executor(self._thread, self._compute, batch))
         except Exception as error:
             if len(batch) > 1:  # whose fault it is shows when each runs alone
                 for job in batch:
@@ -163,7 +189,7 @@ class Batcher:
                     job.answer.set_result(result)
 
     def _compute(self, batch: list[Job]) -> list[Arrays]:
-        """On the compute thread: the outputs for each request of a batch."""
+        """The outputs for each request of a batch."""
         if not self.max_batch:
             return [self._predict(batch[0].inputs)]
         rows = sum(job.rows for job in batch)

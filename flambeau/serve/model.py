@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,9 @@ from flambeau.serve.protocol import DATATYPES, RequestError, datatype_of
 
 _REPETITIONS = 6
 """How often a batch of a size runs until nothing about it is new to the engine."""
+
+_QUICK = 1e-3
+"""Seconds for which the event loop may stand still: about what two changes of threads take on a busy machine."""
 
 _HOOKS = ("load", "preprocess", "predict", "postprocess")
 
@@ -63,6 +68,9 @@ class Model:
         predict = hooks.get("predict")
         self._predict: Callable[[Mapping[str, Any]], Any] = (lambda inputs: call(*inputs.values())) if predict is None else lambda inputs: predict(call, inputs)
 
+        self._quickest: dict[int, float] = {}  # seconds, by the size of the batch
+        self._is_own = not hooks  # what others have written may take any time
+
     def checked(self, inputs: Arrays) -> Arrays:
         """``inputs`` in the model's order, if they are what it takes.
 
@@ -99,11 +107,17 @@ class Model:
         sizes = _sizes(self.max_batch)
         for rows in sizes:
             for _ in range(_REPETITIONS):
+                start = time.perf_counter()
                 outputs = self.predict({spec.name: _example(spec, rows if self.max_batch else None) for spec in specs})
+                self._quickest[rows] = min(time.perf_counter() - start, self._quickest.get(rows, math.inf))
         if not self.outputs or not all(spec.shape for spec in self.outputs):
             first = [-1] if self.max_batch else []
             self.outputs = tuple(TensorSpec(name, datatype_of(y.dtype), (*first, *y.shape[len(first) :])) for name, y in outputs.items())
         return len(sizes)
+
+    def is_quick(self, rows: int) -> bool:
+        """Whether a batch of so many rows is known to take so little time that others need not wait for it on a thread of its own."""
+        return self._is_own and self._quickest.get(padded(rows) if self.max_batch else 1, math.inf) < _QUICK
 
     def metadata(self, versions: list[str]) -> dict[str, Any]:
         """As the protocol describes a model."""

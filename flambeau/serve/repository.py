@@ -20,13 +20,12 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine, Iterator
-from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from flambeau.serve import loaders
-from flambeau.serve.batching import Arrays, Batcher
+from flambeau.serve.batching import Arrays, Batcher, ComputeThread
 from flambeau.serve.config import ModelConfig, ModelError
 from flambeau.serve.model import Model
 from flambeau.serve.protocol import InferRequest, RequestError
@@ -35,6 +34,9 @@ log = logging.getLogger("flambeau.serve")
 
 CLIENT_GONE = 499
 """The status in the log of a request whose client did not wait."""
+
+UNWATCHED = 0.05
+"""Seconds for which nobody looks whether the client of a request has gone: most are answered by then."""
 
 Stamp = tuple[tuple[str, int, int], ...]
 """Names, times and sizes of the files that a version was loaded from."""
@@ -90,7 +92,7 @@ class Repository:
         self,
         root: Path,
         config: ModelConfig,
-        thread: Executor,
+        thread: ComputeThread,
         name: str | None = None,
         handler: Path | None = None,
         seen: BatchSeen = lambda *figures: None,
@@ -117,16 +119,25 @@ class Repository:
         found = self.find(name, version)
         timeout = min(request.timeout or found.model.config.timeout, found.model.config.timeout)
         answer = found.batcher.submit(found.model.checked(request.inputs))
-        leaving = asyncio.ensure_future(gone())
         try:
-            await asyncio.wait([answer, leaving], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([answer], timeout=min(timeout, UNWATCHED))
+            if not answer.done() and timeout > UNWATCHED:
+                await self._watch(answer, gone, timeout - UNWATCHED)
             if answer.done():
                 return answer.result(), found.model.version
-            if leaving.done():
-                raise RequestError("the client has gone", CLIENT_GONE)
             raise RequestError(f"model {name!r} has not answered within {timeout:g} s", 504)
         finally:
             answer.cancel()
+
+    @staticmethod
+    async def _watch(answer: asyncio.Future[Arrays], gone: Callable[[], Coroutine[Any, Any, Any]], timeout: float) -> None:
+        """Waits for the answer so many seconds at most, and looks whether the client still does."""
+        leaving = asyncio.ensure_future(gone())
+        try:
+            await asyncio.wait([answer, leaving], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            if leaving.done() and not answer.done():
+                raise RequestError("the client has gone", CLIENT_GONE)
+        finally:
             leaving.cancel()
 
     def failure(self) -> str | None:
@@ -305,7 +316,7 @@ class Repository:
         config = source.config
         batcher = Batcher(
             name, model.predict, self._thread, model.max_batch, config.max_queue, config.max_delay,
-            lambda rows, waited, took: self._seen(name, version, rows, waited, took),
+            lambda rows, waited, took: self._seen(name, version, rows, waited, took), model.is_quick,
         )  # fmt: skip
         self._drop(entry, version)
         entry.versions[version] = Version(model, batcher, source.stamp)
