@@ -408,7 +408,7 @@ def noise(seed: int) -> Iterator[None]:
             return _each(lambda v: np.where(v == 0, np.copysign(v, sign), v).astype(v.dtype), value)
         if node.op.name.startswith("_attention") and node.attrs["causal"] and not all(np.isfinite(a).all() for a in args if _is_floating(a)):
             # What is masked for a whole block of queries is left out, else it counts times 0: where blocks end is the kernel's affair.
-            return _each(lambda v: np.where(np.isnan(v), lost, v).astype(v.dtype), value)
+            value = _each(lambda v: np.where(np.isnan(v), lost, v).astype(v.dtype), value)
         if node.op.name == "prod" and _is_floating(args[0]):  # where a part over- or underflows, the order decides
             with np.errstate(all="ignore"):
                 sizes = np.abs(np.log2(np.abs(args[0].astype(np.float64))))
