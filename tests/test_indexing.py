@@ -241,3 +241,15 @@ def test_a_view_that_the_tape_could_not_follow_can_still_be_read():
         with pytest.raises(RuntimeError, match="This view is the output of a function that returns multiple views"):
             use()
     x.sum().backward()
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (7,), (5, 3), (2, 0, 3), (2, 3, 4), (90, 100)])
+def test_a_mask_alone_picks_what_numpy_picks(shape):
+    rng = np.random.default_rng(0)
+    array = rng.standard_normal(shape).astype(np.float32)
+    x = torch.from_numpy(array.copy()) + 0
+    for source, values in ((x, array), (x.mT if len(shape) > 1 else x, array.swapaxes(-1, -2) if len(shape) > 1 else array)):
+        for dims in range(len(shape) + 1):
+            for chance in (0.0, 0.2, 1.0):
+                mask = np.asarray(rng.random(values.shape[:dims]) < chance)
+                assert np.array_equal(source[torch.from_numpy(mask.copy())].numpy(), values[mask])

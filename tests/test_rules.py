@@ -12,6 +12,7 @@ from flambeau.autograd import repetition, rules
 from flambeau.autograd.entries import OpBackward
 from flambeau.core import config
 from flambeau.core.random import Generator
+from flambeau.ops.record import registry
 from tests.test_ops import SAMPLED, as_function, has_derivative, samples
 
 pytestmark = pytest.mark.skipif(config.eager, reason="nothing is remembered in immediate mode")
@@ -223,3 +224,20 @@ def test_autocast_and_anomaly_run_rules_as_they_are_written():
         with torch.autocast("cpu"):
             x.mm(w).float().sum().backward()
     assert w.grad.tolist() == [[12.0] * 2] * 3
+
+
+@pytest.mark.parametrize("at_first_sight", [False, True])
+def test_calls_in_a_rule_that_is_written_down_leave_no_recipes(monkeypatch, at_first_sight):
+    monkeypatch.setattr(rules, "AT_FIRST_SIGHT", at_first_sight)
+    shape = (19, 3 + at_first_sight)
+    x = torch.ones(shape, requires_grad=True)
+    for _ in range(4):
+        x.grad = None
+        (x * x).sigmoid().sum().backward()
+        assert (x.grad - 0.39322388).abs().max() < 1e-6
+    off_the_tape = [key for op in ("mul", "rsub") for key in registry[op].recipes if key[-1] is False]
+    assert not [key for key in off_the_tape if any([getattr(part, "shape", None) == shape for part in key])]
+    with torch.no_grad():  # elsewhere they do
+        for _ in range(4):
+            torch.sum(x * x).item()
+    assert [key for key in registry["mul"].recipes if key[-1] is False and getattr(key[0], "shape", None) == shape]
