@@ -26,6 +26,7 @@ from flambeau.autograd.graph import (
     meta_of,
     name_of,
     next_sequence,
+    sum_of_gradients,
     tell_finished,
 )
 from flambeau.autograd.graph import accumulate as add_to_leaves
@@ -187,7 +188,7 @@ def _send(buffers: dict, node: Node, number: int, g: Tensor) -> None:
     if buffer is None:
         buffer = buffers[node] = [None] * len(node.metas)
     before = buffer[number]
-    buffer[number] = g if before is None else before + g
+    buffer[number] = g if before is None else before + g if before.__class__ is Tensor else sum_of_gradients(before, g)
 
 
 def _priority(node: Node) -> int:

@@ -128,7 +128,7 @@ class BackwardNode(Node, FunctionCtx):
 
 
 def _as_saved(t, ctx: BackwardNode, inputs: list, outputs: tuple):
-    if not isinstance(t, Tensor):
+    if not isinstance(t, Tensor) or hasattr(type(t), "_intercept"):  # what is made of tensors that are on the tape, sparse ones
         return t
     for i, out in enumerate(outputs):
         if t is out and out is not None and not any(t is x for x in inputs):

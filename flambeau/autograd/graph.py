@@ -142,6 +142,11 @@ def move(t: Tensor, node: Node, number: int) -> None:
 # --- leaves --------------------------------------------------------------------------------------------------
 
 
+def sum_of_gradients(before: Tensor, g: Tensor) -> Tensor:
+    """Two gradients added. Of a dense and a sparse one, the sum is dense, and the dense one comes first."""
+    return g + before if before.layout is not strided and g.layout is strided else before + g
+
+
 class AccumulateGrad(Node):
     """The end of the tape: adds the gradient to a leaf's ``.grad``."""
 
@@ -180,7 +185,7 @@ class AccumulateGrad(Node):
         variable = self.variable
         if variable._requires_grad:
             before = variable._grad
-            variable._grad = g if before is None else g + before if before.layout is not strided and g.layout is strided else before + g
+            variable._grad = g if before is None else sum_of_gradients(before, g)
             self._tell()
 
     def _tell(self) -> None:

@@ -95,14 +95,23 @@ class SparseTensor(Tensor):
 
     @property
     def grad(self) -> Tensor | None:  # type: ignore[override]
-        """Of a leaf, the gradient: sparse, with elements where it has them."""
+        """Of a leaf, the gradient: sparse, with elements where it has them. Elements at one place share the gradient of that place."""
         if not self._leaf or self._v.grad is None:
             return None
-        return self._with(self._v.grad)
+        g, shares = self._v.grad, self._shares()
+        return self._with(g if shares is None else g * shares)
 
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
-        self._v.grad = None if value is None else value._v  # type: ignore[attr-defined]
+        shares = None if value is None else self._shares()
+        self._v.grad = None if value is None else value._v if shares is None else value._v / shares  # type: ignore[attr-defined]
+
+    def _shares(self) -> Tensor | None:
+        """1 over the number of elements at each element's place; ``None`` where that is 1."""
+        if self._kind is not sparse_coo or self._is_coalesced:
+            return None
+        _, which, counts = np.unique(self._parts[0]._array(), axis=1, return_inverse=True, return_counts=True)
+        return flambeau.tensor(1 / counts[which.reshape(-1)], dtype=self._v.dtype).reshape(-1, *[1] * (self._v.dim() - 1))
 
     @property
     def _on_tape(self) -> Tensor:  # type: ignore[override]

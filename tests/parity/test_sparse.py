@@ -332,3 +332,39 @@ def test_gradients_of_lookups_keep_their_indices():
         return table.weight.grad._indices().tolist()
 
     assert indices(flambeau) == indices(torch) == [[7, 1, 8, 1]]
+
+
+@pytest.mark.parametrize("order", ["s", "ss", "ds", "sd", "sds", "dss"])
+def test_sparse_and_dense_gradients_of_one_tensor(order):
+    """What a Function saves may be sparse, and a tensor may have gradients of both kinds in any order."""
+
+    def gradient(lib):
+        class Given(lib.autograd.Function):
+            @staticmethod
+            def forward(ctx, x, g):
+                ctx.save_for_backward(g)
+                return x
+
+            @staticmethod
+            def backward(ctx, g):
+                return ctx.saved_tensors[0], None
+
+        kinds = {"s": lib.sparse_coo_tensor(lib.tensor([[0, 3], [0, 2]]), lib.ones(2, 2), (6, 3, 2)), "d": lib.ones(6, 3, 2)}
+        x = lib.zeros(6, 3, 2, requires_grad=True)
+        sum(Given.apply(x, kinds[k]) for k in order).sum().backward()
+        return _known(x.grad)
+
+    assert gradient(flambeau) == gradient(torch)
+
+
+def test_gradients_of_elements_at_one_place():
+    def gradient(lib):
+        x = lib.sparse_coo_tensor(lib.tensor([[1, 1, 0]]), lib.tensor([1.0, 2.0, 5.0]), (3,), requires_grad=True)
+        (x * x).to_dense().sum().backward()
+        first = _known(x.grad.coalesce())
+        x.grad = x.grad
+        return first, _known(x.grad.coalesce()), _known((2 * x).coalesce())
+
+    ours, theirs = gradient(flambeau), gradient(torch)
+    assert ours[0] == ours[1] == theirs[0]
+    assert ours[2] == theirs[2] == theirs[0]
