@@ -120,6 +120,25 @@ def test_writes_through_views_lead_to_what_was_written():
     assert shown["items"][shown["outputs"][0]]["inputs"][0] == ["input", write["id"]]
 
 
+def test_a_function_that_goes_back_itself():
+    def train(x):
+        w = torch.zeros(2, requires_grad=True)
+        for _ in range(2):
+            loss = ((w * x - 1) ** 2).sum()
+            loss.backward()
+            with torch.no_grad():
+                w -= 0.5 * w.grad
+                w.grad = None
+        return loss
+
+    before = torch.Tensor.backward
+    shown = data(torch.explain(train, torch.ones(2)))
+    assert torch.Tensor.backward is before
+    assert ops(shown).count("pow") == 2 and ops(shown).count("sub") == 4
+    assert [item["grads"][0]["full"] for item in shown["items"] if item["op"] == "pow"] == [[1.0, 1.0]] * 2
+    assert [item["title"] for item in shown["items"] if item["title"].endswith(".grad")] == ["w.grad", "w.grad"]
+
+
 def test_functions_of_the_users_own():
     class Cube(torch.autograd.Function):
         """Computes :math:`x^3`."""

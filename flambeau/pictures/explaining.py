@@ -67,7 +67,8 @@ def explain(x: Any, /, *args: Any, fusion: bool = True, **kwargs: Any) -> Explan
             - a tensor: how it came about, as far as the tape knows;
             - an exception: the call that raised it, with the tensors that it was given.
         fusion: whether a module or a function is called twice more, to see how it is fused. Buffers (running means) and the random
-            stream are put back after each call; what else a function does, such as printing, happens again.
+            stream are put back after each call; what else a function does, such as printing, happens again. One that calls
+            ``backward`` itself is called once, and the gradients shown are those of its own passes.
 
     Gradients are those of the result, of the sum of its elements where there are several; ``.grad`` is left alone. In a notebook
     the page appears in place; elsewhere ``explain(...).show()`` opens it and ``save(path)`` writes it. Values of more than 64 elements
@@ -123,11 +124,12 @@ def _of_call(function: Callable, args: tuple, kwargs: dict[str, Any], fusion: bo
         try:
             outputs = [t for t in tree_leaves(result) if isinstance(t, Tensor)]
             record.outputs = [recorder.source(t) for t in outputs]
+            trains = bool(record.backward)  # it has made a backward pass itself, and may have updated parameters: once is enough
             _go_back(recorder, outputs)
         finally:
             recorder.close()
             record.settle()
-    if fusion and outputs and record.calls and not any(item.error for item in record.items):
+    if fusion and outputs and record.calls and not trains and not any(item.error for item in record.items):
         leaves = [t for _, t in recorder.leaves()]
         del result, outputs
         record.groups = fused(lambda: _again(function, args, kwargs, leaves))
@@ -137,9 +139,9 @@ def _of_call(function: Callable, args: tuple, kwargs: dict[str, Any], fusion: bo
 def _go_back(recorder: Recorder, outputs: list[Tensor]) -> None:
     """Sends a gradient back from the first output that wants one."""
     root = next((t for t in outputs if t.requires_grad), None)
-    if root is None:
-        return
     record = recorder.record
+    if root is None or record.backward:  # the call has done so itself
+        return
     if root.numel() != 1:
         record.notes.append(Text("Gradients are those of the sum of the result's elements.", "梯度是结果所有元素之和的梯度。"))
     leaves = list(recorder.leaves())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -126,7 +127,8 @@ class Recorder(Observer):
             for name, value in names.items():
                 if value is tensor and not name.startswith("_"):
                     return str(name)
-        return None
+        owner = next((id for t, id in self._made.values() if t._grad is tensor), None)
+        return None if owner is None else f"{self.record.items[owner].title}.grad"
 
     def _note(self, item: Item, results: tuple) -> None:
         self.quiet += 1
@@ -250,11 +252,28 @@ class Recorder(Observer):
 
     # --- beginning and end ---------------------------------------------------------------------------------
 
+    def watch_backward(self, tensor: Tensor, run: Callable[[], Any]) -> Any:
+        """A call of ``backward`` by the program."""
+        self.before_backward()
+        try:
+            return run()
+        finally:
+            self.after_backward()
+
     def open(self) -> None:
         super().open()
+        self._replaced = before = Tensor.__dict__["backward"]
+        recorder = self
+
+        def backward(tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
+            run = functools.partial(before.__get__(tensor, type(tensor)), *args, **kwargs)
+            return run() if recorder.quiet or recorder._in_backward else recorder.watch_backward(tensor, run)
+
+        Tensor.backward = backward  # type: ignore[method-assign]
         self._hooks = [register_module_forward_pre_hook(self._entered), register_module_forward_hook(self._left, always_call=True)]
 
     def close(self) -> None:
+        Tensor.backward = self._replaced  # type: ignore[method-assign]
         for hook in self._hooks:
             hook.remove()
         super().close()

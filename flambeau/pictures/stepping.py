@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from flambeau.diagnosis.language import Text
@@ -14,6 +15,27 @@ __all__ = ["Step"]
 
 class Done(BaseException):
     """The step has been seen: the program need not go on. No error of the program's: its handlers shall not take it."""
+
+
+class _StepRecorder(Recorder):
+    """Records until the backward pass of one step is over; what came before is forgotten with each earlier pass."""
+
+    def __init__(self, title: str, number: int) -> None:
+        super().__init__(title)
+        self.left = number
+
+    def watch_backward(self, tensor: Tensor, run: Callable[[], Any]) -> Any:
+        self.left -= 1
+        if self.left:
+            self.quiet += 1
+            try:
+                return run()
+            finally:
+                self.quiet -= 1
+                self.forget()
+        self.record.outputs = [self.source(tensor)]
+        super().watch_backward(tensor, run)
+        raise Done
 
 
 class Step:
@@ -32,24 +54,14 @@ class Step:
     """
 
     def __init__(self, number: int = 1) -> None:
-        self.number = number
         self.explanation: Explanation | None = None
-        self._passes = 0
-        self._recorder = Recorder(f"step {number}")
+        self._recorder = _StepRecorder(f"step {number}", number)
 
     def __enter__(self) -> Step:
-        self._before = before = Tensor.__dict__["backward"]
-        step = self
-
-        def backward(tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
-            return step._pass(tensor, before.__get__(tensor, type(tensor)), args, kwargs)
-
-        Tensor.backward = backward  # type: ignore[method-assign]
         self._recorder.open()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> bool:
-        Tensor.backward = self._before  # type: ignore[method-assign]
         self._recorder.close()
         record = self._recorder.record
         if kind is Full:
@@ -61,23 +73,3 @@ class Step:
             record.settle()
             self.explanation = Explanation(record)
         return kind is Done or kind is Full
-
-    def _pass(self, loss: Tensor, backward: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
-        recorder = self._recorder
-        if recorder.quiet:
-            return backward(*args, **kwargs)
-        self._passes += 1
-        recorder.record.outputs = [recorder.source(loss)]
-        if self._passes < self.number:
-            recorder.quiet += 1
-            try:
-                return backward(*args, **kwargs)
-            finally:
-                recorder.quiet -= 1
-                recorder.forget()
-        recorder.before_backward()
-        try:
-            backward(*args, **kwargs)
-        finally:
-            recorder.after_backward()
-        raise Done
