@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 import pytest
 
 import flambeau as torch
-from flambeau import nn
+from flambeau import dispatch, nn
 from flambeau.core import config
 from flambeau.ops.record import registry
 from flambeau.pictures.page import data_of
@@ -188,6 +188,17 @@ def test_calls_of_any_op(op):
     result = expected[0] if isinstance(expected, (tuple, list)) else expected
     if isinstance(result, torch.Tensor) and shown["outputs"]:
         assert shown["items"][shown["outputs"][0]]["values"][0]["shape"] == list(result.shape)
+
+
+def test_interrupts_end_the_watching():
+    def interrupted(x):
+        x + 1
+        raise KeyboardInterrupt
+
+    before = torch.Tensor.backward
+    with pytest.raises(KeyboardInterrupt):
+        torch.explain(interrupted, torch.ones(2))
+    assert dispatch.watch is None and torch.Tensor.backward is before
 
 
 def test_a_tensor_is_explained_by_its_tape():

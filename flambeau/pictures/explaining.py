@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import webbrowser
 from collections.abc import Callable, Iterator
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +49,7 @@ class Explanation:
         webbrowser.open(self.save(path).resolve().as_uri())
 
     def _repr_html_(self) -> str:
-        from html import escape
-
+        """The page in a frame of its own, whose script can reach nothing of the notebook's."""
         return f'<iframe srcdoc="{escape(self.html)}" sandbox="allow-scripts" style="width:100%;height:640px;border:1px solid #ccc"></iframe>'
 
     def __repr__(self) -> str:
@@ -105,26 +106,19 @@ def _of_call(function: Callable, args: tuple, kwargs: dict[str, Any], fusion: bo
     recorder = Recorder(_title(function))
     for name, value in _named_arguments(function, args, kwargs):
         recorder.names[id(value)] = name
-    result = None
-    record = recorder.record
+    record, result = recorder.record, None
     with restored(_modules(function, {})):
         recorder.open()
         try:
-            result = function(*args, **kwargs)
-        except Full:
-            record.notes.append(Text(f"Only the first {MOST} operations are shown.", f"只显示前 {MOST} 个运算。"))
-        except Exception as error:
-            explain_error(error)
-            told = _told(error)
-            failed = next((item for item in record.items if item.error), None)
-            if failed is None:  # not in an operation
-                record.notes.append(told)
-            else:
-                failed.error = told
-        try:
+            try:
+                result = function(*args, **kwargs)
+            except Full:
+                record.notes.append(Text(f"Only the first {MOST} operations are shown.", f"只显示前 {MOST} 个运算。"))
+            except Exception as error:
+                _note_failure(record, error)
+            trains = bool(record.backward)  # it has made a backward pass itself, and may have updated parameters: once is enough
             outputs = [t for t in tree_leaves(result) if isinstance(t, Tensor)]
             record.outputs = [recorder.source(t) for t in outputs]
-            trains = bool(record.backward)  # it has made a backward pass itself, and may have updated parameters: once is enough
             _go_back(recorder, outputs)
         finally:
             recorder.close()
@@ -134,6 +128,16 @@ def _of_call(function: Callable, args: tuple, kwargs: dict[str, Any], fusion: bo
         del result, outputs
         record.groups = fused(lambda: _again(function, args, kwargs, leaves))
     return record
+
+
+def _note_failure(record: Record, error: Exception) -> None:
+    """Says what went wrong at the operation that failed; on the page as a whole where it was none."""
+    explain_error(error)
+    failed = next((item for item in record.items if item.error), None)
+    if failed is None:
+        record.notes.append(_told(error))
+    else:
+        failed.error = _told(error)
 
 
 def _go_back(recorder: Recorder, outputs: list[Tensor]) -> None:
@@ -156,12 +160,10 @@ def _go_back(recorder: Recorder, outputs: list[Tensor]) -> None:
         record.items[record.backward[-1] if record.backward else record.outputs[0]].error = _told(error)
     finally:
         recorder.after_backward()
-    recorder.quiet += 1
     for (item, _), gradient in zip(leaves, found):
         item.grads = [gradient]
         if gradient is not None and item.id not in record.backward:
             record.backward.append(item.id)
-    recorder.quiet -= 1
 
 
 def _again(function: Callable, args: tuple, kwargs: dict[str, Any], leaves: list[Tensor]) -> Any:
@@ -177,8 +179,6 @@ def _again(function: Callable, args: tuple, kwargs: dict[str, Any], leaves: list
 
 def _named_arguments(function: Callable, args: tuple, kwargs: dict[str, Any]) -> Iterator[tuple[str, Tensor]]:
     """Tensors that a call has: parameters and buffers of a module, and arguments by their names."""
-    import inspect
-
     try:
         bound = dict(inspect.signature(function.forward if isinstance(function, Module) else function).bind(*args, **kwargs).arguments)
     except (TypeError, ValueError):

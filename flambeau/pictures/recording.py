@@ -47,6 +47,8 @@ class Recorder(Observer):
         self.record = Record(title)
         self.names: dict[int, str] = {}
         """Names of tensors from outside, by id: parameters, arguments."""
+        self._parameters: set[int] = set()
+        """Those of modules by id, which stand in the box that reads them first."""
         self.quiet = 0
         self._made: dict[int, tuple[Tensor, int]] = {}
         self._wrote: dict[int, tuple[Any, int]] = {}
@@ -110,7 +112,7 @@ class Recorder(Observer):
 
     def leaf(self, tensor: Tensor) -> int:
         """An item for a tensor from outside."""
-        parent = self._open[-1] if isinstance(self.names.get(id(tensor)), str) and self._modules else -1
+        parent = self._open[-1] if id(tensor) in self._parameters else -1
         item = self.record.item(parent, "", self.names.get(id(tensor)) or self._variable(tensor) or "")
         edge = None if tensor.grad_fn is not None else edge_of(tensor)
         self._note(item, (tensor,))
@@ -202,6 +204,7 @@ class Recorder(Observer):
                 self._paths.setdefault(id(part), path or type(module).__name__)
             for path, value in (*module.named_parameters(), *module.named_buffers()):
                 self.names.setdefault(id(value), path)
+                self._parameters.add(id(value))
         frame = user_frame()
         site = None if frame is None else (frame.f_code.co_filename, frame.f_lineno)
         name, kind = self._paths[id(module)], type(module).__name__
