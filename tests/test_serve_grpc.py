@@ -12,12 +12,12 @@ import pytest
 grpc = pytest.importorskip("grpc")
 triton = pytest.importorskip("tritonclient.grpc")
 
-from flambeau.serve.messages import CLASSES  # noqa: E402
-from flambeau.serve.protocol import RequestError  # noqa: E402
-from flambeau.serve.rpc import decoded, encoded  # noqa: E402
 from tests.serving import ECHO, SLOW, Running, running, save_handler, save_scaled  # noqa: E402
 
-import httpx2 as httpx  # noqa: E402  # isort: skip
+import httpx2 as httpx  # noqa: E402  # isort: skip  (serving skips where it, or starlette, is not installed)
+from flambeau.serve.messages import CLASSES  # noqa: E402  # isort: skip
+from flambeau.serve.protocol import RequestError  # noqa: E402  # isort: skip
+from flambeau.serve.rpc import decoded, encoded  # noqa: E402  # isort: skip
 
 
 def client_of(server: Running):

@@ -323,13 +323,14 @@ def _header(library: Library, weights: int, target: str) -> str:
         lines = []
         for k, same in enumerate(zip(*arrays)):
             sizes = [str(n[0]) if len(set(n)) == 1 else f"{min(n)}..{max(n)}" for n in zip(*(x.shape for x in same))]
-            lines.append(f"     [{k}] {same[0].name}: {_TYPES[same[0].dtype.name]}[{']['.join(sizes)}]{' (float16)' * (same[0].dtype.name == 'float16')}")
+            kind = same[0].dtype.name
+            lines.append(f"     [{k}] {same[0].name}: {_TYPES[kind]}{''.join(f'[{n}]' for n in sizes)}{' (float16)' * (kind == 'float16')}")
         return "\n".join(lines)
 
     def elements(arrays: list[list[Argument]]) -> str:
         return ", ".join("{" + ", ".join(str(prod(x.shape)) for x in row) + "}" for row in arrays)
 
-    shapes = [", ".join("x".join(map(str, x.shape)) for x in row) for row in library.inputs]
+    shapes = [", ".join("x".join(map(str, x.shape)) or "a number" for x in row) for row in library.inputs]
     by_size = f"0 is {shapes[0]}" + (f", {len(shapes) - 1} is {shapes[-1]}" if len(shapes) > 1 else "")
     return _HEADER.format(
         name=library.name, upper=library.name.upper(), release=release, target=target, arguments=told(library.inputs), results=told(library.outputs),
