@@ -44,7 +44,9 @@ def computed(rank, size, url):
     results["norm"] = [torch.linalg.vector_norm(d, p).full_tensor().item() for p in (1, 2, float("inf"))]
     column = distribute_tensor(torch.arange(5.0).reshape(5, 1), mesh, [Shard(0)])
     results["broadcast"] = (d - column).full_tensor().tolist()
-    results["partial"] = DTensor.from_local(torch.full((2,), rank + 1.0), mesh, [Partial()]).full_tensor().tolist()
+    partial = DTensor.from_local(torch.full((2,), rank + 1.0), mesh, [Partial()])
+    results["partial"] = partial.full_tensor().tolist()
+    results["like a partial"] = [torch.ones_like(partial).full_tensor().tolist(), (partial * 2).full_tensor().tolist()]
     torch.manual_seed(0)
     results["drawn"] = nn.init.normal_(d.detach().clone()).full_tensor().tolist()
     torch.manual_seed(0)
@@ -72,7 +74,8 @@ def test_tensors_on_processes_compute_as_whole_ones(size):
     drawn = torch.randn(5, 3).tolist()
     expected = {
         "sum": 315.0, "gradient": [[1.0, 3.0, 3.0], *[[3.0] * 3] * 4], "linear": nn.functional.linear(x, torch.ones(4, 3)).tolist(),
-        "broadcast": (x - torch.arange(5.0).reshape(5, 1)).tolist(), "partial": [size * (size + 1) / 2] * 2, "drawn": drawn, "randn": drawn,
+        "broadcast": (x - torch.arange(5.0).reshape(5, 1)).tolist(), "partial": [size * (size + 1) / 2] * 2,
+        "like a partial": [[1.0, 1.0], [size * (size + 1.0)] * 2], "drawn": drawn, "randn": drawn,
         "written": (2 * x + 1).tolist(), "copied": 15.0, "shape": [(5, 3), 5, 15, (3, 1), "torch.float32", (3, 5)], "module": ["DTensor"] * 2,
     }  # fmt: skip
     answers = run_ranks(computed, size, size, meeting_place())

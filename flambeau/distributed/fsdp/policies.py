@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flambeau.core.dtypes import dtype as Dtype
+from flambeau.distributed.fsdp.nests import mapped
 
 __all__ = ["CPUOffloadPolicy", "MixedPrecisionPolicy", "OffloadPolicy"]
 
@@ -39,6 +40,4 @@ class CPUOffloadPolicy(OffloadPolicy):
 
 def casted(values: Any, dtype: Dtype | None) -> Any:
     """Nests in which tensors of floating-point numbers have ``dtype``."""
-    from flambeau.distributed.fsdp.nests import mapped
-
     return values if dtype is None else mapped(values, lambda t: t.to(dtype) if t.is_floating_point() and t.dtype != dtype else t)

@@ -22,6 +22,7 @@ __all__ = ["apply", "lay"]
 
 _LIKE = frozenset("zeros_like ones_like empty_like full_like clone contiguous to float double half bfloat16 type_as detach requires_grad_ retain_grad".split())
 _FILLING = frozenset("zero_ fill_ detach_".split())
+_VALUED = frozenset("ones_like full_like empty_like fill_".split())
 _DRAWING = frozenset("normal_ uniform_ trunc_normal_ kaiming_uniform_ kaiming_normal_ xavier_uniform_ xavier_normal_ orthogonal_ eye_ constant_ ones_ zeros_ "
                      "bernoulli_ exponential_ log_normal_ cauchy_ geometric_ random_ sparse_ dirac_ no_grad_uniform_ no_grad_normal_".split())  # fmt: skip
 _NORMS = frozenset(("vector_norm", "norm"))
@@ -30,11 +31,11 @@ _NORMS = frozenset(("vector_norm", "norm"))
 def apply(function: Callable, args: tuple, kwargs: dict) -> Any:
     """What ``function`` gives, of arguments of which some are :class:`DTensor`."""
     name = getattr(function, "__name__", "")
-    if name == "__get__":
-        return _property(function, args)
-    first = next(iter(_divided((args, kwargs))))
+    if name == "__get__":  # a property that DTensor does not have itself
+        return _everywhere(function, args, kwargs)
+    first = next(_divided((args, kwargs)))
     if name in _LIKE or name in _FILLING:
-        return _local(function, first, args, kwargs)
+        return _local(function, name, first, args, kwargs)
     if name == "copy_":
         return _copy(*args, **kwargs)
     if name in _DRAWING:
@@ -49,11 +50,6 @@ def apply(function: Callable, args: tuple, kwargs: dict) -> Any:
     if name.endswith("_") and not name.endswith("__"):
         raise NotImplementedError(f"{name} of a DTensor: use to_local(), or the form that is not in place")
     return _everywhere(function, args, kwargs)
-
-
-def _property(function: Any, args: tuple) -> Any:
-    """A property of tensors that :class:`DTensor` does not have itself."""
-    return _everywhere(function, args, {})
 
 
 def _divided(values: Any) -> Any:
@@ -79,8 +75,12 @@ def _mapped(values: Any, change: Callable[[DTensor], Any]) -> Any:
     return values
 
 
-def _local(function: Callable, like: DTensor, args: tuple, kwargs: dict) -> Any:
+def _local(function: Callable, name: str, like: DTensor, args: tuple, kwargs: dict) -> Any:
     """Of the parts, which stay where they are."""
+    if name in _VALUED and any(isinstance(p, Partial) for p in like.placements):
+        if name == "fill_":
+            raise RuntimeError(f"fill_: what lies by {like.placements} cannot be written to; redistribute it first")
+        return _everywhere(function, args, kwargs)  # a sum of ones is not one
     result = function(*_mapped(args, lambda t: t._v), **_mapped(kwargs, lambda t: t._v))
     if result is like._v:
         return like
