@@ -106,6 +106,24 @@ def test_what_no_graph_can_say_runs_as_it_is_written():
         torch.compile(f, backend=backend, fullgraph=True)(torch.ones(1))
 
 
+def test_results_that_no_graph_can_say():
+    class Pair:
+        def __init__(self, x):
+            self.x = x
+
+    backend = Recording()
+    g = torch.compile(lambda x: Pair(x + 1), backend=backend)
+    assert [g(torch.zeros(1)).x.item() for _ in range(5)] == [1.0] * 5 and not backend.graphs
+    with pytest.raises(torch._dynamo.exc.Unsupported, match="whole"):
+        torch.compile(lambda x: Pair(x + 1), backend=backend, fullgraph=True)(torch.zeros(1))
+
+
+def test_constants_are_a_part_of_the_graph():
+    backend = Recording()
+    g = torch.compile(lambda x: x + torch.tensor([1.0, 2.0]), backend=backend)
+    assert [g(torch.zeros(2)).tolist() for _ in range(3)] == [[1.0, 2.0]] * 3
+
+
 def test_writes_to_arguments_are_made_once():
     backend = Recording()
     g = torch.compile(lambda x: x.add_(1), backend=backend)
@@ -207,6 +225,7 @@ def test_packages(tmp_path):
     package = torch._inductor.aoti_load_package(path)
     x = torch.arange(10.0).reshape(5, 2)
     assert package(x).tolist() == net(x).tolist() and not package(x).requires_grad
+    assert package((x,)).tolist() == package(x).tolist()
     package.load_constants({"weight": torch.zeros(1, 2), "bias": torch.ones(1)}, check_full_update=True)
     assert package(x).tolist() == [[1.0]] * 5
     with pytest.raises(AssertionError, match="ending in .pt2"):

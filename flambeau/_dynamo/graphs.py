@@ -89,17 +89,17 @@ class GraphCaptures(Captures):
     def _compile(self, key: tuple, arguments: Arguments, survey: Survey, again: bool = False) -> Any:
         """Traces a call and hands its graph to the backend. ``again``: the function changes nothing, so that the call can be made by what
         the backend has returned; otherwise the result is that of the call that was traced."""
-        try:
-            traced = _Traced(self.function, arguments, survey)
-        except Refused as refused:
-            self._refused(key, str(refused))
-            return self.function(*arguments.args, **arguments.kwargs) if again else refused.args[1]
+        traced = _Traced(self.function, arguments, survey)
+        if traced.reason:
+            self._refused(key, traced.reason)
+            return traced.result
+        name = str(getattr(self.backend, "__name__", type(self.backend).__name__))
         try:
             made = self.backend(traced.module, traced.inputs)
         except Exception as error:
-            raise BackendCompilerFailed(getattr(self.backend, "__name__", type(self.backend).__name__), error) from error
+            raise BackendCompilerFailed(name, error) from error
         if not callable(made):
-            raise BackendCompilerFailed(getattr(self.backend, "__name__", "backend"), TypeError(f"it returned {type(made).__name__}, which cannot be called"))
+            raise BackendCompilerFailed(name, TypeError(f"it returned {type(made).__name__}, which cannot be called"))
         compiled = _Compiled(traced, made, survey)
         self.compiled.setdefault(key, []).append(compiled)
         report.write("guards", f"{self.name}: compiled by its backend ({len(self.compiled)})")
@@ -113,7 +113,8 @@ def _tensors_of(function: Any) -> list[Tensor]:
 
 
 class _Traced:
-    """What one call computes, as a graph: ``module`` takes ``inputs``, of which the first are ``state``."""
+    """What one call computes, as a graph: ``module`` takes ``inputs``, of which the first are ``state``. ``result`` is the call's; where no
+    graph can say it, ``reason`` is why."""
 
     def __init__(self, function: Callable, arguments: Arguments, survey: Survey) -> None:
         known = _paths_of(function)
@@ -125,11 +126,12 @@ class _Traced:
         def call(*tensors: Tensor) -> Any:
             return function(*arguments.args, **arguments.kwargs)
 
-        trace, self.result, reason = record(call, None, tuple(given), {}, names=names, dynamic=False)
+        trace, self.result, self.reason = record(call, None, tuple(given), {}, names=names, dynamic=False)
         if trace is None:
-            raise Refused(reason, self.result)
+            return
         if trace.constants and re.search(r"ops\.flambeau\.(\w*_|setitem)\(", trace.source):
-            raise Refused("it makes a tensor of values, and writes to tensors", self.result)
+            self.reason = "it makes a tensor of values, and writes to tensors"
+            return
         held = Module()
         for i, constant in enumerate(trace.constants):
             held.register_buffer(f"_tensor_constant{i}", constant)

@@ -75,6 +75,8 @@ def aoti_load_package(path: Any, run_single_threaded: bool = False, device_index
     Raises:
         RuntimeError: the file is none of flambeau's. PyTorch's hold machine code for its own library.
     """
+    from flambeau.autograd import no_grad
+    from flambeau.core.nests import tree_flatten, tree_unflatten
     from flambeau.export import load
 
     program = load(path)
@@ -84,8 +86,10 @@ def aoti_load_package(path: Any, run_single_threaded: bool = False, device_index
         """A loaded package."""
 
         def __call__(self, *args: Any, **kwargs: Any) -> Any:
-            from flambeau.autograd import no_grad
-
+            """Calls the program; the tensors among the arguments count in their order, however they are nested."""
+            leaves, spec = tree_flatten((args, kwargs))
+            if spec != program.call_spec.in_spec:
+                args, kwargs = tree_unflatten(leaves, program.call_spec.in_spec)
             with no_grad():
                 return module(*args, **kwargs)
 
