@@ -21,6 +21,7 @@ test: .venv/test
 lint: .venv/lint
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
+	$(BIN)/python -m tools.stubs --check
 
 typecheck: .venv/lint
 	$(BIN)/mypy

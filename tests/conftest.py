@@ -14,6 +14,8 @@ from flambeau.engine import plans
 from flambeau.nn import native  # noqa: F401  (records that are not always there, as the next: tests are made of all)
 from flambeau.ops import regions  # noqa: F401
 
+collect_ignore_glob = ["typed/*"]  # programs: tests/test_typed.py runs them
+
 settings.register_profile("flambeau", deadline=None)  # no test depends on the clock
 settings.load_profile("flambeau")
 config.strict = True

@@ -222,7 +222,7 @@ class Function(FunctionCtx, metaclass=FunctionMeta):
         )
 
     @classmethod
-    def apply(cls, *args, **kwargs):
+    def apply(cls, *args: Any, **kwargs: Any) -> Any:
         """Runs ``forward`` and, where an input needs a gradient, puts the operation on the tape; then ``jvp`` for dual inputs."""
         if dispatch.apply_batched is not None:
             result = dispatch.apply_batched(cls, args, kwargs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from flambeau.core.contexts import _DecoratorContextManager, _NoParamDecoratorContextManager
 from flambeau.dispatch import grad_mode
@@ -71,7 +72,7 @@ class set_grad_enabled(_DecoratorContextManager):
 class inference_mode(_DecoratorContextManager):
     """As :class:`no_grad`, for code whose results never take part in a gradient."""
 
-    def __new__(cls, mode=True):
+    def __new__(cls, mode: Any = True) -> Any:
         self = object.__new__(cls)
         if callable(mode):
             self.mode = True

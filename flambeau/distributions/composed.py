@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 from flambeau.autograd import no_grad
 from flambeau.core.size import Size
@@ -11,6 +13,7 @@ from flambeau.distributions.discrete import Categorical
 from flambeau.distributions.distribution import Distribution
 from flambeau.distributions.transforms import ComposeTransform, Transform
 from flambeau.distributions.utils import sum_rightmost
+from flambeau.tensor import Tensor
 
 __all__ = ["Independent", "MixtureSameFamily", "TransformedDistribution"]
 
@@ -30,7 +33,7 @@ class Independent(Distribution):
         self.base_dist, self.reinterpreted_batch_ndims = base_distribution, n
         super().__init__(batch[: len(batch) - n], batch[len(batch) - n :] + event, validate_args=validate_args)
 
-    def expand(self, batch_shape, _instance=None):
+    def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> Any:
         new = self._get_checked_instance(Independent, _instance)
         extra = self._event_shape[: self.reinterpreted_batch_ndims]
         Independent.__init__(new, self.base_dist.expand((*batch_shape, *extra)), self.reinterpreted_batch_ndims, False)
@@ -51,30 +54,30 @@ class Independent(Distribution):
         return constraints.independent(base, n) if n else base
 
     @property
-    def mean(self):
+    def mean(self) -> Tensor:
         return self.base_dist.mean
 
     @property
-    def mode(self):
+    def mode(self) -> Tensor:
         return self.base_dist.mode
 
     @property
-    def variance(self):
+    def variance(self) -> Tensor:
         return self.base_dist.variance
 
-    def sample(self, sample_shape=()):
+    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         return self.base_dist.sample(sample_shape)
 
-    def rsample(self, sample_shape=()):
+    def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         return self.base_dist.rsample(sample_shape)
 
-    def log_prob(self, value):
+    def log_prob(self, value: Tensor) -> Tensor:
         return sum_rightmost(self.base_dist.log_prob(value), self.reinterpreted_batch_ndims)
 
-    def entropy(self):
+    def entropy(self) -> Tensor:
         return sum_rightmost(self.base_dist.entropy(), self.reinterpreted_batch_ndims)
 
-    def enumerate_support(self, expand: bool = True):
+    def enumerate_support(self, expand: bool = True) -> Tensor:
         if self.reinterpreted_batch_ndims:
             raise NotImplementedError("Enumeration over cartesian product is not implemented")
         return self.base_dist.enumerate_support(expand)
@@ -122,7 +125,7 @@ class TransformedDistribution(Distribution):
         new._validate_args = self._validate_args
         return new
 
-    def expand(self, batch_shape, _instance=None):
+    def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> Any:
         new = type(self).__new__(type(self)) if _instance is None else _instance
         for name, value in self.__dict__.items():
             if name in self.arg_constraints:
@@ -146,14 +149,14 @@ class TransformedDistribution(Distribution):
             x = transform(x)
         return x
 
-    def sample(self, sample_shape=()):
+    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         with no_grad():
             return self._through(self.base_dist.sample(sample_shape))
 
-    def rsample(self, sample_shape=()):
+    def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         return self._through(self.base_dist.rsample(sample_shape))
 
-    def log_prob(self, value):
+    def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:
             self._validate_sample(value)
         dims = len(self._event_shape)
@@ -171,14 +174,14 @@ class TransformedDistribution(Distribution):
         sign = math.prod(t.sign for t in self.transforms)
         return value if isinstance(sign, int) and sign == 1 else sign * (value - 0.5) + 0.5
 
-    def cdf(self, value):
+    def cdf(self, value: Tensor) -> Tensor:
         for transform in reversed(self.transforms):
             value = transform.inv(value)
         if self._validate_args:
             self.base_dist._validate_sample(value)
         return self._monotone(self.base_dist.cdf(value))
 
-    def icdf(self, value):
+    def icdf(self, value: Tensor) -> Tensor:
         return self._through(self.base_dist.icdf(self._monotone(value)))
 
 
@@ -202,7 +205,7 @@ class MixtureSameFamily(Distribution):
             component_distribution.batch_shape[:-1], component_distribution.event_shape, validate_args=validate_args
         )
 
-    def expand(self, batch_shape, _instance=None):
+    def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> Any:
         k = self._component_distribution.batch_shape[-1]
         component = self._component_distribution.expand((*batch_shape, k))
         new = self._get_checked_instance(MixtureSameFamily, _instance)
@@ -227,17 +230,17 @@ class MixtureSameFamily(Distribution):
         return probs.reshape(probs.shape + (1,) * self._event_ndims)
 
     @property
-    def mean(self):
+    def mean(self) -> Tensor:
         return (self._weights() * self._component_distribution.mean).sum(-1 - self._event_ndims)
 
     @property
-    def variance(self):
+    def variance(self) -> Tensor:
         dim = -1 - self._event_ndims
         within = (self._weights() * self._component_distribution.variance).sum(dim)
         away = self._component_distribution.mean - self.mean.unsqueeze(dim)
         return within + (self._weights() * away.pow(2.0)).sum(dim)
 
-    def sample(self, sample_shape=()):
+    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         with no_grad():
             chosen = self._mixture_distribution.sample(sample_shape)
             samples = self._component_distribution.sample(sample_shape)
@@ -246,13 +249,13 @@ class MixtureSameFamily(Distribution):
             index = index.expand(chosen.shape + (1, *self._event_shape))
             return samples.gather(dim, index).squeeze(dim)
 
-    def log_prob(self, value):
+    def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:
             self._validate_sample(value)
         log_prob = self._component_distribution.log_prob(value.unsqueeze(-1 - self._event_ndims))
         return (log_prob + self._mixture_distribution.logits.log_softmax(-1)).logsumexp(-1)
 
-    def cdf(self, x):
+    def cdf(self, x: Tensor) -> Tensor:
         cdf = self._component_distribution.cdf(x.unsqueeze(-1 - self._event_ndims))
         return (cdf * self._mixture_distribution.probs).sum(-1)
 

@@ -19,10 +19,12 @@ from flambeau.distributions.discrete import (
     OneHotCategorical,
     Poisson,
 )
+from flambeau.distributions.distribution import Distribution
 from flambeau.distributions.gamma_family import Beta, Dirichlet, Gamma
 from flambeau.distributions.multivariate import MultivariateNormal, half_log_det, mahalanobis
 from flambeau.distributions.transformed import Gumbel, HalfNormal
 from flambeau.distributions.utils import functional, sum_rightmost
+from flambeau.tensor import Tensor
 
 __all__ = ["kl_divergence", "register_kl"]
 
@@ -42,7 +44,7 @@ def register_kl(type_p: type, type_q: type) -> Callable:
     return decorate
 
 
-def kl_divergence(p, q):
+def kl_divergence(p: Distribution, q: Distribution) -> Tensor:
     """The Kullback-Leibler divergence of ``q`` from ``p``, for each distribution of the batch.
 
     >>> import flambeau as torch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from flambeau import ops
@@ -52,13 +53,13 @@ class LKJCholesky(Distribution):
         self._lengths = Beta(before + 0.5, rest)
         super().__init__(self.concentration.shape, (dim, dim), validate_args=validate_args)
 
-    def expand(self, batch_shape, _instance=None):
+    def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> Any:
         new = super().expand(batch_shape, _instance)
         new.dim = self.dim
         new._lengths = self._lengths.expand((*batch_shape, self.dim))
         return new
 
-    def sample(self, sample_shape=()):
+    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         squares = self._lengths.sample(sample_shape).unsqueeze(-1)
         directions = ops.randn(self._extended_shape(sample_shape), dtype=squares.dtype).tril(-1)
         norms = directions.norm(dim=-1, keepdim=True)
@@ -67,7 +68,7 @@ class LKJCholesky(Distribution):
         diagonal = (1 - (rows**2).sum(-1)).clamp(min=finfo(rows.dtype).tiny).sqrt()
         return rows + diagonal.diag_embed()
 
-    def log_prob(self, value):
+    def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:
             self._validate_sample(value)
         diagonal = value.diagonal(dim1=-1, dim2=-2)[..., 1:]
@@ -145,7 +146,7 @@ class Wishart(Distribution):
         """What the squares on the diagonal of a sample's factor are drawn from (Bartlett's decomposition)."""
         return Chi2(self.df.unsqueeze(-1) - ops.arange(self._event_shape[-1], dtype=self._factor.dtype))
 
-    def expand(self, batch_shape, _instance=None):
+    def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> Any:
         new = super().expand(batch_shape, _instance)
         for name in ("covariance_matrix", "precision_matrix", "scale_tril"):
             if name in self.__dict__:
@@ -156,31 +157,31 @@ class Wishart(Distribution):
         return new
 
     @lazy_property
-    def scale_tril(self):
+    def scale_tril(self) -> Tensor:
         return self._factor.expand(self._batch_shape + self._event_shape)
 
     @lazy_property
-    def covariance_matrix(self):
+    def covariance_matrix(self) -> Tensor:
         return (self._factor @ self._factor.mT).expand(self._batch_shape + self._event_shape)
 
     @lazy_property
-    def precision_matrix(self):
+    def precision_matrix(self) -> Tensor:
         return ops.cholesky_inverse(self._factor).expand(self._batch_shape + self._event_shape)
 
     def _times_covariance(self, factor):
         return factor.reshape(self._batch_shape + (1, 1)) * self.covariance_matrix
 
     @property
-    def mean(self):
+    def mean(self) -> Tensor:
         return self._times_covariance(self.df)
 
     @property
-    def mode(self):
+    def mode(self) -> Tensor:
         factor = self.df - self._event_shape[-1] - 1
         return self._times_covariance(ops.where(factor <= 0, math.nan, factor))
 
     @property
-    def variance(self):
+    def variance(self) -> Tensor:
         v = self.covariance_matrix
         diagonal = v.diagonal(dim1=-2, dim2=-1)
         squares = v.pow(2) + diagonal.unsqueeze(-1) * diagonal.unsqueeze(-2)
@@ -197,7 +198,7 @@ class Wishart(Distribution):
         factor = self._factor @ noise
         return factor @ factor.mT
 
-    def rsample(self, sample_shape=(), max_try_correction: int | None = None):
+    def rsample(self, sample_shape: Sequence[int] = (), max_try_correction: int | None = None) -> Tensor:
         """Samples, of which some are drawn again, up to ``max_try_correction`` (10) times.
 
         These should be those that rounding has made singular. But at first PyTorch takes all others for these, and the numbers
@@ -220,7 +221,7 @@ class Wishart(Distribution):
         batch = len(self._batch_shape)
         return flags.amax(tuple(range(-batch, 0))) if batch else flags
 
-    def log_prob(self, value):
+    def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:
             self._validate_sample(value)
         nu, p = self.df, self._event_shape[-1]
@@ -229,7 +230,7 @@ class Wishart(Distribution):
         norm = nu * (p * math.log(2.0) / 2 + half_log_det(self._factor)) + (nu / 2).mvlgamma(p)
         return (nu - p - 1) / 2 * log_det - trace / 2 - norm
 
-    def entropy(self):
+    def entropy(self) -> Tensor:
         nu, p = self.df, self._event_shape[-1]
         digammas = ((nu.unsqueeze(-1) - ops.arange(p, dtype=nu.dtype)) / 2).digamma().sum(-1)
         size = (p + 1) * (p * math.log(2.0) / 2 + half_log_det(self._factor))

@@ -103,7 +103,8 @@ def _each(x: NestedTensor, function: Callable) -> NestedTensor:
 def _reduced(function: Any, x: NestedTensor, dim: Any = None, *args: Any, **kwargs: Any) -> Any:
     dims = [d % x.dim() for d in ((dim,) if isinstance(dim, int) else dim or ())]
     if not dims:
-        return function(x._v if x._ragged.lengths is None else x.contiguous()._v, *([] if dim is None else [dim]), *args, **kwargs)
+        packed: Any = x if x._ragged.lengths is None else x.contiguous()
+        return function(packed._v, *([] if dim is None else [dim]), *args, **kwargs)
     if 0 in dims:
         raise RuntimeError(f"{function.__name__}(): not supported along the batch dimension but not the ragged dimension for NestedTensor")
     if x._at in dims:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flambeau.nn import attention, functional, init, modules, parallel, parameter, utils
 from flambeau.nn.modules import *  # noqa: F403
@@ -54,7 +54,9 @@ def factory_kwargs(kwargs: dict[str, Any] | None) -> dict[str, Any]:
     return found
 
 
-def __getattr__(name: str) -> ModuleType:
-    if name in ("common_types", "grad"):
-        return importlib.import_module(f"flambeau.nn.{name}")
-    raise AttributeError(f"module 'torch.nn' has no attribute '{name}'", name=name)
+if not TYPE_CHECKING:  # which would take any name for a module
+
+    def __getattr__(name: str) -> ModuleType:
+        if name in ("common_types", "grad"):
+            return importlib.import_module(f"flambeau.nn.{name}")
+        raise AttributeError(f"module 'torch.nn' has no attribute '{name}'", name=name)

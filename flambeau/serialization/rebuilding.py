@@ -19,7 +19,7 @@ from flambeau.core.memory_format import layout
 from flambeau.core.size import Size
 from flambeau.nn import Module
 from flambeau.nn.parameter import Parameter
-from flambeau.ops import empty_strided
+from flambeau.ops.creation import empty_strided
 from flambeau.tensor import Tensor
 from flambeau.tensor.storages import AnyStorage
 from flambeau.tensor.typed_storages import LEGACY

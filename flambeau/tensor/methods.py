@@ -55,6 +55,7 @@ def inplace_function(op: Op, short: str):
     in_place.__name__ = in_place.__qualname__ = short + "_"
     in_place.__doc__ = f"In-place form of ``{short}``."
     in_place.__module__ = "torch"
+    in_place.__wrapped__ = op.check
     in_place.op = op
     return in_place
 
@@ -271,6 +272,7 @@ def _geometry_in_place(name: str):
         return self
 
     method.__name__ = method.__qualname__ = name + "_"
+    method.__wrapped__ = registry[name].check  # type: ignore[attr-defined]
     method.__doc__ = f"In-place form of ``{name}``."
     return method
 

@@ -143,7 +143,8 @@ class UniformQuantizationObserverBase(ObserverBase):
             zero_point = -min_val / scale
         else:
             scale = ((high - low) / steps).maximum(self.eps)
-            zero_point = (self.quant_min - flambeau.round(low / scale).to(dtypes.int32)).clamp(self.quant_min, self.quant_max)
+            bounds: Any = self.quant_min, self.quant_max
+            zero_point = (bounds[0] - flambeau.round(low / scale).to(dtypes.int32)).clamp(*bounds)
         return scale.reshape(-1), zero_point.reshape(-1)
 
     def reset_min_max_vals(self) -> None:

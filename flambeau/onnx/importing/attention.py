@@ -62,7 +62,7 @@ def attention(
     """
     flat = query.dim() == 3
     q, k, v = _heads(query, q_num_heads), _heads(key, kv_num_heads), _heads(value, kv_num_heads)
-    if past_key is not None:
+    if past_key is not None and past_value is not None:
         k, v = torch.cat([past_key, k], 2), torch.cat([past_value, v], 2)
     present = k, v
     offset: Any = past_key.shape[2] if past_key is not None else 0
