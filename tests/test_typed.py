@@ -48,7 +48,8 @@ def test_completion_lists_everything():
     assert {op.short_name for op in public if "." not in op.name} <= functions
     assert {name for name in dir(torch) if not name.startswith("_")} - {"annotations", "Any", "importlib", "math"} <= functions | submodules
     assert set(F.__all__) <= functional
-    own = {node.name for node in ast.walk(ast.parse((ROOT / "tensor/tensor.py").read_text())) if isinstance(node, ast.FunctionDef)}
+    nodes = list(ast.walk(ast.parse((ROOT / "tensor/tensor.py").read_text())))
+    own = {node.name for node in nodes if isinstance(node, ast.FunctionDef)} | {node.id for node in nodes if isinstance(node, ast.Name)}
     own |= {name for name in vars(torch.Tensor) if name in ("shape", "dtype", "device", "grad", "data", "requires_grad")}
     listed = {name for name in dir(torch.Tensor) if not name.startswith("_")}
     assert listed <= names_in(ROOT / "tensor/derived.pyi") | own
