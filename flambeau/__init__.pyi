@@ -94,6 +94,7 @@ from flambeau import engine as engine
 from flambeau.engine.plans import engine_stats as engine_stats
 from flambeau.pictures.explaining import explain as explain
 from flambeau import export as export
+from flambeau.slim import export_c as export_c
 from flambeau.slim import export_slim as export_slim
 from flambeau import fft as fft
 from flambeau.core.dtypes import finfo as finfo
