@@ -49,6 +49,9 @@ class Backend(str):
     XCCL = "xccl"
     FAKE = "fake"
     backend_list = [UNDEFINED, GLOO, NCCL, XCCL, UCC, MPI, FAKE]
+    default_device_backend_map = {"cpu": GLOO, "cuda": NCCL, "xpu": XCCL, "mps": GLOO}
+    """The backend of each device where a program names none."""
+    backend_capability = {GLOO: ["cpu"], MPI: ["cpu"]}
 
     def __new__(cls, name: str) -> Backend:
         if not isinstance(name, str):
