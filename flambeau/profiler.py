@@ -126,7 +126,7 @@ class Recorder(Observer):
     def _has_run(self, ran: timing.Ran) -> None:
         owners = self._owners if self._trace == ran.number else {}
         for event in reversed(self._thread.open):  # a call that asks for a value before it is over
-            trace, begun = self._began[event]
+            trace, begun = self._began.get(event, (-1, 0))
             for place in range(begun, len(ran.names)) if trace == ran.number else ():
                 owners.setdefault(place, event)
         self._unread.clear()

@@ -41,7 +41,7 @@ class Opened:
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.session = self.page.context.new_cdp_session(self.page)
         self.session.send("Performance.enable", {"timeDomain": "threadTicks"})
-        self.page.goto(url)
+        self.page.goto(url, timeout=120_000)
         self.page.wait_for_selector("body[data-ready=yes]", timeout=120_000)
 
     def seconds(self) -> float:
