@@ -7,7 +7,7 @@ rounding. Nobody who runs a few small operations needs to hear of it; who trains
 from __future__ import annotations
 
 from contextlib import suppress
-from types import SimpleNamespace
+from math import prod
 
 from flambeau.core import config
 from flambeau.core.errors import warn
@@ -21,9 +21,12 @@ _spent = 0.0
 def note(nodes: list) -> None:
     """Counts the work of a trace, as an estimate of what there is to do, and warns when it comes to :data:`NOTICED`."""
     global _spent
-    from flambeau.engine.plans import cost_of
+    from flambeau.engine.plans import CALL, ELEMENT, MULTIPLIED, PRODUCT
 
-    _spent += cost_of(SimpleNamespace(nodes=nodes, cost=0.0))  # type: ignore[arg-type]
+    for node in nodes:
+        made = prod(node.shape) if node.dtype.__class__ is not tuple else sum(map(prod, node.shape))
+        multiplied = MULTIPLIED.get(node.op.name)
+        _spent += CALL + ELEMENT * made + (PRODUCT * multiplied(node, *node.inputs) if multiplied is not None else 0.0)
     if _spent < NOTICED:
         return
     config.lacks_compiler = False
