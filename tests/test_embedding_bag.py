@@ -60,3 +60,21 @@ def test_bags_of_equal_length(mode, bags, length, width, rows):
     for _ in range(3):
         for a, b in zip(expected, program(True), strict=True):
             np.testing.assert_allclose(b, a, rtol=1e-12, atol=1e-12)
+
+
+def test_bags_that_threads_divide_have_the_same_bits():
+    table, numbers = torch.randn(2000, 128), torch.randint(0, 2000, (256, 20))
+    before, sums = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            for _ in range(3):
+                sums.append((F.embedding_bag(numbers, table, mode="sum") + 0).numpy().tobytes())
+    finally:
+        torch.set_num_threads(before)
+    assert len(set(sums[-7:])) == 1  # the first ones may be NumPy's
+    rows = table.numpy()[numbers.numpy()]
+    expected = rows[:, 0].copy()
+    for k in range(1, rows.shape[1]):
+        expected += rows[:, k]
+    assert np.allclose(np.frombuffer(sums[-1], np.float32).reshape(256, 128), expected, rtol=1e-6, atol=1e-6)
