@@ -197,6 +197,8 @@ def from_numpy(np_dtype: np.dtype) -> dtype:
 
 def cast(values: np.ndarray, d: dtype) -> np.ndarray:
     """``values`` of a type that NumPy computes with in another dtype; an imaginary part must not be lost."""
+    if d is float16 and values.dtype.itemsize > 2:
+        values = values.astype(np.float32, copy=False)  # by way of which PyTorch converts to half precision: what is halfway is rounded twice
     return stored(values, d) if d.is_stored else values.astype(d.np)
 
 

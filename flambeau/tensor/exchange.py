@@ -230,10 +230,8 @@ def _converted(leaves, dtype: dtypes.dtype, kinds: set[type] | None = None) -> n
         return array
     if array.dtype.kind == "c" and dtype.kind == dtypes.FLOATING:
         raise TypeError("must be real number, not complex")
-    if dtype.is_stored:
-        return dtypes.stored(array, dtype)
     with np.errstate(over="ignore"):  # too large for the type: inf
-        return array.astype(dtype.np)
+        return dtypes.cast(array, dtype)
 
 
 def _integers(leaves, dtype: dtypes.dtype) -> np.ndarray:

@@ -124,3 +124,23 @@ def test_gradient_of_a_complex_exponent_of_a_real_base(base, as_tensor):
         return z.grad.tolist()
 
     np.testing.assert_allclose(told(flambeau), told(torch), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["float16", "bfloat16"])
+@pytest.mark.parametrize("kind", ["float64", "float32", "int64"])
+def test_what_is_halfway_between_numbers_of_half_precision(name, kind):
+    """PyTorch converts by way of float32, which may round twice; wherever the numbers come from."""
+    low = np.arange(1, 500).astype(np.float16).astype(np.float64) * (1 if kind != "int64" else 64)
+    high = np.nextafter(low.astype(np.float16), np.float16(np.inf)).astype(np.float64)
+    middle = (low + high) / 2
+    values = np.concatenate([low, middle, middle * (1 + 1e-12), middle * (1 - 1e-12), middle * (1 + 1e-7), -middle * (1 + 1e-9)]).astype(kind)
+    wanted = torch.from_numpy(values).to(getattr(torch, name)).float().numpy()
+    dtype = getattr(flambeau, name)
+    x = flambeau.from_numpy(values.copy())
+    into = flambeau.zeros(len(values), dtype=dtype)
+    into.copy_(x)
+    computed = [(x * 1).to(dtype) for _ in range(4)]
+    few = [flambeau.full((), v, dtype=dtype) for v in values.tolist()[-40:]]
+    for got in (x.to(dtype), flambeau.tensor(values.tolist(), dtype=dtype), into, *computed):
+        assert np.array_equal(got.float().numpy(), wanted)
+    assert [t.item() for t in few] == wanted[-40:].tolist()
