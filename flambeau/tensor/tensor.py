@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -77,7 +77,7 @@ class Tensor(Derived):
         show_part(cls)
         dispatch.adopt(cls)
 
-    def __new__(cls, *args, **kwargs):
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         return dispatch.legacy_tensor(cls, None, args, kwargs)
 
     @staticmethod
@@ -181,7 +181,11 @@ class Tensor(Derived):
 
     ndimension = dim
 
-    def size(self, dim: int | None = None, *, axis: int | None = None):
+    @overload
+    def size(self, dim: None = None, *, axis: None = None) -> Size: ...
+    @overload
+    def size(self, dim: int | None = None, *, axis: int | None = None) -> int: ...
+    def size(self, dim: int | None = None, *, axis: int | None = None) -> Size | int:
         dim = axis if dim is None else dim
         return self._shape if dim is None else self._shape[self._dim(dim)]
 
@@ -191,7 +195,11 @@ class Tensor(Derived):
             raise IndexError(f"Dimension specified as {dim} but tensor has no dimensions")
         return wrap_dim(dim, len(self._shape))
 
-    def stride(self, dim: int | None = None, *, axis: int | None = None):
+    @overload
+    def stride(self, dim: None = None, *, axis: None = None) -> tuple[int, ...]: ...
+    @overload
+    def stride(self, dim: int | None = None, *, axis: int | None = None) -> int: ...
+    def stride(self, dim: int | None = None, *, axis: int | None = None) -> tuple[int, ...] | int:
         dim = axis if dim is None else dim
         strides = self._strides if self._strides is not None else contiguous_strides(self._shape)
         return strides if dim is None else strides[self._dim(dim)]
@@ -248,7 +256,7 @@ class Tensor(Derived):
             values = dtypes.stored(values, self._dtype) if stored else values
         return values
 
-    def item(self):
+    def item(self) -> Any:
         """The value of a tensor with one element, as a Python number."""
         if self._shape and self._shape.numel() != 1:
             raise RuntimeError(
@@ -271,7 +279,7 @@ class Tensor(Derived):
             flight.settle(value)
         return value.item(self._offset)
 
-    def tolist(self):
+    def tolist(self) -> Any:
         """The values as nested lists of Python numbers."""
         node = self._storage.node
         if node.value is None:
@@ -299,7 +307,7 @@ class Tensor(Derived):
             f"Boolean value of Tensor with more than one value is ambiguous: use .any() or .all() (shape {list(self._shape)})"
         )
 
-    def _scalar(self):
+    def _scalar(self) -> Any:
         if self._shape and self._shape.numel() != 1:
             raise ValueError(
                 f"only one element tensors can be converted to Python scalars: this one has shape {list(self._shape)}"
@@ -327,7 +335,7 @@ class Tensor(Derived):
             raise TypeError("len() of a 0-d tensor")
         return self._shape[0]
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Tensor]:
         if not self.dim():
             raise TypeError("iteration over a 0-d tensor")
         return iter(self.unbind(0))
@@ -345,7 +353,7 @@ class Tensor(Derived):
     # --- the tape ------------------------------------------------------------------------------------------
 
     @property
-    def grad_fn(self):
+    def grad_fn(self) -> Any:
         """The node of the tape that made this tensor; ``None`` for a leaf."""
         if self._base is not None and self._history != self._storage.history:
             dispatch.regenerate(self)
@@ -493,7 +501,7 @@ class Tensor(Derived):
     def get_device(self) -> int:
         return -1
 
-    def untyped_storage(self):
+    def untyped_storage(self) -> Any:
         return dispatch.untyped_storage(self)
 
     # --- display and copies --------------------------------------------------------------------------------
@@ -536,7 +544,7 @@ class Tensor(Derived):
             contents_of(out)[name] = deepcopy(value, memo)
         return out
 
-    def __reduce_ex__(self, protocol: int):
+    def __reduce_ex__(self, protocol: Any) -> Any:
         if config.pickled is not None:
             return config.pickled(self)
         from flambeau.tensor.pickling import reduce_tensor
