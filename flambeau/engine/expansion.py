@@ -64,7 +64,7 @@ class Expansion:
     def reduce(
         self, lower: Callable, dims: tuple[int, ...], *inputs, keepdim: bool = True, shape: tuple[int, ...] = ()
     ) -> Ref:
-        """The same with reductions (``body.sum`` and its like) over ``dims`` of the common shape."""
+        """``lower(body, *values)``, which ends with reductions (``body.sum`` and its like) over ``dims`` of the shape that ``inputs`` have together."""
         return self._part(lower, inputs, tuple(dims), keepdim, shape)
 
     def check(self, lower: Callable, *inputs) -> None:
@@ -83,7 +83,7 @@ class Expansion:
         return self.fold_of(how, lambda b, x: x, dims, x, keepdim=keepdim) if dims else x
 
     def fold_of(self, how: str, lower: Callable, dims: tuple[int, ...], *inputs, keepdim: bool = True) -> Ref:
-        """The same of what ``lower`` makes of ``inputs``."""
+        """What ``lower`` makes of ``inputs``, reduced as by :meth:`fold`."""
         reduction = getattr(Body, how)
         result = self.reduce(lambda b, *values: reduction(b, lower(b, *values)), dims, *inputs, keepdim=keepdim)
         self.nodes[result.source].op.folds = reduction
@@ -111,7 +111,7 @@ class Expansion:
         return x if x.dtype is dtype else self.map(lambda b, x: b.cast(x, dtype), x)
 
     def widened(self, *inputs, **attrs) -> Ref:
-        """The same op on half-precision inputs as float32, on short integers as int32, by the kernel that it has for these."""
+        """The op on half-precision inputs as float32, on short integers as int32, by the kernel that it has for these."""
         if self.node.dtype not in _WIDER:
             self.refuse("computed as it is")
         dtype = _WIDER[self.node.dtype]

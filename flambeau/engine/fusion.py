@@ -140,7 +140,7 @@ def _transposes(ref: Ref, product: Template) -> bool:
 
 
 def _turned(ref: Ref) -> Ref:
-    """The same value with its last two dims swapped."""
+    """A value with its last two dims swapped."""
 
     def swapped(x: tuple[int, ...]) -> tuple[int, ...]:
         return (*x[:-2], x[-1], x[-2])

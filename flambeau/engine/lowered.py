@@ -315,7 +315,7 @@ class Lowered:
 
 
 def _with_sizes_given(loop: Loop, group: Group) -> Loop:
-    """The same loop with sizes among its constants, such as the stride that tells where a point is, as numbers given at run time."""
+    """A loop with sizes among its constants, such as the stride that tells where a point is, as numbers given at run time."""
     if not any([instr.const.__class__ is Symbol for instr in loop.body]):
         return loop
     body = []

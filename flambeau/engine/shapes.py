@@ -68,7 +68,7 @@ def restride(shape: tuple[int, ...], strides: tuple[int, ...], new: tuple[int, .
 
 
 def split_strides(shape: tuple[int, ...], strides: tuple[int, ...], new: tuple[int, ...]) -> tuple[int, ...]:
-    """The same in a shape that splits dims, which can always show them."""
+    """The strides of the elements seen in the shape ``new``, which only splits dims: that can always be."""
     split = restride(shape, strides, new)
     assert split is not None
     return split
@@ -144,7 +144,7 @@ def split_kept(shape: tuple[int, ...], dims: Collection[int], new: tuple[int, ..
 
 
 def collapse(loop: Loop, places: Sequence[tuple[int, ...]] = ()) -> Loop:
-    """The same loop with dims of size 1 dropped and neighbours joined that every access walks as one.
+    """A loop with dims of size 1 dropped and neighbours joined that every access walks as one.
 
     ``places`` are strides: the number of an ``index`` instruction says which of them tells a point's place.
     """

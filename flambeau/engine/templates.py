@@ -76,7 +76,7 @@ class Template:
         return has_symbols((self.shape, self.form, *self.attrs.values(), *[(x.shape, x.strides, x.offset) for x in refs]))
 
     def at(self, sizes: Sizes) -> Template:
-        """The same with numbers in place of symbols."""
+        """This node with numbers in place of symbols."""
         if self.getters is None:
             self.getters = self._getters(sizes.table)
         shape, form, attrs, inputs = self.getters

@@ -57,7 +57,7 @@ class _Running:
         self.kernels: dict[int, tuple[float, float]] = {}
         """By the place in the plan's table: when each kernel began and how long it took."""
         self.numpy: dict[int, tuple[float, float]] = {}
-        """The same by the plan's node, of those that NumPy computes."""
+        """By the number of a node that NumPy computes: when it began and how long it took."""
         self.interpreted: list[Kernel] = []
 
 

@@ -83,7 +83,7 @@ def refuse_repeated(written: Tensor) -> None:
 
 
 def refuse_out(op: Op, out, arguments: tuple) -> None:
-    """The same for what is given as ``out=``."""
+    """Raises PyTorch's ``RuntimeError`` where what is given as ``out=`` shares memory with an argument in another way."""
     for written in out if isinstance(out, (tuple, list)) else (out,):
         if isinstance(written, Tensor):
             refuse_overlap(op, written, arguments)

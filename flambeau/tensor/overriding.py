@@ -379,7 +379,7 @@ _SAME = {"nelement": "numel", "ndimension": "dim"}
 
 
 class _TellingProperty:
-    """The same for a property."""
+    """A property of tensors that offers itself to classes and modes before it is read or set."""
 
     def __init__(self, original: property) -> None:
         self.original = original
@@ -485,7 +485,7 @@ def converted(result: Any, cls: type) -> Any:
 
 
 def _as_subclass(self: Tensor, cls: type) -> Tensor:
-    """The same tensor as an instance of a subclass of Tensor."""
+    """This tensor as an instance of a subclass of Tensor."""
     if dispatch.grad_mode.enabled and (self._grad_fn is not None or self._requires_grad):
         before, state.subclasses = state.subclasses, False
         try:

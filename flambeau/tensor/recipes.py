@@ -277,7 +277,7 @@ def _learn(op: Op, args: tuple, kwargs: dict, inputs: tuple, results) -> None:
 
 
 def learn_view(op: Op, args: tuple, kwargs: dict, results) -> None:
-    """The same for a view, or several."""
+    """Remembers how a call was recorded that gives a view, or several."""
     if whole.written or config.eager or not args or op.outputs and not results or not _comes_again(op, args, kwargs):
         return
     is_view = args[0]._base is not None

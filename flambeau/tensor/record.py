@@ -277,7 +277,7 @@ def _finish(op, inputs: tuple, nodes: tuple, attrs: dict, shape, dtype, order=No
 
 
 def _general(op, inputs: tuple, attrs: dict) -> Tensor:
-    """The same where dtypes, shapes or memory layouts differ."""
+    """Records an elementwise op on operands whose dtypes, shapes or memory layouts differ."""
     tensors = [x for x in inputs if isinstance(x, Tensor)]
     if len(tensors) != len(inputs):
         if not tensors and op.name in _OF_NUMBERS and all([isinstance(x, _NUMBERS) for x in inputs[:2]]):

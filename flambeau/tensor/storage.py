@@ -111,7 +111,7 @@ class Storage:
         return self._memory()
 
     def _memory(self) -> np.ndarray:
-        """The same, for who reads it once it is settled."""
+        """The memory as a flat array, for who reads it once what runs has come to its end."""
         looks.count += 1
         if self.node is not self.leaf:
             if self.node.value is None:

@@ -430,7 +430,7 @@ class Tensor(Derived):
 
     @property
     def data(self) -> Tensor:
-        """The same memory, off the tape, and with a version of its own."""
+        """A tensor on the same memory, off the tape, and with a version of its own."""
         out = self.detach()
         out._from_data = True
         return out
@@ -452,7 +452,7 @@ class Tensor(Derived):
         raise RuntimeError("Deleting tensor data is not allowed. Delete tensor instead!")
 
     def detach(self) -> Tensor:
-        """The same memory, off the tape: gradients do not flow through it."""
+        """A tensor on the same memory, off the tape: gradients do not flow through it."""
         out = make_tensor(self._storage, self._shape, self._dtype)
         if self._strides is not None:
             out._strides, out._bits = self._strides, self._bits
@@ -570,7 +570,7 @@ the result of a user's Function."""
 
 
 def creation_of(input: Tensor, several: bool) -> str | None:
-    """The same of a view of ``input`` that is made now."""
+    """Why the tape may not follow a write through a view of ``input`` that is made now; ``None`` where it may."""
     if not grad_mode.enabled:
         return INFERENCE if grad_mode.inference else NO_GRAD
     return MANY if several else input._creation

@@ -107,7 +107,7 @@ class TypedStorage(AnyStorage):
         return self.dtype.itemsize
 
     def untyped(self) -> UntypedStorage:
-        """The same memory as bytes."""
+        """This memory as bytes."""
         return UntypedStorage._of(self._storage)
 
     _untyped_storage = property(untyped)  # the name by which libraries and torch.testing ask for it

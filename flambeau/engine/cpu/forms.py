@@ -175,7 +175,7 @@ MAX_NUMBERS, MAX_VARIANTS = 256, 8
 
 
 def _with_numbers(loop: Loop, numbers: Sequence) -> Loop:
-    """The same loop with other extents and strides."""
+    """A loop with other extents and strides."""
     rank = len(loop.shape)
     rows = iter([tuple(numbers[k : k + rank]) for k in range(0, len(numbers), rank)])
     shape = next(rows)

@@ -193,7 +193,7 @@ def pack_planes(session: Session, kind: str, step: int | None) -> str:
             to, source = carried
 
             def strip(u: Value, _: list[Value]) -> list[Value]:
-                """The same vector of all rows, so that masks are made once."""
+                """One vector, in the same place, of all rows: so its masks are made once."""
                 written = along(u).compare("slt", columns.splat(lanes))
                 read = reader(u)
                 nothing = code.const(0.0, kind, lanes)

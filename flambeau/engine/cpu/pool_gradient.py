@@ -126,7 +126,7 @@ class _MeanGradient(Planes):
             return added(shares)
 
         def put(y: Value, first: Value, last: Value, value: Value) -> None:
-            """The same for some rows of the plane."""
+            """Stores a value in rows ``first`` to before ``last`` of the plane."""
 
             def row(_: Value, to: list[Value]) -> list[Value]:
                 store(to[0], value, 1, written)

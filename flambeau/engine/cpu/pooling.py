@@ -29,7 +29,7 @@ def pool_kernel(spec: PoolSpec | BinSpec | ScatterSpec, session: Session | None 
 
 
 def _windows(spec: BinSpec) -> PoolSpec | None:
-    """The same windows as ones that slide, if they do not overlap and these are faster."""
+    """These windows as ones that slide, if they do not overlap and these are faster."""
     if any(n % m for n, m in zip(spec.size, spec.outputs)):
         return None
     down, across = kernel = spec.size[0] // spec.outputs[0], spec.size[1] // spec.outputs[1]

@@ -12,7 +12,7 @@ from flambeau.core.dtypes import dtype as DType
 KINDS = {"float32": "float", "float64": "double"}
 """LLVM's names of the floating-point types that kernels of this library are made for."""
 FACTORS = KINDS | {"int32": "i32", "int64": "i64"}
-"""The same of all that products of matrices are made of."""
+"""LLVM's names of the types that products of matrices are made of."""
 
 
 class GemmSpec(NamedTuple):
@@ -37,7 +37,7 @@ class GemmSpec(NamedTuple):
     rectified: bool = False
 
     def transposed(self) -> GemmSpec:
-        """The same products written as ``C.T = B.T @ A.T``."""
+        """These products written as ``C.T = B.T @ A.T``."""
         return self._replace(
             m=self.n,
             n=self.m,
@@ -53,7 +53,7 @@ class GemmSpec(NamedTuple):
         return self.transposed() if down and self.m > 1 else self
 
     def merged(self) -> GemmSpec:
-        """The same products with as few dimensions of the batch as can be: rows of A that go on into the next matrix are
+        """These products with as few dimensions of the batch as can be: rows of A that go on into the next matrix are
         rows of one matrix if B is the same, and dimensions that go on into the next one are one."""
         if not self.batch:
             return self
@@ -216,7 +216,7 @@ class Move(NamedTuple):
     constant: float | None = None
 
     def collapsed(self) -> Move:
-        """The same move without dims of extent 1, neighbours joined that everything walks as one."""
+        """This move without dims of extent 1, neighbours joined that everything walks as one."""
         dims: list[tuple[int, ...]] = []  # extent and strides of each
         for dim in zip(self.shape, *self.strides, *[x.strides for x in self.lookups], strict=True):
             n, *strides = dim

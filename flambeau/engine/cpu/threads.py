@@ -37,7 +37,7 @@ from flambeau.engine.cpu.workers import MOST, runtime
 
 ENTRY = "flambeau_parallel"
 LIGHT_ENTRY = "flambeau_parallel_light"
-"""The same for regions that are shorter than waking a worker takes: they have help only of those that are awake."""
+"""What divides regions that are shorter than waking a worker takes: they have help only of those that are awake."""
 
 
 class _Pool:

@@ -230,7 +230,7 @@ class _Windows(Planes):
         return row
 
     def pairs(self, u: Value) -> Callable:
-        """The same for windows that are two columns apart."""
+        """What walks over the rows of windows that are two columns apart."""
         n, width, dilation, lanes = self.n, self.form.kernel[1], self.across, self.lanes
         first, size = self.along(u * 2 - n.padding_across, 2 * lanes), self.wide(n.size_across, 2 * lanes)
         masks: dict[int, Value] = {}
