@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 
 import numpy as np
@@ -13,6 +14,7 @@ from flambeau.autograd.entries import OpBackward
 from flambeau.core import config
 from flambeau.core.random import Generator
 from flambeau.ops.record import registry
+from flambeau.tensor.recipes import whole
 from tests.test_ops import SAMPLED, as_function, has_derivative, samples
 
 pytestmark = pytest.mark.skipif(config.eager, reason="nothing is remembered in immediate mode")
@@ -241,3 +243,27 @@ def test_calls_in_a_rule_that_is_written_down_leave_no_recipes(monkeypatch, at_f
         for _ in range(4):
             torch.sum(x * x).item()
     assert [key for key in registry["mul"].recipes if key[-1] is False and getattr(key[0], "shape", None) == shape]
+
+
+def test_rules_that_threads_run_at_once_leave_recipes_to_other_calls():
+    class Slow:
+        edges = ()
+
+        def __init__(self, begun, until):
+            self.begun, self.until = begun, until
+
+        def apply(self, gs):
+            self.begun.set()
+            assert self.until.wait(30)
+            return ()
+
+    first_begun, second_begun, first_may_end, second_may_end = [threading.Event() for _ in range(4)]
+    first = threading.Thread(target=rules._written, args=(Slow(first_begun, first_may_end), []))
+    second = threading.Thread(target=rules._written, args=(Slow(second_begun, second_may_end), []))
+    for thread, begun in ((first, first_begun), (second, second_begun)):
+        thread.start()
+        assert begun.wait(30)
+    for thread, may_end in ((first, first_may_end), (second, second_may_end)):
+        may_end.set()
+        thread.join()
+    assert not whole.written

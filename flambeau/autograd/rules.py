@@ -193,11 +193,11 @@ def _learn(entry: OpBackward, gs: list, key, known: tuple = ()) -> Sequence[Tens
 
 def _written(entry: OpBackward, gs: list) -> Sequence[Tensor | None]:
     """Runs a rule of which all that it records is written down, now or when it comes again."""
-    before, whole.written = whole.written, True
     try:
+        whole.written = True
         return fitted(entry, entry.apply(gs))
     finally:
-        whole.written = before
+        whole.written = False  # not what it was before: that may be another thread's
 
 
 def _apart(entry: OpBackward, gs: list) -> OpBackward:
