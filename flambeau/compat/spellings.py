@@ -116,7 +116,7 @@ _PACKAGES = frozenset(
     for name in """
     _C _logging accelerator amp backends compiler cpu cuda.amp distributed.checkpoint distributed.elastic.agent distributed.elastic.multiprocessing.errors
     distributed.fsdp distributed.nn distributed.optim distributed.rpc distributed.tensor fft func futures linalg monitor mps profiler
-    signal.windows special utils.data._utils utils.tensorboard xpu""".split()
+    signal.windows special utils.data._utils utils.data.datapipes.iter utils.data.datapipes.map utils.tensorboard xpu""".split()
 )
 
 

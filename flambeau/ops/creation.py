@@ -89,7 +89,7 @@ def _full(shape: tuple[int, ...], value, dtype: dtypes.dtype) -> np.ndarray:
     if value == 0 and not (isinstance(value, float) and math.copysign(1.0, value) < 0):
         return np.zeros(shape, dtype.np)
     array = np.empty(shape, dtype.np)
-    array[...] = value if dtype.itemsize > 2 else dtypes.cast(np.asarray(value), dtype)
+    array[...] = dtypes.cast(np.asarray(value), dtype) if dtype.is_stored or dtype is dtypes.float16 else value
     return array
 
 
