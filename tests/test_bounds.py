@@ -80,6 +80,7 @@ assert len(first) == len(plan.cells) > 1
 REFUSED = [
     (lambda x: x.expand(-6), "numel: integer multiplication overflow"),
     (lambda x: x.expand(2, -3), "numel: integer multiplication overflow"),
+    (lambda x: x[:1].expand(2**62, 2), "numel: integer multiplication overflow"),
     (lambda x: x.as_strided((-6,), (1,)), "Storage size calculation overflowed"),
     (lambda x: x.as_strided((2,), (1,), -1), "Tensor: invalid storage offset -1"),
     (lambda x: x.as_strided((0,), (1,), -1), "Tensor: invalid storage offset -1"),

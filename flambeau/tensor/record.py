@@ -6,6 +6,8 @@ written for few steps: the common cases first, one object each for node, storage
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
 from flambeau import dispatch
@@ -473,6 +475,8 @@ def _refuse_outside(op, input: Tensor, shape, strides, offset: int, dtype: dtype
         raise RuntimeError(f"numel: integer multiplication overflow: {op.short_name} to the shape {list(shape)}, where a size is negative")
     if 0 in shape:
         return
+    if prod(shape) >= 1 << 63:
+        raise RuntimeError(f"numel: integer multiplication overflow: {op.short_name} to the shape {list(shape)}")
     storage, itemsize = input._storage, (dtype or input._dtype).itemsize
     reach = [(n - 1) * s for n, s in zip(shape, contiguous_strides(shape) if strides is None else strides, strict=True)]
     low, high = offset + sum([r for r in reach if r < 0]), offset + sum([r for r in reach if r > 0])
