@@ -72,6 +72,7 @@ def follower(
     lines = _reading(count, sources, kept)
     if verify is not None:
         looks = f"if not verify(({inputs},), attrs):"
+        lines += ["if config.values_unknown: return None"]  # nobody may look
         lines += [looks, "    run_pending()", f"    {looks} return None"]  # a composite has made its earlier calls already
     for k in sorted({s.place for s in sources if s.is_window}):
         lines += [f"w{k} = window_of(a{k})", f"if w{k} is None: return None"]
