@@ -17,7 +17,7 @@ import threading
 import time
 import uuid
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import ContextDecorator
 from enum import Enum
 from importlib import import_module
@@ -31,6 +31,7 @@ from flambeau.engine.run import run_pending
 from flambeau.ops.record import Op
 from flambeau.tensor import Tensor
 from flambeau.tensor.observing import Observer
+from flambeau.tensor.watching import tensors_in
 
 __all__ = [
     "EventList", "FunctionEvent", "FunctionEventAvg", "ProfilerAction", "ProfilerActivity", "emit_itt", "emit_nvtx", "kineto_available", "profile", "record_function", "schedule",
@@ -154,18 +155,10 @@ class Recorder(Observer):
         finally:
             self.end(event)
         if current_task() is None and all(outer.is_user_annotation for outer in self._thread.open):
-            for t in _tensors((*args, *kwargs.values())):
+            for t in tensors_in((*args, *kwargs.values())):
                 self._unread.pop(id(t), None)
-            self._unread.update({id(t): t for t in _tensors(result if isinstance(result, tuple) else (result,))})
+            self._unread.update({id(t): t for t in tensors_in(result if isinstance(result, tuple) else (result,))})
         return result
-
-
-def _tensors(values: Iterable) -> Iterator[Tensor]:
-    for x in values:
-        if isinstance(x, Tensor):
-            yield x
-        elif isinstance(x, (tuple, list)):
-            yield from (e for e in x if isinstance(e, Tensor))
 
 
 def _stack() -> list[str]:

@@ -29,6 +29,7 @@ from flambeau.core.size import contiguous_strides
 from flambeau.dispatch import grad_mode
 from flambeau.tensor.record import make_view
 from flambeau.tensor.tensor import Tensor
+from flambeau.tensor.watching import tensors_in
 
 _SLOTS = ("watch", "put", "record_in_order", "refuse_out")
 _LINEAR = {"_embedding"}
@@ -249,23 +250,15 @@ def _listed(result) -> Sequence:
     return (result,) if isinstance(result, Tensor) else result
 
 
-def _tensors(values: Sequence) -> Iterator[Tensor]:
-    for x in values:
-        if isinstance(x, Tensor):
-            yield x
-        elif x.__class__ in (tuple, list):
-            yield from _tensors(x)
-
-
 def _duals(values: Sequence) -> dict[int, tuple[Tensor, Tensor]]:
     """By id the dual tensors among arguments, with their tangents."""
-    found = ((x, tangent_of(x)) for x in _tensors(values))
+    found = ((x, tangent_of(x)) for x in tensors_in(values))
     return {id(x): (x, t) for x, t in found if t is not None}
 
 
 def _pushed(function: Callable, args: tuple, kwargs: dict, duals: dict[int, tuple[Tensor, Tensor]]) -> list[Tensor | None]:
     """The tangents of the results of an op's call; ``None`` for what it has no derivative of."""
-    recorded = grad_mode.enabled and any(t.requires_grad for t in [*_tensors((*args, *kwargs.values())), *[t for _, t in duals.values()]])
+    recorded = grad_mode.enabled and any(t.requires_grad for t in [*tensors_in((*args, *kwargs.values())), *[t for _, t in duals.values()]])
     own = {
         i: x.view_as(x) if grad_mode.enabled and x.requires_grad else x.detach().requires_grad_() for i, (x, _) in duals.items()
     }

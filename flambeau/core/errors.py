@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from math import prod
+from types import FrameType
 
 from flambeau.core.keywords import meant
 
@@ -18,11 +19,17 @@ def is_own_file(path: str) -> bool:
     return path.startswith(_PACKAGE)
 
 
+def caller_frame() -> FrameType | None:
+    """The innermost frame outside flambeau."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and is_own_file(frame.f_code.co_filename):
+        frame = frame.f_back
+    return frame
+
+
 def caller_site() -> str:
     """The innermost line outside flambeau, as ``file, line n``."""
-    frame = sys._getframe(1)
-    while frame is not None and is_own_file(frame.f_code.co_filename):
-        frame = frame.f_back  # type: ignore[assignment]
+    frame = caller_frame()
     return f"{frame.f_code.co_filename}, line {frame.f_lineno}" if frame is not None else "an unknown line"
 
 

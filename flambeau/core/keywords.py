@@ -32,12 +32,11 @@ def meant(word: str, known: Collection[str]) -> str | None:
 
 
 @lru_cache(1024)
-def _keywords(code: CodeType) -> frozenset[str] | None:
-    """The keywords that a function takes; ``None``: any."""
+def _keywords(code: CodeType) -> dict[str, None] | None:
+    """The keywords that a method takes, in their order; ``None``: any."""
     if code.co_flags & _TAKES_KEYWORDS:
         return None
-    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-    return frozenset(names[1:])
+    return dict.fromkeys(code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount])
 
 
 def refuse_unknown(cls: type, kwargs: dict[str, Any]) -> None:
@@ -48,12 +47,11 @@ def refuse_unknown(cls: type, kwargs: dict[str, Any]) -> None:
     init = cls.__init__  # type: ignore[misc]
     code = getattr(init, "__code__", None)
     known = _keywords(code) if code is not None else None
-    if known is None or kwargs.keys() <= known or not init.__module__.startswith("flambeau."):
+    if known is None or kwargs.keys() <= known.keys() or not init.__module__.startswith("flambeau."):
         return
     word = next(name for name in kwargs if name not in known)
-    names = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]  # type: ignore[union-attr]
-    close = meant(word, names)
-    hint = f". Did you mean '{close}'?" if close else f" (it takes {', '.join(names)})" if names else ""
+    close = meant(word, known)
+    hint = f". Did you mean '{close}'?" if close else f" (it takes {', '.join(known)})" if known else ""
     raise TypeError(f"{cls.__name__}.__init__() got an unexpected keyword argument '{word}'{hint}")
 
 

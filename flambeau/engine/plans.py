@@ -230,16 +230,18 @@ def cost_of(trace: Trace) -> float:
     if trace.cost:
         return trace.cost
     structure, nodes = trace.structure, trace.nodes
-    elements = products = 0
+    elements = 0
     touched = chain([n + 1 for n in structure.uses], structure.leaf_uses)  # how often each value is written or read
     for x, uses in zip(chain(nodes, trace.leaves), touched):
         elements += uses * (prod(x.shape) if x.dtype.__class__ is not tuple else sum(map(prod, x.shape)))
-    for node in nodes:
-        multiplied = MULTIPLIED.get(node.op.name)
-        if multiplied is not None:
-            products += multiplied(node, *node.inputs)
-    trace.cost = CALL * len(trace.nodes) + ELEMENT * elements + PRODUCT * products
+    trace.cost = CALL * len(nodes) + ELEMENT * elements + PRODUCT * multiplications(nodes)
     return trace.cost
+
+
+def multiplications(nodes: list[Node]) -> int:
+    """How many numbers are multiplied by ops that multiply many for each element."""
+    rules = [(MULTIPLIED.get(node.op.name), node) for node in nodes]
+    return sum([rule(node, *node.inputs) for rule, node in rules if rule is not None])
 
 
 def _inner(node: Node, a: Node) -> int:

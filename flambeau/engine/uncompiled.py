@@ -21,12 +21,10 @@ _spent = 0.0
 def note(nodes: list) -> None:
     """Counts the work of a trace, as an estimate of what there is to do, and warns when it comes to :data:`NOTICED`."""
     global _spent
-    from flambeau.engine.plans import CALL, ELEMENT, MULTIPLIED, PRODUCT
+    from flambeau.engine.plans import CALL, ELEMENT, PRODUCT, multiplications
 
-    for node in nodes:
-        made = prod(node.shape) if node.dtype.__class__ is not tuple else sum(map(prod, node.shape))
-        multiplied = MULTIPLIED.get(node.op.name)
-        _spent += CALL + ELEMENT * made + (PRODUCT * multiplied(node, *node.inputs) if multiplied is not None else 0.0)
+    made = sum([prod(node.shape) if node.dtype.__class__ is not tuple else sum(map(prod, node.shape)) for node in nodes])
+    _spent += CALL * len(nodes) + ELEMENT * made + PRODUCT * multiplications(nodes)
     if _spent < NOTICED:
         return
     config.lacks_compiler = False

@@ -10,7 +10,7 @@ Source: https://docs.pytorch.org/docs/stable/notes/extending.html#extending-torc
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -25,6 +25,7 @@ from flambeau.tensor import Tensor
 from flambeau.tensor.dispatched import asks
 from flambeau.tensor.interception import interception
 from flambeau.tensor.overriding import overrides, state
+from flambeau.tensor.watching import tensors_in
 
 __all__ = ["call", "intercept", "off"]
 
@@ -41,18 +42,10 @@ off = _Off()
 # --- asking ------------------------------------------------------------------------------------------------------
 
 
-def _tensors(values: Any) -> Iterator[Tensor]:
-    for value in values:
-        if isinstance(value, Tensor):
-            yield value
-        elif value.__class__ in (list, tuple):
-            yield from _tensors(value)
-
-
 def _classes(values: Any) -> list[type]:
     """Those among arguments that are asked: subclasses before their bases, and from left to right."""
     found: list[type] = []
-    for t in _tensors(values):
+    for t in tensors_in(values):
         cls = type(t)
         if asks(cls) and cls not in found:
             found.insert(next((i for i, other in enumerate(found) if issubclass(cls, other)), len(found)), cls)
@@ -109,7 +102,7 @@ def intercept(function: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
     if off.on:
         return interception.run(op, args, kwargs)
     values = (*args, *kwargs.values())
-    if state.subclasses and any(overrides(type(t)) for t in _tensors(values)):
+    if state.subclasses and any(overrides(type(t)) for t in tensors_in(values)):
         result = dispatch.overridden(function, args, kwargs)
         if result is not NotImplemented:
             return result
@@ -149,7 +142,7 @@ def _is_constant(name: str) -> bool:
 
 
 def _wants_gradient(values: Any) -> bool:
-    return bool(grad_mode.enabled) and any(t.requires_grad for t in _tensors(values))
+    return bool(grad_mode.enabled) and any(t.requires_grad for t in tensors_in(values))
 
 
 def _placed(op: Any, args: tuple, kwargs: dict[str, Any], result: Any) -> Any:
@@ -164,7 +157,7 @@ def _placed(op: Any, args: tuple, kwargs: dict[str, Any], result: Any) -> Any:
     several = isinstance(shadow, tuple)
     pairs = list(zip(shadow, result, strict=True)) if several else [(shadow, result)]
     placed = []
-    given = list(_tensors((*args, *kwargs.values())))
+    given = list(tensors_in((*args, *kwargs.values())))
     for s, r in pairs:
         if not isinstance(r, Tensor) or s._grad_fn is None:
             placed.append(r)

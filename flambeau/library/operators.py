@@ -19,8 +19,9 @@ from typing import Any
 from flambeau import dispatch
 from flambeau.library.keys import AUTOGRAD, DispatchKey, excluded
 from flambeau.library.schema import Argument, FunctionSchema, ListType, OptionalType, TensorType
-from flambeau.tensor import Tensor, overriding
+from flambeau.tensor import overriding
 from flambeau.tensor.overriding import state
+from flambeau.tensor.watching import tensors_in
 
 __all__ = ["OpOverload", "OpOverloadPacket", "find", "lookup", "namespaces", "ops"]
 
@@ -34,14 +35,6 @@ KNOWN = {
 }
 # Compiled libraries that are known by the names of their files: what they define is written in flambeau.
 LIBRARIES = {"torchvision/_C": "torchvision", "torchvision/image": "image"}
-
-
-def _tensors(values: Any) -> Iterator[Tensor]:
-    for value in values:
-        if isinstance(value, Tensor):
-            yield value
-        elif value.__class__ in (list, tuple):
-            yield from _tensors(value)
 
 
 def takes_tensors(argument: Argument) -> bool:
@@ -145,7 +138,7 @@ class OpOverload:
     def below_autograd(self, args: list, kwargs: dict[str, Any]) -> Any:
         """The call of the kernel for the tensors' device."""
         kernels = self.kernels
-        if any(t.device.type == "meta" for t in _tensors((*args, *kwargs.values()))):
+        if any(t.device.type == "meta" for t in tensors_in((*args, *kwargs.values()))):
             if "Meta" in kernels:
                 return self._call("Meta", args, kwargs)
             if self.fake is not None:

@@ -11,7 +11,7 @@ import functools
 import warnings
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from copy import deepcopy
 from itertools import chain
 from types import MappingProxyType
@@ -274,7 +274,10 @@ class Optimizer(NamesUnknown):
             grad_mode.enabled = recording if recording is None else self.defaults.get("differentiable", False)
             for group in self.param_groups:
                 group = self._without_sparse(group) if interception.living else group
-                with parts_of(self, group) if self._divided else nullcontext(group) as group:
+                if self._divided:
+                    with parts_of(self, group) as own:
+                        self._update_group(own)
+                else:
                     self._update_group(group)
         finally:
             grad_mode.enabled = recording

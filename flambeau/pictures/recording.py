@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import functools
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from flambeau.autograd.graph import Node, edge_of
-from flambeau.core.errors import is_own_file
+from flambeau.core.errors import caller_frame
 from flambeau.nn import Module
 from flambeau.nn.modules._hooks import register_module_forward_hook, register_module_forward_pre_hook
 from flambeau.ops.record import Op
@@ -25,14 +24,6 @@ MOST = 5000
 
 class Full(BaseException):
     """There are more operations than a picture can have. No error of the program's: its handlers shall not take it."""
-
-
-def user_frame() -> Any:
-    """The innermost frame outside of flambeau."""
-    frame = sys._getframe(1)
-    while frame is not None and is_own_file(frame.f_code.co_filename):
-        frame = frame.f_back  # type: ignore[assignment]
-    return frame
 
 
 class Recorder(Observer):
@@ -158,7 +149,7 @@ class Recorder(Observer):
             return self.run(op, args, kwargs)
         outermost = self._frame is None
         if outermost:
-            self._frame = user_frame()
+            self._frame = caller_frame()
             self._site = (self._frame.f_code.co_filename, self._frame.f_lineno) if self._frame is not None else None
         try:
             return self._composite(op, args, kwargs) if op.form == "composite" else self._primitive(op, args, kwargs)
@@ -205,7 +196,7 @@ class Recorder(Observer):
             for path, value in (*module.named_parameters(), *module.named_buffers()):
                 self.names.setdefault(id(value), path)
                 self._parameters.add(id(value))
-        frame = user_frame()
+        frame = caller_frame()
         site = None if frame is None else (frame.f_code.co_filename, frame.f_lineno)
         name, kind = self._paths[id(module)], type(module).__name__
         extra = _guarded(module.extra_repr)

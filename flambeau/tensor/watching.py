@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from flambeau import dispatch
 from flambeau.ops.record import Op, public_function
 from flambeau.tensor.tensor import Tensor
+
+
+def tensors_in(values: Iterable) -> Iterator[Tensor]:
+    """The tensors among arguments or results, those in lists and tuples too."""
+    for x in values:
+        if isinstance(x, Tensor):
+            yield x
+        elif isinstance(x, (tuple, list)):
+            yield from tensors_in(x)
 
 
 class _Beneath:

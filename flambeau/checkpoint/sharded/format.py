@@ -22,6 +22,7 @@ from flambeau import serialization
 from flambeau.core import dtypes
 from flambeau.core.dtypes import dtype as Dtype
 from flambeau.core.size import Size
+from flambeau.serialization.files import replacing
 
 __all__ = [
     "BytesStorageMetadata", "CheckpointException", "ChunkStorageMetadata", "Metadata", "MetadataIndex", "StorageInfo", "StorageMeta",
@@ -203,9 +204,8 @@ def _joined(*parts: str) -> str:
 
 def write_metadata(folder: Path, metadata: Metadata) -> None:
     """Writes the description, whole or not at all: a folder with one holds a whole checkpoint."""
-    file = io.BytesIO()
-    _Pickler(file, 4).dump(metadata)
-    _replace(folder / METADATA, [file.getvalue()])
+    with replacing(str(folder / METADATA)) as file:
+        _Pickler(file, 4).dump(metadata)
 
 
 def read_metadata(folder: Path) -> Metadata:
@@ -226,39 +226,20 @@ def read_metadata(folder: Path) -> Metadata:
     return metadata
 
 
-def _replace(path: Path, parts: Iterable[bytes]) -> None:
-    """Writes a file beside ``path``, and puts it there once it is on disk."""
-    beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(beside, "wb") as file:
-            for part in parts:
-                file.write(part)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
-
-
 # --- the parts ---------------------------------------------------------------------------------------------------
 
 
 def write_items(folder: Path, name: str, values: Iterable[Any]) -> list[StorageInfo]:
     """Writes values into one file; gives where each stands."""
     places: list[StorageInfo] = []
-
-    def parts() -> Iterable[bytes]:
-        offset = 0
+    offset = 0
+    with replacing(str(folder / name)) as file:
         for value in values:
-            file = io.BytesIO()
-            serialization.save(value, file)
-            data = file.getvalue()
-            places.append(StorageInfo(name, offset, len(data)))
-            offset += len(data)
-            yield data
-
-    _replace(folder / name, parts())
+            part = io.BytesIO()
+            serialization.save(value, part)
+            length = file.write(part.getbuffer())
+            places.append(StorageInfo(name, offset, length))
+            offset += length
     return places
 
 

@@ -6,12 +6,11 @@ optimizers through PyTorch's global hooks; ``backward`` is wrapped while the doc
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flambeau import dispatch
-from flambeau.core.errors import is_own_file
+from flambeau.core.errors import caller_frame
 from flambeau.diagnosis.doctor.finding import Finding
 from flambeau.diagnosis.language import Text
 from flambeau.nn import Module
@@ -34,9 +33,7 @@ _MOST_CALLS = 20_000
 
 def site() -> Site:
     """The innermost line outside of flambeau."""
-    frame = sys._getframe(1)
-    while frame is not None and is_own_file(frame.f_code.co_filename):
-        frame = frame.f_back  # type: ignore[assignment]
+    frame = caller_frame()
     return (frame.f_code.co_filename, frame.f_lineno) if frame is not None else ("", 0)
 
 
