@@ -223,3 +223,9 @@ def test_compiled_functions_carry_tangents():
         double(x)
     with fwAD.dual_level():
         assert close(fwAD.unpack_dual(double(fwAD.make_dual(x, t))).tangent, x.cos() * 2 * t)
+
+
+def test_results_with_names_as_a_list_of_tensors():
+    with fwAD.dual_level():
+        x = fwAD.make_dual(torch.tensor([1.0, 5.0, 2.0]), torch.tensor([1.0, 2.0, 3.0]))
+        assert fwAD.unpack_dual(torch.stack(torch.aminmax(x))).tangent.tolist() == [1.0, 2.0]

@@ -264,8 +264,8 @@ def _pushed(function: Callable, args: tuple, kwargs: dict, duals: dict[int, tupl
     }
 
     def replaced(x):
-        if x.__class__ in (tuple, list):
-            return x.__class__(map(replaced, x))
+        if isinstance(x, (tuple, list)):  # named ones too: results of an op may be what another takes as a list
+            return list(map(replaced, x)) if isinstance(x, list) else tuple(map(replaced, x))
         return own.get(id(x), x)
 
     with enable_grad():
