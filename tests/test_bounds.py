@@ -105,6 +105,34 @@ def test_geometry_is_refused_at_the_call(case):
             call(torch.ones(1))
 
 
+FURTHEST = 2**63 - 1
+LONG_STEPS = {
+    "unfold": (lambda x: x.unfold(0, 1, FURTHEST), (1, 1), (1, 1)),
+    "row": (lambda x: x.as_strided((1, 3), (FURTHEST, 1)), (1, 3), (3, 1)),
+    "column": (lambda x: x.as_strided((3, 1), (1, FURTHEST)), (3, 1), (1, 1)),
+    "one": (lambda x: x.as_strided((1,), (FURTHEST,)), (1,), (1,)),
+    "apart": (lambda x: x.as_strided((1, 2, 3), (FURTHEST, 1, 2)), (1, 2, 3), (9, 1, 2)),
+    "many": (lambda x: x.as_strided((2, 1, 300), (1, FURTHEST, 1)), (2, 1, 300), (1, 1, 1)),
+}
+READERS = {
+    "sum": lambda v: v.sum(), "add": lambda v: v + 1, "clone": lambda v: v.clone(), "item": lambda v: v.reshape(-1)[-1],
+    "contiguous": lambda v: v.contiguous(), "stack": lambda v: torch.stack([v, v]), "numpy": lambda v: torch.tensor(v.numpy().copy()),
+    "cast": lambda v: v.double(), "flip": lambda v: v.flip(0), "select": lambda v: v.select(0, 0) * 2, "list": lambda v: torch.tensor(v.tolist()),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("eager", [False, True], ids=["lazy", "immediate"])
+@pytest.mark.parametrize("name", LONG_STEPS)
+def test_the_step_along_a_dim_of_one_element_may_be_anything(monkeypatch, name, eager):
+    monkeypatch.setattr(config, "eager", eager)
+    far, shape, near = LONG_STEPS[name]
+    for reader in READERS.values():
+        for _ in range(3):
+            x = torch.arange(400.0) * 1
+            x.tolist()
+            assert reader(far(x)).tolist() == reader(x.as_strided(shape, near)).tolist()
+
+
 def test_a_storage_that_is_smaller_is_not_taken_for_another():
     """The same call of a tensor like it, of less memory: what was remembered of the first does not hold."""
     for _ in range(4):

@@ -113,7 +113,8 @@ def _copied(t: Tensor, content: Node) -> Node:
     else:
         numbers, size = t._dtype.np, flat.itemsize
         if numbers.kind != "V" and flat.size:  # as VIEW.kernel looks at it, in fewer steps
-            value = np.ndarray(shape, numbers, flat, offset * size, [s * size for s in strides]).copy()
+            steps = [s * size if n > 1 else size for n, s in zip(shape, strides)]
+            value = np.ndarray(shape, numbers, flat, offset * size, steps).copy()
         else:
             value = VIEW.kernel(flat, shape, strides, offset, t._dtype).copy()
     found = _new(Node)  # as graph.leaf makes it

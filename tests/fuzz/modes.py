@@ -377,7 +377,10 @@ def _noise_size(node, args: list, value: np.ndarray) -> np.ndarray:
             inner = args[0].size // max(1, value.size)
         else:
             inner = floats[-1].shape[-2 if floats[-1].ndim > 1 else -1]
-        return np.asarray(np.abs(sizes), np.float64) * (inner + 1) * info.eps
+        size = np.asarray(np.abs(sizes), np.float64) * (inner + 1) * info.eps
+        smallest = min((np.abs(a[a != 0].astype(np.float64)).min(initial=1) for a in floats if isinstance(a, np.ndarray)), default=1)
+        # Products that underflow leave their sign where they are added in one step, and not where they are rounded before.
+        return size + info.tiny * info.eps * (inner + 1) if smallest < info.tiny**0.5 else size
     size = np.abs(value.astype(np.float64)) * info.eps * 4
     finite = [np.abs(a[np.isfinite(a)].astype(np.float64)).max(initial=0) for a in floats]
     largest = 1 + max(finite, default=0)
