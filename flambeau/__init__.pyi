@@ -22,8 +22,8 @@ from flambeau.library.schema import FunctionSchema as FunctionSchema
 from flambeau.futures import Future as Future
 from flambeau.core.random.generator import Generator as Generator
 from flambeau.amp import GradScaler as GradScaler
-from flambeau.library.schema import ListType as ListType
-from flambeau.library.schema import OptionalType as OptionalType
+from flambeau.library.schema_types import ListType as ListType
+from flambeau.library.schema_types import OptionalType as OptionalType
 from flambeau._C import PyTorchFileReader as PyTorchFileReader
 from flambeau.core.results import ReturnType as ReturnType
 from flambeau.jit.modules import ScriptFunction as ScriptFunction

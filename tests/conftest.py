@@ -12,7 +12,7 @@ from flambeau.autograd import repetition, rules
 from flambeau.core import config
 from flambeau.engine import plans
 from flambeau.nn import native  # noqa: F401  (records that are not always there, as the next: tests are made of all)
-from flambeau.ops import regions  # noqa: F401
+from flambeau.ops import deformable, regions  # noqa: F401
 
 collect_ignore_glob = ["typed/*"]  # programs: tests/test_typed.py runs them
 

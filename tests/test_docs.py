@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import flambeau.nn.native  # noqa: F401  (fills the registry, as the next)
+import flambeau.ops.deformable  # noqa: F401
 import flambeau.ops.regions  # noqa: F401
 from flambeau.ops.record import registry
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import flambeau as torch
 from flambeau.core import config
-from flambeau.ops.matmul import array_product
+from flambeau.ops.product_helpers import array_product
 
 DTYPES = ("int8", "uint8", "int16", "int32", "int64")
 sizes = st.one_of(st.integers(1, 40), st.sampled_from([64, 100, 130, 257]))

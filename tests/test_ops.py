@@ -7,7 +7,7 @@ import pytest
 
 import flambeau as torch
 from flambeau.core import config
-from flambeau.ops import quantization, regions  # noqa: F401
+from flambeau.ops import deformable, quantization, regions  # noqa: F401
 from flambeau.ops.record import registry
 from flambeau.ops.samples import Make
 

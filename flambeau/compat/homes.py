@@ -98,7 +98,7 @@ jit -> jit._freeze: freeze optimize_for_inference
 jit -> jit._fuser: optimized_execution
 jit -> jit._script: Attribute ScriptModule script script_method
 jit -> jit._trace: is_tracing trace trace_module
-library.schema -> .: BoolType DeviceObjType DictType FloatType IntType ListType NoneType NumberType OptionalType StringType TensorType TupleType
+library.schema_types -> .: BoolType DeviceObjType DictType FloatType IntType ListType NoneType NumberType OptionalType StringType TensorType TupleType
 masked.reductions -> masked._ops: *
 masked.tensor -> masked.maskedtensor.core: MaskedTensor is_masked_tensor
 masked.tensor -> masked.maskedtensor.creation: as_masked_tensor masked_tensor
@@ -112,6 +112,10 @@ nn.modules.lazy -> nn.modules.conv: LazyConv1d LazyConv2d LazyConv3d LazyConvTra
 nn.modules.lazy -> nn.modules.instancenorm: LazyInstanceNorm1d LazyInstanceNorm2d LazyInstanceNorm3d
 nn.modules.lazy -> nn.modules.linear: LazyLinear
 nn.modules.linear_cross_entropy -> nn.modules.loss: *
+nn.modules._losses -> nn.modules.loss: *
+nn.modules.loss_margin -> nn.modules.loss: *
+nn.modules.rectifiers -> nn.modules.activation: *
+nn.modules.rnn_cells -> nn.modules.rnn: *
 nn.modules.sync_batchnorm -> nn.modules.batchnorm: *
 nn.utils.weight_norm -> .: norm_except_dim
 optim.adafactor -> optim: Adafactor

@@ -21,7 +21,8 @@ from flambeau.jit.operators import find_operator
 from flambeau.library import operators
 from flambeau.library.aten_backward import BACKWARD, UPSAMPLING
 from flambeau.library.operators import OpOverload, OpOverloadPacket
-from flambeau.library.schema import NumberOrTensor, TensorType, parse_schema
+from flambeau.library.schema import parse_schema
+from flambeau.library.schema_types import NumberOrTensor, TensorType
 from flambeau.nn import functional
 from flambeau.ops.convolution import _convolution, _convolution_input, _convolution_weight
 from flambeau.tensor import Tensor

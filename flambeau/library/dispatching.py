@@ -21,7 +21,7 @@ from flambeau.core import dtypes
 from flambeau.core.memory_format import contiguous_format
 from flambeau.library import operators
 from flambeau.library.operators import OpOverload
-from flambeau.library.schema import NumberOrTensor
+from flambeau.library.schema_types import NumberOrTensor
 from flambeau.ops.record import Op
 from flambeau.ops.spelling import respelled
 from flambeau.tensor import Tensor
@@ -289,7 +289,6 @@ def _reshape(input: Tensor, *shape: Any) -> Any:
     if input.is_contiguous():
         return A.view.default(input, size)
     return A._unsafe_view.default(A.clone.default(input), size)
-
 
 
 def _slice(input: Tensor, dim: int, start: int | None, stop: int | None, step: int | None) -> Any:

@@ -18,7 +18,8 @@ from typing import Any
 
 from flambeau import dispatch
 from flambeau.library.keys import AUTOGRAD, DispatchKey, excluded
-from flambeau.library.schema import Argument, FunctionSchema, ListType, OptionalType, TensorType
+from flambeau.library.schema import Argument, FunctionSchema
+from flambeau.library.schema_types import ListType, OptionalType, TensorType
 from flambeau.tensor import overriding
 from flambeau.tensor.overriding import state
 from flambeau.tensor.watching import tensors_in

@@ -1,4 +1,4 @@
-"""``torch.ops.torchvision``: torchvision's operators, by the records of :mod:`flambeau.ops.regions`.
+"""``torch.ops.torchvision``: torchvision's operators, by the records of :mod:`flambeau.ops.regions` and :mod:`flambeau.ops.deformable`.
 
 torchvision brings a compiled library for PyTorch, which is not loaded; it finds these in its place, and registers gradients,
 shapes and casts of its own for them.
@@ -13,7 +13,7 @@ from flambeau.autograd import enable_grad, grad
 from flambeau.library import operators
 from flambeau.library.rotated import box_iou_rotated
 from flambeau.library.schema import parse_schema
-from flambeau.ops import regions
+from flambeau.ops import deformable, regions
 from flambeau.tensor import Tensor
 
 _BOX = "Tensor input, Tensor rois, float spatial_scale, SymInt pooled_height, SymInt pooled_width"
@@ -55,7 +55,7 @@ def _ps_roi_pool_backward(
 def _deform_conv2d_backward(g: Tensor, *args: Any) -> tuple:
     given = [t.detach().requires_grad_() for t in args[:5]]
     with enable_grad():
-        found = grad(regions.deform_conv2d(*given, *args[5:]), given, g, allow_unused=True)
+        found = grad(deformable.deform_conv2d(*given, *args[5:]), given, g, allow_unused=True)
     return tuple(t.new_zeros(t.shape) if d is None else d for t, d in zip(given, found, strict=True))
 
 
@@ -76,7 +76,7 @@ _OPERATORS: dict[str, Callable] = {
     f"_ps_roi_align_backward({_BACK.format('Tensor channel_mapping, ', 'int sampling_ratio, ')}) -> Tensor": _ps_roi_align_backward,
     f"ps_roi_pool({_BOX}) -> (Tensor, Tensor)": _tuple(regions.ps_roi_pool),
     f"_ps_roi_pool_backward({_BACK.format('Tensor channel_mapping, ', '')}) -> Tensor": _ps_roi_pool_backward,
-    f"deform_conv2d({_DEFORM}) -> Tensor": regions.deform_conv2d,
+    f"deform_conv2d({_DEFORM}) -> Tensor": deformable.deform_conv2d,
     f"_deform_conv2d_backward(Tensor grad, {_DEFORM}) -> (Tensor, Tensor, Tensor, Tensor, Tensor)": _deform_conv2d_backward,
     "box_iou_rotated(Tensor boxes1, Tensor boxes2) -> Tensor": box_iou_rotated,
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor": _refused("qnms"),

@@ -17,8 +17,8 @@ from flambeau.nn import _rnn
 from flambeau.nn import functional as functional_
 from flambeau.nn.utils.weight_norm import norm_except_dim as norm_of_slices
 from flambeau.ops.embedding import _bag_numbers, _renormalise
-from flambeau.ops.normalization import _move, _unbiased
-from flambeau.ops.random import feature_dropout
+from flambeau.ops.normalization_batch import _move, _unbiased
+from flambeau.ops.random_dropout import feature_dropout
 from flambeau.ops.record import ErrorSample, Sample, composite, registry
 from flambeau.ops.wrong_tensors import type_name
 from flambeau.tensor import Tensor

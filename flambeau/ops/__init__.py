@@ -8,13 +8,14 @@ from typing import Any
 from flambeau.ops.record import registry
 
 FAMILIES = (
-    "joining", "views", "parts", "conversion", "creation", "ranges", "indexing", "gather",
-    "division", "arithmetic", "comparison", "logic", "rounding", "elementary", "trigonometric", "complexes", "error_functions",
+    "joining", "rearranging", "views", "parts", "conversion", "creation", "patterns", "ranges", "indexing", "gather",
+    "division", "arithmetic", "powers", "comparison", "logic", "rounding", "elementary", "trigonometric", "complexes", "error_functions",
     "gamma_functions", "bessel_functions", "airy", "orthogonal_polynomials", "rectifiers", "activation", "softmax",
-    "reduction", "products", "extremes", "statistics", "norms", "scan", "sorting", "counting", "hashing", "segments", "matmul", "linear",
-    "contraction", "linalg", "matrix_powers", "factorizations", "ldl", "spectra", "tensor_equations",
-    "fft", "stft", "spectral_windows", "copies", "distance", "padding", "resize", "unfold", "pooling_adaptive", "pooling_fractional", "loss_ctc",
-    "grouped", "random", "loss", "loss_classes", "loss_margin", "embedding", "normalization", "convolution", "pooling", "vision", "grids",
+    "reduction", "reduction_extremes", "products", "extremes", "statistics", "order_statistics", "norms", "scan", "sorting", "counting", "hashing", "segments", "vector_products", "matmul", "linear",
+    "contraction", "contraction_einsum", "linalg", "matrix_powers", "factorization_cholesky", "factorization_lu", "factorization_qr", "ldl", "eigenvalues", "singular_values", "tensor_equations",
+    "fft", "fft_frequencies", "stft", "spectral_windows", "copies", "distance", "padding", "resize", "unfold", "pooling_adaptive", "pooling_fractional", "loss_ctc",
+    "grouped", "random", "random_dropout", "loss_distances", "loss_likelihoods", "loss_classes", "loss_margin", "embedding",
+    "normalization", "normalization_layer", "normalization_batch", "convolution", "pooling", "vision", "grids",
     "attention", "recurrent",
 )  # fmt: skip
 

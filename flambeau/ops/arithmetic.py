@@ -1,9 +1,7 @@
-"""Arithmetic: sums, products, quotients and powers."""
+"""Arithmetic: sums, products, quotients, blends."""
 
 from __future__ import annotations
 
-import cmath
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,12 +10,11 @@ from flambeau import dispatch
 from flambeau.core import dtypes
 from flambeau.core.dtypes import c_name
 from flambeau.core.errors import describe
-from flambeau.core.scalars import factor, fitting
+from flambeau.core.scalars import factor
 from flambeau.ops import layouts, samples
-from flambeau.ops.comparison import where
 from flambeau.ops.complexes import conj_of
-from flambeau.ops.division import both_integer, floored_quotient, truncated_divide
-from flambeau.ops.numerics import in_double, select
+from flambeau.ops.division import floored_quotient, truncated_divide
+from flambeau.ops.numerics import select
 from flambeau.ops.record import ErrorSample, Sample, by_number, by_tensor, composite, pointwise
 from flambeau.ops.refusals import NOT_FLOATING, refuse
 from flambeau.ops.rounding import trunc
@@ -26,11 +23,11 @@ if TYPE_CHECKING:
     from flambeau.tensor.types import Number, Tensor
 
 
-def _is_bool(x) -> bool:
+def is_bool(x) -> bool:
     return x._dtype is dtypes.bool if isinstance(x, dispatch.Tensor) else x.__class__ is bool
 
 
-def _is_integral(x) -> bool:
+def is_integral(x) -> bool:
     """Whether a tensor or number is of an integer type or bool."""
     return x._dtype.kind < dtypes.FLOATING if isinstance(x, dispatch.Tensor) else isinstance(x, (int, np.integer))
 
@@ -97,8 +94,8 @@ def sub(input: Tensor, other: Tensor | Number | complex, *, alpha: Number | comp
 
 
 def _refuse_bools(input, other) -> None:
-    if _is_bool(other) or _is_bool(input):
-        if _is_bool(other) and _is_bool(input):
+    if is_bool(other) or is_bool(input):
+        if is_bool(other) and is_bool(input):
             raise RuntimeError(
                 "Subtraction, the `-` operator, with two bool tensors is not supported. "
                 "Use the `^` or `logical_xor()` operator instead."
@@ -231,163 +228,6 @@ def reciprocal(input: Tensor):
     return (input,), {}
 
 
-# --- powers --------------------------------------------------------------------------------------------------
-
-
-def _power(x, y):
-    if not isinstance(y, np.ndarray):
-        # The exponents that have kernels of their own, with their own rounding, in PyTorch.
-        if y == 2:
-            return x * x
-        if y == 3:
-            return x * x * x
-        if y == 1:
-            return x
-        if isinstance(x, np.ndarray) and x.dtype.kind == "f":
-            if y == 0.5:
-                return np.sqrt(x)
-            if y == -0.5:
-                return 1 / np.sqrt(x)
-            if y == -1:
-                return 1 / x
-            if y == -2:
-                return 1 / (x * x)
-    elif both_integer(x, y) and y.dtype.kind == "i" and (y < 0).any():
-        odd = y % 2 != 0
-        fraction = select(np.equal(x, 1), 1, select(np.equal(x, -1), select(odd, -1, 1), 0))
-        return select(y < 0, fraction, np.power(x, np.maximum(y, 0)))
-    return in_double(np.power)(x, y)
-
-
-def _lower_power(b, x, y):
-    if isinstance(x, (int, float)):
-        return b.pow(b.const(x, b.result), y)
-    special = {2: b.mul(x, x), 3: b.mul(b.mul(x, x), x), 1: x}
-    if not isinstance(y, (int, float)):
-        return b.pow(x, y)
-    if y in special:
-        return special[y]
-    if b.result.is_floating_point:
-        powers = {
-            0.5: b.sqrt,
-            -0.5: lambda x: b.div(1, b.sqrt(x)),
-            -1: lambda x: b.div(1, x),
-            -2: lambda x: b.div(1, b.mul(x, x)),
-        }
-        return powers[y](x) if y in powers else b.pow(x, y)
-    return b.refuse("integer powers")
-
-
-def _grad_of_base(g, input, exponent):
-    if not isinstance(exponent, dispatch.Tensor):
-        if exponent == 0:
-            return g * 0
-        return g * conj_of(exponent * input ** (exponent - 1))
-    return where(exponent == 0, 0, g * conj_of(exponent * input ** (exponent - 1)))
-
-
-def _grad_of_exponent(g, out, input, exponent):
-    if not isinstance(input, dispatch.Tensor):
-        if input == 0:
-            return where(_nonnegative(exponent), 0, g * float("-inf") * out)
-        if isinstance(input, complex) or out._dtype.kind == dtypes.COMPLEX:
-            return g * conj_of(out * cmath.log(input))
-        return g * conj_of(out * (math.log(input) if input > 0 else math.nan))
-    base = input.to(out._dtype) if out._dtype.kind == dtypes.COMPLEX else input  # a negative base has a logarithm there
-    return where((input == 0) & _nonnegative(exponent), 0, g * conj_of(out * base.log()))
-
-
-def _nonnegative(x):
-    return (x.real >= 0) & (x.imag == 0) if x._dtype.kind == dtypes.COMPLEX else x >= 0
-
-
-@pointwise(
-    lower=_lower_power,
-    static=True,
-    kernel=_power,
-    tensors="input exponent",
-    grad={"input": _grad_of_base, "exponent": _grad_of_exponent},
-    overload=lambda inputs, attrs: (not isinstance(inputs[0], dispatch.Tensor)) + isinstance(inputs[1], dispatch.Tensor),
-    inplace=True,
-    out=True,
-    samples=lambda make: [
-        *samples.binary(low=0.5, high=2.0)(make),
-        *(Sample(make(3, low=0.5, high=2.0), n) for n in (0, 1, 2, 3, 0.5, -0.5, -1, -2, 2.7)),
-        Sample(2.0, make(3)),
-    ],
-    errors=lambda make: [ErrorSample(RuntimeError, "Integers to negative integer powers", (make(3) > 0).long(), -1)],
-)
-def pow_(input: Tensor | Number | complex, exponent: Tensor | Number | complex):
-    """Element-wise power :math:`input^{exponent}`. Either argument may be a number.
-
-    >>> import flambeau as torch
-    >>> torch.pow(torch.tensor([1.0, 2.0, 3.0]), 2)
-    tensor([1., 4., 9.])
-    """
-    if _is_integral(exponent) and _is_integral(input):
-        if not isinstance(exponent, dispatch.Tensor):
-            exponent = fitting(exponent, dispatch.result_type(input, exponent)) if exponent >= 0 else exponent
-        if not isinstance(exponent, dispatch.Tensor) and exponent < 0:
-            raise RuntimeError(
-                "Integers to negative integer powers are not allowed: "
-                f"the exponent is {exponent}; make the base floating-point, for example with .float()"
-            )
-        if _is_bool(input) and _is_bool(exponent) and isinstance(exponent, dispatch.Tensor):
-            refuse("pow", input, exponent, kinds=(dtypes.BOOLEAN,))
-    return (input, exponent), {}
-
-
-@composite(inplace=True, out=True, samples=samples.unary())
-def square(input: Tensor) -> Tensor:
-    """Element-wise :math:`input^2`."""
-    return pow_(input, 2)
-
-
-def _in_double(x):
-    """A tensor or number as ``float64`` or ``complex128``."""
-    if isinstance(x, dispatch.Tensor):
-        return x.to(dtypes.complex128 if x._dtype.kind == dtypes.COMPLEX else dtypes.float64)
-    return x if isinstance(x, complex) else float(x)
-
-
-@composite(
-    inplace=True,
-    out="same",
-    samples=lambda make: [*samples.binary(low=0.5, high=2.0)(make), Sample(2.0, make(3))],
-)
-def float_power(input: Tensor | Number | complex, exponent: Tensor | Number | complex) -> Tensor:
-    """Element-wise power, computed and returned in ``float64`` (``complex128`` for complex arguments)."""
-    return pow_(_in_double(input), _in_double(exponent))
-
-
-@pointwise(
-    lower=lambda b, x: b.sqrt(x),
-    kernel=np.sqrt,
-    result="float",
-    grad={"input": lambda g, out: g / (2 * conj_of(out))},
-    inplace=True,
-    out=True,
-    samples=samples.unary(low=0.5, high=3.0),
-)
-def sqrt(input: Tensor):
-    r"""Element-wise :math:`\sqrt{input}`; NaN for negative real numbers."""
-    return (input,), {}
-
-
-@pointwise(
-    lower=lambda b, x: b.div(1, b.sqrt(x)),
-    kernel=lambda x: 1 / np.sqrt(x),
-    result="float",
-    grad={"input": lambda g, out: -0.5 * g * conj_of(out**3)},
-    inplace=True,
-    out=True,
-    samples=samples.unary(low=0.5, high=3.0),
-)
-def rsqrt(input: Tensor):
-    r"""Element-wise :math:`1 / \sqrt{input}`."""
-    return (input,), {}
-
-
 # --- blends --------------------------------------------------------------------------------------------------
 
 
@@ -464,7 +304,7 @@ def addcdiv(
     value: Number | complex = 1,
 ):
     r"""Element-wise :math:`input + value \times tensor1 / tensor2`; not for a quotient of integers."""
-    if _is_integral(tensor1) and _is_integral(tensor2):
+    if is_integral(tensor1) and is_integral(tensor2):
         raise RuntimeError(
             "Integer division with addcdiv is no longer supported, and in a future release addcdiv will perform a true "
             "division of tensor1 and tensor2: make one of them floating-point, for example with .float()"

@@ -11,9 +11,9 @@ from flambeau import dispatch
 from flambeau.core import dtypes
 from flambeau.ops.joining import cat
 from flambeau.ops.linear import linear
-from flambeau.ops.matmul import require_tensors
 from flambeau.ops.padding import pad
-from flambeau.ops.random import functional_dropout as dropout
+from flambeau.ops.product_helpers import require_tensors
+from flambeau.ops.random_dropout import functional_dropout as dropout
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 
 if TYPE_CHECKING:

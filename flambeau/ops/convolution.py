@@ -14,7 +14,7 @@ from flambeau.ops import convolution_kernels as kernels
 from flambeau.ops import convolution_volumes as volumes
 from flambeau.ops import layouts
 from flambeau.ops.complexes import conj_of
-from flambeau.ops.matmul import require_tensors
+from flambeau.ops.product_helpers import require_tensors
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 from flambeau.ops.refusals import refuse
 from flambeau.ops.windows import per_dim

@@ -10,7 +10,7 @@ from flambeau import dispatch
 from flambeau.core import dtypes
 from flambeau.core.dtypes import scalar_name
 from flambeau.core.size import broadcast_shapes
-from flambeau.ops.matmul import require_tensors
+from flambeau.ops.product_helpers import require_tensors
 from flambeau.ops.record import ErrorSample, Sample, composite
 
 if TYPE_CHECKING:

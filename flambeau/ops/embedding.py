@@ -11,8 +11,8 @@ from flambeau.core import dtypes
 from flambeau.core.dtypes import scalar_name
 from flambeau.core.errors import describe, warn
 from flambeau.ops.limits import is_index_of
-from flambeau.ops.matmul import require_tensors
 from flambeau.ops.numerics import all_below
+from flambeau.ops.product_helpers import require_tensors
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 
 if TYPE_CHECKING:

@@ -22,9 +22,7 @@ from flambeau.ops.record import ErrorSample, Sample, composite, op
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from flambeau.core.dtypes import dtype
-    from flambeau.core.memory_format import layout
-    from flambeau.tensor.types import Device, Tensor
+    from flambeau.tensor.types import Tensor
 
 _ADJOINT_NORM = {"backward": "forward", "forward": "backward", "ortho": "ortho"}
 
@@ -47,7 +45,7 @@ def _c2c(input: Tensor, dim: int, norm, forward):
     return input.shape, input.dtype, (input,), {"dim": dim, "norm": norm, "forward": forward}
 
 
-def _half(n: int) -> int:
+def half_of(n: int) -> int:
     return n // 2 + 1
 
 
@@ -66,7 +64,7 @@ def _r2c_gradient(g, input_shape, dim, norm):
 def _r2c(input: Tensor, dim: int, norm):
     """Real to the half of the spectrum, along the last of ``dim``, that determines the rest."""
     shape = list(input.shape)
-    shape[dim[-1]] = _half(shape[dim[-1]])
+    shape[dim[-1]] = half_of(shape[dim[-1]])
     return tuple(shape), input.dtype.to_complex(), (input,), {"dim": dim, "norm": norm}
 
 
@@ -186,7 +184,7 @@ def _from_half(name: str, input, s, dim, norm, conjugate: bool = False):
     n = sizes[-1] if sizes[-1] != -1 else 2 * (input.shape[dims[-1]] - 1)
     if n < 1:
         raise RuntimeError(f"Invalid number of data points ({n}) specified")
-    input = _resized(input, dims, [*sizes[:-1], _half(n)])
+    input = _resized(input, dims, [*sizes[:-1], half_of(n)])
     return _c2r(input.conj_physical() if conjugate else input, dims, norm, n)
 
 
@@ -425,77 +423,3 @@ def ihfft2(
     Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.ihfft2.html
     """
     return ihfftn(input, s, dim, norm)
-
-
-# --- frequencies ---------------------------------------------------------------------------------------------
-
-
-def _frequencies(counts: np.ndarray, n: int, d: float, dtype, device, requires_grad):
-    dtype = dtype or dtypes.get_default_dtype()
-    return finish((counts * (1.0 / (n * d))).astype(dtype.np), dtype, device, requires_grad)
-
-
-@composite(name="fft.fftfreq", out=True)
-def fftfreq(
-    n: int,
-    d: float = 1.0,
-    *,
-    dtype: dtype | None = None,
-    layout: layout | None = None,
-    device: Device = None,
-    requires_grad: bool = False,
-):
-    """The frequencies of the elements of :func:`fft.fft` of ``n`` samples ``d`` apart; negative ones stand last.
-
-    >>> import flambeau as torch
-    >>> torch.fft.fftfreq(4)
-    tensor([ 0.0000,  0.2500, -0.5000, -0.2500])
-
-    Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.fftfreq.html
-    """
-    return _frequencies(np.fft.ifftshift(np.arange(n) - n // 2), n, d, dtype, device, requires_grad)
-
-
-@composite(name="fft.rfftfreq", out=True)
-def rfftfreq(
-    n: int,
-    d: float = 1.0,
-    *,
-    dtype: dtype | None = None,
-    layout: layout | None = None,
-    device: Device = None,
-    requires_grad: bool = False,
-):
-    """The frequencies of the elements of :func:`fft.rfft` of ``n`` samples ``d`` apart.
-
-    Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.rfftfreq.html
-    """
-    return _frequencies(np.arange(_half(n)), n, d, dtype, device, requires_grad)
-
-
-def _shift_samples(make):
-    return [Sample(make(5)), Sample(make(3, 4), dim=0), Sample(make(2, 3, 4), dim=(0, 2))]
-
-
-def _shifted(input, dim, half):
-    dims = range(input.dim()) if dim is None else (dim,) if isinstance(dim, int) else dim
-    dims = [wrap_dim(d, input.dim()) for d in dims]
-    return input.roll([half(input.shape[d]) for d in dims], dims) if dims else input.clone()
-
-
-@composite(name="fft.fftshift", samples=_shift_samples)
-def fftshift(input: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
-    """Moves frequency 0 to the middle.
-
-    Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.fftshift.html
-    """
-    return _shifted(input, dim, lambda n: n // 2)
-
-
-@composite(name="fft.ifftshift", samples=_shift_samples)
-def ifftshift(input: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
-    """The inverse of :func:`fft.fftshift`.
-
-    Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.ifftshift.html
-    """
-    return _shifted(input, dim, lambda n: (n + 1) // 2)

@@ -16,7 +16,7 @@ from flambeau.core.results import return_type
 from flambeau.core.size import broadcast_shapes
 from flambeau.ops import layouts
 from flambeau.ops.linalg import LinAlgError, require_matrix, require_square, square_errors
-from flambeau.ops.matmul import require_tensors
+from flambeau.ops.product_helpers import require_tensors
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from flambeau.core.dtypes import scalar_name
 from flambeau.core.results import return_type
 from flambeau.core.size import broadcast_shapes
 from flambeau.ops import layouts
-from flambeau.ops.matmul import conjugate_transpose
+from flambeau.ops.product_helpers import conjugate_transpose
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flambeau import dispatch
-from flambeau.ops.matmul import addmm, as_rows, bmm, mm, require_tensors, sizes
+from flambeau.ops.matmul import addmm, as_rows, bmm, mm
+from flambeau.ops.product_helpers import require_tensors, sizes
 from flambeau.ops.record import ErrorSample, Sample, composite
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from flambeau.core.dtypes import scalar_name
 from flambeau.ops.activation import logsigmoid
 from flambeau.ops.limits import is_index_of
 from flambeau.ops.linear import linear
-from flambeau.ops.loss import checked_reduction, reduced
-from flambeau.ops.matmul import require_tensors
+from flambeau.ops.loss_reductions import checked_reduction, reduced
 from flambeau.ops.numerics import all_below
+from flambeau.ops.product_helpers import require_tensors
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 from flambeau.ops.refusals import NOT_FLOATING, refuse
 

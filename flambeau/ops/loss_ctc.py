@@ -8,7 +8,7 @@ import numpy as np
 
 from flambeau import dispatch
 from flambeau.core import dtypes
-from flambeau.ops.loss import checked_reduction
+from flambeau.ops.loss_reductions import checked_reduction
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 
 if TYPE_CHECKING:

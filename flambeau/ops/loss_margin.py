@@ -11,7 +11,7 @@ from flambeau.ops import (
     loss_ctc,  # noqa: F401  (the loss that is left)
 )
 from flambeau.ops.distance import pairwise_distance
-from flambeau.ops.loss import checked_reduction, paired, per_element, reduced, reducing
+from flambeau.ops.loss_reductions import checked_reduction, paired, per_element, reduced, reducing
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 
 if TYPE_CHECKING:

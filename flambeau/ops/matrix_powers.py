@@ -18,7 +18,7 @@ from flambeau.ops.linalg import (
     square_errors,
     square_samples,
 )
-from flambeau.ops.matmul import conjugate_transpose
+from flambeau.ops.product_helpers import conjugate_transpose
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 
 if TYPE_CHECKING:

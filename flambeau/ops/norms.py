@@ -16,7 +16,7 @@ from flambeau.ops.comparison import where
 from flambeau.ops.linalg import inv_ex, require_matrix, require_square
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 from flambeau.ops.reduction import accurate_sum, reduced_shape, restore, wrap_dims
-from flambeau.ops.spectra import svdvals
+from flambeau.ops.singular_values import svdvals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

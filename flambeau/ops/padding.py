@@ -9,7 +9,7 @@ import numpy as np
 from flambeau.core.errors import describe
 from flambeau.core.scalars import fitting
 from flambeau.ops import layouts
-from flambeau.ops.matmul import require_tensors
+from flambeau.ops.product_helpers import require_tensors
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 from flambeau.ops.windows import padded
 

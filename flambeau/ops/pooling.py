@@ -13,7 +13,7 @@ import numpy as np
 
 from flambeau.core import dtypes
 from flambeau.ops import layouts
-from flambeau.ops.matmul import require_tensors
+from flambeau.ops.product_helpers import require_tensors
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 from flambeau.ops.refusals import refuse
 from flambeau.ops.windows import padded, per_dim, tap

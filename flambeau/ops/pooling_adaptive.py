@@ -11,8 +11,8 @@ import numpy as np
 from flambeau.core import dtypes
 from flambeau.ops import layouts
 from flambeau.ops.creation import refuse_too_many
-from flambeau.ops.matmul import require_tensors
 from flambeau.ops.pooling import avg_pool1d, avg_pool2d, avg_pool3d, max_pool_grad, max_pooled
+from flambeau.ops.product_helpers import require_tensors
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 from flambeau.ops.refusals import NOT_FLOATING, refuse
 from flambeau.ops.windows import per_dim, require_elements

@@ -13,7 +13,7 @@ from flambeau.core.size import wrap_dim
 from flambeau.ops import layouts
 from flambeau.ops.ranking import FEW, picked, places, places_at, ranks, stable_order
 from flambeau.ops.record import ErrorSample, Sample, composite, op
-from flambeau.ops.reduction import pick, select_check, selected_gradient
+from flambeau.ops.reduction_extremes import pick, select_check, selected_gradient
 from flambeau.ops.refusals import no_derivative, refuse, refuse_complex
 from flambeau.ops.selection import topk_places
 

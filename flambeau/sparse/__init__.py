@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 import flambeau
-from flambeau.sparse import rules
+from flambeau.sparse import products, rules
 from flambeau.sparse.creation import sparse_coo_tensor
 from flambeau.sparse.legacy import (
     BFloat16Tensor,
@@ -47,7 +47,7 @@ def mm(mat1: Tensor, mat2: Tensor, reduce: str | None = None) -> Tensor:
     if not isinstance(mat1, SparseTensor) and not isinstance(mat2, SparseTensor):
         return flambeau.mm(mat1, mat2)
     if reduce in (None, "sum"):
-        return rules.mm(mat1, mat2)
+        return products.mm(mat1, mat2)
     if reduce not in ("mean", "amax", "amin"):
         raise RuntimeError(f"reduce argument must be either sum, mean, amax or amin, got {reduce}")
     c: Any = mat1.to_coo()  # type: ignore[attr-defined]
@@ -59,7 +59,7 @@ def mm(mat1: Tensor, mat2: Tensor, reduce: str | None = None) -> Tensor:
 
 def addmm(mat: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """``beta * mat + alpha * (mat1 @ mat2)`` with a sparse ``mat1``."""
-    return rules.addmm(mat, mat1, mat2, beta=beta, alpha=alpha)
+    return products.addmm(mat, mat1, mat2, beta=beta, alpha=alpha)
 
 
 def sum(input: Tensor, dim: Any = None, dtype: Any = None) -> Tensor:

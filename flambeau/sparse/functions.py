@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from flambeau.sparse.rules import mm
+from flambeau.sparse.products import mm
 from flambeau.sparse.tensor import SparseTensor, from_dense
 from flambeau.tensor import Tensor
 

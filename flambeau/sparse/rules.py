@@ -15,7 +15,7 @@ from flambeau.sparse.tensor import SparseTensor, _make, added_rows, compressed, 
 from flambeau.tensor.interception import rules_in
 from flambeau.tensor.tensor import Tensor
 
-__all__ = ["apply", "getitem", "log_softmax", "mm", "softmax", "total"]
+__all__ = ["apply", "getitem", "log_softmax", "softmax", "total"]
 
 RULES: dict[str, Callable] = {}
 IN_PLACE: dict[str, Callable] = {}
@@ -41,10 +41,10 @@ def apply(function: Any, args: tuple, kwargs: dict) -> Any:
     return out._take(result) if isinstance(out, SparseTensor) else out.copy_(result)
 
 
-_rule = rules_in(RULES)
+rule = rules_in(RULES)
 
 
-def _sparse(x: Any) -> bool:
+def is_sparse(x: Any) -> bool:
     return isinstance(x, SparseTensor)
 
 
@@ -82,14 +82,14 @@ for _name in (
     _on_values(_name, linear=False)
 
 
-@_rule("detach")
+@rule("detach")
 def _detach(x: SparseTensor) -> Tensor:
     return x.detach()
 
 
-@_rule("pow")
+@rule("pow")
 def _pow(x: Any, exponent: Any) -> Tensor:
-    if _sparse(exponent) or isinstance(exponent, Tensor) and exponent.dim():
+    if is_sparse(exponent) or isinstance(exponent, Tensor) and exponent.dim():
         raise NotImplementedError("pow of sparse tensors takes a number as exponent")
     if not float(exponent) > 0:
         raise RuntimeError("pow of a sparse tensor takes an exponent greater than 0: the others are not zero at zero")
@@ -97,7 +97,7 @@ def _pow(x: Any, exponent: Any) -> Tensor:
     return x._with(x._v**exponent)  # type: ignore[attr-defined]
 
 
-@_rule("zeros_like", "empty_like")
+@rule("zeros_like", "empty_like")
 def _zeros_like(x: SparseTensor, *, dtype: Any = None, layout: Any = None, **settings: Any) -> Tensor:
     if layout is strided:
         return flambeau.zeros(x.shape, dtype=dtype or x.dtype)
@@ -115,25 +115,25 @@ IN_PLACE["zero"] = IN_PLACE["Tensor.zero"] = _zero_
 
 
 def _is_number(x: Any) -> bool:
-    return not isinstance(x, Tensor) or not _sparse(x) and not x.dim()
+    return not isinstance(x, Tensor) or not is_sparse(x) and not x.dim()
 
 
 def _multiplied(name: str) -> Callable:
     function = getattr(flambeau, name)
 
     def rule(a: Any, b: Any, **kwargs: Any) -> Tensor:
-        if _sparse(a) and _is_number(b):
+        if is_sparse(a) and _is_number(b):
             return a._with(function(a._v, b, **kwargs))  # type: ignore[no-any-return]
         if name == "mul" and _is_number(a):
             return b._with(function(a, b._v))  # type: ignore[no-any-return]
         if name != "mul":
-            if _sparse(a) and not _sparse(b):
+            if is_sparse(a) and not is_sparse(b):
                 x = _coalesced(a)
                 return x._with(function(x._v, _at(b, x), **kwargs))
             raise RuntimeError("Sparse division requires a scalar or zero-dim dense tensor divisor (got shape " f"{list(b.shape)} for divisor)")
-        if _sparse(a) and _sparse(b):
+        if is_sparse(a) and is_sparse(b):
             return _product(a, b)
-        x, dense = (a, b) if _sparse(a) else (b, a)
+        x, dense = (a, b) if is_sparse(a) else (b, a)
         x = _coalesced(x)
         return x._with(x._v * _at(dense, x))  # type: ignore[no-any-return]
 
@@ -169,13 +169,13 @@ def _product(a: SparseTensor, b: SparseTensor) -> Tensor:
     return made if kind is sparse_coo else made.to_compressed(kind)
 
 
-@_rule("add")
+@rule("add")
 def _add(a: Any, b: Any, *, alpha: Any = 1) -> Tensor:
     if not isinstance(a, Tensor) or not isinstance(b, Tensor):
         raise RuntimeError("add(sparse, dense) is not supported: a number is added to a dense tensor. Use .to_dense() first")
-    if _sparse(a) and _sparse(b):
+    if is_sparse(a) and is_sparse(b):
         return _sum_of_two(a, b, alpha)
-    if _sparse(a):
+    if is_sparse(a):
         if a._kind is not sparse_coo:
             return a.to_dense() + b * alpha
         raise RuntimeError("add(sparse, dense) is not supported. Use add(dense, sparse) instead.")
@@ -199,18 +199,18 @@ def _sum_of_two(a: SparseTensor, b: SparseTensor, alpha: Any) -> Tensor:
     return made if kind is sparse_coo else made.to_compressed(kind)
 
 
-@_rule("sub", "subtract")
+@rule("sub", "subtract")
 def _sub(a: Any, b: Any, *, alpha: Any = 1) -> Tensor:
     return _add(a, b, alpha=-alpha)  # type: ignore[no-any-return]
 
 
-@_rule("rsub")
+@rule("rsub")
 def _rsub(a: Any, b: Any, *, alpha: Any = 1) -> Tensor:
     return _sub(b, a, alpha=alpha)  # type: ignore[no-any-return]
 
 
 def _add_(x: Any, y: Any, *, alpha: Any = 1) -> Tensor:
-    if _sparse(x):
+    if is_sparse(x):
         return x._take(_add(x, y, alpha=alpha))  # type: ignore[no-any-return]
     c = y.to_coo()
     sizes = c.shape[: c.sparse_dim()]
@@ -226,7 +226,7 @@ IN_PLACE["sub"] = IN_PLACE["subtract"] = lambda x, y, *, alpha=1: _add_(x, y, al
 
 
 def _copy_(x: Any, y: Any, non_blocking: bool = False) -> Tensor:
-    if not _sparse(x):
+    if not is_sparse(x):
         raise RuntimeError("copy_() between dense and sparse Tensors is not implemented! Found self type = torch.FloatTensor and src type = torch.sparse.FloatTensor")
     return x._take(y if y.dtype is x.dtype else y._with(y._v.to(x.dtype)))  # type: ignore[no-any-return]
 
@@ -234,28 +234,28 @@ def _copy_(x: Any, y: Any, non_blocking: bool = False) -> Tensor:
 IN_PLACE["copy"] = IN_PLACE["Tensor.copy"] = _copy_
 
 
-@_rule("eq", "ne", "lt", "gt", "le", "ge")
+@rule("eq", "ne", "lt", "gt", "le", "ge")
 def _compare(*args: Any) -> Tensor:
     raise NotImplementedError("comparisons of sparse tensors: use .to_dense()")
 
 
-@_rule("equal")
+@rule("equal")
 def _equal(a: Any, b: Any) -> bool:
-    if not _sparse(a) or not _sparse(b) or a._kind is not b._kind or a.shape != b.shape:
+    if not is_sparse(a) or not is_sparse(b) or a._kind is not b._kind or a.shape != b.shape:
         return False
     x, y = a.to_coo().coalesce(), b.to_coo().coalesce()
     return flambeau.equal(x._parts[0], y._parts[0]) and flambeau.equal(x._v, y._v)
 
 
-@_rule("allclose")
+@rule("allclose")
 def _allclose(a: Any, b: Any, *args: Any, **kwargs: Any) -> bool:
-    return flambeau.allclose(*[x.to_dense() if _sparse(x) else x for x in (a, b)], *args, **kwargs)
+    return flambeau.allclose(*[x.to_dense() if is_sparse(x) else x for x in (a, b)], *args, **kwargs)
 
 
 # --- sums -----------------------------------------------------------------------------------------------------
 
 
-@_rule("sum")
+@rule("sum")
 def total(x: SparseTensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """The sum of all elements, or over some dims: sparse where sparse dims are left."""
     if dim is None or dim == () or dim == []:
@@ -282,27 +282,27 @@ def total(x: SparseTensor, dim: Any = None, keepdim: bool = False, *, dtype: Any
     return made if kind is sparse_coo or made.sparse_dim() != 2 else made.to_compressed(kind)
 
 
-@_rule("mean")
+@rule("mean")
 def _mean(x: SparseTensor, *, dtype: Any = None) -> Tensor:
     return x._v.sum(dtype=dtype) / x.numel()
 
 
-@_rule("norm", "linalg.norm", "linalg.vector_norm")
+@rule("norm", "linalg.norm", "linalg.vector_norm")
 def _norm(x: SparseTensor, p: Any = "fro", *args: Any, **kwargs: Any) -> Tensor:
     return flambeau.linalg.vector_norm(_coalesced(x)._v, 2 if p in ("fro", None) else p)
 
 
-@_rule("any")
+@rule("any")
 def _any(x: SparseTensor) -> Tensor:
     return _coalesced(x)._v.any()
 
 
-@_rule("count_nonzero")
+@rule("count_nonzero")
 def _count(x: SparseTensor) -> Tensor:
     return flambeau.count_nonzero(_coalesced(x)._v)
 
 
-@_rule("amax")
+@rule("amax")
 def _amax(x: SparseTensor, *args: Any, **kwargs: Any) -> Tensor:
     return x.to_dense().amax(*args, **kwargs)
 
@@ -310,7 +310,7 @@ def _amax(x: SparseTensor, *args: Any, **kwargs: Any) -> Tensor:
 # --- shapes ---------------------------------------------------------------------------------------------------
 
 
-@_rule("transpose", "swapaxes", "swapdims")
+@rule("transpose", "swapaxes", "swapdims")
 def _transpose(x: SparseTensor, dim0: int, dim1: int) -> Tensor:
     order = list(range(x.dim()))
     a, b = wrap_dim(dim0, x.dim()), wrap_dim(dim1, x.dim())
@@ -318,14 +318,14 @@ def _transpose(x: SparseTensor, dim0: int, dim1: int) -> Tensor:
     return _permute(x, order)  # type: ignore[no-any-return]
 
 
-@_rule("t")
+@rule("t")
 def _t(x: SparseTensor) -> Tensor:
     if x.dim() > 2:
         raise RuntimeError(f"t() expects a tensor with <= 2 sparse and 0 dense dimensions, but got {x.sparse_dim()} sparse and {x.dense_dim()} dense dimensions")
     return x if x.dim() < 2 else _permute(x, [1, 0])  # type: ignore[no-any-return]
 
 
-@_rule("permute")
+@rule("permute")
 def _permute(x: SparseTensor, *dims: Any) -> Tensor:
     order = [wrap_dim(d, x.dim()) for d in (dims[0] if len(dims) == 1 and not isinstance(dims[0], int) else dims)]
     if order == list(range(x.dim())):
@@ -340,8 +340,8 @@ def _permute(x: SparseTensor, *dims: Any) -> Tensor:
     return _make(sparse_coo, (x._parts[0][flambeau.tensor(order[:n])],), values, shape, False)
 
 
-@_rule("select", "Tensor.select")
-def _select(x: SparseTensor, dim: int, index: int) -> Tensor:
+@rule("select", "Tensor.select")
+def select(x: SparseTensor, dim: int, index: int) -> Tensor:
     dim = wrap_dim(dim, x.dim())
     index = int(index)
     if not -x.shape[dim] <= index < x.shape[dim]:
@@ -360,7 +360,7 @@ def _select(x: SparseTensor, dim: int, index: int) -> Tensor:
     return coo(c._parts[0][rows][:, there], values, shape, c._is_coalesced)
 
 
-@_rule("index_select", "Tensor.index_select")
+@rule("index_select", "Tensor.index_select")
 def _index_select(x: SparseTensor, dim: int, index: Tensor) -> Tensor:
     dim = wrap_dim(dim, x.dim())
     kind, c = x._kind, x.to_coo()
@@ -381,12 +381,12 @@ def _index_select(x: SparseTensor, dim: int, index: Tensor) -> Tensor:
     return made if kind is sparse_coo else made.to_compressed(kind)
 
 
-@_rule("narrow", "Tensor.narrow", "narrow_copy")
+@rule("narrow", "Tensor.narrow", "narrow_copy")
 def _narrow(x: SparseTensor, dim: int, start: int, length: int) -> Tensor:
     return _index_select(x, dim, flambeau.arange(start, start + length))  # type: ignore[no-any-return]
 
 
-@_rule("unsqueeze")
+@rule("unsqueeze")
 def _unsqueeze(x: SparseTensor, dim: int) -> Tensor:
     dim = wrap_dim(dim, x.dim() + 1)
     c = x.to_coo()
@@ -397,23 +397,23 @@ def _unsqueeze(x: SparseTensor, dim: int) -> Tensor:
     return coo(flambeau.cat([c._parts[0][:dim], zeros, c._parts[0][dim:]]), c._v, shape, c._is_coalesced)
 
 
-@_rule("squeeze")
+@rule("squeeze")
 def _squeeze(x: SparseTensor, dim: Any = None) -> Tensor:
     c = x.to_coo()
     dims = [d for d in range(c.dim()) if c.shape[d] == 1] if dim is None else [d for d in [wrap_dim(dim, c.dim())] if c.shape[d] == 1]
     for d in reversed(dims):
-        c = _select(c, d, 0)  # type: ignore[assignment]
+        c = select(c, d, 0)  # type: ignore[assignment]
     return c
 
 
-@_rule("reshape", "Tensor.reshape", "view", "Tensor.view", "flatten")
+@rule("reshape", "Tensor.reshape", "view", "Tensor.view", "flatten")
 def _reshape(*args: Any, **kwargs: Any) -> Tensor:
     raise RuntimeError("reshape is not implemented for sparse tensors: use .to_dense() first")
 
 
-@_rule("cat", "concat", "concatenate")
+@rule("cat", "concat", "concatenate")
 def _cat(tensors: Any, dim: int = 0, **kwargs: Any) -> Tensor:
-    if not all(map(_sparse, tensors)):
+    if not all(map(is_sparse, tensors)):
         raise RuntimeError("Concatenating sparse tensors, but a dense tensor was found among them")
     first = tensors[0].to_coo()
     dim = wrap_dim(dim, first.dim())
@@ -444,7 +444,7 @@ def _cat(tensors: Any, dim: int = 0, **kwargs: Any) -> Tensor:
     return coo(flambeau.cat(parts, 1), flambeau.cat(values), shape)
 
 
-@_rule("stack")
+@rule("stack")
 def _stack(tensors: Any, dim: int = 0, **kwargs: Any) -> Tensor:
     return _cat([_unsqueeze(t, dim) for t in tensors], dim)  # type: ignore[no-any-return]
 
@@ -465,105 +465,17 @@ def getitem(x: SparseTensor, key: Any) -> Tensor:
         elif isinstance(k, slice):
             start, stop, step = k.indices(out.shape[dim])
             if (start, stop, step) != (0, out.shape[dim], 1):
-                out = _index_select(out, dim, flambeau.arange(start, max(start, stop), step)) if _sparse(out) else out[(slice(None),) * dim + (k,)]
+                out = _index_select(out, dim, flambeau.arange(start, max(start, stop), step)) if is_sparse(out) else out[(slice(None),) * dim + (k,)]
             dim += 1
         elif isinstance(k, Tensor) and k.dim() == 1:
             picked = k.nonzero().reshape(-1) if k.dtype is dtypes.bool else k
-            out = _index_select(out, dim, picked) if _sparse(out) else out.index_select(dim, picked)
+            out = _index_select(out, dim, picked) if is_sparse(out) else out.index_select(dim, picked)
             dim += 1
         elif hasattr(k, "__index__"):
-            out = _select(out, dim, k.__index__()) if _sparse(out) else out.select(dim, k.__index__())
+            out = select(out, dim, k.__index__()) if is_sparse(out) else out.select(dim, k.__index__())
         else:
             raise NotImplementedError(f"indexing a sparse tensor with a {type(k).__name__}")
     return out  # type: ignore[no-any-return]
-
-
-# --- products -------------------------------------------------------------------------------------------------
-
-
-def _times_dense(a: SparseTensor, b: Tensor) -> Tensor:
-    """A sparse matrix (m, k) times a dense one (k, n)."""
-    c = a.to_coo()
-    if c.sparse_dim() != 2 or c.dense_dim():
-        raise RuntimeError(f"mm: expected a sparse matrix with 2 sparse dims, but got {c.sparse_dim()} sparse and {c.dense_dim()} dense dims")
-    rows, columns = c._parts[0][0], c._parts[0][1]
-    dtype = flambeau.promote_types(c.dtype, b.dtype)
-    terms = c._v.to(dtype).unsqueeze(1) * b.to(dtype).index_select(0, columns)
-    return added_rows(terms, rows, c.shape[0])
-
-
-def mm(a: Any, b: Any) -> Tensor:
-    """The product of two matrices, of which one or both are sparse."""
-    if a.dim() != 2 or b.dim() != 2:
-        raise RuntimeError(f"mm: expected 2D tensors, but got {a.dim()}D and {b.dim()}D tensors")
-    if a.shape[1] != b.shape[0]:
-        raise RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({a.shape[0]}x{a.shape[1]} and {b.shape[0]}x{b.shape[1]})")
-    if _sparse(a) and _sparse(b):
-        return _times_sparse(a, b)
-    if _sparse(a):
-        return _times_dense(a, b)
-    return _times_dense(b.t(), a.t()).t().contiguous()
-
-
-def _times_sparse(a: SparseTensor, b: SparseTensor) -> Tensor:
-    """Each element of ``a`` times the row of ``b`` that it meets."""
-    kind = a._kind
-    x, y = a.to_coo().coalesce(), b.to_coo().coalesce()
-    left, right = x._parts[0]._array(), y._parts[0]._array()
-    begins = np.searchsorted(right[0], np.arange(b.shape[0] + 1))
-    counts = np.diff(begins)[left[1]]
-    mine = np.repeat(np.arange(left.shape[1]), counts)
-    starts = np.repeat(begins[left[1]] - np.concatenate([[0], np.cumsum(counts)[:-1]]), counts) if len(mine) else np.zeros(0, np.int64)
-    theirs = np.arange(len(mine)) + starts
-    values = x._v[from_array(mine)] * y._v[from_array(theirs)]
-    places = np.stack([left[0][mine], right[1][theirs]]) if len(mine) else np.zeros((2, 0), np.int64)
-    made = coo(from_array(places), values, (a.shape[0], b.shape[1])).coalesce()
-    return made if kind is sparse_coo else made.to_compressed(kind)
-
-
-@_rule("mm", "matmul", "mv")
-def _matmul(a: Any, b: Any) -> Tensor:
-    if a.dim() == 2 and b.dim() == 1:
-        if _sparse(b):
-            raise NotImplementedError("a matrix times a sparse vector: use .to_dense()")
-        if a.shape[1] != b.shape[0]:
-            raise RuntimeError(f"size mismatch, got input ({a.shape[0]}x{a.shape[1]}), vec ({b.shape[0]})")
-        return _times_dense(a, b.unsqueeze(1)).squeeze(1)
-    if a.dim() == 2 and b.dim() == 2:
-        return mm(a, b)
-    if a.dim() == 3 and _sparse(a):
-        return _bmm(a, b)  # type: ignore[no-any-return]
-    if a.dim() == 1 and b.dim() == 2 and not _sparse(a):
-        return mm(a.unsqueeze(0), b).squeeze(0)
-    if _sparse(a) and b.dim() > 2:
-        return flambeau.stack([_matmul(a, m) for m in b.reshape(-1, *b.shape[-2:])]).reshape(*b.shape[:-2], a.shape[0], b.shape[-1])
-    raise NotImplementedError(f"matmul of tensors with {a.dim()} and {b.dim()} dims, one of them sparse")
-
-
-@_rule("bmm")
-def _bmm(a: Any, b: Any) -> Tensor:
-    if not _sparse(a):
-        return _bmm(b.transpose(1, 2), a.transpose(1, 2)).transpose(1, 2)  # type: ignore[no-any-return]
-    return flambeau.stack([mm(_select(a, 0, i), b[i]) for i in range(a.shape[0])])
-
-
-@_rule("addmm", "Tensor.addmm")
-def addmm(input: Any, mat1: Any, mat2: Any, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
-    """``beta * input + alpha * mat1 @ mat2``."""
-    product = mm(mat1, mat2)
-    product = product if alpha == 1 else product * alpha
-    if _sparse(product) and not _sparse(input):
-        product = product.to_dense()
-    scaled = input if beta == 1 else input * beta
-    return scaled + product if not _sparse(scaled) or _sparse(product) else product + scaled.to_dense()
-
-
-@_rule("nn.functional.linear")
-def _linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
-    rows = input if input.dim() == 2 else input.reshape(-1, input.shape[-1])
-    out = mm(rows, weight.t())
-    out = out if bias is None else out + bias
-    return out if input.dim() == 2 else out.reshape(*input.shape[:-1], weight.shape[0])
 
 
 # --- softmax --------------------------------------------------------------------------------------------------
@@ -596,13 +508,13 @@ def _softmax(x: SparseTensor, dim: int, dtype: Any, log: bool) -> Tensor:
     return coo(c._parts[0], shifted - sums.log() if log else powers / sums, c.shape, True)
 
 
-@_rule("softmax", "nn.functional.softmax")
+@rule("softmax", "nn.functional.softmax")
 def softmax(x: SparseTensor, dim: int, dtype: Any = None) -> Tensor:
     """Softmax over the elements that are there."""
     return _softmax(x, dim, dtype, False)
 
 
-@_rule("log_softmax", "nn.functional.log_softmax")
+@rule("log_softmax", "nn.functional.log_softmax")
 def log_softmax(x: SparseTensor, dim: int, dtype: Any = None) -> Tensor:
     """Its logarithm."""
     return _softmax(x, dim, dtype, True)

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from flambeau.nn import functional as F
+from flambeau.nn.modules._losses import _WeightedLoss
 from flambeau.nn.modules.linear import Linear
-from flambeau.nn.modules.loss import _WeightedLoss
 from flambeau.tensor import Tensor
 
 __all__ = ["LinearCrossEntropyLoss", "LinearCrossEntropyOptions"]

@@ -11,13 +11,14 @@ from flambeau.autograd import is_grad_enabled
 from flambeau.core import dtypes
 from flambeau.nn import functional as F
 from flambeau.nn import init
-from flambeau.nn.modules.activation import GELU, ReLU
+from flambeau.nn.modules.activation import GELU
 from flambeau.nn.modules.attention import MultiheadAttention
 from flambeau.nn.modules.container import ModuleList
 from flambeau.nn.modules.dropout import Dropout
 from flambeau.nn.modules.linear import Linear
 from flambeau.nn.modules.module import Module
 from flambeau.nn.modules.normalization import LayerNorm
+from flambeau.nn.modules.rectifiers import ReLU
 from flambeau.tensor import Tensor
 
 __all__ = [
