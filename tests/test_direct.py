@@ -193,6 +193,12 @@ EXPRESSIONS = [
     lambda t, x, y: [kept.tolist() for kept in _both(x * y)],
     lambda t, x, y: (x.to(torch.int64) + 3).tolist(),
     lambda t, x, y: x.argmax().item(),
+    lambda t, x, y: x.sort()[1].tolist(),  # NumPy computes these
+    lambda t, x, y: [kept.tolist() for kept in x.topk(3)],
+    lambda t, x, y: (x.median().item(), x.kthvalue(2)[0].item()),
+    lambda t, x, y: torch.searchsorted(x.cumsum(0), y).tolist(),
+    lambda t, x, y: torch.linalg.eigvalsh(torch.outer(x, x)).tolist(),
+    lambda t, x, y: x.sort()[0].msort().tolist(),
 ]
 
 
@@ -224,6 +230,30 @@ def test_little_traces_take_the_short_way(mode):
         (x * y).sum().item()
     assert torch.engine_stats()["hits"] == before + 5
     assert sorted(way.plan.runs - runs for way, runs in ways.items())[-1] == 5
+
+
+def test_what_numpy_computes_takes_the_short_way(mode):
+    if mode != "compiled" or config.guard:
+        pytest.skip("as above")
+    x = torch.randn(7)
+    for _ in range(4):
+        x.sort()[0].tolist()
+    ways = {way: way.plan.runs for known in short.ways.values() for way in known if way.order is not None}
+    results = [x.sort() for _ in range(3)]
+    for values, indices in results:
+        assert x[indices].tolist() == values.tolist() == sorted(x.tolist())
+    for _ in range(5):
+        x.sort()[0].tolist()
+    assert 5 in [way.plan.runs - runs for way, runs in ways.items()]
+
+
+def test_numpy_refuses_on_the_short_way_what_it_refuses_elsewhere():
+    good, bad = torch.eye(3), torch.zeros(3, 3)
+    for _ in range(6):
+        assert torch.linalg.cholesky(good).diagonal().tolist() == [1.0, 1.0, 1.0]
+    with pytest.raises(RuntimeError):
+        torch.linalg.cholesky(bad).tolist()
+    assert torch.linalg.cholesky(good).diagonal().tolist() == [1.0, 1.0, 1.0]
 
 
 def test_whoever_sees_a_result_gets_it():

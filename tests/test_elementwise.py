@@ -158,6 +158,23 @@ def test_integers_by_zero():
         assert not math.isfinite(f(torch.tensor([1.0]), 0.0).item())
 
 
+@pytest.mark.parametrize("pending", [False, True])
+@pytest.mark.parametrize("f", [torch.floor_divide, torch.remainder, torch.fmod, lambda a, b: torch.div(a, b, rounding_mode="trunc")])
+def test_integers_by_zero_after_many_by_others(f, pending):
+    """Calls that repeat are not looked at in full, but their divisors are."""
+    a = torch.tensor([7, -7])
+
+    def by(n):
+        return f(a, torch.tensor([1, n]) * 1 if pending else n).tolist()
+
+    by_three = by(3)
+    assert all(by(3) == by_three for _ in range(6))
+    with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+        by(0)
+    assert by(3) == by_three
+    assert f(a, 2.0).dtype == torch.float32
+
+
 def test_integer_powers():
     base = torch.tensor([2, 1, -1, 3])
     assert (base ** torch.tensor([-1, -2, -3, 2])).tolist() == [0, 1, -1, 9]

@@ -5,6 +5,8 @@ takes many times as long as they do. So a plan of that kind is also known by the
 is until its results are there: nothing is taken, and so there is nothing to lose if a signal handler raises on the way, or runs
 the trace itself. The kernels run in one native call (see :func:`flambeau.engine.cpu.compiler.launcher`), which also tells them where
 values are. Then nodes become leaves, all of them between two calls of Python's, where nobody else runs.
+
+A trace of which NumPy computes everything (a sort and what takes its results apart) is as little: there its functions are called.
 """
 
 from __future__ import annotations
@@ -19,8 +21,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from flambeau.core import config
+from flambeau.core.errors import is_passing
 from flambeau.engine import graph
-from flambeau.engine.graph import NO_ATTRS, Node, trace
+from flambeau.engine.graph import NO_ATTRS, PROJECT, EngineOp, Node, trace
+from flambeau.engine.interpreter import compute
 from flambeau.engine.trace import Trace, kind_of
 
 if TYPE_CHECKING:
@@ -61,15 +65,19 @@ class Way:
     ``kept``        which nodes somebody sees, and ``outputs``: what these get
     ``numbers``     which inputs kernels take as numbers; behind these come the ``fixed`` ones
     ``fault``       where kernels note that they refuse their values
+    ``order``       where NumPy computes all nodes: the order in which it does
     """
 
-    __slots__ = ("_memory", "alone", "code", "fault", "fixed", "kept", "launch", "numbers", "outputs", "plan", "references", "wanted")
+    __slots__ = (
+        "_memory", "alone", "code", "fault", "fixed", "kept", "launch", "numbers", "order", "outputs", "plan", "references", "wanted",
+    )  # fmt: skip
 
     def __init__(self, plan: Plan, trace: Trace) -> None:
         from flambeau.engine.cpu.compiler import launcher
 
         structure, kept = trace.key
         self.plan, self.launch, self.fault = plan, launcher(), plan.fault
+        self.order = None if plan.all_native else plan.calls
         inputs = list(chain.from_iterable(map(_inputs, trace.nodes)))
         numbered = {node: i for i, node in enumerate(trace.nodes)}
         slots: dict[Node, int] = {}
@@ -93,7 +101,8 @@ class Way:
         places = [i for i, is_kept in enumerate(kept) if is_kept]
         outputs = [Output(i, tuple(trace.nodes[i].shape), trace.nodes[i].dtype.np) for i in places]
         self.outputs = outputs
-        self._lay_out(len(slots), places)
+        if self.order is None:
+            self._lay_out(len(slots), places)
 
     def _lay_out(self, leaves: int, places: list[int]) -> None:
         """Makes arguments of its own, since those of the plan are told only of what has changed since it ran last."""
@@ -154,20 +163,26 @@ def run() -> bool:
         else:
             outputs = way.outputs
             first = outputs[0]
-            value = np.empty(first.shape, first.dtype)
-            given.append(value)
-            if len(outputs) > 1:
-                values = [value, *[np.empty(shape, dtype) for _, shape, dtype in outputs[1:]]]
-                given += values[1:]
-            for place in way.numbers:
-                given.append(inputs[place])
-            if way.fixed:
-                given += way.fixed
-            if way.launch(way.code, *given) is not None:
-                return False
-            if 1 in way.fault:  # it has refused its values: the interpreter says why
-                way.fault[:] = array("q", [0] * len(way.fault))
-                return False
+            if way.order is not None:
+                values = _by_numpy(way, nodes, given)
+                if not values:
+                    return False
+                value = values[0]
+            else:
+                value = np.empty(first.shape, first.dtype)
+                given.append(value)
+                if len(outputs) > 1:
+                    values = [value, *[np.empty(shape, dtype) for _, shape, dtype in outputs[1:]]]
+                    given += values[1:]
+                for place in way.numbers:
+                    given.append(inputs[place])
+                if way.fixed:
+                    given += way.fixed
+                if way.launch(way.code, *given) is not None:
+                    return False
+                if 1 in way.fault:  # it has refused its values: the interpreter says why
+                    way.fault[:] = array("q", [0] * len(way.fault))
+                    return False
             way.plan.runs += 1
             others: Any = ()
             if len(outputs) > 1:  # in one call, which no code of Python's interrupts
@@ -184,18 +199,40 @@ def run() -> bool:
     return False
 
 
+def _by_numpy(way: Way, nodes: list[Node], read: list) -> list[np.ndarray]:
+    """The values of the outputs, by the meaning of the nodes in NumPy; none where one cannot be computed: the interpreter says why."""
+    if any([value.__class__ is not np.ndarray for value in read]):  # one that could not be computed
+        return []
+    values: dict[Node, Any] = {}
+    with np.errstate(all="ignore"):
+        for number in way.order:  # type: ignore[union-attr]
+            node = nodes[number]
+            args = [x if x.__class__ is not Node else x.value if x.op is None else values[x] for x in node.inputs]
+            try:
+                values[node] = args[0][node.attrs["index"]] if node.op is PROJECT else compute(node, args)
+            except Exception as error:
+                if not isinstance(error, MemoryError) and is_passing(error, node.op.kernel):
+                    raise
+                return []
+    return [values[nodes[number]] for number, _, _ in way.outputs]
+
+
 def note(plan: Plan, trace: Trace) -> None:
     """Remembers the short way of a trace whose plan is about to run, if there is one."""
-    if not plan.all_native or len(plan.calls) != 1 or trace.targets or len(trace.nodes) > MOST or config.guard:
-        return
-    if not 0 < sum(trace.key[1]) <= KEPT:
+    if trace.targets or len(trace.nodes) > MOST or config.guard or not 0 < sum(trace.key[1]) <= KEPT:
         return
     if not trace.nodes or not trace.nodes[0].inputs:
         return
-    values = [*trace.nodes, *trace.leaves]
-    if any([x.dtype.__class__ is tuple for x in values]) or sum([prod(x.shape) for x in values]) > LITTLE:
+    kept = {i for i, is_kept in enumerate(trace.key[1]) if is_kept}
+    if any([x.dtype.__class__ is tuple for x in [*trace.leaves, *[trace.nodes[i] for i in kept]]]):
         return
-    if set(plan.dynamic) - {~slot for slot in range(len(trace.leaves))} != {i for i, kept in enumerate(trace.key[1]) if kept}:
+    if sum([prod(x.shape) for x in [*trace.nodes, *trace.leaves] if x.dtype.__class__ is not tuple]) > LITTLE:
+        return
+    if plan.all_native:
+        told = set(plan.dynamic) - {~slot for slot in range(len(trace.leaves))}
+        if len(plan.calls) != 1 or told != kept or any([x.dtype.__class__ is tuple for x in trace.nodes]):
+            return
+    elif not kept <= set(plan.calls) or not all([_is_computed_by_numpy(i, plan, trace) for i in plan.calls]):
         return
     kinds = tuple(map(_kind, trace.nodes))
     like = kinds if len(kinds) > 1 else kinds[0], getattr(trace.nodes[0].inputs[0], "shape", None)
@@ -207,3 +244,11 @@ def note(plan: Plan, trace: Trace) -> None:
     if len(known) >= MAX_LIKE:
         del known[0]
     known.append(Way(plan, trace))
+
+
+def _is_computed_by_numpy(call, plan: Plan, trace: Trace) -> bool:
+    """Whether a call of a plan is the node that has been recorded, as NumPy computes it on values as they lie in memory."""
+    if call.__class__ is not int or call >= len(trace.nodes):
+        return False
+    op = trace.nodes[call].op
+    return op is plan.nodes[call].op and (op is PROJECT or op.__class__ is not EngineOp)

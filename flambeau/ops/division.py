@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from flambeau import dispatch
 from flambeau.core import dtypes
 from flambeau.ops import samples
 from flambeau.ops.limits import can_divide
@@ -57,9 +58,21 @@ def _fmod(x, y):
     return np.fmod(x, y)
 
 
+def _verify(inputs: tuple, attrs: dict) -> bool:
+    """Whether it is known that no integer is divided by 0."""
+    for x in inputs:
+        if isinstance(x, float) or isinstance(x, dispatch.Tensor) and x._dtype.kind >= dtypes.FLOATING:
+            return True
+    divisor = inputs[1]
+    if not isinstance(divisor, dispatch.Tensor):
+        return bool(divisor)
+    values = dispatch.known(divisor)
+    return values is not None and bool(values.all())
+
+
 def _expand_division(lower):
     def expand(e, x, y):
-        if e.node.dtype.kind != dtypes.FLOATING:
+        if e.node.op.checked and e.node.dtype.kind != dtypes.FLOATING:
             e.check(lambda b, x, y: b.eq(y, 0), x, y)
         return e.map(lower, x, y)
 
@@ -89,6 +102,7 @@ def _integers_by_zero(make):
     backward_name="NotImplemented",
     checked=True,
     sure=can_divide,
+    verify=_verify,
     inplace=True,
     out=True,
     samples=samples.binary(low=0.6, high=0.9, number=0.4),
@@ -113,6 +127,7 @@ def floor_divide(input: Tensor, other: Tensor | Number | complex):
     backward_name="DivBackward2",
     checked=True,
     sure=can_divide,
+    verify=_verify,
     method=False,
     errors=_integers_by_zero,
 )
@@ -129,6 +144,7 @@ def floored_quotient(input: Tensor, other: Tensor | Number | complex):
     name="_truncated_divide",
     checked=True,
     sure=can_divide,
+    verify=_verify,
     method=False,
     errors=_integers_by_zero,
 )
@@ -146,6 +162,7 @@ def truncated_divide(input: Tensor, other: Tensor | Number | complex):
     grad={"input": lambda g: g, "other": lambda g, input, other: -g * floored_quotient(input, other)},
     checked=True,
     sure=can_divide,
+    verify=_verify,
     inplace=True,
     out=True,
     samples=samples.binary(low=0.6, high=0.9, number=0.4),
@@ -169,6 +186,7 @@ def remainder(input: Tensor | Number | complex, other: Tensor | Number | complex
     grad={"input": lambda g: g, "other": lambda g, input, other: -g * trunc(input / other)},
     checked=True,
     sure=can_divide,
+    verify=_verify,
     inplace=True,
     out=True,
     samples=samples.binary(low=0.6, high=0.9, number=0.4),

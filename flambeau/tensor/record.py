@@ -267,10 +267,13 @@ def _finish(op, inputs: tuple, nodes: tuple, attrs: dict, shape, dtype, order=No
         result = in_order(Node(op, nodes, attrs, reordered(shape, order), dtype), order)
     if op.checked:
         node = result._storage.node
-        may_fail(node)
-        if op.sure is not None and not op.sure(nodes) and not config.values_unknown:
-            run_pending(node)
-            del node
+        if op.verify is not None and not config.values_unknown and op.verify(inputs, attrs):
+            node.op = op.verified
+        else:
+            may_fail(node)
+            if op.sure is not None and not op.sure(nodes) and not config.values_unknown:
+                run_pending(node)
+        del node
     if grad_mode.enabled and op.grads:
         dispatch.attach(op, result, inputs, attrs)
     if config.eager or len(graph.trace) >= config.max_pending_nodes:
