@@ -23,7 +23,7 @@ import numpy as np
 from flambeau.core import config
 from flambeau.core.errors import is_passing
 from flambeau.engine import graph
-from flambeau.engine.graph import NO_ATTRS, PROJECT, EngineOp, Node, trace
+from flambeau.engine.graph import NO_ATTRS, PROJECT, VIEW, EngineOp, Node, trace
 from flambeau.engine.interpreter import compute
 from flambeau.engine.trace import Trace, kind_of
 
@@ -65,19 +65,19 @@ class Way:
     ``kept``        which nodes somebody sees, and ``outputs``: what these get
     ``numbers``     which inputs kernels take as numbers; behind these come the ``fixed`` ones
     ``fault``       where kernels note that they refuse their values
-    ``order``       where NumPy computes all nodes: the order in which it does
+    ``order``       where NumPy computes everything: which nodes, views among them
     """
 
     __slots__ = (
         "_memory", "alone", "code", "fault", "fixed", "kept", "launch", "numbers", "order", "outputs", "plan", "references", "wanted",
     )  # fmt: skip
 
-    def __init__(self, plan: Plan, trace: Trace) -> None:
+    def __init__(self, plan: Plan, trace: Trace, order: list[int] | None) -> None:
         from flambeau.engine.cpu.compiler import launcher
 
         structure, kept = trace.key
         self.plan, self.launch, self.fault = plan, launcher(), plan.fault
-        self.order = None if plan.all_native else plan.calls
+        self.order = order
         inputs = list(chain.from_iterable(map(_inputs, trace.nodes)))
         numbered = {node: i for i, node in enumerate(trace.nodes)}
         slots: dict[Node, int] = {}
@@ -164,7 +164,7 @@ def run() -> bool:
             outputs = way.outputs
             first = outputs[0]
             if way.order is not None:
-                values = _by_numpy(way, nodes, given)
+                values = _values_by_numpy(way, nodes, given)
                 if not values:
                     return False
                 value = values[0]
@@ -199,7 +199,7 @@ def run() -> bool:
     return False
 
 
-def _by_numpy(way: Way, nodes: list[Node], read: list) -> list[np.ndarray]:
+def _values_by_numpy(way: Way, nodes: list[Node], read: list) -> list[np.ndarray]:
     """The values of the outputs, by the meaning of the nodes in NumPy; none where one cannot be computed: the interpreter says why."""
     if any([value.__class__ is not np.ndarray for value in read]):  # one that could not be computed
         return []
@@ -223,7 +223,7 @@ def note(plan: Plan, trace: Trace) -> None:
         return
     if not trace.nodes or not trace.nodes[0].inputs:
         return
-    kept = {i for i, is_kept in enumerate(trace.key[1]) if is_kept}
+    kept, order = {i for i, is_kept in enumerate(trace.key[1]) if is_kept}, None
     if any([x.dtype.__class__ is tuple for x in [*trace.leaves, *[trace.nodes[i] for i in kept]]]):
         return
     if sum([prod(x.shape) for x in [*trace.nodes, *trace.leaves] if x.dtype.__class__ is not tuple]) > LITTLE:
@@ -232,8 +232,10 @@ def note(plan: Plan, trace: Trace) -> None:
         told = set(plan.dynamic) - {~slot for slot in range(len(trace.leaves))}
         if len(plan.calls) != 1 or told != kept or any([x.dtype.__class__ is tuple for x in trace.nodes]):
             return
-    elif not kept <= set(plan.calls) or not all([_is_computed_by_numpy(i, plan, trace) for i in plan.calls]):
-        return
+    else:
+        order = _by_numpy(plan, trace)
+        if not kept <= set(order) or any([trace.nodes[i].op is VIEW for i in kept]):
+            return
     kinds = tuple(map(_kind, trace.nodes))
     like = kinds if len(kinds) > 1 else kinds[0], getattr(trace.nodes[0].inputs[0], "shape", None)
     if any([way.plan is plan for way in ways.get(like, ())]):
@@ -243,12 +245,17 @@ def note(plan: Plan, trace: Trace) -> None:
     known = ways.setdefault(like, [])
     if len(known) >= MAX_LIKE:
         del known[0]
-    known.append(Way(plan, trace))
+    known.append(Way(plan, trace, order))
 
 
-def _is_computed_by_numpy(call, plan: Plan, trace: Trace) -> bool:
-    """Whether a call of a plan is the node that has been recorded, as NumPy computes it on values as they lie in memory."""
-    if call.__class__ is not int or call >= len(trace.nodes):
-        return False
-    op = trace.nodes[call].op
-    return op is plan.nodes[call].op and (op is PROJECT or op.__class__ is not EngineOp)
+def _by_numpy(plan: Plan, trace: Trace) -> list[int]:
+    """Which nodes NumPy computes, in order, and the views that they read; none where a plan does anything else."""
+    nodes, calls = trace.nodes, set(plan.calls)
+    if not all([call.__class__ is int and call < len(nodes) and plan.nodes[call].op is nodes[call].op for call in calls]):
+        return []
+    order = [i for i, node in enumerate(nodes) if i in calls or node.op is VIEW]
+    if any([nodes[i].op.__class__ is EngineOp and nodes[i].op not in (PROJECT, VIEW) for i in order]):
+        return []
+    made = {nodes[i] for i in order}
+    read = [x for node in made for x in node.inputs if x.__class__ is Node]
+    return order if all([x.op is None or x in made for x in read]) else []
