@@ -55,6 +55,13 @@ def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     r"""Element-wise :math:`x` where positive, else :math:`alpha (e^x - 1)`.
 
     Clevert, Unterthiner, Hochreiter (2016), "Fast and accurate deep network learning by exponential linear units".
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.elu(torch.tensor([-1.0, 2.0]))
+    tensor([-0.6321,  2.0000])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.elu.html
     """
     return activate(_elu, input, inplace, alpha)
 
@@ -65,7 +72,14 @@ _SELU_SCALE = 1.0507009873554804934193349852946
 
 @composite(method=False, inplace=True)
 def selu(input: Tensor):
-    """Element-wise self-normalising unit; see :func:`torch.nn.functional.selu`."""
+    """Element-wise self-normalising unit; see :func:`torch.nn.functional.selu`.
+
+    >>> import flambeau as torch
+    >>> torch.selu(torch.tensor([-1.0, 1.0]))
+    tensor([-1.1113,  1.0507])
+
+    Source: PyTorch's operator ``aten::selu``.
+    """
     return _elu(input, _SELU_ALPHA, _SELU_SCALE)
 
 
@@ -74,13 +88,29 @@ def functional_selu(input: Tensor, inplace: bool = False) -> Tensor:
     r"""Element-wise :math:`1.0507 \cdot \mathrm{elu}(x, 1.6733)`, which keeps mean 0 and variance 1.
 
     Klambauer et al. (2017), "Self-normalizing neural networks".
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.selu(torch.tensor([-1.0, 1.0]))
+    tensor([-1.1113,  1.0507])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.selu.html
     """
     return activate(selu, input, inplace)
 
 
 @composite(method=False, inplace=True)
 def celu(input: Tensor, alpha: Number | complex = 1.0):
-    """Element-wise continuously differentiable unit; see :func:`torch.nn.functional.celu`."""
+    """Element-wise continuously differentiable unit; see :func:`torch.nn.functional.celu`.
+
+    Raises ``RuntimeError`` for ``alpha=0``.
+
+    >>> import flambeau as torch
+    >>> torch.celu(torch.tensor([-1.0, 2.0]), alpha=2.0)
+    tensor([-0.7869,  2.0000])
+
+    Source: PyTorch's operator ``aten::celu``.
+    """
     if alpha == 0:
         raise RuntimeError("ZeroDivisionError: alpha cannot be 0 for CELU")
     return _elu(input, alpha, 1.0, 1.0 / alpha)
@@ -91,6 +121,13 @@ def functional_celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) ->
     r"""Element-wise :math:`x` where positive, else :math:`alpha (e^{x / alpha} - 1)`.
 
     Barron (2017), "Continuously differentiable exponential linear units".
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.celu(torch.tensor([-1.0, 2.0]), alpha=2.0)
+    tensor([-0.7869,  2.0000])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.celu.html
     """
     return activate(celu, input, inplace, alpha)
 
@@ -144,6 +181,13 @@ def silu(input: Tensor, inplace: bool = False) -> Tensor:
     r"""Element-wise :math:`x \cdot \sigma(x)`, also called swish.
 
     Elfwing, Uchibe, Doya (2018), "Sigmoid-weighted linear units for neural network function approximation".
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.silu(torch.tensor([-1.0, 0.0, 1.0]))
+    tensor([-0.2689,  0.0000,  0.7311])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.silu.html
     """
     return activate(_silu, input, inplace)
 
@@ -169,7 +213,15 @@ def _lower_softplus(b, x, beta, threshold):
     samples=lambda make: [*samples.unary(-2, 2)(make), Sample(make(3), beta=2.0), Sample(make(3), threshold=-5)],
 )
 def softplus(input: Tensor, beta: Number | complex = 1.0, threshold: Number | complex = 20.0):
-    r"""Element-wise :math:`\frac{1}{beta} \ln(1 + e^{beta \cdot x})`; :math:`x` itself where :math:`beta \cdot x > threshold`."""
+    r"""Element-wise :math:`\frac{1}{beta} \ln(1 + e^{beta \cdot x})`; :math:`x` itself where :math:`beta \cdot x > threshold`.
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.softplus(torch.tensor([-1.0, 0.0, 30.0]))
+    tensor([ 0.3133,  0.6931, 30.0000])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.softplus.html
+    """
     refuse("softplus_cpu", input, kinds=ALL_BUT_FLOATING)
     return (input,), {"beta": float(beta), "threshold": float(threshold)}
 
@@ -209,7 +261,15 @@ def _mish(input: Tensor):
 
 @composite(name="nn.functional.mish", samples=with_inplace())
 def mish(input: Tensor, inplace: bool = False) -> Tensor:
-    r"""Element-wise :math:`x \tanh(\ln(1 + e^x))`. Misra (2019), "Mish: A self regularized non-monotonic activation function"."""
+    r"""Element-wise :math:`x \tanh(\ln(1 + e^x))`. Misra (2019), "Mish: A self regularized non-monotonic activation function".
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.mish(torch.tensor([-1.0, 0.0, 1.0]))
+    tensor([-0.3034,  0.0000,  0.8651])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.mish.html
+    """
     return activate(_mish, input, inplace)
 
 
@@ -289,6 +349,15 @@ def gelu(input: Tensor, approximate: str = "none"):
     ``approximate="tanh"`` computes :math:`\frac{x}{2}(1 + \tanh(\sqrt{2 / \pi}(x + 0.044715 x^3)))`.
 
     Hendrycks, Gimpel (2016), "Gaussian error linear units".
+
+    Raises ``RuntimeError`` for another ``approximate`` than ``"none"`` and ``"tanh"``.
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.gelu(torch.tensor([-1.0, 0.0, 1.0]))
+    tensor([-0.1587,  0.0000,  0.8413])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.gelu.html
     """
     if approximate not in ("none", "tanh"):
         raise RuntimeError(f"approximate argument must be either none or tanh, not {approximate!r}")
@@ -307,14 +376,30 @@ def gelu(input: Tensor, approximate: str = "none"):
     samples=samples.unary(),
 )
 def logsigmoid(input: Tensor):
-    r"""Element-wise :math:`\ln \frac{1}{1 + e^{-x}}`, without overflow on the way."""
+    r"""Element-wise :math:`\ln \frac{1}{1 + e^{-x}}`, without overflow on the way.
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.logsigmoid(torch.tensor([0.0, -1000.0]))
+    tensor([-6.9315e-01, -1.0000e+03])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.logsigmoid.html
+    """
     refuse("log_sigmoid_cpu", input, kinds=ALL_BUT_FLOATING)
     return (input,), {}
 
 
 @composite(name="nn.functional.softsign", samples=samples.unary())
 def softsign(input: Tensor) -> Tensor:
-    r"""Element-wise :math:`\frac{x}{1 + |x|}`."""
+    r"""Element-wise :math:`\frac{x}{1 + |x|}`.
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.softsign(torch.tensor([-1.0, 3.0]))
+    tensor([-0.5000,  0.7500])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.softsign.html
+    """
     return input / (input.abs() + 1)
 
 
@@ -328,6 +413,15 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     r"""Gated linear unit: :math:`a \cdot \sigma(b)`, where :math:`a` and :math:`b` are the halves of ``input`` along ``dim``.
 
     Dauphin et al. (2017), "Language modeling with gated convolutional networks".
+
+    Raises ``RuntimeError`` where ``dim`` has an odd size.
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.glu(torch.tensor([2.0, 3.0, 0.0, 100.0]))
+    tensor([1., 3.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.glu.html
     """
     if not input._shape:
         raise RuntimeError("glu does not support scalars because halving size must be even")

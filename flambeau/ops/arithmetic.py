@@ -68,6 +68,8 @@ def add(input: Tensor, other: Tensor | Number | complex, *, alpha: Number | comp
     >>> import flambeau as torch
     >>> torch.add(torch.tensor([1.0, 2.0]), 1, alpha=10)
     tensor([11., 12.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.add.html
     """
     return (input, other, None if alpha == 1 and alpha is not True else _checked_alpha(input, other, alpha)), {}
 
@@ -88,7 +90,16 @@ def add(input: Tensor, other: Tensor | Number | complex, *, alpha: Number | comp
     ],
 )
 def sub(input: Tensor, other: Tensor | Number | complex, *, alpha: Number | complex = 1):
-    r"""Element-wise difference :math:`input - alpha \times other`. Not for bools: use ``^`` or ``logical_xor``."""
+    r"""Element-wise difference :math:`input - alpha \times other`. Not for bools: use ``^`` or ``logical_xor``.
+
+    Raises ``RuntimeError`` for bools and for an ``alpha`` that the dtype cannot hold.
+
+    >>> import flambeau as torch
+    >>> torch.sub(torch.tensor([5, 7]), 2, alpha=2)
+    tensor([1, 3])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.sub.html
+    """
     _refuse_bools(input, other)
     return (input, other, None if alpha == 1 and alpha is not True else _checked_alpha(input, other, alpha)), {}
 
@@ -117,7 +128,16 @@ def _refuse_bools(input, other) -> None:
     samples=samples.binary(),
 )
 def rsub(input: Tensor, other: Tensor | Number | complex, *, alpha: Number | complex = 1):
-    r"""Element-wise :math:`other - alpha \times input`."""
+    r"""Element-wise :math:`other - alpha \times input`.
+
+    Raises ``RuntimeError`` for bools.
+
+    >>> import flambeau as torch
+    >>> torch.rsub(torch.tensor([1, 2]), 10)
+    tensor([9, 8])
+
+    Source: PyTorch's operator ``aten::rsub``.
+    """
     _refuse_bools(input, other)
     return (input, other, None if alpha == 1 and alpha is not True else _checked_alpha(other, input, alpha)), {}
 
@@ -132,7 +152,16 @@ def rsub(input: Tensor, other: Tensor | Number | complex, *, alpha: Number | com
     samples=samples.unary(),
 )
 def neg(input: Tensor):
-    """Element-wise :math:`-input`."""
+    """Element-wise :math:`-input`.
+
+    Raises ``RuntimeError`` for bools: ``~`` inverts a mask.
+
+    >>> import flambeau as torch
+    >>> torch.neg(torch.tensor([1, -2]))
+    tensor([-1,  2])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.neg.html
+    """
     if input._dtype is dtypes.bool:
         raise RuntimeError(
             "Negation, the `-` operator, on a bool tensor is not supported. "
@@ -157,7 +186,15 @@ def neg(input: Tensor):
     errors=lambda make: [ErrorSample(RuntimeError, "must match the size", make(3), make(4))],
 )
 def mul(input: Tensor, other: Tensor | Number | complex):
-    r"""Element-wise product :math:`input \times other`."""
+    r"""Element-wise product :math:`input \times other`.
+
+    >>> import flambeau as torch
+    >>> torch.mul(torch.tensor([[1], [2]]), torch.tensor([10, 20]))
+    tensor([[10, 20],
+            [20, 40]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.mul.html
+    """
     return (input, other), {}
 
 
@@ -178,7 +215,14 @@ def _grad_of_divisor(g, out, other):
     samples=samples.binary(low=0.5, high=3.0),
 )
 def true_divide(input: Tensor, other: Tensor | Number | complex):
-    """Element-wise quotient :math:`input / other`; integers are divided as floating-point numbers."""
+    """Element-wise quotient :math:`input / other`; integers are divided as floating-point numbers.
+
+    >>> import flambeau as torch
+    >>> torch.true_divide(torch.tensor([7, -7]), 2)
+    tensor([ 3.5000, -3.5000])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.true_divide.html
+    """
     return (input, other), {}
 
 
@@ -199,9 +243,13 @@ def div(input: Tensor, other: Tensor | Number | complex, *, rounding_mode: str |
     ``rounding_mode``: ``None`` (true division, integers give floating-point results), ``"trunc"`` (rounded towards
     zero, as C's integer division) or ``"floor"`` (rounded down, as Python's ``//``).
 
+    Raises ``RuntimeError`` for another ``rounding_mode``, and where an integer is divided by 0 and rounded.
+
     >>> import flambeau as torch
     >>> torch.div(torch.tensor([-7, 7]), 2, rounding_mode="floor")
     tensor([-4,  3])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.div.html
     """
     if rounding_mode is None:
         return true_divide(input, other)
@@ -224,7 +272,14 @@ def div(input: Tensor, other: Tensor | Number | complex, *, rounding_mode: str |
     samples=samples.unary(low=0.5, high=3.0),
 )
 def reciprocal(input: Tensor):
-    """Element-wise :math:`1 / input`; integers give floating-point numbers."""
+    """Element-wise :math:`1 / input`; integers give floating-point numbers.
+
+    >>> import flambeau as torch
+    >>> torch.reciprocal(torch.tensor([2, 4]))
+    tensor([0.5000, 0.2500])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.reciprocal.html
+    """
     return (input,), {}
 
 
@@ -277,7 +332,16 @@ def addcmul(
     *,
     value: Number | complex = 1,
 ):
-    r"""Element-wise :math:`input + value \times tensor1 \times tensor2`; not for bools."""
+    r"""Element-wise :math:`input + value \times tensor1 \times tensor2`; not for bools.
+
+    Raises ``NotImplementedError`` for bools, ``RuntimeError`` for shapes that do not broadcast.
+
+    >>> import flambeau as torch
+    >>> torch.addcmul(torch.tensor([1.0]), torch.tensor([2.0]), torch.tensor([3.0]), value=0.5)
+    tensor([4.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.addcmul.html
+    """
     if all([isinstance(x, dispatch.Tensor) and x._dtype is dtypes.bool for x in (input, tensor1, tensor2)]):
         raise NotImplementedError("\"addcmul_cpu_out\" not implemented for 'Bool'")
     return (input, tensor1, tensor2, _checked_value("addcmul", input, tensor1, tensor2, value)), {}
@@ -303,7 +367,16 @@ def addcdiv(
     *,
     value: Number | complex = 1,
 ):
-    r"""Element-wise :math:`input + value \times tensor1 / tensor2`; not for a quotient of integers."""
+    r"""Element-wise :math:`input + value \times tensor1 / tensor2`; not for a quotient of integers.
+
+    Raises ``RuntimeError`` where ``tensor1`` and ``tensor2`` are both of integers.
+
+    >>> import flambeau as torch
+    >>> torch.addcdiv(torch.tensor([1.0]), torch.tensor([3.0]), torch.tensor([2.0]), value=2)
+    tensor([4.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.addcdiv.html
+    """
     if is_integral(tensor1) and is_integral(tensor2):
         raise RuntimeError(
             "Integer division with addcdiv is no longer supported, and in a future release addcdiv will perform a true "
@@ -350,9 +423,13 @@ def _lower_lerp(b, start, end, weight):
 def lerp(input: Tensor, end: Tensor | Number | complex, weight: Tensor | Number | complex):
     r"""Linear interpolation :math:`input + weight \times (end - input)`; ``weight`` is a tensor or a number.
 
+    Raises ``RuntimeError`` for tensors of different dtypes, ``TypeError`` for an ``end`` that is no tensor.
+
     >>> import flambeau as torch
     >>> torch.lerp(torch.tensor([0.0, 10.0]), torch.tensor([1.0, 20.0]), 0.5)
     tensor([ 0.5000, 15.0000])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.lerp.html
     """
     for name, x in (("end", end), ("weight", weight)):
         if isinstance(x, dispatch.Tensor):

@@ -39,6 +39,8 @@ def eq(input: Tensor, other: Tensor | Number | complex):
     >>> import flambeau as torch
     >>> torch.eq(torch.tensor([1, 2]), 2)
     tensor([False,  True])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.eq.html
     """
     return (input, other), {}
 
@@ -49,7 +51,14 @@ def eq(input: Tensor, other: Tensor | Number | complex):
     samples=samples.binary(),
 )  # fmt: skip
 def ne(input: Tensor, other: Tensor | Number | complex):
-    """Element-wise ``input != other``, as a bool tensor."""
+    """Element-wise ``input != other``, as a bool tensor.
+
+    >>> import flambeau as torch
+    >>> torch.ne(torch.tensor([1, 2]), torch.tensor([1, 3]))
+    tensor([False,  True])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.ne.html
+    """
     return (input, other), {}
 
 
@@ -59,7 +68,14 @@ def ne(input: Tensor, other: Tensor | Number | complex):
     samples=samples.binary(),
 )  # fmt: skip
 def lt(input: Tensor, other: Tensor | Number | complex):
-    """Element-wise ``input < other``, as a bool tensor."""
+    """Element-wise ``input < other``, as a bool tensor.
+
+    >>> import flambeau as torch
+    >>> torch.lt(torch.tensor([1, 2, 3]), 2)
+    tensor([ True, False, False])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.lt.html
+    """
     refuse("lt_cpu", input, other)
     return (input, other), {}
 
@@ -70,7 +86,14 @@ def lt(input: Tensor, other: Tensor | Number | complex):
     samples=samples.binary(),
 )  # fmt: skip
 def le(input: Tensor, other: Tensor | Number | complex):
-    """Element-wise ``input <= other``, as a bool tensor."""
+    """Element-wise ``input <= other``, as a bool tensor.
+
+    >>> import flambeau as torch
+    >>> torch.le(torch.tensor([1, 2, 3]), 2)
+    tensor([ True,  True, False])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.le.html
+    """
     refuse("le_cpu", input, other)
     return (input, other), {}
 
@@ -81,7 +104,14 @@ def le(input: Tensor, other: Tensor | Number | complex):
     samples=samples.binary(),
 )  # fmt: skip
 def gt(input: Tensor, other: Tensor | Number | complex):
-    """Element-wise ``input > other``, as a bool tensor."""
+    """Element-wise ``input > other``, as a bool tensor.
+
+    >>> import flambeau as torch
+    >>> torch.gt(torch.tensor([1, 2, 3]), 2)
+    tensor([False, False,  True])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.gt.html
+    """
     refuse("gt_cpu", input, other)
     return (input, other), {}
 
@@ -92,7 +122,14 @@ def gt(input: Tensor, other: Tensor | Number | complex):
     samples=samples.binary(),
 )  # fmt: skip
 def ge(input: Tensor, other: Tensor | Number | complex):
-    """Element-wise ``input >= other``, as a bool tensor."""
+    """Element-wise ``input >= other``, as a bool tensor.
+
+    >>> import flambeau as torch
+    >>> torch.ge(torch.tensor([1, 2, 3]), 2)
+    tensor([False,  True,  True])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.ge.html
+    """
     refuse("ge_cpu", input, other)
     return (input, other), {}
 
@@ -169,10 +206,14 @@ def where(
     ``input`` and ``other`` may be numbers. With ``condition`` alone: the indices of its nonzero elements, as
     ``torch.nonzero(condition, as_tuple=True)``.
 
+    Raises ``TypeError`` where only one of ``input`` and ``other`` is given.
+
     >>> import flambeau as torch
     >>> x = torch.tensor([-1.0, 2.0])
     >>> torch.where(x > 0, x, 0)
     tensor([0., 2.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.where.html
     """
     if input is None and other is None:
         return condition.nonzero(as_tuple=True)
@@ -212,9 +253,13 @@ def _where_method(self: Any, condition: Tensor, other: Tensor | Number | complex
 def masked_fill(input: Tensor, mask: Tensor, value: Tensor | Number | complex):
     """``input`` with ``value`` (a number or 0-dim tensor) where ``mask``, a bool tensor that broadcasts, holds.
 
+    Raises ``RuntimeError`` for a mask of another dtype and for a value that the dtype cannot hold.
+
     >>> import flambeau as torch
     >>> torch.arange(3).masked_fill(torch.tensor([True, False, False]), 7)
     tensor([7, 1, 2])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.masked_fill.html
     """
     if mask._dtype is not dtypes.bool:
         raise RuntimeError(f"masked_fill_ only supports boolean masks, but got mask with dtype {mask._dtype}")
@@ -281,6 +326,14 @@ def isclose(
     r"""Whether each :math:`|input - other| \le atol + rtol \times |other|`, as a bool tensor.
 
     Equal infinities are close; NaN is close to NaN only with ``equal_nan=True``.
+
+    Raises ``RuntimeError`` for different dtypes and negative tolerances.
+
+    >>> import flambeau as torch
+    >>> torch.isclose(torch.tensor([1.0, 1.0, torch.nan]), torch.tensor([1.000001, 1.1, torch.nan]))
+    tensor([ True, False, False])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.isclose.html
     """
     if not isinstance(other, dispatch.Tensor):
         raise TypeError(f"isclose(): argument 'other' (position 2) must be Tensor, not {describe(other)}")
@@ -297,19 +350,44 @@ def isclose(
 
 @composite
 def allclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False):
-    """Whether all elements are close, as a Python bool; see :func:`isclose`."""
+    """Whether all elements are close, as a Python bool; see :func:`isclose`.
+
+    >>> import flambeau as torch
+    >>> torch.allclose(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 2.0001]))
+    False
+    >>> torch.allclose(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 2.0001]), rtol=1e-3)
+    True
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.allclose.html
+    """
     return bool(isclose(input, other, rtol, atol, equal_nan).all())
 
 
 @composite
 def is_same_size(input: Tensor, other: Tensor):
-    """Whether two tensors are of one shape."""
+    """Whether two tensors are of one shape.
+
+    >>> import flambeau as torch
+    >>> torch.is_same_size(torch.zeros(2, 1), torch.ones(2, 1))
+    True
+
+    Source: PyTorch's operator ``aten::is_same_size``.
+    """
     return input.shape == other.shape
 
 
 @composite
 def equal(input: Tensor, other: Tensor):
-    """Whether two tensors have the same shape and equal elements, as a Python bool."""
+    """Whether two tensors have the same shape and equal elements, as a Python bool.
+
+    >>> import flambeau as torch
+    >>> torch.equal(torch.tensor([1, 2]), torch.tensor([1.0, 2.0]))
+    True
+    >>> torch.equal(torch.tensor([1, 2]), torch.tensor([[1, 2]]))
+    False
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.equal.html
+    """
     return input._shape == other._shape and bool(eq(input, other).all())
 
 
@@ -318,7 +396,14 @@ def equal(input: Tensor, other: Tensor):
 
 @pointwise(lower=lambda b, x: b.ne(x, x), kernel=np.isnan, result="bool", samples=samples.unary())
 def isnan(input: Tensor):
-    """Whether each element is NaN (of a complex number: either part)."""
+    """Whether each element is NaN (of a complex number: either part).
+
+    >>> import flambeau as torch
+    >>> torch.isnan(torch.tensor([1.0, torch.nan]))
+    tensor([False,  True])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.isnan.html
+    """
     return (input,), {}
 
 
@@ -330,20 +415,43 @@ def _lower_infinite(b, x, sign=0):
 
 @pointwise(lower=_lower_infinite, kernel=np.isinf, result="bool", samples=samples.unary())
 def isinf(input: Tensor):
-    """Whether each element is infinite (of a complex number: either part)."""
+    """Whether each element is infinite (of a complex number: either part).
+
+    >>> import flambeau as torch
+    >>> torch.isinf(torch.tensor([1.0, -torch.inf]))
+    tensor([False,  True])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.isinf.html
+    """
     return (input,), {}
 
 
 @pointwise(
     lower=lambda b, x: b.lt(b.abs(x), np.inf) if x.dtype.kind == dtypes.FLOATING else b.eq(x, x), kernel=np.isfinite, result="bool", samples=samples.unary())
 def isfinite(input: Tensor):
-    """Whether each element is neither infinite nor NaN."""
+    """Whether each element is neither infinite nor NaN.
+
+    >>> import flambeau as torch
+    >>> torch.isfinite(torch.tensor([1.0, torch.inf, torch.nan]))
+    tensor([ True, False, False])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.isfinite.html
+    """
     return (input,), {}
 
 
 @pointwise(lower=lambda b, x: _lower_infinite(b, x, 1), kernel=lambda x: x == np.inf, result="bool", out="same", samples=samples.unary())
 def isposinf(input: Tensor):
-    """Whether each element is positive infinity."""
+    """Whether each element is positive infinity.
+
+    Raises ``RuntimeError`` for complex numbers.
+
+    >>> import flambeau as torch
+    >>> torch.isposinf(torch.tensor([torch.inf, -torch.inf]))
+    tensor([ True, False])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.isposinf.html
+    """
     if input._dtype.kind == dtypes.COMPLEX:
         raise RuntimeError("isposinf does not support complex inputs.")
     return (input,), {}
@@ -351,7 +459,16 @@ def isposinf(input: Tensor):
 
 @pointwise(lower=lambda b, x: _lower_infinite(b, x, -1), kernel=lambda x: x == -np.inf, result="bool", out="same", samples=samples.unary())
 def isneginf(input: Tensor):
-    """Whether each element is negative infinity."""
+    """Whether each element is negative infinity.
+
+    Raises ``RuntimeError`` for complex numbers.
+
+    >>> import flambeau as torch
+    >>> torch.isneginf(torch.tensor([torch.inf, -torch.inf]))
+    tensor([False,  True])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.isneginf.html
+    """
     if input._dtype.kind == dtypes.COMPLEX:
         raise RuntimeError("isneginf does not support complex inputs.")
     return (input,), {}
@@ -359,7 +476,14 @@ def isneginf(input: Tensor):
 
 @pointwise(kernel=np.isreal, result="bool", samples=samples.unary())
 def isreal(input: Tensor):
-    """Whether each element's imaginary part is 0."""
+    """Whether each element's imaginary part is 0.
+
+    >>> import flambeau as torch
+    >>> torch.isreal(torch.tensor([1 + 0j, 1j]))
+    tensor([ True, False])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.isreal.html
+    """
     return (input,), {}
 
 
@@ -373,9 +497,13 @@ def isreal(input: Tensor):
 def isin(elements: Tensor | Number | complex, test_elements: Tensor | Number | complex, *, assume_unique: bool = False, invert: bool = False):
     """Whether each of ``elements`` is among ``test_elements`` (with ``invert=True``: is not). One may be a number.
 
+    Raises ``TypeError`` where neither is a tensor.
+
     >>> import flambeau as torch
     >>> torch.isin(torch.tensor([1, 2, 3]), torch.tensor([2, 5]))
     tensor([False,  True, False])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.isin.html
     """
     for x in (elements, test_elements):
         if isinstance(x, dispatch.Tensor):

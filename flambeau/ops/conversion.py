@@ -15,6 +15,7 @@ from flambeau.core.memory_format import channels_last, channels_last_3d, contigu
 from flambeau.core.memory_format import memory_format as memory_format_type
 from flambeau.core.size import broadcast_shapes, memory_order, strides_in_order
 from flambeau.ops import layouts
+from flambeau.ops.documentation import docstring
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 
 if TYPE_CHECKING:
@@ -89,6 +90,13 @@ def _format_of(input) -> memory_format_type:
 def clone(input: Tensor, *, memory_format: memory_format_type | None = None) -> Tensor:
     """A copy with memory of its own; gradients flow through it to ``input``.
 
+    >>> import flambeau as torch
+    >>> x = torch.ones(2)
+    >>> y = x.clone()
+    >>> x[0] = 5
+    >>> y
+    tensor([1., 1.])
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.clone.html
     """
     return _cast_in_order(input, input.dtype, _order(input, memory_format))
@@ -96,7 +104,17 @@ def clone(input: Tensor, *, memory_format: memory_format_type | None = None) -> 
 
 @composite(name="Tensor.contiguous", samples=lambda make: [Sample(make(3, 2).t()), Sample(make(2, 3))])
 def contiguous(input: Tensor, memory_format: memory_format_type | None = None) -> Tensor:
-    """``input`` itself where it is contiguous, else a contiguous copy."""
+    """``input`` itself where it is contiguous, else a contiguous copy.
+
+    Raises ``RuntimeError`` for ``torch.preserve_format``.
+
+    >>> import flambeau as torch
+    >>> x = torch.zeros(2, 3).t()
+    >>> x.is_contiguous(), x.contiguous().is_contiguous()
+    (False, True)
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.contiguous.html
+    """
     if memory_format is preserve_format and not input.is_contiguous():
         raise RuntimeError("preserve memory format is unsupported by the contiguous operator: ask for contiguous_format, or clone()")
     if memory_format is not None and memory_format.orders:
@@ -108,7 +126,8 @@ def contiguous(input: Tensor, memory_format: memory_format_type | None = None) -
 
 @composite(name="Tensor.laid_out_as", method=True)
 def laid_out_as(input: Tensor, like: Any):
-    """A copy of ``input`` with the order of dims in memory that ``like`` of the same shape has."""
+    """A copy of ``input`` with the order of dims in memory that ``like`` of the same shape has.
+    """
     return _cast_in_order(input, input.dtype, memory_order(like.shape, [(like.shape, like.stride())]))
 
 
@@ -133,6 +152,13 @@ def to(
     """``input`` with the given dtype and device: itself where it has them already (unless ``copy``).
 
     Called as ``to(dtype)``, ``to(device, dtype)`` or ``to(other)``.
+
+    Raises ``TypeError`` for other arguments than these.
+
+    >>> import flambeau as torch
+    >>> torch.tensor([1.7, -1.7]).to(torch.int64)
+    tensor([ 1, -1])
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.to.html
     """
     rest = []
@@ -185,7 +211,7 @@ def _conversion(name: str, dtype: dtypes.dtype) -> None:
         return input.to(dtype, memory_format=memory_format)
 
     convert.__name__ = convert.__qualname__ = name
-    convert.__doc__ = f"``input.to({dtype})``."
+    convert.__doc__ = docstring(f"``input.to({dtype})``.", f"Tensor.{name}", f">>> torch.ones(2).{name}().dtype", str(dtype))
     composite(convert, name=f"Tensor.{name}")
 
 
@@ -197,7 +223,18 @@ for _name, _dtype in (
 
 @composite(name="Tensor.type")
 def type_(input: Tensor, dtype: dtype | None = None, non_blocking: bool = False):
-    """The name of the tensor's type, or the tensor converted to ``dtype`` (a dtype or a legacy name)."""
+    """The name of the tensor's type, or the tensor converted to ``dtype`` (a dtype or a legacy name).
+
+    Raises ``ValueError`` for a name that is no tensor type.
+
+    >>> import flambeau as torch
+    >>> torch.ones(2).type()
+    'torch.FloatTensor'
+    >>> torch.ones(2).type(torch.int32)
+    tensor([1, 1], dtype=torch.int32)
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.type.html
+    """
     if dtype is None:
         return f"torch.{'meta.' if input.is_meta else ''}{scalar_name(input.dtype)}Tensor"
     if isinstance(dtype, str):
@@ -210,19 +247,40 @@ def type_(input: Tensor, dtype: dtype | None = None, non_blocking: bool = False)
 
 @composite(name="Tensor.type_as")
 def type_as(input: Tensor, other: Tensor):
-    """``input.to(other.dtype)``."""
+    """``input.to(other.dtype)``.
+
+    >>> import flambeau as torch
+    >>> torch.ones(2).type_as(torch.tensor([1]))
+    tensor([1, 1])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.type_as.html
+    """
     return input.to(other.dtype)
 
 
 @composite(name="Tensor.to_dense")
 def to_dense(input: Tensor, dtype: dtype | None = None, *, masked_grad: bool | None = None):
-    """``input`` itself, or converted to ``dtype``: every tensor is dense."""
+    """``input`` itself, or converted to ``dtype``: every tensor is dense.
+
+    >>> import flambeau as torch
+    >>> torch.ones(2).to_dense()
+    tensor([1., 1.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.to_dense.html
+    """
     return input if dtype is None else input.to(dtype)
 
 
 @composite(name="Tensor.cpu")
 def cpu(input: Tensor, memory_format: memory_format_type | None = None):
-    """``input`` itself where it is on the CPU, and in that memory format."""
+    """``input`` itself where it is on the CPU, and in that memory format.
+
+    >>> import flambeau as torch
+    >>> torch.ones(2).cpu().device
+    device(type='cpu')
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.cpu.html
+    """
     return input.to(devices.CPU, memory_format=memory_format)
 
 
@@ -252,7 +310,15 @@ def _copy(input: Tensor, src: Tensor):
     errors=lambda make: [ErrorSample(RuntimeError, "doesn't match|must match", make(2), make(3))],
 )
 def copy_(input: Tensor, src: Tensor, non_blocking: bool = False):
-    """Writes ``src``'s values into ``input``, broadcast and converted."""
+    """Writes ``src``'s values into ``input``, broadcast and converted.
+
+    >>> import flambeau as torch
+    >>> torch.zeros(2, 2).copy_(torch.tensor([1, 2]))
+    tensor([[1., 2.],
+            [1., 2.]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.copy_.html
+    """
     if not isinstance(src, dispatch.Tensor):
         src = dispatch.wrap(np.asarray(src), None).to(input)
     if broadcast_shapes(input.shape, src.shape) != input.shape:

@@ -12,6 +12,7 @@ from flambeau import dispatch
 from flambeau.core import dtypes
 from flambeau.core.memory_format import contiguous_format
 from flambeau.core.size import wrap_dim
+from flambeau.ops.documentation import docstring
 from flambeau.ops.record import ErrorSample, Op, Sample, composite, registry
 
 if TYPE_CHECKING:
@@ -37,9 +38,9 @@ _VIEWS = {
     "view_as_real": "view_as_real",
 }  # fmt: skip
 _SAMPLES = {
-    "as_strided": ((2, 2), (2, 1), 1), "expand": ((2, 2, 3),), "narrow": (1, 1, 2), "permute": ((1, 0),), "select": (1, 2),
-    "split": (1,), "split_with_sizes": ((1, 2), 1), "transpose": (0, 1), "unfold": (1, 2, 1), "unsqueeze": (0,),
-    "view": ((3, 2),), "diagonal": (), "squeeze": (), "t": (), "unbind": (),
+    "as_strided": ((2, 2), (2, 1), 1), "expand": ((2, 3, 2),), "narrow": (0, 1, 2), "permute": ((1, 0),), "select": (0, 2),
+    "split": (1,), "split_with_sizes": ((1, 2),), "transpose": (0, 1), "unfold": (0, 2, 1), "unsqueeze": (0,),
+    "view": ((2, 3),), "diagonal": (), "squeeze": (), "t": (), "unbind": (),
 }  # fmt: skip
 
 
@@ -50,6 +51,14 @@ def _own(value):
     if isinstance(value, (tuple, list)):
         return tuple(v.clone(memory_format=contiguous_format) for v in value)
     return value.clone(memory_format=contiguous_format)
+
+
+def _description(name: str, arguments: tuple, several: bool) -> str:
+    text = f"As ``{name}``, with memory of its own instead of the input's."
+    example = {"view_as_real": "torch.ones(2, dtype=torch.complex64)"}.get(name, "torch.ones(3, 2)")
+    call = f"torch.{name}_copy({', '.join(['x', *map(repr, arguments)])})"
+    asks = f"any(part._is_view() for part in {call})" if several else f"{call}._is_view()"
+    return docstring(text, f"{name}_copy", f">>> x = {example}", f">>> {asks}", "False")
 
 
 def _copy_of(name: str, view) -> None:
@@ -68,9 +77,9 @@ def _copy_of(name: str, view) -> None:
     several = name in _SEVERAL
     made = copies if several else copied
     made.__name__ = made.__qualname__ = f"{name}_copy"
-    made.__doc__ = f"As ``{name}``, with memory of its own instead of the input's."
     arguments = _SAMPLES.get(name)
-    samples = None if arguments is None else lambda make: [Sample(make(2, 3), *arguments)]
+    made.__doc__ = _description(name, arguments or (), several)
+    samples = None if arguments is None else lambda make: [Sample(make(3, 2), *arguments)]
     Op(made, "composite", out=False if several else "same", method=name == "narrow", samples=samples)
 
 
@@ -83,7 +92,14 @@ for _name, _full in _VIEWS.items():
 
 @composite(out="same", method=False, samples=lambda make: [Sample(make(4, 3), 1, 0, 2), Sample(make(5), step=2)])
 def slice_copy(input: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1) -> Tensor:
-    """The elements ``start:end:step`` of a dim, with memory of their own."""
+    """The elements ``start:end:step`` of a dim, with memory of their own.
+
+    >>> import flambeau as torch
+    >>> torch.slice_copy(torch.arange(6), 0, 1, 4)
+    tensor([1, 2, 3])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.slice_copy.html
+    """
     return _own(_other("_slice")(input, wrap_dim(dim, input.dim()), start, end, step))
 
 
@@ -102,19 +118,40 @@ def _sizes(pieces, dim):
 
 @composite(samples=lambda make: [Sample(make(5, 2), 2), Sample(make(2, 4), 3, 1)])
 def unsafe_chunk(input: Tensor, chunks: int, dim: int = 0):
-    """As :func:`chunk`, of pieces that may be written to."""
+    """As :func:`chunk`, of pieces that may be written to.
+
+    >>> import flambeau as torch
+    >>> torch.unsafe_chunk(torch.arange(4), 2)
+    (tensor([0, 1]), tensor([2, 3]))
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.unsafe_chunk.html
+    """
     return _one_by_one(input, _sizes(_other("chunk")(input.detach(), chunks, dim), dim), dim)
 
 
 @composite(samples=lambda make: [Sample(make(5, 2), 2), Sample(make(2, 4), 3, 1)])
 def unsafe_split(tensor: Tensor, split_size: int, dim: int = 0):
-    """As :func:`split`, of pieces that may be written to."""
+    """As :func:`split`, of pieces that may be written to.
+
+    >>> import flambeau as torch
+    >>> torch.unsafe_split(torch.arange(5), 2)
+    (tensor([0, 1]), tensor([2, 3]), tensor([4]))
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.unsafe_split.html
+    """
     return _one_by_one(tensor, _sizes(_other("split")(tensor.detach(), split_size, dim), dim), dim)
 
 
 @composite(samples=lambda make: [Sample(make(5, 2), (2, 3))])
 def unsafe_split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0):
-    """As :func:`split_with_sizes`, of pieces that may be written to."""
+    """As :func:`split_with_sizes`, of pieces that may be written to.
+
+    >>> import flambeau as torch
+    >>> torch.unsafe_split_with_sizes(torch.arange(5), [1, 4])
+    (tensor([0]), tensor([1, 2, 3, 4]))
+
+    Source: PyTorch's operator ``aten::unsafe_split_with_sizes``.
+    """
     return _one_by_one(input, _sizes(_other("split_with_sizes")(input.detach(), split_sizes, dim), dim), dim)
 
 
@@ -131,7 +168,14 @@ def scalar_tensor(
     requires_grad: bool = False,
     pin_memory: bool = False,
 ) -> Tensor:
-    """A tensor of no dimensions with the value ``s``, of the default dtype unless another is given."""
+    """A tensor of no dimensions with the value ``s``, of the default dtype unless another is given.
+
+    >>> import flambeau as torch
+    >>> torch.scalar_tensor(3)
+    tensor(3.)
+
+    Source: PyTorch's operator ``aten::scalar_tensor``.
+    """
     dtype = dtype or dtypes.get_default_dtype()
     return _other("full")((), s, dtype=dtype, device=device, requires_grad=requires_grad)
 
@@ -147,7 +191,16 @@ def empty_permuted(
     requires_grad: bool = False,
     pin_memory: bool = False,
 ):
-    """A tensor whose dimensions lie in memory in the order ``physical_layout``, the outermost first; values are any."""
+    """A tensor whose dimensions lie in memory in the order ``physical_layout``, the outermost first; values are any.
+
+    Raises ``RuntimeError`` unless ``physical_layout`` is a permutation of the dims.
+
+    >>> import flambeau as torch
+    >>> torch.empty_permuted((2, 3), (1, 0)).stride()
+    (1, 2)
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.empty_permuted.html
+    """
     order, n = tuple(physical_layout), len(size)
     if sorted(order) != list(range(n)):
         raise RuntimeError(
@@ -163,7 +216,14 @@ def empty_permuted(
 
 @composite(name="resize_as_", method=False)
 def resize_as_(input: Tensor, the_template: Tensor, *, memory_format: memory_format | None = None):
-    """Gives ``input`` the shape of another tensor (see :meth:`Tensor.resize_`)."""
+    """Gives ``input`` the shape of another tensor (see :meth:`Tensor.resize_`).
+
+    >>> import flambeau as torch
+    >>> torch.resize_as_(torch.ones(4), torch.zeros(2, 2)).shape
+    torch.Size([2, 2])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.resize_as_.html
+    """
     return input.resize_as_(the_template, memory_format=memory_format)
 
 
@@ -203,7 +263,18 @@ def unravel_index(indices: Tensor, shape: int | Sequence[int]):
 
 @composite(out="same", samples=lambda make: [Sample(make(2, 3), size=4), Sample(make(2, 3), size=8, fill_value=7)])
 def nonzero_static(input: Tensor, *, size: int, fill_value: int = -1) -> Tensor:
-    """The first ``size`` rows of :func:`nonzero`, filled up with rows of ``fill_value``."""
+    """The first ``size`` rows of :func:`nonzero`, filled up with rows of ``fill_value``.
+
+    Raises ``RuntimeError`` for a negative ``size``.
+
+    >>> import flambeau as torch
+    >>> torch.nonzero_static(torch.tensor([0, 3, 0, 5]), size=3)
+    tensor([[ 1],
+            [ 3],
+            [-1]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nonzero_static.html
+    """
     if size < 0:
         raise RuntimeError(f"nonzero_static: 'size' must be an non-negative integer, but got {size}")
     if input._storage.is_meta:
@@ -228,6 +299,12 @@ def index_reduce(
     input: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *, include_self: bool = True
 ) -> Tensor:
     """``input`` with ``source``'s slices for each entry of ``index`` reduced by prod, mean, amax or amin.
+
+    Raises ``RuntimeError`` for another ``reduce``.
+
+    >>> import flambeau as torch
+    >>> torch.index_reduce(torch.ones(2), 0, torch.tensor([0, 0]), torch.tensor([2.0, 3.0]), "prod")
+    tensor([6., 1.])
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.index_reduce_.html
     """
@@ -255,7 +332,12 @@ def _sampler(name: str, dims: int | None) -> None:
         return _other("nn.functional.grid_sample")(input, grid, _MODES[interpolation_mode], _PADDINGS[padding_mode], align_corners)
 
     sampler.__name__ = sampler.__qualname__ = name
-    sampler.__doc__ = "As :func:`nn.functional.grid_sample`, with numbers for the modes."
+    text = "As :func:`torch.nn.functional.grid_sample`, with numbers for the modes."
+    if dims is not None:
+        text += f"\n\nRaises ``RuntimeError`` for an ``input`` that has not {dims} dims."
+    image, centre = [1, 1] + [2] * ((dims or 4) - 2), [1] * ((dims or 4) - 1) + [(dims or 4) - 2]
+    example = f">>> torch.{name}(torch.ones({image}), torch.zeros({centre}), 0, 0, False).flatten()"
+    sampler.__doc__ = docstring(text, "nn.functional.grid_sample", example, "tensor([1.])")
     Op(sampler, "composite", tensors="input grid", method=False)
 
 

@@ -95,6 +95,12 @@ def _histc_kernel(x, bins, low, high):
 def histc(input: Tensor, bins: int = 100, min: Number | complex = 0, max: Number | complex = 0):
     """How many elements fall into each of ``bins`` equal intervals of [``min``, ``max``]; of the data's range without it.
 
+    Raises ``RuntimeError`` for less than one bin and for ``max`` below ``min``.
+
+    >>> import flambeau as torch
+    >>> torch.histc(torch.tensor([1.0, 2.0, 1.0, 4.0]), bins=4, min=0, max=4)
+    tensor([0., 2., 1., 1.])
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.histc.html
     """
     if input.dtype.kind != dtypes.FLOATING:
@@ -194,6 +200,12 @@ def histogram(
     ``bins`` is a number of equal bins, over ``range`` or the data's, or the edges themselves. ``density`` divides so
     that the integral is 1.
 
+    >>> import flambeau as torch
+    >>> torch.histogram(torch.tensor([1.0, 2.0, 1.0, 4.0]), bins=2, range=(0.0, 4.0))
+    torch.return_types.histogram(
+    hist=tensor([2., 2.]),
+    bin_edges=tensor([0., 2., 4.]))
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.histogram.html
     """
     _refuse_histogram("histogram", input, weight)
@@ -222,6 +234,13 @@ def histogramdd(
 
     ``bins`` is the number of equal bins of each coordinate (or one number for all), over ``range`` (the coordinates'
     bounds, in one list) or the data's; or the edges of each coordinate.
+
+    Raises ``RuntimeError`` for another number of ``bins`` than coordinates.
+
+    >>> import flambeau as torch
+    >>> torch.histogramdd(torch.tensor([[0.0, 0.0], [1.0, 1.0]]), bins=[2, 2]).hist
+    tensor([[1., 0.],
+            [0., 1.]])
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.histogramdd.html
     """

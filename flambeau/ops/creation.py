@@ -136,7 +136,15 @@ def ones(
     pin_memory: bool = False,
     names: Any = None,
 ) -> Tensor:
-    """A tensor of ones. Source: https://docs.pytorch.org/docs/stable/generated/torch.ones.html"""
+    """A tensor of ones, of the default dtype unless ``dtype`` is given.
+
+    >>> import flambeau as torch
+    >>> torch.ones(2, 3)
+    tensor([[1., 1., 1.],
+            [1., 1., 1.]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.ones.html
+    """
     return _constant(_filled("ones", size, 1, dtype, device, requires_grad))
 
 
@@ -144,7 +152,14 @@ def ones(
 def empty(
     *size: int | Sequence[int], dtype: dtype | None = None, layout: layout | None = None, device: Device = None, requires_grad: bool = False, pin_memory: bool = False, memory_format: memory_format | None = None, names: Any = None
 ) -> Tensor:  # fmt: skip
-    """A tensor whose content is not promised (zeros here, so that programs are deterministic)."""
+    """A tensor whose content is not promised (zeros here, so that programs are deterministic).
+
+    >>> import flambeau as torch
+    >>> torch.empty(2, 3).shape
+    torch.Size([2, 3])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.empty.html
+    """
     result = _filled("empty", size, 0, dtype, device, requires_grad)
     return result.contiguous(memory_format=memory_format) if memory_format is not None else result
 
@@ -161,7 +176,17 @@ def full(
     pin_memory: bool = False,
     names: Any = None,
 ) -> Tensor:
-    """A tensor filled with ``fill_value``; its dtype follows the value where not given."""
+    """A tensor filled with ``fill_value``; its dtype follows the value where not given.
+
+    Raises ``TypeError`` for a ``size`` that is no sequence of ints.
+
+    >>> import flambeau as torch
+    >>> torch.full((2, 2), 7)
+    tensor([[7, 7],
+            [7, 7]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.full.html
+    """
     if not isinstance(size, (tuple, list)):
         raise TypeError(f"full(): argument 'size' (position 1) must be tuple of ints, not {type(size).__name__}")
     if isinstance(fill_value, dispatch.Tensor):
@@ -197,7 +222,14 @@ def zeros_like(
     memory_format: memory_format | None = None,
     pin_memory: bool = False,
 ) -> Tensor:
-    """Zeros of ``input``'s shape and dtype."""
+    """Zeros of ``input``'s shape and dtype.
+
+    >>> import flambeau as torch
+    >>> torch.zeros_like(torch.tensor([[1, 2]]))
+    tensor([[0, 0]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.zeros_like.html
+    """
     return _constant(_like(input, 0, dtype, device, requires_grad, memory_format))
 
 
@@ -212,7 +244,14 @@ def ones_like(
     memory_format: memory_format | None = None,
     pin_memory: bool = False,
 ) -> Tensor:
-    """Ones of ``input``'s shape and dtype."""
+    """Ones of ``input``'s shape and dtype.
+
+    >>> import flambeau as torch
+    >>> torch.ones_like(torch.tensor([[1, 2]]), dtype=torch.float64)
+    tensor([[1., 1.]], dtype=torch.float64)
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.ones_like.html
+    """
     return _constant(_like(input, 1, dtype, device, requires_grad, memory_format))
 
 
@@ -227,7 +266,14 @@ def empty_like(
     memory_format: memory_format | None = None,
     pin_memory: bool = False,
 ) -> Tensor:
-    """A tensor of ``input``'s shape and dtype whose content is not promised."""
+    """A tensor of ``input``'s shape and dtype whose content is not promised.
+
+    >>> import flambeau as torch
+    >>> torch.empty_like(torch.ones(2, 3)).shape
+    torch.Size([2, 3])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.empty_like.html
+    """
     return _constant(_like(input, 0, dtype, device, requires_grad, memory_format))
 
 
@@ -243,7 +289,14 @@ def full_like(
     memory_format: memory_format | None = None,
     pin_memory: bool = False,
 ) -> Tensor:
-    """A tensor of ``input``'s shape and dtype filled with ``fill_value``."""
+    """A tensor of ``input``'s shape and dtype filled with ``fill_value``.
+
+    >>> import flambeau as torch
+    >>> torch.full_like(torch.ones(3), 0.5)
+    tensor([0.5000, 0.5000, 0.5000])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.full_like.html
+    """
     value = fill_value.item() if isinstance(fill_value, dispatch.Tensor) else fill_value
     return _like(input, value, dtype, device, requires_grad, memory_format)
 
@@ -259,7 +312,14 @@ def empty_strided(
     requires_grad: bool = False,
     pin_memory: bool = False,
 ):
-    """A tensor of given shape and strides whose content is not promised."""
+    """A tensor of given shape and strides whose content is not promised.
+
+    >>> import flambeau as torch
+    >>> torch.empty_strided((2, 3), (1, 2)).stride()
+    (1, 2)
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.empty_strided.html
+    """
     size, stride = tuple(size), tuple(stride)
     extent = 0 if 0 in size else 1 + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
     out = zeros(extent, dtype=dtype, device=device)
@@ -280,7 +340,14 @@ def new_zeros(
     layout: layout | None = None,
     pin_memory: bool = False,
 ) -> Tensor:
-    """Zeros of ``input``'s dtype."""
+    """Zeros of ``input``'s dtype.
+
+    >>> import flambeau as torch
+    >>> torch.tensor([1, 2]).new_zeros(3)
+    tensor([0, 0, 0])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.new_zeros.html
+    """
     return _constant(_filled("new_zeros", size, 0, dtype or input.dtype, place_of(input, device), requires_grad))
 
 
@@ -294,7 +361,15 @@ def new_ones(
     layout: layout | None = None,
     pin_memory: bool = False,
 ) -> Tensor:
-    """Ones of ``input``'s dtype."""
+    """Ones of ``input``'s dtype.
+
+    >>> import flambeau as torch
+    >>> torch.tensor([1, 2]).new_ones(2, 2)
+    tensor([[1, 1],
+            [1, 1]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.new_ones.html
+    """
     return _constant(_filled("new_ones", size, 1, dtype or input.dtype, place_of(input, device), requires_grad))
 
 
@@ -308,7 +383,14 @@ def new_empty(
     layout: layout | None = None,
     pin_memory: bool = False,
 ):
-    """A tensor of ``input``'s dtype whose content is not promised."""
+    """A tensor of ``input``'s dtype whose content is not promised.
+
+    >>> import flambeau as torch
+    >>> torch.tensor([1, 2]).new_empty(3).dtype
+    torch.int64
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.new_empty.html
+    """
     return _filled("new_empty", size, 0, dtype or input.dtype, place_of(input, device), requires_grad)
 
 
@@ -324,7 +406,14 @@ def new_full(
     layout: layout | None = None,
     pin_memory: bool = False,
 ) -> Tensor:
-    """A tensor of ``input``'s dtype filled with ``fill_value``."""
+    """A tensor of ``input``'s dtype filled with ``fill_value``.
+
+    >>> import flambeau as torch
+    >>> torch.tensor([1.0, 2.0]).new_full((3,), 7)
+    tensor([7., 7., 7.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.new_full.html
+    """
     value = fill_value.item() if isinstance(fill_value, dispatch.Tensor) else fill_value
     return _filled("new_full", (size,), value, dtype or input.dtype, place_of(input, device), requires_grad)
 
@@ -341,7 +430,14 @@ def new_empty_strided(
     layout: layout | None = None,
     pin_memory: bool = False,
 ):
-    """A tensor of ``input``'s dtype with given shape and strides."""
+    """A tensor of ``input``'s dtype with given shape and strides.
+
+    >>> import flambeau as torch
+    >>> torch.ones(2).new_empty_strided((2, 3), (1, 2)).stride()
+    (1, 2)
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.new_empty_strided.html
+    """
     if device is None and input._storage.is_meta:
         out = dispatch.valueless(tuple(size), dtype or input.dtype, tuple(stride), input._storage)
         return out.requires_grad_() if requires_grad else out
@@ -355,7 +451,15 @@ def _broadcast(*tensors):
 
 @composite(method=False, samples=lambda make: [Sample(make(1, 3), make(2, 1))])
 def broadcast_tensors(*tensors: Tensor | Sequence[Tensor]):
-    """The tensors expanded to their common shape."""
+    """The tensors expanded to their common shape.
+
+    >>> import flambeau as torch
+    >>> a, b = torch.broadcast_tensors(torch.zeros(2, 1), torch.zeros(3))
+    >>> a.shape, b.shape
+    (torch.Size([2, 3]), torch.Size([2, 3]))
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.broadcast_tensors.html
+    """
     if len(tensors) == 1 and isinstance(tensors[0], (tuple, list)):
         tensors = tuple(tensors[0])
     return tuple(_broadcast(*tensors))
@@ -374,7 +478,16 @@ def broadcast_tensors(*tensors: Tensor | Sequence[Tensor]):
     errors=lambda make: [ErrorSample(RuntimeError, "fill_ only supports 0-dimension value tensor", make(2), make(2))],
 )  # fmt: skip
 def fill(input: Tensor, value: Tensor | Number | complex):
-    """A tensor of ``input``'s shape and dtype filled with ``value``."""
+    """A tensor of ``input``'s shape and dtype filled with ``value``.
+
+    Raises ``RuntimeError`` for a ``value`` with dims, ``TypeError`` for what is no number or tensor.
+
+    >>> import flambeau as torch
+    >>> torch.fill(torch.zeros(2), 3)
+    tensor([3., 3.])
+
+    Source: PyTorch's operator ``aten::fill``.
+    """
     if isinstance(value, dispatch.Tensor) and value.dim():
         raise RuntimeError(f"fill_ only supports 0-dimension value tensor but got tensor with {value.dim()} dimensions.")
     if not isinstance(value, (dispatch.Tensor, int, float, complex, np.number, np.bool_)):
@@ -387,13 +500,30 @@ def fill(input: Tensor, value: Tensor | Number | complex):
 
 @composite(name="zero", inplace=True, method=False)
 def zero(input: Tensor):
-    """Zeros of ``input``'s shape."""
+    """Zeros of ``input``'s shape.
+
+    >>> import flambeau as torch
+    >>> torch.ones(2).zero_()
+    tensor([0., 0.])
+
+    Source: PyTorch's operator ``aten::zero``.
+    """
     return fill(input, 0)
 
 
 @composite(name="Tensor.fill_diagonal_")
 def fill_diagonal_(input: Tensor, fill_value: Number | complex, wrap: bool = False):
-    """Writes ``fill_value`` on the main diagonal."""
+    """Writes ``fill_value`` on the main diagonal.
+
+    Raises ``RuntimeError`` for fewer than 2 dims, and for more than 2 of unequal sizes.
+
+    >>> import flambeau as torch
+    >>> torch.zeros(2, 3).fill_diagonal_(5)
+    tensor([[5., 0., 0.],
+            [0., 5., 0.]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.fill_diagonal_.html
+    """
     if input.dim() < 2:
         raise RuntimeError("dimensions must larger than 1")
     if input.dim() > 2 and len(set(input.shape)) > 1:
@@ -419,7 +549,14 @@ def hann_window(
     requires_grad: bool = False,
     pin_memory: bool = False,
 ) -> Tensor:
-    """The Hann window :math:`\\frac12 (1 - \\cos(2 \\pi n / N))`."""
+    """The Hann window :math:`\\frac12 (1 - \\cos(2 \\pi n / N))`.
+
+    >>> import flambeau as torch
+    >>> torch.hann_window(4)
+    tensor([0.0000, 0.5000, 1.0000, 0.5000])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.hann_window.html
+    """
     return _cosine_window(window_length, periodic, 0.5, 0.5, dtype, device, requires_grad)
 
 
@@ -436,7 +573,14 @@ def hamming_window(
     requires_grad: bool = False,
     pin_memory: bool = False,
 ) -> Tensor:
-    """The Hamming window :math:`\\alpha - \\beta \\cos(2 \\pi n / N)`."""
+    """The Hamming window :math:`\\alpha - \\beta \\cos(2 \\pi n / N)`.
+
+    >>> import flambeau as torch
+    >>> torch.hamming_window(4)
+    tensor([0.0800, 0.5400, 1.0000, 0.5400])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.hamming_window.html
+    """
     return _cosine_window(window_length, periodic, alpha, beta, dtype, device, requires_grad)
 
 

@@ -112,6 +112,12 @@ def floor_divide(input: Tensor, other: Tensor | Number | complex):
     """Element-wise quotient, rounded down, as Python's ``//``. ``RuntimeError`` where an integer is divided by 0.
 
     It has no derivative, as in PyTorch: ``div(..., rounding_mode="floor")`` has one, which is 0.
+
+    >>> import flambeau as torch
+    >>> torch.floor_divide(torch.tensor([7, -7]), 2)
+    tensor([ 3, -4])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.floor_divide.html
     """
     refuse("div_floor_cpu", input, other, kinds=NOT_REAL_NUMBERS)
     return (input, other), {}
@@ -172,6 +178,12 @@ def remainder(input: Tensor | Number | complex, other: Tensor | Number | complex
     r"""Element-wise remainder :math:`input - other \lfloor input / other \rfloor`, as Python's ``%``.
 
     It has the sign of ``other``. ``RuntimeError`` where an integer is divided by 0.
+
+    >>> import flambeau as torch
+    >>> torch.remainder(torch.tensor([-3.0, 3.0]), 2)
+    tensor([1., 1.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.remainder.html
     """
     refuse("remainder_cpu", input, other, kinds=NOT_REAL_NUMBERS)
     return (input, other), {}
@@ -193,6 +205,13 @@ def remainder(input: Tensor | Number | complex, other: Tensor | Number | complex
     errors=_integers_by_zero,
 )
 def fmod(input: Tensor, other: Tensor | Number | complex):
-    """Element-wise remainder with the sign of ``input``, as C's ``fmod``."""
+    """Element-wise remainder with the sign of ``input``, as C's ``fmod``.
+
+    >>> import flambeau as torch
+    >>> torch.fmod(torch.tensor([-3.0, 3.0]), 2)
+    tensor([-1.,  1.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.fmod.html
+    """
     refuse("fmod_cpu", input, other, kinds=NOT_REAL_NUMBERS)
     return (input, other), {}

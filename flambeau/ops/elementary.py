@@ -36,6 +36,8 @@ def exp(input: Tensor):
     >>> import flambeau as torch
     >>> torch.exp(torch.tensor([0.0, 1.0]))
     tensor([1.0000, 2.7183])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.exp.html
     """
     return (input,), {}
 
@@ -46,7 +48,14 @@ def exp(input: Tensor):
     out=True, aliases=("special.exp2",), samples=samples.unary(),
 )  # fmt: skip
 def exp2(input: Tensor):
-    """Element-wise :math:`2^{input}`."""
+    """Element-wise :math:`2^{input}`.
+
+    >>> import flambeau as torch
+    >>> torch.exp2(torch.tensor([0.0, 3.0, -1.0]))
+    tensor([1.0000, 8.0000, 0.5000])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.exp2.html
+    """
     return (input,), {}
 
 
@@ -56,7 +65,14 @@ def exp2(input: Tensor):
     aliases=("special.expm1",), samples=samples.unary(),
 )  # fmt: skip
 def expm1(input: Tensor):
-    """Element-wise :math:`e^{input} - 1`, accurate near 0."""
+    """Element-wise :math:`e^{input} - 1`, accurate near 0.
+
+    >>> import flambeau as torch
+    >>> torch.expm1(torch.tensor([1e-6])) * 1e6  # exp(1e-6) - 1 would be 0.9537e-6
+    tensor([1.0000])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.expm1.html
+    """
     return (input,), {}
 
 
@@ -66,7 +82,14 @@ def expm1(input: Tensor):
     inplace=True, out=True, aliases=("special.expit", "nn.functional.sigmoid"), samples=samples.unary(),
 )  # fmt: skip
 def sigmoid(input: Tensor):
-    r"""Element-wise logistic function :math:`\frac{1}{1 + e^{-input}}`."""
+    r"""Element-wise logistic function :math:`\frac{1}{1 + e^{-input}}`.
+
+    >>> import flambeau as torch
+    >>> torch.sigmoid(torch.tensor([0.0, 2.0, -100.0]))
+    tensor([0.5000, 0.8808, 0.0000])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.sigmoid.html
+    """
     return (input,), {}
 
 
@@ -79,7 +102,14 @@ def sigmoid(input: Tensor):
     out=True, samples=samples.unary(0.5, 3.0),
 )  # fmt: skip
 def log(input: Tensor):
-    r"""Element-wise natural logarithm :math:`\ln(input)`; :math:`-\infty` at 0, NaN for negative real numbers."""
+    r"""Element-wise natural logarithm :math:`\ln(input)`; :math:`-\infty` at 0, NaN for negative real numbers.
+
+    >>> import flambeau as torch
+    >>> torch.log(torch.tensor([1.0, 0.0, -1.0]))
+    tensor([0., -inf, nan])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.log.html
+    """
     return (input,), {}
 
 
@@ -89,7 +119,14 @@ def log(input: Tensor):
     out=True, samples=samples.unary(0.5, 3.0),
 )  # fmt: skip
 def log2(input: Tensor):
-    r"""Element-wise logarithm :math:`\log_2(input)`."""
+    r"""Element-wise logarithm :math:`\log_2(input)`.
+
+    >>> import flambeau as torch
+    >>> torch.log2(torch.tensor([8.0, 0.5]))
+    tensor([ 3., -1.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.log2.html
+    """
     return (input,), {}
 
 
@@ -99,7 +136,14 @@ def log2(input: Tensor):
     inplace=True, out=True, samples=samples.unary(0.5, 3.0),
 )  # fmt: skip
 def log10(input: Tensor):
-    r"""Element-wise logarithm :math:`\log_{10}(input)`."""
+    r"""Element-wise logarithm :math:`\log_{10}(input)`.
+
+    >>> import flambeau as torch
+    >>> torch.log10(torch.tensor([1000.0, 0.1]))
+    tensor([ 3., -1.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.log10.html
+    """
     return (input,), {}
 
 
@@ -109,7 +153,14 @@ def log10(input: Tensor):
     aliases=("special.log1p",), samples=samples.unary(-0.5, 3.0),
 )  # fmt: skip
 def log1p(input: Tensor):
-    r"""Element-wise :math:`\ln(1 + input)`, accurate near 0."""
+    r"""Element-wise :math:`\ln(1 + input)`, accurate near 0.
+
+    >>> import flambeau as torch
+    >>> torch.log1p(torch.tensor([1e-6])) * 1e6
+    tensor([1.0000])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.log1p.html
+    """
     return (input,), {}
 
 
@@ -140,7 +191,16 @@ def _lower_logit(b, x, eps):
     samples=lambda make: [*samples.unary(0.2, 0.8)(make), Sample(make(5, low=0.0, high=1.0), eps=0.15)],
 )
 def logit(input: Tensor, eps: float | None = None):
-    r"""Element-wise :math:`\ln\frac{x}{1 - x}`, the inverse of :func:`sigmoid`; ``eps`` bounds :math:`x` away from 0 and 1."""
+    r"""Element-wise :math:`\ln\frac{x}{1 - x}`, the inverse of :func:`sigmoid`; ``eps`` bounds :math:`x` away from 0 and 1.
+
+    >>> import flambeau as torch
+    >>> torch.logit(torch.tensor([0.5, 1.0]))
+    tensor([0., inf])
+    >>> torch.logit(torch.tensor([0.5, 1.0]), eps=0.1)
+    tensor([0.0000, 2.1972])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.logit.html
+    """
     refuse("logit_cpu", input)
     return (input,), {"eps": None if eps is None or eps < 0 else float(eps)}
 
@@ -176,7 +236,14 @@ def _lower_xlogy(log: str):
     samples=lambda make: [*samples.binary(0.5, 2.0)(make), Sample(2.0, make(3, low=0.5, high=2.0))],
 )
 def xlogy(input: Tensor | Number | complex, other: Tensor | Number | complex):
-    r"""Element-wise :math:`input \ln(other)`; 0 where ``input`` is 0, unless ``other`` is NaN."""
+    r"""Element-wise :math:`input \ln(other)`; 0 where ``input`` is 0, unless ``other`` is NaN.
+
+    >>> import flambeau as torch
+    >>> torch.xlogy(torch.tensor([0.0, 2.0]), torch.tensor([0.0, 1.0]))
+    tensor([0., 0.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.xlogy.html
+    """
     return (input, other), {}
 
 
@@ -199,7 +266,14 @@ def _xlog1py(x, y):
     samples=lambda make: [*samples.binary(0.5, 2.0)(make), Sample(2.0, make(3, low=0.5, high=2.0))],
 )
 def xlog1py(input: Tensor | Number | complex, other: Tensor | Number | complex):
-    r"""Element-wise :math:`input \ln(1 + other)`; 0 where ``input`` is 0, unless ``other`` is NaN."""
+    r"""Element-wise :math:`input \ln(1 + other)`; 0 where ``input`` is 0, unless ``other`` is NaN.
+
+    >>> import flambeau as torch
+    >>> torch.special.xlog1py(torch.tensor([0.0, 2.0]), torch.tensor([-1.0, 0.0]))
+    tensor([0., 0.])
+
+    Source: https://docs.pytorch.org/docs/stable/special.html#torch.special.xlog1py
+    """
     return (input, other), {}
 
 
@@ -212,7 +286,14 @@ def xlog1py(input: Tensor | Number | complex, other: Tensor | Number | complex):
     samples=samples.unary(0.5, 2.0),
 )
 def entr(input: Tensor):
-    r"""Element-wise :math:`-x \ln(x)`, the part of an entropy; 0 at 0, :math:`-\infty` for negative numbers."""
+    r"""Element-wise :math:`-x \ln(x)`, the part of an entropy; 0 at 0, :math:`-\infty` for negative numbers.
+
+    >>> import flambeau as torch
+    >>> torch.special.entr(torch.tensor([0.0, 0.5, -1.0]))
+    tensor([0.0000, 0.3466,   -inf])
+
+    Source: https://docs.pytorch.org/docs/stable/special.html#torch.special.entr
+    """
     return (input,), {}
 
 
@@ -247,7 +328,14 @@ def _lower_logaddexp(b, x, y):
     samples=samples.binary(number=None),
 )
 def logaddexp(input: Tensor, other: Tensor):
-    r"""Element-wise :math:`\ln(e^{input} + e^{other})`, without overflow on the way."""
+    r"""Element-wise :math:`\ln(e^{input} + e^{other})`, without overflow on the way.
+
+    >>> import flambeau as torch
+    >>> torch.logaddexp(torch.tensor([1000.0]), torch.tensor([1000.0]))
+    tensor([1000.6932])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.logaddexp.html
+    """
     refuse("logaddexp_cpu", input, other, kinds=NOT_FLOATING)
     return (input, other), {}
 
@@ -264,6 +352,13 @@ def logaddexp(input: Tensor, other: Tensor):
     samples=samples.binary(number=None),
 )
 def logaddexp2(input: Tensor, other: Tensor):
-    r"""Element-wise :math:`\log_2(2^{input} + 2^{other})`, without overflow on the way."""
+    r"""Element-wise :math:`\log_2(2^{input} + 2^{other})`, without overflow on the way.
+
+    >>> import flambeau as torch
+    >>> torch.logaddexp2(torch.tensor([1000.0]), torch.tensor([1000.0]))
+    tensor([1001.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.logaddexp2.html
+    """
     refuse("logaddexp2_cpu", input, other, kinds=NOT_FLOATING)
     return (input, other), {}

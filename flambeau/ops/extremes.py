@@ -84,9 +84,13 @@ def clamp(input: Tensor, min: Tensor | Number | complex | None = None, max: Tens
 
     Where ``min > max`` the result is ``max``.
 
+    Raises ``RuntimeError`` where neither bound is given.
+
     >>> import flambeau as torch
     >>> torch.clamp(torch.tensor([-2.0, 0.5, 2.0]), min=-1, max=1)
     tensor([-1.0000,  0.5000,  1.0000])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.clamp.html
     """
     if min is None and max is None:
         raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
@@ -110,7 +114,14 @@ def clamp(input: Tensor, min: Tensor | Number | complex | None = None, max: Tens
     samples=samples.binary(number=0.1),
 )
 def clamp_min(input: Tensor, min: Tensor | Number | complex):
-    r"""Element-wise :math:`\max(input, min)`."""
+    r"""Element-wise :math:`\max(input, min)`.
+
+    >>> import flambeau as torch
+    >>> torch.clamp_min(torch.tensor([-1, 2]), 0)
+    tensor([0, 2])
+
+    Source: PyTorch's operator ``aten::clamp_min``.
+    """
     _refuse_complex_bounds(input, min)
     return (input, min), {}
 
@@ -131,7 +142,14 @@ def clamp_min(input: Tensor, min: Tensor | Number | complex):
     samples=samples.binary(number=0.1),
 )
 def clamp_max(input: Tensor, max: Tensor | Number | complex):
-    r"""Element-wise :math:`\min(input, max)`."""
+    r"""Element-wise :math:`\min(input, max)`.
+
+    >>> import flambeau as torch
+    >>> torch.clamp_max(torch.tensor([-1, 2]), 0)
+    tensor([-1,  0])
+
+    Source: PyTorch's operator ``aten::clamp_max``.
+    """
     _refuse_complex_bounds(input, max)
     return (input, max), {}
 
@@ -160,7 +178,14 @@ def _halved_at_ties(g, input, other):
     samples=samples.binary(number=None),
 )
 def maximum(input: Tensor, other: Tensor):
-    """Element-wise larger of two tensors; NaN where either is NaN. At ties each gets half of the gradient."""
+    """Element-wise larger of two tensors; NaN where either is NaN. At ties each gets half of the gradient.
+
+    >>> import flambeau as torch
+    >>> torch.maximum(torch.tensor([1.0, torch.nan]), torch.tensor([2.0, 0.0]))
+    tensor([2., nan])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.maximum.html
+    """
     _refuse_complex("maximum", input, other)
     return (input, other), {}
 
@@ -177,7 +202,14 @@ def maximum(input: Tensor, other: Tensor):
     samples=samples.binary(number=None),
 )
 def minimum(input: Tensor, other: Tensor):
-    """Element-wise smaller of two tensors; NaN where either is NaN. At ties each gets half of the gradient."""
+    """Element-wise smaller of two tensors; NaN where either is NaN. At ties each gets half of the gradient.
+
+    >>> import flambeau as torch
+    >>> torch.minimum(torch.tensor([1.0, torch.nan]), torch.tensor([2.0, 0.0]))
+    tensor([1., nan])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.minimum.html
+    """
     _refuse_complex("minimum", input, other)
     return (input, other), {}
 
@@ -194,7 +226,14 @@ def minimum(input: Tensor, other: Tensor):
     samples=samples.binary(number=None),
 )
 def fmax(input: Tensor, other: Tensor):
-    """Element-wise larger of two tensors; where one is NaN, the other."""
+    """Element-wise larger of two tensors; where one is NaN, the other.
+
+    >>> import flambeau as torch
+    >>> torch.fmax(torch.tensor([1.0, torch.nan]), torch.tensor([2.0, 0.0]))
+    tensor([2., 0.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.fmax.html
+    """
     _refuse_complex("fmax", input, other)
     return (input, other), {}
 
@@ -211,7 +250,14 @@ def fmax(input: Tensor, other: Tensor):
     samples=samples.binary(number=None),
 )
 def fmin(input: Tensor, other: Tensor):
-    """Element-wise smaller of two tensors; where one is NaN, the other."""
+    """Element-wise smaller of two tensors; where one is NaN, the other.
+
+    >>> import flambeau as torch
+    >>> torch.fmin(torch.tensor([1.0, torch.nan]), torch.tensor([2.0, 0.0]))
+    tensor([1., 0.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.fmin.html
+    """
     _refuse_complex("fmin", input, other)
     return (input, other), {}
 
@@ -226,7 +272,14 @@ def fmin(input: Tensor, other: Tensor):
     samples=samples.binary(0.5, 2.0, number=None),
 )
 def hypot(input: Tensor, other: Tensor):
-    r"""Element-wise length :math:`\sqrt{input^2 + other^2}`, without overflow on the way."""
+    r"""Element-wise length :math:`\sqrt{input^2 + other^2}`, without overflow on the way.
+
+    >>> import flambeau as torch
+    >>> torch.hypot(torch.tensor([3.0, 3e30]), torch.tensor([4.0, 4e30]))
+    tensor([5.0000e+00, 5.0000e+30])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.hypot.html
+    """
     refuse("hypot_cpu", input, other, kinds=ALL_BUT_FLOATING)
     return (input, other), {}
 
@@ -250,7 +303,14 @@ def _lower_nan_to_num(b, x, nan, posinf, neginf):
     samples=lambda make: [*samples.unary()(make), Sample(make(3), nan=1.0, posinf=2.0, neginf=-2.0)],
 )
 def nan_to_num(input: Tensor, nan: float | None = None, posinf: float | None = None, neginf: float | None = None):
-    """``input`` with NaN replaced by ``nan`` (0) and infinities by ``posinf`` and ``neginf`` (the dtype's extremes)."""
+    """``input`` with NaN replaced by ``nan`` (0) and infinities by ``posinf`` and ``neginf`` (the dtype's extremes).
+
+    >>> import flambeau as torch
+    >>> torch.nan_to_num(torch.tensor([torch.nan, torch.inf, 1.0]), posinf=9.0)
+    tensor([0., 9., 1.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nan_to_num.html
+    """
     if input._dtype.kind < dtypes.FLOATING:
         return (input,), {"nan": 0, "posinf": 0, "neginf": 0}
     limits = dtypes.finfo(input._dtype)
@@ -276,13 +336,27 @@ _NOT_INTEGERS = (dtypes.BOOLEAN, dtypes.FLOATING, dtypes.COMPLEX)
 
 @pointwise(kernel=np.gcd, tensors="input other", only="input other", inplace=True, out=True, samples=_integers)
 def gcd(input: Tensor, other: Tensor):
-    """Element-wise greatest common divisor of integers, not negative."""
+    """Element-wise greatest common divisor of integers, not negative.
+
+    >>> import flambeau as torch
+    >>> torch.gcd(torch.tensor([12, -9, 0]), torch.tensor([18, 6, 5]))
+    tensor([6, 3, 5])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.gcd.html
+    """
     refuse("gcd_cpu", input, other, kinds=_NOT_INTEGERS)
     return (input, other), {}
 
 
 @pointwise(kernel=np.lcm, tensors="input other", only="input other", inplace=True, out=True, samples=_integers)
 def lcm(input: Tensor, other: Tensor):
-    """Element-wise least common multiple of integers, not negative."""
+    """Element-wise least common multiple of integers, not negative.
+
+    >>> import flambeau as torch
+    >>> torch.lcm(torch.tensor([4, -6]), torch.tensor([6, 4]))
+    tensor([12, 12])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.lcm.html
+    """
     refuse("lcm_cpu", input, other, kinds=_NOT_INTEGERS)
     return (input, other), {}

@@ -68,6 +68,12 @@ def _refuse_others(tensors: list, name: str) -> None:
 def cat(tensors: Sequence[Tensor], dim: int = 0):
     """The tensors one after the other along ``dim``; all other sizes must be equal.
 
+    >>> import flambeau as torch
+    >>> torch.cat([torch.zeros(1, 2), torch.ones(2, 2)])
+    tensor([[0., 0.],
+            [1., 1.],
+            [1., 1.]])
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.cat.html
     """
     tensors, dtype = _promoted(_list_of_tensors(tensors, "cat"))
@@ -148,7 +154,17 @@ def _stack_gradient(g, needs, dim):
     errors=lambda make: [ErrorSample(RuntimeError, "stack expects each tensor to be equal size", [make(2), make(3)])],
 )
 def stack(tensors: Sequence[Tensor], dim: int = 0):
-    """The tensors, all of one shape, along a new dim."""
+    """The tensors, all of one shape, along a new dim.
+
+    Raises ``RuntimeError`` for tensors of different shapes.
+
+    >>> import flambeau as torch
+    >>> torch.stack([torch.tensor([1, 2]), torch.tensor([3, 4])], dim=1)
+    tensor([[1, 3],
+            [2, 4]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.stack.html
+    """
     tensors, dtype = _promoted(_list_of_tensors(tensors, "stack"))
     shape = tensors[0]._shape
     d = wrap_dim(dim, len(shape) + 1)
@@ -209,50 +225,110 @@ def _at_least_all(tensors: tuple, n: int):
 
 @composite(method=False, samples=lambda make: [Sample(make()), Sample(make(2), make())])
 def atleast_1d(*tensors: Tensor | Sequence[Tensor]):
-    """Tensors with at least one dim."""
+    """Tensors with at least one dim.
+
+    >>> import flambeau as torch
+    >>> torch.atleast_1d(torch.tensor(5))
+    tensor([5])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.atleast_1d.html
+    """
     return _at_least_all(tensors, 1)
 
 
 @composite(method=False, samples=lambda make: [Sample(make()), Sample(make(2), make())])
 def atleast_2d(*tensors: Tensor | Sequence[Tensor]):
-    """Tensors with at least two dims."""
+    """Tensors with at least two dims.
+
+    >>> import flambeau as torch
+    >>> torch.atleast_2d(torch.tensor([1, 2]))
+    tensor([[1, 2]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.atleast_2d.html
+    """
     return _at_least_all(tensors, 2)
 
 
 @composite(method=False, samples=lambda make: [Sample(make()), Sample(make(2), make(2, 2))])
 def atleast_3d(*tensors: Tensor | Sequence[Tensor]):
-    """Tensors with at least three dims."""
+    """Tensors with at least three dims.
+
+    >>> import flambeau as torch
+    >>> torch.atleast_3d(torch.tensor([1, 2])).shape
+    torch.Size([1, 2, 1])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.atleast_3d.html
+    """
     return _at_least_all(tensors, 3)
 
 
 @composite(method=False, out=True, samples=lambda make: [Sample([make(2), make(3)]), Sample([make(2, 1), make(2, 2)])])
 def hstack(tensors: Sequence[Tensor]) -> Tensor:
-    """The tensors side by side: along dim 1, or dim 0 where they are 1-d."""
+    """The tensors side by side: along dim 1, or dim 0 where they are 1-d.
+
+    >>> import flambeau as torch
+    >>> torch.hstack([torch.tensor([1, 2]), torch.tensor([3])])
+    tensor([1, 2, 3])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.hstack.html
+    """
     tensors = _at_least_all((_list_of_tensors(tensors, "hstack"),), 1)
     return cat(tensors, 0 if tensors[0].dim() == 1 else 1)
 
 
 @composite(method=False, out=True, aliases=("row_stack",), samples=lambda make: [Sample([make(2), make(2)])])
 def vstack(tensors: Sequence[Tensor]) -> Tensor:
-    """The tensors on top of each other, as rows."""
+    """The tensors on top of each other, as rows.
+
+    >>> import flambeau as torch
+    >>> torch.vstack([torch.tensor([1, 2]), torch.tensor([3, 4])])
+    tensor([[1, 2],
+            [3, 4]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.vstack.html
+    """
     return cat(_at_least_all((_list_of_tensors(tensors, "vstack"),), 2), 0)
 
 
 @composite(method=False, out=True, samples=lambda make: [Sample([make(2), make(2)])])
 def dstack(tensors: Sequence[Tensor]) -> Tensor:
-    """The tensors one behind the other, along the third dim."""
+    """The tensors one behind the other, along the third dim.
+
+    >>> import flambeau as torch
+    >>> torch.dstack([torch.tensor([1, 2]), torch.tensor([3, 4])])
+    tensor([[[1, 3],
+             [2, 4]]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.dstack.html
+    """
     return cat(_at_least_all((_list_of_tensors(tensors, "dstack"),), 3), 2)
 
 
 @composite(method=False, out=True, samples=lambda make: [Sample([make(2), make(2, 3)])])
 def column_stack(tensors: Sequence[Tensor]) -> Tensor:
-    """The tensors side by side; 1-d tensors are columns."""
+    """The tensors side by side; 1-d tensors are columns.
+
+    >>> import flambeau as torch
+    >>> torch.column_stack([torch.tensor([1, 2]), torch.tensor([3, 4])])
+    tensor([[1, 3],
+            [2, 4]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.column_stack.html
+    """
     return cat([t.reshape(t.numel(), 1) if t.dim() <= 1 else t for t in _list_of_tensors(tensors, "column_stack")], 1)
 
 
 @composite(method=False, samples=lambda make: [Sample(make(2, 2), make(1, 3), make(2))])
 def block_diag(*tensors: Tensor | Sequence[Tensor]) -> Tensor:
-    """A matrix with the given matrices along its diagonal."""
+    """A matrix with the given matrices along its diagonal.
+
+    >>> import flambeau as torch
+    >>> torch.block_diag(torch.ones(1, 2), torch.tensor(7.0))
+    tensor([[1., 1., 0.],
+            [0., 0., 7.]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.block_diag.html
+    """
     if not tensors:
         return dispatch.wrap(np.empty((1, 0), dtypes.get_default_dtype().np))
     blocks = [_at_least(t, 2) for t in tensors]

@@ -36,7 +36,14 @@ def _truths(make):
     samples=_truths,
 )
 def logical_and(input: Tensor, other: Tensor):
-    """Element-wise "and"; what is not 0 counts as true."""
+    """Element-wise "and"; what is not 0 counts as true.
+
+    >>> import flambeau as torch
+    >>> torch.logical_and(torch.tensor([True, True]), torch.tensor([0, 3]))
+    tensor([False,  True])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.logical_and.html
+    """
     return (input, other), {}
 
 
@@ -51,13 +58,27 @@ def logical_and(input: Tensor, other: Tensor):
     samples=_truths,
 )
 def logical_or(input: Tensor, other: Tensor):
-    """Element-wise "or"; what is not 0 counts as true."""
+    """Element-wise "or"; what is not 0 counts as true.
+
+    >>> import flambeau as torch
+    >>> torch.logical_or(torch.tensor([True, False]), torch.tensor([0, 0]))
+    tensor([ True, False])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.logical_or.html
+    """
     return (input, other), {}
 
 
 @pointwise(kernel=np.logical_xor, tensors="input other", only="input other", result="bool", inplace=True, out=True, samples=_truths)
 def logical_xor(input: Tensor, other: Tensor):
-    """Element-wise "either, not both"; what is not 0 counts as true."""
+    """Element-wise "either, not both"; what is not 0 counts as true.
+
+    >>> import flambeau as torch
+    >>> torch.logical_xor(torch.tensor([True, True]), torch.tensor([0, 3]))
+    tensor([ True, False])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.logical_xor.html
+    """
     return (input, other), {}
 
 
@@ -70,7 +91,14 @@ def logical_xor(input: Tensor, other: Tensor):
     samples=lambda make: [Sample(make(3, 4) > 0), Sample(make(4, 3).round().t()), Sample(make().round())],
 )
 def logical_not(input: Tensor):
-    """Element-wise "not"; what is not 0 counts as true."""
+    """Element-wise "not"; what is not 0 counts as true.
+
+    >>> import flambeau as torch
+    >>> torch.logical_not(torch.tensor([0.0, 2.5]))
+    tensor([ True, False])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.logical_not.html
+    """
     return (input,), {}
 
 
@@ -98,7 +126,14 @@ def _not_of_floats(make):
     lower=lambda b, x, y: b.and_(x, y), kernel=np.bitwise_and, tensors="input other", inplace=True, out=True, samples=_bits, errors=_not_of_floats
 )  # fmt: skip
 def bitwise_and(input: Tensor | Number | complex, other: Tensor | Number | complex):
-    """Element-wise ``input & other`` of integers or bools."""
+    """Element-wise ``input & other`` of integers or bools.
+
+    >>> import flambeau as torch
+    >>> torch.bitwise_and(torch.tensor([6, -1]), 3)
+    tensor([2, 3])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.bitwise_and.html
+    """
     refuse("bitwise_and_cpu", input, other, kinds=NOT_INTEGRAL)
     return (input, other), {}
 
@@ -107,7 +142,14 @@ def bitwise_and(input: Tensor | Number | complex, other: Tensor | Number | compl
     lower=lambda b, x, y: b.or_(x, y), kernel=np.bitwise_or, tensors="input other", inplace=True, out=True, samples=_bits, errors=_not_of_floats
 )  # fmt: skip
 def bitwise_or(input: Tensor | Number | complex, other: Tensor | Number | complex):
-    """Element-wise ``input | other`` of integers or bools."""
+    """Element-wise ``input | other`` of integers or bools.
+
+    >>> import flambeau as torch
+    >>> torch.bitwise_or(torch.tensor([6, 8]), 3)
+    tensor([ 7, 11])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.bitwise_or.html
+    """
     refuse("bitwise_or_cpu", input, other, kinds=NOT_INTEGRAL)
     return (input, other), {}
 
@@ -116,7 +158,14 @@ def bitwise_or(input: Tensor | Number | complex, other: Tensor | Number | comple
     lower=lambda b, x, y: b.xor(x, y), kernel=np.bitwise_xor, tensors="input other", inplace=True, out=True, samples=_bits, errors=_not_of_floats
 )  # fmt: skip
 def bitwise_xor(input: Tensor | Number | complex, other: Tensor | Number | complex):
-    """Element-wise ``input ^ other`` of integers or bools."""
+    """Element-wise ``input ^ other`` of integers or bools.
+
+    >>> import flambeau as torch
+    >>> torch.bitwise_xor(torch.tensor([6, 3]), 3)
+    tensor([5, 0])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.bitwise_xor.html
+    """
     refuse("bitwise_xor_cpu", input, other, kinds=NOT_INTEGRAL)
     return (input, other), {}
 
@@ -130,7 +179,14 @@ def bitwise_xor(input: Tensor | Number | complex, other: Tensor | Number | compl
     errors=lambda make: [ErrorSample(NotImplementedError, "not implemented for 'Double'", make(2))],
 )
 def bitwise_not(input: Tensor):
-    """Element-wise ``~input``: all bits of an integer inverted; of a bool, "not"."""
+    """Element-wise ``~input``: all bits of an integer inverted; of a bool, "not".
+
+    >>> import flambeau as torch
+    >>> torch.bitwise_not(torch.tensor([0, 5, -1]))
+    tensor([-1, -6,  0])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.bitwise_not.html
+    """
     refuse("bitwise_not_cpu", input, kinds=NOT_INTEGRAL)
     return (input,), {}
 
@@ -147,7 +203,14 @@ def _shifts(make):
     kernel=np.left_shift, tensors="input other", inplace=True, out=True, samples=_shifts, errors=_not_of_floats
 )  # fmt: skip
 def bitwise_left_shift(input: Tensor | Number | complex, other: Tensor | Number | complex):
-    """Element-wise ``input << other``; 0 where all bits are shifted out."""
+    """Element-wise ``input << other``; 0 where all bits are shifted out.
+
+    >>> import flambeau as torch
+    >>> torch.bitwise_left_shift(torch.tensor([1, 3]), 2)
+    tensor([ 4, 12])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.bitwise_left_shift.html
+    """
     refuse("lshift_cpu", input, other, kinds=(BOOLEAN, FLOATING, COMPLEX))
     return (input, other), {}
 
@@ -156,6 +219,13 @@ def bitwise_left_shift(input: Tensor | Number | complex, other: Tensor | Number 
     kernel=np.right_shift, tensors="input other", inplace=True, out=True, samples=_shifts, errors=_not_of_floats
 )  # fmt: skip
 def bitwise_right_shift(input: Tensor | Number | complex, other: Tensor | Number | complex):
-    """Element-wise ``input >> other``, keeping the sign."""
+    """Element-wise ``input >> other``, keeping the sign.
+
+    >>> import flambeau as torch
+    >>> torch.bitwise_right_shift(torch.tensor([8, -8]), 2)
+    tensor([ 2, -2])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.bitwise_right_shift.html
+    """
     refuse("rshift_cpu", input, other, kinds=(BOOLEAN, FLOATING, COMPLEX))
     return (input, other), {}

@@ -230,6 +230,10 @@ def _total_norm(*tensors: Tensor | Sequence[Tensor], ord):
 def dist(input: Tensor, other: Tensor, p: Number | complex = 2) -> Tensor:
     """The ``p``-norm of the difference: :func:`linalg.vector_norm` of ``input - other``.
 
+    >>> import flambeau as torch
+    >>> torch.dist(torch.tensor([0.0, 0.0]), torch.tensor([3.0, 4.0]))
+    tensor(5.)
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.dist.html
     """
     return vector_norm(input - other, p)
@@ -270,6 +274,12 @@ def matrix_norm(
 ) -> Tensor:
     r"""A norm of matrices: ``fro`` (Frobenius), ``nuc`` (sum of singular values), 2 and -2 (the greatest and the least of
     them), ``inf`` and ``-inf`` (greatest and least sum of a row's magnitudes), 1 and -1 (of a column's).
+
+    Raises ``RuntimeError`` for fewer than 2 dims and for another ``ord``.
+
+    >>> import flambeau as torch
+    >>> torch.linalg.matrix_norm(torch.tensor([[3.0, 0.0], [4.0, 0.0]]))
+    tensor(5.)
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.matrix_norm.html
     """
@@ -322,6 +332,12 @@ def linalg_norm(
     """A vector or matrix norm: the 2-norm of all elements; with ``ord``, of a vector for one dim and of a matrix for two.
 
     See :func:`linalg.vector_norm` and :func:`linalg.matrix_norm`.
+
+    Raises ``RuntimeError`` for more than two dims together with ``ord``.
+
+    >>> import flambeau as torch
+    >>> torch.linalg.norm(torch.tensor([[3.0, 0.0], [4.0, 0.0]]), ord=1)
+    tensor(7.)
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.norm.html
     """
@@ -379,6 +395,10 @@ def norm(
 def cond(A: Tensor, p: Number | complex | str | None = None) -> Tensor:
     r"""The condition number :math:`\|A\| \, \|A^{-1}\|` in the norm ``p``: 2 unless given; see :func:`linalg.matrix_norm`.
 
+    >>> import flambeau as torch
+    >>> torch.linalg.cond(torch.tensor([[2.0, 0.0], [0.0, 1.0]]))
+    tensor(2.)
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.cond.html
     """
     require_matrix("linalg.cond", A)
@@ -404,6 +424,13 @@ def cond(A: Tensor, p: Number | complex | str | None = None) -> Tensor:
 )
 def renorm(input: Tensor, p: Number | complex, dim: int, maxnorm: Number | complex) -> Tensor:
     """Each slice along ``dim`` scaled down to the ``p``-norm ``maxnorm`` where its norm is greater.
+
+    Raises ``RuntimeError`` for a ``p`` that is not positive, a negative ``maxnorm``, or fewer than 2 dims.
+
+    >>> import flambeau as torch
+    >>> torch.renorm(torch.tensor([[3.0, 4.0], [0.3, 0.4]]), p=2, dim=0, maxnorm=1)
+    tensor([[0.6000, 0.8000],
+            [0.3000, 0.4000]])
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.renorm.html
     """

@@ -116,6 +116,10 @@ def median(input: Tensor, dim: int | None = None, keepdim: bool = False):
 def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False):
     """The median of the elements that are not NaN. See :func:`median`.
 
+    >>> import flambeau as torch
+    >>> torch.nanmedian(torch.tensor([1.0, torch.nan, 3.0]))
+    tensor(1.)
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nanmedian.html
     """
     return _nanmedian_all(input) if dim is None else _nanmedian_dim(input, dim, keepdim)
@@ -143,6 +147,12 @@ def _mode_kernel(x, dim, keepdim):
 )
 def mode(input: Tensor, dim: int = -1, keepdim: bool = False):
     """The most frequent value along ``dim`` (the least of several), and the last index where it stands.
+
+    >>> import flambeau as torch
+    >>> torch.mode(torch.tensor([1, 2, 2, 3, 3]))
+    torch.return_types.mode(
+    values=tensor(2),
+    indices=tensor(2))
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.mode.html
     """
@@ -226,6 +236,10 @@ def quantile(
     ``interpolation`` between two elements: ``linear``, ``lower``, ``higher``, ``midpoint`` or ``nearest``. NaN if one
     is NaN.
 
+    >>> import flambeau as torch
+    >>> torch.quantile(torch.tensor([0.0, 1.0, 2.0, 3.0]), torch.tensor([0.25, 0.5]))
+    tensor([0.7500, 1.5000])
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.quantile.html
     """
     return _quantile("quantile", input, q, dim, keepdim, interpolation, False)
@@ -236,6 +250,10 @@ def nanquantile(
     input: Tensor, q: Tensor | float, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
 ) -> Tensor:
     """The quantiles of what is not NaN. See :func:`quantile`.
+
+    >>> import flambeau as torch
+    >>> torch.nanquantile(torch.tensor([1.0, torch.nan, 3.0]), 0.5)
+    tensor(2.)
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nanquantile.html
     """

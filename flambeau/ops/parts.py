@@ -16,7 +16,6 @@ from flambeau import dispatch
 from flambeau.core import dtypes
 from flambeau.core.size import contiguous_strides, wrap_dim
 from flambeau.engine.graph import strided
-from flambeau.ops import layouts
 from flambeau.ops.joining import cat
 from flambeau.ops.record import ErrorSample, Sample, composite, op, view
 
@@ -92,7 +91,16 @@ def _index(value) -> int:
     errors=lambda make: [ErrorSample(IndexError, r"select\(\): index 5 out of range", make(2, 3), 0, 5)],
 )
 def select(input: Tensor, dim: int, index: int):
-    """The slice at ``index`` of ``dim``, without that dim."""
+    """The slice at ``index`` of ``dim``, without that dim.
+
+    Raises ``IndexError`` for an ``index`` out of range and for a tensor without dims.
+
+    >>> import flambeau as torch
+    >>> torch.select(torch.tensor([[1, 2], [3, 4]]), 1, 0)
+    tensor([1, 3])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.select.html
+    """
     if not input.dim():
         raise IndexError("select() cannot be applied to a 0-dim tensor.")
     d, i = wrap_dim(dim, input.dim()), _index(index)
@@ -128,7 +136,16 @@ def alias(input: Tensor):
     errors=lambda make: [ErrorSample(RuntimeError, "exceeds dimension size", make(4, 3), 0, 3, 2)],
 )
 def narrow(input: Tensor, dim: int, start: Tensor | int, length: int) -> Tensor:
-    """``length`` slices of ``dim``, from ``start`` on."""
+    """``length`` slices of ``dim``, from ``start`` on.
+
+    Raises ``RuntimeError`` where the slices do not lie inside of the dim.
+
+    >>> import flambeau as torch
+    >>> torch.narrow(torch.arange(6), 0, 2, 3)
+    tensor([2, 3, 4])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.narrow.html
+    """
     if not input.dim():
         raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
     if isinstance(start, dispatch.Tensor) and (start.dim() or start.dtype.kind != dtypes.INTEGRAL):
@@ -151,7 +168,16 @@ def narrow(input: Tensor, dim: int, start: Tensor | int, length: int) -> Tensor:
     errors=lambda make: [ErrorSample(RuntimeError, "cannot be identical", make(3, 4), 0, 0, 0)],
 )
 def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1):
-    """A view of the diagonals of the planes of ``dim1`` and ``dim2``, as the last dim."""
+    """A view of the diagonals of the planes of ``dim1`` and ``dim2``, as the last dim.
+
+    Raises ``RuntimeError`` where ``dim1`` and ``dim2`` are the same.
+
+    >>> import flambeau as torch
+    >>> torch.diagonal(torch.tensor([[1, 2, 3], [4, 5, 6]]), 1)
+    tensor([2, 6])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.diagonal.html
+    """
     a, b = wrap_dim(dim1, input.dim()), wrap_dim(dim2, input.dim())
     if a == b:
         raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
@@ -182,7 +208,18 @@ def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1):
     ],
 )
 def unfold(input: Tensor, dimension: int, size: int, step: int):
-    """All windows of ``size`` along ``dimension``, ``step`` apart, as a last dim; a view."""
+    """All windows of ``size`` along ``dimension``, ``step`` apart, as a last dim; a view.
+
+    Raises ``RuntimeError`` for a ``size`` greater than the dim and for a ``step`` below 1.
+
+    >>> import flambeau as torch
+    >>> torch.arange(5).unfold(0, 3, 1)
+    tensor([[0, 1, 2],
+            [1, 2, 3],
+            [2, 3, 4]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.unfold.html
+    """
     d = wrap_dim(dimension, input.dim())
     n = input.shape[d] if input.dim() else 1
     if size < 0:
@@ -223,7 +260,17 @@ def _as_strided_gradient(g, input_shape, input_geometry, shape, strides, offset)
     ],
 )
 def as_strided(input: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None):
-    """A view of the input's storage with any shape, strides and offset (in elements)."""
+    """A view of the input's storage with any shape, strides and offset (in elements).
+
+    Raises ``RuntimeError`` for what does not lie inside of the storage and for negative strides.
+
+    >>> import flambeau as torch
+    >>> torch.as_strided(torch.arange(6), (2, 2), (1, 2))
+    tensor([[0, 2],
+            [1, 3]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.as_strided.html
+    """
     size, stride = tuple(size), tuple(stride)
     offset = input.storage_offset() if storage_offset is None else storage_offset
     if len(size) != len(stride):
@@ -271,7 +318,16 @@ def _join(gs, input_dtype, dim, shapes):
     errors=lambda make: [ErrorSample(RuntimeError, "split_with_sizes expects split_sizes to sum exactly to 5", make(5), (2, 2))],
 )
 def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0):
-    """Views of consecutive pieces of ``dim``, of the given sizes."""
+    """Views of consecutive pieces of ``dim``, of the given sizes.
+
+    Raises ``RuntimeError`` unless the sizes add up to the dim's.
+
+    >>> import flambeau as torch
+    >>> torch.split_with_sizes(torch.arange(5), [1, 4])
+    (tensor([0]), tensor([1, 2, 3, 4]))
+
+    Source: PyTorch's operator ``aten::split_with_sizes``.
+    """
     d = wrap_dim(dim, input.dim())
     sizes = tuple([_index(n) for n in split_sizes])
     n = input.shape[d] if input.dim() else 1
@@ -294,7 +350,16 @@ def _split_evenly(input: Tensor, split_sizes, dim: int):
 
 @composite(samples=lambda make: [Sample(make(5, 2), 2), Sample(make(2, 4), 3, 1), Sample(make(4), (1, 3))])
 def split(tensor: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0):
-    """Views of consecutive pieces of ``dim``: all of one size (the last may be smaller), or of a list of sizes."""
+    """Views of consecutive pieces of ``dim``: all of one size (the last may be smaller), or of a list of sizes.
+
+    Raises ``RuntimeError`` for a negative size, or sizes that do not add up to the dim's.
+
+    >>> import flambeau as torch
+    >>> torch.split(torch.arange(5), 2)
+    (tensor([0, 1]), tensor([2, 3]), tensor([4]))
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.split.html
+    """
     if not isinstance(split_size_or_sections, int):
         return split_with_sizes(tensor, split_size_or_sections, dim)
     if not tensor.dim():
@@ -311,7 +376,16 @@ def split(tensor: Tensor, split_size_or_sections: int | Sequence[int], dim: int 
 
 @composite(samples=lambda make: [Sample(make(5, 2), 2), Sample(make(2, 4), 3, 1)])
 def chunk(input: Tensor, chunks: int, dim: int = 0):
-    """At most ``chunks`` views of consecutive pieces of ``dim``, each of ``ceil(n / chunks)``."""
+    """At most ``chunks`` views of consecutive pieces of ``dim``, each of ``ceil(n / chunks)``.
+
+    Raises ``RuntimeError`` for less than one chunk and for a tensor without dims.
+
+    >>> import flambeau as torch
+    >>> torch.chunk(torch.arange(5), 2)
+    (tensor([0, 1, 2]), tensor([3, 4]))
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.chunk.html
+    """
     if chunks <= 0:
         raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
     if not input.dim():
@@ -333,7 +407,18 @@ def tensor_split(
     sections: int | None = None,
     tensor_indices_or_sections: Tensor | None = None,
 ):
-    """Views of pieces of ``dim``: so many, or cut at the given indices. By name either may be given as what it is."""
+    """Views of pieces of ``dim``: so many, or cut at the given indices. By name either may be given as what it is.
+
+    Raises ``RuntimeError`` for less than one piece and for a tensor without dims.
+
+    >>> import flambeau as torch
+    >>> torch.tensor_split(torch.arange(5), 2)
+    (tensor([0, 1, 2]), tensor([3, 4]))
+    >>> torch.tensor_split(torch.arange(5), (1, 3))
+    (tensor([0]), tensor([1, 2]), tensor([3, 4]))
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.tensor_split.html
+    """
     given = [v for v in (indices_or_sections, indices, sections, tensor_indices_or_sections) if v is not None]
     if len(given) != 1:
         raise TypeError("tensor_split() takes either indices or sections: where to cut, or into how many pieces")
@@ -367,7 +452,16 @@ def _unbind_gradient(gs, dim, shapes):
     samples=lambda make: [Sample(make(3, 2)), Sample(make(2, 3), 1)],
 )
 def unbind(input: Tensor, dim: int = 0):
-    """Views of all slices of ``dim``, without that dim."""
+    """Views of all slices of ``dim``, without that dim.
+
+    Raises ``IndexError`` for a tensor without dims.
+
+    >>> import flambeau as torch
+    >>> torch.unbind(torch.tensor([[1, 2], [3, 4]]))
+    (tensor([1, 2]), tensor([3, 4]))
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.unbind.html
+    """
     d = wrap_dim(dim, input.dim())
     if not input.dim():
         raise IndexError(f"Dimension specified as {dim} but tensor has no dimensions")
@@ -406,7 +500,14 @@ def vsplit(
     indices: Sequence[int] | None = None,
     sections: int | None = None,
 ):
-    """:func:`tensor_split` along the rows, in pieces of the same size where their number is given."""
+    """:func:`tensor_split` along the rows, in pieces of the same size where their number is given.
+
+    >>> import flambeau as torch
+    >>> torch.vsplit(torch.tensor([[1, 2], [3, 4]]), 2)
+    (tensor([[1, 2]]), tensor([[3, 4]]))
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.vsplit.html
+    """
     return _even_pieces("vsplit", input, _only("vsplit", indices_or_sections, indices, sections), 0, 2)
 
 
@@ -418,7 +519,16 @@ def hsplit(
     indices: Sequence[int] | None = None,
     sections: int | None = None,
 ):
-    """:func:`vsplit` along the columns (of a 1-d tensor: along its only dim)."""
+    """:func:`vsplit` along the columns (of a 1-d tensor: along its only dim).
+
+    >>> import flambeau as torch
+    >>> torch.hsplit(torch.tensor([[1, 2], [3, 4]]), 2)
+    (tensor([[1],
+            [3]]), tensor([[2],
+            [4]]))
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.hsplit.html
+    """
     return _even_pieces("hsplit", input, _only("hsplit", indices_or_sections, indices, sections), 0 if input.dim() <= 1 else 1, 1)
 
 
@@ -430,14 +540,21 @@ def dsplit(
     indices: Sequence[int] | None = None,
     sections: int | None = None,
 ):
-    """:func:`vsplit` along the third dim."""
+    """:func:`vsplit` along the third dim.
+
+    >>> import flambeau as torch
+    >>> [part.shape for part in torch.dsplit(torch.zeros(1, 2, 4), 2)]
+    [torch.Size([1, 2, 2]), torch.Size([1, 2, 2])]
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.dsplit.html
+    """
     return _even_pieces("dsplit", input, _only("dsplit", indices_or_sections, indices, sections), 2, 3)
 
 
 # --- copies with a part written ------------------------------------------------------------------------------
 
 
-def _with_part(input, src, part):
+def with_part(input, src, part):
     out = input.clone()
     view = part(out)
     if view.shape != src.shape:
@@ -446,31 +563,3 @@ def _with_part(input, src, part):
         )
     view.copy_(src)
     return out
-
-
-@composite(samples=lambda make: [Sample(make(2, 3), make(3), 0, 1)])
-def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
-    """A copy of ``input`` with ``src`` written at ``index`` of ``dim``."""
-    return _with_part(input, src, lambda out: out.select(dim, index))
-
-
-@composite(out="same", samples=lambda make: [Sample(make(4, 3), make(2, 3), 0, 1, 3), Sample(make(4), make(2), step=2)])
-def slice_scatter(
-    input: Tensor, src: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
-) -> Tensor:
-    """A copy of ``input`` with ``src`` written at ``start:end:step`` of ``dim``."""
-    return _with_part(input, src, lambda out: slice_(out, wrap_dim(dim, out.dim()), start, end, step))
-
-
-@composite(samples=lambda make: [Sample(make(3, 3), make(3)), Sample(make(3, 3), make(2), 1)])
-def diagonal_scatter(input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
-    """A copy of ``input`` with ``src`` written on a diagonal."""
-    return _with_part(input, src, lambda out: out.diagonal(offset, dim1, dim2))
-
-
-@composite(layout=layouts.as_first, samples=lambda make: [Sample(make(3, 3), make(2, 2), (2, 2), (1, 2))])
-def as_strided_scatter(
-    input: Tensor, src: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None
-) -> Tensor:
-    """A copy of ``input`` with ``src`` written where ``as_strided`` would look."""
-    return _with_part(input.contiguous(), src, lambda out: out.as_strided(size, stride, storage_offset))

@@ -34,7 +34,17 @@ def eye(
     requires_grad: bool = False,
     pin_memory: bool = False,
 ) -> Tensor:
-    """Ones on the diagonal, zeros elsewhere."""
+    """Ones on the diagonal, zeros elsewhere.
+
+    Raises ``RuntimeError`` for negative sizes, ``TypeError`` for sizes that are no ints.
+
+    >>> import flambeau as torch
+    >>> torch.eye(2, 3)
+    tensor([[1., 0., 0.],
+            [0., 1., 0.]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.eye.html
+    """
     for name, size in (("n", n), ("m", m)):
         if size is not None and not hasattr(size, "__index__"):
             raise TypeError(f"eye(): argument '{name}' must be int, not {type(size).__name__}")
@@ -62,7 +72,15 @@ def tril_indices(
     device: Device = None,
     layout: layout | None = None,
 ) -> Tensor:
-    """Row and column numbers of the lower triangle, as a (2, n) tensor."""
+    """Row and column numbers of the lower triangle, as a (2, n) tensor.
+
+    >>> import flambeau as torch
+    >>> torch.tril_indices(2, 3)
+    tensor([[0, 1, 1],
+            [0, 0, 1]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.tril_indices.html
+    """
     return _triangle_indices(np.tril, row, col, offset, dtype, device)
 
 
@@ -76,13 +94,35 @@ def triu_indices(
     device: Device = None,
     layout: layout | None = None,
 ) -> Tensor:
-    """Row and column numbers of the upper triangle, as a (2, n) tensor."""
+    """Row and column numbers of the upper triangle, as a (2, n) tensor.
+
+    >>> import flambeau as torch
+    >>> torch.triu_indices(2, 3)
+    tensor([[0, 0, 0, 1, 1],
+            [0, 1, 2, 1, 2]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.triu_indices.html
+    """
     return _triangle_indices(np.triu, row, col, offset, dtype, device)
 
 
 @composite(method=False, samples=lambda make: [Sample(make(2), make(3)), Sample(make(2), make(3), indexing="xy")])
 def meshgrid(*tensors: Tensor | Sequence[Tensor], indexing: str | None = "ij"):
-    """Grids of coordinates: views of each 1-d tensor expanded along the others' dims."""
+    """Grids of coordinates: views of each 1-d tensor expanded along the others' dims.
+
+    Raises ``RuntimeError`` for tensors of more than one dim or of different dtypes, and for another ``indexing``.
+
+    >>> import flambeau as torch
+    >>> rows, columns = torch.meshgrid(torch.tensor([1, 2]), torch.tensor([3, 4, 5]), indexing="ij")
+    >>> rows
+    tensor([[1, 1, 1],
+            [2, 2, 2]])
+    >>> columns
+    tensor([[3, 4, 5],
+            [3, 4, 5]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.meshgrid.html
+    """
     if len(tensors) == 1 and isinstance(tensors[0], (tuple, list)):
         tensors = tuple(tensors[0])
     if indexing not in ("ij", "xy"):

@@ -114,9 +114,13 @@ def _nonnegative(x):
 def pow_(input: Tensor | Number | complex, exponent: Tensor | Number | complex):
     """Element-wise power :math:`input^{exponent}`. Either argument may be a number.
 
+    Raises ``RuntimeError`` for integers to a negative integer power.
+
     >>> import flambeau as torch
     >>> torch.pow(torch.tensor([1.0, 2.0, 3.0]), 2)
     tensor([1., 4., 9.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.pow.html
     """
     if is_integral(exponent) and is_integral(input):
         if not isinstance(exponent, dispatch.Tensor):
@@ -133,7 +137,14 @@ def pow_(input: Tensor | Number | complex, exponent: Tensor | Number | complex):
 
 @composite(inplace=True, out=True, samples=samples.unary())
 def square(input: Tensor) -> Tensor:
-    """Element-wise :math:`input^2`."""
+    """Element-wise :math:`input^2`.
+
+    >>> import flambeau as torch
+    >>> torch.square(torch.tensor([-3, 2]))
+    tensor([9, 4])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.square.html
+    """
     return pow_(input, 2)
 
 
@@ -150,7 +161,14 @@ def _in_double(x):
     samples=lambda make: [*samples.binary(low=0.5, high=2.0)(make), Sample(2.0, make(3))],
 )
 def float_power(input: Tensor | Number | complex, exponent: Tensor | Number | complex) -> Tensor:
-    """Element-wise power, computed and returned in ``float64`` (``complex128`` for complex arguments)."""
+    """Element-wise power, computed and returned in ``float64`` (``complex128`` for complex arguments).
+
+    >>> import flambeau as torch
+    >>> torch.float_power(torch.tensor([1, 2, 3]), 0.5)
+    tensor([1.0000, 1.4142, 1.7321], dtype=torch.float64)
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.float_power.html
+    """
     return pow_(_in_double(input), _in_double(exponent))
 
 
@@ -164,7 +182,14 @@ def float_power(input: Tensor | Number | complex, exponent: Tensor | Number | co
     samples=samples.unary(low=0.5, high=3.0),
 )
 def sqrt(input: Tensor):
-    r"""Element-wise :math:`\sqrt{input}`; NaN for negative real numbers."""
+    r"""Element-wise :math:`\sqrt{input}`; NaN for negative real numbers.
+
+    >>> import flambeau as torch
+    >>> torch.sqrt(torch.tensor([4.0, 2.0, -1.0]))
+    tensor([2.0000, 1.4142,    nan])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.sqrt.html
+    """
     return (input,), {}
 
 
@@ -178,5 +203,12 @@ def sqrt(input: Tensor):
     samples=samples.unary(low=0.5, high=3.0),
 )
 def rsqrt(input: Tensor):
-    r"""Element-wise :math:`1 / \sqrt{input}`."""
+    r"""Element-wise :math:`1 / \sqrt{input}`.
+
+    >>> import flambeau as torch
+    >>> torch.rsqrt(torch.tensor([4.0, 0.25]))
+    tensor([0.5000, 2.0000])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.rsqrt.html
+    """
     return (input,), {}

@@ -65,6 +65,10 @@ def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype:
 
     Integers and booleans multiply to ``int64`` unless ``dtype`` says otherwise.
 
+    >>> import flambeau as torch
+    >>> torch.prod(torch.tensor([[1, 2], [3, 4]]), dim=1)
+    tensor([ 2, 12])
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.prod.html
     """
     if dtype is None:

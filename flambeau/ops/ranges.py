@@ -89,6 +89,12 @@ def arange(
 ) -> Tensor:
     """``start, start + step, ...`` below ``end``; ``int64`` where all are integers, else the default dtype.
 
+    >>> import flambeau as torch
+    >>> torch.arange(5)
+    tensor([0, 1, 2, 3, 4])
+    >>> torch.arange(1, 2, 0.25)
+    tensor([1.0000, 1.2500, 1.5000, 1.7500])
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.arange.html
     """
     if len(bounds) == 1 and end is not None:
@@ -156,7 +162,14 @@ def range_(
     layout: layout | None = None,
     out: Any = None,
 ):
-    """As :func:`arange` with ``end`` included (deprecated in PyTorch)."""
+    """As :func:`arange` with ``end`` included (deprecated in PyTorch).
+
+    >>> import flambeau as torch
+    >>> torch.linspace(1, 3, 3).tolist()  # what range(1, 3) is
+    [1.0, 2.0, 3.0]
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.range.html
+    """
     warn(
         "torch.range is deprecated and will be removed in a future release because its behavior is inconsistent with "
         "Python's range builtin. Instead, use torch.arange, which produces values in [start, end).",
@@ -207,7 +220,14 @@ def linspace(
     requires_grad: bool = False,
     pin_memory: bool = False,
 ) -> Tensor:
-    """``steps`` numbers from ``start`` to ``end``, both included, evenly spaced."""
+    """``steps`` numbers from ``start`` to ``end``, both included, evenly spaced.
+
+    >>> import flambeau as torch
+    >>> torch.linspace(0, 1, 5)
+    tensor([0.0000, 0.2500, 0.5000, 0.7500, 1.0000])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.linspace.html
+    """
     start, end, steps, d = _bounds("linspace", start, end, steps, dtype)
     if steps == 1:
         return finish(np.array([start], d.np), d, device, requires_grad)
@@ -261,7 +281,14 @@ def logspace(
     requires_grad: bool = False,
     pin_memory: bool = False,
 ) -> Tensor:
-    """``base`` to the powers of :func:`linspace`."""
+    """``base`` to the powers of :func:`linspace`.
+
+    >>> import flambeau as torch
+    >>> torch.logspace(0, 3, 4)
+    tensor([   1.,   10.,  100., 1000.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.logspace.html
+    """
     start, end, steps, d = _bounds("logspace", start, end, steps, dtype)
     base = _number(base, "logspace", "base")
     wide = np.clongdouble if d.is_complex else np.longdouble  # whose powers, rounded once more, are right to the last bit

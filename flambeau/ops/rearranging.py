@@ -11,6 +11,7 @@ from flambeau import dispatch
 from flambeau.core import dtypes
 from flambeau.core.size import wrap_dim
 from flambeau.ops import layouts
+from flambeau.ops.documentation import docstring
 from flambeau.ops.joining import stack
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 from flambeau.ops.views import summed_to
@@ -29,7 +30,17 @@ if TYPE_CHECKING:
     errors=lambda make: [ErrorSample(RuntimeError, "can not be smaller than number of dimensions", make(2, 3), 2)],
 )
 def repeat(input: Tensor, *repeats: int | Sequence[int]) -> Tensor:
-    """``input`` laid out again and again along each dim."""
+    """``input`` laid out again and again along each dim.
+
+    Raises ``RuntimeError`` for fewer counts than dims and for negative counts.
+
+    >>> import flambeau as torch
+    >>> torch.tensor([1, 2]).repeat(2, 2)
+    tensor([[1, 2, 1, 2],
+            [1, 2, 1, 2]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.repeat.html
+    """
     counts = tuple(repeats[0]) if len(repeats) == 1 and not isinstance(repeats[0], int) else tuple(repeats)
     if len(counts) < input.dim():
         raise RuntimeError("Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor")
@@ -46,7 +57,15 @@ def repeat(input: Tensor, *repeats: int | Sequence[int]) -> Tensor:
 
 @composite(samples=lambda make: [Sample(make(2, 3), (2,)), Sample(make(3), (2, 2))])
 def tile(input: Tensor, *dims: int | Sequence[int]) -> Tensor:
-    """As ``repeat``, with missing leading counts taken as 1."""
+    """As ``repeat``, with missing leading counts taken as 1.
+
+    >>> import flambeau as torch
+    >>> torch.tile(torch.tensor([[1, 2], [3, 4]]), (2,))
+    tensor([[1, 2, 1, 2],
+            [3, 4, 3, 4]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.tile.html
+    """
     counts = tuple(dims[0]) if len(dims) == 1 and not isinstance(dims[0], int) else tuple(dims)
     return input.repeat((1,) * (input.dim() - len(counts)) + counts)
 
@@ -65,7 +84,18 @@ def repeat_interleave(
     *,
     output_size: int | None = None,
 ) -> Tensor:
-    """Each slice repeated in place: ``repeats`` times, or as often as its entry in a tensor says."""
+    """Each slice repeated in place: ``repeats`` times, or as often as its entry in a tensor says.
+
+    Raises ``RuntimeError`` for negative counts, and for another number of them than slices.
+
+    >>> import flambeau as torch
+    >>> torch.repeat_interleave(torch.tensor([1, 2, 3]), 2)
+    tensor([1, 1, 2, 2, 3, 3])
+    >>> torch.repeat_interleave(torch.tensor([1, 2, 3]), torch.tensor([0, 1, 2]))
+    tensor([2, 3, 3])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.repeat_interleave.html
+    """
     if input is None or repeats is None:
         input = repeats if input is None else input
         return dispatch.wrap(_numbers_repeated(input._array().reshape(-1)), dtypes.int64)
@@ -115,7 +145,17 @@ def _numbers_repeated(counts: np.ndarray) -> np.ndarray:
     errors=lambda make: [ErrorSample(RuntimeError, "appears multiple times", make(2, 3), (0, 0))],
 )
 def flip(input: Tensor, *dims: int | Sequence[int]):
-    """``input`` in reverse order along ``dims``."""
+    """``input`` in reverse order along ``dims``.
+
+    Raises ``RuntimeError`` for a dim that is given twice.
+
+    >>> import flambeau as torch
+    >>> torch.flip(torch.tensor([[1, 2], [3, 4]]), [0])
+    tensor([[3, 4],
+            [1, 2]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.flip.html
+    """
     if not dims:
         raise TypeError('flip() missing 1 required positional arguments: "dims"')
     dims = tuple(dims[0]) if len(dims) == 1 and not isinstance(dims[0], int) else dims
@@ -128,7 +168,17 @@ def flip(input: Tensor, *dims: int | Sequence[int]):
 
 @composite(samples=lambda make: [Sample(make(2, 3))])
 def fliplr(input: Tensor) -> Tensor:
-    """Columns in reverse order."""
+    """Columns in reverse order.
+
+    Raises ``RuntimeError`` for fewer than 2 dims.
+
+    >>> import flambeau as torch
+    >>> torch.fliplr(torch.tensor([[1, 2], [3, 4]]))
+    tensor([[2, 1],
+            [4, 3]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.fliplr.html
+    """
     if input.dim() < 2:
         raise RuntimeError("Input must be >= 2-d.")
     return flip(input, (1,))
@@ -136,7 +186,17 @@ def fliplr(input: Tensor) -> Tensor:
 
 @composite(samples=lambda make: [Sample(make(2, 3))])
 def flipud(input: Tensor) -> Tensor:
-    """Rows in reverse order."""
+    """Rows in reverse order.
+
+    Raises ``RuntimeError`` for a tensor without dims.
+
+    >>> import flambeau as torch
+    >>> torch.flipud(torch.tensor([[1, 2], [3, 4]]))
+    tensor([[3, 4],
+            [1, 2]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.flipud.html
+    """
     if input.dim() < 1:
         raise RuntimeError("Input must be >= 1-d.")
     return flip(input, (0,))
@@ -144,7 +204,17 @@ def flipud(input: Tensor) -> Tensor:
 
 @composite(samples=lambda make: [Sample(make(2, 3)), Sample(make(2, 3), 2), Sample(make(2, 3, 2), -1, (1, 2))])
 def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
-    """Rotates the plane of two dims by ``k`` quarter turns, from the first towards the second."""
+    """Rotates the plane of two dims by ``k`` quarter turns, from the first towards the second.
+
+    Raises ``RuntimeError`` unless ``dims`` are two different dims.
+
+    >>> import flambeau as torch
+    >>> torch.rot90(torch.tensor([[1, 2], [3, 4]]))
+    tensor([[2, 4],
+            [1, 3]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.rot90.html
+    """
     if len(dims) != 2:
         raise RuntimeError(f"expected total rotation dims == 2, but got dims = {len(dims)}")
     if input.dim() < 2:
@@ -170,7 +240,16 @@ def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
     errors=lambda make: [ErrorSample(RuntimeError, "shifts and dimensions must align", make(2, 3), (1, 2), (0,))],
 )
 def roll(input: Tensor, shifts: int | Sequence[int], dims: int | Sequence[int] | None = None):
-    """``input`` shifted along ``dims``, what leaves at one end coming in at the other; without dims: as one row."""
+    """``input`` shifted along ``dims``, what leaves at one end coming in at the other; without dims: as one row.
+
+    Raises ``RuntimeError`` for another number of ``shifts`` than ``dims``.
+
+    >>> import flambeau as torch
+    >>> torch.roll(torch.tensor([1, 2, 3, 4]), 1)
+    tensor([4, 1, 2, 3])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.roll.html
+    """
     shifts = (shifts,) if isinstance(shifts, int) else tuple(shifts)
     if dims is None or dims == ():
         if len(shifts) != 1:
@@ -185,7 +264,7 @@ def roll(input: Tensor, shifts: int | Sequence[int], dims: int | Sequence[int] |
     return input.shape, input.dtype, (input,), {"shifts": shifts, "dims": wrapped}
 
 
-def _triangle(name: str, kernel, compare: str, doc: str):
+def _triangle(name: str, kernel, compare: str, text: str, *shown: str):
     def check(input: Tensor, diagonal: int = 0):
         if input.dim() < 2:
             raise RuntimeError(f"{name}: input tensor must have at least 2 dimensions")
@@ -193,7 +272,8 @@ def _triangle(name: str, kernel, compare: str, doc: str):
         return input.shape, input.dtype, (input,), {"diagonal": max(-rows, min(columns, diagonal))}
 
     check.__name__ = check.__qualname__ = name
-    check.__doc__ = doc
+    text += "\n\nRaises ``RuntimeError`` for fewer than 2 dims."
+    check.__doc__ = docstring(text, name, f">>> torch.{name}(torch.ones(2, 2))", *shown)
     function = op(
         check,
         inplace=True,
@@ -207,17 +287,33 @@ def _triangle(name: str, kernel, compare: str, doc: str):
     return function
 
 
-tril = _triangle("tril", np.tril, "le", "The lower triangle of the last two dims, up to ``diagonal``; zeros elsewhere.")
+tril = _triangle(
+    "tril", np.tril, "le", "The lower triangle of the last two dims, up to ``diagonal``; zeros elsewhere.",
+    "tensor([[1., 0.],", "        [1., 1.]])",
+)  # fmt: skip
 triu = _triangle(
-    "triu", np.triu, "ge", "The upper triangle of the last two dims, from ``diagonal`` on; zeros elsewhere."
-)
+    "triu", np.triu, "ge", "The upper triangle of the last two dims, from ``diagonal`` on; zeros elsewhere.",
+    "tensor([[1., 1.],", "        [0., 1.]])",
+)  # fmt: skip
 
 
 @composite(
     out="same", samples=lambda make: [Sample(make(3)), Sample(make(2, 3)), Sample(make(3), 1), Sample(make(3, 3), -1)]
 )
 def diag(input: Tensor, diagonal: int = 0) -> Tensor:
-    """A vector as the diagonal of a matrix, or the diagonal of a matrix as a vector."""
+    """A vector as the diagonal of a matrix, or the diagonal of a matrix as a vector.
+
+    Raises ``RuntimeError`` for tensors of other than 1 or 2 dims.
+
+    >>> import flambeau as torch
+    >>> torch.diag(torch.tensor([1, 2]))
+    tensor([[1, 0],
+            [0, 2]])
+    >>> torch.diag(torch.tensor([[1, 2], [3, 4]]), 1)
+    tensor([2])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.diag.html
+    """
     if input.dim() == 1:
         return diag_embed(input, diagonal)
     if input.dim() == 2:
@@ -227,7 +323,18 @@ def diag(input: Tensor, diagonal: int = 0) -> Tensor:
 
 @composite(samples=lambda make: [Sample(make(2, 3)), Sample(make(2, 3), 1, 0, 2)])
 def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
-    """The last dim as diagonals of planes ``dim1``, ``dim2`` of a tensor with one dim more."""
+    """The last dim as diagonals of planes ``dim1``, ``dim2`` of a tensor with one dim more.
+
+    Raises ``RuntimeError`` where ``dim1`` and ``dim2`` are the same.
+
+    >>> import flambeau as torch
+    >>> torch.diag_embed(torch.tensor([1, 2]), offset=1)
+    tensor([[0, 1, 0],
+            [0, 0, 2],
+            [0, 0, 0]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.diag_embed.html
+    """
     ndim = input.dim() + 1
     a, b = wrap_dim(dim1, ndim), wrap_dim(dim2, ndim)
     if a == b:
@@ -244,13 +351,31 @@ def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -
 
 @composite(samples=lambda make: [Sample(make(2), 1), Sample(make(4), -1)])
 def diagflat(input: Tensor, offset: int = 0) -> Tensor:
-    """All elements as the diagonal of a matrix."""
+    """All elements as the diagonal of a matrix.
+
+    >>> import flambeau as torch
+    >>> torch.diagflat(torch.tensor([[1], [2]]))
+    tensor([[1, 0],
+            [0, 2]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.diagflat.html
+    """
     return diag_embed(input.reshape(-1), offset)
 
 
 @composite(method=False, samples=lambda make: [Sample(make(2), make(3))])
 def cartesian_prod(*tensors: Tensor | Sequence[Tensor]) -> Tensor:
-    """All combinations of one element from each 1-d tensor, as rows."""
+    """All combinations of one element from each 1-d tensor, as rows.
+
+    >>> import flambeau as torch
+    >>> torch.cartesian_prod(torch.tensor([1, 2]), torch.tensor([3, 4]))
+    tensor([[1, 3],
+            [1, 4],
+            [2, 3],
+            [2, 4]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.cartesian_prod.html
+    """
     if len(tensors) == 1:
         return tensors[0]
     sizes = tuple(t.shape[0] for t in tensors)
@@ -263,7 +388,16 @@ def cartesian_prod(*tensors: Tensor | Sequence[Tensor]) -> Tensor:
 
 @composite(method=False, samples=lambda make: [Sample(make(4)), Sample(make(3), 2, True)])
 def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> Tensor:
-    """All ``r``-element combinations of a 1-d tensor, as rows, in the order of ``itertools``."""
+    """All ``r``-element combinations of a 1-d tensor, as rows, in the order of ``itertools``.
+
+    >>> import flambeau as torch
+    >>> torch.combinations(torch.tensor([1, 2, 3]))
+    tensor([[1, 2],
+            [1, 3],
+            [2, 3]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.combinations.html
+    """
     if not r:
         return input.new_empty(0)
     choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
@@ -277,7 +411,16 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
     errors=lambda make: [ErrorSample(RuntimeError, "is not expandable to size", make(2, 3), (2, 2))],
 )
 def sum_to_size(input: Tensor, *size: int | Sequence[int]) -> Tensor:
-    """``input`` summed over the dims in which ``size`` was broadcast to it."""
+    """``input`` summed over the dims in which ``size`` was broadcast to it.
+
+    Raises ``RuntimeError`` for a ``size`` that does not broadcast to the input's.
+
+    >>> import flambeau as torch
+    >>> torch.ones(3, 2).sum_to_size(1, 2)
+    tensor([[3., 3.]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.sum_to_size.html
+    """
     size = tuple(size[0]) if len(size) == 1 and not isinstance(size[0], int) else tuple(size)
     if not size:
         return input.sum()

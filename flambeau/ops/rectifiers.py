@@ -16,6 +16,7 @@ from flambeau.core.random import distributions as streams
 from flambeau.core.scalars import fitting
 from flambeau.ops import layouts, samples
 from flambeau.ops.comparison import where
+from flambeau.ops.documentation import docstring
 from flambeau.ops.numerics import select
 from flambeau.ops.record import ErrorSample, Sample, composite, op, pointwise, registry
 from flambeau.ops.refusals import ALL_BUT_FLOATING, NOT_REAL_NUMBERS, refuse
@@ -39,7 +40,11 @@ def in_place_name(name: str, function) -> None:
     def check(input: Tensor, *args: Any, **kwargs: Any):
         return dispatch.inplace(function, input, args, kwargs)
 
-    check.__doc__ = f"In-place version of :func:`torch.nn.functional.{name}`."
+    values = {"threshold": ", 0.0, 0.0"}.get(name, "")
+    check.__doc__ = docstring(
+        f"In-place form of :func:`torch.nn.functional.{name}`: the result is ``input``.", f"nn.functional.{name}_",
+        ">>> x = torch.tensor([1.0, 2.0])", f">>> torch.nn.functional.{name}_(x{values}) is x", "True",
+    )  # fmt: skip
     composite(check, name=f"nn.functional.{name}_")
 
 
@@ -74,9 +79,13 @@ def _where_active(g: Tensor | Number | complex, out: Tensor | Number | complex):
 def relu(input: Tensor):
     r"""Element-wise rectifier :math:`\max(0, x)`.
 
+    Raises ``RuntimeError`` for bools, ``NotImplementedError`` for complex numbers.
+
     >>> import flambeau as torch
     >>> torch.relu(torch.tensor([-1.0, 2.0]))
     tensor([0., 2.])
+
+    Source: PyTorch's operator ``aten::relu``.
     """
     kind = input._dtype.kind
     if kind == dtypes.BOOLEAN:
@@ -88,7 +97,15 @@ def relu(input: Tensor):
 
 @composite(name="nn.functional.relu", samples=with_inplace())
 def functional_relu(input: Tensor, inplace: bool = False) -> Tensor:
-    r"""Element-wise rectifier :math:`\max(0, x)`."""
+    r"""Element-wise rectifier :math:`\max(0, x)`.
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.relu(torch.tensor([-1.0, 2.0]))
+    tensor([0., 2.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.relu.html
+    """
     return activate(relu, input, inplace)
 
 
@@ -121,7 +138,17 @@ def _hardtanh(input: Tensor, low, high):
     errors=lambda make: [ErrorSample(ValueError, "min_val cannot be greater than max_val", make(2), 1.0, -1.0)],
 )
 def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
-    """``input`` with values below ``min_val`` and above ``max_val`` replaced by these bounds."""
+    """``input`` with values below ``min_val`` and above ``max_val`` replaced by these bounds.
+
+    Raises ``ValueError`` where ``min_val`` is greater than ``max_val``.
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.hardtanh(torch.tensor([-3.0, 0.5, 3.0]))
+    tensor([-1.0000,  0.5000,  1.0000])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.hardtanh.html
+    """
     if min_val > max_val:
         raise ValueError(f"min_val cannot be greater than max_val: got {min_val} and {max_val}")
     return activate(_hardtanh, input, inplace, min_val, max_val)
@@ -129,7 +156,15 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace
 
 @composite(name="nn.functional.relu6", samples=with_inplace())
 def relu6(input: Tensor, inplace: bool = False) -> Tensor:
-    r"""Element-wise :math:`\min(\max(0, x), 6)`."""
+    r"""Element-wise :math:`\min(\max(0, x), 6)`.
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.relu6(torch.tensor([-1.0, 3.0, 8.0]))
+    tensor([0., 3., 6.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.relu6.html
+    """
     return activate(_hardtanh, input, inplace, 0, 6)
 
 
@@ -147,7 +182,15 @@ def _leaky_relu(input: Tensor, slope):
 
 @composite(name="nn.functional.leaky_relu", samples=with_inplace(negative_slope=0.2))
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
-    """Element-wise ``input``, its negative values multiplied by ``negative_slope``."""
+    """Element-wise ``input``, its negative values multiplied by ``negative_slope``.
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.leaky_relu(torch.tensor([-10.0, 2.0]))
+    tensor([-0.1000,  2.0000])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.leaky_relu.html
+    """
     return activate(_leaky_relu, input, inplace, negative_slope)
 
 
@@ -181,6 +224,14 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """Element-wise ``input``, its negative values multiplied by ``weight``: one number, or one for each channel (dim 1).
 
     He et al. (2015), "Delving deep into rectifiers".
+
+    Raises ``RuntimeError`` for weights that are neither one nor as many as channels, and for different dtypes.
+
+    >>> import flambeau as torch
+    >>> torch.prelu(torch.tensor([[-4.0, -4.0]]), torch.tensor([0.25, 0.5]))
+    tensor([[-1., -2.]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.prelu.html
     """
     ndim = len(input._shape)
     if weight._shape.numel() != 1:
@@ -223,7 +274,14 @@ def rrelu(
     training: bool = False,
     generator: Generator | None = None,
 ):
-    """Leaky rectifier with a random slope; see :func:`torch.nn.functional.rrelu`."""
+    """Leaky rectifier with a random slope; see :func:`torch.nn.functional.rrelu`.
+
+    >>> import flambeau as torch
+    >>> torch.rrelu(torch.tensor([-24.0, 2.0]))
+    tensor([-5.5000,  2.0000])
+
+    Source: PyTorch's operator ``aten::rrelu``.
+    """
     if not training:
         return _leaky_relu(input, (lower + upper) / 2)
     refuse("rrelu_with_noise_out_cpu", input, kinds=ALL_BUT_FLOATING)
@@ -237,6 +295,13 @@ def functional_rrelu(
     """Leaky rectifier whose slope for negative values is drawn from [``lower``, ``upper``) in training, else their mean.
 
     Xu et al. (2015), "Empirical evaluation of rectified activations in convolutional network".
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.rrelu(torch.tensor([-24.0, 2.0]), 0.25, 0.75)
+    tensor([-12.,   2.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.rrelu.html
     """
     return activate(rrelu, input, inplace, lower, upper, training)
 
@@ -256,7 +321,14 @@ def _lower_threshold(b, x, threshold, value):
     samples=samples.unary(threshold=0.1, value=5.0),
 )
 def threshold(input: Tensor, threshold: Number | complex, value: Number | complex):
-    """Element-wise ``input`` where it is greater than ``threshold``, else ``value``."""
+    """Element-wise ``input`` where it is greater than ``threshold``, else ``value``.
+
+    >>> import flambeau as torch
+    >>> torch.threshold(torch.tensor([0.5, 3.0]), 1.0, -1.0)
+    tensor([-1.,  3.])
+
+    Source: PyTorch's operator ``aten::threshold``.
+    """
     refuse("threshold_cpu", input, kinds=NOT_REAL_NUMBERS)
     d = input._dtype
     wide = dtypes.float32 if d.itemsize == 2 and d.is_floating_point else d
@@ -265,7 +337,15 @@ def threshold(input: Tensor, threshold: Number | complex, value: Number | comple
 
 @composite(name="nn.functional.threshold", samples=with_inplace(threshold=0.1, value=5.0))
 def functional_threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
-    """Element-wise ``input`` where it is greater than ``threshold``, else ``value``."""
+    """Element-wise ``input`` where it is greater than ``threshold``, else ``value``.
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.threshold(torch.tensor([0.5, 3.0]), 1.0, -1.0)
+    tensor([-1.,  3.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.threshold.html
+    """
     return activate(_threshold, input, inplace, threshold, value)
 
 
@@ -284,7 +364,14 @@ _threshold = threshold
     samples=samples.unary(),
 )
 def hardshrink(input: Tensor, lambd: Number | complex = 0.5):
-    r"""Element-wise ``input``, with 0 where :math:`|x| \le lambd`."""
+    r"""Element-wise ``input``, with 0 where :math:`|x| \le lambd`.
+
+    >>> import flambeau as torch
+    >>> torch.hardshrink(torch.tensor([-1.0, 0.3, 2.0]))
+    tensor([-1.,  0.,  2.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.hardshrink.html
+    """
     refuse("hardshrink_cpu", input, kinds=ALL_BUT_FLOATING)
     return (input,), {"lambd": float(lambd)}
 
@@ -304,7 +391,17 @@ def _lower_softshrink(b, x, lambd):
     errors=lambda make: [ErrorSample(RuntimeError, "lambda must be in range", make(2), -1)],
 )
 def softshrink(input: Tensor, lambd: Number | complex = 0.5):
-    r"""Element-wise ``input`` moved towards 0 by ``lambd``, and 0 where :math:`|x| \le lambd`."""
+    r"""Element-wise ``input`` moved towards 0 by ``lambd``, and 0 where :math:`|x| \le lambd`.
+
+    Raises ``RuntimeError`` for a negative ``lambd``.
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.softshrink(torch.tensor([-1.0, 0.3, 2.0]))
+    tensor([-0.5000,  0.0000,  1.5000])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.softshrink.html
+    """
     refuse("softshrink_check", input, kinds=ALL_BUT_FLOATING)
     limit = dtypes.finfo(input._dtype).max
     if not 0 <= lambd <= limit:
@@ -316,7 +413,15 @@ def softshrink(input: Tensor, lambd: Number | complex = 0.5):
 
 @composite(name="nn.functional.tanhshrink", samples=samples.unary())
 def tanhshrink(input: Tensor) -> Tensor:
-    r"""Element-wise :math:`x - \tanh(x)`."""
+    r"""Element-wise :math:`x - \tanh(x)`.
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.tanhshrink(torch.tensor([0.0, 2.0]))
+    tensor([0.0000, 1.0360])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.tanhshrink.html
+    """
     return input - tanh(input)
 
 
@@ -337,7 +442,15 @@ def _hardswish(input: Tensor):
 
 @composite(name="nn.functional.hardswish", samples=with_inplace())
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
-    r"""Element-wise :math:`x \cdot \min(\max(x + 3, 0), 6) / 6`. Howard et al. (2019), "Searching for MobileNetV3"."""
+    r"""Element-wise :math:`x \cdot \min(\max(x + 3, 0), 6) / 6`. Howard et al. (2019), "Searching for MobileNetV3".
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.hardswish(torch.tensor([-4.0, 1.0, 4.0]))
+    tensor([-0.0000, 0.6667, 4.0000])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.hardswish.html
+    """
     return activate(_hardswish, input, inplace)
 
 
@@ -359,7 +472,15 @@ def _hardsigmoid(input: Tensor):
 
 @composite(name="nn.functional.hardsigmoid", samples=with_inplace())
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
-    r"""Element-wise :math:`\min(\max(x + 3, 0), 6) / 6`."""
+    r"""Element-wise :math:`\min(\max(x + 3, 0), 6) / 6`.
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.hardsigmoid(torch.tensor([-4.0, 0.0, 4.0]))
+    tensor([0.0000, 0.5000, 1.0000])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.hardsigmoid.html
+    """
     return activate(_hardsigmoid, input, inplace)
 
 

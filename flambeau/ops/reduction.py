@@ -192,6 +192,12 @@ def _nansum_gradient(g, input, dim, keepdim):
 def nansum(input: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = False, *, dtype: dtype | None = None):
     """The sum over ``dim``, where NaN counts as zero.
 
+    Raises ``RuntimeError`` for complex numbers.
+
+    >>> import flambeau as torch
+    >>> torch.nansum(torch.tensor([1.0, torch.nan, 2.0]))
+    tensor(3.)
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nansum.html
     """
     if input.dtype.is_complex:
@@ -237,6 +243,12 @@ def nanmean(
 ) -> Tensor:
     """The mean over ``dim`` of the elements that are not NaN.
 
+    Raises ``RuntimeError`` for integers and bools.
+
+    >>> import flambeau as torch
+    >>> torch.nanmean(torch.tensor([1.0, torch.nan, 2.0]))
+    tensor(1.5000)
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nanmean.html
     """
     if input.dtype.kind < dtypes.FLOATING:
@@ -250,6 +262,10 @@ def nanmean(
 ])  # fmt: skip
 def count_nonzero(input: Tensor, dim: int | Sequence[int] | None = None):
     """How many elements are not zero, over ``dim``.
+
+    >>> import flambeau as torch
+    >>> torch.count_nonzero(torch.tensor([[0, 1], [2, 3]]), dim=0)
+    tensor([1, 2])
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.count_nonzero.html
     """
@@ -270,6 +286,10 @@ def _truth_check(input, dim, keepdim):
 def all_(input: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = False):
     """Whether every element over ``dim`` is true (not zero). ``uint8`` stays ``uint8``, as in PyTorch.
 
+    >>> import flambeau as torch
+    >>> torch.all(torch.tensor([[True, False], [True, True]]), dim=1)
+    tensor([False,  True])
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.all.html
     """
     return _truth_check(input, dim, keepdim)
@@ -278,6 +298,10 @@ def all_(input: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = 
 @op(lower=lambda b, x, dim, keepdim: b.any(b.truth(x)), reduces=lambda dim, keepdim: dim, kernel=lambda x, dim, keepdim: np.any(x, axis=dim, keepdims=keepdim), out=True, samples=reduction_samples)
 def any_(input: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = False):
     """Whether some element over ``dim`` is true (not zero). ``uint8`` stays ``uint8``, as in PyTorch.
+
+    >>> import flambeau as torch
+    >>> torch.any(torch.tensor([[True, False], [False, False]]), dim=1)
+    tensor([ True, False])
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.any.html
     """

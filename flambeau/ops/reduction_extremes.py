@@ -118,6 +118,10 @@ def _expand_place(e, how, x, dim):
 def amax(input: Tensor, dim: int | Sequence[int] = (), keepdim: bool = False):
     """The greatest element over ``dim``; NaN if one is NaN. Elements that tie share the gradient evenly.
 
+    >>> import flambeau as torch
+    >>> torch.amax(torch.tensor([[1, 5], [4, 2]]), dim=1)
+    tensor([5, 4])
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.amax.html
     """
     return _extreme_check("amax", input, dim, keepdim)
@@ -133,6 +137,10 @@ def amax(input: Tensor, dim: int | Sequence[int] = (), keepdim: bool = False):
 )
 def amin(input: Tensor, dim: int | Sequence[int] = (), keepdim: bool = False):
     """The least element over ``dim``; NaN if one is NaN. Elements that tie share the gradient evenly.
+
+    >>> import flambeau as torch
+    >>> torch.amin(torch.tensor([[1, 5], [4, 2]]), dim=1)
+    tensor([1, 2])
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.amin.html
     """
@@ -252,6 +260,12 @@ def min_(input: Tensor, dim: Tensor | int | None = None, keepdim: bool = False, 
     """The least element: of all (``min(x)``), along a dim (``min(x, dim)`` gives ``(values, indices)``), or of each
     pair (``min(x, other)``, as :func:`minimum`). See :func:`max`.
 
+    >>> import flambeau as torch
+    >>> torch.min(torch.tensor([[3, 1], [4, 6]]), 1)
+    torch.return_types.min(
+    values=tensor([1, 4]),
+    indices=tensor([1, 0]))
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.min.html
     """
     if isinstance(dim, dispatch.Tensor) or other is not None:
@@ -278,6 +292,14 @@ def _aminmax_gradient(gs, input, min, max, dim, keepdim):
 )
 def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False):
     """The least and the greatest element, of all or along ``dim``, as ``(min, max)``.
+
+    Raises ``RuntimeError`` for an empty dim.
+
+    >>> import flambeau as torch
+    >>> torch.aminmax(torch.tensor([3, 1, 2]))
+    torch.return_types.aminmax(
+    min=tensor(1),
+    max=tensor(3))
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.aminmax.html
     """
@@ -346,6 +368,12 @@ def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False):
 )
 def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False):
     """The index of the least element: along ``dim``, or in the flattened input. NaN counts as least.
+
+    >>> import flambeau as torch
+    >>> torch.argmin(torch.tensor([[3, 1], [4, 0]]))
+    tensor(3)
+    >>> torch.argmin(torch.tensor([[3, 1], [4, 0]]), dim=1)
+    tensor([1, 1])
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.argmin.html
     """

@@ -44,7 +44,14 @@ def _lower_rounding(name: str):
     kernel=_integers_unchanged(np.ceil), grad={"input": _flat}, inplace=True, out="same", samples=samples.unary(0.1, 0.9)
 )  # fmt: skip
 def ceil(input: Tensor):
-    r"""Element-wise :math:`\lceil input \rceil`, the smallest whole number not below."""
+    r"""Element-wise :math:`\lceil input \rceil`, the smallest whole number not below.
+
+    >>> import flambeau as torch
+    >>> torch.ceil(torch.tensor([1.2, -1.2]))
+    tensor([ 2., -1.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.ceil.html
+    """
     _refuse_complex("ceil", input)
     refuse("ceil_vml_cpu", input, kinds=NOT_REAL_NUMBERS)
     return (input,), {}
@@ -55,7 +62,14 @@ def ceil(input: Tensor):
     kernel=_integers_unchanged(np.floor), grad={"input": _flat}, inplace=True, out="same", samples=samples.unary(0.1, 0.9)
 )  # fmt: skip
 def floor(input: Tensor):
-    r"""Element-wise :math:`\lfloor input \rfloor`, the largest whole number not above."""
+    r"""Element-wise :math:`\lfloor input \rfloor`, the largest whole number not above.
+
+    >>> import flambeau as torch
+    >>> torch.floor(torch.tensor([1.2, -1.2]))
+    tensor([ 1., -2.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.floor.html
+    """
     _refuse_complex("floor", input)
     refuse("floor_vml_cpu", input, kinds=NOT_REAL_NUMBERS)
     return (input,), {}
@@ -67,7 +81,14 @@ def floor(input: Tensor):
     samples=samples.unary(0.1, 0.9),
 )  # fmt: skip
 def trunc(input: Tensor):
-    """Element-wise whole part: rounded towards zero."""
+    """Element-wise whole part: rounded towards zero.
+
+    >>> import flambeau as torch
+    >>> torch.trunc(torch.tensor([1.7, -1.7]))
+    tensor([ 1., -1.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.trunc.html
+    """
     _refuse_complex("trunc", input)
     refuse("trunc_vml_cpu", input, kinds=NOT_REAL_NUMBERS)
     return (input,), {}
@@ -78,7 +99,14 @@ def trunc(input: Tensor):
     kernel=lambda x: x - np.trunc(x), grad={"input": lambda g: g}, inplace=True, out="same", samples=samples.unary(0.1, 0.9)
 )  # fmt: skip
 def frac(input: Tensor):
-    """Element-wise fractional part :math:`input - trunc(input)`, with the sign of ``input``."""
+    """Element-wise fractional part :math:`input - trunc(input)`, with the sign of ``input``.
+
+    >>> import flambeau as torch
+    >>> torch.frac(torch.tensor([1.5, -1.5]))
+    tensor([ 0.5000, -0.5000])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.frac.html
+    """
     refuse("frac_cpu", input, kinds=ALL_BUT_FLOATING)
     return (input,), {}
 
@@ -123,6 +151,8 @@ def round_(input: Tensor, *, decimals: int = 0):
     >>> import flambeau as torch
     >>> torch.round(torch.tensor([0.5, 1.5, -0.2]))
     tensor([0., 2., -0.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.round.html
     """
     refuse("round_vml_cpu", input, kinds=NOT_REAL_NUMBERS)
     if decimals:
@@ -145,7 +175,16 @@ def _lower_sign(b, x):
 
 @pointwise(lower=_lower_sign, kernel=_sign, grad={"input": _flat}, inplace=True, out="same", samples=samples.unary(0.5, 2.0))
 def sign(input: Tensor):
-    """Element-wise sign: -1, 0 or 1. For complex numbers see :func:`sgn`."""
+    """Element-wise sign: -1, 0 or 1. For complex numbers see :func:`sgn`.
+
+    Raises ``NotImplementedError`` for complex numbers.
+
+    >>> import flambeau as torch
+    >>> torch.sign(torch.tensor([-3.0, 0.0, 5.0]))
+    tensor([-1.,  0.,  1.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.sign.html
+    """
     if input._dtype.kind == dtypes.COMPLEX:
         raise NotImplementedError(
             "Unlike NumPy, torch.sign is not intended to support complex numbers. Please use torch.sgn instead."
@@ -179,7 +218,14 @@ def _grad_of_sgn(g, input):
     samples=lambda make: [*samples.unary(0.5, 2.0)(make), Sample(make(3, dtype=dtypes.complex128))],
 )
 def sgn(input: Tensor):
-    """Element-wise sign; of a complex number :math:`z / |z|`, and 0 of 0."""
+    """Element-wise sign; of a complex number :math:`z / |z|`, and 0 of 0.
+
+    >>> import flambeau as torch
+    >>> torch.sgn(torch.tensor([3 + 4j, 0j]))
+    tensor([0.6000+0.8000j, 0.0000+0.0000j])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.sgn.html
+    """
     return (input,), {}
 
 
@@ -211,6 +257,8 @@ def abs_(input: Tensor):
     >>> import flambeau as torch
     >>> torch.abs(torch.tensor([3 + 4j]))
     tensor([5.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.abs.html
     """
     refuse("abs_cpu", input, kinds=(dtypes.BOOLEAN,))
     return input._shape, input._dtype.to_real(), (input,), {}
@@ -218,7 +266,16 @@ def abs_(input: Tensor):
 
 @composite
 def positive(input: Tensor):
-    """``input`` itself: the ``+`` of a number. Not for bools."""
+    """``input`` itself: the ``+`` of a number. Not for bools.
+
+    Raises ``RuntimeError`` for bools.
+
+    >>> import flambeau as torch
+    >>> torch.positive(torch.tensor([-1, 2]))
+    tensor([-1,  2])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.positive.html
+    """
     if input._dtype is dtypes.bool:
         raise RuntimeError("The `+` operator, on a bool tensor is not supported.")
     return input
@@ -236,7 +293,16 @@ def _lower_signbit(b, x):
 
 @pointwise(lower=_lower_signbit, kernel=_signbit, result="bool", out="same", samples=samples.unary())
 def signbit(input: Tensor):
-    """Whether each element has its sign bit set: negative numbers and ``-0.0``."""
+    """Whether each element has its sign bit set: negative numbers and ``-0.0``.
+
+    Raises ``NotImplementedError`` for complex numbers.
+
+    >>> import flambeau as torch
+    >>> torch.signbit(torch.tensor([-1.0, -0.0, 0.0]))
+    tensor([ True,  True, False])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.signbit.html
+    """
     if input._dtype.kind == dtypes.COMPLEX:
         raise NotImplementedError("signbit is not implemented for complex tensors.")
     return (input,), {}
@@ -260,7 +326,14 @@ def _grad_of_copysign(g, out, input):
     samples=samples.binary(0.5, 2.0, number=-1.5),
 )
 def copysign(input: Tensor, other: Tensor | Number | complex):
-    """Element-wise magnitude of ``input`` with the sign of ``other`` (also of ``-0.0``)."""
+    """Element-wise magnitude of ``input`` with the sign of ``other`` (also of ``-0.0``).
+
+    >>> import flambeau as torch
+    >>> torch.copysign(torch.tensor([1.0, 2.0]), torch.tensor([-0.0, 3.0]))
+    tensor([-1.,  2.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.copysign.html
+    """
     return (input, other), {}
 
 
@@ -275,7 +348,16 @@ def _heaviside(x, values):
     backward_name="NotImplemented",
 )
 def heaviside(input: Tensor, values: Tensor):
-    """Element-wise step: 0 for negative ``input`` (and NaN), ``values`` for 0, 1 for positive."""
+    """Element-wise step: 0 for negative ``input`` (and NaN), ``values`` for 0, 1 for positive.
+
+    Raises ``RuntimeError`` for tensors of different dtypes and for complex numbers.
+
+    >>> import flambeau as torch
+    >>> torch.heaviside(torch.tensor([-2.0, 0.0, 3.0]), torch.tensor(0.5))
+    tensor([0.0000, 0.5000, 1.0000])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.heaviside.html
+    """
     if dtypes.COMPLEX in (input._dtype.kind, values._dtype.kind):
         raise RuntimeError("heaviside is not yet implemented for complex tensors.")
     if input._dtype is not values._dtype:
@@ -296,7 +378,14 @@ def heaviside(input: Tensor, values: Tensor):
     samples=samples.binary(number=None),
 )
 def nextafter(input: Tensor, other: Tensor):
-    """Element-wise next floating-point number after ``input`` towards ``other``."""
+    """Element-wise next floating-point number after ``input`` towards ``other``.
+
+    >>> import flambeau as torch
+    >>> torch.nextafter(torch.tensor([1.0]), torch.tensor([2.0])) > 1
+    tensor([True])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nextafter.html
+    """
     refuse("nextafter_cpu", input, other, kinds=ALL_BUT_FLOATING)
     return (input, other), {}
 
@@ -323,7 +412,16 @@ def _ldexp(input: Tensor, exponent: Tensor | Number | complex):
     ],
 )
 def ldexp(input: Tensor, other: Tensor) -> Tensor:
-    r"""Element-wise :math:`input \times 2^{other}`: exact for whole exponents, however large the power is by itself."""
+    r"""Element-wise :math:`input \times 2^{other}`: exact for whole exponents, however large the power is by itself.
+
+    Raises ``TypeError`` for an ``other`` that is no tensor.
+
+    >>> import flambeau as torch
+    >>> torch.ldexp(torch.tensor([1.0, 3.0]), torch.tensor([3, -1]))
+    tensor([8.0000, 1.5000])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.ldexp.html
+    """
     if not isinstance(other, dispatch.Tensor):
         raise TypeError(f"ldexp(): argument 'other' (position 2) must be Tensor, not {describe(other)}")
     if input.is_floating_point() and other.dtype.kind == dtypes.INTEGRAL:
@@ -344,11 +442,15 @@ def ldexp(input: Tensor, other: Tensor) -> Tensor:
 def frexp(input: Tensor):
     r"""``(mantissa, exponent)`` with :math:`input = mantissa \times 2^{exponent}`, :math:`0.5 \le |mantissa| < 1`.
 
+    Raises ``RuntimeError`` for other dtypes than floating ones.
+
     >>> import flambeau as torch
     >>> torch.frexp(torch.tensor([8.0]))
     torch.return_types.frexp(
     mantissa=tensor([0.5000]),
     exponent=tensor([4], dtype=torch.int32))
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.frexp.html
     """
     if not input._dtype.is_floating_point:
         raise RuntimeError(f"torch.frexp() only supports floating-point dtypes, but got {input._dtype}")

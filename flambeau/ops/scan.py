@@ -127,6 +127,10 @@ def _cumprod_gradient_once(g, input, out, dim):
 def cumprod(input: Tensor, dim: int, *, dtype: dtype | None = None):
     r"""The running product along ``dim``: :math:`y_i = \prod_{j \le i} x_j`. The gradient is right where elements are 0.
 
+    >>> import flambeau as torch
+    >>> torch.cumprod(torch.tensor([1, 2, 3, 4]), 0)
+    tensor([ 1,  2,  6, 24])
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.cumprod.html
     """
     return _scan_check(input, dim, dtype)
@@ -177,6 +181,10 @@ def _logcumsumexp_gradient(g, input, out, dim):
 def logcumsumexp(input: Tensor, dim: int):
     r"""The logarithm of the running sum of exponentials: :math:`y_i = \log \sum_{j \le i} e^{x_j}`.
 
+    >>> import flambeau as torch
+    >>> torch.logcumsumexp(torch.tensor([0.0, 0.0, 0.0]), 0)
+    tensor([0.0000, 0.6931, 1.0986])
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.logcumsumexp.html
     """
     refuse("logcumsumexp_out_cpu", input, kinds=(dtypes.BOOLEAN, dtypes.INTEGRAL))
@@ -218,6 +226,12 @@ _PICKED = {"outputs": ("values", "indices"), "nondifferentiable": ("indices",), 
 def cummax(input: Tensor, dim: int):
     """The greatest element so far along ``dim``, and the last index where it stands, as ``(values, indices)``.
 
+    >>> import flambeau as torch
+    >>> torch.cummax(torch.tensor([1, 3, 2]), 0)
+    torch.return_types.cummax(
+    values=tensor([1, 3, 3]),
+    indices=tensor([0, 1, 1]))
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.cummax.html
     """
     return _running_check("cummax", input, dim)
@@ -226,6 +240,12 @@ def cummax(input: Tensor, dim: int):
 @op(kernel=_running(np.minimum.accumulate), out="same", samples=_scan_samples, errors=_dim_errors, **_PICKED)
 def cummin(input: Tensor, dim: int):
     """The least element so far along ``dim``, and the last index where it stands, as ``(values, indices)``.
+
+    >>> import flambeau as torch
+    >>> torch.cummin(torch.tensor([3, 1, 2]), 0)
+    torch.return_types.cummin(
+    values=tensor([3, 1, 1]),
+    indices=tensor([0, 1, 1]))
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.cummin.html
     """
@@ -249,6 +269,12 @@ def diff(
     input: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None, append: Tensor | None = None
 ) -> Tensor:
     """The ``n``-th differences along ``dim``: ``input[i + 1] - input[i]``; booleans give where they differ.
+
+    Raises ``RuntimeError`` for a tensor without dims and for a negative ``n``.
+
+    >>> import flambeau as torch
+    >>> torch.diff(torch.tensor([1, 4, 9, 16]))
+    tensor([3, 5, 7])
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.diff.html
     """
@@ -303,6 +329,10 @@ def trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Number | complex | None
 
     The points are ``x``, or ``dx`` (1 by default) apart.
 
+    >>> import flambeau as torch
+    >>> torch.trapezoid(torch.tensor([0.0, 1.0, 2.0]))
+    tensor(2.)
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.trapezoid.html
     """
     sums, widths, dim = _steps("trapezoid", y, x, dx, dim)
@@ -314,6 +344,10 @@ def cumulative_trapezoid(
     y: Tensor, x: Tensor | None = None, *, dx: Number | complex | None = None, dim: int = -1
 ) -> Tensor:
     """The running integral by the trapezoidal rule along ``dim``: one element less than ``y``. See :func:`trapezoid`.
+
+    >>> import flambeau as torch
+    >>> torch.cumulative_trapezoid(torch.tensor([0.0, 1.0, 2.0]))
+    tensor([0.5000, 2.0000])
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.cumulative_trapezoid.html
     """
@@ -381,6 +415,12 @@ def gradient(
     """Numerical derivatives of sampled values, one tensor for each of ``dim`` (all without it), as a list.
 
     ``spacing`` is the distance of samples (1 by default), or for each dim a distance or a tensor of coordinates.
+
+    Raises ``RuntimeError`` for another ``edge_order`` than 1 and 2, and for fewer samples than ``edge_order + 1``.
+
+    >>> import flambeau as torch
+    >>> torch.gradient(torch.tensor([0.0, 1.0, 4.0, 9.0]))
+    (tensor([1., 2., 4., 5.]),)
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.gradient.html
     """

@@ -99,6 +99,8 @@ def softmax(input: Tensor, dim: int, dtype: dtype | None = None):
     >>> import flambeau as torch
     >>> torch.softmax(torch.tensor([0.0, 0.0]), 0)
     tensor([0.5000, 0.5000])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.softmax.html
     """
     return _checked("softmax", input, dim, dtype)
 
@@ -118,7 +120,14 @@ def _grad_of_log_softmax(g, out, dim):
     errors=_errors,
 )
 def log_softmax(input: Tensor, dim: int, dtype: dtype | None = None):
-    r""":math:`\ln(\mathrm{softmax}(x))` along ``dim``, more accurate than the logarithm of the softmax."""
+    r""":math:`\ln(\mathrm{softmax}(x))` along ``dim``, more accurate than the logarithm of the softmax.
+
+    >>> import flambeau as torch
+    >>> torch.log_softmax(torch.tensor([0.0, 1000.0]), 0)
+    tensor([-1000.,     0.])
+
+    Source: PyTorch's operator ``aten::log_softmax``.
+    """
     return _checked("log_softmax", input, dim, dtype)
 
 
@@ -144,7 +153,16 @@ def _functional_samples(make):
 def functional_softmax(
     input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: dtype | None = None
 ) -> Tensor:
-    """:func:`torch.softmax`. ``dim`` should be given; ``None`` means 0 for inputs with 0, 1 or 3 dims, else 1."""
+    """:func:`torch.softmax`. ``dim`` should be given; ``None`` means 0 for inputs with 0, 1 or 3 dims, else 1.
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.softmax(torch.tensor([[0.0, 0.0], [0.0, 100.0]]), dim=1)
+    tensor([[5.0000e-01, 5.0000e-01],
+            [3.7835e-44, 1.0000e+00]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.softmax.html
+    """
     return softmax(input, _implicit_dim("softmax", len(input._shape), dim), dtype)
 
 
@@ -152,13 +170,29 @@ def functional_softmax(
 def functional_log_softmax(
     input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: dtype | None = None
 ) -> Tensor:
-    """:func:`torch.log_softmax`. ``dim`` should be given; ``None`` means 0 for inputs with 0, 1 or 3 dims, else 1."""
+    """:func:`torch.log_softmax`. ``dim`` should be given; ``None`` means 0 for inputs with 0, 1 or 3 dims, else 1.
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.log_softmax(torch.tensor([0.0, 0.0]), dim=0)
+    tensor([-0.6931, -0.6931])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.log_softmax.html
+    """
     return log_softmax(input, _implicit_dim("log_softmax", len(input._shape), dim), dtype)
 
 
 @composite(name="nn.functional.softmin", samples=_functional_samples)
 def softmin(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: dtype | None = None) -> Tensor:
-    r""":math:`\mathrm{softmax}(-x)` along ``dim``: the smallest element gets the largest share."""
+    r""":math:`\mathrm{softmax}(-x)` along ``dim``: the smallest element gets the largest share.
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.softmin(torch.tensor([0.0, 100.0]), dim=0)
+    tensor([1.0000e+00, 3.7835e-44])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.softmin.html
+    """
     return softmax(-input, _implicit_dim("softmin", len(input._shape), dim), dtype)
 
 
@@ -169,6 +203,14 @@ def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: floa
     ``hard=True`` gives one-hot samples, with the gradient of the soft ones.
 
     Jang, Gu, Poole (2017), "Categorical reparameterization with Gumbel-softmax".
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> _ = torch.manual_seed(0)
+    >>> F.gumbel_softmax(torch.tensor([1.0, 2.0, 3.0]), hard=True)
+    tensor([0., 0., 1.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.gumbel_softmax.html
     """
     if eps != 1e-10:
         warn("`eps` parameter is deprecated and has no effect.")

@@ -73,6 +73,10 @@ def sort(input: Tensor, dim: int = -1, descending: bool = False, *, stable: bool
 def argsort(input: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = False) -> Tensor:
     """The indices that sort ``input`` along ``dim``: the second result of :func:`sort`.
 
+    >>> import flambeau as torch
+    >>> torch.argsort(torch.tensor([3, 1, 2]))
+    tensor([1, 2, 0])
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.argsort.html
     """
     return sort(input, dim, descending)[1]
@@ -81,6 +85,11 @@ def argsort(input: Tensor, dim: int = -1, descending: bool = False, *, stable: b
 @composite(out="same", samples=lambda make: [Sample(make(3, 2))])
 def msort(input: Tensor) -> Tensor:
     """``input`` sorted along its first dim.
+
+    >>> import flambeau as torch
+    >>> torch.msort(torch.tensor([[3, 1], [2, 4]]))
+    tensor([[2, 1],
+            [3, 4]])
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.msort.html
     """
@@ -202,6 +211,14 @@ def _kthvalue_kernel(x, k, dim, keepdim):
 )
 def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False):
     """The ``k``-th least element along ``dim`` (``k`` counts from 1): ``(values, indices)``.
+
+    Raises ``RuntimeError`` for a ``k`` that is less than 1 or more than there are.
+
+    >>> import flambeau as torch
+    >>> torch.kthvalue(torch.tensor([30, 10, 20]), 2)
+    torch.return_types.kthvalue(
+    values=tensor(20),
+    indices=tensor(2))
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.kthvalue.html
     """
@@ -342,6 +359,10 @@ def unique_consecutive(
 ):
     """The first of each run of equal elements; along ``dim``, of equal slices. See :func:`unique`.
 
+    >>> import flambeau as torch
+    >>> torch.unique_consecutive(torch.tensor([1, 1, 2, 1]), return_counts=True)
+    (tensor([1, 2, 1]), tensor([2, 1, 1]))
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.unique_consecutive.html
     """
     return _asked(_unique_consecutive(input, dim), return_inverse, return_counts)
@@ -436,6 +457,10 @@ def searchsorted(
 
     Before equal elements, or after them where ``right`` (or ``side="right"``). ``sorter`` sorts the sequence.
 
+    >>> import flambeau as torch
+    >>> torch.searchsorted(torch.tensor([1, 3, 5]), torch.tensor([3, 4]))
+    tensor([1, 2])
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.searchsorted.html
     """
     return _search("torch.searchsorted", sorted_sequence, input, out_int32, right, side, sorter)
@@ -450,6 +475,12 @@ def searchsorted(
 )
 def bucketize(input: Tensor | Number | complex, boundaries: Tensor, *, out_int32: bool = False, right: bool = False):
     """Which of the buckets between ascending ``boundaries`` (1-D) each element of ``input`` falls in.
+
+    Raises ``RuntimeError`` for boundaries of other than one dim.
+
+    >>> import flambeau as torch
+    >>> torch.bucketize(torch.tensor([1, 4, 9]), torch.tensor([2, 5]))
+    tensor([0, 1, 2])
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.bucketize.html
     """

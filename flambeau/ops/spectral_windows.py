@@ -13,6 +13,7 @@ import numpy as np
 
 from flambeau.core import dtypes
 from flambeau.ops.creation import finish
+from flambeau.ops.documentation import docstring
 from flambeau.ops.record import Op
 
 if TYPE_CHECKING:
@@ -74,8 +75,8 @@ _OF_COSINES = ("blackman", "general_hamming", "hamming", "hann", "nuttall")
 """Windows whose errors speak of the general one that they are cases of."""
 
 
-def _signal(name: str, doc: str, compute, **defaults) -> None:
-    """The record of ``torch.signal.windows.<name>(M, *, <settings>, sym=True)``."""
+def _signal(name: str, text: str, shown: str, compute, **defaults) -> None:
+    """The record of ``torch.signal.windows.<name>(M, *, <settings>, sym=True)``; ``shown``: its values in the middle of 5."""
 
     def window(
         M: int,
@@ -95,34 +96,57 @@ def _signal(name: str, doc: str, compute, **defaults) -> None:
         return _made(told, M, sym, dtype, device, requires_grad, lambda n: compute(n, M, sym, **given))
 
     window.__name__ = window.__qualname__ = name
-    window.__doc__ = doc
+    text += "\n\nRaises ``ValueError`` for a negative ``M`` and for dtypes that are not floating."
+    example = f">>> torch.signal.windows.{name}(5{', a=[0.5, 0.5]' if name == 'general_cosine' else ''})[1:4]"
+    window.__doc__ = docstring(text, f"signal.windows.{name}", example, f"tensor([{shown}])")
     Op(window, "composite", name=f"signal.windows.{name}", tensors="", method=False)
 
 
-_signal("bartlett", "A triangle.", lambda n, *_: _bartlett(n))
-_signal("blackman", "0.42 - 0.5 cos(x) + 0.08 cos(2x).", lambda n, *_: _cosines(_circle(n), 0.42, 0.5, 0.08))
-_signal("cosine", "Half a period of the sine.", lambda n, *_: np.sin(_PI * (np.arange(n) + 0.5) / n))
+_signal("bartlett", "A triangle that is 0 at both ends: :math:`1 - |2 n / (M - 1) - 1|`.", "0.5000, 1.0000, 0.5000", lambda n, *_: _bartlett(n))
 _signal(
-    "exponential", "exp(-|i - center| / tau).",
+    "blackman", r":math:`0.42 - 0.5 \cos x + 0.08 \cos 2x` with :math:`x = 2 \pi n / (M - 1)`.", "0.3400, 1.0000, 0.3400",
+    lambda n, *_: _cosines(_circle(n), 0.42, 0.5, 0.08),
+)  # fmt: skip
+_signal(
+    "cosine", r"Half a period of the sine: :math:`\sin(\pi (n + 1/2) / M)`.", "0.8090, 1.0000, 0.8090",
+    lambda n, *_: np.sin(_PI * (np.arange(n) + 0.5) / n),
+)  # fmt: skip
+_signal(
+    "exponential", r":math:`e^{-|n - center| / tau}`; ``center`` is the middle unless given.", "0.3679, 1.0000, 0.3679",
     lambda n, asked, sym, center, tau: _exponential(n, center, tau, asked, sym), center=None, tau=1.0,
 )  # fmt: skip
-_signal("gaussian", "exp(-(i - middle)^2 / (2 std^2)).", lambda n, asked, sym, std: _gaussian(n, std), std=1.0)
-_signal("general_cosine", "The sum of (-1)^i a_i cos(i x).", lambda n, asked, sym, a: _cosines(_circle(n), *a), a=())
 _signal(
-    "general_hamming", "alpha - (1 - alpha) cos(x).",
+    "gaussian", r":math:`e^{-(n - middle)^2 / (2\,std^2)}`.", "0.6065, 1.0000, 0.6065",
+    lambda n, asked, sym, std: _gaussian(n, std), std=1.0,
+)  # fmt: skip
+_signal(
+    "general_cosine", r"The sum :math:`\sum_i (-1)^i a_i \cos(i x)` with :math:`x = 2 \pi n / (M - 1)`.", "0.5000, 1.0000, 0.5000",
+    lambda n, asked, sym, a: _cosines(_circle(n), *a), a=(),
+)  # fmt: skip
+_signal(
+    "general_hamming", r":math:`alpha - (1 - alpha) \cos x` with :math:`x = 2 \pi n / (M - 1)`.", "0.5400, 1.0000, 0.5400",
     lambda n, asked, sym, alpha: _cosines(_circle(n), alpha, 1 - alpha), alpha=0.54,
 )  # fmt: skip
-_signal("hamming", "0.54 - 0.46 cos(x).", lambda n, *_: _cosines(_circle(n), 0.54, 0.46))
-_signal("hann", "(1 - cos(x)) / 2.", lambda n, *_: _cosines(_circle(n), 0.5, 0.5))
-_signal("kaiser", "Kaiser's window of shape ``beta``.", lambda n, asked, sym, beta: _kaiser(n, beta), beta=12.0)
 _signal(
-    "nuttall", "A sum of four cosines with small side lobes.",
+    "hamming", r":math:`0.54 - 0.46 \cos x` with :math:`x = 2 \pi n / (M - 1)`.", "0.5400, 1.0000, 0.5400",
+    lambda n, *_: _cosines(_circle(n), 0.54, 0.46),
+)  # fmt: skip
+_signal(
+    "hann", r":math:`(1 - \cos x) / 2` with :math:`x = 2 \pi n / (M - 1)`.", "0.5000, 1.0000, 0.5000",
+    lambda n, *_: _cosines(_circle(n), 0.5, 0.5),
+)  # fmt: skip
+_signal(
+    "kaiser", r"Kaiser's window :math:`I_0(beta \sqrt{1 - t^2}) / I_0(beta)`, :math:`t` from -1 to 1.", "0.2157, 1.0000, 0.2157",
+    lambda n, asked, sym, beta: _kaiser(n, beta), beta=12.0,
+)  # fmt: skip
+_signal(
+    "nuttall", "A sum of four cosines with small side lobes (Nuttall, 1981).", "0.2270, 1.0000, 0.2270",
     lambda n, *_: _cosines(_circle(n), 0.3635819, 0.4891775, 0.1365995, 0.0106411),
 )  # fmt: skip
 
 
-def _plain(name: str, doc: str, compute, *settings: tuple[str, float]) -> None:
-    """The record of the older ``torch.<name>_window(window_length, periodic=True, <settings>)``."""
+def _plain(name: str, text: str, shown: str, compute, *settings: tuple[str, float]) -> None:
+    """The record of the older ``torch.<name>_window(window_length, periodic=True, <settings>)``; ``shown`` as in :func:`_signal`."""
 
     def window(
         window_length: int, periodic: bool = True, *values: Any, dtype: dtype | None = None, layout: layout | None = None, device: Device = None, requires_grad: bool = False, pin_memory: bool = False,
@@ -139,10 +163,15 @@ def _plain(name: str, doc: str, compute, *settings: tuple[str, float]) -> None:
         return _made(name, window_length, not periodic, dtype_, device, requires_grad, lambda n: compute(n, **given))
 
     window.__name__ = window.__qualname__ = f"{name}_window"
-    window.__doc__ = doc
+    text += "\n\nRaises ``RuntimeError`` for a negative ``window_length`` and for dtypes that are not floating."
+    example = f">>> torch.{name}_window(5, periodic=False)[1:4]"
+    window.__doc__ = docstring(text, f"{name}_window", example, f"tensor([{shown}])")
     Op(window, "composite", tensors="", method=False)
 
 
-_plain("bartlett", "A triangle.", _bartlett)
-_plain("blackman", "0.42 - 0.5 cos(x) + 0.08 cos(2x).", lambda n: _cosines(_circle(n), 0.42, 0.5, 0.08))
-_plain("kaiser", "Kaiser's window of shape ``beta``.", _kaiser, ("beta", 12.0))
+_plain("bartlett", "A triangle that is 0 at both ends.", "0.5000, 1.0000, 0.5000", _bartlett)
+_plain(
+    "blackman", r":math:`0.42 - 0.5 \cos x + 0.08 \cos 2x` with :math:`x = 2 \pi n / N`.", "0.3400, 1.0000, 0.3400",
+    lambda n: _cosines(_circle(n), 0.42, 0.5, 0.08),
+)  # fmt: skip
+_plain("kaiser", "Kaiser's window of shape ``beta``.", "0.2157, 1.0000, 0.2157", _kaiser, ("beta", 12.0))

@@ -131,6 +131,10 @@ def std(
 ):
     """The standard deviation over ``dim``: the square root of :func:`var`.
 
+    >>> import flambeau as torch
+    >>> torch.std(torch.tensor([1.0, 2.0, 3.0, 4.0]))
+    tensor(1.2910)
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.std.html
     """
     return _var_check("std", input, dim, unbiased, keepdim, correction)
@@ -186,6 +190,10 @@ def var_mean(
 ):
     """The variance and the mean over ``dim``, as a tuple. See :func:`var`.
 
+    >>> import flambeau as torch
+    >>> torch.var_mean(torch.tensor([1.0, 2.0, 3.0]))
+    (tensor(1.), tensor(2.))
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.var_mean.html
     """
     return tuple(_var_mean(input, dim, unbiased, keepdim, correction))
@@ -201,6 +209,10 @@ def std_mean(
     correction: Number | complex | None = None,
 ):
     """The standard deviation and the mean over ``dim``, as a tuple. See :func:`std`.
+
+    >>> import flambeau as torch
+    >>> torch.std_mean(torch.tensor([1.0, 2.0, 3.0]))
+    (tensor(1.), tensor(2.))
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.std_mean.html
     """
@@ -227,6 +239,13 @@ def cov(
     .. math:: \frac{1}{w - c} \sum_j w_j (x_j - \bar x)(x_j - \bar x)^H
 
     Observations count ``fweights`` times, and with importance ``aweights``.
+
+    Raises ``RuntimeError`` for more than 2 dims, for bools, and for weights of another number of observations.
+
+    >>> import flambeau as torch
+    >>> torch.cov(torch.tensor([[0.0, 1.0, 2.0], [2.0, 1.0, 0.0]]))
+    tensor([[ 1., -1.],
+            [-1.,  1.]])
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.cov.html
     """
@@ -266,6 +285,13 @@ def cov(
 @composite(samples=lambda make: [Sample(make(3, 4)), Sample(make(5))])
 def corrcoef(input: Tensor) -> Tensor:
     r"""The correlations of variables (rows) from observations (columns): covariances divided by both deviations.
+
+    Raises ``RuntimeError`` for more than 2 dims.
+
+    >>> import flambeau as torch
+    >>> torch.corrcoef(torch.tensor([[0.0, 1.0, 2.0], [2.0, 1.0, 0.0]]))
+    tensor([[ 1., -1.],
+            [-1.,  1.]])
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.corrcoef.html
     """

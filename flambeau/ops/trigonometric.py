@@ -31,6 +31,8 @@ def sin(input: Tensor):
     >>> import flambeau as torch
     >>> torch.sin(torch.tensor([0.0, 1.0]))
     tensor([0.0000, 0.8415])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.sin.html
     """
     return (input,), {}
 
@@ -41,7 +43,14 @@ def sin(input: Tensor):
     samples=samples.unary(),
 )  # fmt: skip
 def cos(input: Tensor):
-    """Element-wise cosine, of radians."""
+    """Element-wise cosine, of radians.
+
+    >>> import flambeau as torch
+    >>> torch.cos(torch.tensor([0.0, torch.pi]))
+    tensor([ 1., -1.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.cos.html
+    """
     return (input,), {}
 
 
@@ -51,7 +60,14 @@ def cos(input: Tensor):
     out=True, samples=samples.unary(-1.0, 1.0),
 )  # fmt: skip
 def tan(input: Tensor):
-    """Element-wise tangent, of radians."""
+    """Element-wise tangent, of radians.
+
+    >>> import flambeau as torch
+    >>> torch.tan(torch.tensor([0.0, torch.pi / 4]))
+    tensor([0., 1.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.tan.html
+    """
     return (input,), {}
 
 
@@ -61,7 +77,14 @@ def tan(input: Tensor):
     aliases=("arcsin",), samples=samples.unary(-0.9, 0.9),
 )  # fmt: skip
 def asin(input: Tensor):
-    r"""Element-wise inverse sine, in :math:`[-\pi/2, \pi/2]`; NaN for real numbers outside of :math:`[-1, 1]`."""
+    r"""Element-wise inverse sine, in :math:`[-\pi/2, \pi/2]`; NaN for real numbers outside of :math:`[-1, 1]`.
+
+    >>> import flambeau as torch
+    >>> torch.asin(torch.tensor([1.0, 0.0, 2.0]))
+    tensor([1.5708, 0.0000,    nan])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.asin.html
+    """
     return (input,), {}
 
 
@@ -70,7 +93,14 @@ def asin(input: Tensor):
     inplace=True, out=True, aliases=("arccos",), samples=samples.unary(-0.9, 0.9),
 )  # fmt: skip
 def acos(input: Tensor):
-    r"""Element-wise inverse cosine, in :math:`[0, \pi]`; NaN for real numbers outside of :math:`[-1, 1]`."""
+    r"""Element-wise inverse cosine, in :math:`[0, \pi]`; NaN for real numbers outside of :math:`[-1, 1]`.
+
+    >>> import flambeau as torch
+    >>> torch.acos(torch.tensor([1.0, 0.0, -1.0]))
+    tensor([0.0000, 1.5708, 3.1416])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.acos.html
+    """
     return (input,), {}
 
 
@@ -79,7 +109,14 @@ def acos(input: Tensor):
     out=True, aliases=("arctan",), samples=samples.unary(),
 )  # fmt: skip
 def atan(input: Tensor):
-    r"""Element-wise inverse tangent, in :math:`[-\pi/2, \pi/2]`."""
+    r"""Element-wise inverse tangent, in :math:`[-\pi/2, \pi/2]`.
+
+    >>> import flambeau as torch
+    >>> torch.atan(torch.tensor([0.0, 1.0, torch.inf]))
+    tensor([0.0000, 0.7854, 1.5708])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.atan.html
+    """
     return (input,), {}
 
 
@@ -104,7 +141,14 @@ def _inverse_square_length(input, other):
     samples=samples.binary(0.5, 2.0, number=None),
 )
 def atan2(input: Tensor, other: Tensor):
-    r"""Element-wise angle of the point with ordinate ``input`` and abscissa ``other``, in :math:`[-\pi, \pi]`."""
+    r"""Element-wise angle of the point with ordinate ``input`` and abscissa ``other``, in :math:`[-\pi, \pi]`.
+
+    >>> import flambeau as torch
+    >>> torch.atan2(torch.tensor([1.0, 1.0]), torch.tensor([1.0, -1.0]))
+    tensor([0.7854, 2.3562])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.atan2.html
+    """
     refuse("atan2_cpu", input, other)
     return (input, other), {}
 
@@ -125,7 +169,14 @@ def _grad_of_sinc(g, input):
     aliases=("special.sinc",), samples=samples.unary(0.2, 2.0),
 )  # fmt: skip
 def sinc(input: Tensor):
-    r"""Element-wise :math:`\frac{\sin(\pi x)}{\pi x}`; 1 at 0."""
+    r"""Element-wise :math:`\frac{\sin(\pi x)}{\pi x}`; 1 at 0.
+
+    >>> import flambeau as torch
+    >>> torch.sinc(torch.tensor([0.0, 0.5]))
+    tensor([1.0000, 0.6366])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.sinc.html
+    """
     return (input,), {}
 
 
@@ -134,7 +185,14 @@ def sinc(input: Tensor):
     samples=samples.unary(),
 )  # fmt: skip
 def deg2rad(input: Tensor):
-    """Element-wise radians of degrees."""
+    """Element-wise radians of degrees.
+
+    >>> import flambeau as torch
+    >>> torch.deg2rad(torch.tensor([180.0, 90.0]))
+    tensor([3.1416, 1.5708])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.deg2rad.html
+    """
     _refuse_complex("deg2rad", input)
     return (input,), {}
 
@@ -144,7 +202,14 @@ def deg2rad(input: Tensor):
     samples=samples.unary(),
 )  # fmt: skip
 def rad2deg(input: Tensor):
-    """Element-wise degrees of radians."""
+    """Element-wise degrees of radians.
+
+    >>> import flambeau as torch
+    >>> torch.rad2deg(torch.tensor([torch.pi, 1.0]))
+    tensor([180.0000,  57.2958])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.rad2deg.html
+    """
     _refuse_complex("rad2deg", input)
     return (input,), {}
 
@@ -162,7 +227,14 @@ def _refuse_complex(name: str, input) -> None:
     samples=samples.unary(),
 )  # fmt: skip
 def sinh(input: Tensor):
-    r"""Element-wise hyperbolic sine :math:`(e^x - e^{-x}) / 2`."""
+    r"""Element-wise hyperbolic sine :math:`(e^x - e^{-x}) / 2`.
+
+    >>> import flambeau as torch
+    >>> torch.sinh(torch.tensor([0.0, 1.0]))
+    tensor([0.0000, 1.1752])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.sinh.html
+    """
     return (input,), {}
 
 
@@ -171,7 +243,14 @@ def sinh(input: Tensor):
     samples=samples.unary(),
 )  # fmt: skip
 def cosh(input: Tensor):
-    r"""Element-wise hyperbolic cosine :math:`(e^x + e^{-x}) / 2`."""
+    r"""Element-wise hyperbolic cosine :math:`(e^x + e^{-x}) / 2`.
+
+    >>> import flambeau as torch
+    >>> torch.cosh(torch.tensor([0.0, 1.0]))
+    tensor([1.0000, 1.5431])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.cosh.html
+    """
     return (input,), {}
 
 
@@ -181,7 +260,14 @@ def cosh(input: Tensor):
     aliases=("nn.functional.tanh",), samples=samples.unary(),
 )  # fmt: skip
 def tanh(input: Tensor):
-    r"""Element-wise hyperbolic tangent :math:`\frac{e^x - e^{-x}}{e^x + e^{-x}}`."""
+    r"""Element-wise hyperbolic tangent :math:`\frac{e^x - e^{-x}}{e^x + e^{-x}}`.
+
+    >>> import flambeau as torch
+    >>> torch.tanh(torch.tensor([0.0, 1.0, 20.0]))
+    tensor([0.0000, 0.7616, 1.0000])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.tanh.html
+    """
     return (input,), {}
 
 
@@ -190,7 +276,14 @@ def tanh(input: Tensor):
     inplace=True, out=True, aliases=("arcsinh",), samples=samples.unary(),
 )  # fmt: skip
 def asinh(input: Tensor):
-    """Element-wise inverse hyperbolic sine."""
+    """Element-wise inverse hyperbolic sine.
+
+    >>> import flambeau as torch
+    >>> torch.asinh(torch.tensor([0.0, 1.0]))
+    tensor([0.0000, 0.8814])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.asinh.html
+    """
     return (input,), {}
 
 
@@ -205,7 +298,14 @@ def _grad_of_acosh(g, input):
     samples=samples.unary(1.5, 3.0),
 )  # fmt: skip
 def acosh(input: Tensor):
-    """Element-wise inverse hyperbolic cosine; NaN for real numbers below 1."""
+    """Element-wise inverse hyperbolic cosine; NaN for real numbers below 1.
+
+    >>> import flambeau as torch
+    >>> torch.acosh(torch.tensor([1.0, 2.0, 0.0]))
+    tensor([0.0000, 1.3170,    nan])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.acosh.html
+    """
     return (input,), {}
 
 
@@ -214,5 +314,12 @@ def acosh(input: Tensor):
     out=True, aliases=("arctanh",), samples=samples.unary(-0.9, 0.9),
 )  # fmt: skip
 def atanh(input: Tensor):
-    """Element-wise inverse hyperbolic tangent; NaN for real numbers outside of :math:`[-1, 1]`."""
+    """Element-wise inverse hyperbolic tangent; NaN for real numbers outside of :math:`[-1, 1]`.
+
+    >>> import flambeau as torch
+    >>> torch.atanh(torch.tensor([0.0, 0.5, 1.0]))
+    tensor([0.0000, 0.5493,    inf])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.atanh.html
+    """
     return (input,), {}

@@ -128,6 +128,11 @@ def view_(input: Tensor, *size: int | Sequence[int], dtype: dtype | None = None)
 def reshape(input: Tensor, *shape: int | Sequence[int]) -> Tensor:
     """The elements in another shape: a view where the strides allow it, else a copy. One size may be ``-1``.
 
+    >>> import flambeau as torch
+    >>> torch.reshape(torch.arange(6), (2, -1))
+    tensor([[0, 1, 2],
+            [3, 4, 5]])
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.reshape.html
     """
     sizes = infer_size(as_sizes(shape, "reshape"), input.numel())
@@ -152,19 +157,44 @@ def summed_to(t, shape: Sequence[int]):
 
 @composite(name="Tensor.view_as")
 def view_as(input: Tensor, other: Tensor):
-    """``input.view(other.size())``."""
+    """``input.view(other.size())``.
+
+    >>> import flambeau as torch
+    >>> torch.arange(4).view_as(torch.zeros(2, 2))
+    tensor([[0, 1],
+            [2, 3]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.view_as.html
+    """
     return input.view(other.shape)
 
 
 @composite(name="Tensor.reshape_as")
 def reshape_as(input: Tensor, other: Tensor):
-    """``input.reshape(other.size())``."""
+    """``input.reshape(other.size())``.
+
+    >>> import flambeau as torch
+    >>> torch.arange(4).reshape_as(torch.zeros(2, 2))
+    tensor([[0, 1],
+            [2, 3]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.reshape_as.html
+    """
     return input.reshape(other.shape)
 
 
 @composite(samples=lambda make: [Sample(make(2, 3, 2)), Sample(make(2, 3, 2), 1), Sample(make(2, 3, 2), 0, 1), Sample(make())])
 def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
-    """Joins the dims from ``start_dim`` to ``end_dim`` into one."""
+    """Joins the dims from ``start_dim`` to ``end_dim`` into one.
+
+    Raises ``RuntimeError`` where ``start_dim`` comes after ``end_dim``.
+
+    >>> import flambeau as torch
+    >>> torch.flatten(torch.zeros(2, 3, 4), start_dim=1).shape
+    torch.Size([2, 12])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.flatten.html
+    """
     ndim = input.dim()
     start, end = wrap_dim(start_dim, ndim), wrap_dim(end_dim, ndim)
     if ndim == 0:
@@ -179,13 +209,30 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
 
 @composite
 def ravel(input: Tensor):
-    """The elements as one row: a view where possible."""
+    """The elements as one row: a view where possible.
+
+    >>> import flambeau as torch
+    >>> torch.ravel(torch.tensor([[1, 2], [3, 4]]))
+    tensor([1, 2, 3, 4])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.ravel.html
+    """
     return input.contiguous().view(-1)
 
 
 @composite(samples=lambda make: [Sample(make(2, 6), 1, (2, 3)), Sample(make(2, 6), -1, (-1, 2))])
 def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
-    """Splits ``dim`` into dims of ``sizes``; one may be ``-1``."""
+    """Splits ``dim`` into dims of ``sizes``; one may be ``-1``.
+
+    Raises ``RuntimeError`` for sizes whose product is not that of the dim.
+
+    >>> import flambeau as torch
+    >>> torch.unflatten(torch.arange(6), 0, (2, -1))
+    tensor([[0, 1, 2],
+            [3, 4, 5]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.unflatten.html
+    """
     d = wrap_dim(dim, input.dim())
     sizes = tuple(sizes)
     n = input.shape[d]
@@ -239,6 +286,12 @@ def _reinterpreted(input, dtype):
 def permute(input: Tensor, *dims: int | Sequence[int]):
     """A view with the dims in another order.
 
+    Raises ``RuntimeError`` unless each dim is given once.
+
+    >>> import flambeau as torch
+    >>> torch.permute(torch.zeros(2, 3, 5), (2, 0, 1)).shape
+    torch.Size([5, 2, 3])
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.permute.html
     """
     dims = as_sizes(dims, "permute")
@@ -270,7 +323,15 @@ def _inverse(dims: tuple[int, ...]) -> tuple[int, ...]:
     samples=lambda make: [Sample(make(2, 3, 4), 0, 2), Sample(make(2, 3), -1, 0), Sample(make(), 0, 0)],
 )
 def transpose(input: Tensor, dim0: int, dim1: int):
-    """A view with two dims exchanged."""
+    """A view with two dims exchanged.
+
+    >>> import flambeau as torch
+    >>> torch.transpose(torch.tensor([[1, 2], [3, 4]]), 0, 1)
+    tensor([[1, 3],
+            [2, 4]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.transpose.html
+    """
     ndim = input.dim()
     a, b = wrap_dim(dim0, ndim), wrap_dim(dim1, ndim)
     shape, strides = list(input.shape), list(input.stride())
@@ -287,7 +348,18 @@ def transpose(input: Tensor, dim0: int, dim1: int):
     errors=lambda make: [ErrorSample(RuntimeError, r"t\(\) expects a tensor with <= 2 dimensions", make(2, 3, 4))],
 )
 def t(input: Tensor):
-    """The transpose of a matrix, as a view; tensors of fewer dims stay as they are."""
+    """The transpose of a matrix, as a view; tensors of fewer dims stay as they are.
+
+    Raises ``RuntimeError`` for more than 2 dims.
+
+    >>> import flambeau as torch
+    >>> torch.t(torch.tensor([[1, 2, 3]]))
+    tensor([[1],
+            [2],
+            [3]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.t.html
+    """
     if input.dim() > 2:
         raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {input.dim()}D")
     return input.shape[::-1], input.stride()[::-1], input.storage_offset(), {}
@@ -295,7 +367,16 @@ def t(input: Tensor):
 
 @composite(samples=lambda make: [Sample(make(2, 3, 4), 0, 2), Sample(make(2, 3, 4), (0, 1), (1, 2))], aliases=("moveaxis",))
 def movedim(input: Tensor, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
-    """A view with dims ``source`` at the positions ``destination``, the others in their order."""
+    """A view with dims ``source`` at the positions ``destination``, the others in their order.
+
+    Raises ``RuntimeError`` for repeated dims, or as many sources as destinations.
+
+    >>> import flambeau as torch
+    >>> torch.movedim(torch.zeros(2, 3, 5), 0, -1).shape
+    torch.Size([3, 5, 2])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.movedim.html
+    """
     ndim = input.dim()
     source = (source,) if isinstance(source, int) else tuple(source)
     destination = (destination,) if isinstance(destination, int) else tuple(destination)
@@ -316,7 +397,15 @@ def movedim(input: Tensor, source: int | Sequence[int], destination: int | Seque
 
 @composite(samples=lambda make: [Sample(make(2, 3, 4))])
 def adjoint(input: Tensor) -> Tensor:
-    """The conjugate transpose of the last two dims."""
+    """The conjugate transpose of the last two dims.
+
+    >>> import flambeau as torch
+    >>> torch.adjoint(torch.tensor([[1 + 2j, 3 + 0j]]))
+    tensor([[1.-2.j],
+            [3.-0.j]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.adjoint.html
+    """
     return input.mH
 
 
@@ -329,7 +418,15 @@ def adjoint(input: Tensor) -> Tensor:
     samples=lambda make: [Sample(make(1, 3, 1)), Sample(make(1, 3, 1), 0), Sample(make(1, 3, 1), (0, -1)), Sample(make(2), 0)],
 )
 def squeeze(input: Tensor, dim: int | Sequence[int] | None = None):
-    """A view without the dims of size 1 (only those among ``dim``, where given)."""
+    """A view without the dims of size 1 (only those among ``dim``, where given).
+
+    >>> import flambeau as torch
+    >>> x = torch.zeros(1, 2, 1)
+    >>> torch.squeeze(x).shape, torch.squeeze(x, 0).shape
+    (torch.Size([2]), torch.Size([2, 1]))
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.squeeze.html
+    """
     ndim = input.dim()
     if dim is None:
         chosen = set(range(ndim))
@@ -346,7 +443,15 @@ def squeeze(input: Tensor, dim: int | Sequence[int] | None = None):
     samples=lambda make: [Sample(make(2, 3), 0), Sample(make(2, 3), -1), Sample(make(), 0)],
 )
 def unsqueeze(input: Tensor, dim: int):
-    """A view with a dim of size 1 inserted at ``dim``."""
+    """A view with a dim of size 1 inserted at ``dim``.
+
+    >>> import flambeau as torch
+    >>> torch.unsqueeze(torch.tensor([1, 2]), 1)
+    tensor([[1],
+            [2]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.unsqueeze.html
+    """
     ndim = input.dim()
     d = wrap_dim(dim, ndim + 1)
     shape, strides = input.shape, input.stride()
@@ -366,7 +471,17 @@ def unsqueeze(input: Tensor, dim: int):
     ],
 )
 def expand(input: Tensor, *size: int | Sequence[int], implicit: bool = False):
-    """A view in which dims of size 1 are repeated (stride 0); ``-1`` keeps a size."""
+    """A view in which dims of size 1 are repeated (stride 0); ``-1`` keeps a size.
+
+    Raises ``RuntimeError`` for a size that is neither the dim's nor one that a dim of size 1 can have.
+
+    >>> import flambeau as torch
+    >>> torch.tensor([[1], [2]]).expand(-1, 3)
+    tensor([[1, 1, 1],
+            [2, 2, 2]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.expand.html
+    """
     sizes = as_sizes(size, "expand")
     shape, old = input.shape, input.stride()
     lead = len(sizes) - len(shape)
@@ -399,13 +514,29 @@ def expand(input: Tensor, *size: int | Sequence[int], implicit: bool = False):
 
 @composite(name="Tensor.expand_as")
 def expand_as(input: Tensor, other: Tensor):
-    """``input.expand(other.size())``."""
+    """``input.expand(other.size())``.
+
+    >>> import flambeau as torch
+    >>> torch.tensor([[1], [2]]).expand_as(torch.zeros(2, 2))
+    tensor([[1, 1],
+            [2, 2]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.expand_as.html
+    """
     return input.expand(other.shape)
 
 
 @composite(samples=lambda make: [Sample(make(1, 3), (2, 3)), Sample(make(3), 2, 3)])
 def broadcast_to(input: Tensor, *size: int | Sequence[int]) -> Tensor:
-    """``input.expand(size)``."""
+    """``input.expand(size)``.
+
+    >>> import flambeau as torch
+    >>> torch.broadcast_to(torch.tensor([1, 2]), (2, 2))
+    tensor([[1, 2],
+            [1, 2]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.broadcast_to.html
+    """
     return input.expand(*size)
 
 
@@ -414,7 +545,16 @@ def broadcast_to(input: Tensor, *size: int | Sequence[int]) -> Tensor:
 
 @view(grad={"input": lambda g: _complex_of(g)}, samples=lambda make: [Sample(make(3, dtype=dtypes.complex128))])
 def view_as_real(input: Tensor):
-    """A complex tensor's memory as real pairs: a last dim of size 2."""
+    """A complex tensor's memory as real pairs: a last dim of size 2.
+
+    Raises ``RuntimeError`` for real tensors, and for lazily conjugated ones.
+
+    >>> import flambeau as torch
+    >>> torch.view_as_real(torch.tensor([1 + 2j]))
+    tensor([[1., 2.]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.view_as_real.html
+    """
     if not input.dtype.is_complex:
         raise RuntimeError("view_as_real is only supported for complex tensors")
     if input.is_conj():
@@ -432,7 +572,16 @@ def _complex_of(g):
 
 @view(grad={"input": lambda g: view_as_real(g.contiguous().resolve_conj())}, samples=lambda make: [Sample(make(3, 2))])
 def view_as_complex(input: Tensor):
-    """A real tensor whose last dim has size 2 as complex numbers, on the same memory."""
+    """A real tensor whose last dim has size 2 as complex numbers, on the same memory.
+
+    Raises ``RuntimeError`` unless the last dim has size 2 and stride 1.
+
+    >>> import flambeau as torch
+    >>> torch.view_as_complex(torch.tensor([[1.0, 2.0]]))
+    tensor([1.+2.j])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.view_as_complex.html
+    """
     if input.dtype not in (dtypes.float16, dtypes.float32, dtypes.float64):
         kinds = "half, float and double tensors"
         raise RuntimeError(f"view_as_complex is only supported for {kinds}, but got a tensor of scalar type: {dtypes.scalar_name(input.dtype)}")
