@@ -129,6 +129,8 @@ def _joined(tensors: tuple, dim: int, dtype) -> tuple:
 
 def _stacked(*tensors, dim):
     shape = tensors[0].shape
+    if not shape:
+        return np.array(tensors)
     if dim == len(shape):
         return np.stack(tensors, dim)
     # As they are joined along the dim before which they are stacked; that takes half as long.

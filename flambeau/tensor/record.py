@@ -27,9 +27,10 @@ from flambeau.ops.arithmetic import neg
 from flambeau.ops.complexes import conj_physical
 from flambeau.ops.layouts import elementwise as elementwise_layout
 from flambeau.tensor import meta
+from flambeau.tensor.lists import MANY, joined, values_of_all
 from flambeau.tensor.meta import on_meta
 from flambeau.tensor.order import in_memory_order, in_order, is_strided, normal_strides, reordered
-from flambeau.tensor.reading import geometry_of, read, values_of
+from flambeau.tensor.reading import read, values_of
 from flambeau.tensor.recipes import CAST, learn, learn_view
 from flambeau.tensor.storage import MetaStorage, Storage, looks, storage_of
 from flambeau.tensor.tensor import Tensor, creation_of, make_tensor
@@ -46,7 +47,7 @@ def record(op, args: tuple, kwargs: dict):
     if MetaStorage.some and (like := on_meta(*args, *kwargs.values(), *inputs)) is not None:
         return meta.record(op, shape, dtype, inputs, attrs, like)
     looked = looks.count != looked_before or errors.warned != warned  # neither is part of a recipe
-    many = _present(inputs) if len(inputs) >= MANY else None
+    many = values_of_all(inputs) if len(inputs) >= MANY else None
     for x in inputs if many is None else ():
         if isinstance(x, Tensor) and x._dtype.is_stored:
             _refuse_stored(op, x._dtype)
@@ -58,7 +59,7 @@ def record(op, args: tuple, kwargs: dict):
             shape = tuple([reordered(s, order) for s in shape]) if op.outputs else reordered(shape, order)
     nodes = tuple([read(x) if isinstance(x, Tensor) else x for x in given]) if many is None else many
     if many is not None:
-        node = _run_now(op, many, attrs, dtype)
+        node = joined(op, many, attrs, dtype)
     elif op.eager:
         values = _values(nodes, now=True)
         if values is None:  # of what has failed
@@ -118,26 +119,6 @@ def look_again(node: Node) -> None:
         node.op = node.op.verified
         kind_of(node)
         may_fail(node)
-
-
-MANY = 16
-"""Tensors of a list; so many that have their values are joined at once, as one leaf instead of many."""
-
-
-def _present(inputs: tuple) -> tuple | None:
-    """The values of tensors, to be read at once; ``None`` where one has not run yet, wants a gradient, or is not one that ops compute with."""
-    found: list = []
-    enabled = grad_mode.enabled
-    for t in inputs:
-        if t.__class__ is not Tensor or t._bits or t._dtype.is_stored or enabled and t.requires_grad:
-            return None
-        node = t._storage.node
-        value = node.value
-        if value.__class__ is not np.ndarray:
-            return None
-        plain = t._strides is None and not t._offset and node.shape == t._shape and node.dtype is t._dtype  # is_plain(t), in line
-        found.append(value if plain else VIEW.kernel(value, **geometry_of(t)))
-    return tuple(found)
 
 
 def _verify(op, inputs: tuple, attrs: dict) -> bool:
