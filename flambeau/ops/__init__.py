@@ -8,7 +8,7 @@ from typing import Any
 from flambeau.ops.record import registry
 
 FAMILIES = (
-    "joining", "rearranging", "views", "parts", "parts_scatter", "conversion", "creation", "patterns", "ranges", "indexing", "gather",
+    "joining", "rearranging", "views", "parts", "parts_scatter", "conversion", "creation", "patterns", "ranges", "indexing", "masks", "gather",
     "division", "arithmetic", "powers", "comparison", "logic", "rounding", "elementary", "trigonometric", "complexes", "error_functions",
     "gamma_functions", "bessel_functions", "airy", "orthogonal_polynomials", "rectifiers", "activation", "softmax",
     "reduction", "reduction_extremes", "products", "extremes", "statistics", "order_statistics", "norms", "scan", "sorting", "counting", "hashing", "segments", "vector_products", "matmul", "linear",

@@ -215,6 +215,13 @@ def scaled_dot_product_attention(
     keys up to i. ``dropout_p`` applies to the weights, always. ``enable_gqa`` shares key and value heads (dim -3) among
     groups of query heads.
 
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> q, k, v = torch.zeros(1, 2, 4), torch.zeros(1, 2, 4), torch.tensor([[[1.0], [3.0]]])
+    >>> F.scaled_dot_product_attention(q, k, v, is_causal=True)
+    tensor([[[1.],
+             [2.]]])
+
     Source: Vaswani et al., Attention Is All You Need (2017), https://arxiv.org/abs/1706.03762
     """
     _check_heads(query, key, value, attn_mask, is_causal)
@@ -390,6 +397,14 @@ def multi_head_attention_forward(
     ``query`` (L, N, E), ``key`` and ``value`` (S, N, E), or without N. Returns the output (L, N, E) and, with
     ``need_weights``, the weights (N, L, S), the mean over heads unless ``average_attn_weights`` is false. In boolean
     masks true means *not* to attend: ``key_padding_mask`` (N, S), ``attn_mask`` (L, S) or (N heads, L, S).
+
+    Raises ``RuntimeError`` for shapes that do not fit and for ``is_causal`` without a mask.
+
+    >>> import flambeau as torch
+    >>> attention = torch.nn.MultiheadAttention(4, num_heads=2)  # which calls it
+    >>> output, weights = attention(torch.ones(3, 1, 4), torch.ones(5, 1, 4), torch.ones(5, 1, 4))
+    >>> output.shape, weights.shape
+    (torch.Size([3, 1, 4]), torch.Size([1, 3, 5]))
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.MultiheadAttention.html
     """

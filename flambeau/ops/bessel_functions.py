@@ -86,7 +86,14 @@ def _i(scaled):
     aliases=("special.i0", "special.modified_bessel_i0"), samples=samples.unary(),
 )  # fmt: skip
 def i0(input: Tensor):
-    """Element-wise modified Bessel function of the first kind of order 0."""
+    """Element-wise modified Bessel function of the first kind of order 0.
+
+    >>> import flambeau as torch
+    >>> torch.i0(torch.tensor([0.0, 1.0]))
+    tensor([1.0000, 1.2661])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.i0.html
+    """
     refuse("i0", input)
     return (input,), {}
 
@@ -96,7 +103,14 @@ def i0(input: Tensor):
     out=True, name="special.i0e", samples=samples.unary(),
 )  # fmt: skip
 def i0e(input: Tensor):
-    r"""Element-wise scaled modified Bessel function :math:`e^{-|x|} I_0(x)`."""
+    r"""Element-wise scaled modified Bessel function :math:`e^{-|x|} I_0(x)`.
+
+    >>> import flambeau as torch
+    >>> torch.special.i0e(torch.tensor([0.0, 1.0, 1000.0]))
+    tensor([1.0000, 0.4658, 0.0126])
+
+    Source: https://docs.pytorch.org/docs/stable/special.html#torch.special.i0e
+    """
     refuse("i0e", input)
     return (input,), {}
 
@@ -111,7 +125,14 @@ def _over(out, input, at_zero: float):
     out=True, name="special.i1", aliases=("special.modified_bessel_i1",), samples=samples.unary(),
 )  # fmt: skip
 def i1(input: Tensor):
-    """Element-wise modified Bessel function of the first kind of order 1."""
+    """Element-wise modified Bessel function of the first kind of order 1.
+
+    >>> import flambeau as torch
+    >>> torch.special.i1(torch.tensor([0.0, 1.0]))
+    tensor([0.0000, 0.5652])
+
+    Source: https://docs.pytorch.org/docs/stable/special.html#torch.special.i1
+    """
     refuse("i1", input)
     return (input,), {}
 
@@ -130,7 +151,14 @@ def _at_zero(slope, input):
     kernel=i1e_kernel, result="float", grad={"input": _grad_of_i1e}, out=True, name="special.i1e", samples=samples.unary(),
 )  # fmt: skip
 def i1e(input: Tensor):
-    r"""Element-wise scaled modified Bessel function :math:`e^{-|x|} I_1(x)`."""
+    r"""Element-wise scaled modified Bessel function :math:`e^{-|x|} I_1(x)`.
+
+    >>> import flambeau as torch
+    >>> torch.special.i1e(torch.tensor([0.0, 1.0]))
+    tensor([0.0000, 0.2079])
+
+    Source: https://docs.pytorch.org/docs/stable/special.html#torch.special.i1e
+    """
     refuse("i1e", input)
     return (input,), {}
 
@@ -209,7 +237,14 @@ def _bessel_y(order: int):
     name="special.bessel_j0", samples=samples.unary(),
 )  # fmt: skip
 def bessel_j0(input: Tensor):
-    """Element-wise Bessel function of the first kind of order 0."""
+    """Element-wise Bessel function of the first kind of order 0.
+
+    >>> import flambeau as torch
+    >>> torch.special.bessel_j0(torch.tensor([0.0, 1.0]))
+    tensor([1.0000, 0.7652])
+
+    Source: https://docs.pytorch.org/docs/stable/special.html#torch.special.bessel_j0
+    """
     refuse("bessel_j0_cpu", input)
     return (input,), {}
 
@@ -220,7 +255,14 @@ def bessel_j0(input: Tensor):
     name="special.bessel_j1", samples=samples.unary(),
 )  # fmt: skip
 def bessel_j1(input: Tensor):
-    """Element-wise Bessel function of the first kind of order 1."""
+    """Element-wise Bessel function of the first kind of order 1.
+
+    >>> import flambeau as torch
+    >>> torch.special.bessel_j1(torch.tensor([0.0, 1.0]))
+    tensor([0.0000, 0.4401])
+
+    Source: https://docs.pytorch.org/docs/stable/special.html#torch.special.bessel_j1
+    """
     refuse("bessel_j1_cpu", input)
     return (input,), {}
 
@@ -230,7 +272,14 @@ def bessel_j1(input: Tensor):
     name="special.bessel_y0", samples=samples.unary(0.5, 3.0),
 )  # fmt: skip
 def bessel_y0(input: Tensor):
-    """Element-wise Bessel function of the second kind of order 0; NaN for negative numbers."""
+    """Element-wise Bessel function of the second kind of order 0; NaN for negative numbers.
+
+    >>> import flambeau as torch
+    >>> torch.special.bessel_y0(torch.tensor([1.0, -1.0]))
+    tensor([0.0883,    nan])
+
+    Source: https://docs.pytorch.org/docs/stable/special.html#torch.special.bessel_y0
+    """
     refuse("bessel_y0_cpu", input)
     return (input,), {}
 
@@ -241,7 +290,14 @@ def bessel_y0(input: Tensor):
     name="special.bessel_y1", samples=samples.unary(0.5, 3.0),
 )  # fmt: skip
 def bessel_y1(input: Tensor):
-    """Element-wise Bessel function of the second kind of order 1; NaN for negative numbers."""
+    """Element-wise Bessel function of the second kind of order 1; NaN for negative numbers.
+
+    >>> import flambeau as torch
+    >>> torch.special.bessel_y1(torch.tensor([1.0, -1.0]))
+    tensor([-0.7812,     nan])
+
+    Source: https://docs.pytorch.org/docs/stable/special.html#torch.special.bessel_y1
+    """
     refuse("bessel_y1_cpu", input)
     return (input,), {}
 
@@ -253,7 +309,14 @@ def bessel_y1(input: Tensor):
     name="special.spherical_bessel_j0",
 )
 def spherical_bessel_j0(input: Tensor):
-    r"""Element-wise spherical Bessel function :math:`\sin(x) / x`."""
+    r"""Element-wise spherical Bessel function :math:`\sin(x) / x`.
+
+    >>> import flambeau as torch
+    >>> torch.special.spherical_bessel_j0(torch.tensor([0.0, 1.0]))
+    tensor([1.0000, 0.8415])
+
+    Source: https://docs.pytorch.org/docs/stable/special.html#torch.special.spherical_bessel_j0
+    """
     refuse("spherical_bessel_j0_cpu", input)
     return (input,), {}
 
@@ -310,7 +373,14 @@ def _k(scaled):
     grad={"input": lambda g, input: -g * modified_bessel_k1(input)}, samples=samples.unary(0.5, 3.0),
 )  # fmt: skip
 def modified_bessel_k0(input: Tensor):
-    """Element-wise modified Bessel function of the second kind of order 0."""
+    """Element-wise modified Bessel function of the second kind of order 0.
+
+    >>> import flambeau as torch
+    >>> torch.special.modified_bessel_k0(torch.tensor([1.0, 2.0]))
+    tensor([0.4210, 0.1139])
+
+    Source: https://docs.pytorch.org/docs/stable/special.html#torch.special.modified_bessel_k0
+    """
     refuse("modified_bessel_k0_cpu", input)
     return (input,), {}
 
@@ -321,7 +391,14 @@ def modified_bessel_k0(input: Tensor):
     samples=samples.unary(0.5, 3.0),
 )  # fmt: skip
 def modified_bessel_k1(input: Tensor):
-    """Element-wise modified Bessel function of the second kind of order 1."""
+    """Element-wise modified Bessel function of the second kind of order 1.
+
+    >>> import flambeau as torch
+    >>> torch.special.modified_bessel_k1(torch.tensor([1.0, 2.0]))
+    tensor([0.6019, 0.1399])
+
+    Source: https://docs.pytorch.org/docs/stable/special.html#torch.special.modified_bessel_k1
+    """
     refuse("modified_bessel_k1_cpu", input)
     return (input,), {}
 
@@ -331,7 +408,14 @@ def modified_bessel_k1(input: Tensor):
     grad={"input": lambda g, out, input: g * (out - scaled_modified_bessel_k1(input))}, samples=samples.unary(0.5, 3.0),
 )  # fmt: skip
 def scaled_modified_bessel_k0(input: Tensor):
-    """Element-wise :math:`e^x K_0(x)`."""
+    """Element-wise :math:`e^x K_0(x)`.
+
+    >>> import flambeau as torch
+    >>> torch.special.scaled_modified_bessel_k0(torch.tensor([1.0, 2.0]))
+    tensor([1.1445, 0.8416])
+
+    Source: https://docs.pytorch.org/docs/stable/special.html#torch.special.scaled_modified_bessel_k0
+    """
     refuse("scaled_modified_bessel_k0_cpu", input)
     return (input,), {}
 
@@ -342,6 +426,13 @@ def scaled_modified_bessel_k0(input: Tensor):
     samples=samples.unary(0.5, 3.0),
 )  # fmt: skip
 def scaled_modified_bessel_k1(input: Tensor):
-    """Element-wise :math:`e^x K_1(x)`."""
+    """Element-wise :math:`e^x K_1(x)`.
+
+    >>> import flambeau as torch
+    >>> torch.special.scaled_modified_bessel_k1(torch.tensor([1.0, 2.0]))
+    tensor([1.6362, 1.0335])
+
+    Source: https://docs.pytorch.org/docs/stable/special.html#torch.special.scaled_modified_bessel_k1
+    """
     refuse("scaled_modified_bessel_k1_cpu", input)
     return (input,), {}

@@ -37,7 +37,14 @@ def _complex_samples(make):
     kernel=np.conjugate, grad={"input": lambda g: conj_of(g)}, inplace=True, out="same", samples=_complex_samples
 )  # fmt: skip
 def conj_physical(input: Tensor):
-    """Element-wise complex conjugate, as a new tensor."""
+    """Element-wise complex conjugate, as a new tensor.
+
+    >>> import flambeau as torch
+    >>> torch.conj_physical(torch.tensor([1 + 2j]))
+    tensor([1.-2.j])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.conj_physical.html
+    """
     return (input,), {}
 
 
@@ -72,25 +79,57 @@ def conj(input: Tensor) -> Tensor:
 
 @composite(samples=_complex_samples)
 def resolve_conj(input: Tensor) -> Tensor:
-    """``input``, or a copy where it is a conjugate view."""
+    """``input``, or a copy where it is a conjugate view.
+
+    >>> import flambeau as torch
+    >>> x = torch.tensor([1 + 2j]).conj()
+    >>> x.is_conj(), torch.resolve_conj(x).is_conj()
+    (True, False)
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.resolve_conj.html
+    """
     return input.clone() if input.is_conj() else input
 
 
 @composite(samples=_complex_samples)
 def resolve_neg(input: Tensor) -> Tensor:
-    """``input``, or a copy where it is a view with the other sign."""
+    """``input``, or a copy where it is a view with the other sign.
+
+    >>> import flambeau as torch
+    >>> x = torch.tensor([1 + 2j]).conj().imag
+    >>> x.is_neg(), torch.resolve_neg(x).is_neg()
+    (True, False)
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.resolve_neg.html
+    """
     return input.clone() if input.is_neg() else input
 
 
 @composite(method=False, samples=_complex_samples)
 def real(input: Tensor) -> Tensor:
-    """The real part, as a view of ``input``'s memory; a real tensor is returned as it is."""
+    """The real part, as a view of ``input``'s memory; a real tensor is returned as it is.
+
+    >>> import flambeau as torch
+    >>> torch.real(torch.tensor([1 + 2j]))
+    tensor([1.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.real.html
+    """
     return input.real
 
 
 @composite(method=False)
 def imag(input: Tensor):
-    """The imaginary part, as a view of ``input``'s memory. ``input`` must be complex."""
+    """The imaginary part, as a view of ``input``'s memory. ``input`` must be complex.
+
+    Raises ``RuntimeError`` for a real tensor.
+
+    >>> import flambeau as torch
+    >>> torch.imag(torch.tensor([1 + 2j]))
+    tensor([2.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.imag.html
+    """
     return input.imag
 
 
@@ -118,6 +157,8 @@ def angle(input: Tensor):
     >>> import flambeau as torch
     >>> torch.angle(torch.tensor([1j, -1 + 0j]))
     tensor([1.5708, 3.1416])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.angle.html
     """
     d = input._dtype
     return input._shape, dtypes.get_default_dtype() if d.kind < dtypes.FLOATING else d.to_real(), (input,), {}
@@ -172,9 +213,13 @@ def _complex(real, imag):
 def complex_(real: Tensor, imag: Tensor):
     """The complex tensor with real part ``real`` and imaginary part ``imag``, two tensors of the same dtype.
 
+    Raises ``RuntimeError`` for tensors of different dtypes, or of others than floating ones.
+
     >>> import flambeau as torch
     >>> torch.complex(torch.tensor([1.0]), torch.tensor([2.0]))
     tensor([1.+2.j])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.complex.html
     """
     _check_parts(real, imag)
     return broadcast_shapes(real._shape, imag._shape), real._dtype.to_complex(), (real, imag), {}
@@ -198,7 +243,16 @@ def _polar(abs, angle):
     errors=_different_parts,
 )
 def polar(abs: Tensor, angle: Tensor):
-    r"""The complex tensor :math:`abs \cdot e^{i \cdot angle}`, from two tensors of the same dtype."""
+    r"""The complex tensor :math:`abs \cdot e^{i \cdot angle}`, from two tensors of the same dtype.
+
+    Raises ``RuntimeError`` for tensors of different dtypes, ``NotImplementedError`` for half precision.
+
+    >>> import flambeau as torch
+    >>> torch.polar(torch.tensor([2.0]), torch.tensor([0.0]))
+    tensor([2.+0.j])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.polar.html
+    """
     _check_parts(abs, angle)
     if abs._dtype is dtypes.float16:
         raise NotImplementedError("\"polar_cpu\" not implemented for 'Half'")

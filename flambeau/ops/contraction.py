@@ -35,6 +35,14 @@ if TYPE_CHECKING:
 def tensordot(a: Tensor, b: Tensor, dims: int | Sequence[int] = 2) -> Tensor:
     """The sum of products over chosen dims: the last ``dims`` of ``a`` with the first of ``b``, or lists of dims of each.
 
+    Raises ``RuntimeError`` for dims of different sizes and for more dims than there are.
+
+    >>> import flambeau as torch
+    >>> torch.tensordot(torch.ones(2, 3), torch.ones(3, 4), dims=1).shape
+    torch.Size([2, 4])
+    >>> torch.tensordot(torch.ones(2, 3, 4), torch.ones(4, 3), dims=([1, 2], [1, 0]))
+    tensor([12., 12.])
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.tensordot.html
     """
     if isinstance(dims, dispatch.Tensor):
@@ -78,6 +86,12 @@ def tensordot(a: Tensor, b: Tensor, dims: int | Sequence[int] = 2) -> Tensor:
 def inner(input: Tensor, other: Tensor) -> Tensor:
     """The dot products over the last dim of each: shapes ``(*a, n)`` and ``(*b, n)`` give ``(*a, *b)``.
 
+    Raises ``RuntimeError`` where the last dims differ.
+
+    >>> import flambeau as torch
+    >>> torch.inner(torch.tensor([1, 2]), torch.tensor([3, 4]))
+    tensor(11)
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.inner.html
     """
     if input.dim() == 0 or other.dim() == 0:
@@ -99,6 +113,10 @@ def inner(input: Tensor, other: Tensor) -> Tensor:
 def kron(input: Tensor, other: Tensor) -> Tensor:
     r"""The Kronecker product: every element of ``input`` times the whole of ``other``.
 
+    >>> import flambeau as torch
+    >>> torch.kron(torch.tensor([[1, 10]]), torch.tensor([[1, 2]]))
+    tensor([[ 1,  2, 10, 20]])
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.kron.html
     """
     n = max(input.dim(), other.dim())
@@ -114,6 +132,12 @@ def kron(input: Tensor, other: Tensor) -> Tensor:
 )
 def trace(input: Tensor) -> Tensor:
     r"""The sum of a matrix's diagonal: :math:`\sum_i A_{ii}`.
+
+    Raises ``RuntimeError`` for what is no matrix.
+
+    >>> import flambeau as torch
+    >>> torch.trace(torch.tensor([[1, 2], [3, 4]]))
+    tensor(5)
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.trace.html
     """
@@ -153,6 +177,12 @@ def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
 
     The first may be a vector (a row) and the last too (a column).
 
+    Raises ``RuntimeError`` for fewer than two tensors and for shapes that do not fit.
+
+    >>> import flambeau as torch
+    >>> torch.linalg.multi_dot([torch.ones(2, 100), torch.ones(100, 3), torch.ones(3)])
+    tensor([300., 300.])
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.multi_dot.html
     """
     n = len(tensors)
@@ -190,7 +220,13 @@ def _product(chain, split, i: int, j: int):
 
 @composite(method=False, samples=lambda make: [Sample(make(2, 3), make(3, 4), make(4, 2))])
 def chain_matmul(*matrices: Any) -> Tensor:
-    """The product of matrices in the cheapest order: :func:`linalg.multi_dot`, with the matrices as arguments.
+    """The product of matrices in the cheapest order: :func:`torch.linalg.multi_dot`, with the matrices as arguments.
+
+    Deprecated in PyTorch, where it warns.
+
+    >>> import flambeau as torch
+    >>> torch.linalg.multi_dot([torch.ones(1, 2), torch.ones(2, 3)])  # what chain_matmul(a, b) is
+    tensor([[2., 2., 2.]])
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.chain_matmul.html
     """
@@ -211,6 +247,12 @@ def chain_matmul(*matrices: Any) -> Tensor:
 )
 def linalg_cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
     r"""The cross product of vectors of 3 elements along ``dim``; other dims broadcast.
+
+    Raises ``RuntimeError`` unless ``dim`` has size 3 in both.
+
+    >>> import flambeau as torch
+    >>> torch.linalg.cross(torch.tensor([1.0, 0.0, 0.0]), torch.tensor([0.0, 1.0, 0.0]))
+    tensor([0., 0., 1.])
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.cross.html
     """
@@ -234,6 +276,12 @@ def linalg_cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
 )
 def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
     """The cross product along ``dim``; without it, along the first dim of size 3.
+
+    Raises ``RuntimeError`` where no dim has size 3.
+
+    >>> import flambeau as torch
+    >>> torch.cross(torch.tensor([[1, 0, 0]]), torch.tensor([[0, 1, 0]]), dim=1)
+    tensor([[0, 0, 1]])
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.cross.html
     """
@@ -298,6 +346,14 @@ def cdist(
 
     Where either has more than 25 rows, Euclidean distances are computed with a matrix product, as in PyTorch
     (``compute_mode`` can ask for this, or against it).
+
+    Raises ``RuntimeError`` for fewer than 2 dims, different numbers of columns, a negative ``p``, other dtypes than
+    floating ones.
+
+    >>> import flambeau as torch
+    >>> torch.cdist(torch.tensor([[0.0, 0.0], [3.0, 0.0]]), torch.tensor([[0.0, 4.0]]))
+    tensor([[4.],
+            [5.]])
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.cdist.html
     """

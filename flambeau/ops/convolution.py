@@ -286,7 +286,15 @@ def conv1d(
     dilation: int | Sequence[int] = 1,
     groups: int = 1,
 ) -> Tensor:
-    """:func:`conv2d` in one dim: input (N, C, L) or (C, L), weight (O, C / groups, K)."""
+    """:func:`conv2d` in one dim: input (N, C, L) or (C, L), weight (O, C / groups, K).
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.conv1d(torch.tensor([[1.0, 2.0, 3.0, 4.0]]), torch.tensor([[[1.0, 10.0]]]))
+    tensor([[21., 32., 43.]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.conv1d.html
+    """
     return _convolved(1, input, weight, bias, stride, padding, dilation, groups)
 
 
@@ -327,7 +335,15 @@ def conv3d(
     dilation: int | Sequence[int] = 1,
     groups: int = 1,
 ) -> Tensor:
-    """:func:`conv2d` in three dims: input (N, C, D, H, W) or (C, D, H, W)."""
+    """:func:`conv2d` in three dims: input (N, C, D, H, W) or (C, D, H, W).
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.conv3d(torch.ones(1, 2, 4, 5, 6), torch.ones(3, 2, 3, 3, 3)).shape
+    torch.Size([1, 3, 2, 3, 4])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.conv3d.html
+    """
     return _convolved(3, input, weight, bias, stride, padding, dilation, groups)
 
 
@@ -415,7 +431,15 @@ def conv_transpose1d(
     groups: int = 1,
     dilation: int | Sequence[int] = 1,
 ) -> Tensor:
-    """:func:`conv_transpose2d` in one dim: input (N, C, L) or (C, L), weight (C, O / groups, K)."""
+    """:func:`conv_transpose2d` in one dim: input (N, C, L) or (C, L), weight (C, O / groups, K).
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.conv_transpose1d(torch.tensor([[1.0, 2.0]]), torch.tensor([[[1.0, 10.0]]]), stride=2)
+    tensor([[ 1., 10.,  2., 20.]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.conv_transpose1d.html
+    """
     return _transposed(1, input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
@@ -466,7 +490,15 @@ def conv_transpose3d(
     groups: int = 1,
     dilation: int | Sequence[int] = 1,
 ) -> Tensor:
-    """:func:`conv_transpose2d` in three dims: input (N, C, D, H, W) or (C, D, H, W)."""
+    """:func:`conv_transpose2d` in three dims: input (N, C, D, H, W) or (C, D, H, W).
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.conv_transpose3d(torch.ones(1, 2, 2, 3, 4), torch.ones(2, 3, 3, 3, 3)).shape
+    torch.Size([1, 3, 4, 5, 6])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.conv_transpose3d.html
+    """
     return _transposed(3, input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
@@ -488,7 +520,15 @@ def convolution(
     output_padding: Sequence[int],
     groups: int,
 ) -> Tensor:
-    """:func:`conv2d`, or if ``transposed`` :func:`conv_transpose2d`, in as many dims as the weight has."""
+    """:func:`conv2d`, or if ``transposed`` :func:`conv_transpose2d`, in as many dims as the weight has.
+
+    >>> import flambeau as torch
+    >>> x, w = torch.ones(1, 1, 4), torch.ones(1, 1, 2)
+    >>> torch.convolution(x, w, None, [1], [0], [1], False, [0], 1)
+    tensor([[[2., 2., 2.]]])
+
+    Source: PyTorch's operator ``aten::convolution``.
+    """
     dims = weight.dim() - 2
     if transposed:
         return _transposed(dims, input, weight, bias, stride, padding, output_padding, groups, dilation)
@@ -501,5 +541,12 @@ def convolution(
     samples=lambda make: [Sample(make(4, 1, 2), make(3, 2, 2), make(2), 1)],
 )
 def conv_tbc(input: Tensor, weight: Tensor, bias: Tensor, pad: int = 0) -> Tensor:
-    """:func:`conv1d` of an input (time, batch, channels) with a weight (kernel, in, out)."""
+    """:func:`conv1d` of an input (time, batch, channels) with a weight (kernel, in, out).
+
+    >>> import flambeau as torch
+    >>> torch.conv_tbc(torch.ones(4, 1, 2), torch.ones(3, 2, 5), torch.zeros(5)).shape
+    torch.Size([2, 1, 5])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.conv_tbc.html
+    """
     return conv1d(input.permute(1, 2, 0), weight.permute(2, 1, 0), bias, padding=pad).permute(2, 0, 1).contiguous()

@@ -243,6 +243,8 @@ def _indices_and_shape(make):
 def unravel_index(indices: Tensor, shape: int | Sequence[int]):
     """The coordinates, one tensor for each dimension, of flat ``indices`` into an array of the given shape.
 
+    Raises ``TypeError`` for indices that are no integers, ``ValueError`` for a negative size.
+
     >>> import flambeau as torch
     >>> torch.unravel_index(torch.tensor([1, 5]), (2, 3))
     (tensor([0, 1]), tensor([1, 2]))

@@ -45,6 +45,8 @@ def _bincount_kernel(x, weights, minlength):
 def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0):
     """How often each of 0, 1, ... occurs in a 1-D integer tensor, or the sum of the ``weights`` where it occurs.
 
+    Raises ``RuntimeError`` for what is not 1-d or negative, and for weights of another length.
+
     >>> import flambeau as torch
     >>> torch.bincount(torch.tensor([0, 2, 2]))
     tensor([1, 0, 2])

@@ -31,9 +31,13 @@ if TYPE_CHECKING:
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     r""":math:`x_1 \cdot x_2 / (\max(\|x_1\|, eps) \max(\|x_2\|, eps))` along ``dim`` of the broadcast operands.
 
+    Raises ``RuntimeError`` for other dtypes than floating ones.
+
     >>> import flambeau as torch
     >>> torch.cosine_similarity(torch.tensor([3.0, 4.0]), torch.tensor([1.0, 0.0]), dim=0)
     tensor(0.6000)
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.cosine_similarity.html
     """
     require_tensors("cosine_similarity", x1=x1, x2=x2)
     shape = broadcast_shapes(x1._shape, x2._shape)
@@ -58,7 +62,15 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
     ],
 )
 def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
-    r""":math:`\|x_1 - x_2 + eps\|_p` along the last dim of the broadcast operands."""
+    r""":math:`\|x_1 - x_2 + eps\|_p` along the last dim of the broadcast operands.
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.pairwise_distance(torch.tensor([[0.0, 0.0]]), torch.tensor([[3.0, 4.0]]))
+    tensor([5.0000])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.pairwise_distance.html
+    """
     return (x1 - x2 + eps).norm(p, -1, keepdim)
 
 
@@ -71,9 +83,13 @@ def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6,
 def pdist(input: Tensor, p: float = 2) -> Tensor:
     """The p-norm distances between the rows of an input (N, M): row pairs (0, 1), (0, 2), ..., (N - 2, N - 1).
 
+    Raises ``RuntimeError`` unless ``input`` has 2 dims, and for a negative ``p``.
+
     >>> import flambeau as torch
     >>> torch.pdist(torch.tensor([[0.0, 0.0], [3.0, 4.0]]))
     tensor([5.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.pdist.html
     """
     if input.dim() != 2:
         raise RuntimeError(f"pdist only supports 2D tensors, got: {input.dim()}D")
@@ -101,5 +117,7 @@ def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -
     >>> import flambeau as torch
     >>> torch.nn.functional.normalize(torch.tensor([[3.0, 4.0]]))
     tensor([[0.6000, 0.8000]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.normalize.html
     """
     return input / input.norm(p, dim, keepdim=True).clamp_min(eps)

@@ -136,6 +136,10 @@ def _eigvalsh(A: Tensor, lower):
 def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
     """The eigenvalues, ascending, of a symmetric (Hermitian) matrix. See :func:`linalg.eigh`.
 
+    >>> import flambeau as torch
+    >>> torch.linalg.eigvalsh(torch.tensor([[2.0, 1.0], [1.0, 2.0]]))
+    tensor([1., 3.])
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.eigvalsh.html
     """
     require_square("linalg.eigvalsh", A)
@@ -184,6 +188,14 @@ def _eig_gradient(gs, eigenvalues, eigenvectors):
 def eig(A: Tensor):
     r"""The eigenvalues and eigenvectors (of norm 1) of a square matrix, both complex: :math:`A V = V \Lambda`.
 
+    >>> import flambeau as torch
+    >>> values, vectors = torch.linalg.eig(torch.tensor([[2.0, 0.0], [0.0, 3.0]]))
+    >>> values
+    tensor([2.+0.j, 3.+0.j])
+    >>> vectors
+    tensor([[1.+0.j, 0.+0.j],
+            [0.+0.j, 1.+0.j]])
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.eig.html
     """
     require_square("linalg.eig", A)
@@ -216,6 +228,10 @@ def _eigvals_gradient(g, A):
 )
 def eigvals(A: Tensor):
     """The eigenvalues of a square matrix, complex, in no particular order. See :func:`linalg.eig`.
+
+    >>> import flambeau as torch
+    >>> torch.linalg.eigvals(torch.tensor([[0.0, -1.0], [1.0, 0.0]]))
+    tensor([0.+1.j, 0.-1.j])
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.eigvals.html
     """

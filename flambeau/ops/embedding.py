@@ -174,6 +174,8 @@ def embedding(
     is greater are first scaled down to it, in place. ``scale_grad_by_freq`` divides each row's gradient by how often
     it was looked up. With ``sparse=True`` the gradient of ``weight`` is a sparse tensor with one element for each row of the result.
 
+    Raises ``RuntimeError`` for a ``weight`` of other than 2 dims, ``IndexError`` for a number that has no row.
+
     >>> import flambeau as torch
     >>> weight = torch.tensor([[0.0, 1.0], [2.0, 3.0]])
     >>> torch.nn.functional.embedding(torch.tensor([1, 0, 1]), weight)
@@ -326,6 +328,8 @@ def embedding_bag(
     ``offsets``. An empty bag gives zeros. Entries equal to ``padding_idx`` do not count. ``per_sample_weights``, of the
     input's shape, multiply the rows of a sum. With ``sparse=True`` the gradient of ``weight`` is sparse.
 
+    Raises ``RuntimeError`` for offsets that do not fit.
+
     >>> import flambeau as torch
     >>> weight = torch.tensor([[0.0, 1.0], [2.0, 3.0]])
     >>> torch.nn.functional.embedding_bag(torch.tensor([[0, 1], [1, 1]]), weight, mode="sum")
@@ -426,10 +430,14 @@ def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
 
     ``num_classes=-1``: one more than the greatest number in ``input``.
 
+    Raises ``RuntimeError`` for another dtype than int64 and for classes that are not below ``num_classes``.
+
     >>> import flambeau as torch
     >>> torch.nn.functional.one_hot(torch.tensor([0, 2]))
     tensor([[1, 0, 0],
             [0, 0, 1]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.one_hot.html
     """
     if input._dtype is not dtypes.int64:
         raise RuntimeError(

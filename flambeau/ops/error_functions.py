@@ -167,6 +167,8 @@ def erf(input: Tensor):
     >>> import flambeau as torch
     >>> torch.erf(torch.tensor([0.0, 1.0]))
     tensor([0.0000, 0.8427])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.erf.html
     """
     refuse("erf_vml_cpu", input)
     return (input,), {}
@@ -182,7 +184,14 @@ def erf(input: Tensor):
     samples=samples.unary(),
 )
 def erfc(input: Tensor):
-    r"""Element-wise complementary error function :math:`1 - \mathrm{erf}(x)`, accurate for large :math:`x`."""
+    r"""Element-wise complementary error function :math:`1 - \mathrm{erf}(x)`, accurate for large :math:`x`.
+
+    >>> import flambeau as torch
+    >>> torch.erfc(torch.tensor([0.0, 1.0]))
+    tensor([1.0000, 0.1573])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.erfc.html
+    """
     refuse("erfc_vml_cpu", input)
     return (input,), {}
 
@@ -196,7 +205,14 @@ def erfc(input: Tensor):
     samples=samples.unary(),
 )
 def erfcx(input: Tensor):
-    r"""Element-wise scaled complementary error function :math:`e^{x^2} \mathrm{erfc}(x)`."""
+    r"""Element-wise scaled complementary error function :math:`e^{x^2} \mathrm{erfc}(x)`.
+
+    >>> import flambeau as torch
+    >>> torch.special.erfcx(torch.tensor([0.0, 1.0, 100.0]))
+    tensor([1.0000, 0.4276, 0.0056])
+
+    Source: https://docs.pytorch.org/docs/stable/special.html#torch.special.erfcx
+    """
     refuse("erfcx_cpu", input)
     return (input,), {}
 
@@ -211,7 +227,14 @@ def erfcx(input: Tensor):
     samples=samples.unary(-0.9, 0.9),
 )
 def erfinv(input: Tensor):
-    """Element-wise inverse of :func:`erf`, on :math:`(-1, 1)`."""
+    """Element-wise inverse of :func:`erf`, on :math:`(-1, 1)`.
+
+    >>> import flambeau as torch
+    >>> torch.erfinv(torch.tensor([0.0, 0.8427, 1.0]))
+    tensor([0.0000, 1.0000,    inf])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.erfinv.html
+    """
     refuse("erfinv_vml_cpu", input)
     return (input,), {}
 
@@ -225,7 +248,14 @@ def erfinv(input: Tensor):
     samples=samples.unary(),
 )
 def ndtr(input: Tensor):
-    r"""Element-wise distribution function of the standard normal distribution, :math:`\frac{1}{2} \mathrm{erfc}(-x / \sqrt{2})`."""
+    r"""Element-wise distribution function of the standard normal distribution, :math:`\frac{1}{2} \mathrm{erfc}(-x / \sqrt{2})`.
+
+    >>> import flambeau as torch
+    >>> torch.special.ndtr(torch.tensor([0.0, 1.96]))
+    tensor([0.5000, 0.9750])
+
+    Source: https://docs.pytorch.org/docs/stable/special.html#torch.special.ndtr
+    """
     refuse("ndtr_cpu", input)
     return (input,), {}
 
@@ -239,7 +269,14 @@ def ndtr(input: Tensor):
     samples=samples.unary(0.1, 0.9),
 )
 def ndtri(input: Tensor):
-    """Element-wise inverse of :func:`torch.special.ndtr`, on :math:`(0, 1)`."""
+    """Element-wise inverse of :func:`torch.special.ndtr`, on :math:`(0, 1)`.
+
+    >>> import flambeau as torch
+    >>> torch.special.ndtri(torch.tensor([0.5, 0.975]))
+    tensor([0.0000, 1.9600])
+
+    Source: https://docs.pytorch.org/docs/stable/special.html#torch.special.ndtri
+    """
     refuse("ndtri_cpu", input)
     return (input,), {}
 
@@ -253,6 +290,13 @@ def ndtri(input: Tensor):
     samples=samples.unary(),
 )
 def log_ndtr(input: Tensor):
-    """Element-wise logarithm of :func:`torch.special.ndtr`, accurate also for large negative numbers."""
+    """Element-wise logarithm of :func:`torch.special.ndtr`, accurate also for large negative numbers.
+
+    >>> import flambeau as torch
+    >>> torch.special.log_ndtr(torch.tensor([0.0, -20.0]))
+    tensor([  -0.6931, -203.9172])
+
+    Source: https://docs.pytorch.org/docs/stable/special.html#torch.special.log_ndtr
+    """
     refuse("log_ndtr_cpu", input)
     return (input,), {}

@@ -95,6 +95,11 @@ def linalg_cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
 
     Reads the lower triangle (the upper where ``upper``). Raises ``LinAlgError`` where ``A`` is not positive-definite.
 
+    >>> import flambeau as torch
+    >>> torch.linalg.cholesky(torch.tensor([[4.0, 2.0], [2.0, 5.0]]))
+    tensor([[2., 0.],
+            [1., 2.]])
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.cholesky.html
     """
     require_square("linalg.cholesky", A)
@@ -120,6 +125,10 @@ def _cholesky_ex(A: Tensor):
 def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False):
     """The Cholesky factor, and ``info``: 0, or the order of the first minor that is not positive-definite.
 
+    >>> import flambeau as torch
+    >>> torch.linalg.cholesky_ex(torch.tensor([[1.0, 2.0], [2.0, 1.0]])).info
+    tensor(2, dtype=torch.int32)
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.cholesky_ex.html
     """
     require_square("linalg.cholesky_ex", A)
@@ -132,6 +141,11 @@ def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False):
 @composite(out=True, samples=_positive_samples, errors=square_errors)
 def cholesky(input: Tensor, upper: bool = False) -> Tensor:
     """The Cholesky factor: :func:`linalg.cholesky`.
+
+    >>> import flambeau as torch
+    >>> torch.linalg.cholesky(torch.tensor([[4.0, 2.0], [2.0, 5.0]]))  # the newer name
+    tensor([[2., 0.],
+            [1., 2.]])
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.cholesky.html
     """
@@ -169,6 +183,12 @@ def _factor_gradient(common, L, upper):
 def cholesky_solve(B: Tensor, L: Tensor, upper: bool = False):
     r"""The solution of :math:`A X = B`, given the Cholesky factor of ``A``.
 
+    >>> import flambeau as torch
+    >>> L = torch.tensor([[2.0, 0.0], [1.0, 2.0]])
+    >>> torch.cholesky_solve(torch.tensor([[6.0], [7.0]]), L)  # of L @ L.T @ X = B
+    tensor([[1.],
+            [1.]])
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.cholesky_solve.html
     """
     require_square("cholesky_solve", L)
@@ -194,6 +214,10 @@ def _cholesky_inverse(L: Tensor, upper: bool):
 )
 def cholesky_inverse(L: Tensor, upper: bool = False) -> Tensor:
     """The inverse of a matrix, given its Cholesky factor.
+
+    >>> import flambeau as torch
+    >>> torch.cholesky_inverse(torch.tensor([[2.0]]))
+    tensor([[0.2500]])
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.cholesky_inverse.html
     """

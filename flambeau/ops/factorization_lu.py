@@ -129,6 +129,12 @@ def _lu_samples(make):
 def lu_factor_ex(A: Tensor, *, pivot: bool = True, check_errors: bool = False):
     """The LU factorization in one matrix, the pivots, and ``info``: 0, or the number of the first pivot that is 0.
 
+    Raises ``RuntimeError`` for ``pivot=False``.
+
+    >>> import flambeau as torch
+    >>> torch.linalg.lu_factor_ex(torch.zeros(2, 2)).info
+    tensor(1, dtype=torch.int32)
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.lu_factor_ex.html
     """
     require_matrix("linalg.lu_factor_ex", A)
@@ -148,6 +154,13 @@ _PLU = return_type("linalg_lu", "P", "L", "U")
 def linalg_lu_factor(A: Tensor, *, pivot: bool = True):
     r"""The LU factorization :math:`A = P L U` in one matrix, and the pivots as LAPACK's row exchanges, counted from 1.
 
+    >>> import flambeau as torch
+    >>> torch.linalg.lu_factor(torch.tensor([[1.0, 2.0], [4.0, 0.0]]))
+    torch.return_types.linalg_lu_factor(
+    LU=tensor([[4.0000, 0.0000],
+            [0.2500, 2.0000]]),
+    pivots=tensor([2, 2], dtype=torch.int32))
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.lu_factor.html
     """
     require_matrix("linalg.lu_factor", A)
@@ -157,6 +170,15 @@ def linalg_lu_factor(A: Tensor, *, pivot: bool = True):
 @composite(name="linalg.lu", out=True, samples=_lu_samples)
 def linalg_lu(A: Tensor, *, pivot: bool = True):
     r"""The LU factorization :math:`A = P L U`: a permutation, a lower triangle with ones on the diagonal, an upper triangle.
+
+    >>> import flambeau as torch
+    >>> P, L, U = torch.linalg.lu(torch.tensor([[1.0, 2.0], [4.0, 0.0]]))
+    >>> L
+    tensor([[1.0000, 0.0000],
+            [0.2500, 1.0000]])
+    >>> P @ L @ U
+    tensor([[1., 2.],
+            [4., 0.]])
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.lu.html
     """
@@ -173,6 +195,10 @@ _LUWithInfo = return_type("lu", "LU", "pivots", "info")
 def lu(A: Tensor, pivot: bool = True, get_infos: bool = False):
     """The LU factorization in one matrix and the pivots; with ``get_infos`` ``info`` as well.
 
+    >>> import flambeau as torch
+    >>> torch.linalg.lu_factor(torch.tensor([[1.0, 2.0], [4.0, 0.0]])).pivots  # the newer name
+    tensor([2, 2], dtype=torch.int32)
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.lu.html
     """
     result = lu_factor_ex(A, pivot=pivot)
@@ -185,6 +211,14 @@ _Unpacked = return_type("lu_unpack", "P", "L", "U")
 @composite(method=False, out=True)
 def lu_unpack(LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True, unpack_pivots: bool = True):
     """``(P, L, U)`` from what :func:`linalg.lu_factor` gives; what is not asked for is empty.
+
+    Raises ``RuntimeError`` for pivots of another dtype than int32.
+
+    >>> import flambeau as torch
+    >>> LU, pivots = torch.linalg.lu_factor(torch.tensor([[1.0, 2.0], [4.0, 0.0]]))
+    >>> torch.lu_unpack(LU, pivots).U
+    tensor([[4., 0.],
+            [0., 2.]])
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.lu_unpack.html
     """
@@ -202,6 +236,12 @@ def lu_unpack(LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True, unpa
 def linalg_lu_solve(LU: Tensor, pivots: Tensor, B: Tensor, *, left: bool = True, adjoint: bool = False):
     r"""The solution of :math:`A X = B` given the LU factorization of ``A``; of :math:`A^H X = B` where ``adjoint``, of
     :math:`X A = B` where not ``left``.
+
+    >>> import flambeau as torch
+    >>> LU, pivots = torch.linalg.lu_factor(torch.tensor([[1.0, 2.0], [4.0, 0.0]]))
+    >>> torch.linalg.lu_solve(LU, pivots, torch.tensor([[3.0], [4.0]]))
+    tensor([[1.],
+            [1.]])
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.lu_solve.html
     """
@@ -222,6 +262,11 @@ def linalg_lu_solve(LU: Tensor, pivots: Tensor, B: Tensor, *, left: bool = True,
 @composite(out=True)
 def lu_solve(b: Tensor, LU_data: Tensor, LU_pivots: Tensor):
     """The solution of a linear system, given an LU factorization: :func:`linalg.lu_solve`.
+
+    >>> import flambeau as torch
+    >>> LU, pivots = torch.linalg.lu_factor(torch.tensor([[1.0, 2.0], [4.0, 0.0]]))
+    >>> torch.linalg.lu_solve(LU, pivots, torch.tensor([[3.0], [4.0]])).T  # the newer name
+    tensor([[1., 1.]])
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.lu_solve.html
     """

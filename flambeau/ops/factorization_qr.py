@@ -85,6 +85,17 @@ def linalg_qr(A: Tensor, mode: str = "reduced"):
 
     ``mode`` is ``reduced``, ``complete`` (a square ``Q``) or ``r`` (an empty ``Q``).
 
+    Raises ``RuntimeError`` for another ``mode``.
+
+    >>> import flambeau as torch
+    >>> Q, R = torch.linalg.qr(torch.tensor([[3.0, 1.0], [4.0, 2.0]]))
+    >>> (Q @ R).round()
+    tensor([[3., 1.],
+            [4., 2.]])
+    >>> (Q.T @ Q).round().abs()
+    tensor([[1., 0.],
+            [0., 1.]])
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.qr.html
     """
     require_matrix("linalg.qr", A)
@@ -101,6 +112,11 @@ def linalg_qr(A: Tensor, mode: str = "reduced"):
 @composite(out=True, samples=lambda make: [Sample(make(3, 2))])
 def qr(input: Tensor, some: bool = True):
     """The QR factorization, with a square ``Q`` where not ``some``: :func:`linalg.qr`.
+
+    >>> import flambeau as torch
+    >>> Q, R = torch.linalg.qr(torch.ones(3, 2))  # the newer name
+    >>> Q.shape, R.shape
+    (torch.Size([3, 2]), torch.Size([2, 2]))
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.qr.html
     """
@@ -122,6 +138,11 @@ def _geqrf_kernel(a):
 )
 def geqrf(input: Tensor):
     """The QR factorization as LAPACK's Householder reflectors: ``(a, tau)``, for :func:`linalg.householder_product`.
+
+    >>> import flambeau as torch
+    >>> a, tau = torch.geqrf(torch.tensor([[3.0], [4.0]]))
+    >>> a[0].abs(), torch.linalg.householder_product(a, tau)[:, 0].abs()
+    (tensor([5.]), tensor([0.6000, 0.8000]))
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.geqrf.html
     """
@@ -156,6 +177,14 @@ def householder_product(A: Tensor, tau: Tensor) -> Tensor:
 
     The ``v_i`` stand below the diagonal of ``A``, as :func:`geqrf` gives them.
 
+    Raises ``RuntimeError`` for fewer rows than columns.
+
+    >>> import flambeau as torch
+    >>> A = torch.tensor([[3.0], [4.0]])
+    >>> torch.linalg.householder_product(*torch.geqrf(A)).abs()
+    tensor([[0.6000],
+            [0.8000]])
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.householder_product.html
     """
     require_matrix("torch.linalg.householder_product", A)
@@ -180,6 +209,14 @@ def householder_product(A: Tensor, tau: Tensor) -> Tensor:
 )
 def ormqr(input: Tensor, tau: Tensor, other: Tensor, left: bool = True, transpose: bool = False) -> Tensor:
     """The product of a matrix with the orthogonal matrix that Householder reflectors make.
+
+    Raises ``RuntimeError`` for shapes that do not fit.
+
+    >>> import flambeau as torch
+    >>> a, tau = torch.geqrf(torch.tensor([[3.0], [4.0]]))
+    >>> torch.ormqr(a, tau, torch.eye(2)).abs()
+    tensor([[0.6000, 0.8000],
+            [0.8000, 0.6000]])
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.ormqr.html
     """

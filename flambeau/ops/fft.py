@@ -242,6 +242,10 @@ def fft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = N
 def ifft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
     """The inverse of :func:`fft.fft`.
 
+    >>> import flambeau as torch
+    >>> torch.fft.ifft(torch.fft.fft(torch.tensor([1.0, 2.0, 3.0, 4.0]))).real
+    tensor([1., 2., 3., 4.])
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.ifft.html
     """
     if input.dtype.kind < dtypes.COMPLEX:  # the conjugate of the transform, as a view
@@ -253,6 +257,10 @@ def ifft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = 
 def rfft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
     """The transform of real values: the first ``n // 2 + 1`` elements, of which the others are the conjugates.
 
+    >>> import flambeau as torch
+    >>> torch.fft.rfft(torch.tensor([1.0, 0.0, 0.0, 0.0]))
+    tensor([1.+0.j, 1.+0.j, 1.+0.j])
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.rfft.html
     """
     return _to_half("rfft", input, _sizes(n), (dim,), norm)
@@ -261,6 +269,10 @@ def rfft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = 
 @composite(name="fft.irfft", out=True, samples=_samples, errors=_errors)
 def irfft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
     """The inverse of :func:`fft.rfft`: ``n`` real values, an even number unless given.
+
+    >>> import flambeau as torch
+    >>> torch.fft.irfft(torch.tensor([4.0 + 0j, 0j, 0j]))
+    tensor([1., 1., 1., 1.])
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.irfft.html
     """
@@ -271,6 +283,10 @@ def irfft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None =
 def hfft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
     """The real transform of a signal that is conjugate-symmetric, given by its first half.
 
+    >>> import flambeau as torch
+    >>> torch.fft.hfft(torch.tensor([1.0 + 0j, 0j, 0j]))
+    tensor([1., 1., 1., 1.])
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.hfft.html
     """
     return _from_half("hfft", input, _sizes(n), (dim,), _swapped(norm), conjugate=True)
@@ -279,6 +295,10 @@ def hfft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = 
 @composite(name="fft.ihfft", out="same", samples=_samples, errors=_errors)
 def ihfft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
     """The inverse of :func:`fft.hfft`.
+
+    >>> import flambeau as torch
+    >>> torch.fft.ihfft(torch.tensor([4.0, 0.0, 0.0, 0.0]))
+    tensor([1.-0.j, 1.-0.j, 1.-0.j])
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.ihfft.html
     """
@@ -294,6 +314,11 @@ def fftn(
 ) -> Tensor:
     """The transform over several dims (all, or the last ``len(s)``, unless given). See :func:`fft.fft`.
 
+    >>> import flambeau as torch
+    >>> torch.fft.fftn(torch.ones(2, 2)).real
+    tensor([[4., 0.],
+            [0., 0.]])
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.fftn.html
     """
     return _transform(input, s, dim, norm, True)
@@ -304,6 +329,11 @@ def ifftn(
     input: Tensor, s: int | Sequence[int] | None = None, dim: int | Sequence[int] | None = None, norm: str | None = None
 ) -> Tensor:
     """The inverse of :func:`fft.fftn`.
+
+    >>> import flambeau as torch
+    >>> torch.fft.ifftn(torch.ones(2, 2)).real
+    tensor([[1., 0.],
+            [0., 0.]])
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.ifftn.html
     """
@@ -316,6 +346,10 @@ def rfftn(
 ) -> Tensor:
     """The transform of real values over several dims: half of the spectrum along the last.
 
+    >>> import flambeau as torch
+    >>> torch.fft.rfftn(torch.ones(4, 4)).shape
+    torch.Size([4, 3])
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.rfftn.html
     """
     return _to_half("rfftn", input, s, dim, norm)
@@ -326,6 +360,11 @@ def irfftn(
     input: Tensor, s: int | Sequence[int] | None = None, dim: int | Sequence[int] | None = None, norm: str | None = None
 ) -> Tensor:
     """The inverse of :func:`fft.rfftn`.
+
+    >>> import flambeau as torch
+    >>> torch.fft.irfftn(torch.fft.rfftn(torch.ones(2, 4)))
+    tensor([[1., 1., 1., 1.],
+            [1., 1., 1., 1.]])
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.irfftn.html
     """
@@ -338,6 +377,10 @@ def hfftn(
 ) -> Tensor:
     """The real transform over several dims of a conjugate-symmetric signal, given by its first half along the last.
 
+    >>> import flambeau as torch
+    >>> torch.fft.hfftn(torch.ones(4, 3, dtype=torch.complex64)).shape
+    torch.Size([4, 4])
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.hfftn.html
     """
     return _from_half("hfftn", input, s, dim, _swapped(norm), conjugate=True)
@@ -348,6 +391,12 @@ def ihfftn(
     input: Tensor, s: int | Sequence[int] | None = None, dim: int | Sequence[int] | None = None, norm: str | None = None
 ) -> Tensor:
     """The inverse of :func:`fft.hfftn`.
+
+    Raises ``RuntimeError`` without a dim to transform.
+
+    >>> import flambeau as torch
+    >>> torch.fft.ihfftn(torch.ones(4, 4)).shape
+    torch.Size([4, 3])
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.ihfftn.html
     """
@@ -365,6 +414,11 @@ def fft2(
 ) -> Tensor:
     """The transform over the last two dims. See :func:`fft.fftn`.
 
+    >>> import flambeau as torch
+    >>> torch.fft.fft2(torch.ones(2, 2)).real
+    tensor([[4., 0.],
+            [0., 0.]])
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.fft2.html
     """
     return fftn(input, s, dim, norm)
@@ -375,6 +429,11 @@ def ifft2(
     input: Tensor, s: int | Sequence[int] | None = None, dim: int | Sequence[int] = (-2, -1), norm: str | None = None
 ) -> Tensor:
     """The inverse of :func:`fft.fft2`.
+
+    >>> import flambeau as torch
+    >>> torch.fft.ifft2(torch.fft.fft2(torch.tensor([[1.0, 2.0], [3.0, 4.0]]))).real
+    tensor([[1., 2.],
+            [3., 4.]])
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.ifft2.html
     """
@@ -387,6 +446,10 @@ def rfft2(
 ) -> Tensor:
     """The transform of real values over the last two dims. See :func:`fft.rfftn`.
 
+    >>> import flambeau as torch
+    >>> torch.fft.rfft2(torch.ones(5, 4, 4)).shape
+    torch.Size([5, 4, 3])
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.rfft2.html
     """
     return rfftn(input, s, dim, norm)
@@ -397,6 +460,11 @@ def irfft2(
     input: Tensor, s: int | Sequence[int] | None = None, dim: int | Sequence[int] = (-2, -1), norm: str | None = None
 ) -> Tensor:
     """The inverse of :func:`fft.rfft2`.
+
+    >>> import flambeau as torch
+    >>> torch.fft.irfft2(torch.fft.rfft2(torch.ones(2, 4)))
+    tensor([[1., 1., 1., 1.],
+            [1., 1., 1., 1.]])
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.irfft2.html
     """
@@ -409,6 +477,10 @@ def hfft2(
 ) -> Tensor:
     """:func:`fft.hfftn` over the last two dims.
 
+    >>> import flambeau as torch
+    >>> torch.fft.hfft2(torch.ones(4, 3, dtype=torch.complex64)).shape
+    torch.Size([4, 4])
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.hfft2.html
     """
     return hfftn(input, s, dim, norm)
@@ -419,6 +491,10 @@ def ihfft2(
     input: Tensor, s: int | Sequence[int] | None = None, dim: int | Sequence[int] = (-2, -1), norm: str | None = None
 ) -> Tensor:
     """The inverse of :func:`fft.hfft2`.
+
+    >>> import flambeau as torch
+    >>> torch.fft.ihfft2(torch.ones(4, 4)).shape
+    torch.Size([4, 3])
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.ihfft2.html
     """

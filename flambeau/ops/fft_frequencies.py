@@ -60,6 +60,10 @@ def rfftfreq(
 ):
     """The frequencies of the elements of :func:`fft.rfft` of ``n`` samples ``d`` apart.
 
+    >>> import flambeau as torch
+    >>> torch.fft.rfftfreq(4)
+    tensor([0.0000, 0.2500, 0.5000])
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.rfftfreq.html
     """
     return _frequencies(np.arange(half_of(n)), n, d, dtype, device, requires_grad)
@@ -79,6 +83,10 @@ def _shifted(input, dim, half):
 def fftshift(input: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
     """Moves frequency 0 to the middle.
 
+    >>> import flambeau as torch
+    >>> torch.fft.fftshift(torch.fft.fftfreq(4))
+    tensor([-0.5000, -0.2500,  0.0000,  0.2500])
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.fftshift.html
     """
     return _shifted(input, dim, lambda n: n // 2)
@@ -87,6 +95,10 @@ def fftshift(input: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
 @composite(name="fft.ifftshift", samples=_shift_samples)
 def ifftshift(input: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
     """The inverse of :func:`fft.fftshift`.
+
+    >>> import flambeau as torch
+    >>> torch.fft.ifftshift(torch.tensor([-2, -1, 0, 1]))
+    tensor([ 0,  1, -2, -1])
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.ifftshift.html
     """

@@ -204,6 +204,8 @@ def lgamma(input: Tensor):
     >>> import flambeau as torch
     >>> torch.lgamma(torch.tensor([3.0, 4.0]))
     tensor([0.6931, 1.7918])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.lgamma.html
     """
     refuse("lgamma_vml_cpu", input)
     return (input,), {}
@@ -219,7 +221,14 @@ def lgamma(input: Tensor):
     samples=samples.unary(0.5, 3.0),
 )
 def digamma(input: Tensor):
-    r"""Element-wise digamma function :math:`\psi(x) = \Gamma'(x) / \Gamma(x)`."""
+    r"""Element-wise digamma function :math:`\psi(x) = \Gamma'(x) / \Gamma(x)`.
+
+    >>> import flambeau as torch
+    >>> torch.digamma(torch.tensor([1.0, 2.0]))
+    tensor([-0.5772,  0.4228])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.digamma.html
+    """
     refuse("digamma", input)
     return (input,), {}
 
@@ -244,7 +253,16 @@ def _polygamma(input: Tensor, n):
     errors=lambda make: [ErrorSample(RuntimeError, "does not support negative n", -1, make(2))],
 )
 def polygamma(n: int, input: Tensor) -> Tensor:
-    r"""Element-wise :math:`\psi^{(n)}(x)`, the derivative of order ``n`` of :func:`digamma`."""
+    r"""Element-wise :math:`\psi^{(n)}(x)`, the derivative of order ``n`` of :func:`digamma`.
+
+    Raises ``RuntimeError`` for a negative ``n``.
+
+    >>> import flambeau as torch
+    >>> torch.polygamma(1, torch.tensor([1.0]))
+    tensor([1.6449])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.polygamma.html
+    """
     if n < 0:
         raise RuntimeError(f"polygamma(n, x) does not support negative n, but got n = {n}.")
     return _polygamma(input, int(n))
@@ -268,6 +286,14 @@ def mvlgamma(input: Tensor, p: int) -> Tensor:
     r"""Element-wise logarithm of the multivariate gamma function of dimension ``p``.
 
     :math:`\frac{p (p - 1)}{4} \ln \pi + \sum_{j=1}^{p} \ln \Gamma(x - \frac{j - 1}{2})`.
+
+    Raises ``RuntimeError`` for a ``p`` below 1.
+
+    >>> import flambeau as torch
+    >>> torch.mvlgamma(torch.tensor([3.0]), 2)
+    tensor([1.5502])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.mvlgamma.html
     """
     if p < 1:
         raise RuntimeError(f"p has to be greater than or equal to 1, but got {p}")
@@ -291,7 +317,14 @@ def mvlgamma(input: Tensor, p: int) -> Tensor:
     ],
 )
 def zeta(input: Tensor | Number | complex, other: Tensor | Number | complex):
-    r"""Element-wise Hurwitz zeta function :math:`\sum_{k=0}^{\infty} (other + k)^{-input}`."""
+    r"""Element-wise Hurwitz zeta function :math:`\sum_{k=0}^{\infty} (other + k)^{-input}`.
+
+    >>> import flambeau as torch
+    >>> torch.special.zeta(torch.tensor([2.0]), torch.tensor([1.0]))
+    tensor([1.6449])
+
+    Source: https://docs.pytorch.org/docs/stable/special.html#torch.special.zeta
+    """
     refuse("zeta", input, other)
     return (input, other), {}
 
@@ -323,6 +356,12 @@ def igamma(input: Tensor, other: Tensor):
     r"""Element-wise lower incomplete gamma function :math:`\frac{1}{\Gamma(a)} \int_0^x t^{a-1} e^{-t} dt`.
 
     ``input`` is :math:`a`, ``other`` is :math:`x`.
+
+    >>> import flambeau as torch
+    >>> torch.igamma(torch.tensor([1.0]), torch.tensor([2.0]))  # 1 - exp(-2)
+    tensor([0.8647])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.igamma.html
     """
     refuse("igamma", input, other)
     return (input, other), {}
@@ -343,6 +382,12 @@ def igammac(input: Tensor, other: Tensor):
     r"""Element-wise upper incomplete gamma function :math:`\frac{1}{\Gamma(a)} \int_x^\infty t^{a-1} e^{-t} dt`.
 
     ``input`` is :math:`a`, ``other`` is :math:`x`.
+
+    >>> import flambeau as torch
+    >>> torch.igammac(torch.tensor([1.0]), torch.tensor([2.0]))  # exp(-2)
+    tensor([0.1353])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.igammac.html
     """
     refuse("igammac", input, other)
     return (input, other), {}

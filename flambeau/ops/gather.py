@@ -113,7 +113,15 @@ def _gather_kernel(x, index, dim):
     ],
 )  # fmt: skip
 def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False):
-    """``out[i][j] = input[index[i][j]][j]`` for ``dim=0``, and so on."""
+    """``out[i][j] = input[index[i][j]][j]`` for ``dim=0``, and so on.
+
+    >>> import flambeau as torch
+    >>> torch.gather(torch.tensor([[1, 2], [3, 4]]), 1, torch.tensor([[0], [1]]))
+    tensor([[1],
+            [4]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.gather.html
+    """
     d = _check_gather("gather", input, dim, index)
     return tuple(index.shape), input.dtype, (input, index), {"dim": d}
 
@@ -213,7 +221,16 @@ def scatter(
     value: Number | complex | None = None,
     reduce: str | None = None,
 ) -> Tensor:
-    """``input`` with ``src`` written at ``index``: ``out[index[i][j]][j] = src[i][j]`` for ``dim=0``, and so on."""
+    """``input`` with ``src`` written at ``index``: ``out[index[i][j]][j] = src[i][j]`` for ``dim=0``, and so on.
+
+    Raises ``RuntimeError`` for another ``reduce`` than ``"add"`` and ``"multiply"``.
+
+    >>> import flambeau as torch
+    >>> torch.scatter(torch.zeros(3), 0, torch.tensor([2, 0]), torch.tensor([1.0, 5.0]))
+    tensor([5., 0., 1.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.scatter.html
+    """
     src = value if src is None else src
     if reduce is None:
         if not isinstance(src, dispatch.Tensor):
@@ -245,7 +262,16 @@ def scatter(
     samples=lambda make: [Sample(make(3, 2), 0, make.index(3, 4, 2), make(4, 2)), Sample(make(2, 3), 1, make.index(3, 2, 2), make(2, 2))],
 )
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor):
-    """``input`` with ``src`` added at ``index``: ``out[index[i][j]][j] += src[i][j]`` for ``dim=0``, and so on."""
+    """``input`` with ``src`` added at ``index``: ``out[index[i][j]][j] += src[i][j]`` for ``dim=0``, and so on.
+
+    Raises ``TypeError`` for a ``src`` that is no tensor.
+
+    >>> import flambeau as torch
+    >>> torch.scatter_add(torch.zeros(3), 0, torch.tensor([2, 2]), torch.tensor([1.0, 5.0]))
+    tensor([0., 0., 6.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.scatter_add.html
+    """
     if not isinstance(src, dispatch.Tensor):
         raise TypeError(f"scatter_add(): argument 'src' (position 3) must be Tensor, not {describe(src)}")
     d = _scatter_inputs("scatter_add", input, dim, index, src)
@@ -319,7 +345,16 @@ def _expand_scatter_mean(e, input, index, src, dim, reduce, include_self):
     ],
 )
 def scatter_reduce(input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True):
-    """``input`` with ``src``'s entries for each place reduced by sum, prod, mean, amax or amin."""
+    """``input`` with ``src``'s entries for each place reduced by sum, prod, mean, amax or amin.
+
+    Raises ``RuntimeError`` for another ``reduce``, ``TypeError`` for a ``src`` that is no tensor.
+
+    >>> import flambeau as torch
+    >>> torch.scatter_reduce(torch.zeros(3), 0, torch.tensor([2, 2]), torch.tensor([1.0, 5.0]), "amax")
+    tensor([0., 0., 5.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.scatter_reduce.html
+    """
     d = _scatter_inputs("scatter_reduce", input, dim, index, src)
     if not isinstance(src, dispatch.Tensor):
         raise TypeError(f"scatter_reduce(): argument 'src' (position 4) must be Tensor, not {describe(src)}")
@@ -331,7 +366,18 @@ def scatter_reduce(input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: 
 
 @composite(out="same", samples=lambda make: [Sample(make(2, 3), make.index(3, 2, 3), 1), Sample(make(2, 3), make.index(6, 4))])
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
-    """The elements at ``indices`` along ``dim`` (as ``numpy.take_along_axis``, with broadcasting)."""
+    """The elements at ``indices`` along ``dim`` (as ``numpy.take_along_axis``, with broadcasting).
+
+    Raises ``RuntimeError`` for indices of another dtype than int64, or of another number of dims.
+
+    >>> import flambeau as torch
+    >>> x = torch.tensor([[3, 1], [2, 4]])
+    >>> torch.take_along_dim(x, torch.argsort(x, dim=1), dim=1)
+    tensor([[1, 3],
+            [2, 4]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.take_along_dim.html
+    """
     if indices.dtype is not dtypes.int64:
         raise RuntimeError(f"torch.take_along_dim(): dtype of indices should be Long but got {dtypes.scalar_name(indices.dtype)}")
     if dim is None:
@@ -352,15 +398,31 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
 
 @composite(layout=layouts.row_major, out="same", samples=lambda make: [Sample(make(2, 3), make.index(6, 2, 2))])
 def take(input: Tensor, index: Tensor) -> Tensor:
-    """The elements at ``index`` of ``input`` seen as one row, in ``index``'s shape."""
+    """The elements at ``index`` of ``input`` seen as one row, in ``index``'s shape.
+
+    Raises ``RuntimeError`` for an ``index`` of another dtype than int64.
+
+    >>> import flambeau as torch
+    >>> torch.take(torch.tensor([[1, 2], [3, 4]]), torch.tensor([3, 0]))
+    tensor([4, 1])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.take.html
+    """
     if index.dtype is not dtypes.int64:
         raise RuntimeError(f"take(): Expected a long tensor for index, but got {index.dtype}")
     return elements_at(input.reshape(-1), (index,))
 
 
-
 @composite(layout=layouts.as_first, name="put", inplace=True, samples=lambda make: [Sample(make(2, 3), make.index(6, 2, unique=True), make(2))])
 def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
-    """``input`` with ``source`` written (or added) at ``index`` of ``input`` seen as one row."""
+    """``input`` with ``source`` written (or added) at ``index`` of ``input`` seen as one row.
+
+    >>> import flambeau as torch
+    >>> torch.put(torch.zeros(2, 2), torch.tensor([3, 0]), torch.tensor([1.0, 5.0]))
+    tensor([[5., 0.],
+            [0., 1.]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.put.html
+    """
     row = index_put(input.reshape(-1), (index.reshape(-1),), source.reshape(-1), bool(accumulate))
     return row.reshape(input.shape)

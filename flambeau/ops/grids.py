@@ -358,6 +358,12 @@ def grid_sample(
     ``align_corners``, else the outermost edges. ``mode``: ``"bilinear"``, ``"nearest"`` or ``"bicubic"``. Outside the
     image ``padding_mode`` ``"zeros"`` gives 0, ``"border"`` the border's value, ``"reflection"`` the mirror image.
 
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> image = torch.tensor([[[[1.0, 3.0]]]])
+    >>> F.grid_sample(image, torch.tensor([[[[0.0, 0.0], [1.0, 0.0]]]]), align_corners=True)
+    tensor([[[[2., 3.]]]])
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.grid_sample.html
     """
     _check_grid(input, grid, mode, padding_mode)

@@ -36,6 +36,8 @@ def _xor_kernel(x, dim, keepdim):
 def hash_tensor(input: Tensor, dim: int | Sequence[int] = (), *, keepdim: bool = False, mode: int = 0):
     """A hash of the elements, in all or along ``dim``: the exclusive or of their bits, as ``float64`` or ``int64``; of dtype ``uint64``.
 
+    Raises ``RuntimeError`` for another ``mode`` and for an empty tensor.
+
     >>> import flambeau as torch
     >>> torch.hash_tensor(torch.tensor([[1, 2], [3, 3]]), 1)
     tensor([3, 0], dtype=torch.uint64)

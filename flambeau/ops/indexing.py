@@ -1,4 +1,4 @@
-"""Reading and writing at places given by index tensors or masks.
+"""Reading and writing at places given by index tensors.
 
 Index tensors are int64 for the kernels. What is out of range raises where the op runs, with the line that recorded it.
 """
@@ -223,7 +223,16 @@ def filling(input, indices, values):
 def index_put_(
     input: Tensor, indices: Sequence[Tensor | None] | Sequence[Tensor], values: Tensor, accumulate: bool = False
 ):
-    """``input`` with ``values`` written (or added) at the tuple of index tensors ``indices``."""
+    """``input`` with ``values`` written (or added) at the tuple of index tensors ``indices``.
+
+    Raises ``RuntimeError`` without an index, for shapes that do not fit, and for values of another dtype.
+
+    >>> import flambeau as torch
+    >>> torch.index_put(torch.zeros(3), (torch.tensor([0, 2]),), torch.tensor([1.0, 5.0]))
+    tensor([1., 0., 5.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.index_put.html
+    """
     if all(i is None for i in indices):
         raise RuntimeError("at least one index must be provided")
     values = values if accumulate else filling(input, indices, values)
@@ -259,7 +268,17 @@ def _index_select_gradient(g, input_shape, dim, index):
     ],
 )  # fmt: skip
 def index_select(input: Tensor, dim: int, index: Tensor):
-    """The slices of ``dim`` at the entries of the 1-d ``index``, as a copy."""
+    """The slices of ``dim`` at the entries of the 1-d ``index``, as a copy.
+
+    Raises ``IndexError`` for an ``index`` of more than one dim.
+
+    >>> import flambeau as torch
+    >>> torch.index_select(torch.tensor([[1, 2], [3, 4]]), 1, torch.tensor([1, 1]))
+    tensor([[2, 2],
+            [4, 4]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.index_select.html
+    """
     d = wrap_dim(dim, input.dim())
     _check_index(index, "index_select")
     if index.dim() > 1:
@@ -368,7 +387,14 @@ def _check_copied(input, d, index, source):
     samples=lambda make: [Sample(make(3, 2), 0, make.index(3, 2), make(2, 2)), Sample(make(3), 0, make.index(3, 4), make(4), alpha=2)],
 )
 def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Number | complex = 1):
-    """``input`` with ``alpha * source``'s slices added at the entries of ``index``."""
+    """``input`` with ``alpha * source``'s slices added at the entries of ``index``.
+
+    >>> import flambeau as torch
+    >>> torch.index_add(torch.zeros(3), 0, torch.tensor([0, 0]), torch.tensor([1.0, 5.0]))
+    tensor([6., 0., 0.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.index_add.html
+    """
     d = _check_slices("index_add", input, dim, index, source)
     if source.dtype.kind == dtypes.INTEGRAL:
         alpha = int(alpha)  # as PyTorch
@@ -400,7 +426,14 @@ def _index_copy_kernel(x, index, source, dim):
     samples=lambda make: [Sample(make(3, 2), 0, make.index(3, 2, unique=True), make(2, 2))],
 )
 def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor):
-    """``input`` with ``source``'s slices written at the entries of ``index``."""
+    """``input`` with ``source``'s slices written at the entries of ``index``.
+
+    >>> import flambeau as torch
+    >>> torch.index_copy(torch.zeros(3), 0, torch.tensor([2, 0]), torch.tensor([1.0, 5.0]))
+    tensor([5., 0., 1.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.index_copy.html
+    """
     d = _check_slices("index_copy", input, dim, index, source)
     return tuple(input.shape), input.dtype, (input, index, source), {"dim": d}
 
@@ -432,7 +465,17 @@ def _index_fill_kernel(x, index, value, dim):
     samples=lambda make: [Sample(make(3, 2), 0, make.index(3, 2), 1.5), Sample(make(2, 3), 1, make.index(3, 1), make())],
 )
 def index_fill(input: Tensor, dim: int, index: Tensor, value: Tensor | Number | complex):
-    """``input`` with ``value`` in the slices of ``dim`` at the entries of ``index``."""
+    """``input`` with ``value`` in the slices of ``dim`` at the entries of ``index``.
+
+    Raises ``IndexError`` for an ``index`` that is no vector of int64.
+
+    >>> import flambeau as torch
+    >>> torch.index_fill(torch.zeros(2, 2), 1, torch.tensor([0]), 7)
+    tensor([[7., 0.],
+            [7., 0.]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.index_fill.html
+    """
     d = wrap_dim(dim, input.dim())
     if index.dtype is not dtypes.int64:
         raise IndexError("index_fill_(): Expected dtype int64 for index.")
@@ -449,86 +492,3 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Tensor | Number | 
     if not isinstance(value, dispatch.Tensor):
         value = fitting(value, input.dtype)
     return tuple(input.shape), input.dtype, (input, index, value), {"dim": d}
-
-
-# --- masks ---------------------------------------------------------------------------------------------------
-
-
-@composite(out="same", samples=lambda make: [Sample(make(2, 3), make.mask(2, 3)), Sample(make(2, 3), make.mask(3))])
-def masked_select(input: Tensor, mask: Tensor) -> Tensor:
-    """The elements where ``mask`` is true, as one row."""
-    if mask.dtype is not dtypes.bool:
-        raise RuntimeError(f"masked_select: expected BoolTensor for mask, got {mask.dtype}")
-    shape = broadcast_shapes(input.shape, mask.shape)
-    input, mask = input.expand(shape), mask.expand(shape)
-    if not shape:
-        return input.reshape(1)[mask.reshape(1)]
-    return index(input, expand_masks(input, (mask,)))
-
-
-def _masked_scatter_kernel(x, mask, source):
-    out = np.array(np.broadcast_to(x, np.broadcast_shapes(x.shape, mask.shape)), order="C")
-    mask = np.broadcast_to(mask, out.shape)
-    n = int(mask.sum())
-    if source.size < n:
-        raise RuntimeError(f"Number of elements of source < number of ones in mask: {n} are masked, source has {source.size}")
-    out[mask] = source.reshape(-1)[:n]
-    return out
-
-
-def _masked_scatter_source_gradient(g, mask, source_shape):
-    picked = g.masked_select(mask.expand(g.shape))
-    n = source_shape.numel()
-    row = g.new_zeros(n)
-    row[: picked.shape[0]] = picked
-    return row.reshape(source_shape)
-
-
-@op(
-    tensors="input mask source",
-    inplace=True,
-    checked=True,
-    kernel=_masked_scatter_kernel,
-    grad={"input": lambda g, mask: g.masked_fill(mask, 0), "source": _masked_scatter_source_gradient},
-    samples=lambda make: [Sample(make(2, 3), make.mask(2, 3), make(6))],
-)
-def masked_scatter(input: Tensor, mask: Tensor, source: Tensor):
-    """``input`` with ``source``'s elements, in order, where ``mask`` is true."""
-    if mask.dtype is not dtypes.bool:
-        raise RuntimeError(f"masked_scatter_ only supports boolean masks, but got mask with dtype {mask.dtype}")
-    if source.dtype is not input.dtype:
-        raise RuntimeError(f"masked_scatter: expected self and source to have same dtypes but got {input.dtype} and {source.dtype}")
-    return tuple(broadcast_shapes(input.shape, mask.shape)), input.dtype, (input, mask, source), {}
-
-
-def _nonzero_kernel(x):
-    if x.ndim == 1:
-        return x.nonzero()[0][:, None]
-    return np.argwhere(x) if x.ndim else np.zeros((int(bool(x)), 0), np.int64)
-
-
-@op(
-    layout=layouts.columns,
-    name="_nonzero",
-    method=False,
-    eager=True,
-    kernel=_nonzero_kernel,
-)
-def _nonzero(input: Tensor):
-    """The indices of all elements that are not zero, as rows."""
-    return None, dtypes.int64, (input,), {}
-
-
-@composite(out="same", samples=lambda make: [Sample(make(2, 3)), Sample(make.mask(3), as_tuple=True)])
-def nonzero(input: Tensor, *, as_tuple: bool = False):
-    """The indices of all elements that are not zero: as rows of one tensor, or one tensor a dim."""
-    rows = _nonzero(input)
-    if not as_tuple:
-        return rows
-    return tuple(rows.unbind(1)) if input.dim() else tuple(_nonzero(input.reshape(1)).unbind(1))
-
-
-@composite(samples=lambda make: [Sample(make(2, 3))])
-def argwhere(input: Tensor) -> Tensor:
-    """:func:`nonzero` as rows."""
-    return _nonzero(input)

@@ -98,6 +98,10 @@ def _symmetric_samples(make):
 def ldl_factor_ex(A: Tensor, *, hermitian: bool = False, check_errors: bool = False):
     """The LDL factorization, and ``info``: 0, or the number of the first element of ``D`` that is 0.
 
+    >>> import flambeau as torch
+    >>> torch.linalg.ldl_factor_ex(torch.tensor([[4.0, 2.0], [2.0, 3.0]])).info
+    tensor(0, dtype=torch.int32)
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.ldl_factor_ex.html
     """
     require_square("torch.linalg.ldl_factor_ex", A)
@@ -115,6 +119,13 @@ def ldl_factor(A: Tensor, *, hermitian: bool = False):
     r"""The factorization :math:`A = L D L^T` (:math:`L D L^H` where ``hermitian``), for :func:`linalg.ldl_solve`.
 
     ``LD`` holds the unit lower triangle ``L`` and the block diagonal ``D``; ``pivots`` the exchanges of rows.
+
+    Raises ``LinAlgError`` for a singular matrix.
+
+    >>> import flambeau as torch
+    >>> torch.linalg.ldl_factor(torch.tensor([[4.0, 2.0], [2.0, 3.0]])).LD
+    tensor([[4.0000, 0.0000],
+            [0.5000, 2.0000]])
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.ldl_factor.html
     """
@@ -178,6 +189,14 @@ def _factored(make):
 )
 def ldl_solve(LD: Tensor, pivots: Tensor, B: Tensor, *, hermitian: bool = False):
     r"""The solution of :math:`A X = B`, given what :func:`linalg.ldl_factor` makes of ``A``.
+
+    Raises ``RuntimeError`` for shapes that do not fit.
+
+    >>> import flambeau as torch
+    >>> LD, pivots = torch.linalg.ldl_factor(torch.tensor([[4.0, 2.0], [2.0, 3.0]]))
+    >>> torch.linalg.ldl_solve(LD, pivots, torch.tensor([[6.0], [5.0]]))
+    tensor([[1.],
+            [1.]])
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.ldl_solve.html
     """

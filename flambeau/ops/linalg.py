@@ -163,6 +163,11 @@ def inv(A: Tensor):
 def inverse(input: Tensor) -> Tensor:
     """The inverse of a square matrix: :func:`linalg.inv`.
 
+    >>> import flambeau as torch
+    >>> torch.inverse(torch.tensor([[2.0, 0.0], [0.0, 4.0]]))
+    tensor([[0.5000, 0.0000],
+            [0.0000, 0.2500]])
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.inverse.html
     """
     return inv(input)
@@ -182,6 +187,10 @@ def inverse(input: Tensor) -> Tensor:
 )
 def inv_ex(A: Tensor, *, check_errors: bool = False):
     """The inverse, and ``info``: 0, or the number of the pivot that is zero. Raises only where ``check_errors``.
+
+    >>> import flambeau as torch
+    >>> torch.linalg.inv_ex(torch.tensor([[0.0]])).info
+    tensor(1, dtype=torch.int32)
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.inv_ex.html
     """
@@ -271,6 +280,10 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     ``B`` is a matrix, or a vector: ``(n,)``, or ``(*, n)`` for a batch ``(*, n, n)``. Raises ``LinAlgError`` where ``A``
     is singular.
 
+    >>> import flambeau as torch
+    >>> torch.linalg.solve(torch.tensor([[2.0, 0.0], [0.0, 4.0]]), torch.tensor([1.0, 1.0]))
+    tensor([0.5000, 0.2500])
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.solve.html
     """
     require_square("linalg.solve", A)
@@ -300,6 +313,12 @@ _SolveEx = return_type("linalg_solve_ex", "result", "info")
 @composite(name="linalg.solve_ex", out=True, samples=lambda make: [Sample(make(3, 3), make(3, 2))])
 def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = False):
     """The solution of a linear system, and ``info``: 0, or the number of the pivot that is zero. See :func:`linalg.solve`.
+
+    >>> import flambeau as torch
+    >>> torch.linalg.solve_ex(torch.tensor([[2.0]]), torch.tensor([[1.0]]))
+    torch.return_types.linalg_solve_ex(
+    result=tensor([[0.5000]]),
+    info=tensor(0, dtype=torch.int32))
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.solve_ex.html
     """
@@ -394,6 +413,13 @@ def solve_triangular(A: Tensor, B: Tensor, *, upper: bool, left: bool = True, un
 
     Only the ``upper`` or the lower triangle is read; with ``unitriangular`` the diagonal counts as ones.
 
+    Raises ``RuntimeError`` for shapes that do not fit.
+
+    >>> import flambeau as torch
+    >>> torch.linalg.solve_triangular(torch.tensor([[1.0, 0.0], [1.0, 2.0]]), torch.tensor([[1.0], [5.0]]), upper=False)
+    tensor([[1.],
+            [2.]])
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.solve_triangular.html
     """
     require_square("linalg.solve_triangular", A)
@@ -418,6 +444,11 @@ _TriangularSolve = return_type("triangular_solve", "solution", "cloned_coefficie
 )
 def triangular_solve(b: Tensor, A: Tensor, upper: bool = True, transpose: bool = False, unitriangular: bool = False):
     """The solution of a triangular system and a copy of ``A``; see :func:`linalg.solve_triangular`.
+
+    >>> import flambeau as torch
+    >>> A, b = torch.tensor([[1.0, 0.0], [1.0, 2.0]]), torch.tensor([[1.0], [5.0]])
+    >>> torch.linalg.solve_triangular(A, b, upper=False).T  # the first result of triangular_solve(b, A, upper=False)
+    tensor([[1., 2.]])
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.triangular_solve.html
     """
@@ -467,6 +498,10 @@ def _det_gradient(g, A, out):
 def det(A: Tensor):
     """The determinant of a square matrix.
 
+    >>> import flambeau as torch
+    >>> torch.linalg.det(torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
+    tensor(-2.)
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.det.html
     """
     require_square("linalg.det", A)
@@ -496,6 +531,12 @@ def _slogdet_gradient(gs, A, sign):
 def linalg_slogdet(A: Tensor):
     """The sign of the determinant and the logarithm of its magnitude: ``(sign, logabsdet)``.
 
+    >>> import flambeau as torch
+    >>> torch.linalg.slogdet(torch.tensor([[0.0, 1.0], [1.0, 0.0]]))
+    torch.return_types.linalg_slogdet(
+    sign=tensor(-1.),
+    logabsdet=tensor(0.))
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.slogdet.html
     """
     require_square("linalg.slogdet", A)
@@ -506,6 +547,10 @@ def linalg_slogdet(A: Tensor):
 def torch_det(input: Tensor) -> Tensor:
     """The determinant of a square matrix: :func:`linalg.det`.
 
+    >>> import flambeau as torch
+    >>> torch.det(torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
+    tensor(-2.)
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.det.html
     """
     return det(input)
@@ -515,6 +560,10 @@ def torch_det(input: Tensor) -> Tensor:
 def slogdet(input: Tensor):
     """The sign of the determinant and the logarithm of its magnitude: :func:`linalg.slogdet`.
 
+    >>> import flambeau as torch
+    >>> torch.slogdet(torch.tensor([[0.0, 1.0], [1.0, 0.0]]))[0]
+    tensor(-1.)
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.slogdet.html
     """
     return linalg_slogdet(input)
@@ -523,6 +572,10 @@ def slogdet(input: Tensor):
 @composite(samples=lambda make: [Sample(make(3, 3))])
 def logdet(input: Tensor) -> Tensor:
     """The logarithm of the determinant: NaN where it is negative, ``-inf`` where it is 0.
+
+    >>> import flambeau as torch
+    >>> torch.logdet(torch.tensor([[1.0, 0.0], [0.0, 1.0]])), torch.logdet(torch.tensor([[-1.0]]))
+    (tensor(0.), tensor(nan))
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.logdet.html
     """

@@ -35,6 +35,8 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     ``input`` is ``(*, in_features)``, ``weight`` ``(out_features, in_features)`` and ``bias`` ``(out_features)``; the
     result is ``(*, out_features)``. A one-dimensional ``weight`` gives ``(*)``.
 
+    Raises ``RuntimeError`` for shapes that do not fit; the message says what ``in_features`` should be.
+
     >>> import flambeau as torch
     >>> torch.nn.functional.linear(torch.ones(2, 3), torch.ones(4, 3), torch.ones(4)).shape
     torch.Size([2, 4])
@@ -80,6 +82,13 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
 
     ``input1`` is ``(*, in1)``, ``input2`` ``(*, in2)``, ``weight`` ``(out, in1, in2)``, ``bias`` ``(out)``; the result
     is ``(*, out)``.
+
+    Raises ``RuntimeError`` for sizes that do not fit.
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.bilinear(torch.tensor([1.0, 2.0]), torch.tensor([3.0]), torch.ones(1, 2, 1))
+    tensor([9.])
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.bilinear.html
     """

@@ -369,6 +369,8 @@ def cross_entropy(
     the mean over samples. ``label_smoothing`` :math:`s` puts :math:`1 - s` of the target where it is and spreads the
     rest evenly.
 
+    Raises ``RuntimeError`` for weights and targets that do not fit, ``IndexError`` for a class that is none.
+
     >>> import flambeau as torch
     >>> torch.nn.functional.cross_entropy(torch.zeros(2, 4), torch.tensor([0, 3]))
     tensor(1.3863)
@@ -450,6 +452,15 @@ def multi_margin_loss(
     r"""Multi-class hinge loss :math:`\frac1C \sum_{j \ne t} w_t \max(0, margin - x_t + x_j)^p`, :math:`p` 1 or 2.
 
     ``input`` (N, C), ``target`` (N,) of class numbers; or (C,) and ().
+
+    Raises ``ValueError`` for another ``p`` than 1 and 2, ``RuntimeError`` for targets and weights that do not fit.
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.multi_margin_loss(torch.tensor([[0.5, 0.2, 0.8]]), torch.tensor([0]))
+    tensor(0.6667)
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.multi_margin_loss.html
     """
     reduction = checked_reduction(reduction, size_average, reduce)
     if p not in (1, 2):
@@ -488,6 +499,15 @@ def multilabel_margin_loss(
     r"""Hinge loss of several right classes: :math:`\frac1C \sum_{i \in t} \sum_{j \notin t} \max(0, 1 - x_i + x_j)`.
 
     ``target``, of the input's shape (N, C) or (C,), lists the right classes of each sample, up to the first -1.
+
+    Raises ``RuntimeError`` for a target of another shape.
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.multilabel_margin_loss(torch.tensor([0.1, 0.2, 0.4, 0.8]), torch.tensor([3, 0, -1, 1]))
+    tensor(0.8500)
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.multilabel_margin_loss.html
     """
     reduction = checked_reduction(reduction, size_average, reduce)
     scores = _checked_rows(input)
@@ -519,7 +539,15 @@ def multilabel_soft_margin_loss(
     reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    r"""The mean over classes of :math:`-w\,(t \log \sigma(x) + (1 - t) \log \sigma(-x))`, for targets of 0 and 1."""
+    r"""The mean over classes of :math:`-w\,(t \log \sigma(x) + (1 - t) \log \sigma(-x))`, for targets of 0 and 1.
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.multilabel_soft_margin_loss(torch.tensor([[0.0, 100.0]]), torch.tensor([[1.0, 1.0]]))
+    tensor(0.3466)
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.multilabel_soft_margin_loss.html
+    """
     reduction = checked_reduction(reduction, size_average, reduce)
     loss = -(target * logsigmoid(input) + (1 - target) * logsigmoid(-input))
     if weight is not None:
@@ -550,6 +578,13 @@ def linear_cross_entropy(
 
     ``linear_weight`` (C, in_features), or (C, ..., in_features) for a target (N, ...). ``options``, which in PyTorch say
     how to split the computation, do not change the result.
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.linear_cross_entropy(torch.ones(1, 2), torch.zeros(4, 2), torch.tensor([3]))  # log(4)
+    tensor(1.3863)
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.linear_cross_entropy.html
     """
     *outputs, features = linear_weight._shape
     logits = linear(input, linear_weight.reshape(-1, features)).reshape(*input._shape[:-1], *outputs)

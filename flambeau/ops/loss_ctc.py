@@ -243,6 +243,14 @@ def ctc_loss(
     each counts. An alignment repeats labels and puts ``blank`` between them. The mean is over samples, after each loss
     has been divided by its target's length. ``zero_infinity``: a target too long for its input counts 0, not infinity.
 
+    Raises ``RuntimeError`` for shapes and lengths that do not fit and for a ``blank`` that is no class.
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> log_probs = torch.full((3, 1, 2), 0.5).log()  # 3 steps, blank and one label, all equally likely
+    >>> F.ctc_loss(log_probs, torch.tensor([[1]]), [3], [1])  # 6 of 8 paths spell the label
+    tensor(0.2877)
+
     Source: Graves et al., Connectionist Temporal Classification (2006)
     """
     reduction = checked_reduction(reduction)

@@ -106,7 +106,15 @@ def l1_loss(
     reduction: str = "mean",
     weight: Tensor | None = None,
 ) -> Tensor:
-    r"""Absolute error :math:`|input - target|`; ``weight`` as in :func:`mse_loss`."""
+    r"""Absolute error :math:`|input - target|`; ``weight`` as in :func:`mse_loss`.
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.l1_loss(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 5.0]))
+    tensor(1.5000)
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.l1_loss.html
+    """
     warn_of_sizes("l1_loss", input, target)
     reduction = checked_reduction(reduction, size_average, reduce)
     loss = (input - target).abs()
@@ -161,7 +169,17 @@ def smooth_l1_loss(
     reduction: str = "mean",
     beta: float = 1.0,
 ) -> Tensor:
-    r"""With :math:`d = |input - target|`: :math:`d^2 / (2\,beta)` where :math:`d < beta`, else :math:`d - beta / 2`."""
+    r"""With :math:`d = |input - target|`: :math:`d^2 / (2\,beta)` where :math:`d < beta`, else :math:`d - beta / 2`.
+
+    Raises ``RuntimeError`` for a negative ``beta``.
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.smooth_l1_loss(torch.tensor([0.0, 0.0]), torch.tensor([0.5, 3.0]), reduction="none")
+    tensor([0.1250, 2.5000])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.smooth_l1_loss.html
+    """
     warn_of_sizes("smooth_l1_loss", input, target)
     reduction = checked_reduction(reduction, size_average, reduce)
     if beta < 0:
@@ -221,6 +239,14 @@ def huber_loss(
     r"""With :math:`d = |input - target|`: :math:`d^2 / 2` where :math:`d < delta`, else :math:`delta (d - delta / 2)`.
 
     ``weight`` multiplies each element's loss; the mean is over the elements, not their weights.
+
+    Raises ``RuntimeError`` for a ``delta`` that is not positive, ``ValueError`` for weights of another shape.
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.huber_loss(torch.tensor([0.0, 0.0]), torch.tensor([0.5, 3.0]), reduction="none")
+    tensor([0.1250, 2.5000])
+
     Source: Huber, Robust Estimation of a Location Parameter (1964).
     """
     warn_of_sizes("huber_loss", input, target)

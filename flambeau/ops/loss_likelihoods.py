@@ -128,6 +128,15 @@ def binary_cross_entropy(
 
     The logarithms are not less than -100, so the loss is finite at 0 and 1. ``RuntimeError`` for an input outside
     [0, 1]. ``binary_cross_entropy_with_logits`` is more exact where scores are at hand.
+
+    Raises ``ValueError`` for a target of another shape.
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.binary_cross_entropy(torch.tensor([0.5, 0.9]), torch.tensor([1.0, 1.0]), reduction="none")
+    tensor([0.6931, 0.1054])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.binary_cross_entropy.html
     """
     require_tensors("binary_cross_entropy", input=input, target=target)
     reduction = checked_reduction(reduction, size_average, reduce)
@@ -214,9 +223,13 @@ def binary_cross_entropy_with_logits(
 
     :math:`w\,((1 - t)\,x + (1 + (p - 1)\,t) \log(1 + e^{-x}))`; ``pos_weight`` :math:`p` weights the positive targets.
 
+    Raises ``ValueError`` for a target of another shape.
+
     >>> import flambeau as torch
     >>> torch.nn.functional.binary_cross_entropy_with_logits(torch.zeros(3), torch.ones(3))
     tensor(0.6931)
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.binary_cross_entropy_with_logits.html
     """
     require_tensors("binary_cross_entropy_with_logits", input=input, target=target)
     reduction = checked_reduction(reduction, size_average, reduce)
@@ -249,6 +262,16 @@ def kl_div(
 
     ``log_target``: the target holds log-probabilities too. ``reduction="batchmean"`` divides the sum by the first
     extent, which is the divergence's definition; ``"mean"`` divides by the number of elements.
+
+    Raises ``RuntimeError`` for integers.
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> log_p = torch.tensor([[0.5, 0.5]]).log()
+    >>> F.kl_div(log_p, torch.tensor([[0.75, 0.25]]), reduction="batchmean")
+    tensor(0.1308)
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.kl_div.html
     """
     if size_average is not None or reduce is not None or reduction not in ("mean", "batchmean"):
         reduction = checked_reduction(reduction, size_average, reduce)
@@ -289,6 +312,13 @@ def poisson_nll_loss(
     r"""Negative log-likelihood of Poisson counts: :math:`e^x - t x`, or :math:`x - t \log(x + eps)` unless ``log_input``.
 
     ``full`` adds Stirling's approximation of :math:`\log t!` for targets above 1.
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.poisson_nll_loss(torch.tensor([0.0, 1.0]), torch.tensor([1.0, 2.0]), reduction="none")
+    tensor([1.0000, 0.7183])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.poisson_nll_loss.html
     """
     reduction = checked_reduction(reduction, size_average, reduce)
     loss = input.exp() - target * input if log_input else input - target * (input + eps).log()
@@ -318,6 +348,15 @@ def gaussian_nll_loss(
 
     ``var`` :math:`v`, not less than ``eps``: of the input's shape, without its last dim, or with 1 there. ``full`` adds
     :math:`\frac12 \log 2\pi`.
+
+    Raises ``ValueError`` for a negative ``var`` and for shapes that do not fit.
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.gaussian_nll_loss(torch.tensor([0.0]), torch.tensor([2.0]), torch.tensor([4.0]))
+    tensor(1.1931)
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.gaussian_nll_loss.html
     """
     if not isinstance(var, dispatch.Tensor):
         if var < 0:

@@ -43,7 +43,17 @@ def margin_ranking_loss(
     reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    r""":math:`\max(0, -t (x_1 - x_2) + margin)`: targets of 1 ask for :math:`x_1 > x_2`, targets of -1 for the reverse."""
+    r""":math:`\max(0, -t (x_1 - x_2) + margin)`: targets of 1 ask for :math:`x_1 > x_2`, targets of -1 for the reverse.
+
+    Raises ``RuntimeError`` for tensors of different numbers of dims.
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.margin_ranking_loss(torch.tensor([1.0]), torch.tensor([3.0]), torch.tensor([1.0]))
+    tensor(2.)
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.margin_ranking_loss.html
+    """
     reduction = checked_reduction(reduction, size_average, reduce)
     if not input1.dim() == input2.dim() == target.dim():
         raise RuntimeError(
@@ -69,7 +79,15 @@ def hinge_embedding_loss(
     reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    r""":math:`x` where the target is 1, :math:`\max(0, margin - x)` where it is -1."""
+    r""":math:`x` where the target is 1, :math:`\max(0, margin - x)` where it is -1.
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.hinge_embedding_loss(torch.tensor([0.3, 0.3]), torch.tensor([1.0, -1.0]), reduction="none")
+    tensor([0.3000, 0.7000])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.hinge_embedding_loss.html
+    """
     reduction = checked_reduction(reduction, size_average, reduce)
     apart = (margin - input).clamp(min=0).masked_fill(target == 1, 0)
     return reduced((apart + input.masked_fill(target == -1, 0)).to(input.dtype), reduction)
@@ -100,6 +118,16 @@ def cosine_embedding_loss(
     r""":math:`1 - \cos(x_1, x_2)` where the target is 1, :math:`\max(0, \cos(x_1, x_2) - margin)` where it is -1.
 
     ``input1`` and ``input2`` (N, D) and ``target`` (N,); or (D,) and ().
+
+    Raises ``RuntimeError`` for targets that have not one dim less than the inputs.
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> a, b = torch.tensor([1.0, 0.0]), torch.tensor([1.0, 1.0])
+    >>> F.cosine_embedding_loss(a, b, torch.tensor(1))
+    tensor(0.2929)
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.cosine_embedding_loss.html
     """
     reduction = checked_reduction(reduction, size_average, reduce)
     if target.dim() > 1:
@@ -163,6 +191,15 @@ def triplet_margin_loss(
     r""":math:`\max(0, margin + d(a, p) - d(a, n))` with the p-norm distance along the last dim.
 
     ``swap``: uses :math:`d(p, n)` where that is less than :math:`d(a, n)`.
+
+    Raises ``RuntimeError`` for tensors of different numbers of dims, ``ValueError`` for a margin that is not positive.
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> anchor, near, far = torch.tensor([[0.0]]), torch.tensor([[1.0]]), torch.tensor([[1.5]])
+    >>> F.triplet_margin_loss(anchor, near, far)
+    tensor(0.5000)
+
     Source: Balntas et al., Learning local feature descriptors with triplets and shallow convolutional neural networks.
     """
     reduction = checked_reduction(reduction, size_average, reduce)
@@ -189,7 +226,16 @@ def triplet_margin_with_distance_loss(
     swap: bool = False,
     reduction: str = "mean",
 ) -> Tensor:
-    """:func:`triplet_margin_loss` with a distance of one's own (by default :func:`pairwise_distance`)."""
+    """:func:`triplet_margin_loss` with a distance of one's own (by default :func:`pairwise_distance`).
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> anchor, near, far = torch.tensor([[0.0]]), torch.tensor([[1.0]]), torch.tensor([[1.5]])
+    >>> F.triplet_margin_with_distance_loss(anchor, near, far, distance_function=lambda a, b: (a - b).abs().sum(-1))
+    tensor(0.5000)
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.triplet_margin_with_distance_loss.html
+    """
     reduction = checked_reduction(reduction)
     _check_triplet(anchor, positive, negative, margin)
     distance = distance_function or pairwise_distance
@@ -226,5 +272,13 @@ def _soft_margin_loss(input: Tensor, target: Tensor, reduction: str):
 def soft_margin_loss(
     input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
 ) -> Tensor:
-    r"""Logistic loss :math:`\log(1 + e^{-t x})` for targets of 1 and -1."""
+    r"""Logistic loss :math:`\log(1 + e^{-t x})` for targets of 1 and -1.
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.soft_margin_loss(torch.tensor([0.0, 100.0]), torch.tensor([1.0, 1.0]))
+    tensor(0.3466)
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.soft_margin_loss.html
+    """
     return _soft_margin_loss(input, target, checked_reduction(reduction, size_average, reduce))

@@ -58,6 +58,8 @@ if TYPE_CHECKING:
 def mm(input: Tensor, mat2: Tensor):
     r"""The matrix product of an ``(n, m)`` and an ``(m, p)`` matrix: :math:`C_{ik} = \sum_j A_{ij} B_{jk}`.
 
+    Raises ``RuntimeError`` for shapes that do not fit and for different dtypes.
+
     >>> import flambeau as torch
     >>> torch.mm(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0], [4.0]]))
     tensor([[11.]])
@@ -100,6 +102,12 @@ def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Number | complex =
     r"""A matrix product added to a tensor: :math:`\beta\,\text{input} + \alpha\,(\text{mat1} @ \text{mat2})`.
 
     ``input`` broadcasts to the product's shape; where ``beta`` is 0 it is ignored, NaN included.
+
+    Raises ``RuntimeError`` for shapes that do not fit and for different dtypes.
+
+    >>> import flambeau as torch
+    >>> torch.addmm(torch.ones(1, 1), torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0], [4.0]]), beta=10)
+    tensor([[21.]])
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.addmm.html
     """
@@ -164,6 +172,10 @@ def _wrong_batch(a, b) -> str:
 def bmm(input: Tensor, mat2: Tensor):
     r"""The matrix products of two batches: ``(b, n, m)`` and ``(b, m, p)`` give ``(b, n, p)``.
 
+    >>> import flambeau as torch
+    >>> torch.bmm(torch.ones(2, 1, 3), torch.ones(2, 3, 1)).flatten()
+    tensor([3., 3.])
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.bmm.html
     """
     require_tensors("bmm", input=input, mat2=mat2)
@@ -224,6 +236,8 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
 
     Two vectors give their dot product; a vector before a matrix counts as a row and after it as a column, and that
     dim is dropped again; with more dims, the last two are matrices and the others a batch that broadcasts.
+
+    Raises ``RuntimeError`` for a tensor without dims and for shapes that do not fit.
 
     >>> import flambeau as torch
     >>> (torch.ones(5, 2, 3) @ torch.ones(3, 4)).shape
@@ -286,6 +300,10 @@ def _batch_samples(make):
 def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Number | complex = 1, alpha: Number | complex = 1):
     r"""A batch of matrix products added to a tensor: :math:`\beta\,\text{input}_i + \alpha\,(\text{batch1}_i @ \text{batch2}_i)`.
 
+    >>> import flambeau as torch
+    >>> torch.baddbmm(torch.zeros(1), torch.ones(2, 1, 3), torch.ones(2, 3, 1), alpha=2).flatten()
+    tensor([6., 6.])
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.baddbmm.html
     """
     require_tensors("baddbmm", input=input, batch1=batch1, batch2=batch2)
@@ -313,6 +331,10 @@ def addbmm(
     r"""The sum of a batch of matrix products, added to a matrix.
 
     .. math:: \beta\,\text{input} + \alpha\sum_i \text{batch1}_i @ \text{batch2}_i
+
+    >>> import flambeau as torch
+    >>> torch.addbmm(torch.zeros(1), torch.ones(2, 1, 3), torch.ones(2, 3, 1))
+    tensor([[6.]])
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.addbmm.html
     """

@@ -34,6 +34,11 @@ if TYPE_CHECKING:
 def linalg_matrix_power(A: Tensor, n: int) -> Tensor:
     r"""The ``n``-th power of a square matrix; of its inverse where ``n`` is negative.
 
+    >>> import flambeau as torch
+    >>> torch.linalg.matrix_power(torch.tensor([[1.0, 1.0], [0.0, 1.0]]), 3)
+    tensor([[1., 3.],
+            [0., 1.]])
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.matrix_power.html
     """
     if A.dim() < 2 or A.dtype.kind >= dtypes.FLOATING:
@@ -56,6 +61,10 @@ def linalg_matrix_power(A: Tensor, n: int) -> Tensor:
 @composite(out="same", samples=lambda make: [Sample(make(3, 3), 2)])
 def matrix_power(input: Tensor, n: int) -> Tensor:
     """The ``n``-th power of a square matrix: :func:`linalg.matrix_power`.
+
+    >>> import flambeau as torch
+    >>> torch.matrix_power(torch.tensor([[2.0]]), -1)
+    tensor([[0.5000]])
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.matrix_power.html
     """
@@ -115,6 +124,11 @@ def _matrix_exp_gradient(g, A):
 def matrix_exp(A: Tensor):
     r"""The exponential of a square matrix: :math:`\sum_k A^k / k!`.
 
+    >>> import flambeau as torch
+    >>> torch.linalg.matrix_exp(torch.tensor([[0.0, 1.0], [0.0, 0.0]]))
+    tensor([[1., 1.],
+            [0., 1.]])
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.matrix_exp.html
     """
     require_square("linalg.matrix_exp", A)
@@ -124,6 +138,11 @@ def matrix_exp(A: Tensor):
 @composite(name="matrix_exp", samples=square_samples)
 def torch_matrix_exp(input: Tensor) -> Tensor:
     """The exponential of a square matrix: :func:`linalg.matrix_exp`.
+
+    >>> import flambeau as torch
+    >>> torch.matrix_exp(torch.zeros(2, 2))
+    tensor([[1., 0.],
+            [0., 1.]])
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.matrix_exp.html
     """

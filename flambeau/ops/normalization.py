@@ -188,6 +188,13 @@ def group_norm(
 ) -> Tensor:
     """:func:`layer_norm` of each of ``num_groups`` groups of channels: input (N, C, ...), weight and bias (C,).
 
+    Raises ``RuntimeError`` for channels that ``num_groups`` does not divide.
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.group_norm(torch.tensor([[1.0, 3.0, 10.0, 30.0]]), num_groups=2)
+    tensor([[-1.0000,  1.0000, -1.0000,  1.0000]])
+
     Source: Wu and He, Group Normalization (2018), https://arxiv.org/abs/1803.08494
     """
     require_tensors("group_norm", input=input)
@@ -224,7 +231,14 @@ def group_norm(
 def native_group_norm(
     input: Tensor, weight: Tensor | None, bias: Tensor | None, N: int, C: int, HxW: int, group: int, eps: float
 ):
-    """:func:`group_norm` of (N, C, HxW), with the means and reciprocal standard deviations (N, group)."""
+    """:func:`group_norm` of (N, C, HxW), with the means and reciprocal standard deviations (N, group).
+
+    >>> import flambeau as torch
+    >>> torch.native_group_norm(torch.tensor([[[1.0, 3.0]]]), None, None, 1, 1, 2, 1, 1e-5)[1]
+    tensor([[2.]])
+
+    Source: PyTorch's operator ``aten::native_group_norm``.
+    """
     given = {"input": input, "weight": weight, "bias": bias}
     require_tensors("native_group_norm", **{name: x for name, x in given.items() if x is not None})
     form = (N, group, C // group, HxW)
@@ -242,6 +256,13 @@ def native_group_norm(
 )
 def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
     r""":math:`x_c / (k + alpha \cdot mean(x_{c'}^2))^{beta}`, with the mean over ``size`` neighbouring channels.
+
+    Raises ``ValueError`` for fewer than 3 dims.
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.local_response_norm(torch.ones(1, 2, 1), size=2, alpha=1.0).flatten()
+    tensor([0.7378, 0.5946])
 
     Source: Krizhevsky et al., ImageNet Classification with Deep Convolutional Neural Networks (2012)
     """

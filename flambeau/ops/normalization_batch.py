@@ -154,6 +154,8 @@ def batch_norm(
     ``running_var`` (C,), if given, are updated in place: ``running = (1 - momentum) * running + momentum * batch``, with
     the unbiased variance. Else they are the running ones.
 
+    Raises ``RuntimeError`` without running statistics where not ``training``, ``ValueError`` for one value a channel.
+
     >>> import flambeau as torch
     >>> torch.nn.functional.batch_norm(torch.tensor([[1.0], [3.0]]), None, None, training=True)
     tensor([[-1.0000],
@@ -208,6 +210,14 @@ def instance_norm(
 ) -> Tensor:
     """:func:`batch_norm` with mean and variance of each sample's channel, over the other dims.
 
+    Raises ``ValueError`` where a channel has but one element.
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.instance_norm(torch.tensor([[[1.0, 3.0], [10.0, 30.0]]]))
+    tensor([[[-1.0000,  1.0000],
+             [-1.0000,  1.0000]]])
+
     Source: Ulyanov et al., Instance Normalization (2016), https://arxiv.org/abs/1607.08022
     """
     require_tensors("instance_norm", input=input)
@@ -255,7 +265,14 @@ def native_batch_norm(
     momentum: float,
     eps: float,
 ):
-    """:func:`batch_norm`, with the mean and the reciprocal standard deviation of a training batch."""
+    """:func:`batch_norm`, with the mean and the reciprocal standard deviation of a training batch.
+
+    >>> import flambeau as torch
+    >>> torch.native_batch_norm(torch.tensor([[1.0], [3.0]]), None, None, None, None, True, 0.1, 1e-5)[1]
+    tensor([2.])
+
+    Source: PyTorch's operator ``aten::native_batch_norm``.
+    """
     if not training:
         out = batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
         return out, input.new_empty(0), input.new_empty(0)

@@ -97,7 +97,14 @@ def _layer_normalised(input, normalized_shape, weight, bias, eps):
 def native_layer_norm(
     input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None, bias: Tensor | None, eps: float
 ):
-    """:func:`layer_norm`, with mean and reciprocal standard deviation."""
+    """:func:`layer_norm`, with mean and reciprocal standard deviation.
+
+    >>> import flambeau as torch
+    >>> torch.native_layer_norm(torch.tensor([[1.0, 3.0]]), (2,), None, None, 1e-5)
+    (tensor([[-1.0000,  1.0000]]), tensor([[2.]]), tensor([[1.0000]]))
+
+    Source: PyTorch's operator ``aten::native_layer_norm``.
+    """
     out, mean, var = _layer_normalised(input, normalized_shape, weight, bias, eps)
     stats = (*input._shape[: -len(normalized_shape)], *[1] * len(normalized_shape))
     return out, mean.reshape(stats).to(out._dtype), (var + eps).rsqrt().reshape(stats).to(out._dtype)
@@ -120,6 +127,12 @@ def rms_norm(
     r""":math:`x / \sqrt{mean(x^2) + eps}\,w` over the last dims, which have ``normalized_shape``.
 
     ``eps`` is by default the dtype's machine epsilon.
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.rms_norm(torch.tensor([3.0, 4.0]), (2,))
+    tensor([0.8485, 1.1314])
+
     Source: Zhang and Sennrich, Root Mean Square Layer Normalization (2019), https://arxiv.org/abs/1910.07467
     """
     dims = tuple(range(-_normalized_dims("rms_norm", input, normalized_shape, weight, star="*"), 0))

@@ -154,6 +154,8 @@ def vector_norm(
     ``inf`` and ``-inf`` give the greatest and least magnitude, 0 the number of elements that are not 0. The result is
     real.
 
+    Raises ``RuntimeError`` for a norm that empty vectors have not, and for a ``dtype`` that narrows.
+
     >>> import flambeau as torch
     >>> torch.linalg.vector_norm(torch.tensor([3.0, 4.0]))
     tensor(5.)
@@ -373,6 +375,8 @@ def norm(
     dtype: dtype | None = None,
 ) -> Tensor:
     """The ``p``-norm of all elements, or over ``dim``, as of a vector; ``nuc`` is the matrix norm.
+
+    Raises ``RuntimeError`` for another string than ``"fro"`` and ``"nuc"``.
 
     >>> import flambeau as torch
     >>> torch.tensor([3.0, 4.0]).norm()

@@ -50,7 +50,16 @@ def _output_shape(shape, pairs) -> tuple[int, ...]:
     ],
 )
 def constant_pad_nd(input: Tensor, pad: Sequence[int], value: Number | complex = 0):
-    """``input`` with ``value`` around it: ``pad`` is (before, after) of the last dim, then of the one before, ..."""
+    """``input`` with ``value`` around it: ``pad`` is (before, after) of the last dim, then of the one before, ...
+
+    Raises ``RuntimeError`` for an odd number of paddings, or more than twice the dims.
+
+    >>> import flambeau as torch
+    >>> torch.constant_pad_nd(torch.tensor([1, 2]), (1, 2), value=9)
+    tensor([9, 1, 2, 9, 9])
+
+    Source: PyTorch's operator ``aten::constant_pad_nd``.
+    """
     pad = tuple([int(n) for n in pad])
     if len(pad) % 2:
         raise RuntimeError(f"Padding length must be divisible by 2, but got padding length {len(pad)}")
@@ -198,6 +207,8 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
 
     ``mode``: ``"constant"`` (``value``, by default 0), ``"reflect"`` (mirrored at the border, which is not repeated),
     ``"replicate"`` (the border's value) or ``"circular"`` (from the other side). Negative numbers cut elements off.
+
+    Raises ``RuntimeError`` for an odd number of paddings, ``NotImplementedError`` for another ``mode``.
 
     >>> import flambeau as torch
     >>> torch.nn.functional.pad(torch.tensor([[1, 2, 3]]), (2, 1), mode="reflect")

@@ -263,7 +263,15 @@ def max_pool1d(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Tensor:
-    """:func:`max_pool2d` of an input (N, C, L) or (C, L)."""
+    """:func:`max_pool2d` of an input (N, C, L) or (C, L).
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.max_pool1d(torch.tensor([[1.0, 5.0, 2.0, 4.0]]), 2)
+    tensor([[5., 4.]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.max_pool1d.html
+    """
     return _max_pool_results(1, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
@@ -306,7 +314,15 @@ def max_pool3d(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Tensor:
-    """:func:`max_pool2d` of an input (N, C, D, H, W) or (C, D, H, W)."""
+    """:func:`max_pool2d` of an input (N, C, D, H, W) or (C, D, H, W).
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.max_pool3d(torch.ones(1, 1, 4, 4, 4), 2).shape
+    torch.Size([1, 1, 2, 2, 2])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.max_pool3d.html
+    """
     return _max_pool_results(3, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
@@ -320,7 +336,15 @@ def max_pool1d_with_indices(
     ceil_mode: bool = False,
     return_indices: bool = True,
 ):
-    """:func:`max_pool1d`, and the places of the maxima."""
+    """:func:`max_pool1d`, and the places of the maxima.
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.max_pool1d_with_indices(torch.tensor([[1.0, 5.0, 2.0, 4.0]]), 2)
+    (tensor([[5., 4.]]), tensor([[1, 3]]))
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.max_pool1d_with_indices.html
+    """
     return _max_pool_results(1, input, kernel_size, stride, padding, dilation, ceil_mode, True)
 
 
@@ -334,7 +358,15 @@ def max_pool2d_with_indices(
     ceil_mode: bool = False,
     return_indices: bool = True,
 ):
-    """:func:`max_pool2d`, and the places of the maxima."""
+    """:func:`max_pool2d`, and the places of the maxima.
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.max_pool2d_with_indices(torch.arange(4.0).reshape(1, 2, 2), 2)
+    (tensor([[[3.]]]), tensor([[[3]]]))
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.max_pool2d_with_indices.html
+    """
     return _max_pool_results(2, input, kernel_size, stride, padding, dilation, ceil_mode, True)
 
 
@@ -348,7 +380,15 @@ def max_pool3d_with_indices(
     ceil_mode: bool = False,
     return_indices: bool = True,
 ):
-    """:func:`max_pool3d`, and the places of the maxima."""
+    """:func:`max_pool3d`, and the places of the maxima.
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.max_pool3d_with_indices(torch.arange(8.0).reshape(1, 2, 2, 2), 2)
+    (tensor([[[[7.]]]]), tensor([[[[7]]]]))
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.max_pool3d_with_indices.html
+    """
     return _max_pool_results(3, input, kernel_size, stride, padding, dilation, ceil_mode, True)
 
 
@@ -498,7 +538,15 @@ def avg_pool1d(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
 ) -> Tensor:
-    """:func:`avg_pool2d` of an input (N, C, L) or (C, L)."""
+    """:func:`avg_pool2d` of an input (N, C, L) or (C, L).
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.avg_pool1d(torch.tensor([[1.0, 5.0, 2.0, 4.0]]), 2)
+    tensor([[3., 3.]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.avg_pool1d.html
+    """
     return _avg_pooled(1, input, kernel_size, stride, padding, ceil_mode, count_include_pad)
 
 
@@ -536,5 +584,13 @@ def avg_pool3d(
     count_include_pad: bool = True,
     divisor_override: int | None = None,
 ) -> Tensor:
-    """:func:`avg_pool2d` of an input (N, C, D, H, W) or (C, D, H, W)."""
+    """:func:`avg_pool2d` of an input (N, C, D, H, W) or (C, D, H, W).
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.avg_pool3d(torch.arange(8.0).reshape(1, 2, 2, 2), 2)
+    tensor([[[[3.5000]]]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.avg_pool3d.html
+    """
     return _avg_pooled(3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)

@@ -160,7 +160,15 @@ def _adaptive_errors(make, dims: int) -> list[ErrorSample]:
     errors=lambda make: _adaptive_errors(make, 1),
 )
 def adaptive_avg_pool1d(input: Tensor, output_size: int | Sequence[int]) -> Tensor:
-    """:func:`adaptive_avg_pool2d` of an input (N, C, L) or (C, L)."""
+    """:func:`adaptive_avg_pool2d` of an input (N, C, L) or (C, L).
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.adaptive_avg_pool1d(torch.tensor([[1.0, 2.0, 3.0]]), 2)
+    tensor([[1.5000, 2.5000]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.adaptive_avg_pool1d.html
+    """
     return _adaptive_avg_pooled(1, input, output_size)
 
 
@@ -179,6 +187,8 @@ def adaptive_avg_pool2d(input: Tensor, output_size: int | Sequence[int]) -> Tens
     >>> import flambeau as torch
     >>> torch.nn.functional.adaptive_avg_pool2d(torch.arange(8.0).reshape(1, 2, 4), (1, 2))
     tensor([[[2.5000, 4.5000]]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.adaptive_avg_pool2d.html
     """
     return _adaptive_avg_pooled(2, input, output_size)
 
@@ -189,7 +199,15 @@ def adaptive_avg_pool2d(input: Tensor, output_size: int | Sequence[int]) -> Tens
     errors=lambda make: _adaptive_errors(make, 3),
 )
 def adaptive_avg_pool3d(input: Tensor, output_size: int | Sequence[int]) -> Tensor:
-    """:func:`adaptive_avg_pool2d` of an input (N, C, D, H, W) or (C, D, H, W)."""
+    """:func:`adaptive_avg_pool2d` of an input (N, C, D, H, W) or (C, D, H, W).
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.adaptive_avg_pool3d(torch.ones(2, 4, 5, 6), (1, 2, None)).shape
+    torch.Size([2, 1, 2, 6])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.adaptive_avg_pool3d.html
+    """
     return _adaptive_avg_pooled(3, input, output_size)
 
 
@@ -253,7 +271,15 @@ def _adaptive_max_results(dims: int, input, output_size, return_indices: bool):
     errors=lambda make: _adaptive_errors(make, 1),
 )
 def adaptive_max_pool1d(input: Tensor, output_size: int | Sequence[int], return_indices: bool = False) -> Tensor:
-    """:func:`adaptive_max_pool2d` of an input (N, C, L) or (C, L)."""
+    """:func:`adaptive_max_pool2d` of an input (N, C, L) or (C, L).
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.adaptive_max_pool1d(torch.tensor([[1.0, 2.0, 3.0]]), 2)
+    tensor([[2., 3.]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.adaptive_max_pool1d.html
+    """
     return _adaptive_max_results(1, input, output_size, return_indices)
 
 
@@ -263,7 +289,15 @@ def adaptive_max_pool1d(input: Tensor, output_size: int | Sequence[int], return_
     errors=lambda make: _adaptive_errors(make, 2),
 )
 def adaptive_max_pool2d(input: Tensor, output_size: int | Sequence[int], return_indices: bool = False) -> Tensor:
-    """Maxima of the windows of :func:`adaptive_avg_pool2d`; with ``return_indices`` also their places in the plane."""
+    """Maxima of the windows of :func:`adaptive_avg_pool2d`; with ``return_indices`` also their places in the plane.
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.adaptive_max_pool2d(torch.arange(8.0).reshape(1, 2, 4), (1, 2))
+    tensor([[[5., 7.]]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.adaptive_max_pool2d.html
+    """
     return _adaptive_max_results(2, input, output_size, return_indices)
 
 
@@ -273,25 +307,57 @@ def adaptive_max_pool2d(input: Tensor, output_size: int | Sequence[int], return_
     errors=lambda make: _adaptive_errors(make, 3),
 )
 def adaptive_max_pool3d(input: Tensor, output_size: int | Sequence[int], return_indices: bool = False) -> Tensor:
-    """:func:`adaptive_max_pool2d` of an input (N, C, D, H, W) or (C, D, H, W)."""
+    """:func:`adaptive_max_pool2d` of an input (N, C, D, H, W) or (C, D, H, W).
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.adaptive_max_pool3d(torch.ones(2, 4, 5, 6), (1, 2, None)).shape
+    torch.Size([2, 1, 2, 6])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.adaptive_max_pool3d.html
+    """
     return _adaptive_max_results(3, input, output_size, return_indices)
 
 
 @composite(name="nn.functional.adaptive_max_pool1d_with_indices", aliases=("adaptive_max_pool1d",))
 def adaptive_max_pool1d_with_indices(input: Tensor, output_size: int | Sequence[int], return_indices: bool = True):
-    """:func:`adaptive_max_pool1d`, and the places of the maxima."""
+    """:func:`adaptive_max_pool1d`, and the places of the maxima.
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.adaptive_max_pool1d_with_indices(torch.tensor([[1.0, 2.0, 3.0]]), 2)
+    (tensor([[2., 3.]]), tensor([[1, 2]]))
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.adaptive_max_pool1d_with_indices.html
+    """
     return _adaptive_max_results(1, input, output_size, True)
 
 
 @composite(name="nn.functional.adaptive_max_pool2d_with_indices")
 def adaptive_max_pool2d_with_indices(input: Tensor, output_size: int | Sequence[int], return_indices: bool = True):
-    """:func:`adaptive_max_pool2d`, and the places of the maxima."""
+    """:func:`adaptive_max_pool2d`, and the places of the maxima.
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.adaptive_max_pool2d_with_indices(torch.arange(8.0).reshape(1, 2, 4), (1, 2))
+    (tensor([[[5., 7.]]]), tensor([[[5, 7]]]))
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.adaptive_max_pool2d_with_indices.html
+    """
     return _adaptive_max_results(2, input, output_size, True)
 
 
 @composite(name="nn.functional.adaptive_max_pool3d_with_indices")
 def adaptive_max_pool3d_with_indices(input: Tensor, output_size: int | Sequence[int], return_indices: bool = True):
-    """:func:`adaptive_max_pool3d`, and the places of the maxima."""
+    """:func:`adaptive_max_pool3d`, and the places of the maxima.
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.adaptive_max_pool3d_with_indices(torch.arange(8.0).reshape(1, 2, 2, 2), 1)[1].flatten()
+    tensor([7])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.adaptive_max_pool3d_with_indices.html
+    """
     return _adaptive_max_results(3, input, output_size, True)
 
 
@@ -315,7 +381,15 @@ def _lp_samples(*shape: int):
 
 @composite(name="nn.functional.lp_pool1d", samples=_lp_samples(2, 5))
 def lp_pool1d(input: Tensor, norm_type: float, kernel_size: int, stride: int | Sequence[int] | None = None, ceil_mode: bool = False) -> Tensor:
-    """:func:`lp_pool2d` of an input (N, C, L) or (C, L)."""
+    """:func:`lp_pool2d` of an input (N, C, L) or (C, L).
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.lp_pool1d(torch.tensor([[3.0, 4.0, 6.0, 8.0]]), 2, 2)
+    tensor([[ 5., 10.]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.lp_pool1d.html
+    """
     return _lp_pooled(1, input, norm_type, kernel_size, stride, ceil_mode)
 
 
@@ -326,6 +400,13 @@ def lp_pool2d(
     r""":math:`(\sum x^p)^{1/p}` over each window of an input (N, C, H, W) or (C, H, W), with p = ``norm_type``.
 
     The windows are those of :func:`avg_pool2d`.
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.lp_pool2d(torch.tensor([[[3.0, 4.0], [0.0, 0.0]]]), 2, 2)
+    tensor([[[5.]]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.lp_pool2d.html
     """
     return _lp_pooled(2, input, norm_type, kernel_size, stride, ceil_mode)
 
@@ -334,7 +415,15 @@ def lp_pool2d(
 def lp_pool3d(
     input: Tensor, norm_type: float, kernel_size: int | Sequence[int], stride: int | Sequence[int] | None = None, ceil_mode: bool = False
 ) -> Tensor:
-    """:func:`lp_pool2d` of an input (N, C, D, H, W) or (C, D, H, W)."""
+    """:func:`lp_pool2d` of an input (N, C, D, H, W) or (C, D, H, W).
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.lp_pool3d(torch.ones(1, 2, 2, 2), 1, 2)
+    tensor([[[[8.]]]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.lp_pool3d.html
+    """
     return _lp_pooled(3, input, norm_type, kernel_size, stride, ceil_mode)
 
 
@@ -391,7 +480,16 @@ def _max_unpooled(dims: int, input, indices, kernel_size, stride, padding, outpu
 def max_unpool1d(
     input: Tensor, indices: Tensor, kernel_size: int | Sequence[int], stride: int | Sequence[int] | None = None, padding: int | Sequence[int] = 0, output_size: int | Sequence[int] | None = None
 ) -> Tensor:
-    """:func:`max_unpool2d` of an input (N, C, L) or (C, L)."""
+    """:func:`max_unpool2d` of an input (N, C, L) or (C, L).
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> values, places = F.max_pool1d(torch.tensor([[1.0, 5.0, 2.0, 4.0]]), 2, return_indices=True)
+    >>> F.max_unpool1d(values, places, 2)
+    tensor([[0., 5., 0., 4.]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.max_unpool1d.html
+    """
     return _max_unpooled(1, input, indices, kernel_size, stride, padding, output_size)
 
 
@@ -419,6 +517,15 @@ def max_unpool2d(
 
     ``indices`` are those of the pool with ``return_indices``; ``output_size`` tells apart the input sizes that pool to
     the same size.
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> values, places = F.max_pool2d(torch.arange(4.0).reshape(1, 2, 2), 2, return_indices=True)
+    >>> F.max_unpool2d(values, places, 2)
+    tensor([[[0., 0.],
+             [0., 3.]]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.max_unpool2d.html
     """
     return _max_unpooled(2, input, indices, kernel_size, stride, padding, output_size)
 
@@ -435,5 +542,14 @@ def max_unpool3d(
     padding: int | Sequence[int] = 0,
     output_size: int | Sequence[int] | None = None,
 ) -> Tensor:
-    """:func:`max_unpool2d` of an input (N, C, D, H, W) or (C, D, H, W)."""
+    """:func:`max_unpool2d` of an input (N, C, D, H, W) or (C, D, H, W).
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> values, places = F.max_pool3d(torch.arange(8.0).reshape(1, 2, 2, 2), 2, return_indices=True)
+    >>> F.max_unpool3d(values, places, 2).flatten()
+    tensor([0., 0., 0., 0., 0., 0., 0., 7.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.max_unpool3d.html
+    """
     return _max_unpooled(3, input, indices, kernel_size, stride, padding, output_size)

@@ -130,6 +130,12 @@ def fractional_max_pool2d(
     """Maxima of windows of ``kernel_size`` that stand at pseudo-random steps, so that the size shrinks by any ratio.
 
     Input (N, C, H, W) or (C, H, W). Either ``output_size`` or ``output_ratio`` says how many windows there are.
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.fractional_max_pool2d(torch.ones(1, 7, 7), 2, output_size=5).shape
+    torch.Size([1, 5, 5])
+
     Source: Graham, Fractional Max-Pooling (2014), https://arxiv.org/abs/1412.6071
     """
     return _fractional(2, input, kernel_size, output_size, output_ratio, return_indices, _random_samples)
@@ -144,7 +150,15 @@ def fractional_max_pool3d(
     return_indices: bool = False,
     _random_samples: Tensor | None = None,
 ) -> Tensor:
-    """:func:`fractional_max_pool2d` of an input (N, C, D, H, W) or (C, D, H, W)."""
+    """:func:`fractional_max_pool2d` of an input (N, C, D, H, W) or (C, D, H, W).
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.fractional_max_pool3d(torch.ones(1, 7, 7, 7), 2, output_size=5).shape
+    torch.Size([1, 5, 5, 5])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.fractional_max_pool3d.html
+    """
     return _fractional(3, input, kernel_size, output_size, output_ratio, return_indices, _random_samples)
 
 
@@ -157,7 +171,16 @@ def fractional_max_pool2d_with_indices(
     return_indices: bool = True,
     _random_samples: Tensor | None = None,
 ):
-    """:func:`fractional_max_pool2d`, and the places of the maxima."""
+    """:func:`fractional_max_pool2d`, and the places of the maxima.
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> values, places = F.fractional_max_pool2d_with_indices(torch.ones(1, 7, 7), 2, output_size=5)
+    >>> places.shape, places.dtype
+    (torch.Size([1, 5, 5]), torch.int64)
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.fractional_max_pool2d_with_indices.html
+    """
     return _fractional(2, input, kernel_size, output_size, output_ratio, True, _random_samples)
 
 
@@ -170,5 +193,14 @@ def fractional_max_pool3d_with_indices(
     return_indices: bool = True,
     _random_samples: Tensor | None = None,
 ):
-    """:func:`fractional_max_pool3d`, and the places of the maxima."""
+    """:func:`fractional_max_pool3d`, and the places of the maxima.
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> values, places = F.fractional_max_pool3d_with_indices(torch.ones(1, 7, 7, 7), 2, output_size=5)
+    >>> places.shape, places.dtype
+    (torch.Size([1, 5, 5, 5]), torch.int64)
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.fractional_max_pool3d_with_indices.html
+    """
     return _fractional(3, input, kernel_size, output_size, output_ratio, True, _random_samples)

@@ -155,6 +155,8 @@ def fake_quantize_per_tensor_affine(input, scale, zero_point, quant_min, quant_m
 
     The gradient is passed on where a number is not cut off. ``scale`` and ``zero_point`` are numbers, or tensors of one.
 
+    Raises ``RuntimeError`` for a ``zero_point`` that is not from ``quant_min`` to ``quant_max``.
+
     >>> import flambeau as torch
     >>> torch.fake_quantize_per_tensor_affine(torch.tensor([0.05, 0.26, 99.0]), 0.1, 0, 0, 255)
     tensor([ 0.0000,  0.3000, 25.5000])
@@ -174,6 +176,8 @@ def fake_quantize_per_tensor_affine(input, scale, zero_point, quant_min, quant_m
 @composite(method=False)
 def fake_quantize_per_channel_affine(input, scale, zero_point, axis, quant_min, quant_max):
     """The same with a scale and a zero point for each index along the dim ``axis``.
+
+    Raises ``RuntimeError`` for scales and zero points that are not one for each channel.
 
     >>> import flambeau as torch
     >>> x = torch.tensor([[0.26], [0.26]])

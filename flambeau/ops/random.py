@@ -133,6 +133,8 @@ def randint(
 ):  # fmt: skip
     """Integers from ``low`` (0 where not given) to ``high - 1``: ``randint(high, size)``, ``randint(low, high, size)``.
 
+    Raises ``TypeError`` for other combinations of arguments, ``RuntimeError`` where ``high`` is not above ``low``.
+
     >>> import flambeau as torch
     >>> torch.randint(10, (4,), generator=torch.Generator().manual_seed(0))
     tensor([4, 9, 3, 0])
@@ -194,6 +196,13 @@ def normal(
 ):  # fmt: skip
     """Samples of normal distributions: one for each element of the tensors ``mean`` and ``std``, or ``size`` of one.
 
+    Raises ``TypeError`` for other combinations of arguments.
+
+    >>> import flambeau as torch
+    >>> _ = torch.manual_seed(0)
+    >>> torch.normal(torch.tensor([0.0, 100.0]), 1.0)
+    tensor([ 1.5410, 99.7066])
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.normal.html
     """
     g = _source(generator, "normal")
@@ -234,7 +243,15 @@ def _like(input, draw, dtype, device, requires_grad, memory_format):
 def rand_like(
     input: Tensor, *, generator: Generator | None = None, dtype: dtype | None = None, layout: layout | None = None, device: Device = None, requires_grad: bool = False, memory_format: memory_format | None = None, pin_memory: bool = False
 ):  # fmt: skip
-    """Samples of the uniform distribution on [0, 1), of ``input``'s shape and dtype."""
+    """Samples of the uniform distribution on [0, 1), of ``input``'s shape and dtype.
+
+    >>> import flambeau as torch
+    >>> _ = torch.manual_seed(0)
+    >>> torch.rand_like(torch.zeros(2))
+    tensor([0.4963, 0.7682])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.rand_like.html
+    """
     g = _source(generator, "rand_like")
 
     def draw(size, dtype, contiguous):
@@ -247,7 +264,15 @@ def rand_like(
 def randn_like(
     input: Tensor, *, generator: Generator | None = None, dtype: dtype | None = None, layout: layout | None = None, device: Device = None, requires_grad: bool = False, memory_format: memory_format | None = None, pin_memory: bool = False
 ):  # fmt: skip
-    """Samples of the standard normal distribution, of ``input``'s shape and dtype."""
+    """Samples of the standard normal distribution, of ``input``'s shape and dtype.
+
+    >>> import flambeau as torch
+    >>> _ = torch.manual_seed(0)
+    >>> torch.randn_like(torch.zeros(2))
+    tensor([ 1.5410, -0.2934])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.randn_like.html
+    """
     g = _source(generator, "randn_like")
 
     def draw(size, dtype, contiguous):
@@ -261,7 +286,15 @@ def randint_like(
     input: Tensor, *bounds: Any, low: int = 0, high: Tensor | int | None = None, generator: Generator | None = None, dtype: dtype | None = None, layout: layout | None = None, device: Device = None, requires_grad: bool = False,
     memory_format: memory_format | None = None, pin_memory: bool = False,
 ):  # fmt: skip
-    """Integers from ``low`` to ``high - 1``, of ``input``'s shape and dtype: ``(input, high)`` or ``(input, low, high)``."""
+    """Integers from ``low`` to ``high - 1``, of ``input``'s shape and dtype: ``(input, high)`` or ``(input, low, high)``.
+
+    >>> import flambeau as torch
+    >>> _ = torch.manual_seed(0)
+    >>> torch.randint_like(torch.zeros(4), 10)
+    tensor([4., 9., 3., 0.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.randint_like.html
+    """
     if bounds:
         *first, high = bounds if high is None else (*bounds, high)
         low = first[0] if first else low
@@ -283,6 +316,11 @@ def randint_like(
 )
 def bernoulli(input: Tensor, p: Tensor | float | None = None, *, generator: Generator | None = None):
     """Ones with the probabilities in ``input`` (or ``p``), else zeros.
+
+    >>> import flambeau as torch
+    >>> _ = torch.manual_seed(0)
+    >>> torch.bernoulli(torch.tensor([0.0, 0.5, 1.0]))
+    tensor([0., 0., 1.])
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.bernoulli.html
     """
@@ -322,6 +360,11 @@ def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, g
 def poisson(input: Tensor, generator: Generator | None = None):
     """Samples of Poisson distributions with the rates in ``input``.
 
+    >>> import flambeau as torch
+    >>> _ = torch.manual_seed(0)
+    >>> torch.poisson(torch.tensor([1.0, 100.0]))
+    tensor([  2., 117.])
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.poisson.html
     """
     if input._storage.is_meta:
@@ -331,7 +374,15 @@ def poisson(input: Tensor, generator: Generator | None = None):
 
 @composite(method=False, tensors="count prob")
 def binomial(count: Tensor, prob: Tensor, generator: Generator | None = None):
-    """How many of ``count`` trials succeed, each with chance ``prob``."""
+    """How many of ``count`` trials succeed, each with chance ``prob``.
+
+    >>> import flambeau as torch
+    >>> _ = torch.manual_seed(0)
+    >>> torch.binomial(torch.tensor([10.0, 10.0]), torch.tensor([0.0, 1.0]))
+    tensor([ 0., 10.])
+
+    Source: PyTorch's operator ``aten::binomial``.
+    """
     if count._storage.is_meta:
         return empty_like(count)
     return dispatch.wrap(streams.binomial(_source(generator, "binomial"), count._array(), prob._array()))
@@ -342,21 +393,45 @@ def binomial(count: Tensor, prob: Tensor, generator: Generator | None = None):
 
 @composite(name="Tensor.uniform_")
 def uniform_(input: Tensor, from_: float = 0.0, to: float = 1.0, *, generator: Generator | None = None):
-    """Fills with samples of the uniform distribution on [from, to)."""
+    """Fills with samples of the uniform distribution on [from, to).
+
+    >>> import flambeau as torch
+    >>> _ = torch.manual_seed(0)
+    >>> torch.empty(2).uniform_(10, 20)
+    tensor([14.9626, 17.6822])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.uniform_.html
+    """
     g = _source(generator, "uniform_")
     return _fill(input, "UniformBackward0", lambda size: streams.uniform(g, size, from_, to, input.dtype.np))
 
 
 @composite(name="Tensor.normal_")
 def normal_(input: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None):
-    """Fills with samples of the normal distribution."""
+    """Fills with samples of the normal distribution.
+
+    >>> import flambeau as torch
+    >>> _ = torch.manual_seed(0)
+    >>> torch.empty(2).normal_(mean=100, std=1)
+    tensor([101.5410,  99.7066])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.normal_.html
+    """
     g = _source(generator, "normal_")
     return _fill(input, "NormalBackward0", lambda size: streams.normal(g, size, mean, std, input.dtype.np, input.is_contiguous()))
 
 
 @composite(name="Tensor.random_")
 def random_(input: Tensor, *bounds: Any, to: int | None = None, generator: Generator | None = None):
-    """Fills with integers: ``random_(from, to)`` or ``random_(to)`` below ``to``, ``random_()`` over all that the dtype counts."""
+    """Fills with integers: ``random_(from, to)`` or ``random_(to)`` below ``to``, ``random_()`` over all that the dtype counts.
+
+    >>> import flambeau as torch
+    >>> _ = torch.manual_seed(0)
+    >>> torch.empty(4).random_(10)
+    tensor([4., 9., 3., 0.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.random_.html
+    """
     g = _source(generator, "random_")
     if not bounds and to is None:
         return _fill(input, "RandomBackward2", lambda size: streams.random(g, size, input.dtype.np))
@@ -371,7 +446,15 @@ def random_(input: Tensor, *bounds: Any, to: int | None = None, generator: Gener
 
 @composite(name="Tensor.bernoulli_")
 def bernoulli_(input: Tensor, p: Tensor | float = 0.5, *, generator: Generator | None = None):
-    """Fills with ones, with probability ``p`` (a number or a tensor that broadcasts), and zeros."""
+    """Fills with ones, with probability ``p`` (a number or a tensor that broadcasts), and zeros.
+
+    >>> import flambeau as torch
+    >>> _ = torch.manual_seed(0)
+    >>> torch.empty(4).bernoulli_(0.5)
+    tensor([0., 0., 1., 0.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.bernoulli_.html
+    """
     g, d = _source(generator, "bernoulli_"), input.dtype.np
     if isinstance(p, dispatch.Tensor) and not input._storage.is_meta:
         return _fill(input, "BernoulliBackward1", lambda size, p: streams.bernoulli(g, size, p, d), p)
@@ -380,27 +463,59 @@ def bernoulli_(input: Tensor, p: Tensor | float = 0.5, *, generator: Generator |
 
 @composite(name="Tensor.exponential_")
 def exponential_(input: Tensor, lambd: float = 1.0, *, generator: Generator | None = None):
-    r"""Fills with samples of the exponential distribution, :math:`f(x) = \lambda e^{-\lambda x}`."""
+    r"""Fills with samples of the exponential distribution, :math:`f(x) = \lambda e^{-\lambda x}`.
+
+    >>> import flambeau as torch
+    >>> _ = torch.manual_seed(0)
+    >>> torch.empty(2).exponential_(2.0)
+    tensor([1.7542, 0.6152])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.exponential_.html
+    """
     g = _source(generator, "exponential_")
     return _fill(input, "ExponentialBackward0", lambda size: streams.exponential(g, size, lambd, input.dtype.np))
 
 
 @composite(name="Tensor.geometric_")
 def geometric_(input: Tensor, p: float, *, generator: Generator | None = None):
-    """Fills with how many trials, each with chance ``p``, it takes to succeed."""
+    """Fills with how many trials, each with chance ``p``, it takes to succeed.
+
+    >>> import flambeau as torch
+    >>> _ = torch.manual_seed(0)
+    >>> torch.empty(4).geometric_(0.5)
+    tensor([1., 1., 2., 1.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.geometric_.html
+    """
     g = _source(generator, "geometric_")
     return _fill(input, "GeometricBackward0", lambda size: streams.geometric(g, size, p, input.dtype.np))
 
 
 @composite(name="Tensor.cauchy_")
 def cauchy_(input: Tensor, median: float = 0.0, sigma: float = 1.0, *, generator: Generator | None = None):
-    """Fills with samples of the Cauchy distribution."""
+    """Fills with samples of the Cauchy distribution.
+
+    >>> import flambeau as torch
+    >>> _ = torch.manual_seed(0)
+    >>> torch.empty(2).cauchy_()
+    tensor([10.5977,  0.7648])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.cauchy_.html
+    """
     g = _source(generator, "cauchy_")
     return _fill(input, "CauchyBackward0", lambda size: streams.cauchy(g, size, median, sigma, input.dtype.np))
 
 
 @composite(name="Tensor.log_normal_")
 def log_normal_(input: Tensor, mean: float = 1.0, std: float = 2.0, *, generator: Generator | None = None):
-    """Fills with samples whose logarithms are normally distributed with ``mean`` and ``std``."""
+    """Fills with samples whose logarithms are normally distributed with ``mean`` and ``std``.
+
+    >>> import flambeau as torch
+    >>> _ = torch.manual_seed(0)
+    >>> torch.empty(2).log_normal_()
+    tensor([59.2634,  1.5116])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.log_normal_.html
+    """
     g = _source(generator, "log_normal_")
     return _fill(input, "LogNormalBackward0", lambda size: streams.log_normal(g, size, mean, std, input.dtype.np))

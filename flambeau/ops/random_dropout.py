@@ -68,25 +68,60 @@ def _dropped(input, p: float, train: bool, *, features: bool = False, alpha: boo
 
 @composite(tensors="input", method=False)
 def dropout(input: Tensor, p: float, train: bool):
-    """``input`` with elements dropped with probability ``p`` where ``train``; see :func:`nn.functional.dropout`."""
+    """``input`` with elements dropped with probability ``p`` where ``train``; see :func:`nn.functional.dropout`.
+
+    >>> import flambeau as torch
+    >>> _ = torch.manual_seed(0)
+    >>> torch.dropout(torch.ones(6), 0.5, train=True)
+    tensor([0., 0., 2., 0., 0., 0.])
+
+    Source: PyTorch's operator ``aten::dropout``.
+    """
     return _dropped(input, p, train)
 
 
 @composite(tensors="input", method=False)
 def feature_dropout(input: Tensor, p: float, train: bool):
-    """``input`` with whole channels dropped with probability ``p`` where ``train``."""
+    """``input`` with whole channels dropped with probability ``p`` where ``train``.
+
+    >>> import flambeau as torch
+    >>> _ = torch.manual_seed(0)
+    >>> torch.feature_dropout(torch.ones(1, 4, 2), 0.5, train=True)
+    tensor([[[0., 0.],
+             [0., 0.],
+             [2., 2.],
+             [0., 0.]]])
+
+    Source: PyTorch's operator ``aten::feature_dropout``.
+    """
     return _dropped(input, p, train, features=True)
 
 
 @composite(tensors="input", method=False)
 def alpha_dropout(input: Tensor, p: float, train: bool):
-    """``input`` with elements set to SELU's floor; see :func:`nn.functional.alpha_dropout`."""
+    """``input`` with elements set to SELU's floor; see :func:`nn.functional.alpha_dropout`.
+
+    >>> import flambeau as torch
+    >>> _ = torch.manual_seed(0)
+    >>> torch.alpha_dropout(torch.zeros(4), 0.5, train=True)
+    tensor([-0.7792, -0.7792,  0.7792, -0.7792])
+
+    Source: PyTorch's operator ``aten::alpha_dropout``.
+    """
     return _dropped(input, p, train, alpha=True)
 
 
 @composite(tensors="input", method=False)
 def feature_alpha_dropout(input: Tensor, p: float, train: bool):
-    """``input`` with whole channels set to SELU's floor; see :func:`nn.functional.feature_alpha_dropout`."""
+    """``input`` with whole channels set to SELU's floor; see :func:`nn.functional.feature_alpha_dropout`.
+
+    >>> import flambeau as torch
+    >>> torch.feature_alpha_dropout(torch.ones(1, 2, 2), 0.5, train=False)
+    tensor([[[1., 1.],
+             [1., 1.]]])
+
+    Source: PyTorch's operator ``aten::feature_alpha_dropout``.
+    """
     return _dropped(input, p, train, features=True, alpha=True)
 
 
@@ -119,6 +154,13 @@ def functional_alpha_dropout(input: Tensor, p: float = 0.5, training: bool = Fal
     """Dropout that goes with SELU: it keeps mean and variance.
 
     Klambauer et al. (2017), "Self-normalizing neural networks".
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> _ = torch.manual_seed(0)
+    >>> F.alpha_dropout(torch.zeros(4), training=True)
+    tensor([-0.7792, -0.7792,  0.7792, -0.7792])
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.alpha_dropout.html
     """
     _check_probability(p)
@@ -127,7 +169,16 @@ def functional_alpha_dropout(input: Tensor, p: float = 0.5, training: bool = Fal
 
 @composite(name="nn.functional.feature_alpha_dropout", **_dropout_errors(2, 3))
 def functional_feature_alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False):
-    """Alpha dropout of whole channels: ``input`` is (N, C, ...)."""
+    """Alpha dropout of whole channels: ``input`` is (N, C, ...).
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.feature_alpha_dropout(torch.ones(1, 2, 2))
+    tensor([[[1., 1.],
+             [1., 1.]]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.feature_alpha_dropout.html
+    """
     _check_probability(p)
     return _dropped(input, p, training, features=True, alpha=True, inplace=inplace)
 
@@ -150,6 +201,17 @@ def _dropped_channels(input, p: float, training: bool, inplace: bool, batched: b
 def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False):
     """Dropout of whole channels of (N, C, L) or (C, L).
 
+    Raises ``RuntimeError`` for other than 2 or 3 dims.
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> _ = torch.manual_seed(0)
+    >>> F.dropout1d(torch.ones(4, 2))
+    tensor([[0., 0.],
+            [0., 0.],
+            [2., 2.],
+            [0., 0.]])
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.dropout1d.html
     """
     _check_probability(p)
@@ -165,6 +227,12 @@ def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
 @composite(name="nn.functional.dropout2d", **_dropout_errors(2, 3, 2, 2))
 def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False):
     """Dropout of whole channels of (N, C, H, W). As in PyTorch 3-D input is taken as (N, C, L), with a warning.
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> _ = torch.manual_seed(0)
+    >>> F.dropout2d(torch.ones(1, 4, 1, 2)).flatten()
+    tensor([0., 0., 0., 0., 2., 2., 0., 0.])
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.dropout2d.html
     """
@@ -182,6 +250,12 @@ def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
 @composite(name="nn.functional.dropout3d", **_dropout_errors(2, 3, 2, 2, 2))
 def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False):
     """Dropout of whole channels of (N, C, D, H, W) or (C, D, H, W).
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> _ = torch.manual_seed(0)
+    >>> F.dropout3d(torch.ones(4, 1, 1, 2)).flatten()
+    tensor([0., 0., 0., 0., 2., 2., 0., 0.])
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.dropout3d.html
     """

@@ -89,6 +89,8 @@ def arange(
 ) -> Tensor:
     """``start, start + step, ...`` below ``end``; ``int64`` where all are integers, else the default dtype.
 
+    Raises ``TypeError`` for no bound or more than three.
+
     >>> import flambeau as torch
     >>> torch.arange(5)
     tensor([0, 1, 2, 3, 4])

@@ -219,6 +219,8 @@ def _mean_gradient(g, input_shape, dim, keepdim):
 def mean(input: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = False, *, dtype: dtype | None = None):
     r"""The mean over ``dim`` (all dims without it): :math:`\frac1n \sum_i x_i`. The input must be floating or complex.
 
+    Raises ``RuntimeError`` for integers and bools without a floating ``dtype``.
+
     >>> import flambeau as torch
     >>> torch.tensor([1.0, 2.0, 6.0]).mean()
     tensor(3.)

@@ -84,6 +84,8 @@ def nms(dets: Tensor, scores: Tensor, iou_threshold: float):
         scores: shape (N).
         iou_threshold: the area that two boxes share, as a part of the area that they cover.
 
+    Raises ``RuntimeError`` for shapes and dtypes that do not fit.
+
     >>> import flambeau as torch
     >>> boxes = torch.tensor([[0.0, 0, 2, 2], [0, 0, 2, 1.9], [5, 5, 6, 6]])
     >>> torch.ops.torchvision.nms(boxes, torch.tensor([0.5, 0.9, 0.1]), 0.5)

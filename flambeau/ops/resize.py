@@ -247,6 +247,9 @@ def interpolate(
     sizes' ratio, not the given factor, says where samples are taken. ``antialias`` widens the kernel when shrinking
     (bilinear, bicubic).
 
+    Raises ``NotImplementedError`` for a mode that is not for so many dims, ``ValueError`` for options that do not go
+    together.
+
     >>> import flambeau as torch
     >>> torch.nn.functional.interpolate(torch.tensor([[[1.0, 3.0]]]), scale_factor=2, mode="linear")
     tensor([[[1.0000, 1.5000, 2.5000, 3.0000]]])
@@ -297,20 +300,45 @@ def upsample(
     mode: str = "nearest",
     align_corners: bool | None = None,
 ):
-    """:func:`interpolate`, with a warning that it is deprecated."""
+    """:func:`interpolate`, with a warning that it is deprecated.
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.interpolate(torch.tensor([[[1.0, 3.0]]]), size=4)  # what upsample(x, size=4) is
+    tensor([[[1., 1., 3., 3.]]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.upsample.html
+    """
     _warn_deprecated("upsample")
     return interpolate(input, size, scale_factor, mode, align_corners)
 
 
 @composite(name="nn.functional.upsample_nearest")
 def upsample_nearest(input: Tensor, size: int | Sequence[int] | None = None, scale_factor: float | Sequence[float] | None = None):
-    """:func:`interpolate` with mode ``"nearest"``, with a warning that it is deprecated."""
+    """:func:`interpolate` with mode ``"nearest"``, with a warning that it is deprecated.
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.interpolate(torch.tensor([[[1.0, 3.0]]]), size=4, mode="nearest")
+    tensor([[[1., 1., 3., 3.]]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.upsample_nearest.html
+    """
     _warn_deprecated("upsample_nearest")
     return interpolate(input, size, scale_factor)
 
 
 @composite(name="nn.functional.upsample_bilinear")
 def upsample_bilinear(input: Tensor, size: int | Sequence[int] | None = None, scale_factor: float | Sequence[float] | None = None):
-    """:func:`interpolate` with mode ``"bilinear"`` and ``align_corners``, with a warning that it is deprecated."""
+    """:func:`interpolate` with mode ``"bilinear"`` and ``align_corners``, with a warning that it is deprecated.
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> x = torch.tensor([[[[1.0, 3.0]]]])
+    >>> F.interpolate(x, size=(1, 3), mode="bilinear", align_corners=True)
+    tensor([[[[1., 2., 3.]]]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.upsample_bilinear.html
+    """
     _warn_deprecated("upsample_bilinear")
     return interpolate(input, size, scale_factor, "bilinear", True)

@@ -151,6 +151,8 @@ def segment_reduce(
         unsafe: whether the lengths may leave elements at the end.
         initial: what each segment begins with. Without it, one of no elements gives 0, NaN, 1, minus infinity or infinity.
 
+    Raises ``RuntimeError`` for another ``reduce``, and for segments that do not make up the dim.
+
     >>> import flambeau as torch
     >>> torch.segment_reduce(torch.tensor([1.0, 2.0, 3.0, 4.0]), "mean", lengths=torch.tensor([1, 3]))
     tensor([1., 3.])

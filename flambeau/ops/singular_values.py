@@ -88,6 +88,14 @@ def linalg_svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = No
 
     ``U`` and ``V`` are square where ``full_matrices``. The gradient is finite where singular values are distinct.
 
+    Raises ``RuntimeError`` for a ``driver``, which is for CUDA.
+
+    >>> import flambeau as torch
+    >>> A = torch.tensor([[3.0, 0.0], [0.0, 4.0]])
+    >>> U, S, Vh = torch.linalg.svd(A)
+    >>> S, (U @ S.diag() @ Vh).allclose(A)
+    (tensor([4., 3.]), True)
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.svd.html
     """
     require_matrix("linalg.svd", A)
@@ -125,6 +133,10 @@ def _svdvals_gradient(g, A):
 def svdvals(A: Tensor, *, driver: str | None = None):
     """The singular values of a matrix, descending.
 
+    >>> import flambeau as torch
+    >>> torch.linalg.svdvals(torch.tensor([[3.0, 0.0], [0.0, 4.0]]))
+    tensor([4., 3.])
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.svdvals.html
     """
     require_matrix("linalg.svdvals", A)
@@ -139,6 +151,11 @@ def svd(input: Tensor, some: bool = True, compute_uv: bool = True):
     r"""The singular value decomposition :math:`A = U \operatorname{diag}(S) V^H` as ``(U, S, V)``; see :func:`linalg.svd`.
 
     ``U`` and ``V`` are square where not ``some``, and zeros where not ``compute_uv``.
+
+    >>> import flambeau as torch
+    >>> U, S, V = torch.svd(torch.tensor([[3.0, 0.0], [0.0, 4.0]]))
+    >>> S
+    tensor([4., 3.])
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.svd.html
     """
@@ -219,6 +236,11 @@ def pinv(
 
     Values up to ``max(atol, rtol * largest)`` count as zero; ``rtol`` is ``eps * max(rows, columns)`` unless given.
 
+    >>> import flambeau as torch
+    >>> torch.linalg.pinv(torch.tensor([[2.0, 0.0], [0.0, 0.0]]))
+    tensor([[0.5000, 0.0000],
+            [0.0000, 0.0000]])
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.pinv.html
     """
     require_matrix("linalg.pinv", A)
@@ -235,6 +257,11 @@ def pinv(
 @composite(samples=lambda make: [Sample(make(3, 2))])
 def pinverse(input: Tensor, rcond: float = 1e-15) -> Tensor:
     """The pseudo-inverse: :func:`linalg.pinv`.
+
+    >>> import flambeau as torch
+    >>> torch.pinverse(torch.tensor([[2.0, 0.0], [0.0, 0.0]]))
+    tensor([[0.5000, 0.0000],
+            [0.0000, 0.0000]])
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.pinverse.html
     """
@@ -253,6 +280,10 @@ def matrix_rank(
     rtol: Tensor | float | None = None,
 ) -> Tensor:
     """The number of singular values greater than ``max(atol, rtol * largest)``. See :func:`linalg.pinv` for these.
+
+    >>> import flambeau as torch
+    >>> torch.linalg.matrix_rank(torch.tensor([[1.0, 2.0], [2.0, 4.0]]))
+    tensor(1)
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.matrix_rank.html
     """
@@ -293,6 +324,13 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
     ``gels`` (which takes the rank to be full), ``gelsy`` (the default), ``gelsd`` or ``gelss``: all but ``gels`` give the
     rank, the last two the singular values, all but ``gelsy`` the residuals, sums of squares, where ``A`` has more rows
     than columns and full rank.
+
+    Raises ``RuntimeError`` for shapes that do not fit and for another ``driver``.
+
+    >>> import flambeau as torch
+    >>> points = torch.tensor([[1.0, 0.0], [1.0, 1.0], [1.0, 2.0]])
+    >>> torch.linalg.lstsq(points, torch.tensor([[1.0], [3.0], [5.0]])).solution.round().flatten()  # y = 1 + 2 x
+    tensor([1., 2.])
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.lstsq.html
     """
@@ -351,6 +389,11 @@ def _range_basis(A, q: int, niter: int):
 def svd_lowrank(A: Tensor, q: int | None = 6, niter: int | None = 2, M: Tensor | None = None):
     r"""An approximate singular value decomposition of low rank ``q`` of ``A - M``: ``(U, S, V)``, by random projections.
 
+    >>> import flambeau as torch
+    >>> _ = torch.manual_seed(0)
+    >>> torch.svd_lowrank(torch.outer(torch.tensor([3.0, 4.0]), torch.ones(4)), q=1)[1]
+    tensor([10.])
+
     Source: Halko, Martinsson and Tropp, Finding structure with randomness (2011), algorithm 5.1;
     https://docs.pytorch.org/docs/stable/generated/torch.svd_lowrank.html
     """
@@ -374,6 +417,15 @@ def svd_lowrank(A: Tensor, q: int | None = 6, niter: int | None = 2, M: Tensor |
 )
 def pca_lowrank(A: Tensor, q: int | None = None, center: bool = True, niter: int = 2):
     """The first ``q`` (6 unless given) principal components of the rows of ``A``: :func:`svd_lowrank` of ``A``, centred.
+
+    Raises ``ValueError`` for a ``q`` or ``niter`` that is negative, and a ``q`` above the sizes.
+
+    >>> import flambeau as torch
+    >>> _ = torch.manual_seed(0)
+    >>> rows = torch.tensor([[0.0, 0.0], [3.0, 4.0], [6.0, 8.0]])
+    >>> torch.pca_lowrank(rows, q=1)[2].abs()  # they lie on a line
+    tensor([[0.6000],
+            [0.8000]])
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.pca_lowrank.html
     """

@@ -171,6 +171,8 @@ def _as_selected(rows: np.ndarray, order: np.ndarray, largest: bool, in_order: b
 def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True):
     """The ``k`` greatest (or least) elements along ``dim``, in order: ``(values, indices)``.
 
+    Raises ``RuntimeError`` for a ``k`` greater than the dim.
+
     >>> import flambeau as torch
     >>> torch.tensor([3, 1, 2]).topk(2).values
     tensor([3, 2])

@@ -64,6 +64,15 @@ def stft(
     Windows of ``n_fft`` elements start ``hop_length`` (a quarter of it unless given) apart, around each point where
     ``center``, and are multiplied by ``window``. ``onesided`` keeps half of the spectrum, as is usual for real signals.
 
+    Raises ``RuntimeError`` for signals of other than 1 or 2 dims, an ``n_fft`` longer than the signal, or half a
+    spectrum of complex values.
+
+    >>> import flambeau as torch
+    >>> signal = torch.sin(torch.arange(64.0) * torch.pi / 4)  # one period in 8 samples
+    >>> spectra = torch.stft(signal, n_fft=16, window=torch.hann_window(16), return_complex=True)
+    >>> spectra.shape, spectra[:, 8].abs().argmax()  # 9 frequencies, 17 frames: the second harmonic of 16
+    (torch.Size([9, 17]), tensor(2))
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.stft.html
     """
     if window is None:
@@ -138,6 +147,14 @@ def istft(
     r"""The signal whose windows have the spectra ``input``, ``(*, frequencies, frames)``, in the sense of least squares.
 
     Frames are multiplied by the window, added where they overlap, and divided by the sum of squares of the windows.
+
+    Raises ``RuntimeError`` for what is no spectrum of ``n_fft``, and for windows that leave a place without any weight.
+
+    >>> import flambeau as torch
+    >>> signal, window = torch.arange(32.0), torch.hann_window(8)
+    >>> spectra = torch.stft(signal, 8, window=window, return_complex=True)
+    >>> torch.istft(spectra, 8, window=window, length=32).allclose(signal, atol=1e-4)
+    True
 
     Source: Griffin and Lim, Signal estimation from modified short-time Fourier transform (1984);
     https://docs.pytorch.org/docs/stable/generated/torch.istft.html

@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
     """The inverse of :func:`tensordot` with ``A`` over ``ind`` dims.
 
+    Raises ``RuntimeError`` where the dims before ``ind`` have not as many elements as those after it.
+
+    >>> import flambeau as torch
+    >>> torch.linalg.tensorinv(torch.eye(4).reshape(4, 2, 2), ind=1).shape
+    torch.Size([2, 2, 4])
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.tensorinv.html
     """
     if ind <= 0:
@@ -45,6 +51,12 @@ def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
 )
 def tensorsolve(A: Tensor, B: Tensor, dims: Sequence[int] | None = None) -> Tensor:
     """The ``X`` whose :func:`tensordot` with ``A`` over its last dims is ``B``; ``dims`` of ``A`` go to its end first.
+
+    Raises ``RuntimeError`` for shapes that do not fit.
+
+    >>> import flambeau as torch
+    >>> torch.linalg.tensorsolve(2 * torch.eye(4).reshape(2, 2, 4), torch.ones(2, 2))
+    tensor([0.5000, 0.5000, 0.5000, 0.5000])
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.tensorsolve.html
     """
@@ -68,6 +80,10 @@ def tensorsolve(A: Tensor, B: Tensor, dims: Sequence[int] | None = None) -> Tens
 def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
     r"""The dot products along ``dim``: :math:`\sum_i \bar x_i y_i`.
 
+    >>> import flambeau as torch
+    >>> torch.linalg.vecdot(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([1.0, 10.0]))
+    tensor([21., 43.])
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.vecdot.html
     """
     return ((x.conj_physical() if x.dtype.is_complex else x) * y).sum(dim)
@@ -77,6 +93,10 @@ def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
 def linalg_diagonal(A: Tensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
     """The diagonals of matrices: :func:`diagonal`, of the last two dims by default.
 
+    >>> import flambeau as torch
+    >>> torch.linalg.diagonal(torch.tensor([[1, 2], [3, 4]]))
+    tensor([1, 4])
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.diagonal.html
     """
     return A.diagonal(offset, dim1, dim2)
@@ -85,6 +105,13 @@ def linalg_diagonal(A: Tensor, *, offset: int = 0, dim1: int = -2, dim2: int = -
 @composite(name="linalg.vander", samples=lambda make: [Sample(make(3)), Sample(make(2, 3), N=4)])
 def vander(x: Tensor, N: int | None = None) -> Tensor:
     r"""The Vandermonde matrix: rows :math:`1, x_i, x_i^2, \ldots, x_i^{N-1}`.
+
+    Raises ``RuntimeError`` for an ``N`` that is not greater than 1.
+
+    >>> import flambeau as torch
+    >>> torch.linalg.vander(torch.tensor([2, 3]), N=3)
+    tensor([[1, 2, 4],
+            [1, 3, 9]])
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.vander.html
     """
@@ -100,6 +127,13 @@ def vander(x: Tensor, N: int | None = None) -> Tensor:
 @composite(name="vander", method=False, samples=lambda make: [Sample(make(3)), Sample(make(3), 2, True)])
 def torch_vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
     r"""The Vandermonde matrix of a vector, with powers descending from left to right unless ``increasing``.
+
+    Raises ``RuntimeError`` for other than one dim and a negative ``N``.
+
+    >>> import flambeau as torch
+    >>> torch.vander(torch.tensor([2, 3]), N=3)
+    tensor([[4, 2, 1],
+            [9, 3, 1]])
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.vander.html
     """

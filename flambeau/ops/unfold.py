@@ -118,6 +118,8 @@ def unfold(input: Tensor, kernel_size: int | Sequence[int], dilation: int | Sequ
 
     A convolution is ``weight.view(O, -1) @ unfold(input, kernel_size)``.
 
+    Raises ``RuntimeError`` for windows greater than the padded image.
+
     >>> import flambeau as torch
     >>> torch.nn.functional.unfold(torch.arange(6.0).reshape(1, 2, 3), (2, 2))
     tensor([[0., 1.],
@@ -156,10 +158,14 @@ def fold(
 ) -> Tensor:
     """Adds columns (N, C * kH * kW, windows) up to images (N, C, H, W): the transpose of :func:`unfold`.
 
+    Raises ``RuntimeError`` for columns or windows whose number does not fit.
+
     >>> import flambeau as torch
     >>> torch.nn.functional.fold(torch.ones(4, 2), (2, 3), (2, 2))
     tensor([[[1., 2., 1.],
              [1., 2., 1.]]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.fold.html
     """
     batched = _batched(input, 3)
     sizes = _pair(output_size, "output_size")

@@ -69,6 +69,10 @@ def _require_mv(name: str, mat, vec, input_dims: int = 1) -> None:
 def mv(input: Tensor, vec: Tensor):
     r"""The product of an ``(n, m)`` matrix and an ``(m,)`` vector.
 
+    >>> import flambeau as torch
+    >>> torch.mv(torch.tensor([[1, 2], [3, 4]]), torch.tensor([1, 10]))
+    tensor([21, 43])
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.mv.html
     """
     require_tensors("mv", input=input, vec=vec)
@@ -94,6 +98,10 @@ def mv(input: Tensor, vec: Tensor):
 )
 def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Number | complex = 1, alpha: Number | complex = 1):
     r"""A matrix-vector product added to a vector: :math:`\beta\,\text{input} + \alpha\,(\text{mat} @ \text{vec})`.
+
+    >>> import flambeau as torch
+    >>> torch.addmv(torch.tensor([100, 200]), torch.tensor([[1, 2], [3, 4]]), torch.tensor([1, 10]))
+    tensor([121, 243])
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.addmv.html
     """
@@ -139,6 +147,10 @@ def _dot_errors(make):
 def dot(input: Tensor, tensor: Tensor):
     r"""The dot product of two vectors: :math:`\sum_i x_i y_i`.
 
+    >>> import flambeau as torch
+    >>> torch.dot(torch.tensor([1, 2]), torch.tensor([3, 4]))
+    tensor(11)
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.dot.html
     """
     require_tensors("dot", input=input, tensor=tensor)
@@ -156,6 +168,10 @@ def dot(input: Tensor, tensor: Tensor):
 )
 def vdot(input: Tensor, other: Tensor):
     r"""The dot product of two vectors, the first conjugated: :math:`\sum_i \bar x_i y_i`.
+
+    >>> import flambeau as torch
+    >>> torch.vdot(torch.tensor([1j, 2 + 0j]), torch.tensor([1j, 1 + 0j]))
+    tensor(3.+0.j)
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.vdot.html
     """
@@ -175,6 +191,13 @@ def vdot(input: Tensor, other: Tensor):
 def outer(input: Tensor, vec2: Tensor) -> Tensor:
     r"""The outer product of two vectors: :math:`A_{ij} = x_i y_j`.
 
+    Raises ``RuntimeError`` for arguments of other than one dim.
+
+    >>> import flambeau as torch
+    >>> torch.outer(torch.tensor([1, 2]), torch.tensor([3, 4]))
+    tensor([[3, 4],
+            [6, 8]])
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.outer.html
     """
     require_tensors("outer", input=input, vec2=vec2)
@@ -193,6 +216,13 @@ def addr(
     input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Number | complex = 1, alpha: Number | complex = 1
 ) -> Tensor:
     r"""An outer product added to a matrix: :math:`\beta\,\text{input} + \alpha\,(\text{vec1} \otimes \text{vec2})`.
+
+    Raises ``RuntimeError`` for floating-point ``beta`` or ``alpha`` beside integers.
+
+    >>> import flambeau as torch
+    >>> torch.addr(torch.zeros(2, 2), torch.tensor([1.0, 2.0]), torch.tensor([3.0, 4.0]))
+    tensor([[3., 4.],
+            [6., 8.]])
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.addr.html
     """

@@ -35,6 +35,14 @@ if TYPE_CHECKING:
 def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     """(\\*, C r r, H, W) rearranged to (\\*, C, H r, W r), with r = ``upscale_factor``.
 
+    Raises ``RuntimeError`` for channels that the square of the factor does not divide.
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.pixel_shuffle(torch.tensor([[[1.0]], [[2.0]], [[3.0]], [[4.0]]]), 2)
+    tensor([[[1., 2.],
+             [3., 4.]]])
+
     Source: Shi et al., Real-Time Single Image and Video Super-Resolution Using an Efficient Sub-Pixel CNN (2016)
     """
     if input.dim() < 3:
@@ -67,7 +75,17 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     ],
 )
 def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
-    """(\\*, C, H r, W r) rearranged to (\\*, C r r, H, W), with r = ``downscale_factor``: undoes :func:`pixel_shuffle`."""
+    """(\\*, C, H r, W r) rearranged to (\\*, C r r, H, W), with r = ``downscale_factor``: undoes :func:`pixel_shuffle`.
+
+    Raises ``RuntimeError`` for heights and widths that the factor does not divide.
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.pixel_unshuffle(torch.tensor([[[1.0, 2.0], [3.0, 4.0]]]), 2).flatten()
+    tensor([1., 2., 3., 4.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.pixel_unshuffle.html
+    """
     if input.dim() < 3:
         raise RuntimeError(
             f"pixel_unshuffle expects input to have at least 3 dimensions, but got input with {input.dim()} dimension(s)"
@@ -100,6 +118,13 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
 )
 def channel_shuffle(input: Tensor, groups: int) -> Tensor:
     """The channels of an input (N, C, ...), seen as (groups, C / groups), transposed.
+
+    Raises ``RuntimeError`` for channels that ``groups`` does not divide.
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.channel_shuffle(torch.arange(4.0).reshape(1, 4, 1, 1), 2).flatten()
+    tensor([0., 2., 1., 3.])
 
     Source: Zhang et al., ShuffleNet (2017)
     """
@@ -151,6 +176,19 @@ def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool | None =
 
     ``theta`` (N, 2, 3) and ``size`` (N, C, H, W) make a grid (N, H, W, 2); (N, 3, 4) and (N, C, D, H, W) one
     (N, D, H, W, 3). ``align_corners`` as for :func:`grid_sample`.
+
+    Raises ``ValueError`` for a ``theta`` that does not fit ``size``, ``NotImplementedError`` for sizes of other than
+    4 or 5 dims.
+
+    >>> import flambeau as torch
+    >>> from flambeau.nn import functional as F
+    >>> F.affine_grid(torch.tensor([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]]), (1, 1, 2, 2), align_corners=True)
+    tensor([[[[-1., -1.],
+              [ 1., -1.]],
+    <BLANKLINE>
+             [[-1.,  1.],
+              [ 1.,  1.]]]])
+
     Source: Jaderberg et al., Spatial Transformer Networks (2015)
     """
     size = tuple(size)
