@@ -214,3 +214,14 @@ def test_what_cannot_be_written_says_why():
         torch.jit.script(Opens()).save(io.BytesIO())
     with pytest.raises(AttributeError, match=r"use torch\.jit\.trace or torch\.jit\.script"):
         torch.jit.save(nn.Linear(1, 1), io.BytesIO())
+
+
+def test_switches_of_the_executor_are_kept():
+    C = torch._C
+    assert [C._jit_set_profiling_executor(False), C._jit_set_profiling_executor(True)] == [True, False]
+    assert C._jit_set_texpr_fuser_enabled(False) is None and C._jit_texpr_fuser_enabled() is False
+    C._jit_set_texpr_fuser_enabled(True)
+    before = torch.jit.set_fusion_strategy([("STATIC", 1)])
+    assert torch.jit.set_fusion_strategy(before) == [("STATIC", 1)]
+    with pytest.raises(AttributeError):
+        _ = C._jit_no_such_switch

@@ -103,7 +103,7 @@ def test_what_has_no_meaning_here_is_refused():
         lambda: torch.ops.refusing.f.default.py_impl(torch.Tensor),
         lambda: library.Library("refusing", "FRAGMENT").fallback(print, "CPU"),
         lambda: library.Library("aten", "IMPL").impl("add.Tensor", print, "CPU"),
-        lambda: library.triton_op("refusing::t", print, mutates_args=()),
+        lambda: library.wrap_triton(print),
         lambda: torch.ops.load_all_libraries(),
     ):
         with pytest.raises(NotImplementedError):
@@ -177,3 +177,15 @@ def test_an_operator_that_only_writes_needs_no_fake():
     torch.library.opcheck(sine_into, (torch.randn(3), torch.empty(3)))
     with torch.device("meta"):
         assert sine_into(torch.empty(3), torch.empty(3)) is None
+
+
+def test_triton_op_runs_where_it_calls_no_kernel_of_triton():
+    @torch.library.triton_op("tests::triton_twice", mutates_args={})
+    def twice(x: torch.Tensor) -> torch.Tensor:
+        return x * 2 if x.is_cpu or x.is_meta else torch.library.wrap_triton(None)[(1,)](x)
+
+    twice.register_autograd(lambda ctx, grad: grad * 2)
+    x = torch.ones(3, requires_grad=True)
+    twice(x).sum().backward()
+    assert x.grad.tolist() == [2.0] * 3
+    assert torch.ops.tests.triton_twice(torch.ones(4, device="meta")).shape == (4,)

@@ -91,6 +91,11 @@ _ELSEWHERE = {
 def __getattr__(name: str) -> Any:
     if name in ("_nn", "_functorch"):
         return importlib.import_module(f"flambeau._C.{name}")
+    if name.startswith("_jit_") or name.endswith("_graph_executor_optimize"):
+        from flambeau._C.executor import functions
+
+        if name in functions:
+            return functions[name]
     if name not in _ELSEWHERE:
         raise AttributeError(f"module 'torch._C' has no attribute '{name}'", name=name)
     module, _, own = _ELSEWHERE[name].partition(":")

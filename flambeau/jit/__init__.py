@@ -333,8 +333,10 @@ def onednn_fusion_enabled() -> bool:
 
 
 def set_fusion_strategy(strategy: Any) -> list:
-    """Returns the strategy before, which is empty: plans are fused as all programs are."""
-    return []
+    """Sets and returns what PyTorch's executor would specialise; here plans are fused as all programs are."""
+    from flambeau._C.executor import functions
+
+    return functions["_jit_set_fusion_strategy"](strategy)
 
 
 def run_frozen_optimizations(mod: Any, optimize_numerics: bool = True, preserved_methods: Any = None) -> None:

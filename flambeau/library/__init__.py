@@ -397,12 +397,30 @@ def get_ctx() -> Any:
 
 
 def triton_op(name: str, fn: Callable | None = None, /, *, mutates_args: Any, schema: str | None = None) -> Any:
-    """Refused: Triton's kernels are for GPUs."""
-    raise NotImplementedError("torch.library.triton_op: Triton needs a GPU; use torch.library.custom_op")
+    """An operator as :func:`custom_op` makes it, of a function that consists of PyTorch's operators and Triton's kernels.
+
+    So its shapes are found by the function itself. On a CPU it runs where it calls no Triton kernel.
+
+    >>> import flambeau as torch
+    >>> @torch.library.triton_op("docs::plus_one", mutates_args={})
+    ... def plus_one(x: torch.Tensor) -> torch.Tensor:
+    ...     return x + 1 if x.is_cpu or x.is_meta else torch.library.wrap_triton(kernel)[(1,)](x)
+    >>> torch.ops.docs.plus_one(torch.zeros(2))
+    tensor([1., 1.])
+
+    Source: https://docs.pytorch.org/docs/stable/library.html#torch.library.triton_op
+    """
+
+    def make(function: Callable) -> CustomOpDef:
+        made = custom_op(name, function, mutates_args=mutates_args, schema=schema)
+        made.register_fake(function)
+        return made
+
+    return make if fn is None else make(fn)
 
 
 def wrap_triton(triton_kernel: Callable, /) -> Callable:
     """Refused: Triton's kernels are for GPUs."""
-    raise NotImplementedError("torch.library.wrap_triton: Triton needs a GPU; use torch.library.custom_op")
+    raise NotImplementedError("torch.library.wrap_triton: Triton's kernels are for GPUs; give the function a way without them for tensors on the CPU")
 
 

@@ -32,7 +32,9 @@ def sizes_of(size: tuple, name: str) -> tuple[int, ...]:
     try:
         shape = tuple([n if n.__class__ is int else n.__index__() for n in size])
     except (AttributeError, TypeError):
-        found = next(n for n in size if not hasattr(n, "__index__"))
+        if len(size) == 1 and isinstance(size[0], dispatch.Tensor):
+            raise TypeError(f"{name}(): argument 'size' (position 1) must be tuple of ints, not Tensor") from None
+        found = next((n for n in size if not hasattr(n, "__index__")), size[0])
         raise TypeError(
             f"{name}(): argument 'size' must be tuple of ints, but found element of type {type(found).__name__}"
         ) from None

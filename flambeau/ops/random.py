@@ -206,6 +206,8 @@ def normal(
     Source: https://docs.pytorch.org/docs/stable/generated/torch.normal.html
     """
     g = _source(generator, "normal")
+    if size is not None:  # of one distribution, so tensors with one element are numbers
+        mean, std = [x.item() if isinstance(x, dispatch.Tensor) and x.ndim == 0 and not x.requires_grad else x for x in (mean, std)]
     tensors = [t for t in (mean, std) if isinstance(t, dispatch.Tensor)]
     if bool(tensors) == (size is not None):
         raise TypeError(

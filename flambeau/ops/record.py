@@ -28,6 +28,7 @@ from flambeau.core.errors import explain_arguments, out_of_memory
 from flambeau.core.results import return_type
 from flambeau.dispatch import grad_mode
 from flambeau.ops.autocasting import POLICIES
+from flambeau.ops.numbers import as_numbers, number_places
 from flambeau.ops.spelling import in_other_words
 from flambeau.ops.wrong_tensors import wrong_tensor
 
@@ -72,7 +73,7 @@ class Op:
 
     __slots__ = (
         "aliases", "always_laid_out", "backward_name", "by_layout", "closed", "check", "checked", "eager", "errors", "expand", "fits", "form", "function", "grads", "inplace",
-        "kernel", "layout", "listed", "lower", "method", "name", "node_type", "nondifferentiable", "numbers", "only", "out", "outputs", "overload", "patience", "recipes",
+        "kernel", "layout", "listed", "lower", "method", "name", "node_type", "nondifferentiable", "number_places", "numbers", "only", "out", "outputs", "overload", "patience", "recipes",
         "reduces", "result", "rules", "samples", "seen", "short_name", "static", "sure", "tensors", "tuple_type",
         "verified", "verify", "wraps",
     )  # fmt: skip
@@ -147,6 +148,8 @@ class Op:
         # Arguments that are numbers for the kernel: recipes (see tensor/recipes.py) do not depend on their values.
         runs = form != "composite" and not static
         self.numbers = frozenset(x for i, n in enumerate(names) if n in self.tensors and runs for x in (i, n))
+        # Arguments for which a tensor stands for its number; what one is called, and where it stands.
+        self.number_places = number_places(check, self.tensors)
         # How many leading arguments a recipe may know by their layouts alone, or as numbers whose values do not matter.
         self.by_layout = next((n for n in (3, 2) if len(names) >= n and set(names[:n]) <= set(self.tensors)), 1 if names else 0)
         # Which argument is a list of tensors; ``None``: there is none.
@@ -170,6 +173,12 @@ class Op:
             if full in registry:
                 raise ValueError(f"two records for the op {full}")
             registry[full] = self
+
+    def run_check(self, args: tuple, kwargs: dict) -> Any:
+        """What ``check`` makes of a call, with numbers for tensors that stand where it takes numbers."""
+        if self.number_places:
+            args, kwargs = as_numbers(self.short_name, self.number_places, args, kwargs)
+        return self.check(*args, **kwargs)
 
     def named_tuple(self) -> type:
         """The class of named tuples that an op with several results returns."""

@@ -45,7 +45,7 @@ def compose(op: Op, args: tuple, kwargs: dict):
         if again and not config.eager and dispatch.autocast.cast is None:
             return _learn(op, key, args, kwargs)  # type: ignore[arg-type]
     if key is None and any([x.__class__ not in plain for x in args if isinstance(x, Tensor)]):
-        return op.check(*args, **kwargs)
+        return op.run_check(args, kwargs)
     if key is None and MetaStorage.some and on_meta(*args, *kwargs.values()) is not None:
         return in_full(op, args, kwargs)
     if key is None or follow is _never:
@@ -53,7 +53,7 @@ def compose(op: Op, args: tuple, kwargs: dict):
     elif follow is None and _has_room(op):
         op.recipes[key] = _seen
         comes_again(op, key)
-    return op.check(*args, **kwargs)
+    return op.run_check(args, kwargs)
 
 
 def _seen(args: tuple) -> None:
@@ -71,9 +71,9 @@ def _never(args: tuple) -> None:
 def in_full(op: Op, args: tuple, kwargs: dict):
     """The result of a composite by running it as it is written."""
     if MetaStorage.some and on_meta(*args, *kwargs.values()) is not None:
-        result = run_inside(op.check, args, kwargs)
+        result = run_inside(op.run_check, (args, kwargs), {})
     else:
-        result = op.check(*args, **kwargs)
+        result = op.run_check(args, kwargs)
     return result if op.layout is None else laid_out(op, (*args, *kwargs.values()), result)
 
 
@@ -84,7 +84,7 @@ def _learn(op: Op, key: tuple, args: tuple, kwargs: dict):
     """Runs a composite, and remembers what it calls."""
     watch = dispatch.watch = Watch(given(op, args, kwargs))
     try:
-        result = op.check(*args, **kwargs)
+        result = op.run_check(args, kwargs)
     finally:
         if dispatch.watch is watch:
             dispatch.watch = None

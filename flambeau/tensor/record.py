@@ -43,7 +43,7 @@ _OPERANDS = frozenset([Tensor, int, float, bool, complex])  # the commonest clas
 def record(op, args: tuple, kwargs: dict):
     """Records a primitive: ``op.check`` gives shape, dtype, inputs and settings."""
     looked_before, warned = looks.count, errors.warned
-    shape, dtype, inputs, attrs = op.check(*args, **kwargs)
+    shape, dtype, inputs, attrs = op.run_check(args, kwargs)
     if MetaStorage.some and (like := on_meta(*args, *kwargs.values(), *inputs)) is not None:
         return meta.record(op, shape, dtype, inputs, attrs, like)
     looked = looks.count != looked_before or errors.warned != warned  # neither is part of a recipe
@@ -182,7 +182,7 @@ def record_pointwise(op, args: tuple, kwargs: dict) -> Tensor:
     if op.only or not _OPERANDS.issuperset(map(type, args)):
         _refuse_operands(op, args, kwargs)
     looked_before = looks.count
-    inputs, attrs = op.check(*args, **kwargs)
+    inputs, attrs = op.run_check(args, kwargs)
     looked = looks.count != looked_before
     result = elementwise(op, inputs, attrs)
     if not looked:
@@ -424,7 +424,7 @@ def cast_node(node: Node, dtype: dtypes.dtype) -> Node:
 def view(op, args: tuple, kwargs: dict):
     """A view, or a tuple of views, of the first argument: shares its storage and remembers its base."""
     looked_before = looks.count
-    geometry = op.check(*args, **kwargs)
+    geometry = op.run_check(args, kwargs)
     looked = looks.count != looked_before
     input = args[0] if args else kwargs[op.tensors[0]]
     kind: list = []
