@@ -31,7 +31,7 @@ LACKS = {
 }
 COUNTS = {
     ("ops", "docstring"): 0, ("ops", "example"): 33, ("ops", "source"): 32, ("ops", "errors"): 5,
-    ("classes", "docstring"): 0, ("classes", "example"): 158, ("classes", "source"): 64, ("classes", "errors"): 64,
+    ("classes", "docstring"): 0, ("classes", "example"): 70, ("classes", "source"): 58, ("classes", "errors"): 37,
 }  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 The numbers are drawn from the default generator (or the one given) in PyTorch's order, so the
 same seed gives PyTorch's weights. Nothing here is recorded for gradients.
 
-See https://pytorch.org/docs/stable/nn.init.html
+Source: https://docs.pytorch.org/docs/stable/nn.init.html
 """
 
 from __future__ import annotations

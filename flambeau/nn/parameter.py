@@ -33,12 +33,14 @@ class Parameter(Tensor, metaclass=_ParameterMeta):
         data: the tensor to wrap (an empty one when left out).
         requires_grad: whether gradients are accumulated in ``.grad``.
 
+    Raises ``RuntimeError`` for integers that should require gradients.
+
     >>> import flambeau as torch
     >>> torch.nn.Parameter(torch.ones(2))
     Parameter containing:
     tensor([1., 1.], requires_grad=True)
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.parameter.Parameter.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.parameter.Parameter.html
     """
 
     __torch_function__ = disabled_torch_function
@@ -100,7 +102,7 @@ class Buffer(Tensor, metaclass=_BufferMeta):
     >>> [name for name, _ in m.named_buffers()], list(m.state_dict())
     (['mask'], [])
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.parameter.Buffer.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.parameter.Buffer.html
     """
 
     __torch_function__ = disabled_torch_function
@@ -205,7 +207,15 @@ for _name in ("half", "bfloat16", "float", "double", "char", "short", "int", "lo
 class UninitializedParameter(UninitializedTensorMixin, Parameter):
     """A Parameter of a lazy module before its first call.
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.parameter.UninitializedParameter.html
+    >>> import flambeau as torch
+    >>> layer = torch.nn.LazyLinear(2)
+    >>> layer.weight
+    <UninitializedParameter>
+    >>> _ = layer(torch.ones(1, 3))
+    >>> layer.weight.shape
+    torch.Size([2, 3])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.parameter.UninitializedParameter.html
     """
 
     cls_to_become = Parameter
@@ -217,7 +227,11 @@ class UninitializedParameter(UninitializedTensorMixin, Parameter):
 class UninitializedBuffer(UninitializedTensorMixin):
     """A buffer of a lazy module before its first call.
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.parameter.UninitializedBuffer.html
+    >>> import flambeau as torch
+    >>> torch.nn.LazyBatchNorm1d().running_mean
+    <UninitializedBuffer>
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.parameter.UninitializedBuffer.html
     """
 
     cls_to_become = Tensor

@@ -63,7 +63,7 @@ class Sigmoid(Module):
     >>> torch.nn.Sigmoid()(torch.tensor([0.0]))
     tensor([0.5000])
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.Sigmoid.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Sigmoid.html
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -73,7 +73,11 @@ class Sigmoid(Module):
 class Tanh(Module):
     """tanh(x).
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.Tanh.html
+    >>> import flambeau as torch
+    >>> torch.nn.Tanh()(torch.tensor([0.0, 1.0, 20.0]))
+    tensor([0.0000, 0.7616, 1.0000])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Tanh.html
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -87,7 +91,7 @@ class SiLU(_InplaceActivation):
     >>> torch.nn.SiLU()(torch.tensor([0.0, 1.0]))
     tensor([0.0000, 0.7311])
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.SiLU.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.SiLU.html
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -97,8 +101,12 @@ class SiLU(_InplaceActivation):
 class Mish(_InplaceActivation):
     """x tanh(softplus(x)).
 
+    >>> import flambeau as torch
+    >>> torch.nn.Mish()(torch.tensor([-1.0, 0.0, 1.0]))
+    tensor([-0.3034,  0.0000,  0.8651])
+
     Misra (2019), Mish: a self regularized non-monotonic neural activation function.
-    See https://pytorch.org/docs/stable/generated/torch.nn.Mish.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Mish.html
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -108,8 +116,12 @@ class Mish(_InplaceActivation):
 class ELU(Module):
     """x where x > 0, else alpha (exp(x) - 1).
 
+    >>> import flambeau as torch
+    >>> torch.nn.ELU()(torch.tensor([-1.0, 2.0]))
+    tensor([-0.6321,  2.0000])
+
     Clevert et al. (2015), Fast and accurate deep network learning by exponential linear units.
-    See https://pytorch.org/docs/stable/generated/torch.nn.ELU.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.ELU.html
     """
 
     __constants__ = ["alpha", "inplace"]
@@ -129,8 +141,12 @@ class ELU(Module):
 class CELU(Module):
     """max(0, x) + min(0, alpha (exp(x / alpha) - 1)).
 
+    >>> import flambeau as torch
+    >>> torch.nn.CELU(alpha=2.0)(torch.tensor([-1.0, 2.0]))
+    tensor([-0.7869,  2.0000])
+
     Barron (2017), Continuously differentiable exponential linear units.
-    See https://pytorch.org/docs/stable/generated/torch.nn.CELU.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.CELU.html
     """
 
     __constants__ = ["alpha", "inplace"]
@@ -150,8 +166,12 @@ class CELU(Module):
 class SELU(_InplaceActivation):
     """scale (max(0, x) + min(0, alpha (exp(x) - 1))) with the constants that keep mean 0, variance 1.
 
+    >>> import flambeau as torch
+    >>> torch.nn.SELU()(torch.tensor([-1.0, 1.0]))
+    tensor([-1.1113,  1.0507])
+
     Klambauer et al. (2017), Self-normalizing neural networks.
-    See https://pytorch.org/docs/stable/generated/torch.nn.SELU.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.SELU.html
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -166,7 +186,7 @@ class GLU(Module):
     torch.Size([4, 1])
 
     Dauphin et al. (2016), Language modeling with gated convolutional networks.
-    See https://pytorch.org/docs/stable/generated/torch.nn.GLU.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.GLU.html
     """
 
     __constants__ = ["dim"]
@@ -192,7 +212,7 @@ class GELU(Module):
     tensor([0.0000, 0.8413])
 
     Hendrycks and Gimpel (2016), Gaussian error linear units.
-    See https://pytorch.org/docs/stable/generated/torch.nn.GELU.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.GELU.html
     """
 
     __constants__ = ["approximate"]
@@ -211,7 +231,11 @@ class GELU(Module):
 class LogSigmoid(Module):
     """log(1 / (1 + exp(-x))).
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.LogSigmoid.html
+    >>> import flambeau as torch
+    >>> torch.nn.LogSigmoid()(torch.tensor([0.0, -1000.0]))
+    tensor([-6.9315e-01, -1.0000e+03])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.LogSigmoid.html
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -221,7 +245,11 @@ class LogSigmoid(Module):
 class Softplus(Module):
     """log(1 + exp(beta x)) / beta, and x itself where beta x > threshold.
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.Softplus.html
+    >>> import flambeau as torch
+    >>> torch.nn.Softplus()(torch.tensor([-1.0, 0.0, 30.0]))
+    tensor([ 0.3133,  0.6931, 30.0000])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Softplus.html
     """
 
     __constants__ = ["beta", "threshold"]
@@ -241,7 +269,11 @@ class Softplus(Module):
 class Softsign(Module):
     """x / (1 + |x|).
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.Softsign.html
+    >>> import flambeau as torch
+    >>> torch.nn.Softsign()(torch.tensor([-1.0, 3.0]))
+    tensor([-0.5000,  0.7500])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Softsign.html
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -251,7 +283,11 @@ class Softsign(Module):
 class Tanhshrink(Module):
     """x - tanh(x).
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.Tanhshrink.html
+    >>> import flambeau as torch
+    >>> torch.nn.Tanhshrink()(torch.tensor([0.0, 2.0]))
+    tensor([0.0000, 1.0360])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Tanhshrink.html
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -274,7 +310,11 @@ class _AlongDim(Module):
 class Softmin(_AlongDim):
     """exp(-x_i) / sum_j exp(-x_j) along ``dim``.
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.Softmin.html
+    >>> import flambeau as torch
+    >>> torch.nn.Softmin(dim=0)(torch.tensor([0.0, 100.0]))
+    tensor([1.0000e+00, 3.7835e-44])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Softmin.html
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -288,7 +328,7 @@ class Softmax(_AlongDim):
     >>> torch.nn.Softmax(dim=0)(torch.tensor([0.0, 0.0]))
     tensor([0.5000, 0.5000])
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.Softmax.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Softmax.html
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -298,7 +338,13 @@ class Softmax(_AlongDim):
 class Softmax2d(Module):
     """Softmax over the channels of (N, C, H, W) or (C, H, W).
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.Softmax2d.html
+    Raises ``ValueError`` for other than 3 or 4 dims.
+
+    >>> import flambeau as torch
+    >>> torch.nn.Softmax2d()(torch.zeros(1, 2, 1, 1)).flatten()
+    tensor([0.5000, 0.5000])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Softmax2d.html
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -310,7 +356,11 @@ class Softmax2d(Module):
 class LogSoftmax(_AlongDim):
     """log(exp(x_i) / sum_j exp(x_j)) along ``dim``.
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.LogSoftmax.html
+    >>> import flambeau as torch
+    >>> torch.nn.LogSoftmax(dim=0)(torch.tensor([0.0, 1000.0]))
+    tensor([-1000.,     0.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.LogSoftmax.html
     """
 
     def forward(self, input: Tensor) -> Tensor:

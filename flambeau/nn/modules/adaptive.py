@@ -27,13 +27,16 @@ class AdaptiveLogSoftmaxWithLoss(Module):
     Called with input (N, in_features) and target (N); returns a named tuple of ``output`` (the
     log-probability of each target) and ``loss`` (their negative mean).
 
+    Raises ``ValueError`` for cutoffs that do not ascend below ``n_classes``, ``RuntimeError`` for targets that do not
+    fit.
+
     >>> import flambeau as torch
     >>> m = torch.nn.AdaptiveLogSoftmaxWithLoss(16, 20, cutoffs=[5, 10])
     >>> m.log_prob(torch.ones(3, 16)).shape
     torch.Size([3, 20])
 
     Grave et al. (2017), Efficient softmax approximation for GPUs.
-    See https://pytorch.org/docs/stable/generated/torch.nn.AdaptiveLogSoftmaxWithLoss.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.AdaptiveLogSoftmaxWithLoss.html
     """
 
     def __init__(

@@ -32,6 +32,8 @@ class MultiheadAttention(Module):
 
     Returns the output and the attention weights (None when not ``need_weights``).
 
+    Raises ``AssertionError`` for an ``embed_dim`` that ``num_heads`` does not divide and for shapes that do not fit.
+
     >>> import flambeau as torch
     >>> attention = torch.nn.MultiheadAttention(embed_dim=4, num_heads=2, batch_first=True)
     >>> x = torch.ones(3, 5, 4)
@@ -40,7 +42,7 @@ class MultiheadAttention(Module):
     (torch.Size([3, 5, 4]), torch.Size([3, 5, 5]))
 
     Vaswani et al. (2017), Attention is all you need.
-    See https://pytorch.org/docs/stable/generated/torch.nn.MultiheadAttention.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.MultiheadAttention.html
     """
 
     __constants__ = ["batch_first"]

@@ -134,13 +134,15 @@ class BatchNorm1d(_BatchNorm):
         affine: whether there are a weight and a bias.
         track_running_stats: False to use the batch's statistics in evaluation too.
 
+    Raises ``ValueError`` for other than 2 or 3 dims, and in training for one value a channel.
+
     >>> import flambeau as torch
     >>> torch.nn.BatchNorm1d(2)(torch.tensor([[1.0, 2.0], [3.0, 6.0]]))
     tensor([[-1.0000, -1.0000],
             [ 1.0000,  1.0000]], grad_fn=<NativeBatchNormBackward0>)
 
     Ioffe and Szegedy (2015), Batch normalization.
-    See https://pytorch.org/docs/stable/generated/torch.nn.BatchNorm1d.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.BatchNorm1d.html
     """
 
     def _check_input_dim(self, input: Tensor) -> None:
@@ -151,11 +153,13 @@ class BatchNorm1d(_BatchNorm):
 class BatchNorm2d(_BatchNorm):
     """As ``BatchNorm1d`` on (N, C, H, W).
 
+    Raises ``ValueError`` for other than 4 dims, and in training for one value a channel.
+
     >>> import flambeau as torch
     >>> torch.nn.BatchNorm2d(3)(torch.ones(2, 3, 4, 4)).shape
     torch.Size([2, 3, 4, 4])
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.BatchNorm2d.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.BatchNorm2d.html
     """
 
     def _check_input_dim(self, input: Tensor) -> None:
@@ -166,7 +170,13 @@ class BatchNorm2d(_BatchNorm):
 class BatchNorm3d(_BatchNorm):
     """As ``BatchNorm1d`` on (N, C, D, H, W).
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.BatchNorm3d.html
+    Raises ``ValueError`` for other than 5 dims, and in training for one value a channel.
+
+    >>> import flambeau as torch
+    >>> torch.nn.BatchNorm3d(3)(torch.ones(2, 3, 4, 4, 4)).shape
+    torch.Size([2, 3, 4, 4, 4])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.BatchNorm3d.html
     """
 
     def _check_input_dim(self, input: Tensor) -> None:

@@ -17,7 +17,7 @@ class ChannelShuffle(Module):
     tensor([0., 2., 1., 3.])
 
     Zhang et al. (2018), ShuffleNet.
-    See https://pytorch.org/docs/stable/generated/torch.nn.ChannelShuffle.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.ChannelShuffle.html
     """
 
     __constants__ = ["groups"]

@@ -18,7 +18,10 @@ __all__ = ["Container", "ModuleDict", "ModuleList", "ParameterDict", "ParameterL
 
 
 class Container(Module):
-    """The modules that it is given by name. Deprecated: :class:`nn.Module` does all that it does."""
+    """The modules that it is given by name. Deprecated: :class:`nn.Module` does all that it does.
+
+    Source: PyTorch's ``torch.nn.Container``, which is deprecated.
+    """
 
     def __init__(self, **kwargs: Any) -> None:
         warnings.warn(
@@ -89,6 +92,8 @@ class Sequential(_Numbered):
     Takes the modules in their order, or one OrderedDict of names and modules. Slices, ``+``, ``*``,
     ``append``, ``extend``, ``insert`` and ``pop`` work as on a list.
 
+    Raises ``TypeError`` for what is no module, ``ValueError`` where ``+`` joins it with what is no Sequential.
+
     >>> import flambeau as torch
     >>> net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
     >>> net(torch.ones(3, 4)).shape
@@ -99,7 +104,7 @@ class Sequential(_Numbered):
       (1): ReLU()
     )
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.Sequential.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Sequential.html
     """
 
     def __init__(self, *args: Module | OrderedDict[str, Module]) -> None:
@@ -167,6 +172,8 @@ class Sequential(_Numbered):
 class ModuleList(_Numbered):
     """A list of modules whose parameters count; it has no forward of its own.
 
+    Raises ``TypeError`` for what is no module.
+
     >>> import flambeau as torch
     >>> layers = torch.nn.ModuleList([torch.nn.Linear(2, 2) for _ in range(3)])
     >>> layers
@@ -176,7 +183,7 @@ class ModuleList(_Numbered):
     >>> len(list(layers.parameters()))
     6
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.ModuleList.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.ModuleList.html
     """
 
     def __init__(self, modules: Iterable[Module] | None = None) -> None:
@@ -238,7 +245,7 @@ class ModuleDict(Module):
     >>> acts["relu"](torch.tensor([-1.0, 1.0]))
     tensor([0., 1.])
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.ModuleDict.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.ModuleDict.html
     """
 
     def __init__(self, modules: Mapping[str, Module] | None = None) -> None:
@@ -328,6 +335,8 @@ def _describe(value: Any, kind: str) -> str:
 class ParameterList(Module):
     """A list of parameters; plain tensors put into it become parameters.
 
+    Raises ``TypeError`` for what is not iterable, ``RuntimeError`` when it is called.
+
     >>> import flambeau as torch
     >>> params = torch.nn.ParameterList([torch.ones(2), torch.zeros(3, 1)])
     >>> params
@@ -336,7 +345,7 @@ class ParameterList(Module):
         (1): Parameter containing: [torch.float32 of size 3x1]
     )
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.ParameterList.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.ParameterList.html
     """
 
     def __init__(self, values: Iterable[Any] | None = None) -> None:
@@ -388,12 +397,14 @@ class ParameterList(Module):
 class ParameterDict(Module):
     """A dict of parameters; plain tensors put into it become parameters.
 
+    Raises ``TypeError`` for what is neither a mapping nor pairs, ``RuntimeError`` when it is called.
+
     >>> import flambeau as torch
     >>> params = torch.nn.ParameterDict({"scale": torch.ones(2)})
     >>> params["scale"].requires_grad
     True
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.ParameterDict.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.ParameterDict.html
     """
 
     def __init__(self, parameters: Any = None) -> None:

@@ -201,7 +201,7 @@ class Conv1d(_Convolution):
     >>> torch.nn.Conv1d(16, 33, 3, stride=2)(torch.ones(20, 16, 50)).shape
     torch.Size([20, 33, 24])
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.Conv1d.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Conv1d.html
     """
 
     _dimensions = 1
@@ -218,7 +218,7 @@ class Conv2d(_Convolution):
     >>> torch.nn.Conv2d(3, 8, 3, padding="same")(torch.ones(1, 3, 28, 28)).shape
     torch.Size([1, 8, 28, 28])
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.Conv2d.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Conv2d.html
     """
 
     _dimensions = 2
@@ -235,7 +235,7 @@ class Conv3d(_Convolution):
     >>> torch.nn.Conv3d(2, 4, 3)(torch.ones(1, 2, 5, 6, 7)).shape
     torch.Size([1, 4, 3, 4, 5])
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.Conv3d.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Conv3d.html
     """
 
     _dimensions = 3
@@ -332,7 +332,7 @@ class ConvTranspose1d(_ConvTransposeNd):
     >>> torch.nn.ConvTranspose1d(4, 2, 3, stride=2)(torch.ones(1, 4, 5)).shape
     torch.Size([1, 2, 11])
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.ConvTranspose1d.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.ConvTranspose1d.html
     """
 
     _dimensions = 1
@@ -349,7 +349,7 @@ class ConvTranspose2d(_ConvTransposeNd):
     >>> up(torch.ones(1, 4, 5, 5), output_size=(10, 10)).shape
     torch.Size([1, 2, 10, 10])
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.ConvTranspose2d.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.ConvTranspose2d.html
     """
 
     _dimensions = 2
@@ -365,7 +365,7 @@ class ConvTranspose3d(_ConvTransposeNd):
     >>> torch.nn.ConvTranspose3d(2, 1, 2)(torch.ones(1, 2, 3, 3, 3)).shape
     torch.Size([1, 1, 4, 4, 4])
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.ConvTranspose3d.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.ConvTranspose3d.html
     """
 
     _dimensions = 3

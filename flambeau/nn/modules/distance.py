@@ -16,7 +16,7 @@ class PairwiseDistance(Module):
     >>> torch.nn.PairwiseDistance()(torch.zeros(1, 2), torch.tensor([[3.0, 4.0]]))
     tensor([5.0000])
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.PairwiseDistance.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.PairwiseDistance.html
     """
 
     __constants__ = ["norm", "eps", "keepdim"]
@@ -38,7 +38,7 @@ class CosineSimilarity(Module):
     >>> torch.nn.CosineSimilarity(dim=0)(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 2.0]))
     tensor(0.)
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.CosineSimilarity.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.CosineSimilarity.html
     """
 
     __constants__ = ["dim", "eps"]

@@ -33,7 +33,7 @@ class Dropout(_DropoutNd):
     tensor([1., 1.])
 
     Hinton et al. (2012), Improving neural networks by preventing co-adaptation of feature detectors.
-    See https://pytorch.org/docs/stable/generated/torch.nn.Dropout.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Dropout.html
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -43,7 +43,15 @@ class Dropout(_DropoutNd):
 class Dropout1d(_DropoutNd):
     """Dropout of whole channels of (N, C, L) or (C, L).
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.Dropout1d.html
+    >>> import flambeau as torch
+    >>> _ = torch.manual_seed(0)
+    >>> torch.nn.Dropout1d()(torch.ones(4, 2))
+    tensor([[0., 0.],
+            [0., 0.],
+            [2., 2.],
+            [0., 0.]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Dropout1d.html
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -53,7 +61,12 @@ class Dropout1d(_DropoutNd):
 class Dropout2d(_DropoutNd):
     """Dropout of whole channels of (N, C, H, W) or (N, C, L).
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.Dropout2d.html
+    >>> import flambeau as torch
+    >>> _ = torch.manual_seed(0)
+    >>> torch.nn.Dropout2d()(torch.ones(1, 4, 1, 2)).flatten()
+    tensor([0., 0., 0., 0., 2., 2., 0., 0.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Dropout2d.html
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -63,7 +76,12 @@ class Dropout2d(_DropoutNd):
 class Dropout3d(_DropoutNd):
     """Dropout of whole channels of (N, C, D, H, W) or (C, D, H, W).
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.Dropout3d.html
+    >>> import flambeau as torch
+    >>> layer = torch.nn.Dropout3d().eval()  # in evaluation nothing is dropped
+    >>> layer(torch.ones(4, 1, 1, 2)).flatten()
+    tensor([1., 1., 1., 1., 1., 1., 1., 1.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Dropout3d.html
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -73,8 +91,13 @@ class Dropout3d(_DropoutNd):
 class AlphaDropout(_DropoutNd):
     """Dropout that keeps mean and variance when it stands with SELU.
 
+    >>> import flambeau as torch
+    >>> _ = torch.manual_seed(0)
+    >>> torch.nn.AlphaDropout()(torch.zeros(4))
+    tensor([-0.7792, -0.7792,  0.7792, -0.7792])
+
     Klambauer et al. (2017), Self-normalizing neural networks.
-    See https://pytorch.org/docs/stable/generated/torch.nn.AlphaDropout.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.AlphaDropout.html
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -84,7 +107,13 @@ class AlphaDropout(_DropoutNd):
 class FeatureAlphaDropout(_DropoutNd):
     """AlphaDropout of whole channels.
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.FeatureAlphaDropout.html
+    >>> import flambeau as torch
+    >>> layer = torch.nn.FeatureAlphaDropout().eval()  # in evaluation nothing is dropped
+    >>> layer(torch.ones(2, 2))
+    tensor([[1., 1.],
+            [1., 1.]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.FeatureAlphaDropout.html
     """
 
     def forward(self, input: Tensor) -> Tensor:

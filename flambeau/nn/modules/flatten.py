@@ -17,7 +17,7 @@ class Flatten(Module):
     >>> torch.nn.Flatten()(torch.ones(32, 1, 5, 5)).shape
     torch.Size([32, 25])
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.Flatten.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Flatten.html
     """
 
     __constants__ = ["start_dim", "end_dim"]
@@ -37,11 +37,13 @@ class Flatten(Module):
 class Unflatten(Module):
     """Splits the dimension ``dim`` into ``unflattened_size``, of which one may be -1.
 
+    Raises ``TypeError`` for sizes that are no ints.
+
     >>> import flambeau as torch
     >>> torch.nn.Unflatten(1, (2, 5, 5))(torch.ones(2, 50)).shape
     torch.Size([2, 2, 5, 5])
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.Unflatten.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Unflatten.html
     """
 
     __constants__ = ["dim", "unflattened_size"]

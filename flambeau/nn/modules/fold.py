@@ -18,7 +18,7 @@ class Unfold(Module):
     >>> torch.nn.Unfold(kernel_size=(2, 3))(torch.ones(2, 5, 3, 4)).shape
     torch.Size([2, 30, 4])
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.Unfold.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Unfold.html
     """
 
     __constants__ = ["kernel_size", "dilation", "padding", "stride"]
@@ -50,7 +50,7 @@ class Fold(Module):
     >>> torch.nn.Fold(output_size=(4, 5), kernel_size=2)(torch.ones(1, 12, 12)).shape
     torch.Size([1, 3, 4, 5])
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.Fold.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Fold.html
     """
 
     __constants__ = ["output_size", "kernel_size", "dilation", "padding", "stride"]

@@ -80,7 +80,7 @@ class InstanceNorm1d(_InstanceNorm):
     tensor([[[-1.0000,  1.0000]]])
 
     Ulyanov et al. (2016), Instance normalization.
-    See https://pytorch.org/docs/stable/generated/torch.nn.InstanceNorm1d.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.InstanceNorm1d.html
     """
 
     def _get_no_batch_dim(self) -> int:
@@ -90,7 +90,11 @@ class InstanceNorm1d(_InstanceNorm):
 class InstanceNorm2d(_InstanceNorm):
     """As ``InstanceNorm1d`` on (N, C, H, W) or (C, H, W).
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.InstanceNorm2d.html
+    >>> import flambeau as torch
+    >>> torch.nn.InstanceNorm2d(1)(torch.tensor([[[1.0, 3.0]]]).unsqueeze(0))
+    tensor([[[[-1.0000,  1.0000]]]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.InstanceNorm2d.html
     """
 
     def _get_no_batch_dim(self) -> int:
@@ -100,7 +104,11 @@ class InstanceNorm2d(_InstanceNorm):
 class InstanceNorm3d(_InstanceNorm):
     """As ``InstanceNorm1d`` on (N, C, D, H, W) or (C, D, H, W).
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.InstanceNorm3d.html
+    >>> import flambeau as torch
+    >>> torch.nn.InstanceNorm3d(3)(torch.ones(2, 3, 4, 4, 4)).shape
+    torch.Size([2, 3, 4, 4, 4])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.InstanceNorm3d.html
     """
 
     def _get_no_batch_dim(self) -> int:

@@ -44,7 +44,7 @@ class LazyModuleMixin:
     A subclass defines ``initialize_parameters``, which gets the arguments of that call, and
     ``cls_to_become``, the class that the module then has.
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.modules.lazy.LazyModuleMixin.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.modules.lazy.LazyModuleMixin.html
     """
 
     cls_to_become: type[Module] | None = None
@@ -104,7 +104,7 @@ class LazyLinear(LazyModuleMixin, Linear):
     >>> fc
     Linear(in_features=5, out_features=3, bias=True)
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.LazyLinear.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.LazyLinear.html
     """
 
     cls_to_become = Linear
@@ -166,7 +166,12 @@ class _LazyConvNd(LazyModuleMixin):
 class LazyConv1d(_LazyConvNd, Conv1d):
     """``Conv1d`` with ``in_channels`` taken from the first input.
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.LazyConv1d.html
+    >>> import flambeau as torch
+    >>> layer = torch.nn.LazyConv1d(8, 3)
+    >>> layer(torch.ones(1, 2, 5)).shape, layer.in_channels
+    (torch.Size([1, 8, 3]), 2)
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.LazyConv1d.html
     """
 
     cls_to_become = Conv1d
@@ -179,7 +184,7 @@ class LazyConv2d(_LazyConvNd, Conv2d):
     >>> torch.nn.LazyConv2d(4, 3)(torch.ones(1, 2, 5, 5)).shape
     torch.Size([1, 4, 3, 3])
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.LazyConv2d.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.LazyConv2d.html
     """
 
     cls_to_become = Conv2d
@@ -188,7 +193,12 @@ class LazyConv2d(_LazyConvNd, Conv2d):
 class LazyConv3d(_LazyConvNd, Conv3d):
     """``Conv3d`` with ``in_channels`` taken from the first input.
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.LazyConv3d.html
+    >>> import flambeau as torch
+    >>> layer = torch.nn.LazyConv3d(8, 3)
+    >>> layer(torch.ones(1, 2, 5, 5, 5)).shape, layer.in_channels
+    (torch.Size([1, 8, 3, 3, 3]), 2)
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.LazyConv3d.html
     """
 
     cls_to_become = Conv3d
@@ -197,7 +207,12 @@ class LazyConv3d(_LazyConvNd, Conv3d):
 class LazyConvTranspose1d(_LazyConvNd, ConvTranspose1d):
     """``ConvTranspose1d`` with ``in_channels`` taken from the first input.
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.LazyConvTranspose1d.html
+    >>> import flambeau as torch
+    >>> layer = torch.nn.LazyConvTranspose1d(8, 3)
+    >>> layer(torch.ones(1, 2, 5)).shape, layer.in_channels
+    (torch.Size([1, 8, 7]), 2)
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.LazyConvTranspose1d.html
     """
 
     cls_to_become = ConvTranspose1d
@@ -206,7 +221,12 @@ class LazyConvTranspose1d(_LazyConvNd, ConvTranspose1d):
 class LazyConvTranspose2d(_LazyConvNd, ConvTranspose2d):
     """``ConvTranspose2d`` with ``in_channels`` taken from the first input.
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.LazyConvTranspose2d.html
+    >>> import flambeau as torch
+    >>> layer = torch.nn.LazyConvTranspose2d(8, 3)
+    >>> layer(torch.ones(1, 2, 5, 5)).shape, layer.in_channels
+    (torch.Size([1, 8, 7, 7]), 2)
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.LazyConvTranspose2d.html
     """
 
     cls_to_become = ConvTranspose2d
@@ -215,7 +235,12 @@ class LazyConvTranspose2d(_LazyConvNd, ConvTranspose2d):
 class LazyConvTranspose3d(_LazyConvNd, ConvTranspose3d):
     """``ConvTranspose3d`` with ``in_channels`` taken from the first input.
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.LazyConvTranspose3d.html
+    >>> import flambeau as torch
+    >>> layer = torch.nn.LazyConvTranspose3d(8, 3)
+    >>> layer(torch.ones(1, 2, 5, 5, 5)).shape, layer.in_channels
+    (torch.Size([1, 8, 7, 7, 7]), 2)
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.LazyConvTranspose3d.html
     """
 
     cls_to_become = ConvTranspose3d
@@ -261,7 +286,12 @@ def _channel_dim(module: _BatchNorm | _InstanceNorm, input: Tensor) -> int:
 class LazyBatchNorm1d(_LazyNorm, BatchNorm1d):
     """``BatchNorm1d`` with ``num_features`` taken from the first input.
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.LazyBatchNorm1d.html
+    >>> import flambeau as torch
+    >>> layer = torch.nn.LazyBatchNorm1d()
+    >>> layer(torch.ones(2, 3)).shape, layer.num_features
+    (torch.Size([2, 3]), 3)
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.LazyBatchNorm1d.html
     """
 
     cls_to_become = BatchNorm1d
@@ -270,7 +300,12 @@ class LazyBatchNorm1d(_LazyNorm, BatchNorm1d):
 class LazyBatchNorm2d(_LazyNorm, BatchNorm2d):
     """``BatchNorm2d`` with ``num_features`` taken from the first input.
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.LazyBatchNorm2d.html
+    >>> import flambeau as torch
+    >>> layer = torch.nn.LazyBatchNorm2d()
+    >>> layer(torch.ones(2, 3, 4, 4)).shape, layer.num_features
+    (torch.Size([2, 3, 4, 4]), 3)
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.LazyBatchNorm2d.html
     """
 
     cls_to_become = BatchNorm2d
@@ -279,7 +314,12 @@ class LazyBatchNorm2d(_LazyNorm, BatchNorm2d):
 class LazyBatchNorm3d(_LazyNorm, BatchNorm3d):
     """``BatchNorm3d`` with ``num_features`` taken from the first input.
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.LazyBatchNorm3d.html
+    >>> import flambeau as torch
+    >>> layer = torch.nn.LazyBatchNorm3d()
+    >>> layer(torch.ones(2, 3, 4, 4, 4)).shape, layer.num_features
+    (torch.Size([2, 3, 4, 4, 4]), 3)
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.LazyBatchNorm3d.html
     """
 
     cls_to_become = BatchNorm3d
@@ -288,7 +328,12 @@ class LazyBatchNorm3d(_LazyNorm, BatchNorm3d):
 class LazyInstanceNorm1d(_LazyNorm, InstanceNorm1d):
     """``InstanceNorm1d`` with ``num_features`` taken from the first input.
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.LazyInstanceNorm1d.html
+    >>> import flambeau as torch
+    >>> layer = torch.nn.LazyInstanceNorm1d()
+    >>> layer(torch.ones(2, 3, 4)).shape, layer.num_features
+    (torch.Size([2, 3, 4]), 3)
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.LazyInstanceNorm1d.html
     """
 
     cls_to_become = InstanceNorm1d
@@ -297,7 +342,12 @@ class LazyInstanceNorm1d(_LazyNorm, InstanceNorm1d):
 class LazyInstanceNorm2d(_LazyNorm, InstanceNorm2d):
     """``InstanceNorm2d`` with ``num_features`` taken from the first input.
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.LazyInstanceNorm2d.html
+    >>> import flambeau as torch
+    >>> layer = torch.nn.LazyInstanceNorm2d()
+    >>> layer(torch.ones(2, 3, 4, 4)).shape, layer.num_features
+    (torch.Size([2, 3, 4, 4]), 3)
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.LazyInstanceNorm2d.html
     """
 
     cls_to_become = InstanceNorm2d
@@ -306,7 +356,12 @@ class LazyInstanceNorm2d(_LazyNorm, InstanceNorm2d):
 class LazyInstanceNorm3d(_LazyNorm, InstanceNorm3d):
     """``InstanceNorm3d`` with ``num_features`` taken from the first input.
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.LazyInstanceNorm3d.html
+    >>> import flambeau as torch
+    >>> layer = torch.nn.LazyInstanceNorm3d()
+    >>> layer(torch.ones(2, 3, 4, 4, 4)).shape, layer.num_features
+    (torch.Size([2, 3, 4, 4, 4]), 3)
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.LazyInstanceNorm3d.html
     """
 
     cls_to_become = InstanceNorm3d

@@ -21,6 +21,8 @@ class Identity(Module):
     >>> import flambeau as torch
     >>> torch.nn.Identity(54, unused=True)(torch.ones(2))
     tensor([1., 1.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Identity.html
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -40,7 +42,7 @@ class Linear(Module):
     >>> torch.nn.Linear(20, 30)(torch.ones(128, 20)).shape
     torch.Size([128, 30])
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.Linear.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Linear.html
     """
 
     __constants__ = ["in_features", "out_features"]
@@ -89,11 +91,13 @@ class Bilinear(Module):
     ``weight`` (out_features, in1_features, in2_features) and ``bias`` start from U(-k, k),
     k = 1 / sqrt(in1_features).
 
+    Raises ``ValueError`` for an ``in1_features`` that is not positive.
+
     >>> import flambeau as torch
     >>> torch.nn.Bilinear(2, 3, 4)(torch.ones(5, 2), torch.ones(5, 3)).shape
     torch.Size([5, 4])
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.Bilinear.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Bilinear.html
     """
 
     __constants__ = ["in1_features", "in2_features", "out_features"]

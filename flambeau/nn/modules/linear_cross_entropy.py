@@ -17,7 +17,14 @@ __all__ = ["LinearCrossEntropyLoss", "LinearCrossEntropyOptions"]
 
 @dataclasses.dataclass(slots=True, frozen=True)
 class LinearCrossEntropyOptions:
-    """How PyTorch computes :func:`nn.functional.linear_cross_entropy` in pieces. Here it is computed as a whole: nothing is chosen by them."""
+    """How PyTorch computes :func:`nn.functional.linear_cross_entropy` in pieces. Here it is computed as a whole: nothing is chosen by them.
+
+    >>> import flambeau as torch
+    >>> torch.nn.LinearCrossEntropyOptions(batch_chunk_size=128).chunking_method
+    'auto'
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.linear_cross_entropy.html
+    """
 
     allow_retain_graph: bool = False
     batch_chunk_size: int | None = None
@@ -37,7 +44,7 @@ class LinearCrossEntropyLoss(_WeightedLoss):
     >>> loss(torch.zeros(3, 4), torch.tensor([0, 1, 4]))
     tensor(1.6094, grad_fn=<NllLossBackward0>)
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.LinearCrossEntropyLoss.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.LinearCrossEntropyLoss.html
     """
 
     __constants__ = ["num_classes", "out_features", "reduction", "ignore_index", "label_smoothing"]

@@ -56,7 +56,7 @@ class L1Loss(_Loss):
     >>> torch.nn.L1Loss()(torch.tensor([1.0, 2.0]), torch.tensor([0.0, 4.0]))
     tensor(1.5000)
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.L1Loss.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.L1Loss.html
     """
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
@@ -70,7 +70,7 @@ class MSELoss(_Loss):
     >>> torch.nn.MSELoss()(torch.tensor([1.0, 2.0]), torch.tensor([0.0, 4.0]))
     tensor(2.5000)
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.MSELoss.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.MSELoss.html
     """
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
@@ -80,8 +80,12 @@ class MSELoss(_Loss):
 class SmoothL1Loss(_Loss):
     """d^2 / (2 beta) where d = |input - target| < beta, else d - beta / 2.
 
+    >>> import flambeau as torch
+    >>> torch.nn.SmoothL1Loss(reduction="none")(torch.tensor([0.0, 0.0]), torch.tensor([0.5, 3.0]))
+    tensor([0.1250, 2.5000])
+
     Girshick (2015), Fast R-CNN.
-    See https://pytorch.org/docs/stable/generated/torch.nn.SmoothL1Loss.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.SmoothL1Loss.html
     """
 
     def __init__(
@@ -101,7 +105,11 @@ class SmoothL1Loss(_Loss):
 class HuberLoss(_Loss):
     """d^2 / 2 where d = |input - target| <= delta, else delta (d - delta / 2).
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.HuberLoss.html
+    >>> import flambeau as torch
+    >>> torch.nn.HuberLoss(reduction="none")(torch.tensor([0.0, 0.0]), torch.tensor([0.5, 3.0]))
+    tensor([0.1250, 2.5000])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.HuberLoss.html
     """
 
     __constants__ = ["reduction", "delta"]
@@ -125,7 +133,7 @@ class NLLLoss(_WeightedLoss):
     >>> torch.nn.NLLLoss()(torch.tensor([[-0.5, -1.0]]), torch.tensor([1]))
     tensor(1.)
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.NLLLoss.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.NLLLoss.html
     """
 
     __constants__ = ["ignore_index", "reduction"]
@@ -152,7 +160,14 @@ class NLLLoss(_WeightedLoss):
 
 
 class NLLLoss2d(NLLLoss):
-    """The old name of NLLLoss for (N, C, H, W)."""
+    """The old name of NLLLoss for (N, C, H, W).
+
+    >>> import flambeau as torch
+    >>> torch.nn.NLLLoss()(torch.zeros(1, 2, 1, 1), torch.zeros(1, 1, 1, dtype=torch.int64))  # the name to use
+    tensor(0.)
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.NLLLoss.html
+    """
 
     def __init__(
         self,
@@ -186,7 +201,7 @@ class CrossEntropyLoss(_WeightedLoss):
     >>> torch.nn.CrossEntropyLoss()(torch.zeros(3, 5), torch.tensor([1, 0, 4]))
     tensor(1.6094)
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.CrossEntropyLoss.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.CrossEntropyLoss.html
     """
 
     __constants__ = ["ignore_index", "reduction", "label_smoothing"]
@@ -220,7 +235,11 @@ class PoissonNLLLoss(_Loss):
 
     ``full`` adds Stirling's approximation of log(target!) where target > 1.
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.PoissonNLLLoss.html
+    >>> import flambeau as torch
+    >>> torch.nn.PoissonNLLLoss(reduction="none")(torch.tensor([0.0, 1.0]), torch.tensor([1.0, 2.0]))
+    tensor([1.0000, 0.7183])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.PoissonNLLLoss.html
     """
 
     __constants__ = ["log_input", "full", "eps", "reduction"]
@@ -253,7 +272,11 @@ class PoissonNLLLoss(_Loss):
 class GaussianNLLLoss(_Loss):
     """(log max(var, eps) + (input - target)^2 / max(var, eps)) / 2; ``full`` adds log(2 pi) / 2.
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.GaussianNLLLoss.html
+    >>> import flambeau as torch
+    >>> torch.nn.GaussianNLLLoss()(torch.tensor([0.0]), torch.tensor([2.0]), torch.tensor([4.0]))
+    tensor(1.1931)
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.GaussianNLLLoss.html
     """
 
     __constants__ = ["full", "eps", "reduction"]
@@ -273,7 +296,12 @@ class KLDivLoss(_Loss):
     The target holds probabilities, or with ``log_target`` their logarithms. ``reduction`` may also
     be "batchmean", the sum divided by the batch size, which is the divergence itself.
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.KLDivLoss.html
+    >>> import flambeau as torch
+    >>> log_p = torch.tensor([[0.5, 0.5]]).log()
+    >>> torch.nn.KLDivLoss(reduction="batchmean")(log_p, torch.tensor([[0.75, 0.25]]))
+    tensor(0.1308)
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.KLDivLoss.html
     """
 
     def __init__(
@@ -297,7 +325,7 @@ class BCELoss(_WeightedLoss):
     >>> torch.nn.BCELoss()(torch.tensor([0.5]), torch.tensor([1.0]))
     tensor(0.6931)
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.BCELoss.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.BCELoss.html
     """
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
@@ -309,7 +337,11 @@ class BCEWithLogitsLoss(_Loss):
 
     ``pos_weight`` multiplies the part of the positive targets.
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.BCEWithLogitsLoss.html
+    >>> import flambeau as torch
+    >>> torch.nn.BCEWithLogitsLoss()(torch.tensor([0.0, 1000.0]), torch.tensor([1.0, 1.0]))
+    tensor(0.3466)
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.BCEWithLogitsLoss.html
     """
 
     def __init__(
@@ -343,8 +375,13 @@ class CTCLoss(_Loss):
         blank: the class that stands for nothing.
         zero_infinity: impossible alignments count zero instead of infinity.
 
+    >>> import flambeau as torch
+    >>> log_probs = torch.full((3, 1, 2), 0.5).log()  # 3 steps; blank and one label, equally likely
+    >>> torch.nn.CTCLoss()(log_probs, torch.tensor([[1]]), [3], [1])  # 6 of 8 paths spell the label
+    tensor(0.2877)
+
     Graves et al. (2006), Connectionist temporal classification.
-    See https://pytorch.org/docs/stable/generated/torch.nn.CTCLoss.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.CTCLoss.html
     """
 
     __constants__ = ["blank", "reduction"]

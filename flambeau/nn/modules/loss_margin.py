@@ -25,7 +25,11 @@ __all__ = [
 class HingeEmbeddingLoss(_Loss):
     """input where target is 1, max(0, margin - input) where it is -1.
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.HingeEmbeddingLoss.html
+    >>> import flambeau as torch
+    >>> torch.nn.HingeEmbeddingLoss(reduction="none")(torch.tensor([0.3, 0.3]), torch.tensor([1.0, -1.0]))
+    tensor([0.3000, 0.7000])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.HingeEmbeddingLoss.html
     """
 
     __constants__ = ["margin", "reduction"]
@@ -47,7 +51,11 @@ class HingeEmbeddingLoss(_Loss):
 class MultiLabelMarginLoss(_Loss):
     """sum_ij max(0, 1 - (x[y_j] - x[i])) / C over the labels y_j and the other classes i.
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.MultiLabelMarginLoss.html
+    >>> import flambeau as torch
+    >>> torch.nn.MultiLabelMarginLoss()(torch.tensor([0.1, 0.2, 0.4, 0.8]), torch.tensor([3, 0, -1, 1]))
+    tensor(0.8500)
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.MultiLabelMarginLoss.html
     """
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
@@ -57,7 +65,11 @@ class MultiLabelMarginLoss(_Loss):
 class SoftMarginLoss(_Loss):
     """log(1 + exp(-target input)), targets 1 and -1.
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.SoftMarginLoss.html
+    >>> import flambeau as torch
+    >>> torch.nn.SoftMarginLoss()(torch.tensor([0.0, 100.0]), torch.tensor([1.0, 1.0]))
+    tensor(0.3466)
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.SoftMarginLoss.html
     """
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
@@ -67,7 +79,11 @@ class SoftMarginLoss(_Loss):
 class MultiLabelSoftMarginLoss(_WeightedLoss):
     """The mean over the classes of the binary cross entropy of sigmoid(input).
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.MultiLabelSoftMarginLoss.html
+    >>> import flambeau as torch
+    >>> torch.nn.MultiLabelSoftMarginLoss()(torch.tensor([[0.0, 100.0]]), torch.tensor([[1.0, 1.0]]))
+    tensor(0.3466)
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.MultiLabelSoftMarginLoss.html
     """
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
@@ -77,7 +93,12 @@ class MultiLabelSoftMarginLoss(_WeightedLoss):
 class CosineEmbeddingLoss(_Loss):
     """1 - cos(x1, x2) where target is 1, max(0, cos(x1, x2) - margin) where it is -1.
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.CosineEmbeddingLoss.html
+    >>> import flambeau as torch
+    >>> a, b = torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 1.0]])
+    >>> torch.nn.CosineEmbeddingLoss()(a, b, torch.tensor([1.0]))
+    tensor(0.2929)
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.CosineEmbeddingLoss.html
     """
 
     __constants__ = ["margin", "reduction"]
@@ -99,7 +120,11 @@ class CosineEmbeddingLoss(_Loss):
 class MarginRankingLoss(_Loss):
     """max(0, -target (x1 - x2) + margin): target 1 says that x1 should rank higher.
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.MarginRankingLoss.html
+    >>> import flambeau as torch
+    >>> torch.nn.MarginRankingLoss()(torch.tensor([1.0]), torch.tensor([3.0]), torch.tensor([1.0]))
+    tensor(2.)
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.MarginRankingLoss.html
     """
 
     __constants__ = ["margin", "reduction"]
@@ -121,7 +146,13 @@ class MarginRankingLoss(_Loss):
 class MultiMarginLoss(_WeightedLoss):
     """sum_i max(0, weight[y] (margin - x[y] + x[i]))^p / C over the other classes i.
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.MultiMarginLoss.html
+    Raises ``ValueError`` for another ``p`` than 1 and 2 and for weights of more than one dim.
+
+    >>> import flambeau as torch
+    >>> torch.nn.MultiMarginLoss()(torch.tensor([[0.5, 0.2, 0.8]]), torch.tensor([0]))
+    tensor(0.6667)
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.MultiMarginLoss.html
     """
 
     __constants__ = ["p", "margin", "reduction"]
@@ -159,7 +190,14 @@ class TripletMarginLoss(_Loss):
 
     ``swap`` takes d(positive, negative) where it is smaller than d(anchor, negative).
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.TripletMarginLoss.html
+    Raises ``ValueError`` for a margin that is not positive.
+
+    >>> import flambeau as torch
+    >>> anchor, near, far = torch.tensor([[0.0]]), torch.tensor([[1.0]]), torch.tensor([[1.5]])
+    >>> torch.nn.TripletMarginLoss()(anchor, near, far)
+    tensor(0.5000)
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.TripletMarginLoss.html
     """
 
     __constants__ = ["margin", "p", "eps", "swap", "reduction"]
@@ -198,7 +236,15 @@ class TripletMarginLoss(_Loss):
 class TripletMarginWithDistanceLoss(_Loss):
     """As ``TripletMarginLoss`` with any distance; the Euclidean one when left out.
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.TripletMarginWithDistanceLoss.html
+    Raises ``ValueError`` for a margin that is not positive.
+
+    >>> import flambeau as torch
+    >>> anchor, near, far = torch.tensor([[0.0]]), torch.tensor([[1.0]]), torch.tensor([[1.5]])
+    >>> loss = torch.nn.TripletMarginWithDistanceLoss(distance_function=lambda a, b: (a - b).abs().sum(-1))
+    >>> loss(anchor, near, far)
+    tensor(0.5000)
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.TripletMarginWithDistanceLoss.html
     """
 
     __constants__ = ["margin", "swap", "reduction"]

@@ -95,6 +95,10 @@ class Module(NamesUnknown, Hookable, Movable, Stateful):
     ``to()``, ``state_dict()`` and the like walk the whole tree. Subclasses call
     ``super().__init__()`` first and define ``forward``; calling the module runs it.
 
+    Raises ``AttributeError`` where something is assigned before ``super().__init__()``, ``KeyError`` for names that
+    are taken,
+    ``TypeError`` for what is neither a parameter nor a module where one belongs.
+
     >>> import flambeau as torch
     >>> class Net(torch.nn.Module):
     ...     def __init__(self):
@@ -105,7 +109,7 @@ class Module(NamesUnknown, Hookable, Movable, Stateful):
     >>> Net()(torch.ones(5, 3)).shape
     torch.Size([5, 2])
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.Module.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html
     """
 
     dump_patches: bool = False

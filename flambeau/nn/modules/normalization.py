@@ -29,7 +29,7 @@ class LocalResponseNorm(Module):
     torch.Size([1, 4, 3])
 
     Krizhevsky et al. (2012), ImageNet classification with deep convolutional neural networks.
-    See https://pytorch.org/docs/stable/generated/torch.nn.LocalResponseNorm.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.LocalResponseNorm.html
     """
 
     __constants__ = ["size", "alpha", "beta", "k"]
@@ -51,7 +51,13 @@ class LocalResponseNorm(Module):
 class CrossMapLRN2d(LocalResponseNorm):
     """Its older form, of images (N, C, H, W). The square of the first channel stays in the sum of all that follow, as in PyTorch.
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.CrossMapLRN2d.html
+    Raises ``ValueError`` for other than 4 dims.
+
+    >>> import flambeau as torch
+    >>> torch.nn.CrossMapLRN2d(2)(torch.ones(1, 3, 2, 2)).shape
+    torch.Size([1, 3, 2, 2])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.CrossMapLRN2d.html
     """
 
     def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1) -> None:
@@ -81,7 +87,7 @@ class LayerNorm(Module):
             [-1.0000,  1.0000]])
 
     Ba, Kiros and Hinton (2016), Layer normalization.
-    See https://pytorch.org/docs/stable/generated/torch.nn.LayerNorm.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.LayerNorm.html
     """
 
     __constants__ = ["normalized_shape", "eps", "elementwise_affine"]
@@ -130,12 +136,14 @@ class GroupNorm(Module):
         num_groups: into how many groups the channels are split.
         num_channels: C; ``weight`` (ones) and ``bias`` (zeros) have one entry for each.
 
+    Raises ``ValueError`` for channels that ``num_groups`` does not divide.
+
     >>> import flambeau as torch
     >>> torch.nn.GroupNorm(3, 6)(torch.ones(20, 6, 10, 10)).shape
     torch.Size([20, 6, 10, 10])
 
     Wu and He (2018), Group normalization.
-    See https://pytorch.org/docs/stable/generated/torch.nn.GroupNorm.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.GroupNorm.html
     """
 
     __constants__ = ["num_groups", "num_channels", "eps", "affine"]
@@ -194,7 +202,7 @@ class RMSNorm(Module):
     tensor([0.8485, 1.1314])
 
     Zhang and Sennrich (2019), Root mean square layer normalization.
-    See https://pytorch.org/docs/stable/generated/torch.nn.RMSNorm.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.RMSNorm.html
     """
 
     __constants__ = ["normalized_shape", "eps", "elementwise_affine"]

@@ -67,7 +67,7 @@ class ConstantPad1d(_ConstantPadNd):
     >>> torch.nn.ConstantPad1d((1, 0), 3.5)(torch.zeros(1, 2))
     tensor([[3.5000, 0.0000, 0.0000]])
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.ConstantPad1d.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.ConstantPad1d.html
     """
 
     _dimensions = 1
@@ -76,7 +76,12 @@ class ConstantPad1d(_ConstantPadNd):
 class ConstantPad2d(_ConstantPadNd):
     """``value`` around the last two dimensions: (left, right, top, bottom).
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.ConstantPad2d.html
+    >>> import flambeau as torch
+    >>> torch.nn.ConstantPad2d((1, 0, 0, 1), 7.0)(torch.ones(1, 1, 2))
+    tensor([[[7., 1., 1.],
+             [7., 7., 7.]]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.ConstantPad2d.html
     """
 
     _dimensions = 2
@@ -85,7 +90,11 @@ class ConstantPad2d(_ConstantPadNd):
 class ConstantPad3d(_ConstantPadNd):
     """``value`` around the last three dimensions.
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.ConstantPad3d.html
+    >>> import flambeau as torch
+    >>> torch.nn.ConstantPad3d(1, 7.0)(torch.ones(1, 2, 2, 2)).shape
+    torch.Size([1, 4, 4, 4])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.ConstantPad3d.html
     """
 
     _dimensions = 3
@@ -94,7 +103,11 @@ class ConstantPad3d(_ConstantPadNd):
 class ZeroPad1d(ConstantPad1d):
     """Zeros on both sides of the last dimension.
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.ZeroPad1d.html
+    >>> import flambeau as torch
+    >>> torch.nn.ZeroPad1d((2, 1))(torch.tensor([[1.0, 2.0]]))
+    tensor([[0., 0., 1., 2., 0.]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.ZeroPad1d.html
     """
 
     def __init__(self, padding: int | Sequence[int]) -> None:
@@ -107,7 +120,12 @@ class ZeroPad1d(ConstantPad1d):
 class ZeroPad2d(ConstantPad2d):
     """Zeros around the last two dimensions.
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.ZeroPad2d.html
+    >>> import flambeau as torch
+    >>> torch.nn.ZeroPad2d((1, 0, 0, 1))(torch.ones(1, 1, 2))
+    tensor([[[0., 1., 1.],
+             [0., 0., 0.]]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.ZeroPad2d.html
     """
 
     def __init__(self, padding: int | Sequence[int]) -> None:
@@ -120,7 +138,11 @@ class ZeroPad2d(ConstantPad2d):
 class ZeroPad3d(ConstantPad3d):
     """Zeros around the last three dimensions.
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.ZeroPad3d.html
+    >>> import flambeau as torch
+    >>> torch.nn.ZeroPad3d(1)(torch.ones(1, 2, 2, 2)).shape
+    torch.Size([1, 4, 4, 4])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.ZeroPad3d.html
     """
 
     def __init__(self, padding: int | Sequence[int]) -> None:
@@ -141,7 +163,7 @@ class ReflectionPad1d(_ReflectionPadNd):
     >>> torch.nn.ReflectionPad1d(1)(torch.tensor([[1.0, 2.0, 3.0]]))
     tensor([[2., 1., 2., 3., 2.]])
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.ReflectionPad1d.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.ReflectionPad1d.html
     """
 
     _dimensions = 1
@@ -150,7 +172,11 @@ class ReflectionPad1d(_ReflectionPadNd):
 class ReflectionPad2d(_ReflectionPadNd):
     """The input mirrored at its borders, in the last two dimensions.
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.ReflectionPad2d.html
+    >>> import flambeau as torch
+    >>> torch.nn.ReflectionPad2d((2, 0, 0, 0))(torch.tensor([[[1.0, 2.0, 3.0]]]))
+    tensor([[[3., 2., 1., 2., 3.]]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.ReflectionPad2d.html
     """
 
     _dimensions = 2
@@ -159,7 +185,11 @@ class ReflectionPad2d(_ReflectionPadNd):
 class ReflectionPad3d(_ReflectionPadNd):
     """The input mirrored at its borders, in the last three dimensions.
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.ReflectionPad3d.html
+    >>> import flambeau as torch
+    >>> torch.nn.ReflectionPad3d(1)(torch.ones(1, 2, 2, 2)).shape
+    torch.Size([1, 4, 4, 4])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.ReflectionPad3d.html
     """
 
     _dimensions = 3
@@ -176,7 +206,7 @@ class ReplicationPad1d(_ReplicationPadNd):
     >>> torch.nn.ReplicationPad1d(1)(torch.tensor([[1.0, 2.0, 3.0]]))
     tensor([[1., 1., 2., 3., 3.]])
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.ReplicationPad1d.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.ReplicationPad1d.html
     """
 
     _dimensions = 1
@@ -185,7 +215,11 @@ class ReplicationPad1d(_ReplicationPadNd):
 class ReplicationPad2d(_ReplicationPadNd):
     """The border repeated, in the last two dimensions.
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.ReplicationPad2d.html
+    >>> import flambeau as torch
+    >>> torch.nn.ReplicationPad2d((2, 0, 0, 0))(torch.tensor([[[1.0, 2.0, 3.0]]]))
+    tensor([[[1., 1., 1., 2., 3.]]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.ReplicationPad2d.html
     """
 
     _dimensions = 2
@@ -194,7 +228,11 @@ class ReplicationPad2d(_ReplicationPadNd):
 class ReplicationPad3d(_ReplicationPadNd):
     """The border repeated, in the last three dimensions.
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.ReplicationPad3d.html
+    >>> import flambeau as torch
+    >>> torch.nn.ReplicationPad3d(1)(torch.ones(1, 2, 2, 2)).shape
+    torch.Size([1, 4, 4, 4])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.ReplicationPad3d.html
     """
 
     _dimensions = 3
@@ -217,7 +255,7 @@ class CircularPad1d(_CircularPadNd):
     >>> torch.nn.CircularPad1d(1)(torch.tensor([[1.0, 2.0, 3.0]]))
     tensor([[3., 1., 2., 3., 1.]])
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.CircularPad1d.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.CircularPad1d.html
     """
 
     _dimensions = 1
@@ -226,7 +264,12 @@ class CircularPad1d(_CircularPadNd):
 class CircularPad2d(_CircularPadNd):
     """What leaves at one end comes in at the other, in the last two dimensions.
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.CircularPad2d.html
+    >>> import flambeau as torch
+    >>> torch.nn.CircularPad2d((1, 0, 0, 0))(torch.tensor([[[1.0, 2.0], [3.0, 4.0]]]))
+    tensor([[[2., 1., 2.],
+             [4., 3., 4.]]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.CircularPad2d.html
     """
 
     _dimensions = 2
@@ -235,7 +278,11 @@ class CircularPad2d(_CircularPadNd):
 class CircularPad3d(_CircularPadNd):
     """What leaves at one end comes in at the other, in the last three dimensions.
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.CircularPad3d.html
+    >>> import flambeau as torch
+    >>> torch.nn.CircularPad3d(1)(torch.ones(1, 2, 2, 2)).shape
+    torch.Size([1, 4, 4, 4])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.CircularPad3d.html
     """
 
     _dimensions = 3

@@ -17,7 +17,7 @@ class PixelShuffle(Module):
     torch.Size([1, 1, 12, 12])
 
     Shi et al. (2016), Real-time single image and video super-resolution.
-    See https://pytorch.org/docs/stable/generated/torch.nn.PixelShuffle.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.PixelShuffle.html
     """
 
     __constants__ = ["upscale_factor"]
@@ -36,7 +36,11 @@ class PixelShuffle(Module):
 class PixelUnshuffle(Module):
     """(*, C, H r, W r) to (*, C r^2, H, W), r = ``downscale_factor``: undoes ``PixelShuffle``.
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.PixelUnshuffle.html
+    >>> import flambeau as torch
+    >>> torch.nn.PixelUnshuffle(2)(torch.tensor([[[1.0, 2.0], [3.0, 4.0]]])).flatten()
+    tensor([1., 2., 3., 4.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.PixelUnshuffle.html
     """
 
     __constants__ = ["downscale_factor"]

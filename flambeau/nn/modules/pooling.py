@@ -86,7 +86,7 @@ class MaxPool1d(_MaxPoolNd):
     >>> torch.nn.MaxPool1d(2)(torch.tensor([[1.0, 3.0, 2.0, 0.0]]))
     tensor([[3., 2.]])
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.MaxPool1d.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.MaxPool1d.html
     """
 
     _op = "max_pool1d"
@@ -99,7 +99,7 @@ class MaxPool2d(_MaxPoolNd):
     >>> torch.nn.MaxPool2d(3, stride=2)(torch.ones(20, 16, 50, 32)).shape
     torch.Size([20, 16, 24, 15])
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.MaxPool2d.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.MaxPool2d.html
     """
 
     _op = "max_pool2d"
@@ -108,7 +108,11 @@ class MaxPool2d(_MaxPoolNd):
 class MaxPool3d(_MaxPoolNd):
     """The largest value in each window: (N, C, D, H, W); as ``MaxPool1d`` per dimension.
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.MaxPool3d.html
+    >>> import flambeau as torch
+    >>> torch.nn.MaxPool3d(2)(torch.arange(8.0).reshape(1, 2, 2, 2))
+    tensor([[[[7.]]]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.MaxPool3d.html
     """
 
     _op = "max_pool3d"
@@ -140,7 +144,12 @@ class _MaxUnpoolNd(Module):
 class MaxUnpool1d(_MaxUnpoolNd):
     """Puts the maxima of ``MaxPool1d`` back to their places, zeros elsewhere.
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.MaxUnpool1d.html
+    >>> import flambeau as torch
+    >>> values, places = torch.nn.MaxPool1d(2, return_indices=True)(torch.tensor([[1.0, 5.0, 2.0, 4.0]]))
+    >>> torch.nn.MaxUnpool1d(2)(values, places)
+    tensor([[0., 5., 0., 4.]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.MaxUnpool1d.html
     """
 
     _dimensions = 1
@@ -150,7 +159,13 @@ class MaxUnpool1d(_MaxUnpoolNd):
 class MaxUnpool2d(_MaxUnpoolNd):
     """Puts the maxima of ``MaxPool2d`` back to their places, zeros elsewhere.
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.MaxUnpool2d.html
+    >>> import flambeau as torch
+    >>> values, places = torch.nn.MaxPool2d(2, return_indices=True)(torch.arange(4.0).reshape(1, 2, 2))
+    >>> torch.nn.MaxUnpool2d(2)(values, places)
+    tensor([[[0., 0.],
+             [0., 3.]]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.MaxUnpool2d.html
     """
 
     _dimensions = 2
@@ -160,7 +175,12 @@ class MaxUnpool2d(_MaxUnpoolNd):
 class MaxUnpool3d(_MaxUnpoolNd):
     """Puts the maxima of ``MaxPool3d`` back to their places, zeros elsewhere.
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.MaxUnpool3d.html
+    >>> import flambeau as torch
+    >>> values, places = torch.nn.MaxPool3d(2, return_indices=True)(torch.arange(8.0).reshape(1, 2, 2, 2))
+    >>> torch.nn.MaxUnpool3d(2)(values, places).flatten()
+    tensor([0., 0., 0., 0., 0., 0., 0., 7.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.MaxUnpool3d.html
     """
 
     _dimensions = 3
@@ -184,7 +204,7 @@ class AvgPool1d(_AvgPoolNd):
     >>> torch.nn.AvgPool1d(3, stride=2)(torch.tensor([[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]]))
     tensor([[2., 4., 6.]])
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.AvgPool1d.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.AvgPool1d.html
     """
 
     def __init__(
@@ -259,7 +279,7 @@ class AvgPool2d(_AvgPoolDivisor):
     tensor([[[[1., 1.],
               [1., 1.]]]])
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.AvgPool2d.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.AvgPool2d.html
     """
 
     _op = "avg_pool2d"
@@ -268,7 +288,11 @@ class AvgPool2d(_AvgPoolDivisor):
 class AvgPool3d(_AvgPoolDivisor):
     """The mean of each window: (N, C, D, H, W) or (C, D, H, W); as ``AvgPool2d``.
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.AvgPool3d.html
+    >>> import flambeau as torch
+    >>> torch.nn.AvgPool3d(2)(torch.arange(8.0).reshape(1, 2, 2, 2))
+    tensor([[[[3.5000]]]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.AvgPool3d.html
     """
 
     _op = "avg_pool3d"
@@ -316,8 +340,12 @@ class _FractionalMaxPoolNd(Module):
 class FractionalMaxPool2d(_FractionalMaxPoolNd):
     """The largest value in windows at random places, so many as make ``output_size``.
 
+    >>> import flambeau as torch
+    >>> torch.nn.FractionalMaxPool2d(2, output_ratio=0.75)(torch.ones(1, 8, 8)).shape
+    torch.Size([1, 6, 6])
+
     Graham (2014), Fractional max-pooling.
-    See https://pytorch.org/docs/stable/generated/torch.nn.FractionalMaxPool2d.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.FractionalMaxPool2d.html
     """
 
     _dimensions = 2
@@ -327,7 +355,11 @@ class FractionalMaxPool2d(_FractionalMaxPoolNd):
 class FractionalMaxPool3d(_FractionalMaxPoolNd):
     """As ``FractionalMaxPool2d`` in three dimensions.
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.FractionalMaxPool3d.html
+    >>> import flambeau as torch
+    >>> torch.nn.FractionalMaxPool3d(2, output_size=5)(torch.ones(1, 8, 8, 8)).shape
+    torch.Size([1, 5, 5, 5])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.FractionalMaxPool3d.html
     """
 
     _dimensions = 3
@@ -364,7 +396,11 @@ class _LPPoolNd(Module):
 class LPPool1d(_LPPoolNd):
     """(sum x^p)^(1/p) over each window: (N, C, L) or (C, L); p is ``norm_type``.
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.LPPool1d.html
+    >>> import flambeau as torch
+    >>> torch.nn.LPPool1d(2, 2)(torch.tensor([[3.0, 4.0, 6.0, 8.0]]))
+    tensor([[ 5., 10.]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.LPPool1d.html
     """
 
     _op = "lp_pool1d"
@@ -377,7 +413,7 @@ class LPPool2d(_LPPoolNd):
     >>> torch.nn.LPPool2d(2, 2)(torch.ones(1, 1, 2, 2))
     tensor([[[[2.]]]])
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.LPPool2d.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.LPPool2d.html
     """
 
     _op = "lp_pool2d"
@@ -386,7 +422,11 @@ class LPPool2d(_LPPoolNd):
 class LPPool3d(_LPPoolNd):
     """(sum x^p)^(1/p) over each window: (N, C, D, H, W) or (C, D, H, W).
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.LPPool3d.html
+    >>> import flambeau as torch
+    >>> torch.nn.LPPool3d(2, 2)(torch.ones(1, 1, 2, 2, 2)) ** 2
+    tensor([[[[[8.0000]]]]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.LPPool3d.html
     """
 
     _op = "lp_pool3d"
@@ -417,7 +457,7 @@ class AdaptiveAvgPool1d(_AdaptiveAvgPoolNd):
     >>> torch.nn.AdaptiveAvgPool1d(2)(torch.tensor([[1.0, 2.0, 3.0, 4.0]]))
     tensor([[1.5000, 3.5000]])
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.AdaptiveAvgPool1d.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.AdaptiveAvgPool1d.html
     """
 
     _op = "adaptive_avg_pool1d"
@@ -430,7 +470,7 @@ class AdaptiveAvgPool2d(_AdaptiveAvgPoolNd):
     >>> torch.nn.AdaptiveAvgPool2d((1, None))(torch.ones(1, 8, 6, 5)).shape
     torch.Size([1, 8, 1, 5])
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.AdaptiveAvgPool2d.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.AdaptiveAvgPool2d.html
     """
 
     _op = "adaptive_avg_pool2d"
@@ -439,7 +479,11 @@ class AdaptiveAvgPool2d(_AdaptiveAvgPoolNd):
 class AdaptiveAvgPool3d(_AdaptiveAvgPoolNd):
     """As ``AdaptiveAvgPool1d`` on (N, C, D, H, W).
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.AdaptiveAvgPool3d.html
+    >>> import flambeau as torch
+    >>> torch.nn.AdaptiveAvgPool3d((1, 2, None))(torch.ones(1, 3, 4, 5, 6)).shape
+    torch.Size([1, 3, 1, 2, 6])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.AdaptiveAvgPool3d.html
     """
 
     _op = "adaptive_avg_pool3d"
@@ -461,7 +505,11 @@ class _AdaptiveMaxPoolNd(_AdaptivePoolNd):
 class AdaptiveMaxPool1d(_AdaptiveMaxPoolNd):
     """Maxima over as many nearly equal windows as ``output_size`` says: (N, C, L) or (C, L).
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.AdaptiveMaxPool1d.html
+    >>> import flambeau as torch
+    >>> torch.nn.AdaptiveMaxPool1d(2)(torch.tensor([[1.0, 5.0, 2.0, 4.0]]))
+    tensor([[5., 4.]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.AdaptiveMaxPool1d.html
     """
 
     _op = "adaptive_max_pool1d"
@@ -470,7 +518,11 @@ class AdaptiveMaxPool1d(_AdaptiveMaxPoolNd):
 class AdaptiveMaxPool2d(_AdaptiveMaxPoolNd):
     """As ``AdaptiveMaxPool1d`` on (N, C, H, W).
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.AdaptiveMaxPool2d.html
+    >>> import flambeau as torch
+    >>> torch.nn.AdaptiveMaxPool2d(1)(torch.arange(8.0).reshape(2, 2, 2)).flatten()
+    tensor([3., 7.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.AdaptiveMaxPool2d.html
     """
 
     _op = "adaptive_max_pool2d"
@@ -479,7 +531,11 @@ class AdaptiveMaxPool2d(_AdaptiveMaxPoolNd):
 class AdaptiveMaxPool3d(_AdaptiveMaxPoolNd):
     """As ``AdaptiveMaxPool1d`` on (N, C, D, H, W).
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.AdaptiveMaxPool3d.html
+    >>> import flambeau as torch
+    >>> torch.nn.AdaptiveMaxPool3d(1)(torch.ones(1, 3, 4, 5, 6)).shape
+    torch.Size([1, 3, 1, 1, 1])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.AdaptiveMaxPool3d.html
     """
 
     _op = "adaptive_max_pool3d"

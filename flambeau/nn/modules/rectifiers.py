@@ -52,7 +52,7 @@ class Threshold(Module):
     >>> torch.nn.Threshold(0.1, 20)(torch.tensor([0.0, 0.5]))
     tensor([20.0000,  0.5000])
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.Threshold.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Threshold.html
     """
 
     __constants__ = ["threshold", "value", "inplace"]
@@ -77,7 +77,7 @@ class ReLU(_InplaceActivation):
     >>> torch.nn.ReLU()(torch.tensor([-1.0, 2.0]))
     tensor([0., 2.])
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.ReLU.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.ReLU.html
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -87,8 +87,12 @@ class ReLU(_InplaceActivation):
 class RReLU(Module):
     """x where x >= 0, else a x; a is drawn from U(lower, upper) in training, their mean otherwise.
 
+    >>> import flambeau as torch
+    >>> torch.nn.RReLU(0.25, 0.75).eval()(torch.tensor([-24.0, 2.0]))
+    tensor([-12.,   2.])
+
     Xu et al. (2015), Empirical evaluation of rectified activations in convolutional network.
-    See https://pytorch.org/docs/stable/generated/torch.nn.RReLU.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.RReLU.html
     """
 
     __constants__ = ["lower", "upper", "inplace"]
@@ -113,7 +117,7 @@ class Hardtanh(Module):
     >>> torch.nn.Hardtanh(-2, 2)(torch.tensor([-3.0, 1.0, 5.0]))
     tensor([-2.,  1.,  2.])
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.Hardtanh.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Hardtanh.html
     """
 
     __constants__ = ["min_val", "max_val", "inplace"]
@@ -157,7 +161,11 @@ class Hardtanh(Module):
 class ReLU6(Hardtanh):
     """min(max(0, x), 6).
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.ReLU6.html
+    >>> import flambeau as torch
+    >>> torch.nn.ReLU6()(torch.tensor([-1.0, 3.0, 8.0]))
+    tensor([0., 3., 6.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.ReLU6.html
     """
 
     def __init__(self, inplace: bool = False) -> None:
@@ -170,7 +178,11 @@ class ReLU6(Hardtanh):
 class Hardsigmoid(Module):
     """0 up to -3, 1 from 3, x / 6 + 1/2 between.
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.Hardsigmoid.html
+    >>> import flambeau as torch
+    >>> torch.nn.Hardsigmoid()(torch.tensor([-4.0, 0.0, 4.0]))
+    tensor([0.0000, 0.5000, 1.0000])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Hardsigmoid.html
     """
 
     __constants__ = ["inplace"]
@@ -186,7 +198,11 @@ class Hardsigmoid(Module):
 class Hardswish(Module):
     """x hardsigmoid(x).
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.Hardswish.html
+    >>> import flambeau as torch
+    >>> torch.nn.Hardswish()(torch.tensor([-4.0, 1.0, 4.0]))
+    tensor([-0.0000, 0.6667, 4.0000])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Hardswish.html
     """
 
     __constants__ = ["inplace"]
@@ -202,7 +218,11 @@ class Hardswish(Module):
 class Hardshrink(Module):
     """x where |x| > lambd, else 0.
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.Hardshrink.html
+    >>> import flambeau as torch
+    >>> torch.nn.Hardshrink()(torch.tensor([-1.0, 0.3, 2.0]))
+    tensor([-1.,  0.,  2.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Hardshrink.html
     """
 
     __constants__ = ["lambd"]
@@ -225,7 +245,7 @@ class LeakyReLU(Module):
     >>> torch.nn.LeakyReLU(0.1)(torch.tensor([-1.0, 1.0]))
     tensor([-0.1000,  1.0000])
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.LeakyReLU.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.LeakyReLU.html
     """
 
     __constants__ = ["inplace", "negative_slope"]
@@ -245,7 +265,11 @@ class LeakyReLU(Module):
 class Softshrink(Module):
     """x - lambd above lambd, x + lambd below -lambd, 0 between.
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.Softshrink.html
+    >>> import flambeau as torch
+    >>> torch.nn.Softshrink()(torch.tensor([-1.0, 0.3, 2.0]))
+    tensor([-0.5000,  0.0000,  1.5000])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Softshrink.html
     """
 
     __constants__ = ["lambd"]
@@ -269,7 +293,7 @@ class PReLU(Module):
     tensor([-0.2500,  1.0000])
 
     He et al. (2015), Delving deep into rectifiers.
-    See https://pytorch.org/docs/stable/generated/torch.nn.PReLU.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.PReLU.html
     """
 
     __constants__ = ["num_parameters"]

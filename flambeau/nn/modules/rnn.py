@@ -27,6 +27,15 @@ class RNNBase(Module):
     Layer k has ``weight_ih_lk`` (gates * hidden_size, features), ``weight_hh_lk``
     (gates * hidden_size, hidden_size) and ``bias_ih_lk``, ``bias_hh_lk``; the other direction the
     same with ``_reverse``. All start from U(-1/sqrt(hidden_size), 1/sqrt(hidden_size)).
+
+    Raises ``ValueError`` for sizes that are not positive, ``RuntimeError`` for inputs and states that do not fit.
+
+    >>> import flambeau as torch
+    >>> net = torch.nn.RNN(3, 4)
+    >>> [(name, tuple(weight.shape)) for name, weight in net.named_parameters()]
+    [('weight_ih_l0', (4, 3)), ('weight_hh_l0', (4, 4)), ('bias_ih_l0', (4,)), ('bias_hh_l0', (4,))]
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.RNNBase.html
     """
 
     __constants__ = [
@@ -321,12 +330,14 @@ class RNN(RNNBase):
         dropout: of the outputs of all layers but the last.
         bidirectional: also from the end to the beginning.
 
+    Raises ``ValueError`` for another ``nonlinearity``, ``RuntimeError`` for inputs and states that do not fit.
+
     >>> import flambeau as torch
     >>> output, h = torch.nn.RNN(10, 20, 2)(torch.ones(5, 3, 10))
     >>> output.shape, h.shape
     (torch.Size([5, 3, 20]), torch.Size([2, 3, 20]))
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.RNN.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.RNN.html
     """
 
     def __init__(
@@ -363,7 +374,7 @@ class GRU(RNNBase):
     (torch.Size([5, 3, 40]), torch.Size([2, 3, 20]))
 
     Cho et al. (2014), Learning phrase representations using RNN encoder-decoder.
-    See https://pytorch.org/docs/stable/generated/torch.nn.GRU.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.GRU.html
     """
 
     def __init__(
@@ -397,7 +408,7 @@ class LSTM(RNNBase):
     (torch.Size([3, 5, 20]), torch.Size([2, 3, 20]), torch.Size([2, 3, 20]))
 
     Hochreiter and Schmidhuber (1997), Long short-term memory.
-    See https://pytorch.org/docs/stable/generated/torch.nn.LSTM.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.LSTM.html
     """
 
     def __init__(

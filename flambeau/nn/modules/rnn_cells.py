@@ -29,7 +29,17 @@ def _advance(mode: str, input: Tensor, states: list[Tensor], weights: tuple) -> 
 
 
 class RNNCellBase(Module):
-    """What the cells share: one step's weights, drawn from U(-1/sqrt(hidden_size), ...)."""
+    """What the cells share: one step's weights, drawn from U(-1/sqrt(hidden_size), ...).
+
+    Raises ``ValueError`` for other than 1 or 2 dims, ``RuntimeError`` for sizes that do not fit.
+
+    >>> import flambeau as torch
+    >>> cell = torch.nn.LSTMCell(3, 4)  # 4 gates
+    >>> cell.weight_ih.shape
+    torch.Size([16, 3])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.RNNCell.html
+    """
 
     __constants__ = ["input_size", "hidden_size", "bias"]
 
@@ -109,11 +119,13 @@ class RNNCellBase(Module):
 class RNNCell(RNNCellBase):
     """One step of ``RNN``: input (N, input_size) and state (N, hidden_size) to the new state.
 
+    Raises ``RuntimeError`` for another ``nonlinearity``, and for inputs and states that do not fit.
+
     >>> import flambeau as torch
     >>> torch.nn.RNNCell(10, 20)(torch.ones(3, 10)).shape
     torch.Size([3, 20])
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.RNNCell.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.RNNCell.html
     """
 
     __constants__ = [*RNNCellBase.__constants__, "nonlinearity"]
@@ -144,7 +156,7 @@ class LSTMCell(RNNCellBase):
     >>> h.shape
     torch.Size([3, 20])
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.LSTMCell.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.LSTMCell.html
     """
 
     def __init__(
@@ -168,7 +180,7 @@ class GRUCell(RNNCellBase):
     >>> torch.nn.GRUCell(10, 20)(torch.ones(3, 10)).shape
     torch.Size([3, 20])
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.GRUCell.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.GRUCell.html
     """
 
     def __init__(

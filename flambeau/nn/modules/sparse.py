@@ -60,11 +60,13 @@ class Embedding(_Table):
         scale_grad_by_freq: divide each row's gradient by the number of times it was looked up.
         sparse: the gradient of ``weight`` is a sparse tensor, for :class:`~flambeau.optim.SparseAdam`, SGD and Adagrad.
 
+    Raises ``IndexError`` for a number that has no row, ``AssertionError`` for a ``padding_idx`` that has none.
+
     >>> import flambeau as torch
     >>> torch.nn.Embedding(10, 3)(torch.tensor([[1, 2, 4, 5]])).shape
     torch.Size([1, 4, 3])
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.Embedding.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Embedding.html
     """
 
     __constants__ = [
@@ -168,12 +170,14 @@ class EmbeddingBag(_Table):
         include_last_offset: the last offset is the end of the last bag.
         padding_idx: this row counts in no bag.
 
+    Raises ``RuntimeError`` for a number that has no row and for offsets that do not fit.
+
     >>> import flambeau as torch
     >>> bag = torch.nn.EmbeddingBag(10, 3, mode="sum")
     >>> bag(torch.tensor([1, 2, 4, 5]), torch.tensor([0, 2])).shape
     torch.Size([2, 3])
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.EmbeddingBag.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.EmbeddingBag.html
     """
 
     _padding_name = "padding_idx"

@@ -19,11 +19,13 @@ class SyncBatchNorm(_BatchNorm):
     Each sends :math:`n`, :math:`\sum x` and :math:`\sum (x - \mu)^2` per channel; gradients pass through these sums. In one process, and
     when evaluating, it computes what ``BatchNorm`` of any dimension does.
 
+    Raises ``ValueError`` for fewer than 2 dims.
+
     >>> import flambeau as torch
     >>> torch.nn.SyncBatchNorm.convert_sync_batchnorm(torch.nn.BatchNorm1d(3))
     SyncBatchNorm(3, eps=1e-05, momentum=0.1, affine=True, bias=True, track_running_stats=True)
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.SyncBatchNorm.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.SyncBatchNorm.html
     """
 
     def __init__(

@@ -69,7 +69,7 @@ class TransformerEncoderLayer(Module):
     torch.Size([10, 3, 8])
 
     Vaswani et al. (2017), Attention is all you need.
-    See https://pytorch.org/docs/stable/generated/torch.nn.TransformerEncoderLayer.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.TransformerEncoderLayer.html
     """
 
     __constants__ = ["norm_first"]
@@ -152,7 +152,7 @@ class TransformerDecoderLayer(Module):
     torch.Size([5, 3, 8])
 
     Vaswani et al. (2017), Attention is all you need.
-    See https://pytorch.org/docs/stable/generated/torch.nn.TransformerDecoderLayer.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.TransformerDecoderLayer.html
     """
 
     __constants__ = ["norm_first"]
@@ -270,7 +270,7 @@ class TransformerEncoder(Module):
     >>> torch.nn.TransformerEncoder(layer, num_layers=2)(torch.ones(10, 3, 8)).shape
     torch.Size([10, 3, 8])
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.TransformerEncoder.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.TransformerEncoder.html
     """
 
     __constants__ = ["norm"]
@@ -331,7 +331,13 @@ class TransformerEncoder(Module):
 class TransformerDecoder(Module):
     """``num_layers`` copies of a decoder layer, one after the other, then ``norm``.
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.TransformerDecoder.html
+    >>> import flambeau as torch
+    >>> layer = torch.nn.TransformerDecoderLayer(d_model=8, nhead=2, dim_feedforward=16)
+    >>> decoder = torch.nn.TransformerDecoder(layer, num_layers=2)
+    >>> decoder(torch.ones(6, 3, 8), torch.ones(10, 3, 8)).shape
+    torch.Size([6, 3, 8])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.TransformerDecoder.html
     """
 
     __constants__ = ["norm"]
@@ -382,6 +388,8 @@ class Transformer(Module):
     With ``batch_first`` N stands in front. The arguments of the layers are those of
     ``TransformerEncoderLayer``.
 
+    Raises ``RuntimeError`` for batches of different sizes and for features that are not ``d_model``.
+
     >>> import flambeau as torch
     >>> model = torch.nn.Transformer(d_model=8, nhead=2, num_encoder_layers=1,
     ...                              num_decoder_layers=1, dim_feedforward=16)
@@ -389,7 +397,7 @@ class Transformer(Module):
     torch.Size([6, 3, 8])
 
     Vaswani et al. (2017), Attention is all you need.
-    See https://pytorch.org/docs/stable/generated/torch.nn.Transformer.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Transformer.html
     """
 
     def __init__(

@@ -20,7 +20,7 @@ class Upsample(Module):
     >>> torch.nn.Upsample(scale_factor=2)(torch.tensor([[[1.0, 2.0]]]))
     tensor([[[1., 1., 2., 2.]]])
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.Upsample.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Upsample.html
     """
 
     __constants__ = [
@@ -70,7 +70,12 @@ class Upsample(Module):
 class UpsamplingNearest2d(Upsample):
     """``Upsample`` of images by repeating the nearest pixel.
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.UpsamplingNearest2d.html
+    >>> import flambeau as torch
+    >>> torch.nn.UpsamplingNearest2d(scale_factor=2)(torch.tensor([[[[1.0, 3.0]]]]))
+    tensor([[[[1., 1., 3., 3.],
+              [1., 1., 3., 3.]]]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.UpsamplingNearest2d.html
     """
 
     def __init__(
@@ -84,7 +89,11 @@ class UpsamplingNearest2d(Upsample):
 class UpsamplingBilinear2d(Upsample):
     """Bilinear ``Upsample`` of images, the corners kept at their values.
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.UpsamplingBilinear2d.html
+    >>> import flambeau as torch
+    >>> torch.nn.UpsamplingBilinear2d(size=(1, 3))(torch.tensor([[[[1.0, 3.0]]]]))
+    tensor([[[[1., 2., 3.]]]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.UpsamplingBilinear2d.html
     """
 
     def __init__(

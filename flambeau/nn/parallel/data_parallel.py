@@ -20,7 +20,7 @@ class DataParallel(Module):
     >>> net(torch.ones(4, 2)).shape, list(net.state_dict())
     (torch.Size([4, 3]), ['module.weight', 'module.bias'])
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.DataParallel.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.DataParallel.html
     """
 
     def __init__(self, module: Module, device_ids: Any = None, output_device: Any = None, dim: int = 0) -> None:

@@ -109,7 +109,7 @@ def clip_grad_norm_(
     >>> w.grad
     tensor([0.6000, 0.8000])
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.utils.clip_grad_norm_.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.utils.clip_grad_norm_.html
     """
     is_generator = not isinstance(parameters, (Tensor, list, tuple, dict, set))
     parameters = _tensors(parameters)
@@ -141,7 +141,7 @@ def clip_grad_norm(
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float, foreach: bool | None = None) -> None:
     """Clamp every gradient of `parameters` to [-clip_value, clip_value], in place.
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.utils.clip_grad_value_.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.utils.clip_grad_value_.html
     """
     clip_value = float(clip_value)
     clamp = Update(_clamp, (-clip_value, clip_value))

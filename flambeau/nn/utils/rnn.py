@@ -40,7 +40,7 @@ class PackedSequence(_Fields):
         sorted_indices: which sequence stands at each place of the sorted batch (or None).
         unsorted_indices: at which place each sequence stands (or None).
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.utils.rnn.PackedSequence.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.utils.rnn.PackedSequence.html
     """
 
     __slots__ = ()
@@ -163,7 +163,7 @@ def pack_padded_sequence(
     >>> pack_padded_sequence(padded, [3, 2]).data
     tensor([1, 4, 2, 5, 3])
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.utils.rnn.pack_padded_sequence.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.utils.rnn.pack_padded_sequence.html
     """
     lengths = as_tensor(lengths, dtype=dtypes.int64, device="cpu")
     if input.numel() == 0:
@@ -220,7 +220,7 @@ def pad_packed_sequence(
     (tensor([[1, 2, 3],
             [4, 5, 0]]), tensor([3, 2]))
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.utils.rnn.pad_packed_sequence.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.utils.rnn.pad_packed_sequence.html
     """
     sizes = sequence.batch_sizes.tolist()
     longest, batch = len(sizes), sizes[0]
@@ -259,7 +259,7 @@ def pad_sequence(
     tensor([[1, 2, 3],
             [4, 0, 0]])
 
-    See https://pytorch.org/docs/stable/generated/torch.nn.utils.rnn.pad_sequence.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.utils.rnn.pad_sequence.html
     """
     if not isinstance(sequences, Iterable):
         raise RuntimeError(

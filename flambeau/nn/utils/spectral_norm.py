@@ -126,7 +126,7 @@ def spectral_norm(
     The weight itself becomes ``name_orig``; ``name_u`` and ``name_v`` are buffers.
 
     Miyato et al. (2018), Spectral normalization for generative adversarial networks.
-    See https://pytorch.org/docs/stable/generated/torch.nn.utils.spectral_norm.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.utils.spectral_norm.html
     """
     if _hook_of(module, name) is not None:
         raise RuntimeError(f"Cannot register two spectral_norm hooks on the same parameter {name}")

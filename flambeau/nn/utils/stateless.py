@@ -34,7 +34,7 @@ def functional_call(
     >>> torch.nn.utils.stateless.functional_call(fc, values, torch.tensor([3.0]))
     tensor([7.])
 
-    See https://pytorch.org/docs/stable/generated/torch.func.functional_call.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.func.functional_call.html
     """
     if isinstance(parameters_and_buffers, Mapping):
         given = dict(parameters_and_buffers)

@@ -53,7 +53,7 @@ def weight_norm(module: Module, name: str = "weight", dim: int | None = 0) -> Mo
         dim: the dimension over which magnitudes differ; None for one magnitude.
 
     Salimans and Kingma (2016), Weight normalization.
-    See https://pytorch.org/docs/stable/generated/torch.nn.utils.weight_norm.html
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.utils.weight_norm.html
     """
     warnings.warn(
         "`torch.nn.utils.weight_norm` is deprecated in favor of `torch.nn.utils.parametrizations.weight_norm`.",
