@@ -193,6 +193,10 @@ EXPRESSIONS = [
     lambda t, x, y: [kept.tolist() for kept in _both(x * y)],
     lambda t, x, y: (x.to(torch.int64) + 3).tolist(),
     lambda t, x, y: x.argmax().item(),
+    lambda t, x, y: x.max(0)[0].item(),
+    lambda t, x, y: [kept.item() for kept in x.max(0)],
+    lambda t, x, y: torch.nn.functional.layer_norm(x, (8,), y).tolist(),
+    lambda t, x, y: torch.nn.functional.max_pool1d(x[None], 3).tolist(),
     lambda t, x, y: x.sort()[1].tolist(),  # NumPy computes these
     lambda t, x, y: [kept.tolist() for kept in x.topk(3)],
     lambda t, x, y: (x.median().item(), x.kthvalue(2)[0].item()),

@@ -230,7 +230,7 @@ def note(plan: Plan, trace: Trace) -> None:
         return
     if plan.all_native:
         told = set(plan.dynamic) - {~slot for slot in range(len(trace.leaves))}
-        if len(plan.calls) != 1 or told != kept or any([x.dtype.__class__ is tuple for x in trace.nodes]):
+        if len(plan.calls) != 1 or told != kept:
             return
     else:
         order = _by_numpy(plan, trace)
