@@ -28,15 +28,29 @@ def fused_multiply_add(a, b, c) -> np.ndarray:
     available precision", 1971), likewise the sum. What is left over is rounded to odd, so that the last rounding is that of
     the exact value (Boldo and Melquiond, "Emulation of a FMA and correctly rounded sums", 2008).
     """
-    a, b, c = np.broadcast_arrays(a, b, c)
+    a, b, c = np.asarray(a), np.asarray(b), np.asarray(c)
     if a.dtype == np.float32:  # the product is exact in float64
-        return _to_odd(*_two_sum(c.astype(np.float64), a.astype(np.float64) * b)).astype(np.float32)
+        product, c = np.multiply(a, b, dtype=np.float64), c.astype(np.float64)
+        total = c + product
+        return (_to_odd(*_two_sum(c, product)) if _is_near_halfway(total) else total).astype(np.float32)
     product = a * b
     (a0, a1), (b0, b1) = _halves(a), _halves(b)
     error = ((a0 * b0 - product) + a0 * b1 + a1 * b0) + a1 * b1
     total, rest = _two_sum(c, product)
     exact = total + _to_odd(*_two_sum(rest, error))
     return np.where(np.isfinite(exact), exact, a * b + c)
+
+
+def _is_near_halfway(x: np.ndarray) -> bool:
+    """Whether the error of a float64 number could change what float32 number it is rounded to: where it lies between two of them."""
+    bits = np.asarray(x).view(np.uint64)
+    if ((bits & _BEYOND_FLOAT32) == _HALF).any():
+        return True
+    return bool((((bits << _ONE) - _ONE) < _SMALL).any())  # those of subnormals lie elsewhere; 0 becomes the greatest
+
+
+_ONE, _BEYOND_FLOAT32, _HALF = np.uint64(1), np.uint64((1 << 29) - 1), np.uint64(1 << 28)
+_SMALL = np.uint64((1023 - 126) << 53)  # the least normal float32 number, without its sign
 
 
 def _two_sum(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -245,20 +245,28 @@ def linspace(
 
 def _spaced(start, end, steps: int, dtype: dtypes.dtype) -> np.ndarray:
     """Real numbers, evenly spaced: from both ends towards the middle."""
-    first, last = np.arange(steps // 2), np.arange(steps - steps // 2)[::-1]
-    gaps = max(steps - 1, 1)
+    gaps, half = max(steps - 1, 1), steps // 2
     if dtype.itemsize == 2 and dtype.is_floating_point:  # each operation is rounded
         start, end = _rounded(start, dtype), _rounded(end, dtype)
         step = _rounded(_rounded(end - start, dtype) / _rounded(gaps, dtype), dtype)
-        forward = start + _rounded(step * _rounded(first, dtype), dtype)
-        backward = end - _rounded(step * _rounded(last, dtype), dtype)
-    else:
-        scalar = dtype.np.type if dtype.is_floating_point else np.float64
-        start, end = scalar(start), scalar(end)
-        step = (end - start) / scalar(gaps)
-        forward = fused_multiply_add(step, first.astype(scalar), start)
-        backward = fused_multiply_add(-step, last.astype(scalar), end)
-    return np.concatenate([forward, backward]).astype(dtype.np)
+        forward = start + _rounded(step * _rounded(np.arange(half), dtype), dtype)
+        backward = end - _rounded(step * _rounded(np.arange(steps - half)[::-1], dtype), dtype)
+        return np.concatenate([forward, backward]).astype(dtype.np)
+    scalar = dtype.np.type if dtype.is_floating_point else np.float64
+    start, end = scalar(start), scalar(end)
+    step = (end - start) / scalar(gaps)
+    values = np.empty(steps, dtype.np)
+    for low in range(0, half, _BLOCK):
+        high = min(low + _BLOCK, half)
+        values[low:high] = fused_multiply_add(step, np.arange(low, high).astype(scalar), start)
+    for low in range(half, steps, _BLOCK):
+        high = min(low + _BLOCK, steps)
+        values[low:high] = fused_multiply_add(-step, np.arange(steps - 1 - low, steps - 1 - high, -1).astype(scalar), end)
+    return values
+
+
+_BLOCK = 8192
+"""Numbers that are made at a time, so that what they are made of stays in the cache."""
 
 
 def _rounded(x, dtype: dtypes.dtype) -> np.ndarray:
