@@ -62,12 +62,11 @@ distributions.continuous -> distributions.uniform: Uniform
 distributions.continuous -> distributions.von_mises: VonMises
 distributions.discrete -> distributions.bernoulli: Bernoulli
 distributions.discrete -> distributions.binomial: Binomial
-distributions.discrete -> distributions.categorical: Categorical
 distributions.discrete -> distributions.continuous_bernoulli: ContinuousBernoulli
 distributions.discrete -> distributions.geometric: Geometric
-distributions.discrete -> distributions.multinomial: Multinomial
+distributions.categorical -> distributions.multinomial: Multinomial
 distributions.discrete -> distributions.negative_binomial: NegativeBinomial
-distributions.discrete -> distributions.one_hot_categorical: OneHotCategorical OneHotCategoricalStraightThrough
+distributions.categorical -> distributions.one_hot_categorical: OneHotCategorical OneHotCategoricalStraightThrough
 distributions.discrete -> distributions.poisson: Poisson
 distributions.distribution -> distributions.exp_family: ExponentialFamily
 distributions.gamma_family -> distributions.beta: Beta
@@ -78,6 +77,7 @@ distributions.gamma_family -> distributions.gamma: Gamma
 distributions.gamma_family -> distributions.studentT: StudentT
 distributions.matrices -> distributions.lkj_cholesky: LKJCholesky
 distributions.matrices -> distributions.wishart: Wishart
+distributions.elementwise_transforms -> distributions.transforms: *
 distributions.more_transforms -> distributions.transforms: *
 distributions.multivariate -> distributions.lowrank_multivariate_normal: LowRankMultivariateNormal
 distributions.multivariate -> distributions.multivariate_normal: MultivariateNormal
@@ -119,6 +119,7 @@ nn.modules.rnn_cells -> nn.modules.rnn: *
 nn.modules.sync_batchnorm -> nn.modules.batchnorm: *
 nn.utils.weight_norm -> .: norm_except_dim
 optim.adafactor -> optim: Adafactor
+optim.hooks -> optim.optimizer: *
 optim.lr_scheduler.base -> optim.lr_scheduler: *
 optim.lr_scheduler.combine -> optim.lr_scheduler: *
 optim.lr_scheduler.cosine -> optim.lr_scheduler: *

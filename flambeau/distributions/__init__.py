@@ -8,12 +8,14 @@ Source: https://docs.pytorch.org/docs/stable/distributions.html
 from __future__ import annotations
 
 from flambeau.distributions import (
+    categorical,
     composed,
     constraint_registry,
     constraints,
     continuous,
     discrete,
     distribution,
+    elementwise_transforms,
     gamma_family,
     kl,
     kl_families,
@@ -25,11 +27,13 @@ from flambeau.distributions import (
     transforms,
     utils,
 )
+from flambeau.distributions.categorical import *  # noqa: F403
 from flambeau.distributions.composed import *  # noqa: F403
 from flambeau.distributions.constraint_registry import biject_to, transform_to
 from flambeau.distributions.continuous import *  # noqa: F403
 from flambeau.distributions.discrete import *  # noqa: F403
 from flambeau.distributions.distribution import *  # noqa: F403
+from flambeau.distributions.elementwise_transforms import *  # noqa: F403
 from flambeau.distributions.gamma_family import *  # noqa: F403
 from flambeau.distributions.kl import *  # noqa: F403
 from flambeau.distributions.matrices import *  # noqa: F403
@@ -40,5 +44,5 @@ from flambeau.distributions.transformed import *  # noqa: F403
 from flambeau.distributions.transforms import *  # noqa: F403
 
 __all__ = ["biject_to", "constraint_registry", "constraints", "kl", "kl_families", "transform_to", "transforms", "utils"]
-for _part in (composed, continuous, discrete, distribution, gamma_family, kl, matrices, more_transforms, multivariate, relaxed, transformed, transforms):
+for _part in (categorical, composed, continuous, discrete, distribution, elementwise_transforms, gamma_family, kl, matrices, more_transforms, multivariate, relaxed, transformed, transforms):
     __all__ += _part.__all__

@@ -9,7 +9,7 @@ from typing import Any
 from flambeau.autograd import no_grad
 from flambeau.core.size import Size
 from flambeau.distributions import constraints
-from flambeau.distributions.discrete import Categorical
+from flambeau.distributions.categorical import Categorical
 from flambeau.distributions.distribution import Distribution
 from flambeau.distributions.transforms import ComposeTransform, Transform
 from flambeau.distributions.utils import sum_rightmost
@@ -19,7 +19,17 @@ __all__ = ["Independent", "MixtureSameFamily", "TransformedDistribution"]
 
 
 class Independent(Distribution):
-    """Takes the last batch dimensions of a distribution as dimensions of one event."""
+    """Takes the last batch dimensions of a distribution as dimensions of one event.
+
+    Raises ``ValueError`` for more dims than the batch has.
+
+    >>> import flambeau as torch
+    >>> d = torch.distributions
+    >>> d.Independent(d.Normal(torch.zeros(3), torch.ones(3)), 1).log_prob(torch.zeros(3))
+    tensor(-2.7568)
+
+    Source: https://docs.pytorch.org/docs/stable/distributions.html#torch.distributions.independent.Independent
+    """
 
     def __init__(
         self, base_distribution: Distribution, reinterpreted_batch_ndims: int, validate_args: bool | None = None
@@ -89,11 +99,15 @@ class Independent(Distribution):
 class TransformedDistribution(Distribution):
     """The distribution of ``transforms(x)`` where ``x`` has the base distribution.
 
+    Raises ``ValueError`` for what is no transform.
+
     >>> import flambeau as torch
     >>> d = torch.distributions
     >>> logit_normal = d.TransformedDistribution(d.Normal(0.0, 1.0), [d.SigmoidTransform()])
     >>> logit_normal.log_prob(torch.tensor(0.5))
     tensor(0.4674)
+
+    Source: https://docs.pytorch.org/docs/stable/distributions.html#torch.distributions.transformed_distribution.TransformedDistribution
     """
 
     def __init__(self, base_distribution: Distribution, transforms, validate_args: bool | None = None) -> None:
@@ -186,7 +200,18 @@ class TransformedDistribution(Distribution):
 
 
 class MixtureSameFamily(Distribution):
-    """One of the component distributions (the last batch dimension), chosen by a categorical one."""
+    """One of the component distributions (the last batch dimension), chosen by a categorical one.
+
+    Raises ``ValueError`` for a mixture that is not categorical, or not of as many as there are components.
+
+    >>> import flambeau as torch
+    >>> d = torch.distributions
+    >>> parts = d.Normal(torch.tensor([-1.0, 3.0]), torch.tensor([1.0, 1.0]))
+    >>> d.MixtureSameFamily(d.Categorical(torch.tensor([0.5, 0.5])), parts).mean
+    tensor(1.)
+
+    Source: https://docs.pytorch.org/docs/stable/distributions.html#torch.distributions.mixture_same_family.MixtureSameFamily
+    """
 
     def __init__(self, mixture_distribution: Categorical, component_distribution: Distribution, validate_args=None) -> None:
         if not isinstance(mixture_distribution, Categorical):

@@ -43,6 +43,8 @@ class Normal(LocationScale, ExponentialFamily):
     >>> import flambeau as torch
     >>> torch.distributions.Normal(0.0, 1.0).log_prob(torch.tensor(0.0))
     tensor(-0.9189)
+
+    Source: https://docs.pytorch.org/docs/stable/distributions.html#torch.distributions.normal.Normal
     """
 
     @property
@@ -80,7 +82,14 @@ class Normal(LocationScale, ExponentialFamily):
 
 
 class Laplace(LocationScale):
-    """The Laplace distribution, density ``exp(-|x - loc| / scale) / (2 scale)``."""
+    """The Laplace distribution, density ``exp(-|x - loc| / scale) / (2 scale)``.
+
+    >>> import flambeau as torch
+    >>> torch.distributions.Laplace(0.0, 1.0).log_prob(torch.tensor(0.0)).exp()
+    tensor(0.5000)
+
+    Source: https://docs.pytorch.org/docs/stable/distributions.html#torch.distributions.laplace.Laplace
+    """
 
     @property
     def variance(self) -> Tensor:
@@ -115,7 +124,14 @@ class Laplace(LocationScale):
 
 
 class Cauchy(LocationScale):
-    """The Cauchy (Lorentz) distribution; it has no mean."""
+    """The Cauchy (Lorentz) distribution; it has no mean.
+
+    >>> import flambeau as torch
+    >>> torch.distributions.Cauchy(0.0, 1.0).cdf(torch.tensor(1.0))
+    tensor(0.7500)
+
+    Source: https://docs.pytorch.org/docs/stable/distributions.html#torch.distributions.cauchy.Cauchy
+    """
 
     @property
     def mean(self) -> Tensor:
@@ -146,7 +162,14 @@ class Cauchy(LocationScale):
 
 
 class Uniform(Distribution):
-    """The uniform distribution on [low, high)."""
+    """The uniform distribution on [low, high).
+
+    >>> import flambeau as torch
+    >>> torch.distributions.Uniform(1.0, 5.0).log_prob(torch.tensor(2.0)).exp()
+    tensor(0.2500)
+
+    Source: https://docs.pytorch.org/docs/stable/distributions.html#torch.distributions.uniform.Uniform
+    """
 
     has_rsample = True
 
@@ -200,7 +223,14 @@ class Uniform(Distribution):
 
 
 class Exponential(ExponentialFamily):
-    """The exponential distribution, density ``rate * exp(-rate * x)``."""
+    """The exponential distribution, density ``rate * exp(-rate * x)``.
+
+    >>> import flambeau as torch
+    >>> torch.distributions.Exponential(torch.tensor(0.5)).mean
+    tensor(2.)
+
+    Source: https://docs.pytorch.org/docs/stable/distributions.html#torch.distributions.exponential.Exponential
+    """
 
     arg_constraints = {"rate": constraints.positive}
     support: Any = constraints.nonnegative
@@ -250,6 +280,12 @@ class VonMises(Distribution):
     """The von Mises distribution on the circle, density proportional to ``exp(concentration * cos(x - loc))``.
 
     Samples are made as in Best and Fisher (1979), "Efficient simulation of the von Mises distribution".
+
+    >>> import flambeau as torch
+    >>> torch.distributions.VonMises(torch.tensor(0.5), torch.tensor(4.0)).mean
+    tensor(0.5000)
+
+    Source: https://docs.pytorch.org/docs/stable/distributions.html#torch.distributions.von_mises.VonMises
     """
 
     arg_constraints = {"loc": constraints.real, "concentration": constraints.positive}
@@ -304,7 +340,14 @@ class VonMises(Distribution):
 
 
 class GeneralizedPareto(LocationScale):
-    """The generalized Pareto distribution above ``loc``, with tail index ``concentration``."""
+    """The generalized Pareto distribution above ``loc``, with tail index ``concentration``.
+
+    >>> import flambeau as torch
+    >>> torch.distributions.GeneralizedPareto(0.0, 1.0, torch.tensor(0.5)).mean
+    tensor(2.)
+
+    Source: https://docs.pytorch.org/docs/stable/distributions.html#torch.distributions.generalized_pareto.GeneralizedPareto
+    """
 
     arg_constraints = {"loc": constraints.real, "scale": constraints.positive, "concentration": constraints.real}
 

@@ -1,4 +1,4 @@
-"""Distributions of counts, choices and other discrete values."""
+"""Distributions of counts and of chances that something happens."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from flambeau import ops
 from flambeau.autograd import no_grad
 from flambeau.core.dtypes import finfo
-from flambeau.core.size import Size, broadcast_shapes
+from flambeau.core.size import Size
 from flambeau.distributions import constraints
 from flambeau.distributions.distribution import Distribution, ExponentialFamily
 from flambeau.distributions.gamma_family import Gamma
@@ -25,12 +25,11 @@ from flambeau.distributions.utils import (
 from flambeau.tensor import Tensor
 
 __all__ = [
-    "Bernoulli", "Binomial", "Categorical", "ContinuousBernoulli", "Geometric", "Multinomial", "NegativeBinomial",
-    "OneHotCategorical", "OneHotCategoricalStraightThrough", "Poisson",
+    "Bernoulli", "Binomial", "ContinuousBernoulli", "Geometric", "NegativeBinomial", "Poisson",
 ]  # fmt: skip
 
 
-def _one_of(probs, logits):
+def one_of(probs, logits):
     if (probs is None) == (logits is None):
         raise ValueError("Either `probs` or `logits` must be specified, but not both.")
     return "logits" if probs is None else "probs"
@@ -43,7 +42,7 @@ class _Binary(Distribution):
 
     def _set(self, probs, logits, *others):
         """Takes in the parameter and broadcasts it with others; returns these."""
-        name = _one_of(probs, logits)
+        name = one_of(probs, logits)
         self.__dict__[name], *others = broadcast_all(logits if probs is None else probs, *others)
         self._param = self.__dict__[name]
         return others
@@ -72,6 +71,8 @@ class Bernoulli(_Binary, ExponentialFamily):
     >>> import flambeau as torch
     >>> torch.distributions.Bernoulli(torch.tensor([0.25])).log_prob(torch.tensor([1.0]))
     tensor([-1.3863])
+
+    Source: https://docs.pytorch.org/docs/stable/distributions.html#torch.distributions.bernoulli.Bernoulli
     """
 
     support: Any = constraints.boolean
@@ -112,7 +113,16 @@ class Bernoulli(_Binary, ExponentialFamily):
 
 
 class Geometric(_Binary):
-    """How many trials fail before the first that succeeds, each with chance ``probs``."""
+    """How many trials fail before the first that succeeds, each with chance ``probs``.
+
+    Raises ``ValueError`` for ``probs`` of 0.
+
+    >>> import flambeau as torch
+    >>> torch.distributions.Geometric(torch.tensor(0.25)).mean
+    tensor(3.)
+
+    Source: https://docs.pytorch.org/docs/stable/distributions.html#torch.distributions.geometric.Geometric
+    """
 
     support: Any = constraints.nonnegative_integer
 
@@ -156,7 +166,16 @@ class Geometric(_Binary):
 
 
 class Binomial(_Binary):
-    """How many of ``total_count`` trials succeed, each with chance ``probs``."""
+    """How many of ``total_count`` trials succeed, each with chance ``probs``.
+
+    Raises ``NotImplementedError`` for the entropy of counts that differ.
+
+    >>> import flambeau as torch
+    >>> torch.distributions.Binomial(3, torch.tensor(0.5)).log_prob(torch.tensor(2.0)).exp()
+    tensor(0.3750)
+
+    Source: https://docs.pytorch.org/docs/stable/distributions.html#torch.distributions.binomial.Binomial
+    """
 
     arg_constraints: Any = {
         "total_count": constraints.nonnegative_integer, "probs": constraints.unit_interval, "logits": constraints.real,
@@ -213,7 +232,14 @@ class Binomial(_Binary):
 
 
 class NegativeBinomial(_Binary):
-    """How many trials succeed before ``total_count`` have failed, each with chance ``probs`` of success."""
+    """How many trials succeed before ``total_count`` have failed, each with chance ``probs`` of success.
+
+    >>> import flambeau as torch
+    >>> torch.distributions.NegativeBinomial(torch.tensor(2.0), torch.tensor(0.5)).mean
+    tensor(2.)
+
+    Source: https://docs.pytorch.org/docs/stable/distributions.html#torch.distributions.negative_binomial.NegativeBinomial
+    """
 
     arg_constraints: Any = {
         "total_count": constraints.greater_than_eq(0), "probs": constraints.half_open_interval(0.0, 1.0),
@@ -254,6 +280,10 @@ class NegativeBinomial(_Binary):
 
 class ContinuousBernoulli(_Binary, ExponentialFamily):
     """The continuous Bernoulli distribution on [0, 1], density proportional to ``probs^x (1 - probs)^(1 - x)``.
+
+    >>> import flambeau as torch
+    >>> torch.distributions.ContinuousBernoulli(torch.tensor(0.5)).mean
+    tensor(0.5000)
 
     Source: Loaiza-Ganem and Cunningham (2019), https://arxiv.org/abs/1907.06845
     """
@@ -325,7 +355,14 @@ class ContinuousBernoulli(_Binary, ExponentialFamily):
 
 
 class Poisson(ExponentialFamily):
-    """The Poisson distribution with mean ``rate``."""
+    """The Poisson distribution with mean ``rate``.
+
+    >>> import flambeau as torch
+    >>> torch.distributions.Poisson(torch.tensor(2.0)).log_prob(torch.tensor(0.0))
+    tensor(-2.)
+
+    Source: https://docs.pytorch.org/docs/stable/distributions.html#torch.distributions.poisson.Poisson
+    """
 
     arg_constraints = {"rate": constraints.nonnegative}
     support: Any = constraints.nonnegative_integer
@@ -355,204 +392,3 @@ class Poisson(ExponentialFamily):
             self._validate_sample(value)
         rate, value = broadcast_all(self.rate, value)
         return value.xlogy(rate) - rate - (value + 1).lgamma()
-
-
-class Categorical(Distribution):
-    """An index, chosen with the probabilities in the last dimension of ``probs`` (which need not sum to 1).
-
-    >>> import flambeau as torch
-    >>> torch.distributions.Categorical(torch.tensor([1.0, 1.0, 2.0])).probs
-    tensor([0.2500, 0.2500, 0.5000])
-    """
-
-    arg_constraints: Any = {"probs": constraints.simplex, "logits": constraints.real_vector}
-    has_enumerate_support = True
-
-    def __init__(self, probs=None, logits=None, validate_args: bool | None = None) -> None:
-        name = _one_of(probs, logits)
-        given = logits if probs is None else probs
-        if given.dim() < 1:
-            raise ValueError(f"`{name}` parameter must be at least one-dimensional.")
-        if probs is None:
-            self.logits = logits - logits.logsumexp(-1, True)
-        else:
-            self.probs = probs / probs.sum(-1, True)
-        self._param = given
-        self._num_events = given.shape[-1]
-        super().__init__(given.shape[:-1], validate_args=validate_args)
-
-    def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> Any:
-        new = super().expand(batch_shape, _instance)
-        new._param = self._param.expand((*batch_shape, self._num_events))
-        return new
-
-    @property
-    def support(self):
-        return constraints.integer_interval(0, self._num_events - 1)
-
-    @lazy_property
-    def logits(self) -> Tensor:
-        return probs_to_logits(self.probs)
-
-    @lazy_property
-    def probs(self) -> Tensor:
-        return logits_to_probs(self.logits)
-
-    @property
-    def param_shape(self) -> Size:
-        return self._param.size()
-
-    @property
-    def mean(self) -> Tensor:
-        return ops.full(self._batch_shape, math.nan, dtype=self.probs.dtype)
-
-    @property
-    def mode(self) -> Tensor:
-        return self.probs.argmax(-1)
-
-    @property
-    def variance(self) -> Tensor:
-        return self.mean
-
-    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
-        sample_shape = Size(sample_shape)
-        with no_grad():
-            rows = self.probs if self.probs.dim() == 2 else self.probs.reshape(-1, self._num_events)
-            drawn = ops.multinomial(rows, sample_shape.numel(), True)
-            columns = drawn.T if sample_shape else drawn
-            return columns.reshape(self._extended_shape(sample_shape))
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        if self._validate_args:
-            self._validate_sample(value)
-        index, logits = value.long().unsqueeze(-1), self.logits
-        if value.shape != self._batch_shape:
-            shape = broadcast_shapes(value.shape, self._batch_shape)
-            index, logits = index.expand(shape + (1,)), logits.expand(shape + (self._num_events,))
-        return logits.gather(-1, index).squeeze(-1)
-
-    def entropy(self) -> Tensor:
-        logits = self.logits.clamp(min=finfo(self.logits.dtype).min)
-        return -(logits * self.probs).sum(-1)
-
-    def enumerate_support(self, expand: bool = True) -> Tensor:
-        values = ops.arange(self._num_events).view((-1,) + (1,) * len(self._batch_shape))
-        return values.expand((-1,) + tuple(self._batch_shape)) if expand else values
-
-
-class _OfCategorical(Distribution):
-    """Base of the distributions of vectors that count what a categorical distribution chooses."""
-
-    arg_constraints: Any = {"probs": constraints.simplex, "logits": constraints.real_vector}
-
-    def __init__(self, probs=None, logits=None, validate_args: bool | None = None) -> None:
-        self._categorical = Categorical(probs, logits)
-        super().__init__(self._categorical.batch_shape, self._categorical.param_shape[-1:], validate_args=validate_args)
-
-    def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> Any:
-        new = super().expand(batch_shape, _instance)
-        new._categorical = self._categorical.expand(batch_shape)
-        return new
-
-    @property
-    def probs(self) -> Tensor:
-        return self._categorical.probs
-
-    @property
-    def logits(self) -> Tensor:
-        return self._categorical.logits
-
-    @property
-    def param_shape(self) -> Size:
-        return self._categorical.param_shape
-
-
-class OneHotCategorical(_OfCategorical):
-    """A categorical choice, as a vector with a 1 at the chosen place."""
-
-    support: Any = constraints.one_hot
-    has_enumerate_support = True
-
-    @property
-    def mean(self) -> Tensor:
-        return self.probs
-
-    @property
-    def mode(self) -> Tensor:
-        return functional["one_hot"](self._categorical.mode, self._event_shape[-1]).to(self.probs.dtype)
-
-    @property
-    def variance(self) -> Tensor:
-        return self.probs * (1 - self.probs)
-
-    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
-        chosen = self._categorical.sample(sample_shape)
-        return functional["one_hot"](chosen, self._event_shape[-1]).to(self.probs.dtype)
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        if self._validate_args:
-            self._validate_sample(value)
-        return self._categorical.log_prob(value.max(-1)[1])
-
-    def entropy(self) -> Tensor:
-        return self._categorical.entropy()
-
-    def enumerate_support(self, expand: bool = True) -> Tensor:
-        n = self._event_shape[0]
-        values = ops.eye(n, dtype=self.probs.dtype).view((n,) + (1,) * len(self._batch_shape) + (n,))
-        return values.expand((n, *self._batch_shape, n)) if expand else values
-
-
-class OneHotCategoricalStraightThrough(OneHotCategorical):
-    """As :class:`OneHotCategorical`; gradients of ``rsample`` go straight to the probabilities.
-
-    Source: Bengio, Leonard and Courville (2013), https://arxiv.org/abs/1308.3432
-    """
-
-    has_rsample = True
-
-    def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
-        return self.sample(sample_shape) + (self.probs - self.probs.detach())
-
-
-class Multinomial(_OfCategorical):
-    """How often each of the categories comes up in ``total_count`` choices."""
-
-    total_count: int
-
-    def __init__(self, total_count=1, probs=None, logits=None, validate_args: bool | None = None) -> None:
-        if not isinstance(total_count, int):
-            raise NotImplementedError("inhomogeneous total_count is not supported")
-        self.total_count = total_count
-        super().__init__(probs, logits, validate_args)
-
-    @property
-    def support(self):
-        return constraints.multinomial(self.total_count)
-
-    @property
-    def mean(self) -> Tensor:
-        return self.probs * self.total_count
-
-    @property
-    def variance(self) -> Tensor:
-        return self.total_count * self.probs * (1 - self.probs)
-
-    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
-        drawn = self._categorical.sample((self.total_count, *sample_shape)).movedim(0, -1)
-        counts = ops.zeros(self._extended_shape(sample_shape), dtype=self.probs.dtype)
-        return counts.scatter_add_(-1, drawn, ops.ones_like(drawn, dtype=counts.dtype))
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        if self._validate_args:
-            self._validate_sample(value)
-        logits, value = broadcast_all(self.logits, value)
-        logits = logits.masked_fill((value == 0) & (logits == -math.inf), 0)
-        return (value.sum(-1) + 1).lgamma() - (value + 1).lgamma().sum(-1) + (logits * value).sum(-1)
-
-    def entropy(self) -> Tensor:
-        n = self.total_count
-        each = Binomial(n, probs=self.probs)
-        counts = each.enumerate_support(expand=False)[1:]
-        among_equals = (each.log_prob(counts).exp() * (counts + 1).lgamma()).sum([0, -1])
-        return n * self._categorical.entropy() - math.lgamma(n + 1) + among_equals

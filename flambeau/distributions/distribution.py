@@ -20,6 +20,13 @@ class Distribution:
     ``sample`` and ``rsample`` (through which gradients flow to the parameters) give tensors of shape
     ``sample_shape + batch_shape + event_shape``; ``log_prob`` gives one number for each event.
 
+    Raises ``ValueError`` for parameters and values that are not of the distribution, unless ``validate_args=False``.
+
+    >>> import flambeau as torch
+    >>> batch = torch.distributions.Normal(torch.zeros(3), torch.ones(3))
+    >>> batch.batch_shape, batch.sample((2,)).shape
+    (torch.Size([3]), torch.Size([2, 3]))
+
     Source: https://docs.pytorch.org/docs/stable/distributions.html
     """
 
@@ -179,4 +186,11 @@ def _is_lazy(cls: type, name: str) -> bool:
 
 
 class ExponentialFamily(Distribution):
-    """Distributions whose density is ``exp(<natural parameters, statistics> - log normalizer)``."""
+    """Distributions whose density is ``exp(<natural parameters, statistics> - log normalizer)``.
+
+    >>> import flambeau as torch
+    >>> isinstance(torch.distributions.Normal(0.0, 1.0), torch.distributions.ExponentialFamily)
+    True
+
+    Source: https://docs.pytorch.org/docs/stable/distributions.html#torch.distributions.exp_family.ExponentialFamily
+    """

@@ -19,7 +19,14 @@ __all__ = ["Beta", "Chi2", "Dirichlet", "FisherSnedecor", "Gamma", "StudentT"]
 
 
 class Gamma(ExponentialFamily):
-    """The gamma distribution with shape ``concentration`` and inverse scale ``rate``."""
+    """The gamma distribution with shape ``concentration`` and inverse scale ``rate``.
+
+    >>> import flambeau as torch
+    >>> torch.distributions.Gamma(torch.tensor(2.0), torch.tensor(4.0)).mean
+    tensor(0.5000)
+
+    Source: https://docs.pytorch.org/docs/stable/distributions.html#torch.distributions.gamma.Gamma
+    """
 
     arg_constraints: Any = {"concentration": constraints.positive, "rate": constraints.positive}
     support: Any = constraints.nonnegative
@@ -66,7 +73,14 @@ class Gamma(ExponentialFamily):
 
 
 class Chi2(Gamma):
-    """The chi-squared distribution with ``df`` degrees of freedom."""
+    """The chi-squared distribution with ``df`` degrees of freedom.
+
+    >>> import flambeau as torch
+    >>> torch.distributions.Chi2(torch.tensor(3.0)).mean
+    tensor(3.)
+
+    Source: https://docs.pytorch.org/docs/stable/distributions.html#torch.distributions.chi2.Chi2
+    """
 
     arg_constraints = {"df": constraints.positive}
 
@@ -85,7 +99,16 @@ class Chi2(Gamma):
 
 
 class Dirichlet(ExponentialFamily):
-    """The Dirichlet distribution on the simplex, with the last dimension of ``concentration`` as its parameters."""
+    """The Dirichlet distribution on the simplex, with the last dimension of ``concentration`` as its parameters.
+
+    Raises ``ValueError`` for a ``concentration`` without a dim.
+
+    >>> import flambeau as torch
+    >>> torch.distributions.Dirichlet(torch.tensor([1.0, 3.0])).mean
+    tensor([0.2500, 0.7500])
+
+    Source: https://docs.pytorch.org/docs/stable/distributions.html#torch.distributions.dirichlet.Dirichlet
+    """
 
     arg_constraints = {"concentration": constraints.independent(constraints.positive, 1)}
     support: Any = constraints.simplex
@@ -130,7 +153,14 @@ class Dirichlet(ExponentialFamily):
 
 
 class Beta(ExponentialFamily):
-    """The beta distribution on (0, 1), density proportional to ``x^(concentration1 - 1) (1 - x)^(concentration0 - 1)``."""
+    """The beta distribution on (0, 1), density proportional to ``x^(concentration1 - 1) (1 - x)^(concentration0 - 1)``.
+
+    >>> import flambeau as torch
+    >>> torch.distributions.Beta(torch.tensor(2.0), torch.tensor(6.0)).mean
+    tensor(0.2500)
+
+    Source: https://docs.pytorch.org/docs/stable/distributions.html#torch.distributions.beta.Beta
+    """
 
     arg_constraints = {"concentration1": constraints.positive, "concentration0": constraints.positive}
     support: Any = constraints.unit_interval
@@ -180,7 +210,14 @@ class Beta(ExponentialFamily):
 
 
 class StudentT(LocationScale):
-    """Student's t-distribution with ``df`` degrees of freedom, moved by ``loc`` and stretched by ``scale``."""
+    """Student's t-distribution with ``df`` degrees of freedom, moved by ``loc`` and stretched by ``scale``.
+
+    >>> import flambeau as torch
+    >>> torch.distributions.StudentT(torch.tensor(3.0)).variance
+    tensor(3.)
+
+    Source: https://docs.pytorch.org/docs/stable/distributions.html#torch.distributions.studentT.StudentT
+    """
 
     arg_constraints = {"df": constraints.positive, "loc": constraints.real, "scale": constraints.positive}
 
@@ -223,7 +260,14 @@ class StudentT(LocationScale):
 
 
 class FisherSnedecor(Distribution):
-    """The F-distribution with ``df1`` and ``df2`` degrees of freedom."""
+    """The F-distribution with ``df1`` and ``df2`` degrees of freedom.
+
+    >>> import flambeau as torch
+    >>> torch.distributions.FisherSnedecor(torch.tensor(2.0), torch.tensor(4.0)).mean
+    tensor(2.)
+
+    Source: https://docs.pytorch.org/docs/stable/distributions.html#torch.distributions.fishersnedecor.FisherSnedecor
+    """
 
     arg_constraints = {"df1": constraints.positive, "df2": constraints.positive}
     support: Any = constraints.positive

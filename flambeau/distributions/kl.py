@@ -9,16 +9,10 @@ import math
 from collections.abc import Callable
 
 from flambeau import ops
+from flambeau.distributions.categorical import Categorical, OneHotCategorical
 from flambeau.distributions.composed import Independent, TransformedDistribution
 from flambeau.distributions.continuous import Cauchy, Exponential, Laplace, Normal, Uniform
-from flambeau.distributions.discrete import (
-    Bernoulli,
-    Binomial,
-    Categorical,
-    Geometric,
-    OneHotCategorical,
-    Poisson,
-)
+from flambeau.distributions.discrete import Bernoulli, Binomial, Geometric, Poisson
 from flambeau.distributions.distribution import Distribution
 from flambeau.distributions.gamma_family import Beta, Dirichlet, Gamma
 from flambeau.distributions.multivariate import MultivariateNormal, half_log_det, mahalanobis

@@ -29,6 +29,8 @@ class LKJCholesky(Distribution):
         dim: rows of the matrices, at least 2
         concentration: :math:`\eta`; at 1 all correlation matrices are alike
 
+    Raises ``ValueError`` for a ``dim`` below 2.
+
     >>> import flambeau as torch
     >>> d = torch.distributions.LKJCholesky(3, 0.5)
     >>> d.sample().shape
@@ -85,6 +87,8 @@ class Wishart(Distribution):
     Args:
         df: degrees of freedom, greater than the number of rows less one
         covariance_matrix, precision_matrix, scale_tril: one of them says the covariance of the vectors
+
+    Raises ``ValueError`` for a ``df`` that is too small, ``AssertionError`` unless one matrix is given.
 
     >>> import flambeau as torch
     >>> d = torch.distributions.Wishart(torch.tensor(4.0), torch.eye(2))

@@ -20,6 +20,16 @@ class CorrCholeskyTransform(Transform):
 
     The vector, through :math:`\tanh`, is a strict lower triangle of partial correlations :math:`r`; a row becomes
     :math:`y_j = r_j \prod_{k<j} \sqrt{1 - r_k^2}`, and its diagonal what makes its length 1.
+
+    Raises ``ValueError`` for vectors whose length is no :math:`D (D - 1) / 2`.
+
+    >>> import flambeau as torch
+    >>> L = torch.distributions.CorrCholeskyTransform()(torch.tensor([0.5]))
+    >>> L @ L.T
+    tensor([[1.0000, 0.4621],
+            [0.4621, 1.0000]])
+
+    Source: https://docs.pytorch.org/docs/stable/distributions.html#torch.distributions.transforms.CorrCholeskyTransform
     """
 
     domain: Any = constraints.real_vector
@@ -61,7 +71,15 @@ class CorrCholeskyTransform(Transform):
 
 
 class PositiveDefiniteTransform(Transform):
-    """Matrices to positive definite ones: the product of a lower triangle with a positive diagonal and its transpose."""
+    """Matrices to positive definite ones: the product of a lower triangle with a positive diagonal and its transpose.
+
+    >>> import flambeau as torch
+    >>> torch.distributions.PositiveDefiniteTransform()(torch.zeros(2, 2))
+    tensor([[1., 0.],
+            [0., 1.]])
+
+    Source: https://docs.pytorch.org/docs/stable/distributions.html#torch.distributions.transforms.PositiveDefiniteTransform
+    """
 
     domain: Any = constraints.independent(constraints.real, 2)
     codomain: Any = constraints.positive_definite
@@ -103,7 +121,18 @@ class _Parts(Transform):
 
 
 class CatTransform(_Parts):
-    """Transforms, each of ``lengths`` elements along ``dim`` (by default 1)."""
+    """Transforms, each of ``lengths`` elements along ``dim`` (by default 1).
+
+    Raises ``AssertionError`` for what is no transform and for lengths that do not fit.
+
+    >>> import flambeau as torch
+    >>> d = torch.distributions
+    >>> t = d.CatTransform([d.ExpTransform(), d.AffineTransform(0.0, 10.0)], lengths=[1, 2])
+    >>> t(torch.tensor([0.0, 1.0, 2.0]))
+    tensor([ 1., 10., 20.])
+
+    Source: https://docs.pytorch.org/docs/stable/distributions.html#torch.distributions.transforms.CatTransform
+    """
 
     def __init__(self, tseq: Sequence[Transform], dim: int = 0, lengths: Sequence[int] | None = None, cache_size: int = 0) -> None:
         if not all(isinstance(t, Transform) for t in tseq):
@@ -151,7 +180,17 @@ class CatTransform(_Parts):
 
 
 class StackTransform(_Parts):
-    """Transforms, each of one place along ``dim``."""
+    """Transforms, each of one place along ``dim``.
+
+    Raises ``AssertionError`` for what is no transform and for another number of them than places.
+
+    >>> import flambeau as torch
+    >>> d = torch.distributions
+    >>> d.StackTransform([d.ExpTransform(), d.AffineTransform(0.0, 10.0)])(torch.tensor([0.0, 1.0]))
+    tensor([ 1., 10.])
+
+    Source: https://docs.pytorch.org/docs/stable/distributions.html#torch.distributions.transforms.StackTransform
+    """
 
     def __init__(self, tseq: Sequence[Transform], dim: int = 0, cache_size: int = 0) -> None:
         if not all(isinstance(t, Transform) for t in tseq):

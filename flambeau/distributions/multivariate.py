@@ -35,10 +35,14 @@ def half_log_det(factor):
 class MultivariateNormal(Distribution):
     """The normal distribution of vectors, given by its mean and one of covariance, precision, lower Cholesky factor.
 
+    Raises ``ValueError`` unless exactly one matrix is given.
+
     >>> import flambeau as torch
     >>> d = torch.distributions.MultivariateNormal(torch.zeros(2), torch.eye(2))
     >>> d.log_prob(torch.zeros(2))
     tensor(-1.8379)
+
+    Source: https://docs.pytorch.org/docs/stable/distributions.html#torch.distributions.multivariate_normal.MultivariateNormal
     """
 
     arg_constraints = {
@@ -122,6 +126,16 @@ class LowRankMultivariateNormal(Distribution):
     """The normal distribution of vectors with covariance ``cov_factor @ cov_factor.mT + diag(cov_diag)``.
 
     Log densities take the time of the small matrix that the factor's columns span (matrix determinant lemma, Woodbury).
+
+    Raises ``ValueError`` for shapes that do not fit.
+
+    >>> import flambeau as torch
+    >>> d = torch.distributions.LowRankMultivariateNormal(torch.zeros(2), torch.ones(2, 1), torch.ones(2))
+    >>> d.covariance_matrix
+    tensor([[2., 1.],
+            [1., 2.]])
+
+    Source: https://docs.pytorch.org/docs/stable/distributions.html#torch.distributions.lowrank_multivariate_normal.LowRankMultivariateNormal
     """
 
     arg_constraints = {

@@ -8,10 +8,11 @@ from typing import Any
 
 from flambeau import ops
 from flambeau.distributions import constraints
+from flambeau.distributions.categorical import Categorical
 from flambeau.distributions.composed import TransformedDistribution
-from flambeau.distributions.discrete import Bernoulli, Categorical, _Binary
+from flambeau.distributions.discrete import Bernoulli, _Binary
 from flambeau.distributions.distribution import Distribution
-from flambeau.distributions.transforms import ExpTransform, SigmoidTransform
+from flambeau.distributions.elementwise_transforms import ExpTransform, SigmoidTransform
 from flambeau.distributions.utils import broadcast_all, clamp_probs
 from flambeau.tensor import Tensor
 
@@ -19,7 +20,15 @@ __all__ = ["ExpRelaxedCategorical", "LogitRelaxedBernoulli", "RelaxedBernoulli",
 
 
 class LogitRelaxedBernoulli(_Binary):
-    """The log odds of a :class:`RelaxedBernoulli` number."""
+    """The log odds of a :class:`RelaxedBernoulli` number.
+
+    >>> import flambeau as torch
+    >>> d = torch.distributions.LogitRelaxedBernoulli(torch.tensor(0.5), torch.tensor(0.5))
+    >>> d.log_prob(torch.tensor(0.0)).exp()
+    tensor(0.1250)
+
+    Source: https://docs.pytorch.org/docs/stable/distributions.html#torch.distributions.relaxed_bernoulli.LogitRelaxedBernoulli
+    """
 
     support: Any = constraints.real
     has_rsample = True
@@ -50,6 +59,11 @@ def _log(x):
 class RelaxedBernoulli(TransformedDistribution):
     """A number in (0, 1) that tends to a Bernoulli choice as the temperature falls to 0.
 
+    >>> import flambeau as torch
+    >>> _ = torch.manual_seed(0)
+    >>> torch.distributions.RelaxedBernoulli(torch.tensor(0.1), torch.tensor([0.5, 0.5])).sample()
+    tensor([0.4626, 1.0000])
+
     Source: Maddison, Mnih and Teh (2017), https://arxiv.org/abs/1611.00712
     """
 
@@ -73,7 +87,16 @@ class RelaxedBernoulli(TransformedDistribution):
 
 
 class ExpRelaxedCategorical(Distribution):
-    """The logarithm of a :class:`RelaxedOneHotCategorical` vector."""
+    """The logarithm of a :class:`RelaxedOneHotCategorical` vector.
+
+    >>> import flambeau as torch
+    >>> _ = torch.manual_seed(0)
+    >>> d = torch.distributions.ExpRelaxedCategorical(torch.tensor(0.5), torch.tensor([0.5, 0.5]))
+    >>> d.sample().exp().sum()
+    tensor(1.)
+
+    Source: https://docs.pytorch.org/docs/stable/distributions.html#torch.distributions.relaxed_categorical.ExpRelaxedCategorical
+    """
 
     arg_constraints: Any = Categorical.arg_constraints
     support: Any = constraints.real_vector
@@ -115,6 +138,12 @@ class ExpRelaxedCategorical(Distribution):
 
 class RelaxedOneHotCategorical(TransformedDistribution):
     """A vector on the simplex that tends to a one-hot choice as the temperature falls to 0 (Gumbel-softmax).
+
+    >>> import flambeau as torch
+    >>> _ = torch.manual_seed(0)
+    >>> d = torch.distributions.RelaxedOneHotCategorical(torch.tensor(0.1), torch.tensor([0.2, 0.3, 0.5]))
+    >>> d.sample()
+    tensor([9.8791e-07, 1.0000e+00, 3.8201e-08])
 
     Source: Jang, Gu and Poole (2017), https://arxiv.org/abs/1611.01144
     """

@@ -11,14 +11,9 @@ from flambeau.core.dtypes import finfo
 from flambeau.distributions import constraints
 from flambeau.distributions.composed import TransformedDistribution
 from flambeau.distributions.continuous import Cauchy, Exponential, Normal, Uniform
+from flambeau.distributions.elementwise_transforms import AbsTransform, AffineTransform, ExpTransform, PowerTransform
 from flambeau.distributions.gamma_family import Gamma
-from flambeau.distributions.transforms import (
-    AbsTransform,
-    AffineTransform,
-    ExpTransform,
-    PowerTransform,
-    StickBreakingTransform,
-)
+from flambeau.distributions.transforms import StickBreakingTransform
 from flambeau.distributions.utils import broadcast_all
 from flambeau.tensor import Tensor
 
@@ -30,7 +25,14 @@ _EULER = 0.5772156649015329
 
 
 class LogNormal(TransformedDistribution):
-    """The distribution of ``exp(x)`` where ``x`` is normal with mean ``loc`` and standard deviation ``scale``."""
+    """The distribution of ``exp(x)`` where ``x`` is normal with mean ``loc`` and standard deviation ``scale``.
+
+    >>> import flambeau as torch
+    >>> torch.distributions.LogNormal(torch.tensor(0.0), torch.tensor(1.0)).mean
+    tensor(1.6487)
+
+    Source: https://docs.pytorch.org/docs/stable/distributions.html#torch.distributions.log_normal.LogNormal
+    """
 
     arg_constraints = {"loc": constraints.real, "scale": constraints.positive}
 
@@ -63,7 +65,15 @@ class LogNormal(TransformedDistribution):
 
 
 class LogisticNormal(TransformedDistribution):
-    """The distribution on the simplex of stick-breaking shares of normal numbers."""
+    """The distribution on the simplex of stick-breaking shares of normal numbers.
+
+    >>> import flambeau as torch
+    >>> _ = torch.manual_seed(0)
+    >>> torch.distributions.LogisticNormal(torch.zeros(2), torch.ones(2)).sample().sum()
+    tensor(1.)
+
+    Source: https://docs.pytorch.org/docs/stable/distributions.html#torch.distributions.logistic_normal.LogisticNormal
+    """
 
     arg_constraints = {"loc": constraints.real, "scale": constraints.positive}
 
@@ -118,7 +128,14 @@ class _Half(TransformedDistribution):
 
 
 class HalfNormal(_Half):
-    """The absolute value of a normal number with mean 0."""
+    """The absolute value of a normal number with mean 0.
+
+    >>> import flambeau as torch
+    >>> torch.distributions.HalfNormal(torch.tensor(1.0)).mean
+    tensor(0.7979)
+
+    Source: https://docs.pytorch.org/docs/stable/distributions.html#torch.distributions.half_normal.HalfNormal
+    """
 
     _whole = Normal
 
@@ -132,7 +149,14 @@ class HalfNormal(_Half):
 
 
 class HalfCauchy(_Half):
-    """The absolute value of a Cauchy number around 0."""
+    """The absolute value of a Cauchy number around 0.
+
+    >>> import flambeau as torch
+    >>> torch.distributions.HalfCauchy(torch.tensor(1.0)).cdf(torch.tensor(1.0))
+    tensor(0.5000)
+
+    Source: https://docs.pytorch.org/docs/stable/distributions.html#torch.distributions.half_cauchy.HalfCauchy
+    """
 
     _whole = Cauchy
 
@@ -146,7 +170,14 @@ class HalfCauchy(_Half):
 
 
 class Gumbel(TransformedDistribution):
-    """The Gumbel distribution, of the largest of many."""
+    """The Gumbel distribution, of the largest of many.
+
+    >>> import flambeau as torch
+    >>> torch.distributions.Gumbel(torch.tensor(0.0), torch.tensor(1.0)).mean
+    tensor(0.5772)
+
+    Source: https://docs.pytorch.org/docs/stable/distributions.html#torch.distributions.gumbel.Gumbel
+    """
 
     arg_constraints = {"loc": constraints.real, "scale": constraints.positive}
     support: Any = constraints.real
@@ -186,7 +217,14 @@ class Gumbel(TransformedDistribution):
 
 
 class Pareto(TransformedDistribution):
-    """The Pareto distribution above ``scale`` with tail index ``alpha``."""
+    """The Pareto distribution above ``scale`` with tail index ``alpha``.
+
+    >>> import flambeau as torch
+    >>> torch.distributions.Pareto(torch.tensor(1.0), torch.tensor(3.0)).mean
+    tensor(1.5000)
+
+    Source: https://docs.pytorch.org/docs/stable/distributions.html#torch.distributions.pareto.Pareto
+    """
 
     arg_constraints = {"alpha": constraints.positive, "scale": constraints.positive}
 
@@ -218,7 +256,14 @@ class Pareto(TransformedDistribution):
 
 
 class Weibull(TransformedDistribution):
-    """The Weibull distribution."""
+    """The Weibull distribution: :math:`P(x > t) = e^{-(t / scale)^{concentration}}`.
+
+    >>> import flambeau as torch
+    >>> torch.distributions.Weibull(torch.tensor(2.0), torch.tensor(1.0)).mean
+    tensor(2.)
+
+    Source: https://docs.pytorch.org/docs/stable/distributions.html#torch.distributions.weibull.Weibull
+    """
 
     arg_constraints = {"scale": constraints.positive, "concentration": constraints.positive}
     support: Any = constraints.positive
@@ -255,7 +300,14 @@ class Weibull(TransformedDistribution):
 
 
 class Kumaraswamy(TransformedDistribution):
-    """The Kumaraswamy distribution on (0, 1)."""
+    """The Kumaraswamy distribution on (0, 1).
+
+    >>> import flambeau as torch
+    >>> torch.distributions.Kumaraswamy(torch.tensor(1.0), torch.tensor(1.0)).mean
+    tensor(0.5000)
+
+    Source: https://docs.pytorch.org/docs/stable/distributions.html#torch.distributions.kumaraswamy.Kumaraswamy
+    """
 
     arg_constraints = {"concentration1": constraints.positive, "concentration0": constraints.positive}
     support: Any = constraints.unit_interval
@@ -294,7 +346,14 @@ class Kumaraswamy(TransformedDistribution):
 
 
 class InverseGamma(TransformedDistribution):
-    """The distribution of ``1 / x`` where ``x`` has the gamma distribution."""
+    """The distribution of ``1 / x`` where ``x`` has the gamma distribution.
+
+    >>> import flambeau as torch
+    >>> torch.distributions.InverseGamma(torch.tensor(3.0), torch.tensor(4.0)).mean
+    tensor(2.)
+
+    Source: https://docs.pytorch.org/docs/stable/distributions.html#torch.distributions.inverse_gamma.InverseGamma
+    """
 
     arg_constraints = {"concentration": constraints.positive, "rate": constraints.positive}
     support: Any = constraints.positive

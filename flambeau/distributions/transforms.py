@@ -10,14 +10,13 @@ from typing import Any
 
 from flambeau import ops
 from flambeau.core.dtypes import finfo
-from flambeau.core.size import Size, broadcast_shapes
+from flambeau.core.size import Size
 from flambeau.distributions import constraints
 from flambeau.distributions.utils import functional, sum_rightmost
 
 __all__ = [
-    "AbsTransform", "AffineTransform", "ComposeTransform", "CumulativeDistributionTransform", "ExpTransform",
-    "IndependentTransform", "LowerCholeskyTransform", "PowerTransform", "ReshapeTransform", "SigmoidTransform",
-    "SoftmaxTransform", "SoftplusTransform", "StickBreakingTransform", "TanhTransform", "Transform", "identity_transform",
+    "ComposeTransform", "CumulativeDistributionTransform", "IndependentTransform", "LowerCholeskyTransform",
+    "ReshapeTransform", "SoftmaxTransform", "StickBreakingTransform", "Transform", "identity_transform",
 ]  # fmt: skip
 
 
@@ -25,6 +24,15 @@ class Transform:
     """A map ``y = t(x)`` with an inverse, ``t.inv``, and ``t.log_abs_det_jacobian(x, y)``.
 
     With ``cache_size=1`` it remembers the last ``(x, y)``, so that inverting what was just computed costs nothing.
+
+    Raises ``ValueError`` for another ``cache_size`` than 0 and 1.
+
+    >>> import flambeau as torch
+    >>> t = torch.distributions.ExpTransform()
+    >>> t.inv(t(torch.tensor([0.0, 1.0])))
+    tensor([0., 1.])
+
+    Source: https://docs.pytorch.org/docs/stable/distributions.html#torch.distributions.transforms.Transform
     """
 
     bijective = False
@@ -140,7 +148,16 @@ class _InverseTransform(Transform):
 
 
 class ComposeTransform(Transform):
-    """Transforms one after the other, the first in the list first."""
+    """Transforms one after the other, the first in the list first.
+
+    >>> import flambeau as torch
+    >>> d = torch.distributions
+    >>> t = d.ComposeTransform([d.AffineTransform(1.0, 2.0), d.ExpTransform()])
+    >>> t(torch.tensor([0.0]))  # exp(1 + 2 * 0)
+    tensor([2.7183])
+
+    Source: https://docs.pytorch.org/docs/stable/distributions.html#torch.distributions.transforms.ComposeTransform
+    """
 
     def __init__(self, parts, cache_size: int = 0) -> None:
         super().__init__(cache_size)
@@ -215,7 +232,16 @@ identity_transform = ComposeTransform([])
 
 
 class IndependentTransform(Transform):
-    """A transform of whole events: the volume change is summed over the last dimensions."""
+    """A transform of whole events: the volume change is summed over the last dimensions.
+
+    >>> import flambeau as torch
+    >>> d = torch.distributions
+    >>> t, x = d.IndependentTransform(d.ExpTransform(), 1), torch.tensor([1.0, 2.0])
+    >>> t.log_abs_det_jacobian(x, t(x))
+    tensor(3.)
+
+    Source: https://docs.pytorch.org/docs/stable/distributions.html#torch.distributions.transforms.IndependentTransform
+    """
 
     def __init__(self, base_transform: Transform, reinterpreted_batch_ndims: int, cache_size: int = 0) -> None:
         super().__init__(cache_size)
@@ -246,7 +272,17 @@ class IndependentTransform(Transform):
 
 
 class ReshapeTransform(Transform):
-    """Events of one shape as events of another."""
+    """Events of one shape as events of another.
+
+    Raises ``ValueError`` for shapes of different numbers of elements.
+
+    >>> import flambeau as torch
+    >>> torch.distributions.ReshapeTransform((4,), (2, 2))(torch.arange(4.0))
+    tensor([[0., 1.],
+            [2., 3.]])
+
+    Source: https://docs.pytorch.org/docs/stable/distributions.html#torch.distributions.transforms.ReshapeTransform
+    """
 
     bijective = True
 
@@ -294,159 +330,10 @@ class _Elementwise(Transform):
     __hash__ = Transform.__hash__
 
 
-class ExpTransform(_Elementwise):
-    """y = exp(x)"""
-
-    codomain: Any = constraints.positive
-
-    def _call(self, x):
-        return x.exp()
-
-    def _inverse(self, y):
-        return y.log()
-
-    def log_abs_det_jacobian(self, x, y):
-        return x
-
-
 def _clipped_sigmoid(x):
     """The sigmoid of ``x``, kept away from 0 and 1."""
     info = finfo(x.dtype)
     return x.sigmoid().clamp(min=info.tiny, max=1.0 - info.eps)
-
-
-class SigmoidTransform(_Elementwise):
-    """y = 1 / (1 + exp(-x)), kept away from 0 and 1"""
-
-    codomain: Any = constraints.unit_interval
-
-    def _call(self, x):
-        return _clipped_sigmoid(x)
-
-    def _inverse(self, y):
-        info = finfo(y.dtype)
-        y = y.clamp(min=info.tiny, max=1.0 - info.eps)
-        return y.log() - (-y).log1p()
-
-    def log_abs_det_jacobian(self, x, y):
-        return -functional["softplus"](-x) - functional["softplus"](x)
-
-
-class SoftplusTransform(_Elementwise):
-    """y = log(1 + exp(x))"""
-
-    codomain: Any = constraints.positive
-
-    def _call(self, x):
-        return functional["softplus"](x)
-
-    def _inverse(self, y):
-        return (-y).expm1().neg().log() + y
-
-    def log_abs_det_jacobian(self, x, y):
-        return -functional["softplus"](-x)
-
-
-class TanhTransform(_Elementwise):
-    """y = tanh(x)"""
-
-    codomain: Any = constraints.interval(-1.0, 1.0)
-
-    def _call(self, x):
-        return x.tanh()
-
-    def _inverse(self, y):
-        return y.atanh()
-
-    def log_abs_det_jacobian(self, x, y):
-        return 2.0 * (math.log(2.0) - x - functional["softplus"](-2.0 * x))
-
-
-class PowerTransform(_Elementwise):
-    """y = x ** exponent"""
-
-    domain: Any = constraints.positive
-    codomain: Any = constraints.positive
-
-    def __init__(self, exponent, cache_size: int = 0) -> None:
-        super().__init__(cache_size)
-        self.exponent = exponent if hasattr(exponent, "dtype") else ops.full((), float(exponent))
-
-    @property
-    def sign(self):
-        return self.exponent.sign()
-
-    def __eq__(self, other) -> bool:
-        return isinstance(other, PowerTransform) and _same(self.exponent, other.exponent)
-
-    __hash__ = Transform.__hash__
-
-    def _call(self, x):
-        return x.pow(self.exponent)
-
-    def _inverse(self, y):
-        return y.pow(1 / self.exponent)
-
-    def log_abs_det_jacobian(self, x, y):
-        return (self.exponent * y / x).abs().log()
-
-    def forward_shape(self, shape):
-        return broadcast_shapes(shape, self.exponent.shape)
-
-    inverse_shape = forward_shape
-
-
-class AbsTransform(_Elementwise):
-    """y = |x|; the inverse takes the positive one"""
-
-    codomain: Any = constraints.positive
-    bijective = False
-
-    def _call(self, x):
-        return x.abs()
-
-    def _inverse(self, y):
-        return y
-
-
-class AffineTransform(Transform):
-    """y = loc + scale * x, for events of ``event_dim`` dimensions"""
-
-    bijective = True
-
-    def __init__(self, loc, scale, event_dim: int = 0, cache_size: int = 0) -> None:
-        super().__init__(cache_size)
-        self.loc, self.scale, self.event_dim = loc, scale, event_dim
-
-    @property
-    def domain(self):
-        return constraints.independent(constraints.real, self.event_dim) if self.event_dim else constraints.real
-
-    codomain = domain
-
-    @property
-    def sign(self):
-        return self.scale.sign() if hasattr(self.scale, "sign") else math.copysign(1, self.scale)
-
-    def __eq__(self, other) -> bool:
-        return isinstance(other, AffineTransform) and _same(self.loc, other.loc) and _same(self.scale, other.scale)
-
-    __hash__ = Transform.__hash__
-
-    def _call(self, x):
-        return self.loc + self.scale * x
-
-    def _inverse(self, y):
-        return (y - self.loc) / self.scale
-
-    def log_abs_det_jacobian(self, x, y):
-        scale = self.scale if hasattr(self.scale, "dtype") else ops.full_like(x, self.scale)
-        return sum_rightmost(scale.abs().log().expand(x.shape), self.event_dim)
-
-    def forward_shape(self, shape):
-        return broadcast_shapes(shape, getattr(self.loc, "shape", ()), getattr(self.scale, "shape", ()))
-
-    inverse_shape = forward_shape
 
 
 def _same(a, b) -> bool:
@@ -455,7 +342,14 @@ def _same(a, b) -> bool:
 
 
 class SoftmaxTransform(_Elementwise):
-    """y = softmax(x), which forgets what is added to all of x"""
+    """y = softmax(x), which forgets what is added to all of x.
+
+    >>> import flambeau as torch
+    >>> torch.distributions.SoftmaxTransform()(torch.tensor([1.0, 1.0]))
+    tensor([0.5000, 0.5000])
+
+    Source: https://docs.pytorch.org/docs/stable/distributions.html#torch.distributions.transforms.SoftmaxTransform
+    """
 
     domain: Any = constraints.real_vector
     codomain: Any = constraints.simplex
@@ -470,7 +364,14 @@ class SoftmaxTransform(_Elementwise):
 
 
 class StickBreakingTransform(_Elementwise):
-    """From n real numbers to n + 1 that sum to 1, each a share of what those before it have left."""
+    """From n real numbers to n + 1 that sum to 1, each a share of what those before it have left.
+
+    >>> import flambeau as torch
+    >>> torch.distributions.StickBreakingTransform()(torch.tensor([0.0, 0.0]))
+    tensor([0.3333, 0.3333, 0.3333])
+
+    Source: https://docs.pytorch.org/docs/stable/distributions.html#torch.distributions.transforms.StickBreakingTransform
+    """
 
     domain: Any = constraints.real_vector
     codomain: Any = constraints.simplex
@@ -500,7 +401,15 @@ class StickBreakingTransform(_Elementwise):
 
 
 class LowerCholeskyTransform(_Elementwise):
-    """Matrices to lower triangles with a positive diagonal."""
+    """Matrices to lower triangles with a positive diagonal.
+
+    >>> import flambeau as torch
+    >>> torch.distributions.LowerCholeskyTransform()(torch.tensor([[0.0, 5.0], [3.0, 1.0]]))
+    tensor([[1.0000, 0.0000],
+            [3.0000, 2.7183]])
+
+    Source: https://docs.pytorch.org/docs/stable/distributions.html#torch.distributions.transforms.LowerCholeskyTransform
+    """
 
     domain: Any = constraints.independent(constraints.real, 2)
     codomain: Any = constraints.lower_cholesky
@@ -514,7 +423,15 @@ class LowerCholeskyTransform(_Elementwise):
 
 
 class CumulativeDistributionTransform(Transform):
-    """y = the distribution's chance of being at most x"""
+    """y = the distribution's chance of being at most x.
+
+    >>> import flambeau as torch
+    >>> d = torch.distributions
+    >>> d.CumulativeDistributionTransform(d.Normal(0.0, 1.0))(torch.tensor([0.0, 1.96]))
+    tensor([0.5000, 0.9750])
+
+    Source: https://docs.pytorch.org/docs/stable/distributions.html#torch.distributions.transforms.CumulativeDistributionTransform
+    """
 
     bijective = True
     codomain: Any = constraints.unit_interval
@@ -539,8 +456,9 @@ class CumulativeDistributionTransform(Transform):
 
 
 def __getattr__(name: str) -> Any:
-    from flambeau.distributions import more_transforms  # which is made of what is here
+    from flambeau.distributions import elementwise_transforms, more_transforms  # which are made of what is here
 
-    if name in more_transforms.__all__:
-        return getattr(more_transforms, name)
+    for module in (elementwise_transforms, more_transforms):
+        if name in module.__all__:
+            return getattr(module, name)
     raise AttributeError(f"module 'torch.distributions.transforms' has no attribute '{name}'", name=name)

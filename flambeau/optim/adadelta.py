@@ -36,6 +36,8 @@ class Adadelta(ElementwiseOptimizer):
         maximize: go uphill.
         differentiable: record the step for autograd.
 
+    Raises ``ValueError`` for a ``rho`` outside of [0, 1] and for other options that make no sense.
+
     >>> import flambeau as torch
     >>> w = torch.tensor([1.0, -2.0], requires_grad=True)
     >>> optimizer = torch.optim.Adadelta([w], eps=1e-2)

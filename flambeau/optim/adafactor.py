@@ -42,6 +42,8 @@ class Adafactor(Optimizer):
         foreach: accepted; the result is the same.
         maximize: go uphill.
 
+    Raises ``ValueError`` for a positive ``beta2_decay`` and a ``d`` below 1, ``RuntimeError`` for complex parameters.
+
     >>> import flambeau as torch
     >>> w = torch.tensor([3.0, -3.0], requires_grad=True)
     >>> optimizer = torch.optim.Adafactor([w], lr=0.5)

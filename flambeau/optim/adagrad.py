@@ -35,6 +35,8 @@ class Adagrad(ElementwiseOptimizer):
         foreach, fused: accepted; the result is the same.
         differentiable: record the step for autograd.
 
+    Raises ``RuntimeError`` for ``weight_decay`` beside sparse gradients.
+
     >>> import flambeau as torch
     >>> w = torch.tensor([1.0, -2.0], requires_grad=True)
     >>> optimizer = torch.optim.Adagrad([w], lr=0.5)

@@ -38,6 +38,8 @@ class Adam(ElementwiseOptimizer):
             ``weight_decay`` get gradients too).
         decoupled_weight_decay: decay the parameters themselves, as :class:`AdamW` does.
 
+    Raises ``ValueError`` for options that make no sense, and for ``betas`` of which one is a tensor and the other is not.
+
     >>> import flambeau as torch
     >>> w = torch.tensor([1.0, -2.0], requires_grad=True)
     >>> optimizer = torch.optim.Adam([w], lr=0.5)

@@ -35,6 +35,9 @@ class LBFGS(Optimizer):
         history_size: number of pairs that are remembered.
         line_search_fn: None, or "strong_wolfe" to search for the step length.
 
+    Raises ``ValueError`` for more than one group, ``RuntimeError`` for another ``line_search_fn`` than
+    ``"strong_wolfe"``.
+
     >>> import flambeau as torch
     >>> w = torch.tensor([1.0, -2.0], requires_grad=True)
     >>> optimizer = torch.optim.LBFGS([w], line_search_fn="strong_wolfe")

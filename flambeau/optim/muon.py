@@ -42,6 +42,8 @@ class Muon(Optimizer):
         adjust_lr_fn: "original" (the default): lr * sqrt(max(1, rows / columns));
             "match_rms_adamw": lr * 0.2 * sqrt(max(rows, columns)).
 
+    Raises ``ValueError`` for parameters that are no matrices, ``RuntimeError`` for complex ones.
+
     >>> import flambeau as torch
     >>> w = torch.eye(2, requires_grad=True)
     >>> optimizer = torch.optim.Muon([w], lr=0.1, weight_decay=0)

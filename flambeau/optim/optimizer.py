@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections import OrderedDict, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
@@ -21,18 +21,16 @@ from flambeau import dispatch, ops
 from flambeau.autograd.modes import set_grad_enabled
 from flambeau.core import config
 from flambeau.core.dtypes import float32
-from flambeau.core.hooks import RemovableHandle
 from flambeau.core.keywords import NamesUnknown
 from flambeau.core.memory_format import strided
 from flambeau.dispatch import grad_mode
-from flambeau.engine.run import run_ahead
-from flambeau.nn.modules._hooks import add_hook
 from flambeau.nn.modules._messages import typename
 from flambeau.tensor import Tensor
 from flambeau.tensor.interception import interception
 from flambeau.tensor.wrapping import elements_of
 
 from .divided import parts_of
+from .hooks import Hooked, register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 from .scalars import new_scalar
 
 __all__ = [
@@ -45,9 +43,6 @@ __all__ = [
 
 ParamsT = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]
 StateDict = dict[str, Any]
-
-_global_pre_hooks: OrderedDict[int, Callable] = OrderedDict()
-_global_post_hooks: OrderedDict[int, Callable] = OrderedDict()
 
 
 class _Required:
@@ -85,23 +80,7 @@ def _get_capturable_supported_devices(supports_xla: bool = True) -> list[str]:
     return ["cuda", "xpu", "hpu", "privateuseone", *(["xla"] if supports_xla else [])]
 
 
-# ------------------------------------------------------------------ hooks
-
-
-def register_optimizer_step_pre_hook(hook: Callable) -> RemovableHandle:
-    """Registers ``hook(optimizer, args, kwargs)`` to run before each step of every optimizer.
-
-    It returns None, or new ``(args, kwargs)`` for the step. ``args[0]`` is the optimizer.
-    """
-    return add_hook(_global_pre_hooks, hook)
-
-
-def register_optimizer_step_post_hook(hook: Callable) -> RemovableHandle:
-    """Registers ``hook(optimizer, args, kwargs)`` to run after each step of every optimizer."""
-    return add_hook(_global_post_hooks, hook)
-
-
-class Optimizer(NamesUnknown):
+class Optimizer(Hooked, NamesUnknown):
     """Base class of all optimizers (torch.optim.Optimizer).
 
     Args:
@@ -121,6 +100,19 @@ class Optimizer(NamesUnknown):
     Raises:
         TypeError: ``params`` is a tensor, or contains something that is not one.
         ValueError: no parameters; a parameter that is not a leaf; a parameter in two groups.
+
+    >>> import flambeau as torch
+    >>> class Signs(torch.optim.Optimizer):  # the sign of the gradient alone
+    ...     def step(self, closure=None):
+    ...         for group in self.param_groups:
+    ...             for p in group["params"]:
+    ...                 p.data -= group["lr"] * p.grad.sign()
+    >>> w = torch.tensor([1.0, -2.0], requires_grad=True)
+    >>> optimizer = Signs([w], {"lr": 0.5})
+    >>> w.pow(2).sum().backward()
+    >>> optimizer.step()
+    >>> w
+    tensor([ 0.5000, -1.5000], requires_grad=True)
 
     Source: https://docs.pytorch.org/docs/stable/optim.html
     """
@@ -192,14 +184,6 @@ class Optimizer(NamesUnknown):
     def _all_params(self) -> Iterable[Tensor]:
         return chain.from_iterable(group["params"] for group in self.param_groups)
 
-    def _init_hooks(self) -> None:
-        self._optimizer_step_pre_hooks = OrderedDict()
-        self._optimizer_step_post_hooks = OrderedDict()
-        self._optimizer_state_dict_pre_hooks: OrderedDict[int, Callable] = OrderedDict()
-        self._optimizer_state_dict_post_hooks: OrderedDict[int, Callable] = OrderedDict()
-        self._optimizer_load_state_dict_pre_hooks: OrderedDict[int, Callable] = OrderedDict()
-        self._optimizer_load_state_dict_post_hooks: OrderedDict[int, Callable] = OrderedDict()
-
     def __repr__(self) -> str:
         text = type(self).__name__ + " ("
         for i, group in enumerate(self.param_groups):
@@ -214,47 +198,6 @@ class Optimizer(NamesUnknown):
         return dispatch.picture(self)
 
     # -------------------------------------------------------------- stepping
-
-    @staticmethod
-    def profile_hook_step(func: Callable) -> Callable:
-        """Wraps a ``step`` method so that it runs the step hooks; ``step`` of subclasses is
-        wrapped by itself.
-
-        What has been recorded runs in the end: a step is a trace of its own, also where a program looks at its loss
-        only now and then, so that one plan is for all of them.
-        """
-
-        @functools.wraps(func)
-        def wrapper(*args, **kwargs):
-            self = args[0]
-            if type(self).step is not wrapper:  # reached through super().step(): hooks are running
-                return func(*args, **kwargs)
-            if not (
-                self._optimizer_step_pre_hooks
-                or self._optimizer_step_post_hooks
-                or _global_pre_hooks
-                or _global_post_hooks
-            ):
-                out = func(*args, **kwargs)
-                run_ahead()
-                return out
-            for hook in chain(_global_pre_hooks.values(), self._optimizer_step_pre_hooks.values()):
-                result = hook(self, args, kwargs)
-                if result is None:
-                    continue
-                if not (isinstance(result, tuple) and len(result) == 2):
-                    raise RuntimeError(
-                        f"{func} must return None or a tuple of (new_args, new_kwargs), but got {result}."
-                    )
-                args, kwargs = result
-            out = func(*args, **kwargs)
-            for hook in chain(self._optimizer_step_post_hooks.values(), _global_post_hooks.values()):
-                hook(self, args, kwargs)
-            run_ahead()
-            return out
-
-        wrapper.hooked = True  # type: ignore[attr-defined]
-        return wrapper
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Updates every parameter that has a ``.grad``, in place.
@@ -283,7 +226,7 @@ class Optimizer(NamesUnknown):
             grad_mode.enabled = recording
         return loss
 
-    step = profile_hook_step(step)
+    step = Hooked.profile_hook_step(step)
 
     def _without_sparse(self, group: dict[str, Any]) -> dict[str, Any]:
         """Updates the parameters of a group whose gradients are sparse; the group of the others."""
@@ -555,38 +498,6 @@ class Optimizer(NamesUnknown):
                 for name in self._scalar_state:
                     if name in entries and not isinstance(entries[name], Tensor):
                         entries[name] = new_scalar(entries[name], group.get("fused"))
-
-    # -------------------------------------------------------------- hooks
-
-    def register_step_pre_hook(self, hook: Callable) -> RemovableHandle:
-        """Registers ``hook(optimizer, args, kwargs)`` to run before each step.
-
-        It returns None, or new ``(args, kwargs)`` for the step. ``args[0]`` is the optimizer.
-        """
-        return add_hook(self._optimizer_step_pre_hooks, hook)
-
-    def register_step_post_hook(self, hook: Callable) -> RemovableHandle:
-        """Registers ``hook(optimizer, args, kwargs)`` to run after each step."""
-        return add_hook(self._optimizer_step_post_hooks, hook)
-
-    def register_state_dict_pre_hook(self, hook: Callable, prepend: bool = False) -> RemovableHandle:
-        """Registers ``hook(optimizer)`` to run before :meth:`state_dict`."""
-        return add_hook(self._optimizer_state_dict_pre_hooks, hook, prepend)
-
-    def register_state_dict_post_hook(self, hook: Callable, prepend: bool = False) -> RemovableHandle:
-        """Registers ``hook(optimizer, state_dict)``, which may edit what :meth:`state_dict`
-        returns, or return something else in its place."""
-        return add_hook(self._optimizer_state_dict_post_hooks, hook, prepend)
-
-    def register_load_state_dict_pre_hook(self, hook: Callable, prepend: bool = False) -> RemovableHandle:
-        """Registers ``hook(optimizer, state_dict)``, which may edit the (shallow copy of the)
-        dict to be loaded, or return another."""
-        return add_hook(self._optimizer_load_state_dict_pre_hooks, hook, prepend)
-
-    def register_load_state_dict_post_hook(self, hook: Callable, prepend: bool = False) -> RemovableHandle:
-        """Registers ``hook(optimizer)`` to run after :meth:`load_state_dict`."""
-        return add_hook(self._optimizer_load_state_dict_post_hooks, hook, prepend)
-
 
 @contextmanager
 def swap_in_optimizer_params_and_state(

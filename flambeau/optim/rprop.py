@@ -37,6 +37,8 @@ class Rprop(ElementwiseOptimizer):
         maximize: go uphill.
         differentiable: record the step for autograd.
 
+    Raises ``ValueError`` unless 0 < etaminus < 1 < etaplus.
+
     >>> import flambeau as torch
     >>> w = torch.tensor([1.0, -2.0], requires_grad=True)
     >>> optimizer = torch.optim.Rprop([w], lr=0.5)

@@ -34,6 +34,8 @@ class SGD(Optimizer):
         foreach, fused: accepted; the result is the same.
         differentiable: record the step for autograd.
 
+    Raises ``ValueError`` for negative options, and for ``nesterov`` without momentum or with dampening.
+
     >>> import flambeau as torch
     >>> w = torch.tensor([1.0, -2.0], requires_grad=True)
     >>> optimizer = torch.optim.SGD([w], lr=0.25)

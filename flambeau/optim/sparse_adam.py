@@ -24,6 +24,8 @@ class SparseAdam(Optimizer):
         lr, betas, eps: as of Adam.
         maximize: go uphill.
 
+    Raises ``ValueError`` for sparse parameters, ``RuntimeError`` for dense gradients.
+
     >>> import flambeau as torch
     >>> table = torch.nn.Embedding.from_pretrained(torch.ones(3, 1), freeze=False, sparse=True)
     >>> optimizer = torch.optim.SparseAdam(table.parameters(), lr=0.5)

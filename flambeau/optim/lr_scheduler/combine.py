@@ -60,6 +60,9 @@ class SequentialLR(_Combined):
         milestones: the epochs at which the second, third, ... begin.
         last_epoch: the last epoch that was finished; -1 to begin.
 
+    Raises ``ValueError`` for no schedulers, for schedulers of different optimizers, and unless there is one milestone
+    less.
+
     >>> import flambeau as torch
     >>> from flambeau.optim.lr_scheduler import ConstantLR, ExponentialLR, SequentialLR
     >>> optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
@@ -131,6 +134,20 @@ class ChainedScheduler(_Combined):
     Args:
         schedulers: schedulers of one optimizer.
         optimizer: that optimizer, if None the first scheduler's.
+
+    Raises ``ValueError`` for no schedulers and for schedulers of different optimizers.
+
+    >>> import flambeau as torch
+    >>> from flambeau.optim.lr_scheduler import ChainedScheduler, ConstantLR, ExponentialLR
+    >>> optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    >>> scheduler = ChainedScheduler([ConstantLR(optimizer, 0.5, total_iters=1), ExponentialLR(optimizer, 0.5)])
+    >>> rates = []
+    >>> for epoch in range(3):
+    ...     rates += scheduler.get_last_lr()
+    ...     optimizer.step()
+    ...     scheduler.step()
+    >>> rates
+    [0.5, 0.5, 0.25]
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.ChainedScheduler.html
     """

@@ -22,6 +22,17 @@ class CosineAnnealingLR(LRScheduler):
         eta_min: the smallest rate.
         last_epoch: the last epoch that was finished; -1 to begin.
 
+    >>> import flambeau as torch
+    >>> optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    >>> scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=2)
+    >>> rates = []
+    >>> for epoch in range(3):
+    ...     rates += scheduler.get_last_lr()
+    ...     optimizer.step()
+    ...     scheduler.step()
+    >>> rates
+    [1.0, 0.5, 0.0]
+
     Source: Loshchilov and Hutter, SGDR, https://arxiv.org/abs/1608.03983;
     https://docs.pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.CosineAnnealingLR.html
     """
@@ -66,6 +77,19 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         T_mult: each run is this much longer than the one before, an int >= 1.
         eta_min: the smallest rate.
         last_epoch: the last epoch that was finished; -1 to begin.
+
+    Raises ``ValueError`` for a ``T_0`` or ``T_mult`` that is no positive int.
+
+    >>> import flambeau as torch
+    >>> optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    >>> scheduler = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, T_0=2)
+    >>> rates = []
+    >>> for epoch in range(4):
+    ...     rates += scheduler.get_last_lr()
+    ...     optimizer.step()
+    ...     scheduler.step()
+    >>> rates
+    [1.0, 0.5, 1.0, 0.5]
 
     Source: Loshchilov and Hutter, SGDR, https://arxiv.org/abs/1608.03983;
     https://docs.pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.CosineAnnealingWarmRestarts.html

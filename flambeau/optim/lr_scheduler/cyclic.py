@@ -59,6 +59,20 @@ class CyclicLR(LRScheduler):
         base_momentum, max_momentum: its bounds.
         last_epoch: the last step that was made; -1 to begin.
 
+    Raises ``ValueError`` for another ``mode``, and for ``cycle_momentum`` where the optimizer has neither momentum
+    nor betas.
+
+    >>> import flambeau as torch
+    >>> optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0, momentum=0.9)
+    >>> scheduler = torch.optim.lr_scheduler.CyclicLR(optimizer, base_lr=1.0, max_lr=2.0, step_size_up=2)
+    >>> rates = []
+    >>> for step in range(5):
+    ...     rates += scheduler.get_last_lr()
+    ...     optimizer.step()
+    ...     scheduler.step()
+    >>> rates
+    [1.0, 1.5, 2.0, 1.5, 1.0]
+
     Source: Smith, Cyclical learning rates, https://arxiv.org/abs/1506.01186;
     https://docs.pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.CyclicLR.html
     """
@@ -183,6 +197,22 @@ class OneCycleLR(LRScheduler):
         final_div_factor: ``min_lr = initial_lr / final_div_factor``.
         three_phase: go down to ``initial_lr`` as fast as up, then on to ``min_lr``.
         last_epoch: the last step that was made; -1 to begin.
+
+    Raises ``ValueError`` without a length, for a ``pct_start`` outside of [0, 1], another ``anneal_strategy``, and a
+    step too many.
+
+    >>> import flambeau as torch
+    >>> optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    >>> scheduler = torch.optim.lr_scheduler.OneCycleLR(
+    ...     optimizer, max_lr=2.0, total_steps=5, pct_start=0.4, anneal_strategy="linear", div_factor=2, cycle_momentum=False
+    ... )
+    >>> rates = []
+    >>> for step in range(4):
+    ...     rates += scheduler.get_last_lr()
+    ...     optimizer.step()
+    ...     scheduler.step()
+    >>> [round(rate, 2) for rate in rates]
+    [1.0, 2.0, 1.33, 0.67]
 
     Source: Smith and Topin, Super-convergence, https://arxiv.org/abs/1708.07120;
     https://docs.pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.OneCycleLR.html

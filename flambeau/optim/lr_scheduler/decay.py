@@ -81,6 +81,19 @@ class MultiplicativeLR(_FactorFunctions):
         lr_lambda: a function of the epoch, or a list of them, one for each group.
         last_epoch: the last epoch that was finished; -1 to begin.
 
+    Raises ``TypeError`` for an ``lr_lambda`` that is no function, ``ValueError`` for another number of them than groups.
+
+    >>> import flambeau as torch
+    >>> optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    >>> scheduler = torch.optim.lr_scheduler.MultiplicativeLR(optimizer, lambda epoch: 1 / 2**epoch)
+    >>> rates = []
+    >>> for epoch in range(4):
+    ...     rates += scheduler.get_last_lr()
+    ...     optimizer.step()
+    ...     scheduler.step()
+    >>> rates
+    [1.0, 0.5, 0.125, 0.015625]
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.MultiplicativeLR.html
     """
 
@@ -150,6 +163,17 @@ class MultiStepLR(LRScheduler):
         gamma: the factor.
         last_epoch: the last epoch that was finished; -1 to begin.
 
+    >>> import flambeau as torch
+    >>> optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    >>> scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, [1, 3], gamma=0.5)
+    >>> rates = []
+    >>> for epoch in range(4):
+    ...     rates += scheduler.get_last_lr()
+    ...     optimizer.step()
+    ...     scheduler.step()
+    >>> rates
+    [1.0, 0.5, 0.5, 0.25]
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.MultiStepLR.html
     """
 
@@ -184,6 +208,19 @@ class ConstantLR(LRScheduler):
         factor: in [0, 1].
         total_iters: number of epochs.
         last_epoch: the last epoch that was finished; -1 to begin.
+
+    Raises ``ValueError`` for a ``factor`` outside of [0, 1].
+
+    >>> import flambeau as torch
+    >>> optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    >>> scheduler = torch.optim.lr_scheduler.ConstantLR(optimizer, 0.5, total_iters=2)
+    >>> rates = []
+    >>> for epoch in range(4):
+    ...     rates += scheduler.get_last_lr()
+    ...     optimizer.step()
+    ...     scheduler.step()
+    >>> rates
+    [0.5, 0.5, 1.0, 1.0]
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.ConstantLR.html
     """
@@ -224,6 +261,8 @@ class LinearLR(LRScheduler):
         end_factor: the factor from epoch ``total_iters`` on, in [0, 1].
         total_iters: number of epochs on the way.
         last_epoch: the last epoch that was finished; -1 to begin.
+
+    Raises ``ValueError`` for factors outside of (0, 1] and [0, 1].
 
     >>> import flambeau as torch
     >>> optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
@@ -286,6 +325,17 @@ class ExponentialLR(LRScheduler):
         gamma: the factor.
         last_epoch: the last epoch that was finished; -1 to begin.
 
+    >>> import flambeau as torch
+    >>> optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    >>> scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
+    >>> rates = []
+    >>> for epoch in range(3):
+    ...     rates += scheduler.get_last_lr()
+    ...     optimizer.step()
+    ...     scheduler.step()
+    >>> rates
+    [1.0, 0.5, 0.25]
+
     Source: https://docs.pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.ExponentialLR.html
     """
 
@@ -310,6 +360,17 @@ class PolynomialLR(LRScheduler):
         total_iters: number of epochs.
         power: the power.
         last_epoch: the last epoch that was finished; -1 to begin.
+
+    >>> import flambeau as torch
+    >>> optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    >>> scheduler = torch.optim.lr_scheduler.PolynomialLR(optimizer, total_iters=2)
+    >>> rates = []
+    >>> for epoch in range(4):
+    ...     rates += scheduler.get_last_lr()
+    ...     optimizer.step()
+    ...     scheduler.step()
+    >>> rates
+    [1.0, 0.5, 0.0, 0.0]
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.PolynomialLR.html
     """

@@ -31,6 +31,8 @@ class ReduceLROnPlateau(LRScheduler):
         min_lr: a lower bound of the rate, or a list, one for each group.
         eps: reductions by less than this are not made.
 
+    Raises ``ValueError`` for a ``factor`` of 1 or more and for another ``mode`` or ``threshold_mode``.
+
     >>> import flambeau as torch
     >>> optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
     >>> scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=1)
