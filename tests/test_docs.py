@@ -10,7 +10,6 @@ import os
 import re
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import pytest
@@ -19,38 +18,18 @@ import flambeau.nn.native  # noqa: F401  (fills the registry, as the next)
 import flambeau.ops.deformable  # noqa: F401
 import flambeau.ops.regions  # noqa: F401
 from flambeau.ops.record import registry
+from tools.pages import FLAGS, code_blocks, run_blocks
 
 ROOT = Path(__file__).parent.parent
 READMES = [ROOT / "README.md", ROOT / "README.zh.md"]
 PAGES = [*READMES, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("**/*.md"))]
-FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 OPS = sorted({id(op): op for op in registry.values()}.values(), key=lambda op: op.name)
 
 
-def code_blocks(path: Path, language: str) -> list[str]:
-    """The blocks of a page that are marked as ``language``; those in lists are indented."""
-    found = re.findall(rf"^( *)```{language}\n(.*?)^\1```$", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    return [textwrap.dedent(block) for _, block in found]
-
-
 def run_page(page: Path) -> None:
-    """Runs a page's Python blocks in order, as one program; in blocks that begin with ``>>>`` the output counts.
-
-    An op that the page defines must pass the tests that are generated from every record.
-    """
-    names: dict = {"__name__": "__main__"}
+    """Runs a page's Python blocks. An op that the page defines must pass the tests that are generated from every record."""
     known = set(registry)
-    for number, block in enumerate(code_blocks(page, "python")):
-        where = f"{page.name}, Python block {number + 1}"
-        if block.startswith(">>>"):
-            runner = doctest.DocTestRunner(optionflags=FLAGS)
-            example = doctest.DocTestParser().get_doctest(block, names, where, None, None)
-            runner.run(example, clear_globs=False)
-            names.update(example.globs)  # DocTest works on a copy
-            if runner.failures:
-                raise SystemExit(1)
-        else:
-            exec(compile(block, where, "exec"), names)
+    names = run_blocks(page)
     for name in sorted(set(registry) - known):
         import test_ops  # stands beside this file, which is the program here
 
@@ -63,13 +42,13 @@ def run_page(page: Path) -> None:
             test_ops.test_immediate_equals_recorded(op, patch)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+@pytest.mark.parametrize("page", [p for p in PAGES if p.parent.name != "book"], ids=lambda p: p.name)  # see test_book.py
 def test_code_of_page_runs(page: Path, tmp_path: Path) -> None:
     blocks = page.read_text(encoding="utf-8").count("```python\n")
     assert len(code_blocks(page, "python")) == blocks, "code that is not found would pass"
     environment = {k: v for k, v in os.environ.items() if not k.startswith("FLAMBEAU_")}
     # Compiled on first sight: whether a second one is worth it would depend on how fast the machine is.
-    environment |= {"FLAMBEAU_COMPILE": "1", "FLAMBEAU_COMPILE_AFTER": "0", "FLAMBEAU_CACHE_DIR": str(tmp_path)}
+    environment |= {"FLAMBEAU_COMPILE": "1", "FLAMBEAU_COMPILE_AFTER": "0", "FLAMBEAU_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-W", "error", __file__, str(page)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, cwd=tmp_path)
     assert (result.returncode, result.stderr) == (0, ""), result.stdout + result.stderr

@@ -38,7 +38,7 @@ def save_curves(path: Path, title: str, curves: Curves, below: str = "") -> None
     if path.suffix.lower() == ".png":
         _curves_png(path, title, curves)
     else:
-        _write(path, title, _curves_svg(title, curves), below)
+        _write(path, title, curves_svg(title, curves), below)
 
 
 def save_confusion(path: Path, title: str, counts: Sequence[Sequence[int]], below: str = "") -> None:
@@ -46,7 +46,7 @@ def save_confusion(path: Path, title: str, counts: Sequence[Sequence[int]], belo
     if path.suffix.lower() == ".png":
         _confusion_png(path, title, counts)
     else:
-        _write(path, title, _confusion_svg(title, counts), below)
+        _write(path, title, confusion_svg(title, counts), below)
 
 
 def _write(path: Path, title: str, svg: str, below: str) -> None:
@@ -63,7 +63,8 @@ def _page(title: str, svg: str, below: str) -> str:
     )
 
 
-def _svg(width: int, height: int, title: str, parts: Sequence[str]) -> str:
+def drawing(width: int, height: int, title: str, parts: Sequence[str]) -> str:
+    """An SVG of a size: the title above the parts."""
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
         f'font-family="system-ui,sans-serif" font-size="13" role="img">\n<title>{html.escape(title)}</title>\n'
@@ -82,7 +83,8 @@ def _exponents(curves: Curves) -> range:
     return range(bottom, max(math.ceil(math.log10(high)), bottom + 1) + 1)
 
 
-def _curves_svg(title: str, curves: Curves) -> str:
+def curves_svg(title: str, curves: Curves) -> str:
+    """`curves` over their steps, on a logarithmic scale."""
     width, height, left, right, top, bottom = 960, 540, 70, 20, 44, 50
     legend = 270
     plot_w, plot_h = width - left - right - legend, height - top - bottom
@@ -116,10 +118,11 @@ def _curves_svg(title: str, curves: Curves) -> str:
         beside = left + plot_w + 20
         parts.append(f'<path d="M{beside} {at}h22" stroke="{colour}" stroke-width="3"/>')
         parts.append(f'<text x="{beside + 30}" y="{at + 4}">{html.escape(label)}</text>')
-    return _svg(width, height, title, parts)
+    return drawing(width, height, title, parts)
 
 
-def _confusion_svg(title: str, counts: Sequence[Sequence[int]]) -> str:
+def confusion_svg(title: str, counts: Sequence[Sequence[int]]) -> str:
+    """How often class i (row) was taken for class j (column)."""
     cell, left, top = 44, 70, 74
     size = len(counts)
     parts = [
@@ -145,7 +148,7 @@ def _confusion_svg(title: str, counts: Sequence[Sequence[int]]) -> str:
                 parts.append(
                     f'<text x="{at_x + cell / 2:g}" y="{at_y + 27}" text-anchor="middle" fill="{ink}">{count}</text>'
                 )
-    return _svg(left + cell * size + 30, top + cell * size + 24, title, parts)
+    return drawing(left + cell * size + 30, top + cell * size + 24, title, parts)
 
 
 def _pyplot() -> Any:
