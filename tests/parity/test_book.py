@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -24,5 +25,6 @@ def test_chapter_runs_on_pytorch(page: Path, tmp_path: Path) -> None:
     copy = tmp_path / page.name
     copy.write_text(text, encoding="utf-8")
     program = f"from pathlib import Path; from tools.pages import run_blocks; run_blocks(Path({str(copy)!r}))"
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, cwd=ROOT)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, env=environment, cwd=tmp_path)
     assert result.returncode == 0, result.stdout + result.stderr
