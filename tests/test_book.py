@@ -61,3 +61,12 @@ def test_pictures_are_shown() -> None:
     for name in pictures:
         for page in (BOOK / f"{name}.md", BOOK / f"{name}.zh.md"):
             assert f"](pictures/{name}.svg)" in page.read_text(encoding="utf-8")
+
+
+def test_site_is_built_without_a_warning(tmp_path: Path) -> None:
+    pytest.importorskip("material", reason="needs MkDocs Material: pip install -e '.[docs]'")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=ROOT)
+    assert result.returncode == 0, result.stdout + result.stderr
+    for page in [*CHAPTERS, *map(chinese, CHAPTERS)]:
+        assert (tmp_path / "book" / page.stem / "index.html").exists(), f"{page.name} is not in mkdocs.yml"
