@@ -17,6 +17,7 @@ from flambeau.ops import samples
 from flambeau.ops.numerics import chebyshev, in_blocks, in_double, polynomial
 from flambeau.ops.record import pointwise
 from flambeau.ops.refusals import refuse
+from flambeau.ops.special_loops import lower_erfinv
 
 if TYPE_CHECKING:
     from flambeau.tensor.types import Tensor
@@ -219,6 +220,7 @@ def erfcx(input: Tensor):
 
 @pointwise(
     kernel=erfinv_kernel,
+    lower=lambda b, y: lower_erfinv(b, y, _INVERSE_CENTRE, _INVERSE_TAILS),
     result="float",
     grad={"input": lambda g, out: g * (_ROOT_PI / 2 * (out * out).exp())},
     inplace=True,

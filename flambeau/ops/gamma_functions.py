@@ -15,6 +15,7 @@ from flambeau.ops import layouts, samples
 from flambeau.ops.numerics import in_blocks, in_double, polynomial
 from flambeau.ops.record import ErrorSample, Sample, by_number, composite, pointwise
 from flambeau.ops.refusals import no_derivative, refuse
+from flambeau.ops.special_loops import lower_digamma, lower_lgamma
 
 if TYPE_CHECKING:
     from flambeau.tensor.types import Number, Tensor
@@ -191,6 +192,7 @@ def _regularised(upper: bool):
 
 @pointwise(
     kernel=lgamma_kernel,
+    lower=lambda b, x: lower_lgamma(b, x, _NEAR_TWO, _STIRLING, int(_LARGE)),
     result="float",
     grad={"input": lambda g, input: g * digamma(input)},
     inplace=True,
@@ -213,6 +215,7 @@ def lgamma(input: Tensor):
 
 @pointwise(
     kernel=digamma_kernel,
+    lower=lambda b, x: lower_digamma(b, x, _DIGAMMA, int(_LARGE)),
     result="float",
     grad={"input": lambda g, input: g * polygamma(1, input)},
     inplace=True,

@@ -13,6 +13,7 @@ from flambeau.ops.complexes import conj_of
 from flambeau.ops.numerics import in_double
 from flambeau.ops.record import pointwise
 from flambeau.ops.refusals import refuse
+from flambeau.ops.special_loops import lower_atan, lower_atan2
 
 if TYPE_CHECKING:
     from flambeau.tensor.types import Tensor
@@ -105,7 +106,7 @@ def acos(input: Tensor):
 
 
 @pointwise(
-    kernel=np.arctan, result="float", grad={"input": lambda g, input: g / conj_of(input * input + 1)}, inplace=True,
+    kernel=np.arctan, lower=lower_atan, result="float", grad={"input": lambda g, input: g / conj_of(input * input + 1)}, inplace=True,
     out=True, aliases=("arctan",), samples=samples.unary(),
 )  # fmt: skip
 def atan(input: Tensor):
@@ -128,6 +129,7 @@ def _inverse_square_length(input, other):
 
 @pointwise(
     kernel=in_double(np.arctan2),
+    lower=lower_atan2,
     tensors="input other",
     only="input other",
     result="float",
