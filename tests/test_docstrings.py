@@ -1,4 +1,4 @@
-"""What public docstrings lack is counted, and the counts may only fall: whoever fills some in lowers the number here."""
+"""Public docstrings are whole: what it computes, an example (test_docs and pytest run them), what it raises, and the source."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import flambeau.nn.native  # noqa: F401  (fills the registry, as the next)
 from flambeau import distributions, nn, optim
 from flambeau.ops import deformable, quantization, regions  # noqa: F401
 from flambeau.ops.record import registry
+from flambeau.utils import data
 
 OPS = [
     op.function
@@ -18,29 +19,24 @@ OPS = [
 ]
 CLASSES = [
     cls
-    for home in (nn, optim, optim.lr_scheduler, distributions)
+    for home in (nn, optim, optim.lr_scheduler, distributions, data)
     for name, cls in sorted(vars(home).items())
-    if inspect.isclass(cls) and cls.__module__.startswith("flambeau.") and cls.__name__ == name
+    if inspect.isclass(cls) and cls.__module__.startswith("flambeau.") and cls.__name__ == name and not name.startswith("_")
 ]
 
 LACKS = {
     "docstring": lambda thing, text: not text,
     "example": lambda thing, text: ">>>" not in text,
-    "source": lambda thing, text: not any(word in text for word in ("Source:", "See http", "et al.", "In-place form of")),
+    "source": lambda thing, text: not any(word in text for word in ("Source:", "et al.")),
     "errors": lambda thing, text: "raise " in _source(thing) and not any(word in text for word in ("Raises", "Error", "refuse")),
 }
-COUNTS = {
-    ("ops", "docstring"): 0, ("ops", "example"): 33, ("ops", "source"): 32, ("ops", "errors"): 5,
-    ("classes", "docstring"): 0, ("classes", "example"): 2, ("classes", "source"): 1, ("classes", "errors"): 1,
-}  # fmt: skip
 
 
 def _source(thing) -> str:
     return inspect.getsource(thing.op.check if hasattr(thing, "op") else thing)
 
 
-@pytest.mark.parametrize(("kind", "part"), COUNTS)
-def test_fewer_and_fewer_lack(kind, part):
-    things = {"ops": OPS, "classes": CLASSES}[kind]
-    lacking = sorted(thing.__name__ for thing in things if LACKS[part](thing, thing.__doc__ or ""))
-    assert len(lacking) <= COUNTS[kind, part], lacking
+@pytest.mark.parametrize("things", [OPS, CLASSES], ids=["ops", "classes"])
+@pytest.mark.parametrize("part", LACKS)
+def test_nothing_is_lacking(things, part):
+    assert [f"{thing.__module__}.{thing.__name__}" for thing in things if LACKS[part](thing, thing.__doc__ or "")] == []

@@ -13,14 +13,22 @@ from typing import TYPE_CHECKING, Any
 
 from flambeau import ops
 from flambeau.core import dtypes
-from flambeau.nn import _rnn
 from flambeau.nn import functional as functional_
+from flambeau.nn.native_recurrent import (  # noqa: F401  (``torch`` looks all names up here)
+    gru,
+    gru_cell,
+    lstm,
+    lstm_cell,
+    rnn_relu,
+    rnn_relu_cell,
+    rnn_tanh,
+    rnn_tanh_cell,
+)
 from flambeau.nn.utils.weight_norm import norm_except_dim as norm_of_slices
 from flambeau.ops.embedding import _bag_numbers, _renormalise
 from flambeau.ops.normalization_batch import _move, _unbiased
 from flambeau.ops.random_dropout import feature_dropout
 from flambeau.ops.record import ErrorSample, Sample, composite, registry
-from flambeau.ops.wrong_tensors import type_name
 from flambeau.tensor import Tensor
 from flambeau.tensor.methods import inplace_function
 from flambeau.tensor.overriding import told
@@ -66,7 +74,15 @@ def batch_norm(
     eps: float,
     cudnn_enabled: bool,
 ) -> Tensor:
-    """:func:`nn.functional.batch_norm`, with the weights before the running statistics."""
+    """:func:`nn.functional.batch_norm`, with the weights before the running statistics.
+
+    >>> import flambeau as torch
+    >>> torch.batch_norm(torch.tensor([[1.0], [3.0]]), None, None, None, None, True, 0.1, 1e-5, False)
+    tensor([[-1.0000],
+            [ 1.0000]])
+
+    Source: PyTorch's operator ``aten::batch_norm``.
+    """
     return F.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
 
 
@@ -82,7 +98,14 @@ def instance_norm(
     eps: float,
     cudnn_enabled: bool,
 ) -> Tensor:
-    """:func:`nn.functional.instance_norm`, with the weights before the running statistics."""
+    """:func:`nn.functional.instance_norm`, with the weights before the running statistics.
+
+    >>> import flambeau as torch
+    >>> torch.instance_norm(torch.tensor([[[1.0, 3.0]]]), None, None, None, None, True, 0.1, 1e-5, False)
+    tensor([[[-1.0000,  1.0000]]])
+
+    Source: PyTorch's operator ``aten::instance_norm``.
+    """
     return F.instance_norm(input, running_mean, running_var, weight, bias, use_input_stats, momentum, eps)
 
 
@@ -95,7 +118,14 @@ def layer_norm(
     eps: float = 1e-5,
     cudnn_enable: bool = True,
 ) -> Tensor:
-    """:func:`nn.functional.layer_norm`."""
+    """:func:`nn.functional.layer_norm`.
+
+    >>> import flambeau as torch
+    >>> torch.layer_norm(torch.tensor([[1.0, 3.0]]), (2,))
+    tensor([[-1.0000,  1.0000]])
+
+    Source: PyTorch's operator ``aten::layer_norm``.
+    """
     return F.layer_norm(input, normalized_shape, weight, bias, eps)
 
 
@@ -108,7 +138,14 @@ def group_norm(
     eps: float = 1e-5,
     cudnn_enabled: bool = True,
 ) -> Tensor:
-    """:func:`nn.functional.group_norm`."""
+    """:func:`nn.functional.group_norm`.
+
+    >>> import flambeau as torch
+    >>> torch.group_norm(torch.tensor([[1.0, 3.0, 10.0, 30.0]]), 2)
+    tensor([[-1.0000,  1.0000, -1.0000,  1.0000]])
+
+    Source: PyTorch's operator ``aten::group_norm``.
+    """
     return F.group_norm(input, num_groups, weight, bias, eps)
 
 
@@ -127,7 +164,14 @@ def _wrong_reduction(make: Callable) -> list[ErrorSample]:
 def binary_cross_entropy_with_logits(
     input: Tensor, target: Tensor, weight: Tensor | None = None, pos_weight: Tensor | None = None, reduction: int = 0
 ) -> Tensor:
-    """:func:`nn.functional.binary_cross_entropy_with_logits`, with a number as ``reduction``; shapes broadcast."""
+    """:func:`nn.functional.binary_cross_entropy_with_logits`, with a number as ``reduction``; shapes broadcast.
+
+    >>> import flambeau as torch
+    >>> torch.binary_cross_entropy_with_logits(torch.zeros(3), torch.ones(3), reduction=1)
+    tensor(0.6931)
+
+    Source: PyTorch's operator ``aten::binary_cross_entropy_with_logits``.
+    """
     if input.shape != target.shape:
         input, target = ops.broadcast_tensors(input, target)
     return F.binary_cross_entropy_with_logits(input, target, weight, reduction=reduction_of(reduction), pos_weight=pos_weight)
@@ -135,7 +179,14 @@ def binary_cross_entropy_with_logits(
 
 @composite(method=False, samples=_pairs, errors=_wrong_reduction)
 def kl_div(input: Tensor, target: Tensor, reduction: int = 0, *, log_target: bool = False) -> Tensor:
-    """:func:`nn.functional.kl_div`, with a number as ``reduction``; 1 is the mean over all elements."""
+    """:func:`nn.functional.kl_div`, with a number as ``reduction``; 1 is the mean over all elements.
+
+    >>> import flambeau as torch
+    >>> torch.kl_div(torch.tensor([0.5, 0.5]).log(), torch.tensor([0.75, 0.25]), reduction=2)
+    tensor(0.1308)
+
+    Source: PyTorch's operator ``aten::kl_div``.
+    """
     name = reduction_of(reduction)
     loss = F.kl_div(input, target, reduction="none" if name == "mean" else name, log_target=log_target)
     return loss.mean() if name == "mean" else loss
@@ -148,13 +199,28 @@ def kl_div(input: Tensor, target: Tensor, reduction: int = 0, *, log_target: boo
 def cosine_embedding_loss(
     input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0.0, reduction: int = 0
 ) -> Tensor:
-    """:func:`nn.functional.cosine_embedding_loss`, with a number as ``reduction``."""
+    """:func:`nn.functional.cosine_embedding_loss`, with a number as ``reduction``.
+
+    >>> import flambeau as torch
+    >>> a, b = torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 1.0]])
+    >>> torch.cosine_embedding_loss(a, b, torch.tensor([1.0]))
+    tensor([0.2929])
+
+    Source: PyTorch's operator ``aten::cosine_embedding_loss``.
+    """
     return F.cosine_embedding_loss(input1, input2, target, margin, reduction=reduction_of(reduction))
 
 
 @composite(method=False, samples=lambda make: [Sample(make(3), make(3, requires_grad=False).sign(), 3.0), Sample(make(3), make(3, requires_grad=False).sign(), reduction=0)])
 def hinge_embedding_loss(input: Tensor, target: Tensor, margin: float = 1.0, reduction: int = 0) -> Tensor:
-    """:func:`nn.functional.hinge_embedding_loss`, with a number as ``reduction``."""
+    """:func:`nn.functional.hinge_embedding_loss`, with a number as ``reduction``.
+
+    >>> import flambeau as torch
+    >>> torch.hinge_embedding_loss(torch.tensor([0.3, 0.3]), torch.tensor([1.0, -1.0]))
+    tensor([0.3000, 0.7000])
+
+    Source: PyTorch's operator ``aten::hinge_embedding_loss``.
+    """
     return F.hinge_embedding_loss(input, target, margin, reduction=reduction_of(reduction))
 
 
@@ -162,14 +228,28 @@ def hinge_embedding_loss(input: Tensor, target: Tensor, margin: float = 1.0, red
 def margin_ranking_loss(
     input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0.0, reduction: int = 0
 ) -> Tensor:
-    """:func:`nn.functional.margin_ranking_loss`, with a number as ``reduction``; shapes broadcast."""
+    """:func:`nn.functional.margin_ranking_loss`, with a number as ``reduction``; shapes broadcast.
+
+    >>> import flambeau as torch
+    >>> torch.margin_ranking_loss(torch.tensor([1.0]), torch.tensor([3.0]), torch.tensor([1.0]))
+    tensor([2.])
+
+    Source: PyTorch's operator ``aten::margin_ranking_loss``.
+    """
     input1, input2, target = ops.broadcast_tensors(input1, input2, target)
     return F.margin_ranking_loss(input1, input2, target, margin, reduction=reduction_of(reduction))
 
 
 @composite(method=False, samples=lambda make: [Sample(make(3), make(3, low=0.5, high=3), True, False, 1e-8, 1), Sample(make(3), make(3, low=0.5, high=3), True, True, 1e-8, 0)])
 def poisson_nll_loss(input: Tensor, target: Tensor, log_input: bool, full: bool, eps: float, reduction: int) -> Tensor:
-    """:func:`nn.functional.poisson_nll_loss`, with a number as ``reduction``."""
+    """:func:`nn.functional.poisson_nll_loss`, with a number as ``reduction``.
+
+    >>> import flambeau as torch
+    >>> torch.poisson_nll_loss(torch.tensor([0.0, 1.0]), torch.tensor([1.0, 2.0]), True, False, 1e-8, 0)
+    tensor([1.0000, 0.7183])
+
+    Source: PyTorch's operator ``aten::poisson_nll_loss``.
+    """
     return F.poisson_nll_loss(input, target, log_input, full, eps=eps, reduction=reduction_of(reduction))
 
 
@@ -184,7 +264,14 @@ def triplet_margin_loss(
     swap: bool = False,
     reduction: int = 0,
 ) -> Tensor:
-    """:func:`nn.functional.triplet_margin_loss`, with a number as ``reduction``."""
+    """:func:`nn.functional.triplet_margin_loss`, with a number as ``reduction``.
+
+    >>> import flambeau as torch
+    >>> torch.triplet_margin_loss(torch.tensor([[0.0]]), torch.tensor([[1.0]]), torch.tensor([[1.5]]))
+    tensor([0.5000])
+
+    Source: PyTorch's operator ``aten::triplet_margin_loss``.
+    """
     return F.triplet_margin_loss(anchor, positive, negative, margin, p, eps, swap, reduction=reduction_of(reduction))
 
 
@@ -198,7 +285,15 @@ def ctc_loss(
     reduction: int = 0,
     zero_infinity: bool = False,
 ):
-    """:func:`nn.functional.ctc_loss`, with a number as ``reduction``."""
+    """:func:`nn.functional.ctc_loss`, with a number as ``reduction``.
+
+    >>> import flambeau as torch
+    >>> log_probs = torch.full((3, 1, 2), 0.5).log()
+    >>> torch.ctc_loss(log_probs, torch.tensor([[1]]), [3], [1])  # 6 of 8 paths spell the label
+    tensor([0.2877])
+
+    Source: PyTorch's operator ``aten::ctc_loss``.
+    """
     return F.ctc_loss(log_probs, targets, input_lengths, target_lengths, blank, reduction_of(reduction), zero_infinity)
 
 
@@ -213,7 +308,14 @@ def _indices(make: Callable, *shape: int) -> Tensor:
 def embedding(
     weight: Tensor, indices: Tensor, padding_idx: int = -1, scale_grad_by_freq: bool = False, sparse: bool = False
 ) -> Tensor:
-    """:func:`nn.functional.embedding`, with the weights first; a negative ``padding_idx`` is none."""
+    """:func:`nn.functional.embedding`, with the weights first; a negative ``padding_idx`` is none.
+
+    >>> import flambeau as torch
+    >>> torch.embedding(torch.tensor([[1.0, 1.0], [2.0, 2.0]]), torch.tensor([1]))
+    tensor([[2., 2.]])
+
+    Source: PyTorch's operator ``aten::embedding``.
+    """
     return F.embedding(indices, weight, padding_idx if padding_idx >= 0 else None, None, 2.0, scale_grad_by_freq, sparse)
 
 
@@ -225,6 +327,16 @@ def embedding_bag(
 
     Returns the result, for each index the number of its bag, for each bag how many of its indices count, and for the maximum which index
     of the bag has it. What PyTorch keeps of these only for some modes is always there.
+
+    Raises ``RuntimeError`` for another ``mode``.
+
+    >>> import flambeau as torch
+    >>> weight = torch.tensor([[1.0], [10.0], [100.0]])
+    >>> torch.embedding_bag(weight, torch.tensor([0, 1, 2]), torch.tensor([0, 2]))[0]  # two bags
+    tensor([[ 11.],
+            [100.]])
+
+    Source: PyTorch's operator ``aten::embedding_bag``.
     """
     if not 0 <= mode < len(_MODES):
         raise RuntimeError(f"embedding_bag: mode has to be 0 (sum), 1 (mean) or 2 (max), but got {mode}")
@@ -267,143 +379,21 @@ feature_alpha_dropout_ = inplace_function(registry["feature_alpha_dropout"], "fe
 
 @composite(method=False)
 def native_dropout(input: Tensor, p: float, train: bool | None):
-    """``input`` with elements dropped with probability ``p`` where ``train``, and which were kept."""
+    """``input`` with elements dropped with probability ``p`` where ``train``, and which were kept.
+
+    >>> import flambeau as torch
+    >>> _ = torch.manual_seed(0)
+    >>> torch.native_dropout(torch.ones(4), 0.5, True)
+    (tensor([0., 0., 2., 0.]), tensor([False, False,  True, False]))
+
+    Source: PyTorch's operator ``aten::native_dropout``.
+    """
     if train is False or p == 0:
         return input.clone(), ops.ones_like(input, dtype=dtypes.bool)
     if p == 1:
         return input * 0, ops.zeros_like(input, dtype=dtypes.bool)
-    mask = ops.rand_like(input) < 1 - p
+    mask = ops.empty_like(input, dtype=dtypes.bool).bernoulli_(1 - p)
     return mask * input * (1.0 / (1.0 - p)), mask
-
-
-# --- recurrent networks --------------------------------------------------------------------------------------
-
-
-def _grouped(params: list[Tensor], has_biases: bool, states: int) -> list[list[Tensor]]:
-    """The weights of each layer and direction: two, their biases, and a projection where there is one."""
-    each = 4 if has_biases else 2
-    if len(params) != states * each:
-        each += 1
-    if len(params) != states * each:
-        raise RuntimeError(f"got an incorrect number of RNN parameters: {len(params)} for {states} layers and directions")
-    return [list(params[i : i + each]) for i in range(0, len(params), each)]
-
-
-_REST = ("params", "has_biases", "num_layers", "dropout", "train", "bidirectional")
-_PADDED, _PACKED = ("input", "hx", *_REST, "batch_first"), ("data", "batch_sizes", "hx", *_REST)
-
-
-def _sequences(mode: str, args: tuple, kwargs: dict[str, Any]) -> tuple:
-    """A recurrent network in either form, of padded sequences or of packed ones."""
-    packed = "batch_sizes" in kwargs or len(args) > 3 and isinstance(args[3], (list, tuple))
-    names = _PACKED if packed else _PADDED
-    given = {**dict(zip(names, args, strict=False)), **kwargs}
-    if given.keys() != set(names):
-        raise TypeError(f"{mode.lower()}() takes ({', '.join(_PADDED)}) or ({', '.join(_PACKED)}), but got ({', '.join(given)})")
-    batch_first = given.get("batch_first", False)
-    tensors = [given["data" if packed else "input"], *(given["hx"] if mode == "LSTM" else [given["hx"]])]
-    if not all(isinstance(x, Tensor) for x in tensors):
-        got = ", ".join([type_name(x) for x in given.values()])
-        raise TypeError(f"{mode.lower()}() received an invalid combination of arguments - got ({got}): data and states are tensors")
-    rows = given["data"] if packed else given["input"]
-    sizes = given["batch_sizes"].tolist() if packed else None
-    initial = tuple(given["hx"]) if mode == "LSTM" else (given["hx"],)
-    layers, bidirectional = given["num_layers"], given["bidirectional"]
-    params = _grouped(given["params"], given["has_biases"], layers * (2 if bidirectional else 1))
-    steps = rows.transpose(0, 1) if batch_first else rows
-    output, last = _rnn.sequence(mode, steps, sizes, initial, params, layers, given["dropout"], given["train"], bidirectional)
-    return (output.transpose(0, 1) if batch_first else output, *last)
-
-
-def _recurrent_samples(mode: str, gates: int) -> Callable:
-    def make_samples(make: Callable) -> list[Sample]:
-        params = [make(2 * gates, 3), make(2 * gates, 2), make(2 * gates), make(2 * gates)]
-        state = make(1, 2, 2)
-        hx = [state, make(1, 2, 2)] if mode == "LSTM" else state
-        return [Sample(make(2, 4, 3), hx, params, True, 1, 0.0, False, False, True), Sample(make(4, 2, 3), hx, params[:2], False, 1, 0.0, False, False, False)]
-
-    return make_samples
-
-
-@composite(method=False, samples=_recurrent_samples("LSTM", 4))
-def lstm(*args: Any, **kwargs: Any):
-    """The layers of :class:`nn.LSTM`, with all weights in a list: its output and the last states.
-
-    ``lstm(input, hx, params, has_biases, num_layers, dropout, train, bidirectional, batch_first)``, or of packed sequences
-    ``lstm(data, batch_sizes, hx, params, has_biases, num_layers, dropout, train, bidirectional)``.
-
-    >>> import flambeau as torch
-    >>> layer = torch.nn.LSTM(2, 3)
-    >>> zeros = torch.zeros(1, 4, 3)
-    >>> output, h, c = torch.lstm(torch.ones(5, 4, 2), (zeros, zeros), layer._flat_weights, True, 1, 0.0, False, False, False)
-    >>> output.shape, h.shape
-    (torch.Size([5, 4, 3]), torch.Size([1, 4, 3]))
-    """
-    return _sequences("LSTM", args, kwargs)
-
-
-@composite(method=False, samples=_recurrent_samples("GRU", 3))
-def gru(*args: Any, **kwargs: Any):
-    """The layers of :class:`nn.GRU`, with all weights in a list: its output and the last state; arguments as for :func:`lstm`."""
-    return _sequences("GRU", args, kwargs)
-
-
-@composite(method=False, samples=_recurrent_samples("RNN", 1))
-def rnn_tanh(*args: Any, **kwargs: Any):
-    """The layers of :class:`nn.RNN`, with all weights in a list: its output and the last state; arguments as for :func:`lstm`."""
-    return _sequences("RNN_TANH", args, kwargs)
-
-
-@composite(method=False, samples=_recurrent_samples("RNN", 1))
-def rnn_relu(*args: Any, **kwargs: Any):
-    """:func:`rnn_tanh` with rectifiers."""
-    return _sequences("RNN_RELU", args, kwargs)
-
-
-def _cell_samples(gates: int, states: int = 1) -> Callable:
-    def make_samples(make: Callable) -> list[Sample]:
-        hx = make(2, 2) if states == 1 else [make(2, 2), make(2, 2)]
-        weights = make(2 * gates, 3), make(2 * gates, 2)
-        return [Sample(make(2, 3), hx, *weights), Sample(make(2, 3), hx, *weights, make(2 * gates), make(2 * gates))]
-
-    return make_samples
-
-
-@composite(method=False, samples=_cell_samples(4, 2))
-def lstm_cell(
-    input: Tensor,
-    hx: Sequence[Tensor],
-    w_ih: Tensor,
-    w_hh: Tensor,
-    b_ih: Tensor | None = None,
-    b_hh: Tensor | None = None,
-):
-    """One step of :class:`nn.LSTMCell`: both states."""
-    return _rnn.cell("LSTM", input, tuple(hx), w_ih, w_hh, b_ih, b_hh)
-
-
-@composite(method=False, samples=_cell_samples(3))
-def gru_cell(
-    input: Tensor, hx: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor | None = None, b_hh: Tensor | None = None
-) -> Tensor:
-    """One step of :class:`nn.GRUCell`."""
-    return _rnn.cell("GRU", input, (hx,), w_ih, w_hh, b_ih, b_hh)[0]
-
-
-@composite(method=False, samples=_cell_samples(1))
-def rnn_tanh_cell(
-    input: Tensor, hx: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor | None = None, b_hh: Tensor | None = None
-) -> Tensor:
-    """One step of :class:`nn.RNNCell`."""
-    return _rnn.cell("RNN_TANH", input, (hx,), w_ih, w_hh, b_ih, b_hh)[0]
-
-
-@composite(method=False, samples=_cell_samples(1))
-def rnn_relu_cell(
-    input: Tensor, hx: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor | None = None, b_hh: Tensor | None = None
-) -> Tensor:
-    """One step of :class:`nn.RNNCell` with a rectifier."""
-    return _rnn.cell("RNN_RELU", input, (hx,), w_ih, w_hh, b_ih, b_hh)[0]
 
 
 # --- others --------------------------------------------------------------------------------------------------
@@ -411,7 +401,14 @@ def rnn_relu_cell(
 
 @composite(method=False, samples=lambda make: [Sample(make(1, 2, 3), (1, 1, 2, 3), True)])
 def affine_grid_generator(theta: Tensor, size: Sequence[int], align_corners: bool) -> Tensor:
-    """:func:`nn.functional.affine_grid`."""
+    """:func:`nn.functional.affine_grid`.
+
+    >>> import flambeau as torch
+    >>> torch.affine_grid_generator(torch.tensor([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]]), (1, 1, 2, 2), True).shape
+    torch.Size([1, 2, 2, 2])
+
+    Source: PyTorch's operator ``aten::affine_grid_generator``.
+    """
     return F.affine_grid(theta, size, align_corners)
 
 
@@ -422,13 +419,22 @@ def frobenius_norm(input: Tensor, dim: int | Sequence[int], keepdim: bool = Fals
     >>> import flambeau as torch
     >>> torch.frobenius_norm(torch.tensor([[3.0, 4.0]]), 1)
     tensor([5.])
+
+    Source: PyTorch's operator ``aten::frobenius_norm``.
     """
     return ops.norm(input, 2, dim, keepdim)
 
 
 @composite(method=False, samples=lambda make: [Sample(make(3, 2)), Sample(make(2, 3, 2), (0, 2), True)])
 def nuclear_norm(input: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> Tensor:
-    """The sum of the singular values of a matrix, or of those along the two dims ``dim``."""
+    """The sum of the singular values of a matrix, or of those along the two dims ``dim``.
+
+    >>> import flambeau as torch
+    >>> torch.nuclear_norm(torch.tensor([[3.0, 0.0], [0.0, 4.0]]))
+    tensor(7.)
+
+    Source: PyTorch's operator ``aten::nuclear_norm``.
+    """
     if isinstance(dim, bool):  # nuclear_norm(input, keepdim)
         dim, keepdim = None, dim
     if dim is None or not keepdim:
@@ -445,6 +451,8 @@ def norm_except_dim(v: Tensor, pow: int = 2, dim: int = 0) -> Tensor:
     >>> torch.norm_except_dim(torch.tensor([[3.0, 4.0], [6.0, 8.0]]))
     tensor([[ 5.],
             [10.]])
+
+    Source: PyTorch's operator ``aten::norm_except_dim``.
     """
     return norm_of_slices(v, dim, pow)
 
@@ -454,7 +462,14 @@ def norm_except_dim(v: Tensor, pow: int = 2, dim: int = 0) -> Tensor:
     samples=lambda make: [Sample(make(4, 3, requires_grad=False), make(3, requires_grad=False), make(3, requires_grad=False), 0.1), Sample(make(2, 3, 2, requires_grad=False), None, None, 0.1)],
 )
 def batch_norm_update_stats(input: Tensor, running_mean: Tensor | None, running_var: Tensor | None, momentum: float):
-    """The mean and the variance of each channel (dim 1); the running ones move by ``momentum`` towards them, to the unbiased variance."""
+    """The mean and the variance of each channel (dim 1); the running ones move by ``momentum`` towards them, to the unbiased variance.
+
+    >>> import flambeau as torch
+    >>> torch.batch_norm_update_stats(torch.tensor([[1.0], [3.0]]), None, None, 0.1)
+    (tensor([2.]), tensor([1.]))
+
+    Source: PyTorch's operator ``aten::batch_norm_update_stats``.
+    """
     dims = [0, *range(2, input.dim())]
     mean, var = input.mean(dims), input.var(dims, correction=0)
     count = input.numel() // input.shape[1]

@@ -222,7 +222,14 @@ def where(
 
 @composite(name="Tensor.where")
 def _where_method(self: Any, condition: Tensor, other: Tensor | Number | complex):
-    """``self`` where ``condition`` holds, else ``other``; see :func:`torch.where`."""
+    """``self`` where ``condition`` holds, else ``other``; see :func:`torch.where`.
+
+    >>> import flambeau as torch
+    >>> torch.tensor([1, 2]).where(torch.tensor([True, False]), 0)
+    tensor([1, 0])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.where.html
+    """
     return _where(condition, self, other)
 
 

@@ -203,6 +203,8 @@ def einsum(equation: str, *operands: Tensor | Sequence[Tensor]) -> Tensor:
     ``...`` stands for dims that broadcast. Operands are contracted from left to right by matrix products. Lists of
     dims may stand after each operand in place of letters: ``einsum(a, [0, 1], b, [1, 2], [0, 2])``.
 
+    Raises ``RuntimeError`` for an equation that does not fit the operands.
+
     >>> import flambeau as torch
     >>> torch.einsum("ij,jk->ik", torch.ones(2, 3), torch.ones(3, 1))
     tensor([[3.],

@@ -126,7 +126,13 @@ def contiguous(input: Tensor, memory_format: memory_format_type | None = None) -
 
 @composite(name="Tensor.laid_out_as", method=True)
 def laid_out_as(input: Tensor, like: Any):
-    """A copy of ``input`` with the order of dims in memory that ``like`` of the same shape has.
+    """A copy of ``input`` with the order of dims in memory that ``like`` of the same shape has; PyTorch has no such method.
+
+    >>> import flambeau as torch
+    >>> torch.zeros(2, 3).laid_out_as(torch.zeros(3, 2).t()).stride()
+    (1, 2)
+
+    Source: what PyTorch calls a memory format, https://docs.pytorch.org/docs/stable/tensor_attributes.html#torch.memory_format
     """
     return _cast_in_order(input, input.dtype, memory_order(like.shape, [(like.shape, like.stride())]))
 
@@ -286,7 +292,16 @@ def cpu(input: Tensor, memory_format: memory_format_type | None = None):
 
 @composite(name="Tensor.cuda")
 def cuda(input: Tensor, device: Device = None, non_blocking: bool = False, memory_format: memory_format_type | None = None):
-    """Raises the error that PyTorch raises on a machine without CUDA."""
+    """Raises the error that PyTorch raises on a machine without CUDA.
+
+    >>> import flambeau as torch
+    >>> torch.ones(2).cuda()
+    Traceback (most recent call last):
+        ...
+    AssertionError: Torch not compiled with CUDA enabled...
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.cuda.html
+    """
     device = devices.check("cuda" if device is None else device)
     raise RuntimeError(f"Invalid device, must be cuda device, got {device}")
 

@@ -335,8 +335,7 @@ def _sampler(name: str, dims: int | None) -> None:
 
     sampler.__name__ = sampler.__qualname__ = name
     text = "As :func:`torch.nn.functional.grid_sample`, with numbers for the modes."
-    if dims is not None:
-        text += f"\n\nRaises ``RuntimeError`` for an ``input`` that has not {dims} dims."
+    text += f"\n\nRaises ``RuntimeError`` for an ``input`` that has not {dims or '4 or 5'} dims."
     image, centre = [1, 1] + [2] * ((dims or 4) - 2), [1] * ((dims or 4) - 1) + [(dims or 4) - 2]
     example = f">>> torch.{name}(torch.ones({image}), torch.zeros({centre}), 0, 0, False).flatten()"
     sampler.__doc__ = docstring(text, "nn.functional.grid_sample", example, "tensor([1.])")

@@ -101,6 +101,16 @@ def deform_conv2d(
         offset: :math:`\Delta`, (N, 2 * offset_groups * kernel_h * kernel_w, H_out, W_out), rows before columns.
         mask: m, (N, offset_groups * kernel_h * kernel_w, H_out, W_out), where ``use_mask``.
 
+    Raises ``RuntimeError`` for channels, offsets and masks that do not fit.
+
+    >>> import flambeau as torch
+    >>> x, weight = torch.arange(4.0).reshape(1, 1, 2, 2), torch.ones(1, 1, 1, 1)
+    >>> right = torch.tensor([0.0, 1.0]).reshape(1, 2, 1, 1).expand(1, 2, 2, 2)  # each tap reads one column further
+    >>> none = torch.zeros(1, 0, 2, 2)
+    >>> torch.ops.torchvision.deform_conv2d(x, weight, right, none, torch.zeros(1), 1, 1, 0, 0, 1, 1, 1, 1, False)
+    tensor([[[[1., 0.],
+              [3., 0.]]]])
+
     Source: https://docs.pytorch.org/vision/stable/generated/torchvision.ops.deform_conv2d.html
     """
     for t, name in ((input, "input"), (offset, "offset"), (weight, "weight")):

@@ -273,7 +273,14 @@ def polygamma(n: int, input: Tensor) -> Tensor:
 
 @composite(name="Tensor.polygamma", inplace=True)
 def _polygamma_method(input: Tensor, n: int):
-    """See :func:`torch.polygamma`."""
+    """See :func:`torch.polygamma`, whose arguments stand in the other order.
+
+    >>> import flambeau as torch
+    >>> torch.tensor([1.0]).polygamma(1)
+    tensor([1.6449])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.polygamma.html
+    """
     return polygamma(n, input)
 
 

@@ -71,6 +71,8 @@ def grouped_mm(
     A 2-d ``mat_a`` and a 3-d ``mat_b``: groups of rows, each with its matrix. 3-d and 2-d: each matrix with its columns. Both 2-d: groups
     of the dim that is summed over, so that the result is 3-d. Both 3-d: :func:`torch.bmm`. What is behind the last end gives zeros.
 
+    Raises ``RuntimeError`` for shapes that do not fit.
+
     >>> import flambeau as torch
     >>> tokens, experts = torch.ones(3, 2), torch.stack([torch.eye(2), torch.eye(2) * 5])
     >>> torch.nn.functional.grouped_mm(tokens, experts, offs=torch.tensor([1, 3], dtype=torch.int32))

@@ -340,6 +340,11 @@ def ps_roi_align(
 
     Of input (N, C, H, W) the results are (K, C / (pooled_height * pooled_width), pooled_height, pooled_width).
 
+    >>> import flambeau as torch
+    >>> x = torch.arange(2.0).reshape(1, 2, 1, 1).expand(1, 2, 4, 4)  # channel 0 is zeros, channel 1 ones
+    >>> torch.ops.torchvision.ps_roi_align(x, torch.tensor([[0.0, 0, 0, 3, 3]]), 1.0, 1, 2, 2)[0]
+    tensor([[[[0., 1.]]]])
+
     Source: https://docs.pytorch.org/vision/stable/generated/torchvision.ops.ps_roi_align.html
     """
     pooled = (pooled_height, pooled_width)
@@ -435,6 +440,11 @@ def roi_pool_grad(grad: Tensor, rois: Tensor, argmax: Tensor, shape: int | Seque
 def roi_pool(input: Tensor, rois: Tensor, spatial_scale: float, pooled_height: int, pooled_width: int):
     """The maximum in each bin of a box whose corners are rounded, and its place in the image (-1 where a bin is empty).
 
+    >>> import flambeau as torch
+    >>> x = torch.arange(16.0).reshape(1, 1, 4, 4)
+    >>> torch.ops.torchvision.roi_pool(x, torch.tensor([[0.0, 0, 0, 3, 3]]), 1.0, 1, 1)[0]
+    tensor([[[[15.]]]])
+
     Source: https://docs.pytorch.org/vision/stable/generated/torchvision.ops.roi_pool.html
     """
     _check("roi_pool", input, rois)
@@ -499,6 +509,11 @@ def ps_roi_pool(input: Tensor, rois: Tensor, spatial_scale: float, pooled_height
 
     The last row and column of an image are never read, as in torchvision. (Its gradient reaches them; here it is that of the
     result.)
+
+    >>> import flambeau as torch
+    >>> x = torch.arange(16.0).reshape(1, 1, 4, 4)
+    >>> torch.ops.torchvision.ps_roi_pool(x, torch.tensor([[0.0, 0, 0, 3, 3]]), 1.0, 1, 1)[0]
+    tensor([[[[5.]]]])
 
     Source: https://docs.pytorch.org/vision/stable/generated/torchvision.ops.ps_roi_pool.html
     """

@@ -14,7 +14,7 @@ from flambeau.ops.record import registry  # noqa: E402
 from flambeau.ops.samples import Make  # noqa: E402
 from tests.parity.samples import as_torch, replaced, tensors  # noqa: E402
 
-OPS = [op for op in registry.values() if op.check.__module__ == "flambeau.nn.native" and op.samples]
+OPS = [op for op in registry.values() if op.check.__module__.startswith("flambeau.nn.native") and op.samples]
 
 
 @pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
@@ -46,6 +46,7 @@ CALLS = (
     "torch.embedding_bag(x, torch.tensor([1, 0, 3, 1]), torch.tensor([0, 2, 4]), False, 2, False, None, True)",
     "torch.embedding_renorm_(x.clone(), torch.tensor([1, 2]), 0.3, 2.0)",
     "torch.native_dropout(x, 0.3, False), torch.native_dropout(x, 0.0, True)",
+    "torch.native_dropout(x, 0.3, True), torch.native_dropout(x.double(), 0.6, True)",
     "torch.dropout_(x.clone(), 0.5, False), torch.alpha_dropout_(x.clone(), 0.5, False), torch.dropout_(x.clone(), 1.0, True)",
     "torch.feature_dropout_(x.clone(), 0.4, True), torch.feature_alpha_dropout_(x.clone(), 0.4, True)",
     "torch.gru(input=x.unsqueeze(0), hx=torch.zeros(1, 1, 2), params=[y.new_ones(6, 3), y.new_ones(6, 2)], has_biases=False, num_layers=1, dropout=0.0, train=False, bidirectional=False, batch_first=True)",

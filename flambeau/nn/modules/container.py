@@ -20,6 +20,10 @@ __all__ = ["Container", "ModuleDict", "ModuleList", "ParameterDict", "ParameterL
 class Container(Module):
     """The modules that it is given by name. Deprecated: :class:`nn.Module` does all that it does.
 
+    >>> import flambeau as torch
+    >>> torch.nn.Sequential(torch.nn.ReLU())[0]  # what takes its place
+    ReLU()
+
     Source: PyTorch's ``torch.nn.Container``, which is deprecated.
     """
 

@@ -113,6 +113,8 @@ class RReLU(Module):
 class Hardtanh(Module):
     """x between ``min_val`` and ``max_val``, these two outside.
 
+    Raises ``AssertionError`` unless ``max_val`` is greater than ``min_val``.
+
     >>> import flambeau as torch
     >>> torch.nn.Hardtanh(-2, 2)(torch.tensor([-3.0, 1.0, 5.0]))
     tensor([-2.,  1.,  2.])

@@ -178,7 +178,14 @@ class LRScheduler(NamesUnknown):
 
 
 class _LRScheduler(LRScheduler):
-    """The old name of the base class."""
+    """The old name of the base class.
+
+    >>> import flambeau as torch
+    >>> torch.optim.lr_scheduler._LRScheduler.__mro__[1]
+    <class 'flambeau.optim.lr_scheduler.base.LRScheduler'>
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.LRScheduler.html
+    """
 
 
 # ------------------------------------------------------------------ what schedulers share

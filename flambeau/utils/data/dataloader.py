@@ -50,6 +50,9 @@ class DataLoader(Generic[T]):
     here, with its traceback; a worker that ends otherwise is an error at once. Workers pay where a sample takes much longer to
     load than to be sent, some 10 us. ``pin_memory`` is accepted: there is nothing to pin memory for.
 
+    Raises ``ValueError`` for options that exclude each other (a ``sampler`` and ``shuffle``) and where one is set
+    afterwards.
+
     >>> import flambeau as torch
     >>> data = torch.utils.data.TensorDataset(torch.arange(5))
     >>> for (batch,) in torch.utils.data.DataLoader(data, batch_size=2):

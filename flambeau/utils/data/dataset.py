@@ -37,6 +37,8 @@ class Dataset(Generic[T]):
 
     A subclass may define ``__getitems__(indices)``, which gets a list of samples at once. ``a + b`` concatenates.
 
+    Raises ``NotImplementedError`` where a subclass has no ``__getitem__``.
+
     >>> from flambeau.utils.data import Dataset
     >>> class Squares(Dataset):
     ...     def __getitem__(self, i):
@@ -63,6 +65,13 @@ class IterableDataset(Dataset[T], Iterable[T]):
     Where a :class:`DataLoader` has workers, each of them iterates over all of its copy: divide the samples among them
     in ``__iter__`` with :func:`get_worker_info`.
 
+    >>> import flambeau as torch
+    >>> class Count(torch.utils.data.IterableDataset):
+    ...     def __iter__(self):
+    ...         return iter(range(3))
+    >>> list(torch.utils.data.DataLoader(Count(), batch_size=2))
+    [tensor([0, 1]), tensor([2])]
+
     Source: https://docs.pytorch.org/docs/stable/data.html#torch.utils.data.IterableDataset
     """
 
@@ -72,6 +81,8 @@ class IterableDataset(Dataset[T], Iterable[T]):
 
 class TensorDataset(Dataset[tuple[Tensor, ...]]):
     """Sample ``i`` is ``(a[i], b[i], ...)`` of tensors that have the same first dimension.
+
+    Raises ``AssertionError`` for tensors of different first dimensions.
 
     >>> import flambeau as torch
     >>> torch.utils.data.TensorDataset(torch.arange(3), torch.zeros(3))[1]
@@ -126,6 +137,8 @@ def _values(t: Tensor) -> np.ndarray:
 class StackDataset(Dataset):
     """Sample ``i`` is a tuple, or with keywords a dictionary, of the samples ``i`` of datasets of equal length.
 
+    Raises ``ValueError`` for no datasets and for datasets of different lengths.
+
     >>> from flambeau.utils.data import StackDataset
     >>> StackDataset(image=["a", "b"], text=["c", "d"])[1]
     {'image': 'b', 'text': 'd'}
@@ -172,6 +185,13 @@ class StackDataset(Dataset):
 class ConcatDataset(Dataset[T]):
     """Datasets one after the other, as one.
 
+    Raises ``AssertionError`` for no datasets and for iterable ones.
+
+    >>> from flambeau.utils.data import ConcatDataset
+    >>> both = ConcatDataset([["a", "b"], ["c"]])
+    >>> len(both), both[2]
+    (3, 'c')
+
     Source: https://docs.pytorch.org/docs/stable/data.html#torch.utils.data.ConcatDataset
     """
 
@@ -202,6 +222,15 @@ class ConcatDataset(Dataset[T]):
 class ChainDataset(IterableDataset):
     """Iterable datasets one after the other, as one.
 
+    Raises ``AssertionError`` for a dataset that is not iterable.
+
+    >>> import flambeau as torch
+    >>> class Count(torch.utils.data.IterableDataset):
+    ...     def __iter__(self):
+    ...         return iter(range(2))
+    >>> list(torch.utils.data.ChainDataset([Count(), Count()]))
+    [0, 1, 0, 1]
+
     Source: https://docs.pytorch.org/docs/stable/data.html#torch.utils.data.ChainDataset
     """
 
@@ -226,6 +255,13 @@ class Subset(Dataset[T]):
     """The samples of a dataset at some indices.
 
     A subclass that defines ``__getitem__`` must define ``__getitems__`` too, which a loader prefers.
+
+    Raises ``NotImplementedError`` for a subclass that defines one of the two alone.
+
+    >>> import flambeau as torch
+    >>> subset = torch.utils.data.Subset(["a", "b", "c"], [2, 0])
+    >>> len(subset), subset[0]
+    (2, 'c')
 
     Source: https://docs.pytorch.org/docs/stable/data.html#torch.utils.data.Subset
     """

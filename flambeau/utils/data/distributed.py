@@ -17,6 +17,8 @@ class DistributedSampler(Sampler[int]):
     Where ``num_replicas`` or ``rank`` is not given it is that of ``torch.distributed``. All replicas get equally many: the first indices are repeated at the end, or with ``drop_last`` the last ones are
     left out. The order is shuffled by ``seed`` plus the epoch: call :meth:`set_epoch` before each.
 
+    Raises ``ValueError`` for a ``rank`` that is not below ``num_replicas``.
+
     >>> from flambeau.utils.data import DistributedSampler
     >>> list(DistributedSampler(range(5), num_replicas=2, rank=1, shuffle=False))
     [1, 3, 0]

@@ -23,6 +23,10 @@ class WorkerInfo:
 def get_worker_info() -> WorkerInfo | None:
     """The worker that this process is; ``None`` in the program's own process.
 
+    >>> import flambeau as torch
+    >>> print(torch.utils.data.get_worker_info())
+    None
+
     Source: https://docs.pytorch.org/docs/stable/data.html#torch.utils.data.get_worker_info
     """
     return _current

@@ -42,6 +42,15 @@ def _check_count(name: str, value: object) -> None:
 class Sampler(Generic[T]):
     """Base of samplers: subclasses define ``__iter__``, over indices or lists of them, and usually ``__len__``.
 
+    Raises ``NotImplementedError`` when it is iterated over without an ``__iter__`` of its own.
+
+    >>> import flambeau as torch
+    >>> class Evens(torch.utils.data.Sampler):
+    ...     def __iter__(self):
+    ...         return iter(range(0, 6, 2))
+    >>> list(Evens())
+    [0, 2, 4]
+
     Source: https://docs.pytorch.org/docs/stable/data.html#torch.utils.data.Sampler
     """
 
@@ -51,6 +60,10 @@ class Sampler(Generic[T]):
 
 class SequentialSampler(Sampler[int]):
     """All indices in order.
+
+    >>> import flambeau as torch
+    >>> list(torch.utils.data.SequentialSampler("abc"))
+    [0, 1, 2]
 
     Source: https://docs.pytorch.org/docs/stable/data.html#torch.utils.data.SequentialSampler
     """
@@ -69,6 +82,8 @@ class RandomSampler(Sampler[int]):
     """``num_samples`` indices (all of them) in random order, or with ``replacement`` each drawn from all.
 
     Without a ``generator`` every pass seeds one of its own with a draw from the default generator.
+
+    Raises ``TypeError`` for a ``replacement`` that is no bool, ``ValueError`` for a ``num_samples`` that is not positive.
 
     >>> import flambeau as torch
     >>> sorted(torch.utils.data.RandomSampler(range(4)))
@@ -115,6 +130,11 @@ class RandomSampler(Sampler[int]):
 class SubsetRandomSampler(Sampler[int]):
     """The given indices in random order.
 
+    >>> import flambeau as torch
+    >>> _ = torch.manual_seed(0)
+    >>> list(torch.utils.data.SubsetRandomSampler([10, 20, 30]))
+    [30, 10, 20]
+
     Source: https://docs.pytorch.org/docs/stable/data.html#torch.utils.data.SubsetRandomSampler
     """
 
@@ -132,6 +152,13 @@ class SubsetRandomSampler(Sampler[int]):
 
 class WeightedRandomSampler(Sampler[int]):
     """``num_samples`` indices, each drawn with a probability proportional to its weight.
+
+    Raises ``ValueError`` for weights that are no vector and for a ``num_samples`` that is not positive.
+
+    >>> import flambeau as torch
+    >>> _ = torch.manual_seed(0)
+    >>> list(torch.utils.data.WeightedRandomSampler([0.9, 0.0, 0.1], num_samples=5))
+    [2, 0, 0, 2, 0]
 
     Source: https://docs.pytorch.org/docs/stable/data.html#torch.utils.data.WeightedRandomSampler
     """
@@ -165,6 +192,8 @@ class WeightedRandomSampler(Sampler[int]):
 
 class BatchSampler(Sampler[list[int]]):
     """Lists of ``batch_size`` indices from another sampler; the last may be shorter, unless ``drop_last``.
+
+    Raises ``ValueError`` for a ``batch_size`` that is not positive and a ``drop_last`` that is no bool.
 
     >>> from flambeau.utils.data import BatchSampler
     >>> list(BatchSampler(range(5), batch_size=2, drop_last=False))

@@ -17,7 +17,14 @@ T = TypeVar("T")
 
 
 class DataChunk(list[T]):
-    """Elements of a batch that is known to be one: ``unbatch`` takes it apart."""
+    """Elements of a batch that is known to be one: ``unbatch`` takes it apart.
+
+    >>> from flambeau.utils.data import DataChunk
+    >>> list(DataChunk([1, 2])), DataChunk([1, 2])
+    ([1, 2], [1, 2])
+
+    Source: https://github.com/meta-pytorch/data/tree/v0.9.0
+    """
 
     def as_str(self, indent: str = "") -> str:
         """The elements as a text, in brackets."""
@@ -63,7 +70,15 @@ class _Methods:
 
 
 class MapDataPipe(_Methods, Dataset[T]):
-    """A pipe whose elements are found by key: subclasses define ``__getitem__`` and ``__len__``."""
+    """A pipe whose elements are found by key: subclasses define ``__getitem__`` and ``__len__``.
+
+    >>> from flambeau.utils.data.datapipes.map import SequenceWrapper
+    >>> pipe = SequenceWrapper(range(5)).map(lambda x: x * x)
+    >>> len(pipe), pipe[3]
+    (5, 9)
+
+    Source: https://github.com/meta-pytorch/data/tree/v0.9.0
+    """
 
     functions: ClassVar[dict[str, Callable]] = {}
 
@@ -73,6 +88,12 @@ class IterDataPipe(_Methods, IterableDataset[T]):
 
     A pipe has one iterator at a time: where another is made, the first raises ``RuntimeError``. ``reset()``, if there is one, is called
     whenever an iterator is made.
+
+    >>> from flambeau.utils.data.datapipes.iter import IterableWrapper
+    >>> list(IterableWrapper(range(5)).map(lambda x: x * x).batch(2))
+    [[0, 1], [4, 9], [16]]
+
+    Source: https://github.com/meta-pytorch/data/tree/v0.9.0
     """
 
     functions: ClassVar[dict[str, Callable]] = {}
@@ -140,6 +161,8 @@ def _only_iterator(pipe: IterDataPipe, elements: Iterator[Any], number: int) -> 
 class functional_datapipe:
     """A decorator that makes a class of pipes a method of all others.
 
+    Raises ``TypeError`` for a class that is no pipe.
+
     >>> from flambeau.utils.data import IterDataPipe, functional_datapipe
     >>> from flambeau.utils.data.datapipes.iter import IterableWrapper
     >>> @functional_datapipe("twice_in_this_example")
@@ -151,6 +174,8 @@ class functional_datapipe:
     ...             yield from (x, x)
     >>> list(IterableWrapper("ab").twice_in_this_example())
     ['a', 'a', 'b', 'b']
+
+    Source: https://github.com/meta-pytorch/data/tree/v0.9.0
     """
 
     def __init__(self, name: str, enable_df_api_tracing: bool = False) -> None:
