@@ -267,6 +267,13 @@ _dispatch.sparse = lambda: importlib.import_module("flambeau.sparse.creation")
 _uncaught.install()
 
 
+def _operator(name: str) -> Any:
+    """An operator of ATen that PyTorch has as ``torch._name``: libraries call some of them, as ``torch._softmax_backward_data``."""
+    if not name.startswith("_") or name.startswith("__"):
+        return None
+    return getattr(importlib.import_module("flambeau.library.operators").ops.namespace("aten"), name, None)
+
+
 def __getattr__(name: str) -> Any:
     if name in _LAZY_NAMES:
         value = getattr(importlib.import_module(f"flambeau.{_LAZY_NAMES[name]}"), name)
@@ -277,7 +284,9 @@ def __getattr__(name: str) -> Any:
     elif name in _LAZY:
         return importlib.import_module(f"flambeau.{name}")
     else:
-        raise AttributeError(f"module 'torch' has no attribute '{name}': flambeau does not have it", name=name)
+        value = _operator(name)
+        if value is None:
+            raise AttributeError(f"module 'torch' has no attribute '{name}': flambeau does not have it", name=name)
     globals()[name] = value
     return value
 

@@ -43,3 +43,14 @@ def test_divergence_is_the_mean_over_samples(p, q):
         x = p.sample((100_000,))
         estimate = (p.log_prob(x) - q.log_prob(x)).mean()
     torch.testing.assert_close(D.kl_divergence(p, q), estimate, rtol=0.03, atol=0.01)
+
+
+def test_helpers_that_libraries_take():
+    from flambeau.distributions.multivariate import _batch_mahalanobis, _batch_mv, _precision_to_scale_tril
+
+    torch.manual_seed(0)
+    a = torch.randn(2, 3, 3, dtype=torch.float64)
+    precision = a @ a.mT + torch.eye(3, dtype=torch.float64)
+    factor, x = _precision_to_scale_tril(precision), torch.randn(2, 3, dtype=torch.float64)
+    torch.testing.assert_close(factor @ factor.mT, torch.linalg.inv(precision))
+    torch.testing.assert_close(_batch_mahalanobis(factor, x), (x * _batch_mv(precision, x)).sum(-1))

@@ -464,3 +464,21 @@ def test_dtypes_that_no_tensor_has(dtype):
     for make in makers:
         with pytest.raises((NotImplementedError, TypeError, RuntimeError)):
             make()
+
+
+def test_private_operators_are_functions_of_torch():
+    x = torch.tensor([[0.5, -1.0, 2.0]], dtype=torch.float64, requires_grad=True)
+    y = x.softmax(1)
+    g = torch.tensor([[1.0, 2.0, 3.0]], dtype=torch.float64)
+    (expected,) = torch.autograd.grad(y, x, g)
+    torch.testing.assert_close(torch._softmax_backward_data(g, y.detach(), 1, torch.float64), expected)
+    assert not hasattr(torch, "_no_such_operator")
+
+
+def test_ranges_of_nvtx_are_refused_when_they_are_made():
+    from flambeau.cuda import nvtx
+
+    with pytest.raises(RuntimeError, match="NVTX functions not installed"), nvtx.range("step {}", 1):
+        pass
+    with pytest.raises(RuntimeError, match="NVTX functions not installed"):
+        nvtx.range_push("step")

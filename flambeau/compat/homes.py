@@ -80,7 +80,7 @@ distributions.matrices -> distributions.wishart: Wishart
 distributions.elementwise_transforms -> distributions.transforms: *
 distributions.more_transforms -> distributions.transforms: *
 distributions.multivariate -> distributions.lowrank_multivariate_normal: LowRankMultivariateNormal
-distributions.multivariate -> distributions.multivariate_normal: MultivariateNormal
+distributions.multivariate -> distributions.multivariate_normal: MultivariateNormal _batch_mahalanobis _batch_mv _precision_to_scale_tril
 distributions.relaxed -> distributions.relaxed_bernoulli: LogitRelaxedBernoulli RelaxedBernoulli
 distributions.relaxed -> distributions.relaxed_categorical: ExpRelaxedCategorical RelaxedOneHotCategorical
 distributions.transformed -> distributions.gumbel: Gumbel
@@ -93,7 +93,7 @@ distributions.transformed -> distributions.logistic_normal: LogisticNormal
 distributions.transformed -> distributions.pareto: Pareto
 distributions.transformed -> distributions.weibull: Weibull
 fx.codegen -> fx.graph: CodeGen PythonCode
-jit -> _jit_internal: ignore is_scripting unused
+jit -> _jit_internal: _copy_to_script_wrapper ignore is_scripting unused
 jit -> jit._freeze: freeze optimize_for_inference
 jit -> jit._fuser: optimized_execution
 jit -> jit._script: Attribute ScriptModule script script_method

@@ -15,7 +15,7 @@ from flambeau.distributions.continuous import Cauchy, Exponential, Laplace, Norm
 from flambeau.distributions.discrete import Bernoulli, Binomial, Geometric, Poisson
 from flambeau.distributions.distribution import Distribution
 from flambeau.distributions.gamma_family import Beta, Dirichlet, Gamma
-from flambeau.distributions.multivariate import MultivariateNormal, half_log_det, mahalanobis
+from flambeau.distributions.multivariate import MultivariateNormal, _batch_mahalanobis, half_log_det
 from flambeau.distributions.transformed import Gumbel, HalfNormal
 from flambeau.distributions.utils import functional, sum_rightmost
 from flambeau.tensor import Tensor
@@ -89,7 +89,7 @@ def _(p, q):
     a, b = a.expand(batch + a.shape[-2:]), b.expand(batch + b.shape[-2:])
     trace = ops.namespace("linalg")["solve_triangular"](b, a, upper=False).pow(2).sum((-2, -1))
     log_dets = half_log_det(b) - half_log_det(a)
-    return log_dets + 0.5 * (trace + mahalanobis(b, q.loc - p.loc) - p.event_shape[0])
+    return log_dets + 0.5 * (trace + _batch_mahalanobis(b, q.loc - p.loc) - p.event_shape[0])
 
 
 @register_kl(Bernoulli, Bernoulli)

@@ -17,8 +17,8 @@ from flambeau.distributions.kl import register_kl, unless
 from flambeau.distributions.multivariate import (
     LowRankMultivariateNormal,
     MultivariateNormal,
+    _batch_mahalanobis,
     half_log_det,
-    mahalanobis,
 )
 from flambeau.distributions.transformed import Gumbel, Pareto
 
@@ -107,7 +107,7 @@ def _normals(p, q):
     a, b = p.scale_tril, q.scale_tril
     solve = ops.namespace("linalg")["solve_triangular"]
     trace = sum([solve(b, factor, upper=False).pow(2).sum((-2, -1)) for factor in _covariance(p)])
-    return half_log_det(b) - half_log_det(a) + 0.5 * (trace + mahalanobis(b, q.loc - p.loc) - p.event_shape[0])
+    return half_log_det(b) - half_log_det(a) + 0.5 * (trace + _batch_mahalanobis(b, q.loc - p.loc) - p.event_shape[0])
 
 
 register_kl(LowRankMultivariateNormal, LowRankMultivariateNormal)(_normals)

@@ -17,14 +17,21 @@ __all__ = ["LowRankMultivariateNormal", "MultivariateNormal"]
 linalg = ops.namespace("linalg")
 
 
-def times_vectors(matrix, vector):
+def _batch_mv(matrix, vector):
     """The products of batches of matrices and vectors, broadcast."""
     return ops.matmul(matrix, vector.unsqueeze(-1)).squeeze(-1)
 
 
-def mahalanobis(factor, x):
+def _batch_mahalanobis(factor, x):
     """|L^-1 x|^2 for batches of lower triangles L and vectors x, broadcast."""
     return linalg["solve_triangular"](factor, x.unsqueeze(-1), upper=False).squeeze(-1).pow(2).sum(-1)
+
+
+def _precision_to_scale_tril(matrix):
+    """The Cholesky factor of the inverse of a matrix, by way of the reversed matrix."""
+    reversed_factor = linalg["cholesky"](matrix.flip((-2, -1)))
+    upper = reversed_factor.flip((-2, -1)).mT
+    return linalg["solve_triangular"](upper, ops.eye(matrix.shape[-1], dtype=matrix.dtype), upper=False)
 
 
 def half_log_det(factor):
@@ -73,11 +80,8 @@ class MultivariateNormal(Distribution):
             self._unbroadcasted_scale_tril = scale_tril
         elif name == "covariance_matrix":
             self._unbroadcasted_scale_tril = linalg["cholesky"](covariance_matrix)
-        else:  # the Cholesky factor of the inverse, by way of the reversed matrix
-            reversed_factor = linalg["cholesky"](precision_matrix.flip((-2, -1)))
-            upper = reversed_factor.flip((-2, -1)).mT
-            eye = ops.eye(loc.shape[-1], dtype=loc.dtype)
-            self._unbroadcasted_scale_tril = linalg["solve_triangular"](upper, eye, upper=False)
+        else:
+            self._unbroadcasted_scale_tril = _precision_to_scale_tril(precision_matrix)
 
     @lazy_property
     def scale_tril(self) -> Tensor:
@@ -108,13 +112,13 @@ class MultivariateNormal(Distribution):
 
     def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         noise = _standard_normal(self._extended_shape(sample_shape), self.loc.dtype, self.loc.device)
-        return self.loc + times_vectors(self._unbroadcasted_scale_tril, noise)
+        return self.loc + _batch_mv(self._unbroadcasted_scale_tril, noise)
 
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:
             self._validate_sample(value)
         factor = self._unbroadcasted_scale_tril
-        distance = mahalanobis(factor, value - self.loc)
+        distance = _batch_mahalanobis(factor, value - self.loc)
         return -0.5 * (self._event_shape[0] * math.log(2 * math.pi) + distance) - half_log_det(factor)
 
     def entropy(self) -> Tensor:
@@ -188,7 +192,7 @@ class LowRankMultivariateNormal(Distribution):
         shape = self._extended_shape(sample_shape)
         wide = _standard_normal(shape[:-1] + self.cov_factor.shape[-1:], self.loc.dtype, self.loc.device)
         own = _standard_normal(shape, self.loc.dtype, self.loc.device)
-        return self.loc + times_vectors(self.cov_factor, wide) + self.cov_diag.sqrt() * own
+        return self.loc + _batch_mv(self.cov_factor, wide) + self.cov_diag.sqrt() * own
 
     def _log_det(self):
         return 2 * half_log_det(self._capacitance_tril) + self.cov_diag.log().sum(-1)
@@ -197,8 +201,8 @@ class LowRankMultivariateNormal(Distribution):
         if self._validate_args:
             self._validate_sample(value)
         away = value - self.loc
-        inside = times_vectors(self.cov_factor.mT / self.cov_diag.unsqueeze(-2), away)
-        distance = (away.pow(2) / self.cov_diag).sum(-1) - mahalanobis(self._capacitance_tril, inside)
+        inside = _batch_mv(self.cov_factor.mT / self.cov_diag.unsqueeze(-2), away)
+        distance = (away.pow(2) / self.cov_diag).sum(-1) - _batch_mahalanobis(self._capacitance_tril, inside)
         return -0.5 * (self._event_shape[0] * math.log(2 * math.pi) + self._log_det() + distance)
 
     def entropy(self) -> Tensor:

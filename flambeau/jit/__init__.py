@@ -228,6 +228,12 @@ def export(function: Callable) -> Callable:
     return function
 
 
+def _copy_to_script_wrapper(function: Callable) -> Callable:
+    """Marks a method that scripted modules have as it is in Python."""
+    function._torchscript_modifier = "_copy_to_script_wrapper"  # type: ignore[attr-defined]
+    return function
+
+
 def unused(function: Callable) -> Callable:
     """Marks a method that TorchScript would leave out; here it stays."""
     return function

@@ -10,7 +10,7 @@ from flambeau.tensor import Tensor
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ["TorchDispatchMode", "is_traceable_wrapper_subclass", "is_traceable_wrapper_subclass_type"]
+__all__ = ["TorchDispatchMode", "is_traceable_wrapper_subclass", "is_traceable_wrapper_subclass_type", "return_and_correct_aliasing"]
 
 
 class TorchDispatchMode:
@@ -51,3 +51,26 @@ def is_traceable_wrapper_subclass(t: Any) -> bool:
 def is_traceable_wrapper_subclass_type(t: type) -> bool:
     """The same of a class."""
     return issubclass(t, Tensor) and t is not Tensor and hasattr(t, "__tensor_flatten__") and hasattr(t, "__tensor_unflatten__")
+
+
+def return_and_correct_aliasing(func: Any, args: tuple, kwargs: dict[str, Any], out: Any) -> Any:
+    """What a class with a ``__torch_dispatch__`` returns of an operator: the argument itself where the operator writes to it.
+
+    ``out`` is what the class has made. Views need nothing more: a wrapper has no memory of its own that others could share.
+
+    >>> import flambeau as torch
+    >>> x, fresh = torch.ones(2), torch.zeros(2)
+    >>> return_and_correct_aliasing(torch.ops.aten.add_.Tensor, (x, 1), {}, fresh) is x
+    True
+    >>> return_and_correct_aliasing(torch.ops.aten.add.Tensor, (x, 1), {}, fresh) is fresh
+    True
+
+    Source: https://docs.pytorch.org/docs/stable/notes/extending.html
+    """
+    schema = func._schema
+    given = {**{a.name: x for a, x in zip(schema.arguments, args, strict=False)}, **kwargs}
+    written = {a.alias_info.written: given[a.name] for a in schema.arguments if a.is_write and a.name in given}
+    results = [r.alias_info.written for r in schema.returns if r.alias_info is not None and r.is_write]
+    if not results:
+        return out
+    return written[results[0]] if len(schema.returns) == 1 else type(out)([written[r] for r in results])
