@@ -202,3 +202,18 @@ def test_gradients_of_products_are_products_of_transposed_views():
     grad_a, grad_b = torch.autograd.grad(a.mm(b), (a, b), g)
     np.testing.assert_array_equal(grad_a.numpy(), g.numpy() @ b.detach().numpy().T)
     np.testing.assert_array_equal(grad_b.numpy(), a.detach().numpy().T @ g.numpy())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.complex64, torch.complex128], ids=str)
+@pytest.mark.parametrize("shape", [(4, 4), (6, 3), (3, 6), (1, 1)])
+def test_one_lu_factorization_is_that_of_many(shape, dtype):
+    """LAPACK has those of a few matrices, NumPy goes through many at once."""
+    torch.manual_seed(0)
+    matrices = torch.randn(40, *shape, dtype=dtype)
+    if min(shape) > 2:
+        matrices[3, :, 1] = 0
+    together = torch.linalg.lu_factor_ex(matrices)
+    for i, matrix in enumerate(matrices):
+        alone = torch.linalg.lu_factor_ex(matrix)
+        torch.testing.assert_close(alone.LU, together.LU[i])
+        assert alone.pivots.tolist() == together.pivots[i].tolist() and alone.info.item() == together.info[i].item()

@@ -33,13 +33,29 @@ if TYPE_CHECKING:
 
 
 def _lu_kernel(a):
-    """Gaussian elimination with partial pivoting, on a whole batch at once, in double precision."""
+    """Gaussian elimination with partial pivoting, in double precision."""
+    from flambeau.engine.cpu import blas  # ctypes, which most programs do without
+
     m, n = a.shape[-2:]
     lu = a.reshape((prod(a.shape[:-2]), m, n)).astype(np.complex128 if a.dtype.kind == "c" else np.float64)
     k = min(m, n)
     pivots = np.empty((len(lu), k), np.int32)
     info = np.zeros(len(lu), np.int32)
-    rows = np.arange(len(lu))
+    if k and len(lu) <= 2 * k and blas.factorizes(lu.dtype):  # of many small ones each step is done for all at once
+        with blas.one_thread():
+            for i, matrix in enumerate(lu):
+                columns = np.array(matrix, order="F")
+                pivots[i], info[i] = blas.lu(columns)
+                matrix[...] = columns
+    else:
+        _eliminate(lu, pivots, info)
+    batch = a.shape[:-2]
+    return lu.reshape(a.shape), pivots.reshape((*batch, k)), info.reshape(batch)
+
+
+def _eliminate(lu: np.ndarray, pivots: np.ndarray, info: np.ndarray) -> None:
+    """Fills in the factors of a whole batch, in the place of its matrices, the exchanges, and which pivot is zero."""
+    rows, k = np.arange(len(lu)), pivots.shape[1]
     for i in range(k):
         column = lu[:, i:, i]
         p = i + np.argmax(np.abs(column.real) + np.abs(column.imag), axis=1)  # LAPACK's measure of size
@@ -48,11 +64,9 @@ def _lu_kernel(a):
         lu[rows, p] = lu[:, i]
         lu[:, i] = swapped
         pivot = lu[:, i, i]
-        info = np.where((info == 0) & (pivot == 0), i + 1, info)
+        info[(info == 0) & (pivot == 0)] = i + 1
         lu[:, i + 1 :, i] /= np.where(pivot == 0, 1, pivot)[:, None]
         lu[:, i + 1 :, i + 1 :] -= lu[:, i + 1 :, i, None] * lu[:, i, None, i + 1 :]
-    batch = a.shape[:-2]
-    return lu.reshape(a.shape), pivots.reshape((*batch, k)), info.reshape(batch)
 
 
 def _permutation_kernel(pivots, m):

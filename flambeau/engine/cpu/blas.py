@@ -98,3 +98,41 @@ def solve_triangular(a: np.ndarray, b: np.ndarray, upper: bool, unit: bool) -> N
         _ROW_MAJOR, _LEFT, _UPPER if upper ^ turned else _LOWER, _TRANSPOSED if turned else _AS_IT_IS, _UNIT if unit else _NOT_UNIT,
         *b.shape, one.ctypes.data if b.dtype.kind == "c" else 1.0, a.ctypes.data, max(len(a), 1), b.ctypes.data, max(b.shape[1], 1),
     )  # fmt: skip
+
+
+@cache
+def _lu_factorizer(kind: str) -> tuple | None:
+    """LAPACK's ``?getrf`` for NumPy's letter of a dtype of double precision, and the integers that it takes."""
+    letter = {"d": "d", "D": "z"}.get(kind)
+    if letter is None:
+        return None
+    try:
+        library = ctypes.CDLL(linked.__file__)
+    except OSError:
+        return None
+    for pattern, integer in (("scipy_{}_64_", ctypes.c_int64), ("scipy_{}_", ctypes.c_int), ("{}_64_", ctypes.c_int64), ("{}_", ctypes.c_int)):
+        function = getattr(library, pattern.format(letter + "getrf"), None)
+        if function is not None:
+            function.argtypes, function.restype = [ctypes.c_void_p] * 6, None
+            return function, integer
+    return None
+
+
+def factorizes(dtype: np.dtype) -> bool:
+    """Whether :func:`lu` takes matrices of this dtype."""
+    return _lu_factorizer(dtype.char) is not None
+
+
+def lu(a: np.ndarray) -> tuple[np.ndarray, int]:
+    """Replaces the matrix ``a``, which has its columns one after the other, by its factors, with partial pivoting.
+
+    Returns which row each one was exchanged with, counted from 1, and the first pivot that is zero, likewise; 0: none is.
+    """
+    found = _lu_factorizer(a.dtype.char)
+    assert found is not None and a.flags.f_contiguous
+    function, integer = found
+    rows, columns, lead, info = integer(a.shape[0]), integer(a.shape[1]), integer(max(a.shape[0], 1)), integer(0)
+    pivots = np.zeros(max(min(a.shape), 1), np.dtype(integer))
+    by = ctypes.byref
+    function(by(rows), by(columns), a.ctypes.data, by(lead), pivots.ctypes.data, by(info))
+    return pivots[: min(a.shape)], info.value
