@@ -137,4 +137,7 @@ _code("FB-CALL-07", "Too many arguments", "参数过多", "A net is made first, 
 _code("FB-CALL-08", "A module for the class in it", "把模块当类", "torch.optim.sgd is a file, torch.optim.SGD the optimizer.", "torch.optim.sgd 是文件,torch.optim.SGD 才是优化器。")
 _code("FB-CLASS-06", "Scores of sequences", "序列的得分", "cross_entropy takes classes in dim 1.", "cross_entropy 的类别在第 1 维。")
 _code("FB-DATA-04", "Inputs and targets of other numbers", "输入与目标行数不同", "Row i of the inputs belongs to row i of the targets.", "输入的第 i 行对应目标的第 i 行。")
+_code("FB-DATA-05", "Rows of the test in the training data", "测试数据混入了训练数据", "A test says something about rows that the net has not seen.", "测试要用网络没有见过的数据。")
+_code("FB-DATA-06", "A loader slower than the step", "加载比训练步骤慢", "While the program waits for a batch, nothing is learnt.", "等待数据时,什么也学不到。")
+_code("FB-PARAM-07", "Linear layers in a row", "线性层直接相连", "Two linear layers without an activation between them compute what one computes.", "两个线性层之间没有激活函数,就等于一个线性层。")
 _code("FB-STATE-03", "A key that the state does not have", "状态里没有这个键", "Keys are the names of layers and parameters, joined by dots.", "键是层名与参数名,用点连接。")

@@ -17,6 +17,7 @@ class Rule:
     - ``left(root)``: a whole net was called;
     - ``before_backward(loss, site)``, ``after_backward(loss, site)``;
     - ``before_step(optimizer, site)``, ``after_step(optimizer, site)``;
+    - ``fetched(asked, came, site)``: a data loader gave a batch; seconds of a clock;
     - ``finished()``: the program is at its end.
 
     The programs of ``examples/mistakes`` that announce its ``code`` must be found by it, and none of their mended forms.

@@ -1,11 +1,12 @@
 """What happens while the doctor watches, as events for its rules.
 
 Calls of ops come through the observer that there is for all who watch them (``flambeau.tensor.observing``), those of modules and of
-optimizers through PyTorch's global hooks; ``backward`` is wrapped while the doctor is there.
+optimizers through PyTorch's global hooks; ``backward`` and a data loader's ``__next__`` are wrapped while the doctor is there.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,6 +21,7 @@ from flambeau.optim import Optimizer
 from flambeau.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 from flambeau.tensor import Tensor
 from flambeau.tensor.observing import Observer
+from flambeau.utils.data.iteration import Iter
 
 if TYPE_CHECKING:
     from flambeau.diagnosis.doctor.rule import Rule
@@ -59,6 +61,7 @@ class Root(NamedTuple):
     module: Module
     training: bool
     grad: bool
+    inputs: tuple
     output: Any
     site: Site
 
@@ -97,7 +100,7 @@ class Watch(Observer):
         self._undo: list[Callable[[], None]] = []
         self._listening = {
             event: [getattr(rule, event) for rule in self.rules if event in _defined(rule)]
-            for event in ("ran", "left", "before_backward", "after_backward", "before_step", "after_step", "finished")
+            for event in ("ran", "left", "before_backward", "after_backward", "before_step", "after_step", "fetched", "finished")
         }
 
     def report(self, code: str, where: Site, why: Text, fix: Text) -> None:
@@ -164,7 +167,7 @@ class Watch(Observer):
             if id(parameter) not in self.parameters:
                 self.parameters[id(parameter)] = (f"{type(module).__name__}.{name}", parameter, state(parameter))
         if not self._inside:
-            root = Root(module, module.training, bool(dispatch.grad_mode.enabled), output, site())
+            root = Root(module, module.training, bool(dispatch.grad_mode.enabled), args, output, site())
             self.roots.append(root)
             self.tell("left", root)
 
@@ -209,6 +212,17 @@ class Watch(Observer):
         if all(known is not optimizer for known in self.optimizers):
             self.optimizers.append(optimizer)
 
+    def _fetching(self, fetch: Callable) -> Callable:
+        """A data loader's way to its next batch, with a look at the clock."""
+
+        def fetched(batches: Iter) -> Any:
+            asked = time.perf_counter()
+            data = fetch(batches)
+            self.tell("fetched", asked, time.perf_counter(), site())
+            return data
+
+        return fetched
+
     # --- beginning and end -------------------------------------------------------------------------------------
 
     def open(self) -> None:
@@ -228,6 +242,7 @@ class Watch(Observer):
             self._note_optimizer(optimizer)
 
         self._replace(Optimizer, "add_param_group", add_param_group)
+        self._replace(Iter, "__next__", self._fetching(Iter.__next__))
 
     def _replace(self, owner: type, name: str, new: Callable) -> None:
         before = owner.__dict__[name]

@@ -13,8 +13,9 @@ from flambeau.nn.modules.batchnorm import _BatchNorm
 from flambeau.nn.modules.dropout import _DropoutNd
 from flambeau.tensor import Tensor
 
-_JUDGING = ("argmax", "max", "topk", "nn.functional.cross_entropy", "nn.functional.nll_loss", "nn.functional.mse_loss",
-            "nn.functional.binary_cross_entropy_with_logits", "nn.functional.binary_cross_entropy")  # fmt: skip
+JUDGING = ("argmax", "max", "topk", "nn.functional.cross_entropy", "nn.functional.nll_loss", "nn.functional.mse_loss",
+           "nn.functional.binary_cross_entropy_with_logits", "nn.functional.binary_cross_entropy")  # fmt: skip
+"""The ops by which answers are judged: what was chosen, and losses."""
 
 _CHOOSING = ("argmax", "max", "topk")
 
@@ -65,7 +66,7 @@ for t in range(3):
                 self._answers[id(tensor)] = tensor, root
 
     def ran(self, call: Call) -> None:
-        found = self._answers.get(id(call.tensors[0])) if call.op in _JUDGING and call.tensors else None
+        found = self._answers.get(id(call.tensors[0])) if call.op in JUDGING and call.tensors else None
         if found is None:
             return
         root = found[1]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from flambeau.diagnosis.doctor.rule import Rule
-from flambeau.diagnosis.doctor.watching import Root, Site, state
+from flambeau.diagnosis.doctor.watching import Call, Root, Site, state
 from flambeau.diagnosis.language import Text
 from flambeau.nn import Module
 from flambeau.tensor import Tensor
@@ -248,4 +248,61 @@ for t in range(3):
                 )
 
 
-RULES = (PlainContainer, Untrained, NoGradient, PlainTensor)
+class LinearsInARow(Rule):
+    """What a linear layer gives goes into another one and nowhere else: together they compute no more than one of them would.
+
+    It is meant where the layer between is narrower than both ends: then the two are one matrix of low rank, with fewer weights.
+    """
+
+    code = "FB-PARAM-07"
+    innocent = (
+        """
+import torch
+from torch import nn
+
+narrow = nn.Sequential(nn.Linear(16, 2), nn.Linear(2, 16))
+first, second = nn.Linear(8, 8), nn.Linear(8, 8)
+x = torch.randn(4, 8)
+h = first(x)
+loss = narrow(torch.randn(4, 16)).pow(2).mean() + (h + second(h)).pow(2).mean() + second(first(x)).mean()  # nets of their own
+loss.backward()
+""",
+    )
+
+    def __init__(self, watch: Any) -> None:
+        super().__init__(watch)
+        self._said: set[Site] = set()
+        self._linears: list[tuple[Call, Module | None]] = []
+        """The calls of linear layers since the last backward pass, with the net that they are a part of."""
+
+    def ran(self, call: Call) -> None:
+        if call.op == "nn.functional.linear" and len(call.tensors) > 1 and call.tensors[1].ndim == 2 and call.tensors[1].requires_grad:
+            self._linears.append((call, self.watch.inside[0] if self.watch.inside else None))
+
+    def before_backward(self, loss: Tensor, site: Site) -> None:
+        linears, self._linears = self._linears, []
+        made_by = {id(call.result): (call, net) for call, net in linears}
+        users: dict[int, int] = {}
+        for call in self.watch.calls:
+            for tensor in call.tensors:
+                users[id(tensor)] = users.get(id(tensor), 0) + 1
+        for call, net in linears:
+            before, its_net = made_by.get(id(call.tensors[0]), (None, None))
+            if before is None or its_net is not net or users.get(id(call.tensors[0])) != 1 or call.site in self._said:
+                continue
+            (between, first), last = before.tensors[1].shape, call.tensors[1].shape[0]
+            if between < min(first, last):
+                continue
+            self._said.add(call.site)
+            self.report(
+                call.site,
+                Text(
+                    f"Linear({first}, {between}) goes straight into Linear({between}, {last}): without an activation between them they compute what one "
+                    f"Linear({first}, {last}) computes",
+                    f"Linear({first}, {between}) 直接接到 Linear({between}, {last}):中间没有激活函数,它们只等于一个 Linear({first}, {last})",
+                ),
+                Text("put nn.ReLU() between them, or leave one out", "在它们之间加上 nn.ReLU(),或去掉一个"),
+            )
+
+
+RULES = (PlainContainer, Untrained, NoGradient, PlainTensor, LinearsInARow)
