@@ -420,7 +420,7 @@ def jacrev(
 def jacfwd(
     func: Callable, argnums: int | tuple[int, ...] = 0, has_aux: bool = False, *, randomness: str = "error"
 ) -> Callable:
-    """The same Jacobian as :func:`jacrev` computes, column by column: by the derivatives along all directions at once.
+    """The function that computes the Jacobian of ``func``, column by column: by the derivatives along all directions at once.
 
     >>> import flambeau as torch
     >>> torch.func.jacfwd(lambda x: x**2)(torch.tensor([1.0, 2.0]))

@@ -346,7 +346,7 @@ class profile:
 
     @property
     def function_events(self) -> EventList:
-        """The same."""
+        """Another name of :meth:`events`."""
         return self.events()
 
     @property
@@ -390,7 +390,7 @@ class profile:
         self._metadata[key] = value
 
     def add_metadata_json(self, key: str, value: str) -> None:
-        """The same for a value that is given as JSON."""
+        """Notes a value that is given as JSON for the file that :meth:`export_chrome_trace` writes."""
         self._metadata[key] = json.loads(value)
 
     preset_metadata_json = add_metadata_json

@@ -87,7 +87,7 @@ def sym_constrain_range(size: Any, *, min: int | None = None, max: int | None = 
 
 
 def sym_constrain_range_for_size(size: Any, *, min: int | None = None, max: int | None = None) -> None:
-    """The same for a size, which is not negative."""
+    """Checks that a size, which is not negative, lies between two bounds."""
     sym_constrain_range(size, min=0 if min is None else min, max=max)
 
 

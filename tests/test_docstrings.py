@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 
 import pytest
 
+import flambeau
 import flambeau.nn.native  # noqa: F401  (fills the registry, as the next)
 from flambeau import distributions, nn, optim
 from flambeau.ops import deformable, quantization, regions  # noqa: F401
 from flambeau.ops.record import registry
 from flambeau.utils import data
 
+PACKAGE = Path(flambeau.__file__).parent
 OPS = [
     op.function
     for op in dict.fromkeys(registry.values())
@@ -40,3 +43,9 @@ def _source(thing) -> str:
 @pytest.mark.parametrize("part", LACKS)
 def test_nothing_is_lacking(things, part):
     assert [f"{thing.__module__}.{thing.__name__}" for thing in things if LACKS[part](thing, thing.__doc__ or "")] == []
+
+
+def test_each_stands_alone():
+    """None says "the same" as its neighbour does: ``help()`` shows it alone."""
+    texts = {path: path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py")}
+    assert [str(path) for path, text in texts.items() if '"""The same' in text] == []

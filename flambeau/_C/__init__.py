@@ -125,7 +125,7 @@ class PyTorchFileReader:
 
 
 class PyTorchFileWriter(PyTorchFileReader):
-    """The same for writing."""
+    """PyTorch's writer of its files in C++: here :func:`flambeau.save` writes them, and making one is refused."""
 
 
 PyTorchFileReader.__module__ = PyTorchFileWriter.__module__ = "torch"

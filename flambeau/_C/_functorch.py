@@ -21,7 +21,7 @@ def is_batchedtensor(tensor: Tensor) -> bool:
 
 
 def is_legacy_batchedtensor(tensor: Tensor) -> bool:
-    """The same of PyTorch's first ``vmap``, which flambeau has not."""
+    """Whether it is a sample of PyTorch's first ``vmap``: never, flambeau has it not."""
     return False
 
 

@@ -97,7 +97,7 @@ def _series(folder: Folder, request: Request, kind: str) -> list[Any]:
 
 
 def _blobs(folder: Folder, request: Request) -> list[Blob]:
-    """The same of pictures or sounds."""
+    """The entries of a run and a tag that a question names, of pictures or sounds; ``LookupError`` for other kinds."""
     kind = request.query_params["kind"]
     if kind not in ("images", "audio"):
         raise LookupError(f"{kind} are neither pictures nor sounds")

@@ -32,7 +32,7 @@ def install() -> None:
 
 
 def _install_in_ipython() -> None:
-    """The same for the shell of IPython or a notebook, unless somebody else shows its errors; and the magic ``%%doctor``."""
+    """Has errors explained in the shell of IPython or a notebook, unless somebody else shows them; and the magic ``%%doctor``."""
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     if shell is None or getattr(shell, "custom_exceptions", None) != ():
         return

@@ -46,7 +46,7 @@ def array_of(t: Tensor, copied: bool = False) -> np.ndarray:
 
 
 def settled(t: Tensor) -> np.ndarray:
-    """The same, and waits for nothing but these values: what has been recorded after them may still be computed (``engine.flight``)."""
+    """As :func:`array_of`, waiting for nothing but these values: what has been recorded after them may still be computed (``engine.flight``)."""
     node = t._storage.node
     if node.value is None:
         run_ahead(node)

@@ -53,7 +53,7 @@ class Transport:
         raise NotImplementedError
 
     def reduce(self, array: np.ndarray, op: ReduceOp, root: int) -> Pending:
-        """The same for one, ``None`` for the others."""
+        """The arrays of all, reduced, for the process ``root``; ``None`` for the others."""
         raise NotImplementedError
 
     def reduce_scatter(self, array: np.ndarray, op: ReduceOp) -> Pending:
@@ -69,7 +69,7 @@ class Transport:
         raise NotImplementedError
 
     def gather(self, array: np.ndarray, root: int) -> Pending:
-        """The same for one, ``None`` for the others."""
+        """The arrays of all, one after the other, for the process ``root``; ``None`` for the others."""
         raise NotImplementedError
 
     def scatter(self, array: np.ndarray | None, like: np.ndarray, root: int) -> Pending:

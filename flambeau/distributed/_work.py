@@ -83,7 +83,7 @@ class Work:
             self._result = finish(self._pending.result)
 
     def synchronize(self) -> None:
-        """The same as :meth:`wait`."""
+        """Another name of :meth:`wait`."""
         self.wait()
 
     def is_completed(self) -> bool:

@@ -156,7 +156,7 @@ class DeviceMesh:
         return DeviceMesh._made(self.device_type, moved[(..., *rest)], names, [self._groups[dim] for dim in dims], self._root or self)
 
     def _flatten(self, mesh_dim_name: str | None = None) -> DeviceMesh:
-        """The same processes along one dim, with a group of their own."""
+        """A mesh of these processes along one dim, with a group of their own."""
         name = mesh_dim_name or "_".join(self.mesh_dim_names or ())
         root = self._root or self
         if self.ndim == 1 and name == (self.mesh_dim_names or (None,))[0]:

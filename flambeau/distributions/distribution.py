@@ -122,7 +122,7 @@ class Distribution:
         raise NotImplementedError
 
     def expand(self, batch_shape: Sequence[int], _instance=None) -> Distribution:
-        """The same distribution with its batch dimensions expanded to ``batch_shape``."""
+        """This distribution with its batch dimensions expanded to ``batch_shape``."""
         batch_shape = Size(batch_shape)
         new = type(self).__new__(type(self)) if _instance is None else _instance
         for name, value in self.__dict__.items():

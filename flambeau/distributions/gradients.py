@@ -126,7 +126,7 @@ def sample_dirichlet(concentration):
 
 
 def _sample_dirichlet(input, generator=None):
-    """The same under the name that programs have found in ``torch``."""
+    """Samples of the Dirichlet distribution, under the name that programs have found in ``torch``."""
     if generator is not None:
         raise NotImplementedError("torch._sample_dirichlet: only the default generator is used")
     return sample_dirichlet(input)

@@ -195,7 +195,7 @@ class ExportedProgram:
         return made  # type: ignore[no-any-return]
 
     def run_decompositions(self, decomp_table: Any = None, **settings: Any) -> ExportedProgram:
-        """The same program: flambeau's graphs have its own ops, which are not decomposed."""
+        """A copy of the program: flambeau's graphs have its own ops, which are not decomposed."""
         return copy.copy(self)
 
     def __str__(self) -> str:

@@ -39,5 +39,5 @@ def normalize_function(
 
 
 def normalize_module(root: Module, target: str, args: tuple, kwargs: dict[str, Any] | None = None, normalize_to_only_use_kwargs: bool = False) -> ArgsKwargsPair | None:
-    """The same for a call of a submodule."""
+    """The arguments of a call of a submodule, with those by name that have one."""
     return _normalized(root.get_submodule(target).forward, args, kwargs, normalize_to_only_use_kwargs)

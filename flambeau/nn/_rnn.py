@@ -133,7 +133,7 @@ def _layer(
 def _stepped_layer(
     mode: str, input: Tensor, sizes: tuple[int, ...], first: State, params: Sequence[Tensor], reverse: bool
 ) -> tuple[Tensor, State]:
-    """The same step by step."""
+    """One layer in one direction, step by step, where the one op does not do: with projections, or under autocast."""
     w_ih, w_hh, b_ih, b_hh, w_hr = _unpack(params)
 
     def advance(x: Tensor, state: State) -> State:

@@ -167,7 +167,7 @@ class UninitializedTensorMixin(Tensor):
         contents_of(self)["_shape"] = Size((0,))
 
     def to(self, *args: Any, **kwargs: Any) -> Self:
-        """The same in another dtype; arguments as those of ``Tensor.to``."""
+        """Still without a shape, in another dtype; arguments as those of ``Tensor.to``."""
         like = Tensor._make_subclass(type(self), self.data.to(*args, **kwargs), self.requires_grad)
         return _with_attributes(like, self)
 

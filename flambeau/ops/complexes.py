@@ -50,13 +50,13 @@ def conj_physical(input: Tensor):
 
 @view(name="_conj", method=False, grad={"input": lambda g: conj_of(g)}, backward_name="ConjBackward0", samples=lambda make: _complex_samples(make)[:3])
 def conj_view(input: Tensor):
-    """The same memory, whose elements are conjugated when they are read, and when they are written."""
+    """A view of ``input``'s memory whose elements are conjugated when they are read, and when they are written."""
     return input.shape, input.stride(), input.storage_offset(), {}, input.dtype, "conj"
 
 
 @view(name="_neg_view", method=False, grad={"input": lambda g: -g}, backward_name="NegViewBackward0", samples=_complex_samples)
 def neg_view(input: Tensor):
-    """The same memory, whose elements change their sign when they are read, and when they are written."""
+    """A view of ``input``'s memory whose elements change their sign when they are read, and when they are written."""
     return input.shape, input.stride(), input.storage_offset(), {}, input.dtype, "neg"
 
 

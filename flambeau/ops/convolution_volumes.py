@@ -101,7 +101,7 @@ def forward(e, x, weight, bias, stride, pads, dilation, groups, outputs):
 
 
 def input_gradient(e, grad, weight, bias, stride, pads, dilation, groups, sizes):
-    """The same of its transpose in the input."""
+    """The ``expand`` rule of the gradient of a convolution for its input."""
     if len(grad.shape) != _VOLUME:
         e.refuse("no volume")
     depth = _depth(e, weight.shape[2], grad.shape[2], stride, pads, dilation, groups)
@@ -120,7 +120,7 @@ def input_gradient(e, grad, weight, bias, stride, pads, dilation, groups, sizes)
 
 
 def weight_gradient(e, x, grad, stride, pads, dilation, groups, kernel):
-    """The same of its transpose in the weight."""
+    """The ``expand`` rule of the gradient of a convolution for its weight."""
     if len(x.shape) != _VOLUME:
         e.refuse("no volume")
     depth = _depth(e, kernel[0], grad.shape[2], stride, pads, dilation, groups)

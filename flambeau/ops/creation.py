@@ -63,7 +63,7 @@ def place_of(input, device):
 
 
 def made(shape: tuple[int, ...], make: Callable[[], np.ndarray], dtype: dtypes.dtype, device, requires_grad: bool):
-    """The same of what ``make()`` gives: an array of this shape, which is not made where nobody could see its values."""
+    """A tensor of what ``make()`` gives: an array of this shape, which is not made where nobody could see its values."""
     if getattr(device, "is_meta", False):
         result = dispatch.valueless(shape, dtype, None, device)
     elif device is not None and devices.check(device) is devices.META:

@@ -28,7 +28,7 @@ def elementwise(inputs, shape, attrs) -> Order | None:
 
 
 def as_inputs(inputs, shape, attrs) -> Order | None:
-    """The same for an op that knows dims by their numbers; row-major where the result is no broadcast of the inputs."""
+    """As :func:`elementwise`, for an op that knows dims by their numbers; row-major where the result is no broadcast of the inputs."""
     tensors = _tensors(inputs)
     return elementwise(inputs, shape, attrs) if all(len(t.shape) <= len(shape) for t in tensors) else None
 
@@ -65,7 +65,7 @@ def channels_last(inputs, shape, attrs) -> Order | None:
 
 
 def normalised(inputs, shape, attrs) -> Order | None:
-    """The same where the input is not row-major, and where it could be called so: dims of one element do not say otherwise."""
+    """Channels last if the input is not row-major and could be called channels last: dims of one element do not say otherwise."""
     x = inputs[0]
     if x.is_contiguous():
         return None
@@ -77,17 +77,17 @@ def normalised(inputs, shape, attrs) -> Order | None:
 
 
 def images(inputs, shape, attrs) -> Order | None:
-    """The same of images only."""
+    """Channels last if the first input's are, of images only."""
     return channels_last(inputs, shape, attrs) if len(shape) == 4 else None
 
 
 def volumes(inputs, shape, attrs) -> Order | None:
-    """The same of volumes only."""
+    """Channels last if the first input's are, of volumes only."""
     return channels_last(inputs, shape, attrs) if len(shape) == 5 else None
 
 
 def sequences(inputs, shape, attrs) -> Order | None:
-    """The same of sequences, which are images of one row."""
+    """Channels last if the first input's are, of sequences, which are images of one row."""
     x = inputs[0]
     if len(shape) != 3 or len(x.shape) != 3:
         return None
@@ -96,7 +96,7 @@ def sequences(inputs, shape, attrs) -> Order | None:
 
 
 def pooled(inputs, shape, attrs) -> Order | None:
-    """The same of images and sequences."""
+    """Channels last if the first input's are, of images and sequences."""
     return images(inputs, shape, attrs) or sequences(inputs, shape, attrs)
 
 

@@ -247,7 +247,7 @@ def _solve_again_kernel(a, b):
     grad={"*": _solve_gradients},
 )
 def _solve_again(A: Tensor, B: Tensor):
-    """The same of the transpose of an ``A`` that has been found to have an inverse: nothing is to be refused."""
+    """The solution for the transpose of an ``A`` that has been found to have an inverse: nothing is to be refused."""
     return _solution(A, B)
 
 

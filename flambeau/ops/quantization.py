@@ -175,7 +175,7 @@ def fake_quantize_per_tensor_affine(input, scale, zero_point, quant_min, quant_m
 
 @composite(method=False)
 def fake_quantize_per_channel_affine(input, scale, zero_point, axis, quant_min, quant_max):
-    """The same with a scale and a zero point for each index along the dim ``axis``.
+    """As :func:`fake_quantize_per_tensor_affine`, with a scale and a zero point for each index along the dim ``axis``.
 
     Raises ``RuntimeError`` for scales and zero points that are not one for each channel.
 

@@ -58,7 +58,7 @@ class _Arrays:
 
 
 class _Tensors:
-    """The same for tensors."""
+    """What the formulas need, for tensors."""
 
     tanh, sigmoid, relu = staticmethod(tanh), staticmethod(sigmoid), staticmethod(relu)
     cat = staticmethod(cat)

@@ -30,7 +30,7 @@ _WITHOUT_ORDER = {
 
 
 def refuse_complex(op: str, input, kernel: str | None = None) -> None:
-    """The same where an op needs numbers that have an order; ``kernel`` is for those that :func:`refuse` speaks of."""
+    """Refuses complex numbers where an op needs an order; with ``kernel`` it is named as :func:`refuse` does."""
     if input._dtype.kind == COMPLEX:
         if kernel is not None:
             refuse(kernel, input)

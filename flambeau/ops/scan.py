@@ -102,7 +102,7 @@ def _cumprod_gradient_any_order(g, input, out, dim):
 
 
 def _cumprod_gradient_once(g, input, out, dim):
-    """The same values in linear time, not to be differentiated where elements are zero.
+    """The gradient of ``cumprod`` in linear time, not to be differentiated where elements are zero.
 
     Before the first zero: the sum of ``g * out / x``. At it: the products with 1 in its place, up to the next zero.
     After it: nothing.

@@ -308,7 +308,7 @@ def _unique(input: Tensor, dim: int):
 
 @op(kernel=_unique_kernel, name="aten.unique_dim", **_unique_settings("unique_dim", "UniqueDimBackward0"))
 def _unique_dim(input: Tensor, dim: int):
-    """The same for slices along a dim."""
+    """The distinct slices along a dim, where each went, and how many went there: what ``unique`` with ``dim`` records."""
     return _unique_check("unique", input, dim)
 
 
@@ -318,7 +318,7 @@ def _unique_dim(input: Tensor, dim: int):
     **_unique_settings("unique_consecutive", "UniqueConsecutiveBackward0"),
 )
 def _unique_consecutive(input: Tensor, dim: int | None):
-    """The same for runs of equal elements: what ``unique_consecutive`` records."""
+    """The first of each run of equal elements, where each went, and how many went there: what ``unique_consecutive`` records."""
     return _unique_check("unique_consecutive", input, dim)
 
 

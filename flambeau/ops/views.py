@@ -99,7 +99,7 @@ def _reshape_samples(make):
     ],
 )
 def view_(input: Tensor, *size: int | Sequence[int], dtype: dtype | None = None):
-    """The same memory seen in another shape; one size may be ``-1``. ``view(dtype)`` reinterprets the bytes.
+    """A view of the memory in another shape; one size may be ``-1``. ``view(dtype)`` reinterprets the bytes.
 
     ``RuntimeError`` where the strides do not allow it (then use ``reshape``).
 

@@ -167,7 +167,7 @@ def _go_back(recorder: Recorder, outputs: list[Tensor]) -> None:
 
 
 def _again(function: Callable, args: tuple, kwargs: dict[str, Any], leaves: list[Tensor]) -> Any:
-    """The same call and its gradients, with nobody who holds what comes in between."""
+    """Calls the function once more, with its gradients, while nobody holds what comes in between."""
     with restored(_modules(function, {})):
         result = function(*args, **kwargs)
         tensors = [t for t in tree_leaves(result) if isinstance(t, Tensor)]

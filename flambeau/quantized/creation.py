@@ -48,7 +48,7 @@ def quantize_per_tensor(input: Any, scale: Any, zero_point: Any, dtype: Any) -> 
 
 
 def quantize_per_channel(input: Tensor, scales: Tensor, zero_points: Tensor, axis: int, dtype: Any) -> Tensor:
-    """The same with a scale and a zero point for each index along the dim ``axis``.
+    """A float32 tensor as integers, with a scale and a zero point for each index along the dim ``axis``.
 
     >>> import flambeau as torch
     >>> x = torch.tensor([[1.0, 2.0], [1.0, 2.0]])

@@ -85,7 +85,7 @@ class LinearWeight:
 
 
 class ConvWeight(LinearWeight):
-    """The same for a convolution, transposed or not, in 1, 2 or 3 dims."""
+    """The weight and the bias of a convolution, transposed or not, in 1, 2 or 3 dims."""
 
     def __init__(
         self, weight: QuantizedTensor, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int, transposed: bool = False,

@@ -105,7 +105,7 @@ def _each(nest: Any, function: Callable) -> Any:
 
 
 def _alike(q: QuantizedTensor, first: QuantizedTensor) -> QuantizedTensor:
-    """The same numbers quantized as those of ``first``, where they are not."""
+    """The numbers of ``q`` quantized as those of ``first`` are."""
     if q is first or q._axis is not None or (q._scale, q._zero, q.dtype) == (first._scale, first._zero, first.dtype):
         return q
     return first.quantized_alike(q.dequantize())

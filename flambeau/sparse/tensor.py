@@ -140,7 +140,7 @@ class SparseTensor(Tensor):
         return self._with(self._v)
 
     def _with(self, values: Tensor) -> SparseTensor:
-        """The same places with other values."""
+        """A tensor of other values at these places."""
         return _make(self._kind, self._parts, values, self._shape, self._is_coalesced)
 
     def is_contiguous(self, memory_format: Any = None) -> bool:
@@ -287,7 +287,7 @@ class SparseTensor(Tensor):
         return flat
 
     def to_dense(self, dtype: Any = None, *, masked_grad: Any = None) -> Tensor:
-        """The same as a dense tensor."""
+        """The dense tensor of these elements, zeros elsewhere."""
         x = self.to_coo()
         sizes, rest = x._shape[: x.sparse_dim()], x._shape[x.sparse_dim() :]
         rows = int(np.prod(sizes)) if sizes else 1
@@ -300,7 +300,7 @@ class SparseTensor(Tensor):
         return dense if dtype is None else dense.to(dtype)
 
     def to_coo(self) -> SparseTensor:
-        """The same with coordinates."""
+        """This tensor in coordinates (COO)."""
         if self._kind is sparse_coo:
             return self
         begins, others = self._parts[0]._array(), self._parts[1]._array()
@@ -309,7 +309,7 @@ class SparseTensor(Tensor):
         return _make(sparse_coo, (from_array(np.stack(pair).astype(np.int64)),), self._v, self._shape, self._kind is sparse_csr)
 
     def to_compressed(self, kind: Any) -> SparseTensor:
-        """The same with where rows (CSR) or columns (CSC) begin."""
+        """This tensor with where rows (CSR) or columns (CSC) begin."""
         if self._kind is kind:
             return self
         x = self.to_coo().coalesce()

@@ -49,7 +49,7 @@ def is_traceable_wrapper_subclass(t: Any) -> bool:
 
 
 def is_traceable_wrapper_subclass_type(t: type) -> bool:
-    """The same of a class."""
+    """Whether tensors of a class say which tensors they are made of."""
     return issubclass(t, Tensor) and t is not Tensor and hasattr(t, "__tensor_flatten__") and hasattr(t, "__tensor_unflatten__")
 
 

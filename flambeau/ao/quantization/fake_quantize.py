@@ -163,7 +163,7 @@ class FixedQParamsFakeQuantize(FakeQuantize):
 
 
 class FusedMovingAvgObsFakeQuantize(FakeQuantize):
-    """The same as :class:`FakeQuantize` with an observer of moving averages, which PyTorch has a kernel of its own for."""
+    """A :class:`FakeQuantize` with an observer of moving averages, which PyTorch has a kernel of its own for."""
 
     def __init__(self, observer: Any = MovingAverageMinMaxObserver, quant_min: int = 0, quant_max: int = 255, **observer_kwargs: Any) -> None:
         super().__init__(observer, quant_min, quant_max, **observer_kwargs)

@@ -40,7 +40,7 @@ def fuse_conv_bn(is_qat: bool, conv: Any, bn: Any) -> Any:
 
 
 def fuse_conv_bn_relu(is_qat: bool, conv: Any, bn: Any, relu: Any) -> Any:
-    """The same with a ReLU."""
+    """A convolution, batch normalisation and a ReLU as one module, as :func:`fuse_conv_bn` makes two."""
     _same_mode(conv, bn, relu)
     if type(conv) not in _BY_CONV:
         raise NotImplementedError(f"Cannot fuse {'train' if is_qat else 'eval'} modules: {(conv, bn, relu)}")
@@ -137,5 +137,5 @@ def fuse_modules(model: Any, modules_to_fuse: list, inplace: bool = False, fuser
 
 
 def fuse_modules_qat(model: Any, modules_to_fuse: list, inplace: bool = False, fuser_func: Callable = fuse_known_modules, fuse_custom_config_dict: dict | None = None) -> Any:
-    """The same for a model that is to be trained."""
+    """As :func:`fuse_modules`, for a model that is to be trained."""
     return _fused(model, modules_to_fuse, True, inplace, fuser_func, fuse_custom_config_dict)

@@ -53,11 +53,11 @@ class _PartialWrapper:
         return repr(self.p) + repr(self.callable_args)
 
     def with_args(self, **kwargs: Any) -> _PartialWrapper:
-        """The same with more arguments."""
+        """This maker of observers with more arguments given."""
         return _with_args(self, **kwargs)
 
     def with_callable_args(self, **kwargs: Callable) -> _PartialWrapper:
-        """The same with arguments that are made anew at each call."""
+        """This maker of observers with arguments that are made anew at each call."""
         result = self.with_args()
         result.callable_args = {**self.callable_args, **kwargs}
         return result
@@ -215,7 +215,7 @@ class MovingAverageMinMaxObserver(MinMaxObserver):
 
 
 class PerChannelMinMaxObserver(UniformQuantizationObserverBase):
-    """The same as :class:`MinMaxObserver` for each channel.
+    """Keeps the least and greatest numbers of each channel.
 
     Args:
         ch_axis: the dim of the channels.
@@ -264,7 +264,7 @@ class PerChannelMinMaxObserver(UniformQuantizationObserverBase):
 
 
 class MovingAveragePerChannelMinMaxObserver(PerChannelMinMaxObserver):
-    """The same as :class:`MovingAverageMinMaxObserver` for each channel."""
+    """Keeps moving averages of the least and greatest numbers of each channel."""
 
     def __init__(self, averaging_constant: float = 0.01, ch_axis: int = 0, **kwargs: Any) -> None:
         super().__init__(ch_axis, **kwargs)

@@ -46,7 +46,7 @@ class QConfig(namedtuple("QConfig", ["activation", "weight"])):
 
 
 class QConfigDynamic(namedtuple("QConfigDynamic", ["activation", "weight"])):
-    """The same for layers that quantize as they go; deprecated for :class:`QConfig`."""
+    """Two classes of observers for layers that quantize as they go; deprecated for :class:`QConfig`."""
 
     __slots__ = ()
 
@@ -104,7 +104,7 @@ def get_default_qconfig(backend: str = "x86", version: int = 0) -> QConfig:
 
 
 def get_default_qat_qconfig(backend: str = "x86", version: int = 1) -> QConfig:
-    """The same for training."""
+    """The configuration that PyTorch trains a model with that is to be quantized, for one of its libraries."""
     _check(backend)
     if version not in (0, 1):
         raise AssertionError(f"Version number: {version} in get_default_qat_qconfig is not supported. Version number must be 0 or 1")

@@ -80,12 +80,12 @@ def get_default_qat_module_mappings() -> dict[Any, Any]:
 
 
 def get_embedding_static_quant_module_mappings() -> dict[Any, Any]:
-    """The same with trained embeddings."""
+    """For a trained model, its embeddings too."""
     return {**DEFAULT_STATIC_QUANT_MODULE_MAPPINGS, qat.EmbeddingBag: static.EmbeddingBag, qat.Embedding: static.Embedding}
 
 
 def get_embedding_qat_module_mappings() -> dict[Any, Any]:
-    """The same with embeddings to be trained."""
+    """For a model that is to be trained, its embeddings too."""
     return {**DEFAULT_QAT_MODULE_MAPPINGS, nn.EmbeddingBag: qat.EmbeddingBag, nn.Embedding: qat.Embedding}
 
 

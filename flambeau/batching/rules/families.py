@@ -144,7 +144,7 @@ def pointwise(level: Level, function: Callable, args: tuple, kwargs: dict) -> An
 
 
 def _broadcast(level: Level, function: Callable, args: tuple, kwargs: dict) -> Any:
-    """The same for primitives that broadcast but do not promote."""
+    """The rule of primitives that broadcast but do not promote: the samples' dims are aligned from the right."""
     given = (*args, *kwargs.values())
     n = max([len(x._shape) for x in given if isinstance(x, Tensor)])
     return level.wrap(function(*[level.aligned(x, n) for x in args], **{k: level.aligned(x, n) for k, x in kwargs.items()}))

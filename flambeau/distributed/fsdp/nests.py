@@ -12,7 +12,7 @@ __all__ = ["mapped", "tensors_in"]
 
 
 def mapped(values: Any, change: Callable[[Tensor], Any]) -> Any:
-    """The same nest with all tensors changed; what is nothing of the kind is kept as it is."""
+    """The nest ``values`` with all tensors changed; what is nothing of the kind is kept as it is."""
     if isinstance(values, Tensor):
         return change(values)
     if isinstance(values, tuple):

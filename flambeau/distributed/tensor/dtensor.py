@@ -83,7 +83,7 @@ class DTensor(WrappingTensor):
     def redistribute(
         self, device_mesh: DeviceMesh | None = None, placements: Sequence[Placement] | None = None, *, async_op: bool = False, forward_dtype: Any = None, backward_dtype: Any = None,
     ) -> DTensor:  # fmt: skip
-        """The same tensor, laid in another way. All processes call this; gradients move back.
+        """This tensor, laid in another way. All processes call this; gradients move back.
 
         >>> import flambeau as torch
         >>> from flambeau import distributed as dist

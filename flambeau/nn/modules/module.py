@@ -212,7 +212,7 @@ class Module(NamesUnknown, Hookable, Movable, Stateful):
         self._modules[name] = module
 
     def register_module(self, name: str, module: Module | None) -> None:
-        """The same as ``add_module``."""
+        """Another name of :meth:`add_module`."""
         self.add_module(name, module)
 
     def _check_name(self, kind: str, name: str, registry: dict) -> None:

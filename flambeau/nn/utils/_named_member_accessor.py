@@ -53,7 +53,7 @@ def set_tensor(module: Module, name: str, tensor: Tensor | None) -> None:
 
 
 def swap_tensor(module: Module, name: str, tensor: Tensor | None, allow_missing: bool = False) -> Tensor | None:
-    """The same, and what was there before.
+    """Puts a tensor into the place of that name, as :func:`set_tensor`, and returns what was there before.
 
     Raises:
         AttributeError: nothing was there (unless ``allow_missing``).

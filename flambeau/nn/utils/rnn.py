@@ -64,7 +64,7 @@ class PackedSequence(_Fields):
         return tuple(self)
 
     def to(self, *args: Any, **kwargs: Any) -> PackedSequence:
-        """The same with ``data.to(...)``; itself if that changes nothing."""
+        """The sequences with ``data.to(...)``; this one itself if that changes nothing."""
         data = self.data.to(*args, **kwargs)
         return self if data is self.data else self._replace(data=data)
 

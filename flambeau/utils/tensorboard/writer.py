@@ -261,7 +261,7 @@ class SummaryWriter:
         self, tag: str, true_positive_counts: Any, false_positive_counts: Any, true_negative_counts: Any, false_negative_counts: Any, precision: Any, recall: Any,
         global_step: Any = None, num_thresholds: int = 127, weights: Any = None, walltime: float | None = None,
     ) -> None:  # fmt: skip
-        """The same, of counts at each threshold."""
+        """Adds precision over recall, of counts at each threshold."""
         counts = true_positive_counts, false_positive_counts, true_negative_counts, false_negative_counts
         self._add(summary.pr_curve_raw(tag, *counts, precision, recall, num_thresholds, weights), global_step, walltime)
 

@@ -56,7 +56,7 @@ class FloatFunctional(Module):
 
 
 class FXFloatFunctional(FloatFunctional):
-    """The same without observers."""
+    """Arithmetic as a module without observers, for symbolic tracing."""
 
     def __init__(self) -> None:
         Module.__init__(self)

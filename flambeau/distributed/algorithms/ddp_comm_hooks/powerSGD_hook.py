@@ -192,7 +192,7 @@ def powerSGD_hook(state: PowerSGDState, bucket: GradBucket) -> Future[Tensor]:
 
 
 def batched_powerSGD_hook(state: PowerSGDState, bucket: GradBucket) -> Future[Tensor]:
-    """The same for the bucket as one square matrix: faster, and less exact."""
+    """The average of a bucket's gradients, sent as two thin factors of one square matrix of all: faster, and less exact."""
 
     def parts(buffer: Tensor) -> _Parts:
         count = buffer.numel()
