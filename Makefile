@@ -25,6 +25,7 @@ lint: .venv/lint
 
 typecheck: .venv/lint
 	$(BIN)/mypy
+	$(BIN)/basedpyright
 
 # Against real PyTorch, which is downloaded (some hundred MB).
 parity: .venv/parity

@@ -10,7 +10,7 @@ from typing import SupportsIndex, overload
 from flambeau.core import config
 
 
-class Size(tuple):
+class Size(tuple[int, ...]):
     """A tensor's shape: behaves as a tuple; ``numel()`` is the product of its entries.
 
     >>> import flambeau as torch

@@ -75,7 +75,7 @@ _PICKLE_MODULES = frozenset(("pickle", "_pickle", "dill", "cloudpickle", "cloudp
 
 def save(
     obj: object,
-    f: str | os.PathLike | IO[bytes],
+    f: str | os.PathLike[str] | IO[bytes],
     pickle_module: Any = None,
     pickle_protocol: int = DEFAULT_PROTOCOL,
     _use_new_zipfile_serialization: bool = True,
@@ -128,7 +128,7 @@ def _write(file: IO[bytes], pickled: memoryview, pickler: CheckpointPickler) -> 
 
 
 def load(
-    f: str | os.PathLike | IO[bytes],
+    f: str | os.PathLike[str] | IO[bytes],
     map_location: MapLocation = None,
     pickle_module: Any = None,
     *,
@@ -235,7 +235,7 @@ def _refusal(error: UnpicklingError, weights_only: bool) -> str:
     )
 
 
-def get_unsafe_globals_in_checkpoint(f: str | os.PathLike | IO[bytes]) -> list[str]:
+def get_unsafe_globals_in_checkpoint(f: str | os.PathLike[str] | IO[bytes]) -> list[str]:
     """The names in a zip file of ``torch.save`` for which :func:`load` would refuse it. Builds nothing.
 
     >>> import flambeau as torch, fractions, io

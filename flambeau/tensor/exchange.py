@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from itertools import chain
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,8 +18,11 @@ from flambeau.tensor.storage import Storage
 from flambeau.tensor.storages import AnyStorage
 from flambeau.tensor.tensor import Tensor, make_tensor
 
+if TYPE_CHECKING:
+    from flambeau.tensor.types import Device
 
-def tensor(data, *, dtype=None, device=None, requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
+
+def tensor(data: Any, *, dtype: dtypes.dtype | None = None, device: Device = None, requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
     """A new tensor with a copy of ``data``: a number, nested sequences, an array or a tensor.
 
     The dtype follows the data: bool, int64, the default dtype for floats, or the array's own.
@@ -59,7 +63,7 @@ def _offered(function, args: tuple, **settings):
     return dispatch.offered(function, args, {name: value for name, value in settings.items() if value is not None and value is not False})
 
 
-def as_tensor(data, dtype=None, device=None) -> Tensor:
+def as_tensor(data: Any, dtype: dtypes.dtype | None = None, device: Device = None) -> Tensor:
     """``data`` as a tensor, without a copy where it is a tensor or an array of the right dtype."""
     if dispatch.watch is not None and (offered := _offered(as_tensor, (data,), dtype=dtype, device=device)) is not None:
         return offered
@@ -72,7 +76,9 @@ def as_tensor(data, dtype=None, device=None) -> Tensor:
     return tensor(data, dtype=dtype, device=device)
 
 
-def asarray(obj, *, dtype=None, device=None, copy=None, requires_grad: bool = False) -> Tensor:
+def asarray(
+    obj: Any, *, dtype: dtypes.dtype | None = None, device: Device = None, copy: bool | None = None, requires_grad: bool = False
+) -> Tensor:
     """``obj`` as a tensor; ``copy`` says whether it must (True) or must not (False) be a copy."""
     if dispatch.watch is not None:
         settings = {"dtype": dtype, "device": device, "copy": copy, "requires_grad": requires_grad}
@@ -283,7 +289,7 @@ def from_numpy(array: np.ndarray) -> Tensor:
     return Tensor._from_storage(storage, dtype, array.shape, strides, 0)
 
 
-def frombuffer(buffer, *, dtype, count: int = -1, offset: int = 0, requires_grad: bool = False) -> Tensor:
+def frombuffer(buffer: Any, *, dtype: dtypes.dtype, count: int = -1, offset: int = 0, requires_grad: bool = False) -> Tensor:
     """A 1-d tensor on the memory of an object with the buffer protocol."""
     length = memoryview(buffer).nbytes
     if length == 0 or count == 0:
@@ -357,7 +363,7 @@ class _Capsule:
     __dlpack_device__ = __dlpack_device__
 
 
-def from_dlpack(source) -> Tensor:
+def from_dlpack(source: Any) -> Tensor:
     """A tensor on the memory of another library's array (``__dlpack__``)."""
     if isinstance(source, Tensor):
         return source.detach()
@@ -373,7 +379,7 @@ class _Writable:
         self.__array_interface__ = {**array.__array_interface__, "data": (array.ctypes.data, False)}
 
 
-def to_dlpack(t: Tensor):
+def to_dlpack(t: Tensor) -> Any:
     """A DLPack capsule on the tensor's memory."""
     return t.__dlpack__()
 

@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Iterable
 from functools import wraps
 from types import MethodType, NoneType
-from typing import Any
+from typing import Any, TypeVar
 
 from flambeau import dispatch
 from flambeau.core import device as devices
@@ -28,6 +28,8 @@ from flambeau.ops.record import registry
 from flambeau.ops.spelling import respelled
 from flambeau.tensor.tensor import Tensor, disabled_torch_function
 from flambeau.tensor.watching import Watcher
+
+Function = TypeVar("Function", bound=Callable)
 
 
 class _State(threading.local):
@@ -292,7 +294,7 @@ _INITIALIZERS = frozenset(["uniform_", "normal_", "constant_", "kaiming_uniform_
 """Of ``nn.init``: all their arguments are keywords."""
 
 
-def told(function: Callable) -> Callable:
+def told(function: Function) -> Function:
     """A function that is no op as one whose calls are offered, too."""
 
     names = function.__code__.co_varnames[: function.__code__.co_argcount]  # type: ignore[attr-defined]
@@ -305,7 +307,7 @@ def told(function: Callable) -> Callable:
             return function(*args, **kwargs)
         return offered(call, args, kwargs, function)
 
-    return call
+    return call  # type: ignore[return-value]
 
 
 def push(mode: Any, at_bottom: bool = False) -> None:

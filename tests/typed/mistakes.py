@@ -1,4 +1,4 @@
-"""Wrong calls, each of which mypy finds: an ignore that is not needed is an error."""
+"""Wrong calls, each of which mypy and pyright find: an ignore that is not needed is an error."""
 
 import flambeau as torch
 import flambeau.nn.functional as F
