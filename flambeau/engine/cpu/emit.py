@@ -161,6 +161,12 @@ class Value:
         expr = f"shufflevector {self.type} {self.ref}, {self.type} poison, <{stop - start} x i32> <{which}>"
         return self.code.new(expr, self.kind, stop - start)
 
+    def reversed(self) -> Value:
+        """The lanes from the last to the first."""
+        which = ", ".join(f"i32 {k}" for k in range(self.lanes - 1, -1, -1))
+        expr = f"shufflevector {self.type} {self.ref}, {self.type} poison, <{self.lanes} x i32> <{which}>"
+        return self.code.new(expr, self.kind, self.lanes)
+
     def lane(self, k: int) -> Value:
         return self.code.new(f"extractelement {self.type} {self.ref}, i64 {k}", self.kind, 0)
 

@@ -162,6 +162,10 @@ class _Binding:
                 return ELEMENTS, 0, kind, "each"
             return FOLDED, widest, kind, "each" if steps[0] else "row"
         value = self.number(move) if move.source < 0 else "each" if steps[0] else "row"
+        if along and move.source >= 0 and steps[0] == -1:
+            widest = min(widest, 32) if size == 1 else widest  # few machines reverse more bytes in one instruction
+            width = next((w for w in (64, 32, 16) if w <= min(widest, n * size)), 0)
+            return (VECTORS, width, kind, "back") if width > size else (ELEMENTS, 0, kind, "each")
         if not along or (move.source >= 0 and steps[0] not in (0, 1)):
             return ELEMENTS, 0, kind, value if move.source < 0 else "each"
         if value != "each":

@@ -46,8 +46,9 @@ class Form(NamedTuple):
     ``kind``    of the elements: floating point where these are folded in, else integers of their size
     ``rank``    how many dims are walked by loops; a row that is not moved element by element is one dim more
     ``row``     how rows are moved; ``width`` is that of its vectors, in bytes
-    ``value``   where it comes from: ``"each"`` element of the source, the first of each ``"row"``, ``"bits"`` in the job, or a
-                number that is given as a ``"float"``, a ``"double"``, a truth value (``"i1"``) or an ``"i64"``
+    ``value``   where it comes from: ``"each"`` element of the source, on from where it begins or ``"back"`` from there; the first of
+                each ``"row"``; ``"bits"`` in the job; or a number that is given as a ``"float"``, a ``"double"``, a truth value
+                (``"i1"``) or an ``"i64"``
     ``looked``  after how many dims indices are looked up
     ``steps``   of elements, what is walked in the innermost loop (source, result, indices): 0 for nothing, 1 for neighbours, 2
     """
@@ -260,7 +261,10 @@ class _Part:
             many = self.value or (source.load(kind).splat(lanes) if form.value == "row" else None)
 
             def vector(i: Value) -> None:
-                value = many or bytes_on(source, i).load(kind, lanes, align=1)
+                if form.value == "back":
+                    value = bytes_on(source, self.size - form.width - i).load(kind, lanes, align=1).reversed()
+                else:
+                    value = many or bytes_on(source, i).load(kind, lanes, align=1)
                 bytes_on(target, i).store(value, align=1)
 
             last = self.row - form.width
