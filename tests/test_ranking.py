@@ -62,3 +62,27 @@ def test_greatest(dtype, shape, kind, largest, seed, data):
     np.testing.assert_array_equal(values, np.take(np.take_along_axis(x, order, dim), range(k), dim))
     np.testing.assert_array_equal(values, np.take_along_axis(x, places, dim))
     assert all(len(set(line)) == k for line in np.moveaxis(places, dim, -1).reshape(-1, k).tolist())
+
+
+@pytest.mark.parametrize("largest", [True, False])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(20, 200), (3, 5, 120), (1, 20000), (20000,), (1500, 2)], ids=str)
+@pytest.mark.parametrize("kind", ["distinct", "ties", "nan", "infinite", "one value"])
+def test_few_of_many(shape, dtype, largest, kind):
+    """What is found by its value alone is what sorting finds."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal(shape).astype(dtype)
+    places = rng.integers(0, x.size, 5)
+    if kind == "ties":
+        x = np.round(x * 20)
+    elif kind == "one value":
+        x[...] = 3
+    elif kind != "distinct":
+        x.reshape(-1)[places] = np.nan if kind == "nan" else np.inf
+    dim = int(np.argmax(shape))
+    for k in (1, 7):
+        values, found = sorting._topk_kernel(x, k, dim, largest, True)
+        order = ranking.stable_order(x, dim, largest)
+        np.testing.assert_array_equal(values, np.take(np.take_along_axis(x, order, dim), range(k), dim))
+        np.testing.assert_array_equal(values, np.take_along_axis(x, found, dim))
+        assert all(len(set(line)) == k for line in np.moveaxis(found, dim, -1).reshape(-1, k).tolist())

@@ -130,6 +130,10 @@ def _first_places(rows: np.ndarray, k: int, largest: bool) -> np.ndarray:
         few = _candidates(row, k, largest)
         if few is not None:
             return few[stable_order(row[few], 0, largest)[:some]].reshape((*rows.shape[:-1], -1))
+    if rows.size > FEW and rows.dtype in (np.float32, np.float64) and some < n // 8:
+        chosen = _distinct_candidates(rows, some, largest)
+        if chosen is not None:
+            return chosen
     found = ranks(rows, -1, largest) if rows.size > FEW else None
     if found is None:
         return stable_order(rows, -1, largest)[..., :some]
@@ -139,11 +143,26 @@ def _first_places(rows: np.ndarray, k: int, largest: bool) -> np.ndarray:
 
 
 def _candidates(row: np.ndarray, k: int, largest: bool) -> np.ndarray | None:
-    """The places of the elements that are not less (or greater) than the ``k``-th; ``None`` where that is NaN."""
+    """The places of the elements that are not less (or greater) than the ``k``-th; ``None`` where NaN is among the first ``k``."""
     at = row.size - k if largest else k - 1
     edge = np.partition(row, at)[at]
     found = np.flatnonzero(row >= edge if largest else row <= edge)
-    return found if found.size else None
+    return found if found.size >= k else None
+
+
+def _distinct_candidates(rows: np.ndarray, k: int, largest: bool) -> np.ndarray | None:
+    """The places of the ``k`` greatest (or least) elements of each row in order; ``None`` where one more is equal to these, or NaN."""
+    at = rows.shape[-1] - k if largest else k - 1
+    edges = np.partition(rows, at, axis=-1)[..., at : at + 1]
+    found = np.flatnonzero(rows >= edges if largest else rows <= edges)
+    lines = rows.size // rows.shape[-1]
+    if found.size != lines * k:
+        return None
+    line, place = np.divmod(found.reshape(lines, k), rows.shape[-1])
+    if (line != np.arange(lines)[:, None]).any():
+        return None
+    values = rows.reshape(-1)[found].reshape(lines, k)
+    return picked(place, stable_order(values, -1, largest), -1).reshape((*rows.shape[:-1], k))
 
 
 def _as_selected(rows: np.ndarray, order: np.ndarray, largest: bool, in_order: bool, tied: np.ndarray) -> np.ndarray:
