@@ -169,20 +169,29 @@ def _member(trace: Trace) -> Plan | None:
     if family.refused:
         return None
     cost = cost_of(trace)
-    if family.lowered and (config.deterministic or family.kernels * KERNEL < cost or _affordable()):
-        for lowered in family.lowered:
-            with contextlib.suppress(Unfit):
-                return _compile(trace, family, sizes, lowered, cost)
+    cheap = config.deterministic or family.kernels * KERNEL < cost or _affordable()
+    plan = _fitted(trace, family, sizes, cost) if cheap else None
+    if plan is not None:
+        return plan
     family.times += 1
     family.cost += cost
-    if family.times <= (1 if _at_once() else max(SIZES, config.compile_after)) or len(family.lowered) >= WAYS:
+    if family.times <= (1 if _at_once() else max(SIZES, config.compile_after)) or not _worthwhile(len(trace.nodes), family.cost):
         return None
-    if not _worthwhile(len(trace.nodes), family.cost):
-        return None
+    plan = None if cheap else _fitted(trace, family, sizes, cost)
+    if plan is not None or len(family.lowered) >= WAYS:
+        return plan
     plan = _compile(trace, family, sizes, None, cost)
     if family.lowered:
         totals.lowered_nodes += len(family.lowered[-1].nodes)
     return plan
+
+
+def _fitted(trace: Trace, family: Family, sizes: list[int], cost: float) -> Plan | None:
+    """A plan by what was lowered for all sizes of a family, if that holds for these; ``cost`` is as in :func:`_compile`."""
+    for lowered in family.lowered:
+        with contextlib.suppress(Unfit):
+            return _compile(trace, family, sizes, lowered, cost)
+    return None
 
 
 def _at_once() -> bool:
