@@ -84,7 +84,7 @@ def test_kernels_for_a_plans_own_sizes_give_the_same_bits():
 def test_plans_that_run_often_get_kernels_of_their_own(monkeypatch):
     """By counts and estimates, not by the clock."""
     monkeypatch.setattr(plans, "GAIN", 20.0)
-    x, w = torch.randn(300, 100), torch.randn(100, 3)  # more than a little trace has
+    x, w = torch.randn(900, 100), torch.randn(100, 3)  # more than a little trace has
     torch.mm(x, w).exp().sum().item()
     (plan,) = plans.plans.values()
     assert plan.special
