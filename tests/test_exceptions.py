@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 import time
+import weakref
 
 import pytest
 
@@ -138,3 +140,56 @@ def test_indices_that_cannot_be_wrong_are_not_waited_for(find):
     with pytest.raises(IndexError):
         for _ in range(40):  # some index is the last one
             F.embedding(find(torch.rand(3, 4) * 2), torch.eye(1))
+
+
+# --- what an error keeps ---------------------------------------------------------------------------------------
+
+FAILING = {
+    "memory": lambda x: x[0].expand(10**15, 4).contiguous().sum().item(),
+    "index": lambda x: F.embedding(torch.tensor([7]), x).tolist(),
+    "gather": lambda x: (x * 1).gather(0, torch.tensor([[9]]) + 0).tolist(),
+    "shape": lambda x: x @ x,
+    "operand": lambda x: torch.add(x, "a"),
+    "count": lambda x: torch.relu(x, x, x),
+    "keyword": lambda x: torch.sum(x, foo=3),
+    "attribute": lambda x: x.zero,
+    "tensor": lambda x: torch.maximum(x, "a"),
+    "in place": lambda x: x.add_("a"),
+    "copy": lambda x: x.copy_(torch.ones(9)),
+    "out": lambda x: torch.add(x, x, out=3),
+    "no graph": lambda x: x.sum().backward(),
+    "twice": lambda x: [(y := (x.requires_grad_() * x).sum()), y.backward(), y.backward()],
+    "hook": lambda x: [(y := x.requires_grad_() * 1), y.register_hook(lambda g: 1 / 0), y.sum().backward()],
+    "chance": lambda x: F.binary_cross_entropy(x * 3, x).item(),
+    "division": lambda x: (x.long() // (x.long() * 0)).tolist(),
+    "class": lambda x: F.cross_entropy(x, torch.tensor([0, 1, 9])).item(),
+    "view": lambda x: x.view(7),
+    "layer": lambda x: torch.nn.Linear(3, 3)(x),
+    "several": lambda x: x.item(),
+    "drawn": lambda x: torch.multinomial(-x, 1),
+}
+
+
+@pytest.mark.parametrize("eager", [False, True], ids=["lazy", "immediate"])
+@pytest.mark.parametrize("name", FAILING)
+def test_an_error_that_is_over_keeps_no_tensors(monkeypatch, name, eager):
+    """Else memory that an error is about stays taken, until Python's collector comes, though nobody has it any more."""
+    monkeypatch.setattr(config, "eager", eager)
+
+    def program():
+        x = torch.ones(3, 4)
+        failed = False
+        try:
+            FAILING[name](x)
+        except Exception:
+            failed = True
+        assert failed
+        return weakref.ref(x)
+
+    gc.collect()
+    gc.disable()
+    try:
+        assert program()() is None
+        assert program()() is None
+    finally:
+        gc.enable()

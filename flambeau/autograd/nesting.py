@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from flambeau.core.errors import raise_first
 from flambeau.dispatch import autocast, grad_mode
 
 MAX_NESTED = 25
@@ -54,9 +55,8 @@ def _in_thread(function: Callable, args: tuple) -> Any:
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(type(error)))
         _wait(thread)
         raise
-    result, error = outcome
-    if error is not None:
-        raise error
+    result = outcome.pop(0)
+    raise_first(outcome)
     return result
 
 

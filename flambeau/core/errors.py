@@ -6,6 +6,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
+from copy import copy
 from math import prod
 from types import FrameType
 
@@ -96,6 +97,33 @@ def out_of_memory(error: MemoryError) -> RuntimeError:
         f"[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: {told}. "
         "Error code 12 (Cannot allocate memory)"
     )
+
+
+def raise_first(errors: list, hides: bool = False) -> None:
+    """Raises the first of ``errors`` that is none of ``None``; with ``hides`` it does not say while which other it came up.
+
+    The list is emptied, and no frame that the error goes through holds it in a variable. The two would be a ring, in which all
+    tensors of the frames above live until the collector of garbage comes: an error of memory that ran out would keep it.
+    """
+    error = next(filter(None, errors), None)
+    errors.clear()
+    if error is None:
+        return
+    try:
+        if hides:
+            raise error from None
+        raise error
+    finally:
+        del error
+
+
+def fresh(error: Exception) -> Exception:
+    """A copy of an error that has not been raised: it knows no frames."""
+    try:
+        other = copy(error)
+    except Exception:  # of a class that cannot be made from its arguments
+        other = error
+    return other.with_traceback(None)
 
 
 def is_passing(error: BaseException, *called: object) -> bool:

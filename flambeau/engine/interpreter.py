@@ -13,7 +13,7 @@ import numpy as np
 
 from flambeau.core.dtypes import bfloat16, cast, complex32, float16, widened
 from flambeau.core.dtypes import dtype as Dtype
-from flambeau.core.errors import is_passing, out_of_memory
+from flambeau.core.errors import fresh, is_passing, out_of_memory
 from flambeau.engine.graph import NO_ATTRS, PROJECT, VIEW, WRITE, WRITE_CHANGED, Node, strided
 
 
@@ -22,8 +22,12 @@ class Failed:
 
     __slots__ = ("error",)
 
-    def __init__(self, error: BaseException) -> None:
+    def __init__(self, error: Exception) -> None:
         self.error = error
+
+    def again(self) -> Exception:
+        """The error, once more; that of before knows the frames that it went through, and so all tensors in them."""
+        return fresh(self.error)
 
 
 def _references_by_one_holder() -> int:
@@ -101,14 +105,16 @@ def interpret(todo: list, contents: Collection[Node] = ()) -> list[tuple[Excepti
                             shortage = out_of_memory(raised)
                             node.shortage = str(shortage)
                             errors.append((_noted(shortage, node), 0))
+                            del shortage
                         short = True
                         continue
                     if is_passing(raised, node.op.kernel):
                         raise
                     error = _noted(raised, node)
-                    value = Failed(error)
+                    value = Failed(fresh(error))
                     # Another thread may have recorded the node and not said yet that it is its own.
                     errors.append((error, node.thread or -1 if node.op.checked else 0))
+                    del error
             if todo[i] is node:  # no call between this and the next line
                 node.value = value
                 args.clear()
@@ -219,7 +225,7 @@ def compute_now(op, nodes: tuple, attrs: dict, dtype):
     args = [x.value if x.__class__ is Node else x for x in nodes]
     for a in args:
         if a.__class__ is Failed:
-            raise a.error
+            raise a.again()
     with np.errstate(all="ignore"):
         value = op.kernel(*_widened(args), **attrs)
     if value.__class__ is tuple:

@@ -143,7 +143,8 @@ def find(trace: Trace) -> Plan | None:
         if before is not None and before.refused or sys.is_finalizing():  # when nothing can be imported any more
             return None
         if times >= config.compile_after:
-            if before is None or _worthwhile(len(trace.nodes), times * before.cost):  # on first sight by request
+            # On first sight by request.
+            if cost_of(trace) < MOST if before is None else _worthwhile(len(trace.nodes), times * before.cost):
                 plan = _compile(trace)
         elif times == 0 and cost_of(trace) < MOST:
             plan = _member(trace)

@@ -16,7 +16,7 @@ from time import perf_counter
 from typing import Any
 
 from flambeau.core import config
-from flambeau.core.errors import is_passing, out_of_memory
+from flambeau.core.errors import is_passing, out_of_memory, raise_first
 from flambeau.engine import flight, graph, short, uncompiled
 from flambeau.engine.flight import lock
 from flambeau.engine.graph import VIEW, Node
@@ -102,11 +102,11 @@ def _run(wanted: Node | None, ahead: bool) -> None:
                 raise
             errors = []  # a signal handler has gone on with this run: what it left is nothing to work on
         _commit(run)
-    for error, thread in errors:
-        if thread in (0, get_ident()):  # another thread's is raised where its value is read
-            raise error
-    if wanted is not None and wanted.value is None and (shortage := why_pending(wanted)) is not None:
-        raise shortage
+    own = [error for error, thread in errors if thread in (0, get_ident())]  # another thread's is raised where its value is read
+    errors.clear()  # it is known to frames that the errors know
+    raise_first(own)
+    if wanted is not None and wanted.value is None:
+        raise_first([why_pending(wanted)])
 
 
 def _take() -> Run | None:

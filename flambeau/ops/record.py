@@ -24,7 +24,7 @@ from typing import Any
 
 from flambeau import dispatch
 from flambeau.core.dtypes import as_dtype, scalar_name
-from flambeau.core.errors import explain_arguments, out_of_memory
+from flambeau.core.errors import explain_arguments, out_of_memory, raise_first
 from flambeau.core.results import return_type
 from flambeau.dispatch import grad_mode
 from flambeau.ops.autocasting import POLICIES
@@ -250,9 +250,7 @@ def public_function(record: Op, slots: Any = dispatch) -> Callable:
             if meant is None:
                 raise explain_arguments(record.short_name, check, args, kwargs, error) from None
             return getattr(dispatch, slot)(record, *meant)
-        wrong = wrong_tensor(called, args, kwargs)
-        if wrong is not None:
-            raise wrong from None
+        raise_first([wrong_tensor(called, args, kwargs)], hides=True)
         return NotImplemented
 
     def function(*args, **kwargs):

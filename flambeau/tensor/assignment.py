@@ -10,7 +10,7 @@ import numpy as np
 from flambeau import dispatch
 from flambeau.core import config, dtypes
 from flambeau.core.dtypes import c_name, scalar_name
-from flambeau.core.errors import describe
+from flambeau.core.errors import describe, raise_first
 from flambeau.core.results import ReturnType, written_type
 from flambeau.core.size import Size, contiguous_strides, may_overlap
 from flambeau.dispatch import grad_mode
@@ -39,9 +39,8 @@ def inplace(function, input: Tensor, args: tuple, kwargs: dict) -> Tensor:
         result = function(input._alias() if on_tape else input, *args, **kwargs)
     except TypeError as error:
         name = function.op.short_name
-        wrong = wrong_tensor(function, (input, *args), kwargs, name + "_")
-        if wrong is not None and "invalid combination" not in str(error):
-            raise wrong from None
+        if "invalid combination" not in str(error):
+            raise_first([wrong_tensor(function, (input, *args), kwargs, name + "_")], hides=True)
         if str(error).startswith(name + "()"):
             raise TypeError(str(error).replace(name, name + "_", 1)) from None
         raise

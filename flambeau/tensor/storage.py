@@ -126,7 +126,7 @@ class Storage:
     def _adopt(self) -> None:
         node = self.node
         if node.value.__class__ is Failed:
-            raise node.value.error
+            raise node.value.again()
         if node.is_buffer:  # another storage's memory: this one starts as a copy
             flight.settle(node.value)
             node = leaf(node.value.copy(), node.shape, node.dtype)
@@ -331,7 +331,7 @@ class Storage:
         self.array()
         run_pending()
         if node.value.__class__ is Failed:
-            raise node.value.error
+            raise node.value.again()
         graph.strided(self.buffer, **geometry)[...] = node.value  # type: ignore[arg-type]
         self.version += 1
 

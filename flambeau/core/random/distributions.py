@@ -488,16 +488,15 @@ def multinomial(generator: Generator, p: np.ndarray, n: int, replacement: bool =
         )
     if p.ndim == 2 and len(p) == 0:
         return np.empty((0, n), np.int64)
-    sums_to_nothing = RuntimeError("invalid multinomial distribution (sum of probabilities <= 0)")
     if categories == 0:
-        raise sums_to_nothing
+        raise RuntimeError(_SUMS_TO_NOTHING)
     if replacement and n > 1:
-        return _with_replacement(generator, p, n, sums_to_nothing)
+        return _with_replacement(generator, p, n)
     smallest, largest = _extremes(p)
     if not (smallest >= 0 and largest < np.inf):
         raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
     if not np.add.reduce(p, -1).all():
-        raise sums_to_nothing
+        raise RuntimeError(_SUMS_TO_NOTHING)
     # PyTorch fills q, laid out as p is, in the order of memory.
     by_columns = p.ndim == 2 and 0 < p.strides[0] < p.strides[1]
     q = exponential(generator, p.T.shape if by_columns else p.shape, 1.0, p.dtype)
@@ -508,7 +507,10 @@ def multinomial(generator: Generator, p: np.ndarray, n: int, replacement: bool =
     return np.argsort(-keys, axis=-1, kind="stable")[..., :n]
 
 
-def _with_replacement(generator: Generator, p: np.ndarray, n: int, sums_to_nothing: RuntimeError) -> np.ndarray:
+_SUMS_TO_NOTHING = "invalid multinomial distribution (sum of probabilities <= 0)"
+
+
+def _with_replacement(generator: Generator, p: np.ndarray, n: int) -> np.ndarray:
     smallest, largest = _extremes(p)
     if not smallest >= 0:
         raise RuntimeError("invalid multinomial distribution (encountering probability entry < 0)")
@@ -518,7 +520,7 @@ def _with_replacement(generator: Generator, p: np.ndarray, n: int, sums_to_nothi
     cumulative = np.cumsum(rows, axis=-1, dtype=rows.dtype)  # one addition after the other, as PyTorch's
     totals = cumulative[:, -1:]
     if not (totals > 0).all():
-        raise sums_to_nothing
+        raise RuntimeError(_SUMS_TO_NOTHING)
     cumulative = (cumulative / totals).astype(np.float64)
     cumulative[:, -1] = 1
     draws = generator.doubles(len(rows) * n).reshape(len(rows), n)
