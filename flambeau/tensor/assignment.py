@@ -127,14 +127,21 @@ def _written_now(input: Tensor, result: Tensor) -> bool:
     storage = input._storage
     if storage.node.value.__class__ is not np.ndarray or not input._dtype is storage.node.dtype is result._dtype:
         return False
-    if input._bits or not Storage.windowed or dispatch.watch is not None or is_plain(input) or grad_mode.enabled and not _is_off_tape(input):
+    watch = dispatch.watch
+    if watch is not None and not getattr(watch, "learns", False):
+        return False
+    if input._bits or not Storage.windowed or is_plain(input) or grad_mode.enabled and not _is_off_tape(input):
         return False
     if result._storage.node.value is None:
         if not is_short(graph.trace) or input._shape.numel() > MANY_WRITTEN:
             return False
         run_ahead(result._storage.node)
     values = values_of(result)
-    return values is not None and storage.put(values, input._shape, input._strides, input._offset)
+    if values is None or not storage.put(values, input._shape, input._strides, input._offset):
+        return False
+    if watch is not None:  # which knows of writes that wait. What has been pending shall not depend on whether somebody watches.
+        watch.abandon()
+    return True
 
 
 def _write(input: Tensor, result: Tensor, partly: bool = False) -> Tensor:

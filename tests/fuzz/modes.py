@@ -16,7 +16,7 @@ import math
 import sys
 import warnings
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from types import CodeType
 from typing import Any, NamedTuple
@@ -317,14 +317,14 @@ def _is_approximate(node) -> bool:
     return _approximate[op]
 
 
-def _composite_noise(node, args: list, value, rng: np.random.Generator, lost: float, loudness: float):
+def _composite_noise(node, args: list, value, rng: np.random.Generator, lost: Callable[[np.ndarray], np.ndarray], loudness: float):
     """The result for inputs that are moved: kernels that are stable in the backward sense give the exact result of such.
 
     How far depends on how many numbers each result is made of; the result is rounded once more. Numbers whose squares
     overflow in float32 give whatever the order of operations makes of them: here ``lost``.
     """
     if any(np.abs(a[np.isfinite(a)].astype(np.float64)).max(initial=0) > 1e18 for a in args if _is_floating(a)):
-        return _each(lambda v: np.full_like(v, lost), value)
+        return _each(lost, value)
     inner = max((a.size for a in args if isinstance(a, np.ndarray)), default=1)
     moved = _compute(node, [_shaken(a, (4 + inner**0.5) * loudness, rng) for a in args])
 
@@ -407,7 +407,12 @@ _compute = interpreter.compute
 def noise(seed: int) -> Iterator[None]:
     """The interpreter moves every result that compiled kernels may round differently by a random part of its error."""
     rng = np.random.default_rng(seed)
-    lost = (np.nan, np.inf, 0.0)[seed % 3]  # what comes of overflows
+
+    def lost(value: np.ndarray) -> np.ndarray:
+        """What comes of overflows: that may be anything."""
+        with np.errstate(all="ignore"):
+            return (rng.normal(size=value.shape) if seed % 4 == 3 else np.full(value.shape, (np.nan, np.inf, 0.0)[seed % 4])).astype(value.dtype)
+
     # Bounds of errors are many times what kernels differ by, so loud noise seldom makes numbers equal that nearly are.
     loudness = 1.0 if seed < LOUD or seed % 2 else 2.0 ** -rng.integers(0, 12)
 
@@ -418,12 +423,12 @@ def noise(seed: int) -> Iterator[None]:
             return _each(lambda v: np.where(v == 0, np.copysign(v, sign), v).astype(v.dtype), value)
         if node.op.name.startswith("_attention") and node.attrs["causal"] and not all(np.isfinite(a).all() for a in args if _is_floating(a)):
             # What is masked for a whole block of queries is left out, else it counts times 0: where blocks end is the kernel's affair.
-            value = _each(lambda v: np.where(np.isnan(v), lost, v).astype(v.dtype), value)
+            value = _each(lambda v: np.where(np.isnan(v), lost(v), v).astype(v.dtype), value)
         if node.op.name == "prod" and _is_floating(args[0]):  # where a part over- or underflows, the order decides
             with np.errstate(all="ignore"):
                 sizes = np.abs(np.log2(np.abs(args[0].astype(np.float64))))
             if sizes[np.isfinite(sizes)].sum() > 120:
-                return np.full_like(value, lost)
+                return lost(value)
         if node.op.name not in SUMS | FUNCTIONS and _is_composite(node):
             return _composite_noise(node, args, value, rng, lost, loudness)
         if not (node.op.name in SUMS | FUNCTIONS or _is_approximate(node)) or not node.dtype.is_floating_point:
@@ -601,11 +606,13 @@ def check(program: Program, seed: int, counts: dict[str, int] | None = None) -> 
         if found:
             return found
         if mode == "compiled":
-            with compiled(), threads(2):  # the same plans: how many threads divide the work changes no bit
-                together = Run(program, seed).all_events()
-            i = first_difference(events, together)
-            if i is not None:
-                return Mismatch("two threads", seed, describe(events, together, i))
+            # The same plans: neither how many threads divide the work nor what has been learned by then changes a bit.
+            for count, name in [(2, "two threads"), (1, "a third time")]:
+                with compiled(), threads(count):
+                    again = Run(program, seed).all_events()
+                i = first_difference(events, again)
+                if i is not None:
+                    return Mismatch(name, seed, describe(events, again, i))
     with compiled(), late_flights():
         events = Run(program, seed, ahead=True).all_events()
     found = compare("running ahead", seed, reference, events, noisy)
@@ -615,12 +622,12 @@ def check(program: Program, seed: int, counts: dict[str, int] | None = None) -> 
     runs = []
     for k in range(3):
         with compiled(1):
-            again = Run(program, seed + k)
-        runs.append((seed + k, again))
+            later = Run(program, seed + k)
+        runs.append((seed + k, later))
         if k:
             with interpreted():
                 wanted = Run(program, seed + k).all_events()
-            found = compare(f"compiled, run {k + 1}", seed + k, wanted, again.all_events(), [])
+            found = compare(f"compiled, run {k + 1}", seed + k, wanted, later.all_events(), [])
             if found:
                 return found
     for s, kept in runs:  # what was kept of earlier runs is still what it was
