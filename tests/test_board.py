@@ -10,6 +10,7 @@ import pytest
 
 import flambeau as torch
 from flambeau.board.events import Damaged, EventFile, fields
+from flambeau.board.graphs import Node, folded, nodes_of
 from flambeau.board.runs import Folder, Scalars
 from flambeau.board.series import curve, rebinned, smoothed, thinned
 from flambeau.utils.tensorboard import SummaryWriter
@@ -168,3 +169,51 @@ def test_what_is_refused(client):
 def test_command(tmp_path):
     command = [sys.executable, "-m", "flambeau", "board", str(tmp_path / "nowhere")]
     assert "there is no such folder" in subprocess.run(command, capture_output=True, text=True).stderr
+
+
+def test_curves_of_precision(tmp_path):
+    labels, predictions = torch.tensor([0, 1, 1, 0, 1]), torch.tensor([0.1, 0.9, 0.8, 0.7, 0.2])
+    with SummaryWriter(tmp_path) as writer:
+        writer.add_pr_curve("digits/three", labels, predictions, 3, num_thresholds=5)
+    folder = Folder(tmp_path)
+    folder.refresh(60)
+    (curve,) = folder.runs["."].series["curves"]["digits/three"]
+    assert curve.step == 3 and len(curve.precision) == len(curve.recall) == 5
+    assert curve.precision[0] == pytest.approx(3 / 5) and curve.recall[0] == 1
+    assert curve.precision[3] == pytest.approx(1) and curve.recall[3] == pytest.approx(2 / 3)  # of .75 and above: .9 and .8
+
+
+def test_settings_and_what_came_of_them(tmp_path):
+    with SummaryWriter(tmp_path) as writer:
+        for i, lr in enumerate((0.1, 0.01)):
+            writer.add_hparams({"lr": lr, "optimizer": "Adam", "norm": True}, {"hp/right": 0.5 + i / 4}, run_name=f"try{i}")
+    folder = Folder(tmp_path)
+    folder.refresh(60)
+    run = folder.runs["try1"]
+    assert run.settings == {"lr": 0.01, "optimizer": "Adam", "norm": 1.0}
+    assert run.metrics == ["hp/right"] and run.series["scalars"]["hp/right"].values[0] == 0.75
+
+
+def test_a_graph_is_folded(tmp_path):
+    net = torch.nn.Sequential(torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU()), torch.nn.Linear(8, 2))
+    with SummaryWriter(tmp_path) as writer:
+        writer.add_graph(net, torch.zeros(3, 4))
+    folder = Folder(tmp_path)
+    folder.refresh(60)
+    (blob,) = folder.runs["."].series["graphs"]["graph"]
+    nodes = nodes_of(blob.file.read(blob.place, blob.size))
+    drawn = folded(nodes, [])
+    assert [(box.kind, box.operations, box.weights, box.layer) for box in drawn["boxes"]] == [
+        ("IO Node", 1, 0, 0), ("module", 2, 2, 1), ("module", 1, 2, 2), ("IO Node", 1, 0, 3)]  # fmt: skip
+    assert drawn["arrows"] == [(0, 1), (1, 2), (2, 3)]
+    assert drawn["boxes"][1].shape == [3, 8]
+    inside = folded(nodes, [drawn["boxes"][1].key])
+    assert [box.label for box in inside["boxes"][1:3]] == ["Linear[0]", "ReLU[1]"]
+    path = inside["boxes"][1].key
+    assert folded(nodes, [path])["boxes"] == drawn["boxes"], "what is in a folded module stays in it"
+
+
+def test_a_graph_of_boxes_that_need_each_other():
+    back = [Node("x", "IO Node", [], None), Node("N/a/1", "aten::exp", ["x"], None), Node("N/b/2", "aten::exp", ["N/a/1"], None), Node("N/a/3", "aten::exp", ["N/b/2"], None)]
+    drawn = folded(back, [])
+    assert [box.layer for box in drawn["boxes"]] == [0, 1, 2] and set(drawn["arrows"]) == {(0, 1), (1, 2), (2, 1)}

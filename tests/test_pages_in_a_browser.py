@@ -145,6 +145,34 @@ def test_runs_are_compared(board, tmp_path):
     assert "0.02" in page.text("#comparison")
 
 
+def test_settings_curves_and_graphs(board, tmp_path):
+    net = torch.nn.Sequential(torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU()), torch.nn.Linear(8, 2))
+    for name, lr in (("first", 0.1), ("second", 0.01)):
+        with SummaryWriter(tmp_path / name) as writer:
+            writer.add_graph(net, torch.zeros(3, 4))
+            for step in (0, 10):
+                writer.add_pr_curve("digits/three", torch.arange(40) % 2, torch.linspace(0, 1, 40), step)
+            writer.add_hparams({"lr": lr, "optimizer": EVIL}, {"right": 1 - lr}, run_name=".")
+    page = board(tmp_path)
+    page.page.click("#tab-hparams")
+    page.page.wait_for_selector("#settings")
+    assert "0.99" in page.text("#settings") and EVIL in page.text("#settings")
+    for first in ("second", "first"):  # by the learning rate, up and then down
+        page.page.click("#settings th:nth-child(2)")
+        page.until("#settings tr:nth-child(2) td:first-child", first)
+    page.page.click("#tab-curves")
+    page.page.wait_for_selector(".card canvas")
+    assert page.count(".card canvas") == 2 and "10" in page.text(".card[data-tag='digits/three'] div div")
+    page.page.click("#tab-graphs")
+    page.page.locator("g.module").nth(3).wait_for()
+    card = page.page.locator(".card").first
+    assert card.locator("g.module").count() == 2 and card.locator("path.arrow").count() == 3
+    card.locator("g.module").first.click()
+    card.locator("g.module text", has_text="Linear[0]").wait_for()
+    card.locator("button").first.click()
+    card.locator("g.module text", has_text="Linear[0]").wait_for(state="detached")
+
+
 def test_a_hundred_thousand_numbers_while_they_are_written(board, tmp_path):
     with SummaryWriter(tmp_path / "long") as writer:
         for i in range(99_990):

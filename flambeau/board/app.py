@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from starlette.applications import Starlette
@@ -11,7 +12,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from flambeau.board.runs import KINDS, Blob, Folder
+from flambeau.board.graphs import folded, nodes_of
+from flambeau.board.runs import KINDS, Blob, Folder, Run
 from flambeau.board.series import curve, rebinned
 from flambeau.board.words import WORDS
 from flambeau.pictures.page import assembled
@@ -36,6 +38,7 @@ def make_app(folder: Folder) -> Starlette:
             {
                 "name": run.name,
                 "damaged": [f"{file.path.name}: {file.damaged}" for file in run.files if file.damaged],
+                "settings": len(run.settings),
                 **{kind: {tag: len(series) for tag, series in list(run.series[kind].items())} for kind in KINDS},
             }
             for run in sorted(folder.runs.values(), key=lambda run: run.name)
@@ -65,6 +68,18 @@ def make_app(folder: Folder) -> Starlette:
         words = _series(folder, request, "text")[-100:]
         return _json([{"step": w.step, "text": w.text} for w in words])
 
+    def curves(request: Request) -> Response:
+        return _json([{"step": c.step, "precision": c.precision, "recall": c.recall} for c in _series(folder, request, "curves")[-100:]])
+
+    def hparams(request: Request) -> Response:
+        told = [run for run in sorted(folder.runs.values(), key=lambda run: run.name) if run.settings]
+        return _json([{"run": run.name, "settings": run.settings, "metrics": {tag: _last(run, tag) for tag in run.metrics}} for run in told])
+
+    def graph(request: Request) -> Response:
+        blob = _series(folder, request, "graphs")[-1]
+        drawn = folded(nodes_of(blob.file.read(blob.place, blob.size)), request.query_params.getlist("open"))
+        return _json({**drawn, "boxes": [box._asdict() for box in drawn["boxes"]]})
+
     def steps(request: Request) -> Response:
         return _json([blob.step for blob in _blobs(folder, request)])
 
@@ -86,8 +101,14 @@ def make_app(folder: Folder) -> Starlette:
         return endpoint
 
     routes = [Route("/", page)]
-    routes += [Route(f"/api/{answer.__name__}", answering(answer)) for answer in (state, scalars, histograms, text, steps, blob)]
+    routes += [Route(f"/api/{answer.__name__}", answering(answer)) for answer in (state, scalars, histograms, text, curves, hparams, graph, steps, blob)]
     return Starlette(routes=routes, middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=HOSTS)])
+
+
+def _last(run: Run, tag: str) -> float | None:
+    """The last finite number of a tag."""
+    series = run.series["scalars"].get(tag)
+    return next((v for v in reversed(series.values) if math.isfinite(v)), None) if series is not None else None
 
 
 def _series(folder: Folder, request: Request, kind: str) -> list[Any]:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from flambeau.board.events import Damaged, EventFile, Record, fields, signed
 
-KINDS = ("scalars", "histograms", "images", "audio", "text")
+KINDS = ("scalars", "histograms", "images", "audio", "text", "curves", "graphs")
 LOOK = 2.0
 """Seconds after which the folder is looked through for new files again."""
 
@@ -61,6 +61,15 @@ class Blob(NamedTuple):
     size: int
 
 
+class Curve(NamedTuple):
+    """Precision over recall, a point for each threshold from 0 to 1."""
+
+    step: int
+    time: float
+    precision: tuple[float, ...]
+    recall: tuple[float, ...]
+
+
 class Words(NamedTuple):
     """A text."""
 
@@ -76,6 +85,10 @@ class Run:
         self.name = name
         self.files: list[EventFile] = []
         self.series: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
+        self.settings: dict[str, float | str] = {}
+        """What ``add_hparams`` has told of the run."""
+        self.metrics: list[str] = []
+        """The tags of scalars that it called the run's results."""
         self.began = float("inf")
         self.changes = 0
 
@@ -102,6 +115,8 @@ class Run:
         self.began = min(self.began, when)
         if 7 in event and fields(event[7][0]).get(1) == [1]:  # a session that starts at a step
             self._purge(step)
+        for graph in event.get(4, ()):
+            self._blob("graphs", "graph", step, when, file, record, graph)
         for summary in event.get(5, ()):
             for data in fields(summary).get(1, ()):
                 self._value(file, record, step, when, data)
@@ -119,16 +134,32 @@ class Run:
                 self._of("histograms", tag, list).append(histogram)
         elif 6 in value:
             self._blob("audio", tag, step, when, file, record, fields(value[6][0]).get(4, [b""])[0])
-        elif 8 in value and 9 in value:
-            plugin = fields(fields(value[9][0]).get(1, [b""])[0]).get(1, [b""])[0]
-            tensor = fields(value[8][0])
-            if plugin == b"text":
+        elif 9 in value:
+            told = fields(fields(value[9][0]).get(1, [b""])[0])
+            plugin, tensor = told.get(1, [b""])[0], fields(value.get(8, [b""])[0])
+            if plugin == b"hparams":
+                self._hparams(fields(told.get(2, [b""])[0]))
+            elif plugin == b"pr_curves":
+                rows = _floats(tensor.get(5, ()))
+                n = len(rows) // 6  # true and false positives, true and false negatives, precision, recall
+                self._of("curves", tag, list).append(Curve(step, when, rows[4 * n : 5 * n], rows[5 * n : 6 * n]))
+            elif plugin == b"text":
                 words = "\n".join(t.decode("utf-8", "replace") for t in tensor.get(8, ()))
                 self._of("text", tag.removesuffix("/text_summary"), list).append(Words(step, when, words))
             elif plugin == b"scalars":
                 number = _number(tensor)
                 if number is not None:
                     self._of("scalars", tag, Scalars).add(step, when, number)
+
+    def _hparams(self, told: dict[int, list[Any]]) -> None:
+        for experiment in told.get(2, ()):
+            for metric in fields(experiment).get(5, ()):
+                for name in fields(metric).get(1, ()):
+                    self.metrics += [tag.decode() for tag in fields(name).get(2, ())]
+        for session in told.get(3, ()):
+            for entry in map(fields, fields(session).get(1, ())):
+                value = fields(entry[2][0])
+                self.settings[entry[1][0].decode()] = value[3][0].decode() if 3 in value else float(value.get(2, value.get(4, [0]))[0])
 
     def _blob(self, kind: str, tag: str, step: int, when: float, file: EventFile, record: Record, data: bytes) -> None:
         self._of(kind, tag, list).append(Blob(step, when, file, record.place + record.data.index(data), len(data)))
@@ -165,6 +196,14 @@ def _histogram(step: int, when: float, told: dict[int, list[Any]]) -> Histogram 
     if not limits or len(limits) != len(counts):
         return None
     return Histogram(step, when, told.get(1, [limits[0]])[0], told.get(2, [limits[-1]])[0], limits, counts)
+
+
+def _floats(rows: Any) -> tuple[float, ...]:
+    """Floats, together or one by one."""
+    found: list[float] = []
+    for row in rows:
+        found += [row] if isinstance(row, float) else array("f", row[: len(row) // 4 * 4]).tolist()
+    return tuple(found)
 
 
 def _numbers(rows: list[Any]) -> tuple[float, ...]:

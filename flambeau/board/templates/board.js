@@ -2,7 +2,7 @@
 // The page of flambeau board. It asks the server for what is in view, and again when there is more.
 const { words } = JSON.parse(document.getElementById("data").textContent);
 const $ = (id) => document.getElementById(id);
-const TABS = ["scalars", "histograms", "images", "audio", "text", "compare"];
+const TABS = ["scalars", "histograms", "images", "audio", "text", "curves", "hparams", "graphs", "compare"];
 const COLOURS = ["#1769aa", "#d1651f", "#2a8c4a", "#8e44ad", "#c0392b", "#0e8a8a", "#9a7d0a", "#c2378b", "#5d6d7e", "#3f51b5", "#6b8e23", "#a0522d"];
 const POLL = 1500;
 
@@ -197,7 +197,7 @@ class Card { // one tag of one run; `load` is called when it comes into view, an
   constructor(kind, tag, run) {
     Object.assign(this, { kind, tag, run, visible: false, shown: -1 });
     this.body = make("div");
-    this.element = make("div", { class: "card", "data-tag": tag }, make("h3", { text: tag }), make("div", { class: "muted" }, swatch(run), ` ${run}`), this.body);
+    this.element = make("div", { class: kind === "graphs" ? "card wide" : "card", "data-tag": tag }, make("h3", { text: tag }), make("div", { class: "muted" }, swatch(run), ` ${run}`), this.body);
     this.element.chart = this;
     watch.observe(this.element);
   }
@@ -209,15 +209,41 @@ class Card { // one tag of one run; `load` is called when it comes into view, an
     const about = [["run", this.run], ["tag", this.tag]];
     try {
       if (this.kind === "histograms") ridges(this.body, await ask("histograms", about), colours.get(this.run));
+      else if (this.kind === "curves") this.curves(await ask("curves", about));
+      else if (this.kind === "graphs") await this.graph();
       else if (this.kind === "text") this.body.replaceChildren(...(await ask("text", about)).reverse().map((t) => make("div", {}, make("div", { class: "muted", text: `${words.step} ${t.step}` }), make("pre", { text: t.text }))));
       else this.media(await ask("steps", [...about, ["kind", this.kind]]), about);
     } catch { this.shown = -1; }
   }
 
-  media(steps, about) {
-    const last = steps.length - 1, follow = this.index === undefined || this.index >= this.last;
+  follow(last) { // the last one is shown until another is chosen
+    if (this.index === undefined || this.index >= this.last) this.index = last;
     this.last = last;
-    if (follow) this.index = last;
+  }
+
+  curves(found) {
+    this.follow(found.length - 1);
+    const label = make("div", { class: "muted" }), canvas = make("canvas");
+    const show = () => {
+      label.textContent = `${words.step} ${found[this.index].step}: ↑ ${words.precision}, → ${words.recall}`;
+      precision(canvas, found[this.index], colours.get(this.run));
+    };
+    const slider = make("input", { type: "range", min: 0, max: this.last, value: this.index, oninput: (event) => { this.index = +event.target.value; show(); } });
+    this.body.replaceChildren(...(this.last > 0 ? [slider] : []), label, canvas);
+    show();
+  }
+
+  async graph() {
+    this.open = this.open || new Set();
+    const found = await ask("graph", [["run", this.run], ["tag", this.tag], ...[...this.open].map((path) => ["open", path])]);
+    const again = (change) => () => { change(); this.graph().catch(() => {}); };
+    const folds = found.open.map((path) => make("button", { text: `${words.fold} ${path.split("/").slice(1).join("/")}`, onclick: again(() => this.open.forEach((p) => { if (p === path || p.startsWith(path + "/")) this.open.delete(p); })) }));
+    this.body.replaceChildren(make("div", { class: "muted", text: words.unfold }), ...folds, layers(found, (path) => again(() => this.open.add(path))));
+  }
+
+  media(steps, about) {
+    this.follow(steps.length - 1);
+    const last = this.last;
     const label = make("div", { class: "muted" });
     const shown = this.kind === "images" ? make("img", { alt: this.tag }) : make("audio", { controls: "" });
     const show = () => {
@@ -258,6 +284,68 @@ function ridges(body, data, colour) {
   for (const t of ticks(data.low, data.high, 5)) { c.textAlign = "center"; c.fillText(number(t), left + ((t - data.low) / (data.high - data.low)) * (w - left - right), h - 5); }
 }
 
+function precision(canvas, curve, colour) {
+  const w = canvas.clientWidth, h = canvas.clientHeight, ratio = window.devicePixelRatio || 1, left = 34, top = 8, bottom = 22;
+  canvas.width = w * ratio; canvas.height = h * ratio;
+  const c = canvas.getContext("2d"), px = (r) => left + r * (w - left - 10), py = (p) => top + (1 - p) * (h - top - bottom);
+  c.scale(ratio, ratio);
+  c.font = "11px system-ui"; c.fillStyle = "#66727f"; c.strokeStyle = "#e3e8ed";
+  for (const t of [0, 0.25, 0.5, 0.75, 1]) {
+    line(c, px(0), py(t), px(1), py(t)); line(c, px(t), py(0), px(t), py(1));
+    c.textAlign = "right"; c.fillText(t, left - 5, py(t) + 4);
+    c.textAlign = "center"; c.fillText(t, px(t), h - 6);
+  }
+  c.strokeStyle = colour; c.lineWidth = 1.8;
+  c.beginPath();
+  curve.recall.forEach((r, i) => { if (r || curve.precision[i]) c.lineTo(px(r), py(curve.precision[i])); }); // beyond the surest answer there is none
+  c.stroke();
+}
+
+// --- graphs ---------------------------------------------------------------------------------------------------
+
+function svg(name, attributes, ...children) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) if (key.startsWith("on")) element.addEventListener(key.slice(2), value); else element.setAttribute(key, value);
+  element.append(...children);
+  return element;
+}
+
+function layers(found, open) {
+  const wide = 190, tall = 40, apart = 26, beside = 18, across = new Map();
+  for (const box of found.boxes) across.set(box.layer, (across.get(box.layer) || 0) + 1);
+  const most = Math.max(1, ...across.values()), width = most * (wide + beside) + beside, height = (across.size || 1) * (tall + apart) + apart;
+  const x = (box) => (width - across.get(box.layer) * (wide + beside) + beside) / 2 + box.column * (wide + beside), y = (box) => apart / 2 + box.layer * (tall + apart);
+  const arrows = found.arrows.map(([from, to]) => {
+    const a = found.boxes[from], b = found.boxes[to], x0 = x(a) + wide / 2, y0 = y(a) + tall, x1 = x(b) + wide / 2, y1 = y(b), side = b.layer - a.layer > 1 ? wide * 0.62 : 0;
+    return svg("path", { d: `M${x0} ${y0}C${x0 + side} ${y0 + apart} ${x1 + side} ${y1 - apart} ${x1} ${y1}`, class: "arrow" });
+  });
+  const boxes = found.boxes.map((box) => {
+    const module = box.kind === "module", more = [box.shape ? `[${box.shape.join(", ")}]` : "", box.operations > 1 ? `${box.operations} ${words.operations}` : ""].filter(Boolean).join(" · ");
+    const label = svg("text", { x: wide / 2, y: more ? 17 : 25 }), below = svg("text", { x: wide / 2, y: 32, class: "muted" }), whole = svg("title", {});
+    label.textContent = box.label.length > 26 ? box.label.slice(0, 25) + "…" : box.label;
+    below.textContent = more;
+    whole.textContent = box.key + (box.weights ? `: ${box.weights} ${words.weights}` : "");
+    return svg("g", { class: module ? "module" : box.kind.includes("IO") ? "end" : "op", "data-key": box.key, transform: `translate(${x(box)} ${y(box)})`, ...(module ? { onclick: open(box.key) } : {}) },
+      svg("rect", { width: wide, height: tall, rx: module ? 8 : 3 }), label, below, whole);
+  });
+  return make("div", { class: "graph" }, svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height }, ...arrows, ...boxes));
+}
+
+// --- settings and what came of them ---------------------------------------------------------------------------
+
+async function settings(content) {
+  const shown = new Set(chosen().map((run) => run.name)), found = (await ask("hparams")).filter((row) => shown.has(row.run));
+  const columns = ["settings", "metrics"].flatMap((kind) => [...new Set(found.flatMap((row) => Object.keys(row[kind])))].sort().map((name) => [kind, name]));
+  const cell = (row, [kind, name]) => (kind === "run" ? row.run : row[kind][name]);
+  const show = (value) => (typeof value === "string" ? value : number(value));
+  const sort = ui.sort;
+  if (sort) found.sort((a, b) => { const p = cell(a, sort.column), q = cell(b, sort.column); return sort.down * (p === q ? 0 : p === undefined || p === null ? 1 : q === undefined || q === null ? -1 : p < q ? -1 : 1); });
+  const head = [["run", words.run], ...columns].map((column) => make("th", { class: column[0], text: column[1] + (sort && sort.column[1] === column[1] ? (sort.down > 0 ? " ▲" : " ▼") : ""),
+    onclick: () => { ui.sort = { column, down: sort && sort.column[1] === column[1] ? -sort.down : 1 }; settings(content).catch(() => {}); } }));
+  const rows = found.map((row) => make("tr", {}, make("td", {}, swatch(row.run), ` ${row.run}`), ...columns.map((column) => make("td", { class: column[0], text: show(cell(row, column)) }))));
+  if (ui.tab === "hparams") content.replaceChildren(make("p", { class: "muted", text: words.sort }), make("table", { id: "settings" }, make("tr", {}, ...head), ...rows));
+}
+
 // --- comparing ------------------------------------------------------------------------------------------------
 
 async function compare(content) {
@@ -283,7 +371,8 @@ let structure = "";
 
 function build() { // what there is changes seldom: charts stay as long as their tags do
   const content = $("content");
-  if (ui.tab === "compare") { structure = ""; cards.clear(); compare(content).catch(() => {}); return; }
+  const table = { compare, hparams: settings }[ui.tab];
+  if (table) { structure = ""; cards.clear(); table(content).catch(() => {}); return; }
   const groups = tagsOf(ui.tab), runs = chosen();
   const wanted = JSON.stringify([ui.tab, [...groups], ui.tab === "scalars" ? 0 : runs.map((run) => run.name)]);
   if (wanted !== structure) {
@@ -317,7 +406,7 @@ function showRuns() {
   $("runs").replaceChildren(...rows);
   for (const tab of TABS) {
     const kind = tab === "compare" ? "scalars" : tab;
-    $(`tab-${tab}`).hidden = tab !== "scalars" && !state.runs.some((run) => Object.keys(run[kind]).length);
+    $(`tab-${tab}`).hidden = tab !== "scalars" && !state.runs.some((run) => (tab === "hparams" ? run.settings : Object.keys(run[kind]).length));
   }
 }
 
