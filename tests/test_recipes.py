@@ -239,3 +239,20 @@ def test_memory_is_not_exchanged_on_the_tape():
             held.set_(torch.zeros(2))
     with torch.no_grad():
         assert w.set_(torch.zeros(3)).tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [lambda x, n: x * n, lambda x, n: x // n, lambda x, n: x % n, lambda x, n: x == n, lambda x, n: x.clamp(0, n), lambda x, n: x.masked_fill(x > 2, n)],
+)
+def test_numbers_of_any_size_are_followed(call, monkeypatch):
+    """Python has one object for each of its small integers, and makes others anew."""
+    x = torch.tensor([1, 2, 3], dtype=torch.int64)
+    for n in (7, 1000, 10**12, 2**62):
+        expected = call(x, n).tolist()
+        for _ in range(4):
+            assert call(x, n).tolist() == expected
+        seen = in_full(monkeypatch, "record_pointwise")
+        assert call(x, n).tolist() == expected and not seen
+    small = torch.tensor([1, 2, 3], dtype=torch.int8)
+    assert [(small * n).tolist() for n in (2, 300, 2, 300)] == [[2, 4, 6], [44, 88, -124], [2, 4, 6], [44, 88, -124]]

@@ -46,7 +46,8 @@ def wrapped(x: Any, dtype: dtypes.dtype) -> Any:
         return x
     bits = 8 * dtype.itemsize
     low = -(1 << bits - 1) if dtype.is_signed else 0
-    return (int(x) - low) % (1 << bits) + low
+    value = (int(x) - low) % (1 << bits) + low
+    return x if x.__class__ is int and value == x else value  # the very number tells recipes that it is taken as it is
 
 
 def fitting(x: Any, dtype: dtypes.dtype) -> Any:
@@ -65,7 +66,8 @@ def fitting(x: Any, dtype: dtypes.dtype) -> Any:
         fits = fits and lowest <= value <= limits.max
         if fits:
             value = int(value)
-            value += (value < limits.min) * (limits.max + 1)
+            if value < limits.min:
+                value += limits.max + 1
     else:
         largest = _limits(dtype).max
         parts = (value.real, value.imag) if isinstance(value, complex) else (value,)

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 MOST, KEPT = 24, 12
 """Nodes of a little trace, and results of it that somebody sees."""
-LITTLE = 1 << 16
+LITTLE = 1 << 17
 """Elements that a little trace reads and makes, and passes from node to node; its kernels run with the GIL held. Three arrays of
-10,000 are as little: all that is done around their kernels takes longer than these."""
+40,000 are as little: all that is done around their kernels takes longer than these."""
 MAX_WAYS, MAX_LIKE = 1024, 4
 """How many ways there are, and how many for traces of the same nodes, which differ in what they read and who is kept."""
 
