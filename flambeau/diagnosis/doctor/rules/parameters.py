@@ -85,21 +85,48 @@ for t in range(3):
     (head(body(x)) - y).pow(2).mean().backward()
     optimizer.step()
 """,
+        """
+import torch
+
+x = torch.randn(4, 3, requires_grad=True)
+torch.nn.Linear(3, 2)(x).sum().backward()  # to look at x.grad: this net is not to be trained
+net = torch.nn.Linear(3, 1)
+optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
+for t in range(3):
+    optimizer.zero_grad()
+    net(x.detach()).pow(2).mean().backward()
+    optimizer.step()
+""",
     )
 
     def __init__(self, watch: Any) -> None:
         super().__init__(watch)
         self._site: Site = ("", 0)
+        self._called: dict[int, Module] = {}
+        """The nets that losses were made of since the last step."""
+        self._steps: dict[int, int] = {}
+        """In how many steps each net, by its id, has had a part."""
+
+    def before_backward(self, loss: Tensor, site: Site) -> None:
+        self._called.update((id(root.module), root.module) for root in self.watch.roots if root.grad)
 
     def after_step(self, optimizer: Any, site: Site) -> None:
         self._site = site
+        for key in self._called:
+            self._steps[key] = self._steps.get(key, 0) + 1
+        self._called = {}
 
     def finished(self) -> None:
         watch = self.watch
         if watch.steps < 2:
             return
         optimized = {id(p): p for o in watch.optimizers if id(o) in watch.stepped for group in o.param_groups for p in group["params"]}
-        lost = [(n, p) for n, p, first in watch.parameters.values() if id(p) not in optimized and p._grad is not None and state(p) == first]
+        trained = {id(p) for key, module in watch.modules.items() if self._steps.get(key, 0) >= 2 for p in module.parameters()}
+        lost = [
+            (n, p)
+            for n, p, first in watch.parameters.values()
+            if id(p) in trained and id(p) not in optimized and p._grad is not None and state(p) == first
+        ]
         if not lost or not optimized:
             return
         names = ", ".join(n for n, _ in lost[:4]) + (", ..." if len(lost) > 4 else "")
