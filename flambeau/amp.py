@@ -72,7 +72,7 @@ def _caster(short: Dtype) -> Callable:
             widest = functools.reduce(dtypes.promote_types, found) if found else None
 
             def change(t: Tensor) -> Dtype:
-                return widest if t.is_floating_point() else t.dtype
+                return widest if widest is not None and t.is_floating_point() else t.dtype
 
         return _to(args, change), {k: v if k == "out" else _to(v, change) for k, v in kwargs.items()}
 

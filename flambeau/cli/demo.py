@@ -41,7 +41,8 @@ class DigitNet(nn.Module):
         )
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.classifier(self.features(images))
+        scores: torch.Tensor = self.classifier(self.features(images))
+        return scores
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -133,7 +134,8 @@ def predict(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
     """The class with the highest score for each image."""
     model.eval()
     with torch.no_grad():
-        return model(images).argmax(dim=1)
+        scores: torch.Tensor = model(images)
+    return scores.argmax(dim=1)
 
 
 def confusion(labels: Sequence[int], answers: Sequence[int]) -> list[list[int]]:

@@ -80,9 +80,9 @@ class ExportedProgram:
         flat = nests.tree_leaves(returned)
         graph.output(tuple(flat))
         for name, value in (shapes or {}).items():
-            node = nodes.get(name) or user.get(name) or lifted.get(name)
-            if isinstance(node, Node):
-                node.meta["val"] = value
+            sized = nodes.get(name) or user.get(name) or lifted.get(name)
+            if isinstance(sized, Node):
+                sized.meta["val"] = value
         graph.eliminate_dead_code(lambda n: n.is_impure() or _changes(n))
         outputs = [OutputSpec(OutputKind.USER_OUTPUT, TensorArgument(x.name) if isinstance(x, Node) else ConstantArgument("", x), None) for x in flat]
         self.graph_signature = ExportGraphSignature(self._specs, outputs)

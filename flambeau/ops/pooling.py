@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -495,7 +495,7 @@ def _avg_record(dims: int):
     )
 
 
-_avg_pool = {dims: _avg_record(dims) for dims in (1, 2, 3)}
+_avg_pool: dict[int, Any] = {dims: _avg_record(dims) for dims in (1, 2, 3)}
 
 
 def _avg_pooled(dims, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override=None):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -127,7 +127,7 @@ def _adaptive_avg_record(dims: int):
     )
 
 
-_adaptive_avg_pool = {dims: _adaptive_avg_record(dims) for dims in (1, 2, 3)}
+_adaptive_avg_pool: dict[int, Any] = {dims: _adaptive_avg_record(dims) for dims in (1, 2, 3)}
 
 
 def _adaptive_avg_pooled(dims: int, input, output_size):

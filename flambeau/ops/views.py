@@ -98,7 +98,7 @@ def _reshape_samples(make):
         ErrorSample(RuntimeError, "view size is not compatible", make(4, 3).t(), (12,)),
     ],
 )
-def view_(input: Tensor, *size: int | Sequence[int], dtype: dtype | None = None):
+def view_(input: Tensor, *size: int | Sequence[int] | dtype, dtype: dtype | None = None):
     """A view of the memory in another shape; one size may be ``-1``. ``view(dtype)`` reinterprets the bytes.
 
     ``RuntimeError`` where the strides do not allow it (then use ``reshape``).

@@ -90,7 +90,8 @@ def fused(compute: Callable[[], Any]) -> list[Group]:
 
     Where nothing is compiled (there is no llvmlite, or values were asked for on the way) there are no groups.
     """
-    places, seen = Places(), []
+    places = Places()
+    seen: list = []
     for _ in range(2):
         places = Places()
         run_pending()

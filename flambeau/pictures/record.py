@@ -123,7 +123,8 @@ class Record:
     def _links(self, entry: Node) -> list[Link]:
         found = []
         rules = _rules(entry)
-        names = type(entry).op.tensors if isinstance(entry, OpBackward) and type(entry).op is not None else ()
+        op = type(entry).op if isinstance(entry, OpBackward) else None
+        names = () if op is None else op.tensors
         for i, edge in enumerate(entry.edges):
             if edge is None:
                 continue

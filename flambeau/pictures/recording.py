@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Hashable, Iterator
+from typing import Any, cast
 
 from flambeau.autograd.graph import Node, edge_of
 from flambeau.core.errors import caller_frame
@@ -200,7 +200,7 @@ class Recorder(Observer):
         site = None if frame is None else (frame.f_code.co_filename, frame.f_lineno)
         name, kind = self._paths[id(module)], type(module).__name__
         extra = _guarded(module.extra_repr)
-        box = self.record.box(self._open[-1], "module", name, f"{kind}({extra})", formula_of(type(module)), site)
+        box = self.record.box(self._open[-1], "module", name, f"{kind}({extra})", formula_of(cast(Hashable, type(module))), site)
         self._modules.append((module, len(self._open)))
         self._open.append(box.id)
 
@@ -263,7 +263,7 @@ class Recorder(Observer):
             run = functools.partial(before.__get__(tensor, type(tensor)), *args, **kwargs)
             return run() if recorder.quiet or recorder._in_backward else recorder.watch_backward(tensor, run)
 
-        Tensor.backward = backward  # type: ignore[method-assign]
+        Tensor.backward = backward  # type: ignore[method-assign,assignment]
         self._hooks = [register_module_forward_pre_hook(self._entered), register_module_forward_hook(self._left, always_call=True)]
 
     def close(self) -> None:

@@ -37,7 +37,8 @@ def numbers_of(tensor: Tensor) -> np.ndarray:
     values = tensor.detach().resolve_conj().resolve_neg()
     if tensor.is_complex():
         values = values.abs()
-    return values.float().numpy() if values.dtype in (dtypes.float16, dtypes.bfloat16) else values.numpy()
+    array: np.ndarray = values.float().numpy() if values.dtype in (dtypes.float16, dtypes.bfloat16) else values.numpy()
+    return array
 
 
 def described(tensor: Tensor) -> dict[str, Any]:
@@ -64,7 +65,8 @@ def described(tensor: Tensor) -> dict[str, Any]:
         with np.errstate(all="ignore"):
             found |= {name: float(f(finite)) for name, f in (("min", np.min), ("max", np.max), ("mean", np.mean), ("std", np.std))}
         found["bars"] = _bars(finite, found["min"], found["max"])
-    return _plain(found)
+    shown: dict[str, Any] = _plain(found)
+    return shown
 
 
 def _bars(values: np.ndarray, low: float, high: float) -> list[int]:
@@ -74,7 +76,8 @@ def _bars(values: np.ndarray, low: float, high: float) -> list[int]:
     if not width or not math.isfinite(width):
         return [int(looked.size)]
     places = np.minimum(((looked - low) / width * BINS).astype(np.int64), BINS - 1)
-    return np.bincount(places, minlength=BINS).tolist()
+    counts: list[int] = np.bincount(places, minlength=BINS).tolist()
+    return counts
 
 
 def _plain(x: Any) -> Any:

@@ -186,7 +186,7 @@ def _convolution_weight(args: tuple, out: Tensor) -> Operation:
 
 def _bmm(a: Sequence[int], b: Sequence[int]) -> Operation:
     """The product of two batches of matrices of these shapes, which broadcast."""
-    batch = broadcast_shapes(a[:-2], b[:-2])
+    batch = broadcast_shapes(tuple(a[:-2]), tuple(b[:-2]))
     n = prod(batch)
     return Operation("bmm", ((n, *a[-2:]), (n, *b[-2:])), {}, (n, a[-2], b[-1]))
 

@@ -149,7 +149,10 @@ _NAMES: dict[Any, tuple[str, str]] = {
 }
 
 
-class _Pickler(pickle._Pickler):  # type: ignore[name-defined,misc]  # the one in Python, which lets names be chosen
+_PythonPickler: Any = pickle._Pickler  # type: ignore[attr-defined]  # the one in Python, which lets names be chosen
+
+
+class _Pickler(_PythonPickler):
     def save_global(self, obj: Any, name: str | None = None) -> None:
         place = ("torch", str(obj).removeprefix("torch.")) if isinstance(obj, Dtype) else _NAMES.get(obj)
         if place is None:

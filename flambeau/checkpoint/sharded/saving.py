@@ -80,11 +80,11 @@ class DefaultLoadPlanner:
         self.allow_partial_load = allow_partial_load
 
 
-def _folder(checkpoint_id: Any, given: Any, kind: type) -> Path:
+def _folder(checkpoint_id: Any, given: Any, kind: type[Any]) -> Path:
     if given is not None and not isinstance(given, kind):
         raise NotImplementedError(f"checkpoints lie in folders: give a {kind.__name__}, not {type(given).__name__}")
     if given is not None:
-        return given.path
+        return Path(given.path)
     if checkpoint_id is None:
         raise RuntimeError("`checkpoint_id` must be specified if storage_reader and storage_writer are None.")
     return Path(checkpoint_id)

@@ -111,6 +111,8 @@ def register_module_parameter_registration_hook(hook: Callable) -> RemovableHand
 class Hookable:
     """What Module inherits to register hooks."""
 
+    _is_full_backward_hook: bool | None
+
     def register_forward_pre_hook(
         self, hook: Callable, *, prepend: bool = False, with_kwargs: bool = False
     ) -> RemovableHandle:

@@ -19,6 +19,7 @@ class _Table(Module):
     """What both embeddings share: the table, with one row that may stay zero."""
 
     weight: Tensor
+    padding_idx: int | None
     _padding_name = "Padding_idx"  # in the message of an error
 
     def _make_weight(self, weight: Tensor | None, freeze: bool, device: Any = None, dtype: Any = None) -> None:

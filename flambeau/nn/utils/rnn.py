@@ -28,7 +28,7 @@ __all__ = [
     "unpad_sequence",
 ]
 
-_Fields = namedtuple("PackedSequence", ["data", "batch_sizes", "sorted_indices", "unsorted_indices"])
+_Fields = namedtuple("PackedSequence", ["data", "batch_sizes", "sorted_indices", "unsorted_indices"])  # type: ignore[name-match]  # as it prints
 
 
 class PackedSequence(_Fields):

@@ -29,8 +29,7 @@ def _bias(
     queries, keys = shape
     bias = mask
     if mask is not None:
-        if mask.dtype is torch.bool:
-            bias = torch.zeros(mask.shape, dtype=kind).masked_fill(~mask, -math.inf)
+        bias = torch.zeros(mask.shape, dtype=kind).masked_fill(~mask, -math.inf) if mask.dtype is torch.bool else mask
         if mask.shape[-1] < keys:
             bias = F.pad(bias, [0, keys - mask.shape[-1]], value=-math.inf)
     ahead = torch.arange(keys) - torch.arange(queries).unsqueeze(1) - (offset.reshape(-1, 1, 1, 1) if isinstance(offset, Tensor) else offset)

@@ -35,7 +35,7 @@ def _activations(names: list[str] | None, default: list[str], directions: int, a
     """For each direction its activations."""
     names = list(names or default * directions)
     alphas, betas = list(alpha or []), list(beta or [])
-    made = []
+    made: list[Callable[[Tensor], Tensor]] = []
     for i, name in enumerate(names):
         if name.lower() not in _ACTIVATIONS:
             raise OnnxError(f"a recurrent layer has the activation {name!r}, which is not known")

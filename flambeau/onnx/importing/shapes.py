@@ -82,7 +82,7 @@ def slice_(x: Tensor, starts: Any, ends: Any, axes: Any = None, steps: Any = Non
 
 @rule("Expand", host="shape")
 def expand(x: Tensor, shape: Any) -> Tensor:
-    return x.expand(torch.broadcast_shapes(x.shape, ints(shape)))
+    return x.expand(torch.broadcast_shapes(x.shape, tuple(ints(shape))))
 
 
 @rule("Tile", host="repeats")

@@ -321,7 +321,7 @@ def random_split(
             f"The lengths {list(lengths)} sum to {sum(lengths)}, the dataset has {total} samples"
         )
     order = shuffled(total, generator)
-    ends = list(accumulate(lengths))
+    ends = [int(end) for end in accumulate(lengths)]
     return [Subset(dataset, order[start:end]) for start, end in zip([0, *ends], ends)]  # type: ignore[misc]
 
 

@@ -231,8 +231,8 @@ def _in_finalizer(stop: Callable[[], None]) -> None:
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        for number in caught:  # again, from a thread: it comes once this one has left the finalizer
-            _thread.start_new_thread(os.kill, (os.getpid(), number))
+        for again in caught:  # again, from a thread: it comes once this one has left the finalizer
+            _thread.start_new_thread(os.kill, (os.getpid(), again))
 
 
 def _prepare(method: str) -> None:

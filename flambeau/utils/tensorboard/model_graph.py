@@ -48,7 +48,7 @@ def _nodes(traced: Graph, model: Module) -> list[Any]:
     names: dict[Value, str] = {}
     found = []
     for value in traced.inputs():
-        path = state.get(value.identity)
+        path = None if value.identity is None else state.get(value.identity)
         if not value.uses():
             continue
         names[value] = f"input/{value.debugName()}" if path is None else f"{top}/{_parameter(model, path)}"

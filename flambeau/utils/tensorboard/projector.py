@@ -36,7 +36,7 @@ def write_sprite(pictures: Any, folder: Path) -> None:
     grid = make_grid(make_np(pictures), ncols=math.ceil(len(pictures) ** 0.5)).transpose(1, 2, 0)
     whole = np.zeros((grid.shape[1], grid.shape[1], 3))
     whole[: grid.shape[0]] = grid
-    (folder / "sprite.png").write_bytes(png(np.uint8((whole * 255).clip(0, 255))))
+    (folder / "sprite.png").write_bytes(png((whole * 255).clip(0, 255).astype(np.uint8)))
 
 
 def entry(folder: str, step: int, tag: str, labelled: bool, picture: tuple[int, int] | None) -> str:

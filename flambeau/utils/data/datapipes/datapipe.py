@@ -111,7 +111,7 @@ class IterDataPipe(_Methods, IterableDataset[T]):
                 self.reset()
                 return _only_iterator(self, own(self, *args, **given), self._round)
 
-            cls.__iter__ = __iter__  # type: ignore[method-assign]
+            cls.__iter__ = __iter__  # type: ignore[method-assign,assignment]
 
     def reset(self) -> None:
         """What is forgotten when the pipe is begun again."""
