@@ -184,15 +184,16 @@ def refuse_write(input: Tensor, gains: bool = False) -> None:
     base = input._base
     if base is not None and input._creation is not None and (gains or input.requires_grad):
         raise _refusal(input, "is being")
-    if input._requires_grad and input.grad_fn is None:
-        raise RuntimeError(
-            "a leaf Variable that requires grad is being used in an in-place operation. Write to it under "
-            "torch.no_grad()."
-        )
-    if base is not None and base._requires_grad:
+    is_leaf = input._requires_grad and input.grad_fn is None
+    if base is not None and (base._requires_grad or is_leaf and base.grad_fn is None):
         raise RuntimeError(
             "a view of a leaf Variable that requires grad is being used in an in-place operation. Write to it under "
             "torch.no_grad(), or work on a clone()."
+        )
+    if is_leaf:
+        raise RuntimeError(
+            "a leaf Variable that requires grad is being used in an in-place operation. Write to it under "
+            "torch.no_grad()."
         )
 
 

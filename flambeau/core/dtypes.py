@@ -348,6 +348,8 @@ class iinfo:
     """Limits of an integer dtype: ``bits max min dtype``."""
 
     def __init__(self, type: dtype) -> None:
+        if type.np.kind == "b":
+            raise TypeError(f"{type} is not supported by torch.iinfo")
         if type.kind != INTEGRAL:
             raise TypeError(f"torch.iinfo() requires an integer input type. Use torch.finfo to handle '{type}'")
         info = np.iinfo(type.np)  # type: ignore[type-var]

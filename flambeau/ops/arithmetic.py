@@ -439,5 +439,5 @@ def lerp(input: Tensor, end: Tensor | Number | complex, weight: Tensor | Number 
                 )
         elif name == "end":
             raise TypeError(f"lerp(): argument 'end' (position 2) must be Tensor, not {describe(x)}")
-    refuse("lerp_kernel", input, kinds=NOT_FLOATING)
+    refuse(f"lerp_kernel_{'tensor' if isinstance(weight, dispatch.Tensor) else 'scalar'}", input, kinds=NOT_FLOATING)
     return (input, end, weight), {}

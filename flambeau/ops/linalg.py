@@ -31,7 +31,7 @@ class LinAlgError(RuntimeError):
     """A matrix that has no such inverse or factorization (``torch.linalg.LinAlgError``)."""
 
 
-LinAlgError.__module__ = "torch.linalg"
+LinAlgError.__module__, LinAlgError.__name__, LinAlgError.__qualname__ = "torch._C", "_LinAlgError", "_LinAlgError"
 
 
 def require_matrix(name: str, A) -> None:

@@ -506,5 +506,5 @@ def bucketize(input: Tensor | Number | complex, boundaries: Tensor, *, out_int32
     Source: https://docs.pytorch.org/docs/stable/generated/torch.bucketize.html
     """
     if boundaries.dim() != 1:
-        raise RuntimeError(f"bucketize(): boundaries tensor must be 1 dimension, but got dim({boundaries.dim()})")
+        raise RuntimeError(f"boundaries tensor must be 1 dimension, but got dim({boundaries.dim()})")
     return _search("bucketize", boundaries, input, out_int32, right, None, None)

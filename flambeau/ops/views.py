@@ -256,19 +256,19 @@ def _reinterpreted(input, dtype):
     old, new = input.dtype.itemsize, dtype.np.itemsize
     if old == new:
         return shape, strides, offset, None, dtype
+    names = f"{dtypes.scalar_name(input.dtype)} as {dtypes.scalar_name(dtype)}"
     if not shape:
-        raise RuntimeError(f"self.dim() cannot be 0 to view {input.dtype} as {dtype} (different element sizes)")
+        raise RuntimeError(f"self.dim() cannot be 0 to view {names} (different element sizes)")
     if strides[-1] != 1:
-        raise RuntimeError(f"self.stride(-1) must be 1 to view {input.dtype} as {dtype} (different element sizes), but got {strides[-1]}")
+        raise RuntimeError(f"self.stride(-1) must be 1 to view {names} (different element sizes), but got {strides[-1]}")
     if old > new:
         ratio = old // new
         return shape[:-1] + (shape[-1] * ratio,), tuple([s * ratio for s in strides[:-1]]) + (1,), offset * ratio, None, dtype
     ratio = new // old
-    if shape[-1] % ratio or offset % ratio or any(s % ratio for s in strides[:-1]):
-        raise RuntimeError(
-            f"self.size(-1), self.storage_offset() and the other strides must be divisible by {ratio} to view {input.dtype} "
-            f"as {dtype} (different element sizes), but got size {list(shape)}, offset {offset}, strides {strides}"
-        )
+    divided = [("size(-1)", shape[-1]), ("storage_offset()", offset), *[(f"stride({i})", s) for i, s in enumerate(strides[:-1])]]
+    for what, number in divided:
+        if number % ratio:
+            raise RuntimeError(f"self.{what} must be divisible by {ratio} to view {names} (different element sizes), but got {number}")
     return shape[:-1] + (shape[-1] // ratio,), tuple([s // ratio for s in strides[:-1]]) + (1,), offset // ratio, None, dtype
 
 

@@ -320,6 +320,10 @@ class _ConvTransposeNd(_ConvNd):
         return tuple(size - low for size, low in zip(output_size, smallest))
 
 
+class _ConvTransposeMixin(_ConvTransposeNd):
+    """The old name of :class:`_ConvTransposeNd`, which libraries compare classes with."""
+
+
 class ConvTranspose1d(_ConvTransposeNd):
     """Transposed convolution over one dimension: (N, C_in, L) or (C_in, L) to (N, C_out, L_out).
 
