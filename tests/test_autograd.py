@@ -721,3 +721,11 @@ def test_warnings_are_not_the_rule():
         x = leaf(1.0, 2.0)
         (x * x).sum().backward()
         assert x.grad.tolist() == [2, 4]
+
+
+def test_writes_to_leaves_name_what_is_written_to():
+    a = torch.ones(4, requires_grad=True)
+    view_that_is_a_leaf = torch.ones(4).view(2, 2).requires_grad_()
+    for written, message in [(a, "^a leaf Variable"), (a[:2], "^a view of a leaf Variable"), (view_that_is_a_leaf, "^a view of a leaf Variable")]:
+        with pytest.raises(RuntimeError, match=message):
+            written.add_(1)

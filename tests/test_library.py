@@ -189,3 +189,33 @@ def test_triton_op_runs_where_it_calls_no_kernel_of_triton():
     twice(x).sum().backward()
     assert x.grad.tolist() == [2.0] * 3
     assert torch.ops.tests.triton_twice(torch.ones(4, device="meta")).shape == (4,)
+
+
+def test_classes_with_both_protocols_detach_by_both():
+    class Both(torch.Tensor):
+        @staticmethod
+        def __new__(cls, inner):
+            return torch.Tensor._make_wrapper_subclass(cls, inner.shape, dtype=inner.dtype)
+
+        def __init__(self, inner):
+            self.inner = inner
+
+        @classmethod
+        def __torch_function__(cls, func, types, args=(), kwargs=None):
+            asked.append(func.__name__)
+            with torch._C.DisableTorchFunctionSubclass():
+                return func(*args, **(kwargs or {}))
+
+        @classmethod
+        def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
+            asked.append(str(func))
+            return cls(func(*[a.inner if isinstance(a, cls) else a for a in args], **(kwargs or {})))
+
+    asked = []
+    w = Both(torch.ones(2))
+    for detach in (lambda: w.detach(), lambda: torch.detach(w)):
+        asked.clear()
+        assert type(detach()) is Both
+        assert asked == ["detach", "aten.detach.default"]
+    assert type(torch.Tensor.detach(w)) is Both
+    assert type(torch.nn.Parameter(w, requires_grad=False)) is Both

@@ -84,7 +84,7 @@ _ELSEWHERE = {
     "_jit_get_schemas_for_operator": "library.operators:schemas_of", "_jit_get_all_schemas": "library.operators:all_schemas",
     "_dispatch_has_kernel_for_dispatch_key": "library.operators:has_kernel",
     "Graph": "_C.graph", "Node": "_C.graph", "Value": "_C.graph", "Use": "_C.graph", "_LinAlgError": "linalg:LinAlgError",
-    "StorageBase": "tensor.storages",
+    "StorageBase": "tensor.storages", "ScriptMethod": "jit.modules",
 }  # fmt: skip
 
 

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter, defaultdict
+from functools import cache
 
 from flambeau._dynamo import is_compile_supported
 
-__all__ = ["counters", "is_compile_supported"]
+__all__ = ["counters", "is_compile_supported", "warn_once"]
 
 counters: defaultdict[str, Counter[str]] = defaultdict(Counter)
 """What PyTorch's compiler counts by subject. Here :func:`flambeau.engine_stats` counts, and these stay empty."""
+
+
+@cache
+def warn_once(msg: str, stacklevel: int = 1) -> None:
+    """Warns, the first time that it is called with a text."""
+    warnings.warn(msg, stacklevel=stacklevel + 1)

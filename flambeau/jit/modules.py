@@ -118,6 +118,10 @@ class ScriptObject:
         return object.__new__(cls)
 
 
+class ScriptMethod:
+    """A method of a module that PyTorch has compiled. Methods are Python's here, so nothing is one."""
+
+
 class ScriptFunction:
     """A function of an archive or a trace."""
 

@@ -81,10 +81,10 @@ def _named(overload: OpOverload, result: Any) -> Any:
 
 
 def call(name: str, self: Tensor) -> Any:
-    """The operator ``name`` of a tensor alone, for methods that are no ops."""
+    """The operator ``name`` of a tensor alone, for methods that are no ops; ``NotImplemented`` where detaching is not asked."""
     overload = operators.find_packet(name, missing=None)._overloads["default"]  # type: ignore[union-attr]
     if off.on:
-        return getattr(Tensor, "detach" if name.endswith("detach") else "item")(self)
+        return NotImplemented if name.endswith("detach") else Tensor.item(self)
     return _ask(overload, [self], {})
 
 

@@ -122,7 +122,7 @@ def _deepcopy(self: Any, memo: dict) -> Any:
 
 
 METHODS: Mapping[str, Callable] = {
-    "detach": _asked("aten::detach"), "item": _asked("aten::_local_scalar_dense"), "tolist": _tolist, "numpy": _numpy, "__deepcopy__": _deepcopy,
+    "_asked_to_detach": _asked("aten::detach"), "item": _asked("aten::_local_scalar_dense"), "tolist": _tolist, "numpy": _numpy, "__deepcopy__": _deepcopy,
 }  # fmt: skip
 """Methods that are no ops, and that read values of their own elsewhere."""
 

@@ -451,8 +451,13 @@ class Tensor(Derived):
     def data(self) -> None:
         raise RuntimeError("Deleting tensor data is not allowed. Delete tensor instead!")
 
+    _asked_to_detach: Callable | None = None
+    """Of classes with a ``__torch_dispatch__``: what they make of :meth:`detach`; see :mod:`flambeau.tensor.dispatched`."""
+
     def detach(self) -> Tensor:
         """A tensor on the same memory, off the tape: gradients do not flow through it."""
+        if self._asked_to_detach is not None and (answer := self._asked_to_detach()) is not NotImplemented:
+            return answer
         out = make_tensor(self._storage, self._shape, self._dtype)
         if self._strides is not None:
             out._strides, out._bits = self._strides, self._bits
