@@ -168,7 +168,7 @@ class Watch(Observer):
                 self.parameters[id(parameter)] = (f"{type(module).__name__}.{name}", parameter, state(parameter))
         if not self._inside:
             root = Root(module, module.training, bool(dispatch.grad_mode.enabled), args, output, site())
-            self.roots.append(root)
+            self.roots.append(root if root.grad else root._replace(inputs=()))  # a long test shall not keep its data
             self.tell("left", root)
 
     # --- backward passes and steps -----------------------------------------------------------------------------

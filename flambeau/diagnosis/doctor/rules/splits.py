@@ -16,6 +16,9 @@ from flambeau.tensor import Tensor
 _MOST_ROWS = 200_000
 """How many rows of a training are remembered."""
 
+_MOST_ANSWERS = 100
+"""How many answers may wait to be judged."""
+
 
 def rows_of(root: Root) -> set[int] | None:
     """The rows of what a net was given, as hashes; ``None`` where equal rows mean little, as those of integers do."""
@@ -78,6 +81,8 @@ with torch.no_grad():
 
     def left(self, root: Root) -> None:
         if not root.grad:
+            if len(self._answers) >= _MOST_ANSWERS:
+                self._answers.clear()
             for tensor in tensors_in(root.output):
                 self._answers[id(tensor)] = tensor, root
 
