@@ -219,3 +219,16 @@ def test_classes_with_both_protocols_detach_by_both():
         assert asked == ["detach", "aten.detach.default"]
     assert type(torch.Tensor.detach(w)) is Both
     assert type(torch.nn.Parameter(w, requires_grad=False)) is Both
+
+
+def test_the_disabled_protocol_makes_calls_with_no_class_asked():
+    class Recorded(torch.Tensor):
+        @classmethod
+        def __torch_function__(cls, func, types, args=(), kwargs=None):
+            if func is torch.nn.functional.linear:
+                return torch.nn.Parameter.__torch_function__(func, types, args, kwargs)
+            return super().__torch_function__(func, types, args, kwargs)
+
+    x = torch.ones(2, 3).as_subclass(Recorded)
+    assert type(torch.nn.functional.linear(x, torch.ones(4, 3))) is torch.Tensor
+    assert type(x * 2) is Recorded

@@ -28,8 +28,14 @@ else:
 
 
 def disabled_torch_function(func: Callable, types: Iterable[type], args: tuple = (), kwargs: dict | None = None) -> Any:
-    """In place of ``__torch_function__`` it says that a class is not asked: its tensors are computed with as plain ones."""
-    return func(*args, **(kwargs or {}))
+    """In place of ``__torch_function__`` it says that a class is not asked: its tensors are computed with as plain ones.
+
+    Called by the one of another class, it makes the call with no class asked.
+    """
+    from flambeau.tensor.overriding import DisableTorchFunctionSubclass
+
+    with DisableTorchFunctionSubclass():
+        return func(*args, **(kwargs or {}))
 
 
 class Tensor(Derived):
