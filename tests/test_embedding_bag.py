@@ -78,3 +78,22 @@ def test_bags_that_threads_divide_have_the_same_bits():
     for k in range(1, rows.shape[1]):
         expected += rows[:, k]
     assert np.allclose(np.frombuffer(sums[-1], np.float32).reshape(256, 128), expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["sum", "mean"])
+@pytest.mark.parametrize("lengths", [[3, 3, 3, 3], [1, 1], [5], [2, 0, 3, 1], [0, 0, 4], [4, 0], [1, 200, 7]], ids=str)
+def test_bags_of_any_lengths(lengths, mode):
+    """Each bag is that of a call of its own, and so are the gradients; the first calls are NumPy's, later ones kernels'."""
+    torch.manual_seed(0)
+    weight = torch.randn(11, 6, requires_grad=True)
+    indices = torch.randint(0, 11, (sum(lengths),))
+    offsets = torch.tensor([sum(lengths[:i]) for i in range(len(lengths))])
+    for _ in range(4):
+        found = F.embedding_bag(indices, weight, offsets, mode=mode)
+        (slope,) = torch.autograd.grad((found * found).sum(), weight)
+        parts = [F.embedding(part, weight).sum(0) / (max(len(part), 1) if mode == "mean" else 1) for part in indices.split(lengths)]
+        expected = torch.stack(parts)
+        torch.testing.assert_close(found, expected)
+        torch.testing.assert_close(slope, torch.autograd.grad((expected * expected).sum(), weight)[0])
+    with pytest.raises(RuntimeError):
+        F.embedding_bag(indices.index_fill(0, torch.tensor([0]), 11), weight, offsets, mode=mode).tolist()

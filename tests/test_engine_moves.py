@@ -134,7 +134,7 @@ class Case:
             constant = None if given else 1.0 if self.dtype is D.bool else float(rng.integers(0, 100)) + (0.5 if self.dtype.is_floating_point else 0)
             return Move(-1, shape, (0, starts[1]), strides, lookups, False, "", constant)
         self.values.append(self.elements(sizes[0]))
-        return Move(len(self.values) - 1, shape, starts, strides, lookups, reads, self.fold)
+        return Move(len(self.values) - 1, shape, starts, strides, lookups, len(lookups) if reads else 0, self.fold)
 
     def lookup(self, shape):
         rng = self.rng
@@ -218,7 +218,7 @@ def test_few_kernels_serve_all_sizes():
     def sizes():
         rows, n, w = (int(n) for n in rng.integers(1, 200, 3))
         lookup = Lookup(1, D.int64, (1, 0), rows, w, False)
-        yield MovementSpec(D.float32, n * w, 2, "", (Move(0, (n, w), (0, 0), ((0, 1), (w, 1)), (lookup,), reads=True),), True)
+        yield MovementSpec(D.float32, n * w, 2, "", (Move(0, (n, w), (0, 0), ((0, 1), (w, 1)), (lookup,), reads=1),), True)
         yield MovementSpec(D.float32, rows * w, 2, "zeros", (Move(0, (n, w), (0, 0), ((w, 1), (0, 1)), (lookup,), fold="add"),), True)
         k = int(rng.integers(1, 80))
         moves = tuple([Move(i, (n, w), (0, i * w), ((w, 1), (k * w, 1))) for i in range(k)])

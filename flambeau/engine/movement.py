@@ -39,8 +39,8 @@ def _verify(node, values: list[Ref], moves: list[Move]) -> None:
     for m in moves:
         if m.source >= 0:
             source = values[m.source]
-            inside("reads", m.shape, m.strides[0], m.starts[0], m.lookups if m.reads else (), *reach(source.shape, source.strides))
-        inside("writes", m.shape, m.strides[1], m.starts[1], () if m.reads else m.lookups, 0, prod(node.shape) - 1)
+            inside("reads", m.shape, m.strides[0], m.starts[0], m.lookups[: m.reads], *reach(source.shape, source.strides))
+        inside("writes", m.shape, m.strides[1], m.starts[1], m.lookups[m.reads :], 0, prod(node.shape) - 1)
         for x in m.lookups:
             index = values[x.argument]
             inside("reads indices", m.shape, x.strides, 0, (), *reach(index.shape, index.strides))
@@ -129,7 +129,7 @@ def _rows(node) -> Native | None:
     table, index = node.inputs
     lookup = Lookup(1, index.dtype, (*index.strides, 0), table.shape[0], table.strides[0], False)
     source = (0,) * len(index.shape) + table.strides[1:]
-    move = Move(0, node.shape, (0, 0), (source, contiguous_strides(node.shape)), (lookup,), reads=True)
+    move = Move(0, node.shape, (0, 0), (source, contiguous_strides(node.shape)), (lookup,), reads=1)
     return _native(node, [table, index], [move])
 
 
@@ -138,8 +138,19 @@ def _summed_rows(node) -> Native | None:
     x, index = node.inputs
     lookup = Lookup(1, index.dtype, (*index.strides, 0), x.shape[0], x.strides[0], False)
     shape = (*index.shape, x.shape[1])
-    move = Move(0, shape, (0, 0), ((0, 0, x.strides[1]), (shape[2], 0, 1)), (lookup,), fold="add", reads=True)
+    move = Move(0, shape, (0, 0), ((0, 0, x.strides[1]), (shape[2], 0, 1)), (lookup,), fold="add", reads=1)
     return _native(node, [x, index], [move], "zeros")
+
+
+def _summed_rows_of_bags(node) -> Native | None:
+    """The same for bags of any lengths: whose bag each row is in is said by another index."""
+    x, index, bags = node.inputs
+    lookups = (
+        Lookup(1, index.dtype, (*index.strides, 0), x.shape[0], x.strides[0], False),
+        Lookup(2, bags.dtype, (*bags.strides, 0), node.shape[0], node.shape[1], False),
+    )
+    move = Move(0, (*index.shape, x.shape[1]), (0, 0), ((0, x.strides[1]), (0, 1)), lookups, fold="add", reads=1)
+    return _native(node, [x, index, bags], [move], "zeros")
 
 
 def _added_rows(node) -> Native | None:
@@ -173,7 +184,7 @@ def _lookups(shape: tuple, strides: tuple, indices: list, first: int) -> tuple[t
 def _indexed(node) -> Native | None:
     x, *indices = node.inputs
     shape, lookups, others = _lookups(x.shape, x.strides, indices, 1)
-    move = Move(0, shape, (0, 0), (others, contiguous_strides(shape)), tuple(lookups), reads=True)
+    move = Move(0, shape, (0, 0), (others, contiguous_strides(shape)), tuple(lookups), reads=len(lookups))
     return _native(node, [x, *[i for i in indices if i is not None]], [move])
 
 
@@ -192,7 +203,7 @@ def _selected(node) -> Native | None:
         return None
     lookup = Lookup(1, index.dtype, _only(len(x.shape), dim, index), x.shape[dim], x.strides[dim], False)
     source = tuple([0 if d == dim else s for d, s in enumerate(x.strides)])
-    move = Move(0, node.shape, (0, 0), (source, contiguous_strides(node.shape)), (lookup,), reads=True)
+    move = Move(0, node.shape, (0, 0), (source, contiguous_strides(node.shape)), (lookup,), reads=1)
     return _native(node, [x, index], [move])
 
 
@@ -219,7 +230,7 @@ def _gathered(node) -> Native | None:
         return None
     lookup = Lookup(1, index.dtype, index.strides, x.shape[dim], x.strides[dim], False)
     source = tuple([0 if d == dim else s for d, s in enumerate(x.strides)])
-    move = Move(0, index.shape, (0, 0), (source, contiguous_strides(node.shape)), (lookup,), reads=True)
+    move = Move(0, index.shape, (0, 0), (source, contiguous_strides(node.shape)), (lookup,), reads=1)
     return _native(node, [x, index], [move])
 
 
@@ -424,6 +435,7 @@ _FORMS: dict[str, Callable] = {
     "_embedding": _rows,
     "_embedding_grad": _added_rows,
     "_bag_sums": _summed_rows,
+    "_sums_of_bags": _summed_rows_of_bags,
     "_index": _indexed,
     "_index_put": _put,
     "index_select": _selected,

@@ -288,6 +288,33 @@ def _bag_sums(weight: Tensor, indices: Tensor, scale_grad_by_freq):
     return (indices._shape[0], weight._shape[1]), weight._dtype, (weight, indices), {"scale_grad_by_freq": scale_grad_by_freq}
 
 
+def _add_rows(weight, indices, bags, count, scale_grad_by_freq):
+    _check_range(indices, len(weight), True)
+    out = np.zeros((count, weight.shape[1]), weight.dtype)
+    np.add.at(out, bags, weight[indices])
+    return out
+
+
+def _grad_of_bags(g, indices, bags, weight_shape, scale_grad_by_freq):
+    return _grad_of_lookup(g.index_select(0, bags), indices, weight_shape, -1, scale_grad_by_freq)
+
+
+@op(
+    name="_sums_of_bags",
+    tensors="weight indices bags",
+    kernel=_add_rows,
+    grad={"weight": _grad_of_bags},
+    checked=True,
+    verify=_verify_sums,
+    method=False,
+    backward_name="EmbeddingBagBackward0",
+)
+def _sums_of_bags(weight: Tensor, indices: Tensor, bags: Tensor, count, scale_grad_by_freq):
+    """The same for bags of any lengths; ``bags`` says which of ``count`` each index is in."""
+    attrs = {"count": count, "scale_grad_by_freq": scale_grad_by_freq}
+    return (count, weight._shape[1]), weight._dtype, (weight, indices, bags), attrs
+
+
 @op(name="_bag_numbers", kernel=_number_bags, checked=True, method=False)
 def _bag_numbers(offsets: Tensor, count):
     """For each of ``count`` elements the number of the bag that it is in."""
@@ -360,6 +387,15 @@ def embedding_bag(
             return rows.reshape(-1, length, weight._shape[1]).max(1)[0]
         total = _bag_sums(weight, indices.reshape(-1, length), bool(scale_grad_by_freq))
         return total if mode == "sum" else total / length
+    shape = (offsets._shape[0], weight._shape[1])
+    if dense and padding_idx < 0 and per_sample_weights is None and mode != "max":
+        length = _equal_length(offsets, indices._shape[0])
+        if length:
+            total = _bag_sums(weight, indices.reshape(-1, length), bool(scale_grad_by_freq))
+            return total if mode == "sum" else total / length
+        bags = _bag_numbers(offsets, indices._shape[0])
+        total = _sums_of_bags(weight, indices, bags, shape[0], bool(scale_grad_by_freq))
+        return total if mode == "sum" else total / _bag_sizes(bags, indices, padding_idx, shape[0], weight._dtype)
     if not dense:
         if mode == "max" or scale_grad_by_freq:
             raise RuntimeError("embedding_bag: sparse gradients are supported for mode 'sum' and 'mean' without scale_grad_by_freq")
@@ -368,7 +404,6 @@ def embedding_bag(
         rows = _embedding(weight, indices, padding_idx, bool(scale_grad_by_freq), True)
     if per_sample_weights is not None:
         rows = rows * per_sample_weights.unsqueeze(1)
-    shape = (offsets._shape[0], weight._shape[1])
     bags = _bag_numbers(offsets, indices._shape[0])
     if padding_idx >= 0:
         rows = rows.masked_fill((indices == padding_idx).unsqueeze(1), float("-inf") if mode == "max" else 0)
@@ -377,6 +412,15 @@ def embedding_bag(
         return best.masked_fill(best == float("-inf"), 0)
     total = rows.new_zeros(shape).index_add(0, bags, rows)
     return total if mode == "sum" else total / _bag_sizes(bags, indices, padding_idx, shape[0], rows._dtype)
+
+
+def _equal_length(offsets, count: int) -> int:
+    """The length of all bags of ``count`` elements, if it is known that they have one; else 0."""
+    known = dispatch.known(offsets)
+    if known is None or not count or not known.size or count % known.size:
+        return 0
+    length: int = count // known.size
+    return length if np.array_equal(known, np.arange(0, count, length)) else 0
 
 
 def _bag_sizes(bags, indices, padding_idx: int, count: int, dtype):

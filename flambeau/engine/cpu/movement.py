@@ -113,7 +113,7 @@ class _Binding:
 
     def divides(self, move: Move) -> bool:
         """Whether a move is worth dividing, and steps along its outermost dim write to places of their own."""
-        if 2 * prod(move.shape) * self.size < WORTH_DIVIDING or (move.lookups and not move.reads):
+        if 2 * prod(move.shape) * self.size < WORTH_DIVIDING or len(move.lookups) > move.reads:
             return False
         low, high = reach(move.shape[1:], move.strides[1][1:])
         return abs(move.strides[1][0]) > high - low

@@ -61,7 +61,7 @@ class Form(NamedTuple):
     fold: str = ""
     indices: tuple[Index, ...] = ()
     looked: int = 0
-    reads: bool = False  # whether indices say where to read
+    reads: int = 0  # how many of the indices, which come first, say where to read
     steps: tuple[int, ...] = ()
 
 
@@ -238,12 +238,13 @@ class _Part:
 
     def shifted(self, at: list[Value]) -> list[Value]:
         """The places in source and result with what the indices say."""
-        ends, which = at[:2], 0 if self.form.reads else 1
-        for pointer, index, (_, extent, step) in zip(at[2:], self.form.indices, self.lookups, strict=True):
+        ends = at[:2]
+        for k, (pointer, index, (_, extent, step)) in enumerate(zip(at[2:], self.form.indices, self.lookups, strict=True)):
             i = pointer.load(index.kind).convert("sext", "i64")
             if index.wraps:
                 i = i.compare("slt", 0).select(i + extent, i)
             i = i.compare("ult", extent).select(i, 0)  # whatever it is now that others have looked, it is no place outside
+            which = 0 if k < self.form.reads else 1
             ends[which] = bytes_on(ends[which], i * step)
         return ends
 

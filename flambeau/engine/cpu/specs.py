@@ -201,8 +201,8 @@ class Move(NamedTuple):
     """Elements of argument ``source`` to the result: one for each point of ``shape``; of ``constant``, if it is given, or of a
     number that is given at run time, if ``source`` is -1.
 
-    ``starts`` and ``strides`` are those of the source and of the result. The indices shift the place in the source
-    (``reads``) or in the result. Where elements do not replace what is there, ``fold`` says what becomes of both: ``"add"`` is
+    ``starts`` and ``strides`` are those of the source and of the result. The first so many (``reads``) of the indices shift the
+    place in the source, the others that in the result. Where elements do not replace what is there, ``fold`` says what becomes of both: ``"add"`` is
     their sum, ``"max"`` and ``"min"`` the greater and the lesser one, or NaN.
     """
 
@@ -211,7 +211,7 @@ class Move(NamedTuple):
     starts: tuple[int, int]
     strides: tuple[tuple[int, ...], tuple[int, ...]]
     lookups: tuple[Lookup, ...] = ()
-    reads: bool = False
+    reads: int = 0
     fold: str = ""
     constant: float | None = None
 
