@@ -288,7 +288,7 @@ def _bag_sums(weight: Tensor, indices: Tensor, scale_grad_by_freq):
     return (indices._shape[0], weight._shape[1]), weight._dtype, (weight, indices), {"scale_grad_by_freq": scale_grad_by_freq}
 
 
-def _add_rows(weight, indices, bags, count, scale_grad_by_freq):
+def _sum_bags(weight, indices, bags, count, scale_grad_by_freq):
     _check_range(indices, len(weight), True)
     out = np.zeros((count, weight.shape[1]), weight.dtype)
     np.add.at(out, bags, weight[indices])
@@ -302,7 +302,7 @@ def _grad_of_bags(g, indices, bags, weight_shape, scale_grad_by_freq):
 @op(
     name="_sums_of_bags",
     tensors="weight indices bags",
-    kernel=_add_rows,
+    kernel=_sum_bags,
     grad={"weight": _grad_of_bags},
     checked=True,
     verify=_verify_sums,
