@@ -482,3 +482,14 @@ def test_ranges_of_nvtx_are_refused_when_they_are_made():
         pass
     with pytest.raises(RuntimeError, match="NVTX functions not installed"):
         nvtx.range_push("step")
+
+
+def test_reductions_by_their_old_names():
+    from flambeau.nn import _reduction
+
+    assert [_reduction.get_enum(r) for r in ("none", "mean", "sum")] == [0, 1, 2]
+    with pytest.raises(ValueError, match="often is not a valid value for reduction"):
+        _reduction.get_enum("often")
+    with pytest.warns(UserWarning, match="please use reduction='sum' instead"):
+        assert torch.nn.MSELoss(size_average=False).reduction == "sum"
+    assert _reduction.legacy_get_enum(True, False, emit_warning=False) == 0

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-
+from flambeau.nn._reduction import legacy_get_string
 from flambeau.nn.modules.module import Module
 from flambeau.tensor import Tensor
 
@@ -20,23 +19,8 @@ class _Loss(Module):
     ) -> None:
         super().__init__()
         if size_average is not None or reduce is not None:
-            reduction = _legacy_reduction(size_average, reduce)
+            reduction = legacy_get_string(size_average, reduce, stacklevel=4)
         self.reduction = reduction
-
-
-def _legacy_reduction(size_average: bool | None, reduce: bool | None) -> str:
-    """The ``reduction`` that the two old arguments mean; None stands for True."""
-    if reduce is not None and not reduce:
-        reduction = "none"
-    elif size_average is None or size_average:
-        reduction = "mean"
-    else:
-        reduction = "sum"
-    warnings.warn(
-        f"size_average and reduce args will be deprecated, please use reduction='{reduction}' instead.",
-        stacklevel=4,
-    )
-    return reduction
 
 
 class _WeightedLoss(_Loss):
