@@ -72,9 +72,9 @@ class Op:
     """
 
     __slots__ = (
-        "aliases", "always_laid_out", "backward_name", "by_layout", "closed", "check", "checked", "eager", "errors", "expand", "fits", "form", "function", "grads", "inplace",
+        "aliases", "always_laid_out", "backward_name", "by_layout", "closed", "check", "checked", "eager", "errors", "expand", "fits", "form", "fresh", "function", "grads", "inplace",
         "kernel", "layout", "listed", "lower", "method", "name", "node_type", "nondifferentiable", "number_places", "numbers", "only", "out", "outputs", "overload", "patience", "recipes",
-        "reduces", "result", "rules", "samples", "seen", "short_name", "static", "sure", "tensors", "tuple_type",
+        "reduces", "result", "rules", "samples", "seen", "short_name", "skipped", "static", "sure", "tensors", "tuple_type",
         "verified", "verify", "wraps",
     )  # fmt: skip
 
@@ -156,6 +156,8 @@ class Op:
         first = 0 if self.tensors and self.tensors[0].startswith("*") else None
         self.listed = next((i for i, n in enumerate(names) if "*" + n in self.tensors), first)
         self.recipes: dict = {}
+        self.fresh = (-1, 0)  # a trace, and how many calls in it had layouts that were new, so that they were not remembered; ...
+        self.skipped: dict[int, int] = {}  # ... and of all traces in which there were some, how many have not been taken for later calls
         self.seen: dict = {}  # keys of calls that have no recipe yet: in which trace, and how often (see tensor/recipes.py)
         self.closed: set = set()  # keys of calls that depend on the numbers' values all the same
         self.patience = 64  # of a composite: how often it is looked for a recipe in vain (see tensor/composites.py)

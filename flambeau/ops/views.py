@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 def as_sizes(sizes: tuple, name: str) -> tuple[int, ...]:
     """``(2, 3)`` from ``f(2, 3)``, ``f((2, 3))`` or ``f([2, 3])``."""
-    if len(sizes) == 1 and not isinstance(sizes[0], int) and hasattr(sizes[0], "__iter__") and sizes[0].__class__ is not str:
+    if len(sizes) == 1 and sizes[0].__class__ is tuple:
+        sizes = sizes[0]
+    elif len(sizes) == 1 and not isinstance(sizes[0], int) and hasattr(sizes[0], "__iter__") and sizes[0].__class__ is not str:
         if not isinstance(sizes[0], dispatch.Tensor) or sizes[0].dim():
             sizes = tuple(sizes[0])
     try:
@@ -34,23 +36,26 @@ def as_sizes(sizes: tuple, name: str) -> tuple[int, ...]:
 
 def infer_size(sizes: tuple[int, ...], numel: int) -> tuple[int, ...]:
     """``sizes`` with a ``-1`` replaced by what makes the number of elements ``numel``."""
-    unknown = [i for i, n in enumerate(sizes) if n == -1]
-    known = prod(n for n in sizes if n != -1)
-    if len(unknown) > 1:
-        raise RuntimeError("only one dimension can be inferred")
-    for n in sizes:
-        if n < -1:
+    known, unknown = 1, -1
+    for i, n in enumerate(sizes):
+        if n >= 0:
+            known *= n
+        elif n < -1:
             raise RuntimeError(f"invalid shape dimension {n}")
-    if unknown:
-        if known == 0 and numel == 0:
-            raise RuntimeError(
-                f"cannot reshape tensor of 0 elements into shape {list(sizes)} because the unspecified dimension size -1 "
-                "can be any value and is ambiguous"
-            )
-        if known and numel % known == 0:
-            return tuple(numel // known if n == -1 else n for n in sizes)
-    elif known == numel:
-        return sizes
+        elif unknown >= 0:
+            raise RuntimeError("only one dimension can be inferred")
+        else:
+            unknown = i
+    if unknown < 0:
+        if known == numel:
+            return sizes
+    elif known and numel % known == 0:
+        return (*sizes[:unknown], numel // known, *sizes[unknown + 1 :])
+    elif known == 0 and numel == 0:
+        raise RuntimeError(
+            f"cannot reshape tensor of 0 elements into shape {list(sizes)} because the unspecified dimension size -1 "
+            "can be any value and is ambiguous"
+        )
     raise RuntimeError(f"shape '{list(sizes)}' is invalid for input of size {numel}")
 
 
@@ -113,15 +118,17 @@ def view_(input: Tensor, *size: int | Sequence[int] | dtype, dtype: dtype | None
         return _reinterpreted(input, dtype)
     if len(size) == 1 and isinstance(size[0], dtypes.dtype):
         return _reinterpreted(input, size[0])
-    sizes = infer_size(as_sizes(size, "view"), input.numel())
-    strides = view_strides(input.shape, input.stride(), sizes)
+    sizes = infer_size(as_sizes(size, "view"), input._shape.numel())
+    if input._strides is None:
+        return sizes, None, input._offset, {}
+    strides = view_strides(input._shape, input._strides, sizes)
     if strides is None:
         raise RuntimeError(
             "view size is not compatible with input tensor's size and stride (at least one dimension spans across two "
             f"contiguous subspaces). Use .reshape(...) instead. The input has shape {list(input.shape)} and strides "
             f"{input.stride()}, the view would have shape {list(sizes)}."
         )
-    return sizes, strides, input.storage_offset(), {}
+    return sizes, strides, input._offset, {}
 
 
 @composite(samples=_reshape_samples)
@@ -135,8 +142,8 @@ def reshape(input: Tensor, *shape: int | Sequence[int]) -> Tensor:
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.reshape.html
     """
-    sizes = infer_size(as_sizes(shape, "reshape"), input.numel())
-    if view_strides(input.shape, input.stride(), sizes) is None:
+    sizes = infer_size(as_sizes(shape, "reshape"), input._shape.numel())
+    if input._strides is not None and view_strides(input._shape, input._strides, sizes) is None:
         input = input.contiguous()
     return view_(input, sizes)
 

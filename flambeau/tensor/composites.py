@@ -21,7 +21,17 @@ from flambeau.tensor.following import Call, composite_follower
 from flambeau.tensor.meta import on_meta, run_inside
 from flambeau.tensor.order import is_strided, laid_out
 from flambeau.tensor.reading import WINDOW
-from flambeau.tensor.recipes import MAX_RECIPES, comes_again, given, key_of, layout_of, layout_or_class, whole
+from flambeau.tensor.recipes import (
+    MAX_RECIPES,
+    comes_again,
+    given,
+    is_new,
+    key_of,
+    layout_of,
+    layout_or_class,
+    skip,
+    whole,
+)
 from flambeau.tensor.storage import MetaStorage, Storage, looks
 from flambeau.tensor.tensor import Tensor
 
@@ -35,6 +45,9 @@ def compose(op: Op, args: tuple, kwargs: dict):
         return in_full(op, args, kwargs)
     if not op.patience or dispatch.watch is not None or whole.written:
         return in_full(op, args, kwargs)
+    if is_new(op, args):
+        skip(op)
+        return op.run_check(args, kwargs)
     key = key_of(op, args, kwargs)
     follow = op.recipes.get(key)
     if follow is not None:
@@ -52,7 +65,8 @@ def compose(op: Op, args: tuple, kwargs: dict):
         _lose_patience(op)
     elif follow is None and _has_room(op):
         op.recipes[key] = _seen
-        comes_again(op, key)
+        if comes_again(op, key) and not config.eager and dispatch.autocast.cast is None:
+            return _learn(op, key, args, kwargs)  # type: ignore[arg-type]
     return op.run_check(args, kwargs)
 
 

@@ -39,7 +39,7 @@ MAX_SEEN = 4096
 class Layout:
     """All that recording looks at in a tensor but its place in memory; equal layouts are one object."""
 
-    __slots__ = ("dtype", "inference", "little", "memory", "offset", "parts", "requires_grad", "shape", "size", "steps", "strides")
+    __slots__ = ("born", "dtype", "inference", "little", "memory", "offset", "parts", "requires_grad", "shape", "size", "steps", "strides")
 
     def __init__(self, shape, strides, offset, dtype, memory, is_view: bool, requires_grad: bool, bits: frozenset, inference: bool) -> None:
         self.shape, self.strides, self.offset, self.dtype = shape, strides, offset, dtype
@@ -50,6 +50,7 @@ class Layout:
         self.parts: dict[int, tuple] | None = None if bits else {}
         self.little = memory is WINDOW and not bits and is_little(shape, strides)
         self.size = prod(shape)
+        self.born = run.taken  # how many traces had run when it came up
         self.steps: tuple[int, ...] | None = strides  # once they have been asked for, those of a row-major tensor too
 
 
@@ -201,10 +202,43 @@ def _refuse():
     raise _Unclear
 
 
+FRESH = 16
+"""Of so many calls with new layouts that an op has in a trace none is remembered; with more it may be a loop."""
+
+
+def is_new(op: Op, args: tuple) -> bool:
+    """Whether a tensor has a layout that has come up since the last trace ran, so that no such call can have been made before.
+
+    In a program whose sizes change at every step that is so nearly always: it is not worth looking for what was remembered, nor
+    remembering more than :func:`skip` does.
+    """
+    now = run.taken
+    if op.fresh[0] == now and op.fresh[1] >= FRESH:
+        return False
+    new = False
+    for x in args:
+        if isinstance(x, Tensor):
+            if x.__class__ not in plain or x._storage.is_meta:
+                return False
+            if (x._layout or layout_of(x)).born == now:
+                new = True
+    return new
+
+
+def skip(op: Op) -> None:
+    """Remembers that an op has had a call with a layout that is new, but not which."""
+    before, count = op.fresh
+    now = run.taken
+    op.fresh = (now, count + 1 if before == now else 1)
+    if len(op.skipped) >= MAX_SEEN:
+        op.skipped.clear()
+    op.skipped[now] = op.fresh[1]
+
+
 def repeat(op: Op, args: tuple, kwargs: dict):
     """The result of a call that has been seen before, in few steps; ``None`` where it must be recorded in full."""
     recipes = op.recipes
-    if not recipes:
+    if not recipes or is_new(op, args):
         return None
     follow = recipes.get(key_of(op, args, kwargs))
     if follow is None:
@@ -229,7 +263,11 @@ def learn(op: Op, args: tuple, kwargs: dict, inputs: tuple, results) -> None:
 
     The op has not looked at values while it checked its arguments.
     """
-    if whole.written or op.checked and op.verify is None or op.eager or config.eager or not _comes_again(op, args, kwargs):
+    if whole.written or op.checked and op.verify is None or op.eager or config.eager:
+        return
+    if is_new(op, args):
+        return skip(op)
+    if not _comes_again(op, args, kwargs):
         return
     with lock:  # what another thread has run says no longer what it was
         _learn(op, args, kwargs, inputs, results)
@@ -278,7 +316,11 @@ def _learn(op: Op, args: tuple, kwargs: dict, inputs: tuple, results) -> None:
 
 def learn_view(op: Op, args: tuple, kwargs: dict, results) -> None:
     """Remembers how a call was recorded that gives a view, or several."""
-    if whole.written or config.eager or not args or op.outputs and not results or not _comes_again(op, args, kwargs):
+    if whole.written or config.eager or not args or op.outputs and not results:
+        return
+    if is_new(op, args):
+        return skip(op)
+    if not _comes_again(op, args, kwargs):
         return
     is_view = args[0]._base is not None
     first = results[0] if op.outputs else results
@@ -323,9 +365,15 @@ OFTEN = 4
 def comes_again(op: Op, key: tuple) -> bool:
     """Whether a call with that key has been made before: in another trace, since that one came to an end, or often in this one.
 
-    Layers that are alike make the same calls, also in a step whose sizes will not come again.
+    Layers that are alike make the same calls, also in a step whose sizes will not come again. Of calls that were skipped it is known
+    how many there were when a layout came up: so many calls with that layout are taken for these.
     """
     before, now = op.seen.get(key), run.taken * OFTEN
+    if before is None and op.skipped:
+        newest = max([x.born for x in key if x.__class__ is Layout], default=-1)
+        if newest < run.taken and (left := op.skipped.get(newest)):
+            op.skipped[newest] = left - 1
+            return True
     if before is not None:
         if before < now or before == now + OFTEN - 1:
             return True
@@ -489,6 +537,7 @@ def forget() -> None:
         op.recipes.clear()
         op.closed.clear()
         op.seen.clear()
+        op.skipped.clear()
 
 
 dtypes.depending_on_default.append(forget)

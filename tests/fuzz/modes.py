@@ -266,14 +266,14 @@ COMPOSITES = frozenset(["linalg.vector_norm", "std", "var", "logsumexp", "nansum
 """Functions of whole rows, whose kernels in NumPy add in an order that depends on strides."""
 FUNCTIONS = frozenset(
     ["exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "tanh", "sigmoid", "erf", "pow", "_silu",
-     "_silu_slope", "_gelu_slope", "nn.functional.gelu", "_elu", "softmax", "log_softmax"]
+     "_silu_slope", "_gelu_slope", "nn.functional.gelu", "_elu", "softmax", "log_softmax", "atan", "atan2", "erfinv", "lgamma", "digamma"]
 )  # fmt: skip
 TIES = frozenset(
     ["relu", "maximum", "minimum", "fmax", "fmin", "amax", "amin", "aten.max", "aten.min", "aten.max_all", "aten.min_all",
      "aminmax", "clamp", "clamp_min", "clamp_max", "_hardtanh", "scatter_reduce"]
 )  # fmt: skip
 """Of -0.0 and 0.0, which are equal, any may be the larger one."""
-CANCELLING = frozenset(["_silu_slope", "_gelu_slope", "_mish_slope", "nn.functional.gelu", "_elu", "log_softmax"])
+CANCELLING = frozenset(["_silu_slope", "_gelu_slope", "_mish_slope", "nn.functional.gelu", "_elu", "log_softmax", "lgamma", "digamma"])
 """Functions whose formula subtracts: their error is one in the size of their inputs, not of their result."""
 
 
