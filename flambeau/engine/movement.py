@@ -143,7 +143,7 @@ def _summed_rows(node) -> Native | None:
 
 
 def _summed_rows_of_bags(node) -> Native | None:
-    """The same for bags of any lengths: whose bag each row is in is said by another index."""
+    """Sums of the rows of bags of any lengths: whose bag each row is in is said by another index."""
     x, index, bags = node.inputs
     lookups = (
         Lookup(1, index.dtype, (*index.strides, 0), x.shape[0], x.strides[0], False),

@@ -310,7 +310,7 @@ def _grad_of_bags(g, indices, bags, weight_shape, scale_grad_by_freq):
     backward_name="EmbeddingBagBackward0",
 )
 def _sums_of_bags(weight: Tensor, indices: Tensor, bags: Tensor, count, scale_grad_by_freq):
-    """The same for bags of any lengths; ``bags`` says which of ``count`` each index is in."""
+    """The sum of the rows of each bag, of bags of any lengths; ``bags`` says which of ``count`` each index is in."""
     attrs = {"count": count, "scale_grad_by_freq": scale_grad_by_freq}
     return (count, weight._shape[1]), weight._dtype, (weight, indices, bags), attrs
 
