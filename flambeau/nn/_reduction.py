@@ -44,5 +44,5 @@ def legacy_get_string(size_average: bool | None, reduce: bool | None, emit_warni
 
 
 def legacy_get_enum(size_average: bool | None, reduce: bool | None, emit_warning: bool = True) -> int:
-    """The same as a number."""
+    """The reduction that the two old arguments mean, as a number."""
     return get_enum(legacy_get_string(size_average, reduce, emit_warning, stacklevel=3))
