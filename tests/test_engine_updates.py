@@ -130,7 +130,7 @@ def test_every_mode_takes_the_same_steps_in_half_precision(mode, name):
     ],
 )
 def test_a_step_is_one_node_for_each_new_content(mode, name, options, nodes, monkeypatch):
-    monkeypatch.setattr("flambeau.optim.optimizer.run_ahead", lambda: None)  # a step runs what it has recorded
+    monkeypatch.setattr("flambeau.optim.hooks.run_ahead", lambda: None)  # a step runs what it has recorded
     mode("interpreted")
     params = [torch.nn.Parameter(torch.ones(3, 2)), torch.nn.Parameter(torch.ones(4))]
     optimizer = getattr(torch.optim, name)(params, lr=0.1, **options)
