@@ -151,3 +151,16 @@ def test_what_fits():
         torch.ones(1) + 2**64
     assert scalars.open_range(int, dtypes.uint8, False) == (0, 255)
     assert scalars.open_range(float, dtypes.float32, False) == (-float("inf"), float("inf"))
+
+
+@pytest.mark.parametrize("name", ["floor_divide", "remainder", "fmod"])
+def test_divisors_that_wrap_around_to_zero(name):
+    """What counts is the divisor as the kernel takes it, whatever was remembered of calls with others."""
+    for divisor in (3, 256, 512, torch.tensor(256), torch.tensor(7)):
+        for _ in range(4):
+            x = torch.tensor([1, 200], dtype=torch.uint8)
+            if int(divisor) % 256:
+                getattr(torch, name)(x, divisor).tolist()
+            else:
+                with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+                    getattr(torch, name)(x, divisor).tolist()

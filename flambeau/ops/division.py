@@ -8,6 +8,7 @@ import numpy as np
 
 from flambeau import dispatch
 from flambeau.core import dtypes
+from flambeau.core.scalars import wrapped
 from flambeau.ops import samples
 from flambeau.ops.limits import can_divide
 from flambeau.ops.numerics import select
@@ -63,11 +64,13 @@ def _verify(inputs: tuple, attrs: dict) -> bool:
     for x in inputs:
         if isinstance(x, float) or isinstance(x, dispatch.Tensor) and x._dtype.kind >= dtypes.FLOATING:
             return True
-    divisor = inputs[1]
+    dividend, divisor = inputs[:2]
     if not isinstance(divisor, dispatch.Tensor):
-        return bool(divisor)
+        return bool(wrapped(divisor, dividend._dtype))
     values = dispatch.known(divisor)
-    return values is not None and bool(values.all())
+    if values is None or not values.all():
+        return False
+    return not isinstance(dividend, dispatch.Tensor) or bool(values.astype(dividend._dtype.np).all())  # it may be computed in that
 
 
 def _expand_division(lower):

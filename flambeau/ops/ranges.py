@@ -126,7 +126,7 @@ def arange(
         return finish(values.astype(d.np, copy=False), d, device, requires_grad)
     scalar = np.float32 if d.itemsize == 2 else np.float64
     first, by = scalar(start), scalar(step)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         values = _in_vectors(
             lambda index: fused_multiply_add(by, index.astype(scalar), first),
             lambda start, lane: fused_multiply_add(lane.astype(scalar), by, start.astype(scalar)),

@@ -340,7 +340,7 @@ MESSAGES = [
     "nn.Parameter(t.ones(2, dtype=t.int64))",
     "nn.Parameter([1.0])",
     "nn.Sequential(3)",
-    "nn.Sequential(nn.ReLU)",
+    "nn.Sequential(nn.Linear)",
     "nn.Sequential(nn.ReLU())[5]",
     "nn.Sequential(nn.ReLU())['a']",
     "nn.Sequential(nn.ReLU()) * 0",
