@@ -25,7 +25,7 @@ def as_tensor(value):
 def with_tensors(op, sample):
     """The arguments of a sample with tensors for the numbers that the op takes."""
     args, kwargs = list(sample.args), dict(sample.kwargs)
-    for name, (place, kind) in op.number_places.items():
+    for name, (place, kind, _) in op.number_places.items():
         for i in range(place, len(args) if name[0] == "*" else min(place + 1, len(args))):
             if not isinstance(args[i], torch.Tensor) and (kind != "float" or args[i].__class__ is float):
                 args[i] = as_tensor(args[i])
