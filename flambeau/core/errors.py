@@ -105,7 +105,7 @@ def raise_first(errors: list, hides: bool = False) -> None:
     The list is emptied, and no frame that the error goes through holds it in a variable. The two would be a ring, in which all
     tensors of the frames above live until the collector of garbage comes: an error of memory that ran out would keep it.
     """
-    error = next(filter(None, errors), None)
+    error = next((error for error in errors if error is not None), None)
     errors.clear()
     if error is None:
         return

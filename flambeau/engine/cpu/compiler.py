@@ -6,6 +6,7 @@ that ``FLAMBEAU_CPU`` names (``avx512``, ``avx2``, ``generic``); tests make othe
 
 from __future__ import annotations
 
+import _thread
 import ctypes
 import os
 import struct
@@ -21,6 +22,7 @@ from typing import NamedTuple
 import llvmlite
 import llvmlite.binding as llvm
 
+from flambeau.core.errors import raise_first
 from flambeau.engine.cpu.cache import Cache
 from flambeau.version import release
 
@@ -155,21 +157,24 @@ def undisturbed(work: Callable[[], bytes]) -> bytes:
         return work()
     results: list[bytes] = []
     errors: list[BaseException] = []
+    done = _thread.allocate_lock()
+    done.acquire()
 
     def run() -> None:
         try:
             results.append(work())
         except BaseException as error:
             errors.append(error)
+        finally:
+            done.release()
 
-    thread = threading.Thread(target=run, name="flambeau compiles", daemon=True)
+    # Not as a Thread, which an exception in the middle of its start leaves half known to Python.
     try:
-        thread.start()
+        _thread.start_new_thread(run, ())
     except RuntimeError:  # there can be no more threads
         return work()
-    thread.join()
-    if errors:
-        raise errors[0]
+    done.acquire()
+    raise_first(errors)
     return results[0]
 
 
