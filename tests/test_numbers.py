@@ -164,3 +164,10 @@ def test_divisors_that_wrap_around_to_zero(name):
             else:
                 with pytest.raises(RuntimeError, match="ZeroDivisionError"):
                     getattr(torch, name)(x, divisor).tolist()
+
+
+@pytest.mark.parametrize("call", [lambda x: 10 // x, lambda x: 10 % x, lambda x: x // x, lambda x: x % 0])
+def test_integers_divided_by_zero_are_refused_at_the_call(call):
+    for _ in range(4):
+        with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+            call(torch.arange(3))

@@ -252,7 +252,8 @@ def public_function(record: Op, slots: Any = dispatch) -> Callable:
             if meant is None:
                 raise explain_arguments(record.short_name, check, args, kwargs, error) from None
             return getattr(dispatch, slot)(record, *meant)
-        raise_first([wrong_tensor(called, args, kwargs)], hides=True)
+        if error.__class__ is not RuntimeError:  # which says what is wrong: that an integer is divided by 0, as in 10 // x
+            raise_first([wrong_tensor(called, args, kwargs)], hides=True)
         return NotImplemented
 
     def function(*args, **kwargs):
