@@ -255,3 +255,11 @@ def test_resizing_a_tensor_of_its_own_looks_at_no_other_object(monkeypatch):
     with pytest.raises(AssertionError, match="looked at"):
         t.resize_(9)
     del part
+
+
+def test_a_set_that_is_refused_changes_nothing():
+    for size in [(-1, 2), (2**62,), (100,)]:
+        x = torch.arange(4.0)
+        with pytest.raises(RuntimeError):
+            x.set_(torch.ones(12), 1, size, (1,) * len(size))
+        assert (x + 1).tolist() == [1.0, 2.0, 3.0, 4.0]

@@ -240,13 +240,14 @@ def set_(self, source=None, storage_offset=0, size=None, stride=None):
     if dispatch.grad_mode.enabled and self.requires_grad:
         dispatch.rebase(self, source)  # which refuses leaves and their views
         raise RuntimeError("derivative for set_ is not implemented: set the tensor under torch.no_grad()")
+    like = source
+    if size is not None:  # first: what is refused changes nothing
+        like = source.as_strided(size, contiguous_strides(tuple(size)) if stride is None else stride, storage_offset)
     self._storage, self._dtype, self._layout = source._storage, source._dtype, None
     self._accumulator = None  # gradients have another shape from now on
+    self._shape, self._strides, self._offset = like._shape, like._strides, like._offset
     if size is None:
-        self._shape, self._strides, self._offset, self._bits = source._shape, source._strides, source._offset, source._bits
-    else:
-        like = source.as_strided(size, contiguous_strides(tuple(size)) if stride is None else stride, storage_offset)
-        self._shape, self._strides, self._offset = like._shape, like._strides, storage_offset
+        self._bits = source._bits
     return self
 
 
