@@ -54,19 +54,17 @@ def compose(op: Op, args: tuple, kwargs: dict):
         result = follow(given(op, args, kwargs) if kwargs or op.listed is not None else args)
         if result is not None:
             return result
-        again = follow in _TRIES and (follow is not _seen or comes_again(op, key))  # type: ignore[arg-type]
-        if again and not config.eager and dispatch.autocast.cast is None:
-            return _learn(op, key, args, kwargs)  # type: ignore[arg-type]
+    elif key is not None and _has_room(op):
+        follow = op.recipes[key] = _seen
+    again = follow in _TRIES and (follow is not _seen or comes_again(op, key))  # type: ignore[arg-type]
+    if again and not config.eager and dispatch.autocast.cast is None:
+        return _learn(op, key, args, kwargs)  # type: ignore[arg-type]
     if key is None and any([x.__class__ not in plain for x in args if isinstance(x, Tensor)]):
         return op.run_check(args, kwargs)
     if key is None and MetaStorage.some and on_meta(*args, *kwargs.values()) is not None:
         return in_full(op, args, kwargs)
     if key is None or follow is _never:
         _lose_patience(op)
-    elif follow is None and _has_room(op):
-        op.recipes[key] = _seen
-        if comes_again(op, key) and not config.eager and dispatch.autocast.cast is None:
-            return _learn(op, key, args, kwargs)  # type: ignore[arg-type]
     return op.run_check(args, kwargs)
 
 

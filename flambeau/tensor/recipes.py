@@ -263,11 +263,7 @@ def learn(op: Op, args: tuple, kwargs: dict, inputs: tuple, results) -> None:
 
     The op has not looked at values while it checked its arguments.
     """
-    if whole.written or op.checked and op.verify is None or op.eager or config.eager:
-        return
-    if is_new(op, args):
-        return skip(op)
-    if not _comes_again(op, args, kwargs):
+    if whole.written or op.checked and op.verify is None or op.eager or config.eager or not _comes_again(op, args, kwargs):
         return
     with lock:  # what another thread has run says no longer what it was
         _learn(op, args, kwargs, inputs, results)
@@ -316,11 +312,7 @@ def _learn(op: Op, args: tuple, kwargs: dict, inputs: tuple, results) -> None:
 
 def learn_view(op: Op, args: tuple, kwargs: dict, results) -> None:
     """Remembers how a call was recorded that gives a view, or several."""
-    if whole.written or config.eager or not args or op.outputs and not results:
-        return
-    if is_new(op, args):
-        return skip(op)
-    if not _comes_again(op, args, kwargs):
+    if whole.written or config.eager or not args or op.outputs and not results or not _comes_again(op, args, kwargs):
         return
     is_view = args[0]._base is not None
     first = results[0] if op.outputs else results
@@ -350,6 +342,9 @@ def _comes_again(op: Op, args: tuple, kwargs: dict) -> bool:
 
     Writing one down takes several times as long as recording in full, so a call that comes once is only remembered to have come.
     """
+    if is_new(op, args):
+        skip(op)
+        return False
     key = key_of(op, args, kwargs)
     if key is None or key in op.recipes:  # which this time did not know what to do
         return False

@@ -459,10 +459,10 @@ def _refuse_outside(op, input: Tensor, shape, strides, offset: int, dtype: dtype
         raise RuntimeError(f"numel: integer multiplication overflow: {op.short_name} to the shape {list(shape)}, where a size is negative")
     if 0 in shape:
         return
-    storage = input._storage
-    if strides is None and (dtype or input._dtype) is storage.dtype and offset >= 0 and offset + prod(shape) <= storage.size:
+    storage, count = input._storage, prod(shape)
+    if strides is None and (dtype or input._dtype) is storage.dtype and offset >= 0 and offset + count <= storage.size:
         return
-    if prod(shape) >= 1 << 63:
+    if count >= 1 << 63:
         raise RuntimeError(f"numel: integer multiplication overflow: {op.short_name} to the shape {list(shape)}")
     itemsize = (dtype or input._dtype).itemsize
     reach = [(n - 1) * s for n, s in zip(shape, contiguous_strides(shape) if strides is None else strides, strict=True)]

@@ -10,41 +10,45 @@ import contextlib
 import ctypes
 from collections.abc import Iterator
 from functools import cache
+from typing import Any
 
 import numpy as np
 import numpy.linalg._umath_linalg as linked
 
-_NAMES = ("scipy_openblas_{}64_", "scipy_openblas_{}", "openblas_{}64_", "openblas_{}")
-
-
-_ROUTINES = (
-    ("scipy_cblas_{}64_", ctypes.c_int64), ("scipy_cblas_{}", ctypes.c_int), ("cblas_{}64_", ctypes.c_int64), ("cblas_{}", ctypes.c_int),
-)  # fmt: skip
-"""How its routines are called, and the integers that they take."""
+_NAMES = ("{}openblas_{}64_", "{}openblas_{}")
+_ROUTINES = ("{}cblas_{}64_", "{}cblas_{}")
+_LAPACK = ("{}{}_64_", "{}{}_")
+"""How its functions are called, the longer names where integers have 64 bits; NumPy's own build has "scipy_" before them."""
 
 _ROW_MAJOR, _LEFT, _AS_IT_IS, _TRANSPOSED, _UPPER, _LOWER, _NOT_UNIT, _UNIT = 101, 141, 111, 112, 121, 122, 131, 132
 
 
 @cache
-def _function(name: str) -> ctypes._FuncPtr | None:  # type: ignore[name-defined]
+def _function(names: tuple[str, str], name: str) -> tuple[Any, type] | None:
+    """A function of the library, and the integers that it takes; ``None`` where it has none of that name."""
     try:
         library = ctypes.CDLL(linked.__file__)
     except OSError:
         return None
-    return next((f for n in _NAMES if (f := getattr(library, n.format(name), None)) is not None), None)
+    for prefix in ("scipy_", ""):
+        for pattern, integer in zip(names, (ctypes.c_int64, ctypes.c_int), strict=True):
+            function = getattr(library, pattern.format(prefix, name), None)
+            if function is not None:
+                return function, integer
+    return None
 
 
 def get_num_threads() -> int | None:
     """How many threads the library uses; ``None`` if it is not known."""
-    function = _function("get_num_threads")
-    return None if function is None else int(function())
+    found = _function(_NAMES, "get_num_threads")
+    return None if found is None else int(found[0]())
 
 
 def set_num_threads(count: int) -> None:
     """Has the library use ``count`` threads."""
-    function = _function("set_num_threads")
-    if function is not None:
-        function(count)
+    found = _function(_NAMES, "set_num_threads")
+    if found is not None:
+        found[0](count)
 
 
 @contextlib.contextmanager
@@ -65,21 +69,15 @@ def one_thread() -> Iterator[None]:
 def _triangular_solver(kind: str) -> ctypes._FuncPtr | None:  # type: ignore[name-defined]
     """``cblas_?trsm`` for NumPy's letter of a dtype."""
     letter = {"f": "s", "d": "d", "F": "c", "D": "z"}.get(kind)
-    if letter is None:
+    found = None if letter is None else _function(_ROUTINES, f"{letter}trsm")
+    if found is None:
         return None
-    try:
-        library = ctypes.CDLL(linked.__file__)
-    except OSError:
-        return None
-    for name, integer in _ROUTINES:
-        function = getattr(library, name.format(letter + "trsm"), None)
-        if function is not None:
-            number = {"s": ctypes.c_float, "d": ctypes.c_double}.get(letter, ctypes.c_void_p)
-            matrix = ctypes.c_void_p, integer
-            function.argtypes = [*[ctypes.c_int] * 5, integer, integer, number, *matrix, *matrix]
-            function.restype = None
-            return function
-    return None
+    function, integer = found
+    number = {"s": ctypes.c_float, "d": ctypes.c_double}.get(letter, ctypes.c_void_p)  # type: ignore[arg-type]
+    matrix = ctypes.c_void_p, integer
+    function.argtypes = [*[ctypes.c_int] * 5, integer, integer, number, *matrix, *matrix]
+    function.restype = None
+    return function
 
 
 def solves_triangular(dtype: np.dtype) -> bool:
@@ -104,18 +102,10 @@ def solve_triangular(a: np.ndarray, b: np.ndarray, upper: bool, unit: bool) -> N
 def _lu_factorizer(kind: str) -> tuple | None:
     """LAPACK's ``?getrf`` for NumPy's letter of a dtype of double precision, and the integers that it takes."""
     letter = {"d": "d", "D": "z"}.get(kind)
-    if letter is None:
-        return None
-    try:
-        library = ctypes.CDLL(linked.__file__)
-    except OSError:
-        return None
-    for pattern, integer in (("scipy_{}_64_", ctypes.c_int64), ("scipy_{}_", ctypes.c_int), ("{}_64_", ctypes.c_int64), ("{}_", ctypes.c_int)):
-        function = getattr(library, pattern.format(letter + "getrf"), None)
-        if function is not None:
-            function.argtypes, function.restype = [ctypes.c_void_p] * 6, None
-            return function, integer
-    return None
+    found = None if letter is None else _function(_LAPACK, f"{letter}getrf")
+    if found is not None:
+        found[0].argtypes, found[0].restype = [ctypes.c_void_p] * 6, None
+    return found
 
 
 def factorizes(dtype: np.dtype) -> bool:
