@@ -17,10 +17,9 @@ from flambeau.autograd.entries import OpBackward
 from flambeau.autograd.graph import Node, edge_of, meta_of, move, zeros_for
 from flambeau.core.dtypes import dtype as Dtype
 from flambeau.core.size import Size, contiguous_strides
-from flambeau.ops.complexes import conj_of, conj_view, neg_view
+from flambeau.ops.complexes import conj_of, conj_view, neg_view, view_as_complex, view_as_real
 from flambeau.ops.conversion import row_major
 from flambeau.ops.parts import strided_scatter
-from flambeau.ops.views import view_as_complex, view_as_real
 from flambeau.tensor.tensor import CUSTOM, INFERENCE, MANY, Tensor
 
 

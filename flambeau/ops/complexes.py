@@ -1,4 +1,4 @@
-"""Complex numbers: conjugates, angles, and tensors made from parts."""
+"""Complex numbers: conjugates, their parts as views, angles, and tensors made from parts."""
 
 from __future__ import annotations
 
@@ -134,6 +134,56 @@ def imag(input: Tensor):
 
 
 # --- angles --------------------------------------------------------------------------------------------------
+
+
+@view(grad={"input": lambda g: _complex_of(g)}, samples=lambda make: [Sample(make(3, dtype=dtypes.complex128))])
+def view_as_real(input: Tensor):
+    """A complex tensor's memory as real pairs: a last dim of size 2.
+
+    Raises ``RuntimeError`` for real tensors, and for lazily conjugated ones.
+
+    >>> import flambeau as torch
+    >>> torch.view_as_real(torch.tensor([1 + 2j]))
+    tensor([[1., 2.]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.view_as_real.html
+    """
+    if not input.dtype.is_complex:
+        raise RuntimeError("view_as_real is only supported for complex tensors")
+    if input.is_conj():
+        raise RuntimeError(
+            "view_as_real doesn't work on unresolved conjugated tensors.  To resolve the conjugate tensor so you can view it as "
+            "real, use self.resolve_conj(); however, be warned that the resulting tensor will NOT alias the original."
+        )
+    strides = tuple([2 * s for s in input.stride()]) + (1,)
+    return input.shape + (2,), strides, 2 * input.storage_offset(), {}, input.dtype.to_real()
+
+
+def _complex_of(g):
+    return view_as_complex(g.contiguous().resolve_neg())
+
+
+@view(grad={"input": lambda g: view_as_real(g.contiguous().resolve_conj())}, samples=lambda make: [Sample(make(3, 2))])
+def view_as_complex(input: Tensor):
+    """A real tensor whose last dim has size 2 as complex numbers, on the same memory.
+
+    Raises ``RuntimeError`` unless the last dim has size 2 and stride 1.
+
+    >>> import flambeau as torch
+    >>> torch.view_as_complex(torch.tensor([[1.0, 2.0]]))
+    tensor([1.+2.j])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.view_as_complex.html
+    """
+    if input.dtype not in (dtypes.float16, dtypes.float32, dtypes.float64):
+        kinds = "half, float and double tensors"
+        raise RuntimeError(f"view_as_complex is only supported for {kinds}, but got a tensor of scalar type: {scalar_name(input.dtype)}")
+    if not input.dim() or input.shape[-1] != 2:
+        raise RuntimeError("Tensor must have a last dimension of size 2")
+    if input.stride()[-1] != 1 or any(s % 2 for s in input.stride()[:-1]) or input.storage_offset() % 2:
+        raise RuntimeError("Tensor must have a last dimension with stride 1, and even strides and offset elsewhere")
+    strides = tuple([s // 2 for s in input.stride()[:-1]])
+    return input.shape[:-1], strides, input.storage_offset() // 2, {}, input.dtype.to_complex()
 
 
 def _angle(x):

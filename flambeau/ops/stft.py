@@ -9,10 +9,10 @@ import numpy as np
 from flambeau import dispatch
 from flambeau.core import dtypes
 from flambeau.core.errors import warn_once
+from flambeau.ops.complexes import view_as_real
 from flambeau.ops.fft import fft, ifft, irfft, rfft
 from flambeau.ops.padding import constant_pad_nd, pad
 from flambeau.ops.record import ErrorSample, Sample, composite
-from flambeau.ops.views import view_as_real
 
 if TYPE_CHECKING:
     from flambeau.tensor.types import Tensor

@@ -13,11 +13,10 @@ from flambeau import dispatch
 from flambeau.core.dtypes import scalar_name
 from flambeau.core.memory_format import channels_last, channels_last_3d, contiguous_format, sparse_csc, sparse_csr
 from flambeau.core.size import Size, contiguous_strides
-from flambeau.ops.complexes import conj_view, neg_view
+from flambeau.ops.complexes import conj_view, neg_view, view_as_real
 from flambeau.ops.creation import sizes_of
 from flambeau.ops.record import Op, registry
 from flambeau.ops.spelling import respelled
-from flambeau.ops.views import view_as_real
 from flambeau.tensor.exchange import tensor
 from flambeau.tensor.order import normal_strides
 from flambeau.tensor.storages import AnyStorage, resize
