@@ -23,7 +23,8 @@ lint: .venv/lint
 	$(BIN)/lint-imports
 	$(BIN)/python -m tools.stubs --check
 
-typecheck: .venv/lint
+# With what the tests install, since a package's types are seen only where it is.
+typecheck: .venv/test .venv/lint
 	$(BIN)/mypy
 	$(BIN)/basedpyright
 

@@ -183,7 +183,7 @@ def _as_function(node: Any, domain: str, opset: int, functions: dict[tuple[str, 
     import onnx
 
     try:
-        schema = onnx.defs.get_schema(node.op_type, opset, domain)
+        schema: Any = onnx.defs.get_schema(node.op_type, opset, domain)  # its stubs lack what describes it by others
     except onnx.defs.SchemaError:
         return None
     if not schema.has_function:
