@@ -253,3 +253,42 @@ def test_a_mask_alone_picks_what_numpy_picks(shape):
             for chance in (0.0, 0.2, 1.0):
                 mask = np.asarray(rng.random(values.shape[:dims]) < chance)
                 assert np.array_equal(source[torch.from_numpy(mask.copy())].numpy(), values[mask])
+
+
+@pytest.mark.parametrize("pending", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, np.int64])
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_writes_through_windows_that_overlap_come_to_memory_in_order(dtype, pending, data):
+    shape = data.draw(st.sampled_from([(4,), (2, 2), (3, 2), (2, 3)]))
+    strides = tuple(data.draw(st.lists(st.integers(1, 2), min_size=len(shape), max_size=len(shape))))
+    offset = data.draw(st.integers(0, 1))
+    number = st.integers(0, 3)  # so few that much is written that is there already
+    expected = np.array(data.draw(st.lists(number, min_size=8, max_size=8)), dtype)
+    memory = torch.from_numpy(expected.copy()) + 0
+    windows = memory.as_strided(shape, strides, offset)
+    shown = np.lib.stride_tricks.as_strided(expected[offset:], shape, [s * expected.itemsize for s in strides])
+    for _ in range(2):
+        index = np.array(data.draw(st.lists(st.integers(0, shape[0] - 1), min_size=1, max_size=4)))
+        count = len(index) * int(np.prod(shape[1:]))
+        values = np.array(data.draw(st.lists(number, min_size=count, max_size=count)), dtype).reshape(len(index), *shape[1:])
+        where, new = torch.from_numpy(index), torch.from_numpy(values)
+        if not pending:
+            memory.tolist()
+        how = data.draw(st.sampled_from(["set", "add", "index_put_", "accumulate", "mask"]))
+        if how == "set":
+            windows[where] = new
+            shown[index] = values
+        elif how == "add":
+            windows[where] += new
+            shown[index] += values
+        elif how == "index_put_":
+            windows.index_put_((where,), new)
+            shown[index] = values
+        elif how == "accumulate":
+            windows.index_put_((where,), new, accumulate=True)
+            np.add.at(shown, index, values)
+        else:
+            windows[windows > 1] = 1
+            shown[shown > 1] = 1
+    assert memory.tolist() == expected.tolist()

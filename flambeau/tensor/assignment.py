@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from math import prod
 
 import numpy as np
@@ -17,10 +18,10 @@ from flambeau.dispatch import grad_mode
 from flambeau.engine import graph
 from flambeau.engine.graph import VIEW, Node, leaf
 from flambeau.engine.run import after_record, is_short, run_ahead
-from flambeau.ops.indexing import index_copy
+from flambeau.ops.indexing import expand_masks, index_copy
 from flambeau.ops.wrong_tensors import wrong_tensor
 from flambeau.tensor.attributes import contents_of
-from flambeau.tensor.overlap import PARTLY, SAME_EVERYWHERE, refuse_overlap, refuse_repeated
+from flambeau.tensor.overlap import PARTLY, SAME_EVERYWHERE, in_memory, refuse_overlap, refuse_repeated, shows_twice
 from flambeau.tensor.reading import geometry_of, is_plain, read, values_of
 from flambeau.tensor.record import cast_node, flipped
 from flambeau.tensor.storage import Storage
@@ -31,6 +32,9 @@ def inplace(function, input: Tensor, args: tuple, kwargs: dict) -> Tensor:
     """Computes ``function(input, ...)`` and writes it into ``input``."""
     if args and (len(args) > 1 or args[0].__class__ is Tensor and args[0]._storage is input._storage):
         refuse_overlap(function.op, input, args)
+    name = function.op.short_name
+    if name == "index_put" and shows_twice(input):
+        return _put_in_memory(function, input, *args, **kwargs)
     # An alias stands for the old value: what the tape saves of it does not change with ``input``.
     on_tape = grad_mode.enabled and input._dtype.kind >= dtypes.FLOATING
     if on_tape and not kwargs and _is_off_tape(input):
@@ -38,7 +42,6 @@ def inplace(function, input: Tensor, args: tuple, kwargs: dict) -> Tensor:
     try:
         result = function(input._alias() if on_tape else input, *args, **kwargs)
     except TypeError as error:
-        name = function.op.short_name
         if "invalid combination" not in str(error):
             raise_first([wrong_tensor(function, (input, *args), kwargs, name + "_")], hides=True)
         if str(error).startswith(name + "()"):
@@ -54,8 +57,14 @@ def inplace(function, input: Tensor, args: tuple, kwargs: dict) -> Tensor:
         )
     if result._dtype is not input._dtype and not dtypes.can_cast(result._dtype, input._dtype):
         raise cast_error(result._dtype, input._dtype)
-    name = function.op.short_name
     return assign(input, result, name in SAME_EVERYWHERE, name in PARTLY)
+
+
+def _put_in_memory(function, input: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False) -> Tensor:
+    """``input.index_put_(...)`` for windows that overlap."""
+    memory, places = in_memory(input, expand_masks(input, indices))
+    inplace(function, memory, (places, values, accumulate), {})
+    return input
 
 
 def cast_error(source: dtypes.dtype, target: dtypes.dtype) -> RuntimeError:

@@ -21,6 +21,7 @@ from flambeau.ops.creation import full
 from flambeau.ops.indexing import expand_masks, filling, index, index_put, index_put_
 from flambeau.ops.parts import alias, slice_
 from flambeau.tensor.order import is_strided, normal_strides
+from flambeau.tensor.overlap import in_memory, shows_twice
 from flambeau.tensor.reading import values_of
 from flambeau.tensor.recipes import Layout, layout_of, little_window, steps_of
 from flambeau.tensor.storage import Storage
@@ -329,7 +330,9 @@ def setitem(x: Tensor, key, value) -> None:
     value = filling(view, indices, value) if isinstance(value, Tensor) else _as_values(view, value)
     masks = expand_masks(view, indices)
     dispatch.refuse_overlap(index_put_.op, view, (value, *masks))
-    dispatch.assign(view, index_put(view._alias(), masks, value, False), partly=True)
+    if shows_twice(view):
+        view, masks = in_memory(view, masks)
+    dispatch.assign(view, index_put(view._alias(), masks, value, False))
 
 
 def _put(x: Tensor, key, value) -> bool:

@@ -8,11 +8,14 @@ Source: https://docs.pytorch.org/docs/stable/tensor_view.html, and PyTorch's err
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from flambeau import dispatch
-from flambeau.core.size import contiguous_strides
+from flambeau.core.size import contiguous_strides, may_overlap
+from flambeau.ops.indexing import index
+from flambeau.ops.ranges import arange
 from flambeau.ops.record import Op
+from flambeau.tensor.storage import Storage
 from flambeau.tensor.tensor import Tensor
 
 APART = frozenset(
@@ -28,6 +31,23 @@ PARTLY = frozenset(
 """Ops that write to some elements and leave the others alone."""
 SAME_EVERYWHERE = frozenset(["fill", "threshold", "zero"])
 """Ops that write the same however often they come to a place in memory, so that it does not matter if some elements are one place."""
+
+
+def shows_twice(t: Tensor) -> bool:
+    """Whether a tensor may show some memory more than once, as windows that overlap do."""
+    return t._strides is not None and t._storage.__class__ is Storage and may_overlap(t._shape, t._strides)
+
+
+def in_memory(windows: Tensor, indices: Sequence[Tensor | None]) -> tuple[Tensor, tuple[Tensor]]:
+    """The memory under windows that overlap, as a row, and where in it the elements at ``indices`` of the windows lie.
+
+    What is written there comes to the memory itself, in the order of the indices, so that of two elements in one place the last one
+    stays and what is added counts twice.
+    """
+    storage = windows._storage
+    n = storage.size * storage.node.dtype.itemsize // windows._dtype.itemsize
+    geometry = windows._shape, windows._strides, windows._offset
+    return windows.as_strided((n,), (1,), 0), (index(arange(n).as_strided(*geometry), indices),)
 
 
 def refuse_overlap(op: Op, written: Tensor, arguments: Iterable) -> None:
