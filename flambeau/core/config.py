@@ -27,7 +27,8 @@ training: bool = False
 in another order than NumPy, and a training that goes on from a checkpoint shall do so with the same bits."""
 
 log: frozenset[str] = frozenset(os.environ.get("FLAMBEAU_LOG", "").replace(",", " ").split())
-"""What the engine talks about on stderr: ``plan`` (``FLAMBEAU_LOG``, topics with commas between them)."""
+"""What is told on stderr (``FLAMBEAU_LOG``, topics with commas between them): ``plan``, each plan as it is made; ``after:NAME``, what there is
+after a pass, see :mod:`flambeau.engine.passes`; ``guards``, which functions are captured, and why not."""
 
 strict: bool = os.environ.get("FLAMBEAU_STRICT", "0") != "0"
 """A trace that cannot be compiled is an error (``FLAMBEAU_STRICT=1``)."""

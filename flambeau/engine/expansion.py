@@ -212,7 +212,7 @@ def _tried(lower: Callable, inputs: tuple, dims: tuple[int, ...] | None, count: 
 # --- the pass ------------------------------------------------------------------------------------------------
 
 
-def expand(nodes: list) -> list[int]:
+def expand(nodes: list, order: list[int]) -> list[int]:
     """Replaces the nodes whose op has an ``expand`` rule by their parts; returns the order in which nodes are computed.
 
     Results keep the numbers that nodes had; other parts are added to the list. What has been replaced is ``None``.
@@ -221,15 +221,15 @@ def expand(nodes: list) -> list[int]:
     for j, node in enumerate(nodes):
         if node is not None and node.op is PROJECT:
             projections.setdefault(node.inputs[0].source, {})[node.attrs["index"]] = j
-    order: list[int] = []
+    found: list[int] = []
     made: set[int] = set()
-    for i in range(len(nodes)):
+    for i in order:
         if nodes[i] is None or i in made:
             continue
         parts = _parts_of(nodes, i, projections.get(i, {}))
-        order += parts or (i,)
+        found += parts or (i,)
         made.update(parts)
-    return _alive(nodes, order)
+    return _alive(nodes, found)
 
 
 def _parts_of(nodes: list, i: int, results: dict[int, int]) -> list[int]:

@@ -23,14 +23,13 @@ from flambeau.engine import (
     scans,
     verify,
 )
-from flambeau.engine.expansion import Part, expand
+from flambeau.engine.expansion import Part
 from flambeau.engine.frame import Frame
-from flambeau.engine.fusion import join_rectifiers, lay_out_convolutions, turn_products
 from flambeau.engine.graph import PROJECT
 from flambeau.engine.grouping import Group, Grouper, Ref
 from flambeau.engine.loops import Access, Instr, Loop, numbers_of
 from flambeau.engine.natives import FAULT, Bound, Fault, Native, Result
-from flambeau.engine.report import Passes
+from flambeau.engine.passes import Passes
 from flambeau.engine.shapes import collapse
 from flambeau.engine.symbols import Sizes, Symbol, Symbols, Unfit
 from flambeau.engine.templates import Template, templates
@@ -89,11 +88,7 @@ class Lowered:
         self.kept = [i for i, is_kept in enumerate(trace.key[1]) if is_kept]
         self.nodes = templates(trace, size_of)
         self.slot_shapes = [(x.shape if size_of is None else size_of(x.shape), x.dtype) for x in trace.leaves]
-        done("templates")
-        order = turn_products(self.nodes, expand(self.nodes))
-        order = join_rectifiers(self.nodes, lay_out_convolutions(self.nodes, order))
-        verify.verify_nodes(self, order)
-        done("expansion")
+        order = passes.rewrite(self)
         self.groups = Grouper(self.nodes, order).groups
         verify.verify_groups(self, order)
         done("grouping")

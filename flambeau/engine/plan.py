@@ -30,7 +30,7 @@ from flambeau.engine.graph import Node, strided
 from flambeau.engine.interpreter import ONE_HOLDER
 from flambeau.engine.loops import numbers_of
 from flambeau.engine.lowered import Lowered, Step
-from flambeau.engine.report import Passes
+from flambeau.engine.passes import Passes
 from flambeau.engine.templates import Template
 from flambeau.engine.trace import Trace
 
@@ -135,7 +135,7 @@ class Plan:
         """``sizes`` are those of the trace that it is for, where it was lowered for all; ``Unfit`` where they do not fit."""
         self.lowered = lowered
         self.drive, self.address_of = driver(), addresser()
-        self.passes = passes = Passes(lowered.passes)
+        self.passes = passes = Passes(lowered.passes, self)
         self.groups, self.steps = lowered.groups, lowered.steps
         self.results, self.in_memory, self.checks = lowered.results, lowered.in_memory, lowered.checks
         self.makers, self.in_place, self.copies = lowered.makers, lowered.in_place, lowered.copies

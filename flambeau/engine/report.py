@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,22 +21,6 @@ def write(topic: str, text: str) -> None:
     """Says ``text`` on stderr if ``FLAMBEAU_LOG`` names ``topic``."""
     if topic in config.log:
         print("\n".join(f"[{topic}] {line}" for line in text.split("\n")), file=sys.stderr, flush=True)
-
-
-class Passes:
-    """The passes that make a plan, in order: ``done("templates")`` ends one and times it."""
-
-    def __init__(self, before: Passes | None = None) -> None:
-        self.ms: dict[str, float] = {} if before is None else dict(before.ms)
-        self._last = time.perf_counter()
-
-    def done(self, name: str) -> None:
-        now = time.perf_counter()
-        self.ms[name] = self.ms.get(name, 0.0) + (now - self._last) * 1e3
-        self._last = now
-
-    def __str__(self) -> str:
-        return ", ".join(f"{name} {ms:.1f}" for name, ms in self.ms.items())
 
 
 class GroupReport(NamedTuple):
@@ -100,15 +83,15 @@ def _group(plan: Plan, group) -> GroupReport:
     ops = tuple(plan.nodes[i].op.name for i in members)
     if group.body is not None:
         written = [i for i in members if i in plan.in_memory]
-        reads = [f"{_name(source)} {dtype.name}{_strides(strides)}" for source, _, strides, dtype in group.inputs]
+        reads = [f"{name_of(source)} {dtype.name}{_strides(strides)}" for source, _, strides, dtype in group.inputs]
         kind, shape, reduced = "loop", group.shape, tuple(sorted(group.reduced))
     else:
         i = members[0]
         node = plan.nodes[i]
         written = plan.results.get(i, [i])
-        reads = [f"{_name(r.source)} {r.dtype.name if hasattr(r.dtype, 'name') else '...'}{list(r.shape)}" for r in _refs(node)]
+        reads = [f"{name_of(r.source)} {r.dtype.name if hasattr(r.dtype, 'name') else '...'}{list(r.shape)}" for r in _refs(node)]
         kind, shape, reduced = ("kernel" if i in plan.natives else "NumPy"), node.shape, ()
-    writes = [f"{_name(i)} {_kind(plan, i)}" for i in written]
+    writes = [f"{name_of(i)} {_kind(plan, i)}" for i in written]
     in_place = tuple(i for i in written if i in plan.in_place)
     return GroupReport(kind, ops, _plain(shape), reduced, tuple(reads), tuple(writes), in_place)
 
@@ -121,14 +104,15 @@ def _plain(shape) -> tuple:
     return tuple(tuple(n) if isinstance(n, tuple) else n for n in shape)
 
 
-def _name(source: int) -> str:
+def name_of(source: int) -> str:
+    """How reports call a value: a node by its number, a tensor that the trace starts from by its slot."""
     return f"%{source}" if source >= 0 else f"in{~source}"
 
 
 def _kind(plan: Plan, i: int) -> str:
     node = plan.nodes[i]
     if i in plan.in_place:
-        where = f"in place of {_name(~plan.in_place[i])}"
+        where = f"in place of {name_of(~plan.in_place[i])}"
     elif i in plan.static:
         where = "arena"
     elif i in plan.outputs:
