@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeGuard
 
 from flambeau.core.device import device
 from flambeau.core.size import Size
@@ -60,7 +60,7 @@ class Level:
             return batched(values, self)
         return values.__class__([v if v is None else batched(v, self) for v in values])
 
-    def has(self, x: Any) -> bool:
+    def has(self, x: Any) -> TypeGuard[Batched]:
         """Whether ``x`` is a batched tensor of this level."""
         return x.__class__ is Batched and x._level is self
 
@@ -141,7 +141,7 @@ class Batched(Tensor):
         contents_of(self).update({"_strides": None, "_offset": 0, "_bits": frozenset(), **contents_of(view)})
         return self
 
-    def __repr__(self, *, tensor_contents: Any = None) -> str:
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]  # whose keyword mypy forgets
         inner = self._value.__repr__() if self._value.__class__ is Batched else tensor_repr(self._value)
         lines = "\n".join("    " + line for line in inner.split("\n"))
         return f"BatchedTensor(lvl={self._level.depth}, bdim=0, value=\n{lines}\n)"

@@ -51,11 +51,11 @@ class Independent(Distribution):
         return new
 
     @property
-    def has_rsample(self):
+    def has_rsample(self) -> bool:  # type: ignore[override]
         return self.base_dist.has_rsample
 
     @property
-    def has_enumerate_support(self):
+    def has_enumerate_support(self) -> bool:  # type: ignore[override]
         return not self.reinterpreted_batch_ndims and self.base_dist.has_enumerate_support
 
     @property
@@ -110,6 +110,8 @@ class TransformedDistribution(Distribution):
     Source: https://docs.pytorch.org/docs/stable/distributions.html#torch.distributions.transformed_distribution.TransformedDistribution
     """
 
+    base_dist: Any  # of the class that a subclass takes its parameters from
+
     def __init__(self, base_distribution: Distribution, transforms, validate_args: bool | None = None) -> None:
         self.transforms = [transforms] if isinstance(transforms, Transform) else list(transforms)
         if not all(isinstance(t, Transform) for t in self.transforms):
@@ -147,7 +149,7 @@ class TransformedDistribution(Distribution):
         return self._remade(new, batch_shape)
 
     @property
-    def has_rsample(self):
+    def has_rsample(self) -> bool:  # type: ignore[override]
         return self.base_dist.has_rsample
 
     @property
@@ -174,7 +176,8 @@ class TransformedDistribution(Distribution):
         if self._validate_args:
             self._validate_sample(value)
         dims = len(self._event_shape)
-        total, y = 0.0, value
+        total: Any = 0.0
+        y = value
         for transform in reversed(self.transforms):
             x = transform.inv(y)
             dims += transform.domain.event_dim - transform.codomain.event_dim

@@ -60,6 +60,7 @@ def _below(constraint: Any) -> transforms.Transform:
     return transforms.ComposeTransform([transforms.ExpTransform(), transforms.AffineTransform(constraint.upper_bound, -1)])
 
 
+_kind: type[constraints.Constraint]
 for _registry in (biject_to, transform_to):
     _registry.register(constraints.real, lambda c: transforms.identity_transform)
     for _kind in (constraints.greater_than, constraints.greater_than_eq):

@@ -8,6 +8,8 @@ Source: https://docs.pytorch.org/docs/stable/distributions.html#module-torch.dis
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from flambeau import ops
@@ -77,6 +79,8 @@ class _Bounds(_Arithmetic):
     """Base of the intervals: compared and shown by their bounds."""
 
     names: tuple[str, ...] = ("lower_bound", "upper_bound")
+    lower_bound: Any
+    upper_bound: Any
 
     def __init__(self, *bounds, **named) -> None:
         given = dict(zip(self.names, bounds)) | named
@@ -291,11 +295,11 @@ class MixtureSameFamilyConstraint(Constraint):
         super().__init__()
 
     @property
-    def is_discrete(self) -> bool:
+    def is_discrete(self) -> bool:  # type: ignore[override]
         return self.base_constraint.is_discrete
 
     @property
-    def event_dim(self) -> int:
+    def event_dim(self) -> int:  # type: ignore[override]
         return self.base_constraint.event_dim
 
     def check(self, value):

@@ -43,9 +43,9 @@ class _Binary(Distribution):
     def _set(self, probs, logits, *others):
         """Takes in the parameter and broadcasts it with others; returns these."""
         name = one_of(probs, logits)
-        self.__dict__[name], *others = broadcast_all(logits if probs is None else probs, *others)
+        self.__dict__[name], *rest = broadcast_all(logits if probs is None else probs, *others)
         self._param = self.__dict__[name]
-        return others
+        return rest
 
     def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> Any:
         new = super().expand(batch_shape, _instance)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 from flambeau.autograd import no_grad
 from flambeau.core.size import Size
@@ -121,7 +121,7 @@ class Distribution:
         """All values of a discrete distribution, along a new first dimension."""
         raise NotImplementedError
 
-    def expand(self, batch_shape: Sequence[int], _instance=None) -> Distribution:
+    def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> Self:
         """This distribution with its batch dimensions expanded to ``batch_shape``."""
         batch_shape = Size(batch_shape)
         new = type(self).__new__(type(self)) if _instance is None else _instance

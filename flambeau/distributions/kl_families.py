@@ -12,6 +12,7 @@ import math
 from flambeau import ops
 from flambeau.distributions.continuous import Exponential, Laplace, Normal, Uniform
 from flambeau.distributions.discrete import Bernoulli, Binomial, ContinuousBernoulli, Poisson
+from flambeau.distributions.distribution import Distribution
 from flambeau.distributions.gamma_family import Beta, Gamma
 from flambeau.distributions.kl import register_kl, unless
 from flambeau.distributions.multivariate import (
@@ -65,6 +66,8 @@ def _infinite(p, q):
 
 _REAL, _POSITIVE = (Gumbel, Laplace, Normal), (Exponential, Gamma)
 _IN_UNIT = (Beta, ContinuousBernoulli)
+_p: type[Distribution]
+_q: type[Distribution]
 for _p in _REAL:
     for _q in (*_IN_UNIT, Exponential, Gamma, Pareto, Uniform):
         register_kl(_p, _q)(_infinite)

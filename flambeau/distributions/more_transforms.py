@@ -104,7 +104,7 @@ class _Parts(Transform):
     dim: int
 
     @property
-    def bijective(self) -> bool:
+    def bijective(self) -> bool:  # type: ignore[override]
         return all(t.bijective for t in self.transforms)
 
     def _parts(self, x) -> list:

@@ -99,6 +99,8 @@ class Transform:
 
 
 class _InverseTransform(Transform):
+    _inv: Transform
+
     def __init__(self, transform: Transform) -> None:
         super().__init__(transform._cache_size)
         self._inv = transform
@@ -112,7 +114,7 @@ class _InverseTransform(Transform):
         return self._inv.domain
 
     @property
-    def bijective(self):
+    def bijective(self) -> bool:  # type: ignore[override]
         return self._inv.bijective
 
     @property
@@ -184,7 +186,7 @@ class ComposeTransform(Transform):
         return constraints.independent(last, dims - last.event_dim) if dims > last.event_dim else last
 
     @property
-    def bijective(self):
+    def bijective(self) -> bool:  # type: ignore[override]
         return all(p.bijective for p in self.parts)
 
     @property
@@ -207,7 +209,8 @@ class ComposeTransform(Transform):
         for part in self.parts[:-1]:
             values.append(part(values[-1]))
         values.append(y)
-        dims, total = self.domain.event_dim, 0
+        dims = self.domain.event_dim
+        total: Any = 0
         for part, before, after in zip(self.parts, values[:-1], values[1:], strict=True):
             term = part.log_abs_det_jacobian(before, after)
             total = total + sum_rightmost(term, dims - part.domain.event_dim)

@@ -9,7 +9,7 @@ import inspect
 import math
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
@@ -262,6 +262,7 @@ class Tracer(TracerBase):
 
     def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
         """Called for each attribute of a module: a proxy for parameters, and for buffers where ``proxy_buffer_attributes``."""
+        members: Iterator[tuple[str, Tensor]]
         if isinstance(attr_val, Parameter):
             members = self.root.named_parameters()
         elif self.proxy_buffer_attributes and isinstance(attr_val, Tensor):
@@ -286,18 +287,18 @@ class Tracer(TracerBase):
     def create_arg(self, a: Any) -> Any:
         """As in :class:`TracerBase`; parameters, buffers and submodules are attributes of the root, other tensors become such."""
         if isinstance(a, Parameter):
-            for name, value in self.root.named_parameters():
-                if value is a:
+            for name, parameter in self.root.named_parameters():
+                if parameter is a:
                     return self.create_node("get_attr", name, (), {})
             raise NameError("parameter is not a member of this module")
         if isinstance(a, Tensor):
-            for name, value in self.root.named_buffers():
-                if value is a:
+            for name, buffer in self.root.named_buffers():
+                if buffer is a:
                     return self.create_node("get_attr", name, (), {})
             return self.create_node("get_attr", self._constant(a, "_tensor_constant"), (), {})
         if isinstance(a, Module):
-            for name, value in self.root.named_modules():
-                if value is a:
+            for name, module in self.root.named_modules():
+                if module is a:
                     return self.create_node("get_attr", name, (), {})
         if isinstance(a, tuple) and hasattr(a, "_fields"):
             return self.create_node("call_function", type(a), tuple(self.create_arg(x) for x in a), {})
@@ -480,10 +481,7 @@ def _assert_is_none(value: Any, message: str) -> None:
 
 def _as_function(fn: Callable) -> FunctionType:
     """A function with the code of a method, or one that calls an object, or a function of the library, with the same arguments."""
-    if isinstance(fn, MethodType):
-        signature, target = inspect.signature(fn), fn
-    else:
-        signature, target = inspect.signature(fn), fn
+    signature, target = inspect.signature(fn), fn
     names = []
     for p in signature.parameters.values():
         if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):

@@ -158,7 +158,7 @@ class GraphModule(Module):
             self._in_spec, self._out_spec = style.pytree_info.in_spec, style.pytree_info.out_spec
         made = self._graph.python_code(root_module="self")
         self._code, self._lineno_map = made.src, made._lineno_map
-        cls = type(self)
+        cls: Any = type(self)
         cls.forward = _forward_from_src(made.src, made.globals)
         if "_graph_call" not in cls.__dict__ and "__call__" not in {n for c in cls.__mro__[1:] if c is not GraphModule and issubclass(c, GraphModule) for n in c.__dict__}:
             cls._graph_call = True

@@ -9,7 +9,7 @@ import operator
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import flambeau
 from flambeau.core import memory_format as formats
@@ -186,6 +186,8 @@ class Proxy:
     Source: https://docs.pytorch.org/docs/stable/fx.html#torch.fx.Proxy
     """
 
+    __getitem__: ClassVar[Callable[[Proxy, Any], Any]]  # as all operators, see _OPERATORS
+
     def __init__(self, node: Node, tracer: TracerBase | None = None) -> None:
         self.tracer = tracer if tracer is not None else GraphAppendingTracer(node.graph)
         self.node = node
@@ -340,7 +342,7 @@ _REFLECTED = {
     "mod": operator.mod, "pow": operator.pow, "lshift": operator.lshift, "rshift": operator.rshift, "and": operator.and_,
     "or": operator.or_, "xor": operator.xor, "matmul": operator.matmul,
 }  # fmt: skip
-_OPERATORS = {
+_OPERATORS: dict[str, Callable[..., Any]] = {
     **_REFLECTED, "eq": operator.eq, "ne": operator.ne, "lt": operator.lt, "gt": operator.gt, "le": operator.le, "ge": operator.ge,
     "pos": operator.pos, "neg": operator.neg, "invert": operator.invert, "getitem": operator.getitem, "setitem": operator.setitem,
 }  # fmt: skip

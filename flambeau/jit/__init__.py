@@ -116,7 +116,7 @@ class _ScriptedModule(ScriptModule):
 def _scripted(module: Module) -> Module:
     """The module, with the same state, of a class that can be saved."""
     cls = type(module)
-    made = object.__new__(type(cls.__name__, (_ScriptedModule, cls), {"_original_class": cls, "__module__": cls.__module__, "__doc__": cls.__doc__}))
+    made: Any = object.__new__(type(cls.__name__, (_ScriptedModule, cls), {"_original_class": cls, "__module__": cls.__module__, "__doc__": cls.__doc__}))
     made.__dict__.update(module.__dict__)
     return made
 
@@ -197,7 +197,7 @@ def _traced(func: Any, root: Any, calls: dict, check_trace: bool, check_inputs: 
 
 def trace_module(mod: Module, inputs: dict, optimize: Any = None, check_trace: bool = True, check_inputs: Any = None, check_tolerance: float = 1e-5, **settings: Any) -> Any:
     """As :func:`trace`, for methods of a module: ``inputs`` are example inputs by the names of methods."""
-    calls = {}
+    calls: dict[str, tuple] = {}
     for name, given in inputs.items():
         calls[name] = (mod if name == "forward" else getattr(mod, name), given if _isinstance(given, tuple) else (given,), {})
     return _traced(mod, mod, calls, check_trace, None, check_tolerance)

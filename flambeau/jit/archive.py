@@ -90,7 +90,7 @@ class _Archive:
 
     def _of_class(self, cls: Any, name: str) -> Any:
         """What code may name of a class: its methods, and how an object is made."""
-        if isinstance(cls, type) and getattr(cls, "_of_archive", False):
+        if isinstance(cls, type) and issubclass(cls, (RecursiveScriptModule, ScriptObject)):
             if name in cls._methods:
                 return cls._methods[name]
             if name == "__new__" and issubclass(cls, ScriptObject):

@@ -423,7 +423,8 @@ class _Compiler:
     def _FormattedValue(self, e: ast.FormattedValue) -> Callable[[Env], Any]:
         value = self.expression(e.value)
         spec = self.expression(e.format_spec) if e.format_spec is not None else lambda env: ""
-        shown = {-1: lambda x: x, 115: str, 114: repr, 97: ascii}[e.conversion]
+        ways: dict[int, Callable[[Any], Any]] = {-1: lambda x: x, 115: str, 114: repr, 97: ascii}
+        shown = ways[e.conversion]
         return lambda env: format(shown(value(env)), spec(env))
 
     def _IfExp(self, e: ast.IfExp) -> Callable[[Env], Any]:
@@ -475,7 +476,7 @@ class _Compiler:
         if any(isinstance(a, ast.Starred) for a in e.args):
             return self._spread(e)
         args = [self.expression(a) for a in e.args]
-        kwargs = [(k.arg, self.expression(k.value)) for k in e.keywords]
+        kwargs = [(str(k.arg), self.expression(k.value)) for k in e.keywords]
         if name == "getattr" and len(args) == 2:
             return lambda env: get_attribute(args[0](env), args[1](env))
         called = self.expression(e.func)

@@ -77,7 +77,8 @@ def made_of(module: Module, name: str, methods: dict[str, str], constants: list[
         functions[key] = Function(code[0], scope)
     settings: dict[str, Any] = {"_methods": functions, "_full_name": name, "_constants": constants}
     settings.update({key: as_method(function) for key, function in functions.items()})
-    made = type(name, (TopLevelTracedModule,), settings)._empty()
+    kind: Any = type(name, (TopLevelTracedModule,), settings)
+    made = kind._empty()
     made.__dict__.update({k: v for k, v in module.__dict__.items() if not k.startswith("_") or isinstance(v, Tensor)})
     made.__dict__["training"] = module.training
     made._parameters.update(module._parameters)

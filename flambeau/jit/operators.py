@@ -64,9 +64,9 @@ def _div(a: Any, b: Any, rounding_mode: str | None = None) -> Any:
 
 def _slice(x: Any, *args: Any) -> Any:
     if not isinstance(x, Tensor):
-        start, end, step = (*args, *(None, None, 1)[len(args) :])
-        return x[slice(start, end, step)]
-    dim, start, end, step = (*args, *(0, None, None, 1)[len(args) :])
+        return x[slice(*args, *(None, None, 1)[len(args) :])]
+    given: tuple = (0, None, None, 1)
+    dim, start, end, step = args + given[len(args) :]
     before = [slice(None)] * (dim if dim >= 0 else dim + x.dim())
     return x[(*before, slice(start, end, step))]
 

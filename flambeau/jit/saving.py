@@ -29,7 +29,7 @@ def save(m: Any, f: Any, _extra_files: dict[str, Any] | None = None) -> None:
         raise AttributeError(f"torch.jit.save: {type(m).__name__} is no ScriptModule or ScriptFunction; use torch.jit.trace or torch.jit.script first")
     path = file_path(f)
     if path is None:
-        _write(OnlyWritten(f), data, constants, _extra_files or {})
+        _write(OnlyWritten(f), data, constants, _extra_files or {})  # type: ignore[arg-type]
     else:
         with replacing(path) as file:
             _write(file, data, constants, _extra_files or {})

@@ -225,7 +225,7 @@ class Recorder:
             return lambda *args, **kwargs: own.observe(f"ops.flambeau.{name}", function, args, kwargs)
 
         Tensor.shape, Tensor.size = property(sizes), size_of  # type: ignore[method-assign, assignment]
-        Tensor.__getitem__, Tensor.__setitem__ = observed("getitem", get), observed("setitem", put)
+        Tensor.__getitem__, Tensor.__setitem__ = observed("getitem", get), observed("setitem", put)  # type: ignore[method-assign]
         Tensor.detach = observed("detach", detach)  # type: ignore[method-assign]
         dispatch.watch, dispatch.inplace, _recorder = self, in_place, self
         try:
@@ -233,7 +233,7 @@ class Recorder:
         finally:
             dispatch.watch, dispatch.inplace, _recorder = before, inplace, outer
             Tensor.shape, Tensor.size = shape, size  # type: ignore[method-assign, assignment]
-            Tensor.__getitem__, Tensor.__setitem__ = get, put
+            Tensor.__getitem__, Tensor.__setitem__ = get, put  # type: ignore[method-assign]
             Tensor.detach = detach  # type: ignore[method-assign]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flambeau.tensor import Tensor
 
 from .adadelta import adadelta
@@ -34,5 +36,5 @@ def sparse_adam(
     maximize: bool,
 ) -> None:
     """One step of :class:`SparseAdam`; unlike the others it does not count: ``state_steps`` are those of this step."""
-    state = {"exp_avg": exp_avgs, "exp_avg_sq": exp_avg_sqs, "step": [step - 1 for step in state_steps]}
+    state: dict[str, list[Any]] = {"exp_avg": exp_avgs, "exp_avg_sq": exp_avg_sqs, "step": [step - 1 for step in state_steps]}
     SparseAdam.functional_step(params, grads, state, eps=eps, betas=(beta1, beta2), lr=lr, maximize=maximize)

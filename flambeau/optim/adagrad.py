@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flambeau import ops
 from flambeau.tensor import Tensor
@@ -12,6 +12,9 @@ from .checks import check_lr, check_non_negative
 from .optimizer import ParamsT
 from .scalars import hyperparameter, new_scalar
 from .updates import ElementwiseOptimizer, decayed, descend_by_root, nonzero, penalty
+
+if TYPE_CHECKING:
+    from flambeau.sparse.tensor import SparseTensor
 
 __all__ = ["Adagrad", "adagrad"]
 
@@ -94,7 +97,7 @@ class Adagrad(ElementwiseOptimizer):
             start = complex(start, start)
         return {"step": new_scalar(0, group["fused"]), "sum": ops.full_like(param, start)}
 
-    def _update_sparse(self, param: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
+    def _update_sparse(self, param: Tensor, grad: SparseTensor, group: dict[str, Any]) -> None:
         if group["weight_decay"]:
             raise RuntimeError("weight_decay option is not compatible with sparse gradients")
         state = self.state[param]

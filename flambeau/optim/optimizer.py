@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from itertools import chain
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flambeau import dispatch, ops
 from flambeau.autograd.modes import set_grad_enabled
@@ -32,6 +32,9 @@ from flambeau.tensor.wrapping import elements_of
 from .divided import parts_of
 from .hooks import Hooked, register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 from .scalars import new_scalar
+
+if TYPE_CHECKING:
+    from flambeau.sparse.tensor import SparseTensor
 
 __all__ = [
     "Optimizer",
@@ -232,12 +235,11 @@ class Optimizer(Hooked, NamesUnknown):
         """Updates the parameters of a group whose gradients are sparse; the group of the others."""
         sparse = [p for p in group["params"] if p._grad is not None and p._grad.layout is not strided]
         for param in sparse:
-            grad = param._grad
-            assert grad is not None
+            grad: Any = param._grad
             self._update_sparse(param, -grad if group.get("maximize") else grad, group)
         return {**group, "params": [p for p in group["params"] if not any([p is s for s in sparse])]} if sparse else group
 
-    def _update_sparse(self, param: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
+    def _update_sparse(self, param: Tensor, grad: SparseTensor, group: dict[str, Any]) -> None:
         """One step for a parameter with a sparse gradient."""
         raise RuntimeError(f"{type(self).__name__} does not support sparse gradients, please consider SparseAdam instead")
 
@@ -295,8 +297,8 @@ class Optimizer(Hooked, NamesUnknown):
             group = {"params": params, **options}
             self._update_group(self._without_sparse(group) if interception.living else group)
         finally:
-            for param, grad in zip(params, own, strict=True):
-                param._grad = grad
+            for param, before in zip(params, own, strict=True):
+                param._grad = before
         for name, values in state.items():
             values[:] = [self.state[param].get(name) for param in params]
 

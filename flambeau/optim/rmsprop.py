@@ -116,8 +116,8 @@ class RMSprop(ElementwiseOptimizer):
         rate, keep, take, eps, momentum, decay = numbers
         penalized = penalty(param, decay)
         squares = average_of_squares(squares, grad, keep, take, *penalized)
-        buffers, means = (others[:1], others[1:]) if momentum is not None else ((), others)
-        means = [average(mean, grad, take, *penalized) for mean in means]
+        buffers, old_means = (others[:1], others[1:]) if momentum is not None else ((), others)
+        means = [average(mean, grad, take, *penalized) for mean in old_means]
         root = (squares, means[0] if means else None, eps)
         if not buffers:
             return _step(param, grad, rate, *root, *penalized), squares, *means

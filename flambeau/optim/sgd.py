@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flambeau.tensor import Tensor
 from flambeau.tensor.formulas import Update, formula
@@ -11,6 +11,9 @@ from .checks import check_lr, check_non_negative
 from .optimizer import Optimizer, ParamsT
 from .scalars import hyperparameter
 from .updates import decayed, nonzero, penalty, plus
+
+if TYPE_CHECKING:
+    from flambeau.sparse.tensor import SparseTensor
 
 __all__ = ["SGD", "sgd"]
 
@@ -91,7 +94,7 @@ class SGD(Optimizer):
         super().__init__(params, defaults)
         self._check_implementation()
 
-    def _update_sparse(self, param: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
+    def _update_sparse(self, param: Tensor, grad: SparseTensor, group: dict[str, Any]) -> None:
         _take_sparse(param, grad, self.state[param], group)
 
     def _update_group(self, group: dict[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flambeau import ops
 from flambeau.tensor import Tensor
@@ -10,6 +10,9 @@ from flambeau.tensor import Tensor
 from .checks import check_betas
 from .optimizer import Optimizer, ParamsT
 from .scalars import hyperparameter
+
+if TYPE_CHECKING:
+    from flambeau.sparse.tensor import SparseTensor
 
 __all__ = ["SparseAdam"]
 
@@ -56,7 +59,7 @@ class SparseAdam(Optimizer):
         if any(p.grad is not None for p in group["params"]):
             raise RuntimeError("SparseAdam does not support dense gradients, please consider Adam instead")
 
-    def _update_sparse(self, param: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
+    def _update_sparse(self, param: Tensor, grad: SparseTensor, group: dict[str, Any]) -> None:
         state = self.state[param]
         if not state:
             state["step"] = 0

@@ -96,7 +96,8 @@ class ElementwiseOptimizer(Optimizer):
 
     def _update_group(self, group: dict[str, Any]) -> None:
         maximize, names = group["maximize"], self._state_names(group)
-        states, update, known = self.state, None, None
+        states, known = self.state, None
+        update: Any = None
         alike = self._scalar_state == ("step",)  # numbers follow from the step: the same for most parameters
         for param in group["params"]:
             grad = param._grad

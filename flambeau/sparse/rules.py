@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -44,7 +44,7 @@ def apply(function: Any, args: tuple, kwargs: dict) -> Any:
 rule = rules_in(RULES)
 
 
-def is_sparse(x: Any) -> bool:
+def is_sparse(x: Any) -> TypeGuard[SparseTensor]:
     return isinstance(x, SparseTensor)
 
 
@@ -249,7 +249,8 @@ def _equal(a: Any, b: Any) -> bool:
 
 @rule("allclose")
 def _allclose(a: Any, b: Any, *args: Any, **kwargs: Any) -> bool:
-    return flambeau.allclose(*[x.to_dense() if is_sparse(x) else x for x in (a, b)], *args, **kwargs)
+    x, y = [t.to_dense() if is_sparse(t) else t for t in (a, b)]
+    return flambeau.allclose(x, y, *args, **kwargs)
 
 
 # --- sums -----------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ Source: https://docs.pytorch.org/docs/stable/sparse.html
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import Any, NoReturn, SupportsIndex
 
 import numpy as np
 
@@ -129,7 +129,7 @@ class SparseTensor(Tensor):
     def backward(self, gradient: Tensor | None = None, retain_graph: bool | None = None, create_graph: bool = False, inputs: Any = None) -> None:
         flambeau.autograd.backward(self, gradient, retain_graph, create_graph, inputs=inputs)
 
-    @property
+    @property  # type: ignore[misc]
     def data(self) -> Tensor:  # type: ignore[override]
         return self.detach()
 
@@ -146,7 +146,7 @@ class SparseTensor(Tensor):
     def is_contiguous(self, memory_format: Any = None) -> bool:
         return False
 
-    def stride(self, dim: int | None = None) -> Any:
+    def stride(self, dim: int | None = None) -> Any:  # type: ignore[override]
         if self._kind is not sparse_coo:
             raise RuntimeError("Sparse CSR tensors do not have strides")
         return (0,) * self.dim() if dim is None else 0
@@ -185,12 +185,12 @@ class SparseTensor(Tensor):
             memo[id(self)] = made
         return memo[id(self)]
 
-    def __repr__(self, *, tensor_contents: Any = None) -> str:
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]  # whose keyword mypy forgets
         from flambeau.sparse.printing import sparse_repr
 
         return sparse_repr(self)
 
-    def __reduce_ex__(self, protocol: int) -> tuple:
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple:
         if config.pickled is not None:
             return config.pickled(self)
         from flambeau.sparse.rebuilding import reduce_sparse

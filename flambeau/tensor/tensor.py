@@ -517,7 +517,7 @@ class Tensor(Derived):
 
     # --- display and copies --------------------------------------------------------------------------------
 
-    def __repr__(self, *, tensor_contents=None) -> str:
+    def __repr__(self, *, tensor_contents: Any = None) -> str:
         from flambeau.tensor.printing import tensor_repr
 
         return tensor_repr(self, tensor_contents)

@@ -66,7 +66,7 @@ def _listed(x: Any) -> tuple:
 class Call:
     """A call with a batched tensor among its arguments, which are attributes, and ``call(**others)``: the op on all samples."""
 
-    def __init__(self, level: Level, function: Callable, arguments: dict, names: tuple, variadic: str | None) -> None:
+    def __init__(self, level: Level, function: Any, arguments: dict, names: tuple, variadic: str | None) -> None:
         self.level, self.function, self.arguments, self._names, self._variadic = level, function, arguments, names, variadic
 
     def __getattr__(self, name: str) -> Any:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from flambeau import ops
-from flambeau.batching.batched import Level, innermost, over, under
-from flambeau.batching.rules.families import COMPOSED, Call, call_each, moved, rule
+from flambeau.batching.batched import Batched, Level, innermost, over, under
+from flambeau.batching.rules.families import COMPOSED, Call, call_each, moved, rule, values_of
 from flambeau.core.size import broadcast_shapes
 from flambeau.tensor.tensor import Tensor
 
@@ -55,7 +55,7 @@ def index_put(call: Call) -> Any:
     return level.wrap(call(input=level.expanded(x), indices=(_samples(level, n), *each), values=every))
 
 
-def _spread(level: Level, index: Tensor, dim: int, shape: tuple) -> Tensor:
+def _spread(level: Level, index: Batched, dim: int, shape: tuple) -> Tensor:
     """Each sample's index along ``dim`` (of all samples), for all elements of a ``shape`` of all samples."""
     n = len(shape)
     return index._value.reshape(level.size, *[-1 if d == dim else 1 for d in range(1, n)]).expand(shape)
@@ -175,7 +175,7 @@ def searchsorted(call: Call) -> Any:
     if not isinstance(x, Tensor) or rows.dim() > 1 and rows.dim() != x.dim():
         return call_each(level, call.function, (), dict(call.arguments))
     if rows.dim() == 1 and not level.has(rows) and call.sorter is None:
-        return level.wrap(call(input=x._value))
+        return level.wrap(call(input=values_of(level, x)))
     every = level.expanded(x)
     flat = every.reshape(level.size, x.numel()) if rows.dim() == 1 else every
     found = call(**(call.expanded("sorted_sequence", "sorter") | {"input": flat}))
@@ -184,9 +184,10 @@ def searchsorted(call: Call) -> Any:
 
 @rule("bucketize")
 def bucketize(call: Call) -> Any:
-    if call.level.has(call.boundaries) or not isinstance(call.input, Tensor):
-        return call_each(call.level, call.function, (), dict(call.arguments))
-    return call.level.wrap(call(input=call.input._value))
+    level, x = call.level, call.input
+    if level.has(call.boundaries) or not level.has(x):
+        return call_each(level, call.function, (), dict(call.arguments))
+    return level.wrap(call(input=x._value))
 
 
 @rule("isin")

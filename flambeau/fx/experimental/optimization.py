@@ -61,7 +61,7 @@ def fuse(model: Module, inplace: bool = False, no_trace: bool = False) -> GraphM
     if not inplace:
         model = copy.deepcopy(model)
     traced = model if no_trace and isinstance(model, GraphModule) else GraphModule(model, Tracer().trace(model))
-    modules = dict(traced.named_modules())
+    modules: dict[str, Any] = dict(traced.named_modules())
     for pattern in [(Conv1d, BatchNorm1d), (Conv2d, BatchNorm2d), (Conv3d, BatchNorm3d)]:
         for node in list(traced.graph.nodes):
             if not matches_module_pattern(pattern, node, modules) or len(node.args[0].users) > 1:

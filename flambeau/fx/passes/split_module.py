@@ -60,7 +60,8 @@ def split_module(
             if mine is not None and theirs != mine and used.op != "get_attr":
                 needs[mine][used] = None
     order = _order({name: {part_of[n] for n in needs[name] if n in part_of} for name in parts})
-    whole, values = Graph(), {}
+    whole = Graph()
+    values: dict[Node, Any] = {}
     for node in m.graph.nodes:
         if node.op == "placeholder":
             values[node] = whole.node_copy(node, lambda n: values[n])
@@ -81,7 +82,7 @@ def split_module(
                     _copy_to(m, base, part.submod_name, used.target, qualname_map)
             if node.op == "call_module":
                 _copy_to(m, base, part.submod_name, node.target, qualname_map)
-            env[node] = part.graph.node_copy(node, lambda n, env=env: env[n])
+            env[node] = part.graph.node_copy(node, env.__getitem__)
         results = [env[n] for n in gives[name]]
         part.outputs = {n.name: None for n in gives[name]}
         part.graph.output(tuple(results) if len(results) != 1 or tuple_return else results[0])
