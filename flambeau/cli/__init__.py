@@ -18,6 +18,7 @@ COMMANDS = {
     "ladder": Text(
         "train one small net in many ways, from NumPy by hand to an own layer, and compare them", "用多种写法训练同一个小网络(从 NumPy 手写到自定义层)并比较"
     ),
+    "check": Text("check an answer to an exercise of the book (flambeau check 1-2 answer.py)", "检查书中习题的答案(flambeau check 1-2 answer.py)"),
     "demo": Text("train a classifier of handwritten digits and show how well it does", "训练手写数字分类器并展示效果"),
     "export": Text("write a model to a file that runs with NumPy alone", "把模型写成只需 NumPy 即可运行的文件"),
     "serve": Text("answer requests for models over HTTP (KServe's and Triton's protocol)", "通过 HTTP 提供模型服务(KServe 和 Triton 的协议)"),
