@@ -197,9 +197,13 @@ def _compare_batched(what: str, batched: Callable, rows: list[tuple], place: int
 def _vjp(out: Tensor, xs: list[Tensor], v: np.ndarray) -> list[np.ndarray]:
     g = dispatch.wrap(np.asarray(v, out.dtype.np), out.dtype)
     grads = grad([out], xs, [g], retain_graph=True, allow_unused=True)
-    return [
-        np.zeros(x._on_tape.shape, x.dtype.np) if g is None else np.array(g._on_tape.detach()._array()) for g, x in zip(grads, xs, strict=True)
-    ]
+    return [np.zeros(x._on_tape.shape, x.dtype.np) if g is None else _array_of(g, x) for g, x in zip(grads, xs, strict=True)]
+
+
+def _array_of(gradient: Tensor, x: Tensor) -> np.ndarray:
+    """The elements of a gradient of ``x``; of a sparse ``x``, those that it has."""
+    dense = gradient.to_dense() if x.layout is strided else gradient._on_tape  # of a dense tensor the gradient may be sparse
+    return np.array(dense.detach()._array())
 
 
 def _moved(func, inputs, x: Tensor, step: np.ndarray) -> Tensor:
@@ -250,17 +254,20 @@ def _compare_jacobians(func, inputs, i, j, out, x, eps, atol, rtol) -> None:
 
 
 def _compare_directions(func, inputs, i, j, out, x, eps, atol, rtol) -> None:
+    """Along one random direction, of positive numbers. Each element of the Jacobian may be wrong by ``atol``, and they add up:
+    what may differ here is ``atol`` times the sums of both directions.
+    """
     rng = np.random.default_rng(0)
 
     def random(t: Tensor) -> np.ndarray:
-        u = rng.standard_normal(t._on_tape.shape)
-        u = u + 1j * rng.standard_normal(u.shape) if t.dtype.is_complex else u
+        u = rng.random(t._on_tape.shape)
+        u = u + 1j * rng.random(u.shape) if t.dtype.is_complex else u
         return u / (np.linalg.norm(u) or 1.0)
 
     u, v = random(x), random(out)
     analytical = np.real(np.vdot(_vjp(out, [x], v)[0], u))
     numerical = np.real(np.vdot(v, _numerical(func, inputs, x, i, u, eps)))
-    _raise_if_different(np.asarray(analytical), np.asarray(numerical), i, j, atol, rtol)
+    _raise_if_different(np.asarray(analytical), np.asarray(numerical), i, j, atol * abs(u.sum() * v.sum()), rtol)
 
 
 def _check_forward(func, inputs, leaves, eps, atol, rtol, fast_mode) -> None:

@@ -185,7 +185,10 @@ class AccumulateGrad(Node):
         variable = self.variable
         if variable._requires_grad:
             before = variable._grad
-            variable._grad = g if before is None else sum_of_gradients(before, g)
+            if before is None or grad_mode.enabled or before.layout is not g.layout and g.layout is strided:
+                variable._grad = g if before is None else sum_of_gradients(before, g)
+            else:
+                before.add_(g)
             self._tell()
 
     def _tell(self) -> None:

@@ -111,6 +111,10 @@ class Batched(Tensor):
         return self._value.device
 
     @property
+    def _version(self) -> int:
+        return self._value._version
+
+    @property
     def is_meta(self) -> bool:
         return self._value.is_meta
 

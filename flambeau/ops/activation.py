@@ -38,7 +38,9 @@ def _lower_elu(b, x, alpha, scale, rate):
 
 def _grad_of_elu(g, input, alpha, scale, rate):
     # exp of negative values only: the other branch would overflow, and infinity times a gradient of 0 is NaN.
-    return where(input <= 0, g * (alpha * scale * rate * exp(input.clamp_max(0) * rate)), g * scale)
+    # At 0 it is differentiated again as if it were constant, as PyTorch's.
+    below = input.masked_fill(input >= 0, 0)
+    return where(input <= 0, g * (alpha * scale * rate * exp(below * rate)), g * scale)
 
 
 @pointwise(

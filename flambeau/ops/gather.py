@@ -278,6 +278,19 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor):
     return tuple(input.shape), input.dtype, (input, index, src), {"dim": d}
 
 
+def _product_gradients(g, input, index, part, out, dim, include_self):
+    """Of products: each factor's is the product of the others, which is a quotient unless the factor is 0. So a 0 that stands alone
+    at its place is left out of the product, rather than divided by: what is left has gradients of its own.
+    """
+    own = input.masked_fill(input == 0, 1)
+    own = g * own.scatter_reduce(dim, index, part, "prod", include_self=include_self) / own
+    zero = part == 0
+    alone = zero & (input.new_zeros(input.shape).scatter_add(dim, index, zero.to(input.dtype)).gather(dim, index) == 1)
+    others = input.scatter_reduce(dim, index, part.masked_fill(alone, 1), "prod", include_self=include_self)
+    theirs = (g * others).gather(dim, index).where(alone, (g * out).gather(dim, index) / part.masked_fill(zero, 1))
+    return own, theirs
+
+
 def _scatter_reduce_gradient(g, needs, input, index, src, out, dim, reduce, include_self):
     """PyTorch's rules; where several entries attain a maximum they share its gradient."""
     if needs[2] and index.shape != src.shape:
@@ -291,17 +304,7 @@ def _scatter_reduce_gradient(g, needs, input, index, src, out, dim, reduce, incl
             g = g / counts.clamp(min=1)
         own, theirs = g, g.gather(dim, index)
     elif reduce == "prod":
-        part = _part(src, index.shape)
-        zero_self = input == 0 if include_self else input != input
-        zeros = zero_self.to(g.dtype).scatter_add(dim, index, (part == 0).to(g.dtype))
-        product = (input.masked_fill(input == 0, 1) if include_self else input.new_ones(input.shape)).scatter_reduce(
-            dim, index, part.masked_fill(part == 0, 1), "prod"
-        )
-        alone = zeros == 0
-        own = (g * out / input.masked_fill(input == 0, 1)).where(alone, g * product * ((zeros == 1) & zero_self).to(g.dtype))
-        at = zeros.gather(dim, index)
-        theirs = (g * out).gather(dim, index) / part.masked_fill(part == 0, 1)
-        theirs = theirs.where(at == 0, (g * product).gather(dim, index) * ((at == 1) & (part == 0)).to(g.dtype))
+        own, theirs = _product_gradients(g, input, index, _part(src, index.shape), out, dim, include_self)
     else:
         part = _part(src, index.shape)
         mine = (input == out).to(g.dtype)

@@ -19,7 +19,7 @@ from flambeau.core.results import return_type
 from flambeau.core.size import broadcast_shapes
 from flambeau.ops import layouts
 from flambeau.ops.product_helpers import conjugate_transpose
-from flambeau.ops.record import ErrorSample, Sample, composite, op
+from flambeau.ops.record import ErrorSample, Sample, composite, op, registry
 
 if TYPE_CHECKING:
     from flambeau.tensor.types import Tensor
@@ -480,10 +480,21 @@ def _cofactors(A: Tensor):
 
 
 def _det_gradient(g, A, out):
-    if dispatch.grad_mode.enabled:
-        factor = g * (out.conj_physical() if out.dtype.is_complex else out)
+    """Where it may be differentiated again: by the inverse, and of singular matrices by singular values."""
+    if not dispatch.grad_mode.enabled:
+        return g.unsqueeze(-1).unsqueeze(-1) * _cofactors(A)
+    factor = g * (out.conj_physical() if out.dtype.is_complex else out)
+    singular = (out.detach() == 0).unsqueeze(-1).unsqueeze(-1)
+    if singular._opaque or not singular.any():
         return factor.unsqueeze(-1).unsqueeze(-1) * conjugate_transpose(inv(A))
-    return g.unsqueeze(-1).unsqueeze(-1) * _cofactors(A)
+    n = A.shape[-1]
+    eye = A.new_ones(n).diag()
+    by_inverse = factor.unsqueeze(-1).unsqueeze(-1) * conjugate_transpose(inv(A.where(~singular, eye)))
+    u, s, vh = registry["linalg.svd"].function(A.where(singular, (A.new_ones(n).cumsum(0)).diag()))
+    others = s.unsqueeze(-2).where(eye == 0, 1).prod(-1)
+    sign = det(u) * det(vh)
+    sign = g * (sign.conj_physical() if sign.dtype.is_complex else sign)
+    return ((u * (others * sign.unsqueeze(-1)).unsqueeze(-2)) @ vh).where(singular, by_inverse)
 
 
 @op(

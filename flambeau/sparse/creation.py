@@ -155,8 +155,7 @@ def masked(x: Tensor, mask: Any) -> Tensor:
         raise RuntimeError("sparse_mask(): the mask must be a sparse tensor")
     if x.shape != mask.shape:
         raise RuntimeError(f"sparse_mask(): operands have incompatible sizes; self has size {list(x.shape)} but mask has size {list(mask.shape)}")
-    made = mask.coalesce() if mask.is_sparse else mask
-    return made._with(_at(x, made))
+    return mask._with(_at(x, mask))
 
 
 def to_sparse(x: Tensor, *args: Any, layout: Any = None, sparse_dim: Any = None, dense_dim: Any = None, blocksize: Any = None) -> Tensor:

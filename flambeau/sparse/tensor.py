@@ -124,7 +124,7 @@ class SparseTensor(Tensor):
             if same:
                 return gradient._v
             gradient = gradient.to_dense()
-        return gradient.sparse_mask(self)._values()  # type: ignore[no-any-return]
+        return gradient.sparse_mask(self)._v  # type: ignore[no-any-return]
 
     def backward(self, gradient: Tensor | None = None, retain_graph: bool | None = None, create_graph: bool = False, inputs: Any = None) -> None:
         flambeau.autograd.backward(self, gradient, retain_graph, create_graph, inputs=inputs)
@@ -132,6 +132,16 @@ class SparseTensor(Tensor):
     @property  # type: ignore[misc]
     def data(self) -> Tensor:  # type: ignore[override]
         return self.detach()
+
+    @data.setter
+    def data(self, value: Tensor) -> None:
+        if not isinstance(value, SparseTensor):
+            raise RuntimeError("Attempted to call `variable.set_data(tensor)`, but `variable` and `tensor` have incompatible tensor type.")
+        self._take(value.detach().requires_grad_(self.requires_grad))  # type: ignore[arg-type]
+
+    @property
+    def _version(self) -> int:  # type: ignore[override]
+        return self._version_before + self._v._version
 
     def detach(self) -> Tensor:
         return self._with(self._v.detach())
@@ -243,7 +253,8 @@ class SparseTensor(Tensor):
         return self._parts[0]
 
     def _values(self) -> Tensor:
-        return self._v
+        """The elements as they are in memory, off the tape: gradients flow through :meth:`values` alone."""
+        return self._v.detach()
 
     def crow_indices(self) -> Tensor:
         self._need(sparse_csr, "crow_indices")
@@ -276,6 +287,10 @@ class SparseTensor(Tensor):
         else:
             values = added_rows(self._v, from_array(inverse.reshape(-1)), len(places))
         return _make(sparse_coo, (from_array(unflat(places, sizes)),), values, self._shape, True)
+
+    def _is_sorted(self) -> bool:
+        """Whether places are sorted and each is there once, whatever has been said of them."""
+        return self._is_coalesced or bool((np.diff(self._flat()) > 0).all())
 
     def _flat(self) -> np.ndarray:
         """The place of each element in the sparse dims, row by row."""
@@ -357,6 +372,7 @@ class SparseTensor(Tensor):
 
     def _take(self, other: SparseTensor) -> SparseTensor:
         """Becomes what another one is."""
+        self._version_before += self._v._version - other._v._version + 1
         self._kind, self._parts, self._v, self._shape, self._dtype = other._kind, other._parts, other._v, other._shape, other._dtype
         self._is_coalesced = other._is_coalesced
         return self

@@ -198,9 +198,9 @@ def resize_(self, *sizes, memory_format=None):
     if memory_format is not None:
         strides = memory_format.strides(shape)
     self._storage.check_write()
+    self._storage.version += shape != self._shape
     _grow(self, self._offset + 1 + sum((n - 1) * s for n, s in zip(shape, strides, strict=True)) if shape.numel() else 0)
     self._shape, self._strides, self._layout = shape, strides if self._bits else normal_strides(shape, strides), None
-    self._storage.version += 1
     return self
 
 
@@ -242,6 +242,8 @@ def set_(self, source=None, storage_offset=0, size=None, stride=None):
     like = source
     if size is not None:  # first: what is refused changes nothing
         like = source.as_strided(size, contiguous_strides(tuple(size)) if stride is None else stride, storage_offset)
+    self._bring_version(source._storage)
+    self._version_before += 1
     self._storage, self._dtype, self._layout = source._storage, source._dtype, None
     self._accumulator = None  # gradients have another shape from now on
     self._shape, self._strides, self._offset = like._shape, like._strides, like._offset
@@ -258,6 +260,8 @@ def _geometry_in_place(name: str):
         if type(self)._opaque is True:  # of many samples
             return self._become(function(self._alias(), *args, **kwargs))
         self._storage.check_write()
+        self._storage.version += 1
+        self._storage.unseen += self._from_data
         on_tape = dispatch.grad_mode.enabled and self.requires_grad
         if on_tape:
             dispatch.refuse_write(self)
@@ -381,6 +385,10 @@ def sparse_mask(self, mask):
     return dispatch.sparse().masked(self, mask)
 
 
+_KINDS = {"crow_indices": "row compressed ", "col_indices": "row compressed ", "ccol_indices": "column compressed ", "row_indices": "column compressed ", "values": ""}
+"""Which sparse tensors have a method, as errors say it; the others' are "coordinate"."""
+
+
 def _of_sparse(name: str):
     """A method that only sparse tensors have."""
 
@@ -388,8 +396,8 @@ def _of_sparse(name: str):
         own = getattr(type(self), name)
         if own is not method:  # Tensor.crow_indices(x)
             return own(self, *args, **kwargs)
-        kind = "compressed row" if "crow" in name or "col_" in name else "coordinate"
-        raise RuntimeError(f"{name} expected sparse {kind} tensor layout but got Strided: make one by to_sparse()")
+        kind = _KINDS.get(name, "coordinate ")
+        raise RuntimeError(f"{name} expected sparse {kind}tensor layout but got Strided: make one by to_sparse()")
 
     method.__name__ = method.__qualname__ = name
     method.__doc__ = f"``{name}`` of a sparse tensor."
@@ -426,7 +434,7 @@ def install() -> None:
                         "is_mps": False, "is_nested": False, "is_xla": False,
                         "is_sparse_csr": False}.items():  # fmt: skip
         setattr(Tensor, name, property(lambda self, value=value: value))
-    for name in ("coalesce", "is_coalesced", "indices", "values", "_indices", "_values", "_nnz", "sparse_dim", "crow_indices", "col_indices", "ccol_indices",
+    for name in ("coalesce", "is_coalesced", "indices", "values", "_indices", "_values", "_nnz", "crow_indices", "col_indices", "ccol_indices",
                  "row_indices", "sparse_resize_", "sparse_resize_and_clear_"):  # fmt: skip
         if name not in Tensor.__dict__:
             setattr(Tensor, name, _of_sparse(name))
@@ -434,4 +442,5 @@ def install() -> None:
         setattr(Tensor, name, _of_quantized(name))
     Tensor.dequantize = lambda self: self.float()
     Tensor.dense_dim = lambda self: self.dim()
+    Tensor.sparse_dim = lambda self: 0
     Tensor.is_pinned = lambda self, device=None: False

@@ -447,9 +447,11 @@ class Tensor(Derived):
             raise TypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
         if self.requires_grad and value._dtype.kind < dtypes.FLOATING:
             raise RuntimeError("data set to a tensor that requires gradients must be floating point or complex dtype")
+        if type(value)._opaque is True:  # sparse, or of many samples
+            raise RuntimeError("Attempted to call `variable.set_data(tensor)`, but `variable` and `tensor` have incompatible tensor type.")
         if value._dtype is not self._dtype or value._shape != self._shape:
             self._accumulator = None  # gradients will have that dtype and shape from now on
-        self._version_before += self._storage.seen_writes - value._storage.seen_writes
+        self._bring_version(value._storage)
         self._storage, self._shape, self._dtype = value._storage, value._shape, value._dtype
         self._strides, self._offset, self._bits, self._layout = value._strides, value._offset, value._bits, None
 
@@ -478,6 +480,11 @@ class Tensor(Derived):
             self._grad_fn.hooked = True  # backward passes look whether an op has saved this tensor
         self._grad_fn, self._output_nr, self._requires_grad, self._layout, self._tangent = None, 0, False, None, None
         return self
+
+    def _bring_version(self, storage: Storage) -> None:
+        """The version stays what it is when the tensor moves to another storage."""
+        if not (self._storage.is_inference or storage.is_inference):
+            self._version_before += self._storage.seen_writes - storage.seen_writes
 
     @property
     def _version(self) -> int:

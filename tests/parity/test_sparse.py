@@ -368,3 +368,59 @@ def test_gradients_of_elements_at_one_place():
     ours, theirs = gradient(flambeau), gradient(torch)
     assert ours[0] == ours[1] == theirs[0]
     assert ours[2] == theirs[2] == theirs[0]
+
+
+CONVERSIONS = ("to_dense", "to_sparse", "to_sparse_csr", "to_sparse_csc")
+
+
+@pytest.mark.parametrize("before,after", list(itertools.product(CONVERSIONS, CONVERSIONS)))
+def test_gradients_of_conversions(before, after):
+    """The gradient comes in the layout of what was converted, whatever the order of the elements in either."""
+    x, g = _dense(flambeau, 1, 4, 3).abs() + 1, _dense(flambeau, 2, 4, 3)
+    given = getattr(x, before)().requires_grad_()
+    converted = getattr(given, after)()
+    (found,) = flambeau.autograd.grad(converted, given, getattr(g, after)())
+    assert found.layout is given.layout
+    assert found.to_dense().equal(g)
+
+
+PLACES = [([2, 0], [1, 2, 0]), ([0, 2], [0, 1, 2]), ([0, 2], [0, 2]), ([2, 0], [2, 0]), ([1, 1], [0, 0, 1])]
+
+
+@pytest.mark.parametrize("places,others", PLACES)
+@pytest.mark.parametrize("coalesced", [False, True])
+def test_sums_and_masks_of_places_in_any_order(places, others, coalesced):
+    """What is added, masked and kept as a gradient, element by element of memory where both orders are sorted or the same."""
+
+    def made(t, at):
+        x = t.sparse_coo_tensor(t.tensor([at]), t.arange(1.0, 1 + len(at)), (3,))
+        return x.coalesce() if coalesced else x
+
+    def computed(t):
+        a, b, dense = made(t, places), made(t, others), t.tensor([5.0, 6.0, 7.0])
+        leaf = t.ones(3, requires_grad=True)
+        leaf.grad = kept = made(t, places)
+        leaf.backward(made(t, others))
+        tensors = [a + b, b - a, dense.sparse_mask(a), a.coalesce().sparse_mask(b), leaf.grad]
+        return tensors, leaf.grad is kept, a._values().requires_grad, a.requires_grad_()._values().requires_grad
+
+    (own, *facts), (theirs, *wanted) = computed(flambeau), computed(torch)
+    assert facts == wanted
+    assert [x.is_coalesced() for x in own] == [x.is_coalesced() for x in theirs]
+    merged = coalesced or places == others or all(sorted(set(at)) == at for at in (places, others))
+    for k, (x, y) in enumerate(zip(own, theirs, strict=True)):
+        assert x.to_dense().tolist() == y.to_dense().tolist()
+        if merged or k in (2, 3):  # sums of unsorted places are joined, where PyTorch merges what happens to lie in order
+            assert (x._indices().tolist(), x._values().tolist()) == (y._indices().tolist(), y._values().tolist())
+
+
+def test_a_dense_tensor_never_becomes_a_sparse_one():
+    for t in (flambeau, torch):
+        x, s = t.ones(3), t.ones(3).to_sparse()
+        for one, other in ((x, s), (s, x)):
+            with pytest.raises(RuntimeError, match="incompatible tensor type"):
+                one.data = other
+        s.data = t.zeros(3).to_sparse()
+        assert s._nnz() == 0
+        layer = t.nn.Linear(2, 3)._apply(lambda p, t=t: t.sparse_coo_tensor(t.zeros(p.dim(), 1), t.ones(1), p.shape))
+        assert layer.weight.layout is t.sparse_coo

@@ -56,7 +56,7 @@ class Movable:
             if conversion.swaps:
                 exchange(param, Parameter(data, requires_grad=param.requires_grad), f"_apply(): Couldn't swap {type(self).__name__}.{name}")
                 param.grad = grad
-            elif conversion.overwrites:
+            elif conversion.overwrites or type(data)._opaque is not type(param)._opaque:  # a dense tensor never becomes a sparse one
                 self._parameters[name] = made = Parameter(data, requires_grad=param.requires_grad)
                 made.grad = grad
             else:  # parameters keep their identity, so that optimizers go on knowing them
