@@ -340,9 +340,10 @@ def _chosen(there: list[str], wanted: str | None) -> str:
 
 _FUNCTIONS = frozenset(
     "malloc free memcpy memmove memset pthread_create pthread_join pthread_mutex_init pthread_mutex_lock pthread_mutex_unlock pthread_cond_init "
-    "pthread_cond_wait pthread_cond_broadcast sched_yield sched_getcpu sched_getaffinity sched_setaffinity".split()
+    "pthread_cond_wait pthread_cond_broadcast sched_yield sched_getcpu sched_getaffinity sched_setaffinity "
+    "fmod fmodf sin cos tan".split()
 )
-"""What code may call of the C library."""
+"""What code may call of the C library, the part for mathematics included."""
 _READ, _WRITE, _EXECUTE = 1, 2, 4
 _RIGHTS = {"rx": _READ | _EXECUTE, "r": _READ, "rw": _READ | _WRITE}
 
@@ -375,7 +376,7 @@ class _Code:
             if name not in _FUNCTIONS:
                 _refuse(f"the code calls {name!r}")
             for place in places:
-                self._fill(place, ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0)
+                self._fill(place, _address_of(library, name))
         self.executable = [(start, start + size) for start, size, rights in parts if rights & _EXECUTE]
         self.symbols: dict[str, int] = layout["symbols"]
         library.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
@@ -409,6 +410,13 @@ class _Code:
         number(self.function("flambeau_threads_limit"))(threads - 1)
         there = weakref.finalize(owner, stop)  # before its memory goes, or the program ends
         os.register_at_fork(after_in_child=lambda: reset() if there.alive else None)
+
+
+def _address_of(library: ctypes.CDLL, name: str) -> int:
+    """Where a function of the C library is; those of mathematics may be in a file of their own, which a Python need not have loaded."""
+    if not hasattr(library, name):
+        library = ctypes.CDLL("libm.so.6")
+    return ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0
 
 
 # --- running -----------------------------------------------------------------------------------------------------

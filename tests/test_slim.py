@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import zipfile
+from collections import namedtuple
 from pathlib import Path
 
 import numpy as np
@@ -226,6 +227,58 @@ def test_refused_by_name(tmp_path, model, reason: str) -> None:
         torch.export_slim(model, (x,), tmp_path / "m.slim", targets=[BEST])
     assert not list(tmp_path.iterdir())
     assert (x + 1).tolist() == [[2.0] * 3] * 3
+
+
+class Known(nn.Module):
+    """Looks at values that no argument has a part in, while others wait to be known."""
+
+    def forward(self, x):
+        y = x + 1
+        mask = torch.full((3, 3), float("-inf")).triu(1)
+        mask[0, 0] = -1.0
+        if bool((mask == mask.T).all()) or mask[0, 0].item() != -1:
+            return x
+        top = torch.tensor([3.0, 1.0, 2.0]).topk(2)
+        return (y + mask).softmax(1)[:, top.indices.tolist()] * torch.arange(3.0).sum().item()
+
+
+def test_values_that_no_argument_has_a_part_in_may_be_looked_at(tmp_path) -> None:
+    x = torch.linspace(-1, 1, 9).reshape(3, 3)
+    torch.export_slim(Known(), (torch.zeros(3, 3),), tmp_path / "m.slim", targets=[BEST])
+    assert np.allclose(torch.load_slim(tmp_path / "m.slim")(x.numpy()), Known()(x).numpy(), rtol=1e-6, atol=0)
+
+    def careful(a, b):
+        try:
+            return a if b.sum() > 0 else -a
+        except ExportError:
+            return a
+
+    with pytest.raises(ExportError, match="argument 'b'"):  # the one that has a part in it
+        torch.export_slim(careful, (x, x), tmp_path / "m.slim", targets=[BEST])
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x, i: torch.sin(x) + torch.cos(x * 1e9) + torch.tan(x), lambda x, i: x % 0.3, lambda x, i: torch.fmod(x, 0.3),
+        lambda x, i: x.double() % 0.3, lambda x, i: torch.lgamma(x), lambda x, i: x[:, i[0]], lambda x, i: x.reshape(3, 3)[i[0], i[1]],
+    ],
+)  # fmt: skip
+def test_functions_of_the_c_library_and_indices_that_are_arguments(tmp_path, function) -> None:
+    x, i = torch.linspace(-30, 30, 9).reshape(3, 3), torch.tensor([[2, 0, 1], [1, 1, 0]])
+    torch.export_slim(function, (x, i), tmp_path / "m.slim", targets=[BEST])
+    found = torch.load_slim(tmp_path / "m.slim")(x.numpy() * 2, i.numpy()[::-1].copy())
+    assert np.allclose(found, function(x * 2, i.flip(0)).numpy(), rtol=2e-6, atol=1e-7)
+
+
+Pair = namedtuple("Pair", "first second")
+
+
+def test_results_with_names_are_tuples(tmp_path) -> None:
+    x = torch.tensor([[3.0, 1.0, 2.0]])
+    torch.export_slim(lambda x: (x.min(1), Pair(x, {"max": x.max(1)})), (x,), tmp_path / "m.slim", targets=[BEST])
+    least, (first, rest) = torch.load_slim(tmp_path / "m.slim")(x.numpy())
+    assert [a.tolist() for a in (*least, first, *rest["max"])] == [[1.0], [1], [[3.0, 1.0, 2.0]], [3.0], [0]]
 
 
 def test_export_is_a_call_of_the_model(tmp_path) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from flambeau.core.dtypes import bfloat16, cast, complex32, float16, widened
 from flambeau.core.dtypes import dtype as Dtype
 from flambeau.core.errors import fresh, is_passing, out_of_memory
+from flambeau.engine import graph
 from flambeau.engine.graph import NO_ATTRS, PROJECT, VIEW, WRITE, WRITE_CHANGED, Node, strided
 
 
@@ -121,6 +122,29 @@ def interpret(todo: list, contents: Collection[Node] = ()) -> list[tuple[Excepti
                 _release(node)
                 todo[i] = None
     return errors
+
+
+def interpret_alone(wanted: Node) -> None:
+    """Runs what ``wanted`` is made of, and leaves all else pending: for traces in which there are values that nobody knows.
+
+    Raises the error of the first node that cannot be computed, which then is its value.
+    """
+    needed = {wanted}
+    for node in reversed(graph.trace):
+        if node in needed:
+            needed.update([x for x in node.inputs if x.__class__ is Node])
+    needed.update([node for node in graph.trace if node.op is PROJECT and node.inputs[0] in needed])
+    with np.errstate(all="ignore"):
+        for node in [node for node in graph.trace if node in needed]:
+            args = [x.value if x.__class__ is Node else x for x in node.inputs]
+            node.kept = True
+            try:
+                node.value = compute(node, args)
+            except Exception as error:
+                node.value = Failed(fresh(error))
+                raise
+            node.op, node.inputs, node.attrs = None, (), NO_ATTRS
+            graph.trace.remove(node)
 
 
 def _noted(error: Exception, node: Node) -> Exception:

@@ -20,7 +20,7 @@ from flambeau.core.errors import is_passing, out_of_memory, raise_first
 from flambeau.engine import flight, graph, short, uncompiled
 from flambeau.engine.flight import lock
 from flambeau.engine.graph import VIEW, Node
-from flambeau.engine.interpreter import Failed, forget_uses, interpret, mark_needed, why_pending
+from flambeau.engine.interpreter import Failed, forget_uses, interpret, interpret_alone, mark_needed, why_pending
 
 
 class Run:
@@ -86,6 +86,8 @@ def _run_short() -> bool:
 def _run(wanted: Node | None, ahead: bool) -> None:
     nested = lock._is_owned()  # type: ignore[attr-defined]  # where a handler's work goes back to, kernels may be about to run
     with lock:  # taken first: what is asked for may be running in another thread
+        if config.values_unknown and wanted is not None:
+            return interpret_alone(wanted)
         run = None
         try:
             while run is None:

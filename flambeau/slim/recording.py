@@ -8,6 +8,7 @@ recorded is pending as it would be after any other call.
 from __future__ import annotations
 
 import random as plain
+from collections import namedtuple
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
@@ -221,7 +222,7 @@ def _plain(spec: nests.TreeSpec, leaves: Any) -> Any:
     parts = [_plain(child, leaves) for child in spec.children_specs]
     if spec.type is list:
         return parts
-    if spec.type is tuple:
+    if spec.type is namedtuple or issubclass(spec.type, tuple):  # with names or without: a loader knows no classes
         return {"tuple": parts}
     if issubclass(spec.type, dict) and all(isinstance(key, str) for key in spec.context):
         return {"dict": [[key, part] for key, part in zip(spec.context, parts, strict=True)]}

@@ -237,7 +237,7 @@ def _is_there(t: Tensor) -> bool:
     elements there will be."""
     if t._storage.node.value is not None:
         return not t._storage.is_meta
-    if t._shape.numel() > MANY or t._dtype is not dtypes.bool and not is_short(graph.trace):
+    if config.values_unknown or t._shape.numel() > MANY or t._dtype is not dtypes.bool and not is_short(graph.trace):
         return False
     run_ahead(t._storage.node)
     return True
