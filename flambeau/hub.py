@@ -14,33 +14,10 @@ from urllib.parse import urlparse
 from urllib.request import Request, urlopen
 
 from flambeau import serialization
+from flambeau.core.progress import bar, bar_class
 from flambeau.serialization.files import replacing
 
 __all__ = ["download_url_to_file", "get_dir", "help", "list", "load", "load_state_dict_from_url", "set_dir"]  # noqa: F822  (three come with their first use)
-
-
-class _Quiet:
-    """In place of a bar that shows progress, where the package tqdm is not installed: an iterable as it is, and nothing shown."""
-
-    def __init__(self, iterable: Any = (), total: Any = None, **settings: Any) -> None:
-        self.iterable, self.total, self.n = iterable, total, 0
-
-    def __iter__(self) -> Any:
-        return iter(self.iterable)
-
-    def update(self, n: int = 1) -> None:
-        self.n += n
-
-    def set_postfix(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing is shown."""
-
-    set_description = close = set_postfix
-
-    def __enter__(self) -> _Quiet:
-        return self
-
-    def __exit__(self, *exc: Any) -> None:
-        pass
 
 
 def __getattr__(name: str) -> Any:
@@ -50,11 +27,7 @@ def __getattr__(name: str) -> Any:
         return getattr(repositories, name)
     if name != "tqdm":
         raise AttributeError(f"module 'torch.hub' has no attribute '{name}'", name=name)
-    try:
-        from tqdm import tqdm  # type: ignore[import-untyped]
-    except ImportError:
-        return _Quiet
-    return tqdm
+    return bar_class()
 
 
 HASH_REGEX = re.compile(r"-([a-f0-9]*)\.")
@@ -83,15 +56,21 @@ def set_dir(d: str | os.PathLike) -> None:
 def download_url_to_file(url: str, dst: str, hash_prefix: str | None = None, progress: bool = True) -> None:
     """Downloads ``url`` to ``dst``, which appears only when it is whole and its SHA-256 begins with ``hash_prefix``.
 
+    Args:
+        progress: show a bar on a terminal or in a notebook, if it takes longer than two seconds.
+
     Raises:
         RuntimeError: the hash is another.
     """
     dst = os.path.expanduser(dst)
     digest = hashlib.sha256()
     with urlopen(Request(url, headers={"User-Agent": "flambeau"})) as source, replacing(dst) as file:
-        while piece := source.read(1 << 20):
-            file.write(piece)
-            digest.update(piece)
+        length = source.headers.get("Content-Length")
+        with bar(what=os.path.basename(dst), total=int(length) if length else 0, wanted=progress, unit="B", unit_scale=True) as shown:
+            while piece := source.read(1 << 20):
+                file.write(piece)
+                digest.update(piece)
+                shown.update(len(piece))
         found = digest.hexdigest()
         if hash_prefix and not found.startswith(hash_prefix):
             raise RuntimeError(f'invalid hash value (expected "{hash_prefix}", got "{found}")')

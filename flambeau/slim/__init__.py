@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flambeau.core import config
+from flambeau.core.progress import bar
 from flambeau.slim.recording import Argument, Draws, ExportError, Recording, Weights, names_of_arguments
 from flambeau.version import release
 from flambeau_slim import FORMAT, VERSION
@@ -70,7 +71,7 @@ def export_slim(
     sizes = _sizes(model, args, kwargs or {}, dynamic_shapes, weights, assemblies, draws)
     members = {"graph.json": [json.dumps(_graph(model, args, kwargs or {}, dynamic_shapes, weights, draws)).encode()]}
     members["weights.safetensors"] = archive.safetensors(weights.all)
-    for name, assembly in assemblies.items():
+    for name, assembly in bar(assemblies.items(), "machine code"):
         image = assembly.image()
         layout = {"parts": image.parts, "moved": image.moved, "imports": image.imports, "symbols": image.symbols}
         members[f"targets/{name}/code.bin"] = [image.content]
@@ -158,7 +159,8 @@ def _sizes(
     if not isinstance(args, tuple):
         raise TypeError(f"args is a tuple of arguments, got {type(args).__name__}: write (x,) for one tensor")
     names = names_of_arguments(model, args, kwargs)
-    sizes = [_planned(model, *given, weights, assemblies, draws) for given in examples(names, args, kwargs, dynamic_shapes)]
+    given = bar(examples(names, args, kwargs, dynamic_shapes), "plans for sizes")
+    sizes = [_planned(model, a, k, weights, assemblies, draws) for a, k in given]
     nest, dtypes = sizes[0].nest, [x.dtype for x in sizes[0].outputs]
     if any(size.nest != nest or [x.dtype for x in size.outputs] != dtypes for size in sizes):
         raise ExportError("the model returns other things for other sizes")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 import flambeau as torch
+from flambeau.core.progress import bar
 
 
 def load_gguf(path: str | os.PathLike[str], dtype: torch.dtype | None = None) -> dict[str, torch.Tensor]:
@@ -25,7 +26,7 @@ def load_gguf(path: str | os.PathLike[str], dtype: torch.dtype | None = None) ->
     except ImportError:
         raise ImportError("reading GGUF takes the package gguf: pip install gguf") from None
     reader = gguf.GGUFReader(os.fspath(path))
-    made = {tensor.name: _tensor(gguf, tensor) for tensor in reader.tensors}
+    made = {tensor.name: _tensor(gguf, tensor) for tensor in bar(reader.tensors, os.path.basename(os.fspath(path)))}
     return made if dtype is None else {name: t.to(dtype) if t.is_floating_point() else t for name, t in made.items()}
 
 

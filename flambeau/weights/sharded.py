@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import flambeau as torch
+from flambeau.core.progress import bar
 from flambeau.serialization.files import replacing
 from flambeau.weights.safe import load_file, save_file
 
@@ -37,7 +38,7 @@ def save_sharded(tensors: Mapping[str, torch.Tensor], folder: str | os.PathLike[
     place = Path(folder)
     place.mkdir(parents=True, exist_ok=True)
     files = [f"{NAME}-{i + 1:05}-of-{len(shards):05}.safetensors" for i in range(len(shards))] if len(shards) > 1 else [f"{NAME}.safetensors"]
-    for file, shard in zip(files, shards, strict=True):
+    for file, shard in bar(list(zip(files, shards, strict=True)), "files of weights"):
         save_file(shard, place / file, metadata={"format": "pt"})
     index = place / f"{NAME}.safetensors.index.json"
     if len(shards) == 1:
@@ -65,7 +66,7 @@ def load_sharded(folder: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
         return load_file(place / f"{NAME}.safetensors")
     where: dict[str, str] = json.loads(index.read_text())["weight_map"]
     files: dict[str, dict[str, torch.Tensor]] = {}
-    for file in sorted(set(where.values())):
+    for file in bar(sorted(set(where.values())), "files of weights"):
         if os.path.basename(file) != file:
             raise RuntimeError(f"{index}: {file!r} is not the name of a file beside it")
         files[file] = load_file(place / file)
