@@ -12,7 +12,7 @@ FAMILIES = (
     "division", "arithmetic", "powers", "comparison", "logic", "rounding", "elementary", "trigonometric", "complexes", "error_functions",
     "gamma_functions", "bessel_functions", "airy", "orthogonal_polynomials", "rectifiers", "activation", "softmax",
     "reduction", "reduction_extremes", "products", "extremes", "statistics", "order_statistics", "norms", "scan", "sorting", "counting", "hashing", "segments", "vector_products", "matmul", "linear",
-    "contraction", "contraction_einsum", "linalg", "matrix_powers", "factorization_cholesky", "factorization_lu", "factorization_qr", "ldl", "eigenvalues", "singular_values", "tensor_equations",
+    "contraction", "contraction_einsum", "linalg", "matrix_powers", "factorization_cholesky", "factorization_lu", "factorization_qr", "ldl", "eigenvalues", "singular_values", "least_squares", "tensor_equations",
     "fft", "fft_frequencies", "stft", "spectral_windows", "copies", "distance", "padding", "resize", "unfold", "pooling_adaptive", "pooling_fractional", "loss_ctc",
     "grouped", "random", "random_dropout", "loss_distances", "loss_likelihoods", "loss_classes", "loss_margin", "embedding",
     "normalization", "normalization_layer", "normalization_batch", "convolution", "pooling", "vision", "grids",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from flambeau import dispatch
-from flambeau.ops import layouts
+from flambeau.ops import decompositions, layouts
 from flambeau.ops.linalg import LinAlgError, require_square, square_errors
 from flambeau.ops.linalg import solve as linalg_solve
 from flambeau.ops.product_helpers import conjugate_transpose
@@ -51,7 +51,7 @@ def _finite_only(a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _eigh_kernel(a, lower):
     a, bad = _finite_only(a)
-    values, vectors = np.linalg.eigh(a, "L" if lower else "U")
+    values, vectors = decompositions.eigh(a, lower)
     values[bad], vectors[bad] = np.nan, np.nan
     return values, vectors
 
@@ -110,7 +110,7 @@ def eigh(A: Tensor, UPLO: str = "L"):
 
 def _eigvalsh_kernel(a, lower):
     a, bad = _finite_only(a)
-    values = np.asarray(np.linalg.eigvalsh(a, "L" if lower else "U"))
+    values = decompositions.eigvalsh(a, lower)
     values[bad] = np.nan
     return values
 

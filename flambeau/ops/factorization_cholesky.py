@@ -12,7 +12,7 @@ import numpy as np
 
 from flambeau.core import dtypes
 from flambeau.core.size import broadcast_shapes
-from flambeau.ops import layouts
+from flambeau.ops import decompositions, layouts
 from flambeau.ops.linalg import (
     LinAlgError,
     eye,
@@ -36,7 +36,7 @@ def _bad_minor(matrix: np.ndarray) -> int:
     """The order of the first leading minor that is not positive-definite; 0 where there is none."""
     for k in range(1, len(matrix) + 1):
         try:
-            np.linalg.cholesky(matrix[:k, :k])
+            decompositions.cholesky(matrix[:k, :k])
         except np.linalg.LinAlgError:
             return k
     return 0
@@ -45,11 +45,11 @@ def _bad_minor(matrix: np.ndarray) -> int:
 def _cholesky_ex_kernel(a):
     info = np.zeros(a.shape[:-2], np.int32)
     try:
-        return np.linalg.cholesky(a), info
+        return decompositions.cholesky(a), info
     except np.linalg.LinAlgError:
         info = first_failures(_bad_minor, a)
         good = info[..., None, None] == 0
-        return np.where(good, np.linalg.cholesky(np.where(good, a, np.eye(a.shape[-1]))), np.tril(a)), info
+        return np.where(good, decompositions.cholesky(np.where(good, a, np.eye(a.shape[-1], dtype=a.dtype))), np.tril(a)), info
 
 
 def _cholesky_kernel(a):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from flambeau import dispatch
-from flambeau.ops import layouts
+from flambeau.ops import decompositions, layouts
 from flambeau.ops.joining import cat
 from flambeau.ops.linalg import (
     eye,
@@ -64,8 +64,7 @@ def _qr_gradient(gs, Q, R, mode):
 def _qr_kernel(a, mode):
     if mode == "r":
         return np.zeros((0,), a.dtype), np.linalg.qr(a, "r")
-    q, r = np.linalg.qr(a, mode)
-    return q, r
+    return decompositions.qr(a, mode)
 
 
 @op(

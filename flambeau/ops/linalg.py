@@ -17,7 +17,7 @@ from flambeau.core import dtypes
 from flambeau.core.dtypes import scalar_name
 from flambeau.core.results import return_type
 from flambeau.core.size import broadcast_shapes
-from flambeau.ops import layouts
+from flambeau.ops import decompositions, layouts
 from flambeau.ops.product_helpers import conjugate_transpose
 from flambeau.ops.record import ErrorSample, Sample, composite, op, registry
 
@@ -95,7 +95,7 @@ def square_errors(make):
 def _zero_pivot(matrix: np.ndarray) -> int:
     """LAPACK's ``info`` of an inversion: which pivot, counted from 1, is the first that is zero; 0 where none is."""
     try:
-        np.linalg.inv(matrix)
+        decompositions.inv(matrix)
         return 0
     except np.linalg.LinAlgError:
         a = matrix.copy()
@@ -111,11 +111,11 @@ def _zero_pivot(matrix: np.ndarray) -> int:
 def _inv_ex_kernel(a):
     info = np.zeros(a.shape[:-2], np.int32)
     try:
-        return np.linalg.inv(a), info
+        return decompositions.inv(a), info
     except np.linalg.LinAlgError:
         info = first_failures(_zero_pivot, a)
         usable = np.where(info[..., None, None] == 0, a, np.eye(a.shape[-1], dtype=a.dtype))
-        return np.where(info[..., None, None] == 0, np.linalg.inv(usable), a), info
+        return np.where(info[..., None, None] == 0, decompositions.inv(usable), a), info
 
 
 def _inv_kernel(a):
@@ -206,7 +206,7 @@ def inv_ex(A: Tensor, *, check_errors: bool = False):
 def _solve_kernel(a, b):
     b = b.reshape((1,) * (a.ndim - b.ndim) + b.shape)  # NumPy would take one dim less for a batch of vectors
     try:
-        return np.linalg.solve(a, b)
+        return decompositions.solve(a, b)
     except np.linalg.LinAlgError:
         raise LinAlgError("torch.linalg.solve: The solver failed because the input matrix is singular.") from None
 
@@ -466,8 +466,8 @@ def _cofactor_kernel(a):
     regular = d != 0
     n = a.shape[-1]
     if regular.all():
-        return (d[..., None, None] * np.linalg.inv(a)).swapaxes(-2, -1).conj()
-    u, s, vh = np.linalg.svd(a)
+        return (d[..., None, None] * decompositions.inv(a)).swapaxes(-2, -1).conj()
+    u, s, vh = decompositions.svd(a, True)
     others = np.where(np.eye(n, dtype=bool), 1, s[..., None, :]).prod(-1)
     sign = np.linalg.det(u) * np.linalg.det(vh)
     return sign.conj()[..., None, None] * (u * others[..., None, :]) @ vh

@@ -1,4 +1,4 @@
-"""Singular values, and what is computed from them: pseudo-inverse, rank, least squares, approximations of low rank.
+"""Singular values, and what is computed from them: pseudo-inverse, rank, approximations of low rank.
 
 The last two dims are the matrix, dims before them a batch. Gradients: Wan and Zhang, Automatic differentiation for complex
 valued SVD (2019); Golub and Pereyra, The differentiation of pseudo-inverses (1973).
@@ -14,8 +14,7 @@ import numpy as np
 from flambeau import dispatch
 from flambeau.core import dtypes
 from flambeau.core.results import return_type
-from flambeau.core.size import broadcast_shapes
-from flambeau.ops import layouts
+from flambeau.ops import decompositions, layouts
 from flambeau.ops.eigenvalues import eigvalsh, gaps_of, require_finite, skew
 from flambeau.ops.factorization_qr import linalg_qr
 from flambeau.ops.linalg import require_matrix, require_square
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
 def _svd_kernel(a, full):
     require_finite("linalg.svd", a)
-    return tuple(np.linalg.svd(a, full_matrices=full))
+    return decompositions.svd(a, full)
 
 
 def _svd_gradient(gs, U, S, Vh):
@@ -112,7 +111,7 @@ def linalg_svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = No
 
 def _svdvals_kernel(a):
     require_finite("linalg.svd", a)
-    return np.linalg.svd(a, compute_uv=False)
+    return decompositions.svdvals(a)
 
 
 def _svdvals_gradient(g, A):
@@ -190,15 +189,15 @@ def _cutoff(S, shape, atol, rtol):
 
 def _pinv_kernel(a, cutoff, hermitian):
     if hermitian:
-        values, vectors = np.linalg.eigh(a)
+        values, vectors = decompositions.eigh(a, True)
         scale = np.where(np.abs(values) > cutoff, 1 / values, 0).astype(values.dtype)
         return (vectors * scale[..., None, :]) @ vectors.conj().swapaxes(-2, -1)
-    u, s, vh = np.linalg.svd(a, full_matrices=False)
+    u, s, vh = decompositions.svd(a, False)
     scale = np.where(s > cutoff, 1 / s, 0).astype(s.dtype)
     return (vh.conj().swapaxes(-2, -1) * scale[..., None, :]) @ u.conj().swapaxes(-2, -1)
 
 
-def _pinv_gradient(g, A, out):
+def pinv_gradient(g, A, out):
     P, Ph, gh = out, conjugate_transpose(out), conjugate_transpose(g)
     if A.shape[-2] <= A.shape[-1]:
         K = gh @ P
@@ -214,7 +213,7 @@ def _pinv_gradient(g, A, out):
     name="aten.linalg_pinv",
     backward_name="LinalgPinvBackward0",
     tensors="A cutoff",
-    grad={"A": _pinv_gradient},
+    grad={"A": pinv_gradient},
 )
 def _pinv(A: Tensor, cutoff: Tensor, hermitian: bool):
     """The pseudo-inverse, given the size up to which singular values count as zero: what ``linalg.pinv`` records."""
@@ -295,81 +294,6 @@ def matrix_rank(
         return A.new_zeros(A.shape[:-2], dtype=dtypes.int64)
     S = eigvalsh(A).abs() if hermitian else svdvals(A)
     return (S > _cutoff(S, A.shape, atol, rtol)).sum(-1)
-
-
-# --- least squares -------------------------------------------------------------------------------------------
-
-_Lstsq = return_type("linalg_lstsq", "solution", "residuals", "rank", "singular_values")
-_BY_SINGULAR_VALUES = ("gelsd", "gelss")
-_DRIVERS = ("gels", "gelsy", *_BY_SINGULAR_VALUES)
-
-
-@composite(
-    name="linalg.lstsq",
-    out=True,
-    samples=lambda make: [
-        Sample(make(4, 2), make(4, 3)),
-        Sample(make(2, 3, 2), make(2, 3, 1)),
-        Sample(make(2, 3), make(2, 2)),
-    ],
-    errors=lambda make: [
-        ErrorSample(RuntimeError, "input must have at least 2 dimensions", make(2), make(2, 2)),
-        ErrorSample(RuntimeError, "size\\(-2\\) should match", make(3, 2), make(2, 2)),
-    ],
-)
-def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | None = None):
-    r"""The least-squares solution of :math:`A X = B`, of the least norm where there are several.
-
-    The result is ``(solution, residuals, rank, singular_values)``; what a driver does not give is empty. ``driver`` is
-    ``gels`` (which takes the rank to be full), ``gelsy`` (the default), ``gelsd`` or ``gelss``: all but ``gels`` give the
-    rank, the last two the singular values, all but ``gelsy`` the residuals, sums of squares, where ``A`` has more rows
-    than columns and full rank.
-
-    Raises ``RuntimeError`` for shapes that do not fit and for another ``driver``.
-
-    >>> import flambeau as torch
-    >>> points = torch.tensor([[1.0, 0.0], [1.0, 1.0], [1.0, 2.0]])
-    >>> torch.linalg.lstsq(points, torch.tensor([[1.0], [3.0], [5.0]])).solution.round().flatten()  # y = 1 + 2 x
-    tensor([1., 2.])
-
-    Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.lstsq.html
-    """
-    if A.dim() < 2:
-        raise RuntimeError(f"torch.linalg.lstsq: input must have at least 2 dimensions, got shape {list(A.shape)}")
-    if B.dim() < 1:
-        raise RuntimeError("torch.linalg.lstsq: other must have at least 1 dimension.")
-    driver = "gelsy" if driver is None else driver
-    if driver not in _DRIVERS:
-        raise RuntimeError(
-            f"torch.linalg.lstsq: parameter `driver` should be one of ({', '.join(_DRIVERS)}), got {driver!r}"
-        )
-    vector = A.dim() - 1 == B.dim() and B.shape == A.shape[:-1]
-    b = B.unsqueeze(-1) if vector else B
-    if b.shape[-2] != A.shape[-2]:
-        raise RuntimeError(
-            "torch.linalg.lstsq: input.size(-2) should match other.size(-2): "
-            f"got shapes {list(A.shape)} and {list(B.shape)}"
-        )
-    m, n = A.shape[-2:]
-    batch = broadcast_shapes(A.shape[:-2], b.shape[:-2])
-    fixed = A.detach()
-    S = svdvals(fixed)
-    cutoff = _cutoff(S, A.shape, None, rcond)
-    rank = (S > cutoff).sum(-1)
-    X = (_pinv(A, cutoff, False) @ b).expand((*batch, n, b.shape[-1]))
-    residuals = (X.real if X.dtype.is_complex else X).reshape(-1)[:0]
-    if m > n and (driver == "gels" or driver in _BY_SINGULAR_VALUES and bool((rank == n).all())):
-        difference = A @ X - b
-        squares = (difference * difference.conj_physical()).real if A.dtype.is_complex else difference * difference
-        residuals = squares.sum(-2)
-    return _Lstsq(
-        (
-            X.squeeze(-1) if vector else X,
-            residuals,
-            A.new_empty((0,), dtype=dtypes.int64) if driver == "gels" else rank,
-            S if driver in _BY_SINGULAR_VALUES else S.new_empty((0,)),
-        )
-    )
 
 
 # --- random projections --------------------------------------------------------------------------------------

@@ -17,14 +17,14 @@ import numpy.linalg._umath_linalg as linked
 
 _NAMES = ("{}openblas_{}64_", "{}openblas_{}")
 _ROUTINES = ("{}cblas_{}64_", "{}cblas_{}")
-_LAPACK = ("{}{}_64_", "{}{}_")
+LAPACK = ("{}{}_64_", "{}{}_")
 """How its functions are called, the longer names where integers have 64 bits; NumPy's own build has "scipy_" before them."""
 
 _ROW_MAJOR, _LEFT, _AS_IT_IS, _TRANSPOSED, _UPPER, _LOWER, _NOT_UNIT, _UNIT = 101, 141, 111, 112, 121, 122, 131, 132
 
 
 @cache
-def _function(names: tuple[str, str], name: str) -> tuple[Any, type] | None:
+def function(names: tuple[str, str], name: str) -> tuple[Any, type] | None:
     """A function of the library, and the integers that it takes; ``None`` where it has none of that name."""
     try:
         library = ctypes.CDLL(linked.__file__)
@@ -40,13 +40,13 @@ def _function(names: tuple[str, str], name: str) -> tuple[Any, type] | None:
 
 def get_num_threads() -> int | None:
     """How many threads the library uses; ``None`` if it is not known."""
-    found = _function(_NAMES, "get_num_threads")
+    found = function(_NAMES, "get_num_threads")
     return None if found is None else int(found[0]())
 
 
 def set_num_threads(count: int) -> None:
     """Has the library use ``count`` threads."""
-    found = _function(_NAMES, "set_num_threads")
+    found = function(_NAMES, "set_num_threads")
     if found is not None:
         found[0](count)
 
@@ -69,15 +69,15 @@ def one_thread() -> Iterator[None]:
 def _triangular_solver(kind: str) -> ctypes._FuncPtr | None:  # type: ignore[name-defined]
     """``cblas_?trsm`` for NumPy's letter of a dtype."""
     letter = {"f": "s", "d": "d", "F": "c", "D": "z"}.get(kind)
-    found = None if letter is None else _function(_ROUTINES, f"{letter}trsm")
+    found = None if letter is None else function(_ROUTINES, f"{letter}trsm")
     if found is None:
         return None
-    function, integer = found
+    routine, integer = found
     number = {"s": ctypes.c_float, "d": ctypes.c_double}.get(letter, ctypes.c_void_p)  # type: ignore[arg-type]
     matrix = ctypes.c_void_p, integer
-    function.argtypes = [*[ctypes.c_int] * 5, integer, integer, number, *matrix, *matrix]
-    function.restype = None
-    return function
+    routine.argtypes = [*[ctypes.c_int] * 5, integer, integer, number, *matrix, *matrix]
+    routine.restype = None
+    return routine
 
 
 def solves_triangular(dtype: np.dtype) -> bool:
@@ -102,7 +102,7 @@ def solve_triangular(a: np.ndarray, b: np.ndarray, upper: bool, unit: bool) -> N
 def _lu_factorizer(kind: str) -> tuple | None:
     """LAPACK's ``?getrf`` for NumPy's letter of a dtype of double precision, and the integers that it takes."""
     letter = {"d": "d", "D": "z"}.get(kind)
-    found = None if letter is None else _function(_LAPACK, f"{letter}getrf")
+    found = None if letter is None else function(LAPACK, f"{letter}getrf")
     if found is not None:
         found[0].argtypes, found[0].restype = [ctypes.c_void_p] * 6, None
     return found
