@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from flambeau.core.memory_format import layout, memory_format
     from flambeau.tensor.types import Device, Number, Tensor
 
+_INT = frozenset([int])
 _TOO_MANY = 1 << 60  # elements: their addresses do not fit into 64 bits
 
 
@@ -30,7 +31,7 @@ def sizes_of(size: tuple, name: str) -> tuple[int, ...]:
     if len(size) == 1 and isinstance(size[0], (tuple, list)):
         size = tuple(size[0])
     try:
-        shape = tuple([n if n.__class__ is int else n.__index__() for n in size])
+        shape = size if _INT.issuperset(map(type, size)) else tuple([n.__index__() for n in size])
     except (AttributeError, TypeError):
         if len(size) == 1 and isinstance(size[0], dispatch.Tensor):
             raise TypeError(f"{name}(): argument 'size' (position 1) must be tuple of ints, not Tensor") from None

@@ -20,10 +20,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from copy import copy
+from types import NoneType
 from typing import Any
 
 from flambeau import dispatch
 from flambeau.core.dtypes import as_dtype, scalar_name
+from flambeau.core.dtypes import dtype as Dtype
 from flambeau.core.errors import explain_arguments, out_of_memory, raise_first
 from flambeau.core.results import return_type
 from flambeau.dispatch import grad_mode
@@ -178,7 +180,7 @@ class Op:
 
     def run_check(self, args: tuple, kwargs: dict) -> Any:
         """What ``check`` makes of a call, with numbers for tensors that stand where it takes numbers."""
-        if self.number_places:
+        if self.number_places and not (_settings.issuperset(map(type, args)) and (not kwargs or _settings.issuperset(map(type, kwargs.values())))):
             args, kwargs = as_numbers(self.short_name, self.number_places, args, kwargs)
         return self.check(*args, **kwargs)
 
@@ -190,6 +192,10 @@ class Op:
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
+
+
+_settings = frozenset([int, float, bool, str, complex, NoneType, Dtype])
+"""The commonest classes of arguments that are no tensors, nor have any in them."""
 
 
 def by_tensor(place: int) -> Callable:
@@ -237,6 +243,7 @@ def public_function(record: Op, slots: Any = dispatch) -> Callable:
     check = record.check
     slot = {"op": "record", "pointwise": "record_pointwise", "view": "view", "composite": "compose"}[record.form]
     composed, makes = slot == "compose", record.out in ("dtype", "row")
+    creates = composed and not record.tensors and record.layout is None  # there is nothing that a recipe could be found by
     recipes, autocast, policy = record.recipes, dispatch.autocast, POLICIES.get(record.name)
 
     def explained(called: Callable, error: Exception, args: tuple, kwargs: dict):
@@ -294,7 +301,7 @@ def public_function(record: Op, slots: Any = dispatch) -> Callable:
             if result is not NotImplemented:
                 return result
         try:
-            result = getattr(dispatch, slot)(record, args, kwargs)
+            result = record.run_check(args, kwargs) if creates else getattr(dispatch, slot)(record, args, kwargs)
         except Exception as error:
             result = explained(function, error, args, kwargs)
             if result is NotImplemented:

@@ -327,6 +327,8 @@ def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:
         raise TypeError(f"Got unsupported ScalarType {name}: NumPy has no such type; convert with .float() first")
     flat = self._storage.array()
     self._storage.expose()
+    if self._strides is None and flat.size == self._shape.numel() and flat.dtype == self._dtype.np:
+        return flat.reshape(self._shape)
     return strided(flat, self._shape, self.stride(), self._offset, self._dtype) if 0 not in self._shape else np.empty(self._shape, self._dtype.np)
 
 

@@ -18,7 +18,7 @@ from flambeau.core.scalars import as_python, fitting, wrapped
 from flambeau.core.size import Size, broadcast, contiguous_strides, size_of_ints
 from flambeau.dispatch import grad_mode
 from flambeau.engine import flight, graph
-from flambeau.engine.graph import PROJECT, VIEW, Node, leaf
+from flambeau.engine.graph import NO_ATTRS, PROJECT, VIEW, Node, leaf
 from flambeau.engine.interpreter import compute_now
 from flambeau.engine.run import after_creation, after_record, run_pending
 from flambeau.engine.segment import may_fail
@@ -32,7 +32,7 @@ from flambeau.tensor.meta import on_meta
 from flambeau.tensor.order import in_memory_order, in_order, is_strided, normal_strides, reordered
 from flambeau.tensor.reading import read, values_of
 from flambeau.tensor.recipes import CAST, learn, learn_view
-from flambeau.tensor.storage import MetaStorage, Storage, looks, storage_of
+from flambeau.tensor.storage import InferenceStorage, MetaStorage, Storage, looks, storage_of
 from flambeau.tensor.tensor import Tensor, creation_of, make_tensor
 
 _new = object.__new__
@@ -510,13 +510,18 @@ def wrap(array: np.ndarray, dtype: dtypes.dtype | None = None) -> Tensor:
         array = np.asarray(array)  # NumPy's arithmetic gives scalars, which have no memory of their own, for 0-dim arrays
     if dtype is None:
         dtype = dtypes.from_numpy(array.dtype)
-    elif array.dtype != dtype.np:
+    elif array.dtype is not dtype.np and array.dtype != dtype.np:
         array = dtypes.cast(array, dtype)
     if not array.flags.c_contiguous:
         array = array.copy("C")
     shape = size_of_ints(array.shape)
     after_creation(array.nbytes)
-    return make_tensor(storage_of(leaf(array, shape, dtype)), shape, dtype)
+    node, storage, result = _new(Node), _new(InferenceStorage if grad_mode.enabled is None else Storage), _new(Tensor)
+    node.op, node.inputs, node.attrs = None, (), NO_ATTRS  # make_tensor(storage_of(leaf(array, shape, dtype)), shape, dtype), ...
+    node.shape, node.dtype, node.value = shape, dtype, array
+    storage.node = node
+    result._storage, result._shape, result._dtype = storage, shape, dtype  # ... without the calls
+    return result
 
 
 dispatch.record = record
