@@ -13,8 +13,10 @@ import numpy as np
 from flambeau.core.size import wrap_dim
 from flambeau.ops import layouts, samples
 from flambeau.ops.comparison import where
+from flambeau.ops.complexes import conj_of
 from flambeau.ops.elementary import exp, sigmoid
 from flambeau.ops.error_functions import erf_kernel
+from flambeau.ops.half_gradients import rounded_once
 from flambeau.ops.numerics import select
 from flambeau.ops.record import ErrorSample, Sample, composite, pointwise
 from flambeau.ops.rectifiers import activate, in_place_name, with_inplace
@@ -44,7 +46,11 @@ def _grad_of_elu(g, input, alpha, scale, rate):
 
 
 @pointwise(
-    lower=_lower_elu, kernel=_elu_kernel, grad={"input": _grad_of_elu}, method=False, backward_name="EluBackward0"
+    lower=_lower_elu,
+    kernel=_elu_kernel,
+    grad={"input": lambda g, input, alpha, scale, rate: rounded_once(_grad_of_elu, g, input, alpha, scale, rate)},
+    method=False,
+    backward_name="EluBackward0",
 )
 def _elu(input: Tensor, alpha, scale: float = 1.0, rate: float = 1.0):
     r""":math:`scale \cdot x` for positive :math:`x`, else :math:`scale \cdot alpha (e^{rate \cdot x} - 1)`."""
@@ -158,19 +164,13 @@ def _silu_slope(input: Tensor):
     return (input,), {}
 
 
-def _conj_slope(slope):
-    """The gradient ``g * conj(slope(input))``."""
-
-    def grad(g, input):
-        s = slope(input)
-        return g * (s.conj_physical() if s._dtype.is_complex else s)
-
-    return grad
+def _grad_of_silu(g, input):
+    return g * conj_of(_silu_slope(input))
 
 
 @pointwise(
     lower=lambda b, x: b.mul(x, b.sigmoid(x)),
-    kernel=lambda x: x / (1 + np.exp(-x)), grad={"input": _conj_slope(_silu_slope)}, method=False,
+    kernel=lambda x: x / (1 + np.exp(-x)), grad={"input": lambda g, input: rounded_once(_grad_of_silu, g, input)}, method=False,
     backward_name="SiluBackward0",
 )  # fmt: skip
 def _silu(input: Tensor):
@@ -199,6 +199,11 @@ def _softplus_kernel(x, beta, threshold):
     return select(z > threshold, x, np.log1p(np.exp(np.minimum(z, threshold))) / beta)
 
 
+def _grad_of_softplus(g, input, beta, threshold):
+    z = input * beta
+    return where(z > threshold, g, g * sigmoid(z))
+
+
 def _lower_softplus(b, x, beta, threshold):
     z = b.mul(x, beta)
     return b.select(b.gt(z, threshold), x, b.div(b.log1p(b.exp(b.min(z, threshold))), beta))
@@ -207,9 +212,7 @@ def _lower_softplus(b, x, beta, threshold):
 @pointwise(
     lower=_lower_softplus,
     kernel=_softplus_kernel,
-    grad={
-        "input": lambda g, input, beta, threshold: where(input * beta > threshold, g, g * sigmoid(input * beta)),
-    },
+    grad={"input": lambda g, input, beta, threshold: rounded_once(_grad_of_softplus, g, input, beta, threshold)},
     name="nn.functional.softplus",
     out="same",
     samples=lambda make: [*samples.unary(-2, 2)(make), Sample(make(3), beta=2.0), Sample(make(3), threshold=-5)],
@@ -252,7 +255,7 @@ def _mish_slope(input: Tensor):
 @pointwise(
     lower=lambda b, x: b.mul(x, b.tanh(b.log1p(b.exp(b.min(x, 20))))),
     kernel=lambda x: x * np.tanh(np.log1p(np.exp(np.minimum(x, 20)))),
-    grad={"input": lambda g, input: g * _mish_slope(input)},
+    grad={"input": lambda g, input: rounded_once(lambda g, input: g * _mish_slope(input), g, input)},
     method=False,
     backward_name="MishBackward0",
 )
@@ -339,7 +342,7 @@ def _gelu_slope(input: Tensor, tanh):
 @pointwise(
     lower=_lower_gelu,
     kernel=_gelu_kernel,
-    grad={"input": lambda g, input, tanh: g * _gelu_slope(input, tanh)},
+    grad={"input": lambda g, input, tanh: rounded_once(lambda g, input: g * _gelu_slope(input, tanh), g, input)},
     name="nn.functional.gelu",
     out="same",
     samples=lambda make: [*samples.unary()(make), *samples.unary(approximate="tanh")(make)],
@@ -371,7 +374,7 @@ def gelu(input: Tensor, approximate: str = "none"):
     layout=layouts.row_major,
     lower=lambda b, x: b.sub(b.min(x, 0), b.log1p(b.exp(b.neg(b.abs(x))))),
     kernel=lambda x: np.minimum(x, 0) - np.log1p(np.exp(-np.abs(x))),
-    grad={"input": lambda g, input: g * sigmoid(-input)},
+    grad={"input": lambda g, input: rounded_once(lambda g, input: g * sigmoid(-input), g, input)},
     name="nn.functional.logsigmoid",
     out="same",
     backward_name="LogSigmoidBackward0",

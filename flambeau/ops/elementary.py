@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from flambeau.core import dtypes
 from flambeau.ops import samples
 from flambeau.ops.comparison import where
 from flambeau.ops.complexes import conj_of
+from flambeau.ops.half_gradients import rounded_once
 from flambeau.ops.numerics import in_double
 from flambeau.ops.record import Sample, by_number, pointwise
 from flambeau.ops.refusals import NOT_FLOATING, refuse
@@ -76,9 +78,15 @@ def expm1(input: Tensor):
     return (input,), {}
 
 
+def _grad_of_sigmoid(g, out):
+    """In PyTorch's order, and in float16 rounded after each step, as by its kernel for that dtype alone."""
+    return g * conj_of(1 - out) * conj_of(out)
+
+
 @pointwise(
     lower=lambda b, x: b.sigmoid(x),
-    kernel=lambda x: 1 / (1 + np.exp(-x)), result="float", grad={"input": lambda g, out: g * conj_of((1 - out) * out)},
+    kernel=lambda x: 1 / (1 + np.exp(-x)), result="float",
+    grad={"input": lambda g, out: _grad_of_sigmoid(g, out) if out.dtype is dtypes.float16 else rounded_once(_grad_of_sigmoid, g, out)},
     inplace=True, out=True, aliases=("special.expit", "nn.functional.sigmoid"), samples=samples.unary(),
 )  # fmt: skip
 def sigmoid(input: Tensor):

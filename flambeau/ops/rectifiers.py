@@ -17,6 +17,7 @@ from flambeau.core.scalars import fitting
 from flambeau.ops import layouts, samples
 from flambeau.ops.comparison import where
 from flambeau.ops.documentation import docstring
+from flambeau.ops.half_gradients import rounded_once
 from flambeau.ops.numerics import select
 from flambeau.ops.record import ErrorSample, Sample, composite, op, pointwise, registry
 from flambeau.ops.refusals import ALL_BUT_FLOATING, NOT_REAL_NUMBERS, refuse
@@ -428,10 +429,14 @@ def tanhshrink(input: Tensor) -> Tensor:
 # --- pieces of lines in place of curves ----------------------------------------------------------------------
 
 
+def _grad_of_hardswish(g, input):
+    return where(input <= -3, 0, where(input < 3, g * ((input * 2 + 3) / 6), g))
+
+
 @pointwise(
     lower=lambda b, x: b.div(b.mul(x, b.min(b.max(b.add(x, 3), 0), 6)), 6),
     kernel=lambda x: x * np.minimum(np.maximum(x + 3, 0), 6) / 6,
-    grad={"input": lambda g, input: where(input <= -3, 0, where(input < 3, g * ((input * 2 + 3) / 6), g))},
+    grad={"input": lambda g, input: rounded_once(_grad_of_hardswish, g, input)},
     method=False,
     backward_name="HardswishBackward0",
 )

@@ -10,6 +10,7 @@ import numpy as np
 from flambeau.ops import samples
 from flambeau.ops.comparison import where
 from flambeau.ops.complexes import conj_of
+from flambeau.ops.half_gradients import rounded_once
 from flambeau.ops.numerics import in_double
 from flambeau.ops.record import pointwise
 from flambeau.ops.refusals import refuse
@@ -258,7 +259,8 @@ def cosh(input: Tensor):
 
 @pointwise(
     lower=lambda b, x: b.tanh(x),
-    kernel=np.tanh, result="float", grad={"input": lambda g, out: g * conj_of(1 - out * out)}, inplace=True, out=True,
+    kernel=np.tanh, result="float",
+    grad={"input": lambda g, out: rounded_once(lambda g, out: g * conj_of(1 - out * out), g, out)}, inplace=True, out=True,
     aliases=("nn.functional.tanh",), samples=samples.unary(),
 )  # fmt: skip
 def tanh(input: Tensor):

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import flambeau
 from flambeau.sparse import products, rules
 from flambeau.sparse.creation import sparse_coo_tensor
+from flambeau.sparse.invariants import check_sparse_tensor_invariants
 from flambeau.sparse.legacy import (
     BFloat16Tensor,
     ByteTensor,
@@ -122,33 +123,6 @@ def spsolve(input: Tensor, other: Tensor, *, left: bool = True) -> NoReturn:
 
 
 solve = spsolve
-
-
-class check_sparse_tensor_invariants:
-    """Whether new sparse tensors are checked: they always are, so switching it changes what :meth:`is_enabled` says."""
-
-    _enabled = False
-
-    @staticmethod
-    def is_enabled() -> bool:
-        return check_sparse_tensor_invariants._enabled
-
-    @staticmethod
-    def enable() -> None:
-        check_sparse_tensor_invariants._enabled = True
-
-    @staticmethod
-    def disable() -> None:
-        check_sparse_tensor_invariants._enabled = False
-
-    def __init__(self, enable: bool = True) -> None:
-        self.state, self.before = enable, False
-
-    def __enter__(self) -> None:
-        self.before, check_sparse_tensor_invariants._enabled = check_sparse_tensor_invariants._enabled, self.state
-
-    def __exit__(self, *error: Any) -> None:
-        check_sparse_tensor_invariants._enabled = self.before
 
 
 class SparseSemiStructuredTensor(Tensor):

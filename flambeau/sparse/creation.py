@@ -11,6 +11,7 @@ from flambeau.core import dtypes
 from flambeau.core.device import check as check_device
 from flambeau.core.memory_format import layout, sparse_bsc, sparse_bsr, sparse_csc, sparse_csr, strided
 from flambeau.core.size import Size
+from flambeau.sparse.invariants import check_compressed, check_sparse_tensor_invariants
 from flambeau.sparse.tensor import SparseTensor, compressed, coo, from_dense
 from flambeau.tensor.tensor import Tensor
 
@@ -96,20 +97,15 @@ def sparse_compressed_tensor(
     if layout not in (sparse_csr, sparse_csc):
         raise RuntimeError(f"sparse_compressed_tensor: expected layout torch.sparse_csr or torch.sparse_csc, but got {layout}")
     begins, others, elements = _integers(compressed_indices), _integers(plain_indices), _values(values, dtype)
-    if begins.dim() != 1:
+    if begins.dim() == others.dim() != 1:
         raise NotImplementedError("batches of sparse compressed tensors: flambeau has single matrices")
-    lines = begins.shape[0] - 1
-    known, columns = begins._array(), others._array()
-    if lines < 0 or known[0] != 0 or known[-1] != len(columns) or (np.diff(known) < 0).any() or elements.shape[0] != len(columns):
-        raise RuntimeError("`compressed_indices` must begin with 0, end with the number of elements and never fall")
     if size is None:
-        widest = int(columns.max()) + 1 if len(columns) else 0
-        size = (lines, widest) if layout is sparse_csr else (widest, lines)
-    elif len(size) != 2 + elements.dim() - 1 or size[0 if layout is sparse_csr else 1] != lines:
-        raise RuntimeError(f"size {list(size)} does not fit {lines} lines")
-    if len(columns) and (columns.min() < 0 or columns.max() >= size[1 if layout is sparse_csr else 0]):
-        raise RuntimeError("`plain_indices` must be within the size")
-    return _finished(compressed(layout, begins, others, elements, (*size, *elements.shape[1:]) if len(size) == 2 else size), requires_grad)
+        columns = others._array()
+        lines, widest = begins.shape[0] - 1, int(columns.max()) + 1 if len(columns) else 0
+        size = ((lines, widest) if layout is sparse_csr else (widest, lines)) + tuple(elements.shape[1:])
+    in_full = check_sparse_tensor_invariants.is_enabled() if check_invariants is None else check_invariants
+    check_compressed(layout, begins, others, elements, size, order=in_full)
+    return _finished(compressed(layout, begins, others, elements, size), requires_grad)
 
 
 def sparse_csr_tensor(crow_indices: Any, col_indices: Any, values: Any, size: Any = None, **settings: Any) -> Tensor:

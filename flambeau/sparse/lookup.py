@@ -17,13 +17,14 @@ class Embedding(Function):
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, indices: Tensor, rows: Any, padding_idx: int, scale: bool) -> Tensor:  # type: ignore[override]
-        ctx.indices, ctx.shape, ctx.padding_idx, ctx.scale = indices, weight.shape, padding_idx, scale
+        ctx.save_for_backward(indices)  # as they are now, whatever is written to them
+        ctx.shape, ctx.padding_idx, ctx.scale = weight.shape, padding_idx, scale
         ctx.presence = Presence()  # until the gradient is computed, or the tape let go
         return rows(weight, indices)  # type: ignore[no-any-return]
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple:  # type: ignore[override]
-        indices = ctx.indices.reshape(-1).long().clone()  # the gradient stays as it is when the program writes to its indices
+        indices = ctx.saved_tensors[0].reshape(-1).long().clone()  # the gradient stays as it is when the program writes to its indices
         values = g.reshape(indices.numel(), ctx.shape[1])
         if not values.numel():
             indices, values = indices[:0], values[:0]

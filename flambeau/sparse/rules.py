@@ -186,7 +186,8 @@ def _sum_of_two(a: SparseTensor, b: SparseTensor, alpha: Any) -> Tensor:
     if a.shape != b.shape:
         raise RuntimeError(f"add: expected sizes of 'self' and 'other' to match, but {list(a.shape)} != {list(b.shape)}")
     kind, both = a._kind, a._is_coalesced and b._is_coalesced
-    if kind is b._kind and a._nnz() == b._nnz() and all(p is q or p.equal(q) for p, q in zip(a._parts, b._parts, strict=True)):
+    packed = a._v.is_contiguous() and b._v.is_contiguous()  # PyTorch joins the others, without a look at their places
+    if packed and kind is b._kind and a._nnz() == b._nnz() and all(p is q or p.equal(q) for p, q in zip(a._parts, b._parts, strict=True)):
         return a._with(a._v + b._v * alpha if alpha != 1 else a._v + b._v)
     x, y = a.to_coo(), b.to_coo()
     if x.sparse_dim() != y.sparse_dim():
@@ -198,7 +199,7 @@ def _sum_of_two(a: SparseTensor, b: SparseTensor, alpha: Any) -> Tensor:
     made = coo(flambeau.cat([x._parts[0], y._parts[0]], 1), flambeau.cat([x._v.to(dtype), right.to(dtype)]), x.shape)
     if both or kind is not sparse_coo:
         made = made.coalesce()
-    elif x._is_sorted() and y._is_sorted():
+    elif packed and x._is_sorted() and y._is_sorted():
         made = made.coalesce()._coalesced_(False)
     return made if kind is sparse_coo else made.to_compressed(kind)
 

@@ -560,6 +560,12 @@ class Tensor(Derived):
 
         for name, value in self.__dict__.items():
             contents_of(out)[name] = deepcopy(value, memo)
+        if type(self) is not Tensor:
+            from copyreg import _slotnames  # type: ignore[attr-defined]
+
+            for name in _slotnames(type(self)):
+                if hasattr(self, name):
+                    setattr(out, name, deepcopy(getattr(self, name), memo))
         return out
 
     def __reduce_ex__(self, protocol: Any) -> Any:

@@ -424,3 +424,36 @@ def test_a_dense_tensor_never_becomes_a_sparse_one():
         assert s._nnz() == 0
         layer = t.nn.Linear(2, 3)._apply(lambda p, t=t: t.sparse_coo_tensor(t.zeros(p.dim(), 1), t.ones(1), p.shape))
         assert layer.weight.layout is t.sparse_coo
+
+
+PARTS = [
+    ([1, 1, 2], [0, 1], 2), ([0, 1, 3], [0, 1], 2), ([0, 2, 1, 2], [0, 1], 2), ([0, 1, 2], [0, 3], 2), ([0, 1, 2], [0, -1], 2), ([0, 2, 2], [1, 0], 2),
+    ([0, 2, 2], [1, 1], 2), ([0, 1], [0, 1], 2), ([0, 1, 2], [0, 1], 3), ([0, 5, 2], [0, 1], 2), ([[0, 1, 2]], [0, 1], 2), ([0, 1, 2], [0, 1], 2),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("layout", ["csr", "csc"])
+@pytest.mark.parametrize("begins,others,elements", PARTS)
+def test_parts_of_compressed_matrices_that_do_not_fit(layout, begins, others, elements):
+    def made(t):
+        size = (len(begins) - 1, 3) if len(begins) > 2 else (2, 3)
+        try:
+            x = getattr(t, f"sparse_{layout}_tensor")(
+                t.tensor(begins), t.tensor(others), t.ones(elements), size if layout == "csr" else size[::-1], check_invariants=True
+            )
+        except RuntimeError as error:
+            return str(error)
+        return x.to_dense().tolist()
+
+    assert made(flambeau) == made(torch)
+
+
+@pytest.mark.parametrize("padding_idx", [None, 3])
+def test_rows_are_those_that_were_looked_up(padding_idx):
+    """The sparse gradient of a lookup has the places of the call, whatever is written to the indices before and after the backward pass."""
+    table, indices = flambeau.nn.Embedding(10, 2, padding_idx=padding_idx, sparse=True), flambeau.tensor([7, 1, 3])
+    rows = table(indices)
+    indices[1] = 5
+    rows.sum().backward()
+    indices[0] = 2
+    assert table.weight.grad._indices().tolist() == [[7, 1] if padding_idx else [7, 1, 3]]
