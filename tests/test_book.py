@@ -14,7 +14,7 @@ from tools.book import BOOK, CHAPTERS, PICTURES, chinese
 from tools.pages import code_blocks, prose
 
 ROOT = Path(__file__).parent.parent
-PAGES = [BOOK / "index.md", *CHAPTERS]
+PAGES = [BOOK / "index.md", *CHAPTERS, BOOK.parent / "performance.md", BOOK.parent / "tensorflow.md"]
 
 
 @pytest.mark.parametrize("page", CHAPTERS, ids=lambda p: p.stem)
