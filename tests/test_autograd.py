@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import warnings
 import weakref
 
@@ -321,6 +322,48 @@ def test_saved_tensor_hooks():
         y.sum().backward()
     with torch.autograd.graph.disable_saved_tensors_hooks("not now"), pytest.raises(RuntimeError, match="not now"):
         torch.autograd.graph.save_on_cpu().__enter__()
+
+
+def test_hooks_of_saved_tensors_belong_to_their_thread():
+    x, y = torch.ones(2, requires_grad=True), torch.ones(3, requires_grad=True)
+    packed: dict[str, list] = {"here": [], "there": []}
+    entered, left = threading.Event(), threading.Event()
+
+    def hooks(name):
+        return torch.autograd.graph.saved_tensors_hooks(lambda t: packed[name].append(tuple(t.shape)) or t, lambda t: t)
+
+    def other():
+        with hooks("there"):
+            entered.set()
+            assert left.wait(60)  # until the hooks here, which were on first, are off again
+            (y * y).sum().backward()
+
+    thread = threading.Thread(target=other)
+    with hooks("here"):
+        thread.start()
+        assert entered.wait(60)
+        (x * x).sum().backward()
+    left.set()
+    thread.join()
+    (x * x).sum().backward()
+    assert packed == {"here": [(2,)] * 2, "there": [(3,)] * 2} and x.grad.tolist() == [4.0, 4.0] and y.grad.tolist() == [2.0] * 3
+
+    def disabled():
+        with torch.autograd.graph.disable_saved_tensors_hooks("not there"):
+            entered.set()
+            assert left.wait(60)
+
+    entered.clear()
+    left.clear()
+    thread = threading.Thread(target=disabled)
+    thread.start()
+    assert entered.wait(60)
+    with hooks("here"):
+        (x * x).sum()
+    left.set()
+    thread.join()
+    assert len(packed["here"]) == 4
+
 
 
 # --- in-place writes -----------------------------------------------------------------------------------------

@@ -19,10 +19,12 @@ import numpy as np
 import pytest
 
 import flambeau as torch
+from flambeau.core.loopback import NAMES
 from tests import serving
 
 from flambeau.serve.batching import Batcher, ComputeThread  # isort: skip  (serving skips where there is no starlette)
 from flambeau.serve.config import ModelConfig, parse_spec  # isort: skip
+
 from flambeau.serve.front import Limits  # isort: skip
 from flambeau.serve.protocol import DATATYPES, HEADER_LENGTH, decode  # isort: skip
 
@@ -182,6 +184,13 @@ def test_pages_of_other_sites_are_refused(scaled: Path) -> None:
     with serving.serving(scaled, serving.SCALED) as client:
         assert client.post("/v2/repository/models/scaled/unload", headers={"Origin": "http://evil.example"}).status_code == 403
         assert client.get("/v2", headers={"Origin": "http://testserver"}).status_code == 200
+
+
+@pytest.mark.parametrize(("host", "status"), [("127.0.0.1:8080", 200), ("localhost", 200), ("[::1]:8080", 200), ("evil.example:8080", 403), ("", 403)])
+def test_a_server_of_this_machine_goes_by_no_other_name(scaled: Path, host: str, status: int) -> None:
+    """A page of ``evil.example`` that has let its name lead to 127.0.0.1 is of the same origin for the browser."""
+    with serving.serving(scaled, serving.SCALED, limits=Limits(hosts=NAMES)) as client:
+        assert client.get("/v2", headers={"Host": host, "Origin": f"http://{host}"}).status_code == status
 
 
 def test_a_full_queue_refuses_at_once_and_deadlines_hold(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ Source: https://docs.pytorch.org/docs/stable/autograd.html#saved-tensors-hooks-d
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 from flambeau.dispatch import grad_mode
@@ -26,8 +27,23 @@ OF_INFERENCE = (
 )
 
 saving_hooks: list[tuple[Callable, Callable]] = []
-"""How saved values are stored and read; the last one counts, and none means as they are."""
-_refusal: list[str] = []
+"""The hooks that are on in any thread: while there are none, nobody has to look at the thread's own."""
+
+
+class _Own(threading.local):
+    """What is on in this thread: of both the last one counts."""
+
+    def __init__(self) -> None:
+        self.hooks: list[tuple[Callable, Callable]] = []  # how saved values are stored and read
+        self.refusals: list[str] = []
+
+
+_own = _Own()
+
+
+def own_hooks() -> tuple[Callable, Callable] | None:
+    """How this thread stores and reads saved values; ``None``: as they are."""
+    return _own.hooks[-1] if saving_hooks and _own.hooks else None
 
 
 class Saved:
@@ -42,8 +58,9 @@ class Saved:
         self.index = index
         if tensor._storage.is_inference:
             raise RuntimeError(OF_INFERENCE)
-        if saving_hooks:
-            pack, self.unpack_hook = saving_hooks[-1]
+        hooks = own_hooks()
+        if hooks is not None:
+            pack, self.unpack_hook = hooks
             given = tensor.detach()
             version = given._version
             self.node, self.tensor = None, _without_tape(pack, given)
@@ -148,12 +165,13 @@ class saved_tensors_hooks:
         self.hooks = pack_hook, unpack_hook
 
     def __enter__(self) -> None:
-        if _refusal:
-            raise RuntimeError(_refusal[-1])
+        if _own.refusals:
+            raise RuntimeError(_own.refusals[-1])
+        _own.hooks.append(self.hooks)
         saving_hooks.append(self.hooks)
 
     def __exit__(self, *exc) -> None:
-        saving_hooks.pop()
+        saving_hooks.remove(_own.hooks.pop())
 
 
 class save_on_cpu(saved_tensors_hooks):
@@ -202,9 +220,9 @@ class disable_saved_tensors_hooks:
         self.message = error_message
 
     def __enter__(self) -> None:
-        if saving_hooks:
+        if _own.hooks:
             raise RuntimeError(self.message)
-        _refusal.append(self.message)
+        _own.refusals.append(self.message)
 
     def __exit__(self, *exc) -> None:
-        _refusal.pop()
+        _own.refusals.pop()

@@ -16,10 +16,8 @@ from flambeau.board.graphs import folded, nodes_of
 from flambeau.board.runs import KINDS, Blob, Folder, Run
 from flambeau.board.series import curve, rebinned
 from flambeau.board.words import WORDS
+from flambeau.core.loopback import NAMES
 from flambeau.pictures.page import assembled
-
-HOSTS = ["127.0.0.1", "localhost", "[::1]"]
-"""What the page may be called in a browser: a name of others' that leads here is refused."""
 
 _TYPES = ((b"\x89PNG", "image/png"), (b"GIF8", "image/gif"), (b"\xff\xd8", "image/jpeg"), (b"RIFF", "audio/wav"))
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src 'self' data:; media-src 'self'; connect-src 'self'"
@@ -102,7 +100,7 @@ def make_app(folder: Folder) -> Starlette:
 
     routes = [Route("/", page)]
     routes += [Route(f"/api/{answer.__name__}", answering(answer)) for answer in (state, scalars, histograms, text, curves, hparams, graph, steps, blob)]
-    return Starlette(routes=routes, middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=HOSTS)])
+    return Starlette(routes=routes, middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=NAMES)])
 
 
 def _last(run: Run, tag: str) -> float | None:

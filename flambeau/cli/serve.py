@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from flambeau import compat
+from flambeau.core.loopback import NAMES, is_loopback
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -24,6 +25,7 @@ def main(arguments: Sequence[str]) -> int:
     add("--name", help="what a single model is called (default: the file's name)")
     add("--input", action="append", metavar="NAME:DATATYPE:SIZES", help="an input, for example images:FP32:-1x1x8x8; known inputs are warmed up")
     add("--host", default="127.0.0.1", help="the address to listen on (default: 127.0.0.1)")
+    add("--allow-host", metavar="NAME", action="append", default=[], help="a name that the server may be called by besides this machine's own, such as that of a proxy in front (where there is no token, and it listens on this machine alone)")
     add("--port", type=int, default=8080, help="the port; 0: any that is free (default: 8080)")
     add("--grpc-port", type=int, metavar="PORT", help="answer by gRPC too, at this port; 0: any that is free (default: HTTP alone)")
     add("--workers", type=int, default=1, help="processes that answer (default: 1)")
@@ -67,11 +69,13 @@ def main(arguments: Sequence[str]) -> int:
         mmap=options.workers > 1,
     )
     compat.install()  # factories and handlers may be written for PyTorch
+    token = os.environ.get("FLAMBEAU_SERVE_TOKEN") or None
+    hosts = (*NAMES, *options.allow_host) if token is None and is_loopback(options.host) else None
     return serve(
         Options(
             root=options.model.resolve(),
             config=config,
-            limits=Limits(options.max_body << 20, os.environ.get("FLAMBEAU_SERVE_TOKEN") or None),
+            limits=Limits(options.max_body << 20, token, hosts),
             name=options.name,
             handler=options.handler and options.handler.resolve(),
             host=options.host,

@@ -33,10 +33,13 @@ class Limits:
     Attributes:
         max_body: the most bytes of a body, also after it is unpacked.
         token: what ``Authorization: Bearer`` must say; ``None``: nothing.
+        hosts: the names that the server may be called by; ``None``: any. A page of another site can give its own name to this
+            machine's address, and the browser takes that for the same site; what it cannot do is to send another ``Host``.
     """
 
     max_body: int = 64 << 20
     token: str | None = None
+    hosts: tuple[str, ...] | None = None
 
 
 class Front:
@@ -77,6 +80,8 @@ class Front:
 
     def _refusal(self, scope: Scope) -> RequestError | None:
         headers = Headers(scope=scope)
+        if self._limits.hosts is not None and urlsplit("//" + headers.get("host", "")).hostname not in self._limits.hosts:
+            return RequestError(f"this server is for this machine alone: call it {self._limits.hosts[0]}, or start it with --allow-host or a token", 403)
         origin = headers.get("origin")
         if origin is not None and urlsplit(origin).netloc != headers.get("host"):
             return RequestError("pages of other sites may not use this server", 403)

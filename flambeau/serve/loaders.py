@@ -1,7 +1,7 @@
 """Files of models, by their endings: how each becomes something that can be called.
 
-Nothing of a file of weights is ever run. Code comes from two places that whoever runs the server chooses: the factory
-(``package.module:function``) and the handler file.
+Nothing of a file of weights is ever run. What is run are factories (``package.module:function``), handler files and slim models, which
+hold machine code. The server takes them from the folder of models, too: who may write to that can run code in the server.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
+from flambeau.core.loopback import is_loopback
 from flambeau.serve.config import ModelConfig
 from flambeau.serve.front import JsonLines, Limits
 
@@ -72,7 +73,7 @@ def serve(options: Options) -> int:
     _log_to_stderr(options.access)
     with _socket(options) as bound:
         host, port = bound.getsockname()[:2]
-        if options.limits.token is None and host not in ("127.0.0.1", "::1"):
+        if options.limits.token is None and not is_loopback(host):
             log.warning("anybody who reaches this address can use the models: there is no token", extra={"fields": {"host": host}})
         log.info("starting", extra={"fields": {"address": f"http://{host}:{port}", "models": str(options.root), "workers": options.workers}})
         if options.workers == 1:

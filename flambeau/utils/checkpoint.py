@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from flambeau.autograd import enable_grad, is_grad_enabled, no_grad
 from flambeau.autograd.graph import current_task
-from flambeau.autograd.saving import saved_tensors_hooks, saving_hooks
+from flambeau.autograd.saving import own_hooks, saved_tensors_hooks
 from flambeau.core.random import default_generator
 from flambeau.dispatch import autocast
 from flambeau.nn.modules.container import Sequential
@@ -126,9 +126,10 @@ def checkpoint(
 
 def _given(x: Any) -> Callable[[], Any]:
     """An argument for the second run. Inside of another checkpoint a tensor is not kept either."""
-    if not isinstance(x, Tensor) or not saving_hooks:
+    hooks = own_hooks()
+    if not isinstance(x, Tensor) or hooks is None:
         return lambda: x
-    pack, unpack = saving_hooks[-1]
+    pack, unpack = hooks
     packed, requires_grad = pack(x.detach()), x.requires_grad
     return lambda: unpack(packed).detach().requires_grad_(requires_grad)
 
