@@ -7,7 +7,13 @@ from __future__ import annotations
 
 import importlib
 import math
+import sys
 from typing import Any
+
+if sys.implementation.name != "cpython" or not getattr(sys, "_is_gil_enabled", lambda: True)():
+    # Memory is written to in place where reference counts say that nobody else holds it, and steps that belong together rely on
+    # that threads take turns.
+    raise ImportError("flambeau runs on CPython with its global interpreter lock (python, not python3.13t or PyPy)")
 
 from flambeau.core import config as _config
 
@@ -237,8 +243,7 @@ _LAZY_NAMES = {
                      "per_channel_affine_float_qparams"), "core.qscheme"),
     "jagged": "core.memory_format",
     **dict.fromkeys(
-        "use_deterministic_algorithms are_deterministic_algorithms_enabled is_deterministic_algorithms_warn_only_enabled set_deterministic_debug_mode "
-        "get_deterministic_debug_mode set_anomaly_enabled set_flush_denormal set_float32_matmul_precision get_float32_matmul_precision init_num_threads "
+        "set_anomaly_enabled set_flush_denormal set_float32_matmul_precision get_float32_matmul_precision init_num_threads "
         "compiled_with_cxx11_abi is_vulkan_available cudnn_is_acceptable".split(),
         "settings",
     ),

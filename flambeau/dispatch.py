@@ -27,6 +27,12 @@ class _GradMode(threading.local):
     asked = True
     threads = True  # whether programs allow a backward pass to use some
 
+    def off(self) -> bool | None:
+        """Takes operations off the tape; what ``enabled`` is to be set back to. Inference mode goes on: there it stays ``None``."""
+        previous = self.enabled
+        self.enabled = previous and False
+        return previous
+
 
 class _Autocast(threading.local):
     """What is done to the arguments of the ops that automatic mixed precision casts, per thread; ``None`` outside of it."""

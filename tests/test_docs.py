@@ -107,3 +107,9 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 if __name__ == "__main__":
     run_page(Path(sys.argv[1]))
+
+
+def test_every_variable_of_the_environment_is_in_the_table():
+    told = set(re.findall(r"^\| `(FLAMBEAU_\w+)` \|", (ROOT / "docs/debugging.md").read_text(), re.MULTILINE))
+    read = {name for path in (*ROOT.glob("flambeau/**/*.py"), *ROOT.glob("*.py")) for name in re.findall(r"[\"'](FLAMBEAU_[A-Z_]+)[\"']", path.read_text())}
+    assert told == read

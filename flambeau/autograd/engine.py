@@ -340,8 +340,7 @@ def follow(t: Tensor, retain_graph: bool) -> bool:
     """Does ``t.backward()``, and says so, if it is like passes that have repeated often."""
     done = repetition.follow(t, retain_graph)
     if done.__class__ is dict:
-        previous = grad_mode.enabled
-        grad_mode.enabled = previous and False
+        previous = grad_mode.off()
         try:
             _run([_root(t)], _root_gradients((t,), None), retain_graph, None, True, None, done)  # type: ignore[arg-type]
         finally:

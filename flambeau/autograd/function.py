@@ -245,8 +245,7 @@ class Function(FunctionCtx, metaclass=FunctionMeta):
         recording = grad_mode.enabled and any(e is not None for e in edges)
         ctx.needs_input_grad = tuple(isinstance(a, Tensor) and a.requires_grad for a in args)
         separate = cls.setup_context is not Function.setup_context
-        previous = grad_mode.enabled
-        grad_mode.enabled = previous and False
+        previous = grad_mode.off()
         try:
             if separate:
                 result = cls.forward(*args, **kwargs)
@@ -310,8 +309,7 @@ def _own(o, moves: bool, args: tuple, ctx: BackwardNode, separate: bool):
 
 
 def _viewed(t: Tensor) -> Tensor:
-    previous = grad_mode.enabled
-    grad_mode.enabled = previous and False
+    previous = grad_mode.off()
     try:
         return t.view_as(t)
     finally:
@@ -401,8 +399,7 @@ def once_differentiable(function: Callable) -> Callable:
 
     @functools.wraps(function)
     def wrapper(ctx, *args):
-        previous = grad_mode.enabled
-        grad_mode.enabled = previous and False
+        previous = grad_mode.off()
         try:
             outputs = function(ctx, *args)
         finally:

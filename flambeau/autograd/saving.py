@@ -141,8 +141,7 @@ def sort_of(x) -> tuple | None:
 
 
 def _without_tape(hook: Callable, value):
-    previous = grad_mode.enabled
-    grad_mode.enabled = previous and False
+    previous = grad_mode.off()
     try:
         return hook(value)
     finally:

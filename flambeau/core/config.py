@@ -31,7 +31,7 @@ log: frozenset[str] = frozenset(os.environ.get("FLAMBEAU_LOG", "").replace(",", 
 after a pass, see :mod:`flambeau.engine.passes`; ``guards``, which functions are captured, and why not."""
 
 strict: bool = os.environ.get("FLAMBEAU_STRICT", "0") != "0"
-"""A trace that cannot be compiled is an error (``FLAMBEAU_STRICT=1``)."""
+"""What flambeau gets over silently is an error, such as a trace that cannot be compiled (``FLAMBEAU_STRICT=1``, for tests)."""
 
 guard: bool = os.environ.get("FLAMBEAU_GUARD", "0") != "0"
 """Arrays lie beside pages of memory that nobody may touch (``FLAMBEAU_GUARD=1``, for tests); see :mod:`flambeau.engine.cpu.guard`."""

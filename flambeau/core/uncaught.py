@@ -10,13 +10,16 @@ import sys
 from types import TracebackType
 from typing import Any
 
+from flambeau.core import config
+
 
 def explain(error: BaseException) -> None:
-    """Adds what is known to ``error``; whatever goes wrong with that, the error itself must be seen."""
+    """Adds what is known to ``error``; whatever goes wrong with that, the error itself must be seen, except in tests."""
     try:
         importlib.import_module("flambeau.diagnosis").explain_error(error)
     except Exception:
-        pass
+        if config.strict:
+            raise
 
 
 def install() -> None:

@@ -23,7 +23,6 @@ from flambeau.distributions.multivariate import (
 )
 from flambeau.distributions.transformed import Gumbel, Pareto
 
-EULER = 0.5772156649015329
 _HALF_LOG_TAU = 0.5 * math.log(2 * math.pi)
 
 

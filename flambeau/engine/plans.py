@@ -480,13 +480,13 @@ def engine_stats() -> dict[str, Any]:
     ``plans``               plans that are there now
     ``compiled``            plans that have been compiled
     ``fitted``              those of them that took no more than other numbers for what is known of all sizes
-    ``compile_ms``          what that took, loading LLVM included
+    ``compile_ms``          milliseconds that compiling took, loading LLVM included
     ``hits``                traces that a plan has run
     ``misses``              traces that the interpreter has run, for lack of a plan
     ``nodes_native``        nodes that kernels have run
     ``nodes_numpy``         nodes that NumPy has run, in the interpreter or within plans
     ``refused``             how many traces could not be compiled, by the reason: a bug, where there are any
-    ``interpreted_ms``      what that took
+    ``interpreted_ms``      milliseconds that the interpreter took, for ``misses``
     ``native_ms``           time in plans' runs, estimated from one in 16
     ``flights``             runs of plans that went on while Python did something else
     ``kernels_compiled``    kernels that LLVM has compiled

@@ -56,8 +56,8 @@ def _ask(overload: OpOverload, args: list, kwargs: dict[str, Any]) -> Any:
     """What the classes among the arguments make of a call with bound arguments, which is below the tape."""
     given, named = overload._schema.without_defaults(args, kwargs)
     classes = _classes((*given, *named.values()))
-    before, subclasses = grad_mode.enabled, state.subclasses
-    grad_mode.enabled, state.subclasses = before and False, False
+    before, subclasses = grad_mode.off(), state.subclasses
+    state.subclasses = False
     try:
         for cls in classes:
             ask: Callable = partial(overload.rules[cls], cls) if cls in overload.rules else cls.__torch_dispatch__  # type: ignore[attr-defined]
@@ -114,8 +114,7 @@ def intercept(function: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
     on_tape = _wants_gradient(values) and not _is_constant(op.short_name)
     if on_tape and op.form == "composite":
         return interception.run(op, args, kwargs)  # whose own calls come here
-    before = grad_mode.enabled
-    grad_mode.enabled = before and False
+    before = grad_mode.off()
     try:
         result = apart(op, args, kwargs)
         if result is NotImplemented:

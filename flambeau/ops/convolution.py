@@ -1,4 +1,4 @@
-"""Convolution in one, two and three dims, transposed convolution, and ``unfold`` and ``fold``.
+"""Convolution in one, two and three dims, and transposed convolution.
 
 Three primitives do all of it, each linear in its two operands and each the others' gradient, so that any order of
 derivative follows: the convolution itself, its transpose in the input (which is also the transposed convolution), and

@@ -1,4 +1,4 @@
-"""Bounds and choices by size: clamp, maximum, minimum, and what belongs to whole numbers (gcd, lcm)."""
+"""Bounds and choices by size: clamp, maximum, minimum, nan_to_num; hypot; and what belongs to whole numbers (gcd, lcm)."""
 
 from __future__ import annotations
 

@@ -90,8 +90,7 @@ def _move(*moves: tuple) -> None:
 
     Each is ``(running, value, momentum, factor)``: towards ``factor`` times ``value``, if ``running`` is given.
     """
-    enabled = grad_mode.enabled
-    grad_mode.enabled = enabled and False
+    enabled = grad_mode.off()
     try:
         moved = [
             (running, (running * (1 - momentum)).add(value.view(running._shape), alpha=momentum * factor))

@@ -164,8 +164,7 @@ def composite_follower(
 
 def _write(input: Tensor, result: Tensor) -> None:
     """Assigns ``result`` off the tape."""
-    enabled = grad_mode.enabled
-    grad_mode.enabled = enabled and False
+    enabled = grad_mode.off()
     try:
         dispatch.assign(input, result)
     finally:

@@ -14,7 +14,7 @@ from typing import Any
 from flambeau.core.size import Size
 from flambeau.distributed.device_mesh import DeviceMesh
 from flambeau.distributed.placements import Partial, Placement, Replicate, Shard
-from flambeau.distributed.tensor.redistribution import Placements, place_of, redistribute
+from flambeau.distributed.tensor.redistribution import Placements, redistribute
 from flambeau.tensor.tensor import Tensor
 from flambeau.tensor.wrapping import WrappingTensor
 
@@ -241,8 +241,3 @@ def normalized(placements: Sequence[Placement], mesh: DeviceMesh, dims: int) -> 
             raise NotImplementedError(f"{placement!r}: tensors are laid by Shard, Replicate and Partial")
         result.append(placement)
     return tuple(result)
-
-
-def local_shape(shape: Sequence[int], mesh: DeviceMesh, placements: Placements) -> tuple[int, ...]:
-    """The shape of what this process has."""
-    return place_of(shape, mesh, placements)[0]
