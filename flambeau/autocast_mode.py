@@ -88,9 +88,17 @@ def _deprecated(old: str, new: Callable, device_type: str) -> Callable:
     return function
 
 
-for _name, _device in {"cpu": "cpu", "gpu": "cuda", "ipu": "ipu", "xla": "xla"}.items():
-    globals()[f"set_autocast_{_name}_dtype"] = _deprecated(f"set_autocast_{_name}_dtype", set_autocast_dtype, _device)
-    globals()[f"get_autocast_{_name}_dtype"] = _deprecated(f"get_autocast_{_name}_dtype", get_autocast_dtype, _device)
-    if _name != "gpu":
-        globals()[f"is_autocast_{_name}_enabled"] = _deprecated(f"is_autocast_{_name}_enabled", is_autocast_enabled, _device)
-        globals()[f"set_autocast_{_name}_enabled"] = _deprecated(f"set_autocast_{_name}_enabled", set_autocast_enabled, _device)
+set_autocast_cpu_dtype = _deprecated("set_autocast_cpu_dtype", set_autocast_dtype, "cpu")
+get_autocast_cpu_dtype = _deprecated("get_autocast_cpu_dtype", get_autocast_dtype, "cpu")
+is_autocast_cpu_enabled = _deprecated("is_autocast_cpu_enabled", is_autocast_enabled, "cpu")
+set_autocast_cpu_enabled = _deprecated("set_autocast_cpu_enabled", set_autocast_enabled, "cpu")
+set_autocast_gpu_dtype = _deprecated("set_autocast_gpu_dtype", set_autocast_dtype, "cuda")
+get_autocast_gpu_dtype = _deprecated("get_autocast_gpu_dtype", get_autocast_dtype, "cuda")
+set_autocast_ipu_dtype = _deprecated("set_autocast_ipu_dtype", set_autocast_dtype, "ipu")
+get_autocast_ipu_dtype = _deprecated("get_autocast_ipu_dtype", get_autocast_dtype, "ipu")
+is_autocast_ipu_enabled = _deprecated("is_autocast_ipu_enabled", is_autocast_enabled, "ipu")
+set_autocast_ipu_enabled = _deprecated("set_autocast_ipu_enabled", set_autocast_enabled, "ipu")
+set_autocast_xla_dtype = _deprecated("set_autocast_xla_dtype", set_autocast_dtype, "xla")
+get_autocast_xla_dtype = _deprecated("get_autocast_xla_dtype", get_autocast_dtype, "xla")
+is_autocast_xla_enabled = _deprecated("is_autocast_xla_enabled", is_autocast_enabled, "xla")
+set_autocast_xla_enabled = _deprecated("set_autocast_xla_enabled", set_autocast_enabled, "xla")

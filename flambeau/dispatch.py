@@ -98,11 +98,20 @@ known: Callable = None  # type: ignore[assignment]
 wrap: Callable = None  # type: ignore[assignment]
 """``wrap(array, dtype=None)``: a tensor over a NumPy array of its own."""
 
+legacy_tensor: Callable = None  # type: ignore[assignment]
+"""``legacy_tensor(cls, dtype, args, kwargs)``: the tensor that ``cls(*args, **kwargs)`` makes, of sizes or of data."""
+
+untyped_storage: Callable = None  # type: ignore[assignment]
+"""``untyped_storage(tensor)``: the bytes of its memory, as programs see them."""
+
 attach: Callable = None  # type: ignore[assignment]
 """``attach(op, results, inputs, attrs)``: puts the operation on the tape."""
 
 enter: Callable = None  # type: ignore[assignment]
 """``enter(pattern, inputs, results)``: the same where an entry of the same pattern was made before."""
+
+warn_grad_of_non_leaf: Callable = None  # type: ignore[assignment]
+"""``warn_grad_of_non_leaf()``: the warning for who reads ``.grad`` of a tensor that keeps none."""
 
 tape_parts: Callable = None  # type: ignore[assignment]
 """``tape_parts()``: by name, what code needs that makes entries itself."""

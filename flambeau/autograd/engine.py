@@ -98,7 +98,7 @@ def _run(
         for node, number in inputs:
             wanted.setdefault(node, []).append(number)
         task.nodes = needed = _on_the_way(roots, wanted)
-    buffers: dict[Node, list[Tensor | None]] = {}
+    buffers: dict[Node, list[Any]] = {}  # for each of its results a tensor, or None
     ready: list[tuple[int, int, Node]] = []
     reached: list[tuple[AccumulateGrad, Value]] = []  # leaves get their gradients at once, or before code of the user's runs
     begun = next_sequence() if watcher is None else None
@@ -391,7 +391,7 @@ def grad(
     grads = _root_gradients(outputs, grad_outputs)
     targets = _targets(inputs)
     retain = create_graph if retain_graph is None else retain_graph
-    results = run_backward(
+    results: list[Any] = run_backward(
         [_root(t) for t in outputs],
         grads,
         retain_graph=retain,
@@ -401,7 +401,8 @@ def grad(
     )
     for i, (t, g) in enumerate(zip(inputs, results, strict=True)):
         if g is not None and isinstance(t, Tensor) and t._on_tape is not t:
-            results[i] = t._with(g)
+            parted: Any = t
+            results[i] = parted._with(g)
         if g is None:
             if not allow_unused:
                 raise RuntimeError(

@@ -281,7 +281,7 @@ def _pushed(function: Callable, args: tuple, kwargs: dict, duals: dict[int, tupl
             pairs = [(p, t.to(p._dtype)) for p, (_, t) in zip(products, duals.values(), strict=True) if p is not None and p.requires_grad]
             tangents: Sequence = [None] * len(dummies)
             if pairs:
-                tangents = grad([p for p, _ in pairs], dummies, [t for _, t in pairs], create_graph=recorded, allow_unused=True)
+                tangents = grad([p for p, _ in pairs], dummies, [t for _, t in pairs], create_graph=bool(recorded), allow_unused=True)
         except NotImplementedError as error:
             reason = "it has not been implemented yet."
             raise NotImplementedError(_NOT_SUPPORTED.format(function.op.short_name, reason)) from error  # type: ignore[attr-defined]

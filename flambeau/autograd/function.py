@@ -69,7 +69,8 @@ class FunctionCtx:
 class BackwardNode(Node, FunctionCtx):
     """The tape's entry for a user's Function; it is also the ``ctx`` that ``forward`` and ``backward`` get."""
 
-    _function: type
+    _function: type[Function]
+    _tensor_inputs: tuple[bool, ...]
     _saved: tuple | None = None
 
     def __init__(self) -> None:
@@ -242,7 +243,7 @@ class Function(FunctionCtx, metaclass=FunctionMeta):
             )
         ctx = cls._backward_cls()
         edges = [edge_of(a) if isinstance(a, Tensor) else None for a in args]
-        recording = grad_mode.enabled and any(e is not None for e in edges)
+        recording = bool(grad_mode.enabled) and any(e is not None for e in edges)
         ctx.needs_input_grad = tuple(isinstance(a, Tensor) and a.requires_grad for a in args)
         separate = cls.setup_context is not Function.setup_context
         previous = grad_mode.off()

@@ -159,7 +159,7 @@ class AccumulateGrad(Node):
         return self.variable._requires_grad or self.variable._base is None
 
     @property
-    def tensor_hooks(self) -> dict[int, dict] | None:  # they stay with the leaf
+    def tensor_hooks(self) -> dict[int, dict] | None:  # type: ignore[override]  # they stay with the leaf
         return {0: self.variable._hooks} if self.variable._hooks else None
 
     def apply(self, grads: list) -> tuple:

@@ -72,6 +72,8 @@ class set_grad_enabled(_DecoratorContextManager):
 class inference_mode(_DecoratorContextManager):
     """As :class:`no_grad`, for code whose results never take part in a gradient."""
 
+    mode: bool
+
     def __new__(cls, mode: Any = True) -> Any:
         self = object.__new__(cls)
         if callable(mode):

@@ -126,6 +126,7 @@ class Saved:
 
     def restored(self) -> Tensor:
         """The saved value, after its tensor has been written to or has got other memory."""
+        assert self.node is not None
         out = make_tensor(Storage(self.node), self.shape, self.node.dtype)
         if self.geometry is not None:
             out._strides, out._offset, out._dtype = self.geometry

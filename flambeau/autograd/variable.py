@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import OrderedDict
+from typing import Any
 
 from flambeau import dispatch
 from flambeau.autograd import engine
@@ -28,7 +29,7 @@ def backward(self: Tensor, gradient=None, retain_graph=None, create_graph: bool 
     """
     if gradient is None and inputs is None and not create_graph and follow(self, bool(retain_graph)):
         return
-    engine.backward.__wrapped__((self,), None if gradient is None else (gradient,), retain_graph, create_graph, inputs=inputs)
+    engine.backward.__wrapped__((self,), None if gradient is None else (gradient,), retain_graph, create_graph, inputs=inputs)  # type: ignore[attr-defined]
 
 
 def register_hook(self: Tensor, hook) -> RemovableHandle:
@@ -81,16 +82,16 @@ def warn_grad_of_non_leaf() -> None:
 for _function in (backward, register_hook, register_post_accumulate_grad_hook, retain_grad):
     setattr(Tensor, _function.__name__, _function)
 Tensor._post_accumulate_grad_hooks = None  # type: ignore[attr-defined]
-Tensor.retains_grad = property(lambda self: self.__dict__.get("_retains_grad", False))  # type: ignore[attr-defined]
+Tensor.retains_grad = property(lambda self: self.__dict__.get("_retains_grad", False))  # type: ignore[assignment]
 dispatch.warn_grad_of_non_leaf = warn_grad_of_non_leaf
 
 
-def _volatile(self: Tensor, value: bool = False) -> bool:
+def _volatile(self: Tensor, value: bool = False) -> Any:
     warnings.warn("volatile was removed (Variable.volatile is always False)", UserWarning, stacklevel=2)
     return False
 
 
-Tensor.volatile = property(_volatile, _volatile)  # type: ignore[attr-defined]
+Tensor.volatile = property(_volatile, _volatile)  # type: ignore[assignment]
 
 
 class _VariableMeta(type):

@@ -10,7 +10,7 @@ Source: https://docs.pytorch.org/docs/stable/notes/autograd.html#in-place-operat
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from flambeau import dispatch
 from flambeau.autograd.entries import OpBackward
@@ -104,7 +104,7 @@ class CopySlices(Node):
     def __init__(self, view: Tensor, to: tuple | None, edge: tuple | None) -> None:
         base = view._base
         assert base is not None
-        fn = edge[0] if edge is not None else None
+        fn: Any = edge[0] if edge is not None else None
         within = isinstance(fn, OpBackward) and not fn.hooked and len(fn.metas) == 1 and fn.edges[0] == edge_of(view)
         self.fn = fn if within and fn.edges[0] is not None else None
         edges = (to, edge) if self.fn is None else (to, *self.fn.edges[1:])

@@ -436,10 +436,11 @@ def nuclear_norm(input: Tensor, dim: int | Sequence[int] | None = None, keepdim:
     Source: PyTorch's operator ``aten::nuclear_norm``.
     """
     if isinstance(dim, bool):  # nuclear_norm(input, keepdim)
-        dim, keepdim = None, dim
+        return ops.norm(input, "nuc", None, dim)
     if dim is None or not keepdim:
         return ops.norm(input, "nuc", dim, keepdim)
-    first, second = sorted([d % input.dim() for d in dim])
+    dims: Any = dim
+    first, second = sorted([d % input.dim() for d in dims])
     return ops.norm(input, "nuc", dim)[..., None, None].movedim((-2, -1), (first, second))  # with PyTorch's strides
 
 

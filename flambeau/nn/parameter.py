@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, Self, TypeGuard
 
 from flambeau import ops
 from flambeau.core.size import Size
@@ -14,7 +14,7 @@ from flambeau.tensor.tensor import disabled_torch_function
 __all__ = ["Buffer", "Parameter", "UninitializedBuffer", "UninitializedParameter", "is_lazy"]
 
 
-class _ParameterMeta(type(Tensor)):
+class _ParameterMeta(type):
     """A tensor of a class of its own, of the user's or a sparse one, is a Parameter if it has been marked as one."""
 
     def __instancecheck__(cls, instance: object) -> bool:
@@ -68,8 +68,9 @@ class Parameter(Tensor, metaclass=_ParameterMeta):
                     f"same type, but return type {type(own).__name__} was found instead. To use the type as a Parameter, please correct the "
                     "detach() semantics defined by its __torch_dispatch__() implementation."
                 )
-            own._is_param = True
-            return own
+            marked: Any = own
+            marked._is_param = True
+            return marked
         return Tensor._make_subclass(cls, data, requires_grad)
 
     def __deepcopy__(self, memo: dict) -> Parameter:
@@ -79,11 +80,11 @@ class Parameter(Tensor, metaclass=_ParameterMeta):
         memo[id(self)] = copied
         return copied
 
-    def __repr__(self) -> str:
+    def __repr__(self) -> str:  # type: ignore[override]
         return "Parameter containing:\n" + super().__repr__()
 
 
-class _BufferMeta(type(Tensor)):
+class _BufferMeta(type):
     """A Buffer is any Tensor that has been marked as one."""
 
     def __instancecheck__(cls, instance: object) -> bool:
@@ -107,10 +108,12 @@ class Buffer(Tensor, metaclass=_BufferMeta):
 
     __torch_function__ = disabled_torch_function
 
-    def __new__(cls, data: Tensor | None = None, *, persistent: bool = True) -> Tensor:
+    persistent: bool
+
+    def __new__(cls, data: Tensor | None = None, *, persistent: bool = True) -> Any:
         if data is None:
             data = ops.empty(0)
-        buffer = data.detach().requires_grad_(data.requires_grad)
+        buffer: Any = data.detach().requires_grad_(data.requires_grad)
         buffer.persistent = persistent
         buffer._is_buffer = True
         return buffer
@@ -134,7 +137,7 @@ class UninitializedTensorMixin(Tensor):
         self.data = ops.empty(shape, device=device, dtype=dtype)
 
     @property
-    def shape(self) -> tuple[int, ...]:
+    def shape(self) -> Size:
         raise RuntimeError(
             "Can't access the shape of an uninitialized parameter or buffer. This error usually "
             "happens in `load_state_dict` when trying to load an uninitialized parameter into an "
@@ -154,7 +157,7 @@ class UninitializedTensorMixin(Tensor):
     def _shape(self, value: Size) -> None:
         contents_of(self)["_shape"] = value  # of no elements, and hidden until there is a shape
 
-    def size(self, dim: int | None = None) -> Any:
+    def size(self, dim: int | None = None) -> Any:  # type: ignore[override]
         return contents_of(self)["_shape"] if dim is None else 0
 
     @property
@@ -177,7 +180,7 @@ class UninitializedTensorMixin(Tensor):
             "before calling `module.share_memory()`."
         )
 
-    def __repr__(self) -> str:
+    def __repr__(self) -> str:  # type: ignore[override]
         return f"<{type(self).__name__}>"
 
     def __deepcopy__(self, memo: dict) -> Self:
@@ -244,12 +247,12 @@ class UninitializedBuffer(UninitializedTensorMixin):
         persistent: bool = True,
     ) -> UninitializedBuffer:
         data = ops.empty(0, device=device, dtype=dtype)
-        buffer = Tensor._make_subclass(cls, data, requires_grad)
+        buffer: Any = Tensor._make_subclass(cls, data, requires_grad)
         buffer.persistent = persistent
         buffer._is_buffer = True
         return buffer
 
 
-def is_lazy(tensor: Any) -> bool:
+def is_lazy(tensor: Any) -> TypeGuard[UninitializedTensorMixin]:
     """Whether a parameter or buffer has no shape yet."""
     return isinstance(tensor, UninitializedTensorMixin)

@@ -340,7 +340,7 @@ def _cdist_euclidean(x1: Tensor, x2: Tensor, by_product):
     errors=lambda make: [ErrorSample(RuntimeError, "must have the same number of columns", make(2, 3), make(2, 4))],
 )
 def cdist(
-    x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: int | None = "use_mm_for_euclid_dist_if_necessary"
+    x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: int | str | None = "use_mm_for_euclid_dist_if_necessary"
 ) -> Tensor:
     r"""The ``p``-norm distance between each row of ``x1``, ``(*, n, m)``, and of ``x2``, ``(*, r, m)``: ``(*, n, r)``.
 

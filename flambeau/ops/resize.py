@@ -232,8 +232,8 @@ def _check_sizes(input, outputs) -> None:
 )
 def interpolate(
     input: Tensor,
-    size: int | None = None,
-    scale_factor: Sequence[float] | None = None,
+    size: int | Sequence[int] | None = None,
+    scale_factor: float | Sequence[float] | None = None,
     mode: str = "nearest",
     align_corners: bool | None = None,
     recompute_scale_factor: bool | None = None,

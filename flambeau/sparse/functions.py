@@ -60,5 +60,7 @@ def _copying(name: str) -> Callable:
     return copied
 
 
-for _part in ("values", "indices", "crow_indices", "col_indices", "ccol_indices", "row_indices"):
-    globals()[f"{_part}_copy"] = _copying(_part)
+values_copy = _copying("values")
+indices_copy = _copying("indices")
+crow_indices_copy, col_indices_copy = _copying("crow_indices"), _copying("col_indices")
+ccol_indices_copy, row_indices_copy = _copying("ccol_indices"), _copying("row_indices")

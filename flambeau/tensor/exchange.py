@@ -381,7 +381,7 @@ class _Writable:
         self.__array_interface__ = {**array.__array_interface__, "data": (array.ctypes.data, False)}
 
 
-def to_dlpack(t: Tensor) -> Any:
+def to_dlpack(t: Any) -> Any:
     """A DLPack capsule on the tensor's memory."""
     return t.__dlpack__()
 

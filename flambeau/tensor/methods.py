@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable
 from sys import getrefcount
 from types import CellType, FunctionType
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +28,7 @@ from flambeau.tensor.typed_storages import TypedStorage
 def as_method(function: Callable, name: str) -> Callable:
     """The function as a method: another object, since programs tell ``torch.add`` and ``torch.Tensor.add`` apart."""
     code, closure = function.__code__, function.__closure__  # type: ignore[attr-defined]
-    cells = {free: cell for free, cell in zip(code.co_freevars, closure, strict=True)}
+    cells = {free: cell for free, cell in zip(code.co_freevars, closure or (), strict=True)}
     own = cells["function"] = CellType()
     method = FunctionType(code, function.__globals__, name, None, tuple([cells[free] for free in code.co_freevars]))  # type: ignore[attr-defined]
     method.__dict__.update(function.__dict__)
@@ -39,7 +40,7 @@ def as_method(function: Callable, name: str) -> Callable:
 _OPERANDS = (Tensor, int, float, complex, np.generic)
 
 
-def inplace_function(op: Op, short: str):
+def inplace_function(op: Op, short: str) -> Callable:
     """``name_``: computes the op and writes the result into its first argument."""
     function = op.function
 
@@ -54,9 +55,9 @@ def inplace_function(op: Op, short: str):
     in_place.__name__ = in_place.__qualname__ = short + "_"
     in_place.__doc__ = f"In-place form of ``{short}``."
     in_place.__module__ = "torch"
-    in_place.__wrapped__ = op.check
-    in_place.op = op
-    return in_place
+    made: Any = in_place
+    made.__wrapped__, made.op = op.check, op
+    return made
 
 
 def derive() -> None:
@@ -123,7 +124,7 @@ def derive_operators() -> None:
     for name, method in made.items():
         method.__name__, method.__qualname__ = name, f"Tensor.{name}"
         setattr(Tensor, name, method)
-    Tensor.__rdiv__ = Tensor.__rtruediv__
+    Tensor.__rdiv__ = Tensor.__rtruediv__  # type: ignore[attr-defined]
     for python, name in {"neg": "neg", "pos": "positive", "abs": "abs"}.items():
         setattr(Tensor, f"__{python}__", Tensor.__dict__[name])
 
@@ -415,16 +416,25 @@ def _of_quantized(name: str):
     return method
 
 
+def _always(value: bool) -> property:
+    """A property that is the same for all tensors."""
+    return property(lambda self: value)
+
+
 def install() -> None:
     """Completes the class."""
     derive()
     derive_operators()
-    Tensor.T = property(_t_property)
-    Tensor.mT = _transposed("mT", adjoint=False, batches=True)
-    Tensor.mH = _transposed("mH", adjoint=True, batches=True)
-    Tensor.H = _transposed("H", adjoint=True, batches=False)
-    Tensor.real = _part("real", 0)
-    Tensor.imag = _part("imaginary", 1)
+    properties = {
+        "T": property(_t_property),
+        "mT": _transposed("mT", adjoint=False, batches=True),
+        "mH": _transposed("mH", adjoint=True, batches=True),
+        "H": _transposed("H", adjoint=True, batches=False),
+        "real": _part("real", 0),
+        "imag": _part("imaginary", 1),
+    }
+    for name, made in properties.items():
+        setattr(Tensor, name, made)
     for function in (resize_, resize_as_, set_, apply_, map_, __delitem__, is_set_to, share_memory_, is_shared, pin_memory, dim_order, new_tensor, new, to_sparse,
                      to_sparse_coo, to_sparse_csr, to_sparse_csc, to_dense, sparse_mask):  # fmt: skip
         setattr(Tensor, function.__name__, function)
@@ -433,14 +443,16 @@ def install() -> None:
     for name, value in {"is_cuda": False, "is_sparse": False, "is_quantized": False, "is_mkldnn": False, "is_ipu": False, "is_maia": False, "is_mtia": False, "is_vulkan": False, "is_xpu": False,
                         "is_mps": False, "is_nested": False, "is_xla": False,
                         "is_sparse_csr": False}.items():  # fmt: skip
-        setattr(Tensor, name, property(lambda self, value=value: value))
+        setattr(Tensor, name, _always(value))
     for name in ("coalesce", "is_coalesced", "indices", "values", "_indices", "_values", "_nnz", "crow_indices", "col_indices", "ccol_indices",
                  "row_indices", "sparse_resize_", "sparse_resize_and_clear_"):  # fmt: skip
         if name not in Tensor.__dict__:
             setattr(Tensor, name, _of_sparse(name))
     for name in ("int_repr", "qscheme", "q_scale", "q_zero_point", "q_per_channel_scales", "q_per_channel_zero_points", "q_per_channel_axis"):
         setattr(Tensor, name, _of_quantized(name))
-    Tensor.dequantize = lambda self: self.float()
-    Tensor.dense_dim = lambda self: self.dim()
-    Tensor.sparse_dim = lambda self: 0
-    Tensor.is_pinned = lambda self, device=None: False
+    plain: dict[str, Callable] = {
+        "dequantize": lambda self: self.float(), "dense_dim": lambda self: self.dim(), "sparse_dim": lambda self: 0,
+        "is_pinned": lambda self, device=None: False,
+    }  # fmt: skip
+    for name, function in plain.items():
+        setattr(Tensor, name, function)

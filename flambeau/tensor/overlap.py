@@ -89,7 +89,7 @@ def _is_dense(t: Tensor) -> bool:
     if t._strides is None:
         return 0 not in t._shape
     dims = sorted((s, n) for s, n in zip(t._strides, t._shape, strict=True) if n != 1)
-    return 0 not in t._shape and tuple([s for s, _ in dims[::-1]]) == contiguous_strides([n for _, n in dims[::-1]])
+    return 0 not in t._shape and tuple([s for s, _ in dims[::-1]]) == contiguous_strides(tuple([n for _, n in dims[::-1]]))
 
 
 def refuse_repeated(written: Tensor) -> None:

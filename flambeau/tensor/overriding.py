@@ -363,15 +363,13 @@ class _Telling:
         function = originals().get(_SAME.get(name, name), original)
         if name == "__repr__":  # which tells of its keyword
 
-            def call(t: Tensor, *, tensor_contents: str | None = None) -> Any:
+            def shown(t: Tensor, *, tensor_contents: str | None = None) -> Any:
                 return offered(function, (t,), {"tensor_contents": tensor_contents}, original)
 
-        else:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return offered(function, args, kwargs, original)
 
-            def call(*args: Any, **kwargs: Any) -> Any:
-                return offered(function, args, kwargs, original)
-
-        self.call = call
+        self.call: Callable = shown if name == "__repr__" else call
 
     def __get__(self, t: Tensor | None, cls: type | None = None) -> Any:
         return self.original if t is None else MethodType(self.call, t)
@@ -506,7 +504,7 @@ def _offered(function: Callable, args: tuple, kwargs: dict) -> Any:
     return handle(function, [], args, kwargs or None)
 
 
-Tensor.as_subclass = _as_subclass  # type: ignore[method-assign]
+Tensor.as_subclass = _as_subclass  # type: ignore[method-assign, assignment]
 dispatch.offered = _offered
 Tensor.__torch_function__ = classmethod(_torch_function)  # type: ignore[attr-defined]
 dispatch.overridden = overridden

@@ -113,7 +113,8 @@ def tensor_repr(t: Tensor, tensor_contents: str | None = None) -> str:
         if t.dtype is not dtypes.get_default_dtype():
             suffixes.append(f"dtype={t.dtype}")
         suffixes += [f"grad_fn=<{type(grad_fn).__name__}>"] if grad_fn is not None else ["requires_grad=True"] * t.requires_grad
-        name = t._storage.shown if ours else cls.__name__
+        storage: Any = t._storage
+        name = storage.shown if ours else cls.__name__
         return append(f"{name}({tensor_contents or '...'}", suffixes, len(name) + 1) + ")"
     return format_tensor(
         t._array(),

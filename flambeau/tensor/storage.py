@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import weakref
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -221,7 +221,8 @@ class Storage:
         memory: np.ndarray = self.buffer  # type: ignore[assignment]
         if offset >= memory.size:
             return False
-        part, place = memory, where or offset
+        part = memory
+        place: Any = where or offset
         if shape or where:
             if strides is None:
                 strides = contiguous_strides(shape)

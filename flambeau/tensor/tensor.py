@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 
@@ -38,6 +38,9 @@ def disabled_torch_function(func: Callable, types: Iterable[type], args: tuple =
         return func(*args, **(kwargs or {}))
 
 
+_Kind = TypeVar("_Kind")
+
+
 class Tensor(Derived):
     """A multi-dimensional array of one dtype, as ``torch.Tensor``.
 
@@ -57,7 +60,7 @@ class Tensor(Derived):
     _strides: tuple[int, ...] | None = None  # None: row-major
     _offset = 0
     _requires_grad = False  # asked for by the user, on a leaf
-    _grad_fn = None
+    _grad_fn: Any = None  # the tape's node that it comes from
     _output_nr = 0
     _grad: Tensor | None = None
     _base: Tensor | None = None  # of a view, the tensor that it is a view of
@@ -69,7 +72,8 @@ class Tensor(Derived):
     _version_before = 0  # how much of its version it brings along from a storage that it was on before
     _layout: Any = None  # what recipes know it by (see tensor/recipes.py); None: not known, or no longer
     _tangent: Any = None  # what it carries inside of a dual level (see autograd/forward_ad.py)
-    _accumulator = None  # weak reference to the tape's node that adds to .grad
+    _accumulator: Any = None  # weak reference to the tape's node that adds to .grad
+    _presence: Any  # of a tensor of another class, what tells that there are such
     _storage: Storage
     _shape: Size
     _dtype: dtypes.dtype
@@ -99,11 +103,11 @@ class Tensor(Derived):
         return make_wrapper(cls, size, settings)
 
     @staticmethod
-    def _make_subclass(cls: type, data: Tensor, require_grad: bool = False) -> Tensor:
+    def _make_subclass(cls: type[_Kind], data: Tensor, require_grad: bool = False) -> _Kind:
         """A tensor of class ``cls`` that shares ``data``'s storage and is a leaf."""
         if require_grad:
             data._storage.check_gradient()
-        self = data._alias(cls)
+        self: Any = data._alias(cls)
         self._grad_fn, self._base, self._requires_grad, self._layout = None, None, require_grad, None
         return self
 
@@ -119,7 +123,7 @@ class Tensor(Derived):
 
     def _alias(self, cls: type | None = None) -> Tensor:
         """Another tensor object with the same storage, geometry and place on the tape."""
-        out = _new(cls or Tensor)
+        out: Tensor = _new(cls or Tensor)
         if hasattr(cls, "__torch_dispatch__"):
             from flambeau.tensor.interception import Presence
 
@@ -278,7 +282,8 @@ class Tensor(Derived):
         dtype = self._dtype
         if value.__class__ is not np.ndarray or dtype is not node.dtype or self._bits or dtype.is_extension or self._offset >= value.size:
             if self._opaque:
-                self._storage.refuse_value()
+                storage: Any = self._storage
+                storage.refuse_value()
             value = self._array().reshape(())  # one that could not be computed, or is not what is in memory
             return dtypes.widened(value).item() if dtype.is_extension else value.item()
         if flight.aloft is not None:
@@ -348,7 +353,8 @@ class Tensor(Derived):
 
     def __contains__(self, element) -> bool:
         if isinstance(element, (Tensor, int, float, complex, bool)):
-            return bool((element == self).any().item())
+            equal: Any = element == self
+            return bool(equal.any().item())
         raise RuntimeError(
             f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element)}."
         )

@@ -171,7 +171,7 @@ class TypedStorage(AnyStorage):
         """A copy of numbers in a buffer; see :meth:`UntypedStorage.from_buffer`."""
         devices.check(device)
         dtype = dtype or dtypes.get_default_dtype()
-        return TypedStorage._of(UntypedStorage.from_buffer(*args, dtype=dtype, **kwargs)._storage, dtype)
+        return TypedStorage._of(UntypedStorage.from_buffer(*args, dtype=dtype, **kwargs)._storage, dtype)  # type: ignore[misc]
 
     @classmethod
     def from_file(cls, filename: str | os.PathLike, shared: bool = False, size: int = 0) -> TypedStorage:
@@ -275,4 +275,4 @@ def from_file(
     return UntypedStorage.from_file(filename, bool(shared), count * kind.itemsize).as_tensor(kind)
 
 
-Tensor.storage, Tensor.storage_type = storage, storage_type  # type: ignore[attr-defined]
+Tensor.storage, Tensor.storage_type = storage, storage_type  # type: ignore[method-assign, assignment]

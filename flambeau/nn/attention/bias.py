@@ -36,7 +36,8 @@ class CausalBias(Tensor):
 
     def __new__(cls, variant: CausalVariant, seq_len_q: int, seq_len_kv: int) -> CausalBias:
         diagonal = seq_len_kv - seq_len_q if variant is CausalVariant.LOWER_RIGHT else 0
-        return flambeau.ones(seq_len_q, seq_len_kv, dtype=flambeau.bool).tril(diagonal).as_subclass(cls)
+        made: Any = flambeau.ones(seq_len_q, seq_len_kv, dtype=flambeau.bool).tril(diagonal).as_subclass(cls)
+        return made
 
     def __init__(self, variant: CausalVariant, seq_len_q: int, seq_len_kv: int) -> None:
         self.variant, self.seq_len_q, self.seq_len_kv = variant, seq_len_q, seq_len_kv
@@ -51,7 +52,7 @@ class CausalBias(Tensor):
     def __torch_function__(cls, func: Callable, types: Iterable[type], args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
         attention = flambeau.nn.functional.scaled_dot_product_attention
         if func is not attention:
-            return super().__torch_function__(func, types, args, kwargs)
+            return super().__torch_function__(func, types, args, kwargs)  # type: ignore[misc]
         call = inspect.signature(attention).bind(*args, **(kwargs or {}))
         bias = call.arguments["attn_mask"]
         if call.arguments.get("is_causal"):

@@ -14,25 +14,26 @@ from typing import TYPE_CHECKING, Any
 
 from flambeau.autograd import Function, is_grad_enabled
 from flambeau.core.hooks import RemovableHandle
+from flambeau.nn.modules._fields import Fields
 from flambeau.tensor import Tensor
 
 if TYPE_CHECKING:
     from flambeau.nn.modules.module import Module
 
-global_forward_pre_hooks: dict[int, Callable] = OrderedDict()
-global_forward_hooks: dict[int, Callable] = OrderedDict()
-global_forward_hooks_with_kwargs: dict[int, bool] = OrderedDict()
-global_forward_hooks_always_called: dict[int, bool] = OrderedDict()
-global_backward_pre_hooks: dict[int, Callable] = OrderedDict()
-global_backward_hooks: dict[int, Callable] = OrderedDict()
+global_forward_pre_hooks: OrderedDict[int, Callable] = OrderedDict()
+global_forward_hooks: OrderedDict[int, Callable] = OrderedDict()
+global_forward_hooks_with_kwargs: OrderedDict[int, bool] = OrderedDict()
+global_forward_hooks_always_called: OrderedDict[int, bool] = OrderedDict()
+global_backward_pre_hooks: OrderedDict[int, Callable] = OrderedDict()
+global_backward_hooks: OrderedDict[int, Callable] = OrderedDict()
 _global_hooks_are_full = True
-buffer_registration_hooks: dict[int, Callable] = OrderedDict()
-module_registration_hooks: dict[int, Callable] = OrderedDict()
-parameter_registration_hooks: dict[int, Callable] = OrderedDict()
+buffer_registration_hooks: OrderedDict[int, Callable] = OrderedDict()
+module_registration_hooks: OrderedDict[int, Callable] = OrderedDict()
+parameter_registration_hooks: OrderedDict[int, Callable] = OrderedDict()
 
 
 def add_hook(
-    hooks: dict, hook: Callable, prepend: bool = False, flags: tuple[tuple[dict, bool], ...] = ()
+    hooks: OrderedDict, hook: Callable, prepend: bool = False, flags: tuple[tuple[dict, bool], ...] = ()
 ) -> RemovableHandle:
     """Add `hook` to the registry `hooks`, and its id to the registry of each flag that is set."""
     handle = RemovableHandle(hooks, extra_dict=[registry for registry, _ in flags])
@@ -108,10 +109,8 @@ def register_module_parameter_registration_hook(hook: Callable) -> RemovableHand
 # ---- hooks for one module ------------------------------------------------------------------------
 
 
-class Hookable:
+class Hookable(Fields):
     """What Module inherits to register hooks."""
-
-    _is_full_backward_hook: bool | None
 
     def register_forward_pre_hook(
         self, hook: Callable, *, prepend: bool = False, with_kwargs: bool = False

@@ -57,13 +57,13 @@ class _Trail:
         return _Trail, ()  # an error that is pickled does not take the network with it
 
 
-def note_where(error: Exception, module: Module) -> None:
+def note_where(error: Any, module: Module) -> None:
     """Write into `error` the path of the module whose forward raised it.
 
     Every module that the error passes through calls this, from the inside to the outside; the note
     grows from the module that raised it to its path in the whole network.
     """
-    trail = getattr(error, "_module_trail", None)
+    trail: Any = getattr(error, "_module_trail", None)
     if trail is None or trail.inner is None:
         trail = error._module_trail = _Trail(module)
     if module is not trail.outer:

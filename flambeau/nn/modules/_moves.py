@@ -12,6 +12,7 @@ from flambeau.autograd import no_grad
 from flambeau.core import device as devices
 from flambeau.core import dtypes
 from flambeau.core.device import device as Device
+from flambeau.nn.modules._fields import Fields
 from flambeau.nn.parameter import Parameter
 from flambeau.tensor import Tensor
 
@@ -39,7 +40,7 @@ class _Conversion:
 conversion = _Conversion()
 
 
-class Movable:
+class Movable(Fields):
     """What Module inherits to cast and to move its parameters and buffers."""
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
@@ -62,7 +63,7 @@ class Movable:
             else:  # parameters keep their identity, so that optimizers go on knowing them
                 if data is not param:
                     param.data = data
-                if grad is not None and grad is not param.grad:
+                if grad is not None and param.grad is not None and grad is not param.grad:
                     param.grad.data = grad
         for name, buffer in self._buffers.items():
             if buffer is not None:

@@ -6,10 +6,11 @@ import warnings
 import weakref
 from collections import OrderedDict, namedtuple
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from flambeau.autograd import no_grad
 from flambeau.core.hooks import RemovableHandle
+from flambeau.nn.modules._fields import Fields
 from flambeau.nn.modules._hooks import add_hook
 from flambeau.nn.modules._moves import conversion, exchange
 from flambeau.nn.parameter import Parameter, is_lazy
@@ -33,7 +34,7 @@ class _IncompatibleKeys(
     __str__ = __repr__
 
 
-class Stateful:
+class Stateful(Fields):
     """What Module inherits to save and to load its state."""
 
     def state_dict(
@@ -70,8 +71,9 @@ class Stateful:
             keep_vars = given.get("keep_vars", keep_vars)
 
         if destination is None:
-            destination = OrderedDict()
-            destination._metadata = OrderedDict()
+            made: Any = OrderedDict()
+            made._metadata = OrderedDict()
+            destination = cast(dict[str, Any], made)
         local_metadata = {"version": self._version}
         if hasattr(destination, "_metadata"):
             destination._metadata[prefix[:-1]] = local_metadata
@@ -98,7 +100,7 @@ class Stateful:
     def _own_state(self) -> dict[str, Tensor]:
         """Parameters and persistent buffers of this module alone."""
         transient = self._non_persistent_buffers_set
-        own = {name: p for name, p in self._parameters.items() if p is not None}
+        own: dict[str, Tensor] = {name: p for name, p in self._parameters.items() if p is not None}
         for name, buffer in self._buffers.items():
             if buffer is not None and name not in transient:
                 own[name] = buffer
@@ -139,11 +141,11 @@ class Stateful:
         unexpected_keys: list[str] = []
         errors: list[str] = []
         metadata = getattr(state_dict, "_metadata", None)
-        state_dict = OrderedDict(state_dict)  # hooks may change it
+        given: Any = OrderedDict(state_dict)  # hooks may change it
         if metadata is not None:
-            state_dict._metadata = metadata
+            given._metadata = metadata
 
-        self._load_tree(state_dict, "", metadata, assign, missing_keys, unexpected_keys, errors)
+        self._load_tree(given, "", metadata, assign, missing_keys, unexpected_keys, errors)
 
         if strict:
             mismatches = [("Missing", missing_keys), ("Unexpected", unexpected_keys)]

@@ -87,9 +87,9 @@ class AdaptiveLogSoftmaxWithLoss(Module):
     def reset_parameters(self) -> None:
         """Draw the weights anew."""
         self.head.reset_parameters()
-        for to_hidden, to_out in self.tail:
-            to_hidden.reset_parameters()
-            to_out.reset_parameters()
+        for cluster in self.tail:
+            for layer in cluster.children():
+                layer.reset_parameters()
 
     def forward(self, input_: Tensor, target_: Tensor) -> _ASMoutput:
         batched = target_.dim() > 0

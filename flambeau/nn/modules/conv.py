@@ -96,15 +96,16 @@ class _ConvNd(Module):
 
     def _padding_around(self) -> tuple[int, ...]:
         """The padding of every side, last dimension first, as ``F.pad`` wants it."""
-        if self.padding == "valid":
+        padding: Any = self.padding
+        if padding == "valid":
             return (0, 0) * self._dimensions
-        if self.padding == "same":
+        if padding == "same":
             sides: list[int] = []
             for dilation, kernel in zip(reversed(self.dilation), reversed(self.kernel_size)):
                 total = dilation * (kernel - 1)
                 sides += (total // 2, total - total // 2)
             return tuple(sides)
-        return _reverse_repeat_tuple(self.padding, 2)
+        return _reverse_repeat_tuple(padding, 2)
 
     def reset_parameters(self) -> None:
         """Draw the weights anew."""
@@ -173,7 +174,7 @@ class _Convolution(_ConvNd):
         )
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        padding = self.padding
+        padding: Any = self.padding
         if self.padding_mode != "zeros":
             input = F.pad(input, self._reversed_padding_repeated_twice, mode=self.padding_mode)
             padding = 0

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from flambeau.nn.modules.batchnorm import BatchNorm1d, BatchNorm2d, BatchNorm3d, _BatchNorm, _NormBase
+from flambeau.nn.modules.batchnorm import BatchNorm1d, BatchNorm2d, BatchNorm3d, _NormBase
 from flambeau.nn.modules.conv import (
     Conv1d,
     Conv2d,
@@ -38,7 +38,16 @@ __all__ = [
 ]
 
 
-class LazyModuleMixin:
+# What the mixins below stand in front of.
+if TYPE_CHECKING:
+    _Layer = Module
+    _Convolution = _ConvNd
+    _Norm = _NormBase
+else:
+    _Layer = _Convolution = _Norm = object
+
+
+class LazyModuleMixin(_Layer):
     """Put before a layer's class to give it parameters that are made at the first call.
 
     A subclass defines ``initialize_parameters``, which gets the arguments of that call, and
@@ -108,6 +117,8 @@ class LazyLinear(LazyModuleMixin, Linear):
     """
 
     cls_to_become = Linear
+    weight: UninitializedParameter
+    bias: Any
 
     def __init__(self, out_features: int, bias: bool = True, device: Any = None, dtype: Any = None) -> None:
         super().__init__(0, 0, bias, device, dtype)
@@ -128,8 +139,11 @@ class LazyLinear(LazyModuleMixin, Linear):
             self.reset_parameters()
 
 
-class _LazyConvNd(LazyModuleMixin):
+class _LazyConvNd(LazyModuleMixin, _Convolution):
     """What the lazy convolutions share."""
+
+    weight: UninitializedParameter
+    bias: Any
 
     def __init__(self, out_channels: int, kernel_size: int | Sequence[int], *args: Any, **kwargs: Any) -> None:
         super().__init__(0, 0, kernel_size, *args, **kwargs)
@@ -140,7 +154,7 @@ class _LazyConvNd(LazyModuleMixin):
         if not self.has_uninitialized_params() and self.in_channels != 0:
             super().reset_parameters()
 
-    def initialize_parameters(self: _ConvNd, input: Tensor, *args: Any) -> None:
+    def initialize_parameters(self, input: Tensor, *args: Any) -> None:
         if self.in_channels != 0:
             return
         n = self._dimensions
@@ -246,7 +260,7 @@ class LazyConvTranspose3d(_LazyConvNd, ConvTranspose3d):
     cls_to_become = ConvTranspose3d
 
 
-class _LazyNorm(LazyModuleMixin):
+class _LazyNorm(LazyModuleMixin, _Norm):
     """What the lazy normalisations share."""
 
     def __init__(
@@ -267,7 +281,7 @@ class _LazyNorm(LazyModuleMixin):
         if not self.has_uninitialized_params() and self.num_features != 0:
             super().reset_parameters()
 
-    def initialize_parameters(self: _NormBase, input: Tensor) -> None:
+    def initialize_parameters(self, input: Tensor) -> None:
         if self.num_features == 0:
             self.num_features = input.shape[_channel_dim(self, input)]
         if not self.has_uninitialized_params():
@@ -278,7 +292,7 @@ class _LazyNorm(LazyModuleMixin):
         self.reset_parameters()
 
 
-def _channel_dim(module: _BatchNorm | _InstanceNorm, input: Tensor) -> int:
+def _channel_dim(module: _NormBase, input: Tensor) -> int:
     unbatched = isinstance(module, _InstanceNorm) and input.dim() == module._get_no_batch_dim()
     return 0 if unbatched else 1
 

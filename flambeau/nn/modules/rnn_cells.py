@@ -170,7 +170,8 @@ class LSTMCell(RNNCellBase):
         super().__init__(input_size, hidden_size, bias, 4, device, dtype)
 
     def forward(self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
-        return self._step("LSTM", input, [None, None] if hx is None else [hx[0], hx[1]])
+        h, c = self._step("LSTM", input, [None, None] if hx is None else [hx[0], hx[1]])
+        return h, c
 
 
 class GRUCell(RNNCellBase):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from flambeau.nn import functional as F
 from flambeau.nn.modules.module import Module
@@ -43,10 +44,12 @@ class Upsample(Module):
         super().__init__()
         self.name = type(self).__name__
         self.size = size
-        if isinstance(scale_factor, (tuple, list)):
-            self.scale_factor = tuple(float(factor) for factor in scale_factor)
-        else:
-            self.scale_factor = float(scale_factor) if scale_factor else None
+        factor: Any = scale_factor
+        self.scale_factor: float | tuple[float, ...] | None = None
+        if isinstance(factor, (tuple, list)):
+            self.scale_factor = tuple(map(float, factor))
+        elif factor:
+            self.scale_factor = float(factor)
         self.mode = mode
         self.align_corners = align_corners
         self.recompute_scale_factor = recompute_scale_factor

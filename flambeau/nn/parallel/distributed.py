@@ -113,7 +113,7 @@ class DistributedDataParallel(Module, Joinable):
     def forward(self, *inputs: Any, **kwargs: Any) -> Any:
         """The result of the module; the backward pass from it averages the gradients."""
         joining = Join.notify_join_context(self)
-        syncs = dispatch.grad_mode.enabled and self.require_backward_grad_sync
+        syncs = bool(dispatch.grad_mode.enabled) and self.require_backward_grad_sync
         if self._join_config.enable:
             self._agree_on_sync(self.require_backward_grad_sync)
         if joining is not None:

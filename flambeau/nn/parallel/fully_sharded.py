@@ -144,7 +144,7 @@ class FullyShardedDataParallel(Module):
                     if not isinstance(t, DTensor):
                         broadcast(t.detach(), group=group, group_src=0)
         reshards = strategy in (ShardingStrategy.FULL_SHARD, ShardingStrategy.HYBRID_SHARD)
-        settings = {"mesh": mesh, "mp_policy": _policy_of(mixed_precision, module), "ignored_params": parameters}
+        settings: dict[str, Any] = {"mesh": mesh, "mp_policy": _policy_of(mixed_precision, module), "ignored_params": parameters}
         inner = units_of(module, auto_wrap_policy, ignored) if auto_wrap_policy is not None else []
         for unit in inner:
             if not isinstance(unit, FSDPModule):

@@ -26,7 +26,8 @@ def _copy(module: Module, detach: bool, made: dict[int, Module]) -> Module:
     if id(module) not in made:
         replica = made[id(module)] = copy.copy(module)
         replica.__dict__ = dict(module.__dict__)
-        replica._parameters = {k: p.detach() if detach and p is not None else p for k, p in module._parameters.items()}
+        copies: dict[str, Any] = {k: p.detach() if detach and p is not None else p for k, p in module._parameters.items()}
+        replica._parameters = copies
         replica._buffers = dict(module._buffers)
         replica._modules = {k: m if m is None else _copy(m, detach, made) for k, m in module._modules.items()}
     return made[id(module)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import TypeVar
 
 from flambeau.nn.modules.batchnorm import _BatchNorm
 from flambeau.nn.modules.conv import _ConvNd
@@ -78,7 +79,10 @@ def fuse_linear_bn_eval(linear: Linear, bn: _BatchNorm) -> Linear:
     return _fuse(linear, bn, False)
 
 
-def _fuse(layer: _ConvNd | Linear, bn: _BatchNorm, transpose: bool) -> _ConvNd | Linear:
+_Layer = TypeVar("_Layer", _ConvNd, Linear)
+
+
+def _fuse(layer: _Layer, bn: _BatchNorm, transpose: bool) -> _Layer:
     if layer.training or bn.training:
         raise AssertionError("Fusion only for eval!")
     if bn.running_mean is None or bn.running_var is None:

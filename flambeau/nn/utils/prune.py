@@ -184,7 +184,7 @@ def _left_slices(method: BasePruningMethod, mask: Tensor) -> tuple:
 def _validate_pruning_amount_init(amount: Any) -> None:
     if not isinstance(amount, Real):
         raise TypeError(f"Invalid type for amount: {amount}. Must be int or float.")
-    if amount < 0 or not isinstance(amount, Integral) and amount > 1:
+    if amount < 0 or not isinstance(amount, Integral) and amount > 1:  # type: ignore[operator]  # of which Real says nothing
         raise ValueError(f"amount={amount} should either be a float in the range [0, 1] or a non-negative integer")
 
 

@@ -174,7 +174,8 @@ def pack_padded_sequence(
         )
     sorted_indices = None
     if not enforce_sorted:
-        lengths, sorted_indices = ops.sort(lengths, descending=True)
+        ordered: tuple[Tensor, Tensor] = ops.sort(lengths, descending=True)
+        lengths, sorted_indices = ordered
         input = input.index_select(0 if batch_first else 1, sorted_indices)
     if batch_first:
         input = input.transpose(0, 1)
