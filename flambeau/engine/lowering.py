@@ -8,13 +8,12 @@ An op's ``lower`` rule is called with a :class:`Body` and one :class:`Val` for e
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from flambeau.core import dtypes
 from flambeau.core.dtypes import dtype as Dtype
 from flambeau.engine.loops import SOURCES, Instr, check_types, is_reduction
 from flambeau.engine.symbols import Symbol
-
-REDUCTIONS = {"sum": "sum", "prod": "prod", "amax": "max", "amin": "min", "any": "any", "all": "all"}
 
 
 class Refused(Exception):
@@ -32,10 +31,47 @@ class Val:
         self.row = row
 
 
+_Unary = Callable[["Body", "Val"], "Val"]
+_Binary = Callable[["Body", Any, Any], "Val"]
+
+
+def _binary(name: str) -> _Binary:
+    def method(self: Body, x: Any, y: Any) -> Val:
+        a, b = self._vals(x, y)
+        return self.emit(name, a.dtype, (a.number, b.number))
+
+    method.__name__ = name
+    return method
+
+
+def _comparison(name: str) -> _Binary:
+    def method(self: Body, x: Any, y: Any) -> Val:
+        a, b = self._vals(x, y)
+        return self.emit(name, dtypes.bool, (a.number, b.number))
+
+    method.__name__ = name
+    return method
+
+
+def _unary(name: str) -> _Unary:
+    def method(self: Body, x: Val) -> Val:
+        return self.emit(name, x.dtype, (x.number,))
+
+    method.__name__ = name
+    return method
+
+
+def _reduction(name: str) -> _Unary:
+    def method(self: Body, x: Val) -> Val:
+        return self.emit(name, x.dtype, (x.number,), row=True)
+
+    method.__name__ = name
+    return method
+
+
 class Body:
     """Instructions under construction; equal ones are made once."""
 
-    ne: Callable[..., Val]  # and the other operations, which the tables below add
     result: Dtype  # the dtype that the op under lowering must give (float32 for half precision)
     count: int  # the number of elements that it reduces to one
     reducing: bool  # whether it reduces
@@ -130,39 +166,22 @@ class Body:
     def isnan(self, x: Val) -> Val:
         return self.ne(x, x)
 
+    # --- the operations of the loop IR ---------------------------------------------------------------------
 
-def _binary(name: str, result: Dtype | None = None):
-    def method(self: Body, x, y) -> Val:
-        a, b = self._vals(x, y)
-        return self.emit(name, result or a.dtype, (a.number, b.number))
-
-    method.__name__ = name.strip("_")
-    return method
-
-
-def _unary(name: str):
-    def method(self: Body, x: Val) -> Val:
-        return self.emit(name, x.dtype, (x.number,))
-
-    method.__name__ = name
-    return method
-
-
-def _reduction(name: str):
-    def method(self: Body, x: Val) -> Val:
-        return self.emit(REDUCTIONS[name], x.dtype, (x.number,), row=True)
-
-    method.__name__ = name
-    return method
-
-
-for _name in REDUCTIONS.keys() - {"sum"}:
-    setattr(Body, _name, _reduction(_name))
-for _name in ("add", "sub", "mul", "div", "min", "max", "fmin", "fmax", "pow", "rem", "floordiv", "truncdiv", "fmod",
-              "copysign", "and", "or", "xor", "shl", "shr"):  # fmt: skip
-    setattr(Body, _name + "_" if _name in ("and", "or") else _name, _binary(_name))
-for _name in ("eq", "ne", "lt", "le", "gt", "ge"):
-    setattr(Body, _name, _binary(_name, dtypes.bool))
-for _name in ("neg", "abs", "sqrt", "rsqrt", "floor", "ceil", "trunc", "rint", "not", "exp", "exp2", "expm1", "log", "log2",
-              "log10", "log1p", "sin", "cos", "tan", "tanh", "sigmoid", "erf"):  # fmt: skip
-    setattr(Body, _name + "_" if _name == "not" else _name, _unary(_name))
+    prod, amax, amin = _reduction("prod"), _reduction("max"), _reduction("min")
+    any, all = _reduction("any"), _reduction("all")
+    add, sub, mul, div = _binary("add"), _binary("sub"), _binary("mul"), _binary("div")
+    min, max, fmin, fmax = _binary("min"), _binary("max"), _binary("fmin"), _binary("fmax")
+    pow, rem, fmod = _binary("pow"), _binary("rem"), _binary("fmod")
+    floordiv, truncdiv, copysign = _binary("floordiv"), _binary("truncdiv"), _binary("copysign")
+    and_, or_, xor = _binary("and"), _binary("or"), _binary("xor")
+    shl, shr = _binary("shl"), _binary("shr")
+    eq, ne = _comparison("eq"), _comparison("ne")
+    lt, le, gt, ge = _comparison("lt"), _comparison("le"), _comparison("gt"), _comparison("ge")
+    neg, abs, not_ = _unary("neg"), _unary("abs"), _unary("not")
+    sqrt, rsqrt = _unary("sqrt"), _unary("rsqrt")
+    floor, ceil, trunc, rint = _unary("floor"), _unary("ceil"), _unary("trunc"), _unary("rint")
+    exp, exp2, expm1 = _unary("exp"), _unary("exp2"), _unary("expm1")
+    log, log2, log10, log1p = _unary("log"), _unary("log2"), _unary("log10"), _unary("log1p")
+    sin, cos, tan = _unary("sin"), _unary("cos"), _unary("tan")
+    tanh, sigmoid, erf = _unary("tanh"), _unary("sigmoid"), _unary("erf")

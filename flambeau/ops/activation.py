@@ -6,7 +6,7 @@ The functions with a leading underscore are the elementwise records behind ``nn.
 from __future__ import annotations
 
 from math import pi, sqrt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -228,7 +228,8 @@ def softplus(input: Tensor, beta: Number | complex = 1.0, threshold: Number | co
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.softplus.html
     """
     refuse("softplus_cpu", input, kinds=ALL_BUT_FLOATING)
-    return (input,), {"beta": float(beta), "threshold": float(threshold)}
+    numbers: Any = beta, threshold
+    return (input,), {"beta": float(numbers[0]), "threshold": float(numbers[1])}
 
 
 def _mish_slope_kernel(x):

@@ -70,7 +70,7 @@ def _shared_heads(query, key, value):
 
 def _scores(query, key, causal: bool, scale: float) -> np.ndarray:
     scores = np.matmul(query, key.swapaxes(-1, -2)) * scale
-    return np.where(np.tri(*scores.shape[-2:], dtype=bool), scores, scores.dtype.type(-np.inf)) if causal else scores
+    return np.where(np.tri(*scores.shape[-2:], dtype=np.bool_), scores, scores.dtype.type(-np.inf)) if causal else scores
 
 
 def _laid_out(x: np.ndarray, rows_first: bool) -> np.ndarray:
@@ -92,7 +92,7 @@ def _attention_grad_kernel(g, query, key, value, out, top, total, causal, scale,
     mean = (g * out).sum(-1)
     slopes = weights * (np.matmul(g, value.swapaxes(-1, -2)) - mean[..., None]) * scale
     if causal:  # 0 times what is infinite would be NaN
-        slopes = np.where(np.tri(*slopes.shape[-2:], dtype=bool), slopes, slopes.dtype.type(0))
+        slopes = np.where(np.tri(*slopes.shape[-2:], dtype=np.bool_), slopes, slopes.dtype.type(0))
     made = np.matmul(slopes, key), np.matmul(slopes.swapaxes(-1, -2), query), np.matmul(weights.swapaxes(-1, -2), g)
     return tuple([_laid_out(x, rows_first) for x in made])
 
@@ -445,8 +445,8 @@ def multi_head_attention_forward(
         for name, weight in (("q", q_proj_weight), ("k", k_proj_weight), ("v", v_proj_weight)):
             _require(weight is not None, f"use_separate_proj_weight is True but {name}_proj_weight is None")
         biases = (None, None, None) if in_proj_bias is None else in_proj_bias.chunk(3)
-        weights = (q_proj_weight, k_proj_weight, v_proj_weight)
-        q, k, v = _project_apart((query, key, value), weights, biases, (batch, num_heads, head_dim))
+        projections = (q_proj_weight, k_proj_weight, v_proj_weight)
+        q, k, v = _project_apart((query, key, value), projections, biases, (batch, num_heads, head_dim))
     else:
         _require(key._shape == value._shape, f"key shape {key._shape} does not match value shape {value._shape}")
         _require(in_proj_weight is not None, "use_separate_proj_weight is False but in_proj_weight is None")
@@ -498,7 +498,7 @@ def multi_head_attention_forward(
         attn_mask = of_keys if attn_mask is None else attn_mask + of_keys
     dropout_p = dropout_p if training else 0.0
 
-    weights = None
+    weights: Tensor | None = None
     if need_weights:
         scores = (q * math.sqrt(1.0 / head_dim)) @ k.transpose(2, 3)
         weights = (scores if attn_mask is None else scores + attn_mask).softmax(-1)

@@ -50,11 +50,12 @@ def tensordot(a: Tensor, b: Tensor, dims: int | Sequence[int] = 2) -> Tensor:
     if isinstance(dims, (tuple, list)):
         dims_a, dims_b = [[d] if isinstance(d, int) else list(d) for d in (dims if len(dims) == 2 else (dims, dims))]
     else:
-        if dims < 0:
-            raise RuntimeError(f"tensordot expects dims >= 0, but got dims={dims}")
-        if dims > min(a.dim(), b.dim()):
-            raise RuntimeError(f"tensordot expects dims < ndim_a or ndim_b, but got dims={dims}")
-        dims_a, dims_b = list(range(-dims, 0)), list(range(dims))
+        count: Any = dims
+        if count < 0:
+            raise RuntimeError(f"tensordot expects dims >= 0, but got dims={count}")
+        if count > min(a.dim(), b.dim()):
+            raise RuntimeError(f"tensordot expects dims < ndim_a or ndim_b, but got dims={count}")
+        dims_a, dims_b = list(range(-count, 0)), list(range(count))
     if len(dims_a) != len(dims_b):
         raise RuntimeError(f"both dimension lists should have same length, got {dims_a} and {dims_b}")
     first, second = [wrap_dim(d, a.dim()) for d in dims_a], [wrap_dim(d, b.dim()) for d in dims_b]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flambeau.ops.matmul import bmm, mm
 from flambeau.ops.record import ErrorSample, Sample, composite
@@ -212,17 +212,18 @@ def einsum(equation: str, *operands: Tensor | Sequence[Tensor]) -> Tensor:
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.einsum.html
     """
+    listed: Any = operands
     if not isinstance(equation, str):
-        equation, operands = _from_lists((equation, *operands))
+        equation, listed = _from_lists((equation, *operands))
     elif len(operands) == 1 and isinstance(operands[0], (list, tuple)):
-        operands = operands[0]
-    if not operands:
+        listed = operands[0]
+    if not listed:
         raise RuntimeError("einsum(): must provide at least one operand")
-    terms, out = _parse(equation, list(operands))
+    terms, out = _parse(equation, list(listed))
 
     sizes: dict = {}
     parts = []
-    for i, (x, labels) in enumerate(zip(operands, terms, strict=True)):
+    for i, (x, labels) in enumerate(zip(listed, terms, strict=True)):
         x, labels = _diagonal(x, labels)
         for label, n in zip(labels, x.shape, strict=True):
             known = sizes.get(label, 1)
@@ -230,7 +231,7 @@ def einsum(equation: str, *operands: Tensor | Sequence[Tensor]) -> Tensor:
                 raise RuntimeError(
                     f"einsum(): subscript {label if isinstance(label, str) else '...'} has size {n} for operand {i} which "
                     f"does not broadcast with previously seen size {known}: {equation!r} with shapes "
-                    f"{', '.join(str(list(o.shape)) for o in operands)}"
+                    f"{', '.join(str(list(o.shape)) for o in listed)}"
                 )
             sizes[label] = n if known == 1 else known
         parts.append((x, labels))

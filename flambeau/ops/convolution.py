@@ -84,7 +84,7 @@ def _convolution(
     backward_name="ConvolutionBackward0",
 )
 def _convolution_input(
-    grad: Tensor, weight: Tensor, bias: Tensor, stride, pads, dilation, groups, sizes: int | Sequence[int]
+    grad: Tensor, weight: Tensor, bias: Tensor, stride, pads, dilation, groups, sizes: Sequence[int]
 ):
     """The transpose of :func:`_convolution` in its input, for an input of ``sizes``."""
     attrs = {"stride": stride, "pads": pads, "dilation": dilation, "groups": groups, "sizes": tuple(sizes)}

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import product
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -139,7 +140,8 @@ def _taps(kernel, stride, dilation, outputs) -> Iterator[tuple[tuple[int, ...], 
 
 def _factors(weight: np.ndarray, place: tuple[int, ...], groups: int) -> np.ndarray:
     """The weights at one place in the kernel, for (groups, outputs of the group, *places)."""
-    return weight[(slice(None), 0, *place)].reshape(groups, -1, *[1] * len(place))
+    taken: tuple[Any, ...] = (slice(None), 0, *place)
+    return weight[taken].reshape(groups, -1, *[1] * len(place))
 
 
 def _depthwise(x, weight, stride, dilation, out) -> None:
@@ -177,5 +179,6 @@ def _depthwise_weight(x, g, stride, dilation, kernel):
         product_ = np.empty(g[i].shape, g.dtype)
         for place, where in taps:
             np.multiply(x[(i, slice(None), None, *where)], g[i], out=product_)
-            out[(slice(None), slice(None), 0, *place)] += product_.reshape(*product_.shape[:2], -1).sum(2)
+            tap: tuple[Any, ...] = (slice(None), slice(None), 0, *place)
+            out[tap] += product_.reshape(*product_.shape[:2], -1).sum(2)
     return out.reshape(-1, 1, *kernel)

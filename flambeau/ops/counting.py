@@ -109,9 +109,11 @@ def histc(input: Tensor, bins: int = 100, min: Number | complex = 0, max: Number
         raise NotImplementedError(f"\"histogram_cpu\" not implemented for '{scalar_name(input.dtype)}'")
     if bins <= 0:
         raise RuntimeError(f"torch.histc(): bins must be > 0, but got {bins}")
-    if min > max:
+    low: Any = min
+    high: Any = max
+    if low > high:
         raise RuntimeError(f"torch.histc: max must be larger than min, got min={min} and max={max}")
-    return (int(bins),), input.dtype, (input,), {"bins": int(bins), "low": float(min), "high": float(max)}
+    return (int(bins),), input.dtype, (input,), {"bins": int(bins), "low": float(low), "high": float(high)}
 
 
 def _places(x: np.ndarray, edges: np.ndarray, equal: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -157,7 +159,7 @@ def _bin_counts_kernel(x, weight, *edges, equal, density):
     place = np.ravel_multi_index([f[0] for f in found], shape)
     weight = inside if weight is None else weight.ravel() * inside
     counts = np.bincount(place, weight, int(np.prod(shape))).reshape(shape)
-    return _density(counts, edges) if density else counts
+    return _density(counts, list(edges)) if density else counts
 
 
 @op(kernel=_bin_counts_kernel, name="aten.bin_counts", tensors="input weight *edges")

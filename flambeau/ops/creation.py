@@ -96,7 +96,7 @@ def _full(shape: tuple[int, ...], value, dtype: dtypes.dtype) -> np.ndarray:
     return array
 
 
-_FILL_SAMPLES = {
+_FILL_SAMPLES: dict[str, Any] = {
     "samples": lambda make: [Sample(2, 3), Sample((2, 3)), Sample(()), Sample(0, 2)],
     "errors": lambda make: [ErrorSample(RuntimeError, "negative dimension", -1)],
     "tensors": "",
@@ -211,7 +211,7 @@ def _like(input, value, dtype, device, requires_grad, memory_format=None):
     return out.requires_grad_() if requires_grad else out
 
 
-_LIKE = {"method": False, "samples": lambda make: [Sample(make(2, 3)), Sample(make(2, 3), dtype=dtypes.int64)]}
+_LIKE: dict[str, Any] = {"method": False, "samples": lambda make: [Sample(make(2, 3)), Sample(make(2, 3), dtype=dtypes.int64)]}
 
 
 @composite(**_LIKE)

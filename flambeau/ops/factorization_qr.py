@@ -6,7 +6,7 @@ matrix backpropagation algorithms (2020).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -43,7 +43,7 @@ def _qr_gradient(gs, Q, R, mode):
         raise RuntimeError(
             "The QR decomposition is not differentiable when mode='complete' and nrows > ncols; use mode='reduced'"
         )
-    inner = None
+    inner: Any = None
     if gR is not None:
         inner = gR @ conjugate_transpose(R)
     if gQ is not None:

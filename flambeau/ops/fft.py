@@ -61,7 +61,7 @@ def _r2c_gradient(g, input_shape, dim, norm):
 
 
 @op(layout=layouts.transformed, kernel=_r2c_kernel, name="aten.fft_r2c", backward_name="FftR2CBackward0", grad={"input": _r2c_gradient})
-def _r2c(input: Tensor, dim: int, norm):
+def _r2c(input: Tensor, dim: tuple[int, ...], norm):
     """Real to the half of the spectrum, along the last of ``dim``, that determines the rest."""
     shape = list(input.shape)
     shape[dim[-1]] = half_of(shape[dim[-1]])
@@ -82,7 +82,7 @@ def _c2r_gradient(g, input_shape, dim, norm, n):
 
 
 @op(layout=layouts.transformed, kernel=_c2r_kernel, name="aten.fft_c2r", backward_name="FftC2RBackward0", grad={"input": _c2r_gradient})
-def _c2r(input: Tensor, dim: int, norm, n):
+def _c2r(input: Tensor, dim: tuple[int, ...], norm, n):
     """Half of a spectrum along the last of ``dim`` to ``n`` real values there."""
     shape = list(input.shape)
     shape[dim[-1]] = n

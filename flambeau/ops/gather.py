@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -244,7 +244,8 @@ def scatter(
             "Use torch.scatter_reduce instead for more reduction options."
         )
     if not isinstance(src, dispatch.Tensor):
-        src = input.new_full(index.shape, src)
+        number: Any = src
+        src = input.new_full(index.shape, number)
     return scatter_reduce(input, dim, index, src, {"add": "sum", "multiply": "prod"}[reduce])
 
 
@@ -391,8 +392,7 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
             "torch.take_along_dim(): input and indices should have the same number of dimensions, but got "
             f"{input.dim()} dimensions for input, and {indices.dim()} dimensions for indices"
         )
-    others = list(broadcast_shapes([n if k != d else 1 for k, n in enumerate(input.shape)],
-                                   [n if k != d else 1 for k, n in enumerate(indices.shape)]))  # fmt: skip
+    others = list(broadcast_shapes(*[tuple([n if k != d else 1 for k, n in enumerate(t.shape)]) for t in (input, indices)]))
     mine, theirs = others[:], others[:]
     mine[d], theirs[d] = input.shape[d], indices.shape[d]
     indices = indices.where(indices >= 0, indices + input.shape[d])

@@ -184,7 +184,8 @@ def _taken(flat, index, inside):
 
 def _sampled(input, grid, mode, padding_mode, align_corners):
     sizes = input.shape[2:]
-    flat, total = _flat(input), None
+    flat = _flat(input)
+    total: Any = None
     coordinates, _ = _coordinates(grid, sizes, padding_mode, align_corners)
     for _, index, inside, factors in _corners(coordinates, sizes, mode == "nearest"):
         part = _taken(flat, index, inside)
@@ -222,7 +223,7 @@ def _sloped(g, input, grid, padding_mode, align_corners):
 
 
 @op(name="_grid_scatter", tensors="grad grid", kernel=_scattered, method=False)
-def _grid_scatter(grad: Tensor, grid: Tensor, sizes: int | Sequence[int], mode, padding_mode, align_corners):
+def _grid_scatter(grad: Tensor, grid: Tensor, sizes: Sequence[int], mode, padding_mode, align_corners):
     attrs = {"sizes": sizes, "mode": mode, "padding_mode": padding_mode, "align_corners": align_corners}
     return (*grad._shape[:2], *sizes), grad._dtype, (grad, grid), attrs
 
@@ -275,7 +276,8 @@ def _cubic_weights(t, a: float = -0.75) -> list:
 
 
 def _bicubic(input, grid, padding_mode: str, align_corners: bool):
-    sizes, flat, total = input._shape[2:], _flat(input), None
+    sizes, flat = input._shape[2:], _flat(input)
+    total: Any = None
     coordinates, _ = _scaled(grid, sizes, align_corners)
     floors = [x.detach().floor() for x in coordinates]
     weights = [_cubic_weights(x - low) for x, low in zip(coordinates, floors, strict=True)]

@@ -6,7 +6,7 @@ Index tensors are int64 for the kernels. What is out of range raises where the o
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -132,7 +132,7 @@ def index_shape(shape: tuple[int, ...], indices: tuple) -> tuple[int, ...]:
     grad={"*": _index_gradient},
     backward_name="IndexBackward0",
 )
-def index(input: Tensor, indices: Sequence[Tensor]):
+def index(input: Tensor, indices: tuple[Tensor, ...]):
     """``input`` at index tensors (int64, or ``None`` for a whole dim), with NumPy's rules."""
     return index_shape(tuple(input.shape), indices), input.dtype, (input, *indices), {}
 
@@ -154,7 +154,7 @@ def _index_put_gradient(g, needs, accumulate, indices):
     grad={"*": _index_put_gradient},
     backward_name="IndexPutBackward0",
 )
-def index_put(input: Tensor, indices: Sequence[Tensor], values: Tensor, accumulate):
+def index_put(input: Tensor, indices: tuple[Tensor, ...], values: Tensor, accumulate):
     """``input`` with ``values`` written, or added, at index tensors."""
     target = index_shape(tuple(input.shape), indices)
     try:
@@ -397,7 +397,8 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
     """
     d = _check_slices("index_add", input, dim, index, source)
     if source.dtype.kind == dtypes.INTEGRAL:
-        alpha = int(alpha)  # as PyTorch
+        given: Any = alpha
+        alpha = int(given)  # as PyTorch
     if alpha != 1:
         source = (source * alpha).to(source.dtype)
     return tuple(input.shape), input.dtype, (input, index, source), {"dim": d}

@@ -144,7 +144,7 @@ def _nll_loss_of_gradient(g, target, weight, ignore_index, reduction):
     backward_name="NllLossBackwardBackward0",
 )
 def _nll_loss_grad(
-    grad: Tensor, target: Tensor, weight: Tensor, shape: int | Sequence[int], ignore_index, reduction: str
+    grad: Tensor, target: Tensor, weight: Tensor, shape: Sequence[int], ignore_index, reduction: str
 ):
     """The gradient of :func:`nll_loss` with respect to its input, of the input's ``shape``."""
     attrs = {"shape": tuple(shape), "ignore_index": ignore_index, "reduction": reduction}

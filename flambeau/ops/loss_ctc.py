@@ -266,19 +266,19 @@ def ctc_loss(
     samples = probs._shape[1]
     if not 0 <= blank < probs._shape[2]:
         raise RuntimeError(f"blank must be in label range: it is {blank}, there are {probs._shape[2]} classes")
-    input_lengths = _lengths(input_lengths, "input_lengths", samples)
-    target_lengths = _lengths(target_lengths, "target_lengths", samples)
+    steps = _lengths(input_lengths, "input_lengths", samples)
+    labels = _lengths(target_lengths, "target_lengths", samples)
     targets = targets.long() if targets.dim() in (1, 2) else targets.long().reshape(-1)
     if targets.dim() == 2 and targets._shape[0] != samples:
         raise RuntimeError(
             f"Expected tensor to have size {samples} at dimension 0, but got size {targets._shape[0]} for argument #2 "
             "'targets' (while checking arguments for ctc_loss)"
         )
-    loss = _ctc_loss(probs, targets, input_lengths, target_lengths, blank, bool(zero_infinity))
+    loss = _ctc_loss(probs, targets, steps, labels, blank, bool(zero_infinity))
     if zero_infinity:
         loss = loss.masked_fill(loss == float("inf"), 0)
     if reduction == "mean":
-        return (loss / target_lengths.clamp(min=1)).mean()
+        return (loss / labels.clamp(min=1)).mean()
     if reduction == "sum":
         return loss.sum()
     return loss if batched else loss.squeeze(0)

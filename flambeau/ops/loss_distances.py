@@ -58,8 +58,7 @@ def _lower_squared(b, x, y):
 )
 def _mse_loss(input: Tensor, target: Tensor, reduction: str):
     """:func:`mse_loss` without its weight."""
-    shape, dtype, inputs = paired("mse_cpu", input, target)
-    return shape if reduction == "none" else (), dtype, inputs, {"reduction": reduction}
+    return paired("mse_cpu", reduction, input, target)
 
 
 @composite(
@@ -152,8 +151,7 @@ def _lower_smooth_l1(b, x, y, beta):
 )
 def _smooth_l1_loss(input: Tensor, target: Tensor, reduction: str, beta):
     """:func:`smooth_l1_loss` for a positive ``beta``."""
-    shape, dtype, inputs = paired("smooth_l1_cpu", input, target)
-    return shape if reduction == "none" else (), dtype, inputs, {"reduction": reduction, "beta": beta}
+    return paired("smooth_l1_cpu", reduction, input, target, beta=beta)
 
 
 @composite(
@@ -220,8 +218,7 @@ def _lower_huber(b, x, y, delta):
 )
 def _huber_loss(input: Tensor, target: Tensor, reduction: str, delta):
     """:func:`huber_loss` without its weight."""
-    shape, dtype, inputs = paired("huber_cpu", input, target)
-    return shape if reduction == "none" else (), dtype, inputs, {"reduction": reduction, "delta": delta}
+    return paired("huber_cpu", reduction, input, target, delta=delta)
 
 
 @composite(

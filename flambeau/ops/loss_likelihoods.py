@@ -197,8 +197,7 @@ def _binary_cross_entropy_with_logits(
     input: Tensor, target: Tensor, weight: Tensor, pos_weight: Tensor, reduction: str
 ):
     """:func:`binary_cross_entropy_with_logits` after the checks."""
-    shape, dtype, inputs = paired("binary_cross_entropy_with_logits", input, target, weight, pos_weight)
-    return shape if reduction == "none" else (), dtype, inputs, {"reduction": reduction}
+    return paired("binary_cross_entropy_with_logits", reduction, input, target, weight, pos_weight)
 
 
 @composite(

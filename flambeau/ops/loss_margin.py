@@ -258,8 +258,7 @@ def _grad_of_soft_margin(g, reduction, input, target):
 )
 def _soft_margin_loss(input: Tensor, target: Tensor, reduction: str):
     """:func:`soft_margin_loss` after the checks."""
-    shape, dtype, inputs = paired("soft_margin_loss", input, target)
-    return shape if reduction == "none" else (), dtype, inputs, {"reduction": reduction}
+    return paired("soft_margin_loss", reduction, input, target)
 
 
 @composite(

@@ -71,8 +71,8 @@ def per_element(g, reduction: str, like):
     return g / like.numel() if reduction == "mean" else g
 
 
-def paired(kernel: str, input, target, *others):
-    """Shape and common dtype of operands that broadcast, and the operands in that dtype."""
+def paired(kernel: str, reduction: str, input, target, *others, **settings):
+    """What a record of a loss of operands that broadcast gives: the shape after the reduction, their common dtype, the operands in it."""
     operands = (input, target, *others)
     dtype = input._dtype
     for x in operands:
@@ -83,7 +83,8 @@ def paired(kernel: str, input, target, *others):
             f"\"{kernel}\" not implemented for '{scalar_name(dtype)}': the loss needs floating-point tensors"
         )
     shape = broadcast_shapes(*[x._shape for x in operands if x is not None])
-    return shape, dtype, tuple([x if x is None or x._dtype is dtype else x.to(dtype) for x in operands])
+    inputs = tuple([x if x is None or x._dtype is dtype else x.to(dtype) for x in operands])
+    return shape if reduction == "none" else (), dtype, inputs, {"reduction": reduction, **settings}
 
 
 def warn_of_sizes(name: str, input, target) -> None:

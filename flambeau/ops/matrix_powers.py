@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -48,7 +48,7 @@ def linalg_matrix_power(A: Tensor, n: int) -> Tensor:
         return A.clone().copy_(eye(A.shape[-1], A))
     if n < 0:
         A, n = inv(A), -n
-    result = None
+    result: Any = None
     while True:
         if n & 1:
             result = A if result is None else result @ A

@@ -8,7 +8,7 @@ are taken over, and ``affine``, the shape in which weight and bias broadcast aga
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flambeau.core import dtypes
 from flambeau.ops import layouts
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def _grad_of_norm(gs, needs, input, mean, var, weight, bias_shape, form, axes, affine, eps):
-    grads = [None, None, None]
+    grads: list[Any] = [None, None, None]
     if gs[0] is not None:
         made = _normalization_grad(gs[0], input, mean, var, weight, form, axes, affine, eps, needs)
         grads = [g if needed else None for g, needed in zip(made, needs, strict=True)]
@@ -37,7 +37,7 @@ def _grad_of_norm(gs, needs, input, mean, var, weight, bias_shape, form, axes, a
     if needs[0] and (gs[1] is not None or gs[2] is not None):
         # How mean and variance depend on the input; only second derivatives get here.
         n = prod(form[a] for a in axes)
-        grad = 0 if gs[1] is None else gs[1] / n
+        grad: Any = 0 if gs[1] is None else gs[1] / n
         if gs[2] is not None:
             grad = grad + (input.reshape(form) - mean) * (gs[2] * (2 / n))
         grad = grad.expand(form).reshape(input._shape)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import reduce
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -165,7 +165,8 @@ def vector_norm(
     _require_inexact("linalg.vector_norm", x)
     dims = wrap_dims(dim, x.dim())
     shape = reduced_shape(x.shape, dims, keepdim)
-    ord = float(ord)
+    order: Any = ord
+    ord = float(order)
     if (ord < 0 or ord == inf) and any(x.shape[d] == 0 for d in dims):
         raise RuntimeError(
             f"linalg.vector_norm cannot compute the {ord:g} norm on an empty tensor because the operation does not have an "
@@ -223,7 +224,7 @@ def _joined(b, totals, ord):
         Sample(*[make(2) for _ in range(20)], ord=3.0),
     ],
 )
-def _total_norm(*tensors: Tensor | Sequence[Tensor], ord):
+def _total_norm(*tensors: Tensor, ord):
     """The norm of tensors of one dtype as if they were one vector; off the tape."""
     return (), tensors[0]._dtype, tensors, {"ord": ord}
 
@@ -308,7 +309,7 @@ def matrix_norm(
     if abs(ord) == inf:
         first, second = second, first
     sums = vector_norm(A, 1, first, True)
-    extreme = sums.amax(second, keepdim=True) if ord > 0 else sums.amin(second, keepdim=True)
+    extreme = sums.amax(second, keepdim=True) if ord in (1, inf) else sums.amin(second, keepdim=True)
     return extreme if keepdim else extreme.squeeze((first, second))
 
 
@@ -438,11 +439,13 @@ def renorm(input: Tensor, p: Number | complex, dim: int, maxnorm: Number | compl
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.renorm.html
     """
-    if p <= 0:
+    order: Any = p
+    largest: Any = maxnorm
+    if order <= 0:
         raise RuntimeError(f"renorm: non-positive-norm not supported, got p={p}")
     if input.dim() < 2:
         raise RuntimeError(f"renorm: input needs at least 2 dimensions, got {input.dim()} dimensions")
-    if maxnorm < 0:
+    if largest < 0:
         raise RuntimeError(f"renorm: expected maxnorm to be >= 0 but got {maxnorm:g}")
     d = wrap_dim(dim, input.dim())
     others = tuple([i for i in range(input.dim()) if i != d])

@@ -15,7 +15,8 @@ def in_double(kernel: Callable) -> Callable:
 
     def wide(*args, **attrs):
         if any(getattr(x, "dtype", None) == np.float32 for x in args):
-            args = [x.astype(np.float64) if isinstance(x, np.ndarray) else float(np.float32(x)) for x in args]
+            wider = [x.astype(np.float64) if isinstance(x, np.ndarray) else float(np.float32(x)) for x in args]
+            return kernel(*wider, **attrs)
         return kernel(*args, **attrs)
 
     return wide

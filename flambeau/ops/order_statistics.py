@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -75,7 +75,7 @@ def _nanmedian_all(input: Tensor):
     return (), input.dtype, (input,), {}
 
 
-_PICKED = {"outputs": ("values", "indices"), "nondifferentiable": ("indices",), "grad": {"input": selected_gradient}}
+_PICKED: dict[str, Any] = {"outputs": ("values", "indices"), "nondifferentiable": ("indices",), "grad": {"input": selected_gradient}}
 
 
 @op(kernel=_median_along, name="aten.median", backward_name="MedianBackward1", **_PICKED)

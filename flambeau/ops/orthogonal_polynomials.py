@@ -6,7 +6,7 @@ Source of the formulas: NIST Digital Library of Mathematical Functions, 18.9, ht
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -40,7 +40,7 @@ def _chebyshev(k, x, p, q):
     return 2 * x * p - q
 
 
-_SAMPLES = {
+_SAMPLES: dict[str, Any] = {
     "tensors": "input n",
     "result": "float",
     "out": True,

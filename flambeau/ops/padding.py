@@ -140,7 +140,7 @@ def _mapped_pad(input: Tensor, pairs, mode):
     grad={"grad": lambda g, pairs, mode: _mapped_pad(g, pairs, mode)},
     method=False,
 )
-def _mapped_pad_grad(grad: Tensor, pairs, mode, shape: int | Sequence[int]):
+def _mapped_pad_grad(grad: Tensor, pairs, mode, shape: Sequence[int]):
     """The gradient of :func:`_mapped_pad`: what was copied to several places is their sum."""
     return tuple(shape), grad._dtype, (grad,), {"pairs": pairs, "mode": mode, "shape": tuple(shape)}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     tensors="g_in",
     method=False,
 )
-def strided_scatter(g_in: Tensor, size: int | Sequence[int], strides, offset):
+def strided_scatter(g_in: Tensor, size: Sequence[int], strides, offset):
     """Zeros of shape ``size`` with ``g_in`` added at ``offset + sum(i * stride)`` of the flat result."""
     shape = tuple(g_in.shape)
     attrs = {"shape": shape, "strides": strides, "offset": offset, "size": tuple(size), "overlaps": _overlaps(shape, strides)}
@@ -72,7 +72,7 @@ def _part_gradient(g, input_shape, shape, strides, offset):
 def _within(input, dim: int, start: int, length: int | None, step: int) -> dict:
     """The geometry of a slice (``length=None``: one index) relative to a row-major tensor of ``input``'s shape."""
     shape, rows = input.shape, contiguous_strides(input.shape)
-    attrs = {"offset": start * rows[dim]}
+    attrs: dict[str, Any] = {"offset": start * rows[dim]}
     if length is None:
         attrs["shape"], attrs["strides"] = shape[:dim] + shape[dim + 1 :], rows[:dim] + rows[dim + 1 :]
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -123,18 +123,17 @@ def meshgrid(*tensors: Tensor | Sequence[Tensor], indexing: str | None = "ij"):
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.meshgrid.html
     """
-    if len(tensors) == 1 and isinstance(tensors[0], (tuple, list)):
-        tensors = tuple(tensors[0])
+    listed: tuple[Any, ...] = tuple(tensors[0]) if len(tensors) == 1 and isinstance(tensors[0], (tuple, list)) else tensors
     if indexing not in ("ij", "xy"):
         raise RuntimeError(f'torch.meshgrid: indexing must be one of "xy" or "ij", but received: {indexing}')
-    if not tensors:
+    if not listed:
         raise RuntimeError("meshgrid expects a non-empty TensorList")
-    for t in tensors:
+    for t in listed:
         if t.dim() > 1:
             raise RuntimeError(f"torch.meshgrid: Expected 0D or 1D tensor in the tensor list but got: {list(t.shape)}")
-        if t.dtype is not tensors[0].dtype:
+        if t.dtype is not listed[0].dtype:
             raise RuntimeError("meshgrid expects all tensors to have the same dtype")
-    flat = [t.reshape(-1) for t in tensors]
+    flat = [t.reshape(-1) for t in listed]
     swap = indexing == "xy" and len(flat) >= 2
     if swap:
         flat[0], flat[1] = flat[1], flat[0]

@@ -184,7 +184,7 @@ def _gathered(t, indices, sizes):
     method=False,
     backward_name="MaxPoolBackwardBackward0",
 )
-def max_pool_grad(grad: Tensor, indices: Tensor, sizes: int | Sequence[int]):
+def max_pool_grad(grad: Tensor, indices: Tensor, sizes: Sequence[int]):
     """The gradient of a max pool: each window's gradient added at its maximum."""
     return (*grad._shape[: -len(sizes)], *sizes), grad._dtype, (grad, indices), {"sizes": tuple(sizes)}
 
@@ -463,7 +463,7 @@ def _grad_of_avg_pool(g, kernel, stride, padding, outputs, sizes, count_include_
     backward_name="AvgPoolBackwardBackward0",
 )  # fmt: skip
 def _avg_pool_grad(
-    grad: Tensor, kernel, stride, padding, outputs, sizes: int | Sequence[int], count_include_pad, divisor_override
+    grad: Tensor, kernel, stride, padding, outputs, sizes: Sequence[int], count_include_pad, divisor_override
 ):
     """The gradient of a mean pool: each window's gradient, divided, at all its elements."""
     attrs = {

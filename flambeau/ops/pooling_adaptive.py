@@ -105,7 +105,7 @@ def _require_gradient(grad) -> None:
     grad={"grad": lambda g, grad_shape, sizes: _adaptive_avg_pool[len(sizes)](g, tuple(grad_shape[-len(sizes) :]))},
     method=False,
 )
-def _adaptive_avg_pool_grad(grad: Tensor, sizes: int | Sequence[int]):
+def _adaptive_avg_pool_grad(grad: Tensor, sizes: Sequence[int]):
     """The gradient of an adaptive mean pool: each window's gradient, divided, at all its elements."""
     _require_gradient(grad)
     return (*grad._shape[: -len(sizes)], *sizes), grad._dtype, (grad,), {"sizes": sizes}
@@ -138,7 +138,8 @@ def _adaptive_avg_pooled(dims: int, input, output_size):
 
 
 def _adaptive_samples(dims: int):
-    shapes = {1: [(2, 2, 5), (2, 4)], 2: [(1, 2, 4, 5), (2, 4, 3)], 3: [(1, 1, 2, 4, 3)]}[dims]
+    forms: dict[int, list[tuple[int, ...]]] = {1: [(2, 2, 5), (2, 4)], 2: [(1, 2, 4, 5), (2, 4, 3)], 3: [(1, 1, 2, 4, 3)]}
+    shapes = forms[dims]
 
     def samples(make) -> list[Sample]:
         return [Sample(make(*shape), size) for shape in shapes for size in (2, 1, (3,) * (dims - 1) + (4,))]

@@ -43,7 +43,7 @@ def _fractional_kernel(x, samples, kernel, outputs):
         place = place * n + start + offset
     flat = place.reshape(*lead, *outputs, prod(kernel))
     plane = x.reshape(*lead, prod(sizes))
-    values = np.take_along_axis(plane, flat.reshape(*lead, prod(flat.shape[len(lead) :])), -1).reshape(flat.shape)
+    values: np.ndarray = np.take_along_axis(plane, flat.reshape(*lead, prod(flat.shape[len(lead) :])), -1).reshape(flat.shape)
     best = values.argmax(-1)
     if np.isnan(values).any():  # the last NaN wins
         reverse = np.isnan(values)[..., ::-1]
@@ -92,10 +92,10 @@ def _fractional(dims: int, input, kernel_size, output_size, output_ratio, return
     if samples is None:
         samples = rand(shape[0] if batched else 1, shape[-dims - 1], dims, dtype=input._dtype)
     elif samples._shape != (wanted := (shape[0] if batched else 1, shape[-dims - 1], dims)):
-        what = ("batch size", "number of channels", "number of spatial dims")
+        counted = ("batch size", "number of channels", "number of spatial dims")
         wrong = next((i for i, (a, b) in enumerate(zip(samples._shape, wanted)) if a != b), 0)
         raise RuntimeError(
-            f"Expect _random_samples.size({wrong}) equals to input {what[wrong]}: they are of shape {list(samples._shape)}, "
+            f"Expect _random_samples.size({wrong}) equals to input {counted[wrong]}: they are of shape {list(samples._shape)}, "
             f"not {list(wanted)}"
         )
     samples = samples if batched else samples.reshape(samples._shape[-2:])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import cmath
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -54,7 +54,7 @@ def _power(x, y):
 def _lower_power(b, x, y):
     if isinstance(x, (int, float)):
         return b.pow(b.const(x, b.result), y)
-    special = {2: b.mul(x, x), 3: b.mul(b.mul(x, x), x), 1: x}
+    special: dict[float, Any] = {2: b.mul(x, x), 3: b.mul(b.mul(x, x), x), 1: x}
     if not isinstance(y, (int, float)):
         return b.pow(x, y)
     if y in special:
@@ -124,12 +124,13 @@ def pow_(input: Tensor | Number | complex, exponent: Tensor | Number | complex):
     """
     if is_integral(exponent) and is_integral(input):
         if not isinstance(exponent, dispatch.Tensor):
-            exponent = fitting(exponent, dispatch.result_type(input, exponent)) if exponent >= 0 else exponent
-        if not isinstance(exponent, dispatch.Tensor) and exponent < 0:
-            raise RuntimeError(
-                "Integers to negative integer powers are not allowed: "
-                f"the exponent is {exponent}; make the base floating-point, for example with .float()"
-            )
+            power: Any = exponent
+            exponent = power = fitting(power, dispatch.result_type(input, power)) if power >= 0 else power
+            if power < 0:
+                raise RuntimeError(
+                    "Integers to negative integer powers are not allowed: "
+                    f"the exponent is {exponent}; make the base floating-point, for example with .float()"
+                )
         if is_bool(input) and is_bool(exponent) and isinstance(exponent, dispatch.Tensor):
             refuse("pow", input, exponent, kinds=(dtypes.BOOLEAN,))
     return (input, exponent), {}

@@ -98,8 +98,8 @@ def _chosen(x, low, high):
         scale, zero_point = 0.1, 0
     else:
         scale, zero_point = choose(float(x.min()), float(x.max()), low, high)
-    scale = np.float32(scale)
-    return scale, np.float32(1) / scale, np.float32(zero_point)
+    rounded = np.float32(scale)
+    return rounded, np.float32(1) / rounded, np.float32(zero_point)
 
 
 @op(name="_choose_quantization", kernel=_chosen, outputs=("scale", "inverse", "zero_point"), method=False)

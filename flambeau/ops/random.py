@@ -217,7 +217,9 @@ def normal(
     if size is not None:
         d = dtype or dtypes.get_default_dtype()
         shape = sizes_of((size,), "normal")
-        return made(shape, lambda: streams.normal(g, shape, mean, std, d.np), d, device, requires_grad)
+        centre: Any = mean
+        spread: Any = std
+        return made(shape, lambda: streams.normal(g, shape, centre, spread, d.np), d, device, requires_grad)
     d = tensors[0].dtype
     if any([t._storage.is_meta for t in tensors]):
         return dispatch.valueless(broadcast_shapes(*[t.shape for t in tensors]), d, None, next(t._storage for t in tensors if t._storage.is_meta))
@@ -460,7 +462,8 @@ def bernoulli_(input: Tensor, p: Tensor | float = 0.5, *, generator: Generator |
     g, d = _source(generator, "bernoulli_"), input.dtype.np
     if isinstance(p, dispatch.Tensor) and not input._storage.is_meta:
         return _fill(input, "BernoulliBackward1", lambda size, p: streams.bernoulli(g, size, p, d), p)
-    return _fill(input, "BernoulliBackward2", lambda size: streams.bernoulli(g, size, p, d))
+    chance: Any = p
+    return _fill(input, "BernoulliBackward2", lambda size: streams.bernoulli(g, size, chance, d))
 
 
 @composite(name="Tensor.exponential_")

@@ -112,20 +112,22 @@ def arange(
     if start.__class__ is end.__class__ is step.__class__ is int and dtype is None and 0 <= start <= end < _FAR and 0 < step < _FAR:
         values = np.arange(start, end, step, dtype=np.int64)  # nothing can be wrong with these
         return finish(values, dtypes.int64, device, requires_grad)
-    start, end, step = (_number(v, "arange", n) for v, n in ((start, "start"), (end, "end"), (step, "step")))
-    whole = all([isinstance(v, int) for v in (start, end, step)])
+    first: Any
+    by: Any
+    first, end, by = (_number(v, "arange", n) for v, n in ((start, "start"), (end, "end"), (step, "step")))
+    whole = all([isinstance(v, int) for v in (first, end, by)])
     d = dtype or (dtypes.int64 if whole else dtypes.get_default_dtype())
     _refuse_bool("arange", d, complex=True)
-    n = _count(_real(start), _real(end), _real(step), d)
+    n = _count(_real(first), _real(end), _real(by), d)
     if d.kind == dtypes.INTEGRAL:
         values = np.arange(n, dtype=np.int64)
-        if int(step) != 1:
-            values *= int(step)
-        if int(start):
-            values += int(start)
+        if int(by) != 1:
+            values *= int(by)
+        if int(first):
+            values += int(first)
         return finish(values.astype(d.np, copy=False), d, device, requires_grad)
     scalar = np.float32 if d.itemsize == 2 else np.float64
-    first, by = scalar(start), scalar(step)
+    first, by = scalar(first), scalar(by)
     with np.errstate(over="ignore", invalid="ignore"):
         values = _in_vectors(
             lambda index: fused_multiply_add(by, index.astype(scalar), first),
@@ -178,7 +180,8 @@ def range_(
     )
     if end is None:
         start, end = 0, start
-    n = math.floor((end - start) / step) + 1
+    many: Any = (end - start) / step
+    n = math.floor(many) + 1
     d = dtype or dtypes.get_default_dtype()
     return finish((start + np.arange(n, dtype=np.float64) * step).astype(d.np), d, device, requires_grad)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -41,7 +41,7 @@ def repeat(input: Tensor, *repeats: int | Sequence[int]) -> Tensor:
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.repeat.html
     """
-    counts = tuple(repeats[0]) if len(repeats) == 1 and not isinstance(repeats[0], int) else tuple(repeats)
+    counts: tuple[Any, ...] = tuple(repeats[0]) if len(repeats) == 1 and not isinstance(repeats[0], int) else tuple(repeats)
     if len(counts) < input.dim():
         raise RuntimeError("Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor")
     if min(counts, default=0) < 0:
@@ -66,7 +66,7 @@ def tile(input: Tensor, *dims: int | Sequence[int]) -> Tensor:
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.tile.html
     """
-    counts = tuple(dims[0]) if len(dims) == 1 and not isinstance(dims[0], int) else tuple(dims)
+    counts: tuple[Any, ...] = tuple(dims[0]) if len(dims) == 1 and not isinstance(dims[0], int) else tuple(dims)
     return input.repeat((1,) * (input.dim() - len(counts)) + counts)
 
 
@@ -97,8 +97,8 @@ def repeat_interleave(
     Source: https://docs.pytorch.org/docs/stable/generated/torch.repeat_interleave.html
     """
     if input is None or repeats is None:
-        input = repeats if input is None else input
-        return dispatch.wrap(_numbers_repeated(input._array().reshape(-1)), dtypes.int64)
+        counts: Any = repeats if input is None else input
+        return dispatch.wrap(_numbers_repeated(counts._array().reshape(-1)), dtypes.int64)
     if dim is None:
         input, dim = input.reshape(-1), 0
     d = wrap_dim(dim, input.dim())
@@ -158,8 +158,8 @@ def flip(input: Tensor, *dims: int | Sequence[int]):
     """
     if not dims:
         raise TypeError('flip() missing 1 required positional arguments: "dims"')
-    dims = tuple(dims[0]) if len(dims) == 1 and not isinstance(dims[0], int) else dims
-    wrapped = tuple([wrap_dim(d, input.dim()) for d in dims])
+    listed: tuple[Any, ...] = tuple(dims[0]) if len(dims) == 1 and not isinstance(dims[0], int) else dims
+    wrapped = tuple([wrap_dim(d, input.dim()) for d in listed])
     for d in wrapped:
         if wrapped.count(d) > 1:
             raise RuntimeError(f"dim {d} appears multiple times in the list of dims")
@@ -376,12 +376,13 @@ def cartesian_prod(*tensors: Tensor | Sequence[Tensor]) -> Tensor:
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.cartesian_prod.html
     """
-    if len(tensors) == 1:
-        return tensors[0]
-    sizes = tuple(t.shape[0] for t in tensors)
+    listed: tuple[Any, ...] = tensors
+    if len(listed) == 1:
+        return listed[0]
+    sizes = tuple(t.shape[0] for t in listed)
     columns = [
         t.view((1,) * i + (-1,) + (1,) * (len(tensors) - 1 - i)).expand(sizes).reshape(-1)
-        for i, t in enumerate(tensors)
+        for i, t in enumerate(listed)
     ]
     return stack(columns, 1)
 
@@ -430,4 +431,5 @@ def sum_to_size(input: Tensor, *size: int | Sequence[int]) -> Tensor:
     lead = len(shape) - len(size)
     if lead < 0 or any(a not in (1, b) for a, b in zip(size, shape[lead:], strict=True)):
         raise RuntimeError(f"size {{{list(size)}}} is not expandable to size {{{list(shape)}}}.")
-    return summed_to(input, size)
+    wanted: Any = size
+    return summed_to(input, wanted)

@@ -165,7 +165,7 @@ class Op:
         self.patience = 64  # of a composite: how often it is looked for a recipe in vain (see tensor/composites.py)
         self.rules = None  # what the tape makes of ``grads`` when it first needs them
         self.node_type = None
-        self.tuple_type = None
+        self.tuple_type: type | None = None
         self.verify = verify
         self.sure = sure
         self.verified = self
@@ -246,7 +246,7 @@ def public_function(record: Op, slots: Any = dispatch) -> Callable:
     creates = composed and not record.tensors and record.layout is None  # there is nothing that a recipe could be found by
     recipes, autocast, policy = record.recipes, dispatch.autocast, POLICIES.get(record.name)
 
-    def explained(called: Callable, error: Exception, args: tuple, kwargs: dict):
+    def explained(called: Callable, error: Any, args: tuple, kwargs: dict):
         """Raises what an error means, or returns the result for other spellings of the arguments; ``NotImplemented``: it says all."""
         if isinstance(error, MemoryError):
             raise out_of_memory(error) from None
@@ -311,8 +311,8 @@ def public_function(record: Op, slots: Any = dispatch) -> Callable:
     function.__name__ = function.__qualname__ = record.short_name
     function.__doc__ = check.__doc__
     function.__module__ = "torch" if "." not in record.name else "torch." + record.name.rpartition(".")[0]
-    function.__wrapped__ = check
-    function.op = record
+    public: Any = function
+    public.__wrapped__, public.op = check, record
     return function
 
 

@@ -374,7 +374,8 @@ def hardshrink(input: Tensor, lambd: Number | complex = 0.5):
     Source: https://docs.pytorch.org/docs/stable/generated/torch.hardshrink.html
     """
     refuse("hardshrink_cpu", input, kinds=ALL_BUT_FLOATING)
-    return (input,), {"lambd": float(lambd)}
+    bound: Any = lambd
+    return (input,), {"lambd": float(bound)}
 
 
 def _lower_softshrink(b, x, lambd):
@@ -405,11 +406,12 @@ def softshrink(input: Tensor, lambd: Number | complex = 0.5):
     """
     refuse("softshrink_check", input, kinds=ALL_BUT_FLOATING)
     limit = dtypes.finfo(input._dtype).max
-    if not 0 <= lambd <= limit:
+    bound: Any = lambd
+    if not 0 <= bound <= limit:
         raise RuntimeError(
             f"lambda must be in range [0, {limit:g}] for input dtype {input._dtype.name}, but found {lambd:g}"
         )
-    return (input,), {"lambd": float(lambd)}
+    return (input,), {"lambd": float(bound)}
 
 
 @composite(name="nn.functional.tanhshrink", samples=samples.unary())

@@ -266,7 +266,7 @@ def _gradient(f, g, ginner, ggates, outputs, inner, gates, h0, c0, w_ih, w_hh, m
     before_c = None if c0 is None else previous(f, inner, c0, sizes, reverse)
     dx: list = []
     dproduct: list = []
-    carried = [first if first is None else f.zeros(first[:0]) for first in (h0, c0)]
+    carried: list[Any] = [first if first is None else f.zeros(first[:0]) for first in (h0, c0)]
     joined: tuple[list, list] = ([], [])  # what belongs to sequences that began later than others
 
     def at(values):
@@ -384,7 +384,7 @@ def recurrence(
     bias: Tensor,
     hidden_bias: Tensor,
     mode,
-    sizes: int | Sequence[int],
+    sizes: Sequence[int],
     reverse,
 ):
     """All steps of a layer in one direction.

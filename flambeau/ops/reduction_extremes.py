@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import prod as product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -251,7 +251,8 @@ def max_(input: Tensor, dim: Tensor | int | None = None, keepdim: bool = False, 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.max.html
     """
     if isinstance(dim, dispatch.Tensor) or other is not None:
-        return input.maximum(dim if other is None else other)
+        second: Any = dim if other is None else other
+        return input.maximum(second)
     return _max_all(input) if dim is None else _max_dim(input, dim, keepdim)
 
 
@@ -269,7 +270,8 @@ def min_(input: Tensor, dim: Tensor | int | None = None, keepdim: bool = False, 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.min.html
     """
     if isinstance(dim, dispatch.Tensor) or other is not None:
-        return input.minimum(dim if other is None else other)
+        second: Any = dim if other is None else other
+        return input.minimum(second)
     return _min_all(input) if dim is None else _min_dim(input, dim, keepdim)
 
 

@@ -218,7 +218,7 @@ def _region_errors(*settings):
     grad={"grad": lambda g, rois, scale, pooled, sampling, aligned: roi_align(g, rois, scale, *pooled, sampling, aligned)},
     backward_name="RoiAlignBackwardBackward0",
 )
-def roi_align_grad(grad: Tensor, rois: Tensor, scale, pooled, sampling, aligned, shape: int | Sequence[int]):
+def roi_align_grad(grad: Tensor, rois: Tensor, scale, pooled, sampling, aligned, shape: Sequence[int]):
     """The gradient of :func:`roi_align`, which is linear in its input."""
     return tuple(shape), grad.dtype, (grad, rois), {
         "scale": float(scale), "pooled": tuple(pooled), "sampling": sampling, "aligned": aligned, "shape": tuple(shape),
@@ -313,7 +313,7 @@ def _ps_shapes(input, rois, pooled):
     grad={"grad": lambda g, rois, scale, pooled, sampling: ps_roi_align(g, rois, scale, *pooled, sampling)[0]},
     backward_name="PsRoiAlignBackwardBackward0",
 )
-def ps_roi_align_grad(grad: Tensor, rois: Tensor, scale, pooled, sampling, shape: int | Sequence[int]):
+def ps_roi_align_grad(grad: Tensor, rois: Tensor, scale, pooled, sampling, shape: Sequence[int]):
     """The gradient of :func:`ps_roi_align`."""
     return tuple(shape), grad.dtype, (grad, rois), {
         "scale": float(scale), "pooled": tuple(pooled), "sampling": sampling, "shape": tuple(shape),
@@ -421,7 +421,7 @@ def _at_places(g, rois, argmax, shape):
     grad={"grad": lambda g, rois, argmax, shape: _at_places(g, rois, argmax, shape)},
     backward_name="RoiPoolBackwardBackward0",
 )
-def roi_pool_grad(grad: Tensor, rois: Tensor, argmax: Tensor, shape: int | Sequence[int]):
+def roi_pool_grad(grad: Tensor, rois: Tensor, argmax: Tensor, shape: Sequence[int]):
     """The gradient of :func:`roi_pool`: each bin's added at its maximum."""
     return tuple(shape), grad.dtype, (grad, rois, argmax), {"shape": tuple(shape)}
 
@@ -488,7 +488,7 @@ def _ps_pool_grad(grad, rois, scale, pooled, shape):
     grad={"grad": lambda g, rois, scale, pooled: ps_roi_pool(g, rois, scale, *pooled)[0]},
     backward_name="PsRoiPoolBackwardBackward0",
 )
-def ps_roi_pool_grad(grad: Tensor, rois: Tensor, scale, pooled, shape: int | Sequence[int]):
+def ps_roi_pool_grad(grad: Tensor, rois: Tensor, scale, pooled, shape: Sequence[int]):
     """The gradient of :func:`ps_roi_pool`."""
     return tuple(shape), grad.dtype, (grad, rois), {"scale": float(scale), "pooled": tuple(pooled), "shape": tuple(shape)}
 

@@ -132,7 +132,7 @@ def _upsample(input: Tensor, kind, sizes: int | Sequence[int], outputs, factors,
         g, kind, sizes, outputs, factors, align_corners, antialias)},
     method=False,
 )  # fmt: skip
-def _upsample_grad(grad: Tensor, kind, sizes: int | Sequence[int], outputs, factors, align_corners, antialias):
+def _upsample_grad(grad: Tensor, kind, sizes: Sequence[int], outputs, factors, align_corners, antialias):
     """The gradient of :func:`_upsample`, its transpose."""
     attrs = {
         "kind": kind, "sizes": sizes, "outputs": outputs, "factors": factors, "align_corners": align_corners,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -219,7 +219,7 @@ def _running_check(name: str, input, dim):
     return (input.shape, input.shape), (input.dtype, dtypes.int64), (input,), {"dim": dim}
 
 
-_PICKED = {"outputs": ("values", "indices"), "nondifferentiable": ("indices",), "grad": {"input": _running_gradient}}
+_PICKED: dict[str, Any] = {"outputs": ("values", "indices"), "nondifferentiable": ("indices",), "grad": {"input": _running_gradient}}
 
 
 @op(kernel=_running(np.maximum.accumulate), out="same", samples=_scan_samples, errors=_dim_errors, **_PICKED)

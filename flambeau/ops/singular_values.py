@@ -328,7 +328,7 @@ def svd_lowrank(A: Tensor, q: int | None = 6, niter: int | None = 2, M: Tensor |
     wide = m < n
     if wide:
         A = conjugate_transpose(A)
-    Q = _range_basis(A, q, niter)
+    Q = _range_basis(A, q, 2 if niter is None else niter)
     U, S, Vh = linalg_svd(conjugate_transpose(Q) @ A, full_matrices=False)
     U, V = Q @ U, conjugate_transpose(Vh)
     return (V, S, U) if wide else (U, S, V)

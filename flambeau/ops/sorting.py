@@ -43,7 +43,7 @@ def _sort_samples(make):
     ]
 
 
-_SORTED = {"outputs": ("values", "indices"), "nondifferentiable": ("indices",)}
+_SORTED: dict[str, Any] = {"outputs": ("values", "indices"), "nondifferentiable": ("indices",)}
 
 
 @op(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import inf, prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -257,7 +257,7 @@ def cov(
         raise RuntimeError("cov(): bool dtype is not supported for input")
     x = input.reshape((1, -1)) if input.dim() < 2 else input
     n = x.shape[1]
-    weights = None
+    weights: Any = None
     for name, w in (("fweights", fweights), ("aweights", aweights)):
         if w is None:
             continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import product
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,9 +27,10 @@ def _folded(x, kernel, stride, padding, dilation, outputs, sizes):
     x = x.reshape(len(x), x.shape[1] // prod(kernel), *kernel, *outputs)
     out = np.zeros((*x.shape[:2], *[n + 2 * p for n, p in zip(sizes, padding, strict=True)]), x.dtype)
     for place in product(*map(range, kernel)):
-        where = [tap(*settings) for settings in zip(place, stride, dilation, outputs, strict=True)]
+        where: list[Any] = [tap(*settings) for settings in zip(place, stride, dilation, outputs, strict=True)]
         out[(..., *where)] += x[(slice(None), slice(None), *place)]
-    return out[(..., *[slice(p, p + n) for n, p in zip(sizes, padding, strict=True)])]
+    inside: list[Any] = [slice(p, p + n) for n, p in zip(sizes, padding, strict=True)]
+    return out[(..., *inside)]
 
 
 @op(
@@ -56,7 +57,7 @@ def _im2col(input: Tensor, kernel, stride, padding, dilation, outputs):
     method=False,
     backward_name="Col2ImBackward0",
 )  # fmt: skip
-def _col2im(input: Tensor, kernel, stride, padding, dilation, outputs, sizes: int | Sequence[int]):
+def _col2im(input: Tensor, kernel, stride, padding, dilation, outputs, sizes: Sequence[int]):
     """:func:`fold` of a batch."""
     attrs = {
         "kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation, "outputs": outputs,
