@@ -8,7 +8,7 @@ from math import prod
 
 from flambeau.core import dtypes
 from flambeau.core.size import contiguous_strides
-from flambeau.engine.cpu.specs import BinSpec, PoolSpec, ScatterSpec
+from flambeau.engine.cpu.specs import BinSpec, PoolSpec, ScatterSpec, VolumeSpec
 from flambeau.engine.grouping import Ref
 from flambeau.engine.natives import RESULT, Native, Result
 
@@ -37,6 +37,16 @@ def planes_of(ref: Ref, dims: int) -> tuple[tuple[int, int], tuple[int, int, int
     return (images[0], images[1]), (apart[0], apart[1], size, strides[-1])
 
 
+def volumes_of(ref: Ref) -> tuple[tuple[int, int], tuple[int, int, int, int, int]] | None:
+    """Images and channels, and the strides of ``ref`` over them, slices, rows and columns."""
+    missing = 5 - len(ref.shape)
+    if missing not in (0, 1):
+        return None
+    images, channels, *_ = (1,) * missing + tuple(ref.shape)
+    strides = (0,) * missing + tuple(ref.strides)
+    return (images, channels), (strides[0], strides[1], strides[2], strides[3], strides[4])
+
+
 def native(make: Callable, kernel: Callable, node) -> Native | None:
     """The ``kernel`` that ``make(node, dtype)`` describes, for the dtypes and shapes that there are kernels for."""
     refs = [r for r in node.inputs if isinstance(r, Ref)]
@@ -51,11 +61,18 @@ def native(make: Callable, kernel: Callable, node) -> Native | None:
     return Native(partial(kernel, spec), (*refs, *results))
 
 
-def _windows(part: str, ref: Ref, size, outputs, settings: dict, dtype, divisor=None, padded=True) -> PoolSpec | None:
+def _windows(part: str, ref: Ref, size, outputs, settings: dict, dtype, divisor=None, padded=True) -> PoolSpec | VolumeSpec | None:
+    kernel, stride, padding, dilation = (settings[n] for n in ("kernel", "stride", "padding", "dilation"))
+    if len(size) == 3:
+        volumes = volumes_of(ref)
+        if volumes is None:
+            return None
+        images, strides = volumes
+        by = None if divisor is None else float(divisor)
+        return VolumeSpec(part, dtype, images, tuple(size), tuple(outputs), kernel, stride, padding, dilation, strides, by, padded)
     planes = planes_of(ref, len(size))
     if planes is None:
         return None
-    kernel, stride, padding, dilation = (settings[n] for n in ("kernel", "stride", "padding", "dilation"))
     if part == "mean gradient" and max(stride[-1], prod([-(-k // s) for k, s in zip(kernel, stride, strict=True)])) > _MOST_TERMS:
         return None
     return PoolSpec(
@@ -64,13 +81,13 @@ def _windows(part: str, ref: Ref, size, outputs, settings: dict, dtype, divisor=
     )  # fmt: skip
 
 
-def _maxima(node, dtype) -> PoolSpec | None:
+def _maxima(node, dtype) -> PoolSpec | VolumeSpec | None:
     (x,) = node.inputs
     outputs = node.attrs["outputs"]
     return _windows("max", x, x.shape[-len(outputs) :], outputs, node.attrs, dtype)
 
 
-def _means(node, dtype, part: str) -> PoolSpec | None:
+def _means(node, dtype, part: str) -> PoolSpec | VolumeSpec | None:
     (x,) = node.inputs
     a = node.attrs
     settings = {**a, "dilation": (1,) * len(a["kernel"])}
@@ -90,11 +107,16 @@ def _bins(node, dtype, part: str) -> BinSpec | None:
 
 def _scatter(node, dtype) -> ScatterSpec | None:
     grad, indices = node.inputs
-    sizes = node.attrs["sizes"]
+    sizes, outputs = node.attrs["sizes"], grad.shape[-len(node.attrs["sizes"]) :]
     planes = planes_of(grad, len(sizes))
+    if len(sizes) == 3:
+        volumes = volumes_of(grad)
+        if volumes is None or volumes[1][2] != outputs[1] * volumes[1][3]:
+            return None
+        planes, outputs = (volumes[0], (*volumes[1][:2], *volumes[1][3:])), (outputs[0] * outputs[1], outputs[2])  # all rows of all slices
     if planes is None or indices.dtype is not dtypes.int64 or indices.strides != contiguous_strides(indices.shape):
         return None
-    return ScatterSpec(dtype, planes[0], prod(sizes), two(grad.shape[-len(sizes) :]), planes[1])
+    return ScatterSpec(dtype, planes[0], prod(sizes), two(outputs), planes[1])
 
 
 _FORMS: dict[str, Callable] = {"_max_pool_grad": _scatter}
@@ -103,11 +125,13 @@ for _dims in (1, 2):
     _FORMS[f"_avg_pool{_dims}d"] = partial(_means, part="mean")
     _FORMS[f"_adaptive_max_pool{_dims}d"] = partial(_bins, part="max")
     _FORMS[f"_adaptive_avg_pool{_dims}d"] = partial(_bins, part="mean")
+_FORMS["_max_pool3d"] = _maxima
+_FORMS["_avg_pool3d"] = partial(_means, part="mean")
 _FORMS["_avg_pool_grad"] = partial(_means, part="mean gradient")
 _FORMS["_adaptive_avg_pool_grad"] = partial(_bins, part="mean gradient")
 
 
-def _pool_kernel(spec: PoolSpec | BinSpec | ScatterSpec) -> tuple[int, tuple[int, ...]]:
+def _pool_kernel(spec: PoolSpec | BinSpec | ScatterSpec | VolumeSpec) -> tuple[int, tuple[int, ...]]:
     from flambeau.engine.cpu.pooling import pool_kernel  # LLVM is loaded with the first plan
 
     return pool_kernel(spec)

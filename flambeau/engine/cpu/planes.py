@@ -24,9 +24,9 @@ SHARED = ("planes", "entry", "channels", "image", "channel", "row", "column")
 far images, channels and rows of what is read are apart, in bytes, and columns, in elements."""
 
 
-def shared_by(spec, work: int) -> dict[str, int]:
-    """The :data:`SHARED` words of a kernel that reads ``work`` elements for each plane."""
-    (images, channels), (*apart, column) = spec.planes, spec.strides
+def shared_by(spec, work: int, strides: Sequence[int] = ()) -> dict[str, int]:
+    """The :data:`SHARED` words of a kernel that reads ``work`` elements for each plane; ``strides`` are the spec's unless given."""
+    (images, channels), (*apart, column) = spec.planes, strides or spec.strides
     planes = images * channels
     divided = planes * work >= WORTH_DIVIDING and planes > 1
     image, channel, row = (s * spec.dtype.itemsize for s in apart)

@@ -11,15 +11,18 @@ from flambeau.engine.cpu.bins import bin_kernel, scatter_kernel
 from flambeau.engine.cpu.compiler import Session
 from flambeau.engine.cpu.compiler import session as process_session
 from flambeau.engine.cpu.pool_gradient import gradient_kernel
-from flambeau.engine.cpu.specs import BinSpec, PoolSpec, ScatterSpec
+from flambeau.engine.cpu.specs import BinSpec, PoolSpec, ScatterSpec, VolumeSpec
+from flambeau.engine.cpu.volumes import volume_kernel
 from flambeau.engine.cpu.windows import UNROLLED, window_kernel
 
 
-def pool_kernel(spec: PoolSpec | BinSpec | ScatterSpec, session: Session | None = None) -> tuple[int, tuple[int, ...]]:
+def pool_kernel(spec: PoolSpec | BinSpec | ScatterSpec | VolumeSpec, session: Session | None = None) -> tuple[int, tuple[int, ...]]:
     """The address of a kernel for ``spec``, and the words that follow the pointers among its arguments."""
     session = session or process_session()
     if isinstance(spec, ScatterSpec):
         return scatter_kernel(spec, session)
+    if isinstance(spec, VolumeSpec):
+        return volume_kernel(spec, session)
     if isinstance(spec, BinSpec):
         windows = _windows(spec)
         return bin_kernel(spec, session) if windows is None else pool_kernel(windows, session)

@@ -162,6 +162,23 @@ class PoolSpec(NamedTuple):
     padded: bool = True
 
 
+class VolumeSpec(NamedTuple):
+    """Windows that slide over volumes of slices, rows and columns, or the way back: a :class:`PoolSpec` of one dim more."""
+
+    part: str
+    dtype: DType
+    planes: tuple[int, int]
+    size: tuple[int, int, int]
+    outputs: tuple[int, int, int]
+    kernel: tuple[int, int, int]
+    stride: tuple[int, int, int]
+    padding: tuple[int, int, int]
+    dilation: tuple[int, int, int]
+    strides: tuple[int, int, int, int, int]
+    divisor: float | None = None
+    padded: bool = True
+
+
 class BinSpec(NamedTuple):
     """Windows that cover planes evenly: window ``i`` of ``m`` goes from ``i * n // m`` to before ``-(-(i + 1) * n // m)``.
 
