@@ -16,6 +16,7 @@ from flambeau.engine import (
     attention,
     convolutions,
     movement,
+    pairs,
     pooling,
     products,
     recurrent,
@@ -38,7 +39,7 @@ from flambeau.engine.trace import Trace
 if TYPE_CHECKING:
     from flambeau.engine.cpu.forms import SizedLoop
 
-FORMS: dict[str, Callable] = {**products.FORMS, **attention.FORMS, **convolutions.FORMS, **pooling.FORMS, **resizing.FORMS, **recurrent.FORMS, **movement.FORMS, **scans.FORMS}
+FORMS: dict[str, Callable] = {**products.FORMS, **attention.FORMS, **convolutions.FORMS, **pooling.FORMS, **resizing.FORMS, **recurrent.FORMS, **movement.FORMS, **scans.FORMS, **pairs.FORMS}
 """What makes a kernel of a node of its own, by the op's name; see :mod:`flambeau.engine.natives`."""
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from math import inf
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +13,7 @@ from flambeau.core import dtypes
 from flambeau.core.dtypes import scalar_name
 from flambeau.core.size import broadcast_shapes
 from flambeau.ops.product_helpers import require_tensors
-from flambeau.ops.record import ErrorSample, Sample, composite
+from flambeau.ops.record import ErrorSample, Sample, composite, op
 
 if TYPE_CHECKING:
     from flambeau.tensor.types import Tensor
@@ -74,6 +76,44 @@ def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6,
     return (x1 - x2 + eps).norm(p, -1, keepdim)
 
 
+@lru_cache(16)
+def _pairs(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers of all pairs of ``n`` rows, each before the ones after it."""
+    return np.triu_indices(n, 1)
+
+
+def _pdist_kernel(x, p):
+    first, second = _pairs(x.shape[-2])
+    total = np.zeros((*x.shape[:-2], len(first)), x.dtype)
+    for m in range(x.shape[-1]):
+        apart = np.abs(x[..., first, m] - x[..., second, m])
+        if p == 0:
+            apart = np.minimum(np.ceil(apart), 1)  # 1 where there is a difference, and NaN stays
+        total = np.maximum(total, apart) if p == inf else total + (apart * apart if p == 2 else apart)
+    return np.sqrt(total) if p == 2 else total
+
+
+def _pdist_gradient(g, input, out, p):
+    if p == 0:
+        return input.new_zeros(input.shape)
+    first, second = map(dispatch.wrap, _pairs(input.shape[-2]))
+    apart = input.index_select(-2, first) - input.index_select(-2, second)
+    if p == 2:
+        share = (g / out).masked_fill(out == 0, 0).unsqueeze(-1) * apart
+    else:
+        share = g.unsqueeze(-1) * apart.sign()
+        if p == inf:  # that of the greatest difference alone
+            share = share * (apart.abs() == out.unsqueeze(-1))
+    return input.new_zeros(input.shape).index_add(-2, first, share).index_add(-2, second, -share)
+
+
+@op(name="aten.pdist", kernel=_pdist_kernel, grad={"input": _pdist_gradient}, backward_name="PdistBackward0")
+def _pdist(input: Tensor, p):
+    """Distances between rows by the exponents that are no powers, 0, 1, 2 and infinity: what ``pdist`` records."""
+    *batch, n, _ = input.shape
+    return (*batch, n * (n - 1) // 2), input.dtype, (input,), {"p": p}
+
+
 @composite(
     name="nn.functional.pdist",
     aliases=("pdist",),
@@ -95,7 +135,9 @@ def pdist(input: Tensor, p: float = 2) -> Tensor:
         raise RuntimeError(f"pdist only supports 2D tensors, got: {input.dim()}D")
     if p < 0:
         raise RuntimeError("pdist only supports non-negative p values")
-    first, second = map(dispatch.wrap, np.triu_indices(input._shape[0], 1))
+    if p in (0, 1, 2, inf) and input._dtype in (dtypes.float32, dtypes.float64):
+        return _pdist(input, float(p))
+    first, second = map(dispatch.wrap, _pairs(input._shape[0]))
     difference = input.index_select(0, first) - input.index_select(0, second)
     return difference.norm(float(p), -1)
 

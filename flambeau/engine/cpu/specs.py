@@ -289,6 +289,18 @@ class RecurrentSpec(NamedTuple):
         return {"LSTM": 4, "GRU": 3}.get(self.mode, 1)
 
 
+class PairSpec(NamedTuple):
+    """The distances between all rows of a matrix, each before the ones after it, by a norm with the exponent ``power``: 0, 1, 2 or infinite.
+
+    ``shape`` and ``strides``, in elements, are those of the rows and columns.
+    """
+
+    dtype: DType
+    power: float
+    shape: tuple[int, int]
+    strides: tuple[int, int]
+
+
 class ScanSpec(NamedTuple):
     """A running ``"sum"`` or ``"product"`` along ``dim`` of an input of ``shape`` and ``strides``, or the greatest (``"max"``) or least
     (``"min"``) element so far with its place. Results are row-major."""
