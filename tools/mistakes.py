@@ -85,7 +85,7 @@ def _said_by_flambeau(language: str) -> dict[str, str]:
         else:
             fixes = ["; ".join(line.strip() for line in found["text"].splitlines()[1:]) for found in wrong["found"]]
             code = wrong["found"][0]["code"] if wrong["found"] else ""
-        answers[result["name"]] = f"{' '.join(fixes)} ({code})"
+        answers[result["name"]] = f"{' '.join(fixes)} ({code})".replace(str(ROOT), "~/flambeau")
     return answers
 
 

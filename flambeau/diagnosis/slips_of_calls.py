@@ -27,9 +27,10 @@ def missing_argument(scene: Scene) -> Text | None:
     lacking = found[1].strip().replace("'", "")
     call = scene.found(r"(\w+)\.(__init__|forward)\(\)")
     if call is not None and call[2] == "__init__":
+        name = _written(scene, call[1])
         return Text(
-            f"{call[1]}(...) needs {lacking} too: write {call[1]}({_parameters(scene, call[1]) or lacking})",
-            f"{call[1]}(...) 还需要 {lacking}:写 {call[1]}({_parameters(scene, call[1]) or lacking})",
+            f"{name}(...) needs {lacking} too: write {name}({_parameters(scene, name) or lacking})",
+            f"{name}(...) 还需要 {lacking}:写 {name}({_parameters(scene, name) or lacking})",
         )
     if call is not None and call[1].endswith("Loss"):
         return Text(f"a loss compares two: write loss_fn(pred, {lacking})", f"损失要比较两者:写 loss_fn(pred, {lacking})")
@@ -41,6 +42,15 @@ def missing_argument(scene: Scene) -> Text | None:
     if "self" in lacking.split(", "):
         return Text("this is called on the class: make an object first, Net(), then call it", "这里是对类调用:先建对象 Net(),再调用")
     return Text(f"{lacking} is missing: give it in the call", f"缺少 {lacking}:调用时给出")
+
+
+def _written(scene: Scene, base: str) -> str:
+    """The class that the user's line calls, where Python names the base that has its ``__init__``."""
+    for path in re.findall(r"[A-Za-z_][\w.]*(?=\()", scene.line):
+        cls = scene.value(path)
+        if isinstance(cls, type) and any(c.__name__ == base for c in cls.__mro__):
+            return cls.__name__
+    return base
 
 
 def _parameters(scene: Scene, name: str) -> str:
@@ -190,7 +200,7 @@ def too_many(scene: Scene) -> Text | None:
     found = scene.found(r"(\w+)\.(\w+)\(\) takes (\d+) positional arguments? but (\d+)")
     if found is None:
         return None
-    name, method, takes = found[1], found[2], int(found[3])
+    name, method, takes = _written(scene, found[1]), found[2], int(found[3])
     cls = scene.names.get(name)
     if method == "__init__" and takes == 1 and isinstance(cls, type):
         return Text(
@@ -215,3 +225,28 @@ def module_called(scene: Scene) -> Text | None:
                 mended = f"{path.rpartition('.')[0]}.{close}"
                 return Text(f"{path} is a module; the class in it begins with a capital: write {mended}(...)", f"{path} 是模块;其中的类以大写开头:写 {mended}(...)")
     return None
+
+
+@slip("FB-CALL-09", TypeError, r"'\w+' object cannot be interpreted as an integer|must be tuple of ints|found element of type float|must be int, not float|must be int, not str")
+def size_that_is_no_integer(scene: Scene) -> Text | None:
+    for name in re.findall(r"[A-Za-z_]\w*", scene.line):
+        value = scene.names.get(name)
+        if isinstance(value, float) and value.is_integer():
+            return Text(
+                f"sizes are integers, and {name} is {value!r}: `/` gives a float; divide with //, or write int({name})",
+                f"大小应为整数,而 {name} 是 {value!r}:`/` 得到浮点数;用 // 相除,或写 int({name})",
+            )
+    if re.search(r"[^/]/[^/]", scene.line):
+        return Text("sizes are integers, and `/` gives a float: divide with //", "大小应为整数,而 `/` 得到浮点数:用 // 相除")
+    return Text("sizes are integers: write int(n)", "大小应为整数:写 int(n)")
+
+
+@slip("FB-OPTIM-05", TypeError, r"is not an Optimizer")
+def scheduler_of_something_else(scene: Scene) -> Text | None:
+    from flambeau.optim import Optimizer
+
+    name = next((n for n, v in scene.names.items() if isinstance(v, Optimizer)), "optimizer")
+    return Text(
+        f"a scheduler changes the learning rate of an optimizer: give it that, not the model, StepLR({name}, ...)",
+        f"调度器改变的是优化器的学习率:把优化器而不是模型给它,StepLR({name}, ...)",
+    )

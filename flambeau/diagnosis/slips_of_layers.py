@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 
+from flambeau.core import dtypes
 from flambeau.diagnosis.language import Text
 from flambeau.diagnosis.scene import Scene
 from flambeau.diagnosis.slips import slip
@@ -124,6 +125,15 @@ def dropout(scene: Scene) -> Text | None:
 
 @slip("FB-INDEX-02", IndexError, r"The shape of the mask .* does not match the shape of the indexed tensor")
 def mask(scene: Scene) -> Text | None:
+    for taken in scene.operands:
+        for by in scene.operands:
+            fits = [i for i, n in enumerate(taken.value.shape) if by.value.ndim == 1 and [n] == list(by.value.shape)]
+            if taken is not by and by.value.dtype is dtypes.bool and fits and fits[0] > 0:
+                write = f"{taken.name}[{':, ' * fits[0]}{by.name}]"
+                return Text(
+                    f"{by.name} has one truth for each element of dim {fits[0]} of {taken.name}, and the first index belongs to dim 0: write {write}",
+                    f"{by.name} 的每个真假值对应 {taken.name} 第 {fits[0]} 维的一个元素,而第一个下标属于第 0 维:写 {write}",
+                )
     return Text(
         "a mask has the shape of what it picks from, or of its first dims: make it from that tensor, x[x > 0]", "掩码的形状应与被取的张量(或其前几维)相同:由该张量来做,x[x > 0]"
     )

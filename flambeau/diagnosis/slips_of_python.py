@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import os
 import re
 import sys
 
@@ -194,6 +195,32 @@ def missing_in_module(scene: Scene) -> Text | None:
     return Text(f"did you mean {spelt}?", f"你是想写 {spelt} 吗?")
 
 
+@slip("FB-NAME-08", AttributeError)
+def method_of_another(scene: Scene) -> Text | None:
+    """What a training loop calls on the wrong one of model, loss and optimizer."""
+    from flambeau.nn import Module
+    from flambeau.optim import Optimizer
+
+    error = scene.error
+    if not (isinstance(error, AttributeError) and isinstance(error.obj, (Tensor, Module, Optimizer))):
+        return None
+    owners: dict[str, tuple[type, str, str, str]] = {
+        "zero_grad": (Optimizer, "optimizer", "optimizers and models", "优化器和模型"),
+        "step": (Optimizer, "optimizer", "optimizers", "优化器"),
+        "backward": (Tensor, "loss", "the loss", "损失"),
+        "parameters": (Module, "model", "models", "模型"),
+        "eval": (Module, "model", "models", "模型"),
+        "train": (Module, "model", "models", "模型"),
+    }
+    if error.name not in owners:
+        return None
+    kind, name, en, zh = owners[error.name]
+    known = [n for n, v in scene.names.items() if isinstance(v, kind) and not n.startswith("_")]
+    name = name if name in known or not known else known[-1]
+    arguments = f"{name}.parameters()" if error.name == "parameters" else f"{name}.{error.name}()"
+    return Text(f"{error.name}() is a method of {en}: write {arguments}", f"{error.name}() 是{zh}的方法:写 {arguments}")
+
+
 @slip("FB-NAME-06", AttributeError)
 def missing_in_tensor(scene: Scene) -> Text | None:
     error = scene.error
@@ -268,4 +295,27 @@ def no_forward(scene: Scene) -> Text | None:
     return Text(
         f"expected a method forward(self, ...) in class {found[1]}, got none: is it misspelt, or indented too far?",
         f"类 {found[1]} 里应有方法 forward(self, ...),但没有:是拼错了,还是缩进太深?",
+    )
+
+
+@slip("FB-DATA-09", FileNotFoundError)
+def no_such_file(scene: Scene) -> Text | None:
+    error = scene.error
+    name = error.filename if isinstance(error, FileNotFoundError) and isinstance(error.filename, str) else ""
+    if not name or os.path.isabs(name):
+        return None
+    script = os.path.dirname(scene.site[0]) if scene.site else ""
+    if script and os.path.exists(os.path.join(script, name)):
+        return Text(
+            f"{name} lies beside the script, and the program runs in {os.getcwd()}: write os.path.join(os.path.dirname(__file__), {name!r})",
+            f"{name} 在脚本旁边,而程序运行在 {os.getcwd()}:写 os.path.join(os.path.dirname(__file__), {name!r})",
+        )
+    folder = os.path.dirname(name) or "."
+    there = os.listdir(folder) if os.path.isdir(folder) else []
+    close = difflib.get_close_matches(os.path.basename(name), there, n=1, cutoff=0.7)
+    if close:
+        return Text(f"there is {close[0]!r} in {os.path.abspath(folder)}: did you mean that?", f"{os.path.abspath(folder)} 里有 {close[0]!r}:你是想写它吗?")
+    return Text(
+        f"{name} was looked for in {os.path.abspath(folder)}: is it written there, or is the program started in another folder?",
+        f"在 {os.path.abspath(folder)} 里找 {name}:它写到那里了吗?程序是不是从别的文件夹启动的?",
     )

@@ -191,12 +191,27 @@ def truth_of_many(scene: Scene) -> Text | None:
 @slip("FB-TYPE-09", TypeError, r"only integer tensors of a single element can be converted to an index|can't convert .* to|expected np\.ndarray")
 def numpy_or_index(scene: Scene) -> Text | None:
     if scene.found("index"):
+        for operand in scene.operands:
+            used = re.search(rf"(\w+)\[{re.escape(operand.name)}\]", scene.line)
+            if operand.value.numel() > 1 and used is not None:
+                return Text(
+                    f"{used[1]} is a {type(scene.value(used[1])).__name__}, which takes one integer, and {operand.name} holds {operand.value.numel()}: "
+                    f"write torch.tensor({used[1]})[{operand.name}], or [{used[1]}[k] for k in {operand.name}.tolist()]",
+                    f"{used[1]} 是 {type(scene.value(used[1])).__name__},下标只能是一个整数,而 {operand.name} 有 {operand.value.numel()} 个:"
+                    f"写 torch.tensor({used[1]})[{operand.name}],或 [{used[1]}[k] for k in {operand.name}.tolist()]",
+                )
         return Text("expected an integer: write int(x), or x.item() of an integer tensor", "应为整数:写 int(x),或整数张量的 x.item()")
     return Text("from_numpy takes an array: write torch.tensor(x) for lists", "from_numpy 只接受数组:列表用 torch.tensor(x)")
 
 
 @slip("FB-TYPE-10", ValueError, r"too many values to unpack|only one element tensors can be converted")
 def list_of_tensors(scene: Scene) -> Text | None:
+    if scene.found("only one element") and not re.search(r"\b(?:tensor|\w*Tensor|array|asarray)\(", scene.line):
+        name = next((o.name for o in scene.operands if o.value.numel() != 1), "x")
+        return Text(
+            f"one number is meant here, and {name} holds others: write {name}.mean().item() or {name}[0].item(); for text, {name}.tolist()",
+            f"这里要一个数,而 {name} 不是一个数:写 {name}.mean().item() 或 {name}[0].item();要文本则用 {name}.tolist()",
+        )
     if scene.found("only one element"):
         return Text("a list of tensors becomes one by torch.stack(list)", "张量的列表用 torch.stack(list) 合成一个")
     value = next((v for v in scene.names.values() if isinstance(v, Tensor) and re.search(r"=\s*\w+\s*$", scene.line)), None)
@@ -216,3 +231,49 @@ def scores_for_probabilities(scene: Scene) -> Text | None:
     )
 
 
+@slip("FB-TYPE-14", TypeError, r"unsupported format string passed to Tensor\.__format__")
+def format_of_many(scene: Scene) -> Text | None:
+    name = next((o.name for o in scene.operands), "x")
+    return Text(
+        f"a format such as .2f is for one number: write {name}.mean().item(), or [round(v, 2) for v in {name}.tolist()]; "
+        "torch.set_printoptions(precision=2) is for printing tensors",
+        f".2f 之类的格式只用于一个数:写 {name}.mean().item(),或 [round(v, 2) for v in {name}.tolist()];打印张量用 torch.set_printoptions(precision=2)",
+    )
+
+
+@slip("FB-TYPE-15", TypeError, r"iteration over a 0-d tensor")
+def iteration_over_one(scene: Scene) -> Text | None:
+    name = next((o.name for o in scene.operands), "x")
+    return Text(
+        f"{name} is one number, and has nothing to go through: use {name}.item(), or go through what it was made of",
+        f"{name} 只是一个数,没有可以逐个取的东西:用 {name}.item(),或遍历算出它的那个张量",
+    )
+
+
+@slip("FB-DATA-07", TypeError, r"can't convert np\.ndarray of type numpy\.(?:object_|str_)")
+def objects_in_an_array(scene: Scene) -> Text | None:
+    return Text(
+        "the array holds objects (None, text, rows of several lengths) and not numbers: look at a.dtype, fill the gaps, and write a.astype(np.float32)",
+        "数组里是对象(None、文字、长短不一的行)而不是数:看一下 a.dtype,补上缺失值,再写 a.astype(np.float32)",
+    )
+
+
+@slip("FB-DATA-08", ValueError, r"(?:not enough|too many) values to unpack \(expected \d")
+def parts_of_a_batch(scene: Scene) -> Text | None:
+    from flambeau.utils.data import DataLoader, TensorDataset
+
+    if not re.match(r"for .+ in ", scene.line):
+        return None
+    loader = next((v for n, v in scene.names.items() if isinstance(v, DataLoader) and re.search(rf"\b{re.escape(n)}\b", scene.line)), None)
+    if loader is None and "DataLoader(" not in scene.line:
+        return None
+    if loader is not None and isinstance(loader.dataset, TensorDataset):
+        count = len(loader.dataset.tensors)
+        return Text(
+            f"this data set has {count} tensor(s), so each batch has {count}: write TensorDataset(x, y) for pairs",
+            f"这个数据集有 {count} 个张量,每批就有 {count} 个:成对的数据写 TensorDataset(x, y)",
+        )
+    return Text(
+        "a batch has the parts that a sample has: let the data set give pairs, for tensors TensorDataset(x, y), not (x, y) or x alone",
+        "一批的组成与一个样本相同:让数据集给出一对,张量就用 TensorDataset(x, y),不是 (x, y) 或单独的 x",
+    )

@@ -21,7 +21,7 @@ HIDES = {  # a cause hides what follows from it
     "FB-PARAM-04": ("FB-PARAM-03", "FB-PARAM-05"),
     "FB-LOSS-02": ("FB-NUMBER-03",),
 }
-RANKS = ("FB-GRAPH", "FB-LOOP", "FB-PARAM", "FB-LOSS", "FB-SHAPE", "FB-NUMBER", "FB-DATA", "FB-MODE", "FB-MEMORY")
+RANKS = ("FB-GRAPH", "FB-LOOP", "FB-OPTIM", "FB-PARAM", "FB-LOSS", "FB-SHAPE", "FB-NUMBER", "FB-DATA", "FB-MODE", "FB-MEMORY")
 """What stops a net from learning comes before what makes it worse, and that before what costs memory and time."""
 
 

@@ -90,6 +90,8 @@ class Watch(Observer):
         """The parameters of those nets by id: name, tensor, and its state when it was first seen."""
         self.optimizers: list[Optimizer] = []
         """Those that were made or have made a step: kept, as a program's function ends before the doctor looks."""
+        self.made: dict[int, Site] = {}
+        """Where each of them was made, or seen first, by id."""
         self.stepped: set[int] = set()
         """Optimizers that have made a step, by id."""
         self._producers: dict[int, Call] = {}
@@ -211,6 +213,7 @@ class Watch(Observer):
     def _note_optimizer(self, optimizer: Optimizer) -> None:
         if all(known is not optimizer for known in self.optimizers):
             self.optimizers.append(optimizer)
+            self.made[id(optimizer)] = site()
 
     def _fetching(self, fetch: Callable) -> Callable:
         """A data loader's way to its next batch, with a look at the clock."""

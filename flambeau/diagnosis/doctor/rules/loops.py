@@ -185,4 +185,47 @@ w.backward()  # of itself, and no net is there
             )
 
 
-RULES = (NeverZeroed, StepMissing, ZeroedTooEarly, LeafLoss)
+class MadeAnew(Rule):
+    """Optimizers that remember something were made at one line for the same parameters, again and again, and each has made one step."""
+
+    code = "FB-OPTIM-06"
+    innocent = (
+        """
+import torch
+
+x, y = torch.randn(16, 4), torch.randn(16, 2)
+for lr in (0.1, 0.01, 0.001, 0.0001):  # another net each time
+    model = torch.nn.Linear(4, 2)
+    optimizer = torch.optim.Adam(model.parameters(), lr=lr)
+    (model(x) - y).pow(2).mean().backward()
+    optimizer.step()
+""",
+    )
+
+    def __init__(self, watch: Any) -> None:
+        super().__init__(watch)
+        self._steps: dict[int, int] = {}
+
+    def after_step(self, optimizer: Any, site: Site) -> None:
+        self._steps[id(optimizer)] = self._steps.get(id(optimizer), 0) + 1
+
+    def finished(self) -> None:
+        alike: dict[tuple[Site, int], int] = {}
+        for optimizer in self.watch.optimizers:
+            first = next((p for group in optimizer.param_groups for p in group["params"]), None)
+            if optimizer.state and self._steps.get(id(optimizer)) == 1:
+                key = self.watch.made[id(optimizer)], id(first)
+                alike[key] = alike.get(key, 0) + 1
+                if alike[key] == 3:
+                    name = type(optimizer).__name__
+                    self.report(
+                        key[0],
+                        Text(
+                            f"{name} is made anew in each step, and so forgets what it has seen of the gradients (momentum, running means)",
+                            f"每一步都新建 {name},于是忘了它见过的梯度(动量、滑动平均)",
+                        ),
+                        Text(f"make {name} once, before the loop", f"在循环之前建立一次 {name}"),
+                    )
+
+
+RULES = (NeverZeroed, StepMissing, ZeroedTooEarly, LeafLoss, MadeAnew)

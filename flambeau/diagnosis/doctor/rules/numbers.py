@@ -166,6 +166,52 @@ class StandsStill(Rule):
                 )
 
 
+class RateDied(Rule):
+    """For many steps the learning rate is next to nothing beside what it was: its scheduler counts batches, and epochs were meant."""
+
+    code = "FB-NUMBER-07"
+    innocent = (
+        """
+import torch
+
+model = torch.nn.Linear(4, 2)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=30)
+for t in range(30):
+    optimizer.zero_grad()
+    model(torch.randn(16, 4)).pow(2).mean().backward()
+    optimizer.step()
+    scheduler.step()
+""",
+    )
+    share = 1e-6
+
+    def __init__(self, watch: Any) -> None:
+        super().__init__(watch)
+        self._rates: dict[int, list[float]] = defaultdict(list)
+        self._site: Site = ("", 0)
+
+    def before_step(self, optimizer: Any, site: Site) -> None:
+        self._rates[id(optimizer)].append(max(float(group.get("lr", 1.0)) for group in optimizer.param_groups))
+        self._site = site
+
+    def finished(self) -> None:
+        for rates in self._rates.values():
+            dead = [rate for rate in rates if rate <= self.share * max(rates)]
+            if len(dead) >= 5 and len(dead) >= len(rates) / 4 and rates[-1] in dead:
+                self.report(
+                    self._site,
+                    Text(
+                        f"the learning rate has gone from {max(rates):g} to {rates[-1]:g}, and {len(dead)} of {len(rates)} steps moved nothing",
+                        f"学习率从 {max(rates):g} 降到 {rates[-1]:g},{len(rates)} 步中有 {len(dead)} 步几乎不动",
+                    ),
+                    Text(
+                        "call scheduler.step() once an epoch, after the loop over its batches, or choose a gamma nearer to 1",
+                        "每个 epoch 只调用一次 scheduler.step(),写在遍历各批之后;或让 gamma 更接近 1",
+                    ),
+                )
+
+
 class DeadReLU(Rule):
     """A ReLU gives nothing but zeros, in three backward passes in a row."""
 
@@ -195,7 +241,10 @@ class DeadReLU(Rule):
                         f"a ReLU gives nothing but zeros, {times} steps in a row: no gradient comes through it, and it cannot recover",
                         f"一个 ReLU 连续 {times} 步输出全零:没有梯度能通过它,它无法恢复",
                     ),
-                    Text("a smaller learning rate, other initial values (biases of 0), or LeakyReLU", "减小学习率,换初值(偏置为 0),或用 LeakyReLU"),
+                    Text(
+                        "inputs of about 1 (pixels divided by 255), a smaller learning rate, initial values that are drawn and not 0, no ReLU after the last layer",
+                        "输入缩放到 1 左右(像素除以 255),减小学习率,初值要随机而不是 0,最后一层之后不加 ReLU",
+                    ),
                 )
 
 
@@ -239,4 +288,4 @@ class Vanishes(Rule):
             )
 
 
-RULES = (FirstNaN, Explodes, StandsStill, DeadReLU, Vanishes)
+RULES = (FirstNaN, Explodes, StandsStill, RateDied, DeadReLU, Vanishes)

@@ -188,9 +188,11 @@ for t in range(3):
     def __init__(self, watch: Any) -> None:
         super().__init__(watch)
         self._reached: set[int] = set()
+        self._site: Site = ("", 0)
 
     def after_backward(self, loss: Tensor, site: Site) -> None:
         self._reached |= {key for key, (_, p, _) in self.watch.parameters.items() if p._grad is not None}
+        self._site = site
 
     def finished(self) -> None:
         watch = self.watch
@@ -199,6 +201,7 @@ for t in range(3):
         optimized = {id(p) for o in watch.optimizers if id(o) in watch.stepped for group in o.param_groups for p in group["params"]}
         for root in watch.modules.values():
             if not any(id(p) in self._reached for p in root.parameters()):
+                self._look_outside(root, optimized)
                 continue
             lost = [
                 f"{name}.{own}" if name else own
@@ -221,6 +224,23 @@ for t in range(3):
                         "在这些层与损失之间不要用 detach()、.data、no_grad() 或 torch.tensor(...)",
                     ),
                 )
+
+
+    def _look_outside(self, root: Module, optimized: set[int]) -> None:
+        """No gradient has reached the net at all: its answer was cut off before the loss."""
+        parameters = list(root.parameters())
+        if self.watch.uses.get(id(root), 0) >= 2 and parameters and all(id(p) in optimized and p.requires_grad and p._grad is None for p in parameters):
+            self.report(
+                self._site,
+                Text(
+                    f"no gradient reaches any parameter of {type(root).__name__}, and its optimizer steps without: this loss is not made of what the net gave",
+                    f"没有梯度到达 {type(root).__name__} 的任何参数,优化器空走:这个损失不是由网络的输出算出来的",
+                ),
+                Text(
+                    "compute the loss of the net's answer itself: no torch.tensor(...), tolist(), item(), detach() or numpy() between them",
+                    "直接用网络的输出计算损失:中间不要用 torch.tensor(...)、tolist()、item()、detach() 或 numpy()",
+                ),
+            )
 
 
 class PlainTensor(Rule):
