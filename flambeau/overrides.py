@@ -274,6 +274,8 @@ def _known() -> tuple[dict[str, list], dict[Callable, str]]:
             if value.fset is not None:
                 add("torch.Tensor", f"{name}.__set__", value.__set__)
         elif callable(value) and (name in own or hasattr(value, "op") and not name.startswith("_")):
+            if value in names and names[value] != f"torch.Tensor.{name}":
+                rooms["torch.Tensor"].append(value)  # a method that is a function of another room too
             add("torch.Tensor", name, value)
     return rooms, names
 

@@ -57,6 +57,11 @@ class layout:
     def __init__(self, name: str) -> None:
         self.name = name
 
+    @property
+    def is_sparse(self) -> bool:
+        """Whether only some elements are stored, with their places."""
+        return self.name.startswith("sparse")
+
     def __repr__(self) -> str:
         return f"torch.{self.name}"
 

@@ -60,7 +60,7 @@ class Categorical(Distribution):
         new._param = self._param.expand((*batch_shape, self._num_events))
         return new
 
-    @property
+    @constraints.dependent_property(is_discrete=True, event_dim=0)
     def support(self):
         return constraints.integer_interval(0, self._num_events - 1)
 
@@ -224,7 +224,7 @@ class Multinomial(_OfCategorical):
         self.total_count = total_count
         super().__init__(probs, logits, validate_args)
 
-    @property
+    @constraints.dependent_property(is_discrete=True, event_dim=1)
     def support(self):
         return constraints.multinomial(self.total_count)
 

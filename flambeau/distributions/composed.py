@@ -58,7 +58,7 @@ class Independent(Distribution):
     def has_enumerate_support(self) -> bool:  # type: ignore[override]
         return not self.reinterpreted_batch_ndims and self.base_dist.has_enumerate_support
 
-    @property
+    @constraints.dependent_property
     def support(self):
         base, n = self.base_dist.support, self.reinterpreted_batch_ndims
         return constraints.independent(base, n) if n else base
@@ -152,7 +152,7 @@ class TransformedDistribution(Distribution):
     def has_rsample(self) -> bool:  # type: ignore[override]
         return self.base_dist.has_rsample
 
-    @property
+    @constraints.dependent_property(is_discrete=False)
     def support(self):
         if not self.transforms:
             return self.base_dist.support
@@ -249,9 +249,9 @@ class MixtureSameFamily(Distribution):
     def component_distribution(self):
         return self._component_distribution
 
-    @property
+    @constraints.dependent_property
     def support(self):
-        return self._component_distribution.support
+        return constraints.MixtureSameFamilyConstraint(self._component_distribution.support)
 
     def _weights(self):
         probs = self._mixture_distribution.probs

@@ -50,10 +50,7 @@ def _between(constraint: Any) -> transforms.Transform:
 
 
 def _above(constraint: Any) -> transforms.Transform:
-    low = constraint.lower_bound
-    if isinstance(low, (int, float)) and low == 0:
-        return transforms.ExpTransform()
-    return transforms.ComposeTransform([transforms.ExpTransform(), transforms.AffineTransform(low, 1)])
+    return transforms.ComposeTransform([transforms.ExpTransform(), transforms.AffineTransform(constraint.lower_bound, 1)])
 
 
 def _below(constraint: Any) -> transforms.Transform:

@@ -8,6 +8,7 @@ Source: https://docs.pytorch.org/docs/stable/distributions.html#module-torch.dis
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,12 @@ class Constraint:
         return type(self).__name__.lstrip("_") + "()"
 
 
+def _constraint(x) -> Constraint:
+    if not isinstance(x, Constraint):
+        raise AssertionError(f"base_constraint must be a Constraint, got {type(x).__name__}")
+    return x
+
+
 class _Arithmetic(Constraint):
     """Base of those whose check, :meth:`allowed`, is written in what tensors and arrays have in common."""
 
@@ -51,10 +58,32 @@ class _Arithmetic(Constraint):
 
 
 class _Dependent(Constraint):
-    """Depends on the other parameters; used where a class rather than an object is described."""
+    """Depends on the other parameters; used where a class rather than an object is described.
 
-    def __init__(self, *, is_discrete: bool = False, event_dim: int = 0) -> None:
-        self.is_discrete, self.event_dim = is_discrete, event_dim
+    What is not given of it cannot be known before there is an object: ``is_discrete`` and ``event_dim`` raise ``NotImplementedError``.
+    """
+
+    def __init__(self, *, is_discrete: bool | None = None, event_dim: int | None = None) -> None:
+        self._is_discrete, self._event_dim = is_discrete, event_dim
+
+    @property
+    def is_discrete(self) -> bool:  # type: ignore[override]
+        if self._is_discrete is None:
+            raise NotImplementedError(".is_discrete cannot be determined statically")
+        return self._is_discrete
+
+    @property
+    def event_dim(self) -> int:  # type: ignore[override]
+        if self._event_dim is None:
+            raise NotImplementedError(".event_dim cannot be determined statically")
+        return self._event_dim
+
+    def __call__(self, *, is_discrete: bool | None = None, event_dim: int | None = None) -> _Dependent:
+        """The same with more known of it: ``constraints.dependent(is_discrete=True, event_dim=1)``."""
+        return _Dependent(
+            is_discrete=self._is_discrete if is_discrete is None else is_discrete,
+            event_dim=self._event_dim if event_dim is None else event_dim,
+        )
 
     def check(self, value: Tensor) -> Tensor:
         raise ValueError("Cannot determine validity of dependent constraint")
@@ -63,12 +92,12 @@ class _Dependent(Constraint):
 class dependent_property(property, _Dependent):
     """A property that gives a constraint on objects and stands for a dependent one on the class."""
 
-    def __init__(self, fn=None, *, is_discrete: bool = False, event_dim: int = 0) -> None:
+    def __init__(self, fn=None, *, is_discrete: bool | None = None, event_dim: int | None = None) -> None:
         super().__init__(fn)
-        self.is_discrete, self.event_dim = is_discrete, event_dim
+        self._is_discrete, self._event_dim = is_discrete, event_dim
 
-    def __call__(self, fn) -> dependent_property:
-        return dependent_property(fn, is_discrete=self.is_discrete, event_dim=self.event_dim)
+    def __call__(self, fn) -> dependent_property:  # type: ignore[override]
+        return dependent_property(fn, is_discrete=self._is_discrete, event_dim=self._event_dim)
 
 
 def is_dependent(constraint) -> bool:
@@ -236,7 +265,9 @@ class _IndependentConstraint(Constraint):
     """A constraint on each element of whole events: all must be allowed."""
 
     def __init__(self, base_constraint: Constraint, reinterpreted_batch_ndims: int) -> None:
-        self.base_constraint = base_constraint
+        if reinterpreted_batch_ndims < 0:
+            raise AssertionError(f"reinterpreted_batch_ndims must be >= 0, got {reinterpreted_batch_ndims}")
+        self.base_constraint = _constraint(base_constraint)
         self.reinterpreted_batch_ndims = reinterpreted_batch_ndims
 
     @property
@@ -263,7 +294,11 @@ class _Cat(Constraint):
 
     def __init__(self, cseq, dim: int = 0, lengths=None) -> None:
         self.cseq = list(cseq)
+        if not all(isinstance(c, Constraint) for c in self.cseq):
+            raise AssertionError("All elements of cseq must be Constraint instances")
         self.lengths = list(lengths) if lengths is not None else [1] * len(self.cseq)
+        if len(self.lengths) != len(self.cseq):
+            raise AssertionError(f"lengths ({len(self.lengths)}) must match cseq ({len(self.cseq)})")
         self.dim = dim
 
     @property
@@ -275,23 +310,24 @@ class _Cat(Constraint):
         return max(c.event_dim for c in self.cseq)
 
     def check(self, value):
-        pieces = value.split(self.lengths, self.dim)
-        return ops.cat([c.check(v) for c, v in zip(self.cseq, pieces, strict=True)], self.dim)
+        starts = itertools.accumulate(self.lengths, initial=0)  # what comes after the last piece is not looked at, as in PyTorch
+        pieces = [value.narrow(self.dim, start, length) for start, length in zip(starts, self.lengths)]
+        return ops.cat([c.check(v) for c, v in zip(self.cseq, pieces)], self.dim)
 
 
 class _Stack(_Cat):
     """Constraints on the slices of a dimension."""
 
     def check(self, value):
-        slices = value.unbind(self.dim)
-        return ops.stack([c.check(v) for c, v in zip(self.cseq, slices, strict=True)], self.dim)
+        slices = value.unbind(self.dim)  # those without a constraint are not looked at, as in PyTorch
+        return ops.stack([c.check(v) for c, v in zip(self.cseq, slices)], self.dim)
 
 
 class MixtureSameFamilyConstraint(Constraint):
     """What a mixture's components allow, of values that lack the dimension which counts the components."""
 
     def __init__(self, base_constraint: Constraint) -> None:
-        self.base_constraint = base_constraint
+        self.base_constraint = _constraint(base_constraint)
         super().__init__()
 
     @property

@@ -30,6 +30,7 @@ class ExpTransform(_Elementwise):
     """
 
     codomain: Any = constraints.positive
+    sign: Any = 1
 
     def _call(self, x):
         return x.exp()
@@ -52,6 +53,7 @@ class SigmoidTransform(_Elementwise):
     """
 
     codomain: Any = constraints.unit_interval
+    sign: Any = 1
 
     def _call(self, x):
         return _clipped_sigmoid(x)
@@ -76,6 +78,7 @@ class SoftplusTransform(_Elementwise):
     """
 
     codomain: Any = constraints.positive
+    sign: Any = 1
 
     def _call(self, x):
         return functional["softplus"](x)
@@ -98,6 +101,7 @@ class TanhTransform(_Elementwise):
     """
 
     codomain: Any = constraints.interval(-1.0, 1.0)
+    sign: Any = 1
 
     def _call(self, x):
         return x.tanh()
@@ -185,9 +189,13 @@ class AffineTransform(Transform):
 
     def __init__(self, loc, scale, event_dim: int = 0, cache_size: int = 0) -> None:
         super().__init__(cache_size)
-        self.loc, self.scale, self.event_dim = loc, scale, event_dim
+        self.loc, self.scale, self._event_dim = loc, scale, event_dim
 
     @property
+    def event_dim(self) -> int:
+        return self._event_dim
+
+    @constraints.dependent_property(is_discrete=False)
     def domain(self):
         return constraints.independent(constraints.real, self.event_dim) if self.event_dim else constraints.real
 

@@ -152,11 +152,11 @@ class CatTransform(_Parts):
     def length(self) -> int:
         return sum(self.lengths)
 
-    @property
+    @constraints.dependent_property
     def domain(self) -> Any:
         return constraints.cat([t.domain for t in self.transforms], self.dim, self.lengths)
 
-    @property
+    @constraints.dependent_property
     def codomain(self) -> Any:
         return constraints.cat([t.codomain for t in self.transforms], self.dim, self.lengths)
 
@@ -199,11 +199,11 @@ class StackTransform(_Parts):
         self.transforms = [t.with_cache(cache_size) if cache_size else t for t in tseq]
         self.dim = dim
 
-    @property
+    @constraints.dependent_property
     def domain(self) -> Any:
         return constraints.stack([t.domain for t in self.transforms], self.dim)
 
-    @property
+    @constraints.dependent_property
     def codomain(self) -> Any:
         return constraints.stack([t.codomain for t in self.transforms], self.dim)
 

@@ -38,7 +38,6 @@ class Transform:
     bijective = False
     domain: Any
     codomain: Any
-    sign: Any
 
     def __init__(self, cache_size: int = 0) -> None:
         if cache_size not in (0, 1):
@@ -46,6 +45,18 @@ class Transform:
         self._cache_size = cache_size
         self._cached_x_y: tuple = (None, None)
         self._inv: Transform | None = None
+
+    @property
+    def sign(self) -> Any:
+        """1 or -1: whether a bijection of real numbers rises or falls."""
+        raise NotImplementedError
+
+    @property
+    def event_dim(self) -> int:
+        """How many of the last dimensions make up one value, of ``x`` as of ``y``."""
+        if self.domain.event_dim == self.codomain.event_dim:
+            return self.domain.event_dim
+        raise ValueError("Please use either .domain.event_dim or .codomain.event_dim")
 
     @property
     def inv(self) -> Transform:
@@ -105,11 +116,11 @@ class _InverseTransform(Transform):
         super().__init__(transform._cache_size)
         self._inv = transform
 
-    @property
+    @constraints.dependent_property(is_discrete=False)
     def domain(self):
         return self._inv.codomain
 
-    @property
+    @constraints.dependent_property(is_discrete=False)
     def codomain(self):
         return self._inv.domain
 
@@ -165,7 +176,7 @@ class ComposeTransform(Transform):
         super().__init__(cache_size)
         self.parts = [part.with_cache(cache_size) for part in parts] if cache_size else list(parts)
 
-    @property
+    @constraints.dependent_property(is_discrete=False)
     def domain(self):
         if not self.parts:
             return constraints.real
@@ -175,7 +186,7 @@ class ComposeTransform(Transform):
         first = self.parts[0].domain
         return constraints.independent(first, dims - first.event_dim) if dims > first.event_dim else first
 
-    @property
+    @constraints.dependent_property(is_discrete=False)
     def codomain(self):
         if not self.parts:
             return constraints.real
@@ -252,11 +263,11 @@ class IndependentTransform(Transform):
         self.reinterpreted_batch_ndims = reinterpreted_batch_ndims
         self.bijective = base_transform.bijective
 
-    @property
+    @constraints.dependent_property(is_discrete=False)
     def domain(self):
         return constraints.independent(self.base_transform.domain, self.reinterpreted_batch_ndims)
 
-    @property
+    @constraints.dependent_property(is_discrete=False)
     def codomain(self):
         return constraints.independent(self.base_transform.codomain, self.reinterpreted_batch_ndims)
 
@@ -272,6 +283,9 @@ class IndependentTransform(Transform):
 
     def log_abs_det_jacobian(self, x, y):
         return sum_rightmost(self.base_transform.log_abs_det_jacobian(x, y), self.reinterpreted_batch_ndims)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.base_transform!r}, {self.reinterpreted_batch_ndims})"
 
 
 class ReshapeTransform(Transform):
@@ -295,11 +309,11 @@ class ReshapeTransform(Transform):
         if self.in_shape.numel() != self.out_shape.numel():
             raise ValueError("in_shape, out_shape have different numbers of elements")
 
-    @property
+    @constraints.dependent_property
     def domain(self):
         return constraints.independent(constraints.real, len(self.in_shape))
 
-    @property
+    @constraints.dependent_property
     def codomain(self):
         return constraints.independent(constraints.real, len(self.out_shape))
 
@@ -325,7 +339,6 @@ class _Elementwise(Transform):
     domain: Any = constraints.real
     codomain: Any = constraints.real
     bijective = True
-    sign: Any = 1
 
     def __eq__(self, other) -> bool:
         return type(self) is type(other)

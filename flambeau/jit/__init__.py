@@ -10,6 +10,7 @@ import os
 import warnings
 from collections.abc import Callable
 from contextlib import contextmanager
+from copy import deepcopy
 from importlib import import_module
 from types import FunctionType
 from typing import Any, Final
@@ -245,13 +246,19 @@ def ignore(drop: Any = False, **settings: Any) -> Any:
 
 
 def freeze(mod: Module, preserved_attrs: Any = None, optimize_numerics: bool = True) -> Module:
-    """The module, which must be in evaluation mode."""
+    """A copy of the module, which must be in evaluation mode; its parameters are constants, of which no gradient is taken.
+
+    >>> import flambeau as torch
+    >>> frozen = torch.jit.freeze(torch.jit.script(torch.nn.Linear(2, 1).eval()))
+    >>> frozen(torch.ones(1, 2)).requires_grad
+    False
+    """
     if mod.training:
         raise RuntimeError(
             "Freezing is currently only implemented for modules in eval mode. Please call .eval() on your module before "
             "freezing."
         )
-    return mod
+    return deepcopy(mod).requires_grad_(False)
 
 
 def optimize_for_inference(mod: Module, other_methods: Any = None) -> Module:

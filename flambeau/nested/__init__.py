@@ -32,7 +32,11 @@ def _ragged_dim(parts: list[Tensor]) -> int:
     if not parts:
         raise RuntimeError("Cannot construct a nested tensor from an empty tensor list")
     if len({part.dim() for part in parts}) > 1:
-        raise RuntimeError("Found constituent tensors of different dimensions: all must have the same number of dims")
+        i, other = next((i, part) for i, part in enumerate(parts) if part.dim() != parts[0].dim())
+        raise RuntimeError(
+            f"All Tensors given to nested_tensor must have the same dimension. Found dimension {other.dim()} for Tensor at index {i} and "
+            f"dimension {parts[0].dim()} for Tensor at index 0."
+        )
     if not parts[0].dim():
         raise RuntimeError("Cannot construct a nested tensor of tensors without dims")
     differ = [d for d, sizes in enumerate(zip(*[part.shape for part in parts], strict=True)) if len(set(sizes)) > 1]
@@ -62,9 +66,15 @@ def nested_tensor(
     Source: https://docs.pytorch.org/docs/stable/nested.html#torch.nested.nested_tensor
     """
     _check_layout(layout)
+    if not isinstance(tensor_list, (list, tuple)):
+        raise TypeError("Only lists (List[Tensor] and List[List...[Scalar]]) are accepted in nested_tensor")
     parts = [t.detach() if isinstance(t, Tensor) else flambeau.tensor(t) for t in tensor_list]
-    parts = parts if dtype is None else [part.to(dtype) for part in parts]
-    made = of_parts(parts, _ragged_dim(parts), layout or strided)
+    if dtype is None and parts:
+        dtype = parts[0].dtype  # the others are converted to it, where they are batched without the jagged layout
+        if layout is jagged and any(part.dtype is not dtype for part in parts):
+            raise RuntimeError("When constructing a nested tensor, all tensors in list must have the same dtype")
+    parts = [part.to(dtype) for part in parts]
+    made = of_parts(parts, _ragged_dim(parts), layout or strided) if parts or layout is jagged else nested(flambeau.zeros(0), _Ragged(flambeau.tensor([0]), None, strided))
     return made.requires_grad_() if requires_grad else made
 
 

@@ -26,9 +26,10 @@ class RaggedSize:
     """The size of the dim that parts differ in, ``j1``: equal to that of tensors with the same lengths, and to nothing else."""
 
     _numbers = itertools.count(1)
+    _unnamed = itertools.count(-1, -1)  # those of tensors that do not show it, whose making leaves the names of others alone
 
-    def __init__(self, factor: int = 1, of: RaggedSize | None = None) -> None:
-        self.number: int = next(RaggedSize._numbers) if of is None else of.number
+    def __init__(self, factor: int = 1, of: RaggedSize | None = None, shown: bool = True) -> None:
+        self.number: int = of.number if of is not None else next(RaggedSize._numbers if shown else RaggedSize._unnamed)
         self.factor = factor
 
     def __mul__(self, n: int) -> RaggedSize:
@@ -43,14 +44,15 @@ class RaggedSize:
         return hash((self.number, self.factor))
 
     def __repr__(self) -> str:
-        return f"j{self.number}" if self.factor == 1 else f"{self.factor}*j{self.number}"
+        name = f"j{abs(self.number)}"
+        return name if self.factor == 1 else f"{self.factor}*{name}"
 
 
 class _Ragged:
     """Which parts there are: where they begin, how long they are, and by what size their dim is known."""
 
     def __init__(self, offsets: Tensor, lengths: Tensor | None, kind: layout = jagged) -> None:
-        self.offsets, self.lengths, self.size, self.kind = offsets, lengths, RaggedSize(), kind
+        self.offsets, self.lengths, self.size, self.kind = offsets, lengths, RaggedSize(shown=kind is jagged), kind
         bounds = offsets.tolist()
         self.starts: list[int] = bounds[:-1]
         self.counts: list[int] = [b - a for a, b in itertools.pairwise(bounds)] if lengths is None else lengths.tolist()
@@ -148,8 +150,10 @@ class NestedTensor(WrappingTensor):
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
         if self._ragged.kind is strided:
-            parts = ",\n".join(f"  {part.detach()!r}".replace("\n", "\n  ") for part in self.unbind())
-            return f"nested_tensor([\n{parts}\n])"
+            needs, grad_fn = self.requires_grad, self.grad_fn
+            parts = ",\n".join(f"  {part.detach().requires_grad_(needs)!r}".replace("\n", "\n  ") for part in self.unbind())
+            suffix = f", grad_fn=<{type(grad_fn).__name__}>" if grad_fn is not None else ", requires_grad=True" * needs
+            return f"nested_tensor([\n{parts}\n]{suffix})"
         grad_fn = self.grad_fn
         suffixes = [f"offsets={self.offsets()}"]
         if grad_fn is not None:

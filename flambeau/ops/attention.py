@@ -322,6 +322,10 @@ def _project(query, key, value, weight, bias, sizes: tuple[int, int, int]):
 
 def _project_apart(inputs, weights, biases, sizes: tuple[int, int, int]):
     """The heads of each input through a weight of its own."""
+    width = inputs[0]._shape[-1]
+    for name, x, w in zip(("query", "key", "value"), inputs, weights, strict=True):
+        expected = (width, x._shape[-1])
+        _require(w._shape == expected, f"expecting {name} weights shape of {expected}, but got {w._shape}")
     return [_in_heads(linear(x, w, b), 1, *sizes)[0] for x, w, b in zip(inputs, weights, biases, strict=True)]
 
 

@@ -27,6 +27,7 @@ from flambeau import dispatch
 from flambeau.core.dtypes import as_dtype, scalar_name
 from flambeau.core.dtypes import dtype as Dtype
 from flambeau.core.errors import explain_arguments, out_of_memory, raise_first
+from flambeau.core.memory_format import layout
 from flambeau.core.results import return_type
 from flambeau.dispatch import grad_mode
 from flambeau.ops.autocasting import POLICIES
@@ -300,6 +301,8 @@ def public_function(record: Op, slots: Any = dispatch) -> Callable:
             result = dispatch.overridden(function, args, kwargs if out is None else {**kwargs, "out": out})
             if result is not NotImplemented:
                 return result
+            if kwargs.get("layout") is not None and _wants_sparse(record, kwargs["layout"]):
+                return dispatch.sparse().of_layout(function, args, kwargs)
         try:
             result = record.run_check(args, kwargs) if creates else getattr(dispatch, slot)(record, args, kwargs)
         except Exception as error:
@@ -314,6 +317,13 @@ def public_function(record: Op, slots: Any = dispatch) -> Callable:
     public: Any = function
     public.__wrapped__, public.op = check, record
     return function
+
+
+def _wants_sparse(record: Op, kind: Any) -> bool:
+    """Whether a function that makes tensors was asked for a layout that only :mod:`flambeau.sparse` has."""
+    if not isinstance(kind, layout):
+        raise TypeError(f"{record.short_name}(): argument 'layout' must be torch.layout, not {type(kind).__name__}")
+    return kind.is_sparse
 
 
 def _take_dtype(out, kwargs: dict) -> None:

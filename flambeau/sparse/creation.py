@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 import flambeau
 from flambeau.core import dtypes
 from flambeau.core.device import check as check_device
-from flambeau.core.memory_format import layout, sparse_bsc, sparse_bsr, sparse_csc, sparse_csr, strided
+from flambeau.core.memory_format import layout, sparse_bsc, sparse_bsr, sparse_coo, sparse_csc, sparse_csr, strided
 from flambeau.core.size import Size
 from flambeau.sparse.invariants import check_compressed, check_sparse_tensor_invariants
 from flambeau.sparse.tensor import SparseTensor, compressed, coo, from_dense
@@ -93,7 +94,7 @@ def sparse_compressed_tensor(
     """A sparse matrix of where its rows (CSR) or columns (CSC) begin, the other coordinate of each element, and the values."""
     check_device(device)
     if layout in (sparse_bsr, sparse_bsc):
-        raise NotImplementedError(f"{layout}: flambeau has the layouts torch.sparse_coo, torch.sparse_csr and torch.sparse_csc")
+        raise _no_blocks(layout)
     if layout not in (sparse_csr, sparse_csc):
         raise RuntimeError(f"sparse_compressed_tensor: expected layout torch.sparse_csr or torch.sparse_csc, but got {layout}")
     begins, others, elements = _integers(compressed_indices), _integers(plain_indices), _values(values, dtype)
@@ -128,12 +129,54 @@ def sparse_csc_tensor(ccol_indices: Any, row_indices: Any, values: Any, size: An
 
 def sparse_bsr_tensor(*args: Any, **settings: Any) -> Tensor:
     """Raises ``NotImplementedError``: flambeau has no blocks."""
-    raise NotImplementedError("torch.sparse_bsr: flambeau has the layouts torch.sparse_coo, torch.sparse_csr and torch.sparse_csc")
+    raise _no_blocks(sparse_bsr)
 
 
 def sparse_bsc_tensor(*args: Any, **settings: Any) -> Tensor:
     """Raises ``NotImplementedError``: flambeau has no blocks."""
     return sparse_bsr_tensor()
+
+
+_MAKERS = ("zeros", "empty", "zeros_like", "new_zeros", "new_empty")
+
+
+def of_layout(function: Callable, args: tuple, kwargs: dict) -> Tensor:
+    """What a function that makes tensors gives for ``layout=`` a sparse one: a tensor of that shape without elements.
+
+    Raises for functions whose values are not zeros, as PyTorch does.
+
+    >>> import flambeau as torch
+    >>> torch.zeros(2, 3, layout=torch.sparse_coo)._nnz()
+    0
+    """
+    kind, name = kwargs["layout"], function.__name__
+    if name in ("ones", "full"):
+        raise RuntimeError("full(...) is not implemented for sparse layout")
+    if name not in _MAKERS:
+        backend = "SparseCPU" if kind is sparse_coo else "SparseCsrCPU"
+        raise NotImplementedError(
+            f"Could not run 'aten::{name}' with arguments from the '{backend}' backend: only zeros and empty make tensors of {kind}"
+        )
+    check_device(kwargs.get("device"))
+    settings = {k: v for k, v in kwargs.items() if k not in ("layout", "device", "requires_grad", "pin_memory", "memory_format")}
+    like = function(*args, **settings, device="meta")
+    return _finished(without_elements(kind, like.shape, like.dtype, name), kwargs.get("requires_grad", False))
+
+
+def without_elements(kind: layout, shape: Size, dtype: Any, name: str) -> SparseTensor:
+    """A tensor of zeros of a sparse layout, made by the function ``name``."""
+    if kind is sparse_coo:
+        return coo(flambeau.zeros(len(shape), 0, dtype=dtypes.int64), flambeau.zeros(0, dtype=dtype), shape, True)
+    if kind in (sparse_bsr, sparse_bsc):
+        raise _no_blocks(kind)
+    if len(shape) != 2:
+        raise RuntimeError(f"torch.{name}: Only batched sparse compressed (non-block) tensors are supported, but got size {list(shape)}")
+    begins = flambeau.zeros(shape[0 if kind is sparse_csr else 1] + 1, dtype=dtypes.int64)
+    return compressed(kind, begins, begins[:0], flambeau.zeros(0, dtype=dtype), shape)
+
+
+def _no_blocks(kind: layout) -> NotImplementedError:
+    return NotImplementedError(f"{kind}: flambeau has the layouts torch.sparse_coo, torch.sparse_csr and torch.sparse_csc")
 
 
 def lookup(weight: Tensor, indices: Tensor, rows: Any, padding_idx: int, scale: bool) -> Tensor:
@@ -161,7 +204,7 @@ def to_sparse(x: Tensor, *args: Any, layout: Any = None, sparse_dim: Any = None,
     if layout in (sparse_csr, sparse_csc):
         return from_dense(x, 2).to_compressed(layout)
     if layout in (sparse_bsr, sparse_bsc):
-        return sparse_bsr_tensor()
+        raise _no_blocks(layout)
     return from_dense(x, args[0] if args else sparse_dim)
 
 

@@ -134,7 +134,6 @@ def _multiplied(name: str) -> Callable:
         if is_sparse(a) and is_sparse(b):
             return _product(a, b)
         x, dense = (a, b) if is_sparse(a) else (b, a)
-        x = _coalesced(x)
         return x._with(x._v * _at(dense, x))  # type: ignore[no-any-return]
 
     return rule
@@ -196,12 +195,37 @@ def _sum_of_two(a: SparseTensor, b: SparseTensor, alpha: Any) -> Tensor:
         return a
     right = y._v if alpha == 1 else y._v * alpha
     dtype = flambeau.result_type(x._v, right)
-    made = coo(flambeau.cat([x._parts[0], y._parts[0]], 1), flambeau.cat([x._v.to(dtype), right.to(dtype)]), x.shape)
+    values = flambeau.cat([x._v.to(dtype), right.to(dtype)])
     if both or kind is not sparse_coo:
-        made = made.coalesce()
-    elif packed and x._is_sorted() and y._is_sorted():
-        made = made.coalesce()._coalesced_(False)
-    return made if kind is sparse_coo else made.to_compressed(kind)
+        made = coo(flambeau.cat([x._parts[0], y._parts[0]], 1), values, x.shape).coalesce()
+        return made if kind is sparse_coo else made.to_compressed(kind)
+    if not packed or x._is_sorted() and y._is_sorted():
+        made = coo(flambeau.cat([x._parts[0], y._parts[0]], 1), values, x.shape)
+        return made.coalesce()._coalesced_(False) if packed else made
+    rows, places = _merged(x._flat(), y._flat())
+    return coo(from_array(unflat(places, tuple(x.shape[: x.sparse_dim()]))), added_rows(values, from_array(rows), len(places)), x.shape)
+
+
+def _merged(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Two lists of places, in no order, walked through at once as if they were sorted: to which of the result's places each of both goes, and these.
+
+    Where both lists stand at the same place, it is the result's once; so the sum of a tensor that is not coalesced with itself has
+    as many elements as it. Source: PyTorch adds sparse tensors so.
+    """
+    rows: tuple[list[int], list[int]] = ([], [])
+    places: list[int] = []
+    a, b, i, j = x.tolist(), y.tolist(), 0, 0
+    while i < len(a) or j < len(b):
+        first = j == len(b) or i < len(a) and a[i] <= b[j]
+        second = i == len(a) or j < len(b) and b[j] <= a[i]
+        places.append(a[i] if first else b[j])
+        if first:
+            rows[0].append(len(places) - 1)
+            i += 1
+        if second:
+            rows[1].append(len(places) - 1)
+            j += 1
+    return np.array(rows[0] + rows[1], np.int64), np.array(places, np.int64)
 
 
 @rule("sub", "subtract")
@@ -231,12 +255,14 @@ IN_PLACE["sub"] = IN_PLACE["subtract"] = lambda x, y, *, alpha=1: _add_(x, y, al
 
 
 def _copy_(x: Any, y: Any, non_blocking: bool = False) -> Tensor:
-    if not is_sparse(x):
-        raise RuntimeError("copy_() between dense and sparse Tensors is not implemented! Found self type = torch.FloatTensor and src type = torch.sparse.FloatTensor")
+    if is_sparse(x) is not is_sparse(y):
+        raise RuntimeError(f"copy_() between dense and sparse Tensors is not implemented! Found self type = {x.type()} and src type = {y.type()}")
     return x._take(y if y.dtype is x.dtype else y._with(y._v.to(x.dtype)))  # type: ignore[no-any-return]
 
 
-IN_PLACE["copy"] = IN_PLACE["Tensor.copy"] = _copy_
+
+
+IN_PLACE["Tensor.copy_"] = _copy_
 
 
 @rule("eq", "ne", "lt", "gt", "le", "ge")
@@ -364,6 +390,16 @@ def select(x: SparseTensor, dim: int, index: int) -> Tensor:
         return values.sum(0)
     rows = flambeau.tensor([d for d in range(n) if d != dim])
     return coo(c._parts[0][rows][:, there], values, shape, c._is_coalesced)
+
+
+@rule("unbind", "Tensor.unbind")
+def _unbind(x: SparseTensor, dim: int = 0) -> tuple[Tensor, ...]:
+    return tuple(select(x, dim, i) for i in range(x.shape[dim]))
+
+
+@rule("expand", "Tensor.expand", "expand_as", "repeat", "Tensor.repeat", "tile")
+def _expand(x: SparseTensor, *args: Any, **kwargs: Any) -> Tensor:
+    raise RuntimeError("expand is unsupported for Sparse tensors")
 
 
 @rule("index_select", "Tensor.index_select")

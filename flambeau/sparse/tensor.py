@@ -370,6 +370,10 @@ class SparseTensor(Tensor):
         self._v = flambeau.zeros((0, *self._shape[sparse_dim:]), dtype=self._dtype)
         return self
 
+    def resize_as_sparse_(self, the_template: SparseTensor) -> SparseTensor:
+        """The size of another one in place, and its numbers of sparse and dense dims."""
+        return self.sparse_resize_(the_template._shape, the_template.sparse_dim(), the_template.dense_dim())
+
     def _take(self, other: SparseTensor) -> SparseTensor:
         """Becomes what another one is."""
         self._version_before += self._v._version - other._v._version + 1

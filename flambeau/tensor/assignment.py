@@ -55,8 +55,11 @@ def inplace(function, input: Tensor, args: tuple, kwargs: dict) -> Tensor:
             f"output with shape {list(input._shape)} doesn't match the broadcast shape {list(result._shape)}: "
             f"{function.__name__}_ cannot change the shape of the tensor that it writes to"
         )
-    if result._dtype is not input._dtype and not dtypes.can_cast(result._dtype, input._dtype):
-        raise cast_error(result._dtype, input._dtype)
+    if result._dtype is not input._dtype:
+        if not dtypes.can_cast(result._dtype, input._dtype):
+            raise cast_error(result._dtype, input._dtype)
+        if input._dtype.kind == dtypes.COMPLEX and result._dtype.kind == dtypes.FLOATING:
+            raise RuntimeError(f"In-place {name} is not supported for complex tensors.")
     return assign(input, result, name in SAME_EVERYWHERE, name in PARTLY)
 
 

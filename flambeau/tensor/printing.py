@@ -104,9 +104,18 @@ def printoptions(**options: Any) -> Iterator[None]:
 
 
 def tensor_repr(t: Tensor, tensor_contents: str | None = None) -> str:
-    """``repr(t)``, with ``tensor_contents`` in the place of the values where it is given."""
+    """``repr(t)``, with ``tensor_contents`` in the place of the values where it is given.
+
+    Parameters of a user's class say both.
+    """
     cls = type(t)
     ours = cls.__module__.partition(".")[0] in ("flambeau", "torch")
+    if not ours and getattr(t, "_is_param", False):
+        return f"Parameter({_named_repr(t, cls.__name__, False, tensor_contents)})"
+    return _named_repr(t, cls.__name__, ours, tensor_contents)
+
+
+def _named_repr(t: Tensor, name: str, ours: bool, tensor_contents: str | None) -> str:
     grad_fn = t.grad_fn
     if t._storage.is_meta:
         suffixes = [*[f"device='{t.device}'"] * t.is_meta, f"size={tuple(t.shape)}"]
@@ -114,14 +123,14 @@ def tensor_repr(t: Tensor, tensor_contents: str | None = None) -> str:
             suffixes.append(f"dtype={t.dtype}")
         suffixes += [f"grad_fn=<{type(grad_fn).__name__}>"] if grad_fn is not None else ["requires_grad=True"] * t.requires_grad
         storage: Any = t._storage
-        name = storage.shown if ours else cls.__name__
+        name = storage.shown if ours else name
         return append(f"{name}({tensor_contents or '...'}", suffixes, len(name) + 1) + ")"
     return format_tensor(
         t._array(),
         t.dtype,
         requires_grad=t.requires_grad,
         grad_fn_name=None if grad_fn is None else type(grad_fn).__name__,
-        name="tensor" if ours else cls.__name__,
+        name="tensor" if ours else name,
         contents=tensor_contents,
         tangent=None if t._tangent is None else t._tangent.value,
     )

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from flambeau.autograd import enable_grad, is_grad_enabled, no_grad
 from flambeau.autograd.graph import current_task
 from flambeau.autograd.saving import own_hooks, saved_tensors_hooks
+from flambeau.core import device as devices
 from flambeau.core.random import default_generator
 from flambeau.dispatch import autocast
 from flambeau.nn.modules.container import Sequential
@@ -94,6 +95,8 @@ def checkpoint(
             stacklevel=2,
         )
         use_reentrant = True
+    if use_reentrant and kwargs:
+        raise ValueError("Unexpected keyword arguments: " + ",".join(kwargs) + ": only use_reentrant=False passes them on to the function")
     if determinism_check not in ("default", "none"):
         raise ValueError(f"determinism_check should be one of 'default', 'none', but got {determinism_check}")
     if use_reentrant and not _differentiable(args):
@@ -195,7 +198,7 @@ class _Region:
 
     def _refuse(self, sorts: list[tuple]) -> NoReturn:
         pairs = [(i, a, b) for i, (a, b) in enumerate(zip(self.sorts, sorts, strict=True)) if a != b or self.debug]
-        listed = "".join(f"\ntensor at position {i}:\nsaved metadata: {a}\nrecomputed metadata: {b}" for i, a, b in pairs)
+        listed = "".join(f"\ntensor at position {i}:\nsaved metadata: {_described(*a)}\nrecomputed metadata: {_described(*b)}" for i, a, b in pairs)
         why = "You are seeing this error because you passed `debug=True` to checkpoint. All that was saved:" if self.debug else ""
         raise CheckpointError(
             "torch.utils.checkpoint: Recomputed values for the following tensors have different metadata than during the "
@@ -204,7 +207,11 @@ class _Region:
 
 
 def _sort(t: Tensor) -> tuple:
-    return tuple(t.shape), t.dtype
+    return t.shape, t.dtype
+
+
+def _described(shape: Any, dtype: Any) -> dict[str, Any]:
+    return {"shape": shape, "dtype": dtype, "device": devices.CPU}
 
 
 def checkpoint_sequential(

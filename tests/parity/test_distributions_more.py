@@ -95,3 +95,54 @@ round(c.grad.item(), 4)
 @pytest.mark.parametrize("wrong", ["D.LKJCholesky(1)", "D.Wishart(torch.tensor(0.5), torch.eye(2))", "D.Wishart(torch.tensor(4.0))"])
 def test_refusals(wrong, agree):
     agree(f"D = torch.distributions\n{wrong}")
+
+
+KINDS = sorted(
+    name for name in torch.distributions.__all__
+    if isinstance(kind := getattr(torch.distributions, name), type) and issubclass(kind, (torch.distributions.Distribution, torch.distributions.Transform))
+    and name not in ("Distribution", "ExponentialFamily")
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_what_classes_say_before_there_is_an_object(name, agree):
+    """Supports, domains and codomains that depend on parameters stand for constraints of which as much is known as PyTorch knows."""
+    for where in ("support", "domain", "codomain"):
+        if hasattr(getattr(torch.distributions, name), where) and not isinstance(getattr(getattr(torch.distributions, name), where), type):
+            for what in ("is_discrete", "event_dim"):
+                agree(f"torch.distributions.{name}.{where}.{what}")
+
+
+@pytest.mark.parametrize(
+    "c", ["C.real", "C.positive", "C.nonnegative", "C.greater_than(2.0)", "C.less_than(1.0)", "C.unit_interval", "C.interval(-1.0, 1.0)", "C.simplex", "C.independent(C.positive, 1)", "C.real_vector", "C.corr_cholesky", "C.half_open_interval(0.0, 2.0)"]
+)  # fmt: skip
+def test_texts_of_transforms(c, agree):
+    agree(f"D = torch.distributions\nC = D.constraints\nD.transform_to({c}), D.biject_to({c})")
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "C.cat([C.positive, C.real], 0, [1, 1]).check(torch.ones(3))",
+        "C.stack([C.positive], 0).check(-torch.ones(3, 2))",
+        "C.stack([C.real, C.positive]).check(torch.tensor([0.2, 0.3, 0.5]))",
+        "C.cat([1])",
+        "C.stack([1])",
+        "C.cat([C.real], lengths=[1, 2])",
+        "C.independent(3, 1)",
+        "C.independent(C.real, -1)",
+        "C.dependent(is_discrete=True).is_discrete, C.dependent(event_dim=2).event_dim",
+        "C.dependent.is_discrete",
+        "D.AbsTransform().sign",
+        "D.TanhTransform().sign, D.ExpTransform().event_dim, D.AffineTransform(0.0, -2.0, event_dim=1).event_dim",
+        "D.StickBreakingTransform().event_dim",
+    ],
+)
+def test_constraints(program, agree):
+    agree(f"D = torch.distributions\nC = D.constraints\n{program}")
+
+
+@pytest.mark.parametrize("components", ["Uniform(torch.tensor([0.0, 5.0]), torch.tensor([1.0, 6.0]))", "Gamma(torch.ones(2), 1.0)", "Normal(torch.zeros(2), 1.0)", "Binomial(torch.tensor([3.0, 5.0]), 0.5)"])
+@pytest.mark.parametrize("value", ["torch.tensor([0.5, 0.25, 1.0])", "torch.tensor(-1.0)", "torch.tensor([[2.0], [3.0]])", "torch.tensor(0.0)"])
+def test_values_of_mixtures_are_those_of_all_components(components, value, agree):
+    agree(f"D = torch.distributions\nm = D.MixtureSameFamily(D.Categorical(torch.ones(2)), D.{components})\nm.support, m.log_prob({value})")

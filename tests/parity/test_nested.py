@@ -149,3 +149,33 @@ def test_encoders_fill_padding(activation, settings, holes, training):
             out = encoder(x if known["batch_first"] else x.transpose(0, 1), src_key_padding_mask=mask)
         found.append(out.detach().numpy())
     np.testing.assert_allclose(found[1], found[0], rtol=1e-4, atol=1e-5)
+
+
+def _with_plain_names(value):
+    """Sizes of ragged dims are counted in a process: their names are not compared."""
+    return re.sub(r"j\d+|0x\w+", "", repr(value))
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "nt([[1, 2], [3.0]])", "nt([])", "nt([torch.ones(2), torch.ones(3).double()])", "nt([torch.ones(2), torch.ones(3).double()], layout=torch.jagged)",
+        "nt([torch.ones(2), torch.ones(2, 2)])", "nt(3)", "nt([torch.ones(2), torch.ones(1)], requires_grad=True)", "nt([torch.ones(2), torch.ones(1)], requires_grad=True) * 2",
+        "nt([torch.ones(2, 3), torch.ones(1, 3)], requires_grad=True).sin()[1].detach()",
+    ],
+)  # fmt: skip
+def test_lists_that_batches_are_made_of(program):
+    found = []
+    for t in LIBRARIES:
+        try:
+            found.append(_with_plain_names(eval(program, {"torch": t, "nt": t.nested.nested_tensor})))
+        except Exception as error:
+            found.append((type(error).__name__, str(error)[:40]))
+    assert found[0] == found[1]
+
+
+def test_batches_that_show_no_sizes_leave_the_names_of_sizes_alone():
+    a = flambeau.nested.nested_tensor([flambeau.ones(2)], layout=flambeau.jagged).shape[1]
+    flambeau.nested.nested_tensor([flambeau.ones(2)])
+    b = flambeau.nested.nested_tensor([flambeau.ones(2)], layout=flambeau.jagged).shape[1]
+    assert int(repr(b)[1:]) == int(repr(a)[1:]) + 1
