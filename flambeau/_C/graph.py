@@ -322,7 +322,7 @@ class Graph:
 
 # --- listening to a call ---------------------------------------------------------------------------------------------
 
-_CONVOLUTIONS = frozenset(f"conv{'_transpose' * transposed}{n}d" for n in (1, 2, 3) for transposed in (False, True))
+CONVOLUTIONS = frozenset(f"conv{'_transpose' * transposed}{n}d" for n in (1, 2, 3) for transposed in (False, True))
 _OTHER_NAMES = {"train": "training", "indices": "input", "input": "self", "self": "input", "end": "stop", "cudnn_enabled": "", "cudnn_enable": ""}
 """Arguments that operators and functions call differently."""
 
@@ -376,10 +376,14 @@ class Recorder(Observer):
             return self.graph._add("prim::ListConstruct", parts, [list_type], self.scope)[0]
         return self.graph._add("prim::Constant", (), [_type_of(x)], self.scope, constant=x)[0]
 
+    def is_apart(self, op: Op) -> bool:
+        """Whether a call is written as those that it is made of: it is no operator."""
+        return op.form == "composite" and _operator(op) is None
+
     def called(self, op: Op, args: tuple, kwargs: dict[str, Any]) -> Any:
-        overload = None if self.busy else _operator(op)
-        if self.busy or overload is None and op.form == "composite":
+        if self.busy or self.is_apart(op):
             return self.run(op, args, kwargs)
+        overload = _operator(op)
         self.busy = True
         try:
             result = self.run(op, args, kwargs)
@@ -410,7 +414,7 @@ def _arguments(op: Op, packet: Any, args: tuple, kwargs: dict[str, Any]) -> tupl
         given = dict(bound.arguments)
     except TypeError:
         return f"aten::{op.short_name}", None, [*args, *kwargs.values()]
-    if op.short_name in _CONVOLUTIONS:
+    if op.short_name in CONVOLUTIONS:
         return _convolution(op.short_name, given)
     parameters = bound.signature.parameters.values()
     for p in parameters:
@@ -481,10 +485,16 @@ def _get_trace_graph(f: Any, args: Any = (), kwargs: Any = None, strict: bool = 
     >>> graph.findNode("aten::linear").output().type().sizes()
     [1, 3]
     """
-    global _tracing
     args = args if isinstance(args, tuple) else (args,)
+    recorder, out = record_graph(Recorder, f, args, kwargs)
+    return (recorder.graph, out, list(args)) if return_inputs else (recorder.graph, out)
+
+
+def record_graph(kind: type[Recorder], f: Any, args: tuple, kwargs: dict[str, Any] | None) -> tuple[Any, Any]:
+    """A call of ``f``, which a recorder of this kind listens to; the recorder, and what the call gave."""
+    global _tracing
     graph = Graph()
-    recorder = Recorder(graph)
+    recorder = kind(graph)
     state = f.state_dict(keep_vars=True) if isinstance(f, Module) else {}
     for tensor in [*nests.tree_leaves((args, kwargs or {})), *state.values()]:
         if isinstance(tensor, Tensor) and id(tensor) not in recorder.values:
@@ -504,4 +514,4 @@ def _get_trace_graph(f: Any, args: Any = (), kwargs: Any = None, strict: bool = 
         types = [value.type() for value in results]
         results = graph._add("prim::TupleConstruct", results, [Type("Tuple", "TupleType", elements=types)])
     graph._return = Node(graph, "prim::Return", results)
-    return (graph, out, list(args)) if return_inputs else (graph, out)
+    return recorder, out

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.onnx.sizes import times
+
 _KINDS: dict[str, tuple[str, Sequence[int], dict[str, Any]]] = {
     "LSTM": ("LSTM", [0, 3, 1, 2], {}),
     "GRU": ("GRU", [1, 0, 2], {"linear_before_reset": 1}),
@@ -29,9 +31,8 @@ def recurrence(
         w.refuse("sequences of several lengths (pack_padded_sequence) are not written")
     if w_ih is None:
         w.refuse("a recurrent layer without weights of its input is not written")
-    steps, batch, width = len(sizes), sizes[0], h.shape[1]
-    last = slice(0, batch) if reverse else slice((steps - 1) * batch, steps * batch)
-    _check_uses(w, last, w.node in w.free)
+    steps, batch, width = len(sizes), h.shape[0], h.shape[1]
+    _check_uses(w, steps, reverse)
     kind, order, settings = _KINDS[mode]
     first = w.constant(np.array([0], np.int64))
 
@@ -54,20 +55,21 @@ def recurrence(
     outputs = w.reshape(states, [-1, width])
     if mode != "LSTM":
         return outputs, first, first
-    before = np.array([last.start, 0, steps * batch - last.stop, 0], np.int64)
-    return outputs, w.op("Pad", w.reshape(ends[1], [-1, width]), w.constant(before)), first
+    others = w.size(times(batch, steps - 1))
+    before = w.ints([0, 0, others, 0] if reverse else [others, 0, 0, 0])
+    return outputs, w.op("Pad", w.reshape(ends[1], [-1, width]), before), first
 
 
-def _check_uses(w: Any, last: slice, free: bool) -> None:
-    """ONNX gives no gates, and cells after the last step alone; where the batch is free, nobody may know which rows these are."""
+def _check_uses(w: Any, steps: int, reverse: bool) -> None:
+    """ONNX gives no gates, and cells after the last step alone."""
     for k, value in enumerate(w.node.outputs()):
-        for use in value.uses():
+        for use in value.uses() if k else ():
             arguments = [x.toIValue() for x in use.user.inputs()]
             cut = use.user.kind() == "aten::slice" and arguments[1] == 0
-            if cut and free:
-                w.refuse("the last states of a recurrent layer whose batch is free are not written")
             start, end = arguments[2:4] if cut else (None, None)
-            if k and not (k == 1 and _inside(start, end, last, w.results[1].shape[0])):
+            rows = value.type().sizes()[0]
+            last = slice(0, rows // steps) if reverse else slice(rows - rows // steps, rows)
+            if not (k == 1 and _inside(start, end, last, rows)):
                 w.refuse("what happens inside of a recurrent layer is not written")
 
 

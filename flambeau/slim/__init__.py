@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flambeau.core import config
 from flambeau.core.progress import bar
-from flambeau.slim.recording import Argument, Draws, ExportError, Recording, Weights, names_of_arguments
+from flambeau.export.unknown import names_of_arguments
+from flambeau.slim.recording import Argument, Draws, ExportError, Recording, Weights
 from flambeau.version import release
 from flambeau_slim import FORMAT, VERSION
 

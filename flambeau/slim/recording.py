@@ -1,40 +1,30 @@
 """A call of a model, recorded on arguments whose values nobody knows yet.
 
-The arguments are nodes of an op of their own, which refuses to be run. So whatever would look at a value while the model runs is
-refused by name, and what has been recorded holds for all values. In the end these nodes get the values of the example, and what was
-recorded is pending as it would be after any other call.
+Whatever would look at a value while the model runs is refused by name (:mod:`flambeau.export.unknown`), so what has been recorded holds for
+all values, and is pending as it would be after any other call.
 """
 
 from __future__ import annotations
 
 import random as plain
 from collections import namedtuple
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from hashlib import sha256
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from flambeau import random
-from flambeau.autograd import no_grad
-from flambeau.core import config, dtypes, nests
+from flambeau.core import dtypes, nests
 from flambeau.core.dtypes import dtype as Dtype
-from flambeau.core.dtypes import from_numpy
-from flambeau.core.size import Size
-from flambeau.engine import flight, graph
-from flambeau.engine.graph import NO_ATTRS, EngineOp, Node
+from flambeau.engine import graph
+from flambeau.engine.graph import Node
 from flambeau.engine.run import run_pending
 from flambeau.engine.trace import Trace
-from flambeau.export.exported_program import argument_names, leaf_names
+from flambeau.export.exported_program import leaf_names
+from flambeau.export.unknown import ARGUMENT, ExportError, names_of_arguments, unknown_values, with_unknown
 from flambeau.nn import Module
 from flambeau.tensor import Tensor
-from flambeau.tensor.storage import storage_of
-from flambeau.tensor.tensor import make_tensor
-
-
-class ExportError(RuntimeError):
-    """A model that cannot be exported as it is; the message says why."""
 
 
 class Argument(NamedTuple):
@@ -68,14 +58,9 @@ class Recording:
         given, spec = nests.tree_flatten((args, kwargs))
         names = leaf_names(names_of_arguments(model, args, kwargs), args, kwargs)
         values = {i: _value_of(x, names[i]) for i, x in enumerate(given) if isinstance(x, Tensor)}
-        run_pending()
-        flight.land()
         drawn = _random_state()
-        with _unknown(values, names) as unknown:
-            leaves = list(given)
-            for i, node in unknown.items():
-                leaves[i] = make_tensor(storage_of(node), Size(node.shape), node.dtype)
-            args, kwargs = nests.tree_unflatten(leaves, spec)
+        with unknown_values(values, names) as unknown:
+            args, kwargs = nests.tree_unflatten(with_unknown(given, unknown), spec)
             found, nest = nests.tree_flatten(model(*args, **kwargs))
             tensors = [_contiguous(x) for x in found if isinstance(x, Tensor)]
         if _random_state() != drawn:
@@ -129,11 +114,6 @@ class Weights:
         return self._places[key]
 
 
-def names_of_arguments(model: Callable, args: tuple, kwargs: dict[str, Any]) -> list[str]:
-    """What the model calls the arguments that it is given."""
-    return argument_names(model.forward if isinstance(model, Module) else model, args, kwargs)
-
-
 class Draws:
     """Python's and NumPy's generators as they stand now, so that a model which decides by them decides alike in each call of an export."""
 
@@ -147,35 +127,6 @@ class Draws:
 
 def _random_state() -> bytes:
     return bytes(random.get_rng_state().numpy())
-
-
-@contextmanager
-def _unknown(values: dict[int, np.ndarray], names: list[str]) -> Iterator[dict[int, Node]]:
-    """Nodes whose values nobody knows as long as this lasts; then they have ``values``. What is called meanwhile is recorded, and no more."""
-    eager, config.eager, config.values_unknown = config.eager, False, True
-    nodes = {i: Node(_ARGUMENT, (), {"name": names[i]}, value.shape, from_numpy(value.dtype)) for i, value in values.items()}
-    try:
-        with no_grad():
-            yield nodes
-    finally:
-        config.eager, config.values_unknown = eager, False
-        waiting = [i for i, node in nodes.items() if node.value is None]
-        for i in waiting:
-            graph.trace.remove(nodes[i])
-            nodes[i].value, nodes[i].op, nodes[i].attrs = values[i], None, NO_ATTRS
-    for i in nodes.keys() - waiting:  # its value has been asked for, and somebody has caught the error
-        _refuse(names[i])
-
-
-def _refuse(name: str) -> NoReturn:
-    raise ExportError(
-        f"the model looks at values that depend on its argument {name!r} while it runs (item, tolist, bool, a size that depends on values, ...): "
-        "what it would do next cannot be known when it is exported"
-    )
-
-
-_ARGUMENT = EngineOp("argument", _refuse)
-"""What stands for an argument: no inputs, and a value that is not known."""
 
 
 def _value_of(t: Tensor, name: str) -> np.ndarray:
@@ -195,7 +146,7 @@ def _contiguous(t: Tensor) -> Tensor:
         raise ExportError(f"a result is of {t.dtype}, which NumPy does not have: let the model return it as float32")
     t = t.detach().contiguous()
     node = t._storage.node
-    if node.op is None or node.op is _ARGUMENT or t._bits or t._offset or node.shape != t.shape or node.dtype is not t.dtype:
+    if node.op is None or node.op is ARGUMENT or t._bits or t._offset or node.shape != t.shape or node.dtype is not t.dtype:
         t = t.clone()
     return t
 
