@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import itertools
 import os
+import random
 
 import numpy as np
 import pytest
@@ -155,3 +156,35 @@ def test_writes_through_several_views(kind):
 
         check(make)
 
+
+
+def test_the_tape_keeps_contents_that_later_writes_go_over():
+    """Writes to parts of one memory and products with all of it, in many orders: a product's gradient is the memory as it was then."""
+    chance = random.Random(0)
+    orders = [o for o in itertools.product(["look", "keep", "element", "part", "whole"], repeat=5) if "keep" in o[:-1]]
+    for order in chance.sample(orders, 400):
+        expected = np.arange(6.0) / 2
+        memory = torch.tensor(expected, requires_grad=True) * 1  # on the tape, where writes wait
+        part = memory.view(3, 2)[:, 1]
+        weight, kept = torch.ones(6, dtype=torch.float64, requires_grad=True), []
+        for step in order:
+            number = chance.randint(1, 7) / 8
+            if step == "look":
+                assert memory.tolist() == expected.tolist()
+            elif step == "keep":
+                kept.append((weight * memory, expected.copy()))
+            elif step == "element":
+                k = chance.randrange(6)
+                with torch.set_grad_enabled(chance.random() < 0.5):
+                    memory[k] = number
+                expected[k] = number
+            elif step == "part":
+                part.mul_(number)
+                expected[1::2] *= number
+            else:
+                memory.add_(number)
+                expected += number
+        assert memory.tolist() == expected.tolist()
+        for product, factor in kept:
+            (gradient,) = torch.autograd.grad(product.sum(), weight)
+            assert gradient.tolist() == factor.tolist(), order

@@ -235,11 +235,11 @@ def _is_last_reader(node: Node, contents: Collection[Node]) -> bool:
     base = node.inputs[0]
     if base.uses != 1 or base.value.__class__ is not np.ndarray or not base.value.flags.writeable:
         return False
+    if node.kept and node not in contents:  # an older content that somebody kept: the memory will be written over, also where
+        return False  # it is that of the base only since an earlier write has taken it
     if base.op is not None:
         return not base.kept
     del base
-    if node.kept and node not in contents:  # an older content that somebody kept: the memory will be written over
-        return False
     # A leaf: besides ``node.inputs``, only the storage whose memory it is may refer to it.
     return node.inputs[0].is_buffer and sys.getrefcount(node.inputs[0]) - ONE_HOLDER == 1
 
