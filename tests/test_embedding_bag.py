@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -97,3 +99,36 @@ def test_bags_of_any_lengths(lengths, mode):
         torch.testing.assert_close(slope, torch.autograd.grad((expected * expected).sum(), weight)[0])
     with pytest.raises(RuntimeError):
         F.embedding_bag(indices.index_fill(0, torch.tensor([0]), 11), weight, offsets, mode=mode).tolist()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("index", [np.int32, np.int64])
+def test_kernels_add_rows(dtype, index, monkeypatch):
+    """Of any width, any layout and any lengths, divided between threads or not: the sums that a loop makes."""
+    pytest.importorskip("llvmlite")
+    from flambeau.engine.cpu import bags
+
+    monkeypatch.setattr(bags, "WORTH_DIVIDING", 32)
+    rng, before = np.random.default_rng(0), torch.get_num_threads()
+    tolerance = 20 * np.finfo(dtype).eps  # NumPy, which makes the first ones, adds a single column in another order
+    try:
+        for width, lengths in itertools.product((1, 5, 16, 64, 67, 200), ([3, 3, 3], [2, 0, 5, 1, 0], [0, 0, 7], [40], [1] * 9)):
+            rows = rng.standard_normal((23, width)).astype(dtype)
+            numbers = rng.integers(0, 23, sum(lengths)).astype(index)
+            starts = np.cumsum([0, *lengths[:-1]]).astype(index)
+            expected = np.zeros((len(lengths), width), dtype)
+            for i, n in enumerate(np.repeat(np.arange(len(lengths)), lengths)):
+                expected[n] += rows[numbers[i]]
+            for threads in (1, 2):
+                torch.set_num_threads(threads)
+                for table in (torch.tensor(rows), torch.tensor(rows.T.copy()).T, torch.tensor(np.repeat(rows, 2, 0))[::2]):
+                    for _ in range(4):
+                        made = F.embedding_bag(torch.tensor(numbers), table, torch.tensor(starts), mode="sum")
+                        np.testing.assert_allclose((made + 0).numpy(), expected, rtol=tolerance, atol=tolerance)
+            for wrong in (23, -1):
+                spoiled = numbers.copy()
+                spoiled[-1] = wrong
+                with pytest.raises(RuntimeError, match="but found idx to be"):
+                    F.embedding_bag(torch.tensor(spoiled) + 0, table, torch.tensor(starts), mode="sum").tolist()
+    finally:
+        torch.set_num_threads(before)

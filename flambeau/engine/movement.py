@@ -9,7 +9,7 @@ from math import inf, prod
 
 from flambeau.core import dtypes
 from flambeau.core.size import broadcast_shapes, contiguous_strides, may_overlap
-from flambeau.engine.cpu.specs import Lookup, Move, MovementSpec
+from flambeau.engine.cpu.specs import BagSpec, Lookup, Move, MovementSpec
 from flambeau.engine.grouping import Ref, Static
 from flambeau.engine.natives import FAULT, RESULT, Bound, Fault, Native, Result
 from flambeau.engine.shapes import broadcast_strides, reach
@@ -136,6 +136,9 @@ def _rows(node) -> Native | None:
 def _summed_rows(node) -> Native | None:
     """The rows of a table in each of some bags added up."""
     x, index = node.inputs
+    if _in_registers(x):
+        (bags, length), (across, step) = index.shape, index.strides
+        return _bags(node, BagSpec(x.dtype, index.dtype, None, x.shape[0], x.shape[1], x.strides[0], length, bags, (across, step)))
     lookup = Lookup(1, index.dtype, (*index.strides, 0), x.shape[0], x.strides[0], False)
     shape = (*index.shape, x.shape[1])
     move = Move(0, shape, (0, 0), ((0, 0, x.strides[1]), (shape[2], 0, 1)), (lookup,), fold="add", reads=1)
@@ -145,12 +148,32 @@ def _summed_rows(node) -> Native | None:
 def _summed_rows_of_bags(node) -> Native | None:
     """Sums of the rows of bags of any lengths: whose bag each row is in is said by another index."""
     x, index, bags = node.inputs
+    if _in_registers(x):
+        (rows, width), strides = x.shape, (bags.strides[0], index.strides[0])
+        return _bags(node, BagSpec(x.dtype, index.dtype, bags.dtype, rows, width, x.strides[0], index.shape[0], node.shape[0], strides))
     lookups = (
         Lookup(1, index.dtype, (*index.strides, 0), x.shape[0], x.strides[0], False),
         Lookup(2, bags.dtype, (*bags.strides, 0), node.shape[0], node.shape[1], False),
     )
     move = Move(0, (*index.shape, x.shape[1]), (0, 0), ((0, x.strides[1]), (0, 1)), lookups, fold="add", reads=1)
     return _native(node, [x, index, bags], [move], "zeros")
+
+
+def _in_registers(table: Ref) -> bool:
+    """Whether there is a kernel that keeps sums of its rows in registers."""
+    return table.dtype in (dtypes.float32, dtypes.float64) and table.strides[1] == 1
+
+
+def _bags(node, spec: BagSpec) -> Native | None:
+    from flambeau.engine.cpu.bags import bag_kernel  # LLVM is loaded with the first plan
+
+    table, index, *numbers = node.inputs
+    if any(r.dtype not in _INDICES for r in (index, *numbers)):
+        return None
+    facts = {Bound(_seen(index), table.shape[0], False)} | {Bound(_seen(r), spec.bags, False) for r in numbers}
+    given = (table, index, *numbers, RESULT, FAULT)
+    trusting = Native(partial(bag_kernel, spec._replace(checked=False)), (*given[:-1], RESULT))
+    return Native(partial(bag_kernel, spec), given, bounds=frozenset(facts), trusting=trusting)
 
 
 def _added_rows(node) -> Native | None:

@@ -420,6 +420,8 @@ def _equal_length(offsets, count: int) -> int:
     if known is None or not count or not known.size or count % known.size:
         return 0
     length: int = count // known.size
+    if known[-1] != count - length:
+        return 0
     return length if np.array_equal(known, np.arange(0, count, length)) else 0
 
 

@@ -162,10 +162,10 @@ def late_flights() -> Iterator[None]:
 
 def divide_all() -> None:
     """Has this process divide small kernels among threads too. To be called before anything is compiled."""
-    from flambeau.engine.cpu import conv, gemm, movement, pairs, planes, recurrent, scan, schedule
+    from flambeau.engine.cpu import bags, conv, gemm, movement, pairs, planes, recurrent, scan, schedule
 
     schedule.LARGE, schedule.PART = 100, 40
-    for module in (conv, gemm, movement, pairs, planes, recurrent, scan):
+    for module in (bags, conv, gemm, movement, pairs, planes, recurrent, scan):
         module.WORTH_DIVIDING = 64
 
 

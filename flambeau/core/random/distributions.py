@@ -504,7 +504,18 @@ def multinomial(generator: Generator, p: np.ndarray, n: int, replacement: bool =
         keys: np.ndarray = p / (q.T if by_columns else q)
     if n == 1:
         return keys.argmax(-1)[..., None]
-    return np.argsort(-keys, axis=-1, kind="stable")[..., :n]
+    return _largest(keys, n)
+
+
+def _largest(keys: np.ndarray, n: int) -> np.ndarray:
+    """Where the ``n`` largest numbers of each row are, from the largest on; equal ones in their order."""
+    falling = -keys
+    if 2 * n < falling.shape[-1]:
+        chosen = np.sort(np.argpartition(falling, n - 1, axis=-1)[..., :n], axis=-1)
+        values = np.take_along_axis(falling, chosen, -1)
+        if ((falling <= values.max(-1, keepdims=True)).sum(-1) == n).all():  # else which of some equal ones were taken is chance
+            return np.take_along_axis(chosen, np.argsort(values, axis=-1, kind="stable"), -1)
+    return np.argsort(falling, axis=-1, kind="stable")[..., :n]
 
 
 _SUMS_TO_NOTHING = "invalid multinomial distribution (sum of probabilities <= 0)"

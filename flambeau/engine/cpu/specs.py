@@ -289,6 +289,25 @@ class RecurrentSpec(NamedTuple):
         return {"LSTM": 4, "GRU": 3}.get(self.mode, 1)
 
 
+class BagSpec(NamedTuple):
+    """Sums of rows of a table of ``rows`` times ``width`` numbers, ``row`` apart, in ``bags``.
+
+    Which rows, ``indices`` say, ``entries`` of them; ``numbers`` is the dtype of the numbers of their bags, and ``None`` where each bag has
+    ``entries`` of its own. ``strides`` are those from number to number, or from bag to bag, and from index to index. All are in elements.
+    """
+
+    dtype: DType
+    indices: DType
+    numbers: DType | None
+    rows: int
+    width: int
+    row: int
+    entries: int
+    bags: int
+    strides: tuple[int, int]
+    checked: bool = True
+
+
 class PairSpec(NamedTuple):
     """The distances between all rows of a matrix, each before the ones after it, by a norm with the exponent ``power``: 0, 1, 2 or infinite.
 
