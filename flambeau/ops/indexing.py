@@ -213,10 +213,15 @@ def filling(input, indices, values):
 
     Only that converts: other values must have the dtype of what they are written to.
     """
-    given = [i for i in indices if i is not None]
-    if values.dtype is input.dtype or len(given) != 1 or values.numel() != 1 or given[0].dtype not in (dtypes.bool, dtypes.uint8):
+    if values.dtype is input.dtype or not is_filling(indices, values):
         return values
     return values.to(input.dtype).reshape(())
+
+
+def is_filling(indices, values) -> bool:
+    """Whether one value is written under one mask. It is read as a number then, so it may lie in the memory that is written to."""
+    given = [i for i in indices if i is not None]
+    return len(given) == 1 and values.numel() == 1 and given[0].dtype in (dtypes.bool, dtypes.uint8)
 
 
 @composite(layout=layouts.as_first, name="index_put", inplace=True)

@@ -18,7 +18,7 @@ from flambeau.dispatch import grad_mode
 from flambeau.engine import graph
 from flambeau.engine.graph import VIEW, Node, leaf
 from flambeau.engine.run import after_record, is_short, run_ahead
-from flambeau.ops.indexing import expand_masks, index_copy
+from flambeau.ops.indexing import expand_masks, index_copy, is_filling
 from flambeau.ops.wrong_tensors import wrong_tensor
 from flambeau.tensor.attributes import contents_of
 from flambeau.tensor.overlap import PARTLY, SAME_EVERYWHERE, in_memory, refuse_overlap, refuse_repeated, shows_twice
@@ -30,9 +30,10 @@ from flambeau.tensor.tensor import Tensor
 
 def inplace(function, input: Tensor, args: tuple, kwargs: dict) -> Tensor:
     """Computes ``function(input, ...)`` and writes it into ``input``."""
-    if args and (len(args) > 1 or args[0].__class__ is Tensor and args[0]._storage is input._storage):
-        refuse_overlap(function.op, input, args)
     name = function.op.short_name
+    if args and (len(args) > 1 or args[0].__class__ is Tensor and args[0]._storage is input._storage):
+        fills = name == "index_put" and len(args) == 2 and not kwargs and is_filling(*args)
+        refuse_overlap(function.op, input, args[:1] if fills else args)
     if name == "index_put" and shows_twice(input):
         return _put_in_memory(function, input, *args, **kwargs)
     # An alias stands for the old value: what the tape saves of it does not change with ``input``.

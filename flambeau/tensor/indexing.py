@@ -18,7 +18,7 @@ from flambeau.dispatch import grad_mode
 from flambeau.engine import graph
 from flambeau.engine.run import is_short, run_ahead
 from flambeau.ops.creation import full
-from flambeau.ops.indexing import expand_masks, filling, index, index_put, index_put_
+from flambeau.ops.indexing import expand_masks, filling, index, index_put, index_put_, is_filling
 from flambeau.ops.parts import alias, slice_
 from flambeau.tensor.order import is_strided, normal_strides
 from flambeau.tensor.overlap import in_memory, shows_twice
@@ -281,7 +281,7 @@ def _put_at(x: Tensor, indices: tuple, value) -> bool:
         return False
     if storage.node.value.__class__ is not np.ndarray or storage.node.dtype is not x._dtype:
         return False
-    if any([i is not None and i._storage is storage for i in indices]):
+    if any([i is not None and i._storage is storage for i in (*indices, value if isinstance(value, Tensor) else None)]):
         return False
     if grad_mode.enabled and (x.requires_grad or x._base is not None and x._base.requires_grad):
         return False
@@ -329,7 +329,7 @@ def setitem(x: Tensor, key, value) -> None:
         return
     value = filling(view, indices, value) if isinstance(value, Tensor) else _as_values(view, value)
     masks = expand_masks(view, indices)
-    dispatch.refuse_overlap(index_put_.op, view, (value, *masks))
+    dispatch.refuse_overlap(index_put_.op, view, masks if is_filling(indices, value) else (value, *masks))
     if shows_twice(view):
         view, masks = in_memory(view, masks)
     dispatch.assign(view, index_put(view._alias(), masks, value, False))

@@ -119,3 +119,14 @@ torch.zeros(3)[(torch.tensor([0,1]),)], torch.zeros(3)[torch.tensor([0,1]),]
 @pytest.mark.parametrize("program", INDEXING.strip().splitlines())
 def test_indexing(agree, program):
     agree(program)
+
+
+@pytest.mark.parametrize("n", [1, 3])
+@pytest.mark.parametrize("made", ["torch.ones(n)", "torch.ones(n) * 1", "torch.ones(n) * 1; x.tolist()"])
+@pytest.mark.parametrize("write", [
+    "x[x > 0] = x", "x[torch.arange(n)] = x", "x[torch.arange(n)] = x[:1]", "x[x > 0] = x[:1]", "x[x > 0] = x[0]", "x[torch.arange(n)] = x[0]",
+    "x.index_put_((torch.arange(n),), x)", "x.index_put_((x > 0,), x)", "x.index_put_((x > 0,), x[:1])", "x.index_put_((x > 0,), x, True)", "x[0] = x[-1]",
+])  # fmt: skip
+def test_what_is_written_by_index_may_not_lie_in_the_memory_that_is_written_to(agree, n, made, write):
+    """But for one value under a mask, which PyTorch reads as a number. It is the same whether the values are there or not."""
+    agree(f"n = {n}; x = {made}; {write}; x")
