@@ -221,7 +221,7 @@ _LAZY_NAMES = {
     "is_autocast_enabled": "amp", "get_autocast_dtype": "amp", "types": "tensor", "compile": "compiler",
     "engine_stats": "engine.plans", "export_slim": "slim", "export_c": "slim", "load_slim": "slim", "load_slim_program": "slim", "synchronize": "cpu", "Stream": "cpu", "Event": "cpu", "ScriptModule": "jit", "ScriptFunction": "jit", "PyTorchFileReader": "_C", "PyTorchFileWriter": "_C", "Tag": "library.tags", "DeviceObjType": "library.schema_types", "TensorType": "library.schema_types", "OptionalType": "library.schema_types", "ListType": "library.schema_types", "_assert": "checks", **dict.fromkeys(("SymInt", "SymFloat", "SymBool", "sym_constrain_range", "sym_constrain_range_for_size", "sym_fresh_size", "sym_int", "sym_float", "sym_not", "sym_max", "sym_min", "sym_sum", "sym_ite", "sym_sqrt"), "symbolic"),
     "_check": "checks", "_assert_async": "checks", "_shape_as_tensor": "checks",
-    "_check_index": "checks", "_check_is_size": "checks", "_check_not_implemented": "checks", "_check_tensor_all": "checks",
+    "_check_index": "checks", "_check_is_size": "checks", "_check_not_implemented": "checks", "_segment_reduce": "ops.segments", "_check_tensor_all": "checks", "_check_tensor_all_with": "checks",
     "_check_type": "checks", "_check_value": "checks", "_check_with": "checks", "_sample_dirichlet": "distributions.gradients",
     "sparse_coo_tensor": "sparse.creation", "sparse_csr_tensor": "sparse.creation", "sparse_csc_tensor": "sparse.creation",
     "sparse_bsr_tensor": "sparse.creation", "sparse_bsc_tensor": "sparse.creation", "sparse_compressed_tensor": "sparse.creation",

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from flambeau.core import dtypes
 from flambeau.tensor import Tensor
 
 __all__: list[str] = []
@@ -30,6 +31,19 @@ def _check_with(error_type: type[Exception], cond: Any, message: Callable[[], An
             raise TypeError("message must be a callable")
         text = str(message())
     raise error_type(text)
+
+
+def _check_tensor_all_with(error_type: type[Exception], cond: Any, message: Callable[[], Any] | None = None) -> None:
+    """Raises ``error_type`` where an element of ``cond``, a tensor of bools, is False.
+
+    Raises:
+        TypeError: ``cond`` is no tensor of bools.
+    """
+    if not isinstance(cond, Tensor):
+        raise TypeError(f"cond must be a tensor, but got {type(cond)}")
+    if cond.dtype is not dtypes.bool:
+        raise TypeError(f"cond tensor must have dtype torch.bool, but got {cond.dtype}")
+    _check_with(error_type, bool(cond.all()), message)
 
 
 def _check(cond: Any, message: Callable[[], Any] | None = None) -> None:

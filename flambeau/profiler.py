@@ -45,6 +45,9 @@ class ProfilerActivity(Enum):
     CPU = 0
     XPU = 1
     CUDA = 2
+    HPU = 3
+    MTIA = 4
+    PrivateUse1 = 5
 
 
 class ProfilerAction(Enum):
@@ -54,6 +57,11 @@ class ProfilerAction(Enum):
     WARMUP = 1
     RECORD = 2
     RECORD_AND_SAVE = 3
+
+
+def _default_schedule_fn(_: int) -> ProfilerAction:
+    """The schedule of a profile that was given none: every step is watched."""
+    return ProfilerAction.RECORD
 
 
 class _Thread(threading.local):
@@ -427,6 +435,22 @@ def tensorboard_trace_handler(dir_name: str, worker_name: str | None = None, use
         p.export_chrome_trace(os.path.join(dir_name, name))
 
     return handler
+
+
+def _profiler_enabled() -> bool:
+    """Whether a profile is being made: programs that start one ask first."""
+    return bool(_active)
+
+
+def _disable_profiler() -> None:
+    """Stops the profile that was started last.
+
+    Raises:
+        RuntimeError: there is none.
+    """
+    if not _active:
+        raise RuntimeError("Can't disable the profiler when it's not running")
+    _active[-1].stop()
 
 
 def kineto_available() -> bool:

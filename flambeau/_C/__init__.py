@@ -69,6 +69,27 @@ def _get_default_device() -> str:
     return get_default_device().type
 
 
+def _get_accelerator(checked: bool | None = None) -> device:
+    """The CPU, as in PyTorch's build without others."""
+    return device("cpu")
+
+
+def _get_cudnn_enabled() -> bool:
+    """What :data:`torch.backends.cudnn.enabled` says."""
+    return bool(importlib.import_module("flambeau.backends").cudnn.enabled)
+
+
+def _current_graph_task_id() -> int:
+    """A number of the backward pass that runs now in this thread; -1 if none does."""
+    task = importlib.import_module("flambeau.autograd.graph").current_task()
+    return -1 if task is None else id(task)
+
+
+def _is_alias_of(a: Any, b: Any) -> bool:
+    """Whether two tensors share memory."""
+    return a._storage is b._storage
+
+
 def _are_functorch_transforms_active() -> bool:
     """Whether the program is inside of :func:`torch.vmap`, or of forward-mode derivatives."""
     from flambeau import dispatch

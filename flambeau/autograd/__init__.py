@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import Any, NoReturn
 
 from flambeau.autograd import forward_ad, function, functional, graph, writes  # noqa: F401  # writes fills slots of dispatch
 from flambeau.autograd import modes as grad_mode  # noqa: F401
@@ -35,8 +35,15 @@ __all__ = [
 ]  # fmt: skip
 
 
+class SavedTensor:
+    """A value that an entry keeps for the backward pass, as :meth:`register_hooks` sees it. Programs cannot make one."""
+
+    def __new__(cls, *args: Any) -> NoReturn:  # type: ignore[misc]
+        raise RuntimeError("Trying to create a SavedTensor object from Python is forbidden.")
+
+
 def __getattr__(name: str) -> Any:
-    if name in ("profiler", "kineto_available"):  # which is not a part of the tape
+    if name in ("profiler", "kineto_available", "_profiler_enabled", "_disable_profiler"):  # which is not a part of the tape
         profiler = import_module("flambeau.profiler")
-        return profiler if name == "profiler" else profiler.kineto_available
+        return profiler if name == "profiler" else getattr(profiler, name)
     raise AttributeError(f"module 'torch.autograd' has no attribute '{name}'", name=name)

@@ -32,7 +32,7 @@ _OF_SHARDING = {
     "tensor": "_utils parallel placement_types",
 }
 _UNAVAILABLE = """
-    _functional_collectives algorithms._checkpoint algorithms._checkpoint.checkpoint_wrapper algorithms.ddp_comm_hooks.post_localSGD_hook
+    _functional_collectives algorithms.ddp_comm_hooks.post_localSGD_hook
     algorithms.model_averaging algorithms.model_averaging.averagers launcher launcher.api pipelining utils"""
 
 # PyTorch's module -> where its names are looked up, in this order: modules, or "module:object" for an object's names. Where
@@ -97,6 +97,8 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
     **{f"torch.distributed.{room}.{name}": (f"flambeau.distributed.{room}",) for room, names in _OF_SHARDING.items() for name in names.split()},
     "torch.distributed.tensor.experimental._attention": ("flambeau.distributed.sharding",),
     **{f"torch.distributed.{name}": ("flambeau.distributed.unavailable",) for name in _UNAVAILABLE.split()},
+    "torch.distributed.algorithms._checkpoint": ("flambeau.distributed.algorithms",),
+    "torch.distributed.algorithms._checkpoint.checkpoint_wrapper": ("flambeau.utils.checkpoint_wrapper",),
     **_QUANTIZATION,
     "torch.nested._internal": ("flambeau.nested",),
     "torch.nested._internal.nested_tensor": ("flambeau.nested.tensor",),

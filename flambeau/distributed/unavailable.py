@@ -6,8 +6,8 @@ from flambeau.distributed._refused import refused_names
 
 _NAMES = refused_names(
     __name__,
-    "CheckpointImpl CheckpointWrapper ModelAverager PeriodicModelAverager PostLocalSGDState LaunchConfig elastic_launch ScheduleGPipe SplitPoint",
-    "apply_activation_checkpointing checkpoint_wrapper offload_wrapper post_localSGD_hook pipeline all_to_all_single_autograd wait_tensor _sync_module_states",
+    "ModelAverager PeriodicModelAverager PostLocalSGDState LaunchConfig elastic_launch ScheduleGPipe SplitPoint",
+    "post_localSGD_hook pipeline all_to_all_single_autograd wait_tensor _sync_module_states",
 )
 globals().update(_NAMES)
 __all__ = list(_NAMES)

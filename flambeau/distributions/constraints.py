@@ -79,7 +79,7 @@ class _Dependent(Constraint):
         return self._event_dim
 
     def __call__(self, *, is_discrete: bool | None = None, event_dim: int | None = None) -> _Dependent:
-        """The same with more known of it: ``constraints.dependent(is_discrete=True, event_dim=1)``."""
+        """This support with more known of it: ``constraints.dependent(is_discrete=True, event_dim=1)``."""
         return _Dependent(
             is_discrete=self._is_discrete if is_discrete is None else is_discrete,
             event_dim=self._event_dim if event_dim is None else event_dim,

@@ -7,6 +7,8 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
+from flambeau.version import __version__
+
 __all__ = ["OperatorExportTypes", "TensorProtoDataType", "TrainingMode", "is_in_onnx_export", "register_custom_op_symbolic", "unregister_custom_op_symbolic"]
 
 
@@ -52,6 +54,9 @@ class TensorProtoDataType(enum.IntEnum):
     FLOAT8E5M2 = 19
     FLOAT8E5M2FNUZ = 20
 
+
+producer_name, producer_version = "pytorch", __version__
+"""What PyTorch calls itself in files. Files of flambeau name flambeau."""
 
 symbolics: dict[tuple[str, int], Callable] = {}
 """How operators are exported: what :func:`register_custom_op_symbolic` was given, by name and version of ONNX's operators."""

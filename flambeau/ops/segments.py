@@ -199,3 +199,7 @@ def segment_reduce(
         raise RuntimeError(f"segment_reduce(): A segment is outside of the {size} elements that data has along axis {axis}")
     shape = Size((*data.shape[:axis], max(given.shape[-1] - 1, 0), *data.shape[axis + 1 :]))
     return shape, data.dtype, (data, given), {"reduce": reduce, "axis": axis, "initial": initial}
+
+
+_segment_reduce = segment_reduce
+"""PyTorch's operator behind it, which packages call too."""

@@ -251,11 +251,22 @@ def _layout(array: np.ndarray, indent: int, summarize: bool, write: Callable[[An
     return "[" + (",\n" + " " * inner).join(lines) + "]"
 
 
-def append(text: str, suffixes: list[str], indent: int) -> str:
-    """``text`` with the suffixes after it, each on a new line where it no longer fits."""
+def _str_intern(inp: Tensor, *, tensor_contents: str | None = None) -> str:
+    """``repr(inp)``, by PyTorch's name for it."""
+    return tensor_repr(inp, tensor_contents)
+
+
+def _add_suffixes(tensor_str: str, suffixes: list[str], indent: int, force_newline: bool) -> str:
+    """As :func:`append`, with the bracket that ends a ``repr``."""
+    return append(tensor_str, suffixes, indent, force_newline) + ")"
+
+
+def append(text: str, suffixes: list[str], indent: int, on_a_new_line: bool = False) -> str:
+    """``text`` with the suffixes after it, each on a new line where it no longer fits; the first one in any case where that is asked for."""
     column = len(text) - text.rfind("\n") + 1
     for suffix in suffixes:
-        if column + len(suffix) + 2 > _options["linewidth"]:
+        if on_a_new_line or column + len(suffix) + 2 > _options["linewidth"]:
+            on_a_new_line = False
             text += ",\n" + " " * indent + suffix
             column = indent + len(suffix)
         else:

@@ -209,3 +209,94 @@ def test_monitor():
         return events, got, count, waiting, stat.name, {k: v.value for k, v in monitor.Aggregation.__members__.items()}
 
     assert found(flambeau) == found(torch)
+
+
+def _wrappers(t):
+    return importlib.import_module("torch.distributed.algorithms._checkpoint.checkpoint_wrapper" if t is torch else "flambeau.utils.checkpoint_wrapper")
+
+
+def _wrapped(t):
+    """A net whose parts repeat their forward pass: what it prints, the names of its tensors, its result and gradients."""
+    wrapper = _wrappers(t)
+    t.manual_seed(0)
+    net = t.nn.Sequential(t.nn.Linear(2, 3), t.nn.ReLU(), t.nn.Sequential(t.nn.Linear(3, 3), t.nn.Dropout(0.5)))
+    state = {name: value.clone() for name, value in net.state_dict().items()}
+    wrapper.apply_activation_checkpointing(net, check_fn=lambda m: isinstance(m, (t.nn.Linear, t.nn.Sequential)))
+    net[2] = wrapper.offload_wrapper(net[2])
+    net.load_state_dict(state)
+    t.manual_seed(1)
+    result = net(t.ones(2, 2)).sum()
+    result.backward()
+    return repr(net), list(net.state_dict()), net[0].in_features, [round(v, 4) for v in (result.item(), *[p.grad.sum().item() for p in net.parameters()])]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_wrappers_that_repeat_the_forward_pass():
+    assert _wrapped(flambeau) == _wrapped(torch)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("way", ["REENTRANT", "NO_REENTRANT"])
+def test_wrapped_modules_take_keywords(way):
+    results = []
+    for t in (flambeau, torch):
+        wrapper = _wrappers(t)
+
+        class Scaled(t.nn.Linear):
+            calls = 0
+
+            def forward(self, x, *, scale):
+                type(self).calls += 1
+                return super().forward(x) * scale
+
+        t.manual_seed(0)
+        layer = wrapper.checkpoint_wrapper(Scaled(2, 2), wrapper.CheckpointImpl[way])
+        layer(t.ones(3, 2, requires_grad=True), scale=t.tensor(2.0)).sum().backward()
+        results.append((Scaled.calls, layer.weight.grad.tolist()))
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("mask_mod", [None, lambda b, h, q, kv: q >= kv])
+@pytest.mark.parametrize("lengths", [(6, 6), (5, 6)])
+def test_masks_of_blocks(mask_mod, lengths):
+    """What a fused kernel of PyTorch's sees. Its attention without one takes the function alone, and no blocks."""
+    from flambeau.nn.attention.flex_attention import BlockMask
+
+    asked, whole = {0: [1], 1: [0, 1], 2: [0]}, {0: [], 1: [], 2: [2]}
+    mask = BlockMask.from_kv_blocks(
+        flambeau.tensor([[[1, 2, 1]]]), flambeau.tensor([[[[1, 0, 2], [0, 1, 2], [0, 1, 2]]]]),
+        flambeau.tensor([[[0, 0, 1]]]), flambeau.tensor([[[[0, 1, 2], [0, 1, 2], [2, 0, 1]]]]),
+        BLOCK_SIZE=2, mask_mod=mask_mod, seq_lengths=None if lengths == (6, 6) else lengths,
+    )  # fmt: skip
+
+    def seen(q, k):
+        return k // 2 in whole[q // 2] or k // 2 in asked[q // 2] and (mask_mod is None or q >= k)
+
+    assert mask.to_dense().tolist() == [[[[seen(q, k) for k in range(lengths[1])] for q in range(lengths[0])]]]
+
+
+def test_a_module_is_given_other_tensors_for_a_block():
+    for t in (flambeau, torch):
+        stateless = importlib.import_module(f"{t.__name__}.nn.utils.stateless")
+        net = t.nn.Sequential(t.nn.Linear(1, 1), t.nn.BatchNorm1d(1))
+        given = {"0.weight": t.ones(1, 1), "1.running_mean": t.zeros(1), "1.num_batches_tracked": t.tensor(5)}
+        own = net[0].weight
+        with stateless._reparametrize_module(net, given):
+            assert net[0].weight is given["0.weight"]
+            net(t.ones(2, 1))
+        assert net[0].weight is own
+        assert net[1].num_batches_tracked.item() == 0
+        assert given["1.num_batches_tracked"].item() == 6
+
+
+def test_a_profile_can_be_stopped_by_who_finds_it():
+    for t in (flambeau, torch):
+        assert not t.autograd._profiler_enabled()
+        profile = t.profiler.profile(activities=[t.profiler.ProfilerActivity.CPU])
+        profile.start()
+        assert t.autograd._profiler_enabled()
+        if t is flambeau:
+            t.autograd._disable_profiler()
+        else:
+            profile.stop()
+        assert not t.autograd._profiler_enabled()

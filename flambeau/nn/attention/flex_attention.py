@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from flambeau import ops
+from flambeau.core import dtypes
 from flambeau.tensor import Tensor
 
 __all__ = ["AuxOutput", "AuxRequest", "BlockMask", "and_masks", "create_block_mask", "create_mask", "flex_attention", "noop_mask", "or_masks"]
@@ -87,6 +88,48 @@ class BlockMask:
 
     def __init__(self, mask: Tensor, mask_mod: Callable) -> None:
         self.mask, self.mask_mod = mask, mask_mod
+
+    @classmethod
+    def from_kv_blocks(
+        cls, kv_num_blocks: Tensor, kv_indices: Tensor, full_kv_num_blocks: Tensor | None = None, full_kv_indices: Tensor | None = None,
+        BLOCK_SIZE: int | tuple[int, int] = _DEFAULT_SPARSE_BLOCK_SIZE, mask_mod: Callable | None = None, seq_lengths: tuple[int, int] | None = None,
+    ) -> BlockMask:  # fmt: skip
+        """The mask that says for each block of queries which blocks of keys it sees.
+
+        Args:
+            kv_num_blocks: (B, H, blocks of queries), how many blocks of keys ``mask_mod`` decides about.
+            kv_indices: (B, H, blocks of queries, blocks of keys), which they are, the first of each row.
+            full_kv_num_blocks: the same for the blocks that are seen as a whole, and ``full_kv_indices`` which.
+            mask_mod: of single queries and keys; all are seen if it is left out.
+            seq_lengths: of queries and keys; whole blocks if it is left out.
+
+        >>> import flambeau as torch
+        >>> from flambeau.nn.attention.flex_attention import BlockMask
+        >>> BlockMask.from_kv_blocks(torch.tensor([[[1, 2]]]), torch.tensor([[[[1, 0], [0, 1]]]]), BLOCK_SIZE=1).to_dense()
+        tensor([[[[False,  True],
+                  [ True,  True]]]])
+        """
+        if kv_indices.dim() < 2:
+            raise RuntimeError("BlockMask must have at least 2 dimensions")
+        if (full_kv_num_blocks is None) != (full_kv_indices is None):
+            raise AssertionError("full_kv_num_blocks and full_kv_indices must be both provided or omitted")
+        heights = (BLOCK_SIZE, BLOCK_SIZE) if isinstance(BLOCK_SIZE, int) else BLOCK_SIZE
+        shape = kv_indices.shape
+        queries, keys = seq_lengths or (shape[-2] * heights[0], shape[-1] * heights[1])
+
+        def seen(counts: Tensor, indices: Tensor) -> Tensor:
+            listed = ops.arange(shape[-1]) < counts.unsqueeze(-1)
+            blocks = ops.zeros(*shape, dtype=dtypes.int64).scatter_add(-1, indices.long(), listed.long()) > 0
+            return blocks.repeat_interleave(heights[0], -2).repeat_interleave(heights[1], -1)[..., :queries, :keys]
+
+        def everything(b: Tensor, h: Tensor, q: Tensor, kv: Tensor) -> Tensor:
+            return q >= 0
+
+        mask_mod = mask_mod or everything
+        mask = seen(kv_num_blocks, kv_indices) & create_mask(mask_mod, shape[0], shape[1], queries, keys)
+        if full_kv_num_blocks is not None and full_kv_indices is not None:
+            mask = mask | seen(full_kv_num_blocks, full_kv_indices)
+        return cls(mask, mask_mod)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from flambeau.nn.modules.module import Module
@@ -40,7 +41,26 @@ def functional_call(
         given = dict(parameters_and_buffers)
     else:
         given = {name: t for part in parameters_and_buffers for name, t in part.items()}
-    own = _places(module)
+    if args is None:
+        args = ()
+    elif not isinstance(args, tuple):
+        args = (args,)
+    with _reparametrize_module(module, given, tie_weights=tie_weights, strict=strict):
+        return module(*args, **(kwargs or {}))
+
+
+@contextmanager
+def _reparametrize_module(
+    module: Module, parameters_and_buffers: Mapping[str, Tensor], *, tie_weights: bool = False, strict: bool = False, stack_weights: bool = False
+) -> Iterator[None]:
+    """``module`` has the given tensors in the place of its own inside of the block.
+
+    What the module itself puts there meanwhile (running statistics) is in ``parameters_and_buffers`` afterwards.
+
+    Args:
+        stack_weights: as in PyTorch, the order in which tensors come back; here it makes no difference.
+    """
+    given, own = dict(parameters_and_buffers), _places(module)
     unexpected = [name for name in given if name not in own]
     missing = [name for name in own if name not in given]
     if strict and (unexpected or missing):
@@ -56,19 +76,17 @@ def functional_call(
             if name not in given and id(registry[key]) in by_tensor:
                 given[name] = by_tensor[id(registry[key])]
 
-    if args is None:
-        args = ()
-    elif not isinstance(args, tuple):
-        args = (args,)
     replaced = []
     try:
         for name, tensor in given.items():
             registry, key = own[name]
-            replaced.append((registry, key, registry[key]))
+            replaced.append((name, registry, key, registry[key]))
             registry[key] = tensor
-        return module(*args, **(kwargs or {}))
+        yield
     finally:
-        for registry, key, tensor in reversed(replaced):
+        for name, registry, key, tensor in reversed(replaced):
+            if name in parameters_and_buffers and registry[key] is not given[name]:
+                parameters_and_buffers[name] = registry[key]  # type: ignore[index]
             registry[key] = tensor
 
 
