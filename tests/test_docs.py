@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -113,3 +114,11 @@ def test_every_variable_of_the_environment_is_in_the_table():
     told = set(re.findall(r"^\| `(FLAMBEAU_\w+)` \|", (ROOT / "docs/debugging.md").read_text(), re.MULTILINE))
     read = {name for path in (*ROOT.glob("flambeau/**/*.py"), *ROOT.glob("*.py")) for name in re.findall(r"[\"'](FLAMBEAU_[A-Z_]+)[\"']", path.read_text())}
     assert told == read
+
+
+def test_the_floors_stand_in_the_order_of_the_contract():
+    layers = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]["layers"]
+    place = {name.strip().removeprefix("flambeau."): k for k, layer in enumerate(layers) for name in layer.split("|")}
+    table = (ROOT / "docs/architecture.md").read_text().partition("| floor | what it is |\n|---|---|\n")[2].partition("\n\n")[0]
+    told = [place[name] for row in table.splitlines() for name in re.findall(r"`(\w+)`", row.split("|")[1])]
+    assert told == sorted(told) and len(told) == len(place)
