@@ -367,4 +367,22 @@ def seconds(work):
             Slip("time.perf_counter() - start", "start - time.perf_counter()", "the later time minus the earlier"),
         ],
     ),
+    "14-1": Solution(
+        """
+import torch
+
+def pixel(density, colour, d):
+    stopped = 1 - torch.exp(-density * d)
+    passed = torch.cumprod(1 - stopped, 0)
+    reaching = torch.cat([torch.ones(1), passed[:-1]])
+    return ((stopped * reaching)[:, None] * colour).sum(0)
+""",
+        [
+            Slip("torch.cat([torch.ones(1), passed[:-1]])", "passed", "does not hide itself"),
+            Slip("-density * d", "-density", "length d of a piece is missing"),
+            Slip(".sum(0)", ".mean(0)", "should be"),
+            Slip("return (", "return 1 - stopped.sum() + (", "no background here"),
+            Slip("[torch.ones(1), passed[:-1]]", "[torch.cumprod((1 - stopped).flip(0), 0).flip(0)[1:], torch.ones(1)]", "the first piece hides"),
+        ],
+    ),
 }

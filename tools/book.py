@@ -6,9 +6,11 @@ numbers that it was drawn of, which must be those of the program, as far as othe
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import re
+import struct
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -79,6 +81,50 @@ def _attended(shares: list[list[list[float]]]) -> str:
     return drawing(width, top + steps * cell + 20, "Who looks (row) at whom (column)", parts)
 
 
+def _views(names: dict) -> dict[str, list[str]]:
+    """Pictures of the scene and of the net, with sixteen shades of each colour: a hexadecimal digit each."""
+
+    def digits(picture: Any) -> str:
+        return "".join(f"{round(15 * min(max(shade, 0.0), 1.0)):x}" for shade in picture.flatten().tolist())
+
+    return {"the scene": [digits(picture) for picture in names["true"]], "the net": [digits(picture) for picture in names["own"]]}
+
+
+def _turning(views: dict[str, list[str]], seconds: float = 4.0) -> str:
+    """Pictures beside each other, which turn: each is there for its part of the time, and the first where nothing moves."""
+    size, parts = 200, []
+    for k, (label, pictures) in enumerate(views.items()):
+        left = 40 + k * (size + 40)
+        parts.append(f'<text x="{left + size // 2}" y="{size + 84}" text-anchor="middle">{label}</text>')
+        for i, digits in enumerate(pictures):
+            seen = [at == i for at in range(len(pictures))]
+            values = ";".join("visible" if there else "hidden" for there in seen)
+            parts.append(
+                f'<image x="{left}" y="50" width="{size}" height="{size}" visibility="{"hidden" if i else "visible"}" '
+                f'style="image-rendering:pixelated" href="data:image/bmp;base64,{_bitmap(digits)}">'
+                f'<animate attributeName="visibility" calcMode="discrete" values="{values}" dur="{seconds:g}s" repeatCount="indefinite"/></image>'
+            )
+    return drawing(40 + len(views) * (size + 40), size + 110, "Twelve sides that the net has not seen", parts)
+
+
+def _bitmap(digits: str) -> str:
+    """A square picture of hexadecimal digits, red, green and blue in turn, as a file of BMP's in base64."""
+    side = math.isqrt(len(digits) // 3)
+    shades = bytes(17 * int(digit, 16) for digit in digits)
+    rows = [shades[3 * side * i : 3 * side * (i + 1)] for i in range(side)]
+    padded = [b"".join(row[3 * j : 3 * j + 3][::-1] for j in range(side)) + bytes(-3 * side % 4) for row in rows]
+    content = b"".join(reversed(padded))  # from below, blue first
+    head = struct.pack("<2sIIIIiiHHIIiiII", b"BM", 54 + len(content), 0, 54, 40, side, side, 1, 24, 0, len(content), 2835, 2835, 0, 0)
+    return base64.b64encode(head + content).decode()
+
+
+def _same_views(one: dict[str, list[str]], other: dict[str, list[str]]) -> bool:
+    def apart(a: str, b: str) -> float:
+        return sum(abs(int(x, 16) - int(y, 16)) for x, y in zip(a, b, strict=True)) / len(a)
+
+    return one.keys() == other.keys() and all(apart(a, b) < 1.0 for label in one for a, b in zip(one[label], other[label], strict=True))
+
+
 def _rounded(values: Any) -> Any:
     return [_rounded(v) for v in values] if isinstance(values, list) else round(values, 2)
 
@@ -98,6 +144,7 @@ PICTURES = {
         lambda names: names["counts"].tolist(), lambda counts: confusion_svg("360 digits that the net had not seen", counts), _few_moved
     ),
     "10-attention": Picture(lambda names: _rounded(names["shares"].tolist()), _attended, _near),
+    "14-nerf": Picture(_views, _turning, _same_views),
 }
 
 

@@ -1,4 +1,4 @@
-"""The exercises of chapters 11 to 13: files of the best nets, a program mended, a time that is true."""
+"""The exercises of chapters 11 to 14: files of the best nets, a program mended, a time that is true, what a ray sees."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from flambeau import nn
 from flambeau.diagnosis.language import Text
 from flambeau.engine import graph
 from flambeau.exercises.answer import Answer, Wrong
+from flambeau.exercises.comparing import agree
 from flambeau.exercises.exercise import exercise
 
 
@@ -180,3 +181,44 @@ def seconds(answer: Answer) -> Iterator[Text]:
             ),
             Text("time.perf_counter() counts in seconds already", "time.perf_counter() 本来就以秒为单位"),
         )
+
+
+@exercise("14-1", Text("what a ray sees", "一条光线看到什么"), "pixel(density, colour, d)")
+def pixel(answer: Answer) -> Iterator[Text]:
+    """Nothing is black, what is opaque hides what lies behind it, and all else is the sum over the pieces."""
+    function = answer.function("pixel")
+    torch.manual_seed(0)
+    density, colour = torch.rand(6) * 3, torch.rand(6, 3)
+
+    def seen(density: Any, d: float) -> Any:
+        stopped = 1 - torch.exp(-density * d)
+        reaching = torch.cat([torch.ones(1), torch.cumprod(1 - stopped, 0)[:-1]])
+        return ((stopped * reaching)[:, None] * colour).sum(0)
+
+    def seen_by_slip(density: Any, behind: bool) -> Any:
+        """What comes out where a piece is hidden by those behind it, or by itself too."""
+        stopped = 1 - torch.exp(-density * 0.5)
+        passed = torch.cumprod((1 - stopped).flip(0), 0).flip(0) if behind else torch.cumprod(1 - stopped, 0)
+        reaching = torch.cat([passed[1:], torch.ones(1)]) if behind else passed
+        return ((stopped * reaching)[:, None] * colour).sum(0)
+
+    where = Text("the pixel", "像素")
+    yield Text("empty space is black", "空无一物时是黑色")
+    background = Text("there is no background here: leave 1 - share.sum() out", "这里没有背景:去掉 1 - share.sum()")
+    agree(answer, "pixel", where, function(torch.zeros(6), colour, 0.5), torch.zeros(3), [(torch.ones(3), background)])
+    yield Text("what is opaque hides all behind it", "不透明的东西挡住后面的一切")
+    opaque = torch.tensor([0.0, 1e4, 0.0, 1e4, 5.0, 5.0])
+    itself = Text("a piece does not hide itself: reaching_i is the product over the pieces before it", "一段不会挡住自己:reaching_i 是它前面各段的乘积")
+    last = Text("the ray comes from the front: the first piece hides the later ones", "光线从前面来:前面的段挡住后面的")
+    slips = [(seen_by_slip(opaque, behind=False), itself), (seen_by_slip(opaque, behind=True), last)]
+    agree(answer, "pixel", where, function(opaque, colour, 0.5), colour[1], slips)
+    yield Text("it is the sum of stopped * reaching * colour", "等于 stopped * reaching * colour 之和")
+    right = seen(density, 0.5)
+    stopped = 1 - torch.exp(-density * 0.5)
+    slips = [
+        (seen(density, 1.0), Text("the length d of a piece is missing: exp(-density * d)", "少了每段的长度 d:exp(-density * d)")),
+        (seen_by_slip(density, behind=False), itself),
+        ((stopped[:, None] * colour).sum(0), Text("what the pieces before have let through is missing", "少了前面各段让过来的份额")),
+        (right / 6, Text("the pieces are added up, not averaged", "各段相加,不是平均")),
+    ]
+    agree(answer, "pixel", where, function(density, colour, 0.5), right, slips)

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent.parent
 IMPORTS = {"import flambeau as torch": "import torch", "from flambeau": "from torch", "import flambeau.": "import torch."}
 
 
-@pytest.mark.parametrize("page", [page for page in CHAPTERS if page.stem < "12"], ids=lambda p: p.stem)
+@pytest.mark.parametrize("page", [page for page in CHAPTERS if page.stem[:2] not in ("12", "13")], ids=lambda p: p.stem)
 def test_chapter_runs_on_pytorch(page: Path, tmp_path: Path) -> None:
     text = page.read_text(encoding="utf-8")
     for own, other in IMPORTS.items():
