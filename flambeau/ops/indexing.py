@@ -107,7 +107,7 @@ def _index_gradient(g, needs, input_shape, indices):
     return (index_put(zeros, indices, g, True), *[None] * (len(needs) - 1))
 
 
-def index_shape(shape: tuple[int, ...], indices: tuple) -> tuple[int, ...]:
+def index_shape(shape: tuple[int, ...], indices: Sequence[Any]) -> tuple[int, ...]:
     """The shape of ``x[indices]``: the broadcast index shape in the place of the indexed dims (first, where apart)."""
     at = [d for d, i in enumerate(indices) if i is not None]
     try:
@@ -132,7 +132,7 @@ def index_shape(shape: tuple[int, ...], indices: tuple) -> tuple[int, ...]:
     grad={"*": _index_gradient},
     backward_name="IndexBackward0",
 )
-def index(input: Tensor, indices: tuple[Tensor, ...]):
+def index(input: Tensor, indices: Sequence[Tensor]):
     """``input`` at index tensors (int64, or ``None`` for a whole dim), with NumPy's rules."""
     return index_shape(tuple(input.shape), indices), input.dtype, (input, *indices), {}
 
@@ -154,7 +154,7 @@ def _index_put_gradient(g, needs, accumulate, indices):
     grad={"*": _index_put_gradient},
     backward_name="IndexPutBackward0",
 )
-def index_put(input: Tensor, indices: tuple[Tensor, ...], values: Tensor, accumulate):
+def index_put(input: Tensor, indices: Sequence[Tensor], values: Tensor, accumulate):
     """``input`` with ``values`` written, or added, at index tensors."""
     target = index_shape(tuple(input.shape), indices)
     try:

@@ -224,9 +224,10 @@ def _joined(b, totals, ord):
         Sample(*[make(2) for _ in range(20)], ord=3.0),
     ],
 )
-def _total_norm(*tensors: Tensor, ord):
+def _total_norm(*tensors: Tensor | Sequence[Tensor], ord):
     """The norm of tensors of one dtype as if they were one vector; off the tape."""
-    return (), tensors[0]._dtype, tensors, {"ord": ord}
+    first: Any = tensors[0]
+    return (), first._dtype, tensors, {"ord": ord}
 
 
 @composite(out=True, method=True, samples=lambda make: [Sample(make(2, 3), make(2, 3)), Sample(make(2, 3), make(3), 1)])

@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from types import NoneType
-from typing import Any
+from typing import Any, Final
 
 from flambeau import dispatch
 from flambeau.core.dtypes import as_dtype, scalar_name
@@ -31,6 +31,7 @@ from flambeau.core.memory_format import layout
 from flambeau.core.results import return_type
 from flambeau.dispatch import grad_mode
 from flambeau.ops.autocasting import POLICIES
+from flambeau.ops.call_cache import CallCache
 from flambeau.ops.numbers import as_numbers, number_places
 from flambeau.ops.spelling import in_other_words
 from flambeau.ops.wrong_tensors import wrong_tensor
@@ -39,8 +40,8 @@ registry: dict[str, Op] = {}
 """Every op by its full name: ``"add"``, ``"nn.functional.relu"``, ``"linalg.inv"``, ``"Tensor.view"``."""
 
 
-class Op:
-    """The record of one op.
+class Op(CallCache):
+    """The record of one op. Nothing writes to it once it is made; what is learned of its calls stands in :class:`CallCache`.
 
     ``name``      its full PyTorch name under ``torch.``
     ``check``     the decorated function
@@ -75,10 +76,9 @@ class Op:
     """
 
     __slots__ = (
-        "aliases", "always_laid_out", "backward_name", "by_layout", "closed", "check", "checked", "eager", "errors", "expand", "fits", "form", "fresh", "function", "grads", "inplace",
-        "kernel", "layout", "listed", "lower", "method", "name", "node_type", "nondifferentiable", "number_places", "numbers", "only", "out", "outputs", "overload", "patience", "recipes",
-        "reduces", "result", "rules", "samples", "seen", "short_name", "skipped", "static", "sure", "tensors", "tuple_type",
-        "verified", "verify", "wraps",
+        "aliases", "always_laid_out", "backward_name", "check", "checked", "eager", "errors", "expand", "fits", "form", "function", "grads",
+        "inplace", "kernel", "layout", "listed", "lower", "method", "name", "nondifferentiable", "number_places", "only", "out", "outputs",
+        "overload", "reduces", "result", "samples", "short_name", "static", "sure", "tensors", "verified", "verify", "wraps",
     )  # fmt: skip
 
     def __init__(
@@ -116,68 +116,62 @@ class Op:
     ) -> None:
         code = check.__code__
         names = code.co_varnames[: code.co_argcount]
-        self.name = name or check.__name__.rstrip("_")
-        self.short_name = self.name.rpartition(".")[2]
-        self.check = check
-        self.form = form
-        self.kernel = kernel
-        self.tensors = tuple(tensors.split()) if tensors is not None else names[:1]
-        self.only = frozenset(only.split())
-        self.grads = dict(grad or {})
-        self.outputs = outputs
-        self.nondifferentiable = nondifferentiable
-        self.eager = eager
-        self.checked = checked
-        self.method = ("." not in self.name or self.name.startswith("Tensor.")) if method is None else method
-        self.inplace = inplace
-        self.out = out
-        self.aliases = tuple(aliases)
+        self.name: Final = name or check.__name__.rstrip("_")
+        self.short_name: Final = self.name.rpartition(".")[2]
+        self.check: Final = check
+        self.form: Final = form
+        self.kernel: Final = kernel
+        self.tensors: Final = tuple(tensors.split()) if tensors is not None else names[:1]
+        self.only: Final = frozenset(only.split())
+        self.grads: Final = dict(grad or {})
+        self.outputs: Final = outputs
+        self.nondifferentiable: Final = nondifferentiable
+        self.eager: Final = eager
+        self.checked: Final = checked
+        self.method: Final = ("." not in self.name or self.name.startswith("Tensor.")) if method is None else method
+        self.inplace: Final = inplace
+        self.out: Final = out
+        self.aliases: Final = tuple(aliases)
         space, _, short = self.name.rpartition(".")
         words = f"{space}_{short}" if space in ("linalg", "special") else short
-        self.backward_name = backward_name or words.title().replace("_", "") + "Backward0"
-        self.overload = overload
-        self.wraps = wraps
-        self.samples = samples
-        self.errors = errors
-        self.result = result
-        self.lower = lower
-        self.reduces = reduces
-        self.expand = expand
-        self.static = static
-        self.fits = fits
-        self.layout = layout
+        self.backward_name: Final = backward_name or words.title().replace("_", "") + "Backward0"
+        self.overload: Final = overload
+        self.wraps: Final = wraps
+        self.samples: Final = samples
+        self.errors: Final = errors
+        self.result: Final = result
+        self.lower: Final = lower
+        self.reduces: Final = reduces
+        self.expand: Final = expand
+        self.static: Final = static
+        self.fits: Final = fits
+        self.layout: Final = layout
         rules = layout if layout.__class__ is tuple else (layout,)
-        self.always_laid_out = any([getattr(rule, "always", False) for rule in rules])
-        # Arguments that are numbers for the kernel: recipes (see tensor/recipes.py) do not depend on their values.
-        runs = form != "composite" and not static
-        self.numbers = frozenset(x for i, n in enumerate(names) if n in self.tensors and runs for x in (i, n))
+        self.always_laid_out: Final = any([getattr(rule, "always", False) for rule in rules])
         # Arguments for which a tensor stands for its number; what one is called, and where it stands.
-        self.number_places = number_places(check, self.tensors)
-        # How many leading arguments a recipe may know by their layouts alone, or as numbers whose values do not matter.
-        self.by_layout = next((n for n in (3, 2) if len(names) >= n and set(names[:n]) <= set(self.tensors)), 1 if names else 0)
+        self.number_places: Final = number_places(check, self.tensors)
         # Which argument is a list of tensors; ``None``: there is none.
         first = 0 if self.tensors and self.tensors[0].startswith("*") else None
-        self.listed = next((i for i, n in enumerate(names) if "*" + n in self.tensors), first)
-        self.recipes: dict = {}
-        self.fresh = (-1, 0)  # a trace, and how many calls in it had layouts that were new, so that they were not remembered; ...
-        self.skipped: dict[int, int] = {}  # ... and of all traces in which there were some, how many have not been taken for later calls
-        self.seen: dict = {}  # keys of calls that have no recipe yet: in which trace, and how often (see tensor/recipes.py)
-        self.closed: set = set()  # keys of calls that depend on the numbers' values all the same
-        self.patience = 64  # of a composite: how often it is looked for a recipe in vain (see tensor/composites.py)
-        self.rules = None  # what the tape makes of ``grads`` when it first needs them
-        self.node_type = None
-        self.tuple_type: type | None = None
-        self.verify = verify
-        self.sure = sure
-        self.verified = self
-        if verify is not None:
-            self.verified = copy(self)
-            self.verified.checked = False
-        self.function = public_function(self)
+        self.listed: Final = next((i for i, n in enumerate(names) if "*" + n in self.tensors), first)
+        self.verify: Final = verify
+        self.sure: Final = sure
+        runs = form != "composite" and not static
+        super().__init__(
+            by_layout=next((n for n in (3, 2) if len(names) >= n and set(names[:n]) <= set(self.tensors)), 1 if names else 0),
+            numbers=frozenset(x for i, n in enumerate(names) if n in self.tensors and runs for x in (i, n)),
+        )
+        self.verified: Final = self if verify is None else self._without_check()
+        self.function: Final = public_function(self)
         for full in (self.name, *self.aliases):
             if full in registry:
                 raise ValueError(f"two records for the op {full}")
             registry[full] = self
+
+    def _without_check(self) -> Op:
+        """The same op, for calls whose values have been looked at; *its* ``verified`` is the one that checks (see ``tensor/record.py:look_again``)."""
+        made = copy(self)
+        made.checked, made.verified = False, self  # type: ignore[misc]  # nobody has seen it yet
+        return made
 
     def run_check(self, args: tuple, kwargs: dict) -> Any:
         """What ``check`` makes of a call, with numbers for tensors that stand where it takes numbers."""

@@ -232,7 +232,7 @@ def _check_sizes(input, outputs) -> None:
 )
 def interpolate(
     input: Tensor,
-    size: int | Sequence[int] | None = None,
+    size: int | None = None,
     scale_factor: float | Sequence[float] | None = None,
     mode: str = "nearest",
     align_corners: bool | None = None,
