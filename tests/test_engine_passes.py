@@ -1,5 +1,8 @@
 """The passes from a trace to a plan: their order, and what is printed after each."""
 
+import gc
+from weakref import ref
+
 import pytest
 
 pytest.importorskip("llvmlite")
@@ -9,6 +12,7 @@ from flambeau.core import config
 from flambeau.engine import graph, plans, verify
 from flambeau.engine.lowered import Lowered
 from flambeau.engine.passes import PIPELINE, Passes
+from flambeau.engine.plan import Plan
 from flambeau.engine.trace import Trace
 
 
@@ -95,26 +99,42 @@ def test_a_pass_that_there_is_not(capsys, monkeypatch):
     assert said and all(line.startswith("[after:fusing] there is no such pass; there are templates, expand") for line in said)
 
 
+def lowered() -> tuple[Lowered, list[int]]:
+    """What is decided for all sizes of a program, and the sizes that it has."""
+    torch.synchronize()
+    x, w = torch.ones(5, 7) * 0.5, torch.ones(7, 3)
+    torch.synchronize()
+    loss = (x[1:] @ w).relu().softmax(-1).square().sum()
+    pending = graph.trace[:]
+    del graph.trace[:]
+    trace = Trace(pending, {}, [])
+    trace.mark()
+    _, sizes = trace.form()
+    made = Lowered(trace, sizes)
+    graph.trace += pending
+    assert loss.isfinite()
+    return made, sizes
+
+
 def test_what_is_printed_decides_nothing(capsys, monkeypatch):
     """Sizes are symbols while a plan is made for other sizes too: a comparison of them would be a guard of all such plans."""
-
-    def lowered() -> Lowered:
-        torch.synchronize()
-        x, w = torch.ones(5, 7) * 0.5, torch.ones(7, 3)
-        torch.synchronize()
-        loss = (x[1:] @ w).relu().softmax(-1).square().sum()
-        pending = graph.trace[:]
-        del graph.trace[:]
-        trace = Trace(pending, {}, [])
-        trace.mark()
-        _, sizes = trace.form()
-        made = Lowered(trace, sizes)
-        graph.trace += pending
-        assert loss.isfinite()
-        return made
-
-    quiet = lowered().symbols
+    quiet = lowered()[0].symbols
     monkeypatch.setattr(config, "log", frozenset(["after:all"]))
-    telling = lowered().symbols
+    telling = lowered()[0].symbols
     assert "<4>" in capsys.readouterr().err
     assert (list(telling._guards.values()), len(telling._formulas)) == (list(quiet._guards.values()), len(quiet._formulas))
+
+
+def test_plans_go_without_the_collector():
+    """A plan that held itself would keep its memory and its kernels until Python's collector comes."""
+    made, sizes = lowered()
+    plan = Plan(made, sizes)
+    seen = ref(made), ref(plan)
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        del made, plan
+        assert [r() for r in seen] == [None, None]
+    finally:
+        if enabled:
+            gc.enable()

@@ -17,6 +17,7 @@ import pkgutil
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import ref
 
 from flambeau.core import config
 from flambeau.engine import report, verify
@@ -158,7 +159,7 @@ class Passes:
     def __init__(self, before: Passes | None = None, made: Lowered | Plan | None = None) -> None:
         self.ms: dict[str, float] = {} if before is None else dict(before.ms)
         self._count: int = 0 if before is None else before._count
-        self._made = made
+        self._made = None if made is None else ref(made)  # which keeps its passes
         self._order: list[int] = []
         self._shown: str = "" if before is None else before._shown
         self._last = time.perf_counter()
@@ -178,13 +179,14 @@ class Passes:
 
     def rewrite(self, lowered: Lowered) -> list[int]:
         """Runs the passes that rewrite the templates of ``lowered``; returns the nodes that there are then, in the order in which they run."""
-        self._made, self._order = lowered, list(range(len(lowered.nodes)))
+        self._made, self._order = ref(lowered), list(range(len(lowered.nodes)))
         self.done("templates")
         for step in _REWRITES:
             self._order = step.function(lowered.nodes, self._order)
             self.done(step.name)
-        verify.verify_nodes(lowered, self._order)
-        return self._order
+        order, self._order = self._order, []
+        verify.verify_nodes(lowered, order)
+        return order
 
     def _print(self, ended: Pass) -> None:
         """Says what there is after a pass, in the topics ``after:`` its name and ``after:all``."""
@@ -194,7 +196,7 @@ class Passes:
                     report.write(topic, f"there is no such pass; there are {', '.join([p.name for p in PIPELINE])}, and all")
         topics = [topic for topic in (f"after:{ended.name}", "after:all") if report.wanted(topic)]
         if topics:
-            before, self._shown = self._shown, ended.show(self._made, self._order)
+            before, self._shown = self._shown, ended.show(self._made and self._made(), self._order)
             for topic in topics:
                 text = "as before" if topic == "after:all" and self._shown == before else self._shown
                 report.write(topic, f"{ended}\n{_indented(text)}")
