@@ -38,6 +38,7 @@ from flambeau.checks import _check_index as _check_index
 from flambeau.checks import _check_is_size as _check_is_size
 from flambeau.checks import _check_not_implemented as _check_not_implemented
 from flambeau.checks import _check_tensor_all as _check_tensor_all
+from flambeau.checks import _check_tensor_all_with as _check_tensor_all_with
 from flambeau.checks import _check_type as _check_type
 from flambeau.checks import _check_value as _check_value
 from flambeau.checks import _check_with as _check_with
@@ -300,6 +301,7 @@ SymInt: Any
 Tag: Any
 TensorType: Any
 __version__: Any
+def _segment_reduce(data: Tensor, reduce: _str, *, lengths: Tensor | None = None, indices: Tensor | None = None, offsets: Tensor | None = None, axis: _int = 0, unsafe: _bool = False, initial: _complex | None = None) -> Tensor: ...
 def abs(input: Tensor, *, out: Tensor | None = None) -> Tensor: ...
 def abs_(input: Tensor) -> Tensor: ...
 def absolute(input: Tensor, *, out: Tensor | None = None) -> Tensor: ...
