@@ -38,11 +38,11 @@ class _Lattice:
         if self.labels.size and (self.labels.min() < 0 or self.labels.max() >= classes):
             raise RuntimeError(f"ctc_loss: a target is not in label range: expected 0 to {classes - 1}")
         self.steps, self.input_lengths, self.target_lengths = steps, input_lengths, target_lengths
-        emitted = np.broadcast_to(self.labels, (steps, *self.labels.shape))
-        self.emissions = np.take_along_axis(log_probs, emitted, 2).astype(np.float64)
-        # A blank between two different labels may be left out.
-        self.may_skip = np.zeros(self.labels.shape, bool)
-        self.may_skip[:, 3::2] = self.labels[:, 3::2] != self.labels[:, 1:-2:2]
+        places = (self.labels + classes * np.arange(samples)[:, None]).ravel()
+        self.emissions = log_probs.reshape(steps, samples * classes).take(places, 1).reshape(steps, *self.labels.shape).astype(np.float64)
+        # What leaving out the blank between two labels adds: nothing where they differ, else it makes that impossible.
+        self.skip = np.full(self.labels.shape, -np.inf)
+        self.skip[:, 3::2][self.labels[:, 3::2] != self.labels[:, 1:-2:2]] = 0
 
     def _ends(self) -> np.ndarray:
         """Which states an alignment may end in: the last label and the blank after it."""
@@ -58,30 +58,26 @@ class _Lattice:
         alpha[0, :, :1] = self.emissions[0, :, :1]
         if self.labels.shape[1] > 1:
             alpha[0, :, 1] = np.where(self.target_lengths > 0, self.emissions[0, :, 1], -np.inf)
+        come = _Sums(self.labels.shape)
         for t in range(1, self.steps):
-            before = alpha[t - 1]
-            total = before.copy()
-            total[:, 1:] = np.logaddexp(total[:, 1:], before[:, :-1])
-            skipped = np.where(self.may_skip[:, 2:], before[:, :-2], -np.inf)
-            total[:, 2:] = np.logaddexp(total[:, 2:], skipped)
-            alpha[t] = total + self.emissions[t]
+            come.stay[...] = alpha[t - 1]
+            np.add(come.total(self.skip), self.emissions[t], out=alpha[t])
         return alpha
 
     def backward(self) -> np.ndarray:
         """The log-probability of all ways from each state at each step to the end, its emission included."""
         beta = np.full(self.emissions.shape, -np.inf)
         ends = np.where(self._ends(), 0.0, -np.inf)
+        leave, turned = _Sums(self.labels.shape), np.full(self.labels.shape, -np.inf)
+        turned[:, 2:] = self.skip[:, :1:-1]  # where a way leads on over a blank, states counted from the last one
         for t in range(self.steps - 1, -1, -1):
             if t + 1 < self.steps:
-                after = beta[t + 1]
-                total = after.copy()
-                total[:, :-1] = np.logaddexp(total[:, :-1], after[:, 1:])
-                skipped = np.where(self.may_skip[:, 2:], after[:, 2:], -np.inf)
-                total[:, :-2] = np.logaddexp(total[:, :-2], skipped)
+                leave.stay[...] = beta[t + 1, :, ::-1]
+                total = leave.total(turned)[:, ::-1]
             else:
                 total = np.full(ends.shape, -np.inf)
             last = (self.input_lengths == t + 1)[:, None]
-            beta[t] = np.where(last, ends, total) + self.emissions[t]
+            np.add(np.where(last, ends, total), self.emissions[t], out=beta[t])
         return beta
 
     def losses(self, alpha: np.ndarray) -> np.ndarray:
@@ -94,6 +90,37 @@ class _Lattice:
         final = np.where(self._ends(), final, -np.inf)
         losses = -np.logaddexp.reduce(final, axis=1)
         return np.where(self.input_lengths > 0, losses, np.where(self.target_lengths > 0, np.inf, 0.0))
+
+
+class _Sums:
+    """Logarithms of sums of three numbers whose logarithms are known: for each state its own, ``stay``, and those of the two before it."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        samples, states = shape
+        around = np.full((samples, states + 2), -np.inf)
+        self.stay, self.step, self.over = around[:, 2:], around[:, 1:-1], around[:, :-2]
+        self.greatest, self.shift = np.empty(shape), np.empty(shape)
+        self.parts = np.empty((3, *shape))
+
+    def total(self, skip: np.ndarray) -> np.ndarray:
+        """The sums, until it is called again; ``skip`` is added to the number two states before."""
+        stay, step, over = self.parts
+        np.add(self.over, skip, out=over)
+        np.maximum(np.maximum(self.stay, self.step, out=self.greatest), over, out=self.greatest)
+        shift = np.maximum(self.greatest, _LOWEST, out=self.shift)  # -inf less itself is no number
+        np.subtract(self.stay, shift, out=stay)
+        np.subtract(self.step, shift, out=step)
+        np.subtract(over, shift, out=over)
+        np.maximum(self.parts, _NOTHING, out=self.parts)  # beside 1, the greatest of the three, this counts for nothing
+        np.exp(self.parts, out=self.parts)
+        stay += step
+        stay += over
+        return np.add(np.log(stay, out=stay), self.greatest, out=stay)  # -inf where all three are
+
+
+_LOWEST = np.finfo(np.float64).min
+_NOTHING = -700.0
+"""The logarithm of a number that is as good as 0, and whose exponential NumPy finds quickly: below, it does not."""
 
 
 def _check_values(steps: int, targets, input_lengths, target_lengths) -> None:
@@ -123,11 +150,9 @@ def _grad_kernel(grad, log_probs, targets, input_lengths, target_lengths, blank,
     alpha = lattice.forward()
     losses = lattice.losses(alpha)
     # How likely each state is at each step, given the labels.
-    likely = np.exp(alpha + lattice.backward() - lattice.emissions + losses[:, None])
+    likely = np.exp(np.maximum(alpha + lattice.backward() - lattice.emissions + losses[:, None], _NOTHING))
     likely[lattice.emissions == -np.inf] = 0
-    expected = np.zeros(log_probs.shape)
-    steps, samples, _ = np.indices(likely.shape, sparse=True)
-    np.add.at(expected, (steps, samples, lattice.labels), likely)
+    expected = _by_class(likely, lattice.labels, log_probs.shape[2])
     # As PyTorch's, the gradient supposes that the input is normalised: it is that of the scores before log_softmax.
     result = (np.exp(log_probs) - expected) * grad[:, None]
     unused = np.arange(len(log_probs))[:, None] >= input_lengths
@@ -135,6 +160,17 @@ def _grad_kernel(grad, log_probs, targets, input_lengths, target_lengths, blank,
         unused = unused | np.isinf(losses)
     result[unused] = 0
     return result
+
+
+def _by_class(likely, labels, classes: int) -> np.ndarray:
+    """What is likely at each step and sample, summed over the states of each class."""
+    if np.isfinite(likely).all():
+        of_class = (labels[:, None] == np.arange(classes)[:, None]).astype(likely.dtype)  # (samples, classes, states)
+        return (of_class @ likely.transpose(1, 2, 0)).transpose(2, 0, 1)
+    expected = np.zeros((*likely.shape[:2], classes))
+    steps, samples, _ = np.indices(likely.shape, sparse=True)
+    np.add.at(expected, (steps, samples, labels), likely)  # what is no number concerns its own class only
+    return expected
 
 
 def _no_second_derivative(g):
