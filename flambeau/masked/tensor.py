@@ -31,7 +31,7 @@ class MaskedTensor(WrappingTensor):
 
     Raises:
         TypeError: data or mask is no tensor, the mask is not of dtype ``bool``, or the data's dtype is not supported.
-        ValueError: they are of different shapes.
+        ValueError: they are of different shapes, or sparse with as many elements at other places.
     """
 
     _mask: Tensor
@@ -49,6 +49,8 @@ class MaskedTensor(WrappingTensor):
             )
         if data.layout is not mask.layout:
             raise TypeError("data and mask must have the same layout.")
+        if data.layout is not strided:
+            data, mask = _at_same_places(data, mask)
         return masked(data.detach().clone().requires_grad_(requires_grad), mask.clone())
 
     def __init__(self, data: Tensor, mask: Tensor, requires_grad: bool = False) -> None:
@@ -154,6 +156,19 @@ def _rows(data: list, mask: list) -> str:
     texts = [_formatted(d) for d in data]
     width = max((len(text) if m else 8 for text, m in zip(texts, mask, strict=True)), default=0)
     return "[" + ", ".join(text if m else "--".rjust(width) for text, m in zip(texts, mask, strict=True)) + "]"
+
+
+def _at_same_places(data: Any, mask: Any) -> tuple[Tensor, Tensor]:
+    """Sparse data and its mask with elements at the same places: those of the mask, where it does not have as many."""
+    if data.layout is sparse_coo:
+        data, mask = data.coalesce(), mask.coalesce()
+    if data._nnz() != mask._nnz():
+        data = data.detach().sparse_mask(mask)
+        data._values().masked_fill_(~mask._values(), 0)
+    elif any(not p.equal(q) for p, q in zip(data._parts, mask._parts, strict=True)):
+        kind, what = ("COO", "have the same indices") if data.layout is sparse_coo else ("CSR", "share either crow or col indices")
+        raise ValueError(f"data and mask are both sparse {kind} tensors but do not {what}.")
+    return data, mask
 
 
 def masked(data: Tensor, mask: Tensor) -> MaskedTensor:

@@ -93,3 +93,18 @@ def test_refused(call):
             eval(call, names(lib))
         errors.append(caught.type)
     assert errors[0] is errors[1]
+
+
+@pytest.mark.parametrize("layout", ["to_sparse", "to_sparse_csr"])
+@pytest.mark.parametrize("selected", [[[0, 0, 1], [0, 0, 1]], [[1, 0, 1], [1, 1, 1]], [[0, 0, 1], [1, 0, 1]], [[1, 1, 0], [0, 0, 1]]])
+def test_sparse_data_where_the_mask_has_other_places(layout, selected):
+    def made(t):
+        data = getattr(t.tensor([[0.0, 0.0, 3.0], [4.0, 0.0, 5.0]]), layout)()
+        mask = getattr(t.tensor(selected, dtype=t.bool), layout)()
+        try:
+            x = t.masked.masked_tensor(data, mask)
+        except ValueError as error:
+            return str(error)
+        return x.get_data().to_dense().tolist(), x.get_data()._nnz(), repr(x)
+
+    assert made(flambeau) == made(torch)
