@@ -46,6 +46,13 @@ class Scene:
             return ""
         return linecache.getline(self.frame.f_code.co_filename, self._line, self.frame.f_globals).strip()
 
+    def has(self, pattern: str) -> bool:
+        """Whether any line of the user's file matches."""
+        if self.frame is None:
+            return False
+        lines = linecache.getlines(self.frame.f_code.co_filename, self.frame.f_globals)
+        return any(re.search(pattern, line) for line in lines)
+
     @property
     def site(self) -> tuple[str, int] | None:
         """The file and the number of the user's line."""

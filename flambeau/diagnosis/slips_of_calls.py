@@ -195,6 +195,16 @@ def no_cuda(scene: Scene) -> Text | None:
     )
 
 
+@slip("FB-DEVICE-01", RuntimeError, r"Expected one of cpu, cuda, .* device type at start of device string")
+def unknown_device(scene: Scene) -> Text | None:
+    return Text("devices are called 'cpu' and 'cuda': here there is 'cpu' alone", "设备名是 'cpu' 和 'cuda':这里只有 'cpu'")
+
+
+@slip("FB-STATE-02", AttributeError, r"expected 'f' to be string, path, or a file-like object")
+def saved_the_other_way_round(scene: Scene) -> Text | None:
+    return Text("what is saved comes first, then the path: torch.save(model.state_dict(), 'net.pt')", "先写要保存的,再写路径:torch.save(model.state_dict(), 'net.pt')")
+
+
 @slip("FB-CALL-07", TypeError, r"takes \d+ positional arguments? but \d+ (?:was|were) given")
 def too_many(scene: Scene) -> Text | None:
     found = scene.found(r"(\w+)\.(\w+)\(\) takes (\d+) positional arguments? but (\d+)")

@@ -311,7 +311,7 @@ def no_such_file(scene: Scene) -> Text | None:
             f"{name} 在脚本旁边,而程序运行在 {os.getcwd()}:写 os.path.join(os.path.dirname(__file__), {name!r})",
         )
     folder = os.path.dirname(name) or "."
-    there = os.listdir(folder) if os.path.isdir(folder) else []
+    there = [n for n in os.listdir(folder) if os.path.splitext(n)[1] == os.path.splitext(name)[1]] if os.path.isdir(folder) else []
     close = difflib.get_close_matches(os.path.basename(name), there, n=1, cutoff=0.7)
     if close:
         return Text(f"there is {close[0]!r} in {os.path.abspath(folder)}: did you mean that?", f"{os.path.abspath(folder)} 里有 {close[0]!r}:你是想写它吗?")

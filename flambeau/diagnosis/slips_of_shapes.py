@@ -29,6 +29,11 @@ def linear_features(scene: Scene) -> Text | None:
             f"expected (N, {wanted}), got {shape}: features are in the first dim; transpose, x.t(), or check the order",
             f"应为 (N, {wanted}),得到 {shape}:特征在第一维;转置 x.t(),或检查维度顺序",
         )
+    if len(shape) == 1 and got > wanted and got % wanted == 0:
+        return Text(
+            f"got one row of {got} numbers, which is {got // wanted} samples of {wanted}: flatten() has taken the batch along, write x.flatten(1)",
+            f"得到一行 {got} 个数,正是 {got // wanted} 个样本、每个 {wanted} 个数:flatten() 把批也展平了,写 x.flatten(1)",
+        )
     if len(shape) == 4:
         return Text(
             f"expected (N, {wanted}), got {shape}, which has {rest} features a sample: flatten, x.flatten(1), and write nn.Linear({rest}, ...)",
@@ -109,6 +114,12 @@ def broadcast(scene: Scene) -> Text | None:
     if found is None:
         return None
     a, b = ([int(n) for n in group.split(",") if n.strip()] for group in found.groups())
+    if "==" in scene.line and {len(a), len(b)} == {1, 2} and a[0] == b[0]:
+        wide = next((o.name for o in scene.operands if o.value.ndim == 2), "scores")
+        return Text(
+            f"scores of shape {max(a, b, key=len)} are compared with class numbers: take the class of the largest score first, {wide}.argmax(1)",
+            f"拿形状为 {max(a, b, key=len)} 的得分与类别编号比较:先取得分最大的类,{wide}.argmax(1)",
+        )
     if len(a) == 2 and len(b) == 1 and a[0] == b[0] or len(b) == 2 and len(a) == 1 and a[0] == b[0]:
         return Text(
             f"got {a} and {b}; shapes are aligned at the right: for one number a row write x.unsqueeze(1), which is ({b[0]}, 1)",
@@ -143,8 +154,14 @@ def target_of_classes(scene: Scene) -> Text | None:
 
 @slip("FB-CLASS-02", RuntimeError, r"Expected floating point type for target with class probabilities, got")
 def one_hot_integers(scene: Scene) -> Text | None:
-    target = scene.operand("target")
+    target, scores = scene.operand("target"), scene.operand("input")
     name = target.name if target is not None else "target"
+    if scores is not None and scores.value.ndim == 1:
+        return Text(
+            f"the first argument has the scores of all classes, (N, C), as floats; got {list(scores.value.shape)}: leave argmax and squeeze out, "
+            "and for one score a row use binary_cross_entropy_with_logits",
+            f"第一个参数应是各类的得分 (N, C),浮点数;得到 {list(scores.value.shape)}:不要 argmax 和 squeeze;每行只有一个得分时用 binary_cross_entropy_with_logits",
+        )
     return Text(
         f"expected class numbers of shape (N,), or probabilities as floats; got integer rows: write {name}.argmax(1), or {name}.float()",
         f"应为形状 (N,) 的类别编号,或浮点的概率;得到整数行:写 {name}.argmax(1),或 {name}.float()",
@@ -259,3 +276,11 @@ def no_such_dim(scene: Scene) -> Text | None:
         f"{o.name} has shape {shape}: its dims are counted from 0 to {max(o.value.ndim - 1, 0)}, and -1 is the last; use no more indices than dims",
         f"{o.name} 的形状是 {shape}:维号从 0 到 {max(o.value.ndim - 1, 0)},-1 是最后一维;下标个数不要超过维数",
     )
+
+
+@slip("FB-SHAPE-10", TypeError, r"'<=?' not supported between instances of '(?:int|str)' and '(?:int|str)'")
+def dim_by_name(scene: Scene) -> Text | None:
+    found = re.search(r"\b(?:dim|axis)\s*=\s*(['\"]\w+['\"])", scene.line)
+    if found is None or not scene.operands:
+        return None
+    return Text(f"dims are numbers: 0 is the first, -1 the last; got {found[1]}", f"维用数字表示:0 是第一维,-1 是最后一维;得到 {found[1]}")

@@ -46,8 +46,8 @@ def no_graph(scene: Scene) -> Text | None:
         )
     return Text(
         "no graph leads from here to a parameter: make the weights with requires_grad=True, and compute the loss from them without detach(), .data, "
-        ".item(), argmax or numpy()",
-        "从这里没有计算图通向参数:建权重时写 requires_grad=True,并且计算损失时不要经过 detach()、.data、.item()、argmax 或 numpy()",
+        ".item(), argmax or numpy(), and outside of torch.no_grad()",
+        "从这里没有计算图通向参数:建权重时写 requires_grad=True,并且计算损失时不要经过 detach()、.data、.item()、argmax 或 numpy(),也不要在 torch.no_grad() 里",
     )
 
 

@@ -97,6 +97,8 @@ def one_list(scene: Scene) -> Text | None:
 def class_for_layer(scene: Scene) -> Text | None:
     if scene.found(r"^(?:list|tuple) is not"):
         return Text("expected layers one by one: write nn.Sequential(*layers), or without the [ ]", "层要逐个给出:写 nn.Sequential(*layers),或去掉 [ ]")
+    if scene.found(r"Tensor is not a Module"):
+        return Text("expected a layer, got a tensor: containers hold layers, and weights are nn.Parameter", "应为一个层,得到的是张量:容器里放层,权重用 nn.Parameter")
     found = scene.found(r"([A-Z]\w*)\(\.\.\.\)\?|\.(\w+) is not a Module")
     name = (found[1] or found[2]) if found else "ReLU"
     return Text(f"expected a layer, got the class: write nn.{name}() with brackets", f"应为一个层,得到的是类:写 nn.{name}(),要有括号")
@@ -109,6 +111,11 @@ def none_in_arithmetic(scene: Scene) -> Text | None:
         if scene.value(path) is not None:
             continue
         value = scene.value(owner)
+        if last == "grad" and isinstance(value, Tensor) and value.grad_fn is not None and not scene.has(rf"\b{re.escape(owner)}\s*=\s*{re.escape(owner)}\b"):
+            return Text(
+                f"{path} is None: {owner} was computed, and only leaves keep their gradient. Call {owner}.retain_grad() before backward()",
+                f"{path} 是 None:{owner} 是算出来的,只有叶子保留梯度。请在 backward() 之前调用 {owner}.retain_grad()",
+            )
         if last == "grad" and isinstance(value, Tensor) and value.grad_fn is not None:
             return Text(
                 f"{path} is None: {owner} is no leaf any more, it was made by {owner} = {owner} - ... in the step before. Update in place: "
@@ -176,6 +183,13 @@ def optimizer_of_model(scene: Scene) -> Text | None:
 
 @slip("FB-TYPE-08", RuntimeError, r"Boolean value of Tensor with more than one value is ambiguous")
 def truth_of_many(scene: Scene) -> Text | None:
+    for path in re.findall(r"[A-Za-z_][\w.]*(?=\()", scene.line):
+        loss = scene.value(path)
+        if isinstance(loss, type) and loss.__name__.endswith("Loss") and path.rpartition(".")[2] != loss.__name__:
+            return Text(
+                f"{path} is the class {loss.__name__}, whose arguments are settings: make the loss first, {path} = nn.{loss.__name__}(), with brackets",
+                f"{path} 是类 {loss.__name__},它的参数是设置:先建损失函数,{path} = nn.{loss.__name__}(),要有括号",
+            )
     made = re.search(r"\b(\w*Loss)\((?!\))", scene.line)
     if made is not None:
         return Text(
@@ -277,3 +291,16 @@ def parts_of_a_batch(scene: Scene) -> Text | None:
         "a batch has the parts that a sample has: let the data set give pairs, for tensors TensorDataset(x, y), not (x, y) or x alone",
         "一批的组成与一个样本相同:让数据集给出一对,张量就用 TensorDataset(x, y),不是 (x, y) 或单独的 x",
     )
+
+
+@slip("FB-DATA-08", TypeError, r"list indices must be integers or slices, not str")
+def batch_by_name(scene: Scene) -> Text | None:
+    for name, key in re.findall(r"([A-Za-z_]\w*)\[['\"](\w+)['\"]\]", scene.line):
+        value = scene.names.get(name)
+        if isinstance(value, list) and value and all(isinstance(part, Tensor) for part in value):
+            return Text(
+                f"{name} is a list of {len(value)} tensors: write {', '.join('xyzabc'[: len(value)])} = {name}; names as {key!r} are there where the "
+                "data set's samples are dicts",
+                f"{name} 是 {len(value)} 个张量的列表:写 {', '.join('xyzabc'[: len(value)])} = {name};数据集的样本是字典时才有 {key!r} 这样的名字",
+            )
+    return None
