@@ -15,9 +15,10 @@ import re
 import sys
 import types
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import flambeau
@@ -55,6 +56,8 @@ _RETURNS = {
     "unique": "Any", "unique_consecutive": "Any", "nonzero": "Any", "nn.functional.adaptive_max_pool2d": "Tensor",
 }  # fmt: skip
 """Results that samples do not tell, or not all about."""
+_ARGUMENTS = {"nn.functional.interpolate": {"size": "_int | Sequence[_int] | None"}}
+"""Arguments whose annotations say less than is allowed: by them an op knows which tensors stand for numbers (see ``ops/numbers.py``)."""
 _SEVERAL = {
     name: (("", "Tensor"), ("dim: _int, keepdim: _bool = False", f"return_types.{name}"), *more)
     for name, more in {
@@ -81,8 +84,8 @@ def default(value: Any) -> str:
     return repr(value) if type(value) in (int, bool, str, type(None)) or type(value) is float and value == value and abs(value) < 1e300 else "..."
 
 
-def parameters(found: Iterable[inspect.Parameter], method: bool = False, out: str = "") -> str:
-    """The arguments of a function, without the first of a method, and with ``out``."""
+def parameters(found: Iterable[inspect.Parameter], method: bool = False, out: str = "", said: Mapping[str, str] = MappingProxyType({})) -> str:
+    """The arguments of a function, without the first of a method, and with ``out``; ``said`` has types that annotations do not say."""
     parts, starred = ["self"] if method else [], False
     listed = list(found)[method:]
     for p in listed:
@@ -92,7 +95,7 @@ def parameters(found: Iterable[inspect.Parameter], method: bool = False, out: st
         if p.kind is p.KEYWORD_ONLY and not starred:
             parts.append("*")
         starred = starred or bool(star) or p.kind is p.KEYWORD_ONLY
-        parts.append(f"{star}{p.name}: {annotation(p.annotation)}" + ("" if p.default is p.empty else f" = {default(p.default)}"))
+        parts.append(f"{star}{p.name}: {said.get(p.name) or annotation(p.annotation)}" + ("" if p.default is p.empty else f" = {default(p.default)}"))
     if out and all(p.name != "out" for p in listed):
         parts += [*(() if starred else ["*"]), f"out: {out} | None = None"]
     parts += [f"**{p.name}: Any" for p in listed if p.kind is p.VAR_KEYWORD]
@@ -134,7 +137,7 @@ def of_op(name: str, op: Op, method: bool = False, inplace: bool = False) -> lis
         return [line for more, kind in _SEVERAL[op.name] for line in ("@overload", f"def {name}({', '.join(filter(None, [first, more]))}) -> {kind}: ...")]
     kind = "Tensor" if inplace else result(op)
     out = "" if method or inplace or not op.out else kind if kind == "Tensor" else "Sequence[Tensor]"
-    return [f"def {name}({parameters(inspect.signature(op.check).parameters.values(), method, out)}) -> {kind}: ..."]
+    return [f"def {name}({parameters(inspect.signature(op.check).parameters.values(), method, out, _ARGUMENTS.get(op.name, {}))}) -> {kind}: ..."]
 
 
 def of_function(name: str, function: Callable, method: bool = False) -> list[str]:

@@ -22,18 +22,18 @@ MAX_INSTRUCTIONS = 160
 MAX_COST = 320
 """What a loop's instructions may cost (see ``loops.COSTS``) when one more node joins, so that LLVM is done with it in a tenth of a second."""
 NEARBY = 12
-"""How many of the newest groups a node may join that has nothing in common with them, and ..."""
+"""How many of the newest groups are tried for a node that reads nothing that they read or make."""
 SMALL = 1 << 14
-"""... how many elements these have at most: what is won then is a call."""
+"""How many elements such a node may have at most: joining a group saves one call, which matters for small nodes alone."""
 BLOCK = 64, 8
-"""At most and at least so many rows are added up before their sums go to memory. No sum of more, so that errors stay small;
-of fewer, the sums would be much to write and to read again."""
+"""The largest and the smallest number of rows that are added up before their sum goes to memory: a sum of more rows loses accuracy, and
+sums of fewer cost much memory traffic."""
 BLOCKS = 16
-"""So many blocks are made before they get longer: threads share them."""
+"""The number of blocks that are made before blocks get longer, so that threads have something to share."""
 WIDE = 1 << 15
-"""Rows of more elements than these are not added up: their totals would leave the cache between one row and the next."""
+"""The largest number of elements of rows that are added up: totals of longer rows would leave the cache between one row and the next."""
 LONG = 1 << 17
-"""A sum of so many elements is divided between threads, if nothing in its loop waits for it."""
+"""The number of elements from which on a sum is divided between threads, if nothing in its loop waits for it."""
 NATIVE = frozenset(d for d in dtypes.ALL if not d.is_complex and d.name not in ("uint16", "uint32", "uint64"))
 """The dtypes that loops take."""
 _HALF = (dtypes.float16, dtypes.bfloat16)
@@ -152,10 +152,10 @@ class _TooCoarse(Exception):
     """A node reads its place along a dim that had been joined with others."""
 
 
-class _Seat:
-    """The shape that a node is computed in, without dims of extent 1, and how it sees what it reads.
+class _IterationSpace:
+    """The shape that a node is computed in, and the strides in it of each input.
 
-    Neighbours among the dims are joined where all inputs are walked as one, unless ``fine``.
+    It has no dims of extent 1, and neighbouring dims are joined where all inputs are walked as one, unless ``fine``.
     """
 
     __slots__ = ("form", "reduced", "shape", "size", "strides")
@@ -219,50 +219,50 @@ class Grouper:
         That is one over more dims than those of the rows, of what the group makes; and the sum of all rows, of what it makes
         or reads: that of a block of rows is added up while they are there.
         """
-        seat, needed = _Seat(node), self._needed(node)
+        space, needed = _IterationSpace(node), self._needed(node)
         for number in self._candidates(node):
             group = self.groups[number]
-            if group.body is None or not group.reduced or group.size != seat.size:
+            if group.body is None or not group.reduced or group.size != space.size:
                 continue
-            shape = refined(group.shape, seat.shape)
+            shape = refined(group.shape, space.shape)
             if shape is None:
                 continue
-            rows, dims = split_dims(group.shape, group.reduced, shape), split_dims(seat.shape, seat.reduced, shape)
+            rows, dims = split_dims(group.shape, group.reduced, shape), split_dims(space.shape, space.reduced, shape)
             if rows < dims:
-                begun = number in needed and self._begin(node, number, seat, shape, rows, totals=False)
+                begun = number in needed and self._begin(node, number, space, shape, rows, totals=False)
             elif node.op.folds is Body.sum and not rows & dims:
-                shape, block = self._block(node, group, seat, shape)
-                begun = bool(block) and self._begin(node, number, seat, shape, block, totals=True)
+                shape, block = self._block(node, group, space, shape)
+                begun = bool(block) and self._begin(node, number, space, shape, block, totals=True)
             else:
                 begun = False
             if begun:
                 return
 
-    def _begin(self, node, number: int, seat: _Seat, shape: tuple[int, ...], some: frozenset[int], totals: bool) -> bool:
+    def _begin(self, node, number: int, space: _IterationSpace, shape: tuple[int, ...], some: frozenset[int], totals: bool) -> bool:
         """Reduces ``some`` of the dims of ``shape`` that a node reduces in a group, and the others later."""
-        strides = [s if s is None else restride(seat.shape, s, shape) for s in seat.strides]
+        strides = [s if s is None else restride(space.shape, s, shape) for s in space.strides]
         first = node.begin_fold(shape, strides, some, totals)
         self.nodes.append(first)
         try:
-            begun = self._try(len(self.nodes) - 1, first, number, _Seat(first))
+            begun = self._try(len(self.nodes) - 1, first, number, _IterationSpace(first))
         except (Refused, _TooCoarse):
             begun = False
         if not begun:
             self.nodes.pop()
             return False
-        dims = split_dims(seat.shape, seat.reduced, shape)
+        dims = split_dims(space.shape, space.reduced, shape)
         kept = [d for d in range(len(shape)) if d not in some]
         node.end_fold(len(self.nodes) - 1, first.shape, frozenset([k for k, d in enumerate(kept) if d in dims]))
         return True
 
-    def _block(self, node, group: Group, seat: _Seat, shape: tuple[int, ...]) -> tuple[tuple[int, ...], frozenset[int]]:
+    def _block(self, node, group: Group, space: _IterationSpace, shape: tuple[int, ...]) -> tuple[tuple[int, ...], frozenset[int]]:
         """The dims over which a group that is split to ``shape`` can make totals for a node, and the shape that has them.
 
         Blocks are of equal size, and their rows follow each other. There are none where the rows are not the last dims, and
         where vectors run across them.
         """
         none: frozenset[int] = frozenset()
-        rows, dims = split_dims(group.shape, group.reduced, shape), split_dims(seat.shape, seat.reduced, shape)
+        rows, dims = split_dims(group.shape, group.reduced, shape), split_dims(space.shape, space.reduced, shape)
         last = len(shape) - len(rows) - 1  # of the dims that are not the rows'
         if last not in dims or min(rows) < last or hint_of(prod(shape[last + 1 :])) > WIDE:
             return shape, none
@@ -275,7 +275,7 @@ class Grouper:
             return shape, block if block <= dims else none
         most, least = BLOCK
         most = min(most, max(least, prod(shape[: last + 1]) // BLOCKS))
-        fine = refined(shape, _Seat(node, fine=True).shape) or shape  # that blocks do not straddle what others may walk
+        fine = refined(shape, _IterationSpace(node, fine=True).shape) or shape  # that blocks do not straddle what others may walk
         for extent in (fine[len(fine) - len(split_dims(shape, rows, fine)) - 1], shape[last]):
             for size in range(most, least - 1, -1):
                 if extent % size == 0 and size < prod(shape[: last + 1]):
@@ -331,15 +331,15 @@ class Grouper:
 
     def _join(self, i: int, node, fine: bool = False) -> bool:
         try:
-            seat = _Seat(node, fine)
+            space = _IterationSpace(node, fine)
         except ValueError:  # inputs that do not broadcast to what is reduced
             return False
         coarse = False
-        self.groups.append(Group(seat.shape, native=True))
+        self.groups.append(Group(space.shape, native=True))
         self.before.append(0)
         try:
-            for number in (*self._candidates(node, seat.size), len(self.groups) - 1):
-                if self._try(i, node, number, seat):
+            for number in (*self._candidates(node, space.size), len(self.groups) - 1):
+                if self._try(i, node, number, space):
                     return True
         except Refused:
             node.native = False
@@ -351,20 +351,20 @@ class Grouper:
                 self.before.pop()
         return coarse and self._join(i, node, fine=True)
 
-    def _try(self, i: int, node, number: int, seat: _Seat) -> bool:
+    def _try(self, i: int, node, number: int, space: _IterationSpace) -> bool:
         group = self.groups[number]
         if group.body is None or group.is_long():
             return False
-        by_row = seat.size != group.size
+        by_row = space.size != group.size
         # What has a value for each row of a group that reduces is computed beside the rows' sums.
-        if by_row and (not group.reduces or node.reduced or seat.size != prod(group.row_shape())):
+        if by_row and (not group.reduces or node.reduced or space.size != prod(group.row_shape())):
             return False
-        shape = refined(group.row_shape() if by_row else group.shape, seat.shape)
+        shape = refined(group.row_shape() if by_row else group.shape, space.shape)
         if shape is None:
             return False
         state = group.state()
         try:
-            self._enter(group, number, i, node, seat, shape, by_row)
+            self._enter(group, number, i, node, space, shape, by_row)
         except (_Misfit, Refused, _TooCoarse) as reason:
             group.restore(state)
             if not isinstance(reason, _Misfit):
@@ -373,7 +373,7 @@ class Grouper:
         return True
 
     def _enter(
-        self, group: Group, number: int, i: int, node, seat: _Seat, shape: tuple[int, ...], by_row: bool
+        self, group: Group, number: int, i: int, node, space: _IterationSpace, shape: tuple[int, ...], by_row: bool
     ) -> None:
         """Computes a node in a group whose shape, or that of its rows, is split to ``shape``."""
         body = group.body
@@ -383,7 +383,7 @@ class Grouper:
         else:
             group.split(shape)
             if node.reduced:
-                reduced = split_dims(seat.shape, seat.reduced, shape)
+                reduced = split_dims(space.shape, space.reduced, shape)
                 if node.totals:
                     group.block = reduced
                 elif group.reduces and group.reduced != reduced:
@@ -392,7 +392,7 @@ class Grouper:
                     group.reduces, group.reduced = True, reduced
 
         def place(dim: int) -> Val:
-            strides = restride(seat.form, tuple([int(d == dim % len(seat.form)) for d in range(len(seat.form))]), shape)
+            strides = restride(space.form, tuple([int(d == dim % len(space.form)) for d in range(len(space.form))]), shape)
             if strides is None:
                 raise _TooCoarse
             strides = group.along_rows(strides) if by_row else strides
@@ -400,9 +400,9 @@ class Grouper:
             return body.emit("index", dtypes.int64, (), n, row=by_row or group.is_row(strides))
 
         sources = []
-        for x, s in zip(node.inputs, seat.strides, strict=True):
+        for x, s in zip(node.inputs, space.strides, strict=True):
             if s is not None:
-                s = split_strides(seat.shape, s, shape)
+                s = split_strides(space.shape, s, shape)
                 x = self._source(group, number, x, group.along_rows(s) if by_row else s, by_row)
             sources.append(x)
         if len(group.inputs) + len({s for s in sources if isinstance(s, tuple)} - group.inputs.keys()) > MAX_INPUTS:

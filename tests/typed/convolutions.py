@@ -23,3 +23,7 @@ x = torch.ones(1, 4, 8, 8)
 for block in blocks:
     out: Tensor = block(x)
     print(tuple(out.shape))
+
+larger: Tensor = nn.functional.interpolate(x, size=(12, 12))
+twice: Tensor = nn.functional.interpolate(x, scale_factor=2.0, mode="bilinear")
+print(tuple(larger.shape), tuple(twice.shape))

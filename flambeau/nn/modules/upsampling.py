@@ -43,7 +43,7 @@ class Upsample(Module):
     ) -> None:
         super().__init__()
         self.name = type(self).__name__
-        self.size: Any = size
+        self.size = size
         factor: Any = scale_factor
         self.scale_factor: float | tuple[float, ...] | None = None
         if isinstance(factor, (tuple, list)):
