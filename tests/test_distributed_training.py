@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from datetime import timedelta
 
 import numpy as np
@@ -217,3 +218,48 @@ def test_modules_and_buffers_of_all_processes():
     (mean, first), (same, second) = run_ranks(different, 2, 2, meeting_place())
     assert mean == same and mean[0] == pytest.approx(0.1)
     assert (first, second) == ([0, 2], [1, 3])
+
+
+class Counts(nn.Module):
+    def __init__(self, rank):
+        super().__init__()
+        self.layer = nn.Linear(2, 1)
+        self.register_buffer("calls", torch.full((1,), float(rank)))
+
+    def forward(self, x):
+        self.calls += 1
+        return self.layer(x)
+
+
+def in_other_ways(rank, size, url):
+    begin(rank, size, url)
+    begun = []
+    for settings in ({}, {"forward_sync_buffers": False}, {"broadcast_buffers": False}, {"broadcast_buffers": True, "forward_sync_buffers": False}):
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            model = DistributedDataParallel(Counts(rank), **settings)
+        old = [w.category for w in said if "`broadcast_buffers` is deprecated" in str(w.message)]
+        begun.append((model.module.calls.item(), model.broadcast_buffers, len(old)))
+    rows = DistributedDataParallel(nn.Embedding(5, 2, sparse=True))
+    for _ in range(2):
+        rows.zero_grad()
+        rows(torch.tensor([1, 2 + rank])).sum().backward()
+    table = rows.module.weight.grad
+    model = DistributedDataParallel(net())
+    with model.join():
+        for _ in range(1 + rank):
+            model.zero_grad()
+            (model(torch.ones(1, 4)).sum() * 2).backward()
+    facts = model._get_ddp_logging_data()
+    assert (facts["world_size"], facts["rank"], facts["module_name"], facts["num_parameter_tensors"]) == (2, rank, "Sequential", 4)
+    assert (model.device, model.device_ids, model.is_multi_device_module) == (torch.device("cpu"), None, False)
+    return begun, table.is_sparse, table.to_dense().tolist(), model.module[2].bias.grad.tolist()
+
+
+def test_buffers_tables_and_those_that_have_left():
+    """The values are PyTorch's; a process without inputs keeps the gradients of its last ones."""
+    (begun, sparse, rows, last), (others, *same, later) = run_ranks(in_other_ways, 2, 2, meeting_place())
+    assert begun == [(0, True, 0), (0, False, 0), (0, False, 1), (0, False, 1)]
+    assert others == [(0, True, 0), (0, False, 0), (1, False, 1), (0, False, 1)]
+    assert sparse and rows == [[0, 0], [1, 1], [0.5, 0.5], [0.5, 0.5], [0, 0]] and same == [sparse, rows]
+    assert (last, later) == ([2.0] * 3, [1.0] * 3)

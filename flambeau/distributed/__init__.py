@@ -21,6 +21,7 @@ from flambeau.distributed import (
     _group,
     _messages,
     _objects,
+    _postponed,
     _reduction,
     _store,
     _tcp_store,
@@ -41,6 +42,8 @@ from flambeau.distributed.rendezvous import *  # noqa: F403
 
 _ROOMS = (_collectives, _errors, _group, _messages, _objects, _reduction, _rendezvous, _store, _tcp_store, _work)
 __all__ = [*(name for room in _ROOMS for name in room.__all__), "is_available"]
+
+_postponed.postpone()
 
 _LAZY = frozenset(("algorithms", "checkpoint", "device_mesh", "elastic", "fsdp", "launch", "nn", "optim", "rpc", "run", "tensor"))
 

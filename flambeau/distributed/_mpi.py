@@ -26,6 +26,7 @@ from flambeau.distributed import _progress, _shared_memory
 from flambeau.distributed._errors import DistBackendError, DistError
 from flambeau.distributed._peers import Peer
 from flambeau.distributed._pmi import Gateway, process_mapping
+from flambeau.distributed._postponed import LAUNCHERS
 from flambeau.distributed._reduction import ReduceOp
 from flambeau.distributed._store import Store
 from flambeau.distributed._transport import Pending, Transport
@@ -54,7 +55,7 @@ def launched() -> bool:
     """Whether a launcher of MPI's (``mpiexec``, ``srun``) has started this process, or the program has started MPI already."""
     if _world is not None:
         return _world.launched
-    return any(name in os.environ for name in ("PMI_RANK", "PMI_FD", "PMI_PORT", "PMIX_RANK", "OMPI_COMM_WORLD_SIZE")) or _started_by_program()
+    return any(name in os.environ for name in LAUNCHERS) or _started_by_program()
 
 
 def _started_by_program() -> bool:

@@ -18,12 +18,15 @@ import numpy as np
 from flambeau import ops
 from flambeau.autograd import no_grad
 from flambeau.autograd.graph import finishing
+from flambeau.core import dtypes
 from flambeau.distributed._group import ProcessGroup
+from flambeau.distributed._objects import all_gather_object
 from flambeau.distributed._progress import move_on
 from flambeau.distributed._reduction import ReduceOp
 from flambeau.distributed._tensors import array_of, settled, tensor_of, write
 from flambeau.distributed._transport import Pending
 from flambeau.distributed._work import wait_for
+from flambeau.sparse.tensor import coo
 from flambeau.tensor import Tensor
 
 __all__ = ["GradBucket", "Reducer", "buckets_of"]
@@ -95,14 +98,19 @@ class Reducer:
     """Averages the gradients of ``parameters`` over ``group`` after backward passes that :meth:`prepare` has announced.
 
     What is averaged is ``.grad``, with all that has been added to it. ``unused``: parameters may lack gradients; those that have one in
-    another process get the average with zeros.
+    another process get the average with zeros. ``sparse`` are the numbers of those with sparse gradients, which are in no bucket: rows of all
+    processes are put together.
     """
 
     def __init__(
         self, parameters: Sequence[Tensor], names: Sequence[str], group: ProcessGroup, bucket_bytes: int, unused: bool, views: bool,
+        sparse: Sequence[int] = (),
     ) -> None:  # fmt: skip
         self.parameters, self._names, self.group, self._unused, self._as_views = list(parameters), list(names), group, unused, views
-        self.buckets = buckets_of(self.parameters, [min(FIRST_BUCKET, bucket_bytes), bucket_bytes])
+        self.sparse = list(sparse)
+        dense = [i for i in range(len(self.parameters)) if i not in self.sparse]
+        limits = [min(FIRST_BUCKET, bucket_bytes), bucket_bytes]
+        self.buckets = [[dense[i] for i in bucket] for bucket in buckets_of([self.parameters[i] for i in dense], limits)]
         self.hook: Callable[[GradBucket], Any] | None = None
         self.divisor = group.size()
         self._held: dict[int, np.ndarray] = {}
@@ -136,7 +144,9 @@ class Reducer:
     def _state(p: Tensor) -> tuple[Any, int]:
         """What changes when a gradient is added to that of ``p``."""
         grad = p._grad
-        return grad, -1 if grad is None else grad._storage.version
+        if grad is None:
+            return None, -1
+        return grad, (grad._values() if grad.is_sparse else grad)._storage.version
 
     def _finish(self) -> None:
         """Averages, if the backward pass that has ended was the one that was waited for."""
@@ -151,15 +161,34 @@ class Reducer:
             self._expecting = False
             self.reduce(self._ready)
 
-    def reduce(self, used: set[int]) -> None:
-        """Averages the gradients now. ``used`` are the numbers of the parameters that have some here; all reducers call this together.
+    def reduce(self, used: set[int], stored: bool = True) -> None:
+        """Averages the gradients now. ``used`` are the numbers of the parameters that have some here; all reducers call this together, also
+        where the averages are not ``stored``.
 
         A bucket is on its way as soon as its gradients are there, while others are still computed, if that is done ahead of Python.
         """
         anywhere = self._used_anywhere(used) if self._unused else None
         started = [self._start(index, used) for index in range(len(self.buckets))]
         for index, wait in enumerate(started):
-            self._store(index, wait(), anywhere)
+            average = wait()
+            if stored:
+                self._store(index, average, anywhere)
+        for i in self.sparse:
+            self._reduce_rows(i, used, stored and (anywhere is None or bool(anywhere[i])))
+
+    def _reduce_rows(self, i: int, used: set[int], stored: bool) -> None:
+        """Averages a sparse gradient: all elements of all processes, put together."""
+        p = self.parameters[i]
+        grad = p._grad.coalesce() if i in used and p._grad is not None else None
+        mine = None if grad is None else tuple([np.array(part.detach()) for part in (grad.indices(), grad.values())])
+        parts: list[Any] = [None] * self.group.size()
+        all_gather_object(parts, mine, self.group)
+        parts = [part for part in parts if part is not None]
+        if stored and parts:
+            at, values = np.concatenate([a for a, _ in parts], 1), np.concatenate([v for _, v in parts]) / self.divisor
+            with no_grad():
+                numbers = tensor_of(values.astype(p.dtype.np), values.shape, p.dtype)
+                p.grad = coo(tensor_of(at, at.shape, dtypes.int64), numbers, p.shape).coalesce()
 
     def _used_anywhere(self, used: set[int]) -> np.ndarray:
         marks = np.array([i in used for i in range(len(self.parameters))], np.uint8)

@@ -5,11 +5,14 @@ Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.parallel.Distrib
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from flambeau import dispatch, ops
+from flambeau.core import dtypes
 from flambeau.distributed._collectives import all_reduce, broadcast
 from flambeau.distributed._group import ProcessGroup, member
 from flambeau.distributed._objects import all_gather_object
@@ -17,6 +20,8 @@ from flambeau.distributed._reduction import ReduceOp
 from flambeau.distributed.algorithms.join import Join, Joinable, JoinHook
 from flambeau.distributed.reducer import MEGABYTE, GradBucket, Reducer
 from flambeau.nn.modules.module import Module
+from flambeau.nn.modules.sparse import Embedding, EmbeddingBag
+from flambeau.nn.modules.sync_batchnorm import SyncBatchNorm
 from flambeau.tensor import Tensor
 
 __all__ = ["DistributedDataParallel"]
@@ -28,7 +33,7 @@ class DistributedDataParallel(Module, Joinable):
     """``module``, whose gradients are averaged over all processes of a group at the end of each backward pass.
 
     All begin with the weights and buffers of the first process, and take its buffers again before each forward pass
-    (``broadcast_buffers``). Gradients are sent in buckets of ``bucket_cap_mb``. Parameters that have no part in a loss need
+    (``forward_sync_buffers``; ``broadcast_buffers``, the older word, is about the beginning too). Gradients are sent in buckets of ``bucket_cap_mb``. Parameters that have no part in a loss need
     ``find_unused_parameters``. With ``gradient_as_bucket_view`` gradients are views of the buckets. Names in the ``state_dict`` begin
     with ``module.``.
 
@@ -70,24 +75,67 @@ class DistributedDataParallel(Module, Joinable):
         if not trained:
             raise RuntimeError("DistributedDataParallel is not needed when a module doesn't have any parameter that requires a gradient.")
         self.module = module
-        self.device_ids = self.output_device = None
+        self.device_ids = self.output_device = self.mixed_precision = None
+        self.device, self.device_type, self.is_multi_device_module = trained[0][1].device, "cpu", False
+        self.parameters_to_ignore = ignored
         self.dim, self.static_graph = dim, static_graph
-        self.broadcast_buffers = broadcast_buffers is not False and forward_sync_buffers is not False
+        begins_alike = self._choose_buffers(broadcast_buffers, forward_sync_buffers)
         self.find_unused_parameters, self.gradient_as_bucket_view = find_unused_parameters, gradient_as_bucket_view
         self.require_backward_grad_sync = self.require_forward_param_sync = True
         self._weights = [p for _, p in named]
         self._buffers_of_module = [b for name, b in module.named_buffers() if name not in ignored]
         if init_sync:
             self._check_shapes([p for _, p in trained])
-            self._take_state_of(0)
-        self._bucket_bytes = int((bucket_cap_mb or DEFAULT_BUCKET) * MEGABYTE)
+            self._take_state_of(0, buffers=begins_alike)
+        self.bucket_bytes_cap = int((bucket_cap_mb or DEFAULT_BUCKET) * MEGABYTE)
         self._trained = trained
         self._make_reducer()
+
+    def _choose_buffers(self, broadcast_buffers: bool | None, forward_sync_buffers: bool | None) -> bool:
+        """Notes whether buffers are sent before each forward pass; whether all begin with the same ones."""
+        if broadcast_buffers is not None:
+            text = (
+                "`broadcast_buffers` is deprecated. Use `forward_sync_buffers` instead. IMPORTANT: unlike `broadcast_buffers=False`, "
+                "`forward_sync_buffers=False` still syncs buffers at init. If you rely on buffers NOT being synced at init (e.g. rank-local buffers), "
+                "keep using `broadcast_buffers=False` until `init_sync_buffers` is available."
+                if forward_sync_buffers is None
+                else "Both `broadcast_buffers` and `forward_sync_buffers` were specified. `broadcast_buffers` is deprecated and its value is ignored when "
+                "`forward_sync_buffers` is provided."
+            )
+            warnings.warn(text, FutureWarning, stacklevel=3)
+        self.forward_sync_buffers = forward_sync_buffers if forward_sync_buffers is not None else broadcast_buffers is not False
+        return forward_sync_buffers is not None or self.forward_sync_buffers
+
+    @property
+    def broadcast_buffers(self) -> bool:
+        """The older name of ``forward_sync_buffers``."""
+        return self.forward_sync_buffers
+
+    @broadcast_buffers.setter
+    def broadcast_buffers(self, value: bool) -> None:
+        self.forward_sync_buffers = value
 
     def _make_reducer(self) -> None:
         names, parameters = zip(*self._trained, strict=True)
         unused = self.find_unused_parameters or self.static_graph
-        self.reducer = Reducer(parameters, names, self.process_group, self._bucket_bytes, unused, self.gradient_as_bucket_view)
+        tables = {id(m.weight) for m in self.module.modules() if isinstance(m, (Embedding, EmbeddingBag)) and m.sparse}
+        sparse = [i for i, p in enumerate(parameters) if id(p) in tables]
+        self.reducer = Reducer(parameters, names, self.process_group, self.bucket_bytes_cap, unused, self.gradient_as_bucket_view, sparse)
+
+    def _get_ddp_logging_data(self) -> dict[str, Any]:
+        """What there is to say of it, by PyTorch's names."""
+        parameters = [p for _, p in self._trained]
+        sizes = [sum([parameters[i].numel() * parameters[i].dtype.itemsize for i in bucket]) for bucket in self.reducer.buckets]
+        environment = {name.lower(): os.environ.get(name, "N/A") for name in ("MASTER_ADDR", "MASTER_PORT", "TORCH_DISTRIBUTED_DEBUG")}
+        return environment | {
+            "world_size": self.process_group.size(), "rank": self.process_group.rank(), "module_name": type(self.module).__name__,
+            "backend_name": self.process_group.name(), "device_ids": "", "output_device": -1, "is_multi_device_module": 0,
+            "dtypes": ", ".join(dict.fromkeys([dtypes.scalar_name(p.dtype).lower() for p in parameters])), "num_parameter_tensors": len(parameters),
+            "total_parameter_size_bytes": sum([p.numel() * p.dtype.itemsize for p in parameters]), "bucket_sizes": ", ".join(map(str, sizes)),
+            "bucket_cap_bytes": self.bucket_bytes_cap, "broadcast_buffers": int(self.forward_sync_buffers),
+            "find_unused_parameters": int(self.find_unused_parameters), "gradient_as_bucket_view": int(self.gradient_as_bucket_view),
+            "has_sync_bn": int(any([isinstance(m, SyncBatchNorm) for m in self.module.modules()])),
+        }  # fmt: skip
 
     def _check_shapes(self, parameters: list[Tensor]) -> None:
         shapes = [tuple(p.shape) for p in parameters]
@@ -105,9 +153,9 @@ class DistributedDataParallel(Module, Joinable):
                     f"[{rank}]: params[{i}] in this process with sizes {list(ours)} appears not to match sizes of the same param in process 0: {list(first)}."
                 )
 
-    def _take_state_of(self, rank: int) -> None:
-        """Gives all processes the weights and buffers of one."""
-        for t in [*self._weights, *self._buffers_of_module]:
+    def _take_state_of(self, rank: int, buffers: bool = True) -> None:
+        """Gives all processes the weights of one, and its buffers."""
+        for t in [*self._weights, *self._buffers_of_module * buffers]:
             broadcast(t.detach(), group=self.process_group, group_src=rank)
 
     def forward(self, *inputs: Any, **kwargs: Any) -> Any:
@@ -119,7 +167,7 @@ class DistributedDataParallel(Module, Joinable):
         if joining is not None:
             working = int(joining.result()[0].item())
             self.reducer.divisor = self.process_group.size() if self._divides_by_all else working
-        if self.require_forward_param_sync and self.broadcast_buffers:
+        if self.require_forward_param_sync and self.forward_sync_buffers:
             self._send_buffers(working=True)
         if syncs:
             self.reducer.prepare()
@@ -218,11 +266,11 @@ class _Shadow(JoinHook):
     def main_hook(self) -> None:
         model = self._model
         syncs = model._agree_on_sync(False)
-        if model.require_forward_param_sync and model.broadcast_buffers:
+        if model.require_forward_param_sync and model.forward_sync_buffers:
             model._send_buffers(working=False)
         model.require_forward_param_sync = syncs
         if syncs:
-            model.reducer.reduce(set())
+            model.reducer.reduce(set(), stored=False)
 
     def post_hook(self, is_last_joiner: bool) -> None:
         self._model._take_state_of(self._model._a_rank_that(is_last_joiner))
