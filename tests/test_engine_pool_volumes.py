@@ -107,6 +107,8 @@ def test_steps_are_native_and_the_same_as_at_once(count, monkeypatch):
     with threads(count):
         for shape in ((2, 3, 4, 6, 9), (3, 5, 4, 20)):
             x = torch.tensor(rng.standard_normal(shape).astype(np.float32))
+            if len(shape) == 5:
+                x = torch.cat([x, x]).contiguous(memory_format=torch.channels_last_3d)
             for pool in (lambda x: F.max_pool3d(x, 2, padding=1), lambda x: F.avg_pool3d(x, (3, 2, 3), (1, 2, 2), 1, True, False)):
                 first = step(x, pool)
                 for _ in range(5):

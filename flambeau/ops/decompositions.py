@@ -31,7 +31,7 @@ _WORTH_THREADS = 1 << 24
 """Rows times columns times the fewer of these, from which on more threads than one help; below, they wait for each other."""
 
 
-def threads_for(a: np.ndarray) -> contextlib.AbstractContextManager:
+def _threads_for(a: np.ndarray) -> contextlib.AbstractContextManager:
     """What matrices are decomposed in: with one thread of the library's, unless they are large."""
     from flambeau.engine.cpu import blas  # ctypes, which most programs do without
 
@@ -45,7 +45,7 @@ def _fail(message: str, *_) -> None:
 def _decomposed(name: str, loop: str, otherwise: Callable, a: np.ndarray, *more: np.ndarray, error: str = "did not converge") -> Any:
     """What NumPy's ``loop`` gives for matrices of single precision; what ``otherwise()`` gives for others, and where it has none."""
     signature, found = _SIGNATURES[name].get(a.dtype.char), getattr(loops, loop, None)
-    with threads_for(a):
+    with _threads_for(a):
         if signature is None or found is None or signature not in found.types or any([x.dtype != a.dtype for x in more]):
             return otherwise()
         with np.errstate(call=partial(_fail, f"{name}: {error}"), invalid="call", over="ignore", divide="ignore", under="ignore"):
@@ -95,7 +95,7 @@ def qr(a: np.ndarray, mode: Literal["reduced", "complete"]) -> tuple[np.ndarray,
     """Orthonormal columns, ``complete`` or ``reduced`` to as many as fit, and the upper triangle."""
     from flambeau.engine.cpu import lapack
 
-    with threads_for(a):
+    with _threads_for(a):
         if a.dtype.char not in _SIGNATURES["svd"] or not a.size or not lapack.has(a.dtype, "geqrf", "orgqr"):
             q, r = np.linalg.qr(a, mode)
             return q, r
@@ -117,7 +117,7 @@ def least_squares(a: np.ndarray, b: np.ndarray, driver: str, rcond: float) -> tu
     from flambeau.engine.cpu import lapack
 
     (count, m, n), columns = a.shape, b.shape[-1]
-    with threads_for(a):
+    with _threads_for(a):
         if min(m, n) and lapack.has(a.dtype, driver):
             return lapack.least_squares(a, b, driver, rcond)
         solved, ranks, values = np.zeros((count, n, columns), a.dtype), np.zeros(count, np.int64), np.zeros((count, min(m, n)), a.real.dtype)

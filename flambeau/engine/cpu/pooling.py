@@ -1,4 +1,4 @@
-"""Pooling: maxima and means of windows, and their gradients.
+"""Pooling: maxima and means of windows of planes and of volumes, and their gradients.
 
 ``pool_kernel(spec)`` gives the address of ``void kernel(i8** args)`` and the words that follow the pointers among its arguments;
 these are ``{x, y, indices}`` for maxima, ``{x, y}`` for means, ``{dy, dx}`` for the gradient of means and ``{dy, indices, dx}`` for

@@ -74,10 +74,18 @@ class _Scan(Frame):
         self.how, self.rank, self.vectors, self.floating = how, rank, vectors, dtype.kind == FLOATING
         self.pointers = 3 if how in EXTREMES else 2
         self.wide = "double" if self.floating else self.kind
-        self.first = 1 if how == "product" else -0.0 if self.floating else 0  # -0.0 + x is x, whatever x is
-        if how in EXTREMES:
-            limits = (-np.inf, np.inf) if self.floating else (np.iinfo(dtype.np).min, np.iinfo(dtype.np).max)
-            self.first = float(limits[how == "min"]) if self.floating else int(limits[how == "min"])
+        self.first = self._before(dtype)
+
+    def _before(self, dtype: DType) -> float:
+        """What a line begins with, such that nothing comes of it."""
+        if self.how == "product":
+            return 1
+        if self.how == "sum":
+            return -0.0 if self.floating else 0  # -0.0 + x is x, whatever x is
+        if self.floating:
+            return -np.inf if self.how == "max" else np.inf
+        limits = np.iinfo(dtype.np)
+        return int(limits.min if self.how == "max" else limits.max)
 
     def kernel(self, form: tuple) -> int:
         outer = Frame(self.session, self.kind)
