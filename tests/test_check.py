@@ -116,6 +116,8 @@ def test_command_tells_errors_of_the_file(tmp_path: Path) -> None:
     [
         ("def factor(samples, outputs):\n    while True: pass\n", "not come to its end in 3 seconds"),
         ("import os\ndef factor(samples, outputs):\n    os._exit(7)\n", "status 7"),
+        ("import os\ndef factor(samples, outputs):\n    os._exit(0)\n", "status 0"),
+        ("import sys\ndef factor(samples, outputs):\n    sys.exit()\n", "by return"),
         ("def factor(samples, outputs)\n    return 1\n", "SyntaxError"),
         ("import sys\ndef factor(a, b):\n    return a * b\nsys.exit()\n", ""),
     ],

@@ -24,6 +24,7 @@ from flambeau.exercises.answer import Answer, places
 
 START = 120.0  # seconds that a process has to begin
 GRACE = 5.0  # seconds that it has to say where it was when its time was over
+END = None  # what a process sends when it has said everything
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -121,17 +122,19 @@ def tried(exercise: Exercise, file: str, seconds: float) -> list[Step]:
     try:
         while receive.poll(limit):
             limit = seconds + GRACE
-            if words := receive.recv():  # the first are none: it begins
+            words = receive.recv()
+            if words is END:
+                return steps
+            if words:  # the first are none: it begins
                 steps.append(Step(*words))
-    except EOFError:  # it has said everything, or it is gone
+    except EOFError:
         process.join(GRACE)
-        if not steps or (process.exitcode and steps[-1].holds):
-            status = process.exitcode
-            what = Text(
-                f"the process has ended with the status {status} before the answer could be tried",
-                f"进程以状态 {status} 结束,答案还没来得及检查",
-            )
-            steps.append(Step(str(runs), False, file, str(what)))
+        status = process.exitcode
+        what = Text(
+            f"the file has ended the process, with the status {status}, before all was tried",
+            f"文件结束了进程(状态 {status}),检查还没有做完",
+        )
+        steps.append(Step(str(runs), False, file, str(what)))
     else:
         steps.append(Step(str(runs), False, file, str(_late(seconds))))
     finally:
@@ -161,7 +164,6 @@ def _answer(send: Connection, name: str, file: str, seconds: float) -> None:
     compat.install()
     alarm = threading.Timer(seconds, _thread.interrupt_main)
     alarm.daemon = True
-    what = runs
     send.send(())
     alarm.start()
     try:
@@ -171,19 +173,17 @@ def _answer(send: Connection, name: str, file: str, seconds: float) -> None:
                 run_script(path, [])
         except Exception as error:
             tell(Step(runs, False, *answer.failed(error)))
-            return
-        tell(Step(runs, True))
-        findings = watched.findings if isinstance(watched, doctor) else ()
-        answer = Answer(path, source, sys.modules["__main__"].__dict__, exercise.wants, findings)
-        for step in exercise.steps(answer):
-            what = step.what
-            tell(step)
+        else:
+            tell(Step(runs, True))
+            findings = watched.findings if isinstance(watched, doctor) else ()
+            answer = Answer(path, source, sys.modules["__main__"].__dict__, exercise.wants, findings)
+            for step in exercise.steps(answer):
+                tell(step)
     except KeyboardInterrupt as late:
         where, _, _ = answer.failed(late)
-        tell(Step(what, False, where, str(_late(seconds))))
-    finally:
-        alarm.cancel()
-        send.close()
+        tell(Step(str(Text("it comes to its end", "能运行到结束")), False, where, str(_late(seconds))))
+    alarm.cancel()
+    send.send(END)
 
 
 @contextlib.contextmanager

@@ -96,10 +96,13 @@ class Answer:
         lines = [entry.tb_lineno for entry in entries(error.__traceback__) if entry.tb_frame.f_code.co_filename == self.file]
         if isinstance(error, SyntaxError) and error.filename == self.file and error.lineno:
             lines.append(error.lineno)
+        where = f"{self.file}:{lines[-1]}" if lines else self.file
+        if isinstance(error, SystemExit):
+            return where, str(Text("this ends the program: give the result by return", "这会结束程序:结果用 return 给出")), ""
         explain(error)
         name = type(error).__name__
         said = f"{name}: {error}" if str(error) else name
-        return f"{self.file}:{lines[-1]}" if lines else self.file, said, "\n".join(getattr(error, "__notes__", []))
+        return where, said, "\n".join(getattr(error, "__notes__", []))
 
 
 def places(source: str) -> dict[str, int]:

@@ -70,8 +70,9 @@ class Exercise:
             if what is not None:
                 yield Step(str(what), True)
         except Wrong as wrong:
-            yield Step(str(what), False, wrong.where, str(wrong.what), str(wrong.fix or ""))
-        except Exception as error:  # raised by the reader's own code
+            fix = f"{Text('fix', '改法')}: {wrong.fix}" if wrong.fix else ""
+            yield Step(str(what), False, wrong.where, str(wrong.what), fix)
+        except (Exception, SystemExit) as error:  # raised by the reader's own code
             yield Step(str(what), False, *answer.failed(error))
 
 
