@@ -15,6 +15,7 @@ import flambeau as torch  # noqa: E402
 from flambeau import distributed as dist  # noqa: E402
 from flambeau import nn  # noqa: E402
 from flambeau.distributed.algorithms.ddp_comm_hooks import default_hooks  # noqa: E402
+from flambeau.distributed.utils import _sync_module_states  # noqa: E402
 from flambeau.nn.parallel import DistributedDataParallel  # noqa: E402
 from tests.ranks import meeting_place, run_ranks  # noqa: E402
 
@@ -253,6 +254,9 @@ def in_other_ways(rank, size, url):
     facts = model._get_ddp_logging_data()
     assert (facts["world_size"], facts["rank"], facts["module_name"], facts["num_parameter_tensors"]) == (2, rank, "Sequential", 4)
     assert (model.device, model.device_ids, model.is_multi_device_module) == (torch.device("cpu"), None, False)
+    other = Counts(rank)
+    _sync_module_states(other, dist.group.WORLD, 250 << 20, src=1, params_and_buffers_to_ignore=["layer.bias"])
+    assert other.calls.item() == 1
     return begun, table.is_sparse, table.to_dense().tolist(), model.module[2].bias.grad.tolist()
 
 

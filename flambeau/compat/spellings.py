@@ -33,7 +33,7 @@ _OF_SHARDING = {
 }
 _UNAVAILABLE = """
     _functional_collectives algorithms.ddp_comm_hooks.post_localSGD_hook
-    algorithms.model_averaging algorithms.model_averaging.averagers launcher launcher.api pipelining utils"""
+    algorithms.model_averaging algorithms.model_averaging.averagers launcher launcher.api pipelining"""
 
 # PyTorch's module -> where its names are looked up, in this order: modules, or "module:object" for an object's names. Where
 # flambeau has such a module itself, this is where it looks for what it does not have; :data:`~flambeau.compat.homes.MOVED` adds to it.
