@@ -34,6 +34,7 @@ from flambeau.ops.autocasting import POLICIES
 from flambeau.ops.call_cache import CallCache
 from flambeau.ops.numbers import as_numbers, number_places
 from flambeau.ops.spelling import in_other_words
+from flambeau.ops.wrong_settings import wrong_setting
 from flambeau.ops.wrong_tensors import wrong_tensor
 
 registry: dict[str, Op] = {}
@@ -256,6 +257,7 @@ def public_function(record: Op, slots: Any = dispatch) -> Callable:
             return getattr(dispatch, slot)(record, *meant)
         if error.__class__ is not RuntimeError:  # which says what is wrong: that an integer is divided by 0, as in 10 // x
             raise_first([wrong_tensor(called, args, kwargs)], hides=True)
+        raise_first([wrong_setting(called, args, kwargs)], hides=True)
         return NotImplemented
 
     def function(*args, **kwargs):

@@ -27,10 +27,8 @@ def wrong_tensor(function: Callable, args: tuple, kwargs: dict, name: str = "") 
     op = function.op  # type: ignore[attr-defined]
     if op.short_name.startswith("_"):
         return None  # it is part of a public op, which knows what the user wrote
-    is_method = bool(name) or op.name.startswith("Tensor.") or function.__qualname__.startswith("Tensor.")
-    space = op.name.rpartition(".")[0]
-    name = name or (f"{space}_{op.short_name}" if space in _SPACES and not is_method else op.short_name)
-    for place, argument, kind, given in _given(op.check, args, kwargs):
+    name, is_method = name_in_errors(function, name)
+    for place, argument, kind, given in given_to(op.check, args, kwargs):
         single, several, numbers = _takes(kind)
         if several and isinstance(given, (list, tuple)):
             for i, x in enumerate(given):
@@ -47,13 +45,21 @@ def wrong_tensor(function: Callable, args: tuple, kwargs: dict, name: str = "") 
     return None
 
 
+def name_in_errors(function: Callable, name: str = "") -> tuple[str, bool]:
+    """How errors call a public function or method, and whether it is a method, whose positions do not count its tensor."""
+    op = function.op  # type: ignore[attr-defined]
+    is_method = bool(name) or op.name.startswith("Tensor.") or function.__qualname__.startswith("Tensor.")
+    space = op.name.rpartition(".")[0]
+    return name or (f"{space}_{op.short_name}" if space in _SPACES and not is_method else op.short_name), is_method
+
+
 def type_name(value: Any) -> str:
     """The name of a value's type as C programs see it: NumPy's have their module's before it."""
     kind = type(value)
     return f"numpy.{kind.__name__}" if kind.__module__ == "numpy" else kind.__name__
 
 
-def _given(check: Callable, args: tuple, kwargs: dict) -> Iterator[tuple[int | None, str, str, Any]]:
+def given_to(check: Callable, args: tuple, kwargs: dict) -> Iterator[tuple[int | None, str, str, Any]]:
     """The place of each argument of a call (``None``: given by its name), its name, its annotation and what was given."""
     code, kinds = check.__code__, check.__annotations__  # type: ignore[attr-defined]
     names = code.co_varnames[: code.co_argcount]
