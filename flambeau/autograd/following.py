@@ -18,6 +18,7 @@ from flambeau.autograd.accumulation import Stores, accumulation_of
 from flambeau.autograd.entries import OpBackward
 from flambeau.autograd.graph import AccumulateGrad, Node, accumulate
 from flambeau.autograd.saving import Saved, sort_of
+from flambeau.core.generated import function_of
 from flambeau.engine import graph
 from flambeau.engine.graph import Node as Value
 from flambeau.tensor.tensor import Tensor
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
 MAX_ENTRIES = 1000
 """Of a pass that is followed: compiling its function takes some milliseconds for a hundred entries."""
-MAX_MAKERS = 64
-_makers: dict[str, Callable] = {}
 
 _FILE = os.path.join(os.path.dirname(__file__), "<backward>")
 """Where the functions are from: who looks for the user's line passes over what is flambeau's own."""
@@ -66,7 +65,7 @@ def follower(entries: Sequence[Node], number: int, given: Sequence[Value], known
     if released:
         lines += [f"if not retain_graph: {''.join(released)}None"]
     lines += [f"if not retain_graph: e{call.entry}.release()" for call in known.calls]
-    return _made(lines, walk.known)
+    return function_of("t, e0, retain_graph", lines, "True", walk.known, lambda: dict(_SCOPE), _FILE)
 
 
 def _added(leaves: Sequence[tuple], values: Sequence[str], known: dict[str, Any]) -> list[str]:
@@ -258,21 +257,6 @@ def contents_of(results: Sequence[Tensor | None], expected: tuple, given: Sequen
 def _differs(x, y) -> bool:
     """Whether saved numbers are not the same: of 1, 1.0 and True, and of 0.0 and -0.0, each is another."""
     return x.__class__ is not y.__class__ or repr(x) != repr(y)
-
-
-def _made(lines: list[str], known: dict[str, Any]) -> Callable:
-    names = sorted(known)
-    body = "\n".join("        " + line for line in lines)
-    given = "".join(f", {name}={name}" for name in names)
-    text = f"def make({', '.join(names)}):\n    def follow(t, e0, retain_graph{given}):\n{body}\n        return True\n    return follow"
-    maker = _makers.get(text)
-    if maker is None:
-        if len(_makers) >= MAX_MAKERS:
-            _makers.clear()
-        scope = dict(_SCOPE)
-        exec(compile(text, _FILE, "exec"), scope)
-        maker = _makers[text] = scope["make"]
-    return maker(*[known[name] for name in names])
 
 
 _SCOPE: dict[str, Any] = {

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from flambeau import dispatch
 from flambeau.core import config
+from flambeau.core.generated import function_of
 from flambeau.core.size import Size
 from flambeau.dispatch import grad_mode
 from flambeau.engine import graph
@@ -52,9 +53,6 @@ class Result(NamedTuple):
     layout: Any
     offset: int = 0
     steps: Any = ()
-
-
-_makers: dict[str, Callable] = {}
 
 
 def follower(
@@ -313,17 +311,7 @@ def _of_tape(pattern) -> dict[str, Any]:
 
 
 def _made(lines: list[str], result: str, values: dict) -> Callable:
-    """The function with that text, which has its values as defaults: one tuple, where a closure would have a cell for each."""
-    names = sorted(values)
-    body = "\n".join("        " + line for line in lines)
-    given = "".join(f", {name}={name}" for name in names)
-    text = f"def make({', '.join(names)}):\n    def follow(args{given}):\n{body}\n        return {result}\n    return follow"
-    maker = _makers.get(text)
-    if maker is None:
-        scope = {**_SCOPE, **dispatch.tape_parts()}
-        exec(compile(text, "<recipe>", "exec"), scope)
-        maker = _makers[text] = scope["make"]
-    return maker(*[values[name] for name in names])
+    return function_of("args", lines, result, values, lambda: {**_SCOPE, **dispatch.tape_parts()}, "<recipe>")
 
 
 def _part_of(a: Tensor, part: Result, creation: str | None) -> Tensor:

@@ -21,6 +21,7 @@ from weakref import ref
 from flambeau import dispatch
 from flambeau.core import config
 from flambeau.core.dtypes import float32, float64
+from flambeau.core.generated import function_of
 from flambeau.dispatch import grad_mode
 from flambeau.engine import graph
 from flambeau.engine.graph import NO_ATTRS, EngineOp, Node
@@ -239,20 +240,14 @@ class _Recipe:
         for i, place in enumerate(self.results):  # no calls: a signal handler finds all of them written, or none
             lines += [f"s{i}.node = x{place}", f"s{i}.version += 1"]
         lines += [f"graph.written += {' + '.join([f'w{i}' for i in tensors])}"]
-        made = "".join([f", {name}" for name in layouts] + [f", op{k}, kind{k}" for k in range(len(self.made))])
-        head = (
-            f"def make(shape, dtype{made}):\n    def follow(numbers, source, {', '.join(f't{i}' for i in tensors)}):\n"
-        )
-        text = head + "".join(f"        {line}\n" for line in lines) + "        return True\n    return follow"
-        maker = _makers.get(text)
-        if maker is None:
-            scope: dict[str, Any] = {
-                "new": object.__new__, "Node": Node, "attrs": NO_ATTRS, "append": graph.trace.append, "read": read,
-                "layout_of": dispatch.layout_of, "graph": graph, "ref": ref,
-            }  # fmt: skip
-            exec(compile(text, "<update>", "exec"), scope)
-            maker = _makers[text] = scope["make"]
-        return maker(self.shape, self.dtype, *self.layouts, *[x for op, _, kind in self.made for x in (op, kind)])
+        values: dict[str, Any] = {"shape": self.shape, "dtype": self.dtype, **layouts}
+        for k, (op, _, kind) in enumerate(self.made):
+            values |= {f"op{k}": op, f"kind{k}": kind}
+        arguments = f"numbers, source, {', '.join(f't{i}' for i in tensors)}"
+        return function_of(arguments, lines, "True", values, lambda: {**_SCOPE, "layout_of": dispatch.layout_of}, "<update>")
 
 
-_makers: dict[str, Callable] = {}
+_SCOPE: dict[str, Any] = {
+    "new": object.__new__, "Node": Node, "attrs": NO_ATTRS, "append": graph.trace.append, "read": read, "graph": graph, "ref": ref,
+}  # fmt: skip
+"""What the functions know by name."""
