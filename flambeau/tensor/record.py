@@ -18,7 +18,7 @@ from flambeau.core.scalars import as_python, fitting, wrapped
 from flambeau.core.size import Size, broadcast, contiguous_strides, size_of_ints
 from flambeau.dispatch import grad_mode
 from flambeau.engine import flight, graph
-from flambeau.engine.graph import NO_ATTRS, PROJECT, VIEW, Node, leaf
+from flambeau.engine.graph import PROJECT, VIEW, Node, leaf
 from flambeau.engine.interpreter import compute_now
 from flambeau.engine.run import after_creation, after_record, run_pending
 from flambeau.engine.segment import may_fail
@@ -516,11 +516,10 @@ def wrap(array: np.ndarray, dtype: dtypes.dtype | None = None) -> Tensor:
         array = array.copy("C")
     shape = size_of_ints(array.shape)
     after_creation(array.nbytes)
-    node, storage, result = _new(Node), _new(InferenceStorage if grad_mode.enabled is None else Storage), _new(Tensor)
-    node.op, node.inputs, node.attrs = None, (), NO_ATTRS  # make_tensor(storage_of(leaf(array, shape, dtype)), shape, dtype), ...
-    node.shape, node.dtype, node.value = shape, dtype, array
-    storage.node = node
-    result._storage, result._shape, result._dtype = storage, shape, dtype  # ... without the calls
+    # make_tensor(storage_of(leaf(array, shape, dtype)), shape, dtype), without two of the calls; that of leaf is watched for.
+    storage, result = _new(InferenceStorage if grad_mode.enabled is None else Storage), _new(Tensor)
+    storage.node = leaf(array, shape, dtype)
+    result._storage, result._shape, result._dtype = storage, shape, dtype
     return result
 
 
