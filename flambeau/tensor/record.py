@@ -44,6 +44,8 @@ def record(op, args: tuple, kwargs: dict):
     """Records a primitive: ``op.check`` gives shape, dtype, inputs and settings."""
     looked_before, warned = looks.count, errors.warned
     shape, dtype, inputs, attrs = op.run_check(args, kwargs)
+    if attrs:
+        _refuse_unhashable(op, attrs)
     if MetaStorage.some and (like := on_meta(*args, *kwargs.values(), *inputs)) is not None:
         return meta.record(op, shape, dtype, inputs, attrs, like)
     looked = looks.count != looked_before or errors.warned != warned  # neither is part of a recipe
@@ -98,6 +100,18 @@ def record(op, args: tuple, kwargs: dict):
         del nodes, node, parts  # views among them are not kept: kernels see the same strides as in a longer trace
         after_record()
     return op.named_tuple()(results) if op.outputs else results
+
+
+def _refuse_unhashable(op, attrs: dict) -> None:
+    """Raises for a setting that cannot be part of a key: nobody could tell which traces with that node are alike."""
+    try:
+        hash(tuple(attrs.values()))
+    except TypeError:
+        for name, value in attrs.items():
+            try:
+                hash(value)
+            except TypeError:
+                raise TypeError(f"{op.short_name}(): setting '{name}' must be a number or a tuple of numbers, not {describe(value)}") from None
 
 
 def arguments_of(node: Node) -> tuple:
@@ -184,6 +198,8 @@ def record_pointwise(op, args: tuple, kwargs: dict) -> Tensor:
     looked_before = looks.count
     inputs, attrs = op.run_check(args, kwargs)
     looked = looks.count != looked_before
+    if attrs:
+        _refuse_unhashable(op, attrs)
     result = elementwise(op, inputs, attrs)
     if not looked:
         learn(op, args, kwargs, inputs, result)
